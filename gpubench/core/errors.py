@@ -1,0 +1,54 @@
+"""Errors and exit statuses.
+
+    GpubenchError
+     +-- UsageError          wrong use: a bad option, suite file, run name or folder   (exit 2)
+     |    +-- SuiteError     one or more mistakes in a suite file, all of them at once
+     +-- StoreError          a run folder that cannot be written, read or locked       (exit 2)
+     +-- MachineUnfitError   `--strict` refused the state of this machine              (exit 4)
+     +-- WorkerError         a worker broke the protocol or died; becomes a row, seldom seen by a person
+
+Each carries a sentence a tired person understands and, where there is one, a `hint` that says what to do.
+"""
+
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """The same in every command."""
+
+    OK = 0
+    GATE_FAILED = 1
+    USAGE = 2
+    CASE_FAILED = 3
+    MACHINE_UNFIT = 4
+    INTERRUPTED = 130
+
+
+class GpubenchError(Exception):
+    """Base of every error meant for a person. `str(error)` is the sentence, `hint` the way out."""
+
+    exit_status = ExitStatus.USAGE
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class UsageError(GpubenchError):
+    """The command or its input is wrong; nothing was measured."""
+
+
+class StoreError(GpubenchError):
+    """A run folder cannot be created, written, read or locked."""
+
+
+class MachineUnfitError(GpubenchError):
+    """`--strict` found the machine in a state that spoils measurements."""
+
+    exit_status = ExitStatus.MACHINE_UNFIT
+
+
+class WorkerError(GpubenchError):
+    """A worker broke the protocol, or could not be started."""
+
+    exit_status = ExitStatus.CASE_FAILED

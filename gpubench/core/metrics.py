@@ -1,0 +1,129 @@
+"""The metric registry: one entry drives validation, tables, comparisons and the documentation."""
+
+from typing import Literal, NamedTuple
+
+Better = Literal["higher", "lower"]
+Scale = Literal["ratio", "difference"]
+
+
+class MetricSpec(NamedTuple):
+    """A measured quantity.
+
+    `summarise` says how launches become one figure: `geometric` (mean of logs, for times and rates), `mean`, `max` or
+    `median`. `scale` says how two figures are compared: by their ratio, or by their difference (accuracies, shares).
+    `tolerance` is the relative (or absolute, for differences) change below which nothing is said even when it is
+    certain. `display_unit` and `display_factor` turn the stored SI value into the printed one.
+    """
+
+    name: str
+    unit: str
+    title: str
+    better: Better | None
+    meaning: str
+    summarise: Literal["geometric", "mean", "max", "median"] = "geometric"
+    scale: Scale = "ratio"
+    tolerance: float = 0.0
+    display_unit: str | None = None
+    display_factor: float = 1.0
+    group: str = "time"
+
+
+def _time(name: str, title: str, meaning: str) -> MetricSpec:
+    return MetricSpec(name, "s", title, "lower", meaning, display_unit="ms", display_factor=1e3)
+
+
+def _memory(name: str, title: str, meaning: str, tolerance: float = 0.001) -> MetricSpec:
+    return MetricSpec(
+        name, "bytes", title, "lower", meaning, summarise="max", tolerance=tolerance,
+        display_unit="GiB", display_factor=2.0**-30, group="memory",
+    )  # fmt: skip
+
+
+def _cold(name: str, title: str, meaning: str) -> MetricSpec:
+    return MetricSpec(name, "s", title, "lower", meaning, summarise="median", group="cold")
+
+
+_SPECS = (
+    _time("step_time_s", "step ms", "Median over the steady steps of boundary-to-boundary step time."),
+    MetricSpec("throughput", "samples/s", "samples/s", "higher", "Samples per step over median step time."),
+    MetricSpec("sustained_throughput", "samples/s", "sustained samples/s", "higher",
+               "Samples of all steady steps over their total time; includes rare slow steps."),
+    _time("latency_s", "latency ms", "Median time of one synchronised request (latency timing only)."),
+    _time("step_time_p50_s", "p50 ms", "Median of step time within launches."),
+    _time("step_time_p90_s", "p90 ms", "90th percentile of step time; needs an effective sample of 29."),
+    _time("step_time_p95_s", "p95 ms", "95th percentile of step time; needs an effective sample of 59."),
+    _time("step_time_p99_s", "p99 ms", "99th percentile of step time; needs an effective sample of 299."),
+    _time("latency_p50_s", "latency p50 ms", "Median of request latency."),
+    _time("latency_p90_s", "latency p90 ms", "90th percentile of request latency."),
+    _time("latency_p95_s", "latency p95 ms", "95th percentile of request latency."),
+    _time("latency_p99_s", "latency p99 ms", "99th percentile of request latency."),
+    _time("latency_floor_s", "floor ms", "Latency of an empty request: the synchronisation itself."),
+    _time("host_enqueue_s", "enqueue ms", "Median time the host needed to launch the work of one step."),
+    _time("input_wait_s", "input ms", "Median time a step waited for its input data."),
+    MetricSpec("input_wait_share", "1", "input wait", "lower", "Share of step time spent waiting for input.",
+               summarise="mean", scale="difference", tolerance=0.01, display_unit="%", display_factor=100.0),
+    MetricSpec("device_idle_share", "1", "idle", "lower", "Share of the measured window in which the device had no work.",
+               summarise="mean", scale="difference", tolerance=0.01, display_unit="%", display_factor=100.0),
+    MetricSpec("cpu_time_share", "1", "CPU/wall", None, "CPU time of the process over wall time of the steps.",
+               summarise="mean", scale="difference", display_unit="%", display_factor=100.0),
+    _memory("peak_memory_allocated_bytes", "mem GiB", "Peak of live tensor memory (torch allocator) in warm-up and steady steps."),
+    _memory("peak_memory_reserved_bytes", "reserved GiB", "Peak of memory the torch allocator took from the driver."),
+    _memory("process_memory_bytes", "process GiB", "Device memory held by the process as the driver reports it.", 0.01),
+    _memory("device_memory_used_bytes", "device GiB", "Device memory in use by every process.", 0.01),
+    _memory("peak_rss_bytes", "RSS GiB", "Peak resident set of the worker above its baseline before the workload was built.", 0.05),
+    MetricSpec("allocator_retries", "1", "retries", "lower", "Times the torch allocator flushed its cache to satisfy a request.",
+               summarise="max", scale="difference", group="memory"),
+    _cold("cuda_context_s", "CUDA context s", "Time to create the CUDA context."),
+    _cold("build_s", "build s", "Time to build model, optimizer and data."),
+    _cold("first_step_s", "first step s", "Time of the first step."),
+    _cold("compile_s", "compile s", "Time torch.compile spent before the first compiled step was over."),
+    _cold("time_to_steady_s", "to steady s", "Time from the first step to the first steady step."),
+    MetricSpec("warmup_steps", "1", "warm-up steps", "lower", "Steps before the series was steady.",
+               summarise="median", scale="difference", group="cold"),
+    MetricSpec("graph_breaks", "1", "graph breaks", "lower", "Graph breaks of torch.compile.",
+               summarise="max", scale="difference", group="cold"),
+    MetricSpec("recompilations", "1", "recompilations", "lower", "Compilations after the first one.",
+               summarise="max", scale="difference", group="cold"),
+    MetricSpec("flops_per_sample", "FLOP", "FLOP/sample", None, "Floating-point operations per sample as FlopCounterMode counts.",
+               summarise="median", display_unit="GFLOP", display_factor=1e-9, group="efficiency"),
+    MetricSpec("achieved_flops", "FLOP/s", "TFLOP/s", "higher", "FLOPs per step over median step time.",
+               display_unit="TFLOP/s", display_factor=1e-12, group="efficiency"),
+    MetricSpec("scaler_skipped_steps", "1", "skipped", "lower", "Optimizer steps that GradScaler skipped in the timed steps.",
+               summarise="max", scale="difference", group="checks"),
+    MetricSpec("parity_logits_rel_error", "1", "logits error", "lower", "Relative L2 error of the logits against fp64.",
+               summarise="max", group="checks"),
+    MetricSpec("parity_loss_rel_error", "1", "loss error", "lower", "Relative error of the loss against fp64.",
+               summarise="max", group="checks"),
+    MetricSpec("parity_gradient_rel_error", "1", "gradient error", "lower", "Relative L2 error of the gradient against fp64.",
+               summarise="max", group="checks"),
+    MetricSpec("accuracy", "1", "accuracy", "higher", "Share of the test split classified correctly.",
+               summarise="mean", scale="difference", display_unit="%", display_factor=100.0, group="quality"),
+    MetricSpec("precision_macro", "1", "precision", "higher", "Precision on the test split, macro average over classes.",
+               summarise="mean", scale="difference", display_unit="%", display_factor=100.0, group="quality"),
+    MetricSpec("recall_macro", "1", "recall", "higher", "Recall on the test split, macro average over classes.",
+               summarise="mean", scale="difference", display_unit="%", display_factor=100.0, group="quality"),
+    MetricSpec("final_loss", "1", "final loss", "lower", "Mean training loss of the last epoch.", summarise="mean", group="quality"),
+    MetricSpec("time_to_accuracy_s", "s", "to accuracy s", "lower", "Training time until the target accuracy was first reached.",
+               group="quality"),
+    MetricSpec("steps_to_accuracy", "1", "steps to accuracy", "lower", "Optimizer steps until the target accuracy was first reached.",
+               summarise="mean", group="quality"),
+    MetricSpec("energy_j", "J", "energy J", "lower", "Energy of the measured window.", group="energy"),
+    MetricSpec("energy_per_sample_j", "J/sample", "J/sample", "lower", "Energy of the measured window over its samples.", group="energy"),
+    MetricSpec("samples_per_j", "samples/J", "samples/J", "higher", "Samples of the measured window over its energy.", group="energy"),
+    MetricSpec("energy_above_idle_j", "J", "above idle J", "lower", "Energy of the window less idle power times its length.", group="energy"),
+    MetricSpec("mean_power_w", "W", "W", "lower", "Energy of the window over its length.", group="energy"),
+    MetricSpec("peak_power_w", "W", "peak W", "lower", "Highest power reading in the window.", summarise="max", group="energy"),
+    MetricSpec("cpu_energy_j", "J", "CPU J", "lower", "CPU package energy of the window (RAPL).", group="energy"),
+    MetricSpec("sm_clock_mhz", "MHz", "SM MHz", None, "Mean SM clock in the window.", summarise="mean", group="state"),
+    MetricSpec("memory_clock_mhz", "MHz", "memory MHz", None, "Mean memory clock in the window.", summarise="mean", group="state"),
+    MetricSpec("temperature_c", "C", "temp C", None, "Highest GPU temperature in the window.", summarise="max",
+               scale="difference", group="state"),
+    MetricSpec("throttle_share", "1", "throttled", "lower", "Share of the window in which clocks were held down.",
+               summarise="mean", scale="difference", tolerance=0.01, display_unit="%", display_factor=100.0, group="state"),
+    MetricSpec("utilization", "1", "utilization", None, "NVML's share of time in which a kernel ran; not MFU.",
+               summarise="mean", scale="difference", display_unit="%", display_factor=100.0, group="state"),
+    MetricSpec("isolation_s", "s", "isolation s", None, "Time from asking for the case's process to its first message.",
+               summarise="median", group="cold"),
+)  # fmt: skip
+
+METRICS: dict[str, MetricSpec] = {spec.name: spec for spec in _SPECS}

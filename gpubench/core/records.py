@@ -1,0 +1,205 @@
+"""What a run leaves behind: the types every layer may use.
+
+SI units, and the unit in every name. A quantity that could not be measured is `None` and its reason stands in
+`absent` under the same name; it is never 0.
+"""
+
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gpubench.core.findings import Finding
+
+RECORD_SCHEMA = 1
+
+
+class Frozen(BaseModel):
+    """Base of every stored model."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
+
+
+class Status(StrEnum):
+    """How a case ended. Each but `ok` carries its reason in the record."""
+
+    OK = "ok"
+    OOM = "oom"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    UNSUPPORTED = "unsupported"
+    SKIPPED = "skipped"
+
+
+class Estimate(Frozen):
+    """A value with its 95 % interval. `low` and `high` are None where n does not allow one (a single launch)."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = 1
+    n_effective: float | None = None
+    unit: str = ""
+
+    @property
+    def half_width(self) -> float | None:
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
+
+    @property
+    def rel_half_width(self) -> float | None:
+        half = self.half_width
+        return None if half is None or self.value == 0 else half / abs(self.value)
+
+
+class Effective(Frozen):
+    """Settings read back in the worker after they took effect, before and after the measured steps.
+
+    `math` holds torch's fp32_precision per operation and backend, for example
+    `{"cuda.matmul": "ieee", "cudnn.conv": "tf32"}`; `compute_dtype` the dtype that convolutions and matrix products
+    of a forward really produced, `output_dtype` that of the model's output.
+    """
+
+    precision: str
+    math: dict[str, str] = Field(default_factory=dict)
+    autocast_dtype: str | None = None
+    grad_scaler: bool = False
+    compute_dtype: str | None = None
+    output_dtype: str | None = None
+    parameter_dtype: str | None = None
+    memory_format: str | None = None
+    cudnn_enabled: bool | None = None
+    cudnn_benchmark: bool | None = None
+    cudnn_deterministic: bool | None = None
+    compile: str = "off"
+    cuda_graph: bool = False
+    data_path: str | None = None
+    num_workers: int = 0
+    optimizer: str | None = None
+    fused: bool | None = None
+    cpu_threads: int | None = None
+    interop_threads: int | None = None
+    training: bool | None = None
+    inference_mode: bool | None = None
+    seed: int | None = None
+    batch_size: int | None = None
+    device: str | None = None
+    device_name: str | None = None
+    device_uuid: str | None = None
+    versions: dict[str, str | None] = Field(default_factory=dict)
+    extra: dict[str, Any] = Field(default_factory=dict)
+
+
+class Window(Frozen):
+    """Edges of the measured steps on CLOCK_MONOTONIC (`time.monotonic()`), shared by all processes of a machine."""
+
+    start_s: float
+    end_s: float
+    num_steps: int
+    num_samples: int
+
+    @property
+    def duration_s(self) -> float:
+        return self.end_s - self.start_s
+
+
+class Failure(Frozen):
+    """Why a launch has no figures. For an OOM, the sizes in bytes are those the allocator named."""
+
+    phase: str
+    error: str
+    message: str
+    requested_bytes: int | None = None
+    free_bytes: int | None = None
+    total_bytes: int | None = None
+    allocated_bytes: int | None = None
+    reserved_bytes: int | None = None
+    exit_code: int | None = None
+    signal: str | None = None
+    log: str | None = None
+
+
+class Parity(Frozen):
+    """Relative L2 errors on one fixed batch against fp64 on the CPU, with the limits of the precision."""
+
+    passed: bool
+    logits_rel_error: float
+    loss_rel_error: float
+    gradient_rel_error: float | None = None
+    logits_limit: float
+    loss_limit: float
+    reference: str = "fp64 cpu"
+    num_samples: int = 0
+
+
+class Quality(Frozen):
+    """One training run on real data, judged on its test split."""
+
+    seed: int
+    epochs: int
+    learning_rate: float
+    learning_rates_tried: dict[str, float] = Field(default_factory=dict)
+    loss_per_epoch: tuple[float, ...] = ()
+    validation_accuracy_per_epoch: tuple[float, ...] = ()
+    accuracy: float
+    precision_macro: float
+    recall_macro: float
+    final_loss: float
+    target_accuracy: float | None = None
+    time_to_accuracy_s: float | None = None
+    steps_to_accuracy: int | None = None
+    training_time_s: float
+    num_train: int
+    num_validation: int
+    num_test: int
+    skipped_steps: int = 0
+
+
+class Series(Frozen):
+    """How a launch's step times became its figures. Times in seconds; counts are of timed groups of `group` steps."""
+
+    clock: Literal["perf_counter", "cuda_event"]
+    timing: Literal["throughput", "latency"]
+    group: int = 1
+    num_total: int
+    num_warmup: int
+    num_steady: int
+    tau: float
+    n_effective: float
+    median_s: float
+    low_s: float | None = None
+    high_s: float | None = None
+    rel_spread: float | None = None
+    drift: float | None = None
+    steady: bool = True
+    converged: bool = True
+    bound: Literal["gpu", "launch", "input", "cpu"] | None = None
+
+
+class Record(Frozen):
+    """One launch of one case: what was asked, what took effect, what came out. One line of `records.jsonl`."""
+
+    schema_number: int = Field(default=RECORD_SCHEMA, alias="schema")
+    kind: Literal["measure", "quality"] = "measure"
+    case_index: int
+    case_id: str
+    label: str
+    arm: str | None = None
+    repeat: int
+    status: Status
+    reason: str | None = None
+    started_unix_s: float | None = None
+    wall_s: float | None = None
+    isolation: Literal["fork", "fresh"] | None = None
+    host_pid: int | None = None
+    pid: int | None = None
+    effective: Effective | None = None
+    window: Window | None = None
+    series: Series | None = None
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    absent: dict[str, str] = Field(default_factory=dict)
+    parity: Parity | None = None
+    quality: Quality | None = None
+    telemetry: dict[str, Any] | None = None
+    failure: Failure | None = None
+    findings: tuple[Finding, ...] = ()
+    samples: str | None = None

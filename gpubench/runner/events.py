@@ -1,0 +1,100 @@
+"""What a run tells whoever listens: typed, in order, from one thread. The runner never prints."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gpubench.core.records import Record
+from gpubench.core.run import PlannedCase, RunInfo
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    info: RunInfo
+    folder: Path
+    num_launches: int
+    num_launches_done: int = 0
+
+
+@dataclass(frozen=True)
+class HostStarted:
+    """A worker host is up. `devices` as it reported them; `seconds` is what its start cost."""
+
+    pid: int
+    seconds: float
+    versions: dict[str, str | None]
+    devices: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class LaunchStarted:
+    case: PlannedCase
+    repeat: int
+    repeats: int
+
+
+@dataclass(frozen=True)
+class LaunchPhase:
+    """The running launch entered `name` (build, warmup, measuring, parity, training, evaluating, closing)."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class LaunchProgress:
+    num_steps: int
+    step_time_s: float | None = None
+    rel_half_width: float | None = None
+    target_rel_ci: float | None = None
+    fraction: float | None = None
+    telemetry: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LaunchFinished:
+    case: PlannedCase
+    record: Record
+    num_done: int
+    num_launches: int
+
+
+@dataclass(frozen=True)
+class CaseFinished:
+    """Every launch of this case is over (or it was skipped); its records so far, in order of repeat."""
+
+    case: PlannedCase
+    records: tuple[Record, ...]
+    num_cases_done: int
+    num_cases: int
+    elapsed_s: float
+    remaining_s: float | None
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something a person should know that belongs to no case (host died, budget used up, stop asked for)."""
+
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    folder: Path
+    interrupted: bool
+    elapsed_s: float
+
+
+Event = (
+    RunStarted
+    | HostStarted
+    | LaunchStarted
+    | LaunchPhase
+    | LaunchProgress
+    | LaunchFinished
+    | CaseFinished
+    | Notice
+    | RunFinished
+)
+Listener = Callable[[Event], None]

@@ -1,0 +1,107 @@
+"""The suite file's models. `gpubench.spec.load` reads one; `gpubench.spec.expand` makes its cases."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from gpubench.core.units import parse_duration, parse_fraction
+
+SUITE_SCHEMA = 1
+MAX_CASES = 10_000
+
+Duration = Annotated[float, BeforeValidator(parse_duration)]
+Fraction = Annotated[float, BeforeValidator(parse_fraction)]
+
+
+class SuiteModel(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Measure(SuiteModel):
+    """How long and how often each case is measured. Durations in seconds, `target_rel_ci` a fraction."""
+
+    target_rel_ci: Fraction = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="Stop when the half-width of the median's interval is at most this share of it.",
+    )
+    min_time: Duration = Field(2.0, ge=0, le=86400, description="Measure at least this long after warm-up.")
+    max_time: Duration = Field(20.0, gt=0, le=86400, description="Measure at most this long, warm-up included.")
+    min_window: Duration | None = Field(
+        None,
+        ge=0,
+        le=86400,
+        description="Least window for a valid energy figure; None lets the device decide.",
+    )
+    min_steps: int = Field(
+        50,
+        ge=5,
+        le=10**7,
+        description="First look at the series; fewer only if `max_time` comes first.",
+    )
+    max_steps: int = Field(100_000, ge=5, le=10**7)
+    repeats: int = Field(3, ge=1, le=1000, description="Launches per case, each in its own process.")
+    timeout: Duration = Field(
+        300.0,
+        gt=0,
+        le=7 * 86400,
+        description="A launch that takes longer is ended: status `timeout`.",
+    )
+    telemetry: Literal["off", "boundary", "sampled"] = "sampled"
+    parity: bool = Field(True, description="Check each case's output against fp64 on a fixed batch, once per case.")
+
+
+class Quality(SuiteModel):
+    """Training to a result on real data, per device and precision of the suite's training cases."""
+
+    epochs: int = Field(8, ge=1, le=10_000)
+    data: str | None = Field(None, description="None takes the cases' own; synthetic data has no accuracy.")
+    batch_size: int = Field(64, ge=1)
+    optimizer: Literal["sgd", "adam", "adamw"] = "adam"
+    learning_rate: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=100)], ...],
+        BeforeValidator(lambda v: v if isinstance(v, list | tuple) else [v]),
+    ] = Field((1e-3,), min_length=1, description="One, or a list to choose from on the validation split.")
+    seeds: int = Field(1, ge=1, le=100, description="Training runs per device and precision.")
+    reference: dict[str, Any] = Field(
+        default_factory=lambda: {"precision": "fp32"}, description="What accuracy is compared with."
+    )
+    max_accuracy_drop: Fraction = Field(0.01, ge=0, le=1)
+    target_accuracy: Fraction | None = Field(None, gt=0, le=1)
+
+
+class When(SuiteModel):
+    """Settings that follow an axis: cases that match `if` get `set`."""
+
+    condition: dict[str, Any] = Field(alias="if")
+    settings: dict[str, Any] = Field(alias="set")
+
+
+class Gate(SuiteModel):
+    """A limit that `gpubench check` applies to every case that matches `where`."""
+
+    metric: str
+    max_regression: Fraction | None = Field(None, ge=0)
+    no_new: tuple[Literal["oom", "failed", "timeout", "unsupported"], ...] | None = None
+    where: dict[str, Any] = Field(default_factory=dict)
+
+
+class Suite(SuiteModel):
+    """A suite as written, with its overrides applied."""
+
+    schema_number: Literal[1] = Field(alias="schema")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    description: str = Field("", max_length=2000)
+    requires: Literal["cuda"] | None = Field(
+        None, description="Cases on a machine without this device are skipped with the reason."
+    )
+    defaults: dict[str, Any] = Field(default_factory=dict)
+    matrix: dict[str, list[Any]] = Field(default_factory=dict)
+    exclude: list[dict[str, Any]] = Field(default_factory=list)
+    include: list[dict[str, Any]] = Field(default_factory=list)
+    when: list[When] = Field(default_factory=list)
+    baseline: dict[str, Any] = Field(default_factory=dict)
+    measure: Measure = Field(default_factory=Measure)
+    quality: Quality | None = None
+    gates: list[Gate] = Field(default_factory=list)

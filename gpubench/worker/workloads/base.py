@@ -1,0 +1,70 @@
+"""What a workload is."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+from gpubench.spec.case import Case
+
+Step = Callable[[], object]
+"""Does one step: one optimizer step (with all its micro-steps) in `train`, one batch in `infer`."""
+
+
+@runtime_checkable
+class Workload(Protocol):
+    """The least a workload is: `build` returns a callable that does one step.
+
+    A workload is made without arguments in the process that will run it. Everything below `build` is optional and is
+    looked up by name; what is absent is shown as absent and never stops a measurement:
+
+    * `samples_per_step(case) -> int`: where it is not `case.samples_per_step`;
+    * `parity(case, device) -> ParityProbe`: the same computation on a fixed batch, at the case's precision and in fp64;
+    * `quality(job, device) -> Quality`: a whole training run on real data;
+    * `probe() -> dict`: facts of the built step for `Effective` (dtypes, layout, training flag, optimizer);
+    * `health() -> dict`: accumulated on the device and read after the last step: `finite`, `parameters_moved`,
+      `scaler_skipped_steps`, `input_wait_s`;
+    * `close()`: ends loader processes and the like.
+    """
+
+    def build(self, case: Case, device: Any) -> Step: ...
+
+
+class Phases(Protocol):
+    """Opens a named phase of a step for profilers; costs nothing when none listens.
+
+    A workload that wants its phases seen takes a `phases` attribute: it is set before `build`.
+    """
+
+    def __call__(self, name: str) -> AbstractContextManager[None]: ...
+
+
+@dataclass(frozen=True)
+class ParityProbe:
+    """Outputs of one fixed batch as CPU fp64 tensors: logits NC, loss scalar, gradient flattened (None for `infer`)."""
+
+    logits_NC: Any
+    loss: Any
+    gradient: Any | None
+    reference_logits_NC: Any
+    reference_loss: Any
+    reference_gradient: Any | None
+    num_samples: int
+
+
+class Unsupported(Exception):  # noqa: N818 - it is a result, not an error
+    """The device, the torch build or the workload cannot do what the case asks; the message is the reason shown."""
+
+
+@dataclass
+class Health:
+    """What was accumulated over the measured steps without reading the device."""
+
+    finite: bool = True
+    parameters_moved: bool | None = None
+    scaler_skipped_steps: int | None = None
+    optimizer_steps: int | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+Batches = Iterator[tuple[Any, Any]]
