@@ -1,0 +1,39 @@
+# Two commands do everything on a fresh machine with Python 3.11+ and pip:
+#   make run    sets up .venv, runs the main suite, says where the report is
+#   make test   sets up .venv with the test extra, runs every check
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+SUITE  ?= suites/cnn.yaml
+
+.PHONY: run test bench schemas clean
+
+run: $(VENV)/.installed
+	$(BIN)/gpubench run $(SUITE)
+
+test: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+# Ratios measured on this machine; slow, and best run on a quiet one.
+bench: $(VENV)/.installed-test
+	$(BIN)/python -m pytest tests/perf --benchmark-only --benchmark-columns=median,iqr,rounds
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "gpubench needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(VENV)/bin/pip
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@ $(VENV)/.installed
