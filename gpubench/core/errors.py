@@ -10,7 +10,9 @@
 Each carries a sentence a tired person understands and, where there is one, a `hint` that says what to do.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 
 class ExitStatus(IntEnum):
@@ -36,6 +38,14 @@ class GpubenchError(Exception):
 
 class UsageError(GpubenchError):
     """The command or its input is wrong; nothing was measured."""
+
+
+class SuiteError(UsageError):
+    """A suite file, or what `-s` made of it, is wrong. `problems` holds every mistake; the message shows each in its place."""
+
+    def __init__(self, message: str, problems: Sequence[Any], *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems)
 
 
 class StoreError(GpubenchError):

@@ -176,7 +176,11 @@ class Series(Frozen):
 
 
 class Record(Frozen):
-    """One launch of one case: what was asked, what took effect, what came out. One line of `records.jsonl`."""
+    """One launch of one case: what was asked, what took effect, what came out. One line of `records.jsonl`.
+
+    `block_log_ratio`, of a launch that held two arms in alternating blocks, stands in the record of the second arm: the
+    median over pairs of blocks of log(its step time / the first arm's).
+    """
 
     schema_number: int = Field(default=RECORD_SCHEMA, alias="schema")
     kind: Literal["measure", "quality"] = "measure"
@@ -203,3 +207,4 @@ class Record(Frozen):
     failure: Failure | None = None
     findings: tuple[Finding, ...] = ()
     samples: str | None = None
+    block_log_ratio: float | None = None

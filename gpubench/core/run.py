@@ -21,8 +21,23 @@ class PlannedCase(Frozen):
     skip_reason: str | None = None
 
 
+class ArmInfo(Frozen):
+    """One side of an A/B. `given` is what was asked for it: `python`, `env.NAME`, `git` or `set.NAME` to its value.
+
+    Beside `git`, as it was written, stands `commit`: the whole hash of what was installed.
+    """
+
+    name: str
+    given: dict[str, str] = Field(default_factory=dict)
+
+
 class RunInfo(Frozen):
-    """What was asked, of which machine. `suite` is the suite file as read, with overrides applied."""
+    """What was asked, of which machine. `suite` is the suite file as read, with overrides applied.
+
+    `arms`, the reference first, of a run that interleaves them; `interleave` is how: alternating blocks of steps in one
+    process, or launches in turn. Of many cases every one gets `screen_rounds`, and only those that then look changed get
+    the rest, on which alone they are judged; None: each case is judged while it is measured.
+    """
 
     schema_number: int = Field(default=RUN_SCHEMA, alias="schema")
     run: str
@@ -39,3 +54,6 @@ class RunInfo(Frozen):
     environment: dict[str, Any] = Field(default_factory=dict)
     cases: tuple[PlannedCase, ...] = ()
     selection: str | None = None
+    arms: tuple[ArmInfo, ...] = ()
+    interleave: Literal["block", "launch"] | None = None
+    screen_rounds: int | None = None

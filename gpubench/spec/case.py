@@ -5,7 +5,15 @@ import json
 from functools import cached_property
 from typing import Annotated, Any, Literal, NewType
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 CaseId = NewType("CaseId", str)
 
@@ -16,10 +24,12 @@ Compile = Literal["off", "default", "reduce-overhead", "max-autotune"]
 DataPath = Literal["resident", "pinned", "pageable", "loader"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 Timing = Literal["throughput", "latency"]
+BatchSize = Annotated[int, Field(ge=1, le=2**24)] | Literal["max"]
 
 _LAYOUT_NAMES = {"nchw": "contiguous", "nhwc": "channels_last"}
 _DEVICE = r"^(cpu|cuda(:\d+)?)$"
 _WORKLOAD = r"^[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?$"
+_SHAPE = r"^([1-9]\d*(x[1-9]\d*){0,4}|[1-9]\d*(KiB|MiB|GiB))$"
 
 
 def _layout(value: Any) -> Any:
@@ -34,7 +44,7 @@ class Case(BaseModel):
     workload: str = Field(
         "cnn",
         pattern=_WORKLOAD,
-        description="`cnn`, `torchvision:<model>`, or `module:Class` for your own.",
+        description="`cnn`, `torchvision:<model>`, `operators:<operator>`, or `module:Class` for your own.",
     )
     mode: Mode = Field(
         "train",
@@ -45,7 +55,15 @@ class Case(BaseModel):
         "fp32",
         description="`fp32` is strict IEEE with TF32 off everywhere; `amp-*` is autocast; `fp16` and `bf16` hold the weights in that type.",
     )
-    batch_size: int = Field(64, ge=1, le=2**24, description="Samples per step (per micro-step with `accumulate`).")
+    batch_size: BatchSize = Field(
+        64,
+        description="Samples per step (per micro-step with `accumulate`). `max`: the largest whose real step fits into memory.",
+    )
+    shape: str | None = Field(
+        None,
+        pattern=_SHAPE,
+        description="Sizes of an operator: matmul `MxNxK`, conv2d `channels x pixels x filters x kernel`, copy `256MiB`.",
+    )
     memory_format: Annotated[MemoryFormat, BeforeValidator(_layout)] = Field(
         "contiguous", description="`contiguous` (NCHW) or `channels_last` (NHWC)."
     )
@@ -98,6 +116,19 @@ class Case(BaseModel):
     )
     python: str | None = Field(None, description="Another interpreter for the worker (two torch versions in one run).")
 
+    @field_validator("batch_size", mode="wrap")
+    @classmethod
+    def _one_message_for_a_batch(cls, value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return handler(value)
+        except ValidationError:
+            raise ValueError("must be a whole number from 1 to 16777216, or `max`") from None
+
+    @field_validator("shape", mode="before")
+    @classmethod
+    def _shape_may_be_a_number(cls, value: Any) -> Any:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
     @field_validator("compile", mode="before")
     @classmethod
     def _compile_may_be_a_boolean(cls, value: Any) -> Any:
@@ -142,6 +173,13 @@ class Case(BaseModel):
         return "NHWC" if self.memory_format == "channels_last" else "NCHW"
 
     @property
+    def batch(self) -> int:
+        """`batch_size` as a number. ValueError for `max`, which the worker makes a number before it builds anything."""
+        if self.batch_size == "max":
+            raise ValueError("the largest batch is known only where the case runs")
+        return self.batch_size
+
+    @property
     def samples_per_step(self) -> int:
-        """Samples of one optimizer step (or one inference batch), before a workload says otherwise."""
-        return self.batch_size * (self.accumulate if self.mode == "train" else 1)
+        """Samples of one optimizer step (or one inference batch), before a workload says otherwise. ValueError for `max`."""
+        return self.batch * (self.accumulate if self.mode == "train" else 1)

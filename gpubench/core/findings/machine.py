@@ -1,4 +1,8 @@
-"""GB4xx: telemetry, power, clocks, other processes."""
+"""GB4xx: telemetry, power, clocks, other processes.
+
+Effects are those on the case's figures. What concerns energy alone has no effect on throughput: it is marked in the
+record's telemetry (`energy_valid` false, with the reason), and gates on energy leave such figures out.
+"""
 
 from gpubench.core.findings.types import Effect, FindingSpec, Severity
 
@@ -8,4 +12,98 @@ SPECS: tuple[FindingSpec, ...] = (
         "Power, clocks and temperature could not be read.",
         "Install the NVIDIA driver and nvidia-ml-py, or run with access to the device.",
     ),
+    FindingSpec(
+        "GB402", "power-capped", Severity.INFO, Effect.NONE, "power cap",
+        "The card ran at its power limit, which held its clocks down. A state to know, not a fault: it is how this card runs this load.",
+        "Quote the power limit with the figure; compare only with runs at the same limit.",
+    ),
+    FindingSpec(
+        "GB403", "throttled", Severity.WARNING, Effect.WEAKENS, "throttled",
+        "The driver held clocks down because of heat, or to keep step with another card (sync boost).",
+        "Improve cooling, let the card cool down between runs, or lock the clocks below the point where it throttles.",
+    ),
+    FindingSpec(
+        "GB404", "hardware-slowdown", Severity.ERROR, Effect.INVALIDATES, "hw slowdown",
+        "The hardware itself cut the clocks (critical heat, or the power brake of the board): an emergency, not a working state.",
+        "Check cooling, power cables and power supply; `nvidia-smi -q -d PERFORMANCE` names the reason. Do not quote this figure.",
+    ),
+    FindingSpec(
+        "GB405", "clocks-not-locked", Severity.INFO, Effect.NONE, "clocks free",
+        "The SM clock moved during the window: it is not locked.",
+        "Nothing to do for a throughput figure; for the steadiest comparisons lock it (`nvidia-smi -lgc MHZ`, needs root).",
+    ),
+    FindingSpec(
+        "GB406", "clock-drift", Severity.WARNING, Effect.WEAKENS, "clock drift",
+        "The SM clock at the end of the window differed from that at its start by more than 2 %.",
+        "Warm the card up for longer, or lock its clocks; steps of this window ran at different speeds.",
+    ),
+    FindingSpec(
+        "GB407", "other-process", Severity.WARNING, Effect.WEAKENS, "shared GPU",
+        "Another process had a compute context on this GPU while the case ran.",
+        "Stop it, or choose another GPU with CUDA_VISIBLE_DEVICES.",
+    ),
+    FindingSpec(
+        "GB408", "power-limit-lowered", Severity.WARNING, Effect.NONE, "low limit",
+        "The power limit is below this card's default: figures are right for this limit, not for the card.",
+        "Restore it (`nvidia-smi -pl WATTS`, needs root), or say the limit wherever the figure is quoted.",
+    ),
+    FindingSpec(
+        "GB409", "power-limit-changed", Severity.WARNING, Effect.WEAKENS, "limit moved",
+        "The power limit changed while the case ran.",
+        "Find what sets it (a job prologue, a power manager) and measure again.",
+    ),
+    FindingSpec(
+        "GB410", "energy-window-short", Severity.INFO, Effect.NONE, "short J",
+        "The measured window is shorter than a valid energy figure needs on this card.",
+        "Raise `measure.min_window` (or `measure.min_time`): the value is kept, but gates leave it out.",
+    ),
+    FindingSpec(
+        "GB411", "energy-disagrees", Severity.WARNING, Effect.NONE, "J suspect",
+        "Two ways of measuring the same energy disagree by more than 3 %.",
+        "Do not quote the energy of this case; `gpubench doctor` says whether this card's counter can be believed.",
+    ),
+    FindingSpec(
+        "GB412", "counter-reset", Severity.WARNING, Effect.NONE, "J reset",
+        "The energy counter went backwards during the window; energy was taken from power readings instead.",
+        "A driver reload or GPU reset does this: find what caused it, and measure again.",
+    ),
+    FindingSpec(
+        "GB413", "gpu-lost", Severity.ERROR, Effect.INVALIDATES, "GPU lost",
+        "The driver lost the GPU while the case ran.",
+        "Look at `dmesg` for Xid messages (79: fell off the bus); check power and seating; a power cycle is usually needed.",
+    ),
+    FindingSpec(
+        "GB414", "power-aliasing", Severity.WARNING, Effect.NONE, "J aliased",
+        "Energy rests on a power sensor that sees only part of the time: a periodic load can be far off, however long the window.",
+        "Do not quote this energy figure; a card with an energy counter (Volta and newer) has none of this.",
+    ),
+    FindingSpec(
+        "GB415", "device-unmatched", Severity.WARNING, Effect.NONE, "which GPU?",
+        "The device CUDA computes on could not be matched to one card of the driver beyond doubt, so nothing was read.",
+        "Check CUDA_VISIBLE_DEVICES and, in a container, that the driver's libraries match; `gpubench doctor` lists the cards.",
+    ),
+    FindingSpec(
+        "GB416", "parent-shared", Severity.INFO, Effect.NONE, "MIG",
+        "The case ran on a MIG slice: power, energy and clocks are those of the whole card.",
+        "Throughput is the slice's own; leave energy out of comparisons.",
+    ),
+    FindingSpec(
+        "GB417", "readings-missing", Severity.INFO, Effect.NONE, "gaps",
+        "A part of the window has no telemetry readings: calls into the driver failed or were slow.",
+        "`show RUN:CASE` lists what is missing; a busy or faulty driver does this.",
+    ),
+    FindingSpec(
+        "GB418", "ecc-errors", Severity.ERROR, Effect.WEAKENS, "ECC",
+        "The card counted uncorrected memory errors while the case ran.",
+        "Check the card (`nvidia-smi -q -d ECC,ROW_REMAPPER`), reset it, and measure again.",
+    ),
 )  # fmt: skip
+
+UNFIT = frozenset({"GB401", "GB403", "GB404", "GB406", "GB407", "GB408", "GB409", "GB413", "GB415", "GB418"})
+"""Codes that make a machine unfit for measuring under `--strict` (exit 4). Each says that the figure would be of another
+state than the one a person believes to measure, or that this could not be checked on a GPU that was used."""
+
+
+def unfit(codes: "frozenset[str] | set[str] | tuple[str, ...]") -> tuple[str, ...]:
+    """Those of `codes` that `--strict` refuses, in order."""
+    return tuple(sorted(UNFIT.intersection(codes)))

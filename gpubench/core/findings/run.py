@@ -28,4 +28,14 @@ SPECS = (
         "Repeats or cases were left out because the time budget was used up.",
         "Give a larger `--budget`, or `--resume` the run.",
     ),
+    FindingSpec(
+        "GB106", "not-in-blocks", Severity.INFO, Effect.NONE, "launches",
+        "The arms could not alternate in one process, and were measured in launches of their own.",
+        "Nothing to do: the verdict is as good, it only takes more rounds. The message says what stood in the way.",
+    ),
+    FindingSpec(
+        "GB107", "carry-over", Severity.INFO, Effect.NONE, "carry-over",
+        "Alternating in one process, an arm differed from itself: what ran before it still told. Measured in launches instead.",
+        "Nothing to do: the blocks that were measured are not used. `--interleave launch` saves the attempt.",
+    ),
 )  # fmt: skip

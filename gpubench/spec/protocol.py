@@ -23,13 +23,30 @@ from gpubench.spec.suite import Quality as QualitySettings
 PROTOCOL_VERSION = 1
 
 
+class JobArm(Frozen):
+    """One side of a comparison, and the case as it is measured there."""
+
+    name: str
+    case: Case
+
+
 class Job(Frozen):
-    """Parent to host: do this in a new child. The child's message pipe comes as a file descriptor with it."""
+    """Parent to host: do this in a new child. The child's message pipe comes as a file descriptor with it.
+
+    `blocks` measures `arms`, the reference first, in alternating blocks of steps; `order` seeds their order, and `twin` adds
+    the reference a second time, to see whether an arm equals itself. `case` is then that of the reference.
+
+    `largest_batch`: what an earlier launch of a case with `batch_size: max` found, so that all its launches run the same.
+    """
 
     type: Literal["job"] = "job"
     job: int
-    kind: Literal["measure", "quality"] = "measure"
+    kind: Literal["measure", "quality", "blocks"] = "measure"
     case: Case
+    largest_batch: int | None = None
+    arms: tuple[JobArm, ...] = ()
+    order: int = 0
+    twin: bool = False
     repeat: int = 1
     suite: str = ""
     label: str = ""
@@ -96,8 +113,27 @@ class Progress(Frozen):
     fraction: float | None = None
 
 
+class SelfCheck(Frozen):
+    """The reference against itself, both in alternating blocks with the other arms. Logs of ratios of step time.
+
+    `twin` is the second replica over the first, with `low` .. `high` at 99.4 % (None: too few pairs for an interval).
+    `after_other`: how much longer a block takes after one of another arm than after one of its own, with the two-sided
+    p-value of "no difference" (None where either never happened).
+    """
+
+    twin: float
+    low: float | None = None
+    high: float | None = None
+    after_other: float | None = None
+    p_value: float | None = None
+
+
 class Result(Frozen):
-    """Child to parent: the launch's figures. Times in seconds; `step_times_s` holds every timed step, warm-up included."""
+    """Child to parent: the launch's figures. Times in seconds; `step_times_s` holds every timed step, warm-up included.
+
+    Of a job of kind `blocks`, `arms` holds the figures of each in the job's order, every one but the first with its
+    `block_log_ratio` against the first; `window` is then that of all of them together, and other figures are empty.
+    """
 
     type: Literal["result"] = "result"
     effective: Effective | None = None
@@ -111,6 +147,9 @@ class Result(Frozen):
     step_times_s: tuple[float, ...] = ()
     marks: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     interrupted: bool = False
+    arms: "tuple[Result, ...]" = ()
+    block_log_ratio: float | None = None
+    self_check: SelfCheck | None = None
 
 
 class Failed(Frozen):

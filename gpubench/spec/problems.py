@@ -1,0 +1,118 @@
+"""Mistakes in a suite, each with its place, and how they are shown."""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gpubench.core.errors import SuiteError
+
+_MOST_SHOWN = 50
+_MOST_COLUMNS = 100
+_LEAD = 40
+_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # those of YAML 1.1
+
+
+Path = Sequence[str | int]
+
+
+def path_text(path: Path) -> str:
+    """`("matrix", "precision", 2)` -> `matrix.precision[2]`."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    return text.removeprefix(".")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where text came from: a file, or an option of the command line (`option`), whose text is one line."""
+
+    name: str
+    lines: tuple[str, ...] = ()
+    option: bool = False
+
+    @classmethod
+    def of_text(cls, name: str, text: str) -> "Source":
+        return cls(name, tuple(_LINE_BREAK.split(text)))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A piece of one line of a source. Line and column count from 0; `length` is 0 for a point."""
+
+    source: Source
+    line: int = 0
+    column: int = 0
+    length: int = 0
+
+    def __str__(self) -> str:
+        if self.source.option:
+            return self.source.name
+        return f"{self.source.name}:{self.line + 1}:{self.column + 1}"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake or oddity. `path` says where in the suite (`matrix.precision[2]`), `mark` where in the text."""
+
+    severity: Literal["error", "warning"]
+    path: str
+    message: str
+    mark: Mark
+    suggestion: str = ""
+
+    def __str__(self) -> str:
+        head = f"{self.mark} {self.severity} {self.path}".rstrip()
+        snippet = _snippet(self.mark, self.suggestion)
+        if snippet:
+            return f"{head}: {self.message}\n{snippet}"
+        return f"{head}: {self.message}{', ' if self.suggestion else ''}{self.suggestion}"
+
+
+def error(path: str, message: str, mark: Mark, suggestion: str = "") -> Problem:
+    return Problem("error", path, message, mark, suggestion)
+
+
+def warning(path: str, message: str, mark: Mark, suggestion: str = "") -> Problem:
+    return Problem("warning", path, message, mark, suggestion)
+
+
+def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """Options first, as they were found, then the file from its beginning; each once."""
+    unique = dict.fromkeys(problems)
+    options = [each for each in unique if each.mark.source.option]
+    in_file = [each for each in unique if not each.mark.source.option]
+    return (*options, *sorted(in_file, key=lambda each: (each.mark.line, each.mark.column)))
+
+
+def suite_error(problems: Sequence[Problem]) -> SuiteError:
+    """All of them at once, the number of errors last."""
+    ordered = in_order(problems)
+    shown = [str(problem) for problem in ordered[:_MOST_SHOWN]]
+    if len(ordered) > _MOST_SHOWN:
+        shown.append(f"... and {len(ordered) - _MOST_SHOWN} more")
+    num_errors = sum(problem.severity == "error" for problem in ordered)
+    shown.append(f"{num_errors} error{'' if num_errors == 1 else 's'}. Nothing ran.")
+    return SuiteError("\n".join(shown), ordered)
+
+
+def _snippet(mark: Mark, suggestion: str) -> str:
+    """The line with a caret below what is meant; a long line is cut around it. Empty where there is no such text."""
+    if mark.line >= len(mark.source.lines) or not mark.source.lines[mark.line].strip():
+        return ""
+    text, column, length = _around(mark.source.lines[mark.line].replace("\t", " "), mark.column, mark.length)
+    gutter = "" if mark.source.option else str(mark.line + 1)
+    blank = " " * len(gutter)
+    indent = "".join("  " if unicodedata.east_asian_width(char) in "WF" else " " for char in text[:column])
+    carets = "^" * max(1, min(length, len(text) - column))
+    return f"  {gutter} | {text}\n  {blank} | {indent}{carets} {suggestion}".rstrip()
+
+
+def _around(line: str, column: int, length: int) -> tuple[str, int, int]:
+    line = line.rstrip()
+    if len(line) <= _MOST_COLUMNS:
+        return line, column, length
+    start = max(0, column - _LEAD)
+    end = start + _MOST_COLUMNS
+    head, tail = "..." if start else "", "..." if end < len(line) else ""
+    return f"{head}{line[start:end]}{tail}", column - start + len(head), min(length, end - column)

@@ -1,0 +1,77 @@
+"""A file of lines that only grows, and that a crash or a full disk leaves readable up to its last whole line."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from gpubench.store.files import store_error
+
+_BLOCK_BYTES = 2**16
+
+
+class Journal:
+    """Appends lines durably. The caller holds the folder's lock: there is no other writer."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file, and cut off a torn last line, so that no new line is glued to it. StoreError if it fails."""
+        self._path = path
+        try:
+            self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise store_error("open", path, error) from error
+        try:
+            self._end = _end_of_whole_lines(self._descriptor)
+            self._cut()
+        except OSError as error:
+            self.close()
+            raise store_error("open", path, error) from error
+
+    def append(self, line: bytes) -> None:
+        """Store one line (given without its newline), fsynced when this returns.
+
+        If it cannot be stored whole, the file is cut back to what it was and StoreError is raised.
+        """
+        assert b"\n" not in line, "a line has no newline inside"
+        if self._descriptor is None:
+            raise ValueError("this journal is closed")
+        content = line + b"\n"
+        try:
+            self._cut()
+            _write_all(self._descriptor, content, self._end)
+            os.fsync(self._descriptor)
+        except BaseException as error:
+            # A cut that fails too is made up for by the next append, and readers drop a torn line anyway.
+            with suppress(OSError):
+                self._cut()
+            if isinstance(error, OSError):
+                raise store_error("write", self._path, error) from error
+            raise
+        self._end += len(content)
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _cut(self) -> None:
+        if self._descriptor is not None and os.fstat(self._descriptor).st_size != self._end:
+            os.ftruncate(self._descriptor, self._end)
+
+
+def _write_all(descriptor: int, content: bytes, offset: int) -> None:
+    rest = memoryview(content)
+    while rest:
+        written = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[written:], offset + written
+
+
+def _end_of_whole_lines(descriptor: int) -> int:
+    """Offset behind the last newline, found from the end of the file backwards."""
+    end = os.fstat(descriptor).st_size
+    while end > 0:
+        start = max(0, end - _BLOCK_BYTES)
+        found = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0

@@ -1,0 +1,83 @@
+"""One writer per run folder, across processes."""
+
+import fcntl
+import os
+from pathlib import Path
+
+from gpubench.core.errors import StoreError
+from gpubench.store.files import remove_if_there, store_error
+
+LOCK_NAME = ".lock"
+
+
+class FolderLock:
+    """An exclusive `flock` on a file in the folder, which also says who holds it.
+
+    The kernel lets go of it when its process ends, however it ends: a file left by a killed process locks nothing.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor: int | None = descriptor
+
+    @classmethod
+    def acquire(cls, folder: Path) -> "FolderLock":
+        """StoreError, with the holder's process id, if another live process holds it."""
+        path = folder / LOCK_NAME
+        try:
+            lock = cls(path, _locked(path))
+        except OSError as error:
+            raise store_error("lock", folder, error) from error
+        try:
+            lock._sign()
+        except OSError as error:
+            lock.release()
+            raise store_error("lock", folder, error) from error
+        return lock
+
+    def _sign(self) -> None:
+        assert self._descriptor is not None
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let go, and leave no file behind. Again is harmless."""
+        if self._descriptor is None:
+            return
+        # Removed while it is held, so that nobody can lock a file that is about to lose its name.
+        remove_if_there(self._path)
+        os.close(self._descriptor)
+        self._descriptor = None
+
+
+def _locked(path: Path) -> int:
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_still_named(path, descriptor):
+                return descriptor
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
+            os.close(descriptor)
+            raise _in_use(path.parent, holder) from None
+        except OSError:
+            os.close(descriptor)
+            raise
+        # Its last holder removed the name between our open and our lock: take the new file.
+        os.close(descriptor)
+
+
+def _is_still_named(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _in_use(folder: Path, holder: str) -> StoreError:
+    who = f"process {holder}" if holder.isdigit() else "another process"
+    return StoreError(
+        f"{folder} is in use by {who}",
+        hint="A run folder has one writer at a time: wait for that run to end, or choose another folder.",
+    )

@@ -1,0 +1,188 @@
+"""Telemetry for any program: no torch, no gpubench run."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from gpubench.core.findings import Finding
+from gpubench.telemetry.base import Backend, Identity, TelemetryError
+from gpubench.telemetry.bounded import bounded
+from gpubench.telemetry.monitored import Monitored
+from gpubench.telemetry.nvml import NvmlBackend, open_backend
+from gpubench.telemetry.replay import Recording
+from gpubench.telemetry.result import GPU_METRICS, all_absent
+from gpubench.telemetry.sampler import Schedule
+from gpubench.telemetry.visible import identify
+
+_READY_S = 3.0
+
+
+@dataclass(frozen=True)
+class MonitorWindow:
+    """Telemetry of [start_s, end_s]. What could not be measured is None, and `absent` says why under the same name.
+
+    Units: J, W, MHz, bytes, degrees Celsius; shares of 1. `energy_uncertainty_pct` leaves out the card's own gain error
+    (about 5 %): ratios on one card do not have it, absolute joules do. `energy_valid` False comes with
+    `energy_invalid_reason`: such a value is an indication, no result.
+    """
+
+    start_s: float
+    end_s: float
+    energy_j: float | None
+    energy_source: str | None
+    energy_valid: bool
+    energy_invalid_reason: str | None
+    energy_uncertainty_pct: float | None
+    mean_power_w: float | None
+    peak_power_w: float | None
+    sm_clock_mhz: float | None
+    memory_clock_mhz: float | None
+    temperature_c: float | None
+    utilization: float | None
+    device_memory_used_bytes: float | None
+    throttle_share: float | None
+    throttle_shares: dict[str, float | None] = field(default_factory=dict)
+    sm_activity: float | None = None
+    tensor_activity: float | None = None
+    dram_activity: float | None = None
+    findings: tuple[Finding, ...] = ()
+    absent: dict[str, str] = field(default_factory=dict)
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.end_s - self.start_s
+
+    def grams_co2(self, grid_g_per_kwh: float) -> float | None:
+        """Grams of CO2 of the window's energy at a grid intensity in g/kWh; None without an energy figure."""
+        return None if self.energy_j is None else self.energy_j / 3.6e6 * grid_g_per_kwh
+
+
+class Monitor:
+    """Samples one GPU in a thread of this process while it is open.
+
+        with gpubench.telemetry.Monitor(device=0) as monitor:
+            start_s = time.monotonic()
+            work()  # synchronise the device before reading the clock
+            window = monitor.window(start_s, time.monotonic())
+        print(window.energy_j, window.energy_uncertainty_pct, window.energy_valid)
+
+    `device` is CUDA's number (CUDA_VISIBLE_DEVICES counts), a UUID, or a PCI address. Without a driver or a matching card
+    nothing raises: `available` is False, `reason` says why, and every window is absent with that reason. Entering takes
+    up to three seconds, in which the card's update periods are measured; pass a `Schedule` to change that.
+    """
+
+    def __init__(
+        self, device: int | str = 0, *, schedule: Schedule | None = None, backend: Backend | None = None
+    ) -> None:
+        self._device = device
+        self._schedule = schedule or Schedule()
+        self._backend = backend
+        self._monitored: Monitored | None = None
+        self.reason = "the monitor is not open"
+        self.remedy = ""
+
+    @property
+    def available(self) -> bool:
+        """Whether the card is being read."""
+        return self._monitored is not None
+
+    @property
+    def name(self) -> str | None:
+        """The card's name, None without one."""
+        return self._monitored.device.name if self._monitored else None
+
+    @property
+    def uuid(self) -> str | None:
+        """The card's UUID, None without one."""
+        return self._monitored.device.key if self._monitored else None
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Starts sampling, and waits until windows can start: a first update of the counter has been seen."""
+        self._backend = self._backend or open_backend(clock=self._schedule.clock)
+        self.reason, self.remedy = self._backend.reason, self._backend.remedy
+        if not self._backend.available:
+            return
+        try:
+            device = self._backend.open(self._identity(self._backend))
+        except TelemetryError as error:
+            self.reason, self.remedy = str(error), error.remedy
+            return
+        self._monitored = Monitored(device, "sampled", self._schedule).start()
+        self._monitored.wait_until_ready(_READY_S)
+
+    def _identity(self, backend: Backend) -> Identity:
+        if isinstance(backend, NvmlBackend):
+            return bounded(lambda: identify(self._device, backend.library), 30.0, what="NVML")
+        return Identity(uuid=str(self._device))
+
+    def window(self, start_s: float, end_s: float, *, idle: tuple[float, float] | None = None) -> MonitorWindow:
+        """Telemetry of [start_s, end_s], in CLOCK_MONOTONIC seconds (`time.monotonic()`), both in the past.
+
+        Waits a few tenths of a second for the readings that follow the window (two seconds with a slow counter). `idle`
+        is an interval to take the idle power from. ValueError for a window that does not last or is not over.
+        """
+        if not (math.isfinite(start_s) and math.isfinite(end_s) and start_s < end_s):
+            raise ValueError(f"a window must last: it goes from {start_s} to {end_s}")
+        if end_s > self._schedule.clock() + 0.001:
+            raise ValueError("the window is not over: give CLOCK_MONOTONIC seconds (time.monotonic()) of the past")
+        if self._monitored is None:
+            return _absent(start_s, end_s, self.reason)
+        self._monitored.settle_past(end_s)
+        lost = self._monitored.lost_in(end_s)
+        if lost is not None:
+            return _absent(start_s, end_s, f"the GPU was lost ({lost})")
+        summary, _ = self._monitored.summarise(start_s, end_s, 0, idle=idle)
+        return _window(start_s, end_s, summary.metrics, summary.absent, summary.detail, tuple(summary.findings))
+
+    def recording(self) -> Recording:
+        """Everything read so far, to be played back with `ReplayBackend`. ValueError before the first reading."""
+        if self._monitored is None:
+            raise ValueError(f"nothing was recorded: {self.reason}")
+        return self._monitored.recording()
+
+    def save(self, path: Path) -> None:
+        """Writes `recording()` to a file."""
+        self.recording().save(path)
+
+    def close(self) -> None:
+        """Ends the sampling thread, within a second whatever the driver does."""
+        monitored, self._monitored = self._monitored, None
+        self.reason = "the monitor is closed"
+        if (monitored is None or monitored.close(0.4)) and self._backend is not None:
+            self._backend.close()
+
+
+def _absent(start_s: float, end_s: float, reason: str) -> MonitorWindow:
+    metrics, absent = all_absent(reason, GPU_METRICS)
+    return _window(start_s, end_s, metrics, absent, {"energy_invalid_reason": reason}, ())
+
+
+def _window(
+    start_s: float, end_s: float, metrics: dict[str, float | None], absent: dict[str, str], detail: dict[str, Any],
+    findings: tuple[Finding, ...],
+) -> MonitorWindow:  # fmt: skip
+    names = MonitorWindow.__dataclass_fields__
+    return MonitorWindow(
+        start_s=start_s,
+        end_s=end_s,
+        energy_source=detail.get("energy_source"),
+        energy_valid=bool(detail.get("energy_valid")),
+        energy_invalid_reason=detail.get("energy_invalid_reason"),
+        energy_uncertainty_pct=detail.get("energy_uncertainty_pct"),
+        throttle_shares=detail.get("throttle_share_by_reason", {}),
+        findings=findings,
+        absent={name: reason for name, reason in absent.items() if name in names},
+        detail=detail,
+        **{name: value for name, value in metrics.items() if name in names},
+    )

@@ -1,0 +1,131 @@
+"""A device with its sampler, or without one in `boundary` mode, and the windows cut from what was read."""
+
+import math
+import time
+from dataclasses import replace
+from typing import Literal, Self
+
+from gpubench.telemetry.base import Device, TelemetryError
+from gpubench.telemetry.bounded import bounded
+from gpubench.telemetry.periods import Periods
+from gpubench.telemetry.replay import Recording
+from gpubench.telemetry.sampler import Sampler, Schedule
+from gpubench.telemetry.window import REACH_S, Readings, Summary, WindowOf
+
+ReadingMode = Literal["boundary", "sampled"]
+
+_READ_TIMEOUT_S = 1.0
+_MOST_SETTLE_S = 2.0
+_LEAST_CLOSE_S = 0.05
+_LEAST_IDLE_S = 0.5
+
+
+class Monitored:
+    """One device under observation. In `boundary` mode readings are taken only when `read_now` is called. `periods` where
+    the device's update periods are known and need no measuring.
+    """
+
+    def __init__(
+        self, device: Device, mode: ReadingMode, schedule: Schedule, *, periods: Periods | None = None
+    ) -> None:
+        self.device = device
+        self.mode = mode
+        self.sampler = Sampler(device, schedule if periods is None else replace(schedule, probe_periods=False))
+        self.sampler.periods = periods or Periods()
+
+    def start(self) -> Self:
+        """Starts the sampler's thread in `sampled` mode."""
+        if self.mode == "sampled":
+            self.sampler.start()
+        return self
+
+    @property
+    def periods(self) -> Periods:
+        return self.sampler.periods
+
+    def pause(self, paused: bool) -> None:
+        self.sampler.pause(paused)
+
+    def read_now(self) -> None:
+        """`boundary` mode: one fast and one slow reading, given up after a second. `sampled` mode: nothing."""
+        if self.mode != "boundary":
+            return
+        try:
+            bounded(self.sampler.read_both, _READ_TIMEOUT_S, what="NVML")
+        except TelemetryError as error:
+            self.sampler.errors.append(str(error))
+
+    def wait_until_ready(self, timeout_s: float) -> None:
+        """Waits until periods are measured and a window may start: two updates of the counter lie behind (or two power
+        readings where there is no counter), or `timeout_s` seconds have passed.
+        """
+        deadline_s = self.sampler.now() + timeout_s
+        self.sampler.probed.wait(timeout_s)
+        start_s = self.sampler.now()
+        self.sampler.wait_past(start_s, max(0.0, deadline_s - start_s))
+        margin_s = 2 * (self.periods.counter_s or 0.0)
+        self.sampler.wait_past(start_s + margin_s, max(0.0, deadline_s - self.sampler.now()))
+
+    def settle_past(self, end_s: float) -> None:
+        """Waits until readings reach two updates of the counter beyond `end_s` (one shows where it stood, the next how
+        power went on): a few tenths of a second, at most about two seconds.
+        """
+        if self.mode == "sampled":
+            margin_s = min(_MOST_SETTLE_S, 2 * ((self.periods.counter_s or 0.1) + self.sampler.schedule.fast_s))
+            wait_s = max(0.0, end_s + margin_s - self.sampler.now()) + 4 * self.sampler.schedule.fast_s
+            self.sampler.wait_past(end_s + margin_s, min(wait_s, _MOST_SETTLE_S + 0.5))
+
+    def lost_in(self, end_s: float) -> str | None:
+        """Why the device is gone, if that was before the last reading a window up to `end_s` needs."""
+        after_s = self.sampler.lost_after_s
+        return self.device.lost if after_s is not None and end_s > after_s else None
+
+    def readings(self, start_s: float, end_s: float) -> Readings:
+        """A copy of what was read around the window."""
+        reach_s = REACH_S + 4 * (self.periods.counter_s or 0.1)
+        sampled = self.mode == "sampled"
+        return Readings(
+            fast=self.sampler.fast.cut(start_s - reach_s, end_s + reach_s),
+            slow=self.sampler.slow.cut(start_s - reach_s, end_s + reach_s),
+            activities=tuple(self.sampler.activities),
+            interval_s=self.sampler.schedule.fast_s if sampled else None,
+            periods=self.periods,
+            missing=dict(self.device.missing),
+            parent_shared=self.device.parent_shared,
+        )
+
+    def summarise(
+        self, start_s: float, end_s: float, num_samples: int, *, idle: tuple[float, float] | None = None
+    ) -> tuple[Summary, Readings]:
+        """Figures of the window, and the readings they come from. `idle` is an interval of the idle context in s."""
+        readings = self.readings(start_s, end_s)
+        return WindowOf(readings, start_s, end_s, num_samples).summarise(self.power_in(idle)), readings
+
+    def power_in(self, interval: tuple[float, float] | None) -> float | None:
+        """Mean power in W of an interval of at least half a second; None without one."""
+        if interval is None or interval[1] - interval[0] < _LEAST_IDLE_S:
+            return None
+        return WindowOf(self.readings(*interval), *interval, 0).summarise().metrics["mean_power_w"]
+
+    def recording(self) -> Recording:
+        """Everything read so far. ValueError before the first reading."""
+        fast, slow = (history.cut(-math.inf, math.inf) for history in (self.sampler.fast, self.sampler.slow))
+        tables = [{"time_s": cut.time_s, "took_s": cut.took_s, **cut.columns} for cut in (fast, slow)]
+        return Recording(self.device.name, *tables)
+
+    def end(self) -> None:
+        """Asks the sampler to end, and does not wait for it."""
+        self.sampler.end()
+
+    def close(self, timeout_s: float = 0.9) -> bool:
+        """Ends the sampler and frees the device. False where the driver does not let go within `timeout_s` seconds; then
+        whatever it holds is left behind.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        if not self.sampler.stop(timeout_s):
+            return False
+        try:
+            bounded(self.device.close, max(_LEAST_CLOSE_S, deadline_s - time.monotonic()), what="NVML")
+        except TelemetryError:
+            return False
+        return True

@@ -1,0 +1,44 @@
+"""Plays a stretch of the fake's time through the real sampler, without waiting."""
+
+from dataclasses import dataclass
+
+from fakes.nvml.control import NAME, UUID, Fake
+
+from gpubench.telemetry.base import Identity
+from gpubench.telemetry.monitored import Monitored
+from gpubench.telemetry.nvml import NvmlBackend, library
+from gpubench.telemetry.periods import Periods
+from gpubench.telemetry.sampler import Schedule
+from gpubench.telemetry.window import Summary
+
+IDENTITY = Identity(uuid=UUID, name=NAME, total_bytes=79 * 2**30)
+
+
+@dataclass
+class Player:
+    """A card of the fake under observation on the fake's own clock. `play` ticks as the sampler's thread would."""
+
+    fake: Fake
+    monitored: Monitored
+
+    def play(self, start_s: float, end_s: float, *, offset_s: float = 0.0) -> None:
+        """Fast ticks (and slow ones where due) from start to end; a late tick is skipped as in the thread."""
+        step_s = self.monitored.sampler.schedule.fast_s
+        at_s = start_s + offset_s
+        while at_s < end_s:
+            self.fake.freeze(max(at_s, self.fake.now()))
+            self.monitored.sampler._guarded(self.monitored.sampler.tick)
+            at_s += step_s
+            while at_s < self.fake.now():
+                at_s += step_s
+
+    def summary(self, start_s: float, end_s: float, num_samples: int = 1000) -> Summary:
+        return self.monitored.summarise(start_s, end_s, num_samples)[0]
+
+
+def watch(fake: Fake, *, periods: Periods | None = None, fast_s: float = 0.05, identity: Identity = IDENTITY) -> Player:
+    """Opens the card; `periods` as the probe would have measured them (None: not measured)."""
+    fake.freeze(0.0)
+    schedule = Schedule(fast_s=fast_s, clock=fake.now, probe_periods=False)
+    device = NvmlBackend(library.load(), clock=fake.now).open(identity)
+    return Player(fake, Monitored(device, "sampled", schedule, periods=periods))

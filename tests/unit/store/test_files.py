@@ -1,0 +1,57 @@
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from gpubench.core.errors import StoreError
+from gpubench.store.files import store_error, write_atomically
+
+
+def test_a_file_is_written_and_nothing_else_is_left(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "a.json", b"old")
+    write_atomically(tmp_path / "a.json", b"new")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.json", b"new")]
+
+
+@pytest.mark.parametrize("ended_by", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+def test_a_write_that_ends_early_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ended_by: BaseException
+) -> None:
+    def ended(_: int) -> None:
+        raise ended_by
+
+    write_atomically(tmp_path / "a.json", b"old")
+    monkeypatch.setattr("gpubench.store.files.os.fsync", ended)
+    with pytest.raises((StoreError, KeyboardInterrupt)):
+        write_atomically(tmp_path / "a.json", b"new")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.json", b"old")]
+
+
+def test_a_folder_that_is_not_there_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"cannot write .*nowhere/a\.json: no such file or directory"):
+        write_atomically(tmp_path / "nowhere" / "a.json", b"x")
+
+
+def test_a_file_system_that_cannot_sync_a_folder_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.fsync
+
+    def of_files_only(descriptor: int) -> None:
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):  # noqa: PTH112 - follows the link of a descriptor
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        real(descriptor)
+
+    monkeypatch.setattr("gpubench.store.files.os.fsync", of_files_only)
+    write_atomically(tmp_path / "a.json", b"new")
+    assert (tmp_path / "a.json").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [(errno.ENOSPC, "Free some space"), (errno.EDQUOT, "Free some space"), (errno.EROFS, "read-only"),
+     (errno.EACCES, "can write to"), (errno.EFBIG, "ulimit -f"), (errno.EIO, "Choose another place")],
+)  # fmt: skip
+def test_the_hint_fits_the_cause(number: int, hint: str) -> None:
+    error = store_error("write", Path("reports/x"), OSError(number, os.strerror(number)))
+    assert str(error) == f"cannot write reports/x: {os.strerror(number).lower()}"
+    assert hint in error.hint

@@ -1,0 +1,183 @@
+import json
+import math
+import shutil
+from pathlib import Path
+
+import pytest
+from fakes.runs import FakeRun, Invented, invented_run
+
+from gpubench.core.errors import StoreError
+from gpubench.core.records import Record, Status
+from gpubench.store.runs import load_info, load_run
+from gpubench.store.writer import RunWriter
+
+
+def lines_of(folder: Path) -> list[bytes]:
+    return (folder / "records.jsonl").read_bytes().splitlines()
+
+
+def test_what_was_stored_comes_back_as_it_was(tmp_path: Path) -> None:
+    made = invented_run()
+    with RunWriter.create(tmp_path / "run", made.info) as writer:
+        for record in made.records:
+            writer.append(record)
+    run = load_run(tmp_path / "run")
+    assert (run.info, run.records, run.dropped) == (made.info, made.records, ())
+
+
+def test_a_value_that_is_not_finite_comes_back(tmp_path: Path) -> None:
+    made = Invented(1)
+    made.measured("cpu", 900.0, extra={"final_loss": math.nan, "energy_j": math.inf}, device="cpu")
+    run = made.run()
+    with RunWriter.create(tmp_path / "run", run.info) as writer:
+        writer.append(run.records[0])
+    back = load_run(tmp_path / "run").records[0].metrics
+    assert math.isnan(back["final_loss"] or 0.0)
+    assert back["energy_j"] == math.inf
+
+
+def test_line_ends_and_unusual_characters_inside_a_text_do_not_break_a_line(tmp_path: Path) -> None:
+    text = "first\nsecond\u2028third\r\x00\x1b[31m 日本 😀"
+    made = Invented(1)
+    made.ended("cpu", Status.FAILED, text, device="cpu")
+    run = made.run()
+    with RunWriter.create(tmp_path / "run", run.info) as writer:
+        writer.append(run.records[0])
+        writer.append(run.records[0])
+    assert [record.reason for record in load_run(tmp_path / "run").records] == [text, text]
+
+
+def test_a_torn_last_line_is_dropped_and_named(folder: Path, fake: FakeRun) -> None:
+    path = folder / "records.jsonl"
+    path.write_bytes(path.read_bytes()[:-40])
+    run = load_run(folder)
+    assert run.records == fake.records[:-1]
+    (notice,) = run.dropped
+    assert "the last line of records.jsonl" in notice
+    assert "--resume measures it again" in notice
+
+
+@pytest.mark.parametrize(
+    ("garbage", "why"),
+    [
+        (b"\x00\xff\xfe\x80 not text", "it is not JSON"),
+        (b'{"schema": 1, "case_index": 1', "EOF"),
+        (b"[1, 2]", "no JSON object"),
+        (b'{"case_index": 1}', "no schema number"),
+        (b'{"schema": "one"}', "'one' is no schema number"),
+        (b'{"schema": 1, "case_index": "x"}', "case_index"),
+        (b"[" * 100_000, "recursion"),
+    ],
+    ids=["binary", "cut", "list", "no number", "odd number", "wrong type", "deep"],
+)
+def test_a_line_that_cannot_be_read_is_left_out_and_named(
+    folder: Path, fake: FakeRun, garbage: bytes, why: str
+) -> None:
+    first, _, *rest = lines_of(folder)
+    (folder / "records.jsonl").write_bytes(b"\n".join([first, garbage, *rest]) + b"\n")
+    run = load_run(folder)
+    assert run.records == (fake.records[0], *fake.records[2:])
+    (notice,) = run.dropped
+    assert notice.startswith("line 2 of records.jsonl")
+    assert why in notice
+
+
+def test_an_unknown_field_makes_a_line_unreadable_rather_than_half_read(folder: Path) -> None:
+    first, *rest = lines_of(folder)
+    odd = json.dumps({**json.loads(first), "colour": "green"}).encode()
+    (folder / "records.jsonl").write_bytes(b"\n".join([odd, *rest]) + b"\n")
+    (notice,) = load_run(folder).dropped
+    assert "colour: Extra inputs are not permitted" in notice
+
+
+def test_blank_lines_are_nothing(folder: Path, fake: FakeRun) -> None:
+    (folder / "records.jsonl").write_bytes(b"\n" + b"\n\r\n".join(lines_of(folder)) + b"\n")
+    run = load_run(folder)
+    assert (run.records, run.dropped) == (fake.records, ())
+
+
+def test_a_run_without_its_records_can_still_be_opened(folder: Path, fake: FakeRun) -> None:
+    (folder / "records.jsonl").unlink()
+    run = load_run(folder)
+    assert run.info == fake.info
+    assert run.records == ()
+    assert "records.jsonl is missing" in run.dropped[0]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"there is no folder .*nowhere") as caught:
+        load_run(tmp_path / "nowhere")
+    assert "gpubench list runs" in caught.value.hint
+
+
+def test_a_folder_of_something_else_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"holds no run: there is no run\.json in it"):
+        load_run(tmp_path)
+
+
+def test_a_file_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="is not a folder"):
+        load_run(tmp_path / "file")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"\x89PNG\x00\xff", "it is not JSON"),
+        (b"[]", "it is no JSON object"),
+        (b'{"name": "some other tool"}', "it has no schema number"),
+        (b'{"schema": 1, "run": "x"}', "suite_name: Field required"),
+        (b'{"schema": 0}', "0 is no schema number"),
+        (b'{"schema": true}', "True is no schema number"),
+    ],
+)
+def test_a_damaged_or_foreign_head_is_a_sentence(folder: Path, content: bytes, why: str) -> None:
+    (folder / "run.json").write_bytes(content)
+    with pytest.raises(StoreError, match=rf"run\.json is not the head of a run: .*{why}"):
+        load_run(folder)
+
+
+def test_a_head_of_a_newer_gpubench_says_so(folder: Path) -> None:
+    head = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**head, "schema": 99, "colour": "green"}))
+    with pytest.raises(
+        StoreError, match=r"was written by a newer gpubench \(schema 99; this one reads up to 1\)"
+    ) as caught:
+        load_run(folder)
+    assert "update" in caught.value.hint
+
+
+@pytest.mark.parametrize("extra", [{}, {"colour": "green"}], ids=["same fields", "new fields"])
+def test_a_record_of_a_newer_gpubench_is_never_left_out_in_silence(folder: Path, extra: dict[str, str]) -> None:
+    *rest, last = lines_of(folder)
+    newer = json.dumps({**json.loads(last), **extra, "schema": 2}).encode()
+    (folder / "records.jsonl").write_bytes(b"\n".join([*rest, newer]) + b"\n")
+    with pytest.raises(StoreError, match=rf"line {len(rest) + 1} of .* written by a newer gpubench"):
+        load_run(folder)
+
+
+def test_the_head_alone_can_be_read(folder: Path, fake: FakeRun) -> None:
+    shutil.rmtree(folder / "samples", ignore_errors=True)
+    assert load_info(folder) == fake.info
+
+
+def test_a_record_without_samples_has_none(folder: Path) -> None:
+    run = load_run(folder)
+    assert run.samples(run.records[0]) == {}
+
+
+def test_samples_are_read_through_the_run(folder: Path, fake: FakeRun) -> None:
+    with RunWriter.resume(folder) as writer:
+        where = writer.write_samples("0001-3", {"step_times_s": [0.5, 0.25]})
+        writer.append(fake.records[0].model_copy(update={"repeat": 3, "samples": where}))
+    run = load_run(folder)
+    assert run.samples(run.records[-1])["step_times_s"].tolist() == [0.5, 0.25]
+
+
+def test_a_record_is_one_line_of_json_with_its_schema_first(folder: Path) -> None:
+    line = json.loads(lines_of(folder)[0])
+    assert next(iter(line)) == "schema"
+    assert Record.model_validate(line).case_index == 1

@@ -1,0 +1,158 @@
+"""From CUDA's device to NVML's, and never by index."""
+
+import pytest
+from fakes.nvml.control import GIB, NAME, OTHER_UUID, UUID, Fake
+
+from gpubench.telemetry.base import Identity, TelemetryError
+from gpubench.telemetry.nvml import NvmlBackend, library
+from gpubench.telemetry.nvml.device import NvmlDevice
+from gpubench.telemetry.visible import identify, shown
+
+MIG_UUID = "aaaaaaaa-0000-4000-8000-000000000009"
+
+
+def opened(fake: Fake, **identity: object) -> NvmlDevice:
+    assert fake.now() > 0
+    return NvmlBackend(library.load()).open(Identity(**identity))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("form", [UUID, f"GPU-{UUID}", UUID.upper()])
+def test_a_card_is_found_by_its_uuid_with_or_without_prefix_in_any_case(fake: Fake, form: str) -> None:
+    fake.add_device(OTHER_UUID)
+    fake.add_device(UUID)
+    assert opened(fake, uuid=form).key == f"GPU-{UUID}"
+
+
+def test_reordered_cards_are_told_apart(fake: Fake) -> None:
+    """CUDA's device 0 is NVML's device 1 here: power must come from the right one."""
+    fake.add_device(OTHER_UUID)
+    fake.add_device(UUID)
+    fake.trace([(0.0, 100.0)], device=0)
+    fake.trace([(0.0, 500.0)], device=1)
+    assert opened(fake, uuid=UUID).read_fast().power_instant_w == pytest.approx(500.0)
+    assert opened(fake, uuid=OTHER_UUID).read_fast().power_instant_w == pytest.approx(100.0)
+
+
+def test_a_mig_slice_reads_its_parents_power_and_its_own_memory(fake: Fake) -> None:
+    fake.add_device(UUID)
+    fake.add_device(MIG_UUID, prefix="MIG-", name=f"{NAME} MIG 1g.10gb", memory=10 * GIB, parent=0, pci="")
+    fake.trace([(0.0, 500.0)])
+    device = opened(fake, uuid=MIG_UUID, name=f"{NAME} MIG 1g.10gb", total_bytes=10 * GIB)
+    assert device.parent_shared
+    assert device.read_fast().power_instant_w == pytest.approx(500.0)
+    assert device.read_slow().memory_total_bytes == 10 * GIB
+    assert device.key == f"MIG-{MIG_UUID}"
+
+
+def test_without_a_known_uuid_the_pci_address_decides(fake: Fake) -> None:
+    fake.add_device(OTHER_UUID, pci="00000000:18:00.0")
+    fake.add_device(UUID, pci="00000000:41:00.0")
+    device = opened(fake, uuid="ffffffff-0000-4000-8000-00000000000f", pci="0000:41:00.0")
+    assert device.key == f"GPU-{UUID}"
+    assert device.how == "pci"
+
+
+def test_what_cannot_be_found_is_refused_and_says_what_was_tried(fake: Fake) -> None:
+    fake.add_device(UUID)
+    with pytest.raises(TelemetryError, match=r"no NVML device matches .*NOT_FOUND"):
+        opened(fake, uuid=OTHER_UUID, pci="0000:99:00.0")
+    with pytest.raises(TelemetryError, match="CUDA named none"):
+        opened(fake, name=NAME)
+
+
+def test_another_name_is_refused(fake: Fake) -> None:
+    fake.add_device(UUID)
+    with pytest.raises(TelemetryError, match="its name is NVIDIA Fake 100, CUDA says NVIDIA A100"):
+        opened(fake, uuid=UUID, name="NVIDIA A100")
+
+
+def test_another_total_memory_is_refused_and_what_the_driver_reserves_is_not(fake: Fake) -> None:
+    fake.add_device(UUID, memory=80 * GIB)
+    assert opened(fake, uuid=UUID, total_bytes=79 * GIB).key == f"GPU-{UUID}"
+    with pytest.raises(TelemetryError, match="total memory"):
+        opened(fake, uuid=UUID, total_bytes=40 * GIB)
+
+
+def test_a_name_that_cannot_be_asked_for_does_not_disagree(fake: Fake) -> None:
+    fake.add_device(UUID)
+    fake.rule("nvmlDeviceGetName", 999)
+    assert opened(fake, uuid=UUID, name=NAME).name == NAME
+
+
+def identified(device: int | str, **environ: str) -> Identity:
+    # PATH and the like are left out: no CUDA driver is found, whatever the machine has.
+    return identify(device, library.load(), {"LD_LIBRARY_PATH": "/nonexistent", **environ})
+
+
+@pytest.fixture
+def two_cards(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    monkeypatch.setattr("gpubench.telemetry.visible._ask_cuda", lambda _number, _environ: None)
+    fake.add_device(UUID, pci="00000000:18:00.0")
+    fake.add_device(OTHER_UUID, pci="00000000:41:00.0")
+    return fake
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "expected"),
+    [
+        (0, None, UUID),
+        (1, None, OTHER_UUID),
+        ("cuda:1", None, OTHER_UUID),
+        (0, "1,0", OTHER_UUID),
+        (1, "1,0", UUID),
+        (0, "1", OTHER_UUID),
+        (0, f"GPU-{OTHER_UUID},GPU-{UUID}", OTHER_UUID),
+        (1, f"GPU-{OTHER_UUID},GPU-{UUID}", UUID),
+        ("GPU-fa4e0000-0000-4000-8000-000000000002", "0", OTHER_UUID),
+    ],
+)
+@pytest.mark.usefixtures("two_cards")
+def test_a_cuda_number_counts_what_the_variable_shows(device: int | str, visible: str | None, expected: str) -> None:
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    assert identified(device, **environ).uuid == f"GPU-{expected}"
+
+
+@pytest.mark.usefixtures("two_cards")
+def test_entries_after_an_invalid_one_do_not_count() -> None:
+    with pytest.raises(TelemetryError, match="CUDA has no device 1: 1 visible"):
+        identified(1, CUDA_VISIBLE_DEVICES="1,7,0")
+    with pytest.raises(TelemetryError, match="0 visible"):
+        identified(0, CUDA_VISIBLE_DEVICES="")
+
+
+def test_unlike_cards_without_a_fixed_order_are_not_guessed(two_cards: Fake) -> None:
+    two_cards.add_device("fa4e0000-0000-4000-8000-000000000003", name="NVIDIA Other 1")
+    with pytest.raises(TelemetryError, match="orders them by speed"):
+        identified(0)
+    assert identified(2, CUDA_DEVICE_ORDER="PCI_BUS_ID").uuid == "GPU-fa4e0000-0000-4000-8000-000000000003"
+
+
+@pytest.mark.usefixtures("two_cards")
+def test_a_prefix_of_two_uuids_is_not_one_card() -> None:
+    with pytest.raises(TelemetryError, match="beginning of 2 UUIDs"):
+        identified("GPU-fa4e")
+
+
+@pytest.mark.usefixtures("two_cards")
+def test_a_pci_address_and_a_mig_uuid_are_taken_as_they_are() -> None:
+    assert identified("0000:41:00.0") == Identity(pci="0000:41:00.0")
+    assert identified(f"MIG-{MIG_UUID}") == Identity(uuid=f"MIG-{MIG_UUID}")
+    with pytest.raises(TelemetryError, match="not a device"):
+        identified("gpu zero")
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"),
+    [
+        (None, [UUID, OTHER_UUID]),
+        ("", []),
+        ("1", [OTHER_UUID]),
+        ("1,0", [UUID, OTHER_UUID]),
+        (f"GPU-{OTHER_UUID}", [OTHER_UUID]),
+        (f"MIG-{MIG_UUID}", [UUID, OTHER_UUID]),
+    ],
+)
+@pytest.mark.usefixtures("two_cards")
+def test_the_cards_shown_are_those_the_variable_leaves(visible: str | None, expected: list[str]) -> None:
+    environ = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    assert shown(library.load(), environ) == [f"GPU-{uuid}" for uuid in expected]
