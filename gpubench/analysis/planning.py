@@ -1,0 +1,192 @@
+"""What a verdict will cost: from the noise of a pilot to rounds, minutes and the chance of finding what matters."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import TYPE_CHECKING
+
+from gpubench.analysis.changes import round_log_ratios
+from gpubench.analysis.judge import Level
+from gpubench.analysis.many import judge_many
+from gpubench.analysis.settings import CompareSettings
+from gpubench.analysis.sides import arms_of
+from gpubench.analysis.stats import Location, rounds_needed, trimmed_location
+from gpubench.analysis.summarise import CaseSummary, StoredRun, summarise_run
+from gpubench.core.metrics import METRICS
+from gpubench.core.records import Record
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+
+TRIALS = 2000
+LEAST_ROUNDS = 3
+CONFIDENCE = 0.9
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What becomes of comparisons whose rounds have this spread, by simulation of normal rounds.
+
+    `found`: share of true slow-downs (of `sesoi`, if nothing else was asked) that are called `slower`. `rounds_same` and `rounds_slower`: mean rounds
+    until the verdict with no change and at that slow-down. `needed`: rounds in all that would find it 95 times in 100,
+    None where no affordable number would.
+    """
+
+    found: float
+    rounds_same: float
+    rounds_slower: float
+    needed: int | None
+
+
+@dataclass(frozen=True)
+class CasePlan:
+    """One case of the pilot. `spread`: standard deviation of a round's log ratio, with its 90 % interval from `rounds` rounds.
+
+    `seconds` is what a round of both arms takes. Without a forecast, `reason` says why.
+    """
+
+    case_id: str
+    label: str
+    level: Level
+    rounds: int
+    spread: float | None
+    low: float | None
+    high: float | None
+    seconds: float
+    forecast: Forecast | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`overhead_s`: what a round costs besides its launches (starting worker hosts)."""
+
+    settings: CompareSettings
+    cases: tuple[CasePlan, ...]
+    overhead_s: float
+
+    @property
+    def seconds_same(self) -> float:
+        """Until every case is settled, if nothing changed."""
+        known = [(case.forecast.rounds_same, case.seconds) for case in self.cases if case.forecast]
+        return sum(rounds * s for rounds, s in known) + self.overhead_s * max(
+            (rounds for rounds, _ in known), default=0
+        )
+
+    @property
+    def seconds_most(self) -> float:
+        """If no case is ever settled."""
+        known = [case.seconds for case in self.cases if case.forecast]
+        return self.settings.max_rounds * (sum(known) + (self.overhead_s if known else 0.0))
+
+
+def plan(pilot: StoredRun, settings: CompareSettings, *, seed: int = 0) -> Plan:
+    """From a pilot of two equal arms, whose rounds are those of a comparison, or a run without arms, two of whose launches
+    make a round. Which step times (or latencies) differ how much decides; figures that are INVALID count, noise is noise.
+    """
+    arms = arms_of(pilot)
+    draws = _draws(settings, seed)
+    if len(arms) >= 2:
+        sides = [summarise_run(pilot, arm=arm, metrics=()).cases for arm in arms[:2]]
+        cases = tuple(
+            _of_arms(before, after, settings, draws) for before, after in zip(sides[0], sides[1], strict=True)
+        )
+    else:
+        cases = tuple(_of_launches(case, settings, draws) for case in summarise_run(pilot, metrics=()).cases)
+    return Plan(settings, cases, _overhead_s(pilot.records))
+
+
+def forecast(spread: float, settings: CompareSettings, *, effect: float | None = None, seed: int = 0) -> Forecast:
+    """For a standard deviation of a round's log ratio, and a true slow-down of `effect` (None: of `sesoi`)."""
+    return _forecast(spread, settings, _draws(settings, seed), effect)
+
+
+def _draws(settings: CompareSettings, seed: int) -> "FloatArray":
+    import numpy as np
+
+    draws: FloatArray = np.random.default_rng(seed).standard_normal((TRIALS, settings.max_rounds))
+    return draws
+
+
+def _forecast(spread: float, settings: CompareSettings, draws: "FloatArray", effect: float | None = None) -> Forecast:
+    shift = math.log1p(settings.sesoi if effect is None else effect)
+    same, slower = (judge_many(each + spread * draws, settings) for each in (0.0, shift))
+    found = float((slower.verdict == "slower").mean())
+    last = settings.schedule()[-1]
+    return Forecast(
+        found=found,
+        rounds_same=float(same.rounds.mean()),
+        rounds_slower=float(slower.rounds.mean()),
+        needed=rounds_needed(spread, shift, last.alpha, trim=settings.trim),
+    )
+
+
+def _metric(case: CaseSummary) -> str:
+    return "latency_s" if case.case.timing == "latency" else "throughput"
+
+
+def _of_arms(before: CaseSummary, after: CaseSummary, settings: CompareSettings, draws: "FloatArray") -> CasePlan:
+    logs, level = round_log_ratios(METRICS[_metric(after)], before, after)
+    seconds = _seconds([*before.records, *after.records])
+    return _case(after, level, list(logs.values()), 1.0, seconds, settings, draws)
+
+
+def _of_launches(case: CaseSummary, settings: CompareSettings, draws: "FloatArray") -> CasePlan:
+    """Two launches of a round are independent, so that their ratio varies by the root of two times as much as either."""
+    values = case.launch_values(_metric(case)).values()
+    logs = [math.log(value) for value in values if value > 0]
+    return _case(case, "launch", logs, math.sqrt(2), 2 * _seconds(case.records), settings, draws)
+
+
+def _case(
+    case: CaseSummary, level: Level, logs: Sequence[float], factor: float, seconds: float, settings: CompareSettings,
+    draws: "FloatArray",
+) -> CasePlan:  # fmt: skip
+    if len(logs) < LEAST_ROUNDS:
+        why = case.reason or f"{len(logs)} of the {LEAST_ROUNDS} rounds that a forecast needs"
+        return CasePlan(case.case_id, case.label, level, len(logs), None, None, None, seconds, None, why)
+    found = trimmed_location(logs, settings.trim)
+    spread = factor * found.standard_error * math.sqrt(len(logs))
+    low, high = _spread_interval(spread, found)
+    return CasePlan(
+        case.case_id, case.label, level, len(logs), spread, low, high, seconds, _forecast(spread, settings, draws)
+    )
+
+
+def _spread_interval(spread: float, found: Location) -> tuple[float, float]:
+    """Of a standard deviation: sqrt(df / chi2), exact for normal values."""
+    from scipy.special import chdtri
+
+    tail = (1 - CONFIDENCE) / 2
+    low, high = (math.sqrt(found.df / chdtri(found.df, q)) for q in (tail, 1 - tail))
+    return spread * low, spread * high
+
+
+def _seconds(records: Sequence[Record]) -> float:
+    """Wall time of a round's launches of one case, median over rounds; arms that shared a process took their time once."""
+    rounds: dict[int, dict[tuple[float | None, int | None, str | None], float]] = {}
+    for record in records:
+        if record.wall_s is not None:
+            known = record.started_unix_s is not None and record.pid is not None
+            launch = (record.started_unix_s, record.pid, None if known else record.arm)
+            rounds.setdefault(record.repeat, {})[launch] = record.wall_s
+    return median(sum(taken.values()) for taken in rounds.values()) if rounds else 0.0
+
+
+def _overhead_s(records: Sequence[Record]) -> float:
+    """Median time from the end of a round's last launch to the start of the next round's first."""
+    spans: dict[int, tuple[float, float]] = {}
+    for record in records:
+        if record.started_unix_s is None or record.wall_s is None or record.kind != "measure":
+            continue
+        begin, end = record.started_unix_s, record.started_unix_s + record.wall_s
+        before = spans.get(record.repeat, (begin, end))
+        spans[record.repeat] = (min(begin, before[0]), max(end, before[1]))
+    ordered = [spans[repeat] for repeat in sorted(spans)]
+    gaps = [max(0.0, after[0] - before[1]) for before, after in pairwise(ordered)]
+    return median(gaps) if gaps else 0.0

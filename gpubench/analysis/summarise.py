@@ -1,0 +1,226 @@
+"""A run, case by case: what its launches say together."""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from gpubench.analysis.accuracy import QualitySummary, drop_findings, judge_quality
+from gpubench.analysis.ceilings import with_mfu
+from gpubench.analysis.efficiency import achieved_bandwidth, achieved_flops
+from gpubench.analysis.entries import Correctness, flat_effective
+from gpubench.analysis.estimates import estimate
+from gpubench.analysis.merge import merge_findings, merge_status, spread_finding
+from gpubench.core.findings import Finding, Validity, finding, validity
+from gpubench.core.metrics import METRICS
+from gpubench.core.records import Effective, Estimate, Record, Status
+from gpubench.core.run import PlannedCase, RunInfo
+from gpubench.spec.case import Case
+
+_GPU_ENERGY = frozenset({"energy_j", "energy_per_sample_j", "samples_per_j", "energy_above_idle_j", "mean_power_w"})
+
+
+class StoredRun(Protocol):
+    """What is needed of `store.runs.Run`."""
+
+    @property
+    def info(self) -> RunInfo: ...
+    @property
+    def records(self) -> Sequence[Record]: ...
+
+
+@dataclass(frozen=True)
+class CaseSummary:
+    """One case over its launches.
+
+    `status` is `ok` if any launch was, with the other launches' ends in `reason`; else that of the worst launch.
+    `records` holds the last record of each repeat, in order. `metrics` comes from the launches that were ok; what no
+    launch could measure is in `absent` with its reason. `effective` is that of the first ok launch.
+    """
+
+    planned: PlannedCase
+    case: Case
+    status: Status
+    reason: str | None
+    records: tuple[Record, ...]
+    metrics: dict[str, Estimate]
+    absent: dict[str, str]
+    findings: tuple[Finding, ...]
+    validity: Validity
+    correctness: Correctness
+    effective: Effective | None
+
+    @property
+    def case_id(self) -> str:
+        return self.planned.case_id
+
+    @property
+    def kind(self) -> str:
+        return self.planned.kind
+
+    @property
+    def label(self) -> str:
+        return self.planned.label
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return self.planned.settings
+
+    @property
+    def ok_records(self) -> tuple[Record, ...]:
+        return tuple(record for record in self.records if record.status is Status.OK)
+
+    def launch_values(self, metric: str) -> dict[int, float]:
+        """The metric of each ok launch that has a finite value of it, by repeat. Energy that is not valid is left out."""
+        values = {
+            record.repeat: launch_metrics(record).get(metric) for record in self.ok_records if _valid(record, metric)
+        }
+        return {repeat: value for repeat, value in values.items() if value is not None and math.isfinite(value)}
+
+    def interval(self, metric: str) -> tuple[float, float] | None:  # noqa: ARG002 - the protocol's signature
+        """None: steps within a launch say nothing about how much launches differ."""
+        return None
+
+    def block_ratios(self) -> dict[int, float]:
+        """Log ratios of launches that held both arms in alternating blocks, by repeat."""
+        found = {record.repeat: record.block_log_ratio for record in self.ok_records}
+        return {repeat: value for repeat, value in found.items() if value is not None and math.isfinite(value)}
+
+    def took_effect(self) -> Mapping[str, Any]:
+        return flat_effective(self.effective)
+
+
+def _valid(record: Record, metric: str) -> bool:
+    return metric not in _GPU_ENERGY or (record.telemetry or {}).get("energy_valid") is not False
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """Measured cases and quality entries in the order of the plan."""
+
+    info: RunInfo
+    cases: tuple[CaseSummary, ...]
+    quality: tuple[QualitySummary, ...] = ()
+
+    @property
+    def counts(self) -> dict[Status, int]:
+        """Cases by status, quality entries included; only what occurs, in the order of `Status`."""
+        found = Counter(entry.status for entry in (*self.cases, *(quality.summary for quality in self.quality)))
+        return {status: found[status] for status in Status if found[status]}
+
+
+def summarise_run(run: StoredRun, *, arm: str | None = None, metrics: Collection[str] | None = None) -> RunSummary:
+    """Summaries of every planned case. With `arm`, of that arm's launches alone; with `metrics`, estimates of those alone.
+
+    Where a repeat was recorded twice (a resumed run), the later record counts. Training cases carry the accuracy
+    finding of the quality entry of the same workload, device and precision.
+    """
+    of_case = _records_by_case(record for record in run.records if arm is None or record.arm == arm)
+    summaries = [summarise_case(planned, of_case.get(planned.index, ()), metrics) for planned in run.info.cases]
+    quality = judge_quality([entry for entry in summaries if entry.planned.kind == "quality"], run.info.suite)
+    cases = [_with_findings(entry, drop_findings(entry, quality)) for entry in summaries if _is_measure(entry)]
+    return RunSummary(info=run.info, cases=tuple(with_mfu(run.info, cases)), quality=quality)
+
+
+def summarise_case(
+    planned: PlannedCase, records: Sequence[Record], wanted: Collection[str] | None = None
+) -> CaseSummary:
+    """One planned case from its records, in any order. A case without records is skipped, with the plan's reason.
+
+    `wanted` limits the estimates that are made, and leaves out the finding about their spread, which changes no figure's
+    standing; launches keep all their values.
+    """
+    ok = [record for record in records if record.status is Status.OK]
+    status, reason = merge_status(planned, records)
+    metrics = _metrics(ok, METRICS if wanted is None else wanted)
+    correctness = _correctness(ok)
+    spread = spread_finding(ok) if wanted is None else None
+    findings = (*merge_findings(ok or records), *_own_findings(planned, ok), *([spread] if spread else ()))
+    return CaseSummary(
+        planned=planned,
+        case=Case.model_validate(planned.settings),
+        status=status,
+        reason=reason,
+        records=tuple(records),
+        metrics=metrics,
+        absent=_absent(ok, metrics),
+        findings=findings,
+        validity=Validity.INVALID if correctness == "fail" else validity(findings),
+        correctness=correctness,
+        effective=ok[0].effective if ok else next((r.effective for r in records if r.effective), None),
+    )
+
+
+def _is_measure(summary: CaseSummary) -> bool:
+    return summary.planned.kind == "measure"
+
+
+def _records_by_case(records: Iterable[Record]) -> dict[int, list[Record]]:
+    latest: dict[tuple[int, str | None, int], Record] = {}
+    for record in records:
+        latest[record.case_index, record.arm, record.repeat] = record
+    by_case: dict[int, list[Record]] = {}
+    for (index, _, _), record in sorted(latest.items(), key=lambda entry: (entry[0][0], entry[0][2])):
+        by_case.setdefault(index, []).append(record)
+    return by_case
+
+
+def launch_metrics(record: Record) -> Mapping[str, float | None]:
+    """A record's metrics with those its parity check and training run imply."""
+    implied: dict[str, float | None] = {}
+    if record.parity is not None:
+        implied["parity_logits_rel_error"] = record.parity.logits_rel_error
+        implied["parity_loss_rel_error"] = record.parity.loss_rel_error
+        implied["parity_gradient_rel_error"] = record.parity.gradient_rel_error
+    if record.quality is not None:
+        names = ("accuracy", "precision_macro", "recall_macro", "final_loss", "time_to_accuracy_s", "steps_to_accuracy")
+        implied |= {name: getattr(record.quality, name) for name in names}
+        if record.quality.time_to_accuracy_s is not None:
+            implied["energy_to_accuracy_j"] = record.metrics.get("energy_j")
+    return implied | dict(record.metrics)
+
+
+def _metrics(ok: Sequence[Record], wanted: Collection[str]) -> dict[str, Estimate]:
+    if not wanted:
+        return {}
+    values: dict[str, list[float]] = {}
+    for record in ok:
+        for name, value in launch_metrics(record).items():
+            if value is not None and math.isfinite(value):
+                values.setdefault(name, []).append(value)
+    metrics = {name: estimate(values[name], METRICS[name]) for name in METRICS if name in values and name in wanted}
+    derived = {"achieved_flops": achieved_flops(metrics), "achieved_bandwidth": achieved_bandwidth(metrics)}
+    return metrics | {name: found for name, found in derived.items() if found is not None}
+
+
+def _absent(ok: Sequence[Record], metrics: Mapping[str, Estimate]) -> dict[str, str]:
+    reasons = {name: why for record in ok for name, why in record.absent.items()}
+    for record in ok:
+        for name, value in launch_metrics(record).items():
+            if value is not None and not math.isfinite(value):
+                reasons.setdefault(name, f"not finite ({value}) in repeat {record.repeat}")
+    return {name: why for name, why in reasons.items() if name not in metrics}
+
+
+def _correctness(ok: Sequence[Record]) -> Correctness:
+    verdicts = {record.parity.passed for record in ok if record.parity is not None}
+    broken = any(entry.code.startswith("GB3") and entry.effect == "invalidates" for r in ok for entry in r.findings)
+    if broken or False in verdicts:
+        return "fail"
+    return "pass" if verdicts else "unverified"
+
+
+def _own_findings(planned: PlannedCase, ok: Sequence[Record]) -> list[Finding]:
+    found = []
+    if len(ok) == 1 and planned.kind == "measure":
+        found.append(finding("GB206", "One launch: the spread between processes is unknown, so there is no interval."))
+    return found
+
+
+def _with_findings(summary: CaseSummary, findings: Sequence[Finding]) -> CaseSummary:
+    if not findings:
+        return summary
+    everything = (*summary.findings, *findings)
+    standing = Validity.INVALID if summary.correctness == "fail" else validity(everything)
+    return replace(summary, findings=everything, validity=standing)

@@ -1,0 +1,73 @@
+"""The pytest plugin: fixture `gpu_benchmark`, marker `gpubench`, options. `docs/ci.md` describes it.
+
+It is loaded in every pytest that runs where gpubench is installed, so it imports nothing but pytest here, and never torch:
+a test that uses CUDA has imported torch itself.
+"""
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from gpubench.pytest_support.fixture import GpuBenchmark
+
+MARKER = (
+    "gpubench(max_regression=..., max_time=..., max_memory=..., device=..., l2_flush=...): limits and options of a "
+    "gpu_benchmark. max_regression ('5%', or a dict by metric) is the limit of `gpubench check`; max_time ('2ms', per call) "
+    "and max_memory ('1GiB', peak allocated on the device) fail the test itself."
+)
+_MONITOR = pytest.StashKey[object]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("gpubench")
+    group.addoption(
+        "--gpubench-device", default="auto", metavar="DEVICE",
+        help="Clock of gpu_benchmark: `cuda`, `cuda:N`, `cpu`, or `auto` (CUDA where the test uses it; default).",
+    )  # fmt: skip
+    group.addoption(
+        "--gpubench-energy", action="store_true", help="Measure the energy of each gpu_benchmark with NVML (tests must run for seconds)."
+    )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", MARKER)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A marker that makes no sense is an error before any fixture is made."""
+    if item.get_closest_marker("gpubench") is not None:
+        from gpubench.pytest_support.options import options_of
+
+        options_of(item, item.config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    monitor = config.stash.get(_MONITOR, None)
+    if monitor is not None:
+        from gpubench.pytest_support.energy import close
+
+        close(monitor)
+
+
+@pytest.fixture
+def gpu_benchmark(benchmark: object, request: pytest.FixtureRequest) -> "GpuBenchmark":
+    """pytest-benchmark's `benchmark` with a clock that waits for the device: `gpu_benchmark(function, *args, **kwargs)`.
+
+    Times are those of CUDA events around groups of calls of at least a millisecond, or of the host where nothing runs on a
+    GPU. Everything that pytest-benchmark does with its results works as before.
+    """
+    from gpubench.pytest_support.fixture import GpuBenchmark
+    from gpubench.pytest_support.options import options_of
+
+    return GpuBenchmark(benchmark, options_of(request.node, request.config), lambda: _monitor(request.config))
+
+
+def _monitor(config: pytest.Config) -> object:
+    """The energy monitor of this session, opened when it is first needed."""
+    if _MONITOR not in config.stash:
+        from gpubench.pytest_support.energy import open_monitor
+
+        config.stash[_MONITOR] = open_monitor(str(config.getoption("--gpubench-device")))
+    return config.stash[_MONITOR]

@@ -1,0 +1,1 @@
+"""What the pytest plugin needs once a test uses `gpu_benchmark`."""

@@ -1,0 +1,128 @@
+"""What `gpu_benchmark` is: pytest-benchmark's fixture with another clock, and more to say about a test."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from gpubench.analysis.pytest_files import EXTRA_KEY
+from gpubench.pytest_support.limits import broken_limits
+from gpubench.pytest_support.options import Options
+
+if TYPE_CHECKING:
+    from gpubench.worker.bench_timer import CudaRounds
+
+_NEEDED = ("_make_runner", "_min_time", "_timer", "extra_info", "stats")
+NO_TORCH = "torch was not imported by this test"
+NO_CUDA = "torch sees no CUDA device"
+ON_CPU = "the test runs on the CPU"
+
+
+class GpuBenchmark:
+    """Call it as `benchmark` is called. `benchmark` is the fixture below, for everything that it offers besides."""
+
+    def __init__(self, benchmark: Any, options: Options, monitor: Callable[[], object]) -> None:
+        missing = [name for name in _NEEDED if not hasattr(benchmark, name)]
+        if missing:
+            raise pytest.UsageError(f"this pytest-benchmark has no {missing[0]}: gpubench knows versions 5.0 to 5.3")
+        self.benchmark = benchmark
+        self._options = options
+        self._monitor = monitor
+
+    def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Time `function(*args, **kwargs)` and return what it returned. The test fails if a limit of its marker is broken."""
+        return self._measured(lambda: self.benchmark(function, *args, **kwargs))
+
+    def pedantic(self, target: Callable[..., Any], **options: Any) -> Any:
+        """The same with rounds, iterations and warm-up given, as `benchmark.pedantic` has it."""
+        return self._measured(lambda: self.benchmark.pedantic(target, **options))
+
+    @property
+    def extra_info(self) -> dict[str, Any]:
+        """What goes into the JSON file with this test; `gpubench` in it is taken."""
+        info: dict[str, Any] = self.benchmark.extra_info
+        return info
+
+    @property
+    def stats(self) -> Any:
+        """pytest-benchmark's statistics; None before the call, and where benchmarks are disabled."""
+        return self.benchmark.stats
+
+    @property
+    def group(self) -> str | None:
+        group: str | None = self.benchmark.group
+        return group
+
+    @group.setter
+    def group(self, name: str | None) -> None:
+        self.benchmark.group = name
+
+    def _measured(self, run: Callable[[], Any]) -> Any:
+        rounds, why_not = self._rounds()
+        own: dict[str, Any] = {
+            "clock": "perf_counter" if rounds is None else "cuda_event",
+            "l2_flush": rounds is not None and self._options.l2_flush,
+            "limits": dict(self._options.max_regression),
+            "metrics": {},
+            "absent": {},
+        }
+        self.extra_info[EXTRA_KEY] = own
+        if rounds is None:
+            own["absent"] = dict.fromkeys(("peak_memory_allocated_bytes", "energy_per_sample_j"), why_not)
+            result = run()
+        else:
+            result = self._on_device(rounds, run, own)
+        if self.stats is not None:
+            broken = broken_limits(self._options, list(self.stats.stats.data), own["metrics"])
+            if broken:
+                pytest.fail("; ".join(broken), pytrace=False)
+        return result
+
+    def _rounds(self) -> "tuple[CudaRounds | None, str]":
+        """The device's clock, or why the host's is used. pytest.UsageError where CUDA was asked for and is not there."""
+        if self._options.device == "cpu":
+            return None, ON_CPU
+        torch = sys.modules.get("torch")
+        why_not = NO_TORCH if torch is None else "" if torch.cuda.is_available() else NO_CUDA
+        if torch is None or why_not:
+            if self._options.device != "auto":
+                raise pytest.UsageError(f"gpu_benchmark was asked for {self._options.device}, but {why_not}")
+            return None, why_not
+        from gpubench.worker.bench_timer import CudaRounds
+
+        name = "cuda" if self._options.device == "auto" else self._options.device
+        return CudaRounds(torch, torch.device(name), l2_flush=self._options.l2_flush), ""
+
+    def _on_device(self, rounds: "CudaRounds", run: Callable[[], Any], own: dict[str, Any]) -> Any:
+        from gpubench.worker.bench_timer import MIN_GROUP_S
+
+        fixture = self.benchmark
+        fixture._make_runner = rounds.runner  # noqa: SLF001 - the one seam through which another clock fits
+        fixture._timer = rounds.clock  # noqa: SLF001
+        fixture._min_time = max(fixture._min_time, MIN_GROUP_S)  # noqa: SLF001
+        own["device"] = rounds.device_name
+        monitor = self._monitor() if self._options.energy else None
+        rounds.start_peaks()
+        started_s = time.monotonic()
+        result = run()
+        rounds.clock()
+        ended_s = time.monotonic()
+        own["metrics"] |= rounds.peaks()
+        if monitor is None:
+            own["absent"]["energy_per_sample_j"] = "not asked for (--gpubench-energy)"
+        else:
+            self._put_energy(monitor, started_s, ended_s, rounds.num_calls, own)
+        return result
+
+    def _put_energy(
+        self, monitor: object, started_s: float, ended_s: float, num_calls: int, own: dict[str, Any]
+    ) -> None:
+        from gpubench.pytest_support.energy import energy_of
+
+        energy_j, reason = energy_of(monitor, started_s, ended_s)
+        if energy_j is None or num_calls == 0:
+            own["absent"]["energy_per_sample_j"] = reason
+        else:  # one call is one sample
+            own["metrics"]["energy_per_sample_j"] = energy_j / num_calls

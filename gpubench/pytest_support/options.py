@@ -1,0 +1,72 @@
+"""Options and limits of a test, from the command line and its `gpubench` markers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pytest
+
+from gpubench.core.metrics import METRICS
+from gpubench.core.units import parse_bytes, parse_duration, parse_fraction
+
+T = TypeVar("T", int, float)
+
+_KNOWN = ("max_regression", "max_time", "max_memory", "device", "l2_flush")
+
+
+@dataclass(frozen=True)
+class Options:
+    """`max_regression` by metric, as fractions; `max_time_s` per call; `max_memory_bytes` allocated on the device."""
+
+    device: str = "auto"
+    l2_flush: bool = False
+    energy: bool = False
+    max_regression: Mapping[str, float] = field(default_factory=dict)
+    max_time_s: float | None = None
+    max_memory_bytes: int | None = None
+
+
+def options_of(node: pytest.Item, config: pytest.Config) -> Options:
+    """The options of one test; of markers on several levels (module, class, test) the closest says. pytest.UsageError for a wrong one."""
+    given: dict[str, Any] = {}
+    for marker in node.iter_markers("gpubench"):
+        if marker.args:
+            raise pytest.UsageError(f"{node.nodeid}: the gpubench marker takes keywords alone: {', '.join(_KNOWN)}")
+        given = {**marker.kwargs, **given}
+    unknown = [name for name in given if name not in _KNOWN]
+    if unknown:
+        raise pytest.UsageError(
+            f"{node.nodeid}: the gpubench marker has no {unknown[0]!r}: it takes {', '.join(_KNOWN)}"
+        )
+    return Options(
+        device=str(given.get("device", config.getoption("--gpubench-device"))),
+        l2_flush=bool(given.get("l2_flush", False)),
+        energy=bool(config.getoption("--gpubench-energy")),
+        max_regression=_limits(node, given.get("max_regression")),
+        max_time_s=_parsed(node, "max_time", parse_duration, given.get("max_time")),
+        max_memory_bytes=_parsed(node, "max_memory", parse_bytes, given.get("max_memory")),
+    )
+
+
+def _limits(node: pytest.Item, given: Any) -> dict[str, float]:
+    """`'5%'` limits the time; a dict limits each metric it names."""
+    if given is None:
+        return {}
+    named = given if isinstance(given, dict) else {"step_time_s": given}
+    unknown = [name for name in named if name not in METRICS or METRICS[name].better is None]
+    if unknown:
+        raise pytest.UsageError(f"{node.nodeid}: max_regression: {unknown[0]!r} is not a metric that can get worse")
+    limits = {name: _parsed(node, "max_regression", parse_fraction, limit) for name, limit in named.items()}
+    return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _parsed(node: pytest.Item, name: str, parse: Callable[[Any], T], given: Any) -> T | None:
+    if given is None:
+        return None
+    try:
+        value = parse(given)
+    except ValueError as error:
+        raise pytest.UsageError(f"{node.nodeid}: {name}: {error}") from error
+    if value < 0:
+        raise pytest.UsageError(f"{node.nodeid}: {name}: must not be below 0")
+    return value

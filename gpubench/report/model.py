@@ -1,0 +1,223 @@
+"""A report, free of any format: what is said and in which order, never how it looks.
+
+Built once by `report.build`, rendered by `terminal`, `markdown` and whatever comes. Text from outside stands here as it
+is; each renderer makes it harmless in its own way. Numbers come both as text, in digits that follow their interval, and
+as values, for sorting, charts and CSV.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+Style = Literal["plain", "strong", "code", "muted"]
+Tone = Literal["plain", "good", "warning", "bad", "muted"]
+"""What a row or a line is, for colour. It is always also said: by a mark in the first column or a word in the last."""
+
+
+@dataclass(frozen=True)
+class Span:
+    text: str
+    style: Style = "plain"
+
+
+Line = tuple[Span, ...]
+
+
+def line(*parts: str | Span) -> Line:
+    """A line of text from strings and spans; empty strings are left out."""
+    spans = (Span(part) if isinstance(part, str) else part for part in parts)
+    return tuple(span for span in spans if span.text)
+
+
+def strong(text: str) -> Span:
+    return Span(text, "strong")
+
+
+def code(text: str) -> Span:
+    """What a person would type: a command, an option, a path."""
+    return Span(text, "code")
+
+
+def muted(text: str) -> Span:
+    return Span(text, "muted")
+
+
+def plain(text: Line) -> str:
+    return "".join(span.text for span in text)
+
+
+@dataclass(frozen=True)
+class Column:
+    """`priority` 0 always stays; where there is no room, the column with the highest goes first, whole.
+
+    `key` is stable (a setting or a metric's name), `unit` that of the cells' `value` where it has one. `flexible` text
+    (messages, notes) may be wrapped; nothing is ever cut.
+    """
+
+    key: str
+    title: str
+    align: Literal["left", "right"] = "right"
+    priority: int = 0
+    unit: str = ""
+    flexible: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`text` is printed, `spread` after it (`±0.4%`). `value`, `low` and `high` are in the column's unit."""
+
+    text: str
+    spread: str = ""
+    value: float | int | str | bool | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def full(self) -> str:
+        return f"{self.text} {self.spread}" if self.spread else self.text
+
+
+EMPTY = Cell("")
+
+
+@dataclass(frozen=True)
+class Row:
+    cells: tuple[Cell, ...]
+    tone: Tone = "plain"
+    case_index: int | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """`notes` stand below: what the columns mean, what no row has and why. `narrow` holds the same rows in fewer
+    columns, for where not even the columns that always stay would fit.
+    """
+
+    key: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    title: str = ""
+    notes: tuple[Line, ...] = ()
+    narrow: "Table | None" = None
+
+    def without_empty_columns(self) -> "Table":
+        """The table without columns in which no row has anything."""
+        kept = [at for at in range(len(self.columns)) if any(row.cells[at].full for row in self.rows)]
+        rows = tuple(replace(row, cells=tuple(row.cells[at] for at in kept)) for row in self.rows)
+        return replace(self, columns=tuple(self.columns[at] for at in kept), rows=rows)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A name and what is said of it: one row of a list of properties."""
+
+    name: str
+    text: Line
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Every occurrence of one finding code: what it means for the numbers, where it was met, what to do."""
+
+    mark: str
+    code: str
+    name: str
+    severity: Literal["info", "warning", "error"]
+    consequence: str
+    meaning: str
+    examples: tuple[tuple[str, str], ...]
+    """(label of the case, message)"""
+    remedies: tuple[str, ...]
+    num_cases: int
+
+    @property
+    def tone(self) -> Tone:
+        return {"error": "bad", "warning": "warning", "info": "muted"}[self.severity]  # type: ignore[return-value]
+
+
+ChartForm = Literal["lines", "scatter", "roofline", "forest", "waterfall", "heat", "dots", "spread", "timeline"]
+Datum = float | int | str | bool | None
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A picture that is not drawn yet: its data, what it shows, and how to read it.
+
+    `title` states what it shows as a finding, `alt` the same for who cannot see it. `columns` and `rows` are all it is
+    drawn from, in the units the columns name: the CSV that goes with it. `options` holds what else the drawing of
+    `form` needs (axis titles, limits, the order of series): see `report.charts.draw`.
+    """
+
+    key: str
+    form: ChartForm
+    title: str
+    reading: str
+    alt: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Datum, ...], ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Charts stand after `lines` and before the tables whose figures they show."""
+
+    key: str
+    heading: str
+    lines: tuple[Line, ...] = ()
+    tables: tuple[Table, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    remarks: tuple[Remark, ...] = ()
+    charts: tuple[Chart, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        shown = self.lines or self.facts or self.remarks or self.charts
+        return not (shown or any(table.rows for table in self.tables))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The best setting of one contest, in figures: (name, text) in the order of what is asked first.
+
+    `why_not` says why the fastest case is not called best; empty where it won.
+    """
+
+    subject: str
+    precision: str
+    setting: str
+    figures: tuple[tuple[str, str], ...]
+    case_index: int
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class CasePage:
+    """One case in full."""
+
+    index: int
+    label: str
+    sections: tuple[Section, ...]
+    text: str = ""
+    """Traceback or log of a case that failed, as it was written; empty where there is none."""
+
+
+@dataclass(frozen=True)
+class ReportModel:
+    """`headline` answers the suite's question in words, `answers` in figures; `sections` follow in reading order."""
+
+    title: str
+    subtitle: Line
+    run: str
+    headline: tuple[Line, ...]
+    sections: tuple[Section, ...]
+    pages: tuple[CasePage, ...] = ()
+    answers: tuple[Answer, ...] = ()
+
+    def section(self, key: str) -> Section | None:
+        return next((section for section in self.sections if section.key == key), None)
+
+    @property
+    def charts(self) -> tuple[Chart, ...]:
+        """Every chart, in reading order."""
+        return tuple(chart for section in self.sections for chart in section.charts)

@@ -1,0 +1,232 @@
+"use strict";
+// Progressive: the page reads well without this. Text from data only ever becomes text, never markup.
+(() => {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const word = (at) => data.words[at];
+
+  const make = (tag, attributes = {}, ...children) => {
+    const element = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+    element.append(...children);
+    return element;
+  };
+
+  // ---- one case in full -------------------------------------------------------------------------------------------
+
+  const spans = (line) => line.map(([style, at]) =>
+    style === "c" ? make("code", {}, word(at)) : style === "s" ? make("strong", {}, word(at))
+      : style === "m" ? make("small", {}, word(at)) : word(at));
+
+  const table = ([head, rows], name) => {
+    const columns = data.heads[head].map((title) => [{ ">": "r", "~": "f", "<": "l" }[title[0]], title.slice(1)]);
+    const top = make("tr", {}, ...columns.map(([side, title]) => make("th", { scope: "col", class: side }, title)));
+    const body = rows.map((cells) => make("tr", {}, ...cells.map((at, column) =>
+      make(column ? "td" : "th", column ? { class: columns[column][0] } : { scope: "row", class: columns[0][0] }, word(at)))));
+    const inner = make("table", {}, make("caption", { class: "hidden" }, name), make("thead", {}, top), make("tbody", {}, ...body));
+    return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": name }, inner);
+  };
+
+  const facts = (list) => make("dl", { class: "facts" }, ...list.map(([name, text]) =>
+    make("div", {}, make("dt", {}, word(name)), make("dd", {}, ...spans(text)))));
+
+  const remark = ([severity, head, meaning, messages, remedies]) => make("article",
+    { class: `remark t-${{ e: "bad", w: "warning", i: "muted" }[severity]}` },
+    make("h5", {}, word(head)), make("p", {}, word(meaning)),
+    make("ul", {}, ...messages.map((at) => make("li", {}, word(at)))),
+    ...remedies.map((at) => make("p", { class: "remedy" }, make("b", {}, "What to do: "), word(at))));
+
+  const command = (section) => {
+    const text = section.facts[0][1].map(([, at]) => word(at)).join("");
+    const code = make("code", { class: "cmd" }, text);
+    const button = make("button", { type: "button", class: "tool" }, "Copy");
+    button.addEventListener("click", () => copy(text, code, button));
+    return make("div", { class: "command" }, code, button);
+  };
+
+  const copy = async (text, code, button) => {
+    try {
+      await navigator.clipboard.writeText(text);
+      button.textContent = "Copied";
+    } catch {
+      getSelection().selectAllChildren(code);
+      button.textContent = "Selected: press Ctrl+C";
+    }
+  };
+
+  const section = (each) => {
+    const parts = [make("h4", {}, each.key === "repeat" ? "To repeat just this case" : word(each.head))];
+    if (each.key === "repeat") parts.push(command(each));
+    else if (each.facts) parts.push(facts(each.facts));
+    for (const line of each.lines || []) parts.push(make("p", {}, ...spans(line)));
+    for (const one of each.tables || []) parts.push(table(one, word(each.head)));
+    for (const one of each.remarks || []) parts.push(remark(one));
+    return make("section", {}, ...parts);
+  };
+
+  // What is asked most stands first; tables go side by side where there is room.
+  const ORDER = [["case", "repeat", "findings"], ["settings", "telemetry", "figures"], ["launches"]];
+
+  const detail = (number, columns, id) => {
+    const found = data.cases[number];
+    const parts = ORDER.map((keys) => keys.flatMap((key) => found.sections.filter((each) => each.key === key)).map(section));
+    if (found.log !== undefined) parts[2].push(make("section", {}, make("h4", {}, "Log"), make("pre", { tabindex: "0" }, word(found.log))));
+    const inside = make("div", { class: "inside" },
+      make("div", { class: "pair" }, ...parts[0]), make("div", { class: "pair" }, ...parts[1]), ...parts[2]);
+    return make("tr", { class: "detail", id }, make("td", { colspan: String(columns) }, inside));
+  };
+
+  const toggle = (row, button) => {
+    const opened = button.getAttribute("aria-expanded") === "true";
+    if (opened) row.nextElementSibling.remove();
+    else row.after(detail(row.dataset.case, row.cells.length, button.getAttribute("aria-controls")));
+    button.setAttribute("aria-expanded", String(!opened));
+  };
+
+  const makeOpenable = (row, key) => {
+    if (!(row.dataset.case in data.cases)) return;
+    const cell = row.querySelector("th");
+    const label = cell.textContent.trim();
+    const button = make("button", {
+      type: "button", class: "open", "aria-expanded": "false", "aria-controls": `detail-${key}-${row.dataset.case}`,
+      "aria-label": `Case ${row.dataset.case}: ${word(data.cases[row.dataset.case].label)}, in full`,
+    }, label);
+    cell.replaceChildren(button);
+    button.addEventListener("click", () => toggle(row, button));
+    row.addEventListener("dblclick", () => toggle(row, button));
+  };
+
+  // ---- sorting ----------------------------------------------------------------------------------------------------
+
+  const rowsOf = (element) => [...element.tBodies[0].rows].filter((row) => !row.classList.contains("detail"));
+  const closeAll = (element) => element.querySelectorAll(".open[aria-expanded=true]").forEach((button) => button.click());
+
+  const valueOf = (row, at) => {
+    const cell = row.cells[at];
+    if (cell.dataset.v !== undefined) return Number(cell.dataset.v);
+    const text = cell.textContent.trim();
+    const plain = /^>?([-+]?\d[\d\u202f]*(\.\d+)?(e[-+]\d+)?)(x|%)?( .*)?$/.exec(text);
+    return plain ? Number(plain[1].replaceAll("\u202f", "")) : text;
+  };
+
+  // Numbers before words, empty cells last, in either direction; equal rows keep their order.
+  const compare = (a, b, sign) => {
+    const rank = (value) => value === "" ? 2 : typeof value === "number" ? 0 : 1;
+    if (rank(a) !== rank(b)) return rank(a) - rank(b);
+    return sign * (typeof a === "number" ? a - b : a.localeCompare(b, "en", { numeric: true }));
+  };
+
+  const sort = (element, heading, at) => {
+    const sign = heading.getAttribute("aria-sort") === "ascending" ? -1 : 1;
+    closeAll(element);
+    const keyed = rowsOf(element).map((row) => [valueOf(row, at), row]);
+    keyed.sort(([a], [b]) => compare(a, b, sign));
+    element.tBodies[0].append(...keyed.map(([, row]) => row));
+    for (const other of element.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+    heading.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
+  };
+
+  const makeSortable = (element) => {
+    [...element.tHead.rows[0].cells].forEach((heading, at) => {
+      if (heading.classList.contains("strips") || heading.dataset.key === "mark") return;
+      const button = make("button", { type: "button" }, heading.textContent.trim());
+      button.addEventListener("click", () => sort(element, heading, at));
+      heading.replaceChildren(button);
+    });
+  };
+
+  // ---- filtering --------------------------------------------------------------------------------------------------
+
+  const MOST_CHOICES = 12;
+
+  const makeFilterable = (element) => {
+    const rows = rowsOf(element);
+    const texts = rows.map((row) => row.textContent.toLowerCase());
+    const search = make("input", { type: "search", placeholder: "any text" });
+    const shown = make("output", { "aria-live": "polite" });
+    const form = make("div", { class: "filters", role: "search", "aria-label": "Filter the cases" }, make("label", {}, "Search", search));
+    const choices = [];
+    [...element.tHead.rows[0].cells].forEach((heading, at) => {
+      const cells = rows.map((row) => row.cells[at]);
+      const values = [...new Set(cells.map((cell) => cell.textContent.trim()))];
+      const measured = cells.some((cell) => cell.querySelector(".pm")) || heading.classList.contains("f");
+      if (measured || at < 2 || values.length < 2 || values.length > MOST_CHOICES || !axis(heading)) return;
+      values.sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
+      const select = make("select", {}, make("option", { value: "" }, "all"), ...values.map((value) => make("option", {}, value)));
+      choices.push([select, at]);
+      form.append(make("label", {}, heading.textContent.trim(), select));
+    });
+    const clear = make("button", { type: "button", class: "tool" }, "Clear");
+    form.append(clear, shown);
+    const apply = () => {
+      closeAll(element);
+      const wanted = search.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+      let count = 0;
+      rows.forEach((row, number) => {
+        const fits = wanted.every((part) => texts[number].includes(part)) &&
+          choices.every(([select, at]) => !select.value || row.cells[at].textContent.trim() === select.value);
+        row.hidden = !fits;
+        count += fits ? 1 : 0;
+      });
+      shown.textContent = `${count} of ${rows.length} cases`;
+    };
+    search.addEventListener("input", apply);
+    choices.forEach(([select]) => select.addEventListener("change", apply));
+    clear.addEventListener("click", () => {
+      search.value = "";
+      choices.forEach(([select]) => { select.value = ""; });
+      apply();
+    });
+    element.closest(".scroll").before(form);
+    apply();
+  };
+
+  // Settings stand left of the first figure, which carries the interval.
+  const axis = (heading) => {
+    const cells = [...heading.parentElement.cells];
+    const first = cells.findIndex((each) => ["throughput", "latency_s", "latency"].includes(each.dataset.key));
+    return first < 0 || cells.indexOf(heading) < first;
+  };
+
+  // ---- the rest ---------------------------------------------------------------------------------------------------
+
+  const save = (text, name) => {
+    const address = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+    make("a", { href: address, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 1000);
+  };
+
+  document.querySelectorAll("details.csv").forEach((each) => {
+    const button = make("button", { type: "button", class: "tool" }, "Save");
+    button.addEventListener("click", () => save(each.querySelector("pre").textContent, `${each.dataset.name}.csv`));
+    each.append(button);
+  });
+
+  document.querySelectorAll("table.data").forEach((element) => {
+    makeSortable(element);
+    if (!element.classList.contains("opens")) return;
+    rowsOf(element).forEach((row) => makeOpenable(row, element.dataset.key));
+    if (element.dataset.key === "cases") makeFilterable(element);
+  });
+
+  const openNamed = () => {
+    const row = /^#case-\d+$/.test(location.hash) && document.querySelector(location.hash);
+    if (!row) return;
+    row.hidden = false;
+    const button = row.querySelector(".open");
+    if (button && button.getAttribute("aria-expanded") === "false") button.click();
+    row.scrollIntoView({ block: "start" });
+  };
+  addEventListener("hashchange", openNamed);
+  openNamed();
+
+  const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
+  const seen = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      links.forEach((link) => link.removeAttribute("aria-current"));
+      const link = links.get(entry.target.id);
+      if (link) link.setAttribute("aria-current", "true");
+    }
+  }, { rootMargin: "-15% 0px -75% 0px" });
+  document.querySelectorAll("main > section").forEach((each) => seen.observe(each));
+})();

@@ -1,0 +1,50 @@
+"""Text from outside (labels, paths, messages, environment values) made harmless to show."""
+
+import unicodedata
+
+# Control, format (bidi marks, zero-width, tags), surrogate, private use, unassigned, line and paragraph separators.
+_HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+def inert(text: str) -> str:
+    """One line of visible characters: whatever moves a cursor, turns text around, hides or breaks it is spelled out.
+
+    An escape character becomes the four characters of its Python spelling, a newline the two of its own.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_spelled(char) if unicodedata.category(char) in _HARMFUL else char for char in text)
+
+
+def inert_lines(text: str) -> str:
+    """The same for text of several lines: newlines stay, tabs become spaces."""
+    return "\n".join(inert(line) for line in text.expandtabs(4).split("\n"))
+
+
+def _spelled(char: str) -> str:
+    code = ord(char)
+    if char in "\n\r\t":
+        return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}[char]
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def cell_width(text: str) -> int:
+    """Columns a terminal gives to `text`: two for wide East Asian characters and emoji, none for combining marks."""
+    if text.isascii():
+        return len(text)
+    return sum(_width_of(char) for char in text)
+
+
+def _width_of(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def shorten(text: str, width: int) -> str:
+    """Text of at most `width` columns, its middle left out if need be. For names, never for numbers."""
+    if cell_width(text) <= width:
+        return text
+    keep = max(width - 3, 2)
+    head = keep - keep // 2
+    return f"{text[:head]}...{text[len(text) - keep // 2 :]}"

@@ -1,0 +1,76 @@
+"""A real browser: Debian's chromium and its driver, through selenium. Skipped with the reason where there is none."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fakes.matrix import matrix_run, samples_of
+from fakes.stored import stored
+
+from gpubench.analysis.summarise import summarise_run
+from gpubench.report.samples import wanted
+from gpubench.report.versus import runs_report
+from gpubench.report.write import report_of, write_html
+
+selenium = pytest.importorskip("selenium", reason="selenium is not installed (the `test` extra brings it)")
+
+from selenium import webdriver  # noqa: E402
+from selenium.webdriver.chrome.options import Options  # noqa: E402
+from selenium.webdriver.chrome.service import Service  # noqa: E402
+
+Driver = webdriver.Chrome
+SMALL = {"batches": (64, 256), "oom_from": 256}
+
+
+def _program(*names: str) -> str | None:
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Driver]:
+    chromium, driver = _program("chromium", "chromium-browser", "google-chrome"), _program("chromedriver")
+    if chromium is None or driver is None:
+        pytest.skip("no browser: install chromium and chromium-driver to test the page in one")
+    options = Options()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    opened = webdriver.Chrome(options=options, service=Service(driver))
+    opened.set_script_timeout(60)
+    yield opened
+    opened.quit()
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The page of a run with everything, and that of a comparison."""
+    folder = tmp_path_factory.mktemp("pages")
+    before = matrix_run(**SMALL, tag="before")
+    after = matrix_run(**SMALL, tag="after", modes=("train",), seed=9, speed={"amp-bf16": 0.9})
+    chosen = [entry.planned.index for entry in wanted(summarise_run(before))]
+    run = stored(before, folder / "run", samples_of(before, chosen, num_steps=100))
+    return {
+        "run": write_html(report_of(run, "before"), folder / "run.html"),
+        "versus": write_html(runs_report(after, [before], allow_unpaired=True), folder / "versus.html"),
+    }
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core, fetched by npm into a cache folder."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gpubench-tests"
+    script = cache / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.is_file():
+        npm = shutil.which("npm")
+        if npm is None:
+            pytest.skip("no accessibility check: npm is not installed, which fetches axe-core")
+        cache.mkdir(parents=True, exist_ok=True)
+        command = [npm, "install", "--no-save", "--no-audit", "--no-fund", "--prefix", str(cache), "axe-core@4"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode != 0 or not script.is_file():
+            pytest.skip(f"no accessibility check: npm cannot fetch axe-core ({done.stderr.strip()[-200:]!r})")
+    return script.read_text(encoding="utf-8")

@@ -1,0 +1,102 @@
+import pytest
+from fakes.gate_runs import HandMade, two_arms
+
+from gpubench.analysis.checking import STANDING_IN, check, metrics_of
+from gpubench.analysis.comparing import compare_sides
+from gpubench.analysis.gate import GateRule
+from gpubench.analysis.sides import arm_sides, side_of
+from gpubench.core.errors import ExitStatus, UsageError
+from gpubench.store.runs import load_run
+
+SPEED = (GateRule("throughput", 0.03),)
+
+
+def compared(tmp_path, head: float, name: str = "one"):
+    made = two_arms()
+    made.measured(1000.0, head=head, batch_size=1)
+    made.measured(1000.0, head=1000.0, batch_size=2)
+    reference, (other,) = arm_sides(load_run(made.write(tmp_path, name)))
+    return compare_sides(reference, other, metrics_of(STANDING_IN))
+
+
+def test_a_broken_limit_is_status_1_and_a_kept_one_0(tmp_path):
+    assert check(compared(tmp_path, 900.0), SPEED, declared=True).status is ExitStatus.GATE_FAILED
+    assert check(compared(tmp_path, 1000.0, "two"), SPEED, declared=True).status is ExitStatus.OK
+
+
+def test_only_cases_that_broke_a_limit_are_measured_again(tmp_path):
+    asked = []
+
+    def again(changes, rounds):
+        asked.append(([change.label for change in changes], rounds))
+        return compared(tmp_path, 1000.0, "fresh")
+
+    checked = check(compared(tmp_path, 900.0), SPEED, declared=True, rounds=8, remeasure=again)
+    assert asked == [(["1"], 8)]
+    assert checked.status is ExitStatus.OK
+    assert checked.fresh is not None
+    assert checked.results[0].confirmation.rounds == 8
+
+
+def test_a_confirmed_failure_stays_one(tmp_path):
+    checked = check(
+        compared(tmp_path, 900.0),
+        SPEED,
+        declared=True,
+        rounds=8,
+        remeasure=lambda *_: compared(tmp_path, 900.0, "fresh"),
+    )
+    assert checked.status is ExitStatus.GATE_FAILED
+
+
+def test_a_case_that_broke_two_limits_is_measured_again_once(tmp_path):
+    asked = []
+
+    def again(changes, rounds):
+        asked.append([change.label for change in changes])
+        return compared(tmp_path, 900.0, "fresh")
+
+    rules = (*SPEED, GateRule("throughput", 0.02, where={"batch_size": 1}), GateRule("peak_rss_bytes", 0.5))
+    check(compared(tmp_path, 900.0), rules, declared=True, rounds=8, remeasure=again)
+    assert asked == [["1"]]
+
+
+def test_nothing_is_measured_again_where_nothing_failed(tmp_path):
+    def never(*_):
+        raise AssertionError
+
+    assert check(compared(tmp_path, 1000.0), SPEED, declared=True, rounds=8, remeasure=never).fresh is None
+
+
+def test_a_gate_that_checks_nothing_is_wrong_use(tmp_path):
+    with pytest.raises(UsageError, match="nothing was checked: no case of head has energy_per_sample_j on both sides"):
+        check(compared(tmp_path, 1000.0), (GateRule("energy_per_sample_j", 0.05),), declared=True)
+
+
+def test_usual_gates_without_data_are_not_shown_and_declared_ones_are(tmp_path):
+    found = compared(tmp_path, 1000.0)
+    assert [result.rule.metric for result in check(found, STANDING_IN, declared=False).results] == [
+        "throughput",
+        "status",
+    ]
+    declared = check(found, (*SPEED, GateRule("energy_j", 0.05)), declared=True)
+    assert [result.outcome for result in declared.results] == ["pass", "no data"]
+
+
+def test_what_was_accepted_is_no_failure_but_a_crash_is(tmp_path):
+    from dataclasses import replace
+
+    checked = replace(check(compared(tmp_path, 900.0), SPEED, declared=True), accepted="wanted")
+    assert (checked.verdict, checked.status) == (ExitStatus.GATE_FAILED, ExitStatus.OK)
+
+
+def test_stored_runs_never_fail_a_gate_on_speed_unless_asked_to(tmp_path):
+    sides = []
+    for name, rate in (("a", 1000.0), ("b", 500.0)):
+        made = HandMade()
+        made.measured(rate)
+        sides.append(side_of(load_run(made.write(tmp_path, name)), name))
+    capped = check(compare_sides(*sides, ("throughput",)), SPEED, declared=True)
+    assert (capped.status, capped.results[0].outcome) == (ExitStatus.OK, "unclear")
+    lifted = check(compare_sides(*sides, ("throughput",), allow_unpaired=True), SPEED, declared=True)
+    assert lifted.status is ExitStatus.GATE_FAILED

@@ -1,0 +1,116 @@
+import pytest
+from fakes.pytest_json import steady, write_pytest_json
+
+from gpubench.analysis.comparing import compare_sides, refuse
+from gpubench.analysis.pytest_files import are_interleaved, side_of_files
+from gpubench.core.errors import StoreError, UsageError
+from gpubench.store.pytest_files import read_pytest_file
+
+TEST = "tests/test_a.py::test_sort"
+
+
+def files(folder, name, times, *, minute=0, step=2, **options):
+    """One file per time; `minute` and `step` say when each was measured."""
+    return [
+        read_pytest_file(
+            write_pytest_json(folder / f"{name}-{number}.json", {TEST: steady(level)}, created=f"2026-11-24T10:{minute + step * number:02d}:00+00:00", **options)
+        )
+        for number, level in enumerate(times)
+    ]  # fmt: skip
+
+
+def compared(before, after, **options):
+    sides = side_of_files(before, "base"), side_of_files(after, "head")
+    return compare_sides(*sides, ("step_time_s",), interleaved=are_interleaved(before, after), **options)
+
+
+def the_change(found):
+    return found.changes[0].changes["step_time_s"]
+
+
+def test_files_that_alternate_in_time_are_rounds(tmp_path):
+    before = files(tmp_path, "base", [0.010] * 6)
+    after = files(tmp_path, "head", [0.011] * 6, minute=1)
+    found = compared(before, after)
+    assert (found.interleaved, found.level) == (True, "launch")
+    assert the_change(found).judgement == "worse"
+
+
+def test_files_of_one_side_after_the_other_are_not(tmp_path):
+    before = files(tmp_path, "base", [0.010] * 6, step=1)
+    after = files(tmp_path, "head", [0.011] * 6, minute=10, step=1)
+    found = compared(before, after)
+    assert (found.interleaved, found.level) == (False, "stored")
+    assert the_change(found).judgement == "unclear"
+    assert the_change(compared(before, after, allow_unpaired=True)).judgement == "worse"
+
+
+@pytest.mark.parametrize("other", [{"node": "ci-2"}, {"step": 0}])
+def test_files_of_two_machines_or_of_one_moment_are_no_rounds(tmp_path, other):
+    before = files(tmp_path, "base", [0.010] * 6)
+    assert not are_interleaved(before, files(tmp_path, "head", [0.011] * 6, minute=1, **other))
+    assert not are_interleaved(before, files(tmp_path, "few", [0.011] * 5, minute=1))
+
+
+def test_one_file_a_side_is_judged_only_when_asked(tmp_path):
+    before, after = files(tmp_path, "base", [0.010]), files(tmp_path, "head", [0.011], minute=1)
+    assert the_change(compared(before, after)).judgement == "unclear"
+    found = compared(before, after, allow_unpaired=True)
+    assert (found.level, the_change(found).judgement) == ("single", "worse")
+    assert the_change(found).change.value == pytest.approx(0.1)
+    same = files(tmp_path, "same", [0.010], minute=2)
+    assert the_change(compared(before, same, allow_unpaired=True)).judgement == "same"
+
+
+def test_statistics_alone_do_where_the_rounds_were_not_kept(tmp_path):
+    before = files(tmp_path, "base", [0.010], data=False)
+    after = files(tmp_path, "head", [0.011], minute=1, data=False)
+    found = the_change(compared(before, after, allow_unpaired=True))
+    assert found.judgement == "worse"
+    assert found.change.low < 0.1 < found.change.high
+
+
+def test_the_median_of_an_even_number_of_rounds_is_between_the_middle_two(tmp_path):
+    path = write_pytest_json(tmp_path / "a.json", {TEST: [1.0, 2.0, 4.0, 8.0]})
+    (case,) = side_of_files([read_pytest_file(path)], "a").cases
+    assert case.launch_values("step_time_s") == {1: 3.0}
+
+
+def test_what_the_fixture_measured_besides_is_read_too(tmp_path):
+    extra = {
+        TEST: {
+            "gpubench": {
+                "metrics": {"peak_memory_allocated_bytes": 1024, "no_such": 1},
+                "limits": {"step_time_s": 0.1},
+            },
+            "mine": 1,
+        }
+    }
+    path = write_pytest_json(tmp_path / "a.json", {TEST: [1.0]}, extra=extra)
+    (case,) = side_of_files([read_pytest_file(path)], "a").cases
+    assert case.launch_values("peak_memory_allocated_bytes") == {1: 1024.0}
+    assert case.launch_values("no_such") == {}
+    assert case.limits == {"step_time_s": 0.1}
+
+
+def test_another_processor_is_refused(tmp_path):
+    before, after = files(tmp_path, "base", [0.010]), files(tmp_path, "head", [0.011], minute=1, cpu="Another CPU")
+    with pytest.raises(UsageError, match="CPU: Imaginary CPU and Another CPU"):
+        refuse(compared(before, after))
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", '{"benchmarks": 3}', '{"benchmarks": [3]}', '{"benchmarks": [{"name": "a"}]}']
+)
+def test_what_pytest_benchmark_did_not_write_is_refused(tmp_path, content):
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    with pytest.raises(StoreError, match="is not a JSON file of pytest-benchmark"):
+        read_pytest_file(path)
+
+
+def test_a_missing_file_and_one_without_tests_are_wrong_use(tmp_path):
+    with pytest.raises(UsageError, match="there is no file"):
+        read_pytest_file(tmp_path / "none.json")
+    with pytest.raises(UsageError, match="holds no benchmark"):
+        side_of_files([read_pytest_file(write_pytest_json(tmp_path / "a.json", {}))], "a")

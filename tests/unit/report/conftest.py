@@ -1,0 +1,32 @@
+import pytest
+from fakes.matrix import matrix_run, samples_of
+from fakes.runs import FakeRun
+
+from gpubench.analysis.summarise import RunSummary, summarise_run
+from gpubench.report.build import build_report
+from gpubench.report.charts.chosen import charts_of
+from gpubench.report.model import ReportModel
+from gpubench.report.samples import Samples, wanted
+
+
+@pytest.fixture(scope="session")
+def matrix() -> FakeRun:
+    """GPU and CPU, two modes, four batch sizes, fp32 out of memory at the largest."""
+    return matrix_run(batches=(64, 256, 1024, 4096), oom_from=4096)
+
+
+@pytest.fixture(scope="session")
+def matrix_summary(matrix: FakeRun) -> RunSummary:
+    return summarise_run(matrix)
+
+
+@pytest.fixture(scope="session")
+def matrix_samples(matrix: FakeRun, matrix_summary: RunSummary) -> Samples:
+    return samples_of(matrix, [entry.planned.index for entry in wanted(matrix_summary)])
+
+
+@pytest.fixture(scope="session")
+def matrix_model(matrix_summary: RunSummary, matrix_samples: Samples) -> ReportModel:
+    return build_report(
+        matrix_summary, folder="20261123", charts=charts_of(matrix_summary, matrix_samples), most_rows=40
+    )

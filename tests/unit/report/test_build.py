@@ -1,0 +1,108 @@
+import pytest
+from fakes.runs import Invented, cpu_run, invented_run
+
+from gpubench.analysis.summarise import summarise_run
+from gpubench.report.build import build_report
+from gpubench.report.case_page import case_page, repeat_command
+from gpubench.report.model import Section, plain
+
+
+def facts_of(section: Section | None) -> dict[str, str]:
+    assert section is not None
+    return {fact.name: plain(fact.text) for fact in section.facts}
+
+
+def lines_of(section: Section | None) -> str:
+    assert section is not None
+    return " ".join(plain(line) for line in section.lines)
+
+
+def test_counts_and_machine_come_first() -> None:
+    model = build_report(summarise_run(invented_run()))
+    assert plain(model.subtitle) == (
+        "13 cases and 4 training runs to a result: 13 ok, 1 oom, 1 failed, 1 unsupported, 1 skipped. "
+        "NVIDIA Imaginary 80GB, driver 580.95.05, torch 2.13.0, torchvision 0.28.0, CUDA 13.0, cuDNN 9.15.0."
+    )
+
+
+def test_sections_without_content_are_left_out() -> None:
+    keys = [section.key for section in build_report(summarise_run(cpu_run())).sections]
+    assert "energy" in keys, "why there is no energy is said once"
+    assert "quality" not in keys
+
+
+def test_energy_without_a_driver_is_one_line_with_the_reason() -> None:
+    section = build_report(summarise_run(cpu_run())).section("energy")
+    assert section is not None
+    assert section.tables == ()
+    assert lines_of(section) == "J/sample, W: n/a (no NVIDIA driver)"
+
+
+def test_the_set_up_names_device_driver_and_software() -> None:
+    facts = facts_of(build_report(summarise_run(invented_run())).section("environment"))
+    assert facts["GPU 0"] == "NVIDIA Imaginary 80GB, 80.0 GiB, power limit 700 W, SM clock up to 1980 MHz"
+    assert facts["Driver"] == "580.95.05, CUDA up to 13.0"
+    assert facts["Git"] == "0123456789ab on main"
+    assert facts_of(build_report(summarise_run(cpu_run())).section("environment"))["GPU"] == "none (no NVIDIA driver)"
+
+
+def test_the_method_tells_the_settings_of_this_run() -> None:
+    said = lines_of(build_report(summarise_run(invented_run())).section("method"))
+    assert "launched 3 times, each launch in a process of its own, all launches in random order (seed 1234)" in said
+    assert "known to ±1.0% (autocorrelation counted in) and 2.0 s had passed, at the latest after 20.0 s" in said
+    assert "CUDA events" in said
+
+
+def test_one_launch_is_said_to_give_no_interval() -> None:
+    said = lines_of(build_report(summarise_run(invented_run(repeats=1))).section("method"))
+    assert "One launch per case" in said
+    assert "no figure has an interval" in said
+
+
+def test_a_torn_line_of_the_store_is_said() -> None:
+    said = lines_of(
+        build_report(summarise_run(cpu_run()), notices=("records.jsonl: the last line was torn and left out",)).section(
+            "method"
+        )
+    )
+    assert said.endswith("records.jsonl: the last line was torn and left out")
+
+
+def test_a_page_shows_settings_asked_and_read_back() -> None:
+    summary = summarise_run(invented_run())
+    section = next(
+        section for section in case_page(summary.cases[5], summary.info).sections if section.key == "settings"
+    )
+    rows = {row.cells[0].text: (row.cells[1].text, row.cells[2].text) for row in section.tables[0].rows}
+    assert rows["precision"] == ("tf32", "tf32")
+    assert rows["math"] == ("", "cuda.matmul tf32, cudnn.conv tf32")
+    assert rows["memory_format"] == ("channels_last", "channels_last")
+
+
+def test_a_page_of_an_oom_shows_the_sizes() -> None:
+    summary = summarise_run(invented_run())
+    facts = facts_of(case_page(summary.cases[9], summary.info).sections[0])
+    assert facts["Status"] == "OOM: out of memory in warmup: 12.0 GiB requested, 3.1 GiB free"
+    assert facts["Memory"].startswith("requested 12.0 GiB, free 3.1 GiB, total 80.0 GiB")
+    assert facts["Log"] == "cases/10/1.log"
+
+
+def test_the_command_repeats_just_this_case() -> None:
+    summary = summarise_run(invented_run())
+    assert repeat_command(summary.cases[7], summary.info) == (
+        "gpubench run suites/cnn.yaml -k "
+        "'device=cuda and precision=amp-bf16 and batch_size=1024 and memory_format=channels_last'"
+    )
+
+
+@pytest.mark.parametrize("number", [1, 3, 10, 13, 17])
+def test_every_kind_of_case_has_a_page(number: int) -> None:
+    pages = {page.index: page for page in build_report(summarise_run(invented_run())).pages}
+    assert pages[number].sections[0].heading.startswith(f"Case {number}: ")
+
+
+def test_a_hostile_path_is_quoted_in_the_command() -> None:
+    made = Invented()
+    made.measured("cpu fp32", 900.0, device="cpu", data="digits")
+    summary = summarise_run(made.run(suite_path="x; rm -rf ~"))
+    assert repeat_command(summary.cases[0], summary.info) == "gpubench run 'x; rm -rf ~'"

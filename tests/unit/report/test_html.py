@@ -1,0 +1,209 @@
+import base64
+import hashlib
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from fakes.hostile import HOSTILE, MOVES_A_TERMINAL, hostile_run
+from fakes.runs import cpu_run, invented_run
+
+from gpubench.analysis.summarise import summarise_run
+from gpubench.report.build import build_report
+from gpubench.report.charts.chosen import charts_of
+from gpubench.report.html import render_html
+from gpubench.report.model import ReportModel, plain
+
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+DRAWING = '<svg viewBox="0 0 10 10" role="img" aria-label="a drawing"></svg>'
+
+
+class Page(HTMLParser):
+    """The elements of a page in order, with their attributes; fails on one that is not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def page_of(model: ReportModel) -> str:
+    return render_html(model, {chart.key: DRAWING for chart in model.charts})
+
+
+def data_of(page: str) -> dict[str, Any]:
+    (text,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+@pytest.fixture(scope="module")
+def page(matrix_model: ReportModel) -> str:
+    return page_of(matrix_model)
+
+
+def test_the_page_is_well_formed_and_in_order(page: str) -> None:
+    parsed = Page(page)
+    levels = [int(tag[1]) for tag, _ in parsed.elements if re.fullmatch(r"h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels)), "no level of heading is left out"
+
+
+def test_nothing_is_asked_of_the_network(page: str) -> None:
+    parsed = Page(page)
+    addresses = [
+        value
+        for _, attributes in parsed.elements
+        for name, value in attributes.items()
+        if name in ("src", "href", "action", "data")
+    ]
+    assert all(address is not None and address.startswith(("#", "data:,")) for address in addresses)
+    assert not re.search(r"@import|url\(", page)
+
+
+def test_the_policy_lets_nothing_run_but_the_pages_own_script_and_style(page: str) -> None:
+    (policy,) = [
+        meta["content"] or "" for meta in Page(page).of("meta") if meta.get("http-equiv") == "Content-Security-Policy"
+    ]
+    (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
+    assert policy.startswith("default-src 'none'; ")
+    for text in (script, style):
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+    assert not re.search(r"<[^>]+\s(style|on[a-z]+)=", page)
+
+
+def test_the_finding_in_words_comes_first_then_what_to_switch_on(page: str) -> None:
+    order = [
+        page.index(text)
+        for text in ("was fastest", 'class="answers"', "What to switch on</h3>", "In words", 'id="best"', 'id="cases"')
+    ]
+    assert order == sorted(order)
+
+
+def test_each_contest_is_answered_in_figures(matrix_model: ReportModel) -> None:
+    first = matrix_model.answers[0]
+    assert (first.subject, first.precision, first.setting) == ("Training on the GPU", "amp-bf16", "b4096 NHWC bench")
+    assert [name for name, _ in first.figures] == [
+        "samples/s", "times fp32", "times the baseline", "energy per sample", "peak memory", "test accuracy",
+    ]  # fmt: skip
+
+
+def test_a_fastest_case_that_may_not_win_says_why_in_its_answer() -> None:
+    model = build_report(summarise_run(invented_run(repeats=1)))
+    assert model.answers
+    assert all("One launch" in answer.why_not for answer in model.answers if "GB206" in answer.why_not)
+    assert "! Not called best: " in page_of(model)
+
+
+def test_tables_have_captions_and_headings_for_columns_and_rows(page: str) -> None:
+    parsed = Page(page)
+    assert len(parsed.of("table")) == len(parsed.of("caption")) > 5
+    scopes = [heading.get("scope") for heading in parsed.of("th") if heading.get("aria-hidden") != "true"]
+    assert set(scopes) == {"col", "row"}
+    regions = [each for each in parsed.of("div") if each.get("role") == "region"]
+    assert all(each.get("tabindex") == "0" and each.get("aria-label") for each in regions), (
+        "what scrolls is reached by the keyboard"
+    )
+
+
+def test_ids_are_unique(page: str) -> None:
+    ids = [attributes["id"] for _, attributes in Page(page).elements if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+
+
+def test_every_chart_has_its_finding_how_to_read_it_and_its_data(page: str, matrix_model: ReportModel) -> None:
+    assert (
+        page.count("<figure ")
+        == len(matrix_model.charts)
+        == page.count("<b>How to read:</b>")
+        == page.count('class="csv"')
+    )
+    assert "samples/s,low,high" in page
+
+
+def test_an_effect_is_drawn_beside_its_figure(page: str) -> None:
+    parsed = Page(page)
+    strips = [each for each in parsed.of("svg") if (each.get("class") or "").startswith("strip")]
+    assert len(strips) > 10
+    assert {each["class"] for each in strips} <= {"strip good", "strip bad", "strip muted"}
+
+
+def test_every_case_is_a_row_and_travels_in_full(page: str, matrix_model: ReportModel) -> None:
+    assert len(re.findall(r'id="case-\d+"', page)) == 144
+    data = data_of(page)
+    assert set(data["cases"]) == {str(each.index) for each in matrix_model.pages}
+    case = data["cases"]["5"]
+    keys = [section["key"] for section in case["sections"]]
+    assert keys == ["case", "figures", "launches", "settings", "telemetry", "repeat"]
+    words = data["words"]
+    command = case["sections"][-1]["facts"][0][1]
+    assert "".join(words[at] for _, at in command).startswith(
+        "gpubench run suites/cnn.yaml -k 'mode=train and device=cuda"
+    )
+    table = next(section for section in case["sections"] if section["key"] == "settings")["tables"][0]
+    rows = [[words[cell] for cell in row] for row in table[1]]
+    assert ["precision", "fp32", "fp32"] in rows
+
+
+def test_telemetry_of_a_case_is_told_in_words(page: str) -> None:
+    data = data_of(page)
+    section = next(section for section in data["cases"]["5"]["sections"] if section["key"] == "telemetry")
+    facts = {data["words"][name]: "".join(data["words"][at] for _, at in text) for name, text in section["facts"]}
+    assert facts["Energy"] == "from the energy counter, interpolated between its ticks, ±1.4% over this window"
+    assert facts["Held down"] == "20.0% by power limit"
+
+
+def test_200_cases_take_less_than_2_mb_with_room_for_their_charts(page: str) -> None:
+    assert len(page.encode()) / 144 * 200 < 1_000_000, "drawings come on top"
+
+
+@pytest.mark.parametrize("run", [cpu_run(), invented_run(), invented_run(repeats=1)], ids=["cpu", "gpu", "one launch"])
+def test_any_run_makes_a_page(run: Any) -> None:
+    summary = summarise_run(run)
+    Page(page_of(build_report(summary, charts=charts_of(summary))))
+
+
+def test_hostile_text_is_inert() -> None:
+    summary = summarise_run(hostile_run())
+    model = build_report(summary, charts=charts_of(summary), notices=(HOSTILE,))
+    page = page_of(model)
+    parsed = Page(page)
+    assert len(parsed.of("script")) == 2
+    assert parsed.of("img") == []
+    assert not any(name.startswith("on") for _, attributes in parsed.elements for name in attributes)
+    assert not any(sign in page for sign in MOVES_A_TERMINAL)
+    assert "49" not in " ".join(parsed.text).split(), "nothing is evaluated"
+    assert "<script>alert(1)</script>" in "".join(parsed.text), "and it is shown as it was written"
+    words = data_of(page)["words"]
+    assert any("<script>alert(1)</script>" in word for word in words)
+    (raw,) = re.findall(r'id="data">(.*?)</script>', page, re.DOTALL)
+    assert "<" not in raw
+
+
+def test_the_title_of_the_page_is_that_of_the_report(page: str, matrix_model: ReportModel) -> None:
+    assert f"<title>{matrix_model.title}</title>" in page
+    assert plain(matrix_model.subtitle) in "".join(Page(page).text)

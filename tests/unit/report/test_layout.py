@@ -1,0 +1,84 @@
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gpubench.report.layout import fit, header, row_lines
+from gpubench.report.model import Cell, Column, Row, Table
+
+TABLE = Table(
+    "t",
+    (
+        Column("case", "case", "left"),
+        Column("speed", "samples/s"),
+        Column("time", "step ms", priority=1),
+        Column("memory", "mem GiB", priority=2),
+        Column("note", "note", "left", flexible=True),
+    ),
+    (
+        Row((Cell("fp32 b64"), Cell("1\u202f395", "±0.4%"), Cell("91.8"), Cell("11.6"), Cell(""))),
+        Row((Cell("amp-bf16 b128"), Cell("2\u202f894", "±10.4%"), Cell("44.23"), Cell("6.5"), Cell("not steady over the whole window"))),
+    ),
+)  # fmt: skip
+
+
+def lines_of(table: Table, width: int) -> list[str]:
+    fitted = fit(table, width)
+    return [header(table, fitted), *(line for row in table.rows for line in row_lines(table, row, fitted))]
+
+
+def test_a_wide_terminal_shows_every_column() -> None:
+    assert fit(TABLE, 120).left_out == ()
+    assert lines_of(TABLE, 120) == [
+        "case              samples/s  step ms  mem GiB  note",
+        "fp32 b64        1\u202f395 ±0.4%     91.8     11.6",
+        "amp-bf16 b128  2\u202f894 ±10.4%    44.23      6.5  not steady over the whole window",
+    ]
+
+
+def test_whole_columns_go_by_priority_and_are_named() -> None:
+    fitted = fit(TABLE, 66)
+    assert fitted.left_out == ("mem GiB",)
+    assert fit(TABLE, 56).left_out == ("step ms", "mem GiB")
+
+
+def test_what_always_stays_is_written_whole_even_where_it_does_not_fit() -> None:
+    lines = lines_of(TABLE, 10)
+    assert fit(TABLE, 10).left_out == ("step ms", "mem GiB")
+    assert lines[1].startswith("fp32 b64        1\u202f395 ±0.4%")
+
+
+def test_notes_are_wrapped_between_words() -> None:
+    assert lines_of(TABLE, 56)[-2:] == [
+        "amp-bf16 b128  2\u202f894 ±10.4%  not steady over the whole",
+        "                             window",
+    ]
+
+
+def test_wide_characters_keep_columns_in_line() -> None:
+    table = Table(
+        "t",
+        (Column("a", "name", "left"), Column("b", "x")),
+        (Row((Cell("日本"), Cell("1"))), Row((Cell("abc"), Cell("22")))),
+    )
+    assert lines_of(table, 80) == ["name   x", "日本   1", "abc   22"]
+
+
+def test_columns_in_which_nothing_stands_can_be_left_out() -> None:
+    rows = (Row((Cell("1"), Cell(""))), Row((Cell("2"), Cell(""))))
+    table = Table("t", (Column("a", "a"), Column("b", "b")), rows).without_empty_columns()
+    assert [column.key for column in table.columns] == ["a"]
+    assert [row.cells for row in table.rows] == [(Cell("1"),), (Cell("2"),)]
+
+
+@given(
+    st.lists(st.floats(1e-6, 1e9).map(lambda value: f"{value:.5g}"), min_size=5, max_size=5),
+    st.integers(1, 200),
+)
+def test_no_number_is_ever_cut(numbers: list[str], width: int) -> None:
+    columns = tuple(Column(str(at), f"c{at}", priority=at) for at in range(5))
+    table = Table("t", columns, (Row(tuple(Cell(number) for number in numbers)),))
+    fitted = fit(table, width)
+    shown = re.split(r"\s+", lines_of(table, width)[1].strip())
+    assert shown == [numbers[at] for at in fitted.columns]
+    assert {f"c{at}" for at in range(5)} == {f"c{at}" for at in fitted.columns} | set(fitted.left_out)

@@ -1,0 +1,163 @@
+import pytest
+from fakes.runs import Invented, cpu_run, invented_run
+
+from gpubench.analysis.summarise import RunSummary, summarise_run
+from gpubench.core.records import Status
+from gpubench.report.best_table import best_tables
+from gpubench.report.build import cases_table
+from gpubench.report.effects_table import effects_table
+from gpubench.report.memory import largest_batches
+from gpubench.report.model import Row, Table, plain
+from gpubench.report.quality_tables import parity_table, quality_table
+from gpubench.report.remarks import remarks
+from gpubench.report.unmeasured import unmeasured_table
+
+
+@pytest.fixture(scope="module")
+def summary() -> RunSummary:
+    return summarise_run(invented_run())
+
+
+def texts(row: Row) -> list[str]:
+    return [cell.full.replace("\u202f", " ") for cell in row.cells]
+
+
+def column(table: Table, key: str) -> list[str]:
+    at = [each.key for each in table.columns].index(key)
+    return [texts(row)[at] for row in table.rows]
+
+
+def test_every_case_is_a_row_however_it_ended(summary: RunSummary) -> None:
+    table = cases_table(summary)
+    assert column(table, "index") == [str(number) for number in range(1, 14)]
+    assert column(table, "throughput")[9:] == ["OOM", "skipped", "failed", "unsupported"]
+
+
+def test_an_oom_shows_what_was_not_enough(summary: RunSummary) -> None:
+    assert column(cases_table(summary), "memory")[9] == ">80.0"
+
+
+def test_marks_say_what_colour_says(summary: RunSummary) -> None:
+    table = cases_table(summary)
+    assert column(table, "mark") == ["", "", "!", "", "", "!", "", "", "-", "-", "", "-", ""]
+    tones = [row.tone for row in table.rows]
+    assert tones == [
+        "plain",
+        "plain",
+        "warning",
+        "plain",
+        "plain",
+        "warning",
+        "plain",
+        "plain",
+        "bad",
+        "bad",
+        "muted",
+        "bad",
+        "muted",
+    ]
+
+
+def test_only_settings_that_differ_are_columns(summary: RunSummary) -> None:
+    keys = [each.key for each in cases_table(summary).columns]
+    assert keys[2:6] == ["device", "precision", "batch_size", "memory_format"]
+    assert "optimizer" not in keys
+
+
+def test_the_narrow_form_names_cases_by_their_label(summary: RunSummary) -> None:
+    narrow = cases_table(summary).narrow
+    assert narrow is not None
+    assert column(narrow, "label")[0] == "cpu fp32 b64"
+    assert column(narrow, "throughput") == column(cases_table(summary), "throughput")
+
+
+def test_without_a_driver_power_is_absent_once_and_not_in_every_row() -> None:
+    table = cases_table(summarise_run(cpu_run()))
+    assert "mean_power_w" not in [each.key for each in table.columns]
+    assert [plain(note) for note in table.notes][-1] == "W, J/sample: n/a (no NVIDIA driver)"
+
+
+def test_the_best_of_each_precision_is_held_against_the_baseline(summary: RunSummary) -> None:
+    (table,) = best_tables(summary)
+    assert column(table, "mark") == ["+", "!", "", "!", "+"]
+    assert column(table, "setting") == ["b256 NCHW", "b64 NCHW", "b1024 NHWC", "b1024 NHWC", "b1024 NHWC"]
+    assert column(table, "against_baseline")[0] == "baseline"
+    assert column(table, "against_baseline")[-1] == "88.0x ±1.7"
+
+
+def test_what_is_not_called_best_has_its_reason_below(summary: RunSummary) -> None:
+    (table,) = best_tables(summary)
+    notes = [plain(note) for note in table.notes]
+    assert any(note.startswith("! cuda tf32 b1024 is not called best: Test accuracy -3.70 points") for note in notes)
+
+
+def test_latency_and_throughput_are_ranked_apart() -> None:
+    made = Invented()
+    same = {"device": "cpu", "precision": "fp32", "mode": "infer", "data": "digits"}
+    made.measured("latency", 900.0, timing="latency", batch_size=1, **same)
+    made.measured("throughput", 900.0, timing="throughput", batch_size=1, **same)
+    assert [table.key for table in best_tables(summarise_run(made.run()))] == ["best-throughput", "best-latency"]
+
+
+def test_an_effect_whose_interval_holds_one_is_unclear(summary: RunSummary) -> None:
+    table = effects_table(summary)
+    assert table is not None
+    rows = [texts(row) for row in table.rows]
+    assert [row[:4] for row in rows] == [
+        ["+", "precision", "fp32 -> amp-bf16", "training CPU"],
+        ["+", "precision", "fp32 -> amp-bf16", "training GPU"],
+        ["+", "precision", "fp32 -> tf32", "training GPU"],
+        ["+", "batch", "64 -> 256", "training CPU"],
+        ["?", "batch", "256 -> 1024", "training GPU"],
+    ]
+    assert rows[4][4] == "1.4x (0.8 to 2.7)"
+
+
+def test_accuracy_is_judged_against_the_reference(summary: RunSummary) -> None:
+    table = quality_table(summary)
+    assert table is not None
+    assert column(table, "verdict") == ["reference", "reference", "within the limit", "below the limit"]
+    assert column(table, "difference") == ["", "", "-0.4 points", "-3.7 points"]
+
+
+def test_parity_tells_how_many_passed(summary: RunSummary) -> None:
+    table = parity_table(summary)
+    assert table is not None
+    assert column(table, "passed") == ["2 of 2", "1 of 1", "2 of 2", "1 of 1", "2 of 2", "0 of 1"]
+    assert table.rows[-1].tone == "bad"
+
+
+def test_the_largest_batch_that_fits_is_told_with_the_sizes(summary: RunSummary) -> None:
+    assert [plain(said) for said in largest_batches(summary.cases)] == [
+        (
+            "cuda fp32 b1024: batch 1024 is the largest that fits (3.8 GiB allocated at its peak); the same ran out of memory at "
+            "batch 16384 (in warmup asking for 12.0 GiB with 3.1 GiB free of 80.0 GiB)."
+        )
+    ]
+
+
+def test_cases_without_figures_are_gathered_by_reason_the_worst_first() -> None:
+    made = Invented()
+    for batch in (1, 2, 3, 5):
+        made.plan(f"b{batch}", skip=(Status.SKIPPED, "no CUDA device"), device="cuda", batch_size=batch)
+    made.ended("broken", Status.FAILED, "RuntimeError: no", device="cpu", batch_size=64)
+    table = unmeasured_table(summarise_run(made.run()).cases)
+    assert table is not None
+    assert [texts(row) for row in table.rows] == [
+        ["-", "failed", "1", "5", "RuntimeError: no"],
+        ["", "skipped", "4", "1-4", "no CUDA device"],
+    ]
+
+
+def test_findings_are_gathered_by_code_with_meaning_and_remedy(summary: RunSummary) -> None:
+    found = remarks(summary.cases)
+    assert [(remark.code, remark.num_cases) for remark in found] == [
+        ("GB305", 1),
+        ("GB202", 1),
+        ("GB307", 1),
+        ("GB204", 1),
+    ]
+    drift = found[1]
+    assert drift.consequence == "the figure is weakened and wins no headline"
+    assert drift.examples == (("cpu amp-bf16 b64", "Step time drifted by +2.1 % [1.4, 2.8] over the window."),)
+    assert drift.remedies[0].startswith("Measure longer")

@@ -1,0 +1,67 @@
+from fakes.runs import Invented, a_quality
+
+from gpubench.analysis.summarise import summarise_run
+from gpubench.report.build import build_report
+from gpubench.report.model import plain
+from gpubench.report.to_accuracy import to_accuracy_table
+
+
+def trained(times, joules=None, *, target=0.95):
+    """Quality entries (precision -> seconds to the target per seed, None where it was not reached)."""
+    made = Invented()
+    for precision, seconds in times.items():
+        planned = made.plan(
+            f"quality {precision}", kind="quality", mode="train", data="digits", device="cuda", precision=precision
+        )
+        for seed, to_target in enumerate(seconds):
+            run = a_quality(0.97).model_copy(
+                update={"seed": seed, "time_to_accuracy_s": to_target, "target_accuracy": target,
+                        "steps_to_accuracy": None if to_target is None else 60}
+            )  # fmt: skip
+            energy = None if joules is None else joules[precision][seed]
+            made.add(
+                planned, seed + 1, quality=run, metrics={"energy_j": energy, "mean_power_w": 300.0 if energy else None}
+            )
+    suite = {"schema": 1, "name": "acc", "quality": {"reference": {"precision": "fp32"}, "target_accuracy": target}}
+    return summarise_run(made.run(suite=suite))
+
+
+def texts(table, key):
+    at = [column.key for column in table.columns].index(key)
+    return [row.cells[at].full for row in table.rows]
+
+
+TIMES = {"fp32": [2.0, 2.1, 1.9], "amp-bf16": [1.0, 1.05, 0.95]}
+
+
+def test_each_precision_has_its_time_with_an_interval_over_seeds_and_is_held_against_the_reference():
+    table = to_accuracy_table(trained(TIMES))
+    assert texts(table, "precision") == ["fp32", "amp-bf16"]
+    assert texts(table, "reached") == ["3 of 3", "3 of 3"]
+    assert [text.split()[0] for text in texts(table, "time_to_accuracy_s")] == ["2.0", "1.0"]
+    assert all("±" in text for text in texts(table, "time_to_accuracy_s"))
+    assert texts(table, "speed") == ["", "2.000x ±0.000"]
+
+
+def test_joules_to_the_target_are_those_of_the_runs_that_reached_it():
+    summary = trained({"fp32": [2.0, None, 2.0]}, {"fp32": [600.0, 9000.0, 600.0]})
+    assert summary.quality[0].summary.metrics["energy_to_accuracy_j"].value == 600.0
+    table = to_accuracy_table(summary)
+    assert texts(table, "energy_to_accuracy_j") == ["600.0"]
+    assert texts(table, "mark") == ["!"]
+    assert texts(table, "reached") == ["2 of 3"]
+    assert "some seeds did not reach it" in plain(table.notes[-1])
+
+
+def test_without_a_meter_there_is_no_column_of_joules():
+    table = to_accuracy_table(trained(TIMES))
+    assert "energy_to_accuracy_j" not in [column.key for column in table.columns]
+
+
+def test_without_a_target_there_is_no_table():
+    assert to_accuracy_table(trained(TIMES, target=None)) is None
+
+
+def test_the_report_has_it_beside_the_accuracies():
+    section = build_report(trained(TIMES)).section("accuracy")
+    assert [table.key for table in section.tables][:2] == ["quality", "to-accuracy"]

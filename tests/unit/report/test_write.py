@@ -1,0 +1,159 @@
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fakes.hostile import HOSTILE, MOVES_A_TERMINAL, hostile_run
+from fakes.matrix import matrix_run, samples_of
+from fakes.profiles import write_profile
+from fakes.runs import FakeRun, cpu_run
+from fakes.stored import stored
+
+from gpubench.analysis.summarise import summarise_run
+from gpubench.core.errors import StoreError
+from gpubench.report import write
+from gpubench.report.load import load_samples
+from gpubench.report.samples import LaunchSamples, wanted
+from gpubench.report.write import report_of, write_html, write_markdown, write_report
+from gpubench.store.runs import Run
+
+
+def small_run(folder: Path, **changes: object) -> Run:
+    """Two batch sizes of training, with stored samples of the cases that are drawn."""
+    run: FakeRun = matrix_run(batches=(64, 256), modes=("train",), **changes)  # type: ignore[arg-type]
+    chosen = [entry.planned.index for entry in wanted(summarise_run(run))]
+    return stored(run, folder, samples_of(run, chosen, num_steps=60))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return small_run(tmp_path_factory.mktemp("store") / "run")
+
+
+@pytest.fixture(scope="module")
+def page(run: Run) -> Path:
+    return write_report(run, "run")
+
+
+@pytest.fixture
+def not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts as empty drawings, where a test is not about them."""
+    empty = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
+    monkeypatch.setattr(write, "draw_charts", lambda model: dict.fromkeys((chart.key for chart in model.charts), empty))
+
+
+def test_a_run_gets_its_page_its_markdown_and_its_charts(run: Run, page: Path) -> None:
+    assert page == run.folder / "report.html"
+    charts = sorted(path.name for path in (run.folder / "charts").iterdir())
+    assert {
+        "batch-train-cuda.svg",
+        "batch-train-cuda.csv",
+        "steps-train-cuda.svg",
+        "timeline-train-cuda.svg",
+        "loss.svg",
+    } <= set(charts)
+    assert {Path(name).suffix for name in charts} == {".svg", ".csv"}
+
+
+def test_every_picture_of_the_markdown_is_there(run: Run, page: Path) -> None:
+    text = page.with_suffix(".md").read_text()
+    named = re.findall(r"\]\((charts/[^)]+)\)", text)
+    assert len(named) > 20
+    assert all((run.folder / name).is_file() for name in named)
+    assert all(
+        re.fullmatch(r"!\[.{30,}\]\(charts/[\w-]+\.svg\)", line) for line in text.splitlines() if line.startswith("![")
+    )
+
+
+def test_nothing_but_the_report_is_left(run: Run, page: Path) -> None:
+    assert sorted(path.name for path in run.folder.iterdir() if path.name not in ("run.json", "records.jsonl", "samples")) == [
+        "charts", "report.html", "report.md",
+    ]  # fmt: skip
+    assert page.is_file()
+
+
+def test_charts_that_are_no_longer_drawn_go(tmp_path: Path, not_drawn: None) -> None:
+    run = small_run(tmp_path / "run")
+    folder = run.folder / "charts"
+    folder.mkdir()
+    for name in ("old.svg", "old.csv", "mine.txt"):
+        (folder / name).write_text("x")
+    write_report(run)
+    assert sorted(path.name for path in folder.iterdir() if path.stem in ("old", "mine")) == ["mine.txt"]
+
+
+def test_a_report_of_another_name_has_charts_of_its_own(run: Run, tmp_path: Path, not_drawn: None) -> None:
+    path = write_markdown(report_of(run), tmp_path / "h100.md")
+    assert (tmp_path / "h100-charts" / "batch-train-cuda.svg").is_file()
+    assert "(h100-charts/batch-train-cuda.svg)" in path.read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_said(run: Run, tmp_path: Path, not_drawn: None) -> None:
+    with pytest.raises(StoreError, match=r"cannot write .*missing/run\.html"):
+        write_html(report_of(run), tmp_path / "missing" / "run.html")
+
+
+def test_samples_are_steady_steps_and_readings_since_the_window_began(run: Run) -> None:
+    samples, notices = load_samples(run, summarise_run(run))
+    assert notices == []
+    launches = next(iter(samples.values()))
+    assert [launch.repeat for launch in launches] == [1, 2, 3]
+    assert all(len(launch.step_times_s) == 60 for launch in launches), "warm-up is left out"
+    gpu = next(launch for found in samples.values() for launch in found if launch.telemetry)
+    assert gpu.telemetry["fast_time_s"][1] == pytest.approx(0.0)
+    assert gpu.duration_s == pytest.approx(3.5)
+
+
+def test_samples_that_are_gone_are_a_notice_and_not_the_end(tmp_path: Path, not_drawn: None) -> None:
+    run = small_run(tmp_path / "run")
+    for path in (run.folder / "samples").iterdir():
+        path.unlink()
+    write_report(run)
+    assert "is missing. The records stand without it" in (run.folder / "report.md").read_text()
+
+
+def test_a_cpu_run_without_samples_has_a_report(tmp_path: Path, not_drawn: None) -> None:
+    run = stored(cpu_run(), tmp_path / "run", {1: [LaunchSamples(1, [0.02] * 30)]})
+    text = write_report(run).with_suffix(".md").read_text()
+    assert "## Steadiness and step times" in text
+    assert "![Histograms of step time" in text
+
+
+def test_hostile_text_is_inert_in_every_file(tmp_path: Path) -> None:
+    run = stored(hostile_run(run="20261123-1602-x-0000"), tmp_path / "run")
+    write_report(run, HOSTILE)
+    for path in [run.folder / "report.md", run.folder / "report.html", *(run.folder / "charts").iterdir()]:
+        text = path.read_text()
+        assert not any(sign in text for sign in MOVES_A_TERMINAL), path.name
+    text = (run.folder / "report.md").read_text()
+    outside_code = re.sub(r"(`+)[^\n]*?\1(?!`)", "", text)
+    assert not re.search(r"(?<!\\)<(script|img|/)", outside_code)
+    assert "http://" not in outside_code
+    links = re.findall(r"(?<!\\)\]\(([^)]*)\)", outside_code)
+    assert all(link.startswith("charts/") for link in links)
+
+
+def test_a_profile_of_a_case_stands_in_the_report(tmp_path: Path, not_drawn: None) -> None:
+    run = small_run(tmp_path / "run")
+    write_profile(run.folder / "cases" / "3" / "profile" / "profile.json", idle=0.25)
+    text = write_report(run, "run").with_suffix(".md").read_text()
+    assert "## Profiles: where a step goes" in text
+    assert text.index("## Profiles") < text.index("## All cases")
+    assert "25.0%" in text
+
+
+def test_the_report_needs_no_torch_and_loads_altair_only_to_draw() -> None:
+    code = "import sys, gpubench.report.write; print(sorted({'torch', 'altair', 'vl_convert', 'pandas'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_written_report_needed_no_torch(run: Run, tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from gpubench.store.runs import load_run; from gpubench.report.write import report_of, write_html\n"
+        f"write_html(report_of(load_run(pathlib.Path({str(run.folder)!r}))), pathlib.Path({str(tmp_path / 'a.html')!r}))\n"
+        "print(sorted({'torch', 'torchvision', 'nvtx'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
