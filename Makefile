@@ -11,16 +11,22 @@ SUITE  ?= suites/cnn.yaml
 run: $(VENV)/.installed
 	$(BIN)/gpubench run $(SUITE)
 
+# Tests with the real nsys fetch it into a cache folder where Debian's archive can be reached (scripts/fetch_nsys.sh).
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/mkdocs build --strict --quiet
+	GPUBENCH_FETCH_NSYS=1 $(BIN)/python -m pytest
 
 # Ratios measured on this machine; slow, and best run on a quiet one.
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m pytest tests/perf --benchmark-only --benchmark-columns=median,iqr,rounds
+
+# What is made from the models: JSON Schemas and the suite reference.
+schemas: $(VENV)/.installed
+	$(BIN)/python scripts/generate.py
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -29,9 +29,12 @@ class HostStarted:
 
 @dataclass(frozen=True)
 class LaunchStarted:
+    """Of `arm`, where the run has arms; without one it holds all of them, in alternating blocks."""
+
     case: PlannedCase
     repeat: int
     repeats: int
+    arm: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,15 @@ class LaunchFinished:
     record: Record
     num_done: int
     num_launches: int
+
+
+@dataclass(frozen=True)
+class RoundFinished:
+    """Of a run with arms: every arm of the case has its launch of round `number`; its records so far."""
+
+    case: PlannedCase
+    records: tuple[Record, ...]
+    number: int
 
 
 @dataclass(frozen=True)
@@ -93,6 +105,7 @@ Event = (
     | LaunchPhase
     | LaunchProgress
     | LaunchFinished
+    | RoundFinished
     | CaseFinished
     | Notice
     | RunFinished

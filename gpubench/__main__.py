@@ -1,0 +1,5 @@
+import sys
+
+from gpubench.cli.main import main
+
+sys.exit(main())

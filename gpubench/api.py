@@ -1,0 +1,140 @@
+"""What other programs call: the same as the commands, as functions. `import gpubench` gives these names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpubench.core.errors import UsageError
+from gpubench.store.runs import Run
+from gpubench.worker.workloads.base import Workload
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from gpubench.analysis.comparing import Compared
+    from gpubench.analysis.settings import CompareSettings
+    from gpubench.analysis.sides import Side
+    from gpubench.analysis.summarise import RunSummary
+    from gpubench.runner.events import Listener
+    from gpubench.spec.load import LoadedSuite
+
+__all__ = ["StoredRun", "Workload", "compare", "load_run", "load_suite", "run_suite"]
+
+DEFAULT_STORE = "reports"
+
+
+@dataclass(frozen=True)
+class StoredRun(Run):
+    """A run read from its folder.
+
+    `info` is what was asked and of which machine, `records` every launch in the order stored, `dropped` what could not
+    be read, `samples(record)` the single step times of a launch.
+    """
+
+    def summary(self, *, arm: str | None = None) -> "RunSummary":
+        """Case by case: status, estimates with 95 % intervals, findings. With `arm`, of that arm's launches alone."""
+        from gpubench.analysis.summarise import summarise_run
+
+        return summarise_run(self, arm=arm)
+
+    def frame(self) -> "pd.DataFrame":
+        """The long table: one row per case and metric, settings in columns, values in SI units with 95 % intervals."""
+        from gpubench.analysis.frame import frame
+
+        return frame(self.summary())
+
+
+def load_run(reference: str | Path = "@last", store: str | Path = DEFAULT_STORE) -> StoredRun:
+    """The run that `reference` names: a path, a folder of `store`, the beginning of its name, a tag, `@last`, `@last~2`.
+
+    UsageError if it names none or several, StoreError if the folder cannot be read.
+    """
+    from gpubench.store.names import resolve_run
+    from gpubench.store.runs import load_run as load
+
+    return _stored(load(resolve_run(reference, Path(store))))
+
+
+def load_suite(source: str | Path, overrides: Sequence[str] = ()) -> "LoadedSuite":
+    """A suite and its cases, from a file or by the name of one that ships; `overrides` as `-s` takes them (`AXIS=V,..`).
+
+    SuiteError with every mistake at once, UsageError if there is no such suite.
+    """
+    from gpubench.spec.load import load_suite as load
+
+    return load(source, tuple(overrides))
+
+
+def run_suite(
+    source: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    selection: str | None = None,
+    store: str | Path = DEFAULT_STORE,
+    listener: "Listener | None" = None,
+    **options: Any,
+) -> StoredRun:
+    """Measure a suite as `gpubench run` does, and load the stored run.
+
+    `selection` keeps cases as `-k` does; `listener` is called with each event of `gpubench.runner.events`, from the thread
+    that called. Other keywords are the fields of `gpubench.runner.run.RunRequest` (`out`, `tag`, `seed`, `budget_s`, ...).
+    SuiteError, UsageError or StoreError before anything is measured; a case that fails is a record. Ctrl-C ends the step
+    and stores it, then raises KeyboardInterrupt.
+    """
+    from gpubench.report.keep import keep_ceilings
+    from gpubench.runner.run import run_suite as run
+
+    stored = _stored(run(source, listener, overrides=overrides, selection=selection, store=Path(store), **options))
+    keep_ceilings(stored.summary())
+    return stored
+
+
+def compare(
+    reference: StoredRun | str | Path,
+    candidate: StoredRun | str | Path | None = None,
+    settings: "CompareSettings | None" = None,
+    *,
+    metrics: Sequence[str] | None = None,
+    allow_unpaired: bool = False,
+    force: bool = False,
+    store: str | Path = DEFAULT_STORE,
+) -> "Compared":
+    """How the cases of one run moved against the same cases of another; without `candidate`, of the run's second arm
+    against its first.
+
+    Runs may be given as `load_run` takes them. The result's `changes` hold a judgement per case and metric, `differences`
+    what else differs between the two. Without `metrics`: speed, memory, energy and accuracy, as far as measured. Two runs
+    were not interleaved, and sessions differ with nothing changed: times that look slower or faster are `unclear` unless
+    `allow_unpaired`. UsageError, unless `force`, where GPU or suite differ so that the numbers mean nothing together.
+    """
+    from gpubench.analysis.comparing import COMPARED, compare_sides, refuse
+
+    first, second = _sides(_opened(reference, store), None if candidate is None else _opened(candidate, store))
+    asked = COMPARED if metrics is None else tuple(metrics)
+    compared = compare_sides(first, second, asked, settings, allow_unpaired=allow_unpaired)
+    refuse(compared, force=force)
+    return compared
+
+
+def _sides(reference: StoredRun, candidate: StoredRun | None) -> "tuple[Side, Side]":
+    from gpubench.analysis.sides import arm_sides, side_of
+
+    if candidate is not None:
+        return side_of(reference, reference.info.run), side_of(candidate, candidate.info.run)
+    first, others = arm_sides(reference)
+    if len(others) > 1:
+        names = ", ".join(side.name for side in (first, *others))
+        raise UsageError(
+            f"run {reference.info.run} has more than two arms: {names}",
+            hint="gpubench.analysis.comparing.compare_sides compares any two of gpubench.analysis.sides.arm_sides(run).",
+        )
+    return first, others[0]
+
+
+def _opened(run: StoredRun | str | Path, store: str | Path) -> StoredRun:
+    return run if isinstance(run, StoredRun) else load_run(run, store)
+
+
+def _stored(run: Run) -> StoredRun:
+    return StoredRun(run.info, run.records, run.folder, run.dropped)

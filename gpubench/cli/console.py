@@ -1,0 +1,124 @@
+"""Consoles: stdout is the result, stderr the progress. Neither interprets markup, emoji codes or numbers.
+
+Colour: `--color` first, then NO_COLOR and TERM as rich reads them. Redrawing needs a real terminal that is not dumb,
+outside CI. A pipe has no width: tables go into it whole, unless COLUMNS says otherwise.
+"""
+
+import codecs
+import os
+import sys
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import rich_click as click
+from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+ColorChoice = Literal["auto", "always", "never"]
+
+_COLOR = "gpubench.color"
+_PROSE_WIDTH = 100
+UNLIMITED = 10_000
+"""Width of a table that nothing limits."""
+
+_ASCII = {"\u202f": " ", "\u00a0": " ", "±": "+-", "×": "x", "·": "-", "━": "=", "─": "-", "→": "->", "…": "...",
+          "µ": "u", "²": "2", "≥": ">=", "≤": "<=", "╸": "-"}  # fmt: skip
+
+
+def set_color(ctx: click.Context, param: click.Parameter, value: ColorChoice) -> None:
+    """Callback of `--color`: kept in the context's shared `meta`. What was said on the command wins over the group."""
+    given = ctx.get_parameter_source(param.name or "")
+    if _COLOR not in ctx.meta or given is not ParameterSource.DEFAULT:
+        ctx.meta[_COLOR] = value
+        ctx.color = {"auto": ctx.color, "always": True, "never": False}[value]
+        if value == "never" and isinstance(ctx, click.RichContext):
+            ctx.help_config.color_system = None
+
+
+def color_choice() -> ColorChoice:
+    ctx = click.get_current_context(silent=True)
+    choice: ColorChoice = "auto" if ctx is None else ctx.meta.get(_COLOR, "auto")
+    return choice
+
+
+def result_console() -> "Console":
+    return make_console(sys.stdout, color_choice())
+
+
+def progress_console() -> "Console":
+    return make_console(sys.stderr, color_choice())
+
+
+def make_console(file: IO[str], color: ColorChoice = "auto", *, width: int | None = None) -> "Console":
+    """A console on `file`. Prints what it is given and nothing else; what the file's encoding lacks is spelled in ASCII."""
+    from rich.console import Console
+
+    _spell_in_ascii_where_needed(file)
+    options: dict[str, Any] = {}
+    if color == "always":
+        options = {"force_terminal": True, "color_system": "256", "no_color": False}
+    elif color == "never":
+        options = {"color_system": None, "no_color": True}
+    elif not file.isatty():
+        # FORCE_COLOR and its relatives are rich's own reading of the environment; --color is ours.
+        options = {"color_system": "auto"}
+    return Console(
+        file=file,
+        highlight=False,
+        emoji=False,
+        markup=False,
+        width=width or _width(file),
+        legacy_windows=False,
+        **options,
+    )
+
+
+def table_width(file: IO[str], *, wide: bool = False) -> int:
+    """Characters that a table may take."""
+    if wide:
+        return UNLIMITED
+    if file.isatty() or os.environ.get("COLUMNS", "").isdigit():
+        return _width(file)
+    return UNLIMITED
+
+
+def prose_width(file: IO[str]) -> int:
+    """Characters that a line of text may take: never more than is read with ease."""
+    return min(_width(file), _PROSE_WIDTH)
+
+
+def redraws(file: IO[str]) -> bool:
+    """Whether lines may be drawn again: a terminal, not a dumb one, and not in CI."""
+    dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
+    return file.isatty() and not dumb and not os.environ.get("CI")
+
+
+def _width(file: IO[str]) -> int:
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and int(columns) > 0:
+        return int(columns)
+    if file.isatty():
+        try:
+            return os.get_terminal_size(file.fileno()).columns or 80
+        except OSError:
+            return 80
+    return _PROSE_WIDTH
+
+
+def _spell_in_ascii_where_needed(file: IO[str]) -> None:
+    encoding = (getattr(file, "encoding", None) or "utf-8").lower().replace("-", "")
+    reconfigure = getattr(file, "reconfigure", None)
+    if reconfigure is not None and encoding != "utf8":
+        reconfigure(errors="gpubench_ascii")
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    spelled = (_ASCII.get(char) or char.encode("ascii", "backslashreplace").decode() for char in lacking)
+    return "".join(spelled), error.end
+
+
+codecs.register_error("gpubench_ascii", _spelled)

@@ -1,0 +1,144 @@
+"""How a command ends: one exit status, and every error printed once, as a sentence and a way out."""
+
+import os
+import sys
+import tempfile
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gpubench.core.errors import ExitStatus, GpubenchError
+
+BROKEN_PIPE = 141
+"""128 + SIGPIPE, as a shell reports it. Not 0: what was asked for was not delivered."""
+
+_DEBUG = "gpubench.debug"
+
+
+def set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    """Callback of `--debug`; once given it stays."""
+    ctx.meta[_DEBUG] = value or ctx.meta.get(_DEBUG, False)
+
+
+def status_of(command: click.Command, arguments: list[str], name: str = "gpubench") -> int:
+    """Run a command line and say how it ended."""
+    completion = os.environ.get("_GPUBENCH_COMPLETE")
+    if completion:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(command, {}, name, "_GPUBENCH_COMPLETE", completion)
+    meta: dict[str, Any] = {}
+    try:
+        status = _invoke(command, arguments, name, meta)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_stdout()
+        return BROKEN_PIPE
+    except (KeyboardInterrupt, EOFError, click.Abort):
+        _say("error: interrupted")
+        return ExitStatus.INTERRUPTED
+    except click.ClickException as error:
+        return _wrong_use(error)
+    except GpubenchError as error:
+        return _expected(error)
+    except Exception as error:  # noqa: BLE001 - the last net: a person gets a sentence, the traceback goes to a file
+        return _unexpected(error, debug=bool(meta.get(_DEBUG) or os.environ.get("GPUBENCH_DEBUG")))
+    return status
+
+
+def _invoke(command: click.Command, arguments: list[str], name: str, meta: dict[str, Any]) -> int:
+    """Commands may return a status, call `ctx.exit` or `sys.exit`."""
+    try:
+        with command.make_context(name, arguments) as ctx:
+            # Seen by the handlers after the context is gone.
+            meta.update(ctx.meta)
+            returned = command.invoke(ctx)
+            meta.update(ctx.meta)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except SystemExit as ended:
+        return _code_of(ended)
+    return int(returned) if isinstance(returned, int) else ExitStatus.OK
+
+
+def _code_of(ended: SystemExit) -> int:
+    if ended.code is None or isinstance(ended.code, int):
+        return ended.code or ExitStatus.OK
+    _say(f"error: {ended.code}")
+    return ExitStatus.USAGE
+
+
+def _wrong_use(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        _say(error.format_message())
+        return ExitStatus.USAGE
+    message = error.format_message()
+    _say(f"error: {message[:1].lower()}{message[1:]}")
+    context = getattr(error, "ctx", None)
+    if context is not None:
+        _say(f"hint: `{context.command_path} --help` explains its use")
+    return ExitStatus.USAGE
+
+
+def _expected(error: GpubenchError) -> int:
+    # The mistakes of a suite file come as a text of their own, each with its place.
+    text = str(error)
+    _say(text if getattr(error, "problems", None) else f"error: {text}")
+    if error.hint:
+        _say(f"hint: {error.hint}")
+    return error.exit_status
+
+
+def _unexpected(error: Exception, *, debug: bool) -> int:
+    text = "".join(traceback.format_exception(error))
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    where = f" at {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
+    _say(f"error: gpubench itself failed ({type(error).__name__}{where}): {error}")
+    if debug:
+        _say(text.rstrip())
+        return ExitStatus.USAGE
+    kept = _keep(text)
+    _say(
+        f"hint: this is a bug; the traceback is in {kept}"
+        if kept
+        else "hint: this is a bug; --debug shows the traceback"
+    )
+    return ExitStatus.USAGE
+
+
+def _keep(text: str) -> Path | None:
+    """Write a traceback where it can be found; None where nothing can be written."""
+    header = f"gpubench {' '.join(sys.argv[1:])}\nPython {sys.version}\n\n"
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=time.strftime("gpubench-%Y%m%d-%H%M%S-"), suffix=".txt")
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(header + text)
+    except OSError:
+        return None
+    return Path(name)
+
+
+def _say(text: str) -> None:
+    """One message to stderr, control characters made visible. A closed stderr is nobody's concern."""
+    from gpubench.report.text import inert_lines
+
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    shown = inert_lines(text).encode(encoding, "backslashreplace").decode(encoding)
+    with suppress(BrokenPipeError, ValueError):
+        sys.stderr.write(shown + "\n")
+        sys.stderr.flush()
+
+
+def _discard_stdout() -> None:
+    """Point stdout nowhere, so that the interpreter's own flush at exit does not complain."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (ValueError, OSError):
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)

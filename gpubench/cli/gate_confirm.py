@@ -1,0 +1,84 @@
+"""Measuring cases again before they fail a gate."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gpubench.analysis.changes import CaseChange
+    from gpubench.analysis.checking import Remeasure
+    from gpubench.analysis.comparing import Compared
+    from gpubench.runner.run import RunRequest
+    from gpubench.store.runs import Run
+
+
+def remeasure(run: "Run", compared: "Compared", *, allow_unpaired: bool) -> "Remeasure":
+    """A function that measures cases of `run` again, on this machine, into a run folder inside `run`'s own.
+
+    A run with arms measures both again, interleaved; any other is held against the same reference as before.
+    UsageError where this machine or its software is not what the run was made on.
+    """
+
+    def again(changes: "Sequence[CaseChange]", rounds: int) -> "Compared":
+        from gpubench.cli.progress import open_progress
+        from gpubench.runner.run import start
+        from gpubench.store.runs import load_run
+
+        with open_progress() as progress:
+            outcome = start(request_for(run, changes, rounds), progress)
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        return fresh_comparison(run, load_run(outcome.folder), compared, allow_unpaired=allow_unpaired)
+
+    return again
+
+
+def request_for(run: "Run", changes: "Sequence[CaseChange]", rounds: int) -> "RunRequest":
+    """What to ask of the runner: the named cases of the run's suite, `rounds` launches each, with the run's arms."""
+    import json
+    from dataclasses import replace
+
+    from gpubench.cli.run_arms import arms_again
+    from gpubench.runner.run import RunRequest
+    from gpubench.spec.load import parse_suite
+
+    loaded = parse_suite(json.dumps(run.info.suite))
+    wanted = {change.case_id for change in changes if change.measured.kind == "measure"}
+    trained = any(change.measured.kind == "quality" for change in changes)
+    measure = loaded.suite.measure.model_copy(update={"repeats": rounds})
+    suite = loaded.suite.model_copy(update={"measure": measure, "quality": loaded.suite.quality if trained else None})
+    cases = tuple(case for case in loaded.cases if case.case_id in wanted)
+    quality = loaded.quality_cases if trained else ()
+    path = None if run.info.suite_path is None else Path(run.info.suite_path)
+    return RunRequest(
+        replace(loaded, suite=suite, cases=cases, quality_cases=quality, path=path),
+        out=_free(run.folder / "confirm"),
+        arms=arms_again(run.info),
+        interleave="launch" if run.info.interleave == "launch" else None,
+        argv=("gpubench", "check", "--confirm", str(rounds)),
+    )
+
+
+def _free(folder: Path) -> Path:
+    """`confirm-1`, or the first number after it that is free."""
+    number = 1
+    while folder.with_name(f"{folder.name}-{number}").exists():
+        number += 1
+    return folder.with_name(f"{folder.name}-{number}")
+
+
+def fresh_comparison(run: "Run", fresh: "Run", before: "Compared", *, allow_unpaired: bool) -> "Compared":
+    """The same comparison on the fresh rounds. UsageError where they were made on another machine than the run."""
+    from dataclasses import replace
+
+    from gpubench.analysis.comparing import compare_sides, refuse
+    from gpubench.analysis.sides import side_of
+
+    arms = before.candidate.source == "arm"
+    names = (before.reference.name, before.candidate.name)
+    reference = side_of(fresh, names[0], arm=names[0]) if arms else before.reference
+    candidate = side_of(fresh, names[1], arm=names[1] if arms else None)
+    original = side_of(run, f"run {run.info.run}", arm=names[1] if arms else None)
+    # Arms may differ from each other, but not from what they were an hour ago.
+    refuse(compare_sides(replace(original, source="run"), replace(candidate, source="run"), ()))
+    return compare_sides(reference, candidate, before.metrics, before.settings, allow_unpaired=allow_unpaired)

@@ -1,0 +1,169 @@
+"""What `gpubench list` lists: entries as plain data, and how a table shows them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from gpubench.core.errors import UsageError
+from gpubench.report.model import Cell, Column, Fact, Line, Row, Table, code, line
+
+
+@dataclass(frozen=True)
+class Listing:
+    """`entries` are what `--json` prints; `columns` say which of their keys a table shows, the first being the name."""
+
+    kind: str
+    columns: tuple[Column, ...]
+    entries: tuple[dict[str, Any], ...]
+    notes: tuple[Line, ...] = ()
+    when_empty: tuple[Line, ...] = ()
+
+    def only(self, name: str) -> "Listing":
+        """The entry of that name (a code of a finding may be in lower case). UsageError with a suggestion if there is none."""
+        key = self.columns[0].key
+        found = tuple(
+            entry
+            for entry in self.entries
+            if name.lower() in (str(entry[key]).lower(), str(entry.get("name", "")).lower())
+        )
+        if found:
+            return replace(self, entries=found)
+        from gpubench.cli.lazy import did_you_mean
+
+        known = [str(entry[key]) for entry in self.entries]
+        raise UsageError(
+            f"there is no {self.kind} named {name!r}.{did_you_mean(name, known)}",
+            hint=f"`gpubench list {self.kind}s` lists them.",
+        )
+
+    def table(self) -> Table:
+        rows = tuple(
+            Row(tuple(Cell(_text(entry.get(column.key))) for column in self.columns)) for entry in self.entries
+        )
+        return Table(self.kind, self.columns, rows)
+
+    def facts(self, entry: Mapping[str, Any]) -> tuple[Fact, ...]:
+        """Everything about one entry."""
+        return tuple(Fact(key.replace("_", " "), line(_text(value))) for key, value in entry.items() if _text(value))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{number} {name}" for name, number in value.items())
+    return "" if value is None else str(value)
+
+
+def findings() -> Listing:
+    """Every finding code: what it means, what it does to a figure, what to do."""
+    from gpubench.core.findings import FINDINGS
+
+    entries = tuple(
+        {"code": spec.code, "name": spec.name, "severity": spec.severity.value, "effect": spec.effect.value, "mark": spec.mark,
+         "meaning": spec.meaning, "remedy": spec.remedy}
+        for spec in sorted(FINDINGS.values())
+    )  # fmt: skip
+    columns = (
+        Column("code", "code", "left"), Column("name", "name", "left"), Column("severity", "severity", "left", priority=2),
+        Column("effect", "figure", "left", priority=1), Column("mark", "in tables", "left", priority=3),
+        Column("meaning", "meaning", "left", flexible=True),
+    )  # fmt: skip
+    notes = (
+        line("figure: what the finding does to the figure it is attached to."),
+        line(code("gpubench list findings GB204"), " says what to do."),
+    )
+    return Listing("finding", columns, entries, notes)
+
+
+def metrics() -> Listing:
+    """Every metric of the registry."""
+    from gpubench.core.metrics import METRICS
+
+    entries = tuple(
+        {"name": spec.name, "unit": spec.unit, "shown_as": spec.title, "better": spec.better, "group": spec.group,
+         "over_launches": spec.summarise, "compared_by": spec.scale, "tolerance": spec.tolerance or None, "meaning": spec.meaning}
+        for spec in METRICS.values()
+    )  # fmt: skip
+    columns = (
+        Column("name", "name", "left"), Column("unit", "unit", "left", priority=2), Column("shown_as", "shown as", "left", priority=4),
+        Column("better", "better", "left", priority=3), Column("over_launches", "over launches", "left", priority=5),
+        Column("meaning", "meaning", "left", flexible=True),
+    )  # fmt: skip
+    return Listing("metric", columns, entries)
+
+
+def suites() -> Listing:
+    """Suites that ship with the package, with the cases each expands to."""
+    from gpubench.spec.load import load_suite
+    from gpubench.spec.shipped import shipped_suites
+
+    entries = []
+    for name, path in sorted(shipped_suites().items()):
+        loaded = load_suite(path)
+        entries.append(
+            {"name": name, "cases": len(loaded.cases), "description": loaded.suite.description, "path": str(path)}
+        )
+    columns = (
+        Column("name", "suite", "left"), Column("cases", "cases", priority=1), Column("description", "what it answers", "left", flexible=True),
+    )  # fmt: skip
+    notes = (
+        line(
+            code("gpubench run NAME"),
+            " runs one, ",
+            code("gpubench validate NAME --cases"),
+            " lists its cases; any file works too.",
+        ),
+    )
+    return Listing("suite", columns, tuple(entries), notes)
+
+
+def workloads() -> Listing:
+    """What `workload:` may name. Torchvision's models are not listed: that would import torch."""
+    entries = (
+        {"name": "cnn", "what": "The reference CNN: two 3x3 convolutions with ReLU and max-pooling, one fully connected layer."},
+        {"name": "resnet9", "what": "A small residual network for 32 px, with a published recipe for 94 % on CIFAR-10 (quality stage)."},
+        {"name": "operators:<operator>", "what": "One operator alone: matmul, conv2d, copy or launch, with its sizes in `shape`; the measured ceilings come from these."},
+        {"name": "torchvision:<model>", "what": "Any classification model of torchvision by its name (resnet18, resnet50, mobilenet_v3_large, ...), random weights."},
+        {"name": "<module>:<Class>", "what": "Your own: a class with build(case, device) that returns a callable doing one step, on the Python path or beside the suite file."},
+    )  # fmt: skip
+    columns = (Column("name", "workload", "left"), Column("what", "what a step is", "left", flexible=True))
+    return Listing("workload", columns, entries)
+
+
+def runs(store: Path) -> Listing:
+    """Stored runs, the newest first."""
+    columns = (
+        Column("run", "run", "left"), Column("tag", "tag", "left", priority=2), Column("suite", "suite", "left"),
+        Column("created", "created", "left", priority=3), Column("cases", "cases"), Column("ended", "launches", "left", priority=1),
+    )  # fmt: skip
+    empty = (line(f"No runs in {store}. ", code("gpubench run cnn-smoke"), " makes one."),)
+    return Listing("run", columns, tuple(_heads(store)), (), empty)
+
+
+def _heads(store: Path) -> Sequence[dict[str, Any]]:
+    from gpubench.store.names import list_runs
+
+    return [_head(folder) for folder in list_runs(store)]
+
+
+def _head(folder: Path) -> dict[str, Any]:
+    from collections import Counter
+
+    from gpubench.core.errors import StoreError
+    from gpubench.store.runs import load_run
+
+    try:
+        run = load_run(folder)
+    except StoreError as error:
+        return {
+            "run": folder.name,
+            "tag": None,
+            "suite": "",
+            "created": "",
+            "cases": None,
+            "ended": f"unreadable: {error}",
+            "folder": str(folder),
+        }
+    ended = Counter(record.status.value for record in run.records)
+    return {"run": folder.name, "tag": run.info.tag, "suite": run.info.suite_name, "created": run.info.created,
+            "cases": len(run.info.cases), "ended": dict(ended), "folder": str(folder)}  # fmt: skip

@@ -1,0 +1,74 @@
+"""The command line: a table of contents. Each command is a module of its own, imported when it is named."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import rich_click as click
+
+from gpubench import __version__
+from gpubench.cli.console import set_color
+from gpubench.cli.failures import set_debug, status_of
+from gpubench.cli.lazy import Entry, LazyGroup
+
+COMMANDS = (
+    Entry("run", "Measure", "Run a suite and store the results."),
+    Entry("profile", "Measure", "Run one case under a profiler, or read a trace."),
+    Entry("validate", "Measure", "Check a suite file and count its cases."),
+    Entry("compare", "Analyse", "Compare runs, case by case."),
+    Entry("check", "Analyse", "Fail if a run regressed from its baseline: the CI gate."),
+    Entry("plan", "Analyse", "How many rounds and minutes a verdict will cost."),
+    Entry("history", "Analyse", "A metric over the stored runs, with changes of level."),
+    Entry("report", "Analyse", "Write the report of a stored run."),
+    Entry("list", "Inspect", "Suites, workloads, metrics, findings, stored runs."),
+    Entry("show", "Inspect", "One run or one case in full."),
+    Entry("doctor", "Inspect", "Check this machine for what spoils measurements."),
+    Entry("completion", "Inspect", "Print the completion script of a shell."),
+)
+
+HELP = """GPU benchmarking and profiling whose numbers can be trusted.
+
+A suite file names the settings to try (device, precision, batch size, layout, cuDNN, ...). `run` measures every
+combination, each launch in a process of its own, reads the settings back, and says how sure each figure is.
+
+\b
+Examples:
+  gpubench run cnn-smoke                   a first run, under a minute
+  gpubench run suites/cnn.yaml --dry-run   what would run here, and for how long
+  gpubench show @last                      the latest run again
+  gpubench show @last:12                   one of its cases in full
+
+\b
+Exit status:
+  0 fine    1 gate failed    2 wrong use, or nothing came of it    3 some case failed
+  4 machine unfit (--strict)    130 interrupted    141 the reader of the pipe went away
+"""
+
+HELP_STYLE = {"theme": "default-slim", "text_paragraph_linebreaks": "\n\n", "style_helptext": "", "max_width": 100}
+"""How rich-click draws the help of a command."""
+
+
+@click.group(
+    cls=LazyGroup,
+    entries=COMMANDS,
+    help=HELP,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "rich_help_config": HELP_STYLE},
+)
+@click.option(
+    "--color", type=click.Choice(["auto", "always", "never"]), default="auto", expose_value=False, is_eager=True,
+    callback=set_color, help="Colour; `auto` looks at the terminal and at NO_COLOR.",
+)  # fmt: skip
+@click.option(
+    "--debug", is_flag=True, envvar="GPUBENCH_DEBUG", expose_value=False, is_eager=True, callback=set_debug,
+    help="Show the traceback of an unexpected error.",
+)  # fmt: skip
+@click.version_option(__version__, "-V", "--version", message="gpubench %(version)s")
+def cli() -> None:
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line (that of the process by default) and return its exit status. Prints errors, raises none."""
+    # pydantic would read the metadata of every installed package in search of plugins: a tenth of the start-up.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    return status_of(cli, list(sys.argv[1:] if arguments is None else arguments))

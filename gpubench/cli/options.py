@@ -1,0 +1,62 @@
+"""Options and completions that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+Decorator = Callable[[Any], Any]
+
+
+class Share(click.ParamType):  # type: ignore[type-arg]
+    """`3%` or `0.03`: a share above 0 and below 1."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        from gpubench.core.units import parse_fraction
+
+        try:
+            fraction = parse_fraction(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        if not 0 < fraction < 1:
+            self.fail(f"must be above 0 and below 1, got {value}", param, ctx)
+        return fraction
+
+
+share = Share()
+
+DEFAULT_STORE = Path("reports")
+
+store_option: Decorator = click.option(
+    "--store", type=click.Path(path_type=Path, file_okay=False), default=DEFAULT_STORE, show_default=True, metavar="DIR",
+    envvar="GPUBENCH_STORE", help="Folder of the run folders.",
+)  # fmt: skip
+
+json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+
+wide_option: Decorator = click.option("--wide", is_flag=True, help="Every column, whatever the width.")
+
+
+def complete_suites(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":  # noqa: ARG001
+    """Names of suites that ship with the package, then files."""
+    from click.shell_completion import CompletionItem
+
+    from gpubench.spec.shipped import shipped_suites
+
+    names = [CompletionItem(name) for name in shipped_suites() if name.startswith(incomplete)]
+    return names if names and "/" not in incomplete else [*names, CompletionItem(incomplete, type="file")]
+
+
+def complete_runs(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":  # noqa: ARG001
+    """`@last` and the runs of the store."""
+    from click.shell_completion import CompletionItem
+
+    store = ctx.params.get("store") or DEFAULT_STORE
+    found = sorted((head.parent.name for head in Path(store).glob("*/run.json")), reverse=True)
+    return [CompletionItem(name) for name in ("@last", *found) if name.startswith(incomplete)]

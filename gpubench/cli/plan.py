@@ -1,0 +1,118 @@
+"""`gpubench plan`: what a verdict will cost."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from gpubench.cli.options import complete_runs, complete_suites, json_option, share, store_option, wide_option
+
+if TYPE_CHECKING:
+    from gpubench.runner.run import RunRequest
+    from gpubench.store.runs import Run
+
+PILOT_ROUNDS = 6
+MAX_ROUNDS = 24
+
+
+@click.command(name="plan")
+@click.argument("suite", metavar="[SUITE]", required=False, shell_complete=complete_suites)
+@click.option("--sesoi", type=share, default="3%", show_default=True, help="Smallest change that matters.")
+@click.option(
+    "--pilot",
+    metavar="RUN",
+    shell_complete=complete_runs,
+    help="Take the noise from a stored run instead of measuring a pilot.",
+)
+@click.option(
+    "--rounds", type=click.IntRange(3, 1000), default=PILOT_ROUNDS, show_default=True, help="Rounds of the pilot."
+)
+@click.option(
+    "--max-rounds",
+    type=click.IntRange(6, 10_000),
+    default=MAX_ROUNDS,
+    show_default=True,
+    help="The most rounds a verdict may take.",
+)
+@click.option(
+    "--interleave",
+    type=click.Choice(["block", "launch"]),
+    help="How the arms will take turns (default: the strongest way).",
+)
+@click.option("-s", "--set", "overrides", multiple=True, metavar="AXIS=V,..", help="Replace an axis or setting.")
+@click.option("-k", "selection", metavar="EXPR", help="Only cases that match: 'precision=amp-bf16 and batch_size>=64'.")
+@json_option
+@wide_option
+@store_option
+def command(
+    suite: str | None, *, sesoi: float, pilot: str | None, rounds: int, max_rounds: int, interleave: str | None,
+    overrides: tuple[str, ...], selection: str | None, as_json: bool, wide: bool, store: Path,
+) -> None:  # fmt: skip
+    """How many rounds and minutes a verdict will cost.
+
+    A pilot measures SUITE against itself for a few rounds; from the noise of its rounds follow, per case, the chance to
+    find a slow-down of --sesoi, the rounds until a verdict, and the time. More pilot rounds make the forecast surer.
+
+    \b
+    Examples:
+      gpubench plan suites/cnn.yaml --sesoi 2%
+      gpubench plan cnn -k 'device=cuda' --rounds 10
+      gpubench plan --pilot @last --sesoi 5%       from a run that is there already
+    """  # noqa: D301 - click looks for the character itself
+    from gpubench.analysis.planning import plan
+    from gpubench.analysis.settings import CompareSettings
+
+    if (suite is None) == (pilot is None):
+        raise click.UsageError("Name a suite to measure a pilot of, or the --pilot run to take the noise from.")
+    run = _stored(pilot, store) if pilot is not None else _measured(
+        _request(suite or "", overrides, selection, rounds, interleave, store), wide=wide
+    )  # fmt: skip
+    _print(plan(run, CompareSettings(sesoi=sesoi, max_rounds=max_rounds)), run.info.run, as_json=as_json, wide=wide)
+
+
+def _stored(reference: str, store: Path) -> "Run":
+    from gpubench.cli.stored import open_run
+
+    return open_run(reference, store)
+
+
+def _request(
+    source: str, overrides: tuple[str, ...], selection: str | None, rounds: int, interleave: str | None, store: Path
+) -> "RunRequest":
+    """The suite against itself: two arms that change nothing."""
+    from gpubench.runner.arms import Arm
+    from gpubench.runner.run import RunRequest
+    from gpubench.spec.load import load_suite
+
+    loaded = load_suite(source, (*overrides, "quality=off"))
+    return RunRequest(
+        loaded, selection=selection, store=store, tag=None, argv=("gpubench", *sys.argv[1:]), arms=(Arm("first"), Arm("second")),
+        rounds=rounds, interleave="block" if interleave == "block" else "launch" if interleave == "launch" else None,
+    )  # fmt: skip
+
+
+def _measured(request: "RunRequest", *, wide: bool) -> "Run":
+    from gpubench.cli.progress import open_progress
+    from gpubench.runner.run import start
+    from gpubench.store.runs import load_run
+
+    with open_progress(wide=wide) as progress:
+        outcome = start(request, progress)
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    return load_run(outcome.folder)
+
+
+def _print(found: object, pilot: str, *, as_json: bool, wide: bool) -> None:
+    from gpubench.analysis.planning import Plan
+    from gpubench.cli.comparison_screen import print_comparison
+    from gpubench.cli.screens import result_writer
+    from gpubench.report.comparison_json import to_lines
+    from gpubench.report.comparison_plan import build_plan, plan_document
+
+    assert isinstance(found, Plan)
+    if as_json:
+        sys.stdout.write(to_lines(plan_document(found, pilot=pilot)))
+    else:
+        print_comparison(result_writer(wide=wide), build_plan(found, pilot=pilot))

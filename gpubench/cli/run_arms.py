@@ -1,0 +1,108 @@
+"""What `--arm` asks of `gpubench run`: the arms made, and their rounds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from gpubench.cli.verdicts import CONFIRM_ROUNDS, MANY_CASES, SCREEN_ROUNDS, SEQUENTIAL_ROUNDS, Verdicts
+
+if TYPE_CHECKING:
+    from gpubench.core.run import RunInfo
+    from gpubench.runner.arms import Arm
+    from gpubench.spec.load import LoadedSuite
+    from gpubench.store.runs import Run
+
+LEAST_ROUNDS = 6
+LEAST_SCREENED = 16
+
+
+@dataclass(frozen=True)
+class AskedArms:
+    """The options as given: `rounds` None for the usual number."""
+
+    texts: tuple[str, ...] = ()
+    interleave: str | None = None
+    rounds: int | None = None
+    sesoi: float = 0.03
+
+    def check_use(self, *, repeats: int | None, resumed: bool) -> None:
+        """click.UsageError for options that do not go together."""
+        if self.texts and repeats is not None:
+            raise click.UsageError(
+                "With --arm a case gets rounds until it is settled: --rounds limits them, not --repeats."
+            )
+        if self.texts and resumed:
+            raise click.UsageError("--resume goes on with the arms of the run: --arm does not go with it.")
+        if not self.texts and (self.interleave is not None or self.rounds is not None):
+            option = "--interleave" if self.interleave is not None else "--rounds"
+            raise click.UsageError(
+                f"{option} is about arms: name two with --arm NAME=... (for launches of a case: --repeats)."
+            )
+
+    def fields(self, loaded: "LoadedSuite", num_cases: int) -> dict[str, Any]:
+        """What a `RunRequest` needs of them. UsageError for an arm that cannot be made."""
+        from gpubench.runner.arms import make_arm
+        from gpubench.runner.revision import check_not_shadowed
+        from gpubench.spec.arms import parse_arms
+
+        if not self.texts:
+            return {}
+        rounds, screen_rounds = self._rounds(num_cases)
+        arms = tuple(make_arm(text, _say) for text in parse_arms(self.texts))
+        beside = () if loaded.path is None else (str(Path(loaded.path).resolve().parent),)
+        for arm in arms:
+            if arm.python is not None:
+                check_not_shadowed(arm.python, beside)
+        return {"arms": arms, "rounds": rounds, "screen_rounds": screen_rounds, "interleave": self.interleave}
+
+    def _rounds(self, num_cases: int) -> tuple[int, int | None]:
+        many = num_cases > MANY_CASES
+        least = LEAST_SCREENED if many else LEAST_ROUNDS
+        rounds = self.rounds or (SCREEN_ROUNDS + CONFIRM_ROUNDS if many else SEQUENTIAL_ROUNDS)
+        if rounds < least:
+            raise click.BadParameter(
+                f"{num_cases} cases need at least {least} rounds"
+                + (f": {SCREEN_ROUNDS} to screen them, the rest to confirm what looks changed" if many else ""),
+                param_hint="--rounds",
+            )
+        return rounds, SCREEN_ROUNDS if many else None
+
+    def verdicts(self, names: Sequence[str], rounds: int, screen_rounds: int | None) -> Verdicts | None:
+        """Who judges the arms between rounds; None without any."""
+        if not names:
+            return None
+        from gpubench.analysis.settings import CompareSettings
+
+        settings = CompareSettings(sesoi=self.sesoi, max_rounds=max(SEQUENTIAL_ROUNDS, rounds))
+        return Verdicts(names, rounds, settings, screen_rounds)
+
+
+def arms_again(info: "RunInfo") -> "tuple[Arm, ...]":
+    """The arms of a stored run. UsageError where they cannot be made again."""
+    from gpubench.runner.arms import restored
+
+    return tuple(restored(arm, _say) for arm in info.arms)
+
+
+def _say(text: str) -> None:
+    click.echo(f"{text} ...", err=True)
+
+
+def print_verdicts(stored: "Run", sesoi: float, *, as_json: bool, wide: bool) -> None:
+    """What `gpubench compare` prints of the run: every arm against the reference."""
+    from gpubench.analysis.comparing import COMPARED, compare_sides
+    from gpubench.analysis.settings import CompareSettings
+    from gpubench.analysis.sides import arm_sides
+    from gpubench.cli.compare import print_compared, print_compared_json
+
+    first, others = arm_sides(stored)
+    settings = CompareSettings(sesoi=sesoi)
+    found = [compare_sides(first, side, COMPARED, settings) for side in others]
+    if as_json:
+        print_compared_json(found)
+        return
+    for number, each in enumerate(found):
+        print_compared(each, (stored.folder, stored.folder), verbose=False, wide=wide, again=bool(number))

@@ -1,0 +1,63 @@
+"""Ctrl-C as a request: once to end the step and store, twice to stop now."""
+
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Self
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Guard:
+    """A context manager that turns SIGINT, SIGTERM and SIGHUP into a count, and wakes whoever waits on `fd`.
+
+    Outside of the main thread signals cannot be caught: the guard then never counts, unless `request` is called.
+    """
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.fd, self._writer = os.pipe()
+        for fd in (self.fd, self._writer):
+            os.set_blocking(fd, False)
+        self._before: dict[int, signal.Handlers | int | object] = {}
+
+    @property
+    def stopping(self) -> bool:
+        return self.requests > 0
+
+    @property
+    def now(self) -> bool:
+        return self.requests > 1
+
+    def request(self) -> None:
+        """As a signal does: asks for the end of the run, and the second time for its end at once."""
+        self.requests += 1
+        try:
+            os.write(self._writer, b"!")
+        except BlockingIOError:
+            return  # the pipe is full of wake-ups nobody has read yet: one more is not needed
+
+    def drain(self) -> None:
+        """Takes the wake-ups out of `fd`, so that the next one is seen."""
+        try:
+            while os.read(self.fd, 64):
+                pass
+        except BlockingIOError:
+            return
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _SIGNALS:
+                self._before[number] = signal.signal(number, self._caught)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._before.clear()
+        os.close(self.fd)
+        os.close(self._writer)
+
+    def _caught(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's signature
+        self.request()

@@ -1,0 +1,230 @@
+"""The rounds of a run: launches in their order, each measured, recorded and told of."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from gpubench.core.errors import WorkerError
+from gpubench.core.findings import Finding, finding
+from gpubench.core.records import Failure, Record, Status
+from gpubench.core.run import PlannedCase
+from gpubench.runner.anonymous import anonymous
+from gpubench.runner.arms import Arm
+from gpubench.runner.attempt import Attempts, Limits
+from gpubench.runner.block_launches import BlockLaunches
+from gpubench.runner.events import (
+    CaseFinished,
+    HostStarted,
+    LaunchFinished,
+    LaunchStarted,
+    Listener,
+    Notice,
+    RoundFinished,
+)
+from gpubench.runner.guard import Guard
+from gpubench.runner.hosts import Host, HostKey, HostPool
+from gpubench.runner.levels import Level
+from gpubench.runner.recorder import record_of, skipped
+from gpubench.runner.schedule import OUT_OF_BUDGET, Launch, Schedule
+from gpubench.spec.case import Case
+from gpubench.spec.protocol import Job, JobArm
+from gpubench.spec.suite import Suite
+from gpubench.store.writer import RunWriter
+from gpubench.telemetry.session import TelemetrySession
+
+Settled = Callable[[PlannedCase, tuple[Record, ...]], bool]
+"""Asked after each round of an A/B, per case with its records so far: whether no more rounds are wanted."""
+
+
+class Rounds:
+    """Does the launches of a schedule. Nothing that a worker does ends it; what ends it is a store that cannot be written."""
+
+    def __init__(
+        self, suite: Suite, schedule: Schedule, writer: RunWriter, telemetry: TelemetrySession, guard: Guard, listener: Listener,
+        limits: Limits, *, arms: Mapping[str | None, Arm | None], search_path: tuple[str, ...] = (), download: bool = False,
+        settled: Settled | None = None, levels: Mapping[int, Level] | None = None, hide: bool = False,
+    ) -> None:  # fmt: skip
+        self._suite, self._schedule, self._writer = suite, schedule, writer
+        self._guard, self._tell, self._limits = guard, listener, limits
+        self._arms, self._search_path, self._download = arms, search_path, download
+        self._settled, self._hide = settled, hide
+        self._attempts = Attempts(writer, telemetry, guard, listener, limits)
+        self._blocks = BlockLaunches(self._attempts, writer, guard, listener, schedule, levels or {})
+        self._began_s = time.monotonic()
+        self._done_before = schedule.num_done
+        self._finished: set[int] = {case.index for case in schedule.cases if schedule.over(case)}
+
+    def run(self, pool: HostPool) -> None:
+        """Every round. `pool` holds hosts that were started for planning: the first round takes them."""
+        try:
+            self._settle(self._schedule.cases)
+            for number in self._schedule.rounds:
+                launches = self._schedule.round(number)
+                if self._schedule.is_measuring(number) and number > 1:
+                    # A new host each round: children of one host share its layout in memory.
+                    pool.close()
+                self._round(launches, pool)
+                self._settle(list({launch.case.index: launch.case for launch in launches}.values()))
+        finally:
+            pool.kill() if self._guard.now else pool.close()
+        if self._limits.used_up and not self._guard.stopping:
+            self._out_of_budget()
+
+    def _round(self, launches: list[Launch], pool: HostPool) -> None:
+        for launch in launches:
+            if self._guard.stopping or self._limits.used_up:
+                return
+            self._one(launch, pool)
+
+    def _settle(self, cases: Sequence[PlannedCase]) -> None:
+        """Cases that have been judged leave the schedule, and so do those of which an arm has ended for good."""
+        if None in self._arms:
+            return
+        for case in cases:
+            records = self._schedule.records_of(case)
+            if not records or case.kind != "measure" or case.index in self._finished:
+                continue
+            settled = self._settled is not None and self._settled(case, records)
+            self._tell(RoundFinished(case, records, max(record.repeat for record in records)))
+            if settled or self._schedule.one_sided(case):
+                self._schedule.settle(case)
+            if self._schedule.over(case):
+                self._case_over(case)
+
+    def _one(self, launch: Launch, pool: HostPool) -> None:
+        if not self._schedule.is_left(launch):
+            return
+        reason = self._schedule.why_skip(launch)
+        repeats = self._schedule.num_rounds(launch.case)
+        if reason is None and self._blocks.wanted(launch):
+            self._tell(LaunchStarted(launch.case, launch.repeat, repeats))
+            records = self._blocks.measure(self._block_job(launch), launch, pool)
+            for each in records or ():
+                self._store(each, launch)
+            if records is not None:
+                return
+        self._tell(LaunchStarted(launch.case, launch.repeat, repeats, launch.arm))
+        record = skipped(launch, reason) if reason is not None else self._measured(launch, pool)
+        if record is not None:
+            self._store(record, launch)
+
+    def _store(self, record: Record, launch: Launch) -> None:
+        record = anonymous(record) if self._hide else record
+        self._writer.append(record)
+        self._schedule.note(record)
+        self._tell(LaunchFinished(launch.case, record, self._schedule.num_done, self._schedule.num_launches))
+        if self._schedule.over(launch.case) and (None in self._arms or launch.case.kind == "quality"):
+            self._case_over(launch.case)
+
+    def _case_over(self, case: PlannedCase) -> None:
+        if case.index in self._finished:
+            return
+        self._finished.add(case.index)
+        elapsed_s = time.monotonic() - self._began_s
+        fresh = self._schedule.num_done - self._done_before
+        remaining_s = elapsed_s / fresh * self._schedule.num_left if fresh else None
+        self._tell(
+            CaseFinished(
+                case, self._schedule.records_of(case), len(self._finished), len(self._schedule.cases), elapsed_s, remaining_s
+            )
+        )  # fmt: skip
+
+    def _measured(self, launch: Launch, pool: HostPool) -> Record | None:
+        """The launch's record. A host that dies under it is replaced, and the launch tried once more."""
+        case = self._case(launch)
+        for attempt in (1, 2):
+            try:
+                host = pool.get(HostKey.of(case))
+            except WorkerError as error:
+                return self._unstarted(launch, error)
+            record, lost = self._attempt(launch, case, host)
+            if lost is None:
+                return record
+            pool.discard(host)
+            again = attempt == 1 and not self._guard.stopping
+            hint = "A new one is started, and the launch is done again." if again else ""
+            self._tell(Notice(f"{lost} during {launch.case.label!r}", hint))
+            if not again:
+                return record
+        raise AssertionError("the second attempt returns")
+
+    def _attempt(self, launch: Launch, case: Case, host: Host) -> tuple[Record | None, str | None]:
+        """The record (None if there is nothing to store) and how the host ended, if it did."""
+        log = self._writer.log_path(launch.case.index, launch.repeat, launch.arm)
+        done = self._attempts.run(host, self._job(launch, case, log))
+        if done.means.status is None:
+            return None, done.ending.host_lost
+        record = record_of(
+            launch, host, done.ending, done.means, done.clocked, telemetry=done.window,
+            findings=(*done.findings, *self._blocks.why_not(launch.case)), write=self._writer.write_samples,
+        )  # fmt: skip
+        return record, done.ending.host_lost
+
+    def _case(self, launch: Launch) -> Case:
+        case = Case.model_validate(launch.case.settings)
+        arm = self._arms.get(launch.arm)
+        return case if arm is None else arm.case(case)
+
+    def _job(self, launch: Launch, case: Case, log: Path) -> Job:
+        quality = launch.case.kind == "quality"
+        return Job(
+            job=self._attempts.next_number(),
+            kind=launch.case.kind,
+            case=case,
+            largest_batch=self._largest_batch(launch, case),
+            repeat=launch.repeat,
+            suite=self._suite.name,
+            label=launch.case.label,
+            measure=self._suite.measure,
+            quality=self._suite.quality if quality else None,
+            parity=self._suite.measure.parity and launch.repeat == 1,
+            seed=case.seed + launch.repeat - 1 if quality else case.seed,
+            log=str(log.resolve()),
+            search_path=self._search_path,
+            download=self._download,
+        )
+
+    def _largest_batch(self, launch: Launch, case: Case) -> int | None:
+        """What an earlier launch of a case with `batch_size: max` ran, so that every launch does the same work."""
+        if case.batch_size != "max":
+            return None
+        before = [record for record in self._schedule.records_of(launch.case) if record.arm == launch.arm]
+        done = [record.effective.batch_size for record in before if record.status is Status.OK and record.effective]
+        return done[0] if done else None
+
+    def _block_job(self, launch: Launch) -> Job:
+        """All arms of the case in one job; `measure` fills in what only it knows."""
+        base = Case.model_validate(launch.case.settings)
+        cases = {arm.name: arm.case(base) for arm in self._arms.values() if arm is not None}
+        log = self._writer.log_path(launch.case.index, launch.repeat)
+        job = self._job(launch, next(iter(cases.values())), log)
+        arms = tuple(JobArm(name=name, case=case) for name, case in cases.items())
+        return job.model_copy(update={"kind": "blocks", "arms": arms})
+
+    def _unstarted(self, launch: Launch, error: WorkerError) -> Record:
+        failure = Failure(phase="starting", error="WorkerError", message=f"{error} {error.hint}".strip())
+        return Record(
+            kind=launch.case.kind, case_index=launch.case.index, case_id=launch.case.case_id, label=launch.case.label,
+            arm=launch.arm, repeat=launch.repeat, status=Status.FAILED, reason=str(error), failure=failure,
+        )  # fmt: skip
+
+    def _out_of_budget(self) -> None:
+        missing = self._schedule.missing()
+        if not missing:
+            return
+        for launch in missing:
+            self._store(skipped(launch, OUT_OF_BUDGET, self._budget_finding(launch)), launch)
+        left = self._schedule.num_left
+        self._tell(Notice(f"{OUT_OF_BUDGET}: {left} launches were left out", "`--resume` measures them."))
+
+    def _budget_finding(self, launch: Launch) -> Finding:
+        return finding("GB105", f"Launch {launch.repeat} and those after it were left out: {OUT_OF_BUDGET}.")
+
+
+def host_started(listener: Listener) -> Callable[[Host], None]:
+    """Tells `listener` of a host."""
+
+    def tell(host: Host) -> None:
+        listener(HostStarted(host.pid, host.seconds, dict(host.hello.versions), host.hello.devices))
+
+    return tell

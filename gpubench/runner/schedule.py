@@ -1,0 +1,168 @@
+"""In which order launches happen: round by round, each round in an order of its own.
+
+A round holds one launch of every case that still needs one. Cases are shuffled so that what drifts over a run (heat,
+clocks, a neighbour) falls on all of them alike; the seed is recorded, so that the order can be repeated.
+"""
+
+import json
+import math
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gpubench.core.records import Record, Status
+from gpubench.core.run import PlannedCase
+
+FINAL = frozenset({Status.OOM, Status.UNSUPPORTED, Status.TIMEOUT})
+"""Ends that another launch would only repeat."""
+
+LARGER = "larger than an OOM"
+OUT_OF_BUDGET = "the time budget was used up"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One launch to do: of a case, in round `repeat` (from 1), for an arm where the run has arms."""
+
+    case: PlannedCase
+    repeat: int
+    arm: str | None = None
+
+
+class Schedule:
+    """What is left to do, given the records so far. `quality_seeds` training runs per quality entry come last."""
+
+    def __init__(
+        self, cases: Sequence[PlannedCase], *, repeats: int, quality_seeds: int = 1, seed: int = 0,
+        arms: Sequence[str | None] = (None,), skip_after_oom: bool = True, records: Iterable[Record] = (),
+    ) -> None:  # fmt: skip
+        self.cases = [case for case in cases if case.skip_status is None]
+        self._repeats, self._quality_seeds, self.seed = repeats, quality_seeds, seed
+        self.arms = tuple(arms)
+        self._skip_after_oom = skip_after_oom
+        self._records: dict[int, dict[tuple[int, str | None], Record]] = {case.index: {} for case in self.cases}
+        self._left = {
+            (case.index, arm): set(range(1, self.num_rounds(case) + 1)) for case in self.cases for arm in self.arms
+        }
+        self._alike = {case.index: _all_but_batch(case) for case in self.cases}
+        self._batch = {case.index: _batch(case) for case in self.cases}
+        self._smallest_oom: dict[tuple[str, str | None], float] = {}
+        self.num_launches = self.num_left
+        for record in records:
+            self.note(record)
+
+    @property
+    def num_left(self) -> int:
+        return sum(len(left) for left in self._left.values())
+
+    @property
+    def num_done(self) -> int:
+        """Launches of the whole plan that are done, or that an early end of their case made needless."""
+        return self.num_launches - self.num_left
+
+    @property
+    def rounds(self) -> range:
+        """Numbers of the rounds: those of measuring, then those of training."""
+        trained = any(case.kind == "quality" for case in self.cases)
+        return range(1, self._repeats + (self._quality_seeds if trained else 0) + 1)
+
+    def is_measuring(self, number: int) -> bool:
+        """Whether a round measures, rather than trains to a result."""
+        return number <= self._repeats
+
+    def round(self, number: int) -> list[Launch]:
+        """The launches of a round that are left, in random order; the arms of a case stand side by side."""
+        order = random.Random(f"{self.seed}/{number}")
+        kind, repeat = ("measure", number) if self.is_measuring(number) else ("quality", number - self._repeats)
+        cases = [case for case in self.cases if case.kind == kind]
+        order.shuffle(cases)
+        launches = []
+        for case in cases:
+            arms = list(self.arms)
+            order.shuffle(arms)
+            launches += [Launch(case, repeat, arm) for arm in arms if repeat in self._left[case.index, arm]]
+        return launches
+
+    def note(self, record: Record) -> None:
+        """A launch has ended. An end that another launch would only repeat ends the case for its arm."""
+        key = (record.case_index, record.arm)
+        if key not in self._left:
+            return
+        self._records[record.case_index][record.repeat, record.arm] = record
+        if record.status in FINAL or _is_larger(record):
+            self._left[key].clear()
+        elif counts(record):
+            self._left[key].discard(record.repeat)
+        if record.status is Status.OOM and self._skip_after_oom:
+            alike = (self._alike[record.case_index], record.arm)
+            batch = self._batch[record.case_index]
+            self._smallest_oom[alike] = min(batch, self._smallest_oom.get(alike, batch))
+
+    def settle(self, case: PlannedCase) -> None:
+        """No more launches of this case are wanted."""
+        for arm in self.arms:
+            self._left[case.index, arm].clear()
+
+    def one_sided(self, case: PlannedCase) -> bool:
+        """Whether an arm of the case has ended for good, so that the others have nothing to be held against."""
+        ended = [
+            any(record.status in FINAL or _is_larger(record) for record in self._of(case, arm)) for arm in self.arms
+        ]
+        return any(ended) and len(ended) > 1
+
+    def _of(self, case: PlannedCase, arm: str | None) -> list[Record]:
+        return [record for record in self._records[case.index].values() if record.arm == arm]
+
+    def is_left(self, launch: Launch) -> bool:
+        """Whether a launch of the round is still to be done, after what came out since the round was drawn."""
+        return launch.repeat in self._left[launch.case.index, launch.arm]
+
+    def why_skip(self, launch: Launch) -> str | None:
+        """The reason of a record `skipped`, where a smaller batch of an otherwise equal case ran out of memory."""
+        smallest = self._smallest_oom.get((self._alike[launch.case.index], launch.arm))
+        larger = smallest is not None and smallest < self._batch[launch.case.index] < math.inf
+        return f"{LARGER} (batch {smallest:.0f})" if larger else None
+
+    def over(self, case: PlannedCase) -> bool:
+        """Whether nothing is left to do for the case."""
+        return not any(self._left[case.index, arm] for arm in self.arms)
+
+    def missing(self) -> list[Launch]:
+        """The first launch that is missing of each case and arm."""
+        return [
+            Launch(case, min(self._left[case.index, arm]), arm)
+            for case in self.cases
+            for arm in self.arms
+            if self._left[case.index, arm]
+        ]
+
+    def records_of(self, case: PlannedCase) -> tuple[Record, ...]:
+        """The last record of each launch, in order of repeat."""
+        mine = self._records.get(case.index, {})
+        return tuple(mine[key] for key in sorted(mine, key=lambda key: (key[0], key[1] or "")))
+
+    def num_rounds(self, case: PlannedCase) -> int:
+        return self._quality_seeds if case.kind == "quality" else self._repeats
+
+
+def counts(record: Record) -> bool:
+    """Whether a stored launch need not be measured again when a run is resumed: not if it was cut short or left out."""
+    if record.status is Status.SKIPPED:
+        return _is_larger(record)
+    return all(entry.code != "GB104" for entry in record.findings)
+
+
+def _is_larger(record: Record) -> bool:
+    return record.status is Status.SKIPPED and (record.reason or "").startswith(LARGER)
+
+
+def _batch(case: PlannedCase) -> float:
+    """The batch size; infinity for the largest that fits, which no smaller one stands for."""
+    asked = case.settings["batch_size"]
+    return float(asked) if isinstance(asked, int) else math.inf
+
+
+def _all_but_batch(case: PlannedCase) -> str:
+    """What two cases share that differ in their batch size alone."""
+    others = {name: value for name, value in case.settings.items() if name != "batch_size"}
+    return case.kind + json.dumps(others, sort_keys=True)

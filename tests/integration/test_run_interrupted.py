@@ -1,0 +1,145 @@
+"""A run that is killed, interrupted and resumed: what was finished is never lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fakes.hosting import is_alive
+
+from gpubench.core.records import Status
+from gpubench.store.runs import load_run
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the host forks on Linux only")
+
+FAKES = Path(__file__).parents[1] / "fakes" / "workloads.py"
+ROOT = Path(__file__).parents[2]
+SUITE = """\
+schema: 1
+name: steady
+matrix:
+  workload: ["workloads:Sleeper"]
+  batch_size: [1, 2, 4]
+measure: {min_time: %s, max_time: 60s, target_rel_ci: 50%%, repeats: 1, timeout: 100s}
+"""
+
+
+class Run:
+    """A `gpubench` in the background; its stderr is read line by line."""
+
+    def __init__(self, folder, *arguments):
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "gpubench", "run", *arguments, "--store", str(folder / "runs"), "--no-report"],
+            cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def wait_for(self, text):
+        for line in self.process.stderr:
+            if text in line:
+                return line
+        raise AssertionError(f"it ended ({self.process.wait()}) without saying {text!r}")
+
+    def end(self):
+        """(exit status, stdout, the rest of stderr)"""
+        out, err = self.process.communicate(timeout=100)
+        return self.process.returncode, out, err
+
+
+def _suite(folder, min_time):
+    (folder / "workloads.py").write_text(FAKES.read_text())
+    path = folder / "steady.yaml"
+    path.write_text(SUITE % min_time)
+    return str(path)
+
+
+def _gone(pid, seconds=20):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and is_alive(pid):
+        time.sleep(0.02)
+    return not is_alive(pid)
+
+
+def _only_run(folder):
+    (path,) = (folder / "runs").iterdir()
+    return path
+
+
+def test_a_killed_run_keeps_what_it_finished_and_an_interrupted_one_what_it_began(tmp_path):
+    suite = _suite(tmp_path, "4s")
+    killed = Run(tmp_path, suite)
+    killed.wait_for("[1/3]")
+    killed.process.kill()
+    killed.end()
+    stored = load_run(_only_run(tmp_path))
+    assert [record.status for record in stored.records] == [Status.OK]
+    assert _gone(stored.records[0].host_pid), "the worker host must end with its parent"
+
+    resumed = Run(tmp_path, "--resume", "@last")
+    resumed.wait_for("ready after")
+    resumed.wait_for("[2/3]")
+    time.sleep(1.5)  # the third launch is measuring by now; if it is not, there is nothing of it to store
+    resumed.process.send_signal(signal.SIGINT)
+    status, out, _ = resumed.end()
+    assert status == 130
+    assert "--resume" in out
+    stored = load_run(_only_run(tmp_path))
+    assert [record.status for record in stored.records[:2]] == [Status.OK, Status.OK]
+    for record in stored.records[2:]:
+        assert "GB104" in {entry.code for entry in record.findings}
+
+    status, _, err = Run(tmp_path, "--resume", "@last").end()
+    assert status == 0, err
+    finished = load_run(_only_run(tmp_path))
+    whole = [record for record in finished.records if "GB104" not in {entry.code for entry in record.findings}]
+    assert sorted(record.case_index for record in whole) == [1, 2, 3]
+
+
+def test_a_second_ctrl_c_ends_the_run_at_once(tmp_path):
+    run = Run(tmp_path, _suite(tmp_path, "50s"))
+    run.wait_for("ready after")
+    run.wait_for("Run ")
+    time.sleep(2)
+    began = time.monotonic()
+    run.process.send_signal(signal.SIGINT)
+    time.sleep(0.05)
+    run.process.send_signal(signal.SIGINT)
+    status, _, err = run.end()
+    assert status == 130, err
+    assert time.monotonic() - began < 40, "the launch itself would have taken 50 s"
+
+
+def test_what_the_time_budget_leaves_out_is_named_and_measured_on_resume(tmp_path):
+    run = Run(tmp_path, _suite(tmp_path, "100ms"), "--budget", "0.1s")
+    status, _, err = run.end()
+    assert status == 0, err
+    assert "the time budget was used up: 3 launches were left out" in err
+    stored = load_run(_only_run(tmp_path))
+    assert {record.status for record in stored.records} == {Status.SKIPPED}
+    assert {entry.code for record in stored.records for entry in record.findings} == {"GB105"}
+    assert Run(tmp_path, "--resume", "@last").end()[0] == 0
+    assert [record.status for record in load_run(_only_run(tmp_path)).records].count(Status.OK) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "name a suite to run, or a run to --resume"),
+        (("cnn", "--resume", "@last"), "name a suite to run, or a run to --resume"),
+        (("no-such-suite",), "no-such-suite"),
+        (("--resume", "no-such-run"), "no-such-run"),
+        (("cnn-smoke", "-k", "precision=fp61"), "fp61"),
+        (("cnn-smoke", "-k", "batch_size=7"), "has no case that matches"),
+        (("cnn-smoke", "--budget", "soon"), "expected a duration"),
+        (("cnn-smoke", "--out", "/dev/null/run"), "/dev/null/run"),
+    ],
+)
+def test_wrong_use_says_what_is_wrong_and_exits_with_2_before_any_worker_starts(tmp_path, arguments, said):
+    status, out, err = Run(tmp_path, *arguments).end()
+    assert status == 2
+    assert said in err
+    assert out == ""
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())

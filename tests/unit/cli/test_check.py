@@ -1,0 +1,563 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+from fakes.gate_runs import ENVIRONMENT, STEADY, HandMade, two_arms
+from fakes.junit_schema import validate_junit
+from fakes.pytest_json import steady, write_pytest_json
+
+from gpubench.cli import gate_confirm
+from gpubench.cli.main import main
+from gpubench.core.findings import finding
+from gpubench.core.records import Status
+from gpubench.store.runs import load_run
+
+ROOT = Path(__file__).parents[3]
+NOISY = (1.0, 1.3, 0.8, 1.2, 0.7, 1.1, 0.9, 1.25, 0.75, 1.05)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """A working folder of its own, outside CI."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def check(capsys, *arguments):
+    status = main(["check", *arguments])
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+def arms(head=900.0, factors=STEADY, *, lost=None, name="arms", suite=None, **fields):
+    made = two_arms(suite=suite or {})
+    made.measured(1000.0, factors, head=head, batch_size=64, **fields)
+    made.measured(1000.0, head=1000.0, batch_size=128)
+    if lost is not None:
+        planned = made.plan(batch_size=256)
+        made.launches(planned, 1000.0, arm="base")
+        made.ended(planned, lost, "the reason", arm="head")
+    return made.write(Path("reports"), name)
+
+
+def stored(name, rate=1000.0, *, lost=None, environment=ENVIRONMENT, memory=1.0, findings=(), **settings):
+    made = HandMade(environment=environment)
+    planned = made.plan(device="cuda", batch_size=64, **settings)
+    made.launches(planned, rate, findings=findings, extra={"peak_memory_allocated_bytes": memory * 2**30})
+    if lost is not None:
+        made.ended(made.plan(device="cuda", batch_size=128), lost, "the reason")
+    return made.write(Path("reports"), name, created=f"2026-11-23T16:0{len(list(Path('reports').glob('*')))}:00Z")
+
+
+class TestExitStatus:
+    def test_0_where_every_gate_is_kept(self, capsys):
+        arms(1000.0)
+        status, out, _ = check(capsys)
+        assert status == 0
+        assert "PASS: 2 gates kept." in out
+
+    def test_1_where_a_gate_failed(self, capsys):
+        arms(900.0)
+        status, out, _ = check(capsys)
+        assert status == 1
+        assert "FAIL: 1 gate of 2 failed, in 1 case." in out
+        assert "the whole interval is beyond the limit" in out
+
+    def test_unclear_is_never_1(self, capsys):
+        arms(900.0, NOISY)
+        status, out, _ = check(capsys)
+        assert status == 0
+        assert "unclear in 1" in out
+        assert "could not be decided everywhere, which is no failure" in out
+
+    @pytest.mark.parametrize("num", [1, 2, 5])
+    def test_too_few_rounds_are_unclear_however_large_the_change(self, capsys, num):
+        arms(100.0, STEADY[:num])
+        status, out, _ = check(capsys, "--gate", "throughput=3%")
+        assert status == 0
+        assert "unclear in 1" in out
+
+    def test_a_speed_up_and_a_change_within_the_limit_are_0(self, capsys):
+        arms(2000.0, name="up")
+        assert check(capsys, "up")[0] == 0
+        arms(900.0, name="within")
+        assert check(capsys, "within", "--gate", "throughput=15%")[0] == 0
+
+    @pytest.mark.parametrize("lost", [Status.FAILED, Status.TIMEOUT])
+    def test_3_where_a_case_crashed_and_no_gate_says_so(self, capsys, lost):
+        arms(1000.0, lost=lost)
+        status, out, _ = check(capsys, "--gate", "throughput=3%")
+        assert status == 3
+        assert "No gate failed, but cases did" in out
+
+    def test_1_where_a_gate_on_status_says_so(self, capsys):
+        arms(1000.0, lost=Status.FAILED)
+        assert check(capsys)[0] == 1
+
+    def test_a_new_oom_fails_the_usual_gates(self, capsys):
+        arms(1000.0, lost=Status.OOM)
+        status, out, _ = check(capsys)
+        assert status == 1
+        assert "now OOM" in out
+
+    def test_4_where_the_machine_was_unfit_and_strict_asks(self, capsys):
+        stored("a")
+        stored("b", findings=[finding("GB407", "Another process had a compute context.")])
+        status, _, err = check(capsys, "b", "--against", "a", "--strict")
+        assert status == 4
+        assert "GB407" in err
+        assert check(capsys, "b", "--against", "a")[0] == 0
+
+    def test_the_program_exits_with_it(self):
+        arms(900.0)
+        done = subprocess.run(
+            [sys.executable, "-m", "gpubench", "check", "arms"], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}, check=False
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (1, "")
+
+
+class TestRefusals:
+    def test_no_run(self, capsys):
+        status, _, err = check(capsys)
+        assert status == 2
+        assert "no run is called '@last'" in err
+
+    def test_no_baseline(self, capsys):
+        stored("a")
+        status, _, err = check(capsys)
+        assert status == 2
+        assert "there is no baseline suites/baselines/nvidia-imaginary-80gb/fake.json" in err
+        assert "--update` makes one" in err
+
+    def test_another_card(self, capsys):
+        stored("a")
+        stored("b", environment={**ENVIRONMENT, "gpus": [{**ENVIRONMENT["gpus"][0], "name": "NVIDIA Other"}]})
+        status, _, err = check(capsys, "b", "--against", "a")
+        assert status == 2
+        assert "mean nothing together: GPU 0 name" in err
+        assert check(capsys, "b", "--against", "a", "--force")[0] == 0
+
+    def test_no_case_in_common(self, capsys):
+        stored("a")
+        stored("b", optimizer="adam")
+        status, _, err = check(capsys, "b", "--against", "a", "--force")
+        assert status == 2
+        assert "no case in common" in err
+
+    def test_a_gate_that_meets_nothing(self, capsys):
+        arms()
+        status, _, err = check(capsys, "--gate", "energy_per_sample_j=5%")
+        assert status == 2
+        assert "nothing was checked" in err
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["--gate", "throughput"], "not a gate"),
+            (["--gate", "thruput=3%"], "not a metric that can get worse"),
+            (["--gate", "throughput=3%@batch_sizes=64"], "there is no setting 'batch_sizes'"),
+            (["--against", "other"], "run arms has arms, and 'other' is none of them"),
+            (["--arm", "other"], "has no arm 'other'"),
+            (["--accept", " "], "--accept needs a reason"),
+            (["--accept", "x", "--update"], "exclude each other"),
+            (["--update"], "has arms: they are judged against each other"),
+            (["--confirm", "0"], "0 is not in the range"),
+            (["--sesoi", "0"], "must be above 0"),
+            (["arms", "arms"], "one run is checked at a time"),
+            (["--against", "base", "--against", "base"], "--against may be given once"),
+        ],
+    )
+    def test_wrong_use_is_2_with_a_sentence(self, capsys, arguments, said):
+        arms()
+        status, out, err = check(capsys, *arguments)
+        assert (status, out) == (2, "")
+        assert said in err.lower() if said.islower() else said in err
+
+    def test_three_arms_need_a_choice(self, capsys):
+        made = two_arms()
+        made.arms = ("base", "head", "other")
+        planned = made.plan()
+        for arm in made.arms:
+            made.launches(planned, 1000.0, arm=arm)
+        made.write(Path("reports"), "arms")
+        status, _, err = check(capsys)
+        assert status == 2
+        assert "several arms to check: head, other" in err
+        assert check(capsys, "--arm", "other")[0] == 0
+
+    def test_a_file_that_cannot_be_written(self, capsys):
+        arms()
+        Path("file").write_text("")
+        status, _, err = check(capsys, "--junit", "file/x.xml")
+        assert status == 2
+        assert "cannot make file" in err
+
+
+class TestRules:
+    def test_gates_of_the_suite_count(self, capsys):
+        arms(900.0, suite={"gates": [{"metric": "throughput", "max_regression": "20%"}]})
+        status, out, _ = check(capsys)
+        assert status == 0
+        assert "these stand in" not in out
+
+    def test_a_gate_of_the_command_line_goes_before_the_suites(self, capsys):
+        arms(900.0, suite={"gates": [{"metric": "throughput", "max_regression": "20%"}]})
+        assert check(capsys, "--gate", "throughput=5%")[0] == 1
+
+    def test_single_cases_may_have_a_limit_of_their_own(self, capsys):
+        arms(900.0)
+        assert check(capsys, "--gate", "throughput=3%", "--gate", "throughput=20%@batch_size=64")[0] == 0
+        assert check(capsys, "--gate", "throughput=3%", "--gate", "throughput=20%@batch_size=128")[0] == 1
+
+    def test_what_stands_in_is_said(self, capsys):
+        arms(1000.0)
+        assert "No gate was declared" in check(capsys)[1]
+
+    def test_memory_is_judged_between_stored_runs(self, capsys):
+        stored("a", memory=1.0)
+        stored("b", memory=1.1)
+        status, out, _ = check(capsys, "b", "--against", "a")
+        assert status == 1
+        assert "peak memory allocated" in out
+
+    def test_speed_between_stored_runs_fails_only_when_asked(self, capsys):
+        stored("a", 1000.0)
+        stored("b", 800.0)
+        status, out, _ = check(capsys, "b", "--against", "a")
+        assert status == 0
+        assert "Runs of different times cannot fail a gate on speed" in out
+        assert check(capsys, "b", "--against", "a", "--allow-unpaired")[0] == 1
+
+    def test_cases_that_the_run_left_out_are_named(self, capsys):
+        stored("a")
+        made = HandMade(environment=ENVIRONMENT)
+        for batch_size in (64, 256):
+            made.measured(1000.0, device="cuda", batch_size=batch_size)
+        made.write(Path("reports"), "more", created="2026-11-22T10:00:00Z")
+        status, out, _ = check(capsys, "a", "--against", "more", "--gate", "throughput=3%")
+        assert status == 0
+        assert "1 case of more not measured: cuda 256" in out
+
+
+class TestConfirm:
+    def remeasured(self, monkeypatch, head):
+        """`--confirm` without a machine: the fresh rounds are another hand-made run."""
+        asked = []
+
+        def remeasure(run, compared, *, allow_unpaired):
+            def again(changes, rounds):
+                asked.append(([change.label for change in changes], rounds))
+                fresh = load_run(arms(head, name="fresh"))
+                return gate_confirm.fresh_comparison(run, fresh, compared, allow_unpaired=allow_unpaired)
+
+            return again
+
+        monkeypatch.setattr(gate_confirm, "remeasure", remeasure)
+        return asked
+
+    def test_a_failure_that_fresh_rounds_repeat_is_1(self, capsys, monkeypatch):
+        asked = self.remeasured(monkeypatch, 900.0)
+        arms(900.0)
+        status, out, _ = check(capsys, "arms", "--confirm", "8")
+        assert status == 1
+        assert asked == [(["64"], 8)]
+        assert "confirmed in 8 fresh rounds" in out
+
+    def test_one_that_they_do_not_is_0(self, capsys, monkeypatch):
+        self.remeasured(monkeypatch, 1000.0)
+        arms(900.0)
+        status, out, _ = check(capsys, "arms", "--confirm", "8")
+        assert status == 0
+        assert "64: throughput was beyond 3.0% and kept it in 8 fresh rounds" in out
+
+    def test_nothing_is_measured_where_nothing_failed(self, capsys, monkeypatch):
+        asked = self.remeasured(monkeypatch, 1000.0)
+        arms(1000.0)
+        assert check(capsys, "arms", "--confirm", "8")[0] == 0
+        assert asked == []
+
+    def test_fresh_rounds_of_another_machine_are_refused(self):
+        from fakes.gate_runs import NO_GPU_ENVIRONMENT
+
+        from gpubench.analysis.comparing import compare_sides
+        from gpubench.analysis.sides import arm_sides
+        from gpubench.core.errors import UsageError
+
+        run = load_run(arms())
+        reference, (other,) = arm_sides(run)
+        made = two_arms(environment={**NO_GPU_ENVIRONMENT, "cpu": {"model": "Another"}})
+        made.measured(1000.0, head=900.0, batch_size=64)
+        fresh = load_run(made.write(Path("reports"), "fresh"))
+        compared = compare_sides(reference, other, ("throughput",))
+        # Arms of two runs: their machines must agree all the same.
+        with pytest.raises(UsageError, match="mean nothing together"):
+            gate_confirm.fresh_comparison(run, fresh, compared, allow_unpaired=False)
+
+    def test_what_is_asked_of_the_runner_are_the_failing_cases_with_their_arms(self):
+        from gpubench.analysis.comparing import compare_sides
+        from gpubench.analysis.sides import arm_sides
+
+        made = two_arms(
+            suite={"matrix": {"batch_size": [64, 128]}, "measure": {"repeats": 24}, "quality": {"epochs": 1}, "defaults": {"data": "digits"}},
+            given={"head": {"env.OMP_NUM_THREADS": "1", "set.cudnn_benchmark": "true"}},
+        )  # fmt: skip
+        for batch_size in (64, 128):
+            made.measured(1000.0, head=900.0, batch_size=batch_size, data="digits")
+        run = load_run(made.write(Path("reports"), "arms"))
+        reference, (other,) = arm_sides(run)
+        changes = [
+            change for change in compare_sides(reference, other).changes if change.measured.settings["batch_size"] == 64
+        ]
+        request = gate_confirm.request_for(run, changes, 9)
+        assert [case.batch_size for case in request.loaded.cases] == [64]
+        assert (request.loaded.suite.measure.repeats, request.loaded.suite.quality) == (9, None)
+        assert request.out == run.folder / "confirm-1"
+        base, head = request.arms
+        assert (base.name, base.python, dict(base.env), dict(base.settings)) == ("base", None, {}, {})
+        assert (dict(head.env), dict(head.settings)) == ({"OMP_NUM_THREADS": "1"}, {"cudnn_benchmark": True})
+
+
+class TestBaseline:
+    PATH = Path("suites/baselines/nvidia-imaginary-80gb/fake.json")
+
+    def test_update_makes_the_first_one_and_the_next_check_uses_it(self, capsys):
+        stored("a")
+        status, out, _ = check(capsys, "--update")
+        assert (status, self.PATH.exists()) == (0, True)
+        assert f"Baseline written: {self.PATH}" in out
+        status, out, _ = check(capsys)
+        assert status == 0
+        assert "against baseline of a" in out
+
+    def test_update_keeps_what_passed_and_not_what_failed(self, capsys):
+        stored("a")
+        check(capsys, "a", "--update")
+        stored("b", memory=2.0)
+        status, out, _ = check(capsys, "b", "--update")
+        assert status == 1
+        assert "gpubench check b --accept 'REASON'" in out
+        assert json.loads(self.PATH.read_text())["history"][-1]["run"] == "a"
+        stored("c")
+        assert check(capsys, "c", "--update")[0] == 0
+        assert [entry["reason"] for entry in json.loads(self.PATH.read_text())["history"]] == [
+            "the first baseline",
+            "the check passed",
+        ]
+
+    def test_accept_makes_the_run_the_baseline_with_its_reason(self, capsys):
+        stored("a")
+        check(capsys, "a", "--update")
+        stored("b", memory=2.0)
+        status, out, _ = check(capsys, "b", "--accept", "larger cache")
+        assert status == 0
+        assert "FAIL: 1 gate of 3 failed, in 1 case. Accepted." in out
+        assert json.loads(self.PATH.read_text())["history"][-1]["reason"] == "larger cache"
+        assert check(capsys, "b")[0] == 0
+
+    def test_arms_may_be_accepted_and_no_baseline_is_kept(self, capsys):
+        arms(900.0)
+        status, out, _ = check(capsys, "--accept", "known")
+        assert status == 0
+        assert "Accepted" in out
+        assert not Path("suites").exists()
+        assert json.loads(Path("reports/arms/gate.json").read_text())["accepted"] == "known"
+
+    def test_a_baseline_file_may_be_named(self, capsys):
+        stored("a")
+        check(capsys, "a", "--update")
+        stored("b")
+        assert check(capsys, "b", "--against", str(self.PATH))[0] == 0
+
+    def test_a_first_baseline_of_a_run_with_crashes_is_status_3(self, capsys):
+        stored("a", lost=Status.FAILED)
+        assert check(capsys, "--update")[0] == 3
+
+    def test_a_first_baseline_is_json_too(self, capsys):
+        stored("a")
+        _, out, _ = check(capsys, "--update", "--json")
+        assert json.loads(out) == {"schema": 1, "status": 0, "baseline_written": str(self.PATH)}
+
+
+class TestOutputs:
+    def test_gate_json_lies_in_the_run_folder_and_is_what_json_prints(self, capsys):
+        arms(900.0, lost=Status.OOM)
+        _, out, err = check(capsys, "--json")
+        document = json.loads(out)
+        assert (document["passed"], document["status"], err) == (False, 1, "")
+        assert json.loads(Path("reports/arms/gate.json").read_text()) == document
+        speed = next(gate for gate in document["gates"] if gate["metric"] == "throughput")
+        assert (speed["outcome"], speed["max_regression"], speed["num_cases"]) == ("fail", 0.03, 2)
+        assert speed["failures"][0]["label"] == "64"
+
+    @pytest.mark.parametrize("how", ["arms", "stored", "confirmed"])
+    def test_gate_json_has_the_form_that_is_published(self, capsys, monkeypatch, how):
+        schema = json.loads((ROOT / "schemas" / "gate-1.json").read_text())
+        if how == "stored":
+            stored("a")
+            stored("b", lost=Status.OOM)
+            check(capsys, "b", "--against", "a", "-o", "gate.json")
+        else:
+            if how == "confirmed":
+                TestConfirm().remeasured(monkeypatch, 900.0)
+            arms(900.0, lost=Status.OOM)
+            check(capsys, "arms", "-o", "gate.json", *(["--confirm", "8"] if how == "confirmed" else []))
+        jsonschema.validate(json.loads(Path("gate.json").read_text()), schema)
+
+    def test_another_place_for_gate_json(self, capsys):
+        arms(1000.0)
+        check(capsys, "-o", "out/gate.json")
+        assert json.loads(Path("out/gate.json").read_text())["passed"] is True
+        assert not Path("reports/arms/gate.json").exists()
+
+    def test_junit_is_valid_and_counts_what_failed(self, capsys):
+        arms(900.0, lost=Status.FAILED)
+        check(capsys, "--junit", "out/junit.xml")
+        root = validate_junit(Path("out/junit.xml").read_text())
+        assert {name: root.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
+            "tests": "6", "failures": "2", "errors": "1", "skipped": "0",
+        }  # fmt: skip
+        failure = root.find("testsuite/testcase/failure")
+        assert failure.get("message") == "-10.1% (-10.3, -9.8), limit 3.0%"
+
+    def test_junit_of_what_is_unclear_passes_with_a_note(self, capsys):
+        arms(900.0, NOISY)
+        check(capsys, "--junit", "junit.xml")
+        root = validate_junit(Path("junit.xml").read_text())
+        assert root.get("failures") == "0"
+        assert any("unclear" in (each.text or "") for each in root.iter("system-out"))
+
+    def test_the_job_summary_is_appended_as_markdown(self, capsys, monkeypatch):
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+        Path("summary.md").write_text("before\n")
+        arms(900.0)
+        check(capsys)
+        text = Path("summary.md").read_text()
+        assert text.startswith("before\n# Check of head against base")
+        assert "| - | throughput | 3.0% |" in text.replace("\\-", "-")
+
+    def test_failures_are_annotated_on_stderr(self, capsys, monkeypatch):
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        arms(900.0)
+        _, out, err = check(capsys)
+        assert err.startswith("::error title=gpubench%3A throughput::64: -10.1%25 (-10.3, -9.8), limit 3.0%25; ")
+        assert "::error" not in out
+
+    def test_no_more_annotations_than_github_shows(self, capsys, monkeypatch):
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        made = two_arms()
+        for batch_size in range(1, 31):
+            made.measured(1000.0, head=900.0, batch_size=batch_size)
+        made.write(Path("reports"), "arms")
+        _, _, err = check(capsys)
+        assert err.count("::error") == 10
+        assert "21 more failures" in err
+
+    @pytest.mark.parametrize("width", [60, 80, 100, 160])
+    def test_no_number_is_cut_at_any_width(self, capsys, monkeypatch, width):
+        monkeypatch.setenv("COLUMNS", str(width))
+        arms(900.0)
+        _, out, _ = check(capsys)
+        assert "-10.1% (-10.3, -9.8)" in out
+        assert "…" not in out
+
+    def test_hostile_names_come_out_inert_everywhere(self, capsys, monkeypatch):
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+        made = two_arms()
+        planned = made.plan()
+        hostile = planned.model_copy(update={"label": "\x1b[31m<script>\n::error::x\u202e"})
+        made.planned[0] = hostile
+        made.launches(hostile, 1000.0, arm="base")
+        made.launches(hostile, 900.0, arm="head")
+        made.write(Path("reports"), "arms")
+        _, out, err = check(capsys, "--junit", "junit.xml")
+        root = validate_junit(Path("junit.xml").read_text())
+        assert "script" in root.find("testsuite/testcase").get("name")
+        for text in (out, err, Path("summary.md").read_text()):
+            assert "\x1b" not in text
+            assert "\u202e" not in text
+        assert err.count("\n") == 1
+        assert "<script>" not in Path("summary.md").read_text().replace("\\<script>", "")
+
+
+class TestPytestBenchmark:
+    FORM = ("--format", "pytest-benchmark")
+    SORT, PLUS = "tests/test_a.py::test_sort", "tests/test_a.py::test_plus"
+
+    def write(self, name, sort, plus=0.001, minute=0, **options):
+        tests = {self.SORT: steady(sort), self.PLUS: steady(plus)}
+        created = f"2026-11-24T10:{minute:02d}:00+00:00"
+        return str(write_pytest_json(Path(name), tests, created=created, **options))
+
+    def rounds(self, factor, num=6):
+        for number in range(num):
+            self.write(f"base/{number}.json", 0.010 * (1 + 0.001 * (number % 3)), minute=2 * number)
+            self.write(f"head/{number}.json", 0.010 * factor * (1 + 0.001 * (number % 2)), minute=2 * number + 1)
+
+    def test_files_that_alternate_fail_on_a_regression(self, capsys):
+        self.rounds(1.1)
+        status, out, _ = check(capsys, "head", "--against", "base", *self.FORM)
+        assert status == 1
+        assert "test_sort" in out
+        assert "interleaved launches, paired by round" in out
+
+    def test_and_pass_without_one(self, capsys):
+        self.rounds(1.0)
+        status, out, _ = check(capsys, "head/*.json", "--against", "base/*.json", *self.FORM)
+        assert status == 0
+        assert "PASS" in out
+
+    def test_one_file_a_side_fails_only_when_asked(self, capsys):
+        base, head = self.write("base.json", 0.010), self.write("head.json", 0.012, minute=1)
+        status, out, _ = check(capsys, head, "--against", base, *self.FORM)
+        assert status == 0
+        assert "one launch a side says nothing about how much launches differ" in out
+        status, out, _ = check(capsys, head, "--against", base, *self.FORM, "--allow-unpaired")
+        assert status == 1
+        assert "one process a side" in out
+
+    def test_limits_per_test_by_pattern(self, capsys):
+        self.rounds(1.1)
+        gates = ("--gate", "step_time_s=5%", "--gate", "step_time_s=20%@test_sort*")
+        assert check(capsys, "head", "--against", "base", *self.FORM, *gates)[0] == 0
+        assert check(capsys, "head", "--against", "base", *self.FORM, *gates[:2])[0] == 1
+
+    def test_limits_that_a_test_declares_go_before_the_rest(self, capsys):
+        extra = {self.SORT: {"gpubench": {"limits": {"step_time_s": 0.3}}}}
+        base = self.write("base.json", 0.010)
+        head = self.write("head.json", 0.012, minute=1, extra=extra)
+        arguments = (head, "--against", base, *self.FORM, "--allow-unpaired", "--gate", "step_time_s=5%")
+        status, out, _ = check(capsys, *arguments)
+        assert status == 0
+        assert "test_sort (its own limit)" in out
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ((), "needs files on both sides"),
+            (("head.json",), "needs files on both sides"),
+            (("none.json", "--against", "base.json"), "there is no file none.json"),
+            (("none-*.json", "--against", "base.json"), "no file matches none-*.json"),
+            (("empty", "--against", "base.json"), "empty holds no JSON files"),
+            (("head.json", "--against", "base.json", "--confirm", "3"), "--confirm does not go with"),
+            (("head.json", "--against", "base.json", "--update"), "--update does not go with"),
+        ],
+    )
+    def test_wrong_use_is_2(self, capsys, arguments, said):
+        Path("empty").mkdir()
+        self.write("base.json", 0.01)
+        self.write("head.json", 0.01)
+        status, _, err = check(capsys, *arguments, *self.FORM)
+        assert status == 2
+        assert said in err
+
+    def test_junit_and_gate_json_are_written_where_asked(self, capsys):
+        self.rounds(1.1)
+        check(capsys, "head", "--against", "base", *self.FORM, "--junit", "j.xml", "-o", "gate.json")
+        assert validate_junit(Path("j.xml").read_text()).get("failures") == "1"
+        assert json.loads(Path("gate.json").read_text())["candidate"]["source"] == "pytest-benchmark"

@@ -1,0 +1,256 @@
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+from fakes.gate_runs import ENVIRONMENT, STEADY, HandMade, two_arms
+
+from gpubench.cli.main import main
+from gpubench.core.records import Status
+
+ROOT = Path(__file__).parents[3]
+NOISY = (1.0, 1.3, 0.8, 1.2, 0.7, 1.1, 0.9, 1.25, 0.75, 1.05)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "store"
+
+
+def compare(store, capsys, *arguments):
+    status = main(["compare", *arguments, "--store", str(store)])
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+def arms(store, name="arms"):
+    made = two_arms(given={"head": {"git": "HEAD"}})
+    made.measured(1000.0, head=900.0, batch_size=64)
+    made.measured(1000.0, head=1100.0, batch_size=128)
+    made.measured(1000.0, head=1001.0, batch_size=256)
+    made.measured(1000.0, NOISY, head=1000.0, batch_size=512)
+    lost = made.plan(batch_size=1024)
+    made.launches(lost, 1000.0, arm="base")
+    made.ended(lost, Status.OOM, "out of memory in warmup", arm="head")
+    made.write(store, name)
+
+
+def stored(store, name, rate, *, environment=ENVIRONMENT, tag=None, suite=None, **settings):
+    made = HandMade(environment=environment, suite=suite or {})
+    for batch_size in (64, 128):
+        made.measured(rate, STEADY, device="cuda", batch_size=batch_size, **settings)
+    made.write(store, name, tag=tag)
+
+
+def test_arms_are_judged_and_what_differs_comes_before_any_number(store, capsys):
+    arms(store)
+    status, out, _ = compare(store, capsys, "arms")
+    assert status == 0
+    lines = out.splitlines()
+    assert lines[0] == "head against base"
+    assert "interleaved launches, paired by round" in lines[1]
+    assert out.index("none -> HEAD") < out.index("Speed: 1 slower, 1 faster, 1 the same and 1 unclear of 4 cases.")
+    changed = out[out.index("Changed") : out.index("Ended otherwise")]
+    assert "-10.1%" in changed
+    assert "slower" in changed
+    assert "faster" in changed
+    assert " 256 " not in changed
+    assert "now OOM  out of memory in warmup" in out
+    assert "throughput: 1 worse, 1 better, 1 unchanged and 1 unclear" in out
+    assert "geometric mean over 4 cases" in out
+    assert "`unclear` means that these data can tell neither a change nor its absence" in out
+
+
+def test_verbose_lists_every_row_with_its_reason(store, capsys):
+    arms(store)
+    _, out, _ = compare(store, capsys, "arms", "-v")
+    rows = out[out.index("Every row") :]
+    assert "a change of 3.0% is ruled out" in rows
+    assert "significant at this look" in rows
+    assert "nearly deterministic: maxima compared" in rows
+
+
+def test_another_arm_may_be_the_reference(store, capsys):
+    arms(store)
+    _, out, _ = compare(store, capsys, "arms", "--reference", "head")
+    assert out.startswith("base against head")
+    assert "+11.2%" in out
+
+
+def test_every_other_arm_is_held_against_the_reference(store, capsys):
+    made = two_arms()
+    made.arms = ("base", "head", "other")
+    planned = made.plan()
+    for arm, rate in (("base", 1000.0), ("head", 900.0), ("other", 1000.0)):
+        made.launches(planned, rate, arm=arm)
+    made.write(store, "arms")
+    _, out, _ = compare(store, capsys, "arms")
+    head, other = out.split("other against base")
+    assert "Speed: 1 slower of 1 case." in head
+    assert "Speed: 1 the same of 1 case." in other
+
+
+def test_stored_runs_are_capped_until_the_cap_is_lifted(store, capsys):
+    stored(store, "one", 1000.0)
+    stored(store, "two", 900.0)
+    status, out, _ = compare(store, capsys, "one", "two", "--metric", "throughput")
+    assert status == 0
+    assert "unclear  not interleaved: looks slower, but so would another session of the same" in out
+    assert "slower\n" not in out[out.index("Changed") :]
+    assert "--allow-unpaired" in out
+    _, lifted, _ = compare(store, capsys, "one", "two", "--metric", "throughput", "--allow-unpaired")
+    assert "Speed: 2 slower of 2 cases." in lifted
+
+
+def test_several_runs_are_each_held_against_the_first(store, capsys):
+    for name in ("one", "two", "three"):
+        stored(store, name, 1000.0, tag=f"tag-{name}")
+    status, out, _ = compare(store, capsys, "tag-one", "two", "thr")
+    assert status == 0
+    assert "two (tag-two) against one (tag-one)" in out
+    assert "three (tag-three) against one (tag-one)" in out
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"gpus": [{**ENVIRONMENT["gpus"][0], "name": "NVIDIA Other"}]}, "GPU 0 name"),
+        ({"gpus": [{**ENVIRONMENT["gpus"][0], "memory_total_bytes": 40 * 2**30}]}, "GPU 0 memory total bytes"),
+    ],
+)
+def test_runs_of_different_cards_are_refused_unless_forced(store, capsys, change, said):
+    stored(store, "one", 1000.0)
+    stored(store, "two", 1000.0, environment={**ENVIRONMENT, **change})
+    status, out, err = compare(store, capsys, "one", "two")
+    assert (status, out) == (2, "")
+    assert "cannot be compared, their numbers mean nothing together" in err
+    assert said in err
+    assert "--force compares them as they are" in err
+    status, out, _ = compare(store, capsys, "one", "two", "--force")
+    assert status == 0
+    assert "(forced: the numbers mean nothing together)" in out
+
+
+def test_runs_of_different_suites_are_refused(store, capsys):
+    stored(store, "one", 1000.0)
+    stored(store, "two", 1000.0)
+    head = store / "two" / "run.json"
+    head.write_text(head.read_text().replace('"suite_name":"fake"', '"suite_name":"other"'))
+    status, _, err = compare(store, capsys, "one", "two")
+    assert status == 2
+    assert "suite: fake and other" in err
+
+
+def test_runs_without_a_common_case_are_refused(store, capsys):
+    stored(store, "one", 1000.0)
+    stored(store, "two", 1000.0, optimizer="adam")
+    status, _, err = compare(store, capsys, "one", "two", "--force")
+    assert status == 2
+    assert "no case in common" in err
+
+
+def test_a_single_run_without_arms_is_refused(store, capsys):
+    stored(store, "one", 1000.0)
+    status, _, err = compare(store, capsys, "one")
+    assert status == 2
+    assert "no two arms to compare" in err
+
+
+def test_an_unknown_metric_is_wrong_use(store, capsys):
+    arms(store)
+    status, _, err = compare(store, capsys, "arms", "--metric", "sm_clock_mhz")
+    assert status == 2
+    assert "'sm_clock_mhz' is not a metric that can get better or worse" in err
+
+
+def test_a_selection_keeps_cases(store, capsys):
+    arms(store)
+    _, out, _ = compare(store, capsys, "arms", "-k", "batch_size<=128", "--json")
+    assert [case["label"] for case in json.loads(out)["cases"]] == ["64", "128"]
+
+
+def test_json_holds_every_case_with_its_reason_and_is_all_of_stdout(store, capsys):
+    arms(store)
+    status, out, _ = compare(store, capsys, "arms", "--json")
+    document = json.loads(out)
+    assert status == 0
+    assert document["level"] == "launch"
+    assert [case["kind"] for case in document["cases"]] == ["measured"] * 4 + ["now_oom"]
+    speed = document["cases"][0]["changes"]["throughput"]
+    assert speed["judgement"] == "worse"
+    assert speed["change"]["low"] < -0.1 < speed["change"]["high"]
+    assert document["overall"]["num_cases"] == 4
+
+
+def test_json_has_the_form_that_is_published(store, capsys):
+    schema = json.loads((ROOT / "schemas" / "comparison-1.json").read_text())
+    arms(store)
+    jsonschema.validate(json.loads(compare(store, capsys, "arms", "--json")[1]), schema)
+    stored(store, "one", 1000.0)
+    stored(store, "two", 900.0)
+    jsonschema.validate(json.loads(compare(store, capsys, "one", "two", "--json")[1]), schema)
+
+
+def test_json_of_several_comparisons_lists_them(store, capsys):
+    for name in ("one", "two", "three"):
+        stored(store, name, 1000.0)
+    _, out, _ = compare(store, capsys, "one", "two", "three", "--json")
+    assert [each["candidate"]["name"] for each in json.loads(out)["comparisons"]] == ["two", "three"]
+
+
+def test_a_faster_case_whose_output_was_never_checked_says_so(store, capsys):
+    made = two_arms()
+    planned = made.plan()
+    made.launches(planned, 1000.0, arm="base")
+    made.launches(planned, 1200.0, arm="head", parity=None)
+    made.write(store, "arms")
+    _, out, _ = compare(store, capsys, "arms")
+    assert "faster, output unverified" in out
+
+
+def test_fast_but_wrong_is_no_win(store, capsys):
+    made = two_arms()
+    planned = made.plan()
+    made.launches(planned, 1000.0, arm="base")
+    made.launches(planned, 5000.0, arm="head", parity=False)
+    made.write(store, "arms")
+    _, out, _ = compare(store, capsys, "arms")
+    assert "now INVALID" in out
+    assert "faster" not in out
+    assert "fast but wrong is no figure" in out
+
+
+def test_profiles_of_both_sides_explain_a_slower_case(store, capsys):
+    from fakes.profiles import write_profile
+
+    stored(store, "one", 1000.0)
+    stored(store, "two", 900.0)
+    write_profile(
+        store / "one" / "cases" / "1" / "profile" / "profile.json", kernels_per_step=40.0, names=("gemm_a", "conv")
+    )
+    write_profile(
+        store / "two" / "cases" / "1" / "profile" / "profile.json", kernels_per_step=55.0, names=("gemm_b", "conv")
+    )
+    _, out, _ = compare(store, capsys, "one", "two")
+    said = out[out.index("What the profiles say") :]
+    assert "kernels per step 40.0 -> 55.0" in said
+    assert "no longer among the largest kernels: gemm_a" in said
+    assert "now among them: gemm_b" in said
+
+
+def test_hostile_names_come_out_inert(store, capsys):
+    made = two_arms(given={"head": {"env.X": "\x1b[2Jgone"}})
+    made.measured(1000.0, head=900.0)
+    made.write(store, "arms")
+    _, out, _ = compare(store, capsys, "arms")
+    assert "\x1b" not in out
+    assert "\\x1b[2Jgone" in out
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_no_number_is_cut_at_any_width(store, capsys, monkeypatch, width):
+    arms(store)
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, out, _ = compare(store, capsys, "arms")
+    assert "-10.1% (-10.3, -9.8)" in out
+    assert "…" not in out

@@ -1,0 +1,107 @@
+import json
+from pathlib import Path
+
+import pytest
+from fakes.gate_runs import ENVIRONMENT, STEADY, HandMade, two_arms
+
+from gpubench.cli import history
+from gpubench.cli.main import COMMANDS, main
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def runs(rates, *, start=0, commit="a", torch="2.13.0", batch_size=64):
+    for number, rate in enumerate(rates, start=start):
+        made = HandMade(
+            environment={**ENVIRONMENT, "git": {"commit": commit * 12, "dirty": False}, "worker": {"torch": torch}}
+        )
+        made.measured(rate * STEADY[number % 10], STEADY[:3], device="cuda", batch_size=batch_size)
+        made.write(Path("reports"), f"run-{number:02d}", created=f"2026-11-{1 + number:02d}T10:00:00Z")
+
+
+def call(capsys, *arguments):
+    status = main(["history", *arguments])
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+def test_a_change_of_level_names_its_run_and_what_else_changed(capsys):
+    runs([1000.0] * 6)
+    runs([900.0] * 6, start=6, commit="b", torch="2.14.0")
+    status, out, _ = call(capsys)
+    assert status == 0
+    assert "1 change of level in 1 case." in out
+    assert "a request to measure again, not as a verdict" in " ".join(out.split())
+    row = next(line for line in out.splitlines() if "run-06" in line)
+    assert "-10" in row
+    assert "torch and git commit" in row
+    assert "gpubench run fake --arm before=git=aaaaaaaaaaaa --arm after=git=bbbbbbbbbbbb" in out
+
+
+def test_no_change_is_said(capsys):
+    runs([1000.0] * 10)
+    status, out, _ = call(capsys, "throughput")
+    assert status == 0
+    assert "No change of level." in out
+    assert "1 case over 10 runs" in out
+
+
+def test_the_direction_of_the_metric_says_what_is_worse(capsys):
+    runs([1000.0] * 5)
+    runs([1200.0] * 5, start=5)
+    _, faster, _ = call(capsys, "throughput")
+    assert any(line.lstrip().startswith("+ ") and "run-05" in line for line in faster.splitlines())
+    _, energy, _ = call(capsys, "energy_per_sample_j")
+    assert any(line.lstrip().startswith("+ ") and "run-05" in line for line in energy.splitlines())
+
+
+def test_few_runs_are_said_to_be_too_few(capsys):
+    runs([1000.0] * 7)
+    assert "shorter than 8 runs: a change of level needs four on each side" in call(capsys)[1]
+
+
+def test_cases_are_chosen_by_an_expression_and_runs_by_their_suite(capsys):
+    runs([1000.0] * 3)
+    runs([1000.0] * 3, start=3, batch_size=128)
+    _, out, _ = call(capsys, "-k", "batch_size=128", "--json")
+    assert [series["label"] for series in json.loads(out)["series"]] == ["cuda 128"]
+    status, _, err = call(capsys, "--suite", "other")
+    assert status == 2
+    assert "no stored run in reports has throughput" in err
+
+
+def test_runs_with_arms_and_damaged_ones_are_left_out_and_named(capsys):
+    runs([1000.0] * 3)
+    made = two_arms()
+    made.measured(1000.0, head=900.0)
+    made.write(Path("reports"), "arms")
+    damaged = Path("reports/run-01/run.json")
+    damaged.write_text("{")
+    status, out, _ = call(capsys)
+    assert status == 0
+    assert "run-01 was left out" in out
+    assert "1 with arms left out" in out
+
+
+def test_json_holds_every_point(capsys):
+    runs([1000.0] * 5)
+    runs([900.0] * 5, start=5, commit="b")
+    document = json.loads(call(capsys, "--json")[1])
+    (series,) = document["series"]
+    assert [point["run"] for point in series["points"]] == [f"run-{number:02d}" for number in range(10)]
+    assert [change["run"] for change in series["changes"]] == ["run-05"]
+    assert series["machine"] == "nvidia-imaginary-80gb"
+
+
+def test_an_unknown_metric_is_wrong_use(capsys):
+    status, _, err = call(capsys, "speed")
+    assert status == 2
+    assert "'speed' is not a metric that can get better or worse" in err
+
+
+def test_the_commands_line_in_the_main_help_is_its_own():
+    (entry,) = [entry for entry in COMMANDS if entry.name == "history"]
+    assert history.command.help.splitlines()[0] == entry.line

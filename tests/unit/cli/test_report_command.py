@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import pytest
+from fakes.matrix import matrix_run
+from fakes.stored import stored
+
+from gpubench.cli.main import main
+from gpubench.core.errors import ExitStatus
+
+SMALL = {"batches": (64, 256), "modes": ("train",)}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    stored(
+        matrix_run(**SMALL, run="20261123-1602-cnn-0001", tag="before", created="2026-11-23T16:02:00Z"),
+        folder / "20261123-1602-cnn-0001",
+    )
+    stored(
+        matrix_run(**SMALL, run="20261124-0901-cnn-0002", tag="after", created="2026-11-24T09:01:00Z", seed=9),
+        folder / "20261124-0901-cnn-0002",
+    )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts as empty drawings: these tests are about files and words."""
+    from gpubench.report import write
+
+    empty = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
+    monkeypatch.setattr(write, "draw_charts", lambda model: dict.fromkeys((chart.key for chart in model.charts), empty))
+
+
+def report(store: Path, *arguments: str) -> int:
+    return main(["report", *arguments, "--store", str(store)])
+
+
+def test_the_last_run_gets_both_files_in_its_folder(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(store) == ExitStatus.OK
+    folder = store / "20261124-0901-cnn-0002"
+    assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
+    assert (folder / "report.md").is_file()
+    assert (folder / "charts" / "batch-train-cuda.svg").is_file()
+
+
+def test_a_file_is_written_where_it_is_asked_for(store: Path, tmp_path: Path) -> None:
+    assert report(store, "before", "-o", str(tmp_path / "h100.html")) == ExitStatus.OK
+    assert [path.name for path in tmp_path.iterdir()] == ["h100.html"]
+    assert report(store, "before", "-o", str(tmp_path / "h100.md")) == ExitStatus.OK
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["h100-charts", "h100.html", "h100.md"]
+
+
+def test_a_file_that_exists_is_overwritten_only_when_asked(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "a.html"
+    path.write_text("mine")
+    assert report(store, "-o", str(path)) == ExitStatus.USAGE
+    assert path.read_text() == "mine"
+    assert "Add --force to overwrite it." in capsys.readouterr().err
+    assert report(store, "-o", str(path), "--force") == ExitStatus.OK
+    assert path.read_text().startswith("<!doctype html>")
+
+
+def test_another_kind_of_file_is_refused_before_anything_is_read(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "no-such-run", "-o", "run.pdf"]) == ExitStatus.USAGE
+    assert "run.pdf ends in neither .html nor .md" in capsys.readouterr().err
+
+
+def test_markdown_goes_to_stdout_without_pictures(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(store, "after", "-o", "-") == ExitStatus.OK
+    said = capsys.readouterr().out
+    assert said.startswith("# cnn: An invented run")
+    assert "](charts/" not in said
+
+
+def test_two_runs_are_held_against_each_other(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(store, "after", "--against", "before") == ExitStatus.OK
+    path = Path(capsys.readouterr().out.strip())
+    assert path.name == "report-against-20261123-1602-cnn-0001.html"
+    assert "<h1>after against before</h1>" in path.read_text()
+    assert path.with_suffix(".md").is_file()
+
+
+def test_a_run_that_is_not_there_is_said(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(store, "nothing") == ExitStatus.USAGE
+    assert "nothing" in capsys.readouterr().err

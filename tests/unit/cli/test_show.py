@@ -1,0 +1,121 @@
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fakes.runs import invented_run
+from fakes.stored import stored
+
+from gpubench.cli.main import main
+from gpubench.core.errors import ExitStatus
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    run = stored(invented_run(tag="first"), folder / "20261123-1602-cnn-7f3a")
+    log = run.folder / "cases" / "12" / "1.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("Traceback (most recent call last):\n\x1b[31mRuntimeError: CUDA error\n")
+    return folder
+
+
+def show(store: Path, *arguments: str) -> int:
+    return main(["show", *arguments, "--store", str(store)])
+
+
+def test_the_last_run_is_shown_when_none_is_named(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(store) == ExitStatus.OK
+    said = capsys.readouterr().out
+    assert said.startswith("cnn: An invented run: no number in it was measured\n")
+    assert said.index("was fastest") < said.index("Best settings") < said.index("All cases")
+    assert "Cold start" not in said
+
+
+def test_all_shows_every_section(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(store, "first", "--all") == ExitStatus.OK
+    said = capsys.readouterr().out
+    assert all(
+        heading in said
+        for heading in ("Cold start", "Memory", "Energy and device state", "Set-up", "How these numbers were made")
+    )
+
+
+@pytest.mark.parametrize("name", ["@last:6", "first:6", "first:cuda tf32 b1024"])
+def test_a_case_is_named_by_its_number_or_label(store: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert show(store, name) == ExitStatus.OK
+    said = capsys.readouterr().out
+    assert "Case 6: cuda tf32 b1024" in said
+    assert "gpubench run suites/cnn.yaml -k 'device=cuda and precision=tf32 and batch_size=1024" in said
+
+
+def test_a_failed_case_shows_its_log_harmless(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(store, "@last:12") == ExitStatus.OK
+    said = capsys.readouterr().out
+    assert "  Traceback (most recent call last):\n  \\x1b[31mRuntimeError: CUDA error\n" in said
+    assert "\x1b" not in said
+
+
+def test_a_case_that_is_not_there_is_said_with_how_to_find_one(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(store, "@last:99") == ExitStatus.USAGE
+    assert "Name a case by its number (1 to 17)" in capsys.readouterr().err
+
+
+def test_json_is_one_document_of_the_run_or_of_one_case(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(store, "--json") == ExitStatus.OK
+    document = json.loads(capsys.readouterr().out)
+    assert len(document["cases"]) == 17
+    assert show(store, "@last:6", "--json") == ExitStatus.OK
+    (case,) = json.loads(capsys.readouterr().out)["cases"]
+    assert case["index"] == 6
+
+
+def test_csv_has_a_row_per_case_and_metric(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(store, "--csv") == ExitStatus.OK
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.startswith("index,case,kind,label,workload")
+    assert any(",throughput," in row for row in rows)
+
+
+def test_json_and_csv_exclude_each_other(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(store, "--json", "--csv") == ExitStatus.USAGE
+    assert "exclude each other" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [60, 100])
+def test_on_a_real_terminal_columns_go_whole_and_are_named(store: Path, width: int) -> None:
+    said = on_a_terminal(["show", "@last", "--store", str(store)], width)
+    assert "…" not in said
+    assert "289\u202f615 ±0.5%" in said
+    assert "not shown at this width" in said
+    assert "\x1b[" in said, "colour where there is a terminal"
+
+
+def test_no_color_is_honoured_on_a_terminal(store: Path) -> None:
+    assert "\x1b[" not in on_a_terminal(["show", "@last", "--store", str(store)], 100, NO_COLOR="1", TERM="dumb")
+
+
+def on_a_terminal(arguments: list[str], width: int, **environment: str) -> str:
+    """What `gpubench` writes to a terminal of that many columns."""
+    master, slave = pty.openpty()
+    env = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "CI", "COLUMNS")}
+    env |= {"COLUMNS": str(width), "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), **environment}
+    process = subprocess.Popen([sys.executable, "-m", "gpubench", *arguments], stdout=slave, stderr=slave, env=env)
+    os.close(slave)
+    said = b""
+    while True:
+        try:
+            part = os.read(master, 65536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        said += part
+    os.close(master)
+    assert process.wait() == 0
+    return said.decode()

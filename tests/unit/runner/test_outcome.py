@@ -1,0 +1,90 @@
+import pytest
+
+from gpubench.core.records import Failure, Series, Status
+from gpubench.runner.launch import Ending
+from gpubench.runner.outcome import meaning
+from gpubench.spec.protocol import Failed, Result
+
+SERIES = Series(
+    clock="perf_counter", timing="throughput", num_total=60, num_warmup=10, num_steady=50, tau=1.0, n_effective=50.0, median_s=0.01
+)  # fmt: skip
+DONE = Result(series=SERIES, metrics={"step_time_s": 0.01})
+
+
+def judged(**fields):
+    return meaning(Ending(pid=7, phase="measuring", **fields), timeout_s=300.0, log="cases/1/1.log")
+
+
+def codes(found):
+    return [entry.code for entry in found.findings]
+
+
+def test_a_result_and_a_clean_end_is_ok():
+    found = judged(outcome=DONE, exit_code=0)
+    assert (found.status, found.reason, found.failure, found.findings) == (Status.OK, None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"exit_code": -11}, "SIGSEGV"),
+        ({"exit_code": 3}, "exit status 3"),
+        ({"exit_code": -9, "killed": "teardown"}, "did not end by itself"),
+        ({"exit_code": 0, "garbage": "Invalid JSON"}, "no message (Invalid JSON)"),
+    ],
+)
+def test_trouble_after_the_result_is_a_finding_and_the_figures_stand(fields, said):
+    found = judged(outcome=DONE, **fields)
+    assert found.status is Status.OK
+    assert codes(found) == ["GB102"]
+    assert said in found.findings[0].message
+
+
+def test_a_measurement_ended_early_says_so():
+    early = DONE.model_copy(update={"interrupted": True})
+    assert codes(judged(outcome=early, exit_code=0, asked_to_stop="stop")) == ["GB104"]
+    assert "time budget" in judged(outcome=early, exit_code=0, asked_to_stop="budget").findings[0].message
+
+
+def test_a_launch_stopped_before_its_first_step_has_nothing_to_store():
+    nothing = Result(absent={"step_time_s": "it was ended before its first step was done"}, interrupted=True)
+    assert judged(outcome=nothing, exit_code=0).status is None
+    assert judged(exit_code=-15, asked_to_stop="stop").status is None
+    assert judged(exit_code=-9, killed="stop").status is None
+
+
+def test_what_the_worker_says_of_its_failure_is_kept_and_its_log_is_named_inside_the_run_folder():
+    failure = Failure(
+        phase="warmup", error="OutOfMemoryError", message="CUDA out of memory", requested_bytes=2**30, log="/x/1.log"
+    )
+    found = judged(outcome=Failed(status="oom", reason="out of memory in warmup", failure=failure), exit_code=0)
+    assert (found.status, found.reason) == (Status.OOM, "out of memory in warmup")
+    assert found.failure == failure.model_copy(update={"log": "cases/1/1.log"})
+
+
+def test_a_time_out_names_the_limit_and_the_phase():
+    found = judged(exit_code=-9, killed="timeout")
+    assert found.status is Status.TIMEOUT
+    assert found.reason == "no result within 5m 00s (it was in measuring)"
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"exit_code": -11}, "SIGSEGV: a crash in native code"),
+        ({"exit_code": -9}, "SIGKILL: killed from outside, as the kernel does when memory runs out"),
+        ({"exit_code": 5}, "exit status 5"),
+        ({"exit_code": -11, "torn": True}, "its last message is torn"),
+        ({"exit_code": -9, "killed": "garbage", "garbage": "Invalid JSON"}, "what is no message: Invalid JSON"),
+        (
+            {"host_lost": "worker host 12 ended (SIGKILL)"},
+            "worker host 12 ended (SIGKILL) while the case was in measuring",
+        ),
+    ],
+)
+def test_a_process_that_dies_without_a_word_failed_and_the_reason_says_how(fields, said):
+    found = judged(**fields)
+    assert found.status is Status.FAILED
+    assert said in found.reason
+    assert found.failure.phase == "measuring"
+    assert found.failure.log == "cases/1/1.log"

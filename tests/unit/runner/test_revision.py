@@ -1,0 +1,136 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fakes.toy_repository import ToyRepository
+
+from gpubench.core.errors import UsageError
+from gpubench.runner.revision import INSTALLED, check_not_shadowed, find_revision, install
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    repository = ToyRepository(tmp_path_factory.mktemp("git") / "toyrepo")
+    repository.first = repository.commit(0.001)
+    repository.git("tag", "v1")
+    repository.second = repository.commit(0.002)
+    return repository
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cache")
+    patch = pytest.MonkeyPatch()
+    patch.setenv("XDG_CACHE_HOME", str(folder))
+    yield folder
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def first(toy, cache):
+    said = []
+    return install(find_revision("v1", folder=toy.folder), say=said.append), said
+
+
+def run(python, code, cwd="/"):
+    return subprocess.run([python, "-c", code], cwd=cwd, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_a_revision_is_found_by_branch_tag_or_hash(toy):
+    assert find_revision("v1", folder=toy.folder).commit == toy.first
+    assert find_revision("main", folder=toy.bench).commit == toy.second
+    assert find_revision(toy.first[:8], folder=toy.folder).commit == toy.first
+    assert str(find_revision("v1", folder=toy.folder)) == f"v1 ({toy.first[:12]})"
+
+
+def test_a_revision_that_is_not_there_says_what_was_meant(toy):
+    with pytest.raises(UsageError, match="there is no git revision 'mian'") as caught:
+        find_revision("mian", folder=toy.folder)
+    assert caught.value.hint == "Did you mean 'main'?"
+    with pytest.raises(UsageError, match="there is no git revision '--help'"):
+        find_revision("--help", folder=toy.folder)
+
+
+def test_a_folder_without_a_repository_or_a_package_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="is in no git repository"):
+        find_revision("main", folder=tmp_path)
+    repository = ToyRepository(tmp_path / "bare")
+    (repository.folder / "pyproject.toml").unlink()
+    repository.commit(0.001)
+    with pytest.raises(UsageError, match="holds no package"):
+        find_revision("main", folder=repository.folder)
+
+
+def test_the_revision_is_installed_whatever_the_working_tree_holds(toy, first):
+    toy.write(0.009)
+    python, said = first
+    assert said == [f"installing v1 ({toy.first[:12]}) of toyrepo for Python {sys.version.split()[0]}"]
+    assert run(python, "import toy; print(toy.STEP_S)") == "0.001"
+    assert toy.git("status", "--porcelain") == "M toy/__init__.py"
+    toy.git("checkout", "--quiet", "--", ".")
+
+
+def test_the_environment_sees_the_packages_of_its_base(first):
+    python, _ = first
+    where = run(python, "import numpy, sys; print(numpy.__file__); print(sys.prefix)").splitlines()
+    assert not where[0].startswith(where[1])
+    assert Path(where[1]) == Path(python).parent.parent
+
+
+def test_an_environment_is_made_once_per_commit(toy, first):
+    said = []
+    assert install(find_revision(toy.first, folder=toy.folder), say=said.append) == first[0]
+    assert said == []
+
+
+def test_one_that_was_cut_short_is_made_again(toy, cache, monkeypatch):
+    revision = find_revision("main", folder=toy.folder)
+    made = []
+
+    def make(_revision, _base, folder):
+        assert not folder.exists()
+        (folder / "bin").mkdir(parents=True)
+        made.append(folder)
+        if len(made) == 1:
+            raise KeyboardInterrupt
+        (folder / INSTALLED).write_text('{"modules": ["toy"]}')
+
+    monkeypatch.setattr("gpubench.runner.revision._make", make)
+    with pytest.raises(KeyboardInterrupt):
+        install(revision)
+    assert install(revision) == install(revision) == str(made[0] / "bin" / "python")
+    assert len(made) == 2
+
+
+def test_the_package_that_compares_cannot_be_an_arm(toy, cache, monkeypatch):
+    def make(_revision, _base, folder):
+        folder.mkdir(parents=True)
+        (folder / INSTALLED).write_text('{"modules": ["gpubench"]}')
+
+    monkeypatch.setattr("gpubench.runner.revision._make", make)
+    revision = find_revision(toy.commit(0.004), folder=toy.folder)
+    toy.git("reset", "--quiet", "--hard", toy.second)
+    with pytest.raises(UsageError, match="gpubench itself cannot be an arm"):
+        install(revision)
+
+
+def test_a_package_that_cannot_be_built_says_why_and_where_its_log_is(toy, cache):
+    (toy.folder / "backend.py").write_text("def build_wheel(*_):\n    raise RuntimeError('no wheel today')\n")
+    revision = find_revision(toy.commit(0.003), folder=toy.folder)
+    toy.git("reset", "--quiet", "--hard", toy.second)
+    with pytest.raises(UsageError, match="cannot be installed") as caught:
+        install(revision)
+    log = Path(caught.value.hint.removeprefix("Its whole output is in ").rstrip("."))
+    assert "no wheel today" in log.read_text()
+
+
+def test_a_package_that_comes_first_on_the_path_would_be_measured_in_its_place(toy, first, monkeypatch):
+    python, _ = first
+    check_not_shadowed(python, [str(toy.bench)])
+    with pytest.raises(UsageError, match="it would be measured in place of every revision"):
+        check_not_shadowed(python, [str(toy.folder)])
+    check_not_shadowed(sys.executable, [str(toy.folder)])
+    monkeypatch.setenv("PYTHONPATH", str(toy.folder))
+    with pytest.raises(UsageError, match="comes first on the workers' path"):
+        check_not_shadowed(python, [])
