@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 _TOP = 10
 _HELP = """Run one case under a profiler, or read a trace.
 
+The options of a capture: `gpubench profile case --help`; the word `case` may be left out.
+
 \b
 Examples:
   gpubench profile SUITE -k 'precision=amp-bf16 and batch_size=64'
   gpubench profile RUN:CASE
   gpubench profile read FILE
-
-The options of a capture: `gpubench profile case --help`; the word `case` may be left out.
 """
 
 

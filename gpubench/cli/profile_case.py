@@ -22,10 +22,13 @@ _MOST_NAMED = 8
 
 @dataclass(frozen=True)
 class Chosen:
-    """The case to profile and, for one of a stored run, its step time measured without a profiler, in seconds."""
+    """The case to profile. For one of a stored run its step time measured without a profiler, in seconds, and
+    the run's folder, if the profile goes into it.
+    """
 
     job: ProfileJob
     measured_step_time_s: float | None = None
+    run: Path | None = None
 
 
 def choose(
@@ -120,7 +123,7 @@ def _of_run(target: str, wanted: dict[str, Any], out: Path | None, store: Path) 
         search_path=_beside(None if info.suite_path is None else Path(info.suite_path)),
     )  # fmt: skip
     measured = entry.metrics.get("step_time_s")
-    return Chosen(job, None if measured is None else measured.value)
+    return Chosen(job, None if measured is None else measured.value, run.folder if out is None else None)
 
 
 def _beside(suite: Path | None) -> tuple[str, ...]:
@@ -149,6 +152,8 @@ def capture(made: capturing.Plan, chosen: Chosen, *, timeout_s: float, keep_trac
     path = made.folder / SUMMARY_FILE
     path.write_text(captured.summary.model_dump_json(by_alias=True, indent=2) + "\n")
     _say(f"Summary in {path}")
+    if chosen.run is not None:
+        _say(f"`gpubench report {chosen.run}` writes the run's report anew, with it")
     if captured.result.memory:
         _say(f"Allocations in {captured.result.memory}: open it at https://docs.pytorch.org/memory_viz")
     elif made.job.memory:

@@ -1,0 +1,48 @@
+"""A report of 1,000 cases, page, Markdown and charts, takes under 10 s of one core. The limit is promised, so it is asserted."""
+
+import time
+from pathlib import Path
+
+import pytest
+from fakes.matrix import matrix_run, samples_of
+from fakes.stored import stored
+
+from gpubench.analysis.summarise import summarise_run
+from gpubench.report.samples import wanted
+from gpubench.report.write import report_of, write_html, write_report
+from gpubench.store.runs import Run
+
+LIMIT_S = 10.0
+MOST_BYTES_OF_200 = 2_000_000
+
+
+def a_run(folder: Path, seeds: int) -> Run:
+    """144 cases per seed and the four batch sizes: modes, devices, precisions, layouts, autotuning."""
+    run = matrix_run(batches=(64, 256, 1024, 4096), oom_from=4096, seeds=range(seeds))
+    return stored(run, folder, samples_of(run, [entry.planned.index for entry in wanted(summarise_run(run))]))
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return a_run(tmp_path_factory.mktemp("store") / "large", seeds=7)
+
+
+def test_a_report_of_1000_cases_is_written_in_time(large: Run, benchmark) -> None:
+    assert len(large.info.cases) > 1000
+    spent_s = []
+
+    def write() -> None:
+        started = time.process_time()
+        write_report(large)
+        spent_s.append(time.process_time() - started)
+
+    benchmark.pedantic(write, rounds=2)
+    benchmark.extra_info["cpu_s"] = spent_s
+    assert min(spent_s) < LIMIT_S
+
+
+def test_a_page_of_200_cases_is_under_2_mb(tmp_path: Path, benchmark) -> None:
+    run = a_run(tmp_path / "run", seeds=2)
+    page = benchmark.pedantic(lambda: write_html(report_of(run), tmp_path / "page.html"), rounds=1)
+    assert len(run.info.cases) > 200
+    assert page.stat().st_size < MOST_BYTES_OF_200

@@ -1,0 +1,202 @@
+"""From a case to a command line and, with programs that play nsys and the worker, to every way a capture ends."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from fakes import traces
+
+from gpubench.core.errors import UsageError
+from gpubench.profile import capture
+from gpubench.profile.errors import SessionError, ToolAbsentError
+from gpubench.spec.case import Case
+from gpubench.spec.profile_job import ProfileJob
+
+HELP = "--trace= --sample= --cpuctxsw= --capture-range= --capture-range-end= --nvtx-capture= --kill= --wait= --force-overwrite= --output= --cuda-graph-trace="
+ENVIRON = {"PATH": os.environ["PATH"]}
+
+
+def script(path: Path, body: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def nsys(folder: Path, profile: str, export: str = "exit 1") -> Path:
+    options = "\\n".join(HELP.split())
+    body = f"""case "$1 $2" in "profile --help") printf -- '{options}\\n'; exit 0;; esac
+for each; do case "$each" in --output=*) out="${{each#--output=}}";; esac; done
+if [ "$1" = export ]; then {export}; exit 0; fi
+{profile}"""
+    return script(folder / "nsys", body)
+
+
+def worker(folder: Path, **result) -> Path:
+    """Plays the interpreter that runs the worker: leaves a result beside the job it is given last."""
+    document = json.dumps({"status": "ok", "steps": 2, "emitter": "on", "step_time_before_s": 0.001, **result})
+    return script(
+        folder / "python", f'for last; do :; done; cat > "$(dirname "$last")/worker.json" <<\'END\'\n{document}\nEND'
+    )
+
+
+def job(folder: Path, **case) -> ProfileJob:
+    settings = {"device": "cuda", **case}
+    return ProfileJob(tool="torch", case=Case(**settings), suite="s", label="l", steps=2, folder=folder / "out")
+
+
+def test_auto_takes_nsys_for_cuda_and_torch_for_the_cpu(tmp_path: Path):
+    tool = str(nsys(tmp_path, ""))
+    assert capture.plan(job(tmp_path), "auto", nsys=tool, environ=ENVIRON).job.tool == "nsys"
+    assert capture.plan(job(tmp_path, device="cpu"), "auto", nsys=tool, environ=ENVIRON).job.tool == "torch"
+
+
+def test_auto_takes_torch_where_there_is_no_nsys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(capture.tools._FOLDERS, "nsys", ())
+    assert capture.plan(job(tmp_path), "auto", environ={"PATH": str(tmp_path)}).job.tool == "torch"
+    with pytest.raises(ToolAbsentError):
+        capture.plan(job(tmp_path), "nsys", environ={"PATH": str(tmp_path)})
+
+
+def test_a_plan_writes_nothing(tmp_path: Path):
+    made = capture.plan(job(tmp_path), "nsys", nsys=str(nsys(tmp_path, "")), environ=ENVIRON)
+    assert not made.folder.exists()
+    assert made.command[-5:] == (
+        *made.command[-5:-4],
+        "-u",
+        "-m",
+        "gpubench.worker.profilers",
+        str(made.folder / "job.json"),
+    )
+    assert f"--output={made.folder / 'profile'}" in made.command
+
+
+@pytest.mark.parametrize(
+    ("settings", "traced"), [({}, False), ({"cuda_graph": True}, True), ({"compile": "reduce-overhead"}, True)]
+)
+def test_graph_nodes_are_traced_where_the_case_uses_cuda_graphs(settings, traced, tmp_path: Path):
+    made = capture.plan(job(tmp_path, **settings), "nsys", nsys=str(nsys(tmp_path, "")), environ=ENVIRON)
+    assert ("--cuda-graph-trace=node" in made.command) is traced
+
+
+def test_ncu_takes_one_step_and_only_on_cuda(tmp_path: Path):
+    tool = script(tmp_path / "ncu", "exit 0")
+    made = capture.plan(job(tmp_path), "ncu", ncu=str(tool), environ=ENVIRON)
+    assert made.job.steps == 1
+    assert made.command[:4] == (str(tool), "--nvtx", "--nvtx-include", "gpubench@capture")
+    with pytest.raises(UsageError, match="runs on the CPU"):
+        capture.plan(job(tmp_path, device="cpu"), "ncu", ncu=str(tool), environ=ENVIRON)
+
+
+def test_a_profiler_inside_a_profiler_is_refused(tmp_path: Path):
+    with pytest.raises(SessionError, match="NSYS_PROFILING_SESSION_ID is set"):
+        capture.plan(job(tmp_path), "torch", environ={**ENVIRON, "NSYS_PROFILING_SESSION_ID": "1"})
+
+
+def test_secrets_leave_the_environment_and_what_the_case_sets_stays(tmp_path: Path):
+    made = capture.plan(job(tmp_path, env={"FLAG": "1"}), "torch", environ={**ENVIRON, "HF_TOKEN": "x"})
+    assert made.removed == ("HF_TOKEN",)
+    assert made.environ == {**ENVIRON, "FLAG": "1"}
+
+
+def capture_with(tmp_path: Path, tool: Path, **result):
+    made = capture.plan(job(tmp_path, python=str(worker(tmp_path, **result))), "nsys", nsys=str(tool), environ=ENVIRON)
+    return capture.run(made, timeout_s=60)
+
+
+RUN_PROGRAM = 'while [ "${1%/python}" = "$1" ]; do shift; done; "$@"'
+
+
+def test_a_capture_that_works_ends_in_a_summary_with_the_perturbation(tmp_path: Path, stored: Path):
+    tool = nsys(tmp_path, WORKS, f'cp {stored} "$out"')
+    captured = capture_with(tmp_path, tool)
+    assert captured.trace == tmp_path / "out" / "profile.nsys-rep"
+    assert captured.summary.steps == 2
+    assert captured.summary.source == str(captured.trace)
+    assert captured.summary.perturbation.ratio == pytest.approx(1.005)
+    assert captured.summary.case["device"] == "cuda"
+
+
+def test_the_case_s_own_failure_explains_more_than_the_tools(tmp_path: Path):
+    tool = nsys(tmp_path, RUN_PROGRAM)
+    with pytest.raises(SessionError, match=r"could not be profiled \(oom\): CUDA out of memory"):
+        capture_with(tmp_path, tool, status="oom", reason="CUDA out of memory")
+
+
+@pytest.mark.parametrize("state", ["off", "refused"])
+def test_ranges_that_the_tool_did_not_take_are_named_as_the_cause(state, tmp_path: Path):
+    with pytest.raises(SessionError, match=f"nsys did not take the ranges of the program \\(they were {state}\\)"):
+        capture_with(tmp_path, nsys(tmp_path, RUN_PROGRAM), emitter=state)
+
+
+def test_a_report_that_never_came_although_the_case_ran_is_an_error(tmp_path: Path):
+    with pytest.raises(SessionError, match="never opened"):
+        capture_with(tmp_path, nsys(tmp_path, RUN_PROGRAM))
+
+
+WORKS = f'{RUN_PROGRAM}; echo report > "$out.nsys-rep"'
+
+
+def exporting(stored: Path, text: str) -> str:
+    """An export that hands out a stored database and, asked for text, a shell command's output."""
+    return f'case "$3" in sqlite) cp {stored} "$out";; text) {text};; esac'
+
+
+def run_with(tmp_path: Path, tool: Path):
+    made = capture.plan(job(tmp_path, python=str(worker(tmp_path))), "nsys", nsys=str(tool), environ=ENVIRON)
+    return made, capture.run(made, timeout_s=60)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Path:
+    return traces.write_sqlite(traces.two_steps(), tmp_path / "stored.sqlite")
+
+
+def test_tidying_keeps_the_report_or_not(tmp_path: Path, stored: Path):
+    made, captured = run_with(tmp_path, nsys(tmp_path, WORKS, exporting(stored, 'echo clean > "$out"')))
+    capture.tidy(made, captured, keep_trace=True)
+    assert names(made.folder) == ["profile.log", "profile.nsys-rep", "worker.json"]
+    capture.tidy(made, captured, keep_trace=False)
+    assert names(made.folder) == ["profile.log", "worker.json"]
+
+
+def test_a_report_that_cannot_be_searched_for_secrets_is_not_kept_but_its_tables_are(tmp_path: Path, stored: Path):
+    made, captured = run_with(tmp_path, nsys(tmp_path, WORKS, exporting(stored, "exit 1")))
+    assert captured.trace == made.folder / "profile.sqlite"
+    assert "The report was not kept, as it could not be searched" in captured.notes[0]
+    capture.tidy(made, captured, keep_trace=True)
+    assert names(made.folder) == ["profile.log", "profile.sqlite", "worker.json"]
+
+
+def test_a_secret_that_cannot_be_overwritten_costs_the_report(tmp_path: Path, stored: Path):
+    shown = 'echo \'data: "A=1\\\\000OTHER_TOKEN=of-another-process"\' > "$out"'
+    made, captured = run_with(tmp_path, nsys(tmp_path, WORKS, exporting(stored, shown)))
+    assert not (made.folder / "profile.nsys-rep").exists()
+    assert "it holds the values of OTHER_TOKEN" in captured.notes[0]
+
+
+def test_what_was_captured_before_is_not_taken_for_a_new_report(tmp_path: Path):
+    tool = nsys(tmp_path, RUN_PROGRAM)
+    made = capture.plan(job(tmp_path, python=str(worker(tmp_path))), "nsys", nsys=str(tool), environ=ENVIRON)
+    made.folder.mkdir()
+    (made.folder / "profile.nsys-rep").write_text("of yesterday")
+    with pytest.raises(SessionError, match="never opened"):
+        capture.run(made, timeout_s=60)
+    assert names(made.folder) == ["job.json", "profile.log", "worker.json"]
+
+
+def test_a_capture_that_fails_leaves_no_collected_data(tmp_path: Path):
+    """They hold the environment of every process, and nobody has cleaned them."""
+    with pytest.raises(SessionError, match="did not find its importer"):
+        capture_with(tmp_path, nsys(tmp_path, f'{RUN_PROGRAM}; echo raw > "$out.qdstrm"'))
+    assert "profile.qdstrm" not in names(tmp_path / "out")
+
+
+def test_the_tools_temporary_files_are_gone_afterwards(tmp_path: Path, stored: Path):
+    body = f'echo raw > "$TMPDIR/raw"; echo "$TMPDIR" > {tmp_path}/where; {WORKS}'
+    run_with(tmp_path, nsys(tmp_path, body, exporting(stored, 'echo clean > "$out"')))
+    assert not Path((tmp_path / "where").read_text().strip()).exists()

@@ -1,0 +1,160 @@
+"""The route of Nsight Compute: what it prints of a report, and a program that plays it."""
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+from fakes import traces
+
+from gpubench.profile import capture, ncu_csv, tools
+from gpubench.profile.errors import SessionError, TraceError
+from gpubench.profile.summarize import summarize
+from gpubench.report.model import plain
+from gpubench.report.profile_page import profile_page
+from gpubench.spec.case import Case
+from gpubench.spec.profile_job import ProfileJob
+
+THREAD = "thread Domain:Push/Pop_Range:PL_Type:PL_Value:CLR_Type:Color:Msg_Type:Msg"
+PROCESS = "Id:Domain:Start/Stop_Range:PL_Type:PL_Value:CLR_Type:Color:Msg_Type:Msg"
+DURATION, TENSOR = "gpu__time_duration.sum", "sm__inst_executed_pipe_tensor.sum"
+STEP = (
+    # kernel, ns, instructions of the tensor pipe, phase
+    (traces.CONV, 3000, 512, "forward"),
+    (traces.LOSS, 500, 0, "loss"),
+    (traces.DGRAD, 4000, 1024, "backward"),
+    (traces.LOSS, 500, 0, "backward"),
+    (traces.ADAM, 1500, 0, "optimizer"),
+    (traces.STRAY, 500, 0, None),
+)
+
+
+def span(name: str, number: int) -> str:
+    return f'"{number}:gpubench:{name}:none:none:none:none:none:none"'
+
+
+def printed(rows=STEP, *, unit: str = "ns", scale: float = 1.0, tensor: bool = True, head: str = "") -> str:
+    """As `ncu --import REPORT --csv --page raw --print-units base` prints it."""
+    out = io.StringIO()
+    writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    counters = [DURATION, *([TENSOR] if tensor else [])]
+    writer.writerow(["ID", "Process ID", "Process Name", THREAD, PROCESS, "Kernel Name", "Stream", "Device", *counters])
+    writer.writerow(["", "", "", "", "", "", "", "", unit, *(["inst"] if tensor else [])])
+    for number, (name, length, instructions, phase) in enumerate(rows):
+        ranges = "  ".join(span(each, at) for at, each in enumerate(["capture", phase]) if each)
+        shown = f"{length / scale:,.2f}" if scale > 1 else f"{length:,}"
+        counted = [f"{instructions:,}"] if tensor else []
+        writer.writerow([number, 4711, "python3", '1  "gpubench:step:none"', ranges, name, 7, 0, shown, *counted])
+    return f"{head}{out.getvalue()}"
+
+
+def summary_of(folder: Path, **form):
+    path = folder / "kernels.csv"
+    path.write_text(printed(**form))
+    return summarize(ncu_csv.read(path), expected_steps=1)
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"unit": "usecond", "scale": 1000.0}, {"head": "==PROF== Connected to process 4711\n==PROF== 99%\n"}]
+)
+def test_kernels_have_times_and_phases_on_whatever_thread_they_were_launched(form, tmp_path: Path):
+    summary = summary_of(tmp_path, **form)
+    device = summary.devices[0]
+    assert (summary.tool, summary.steps, device.kernels_per_step, device.busy_ns) == ("ncu", 1, 6, 10_000)
+    assert {each.name: (each.gpu_busy_ns, each.kernels_per_step) for each in device.phases} == {
+        "forward": (3000, 1), "loss": (500, 1), "backward": (4500, 2), "optimizer": (1500, 1),
+    }  # fmt: skip
+    assert device.unattributed_share == pytest.approx(0.05)
+
+
+def test_tensor_cores_are_counted_and_not_told_by_the_name(tmp_path: Path):
+    """The name of the convolution says that it uses none."""
+    device = summary_of(tmp_path).devices[0]
+    assert (device.tensor_core_share, device.tensor_core_source) == (pytest.approx(0.7), "counters")
+    assert device.top_kernels[0].tensor_core == "yes"
+
+
+def test_without_counters_of_the_tensor_pipe_names_have_to_do(tmp_path: Path):
+    device = summary_of(tmp_path, tensor=False).devices[0]
+    assert (device.tensor_core_share, device.tensor_core_source) == (pytest.approx(0.4), "kernel names")
+
+
+def test_what_replayed_kernels_cannot_tell_is_absent_with_the_reason(tmp_path: Path):
+    summary = summary_of(tmp_path)
+    device = summary.devices[0]
+    assert (summary.step_time_ns, summary.host_phases, summary.perturbation) == (None, (), None)
+    assert (device.idle, device.idle_reasons, device.bound, device.largest_gap_ns, device.copies) == (
+        None,
+        None,
+        None,
+        None,
+        {},
+    )
+    assert {each.cpu_ns for each in device.phases} == {None}
+    assert "one by one" in device.absent["idle"]
+    assert "ncu sees kernels only" in device.absent["copies"]
+    assert {each.code for each in summary.warnings} == {"GB503"}
+
+
+def test_the_page_says_so(tmp_path: Path):
+    page = profile_page(summary_of(tmp_path))
+    facts = {fact.name: plain(fact.text) for fact in page[0].facts}
+    assert facts["Steps"] == "1, kernel by kernel"
+    said = [plain(each) for each in page[1].lines]
+    assert said == [
+        "Kernels ran one by one, so nothing is known of time on the host, overlap and idle time.",
+        "Tensor cores: 70.0% of the kernel time, told by counters.",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "==ERROR== no kernels\n", '"ID","Kernel Name"\n"",""\n"0","k"\n'])
+def test_a_print_without_kernels_is_an_error(text, tmp_path: Path):
+    path = tmp_path / "kernels.csv"
+    path.write_text(text)
+    with pytest.raises(TraceError, match="holds no kernels of ncu"):
+        ncu_csv.read(path)
+
+
+def script(path: Path, body: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+def plan(folder: Path, printing: str) -> capture.Plan:
+    document = json.dumps({"status": "ok", "steps": 1, "emitter": "on", "step_time_before_s": 0.001})
+    python = script(
+        folder / "python", f'for last; do :; done; cat > "$(dirname "$last")/worker.json" <<\'END\'\n{document}\nEND'
+    )
+    body = f"""if [ "$1" = --import ]; then {printing}; exit 0; fi
+while [ "$1" != -o ]; do shift; done; echo report > "$2.ncu-rep"; shift 2; "$@\""""
+    job = ProfileJob(
+        tool="torch", case=Case(device="cuda", python=str(python)), suite="s", label="l", steps=9, folder=folder / "out"
+    )
+    return capture.plan(job, "ncu", ncu=str(script(folder / "ncu", body)), environ={"PATH": os.environ["PATH"]})
+
+
+def test_a_capture_ends_in_a_summary_and_keeps_the_report(tmp_path: Path):
+    (tmp_path / "kernels.csv").write_text(printed())
+    made = plan(tmp_path, f"cat {tmp_path}/kernels.csv")
+    captured = capture.run(made, timeout_s=60)
+    assert captured.summary.tool == "ncu"
+    assert captured.summary.devices[0].tensor_core_share == pytest.approx(0.7)
+    assert captured.summary.source == str(made.folder / "profile.ncu-rep")
+    assert captured.notes == ()
+    capture.tidy(made, captured, keep_trace=True)
+    assert sorted(path.name for path in made.folder.iterdir()) == ["profile.log", "profile.ncu-rep", "worker.json"]
+
+
+def test_a_step_with_more_kernels_than_are_replayed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(tools, "NCU_LAUNCHES", 6)
+    (tmp_path / "kernels.csv").write_text(printed())
+    captured = capture.run(plan(tmp_path, f"cat {tmp_path}/kernels.csv"), timeout_s=60)
+    assert captured.notes == ("ncu stopped after 6 kernels; the step has more, so its last phases may be missing.",)
+
+
+def test_a_report_that_cannot_be_printed_is_an_error(tmp_path: Path):
+    with pytest.raises((SessionError, TraceError), match="holds no kernels"):
+        capture.run(plan(tmp_path, "echo '==ERROR== cannot open'"), timeout_s=60)
