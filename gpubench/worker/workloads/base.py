@@ -1,6 +1,6 @@
 """What a workload is."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -19,12 +19,22 @@ class Workload(Protocol):
     looked up by name; what is absent is shown as absent and never stops a measurement:
 
     * `samples_per_step(case) -> int`: where it is not `case.samples_per_step`;
+    * `flops_per_sample(case) -> float`: where the model is not a `Classifier`'s;
+    * `bytes_per_sample(case) -> float`: what the operators of one sample read and write, likewise;
     * `parity(case, device) -> ParityProbe`: the same computation on a fixed batch, at the case's precision and in fp64;
+      needs no built step and may be called after `close`;
     * `quality(job, device) -> Quality`: a whole training run on real data;
-    * `probe() -> dict`: facts of the built step for `Effective` (dtypes, layout, training flag, optimizer);
-    * `health() -> dict`: accumulated on the device and read after the last step: `finite`, `parameters_moved`,
-      `scaler_skipped_steps`, `input_wait_s`;
-    * `close()`: ends loader processes and the like.
+    * `probe() -> dict`: facts of the built step by the names of `Effective` (dtypes, layout, training flag, optimizer);
+      called before the first and after the last measured step;
+    * `reset_health()`: called once before the first measured step, so that what follows counts those steps alone;
+    * `health() -> Health | dict`: accumulated on the device and read after the last step: `finite`, `parameters_moved`,
+      `scaler_skipped_steps`, `optimizer_steps`;
+    * `input_waits_s: list[float] | None`: host time each step since `reset_health` waited for its input, in seconds,
+      appended by the step itself (None: a step never waits);
+    * `device_waits_s: list[float] | None`: the same of waits for the device itself, such as a GradScaler's;
+    * `close()`: ends loader processes and lets go of memory.
+
+    `workloads.facts` reads these from any workload, so that nobody else has to ask which of them it has.
     """
 
     def build(self, case: Case, device: Any) -> Step: ...
@@ -36,7 +46,7 @@ class Phases(Protocol):
     A workload that wants its phases seen takes a `phases` attribute: it is set before `build`.
     """
 
-    def __call__(self, name: str) -> AbstractContextManager[None]: ...
+    def __call__(self, name: str, /) -> AbstractContextManager[None]: ...
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,3 @@ class Health:
     scaler_skipped_steps: int | None = None
     optimizer_steps: int | None = None
     extra: dict[str, Any] = field(default_factory=dict)
-
-
-Batches = Iterator[tuple[Any, Any]]

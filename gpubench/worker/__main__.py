@@ -1,0 +1,52 @@
+"""`python -m gpubench.worker --socket-fd N`: a host for the parent that holds the other end of the socket pair.
+
+`--child` is how a host starts a process of its own for a job where it cannot fork. Neither is meant to be typed.
+"""
+
+import argparse
+import os
+import sys
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    if options.child:
+        return _child(options)
+    if options.socket_fd is None:
+        _parser().error("--socket-fd is missing: this program is started by `gpubench run`")
+    from gpubench.worker import host
+
+    status = host.main(options.socket_fd)
+    # Everything it served is over. Tearing torch down takes a second, and complains about objects that were frozen.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _child(options: argparse.Namespace) -> int:
+    from gpubench.spec.protocol import Job, decode
+    from gpubench.worker import spawn
+
+    spawn.die_with(options.parent)
+    job = decode(spawn.read_job(options.job_fd))
+    if not isinstance(job, Job):
+        raise ValueError(f"expected a job, got {type(job).__name__}")
+    from gpubench.worker import child
+
+    child.main(job, options.message_fd, no_fork=options.reason)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m gpubench.worker", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--socket-fd", type=int, help="the host's end of the parent's socket pair")
+    parser.add_argument("--child", action="store_true", help="run one job in this process")
+    parser.add_argument("--job-fd", type=int, help="pipe that holds the job (--child)")
+    parser.add_argument("--message-fd", type=int, help="pipe for the child's messages (--child)")
+    parser.add_argument("--parent", type=int, help="process id of the host (--child)")
+    parser.add_argument("--reason", default="", help="why the host did not fork (--child)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

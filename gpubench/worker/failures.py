@@ -1,0 +1,127 @@
+"""What went wrong in a launch, as a row of the run: an exception turned into `Failed`."""
+
+import re
+import traceback
+from typing import Any
+
+from gpubench.core.errors import GpubenchError
+from gpubench.core.findings import Finding
+from gpubench.core.records import Effective, Failure
+from gpubench.spec.protocol import Failed
+from gpubench.worker.workloads.base import Unsupported
+
+_SIZE = r"(\d+(?:\.\d+)?)\s*(bytes|[KMGT]i?B)"
+_SCALES = {
+    "bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
+}  # fmt: skip
+_REQUESTED = re.compile(rf"(?:Tried to allocate|tried to allocate|Unable to allocate) {_SIZE}")
+_FREE = re.compile(rf"of which {_SIZE} is free|{_SIZE} free")
+_TOTAL = re.compile(rf"total capacity of {_SIZE}|{_SIZE} total capacity")
+
+_OOM_MESSAGES = re.compile(
+    r"CUDA out of memory|CUDA (?:driver )?error: out of memory|cudaErrorMemoryAllocation|DefaultCPUAllocator: can't allocate memory"
+    r"|DefaultCPUAllocator: not enough memory|CU(?:DNN|BLAS|SOLVER|SPARSE|FFT)_(?:STATUS_)?\w*ALLOC\w*FAILED"
+    r"|CUBLAS_STATUS_NOT_INITIALIZED|std::bad_alloc"
+)
+"""What libraries say when memory is short. cuBLAS calls it "not initialized" where its handle finds no room for its workspace."""
+
+_LONGEST_MESSAGE = 4000
+
+
+class SettingsMismatch(Exception):  # noqa: N818 - becomes a row, is never shown as an error of this program
+    """A setting did not take effect; `findings` say which."""
+
+    def __init__(self, findings: tuple[Finding, ...]) -> None:
+        super().__init__(" ".join(each.message for each in findings))
+        self.findings = findings
+
+
+def shortage(error: BaseException) -> BaseException | None:
+    """Where memory was short: `error`, or what it was raised from or while handling (a CUDA graph's capture and the compiler
+    raise errors of their own then). None if it was not.
+    """
+    seen: BaseException | None = error
+    while seen is not None and not is_out_of_memory(seen):
+        seen = seen.__cause__ or seen.__context__
+    return seen
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this says that memory was short: torch's own exception, Python's, or CUDA's libraries in a RuntimeError."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and _OOM_MESSAGES.search(str(error)) is not None
+
+
+def as_failed(
+    error: BaseException,
+    phase: str,
+    *,
+    peaks: dict[str, int] | None = None,
+    log: str | None = None,
+    effective: Effective | None = None,
+) -> Failed:
+    """The row for `error`. `peaks` are the device allocator's at that moment: `allocated_bytes`, `reserved_bytes`."""
+    if isinstance(error, Unsupported):
+        return Failed(status="unsupported", reason=str(error), effective=effective)
+    short = shortage(error)
+    findings = error.findings if isinstance(error, SettingsMismatch) else ()
+    return Failed(
+        status="failed" if short is None else "oom",
+        reason=_reason(error, phase, short),
+        failure=Failure(
+            phase=phase,
+            error=type(error).__name__,
+            message=_message(error)[:_LONGEST_MESSAGE],
+            log=log,
+            **({} if short is None else _sizes(str(short))),
+            **(peaks or {}),
+        ),
+        effective=effective,
+        findings=findings,
+    )
+
+
+def write_traceback(error: BaseException) -> None:
+    """To stderr, which is the case's log; then lets go of what the frames hold, so that there is memory to report with."""
+    traceback.print_exception(error)
+    seen: BaseException | None = error
+    while seen is not None:
+        traceback.clear_frames(seen.__traceback__)
+        seen = seen.__cause__ or seen.__context__
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"the workload ended the process with sys.exit({error.code!r})"
+    hint = f" {error.hint}" if isinstance(error, GpubenchError) and error.hint else ""
+    return f"{error}{hint}" or repr(error)
+
+
+def _reason(error: BaseException, phase: str, short: BaseException | None) -> str:
+    """One line for a table."""
+    if short is not None:
+        requested = _sizes(str(short)).get("requested_bytes")
+        return f"out of memory in {phase}" + (f" (asked for {_human(requested)})" if requested else "")
+    first = next((line.strip() for line in _message(error).splitlines() if line.strip()), type(error).__name__)
+    if isinstance(error, SystemExit | GpubenchError | SettingsMismatch):
+        return first
+    return f"{type(error).__name__}: {first}"
+
+
+def _human(num_bytes: int) -> str:
+    from gpubench.core.units import format_bytes
+
+    return format_bytes(num_bytes)
+
+
+def _sizes(message: str) -> dict[str, Any]:
+    """The sizes an allocator named, in bytes; those it did not name are left out."""
+    patterns = {"requested_bytes": _REQUESTED, "free_bytes": _FREE, "total_bytes": _TOTAL}
+    found = {name: pattern.search(message) for name, pattern in patterns.items()}
+    return {name: _bytes(match) for name, match in found.items() if match is not None}
+
+
+def _bytes(match: "re.Match[str]") -> int:
+    number, unit = (group for group in match.groups() if group is not None)
+    return round(float(number) * _SCALES[unit])

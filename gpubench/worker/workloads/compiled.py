@@ -1,0 +1,110 @@
+"""torch.compile, and what it did: time, graph breaks, recompilations."""
+
+import os
+import shutil
+import sysconfig
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import torch
+
+from gpubench.spec.case import Compile
+
+USES_CUDA_GRAPHS: frozenset[Compile] = frozenset({"reduce-overhead", "max-autotune"})
+
+
+class CompileStats(NamedTuple):
+    """Of this process so far. `compile_s`: wall time inside the compiler, forward and backward; `num_graphs`: graphs
+    compiled for the first time; `recompilations`: compilations of code that was already compiled once.
+    """
+
+    compile_s: float
+    num_graphs: int
+    graph_breaks: int
+    recompilations: int
+
+
+def compile_model(model: torch.nn.Module, mode: Compile, device_type: str) -> Callable[[torch.Tensor], Any]:
+    """`model` compiled for static shapes; as it is with `off`. Compilation itself happens in the first step."""
+    if mode == "off":
+        return model
+    compiled: Callable[[torch.Tensor], Any] = torch.compile(model, mode=mode, dynamic=False)
+    if mode not in USES_CUDA_GRAPHS or device_type != "cuda":
+        return compiled
+
+    begin_step: Callable[[], None] = torch.compiler.cudagraph_mark_step_begin
+
+    def call(images_NCHW: torch.Tensor) -> Any:
+        begin_step()  # outputs of the step before are no longer needed, so graphs may reuse their memory
+        return compiled(images_NCHW)
+
+    return call
+
+
+CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+
+
+@contextmanager
+def cold_caches(mode: Compile) -> Iterator[None]:
+    """Compilation inside finds nothing from earlier: torch keeps what it compiled and tuned in a folder that all processes
+    share, and with it the reference CNN compiles in a tenth of the time. Another folder named by the environment is used as
+    it is.
+    """
+    if mode == "off" or not _shares_caches():
+        yield
+        return
+    shared = os.environ.get(CACHE_VARIABLE)
+    with TemporaryDirectory(prefix="gpubench-compile-", ignore_cleanup_errors=True) as folder:
+        os.environ[CACHE_VARIABLE] = folder
+        try:
+            yield
+        finally:
+            if shared is None:
+                del os.environ[CACHE_VARIABLE]
+            else:
+                os.environ[CACHE_VARIABLE] = shared
+
+
+def _shares_caches() -> bool:
+    """Whether torch would use its own default folder. It puts that into the environment itself, as soon as it is imported."""
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    return os.environ.get(CACHE_VARIABLE, default_cache_dir()) == default_cache_dir()
+
+
+def compile_stats() -> CompileStats:
+    """Reads torch's own record of its compilations. torch keeps the last 64; a backward compiled later counts as time only."""
+    from torch._dynamo import utils
+
+    compile_s, num_graphs, recompilations = 0.0, 0, 0
+    for metric in utils.get_compilation_metrics():
+        if (duration_us := getattr(metric, "duration_us", None)) is not None:
+            compile_s += duration_us * 1e-6
+        if metric.compile_id is None or metric.entire_frame_compile_time_s is None:
+            continue
+        again = metric.compile_id.rpartition("/")[2].partition("_")[0] != "0"
+        recompilations += again
+        num_graphs += not again
+    return CompileStats(compile_s, num_graphs, sum(utils.counters["graph_break"].values()), recompilations)
+
+
+def no_compiler(device_type: str) -> str | None:
+    """Why torch.compile cannot work here, or None. Inductor builds C++ for the CPU; Triton builds its launchers with a C compiler."""
+    tools = ("g++", "clang++", "c++") if device_type == "cpu" else ("gcc", "clang", "cc")
+    if not any(shutil.which(tool) for tool in tools):
+        return f"torch.compile needs a compiler and none of {', '.join(tools)} is on the PATH"
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    if not header.exists():
+        return f"torch.compile needs Python's headers, and {header} does not exist"
+    if device_type == "cuda" and not _has_triton():
+        return "torch.compile on CUDA needs the `triton` package, which this torch came without"
+    return None
+
+
+def _has_triton() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("triton") is not None

@@ -1,0 +1,130 @@
+"""Finds a workload by the name a suite gives it."""
+
+import difflib
+import importlib
+import inspect
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gpubench.core.errors import UsageError
+from gpubench.worker.workloads.base import Phases, Workload
+
+BUILT_IN = ("cnn", "resnet9", "torchvision:<model>", "operators:<operator>")
+
+
+def resolve(
+    name: str, search_path: Sequence[str] = (), *, phases: Phases | None = None, download: bool = False
+) -> Workload:
+    """A new instance of the workload called `name`; nothing is built yet.
+
+    `cnn`, `resnet9`, `torchvision:<model>`, `operators:<operator>`, or `module:Class`, imported from the Python path or from the folders of `search_path`
+    (those beside the suite file). `phases` and `download` are handed to a workload that has attributes of these names.
+    UsageError with the nearest names if there is no such thing; an error raised inside the module itself is not hidden.
+    """
+    workload: Any = _make(name, search_path)
+    if not callable(getattr(workload, "build", None)):
+        raise UsageError(
+            f"{name} is no workload: it has no `build(self, case, device)`.",
+            hint="`build` returns a function that does one step; docs/workloads.md shows one in ten lines.",
+        )
+    if phases is not None and hasattr(workload, "phases"):
+        workload.phases = phases
+    if hasattr(workload, "download"):
+        workload.download = download
+    found: Workload = workload
+    return found
+
+
+def _make(name: str, search_path: Sequence[str]) -> Any:
+    module, colon, attribute = name.partition(":")
+    if not colon:
+        return _built_in(name)
+    if module == "torchvision":
+        from gpubench.worker.workloads.torchvision_cnn import TorchvisionCNN
+
+        return TorchvisionCNN(attribute)
+    if module == "operators":
+        from gpubench.worker.workloads.operators import make_operator
+
+        return make_operator(attribute)
+    found = _attribute(_import(module, search_path), attribute, name)
+    if not callable(found):
+        raise UsageError(f"{name} is a {type(found).__name__}, not a class.", hint="Name the workload's class.")
+    return _instance(found, name)
+
+
+def _built_in(name: str) -> Workload:
+    if name == "cnn":
+        from gpubench.worker.workloads.cnn import CNN
+
+        return CNN()
+    if name == "resnet9":
+        from gpubench.worker.workloads.resnet9 import CifarNet
+
+        return CifarNet()
+    if difflib.get_close_matches(name.lower(), ["cnn"], cutoff=0.6):
+        raise UsageError(f"There is no workload {name!r}.", hint="Did you mean 'cnn'?")
+    from gpubench.worker.workloads.torchvision_cnn import model_names
+
+    near = difflib.get_close_matches(name.lower(), model_names(), n=3, cutoff=0.6)
+    suggestion = " or ".join(f"'torchvision:{each}'" for each in near)
+    raise UsageError(
+        f"There is no workload {name!r}.",
+        hint=f"Did you mean {suggestion}?"
+        if near
+        else f"Workloads: {', '.join(BUILT_IN)}, or `module:Class` for your own.",
+    )
+
+
+def _import(module: str, search_path: Sequence[str]) -> Any:
+    """Imports with `search_path` before the Python path, and leaves it there: loader processes may import lazily."""
+    folders = [folder for folder in map(str, search_path) if folder not in sys.path]
+    sys.path[:0] = folders
+    importlib.invalidate_caches()
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
+            raise
+        where = ", ".join([*map(str, search_path), "the Python path"])
+        near = difflib.get_close_matches(module, _modules_beside(search_path), n=3, cutoff=0.6)
+        hint = (
+            f"Did you mean {' or '.join(map(repr, near))}?"
+            if near
+            else "Put its file beside the suite file, or install it."
+        )
+        raise UsageError(f"The module {module!r} was not found (looked in {where}).", hint=hint) from error
+
+
+def _modules_beside(search_path: Sequence[str]) -> list[str]:
+    return [file.stem for folder in search_path for file in sorted(Path(folder).glob("*.py"))]
+
+
+def _attribute(module: Any, attribute: str, name: str) -> Any:
+    found = module
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            classes = [key for key, value in vars(found).items() if inspect.isclass(value)]
+            near = difflib.get_close_matches(part, classes, n=3, cutoff=0.5)
+            hint = (
+                f"Did you mean {' or '.join(map(repr, near))}?"
+                if near
+                else f"Its classes: {', '.join(classes) or 'none'}."
+            )
+            raise UsageError(f"{name}: the module {module.__name__!r} has no {attribute!r}.", hint=hint)
+        found = getattr(found, part)
+    return found
+
+
+def _instance(make: Any, name: str) -> Any:
+    if not inspect.isclass(make):
+        return make()
+    try:
+        inspect.signature(make).bind()
+    except TypeError as error:
+        raise UsageError(
+            f"{name} cannot be made without arguments: {error}.", hint="A workload takes its settings in `build`."
+        ) from error
+    return make()

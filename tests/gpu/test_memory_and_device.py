@@ -1,0 +1,123 @@
+"""Memory, out of memory, and which card a case ran on."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from fakes.hosting import QUICK, HostUnderTest
+
+pytestmark = pytest.mark.gpu
+
+
+def _smi(query, *arguments):
+    command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+def test_an_oom_is_a_row_with_its_sizes_and_the_next_case_is_clean(host):
+    messages, _ = host.run("torchvision:resnet50", device="cuda", batch_size=2**20, measure=QUICK)
+    failed = messages[-1]
+    assert (failed.type, failed.status) == ("failed", "oom")
+    assert failed.failure.requested_bytes > 0
+    assert failed.failure.total_bytes > failed.failure.free_bytes >= 0
+    messages, _ = host.run("cnn", device="cuda", data="digits", measure=QUICK)
+    assert messages[-1].type == "result"
+    assert messages[-1].metrics["allocator_retries"] == 0
+
+
+def test_peak_memory_is_what_a_hand_computed_workload_holds(host):
+    """`workloads:HoldsMemory` keeps 256 MiB and takes 512 MiB more inside each step."""
+    messages, _ = host.run("workloads:HoldsMemory", device="cuda", measure=QUICK)
+    assert messages[-1].type == "result", messages[-1]
+    assert messages[-1].metrics["peak_memory_allocated_bytes"] == pytest.approx(768 * 2**20, rel=0.001)
+    assert messages[-1].metrics["peak_memory_reserved_bytes"] >= 768 * 2**20
+
+
+def test_the_uuid_of_the_worker_is_that_of_the_driver(host):
+    uuids = _smi("uuid").splitlines()
+    device = host.hello.devices[0]
+    assert any(device["uuid"].removeprefix("GPU-") in uuid for uuid in uuids), (device, uuids)
+    messages, _ = host.run("cnn", device="cuda", data="digits", measure=QUICK)
+    assert messages[-1].effective.device_uuid == device["uuid"]
+
+
+def test_a_card_that_is_hidden_is_not_measured(tmp_path):
+    hidden = HostUnderTest(tmp_path, CUDA_VISIBLE_DEVICES="")
+    try:
+        assert hidden.hello.devices == ()
+        assert hidden.hello.cuda_unavailable
+    finally:
+        hidden.close()
+
+
+def test_a_card_named_by_its_uuid_is_found(tmp_path, host):
+    uuid = host.hello.devices[-1]["uuid"]
+    named = HostUnderTest(tmp_path, CUDA_VISIBLE_DEVICES=uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
+    try:
+        assert [device["uuid"] for device in named.hello.devices] == [uuid]
+    finally:
+        named.close()
+
+
+def test_power_and_energy_agree_with_what_nvidia_smi_logs(tmp_path):
+    """A long steady case, with nvidia-smi logging beside it: mean power within 5 %."""
+    from gpubench.api import run_suite
+
+    suite = tmp_path / "power.yaml"
+    suite.write_text(
+        "schema: 1\nname: power\nrequires: cuda\n"
+        "defaults: {workload: 'torchvision:resnet50', device: cuda, precision: amp-bf16, batch_size: 64, memory_format: channels_last}\n"
+        "measure: {min_time: 20s, max_time: 40s, min_window: 20s, repeats: 1}\n"
+    )
+    log = tmp_path / "smi.csv"
+    with log.open("w") as output:
+        smi = subprocess.Popen(
+            ["nvidia-smi", "--query-gpu=power.draw", "--format=csv,noheader,nounits", "-lms", "200", "-i", "0"],
+            stdout=output,
+        )
+        try:
+            run = run_suite(suite, store=tmp_path / "runs")
+        finally:
+            smi.terminate()
+            smi.wait()
+    (record,) = run.records
+    assert record.telemetry["energy_valid"], record.telemetry
+    readings = [float(line) for line in log.read_text().split() if line.replace(".", "").isdigit()]
+    steady = sorted(readings)[len(readings) // 4 :]  # the case fills most of the log; start-up is in the lowest quarter
+    logged_w = sorted(steady)[len(steady) // 2]
+    assert record.metrics["mean_power_w"] == pytest.approx(logged_w, rel=0.05)
+    assert record.metrics["energy_j"] == pytest.approx(
+        record.metrics["mean_power_w"] * record.window.duration_s, rel=1e-6
+    )
+
+
+def test_telemetry_knows_the_card_that_the_case_ran_on(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "gpubench", "run", "cnn-smoke", "-s", "device=cuda", "-s", "quality=off", "--repeats", "1",
+         "--store", str(tmp_path), "--no-report"],
+        capture_output=True, text=True, timeout=250, check=False, env=dict(os.environ),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    from gpubench.store.runs import load_run
+
+    (folder,) = tmp_path.iterdir()
+    for record in load_run(folder).records:
+        assert record.telemetry["available"], record.telemetry
+        assert record.metrics["mean_power_w"] > 0
+        assert record.metrics["device_memory_used_bytes"] > 0
+        assert record.effective.device_uuid.removeprefix("GPU-") in record.telemetry["device"]["uuid"]
+
+
+def test_an_idle_card_takes_less_than_a_busy_one(tmp_path):
+    from gpubench.api import run_suite
+
+    suite = tmp_path / "idle.yaml"
+    suite.write_text(
+        "schema: 1\nname: idle\nrequires: cuda\ndefaults: {workload: cnn, data: digits, device: cuda, batch_size: 1024}\n"
+        "measure: {min_time: 5s, max_time: 20s, repeats: 1}\n"
+    )
+    (record,) = run_suite(suite, store=tmp_path / "runs").records
+    above = record.metrics["energy_above_idle_j"]
+    assert above is None or 0 < above < record.metrics["energy_j"]
+    assert record.metrics["sm_clock_mhz"] > 0

@@ -1,0 +1,110 @@
+"""Whether step times on the device are right: against other clocks, and against other tools."""
+
+import math
+import statistics
+
+import pytest
+
+from gpubench.spec.suite import Measure
+
+pytestmark = pytest.mark.gpu
+
+AGREES = 0.01
+STEADY = Measure(min_time=2, max_time=8, target_rel_ci=0.005)
+
+
+class Matmul:
+    """A square product that keeps the device busy for some milliseconds."""
+
+    def __init__(self, torch, size=4096, repeats=4):
+        self.torch, self.repeats = torch, repeats
+        self.first, self.second = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+
+    def __call__(self):
+        for _ in range(self.repeats):
+            result = self.first @ self.second
+        return result
+
+
+def _gpubench_step_s(torch, step):
+    """The median step time as the measuring loop finds it."""
+    from gpubench.worker import cold, loop
+    from gpubench.worker.timers import CudaTimer
+
+    device = torch.device("cuda", 0)
+    first = cold.first_steps(step, torch.cuda.synchronize, STEADY, lambda: False)
+    group = cold.group_size(statistics.median(first.times_s), STEADY)
+    rule = loop.stopping_rule(STEADY, group, "cuda")
+    measured = loop.measure_steps(
+        step, CudaTimer(torch.cuda, device), rule, first, group=group, stopped=lambda: False, notify=lambda _: True
+    )
+    return statistics.median(measured.times_s[len(measured.times_s) // 5 :]), measured
+
+
+def test_events_and_wall_clock_agree_on_the_length_of_a_block(torch_cuda):
+    _, measured = _gpubench_step_s(torch_cuda, Matmul(torch_cuda))
+    for block in measured.blocks:
+        assert block.device_s == pytest.approx(block.wall_s, rel=0.01, abs=1e-3)
+        assert math.fsum(block.times_s) == pytest.approx(block.device_s, rel=1e-3)
+
+
+def test_a_sleep_of_the_device_takes_as_long_as_it_says(torch_cuda):
+    cycles = 20_000_000
+    start, end = (torch_cuda.cuda.Event(enable_timing=True) for _ in range(2))
+    torch_cuda.cuda._sleep(cycles)
+    torch_cuda.cuda.synchronize()
+    start.record()
+    torch_cuda.cuda._sleep(cycles)
+    end.record()
+    torch_cuda.cuda.synchronize()
+    expected_s = start.elapsed_time(end) * 1e-3
+    found_s, _ = _gpubench_step_s(torch_cuda, lambda: torch_cuda.cuda._sleep(cycles))
+    assert found_s == pytest.approx(expected_s, rel=0.05)
+
+
+def test_step_time_agrees_with_torch_utils_benchmark(torch_cuda):
+    from torch.utils import benchmark
+
+    step = Matmul(torch_cuda)
+    ours_s, _ = _gpubench_step_s(torch_cuda, step)
+    theirs_s = benchmark.Timer("step()", globals={"step": step}).blocked_autorange(min_run_time=2).median
+    again_s, _ = _gpubench_step_s(torch_cuda, step)
+    assert (ours_s + again_s) / 2 == pytest.approx(theirs_s, rel=AGREES)
+
+
+def test_step_time_agrees_with_triton_do_bench(torch_cuda):
+    testing = pytest.importorskip("triton.testing")
+    step = Matmul(torch_cuda, size=8192, repeats=2)
+    ours_s, _ = _gpubench_step_s(torch_cuda, step)
+    theirs_s = testing.do_bench(step, warmup=200, rep=2000, return_mode="median") * 1e-3
+    again_s, _ = _gpubench_step_s(torch_cuda, step)
+    assert (ours_s + again_s) / 2 == pytest.approx(theirs_s, rel=AGREES)
+
+
+def test_nothing_inside_the_loop_waits_for_the_device(torch_cuda):
+    """Seen by torch's profiler: in the steps themselves there is no synchronisation and no copy back to the host."""
+    from torch.profiler import ProfilerActivity, profile
+
+    from gpubench.spec.case import Case
+    from gpubench.worker import settings
+    from gpubench.worker.workloads.cnn import CNN
+
+    case = Case(device="cuda", data="digits", precision="amp-bf16", batch_size=256)
+    settings.apply(case, torch_cuda)
+    workload = CNN()
+    step = workload.build(case, torch_cuda.device("cuda"))
+    for _ in range(10):
+        step()
+    torch_cuda.cuda.synchronize()
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+        for _ in range(20):
+            step()
+    workload.close()
+    names = {event.key for event in profiler.key_averages()}
+    waits = {
+        name
+        for name in names
+        if "StreamSynchronize" in name or "aten::item" in name or "aten::_local_scalar_dense" in name
+    }
+    assert waits == set()
+    assert not any("Memcpy DtoH" in name for name in names)

@@ -1,0 +1,50 @@
+import os
+import warnings
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+from gpubench.spec.case import Case
+from gpubench.worker.workloads.registry import resolve
+
+
+@pytest.fixture(autouse=True)
+def _torch_as_it_was():
+    """Settings are the process's own; a test that sets them must not reach the next one."""
+    modes = {}
+    for name in ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn"):
+        backend = torch.backends
+        for part in name.split("."):
+            backend = getattr(backend, part)
+        modes[name] = (backend, backend.fp32_precision)
+    cudnn = {key: getattr(torch.backends.cudnn, key) for key in ("enabled", "benchmark", "deterministic")}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # torch 2.9 says that this is the older switch
+        torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.fp32_precision = "none"
+    for backend, mode in modes.values():
+        backend.fp32_precision = mode
+    for key, value in cudnn.items():
+        setattr(torch.backends.cudnn, key, value)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def built():
+    """`built(**settings)` -> (workload, step, case) on the CPU (or `device`); closed after the test."""
+    opened = []
+
+    def build(**settings):
+        case = Case.model_validate({"image_size": 12, "batch_size": 8, **settings})
+        workload = resolve(case.workload)
+        opened.append(workload)
+        return workload, workload.build(case, case.device), case
+
+    yield build
+    for workload in opened:
+        workload.close()

@@ -1,0 +1,223 @@
+"""Arms in alternating blocks, in this process, with a list in place of the pipe."""
+
+import math
+import sys
+
+import pytest
+import torch
+from fakes.hosting import FAKES
+
+from gpubench.spec.case import Case
+from gpubench.spec.protocol import Job, JobArm
+from gpubench.spec.suite import Measure
+from gpubench.worker import blocks, replicas
+from gpubench.worker.blocks import BLOCK_S, BLOCK_STEPS, TWIN, plan_blocks
+from gpubench.worker.child import Stop, run_job
+from gpubench.worker.replicas import DROPPED_STEPS
+
+QUICK = Measure(min_time=0.05, max_time=1.0, min_steps=10, target_rel_ci=0.2)
+SMALL = {"image_size": 8, "batch_size": 4}
+
+
+class Messages(list):
+    def send(self, message):
+        self.append(message)
+
+    def offer(self, message):
+        self.append(message)
+        return True
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """`run({"base": {...}, "head": {...}}, workload)` -> its last message."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def run(arms, workload="workloads:Slowable", stop=None, **job):
+        cases = {name: Case(workload=workload, **settings) for name, settings in arms.items()}
+        job = Job(
+            job=1, kind="blocks", case=next(iter(cases.values())), log=str(tmp_path / "log"), search_path=(FAKES,),
+            arms=tuple(JobArm(name=name, case=case) for name, case in cases.items()), **{"measure": QUICK, **job},
+        )  # fmt: skip
+        messages = Messages()
+        run_job(job, messages, stop=stop)
+        run.messages = messages
+        return messages[-1]
+
+    return run
+
+
+def test_an_arm_that_sleeps_a_quarter_longer_is_measured_as_that(run):
+    result = run({"base": {}, "head": {"learning_rate": 25}, "same": {}})
+    base, head, same = result.arms
+    assert head.block_log_ratio == pytest.approx(math.log(1.25), abs=0.06)
+    assert abs(same.block_log_ratio) < 0.06
+    assert base.block_log_ratio is None
+    assert 0.004 < base.metrics["step_time_s"] < head.metrics["step_time_s"]
+    assert result.window.num_steps == sum(arm.window.num_steps for arm in result.arms)
+
+
+def test_blocks_drop_the_first_steps_after_a_switch(run):
+    result = run({"base": {}, "head": {}})
+    facts = result.arms[0].effective.extra["blocks"]
+    assert facts["dropped_groups"] == DROPPED_STEPS
+    assert len(result.arms[0].step_times_s) == facts["turns"] * facts["groups"]
+    assert len(result.arms[1].marks["block_ratios"]) == facts["turns"]
+
+
+def test_each_arm_has_its_own_model_settings_and_checks(run):
+    result = run(
+        {"base": SMALL, "head": {**SMALL, "precision": "amp-bf16", "memory_format": "channels_last"}},
+        "cnn",
+        parity=True,
+    )
+    base, head = result.arms
+    assert (base.effective.precision, head.effective.precision) == ("fp32", "amp-bf16")
+    assert (base.effective.memory_format, head.effective.memory_format) == ("contiguous", "channels_last")
+    assert base.parity.passed
+    assert head.parity.passed
+    assert base.parity.logits_rel_error < 1e-5 < head.parity.logits_rel_error
+    assert base.metrics["flops_per_sample"] == head.metrics["flops_per_sample"] > 0
+    assert {entry.code for arm in result.arms for entry in arm.findings}.isdisjoint({"GB301", "GB303", "GB308"})
+
+
+def test_samples_are_counted_by_each_arm_s_batch(run):
+    result = run({"base": SMALL, "head": {**SMALL, "batch_size": 8}}, "cnn")
+    for arm, batch in zip(result.arms, (4, 8), strict=True):
+        assert arm.metrics["throughput"] * arm.metrics["step_time_s"] == pytest.approx(batch)
+
+
+def test_torch_s_settings_are_set_and_read_back_at_every_switch(run, monkeypatch):
+    seen = []
+    real = replicas.settings.apply
+
+    def apply(case, torch):
+        real(case, torch)
+        seen.append(torch.backends.cudnn.deterministic)
+
+    monkeypatch.setattr(replicas.settings, "apply", apply)
+    result = run({"base": SMALL, "head": {**SMALL, "cudnn_deterministic": True}}, "cnn")
+    assert [arm.effective.cudnn_deterministic for arm in result.arms] == [False, True]
+    turns = result.arms[0].effective.extra["blocks"]["turns"]
+    assert seen.count(True) >= turns
+    assert seen.count(False) >= turns
+
+
+def test_a_setting_that_does_not_hold_at_a_switch_ends_the_job(run, monkeypatch):
+    real = replicas.settings.apply
+    calls = []
+
+    def apply(case, torch):
+        calls.append(case)
+        real(case, torch)
+        if len(calls) > 6:
+            torch.backends.cudnn.deterministic = True
+
+    monkeypatch.setattr(replicas.settings, "apply", apply)
+    failed = run({"base": SMALL, "head": SMALL}, "cnn")
+    assert failed.type == "failed"
+    assert [entry.code for entry in failed.findings] == ["GB301"]
+    assert "after the switch to arm" in failed.findings[0].message
+
+
+def test_the_twin_is_the_reference_again_and_has_no_figures_of_its_own(run):
+    result = run({"base": {}, "head": {"learning_rate": 25}}, twin=True)
+    assert len(result.arms) == 2
+    assert abs(result.self_check.twin) < 0.06
+    assert len(result.marks["twin_ratios"]) == result.arms[0].effective.extra["blocks"]["turns"]
+
+
+def test_without_room_for_the_twin_the_arms_are_measured_without_it(run, monkeypatch):
+    real = replicas.Replica.build
+
+    def build(self):
+        if self.name == TWIN:
+            raise MemoryError("no room")
+        real(self)
+
+    monkeypatch.setattr(replicas.Replica, "build", build)
+    result = run({"base": {}, "head": {}}, twin=True)
+    assert result.type == "result"
+    assert result.self_check is None
+
+
+def test_arms_that_do_not_fit_together_are_out_of_memory(run):
+    failed = run({"base": {}, "head": {}}, "workloads:Alone", twin=True)
+    assert (failed.type, failed.status) == ("failed", "oom")
+
+
+def test_an_arm_that_cannot_run_here_is_named(run):
+    failed = run({"base": SMALL, "head": {**SMALL, "precision": "tf32"}}, "cnn")
+    assert failed.status == "unsupported"
+    assert failed.reason.startswith("arm head: TF32")
+
+
+def test_a_request_to_stop_keeps_the_turns_so_far(run):
+    stop = Stop()
+    stop.calls = 0
+
+    def asked():
+        stop.calls += 1
+        return stop.calls > 60
+
+    result = run({"base": {}, "head": {}}, stop=asked)
+    assert result.interrupted
+    assert all(arm.interrupted and arm.step_times_s for arm in result.arms)
+    early = run({"base": {}, "head": {}}, stop=lambda: True)
+    assert early.interrupted
+    assert early.arms == ()
+    assert "ended before" in early.absent["step_time_s"]
+
+
+def test_phases_and_progress_are_told(run):
+    run({"base": {}, "head": {}})
+    told = [message for message in run.messages if message.type == "phase"]
+    assert [phase.name for phase in told] == ["build", "measuring", "closing"]
+    assert any(message.type == "progress" and message.step_time_s > 0 for message in run.messages)
+
+
+def test_what_no_arm_has_to_itself_is_absent_with_the_reason(run):
+    for arm in run({"base": {}, "head": {}}).arms:
+        missing = {name for name, value in arm.metrics.items() if value is None}
+        assert missing == set(arm.absent)
+        assert arm.absent["peak_rss_bytes"] == "the arms shared one process"
+
+
+class Slow:
+    def __init__(self, step_s, group=1):
+        self.step_s, self.group = step_s, group
+
+    plan_blocks = replicas.Replica.plan_blocks
+
+
+@pytest.mark.parametrize(
+    ("step_s", "kept"),
+    [(1e-3, round(BLOCK_S / 1e-3)), (5e-3, BLOCK_STEPS), (0.1, BLOCK_STEPS), (0.5, 2), (1.0, 1), (10.0, 1)],
+)
+def test_a_block_is_a_few_steps_and_of_slow_ones_fewer(step_s, kept):
+    pair = [Slow(step_s), Slow(step_s)]
+    plan_blocks(pair, Measure(max_time=20.0))
+    assert [each.kept for each in pair] == [kept, kept]
+
+
+def test_short_steps_are_counted_in_whole_groups():
+    pair = [Slow(1e-4, 10), Slow(2e-4, 5)]
+    plan_blocks(pair, Measure())
+    assert [(each.dropped, each.kept) for each in pair] == [(1, 20), (1, 20)]
+
+
+@pytest.mark.gpu
+def test_arms_alternate_on_a_gpu_by_its_own_clock(run):
+    settings = {**SMALL, "device": "cuda"}
+    result = run({"base": settings, "head": {**settings, "precision": "amp-bf16"}}, "cnn", twin=True)
+    base, head = result.arms
+    assert base.series.clock == "cuda_event"
+    assert head.effective.precision == "amp-bf16"
+    assert base.metrics["peak_memory_allocated_bytes"] > 0
+    assert torch.cuda.is_initialized()
+
+
+def test_the_module_is_loaded_before_any_fork():
+    from gpubench.worker.preload import MODULES
+
+    assert blocks.__name__ in MODULES

@@ -1,0 +1,228 @@
+"""Jobs in this process, with a list in place of the pipe."""
+
+import itertools
+import signal
+import sys
+import time
+
+import pytest
+from fakes.hosting import FAKES, QUICK
+
+from gpubench.spec.case import Case
+from gpubench.spec.protocol import Job
+from gpubench.spec.suite import Measure, Quality
+from gpubench.worker import checks, settings
+from gpubench.worker.child import Stop, run_job
+
+
+class Messages(list):
+    """Takes messages as a channel would."""
+
+    def send(self, message):
+        self.append(message)
+
+    def offer(self, message):
+        self.append(message)
+        return True
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """`run(workload, **settings)` -> its messages; fields of `Case` and of `Job` are told apart by name."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def run(workload="workloads:Sleeper", stop=None, **asked):
+        fields = {name: asked.pop(name) for name in list(asked) if name in Case.model_fields}
+        case = Case(workload=workload, **fields)
+        asked = {"measure": QUICK, **asked}
+        job = Job(job=1, case=case, log=str(tmp_path / "log"), search_path=(FAKES,), **asked)
+        messages = Messages()
+        run_job(job, messages, stop=stop)
+        return messages
+
+    return run
+
+
+def _codes(message):
+    return {finding.code for finding in message.findings}
+
+
+def test_a_workload_says_what_a_step_is(run):
+    result = run("workloads:Counts")[-1]
+    assert result.window.num_samples == 7 * result.window.num_steps
+    assert result.metrics["throughput"] == pytest.approx(7 / result.metrics["step_time_s"])
+    assert result.metrics["achieved_flops"] == pytest.approx(1000 * result.metrics["throughput"])
+    assert "GB308" not in _codes(result)
+
+
+def test_less_work_than_was_timed_is_found(run):
+    result = run("workloads:Miscounts")[-1]
+    assert "GB308" in _codes(result)
+
+
+def test_every_metric_that_is_none_has_its_reason(run):
+    for asked in ({}, {"mode": "infer", "timing": "latency"}, {"measure": Measure(min_steps=5, max_steps=5)}):
+        result = run(**asked)[-1]
+        missing = {name for name, value in result.metrics.items() if value is None}
+        assert missing == set(result.absent)
+        assert all(result.absent.values())
+
+
+def test_metrics_are_those_of_the_registry(run):
+    from gpubench.core.metrics import METRICS
+
+    assert set(run("cnn", image_size=8, batch_size=4, parity=True)[-1].metrics) <= set(METRICS)
+
+
+def test_phases_and_their_marks_follow_each_other(run):
+    messages = run("cnn", image_size=8, batch_size=4, parity=True)
+    phases = [message for message in messages if message.type == "phase"]
+    assert [phase.name for phase in phases] == ["build", "warmup", "measuring", "closing", "parity"]
+    marks = messages[-1].marks
+    edges = [marks[f"phase_{phase.name}_s"] for phase in phases]
+    assert all(left[1] == right[0] for left, right in itertools.pairwise(edges))
+    assert [edge[0] for edge in edges] == [phase.at_s for phase in phases]
+    window = messages[-1].window
+    assert marks["phase_warmup_s"][0] <= window.start_s < window.end_s <= marks["phase_measuring_s"][1]
+
+
+def test_cold_figures_add_up(run):
+    result = run()[-1]
+    first = result.marks["first_steps_s"]
+    assert result.metrics["first_step_s"] == first[0]
+    assert result.metrics["warmup_steps"] == result.series.num_warmup
+    assert result.metrics["build_s"] >= 0
+    assert result.metrics["time_to_steady_s"] >= sum(first[: result.series.num_warmup]) * (1 - 1e-9)
+
+
+def test_a_very_slow_step_still_gives_a_figure(run):
+    result = run("workloads:Slow", measure=Measure(min_time=0.1, max_time=0.3))[-1]
+    assert (len(result.step_times_s), result.series.num_steady) == (2, 1), "the first step is cold"
+    assert result.metrics["throughput"] > 0
+    assert "GB208" in _codes(result)
+
+
+def test_a_stop_while_settings_are_read_back_leaves_no_false_finding(run, monkeypatch):
+    """The steps that were counted are those of the series, whenever the request to stop comes."""
+    stop, read_back = Stop(), settings.read_back
+
+    def stopping(*arguments):
+        stop.requested = True
+        return read_back(*arguments)
+
+    monkeypatch.setattr(settings, "read_back", stopping)
+    result = run("workloads:Counts", stop=stop)[-1]
+    assert (result.interrupted, len(result.step_times_s) >= 5) == (True, True)
+    assert "GB308" not in _codes(result)
+
+
+def test_latency_is_timed_request_by_request_with_its_floor(run):
+    result = run(mode="infer", timing="latency")[-1]
+    assert (result.series.timing, result.series.group) == ("latency", 1)
+    assert result.metrics["latency_s"] >= 0.004
+    assert 0 < result.metrics["latency_floor_s"] < result.metrics["latency_s"]
+
+
+def test_input_wait_is_that_of_the_timed_steps(run):
+    result = run("workloads:Waits")[-1]
+    assert result.metrics["input_wait_s"] == 0.002
+    assert 0.1 < result.metrics["input_wait_share"] <= 0.5
+    assert result.series.bound == "input"
+
+
+def test_a_workload_without_a_reference_is_unverified(run):
+    result = run(parity=True)[-1]
+    assert result.parity is None
+    assert "GB306" in _codes(result)
+    assert "GB306" not in _codes(run(parity=False)[-1])
+
+
+def test_a_parity_check_that_fails_to_run_is_reported_and_keeps_the_figures(run, capfd):
+    result = run("workloads:ParityRaises", parity=True)[-1]
+    assert result.type == "result"
+    assert result.metrics["throughput"] > 0
+    assert "no reference today" in next(each.message for each in result.findings if each.code == "GB306")
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_workload_that_cannot_be_closed_keeps_its_figures(run, capfd):
+    result = run("workloads:CloseRaises")[-1]
+    assert result.metrics["throughput"] > 0
+    assert "GB102" in _codes(result)
+    assert "the loader is stuck" in capfd.readouterr().err
+
+
+def test_a_close_that_hangs_is_given_up(monkeypatch):
+    class Hangs:
+        def close(self):
+            time.sleep(60)
+
+    monkeypatch.setattr(checks, "CLOSE_TIMEOUT_S", 0.05)
+    before = signal.getsignal(signal.SIGALRM)
+    assert [each.code for each in checks.close(Hangs())] == ["GB102"]
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_an_unknown_workload_is_a_failure_that_says_what_there_is(run, capfd):
+    failed = run("workloads:Sleper")[-1]
+    assert failed.status == "failed"
+    assert "Sleeper" in failed.reason
+    assert failed.failure.phase == "build"
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_raise_in_build_is_a_failure_in_build(run, capfd):
+    failed = run("workloads:RaisesInBuild")[-1]
+    assert (failed.failure.phase, failed.failure.message) == ("build", "no such model")
+    assert "no such model" in capfd.readouterr().err
+
+
+def test_what_the_device_cannot_do_is_unsupported_before_anything_is_built(run):
+    messages = run("cnn", precision="tf32")
+    assert (messages[-1].status, [each.type for each in messages]) == ("unsupported", ["phase", "failed"])
+
+
+def test_a_stop_before_the_first_step_is_an_interrupted_result_without_figures(run):
+    stop = Stop()
+    stop.requested = True
+    result = run(stop=stop)[-1]
+    assert (result.interrupted, result.series, result.metrics) == (True, None, {})
+    assert result.absent == {"step_time_s": "it was ended before its first step was done"}
+
+
+def test_the_quality_stage_reports_what_training_came_to(run):
+    quality = Quality(epochs=1, data="digits", target_accuracy=1.0)
+    messages = run("cnn", kind="quality", quality=quality, image_size=8)
+    result = messages[-1]
+    assert result.type == "result", result
+    assert result.metrics["accuracy"] == result.quality.accuracy
+    assert result.metrics["time_to_accuracy_s"] is None
+    assert "not reached" in result.absent["time_to_accuracy_s"]
+    assert {message.name for message in messages if message.type == "phase"} == {"training", "evaluating"}
+    assert result.series is None
+    assert (result.effective.precision, result.effective.optimizer) == ("fp32", "adam")
+
+
+def test_a_setting_that_training_changes_fails_the_quality_stage(run, monkeypatch):
+    import torch
+
+    from gpubench.worker import quality
+
+    predict = quality.predict
+
+    def meddling(*arguments):
+        torch.backends.cudnn.deterministic = True
+        return predict(*arguments)
+
+    monkeypatch.setattr(quality, "predict", meddling)
+    failed = run("cnn", kind="quality", quality=Quality(epochs=1, data="digits"), image_size=8)[-1]
+    assert (failed.type, failed.status, _codes(failed)) == ("failed", "failed", {"GB301"})
+    assert failed.effective.cudnn_deterministic is True
+
+
+def test_a_stopped_quality_stage_has_no_result(run):
+    stop = Stop()
+    stop.requested = True
+    result = run("cnn", kind="quality", quality=Quality(epochs=1, data="digits"), image_size=8, stop=stop)[-1]
+    assert (result.interrupted, result.quality) == (True, None)
+    assert result.absent["accuracy"]

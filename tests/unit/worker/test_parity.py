@@ -1,0 +1,139 @@
+import pytest
+import torch
+
+from gpubench.spec.case import Case
+from gpubench.worker import parity, settings
+from gpubench.worker.workloads.base import ParityProbe
+from gpubench.worker.workloads.cnn import CNN, ReferenceCNN
+from gpubench.worker.workloads.registry import resolve
+
+
+@pytest.mark.parametrize("precision", ["fp32", "amp-fp16", "amp-bf16", "fp16", "bf16"])
+@pytest.mark.parametrize("mode", ["train", "infer"])
+@pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
+def test_the_reference_cnn_passes_at_every_precision(precision, mode, memory_format):
+    case = Case(precision=precision, mode=mode, memory_format=memory_format, data="digits")
+    settings.apply(case, torch)
+    result = parity.check(resolve("cnn"), case, "cpu")
+    assert result.passed
+    assert 0 < result.logits_rel_error <= result.logits_limit
+    assert result.num_samples == 8
+    assert (result.gradient_rel_error is None) is (mode == "infer")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("mode", ["train", "infer"])
+def test_a_network_with_batch_normalisation_errs_no_more_than_its_type_rounds(precision, mode):
+    case = Case(workload="torchvision:resnet18", image_size=32, precision=precision, mode=mode)
+    settings.apply(case, torch)
+    result = parity.check(resolve(case.workload), case, "cpu")
+    assert result.passed
+    assert result.logits_rel_error < result.logits_limit / 2
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [("resnet50", "train"), ("efficientnet_b0", "infer"), ("mobilenet_v3_large", "train"), ("vit_b_32", "infer")],
+)
+def test_deep_networks_pass_in_bf16(name, mode):
+    """On few pixels: a CPU without bf16 units is a hundred times slower in it."""
+    case = Case(workload=f"torchvision:{name}", image_size=32, batch_size=2, precision="amp-bf16", mode=mode)
+    settings.apply(case, torch)
+    result = parity.check(resolve(case.workload), case, "cpu")
+    assert result.passed
+    assert result.logits_rel_error > 1e-4
+
+
+def test_the_limits_are_those_of_the_method():
+    assert parity.LIMITS == {
+        "fp32": (2e-5, 1e-4),
+        "tf32": (1e-2, 1e-3),
+        "amp-fp16": (1.5e-2, 1e-3),
+        "fp16": (1.5e-2, 1e-3),
+        "amp-bf16": (8e-2, 1e-2),
+        "bf16": (8e-2, 1e-2),
+    }
+
+
+def test_bf16_sold_as_fp32_fails():
+    """The mistake this check is for: a precision that is not the one on the label."""
+    case = Case(precision="bf16", data="digits")
+    probe = resolve("cnn").parity(case, "cpu")
+    assert parity.judge(probe, parity.LIMITS["bf16"]).passed
+    assert not parity.judge(probe, parity.LIMITS["fp32"]).passed
+
+
+class Skipping(ReferenceCNN):
+    """Leaves out the second ReLU in float32: faster, and wrong."""
+
+    def forward(self, images_NCHW):
+        if images_NCHW.dtype is torch.float64:
+            return super().forward(images_NCHW)
+        features = self.pool(torch.relu(self.conv1(images_NCHW)))
+        return self.fc(torch.flatten(self.pool(self.conv2(features)), 1))
+
+
+class SkippingWorkload(CNN):
+    def make_model(self, case):
+        return Skipping(self.num_classes(case), self.image_size(case))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_fast_but_wrong_fails_at_every_precision(precision):
+    result = parity.check(SkippingWorkload(), Case(precision=precision, data="digits"), "cpu")
+    assert not result.passed
+
+
+def probe_of(logits, reference, gradient=None, reference_gradient=None):
+    loss = torch.tensor(1.0, dtype=torch.float64)
+    return ParityProbe(logits, loss, gradient, reference, loss, reference_gradient, num_samples=1)
+
+
+def test_the_error_is_the_relative_l2_norm():
+    probe = probe_of(torch.tensor([[3.0, 4.1]]), torch.tensor([[3.0, 4.0]]))
+    result = parity.judge(probe, parity.Limits(0.1, 0.1))
+    assert result.logits_rel_error == pytest.approx(0.1 / 5, rel=1e-5)
+    assert result.loss_rel_error == 0
+
+
+def test_the_gradient_is_reported_without_a_limit():
+    gradient = torch.ones(4)
+    result = parity.judge(probe_of(torch.ones(1, 2), torch.ones(1, 2), -gradient, gradient), parity.Limits(1e-9, 1e-9))
+    assert result.passed
+    assert result.gradient_rel_error == 2.0
+
+
+@pytest.mark.parametrize(
+    "logits", [torch.full((1, 2), float("nan")), torch.full((1, 2), float("inf")), torch.ones(1, 3)]
+)
+def test_nan_infinity_and_another_shape_fail(logits):
+    result = parity.judge(probe_of(logits, torch.ones(1, 2)), parity.Limits(1e9, 1e9))
+    assert not result.passed
+    assert result.logits_rel_error == float("inf")
+
+
+def test_a_workload_without_parity_is_unverified():
+    class Bare:
+        def build(self, case, device):
+            return lambda: None
+
+    assert parity.check(Bare(), Case(), "cpu") is None
+
+
+def test_parity_needs_no_built_step_and_leaves_a_built_one_alone(built):
+    workload, step, case = built()
+    step()
+    weights = workload.model.fc.weight.detach().clone()
+    parity.check(workload, case, "cpu")
+    assert torch.equal(workload.model.fc.weight, weights)
+    workload.close()
+    assert parity.check(workload, case, "cpu").passed
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "amp-fp16", "amp-bf16", "fp16", "bf16"])
+@pytest.mark.parametrize("name", ["cnn", "torchvision:resnet50", "torchvision:efficientnet_b0", "torchvision:vit_b_32"])
+def test_a_gpu_computes_what_fp64_computes(precision, name):
+    case = Case(workload=name, device="cuda", precision=precision, image_size=96, memory_format="channels_last")
+    settings.apply(case, torch)
+    assert parity.check(resolve(name), case, "cuda").passed

@@ -1,0 +1,92 @@
+"""What a profiled worker does and in which order, with a listener that takes notes and an allocator that is none."""
+
+from contextlib import contextmanager, nullcontext
+
+import pytest
+
+from gpubench.spec.case import Case
+from gpubench.spec.profile_job import ProfileJob
+from gpubench.worker import profilers
+
+
+class Notes:
+    """Listener, step, device and allocator in one: `calls` is what happened, in order."""
+
+    state, trace = "on", None
+
+    def __init__(self):
+        self.calls = []
+
+    def step(self):
+        self.calls.append("step")
+
+    def wait(self):
+        self.calls.append("wait")
+
+    def phase(self, name):
+        return nullcontext()
+
+    def marked(self, step):
+        def run():
+            self.calls.append("marked")
+            step()
+
+        return run
+
+    @contextmanager
+    def capturing(self, step, wait):
+        self.calls.append("open")
+        yield
+        self.calls.append("close")
+
+    def _record_memory_history(self, enabled="all", **_):
+        self.calls.append("record" if enabled else "stop recording")
+
+    def _dump_snapshot(self, path):
+        self.calls.append(f"dump {path}")
+
+
+def job(folder, **fields):
+    given = {"tool": "nsys", "case": Case(), "steps": 2, "warmup_steps": 3, "warmup_s": 0, "folder": folder, **fields}
+    return ProfileJob(**given)
+
+
+def test_warm_up_and_a_timed_run_come_before_exactly_the_steps_that_are_captured(tmp_path):
+    notes = Notes()
+    result = profilers._capture(job(tmp_path), notes, notes.step, notes.wait)
+    steps = ["step"] * 3 + ["wait"] + ["step"] * 2 + ["wait"]
+    assert notes.calls == [*steps, "open", "marked", "step", "marked", "step", "wait", "close"]
+    assert (result.steps, result.num_warmup, result.emitter, result.memory) == (2, 3, "on", None)
+    assert result.step_time_s > 0
+    assert result.step_time_before_s > 0
+
+
+def test_allocations_are_recorded_around_the_capture_and_written(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    notes = Notes()
+    monkeypatch.setattr(profilers, "_allocator", lambda: notes)
+    wanted = job(tmp_path, memory=True, case=Case(device="cuda"))
+    result = profilers._capture(wanted, notes, notes.step, notes.wait)
+    inside = notes.calls[notes.calls.index("record") :]
+    assert (inside[1], inside[-3:]) == ("open", ["close", f"dump {tmp_path / 'memory.pickle'}", "stop recording"])
+    assert result.memory == str(tmp_path / "memory.pickle")
+
+
+def test_no_allocations_are_recorded_on_the_cpu(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    notes = Notes()
+    monkeypatch.setattr(profilers, "_allocator", lambda: notes)
+    assert profilers._capture(job(tmp_path, memory=True), notes, notes.step, notes.wait).memory is None
+    assert "record" not in notes.calls
+
+
+def test_a_wrong_command_line_is_said(capsys):
+    assert profilers.main([]) == 2
+    assert "usage: python -m gpubench.worker.profilers JOB.json" in capsys.readouterr().err
+
+
+def test_a_failing_case_is_a_result_with_its_reason(tmp_path):
+    broken = job(tmp_path, case=Case(workload="no_such_module:Thing"))
+    (tmp_path / "job.json").write_text(broken.model_dump_json())
+    assert profilers.main([str(tmp_path / "job.json")]) == 1
+    text = (tmp_path / "worker.json").read_text()
+    assert '"failed"' in text
+    assert "no_such_module" in text

@@ -1,0 +1,110 @@
+import pytest
+import torch
+
+from gpubench.core.errors import UsageError
+from gpubench.spec.case import Case
+from gpubench.spec.protocol import Job
+from gpubench.spec.suite import Quality as QualitySettings
+from gpubench.worker import quality, settings
+
+
+def job(case=None, seed=0, **asked):
+    return Job(
+        job=1,
+        kind="quality",
+        case=case or Case(data="digits"),
+        quality=QualitySettings.model_validate(asked),
+        seed=seed,
+        log="",
+    )
+
+
+def train(*args, **kwargs):
+    settings.apply(Case(), torch)
+    return quality.train(job(*args, **kwargs), "cpu")
+
+
+@pytest.mark.parametrize(("precision", "image_size"), [("fp32", 28), ("amp-bf16", 12)])
+def test_the_reference_cnn_learns_the_digits(precision, image_size):
+    result = train(Case(data="digits", precision=precision, image_size=image_size), target_accuracy=0.9)
+    assert result.accuracy >= 0.93
+    assert result.precision_macro >= 0.93
+    assert result.recall_macro >= 0.93
+    assert (result.num_train, result.num_validation, result.num_test) == (1257, 270, 270)
+    assert len(result.loss_per_epoch) == len(result.validation_accuracy_per_epoch) == result.epochs == 8
+    assert result.loss_per_epoch[0] > result.loss_per_epoch[-1] == result.final_loss
+    assert 0 < result.time_to_accuracy_s <= result.training_time_s
+    assert result.steps_to_accuracy % 19 == 0
+
+
+def test_the_same_seed_gives_the_same_result_and_another_seed_another():
+    first, again, other = (train(epochs=1, batch_size=256, seed=seed) for seed in (0, 0, 1))
+    assert first.loss_per_epoch == again.loss_per_epoch
+    assert first.accuracy == again.accuracy
+    assert first.loss_per_epoch != other.loss_per_epoch
+
+
+def test_the_learning_rate_is_chosen_on_the_validation_split_and_the_test_split_is_read_once(monkeypatch):
+    sizes = []
+    predict = quality.predict
+
+    def counting(workload, case, data, split, *rest):
+        sizes.append("test" if split is data.test else "validation" if split is data.validation else "train")
+        return predict(workload, case, data, split, *rest)
+
+    monkeypatch.setattr(quality, "predict", counting)
+    result = train(epochs=2, batch_size=256, learning_rate=[1e-6, 3e-3])
+    assert result.learning_rate == 3e-3
+    assert set(result.learning_rates_tried) == {"1e-06", "0.003"}
+    assert result.learning_rates_tried["0.003"] > result.learning_rates_tried["1e-06"]
+    assert sizes == ["validation"] * 4 + ["test"]
+
+
+def test_the_result_is_that_of_the_chosen_rate_not_of_the_last():
+    chosen_first = train(epochs=1, batch_size=256, learning_rate=[3e-3, 1e-6])
+    alone = train(epochs=1, batch_size=256, learning_rate=[3e-3])
+    assert chosen_first.accuracy == alone.accuracy
+    assert chosen_first.loss_per_epoch == alone.loss_per_epoch
+
+
+def test_a_target_that_is_not_reached_has_no_time():
+    result = train(epochs=1, batch_size=256, target_accuracy=1.0)
+    assert (result.time_to_accuracy_s, result.steps_to_accuracy) == (None, None)
+
+
+def test_synthetic_data_has_no_accuracy():
+    with pytest.raises(UsageError, match="no accuracy to train to") as caught:
+        quality.train(job(Case(data="synthetic")), "cpu")
+    assert "quality.data" in caught.value.hint
+
+
+def test_the_quality_stage_may_name_its_own_data():
+    result = train(Case(data="synthetic"), data="digits", epochs=1, batch_size=256)
+    assert result.num_test == 270
+
+
+def test_it_stops_when_asked():
+    steps = []
+
+    def stop():
+        steps.append(1)
+        return len(steps) > 3
+
+    with pytest.raises(quality.QualityInterrupted):
+        quality.train(job(epochs=5), "cpu", stop=stop)
+    assert len(steps) == 4
+
+
+def test_progress_is_told_and_ends_at_the_whole():
+    told = []
+    quality.train(job(epochs=2, batch_size=512), "cpu", lambda name, fraction: told.append((name, fraction)))
+    assert told == [("training", 0.0), ("training", 0.5), ("evaluating", 1.0)]
+
+
+def test_a_case_is_trained_with_the_stages_settings_at_its_own_precision_and_layout():
+    case = Case(
+        mode="infer", data="digits", precision="bf16", memory_format="channels_last", batch_size=1024, accumulate=4
+    )
+    trained = quality.quality_case(case, QualitySettings(batch_size=32, optimizer="sgd"), seed=5)
+    assert (trained.mode, trained.batch_size, trained.optimizer, trained.accumulate) == ("train", 32, "sgd", 1)
+    assert (trained.precision, trained.memory_format, trained.seed) == ("bf16", "channels_last", 5)
