@@ -60,7 +60,12 @@ def test_it_runs_to_its_end_within_a_tiny_budget_and_goes_on_where_it_was_stoppe
     run = folder / "unpacked" / "runs" / "cnn"
     for command in (["show", str(run)], ["report", str(run), "-o", "-"]):
         shown = subprocess.run(
-            [sys.executable, "-m", "gpubench", *command], capture_output=True, text=True, check=False, cwd=ROOT, timeout=60
+            [sys.executable, "-m", "gpubench", *command],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            timeout=60,
         )
         assert shown.returncode == 0, shown.stderr
         assert "samples/s" in shown.stdout
@@ -70,6 +75,8 @@ def test_it_runs_to_its_end_within_a_tiny_budget_and_goes_on_where_it_was_stoppe
     ("arguments", "said"), [(("--budget", "soon"), "--budget takes minutes"), (("--fast",), "unknown option --fast")]
 )
 def test_wrong_use_exits_with_2(folder, arguments, said):
-    done = subprocess.run(["bash", str(SCRIPT), *arguments], capture_output=True, text=True, cwd=folder, check=False, timeout=30)
+    done = subprocess.run(
+        ["bash", str(SCRIPT), *arguments], capture_output=True, text=True, cwd=folder, check=False, timeout=30
+    )
     assert done.returncode == 2
     assert said in done.stderr

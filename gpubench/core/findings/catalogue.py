@@ -6,7 +6,9 @@ from gpubench.core.findings import checks, machine, measuring, profile, run
 from gpubench.core.findings.types import Finding, FindingSpec
 
 FINDINGS: dict[str, FindingSpec] = {
-    spec.code: spec for part in (run.SPECS, measuring.SPECS, checks.SPECS, machine.SPECS, profile.SPECS) for spec in part
+    spec.code: spec
+    for part in (run.SPECS, measuring.SPECS, checks.SPECS, machine.SPECS, profile.SPECS)
+    for spec in part
 }
 
 

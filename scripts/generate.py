@@ -1,0 +1,22 @@
+"""Writes what is made from the models: the JSON Schemas and the suite reference. Tests hold the files to it."""
+
+import json
+from pathlib import Path
+
+from gpubench.profile.model import json_schema
+from gpubench.spec.reference import suite_reference
+from gpubench.spec.schema import suite_schema
+from gpubench.store.schema import record_schema
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> None:
+    schemas = {"suite-1": suite_schema(), "record-1": record_schema(), "profile-1": json_schema()}
+    for name, schema in schemas.items():
+        (ROOT / "schemas" / f"{name}.json").write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
+    (ROOT / "docs" / "suite-reference.md").write_text(suite_reference(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
