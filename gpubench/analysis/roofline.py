@@ -74,9 +74,11 @@ def _roofline(device: Device, precision: str, entries: Sequence[CaseSummary], ce
 
 
 def launch_share(entry: CaseSummary, launch: Ceiling | None) -> float | None:
-    """Launches of a step over what the device's host can launch in its time; None where either is unknown."""
+    """Launches of a step over what the device's host can launch in its time; None where either is unknown, and on a CPU,
+    where an operator is not launched but done.
+    """
     operators, step_s = entry.metrics.get("operators_per_step"), entry.metrics.get("step_time_s")
-    if launch is None or operators is None or step_s is None:
+    if launch is None or entry.case.device_type == "cpu" or operators is None or step_s is None:
         return None
     return operators.value / launch.value.value / step_s.value
 

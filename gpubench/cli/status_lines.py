@@ -11,6 +11,9 @@ _LEAST_BAR = 8
 _MOST_BAR = 32
 _LEAST_LABEL = 12
 
+SEARCHING = "searching"
+"""The phase in which the largest batch is looked for: its progress counts samples of the batch that was tried."""
+
 
 @dataclass
 class Running:
@@ -68,7 +71,7 @@ def _progress(running: Running) -> list[Part]:
     if running.fraction is not None:
         parts.append((1, f"{running.fraction:.0%}"))
     if running.num_steps:
-        parts.append((3, f"step {running.num_steps}"))
+        parts.append((3, f"{'batch' if running.phase == SEARCHING else 'step'} {running.num_steps}"))
     if running.step_time_s is not None:
         half = "" if running.rel_half_width is None else f" ±{format_percent(running.rel_half_width)}"
         width_s = None if running.rel_half_width is None else running.rel_half_width * running.step_time_s * 1e3

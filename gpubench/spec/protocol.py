@@ -96,7 +96,7 @@ class Exited(Frozen):
 
 
 class Phase(Frozen):
-    """Child to parent: entered build, warmup, measuring, parity, training, evaluating or closing."""
+    """Child to parent: entered searching (for the largest batch), build, warmup, measuring, parity, training, evaluating or closing."""
 
     type: Literal["phase"] = "phase"
     name: str

@@ -12,7 +12,7 @@ from statistics import median
 
 from gpubench.series.interval import median_interval
 from gpubench.series.tau import autocorrelation_time
-from gpubench.series.warmup import warmup_length
+from gpubench.series.warmup import pelt_truncation
 from gpubench.spec.protocol import SelfCheck
 
 CONFIDENCE = 0.994
@@ -45,7 +45,16 @@ def ratios(turns: Sequence[Turn], reference: str, candidate: str) -> list[float]
 
 def log_ratio(found: Sequence[float]) -> float:
     """The launch's value: the median over its steady turns, as a logarithm. ValueError where there are none."""
-    return median(math.log(each) for each in found[warmup_length(found) :])
+    return median(math.log(each) for each in found[num_unsteady(found) :])
+
+
+def num_unsteady(found: Sequence[float]) -> int:
+    """Turns before the ratio is steady: the first, and those before its last level (PELT), at most half of them.
+
+    The arms were warm when the turns began, and what warms up further does so for all of them alike.
+    """
+    shifted = pelt_truncation([math.log(each) for each in found])
+    return min(max(1, shifted), len(found) // 2)
 
 
 def self_check(turns: Sequence[Turn], reference: str, twin: str) -> SelfCheck | None:
@@ -53,8 +62,8 @@ def self_check(turns: Sequence[Turn], reference: str, twin: str) -> SelfCheck | 
     if len(turns) < _LEAST_TURNS:
         return None
     found = ratios(turns, reference, twin)
-    num_warmup = warmup_length(found)
-    steady, logs = turns[num_warmup:], [math.log(each) for each in found[num_warmup:]]
+    first = num_unsteady(found)
+    steady, logs = turns[first:], [math.log(each) for each in found[first:]]
     interval = median_interval(logs, len(logs) / autocorrelation_time(logs), CONFIDENCE) if len(logs) > 1 else None
     low, high = interval or (None, None)
     effect, p_value = _after_other(steady, logs, reference, twin)

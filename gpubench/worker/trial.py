@@ -152,9 +152,10 @@ def give_back_at_once() -> None:
 
 def _limit_device(torch: Any, device: Any) -> int:
     """Holds torch's allocator to what is free now, less headroom. Bytes."""
-    free, total = torch.cuda.mem_get_info(device)
+    index = device.index or 0
+    free, total = torch.cuda.mem_get_info(index)
     allowed = with_headroom(free)
-    torch.cuda.set_per_process_memory_fraction(allowed / total, device)
+    torch.cuda.set_per_process_memory_fraction(allowed / total, index)
     return allowed
 
 

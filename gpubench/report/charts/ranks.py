@@ -88,6 +88,7 @@ def waterfall(sheet: Sheet) -> Any:
     rows = sheet.rows("label", "before", "after", "low", "high", "ratio", "reading")
     for row in rows:
         row["times"] = f"x{row['ratio']:.2f}"
+        row["right"] = max(value for value in (row["before"], row["after"], row["high"]) if value)
         row["said"] = f"{row['label']}: {row['ratio']:.3g} times, {row['after']:.3g} times the base"
     ends = [value for row in rows for value in (row["before"], row["after"], row["low"], row["high"]) if value]
     low, high = min(ends) * 0.97, max(ends) * 1.25
@@ -109,7 +110,7 @@ def waterfall(sheet: Sheet) -> Any:
         base.transform_filter("isValid(datum.low)")
         .mark_rule(color=palette.name("ink"), strokeWidth=1.5)
         .encode(x=alt.X("low:Q", scale=scale), x2="high:Q", y=y),
-        base.mark_text(align="left", dx=7).encode(x=alt.X("after:Q", scale=scale), y=y, text="times:N"),
+        base.mark_text(align="left", dx=7).encode(x=alt.X("right:Q", scale=scale), y=y, text="times:N"),
     ]
     return alt.layer(*layers).properties(width=WIDTH - _LABELS, height=max(2, len(rows)) * ROW)
 

@@ -14,6 +14,7 @@ from gpubench.worker import blocks, replicas
 from gpubench.worker.blocks import BLOCK_S, BLOCK_STEPS, TWIN, plan_blocks
 from gpubench.worker.child import Stop, run_job
 from gpubench.worker.replicas import DROPPED_STEPS
+from gpubench.worker.timers import Verdict
 
 QUICK = Measure(min_time=0.05, max_time=1.0, min_steps=10, target_rel_ci=0.2)
 SMALL = {"image_size": 8, "batch_size": 4}
@@ -221,3 +222,28 @@ def test_the_module_is_loaded_before_any_fork():
     from gpubench.worker.preload import MODULES
 
     assert blocks.__name__ in MODULES
+
+
+def test_what_a_block_waited_for_a_cpu_that_others_had_is_left_out(monkeypatch):
+    delays = iter([5.0, 5.0, 5.3, 5.3])
+    monkeypatch.setattr(replicas, "own_delay_s", lambda: next(delays))
+    watch = replicas._Watch(3, lambda: False, waits=True)
+    assert [watch(0), watch(0), watch(0)] == [Verdict.PAUSED, Verdict.PAUSED, Verdict.END]
+    assert watch.own_times([0.1, 0.4, 0.1]) == pytest.approx([0.1, 0.1, 0.1])
+
+
+def test_a_wait_between_two_groups_makes_neither_negative(monkeypatch):
+    delays = iter([0.0, 0.5])
+    monkeypatch.setattr(replicas, "own_delay_s", lambda: next(delays))
+    watch = replicas._Watch(1, lambda: False, waits=True)
+    watch(0)
+    assert watch.own_times([0.1])[0] > 0
+
+
+def test_where_the_clock_is_the_devices_or_threads_are_too_many_nothing_is_left_out(run):
+    watch = replicas._Watch(2, lambda: False, waits=False)
+    assert [watch(0), watch(0)] == [Verdict.GO_ON, Verdict.END]
+    assert watch.own_times([0.1, 0.2]) == [0.1, 0.2]
+    result = run({"base": {"mode": "infer", "timing": "latency"}, "head": {"mode": "infer", "timing": "latency"}})
+    assert result.arms[0].effective.extra["blocks"]["waits_left_out"] is False
+    assert result.arms[1].metrics["latency_s"] > 0.004

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from gpubench.worker.cpu_time import CpuTime, preempted, run_delay_s
+from gpubench.worker.cpu_time import CpuTime, own_delay_s, preempted, run_delay_s
 
 
 def test_a_process_that_got_what_it_wanted_is_not_pre_empted():
@@ -51,3 +51,10 @@ def test_cpu_time_of_all_threads_is_counted_and_sleep_is_not():
     time.sleep(0.05)
     used = CpuTime.now() - before
     assert used.process_s > used.main_s >= 0
+
+
+def test_a_thread_alone_on_its_cpu_waits_for_nobody(tmp_path):
+    told = tmp_path / "schedstat"
+    told.write_text("1000 2500000000 7\n")
+    assert own_delay_s(str(told)) == 2.5
+    assert own_delay_s(str(tmp_path / "none")) is None
