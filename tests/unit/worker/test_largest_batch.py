@@ -165,14 +165,23 @@ def a_trial(batch, limit, workload="cnn", **given):
     return try_batch(case, job_of(case, search_path=(str(Path(__file__).parents[2] / "fakes"),)), torch, limit)
 
 
+def a_sure_trial(batch, limit, **given):
+    """Whether malloc finds room for the last few hundred KB depends on chance: what does not fit three times does not fit."""
+    for _ in range(3):
+        result = a_trial(batch, limit, **given)
+        if result.fits:
+            break
+    return result
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("given", "limit"), [({"image_size": 48}, 22 * MIB), ({"image_size": 64, "mode": "infer"}, 22 * MIB)]
+    ("given", "limit"), [({"image_size": 128}, 96 * MIB), ({"image_size": 128, "mode": "infer"}, 48 * MIB)]
 )
 def test_under_an_address_space_limit_the_search_finds_what_trying_every_batch_does(given, limit, preloaded):
-    found = search(lambda batch: a_trial(batch, limit, **given), limit)
+    found = search(lambda batch: a_sure_trial(batch, limit, **given), limit)
     tried = range(1, found.batch + 6)
-    fits = [batch for batch in tried if a_trial(batch, limit, **given).fits]
+    fits = [batch for batch in tried if a_sure_trial(batch, limit, **given).fits]
     assert fits == list(range(1, found.batch + 1))
     assert found.batch > 5
     assert found.line.deviation < 0.5
