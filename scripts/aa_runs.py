@@ -38,7 +38,7 @@ SUITE = """
 schema: 1
 name: aa
 description: The reference CNN against itself, {cases} times.
-defaults: {{workload: "aa_workload:SlowedCNN", data: digits, mode: train, device: cpu, batch_size: 64, cpu_threads: {threads}}}
+defaults: {{workload: "aa_workload:SlowedCNN", data: digits, mode: train, device: cpu, batch_size: {batch}, cpu_threads: {threads}}}
 matrix: {{seed: [{seeds}]}}
 measure: {{min_time: 500ms, max_time: {max_time}, min_steps: 40, target_rel_ci: 2%, telemetry: off, parity: off}}
 """
@@ -69,9 +69,10 @@ def main() -> None:
 @click.option("--rounds", default=24, show_default=True, help="The most rounds of a comparison.")
 @click.option("--max-time", default="1s", show_default=True, help="Of one launch's measurement.")
 @click.option("--threads", default=1, show_default=True, help="Threads of torch.")
+@click.option("--batch", default=64, show_default=True, help="Samples per step: short steps give a launch more turns.")
 @click.option("--level", "levels", multiple=True, type=click.Choice(LEVELS), default=LEVELS, show_default=True)
 def measure(
-    folder: Path, equal: int, trials: int, rounds: int, max_time: str, threads: int, levels: Sequence[str]
+    folder: Path, equal: int, trials: int, rounds: int, max_time: str, threads: int, batch: int, levels: Sequence[str]
 ) -> None:
     """Measure what is not there yet."""
     for level in levels:
@@ -79,15 +80,16 @@ def measure(
             place = folder / trial.name
             if (place / "done").exists():
                 continue
-            run(trial, place, rounds=rounds, max_time=max_time, threads=threads)
+            run(trial, place, rounds=rounds, max_time=max_time, threads=threads, batch=batch)
             (place / "done").touch()
             click.echo(f"{trial.name}: {place}", err=True)
 
 
-def run(trial: Trial, place: Path, *, rounds: int, max_time: str, threads: int) -> None:
+def run(trial: Trial, place: Path, *, rounds: int, max_time: str, threads: int, batch: int) -> None:
     """One run, judged between its rounds as `gpubench run --arm` does."""
     seeds = ", ".join(str(seed) for seed in range(trial.cases))
-    loaded = parse_suite(SUITE.format(cases=trial.cases, seeds=seeds, threads=threads, max_time=max_time))
+    text = SUITE.format(cases=trial.cases, seeds=seeds, threads=threads, max_time=max_time, batch=batch)
+    loaded = parse_suite(text)
     settings = {"learning_rate": 1e-3 * (1 + trial.effect)} if trial.effect else {}
     given = {f"set.{name}": str(value) for name, value in settings.items()}
     arms = (Arm("first"), Arm("second", settings=settings, given=given))

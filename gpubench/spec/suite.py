@@ -35,7 +35,12 @@ class Measure(SuiteModel):
         description="Stop when the half-width of the median's interval is at most this share of it.",
     )
     min_time: Duration = Field(2.0, ge=0, le=86400, description="Measure at least this long after warm-up.")
-    max_time: Duration = Field(20.0, gt=0, le=86400, description="Measure at most this long, warm-up included, the first step (which may compile) not.")
+    max_time: Duration = Field(
+        20.0,
+        gt=0,
+        le=86400,
+        description="Measure at most this long, warm-up included, the first step (which may compile) not.",
+    )
     min_window: Duration | None = Field(
         None,
         ge=0,

@@ -176,7 +176,7 @@ def a_sure_trial(batch, limit, **given):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("given", "limit"), [({"image_size": 128}, 96 * MIB), ({"image_size": 128, "mode": "infer"}, 48 * MIB)]
+    ("given", "limit"), [({"image_size": 128}, 64 * MIB), ({"image_size": 128, "mode": "infer"}, 32 * MIB)]
 )
 def test_under_an_address_space_limit_the_search_finds_what_trying_every_batch_does(given, limit, preloaded):
     found = search(lambda batch: a_sure_trial(batch, limit, **given), limit)
