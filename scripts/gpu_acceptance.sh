@@ -104,8 +104,8 @@ part tests 22 gpu tests
 part doctor 5 any doctor
 part roofline 10 any suite roofline -s "device=$device"
 part ablation 20 gpu suite ablation
-part profile-fp32 4 any profile fp32 "mode=train and device=$device and precision=fp32 and batch_size=256 and not cudnn_benchmark"
-part profile-bf16 4 any profile bf16 "mode=train and device=$device and precision=amp-bf16 and batch_size=256 and not cudnn_benchmark"
+part profile-fp32 4 any profile fp32 "mode=train and device=$device and precision=fp32 and batch_size=64 and not cudnn_benchmark"
+part profile-bf16 4 any profile bf16 "mode=train and device=$device and precision=amp-bf16 and batch_size=64 and not cudnn_benchmark"
 part inference 8 any suite inference -s "device=$device"
 part resnet50 5 gpu suite resnet50
 finish

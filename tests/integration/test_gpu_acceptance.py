@@ -17,7 +17,7 @@ TINY = """\
 schema: 1
 name: {name}
 defaults: {{data: digits}}
-matrix: {{mode: [train], device: [cpu, cuda], precision: [fp32, amp-bf16], batch_size: [256]}}
+matrix: {{mode: [train], device: [cpu, cuda], precision: [fp32, amp-bf16], batch_size: [64]}}
 measure: {{min_time: 0.1s, max_time: 0.5s, target_rel_ci: 50%, repeats: 1, parity: false}}
 """
 

@@ -127,6 +127,8 @@ def _scaling(line: Sequence[CaseSummary], contest: Contest) -> str:
     if first is last:
         return f"was measured at batch {batch_of(first)} alone"
     span = f"from batch {batch_of(first)} to {batch_of(last)}"
+    if _overlap(first, last):
+        return f"shows no certain change {span}"
     if contest.timing == "latency":
         ratio = last.metrics["latency_s"].value / first.metrics["latency_s"].value
         return f"takes {times(ratio)} as long {span}"
