@@ -1,7 +1,14 @@
+import os
 import shutil
 import subprocess
 
 import pytest
+from hypothesis import settings
+
+# A gate asks the same of every change; new examples are for people, who can look at them.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 
 def _cuda_device() -> str | None:

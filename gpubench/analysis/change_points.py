@@ -72,7 +72,7 @@ def _splits(
     if len(logs) < 2 * least or _range(logs) == 0.0:
         return []
     at, statistic = best_split(logs, least)
-    as_good = sum(best_split(rng.permutation(logs), least)[1] >= statistic for _ in range(permutations))
+    as_good = sum(best_split(rng.permutation(logs), least)[1] >= statistic - _tie(logs) for _ in range(permutations))
     p_value = (as_good + 1) / (permutations + 1)
     if p_value > alpha:
         return []
@@ -83,6 +83,11 @@ def _splits(
 
 def _range(logs: "FloatArray") -> float:
     return float(logs.max() - logs.min())
+
+
+def _tie(logs: "FloatArray") -> float:
+    """Statistics closer than this are the same: equal ones differ by rounding, which must not decide."""
+    return 1e-9 * len(logs) * _range(logs)
 
 
 def best_split(logs: "FloatArray", least: int) -> tuple[int, float]:
@@ -103,7 +108,7 @@ def best_split(logs: "FloatArray", least: int) -> tuple[int, float]:
     across = corner[at, num] - inside_left
     inside_right = corner[num, num] - 2 * across - inside_left
     q = m * n / num * (2 * across / (m * n) - inside_left / (m * (m - 1)) - inside_right / (n * (n - 1)))
-    best = int(np.argmax(q))
+    best = int(np.argmax(q >= q.max() - _tie(logs)))  # of equals the first
     return int(at[best]), float(q[best])
 
 

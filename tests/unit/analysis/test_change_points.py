@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gpubench.analysis.change_points import best_split, change_points
@@ -92,6 +92,7 @@ def test_what_is_no_series_is_refused(bad):
 
 
 @given(st.lists(st.floats(0.5, 2.0), min_size=8, max_size=24), st.sampled_from([0.125, 8.0, 1024.0]))
+@example([2.0, 1.0, 2.0, 2.0, 1.0, 1.0, 1.0, 1.0], 0.125)
 @settings(max_examples=30, deadline=None)
 def test_the_unit_does_not_matter(values, factor):
     assert positions(values, permutations=99) == positions([factor * value for value in values], permutations=99)
