@@ -27,7 +27,7 @@ from gpubench.cli.verdicts import Verdicts
 from gpubench.core.units import format_percent
 from gpubench.report.setup import machine_line
 from gpubench.runner.arms import Arm
-from gpubench.runner.run import RunRequest, start
+from gpubench.runner.run import ResumeRequest, RunRequest, resume, start
 from gpubench.spec.load import parse_suite
 from gpubench.store.runs import Run, load_run
 
@@ -99,7 +99,12 @@ def run(trial: Trial, place: Path, *, rounds: int, max_time: str, threads: int, 
     )  # fmt: skip
     verdicts = Verdicts([arm.name for arm in arms], rounds, CompareSettings(max_rounds=rounds))
     with open_progress(wide=True, verdicts=verdicts) as progress:
-        if start(request, progress, settled=verdicts).interrupted:
+        if (place / "run.json").exists():
+            again = ResumeRequest(place, arms=arms, search_path=(str(HERE),))
+            outcome = resume(again, progress, settled=verdicts)
+        else:
+            outcome = start(request, progress, settled=verdicts)
+        if outcome.interrupted:
             raise KeyboardInterrupt
 
 

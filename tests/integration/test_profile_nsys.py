@@ -72,7 +72,20 @@ def captured(nsys: str, tmp_path_factory: pytest.TempPathFactory) -> Session:
         "profile", str(folder / "suite.yaml"), "-k", "mode=train", "-s", "batch_size=4", "--tool", "nsys", "--nsys", nsys,
         "--steps", str(STEPS), "--out", str(out), "--json", **SECRETS,
     )  # fmt: skip
+    if not (out / "profile.nsys-rep").exists():
+        _skip_where_it_was_dropped(out, printed)
     return Session(out, printed, read(exported(nsys, out / "profile.nsys-rep", folder)))
+
+
+def _skip_where_it_was_dropped(out: Path, printed: "subprocess.CompletedProcess[str]") -> None:
+    """Whether a compressed report can be cleaned depends on how the values fell into it; one that cannot must not be kept."""
+    assert "No trace was kept" in printed.stderr
+    for path in out.rglob("*"):
+        content = path.read_bytes() if path.is_file() else b""
+        assert not any(secret.encode() in content for secret in SECRETS.values()), path
+    pytest.skip(
+        "nsys compressed the planted secrets so that they could not be taken out: the report was dropped, as it must be"
+    )
 
 
 def test_exactly_the_steps_asked_for_are_in_the_trace(captured: Session):
