@@ -2,15 +2,19 @@
 
 nsys lists every process that it may look at, with arguments and environment, whatever it was asked to trace: the shell
 above, and the program next to it. That cannot be switched off, so the values are overwritten in the report, which keeps
-its size and stays readable, and the report is then printed as text to see that none is left. Reports are compressed: where
-a value could not be found, or the result not be checked, the report is not clean.
+its size and stays readable, and the report is then printed as text to see that none is left. Reports are compressed: a value may
+be in there in pieces, each of which is copied from elsewhere. Where one could not be found, or the result not be checked, the
+report is not clean.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
+from gpubench.profile.lz4_blocks import find_blocks, origins, unpack
 from gpubench.profile.redact import secret_part, secrets_in_sight
 from gpubench.profile.session import run_tool, scratch_folder
 from gpubench.profile.tools import Tool, text_command
@@ -44,7 +48,9 @@ def scrub(
     masked = mask_whole(report, sought)
     left = _left(tool, report, environ)
     if left:
-        masked |= mask_whole(report, left)
+        masked |= mask_whole(report, left) | mask_compressed(report, left)
+        left = _left(tool, report, environ)
+    if left:
         mask_pieces(report, left)
         left = _left(tool, report, environ)
     return Scrubbed(left is not None and not left, tuple(sorted(masked | set((left or {}).values()))))
@@ -61,6 +67,32 @@ def mask_whole(path: Path, secrets: Mapping[str, str]) -> set[str]:
             found.add(name)
     if found:
         path.write_bytes(content)
+    return found
+
+
+def mask_compressed(path: Path, secrets: Mapping[str, str]) -> set[str]:
+    """Overwrites what the report's LZ4 blocks make whole values from; the names of those that were there.
+
+    Other strings that share a piece of a value lose it too: what is copied is stored once.
+    """
+    content = path.read_bytes()
+    blocks = list(find_blocks(content))
+    ends = list(accumulate(block.size for block in blocks))
+    unpacked = b"".join(unpack(content, block) for block in blocks)
+    sources: dict[int, list[int]] = {}
+    masked, found = bytearray(content), set()
+    for value, name in secrets.items():
+        text = _bytes(value)
+        for begin in _positions(unpacked, text) if len(text) >= LEAST else ():
+            found.add(name)
+            for at in range(begin, begin + len(text)):
+                which = bisect_right(ends, at)
+                if which not in sources:
+                    sources[which] = origins(content, blocks[which])
+                before_end = at - ends[which]
+                masked[sources[which][before_end]] = _MASK[0]
+    if found:
+        path.write_bytes(masked)
     return found
 
 

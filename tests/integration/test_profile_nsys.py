@@ -78,7 +78,7 @@ def captured(nsys: str, tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 
 def _skip_where_it_was_dropped(out: Path, printed: "subprocess.CompletedProcess[str]") -> None:
-    """Whether a compressed report can be cleaned depends on how the values fell into it; one that cannot must not be kept."""
+    """A compressed report of a format that is not known here may not be cleaned; one that cannot must not be kept."""
     assert "No trace was kept" in printed.stderr
     for path in out.rglob("*"):
         content = path.read_bytes() if path.is_file() else b""

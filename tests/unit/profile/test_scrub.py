@@ -1,8 +1,10 @@
 """Secrets in a report that lists the environment of every process, with a tool that prints what it is told to."""
 
 import os
+import sys
 from pathlib import Path
 
+import lz4.block
 import pytest
 
 from gpubench.profile import scrub
@@ -51,6 +53,29 @@ def test_a_value_that_compression_has_split_is_overwritten_in_pieces(tmp_path: P
     joined = """printf 'data: "HF_TOKEN=%s"\\n' "$(tr -d '|' < "$report")" > "$out\""""
     assert scrub.scrub(printing(tmp_path, joined), report, environ=ENVIRON, in_sight={}).clean
     assert report.read_text() == f"{'*' * 8}|{'*' * 8}"
+
+
+def test_a_value_that_the_packing_makes_from_pieces_is_overwritten_where_they_come_from(tmp_path: Path):
+    """As nsys does it: the second value begins with a copy from the first."""
+    values = ("me:pa55word-planted", "hunter2-planted-in-here")
+    entries = f"INDEX={values[0]}\0LANG=C.UTF-8\0HF_TOKEN={values[1]}\0HOME=/root\0MY_KEY={values[1]}\0END=1".encode()
+    block = lz4.block.compress(entries, store_size=False)
+    assert values[1].encode() not in block
+    report = tmp_path / "r.nsys-rep"
+    report.write_bytes(b"head" + bytes([len(block), len(entries)]) + block)
+    unpacking = f"""{sys.executable} - "$report" "$out" <<'END'
+import sys, lz4.block
+content = open(sys.argv[1], "rb").read()
+text = lz4.block.decompress(content[6:], uncompressed_size=content[5]).replace(bytes(1), b"\\\\000")
+open(sys.argv[2], "wb").write(b'data: "' + text + b'"' + bytes([10]))
+END"""
+    done = scrub.scrub(printing(tmp_path, unpacking), report, environ=ENVIRON, in_sight={values[1]: "HF_TOKEN"})
+    assert done == scrub.Scrubbed(clean=True, names=("MY_KEY",))
+    left = lz4.block.decompress(report.read_bytes()[6:], uncompressed_size=len(entries))
+    assert left.count(b"*" * len(values[1])) == 2
+    assert b"LANG=C.UTF-8\0HF_TOKEN=***" in left
+    assert b"\0HOME=/root\0MY_KEY=***" in left
+    assert left.endswith(b"\0END=1")
 
 
 def test_a_value_that_cannot_be_found_leaves_the_report_unclean(tmp_path: Path):

@@ -22,6 +22,7 @@ from gpubench.worker.memory_line import fit_line
 from gpubench.worker.trial import Trial, limit_bytes, try_batch, with_headroom
 from gpubench.worker.workloads.base import Unsupported
 
+
 class Memory:
     """A device on which a batch takes `fixed + per_sample * batch` bytes, with some waste on top of larger ones."""
 
