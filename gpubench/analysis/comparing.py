@@ -21,7 +21,9 @@ COMPARED = (*SPEED, *MEMORY, "energy_per_sample_j", "accuracy")
 
 @dataclass(frozen=True)
 class Compared:
-    """`changes` by case; `metrics` are those that were asked for. `interleaved` says that rounds were paired."""
+    """`changes` by case; `metrics` are those that were asked for. `interleaved` says that rounds were paired, `allow_unpaired`
+    that verdicts were asked for all the same.
+    """
 
     reference: Side
     candidate: Side
@@ -30,6 +32,7 @@ class Compared:
     metrics: tuple[str, ...]
     settings: CompareSettings
     interleaved: bool
+    allow_unpaired: bool = False
 
     @property
     def refused(self) -> tuple[Difference, ...]:
@@ -73,7 +76,9 @@ def compare_sides(
     changes = compare_runs(reference, candidate, metrics, chosen, interleaved=arms, allow_unpaired=allow_unpaired)
     if arms and reference.screen_rounds is not None:
         changes = judge_screened(changes, reference.screen_rounds, chosen)
-    return Compared(reference, candidate, differences(reference, candidate), changes, tuple(metrics), chosen, arms)
+    return Compared(
+        reference, candidate, differences(reference, candidate), changes, tuple(metrics), chosen, arms, allow_unpaired
+    )
 
 
 def refuse(compared: Compared, *, force: bool = False) -> None:

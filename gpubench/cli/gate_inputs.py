@@ -46,7 +46,6 @@ def sides_to_check(
     """
     from gpubench.analysis.baseline import baseline_side
     from gpubench.analysis.sides import arms_of, side_of
-    from gpubench.cli.stored import open_run
     from gpubench.store.baselines import baseline_path, read_baseline
 
     arms = arms_of(run)
@@ -59,10 +58,21 @@ def sides_to_check(
         return baseline_side(
             read_baseline(baseline_path(baselines, run.info.environment, run.info.suite_name))
         ), candidate
-    path = Path(against)
+    return stored_side(against, store), candidate
+
+
+def stored_side(reference: str, store: Path) -> "Side":
+    """A stored run, or a baseline file. UsageError for a run with arms, and for what names neither."""
+    from gpubench.analysis.baseline import baseline_side
+    from gpubench.analysis.sides import side_of
+    from gpubench.cli.stored import open_run
+    from gpubench.store.baselines import read_baseline
+
+    path = Path(reference)
     if path.is_file() and path.suffix == ".json" and not (path.parent / "run.json").exists():
-        return baseline_side(read_baseline(path)), candidate
-    return side_of(reference := open_run(against, store), _name(reference)), candidate
+        return baseline_side(read_baseline(path))
+    run = open_run(reference, store)
+    return side_of(run, _name(run))
 
 
 def _arms_to_check(run: "Run", arms: Sequence[str], against: str | None, arm: str | None) -> "tuple[Side, Side]":

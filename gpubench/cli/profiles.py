@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gpubench.analysis.comparing import Compared
+    from gpubench.analysis.summarise import RunSummary
     from gpubench.profile.model import Summary
     from gpubench.report.model import Section
 
@@ -16,6 +17,14 @@ def case_sections(run: Path, index: int) -> "tuple[Section, ...]":
 
     found = stored_profile(run, index)
     return () if found is None else profile_page(found, trace=stored_trace(run, index))
+
+
+def run_sections(summary: "RunSummary", run: Path, name: str) -> "tuple[Section, ...]":
+    """The table of the cases of a stored run that were profiled; `name` for the command that shows one in full."""
+    from gpubench.profile.stored import stored_profiles
+    from gpubench.report.profiles import profiles_section
+
+    return (profiles_section(summary, stored_profiles(run), name),)
 
 
 def explanation(compared: "Compared", reference: Path, candidate: Path) -> "tuple[Section, ...]":

@@ -10,10 +10,12 @@ import rich_click as click
 
 from gpubench.cli.options import complete_runs, complete_suites, json_option, share, store_option, wide_option
 from gpubench.cli.run_arms import AskedArms, arms_again
+from gpubench.cli.run_baseline import open_baseline, print_against
 from gpubench.core.errors import ExitStatus, MachineUnfitError
 from gpubench.core.units import parse_duration
 
 if TYPE_CHECKING:
+    from gpubench.analysis.sides import Side
     from gpubench.core.run import RunInfo
     from gpubench.runner.run import RunOutcome, RunRequest
     from gpubench.store.runs import Run
@@ -67,6 +69,10 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @click.option(
     "--resume", "resumed", metavar="RUN", shell_complete=complete_runs, help="Measure what is missing of a stored run."
 )
+@click.option(
+    "--baseline", metavar="REF", shell_complete=complete_runs,
+    help="A stored run or a baseline file: what changed since is printed at the end.",
+)  # fmt: skip
 @click.option("--download", is_flag=True, help="Let data sets be downloaded into their `data_root`.")
 @click.option("--no-oom-skip", is_flag=True, help="Measure larger batches even after a smaller one ran out of memory.")
 @click.option("--anonymous", is_flag=True, help="Leave host name out and hash UUIDs.")
@@ -78,7 +84,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @wide_option
 def command(
     suite: str | None, *, overrides: tuple[str, ...], selection: str | None, dry_run: bool, repeats: int | None, budget: float | None,
-    arms: tuple[str, ...], interleave: str | None, rounds: int | None, sesoi: float, timeout: float | None, seed: int | None, store: Path, out: Path | None, tag: str | None, resumed: str | None, download: bool,
+    arms: tuple[str, ...], interleave: str | None, rounds: int | None, sesoi: float, timeout: float | None, seed: int | None, store: Path, out: Path | None, tag: str | None, resumed: str | None, baseline: str | None, download: bool,
     no_oom_skip: bool, anonymous: bool, strict: bool, report: bool, as_json: bool, wide: bool,
 ) -> int:  # fmt: skip
     """Run a suite and store the results.
@@ -94,13 +100,15 @@ def command(
       gpubench run cnn -s device=cuda -s batch_size=64,256 -k 'mode=train'
       gpubench run cnn --budget 20m --tag before          named, and at most 20 minutes
       gpubench run --resume before                        what is missing of it
+      gpubench run cnn --baseline before                  and what changed since
       gpubench run cnn --arm base= --arm head=set.precision=amp-bf16 -s device=cuda -s precision=fp32
       gpubench run suites/mine.yaml --arm base=git=main --arm head=git=HEAD
     """  # noqa: D301 - click looks for the character itself
     _check_use(suite, resumed, overrides, selection, dry_run=dry_run)
     asked = AskedArms(arms, interleave, rounds, sesoi)
     asked.check_use(repeats=repeats, resumed=resumed is not None)
-    ending = _Ending(strict, report, as_json, wide, asked)
+    against = open_baseline(baseline, store, arms=bool(arms), as_json=as_json)
+    ending = _Ending(strict, report, as_json, wide, asked, against)
     if resumed is not None:
         return _resume(resumed, store, ending, budget=budget, download=download, oom_skip=not no_oom_skip)
     request = _request(
@@ -143,9 +151,11 @@ def _request(source: str, overrides: tuple[str, ...], arms: AskedArms, **asked: 
 class _Ending:
     """What is done with a run that is over, and the exit status it gives."""
 
-    def __init__(self, strict: bool, report: bool, as_json: bool, wide: bool, arms: AskedArms) -> None:
+    def __init__(
+        self, strict: bool, report: bool, as_json: bool, wide: bool, arms: AskedArms, baseline: "Side | None"
+    ) -> None:
         self.strict, self.report, self.as_json, self.wide = strict, report, as_json, wide
-        self.arms = arms
+        self.arms, self.baseline = arms, baseline
 
     def before(self, info: "RunInfo") -> None:
         """Before the first launch: `--strict` refuses a machine that is not fit."""
@@ -211,6 +221,9 @@ class _Ending:
         writer.blank()
         final_screen(writer, build_report(summary, folder=name, pages=False, notices=stored.dropped))
         writer.blank()
+        if self.baseline is not None:
+            print_against(self.baseline, stored, wide=self.wide)
+            writer.blank()
         for line in _next_lines(stored, name, written, interrupted=interrupted):
             click.echo(line)
 
@@ -272,6 +285,8 @@ def _resume(
 
     folder = resolve_run(reference, store)
     info = load_info(folder)
+    if info.arms and ending.baseline is not None:
+        raise click.UsageError("A run with arms is held against its first one: --baseline does not go with it.")
     request = ResumeRequest(folder, budget_s=budget, download=download, skip_after_oom=oom_skip, arms=arms_again(info))
     verdicts = ending.arms.verdicts([arm.name for arm in info.arms], info.repeats, info.screen_rounds)
     with open_progress(wide=ending.wide, verdicts=verdicts) as progress:

@@ -11,6 +11,7 @@ from gpubench.cli.options import complete_runs, json_option, store_option, wide_
 if TYPE_CHECKING:
     from gpubench.analysis.summarise import CaseSummary, RunSummary
     from gpubench.core.run import RunInfo
+    from gpubench.store.runs import Run
 
 SECTIONS = ("best", "effects", "accuracy", "cases", "unmeasured", "findings", "repeat")
 
@@ -55,7 +56,7 @@ def command(run: str, *, as_json: bool, as_csv: bool, everything: bool, wide: bo
     elif chosen is not None:
         _print_case(chosen, summary.info, stored.folder, wide=wide)
     else:
-        _print_run(summary, stored.dropped, shown_name(stored.folder, store), everything=everything, wide=wide)
+        _print_run(summary, stored, shown_name(stored.folder, store), everything=everything, wide=wide)
 
 
 def _print_json(summary: "RunSummary", chosen: "CaseSummary | None", folder: Path) -> None:
@@ -99,11 +100,13 @@ def _log(chosen: "CaseSummary", folder: Path, *, most: int = 20_000) -> str:
     return ""
 
 
-def _print_run(summary: "RunSummary", dropped: tuple[str, ...], name: str, *, everything: bool, wide: bool) -> None:
+def _print_run(summary: "RunSummary", stored: "Run", name: str, *, everything: bool, wide: bool) -> None:
+    from gpubench.cli.profiles import run_sections
     from gpubench.cli.screens import result_writer
     from gpubench.report.build import build_report
 
-    model = build_report(summary, folder=name, pages=False, notices=dropped)
+    extra = run_sections(summary, stored.folder, name)
+    model = build_report(summary, folder=name, pages=False, notices=stored.dropped, extra=extra)
     result_writer(wide=wide).report(model, None if everything else SECTIONS)
-    for notice in dropped:
+    for notice in stored.dropped:
         click.echo(f"note: {notice}", err=True)

@@ -115,11 +115,12 @@ class Verdicts:
         for log in logs:
             judged.add_round([1.0], [math.exp(log)])
         found, why = judged.result, ""
-        if judged.verdict is None:
+        over = judged.verdict is not None or len(logs) >= self._most
+        if not over:
             why = f"looked at after {self._next_look(len(logs))}"
-        elif judged.verdict == "unclear" and found.rounds_needed is not None:
+        elif found.verdict == "unclear" and found.rounds_needed is not None:
             why = f"{found.rounds_needed} would tell"
-        return Standing(arm, self._reference, judged.verdict, found, found.rounds, why)
+        return Standing(arm, self._reference, found.verdict if over else None, found, found.rounds, why)
 
     def _next_look(self, rounds: int) -> int:
         planned = [look.rounds for look in self._settings.schedule() if look.rounds > rounds]

@@ -18,8 +18,9 @@ from gpubench.report.case_tables import (
 from gpubench.report.figures import metric_cell, ratio_cell
 from gpubench.report.headline import why_not
 from gpubench.report.model import EMPTY, Cell, Column, Line, Row, Table, line
-from gpubench.report.settings import is_number, short_word, title, varying
+from gpubench.report.settings import is_number, title, varying
 from gpubench.report.words import pattern
+from gpubench.spec.labels import short_word
 from gpubench.spec.select import matches
 
 _IDENTITY = ("workload", "mode", "timing", "device", "precision")

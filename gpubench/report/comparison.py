@@ -95,12 +95,19 @@ def _headline(compared: Compared) -> tuple[Line, ...]:
         lines.append(_overall(found, "" if compared.interleaved else ", as stored"))
     if compared.level == "stored":
         lines.append(
-            line(
-                "Two sessions of one machine differ by about 1 % with nothing changed, so stored runs give no `slower` or `faster`: "
-                "measure both in one run with `gpubench run SUITE --arm ...`, or add `--allow-unpaired` to judge them all the same."
-            )
+            line(f"Two sessions of one machine differ by about 1 % with nothing changed{_what_follows(compared)}")
         )
     return tuple(each for each in lines if each)
+
+
+def _what_follows(compared: Compared) -> str:
+    measure = "`gpubench run SUITE --arm ...`"
+    if compared.allow_unpaired:
+        return f". `--allow-unpaired`: verdicts here do not know that, and call it a change of the code. To tell them apart, measure both in one run with {measure}."
+    return (
+        f", so stored runs give no `slower` or `faster`: measure both in one run with {measure}, "
+        "or add `--allow-unpaired` to judge them all the same."
+    )
 
 
 def _verdicts(compared: Compared) -> Line:

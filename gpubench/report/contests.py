@@ -10,9 +10,10 @@ from gpubench.analysis.headline import best_settings, speed
 from gpubench.analysis.summarise import CaseSummary, RunSummary
 from gpubench.core.findings import Validity
 from gpubench.core.records import Status
-from gpubench.report.settings import short_word, varying
+from gpubench.report.settings import varying
 from gpubench.report.words import place, task
 from gpubench.spec.case import Case
+from gpubench.spec.labels import short_word
 
 PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "amp-fp16", "amp-bf16")
 """From the most exact to the least, the order of legends."""

@@ -50,16 +50,6 @@ def word(name: str, value: Any) -> str:
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def short_word(name: str, value: Any) -> str:
-    """A value that needs no column title beside it: `b256`, `NHWC`, `compile=default`."""
-    said = word(name, value)
-    if name == "batch_size":
-        return f"b{said}"
-    if name in ("memory_format", "cudnn_benchmark", "data", "data_path", "optimizer"):
-        return said
-    return f"{title(name)}={said}"
-
-
 def varying(cases: Iterable[Case]) -> tuple[str, ...]:
     """Settings in which these cases differ, in the order of `Case`."""
     everything = list(cases)

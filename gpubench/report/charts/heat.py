@@ -8,7 +8,8 @@ from gpubench.analysis.summarise import CaseSummary
 from gpubench.report.charts.phrases import times
 from gpubench.report.contests import PRECISIONS, Contest
 from gpubench.report.model import Chart, Datum
-from gpubench.report.settings import short_word, title, varying, word
+from gpubench.report.settings import title, varying, word
+from gpubench.spec.labels import short_word
 
 _MOST_VALUES = 12
 _LEAST_FIELDS = 4

@@ -6,7 +6,7 @@ from gpubench.analysis.summarise import CaseSummary
 from gpubench.core.findings import Validity
 from gpubench.core.units import format_percent
 from gpubench.report.contests import Contest
-from gpubench.report.settings import short_word
+from gpubench.spec.labels import short_word
 
 BAND = "The band is the 95 % interval over launches."
 HOLLOW = "Hollow marks are weakened by a finding."

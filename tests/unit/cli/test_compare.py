@@ -100,6 +100,9 @@ def test_stored_runs_are_capped_until_the_cap_is_lifted(store, capsys):
     assert "--allow-unpaired" in out
     _, lifted, _ = compare(store, capsys, "one", "two", "--metric", "throughput", "--allow-unpaired")
     assert "Speed: 2 slower of 2 cases." in lifted
+    assert "give no `slower` or `faster`" in " ".join(out.split())
+    assert "give no" not in lifted
+    assert "verdicts here do not know that" in " ".join(lifted.split())
 
 
 def test_several_runs_are_each_held_against_the_first(store, capsys):

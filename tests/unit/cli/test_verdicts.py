@@ -71,6 +71,13 @@ def test_between_looks_nothing_is_settled_however_plain_it_is():
     assert str(standing).endswith("undecided, round 5 (looked at after 6)")
 
 
+def test_rounds_that_end_between_two_looks_are_looked_at_once_more():
+    judge, measured = Verdicts(["base", "head"], 8, CompareSettings()), Measured(noise(8, 0.05, 0.02, seed=3))
+    assert rounds_used(measured, judge, 8) == 8
+    (standing,) = judge.of(measured.case)
+    assert str(standing).endswith("slower, round 8")
+
+
 def test_noise_ends_unclear_after_all_rounds_with_what_it_would_take():
     judge, measured = verdicts(), Measured(noise(24, 0.01, 0.1))
     assert rounds_used(measured, judge) == 24

@@ -159,3 +159,11 @@ def test_the_report_of_a_run_holds_its_profiles(store: Path):
     assert main(["report", "one", "--store", str(store)]) == 0
     for name in ("report.md", "report.html"):
         assert "Profiles: where a step goes" in (folder / name).read_text()
+
+
+def test_every_section_of_a_run_on_the_screen_includes_its_profiles(store: Path, capsys: pytest.CaptureFixture[str]):
+    profiled(a_run(store, "one", 1000.0), traces.two_steps())
+    assert main(["show", "one", "--store", str(store)]) == 0
+    assert "Profiles: where a step goes" not in capsys.readouterr().out
+    assert main(["show", "one", "--all", "--store", str(store)]) == 0
+    assert "Profiles: where a step goes" in capsys.readouterr().out

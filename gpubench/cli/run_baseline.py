@@ -1,0 +1,46 @@
+"""What `--baseline` asks of `gpubench run`: the new run held against a stored one, below its own screen."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from gpubench.analysis.sides import Side
+    from gpubench.store.runs import Run
+
+
+def open_baseline(reference: str | None, store: Path, *, arms: bool, as_json: bool) -> "Side | None":
+    """Read before anything is measured: `@last` is the run before, and a name that is wrong costs no time.
+
+    UsageError for a run of several arms, and click.UsageError for options that do not go together.
+    """
+    if reference is None:
+        return None
+    if arms:
+        raise click.UsageError("A run with arms is held against its first one: --baseline does not go with --arm.")
+    if as_json:
+        raise click.UsageError(
+            "--json prints the run alone; `gpubench compare REF @last --json` prints the comparison with a stored one."
+        )
+    from gpubench.cli.gate_inputs import stored_side
+
+    return stored_side(reference, store)
+
+
+def print_against(baseline: "Side", stored: "Run", *, wide: bool) -> None:
+    """What `gpubench compare` says of both. What cannot be compared is a note: the run is stored, whatever it is held against."""
+    from gpubench.analysis.comparing import compare_sides, refuse
+    from gpubench.analysis.sides import side_of
+    from gpubench.cli.comparison_screen import print_comparison
+    from gpubench.cli.screens import result_writer
+    from gpubench.core.errors import UsageError
+    from gpubench.report.comparison import build_comparison
+
+    compared = compare_sides(baseline, side_of(stored, stored.info.run))
+    try:
+        refuse(compared)
+    except UsageError as error:
+        click.echo(f"note: not compared with the baseline: {error}", err=True)
+        return
+    print_comparison(result_writer(wide=wide), build_comparison(compared))

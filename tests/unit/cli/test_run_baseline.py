@@ -1,0 +1,73 @@
+"""`gpubench run --baseline REF`: real runs of a workload that sleeps, held against stored ones."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from fakes.gate_runs import two_arms
+
+from gpubench.cli.main import main
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the host forks on Linux only")
+
+SUITE = """\
+schema: 1
+name: naps
+defaults: {workload: "workloads:Sleeper", device: cpu}
+matrix: {batch_size: [1]}
+measure: {min_time: 50ms, max_time: 300ms, min_steps: 5, target_rel_ci: 50%, repeats: 3}
+"""
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    (tmp_path / "workloads.py").write_text((Path(__file__).parents[2] / "fakes" / "workloads.py").read_text())
+    (tmp_path / "naps.yaml").write_text(SUITE)
+    return tmp_path / "naps.yaml"
+
+
+@pytest.fixture
+def run(suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    def call(*options: str) -> tuple[int, str, str]:
+        store = str(tmp_path / "store")
+        status = main(["run", str(suite), "--store", store, "--no-report", "--seed", "1", *options])
+        printed = capsys.readouterr()
+        return status, printed.out, " ".join(printed.err.split())
+
+    return call
+
+
+def test_the_run_before_is_what_a_run_is_held_against(run):
+    assert run("--tag", "before")[0] == 0
+    status, out, _ = run("--baseline", "@last", "--tag", "after")
+    assert status == 0
+    compared = out[out.index("against") :]
+    assert "(before)" in compared.splitlines()[0]
+    assert "1 case in common" in compared
+    assert "Step time" in compared
+    assert compared.index("All in all") < compared.index("Next ")
+
+
+def test_a_baseline_that_has_nothing_in_common_is_a_note_below_a_run_that_is_stored(run):
+    assert run("--tag", "before")[0] == 0
+    status, out, err = run("--baseline", "before", "-s", "batch_size=2")
+    assert status == 0
+    assert "note: not compared with the baseline:" in err
+    assert "have no case in common" in err
+    assert "Run     " in out
+
+
+def test_a_wrong_baseline_is_refused_before_anything_is_measured(run, tmp_path: Path):
+    two_arms_run = two_arms()
+    two_arms_run.measured(1000.0, head=900.0, batch_size=64)
+    two_arms_run.write(tmp_path / "store", "arms")
+    for options, said in (
+        (("--baseline", "nowhere"), "nowhere"),
+        (("--baseline", "arms"), "its launches belong to either"),
+        (("--baseline", "arms", "--json"), "gpubench compare REF @last --json"),
+        (("--baseline", "arms", "--arm", "a=", "--arm", "b="), "does not go with --arm"),
+    ):
+        status, out, err = run(*options)
+        assert (status, out) == (2, ""), options
+        assert said in err
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["arms"]
