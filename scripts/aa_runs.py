@@ -1,31 +1,35 @@
 """Real comparisons with known answers on this machine: the reference CNN against itself, and against itself slowed down.
 
-    python scripts/aa_runs.py measure --folder reports/aa        hours; interrupted and called again, it goes on
-    python scripts/aa_runs.py report --folder reports/aa         the counts as Markdown
+    python scripts/aa_runs.py measure --folder reports/aa                       hours; interrupted and called again, it goes on
+    python scripts/aa_runs.py collect --folder reports/aa > rounds.csv          every round of every comparison
+    python scripts/aa_runs.py report rounds.csv                                 the counts as Markdown
 
 Each run is one suite whose cases differ in their seed alone, so that each case is a comparison of its own: 40 of equal arms,
 and 20 for each slow-down, at both levels of interleaving. Cases leave a run when they are settled. What `gpubench plan`
-predicts from the noise of the equal arms stands beside what was found.
+foretells from the noise of the equal arms stands beside what was found.
 """
 
+import csv
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from statistics import mean, median
 
 import click
 
-from gpubench.analysis.changes import CaseChange
-from gpubench.analysis.comparing import Compared, compare_sides
-from gpubench.analysis.planning import forecast, plan
+from gpubench.analysis.changes import round_log_ratios
+from gpubench.analysis.compare import compare_log_ratios
+from gpubench.analysis.judge import Comparison
+from gpubench.analysis.planning import forecast, spread_of
 from gpubench.analysis.settings import CompareSettings
 from gpubench.analysis.sides import arm_sides
 from gpubench.cli.progress import open_progress
 from gpubench.cli.verdicts import Verdicts
+from gpubench.core.metrics import METRICS
 from gpubench.core.units import format_percent
-from gpubench.report.setup import machine_line
 from gpubench.runner.arms import Arm
 from gpubench.runner.run import ResumeRequest, RunRequest, resume, start
 from gpubench.spec.load import parse_suite
@@ -34,6 +38,9 @@ from gpubench.store.runs import Run, load_run
 HERE = Path(__file__).resolve().parent
 LEVELS = ("block", "launch")
 EFFECTS = (0.03, 0.05, 0.10)
+ROUNDS = 24
+SETTINGS = CompareSettings(max_rounds=ROUNDS)
+COLUMNS = ("asked", "slow_down", "comparison", "level", "round", "log_ratio")
 SUITE = """
 schema: 1
 name: aa
@@ -66,13 +73,12 @@ def main() -> None:
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("reports/aa"), show_default=True)
 @click.option("--equal", default=40, show_default=True, help="Comparisons of equal arms per level.")
 @click.option("--trials", default=20, show_default=True, help="Comparisons per slow-down and level.")
-@click.option("--rounds", default=24, show_default=True, help="The most rounds of a comparison.")
 @click.option("--max-time", default="1s", show_default=True, help="Of one launch's measurement.")
 @click.option("--threads", default=1, show_default=True, help="Threads of torch.")
 @click.option("--batch", default=64, show_default=True, help="Samples per step: short steps give a launch more turns.")
 @click.option("--level", "levels", multiple=True, type=click.Choice(LEVELS), default=LEVELS, show_default=True)
 def measure(
-    folder: Path, equal: int, trials: int, rounds: int, max_time: str, threads: int, batch: int, levels: Sequence[str]
+    folder: Path, equal: int, trials: int, max_time: str, threads: int, batch: int, levels: Sequence[str]
 ) -> None:
     """Measure what is not there yet."""
     for level in levels:
@@ -80,12 +86,12 @@ def measure(
             place = folder / trial.name
             if (place / "done").exists():
                 continue
-            run(trial, place, rounds=rounds, max_time=max_time, threads=threads, batch=batch)
+            run(trial, place, max_time=max_time, threads=threads, batch=batch)
             (place / "done").touch()
             click.echo(f"{trial.name}: {place}", err=True)
 
 
-def run(trial: Trial, place: Path, *, rounds: int, max_time: str, threads: int, batch: int) -> None:
+def run(trial: Trial, place: Path, *, max_time: str, threads: int, batch: int) -> None:
     """One run, judged between its rounds as `gpubench run --arm` does."""
     seeds = ", ".join(str(seed) for seed in range(trial.cases))
     text = SUITE.format(cases=trial.cases, seeds=seeds, threads=threads, max_time=max_time, batch=batch)
@@ -94,10 +100,10 @@ def run(trial: Trial, place: Path, *, rounds: int, max_time: str, threads: int, 
     given = {f"set.{name}": str(value) for name, value in settings.items()}
     arms = (Arm("first"), Arm("second", settings=settings, given=given))
     request = RunRequest(
-        loaded, out=place, seed=20261123, arms=arms, rounds=rounds, interleave="block" if trial.level == "block" else "launch",
+        loaded, out=place, seed=20261123, arms=arms, rounds=ROUNDS, interleave="block" if trial.level == "block" else "launch",
         search_path=(str(HERE),), argv=tuple(sys.argv),
     )  # fmt: skip
-    verdicts = Verdicts([arm.name for arm in arms], rounds, CompareSettings(max_rounds=rounds))
+    verdicts = Verdicts([arm.name for arm in arms], ROUNDS, SETTINGS)
     with open_progress(wide=True, verdicts=verdicts) as progress:
         if (place / "run.json").exists():
             again = ResumeRequest(place, arms=arms, search_path=(str(HERE),))
@@ -110,68 +116,94 @@ def run(trial: Trial, place: Path, *, rounds: int, max_time: str, threads: int, 
 
 @main.command()
 @click.option("--folder", type=click.Path(path_type=Path), default=Path("reports/aa"), show_default=True)
-def report(folder: Path) -> None:
-    """The counts as Markdown."""
-    header = [
-        "level",
-        "slow-down",
-        "comparisons",
-        "slower",
-        "faster",
-        "same",
-        "unclear",
-        "predicted slower",
-        "rounds",
-        "estimate",
-    ]
-    rows = []
-    info = None
-    for level in LEVELS:
-        if not (folder / f"{level}-equal" / "done").exists():
-            continue
-        equal = load_run(folder / f"{level}-equal")
-        info = equal.info
-        spreads = [case.spread for case in plan(equal, settings_of(equal)).cases if case.spread is not None]
-        for effect in (0.0, *EFFECTS):
-            place = folder / Trial(level, effect, 0).name
-            if (place / "done").exists():
-                rows.append(_row(level, effect, load_run(place), spreads))
-        click.echo(
-            f"* {level}: a round's ratio varies by {format_percent(median(spreads))} (median of {len(spreads)} comparisons of equal arms)"
-        )
-    if info is None:
-        raise click.UsageError(f"{folder} holds no finished run of equal arms")
-    click.echo(f"* machine: {machine_line(info)}; seed {info.seed}\n")
-    lines = [header, ["---", *("---:" for _ in header[1:])], *rows]
-    click.echo("\n".join("| " + " | ".join(line) + " |" for line in lines))
+def collect(folder: Path) -> None:
+    """Every round of every comparison as CSV: all that a verdict rests on."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for trial in (Trial(level, effect, 0) for level in LEVELS for effect in (0.0, *EFFECTS)):
+        if (folder / trial.name / "done").exists():
+            writer.writerows(_rounds(trial, load_run(folder / trial.name)))
 
 
-def settings_of(run: Run) -> CompareSettings:
-    return CompareSettings(max_rounds=run.info.repeats)
-
-
-def _row(level: str, effect: float, run: Run, spreads: Sequence[float]) -> list[str]:
+def _rounds(trial: Trial, run: Run) -> Iterator[tuple[str, str, str, str, int, str]]:
     reference, (other,) = arm_sides(run)
-    settings = settings_of(run)
-    compared: Compared = compare_sides(reference, other, ("throughput",), settings)
-    found = [_comparison(change) for change in compared.changes]
+    for before, after in zip(reference.cases, other.cases, strict=True):
+        logs, level = round_log_ratios(METRICS["throughput"], before, after)
+        for repeat, value in logs.items():
+            yield trial.level, f"{trial.effect:g}", after.label, level, repeat, f"{value:.6f}"
+
+
+@main.command()
+@click.argument("rounds", type=click.Path(path_type=Path, exists=True))
+def report(rounds: Path) -> None:
+    """The counts as Markdown, from what `collect` wrote."""
+    click.echo("\n".join(tables(read_rounds(rounds))))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One comparison: the log ratio of each of its rounds, second arm over first."""
+
+    asked: str
+    effect: float
+    name: str
+    level: str
+    logs: tuple[float, ...]
+
+    @property
+    def found(self) -> Comparison:
+        return compare_log_ratios(self.logs, SETTINGS)
+
+
+def read_rounds(path: Path) -> list[Measured]:
+    with path.open(newline="") as lines:
+        rows = [tuple(row[name] for name in COLUMNS) for row in csv.DictReader(lines)]
+    return [
+        Measured(asked, float(effect), name, level, tuple(float(row[5]) for row in group))
+        for (asked, effect, name, level), group in groupby(rows, key=lambda row: row[:4])
+    ]
+
+
+def tables(measured: Sequence[Measured]) -> list[str]:
+    """A row per level and slow-down; what `gpubench plan` foretells from the rounds of equal arms stands beside it."""
+    header = [
+        "level", "slow-down", "comparisons", "slower", "faster", "same", "unclear", "slower, foretold", "rounds", "estimate", "inside interval",
+    ]  # fmt: skip
+    lines = [header, ["---", *("---:" for _ in header[1:])]]
+    for level in LEVELS:
+        spreads = [spread_of(each.logs) for each in measured if each.asked == level and each.effect == 0]
+        for effect in (0.0, *EFFECTS):
+            group = [each for each in measured if each.asked == level and each.effect == effect]
+            lines += [_row(level, effect, group, spreads)] if group else []
+    spoken = [
+        f"* {level}: rounds of equal arms vary by {format_percent(median(spreads))} (median over {len(spreads)} comparisons, from {format_percent(min(spreads))} to {format_percent(max(spreads))})"
+        for level in LEVELS
+        if (spreads := [spread_of(each.logs) for each in measured if each.asked == level and each.effect == 0])
+    ]
+    return [*("| " + " | ".join(row) + " |" for row in lines), "", *spoken]
+
+
+def _row(level: str, effect: float, group: Sequence[Measured], spreads: Sequence[float]) -> list[str]:
+    found = [each.found for each in group]
     counts = Counter(each.verdict for each in found)
-    predicted = mean(forecast(spread, settings, effect=effect).found for spread in spreads) if effect else None
+    inside = sum(
+        each.low <= 1 + effect <= each.high for each in found if each.low is not None and each.high is not None
+    )
     return [
         level,
-        format_percent(effect) if effect else "none",
+        format_percent(effect, decimals=0) if effect else "none",
         str(len(found)),
         *(str(counts[word]) for word in ("slower", "faster", "same", "unclear")),
-        "" if predicted is None else f"{predicted * len(found):.1f}",
+        f"{foretold(spreads, effect) * len(found):.1f}" if effect else "",
         f"{mean(each.rounds for each in found):.1f}",
         format_percent(median(each.change for each in found), signed=True),
+        str(inside),
     ]  # fmt: skip
 
 
-def _comparison(change: CaseChange):  # type: ignore[no-untyped-def]
-    found = change.changes["throughput"].comparison
-    assert found is not None, change.label
-    return found
+def foretold(spreads: Sequence[float], effect: float) -> float:
+    """The share of comparisons called slower that the noise of the equal ones lets expect."""
+    return mean(forecast(spread, SETTINGS, effect=effect).found for spread in spreads)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The reference CNN with a known slow-down in every step: what the judge must find, and how much of it.
 
 `learning_rate` carries the slow-down, because arms that differ in it alone can share a process: 1e-3 is none, 1.03e-3 is 3 %.
-The step itself is timed, and the processor kept busy for that share of it; so the step takes exactly that much longer, as
-noisy as it is.
+The processor time of the step is taken, and the processor kept busy for that share of it: as code does that has so much more
+to do. Time in which the step waits for a processor is not its own, and grows by nothing here.
 """
 
 import time
@@ -23,7 +23,7 @@ class SlowedCNN(CNN):
         share = round(case.learning_rate / PLAIN - 1, 6)
         if share == 0:
             return step
-        clock = time.perf_counter_ns
+        clock = time.thread_time_ns
 
         def slowed() -> object:
             began = clock()

@@ -106,6 +106,12 @@ def forecast(spread: float, settings: CompareSettings, *, effect: float | None =
     return _forecast(spread, settings, _draws(settings, seed), effect)
 
 
+def spread_of(logs: Sequence[float], settings: CompareSettings | None = None) -> float:
+    """Standard deviation of a round's log ratio, as the trimmed mean of the rounds knows it."""
+    chosen = settings or CompareSettings()
+    return trimmed_location(logs, chosen.trim).standard_error * math.sqrt(len(logs))
+
+
 def _draws(settings: CompareSettings, seed: int) -> "FloatArray":
     import numpy as np
 
@@ -151,7 +157,7 @@ def _case(
         why = case.reason or f"{len(logs)} of the {LEAST_ROUNDS} rounds that a forecast needs"
         return CasePlan(case.case_id, case.label, level, len(logs), None, None, None, seconds, None, why)
     found = trimmed_location(logs, settings.trim)
-    spread = factor * found.standard_error * math.sqrt(len(logs))
+    spread = factor * spread_of(logs, settings)
     low, high = _spread_interval(spread, found)
     return CasePlan(
         case.case_id, case.label, level, len(logs), spread, low, high, seconds, _forecast(spread, settings, draws)
