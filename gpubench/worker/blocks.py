@@ -104,6 +104,8 @@ class _Session:
 
     def _take_turns(self) -> None:
         plan_blocks(list(self._replicas.values()), self._job.measure)
+        for replica in self._replicas.values():
+            replica.begin()
         watch = _Watch(self._launch, self._others(), len(self._replicas), self._steps_per_block())
         with no_garbage_collection():
             previous: str | None = None

@@ -72,6 +72,7 @@ class _Measurement:
                 raise
             self._launch.enter("closing")
             self._launch.findings += checks.close(workload)
+            del bare_step  # what it still held on the device makes room for parity
         return self._result(workload, measured, found, memory)
 
     def _find_largest(self) -> None:

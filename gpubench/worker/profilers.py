@@ -16,6 +16,7 @@ from typing import Any
 from gpubench.core.errors import GpubenchError
 from gpubench.spec.profile_job import MEMORY_SNAPSHOT, RESULT_FILE, ProfileJob, ProfileResult
 from gpubench.worker import settings
+from gpubench.worker.failures import shortage
 from gpubench.worker.listeners import Listener, listener_for
 from gpubench.worker.workloads.base import Step, Unsupported
 from gpubench.worker.workloads.registry import resolve
@@ -52,12 +53,13 @@ def run(job: ProfileJob) -> ProfileResult:
         return _run(job, torch)
     except Unsupported as error:
         return ProfileResult(status="unsupported", reason=str(error))
-    except torch.OutOfMemoryError as error:
-        return ProfileResult(status="oom", reason=str(error).partition("\n")[0])
     except GpubenchError as error:
         return ProfileResult(status="failed", reason=f"{error} {error.hint}".strip())
     except Exception as error:  # noqa: BLE001 - a case's failure is a result; whatever it raised is shown
         traceback.print_exc()
+        short = shortage(error)
+        if short is not None:
+            return ProfileResult(status="oom", reason=str(short).partition("\n")[0])
         return ProfileResult(status="failed", reason=f"{type(error).__name__}: {error}")
 
 

@@ -17,6 +17,7 @@ from gpubench.worker import checks, cold, settings
 from gpubench.worker.child import Interrupted, Launch
 from gpubench.worker.cpu_time import own_delay_s
 from gpubench.worker.failures import SettingsMismatch
+from gpubench.worker.memory import free_workspaces
 from gpubench.worker.timers import Block, CpuTimer, CudaTimer, LatencyTimer, Timer, Verdict
 from gpubench.worker.workloads import facts
 from gpubench.worker.workloads.base import Unsupported
@@ -42,6 +43,7 @@ class Replica:
         self._on_cuda = self.device.type == "cuda"
         self.launch = Launch(_own_job(launch.job, arm), launch.sender, launch.stop)
         self._workload: Any = None
+        self._step: Any = None
 
     def build(self) -> None:
         """Model, optimizer and first steps. Raises what the workload raises, Unsupported, or SettingsMismatch."""
@@ -50,6 +52,7 @@ class Replica:
             raise Unsupported(f"arm {self.name}: {reason}")
         settings.apply(self.case, self._torch)
         job = self.launch.job
+        compiled_before = facts.compile_stats(self.case)
         held = self._allocated()
         self._workload = resolve(self.case.workload, job.search_path, download=job.download)
         self.samples_per_step = facts.samples_per_step(self._workload, self.case)
@@ -60,8 +63,12 @@ class Replica:
             self.peak_bytes = self._torch.cuda.max_memory_allocated(self.device) - held
         self._read_back(before=True)
         self._flags = self._read_flags()
-        self._compiled: CompileStats | None = facts.compile_stats(self.case)
+        self._compiled = _by_build(compiled_before, facts.compile_stats(self.case))
         facts.reset_health(self._workload)
+
+    def begin(self) -> None:
+        """Called when every arm is built: whatever is compiled from here on falls into measured steps."""
+        self._compiled_by_all = facts.compile_stats(self.case)
 
     def switch_to(self) -> None:
         """Makes this arm's settings those of the process. SettingsMismatch where one does not hold."""
@@ -95,11 +102,18 @@ class Replica:
         """Whether the steps did their work, with the settings that were asked for: findings, or SettingsMismatch."""
         self.switch_to()
         self.told = checks.health(self.launch, self._workload, self.case, self.num_steps)
-        compiled = checks.compiler(self.launch, self.case, self._compiled, facts.compile_stats(self.case))
+        compiled = checks.compiler(self.launch, self.case, self._compiled, self._compiled_in_all())
         self.told = (self.told[0] | compiled[0], self.told[1] | compiled[1])
         self._read_back(before=False)
 
+    def _compiled_in_all(self) -> CompileStats | None:
+        """By the build of this arm, and by any of them since the turns began."""
+        now, begun = facts.compile_stats(self.case), self._compiled_by_all
+        return None if now is None or begun is None or self._compiled is None else self._compiled.plus(now.since(begun))
+
     def close(self) -> list[Finding]:
+        """Lets go of the step too, so that what it holds on the device makes room for `check_output`."""
+        self._step = None
         return [] if self._workload is None else checks.close(self._workload)
 
     def check_output(self, throughput: float | None) -> Any:
@@ -155,7 +169,11 @@ class Replica:
             self._torch.cuda.synchronize(self.device)
 
     def _allocated(self) -> int | None:
-        return int(self._torch.cuda.memory_allocated(self.device)) if self._on_cuda else None
+        """Before a build; without cuBLAS's workspaces, or the arm that is built first would pay for those of all."""
+        if not self._on_cuda:
+            return None
+        free_workspaces(self._torch)
+        return int(self._torch.cuda.memory_allocated(self.device))
 
     def _reset_peak(self) -> None:
         if self._on_cuda:
@@ -183,6 +201,13 @@ class _Watch:
             return list(times_s)
         waited = [after - before for before, after in pairwise(self._delays_s)]
         return [max(time_s - wait_s, time_s * _LEAST_OWN_SHARE) for time_s, wait_s in zip(times_s, waited, strict=True)]
+
+
+def _by_build(before: CompileStats | None, after: CompileStats | None) -> CompileStats | None:
+    """Of the stats of a process, what one arm's build added. That torch had compiled the same lines for another arm makes
+    no recompilation of it.
+    """
+    return None if before is None or after is None else after.since(before)._replace(recompilations=0)
 
 
 def _own_job(job: Job, arm: JobArm) -> Job:

@@ -126,16 +126,18 @@ def observed_math(torch: Any, device: Any) -> dict[str, str | None]:
     """`ieee` or `reduced` for a float32 matrix product and a convolution, told from their results.
 
     Every factor is 1 + 2^-12: fp32 keeps it, TF32 (10 bits of fraction) and bf16 (7) round it to 1, so the mean of a sum of
-    such products is 1.000244 or 1. None where it is neither.
+    such products is 1.000244 or 1. None where it is neither. On CUDA both are large enough for tensor cores to be worth their
+    while: libraries may take them under TF32, and do not have to.
     """
     from gpubench.worker.workloads.observe import no_autotuning
 
     factor = 1.0 + 2.0**-12
-    matrix = torch.full((256, 256), factor, device=device)
-    image = torch.full((4, 64, 16, 16), factor, device=device)
+    size, batch, pixels = (1024, 16, 56) if device.type == "cuda" else (256, 4, 16)
+    matrix = torch.full((size, size), factor, device=device)
+    image = torch.full((batch, 64, pixels, pixels), factor, device=device)
     weights = torch.full((64, 64, 3, 3), 1.0, device=device)
     with torch.no_grad(), torch.autocast(device.type, enabled=False), no_autotuning():
-        product = (matrix @ torch.ones_like(matrix)) / 256
+        product = (matrix @ torch.ones_like(matrix)) / size
         convolution = torch.nn.functional.conv2d(image, weights) / (64 * 9)
     return {"matmul": _kept(product.double().mean().item()), "conv": _kept(convolution.double().mean().item())}
 

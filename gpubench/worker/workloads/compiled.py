@@ -15,6 +15,9 @@ from gpubench.spec.case import Compile
 
 USES_CUDA_GRAPHS: frozenset[Compile] = frozenset({"reduce-overhead", "max-autotune"})
 
+MOST_VARIANTS = 64
+"""Of one model's code in a process: arms that share it, and their checks, compile it once each."""
+
 
 class CompileStats(NamedTuple):
     """Of this process so far. `compile_s`: wall time inside the compiler, forward and backward; `num_graphs`: graphs
@@ -26,11 +29,28 @@ class CompileStats(NamedTuple):
     graph_breaks: int
     recompilations: int
 
+    def since(self, earlier: "CompileStats") -> "CompileStats":
+        return CompileStats(
+            self.compile_s - earlier.compile_s,
+            self.num_graphs - earlier.num_graphs,
+            self.graph_breaks - earlier.graph_breaks,
+            self.recompilations - earlier.recompilations,
+        )
+
+    def plus(self, other: "CompileStats") -> "CompileStats":
+        return CompileStats(
+            self.compile_s + other.compile_s,
+            self.num_graphs + other.num_graphs,
+            self.graph_breaks + other.graph_breaks,
+            self.recompilations + other.recompilations,
+        )
+
 
 def compile_model(model: torch.nn.Module, mode: Compile, device_type: str) -> Callable[[torch.Tensor], Any]:
     """`model` compiled for static shapes; as it is with `off`. Compilation itself happens in the first step."""
     if mode == "off":
         return model
+    _never_fall_back()
     compiled: Callable[[torch.Tensor], Any] = torch.compile(model, mode=mode, dynamic=False)
     if mode not in USES_CUDA_GRAPHS or device_type != "cuda":
         return compiled
@@ -42,6 +62,15 @@ def compile_model(model: torch.nn.Module, mode: Compile, device_type: str) -> Ca
         return compiled(images_NCHW)
 
     return call
+
+
+def _never_fall_back() -> None:
+    """From the ninth variant of some code on, torch runs it without compiling it and says so in a log only. More of them are
+    allowed here, and beyond that it is an error: what is called compiled is.
+    """
+    config = torch._dynamo.config  # noqa: SLF001 - torch documents these settings under this name
+    config.recompile_limit = max(config.recompile_limit, MOST_VARIANTS)
+    config.fail_on_recompile_limit_hit = True
 
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"

@@ -113,8 +113,13 @@ def _captured(step: Step, device: torch.device) -> Step:
     torch.cuda.current_stream(device).wait_stream(side)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        step()
-    return graph.replay
+        result = step()
+
+    def replay() -> object:
+        graph.replay()
+        return result  # a graph holds addresses, so that somebody has to hold what lies there
+
+    return replay
 
 
 def _random_bytes(num: int, num_bytes: int, device: torch.device, seed: int) -> tuple[torch.Tensor, ...]:

@@ -2,6 +2,10 @@
 
 import math
 import sys
+import time
+import types
+import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,9 +16,11 @@ from gpubench.spec.protocol import Job, JobArm
 from gpubench.spec.suite import Measure
 from gpubench.worker import blocks, replicas
 from gpubench.worker.blocks import BLOCK_S, BLOCK_STEPS, TWIN, plan_blocks
-from gpubench.worker.child import Stop, run_job
+from gpubench.worker.child import Launch, Stop, run_job
 from gpubench.worker.replicas import DROPPED_STEPS
 from gpubench.worker.timers import Verdict
+from gpubench.worker.workloads.base import ParityProbe
+from gpubench.worker.workloads.compiled import CompileStats
 
 QUICK = Measure(min_time=0.05, max_time=1.0, min_steps=10, target_rel_ci=0.2)
 SMALL = {"image_size": 8, "batch_size": 4}
@@ -205,6 +211,82 @@ def test_short_steps_are_counted_in_whole_groups():
     pair = [Slow(1e-4, 10), Slow(2e-4, 5)]
     plan_blocks(pair, Measure())
     assert [(each.dropped, each.kept) for each in pair] == [(1, 20), (1, 20)]
+
+
+def test_parity_comes_when_the_steps_of_all_arms_are_gone(run, monkeypatch):
+    steps = []
+
+    class Step:
+        def __call__(self):
+            time.sleep(0.002)
+
+    class Slim:
+        def build(self, case, device):
+            step = Step()
+            steps.append(weakref.ref(step))
+            return step
+
+        def parity(self, case, device):
+            assert [step() for step in steps] == [None, None]
+            logits, loss = torch.ones(1, 2), torch.ones(())
+            return ParityProbe(logits, loss, None, logits, loss, None, num_samples=1)
+
+    module = types.ModuleType("slim")
+    module.Slim = Slim
+    monkeypatch.setitem(sys.modules, "slim", module)
+    result = run({"base": {}, "head": {}}, "slim:Slim", parity=True)
+    assert [arm.parity is not None for arm in result.arms] == [True, True]
+
+
+def test_what_an_arm_built_later_compiles_is_no_recompilation_of_an_earlier_one(run, monkeypatch):
+    """torch counts for the whole process, and lines that it had compiled for another arm as compiled again."""
+    builds = []
+
+    def told(_case):
+        return CompileStats(2.0 * len(builds), min(1, len(builds)), 0, max(0, len(builds) - 1))
+
+    class Compiles:
+        def build(self, case, device):
+            builds.append(case)
+            return lambda: time.sleep(0.002)
+
+    module = types.ModuleType("compiles")
+    module.Compiles = Compiles
+    monkeypatch.setitem(sys.modules, "compiles", module)
+    monkeypatch.setattr(replicas.facts, "compile_stats", told)
+    result = run({"base": {}, "head": {}}, "compiles:Compiles")
+    assert [(arm.metrics["compile_s"], arm.metrics["recompilations"]) for arm in result.arms] == [
+        (2.0, 0.0),
+        (2.0, 0.0),
+    ]
+    assert all("GB309" not in {entry.code for entry in arm.findings} for arm in result.arms)
+
+
+def test_what_is_compiled_during_the_turns_is_a_recompilation(run, monkeypatch):
+    steps = []
+    monkeypatch.setattr(replicas.facts, "compile_stats", lambda _case: CompileStats(1.0, 1, 0, len(steps) // 100))
+
+    class Recompiles:
+        def build(self, case, device):
+            return lambda: (steps.append(1), time.sleep(0.002))
+
+    module = types.ModuleType("recompiles")
+    module.Recompiles = Recompiles
+    monkeypatch.setitem(sys.modules, "recompiles", module)
+    result = run({"base": {}, "head": {}}, "recompiles:Recompiles")
+    assert all("GB309" in {entry.code for entry in arm.findings} for arm in result.arms)
+
+
+def test_an_arm_does_not_pay_for_the_workspace_of_another(monkeypatch, tmp_path):
+    freed = []
+    cuda = SimpleNamespace(memory_allocated=lambda _device: 7 if freed else 7 + 2**25)
+    fake = SimpleNamespace(
+        cuda=cuda, device=torch.device, _C=SimpleNamespace(_cuda_clearCublasWorkspaces=lambda: freed.append(1))
+    )
+    job = Job(job=1, kind="blocks", case=Case(device="cuda"), log=str(tmp_path / "log"))
+    arm = JobArm(name="base", case=Case(device="cuda"))
+    replica = replicas.Replica(arm, Launch(job, Messages(), Stop()), fake)
+    assert replica._allocated() == 7
 
 
 @pytest.mark.gpu

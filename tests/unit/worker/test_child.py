@@ -4,8 +4,11 @@ import itertools
 import signal
 import sys
 import time
+import types
+import weakref
 
 import pytest
+import torch
 from fakes.hosting import FAKES, QUICK
 
 from gpubench.spec.case import Case
@@ -13,6 +16,7 @@ from gpubench.spec.protocol import Job
 from gpubench.spec.suite import Measure, Quality
 from gpubench.worker import checks, settings
 from gpubench.worker.child import Stop, run_job
+from gpubench.worker.workloads.base import ParityProbe
 
 
 class Messages(list):
@@ -41,6 +45,29 @@ def run(tmp_path, monkeypatch):
         return messages
 
     return run
+
+
+def slim_module():
+    """`slim:Slim`, whose parity fails while its step is still there."""
+
+    class Step:
+        def __call__(self):
+            time.sleep(0.002)
+
+    class Slim:
+        def build(self, case, device):
+            step = Step()
+            self.step = weakref.ref(step)
+            return step
+
+        def parity(self, case, device):
+            assert self.step() is None, "the step is still there"
+            logits, loss = torch.ones(1, 2), torch.ones(())
+            return ParityProbe(logits, loss, None, logits, loss, None, num_samples=1)
+
+    module = types.ModuleType("slim")
+    module.Slim = Slim
+    return module
 
 
 def _codes(message):
@@ -226,3 +253,10 @@ def test_a_stopped_quality_stage_has_no_result(run):
     result = run("cnn", kind="quality", quality=Quality(epochs=1, data="digits"), image_size=8, stop=stop)[-1]
     assert (result.interrupted, result.quality) == (True, None)
     assert result.absent["accuracy"]
+
+
+def test_parity_comes_when_the_step_and_what_it_holds_are_gone(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "slim", slim_module())
+    result = run("slim:Slim", parity=True)[-1]
+    assert result.parity is not None, result.absent
+    assert result.parity.passed

@@ -290,3 +290,35 @@ def test_a_compiled_step_compiles_once_and_says_so(built):
     assert stats.compile_s > 0
     assert workload.probe()["compile"] == "default"
     assert workload.health().parameters_moved is True
+
+
+def test_more_variants_of_a_model_than_torch_compiles_by_itself_are_compiled_or_an_error(monkeypatch):
+    real, seen = torch.compile, []
+
+    def counting(graph, _inputs):
+        seen.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(
+        torch, "compile", lambda model, *, mode, dynamic: real(model, backend=counting, dynamic=dynamic)
+    )
+
+    class Model(torch.nn.Module):
+        def __init__(self, width):
+            super().__init__()
+            self.layer = torch.nn.Linear(width, 2)
+
+        def forward(self, images):
+            return self.layer(images)
+
+    def run(width):
+        compiled.compile_model(Model(width), "default", "cpu")(torch.ones(3, width))
+
+    with torch._dynamo.config.patch(recompile_limit=8, fail_on_recompile_limit_hit=False):
+        for width in range(1, 13):
+            run(width)
+        assert len(seen) == 12
+        monkeypatch.setattr(compiled, "MOST_VARIANTS", 12)
+        torch._dynamo.config.recompile_limit = 12
+        with pytest.raises(Exception, match="recompile_limit"):
+            run(13)

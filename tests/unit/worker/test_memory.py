@@ -52,18 +52,25 @@ def test_a_cpu_case_has_no_device_figures_and_says_why():
 
 
 class FakeAllocator:
+    """`torch` stands for the module: cuBLAS's workspace is a part of what is allocated until it is given back."""
+
     def __init__(self):
+        self.workspace = 0
+        self.torch = SimpleNamespace(cuda=self, _C=SimpleNamespace(_cuda_clearCublasWorkspaces=self._clear))
         self.statistics = {
             "allocated_bytes.all.peak": 900,
             "reserved_bytes.all.peak": 1000,
             "num_alloc_retries": 2,
         }
 
+    def _clear(self):
+        self.workspace = 0
+
     def empty_cache(self):
         self.num_emptied = getattr(self, "num_emptied", 0) + 1
 
     def reset_peak_memory_stats(self, device):
-        self.statistics["allocated_bytes.all.peak"] = 300
+        self.statistics["allocated_bytes.all.peak"] = 300 + self.workspace
         self.statistics["reserved_bytes.all.peak"] = 400
 
     def memory_stats(self, device):
@@ -75,7 +82,7 @@ class FakeAllocator:
 
 def test_device_peaks_count_from_the_first_step():
     allocator = FakeAllocator()
-    watch = MemoryWatch(SimpleNamespace(cuda=allocator), SimpleNamespace(type="cuda"))
+    watch = MemoryWatch(allocator.torch, SimpleNamespace(type="cuda"))
     watch.start_peaks()
     allocator.statistics["allocated_bytes.all.peak"] = 350
     allocator.statistics["num_alloc_retries"] = 5
@@ -91,7 +98,7 @@ def test_device_peaks_count_from_the_first_step():
 
 def test_what_is_done_aside_leaves_no_mark():
     allocator = FakeAllocator()
-    watch = MemoryWatch(SimpleNamespace(cuda=allocator), SimpleNamespace(type="cuda"))
+    watch = MemoryWatch(allocator.torch, SimpleNamespace(type="cuda"))
     watch.start_peaks()
     allocator.statistics["allocated_bytes.all.peak"] = 600
     with watch.aside():
@@ -103,10 +110,19 @@ def test_what_is_done_aside_leaves_no_mark():
     assert allocator.num_emptied == 2
 
 
+def test_a_product_aside_leaves_no_workspace_of_cublas_in_the_peaks():
+    allocator = FakeAllocator()
+    watch = MemoryWatch(allocator.torch, SimpleNamespace(type="cuda"))
+    watch.start_peaks()
+    with watch.aside():
+        allocator.workspace = 32 * MIB
+    assert watch.read().metrics["peak_memory_allocated_bytes"] == 300
+
+
 def test_an_allocator_without_statistics_gives_its_reason():
     allocator = FakeAllocator()
     allocator.statistics = {}
-    watch = MemoryWatch(SimpleNamespace(cuda=allocator), SimpleNamespace(type="cuda"))
+    watch = MemoryWatch(allocator.torch, SimpleNamespace(type="cuda"))
     memory = watch.read()
     assert memory.metrics["peak_memory_reserved_bytes"] is None
     assert "no statistics" in memory.absent["peak_memory_reserved_bytes"]

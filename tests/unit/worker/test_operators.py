@@ -1,3 +1,6 @@
+import contextlib
+import weakref
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -219,3 +222,33 @@ def test_an_unknown_operator_names_the_nearest(name, hint):
     with pytest.raises(UsageError) as caught:
         resolve(f"operators:{name}")
     assert hint in caught.value.hint
+
+
+class FakeStream:
+    def __init__(self, device=None):
+        pass
+
+    def wait_stream(self, other):
+        pass
+
+
+def test_a_captured_step_keeps_the_memory_that_its_graph_writes_to(monkeypatch):
+    """The graph knows an address only: memory that was given back would be somebody else's, or nobody's."""
+    real, made, replays = torch.ones, [], []
+
+    def ones(*sizes, **given):
+        tensor = real(*sizes, **given)
+        made.append(weakref.ref(tensor))
+        return tensor
+
+    monkeypatch.setattr(torch, "ones", ones)
+    monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
+    monkeypatch.setattr(torch.cuda, "current_stream", FakeStream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", lambda _graph: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", type("Graph", (), {"replay": lambda self: replays.append(self)}))
+    case = case_of("launch", cuda_graph=True, batch_size=3)
+    step = resolve(case.workload).build(case, "cpu")
+    assert made[0]() is not None
+    assert step() is made[0]()
+    assert len(replays) == 1

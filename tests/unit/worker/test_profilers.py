@@ -3,6 +3,7 @@
 from contextlib import contextmanager, nullcontext
 
 import pytest
+import torch
 
 from gpubench.spec.case import Case
 from gpubench.spec.profile_job import ProfileJob
@@ -90,3 +91,15 @@ def test_a_failing_case_is_a_result_with_its_reason(tmp_path):
     text = (tmp_path / "worker.json").read_text()
     assert '"failed"' in text
     assert "no_such_module" in text
+
+
+def test_memory_that_ran_out_in_a_capture_is_told_as_such(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    def build(*_):
+        try:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore.")
+        finally:
+            raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
+
+    monkeypatch.setattr(profilers, "_run", build)
+    result = profilers.run(job(tmp_path))
+    assert (result.status, result.reason) == ("oom", "CUDA out of memory. Tried to allocate 2.00 GiB.")
