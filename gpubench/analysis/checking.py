@@ -7,7 +7,10 @@ from pathlib import Path
 from gpubench.analysis.changes import CaseChange
 from gpubench.analysis.comparing import Compared
 from gpubench.analysis.gate import STATUSES, GateResult, GateRule, check_gates, confirm, exit_status
+from gpubench.analysis.settings import CompareSettings
+from gpubench.analysis.stored import MIN_LAUNCHES
 from gpubench.core.errors import ExitStatus, UsageError
+from gpubench.core.metrics import METRICS
 
 LIMIT = 0.03
 STANDING_IN = (
@@ -54,6 +57,53 @@ def metrics_of(rules: Sequence[GateRule]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(rule.metric for rule in rules if rule.metric != "status"))
 
 
+def settings_for(rules: Sequence[GateRule], sesoi: float) -> CompareSettings:
+    """How to judge for these rules. What is below half of the smallest effect of interest counts as the same, whatever its
+    interval: a limit below that needs a smaller one, twice the limit. A limit of 0 leaves `sesoi` as it is.
+    """
+    limits = [rule.max_regression for rule in rules if rule.max_regression and _is_ratio(rule)]
+    return CompareSettings(sesoi=min([sesoi, *(2 * limit for limit in limits)]))
+
+
+def _is_ratio(rule: GateRule) -> bool:
+    """Whether the rule's metric is judged by an interval of its ratio."""
+    spec = METRICS.get(rule.metric)
+    return spec is not None and spec.scale == "ratio" and spec.summarise != "max"
+
+
+def _least_rounds(rule: GateRule, compared: Compared) -> int:
+    """Fresh rounds below which nothing can be said of the rule's metric, so that every failure of it would be taken back."""
+    spec = METRICS.get(rule.metric)
+    if spec is None or spec.summarise == "max":
+        return 1
+    if spec.scale == "difference":
+        return 2
+    if compared.interleaved:
+        return compared.settings.schedule()[0].rounds
+    return MIN_LAUNCHES if compared.allow_unpaired else 1
+
+
+def _refuse_misnamed(rules: Sequence[GateRule], compared: Compared) -> None:
+    """UsageError for a rule that names cases and meets none, unless another one limits the same metric everywhere."""
+    general = {rule.metric for rule in rules if not rule.cases and not rule.where}
+    for rule in rules:
+        if rule.cases and rule.metric not in general and not any(map(rule.covers, compared.changes)):
+            raise UsageError(
+                f"gate {rule}: there is no such case",
+                hint="What stands behind the `@` must match a case of either side; a limit on nothing would always be kept.",
+            )
+
+
+def _refuse_too_few(rules: Sequence[GateRule], compared: Compared, rounds: int) -> None:
+    """UsageError where so few fresh rounds could confirm nothing."""
+    least, metric = max((_least_rounds(rule, compared), rule.metric) for rule in rules)
+    if rounds < least:
+        raise UsageError(
+            f"{rounds} fresh round{'s' if rounds > 1 else ''} can confirm no failure of {metric}: it takes at least {least} to judge it",
+            hint=f"--confirm {max(least, 10)} is a good choice; without --confirm a failure counts as it is.",
+        )
+
+
 def check(
     compared: Compared,
     rules: Sequence[GateRule],
@@ -64,8 +114,10 @@ def check(
 ) -> Checked:
     """Judge a comparison. With `rounds`, cases that break a limit are measured again by `remeasure` before they fail.
 
-    UsageError where no rule met a case with its metric: a gate that checks nothing must not pass.
+    UsageError where the only rules of a metric name cases that are not there, where no rule met a case with its metric (a
+    gate that checks nothing must not pass), and for so few `rounds` that a failure could not be judged again.
     """
+    _refuse_misnamed(rules, compared)
     results = check_gates(rules, compared.changes)
     if not declared:
         results = tuple(result for result in results if result.outcome != "no data")
@@ -75,6 +127,8 @@ def check(
             f"nothing was checked: no case of {compared.candidate.name} has {wanted} on both sides",
             hint="`gpubench list metrics` names what is measured; --gate METRIC=LIMIT chooses.",
         )
+    if rounds:
+        _refuse_too_few([result.rule for result in results if result.outcome != "no data"], compared, rounds)
     failing = {id(change): change for result in results for change in result.failures}
     if not rounds or not failing or remeasure is None:
         return Checked(compared, results, declared)

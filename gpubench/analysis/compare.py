@@ -11,6 +11,7 @@ at the same rounds by the same rule and give the same verdict.
     ('slower', 1.1, 6)
 """
 
+import math
 from collections.abc import Sequence
 
 from gpubench.analysis.judge import Comparison, Rounds, Verdict, judge, log_ratios, too_few
@@ -42,10 +43,15 @@ def compare_rounds(reference: Rounds, candidate: Rounds, settings: CompareSettin
 
 
 def compare_log_ratios(logs: Sequence[float], settings: CompareSettings | None = None) -> Comparison:
-    """`compare_rounds` from each round's log ratio (candidate over reference), in the order measured."""
+    """`compare_rounds` from each round's log ratio (candidate over reference), in the order measured.
+
+    ValueError for one that is not finite.
+    """
+    if not all(math.isfinite(value) for value in logs):
+        raise ValueError("the log ratio of a round must be finite")
     chosen = settings or CompareSettings()
     found = too_few(logs, chosen)
-    for look in chosen.schedule(len(logs)):
+    for look in chosen.passes(len(logs)):
         found = judge(logs[: look.rounds], chosen, look)
         if found.verdict != "unclear":
             break

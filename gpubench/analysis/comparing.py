@@ -81,19 +81,25 @@ def compare_sides(
     )
 
 
+_ONE_RUN = "on one machine with one suite (`gpubench run SUITE --arm ...`)"
+
+
 def refuse(compared: Compared, *, force: bool = False) -> None:
     """UsageError where the sides have no case in common, or, unless `force`, where their numbers mean nothing together."""
     names = f"{compared.reference.name} and {compared.candidate.name}"
+    files = compared.candidate.source == "pytest-benchmark"
     if not compared.num_in_common:
         raise UsageError(
-            f"{names} have no case in common: no two cases of theirs have the same settings",
-            hint="Cases are matched by all of their settings. `gpubench show RUN` lists those of a run.",
+            f"{names} have no case in common: no two {'tests of theirs have the same name' if files else 'cases of theirs have the same settings'}",
+            hint="Tests are matched by their full names, with the path of their file as pytest says it: measure both from the same folder."
+            if files
+            else "Cases are matched by all of their settings. `gpubench show RUN` lists those of a run.",
         )
     if compared.refused and not force:
         said = "; ".join(f"{each.shown}: {_said(each.before)} and {_said(each.after)}" for each in compared.refused)
         raise UsageError(
             f"{names} cannot be compared, their numbers mean nothing together: {said}",
-            hint="Measure both on one machine with one suite (`gpubench run SUITE --arm ...`); --force compares them as they are.",
+            hint=f"Measure both {'in turn on one machine' if files else _ONE_RUN}; --force compares them as they are.",
         )
 
 

@@ -13,7 +13,8 @@ Correctness = Literal["pass", "fail", "unverified"]
 class Measured(Protocol):
     """One case as one side of a comparison has it. `CaseSummary` is one, `Entry` another.
 
-    `interval` is that of a single launch, from its own steps, where nothing better is known. `block_ratios` are log
+    `num_crashed` counts launches that crashed or ran out of time; the case may be ok by its others. `interval` is that of a
+    single launch, from its own steps, where nothing better is known. `block_ratios` are log
     ratios of step time against the other arm, by repeat, of launches that held both arms. `took_effect` is what was read
     back, flat; empty where that is not known.
     """
@@ -34,6 +35,8 @@ class Measured(Protocol):
     def validity(self) -> Validity: ...
     @property
     def correctness(self) -> Correctness: ...
+    @property
+    def num_crashed(self) -> int: ...
     def launch_values(self, metric: str) -> dict[int, float]: ...
     def interval(self, metric: str) -> tuple[float, float] | None: ...
     def block_ratios(self) -> dict[int, float]: ...
@@ -66,6 +69,10 @@ class Entry:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
     effective: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_crashed(self) -> int:
+        return int(self.status in (Status.FAILED, Status.TIMEOUT))
 
     def launch_values(self, metric: str) -> dict[int, float]:
         return dict(self.values.get(metric, {}))

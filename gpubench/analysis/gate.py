@@ -106,9 +106,16 @@ def parse_gate(text: str, select: Callable[[str], Keeps] | None = None) -> GateR
         names = tuple(name.strip() for name in limit.split(","))
         return _checked(GateRule(metric, no_new=names, cases=cases, keeps=keeps))
     try:
-        return _checked(GateRule(metric, parse_fraction(limit), cases=cases, keeps=keeps))
+        fraction = parse_fraction(limit)
     except ValueError as error:
         raise UsageError(f"gate {metric}: {error}") from error
+    rule = _checked(GateRule(metric, fraction, cases=cases, keeps=keeps))
+    if fraction >= 1 and limit[-1:].isdigit() and METRICS[metric].scale == "ratio":
+        raise UsageError(
+            f"gate {metric}: {limit} is {format_percent(fraction)}",
+            hint=f"Write {metric}={limit}%, or {metric}={fraction * 100:g}% if that is meant.",
+        )
+    return rule
 
 
 def _checked(rule: GateRule) -> GateRule:
@@ -125,6 +132,12 @@ def _checked(rule: GateRule) -> GateRule:
         raise UsageError(f"gate {rule.metric}: not a metric that can get worse", hint=f"Choose from {known}.")
     if rule.max_regression is None or rule.max_regression < 0:
         raise UsageError(f"gate {rule.metric}: needs a limit of at least 0", hint=f"Write {rule.metric}=3%.")
+    spec = METRICS[rule.metric]
+    if spec.scale == "ratio" and spec.better == "higher" and rule.max_regression >= 1:
+        raise UsageError(
+            f"gate {rule.metric}: nothing breaks a limit of {format_percent(rule.max_regression)}, it cannot fall by more than 100%",
+            hint=f"Write {rule.metric}=3%.",
+        )
     return rule
 
 
@@ -243,11 +256,10 @@ def _is_one_of(cases: Sequence[Measured]) -> Keeps:
 def exit_status(results: Iterable[GateResult], changes: Iterable[CaseChange] = ()) -> ExitStatus:
     """`GATE_FAILED` if any rule failed, else `CASE_FAILED` if a case of the candidate crashed or ran out of time, else `OK`.
 
-    `unclear` is shown, and is not a failure; running out of memory is a result, which a gate on `status` may forbid.
+    One launch that crashed is enough, although the others may have given a figure. `unclear` is shown, and is not a failure;
+    running out of memory is a result, which a gate on `status` may forbid.
     """
     if any(result.outcome == "fail" for result in results):
         return ExitStatus.GATE_FAILED
-    ended = [change.candidate.status for change in changes if change.candidate is not None]
-    return (
-        ExitStatus.CASE_FAILED if any(status in (Status.FAILED, Status.TIMEOUT) for status in ended) else ExitStatus.OK
-    )
+    crashed = any(change.candidate is not None and change.candidate.num_crashed for change in changes)
+    return ExitStatus.CASE_FAILED if crashed else ExitStatus.OK

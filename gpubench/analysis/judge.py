@@ -1,6 +1,7 @@
 """One look at the rounds of a comparison: estimate, test, verdict."""
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +19,8 @@ Level = Literal["block", "launch", "stored", "single"]
 one process a side."""
 
 Rounds = Sequence[Sequence[float]]
+
+_MOST_LOG = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,13 @@ def _median(steps: "ArrayLike") -> float:
         raise ValueError("a round must be a list of at least one step time")
     if not np.isfinite(t).all() or t.min() <= 0:
         raise ValueError("step times must be finite and positive seconds")
-    return float(np.median(t))
+    low, high = np.sort(t)[[(t.size - 1) // 2, t.size // 2]]
+    return float(low + (high - low) / 2)  # not (low + high) / 2, which may be more than a float holds
+
+
+def _exp(value: float) -> float:
+    """The exponential of `value`, or about the largest float where it is more."""
+    return math.exp(min(value, _MOST_LOG))
 
 
 def judge(logs: Sequence[float], settings: CompareSettings, look: Look) -> Comparison:
@@ -80,9 +89,9 @@ def judge(logs: Sequence[float], settings: CompareSettings, look: Look) -> Compa
     verdict, reason = _verdict(found, settings, look)
     return Comparison(
         verdict,
-        math.exp(found.mean),
-        math.exp(low),
-        math.exp(high),
+        _exp(found.mean),
+        _exp(low),
+        _exp(high),
         len(logs),
         f"{_percents(low, high)}: {reason}",
         settings,
@@ -119,7 +128,7 @@ def equivalent(found: Location, settings: CompareSettings, look: Look) -> bool:
 
 
 def _percents(low: float, high: float) -> str:
-    return f"{format_percent(math.expm1(low), signed=True)} to {format_percent(math.expm1(high), signed=True)}"
+    return f"{format_percent(_exp(low) - 1, signed=True)} to {format_percent(_exp(high) - 1, signed=True)}"
 
 
 def too_few(logs: Sequence[float], settings: CompareSettings) -> Comparison:
@@ -127,10 +136,10 @@ def too_few(logs: Sequence[float], settings: CompareSettings) -> Comparison:
     first = settings.schedule()[0].rounds
     found = trimmed_location(logs, settings.trim) if len(logs) > 1 else None
     mean = found.mean if found else logs[0] if logs else math.nan
-    low, high = (math.exp(end) for end in found.interval(settings.interval_level)) if found else (None, None)
+    low, high = (_exp(end) for end in found.interval(settings.interval_level)) if found else (None, None)
     reason = f"{len(logs)} of the {first} rounds that the first look needs"
     return Comparison(
-        "unclear", math.exp(mean), low, high, len(logs), reason, settings, rounds_needed=first, location=found
+        "unclear", _exp(mean), low, high, len(logs), reason, settings, rounds_needed=first, location=found
     )
 
 

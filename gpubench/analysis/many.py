@@ -31,7 +31,7 @@ def judge_many(logs: "FloatArray", settings: CompareSettings | None = None) -> V
     chosen = settings or CompareSettings()
     num, rounds = logs.shape
     out = Verdicts(np.full(num, "unclear"), np.zeros(num), np.zeros(num), np.zeros(num, dtype=int))
-    for look in chosen.schedule(rounds):
+    for look in chosen.passes(rounds):
         verdict, low, high = _look_many(logs[:, : look.rounds], chosen, look)
         undecided = out.verdict == "unclear"
         out.verdict[undecided] = verdict[undecided]

@@ -1,7 +1,7 @@
 """What a verdict will cost: from the noise of a pilot to rounds, minutes and the chance of finding what matters."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from gpubench.analysis.changes import round_log_ratios
 from gpubench.analysis.judge import Level
 from gpubench.analysis.many import judge_many
+from gpubench.analysis.multiple import FALSE_DISCOVERY_RATE, SCREEN_ALPHA, SCREEN_ROUNDS
 from gpubench.analysis.settings import CompareSettings
 from gpubench.analysis.sides import arms_of
-from gpubench.analysis.stats import Location, rounds_needed, trimmed_location
+from gpubench.analysis.stats import Location, rounds_needed, trimmed_location, trimmed_moments
 from gpubench.analysis.summarise import CaseSummary, StoredRun, summarise_run
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Record
@@ -41,6 +42,9 @@ class Forecast:
     rounds_same: float
     rounds_slower: float
     needed: int | None
+
+
+Foresee = Callable[[float], Forecast]
 
 
 @dataclass(frozen=True)
@@ -85,19 +89,27 @@ class Plan:
         return self.settings.max_rounds * (sum(known) + (self.overhead_s if known else 0.0))
 
 
-def plan(pilot: StoredRun, settings: CompareSettings, *, seed: int = 0) -> Plan:
+def plan(pilot: StoredRun, settings: CompareSettings, *, seed: int = 0, one_by_one: int | None = None) -> Plan:
     """From a pilot of two equal arms, whose rounds are those of a comparison, or a run without arms, two of whose launches
     make a round. Which step times (or latencies) differ how much decides; figures that are INVALID count, noise is noise.
+
+    More cases than `one_by_one` are judged as a suite, screened and then confirmed (None: each by itself, however many).
     """
     arms = arms_of(pilot)
     draws = _draws(settings, seed)
+    num = sum(case.skip_status is None and case.kind == "measure" for case in pilot.info.cases)
+
+    def foresee(spread: float) -> Forecast:
+        screened = one_by_one is not None and num > one_by_one
+        return _forecast_screened(spread, settings, draws, num) if screened else _forecast(spread, settings, draws)
+
     if len(arms) >= 2:
         sides = [summarise_run(pilot, arm=arm, metrics=()).cases for arm in arms[:2]]
         cases = tuple(
-            _of_arms(before, after, settings, draws) for before, after in zip(sides[0], sides[1], strict=True)
+            _of_arms(before, after, settings, foresee) for before, after in zip(sides[0], sides[1], strict=True)
         )
     else:
-        cases = tuple(_of_launches(case, settings, draws) for case in summarise_run(pilot, metrics=()).cases)
+        cases = tuple(_of_launches(case, settings, foresee) for case in summarise_run(pilot, metrics=()).cases)
     return Plan(settings, cases, _overhead_s(pilot.records))
 
 
@@ -115,43 +127,82 @@ def spread_of(logs: Sequence[float], settings: CompareSettings | None = None) ->
 def _draws(settings: CompareSettings, seed: int) -> "FloatArray":
     import numpy as np
 
-    draws: FloatArray = np.random.default_rng(seed).standard_normal((TRIALS, settings.max_rounds))
+    num = max(settings.max_rounds, SCREEN_ROUNDS + LEAST_ROUNDS)
+    draws: FloatArray = np.random.default_rng(seed).standard_normal((TRIALS, num))
     return draws
 
 
 def _forecast(spread: float, settings: CompareSettings, draws: "FloatArray", effect: float | None = None) -> Forecast:
     shift = math.log1p(settings.sesoi if effect is None else effect)
-    same, slower = (judge_many(each + spread * draws, settings) for each in (0.0, shift))
+    rounds = draws[:, : settings.max_rounds]
+    same, slower = (judge_many(each + spread * rounds, settings) for each in (0.0, shift))
     found = float((slower.verdict == "slower").mean())
-    last = settings.schedule()[-1]
+    looks = settings.schedule()
+    needed = rounds_needed(spread, shift, looks[-1].alpha, trim=settings.trim)
     return Forecast(
         found=found,
         rounds_same=float(same.rounds.mean()),
         rounds_slower=float(slower.rounds.mean()),
-        needed=rounds_needed(spread, shift, last.alpha, trim=settings.trim),
+        needed=None if needed is None else max(needed, looks[0].rounds),
     )
+
+
+def _forecast_screened(spread: float, settings: CompareSettings, draws: "FloatArray", num_cases: int) -> Forecast:
+    """Of one changed case among unchanged ones: found if its first rounds look slower and the fresh ones, however many the
+    limit leaves, are below the smallest step of Benjamini and Hochberg over as many suspects as chance is expected to give.
+    """
+    import numpy as np
+
+    shift = math.log1p(settings.sesoi)
+    fresh = draws.shape[1] - SCREEN_ROUNDS
+    level = FALSE_DISCOVERY_RATE / (1 + 2 * SCREEN_ALPHA * (num_cases - 1))
+    first, again = draws[:, :SCREEN_ROUNDS], draws[:, SCREEN_ROUNDS:]
+    up, down, _ = _directions(spread * first, settings)
+    same = float(((up < SCREEN_ALPHA) | (down < SCREEN_ALPHA)).mean())
+    up, down, _ = _directions(shift + spread * first, settings)
+    suspected = (up < SCREEN_ALPHA) | (down < SCREEN_ALPHA)
+    confirmed, _, mean = _directions(shift + spread * again, settings)
+    found = np.asarray((up < SCREEN_ALPHA) & (confirmed <= level) & (mean >= math.log1p(settings.sesoi) / 2))
+    needed = rounds_needed(spread, shift, 2 * level, trim=settings.trim)
+    return Forecast(
+        found=float(found.mean()),
+        rounds_same=SCREEN_ROUNDS + fresh * same,
+        rounds_slower=SCREEN_ROUNDS + fresh * float(suspected.mean()),
+        needed=None if needed is None else SCREEN_ROUNDS + max(needed, LEAST_ROUNDS),
+    )
+
+
+def _directions(logs: "FloatArray", settings: CompareSettings) -> tuple["FloatArray", "FloatArray", "FloatArray"]:
+    """Per row the one-sided p-values of slower and of faster, and the trimmed mean."""
+    import numpy as np
+    from scipy.special import stdtr
+
+    mean, error, df = trimmed_moments(logs, settings.trim)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(error > 0, mean / error, np.sign(mean) * np.inf)
+    return stdtr(df, -t), stdtr(df, t), mean
 
 
 def _metric(case: CaseSummary) -> str:
     return "latency_s" if case.case.timing == "latency" else "throughput"
 
 
-def _of_arms(before: CaseSummary, after: CaseSummary, settings: CompareSettings, draws: "FloatArray") -> CasePlan:
+def _of_arms(before: CaseSummary, after: CaseSummary, settings: CompareSettings, foresee: Foresee) -> CasePlan:
     logs, level = round_log_ratios(METRICS[_metric(after)], before, after)
     seconds = _seconds([*before.records, *after.records])
-    return _case(after, level, list(logs.values()), 1.0, seconds, settings, draws)
+    return _case(after, level, list(logs.values()), 1.0, seconds, settings, foresee)
 
 
-def _of_launches(case: CaseSummary, settings: CompareSettings, draws: "FloatArray") -> CasePlan:
+def _of_launches(case: CaseSummary, settings: CompareSettings, foresee: Foresee) -> CasePlan:
     """Two launches of a round are independent, so that their ratio varies by the root of two times as much as either."""
     values = case.launch_values(_metric(case)).values()
     logs = [math.log(value) for value in values if value > 0]
-    return _case(case, "launch", logs, math.sqrt(2), 2 * _seconds(case.records), settings, draws)
+    return _case(case, "launch", logs, math.sqrt(2), 2 * _seconds(case.records), settings, foresee)
 
 
 def _case(
     case: CaseSummary, level: Level, logs: Sequence[float], factor: float, seconds: float, settings: CompareSettings,
-    draws: "FloatArray",
+    foresee: Foresee,
 ) -> CasePlan:  # fmt: skip
     if len(logs) < LEAST_ROUNDS:
         why = case.reason or f"{len(logs)} of the {LEAST_ROUNDS} rounds that a forecast needs"
@@ -159,9 +210,7 @@ def _case(
     found = trimmed_location(logs, settings.trim)
     spread = factor * spread_of(logs, settings)
     low, high = _spread_interval(spread, found)
-    return CasePlan(
-        case.case_id, case.label, level, len(logs), spread, low, high, seconds, _forecast(spread, settings, draws)
-    )
+    return CasePlan(case.case_id, case.label, level, len(logs), spread, low, high, seconds, foresee(spread))
 
 
 def _spread_interval(spread: float, found: Location) -> tuple[float, float]:

@@ -1,6 +1,7 @@
 """How a comparison is judged."""
 
 from dataclasses import dataclass
+from typing import SupportsIndex
 
 from gpubench.analysis.stats import TRIM
 
@@ -48,6 +49,10 @@ class CompareSettings:
         for name in ("sesoi", "alpha", "confidence"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
+        if not all(isinstance(rounds, SupportsIndex) for rounds in (*self.looks, self.max_rounds)):
+            raise ValueError(f"looks and max_rounds must be whole numbers, got {self.looks} and {self.max_rounds}")
+        if not 0 <= self.trim < 0.5:
+            raise ValueError(f"trim must be in [0, 0.5), got {self.trim}")
         if not self.looks or any(b <= a for a, b in zip(self.looks, self.looks[1:], strict=False)):
             raise ValueError(f"looks must increase, got {self.looks}")
         if min(self.looks[0], self.max_rounds) < 3:
@@ -81,3 +86,13 @@ class CompareSettings:
         shares[-1] += 1 - sum(shares)
         beta = (1 - self.confidence) / 2
         return tuple(Look(at, self.alpha * share, beta * share) for at, share in zip(taken, shares, strict=True))
+
+    def passes(self, rounds: int) -> tuple[Look, ...]:
+        """The same for data of `rounds` rounds of which nobody knows why they ended: because a planned look had settled
+        them, or for reasons outside. At the last one what was planned is asked before everything that is left is spent, so
+        that stored rounds get the verdict at which measuring stopped. The second answer includes the first: nothing is
+        spent twice.
+        """
+        taken = self.schedule(rounds)
+        planned = [look for look in self.schedule() if taken and look.rounds == taken[-1].rounds and look != taken[-1]]
+        return (*taken[:-1], *planned, *taken[-1:])

@@ -71,6 +71,10 @@ class CaseSummary:
     def ok_records(self) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.status is Status.OK)
 
+    @property
+    def num_crashed(self) -> int:
+        return sum(record.status in (Status.FAILED, Status.TIMEOUT) for record in self.records)
+
     def launch_values(self, metric: str) -> dict[int, float]:
         """The metric of each ok launch that has a finite value of it, by repeat. Energy that is not valid is left out."""
         values = {

@@ -111,6 +111,8 @@ def command(
     asked = Asked(against, gates, sesoi, rounds or 0, allow_unpaired, force, arm, update, accept, baselines, store)
     ending = Ending(junit, output, as_json, wide)
     if form == "pytest-benchmark":
+        if strict:
+            raise click.UsageError("--strict asks how fit the machine was, which files of pytest-benchmark do not say.")
         from gpubench.cli.gate_files import check_files
 
         return ending.report(check_files(runs, asked), runs[0] if runs else "", gate=output)
@@ -162,16 +164,15 @@ def _refuse_unfit(run: "Run") -> None:
 
 def check_run(run: "Run", asked: Asked) -> "Checked":
     """The gates of a stored run, with fresh rounds where asked for, and the baseline where it is to be kept."""
-    from gpubench.analysis.checking import check, metrics_of
+    from gpubench.analysis.checking import check, metrics_of, settings_for
     from gpubench.analysis.comparing import compare_sides, refuse
-    from gpubench.analysis.settings import CompareSettings
     from gpubench.cli.gate_baseline import keep
     from gpubench.cli.gate_confirm import remeasure
     from gpubench.cli.gate_inputs import rules_for_run, sides_to_check
 
     rules, declared = rules_for_run(run, asked.gates)
     reference, candidate = sides_to_check(run, asked.one_against, asked.arm, asked.store, asked.baselines)
-    settings = CompareSettings(sesoi=asked.sesoi)
+    settings = settings_for(rules, asked.sesoi)
     compared = compare_sides(reference, candidate, metrics_of(rules), settings, allow_unpaired=asked.allow_unpaired)
     refuse(compared, force=asked.force)
     again = remeasure(run, compared, allow_unpaired=asked.allow_unpaired)

@@ -4,9 +4,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from gpubench.core.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
+    from gpubench.analysis.changes import CaseChange
     from gpubench.analysis.checking import Checked
     from gpubench.cli.check import Asked
     from gpubench.store.runs import Run
@@ -36,15 +39,42 @@ def first_baseline(run: "Run", asked: "Asked") -> Path | None:
 
 
 def keep(checked: "Checked", run: "Run", asked: "Asked") -> "Checked":
-    """Writes the baseline: for a reason whatever the gates say, or because they were kept. Arms only have the reason noted."""
+    """Writes the baseline: for a reason whatever the gates say, or because they were kept. Arms only have the reason noted.
+
+    A run that may have broken a limit, although nobody can tell, does not replace it without a reason: step by step the
+    baseline would follow every regression.
+    """
     from dataclasses import replace
 
     if checked.compared.candidate.source == "arm":
         return replace(checked, accepted=asked.accept)
     if asked.accept is None and not (asked.update and checked.verdict is ExitStatus.OK):
         return checked
+    doubtful = [] if asked.accept is not None else _doubtful(checked)
+    if doubtful:
+        click.echo(
+            f"note: the baseline stays as it is: {', '.join(doubtful)} may be beyond the limit, which these data cannot tell. "
+            "--accept REASON makes this run the baseline all the same.",
+            err=True,
+        )
+        return checked
     written = _write(run, _path(run, asked), asked.accept or PASSED)
     return replace(checked, accepted=asked.accept, written=written)
+
+
+def _doubtful(checked: "Checked") -> list[str]:
+    """Metrics that are `unclear` somewhere, with an estimate beyond the limit."""
+    return [
+        result.rule.metric
+        for result in checked.results
+        if result.rule.max_regression is not None
+        and any(_regression(change, result.rule.metric) > result.rule.max_regression for change in result.unclear)
+    ]
+
+
+def _regression(change: "CaseChange", metric: str) -> float:
+    found = change.changes[metric].regression
+    return float("-inf") if found is None else found.value
 
 
 def _path(run: "Run", asked: "Asked") -> Path:

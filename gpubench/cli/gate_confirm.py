@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from gpubench.analysis.changes import CaseChange
     from gpubench.analysis.checking import Remeasure
     from gpubench.analysis.comparing import Compared
+    from gpubench.core.records import Record
+    from gpubench.core.run import PlannedCase
     from gpubench.runner.run import RunRequest
     from gpubench.store.runs import Run
 
@@ -21,11 +23,22 @@ def remeasure(run: "Run", compared: "Compared", *, allow_unpaired: bool) -> "Rem
 
     def again(changes: "Sequence[CaseChange]", rounds: int) -> "Compared":
         from gpubench.cli.progress import open_progress
+        from gpubench.cli.verdicts import Verdicts
         from gpubench.runner.run import start
         from gpubench.store.runs import load_run
 
-        with open_progress() as progress:
-            outcome = start(request_for(run, changes, rounds), progress)
+        request = request_for(run, changes, rounds)
+        names = [arm.name for arm in request.arms]
+        verdicts = Verdicts(names, rounds, compared.settings) if names else None
+
+        def told(case: "PlannedCase", records: "tuple[Record, ...]") -> bool:
+            """How the arms stand is shown, and settles nothing: every round that was asked for is measured."""
+            if verdicts is not None:
+                verdicts(case, records)
+            return False
+
+        with open_progress(verdicts=verdicts) as progress:
+            outcome = start(request, progress, settled=told)
         if outcome.interrupted:
             raise KeyboardInterrupt
         return fresh_comparison(run, load_run(outcome.folder), compared, allow_unpaired=allow_unpaired)

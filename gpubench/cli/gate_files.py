@@ -13,10 +13,9 @@ if TYPE_CHECKING:
 
 def check_files(files: Sequence[str], asked: "Asked") -> "Checked":
     """The gates of files of one project against others. Files of both sides that alternate in time are paired as rounds."""
-    from gpubench.analysis.checking import check, metrics_of
+    from gpubench.analysis.checking import check, metrics_of, settings_for
     from gpubench.analysis.comparing import compare_sides, refuse
     from gpubench.analysis.pytest_files import are_interleaved, side_of_files
-    from gpubench.analysis.settings import CompareSettings
     from gpubench.cli.gate_inputs import rules_for_files
     from gpubench.store.pytest_files import read_pytest_file
 
@@ -30,7 +29,7 @@ def check_files(files: Sequence[str], asked: "Asked") -> "Checked":
     reference, candidate = side_of_files(before, _name(asked.against)), side_of_files(after, _name(files))
     rules, declared = rules_for_files(asked.gates, candidate.cases)
     compared = compare_sides(
-        reference, candidate, metrics_of(rules), CompareSettings(sesoi=asked.sesoi),
+        reference, candidate, metrics_of(rules), settings_for(rules, asked.sesoi),
         allow_unpaired=asked.allow_unpaired, interleaved=are_interleaved(before, after),
     )  # fmt: skip
     refuse(compared, force=asked.force)

@@ -62,13 +62,15 @@ def command(
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.planning import plan
     from gpubench.analysis.settings import CompareSettings
+    from gpubench.cli.verdicts import MANY_CASES
 
     if (suite is None) == (pilot is None):
         raise click.UsageError("Name a suite to measure a pilot of, or the --pilot run to take the noise from.")
     run = _stored(pilot, store) if pilot is not None else _measured(
         _request(suite or "", overrides, selection, rounds, interleave, store), wide=wide
     )  # fmt: skip
-    _print(plan(run, CompareSettings(sesoi=sesoi, max_rounds=max_rounds)), run.info.run, as_json=as_json, wide=wide)
+    found = plan(run, CompareSettings(sesoi=sesoi, max_rounds=max_rounds), one_by_one=MANY_CASES)
+    _print(found, run.info.run, as_json=as_json, wide=wide)
 
 
 def _stored(reference: str, store: Path) -> "Run":
@@ -93,11 +95,15 @@ def _request(
 
 
 def _measured(request: "RunRequest", *, wide: bool) -> "Run":
+    from gpubench.analysis.settings import CompareSettings
     from gpubench.cli.progress import open_progress
+    from gpubench.cli.verdicts import Verdicts
     from gpubench.runner.run import start
     from gpubench.store.runs import load_run
 
-    with open_progress(wide=wide) as progress:
+    # Nobody asks them: of two arms that are the same there is no verdict, and their launches must not share a row.
+    verdicts = Verdicts([arm.name for arm in request.arms], request.rounds or 0, CompareSettings())
+    with open_progress(wide=wide, verdicts=verdicts) as progress:
         outcome = start(request, progress)
     if outcome.interrupted:
         raise KeyboardInterrupt

@@ -1,5 +1,6 @@
 """Options and limits of a test, from the command line and its `gpubench` markers."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -11,6 +12,8 @@ from gpubench.core.units import parse_bytes, parse_duration, parse_fraction
 
 T = TypeVar("T", int, float)
 
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+_BARE = re.compile(r"\s*\d+(\.\d*)?\s*")
 _KNOWN = ("max_regression", "max_time", "max_memory", "device", "l2_flush")
 
 
@@ -39,13 +42,19 @@ def options_of(node: pytest.Item, config: pytest.Config) -> Options:
             f"{node.nodeid}: the gpubench marker has no {unknown[0]!r}: it takes {', '.join(_KNOWN)}"
         )
     return Options(
-        device=str(given.get("device", config.getoption("--gpubench-device"))),
+        device=_device(node, str(given.get("device", config.getoption("--gpubench-device")))),
         l2_flush=bool(given.get("l2_flush", False)),
         energy=bool(config.getoption("--gpubench-energy")),
         max_regression=_limits(node, given.get("max_regression")),
         max_time_s=_parsed(node, "max_time", parse_duration, given.get("max_time")),
         max_memory_bytes=_parsed(node, "max_memory", parse_bytes, given.get("max_memory")),
     )
+
+
+def _device(node: pytest.Item, name: str) -> str:
+    if not _DEVICE.fullmatch(name):
+        raise pytest.UsageError(f"{node.nodeid}: there is no device {name!r}: choose auto, cpu, cuda or cuda:N")
+    return name
 
 
 def _limits(node: pytest.Item, given: Any) -> dict[str, float]:
@@ -56,8 +65,16 @@ def _limits(node: pytest.Item, given: Any) -> dict[str, float]:
     unknown = [name for name in named if name not in METRICS or METRICS[name].better is None]
     if unknown:
         raise pytest.UsageError(f"{node.nodeid}: max_regression: {unknown[0]!r} is not a metric that can get worse")
+    for name, limit in named.items():
+        if METRICS[name].scale == "ratio" and _is_bare(limit) and float(limit) >= 1:
+            raise pytest.UsageError(f"{node.nodeid}: max_regression: {limit} is {float(limit):.0%}; write '{limit}%'")
     limits = {name: _parsed(node, "max_regression", parse_fraction, limit) for name, limit in named.items()}
     return {name: limit for name, limit in limits.items() if limit is not None}
+
+
+def _is_bare(limit: Any) -> bool:
+    """A number without a unit. What is no number at all is said elsewhere."""
+    return (isinstance(limit, int | float) and not isinstance(limit, bool)) or bool(_BARE.fullmatch(str(limit)))
 
 
 def _parsed(node: pytest.Item, name: str, parse: Callable[[Any], T], given: Any) -> T | None:

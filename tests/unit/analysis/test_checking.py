@@ -1,7 +1,7 @@
 import pytest
 from fakes.gate_runs import HandMade, two_arms
 
-from gpubench.analysis.checking import STANDING_IN, check, metrics_of
+from gpubench.analysis.checking import STANDING_IN, check, metrics_of, settings_for
 from gpubench.analysis.comparing import compare_sides
 from gpubench.analysis.gate import GateRule
 from gpubench.analysis.sides import arm_sides, side_of
@@ -66,6 +66,46 @@ def test_nothing_is_measured_again_where_nothing_failed(tmp_path):
         raise AssertionError
 
     assert check(compared(tmp_path, 1000.0), SPEED, declared=True, rounds=8, remeasure=never).fresh is None
+
+
+@pytest.mark.parametrize("rounds", [1, 3, 5])
+def test_so_few_fresh_rounds_that_every_failure_would_be_taken_back_are_wrong_use(tmp_path, rounds):
+    def never(*_):
+        raise AssertionError
+
+    with pytest.raises(UsageError, match="can confirm no failure of throughput: it takes at least 6 to judge it"):
+        check(compared(tmp_path, 900.0), SPEED, declared=True, rounds=rounds, remeasure=never)
+
+
+def test_what_needs_no_rounds_to_be_judged_is_confirmed_by_one(tmp_path):
+    memory = (GateRule("peak_rss_bytes", 0.03), GateRule("status", no_new=("oom",)))
+    assert check(compared(tmp_path, 900.0), memory, declared=True, rounds=1).status is ExitStatus.OK
+
+
+def test_fresh_launches_of_stored_runs_are_as_many_as_their_test_needs(tmp_path):
+    sides = []
+    for name in ("a", "b"):
+        made = HandMade()
+        made.measured(1000.0)
+        sides.append(side_of(load_run(made.write(tmp_path, name)), name))
+    assert check(compare_sides(*sides, ("throughput",)), SPEED, declared=True, rounds=1).status is ExitStatus.OK
+    unpaired = compare_sides(*sides, ("throughput",), allow_unpaired=True)
+    with pytest.raises(UsageError, match="at least 3"):
+        check(unpaired, SPEED, declared=True, rounds=2)
+    assert check(unpaired, SPEED, declared=True, rounds=3).status is ExitStatus.OK
+
+
+def test_a_limit_finer_than_half_the_smallest_effect_is_judged_as_finely(tmp_path):
+    fine = (GateRule("throughput", 0.01), GateRule("peak_rss_bytes", 0.001), GateRule("throughput", 0.0))
+    assert settings_for(fine, 0.03).sesoi == 0.02
+    assert settings_for((GateRule("throughput", 0.02),), 0.03).sesoi == 0.03
+    assert settings_for((GateRule("status", no_new=("oom",)), GateRule("accuracy", 0.001)), 0.03).sesoi == 0.03
+    made = two_arms()
+    made.measured(1000.0, head=986.0)
+    reference, (other,) = arm_sides(load_run(made.write(tmp_path, "slightly")))
+    found = compare_sides(reference, other, ("throughput",), settings_for(fine, 0.03))
+    assert check(found, fine[:1], declared=True).status is ExitStatus.GATE_FAILED
+    assert check(found, (GateRule("throughput", 0.02),), declared=True).status is ExitStatus.OK
 
 
 def test_a_gate_that_checks_nothing_is_wrong_use(tmp_path):

@@ -120,6 +120,28 @@ def test_a_round_without_proper_times_is_refused(bad):
         compare_rounds([[0.01]] * 6, [[0.01]] * 5 + [bad])
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_log_ratio_that_is_not_finite_is_refused(bad):
+    with pytest.raises(ValueError, match="must be finite"):
+        compare_log_ratios([0.0] * 7 + [bad])
+
+
+@pytest.mark.filterwarnings("error")
+def test_times_at_the_ends_of_what_a_float_holds_are_judged_like_any_other():
+    most, least = 1.7e308, 5e-324
+    assert compare_rounds([[most, most]] * 6, [[most, most]] * 6).verdict == "same"
+    assert compare_rounds([[most, most]] * 6, [[least]] * 6).verdict == "faster"
+    found = compare_rounds([[least]] * 6, [[most, most]] * 6)
+    assert found.verdict == "slower"
+    assert math.isfinite(found.ratio)
+    wild = compare_rounds([[1e-200], [1e200]] * 3, [[1e200], [1e-200]] * 3)
+    assert (wild.verdict, compare_rounds([[1e-200], [1e200]], [[1e200], [1e-200]]).verdict) == ("unclear", "unclear")
+
+
+def test_the_median_is_that_of_the_sorted_steps():
+    assert compare_rounds([[3.0, 1.0, 2.0]], [[4.0, 1.0, 3.0, 2.0]]).ratio == pytest.approx(1.25)
+
+
 def test_looks_spend_a_tenth_to_four_tenths_of_alpha():
     schedule = CompareSettings().schedule()
     assert [look.rounds for look in schedule] == [6, 10, 16, 24]
@@ -138,6 +160,28 @@ def test_data_that_end_early_are_looked_at_once_more_with_what_is_left(rounds_gi
     assert sum(look.alpha for look in schedule) == pytest.approx(0.006)
 
 
+def test_stored_rounds_get_the_verdict_at_which_measuring_stopped():
+    rng = np.random.default_rng(2)
+    for effect in (0.0, 0.015, 0.018, 0.02, 0.03):
+        for noise in (0.002, 0.004, 0.01):
+            for _ in range(40):
+                logs = list(effect + noise * rng.standard_normal(24))
+                measured = SequentialComparison()
+                while measured.verdict is None:
+                    measured.add_round([1.0], [math.exp(logs[measured.rounds])])
+                stored = compare_log_ratios(logs[: measured.rounds])
+                assert (stored.verdict, stored.rounds) == (measured.verdict, measured.rounds)
+
+
+def test_what_is_left_is_spent_where_a_planned_look_settled_nothing():
+    schedule = CompareSettings().passes(10)
+    assert [look.rounds for look in schedule] == [6, 10, 10]
+    assert [look.alpha for look in schedule] == pytest.approx([0.0006, 0.0012, 0.0054])
+    assert [look.rounds for look in CompareSettings().passes(8)] == [6, 8]
+    assert CompareSettings().passes(24) == CompareSettings().schedule()
+    assert CompareSettings().passes(5) == ()
+
+
 def test_max_rounds_is_itself_the_last_look():
     assert [look.rounds for look in CompareSettings(max_rounds=12).schedule()] == [6, 10, 12]
     assert [look.rounds for look in CompareSettings(max_rounds=40).schedule()] == [6, 10, 16, 24, 40]
@@ -145,7 +189,18 @@ def test_max_rounds_is_itself_the_last_look():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"sesoi": 0}, {"alpha": 1}, {"looks": ()}, {"looks": (6, 6)}, {"looks": (2, 6)}, {"max_rounds": 2}],
+    [
+        {"sesoi": 0},
+        {"alpha": 1},
+        {"looks": ()},
+        {"looks": (6, 6)},
+        {"looks": (2, 6)},
+        {"looks": (6.5, 10)},
+        {"max_rounds": 2},
+        {"max_rounds": 6.5},
+        {"trim": 0.5},
+        {"trim": -0.1},
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(ValueError, match=r"must|needs"):

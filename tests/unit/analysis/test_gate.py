@@ -168,6 +168,33 @@ def test_rules_that_did_not_fail_are_not_touched_by_a_confirmation():
     assert confirm(results, (), 6) == results
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("step_time_s=3", "gate step_time_s: 3 is 300%"),
+        ("throughput=3", "nothing breaks a limit of 300%"),
+        ("throughput=100%", "it cannot fall by more than 100%"),
+    ],
+)
+def test_a_limit_that_cannot_be_meant_is_refused(text, said):
+    with pytest.raises(UsageError, match=said):
+        parse_gate(text)
+    assert parse_gate("step_time_s=300%").max_regression == 3.0
+    assert parse_gate("allocator_retries=2").max_regression == 2.0
+
+
+def test_one_crashed_launch_among_good_ones_is_status_3():
+    before, after = RunBuilder(), RunBuilder()
+    before.measured(STEADY)
+    after.measured(STEADY)
+    after.record(after.planned[0], len(STEADY) + 1, Status.FAILED, reason="segmentation fault")
+    changes = compare_runs(summarise_run(before.run()), summarise_run(after.run()), ["throughput"], interleaved=True)
+    assert changes[0].candidate.status is Status.OK
+    assert exit_status(check_gates([GateRule("throughput", 0.03)], changes), changes) is ExitStatus.CASE_FAILED
+    unharmed = compare_runs(summarise_run(after.run()), summarise_run(before.run()), ["throughput"], interleaved=True)
+    assert exit_status(check_gates([GateRule("throughput", 0.03)], unharmed), unharmed) is ExitStatus.OK
+
+
 def test_a_crashed_case_is_status_3_unless_a_gate_failed():
     before, after = RunBuilder(), RunBuilder()
     before.measured([1.0])

@@ -5,6 +5,7 @@ import pytest
 from fakes.gate_runs import HandMade, two_arms
 
 from gpubench.analysis.compare import CompareSettings, compare_log_ratios
+from gpubench.analysis.multiple import SCREEN_ROUNDS, judge_suite
 from gpubench.analysis.planning import forecast, plan
 from gpubench.core.records import Status
 from gpubench.store.runs import load_run
@@ -35,6 +36,10 @@ def test_a_quiet_case_is_found_in_few_rounds():
     assert found.found == 1.0
     assert found.rounds_same < 8
     assert found.needed <= 10
+
+
+def test_no_verdict_is_promised_before_the_first_look():
+    assert forecast(0.0001, SETTINGS).needed == 6
 
 
 def test_a_noisy_case_is_not_found_and_the_rounds_it_needs_are_named():
@@ -97,6 +102,48 @@ def test_the_time_of_a_plan_is_that_of_its_launches_and_of_starting_hosts(tmp_pa
     # Six rounds settle each of two cases: 6 x 2 x 4 s, and six hosts.
     assert found.seconds_same == pytest.approx(6 * 2 * 4 + 6 * 5)
     assert found.seconds_most == pytest.approx(24 * (2 * 4 + 5))
+
+
+def test_many_cases_are_foreseen_as_the_suite_that_a_run_judges(tmp_path):
+    spread, num, fresh = 0.02, 20, 10
+    made = two_arms()
+    for batch_size in range(1, num + 1):
+        planned = made.plan(batch_size=batch_size)
+        made.launches(planned, 1000.0, logs(spread / math.sqrt(2), 60, batch_size), arm="base")
+        made.launches(planned, 1000.0, logs(spread / math.sqrt(2), 60, -batch_size % 997), arm="head")
+    pilot = load_run(made.write(tmp_path, "pilot"))
+    settings = CompareSettings(max_rounds=SCREEN_ROUNDS + fresh)
+    case = min(plan(pilot, settings, one_by_one=16).cases, key=lambda each: abs(each.spread - spread))
+    rng = np.random.default_rng(5)
+
+    def rounds(effect, num):
+        return [[1.0]] * num, [[math.exp(value)] for value in math.log1p(effect) + spread * rng.standard_normal(num)]
+
+    found, suspects, trials = 0, 0, 150
+    for _ in range(trials):
+        effects = {str(at): 0.03 if at == 0 else 0.0 for at in range(num)}
+        again = []
+        verdicts = judge_suite(
+            {name: rounds(effect, SCREEN_ROUNDS) for name, effect in effects.items()},
+            lambda names, again=again, effects=effects: (
+                again.extend(names) or {name: rounds(effects[name], fresh) for name in names}
+            ),
+        )
+        found += verdicts["0"].verdict == "slower"
+        suspects += sum(name != "0" for name in again)
+    assert case.forecast.found == pytest.approx(found / trials, abs=0.12)
+    assert case.forecast.rounds_same == pytest.approx(SCREEN_ROUNDS + fresh * suspects / trials / (num - 1), abs=0.3)
+    assert case.forecast.needed > SCREEN_ROUNDS
+    one_by_one = min(plan(pilot, settings).cases, key=lambda each: abs(each.spread - spread))
+    assert one_by_one.forecast.found > case.forecast.found
+
+
+def test_a_suite_without_noise_is_screened_once_and_its_change_found(tmp_path):
+    made = two_arms()
+    for batch_size in range(1, 18):
+        made.measured(1000.0, (1.0,) * 6, head=1000.0, batch_size=batch_size)
+    (*_, case) = plan(load_run(made.write(tmp_path, "pilot")), SETTINGS, one_by_one=16).cases
+    assert (case.forecast.found, case.forecast.rounds_same, case.forecast.rounds_slower) == (1.0, 10.0, 24.0)
 
 
 @pytest.mark.parametrize("num", [0, 2])

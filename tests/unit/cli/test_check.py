@@ -95,6 +95,15 @@ class TestExitStatus:
         assert status == 3
         assert "No gate failed, but cases did" in out
 
+    def test_3_where_some_launches_of_a_case_crashed_although_others_did_not(self, capsys):
+        made = two_arms()
+        planned = made.measured(1000.0, head=1000.0, batch_size=64)
+        made.ended(planned, Status.FAILED, "segmentation fault", arm="head")
+        made.write(Path("reports"), "arms")
+        status, out, _ = check(capsys, "arms")
+        assert status == 3
+        assert "No gate failed, but cases did" in out
+
     def test_1_where_a_gate_on_status_says_so(self, capsys):
         arms(1000.0, lost=Status.FAILED)
         assert check(capsys)[0] == 1
@@ -161,12 +170,18 @@ class TestRefusals:
             (["--gate", "throughput"], "not a gate"),
             (["--gate", "thruput=3%"], "not a metric that can get worse"),
             (["--gate", "throughput=3%@batch_sizes=64"], "there is no setting 'batch_sizes'"),
+            (
+                ["--gate", "peak_rss_bytes=3%", "--gate", "throughput=9%@batch_size=65"],
+                "@ batch_size=65: there is no such case",
+            ),
             (["--against", "other"], "run arms has arms, and 'other' is none of them"),
             (["--arm", "other"], "has no arm 'other'"),
             (["--accept", " "], "--accept needs a reason"),
             (["--accept", "x", "--update"], "exclude each other"),
             (["--update"], "has arms: they are judged against each other"),
             (["--confirm", "0"], "0 is not in the range"),
+            (["--confirm", "5"], "5 fresh rounds can confirm no failure of throughput"),
+            (["--gate", "throughput=3"], "nothing breaks a limit of 300%"),
             (["--sesoi", "0"], "must be above 0"),
             (["arms", "arms"], "one run is checked at a time"),
             (["--against", "base", "--against", "base"], "--against may be given once"),
@@ -213,6 +228,13 @@ class TestRules:
         arms(900.0)
         assert check(capsys, "--gate", "throughput=3%", "--gate", "throughput=20%@batch_size=64")[0] == 0
         assert check(capsys, "--gate", "throughput=3%", "--gate", "throughput=20%@batch_size=128")[0] == 1
+
+    def test_an_exception_that_meets_no_case_leaves_the_general_limit(self, capsys):
+        arms(900.0)
+        gates = ("--gate", "throughput=3%", "--gate", "throughput=20%@batch_size=65")
+        status, out, _ = check(capsys, *gates)
+        assert status == 1
+        assert "no data" in out
 
     def test_what_stands_in_is_said(self, capsys):
         arms(1000.0)
@@ -281,6 +303,34 @@ class TestConfirm:
         assert check(capsys, "arms", "--confirm", "8")[0] == 0
         assert asked == []
 
+    def test_how_the_arms_stand_is_shown_and_settles_nothing(self, monkeypatch):
+        from contextlib import nullcontext
+
+        from gpubench.analysis.comparing import compare_sides
+        from gpubench.analysis.sides import arm_sides
+        from gpubench.cli import progress
+        from gpubench.runner import run as runner
+
+        made = two_arms(suite={"defaults": {"batch_size": 64}})
+        made.measured(1000.0, head=900.0, batch_size=64)
+        run = load_run(made.write(Path("reports"), "arms"))
+        reference, (other,) = arm_sides(run)
+        compared = compare_sides(reference, other, ("throughput",))
+        shown, answers = [], []
+
+        def start(_request, _progress, *, settled):
+            fresh = load_run(arms(900.0, name="fresh"))
+            case = fresh.info.cases[0]
+            answers.append(settled(case, tuple(each for each in fresh.records if each.case_index == case.index)))
+            return runner.RunOutcome(fresh.folder, fresh.info, interrupted=False)
+
+        monkeypatch.setattr(progress, "open_progress", lambda *, verdicts: nullcontext(shown.append(verdicts)))
+        monkeypatch.setattr(runner, "start", start)
+        gate_confirm.remeasure(run, compared, allow_unpaired=False)(compared.changes, 8)
+        assert answers == [False]
+        (standing,) = shown[0].of(run.info.cases[0])
+        assert str(standing).startswith("head vs base +11.")
+
     def test_fresh_rounds_of_another_machine_are_refused(self):
         from fakes.gate_runs import NO_GPU_ENVIRONMENT
 
@@ -348,6 +398,20 @@ class TestBaseline:
             "the first baseline",
             "the check passed",
         ]
+
+    def test_update_does_not_follow_a_slow_down_that_stored_runs_cannot_judge(self, capsys):
+        stored("a")
+        check(capsys, "a", "--update")
+        stored("b", 700.0)
+        status, out, err = check(capsys, "b", "--update")
+        assert status == 0
+        assert "Baseline written" not in out
+        assert "the baseline stays as it is: throughput may be beyond the limit" in err
+        assert json.loads(self.PATH.read_text())["history"][-1]["run"] == "a"
+        stored("c", 1300.0)
+        assert "Baseline written" in check(capsys, "c", "--update")[1]
+        assert check(capsys, "b", "--accept", "slower on purpose")[0] == 0
+        assert json.loads(self.PATH.read_text())["history"][-1]["run"] == "b"
 
     def test_accept_makes_the_run_the_baseline_with_its_reason(self, capsys):
         stored("a")
@@ -545,6 +609,7 @@ class TestPytestBenchmark:
             (("none-*.json", "--against", "base.json"), "no file matches none-*.json"),
             (("empty", "--against", "base.json"), "empty holds no JSON files"),
             (("head.json", "--against", "base.json", "--confirm", "3"), "--confirm does not go with"),
+            (("head.json", "--against", "base.json", "--strict"), "--strict asks how fit the machine was"),
             (("head.json", "--against", "base.json", "--update"), "--update does not go with"),
         ],
     )
@@ -555,6 +620,16 @@ class TestPytestBenchmark:
         status, _, err = check(capsys, *arguments, *self.FORM)
         assert status == 2
         assert said in err
+
+    def test_what_is_refused_speaks_of_tests_and_files(self, capsys):
+        self.write("base.json", 0.01)
+        write_pytest_json(Path("head.json"), {"other.py::test_sort": steady(0.01)})
+        _, _, err = check(capsys, "head.json", "--against", "base.json", *self.FORM)
+        assert "no two tests of theirs have the same name" in err
+        assert "measure both from the same folder" in err
+        self.write("head.json", 0.01, cpu="Another CPU")
+        _, _, err = check(capsys, "head.json", "--against", "base.json", *self.FORM)
+        assert "Measure both in turn on one machine; --force" in err
 
     def test_junit_and_gate_json_are_written_where_asked(self, capsys):
         self.rounds(1.1)

@@ -94,3 +94,21 @@ def test_wrong_use_is_2(capsys, arguments, said):
 def test_the_commands_line_in_the_main_help_is_its_own():
     (entry,) = [entry for entry in COMMANDS if entry.name == "plan"]
     assert plan.command.help.splitlines()[0] == entry.line
+
+
+def test_launches_of_the_two_arms_of_a_pilot_share_no_row(monkeypatch):
+    from contextlib import nullcontext
+
+    from gpubench.cli import progress
+    from gpubench.runner import run as runner
+
+    shown = []
+    monkeypatch.setattr(progress, "open_progress", lambda *, wide, verdicts: nullcontext(shown.append(verdicts)))
+    monkeypatch.setattr(
+        runner,
+        "start",
+        lambda *_: runner.RunOutcome(a_pilot(), load_run(Path("reports/pilot")).info, interrupted=False),
+    )
+    request = plan._request("cnn-smoke", (), None, 6, None, Path("reports"))
+    found = plan._measured(request, wide=False)
+    assert shown[0].of(found.info.cases[0]) == ()
