@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import SupportsIndex
 
 from gpubench.analysis.stats import TRIM
+from gpubench.core.run import SESOI
 
 LOOKS = (6, 10, 16, 24)
 _MISSES = 0.6
@@ -38,7 +39,7 @@ class CompareSettings:
     the same shares: a true effect of `sesoi` is called `same` in at most 2.5 % of comparisons, whatever the noise.
     """
 
-    sesoi: float = 0.03
+    sesoi: float = SESOI
     alpha: float = 0.006
     looks: tuple[int, ...] = LOOKS
     max_rounds: int = LOOKS[-1]

@@ -27,7 +27,7 @@ class Asked:
 
     against: tuple[str, ...]
     gates: tuple[str, ...]
-    sesoi: float
+    sesoi: float | None
     rounds: int
     allow_unpaired: bool
     force: bool
@@ -69,7 +69,7 @@ class Asked:
     help="What RUN and REF are: stored runs, or JSON files that pytest-benchmark wrote.",
 )  # fmt: skip
 @click.option("--arm", metavar="NAME", help="The arm to check, of a run with more than two.")
-@click.option("--sesoi", type=share, default="3%", show_default=True, help="Smallest change that matters.")
+@click.option("--sesoi", type=share, help="Smallest change that matters (3%; of arms, what their run was given).")
 @click.option("--allow-unpaired", is_flag=True, help="Let times of sides that were not interleaved fail a gate.")
 @click.option("--force", is_flag=True, help="Check where GPU, suite or settings differ all the same.")
 @click.option("--strict", is_flag=True, help="Exit 4 if the machine was not fit while the run was measured.")
@@ -87,7 +87,7 @@ class Asked:
 @store_option
 def command(
     runs: tuple[str, ...], *, against: tuple[str, ...], gates: tuple[str, ...], rounds: int | None, accept: str | None, update: bool,
-    form: str, arm: str | None, sesoi: float, allow_unpaired: bool, force: bool, strict: bool, junit: Path | None,
+    form: str, arm: str | None, sesoi: float | None, allow_unpaired: bool, force: bool, strict: bool, junit: Path | None,
     output: Path | None, baselines: Path, as_json: bool, wide: bool, store: Path,
 ) -> int:  # fmt: skip
     """Fail if a run regressed from its baseline: the CI gate.
@@ -169,10 +169,11 @@ def check_run(run: "Run", asked: Asked) -> "Checked":
     from gpubench.cli.gate_baseline import keep
     from gpubench.cli.gate_confirm import remeasure
     from gpubench.cli.gate_inputs import rules_for_run, sides_to_check
+    from gpubench.core.run import SESOI
 
     rules, declared = rules_for_run(run, asked.gates)
     reference, candidate = sides_to_check(run, asked.one_against, asked.arm, asked.store, asked.baselines)
-    settings = settings_for(rules, asked.sesoi)
+    settings = settings_for(rules, asked.sesoi or run.info.sesoi or SESOI)
     compared = compare_sides(reference, candidate, metrics_of(rules), settings, allow_unpaired=asked.allow_unpaired)
     refuse(compared, force=asked.force)
     again = remeasure(run, compared, allow_unpaired=asked.allow_unpaired)

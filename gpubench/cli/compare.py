@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     metavar="NAME",
     help="What to compare (default: speed, memory, energy, accuracy).",
 )
-@click.option("--sesoi", type=share, default="3%", show_default=True, help="Smallest change that matters.")
+@click.option("--sesoi", type=share, help="Smallest change that matters (3%; of arms, what their run was given).")
 @click.option(
     "--allow-unpaired", is_flag=True, help="Call stored runs slower or faster although they were not interleaved."
 )
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 @wide_option
 @store_option
 def command(
-    runs: tuple[str, ...], *, reference: str | None, selection: str | None, metrics: tuple[str, ...], sesoi: float,
+    runs: tuple[str, ...], *, reference: str | None, selection: str | None, metrics: tuple[str, ...], sesoi: float | None,
     allow_unpaired: bool, force: bool, verbose: bool, as_json: bool, wide: bool, store: Path,
 ) -> None:  # fmt: skip
     """Compare runs, case by case.
@@ -55,10 +55,11 @@ def command(
     from gpubench.analysis.comparing import COMPARED, compare_sides, refuse
     from gpubench.analysis.settings import CompareSettings
     from gpubench.cli.gate_inputs import sides_to_compare
+    from gpubench.core.run import SESOI
 
     _check_metrics(metrics)
     first, others, run = sides_to_compare(runs, store, reference)
-    settings = CompareSettings(sesoi=sesoi)
+    settings = CompareSettings(sesoi=sesoi or (run and run.info.sesoi) or SESOI)
     first, others = _kept(first, selection), tuple(_kept(side, selection) for side in others)
     found = [
         compare_sides(first, side, metrics or COMPARED, settings, allow_unpaired=allow_unpaired) for side in others

@@ -24,6 +24,7 @@ def first_baseline(run: "Run", asked: "Asked") -> Path | None:
     UsageError for `--update` of a run with arms: they are judged against each other and need no baseline.
     """
     from gpubench.analysis.sides import arms_of
+    from gpubench.cli.gate_inputs import rules_for_run
 
     if arms_of(run):
         if asked.update:
@@ -32,6 +33,9 @@ def first_baseline(run: "Run", asked: "Asked") -> Path | None:
                 hint="Leave --update out; a run without --arm makes a baseline.",
             )
         return None
+    rules_for_run(
+        run, asked.gates
+    )  # a gate that cannot be read is an error here as well, although there is nothing to judge
     path = _path(run, asked)
     if asked.against or path.exists() or not (asked.update or asked.accept):
         return None

@@ -17,6 +17,7 @@ def check_files(files: Sequence[str], asked: "Asked") -> "Checked":
     from gpubench.analysis.comparing import compare_sides, refuse
     from gpubench.analysis.pytest_files import are_interleaved, side_of_files
     from gpubench.cli.gate_inputs import rules_for_files
+    from gpubench.core.run import SESOI
     from gpubench.store.pytest_files import read_pytest_file
 
     _check_use(asked)
@@ -29,7 +30,7 @@ def check_files(files: Sequence[str], asked: "Asked") -> "Checked":
     reference, candidate = side_of_files(before, _name(asked.against)), side_of_files(after, _name(files))
     rules, declared = rules_for_files(asked.gates, candidate.cases)
     compared = compare_sides(
-        reference, candidate, metrics_of(rules), settings_for(rules, asked.sesoi),
+        reference, candidate, metrics_of(rules), settings_for(rules, asked.sesoi or SESOI),
         allow_unpaired=asked.allow_unpaired, interleaved=are_interleaved(before, after),
     )  # fmt: skip
     refuse(compared, force=asked.force)

@@ -54,7 +54,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     help="Most rounds of a case with arms (24; the suite's repeats do not count). Settled cases leave earlier.",
 )  # fmt: skip
 @click.option(
-    "--sesoi", type=share, default="3%", show_default=True, help="With arms: the smallest change that matters."
+    "--sesoi", type=share, help="With arms: the smallest change that matters (3%; with --resume, that of the run)."
 )
 @click.option("--budget", callback=_seconds, metavar="TIME", help="Stop after this long (20m); what is left is named.")
 @click.option("--timeout", callback=_seconds, metavar="TIME", help="End a launch that takes longer (status timeout).")
@@ -84,7 +84,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @wide_option
 def command(
     suite: str | None, *, overrides: tuple[str, ...], selection: str | None, dry_run: bool, repeats: int | None, budget: float | None,
-    arms: tuple[str, ...], interleave: str | None, rounds: int | None, sesoi: float, timeout: float | None, seed: int | None, store: Path, out: Path | None, tag: str | None, resumed: str | None, baseline: str | None, download: bool,
+    arms: tuple[str, ...], interleave: str | None, rounds: int | None, sesoi: float | None, timeout: float | None, seed: int | None, store: Path, out: Path | None, tag: str | None, resumed: str | None, baseline: str | None, download: bool,
     no_oom_skip: bool, anonymous: bool, strict: bool, report: bool, as_json: bool, wide: bool,
 ) -> int:  # fmt: skip
     """Run a suite and store the results.
@@ -288,7 +288,7 @@ def _resume(
     if info.arms and ending.baseline is not None:
         raise click.UsageError("A run with arms is held against its first one: --baseline does not go with it.")
     request = ResumeRequest(folder, budget_s=budget, download=download, skip_after_oom=oom_skip, arms=arms_again(info))
-    verdicts = ending.arms.verdicts([arm.name for arm in info.arms], info.repeats, info.screen_rounds)
+    verdicts = ending.arms.verdicts([arm.name for arm in info.arms], info.repeats, info.screen_rounds, info.sesoi)
     with open_progress(wide=ending.wide, verdicts=verdicts) as progress:
         outcome = resume(request, progress, before=ending.before, settled=verdicts)
     return ending.after(outcome, store)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from gpubench.cli.verdicts import CONFIRM_ROUNDS, MANY_CASES, SCREEN_ROUNDS, SEQUENTIAL_ROUNDS, Verdicts
+from gpubench.core.run import SESOI
 
 if TYPE_CHECKING:
     from gpubench.core.run import RunInfo
@@ -21,12 +22,12 @@ LEAST_SCREENED = 16
 
 @dataclass(frozen=True)
 class AskedArms:
-    """The options as given: `rounds` None for the usual number."""
+    """The options as given: `rounds` None for the usual number, `sesoi` None for that of the run, or the usual one."""
 
     texts: tuple[str, ...] = ()
     interleave: str | None = None
     rounds: int | None = None
-    sesoi: float = 0.03
+    sesoi: float | None = None
 
     def check_use(self, *, repeats: int | None, resumed: bool) -> None:
         """click.UsageError for options that do not go together."""
@@ -56,7 +57,10 @@ class AskedArms:
         for arm in arms:
             if arm.python is not None:
                 check_not_shadowed(arm.python, beside)
-        return {"arms": arms, "rounds": rounds, "screen_rounds": screen_rounds, "interleave": self.interleave}
+        return {
+            "arms": arms, "rounds": rounds, "screen_rounds": screen_rounds, "interleave": self.interleave,
+            "sesoi": self.sesoi or SESOI,
+        }  # fmt: skip
 
     def _rounds(self, num_cases: int) -> tuple[int, int | None]:
         many = num_cases > MANY_CASES
@@ -64,19 +68,21 @@ class AskedArms:
         rounds = self.rounds or (SCREEN_ROUNDS + CONFIRM_ROUNDS if many else SEQUENTIAL_ROUNDS)
         if rounds < least:
             raise click.BadParameter(
-                f"{num_cases} cases need at least {least} rounds"
+                f"{num_cases} {'case needs' if num_cases == 1 else 'cases need'} at least {least} rounds"
                 + (f": {SCREEN_ROUNDS} to screen them, the rest to confirm what looks changed" if many else ""),
                 param_hint="--rounds",
             )
         return rounds, SCREEN_ROUNDS if many else None
 
-    def verdicts(self, names: Sequence[str], rounds: int, screen_rounds: int | None) -> Verdicts | None:
-        """Who judges the arms between rounds; None without any."""
+    def verdicts(
+        self, names: Sequence[str], rounds: int, screen_rounds: int | None, sesoi: float | None = None
+    ) -> Verdicts | None:
+        """Who judges the arms between rounds; None without any. `sesoi` is that of a run that goes on."""
         if not names:
             return None
         from gpubench.analysis.settings import CompareSettings
 
-        settings = CompareSettings(sesoi=self.sesoi, max_rounds=max(SEQUENTIAL_ROUNDS, rounds))
+        settings = CompareSettings(sesoi=self.sesoi or sesoi or SESOI, max_rounds=max(SEQUENTIAL_ROUNDS, rounds))
         return Verdicts(names, rounds, settings, screen_rounds)
 
 
@@ -91,7 +97,7 @@ def _say(text: str) -> None:
     click.echo(f"{text} ...", err=True)
 
 
-def print_verdicts(stored: "Run", sesoi: float, *, as_json: bool, wide: bool) -> None:
+def print_verdicts(stored: "Run", sesoi: float | None, *, as_json: bool, wide: bool) -> None:
     """What `gpubench compare` prints of the run: every arm against the reference."""
     from gpubench.analysis.comparing import COMPARED, compare_sides
     from gpubench.analysis.settings import CompareSettings
@@ -99,7 +105,7 @@ def print_verdicts(stored: "Run", sesoi: float, *, as_json: bool, wide: bool) ->
     from gpubench.cli.compare import print_compared, print_compared_json
 
     first, others = arm_sides(stored)
-    settings = CompareSettings(sesoi=sesoi)
+    settings = CompareSettings(sesoi=sesoi or stored.info.sesoi or SESOI)
     found = [compare_sides(first, side, COMPARED, settings) for side in others]
     if as_json:
         print_compared_json(found)

@@ -31,12 +31,17 @@ class ArmInfo(Frozen):
     given: dict[str, str] = Field(default_factory=dict)
 
 
+SESOI = 0.03
+"""The smallest change that matters where nobody says another."""
+
+
 class RunInfo(Frozen):
     """What was asked, of which machine. `suite` is the suite file as read, with overrides applied.
 
     `arms`, the reference first, of a run that interleaves them; `interleave` is how: alternating blocks of steps in one
     process, or launches in turn. Of many cases every one gets `screen_rounds`, and only those that then look changed get
-    the rest, on which alone they are judged; None: each case is judged while it is measured.
+    the rest, on which alone they are judged; None: each case is judged while it is measured. `sesoi` is the smallest change
+    that mattered then (0.03 is 3 %), None where there are no arms.
     """
 
     schema_number: int = Field(default=RUN_SCHEMA, alias="schema")
@@ -57,3 +62,4 @@ class RunInfo(Frozen):
     arms: tuple[ArmInfo, ...] = ()
     interleave: Literal["block", "launch"] | None = None
     screen_rounds: int | None = None
+    sesoi: float | None = None

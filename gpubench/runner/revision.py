@@ -63,7 +63,8 @@ def find_revision(text: str, *, shown: str | None = None, folder: Path | None = 
     top = _git(here, "rev-parse", "--show-toplevel")
     if top is None:
         raise UsageError(
-            f"{here} is in no git repository", hint="Run it inside the repository of the package under test."
+            f"{here} is in no git repository that git reads: {_git_error(here)}",
+            hint="Run it inside the repository of the package under test.",
         )
     root = Path(top)
     commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}")
@@ -207,11 +208,21 @@ def _runs(command: Sequence[str]) -> bool:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     """What git says, without its newline; None where it fails. UsageError without git."""
+    done = _ran_git(folder, *arguments)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _git_error(folder: Path) -> str:
+    """Why git reads no repository there: there may be one, of another owner."""
+    lines = _ran_git(folder, "rev-parse", "--show-toplevel").stderr.splitlines()
+    return lines[0].removeprefix("fatal: ") if lines else "it says nothing"
+
+
+def _ran_git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
     except FileNotFoundError:
         raise UsageError("git is not installed", hint="An arm with `git=` needs it.") from None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _has(root: Path, commit: str, path: str) -> bool:

@@ -65,6 +65,8 @@ class Rounds:
                     pool.close()
                 self._round(launches, pool)
                 self._settle(list({launch.case.index: launch.case for launch in launches}.values()))
+                if self._guard.stopping or self._limits.used_up:
+                    break
         finally:
             pool.kill() if self._guard.now else pool.close()
         if self._limits.used_up and not self._guard.stopping:

@@ -43,8 +43,8 @@ class RunRequest:
     """What is asked of a run. `out` is the run's folder itself; without it one is made inside `store`.
 
     `budget_s` in seconds; `seed` None draws one. `arms` are the sides of an A/B, the reference first: then `rounds` is the
-    most that a case gets (None: the suite's repeats), of which every case of a screened run gets `screen_rounds`, and
-    `interleave` how the arms take turns (None: the strongest way that each case allows).
+    most that a case gets (None: the suite's repeats), of which every case of a screened run gets `screen_rounds`, `sesoi` the
+    smallest change that matters, and `interleave` how the arms take turns (None: the strongest way that each case allows).
     """
 
     loaded: LoadedSuite
@@ -62,6 +62,7 @@ class RunRequest:
     search_path: tuple[str, ...] = ()
     rounds: int | None = None
     screen_rounds: int | None = None
+    sesoi: float | None = None
     interleave: Level | None = None
 
 
@@ -292,6 +293,7 @@ def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
         selection=request.selection,
         arms=tuple(arm.info for arm in request.arms),
         screen_rounds=request.screen_rounds,
+        sesoi=request.sesoi,
     )
 
 

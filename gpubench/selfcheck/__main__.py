@@ -14,11 +14,18 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--trials", default=10_000, show_default=True, help="Comparisons per scene and effect.")
-@click.option("--suites", default=1_000, show_default=True, help="Suites of 50 unchanged cases.")
+@click.option(
+    "--trials", type=click.IntRange(1), default=10_000, show_default=True, help="Comparisons per scene and effect."
+)
+@click.option(
+    "--suites", type=click.IntRange(1), default=1_000, show_default=True, help="Suites of 50 unchanged cases."
+)
 @click.option("--seed", default=20261123, show_default=True, help="Of the whole simulation.")
 def statistics(trials: int, suites: int, seed: int) -> None:
-    """Simulate comparisons with known answers and count the verdicts; exit 1 if a target is missed."""
+    """Simulate comparisons with known answers and count the verdicts; exit 1 if a target is missed by more than chance.
+
+    Few trials leave room for chance: a target counts as missed three standard errors beyond it.
+    """
     found = run_selfcheck(trials=trials, suites=suites, seed=seed)
     click.echo(render(found))
     missed = found.missed

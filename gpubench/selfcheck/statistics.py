@@ -46,22 +46,35 @@ class Selfcheck:
 
     @property
     def missed(self) -> list[str]:
-        """Every target that these counts miss, in words with the number."""
+        """Every target that these counts miss by more than chance, in words with the number."""
         lines = [line for result in self.results if result.scene.judged for line in _missed(result)]
         alarms = self.suite_alarms[SCREEN_AND_CONFIRM]
-        return lines + ([f"any false alarm in {alarms:.2%} of suites (target at most 5 %)"] if alarms > 0.05 else [])
+        missed = alarms > 0.05 + _chance(0.05, self.suites)
+        return lines + ([f"any false alarm in {alarms:.2%} of suites (target at most 5 %)"] if missed else [])
 
 
 def _missed(result: SceneResult) -> list[str]:
     where = f"{result.scene.name} at {result.effect:+.0%}"
     slower, same = result.shares["slower"], result.shares["same"]
-    checks = [(0.93 <= result.coverage <= 0.97, f"{where}: interval covers {result.coverage:.2%} (target 93 to 97 %)")]
+    low, high = 0.93 - _chance(0.93, result.trials), 0.97 + _chance(0.97, result.trials)
+    checks = [(low <= result.coverage <= high, f"{where}: interval covers {result.coverage:.2%} (target 93 to 97 %)")]
     if result.effect == 0:
-        checks.append((slower <= 0.01, f"{where}: slower in {slower:.2%} (target at most 1 %)"))
+        checks.append(
+            (slower <= 0.01 + _chance(0.01, result.trials), f"{where}: slower in {slower:.2%} (target at most 1 %)")
+        )
     else:
-        checks.append((slower >= 0.95, f"{where}: slower in {slower:.2%} (target at least 95 %)"))
-        checks.append((same <= 0.05, f"{where}: same in {same:.2%} (target at most 5 %)"))
+        checks.append(
+            (slower >= 0.95 - _chance(0.95, result.trials), f"{where}: slower in {slower:.2%} (target at least 95 %)")
+        )
+        checks.append(
+            (same <= 0.05 + _chance(0.05, result.trials), f"{where}: same in {same:.2%} (target at most 5 %)")
+        )
     return [line for kept, line in checks if not kept]
+
+
+def _chance(share: float, trials: int) -> float:
+    """Three standard errors of a share counted in so many trials."""
+    return float(3 * (share * (1 - share) / trials) ** 0.5)
 
 
 def log_ratios(times: "FloatArray") -> "FloatArray":

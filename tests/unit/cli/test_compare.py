@@ -90,6 +90,18 @@ def test_every_other_arm_is_held_against_the_reference(store, capsys):
     assert "Speed: 1 the same of 1 case." in other
 
 
+def test_arms_are_judged_by_the_smallest_change_that_their_run_was_given(store, capsys):
+    made = two_arms()
+    made.measured(1000.0, head=950.0, batch_size=64)
+    made.write(store, "usual")
+    made.write(store, "coarse", sesoi=0.2)
+    for run, options, words in (
+        ("usual", (), "1 slower"), ("coarse", (), "1 the same"), ("coarse", ("--sesoi", "3%"), "1 slower"),
+    ):  # fmt: skip
+        _, out, _ = compare(store, capsys, run, "--metric", "throughput", *options)
+        assert f"Speed: {words} of 1 case." in out
+
+
 def test_stored_runs_are_capped_until_the_cap_is_lifted(store, capsys):
     stored(store, "one", 1000.0)
     stored(store, "two", 900.0)

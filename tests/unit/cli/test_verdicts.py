@@ -121,6 +121,12 @@ def test_of_a_screened_run_only_what_looks_changed_goes_on():
     assert "looks changed: judged on its fresh rounds" in str(judge.of(moved.case)[0])
 
 
+def test_a_run_that_goes_on_is_judged_as_it_was_begun():
+    assert AskedArms().verdicts(["a", "b"], 24, None, 0.1)._settings.sesoi == 0.1
+    assert AskedArms(sesoi=0.05).verdicts(["a", "b"], 24, None, 0.1)._settings.sesoi == 0.05
+    assert AskedArms().verdicts(["a", "b"], 24, None)._settings.sesoi == 0.03
+
+
 def test_many_cases_are_screened_and_few_are_not():
     assert AskedArms(("a", "b"))._rounds(16) == (24, None)
     assert AskedArms(("a", "b"))._rounds(17) == (20, 10)

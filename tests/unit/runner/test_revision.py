@@ -52,6 +52,13 @@ def test_a_revision_that_is_not_there_says_what_was_meant(toy):
         find_revision("--help", folder=toy.folder)
 
 
+def test_a_repository_that_git_does_not_trust_is_told_from_none(toy, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    with pytest.raises(UsageError, match="dubious ownership"):
+        find_revision("main", folder=toy.folder)
+
+
 def test_a_folder_without_a_repository_or_a_package_is_refused(tmp_path):
     with pytest.raises(UsageError, match="is in no git repository"):
         find_revision("main", folder=tmp_path)

@@ -131,6 +131,37 @@ def test_arms_stand_side_by_side_in_random_order():
     assert {first.arm for first, _ in pairs} == {"base", "head"}
 
 
+@given(st.integers(0, 2**31), st.sampled_from([["base", "head"], ["a", "b", "c"]]))
+def test_of_two_rounds_the_second_turns_the_order_of_the_arms_around(seed, arms):
+    cases = plan(64, 128)
+    schedule = Schedule(cases, repeats=6, arms=arms, seed=seed)
+    for case in cases:
+        orders = [
+            [launch.arm for launch in schedule.round(number) if launch.case == case] for number in schedule.rounds
+        ]
+        assert [order[::-1] for order in orders[::2]] == orders[1::2]
+
+
+def test_the_order_of_the_arms_is_drawn_anew_for_every_two_rounds():
+    cases = plan(64)
+    schedule = Schedule(cases, repeats=40, arms=["base", "head"], seed=3)
+    assert {schedule.round(number)[0].arm for number in range(1, 41, 2)} == {"base", "head"}
+
+
+def test_a_round_of_which_one_arm_is_missing_is_measured_anew():
+    (case,) = plan(64)
+    records = [ended(case, 1, arm="base"), ended(case, 1, arm="head"), ended(case, 2, arm="head")]
+    schedule = Schedule([case], repeats=3, arms=["base", "head"], records=records)
+    assert [len(schedule.round(number)) for number in schedule.rounds] == [0, 2, 2]
+
+
+def test_an_arm_that_has_ended_for_good_makes_no_round_anew():
+    (case,) = plan(64)
+    records = [ended(case, 1, arm="base"), ended(case, 1, Status.OOM, arm="head")]
+    schedule = Schedule([case], repeats=3, arms=["base", "head"], records=records)
+    assert [[launch.arm for launch in schedule.round(number)] for number in schedule.rounds] == [[], ["base"], ["base"]]
+
+
 def test_a_settled_case_leaves_the_schedule():
     cases = plan(64, 128)
     schedule = Schedule(cases, repeats=10, arms=["base", "head"])

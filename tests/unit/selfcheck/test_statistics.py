@@ -1,6 +1,7 @@
 """The judge against simulated data with known answers: seeded, small; `python -m gpubench.selfcheck statistics` is larger."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from gpubench.analysis.many import judge_many
 from gpubench.selfcheck.__main__ import main
 from gpubench.selfcheck.rules import RULES
 from gpubench.selfcheck.scenes import SCENES, Scene, simulate
-from gpubench.selfcheck.statistics import SCREEN_AND_CONFIRM, log_ratios, run_scene, suite_alarms
+from gpubench.selfcheck.statistics import SCREEN_AND_CONFIRM, _missed, log_ratios, run_scene, suite_alarms
 
 SEED = 7
 TRIALS = 1500
@@ -117,3 +118,15 @@ def test_the_command_prints_its_tables_and_says_what_was_missed():
     assert "| launches vary 1 % | none |" in done.output
     assert "screen and confirm" in done.output
     assert done.exit_code == (1 if "Missed targets" in done.output else 0)
+
+
+def test_a_target_is_missed_by_more_than_chance_or_not_at_all():
+    few = replace(run_scene(SCENES[0], 0.0, 20, seed=1), coverage=0.9, shares={"slower": 0.05, "same": 0.95})
+    assert _missed(few) == []
+    assert len(_missed(replace(few, trials=10_000))) == 2
+
+
+@pytest.mark.parametrize("option", ["--trials", "--suites"])
+def test_no_trials_are_refused(option):
+    refused = CliRunner().invoke(main, ["statistics", option, "0"])
+    assert (refused.exit_code, "Invalid value" in refused.output) == (2, True)
