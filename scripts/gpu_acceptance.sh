@@ -2,110 +2,266 @@
 # Everything that needs a GPU, in one command: most valuable first, each part within its share of the budget, and at the end
 # one archive of run folders and a short table. Works without a GPU too: its parts are then skipped with their reasons.
 #
-#   scripts/gpu_acceptance.sh [--budget MINUTES] [--out FOLDER] [--python PATH] [--suites DIR]
+#   scripts/gpu_acceptance.sh [--budget MINUTES] [--call MINUTES] [--out FOLDER] [--python PATH] [--suites DIR]
 #
-# Needs no network. Packages may lie anywhere on PYTHONPATH. Run it again after an interruption: parts that are done are left
-# alone, and a run that was cut short is resumed. It changes no clock, limit or mode of any card.
+# The budget (default 30) is that of all calls with the same --out together. Where a command may not last as long, give
+# --call somewhat less than it may last, and call again: parts that are done are left alone, a run that was cut short is
+# resumed, and what parts leave over goes to the runs that were. To go on elsewhere, unpack the archive as --out first.
+# Ctrl-C ends the running part, keeps what it has measured, and writes archive and table.
+#
+# Needs no network. Packages may lie anywhere on PYTHONPATH. It changes no clock, limit or mode of any card.
+# Exit status: 0, 1 if a part failed or ran out of time, 2 on wrong use, 130 if interrupted.
 set -uo pipefail
 
-budget=30 out=gpu-acceptance python=${PYTHON:-python3}
+budget=30 call='' out=gpu-acceptance python=${PYTHON:-python3}
 here=$(cd "$(dirname "$0")/.." && pwd)
 suites=$here/suites
 
-usage() { sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//'; }
+usage() { sed -n '2,14p' "$0" | sed 's/^# \{0,1\}//'; }
+wrong() { echo "error: $1" >&2; exit 2; }
 while [ $# -gt 0 ]; do
   case $1 in
     --budget) budget=${2:?--budget needs minutes}; shift 2 ;;
+    --call) call=${2:?--call needs minutes}; shift 2 ;;
     --out) out=${2:?--out needs a folder}; shift 2 ;;
     --python) python=${2:?--python needs a path}; shift 2 ;;
     --suites) suites=${2:?--suites needs a folder}; shift 2 ;;
     -h | --help) usage; exit 0 ;;
-    *) echo "error: unknown option $1" >&2; usage >&2; exit 2 ;;
+    *) usage >&2; wrong "unknown option $1" ;;
   esac
 done
-case $budget in '' | *[!0-9.]* | *.*.* | .) echo "error: --budget takes minutes, got $budget" >&2; exit 2 ;; esac
+seconds_of() { # OPTION MINUTES
+  case $2 in '' | *[!0-9.]* | *.*.* | .) wrong "$1 takes minutes, got $2" ;; esac
+  awk -v minutes="$2" 'BEGIN { seconds = int(minutes * 60 + 0.5); print (seconds > 1 ? seconds : 1) }'
+}
+budget_s=$(seconds_of --budget "$budget") || exit 2
+call_s=$budget_s
+[ -z "$call" ] || call_s=$(seconds_of --call "$call") || exit 2
 
-mkdir -p "$out" || exit 2
+suites=$(cd "$suites" && pwd) || exit 2
+mkdir -p "$out/logs" "$out/runs" "$out/parts" || exit 2
 out=$(cd "$out" && pwd)
-done_dir=$out/.done
-mkdir -p "$done_dir" "$out/logs" "$out/runs"
-export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
-gpubench() { "$python" -m gpubench "$@"; }
+parts=$out/parts
+export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+"$python" -m gpubench --version >/dev/null || wrong "$python cannot run gpubench"
 
+least() { echo $(($1 < $2 ? $1 : $2)); }
+# A part may take so much longer than it was given, to store what it has and write a report, then it is interrupted; a run
+# that goes on is not worth starting for less than `start_s`; the last seconds of a call are for ending it and the archive.
+grace_s=45 kill_after_s=15 start_s=20 ending_s=$(least 40 $((call_s / 4)))
 began=$(date +%s)
-# Seconds of the whole budget, and of a part that may take `percent` of it.
-total_s=$("$python" -c "import sys; print(max(1, round(float(sys.argv[1]) * 60)))" "$budget") || exit 2
-share() { echo $((total_s * $1 / 100 > 0 ? total_s * $1 / 100 : 1)); }
-left() { echo $((total_s - ($(date +%s) - began))); }
+gpu=$("$python" -c 'import torch; torch.cuda.init(); print(torch.cuda.get_device_name(0))' 2>"$out/logs/cuda.log") || gpu=''
+no_gpu="no CUDA device: $(tail -n 1 "$out/logs/cuda.log" | sed 's/^[A-Za-z.]*Error: //; s/\. .*//')"
+device=cuda
+[ -n "$gpu" ] || device=cpu
 
-gpu=$("$python" -c 'import torch; print(torch.cuda.get_device_name(0) if torch.cuda.is_available() else "")' 2>/dev/null)
-[ -n "$gpu" ] && echo "GPU: $gpu" || echo "no CUDA device: GPU parts are skipped"
-echo "budget: $budget minutes, results in $out"
-
-table=$out/table.txt
-: >"$table"
-row() { printf '%-12s %-9s %6s  %s\n' "$1" "$2" "$3" "$4" | tee -a "$table"; }
-row part outcome seconds note
-
-# part NAME PERCENT NEEDS-GPU COMMAND...: once, within its share; its output goes to logs/NAME.log
-part() {
-  local name=$1 percent=$2 needs_gpu=$3 limit started status note
-  shift 3
-  if [ -e "$done_dir/$name" ]; then row "$name" done - "in an earlier call"; return; fi
-  if [ "$needs_gpu" = gpu ] && [ -z "$gpu" ]; then row "$name" skipped - "no CUDA device"; return; fi
-  if [ "$(left)" -le 0 ]; then row "$name" "left out" - "the budget was used up"; return; fi
-  limit=$(share "$percent")
-  [ "$limit" -gt "$(left)" ] && limit=$(left)
-  started=$(date +%s)
-  # An hour past its share a part is stuck, whatever it says of itself.
-  LIMIT_S=$limit "$@" >"$out/logs/$name.log" 2>&1
-  status=$?
-  note=$(grep -v '^[[:space:]]*$' "$out/logs/$name.log" | tail -n 1 | cut -c1-100)
-  case $status in
-    0) : >"$done_dir/$name"; row "$name" ok $(($(date +%s) - started)) "$note" ;;
-    3) : >"$done_dir/$name"; row "$name" "ok, rows" $(($(date +%s) - started)) "some case failed: $note" ;;
-    124 | 137) row "$name" "time out" $(($(date +%s) - started)) "$note" ;;
-    130) row "$name" stopped $(($(date +%s) - started)) "run the script again to go on"; finish; exit 130 ;;
-    *) row "$name" "failed $status" $(($(date +%s) - started)) "$note" ;;
-  esac
+# What is known of a part lies in parts/NAME, a line each: its state (`running`, `more` to do, `done`), its seconds in all
+# calls, its outcome and a note. Empty for a part that was never begun.
+recall() {
+  state='' spent=0 outcome='' note=''
+  if [ -e "$parts/$1" ]; then
+    { read -r state; read -r spent; read -r outcome; read -r note; } <"$parts/$1"
+  fi
+}
+remember() { # NAME STATE SECONDS OUTCOME NOTE
+  printf '%s\n' "$2" "$3" "$4" "$5" >"$parts/$1"
+}
+spent_by_all() { cat "$parts"/* 2>/dev/null | awk 'NR % 4 == 2 { sum += $1 } END { print sum + 0 }'; }
+log_of() { # the log of a part's current call
+  local number=1
+  while [ -e "$out/logs/$1.$((number + 1)).log" ]; do number=$((number + 1)); done
+  [ "$number" -gt 1 ] && echo "$out/logs/$1.$number.log" || echo "$out/logs/$1.log"
+}
+next_log_of() {
+  [ -e "$out/logs/$1.log" ] || { echo "$out/logs/$1.log"; return; }
+  local number=2
+  while [ -e "$out/logs/$1.$number.log" ]; do number=$((number + 1)); done
+  echo "$out/logs/$1.$number.log"
+}
+# A part that was running when everything was killed has taken as long as it wrote to its log.
+settle_killed() {
+  local file name
+  for file in "$parts"/*; do
+    [ -e "$file" ] || continue
+    name=$(basename "$file")
+    recall "$name"
+    [ "$state" = running ] || continue
+    spent=$((spent + $(stat -c %Y "$(log_of "$name")") - $(stat -c %Y "$file")))
+    remember "$name" more "$spent" "cut off" "it was killed"
+  done
 }
 
-limited() { timeout --kill-after=20 "$((LIMIT_S + 30))" "$@"; }
-tests() { limited "$python" -m pytest "$here/tests/gpu" -q -rs -p no:cacheprovider --rootdir "$here" -c "$here/pyproject.toml"; }
-doctor() { limited "$python" -m gpubench doctor --json >"$out/doctor.json" && limited "$python" -m gpubench doctor; }
+row() { printf '%-24s %-11s %6s  %s\n' "$1" "$2" "$3" "$4"; }
+left_of_budget() { echo $((budget_s - $(spent_by_all))); }
+left_of_call() { echo $((call_s - ending_s - ($(date +%s) - began))); }
+has_tool() { "$python" -c 'import sys; from gpubench.profile.tools import find_tool; find_tool(sys.argv[1])' "$1" 2>/dev/null; }
+why_not() { # NEED: why a part with it cannot be done here, empty if it can
+  [ "$1" = any ] && return
+  [ -n "$gpu" ] || { echo "$no_gpu"; return; }
+  [ "$1" = gpu ] || has_tool "$1" || echo "$1 was not found"
+}
 
+# Commands of parts. Each ends as `exec timeout`, so that a signal to the part's process reaches what runs in it; a shell
+# starts what runs beside it with interrupts ignored. An interrupt makes gpubench end its helpers, and pytest say what it saw.
+limited() {
+  trap - INT
+  exec timeout --signal=INT --kill-after="$kill_after_s" "$((LIMIT_S + grace_s))" "$@"
+}
+run_gpubench() { limited "$python" -m gpubench "$@"; }
 # suite NAME [OPTION...]: a run of suites/NAME.yaml, resumed where it was cut short
 suite() {
-  local name=$1 folder=$out/runs/$1
+  local folder=$out/runs/$1 file=$suites/$1.yaml
   shift
-  if [ -e "$folder/run.json" ]; then
-    limited "$python" -m gpubench run --resume "$folder" --budget "${LIMIT_S}s"
+  [ -s "$folder/records.jsonl" ] && run_gpubench run --resume "$folder" --budget "${LIMIT_S}s"
+  rm -rf "$folder" # nothing was measured in it yet
+  run_gpubench run "$file" --out "$folder" --budget "${LIMIT_S}s" "$@"
+}
+# Of pytest's plugins only the one that its settings name: others of the machine may warn or get in the way.
+tests() {
+  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 limited "$python" -m pytest "$here/tests/gpu/$1.py" -v -rs -W default -p pytest_timeout \
+    -p no:cacheprovider --rootdir "$here" -c "$here/pyproject.toml"
+}
+doctor() {
+  # shellcheck disable=SC2016 # expanded by the inner shell
+  limited bash -c '"$0" -m gpubench doctor --json >"$1" && "$0" -m gpubench doctor' "$python" "$out/doctor.json"
+}
+# profile TOOL PRECISION: one case of the main suite
+profile() {
+  run_gpubench profile "$suites/cnn.yaml" --tool "$1" --out "$out/runs/profile-$2-$1" --timeout "$((LIMIT_S + grace_s / 2))s" \
+    -k "mode=train and device=$device and precision=$2 and batch_size=64 and not cudnn_benchmark"
+}
+
+# Calls $1 for every part with its name, percent of the budget, need (any, gpu, or a tool on a GPU) and command.
+each_part() {
+  "$1" cnn 20 any suite cnn
+  "$1" test_timing 5 gpu tests test_timing
+  "$1" test_precision 10 gpu tests test_precision
+  "$1" test_memory_and_device 10 gpu tests test_memory_and_device
+  "$1" test_ceilings 6 gpu tests test_ceilings
+  "$1" doctor 6 any doctor
+  "$1" roofline 10 any suite roofline -s "device=$device"
+  "$1" ablation 12 gpu suite ablation
+  "$1" profile-fp32-torch 2 any profile torch fp32
+  "$1" profile-bf16-torch 2 any profile torch amp-bf16
+  "$1" profile-bf16-nsys 2 nsys profile nsys amp-bf16
+  "$1" profile-bf16-ncu 2 ncu profile ncu amp-bf16
+  "$1" inference 5 any suite inference -s "device=$device"
+  "$1" resnet50 4 gpu suite resnet50
+  "$1" cnn-limit 2 gpu suite cnn-limit
+  "$1" cnn-accuracy 2 any suite cnn-accuracy
+}
+
+# What every part gets at first: its share.
+begin() { # NAME PERCENT NEED COMMAND...
+  local why share
+  recall "$1"
+  [ "$state" != done ] || return
+  why=$(why_not "$3")
+  if [ -n "$why" ]; then
+    [ -n "$state" ] || remember "$1" '' 0 skipped "$why"
+    return
+  fi
+  share=$((budget_s * $2 / 100 > 0 ? budget_s * $2 / 100 : 1))
+  go_on "$1" "$((share - spent))" "${@:4}"
+}
+# What runs that were cut short get at last: all that is left.
+deepen() {
+  recall "$1"
+  if [ "$4" = suite ] && [ "$state" = more ]; then go_on "$1" "$(left_of_budget)" "${@:4}"; fi
+}
+
+job='' interrupted='' num_run=0
+go_on() { # NAME SECONDS COMMAND...: the part, for at most so long
+  local name=$1 limit in_call started log status
+  limit=$(least "$2" "$(left_of_budget)") in_call=$(left_of_call)
+  [ -z "$interrupted" ] || return
+  if [ "$state" = more ] && [ "$limit" -lt "$start_s" ]; then return; fi
+  [ "$limit" -gt 0 ] || { left_out "$name" "the budget was used up"; return; }
+  # What cannot be resumed is not begun where this call would cut it, unless a call of its own would as well.
+  if [ "$in_call" -lt "$(least "$limit" "$start_s")" ] || { [ "$3" != suite ] && [ "$in_call" -lt "$limit" ] && [ "$num_run" -gt 0 ]; }; then
+    left_out "$name" "for the next call"
+    return
+  fi
+  shift 2
+  num_run=$((num_run + 1)) started=$(date +%s) log=$(next_log_of "$name")
+  : >"$log"
+  remember "$name" running "$spent" running ''
+  LIMIT_S=$(least "$limit" "$in_call")
+  "$@" >"$log" 2>&1 </dev/null &
+  job=$!
+  [ -z "$interrupted" ] || stop
+  wait "$job"
+  status=$?
+  while kill -0 "$job" 2>/dev/null; do # a signal ended the waiting, not the part
+    wait "$job"
+    status=$?
+  done
+  job=''
+  judge "$name" "$1" "$status" "$log" $((spent + $(date +%s) - started))
+  recall "$name"
+  row "$name" "$outcome" "$spent" "$note"
+}
+left_out() { # NAME WHY: never begun so far, or with more to do
+  [ -n "$state" ] || remember "$1" '' 0 "left out" "$2"
+}
+
+summary() { # COMMAND LOG: the line that says most
+  local said=''
+  case $1 in
+    suite) said=$(sed -n '/^Result/,/^$/s/^  \([0-9][0-9]* case.*\)/\1/p' "$2" | head -n 1 | sed 's/\. .*//') ;;
+    profile) said=$(sed -n 's/^  Steps  *//p' "$2" | head -n 1) ;;
+  esac
+  [ -n "$said" ] || said=$(grep -m 1 '^error' "$2") || said=$(grep -v '^[[:space:]]*$' "$2" | tail -n 1)
+  echo "${said:0:100}"
+}
+
+judge() { # NAME COMMAND STATUS LOG SECONDS: what has become of a part
+  local said
+  said=$(summary "$2" "$4")
+  if [ -n "$interrupted" ]; then
+    remember "$1" more "$5" interrupted "$said"
+  elif [ "$3" = 124 ] || [ "$3" = 137 ]; then
+    remember "$1" more "$5" "time out" "$said"
+  elif [ "$2" = suite ] && grep -q 'the time budget was used up' "$4"; then
+    remember "$1" more "$5" partly "$said"
+  elif [ "$3" = 0 ]; then
+    remember "$1" done "$5" ok "$said"
+  elif [ "$2" = suite ] && [ "$3" = 3 ]; then
+    remember "$1" done "$5" "ok, rows" "some case failed: $said"
+  elif [ "$2" = tests ] && [ "$3" = 1 ]; then
+    remember "$1" done "$5" "failed 1" "$said" # a failed test is a result, and takes as long the next time
   else
-    limited "$python" -m gpubench run "$suites/$name.yaml" --out "$folder" --budget "${LIMIT_S}s" "$@"
+    remember "$1" more "$5" "failed $3" "$said"
   fi
 }
 
-# profile NAME EXPR: one case of the main suite under torch.profiler (always there) and, where it is, Nsight Systems
-profile() {
-  limited "$python" -m gpubench profile "$suites/cnn.yaml" -k "$2" --tool torch --steps 10 --out "$out/runs/profile-$1"
+# A signal ends the running part, which stores what it has; the loop in `go_on` waits for it.
+stop() {
+  interrupted=yes
+  [ -z "$job" ] || kill -INT "$job" 2>/dev/null
 }
-
 finish() {
-  tar -C "$out" -czf "$out/gpu-acceptance.tar.gz" --exclude=gpu-acceptance.tar.gz --exclude=.done . &&
-    echo "archive: $out/gpu-acceptance.tar.gz ($(du -h "$out/gpu-acceptance.tar.gz" | cut -f1))"
-  echo "table:   $table"
+  local failed=0 archive=$out/gpu-acceptance.tar.gz doctor_json=()
+  write_row() { recall "$1"; row "$1" "${outcome:-left out}" "$spent" "$note"; }
+  { row part outcome seconds note; each_part write_row; } >"$out/table.txt"
+  echo
+  cat "$out/table.txt"
+  ! cat "$parts"/* | awk 'NR % 4 == 3' | grep -Eq '^(failed|time out)' || failed=1
+  [ ! -e "$out/doctor.json" ] || doctor_json=(doctor.json)
+  if tar -C "$out" -czf "$archive" logs parts runs table.txt "${doctor_json[@]}"; then
+    echo "archive: $archive ($(du -h "$archive" | cut -f1))"
+  else
+    echo "error: no archive of $out could be made" >&2
+    failed=1
+  fi
+  [ -z "$interrupted" ] || { echo "interrupted: run the same command again to go on"; exit 130; }
+  exit "$failed"
 }
-trap 'echo "interrupted: run the same command again to go on"; finish; exit 130' INT TERM
 
-device=cuda
-[ -n "$gpu" ] || device=cpu
-part cnn 22 any suite cnn -s "device=cpu,$device"
-part tests 22 gpu tests
-part doctor 5 any doctor
-part roofline 10 any suite roofline -s "device=$device"
-part ablation 20 gpu suite ablation
-part profile-fp32 4 any profile fp32 "mode=train and device=$device and precision=fp32 and batch_size=64 and not cudnn_benchmark"
-part profile-bf16 4 any profile bf16 "mode=train and device=$device and precision=amp-bf16 and batch_size=64 and not cudnn_benchmark"
-part inference 8 any suite inference -s "device=$device"
-part resnet50 5 gpu suite resnet50
+trap stop INT TERM HUP
+settle_killed
+[ -n "$gpu" ] && echo "GPU: $gpu" || echo "$no_gpu: GPU parts are skipped"
+echo "budget: $budget minutes, $(spent_by_all) s of them spent; results in $out"
+each_part begin
+each_part deepen
 finish

@@ -1,6 +1,8 @@
 import os
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -11,11 +13,18 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
-def _cuda_device() -> str | None:
-    """Why there is no CUDA device here, or None where there is one. Asks the driver's own tool, so that torch is not imported."""
+def _no_cuda_device() -> str | None:
+    """Why there is no CUDA device here, or None where there is one. Asks the driver's own tool, so that torch is not imported;
+    a container may have a device without the tool, and then torch is asked.
+    """
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return "no CUDA device: nvidia-smi is not installed"
+        if not Path("/dev/nvidiactl").exists():
+            return "no CUDA device: neither nvidia-smi nor /dev/nvidiactl is there"
+        command = [sys.executable, "-c", "import torch; torch.cuda.init()"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        return None if done.returncode == 0 else f"no CUDA device: torch said {said[:100]!r}"
     done = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=30, check=False)
     if done.returncode != 0 or "GPU" not in done.stdout:
         return f"no CUDA device: nvidia-smi -L said {(done.stdout or done.stderr).strip()[:100]!r}"
@@ -24,7 +33,7 @@ def _cuda_device() -> str | None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     gpu_tests = [item for item in items if item.get_closest_marker("gpu")]
-    reason = _cuda_device() if gpu_tests else None
+    reason = _no_cuda_device() if gpu_tests else None
     if reason:
         for item in gpu_tests:
             item.add_marker(pytest.mark.skip(reason=reason))

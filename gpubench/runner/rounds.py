@@ -215,6 +215,8 @@ class Rounds:
         if not missing:
             return
         for launch in missing:
+            if self._schedule.has_figure(launch):
+                continue  # the launch that the budget cut: what it measured is worth more than that it was not finished
             self._store(skipped(launch, OUT_OF_BUDGET, self._budget_finding(launch)), launch)
         left = self._schedule.num_left
         self._tell(Notice(f"{OUT_OF_BUDGET}: {left} launches were left out", "`--resume` measures them."))

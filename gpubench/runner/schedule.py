@@ -162,6 +162,11 @@ class Schedule:
         mine = self._records.get(case.index, {})
         return tuple(mine[key] for key in sorted(mine, key=lambda key: (key[0], key[1] or "")))
 
+    def has_figure(self, launch: Launch) -> bool:
+        """Whether the launch was measured, if only in part."""
+        record = self._records[launch.case.index].get((launch.repeat, launch.arm))
+        return record is not None and record.status is Status.OK
+
     def num_rounds(self, case: PlannedCase) -> int:
         return self._quality_seeds if case.kind == "quality" else self._repeats
 

@@ -25,7 +25,7 @@ def rows(
 ) -> list[Row]:
     """`facts` is what `worker.selftest facts` said (empty where it was not asked), `driver` the driver's versions."""
     environ = os.environ if environ is None else environ
-    return [*_python(), *_torch(facts, driver), *_binding(), _profiler(), *variables(environ)]
+    return [*_python(), *_torch(facts, driver), *_binding(), _profiler(environ), *variables(environ)]
 
 
 def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> Row:
@@ -104,14 +104,14 @@ def _binding() -> list[Row]:
     return [*found, _row("pynvml", Level.WARN, f"the deprecated project {deprecated} shadows nvidia-ml-py", remedy)]
 
 
-def _profiler() -> Row:
-    path = shutil.which("nsys")
+def _profiler(environ: Mapping[str, str]) -> Row:
+    path = environ.get("GPUBENCH_NSYS") or shutil.which("nsys", path=environ.get("PATH", ""))
     if path:
         return _row("nsys", Level.OK, path)
     return _row(
         "nsys",
         Level.NA,
-        "not found: `profile` uses torch.profiler",
+        "not on PATH: `profile` uses torch.profiler, unless a folder of CUDA or Nsight holds one",
         "Install Nsight Systems for timelines of the whole machine.",
     )
 

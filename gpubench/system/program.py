@@ -63,7 +63,10 @@ class Program:
         if text is None:
             last = self._errors[-1].strip() if self._errors else f"exit status {self._process.wait()}"
             raise ProgramError(f"ended early: {last}")
-        content = json.loads(text)
+        try:
+            content = json.loads(text)
+        except ValueError:
+            content = None
         if not isinstance(content, dict):
             raise ProgramError(f"not an answer: {text[:80]!r}")
         if "error" in content:

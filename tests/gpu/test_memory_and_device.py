@@ -1,6 +1,7 @@
 """Memory, out of memory, and which card a case ran on."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 from fakes.hosting import QUICK, HostUnderTest
 
 pytestmark = pytest.mark.gpu
+needs_nvidia_smi = pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="nvidia-smi is not installed")
 
 
 def _smi(query, *arguments):
@@ -34,6 +36,7 @@ def test_peak_memory_is_what_a_hand_computed_workload_holds(host):
     assert messages[-1].metrics["peak_memory_reserved_bytes"] >= 768 * 2**20
 
 
+@needs_nvidia_smi
 def test_the_uuid_of_the_worker_is_that_of_the_driver(host):
     uuids = _smi("uuid").splitlines()
     device = host.hello.devices[0]
@@ -60,6 +63,7 @@ def test_a_card_named_by_its_uuid_is_found(tmp_path, host):
         named.close()
 
 
+@needs_nvidia_smi
 def test_power_and_energy_agree_with_what_nvidia_smi_logs(tmp_path, host):
     """A long steady case, with nvidia-smi logging beside it: mean power within 5 %."""
     from gpubench.api import run_suite

@@ -92,9 +92,11 @@ class Fields:
 
 
 def _decode(answer: Any) -> float | None:
-    """The number in the union, by its type tag; None for NVML's "not available" (all bits set) or an unknown tag."""
+    """The number in the union, by its type tag; None for NVML's "not available" (all bits set) or a tag that this nvidia-ml-py
+    does not know (`usVal` came after 12.560).
+    """
     tag = int(answer.valueType)
     if not 0 <= tag < len(_UNION_MEMBERS):
         return None
-    value = getattr(answer.value, _UNION_MEMBERS[tag])
-    return None if value in _NOT_AVAILABLE else float(value)
+    value = getattr(answer.value, _UNION_MEMBERS[tag], None)
+    return None if value is None or value in _NOT_AVAILABLE else float(value)

@@ -8,6 +8,9 @@ from typing import Any
 from gpubench.telemetry.base import TelemetryError
 from gpubench.telemetry.nvml import codes
 
+_MISMATCH = "NVMLLibraryMismatchError"
+"""What the binding raises, since 12.560, where the library lacks a newer version of a call; no NVMLError of its own."""
+
 
 class NvmlError(TelemetryError):
     """A failed NVML call. `code` is its return code (None: the binding itself failed), `call` the function's name."""
@@ -38,10 +41,10 @@ class Library:
             return function(*args)
         except self.pynvml.NVMLError as error:
             code = int(error.value)
-        except self.pynvml.NVMLLibraryMismatchError:
-            code = codes.FUNCTION_NOT_FOUND
         except Exception as error:  # noqa: BLE001 - ctypes and decoding errors of the binding become data too
-            raise NvmlError(name, None, f"{type(error).__name__}: {error}") from None
+            if type(error).__name__ != _MISMATCH:
+                raise NvmlError(name, None, f"{type(error).__name__}: {error}") from None
+            code = codes.FUNCTION_NOT_FOUND
         raise NvmlError(name, code)
 
     def close(self) -> None:

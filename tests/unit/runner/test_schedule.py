@@ -178,6 +178,15 @@ def test_the_last_record_of_a_launch_counts():
     assert [record.status for record in schedule.records_of(case)] == [Status.OK]
 
 
+def test_a_launch_that_was_cut_short_is_left_to_do_and_has_a_figure_all_the_same():
+    (case,) = plan(64)
+    cut = ended(case, 1, findings=(finding("GB104", "cut short"),))
+    schedule = Schedule([case], repeats=2, records=[cut])
+    assert schedule.missing() == [Launch(case, 1, None)]
+    assert schedule.has_figure(Launch(case, 1))
+    assert not schedule.has_figure(Launch(case, 2))
+
+
 def test_missing_names_the_first_launch_of_each_case():
     cases = plan(64, 128)
     schedule = Schedule(cases, repeats=3)

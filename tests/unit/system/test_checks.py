@@ -162,6 +162,17 @@ def test_cuda_that_torch_cannot_use_is_bad_with_a_driver_and_not_applicable_with
     assert level_of(check_software.rows(broken, None, {}), "CUDA") is Level.NA
 
 
+def test_an_nsys_that_is_named_or_on_path_is_shown_and_none_is_no_fault(tmp_path: Path) -> None:
+    tool = tmp_path / "nsys"
+    tool.write_text("#!/bin/sh\n")
+    tool.chmod(0o755)
+    for environ in ({"GPUBENCH_NSYS": str(tool)}, {"PATH": str(tmp_path)}):
+        assert row_of(check_software.rows(TORCH, DRIVER, environ), "nsys").text == str(tool)
+    absent = row_of(check_software.rows(TORCH, DRIVER, {"PATH": ""}), "nsys")
+    assert absent.level is Level.NA
+    assert "unless a folder of CUDA or Nsight holds one" in absent.text
+
+
 @pytest.mark.parametrize(
     ("built", "served", "remedy"),
     [

@@ -221,6 +221,12 @@ def test_a_program_that_fails_says_why_and_is_gone_afterwards() -> None:
         os.kill(pid, 0)
 
 
+def test_a_program_whose_library_prints_to_its_output_gives_no_answer() -> None:
+    """`this` prints the Zen of Python when it is imported."""
+    with Program("this") as program, pytest.raises(ProgramError, match="not an answer: 'The Zen of Python"):
+        program.line(20.0)
+
+
 def test_the_load_of_torch_reports_parts_on_a_cpu() -> None:
     with Program(
         "gpubench.worker.selftest", "load", "--device", "cpu", "--parts", "steady:0.1,alternate:0.2"

@@ -1,13 +1,16 @@
 """All return codes on every call that observing a card makes: data, never an exception."""
 
 import math
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pynvml
 import pytest
 from fakes.nvml.control import NAME, RETURN_CODES, UUID, Fake
 from fakes.nvml.player import watch
 
-from gpubench.telemetry.nvml import codes, open_backend
+from gpubench.telemetry.nvml import NvmlBackend, codes, fields, open_backend
+from gpubench.telemetry.nvml.library import Library, NvmlError
 from gpubench.telemetry.result import METRICS
 from gpubench.telemetry.sampler import Schedule
 from gpubench.telemetry.session import TelemetrySession, open_session
@@ -42,6 +45,42 @@ def test_the_table_of_codes_is_the_bindings() -> None:
     }
     assert names.items() <= codes.NAMES.items()
     assert set(RETURN_CODES) <= set(codes.NAMES)
+
+
+class OldBinding:
+    """An nvidia-ml-py of before 12.560: fewer exceptions, and fewer members in the union of a field's value."""
+
+    class NVMLError(Exception):
+        value = 999
+
+    @staticmethod
+    def nvmlDeviceGetName(handle: object) -> str:  # noqa: N802 - the binding's name
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+
+def test_what_an_older_binding_lacks_becomes_data_too() -> None:
+    library = Library(cast("Any", OldBinding))
+    with pytest.raises(NvmlError, match="nvmlDeviceGetName: UnicodeDecodeError") as raised:
+        library.call("nvmlDeviceGetName", None)
+    assert raised.value.code is None
+    with pytest.raises(NvmlError, match="not in this nvidia-ml-py"):
+        library.call("nvmlDeviceGetTemperatureV", None, 0)
+    answer = SimpleNamespace(valueType=6, value=SimpleNamespace(dVal=1.0))
+    assert fields._decode(answer) is None
+
+
+def test_a_call_that_the_library_has_only_in_an_older_version_is_one_that_is_missing(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(handle: object) -> None:
+        raise pynvml.NVMLLibraryMismatchError("use a versioned function")
+
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetComputeRunningProcesses", lacking)
+    backend = open_backend()
+    assert isinstance(backend, NvmlBackend)
+    with pytest.raises(NvmlError) as raised:
+        backend.library.call("nvmlDeviceGetComputeRunningProcesses", None)
+    assert raised.value.code == codes.FUNCTION_NOT_FOUND
 
 
 @pytest.mark.parametrize("call", SAMPLED_CALLS)
