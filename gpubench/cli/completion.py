@@ -9,6 +9,8 @@ import rich_click as click
 def command(ctx: click.Context, shell: str) -> None:
     """Print the completion script of a shell.
 
+    It completes commands, options, the suites that ship with gpubench, and stored runs.
+
     \b
     Examples:
       eval "$(gpubench completion bash)"      for this shell only

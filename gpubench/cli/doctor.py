@@ -28,7 +28,17 @@ _STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red", "n/a": "dim"}
     help="Run the self-test anew, or not at all (default: where this card and driver have none stored; up to a minute).",
 )  # fmt: skip
 def command(*, strict: bool, as_json: bool, as_block: bool, self_test: bool | None) -> int:
-    """Check this machine for what spoils measurements."""
+    """Check this machine for what spoils measurements.
+
+    Each row is ok, warn, bad or n/a, with what to do about it. Nothing is changed on the machine.
+
+    \b
+    Examples:
+      gpubench doctor                every check; the self-test where none is stored
+      gpubench doctor --self-test    the self-test anew
+      gpubench doctor --strict       exit 4 if the machine is not fit to measure
+      gpubench doctor --env          a block to paste into an issue
+    """  # noqa: D301 - click looks for the character itself
     from gpubench.core.errors import ExitStatus, UsageError
     from gpubench.system.checks import examine
 
@@ -52,7 +62,7 @@ def _say(text: str) -> None:
 
 
 def _content(found: "Examination") -> dict[str, Any]:
-    return {"fit": found.fit, "rows": [row.as_dict() for row in found.rows], "facts": found.facts}
+    return {"schema": 1, "fit": found.fit, "rows": [row.as_dict() for row in found.rows], "facts": found.facts}
 
 
 def _block(found: "Examination") -> str:

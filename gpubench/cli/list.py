@@ -58,7 +58,9 @@ def _print(listing: Any, *, wide: bool, in_full: bool) -> None:
 
     writer = result_writer(wide=wide)
     if in_full:
-        for entry in listing.entries:
+        for number, entry in enumerate(listing.entries):
+            if number:
+                writer.blank()
             writer.facts(listing.facts(entry))
         return
     if listing.entries:

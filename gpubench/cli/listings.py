@@ -20,12 +20,12 @@ class Listing:
     when_empty: tuple[Line, ...] = ()
 
     def only(self, name: str) -> "Listing":
-        """The entry of that name (a code of a finding may be in lower case). UsageError with a suggestion if there is none."""
+        """The entry of that name (of a finding its code in any case, of a run its tag). UsageError with a suggestion if there is none."""
         key = self.columns[0].key
         found = tuple(
             entry
             for entry in self.entries
-            if name.lower() in (str(entry[key]).lower(), str(entry.get("name", "")).lower())
+            if name.lower() in (str(entry[other] or "").lower() for other in (key, "name", "tag") if other in entry)
         )
         if found:
             return replace(self, entries=found)
@@ -164,6 +164,8 @@ def _head(folder: Path) -> dict[str, Any]:
             "ended": f"unreadable: {error}",
             "folder": str(folder),
         }
-    ended = Counter(record.status.value for record in run.records)
+    # A resumed run may hold two records of a launch: the later one counts.
+    latest = {(record.case_index, record.arm, record.repeat): record.status.value for record in run.records}
+    ended = Counter(latest.values())
     return {"run": folder.name, "tag": run.info.tag, "suite": run.info.suite_name, "created": run.info.created,
             "cases": len(run.info.cases), "ended": dict(ended), "folder": str(folder)}  # fmt: skip

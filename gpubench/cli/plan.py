@@ -1,6 +1,7 @@
 """`gpubench plan`: what a verdict will cost."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,20 @@ def command(
         _request(suite or "", overrides, selection, rounds, interleave, store), wide=wide
     )  # fmt: skip
     found = plan(run, CompareSettings(sesoi=sesoi, max_rounds=max_rounds), one_by_one=MANY_CASES)
-    _print(found, run.info.run, as_json=as_json, wide=wide)
+    asked = _asked(overrides, selection, interleave) if pilot is None else _as_measured(run)
+    _print(found, run.info.run, suite or "SUITE", asked, as_json=as_json, wide=wide)
+
+
+def _asked(overrides: Sequence[str], selection: str | None, interleave: str | None) -> list[str]:
+    """The options that a comparison takes as the pilot took them."""
+    chosen = [] if selection is None else ["-k", selection]
+    turns = [] if interleave is None else ["--interleave", interleave]
+    return [word for override in overrides for word in ("-s", override)] + chosen + turns
+
+
+def _as_measured(run: "Run") -> list[str]:
+    """What a stored pilot knows of how it was measured. Launches that took turns forecast nothing of blocks of steps."""
+    return _asked((), run.info.selection, "launch" if run.info.interleave == "launch" else None)
 
 
 def _stored(reference: str, store: Path) -> "Run":
@@ -110,7 +124,7 @@ def _measured(request: "RunRequest", *, wide: bool) -> "Run":
     return load_run(outcome.folder)
 
 
-def _print(found: object, pilot: str, *, as_json: bool, wide: bool) -> None:
+def _print(found: object, pilot: str, suite: str, asked: Sequence[str], *, as_json: bool, wide: bool) -> None:
     from gpubench.analysis.planning import Plan
     from gpubench.cli.comparison_screen import print_comparison
     from gpubench.cli.screens import result_writer
@@ -121,4 +135,4 @@ def _print(found: object, pilot: str, *, as_json: bool, wide: bool) -> None:
     if as_json:
         sys.stdout.write(to_lines(plan_document(found, pilot=pilot)))
     else:
-        print_comparison(result_writer(wide=wide), build_plan(found, pilot=pilot))
+        print_comparison(result_writer(wide=wide), build_plan(found, pilot=pilot, suite=suite, asked=asked))

@@ -46,10 +46,10 @@ def command(
 
     \b
     Examples:
-      gpubench report                              both files in the folder of the last run
-      gpubench report 20261123 -o h100.html        another run, another place
-      gpubench report after --against before       two runs by their tags
-      gpubench report @last -o - | less            Markdown on stdout
+      gpubench report                          both files, in the last run's folder
+      gpubench report 20261123 -o h100.html    another run, another place
+      gpubench report after --against before   two runs by their tags
+      gpubench report @last -o - | less        Markdown on stdout
     """  # noqa: D301 - click looks for the character itself
     from gpubench.cli.stored import open_run
 
@@ -74,8 +74,16 @@ def _check_output(path: Path | None, *, force: bool) -> None:
             f"a report is HTML or Markdown: {path} ends in neither .html nor .md",
             hint="Give the file a name that ends in .html or .md.",
         )
-    if path.exists() and not force:
+    if _exists(path) and not force:
         raise UsageError(f"{path} exists", hint="Add --force to overwrite it.")
+
+
+def _exists(path: Path) -> bool:
+    """False also for what cannot be a path, which writing says better."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def _model(stored: "Run", others: "list[Run]", store: Path, *, allow_unpaired: bool, force: bool) -> "ReportModel":

@@ -33,10 +33,10 @@ def command(run: str, *, as_json: bool, as_csv: bool, everything: bool, wide: bo
 
     \b
     Examples:
-      gpubench show                        the last run
-      gpubench show @last~1 --all          every section of the run before it
-      gpubench show @last:12               case 12: settings, figures, launches, findings
-      gpubench show 20261123 --json        one JSON document (schemas/run-document-1.json)
+      gpubench show                    the last run
+      gpubench show @last~1 --all      every section of the run before it
+      gpubench show @last:12           case 12: settings, figures, findings
+      gpubench show 20261123 --json    as schemas/run-document-1.json says
       gpubench show baseline --csv > runs.csv
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.summarise import summarise_run

@@ -2,13 +2,14 @@
 
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from gpubench.analysis.pytest_files import EXTRA_KEY
-from gpubench.pytest_support.limits import broken_limits
+from gpubench.pytest_support.limits import broken_limits, unchecked_limit
 from gpubench.pytest_support.options import Options
 
 if TYPE_CHECKING:
@@ -78,6 +79,9 @@ class GpuBenchmark:
             broken = broken_limits(self._options, list(self.stats.stats.data), own["metrics"])
             if broken:
                 pytest.fail("; ".join(broken), pytrace=False)
+            unchecked = unchecked_limit(self._options, why_not)
+            if rounds is None and unchecked:
+                warnings.warn(pytest.PytestWarning(unchecked), stacklevel=3)
         return result
 
     def _rounds(self) -> "tuple[CudaRounds | None, str]":

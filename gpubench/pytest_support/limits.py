@@ -25,6 +25,13 @@ def broken_limits(options: Options, times_s: Sequence[float], metrics: Mapping[s
     return found
 
 
+def unchecked_limit(options: Options, why_not: str) -> str:
+    """The sentence for a memory limit that nothing was held against, and why; empty without such a limit."""
+    if options.max_memory_bytes is None:
+        return ""
+    return f"max_memory={format_bytes(options.max_memory_bytes)} was not checked: {why_not}"
+
+
 def _low_and_median(times_s: Sequence[float]) -> tuple[float, float]:
     """Lower end of the median's interval; the smallest time where there are too few for one."""
     from statistics import median

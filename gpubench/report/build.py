@@ -31,7 +31,7 @@ from gpubench.report.switches_table import switches_table
 from gpubench.report.to_accuracy import to_accuracy_table
 from gpubench.report.unmeasured import unmeasured_table
 from gpubench.report.waterfall import waterfall_section
-from gpubench.report.words import count
+from gpubench.report.words import count, sentence
 
 if TYPE_CHECKING:
     from gpubench.report.charts.chosen import Charts
@@ -112,7 +112,7 @@ def build_report(
     )
     return ReportModel(
         title=f"{summary.info.suite_name}: {_subject(summary)}",
-        subtitle=line(f"{counts_text(summary)}. {machine_line(summary.info)}."),
+        subtitle=line(f"{counts_text(summary)}. {sentence(machine_line(summary.info))}."),
         run=summary.info.run,
         headline=headline(summary),
         sections=tuple(section for section in with_charts(sections, known) if not section.empty),

@@ -1,6 +1,9 @@
 """One case in full."""
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Any
 
 from gpubench.analysis.summarise import CaseSummary
@@ -32,6 +35,13 @@ _LAUNCHES = (
     Column("effective", "effective n", priority=5), Column("bound", "bound by", "left", priority=1),
     Column("wall", "took", priority=4), Column("note", "note", "left", flexible=True),
 )  # fmt: skip
+
+_CHANGING = ("-s", "--set", "--repeats", "--timeout")
+"""Options of `gpubench run` with a value that change what a case is or how it is measured."""
+
+_WORD = re.compile(r"[^\s=<>!~(),'\"]+")
+_TAKEN_WORDS = ("and", "or", "not", "in", "null", "none")
+"""What a selection does not read as a value unless it stands in quotes."""
 
 
 def case_pages(entries: Iterable[CaseSummary], info: RunInfo) -> tuple[CasePage, ...]:
@@ -189,7 +199,9 @@ def _written(value: Any) -> str:
 
 
 def repeat_command(entry: CaseSummary, info: RunInfo) -> str:
-    """The command that measures just this case: the suite with a selection of every setting that tells it apart."""
+    """The command that measures just this case: the suite as the run changed it, and a selection of every setting that
+    tells the case apart.
+    """
     return repeat_commands(info, entry.planned.kind)(entry)
 
 
@@ -197,17 +209,55 @@ def repeat_commands(info: RunInfo, kind: str) -> Callable[[CaseSummary], str]:
     """`repeat_command` for many cases of one kind: what tells them apart is looked for once."""
     import shlex
 
-    met: dict[str, set[str]] = {name: set() for name in Case.model_fields}
-    for planned in info.cases:
-        if planned.kind == kind:
-            for name, values in met.items():
-                values.add(repr(planned.settings.get(name)))
+    met: dict[str, set[str]] = {name: set() for name in Case.model_fields if name != "env"}
+    variables: dict[str, set[str | None]] = {}
+    of_kind = [planned.settings for planned in info.cases if planned.kind == kind]
+    for settings in of_kind:
+        for name, values in met.items():
+            values.add(repr(settings.get(name)))
+        variables |= {name: set() for name in settings.get("env") or {} if name not in variables}
+    for name, given in variables.items():
+        given |= {(settings.get("env") or {}).get(name) for settings in of_kind}
     telling = [name for name, values in met.items() if len(values) > 1]
 
     def command(entry: CaseSummary) -> str:
         mine = entry.planned.settings
-        parts = [f"{name}={_written(mine[name])}" for name in telling if not isinstance(mine[name], dict)]
-        words = ["gpubench", "run", info.suite_path or info.suite_name]
+        parts = [f"{name}={_selected(mine[name])}" for name in telling]
+        parts += _variables(mine.get("env") or {}, variables)
+        words = ["gpubench", "run", info.suite_path or info.suite_name, *_changes(info.argv)]
         return shlex.join([*words, "-k", " and ".join(parts)] if parts else words)
 
     return command
+
+
+def _variables(mine: Mapping[str, str], met: Mapping[str, AbstractSet[str | None]]) -> list[str]:
+    """What `mine` holds of the variables that tell cases apart; of one that it lacks, the values that it is not."""
+    parts = []
+    for name, values in met.items():
+        if len(values) > 1 and name in mine:
+            parts.append(f"env.{name}={_selected(mine[name])}")
+        elif len(values) > 1:
+            parts += [
+                f"env.{name}!={_selected(value)}" for value in sorted(value for value in values if value is not None)
+            ]
+    return parts
+
+
+def _selected(value: Any) -> str:
+    """A value as a selection has it: in quotes where it is more than one word."""
+    text = _written(value)
+    if isinstance(value, str) and (not _WORD.fullmatch(text) or text.lower() in _TAKEN_WORDS):
+        return f'"{text}"' if "'" in text else f"'{text}'"
+    return text
+
+
+def _changes(argv: Sequence[str]) -> list[str]:
+    """Of a command line, the options that change what a case is or how it is measured."""
+    words: list[str] = []
+    rest = iter(argv)
+    for word in rest:
+        if word in _CHANGING:
+            words += [word, *islice(rest, 1)]
+        elif word.partition("=")[0] in _CHANGING[1:] or re.match(r"-s.|--download$", word):
+            words.append(word)
+    return words

@@ -14,7 +14,7 @@ from gpubench.report.settings import is_number, title, word
 MEMORY = "memory"
 """Not a metric: peak allocated memory of the device, or on a CPU the peak resident set above its baseline."""
 
-MARKS = line("! weakened by a finding   - no valid figure   ? output not verified")
+MARKS = line("! weakened by a finding; - no valid figure; ? output not verified")
 _STATUS_WORDS = {Status.OOM: "OOM"}
 
 
@@ -31,8 +31,18 @@ def absent_notes(summaries: Iterable[CaseSummary], names: Sequence[str]) -> tupl
     for name in names:
         reasons = dict.fromkeys(entry.absent[name] for entry in everything if name in entry.absent)
         if reasons and not any(_has(entry, name) for entry in everything):
-            by_reason.setdefault("; ".join(reasons), []).append(METRICS[name].title)
+            by_reason.setdefault("; ".join(_merged(reasons)), []).append(METRICS[name].title)
     return tuple(line(f"{', '.join(titles)}: {NOT_AVAILABLE} ({reason})") for reason, titles in by_reason.items())
+
+
+def _merged(reasons: Iterable[str]) -> list[str]:
+    """Reasons that differ in the number at their end alone as one: `needs 59, this series has 20 to 45`."""
+    numbers: dict[str, list[int]] = {}
+    for reason in reasons:
+        text = reason.rstrip("0123456789")
+        numbers.setdefault(text, []).extend(map(int, filter(None, [reason[len(text) :]])))
+    ends = {text: sorted({min(found), max(found)}) if found else [] for text, found in numbers.items()}
+    return [text + " to ".join(map(str, found)) for text, found in ends.items()]
 
 
 def case_table(

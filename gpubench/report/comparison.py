@@ -11,10 +11,13 @@ from gpubench.analysis.differences import Difference
 from gpubench.analysis.overall import Overall
 from gpubench.analysis.stored import NOT_INTERLEAVED
 from gpubench.core.metrics import METRICS
+from gpubench.core.records import Status
 from gpubench.core.units import format_percent, group_digits
 from gpubench.report.comparison_cells import (
     LEVEL_WORDS,
     change_text,
+    end_reason,
+    ended_badly,
     kind_word,
     mark,
     metric_title,
@@ -33,14 +36,23 @@ Moved = tuple[CaseChange, MetricChange]
 _COLUMNS = (
     Column("mark", "", "left"),
     Column("case", "case", "left", flexible=True),
-    Column("metric", "metric", "left", priority=2),
+    Column("metric", "metric", "left"),
     Column("reference", "before", priority=4),
     Column("candidate", "after", priority=3),
-    Column("unit", "", "left", priority=4),
+    Column("unit", "", "left", priority=2),
     Column("change", "change (95 % interval)"),
     Column("rounds", "n", priority=5),
     Column("verdict", "verdict", "left"),
-    Column("why", "why", "left", flexible=True, priority=1),
+    Column("why", "why", "left", flexible=True),
+)
+_FOLDED = ("metric", "verdict")
+"""Columns that stand with the case where there is no room for them: rows of a case are told apart at any width."""
+
+_ENDS = (
+    Column("mark", "", "left"),
+    Column("case", "case", "left", flexible=True),
+    Column("verdict", "verdict", "left"),
+    Column("reason", "reason", "left", flexible=True),
 )
 
 
@@ -53,10 +65,10 @@ def build_comparison(compared: Compared, *, verbose: bool = False, extra: Sequen
     sections = (
         Section("differs", "Differs", facts=difference_facts(compared.differences)),
         Section("changed", "Changed", tables=_tables("changed", changed, compared, why=verbose)),
-        Section("ends", "Ended otherwise", tables=_ends(compared.changes)),
+        Section("ends", "Ended otherwise", tables=ends_table([each for each in compared.changes if _ended_otherwise(each)])),
         *extra,
-        Section("counts", "All in all", lines=_counts(compared, len(changed))),
-        Section("unclear", "Unclear", lines=unclear_lines(compared)),
+        Section("counts", "All in all", lines=_counts(compared, len(changed), verbose=verbose)),
+        Section("unclear", "Unclear", lines=unclear_lines(_unclear(compared), compared.settings.sesoi)),
         Section("all", "Every row", tables=_tables("all", list(moves(compared.changes)), compared, why=True) if verbose else ()),
     )  # fmt: skip
     return ReportModel(
@@ -169,7 +181,27 @@ def _tables(key: str, rows: Sequence[Moved], compared: Compared, *, why: bool) -
     checks = compared.candidate.source != "pytest-benchmark"
     columns = _titled(compared)
     made = [_row(change, moved, why=why or moved.judgement == "unclear", checks=checks) for change, moved in rows]
-    return (Table(key, columns, tuple(made), notes=_notes(made)).without_empty_columns(),)
+    notes = _notes(made)
+    folded = [
+        replace(made_row, cells=_folded(made_row.cells, f"{change.label}, {metric_title(moved.metric)}"))
+        for made_row, (change, moved) in zip(made, rows, strict=True)
+    ]
+    narrow = Table(key, _folded_columns(columns), tuple(folded), notes=notes).without_empty_columns()
+    return (Table(key, columns, tuple(made), notes=notes, narrow=narrow).without_empty_columns(),)
+
+
+def _folded_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Without those that stand with the case; reasons go last of all that may go."""
+    return tuple(
+        replace(each, priority=1) if each.key == "why" else each for each in columns if each.key not in _FOLDED
+    )
+
+
+def _folded(cells: Sequence[Cell], name: str) -> tuple[Cell, ...]:
+    """`64, peak memory allocated: worse` in one cell."""
+    of_key = {column.key: cell for column, cell in zip(_COLUMNS, cells, strict=True)}
+    of_key["case"] = Cell(f"{name}: {of_key['verdict'].text}")
+    return tuple(cell for key, cell in of_key.items() if key not in _FOLDED)
 
 
 def _titled(compared: Compared) -> tuple[Column, ...]:
@@ -210,30 +242,37 @@ def _row(change: CaseChange, moved: MetricChange, *, why: bool, checks: bool) ->
     return Row(cells, tone(change, moved))
 
 
-def _ends(changes: Sequence[CaseChange]) -> tuple[Table, ...]:
-    """Cases that have figures on one side alone, or no longer end as they did."""
-    told = [change for change in changes if change.kind in ("now_oom", "now_failed", "fixed", "added", "removed")]
-    if not told:
+def _ended_otherwise(change: CaseChange) -> bool:
+    """Cases that have figures on one side alone, no longer end as they did, or crashed in some of their launches."""
+    if change.kind in ("fixed", "added", "removed"):
+        return True
+    before, after = change.reference, change.candidate
+    same = before is not None and after is not None and before.status is after.status
+    in_part = after is not None and after.status is Status.OK and after.num_crashed > 0
+    return ended_badly(change) and (in_part or not same)
+
+
+def ends_table(changes: Sequence[CaseChange]) -> tuple[Table, ...]:
+    """How each of these cases ended, and why; no table where there is none."""
+    if not changes:
         return ()
-    columns = (
-        Column("mark", "", "left"), Column("case", "case", "left", flexible=True), Column("verdict", "verdict", "left"),
-        Column("reason", "reason", "left", flexible=True),
-    )  # fmt: skip
     rows = [
-        Row((Cell(mark(each)), Cell(each.label), Cell(kind_word(each)), Cell(_reason(each))), tone(each))
-        for each in told
+        Row((Cell(mark(each)), Cell(each.label), Cell(kind_word(each)), Cell(end_reason(each))), tone(each))
+        for each in changes
     ]
-    return (Table("ends", columns, tuple(rows)).without_empty_columns(),)
+    narrow = Table(
+        "ends",
+        tuple(column for column in _ENDS if column.key != "verdict"),
+        tuple(
+            replace(row, cells=(row.cells[0], Cell(f"{row.cells[1].text}: {row.cells[2].text}"), row.cells[3]))
+            for row in rows
+        ),
+    )
+    table = Table("ends", _ENDS, tuple(rows), narrow=narrow.without_empty_columns())
+    return (table.without_empty_columns(),)
 
 
-def _reason(change: CaseChange) -> str:
-    side = change.reference if change.kind == "fixed" else change.candidate
-    if side is None or change.kind in ("added", "removed"):
-        return ""
-    return f"before: {side.reason}" if change.kind == "fixed" and side.reason else side.reason or ""
-
-
-def _counts(compared: Compared, num_changed: int) -> tuple[Line, ...]:
+def _counts(compared: Compared, num_changed: int, *, verbose: bool) -> tuple[Line, ...]:
     """What the tables above leave out."""
     counts: Counter[tuple[str, str]] = Counter((moved.metric, moved.judgement) for _, moved in moves(compared.changes))
     lines = []
@@ -250,17 +289,20 @@ def _counts(compared: Compared, num_changed: int) -> tuple[Line, ...]:
         ]
         if parts:
             lines.append(line(f"{metric_title(metric)}: {joined(parts)}"))
-    idle = sum(change.kind == "not_measured" for change in compared.changes)
+    idle = sum(change.kind == "not_measured" and not _ended_otherwise(change) for change in compared.changes)
     if idle:
         lines.append(line(f"{count(idle, 'case')} not measured on both sides"))
-    if num_changed and any(counts[metric, "same"] for metric in compared.metrics):
+    if num_changed and not verbose and any(counts[metric, "same"] for metric in compared.metrics):
         lines.append(line("Only rows that changed are listed; ", code("-v"), " lists all with their reasons."))
     return tuple(lines)
 
 
-def unclear_lines(compared: Compared) -> tuple[Line, ...]:
-    """What `unclear` means here: once per reason, and the rounds that would settle it."""
-    unclear = [moved for _, moved in moves(compared.changes) if moved.judgement == "unclear"]
+def _unclear(compared: Compared) -> list[MetricChange]:
+    return [moved for _, moved in moves(compared.changes) if moved.judgement == "unclear"]
+
+
+def unclear_lines(unclear: Sequence[MetricChange], sesoi: float) -> tuple[Line, ...]:
+    """What `unclear` means here: once per reason, and the rounds that would tell a change of `sesoi`."""
     if not unclear:
         return ()
     reasons = Counter((moved.metric, _kind_of(moved)) for moved in unclear)
@@ -271,11 +313,7 @@ def unclear_lines(compared: Compared) -> tuple[Line, ...]:
         moved.comparison.rounds_needed for moved in unclear if moved.comparison and moved.comparison.rounds_needed
     ]
     if needed:
-        lines.append(
-            line(
-                f"{_from_to(needed)} rounds would tell a change of {format_percent(compared.settings.sesoi)} from none."
-            )
-        )
+        lines.append(line(f"{_from_to(needed)} rounds would tell a change of {format_percent(sesoi)} from none."))
     return (
         *lines,
         line("`unclear` means that these data can tell neither a change nor its absence; it never fails a gate."),

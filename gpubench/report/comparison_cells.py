@@ -4,18 +4,21 @@ import math
 from collections.abc import Mapping
 
 from gpubench.analysis.changes import CaseChange, MetricChange
+from gpubench.analysis.entries import Measured
 from gpubench.analysis.estimates import estimate
-from gpubench.core.findings import Validity
+from gpubench.analysis.summarise import CaseSummary
+from gpubench.core.findings import Effect, Validity
 from gpubench.core.metrics import METRICS, MetricSpec
-from gpubench.core.records import Estimate, Status
+from gpubench.core.records import Estimate, Record, Status
 from gpubench.core.units import format_number, format_percent
 from gpubench.report.figures import NOT_AVAILABLE, display_unit, metric_cell
 from gpubench.report.model import EMPTY, Cell, Tone
+from gpubench.report.words import count
 
 _SPEED_GROUPS = ("time", "cold")
-_KIND_WORDS = {
-    "now_oom": "now OOM", "now_failed": "now fails", "fixed": "fixed", "added": "added", "removed": "removed",
-    "not_measured": "not measured",
+_KIND_WORDS = {"fixed": "fixed", "added": "added", "removed": "removed", "not_measured": "not measured"}
+_END_WORDS = {
+    Status.OOM: "OOM", Status.FAILED: "fails", Status.TIMEOUT: "times out", Status.UNSUPPORTED: "unsupported",
 }  # fmt: skip
 LEVEL_WORDS = {
     "block": "blocks of steps that alternated in one process, paired by launch",
@@ -79,13 +82,88 @@ def verdict_word(moved: MetricChange) -> str:
 
 
 def kind_word(change: CaseChange) -> str:
+    """How a case ended, held against how it did before: `now OOM`, `still fails`, `now INVALID`, `crashed in part`, `fixed`."""
+    before, after = change.reference, change.candidate
+    if now_invalid(change):
+        return "now INVALID"
+    if after is not None and after.status in _END_WORDS:
+        return _since(before, after)
+    if change.kind == "fixed" and _is_invalid(change):
+        return "ends, but INVALID"
+    if after is not None and after.num_crashed:
+        return "crashed in part" if before is not None else "added, crashed in part"
     return _KIND_WORDS.get(change.kind, change.kind)
+
+
+def _since(before: Measured | None, after: Measured) -> str:
+    word = _END_WORDS[after.status]
+    if before is None:
+        return f"added, {word}"
+    if before.status is Status.SKIPPED:
+        return word
+    return f"{'still' if before.status is after.status else 'now'} {word}"
+
+
+def ended_badly(change: CaseChange) -> bool:
+    """Whether launches of the candidate crashed, if only some, or the case ended worse or otherwise than it did before."""
+    before, after = change.reference, change.candidate
+    if after is None:
+        return False
+    otherwise = before is not None and before.status not in (after.status, Status.SKIPPED)
+    return bool(after.num_crashed) or now_invalid(change) or (otherwise and after.status in _END_WORDS)
+
+
+def end_reason(change: CaseChange) -> str:
+    """Why a case ended as `kind_word` says; empty where nothing is known."""
+    before, after = change.reference, change.candidate
+    if after is None or after.status is Status.SKIPPED:
+        return ""
+    reasons = [_why_invalid(after)] if now_invalid(change) or (change.kind == "fixed" and _is_invalid(change)) else []
+    if after.num_crashed:
+        reasons.append(crash_text(after))
+    elif after.status is not Status.OK and after.reason:
+        reasons.append(after.reason)
+    if change.kind == "fixed" and before is not None and before.reason:
+        reasons.append(f"before: {before.reason}")
+    return "; ".join(reasons)
+
+
+def end_text(change: CaseChange) -> str:
+    """`now OOM: out of memory in warmup`."""
+    reason = end_reason(change)
+    return f"{kind_word(change)}: {reason}" if reason else kind_word(change)
+
+
+def _why_invalid(side: Measured) -> str:
+    findings = side.findings if isinstance(side, CaseSummary) else ()
+    for found in findings:
+        if found.effect == Effect.INVALIDATES:
+            return f"{found.message.rstrip('.')} ({found.code})"
+    return "its output is wrong" if side.correctness == "fail" else "a finding invalidates its figures"
+
+
+def crash_text(side: Measured) -> str:
+    """`2 of 10 launches crashed: segmentation fault`, which is the reason of the first; of a case without any other end its reason."""
+    crashed = crashed_launches(side)
+    num = len(side.records) if isinstance(side, CaseSummary) else 0
+    if len(crashed) == num:
+        return side.reason or side.status.value
+    words = {Status.FAILED: "crashed", Status.TIMEOUT: "ran out of time"}
+    how = " or ".join(word for status, word in words.items() if any(record.status is status for record in crashed))
+    said = f"{len(crashed)} of {count(num, 'launch', 'launches')} {how}"
+    return f"{said}: {crashed[0].reason}" if crashed[0].reason else said
+
+
+def crashed_launches(side: Measured) -> list[Record]:
+    """Launches that crashed or ran out of time, in order, as far as there are records of them."""
+    records = side.records if isinstance(side, CaseSummary) else ()
+    return [record for record in records if record.status in (Status.FAILED, Status.TIMEOUT)]
 
 
 def mark(change: CaseChange, moved: MetricChange | None = None) -> str:
     """`-` worse, `+` better, `?` unclear, `!` weakened by a finding, nothing where nothing moved."""
     if moved is None:
-        return {"now_oom": "-", "now_failed": "-", "fixed": "+"}.get(change.kind, "")
+        return "-" if ended_badly(change) else "+" if change.kind == "fixed" and not _is_invalid(change) else ""
     if now_invalid(change):
         return "-"
     if moved.judgement == "unclear":
@@ -104,9 +182,13 @@ def tone(change: CaseChange, moved: MetricChange | None = None) -> Tone:
 
 def now_invalid(change: CaseChange) -> bool:
     """A case whose figures could be used before, and no longer can."""
-    if change.reference is None or change.candidate is None or change.candidate.status is not Status.OK:
+    if change.kind != "measured" or change.reference is None:
         return False
-    return change.candidate.validity is Validity.INVALID and change.reference.validity is not Validity.INVALID
+    return _is_invalid(change) and change.reference.validity is not Validity.INVALID
+
+
+def _is_invalid(change: CaseChange) -> bool:
+    return change.candidate is not None and change.candidate.validity is Validity.INVALID
 
 
 def is_suspect(change: CaseChange) -> bool:

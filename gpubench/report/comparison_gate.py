@@ -1,5 +1,6 @@
 """The screen of `gpubench check`: one row per gate, then the cases behind them."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from gpubench.analysis.changes import CaseChange, MetricChange
@@ -8,28 +9,37 @@ from gpubench.analysis.gate import GateResult
 from gpubench.core.errors import ExitStatus
 from gpubench.core.records import Status
 from gpubench.core.units import format_percent
-from gpubench.report.comparison import difference_facts, unclear_lines
-from gpubench.report.comparison_cells import LEVEL_WORDS, change_text, kind_word, metric_title
+from gpubench.report.comparison import difference_facts, ends_table, unclear_lines
+from gpubench.report.comparison_cells import (
+    LEVEL_WORDS,
+    change_text,
+    end_reason,
+    ended_badly,
+    kind_word,
+    metric_title,
+)
 from gpubench.report.model import Cell, Column, Line, ReportModel, Row, Section, Table, Tone, code, line, strong
 from gpubench.report.words import count
 
 _GATES = (
     Column("mark", "", "left"),
-    Column("gate", "gate", "left"),
-    Column("limit", "limit"),
+    Column("gate", "gate", "left", flexible=True),
+    Column("limit", "limit", "left", flexible=True),
     Column("worst", "worst (95 % interval)"),
-    Column("where", "where", "left", flexible=True),
-    Column("cases", "cases", priority=1),
+    Column("where", "where", "left", flexible=True, priority=1),
+    Column("cases", "cases", priority=2),
     Column("outcome", "outcome", "left"),
 )
+_NARROW_GATES = tuple(column for column in _GATES if column.key not in ("limit", "outcome"))
 _CASES = (
     Column("mark", "", "left"),
     Column("case", "case", "left", flexible=True),
     Column("metric", "metric", "left"),
     Column("change", "change (95 % interval)"),
-    Column("limit", "limit"),
+    Column("limit", "limit", "left", flexible=True),
     Column("why", "why", "left", flexible=True),
 )
+_NARROW_CASES = (*_CASES[:2], _CASES[3], Column("why", "why", "left", flexible=True, priority=1))
 _NAMED = 5
 _MARKS = {"fail": "-", "unclear": "?", "no data": "?", "pass": ""}
 _TONES: dict[str, Tone] = {"fail": "bad", "unclear": "muted", "no data": "muted", "pass": "plain"}
@@ -42,6 +52,7 @@ def build_check(checked: Checked, *, run: str) -> ReportModel:
         Section("differs", "Differs", facts=difference_facts(compared.differences)),
         Section("gates", "Gates", lines=_standing_in(checked), tables=(_gates(checked),)),
         Section("failures", "Beyond the limit", tables=_failures(checked)),
+        Section("ends", "Did not end well", tables=ends_table(ended(checked))),
         Section("kept", "Not confirmed", lines=_not_confirmed(checked)),
         Section("missing", "Not checked", lines=_missing(checked)),
         Section("unclear", "Unclear", lines=_unclear(checked)),
@@ -83,7 +94,13 @@ def _standing_in(checked: Checked) -> tuple[Line, ...]:
 
 
 def _gates(checked: Checked) -> Table:
-    return Table("gates", _GATES, tuple(_gate(result) for result in checked.results)).without_empty_columns()
+    rows = [(result, _gate(result)) for result in checked.results]
+    folded = [
+        Row((row.cells[0], Cell(f"{_limited(result, gate_title(result))}: {outcome_text(result)}"), *row.cells[3:6]), row.tone)
+        for result, row in rows
+    ]  # fmt: skip
+    narrow = Table("gates", _NARROW_GATES, tuple(folded)).without_empty_columns()
+    return Table("gates", _GATES, tuple(row for _, row in rows), narrow=narrow).without_empty_columns()
 
 
 def _gate(result: GateResult) -> Row:
@@ -99,6 +116,11 @@ def _gate(result: GateResult) -> Row:
         Cell(outcome_text(result)),
     )
     return Row(cells, _TONES[result.outcome])
+
+
+def _limited(result: GateResult, what: str) -> str:
+    """`throughput, limit 3.0%`; `status, no new oom`."""
+    return f"{what}, {'' if result.rule.no_new else 'limit '}{limit_text(result)}"
 
 
 def gate_title(result: GateResult) -> str:
@@ -126,17 +148,14 @@ def outcome_text(result: GateResult) -> str:
 
 
 def _failures(checked: Checked) -> tuple[Table, ...]:
-    rows = [
-        Row(
-            (
-                Cell("-"), Cell(change.label), Cell("status" if moved is None else metric_title(moved.metric)),
-                Cell(kind_word(change) if moved is None else change_text(moved)), Cell(limit_text(result)), Cell(why_real(result, change)),
-            ),
-            "bad",
-        )
-        for result, change, moved in failures(checked.results)
-    ]  # fmt: skip
-    return (Table("failures", _CASES, tuple(rows)).without_empty_columns(),) if rows else ()
+    rows, folded = [], []
+    for result, change, moved in failures(checked.results):
+        metric = "status" if moved is None else metric_title(moved.metric)
+        said, why = Cell(kind_word(change) if moved is None else change_text(moved)), Cell(why_real(result, change))
+        rows.append(Row((Cell("-"), Cell(change.label), Cell(metric), said, Cell(limit_text(result)), why), "bad"))
+        folded.append(Row((Cell("-"), Cell(f"{change.label}: {_limited(result, metric)}"), said, why), "bad"))
+    narrow = Table("failures", _NARROW_CASES, tuple(folded))
+    return (Table("failures", _CASES, tuple(rows), narrow=narrow).without_empty_columns(),) if rows else ()
 
 
 def failures(results: Sequence[GateResult]) -> list[tuple[GateResult, CaseChange, MetricChange | None]]:
@@ -150,13 +169,27 @@ def why_real(result: GateResult, change: CaseChange) -> str:
     """Why a failure is not noise."""
     moved = change.changes.get(result.rule.metric)
     if moved is None:
-        why = change.measured.reason or kind_word(change)
+        why = end_reason(change) or kind_word(change)
     elif moved.change is not None and moved.change.low is not None:
         why = "the whole interval is beyond the limit"
     else:
         why = moved.reason
     fresh = result.confirmation
     return why if fresh is None else f"{why}, confirmed in {count(fresh.rounds, 'fresh round')}"
+
+
+def ended(checked: Checked) -> tuple[CaseChange, ...]:
+    """Cases whose launches crashed, or that ended worse or otherwise than before, as far as no failed gate on `status` names them."""
+    told = {
+        (change.measured.kind, change.case_id)
+        for result in checked.results if result.rule.metric == "status"
+        for change in result.failures
+    }  # fmt: skip
+    return tuple(
+        change
+        for change in checked.compared.changes
+        if ended_badly(change) and (change.measured.kind, change.case_id) not in told
+    )
 
 
 def _not_confirmed(checked: Checked) -> tuple[Line, ...]:
@@ -187,7 +220,20 @@ def _missing(checked: Checked) -> tuple[Line, ...]:
 
 
 def _unclear(checked: Checked) -> tuple[Line, ...]:
-    return unclear_lines(checked.compared) if any(result.unclear for result in checked.results) else ()
+    """Reasons of what no gate could decide: of cases that were measured again, those of the fresh rounds."""
+    unclear, lost = [], Counter[str]()
+    for result in checked.results:
+        for change in result.unclear:
+            moved = change.changes.get(result.rule.metric)
+            if moved is not None and moved.judgement == "unclear":
+                unclear.append(moved)
+            else:
+                lost[gate_title(result)] += 1
+    lines = (
+        line(f"{title}: {count(number, 'case')} beyond the limit, of which the fresh rounds have no figure")
+        for title, number in lost.items()
+    )
+    return (*lines, *unclear_lines(unclear, checked.compared.settings.sesoi))
 
 
 def _next(checked: Checked, run: str) -> tuple[Line, ...]:
@@ -200,7 +246,8 @@ def _next(checked: Checked, run: str) -> tuple[Line, ...]:
                  ", or judge them all the same with ", code("--allow-unpaired"), ".")
         )  # fmt: skip
     if checked.verdict is not ExitStatus.OK and checked.compared.candidate.source != "pytest-benchmark":
-        lines.append(line("To look: ", code(f"gpubench compare {run} -v"), ", ", code(f"gpubench show {run}:CASE")))
+        compare = _compare_again(checked, run)
+        lines.append(line("To look: ", code(compare), ", " if compare else "", code(f"gpubench show {run}:CASE")))
     if (
         checked.verdict is ExitStatus.GATE_FAILED
         and checked.accepted is None
@@ -216,3 +263,12 @@ def _next(checked: Checked, run: str) -> tuple[Line, ...]:
     if checked.written is not None:
         lines.append(line("Baseline written: ", code(str(checked.written)), ". Commit it."))
     return tuple(lines)
+
+
+def _compare_again(checked: Checked, run: str) -> str:
+    """The command that shows every row; none for a baseline, which `compare` does not take."""
+    sources = (checked.compared.reference.source, checked.compared.candidate.source)
+    if sources == ("arm", "arm"):
+        return f"gpubench compare {run} -v"
+    named = checked.compared.reference.name.partition(" ")[0]  # a tag may stand behind it
+    return f"gpubench compare {named} {run} -v" if sources == ("run", "run") else ""

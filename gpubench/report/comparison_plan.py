@@ -1,8 +1,11 @@
 """The screen of `gpubench plan`."""
 
+import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from gpubench.analysis.planning import CasePlan, Plan
+from gpubench.core.run import SESOI
 from gpubench.core.units import format_duration, format_percent
 from gpubench.report.comparison_cells import SHORT_LEVELS
 from gpubench.report.model import EMPTY, Cell, Column, Line, ReportModel, Row, Section, Table, code, line, strong
@@ -26,8 +29,8 @@ _COLUMNS = (
 )
 
 
-def build_plan(plan: Plan, *, pilot: str) -> ReportModel:
-    """Rounds and time per case. `pilot` is the name of the run the noise was taken from."""
+def build_plan(plan: Plan, *, pilot: str, suite: str = "SUITE", asked: Sequence[str] = ()) -> ReportModel:
+    """Rounds and time per case. `pilot` is the name of the run the noise was taken from, of `suite` with the options `asked`."""
     sesoi = format_percent(plan.settings.sesoi)
     rows = tuple(_row(case, plan.settings.max_rounds) for case in plan.cases)
     notes = (
@@ -42,7 +45,7 @@ def build_plan(plan: Plan, *, pilot: str) -> ReportModel:
         headline=(_headline(plan),),
         sections=(
             Section("cases", "Cases", tables=(Table("plan", _COLUMNS, rows, notes=notes).without_empty_columns(),)),
-            Section("next", "Next", lines=_next(plan)),
+            Section("next", "Next", lines=_next(plan, suite, asked)),
         ),
     )
 
@@ -82,15 +85,13 @@ def _row(case: CasePlan, max_rounds: int) -> Row:
     return Row(cells, "warning" if weak else "plain")
 
 
-def _next(plan: Plan) -> tuple[Line, ...]:
+def _next(plan: Plan, suite: str, asked: Sequence[str]) -> tuple[Line, ...]:
+    """What to type: the same cases, taking turns in the same way, judged by the same smallest change."""
     needed = [case.forecast.needed for case in plan.cases if case.forecast and case.forecast.needed]
     most = max([*(each for each in needed if each <= AFFORDABLE), plan.settings.max_rounds])
-    lines = [
-        line(
-            code(f"gpubench run SUITE --arm base=... --arm head=... --rounds {most}"),
-            " measures until every case is settled.",
-        )
-    ]
+    sesoi = "" if plan.settings.sesoi == SESOI else f" --sesoi {plan.settings.sesoi * 100:.10g}%"
+    command = f"{shlex.join(['gpubench', 'run', suite, *asked])} --arm base=... --arm head=... --rounds {most}{sesoi}"
+    lines = [line(code(command), " measures until every case is settled.")]
     if any(each > AFFORDABLE for each in needed):
         lines.append(
             line(

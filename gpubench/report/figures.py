@@ -29,7 +29,8 @@ def metric_cell(name: str, metrics: Mapping[str, Estimate], *, spread: bool = Fa
     spec = METRICS[name]
     value, low, high = (None if v is None else v * spec.display_factor for v in (found.value, found.low, found.high))
     assert value is not None
-    half = None if low is None or high is None else (high - low) / 2
+    # An interval wider than the figure itself would leave no digit of it: a step of 0 ms.
+    half = None if low is None or high is None else min((high - low) / 2, abs(value))
     return Cell(number(value, half, spec), spread_text(found, spec) if spread else "", value, low, high)
 
 

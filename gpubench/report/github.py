@@ -1,9 +1,12 @@
 """What GitHub shows of a check: a summary page of the job, and annotations in its log."""
 
+from collections.abc import Iterable, Sequence
+
+from gpubench.analysis.changes import CaseChange
 from gpubench.analysis.checking import Checked
 from gpubench.core.errors import ExitStatus
-from gpubench.report.comparison_cells import change_text, kind_word
-from gpubench.report.comparison_gate import failures, gate_title, limit_text, why_real
+from gpubench.report.comparison_cells import change_text, end_text, kind_word
+from gpubench.report.comparison_gate import ended, failures, gate_title, limit_text, why_real
 from gpubench.report.markdown import render_markdown
 from gpubench.report.model import ReportModel
 from gpubench.report.text import inert
@@ -28,20 +31,38 @@ def step_summary(model: ReportModel) -> str:
 
 
 def annotations(checked: Checked) -> list[str]:
-    """Workflow commands: an error per failure, a warning for cases that crashed, at most as many as GitHub shows."""
-    found = failures(checked.results)
-    level = "error" if checked.status is ExitStatus.GATE_FAILED else "warning"
-    lines = [
-        _command(level, f"gpubench: {gate_title(result)}",
-                 f"{change.label}: {kind_word(change) if moved is None else change_text(moved)}, limit {limit_text(result)}; {why_real(result, change)}")
-        for result, change, moved in found[:MAX_ANNOTATIONS]
+    """Workflow commands, at most as many as GitHub shows: errors for what the exit status rests on, failures or else crashes;
+    warnings for failures that were accepted and for other cases that did not end well.
+    """
+    failed, ends = _failures(checked), ended(checked)
+    if checked.status is ExitStatus.GATE_FAILED:
+        return [*_shown("error", failed, "failures"), *_shown("warning", _ends(ends), "cases")]
+    if checked.status is not ExitStatus.CASE_FAILED:
+        return _shown("warning", [*failed, *_ends(ends)], "warnings")
+    crashed = [change for change in checked.compared.changes if change.candidate and change.candidate.num_crashed]
+    others = [change for change in ends if not change.measured.num_crashed]
+    return [*_shown("error", _ends(crashed), "crashes"), *_shown("warning", [*failed, *_ends(others)], "warnings")]
+
+
+def _failures(checked: Checked) -> list[tuple[str, str]]:
+    """(title, message) of every failure."""
+    return [
+        (f"gpubench: {gate_title(result)}",
+         f"{change.label}: {kind_word(change) if moved is None else change_text(moved)}, limit {limit_text(result)}; {why_real(result, change)}")
+        for result, change, moved in failures(checked.results)
     ]  # fmt: skip
+
+
+def _ends(changes: Iterable[CaseChange]) -> list[tuple[str, str]]:
+    return [("gpubench: did not end well", f"{change.label}: {end_text(change)}") for change in changes]
+
+
+def _shown(level: str, found: Sequence[tuple[str, str]], things: str) -> list[str]:
+    """One command each; where there are too many the last says how many more."""
+    lines = [_command(level, title, message) for title, message in found[:MAX_ANNOTATIONS]]
     if len(found) > MAX_ANNOTATIONS:
-        lines[-1] = _command(
-            level, "gpubench", f"{len(found) - MAX_ANNOTATIONS + 1} more failures; the job summary lists all"
-        )
-    if checked.status is ExitStatus.CASE_FAILED:
-        lines.append(_command("error", "gpubench", "cases crashed or ran out of time; the job summary lists them"))
+        more = f"{len(found) - MAX_ANNOTATIONS + 1} more {things}; the job summary lists all"
+        lines[-1] = _command(level, "gpubench", more)
     return lines
 
 

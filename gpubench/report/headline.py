@@ -42,7 +42,7 @@ def _about(best: Best, bests: Sequence[Best], against: Sequence[Gain], summary: 
     entry = best.summary
     subject = f"{task(entry.case)} on {place(entry.case.device)}{_which_workload(entry, summary)}"
     if not best.won:
-        return [line(f"{subject}: no figure can be called best. ", strong(entry.label), f" was fastest at {_speed_text(entry)}, but: {best.why_not}")]  # fmt: skip
+        return [line(f"{subject}: no figure can be called best. ", strong(entry.label), f" was fastest at {_speed_text(entry)}, but: {why_not(entry)}")]  # fmt: skip
     kind = (
         f" had the lowest latency at batch {entry.case.batch_size}"
         if entry.case.timing == "latency"

@@ -9,9 +9,8 @@ import xml.etree.ElementTree as ET
 from gpubench.analysis.changes import CaseChange
 from gpubench.analysis.checking import Checked
 from gpubench.analysis.gate import GateResult
-from gpubench.core.records import Status
-from gpubench.report.comparison_cells import change_text, kind_word
-from gpubench.report.comparison_gate import gate_title, limit_text, why_real
+from gpubench.report.comparison_cells import change_text, crash_text, crashed_launches, end_text, kind_word
+from gpubench.report.comparison_gate import ended, gate_title, limit_text, why_real
 from gpubench.report.text import inert
 
 
@@ -22,9 +21,10 @@ def junit_xml(checked: Checked) -> str:
     for result in checked.results:
         counts = _suite(root, result)
         totals = {name: totals[name] + counts[name] for name in totals}
-    ended = [change for change in checked.compared.changes if _crashed(change)]
-    if ended:
-        counts = _crashes(root, ended)
+    crashed = [change for change in checked.compared.changes if _crashed(change)]
+    others = [change for change in ended(checked) if not _crashed(change)]
+    if crashed or others:
+        counts = _ends(root, crashed, others)
         totals = {name: totals[name] + counts[name] for name in totals}
     root.attrib.update({name: str(number) for name, number in totals.items()})
     root.set("time", "0")
@@ -55,19 +55,22 @@ def _suite(root: ET.Element, result: GateResult) -> dict[str, int]:
     return counts
 
 
-def _crashes(root: ET.Element, ended: list[CaseChange]) -> dict[str, int]:
-    suite = ET.SubElement(root, "testsuite", name="cases that did not end")
-    for change in ended:
+def _ends(root: ET.Element, crashed: list[CaseChange], others: list[CaseChange]) -> dict[str, int]:
+    """Crashes are errors, if only some launches did. Other ends, which no gate forbids, are tests that say so and did not run."""
+    suite = ET.SubElement(root, "testsuite", name="cases that did not end well")
+    for change in crashed:
+        first = next(iter(crashed_launches(change.measured)), change.measured)
         test = _test(suite, "gpubench.run", change)
-        reason = change.measured.reason or change.measured.status.value
-        ET.SubElement(test, "error", message=_plain(reason), type=change.measured.status.value)
-    counts = {"tests": len(ended), "failures": 0, "errors": len(ended), "skipped": 0}
+        ET.SubElement(test, "error", message=_plain(crash_text(change.measured)), type=first.status.value)
+    for change in others:
+        ET.SubElement(_test(suite, "gpubench.run", change), "skipped", message=_plain(end_text(change)))
+    counts = {"tests": len(crashed) + len(others), "failures": 0, "errors": len(crashed), "skipped": len(others)}
     _count(suite, counts)
     return counts
 
 
 def _crashed(change: CaseChange) -> bool:
-    return change.candidate is not None and change.candidate.status in (Status.FAILED, Status.TIMEOUT)
+    return change.candidate is not None and change.candidate.num_crashed > 0
 
 
 def _test(suite: ET.Element, classname: str, change: CaseChange) -> ET.Element:

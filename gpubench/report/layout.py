@@ -12,7 +12,9 @@ _LEAST_FLEXIBLE = 24
 
 @dataclass(frozen=True)
 class Fitted:
-    """`columns` are the indices that are shown, `widths` theirs, `left_out` the titles of the rest in table order."""
+    """`columns` are the indices that are shown, `widths` theirs, `left_out` the titles of the rest in table order, as far
+    as they have one.
+    """
 
     columns: tuple[int, ...]
     widths: tuple[int, ...]
@@ -21,17 +23,20 @@ class Fitted:
 
 def fit(table: Table, width: int, measure: Callable[[str], int] = cell_width) -> Fitted:
     """The columns of `table` that fit into `width`. Only columns of a priority above 0 go; the highest goes first, and
-    among equals the last. A flexible column takes what is left, at least 24 characters, and is wrapped.
+    among equals the last. A flexible column takes what is left, at least 24 characters, and is wrapped between words; where
+    others follow it, it is never narrower than its longest word, which would push them out of line.
     """
     shown = list(range(len(table.columns)))
     wide = [_natural(table, index, measure) for index in shown]
-    while _least(table, shown, wide) > width:
+    words = [_longest_word(table, index, measure) if table.columns[index].flexible else 0 for index in shown]
+    while sum(_least(table, shown, wide, words)) + len(GAP) * (len(shown) - 1) > width:
         free = [index for index in shown if table.columns[index].priority > 0]
         if not free:
             break
         shown.remove(max(free, key=lambda index: (table.columns[index].priority, index)))
-    left_out = tuple(column.title for index, column in enumerate(table.columns) if index not in shown)
-    return Fitted(tuple(shown), _widths(table, shown, wide, width), left_out)
+    left_out = (column.title for index, column in enumerate(table.columns) if index not in shown)
+    widths = _widths(shown, wide, _least(table, shown, wide, words), width)
+    return Fitted(tuple(shown), widths, tuple(title for title in left_out if title))
 
 
 def _natural(table: Table, index: int, measure: Callable[[str], int]) -> int:
@@ -39,20 +44,27 @@ def _natural(table: Table, index: int, measure: Callable[[str], int]) -> int:
     return max(measure(inert(table.columns[index].title)), max(cells, default=0))
 
 
-def _least(table: Table, shown: Sequence[int], wide: Sequence[int]) -> int:
-    sizes = (min(wide[index], _LEAST_FLEXIBLE) if table.columns[index].flexible else wide[index] for index in shown)
-    return sum(sizes) + len(GAP) * (len(shown) - 1)
+def _longest_word(table: Table, index: int, measure: Callable[[str], int]) -> int:
+    return max((measure(word) for row in table.rows for word in inert(row.cells[index].full).split(" ")), default=0)
 
 
-def _widths(table: Table, shown: Sequence[int], wide: Sequence[int], width: int) -> tuple[int, ...]:
-    spare = width - _least(table, shown, wide)
+def _least(table: Table, shown: Sequence[int], wide: Sequence[int], words: Sequence[int]) -> list[int]:
+    """Per column that is shown the fewest characters it can do with."""
     sizes = []
     for index in shown:
-        size = wide[index]
-        if table.columns[index].flexible and size > _LEAST_FLEXIBLE:
-            size = min(size, _LEAST_FLEXIBLE + max(spare, 0))
-            spare -= size - _LEAST_FLEXIBLE
-        sizes.append(size)
+        word = 0 if index == shown[-1] else words[index]
+        sizes.append(min(wide[index], max(_LEAST_FLEXIBLE, word)) if table.columns[index].flexible else wide[index])
+    return sizes
+
+
+def _widths(shown: Sequence[int], wide: Sequence[int], least: Sequence[int], width: int) -> tuple[int, ...]:
+    """What is left over goes to columns that are narrower than their text, from the left."""
+    spare = max(width - sum(least) - len(GAP) * (len(shown) - 1), 0)
+    sizes = []
+    for index, size in zip(shown, least, strict=True):
+        more = min(wide[index] - size, spare)
+        spare -= more
+        sizes.append(size + more)
     return tuple(sizes)
 
 

@@ -30,7 +30,7 @@ _QUALITY = (
     Column("steps", "steps", priority=7),
     Column("training", "training", priority=8, unit="s"),
     Column("runs", "runs", priority=9),
-    Column("verdict", "verdict", "left"),
+    Column("verdict", "verdict", "left", flexible=True),
 )
 _PARITY = (
     Column("mark", "", "left"),

@@ -8,6 +8,7 @@ from gpubench.analysis.summarise import RunSummary
 from gpubench.core.run import RunInfo
 from gpubench.core.units import format_bytes
 from gpubench.report.model import Fact, Line, line, muted
+from gpubench.report.words import count
 from gpubench.system.checks import self_test_rows
 from gpubench.system.rows import Level
 
@@ -45,7 +46,8 @@ def machine_line(info: RunInfo) -> str:
 def _cpu_name(env: Mapping[str, Any]) -> str:
     cpu = env.get("cpu") or {}
     model, threads = cpu.get("model"), cpu.get("num_threads_usable")
-    return f"no GPU, {model or 'CPU'}{f' ({threads} threads)' if threads else ''}" if cpu else ""
+    usable = f" ({count(threads, 'thread')})" if threads else ""
+    return f"no GPU, {model or 'CPU'}{usable}" if cpu else ""
 
 
 def _gpus(env: Mapping[str, Any]) -> list[Fact]:

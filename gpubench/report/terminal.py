@@ -68,7 +68,7 @@ class TerminalReport:
             self.remark(remark)
 
     def heading(self, text: str) -> None:
-        self.write(Text(inert(text), style="bold"))
+        self.text((Span(text, "strong"),))
 
     def table(self, table: Table) -> None:
         """Whole columns go where there is no room, and are named below."""

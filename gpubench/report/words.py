@@ -11,6 +11,11 @@ def count(number: int, thing: str, things: str | None = None) -> str:
     return f"{number} {thing if number == 1 else things or thing + 's'}"
 
 
+def sentence(text: str) -> str:
+    """Text as a sentence begins: its first letter large, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def place(device: str) -> str:
     """`the CPU`, `the GPU`, `GPU 1`."""
     kind, _, number = device.partition(":")

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -121,7 +122,9 @@ def _write(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        # Where nothing can be written nothing can be removed either; what stays is hidden and never read.
+        with suppress(OSError):
+            partial.unlink()
         raise _cannot(path, error) from error
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gpubench.core.metrics import METRICS
+from gpubench.core.metrics import METRICS, MetricSpec
+from gpubench.core.units import format_percent, parse_fraction
 from gpubench.spec.document import Items, Mapping, plain
 from gpubench.spec.expand import count_combinations, too_many
 from gpubench.spec.locate import existing, find, key_mark, value_mark
@@ -14,7 +15,7 @@ from gpubench.spec.messages import near, said_of, shown
 from gpubench.spec.path import path_settings
 from gpubench.spec.problems import Path, Problem, error, path_text
 from gpubench.spec.suite import MAX_CASES, Gate, Measure, Quality, Suite, When
-from gpubench.spec.values import SETTINGS, BadValue, normal
+from gpubench.spec.values import SETTINGS, BadValue, check_workload, normal
 
 _MODELS: dict[str, type[BaseModel]] = {"measure": Measure, "quality": Quality, "when": When, "gates": Gate}
 _PLAIN_SECTIONS = (("defaults",), ("baseline",), ("quality", "reference"))
@@ -133,7 +134,9 @@ class _Checker:
 
     def _check_value(self, path: Path, name: str, value: Any) -> None:
         try:
-            normal(name, value)
+            held = normal(name, value)
+            if name == "workload":
+                check_workload(held)
         except BadValue as bad:
             self._say(existing(self._root, path), bad.message, bad.suggestion)
 
@@ -165,6 +168,21 @@ class _Checker:
             self._say((*path, "metric"), f"{metric!r} {what}", near(metric, [*known, "status"]))
         elif gate.get("max_regression") is None:
             self._say(path, f"a gate on `{metric}` needs its limit", "add max_regression: 3%")
+        else:
+            self._check_limit((*path, "max_regression"), gate["max_regression"], METRICS[metric])
+
+    def _check_limit(self, path: Path, written: Any, metric: MetricSpec) -> None:
+        """A figure can fall by 100 % of itself at most: `3`, meant as 3 %, would be a gate that nothing breaks."""
+        if not isinstance(written, str | int | float) or metric.better != "higher" or metric.scale != "ratio":
+            return
+        try:
+            limit = parse_fraction(written)
+        except ValueError:
+            # The model has said what is wrong with it.
+            return
+        if limit >= 1:
+            said = f"nothing breaks a limit of {format_percent(limit)}: {metric.name} cannot fall by more than 100%"
+            self._say(path, said, "3% is three per cent")
 
     def _refuse_booleans(self) -> None:
         """Pydantic would take `true` for the number 1."""

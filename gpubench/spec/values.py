@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import ValidationError
 
 from gpubench.spec.case import Case
-from gpubench.spec.messages import said_of
+from gpubench.spec.messages import near, said_of
 
 SETTINGS: tuple[str, ...] = tuple(Case.model_fields)
 
@@ -18,6 +18,12 @@ _WORDS_OF_TEXTS = {
     "data": ("synthetic", "digits", "mnist", "fashion-mnist", "cifar10"),
 }
 _MORE_WORDS = {"memory_format": ("NCHW", "NHWC")}
+
+BUILT_IN = ("cnn", "resnet9")
+"""Workloads with a bare name."""
+
+OPERATORS = ("matmul", "conv2d", "copy", "launch")
+"""What `operators:<operator>` may name."""
 
 
 class BadValue(ValueError):  # noqa: N818 - reads better where it is caught
@@ -48,6 +54,20 @@ def choices(name: str) -> tuple[str, ...]:
     """The words a setting may be, for suggestions; empty where it is a number or free text."""
     words = [word for word in _flat(Case.model_fields[name].annotation) if isinstance(word, str)]
     return (*words, *_WORDS_OF_TEXTS.get(name, ()), *_MORE_WORDS.get(name, ()))
+
+
+def check_workload(name: str) -> None:
+    """BadValue for a bare name or an operator that there is not. Modules and torchvision's models only the worker can look up."""
+    kind, colon, rest = name.partition(":")
+    if not colon and name not in BUILT_IN:
+        # `resnet50` is near `resnet9` and means something else.
+        raise BadValue(
+            f"unknown value {name!r}", near(name, ("cnn",)) or f"choose from {', '.join(choices('workload'))}"
+        )
+    if kind == "operators" and rest not in OPERATORS:
+        known = [f"{kind}:{each}" for each in OPERATORS]
+        nearest = near(name, known) if near(rest, OPERATORS) else ""
+        raise BadValue(f"unknown value {name!r}", nearest or f"choose from {', '.join(known)}")
 
 
 def is_number(name: str) -> bool:

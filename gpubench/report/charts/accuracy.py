@@ -44,7 +44,7 @@ def _accuracy(known: Sequence[QualitySummary]) -> Chart:
         title=finding,
         reading=(
             "Each mark is the test accuracy reached at one precision, with its 95 % interval over seeds where there are several."
-            f"{' Left of the rule is worse than the suite allows; a hollow mark is there.' if limit is not None else ''}"
+            f"{' Left of the rule is worse than the suite allows; a mark there is hollow.' if limit is not None else ''}"
         ),
         alt=f"Dot chart of test accuracy by precision. {finding}.",
         columns=("trained at", "accuracy %", "low", "high", "precision", "standing", "verdict"),
@@ -63,8 +63,12 @@ def _finding(known: Sequence[QualitySummary], *, several: bool) -> str:
         return f"Accuracy falls below what the suite allows with {names}"
     if len(known) == 1:
         return f"{_name(known[0], several)} reaches {values[0]:.1f} % test accuracy"
-    points = max(values) - min(values)
-    return f"Test accuracy lies within {points:.1f} points at every precision, from {min(values):.1f} to {max(values):.1f} %"
+    low, high = (f"{value:.1f}" for value in (min(values), max(values)))
+    if low == high:
+        return f"Test accuracy is {low} % at every precision"
+    return (
+        f"Test accuracy lies within {max(values) - min(values):.1f} points at every precision, from {low} to {high} %"
+    )
 
 
 def _loss(known: Sequence[QualitySummary]) -> Chart | None:
@@ -86,11 +90,19 @@ def _learning(known: Sequence[QualitySummary]) -> Chart | None:
     first = {
         name: next(epoch for epoch, value in enumerate(found, 1) if value >= max(found) - 1) for name, found in runs
     }
-    early = min(first, key=lambda name: first[name])
-    finding = f"{early} is first within a point of its best validation accuracy, in epoch {first[early]}"
+    epoch = min(first.values())
+    early = [name for name, reached in first.items() if reached == epoch]
+    finding = f"{_who(early, len(first))} best validation accuracy, in epoch {epoch}"
     return _curve(
         "learning", finding, "validation accuracy %", "accuracy on the validation split", runs, {"zero": False}
     )
+
+
+def _who(early: Sequence[str], num_all: int) -> str:
+    """Who was first, of so many."""
+    if len(early) == num_all > 1:
+        return "Every precision is within a point of its"
+    return f"{joined(early)} {'is first within a point of its' if len(early) == 1 else 'are first within a point of their'}"
 
 
 def _runs(

@@ -32,7 +32,7 @@ def batch_chart(contest: Contest) -> Chart | None:
     ran_out = any(entry.status is Status.OOM for line in lines.values() for entry in line)
     finding = _finding(contest, lines)
     lower = "lower" if contest.timing == "latency" else "higher"
-    reading = f"Each line is one precision, other settings at its best; {lower} is faster. {BAND}"
+    reading = f"Each line is one precision with the other settings of its best case; {lower} is faster. {BAND}"
     return Chart(
         key=f"batch-{contest.key}",
         form="lines",

@@ -82,10 +82,8 @@ def _finding(contest: Contest, lines: dict[str, list[CaseSummary]], name: str) -
         return "memory by batch size"
     least, most = min(costs, key=lambda key: costs[key]), max(costs, key=lambda key: costs[key])
     if len(costs) == 1 or costs[most] < 1.02 * costs[least]:
-        return f"a sample more costs {format_number(costs[most])} MiB"
-    return (
-        f"a sample more costs {format_number(costs[least])} MiB in {least}, {format_number(costs[most])} MiB in {most}"
-    )
+        return f"one more sample costs {format_number(costs[most])} MiB"
+    return f"one more sample costs {format_number(costs[least])} MiB in {least}, {format_number(costs[most])} MiB in {most}"
 
 
 def _per_sample(line: Sequence[CaseSummary], name: str) -> float | None:

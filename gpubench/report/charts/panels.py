@@ -18,7 +18,7 @@ def spread(sheet: Sheet) -> Any:
     panels = []
     for number, case in enumerate(cases):
         last = number == len(cases) - 1
-        axis = alt.Axis(format="+~g", grid=False, tickCount=6, labels=last, ticks=last)
+        axis = alt.Axis(format="+~r", grid=False, tickCount=6, labels=last, ticks=last)
         title = sheet.options.get("x_title") if last else None
         x = alt.X("low:Q", bin="binned", title=title, scale=scale, axis=axis)
         bars = sheet.chart_of([row for row in rows if row["case"] == case]).mark_bar(binSpacing=0)

@@ -54,6 +54,39 @@ def stored(name, rate=1000.0, *, lost=None, environment=ENVIRONMENT, memory=1.0,
     return made.write(Path("reports"), name, created=f"2026-11-23T16:0{len(list(Path('reports').glob('*')))}:00Z")
 
 
+def one_case(lost, reason="the reason", *, before=None, **settings):
+    """Arms with one case that is as before, and one that the second arm ended so (`before`: how the first one did)."""
+    made = two_arms()
+    made.measured(1000.0, head=1000.0, batch_size=64)
+    planned = made.plan(batch_size=256, **settings)
+    if before is None:
+        made.launches(planned, 1000.0, arm="base")
+    else:
+        made.ended(planned, before, "an old reason", arm="base")
+    made.ended(planned, lost, reason, arm="head")
+    made.write(Path("reports"), "arms")
+
+
+def crashed_in_part(factors=STEADY):
+    """Arms of which the second crashed in its first two launches of ten, and the reasons of those."""
+    made = two_arms()
+    planned = made.measured(1000.0, factors, head=1000.0, batch_size=64)
+    made.records = [record for record in made.records if record.arm == "base" or record.repeat > 2]
+    for repeat, reason in ((1, "segmentation fault"), (2, "another reason")):
+        crash = {"repeat": repeat, "status": Status.FAILED, "reason": reason}
+        like = next(record for record in made.records if record.arm == "head" and record.case_index == planned.index)
+        made.records.append(like.model_copy(update={**crash, "metrics": {}, "series": None, "effective": None}))
+    made.write(Path("reports"), "arms")
+
+
+def wrong_output(*, findings=()):
+    made = two_arms()
+    planned = made.plan(batch_size=64)
+    made.launches(planned, 1000.0, arm="base")
+    made.launches(planned, 5000.0, arm="head", parity=False, findings=findings)
+    made.write(Path("reports"), "arms")
+
+
 class TestExitStatus:
     def test_0_where_every_gate_is_kept(self, capsys):
         arms(1000.0)
@@ -255,6 +288,28 @@ class TestRules:
         assert "Runs of different times cannot fail a gate on speed" in out
         assert check(capsys, "b", "--against", "a", "--allow-unpaired")[0] == 1
 
+    @pytest.mark.parametrize(
+        ("source", "looks"),
+        [
+            ("arms", "gpubench compare arms -v, gpubench show arms:CASE"),
+            ("run", "gpubench compare a b -v, gpubench show b:CASE"),
+            ("baseline", "To look: gpubench show b:CASE"),
+        ],
+    )
+    def test_what_is_to_be_typed_next_is_a_command_that_works(self, capsys, source, looks):
+        if source == "arms":
+            arms(900.0)
+            _, out, _ = check(capsys)
+        else:
+            stored("a")
+            check(capsys, "a", "--update")
+            stored("b", memory=1.1)
+            _, out, _ = check(capsys, "b", *(["--against", "a"] if source == "run" else []))
+        assert looks in out
+        if source != "baseline":
+            command = looks.partition(",")[0].split()[1:]
+            assert main(command) == 0
+
     def test_cases_that_the_run_left_out_are_named(self, capsys):
         stored("a")
         made = HandMade(environment=ENVIRONMENT)
@@ -267,14 +322,14 @@ class TestRules:
 
 
 class TestConfirm:
-    def remeasured(self, monkeypatch, head):
+    def remeasured(self, monkeypatch, head, factors=STEADY):
         """`--confirm` without a machine: the fresh rounds are another hand-made run."""
         asked = []
 
         def remeasure(run, compared, *, allow_unpaired):
             def again(changes, rounds):
                 asked.append(([change.label for change in changes], rounds))
-                fresh = load_run(arms(head, name="fresh"))
+                fresh = load_run(arms(head, factors, name="fresh"))
                 return gate_confirm.fresh_comparison(run, fresh, compared, allow_unpaired=allow_unpaired)
 
             return again
@@ -296,6 +351,33 @@ class TestConfirm:
         status, out, _ = check(capsys, "arms", "--confirm", "8")
         assert status == 0
         assert "64: throughput was beyond 3.0% and kept it in 8 fresh rounds" in out
+
+    def test_where_they_cannot_tell_their_own_reason_is_said(self, capsys, monkeypatch):
+        self.remeasured(monkeypatch, 900.0, NOISY)
+        arms(900.0)
+        status, out, _ = check(capsys, "arms", "--confirm", "8")
+        assert status == 0
+        assert "unclear in 1" in out
+        unclear = out[out.index("\nUnclear") :]
+        assert "throughput: 1 case, not significant, and a change of 3.0% is not ruled out" in unclear
+
+    def test_a_case_that_gives_no_figure_again_says_so(self, capsys, monkeypatch):
+        def remeasure(run, compared, *, allow_unpaired):
+            def again(changes, rounds):
+                made = two_arms()
+                planned = made.plan(batch_size=64)
+                made.launches(planned, 1000.0, arm="base")
+                made.ended(planned, Status.OOM, "out of memory", arm="head")
+                fresh = load_run(made.write(Path("reports"), "fresh"))
+                return gate_confirm.fresh_comparison(run, fresh, compared, allow_unpaired=allow_unpaired)
+
+            return again
+
+        monkeypatch.setattr(gate_confirm, "remeasure", remeasure)
+        arms(900.0)
+        status, out, _ = check(capsys, "arms", "--confirm", "8")
+        assert status == 0
+        assert "throughput: 1 case beyond the limit, of which the fresh rounds have no figure" in out
 
     def test_nothing_is_measured_where_nothing_failed(self, capsys, monkeypatch):
         asked = self.remeasured(monkeypatch, 1000.0)
@@ -370,6 +452,99 @@ class TestConfirm:
         base, head = request.arms
         assert (base.name, base.python, dict(base.env), dict(base.settings)) == ("base", None, {}, {})
         assert (dict(head.env), dict(head.settings)) == ({"OMP_NUM_THREADS": "1"}, {"cudnn_benchmark": True})
+
+
+class TestEnds:
+    """A case that did not end well is named with its reason wherever the outcome is told, whatever the gates cover."""
+
+    SPEED = ("--gate", "throughput=3%")
+
+    def everywhere(self, capsys, monkeypatch, *arguments):
+        """(exit status, the screen, the job summary, annotations, tests of JUnit that are no gate's)"""
+        monkeypatch.setenv("GITHUB_ACTIONS", "true")
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", "summary.md")
+        status, out, err = check(capsys, "arms", "--junit", "junit.xml", *arguments)
+        root = validate_junit(Path("junit.xml").read_text())
+        ends = [each for each in root.findall("testsuite") if each.get("name") == "cases that did not end well"]
+        return status, out, Path("summary.md").read_text(), err, [test[0] for suite in ends for test in suite]
+
+    def test_launches_that_crashed_are_counted_with_the_reason_of_the_first(self, capsys, monkeypatch):
+        crashed_in_part()
+        status, out, summary, err, (error,) = self.everywhere(capsys, monkeypatch)
+        said = "2 of 10 launches crashed: segmentation fault"
+        assert status == 3
+        assert f"-  64    crashed in part  {said}" in out
+        assert f"| 64 | crashed in part | {said} |" in summary
+        assert err == f"::error title=gpubench%3A did not end well::64: crashed in part: {said}\n"
+        assert (error.tag, error.get("type"), error.get("message")) == ("error", "failed", said)
+
+    @pytest.mark.parametrize(
+        ("lost", "word"),
+        [
+            (Status.OOM, "now OOM"),
+            (Status.FAILED, "now fails"),
+            (Status.TIMEOUT, "now times out"),
+            (Status.UNSUPPORTED, "now unsupported"),
+        ],
+    )
+    def test_a_case_that_ends_otherwise_is_named_where_no_gate_covers_it(self, capsys, monkeypatch, lost, word):
+        one_case(lost)
+        crashed = lost in (Status.FAILED, Status.TIMEOUT)
+        status, out, summary, err, (junit,) = self.everywhere(capsys, monkeypatch, *self.SPEED)
+        assert status == (3 if crashed else 0)
+        assert f"-  256   {word}" in out
+        assert "the reason" in out
+        assert f"| 256 | {word} | the reason |" in summary
+        level = "error" if crashed else "warning"
+        assert err == f"::{level} title=gpubench%3A did not end well::256: {word}: the reason\n"
+        assert junit.tag == ("error" if crashed else "skipped")
+        assert "the reason" in junit.get("message")
+
+    @pytest.mark.parametrize(("before", "word"), [(Status.FAILED, "still fails"), (Status.OOM, "now fails")])
+    def test_a_crash_is_named_whatever_became_of_the_case_before(self, capsys, before, word):
+        one_case(Status.FAILED, before=before)
+        status, out, _ = check(capsys, *self.SPEED)
+        assert status == 3
+        assert f"256   {word}" in out
+
+    def test_what_ends_as_it_did_is_no_news(self, capsys):
+        one_case(Status.OOM, before=Status.OOM)
+        status, out, _ = check(capsys, *self.SPEED)
+        assert (status, "Did not end well" in out) == (0, False)
+
+    def test_what_a_gate_on_statuses_names_is_not_named_again(self, capsys):
+        one_case(Status.OOM)
+        status, out, _ = check(capsys)
+        assert status == 1
+        assert out.count("the reason") == 1
+        assert "Did not end well" not in out
+
+    def test_beside_a_failed_gate_a_crash_is_a_warning(self, capsys, monkeypatch):
+        arms(900.0, lost=Status.FAILED)
+        status, _, _, err, _ = self.everywhere(capsys, monkeypatch, *self.SPEED)
+        assert status == 1
+        assert [line.partition(" ")[0] for line in err.splitlines()] == ["::error", "::warning"]
+
+    def test_a_crash_is_an_error_although_the_failure_of_its_gate_was_accepted(self, capsys, monkeypatch):
+        one_case(Status.FAILED)
+        status, _, _, err, _ = self.everywhere(capsys, monkeypatch, "--accept", "known")
+        assert status == 3
+        assert [line.partition(" ")[0] for line in err.splitlines()] == ["::error", "::warning"]
+
+    @pytest.mark.parametrize("gates", [(), SPEED])
+    def test_an_output_that_became_wrong_is_now_invalid_with_its_reason(self, capsys, monkeypatch, gates):
+        wrong_output()
+        status, out, summary, err, _ = self.everywhere(capsys, monkeypatch, *gates)
+        assert status == (0 if gates else 1)
+        for said in (out, summary, err, Path("junit.xml").read_text()):
+            assert "now INVALID" in said
+            assert "its output is wrong" in said
+            assert "measured" not in said
+
+    def test_a_finding_that_makes_it_invalid_is_the_reason(self, capsys):
+        wrong_output(findings=[finding("GB302", "The loss is not finite.")])
+        _, out, _ = check(capsys)
+        assert "The loss is not finite (GB302)" in out
 
 
 class TestBaseline:
@@ -522,12 +697,25 @@ class TestOutputs:
         assert "21 more failures" in err
 
     @pytest.mark.parametrize("width", [60, 80, 100, 160])
-    def test_no_number_is_cut_at_any_width(self, capsys, monkeypatch, width):
+    @pytest.mark.parametrize("gates", [(), ("--gate", "throughput=3%", "--gate", "peak_rss_bytes=3%")])
+    def test_no_number_is_cut_or_wrapped_at_any_width(self, capsys, monkeypatch, width, gates):
         monkeypatch.setenv("COLUMNS", str(width))
-        arms(900.0)
-        _, out, _ = check(capsys)
-        assert "-10.1% (-10.3, -9.8)" in out
+        settings = {"mode": "train", "precision": "bf16", "memory_format": "channels_last"}
+        made = two_arms()
+        made.measured(1000.0, head=900.0, batch_size=64, **settings)
+        for batch_size, lost in ((256, Status.OOM), (512, Status.TIMEOUT)):
+            planned = made.plan(batch_size=batch_size, **settings)
+            made.launches(planned, 1000.0, arm="base")
+            made.ended(planned, lost, "wanted 2.0 GiB, 1.1 GiB free of 79.3 GiB" * 2, arm="head")
+        made.write(Path("reports"), "arms")
+        _, out, _ = check(capsys, *gates)
+        assert [line for line in out.splitlines() if len(line) > width] == []
+        gate, case = (line for line in out.splitlines() if "-10.1%" in line)
+        assert "-10.1% (-10.3, -9.8)" in gate
+        assert "-10.1% (-10.3, -9.8)" in case
         assert "…" not in out
+        for said in ("limit 3.0%" if width < 100 else "3.0%", "fail, 1", "now OOM", "now times out"):
+            assert said in " ".join(out.split())
 
     def test_hostile_names_come_out_inert_everywhere(self, capsys, monkeypatch):
         monkeypatch.setenv("GITHUB_ACTIONS", "true")

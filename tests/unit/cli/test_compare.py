@@ -269,3 +269,51 @@ def test_no_number_is_cut_at_any_width(store, capsys, monkeypatch, width):
     _, out, _ = compare(store, capsys, "arms")
     assert "-10.1% (-10.3, -9.8)" in out
     assert "…" not in out
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_rows_of_a_case_can_be_told_apart_at_any_width(store, capsys, monkeypatch, width):
+    made = two_arms()
+    for batch_size in (64, 128):
+        made.measured(
+            1000.0, head=900.0, mode="train", precision="bf16", memory_format="channels_last", batch_size=batch_size
+        )
+    made.write(store, "arms")
+    monkeypatch.setenv("COLUMNS", str(width))
+    _, out, _ = compare(store, capsys, "arms", "-v")
+    rows = out[out.index("Every row") :]
+    assert [line for line in out.splitlines() if len(line) > width] == []
+    words = " ".join(rows.split())
+    assert (words.count("throughput"), words.count("peak rss")) == (2, 2)
+    assert "metric" not in "".join(line for line in rows.splitlines() if "not shown at this width" in line)
+    assert ("n, why" in rows) == (width == 60), "reasons go last of all"
+    assert "head, ," not in rows
+
+
+def test_what_v_would_list_is_not_promised_where_it_was_given(store, capsys):
+    arms(store)
+    assert "-v lists all" in compare(store, capsys, "arms")[1]
+    assert "-v lists all" not in compare(store, capsys, "arms", "-v")[1]
+
+
+def test_a_case_that_crashed_in_some_launches_is_named(store, capsys):
+    made = two_arms()
+    planned = made.measured(1000.0, head=1000.0, batch_size=64)
+    made.records = [record for record in made.records if record.arm == "base" or record.repeat > 1]
+    made.ended(planned, Status.TIMEOUT, "no step for 300 s", arm="head")
+    made.write(store, "arms")
+    _, out, _ = compare(store, capsys, "arms")
+    assert "64    crashed in part  1 of 10 launches ran out of time: no step for 300 s" in out
+
+
+def test_a_case_that_ends_again_with_a_wrong_output_is_not_fixed(store, capsys):
+    made = two_arms()
+    for batch_size, parity in ((64, True), (128, False)):
+        planned = made.plan(batch_size=batch_size)
+        made.ended(planned, Status.FAILED, "an old reason", arm="base")
+        made.launches(planned, 1000.0, arm="head", parity=parity)
+    made.write(store, "arms")
+    _, out, _ = compare(store, capsys, "arms")
+    assert "+  64    fixed              before: an old reason" in out
+    assert "128   ends, but INVALID  its output is wrong; before: an old reason" in out
+    assert "+  128" not in out

@@ -41,6 +41,26 @@ def test_a_stored_pilot_gives_rounds_per_case(capsys):
     assert "more than 24 rounds" in noisy
 
 
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ((), "--rounds 24 measures"),
+        (("--sesoi", "2%"), "--rounds 24 --sesoi 2% measures"),
+        (("--sesoi", "0.035", "--max-rounds", "40"), "--rounds 40 --sesoi 3.5% measures"),
+    ],
+)
+def test_what_is_to_be_typed_next_measures_what_was_planned(capsys, given, shown):
+    made = two_arms()
+    made.measured(1000.0, head=1000.0, batch_size=64)
+    made.write(Path("reports"), "pilot", selection="batch_size<=64 and mode=train", interleave="launch")
+    _, out, _ = call(capsys, "--pilot", "pilot", *given)
+    said = " ".join(out.split())
+    assert (
+        f"run SUITE -k 'batch_size<=64 and mode=train' --interleave launch --arm base=... --arm head=... {shown}"
+        in said
+    )
+
+
 def test_json_has_every_figure(capsys):
     a_pilot()
     _, out, _ = call(capsys, "--pilot", "pilot", "--json", "--max-rounds", "40")
@@ -66,6 +86,9 @@ def test_without_a_pilot_the_suite_is_measured_against_itself(capsys, monkeypatc
     )
     assert status == 0
     assert "from the pilot measured" in out
+    assert (
+        "gpubench run suite.yaml -s batch_size=8 -k mode=train --interleave launch --arm base=... --arm head=... --rounds 24 "
+    ) in " ".join(out.split())
     (request,) = asked
     assert [(arm.name, arm.case(request.loaded.cases[0])) for arm in request.arms] == [
         ("first", request.loaded.cases[0]), ("second", request.loaded.cases[0]),

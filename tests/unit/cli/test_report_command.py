@@ -64,6 +64,15 @@ def test_a_file_that_exists_is_overwritten_only_when_asked(
     assert path.read_text().startswith("<!doctype html>")
 
 
+def test_a_name_that_no_file_can_have_is_an_error_and_no_bug(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report(store, "-o", str(tmp_path / f"{'x' * 300}.html")) == ExitStatus.USAGE
+    said = capsys.readouterr().err
+    assert "File name too long" in said
+    assert "a bug" not in said
+
+
 def test_another_kind_of_file_is_refused_before_anything_is_read(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "no-such-run", "-o", "run.pdf"]) == ExitStatus.USAGE
     assert "run.pdf ends in neither .html nor .md" in capsys.readouterr().err

@@ -159,6 +159,18 @@ def test_a_memory_limit_fails_the_test(run, torch):
     result.stdout.fnmatch_lines(["*peak memory 5.0 KiB, limit 1.0 KiB*"])
 
 
+@pytest.mark.parametrize(
+    ("options", "why_not"),
+    [((), "torch was not imported by this test"), (("--gpubench-device=cpu",), "the test runs on the CPU")],
+)
+def test_a_memory_limit_that_cannot_be_checked_is_a_warning(run, no_torch, options, why_not):
+    source = "import pytest\n@pytest.mark.gpubench(max_memory='1GiB')\ndef test_k(gpu_benchmark):\n    gpu_benchmark(sum, [1])\n"
+    result, tests = run(source, *options, "-W", "default::pytest.PytestWarning")
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines([f"*PytestWarning: max_memory=1.0 GiB was not checked: {why_not}*"])
+    assert tests["test_k"]["extra_info"]["gpubench"]["absent"]["peak_memory_allocated_bytes"] == why_not
+
+
 def test_one_slow_round_breaks_no_time_limit(run, no_torch):
     source = """
         import pytest, time

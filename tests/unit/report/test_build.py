@@ -1,3 +1,5 @@
+import shlex
+
 import pytest
 from fakes.runs import Invented, cpu_run, invented_run
 
@@ -5,6 +7,7 @@ from gpubench.analysis.summarise import summarise_run
 from gpubench.report.build import build_report
 from gpubench.report.case_page import case_page, repeat_command
 from gpubench.report.model import Section, plain
+from gpubench.spec.select import parse_selection
 
 
 def facts_of(section: Section | None) -> dict[str, str]:
@@ -23,6 +26,13 @@ def test_counts_and_machine_come_first() -> None:
         "13 cases and 4 training runs to a result: 13 ok, 1 oom, 1 failed, 1 unsupported, 1 skipped. "
         "NVIDIA Imaginary 80GB, driver 580.95.05, torch 2.13.0, torchvision 0.28.0, CUDA 13.0, cuDNN 9.15.0."
     )
+
+
+def test_the_machine_without_a_gpu_begins_a_sentence_and_one_thread_is_one() -> None:
+    made = Invented()
+    made.measured("fp32", 900.0, device="cpu")
+    run = made.run(environment={"cpu": {"model": "Imaginary CPU", "num_threads_usable": 1}})
+    assert ". No GPU, Imaginary CPU (1 thread)" in plain(build_report(summarise_run(run)).subtitle)
 
 
 def test_sections_without_content_are_left_out() -> None:
@@ -92,6 +102,30 @@ def test_the_command_repeats_just_this_case() -> None:
     assert repeat_command(summary.cases[7], summary.info) == (
         "gpubench run suites/cnn.yaml -k "
         "'device=cuda and precision=amp-bf16 and batch_size=1024 and memory_format=channels_last'"
+    )
+
+
+def test_the_command_of_a_case_selects_that_case_alone() -> None:
+    """Cases may differ in a variable that only some of them set, and in paths with blanks in them."""
+    made = Invented()
+    variables: tuple[dict[str, str], ...] = ({}, {"A": "1"}, {"A": "1", "B": "x y"}, {"B": "not"})
+    for number, env in enumerate(variables):
+        made.measured(f"{number}", 900.0, device="cpu", env=env)
+    made.measured("python", 900.0, device="cpu", python="/opt/my env/bin/python")
+    summary = summarise_run(made.run())
+    for entry in summary.cases:
+        *_, selection = shlex.split(repeat_command(entry, summary.info))
+        wanted = parse_selection(selection)
+        assert [other.label for other in summary.cases if wanted.matches(other.case)] == [entry.label]
+
+
+def test_the_command_of_a_case_keeps_what_the_run_changed_in_its_suite() -> None:
+    made = Invented()
+    made.measured("cpu fp32", 900.0, device="cpu", workload="torchvision:resnet18")
+    typed = "gpubench run cnn -s workload=torchvision:resnet18 --tag a --set=measure.max_time=5s --repeats 5 -k device=cpu -n"
+    summary = summarise_run(made.run(argv=tuple(typed.split())))
+    assert repeat_command(summary.cases[0], summary.info) == (
+        "gpubench run suites/cnn.yaml -s workload=torchvision:resnet18 --set=measure.max_time=5s --repeats 5"
     )
 
 

@@ -191,6 +191,41 @@ def test_accuracy_below_the_limit_is_said_and_hollow() -> None:
     assert {row[0]: row[5] for row in chart.rows}["tf32 on the GPU"] == "suspect"
 
 
+def trained(*results: tuple[str, float, tuple[float, ...]]) -> object:
+    """Training runs on the CPU: precision, test accuracy, and the share that was right in validation after each epoch."""
+    made = Invented()
+    for precision, accuracy, validation in results:
+        made.trained(precision, accuracy, device="cpu", precision=precision)
+        record = made.records.pop()
+        quality = record.quality
+        assert quality is not None
+        learnt = quality.model_copy(update={"validation_accuracy_per_epoch": validation})
+        made.records.append(record.model_copy(update={"quality": learnt}))
+    return made.run()
+
+
+def test_precisions_that_reach_the_same_accuracy_are_said_to() -> None:
+    run = trained(("fp32", 0.9556, (0.8, 0.97)), ("amp-bf16", 0.9556, (0.8, 0.97)))
+    assert chart_of(run, "accuracy").title == "Test accuracy is 95.6 % at every precision"
+
+
+def test_who_learns_first_is_named_and_a_tie_is_no_lead() -> None:
+    ahead = trained(("fp32", 0.95, (0.8, 0.97, 0.97)), ("amp-bf16", 0.95, (0.8, 0.9, 0.97)))
+    assert (
+        chart_of(ahead, "learning").title == "fp32 is first within a point of its best validation accuracy, in epoch 2"
+    )
+    level = trained(("fp32", 0.95, (0.8, 0.97)), ("amp-bf16", 0.95, (0.8, 0.97)))
+    assert (
+        chart_of(level, "learning").title
+        == "Every precision is within a point of its best validation accuracy, in epoch 2"
+    )
+    two = trained(("fp32", 0.95, (0.8, 0.97, 0.9)), ("tf32", 0.95, (0.8, 0.97, 0.9)), ("bf16", 0.95, (0.8, 0.9, 0.97)))
+    assert (
+        chart_of(two, "learning").title
+        == "fp32 and tf32 are first within a point of their best validation accuracy, in epoch 2"
+    )
+
+
 def test_a_run_without_figures_has_no_charts() -> None:
     made = Invented()
     made.plan("cuda fp32", **GPU)

@@ -86,6 +86,15 @@ def test_an_out_of_memory_batch_is_marked_and_a_mark_says_its_figures() -> None:
     assert "amp-bf16, batch size 256, 400 samples/s, suspect" in tooltips
 
 
+def test_deviations_are_written_out_on_their_axis() -> None:
+    """`+20`, never `+2e+1`."""
+    rows = tuple(("fp32", low, low + 10.0, 0.1, "fp32 b64") for low in range(-20, 60, 10))
+    chart = Chart(
+        "steps", "spread", "steady", "Each row is one case.", "Histogram.", ("precision", "low", "high", "share", "case"), rows
+    )  # fmt: skip
+    assert {"+20", "+40"} <= set(texts(draw(chart)))
+
+
 def test_a_file_of_its_own_has_colours_and_paper_and_no_names(one_of_each: dict[str, Chart]) -> None:
     for chart in one_of_each.values():
         svg = stand_alone(draw(chart))

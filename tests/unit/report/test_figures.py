@@ -14,6 +14,12 @@ def test_digits_follow_the_interval() -> None:
     assert metric_cell("step_time_s", {"step_time_s": an_estimate(0.0912345, 0.00004)}).text == "91.23"
 
 
+def test_a_figure_that_is_hardly_known_keeps_a_digit() -> None:
+    """Launches may differ by orders of magnitude: a step of 0.1 ms is no step of 0 ms."""
+    found = Estimate(value=1e-4, low=1e-6, high=1e-2, n=2)
+    assert metric_cell("step_time_s", {"step_time_s": found}).text == "0.1"
+
+
 def test_a_single_launch_has_no_plus_minus() -> None:
     assert metric_cell("throughput", {"throughput": an_estimate(2894.31)}, spread=True).full == "2\u202f894"
 

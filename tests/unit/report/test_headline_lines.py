@@ -69,7 +69,7 @@ def test_an_output_that_was_not_verified_is_not_called_best() -> None:
     made = Invented()
     made.measured("cpu fp32", 2_894.0, parity=None, device="cpu", precision="fp32", **TRAIN)
     (line,) = sentences(made.run())
-    assert line.endswith("but: its output was not verified")
+    assert line.endswith("but: its output was not verified.")
 
 
 def test_latency_is_told_for_the_smallest_batch_and_never_beside_throughput() -> None:

@@ -48,6 +48,30 @@ def test_what_always_stays_is_written_whole_even_where_it_does_not_fit() -> None
     assert lines[1].startswith("fp32 b64        1\u202f395 ±0.4%")
 
 
+def test_a_column_without_a_title_goes_without_a_word() -> None:
+    columns = (Column("a", "case"), Column("b", "before", priority=1), Column("c", "", priority=2))
+    table = Table("t", columns, (Row((Cell("x" * 20), Cell("1"), Cell("samples/s"))),))
+    assert fit(table, 24).columns == (0,)
+    assert fit(table, 24).left_out == ("before",)
+
+
+def test_a_long_word_pushes_no_number_out_of_line() -> None:
+    name = "test_attention_forward[cuda-bf16-8x16x1024x64]"
+    columns = (Column("a", "case", "left", flexible=True), Column("b", "change"), Column("c", "n", priority=1))
+    table = Table(
+        "t",
+        columns,
+        (Row((Cell(f"{name} slow"), Cell("-10.1%"), Cell("12"))), Row((Cell("a"), Cell("+1.0%"), Cell("6")))),
+    )
+    assert lines_of(table, 54) == [
+        f"{'case':<46}  change",
+        f"{name}  -10.1%",
+        "slow",
+        f"{'a':<46}   +1.0%",
+    ]
+    assert fit(table, 54).left_out == ("n",)
+
+
 def test_notes_are_wrapped_between_words() -> None:
     assert lines_of(TABLE, 56)[-2:] == [
         "amp-bf16 b128  2\u202f894 ±10.4%  not steady over the whole",

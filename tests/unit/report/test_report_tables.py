@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from fakes.runs import Invented, cpu_run, invented_run
 
@@ -5,6 +7,7 @@ from gpubench.analysis.summarise import RunSummary, summarise_run
 from gpubench.core.records import Status
 from gpubench.report.best_table import best_tables
 from gpubench.report.build import cases_table
+from gpubench.report.case_tables import MARKS, absent_notes
 from gpubench.report.effects_table import effects_table
 from gpubench.report.memory import largest_batches
 from gpubench.report.model import Row, Table, plain
@@ -75,6 +78,20 @@ def test_without_a_driver_power_is_absent_once_and_not_in_every_row() -> None:
     table = cases_table(summarise_run(cpu_run()))
     assert "mean_power_w" not in [each.key for each in table.columns]
     assert [plain(note) for note in table.notes][-1] == "W, J/sample: n/a (no NVIDIA driver)"
+
+
+def test_reasons_that_differ_in_their_number_alone_are_one_reason() -> None:
+    why = "needs an effective sample of 299, this series has"
+    cases = [
+        replace(entry, metrics={}, absent={"step_time_p99_s": f"{why} {has}"})
+        for entry, has in zip(summarise_run(cpu_run()).cases, (31, 20), strict=False)
+    ]
+    assert [plain(note) for note in absent_notes(cases, ["step_time_p99_s"])] == [f"p99 ms: n/a ({why} 20 to 31)"]
+    assert plain(absent_notes(cases[:1], ["step_time_p99_s"])[0]) == f"p99 ms: n/a ({why} 31)"
+
+
+def test_the_legend_of_the_marks_can_be_read_where_spaces_are_drawn_as_one() -> None:
+    assert plain(MARKS).split("; ") == ["! weakened by a finding", "- no valid figure", "? output not verified"]
 
 
 def test_the_best_of_each_precision_is_held_against_the_baseline(summary: RunSummary) -> None:

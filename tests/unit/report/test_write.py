@@ -1,3 +1,4 @@
+import errno
 import re
 import subprocess
 import sys
@@ -54,6 +55,19 @@ def test_a_run_gets_its_page_its_markdown_and_its_charts(run: Run, page: Path) -
         "loss.svg",
     } <= set(charts)
     assert {Path(name).suffix for name in charts} == {".svg", ".csv"}
+
+
+def test_a_place_that_cannot_be_written_is_an_error_with_its_cause(
+    run: Run, not_drawn: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    model = report_of(run, "run")
+    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(StoreError, match=r"cannot write .*a\.html: Read-only file system"):
+        write_html(model, tmp_path / "a.html")
 
 
 def test_every_picture_of_the_markdown_is_there(run: Run, page: Path) -> None:

@@ -55,6 +55,10 @@ def test_every_mistake_is_reported_at_once(problems):
         ("matrix: {mode: [train]}\nwhen: [{if: {}, set: {mode: infer}}]", "when[0].set.mode: `mode` is an axis of the matrix, which no rule can change"),
         ("when: [{if: {device: cuda}}]", "when[0].set: `set` is missing"),
         ("when: [{if: {}, then: {}, set: {}}]", "when[0].then: unknown key"),
+        ("defaults: {workload: cnnn}", "defaults.workload: unknown value 'cnnn' (did you mean 'cnn'?)"),
+        ("defaults: {workload: resnet50}", "defaults.workload: unknown value 'resnet50' (choose from cnn, resnet9, torchvision:<model>, operators:<operator>, <module>:<Class>)"),
+        ("matrix: {workload: ['operators:matmull']}", "matrix.workload[0]: unknown value 'operators:matmull' (did you mean 'operators:matmul'?)"),
+        ("gates: [{metric: throughput, max_regression: 3}]", "gates[0].max_regression: nothing breaks a limit of 300%: throughput cannot fall by more than 100% (3% is three per cent)"),
         ("measure: {min_time: 30s}", "measure.min_time: longer than max_time (20 s)"),
         ("measure: {min_steps: 100, max_steps: 50}", "measure.min_steps: more than max_steps (50)"),
         ("measure: {target_rel_ci: 200%}", "measure.target_rel_ci: must be less than 1, got '200%'"),
@@ -98,6 +102,10 @@ def test_what_every_suite_needs(problems, head, said):
 )
 def test_a_file_of_another_kind_is_no_suite(problems, text, said):
     assert said in problems(head=text)[0]
+
+
+def test_a_time_may_grow_by_more_than_itself(parsed):
+    assert parsed("gates: [{metric: step_time_s, max_regression: 3}]").suite.gates[0].max_regression == 3
 
 
 def test_a_metric_that_cannot_get_worse_is_no_gate(problems):

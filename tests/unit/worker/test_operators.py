@@ -6,9 +6,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gpubench.core.errors import UsageError
+from gpubench.spec import values
 from gpubench.spec.case import Case
 from gpubench.worker import flops, parity, settings, traffic
-from gpubench.worker.workloads import operators
+from gpubench.worker.workloads import operators, registry
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.facts import probe, samples_per_step
 from gpubench.worker.workloads.observe import Observer
@@ -252,3 +253,8 @@ def test_a_captured_step_keeps_the_memory_that_its_graph_writes_to(monkeypatch):
     assert made[0]() is not None
     assert step() is made[0]()
     assert len(replays) == 1
+
+
+def test_a_suite_file_may_name_every_operator_and_every_workload_with_a_bare_name():
+    assert values.OPERATORS == operators.NAMES
+    assert tuple(name for name in registry.BUILT_IN if ":" not in name) == values.BUILT_IN
