@@ -18,6 +18,7 @@ from gpubench.core.records import Effective, Estimate, Record, Status
 from gpubench.core.run import PlannedCase, RunInfo
 from gpubench.spec.case import Case
 
+_TAILS = frozenset(f"{time}_{tail}_s" for time in ("step_time", "latency") for tail in ("p90", "p95", "p99"))
 _GPU_ENERGY = frozenset({"energy_j", "energy_per_sample_j", "samples_per_j", "energy_above_idle_j", "mean_power_w"})
 
 
@@ -193,13 +194,17 @@ def _metrics(ok: Sequence[Record], wanted: Collection[str]) -> dict[str, Estimat
         for name, value in launch_metrics(record).items():
             if value is not None and math.isfinite(value):
                 values.setdefault(name, []).append(value)
+    for name in _TAILS & values.keys():
+        if len(values[name]) < len(ok):
+            # Of the launches with enough steps alone it would be held against a median of them all.
+            del values[name]
     metrics = {name: estimate(values[name], METRICS[name]) for name in METRICS if name in values and name in wanted}
     derived = {"achieved_flops": achieved_flops(metrics), "achieved_bandwidth": achieved_bandwidth(metrics)}
     return metrics | {name: found for name, found in derived.items() if found is not None}
 
 
 def _absent(ok: Sequence[Record], metrics: Mapping[str, Estimate]) -> dict[str, str]:
-    reasons = {name: why for record in ok for name, why in record.absent.items()}
+    reasons = {name: why for record in reversed(ok) for name, why in record.absent.items()}
     for record in ok:
         for name, value in launch_metrics(record).items():
             if value is not None and not math.isfinite(value):

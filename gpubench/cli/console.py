@@ -7,6 +7,7 @@ outside CI. A pipe has no width: tables go into it whole, unless COLUMNS says ot
 import codecs
 import os
 import sys
+from functools import cache
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 import rich_click as click
@@ -52,8 +53,6 @@ def progress_console() -> "Console":
 
 def make_console(file: IO[str], color: ColorChoice = "auto", *, width: int | None = None) -> "Console":
     """A console on `file`. Prints what it is given and nothing else; what the file's encoding lacks is spelled in ASCII."""
-    from rich.console import Console
-
     _spell_in_ascii_where_needed(file)
     options: dict[str, Any] = {}
     if color == "always":
@@ -63,7 +62,7 @@ def make_console(file: IO[str], color: ColorChoice = "auto", *, width: int | Non
     elif not file.isatty():
         # FORCE_COLOR and its relatives are rich's own reading of the environment; --color is ours.
         options = {"color_system": "auto"}
-    return Console(
+    return _console_class()(
         file=file,
         highlight=False,
         emoji=False,
@@ -72,6 +71,19 @@ def make_console(file: IO[str], color: ColorChoice = "auto", *, width: int | Non
         legacy_windows=False,
         **options,
     )
+
+
+@cache
+def _console_class() -> "type[Console]":
+    from rich.console import Console
+
+    class PipeConsole(Console):
+        """rich ends the program with status 1 where the reader of a pipe went away: here that would be a failed gate."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return PipeConsole
 
 
 def table_width(file: IO[str], *, wide: bool = False) -> int:

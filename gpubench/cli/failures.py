@@ -1,5 +1,6 @@
 """How a command ends: one exit status, and every error printed once, as a sentence and a way out."""
 
+import errno
 import os
 import sys
 import tempfile
@@ -16,6 +17,8 @@ from gpubench.core.errors import ExitStatus, GpubenchError
 BROKEN_PIPE = 141
 """128 + SIGPIPE, as a shell reports it. Not 0: what was asked for was not delivered."""
 
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
+
 _DEBUG = "gpubench.debug"
 
 
@@ -31,6 +34,9 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
         from click.shell_completion import shell_complete
 
         return shell_complete(command, {}, name, "_GPUBENCH_COMPLETE", completion)
+    if sys.stdout is None:
+        _say("error: stdout is closed, and it is where results go")
+        return ExitStatus.USAGE
     meta: dict[str, Any] = {}
     try:
         status = _invoke(command, arguments, name, meta)
@@ -45,9 +51,19 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
         return _wrong_use(error)
     except GpubenchError as error:
         return _expected(error)
+    except OSError as error:
+        if error.filename is not None or error.errno not in _CANNOT_WRITE:
+            return _unexpected(error, debug=_wants_debug(meta))
+        _discard_stdout()
+        _say(f"error: the result cannot be written: {(error.strerror or str(error)).lower()}")
+        return ExitStatus.USAGE
     except Exception as error:  # noqa: BLE001 - the last net: a person gets a sentence, the traceback goes to a file
-        return _unexpected(error, debug=bool(meta.get(_DEBUG) or os.environ.get("GPUBENCH_DEBUG")))
+        return _unexpected(error, debug=_wants_debug(meta))
     return status
+
+
+def _wants_debug(meta: dict[str, Any]) -> bool:
+    return bool(meta.get(_DEBUG) or os.environ.get("GPUBENCH_DEBUG"))
 
 
 def _invoke(command: click.Command, arguments: list[str], name: str, meta: dict[str, Any]) -> int:

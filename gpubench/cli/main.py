@@ -40,7 +40,7 @@ Examples:
 
 \b
 Exit status:
-  0 fine    1 gate failed    2 wrong use, or nothing came of it    3 some case failed
+  0 fine    1 gate failed    2 wrong use    3 some case failed
   4 machine unfit (--strict)    130 interrupted    141 the reader of the pipe went away
 """
 

@@ -1,7 +1,9 @@
 """`gpubench run`: measure a suite and store the results."""
 
+import re
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from gpubench.store.runs import Run
 
 
+_TAG = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+
+
 def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """`20m`, `90s`, `1h30m` or a number of seconds."""
     if value is None:
@@ -32,6 +37,17 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     if seconds <= 0:
         raise click.BadParameter(f"must be more than 0, got {value}", ctx, param)
     return seconds
+
+
+def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """What other commands can tell from a path, `@last` and `run:case`."""
+    if value is not None and not _TAG.fullmatch(value):
+        raise click.BadParameter(
+            f"a tag is made of letters, digits, '.', '-' and '_', and begins with a letter or digit; got {value!r}",
+            ctx,
+            param,
+        )
+    return value
 
 
 @click.command(name="run")
@@ -65,7 +81,7 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="The folder of this run itself."
 )
-@click.option("--tag", metavar="NAME", help="A name by which other commands find the run.")
+@click.option("--tag", callback=_tag, metavar="NAME", help="A name by which other commands find the run.")
 @click.option(
     "--resume", "resumed", metavar="RUN", shell_complete=complete_runs, help="Measure what is missing of a stored run."
 )
@@ -105,6 +121,7 @@ def command(
       gpubench run suites/mine.yaml --arm base=git=main --arm head=git=HEAD
     """  # noqa: D301 - click looks for the character itself
     _check_use(suite, resumed, overrides, selection, dry_run=dry_run)
+    _check_resumed(resumed, {"--tag": tag, "--seed": seed, "--out": out, "--repeats": repeats, "--timeout": timeout})
     asked = AskedArms(arms, interleave, rounds, sesoi)
     asked.check_use(repeats=repeats, resumed=resumed is not None)
     against = open_baseline(baseline, store, arms=bool(arms), as_json=as_json)
@@ -129,6 +146,12 @@ def _check_use(
         raise click.UsageError(
             "--resume goes on with the run as it was planned: -s, -k and --dry-run do not go with it."
         )
+
+
+def _check_resumed(resumed: str | None, planned: Mapping[str, object]) -> None:
+    given = [option for option, value in planned.items() if value is not None]
+    if resumed is not None and given:
+        raise click.UsageError(f"--resume goes on with the run as it was planned: {given[0]} does not go with it.")
 
 
 def _all_overrides(overrides: tuple[str, ...], repeats: int | None, timeout: float | None) -> tuple[str, ...]:

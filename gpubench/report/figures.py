@@ -12,6 +12,8 @@ _FINEST = 2e-4
 _EXACT = 1e-6
 _WIDE = 0.1
 """Half-width, as a share of a ratio, above which its interval is written out: it is no longer symmetric."""
+_ONE_SIDED = 0.25
+"""The same for other figures, whose columns are narrower."""
 
 
 def display_unit(spec: MetricSpec) -> str:
@@ -48,7 +50,9 @@ def number(value: float, half_width: float | None, spec: MetricSpec) -> str:
 
 
 def spread_text(found: Estimate, spec: MetricSpec) -> str:
-    """`±0.4%`, or for a difference of shares `±0.4` in its own unit; empty without an interval."""
+    """`±0.4%`, or for a difference of shares `±0.4` in its own unit; empty without an interval. One that is too wide to be
+    about as long on both sides is written out: `(3 858 to 17 917)`.
+    """
     if found.half_width is None:
         return ""
     if found.half_width < _EXACT * max(abs(found.value), _EXACT):
@@ -56,7 +60,9 @@ def spread_text(found: Estimate, spec: MetricSpec) -> str:
     if spec.scale == "difference":
         return f"±{format_number(found.half_width * spec.display_factor, found.half_width * spec.display_factor)}"
     relative = found.rel_half_width
-    return "" if relative is None else f"±{format_percent(relative)}"
+    if relative is None:
+        return ""
+    return f"±{format_percent(relative)}" if relative <= _ONE_SIDED else f"({interval_text(found, spec)})"
 
 
 def interval_text(found: Estimate, spec: MetricSpec) -> str:

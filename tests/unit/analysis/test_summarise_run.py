@@ -301,3 +301,27 @@ def test_a_diverged_training_run_keeps_its_accuracy():
     (entry,) = summarise_run(build.run()).quality
     assert entry.summary.metrics["accuracy"].value == 0.1
     assert "final_loss" in entry.summary.absent
+
+
+def test_a_percentile_that_some_launches_lack_is_not_quoted():
+    """Of those that have it alone, p95 would stand below a p90 of all."""
+    build = RunBuilder()
+    planned = build.plan(batch_size=64)
+    why = "59 effective steps are needed"
+    build.record(planned, 1, metrics={"throughput": 100.0, "step_time_p90_s": 0.07}, absent={"step_time_p95_s": why})
+    build.record(planned, 2, metrics={"throughput": 100.0, "step_time_p90_s": 0.05, "step_time_p95_s": 0.06})
+    (case,) = summarise_run(build.run()).cases
+    assert case.metrics["step_time_p90_s"].n == 2
+    assert "step_time_p95_s" not in case.metrics
+    assert case.absent["step_time_p95_s"] == why
+
+
+def test_of_several_reasons_for_no_figure_the_first_launch_gives_it():
+    build = RunBuilder()
+    planned = build.plan(batch_size=64)
+    build.record(
+        planned, 1, metrics={"throughput": 1.0}, absent={"flops_per_sample": "the workload does not count them"}
+    )
+    build.record(planned, 2, metrics={"throughput": 1.0}, absent={"flops_per_sample": "counted in the first launch"})
+    (case,) = summarise_run(build.run()).cases
+    assert case.absent["flops_per_sample"] == "the workload does not count them"

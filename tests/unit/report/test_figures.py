@@ -52,6 +52,13 @@ def test_an_interval_is_written_in_the_digits_of_its_width() -> None:
     assert interval_text(an_estimate(2894.31), METRICS["throughput"]) == ""
 
 
+def test_an_interval_that_is_far_from_even_on_both_sides_is_written_out() -> None:
+    wide = {"throughput": Estimate(value=8314.0, low=3858.0, high=17917.0, n=3)}
+    assert metric_cell("throughput", wide, spread=True).full == "8\u202f314 (3\u202f858 to 17\u202f917)"
+    hopeless = {"throughput": Estimate(value=8314.0, low=1.0, high=2e9, n=2)}
+    assert "±" not in metric_cell("throughput", hopeless, spread=True).full
+
+
 def test_a_ratio_that_is_not_known_well_shows_its_interval() -> None:
     assert ratio_text(an_estimate(4.981, 0.021)) == "4.98 ±0.02"
     assert ratio_text(Estimate(value=3.26, low=1.73, high=6.14, n=2)) == "3.3 (1.7 to 6.1)"

@@ -1,0 +1,40 @@
+"""What becomes of a result that cannot be delivered: real processes, real pipes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PUBLISHED = str(ROOT / "reports" / "20261126-0022-cnn-b208")
+
+
+def gpubench(*arguments: str, shell: str) -> tuple[int, str]:
+    """Exit status of `gpubench` (not of what reads it) and stderr; `$run` in `shell` stands for the command."""
+    command = " ".join([sys.executable, "-m", "gpubench", *arguments])
+    done = subprocess.run(
+        ["bash", "-c", shell.replace("$run", command)], capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("list", "metrics"), ("show", PUBLISHED, "--all")])
+def test_a_reader_that_goes_away_is_no_failed_gate(arguments):
+    status, said = gpubench(*arguments, shell="$run | true; exit ${PIPESTATUS[0]}")
+    assert (status, said) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_a_full_disk_under_the_result_is_told_as_such():
+    status, said = gpubench("show", PUBLISHED, shell="$run > /dev/full")
+    assert status == 2
+    assert said == "error: the result cannot be written: no space left on device\n"
+
+
+def test_a_closed_stdout_is_told_as_such():
+    status, said = gpubench("show", PUBLISHED, shell="$run >&-")
+    assert status == 2
+    assert said == "error: stdout is closed, and it is where results go\n"
