@@ -165,9 +165,11 @@ def read_rounds(path: Path) -> list[Measured]:
 
 
 def tables(measured: Sequence[Measured]) -> list[str]:
-    """A row per level and slow-down; what `gpubench plan` foretells from the rounds of equal arms stands beside it."""
+    """A row per level and slow-down. How many `gpubench plan` foretells stands beside how many were found: from how much the
+    rounds of these comparisons vary, and from how much those of the equal arms did, at another time.
+    """
     header = [
-        "level", "slow-down", "comparisons", "slower", "faster", "same", "unclear", "slower, foretold", "rounds", "estimate", "inside interval",
+        "level", "slow-down", "comparisons", "slower", "faster", "same", "unclear", "slower, foretold", "by equal arms", "rounds vary by", "rounds", "estimate",
     ]  # fmt: skip
     lines = [header, ["---", *("---:" for _ in header[1:])]]
     for level in LEVELS:
@@ -175,34 +177,27 @@ def tables(measured: Sequence[Measured]) -> list[str]:
         for effect in (0.0, *EFFECTS):
             group = [each for each in measured if each.asked == level and each.effect == effect]
             lines += [_row(level, effect, group, spreads)] if group else []
-    spoken = [
-        f"* {level}: rounds of equal arms vary by {format_percent(median(spreads))} (median over {len(spreads)} comparisons, from {format_percent(min(spreads))} to {format_percent(max(spreads))})"
-        for level in LEVELS
-        if (spreads := [spread_of(each.logs) for each in measured if each.asked == level and each.effect == 0])
-    ]
-    return [*("| " + " | ".join(row) + " |" for row in lines), "", *spoken]
+    return ["| " + " | ".join(row) + " |" for row in lines]
 
 
 def _row(level: str, effect: float, group: Sequence[Measured], spreads: Sequence[float]) -> list[str]:
     found = [each.found for each in group]
     counts = Counter(each.verdict for each in found)
-    inside = sum(
-        each.low <= 1 + effect <= each.high for each in found if each.low is not None and each.high is not None
-    )
+    own = [spread_of(each.logs) for each in group]
     return [
         level,
         format_percent(effect, decimals=0) if effect else "none",
         str(len(found)),
         *(str(counts[word]) for word in ("slower", "faster", "same", "unclear")),
-        f"{foretold(spreads, effect) * len(found):.1f}" if effect else "",
+        *(f"{foretold(noise, effect) * len(found):.1f}" if effect else "" for noise in (own, spreads)),
+        format_percent(median(own)),
         f"{mean(each.rounds for each in found):.1f}",
         format_percent(median(each.change for each in found), signed=True),
-        str(inside),
     ]  # fmt: skip
 
 
 def foretold(spreads: Sequence[float], effect: float) -> float:
-    """The share of comparisons called slower that the noise of the equal ones lets expect."""
+    """The share of comparisons called slower where rounds vary by so much."""
     return mean(forecast(spread, SETTINGS, effect=effect).found for spread in spreads)
 
 
