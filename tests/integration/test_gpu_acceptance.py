@@ -243,7 +243,7 @@ def test_the_real_gpubench_does_its_parts_and_the_archive_holds_runs_that_can_be
 
 @pytest.mark.slow
 def test_an_interrupt_reaches_the_real_gpubench_which_keeps_what_it_has_measured(real):
-    _write_cnn(real, "15s")
+    _write_cnn(real, "6s")
     records = real.out / "runs" / "cnn" / "records.jsonl"
     process = real.start("--budget", "60")
     until = time.monotonic() + 120
