@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from gpubench.core.findings import Validity
-from gpubench.core.records import Effective, Status
+from gpubench.core.records import CRASHED, Effective, Status
 
 Correctness = Literal["pass", "fail", "unverified"]
 
@@ -72,7 +72,7 @@ class Entry:
 
     @property
     def num_crashed(self) -> int:
-        return int(self.status in (Status.FAILED, Status.TIMEOUT))
+        return int(self.status in CRASHED)
 
     def launch_values(self, metric: str) -> dict[int, float]:
         return dict(self.values.get(metric, {}))

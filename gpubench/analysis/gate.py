@@ -132,8 +132,7 @@ def _checked(rule: GateRule) -> GateRule:
         raise UsageError(f"gate {rule.metric}: not a metric that can get worse", hint=f"Choose from {known}.")
     if rule.max_regression is None or rule.max_regression < 0:
         raise UsageError(f"gate {rule.metric}: needs a limit of at least 0", hint=f"Write {rule.metric}=3%.")
-    spec = METRICS[rule.metric]
-    if spec.scale == "ratio" and spec.better == "higher" and rule.max_regression >= 1:
+    if METRICS[rule.metric].never_worse_by(rule.max_regression):
         raise UsageError(
             f"gate {rule.metric}: nothing breaks a limit of {format_percent(rule.max_regression)}, it cannot fall by more than 100%",
             hint=f"Write {rule.metric}=3%.",

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import SupportsIndex
 
 from gpubench.analysis.stats import TRIM
-from gpubench.core.run import SESOI
+from gpubench.core.metrics import SESOI
 
 LOOKS = (6, 10, 16, 24)
 _MISSES = 0.6

@@ -14,7 +14,7 @@ from gpubench.analysis.estimates import estimate
 from gpubench.analysis.merge import merge_findings, merge_status, spread_finding
 from gpubench.core.findings import Finding, Validity, finding, validity
 from gpubench.core.metrics import METRICS
-from gpubench.core.records import Effective, Estimate, Record, Status
+from gpubench.core.records import CRASHED, Effective, Estimate, Record, Status, latest
 from gpubench.core.run import PlannedCase, RunInfo
 from gpubench.spec.case import Case
 
@@ -73,8 +73,13 @@ class CaseSummary:
         return tuple(record for record in self.records if record.status is Status.OK)
 
     @property
+    def crashed_records(self) -> tuple[Record, ...]:
+        """Launches that crashed or ran out of time."""
+        return tuple(record for record in self.records if record.status in CRASHED)
+
+    @property
     def num_crashed(self) -> int:
-        return sum(record.status in (Status.FAILED, Status.TIMEOUT) for record in self.records)
+        return len(self.crashed_records)
 
     def launch_values(self, metric: str) -> dict[int, float]:
         """The metric of each ok launch that has a finite value of it, by repeat. Energy that is not valid is left out."""
@@ -162,12 +167,9 @@ def _is_measure(summary: CaseSummary) -> bool:
 
 
 def _records_by_case(records: Iterable[Record]) -> dict[int, list[Record]]:
-    latest: dict[tuple[int, str | None, int], Record] = {}
-    for record in records:
-        latest[record.case_index, record.arm, record.repeat] = record
     by_case: dict[int, list[Record]] = {}
-    for (index, _, _), record in sorted(latest.items(), key=lambda entry: (entry[0][0], entry[0][2])):
-        by_case.setdefault(index, []).append(record)
+    for record in sorted(latest(records), key=lambda each: (each.case_index, each.repeat)):
+        by_case.setdefault(record.case_index, []).append(record)
     return by_case
 
 

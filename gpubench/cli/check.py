@@ -169,7 +169,7 @@ def check_run(run: "Run", asked: Asked) -> "Checked":
     from gpubench.cli.gate_baseline import keep
     from gpubench.cli.gate_confirm import remeasure
     from gpubench.cli.gate_inputs import rules_for_run, sides_to_check
-    from gpubench.core.run import SESOI
+    from gpubench.core.metrics import SESOI
 
     rules, declared = rules_for_run(run, asked.gates)
     reference, candidate = sides_to_check(run, asked.one_against, asked.arm, asked.store, asked.baselines)
@@ -209,10 +209,10 @@ class Ending:
 
     def first(self, run: "Run", written: Path) -> int:
         """A run that was only kept as baseline: there was nothing to check it against."""
-        from gpubench.core.records import Status
+        from gpubench.core.records import CRASHED
         from gpubench.report.comparison_json import to_lines
 
-        ended = any(record.status in (Status.FAILED, Status.TIMEOUT) for record in run.records)
+        ended = any(record.status in CRASHED for record in run.records)
         status = ExitStatus.CASE_FAILED if ended else ExitStatus.OK
         if self.as_json:
             sys.stdout.write(to_lines({"schema": 1, "status": int(status), "baseline_written": str(written)}))

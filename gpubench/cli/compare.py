@@ -55,7 +55,7 @@ def command(
     from gpubench.analysis.comparing import COMPARED, compare_sides, refuse
     from gpubench.analysis.settings import CompareSettings
     from gpubench.cli.gate_inputs import sides_to_compare
-    from gpubench.core.run import SESOI
+    from gpubench.core.metrics import SESOI
 
     _check_metrics(metrics)
     first, others, run = sides_to_compare(runs, store, reference)

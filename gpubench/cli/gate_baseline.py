@@ -33,12 +33,10 @@ def first_baseline(run: "Run", asked: "Asked") -> Path | None:
                 hint="Leave --update out; a run without --arm makes a baseline.",
             )
         return None
-    rules_for_run(
-        run, asked.gates
-    )  # a gate that cannot be read is an error here as well, although there is nothing to judge
     path = _path(run, asked)
     if asked.against or path.exists() or not (asked.update or asked.accept):
         return None
+    rules_for_run(run, asked.gates)  # refuses a gate that cannot be read, although there is nothing to judge
     return _write(run, path, asked.accept or FIRST)
 
 

@@ -17,7 +17,7 @@ def check_files(files: Sequence[str], asked: "Asked") -> "Checked":
     from gpubench.analysis.comparing import compare_sides, refuse
     from gpubench.analysis.pytest_files import are_interleaved, side_of_files
     from gpubench.cli.gate_inputs import rules_for_files
-    from gpubench.core.run import SESOI
+    from gpubench.core.metrics import SESOI
     from gpubench.store.pytest_files import read_pytest_file
 
     _check_use(asked)

@@ -150,6 +150,7 @@ def _head(folder: Path) -> dict[str, Any]:
     from collections import Counter
 
     from gpubench.core.errors import StoreError
+    from gpubench.core.records import latest
     from gpubench.store.runs import load_run
 
     try:
@@ -164,8 +165,6 @@ def _head(folder: Path) -> dict[str, Any]:
             "ended": f"unreadable: {error}",
             "folder": str(folder),
         }
-    # A resumed run may hold two records of a launch: the later one counts.
-    latest = {(record.case_index, record.arm, record.repeat): record.status.value for record in run.records}
-    ended = Counter(latest.values())
+    ended = Counter(record.status.value for record in latest(run.records))
     return {"run": folder.name, "tag": run.info.tag, "suite": run.info.suite_name, "created": run.info.created,
             "cases": len(run.info.cases), "ended": dict(ended), "folder": str(folder)}  # fmt: skip

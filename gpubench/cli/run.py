@@ -252,7 +252,7 @@ class _Ending:
 
     def _status(self, stored: "Run", *, interrupted: bool) -> int:
         from gpubench.core.findings.machine import unfit
-        from gpubench.core.records import Status
+        from gpubench.core.records import CRASHED
 
         if interrupted:
             return ExitStatus.INTERRUPTED
@@ -264,7 +264,7 @@ class _Ending:
                 hint=f"`gpubench list findings {unfit(codes)[0]}` explains.",
             )
         ended = {record.status for record in stored.records} | {case.skip_status for case in stored.info.cases}
-        return ExitStatus.CASE_FAILED if ended & {Status.FAILED, Status.TIMEOUT} else ExitStatus.OK
+        return ExitStatus.CASE_FAILED if ended & CRASHED else ExitStatus.OK
 
 
 def _next_lines(stored: "Run", name: str, written: Path | None, *, interrupted: bool) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from gpubench.cli.verdicts import CONFIRM_ROUNDS, MANY_CASES, SCREEN_ROUNDS, SEQUENTIAL_ROUNDS, Verdicts
-from gpubench.core.run import SESOI
+from gpubench.core.metrics import SESOI
 
 if TYPE_CHECKING:
     from gpubench.core.run import RunInfo

@@ -6,6 +6,10 @@ Better = Literal["higher", "lower"]
 Scale = Literal["ratio", "difference"]
 
 
+SESOI = 0.03
+"""The smallest relative change that matters, where nobody says another."""
+
+
 class MetricSpec(NamedTuple):
     """A measured quantity.
 
@@ -26,6 +30,10 @@ class MetricSpec(NamedTuple):
     display_unit: str | None = None
     display_factor: float = 1.0
     group: str = "time"
+
+    def never_worse_by(self, limit: float) -> bool:
+        """Whether the metric cannot get worse by so much of itself: what should be high falls by 100 % at most."""
+        return self.scale == "ratio" and self.better == "higher" and limit >= 1
 
 
 def _time(name: str, title: str, meaning: str) -> MetricSpec:

@@ -4,6 +4,7 @@ SI units, and the unit in every name. A quantity that could not be measured is `
 `absent` under the same name; it is never 0.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -29,6 +30,10 @@ class Status(StrEnum):
     TIMEOUT = "timeout"
     UNSUPPORTED = "unsupported"
     SKIPPED = "skipped"
+
+
+CRASHED = frozenset({Status.FAILED, Status.TIMEOUT})
+"""Ends that are neither a figure nor a result: exit status 3."""
 
 
 class Estimate(Frozen):
@@ -208,3 +213,8 @@ class Record(Frozen):
     findings: tuple[Finding, ...] = ()
     samples: str | None = None
     block_log_ratio: float | None = None
+
+
+def latest(records: Iterable[Record]) -> list[Record]:
+    """Of each launch the last record: a resumed run may hold two of one."""
+    return list({(record.case_index, record.arm, record.repeat): record for record in records}.values())

@@ -31,10 +31,6 @@ class ArmInfo(Frozen):
     given: dict[str, str] = Field(default_factory=dict)
 
 
-SESOI = 0.03
-"""The smallest change that matters where nobody says another."""
-
-
 class RunInfo(Frozen):
     """What was asked, of which machine. `suite` is the suite file as read, with overrides applied.
 

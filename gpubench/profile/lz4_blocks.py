@@ -58,8 +58,7 @@ def unpack(content: bytes, block: Block) -> bytes:
         if part.offset >= part.copied:
             unpacked += unpacked[begin : begin + part.copied]
         else:
-            repeated = bytes(unpacked[begin:]) * (part.copied // part.offset + 1) if part.copied else b""
-            unpacked += repeated[: part.copied]
+            unpacked += (bytes(unpacked[begin:]) * (part.copied // part.offset + 1))[: part.copied]
     return bytes(unpacked)
 
 

@@ -154,10 +154,9 @@ def crash_text(side: Measured) -> str:
     return f"{said}: {crashed[0].reason}" if crashed[0].reason else said
 
 
-def crashed_launches(side: Measured) -> list[Record]:
+def crashed_launches(side: Measured) -> tuple[Record, ...]:
     """Launches that crashed or ran out of time, in order, as far as there are records of them."""
-    records = side.records if isinstance(side, CaseSummary) else ()
-    return [record for record in records if record.status in (Status.FAILED, Status.TIMEOUT)]
+    return side.crashed_records if isinstance(side, CaseSummary) else ()
 
 
 def mark(change: CaseChange, moved: MetricChange | None = None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpubench.analysis.planning import CasePlan, Plan
-from gpubench.core.run import SESOI
+from gpubench.core.metrics import SESOI
 from gpubench.core.units import format_duration, format_percent
 from gpubench.report.comparison_cells import SHORT_LEVELS
 from gpubench.report.model import EMPTY, Cell, Column, Line, ReportModel, Row, Section, Table, code, line, strong

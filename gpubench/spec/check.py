@@ -173,14 +173,14 @@ class _Checker:
 
     def _check_limit(self, path: Path, written: Any, metric: MetricSpec) -> None:
         """A figure can fall by 100 % of itself at most: `3`, meant as 3 %, would be a gate that nothing breaks."""
-        if not isinstance(written, str | int | float) or metric.better != "higher" or metric.scale != "ratio":
+        if not isinstance(written, str | int | float):
             return
         try:
             limit = parse_fraction(written)
         except ValueError:
             # The model has said what is wrong with it.
             return
-        if limit >= 1:
+        if metric.never_worse_by(limit):
             said = f"nothing breaks a limit of {format_percent(limit)}: {metric.name} cannot fall by more than 100%"
             self._say(path, said, "3% is three per cent")
 

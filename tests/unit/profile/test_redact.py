@@ -44,7 +44,7 @@ def test_what_a_program_needs_stays(name):
 
 
 def test_an_address_without_a_password_stays():
-    assert without_secrets({"PIP_INDEX_URL": "https://pypi.org/simple"})[1] == ()
+    assert without_secrets({"PIP_INDEX_URL": "https://example.org/simple"})[1] == ()
 
 
 @pytest.mark.parametrize(

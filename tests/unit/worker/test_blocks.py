@@ -4,12 +4,12 @@ import math
 import sys
 import time
 import types
-import weakref
 from types import SimpleNamespace
 
 import pytest
 import torch
 from fakes.hosting import FAKES
+from fakes.slim import slim_module
 
 from gpubench.spec.case import Case
 from gpubench.spec.protocol import Job, JobArm
@@ -19,7 +19,6 @@ from gpubench.worker.blocks import BLOCK_S, BLOCK_STEPS, TWIN, plan_blocks
 from gpubench.worker.child import Launch, Stop, run_job
 from gpubench.worker.replicas import DROPPED_STEPS
 from gpubench.worker.timers import Verdict
-from gpubench.worker.workloads.base import ParityProbe
 from gpubench.worker.workloads.compiled import CompileStats
 
 QUICK = Measure(min_time=0.05, max_time=1.0, min_steps=10, target_rel_ci=0.2)
@@ -214,26 +213,7 @@ def test_short_steps_are_counted_in_whole_groups():
 
 
 def test_parity_comes_when_the_steps_of_all_arms_are_gone(run, monkeypatch):
-    steps = []
-
-    class Step:
-        def __call__(self):
-            time.sleep(0.002)
-
-    class Slim:
-        def build(self, case, device):
-            step = Step()
-            steps.append(weakref.ref(step))
-            return step
-
-        def parity(self, case, device):
-            assert [step() for step in steps] == [None, None]
-            logits, loss = torch.ones(1, 2), torch.ones(())
-            return ParityProbe(logits, loss, None, logits, loss, None, num_samples=1)
-
-    module = types.ModuleType("slim")
-    module.Slim = Slim
-    monkeypatch.setitem(sys.modules, "slim", module)
+    monkeypatch.setitem(sys.modules, "slim", slim_module(num_steps=2))
     result = run({"base": {}, "head": {}}, "slim:Slim", parity=True)
     assert [arm.parity is not None for arm in result.arms] == [True, True]
 

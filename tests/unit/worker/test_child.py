@@ -4,19 +4,17 @@ import itertools
 import signal
 import sys
 import time
-import types
-import weakref
 
 import pytest
 import torch
 from fakes.hosting import FAKES, QUICK
+from fakes.slim import slim_module
 
 from gpubench.spec.case import Case
 from gpubench.spec.protocol import Job
 from gpubench.spec.suite import Measure, Quality
 from gpubench.worker import checks, settings
 from gpubench.worker.child import Stop, run_job
-from gpubench.worker.workloads.base import ParityProbe
 
 
 class Messages(list):
@@ -45,29 +43,6 @@ def run(tmp_path, monkeypatch):
         return messages
 
     return run
-
-
-def slim_module():
-    """`slim:Slim`, whose parity fails while its step is still there."""
-
-    class Step:
-        def __call__(self):
-            time.sleep(0.002)
-
-    class Slim:
-        def build(self, case, device):
-            step = Step()
-            self.step = weakref.ref(step)
-            return step
-
-        def parity(self, case, device):
-            assert self.step() is None, "the step is still there"
-            logits, loss = torch.ones(1, 2), torch.ones(())
-            return ParityProbe(logits, loss, None, logits, loss, None, num_samples=1)
-
-    module = types.ModuleType("slim")
-    module.Slim = Slim
-    return module
 
 
 def _codes(message):
@@ -231,7 +206,6 @@ def test_the_quality_stage_reports_what_training_came_to(run):
 
 
 def test_a_setting_that_training_changes_fails_the_quality_stage(run, monkeypatch):
-    import torch
 
     from gpubench.worker import quality
 
@@ -256,7 +230,7 @@ def test_a_stopped_quality_stage_has_no_result(run):
 
 
 def test_parity_comes_when_the_step_and_what_it_holds_are_gone(run, monkeypatch):
-    monkeypatch.setitem(sys.modules, "slim", slim_module())
+    monkeypatch.setitem(sys.modules, "slim", slim_module(num_steps=1))
     result = run("slim:Slim", parity=True)[-1]
     assert result.parity is not None, result.absent
     assert result.parity.passed
