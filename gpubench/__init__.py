@@ -9,11 +9,11 @@ Names are loaded when they are first used: `import gpubench` costs nothing.
 
 from typing import TYPE_CHECKING, Any
 
+from gpubench.core.version import __version__
+
 if TYPE_CHECKING:
     from gpubench import telemetry
     from gpubench.api import Workload, compare, load_run, load_suite, run_suite
-
-__version__ = "0.1.0"
 
 __all__ = ["Workload", "__version__", "compare", "load_run", "load_suite", "run_suite", "telemetry"]
 

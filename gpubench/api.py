@@ -6,18 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gpubench.core.errors import UsageError
-from gpubench.store.runs import Run
+from gpubench.store.run_reader import Run
 from gpubench.worker.workloads.base import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gpubench.analysis.comparing import Compared
-    from gpubench.analysis.settings import CompareSettings
-    from gpubench.analysis.sides import Side
-    from gpubench.analysis.summarise import RunSummary
+    from gpubench.analysis.compare.compare_sides import Compared
+    from gpubench.analysis.compare.sides import Side
+    from gpubench.analysis.summary.run_summary import RunSummary
+    from gpubench.analysis.verdict.judge_settings import CompareSettings
     from gpubench.runner.events import Listener
-    from gpubench.spec.load import LoadedSuite
+    from gpubench.suite.load import LoadedSuite
 
 __all__ = ["StoredRun", "Workload", "compare", "load_run", "load_suite", "run_suite"]
 
@@ -34,34 +34,36 @@ class StoredRun(Run):
 
     def summary(self, *, arm: str | None = None) -> "RunSummary":
         """Case by case: status, estimates with 95 % intervals, findings. With `arm`, of that arm's launches alone."""
-        from gpubench.analysis.summarise import summarise_run
+        from gpubench.analysis.summary.run_summary import summarise_run
 
         return summarise_run(self, arm=arm)
 
     def frame(self) -> "pd.DataFrame":
         """The long table: one row per case and metric, settings in columns, values in SI units with 95 % intervals."""
-        from gpubench.analysis.frame import frame
+        from gpubench.analysis.summary.frame import frame
 
         return frame(self.summary())
 
 
 def load_run(reference: str | Path = "@last", store: str | Path = DEFAULT_STORE) -> StoredRun:
-    """The run that `reference` names: a path, a folder of `store`, the beginning of its name, a tag, `@last`, `@last~2`.
+    """The run that `reference` names: a path, a folder of `store`, the beginning of its name, a tag, `@last`,
+    `@last~2`.
 
     UsageError if it names none or several, StoreError if the folder cannot be read.
     """
-    from gpubench.store.names import resolve_run
-    from gpubench.store.runs import load_run as load
+    from gpubench.store.run_names import resolve_run
+    from gpubench.store.run_reader import load_run as load
 
     return _stored(load(resolve_run(reference, Path(store))))
 
 
 def load_suite(source: str | Path, overrides: Sequence[str] = ()) -> "LoadedSuite":
-    """A suite and its cases, from a file or by the name of one that ships; `overrides` as `-s` takes them (`AXIS=V,..`).
+    """A suite and its cases, from a file or by the name of one that ships; `overrides` as `-s` takes them
+    (`AXIS=V,..`).
 
     SuiteError with every mistake at once, UsageError if there is no such suite.
     """
-    from gpubench.spec.load import load_suite as load
+    from gpubench.suite.load import load_suite as load
 
     return load(source, tuple(overrides))
 
@@ -77,12 +79,12 @@ def run_suite(
 ) -> StoredRun:
     """Measure a suite as `gpubench run` does, and load the stored run.
 
-    `selection` keeps cases as `-k` does; `listener` is called with each event of `gpubench.runner.events`, from the thread
-    that called. Other keywords are the fields of `gpubench.runner.run.RunRequest` (`out`, `tag`, `seed`, `budget_s`, ...).
-    SuiteError, UsageError or StoreError before anything is measured; a case that fails is a record. Ctrl-C ends the step
-    and stores it, then raises KeyboardInterrupt.
+    `selection` keeps cases as `-k` does; `listener` is called with each event of `gpubench.runner.events`, from the
+    thread that called. Other keywords are the fields of `gpubench.runner.run.RunRequest` (`out`, `tag`, `seed`,
+    `budget_s`, ...). SuiteError, UsageError or StoreError before anything is measured; a case that fails is a record.
+    Ctrl-C ends the step and stores it, then raises KeyboardInterrupt.
     """
-    from gpubench.report.keep import keep_ceilings
+    from gpubench.report.keep_ceilings import keep_ceilings
     from gpubench.runner.run import run_suite as run
 
     stored = _stored(run(source, listener, overrides=overrides, selection=selection, store=Path(store), **options))
@@ -103,12 +105,13 @@ def compare(
     """How the cases of one run moved against the same cases of another; without `candidate`, of the run's second arm
     against its first.
 
-    Runs may be given as `load_run` takes them. The result's `changes` hold a judgement per case and metric, `differences`
-    what else differs between the two. Without `metrics`: speed, memory, energy and accuracy, as far as measured. Two runs
-    were not interleaved, and sessions differ with nothing changed: times that look slower or faster are `unclear` unless
-    `allow_unpaired`. UsageError, unless `force`, where GPU or suite differ so that the numbers mean nothing together.
+    Runs may be given as `load_run` takes them. The result's `changes` hold a judgement per case and metric,
+    `differences` what else differs between the two. Without `metrics`: speed, memory, energy and accuracy, as far as
+    measured. Two runs were not interleaved, and sessions differ with nothing changed: times that look slower or faster
+    are `unclear` unless `allow_unpaired`. UsageError, unless `force`, where GPU or suite differ so that the numbers
+    mean nothing together.
     """
-    from gpubench.analysis.comparing import COMPARED, compare_sides, refuse
+    from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides, refuse
 
     first, second = _sides(_opened(reference, store), None if candidate is None else _opened(candidate, store))
     asked = COMPARED if metrics is None else tuple(metrics)
@@ -118,7 +121,7 @@ def compare(
 
 
 def _sides(reference: StoredRun, candidate: StoredRun | None) -> "tuple[Side, Side]":
-    from gpubench.analysis.sides import arm_sides, side_of
+    from gpubench.analysis.compare.sides import arm_sides, side_of
 
     if candidate is not None:
         return side_of(reference, reference.info.run), side_of(candidate, candidate.info.run)
@@ -127,7 +130,7 @@ def _sides(reference: StoredRun, candidate: StoredRun | None) -> "tuple[Side, Si
         names = ", ".join(side.name for side in (first, *others))
         raise UsageError(
             f"run {reference.info.run} has more than two arms: {names}",
-            hint="gpubench.analysis.comparing.compare_sides compares any two of gpubench.analysis.sides.arm_sides(run).",
+            hint="gpubench.analysis.compare.compare_sides.compare_sides compares any two of gpubench.analysis.compare.sides.arm_sides(run).",
         )
     return first, others[0]
 

@@ -1,7 +1,7 @@
 """The pytest plugin: fixture `gpu_benchmark`, marker `gpubench`, options. `docs/ci.md` describes it.
 
-It is loaded in every pytest that runs where gpubench is installed, so it imports nothing but pytest here, and never torch:
-a test that uses CUDA has imported torch itself.
+It is loaded in every pytest that runs where gpubench is installed, so it imports nothing but pytest here, and never
+torch: a test that uses CUDA has imported torch itself.
 """
 
 from typing import TYPE_CHECKING
@@ -22,12 +22,16 @@ _MONITOR = pytest.StashKey[object]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("gpubench")
     group.addoption(
-        "--gpubench-device", default="auto", metavar="DEVICE",
+        "--gpubench-device",
+        default="auto",
+        metavar="DEVICE",
         help="Clock of gpu_benchmark: `cuda`, `cuda:N`, `cpu`, or `auto` (CUDA where the test uses it; default).",
-    )  # fmt: skip
+    )
     group.addoption(
-        "--gpubench-energy", action="store_true", help="Measure the energy of each gpu_benchmark with NVML (tests must run for seconds)."
-    )  # fmt: skip
+        "--gpubench-energy",
+        action="store_true",
+        help="Measure the energy of each gpu_benchmark with NVML (tests must run for seconds).",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,10 +57,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def gpu_benchmark(benchmark: object, request: pytest.FixtureRequest) -> "GpuBenchmark":
-    """pytest-benchmark's `benchmark` with a clock that waits for the device: `gpu_benchmark(function, *args, **kwargs)`.
+    """pytest-benchmark's `benchmark` with a clock that waits for the device: `gpu_benchmark(function, *args,
+    **kwargs)`.
 
-    Times are those of CUDA events around groups of calls of at least a millisecond, or of the host where nothing runs on a
-    GPU. Everything that pytest-benchmark does with its results works as before.
+    Times are those of CUDA events around groups of calls of at least a millisecond, or of the host where nothing runs
+    on a GPU. Everything that pytest-benchmark does with its results works as before.
     """
     from gpubench.pytest_support.fixture import GpuBenchmark
     from gpubench.pytest_support.options import options_of

@@ -1,12 +1,13 @@
-"""Real comparisons with known answers on this machine: the reference CNN against itself, and against itself slowed down.
+"""Real comparisons with known answers on this machine: the reference CNN against itself, and against itself slowed
+down.
 
     python scripts/aa_runs.py measure --folder reports/aa                       hours; interrupted and called again, it goes on
     python scripts/aa_runs.py collect --folder reports/aa > rounds.csv          every round of every comparison
     python scripts/aa_runs.py report rounds.csv                                 the counts as Markdown
 
-Each run is one suite whose cases differ in their seed alone, so that each case is a comparison of its own: 40 of equal arms,
-and 20 for each slow-down, at both levels of interleaving. Cases leave a run when they are settled. What `gpubench plan`
-foretells from the noise of the equal arms stands beside what was found.
+Each run is one suite whose cases differ in their seed alone, so that each case is a comparison of its own: 40 of equal
+arms, and 20 for each slow-down, at both levels of interleaving. Cases leave a run when they are settled. What `gpubench
+plan` foretells from the noise of the equal arms stands beside what was found.
 """
 
 import csv
@@ -20,20 +21,20 @@ from statistics import mean, median
 
 import click
 
-from gpubench.analysis.changes import round_log_ratios
-from gpubench.analysis.compare import compare_log_ratios
-from gpubench.analysis.judge import Comparison
-from gpubench.analysis.planning import forecast, spread_of
-from gpubench.analysis.settings import CompareSettings
-from gpubench.analysis.sides import arm_sides
-from gpubench.cli.progress import open_progress
-from gpubench.cli.verdicts import Verdicts
+from gpubench.analysis.compare.case_changes import round_log_ratios
+from gpubench.analysis.compare.sides import arm_sides
+from gpubench.analysis.compare.verdict_cost import forecast, spread_of
+from gpubench.analysis.verdict.judge import Comparison
+from gpubench.analysis.verdict.judge_settings import CompareSettings
+from gpubench.analysis.verdict.round_ratios import compare_log_ratios
+from gpubench.cli.screens.progress import open_progress
+from gpubench.cli.standing_verdicts import Verdicts
 from gpubench.core.metrics import METRICS
 from gpubench.core.units import format_percent
-from gpubench.runner.arms import Arm
+from gpubench.runner.arms.arm import Arm
 from gpubench.runner.run import ResumeRequest, RunRequest, resume, start
-from gpubench.spec.load import parse_suite
-from gpubench.store.runs import Run, load_run
+from gpubench.store.run_reader import Run, load_run
+from gpubench.suite.load import parse_suite
 
 HERE = Path(__file__).resolve().parent
 LEVELS = ("block", "launch")
@@ -100,9 +101,15 @@ def run(trial: Trial, place: Path, *, max_time: str, threads: int, batch: int) -
     given = {f"set.{name}": str(value) for name, value in settings.items()}
     arms = (Arm("first"), Arm("second", settings=settings, given=given))
     request = RunRequest(
-        loaded, out=place, seed=20261123, arms=arms, rounds=ROUNDS, interleave="block" if trial.level == "block" else "launch",
-        search_path=(str(HERE),), argv=tuple(sys.argv),
-    )  # fmt: skip
+        loaded,
+        out=place,
+        seed=20261123,
+        arms=arms,
+        rounds=ROUNDS,
+        interleave="block" if trial.level == "block" else "launch",
+        search_path=(str(HERE),),
+        argv=tuple(sys.argv),
+    )
     verdicts = Verdicts([arm.name for arm in arms], ROUNDS, SETTINGS)
     with open_progress(wide=True, verdicts=verdicts) as progress:
         if (place / "run.json").exists():
@@ -165,12 +172,23 @@ def read_rounds(path: Path) -> list[Measured]:
 
 
 def tables(measured: Sequence[Measured]) -> list[str]:
-    """A row per level and slow-down. How many `gpubench plan` foretells stands beside how many were found: from how much the
-    rounds of these comparisons vary, and from how much those of the equal arms did, at another time.
+    """A row per level and slow-down. How many `gpubench plan` foretells stands beside how many were found: from how
+    much the rounds of these comparisons vary, and from how much those of the equal arms did, at another time.
     """
     header = [
-        "level", "slow-down", "comparisons", "slower", "faster", "same", "unclear", "slower, foretold", "by equal arms", "rounds vary by", "rounds", "estimate",
-    ]  # fmt: skip
+        "level",
+        "slow-down",
+        "comparisons",
+        "slower",
+        "faster",
+        "same",
+        "unclear",
+        "slower, foretold",
+        "by equal arms",
+        "rounds vary by",
+        "rounds",
+        "estimate",
+    ]
     lines = [header, ["---", *("---:" for _ in header[1:])]]
     for level in LEVELS:
         spreads = [spread_of(each.logs) for each in measured if each.asked == level and each.effect == 0]
@@ -193,7 +211,7 @@ def _row(level: str, effect: float, group: Sequence[Measured], spreads: Sequence
         format_percent(median(own)),
         f"{mean(each.rounds for each in found):.1f}",
         format_percent(median(each.change for each in found), signed=True),
-    ]  # fmt: skip
+    ]
 
 
 def foretold(spreads: Sequence[float], effect: float) -> float:

@@ -1,15 +1,15 @@
 """The reference CNN with a known slow-down in every step: what the judge must find, and how much of it.
 
-`learning_rate` carries the slow-down, because arms that differ in it alone can share a process: 1e-3 is none, 1.03e-3 is 3 %.
-The processor time of the step is taken, and the processor kept busy for that share of it: as code does that has so much more
-to do. Time in which the step waits for a processor is not its own, and grows by nothing here.
+`learning_rate` carries the slow-down, because arms that differ in it alone can share a process: 1e-3 is none, 1.03e-3
+is 3 %. The processor time of the step is taken, and the processor kept busy for that share of it: as code does that has
+so much more to do. Time in which the step waits for a processor is not its own, and grows by nothing here.
 """
 
 import time
 from collections.abc import Callable
 from typing import Any
 
-from gpubench.spec.case import Case
+from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.cnn import CNN
 
 PLAIN = 1e-3

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from gpubench.profile.model import json_schema
-from gpubench.spec.reference import suite_reference
-from gpubench.spec.schema import suite_schema
-from gpubench.store.schema import record_schema
+from gpubench.profile.figures.summary_model import json_schema
+from gpubench.tools.record_schema import record_schema
+from gpubench.tools.suite_reference import suite_reference
+from gpubench.tools.suite_schema import suite_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -94,7 +94,7 @@ settle_killed() {
 row() { printf '%-24s %-11s %6s  %s\n' "$1" "$2" "$3" "$4"; }
 left_of_budget() { echo $((budget_s - $(spent_by_all))); }
 left_of_call() { echo $((call_s - ending_s - ($(date +%s) - began))); }
-has_tool() { "$python" -c 'import sys; from gpubench.profile.tools import find_tool; find_tool(sys.argv[1])' "$1" 2>/dev/null; }
+has_tool() { "$python" -c 'import sys; from gpubench.profile.capture.profiler_tools import find_tool; find_tool(sys.argv[1])' "$1" 2>/dev/null; }
 why_not() { # NEED: why a part with it cannot be done here, empty if it can
   [ "$1" = any ] && return
   [ -n "$gpu" ] || { echo "$no_gpu"; return; }

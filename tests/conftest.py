@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# The width of the terminal that started the tests is nobody's business: screens choose theirs.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
+
 # A gate asks the same of every change; new examples are for people, who can look at them.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
@@ -14,8 +18,8 @@ if os.environ.get("CI"):
 
 
 def _no_cuda_device() -> str | None:
-    """Why there is no CUDA device here, or None where there is one. Asks the driver's own tool, so that torch is not imported;
-    a container may have a device without the tool, and then torch is asked.
+    """Why there is no CUDA device here, or None where there is one. Asks the driver's own tool, so that torch is not
+    imported; a container may have a device without the tool, and then torch is asked.
     """
     tool = shutil.which("nvidia-smi")
     if tool is None:

@@ -23,8 +23,22 @@ _PROSE_WIDTH = 100
 UNLIMITED = 10_000
 """Width of a table that nothing limits."""
 
-_ASCII = {"\u202f": " ", "\u00a0": " ", "±": "+-", "×": "x", "·": "-", "━": "=", "─": "-", "→": "->", "…": "...",
-          "µ": "u", "²": "2", "≥": ">=", "≤": "<=", "╸": "-"}  # fmt: skip
+_ASCII = {
+    "\u202f": " ",
+    "\u00a0": " ",
+    "±": "+-",
+    "×": "x",
+    "·": "-",
+    "━": "=",
+    "─": "-",
+    "→": "->",
+    "…": "...",
+    "µ": "u",
+    "²": "2",
+    "≥": ">=",
+    "≤": "<=",
+    "╸": "-",
+}
 
 
 def set_color(ctx: click.Context, param: click.Parameter, value: ColorChoice) -> None:
@@ -52,7 +66,9 @@ def progress_console() -> "Console":
 
 
 def make_console(file: IO[str], color: ColorChoice = "auto", *, width: int | None = None) -> "Console":
-    """A console on `file`. Prints what it is given and nothing else; what the file's encoding lacks is spelled in ASCII."""
+    """A console on `file`. Prints what it is given and nothing else; what the file's encoding lacks is spelled in
+    ASCII.
+    """
     _spell_in_ascii_where_needed(file)
     options: dict[str, Any] = {}
     if color == "always":

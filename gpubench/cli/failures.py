@@ -140,7 +140,7 @@ def _keep(text: str) -> Path | None:
 
 def _say(text: str) -> None:
     """One message to stderr, control characters made visible. A closed stderr is nobody's concern."""
-    from gpubench.report.text import inert_lines
+    from gpubench.report.model.inert_text import inert_lines
 
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     shown = inert_lines(text).encode(encoding, "backslashreplace").decode(encoding)

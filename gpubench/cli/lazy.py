@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """A command: its name, which is also its module in `gpubench.cli`, the panel it is listed in, and its line there."""
+    """A command: its name, which is also its module in `gpubench.cli.commands`, the panel it is listed in, and its line
+    there.
+    """
 
     name: str
     panel: str
@@ -25,7 +27,7 @@ class Entry(NamedTuple):
 
     @property
     def module(self) -> str:
-        return f"gpubench.cli.{self.name}"
+        return f"gpubench.cli.commands.{self.name}"
 
     @property
     def present(self) -> bool:
@@ -71,7 +73,7 @@ class LazyGroup(RichGroup):
 
     def get_help(self, ctx: click.Context) -> str:
         """From the table; no command is imported."""
-        from gpubench.cli.root_help import write_help
+        from gpubench.cli.screens.root_help import write_help
 
         return write_help(
             ctx, self.help or "", [(entry.panel, entry.name, entry.line) for entry in self.entries.values()]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gpubench.core.errors import UsageError
-from gpubench.report.model import Cell, Column, Fact, Line, Row, Table, code, line
+from gpubench.report.model.report_model import Cell, Column, Fact, Line, Row, Table, code, line
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,9 @@ class Listing:
     when_empty: tuple[Line, ...] = ()
 
     def only(self, name: str) -> "Listing":
-        """The entry of that name (of a finding its code in any case, of a run its tag). UsageError with a suggestion if there is none."""
+        """The entry of that name (of a finding its code in any case, of a run its tag). UsageError with a suggestion if
+        there is none.
+        """
         key = self.columns[0].key
         found = tuple(
             entry
@@ -59,15 +61,25 @@ def findings() -> Listing:
     from gpubench.core.findings import FINDINGS
 
     entries = tuple(
-        {"code": spec.code, "name": spec.name, "severity": spec.severity.value, "effect": spec.effect.value, "mark": spec.mark,
-         "meaning": spec.meaning, "remedy": spec.remedy}
+        {
+            "code": spec.code,
+            "name": spec.name,
+            "severity": spec.severity.value,
+            "effect": spec.effect.value,
+            "mark": spec.mark,
+            "meaning": spec.meaning,
+            "remedy": spec.remedy,
+        }
         for spec in sorted(FINDINGS.values())
-    )  # fmt: skip
+    )
     columns = (
-        Column("code", "code", "left"), Column("name", "name", "left"), Column("severity", "severity", "left", priority=2),
-        Column("effect", "figure", "left", priority=1), Column("mark", "in tables", "left", priority=3),
+        Column("code", "code", "left"),
+        Column("name", "name", "left"),
+        Column("severity", "severity", "left", priority=2),
+        Column("effect", "figure", "left", priority=1),
+        Column("mark", "in tables", "left", priority=3),
         Column("meaning", "meaning", "left", flexible=True),
-    )  # fmt: skip
+    )
     notes = (
         line("figure: what the finding does to the figure it is attached to."),
         line(code("gpubench list findings GB204"), " says what to do."),
@@ -80,22 +92,34 @@ def metrics() -> Listing:
     from gpubench.core.metrics import METRICS
 
     entries = tuple(
-        {"name": spec.name, "unit": spec.unit, "shown_as": spec.title, "better": spec.better, "group": spec.group,
-         "over_launches": spec.summarise, "compared_by": spec.scale, "tolerance": spec.tolerance or None, "meaning": spec.meaning}
+        {
+            "name": spec.name,
+            "unit": spec.unit,
+            "shown_as": spec.title,
+            "better": spec.better,
+            "group": spec.group,
+            "over_launches": spec.summarise,
+            "compared_by": spec.scale,
+            "tolerance": spec.tolerance or None,
+            "meaning": spec.meaning,
+        }
         for spec in METRICS.values()
-    )  # fmt: skip
+    )
     columns = (
-        Column("name", "name", "left"), Column("unit", "unit", "left", priority=2), Column("shown_as", "shown as", "left", priority=4),
-        Column("better", "better", "left", priority=3), Column("over_launches", "over launches", "left", priority=5),
+        Column("name", "name", "left"),
+        Column("unit", "unit", "left", priority=2),
+        Column("shown_as", "shown as", "left", priority=4),
+        Column("better", "better", "left", priority=3),
+        Column("over_launches", "over launches", "left", priority=5),
         Column("meaning", "meaning", "left", flexible=True),
-    )  # fmt: skip
+    )
     return Listing("metric", columns, entries)
 
 
 def suites() -> Listing:
     """Suites that ship with the package, with the cases each expands to."""
-    from gpubench.spec.load import load_suite
-    from gpubench.spec.shipped import shipped_suites
+    from gpubench.suite.load import load_suite
+    from gpubench.suite.read.shipped import shipped_suites
 
     entries = []
     for name, path in sorted(shipped_suites().items()):
@@ -104,8 +128,10 @@ def suites() -> Listing:
             {"name": name, "cases": len(loaded.cases), "description": loaded.suite.description, "path": str(path)}
         )
     columns = (
-        Column("name", "suite", "left"), Column("cases", "cases", priority=1), Column("description", "what it answers", "left", flexible=True),
-    )  # fmt: skip
+        Column("name", "suite", "left"),
+        Column("cases", "cases", priority=1),
+        Column("description", "what it answers", "left", flexible=True),
+    )
     notes = (
         line(
             code("gpubench run NAME"),
@@ -120,12 +146,27 @@ def suites() -> Listing:
 def workloads() -> Listing:
     """What `workload:` may name. Torchvision's models are not listed: that would import torch."""
     entries = (
-        {"name": "cnn", "what": "The reference CNN: two 3x3 convolutions with ReLU and max-pooling, one fully connected layer."},
-        {"name": "resnet9", "what": "A small residual network for 32 px, with a published recipe for 94 % on CIFAR-10 (quality stage)."},
-        {"name": "operators:<operator>", "what": "One operator alone: matmul, conv2d, copy or launch, with its sizes in `shape`; the measured ceilings come from these."},
-        {"name": "torchvision:<model>", "what": "Any classification model of torchvision by its name (resnet18, resnet50, mobilenet_v3_large, ...), random weights."},
-        {"name": "<module>:<Class>", "what": "Your own: a class with build(case, device) that returns a callable doing one step, on the Python path or beside the suite file."},
-    )  # fmt: skip
+        {
+            "name": "cnn",
+            "what": "The reference CNN: two 3x3 convolutions with ReLU and max-pooling, one fully connected layer.",
+        },
+        {
+            "name": "resnet9",
+            "what": "A small residual network for 32 px, with a published recipe for 94 % on CIFAR-10 (quality stage).",
+        },
+        {
+            "name": "operators:<operator>",
+            "what": "One operator alone: matmul, conv2d, copy or launch, with its sizes in `shape`; the measured ceilings come from these.",
+        },
+        {
+            "name": "torchvision:<model>",
+            "what": "Any classification model of torchvision by its name (resnet18, resnet50, mobilenet_v3_large, ...), random weights.",
+        },
+        {
+            "name": "<module>:<Class>",
+            "what": "Your own: a class with build(case, device) that returns a callable doing one step, on the Python path or beside the suite file.",
+        },
+    )
     columns = (Column("name", "workload", "left"), Column("what", "what a step is", "left", flexible=True))
     return Listing("workload", columns, entries)
 
@@ -133,15 +174,19 @@ def workloads() -> Listing:
 def runs(store: Path) -> Listing:
     """Stored runs, the newest first."""
     columns = (
-        Column("run", "run", "left"), Column("tag", "tag", "left", priority=2), Column("suite", "suite", "left"),
-        Column("created", "created", "left", priority=3), Column("cases", "cases"), Column("ended", "launches", "left", priority=1),
-    )  # fmt: skip
+        Column("run", "run", "left"),
+        Column("tag", "tag", "left", priority=2),
+        Column("suite", "suite", "left"),
+        Column("created", "created", "left", priority=3),
+        Column("cases", "cases"),
+        Column("ended", "launches", "left", priority=1),
+    )
     empty = (line(f"No runs in {store}. ", code("gpubench run cnn-smoke"), " makes one."),)
     return Listing("run", columns, tuple(_heads(store)), (), empty)
 
 
 def _heads(store: Path) -> Sequence[dict[str, Any]]:
-    from gpubench.store.names import list_runs
+    from gpubench.store.run_names import list_runs
 
     return [_head(folder) for folder in list_runs(store)]
 
@@ -151,7 +196,7 @@ def _head(folder: Path) -> dict[str, Any]:
 
     from gpubench.core.errors import StoreError
     from gpubench.core.records import latest
-    from gpubench.store.runs import load_run
+    from gpubench.store.run_reader import load_run
 
     try:
         run = load_run(folder)
@@ -166,5 +211,12 @@ def _head(folder: Path) -> dict[str, Any]:
             "folder": str(folder),
         }
     ended = Counter(record.status.value for record in latest(run.records))
-    return {"run": folder.name, "tag": run.info.tag, "suite": run.info.suite_name, "created": run.info.created,
-            "cases": len(run.info.cases), "ended": dict(ended), "folder": str(folder)}  # fmt: skip
+    return {
+        "run": folder.name,
+        "tag": run.info.tag,
+        "suite": run.info.suite_name,
+        "created": run.info.created,
+        "cases": len(run.info.cases),
+        "ended": dict(ended),
+        "folder": str(folder),
+    }

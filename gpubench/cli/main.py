@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import rich_click as click
 
-from gpubench import __version__
 from gpubench.cli.console import set_color
 from gpubench.cli.failures import set_debug, status_of
 from gpubench.cli.lazy import Entry, LazyGroup
+from gpubench.core.version import __version__
 
 COMMANDS = (
     Entry("run", "Measure", "Run a suite and store the results."),
@@ -55,13 +55,23 @@ HELP_STYLE = {"theme": "default-slim", "text_paragraph_linebreaks": "\n\n", "sty
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "rich_help_config": HELP_STYLE},
 )
 @click.option(
-    "--color", type=click.Choice(["auto", "always", "never"]), default="auto", expose_value=False, is_eager=True,
-    callback=set_color, help="Colour; `auto` looks at the terminal and at NO_COLOR.",
-)  # fmt: skip
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    expose_value=False,
+    is_eager=True,
+    callback=set_color,
+    help="Colour; `auto` looks at the terminal and at NO_COLOR.",
+)
 @click.option(
-    "--debug", is_flag=True, envvar="GPUBENCH_DEBUG", expose_value=False, is_eager=True, callback=set_debug,
+    "--debug",
+    is_flag=True,
+    envvar="GPUBENCH_DEBUG",
+    expose_value=False,
+    is_eager=True,
+    callback=set_debug,
     help="Show the traceback of an unexpected error.",
-)  # fmt: skip
+)
 @click.version_option(__version__, "-V", "--version", message="gpubench %(version)s")
 def cli() -> None:
     pass

@@ -34,9 +34,14 @@ share = Share()
 DEFAULT_STORE = Path("reports")
 
 store_option: Decorator = click.option(
-    "--store", type=click.Path(path_type=Path, file_okay=False), default=DEFAULT_STORE, show_default=True, metavar="DIR",
-    envvar="GPUBENCH_STORE", help="Folder of the run folders.",
-)  # fmt: skip
+    "--store",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_STORE,
+    show_default=True,
+    metavar="DIR",
+    envvar="GPUBENCH_STORE",
+    help="Folder of the run folders.",
+)
 
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
@@ -47,7 +52,7 @@ def complete_suites(ctx: click.Context, param: click.Parameter, incomplete: str)
     """Names of suites that ship with the package, then files."""
     from click.shell_completion import CompletionItem
 
-    from gpubench.spec.shipped import shipped_suites
+    from gpubench.suite.read.shipped import shipped_suites
 
     names = [CompletionItem(name) for name in shipped_suites() if name.startswith(incomplete)]
     return names if names and "/" not in incomplete else [*names, CompletionItem(incomplete, type="file")]

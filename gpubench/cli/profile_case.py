@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gpubench.core.errors import UsageError
-from gpubench.profile import capture as capturing
-from gpubench.profile.stored import SUMMARY_FILE, profile_folder
-from gpubench.spec.profile_job import ProfileJob
+from gpubench.profile.capture import capture_case as capturing
+from gpubench.profile.stored_profiles import SUMMARY_FILE, profile_folder
+from gpubench.protocol.profile_job import ProfileJob
 
 if TYPE_CHECKING:
-    from gpubench.analysis.summarise import CaseSummary
-    from gpubench.spec.case import Case
+    from gpubench.analysis.summary.case_summary import CaseSummary
+    from gpubench.suite.model.case import Case
 
 _MOST_NAMED = 8
 
@@ -32,9 +32,16 @@ class Chosen:
 
 
 def choose(
-    target: str, selection: str | None, overrides: tuple[str, ...], *, steps: int, out: Path | None, memory: bool,
-    store: Path, download: bool = False,
-) -> Chosen:  # fmt: skip
+    target: str,
+    selection: str | None,
+    overrides: tuple[str, ...],
+    *,
+    steps: int,
+    out: Path | None,
+    memory: bool,
+    store: Path,
+    download: bool = False,
+) -> Chosen:
     """The one case that `target` and `selection` leave. UsageError names the candidates if it is not one."""
     wanted = {"tool": "torch", "steps": steps, "memory": memory, "download": download}
     if _names_a_run(target):
@@ -59,9 +66,9 @@ def _of_suite(
     out: Path | None,
     store: Path,
 ) -> Chosen:
-    from gpubench.spec.labels import label_cases
-    from gpubench.spec.load import load_suite
-    from gpubench.spec.select import parse_selection
+    from gpubench.suite.cases.labels import label_cases
+    from gpubench.suite.load import load_suite
+    from gpubench.suite.select.expression import parse_selection
 
     loaded = load_suite(target, overrides)
     for warning in loaded.warnings:
@@ -76,9 +83,13 @@ def _of_suite(
         raise UsageError("The largest batch is not known before it is measured.", hint="Name one: -s batch_size=256")
     folder = out or store / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-profile-{loaded.suite.name}-{case.case_id}"
     job = ProfileJob(
-        **wanted, case=case, suite=loaded.suite.name, label=label or str(case.case_id), folder=folder.resolve(),
+        **wanted,
+        case=case,
+        suite=loaded.suite.name,
+        label=label or str(case.case_id),
+        folder=folder.resolve(),
         search_path=_beside(loaded.path),
-    )  # fmt: skip
+    )
     return Chosen(job)
 
 
@@ -107,9 +118,9 @@ def _with_its_batch(entry: "CaseSummary") -> "Case":
 
 def _of_run(target: str, wanted: dict[str, Any], out: Path | None, store: Path) -> Chosen:
     """A case of a stored run; the profile goes into the run's folder unless `out` is given."""
-    from gpubench.analysis.summarise import summarise_run
-    from gpubench.cli.stored import open_run, pick_case
-    from gpubench.store.names import split_case
+    from gpubench.analysis.summary.run_summary import summarise_run
+    from gpubench.cli.open_stored import open_run, pick_case
+    from gpubench.store.run_names import split_case
 
     reference, name = split_case(target)
     if name is None:
@@ -119,9 +130,13 @@ def _of_run(target: str, wanted: dict[str, Any], out: Path | None, store: Path) 
     info, planned = run.info, entry.planned
     folder = out or profile_folder(run.folder, planned.index)
     job = ProfileJob(
-        **wanted, case=_with_its_batch(entry), suite=info.suite_name, label=entry.label, folder=folder.resolve(),
+        **wanted,
+        case=_with_its_batch(entry),
+        suite=info.suite_name,
+        label=entry.label,
+        folder=folder.resolve(),
         search_path=_beside(None if info.suite_path is None else Path(info.suite_path)),
-    )  # fmt: skip
+    )
     measured = entry.metrics.get("step_time_s")
     return Chosen(job, None if measured is None else measured.value, run.folder if out is None else None)
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from gpubench.cli.verdicts import CONFIRM_ROUNDS, MANY_CASES, SCREEN_ROUNDS, SEQUENTIAL_ROUNDS, Verdicts
+from gpubench.cli.standing_verdicts import CONFIRM_ROUNDS, MANY_CASES, SCREEN_ROUNDS, SEQUENTIAL_ROUNDS, Verdicts
 from gpubench.core.metrics import SESOI
 
 if TYPE_CHECKING:
-    from gpubench.core.run import RunInfo
-    from gpubench.runner.arms import Arm
-    from gpubench.spec.load import LoadedSuite
-    from gpubench.store.runs import Run
+    from gpubench.core.run_info import RunInfo
+    from gpubench.runner.arms.arm import Arm
+    from gpubench.store.run_reader import Run
+    from gpubench.suite.load import LoadedSuite
 
 LEAST_ROUNDS = 6
 LEAST_SCREENED = 16
@@ -45,9 +45,9 @@ class AskedArms:
 
     def fields(self, loaded: "LoadedSuite", num_cases: int) -> dict[str, Any]:
         """What a `RunRequest` needs of them. UsageError for an arm that cannot be made."""
-        from gpubench.runner.arms import make_arm
-        from gpubench.runner.revision import check_not_shadowed
-        from gpubench.spec.arms import parse_arms
+        from gpubench.runner.arms.arm import make_arm
+        from gpubench.runner.arms.revision import check_not_shadowed
+        from gpubench.suite.read.arm_text import parse_arms
 
         if not self.texts:
             return {}
@@ -58,9 +58,12 @@ class AskedArms:
             if arm.python is not None:
                 check_not_shadowed(arm.python, beside)
         return {
-            "arms": arms, "rounds": rounds, "screen_rounds": screen_rounds, "interleave": self.interleave,
+            "arms": arms,
+            "rounds": rounds,
+            "screen_rounds": screen_rounds,
+            "interleave": self.interleave,
             "sesoi": self.sesoi or SESOI,
-        }  # fmt: skip
+        }
 
     def _rounds(self, num_cases: int) -> tuple[int, int | None]:
         many = num_cases > MANY_CASES
@@ -80,7 +83,7 @@ class AskedArms:
         """Who judges the arms between rounds; None without any. `sesoi` is that of a run that goes on."""
         if not names:
             return None
-        from gpubench.analysis.settings import CompareSettings
+        from gpubench.analysis.verdict.judge_settings import CompareSettings
 
         settings = CompareSettings(sesoi=self.sesoi or sesoi or SESOI, max_rounds=max(SEQUENTIAL_ROUNDS, rounds))
         return Verdicts(names, rounds, settings, screen_rounds)
@@ -88,7 +91,7 @@ class AskedArms:
 
 def arms_again(info: "RunInfo") -> "tuple[Arm, ...]":
     """The arms of a stored run. UsageError where they cannot be made again."""
-    from gpubench.runner.arms import restored
+    from gpubench.runner.arms.arm import restored
 
     return tuple(restored(arm, _say) for arm in info.arms)
 
@@ -99,10 +102,10 @@ def _say(text: str) -> None:
 
 def print_verdicts(stored: "Run", sesoi: float | None, *, as_json: bool, wide: bool) -> None:
     """What `gpubench compare` prints of the run: every arm against the reference."""
-    from gpubench.analysis.comparing import COMPARED, compare_sides
-    from gpubench.analysis.settings import CompareSettings
-    from gpubench.analysis.sides import arm_sides
-    from gpubench.cli.compare import print_compared, print_compared_json
+    from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides
+    from gpubench.analysis.compare.sides import arm_sides
+    from gpubench.analysis.verdict.judge_settings import CompareSettings
+    from gpubench.cli.screens.comparison_screen import print_compared, print_compared_json
 
     first, others = arm_sides(stored)
     settings = CompareSettings(sesoi=sesoi or stored.info.sesoi or SESOI)

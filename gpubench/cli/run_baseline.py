@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 if TYPE_CHECKING:
-    from gpubench.analysis.sides import Side
-    from gpubench.store.runs import Run
+    from gpubench.analysis.compare.sides import Side
+    from gpubench.store.run_reader import Run
 
 
 def open_baseline(reference: str | None, store: Path, *, arms: bool, as_json: bool) -> "Side | None":
@@ -23,19 +23,21 @@ def open_baseline(reference: str | None, store: Path, *, arms: bool, as_json: bo
         raise click.UsageError(
             "--json prints the run alone; `gpubench compare REF @last --json` prints the comparison with a stored one."
         )
-    from gpubench.cli.gate_inputs import stored_side
+    from gpubench.cli.gate.inputs import stored_side
 
     return stored_side(reference, store)
 
 
 def print_against(baseline: "Side", stored: "Run", *, wide: bool) -> None:
-    """What `gpubench compare` says of both. What cannot be compared is a note: the run is stored, whatever it is held against."""
-    from gpubench.analysis.comparing import compare_sides, refuse
-    from gpubench.analysis.sides import side_of
-    from gpubench.cli.comparison_screen import print_comparison
-    from gpubench.cli.screens import result_writer
+    """What `gpubench compare` says of both. What cannot be compared is a note: the run is stored, whatever it is held
+    against.
+    """
+    from gpubench.analysis.compare.compare_sides import compare_sides, refuse
+    from gpubench.analysis.compare.sides import side_of
+    from gpubench.cli.screens.comparison_screen import print_comparison
+    from gpubench.cli.screens.final_screen import result_writer
     from gpubench.core.errors import UsageError
-    from gpubench.report.comparison import build_comparison
+    from gpubench.report.comparison.comparison_report import build_comparison
 
     compared = compare_sides(baseline, side_of(stored, stored.info.run))
     try:

@@ -41,7 +41,9 @@ class UsageError(GpubenchError):
 
 
 class SuiteError(UsageError):
-    """A suite file, or what `-s` made of it, is wrong. `problems` holds every mistake; the message shows each in its place."""
+    """A suite file, or what `-s` made of it, is wrong. `problems` holds every mistake; the message shows each in its
+    place.
+    """
 
     def __init__(self, message: str, problems: Sequence[Any], *, hint: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -4,7 +4,9 @@ from gpubench.telemetry.monitor import Monitor
 
 
 def open_monitor(device: str) -> Monitor:
-    """Samples the device (`auto` and `cuda`: the first that CUDA sees). Takes up to three seconds; never fails, see `reason`."""
+    """Samples the device (`auto` and `cuda`: the first that CUDA sees). Takes up to three seconds; never fails, see
+    `reason`.
+    """
     _, _, number = device.partition(":")
     monitor = Monitor(int(number) if number.isdigit() else 0)
     monitor.open()

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gpubench.analysis.pytest_files import EXTRA_KEY
+from gpubench.analysis.compare.pytest_side import EXTRA_KEY
 from gpubench.pytest_support.limits import broken_limits, unchecked_limit
 from gpubench.pytest_support.options import Options
 
 if TYPE_CHECKING:
-    from gpubench.worker.bench_timer import CudaRounds
+    from gpubench.worker.timing.pytest_timer import CudaRounds
 
 _NEEDED = ("_make_runner", "_min_time", "_timer", "extra_info", "stats")
 NO_TORCH = "torch was not imported by this test"
@@ -33,7 +33,9 @@ class GpuBenchmark:
         self._monitor = monitor
 
     def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Time `function(*args, **kwargs)` and return what it returned. The test fails if a limit of its marker is broken."""
+        """Time `function(*args, **kwargs)` and return what it returned. The test fails if a limit of its marker is
+        broken.
+        """
         return self._measured(lambda: self.benchmark(function, *args, **kwargs))
 
     def pedantic(self, target: Callable[..., Any], **options: Any) -> Any:
@@ -94,13 +96,13 @@ class GpuBenchmark:
             if self._options.device != "auto":
                 raise pytest.UsageError(f"gpu_benchmark was asked for {self._options.device}, but {why_not}")
             return None, why_not
-        from gpubench.worker.bench_timer import CudaRounds
+        from gpubench.worker.timing.pytest_timer import CudaRounds
 
         name = "cuda" if self._options.device == "auto" else self._options.device
         return CudaRounds(torch, torch.device(name), l2_flush=self._options.l2_flush), ""
 
     def _on_device(self, rounds: "CudaRounds", run: Callable[[], Any], own: dict[str, Any]) -> Any:
-        from gpubench.worker.bench_timer import MIN_GROUP_S
+        from gpubench.worker.timing.pytest_timer import MIN_GROUP_S
 
         fixture = self.benchmark
         fixture._make_runner = rounds.runner  # noqa: SLF001 - the one seam through which another clock fits

@@ -36,7 +36,7 @@ def _low_and_median(times_s: Sequence[float]) -> tuple[float, float]:
     """Lower end of the median's interval; the smallest time where there are too few for one."""
     from statistics import median
 
-    from gpubench.series.interval import median_interval
+    from gpubench.stats.median_interval import median_interval
 
     interval = median_interval(times_s) if len(times_s) > 1 else None
     return (min(times_s) if interval is None else interval[0]), median(times_s)

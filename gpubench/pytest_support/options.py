@@ -30,7 +30,9 @@ class Options:
 
 
 def options_of(node: pytest.Item, config: pytest.Config) -> Options:
-    """The options of one test; of markers on several levels (module, class, test) the closest says. pytest.UsageError for a wrong one."""
+    """The options of one test; of markers on several levels (module, class, test) the closest says. pytest.UsageError
+    for a wrong one.
+    """
     given: dict[str, Any] = {}
     for marker in node.iter_markers("gpubench"):
         if marker.args:

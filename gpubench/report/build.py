@@ -5,36 +5,37 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gpubench.analysis.effects import FactorEffect, factor_effects
-from gpubench.analysis.summarise import CaseSummary, RunSummary
+from gpubench.analysis.insight.effects import FactorEffect, factor_effects
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.findings import Severity
 from gpubench.core.records import Status
-from gpubench.report.answers import answers
-from gpubench.report.best_table import best_tables
-from gpubench.report.case_page import case_pages
-from gpubench.report.case_tables import MARKS, MEMORY, absent_notes, case_table, metrics_present
-from gpubench.report.contests import contests
-from gpubench.report.effects_table import effects_table
-from gpubench.report.found_batch import found_batches
-from gpubench.report.headline import headline
-from gpubench.report.memory import METRICS_SHOWN as MEMORY_METRICS
-from gpubench.report.memory import largest_batches
-from gpubench.report.method import method_lines, repeat_facts
-from gpubench.report.model import Line, ReportModel, Section, Table, code, line
-from gpubench.report.quality_tables import parity_table, quality_table
-from gpubench.report.remarks import remarks
-from gpubench.report.roofline_table import ceilings_section
-from gpubench.report.samples import fastest_of_each
-from gpubench.report.settings import varying
-from gpubench.report.setup import environment_facts, machine_line
-from gpubench.report.switches_table import switches_table
-from gpubench.report.to_accuracy import to_accuracy_table
-from gpubench.report.unmeasured import unmeasured_table
-from gpubench.report.waterfall import waterfall_section
-from gpubench.report.words import count, sentence
+from gpubench.report.model.report_model import Line, ReportModel, Section, Table, code, line
+from gpubench.report.model.setting_words import varying
+from gpubench.report.model.words import count, sentence
+from gpubench.report.topics.answers import answers
+from gpubench.report.topics.best_table import best_tables
+from gpubench.report.topics.case_page import case_pages
+from gpubench.report.topics.case_tables import MARKS, MEMORY, absent_notes, case_table, metrics_present
+from gpubench.report.topics.contests import contests
+from gpubench.report.topics.effects_table import effects_table
+from gpubench.report.topics.findings_list import remarks
+from gpubench.report.topics.found_batch import found_batches
+from gpubench.report.topics.headline import headline
+from gpubench.report.topics.memory import METRICS_SHOWN as MEMORY_METRICS
+from gpubench.report.topics.memory import largest_batches
+from gpubench.report.topics.method import method_lines, repeat_facts
+from gpubench.report.topics.quality_tables import parity_table, quality_table
+from gpubench.report.topics.roofline_table import ceilings_section
+from gpubench.report.topics.samples import fastest_of_each
+from gpubench.report.topics.setup import environment_facts, machine_line
+from gpubench.report.topics.switches_table import switches_table
+from gpubench.report.topics.to_accuracy import to_accuracy_table
+from gpubench.report.topics.unmeasured import unmeasured_table
+from gpubench.report.topics.waterfall import waterfall_section
 
 if TYPE_CHECKING:
-    from gpubench.report.charts.chosen import Charts
+    from gpubench.report.topics.charts.chosen import Charts
 
 SPEED_METRICS = (
     "throughput",
@@ -47,22 +48,56 @@ SPEED_METRICS = (
     "achieved_flops",
 )
 TIME_METRICS = (
-    "step_time_s", "step_time_p50_s", "step_time_p90_s", "step_time_p95_s", "step_time_p99_s", "latency_p50_s",
-    "latency_p90_s", "latency_p95_s", "latency_p99_s", "latency_floor_s", "sustained_throughput", "host_enqueue_s",
-    "input_wait_s", "input_wait_share", "device_idle_share", "cpu_time_share",
-)  # fmt: skip
+    "step_time_s",
+    "step_time_p50_s",
+    "step_time_p90_s",
+    "step_time_p95_s",
+    "step_time_p99_s",
+    "latency_p50_s",
+    "latency_p90_s",
+    "latency_p95_s",
+    "latency_p99_s",
+    "latency_floor_s",
+    "sustained_throughput",
+    "host_enqueue_s",
+    "input_wait_s",
+    "input_wait_share",
+    "device_idle_share",
+    "cpu_time_share",
+)
 ENERGY_METRICS = (
-    "energy_per_sample_j", "samples_per_j", "mean_power_w", "peak_power_w", "energy_above_idle_j", "cpu_energy_j",
-    "sm_clock_mhz", "temperature_c", "throttle_share", "utilization",
-)  # fmt: skip
+    "energy_per_sample_j",
+    "samples_per_j",
+    "mean_power_w",
+    "peak_power_w",
+    "energy_above_idle_j",
+    "cpu_energy_j",
+    "sm_clock_mhz",
+    "temperature_c",
+    "throttle_share",
+    "utilization",
+)
 EFFICIENCY_METRICS = (
-    "achieved_flops", "mfu", "flops_per_sample", "achieved_bandwidth", "bytes_per_sample", "sm_activity", "tensor_activity",
+    "achieved_flops",
+    "mfu",
+    "flops_per_sample",
+    "achieved_bandwidth",
+    "bytes_per_sample",
+    "sm_activity",
+    "tensor_activity",
     "dram_activity",
-)  # fmt: skip
+)
 COLD_METRICS = (
-    "first_step_s", "build_s", "cuda_context_s", "compile_s", "time_to_steady_s", "warmup_steps", "isolation_s",
-    "graph_breaks", "recompilations",
-)  # fmt: skip
+    "first_step_s",
+    "build_s",
+    "cuda_context_s",
+    "compile_s",
+    "time_to_steady_s",
+    "warmup_steps",
+    "isolation_s",
+    "graph_breaks",
+    "recompilations",
+)
 
 
 def build_report(
@@ -79,9 +114,9 @@ def build_report(
     """The report of one run. `folder` is how commands name the run; without `pages` the single cases are left out.
 
     `notices` are things to know about the stored run itself (a torn line, a migrated record); `charts` those of
-    `report.charts.chosen`, for what can show them; `extra` sections stand before the table of all cases. Tables of single
-    quantities hold the fastest case of each precision alone where there would be more than `most_rows` rows. `effects`
-    where they are known already.
+    `report.charts.chosen`, for what can show them; `extra` sections stand before the table of all cases. Tables of
+    single quantities hold the fastest case of each precision alone where there would be more than `most_rows` rows.
+    `effects` where they are known already.
     """
     everything = [*summary.cases, *(quality.summary for quality in summary.quality)]
     name = folder or summary.info.run

@@ -6,20 +6,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from gpubench.analysis.effects import factor_effects
-from gpubench.analysis.sides import arms_of
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.compare.sides import arms_of
+from gpubench.analysis.insight.effects import factor_effects
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.errors import StoreError
-from gpubench.profile.stored import stored_profiles
+from gpubench.profile.stored_profiles import stored_profiles
 from gpubench.report.build import build_report
-from gpubench.report.charts.chosen import charts_of
-from gpubench.report.csvtext import chart_csv
-from gpubench.report.html import render_html
-from gpubench.report.load import RunWithSamples, load_samples
-from gpubench.report.markdown import render_markdown
-from gpubench.report.model import ReportModel
-from gpubench.report.profiles import profiles_section
-from gpubench.report.versus import arms_report
+from gpubench.report.comparison.versus import arms_report
+from gpubench.report.load_samples import RunWithSamples, load_samples
+from gpubench.report.model.report_model import ReportModel
+from gpubench.report.render.csv_text import chart_csv
+from gpubench.report.render.html import render_html
+from gpubench.report.render.markdown import render_markdown
+from gpubench.report.topics.charts.chosen import charts_of
+from gpubench.report.topics.profiles import profiles_section
 
 REPORT_NAME = "report"
 CHARTS_FOLDER = "charts"
@@ -74,7 +74,7 @@ def write_both(model: ReportModel, folder: Path, stem: str = REPORT_NAME) -> Pat
 
 def draw_charts(model: ReportModel) -> dict[str, str]:
     """Every chart as SVG by its key."""
-    from gpubench.report.charts.svg import draw
+    from gpubench.report.drawing.svg import draw
 
     return {chart.key: draw(chart) for chart in model.charts}
 
@@ -86,8 +86,10 @@ def write_html(model: ReportModel, path: Path, drawings: Mapping[str, str] | Non
 
 
 def write_markdown(model: ReportModel, path: Path, drawings: Mapping[str, str] | None = None) -> Path:
-    """The report as Markdown, with its charts as SVG and CSV in a folder beside it. StoreError if one cannot be written."""
-    from gpubench.report.charts.svg import stand_alone
+    """The report as Markdown, with its charts as SVG and CSV in a folder beside it. StoreError if one cannot be
+    written.
+    """
+    from gpubench.report.drawing.svg import stand_alone
 
     folder = path.parent / charts_folder(path)
     drawn = draw_charts(model) if drawings is None else drawings

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gpubench.core.records import Record
-from gpubench.system.variables import anonymise, hide_homes, hide_uuids
+from gpubench.machine.variables import anonymise, hide_homes, hide_uuids
 
 _UUIDS = frozenset({"uuid", "device_uuid"})
 

@@ -1,4 +1,6 @@
-"""Launches that hold all arms of a case, in alternating blocks; and the way back to launches of their own where that fails."""
+"""Launches that hold all arms of a case, in alternating blocks; and the way back to launches of their own where that
+fails.
+"""
 
 import random
 from collections.abc import Mapping
@@ -7,18 +9,19 @@ from dataclasses import replace
 from gpubench.core.errors import WorkerError
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Record, Status
-from gpubench.core.run import PlannedCase
-from gpubench.runner.attempt import Attempted, Attempts
-from gpubench.runner.carry_over import Suspicion, suspicion
+from gpubench.core.run_info import PlannedCase
+from gpubench.protocol.messages import Failed, Job, Result
+from gpubench.runner.arms.carry_over import Suspicion, suspicion
+from gpubench.runner.arms.levels import Level
 from gpubench.runner.events import Listener, Notice
-from gpubench.runner.guard import Guard
-from gpubench.runner.hosts import Host, HostKey, HostPool
-from gpubench.runner.levels import Level
-from gpubench.runner.outcome import meaning
-from gpubench.runner.recorder import record_of, shared
-from gpubench.runner.schedule import Launch, Schedule
-from gpubench.spec.protocol import Failed, Job, Result
-from gpubench.store.writer import RunWriter
+from gpubench.runner.launch.attempt import Attempted, Attempts
+from gpubench.runner.launch.guard import Guard
+from gpubench.runner.launch.outcome import meaning
+from gpubench.runner.launch.planned_launch import PlannedLaunch
+from gpubench.runner.launch.recorder import record_of, shared
+from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool
+from gpubench.runner.schedule import Schedule
+from gpubench.store.run_writer import RunWriter
 
 FELL_BACK = ("GB106", "GB107")
 
@@ -27,9 +30,14 @@ class BlockLaunches:
     """Which cases alternate in one process is remembered in their records, so that a resumed run goes on as it was."""
 
     def __init__(
-        self, attempts: Attempts, writer: RunWriter, guard: Guard, listener: Listener, schedule: Schedule,
+        self,
+        attempts: Attempts,
+        writer: RunWriter,
+        guard: Guard,
+        listener: Listener,
+        schedule: Schedule,
         levels: Mapping[int, Level],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._attempts, self._writer, self._guard, self._tell = attempts, writer, guard, listener
         self._schedule, self._levels = schedule, levels
         self._fallen: dict[int, Finding] = {}
@@ -38,7 +46,7 @@ class BlockLaunches:
             for record in schedule.records_of(case):
                 self._remember(record)
 
-    def wanted(self, launch: Launch) -> bool:
+    def wanted(self, launch: PlannedLaunch) -> bool:
         """Whether the launch's case is measured with all of its arms in one process."""
         index = launch.case.index
         return launch.case.kind == "measure" and self._levels.get(index) == "block" and index not in self._fallen
@@ -48,8 +56,9 @@ class BlockLaunches:
         found = self._fallen.get(case.index)
         return () if found is None or case.kind != "measure" else (found,)
 
-    def measure(self, job: Job, launch: Launch, pool: HostPool) -> tuple[Record, ...] | None:
-        """Records of every arm (none where the launch was stopped before it had any); None: measure the arms by themselves.
+    def measure(self, job: Job, launch: PlannedLaunch, pool: HostPool) -> tuple[Record, ...] | None:
+        """Records of every arm (none where the launch was stopped before it had any); None: measure the arms by
+        themselves.
 
         The first launch of a case checks that an arm equals itself; a difference has to show again in another process
         before it counts.
@@ -79,7 +88,9 @@ class BlockLaunches:
         self._fall_back(launch.case, finding("GB107", message, log_ratio=suspected.log_ratio))
         return None
 
-    def _attempt(self, job: Job, launch: Launch, pool: HostPool) -> tuple[tuple[Record, ...], Suspicion | None] | None:
+    def _attempt(
+        self, job: Job, launch: PlannedLaunch, pool: HostPool
+    ) -> tuple[tuple[Record, ...], Suspicion | None] | None:
         try:
             host, done = self._run(job, launch, pool)
         except WorkerError as error:
@@ -95,7 +106,7 @@ class BlockLaunches:
             self._remember(record)
         return records, suspicion(outcome.self_check)
 
-    def _run(self, job: Job, launch: Launch, pool: HostPool) -> tuple[Host, Attempted]:
+    def _run(self, job: Job, launch: PlannedLaunch, pool: HostPool) -> tuple[Host, Attempted]:
         """A host that dies under the job is replaced, and the job tried once more."""
         host = pool.get(HostKey.of(job.case))
         times = len(job.arms) + job.twin
@@ -113,7 +124,7 @@ class BlockLaunches:
             pool.discard(host)
         return host, done
 
-    def _failed(self, launch: Launch, host: Host, done: Attempted) -> tuple[tuple[Record, ...], None] | None:
+    def _failed(self, launch: PlannedLaunch, host: Host, done: Attempted) -> tuple[tuple[Record, ...], None] | None:
         """A failure of the whole job. Which arm it was is found out where each has a process of its own."""
         outcome, reason = done.ending.outcome, done.means.reason or "it failed"
         needs_own = isinstance(outcome, Failed) and (
@@ -124,21 +135,36 @@ class BlockLaunches:
             return None
         arms = [replace(launch, arm=name) for name in self._schedule.arms]
         records = [
-            record_of(each, host, done.ending, done.means, done.clocked, telemetry=None, findings=done.findings, write=self._writer.write_samples)
+            record_of(
+                each,
+                host,
+                done.ending,
+                done.means,
+                done.clocked,
+                telemetry=None,
+                findings=done.findings,
+                write=self._writer.write_samples,
+            )
             for each in arms
-        ]  # fmt: skip
+        ]
         return tuple(records), None
 
-    def _record(self, launch: Launch, host: Host, done: Attempted, outcome: Result, at: int, arm: str) -> Record:
+    def _record(self, launch: PlannedLaunch, host: Host, done: Attempted, outcome: Result, at: int, arm: str) -> Record:
         own = outcome.arms[at]
         if at == 0:
             own = own.model_copy(update={"marks": outcome.marks | own.marks})
         ending = replace(done.ending, outcome=own)
         means = meaning(ending, timeout_s=0.0, log=done.log)
         return record_of(
-            replace(launch, arm=arm), host, ending, means, done.clocked, telemetry=shared(done.window),
-            findings=(*outcome.findings, *done.findings), write=self._writer.write_samples,
-        )  # fmt: skip
+            replace(launch, arm=arm),
+            host,
+            ending,
+            means,
+            done.clocked,
+            telemetry=shared(done.window),
+            findings=(*outcome.findings, *done.findings),
+            write=self._writer.write_samples,
+        )
 
     def _remember(self, record: Record) -> None:
         if record.block_log_ratio is not None and record.status is Status.OK:

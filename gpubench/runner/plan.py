@@ -4,14 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from gpubench.core.records import Status
-from gpubench.core.run import PlannedCase
-from gpubench.runner.arms import Arm
-from gpubench.runner.hosts import HostKey
-from gpubench.spec.case import Case
-from gpubench.spec.labels import label_cases
-from gpubench.spec.protocol import Hello
-from gpubench.spec.quality import quality_cases
-from gpubench.spec.suite import Suite
+from gpubench.core.run_info import PlannedCase
+from gpubench.protocol.messages import Hello
+from gpubench.runner.arms.arm import Arm
+from gpubench.runner.launch.worker_hosts import HostKey, device_index
+from gpubench.suite.cases.labels import label_cases
+from gpubench.suite.cases.quality_cases import quality_cases
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Suite
 
 Hellos = Mapping[HostKey, Hello | str]
 """Per host what it said of itself, or why it could not be started."""
@@ -25,8 +25,8 @@ def plan_cases(
 ) -> tuple[PlannedCase, ...]:
     """Measured cases in the order of the suite, then the training runs to a result that follow from them.
 
-    Those that `kept` refuses are left out; labels are those of the whole suite, so that a part of it is labelled like the
-    whole. With arms, a case that one of them cannot run is left out for all.
+    Those that `kept` refuses are left out; labels are those of the whole suite, so that a part of it is labelled like
+    the whole. With arms, a case that one of them cannot run is left out for all.
     """
     measured = [
         (case, label) for case, label in zip(cases, label_cases(cases), strict=True) if kept is None or kept(case)
@@ -44,9 +44,14 @@ def _planned(
 ) -> PlannedCase:
     status, reason = _cannot_run_any(case, suite, hellos, arms)
     return PlannedCase(
-        index=index, kind=kind, case_id=case.case_id, label=label.strip(), settings=case.settings,
-        skip_status=status, skip_reason=reason,
-    )  # fmt: skip
+        index=index,
+        kind=kind,
+        case_id=case.case_id,
+        label=label.strip(),
+        settings=case.settings,
+        skip_status=status,
+        skip_reason=reason,
+    )
 
 
 def _cannot_run_any(case: Case, suite: Suite, hellos: Hellos, arms: Sequence[Arm]) -> tuple[Status | None, str | None]:
@@ -77,8 +82,3 @@ def cannot_run(case: Case, suite: Suite, hello: Hello | str) -> tuple[Status | N
     if index >= number:
         return Status.SKIPPED, f"there is no cuda:{index}: CUDA has {number} device{'s' if number > 1 else ''}"
     return None, None
-
-
-def device_index(case: Case) -> int:
-    """CUDA's own number of the case's device."""
-    return int(case.device.partition(":")[2] or 0)

@@ -7,10 +7,11 @@ from pathlib import Path
 from gpubench.core.errors import WorkerError
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Failure, Record, Status
-from gpubench.core.run import PlannedCase
+from gpubench.core.run_info import PlannedCase
+from gpubench.protocol.messages import Job, JobArm
 from gpubench.runner.anonymous import anonymous
-from gpubench.runner.arms import Arm
-from gpubench.runner.attempt import Attempts, Limits
+from gpubench.runner.arms.arm import Arm
+from gpubench.runner.arms.levels import Level
 from gpubench.runner.block_launches import BlockLaunches
 from gpubench.runner.events import (
     CaseFinished,
@@ -21,15 +22,15 @@ from gpubench.runner.events import (
     Notice,
     RoundFinished,
 )
-from gpubench.runner.guard import Guard
-from gpubench.runner.hosts import Host, HostKey, HostPool
-from gpubench.runner.levels import Level
-from gpubench.runner.recorder import record_of, skipped
-from gpubench.runner.schedule import OUT_OF_BUDGET, Launch, Schedule
-from gpubench.spec.case import Case
-from gpubench.spec.protocol import Job, JobArm
-from gpubench.spec.suite import Suite
-from gpubench.store.writer import RunWriter
+from gpubench.runner.launch.attempt import Attempts, Limits
+from gpubench.runner.launch.guard import Guard
+from gpubench.runner.launch.planned_launch import PlannedLaunch
+from gpubench.runner.launch.recorder import record_of, skipped
+from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool
+from gpubench.runner.schedule import OUT_OF_BUDGET, Schedule
+from gpubench.store.run_writer import RunWriter
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Suite
 from gpubench.telemetry.session import TelemetrySession
 
 Settled = Callable[[PlannedCase, tuple[Record, ...]], bool]
@@ -37,13 +38,27 @@ Settled = Callable[[PlannedCase, tuple[Record, ...]], bool]
 
 
 class Rounds:
-    """Does the launches of a schedule. Nothing that a worker does ends it; what ends it is a store that cannot be written."""
+    """Does the launches of a schedule. Nothing that a worker does ends it; what ends it is a store that cannot be
+    written.
+    """
 
     def __init__(
-        self, suite: Suite, schedule: Schedule, writer: RunWriter, telemetry: TelemetrySession, guard: Guard, listener: Listener,
-        limits: Limits, *, arms: Mapping[str | None, Arm | None], search_path: tuple[str, ...] = (), download: bool = False,
-        settled: Settled | None = None, levels: Mapping[int, Level] | None = None, hide: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        suite: Suite,
+        schedule: Schedule,
+        writer: RunWriter,
+        telemetry: TelemetrySession,
+        guard: Guard,
+        listener: Listener,
+        limits: Limits,
+        *,
+        arms: Mapping[str | None, Arm | None],
+        search_path: tuple[str, ...] = (),
+        download: bool = False,
+        settled: Settled | None = None,
+        levels: Mapping[int, Level] | None = None,
+        hide: bool = False,
+    ) -> None:
         self._suite, self._schedule, self._writer = suite, schedule, writer
         self._guard, self._tell, self._limits = guard, listener, limits
         self._arms, self._search_path, self._download = arms, search_path, download
@@ -72,7 +87,7 @@ class Rounds:
         if self._limits.used_up and not self._guard.stopping:
             self._out_of_budget()
 
-    def _round(self, launches: list[Launch], pool: HostPool) -> None:
+    def _round(self, launches: list[PlannedLaunch], pool: HostPool) -> None:
         for launch in launches:
             if self._guard.stopping or self._limits.used_up:
                 return
@@ -93,7 +108,7 @@ class Rounds:
             if self._schedule.over(case):
                 self._case_over(case)
 
-    def _one(self, launch: Launch, pool: HostPool) -> None:
+    def _one(self, launch: PlannedLaunch, pool: HostPool) -> None:
         if not self._schedule.is_left(launch):
             return
         reason = self._schedule.why_skip(launch)
@@ -110,7 +125,7 @@ class Rounds:
         if record is not None:
             self._store(record, launch)
 
-    def _store(self, record: Record, launch: Launch) -> None:
+    def _store(self, record: Record, launch: PlannedLaunch) -> None:
         record = anonymous(record) if self._hide else record
         self._writer.append(record)
         self._schedule.note(record)
@@ -127,11 +142,16 @@ class Rounds:
         remaining_s = elapsed_s / fresh * self._schedule.num_left if fresh else None
         self._tell(
             CaseFinished(
-                case, self._schedule.records_of(case), len(self._finished), len(self._schedule.cases), elapsed_s, remaining_s
+                case,
+                self._schedule.records_of(case),
+                len(self._finished),
+                len(self._schedule.cases),
+                elapsed_s,
+                remaining_s,
             )
-        )  # fmt: skip
+        )
 
-    def _measured(self, launch: Launch, pool: HostPool) -> Record | None:
+    def _measured(self, launch: PlannedLaunch, pool: HostPool) -> Record | None:
         """The launch's record. A host that dies under it is replaced, and the launch tried once more."""
         case = self._case(launch)
         for attempt in (1, 2):
@@ -150,24 +170,30 @@ class Rounds:
                 return record
         raise AssertionError("the second attempt returns")
 
-    def _attempt(self, launch: Launch, case: Case, host: Host) -> tuple[Record | None, str | None]:
+    def _attempt(self, launch: PlannedLaunch, case: Case, host: Host) -> tuple[Record | None, str | None]:
         """The record (None if there is nothing to store) and how the host ended, if it did."""
         log = self._writer.log_path(launch.case.index, launch.repeat, launch.arm)
         done = self._attempts.run(host, self._job(launch, case, log))
         if done.means.status is None:
             return None, done.ending.host_lost
         record = record_of(
-            launch, host, done.ending, done.means, done.clocked, telemetry=done.window,
-            findings=(*done.findings, *self._blocks.why_not(launch.case)), write=self._writer.write_samples,
-        )  # fmt: skip
+            launch,
+            host,
+            done.ending,
+            done.means,
+            done.clocked,
+            telemetry=done.window,
+            findings=(*done.findings, *self._blocks.why_not(launch.case)),
+            write=self._writer.write_samples,
+        )
         return record, done.ending.host_lost
 
-    def _case(self, launch: Launch) -> Case:
+    def _case(self, launch: PlannedLaunch) -> Case:
         case = Case.model_validate(launch.case.settings)
         arm = self._arms.get(launch.arm)
         return case if arm is None else arm.case(case)
 
-    def _job(self, launch: Launch, case: Case, log: Path) -> Job:
+    def _job(self, launch: PlannedLaunch, case: Case, log: Path) -> Job:
         quality = launch.case.kind == "quality"
         return Job(
             job=self._attempts.next_number(),
@@ -186,7 +212,7 @@ class Rounds:
             download=self._download,
         )
 
-    def _largest_batch(self, launch: Launch, case: Case) -> int | None:
+    def _largest_batch(self, launch: PlannedLaunch, case: Case) -> int | None:
         """What an earlier launch of a case with `batch_size: max` ran, so that every launch does the same work."""
         if case.batch_size != "max":
             return None
@@ -194,7 +220,7 @@ class Rounds:
         done = [record.effective.batch_size for record in before if record.status is Status.OK and record.effective]
         return done[0] if done else None
 
-    def _block_job(self, launch: Launch) -> Job:
+    def _block_job(self, launch: PlannedLaunch) -> Job:
         """All arms of the case in one job; `measure` fills in what only it knows."""
         base = Case.model_validate(launch.case.settings)
         cases = {arm.name: arm.case(base) for arm in self._arms.values() if arm is not None}
@@ -203,12 +229,19 @@ class Rounds:
         arms = tuple(JobArm(name=name, case=case) for name, case in cases.items())
         return job.model_copy(update={"kind": "blocks", "arms": arms})
 
-    def _unstarted(self, launch: Launch, error: WorkerError) -> Record:
+    def _unstarted(self, launch: PlannedLaunch, error: WorkerError) -> Record:
         failure = Failure(phase="starting", error="WorkerError", message=f"{error} {error.hint}".strip())
         return Record(
-            kind=launch.case.kind, case_index=launch.case.index, case_id=launch.case.case_id, label=launch.case.label,
-            arm=launch.arm, repeat=launch.repeat, status=Status.FAILED, reason=str(error), failure=failure,
-        )  # fmt: skip
+            kind=launch.case.kind,
+            case_index=launch.case.index,
+            case_id=launch.case.case_id,
+            label=launch.case.label,
+            arm=launch.arm,
+            repeat=launch.repeat,
+            status=Status.FAILED,
+            reason=str(error),
+            failure=failure,
+        )
 
     def _out_of_budget(self) -> None:
         missing = self._schedule.missing()
@@ -221,7 +254,7 @@ class Rounds:
         left = self._schedule.num_left
         self._tell(Notice(f"{OUT_OF_BUDGET}: {left} launches were left out", "`--resume` measures them."))
 
-    def _budget_finding(self, launch: Launch) -> Finding:
+    def _budget_finding(self, launch: PlannedLaunch) -> Finding:
         return finding("GB105", f"Launch {launch.repeat} and those after it were left out: {OUT_OF_BUDGET}.")
 
 

@@ -9,27 +9,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from gpubench import __version__
 from gpubench.core.errors import UsageError, WorkerError
-from gpubench.core.run import PlannedCase, RunInfo
-from gpubench.runner.arms import Arm, check_cases
-from gpubench.runner.attempt import Limits
+from gpubench.core.run_info import PlannedCase, RunInfo
+from gpubench.core.version import __version__
+from gpubench.machine import environment
+from gpubench.protocol.messages import Hello
+from gpubench.runner.arms.arm import Arm, check_cases
+from gpubench.runner.arms.levels import Level, level_of_run, levels_of
 from gpubench.runner.events import Event, Listener, RunFinished, RunStarted
-from gpubench.runner.guard import Guard
-from gpubench.runner.hosts import HostKey, HostPool, versions_of
-from gpubench.runner.levels import Level, level_of_run, levels_of
+from gpubench.runner.launch.attempt import Limits
+from gpubench.runner.launch.guard import Guard
+from gpubench.runner.launch.worker_hosts import HostKey, HostPool, versions_of
 from gpubench.runner.plan import Hellos, plan_cases
 from gpubench.runner.rounds import Rounds, Settled, host_started
 from gpubench.runner.schedule import Schedule
-from gpubench.spec.case import Case
-from gpubench.spec.load import LoadedSuite, load_suite
-from gpubench.spec.protocol import Hello
-from gpubench.spec.select import parse_selection
-from gpubench.spec.suite import Suite
-from gpubench.store.names import new_run_name
-from gpubench.store.runs import Run, load_run
-from gpubench.store.writer import RunWriter
-from gpubench.system import environment
+from gpubench.store.run_names import new_run_name
+from gpubench.store.run_reader import Run, load_run
+from gpubench.store.run_writer import RunWriter
+from gpubench.suite.load import LoadedSuite, load_suite
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Suite
+from gpubench.suite.select.expression import parse_selection
 from gpubench.telemetry.session import open_session
 
 HOST_LOG = "host.log"
@@ -42,9 +42,10 @@ BeforeMeasuring = Callable[[RunInfo], None]
 class RunRequest:
     """What is asked of a run. `out` is the run's folder itself; without it one is made inside `store`.
 
-    `budget_s` in seconds; `seed` None draws one. `arms` are the sides of an A/B, the reference first: then `rounds` is the
-    most that a case gets (None: the suite's repeats), of which every case of a screened run gets `screen_rounds`, `sesoi` the
-    smallest change that matters, and `interleave` how the arms take turns (None: the strongest way that each case allows).
+    `budget_s` in seconds; `seed` None draws one. `arms` are the sides of an A/B, the reference first: then `rounds` is
+    the most that a case gets (None: the suite's repeats), of which every case of a screened run gets `screen_rounds`,
+    `sesoi` the smallest change that matters, and `interleave` how the arms take turns (None: the strongest way that
+    each case allows).
     """
 
     loaded: LoadedSuite
@@ -68,7 +69,9 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class ResumeRequest:
-    """What is asked of a run that goes on. What is measured is as it was planned; `arms` are those of the run, made again."""
+    """What is asked of a run that goes on. What is measured is as it was planned; `arms` are those of the run, made
+    again.
+    """
 
     folder: Path
     budget_s: float | None = None
@@ -92,8 +95,8 @@ def run_suite(
 ) -> Run:
     """Load a suite, run it, and open what it left. `asked` are the fields of `RunRequest`.
 
-    Raises SuiteError, UsageError, StoreError or WorkerError before anything is measured; afterwards every end of a case is a
-    record. KeyboardInterrupt after an interrupted run, whose folder holds what was measured.
+    Raises SuiteError, UsageError, StoreError or WorkerError before anything is measured; afterwards every end of a case
+    is a record. KeyboardInterrupt after an interrupted run, whose folder holds what was measured.
     """
     outcome = start(RunRequest(load_suite(source, overrides), **asked), listener)
     if outcome.interrupted:
@@ -102,8 +105,12 @@ def run_suite(
 
 
 def start(
-    request: RunRequest, listener: Listener | None = None, *, before: BeforeMeasuring | None = None, settled: Settled | None = None
-) -> RunOutcome:  # fmt: skip
+    request: RunRequest,
+    listener: Listener | None = None,
+    *,
+    before: BeforeMeasuring | None = None,
+    settled: Settled | None = None,
+) -> RunOutcome:
     """A new run. The folder is made first, so that a disk that cannot hold it is found before a worker starts."""
     now = datetime.now(UTC)
     suite = request.loaded.suite
@@ -121,19 +128,27 @@ def start(
             shutil.rmtree(folder, ignore_errors=True)  # it holds nothing but the head of a run that never began
             raise
         schedule = Schedule(
-            info.cases, repeats=info.repeats, quality_seeds=_seeds(suite), seed=info.seed,
-            arms=[arm.name for arm in request.arms] or [None], skip_after_oom=request.skip_after_oom,
-        )  # fmt: skip
+            info.cases,
+            repeats=info.repeats,
+            quality_seeds=_seeds(suite),
+            seed=info.seed,
+            arms=[arm.name for arm in request.arms] or [None],
+            skip_after_oom=request.skip_after_oom,
+        )
         return stage.measure(info, suite, schedule, request, settled, levels)
 
 
 def resume(
-    request: ResumeRequest, listener: Listener | None = None, *, before: BeforeMeasuring | None = None, settled: Settled | None = None
-) -> RunOutcome:  # fmt: skip
+    request: ResumeRequest,
+    listener: Listener | None = None,
+    *,
+    before: BeforeMeasuring | None = None,
+    settled: Settled | None = None,
+) -> RunOutcome:
     """Measures what is missing of a stored run: launches without a record, cut short, or left out for the time budget.
 
-    Suite, cases, seed, repeats and arms are those of the run. UsageError where another GPU or torch is here than the run
-    began on, or where `request.arms` are not its arms.
+    Suite, cases, seed, repeats and arms are those of the run. UsageError where another GPU or torch is here than the
+    run began on, or where `request.arms` are not its arms.
     """
     with RunWriter.resume(request.folder) as writer, _Stage(writer, listener or _nobody) as stage:
         run = load_run(request.folder)
@@ -145,9 +160,14 @@ def resume(
         if before is not None:
             before(info)
         schedule = Schedule(
-            info.cases, repeats=info.repeats, quality_seeds=_seeds(suite), seed=info.seed,
-            arms=[arm.name for arm in request.arms] or [None], skip_after_oom=request.skip_after_oom, records=run.records,
-        )  # fmt: skip
+            info.cases,
+            repeats=info.repeats,
+            quality_seeds=_seeds(suite),
+            seed=info.seed,
+            arms=[arm.name for arm in request.arms] or [None],
+            skip_after_oom=request.skip_after_oom,
+            records=run.records,
+        )
         asked: Level | None = "launch" if info.interleave == "launch" else None
         levels = levels_of(request.arms, info.cases, asked) if request.arms else {}
         return stage.measure(info, suite, schedule, request, settled, levels)
@@ -224,10 +244,20 @@ class _Stage:
         arms: Mapping[str | None, Arm | None] = {arm.name: arm for arm in request.arms} or {None: None}
         with Guard() as guard, open_session(suite.measure.telemetry) as telemetry:
             rounds = Rounds(
-                suite, schedule, self._writer, telemetry, guard, self._tell, Limits(suite.measure.timeout, deadline_s),
-                arms=arms, search_path=(*request.search_path, *beside), download=request.download, settled=settled, levels=levels,
+                suite,
+                schedule,
+                self._writer,
+                telemetry,
+                guard,
+                self._tell,
+                Limits(suite.measure.timeout, deadline_s),
+                arms=arms,
+                search_path=(*request.search_path, *beside),
+                download=request.download,
+                settled=settled,
+                levels=levels,
                 hide=bool(info.environment.get("anonymous")),
-            )  # fmt: skip
+            )
             rounds.run(self._pool)
         self._tell(RunFinished(self._writer.folder, guard.stopping, time.monotonic() - self._began_s))
         return RunOutcome(self._writer.folder, info, guard.stopping)

@@ -8,10 +8,10 @@ import json
 import math
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from gpubench.core.records import Record, Status
-from gpubench.core.run import PlannedCase
+from gpubench.core.run_info import PlannedCase
+from gpubench.runner.launch.planned_launch import PlannedLaunch
 
 FINAL = frozenset({Status.OOM, Status.UNSUPPORTED, Status.TIMEOUT})
 """Ends that another launch would only repeat."""
@@ -20,22 +20,20 @@ LARGER = "larger than an OOM"
 OUT_OF_BUDGET = "the time budget was used up"
 
 
-@dataclass(frozen=True)
-class Launch:
-    """One launch to do: of a case, in round `repeat` (from 1), for an arm where the run has arms."""
-
-    case: PlannedCase
-    repeat: int
-    arm: str | None = None
-
-
 class Schedule:
     """What is left to do, given the records so far. `quality_seeds` training runs per quality entry come last."""
 
     def __init__(
-        self, cases: Sequence[PlannedCase], *, repeats: int, quality_seeds: int = 1, seed: int = 0,
-        arms: Sequence[str | None] = (None,), skip_after_oom: bool = True, records: Iterable[Record] = (),
-    ) -> None:  # fmt: skip
+        self,
+        cases: Sequence[PlannedCase],
+        *,
+        repeats: int,
+        quality_seeds: int = 1,
+        seed: int = 0,
+        arms: Sequence[str | None] = (None,),
+        skip_after_oom: bool = True,
+        records: Iterable[Record] = (),
+    ) -> None:
         self.cases = [case for case in cases if case.skip_status is None]
         self._repeats, self._quality_seeds, self.seed = repeats, quality_seeds, seed
         self.arms = tuple(arms)
@@ -72,7 +70,7 @@ class Schedule:
         """Whether a round measures, rather than trains to a result."""
         return number <= self._repeats
 
-    def round(self, number: int) -> list[Launch]:
+    def round(self, number: int) -> list[PlannedLaunch]:
         """The launches of a round that are left, cases in random order; the arms of a case stand side by side."""
         order = random.Random(f"{self.seed}/{number}")
         kind, repeat = ("measure", number) if self.is_measuring(number) else ("quality", number - self._repeats)
@@ -81,15 +79,15 @@ class Schedule:
         launches = []
         for case in cases:
             arms = self._order_of_arms(case, number)
-            launches += [Launch(case, repeat, arm) for arm in arms if repeat in self._left[case.index, arm]]
+            launches += [PlannedLaunch(case, repeat, arm) for arm in arms if repeat in self._left[case.index, arm]]
         return launches
 
     def _order_of_arms(self, case: PlannedCase, number: int) -> list[str | None]:
         """Drawn for every two rounds, and turned around in the second: each arm comes first as often as last.
 
-        What the first launch of a round has ahead of the next one (a cooler device, a colder cache) then cancels. In an order
-        drawn for each round it would be noise that rounds share with nothing: where it is 4 % of the time, 5.7 % of
-        comparisons of equal arms were called changed, against none (20,000 simulated, launches varying by 0.5 %).
+        What the first launch of a round has ahead of the next one (a cooler device, a colder cache) then cancels. In an
+        order drawn for each round it would be noise that rounds share with nothing: where it is 4 % of the time, 5.7 %
+        of comparisons of equal arms were called changed, against none (20,000 simulated, launches varying by 0.5 %).
         """
         arms = list(self.arms)
         random.Random(f"{self.seed}/{case.index}/{(number - 1) // 2}").shuffle(arms)
@@ -134,11 +132,11 @@ class Schedule:
     def _of(self, case: PlannedCase, arm: str | None) -> list[Record]:
         return [record for record in self._records[case.index].values() if record.arm == arm]
 
-    def is_left(self, launch: Launch) -> bool:
+    def is_left(self, launch: PlannedLaunch) -> bool:
         """Whether a launch of the round is still to be done, after what came out since the round was drawn."""
         return launch.repeat in self._left[launch.case.index, launch.arm]
 
-    def why_skip(self, launch: Launch) -> str | None:
+    def why_skip(self, launch: PlannedLaunch) -> str | None:
         """The reason of a record `skipped`, where a smaller batch of an otherwise equal case ran out of memory."""
         smallest = self._smallest_oom.get((self._alike[launch.case.index], launch.arm))
         larger = smallest is not None and smallest < self._batch[launch.case.index] < math.inf
@@ -148,10 +146,10 @@ class Schedule:
         """Whether nothing is left to do for the case."""
         return not any(self._left[case.index, arm] for arm in self.arms)
 
-    def missing(self) -> list[Launch]:
+    def missing(self) -> list[PlannedLaunch]:
         """The first launch that is missing of each case and arm."""
         return [
-            Launch(case, min(self._left[case.index, arm]), arm)
+            PlannedLaunch(case, min(self._left[case.index, arm]), arm)
             for case in self.cases
             for arm in self.arms
             if self._left[case.index, arm]
@@ -162,7 +160,7 @@ class Schedule:
         mine = self._records.get(case.index, {})
         return tuple(mine[key] for key in sorted(mine, key=lambda key: (key[0], key[1] or "")))
 
-    def has_figure(self, launch: Launch) -> bool:
+    def has_figure(self, launch: PlannedLaunch) -> bool:
         """Whether the launch was measured, if only in part."""
         record = self._records[launch.case.index].get((launch.repeat, launch.arm))
         return record is not None and record.status is Status.OK

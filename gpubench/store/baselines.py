@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from gpubench.core.errors import StoreError, UsageError
 from gpubench.core.findings import Validity
 from gpubench.core.records import Frozen, Status
-from gpubench.store.files import store_error, write_atomically
+from gpubench.store.atomic_files import store_error, write_atomically
 
 BASELINE_SCHEMA = 1
 DEFAULT_FOLDER = Path("suites") / "baselines"
@@ -54,7 +54,9 @@ class Accepted(Frozen):
 
 
 class Baseline(Frozen):
-    """`environment` is the comparable part of the machine's, flat. `history` is oldest first; its last entry is this one."""
+    """`environment` is the comparable part of the machine's, flat. `history` is oldest first; its last entry is this
+    one.
+    """
 
     schema_number: int = Field(default=BASELINE_SCHEMA, alias="schema")
     suite: str

@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from gpubench.store.files import store_error
+from gpubench.store.atomic_files import store_error
 
 _BLOCK_BYTES = 2**16
 
@@ -13,7 +13,9 @@ class Journal:
     """Appends lines durably. The caller holds the folder's lock: there is no other writer."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the file, and cut off a torn last line, so that no new line is glued to it. StoreError if it fails."""
+        """Open or make the file, and cut off a torn last line, so that no new line is glued to it. StoreError if it
+        fails.
+        """
         self._path = path
         try:
             self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

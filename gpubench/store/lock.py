@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from gpubench.core.errors import StoreError
-from gpubench.store.files import remove_if_there, store_error
+from gpubench.store.atomic_files import remove_if_there, store_error
 
 LOCK_NAME = ".lock"
 

@@ -3,16 +3,20 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gpubench.telemetry.devices.replay import Recording, ReplayBackend, load_recording
     from gpubench.telemetry.monitor import Monitor, MonitorWindow
-    from gpubench.telemetry.replay import Recording, ReplayBackend, load_recording
-    from gpubench.telemetry.sampler import Schedule
+    from gpubench.telemetry.sampling.sampler import Schedule
 
 __all__ = ["Monitor", "MonitorWindow", "Recording", "ReplayBackend", "Schedule", "load_recording"]
 
 _HOMES = {
-    "Monitor": "monitor", "MonitorWindow": "monitor", "Recording": "replay", "ReplayBackend": "replay",
-    "Schedule": "sampler", "load_recording": "replay",
-}  # fmt: skip
+    "Monitor": "monitor",
+    "MonitorWindow": "monitor",
+    "Recording": "devices.replay",
+    "ReplayBackend": "devices.replay",
+    "Schedule": "sampling.sampler",
+    "load_recording": "devices.replay",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,14 +7,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from gpubench.core.findings import Finding
-from gpubench.telemetry.base import Backend, Identity, TelemetryError
-from gpubench.telemetry.bounded import bounded
+from gpubench.telemetry.devices.base import Backend, Identity, TelemetryError
+from gpubench.telemetry.devices.bounded import bounded
+from gpubench.telemetry.devices.cuda_visible import identify
+from gpubench.telemetry.devices.nvml import NvmlBackend, open_backend
+from gpubench.telemetry.devices.replay import Recording
 from gpubench.telemetry.monitored import Monitored
-from gpubench.telemetry.nvml import NvmlBackend, open_backend
-from gpubench.telemetry.replay import Recording
-from gpubench.telemetry.result import GPU_METRICS, all_absent
-from gpubench.telemetry.sampler import Schedule
-from gpubench.telemetry.visible import identify
+from gpubench.telemetry.sampling.sampler import Schedule
+from gpubench.telemetry.window.result import GPU_METRICS, all_absent
 
 _READY_S = 3.0
 
@@ -70,9 +70,9 @@ class Monitor:
             window = monitor.window(start_s, time.monotonic())
         print(window.energy_j, window.energy_uncertainty_pct, window.energy_valid)
 
-    `device` is CUDA's number (CUDA_VISIBLE_DEVICES counts), a UUID, or a PCI address. Without a driver or a matching card
-    nothing raises: `available` is False, `reason` says why, and every window is absent with that reason. Entering takes
-    up to three seconds, in which the card's update periods are measured; pass a `Schedule` to change that.
+    `device` is CUDA's number (CUDA_VISIBLE_DEVICES counts), a UUID, or a PCI address. Without a driver or a matching
+    card nothing raises: `available` is False, `reason` says why, and every window is absent with that reason. Entering
+    takes up to three seconds, in which the card's update periods are measured; pass a `Schedule` to change that.
     """
 
     def __init__(
@@ -169,9 +169,13 @@ def _absent(start_s: float, end_s: float, reason: str) -> MonitorWindow:
 
 
 def _window(
-    start_s: float, end_s: float, metrics: dict[str, float | None], absent: dict[str, str], detail: dict[str, Any],
+    start_s: float,
+    end_s: float,
+    metrics: dict[str, float | None],
+    absent: dict[str, str],
+    detail: dict[str, Any],
     findings: tuple[Finding, ...],
-) -> MonitorWindow:  # fmt: skip
+) -> MonitorWindow:
     names = MonitorWindow.__dataclass_fields__
     return MonitorWindow(
         start_s=start_s,

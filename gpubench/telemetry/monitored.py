@@ -5,12 +5,12 @@ import time
 from dataclasses import replace
 from typing import Literal, Self
 
-from gpubench.telemetry.base import Device, TelemetryError
-from gpubench.telemetry.bounded import bounded
-from gpubench.telemetry.periods import Periods
-from gpubench.telemetry.replay import Recording
-from gpubench.telemetry.sampler import Sampler, Schedule
-from gpubench.telemetry.window import REACH_S, Readings, Summary, WindowOf
+from gpubench.telemetry.devices.base import Device, TelemetryError
+from gpubench.telemetry.devices.bounded import bounded
+from gpubench.telemetry.devices.periods import Periods
+from gpubench.telemetry.devices.replay import Recording
+from gpubench.telemetry.sampling.sampler import Sampler, Schedule
+from gpubench.telemetry.window.window_figures import REACH_S, Readings, Summary, WindowOf
 
 ReadingMode = Literal["boundary", "sampled"]
 
@@ -21,8 +21,8 @@ _LEAST_IDLE_S = 0.5
 
 
 class Monitored:
-    """One device under observation. In `boundary` mode readings are taken only when `read_now` is called. `periods` where
-    the device's update periods are known and need no measuring.
+    """One device under observation. In `boundary` mode readings are taken only when `read_now` is called. `periods`
+    where the device's update periods are known and need no measuring.
     """
 
     def __init__(
@@ -118,8 +118,8 @@ class Monitored:
         self.sampler.end()
 
     def close(self, timeout_s: float = 0.9) -> bool:
-        """Ends the sampler and frees the device. False where the driver does not let go within `timeout_s` seconds; then
-        whatever it holds is left behind.
+        """Ends the sampler and frees the device. False where the driver does not let go within `timeout_s` seconds;
+        then whatever it holds is left behind.
         """
         deadline_s = time.monotonic() + timeout_s
         if not self.sampler.stop(timeout_s):

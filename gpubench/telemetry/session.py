@@ -6,16 +6,16 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from gpubench.core.findings import Finding, finding
-from gpubench.telemetry import rapl
-from gpubench.telemetry.base import Backend, Device, Identity, Survey, TelemetryError
+from gpubench.telemetry.devices import rapl
+from gpubench.telemetry.devices.base import Backend, Device, Identity, Survey, TelemetryError
+from gpubench.telemetry.devices.null import NullBackend
+from gpubench.telemetry.devices.nvml import codes, open_backend
 from gpubench.telemetry.monitored import Monitored, ReadingMode
-from gpubench.telemetry.null import NullBackend
-from gpubench.telemetry.nvml import codes, open_backend
-from gpubench.telemetry.result import GPU_METRICS, TelemetryWindow, all_absent
-from gpubench.telemetry.sampler import Schedule
-from gpubench.telemetry.surroundings import NOT_SURVEYED, Surroundings
-from gpubench.telemetry.throttle import REASON_BITS
-from gpubench.telemetry.window import REACH_S, Summary, series_of
+from gpubench.telemetry.sampling.sampler import Schedule
+from gpubench.telemetry.sampling.surroundings import NOT_SURVEYED, Surroundings
+from gpubench.telemetry.window.result import GPU_METRICS, TelemetryWindow, all_absent
+from gpubench.telemetry.window.throttle import REASON_BITS
+from gpubench.telemetry.window.window_figures import REACH_S, Summary, series_of
 
 Mode = Literal["off", "boundary", "sampled"]
 DeviceLike = Mapping[str, Any] | Identity
@@ -155,8 +155,8 @@ class TelemetrySession:
 
         `device` where it is not the tracked one; `idle` is an interval in which the process held its context and did
         nothing. Call it soon after the window's end: it waits a few tenths of a second for the readings that follow the
-        window (two seconds with a slow counter), and then drops those of more than a minute ago. ValueError if the window
-        does not last.
+        window (two seconds with a slow counter), and then drops those of more than a minute ago. ValueError if the
+        window does not last.
         """
         if not end_s > start_s:
             raise ValueError(f"a window must last: it goes from {start_s} to {end_s}")
@@ -168,9 +168,13 @@ class TelemetrySession:
         return TelemetryWindow(summary.metrics, summary.absent, tuple(summary.findings), summary.detail, series)
 
     def _gpu(
-        self, opened: Opened | TelemetryError | None, start_s: float, end_s: float, num_samples: int,
+        self,
+        opened: Opened | TelemetryError | None,
+        start_s: float,
+        end_s: float,
+        num_samples: int,
         idle: tuple[float, float] | None,
-    ) -> tuple[Summary, dict[str, list[float]]]:  # fmt: skip
+    ) -> tuple[Summary, dict[str, list[float]]]:
         if not isinstance(opened, Opened):
             return self._absent(opened), {}
         monitored = opened.monitored

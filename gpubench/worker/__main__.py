@@ -14,7 +14,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _child(options)
     if options.socket_fd is None:
         _parser().error("--socket-fd is missing: this program is started by `gpubench run`")
-    from gpubench.worker import host
+    from gpubench.worker.process import host
 
     status = host.main(options.socket_fd)
     # Everything it served is over. Tearing torch down takes a second, and complains about objects that were frozen.
@@ -24,14 +24,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _child(options: argparse.Namespace) -> int:
-    from gpubench.spec.protocol import Job, decode
-    from gpubench.worker import spawn
+    from gpubench.protocol.messages import Job, decode
+    from gpubench.worker import forking
+    from gpubench.worker.process import spawn
 
-    spawn.die_with(options.parent)
+    forking.die_with(options.parent)
     job = decode(spawn.read_job(options.job_fd))
     if not isinstance(job, Job):
         raise ValueError(f"expected a job, got {type(job).__name__}")
-    from gpubench.worker import child
+    from gpubench.worker.process import child
 
     child.main(job, options.message_fd, no_fork=options.reason)
     return 0

@@ -7,13 +7,21 @@ from typing import Any
 from gpubench.core.errors import GpubenchError
 from gpubench.core.findings import Finding
 from gpubench.core.records import Effective, Failure
-from gpubench.spec.protocol import Failed
+from gpubench.protocol.messages import Failed
 from gpubench.worker.workloads.base import Unsupported
 
 _SIZE = r"(\d+(?:\.\d+)?)\s*(bytes|[KMGT]i?B)"
 _SCALES = {
-    "bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,
-}  # fmt: skip
+    "bytes": 1,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+    "kB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+}
 _REQUESTED = re.compile(rf"(?:Tried to allocate|tried to allocate|Unable to allocate) {_SIZE}")
 _FREE = re.compile(rf"of which {_SIZE} is free|{_SIZE} free")
 _TOTAL = re.compile(rf"total capacity of {_SIZE}|{_SIZE} total capacity")
@@ -23,7 +31,9 @@ _OOM_MESSAGES = re.compile(
     r"|DefaultCPUAllocator: not enough memory|CU(?:DNN|BLAS|SOLVER|SPARSE|FFT)_(?:STATUS_)?\w*ALLOC\w*FAILED"
     r"|CUBLAS_STATUS_NOT_INITIALIZED|std::bad_alloc"
 )
-"""What libraries say when memory is short. cuBLAS calls it "not initialized" where its handle finds no room for its workspace."""
+"""What libraries say when memory is short. cuBLAS calls it "not initialized" where its handle finds no room for its
+workspace.
+"""
 
 _LONGEST_MESSAGE = 4000
 
@@ -37,8 +47,8 @@ class SettingsMismatch(Exception):  # noqa: N818 - becomes a row, is never shown
 
 
 def shortage(error: BaseException) -> BaseException | None:
-    """Where memory was short: `error`, or what it was raised from or while handling (a CUDA graph's capture and the compiler
-    raise errors of their own then). None if it was not.
+    """Where memory was short: `error`, or what it was raised from or while handling (a CUDA graph's capture and the
+    compiler raise errors of their own then). None if it was not.
     """
     seen: BaseException | None = error
     while seen is not None and not is_out_of_memory(seen):

@@ -10,9 +10,9 @@ import pytest
 from fakes.matrix import matrix_run, samples_of
 from fakes.stored import stored
 
-from gpubench.analysis.summarise import summarise_run
-from gpubench.report.samples import wanted
-from gpubench.report.versus import runs_report
+from gpubench.analysis.summary.run_summary import summarise_run
+from gpubench.report.comparison.versus import runs_report
+from gpubench.report.topics.samples import wanted
 from gpubench.report.write import report_of, write_html
 
 selenium = pytest.importorskip("selenium", reason="selenium is not installed (the `test` extra brings it)")
@@ -23,9 +23,17 @@ from selenium.webdriver.chrome.service import Service  # noqa: E402
 
 Driver = webdriver.Chrome
 ARGUMENTS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars", "--no-first-run", "--disable-quic",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--no-first-run",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 """Nothing of the browser's own goes to the network: what leaves would be the page's doing."""
 
 SMALL = {"batches": (64, 256), "oom_from": 256}

@@ -1,7 +1,8 @@
-"""Stands in for `python` in `scripts/gpu_acceptance.sh`: does in a moment what gpubench, pytest and torch would do for minutes.
+"""Stands in for `python` in `scripts/gpu_acceptance.sh`: does in a moment what gpubench, pytest and torch would do for
+minutes.
 
-Reads its part from `$FAKE_PLAN` (JSON): `gpu` (a name, null for none), `tools` that are found, and by name of a suite or
-command `seconds` that it takes and `status` it ends with. Writes every command it is given to `$FAKE_CALLS`.
+Reads its part from `$FAKE_PLAN` (JSON): `gpu` (a name, null for none), `tools` that are found, and by name of a suite
+or command `seconds` that it takes and `status` it ends with. Writes every command it is given to `$FAKE_CALLS`.
 """
 
 import json

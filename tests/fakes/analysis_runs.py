@@ -6,8 +6,8 @@ from typing import Any
 
 from gpubench.core.findings import Finding
 from gpubench.core.records import Failure, Parity, Quality, Record, Series, Status
-from gpubench.core.run import PlannedCase, RunInfo
-from gpubench.spec.case import Case
+from gpubench.core.run_info import PlannedCase, RunInfo
+from gpubench.suite.model.case import Case
 
 
 @dataclass(frozen=True)

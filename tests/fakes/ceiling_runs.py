@@ -7,9 +7,9 @@ from fakes.runs import ENVIRONMENT, FakeRun, Invented, a_parity, effective, metr
 
 from gpubench.core.findings import Finding
 from gpubench.core.records import Record, Status, Window
-from gpubench.core.run import PlannedCase
-from gpubench.spec.case import Case
-from gpubench.spec.labels import label_cases
+from gpubench.core.run_info import PlannedCase
+from gpubench.suite.cases.labels import label_cases
+from gpubench.suite.model.case import Case
 
 UUID = "GPU-fake"
 H100 = "NVIDIA H100 80GB HBM3"
@@ -25,9 +25,15 @@ class Ceiled(Invented):
     """`case(rate, ...)` adds a measured case whose device is known; `rate` in samples/s, one launch per value."""
 
     def case(
-        self, *rates: float, findings: Sequence[Finding] = (), passed: bool | None = True, threads: int | None = None, uuid: str | None = UUID,
-        extra: Mapping[str, float | None] | None = None, **settings: Any,
-    ) -> PlannedCase:  # fmt: skip
+        self,
+        *rates: float,
+        findings: Sequence[Finding] = (),
+        passed: bool | None = True,
+        threads: int | None = None,
+        uuid: str | None = UUID,
+        extra: Mapping[str, float | None] | None = None,
+        **settings: Any,
+    ) -> PlannedCase:
         case = Case(**settings)
         planned = self.plan(label_cases([case])[0], **settings)
         where = (
@@ -36,14 +42,20 @@ class Ceiled(Invented):
         for repeat, rate in enumerate(rates, start=1):
             step_s = case.samples_per_step / rate
             self.add(
-                planned, repeat, effective=effective(case).model_copy(update=where), series=series(case, step_s),
+                planned,
+                repeat,
+                effective=effective(case).model_copy(update=where),
+                series=series(case, step_s),
                 window=Window(start_s=1.0, end_s=3.0, num_steps=100, num_samples=100 * case.samples_per_step),
-                metrics={**metrics(case, step_s), **(extra or {})}, findings=tuple(findings),
+                metrics={**metrics(case, step_s), **(extra or {})},
+                findings=tuple(findings),
                 parity=None if passed is None else a_parity(case, passed=passed),
-            )  # fmt: skip
+            )
         return planned
 
-    def matmul(self, tflops: float, *more: float, precision: str = "bf16", shape: str = "4096", **fields: Any) -> PlannedCase:  # fmt: skip
+    def matmul(
+        self, tflops: float, *more: float, precision: str = "bf16", shape: str = "4096", **fields: Any
+    ) -> PlannedCase:
         """A product of which one is `2 * 4096^3` operations."""
         flops = 2.0 * 4096**3
         rates = [value * 1e12 / flops for value in (tflops, *more)]
@@ -61,7 +73,9 @@ class Ceiled(Invented):
         settings = {"workload": "operators:launch", "mode": "infer", "device": "cuda", "batch_size": 1000, **fields}
         return self.case(*([per_s] * num), **settings)
 
-    def model(self, *rates: float, flops: float = 24.3e9, moved: float = 0.4e9, operators: float = 400.0, **settings: Any) -> PlannedCase:  # fmt: skip
+    def model(
+        self, *rates: float, flops: float = 24.3e9, moved: float = 0.4e9, operators: float = 400.0, **settings: Any
+    ) -> PlannedCase:
         extra = {"flops_per_sample": flops, "bytes_per_sample": moved, "operators_per_step": operators}
         return self.case(*rates, extra=extra, **{"workload": "torchvision:resnet50", "device": "cuda", **settings})
 

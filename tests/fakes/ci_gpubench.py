@@ -17,9 +17,9 @@ from pathlib import Path
 from fakes.gate_runs import STEADY, two_arms
 from fakes.pytest_json import steady, write_pytest_json
 
-from gpubench.cli import gate_confirm
+from gpubench.cli.gate import confirm
 from gpubench.cli.main import main
-from gpubench.store.runs import load_run
+from gpubench.store.run_reader import load_run
 
 
 def head_rate() -> float:
@@ -43,14 +43,14 @@ def gpubench(arguments: list[str]) -> int:
         assert len(arms) == 2, arms
         make_run(Path(value_of(arguments, "--out")), int(value_of(arguments, "--rounds")))
         return int(os.environ.get("RUN_STATUS", "0"))
-    gate_confirm.remeasure = remeasure  # type: ignore[assignment]
+    confirm.remeasure = remeasure  # type: ignore[assignment]
     return main(arguments)
 
 
 def remeasure(run, compared, *, allow_unpaired):  # type: ignore[no-untyped-def]
     def again(_changes, rounds):  # type: ignore[no-untyped-def]
         fresh = load_run(make_run(run.folder / "confirm-1", rounds))
-        return gate_confirm.fresh_comparison(run, fresh, compared, allow_unpaired=allow_unpaired)
+        return confirm.fresh_comparison(run, fresh, compared, allow_unpaired=allow_unpaired)
 
     return again
 

@@ -6,7 +6,8 @@ from typing import Any
 class FakeCuda:
     """Stands in for `torch.cuda`. Host and device have clocks in nanoseconds; `launch` is a kernel.
 
-    `skew` stretches what events say, as a broken device clock would. `max_ahead` is the most kernels that were ever waiting.
+    `skew` stretches what events say, as a broken device clock would. `max_ahead` is the most kernels that were ever
+    waiting.
     """
 
     def __init__(self, *, skew: float = 1.0, cycles_per_ns: float = 1.5) -> None:

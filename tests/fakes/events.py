@@ -6,7 +6,7 @@ from pathlib import Path
 from fakes.runs import FakeRun
 
 from gpubench.core.records import Record
-from gpubench.core.run import PlannedCase
+from gpubench.core.run_info import PlannedCase
 from gpubench.runner.events import (
     CaseFinished,
     Event,
@@ -21,9 +21,14 @@ from gpubench.runner.events import (
 
 FOLDER = Path("reports/20261123-1602-cnn-7f3a")
 LIVE = {
-    "utilization": 0.91, "memory_used_bytes": 6.5 * 2**30, "memory_total_bytes": 79.6 * 2**30, "power_w": 612.0,
-    "temperature_c": 61.0, "sm_clock_mhz": 1755.0, "throttle": "power cap",
-}  # fmt: skip
+    "utilization": 0.91,
+    "memory_used_bytes": 6.5 * 2**30,
+    "memory_total_bytes": 79.6 * 2**30,
+    "power_w": 612.0,
+    "temperature_c": 61.0,
+    "sm_clock_mhz": 1755.0,
+    "throttle": "power cap",
+}
 
 
 def events_of(run: FakeRun, *, stop_before_last: bool = False, telemetry: bool = True) -> Iterator[Event]:

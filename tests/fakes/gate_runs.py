@@ -9,8 +9,8 @@ from fakes.runs import ENVIRONMENT, NO_GPU_ENVIRONMENT, a_parity, absent, effect
 
 from gpubench.core.findings import Finding
 from gpubench.core.records import Record, Status
-from gpubench.core.run import ArmInfo, PlannedCase, RunInfo
-from gpubench.spec.case import Case
+from gpubench.core.run_info import ArmInfo, PlannedCase, RunInfo
+from gpubench.suite.model.case import Case
 
 STEADY = (1.000, 1.002, 0.999, 1.001, 0.998, 1.0005, 1.0015, 0.9995, 1.0, 0.9985)
 """Ten launches that vary by 0.1 %, relative to their rate."""
@@ -35,19 +35,35 @@ class HandMade:
         return planned
 
     def launches(
-        self, planned: PlannedCase, rate: float, factors: Sequence[float] = STEADY, *, arm: str | None = None,
-        parity: bool | None = True, findings: Sequence[Finding] = (), extra: Mapping[str, float] | None = None,
-        versions: Mapping[str, str] | None = None, **fields: Any,
-    ) -> None:  # fmt: skip
+        self,
+        planned: PlannedCase,
+        rate: float,
+        factors: Sequence[float] = STEADY,
+        *,
+        arm: str | None = None,
+        parity: bool | None = True,
+        findings: Sequence[Finding] = (),
+        extra: Mapping[str, float] | None = None,
+        versions: Mapping[str, str] | None = None,
+        **fields: Any,
+    ) -> None:
         case = Case(**planned.settings)
         took = effective(case).model_copy(update={"versions": dict(versions or {})})
         for repeat, factor in enumerate(factors, start=1):
             step_s = case.batch_size / (rate * factor)
             self._add(
-                planned, repeat, arm, Status.OK, effective=took, series=series(case, step_s),
-                metrics={**metrics(case, step_s), **(extra or {})}, absent=absent(case), findings=tuple(findings),
-                parity=a_parity(case, passed=parity) if parity is not None and repeat == 1 else None, **fields,
-            )  # fmt: skip
+                planned,
+                repeat,
+                arm,
+                Status.OK,
+                effective=took,
+                series=series(case, step_s),
+                metrics={**metrics(case, step_s), **(extra or {})},
+                absent=absent(case),
+                findings=tuple(findings),
+                parity=a_parity(case, passed=parity) if parity is not None and repeat == 1 else None,
+                **fields,
+            )
 
     def ended(self, planned: PlannedCase, status: Status, reason: str, *, arm: str | None = None) -> None:
         self._add(planned, 1, arm, status, reason=reason)
@@ -55,9 +71,15 @@ class HandMade:
     def _add(self, planned: PlannedCase, repeat: int, arm: str | None, status: Status, **fields: Any) -> None:
         self.records.append(
             Record(
-                case_index=planned.index, case_id=planned.case_id, label=planned.label, arm=arm, repeat=repeat, status=status, **fields
+                case_index=planned.index,
+                case_id=planned.case_id,
+                label=planned.label,
+                arm=arm,
+                repeat=repeat,
+                status=status,
+                **fields,
             )
-        )  # fmt: skip
+        )
 
     def measured(
         self, rate: float, factors: Sequence[float] = STEADY, *, head: float | None = None, **settings: Any
@@ -73,10 +95,17 @@ class HandMade:
 
     def write(self, store: Path, name: str, *, created: str = "2026-11-23T16:02:00Z", **changes: Any) -> Path:
         info = RunInfo(
-            run=name, suite_name="fake", suite_digest="0" * 16, created=created, suite={"schema": 1, "name": "fake", **self.suite},
-            repeats=10, environment=dict(self.environment), cases=tuple(self.planned),
-            arms=tuple(ArmInfo(name=arm, given=dict(self.given.get(arm, {}))) for arm in self.arms), **changes,
-        )  # fmt: skip
+            run=name,
+            suite_name="fake",
+            suite_digest="0" * 16,
+            created=created,
+            suite={"schema": 1, "name": "fake", **self.suite},
+            repeats=10,
+            environment=dict(self.environment),
+            cases=tuple(self.planned),
+            arms=tuple(ArmInfo(name=arm, given=dict(self.given.get(arm, {}))) for arm in self.arms),
+            **changes,
+        )
         folder = store / name
         folder.mkdir(parents=True)
         (folder / "run.json").write_text(info.model_dump_json(by_alias=True), encoding="utf-8")

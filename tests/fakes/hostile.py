@@ -26,9 +26,13 @@ def hostile_run(**changes: Any) -> FakeRun:
     for batch in (64, 256):
         for precision, rate in (("fp32", 900.0), ("amp-bf16", 1900.0)):
             made.measured(
-                f"{FORMULA} {HOSTILE} {precision} {batch}", rate * batch, precision=precision, batch_size=batch,
-                findings=[finding("GB204", HOSTILE, hint=HOSTILE)], **same,
-            )  # fmt: skip
+                f"{FORMULA} {HOSTILE} {precision} {batch}",
+                rate * batch,
+                precision=precision,
+                batch_size=batch,
+                findings=[finding("GB204", HOSTILE, hint=HOSTILE)],
+                **same,
+            )
     failure = Failure(phase=HOSTILE, error=HOSTILE, message=HOSTILE, signal=HOSTILE, log=f"cases/{HOSTILE}/1.log")
     made.ended(HOSTILE, Status.FAILED, HOSTILE, failure=failure, batch_size=8, **same)
     made.plan(HOSTILE, skip=(Status.SKIPPED, HOSTILE), batch_size=16, **same)
@@ -39,18 +43,32 @@ def hostile_run(**changes: Any) -> FakeRun:
     ]
     made.records[:] = records
     environment = {
-        "hostname": HOSTILE, "system": {"distribution": HOSTILE, "kernel": HOSTILE}, "cpu": {"model": HOSTILE, "flags": [HOSTILE]},
-        "python": {"version": HOSTILE}, "packages": {"torch": HOSTILE}, "worker": {"torch": HOSTILE}, "variables": {HOSTILE: HOSTILE},
-        "git": {"commit": HOSTILE, "branch": HOSTILE}, "driver": {"driver": HOSTILE}, "gpus": [{"name": HOSTILE, "power_limit_w": 700.0}],
-    }  # fmt: skip
+        "hostname": HOSTILE,
+        "system": {"distribution": HOSTILE, "kernel": HOSTILE},
+        "cpu": {"model": HOSTILE, "flags": [HOSTILE]},
+        "python": {"version": HOSTILE},
+        "packages": {"torch": HOSTILE},
+        "worker": {"torch": HOSTILE},
+        "variables": {HOSTILE: HOSTILE},
+        "git": {"commit": HOSTILE, "branch": HOSTILE},
+        "driver": {"driver": HOSTILE},
+        "gpus": [{"name": HOSTILE, "power_limit_w": 700.0}],
+    }
     fields = {
-        "tag": HOSTILE, "suite_name": HOSTILE, "suite_path": HOSTILE, "argv": ("gpubench", "run", HOSTILE), "environment": environment,
+        "tag": HOSTILE,
+        "suite_name": HOSTILE,
+        "suite_path": HOSTILE,
+        "argv": ("gpubench", "run", HOSTILE),
+        "environment": environment,
         "suite": {"description": HOSTILE, "baseline": {"device": "cuda", "precision": "fp32"}},
-    }  # fmt: skip
+    }
     return made.run(**{**fields, **changes})
 
 
 TELEMETRY = {
-    "energy_source": HOSTILE, "energy_valid": False, "energy_invalid_reason": HOSTILE, "other_processes_absent": HOSTILE,
+    "energy_source": HOSTILE,
+    "energy_valid": False,
+    "energy_invalid_reason": HOSTILE,
+    "other_processes_absent": HOSTILE,
     "throttle_share_by_reason": {HOSTILE: 0.5},
-}  # fmt: skip
+}

@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gpubench.spec.case import Case
-from gpubench.spec.protocol import End, Job, decode, encode
-from gpubench.spec.suite import Measure
+from gpubench.protocol.messages import End, Job, decode, encode
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Measure
 
 FAKES = str(Path(__file__).parent)
 QUICK = Measure(min_time=0.1, max_time=0.6, min_steps=10, target_rel_ci=0.5)

@@ -13,13 +13,30 @@ _RULES = {
     "testsuites": (
         {"testsuite"},
         {},
-        {"name": _TEXT, "time": _TIME, "tests": _COUNT, "failures": _COUNT, "errors": _COUNT, "disabled": _COUNT, "skipped": _COUNT},
+        {
+            "name": _TEXT,
+            "time": _TIME,
+            "tests": _COUNT,
+            "failures": _COUNT,
+            "errors": _COUNT,
+            "disabled": _COUNT,
+            "skipped": _COUNT,
+        },
     ),
     "testsuite": (
         {"properties", "testcase", "system-out", "system-err"},
         {"name": _NAME, "tests": _COUNT},
-        {"failures": _COUNT, "errors": _COUNT, "skipped": _COUNT, "disabled": _COUNT, "time": _TIME, "timestamp": _TEXT,
-         "hostname": _TEXT, "id": _TEXT, "package": _TEXT},
+        {
+            "failures": _COUNT,
+            "errors": _COUNT,
+            "skipped": _COUNT,
+            "disabled": _COUNT,
+            "time": _TIME,
+            "timestamp": _TEXT,
+            "hostname": _TEXT,
+            "id": _TEXT,
+            "package": _TEXT,
+        },
     ),
     "testcase": (
         {"skipped", "error", "failure", "system-out", "system-err"},
@@ -31,7 +48,7 @@ _RULES = {
     "skipped": (set(), {}, {"message": _TEXT}),
     "system-out": (set(), {}, {}),
     "system-err": (set(), {}, {}),
-}  # fmt: skip
+}
 
 
 def validate_junit(text: str) -> ET.Element:

@@ -1,4 +1,6 @@
-"""An invented run of a whole matrix of settings, of any size, for charts, reports and their speed. No number in it was measured."""
+"""An invented run of a whole matrix of settings, of any size, for charts, reports and their speed. No number in it was
+measured.
+"""
 
 import itertools
 import math
@@ -10,8 +12,8 @@ from fakes.runs import ENVIRONMENT, FakeRun, Invented, a_quality, absent, an_oom
 
 from gpubench.core.findings import finding
 from gpubench.core.records import Parity, Quality, Status, Window
-from gpubench.report.samples import LaunchSamples, Samples
-from gpubench.spec.case import Case
+from gpubench.report.topics.samples import LaunchSamples, Samples
+from gpubench.suite.model.case import Case
 
 GPU_SPEED = {"fp32": 1.0, "tf32": 1.55, "amp-fp16": 2.45, "amp-bf16": 2.6, "fp16": 2.7, "bf16": 2.75}
 CPU_SPEED = {"fp32": 1.0, "amp-bf16": 0.62}
@@ -21,12 +23,21 @@ FLOPS_PER_SAMPLE = {"train": 2.1e8, "infer": 0.7e8}
 
 
 def matrix_run(
-    *, batches: Sequence[int] = (64, 256, 1024), modes: Sequence[str] = ("train", "infer"), seeds: Sequence[int] = (0,), repeats: int = 3,
-    speed: Mapping[str, float] | float = 1.0, noise: float = 0.003, oom_from: int = 1 << 20, seed: int = 7, quality: bool = True, **changes: Any,
-) -> FakeRun:  # fmt: skip
-    """GPU and CPU cases over precision, batch, layout and cuDNN autotuning. `speed` multiplies the GPU's throughput, of every
-    precision or of each; `seeds` repeats the whole matrix, for a run of thousands. Of batches from `oom_from` on fp32 runs
-    out of memory.
+    *,
+    batches: Sequence[int] = (64, 256, 1024),
+    modes: Sequence[str] = ("train", "infer"),
+    seeds: Sequence[int] = (0,),
+    repeats: int = 3,
+    speed: Mapping[str, float] | float = 1.0,
+    noise: float = 0.003,
+    oom_from: int = 1 << 20,
+    seed: int = 7,
+    quality: bool = True,
+    **changes: Any,
+) -> FakeRun:
+    """GPU and CPU cases over precision, batch, layout and cuDNN autotuning. `speed` multiplies the GPU's throughput, of
+    every precision or of each; `seeds` repeats the whole matrix, for a run of thousands. Of batches from `oom_from` on
+    fp32 runs out of memory.
     """
     made = Invented(repeats, noise=random.Random(seed))
     for mode, batch, start in itertools.product(modes, batches, seeds):
@@ -89,12 +100,28 @@ def _case(made: Invented, noise: float, settings: dict[str, Any], factor: float)
     for repeat in range(1, made.repeats + 1):
         step_s = case.batch_size / (rate * math.exp(made.noise.gauss(0, noise)))
         made.add(
-            planned, repeat, effective=effective(case), window=Window(start_s=100.0, end_s=103.5, num_steps=400, num_samples=400 * case.batch_size),
-            series=series(case, step_s), metrics=metrics(case, step_s) | _extra(case, step_s), absent=absent(case), findings=tuple(found),
-            telemetry=_telemetry(case), samples=f"samples/{planned.index:04d}-{repeat}.npz",
-            parity=Parity(passed=True, logits_rel_error=3e-7, loss_rel_error=2e-8, gradient_rel_error=4e-7, logits_limit=0.015, loss_limit=1e-3,
-                          num_samples=8) if repeat == 1 else None,
-        )  # fmt: skip
+            planned,
+            repeat,
+            effective=effective(case),
+            window=Window(start_s=100.0, end_s=103.5, num_steps=400, num_samples=400 * case.batch_size),
+            series=series(case, step_s),
+            metrics=metrics(case, step_s) | _extra(case, step_s),
+            absent=absent(case),
+            findings=tuple(found),
+            telemetry=_telemetry(case),
+            samples=f"samples/{planned.index:04d}-{repeat}.npz",
+            parity=Parity(
+                passed=True,
+                logits_rel_error=3e-7,
+                loss_rel_error=2e-8,
+                gradient_rel_error=4e-7,
+                logits_limit=0.015,
+                loss_limit=1e-3,
+                num_samples=8,
+            )
+            if repeat == 1
+            else None,
+        )
 
 
 def throughput(case: Case) -> float:
@@ -115,20 +142,35 @@ def _extra(case: Case, step_s: float) -> dict[str, float | None]:
     power = 120 + (POWER_W[case.precision] - 120) * busy
     size = 4.0e6 if case.precision == "fp32" else 2.4e6 if case.precision.startswith("amp") else 3.9e6
     return extra | {
-        "mean_power_w": power, "energy_per_sample_j": power * step_s / case.batch_size, "throttle_share": 0.2 * busy,
-        "peak_memory_allocated_bytes": 3e8 + size * case.batch_size, "peak_memory_reserved_bytes": 5e8 + 1.2 * size * case.batch_size,
-        "utilization": 0.9, "tensor_activity": 0.4 if case.precision != "fp32" else 0.0, "input_wait_share": 0.01, "device_idle_share": 0.05,
-    }  # fmt: skip
+        "mean_power_w": power,
+        "energy_per_sample_j": power * step_s / case.batch_size,
+        "throttle_share": 0.2 * busy,
+        "peak_memory_allocated_bytes": 3e8 + size * case.batch_size,
+        "peak_memory_reserved_bytes": 5e8 + 1.2 * size * case.batch_size,
+        "utilization": 0.9,
+        "tensor_activity": 0.4 if case.precision != "fp32" else 0.0,
+        "input_wait_share": 0.01,
+        "device_idle_share": 0.05,
+    }
 
 
 def _telemetry(case: Case) -> dict[str, Any]:
     if case.device == "cpu":
         return {"mode": "sampled", "available": False, "reason": "the case ran on the CPU"}
     return {
-        "mode": "sampled", "available": True, "energy_source": "counter_ticks", "energy_valid": True, "energy_uncertainty_pct": 1.4,
-        "memory_total_bytes": 80 * 2**30, "power_limit_w": 700.0, "sm_clock_min_mhz": 1695.0, "sm_clock_max_mhz": 1980.0,
-        "throttle_share_by_reason": {"power_cap": 0.2, "sw_thermal": 0.0}, "coverage": 1.0, "num_readings": 70,
-    }  # fmt: skip
+        "mode": "sampled",
+        "available": True,
+        "energy_source": "counter_ticks",
+        "energy_valid": True,
+        "energy_uncertainty_pct": 1.4,
+        "memory_total_bytes": 80 * 2**30,
+        "power_limit_w": 700.0,
+        "sm_clock_min_mhz": 1695.0,
+        "sm_clock_max_mhz": 1980.0,
+        "throttle_share_by_reason": {"power_cap": 0.2, "sw_thermal": 0.0},
+        "coverage": 1.0,
+        "num_readings": 70,
+    }
 
 
 def _curves(noise: random.Random, repeat: int) -> Quality:
@@ -160,8 +202,10 @@ def _readings(noise: random.Random) -> dict[str, list[float]]:
     at = [-0.05 + 0.05 * number for number in range(72)]
     capped = [1.0 < time < 2.2 for time in at]
     return {
-        "fast_time_s": at, "reasons": [4.0 if held else 0.0 for held in capped],
+        "fast_time_s": at,
+        "reasons": [4.0 if held else 0.0 for held in capped],
         "sm_clock_mhz": [1755.0 if held else 1980.0 for held in capped],
         "power_instant_w": [(699.0 if held else 655.0) + noise.gauss(0, 4) for held in capped],
-        "slow_time_s": [0.0, 1.0, 2.0, 3.0], "temperature_c": [52.0, 55.0, 58.0, 59.0],
-    }  # fmt: skip
+        "slow_time_s": [0.0, 1.0, 2.0, 3.0],
+        "temperature_c": [52.0, 55.0, 58.0, 59.0],
+    }

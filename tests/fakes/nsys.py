@@ -9,7 +9,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from gpubench.profile.session import run_tool
+from gpubench.profile.capture.run_tool import run_tool
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "fetch_nsys.sh"
 FETCH_LIMIT_S = 270.0

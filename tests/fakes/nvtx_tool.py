@@ -33,9 +33,26 @@ def build(folder: Path, *, refuse_extension: bool = False) -> Path:
     found = compiler()
     assert found is not None
     subprocess.run(
-        [found, "-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", *flags, "-o", str(library), str(SOURCE), "-lpthread"],
-        check=True, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+        [
+            found,
+            "-std=gnu11",
+            "-O1",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-shared",
+            "-fPIC",
+            *flags,
+            "-o",
+            str(library),
+            str(SOURCE),
+            "-lpthread",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     return library
 
 
@@ -43,9 +60,13 @@ def run(program: str, library: Path, record: Path, **environ: str) -> tuple[list
     """Runs Python text under the tool; the ranges opened, in order, and what the program printed."""
     record.unlink(missing_ok=True)
     done = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
         env={**os.environ, "NVTX_INJECTION64_PATH": str(library), "NVTX_RECORD": str(record), **environ},
-    )  # fmt: skip
+    )
     return read(record), done.stdout
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Effective, Failure, Parity, Quality, Record, Series, Status, Window
-from gpubench.core.run import PlannedCase, RunInfo
-from gpubench.spec.case import Case
+from gpubench.core.run_info import PlannedCase, RunInfo
+from gpubench.suite.model.case import Case
 
 FAKE_GPU = "NVIDIA Imaginary 80GB"
 RUN_NAME = "20261123-1602-cnn-7f3a"
@@ -19,18 +19,38 @@ ENVIRONMENT: dict[str, Any] = {
     "schema": 1,
     "hostname": "fake-host",
     "anonymous": False,
-    "system": {"os": "Linux", "kernel": "6.1.0", "distribution": "Debian GNU/Linux 12", "container": None, "virtual": False,
-               "memory_bytes": 64 * 2**30},
-    "cpu": {"model": "Imaginary CPU", "num_threads": 8, "num_threads_usable": 8, "governor": "performance", "flags": ["avx2", "fma"]},
+    "system": {
+        "os": "Linux",
+        "kernel": "6.1.0",
+        "distribution": "Debian GNU/Linux 12",
+        "container": None,
+        "virtual": False,
+        "memory_bytes": 64 * 2**30,
+    },
+    "cpu": {
+        "model": "Imaginary CPU",
+        "num_threads": 8,
+        "num_threads_usable": 8,
+        "governor": "performance",
+        "flags": ["avx2", "fma"],
+    },
     "python": {"version": "3.12.1"},
     "packages": {"gpubench": "0.1.0", "torch": "2.13.0", "torchvision": "0.28.0", "numpy": "2.1.0"},
     "worker": {"torch": "2.13.0", "cuda": "13.0", "cudnn": "91500"},
     "git": {"commit": "0123456789abcdef", "dirty": False, "branch": "main"},
     "variables": {"OMP_NUM_THREADS": "8"},
     "driver": {"driver": "580.95.05", "cuda_driver": "13.0"},
-    "gpus": [{"name": FAKE_GPU, "uuid": "GPU-fake", "memory_total_bytes": 80 * 2**30, "power_limit_w": 700.0, "sm_clock_max_mhz": 1980.0}],
+    "gpus": [
+        {
+            "name": FAKE_GPU,
+            "uuid": "GPU-fake",
+            "memory_total_bytes": 80 * 2**30,
+            "power_limit_w": 700.0,
+            "sm_clock_max_mhz": 1980.0,
+        }
+    ],
     "absent": {},
-}  # fmt: skip
+}
 
 NO_GPU_ENVIRONMENT = {**ENVIRONMENT, "driver": None, "gpus": [], "absent": {"driver": NO_DRIVER, "gpus": NO_DRIVER}}
 
@@ -57,33 +77,59 @@ class Invented:
         case = Case(**settings)
         status, reason = skip or (None, None)
         planned = PlannedCase(
-            index=len(self.planned) + 1, kind=kind, case_id=case.case_id, label=label, settings=case.settings,
-            skip_status=status, skip_reason=reason,
-        )  # fmt: skip
+            index=len(self.planned) + 1,
+            kind=kind,
+            case_id=case.case_id,
+            label=label,
+            settings=case.settings,
+            skip_status=status,
+            skip_reason=reason,
+        )
         self.planned.append(planned)
         return planned
 
     def add(self, planned: PlannedCase, repeat: int, status: Status = Status.OK, **fields: Any) -> Record:
         record = Record(
-            kind=planned.kind, case_index=planned.index, case_id=planned.case_id, label=planned.label, repeat=repeat,
-            status=status, started_unix_s=1.8e9 + len(self.records), wall_s=4.2, isolation="fork", **fields,
-        )  # fmt: skip
+            kind=planned.kind,
+            case_index=planned.index,
+            case_id=planned.case_id,
+            label=planned.label,
+            repeat=repeat,
+            status=status,
+            started_unix_s=1.8e9 + len(self.records),
+            wall_s=4.2,
+            isolation="fork",
+            **fields,
+        )
         self.records.append(record)
         return record
 
     def measured(
-        self, label: str, rate: float, *, spread: float = 0.002, findings: Sequence[Finding] = (), parity: bool | None = True,
-        extra: Mapping[str, float] | None = None, **settings: Any,
-    ) -> PlannedCase:  # fmt: skip
+        self,
+        label: str,
+        rate: float,
+        *,
+        spread: float = 0.002,
+        findings: Sequence[Finding] = (),
+        parity: bool | None = True,
+        extra: Mapping[str, float] | None = None,
+        **settings: Any,
+    ) -> PlannedCase:
         planned = self.plan(label, **settings)
         case = Case(**planned.settings)
         for repeat in range(1, self.repeats + 1):
             step_s = case.batch_size / (rate * math.exp(self.noise.gauss(0, spread)))
             self.add(
-                planned, repeat, effective=effective(case), window=Window(start_s=10.0, end_s=12.5, num_steps=200, num_samples=200 * case.batch_size),
-                series=series(case, step_s), metrics={**metrics(case, step_s), **(extra or {})}, absent=absent(case),
-                parity=a_parity(case, passed=parity) if parity is not None and repeat == 1 else None, findings=tuple(findings),
-            )  # fmt: skip
+                planned,
+                repeat,
+                effective=effective(case),
+                window=Window(start_s=10.0, end_s=12.5, num_steps=200, num_samples=200 * case.batch_size),
+                series=series(case, step_s),
+                metrics={**metrics(case, step_s), **(extra or {})},
+                absent=absent(case),
+                parity=a_parity(case, passed=parity) if parity is not None and repeat == 1 else None,
+                findings=tuple(findings),
+            )
         return planned
 
     def ended(
@@ -101,12 +147,25 @@ class Invented:
 
     def run(self, *, environment: Mapping[str, Any] = ENVIRONMENT, **changes: Any) -> FakeRun:
         fields = {
-            "run": RUN_NAME, "suite_name": "cnn", "suite_digest": "0" * 16, "suite_path": "suites/cnn.yaml", "created": "2026-11-23T16:02:00Z",
-            "suite": {"schema": 1, "name": "cnn", "description": "An invented run: no number in it was measured.",
-                      "baseline": {"device": "cpu", "precision": "fp32"}, "measure": {"repeats": self.repeats}},
-            "argv": ("gpubench", "run", "suites/cnn.yaml"), "seed": 1234, "repeats": self.repeats,
-            "versions": {"gpubench": "0.1.0"}, "environment": dict(environment), "cases": tuple(self.planned),
-        }  # fmt: skip
+            "run": RUN_NAME,
+            "suite_name": "cnn",
+            "suite_digest": "0" * 16,
+            "suite_path": "suites/cnn.yaml",
+            "created": "2026-11-23T16:02:00Z",
+            "suite": {
+                "schema": 1,
+                "name": "cnn",
+                "description": "An invented run: no number in it was measured.",
+                "baseline": {"device": "cpu", "precision": "fp32"},
+                "measure": {"repeats": self.repeats},
+            },
+            "argv": ("gpubench", "run", "suites/cnn.yaml"),
+            "seed": 1234,
+            "repeats": self.repeats,
+            "versions": {"gpubench": "0.1.0"},
+            "environment": dict(environment),
+            "cases": tuple(self.planned),
+        }
         return FakeRun(RunInfo(**{**fields, **changes}), tuple(self.records))
 
 
@@ -118,27 +177,63 @@ def invented_run(repeats: int = 3, **changes: Any) -> FakeRun:
     made.measured("cpu fp32 b64", 2_894.0, spread=0.01, device="cpu", precision="fp32", batch_size=64, **same)
     made.measured("cpu fp32 b256", 3_312.0, spread=0.01, device="cpu", precision="fp32", batch_size=256, **same)
     made.measured(
-        "cpu amp-bf16 b64", 3_905.0, spread=0.01, device="cpu", precision="amp-bf16", batch_size=64,
-        findings=[finding("GB202", "Step time drifted by +2.1 % [1.4, 2.8] over the window.")], **same,
-    )  # fmt: skip
+        "cpu amp-bf16 b64",
+        3_905.0,
+        spread=0.01,
+        device="cpu",
+        precision="amp-bf16",
+        batch_size=64,
+        findings=[finding("GB202", "Step time drifted by +2.1 % [1.4, 2.8] over the window.")],
+        **same,
+    )
     made.measured("cuda fp32 b256", 61_200.0, precision="fp32", batch_size=256, **gpu)
     made.measured("cuda fp32 b1024", 84_410.0, precision="fp32", batch_size=1024, **gpu)
     made.measured("cuda tf32 b1024", 139_500.0, precision="tf32", batch_size=1024, **gpu)
     made.measured(
-        "cuda amp-bf16 b256", 190_200.0, precision="amp-bf16", batch_size=256,
-        findings=[finding("GB204", "11 of 1 204 steps took more than twice the median.")], **gpu,
-    )  # fmt: skip
+        "cuda amp-bf16 b256",
+        190_200.0,
+        precision="amp-bf16",
+        batch_size=256,
+        findings=[finding("GB204", "11 of 1 204 steps took more than twice the median.")],
+        **gpu,
+    )
     made.measured("cuda amp-bf16 b1024", 289_400.0, spread=0.003, precision="amp-bf16", batch_size=1024, **gpu)
-    made.measured("cuda amp-fp16 b1024", 301_900.0, parity=False, precision="amp-fp16", batch_size=1024,
-                  findings=[finding("GB305", "Logits differ by 0.12 from fp64; 0.015 is the limit of amp-fp16.")], **gpu)  # fmt: skip
-    made.ended("cuda fp32 b16384", Status.OOM, "out of memory in warmup: 12.0 GiB requested, 3.1 GiB free", failure=an_oom(),
-               precision="fp32", batch_size=16384, **gpu)  # fmt: skip
+    made.measured(
+        "cuda amp-fp16 b1024",
+        301_900.0,
+        parity=False,
+        precision="amp-fp16",
+        batch_size=1024,
+        findings=[finding("GB305", "Logits differ by 0.12 from fp64; 0.015 is the limit of amp-fp16.")],
+        **gpu,
+    )
+    made.ended(
+        "cuda fp32 b16384",
+        Status.OOM,
+        "out of memory in warmup: 12.0 GiB requested, 3.1 GiB free",
+        failure=an_oom(),
+        precision="fp32",
+        batch_size=16384,
+        **gpu,
+    )
     made.plan(
         "cuda fp32 b32768", skip=(Status.SKIPPED, "larger than an OOM"), precision="fp32", batch_size=32768, **gpu
     )
-    made.ended("cuda tf32 b256", Status.FAILED, "RuntimeError: CUDA error: an illegal memory access was encountered",
-               failure=Failure(phase="measuring", error="RuntimeError", message="CUDA error: an illegal memory access was encountered",
-                               exit_code=1, log="cases/12/1.log"), precision="tf32", batch_size=256, **gpu)  # fmt: skip
+    made.ended(
+        "cuda tf32 b256",
+        Status.FAILED,
+        "RuntimeError: CUDA error: an illegal memory access was encountered",
+        failure=Failure(
+            phase="measuring",
+            error="RuntimeError",
+            message="CUDA error: an illegal memory access was encountered",
+            exit_code=1,
+            log="cases/12/1.log",
+        ),
+        precision="tf32",
+        batch_size=256,
+        **gpu,
+    )
     made.ended(
         "cpu tf32 b64", Status.UNSUPPORTED, "a CPU has no TF32", device="cpu", precision="tf32", batch_size=64, **same
     )
@@ -160,27 +255,49 @@ def cpu_run(repeats: int = 2, **changes: Any) -> FakeRun:
             f"cpu {precision}", rate, spread=0.02, device="cpu", precision=precision, data="digits", batch_size=64
         )
     for precision in ("fp32", "tf32", "amp-fp16", "amp-bf16"):
-        made.plan(f"cuda {precision}", skip=(Status.SKIPPED, f"no CUDA device: {NO_DRIVER}"), device="cuda", precision=precision,
-                  data="digits", batch_size=64)  # fmt: skip
+        made.plan(
+            f"cuda {precision}",
+            skip=(Status.SKIPPED, f"no CUDA device: {NO_DRIVER}"),
+            device="cuda",
+            precision=precision,
+            data="digits",
+            batch_size=64,
+        )
     return made.run(environment=NO_GPU_ENVIRONMENT, **changes)
 
 
 def effective(case: Case) -> Effective:
     math_mode = "tf32" if case.precision == "tf32" else "ieee"
     return Effective(
-        precision=case.precision, math={"cuda.matmul": math_mode, "cudnn.conv": math_mode}, memory_format=case.memory_format,
-        cudnn_enabled=True, cudnn_benchmark=case.cudnn_benchmark, cudnn_deterministic=False, training=case.mode == "train",
-        batch_size=case.batch_size, device=case.device, seed=case.seed, compute_dtype="float32",
+        precision=case.precision,
+        math={"cuda.matmul": math_mode, "cudnn.conv": math_mode},
+        memory_format=case.memory_format,
+        cudnn_enabled=True,
+        cudnn_benchmark=case.cudnn_benchmark,
+        cudnn_deterministic=False,
+        training=case.mode == "train",
+        batch_size=case.batch_size,
+        device=case.device,
+        seed=case.seed,
+        compute_dtype="float32",
         device_name=FAKE_GPU if case.device_type == "cuda" else "Imaginary CPU",
-    )  # fmt: skip
+    )
 
 
 def series(case: Case, step_s: float) -> Series:
     return Series(
-        clock="cuda_event" if case.device_type == "cuda" else "perf_counter", timing=case.timing, num_total=240, num_warmup=20,
-        num_steady=220, tau=1.6, n_effective=137.5, median_s=step_s, low_s=step_s * 0.997, high_s=step_s * 1.003,
+        clock="cuda_event" if case.device_type == "cuda" else "perf_counter",
+        timing=case.timing,
+        num_total=240,
+        num_warmup=20,
+        num_steady=220,
+        tau=1.6,
+        n_effective=137.5,
+        median_s=step_s,
+        low_s=step_s * 0.997,
+        high_s=step_s * 1.003,
         bound="gpu" if case.device_type == "cuda" else "cpu",
-    )  # fmt: skip
+    )
 
 
 def metrics(case: Case, step_s: float) -> dict[str, float | None]:
@@ -188,8 +305,17 @@ def metrics(case: Case, step_s: float) -> dict[str, float | None]:
     timed: dict[str, float | None] = {"step_time_s": step_s, "throughput": rate}
     if case.timing == "latency":
         timed = {"latency_s": step_s, "latency_p50_s": step_s, "latency_p99_s": step_s * 1.4, "latency_floor_s": 12e-6}
-    timed |= {"step_time_p50_s": step_s, "step_time_p90_s": step_s * 1.02, "step_time_p95_s": step_s * 1.05, "step_time_p99_s": None,
-              "sustained_throughput": rate * 0.99, "first_step_s": 0.31, "build_s": 0.12, "warmup_steps": 20.0, "isolation_s": 0.06}  # fmt: skip
+    timed |= {
+        "step_time_p50_s": step_s,
+        "step_time_p90_s": step_s * 1.02,
+        "step_time_p95_s": step_s * 1.05,
+        "step_time_p99_s": None,
+        "sustained_throughput": rate * 0.99,
+        "first_step_s": 0.31,
+        "build_s": 0.12,
+        "warmup_steps": 20.0,
+        "isolation_s": 0.06,
+    }
     if case.device_type == "cpu":
         return timed | {
             "peak_rss_bytes": 2.0e8 + 1e5 * case.batch_size,
@@ -197,9 +323,13 @@ def metrics(case: Case, step_s: float) -> dict[str, float | None]:
             "mean_power_w": None,
         }
     return timed | {
-        "peak_memory_allocated_bytes": 4.0e6 * case.batch_size, "peak_memory_reserved_bytes": 5.0e6 * case.batch_size,
-        "mean_power_w": 612.0, "energy_per_sample_j": 612.0 / rate, "sm_clock_mhz": 1755.0, "temperature_c": 61.0,
-    }  # fmt: skip
+        "peak_memory_allocated_bytes": 4.0e6 * case.batch_size,
+        "peak_memory_reserved_bytes": 5.0e6 * case.batch_size,
+        "mean_power_w": 612.0,
+        "energy_per_sample_j": 612.0 / rate,
+        "sm_clock_mhz": 1755.0,
+        "temperature_c": 61.0,
+    }
 
 
 def absent(case: Case) -> dict[str, str]:
@@ -211,21 +341,45 @@ def absent(case: Case) -> dict[str, str]:
 
 def a_parity(case: Case, *, passed: bool) -> Parity:
     return Parity(
-        passed=passed, logits_rel_error=3.1e-7 if passed else 0.12, loss_rel_error=2.0e-8, gradient_rel_error=4.4e-7,
-        logits_limit=0.015 if case.precision.startswith("amp") else 2e-5, loss_limit=1e-4, num_samples=8,
-    )  # fmt: skip
+        passed=passed,
+        logits_rel_error=3.1e-7 if passed else 0.12,
+        loss_rel_error=2.0e-8,
+        gradient_rel_error=4.4e-7,
+        logits_limit=0.015 if case.precision.startswith("amp") else 2e-5,
+        loss_limit=1e-4,
+        num_samples=8,
+    )
 
 
 def a_quality(accuracy: float) -> Quality:
     return Quality(
-        seed=0, epochs=8, learning_rate=1e-3, loss_per_epoch=(1.9, 0.6, 0.2, 0.1), accuracy=accuracy, precision_macro=accuracy - 0.001,
-        recall_macro=accuracy - 0.002, final_loss=0.1, target_accuracy=0.95, time_to_accuracy_s=1.4, steps_to_accuracy=60,
-        training_time_s=3.0, num_train=1257, num_validation=270, num_test=270,
-    )  # fmt: skip
+        seed=0,
+        epochs=8,
+        learning_rate=1e-3,
+        loss_per_epoch=(1.9, 0.6, 0.2, 0.1),
+        accuracy=accuracy,
+        precision_macro=accuracy - 0.001,
+        recall_macro=accuracy - 0.002,
+        final_loss=0.1,
+        target_accuracy=0.95,
+        time_to_accuracy_s=1.4,
+        steps_to_accuracy=60,
+        training_time_s=3.0,
+        num_train=1257,
+        num_validation=270,
+        num_test=270,
+    )
 
 
 def an_oom() -> Failure:
     return Failure(
-        phase="warmup", error="OutOfMemoryError", message="CUDA out of memory", requested_bytes=12 * 2**30, free_bytes=int(3.1 * 2**30),
-        total_bytes=80 * 2**30, allocated_bytes=70 * 2**30, reserved_bytes=76 * 2**30, log="cases/10/1.log",
-    )  # fmt: skip
+        phase="warmup",
+        error="OutOfMemoryError",
+        message="CUDA out of memory",
+        requested_bytes=12 * 2**30,
+        free_bytes=int(3.1 * 2**30),
+        total_bytes=80 * 2**30,
+        allocated_bytes=70 * 2**30,
+        reserved_bytes=76 * 2**30,
+        log="cases/10/1.log",
+    )

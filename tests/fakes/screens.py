@@ -7,13 +7,13 @@ from fakes.events import events_of
 from fakes.runs import cpu_run, invented_run
 from rich.console import Console
 
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.cli.console import UNLIMITED, make_console
-from gpubench.cli.progress import LiveProgress, LogProgress, Progress
-from gpubench.cli.screens import final_screen
+from gpubench.cli.screens.final_screen import final_screen
+from gpubench.cli.screens.progress import LiveProgress, LogProgress, Progress
 from gpubench.report.build import build_report
-from gpubench.report.case_page import case_page
-from gpubench.report.terminal import TerminalReport
+from gpubench.report.render.terminal import TerminalReport
+from gpubench.report.topics.case_page import case_page
 from gpubench.runner.events import Event, RunFinished
 
 WIDTHS = (60, 80, 100, 160)
@@ -40,9 +40,16 @@ class Still(LiveProgress):
 
 def a_console(file: io.StringIO, width: int | None, *, color: bool = False) -> Console:
     return Console(
-        file=file, width=width or PROSE, force_terminal=color or None, color_system="256" if color else None, no_color=not color,
-        highlight=False, markup=False, emoji=False, legacy_windows=False,
-    )  # fmt: skip
+        file=file,
+        width=width or PROSE,
+        force_terminal=color or None,
+        color_system="256" if color else None,
+        no_color=not color,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        legacy_windows=False,
+    )
 
 
 def writer(file: io.StringIO, width: int | None, *, color: bool = False) -> TerminalReport:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from fakes.runs import FakeRun
 
-from gpubench.report.samples import Samples
-from gpubench.store.runs import Run, load_run
-from gpubench.store.samples import write_samples
-from gpubench.store.writer import RunWriter
+from gpubench.report.topics.samples import Samples
+from gpubench.store.run_reader import Run, load_run
+from gpubench.store.run_writer import RunWriter
+from gpubench.store.sample_files import write_samples
 
 START_S = 100.0
 

@@ -56,16 +56,22 @@ class Scenario:
 
 
 def two_steps() -> Scenario:
-    """Two steps of 1000 us with every phase, a backward from autograd's thread, a side stream, and a copy back after the end."""
+    """Two steps of 1000 us with every phase, a backward from autograd's thread, a side stream, and a copy back after
+    the end.
+    """
     scenario = Scenario()
     scenario.work.append(Work("kernel", GEMM, 600, 700, 500))  # of the warm-up
     for index in range(2):
         base = 1000 * (index + 1)
         scenario.spans.append(Span("step", base, base + 1000, payload=index))
         for name, low, high in (
-            ("data", 0, 100), ("h2d", 100, 150), ("forward", 150, 400), ("loss", 400, 450), ("backward", 450, 800),
+            ("data", 0, 100),
+            ("h2d", 100, 150),
+            ("forward", 150, 400),
+            ("loss", 400, 450),
+            ("backward", 450, 800),
             ("optimizer", 800, 950),
-        ):  # fmt: skip
+        ):
             scenario.spans.append(Span(name, base + low, base + high))
         scenario.work += [
             Work(
@@ -92,28 +98,69 @@ def two_steps() -> Scenario:
 
 
 def bf16_no_faster() -> Scenario:
-    """Three steps of 7.9 ms at amp-bf16: real work for tensor cores, layout conversions around it, and a GPU that waits for input.
+    """Three steps of 7.9 ms at amp-bf16: real work for tensor cores, layout conversions around it, and a GPU that waits
+    for input.
 
     The trace of `docs/profiling.md`. Every figure is made up.
     """
     scenario = Scenario(gpu_name="NVIDIA H100 80GB HBM3 (synthetic)")
     spans = (
-        ("data", 0, 4600), ("h2d", 4600, 5400), ("forward", 5400, 6400), ("loss", 6400, 6450), ("backward", 6450, 7600),
+        ("data", 0, 4600),
+        ("h2d", 4600, 5400),
+        ("forward", 5400, 6400),
+        ("loss", 6400, 6450),
+        ("backward", 6450, 7600),
         ("optimizer", 7600, 7880),
-    )  # fmt: skip
+    )
     kernels = (
-        ("void cudnn::ops::nchwToNhwcKernel<__nv_bfloat16, __nv_bfloat16, float, false, true>(Params)", 5420, 200, 5410, MAIN),
+        (
+            "void cudnn::ops::nchwToNhwcKernel<__nv_bfloat16, __nv_bfloat16, float, false, true>(Params)",
+            5420,
+            200,
+            5410,
+            MAIN,
+        ),
         (GEMM.replace("gemm_", "fprop_implicit_gemm_"), 5620, 700, 5500, MAIN),
-        ("void cudnn::ops::nhwcToNchwKernel<__nv_bfloat16, __nv_bfloat16, float, true, false>(Params)", 6320, 150, 5600, MAIN),
-        ("void cudnn::bn_fw_tr_1C11_kernel_NCHW<__nv_bfloat16, float, 512, true, 1, true>(cudnnTensorStruct)", 6470, 200, 5700, MAIN),
-        ("void at::native::vectorized_elementwise_kernel<8, at::native::clamp_min_scalar<c10::BFloat16> >(int)", 6670, 100, 5800, MAIN),
+        (
+            "void cudnn::ops::nhwcToNchwKernel<__nv_bfloat16, __nv_bfloat16, float, true, false>(Params)",
+            6320,
+            150,
+            5600,
+            MAIN,
+        ),
+        (
+            "void cudnn::bn_fw_tr_1C11_kernel_NCHW<__nv_bfloat16, float, 512, true, 1, true>(cudnnTensorStruct)",
+            6470,
+            200,
+            5700,
+            MAIN,
+        ),
+        (
+            "void at::native::vectorized_elementwise_kernel<8, at::native::clamp_min_scalar<c10::BFloat16> >(int)",
+            6670,
+            100,
+            5800,
+            MAIN,
+        ),
         ("void at::native::nll_loss_forward_reduce_cuda_kernel_2d<float, float, long>(float*)", 6770, 20, 6410, MAIN),
-        ("void cudnn::ops::nchwToNhwcKernel<__nv_bfloat16, __nv_bfloat16, float, false, true>(Params)", 6790, 150, 6500, AUTOGRAD),
+        (
+            "void cudnn::ops::nchwToNhwcKernel<__nv_bfloat16, __nv_bfloat16, float, false, true>(Params)",
+            6790,
+            150,
+            6500,
+            AUTOGRAD,
+        ),
         (DGRAD, 6940, 900, 6600, AUTOGRAD),
         (DGRAD.replace("dgrad", "wgrad"), 7840, 800, 6700, AUTOGRAD),
-        ("void cudnn::bn_bw_1C11_kernel_new<__nv_bfloat16, float, float2, 512, true, 1>(float)", 8640, 200, 6800, AUTOGRAD),
+        (
+            "void cudnn::bn_bw_1C11_kernel_new<__nv_bfloat16, float, float2, 512, true, 1>(float)",
+            8640,
+            200,
+            6800,
+            AUTOGRAD,
+        ),
         (ADAM, 8840, 200, 7650, MAIN),
-    )  # fmt: skip
+    )
     for index in range(3):
         base = 7900 * index + 1000
         scenario.spans.append(Span("step", base, base + 7890, payload=index))
@@ -206,9 +253,13 @@ def _domain() -> dict[str, Any]:
 def _nvtx(span: Span, writer: "_Sqlite", *, inline: bool) -> dict[str, Any]:
     named = {"text": span.name} if inline else {"textId": writer.string(span.name)}
     return named | {
-        "start": span.start * 1000, "end": span.end * 1000, "eventType": 59 if span.nested else 60,
-        "globalTid": _GLOBAL_PID | span.thread, "domainId": 1 if span.ours else 0, "int64Value": span.payload,
-    }  # fmt: skip
+        "start": span.start * 1000,
+        "end": span.end * 1000,
+        "eventType": 59 if span.nested else 60,
+        "globalTid": _GLOBAL_PID | span.thread,
+        "domainId": 1 if span.ours else 0,
+        "int64Value": span.payload,
+    }
 
 
 def _nsys_row(work: Work, place: dict[str, Any], writer: "_Sqlite") -> tuple[str, list[dict[str, Any]]]:
@@ -319,9 +370,10 @@ def _kineto_event(work: Work, number: int) -> dict[str, Any]:
         "d2d": "Memcpy DtoD (Device -> Device)",
     }
     category, name = {
-        "kernel": ("kernel", work.name), "copy": ("gpu_memcpy", names.get(work.direction or "", "")),
+        "kernel": ("kernel", work.name),
+        "copy": ("gpu_memcpy", names.get(work.direction or "", "")),
         "memset": ("gpu_memset", "Memset (Device)"),
-    }[work.kind]  # fmt: skip
+    }[work.kind]
     return {
         "ph": "X",
         "cat": category,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fakes.screens import SCREENS, WIDTHS, final
 
-from gpubench.report.text import cell_width
+from gpubench.report.model.inert_text import cell_width
 
 FOLDER = Path(__file__).parent / "screens"
 WRITE = os.environ.get("GPUBENCH_GOLDEN") == "write"

@@ -3,7 +3,7 @@
 import pytest
 from fakes.hosting import QUICK
 
-from gpubench.spec.suite import Measure
+from gpubench.suite.model.suite import Measure
 
 pytestmark = pytest.mark.gpu
 

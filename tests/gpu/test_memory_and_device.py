@@ -99,12 +99,30 @@ def test_power_and_energy_agree_with_what_nvidia_smi_logs(tmp_path, host):
 @pytest.mark.usefixtures("host")
 def test_telemetry_knows_the_card_that_the_case_ran_on(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "gpubench", "run", "cnn-smoke", "-s", "device=cuda", "-s", "quality=off", "--repeats", "1",
-         "--store", str(tmp_path), "--no-report"],
-        capture_output=True, text=True, timeout=250, check=False, env=dict(os.environ),
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "gpubench",
+            "run",
+            "cnn-smoke",
+            "-s",
+            "device=cuda",
+            "-s",
+            "quality=off",
+            "--repeats",
+            "1",
+            "--store",
+            str(tmp_path),
+            "--no-report",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+        env=dict(os.environ),
+    )
     assert done.returncode == 0, done.stderr
-    from gpubench.store.runs import load_run
+    from gpubench.store.run_reader import load_run
 
     (folder,) = tmp_path.iterdir()
     for record in load_run(folder).records:

@@ -19,7 +19,7 @@ def _result(host, **settings):
 
 def _matmul_error(torch, case):
     """Relative L2 error of a matrix product against fp64, under the settings of `case`."""
-    from gpubench.worker import settings
+    from gpubench.worker import effective_settings as settings
 
     settings.apply(case, torch)
     generator = torch.Generator().manual_seed(0)
@@ -30,7 +30,7 @@ def _matmul_error(torch, case):
 
 
 def test_tf32_is_off_under_fp32_and_on_under_tf32(torch_cuda):
-    from gpubench.spec.case import Case
+    from gpubench.suite.model.case import Case
 
     if torch_cuda.cuda.get_device_capability() < (8, 0):
         pytest.skip("this card has no TF32")
@@ -43,8 +43,15 @@ def test_tf32_is_off_under_fp32_and_on_under_tf32(torch_cuda):
 
 @pytest.mark.parametrize(
     ("precision", "dtype"),
-    [("fp32", "float32"), ("tf32", "float32"), ("amp-fp16", "float16"), ("amp-bf16", "bfloat16"), ("fp16", "float16"), ("bf16", "bfloat16")],
-)  # fmt: skip
+    [
+        ("fp32", "float32"),
+        ("tf32", "float32"),
+        ("amp-fp16", "float16"),
+        ("amp-bf16", "bfloat16"),
+        ("fp16", "float16"),
+        ("bf16", "bfloat16"),
+    ],
+)
 def test_a_forward_computes_in_the_type_that_the_precision_names(host, precision, dtype):
     effective = _result(host, precision=precision).effective
     assert effective.compute_dtype == dtype
@@ -59,7 +66,7 @@ def test_outputs_agree_with_fp64_within_the_limit_of_the_precision(host, precisi
 
 
 def test_gradscaler_skips_a_step_whose_gradients_overflow(torch_cuda):
-    from gpubench.worker.workloads.optimizers import CountingScaler
+    from gpubench.worker.workloads.classifier.optimizers import CountingScaler
 
     torch = torch_cuda
     device = torch.device("cuda")
@@ -94,11 +101,11 @@ def test_a_graph_a_compiler_and_a_layout_change_the_speed_and_not_the_result(hos
 
 def test_a_graph_trains_as_the_eager_step_does(torch_cuda):
     """A graph replays the batch that it was captured with, after steps of warm-up: the eager step is given the same."""
-    from gpubench.spec.case import Case
-    from gpubench.worker import settings
-    from gpubench.worker.workloads.batches import Resident
+    from gpubench.suite.model.case import Case
+    from gpubench.worker import effective_settings as settings
+    from gpubench.worker.workloads.classifier.batches import Resident
+    from gpubench.worker.workloads.classifier.cuda_graph import WARMUP_STEPS
     from gpubench.worker.workloads.cnn import CNN
-    from gpubench.worker.workloads.graphs import WARMUP_STEPS
 
     losses = {}
     for graphed in (False, True):
@@ -117,8 +124,8 @@ def test_a_graph_trains_as_the_eager_step_does(torch_cuda):
 
 
 def test_deterministic_mode_repeats_bit_for_bit(torch_cuda):
-    from gpubench.spec.case import Case
-    from gpubench.worker import settings
+    from gpubench.suite.model.case import Case
+    from gpubench.worker import effective_settings as settings
     from gpubench.worker.workloads.cnn import CNN
 
     seen = []
@@ -144,7 +151,7 @@ def test_cudnn_settings_do_not_leak_from_one_case_into_the_next(host):
 
 
 def test_training_on_the_device_reaches_the_accuracy_of_the_cpu(host):
-    from gpubench.spec.suite import Quality
+    from gpubench.suite.model.suite import Quality
 
     messages, _ = host.run("cnn", device="cuda", data="digits", kind="quality", quality=Quality(epochs=8))
     assert messages[-1].type == "result", messages[-1]

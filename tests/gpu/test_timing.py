@@ -5,7 +5,7 @@ import statistics
 
 import pytest
 
-from gpubench.spec.suite import Measure
+from gpubench.suite.model.suite import Measure
 
 pytestmark = pytest.mark.gpu
 
@@ -16,8 +16,8 @@ STEADY = Measure(min_time=2, max_time=8, target_rel_ci=0.005)
 class Sum:
     """A sum of large tensors that keeps the device busy for some milliseconds.
 
-    Its memory bounds it: where a power limit moves the clock, as under large products, two tools that leave other pauses
-    between steps do not measure the same thing.
+    Its memory bounds it: where a power limit moves the clock, as under large products, two tools that leave other
+    pauses between steps do not measure the same thing.
     """
 
     def __init__(self, torch, num_bytes=2**29, repeats=4):
@@ -32,12 +32,12 @@ class Sum:
 
 def _gpubench_step_s(torch, step):
     """The median step time as the measuring loop finds it."""
-    from gpubench.worker import cold, loop
-    from gpubench.worker.timers import CudaTimer
+    from gpubench.worker.timing import first_steps, loop
+    from gpubench.worker.timing.timers import CudaTimer
 
     device = torch.device("cuda", 0)
-    first = cold.first_steps(step, torch.cuda.synchronize, STEADY, lambda: False)
-    group = cold.group_size(statistics.median(first.times_s), STEADY)
+    first = first_steps.first_steps(step, torch.cuda.synchronize, STEADY, lambda: False)
+    group = first_steps.group_size(statistics.median(first.times_s), STEADY)
     rule = loop.stopping_rule(STEADY, group, "cuda")
     measured = loop.measure_steps(
         step, CudaTimer(torch.cuda, device), rule, first, group=group, stopped=lambda: False, notify=lambda _: True
@@ -94,12 +94,12 @@ def test_nothing_inside_the_loop_waits_for_the_device(torch_cuda):
     """Seen by torch's profiler: in the steps themselves there is no synchronisation and no copy back to the host."""
     from torch.profiler import ProfilerActivity, profile
 
-    from gpubench.spec.case import Case
-    from gpubench.worker import settings
+    from gpubench.suite.model.case import Case
+    from gpubench.worker import effective_settings
     from gpubench.worker.workloads.cnn import CNN
 
     case = Case(device="cuda", data="digits", precision="amp-bf16", batch_size=256)
-    settings.apply(case, torch_cuda)
+    effective_settings.apply(case, torch_cuda)
     workload = CNN()
     step = workload.build(case, torch_cuda.device("cuda"))
     for _ in range(10):

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from gpubench.analysis.ablation import waterfall
-from gpubench.analysis.ceilings import CPU
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.insight.ablation import waterfall
+from gpubench.analysis.summary.measured_ceilings import CPU
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.records import Status
-from gpubench.store.runs import load_run
-from gpubench.system import ceilings
+from gpubench.machine import stored_ceilings
+from gpubench.store.run_reader import load_run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the host forks on Linux only")
 
@@ -63,8 +63,13 @@ def runs(tmp_path_factory):
         (folder / f"{name}.yaml").write_text(suite)
         done = subprocess.run(
             [sys.executable, "-m", "gpubench", "run", f"{name}.yaml", "--out", name, "--seed", "1"],
-            cwd=folder, env=environ, capture_output=True, text=True, timeout=280, check=False,
-        )  # fmt: skip
+            cwd=folder,
+            env=environ,
+            capture_output=True,
+            text=True,
+            timeout=280,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
         screens[name] = done.stdout
     return {name: summarise_run(load_run(folder / name)) for name in screens}, screens, folder / "cache" / "gpubench"
@@ -76,7 +81,7 @@ def cases(summary, workload):
 
 def test_a_run_of_operators_leaves_the_ceilings_of_this_cpu(runs):
     summaries, screens, cache = runs
-    (kept,) = ceilings.known([CPU], cache / "ceilings").values()
+    (kept,) = stored_ceilings.known([CPU], cache / "ceilings").values()
     kinds = {(each["quantity"], each["precision"], each["threads"]): each["value"]["value"] for each in kept}
     assert set(kinds) == {("flops", "fp32", 1), ("memory", None, 1), ("launch", None, 1)}
     arithmetic = [

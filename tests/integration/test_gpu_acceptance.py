@@ -39,9 +39,23 @@ class Script:
 
     def start(self, *arguments):
         return subprocess.Popen(
-            ["bash", str(SCRIPT), "--out", str(self.out), "--suites", str(self.folder / "suites"), "--python", str(self._python), *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=self.folder, env=self._environ,
-        )  # fmt: skip
+            [
+                "bash",
+                str(SCRIPT),
+                "--out",
+                str(self.out),
+                "--suites",
+                str(self.folder / "suites"),
+                "--python",
+                str(self._python),
+                *arguments,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder,
+            env=self._environ,
+        )
 
     def run(self, *arguments):
         """(exit status, what was printed)"""
@@ -140,8 +154,11 @@ def test_a_part_that_fails_loses_no_other_and_shows_in_the_exit_status(staged):
     assert status == 1
     outcomes = staged.outcomes
     assert (outcomes["cnn"], outcomes["test_precision"], outcomes["doctor"], outcomes["roofline"]) == (
-        "failed 2", "failed 1", "failed 1", "ok, rows",
-    )  # fmt: skip
+        "failed 2",
+        "failed 1",
+        "failed 1",
+        "ok, rows",
+    )
     assert {outcomes[name] for name in ("test_timing", "ablation", "profile-fp32-torch", "cnn-accuracy")} == {"ok"}
     staged.calls()
     staged.plan()
@@ -235,8 +252,12 @@ def test_the_real_gpubench_does_its_parts_and_the_archive_holds_runs_that_can_be
     for command in (["show"], ["report", "-o", "-"]):
         shown = subprocess.run(
             [sys.executable, "-m", "gpubench", command[0], str(unpacked / "runs" / "cnn"), *command[1:]],
-            capture_output=True, text=True, check=False, cwd=ROOT, timeout=60,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            timeout=60,
+        )
         assert shown.returncode == 0, shown.stderr
         assert "samples/s" in shown.stdout
 

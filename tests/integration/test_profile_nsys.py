@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from gpubench.profile import session, tools
+from gpubench.profile.capture import profiler_tools, run_tool
+from gpubench.profile.capture.secrets import without_secrets
 from gpubench.profile.errors import SessionError, TraceError
-from gpubench.profile.model import Summary
-from gpubench.profile.nsys_sqlite import read
-from gpubench.profile.redact import without_secrets
-from gpubench.profile.trace import Trace
+from gpubench.profile.figures.summary_model import Summary
+from gpubench.profile.traces.nsys_sqlite import read
+from gpubench.profile.traces.trace import Trace
 
 pytestmark = pytest.mark.slow
 
@@ -36,18 +36,25 @@ measure: {min_time: 50ms, max_time: 500ms, repeats: 1}
 
 def gpubench(*arguments: str, under: tuple[str, ...] = (), **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*under, sys.executable, "-m", "gpubench", *arguments], capture_output=True, text=True, timeout=240, check=True,
-        env={**os.environ, **environ}, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+        [*under, sys.executable, "-m", "gpubench", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+        env={**os.environ, **environ},
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def exported(nsys: str, report: Path, folder: Path, kind: str = "sqlite") -> Path:
     environ, _ = without_secrets(os.environ)
-    tool = tools.find_tool("nsys", nsys)
+    tool = profiler_tools.find_tool("nsys", nsys)
     output = folder / f"{report.stem}.{kind}"
     if kind == "sqlite":
-        return session.export(tool, report, output, environ=environ)
-    session.run_tool(tools.text_command(tool, report, output), log=folder / "log", environ=environ, timeout_s=120)
+        return run_tool.export(tool, report, output, environ=environ)
+    run_tool.run_tool(
+        profiler_tools.text_command(tool, report, output), log=folder / "log", environ=environ, timeout_s=120
+    )
     return output
 
 
@@ -69,9 +76,23 @@ def captured(nsys: str, tmp_path_factory: pytest.TempPathFactory) -> Session:
     (folder / "suite.yaml").write_text(SUITE)
     out = folder / "out"
     printed = gpubench(
-        "profile", str(folder / "suite.yaml"), "-k", "mode=train", "-s", "batch_size=4", "--tool", "nsys", "--nsys", nsys,
-        "--steps", str(STEPS), "--out", str(out), "--json", **SECRETS,
-    )  # fmt: skip
+        "profile",
+        str(folder / "suite.yaml"),
+        "-k",
+        "mode=train",
+        "-s",
+        "batch_size=4",
+        "--tool",
+        "nsys",
+        "--nsys",
+        nsys,
+        "--steps",
+        str(STEPS),
+        "--out",
+        str(out),
+        "--json",
+        **SECRETS,
+    )
     if not (out / "profile.nsys-rep").exists():
         _skip_where_it_was_dropped(out, printed)
     return Session(out, printed, read(exported(nsys, out / "profile.nsys-rep", folder)))
@@ -136,9 +157,15 @@ def test_a_session_of_ones_own_shows_the_ranges_of_the_workers(nsys: str, tmp_pa
     options = [option if not option.startswith("--output=") else f"--output={tmp_path / 'mine'}" for option in options]
     store = tmp_path / "store"
     gpubench(
-        "run", str(tmp_path / "suite.yaml"), "-k", "mode=train", "--store", str(store), "--no-report",
+        "run",
+        str(tmp_path / "suite.yaml"),
+        "-k",
+        "mode=train",
+        "--store",
+        str(store),
+        "--no-report",
         under=(nsys, "profile", *options),
-    )  # fmt: skip
+    )
     trace = read(exported(nsys, tmp_path / "mine.nsys-rep", tmp_path))
     ours = [each for each in trace.ranges if each.domain == "gpubench"]
     assert {"suite:tiny", "case:train", "step", *PHASES} <= {each.name for each in ours}
@@ -150,18 +177,18 @@ def test_a_session_of_ones_own_shows_the_ranges_of_the_workers(nsys: str, tmp_pa
 
 
 def test_a_program_that_opens_no_capture_is_told_by_the_real_log(nsys: str, tmp_path: Path):
-    tool = tools.find_tool("nsys", nsys)
+    tool = profiler_tools.find_tool("nsys", nsys)
     environ, _ = without_secrets(os.environ)
     program = [sys.executable, "-c", "print('hello from the program')"]
-    command = tools.nsys_command(tool, tools.probe_nsys(tool, environ), tmp_path / "profile", program)
-    ended = session.run_tool(command, log=tmp_path / "log", environ=environ, timeout_s=120)
+    command = profiler_tools.nsys_command(tool, profiler_tools.probe_nsys(tool, environ), tmp_path / "profile", program)
+    ended = run_tool.run_tool(command, log=tmp_path / "log", environ=environ, timeout_s=120)
     assert ended.exit_status == 0  # which says nothing
     with pytest.raises(SessionError, match=r"never opened[\s\S]*hello from the program"):
-        session.report_of(ended, tmp_path / "profile", timeout_s=120)
+        run_tool.report_of(ended, tmp_path / "profile", timeout_s=120)
 
 
 def test_a_real_session_that_takes_too_long_is_ended_and_leaves_nothing(nsys: str, tmp_path: Path):
-    tool = tools.find_tool("nsys", nsys)
+    tool = profiler_tools.find_tool("nsys", nsys)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     environ = {**without_secrets(os.environ)[0], "TMPDIR": str(scratch)}
@@ -174,7 +201,7 @@ def test_a_real_session_that_takes_too_long_is_ended_and_leaves_nothing(nsys: st
         "--cpuctxsw=none",
         f"--output={tmp_path / 'p'}",
     ]
-    ended = session.run_tool([*command, *program], log=tmp_path / "log", environ=environ, timeout_s=8)
+    ended = run_tool.run_tool([*command, *program], log=tmp_path / "log", environ=environ, timeout_s=8)
     assert ended.timed_out
     left = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert str(tmp_path) not in left

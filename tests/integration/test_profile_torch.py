@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from gpubench.cli.main import main
-from gpubench.profile import capture
+from gpubench.profile.capture import capture_case
 from gpubench.profile.errors import SessionError
-from gpubench.spec.case import Case
-from gpubench.spec.profile_job import ProfileJob
+from gpubench.protocol.profile_job import ProfileJob
+from gpubench.suite.model.case import Case
 
 SECRET = "hunter2-planted"
 
@@ -31,10 +31,10 @@ def job(folder: Path, **case) -> ProfileJob:
 
 def test_a_case_on_the_cpu_is_profiled_with_torch(tmp_path: Path):
     environ = {**os.environ, "MY_API_TOKEN": SECRET}
-    made = capture.plan(job(tmp_path / "out"), "auto", environ=environ)
+    made = capture_case.plan(job(tmp_path / "out"), "auto", environ=environ)
     assert made.tool is None
     assert "MY_API_TOKEN" in made.removed
-    captured = capture.run(made, timeout_s=240)
+    captured = capture_case.run(made, timeout_s=240)
     summary = captured.summary
     assert (summary.tool, summary.steps, summary.devices) == ("torch", 3, ())
     assert [each.name for each in summary.host_phases] == ["data", "h2d", "forward", "loss", "backward", "optimizer"]
@@ -44,14 +44,14 @@ def test_a_case_on_the_cpu_is_profiled_with_torch(tmp_path: Path):
     assert captured.trace.name == "trace.json.gz"
     for path in (tmp_path / "out").iterdir():
         assert SECRET.encode() not in path.read_bytes(), path
-    capture.tidy(made, captured, keep_trace=False)
+    capture_case.tidy(made, captured, keep_trace=False)
     assert not captured.trace.exists()
 
 
 def test_a_case_that_cannot_run_says_why(tmp_path: Path):
-    made = capture.plan(job(tmp_path, workload="torchvision:no_such_model"), "torch")
+    made = capture_case.plan(job(tmp_path, workload="torchvision:no_such_model"), "torch")
     with pytest.raises(SessionError, match=r"The case could not be profiled \(failed\).*no_such_model"):
-        capture.run(made, timeout_s=240)
+        capture_case.run(made, timeout_s=240)
 
 
 def test_a_worker_that_dies_is_told_by_its_log(tmp_path: Path):
@@ -60,7 +60,7 @@ def test_a_worker_that_dies_is_told_by_its_log(tmp_path: Path):
     )
     dying = job(tmp_path / "out", workload="crashing:Crash").model_copy(update={"search_path": (str(tmp_path),)})
     with pytest.raises(SessionError, match=r"without a result \(exit status 7\)[\s\S]*going down"):
-        capture.run(capture.plan(dying, "torch"), timeout_s=240)
+        capture_case.run(capture_case.plan(dying, "torch"), timeout_s=240)
 
 
 def test_a_worker_that_hangs_is_ended(tmp_path: Path):
@@ -69,7 +69,7 @@ def test_a_worker_that_hangs_is_ended(tmp_path: Path):
     )
     hanging = job(tmp_path / "out", workload="hanging:Hang").model_copy(update={"search_path": (str(tmp_path),)})
     with pytest.raises(SessionError, match="took longer than 6 s and was ended"):
-        capture.run(capture.plan(hanging, "torch"), timeout_s=6)
+        capture_case.run(capture_case.plan(hanging, "torch"), timeout_s=6)
 
 
 WORKLOAD = """

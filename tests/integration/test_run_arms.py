@@ -14,12 +14,12 @@ from fakes.toy_repository import ToyRepository
 
 from gpubench.cli.run_arms import AskedArms, arms_again
 from gpubench.core.records import Status
-from gpubench.runner.arms import make_arm
+from gpubench.runner.arms.arm import make_arm
 from gpubench.runner.events import Notice
 from gpubench.runner.run import ResumeRequest, RunRequest, resume, start
-from gpubench.spec.arms import parse_arms
-from gpubench.spec.load import parse_suite
-from gpubench.store.runs import load_run
+from gpubench.store.run_reader import load_run
+from gpubench.suite.load import parse_suite
+from gpubench.suite.read.arm_text import parse_arms
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the host forks on Linux only")
 
@@ -66,9 +66,25 @@ def judged(tmp_path_factory):
     (folder / "suite.yaml").write_text(SUITE % "workloads:Slowable")
     (folder / "workloads.py").write_text((FAKES / "workloads.py").read_text())
     command = [
-        sys.executable, "-m", "gpubench", "run", "suite.yaml", "--arm", "base", "--arm", "same=", "--arm", "slow=set.learning_rate=25",
-        "--rounds", "6", "--out", "run", "--seed", "1", "--no-report",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "gpubench",
+        "run",
+        "suite.yaml",
+        "--arm",
+        "base",
+        "--arm",
+        "same=",
+        "--arm",
+        "slow=set.learning_rate=25",
+        "--rounds",
+        "6",
+        "--out",
+        "run",
+        "--seed",
+        "1",
+        "--no-report",
+    ]
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
@@ -76,8 +92,8 @@ def judged(tmp_path_factory):
 
 
 def test_a_slow_down_is_found_and_the_same_arm_is_never_called_slower(judged):
-    from gpubench.analysis.comparing import compare_sides
-    from gpubench.analysis.sides import arm_sides
+    from gpubench.analysis.compare.compare_sides import compare_sides
+    from gpubench.analysis.compare.sides import arm_sides
 
     _, run = judged
     reference, (same, slow) = arm_sides(run)
@@ -205,8 +221,11 @@ def test_a_resumed_run_goes_on_with_its_arms_and_leaves_settled_cases_alone(tmp_
     assert sorted(done) == [("base", 1), ("head", 1)]
     everything = go_on()
     assert sorted((record.arm, record.repeat) for record in everything.records if record.status is Status.OK) == [
-        ("base", 1), ("base", 2), ("head", 1), ("head", 2),
-    ]  # fmt: skip
+        ("base", 1),
+        ("base", 2),
+        ("head", 1),
+        ("head", 2),
+    ]
 
 
 def test_two_revisions_of_a_package_are_held_against_each_other(tmp_path, monkeypatch):
@@ -218,9 +237,23 @@ def test_two_revisions_of_a_package_are_held_against_each_other(tmp_path, monkey
     (toy.bench / "suite.yaml").write_text(SUITE % "toybench:Toy")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     command = [
-        sys.executable, "-m", "gpubench", "run", "bench/suite.yaml", "--arm", "base=git=before", "--arm", "head=git=main",
-        "--rounds", "6", "--budget", "1s", "--out", str(tmp_path / "run"), "--no-report",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "gpubench",
+        "run",
+        "bench/suite.yaml",
+        "--arm",
+        "base=git=before",
+        "--arm",
+        "head=git=main",
+        "--rounds",
+        "6",
+        "--budget",
+        "1s",
+        "--out",
+        str(tmp_path / "run"),
+        "--no-report",
+    ]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=toy.folder, env=environ, capture_output=True, text=True, timeout=200, check=False

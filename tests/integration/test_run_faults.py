@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpubench.core.records import Status
-from gpubench.store.runs import load_run
+from gpubench.store.run_reader import load_run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the host forks on Linux only")
 
@@ -28,9 +28,24 @@ include:
 measure: {min_time: 0.1s, max_time: 0.5s, min_steps: 10, target_rel_ci: 50%%, repeats: 1, timeout: 10s}
 """
 NAMES = (
-    "Sleeper", "Raises", "RaisesInBuild", "Cannot", "Exits", "ExitsHard", "Prints", "Grows", "Segfaults", "Hangs", "HangsAtItsEnd",
-    "KillsItself", "KillsItsHost", "TalksNonsense", "TearsItsMessage", "LeavesProcess", "NoSuchClass",
-)  # fmt: skip
+    "Sleeper",
+    "Raises",
+    "RaisesInBuild",
+    "Cannot",
+    "Exits",
+    "ExitsHard",
+    "Prints",
+    "Grows",
+    "Segfaults",
+    "Hangs",
+    "HangsAtItsEnd",
+    "KillsItself",
+    "KillsItsHost",
+    "TalksNonsense",
+    "TearsItsMessage",
+    "LeavesProcess",
+    "NoSuchClass",
+)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +56,13 @@ def faults(tmp_path_factory):
     suite.write_text(SUITE % ", ".join(f'"workloads:{name}"' for name in NAMES))
     done = subprocess.run(
         [sys.executable, "-m", "gpubench", "run", str(suite), "--store", str(folder / "runs"), "--seed", "1", "--json"],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=280,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=280,
         check=False,
-    )  # fmt: skip
+    )
     (run,) = (folder / "runs").iterdir()
     return done, load_run(run)
 

@@ -11,7 +11,7 @@ import pytest
 from fakes.hosting import is_alive
 
 from gpubench.core.records import Status
-from gpubench.store.runs import load_run
+from gpubench.store.run_reader import load_run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the host forks on Linux only")
 
@@ -33,9 +33,12 @@ class Run:
     def __init__(self, folder, *arguments):
         self.process = subprocess.Popen(
             [sys.executable, "-m", "gpubench", "run", *arguments, "--store", str(folder / "runs"), "--no-report"],
-            cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def wait_for(self, text):
         for line in self.process.stderr:

@@ -1,7 +1,7 @@
 """`gpubench check` of 1,000 cases x 5 launches takes under 2 s, and loads neither torch nor pandas.
 
-The limit is part of what is promised, so it is asserted here: on the CPU time of the process, which other programs on this
-machine do not lengthen. What the benchmark records is the time on the wall.
+The limit is part of what is promised, so it is asserted here: on the CPU time of the process, which other programs on
+this machine do not lengthen. What the benchmark records is the time on the wall.
 """
 
 import os
@@ -35,8 +35,13 @@ def check(place: Path, *arguments: str, python: tuple[str, ...] = ()) -> tuple[s
     command = [sys.executable, *python, "-m", "gpubench", "check", *arguments]
     before = os.times()
     done = subprocess.run(
-        command, cwd=place, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True
-    )  # fmt: skip
+        command,
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        check=True,
+    )
     after = os.times()
     cpu_s = after.children_user + after.children_system - before.children_user - before.children_system
     return done.stderr.decode(), cpu_s

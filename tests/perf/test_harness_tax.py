@@ -1,10 +1,11 @@
 """What measuring costs: the reference CNN under gpubench's loop against a loop written by hand.
 
-Both train the same model object with the same optimizer on the same batches, in blocks of a few steps whose order is drawn
-anew each round: two models that differ in nothing but their place in memory were up to 4 % apart on a 2-core machine.
+Both train the same model object with the same optimizer on the same batches, in blocks of a few steps whose order is
+drawn anew each round: two models that differ in nothing but their place in memory were up to 4 % apart on a 2-core
+machine.
 
-The wall clock is what counts. On a machine that others use it says nothing; the CPU time of the same steps then still does,
-because neither loop waits for anything.
+The wall clock is what counts. On a machine that others use it says nothing; the CPU time of the same steps then still
+does, because neither loop waits for anything.
 """
 
 import gc
@@ -18,12 +19,12 @@ import torch
 from scipy.stats.mstats import trimmed_mean, trimmed_mean_ci
 from torch import nn
 
-from gpubench.series.stopping import StoppingRule
-from gpubench.spec.case import Case
-from gpubench.worker.cold import FirstSteps
-from gpubench.worker.loop import measure_steps
-from gpubench.worker.nvtx import open_emitter
-from gpubench.worker.timers import CpuTimer
+from gpubench.stats.stopping import StoppingRule
+from gpubench.suite.model.case import Case
+from gpubench.worker.profiling.nvtx import open_emitter
+from gpubench.worker.timing.first_steps import FirstSteps
+from gpubench.worker.timing.loop import measure_steps
+from gpubench.worker.timing.timers import CpuTimer
 from gpubench.worker.workloads.cnn import CNN
 
 BATCH_SIZE = 64

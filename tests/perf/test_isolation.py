@@ -7,7 +7,7 @@ from statistics import median
 import pytest
 from fakes.hosting import HostUnderTest
 
-from gpubench.spec.suite import Measure
+from gpubench.suite.model.suite import Measure
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the host forks on Linux only")
 

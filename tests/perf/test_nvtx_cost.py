@@ -1,4 +1,5 @@
-"""What ranges cost a step to which nobody listens: six phases and the step itself, against torch's own `record_function`.
+"""What ranges cost a step to which nobody listens: six phases and the step itself, against torch's own
+`record_function`.
 
 In CPU time, which other programs of the machine do not lengthen; the limit is part of what is promised.
 """
@@ -8,7 +9,7 @@ from statistics import median
 
 import torch
 
-from gpubench.worker.nvtx import PHASES, open_emitter
+from gpubench.worker.profiling.nvtx import PHASES, open_emitter
 
 STEPS = 2000
 AT_MOST_S = 2e-6

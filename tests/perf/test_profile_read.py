@@ -1,4 +1,5 @@
-"""200,000 GPU operations are read and summarised in under 10 s. The limit is part of what is promised, so it is asserted here.
+"""200,000 GPU operations are read and summarised in under 10 s. The limit is part of what is promised, so it is
+asserted here.
 
 In CPU time of the one thread that works, which other programs of the machine do not lengthen.
 """
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 from fakes import traces
 
-from gpubench.profile.read import read_trace
-from gpubench.profile.summarize import summarize
+from gpubench.profile.figures.summarize import summarize
+from gpubench.profile.traces.read_trace import read_trace
 
 pytestmark = pytest.mark.benchmark(timer=time.process_time)
 

@@ -1,4 +1,6 @@
-"""A report of 1,000 cases, page, Markdown and charts, takes under 10 s of one core. The limit is promised, so it is asserted."""
+"""A report of 1,000 cases, page, Markdown and charts, takes under 10 s of one core. The limit is promised, so it is
+asserted.
+"""
 
 import time
 from pathlib import Path
@@ -7,10 +9,10 @@ import pytest
 from fakes.matrix import matrix_run, samples_of
 from fakes.stored import stored
 
-from gpubench.analysis.summarise import summarise_run
-from gpubench.report.samples import wanted
+from gpubench.analysis.summary.run_summary import summarise_run
+from gpubench.report.topics.samples import wanted
 from gpubench.report.write import report_of, write_html, write_report
-from gpubench.store.runs import Run
+from gpubench.store.run_reader import Run
 
 LIMIT_S = 10.0
 MOST_BYTES_OF_200 = 2_000_000

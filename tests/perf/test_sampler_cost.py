@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gpubench.system.selftest import SAMPLER_BUDGET, beside_load
+from gpubench.machine.selftest.host_selftest import SAMPLER_BUDGET, beside_load
 
 
 def test_sampling_costs_less_than_half_a_percent_of_step_time(benchmark: Any) -> None:

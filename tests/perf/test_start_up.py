@@ -43,9 +43,9 @@ def test_a_command_that_measures_nothing_starts_at_once(benchmark, command):
 
 def test_a_suite_of_the_largest_size_is_expanded_while_a_person_waits(benchmark):
     """10,000 cases with rules, excludes and labels."""
-    from gpubench.spec.labels import label_cases
-    from gpubench.spec.load import parse_suite
-    from gpubench.spec.suite import MAX_CASES
+    from gpubench.suite.cases.labels import label_cases
+    from gpubench.suite.load import parse_suite
+    from gpubench.suite.model.suite import MAX_CASES
 
     text = """
 schema: 1

@@ -9,8 +9,8 @@ from fakes.runs import ENVIRONMENT, FakeRun, cpu_run, invented_run
 import gpubench
 from gpubench import api
 from gpubench.core.errors import StoreError, UsageError
-from gpubench.core.run import ArmInfo
-from gpubench.store.writer import RunWriter
+from gpubench.core.run_info import ArmInfo
+from gpubench.store.run_writer import RunWriter
 
 HEAVY = ("torch", "torchvision", "pandas", "numpy", "scipy", "altair", "pydantic", "click", "rich")
 
@@ -39,8 +39,14 @@ def reports(tmp_path: Path) -> Path:
 
 def test_the_public_names_are_these() -> None:
     assert gpubench.__all__ == [
-        "Workload", "__version__", "compare", "load_run", "load_suite", "run_suite", "telemetry",
-    ]  # fmt: skip
+        "Workload",
+        "__version__",
+        "compare",
+        "load_run",
+        "load_suite",
+        "run_suite",
+        "telemetry",
+    ]
 
 
 def test_every_public_name_is_there_and_shown_by_dir() -> None:
@@ -214,7 +220,7 @@ def test_a_suite_is_loaded_with_its_overrides(tmp_path: Path) -> None:
 
 def test_running_a_suite_hands_everything_to_the_runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from gpubench.runner import run as runner
-    from gpubench.store.runs import load_run
+    from gpubench.store.run_reader import load_run
 
     asked: list[runner.RunRequest] = []
     heard: list[object] = []
@@ -228,9 +234,14 @@ def test_running_a_suite_hands_everything_to_the_runner(tmp_path: Path, monkeypa
     monkeypatch.setattr(runner, "start", started)
     (tmp_path / "tiny.yaml").write_text(SUITE)
     run = gpubench.run_suite(
-        tmp_path / "tiny.yaml", overrides=["batch_size=8"], selection="precision=fp32", store=str(tmp_path / "s"),
-        listener=print, tag="base", seed=7,
-    )  # fmt: skip
+        tmp_path / "tiny.yaml",
+        overrides=["batch_size=8"],
+        selection="precision=fp32",
+        store=str(tmp_path / "s"),
+        listener=print,
+        tag="base",
+        seed=7,
+    )
     (request,) = asked
     assert [case.batch_size for case in request.loaded.cases] == [8, 8]
     assert (request.selection, request.store, request.tag, request.seed) == (

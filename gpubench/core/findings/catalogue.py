@@ -13,7 +13,9 @@ FINDINGS: dict[str, FindingSpec] = {
 
 
 def finding(code: str, message: str, *, hint: str | None = None, **data: Any) -> Finding:
-    """An occurrence of `code`. `hint` defaults to the catalogue's remedy; `data` holds the numbers. KeyError if unknown."""
+    """An occurrence of `code`. `hint` defaults to the catalogue's remedy; `data` holds the numbers. KeyError if
+    unknown.
+    """
     spec = FINDINGS[code]
     return Finding(
         code=code,

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from gpubench.spec.case import Case
+from gpubench.suite.model.case import Case
 
 Step = Callable[[], object]
 """Does one step: one optimizer step (with all its micro-steps) in `train`, one batch in `infer`."""

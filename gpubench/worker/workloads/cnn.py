@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from gpubench.spec.case import Case
-from gpubench.worker.workloads.classifier import Classifier
+from gpubench.suite.model.case import Case
+from gpubench.worker.workloads.classifier.classifier import Classifier
 
 IMAGE_SIZE = 28
 NUM_CLASSES = 10

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from gpubench.spec.case import Compile
+from gpubench.suite.model.case import Compile
 
 USES_CUDA_GRAPHS: frozenset[Compile] = frozenset({"reduce-overhead", "max-autotune"})
 
@@ -65,8 +65,8 @@ def compile_model(model: torch.nn.Module, mode: Compile, device_type: str) -> Ca
 
 
 def _never_fall_back() -> None:
-    """From the ninth variant of some code on, torch runs it without compiling it and says so in a log only. More of them are
-    allowed here, and beyond that it is an error: what is called compiled is.
+    """From the ninth variant of some code on, torch runs it without compiling it and says so in a log only. More of
+    them are allowed here, and beyond that it is an error: what is called compiled is.
     """
     config = torch._dynamo.config  # noqa: SLF001 - torch documents these settings under this name
     config.recompile_limit = max(config.recompile_limit, MOST_VARIANTS)
@@ -78,9 +78,9 @@ CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 @contextmanager
 def cold_caches(mode: Compile) -> Iterator[None]:
-    """Compilation inside finds nothing from earlier: torch keeps what it compiled and tuned in a folder that all processes
-    share, and with it the reference CNN compiles in a tenth of the time. Another folder named by the environment is used as
-    it is.
+    """Compilation inside finds nothing from earlier: torch keeps what it compiled and tuned in a folder that all
+    processes share, and with it the reference CNN compiles in a tenth of the time. Another folder named by the
+    environment is used as it is.
     """
     if mode == "off" or not _shares_caches():
         yield
@@ -98,14 +98,18 @@ def cold_caches(mode: Compile) -> Iterator[None]:
 
 
 def _shares_caches() -> bool:
-    """Whether torch would use its own default folder. It puts that into the environment itself, as soon as it is imported."""
+    """Whether torch would use its own default folder. It puts that into the environment itself, as soon as it is
+    imported.
+    """
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
     return os.environ.get(CACHE_VARIABLE, default_cache_dir()) == default_cache_dir()
 
 
 def compile_stats() -> CompileStats:
-    """Reads torch's own record of its compilations. torch keeps the last 64; a backward compiled later counts as time only."""
+    """Reads torch's own record of its compilations. torch keeps the last 64; a backward compiled later counts as time
+    only.
+    """
     from torch._dynamo import utils
 
     compile_s, num_graphs, recompilations = 0.0, 0, 0
@@ -121,7 +125,9 @@ def compile_stats() -> CompileStats:
 
 
 def no_compiler(device_type: str) -> str | None:
-    """Why torch.compile cannot work here, or None. Inductor builds C++ for the CPU; Triton builds its launchers with a C compiler."""
+    """Why torch.compile cannot work here, or None. Inductor builds C++ for the CPU; Triton builds its launchers with a
+    C compiler.
+    """
     tools = ("g++", "clang++", "c++") if device_type == "cpu" else ("gcc", "clang", "cc")
     if not any(shutil.which(tool) for tool in tools):
         return f"torch.compile needs a compiler and none of {', '.join(tools)} is on the PATH"

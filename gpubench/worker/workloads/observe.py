@@ -29,7 +29,8 @@ def dtype_name(dtype: torch.dtype | None) -> str | None:
 
 
 class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the type of every convolution's and matrix product's result, and the layout of what convolutions were given.
+    """Notes the type of every convolution's and matrix product's result, and the layout of what convolutions were
+    given.
 
     For looking at a step outside of the measured ones only: it slows each operator down by tens of microseconds, and a
     compiled or graphed step passes it by.
@@ -62,10 +63,11 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             seen.append(layout)
 
     def facts(self) -> dict[str, Any]:
-        """`compute_dtype`: the one type all convolutions and products had, or all of them joined by `+`. None: there were none.
+        """`compute_dtype`: the one type all convolutions and products had, or all of them joined by `+`. None: there
+        were none.
 
-        `memory_format`: of the first convolution's input and of every convolution's weights, `mixed` if they disagree. What
-        layers in between do to the layout is counted in `extra`.
+        `memory_format`: of the first convolution's input and of every convolution's weights, `mixed` if they disagree.
+        What layers in between do to the layout is counted in `extra`.
         """
         layouts = set(self.input_layouts[:1] + self.weight_layouts)
         return {
@@ -81,7 +83,9 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def layout_of(tensor: torch.Tensor) -> str | None:
-    """`contiguous` or `channels_last`; None where the sizes make them the same thing (one channel, 1 x 1) or it is neither."""
+    """`contiguous` or `channels_last`; None where the sizes make them the same thing (one channel, 1 x 1) or it is
+    neither.
+    """
     if tensor.ndim != 4:
         return None
     contiguous = tensor.is_contiguous()

@@ -19,9 +19,10 @@ def resolve(
 ) -> Workload:
     """A new instance of the workload called `name`; nothing is built yet.
 
-    `cnn`, `resnet9`, `torchvision:<model>`, `operators:<operator>`, or `module:Class`, imported from the Python path or from the folders of `search_path`
-    (those beside the suite file). `phases` and `download` are handed to a workload that has attributes of these names.
-    UsageError with the nearest names if there is no such thing; an error raised inside the module itself is not hidden.
+    `cnn`, `resnet9`, `torchvision:<model>`, `operators:<operator>`, or `module:Class`, imported from the Python path or
+    from the folders of `search_path` (those beside the suite file). `phases` and `download` are handed to a workload
+    that has attributes of these names. UsageError with the nearest names if there is no such thing; an error raised
+    inside the module itself is not hidden.
     """
     workload: Any = _make(name, search_path)
     if not callable(getattr(workload, "build", None)):
@@ -46,7 +47,7 @@ def _make(name: str, search_path: Sequence[str]) -> Any:
 
         return TorchvisionCNN(attribute)
     if module == "operators":
-        from gpubench.worker.workloads.operators import make_operator
+        from gpubench.worker.workloads.operators.by_name import make_operator
 
         return make_operator(attribute)
     found = _attribute(_import(module, search_path), attribute, name)

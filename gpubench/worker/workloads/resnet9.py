@@ -1,15 +1,15 @@
 """`workload: resnet9`: a small residual network for images of 32 pixels, with the recipe that trains it quickly.
 
-The network and the recipe are those that made 94 % on CIFAR-10 a race (D. Page, "How to train your ResNet", 2018): eight
-convolutions in three stages, a triangle of learning rates, and crops, mirrored images and a blanked square.
+The network and the recipe are those that made 94 % on CIFAR-10 a race (D. Page, "How to train your ResNet", 2018):
+eight convolutions in three stages, a triangle of learning rates, and crops, mirrored images and a blanked square.
 """
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from gpubench.spec.case import Case
-from gpubench.worker.workloads.classifier import Classifier
+from gpubench.suite.model.case import Case
+from gpubench.worker.workloads.classifier.classifier import Classifier
 
 IMAGE_SIZE = 32
 NUM_CLASSES = 10
@@ -50,11 +50,17 @@ class ResNet9(nn.Module):
         super().__init__()
         self.features = nn.Sequential(
             convolution(3, width),
-            convolution(width, 2 * width), nn.MaxPool2d(2), Residual(2 * width),
-            convolution(2 * width, 4 * width), nn.MaxPool2d(2),
-            convolution(4 * width, 8 * width), nn.MaxPool2d(2), Residual(8 * width),
-            nn.AdaptiveMaxPool2d(1), nn.Flatten(),
-        )  # fmt: skip
+            convolution(width, 2 * width),
+            nn.MaxPool2d(2),
+            Residual(2 * width),
+            convolution(2 * width, 4 * width),
+            nn.MaxPool2d(2),
+            convolution(4 * width, 8 * width),
+            nn.MaxPool2d(2),
+            Residual(8 * width),
+            nn.AdaptiveMaxPool2d(1),
+            nn.Flatten(),
+        )
         self.classifier = nn.Linear(8 * width, num_classes, bias=False)
 
     def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
@@ -72,7 +78,9 @@ class CifarNet(Classifier):
         return ResNet9(self.num_classes(case))
 
     def augment(self, images_NCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Each image shifted by up to 4 pixels (its edges mirrored), mirrored half of the time, and blanked in one square."""
+        """Each image shifted by up to 4 pixels (its edges mirrored), mirrored half of the time, and blanked in one
+        square.
+        """
         return blanked(mirrored(shifted(images_NCHW, generator), generator), generator)
 
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:

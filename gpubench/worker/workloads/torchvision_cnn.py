@@ -7,15 +7,16 @@ import torch
 from torch import nn
 
 from gpubench.core.errors import UsageError
-from gpubench.spec.case import Case
+from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.classifier import Classifier
+from gpubench.worker.workloads.classifier.classifier import Classifier
 
 IMAGE_SIZE = 224
 INCEPTION_V3_IMAGE_SIZE = 299
 NUM_CLASSES = 1000
 
-# Weight of each auxiliary classifier's loss: Szegedy et al. 2015 (0.3, googlenet) and torchvision's reference script (0.4).
+# Weight of each auxiliary classifier's loss: Szegedy et al. 2015 (0.3, googlenet) and torchvision's reference script
+# (0.4).
 AUXILIARY_WEIGHTS = {"googlenet": 0.3, "inception_v3": 0.4}
 
 

@@ -56,9 +56,15 @@ class Fake:
         self.lib.fake_set_time(ctypes.c_double(at_s))
 
     def add_device(
-        self, uuid: str = UUID, *, name: str = NAME, pci: str = "00000000:41:00.0", memory: int = 80 * GIB,
-        parent: int = -1, prefix: str = "GPU-",
-    ) -> int:  # fmt: skip
+        self,
+        uuid: str = UUID,
+        *,
+        name: str = NAME,
+        pci: str = "00000000:41:00.0",
+        memory: int = 80 * GIB,
+        parent: int = -1,
+        prefix: str = "GPU-",
+    ) -> int:
         return int(
             self.lib.fake_add_device(
                 name.encode(), f"{prefix}{uuid}".encode(), pci.encode(), ctypes.c_ulonglong(memory), parent
@@ -72,16 +78,27 @@ class Fake:
         self.lib.fake_set_trace(device, len(segments), doubles(*times), doubles(*watts))
 
     def sensor(
-        self, which: int, period_s: float, *, phase_s: float = 0.0, window_s: float = 0.0, jitter: float = 0.0,
+        self,
+        which: int,
+        period_s: float,
+        *,
+        phase_s: float = 0.0,
+        window_s: float = 0.0,
+        jitter: float = 0.0,
         device: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """`jitter` is the share of the period by which updates stray."""
         self.lib.fake_set_sensor(device, which, *map(ctypes.c_double, (period_s, phase_s, window_s, jitter)))
 
     def counter(
-        self, *, offset_j: float = 0.0, reset_at_s: float = -1.0, wrap32: bool = False, aliasing: bool = False,
+        self,
+        *,
+        offset_j: float = 0.0,
+        reset_at_s: float = -1.0,
+        wrap32: bool = False,
+        aliasing: bool = False,
         device: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.lib.fake_set_counter(
             device, ctypes.c_double(offset_j), ctypes.c_double(reset_at_s), int(wrap32), int(aliasing)
         )
@@ -109,9 +126,16 @@ class Fake:
         )
 
     def rule(
-        self, call: str = "*", code: int = 0, *, start_s: float = -math.inf, end_s: float = math.inf, delay_s: float = 0.0,
-        zero: bool = False, device: int = -1,
-    ) -> None:  # fmt: skip
+        self,
+        call: str = "*",
+        code: int = 0,
+        *,
+        start_s: float = -math.inf,
+        end_s: float = math.inf,
+        delay_s: float = 0.0,
+        zero: bool = False,
+        device: int = -1,
+    ) -> None:
         """Calls to `call` (`field:83` for a field, `*` for all) fail with `code`, take `delay_s`, or say 0."""
         span = (ctypes.c_double(max(start_s, -1e18)), ctypes.c_double(min(end_s, 1e18)), ctypes.c_double(delay_s))
         self.lib.fake_add_rule(call.encode(), device, code, *span, int(zero))

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from fakes.nvml.control import NAME, UUID, Fake
 
-from gpubench.telemetry.base import Identity
+from gpubench.telemetry.devices.base import Identity
+from gpubench.telemetry.devices.nvml import NvmlBackend, library
+from gpubench.telemetry.devices.periods import Periods
 from gpubench.telemetry.monitored import Monitored
-from gpubench.telemetry.nvml import NvmlBackend, library
-from gpubench.telemetry.periods import Periods
-from gpubench.telemetry.sampler import Schedule
-from gpubench.telemetry.window import Summary
+from gpubench.telemetry.sampling.sampler import Schedule
+from gpubench.telemetry.window.window_figures import Summary
 
 IDENTITY = Identity(uuid=UUID, name=NAME, total_bytes=79 * 2**30)
 

@@ -4,8 +4,8 @@ import random
 import pytest
 from fakes.ceiling_runs import Ceiled
 
-from gpubench.analysis.ablation import waterfall
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.insight.ablation import waterfall
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import finding
 from gpubench.core.records import Status
 
@@ -92,9 +92,11 @@ def test_a_stage_whose_output_is_wrong_is_left_out_however_fast():
 
 def test_the_same_change_alone_says_what_it_is_worth_without_the_others():
     made, _ = measured(
-        (150.0, TF32), (300.0, AMP), (600.0, NHWC),
+        (150.0, TF32),
+        (300.0, AMP),
+        (600.0, NHWC),
         alone=[(90.0, {"memory_format": "channels_last"}), (110.0, {"batch_size": 256})],
-    )  # fmt: skip
+    )
     found = waterfall_of(made)
     by_change = {next(iter(stage.changes)): stage for stage in found.stages}
     assert by_change["memory_format"].alone.value == pytest.approx(0.9, rel=0.02)

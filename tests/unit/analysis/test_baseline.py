@@ -1,12 +1,12 @@
 import pytest
 from fakes.gate_runs import ENVIRONMENT, HandMade
 
-from gpubench.analysis.baseline import baseline_of, baseline_side
-from gpubench.analysis.comparing import compare_sides, refuse
-from gpubench.analysis.sides import side_of
+from gpubench.analysis.compare.baseline_side import baseline_of, baseline_side
+from gpubench.analysis.compare.compare_sides import compare_sides, refuse
+from gpubench.analysis.compare.sides import side_of
 from gpubench.core.records import Status
 from gpubench.store.baselines import read_baseline, write_baseline
-from gpubench.store.runs import load_run
+from gpubench.store.run_reader import load_run
 
 
 def a_run(tmp_path, name="one", rate=1000.0, extra=()):

@@ -1,7 +1,8 @@
 import pytest
 from fakes.ceiling_runs import GPU_ENVIRONMENT, H100, UUID, Ceiled
 
-from gpubench.analysis.ceilings import (
+from gpubench.analysis.summary.datasheet import lookup
+from gpubench.analysis.summary.measured_ceilings import (
     CPU,
     NO_PEAK,
     Ceilings,
@@ -11,8 +12,7 @@ from gpubench.analysis.ceilings import (
     measured_ceilings,
     to_facts,
 )
-from gpubench.analysis.datasheet import lookup
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import finding
 
 CARD = Device(UUID, H100)
@@ -129,8 +129,11 @@ def test_a_ceiling_survives_being_stored():
     (before,) = measured_ceilings(summary.info, summary.cases)
     assert from_facts(UUID, to_facts(before)) == before
     assert before.conditions == {
-        "torch": "2.13.0", "cudnn": "91500", "driver": "580.95.05", "power_limit_w": 700.0,
-    }  # fmt: skip
+        "torch": "2.13.0",
+        "cudnn": "91500",
+        "driver": "580.95.05",
+        "power_limit_w": 700.0,
+    }
 
 
 def test_what_was_known_when_the_run_began_gives_its_cases_an_mfu():

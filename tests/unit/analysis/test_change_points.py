@@ -5,7 +5,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gpubench.analysis.change_points import best_split, change_points
+from gpubench.analysis.history.change_points import best_split, change_points
 
 
 def series(*levels: float, num: int = 10, noise: float = 0.005, seed: int = 1) -> list[float]:

@@ -1,9 +1,9 @@
 import pytest
 from fakes.analysis_runs import RunBuilder, an_oom
 
-from gpubench.analysis.changes import compare_metric, compare_runs
-from gpubench.analysis.settings import CompareSettings
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.compare.case_changes import compare_metric, compare_runs
+from gpubench.analysis.summary.run_summary import summarise_run
+from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
 
@@ -119,9 +119,12 @@ def test_blocks_that_alternated_in_one_process_are_judged_by_their_own_ratios():
         # Launch medians say 50 % slower, the paired blocks 5 %: the blocks count.
         build.record(planned, repeat, arm="a", metrics={"throughput": 100.0, "peak_rss_bytes": 1.0})
         build.record(
-            planned, repeat, arm="b", metrics={"throughput": 66.0, "peak_rss_bytes": 1.0},
+            planned,
+            repeat,
+            arm="b",
+            metrics={"throughput": 66.0, "peak_rss_bytes": 1.0},
             block_log_ratio=0.05 + 0.001 * (-1) ** repeat,
-        )  # fmt: skip
+        )
     before, after = (summarise_run(build.run(), arm=arm).cases[0] for arm in ("a", "b"))
     found = compare_metric(METRICS["throughput"], before, after, SETTINGS, interleaved=True)
     assert (found.judgement, found.comparison.level) == ("worse", "block")

@@ -6,8 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpubench.analysis import compare
-from gpubench.analysis.compare import CompareSettings, SequentialComparison, compare_log_ratios, compare_rounds
+from gpubench.analysis.verdict import round_ratios
+from gpubench.analysis.verdict.round_ratios import (
+    CompareSettings,
+    SequentialComparison,
+    compare_log_ratios,
+    compare_rounds,
+)
 
 LOGS = st.lists(st.floats(-0.2, 0.2), min_size=6, max_size=24)
 OPPOSITE = {"slower": "faster", "faster": "slower", "same": "same", "unclear": "unclear"}
@@ -21,7 +26,7 @@ def rounds(effect: float, noise: float, num: int = 24, seed: int = 0) -> tuple[l
 
 
 def test_the_example_of_the_module_runs():
-    assert doctest.testmod(compare) == (0, 5)
+    assert doctest.testmod(round_ratios) == (0, 5)
 
 
 def test_a_clear_slow_down_is_found_at_the_first_look():

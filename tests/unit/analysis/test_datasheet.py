@@ -1,6 +1,6 @@
 import pytest
 
-from gpubench.analysis.datasheet import known_products, lookup
+from gpubench.analysis.summary.datasheet import known_products, lookup
 
 
 def test_a_card_is_found_by_its_exact_product_name_alone():
@@ -25,7 +25,8 @@ def test_every_entry_names_its_source_and_date_and_is_dense(name):
     assert 1 <= month <= 12
     assert 100e9 < sheet.memory < 10e12
     assert 5e12 < sheet.flops["fp32"] <= sheet.flops["fp16"] < 3e15
-    # Dense half precision is at most twice TF32 on tensor cores of every generation that has TF32; with sparsity it is four times.
+    # Dense half precision is at most twice TF32 on tensor cores of every generation that has TF32; with sparsity it is
+    # four times.
     if "tf32" in sheet.flops:
         assert sheet.flops["fp16"] / sheet.flops["tf32"] == pytest.approx(2.0, rel=0.02)
 

@@ -1,10 +1,10 @@
 import pytest
 from fakes.analysis_runs import RunBuilder
 
-from gpubench.analysis.frame import COLUMNS, frame
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.summary.frame import COLUMNS, frame
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.records import Status
-from gpubench.spec.case import Case
+from gpubench.suite.model.case import Case
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 import pytest
 from fakes.analysis_runs import RunBuilder, an_oom
 
-from gpubench.analysis.changes import compare_runs
-from gpubench.analysis.entries import Entry
-from gpubench.analysis.gate import (
+from gpubench.analysis.compare.case_changes import compare_runs
+from gpubench.analysis.gate.rules import (
     Confirmation,
     GateRule,
     check_gates,
@@ -13,10 +12,11 @@ from gpubench.analysis.gate import (
     parse_gate,
     rules_of,
 )
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.summary.entries import Entry
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.core.records import Status
-from gpubench.spec.suite import Gate
+from gpubench.suite.model.suite import Gate
 
 STEADY = [100.0, 100.2, 99.9, 100.1, 99.8, 100.05]
 

@@ -4,8 +4,8 @@ import pytest
 from fakes.analysis_runs import RunBuilder
 from scipy import stats
 
-from gpubench.analysis.headline import best_overall, best_settings, gains, speedup
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.insight.ranking import best_overall, best_settings, gains, speedup
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import finding
 
 

@@ -3,9 +3,9 @@ import math
 import pytest
 from fakes.analysis_runs import RunBuilder
 
-from gpubench.analysis.changes import compare_runs
-from gpubench.analysis.overall import overall, speed_change, weakest_level
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.compare.case_changes import compare_runs
+from gpubench.analysis.compare.overall import overall, speed_change, weakest_level
+from gpubench.analysis.summary.run_summary import summarise_run
 
 
 def changes(*factors: float, noise: float = 0.001, num: int = 10, parity: bool = True, interleaved: bool = True):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from fakes.gate_runs import HandMade, two_arms
 
-from gpubench.analysis.compare import CompareSettings, compare_log_ratios
-from gpubench.analysis.multiple import SCREEN_ROUNDS, judge_suite
-from gpubench.analysis.planning import forecast, plan
+from gpubench.analysis.compare.verdict_cost import forecast, plan
+from gpubench.analysis.verdict.multiple import SCREEN_ROUNDS, judge_suite
+from gpubench.analysis.verdict.round_ratios import CompareSettings, compare_log_ratios
 from gpubench.core.records import Status
-from gpubench.store.runs import load_run
+from gpubench.store.run_reader import load_run
 
 SETTINGS = CompareSettings()
 

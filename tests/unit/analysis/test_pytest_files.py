@@ -1,10 +1,10 @@
 import pytest
 from fakes.pytest_json import steady, write_pytest_json
 
-from gpubench.analysis.comparing import compare_sides, refuse
-from gpubench.analysis.pytest_files import are_interleaved, side_of_files
+from gpubench.analysis.compare.compare_sides import compare_sides, refuse
+from gpubench.analysis.compare.pytest_side import are_interleaved, side_of_files
 from gpubench.core.errors import StoreError, UsageError
-from gpubench.store.pytest_files import read_pytest_file
+from gpubench.store.pytest_benchmark_files import read_pytest_file
 
 TEST = "tests/test_a.py::test_sort"
 
@@ -13,10 +13,15 @@ def files(folder, name, times, *, minute=0, step=2, **options):
     """One file per time; `minute` and `step` say when each was measured."""
     return [
         read_pytest_file(
-            write_pytest_json(folder / f"{name}-{number}.json", {TEST: steady(level)}, created=f"2026-11-24T10:{minute + step * number:02d}:00+00:00", **options)
+            write_pytest_json(
+                folder / f"{name}-{number}.json",
+                {TEST: steady(level)},
+                created=f"2026-11-24T10:{minute + step * number:02d}:00+00:00",
+                **options,
+            )
         )
         for number, level in enumerate(times)
-    ]  # fmt: skip
+    ]
 
 
 def compared(before, after, **options):

@@ -1,8 +1,8 @@
 import pytest
 from fakes.ceiling_runs import Ceiled
 
-from gpubench.analysis.roofline import rooflines
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.insight.roofline import rooflines
+from gpubench.analysis.summary.run_summary import summarise_run
 
 
 def rooflines_of(made):

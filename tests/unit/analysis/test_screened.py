@@ -4,11 +4,11 @@ import random
 import pytest
 from fakes.gate_runs import two_arms
 
-from gpubench.analysis.comparing import compare_sides
-from gpubench.analysis.screened import looks_changed
-from gpubench.analysis.settings import CompareSettings
-from gpubench.analysis.sides import arm_sides
-from gpubench.core.run import ArmInfo, RunInfo
+from gpubench.analysis.compare.compare_sides import compare_sides
+from gpubench.analysis.compare.screened import looks_changed
+from gpubench.analysis.compare.sides import arm_sides
+from gpubench.analysis.verdict.judge_settings import CompareSettings
+from gpubench.core.run_info import ArmInfo, RunInfo
 
 SETTINGS = CompareSettings()
 
@@ -26,9 +26,16 @@ class Screened:
 
     def compared(self, metrics=("throughput",)):
         info = RunInfo(
-            run="r", suite_name="fake", suite={"schema": 1, "name": "fake"}, suite_digest="0", created="2026-11-23T16:02:00Z", repeats=20,
-            cases=tuple(self.made.planned), arms=(ArmInfo(name="base"), ArmInfo(name="head")), screen_rounds=self.screen_rounds,
-        )  # fmt: skip
+            run="r",
+            suite_name="fake",
+            suite={"schema": 1, "name": "fake"},
+            suite_digest="0",
+            created="2026-11-23T16:02:00Z",
+            repeats=20,
+            cases=tuple(self.made.planned),
+            arms=(ArmInfo(name="base"), ArmInfo(name="head")),
+            screen_rounds=self.screen_rounds,
+        )
         run = type("Run", (), {"info": info, "records": tuple(self.made.records)})
         reference, (candidate,) = arm_sides(run)
         return compare_sides(reference, candidate, metrics, SETTINGS)

@@ -1,12 +1,12 @@
 import pytest
 from fakes.gate_runs import ENVIRONMENT, STEADY, HandMade, two_arms
 
-from gpubench.analysis.comparing import compare_sides, refuse
-from gpubench.analysis.differences import Difference, differences
-from gpubench.analysis.sides import arm_sides, arms_of, side_of
+from gpubench.analysis.compare.compare_sides import compare_sides, refuse
+from gpubench.analysis.compare.differences import Difference, differences
+from gpubench.analysis.compare.sides import arm_sides, arms_of, side_of
 from gpubench.core.errors import UsageError
 from gpubench.core.records import Status
-from gpubench.store.runs import load_run
+from gpubench.store.run_reader import load_run
 
 
 def stored(made, tmp_path, name="one", **changes):

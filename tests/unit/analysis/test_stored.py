@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from gpubench.analysis.stored import ONE_PROCESS, compare_single, compare_stored
+from gpubench.analysis.verdict.not_interleaved import ONE_PROCESS, compare_single, compare_stored
 
 
 def launches(level: float, seed: int, num: int = 6, sigma: float = 0.005) -> list[float]:

@@ -3,7 +3,7 @@ import math
 import pytest
 from fakes.analysis_runs import RunBuilder, a_parity, a_quality, an_oom
 
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import Validity, finding
 from gpubench.core.records import Estimate, Status
 

@@ -9,11 +9,11 @@ from fakes.gate_runs import ENVIRONMENT, STEADY, HandMade, two_arms
 from fakes.junit_schema import validate_junit
 from fakes.pytest_json import steady, write_pytest_json
 
-from gpubench.cli import gate_confirm
+from gpubench.cli.gate import confirm
 from gpubench.cli.main import main
 from gpubench.core.findings import finding
 from gpubench.core.records import Status
-from gpubench.store.runs import load_run
+from gpubench.store.run_reader import load_run
 
 ROOT = Path(__file__).parents[3]
 NOISY = (1.0, 1.3, 0.8, 1.2, 0.7, 1.1, 0.9, 1.25, 0.75, 1.05)
@@ -158,8 +158,12 @@ class TestExitStatus:
     def test_the_program_exits_with_it(self):
         arms(900.0)
         done = subprocess.run(
-            [sys.executable, "-m", "gpubench", "check", "arms"], capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)}, check=False
-        )  # fmt: skip
+            [sys.executable, "-m", "gpubench", "check", "arms"],
+            capture_output=True,
+            text=True,
+            env={"PYTHONPATH": str(ROOT)},
+            check=False,
+        )
         assert (done.returncode, done.stderr) == (1, "")
 
 
@@ -330,11 +334,11 @@ class TestConfirm:
             def again(changes, rounds):
                 asked.append(([change.label for change in changes], rounds))
                 fresh = load_run(arms(head, factors, name="fresh"))
-                return gate_confirm.fresh_comparison(run, fresh, compared, allow_unpaired=allow_unpaired)
+                return confirm.fresh_comparison(run, fresh, compared, allow_unpaired=allow_unpaired)
 
             return again
 
-        monkeypatch.setattr(gate_confirm, "remeasure", remeasure)
+        monkeypatch.setattr(confirm, "remeasure", remeasure)
         return asked
 
     def test_a_failure_that_fresh_rounds_repeat_is_1(self, capsys, monkeypatch):
@@ -369,11 +373,11 @@ class TestConfirm:
                 made.launches(planned, 1000.0, arm="base")
                 made.ended(planned, Status.OOM, "out of memory", arm="head")
                 fresh = load_run(made.write(Path("reports"), "fresh"))
-                return gate_confirm.fresh_comparison(run, fresh, compared, allow_unpaired=allow_unpaired)
+                return confirm.fresh_comparison(run, fresh, compared, allow_unpaired=allow_unpaired)
 
             return again
 
-        monkeypatch.setattr(gate_confirm, "remeasure", remeasure)
+        monkeypatch.setattr(confirm, "remeasure", remeasure)
         arms(900.0)
         status, out, _ = check(capsys, "arms", "--confirm", "8")
         assert status == 0
@@ -388,9 +392,9 @@ class TestConfirm:
     def test_how_the_arms_stand_is_shown_and_settles_nothing(self, monkeypatch):
         from contextlib import nullcontext
 
-        from gpubench.analysis.comparing import compare_sides
-        from gpubench.analysis.sides import arm_sides
-        from gpubench.cli import progress
+        from gpubench.analysis.compare.compare_sides import compare_sides
+        from gpubench.analysis.compare.sides import arm_sides
+        from gpubench.cli.screens import progress
         from gpubench.runner import run as runner
 
         made = two_arms(suite={"defaults": {"batch_size": 64}})
@@ -408,7 +412,7 @@ class TestConfirm:
 
         monkeypatch.setattr(progress, "open_progress", lambda *, verdicts: nullcontext(shown.append(verdicts)))
         monkeypatch.setattr(runner, "start", start)
-        gate_confirm.remeasure(run, compared, allow_unpaired=False)(compared.changes, 8)
+        confirm.remeasure(run, compared, allow_unpaired=False)(compared.changes, 8)
         assert answers == [False]
         (standing,) = shown[0].of(run.info.cases[0])
         assert str(standing).startswith("head vs base +11.")
@@ -416,8 +420,8 @@ class TestConfirm:
     def test_fresh_rounds_of_another_machine_are_refused(self):
         from fakes.gate_runs import NO_GPU_ENVIRONMENT
 
-        from gpubench.analysis.comparing import compare_sides
-        from gpubench.analysis.sides import arm_sides
+        from gpubench.analysis.compare.compare_sides import compare_sides
+        from gpubench.analysis.compare.sides import arm_sides
         from gpubench.core.errors import UsageError
 
         run = load_run(arms())
@@ -428,16 +432,21 @@ class TestConfirm:
         compared = compare_sides(reference, other, ("throughput",))
         # Arms of two runs: their machines must agree all the same.
         with pytest.raises(UsageError, match="mean nothing together"):
-            gate_confirm.fresh_comparison(run, fresh, compared, allow_unpaired=False)
+            confirm.fresh_comparison(run, fresh, compared, allow_unpaired=False)
 
     def test_what_is_asked_of_the_runner_are_the_failing_cases_with_their_arms(self):
-        from gpubench.analysis.comparing import compare_sides
-        from gpubench.analysis.sides import arm_sides
+        from gpubench.analysis.compare.compare_sides import compare_sides
+        from gpubench.analysis.compare.sides import arm_sides
 
         made = two_arms(
-            suite={"matrix": {"batch_size": [64, 128]}, "measure": {"repeats": 24}, "quality": {"epochs": 1}, "defaults": {"data": "digits"}},
+            suite={
+                "matrix": {"batch_size": [64, 128]},
+                "measure": {"repeats": 24},
+                "quality": {"epochs": 1},
+                "defaults": {"data": "digits"},
+            },
             given={"head": {"env.OMP_NUM_THREADS": "1", "set.cudnn_benchmark": "true"}},
-        )  # fmt: skip
+        )
         for batch_size in (64, 128):
             made.measured(1000.0, head=900.0, batch_size=batch_size, data="digits")
         run = load_run(made.write(Path("reports"), "arms"))
@@ -445,7 +454,7 @@ class TestConfirm:
         changes = [
             change for change in compare_sides(reference, other).changes if change.measured.settings["batch_size"] == 64
         ]
-        request = gate_confirm.request_for(run, changes, 9)
+        request = confirm.request_for(run, changes, 9)
         assert [case.batch_size for case in request.loaded.cases] == [64]
         assert (request.loaded.suite.measure.repeats, request.loaded.suite.quality) == (9, None)
         assert request.out == run.folder / "confirm-1"
@@ -658,8 +667,11 @@ class TestOutputs:
         check(capsys, "--junit", "out/junit.xml")
         root = validate_junit(Path("out/junit.xml").read_text())
         assert {name: root.get(name) for name in ("tests", "failures", "errors", "skipped")} == {
-            "tests": "6", "failures": "2", "errors": "1", "skipped": "0",
-        }  # fmt: skip
+            "tests": "6",
+            "failures": "2",
+            "errors": "1",
+            "skipped": "0",
+        }
         failure = root.find("testsuite/testcase/failure")
         assert failure.get("message") == "-10.1% (-10.3, -9.8), limit 3.0%"
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from fakes.junit_schema import validate_junit
 
-from gpubench.cli import check, compare, run
-from gpubench.spec.suite import Gate
+from gpubench.cli.commands import check, compare, run
+from gpubench.suite.model.suite import Gate
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
@@ -24,7 +24,9 @@ ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
 
 @pytest.fixture
 def shell(tmp_path, monkeypatch):
-    """Runs a script as a CI does, in a repository of one commit; returns status and stdout. `shell.log()` lists what was called."""
+    """Runs a script as a CI does, in a repository of one commit; returns status and stdout. `shell.log()` lists what
+    was called.
+    """
     stubs = tmp_path / "stubs"
     stubs.mkdir()
     for name in ("gpubench", "python"):
@@ -39,10 +41,17 @@ def shell(tmp_path, monkeypatch):
     commit = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
     monkeypatch.chdir(work)
     env = {
-        "PATH": f"{stubs}:{os.environ['PATH']}", "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "HOME": str(tmp_path), "CI_LOG": str(tmp_path / "log"), "CI_STUBS": str(stubs),
-        "BASE": commit, "HEAD": commit, "GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
+        "PATH": f"{stubs}:{os.environ['PATH']}",
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+        "HOME": str(tmp_path),
+        "CI_LOG": str(tmp_path / "log"),
+        "CI_STUBS": str(stubs),
+        "BASE": commit,
+        "HEAD": commit,
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
         "GITHUB_OUTPUT": str(tmp_path / "output"),
-    }  # fmt: skip
+    }
 
     def run(script: str, **extra: str) -> tuple[int, str]:
         command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script]

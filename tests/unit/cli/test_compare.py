@@ -96,8 +96,10 @@ def test_arms_are_judged_by_the_smallest_change_that_their_run_was_given(store, 
     made.write(store, "usual")
     made.write(store, "coarse", sesoi=0.2)
     for run, options, words in (
-        ("usual", (), "1 slower"), ("coarse", (), "1 the same"), ("coarse", ("--sesoi", "3%"), "1 slower"),
-    ):  # fmt: skip
+        ("usual", (), "1 slower"),
+        ("coarse", (), "1 the same"),
+        ("coarse", ("--sesoi", "3%"), "1 slower"),
+    ):
         _, out, _ = compare(store, capsys, run, "--metric", "throughput", *options)
         assert f"Speed: {words} of 1 case." in out
 

@@ -3,11 +3,12 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from gpubench.cli import doctor, main
+from gpubench.cli import main
+from gpubench.cli.commands import doctor
 from gpubench.core.errors import UsageError
-from gpubench.system import checks
-from gpubench.system.checks import Examination
-from gpubench.system.rows import Group, Level, Row
+from gpubench.machine.doctor import examination
+from gpubench.machine.doctor.examination import Examination
+from gpubench.machine.rows import Group, Level, Row
 
 OK = Row(Group.SOFTWARE, "torch", Level.OK, "2.15.0, CUDA 13.2", "never shown")
 WARN = Row(Group.GPU, "GPU 0 clocks", Level.WARN, "SM clock not locked (up to 1980 MHz)", "sudo nvidia-smi -lgc MHZ")
@@ -31,7 +32,7 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         assert callable(say)
         return asked[0]
 
-    monkeypatch.setattr(checks, "examine", examine)
+    monkeypatch.setattr(examination, "examine", examine)
     return asked
 
 
@@ -70,8 +71,13 @@ def test_json_has_rows_facts_and_the_verdict(examined: list[object]) -> None:
     assert (content["schema"], content["fit"]) == (1, False)
     assert content["facts"] == {"host": None}
     assert content["rows"][0] == {
-        "group": "GPU state", "name": "GPU 0 processes", "level": "bad", "text": BAD.text, "remedy": "Stop them.", "data": {},
-    }  # fmt: skip
+        "group": "GPU state",
+        "name": "GPU 0 processes",
+        "level": "bad",
+        "text": BAD.text,
+        "remedy": "Stop them.",
+        "data": {},
+    }
 
 
 def test_the_block_for_an_issue_names_nobody(examined: list[object]) -> None:

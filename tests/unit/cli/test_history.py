@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from fakes.gate_runs import ENVIRONMENT, STEADY, HandMade, two_arms
 
-from gpubench.cli import history
+from gpubench.cli.commands import history
 from gpubench.cli.main import COMMANDS, main
 
 

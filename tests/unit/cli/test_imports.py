@@ -19,12 +19,21 @@ print(json.dumps([status, sorted(set({heavy!r}) & set(sys.modules))]), file=sys.
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--help"], ["--version"], ["list"], ["list", "findings", "GB204"], ["list", "metrics"], ["list", "workloads"],
-        ["validate", "cnn"], ["validate", "cnn", "--cases", "-k", "device=cuda"], ["validate", "cnn", "--json"],
-        ["run", "--help"], ["validate", "--help"], ["completion", "bash"],
+        ["--help"],
+        ["--version"],
+        ["list"],
+        ["list", "findings", "GB204"],
+        ["list", "metrics"],
+        ["list", "workloads"],
+        ["validate", "cnn"],
+        ["validate", "cnn", "--cases", "-k", "device=cuda"],
+        ["validate", "cnn", "--json"],
+        ["run", "--help"],
+        ["validate", "--help"],
+        ["completion", "bash"],
     ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_nothing_heavy_is_imported(arguments):
     code = PROBE.format(arguments=arguments, heavy=HEAVY)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

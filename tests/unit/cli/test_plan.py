@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 from fakes.gate_runs import two_arms
 
-from gpubench.cli import plan
+from gpubench.cli.commands import plan
 from gpubench.cli.main import COMMANDS, main
-from gpubench.store.runs import load_run
+from gpubench.store.run_reader import load_run
 
 NOISY = (1.0, 1.3, 0.8, 1.2, 0.7, 1.1, 0.9, 1.25, 0.75, 1.05)
 
@@ -91,8 +91,9 @@ def test_without_a_pilot_the_suite_is_measured_against_itself(capsys, monkeypatc
     ) in " ".join(out.split())
     (request,) = asked
     assert [(arm.name, arm.case(request.loaded.cases[0])) for arm in request.arms] == [
-        ("first", request.loaded.cases[0]), ("second", request.loaded.cases[0]),
-    ]  # fmt: skip
+        ("first", request.loaded.cases[0]),
+        ("second", request.loaded.cases[0]),
+    ]
     assert (request.rounds, request.interleave, request.selection) == (8, "launch", "mode=train")
     assert [case.batch_size for case in request.loaded.cases] == [8]
     assert request.loaded.suite.quality is None
@@ -122,7 +123,7 @@ def test_the_commands_line_in_the_main_help_is_its_own():
 def test_launches_of_the_two_arms_of_a_pilot_share_no_row(monkeypatch):
     from contextlib import nullcontext
 
-    from gpubench.cli import progress
+    from gpubench.cli.screens import progress
     from gpubench.runner import run as runner
 
     shown = []

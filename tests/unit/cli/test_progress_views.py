@@ -7,14 +7,14 @@ from fakes.hostile import MOVES_A_TERMINAL, hostile_run
 from fakes.runs import cpu_run, invented_run
 from fakes.screens import Still, Ticking, a_console, writer
 
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.cli.console import make_console, redraws
-from gpubench.cli.progress import LiveProgress, LogProgress, open_progress
-from gpubench.cli.screens import final_screen
-from gpubench.cli.status_lines import Running, Tally, status_lines
+from gpubench.cli.screens.final_screen import final_screen
+from gpubench.cli.screens.progress import LiveProgress, LogProgress, open_progress
+from gpubench.cli.screens.status_lines import Running, Tally, status_lines
 from gpubench.report.build import build_report
-from gpubench.report.case_page import case_page
-from gpubench.report.text import cell_width
+from gpubench.report.model.inert_text import cell_width
+from gpubench.report.topics.case_page import case_page
 from gpubench.runner.events import Event
 
 
@@ -63,8 +63,17 @@ def test_hostile_names_are_inert_in_every_view() -> None:
 
 
 RUNNING = Running(
-    "train cuda amp-bf16 bX NHWC bench", 2, 3, "measuring", 61, 0.0442, 0.006, 0.005, 0.4, {"power_w": 612.0, "memory_used_bytes": 7e9}
-)  # fmt: skip
+    "train cuda amp-bf16 bX NHWC bench",
+    2,
+    3,
+    "measuring",
+    61,
+    0.0442,
+    0.006,
+    0.005,
+    0.4,
+    {"power_w": 612.0, "memory_used_bytes": 7e9},
+)
 TALLY = Tally(41, 228, 1092.0, 940.0, {"failed": 1})
 
 

@@ -15,9 +15,14 @@ def gpubench(*arguments: str, shell: str) -> tuple[int, str]:
     """Exit status of `gpubench` (not of what reads it) and stderr; `$run` in `shell` stands for the command."""
     command = " ".join([sys.executable, "-m", "gpubench", *arguments])
     done = subprocess.run(
-        ["bash", "-c", shell.replace("$run", command)], capture_output=True, text=True, timeout=120, check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT,
-    )  # fmt: skip
+        ["bash", "-c", shell.replace("$run", command)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+    )
     return done.returncode, done.stderr
 
 

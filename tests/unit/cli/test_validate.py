@@ -106,10 +106,16 @@ def test_json_of_a_wrong_suite_has_the_mistakes_with_their_places(validate):
     assert (status, err, found["ok"]) == (2, "", False)
     assert found["problems"] == [
         {
-            "severity": "error", "path": "matrix.precision[1]", "message": "unknown value 'tf23'",
-            "suggestion": "did you mean 'tf32'?", "source": "demo.yaml", "line": 7, "column": 21, "length": 4,
+            "severity": "error",
+            "path": "matrix.precision[1]",
+            "message": "unknown value 'tf23'",
+            "suggestion": "did you mean 'tf32'?",
+            "source": "demo.yaml",
+            "line": 7,
+            "column": 21,
+            "length": 4,
         }
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize(

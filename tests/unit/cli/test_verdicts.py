@@ -7,14 +7,14 @@ import pytest
 from fakes.gate_runs import two_arms
 from fakes.runs import ENVIRONMENT
 
-from gpubench.analysis.settings import CompareSettings
+from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.cli.console import make_console
-from gpubench.cli.progress import LiveProgress, LogProgress
 from gpubench.cli.run_arms import AskedArms
-from gpubench.cli.verdicts import Verdicts
+from gpubench.cli.screens.progress import LiveProgress, LogProgress
+from gpubench.cli.standing_verdicts import Verdicts
 from gpubench.core.findings import finding
 from gpubench.core.records import Status
-from gpubench.core.run import ArmInfo, RunInfo
+from gpubench.core.run_info import ArmInfo, RunInfo
 from gpubench.runner.events import CaseFinished, LaunchFinished, LaunchStarted, RoundFinished, RunStarted
 
 
@@ -139,10 +139,17 @@ def test_many_cases_are_screened_and_few_are_not():
 
 def events(measured, judge, most=6):
     info = RunInfo(
-        run="r", suite_name="fake", suite={"schema": 1, "name": "fake"}, suite_digest="0", created="2026-11-23T16:02:00Z", repeats=24,
-        cases=(measured.case,), environment=ENVIRONMENT, interleave="launch",
+        run="r",
+        suite_name="fake",
+        suite={"schema": 1, "name": "fake"},
+        suite_digest="0",
+        created="2026-11-23T16:02:00Z",
+        repeats=24,
+        cases=(measured.case,),
+        environment=ENVIRONMENT,
+        interleave="launch",
         arms=(ArmInfo(name="base"), ArmInfo(name="head", given={"git": "main", "commit": "0" * 40})),
-    )  # fmt: skip
+    )
     yield RunStarted(info, None, 48)
     for number in range(1, most + 1):
         for record in measured.records(number)[-1:]:

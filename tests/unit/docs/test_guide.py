@@ -35,7 +35,7 @@ def test_the_guide_shows_every_command_a_newcomer_needs() -> None:
 
 
 def test_the_suite_of_the_guide_is_a_suite(tmp_path: Path) -> None:
-    from gpubench.spec.load import load_suite
+    from gpubench.suite.load import load_suite
 
     (text,) = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
     path = tmp_path / "mine.yaml"

@@ -8,10 +8,10 @@ import pytest
 from fakes import traces
 
 from gpubench.core.errors import UsageError
-from gpubench.profile import capture
+from gpubench.profile.capture import capture_case
 from gpubench.profile.errors import SessionError, ToolAbsentError
-from gpubench.spec.case import Case
-from gpubench.spec.profile_job import ProfileJob
+from gpubench.protocol.profile_job import ProfileJob
+from gpubench.suite.model.case import Case
 
 HELP = "--trace= --sample= --cpuctxsw= --capture-range= --capture-range-end= --nvtx-capture= --kill= --wait= --force-overwrite= --output= --cuda-graph-trace="
 ENVIRON = {"PATH": os.environ["PATH"]}
@@ -47,25 +47,25 @@ def job(folder: Path, **case) -> ProfileJob:
 
 def test_auto_takes_nsys_for_cuda_and_torch_for_the_cpu(tmp_path: Path):
     tool = str(nsys(tmp_path, ""))
-    assert capture.plan(job(tmp_path), "auto", nsys=tool, environ=ENVIRON).job.tool == "nsys"
-    assert capture.plan(job(tmp_path, device="cpu"), "auto", nsys=tool, environ=ENVIRON).job.tool == "torch"
+    assert capture_case.plan(job(tmp_path), "auto", nsys=tool, environ=ENVIRON).job.tool == "nsys"
+    assert capture_case.plan(job(tmp_path, device="cpu"), "auto", nsys=tool, environ=ENVIRON).job.tool == "torch"
 
 
 def test_auto_takes_torch_where_there_is_no_nsys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(capture.tools._FOLDERS, "nsys", ())
-    assert capture.plan(job(tmp_path), "auto", environ={"PATH": str(tmp_path)}).job.tool == "torch"
+    monkeypatch.setitem(capture_case.profiler_tools._FOLDERS, "nsys", ())
+    assert capture_case.plan(job(tmp_path), "auto", environ={"PATH": str(tmp_path)}).job.tool == "torch"
     with pytest.raises(ToolAbsentError):
-        capture.plan(job(tmp_path), "nsys", environ={"PATH": str(tmp_path)})
+        capture_case.plan(job(tmp_path), "nsys", environ={"PATH": str(tmp_path)})
 
 
 def test_a_plan_writes_nothing(tmp_path: Path):
-    made = capture.plan(job(tmp_path), "nsys", nsys=str(nsys(tmp_path, "")), environ=ENVIRON)
+    made = capture_case.plan(job(tmp_path), "nsys", nsys=str(nsys(tmp_path, "")), environ=ENVIRON)
     assert not made.folder.exists()
     assert made.command[-5:] == (
         *made.command[-5:-4],
         "-u",
         "-m",
-        "gpubench.worker.profilers",
+        "gpubench.worker.profiling.profiled_steps",
         str(made.folder / "job.json"),
     )
     assert f"--output={made.folder / 'profile'}" in made.command
@@ -75,33 +75,35 @@ def test_a_plan_writes_nothing(tmp_path: Path):
     ("settings", "traced"), [({}, False), ({"cuda_graph": True}, True), ({"compile": "reduce-overhead"}, True)]
 )
 def test_graph_nodes_are_traced_where_the_case_uses_cuda_graphs(settings, traced, tmp_path: Path):
-    made = capture.plan(job(tmp_path, **settings), "nsys", nsys=str(nsys(tmp_path, "")), environ=ENVIRON)
+    made = capture_case.plan(job(tmp_path, **settings), "nsys", nsys=str(nsys(tmp_path, "")), environ=ENVIRON)
     assert ("--cuda-graph-trace=node" in made.command) is traced
 
 
 def test_ncu_takes_one_step_and_only_on_cuda(tmp_path: Path):
     tool = script(tmp_path / "ncu", "exit 0")
-    made = capture.plan(job(tmp_path), "ncu", ncu=str(tool), environ=ENVIRON)
+    made = capture_case.plan(job(tmp_path), "ncu", ncu=str(tool), environ=ENVIRON)
     assert made.job.steps == 1
     assert made.command[:4] == (str(tool), "--nvtx", "--nvtx-include", "gpubench@capture")
     with pytest.raises(UsageError, match="runs on the CPU"):
-        capture.plan(job(tmp_path, device="cpu"), "ncu", ncu=str(tool), environ=ENVIRON)
+        capture_case.plan(job(tmp_path, device="cpu"), "ncu", ncu=str(tool), environ=ENVIRON)
 
 
 def test_a_profiler_inside_a_profiler_is_refused(tmp_path: Path):
     with pytest.raises(SessionError, match="NSYS_PROFILING_SESSION_ID is set"):
-        capture.plan(job(tmp_path), "torch", environ={**ENVIRON, "NSYS_PROFILING_SESSION_ID": "1"})
+        capture_case.plan(job(tmp_path), "torch", environ={**ENVIRON, "NSYS_PROFILING_SESSION_ID": "1"})
 
 
 def test_secrets_leave_the_environment_and_what_the_case_sets_stays(tmp_path: Path):
-    made = capture.plan(job(tmp_path, env={"FLAG": "1"}), "torch", environ={**ENVIRON, "HF_TOKEN": "x"})
+    made = capture_case.plan(job(tmp_path, env={"FLAG": "1"}), "torch", environ={**ENVIRON, "HF_TOKEN": "x"})
     assert made.removed == ("HF_TOKEN",)
     assert made.environ == {**ENVIRON, "FLAG": "1"}
 
 
 def capture_with(tmp_path: Path, tool: Path, **result):
-    made = capture.plan(job(tmp_path, python=str(worker(tmp_path, **result))), "nsys", nsys=str(tool), environ=ENVIRON)
-    return capture.run(made, timeout_s=60)
+    made = capture_case.plan(
+        job(tmp_path, python=str(worker(tmp_path, **result))), "nsys", nsys=str(tool), environ=ENVIRON
+    )
+    return capture_case.run(made, timeout_s=60)
 
 
 RUN_PROGRAM = 'while [ "${1%/python}" = "$1" ]; do shift; done; "$@"'
@@ -143,8 +145,8 @@ def exporting(stored: Path, text: str) -> str:
 
 
 def run_with(tmp_path: Path, tool: Path):
-    made = capture.plan(job(tmp_path, python=str(worker(tmp_path))), "nsys", nsys=str(tool), environ=ENVIRON)
-    return made, capture.run(made, timeout_s=60)
+    made = capture_case.plan(job(tmp_path, python=str(worker(tmp_path))), "nsys", nsys=str(tool), environ=ENVIRON)
+    return made, capture_case.run(made, timeout_s=60)
 
 
 def names(folder: Path) -> list[str]:
@@ -158,9 +160,9 @@ def stored(tmp_path: Path) -> Path:
 
 def test_tidying_keeps_the_report_or_not(tmp_path: Path, stored: Path):
     made, captured = run_with(tmp_path, nsys(tmp_path, WORKS, exporting(stored, 'echo clean > "$out"')))
-    capture.tidy(made, captured, keep_trace=True)
+    capture_case.tidy(made, captured, keep_trace=True)
     assert names(made.folder) == ["profile.log", "profile.nsys-rep", "worker.json"]
-    capture.tidy(made, captured, keep_trace=False)
+    capture_case.tidy(made, captured, keep_trace=False)
     assert names(made.folder) == ["profile.log", "worker.json"]
 
 
@@ -168,7 +170,7 @@ def test_a_report_that_cannot_be_searched_for_secrets_is_not_kept_but_its_tables
     made, captured = run_with(tmp_path, nsys(tmp_path, WORKS, exporting(stored, "exit 1")))
     assert captured.trace == made.folder / "profile.sqlite"
     assert "The report was not kept, as it could not be searched" in captured.notes[0]
-    capture.tidy(made, captured, keep_trace=True)
+    capture_case.tidy(made, captured, keep_trace=True)
     assert names(made.folder) == ["profile.log", "profile.sqlite", "worker.json"]
 
 
@@ -181,11 +183,11 @@ def test_a_secret_that_cannot_be_overwritten_costs_the_report(tmp_path: Path, st
 
 def test_what_was_captured_before_is_not_taken_for_a_new_report(tmp_path: Path):
     tool = nsys(tmp_path, RUN_PROGRAM)
-    made = capture.plan(job(tmp_path, python=str(worker(tmp_path))), "nsys", nsys=str(tool), environ=ENVIRON)
+    made = capture_case.plan(job(tmp_path, python=str(worker(tmp_path))), "nsys", nsys=str(tool), environ=ENVIRON)
     made.folder.mkdir()
     (made.folder / "profile.nsys-rep").write_text("of yesterday")
     with pytest.raises(SessionError, match="never opened"):
-        capture.run(made, timeout_s=60)
+        capture_case.run(made, timeout_s=60)
     assert names(made.folder) == ["job.json", "profile.log", "worker.json"]
 
 

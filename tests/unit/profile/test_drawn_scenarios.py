@@ -7,8 +7,8 @@ from fakes import traces
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpubench.profile.read import read_trace
-from gpubench.profile.summarize import summarize
+from gpubench.profile.figures.summarize import summarize
+from gpubench.profile.traces.read_trace import read_trace
 
 US = 1000
 FIRST, LENGTH = 100, 60
@@ -17,14 +17,29 @@ PHASES = (("data", 0, 10), ("h2d", 10, 15), ("forward", 15, 30), ("backward", 32
 
 works = st.builds(
     lambda kind, name, launched, delay, length, thread, stream, device, linked, pageable: traces.Work(
-        kind, name if kind == "kernel" else "", launched + delay, launched + delay + length, launched if linked else None,
-        thread, stream, device, 4096 if kind != "kernel" else None, "h2d" if kind == "copy" else None,
+        kind,
+        name if kind == "kernel" else "",
+        launched + delay,
+        launched + delay + length,
+        launched if linked else None,
+        thread,
+        stream,
+        device,
+        4096 if kind != "kernel" else None,
+        "h2d" if kind == "copy" else None,
         pageable if kind == "copy" else None,
     ),
-    st.sampled_from(["kernel", "kernel", "kernel", "copy", "memset"]), st.sampled_from(NAMES), st.integers(FIRST - 30, 330),
-    st.integers(0, 40), st.integers(0, 50), st.sampled_from([traces.MAIN, traces.AUTOGRAD]), st.integers(7, 9),
-    st.integers(0, 1), st.sampled_from([True, True, True, False]), st.booleans(),
-)  # fmt: skip
+    st.sampled_from(["kernel", "kernel", "kernel", "copy", "memset"]),
+    st.sampled_from(NAMES),
+    st.integers(FIRST - 30, 330),
+    st.integers(0, 40),
+    st.integers(0, 50),
+    st.sampled_from([traces.MAIN, traces.AUTOGRAD]),
+    st.integers(7, 9),
+    st.integers(0, 1),
+    st.sampled_from([True, True, True, False]),
+    st.booleans(),
+)
 
 
 def scenario_of(num_steps: int, work: list[traces.Work]) -> traces.Scenario:

@@ -10,8 +10,8 @@ from fakes import traces
 
 from gpubench.cli.main import main
 from gpubench.profile.errors import TraceError
-from gpubench.profile.read import read_trace
-from gpubench.profile.summarize import summarize
+from gpubench.profile.figures.summarize import summarize
+from gpubench.profile.traces.read_trace import read_trace
 
 US = 1000
 

@@ -3,7 +3,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpubench.profile.intervals import clip, gaps, intersection, total, union
+from gpubench.profile.figures.time_intervals import clip, gaps, intersection, total, union
 
 HORIZON = 40
 intervals = st.lists(st.tuples(st.integers(0, HORIZON), st.integers(0, HORIZON)), max_size=12)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from gpubench.profile.errors import TraceError
-from gpubench.profile.read import read_trace
-from gpubench.profile.summarize import summarize
+from gpubench.profile.figures.summarize import summarize
+from gpubench.profile.traces.read_trace import read_trace
 
 
 def write(path: Path, events: list[dict], **head) -> Path:
@@ -30,8 +30,10 @@ def test_nanoseconds_of_times_since_1970_are_kept(tmp_path: Path):
 
 def test_times_may_be_whole_numbers_or_have_any_number_of_decimals(tmp_path: Path):
     path = tmp_path / "t.json"
-    path.write_text('{"traceEvents": [{"ph":"X","cat":"kernel","name":"k","ts":12,"dur":1.5,"pid":0,"tid":7},'
-                    '{"ph":"X","cat":"kernel","name":"k","ts":1.2e3,"dur":0.25,"pid":0,"tid":7}]}')  # fmt: skip
+    path.write_text(
+        '{"traceEvents": [{"ph":"X","cat":"kernel","name":"k","ts":12,"dur":1.5,"pid":0,"tid":7},'
+        '{"ph":"X","cat":"kernel","name":"k","ts":1.2e3,"dur":0.25,"pid":0,"tid":7}]}'
+    )
     assert [(each.start, each.end) for each in read_trace(path).operations] == [
         (12_000, 13_500),
         (1_200_000, 1_200_250),

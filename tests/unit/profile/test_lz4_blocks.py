@@ -6,7 +6,7 @@ import lz4.block
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpubench.profile.lz4_blocks import find_blocks, origins, unpack
+from gpubench.profile.capture.lz4_blocks import find_blocks, origins, unpack
 
 WORDS = [
     b"PATH=/usr/bin",

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from fakes import traces
 
-from gpubench.profile import capture, ncu_csv, tools
+from gpubench.profile.capture import capture_case, profiler_tools
 from gpubench.profile.errors import SessionError, TraceError
-from gpubench.profile.summarize import summarize
-from gpubench.report.model import plain
-from gpubench.report.profile_page import profile_page
-from gpubench.spec.case import Case
-from gpubench.spec.profile_job import ProfileJob
+from gpubench.profile.figures.summarize import summarize
+from gpubench.profile.traces import ncu_csv
+from gpubench.protocol.profile_job import ProfileJob
+from gpubench.report.model.report_model import plain
+from gpubench.report.topics.profile_page import profile_page
+from gpubench.suite.model.case import Case
 
 THREAD = "thread Domain:Push/Pop_Range:PL_Type:PL_Value:CLR_Type:Color:Msg_Type:Msg"
 PROCESS = "Id:Domain:Start/Stop_Range:PL_Type:PL_Value:CLR_Type:Color:Msg_Type:Msg"
@@ -64,8 +65,11 @@ def test_kernels_have_times_and_phases_on_whatever_thread_they_were_launched(for
     device = summary.devices[0]
     assert (summary.tool, summary.steps, device.kernels_per_step, device.busy_ns) == ("ncu", 1, 6, 10_000)
     assert {each.name: (each.gpu_busy_ns, each.kernels_per_step) for each in device.phases} == {
-        "forward": (3000, 1), "loss": (500, 1), "backward": (4500, 2), "optimizer": (1500, 1),
-    }  # fmt: skip
+        "forward": (3000, 1),
+        "loss": (500, 1),
+        "backward": (4500, 2),
+        "optimizer": (1500, 1),
+    }
     assert device.unattributed_share == pytest.approx(0.05)
 
 
@@ -123,7 +127,7 @@ def script(path: Path, body: str) -> Path:
     return path
 
 
-def plan(folder: Path, printing: str) -> capture.Plan:
+def plan(folder: Path, printing: str) -> capture_case.Plan:
     document = json.dumps({"status": "ok", "steps": 1, "emitter": "on", "step_time_before_s": 0.001})
     python = script(
         folder / "python", f'for last; do :; done; cat > "$(dirname "$last")/worker.json" <<\'END\'\n{document}\nEND'
@@ -133,28 +137,28 @@ while [ "$1" != -o ]; do shift; done; echo report > "$2.ncu-rep"; shift 2; "$@\"
     job = ProfileJob(
         tool="torch", case=Case(device="cuda", python=str(python)), suite="s", label="l", steps=9, folder=folder / "out"
     )
-    return capture.plan(job, "ncu", ncu=str(script(folder / "ncu", body)), environ={"PATH": os.environ["PATH"]})
+    return capture_case.plan(job, "ncu", ncu=str(script(folder / "ncu", body)), environ={"PATH": os.environ["PATH"]})
 
 
 def test_a_capture_ends_in_a_summary_and_keeps_the_report(tmp_path: Path):
     (tmp_path / "kernels.csv").write_text(printed())
     made = plan(tmp_path, f"cat {tmp_path}/kernels.csv")
-    captured = capture.run(made, timeout_s=60)
+    captured = capture_case.run(made, timeout_s=60)
     assert captured.summary.tool == "ncu"
     assert captured.summary.devices[0].tensor_core_share == pytest.approx(0.7)
     assert captured.summary.source == str(made.folder / "profile.ncu-rep")
     assert captured.notes == ()
-    capture.tidy(made, captured, keep_trace=True)
+    capture_case.tidy(made, captured, keep_trace=True)
     assert sorted(path.name for path in made.folder.iterdir()) == ["profile.log", "profile.ncu-rep", "worker.json"]
 
 
 def test_a_step_with_more_kernels_than_are_replayed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(tools, "NCU_LAUNCHES", 6)
+    monkeypatch.setattr(profiler_tools, "NCU_LAUNCHES", 6)
     (tmp_path / "kernels.csv").write_text(printed())
-    captured = capture.run(plan(tmp_path, f"cat {tmp_path}/kernels.csv"), timeout_s=60)
+    captured = capture_case.run(plan(tmp_path, f"cat {tmp_path}/kernels.csv"), timeout_s=60)
     assert captured.notes == ("ncu stopped after 6 kernels; the step has more, so its last phases may be missing.",)
 
 
 def test_a_report_that_cannot_be_printed_is_an_error(tmp_path: Path):
     with pytest.raises((SessionError, TraceError), match="holds no kernels"):
-        capture.run(plan(tmp_path, "echo '==ERROR== cannot open'"), timeout_s=60)
+        capture_case.run(plan(tmp_path, "echo '==ERROR== cannot open'"), timeout_s=60)

@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from fakes import traces
 
-from gpubench.profile import nsys_sqlite
 from gpubench.profile.errors import TraceError
-from gpubench.profile.read import read_trace
-from gpubench.profile.summarize import summarize
+from gpubench.profile.figures.summarize import summarize
+from gpubench.profile.traces import nsys_sqlite
+from gpubench.profile.traces.read_trace import read_trace
 
 
 def summary_of(path: Path):

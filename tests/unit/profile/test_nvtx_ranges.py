@@ -9,7 +9,7 @@ pytestmark = pytest.mark.skipif(nvtx_tool.compiler() is None, reason="no C compi
 
 PROGRAM = """
 import sys
-from gpubench.worker import profilers
+from gpubench.worker.profiling import profiled_steps as profilers
 sys.exit(profilers.main([sys.argv[1]] if len(sys.argv) > 1 else [{job!r}]))
 """
 STEPS = 3
@@ -85,9 +85,13 @@ def test_names_hold_only_characters_that_filters_take(recorded):
 def test_for_ncu_phases_are_ranges_of_the_process(tmp_path):
     """It lists with a kernel the ranges of its own thread and of its process, and autograd has a thread of its own."""
     job = {
-        "tool": "ncu", "case": {"workload": "cnn", "batch_size": 4}, "steps": 1, "warmup_steps": 1, "warmup_s": 0,
+        "tool": "ncu",
+        "case": {"workload": "cnn", "batch_size": 4},
+        "steps": 1,
+        "warmup_steps": 1,
+        "warmup_s": 0,
         "folder": str(tmp_path),
-    }  # fmt: skip
+    }
     (tmp_path / "job.json").write_text(json.dumps(job))
     record = tmp_path / "events.txt"
     program = PROGRAM.format(job=str(tmp_path / "job.json"))

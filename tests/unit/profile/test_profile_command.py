@@ -124,7 +124,7 @@ def test_a_dry_run_prints_the_command_line_and_makes_nothing(
 ):
     store = tmp_path / "store"
     command = dry_run(capsys, str(suite), "-k", "precision=fp32 and batch_size=8", "--store", str(store))
-    assert command[1:4] == ["-u", "-m", "gpubench.worker.profilers"]
+    assert command[1:4] == ["-u", "-m", "gpubench.worker.profiling.profiled_steps"]
     folder = Path(command[4]).parent
     assert folder.parent == store
     assert "-profile-mine-" in folder.name

@@ -5,15 +5,17 @@ import jsonschema
 from fakes import traces
 
 from gpubench.core.findings import FINDINGS
-from gpubench.profile.model import Summary, json_schema
-from gpubench.profile.read import read_trace
-from gpubench.profile.summarize import summarize
+from gpubench.profile.figures.summarize import summarize
+from gpubench.profile.figures.summary_model import Summary, json_schema
+from gpubench.profile.traces.read_trace import read_trace
 
 STORED = Path(__file__).parents[3] / "schemas" / "profile-1.json"
 
 
 def test_the_stored_schema_is_the_models():
-    """Make it anew: python -c "import json; from gpubench.profile.model import json_schema; print(json.dumps(json_schema(), indent=2))" > schemas/profile-1.json"""
+    """Make it anew: python -c "import json; from gpubench.profile.figures.summary_model import json_schema;
+    print(json.dumps(json_schema(), indent=2))" > schemas/profile-1.json
+    """
     assert json.loads(STORED.read_text()) == json_schema()
 
 

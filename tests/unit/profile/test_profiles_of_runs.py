@@ -7,18 +7,18 @@ import pytest
 from fakes import traces
 from fakes.gate_runs import ENVIRONMENT, STEADY, HandMade
 
-from gpubench.analysis.comparing import compare_sides, refuse
-from gpubench.analysis.sides import side_of
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.compare.compare_sides import compare_sides, refuse
+from gpubench.analysis.compare.sides import side_of
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.cli.main import main
 from gpubench.core.errors import UsageError
-from gpubench.profile.model import Summary
-from gpubench.profile.read import read_trace
-from gpubench.profile.stored import profile_folder, stored_profiles
-from gpubench.profile.summarize import summarize
-from gpubench.report.model import plain
-from gpubench.report.profiles import profiles_section
-from gpubench.store.runs import load_run
+from gpubench.profile.figures.summarize import summarize
+from gpubench.profile.figures.summary_model import Summary
+from gpubench.profile.stored_profiles import profile_folder, stored_profiles
+from gpubench.profile.traces.read_trace import read_trace
+from gpubench.report.model.report_model import plain
+from gpubench.report.topics.profiles import profiles_section
+from gpubench.store.run_reader import load_run
 
 
 def a_run(store: Path, name: str, rate: float, *, emitter: str | None = None) -> Path:

@@ -7,8 +7,8 @@ import pytest
 from fakes import traces
 
 from gpubench.cli.main import main
-from gpubench.profile.read import read_trace
-from gpubench.profile.summarize import summarize
+from gpubench.profile.figures.summarize import summarize
+from gpubench.profile.traces.read_trace import read_trace
 
 DOCS = Path(__file__).parents[3] / "docs"
 TRACE = DOCS / "traces" / "bf16-no-faster.json"
@@ -44,7 +44,7 @@ def test_every_failure_in_the_page_is_a_message_of_the_code():
     page = (DOCS / "profiling.md").read_text()
     package = DOCS.parent / "gpubench"
     sources = "".join(
-        path.read_text() for path in [*(package / "profile").glob("*.py"), package / "core/findings/profile.py"]
+        path.read_text() for path in [*(package / "profile").rglob("*.py"), package / "core/findings/profile.py"]
     )
     messages = [
         line.split("`")[1] for line in page.split("## When it does not work")[1].splitlines() if line.startswith("| `")

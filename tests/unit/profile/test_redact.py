@@ -1,16 +1,32 @@
 import pytest
 
-from gpubench.profile.redact import secret_part, without_secrets
+from gpubench.profile.capture.secrets import secret_part, without_secrets
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "HF_TOKEN", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN", "WANDB_API_KEY", "OPENAI_APIKEY",
-        "DB_PASSWORD", "PGPASSWORD", "MYSQL_PWD", "GOOGLE_APPLICATION_CREDENTIALS", "SSH_AUTH_SOCK", "SENTRY_DSN", "SLACK_WEBHOOK_URL",
-        "GIT_PAT", "my_secret", "GPG_KEY", "PRIVATE_KEY", "SESSION_COOKIE",
+        "HF_TOKEN",
+        "GITHUB_TOKEN",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SESSION_TOKEN",
+        "WANDB_API_KEY",
+        "OPENAI_APIKEY",
+        "DB_PASSWORD",
+        "PGPASSWORD",
+        "MYSQL_PWD",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "SSH_AUTH_SOCK",
+        "SENTRY_DSN",
+        "SLACK_WEBHOOK_URL",
+        "GIT_PAT",
+        "my_secret",
+        "GPG_KEY",
+        "PRIVATE_KEY",
+        "SESSION_COOKIE",
     ],
-)  # fmt: skip
+)
 def test_a_name_that_looks_like_a_secret_is_left_out(name):
     assert without_secrets({name: "x", "PATH": "/bin"}) == ({"PATH": "/bin"}, (name,))
 
@@ -34,11 +50,26 @@ def test_a_value_that_looks_like_a_secret_is_left_out_whatever_its_name(value):
 @pytest.mark.parametrize(
     "name",
     [
-        "PATH", "PWD", "OLDPWD", "HOME", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "PYTHONPATH", "OMP_NUM_THREADS", "KEYBOARD",
-        "TOKENIZERS_PARALLELISM", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "XDG_SESSION_ID", "NCCL_DEBUG", "MONKEY",
-        "AUTHOR", "COMPASS", "TORCH_LOGS",
+        "PATH",
+        "PWD",
+        "OLDPWD",
+        "HOME",
+        "LD_LIBRARY_PATH",
+        "CUDA_VISIBLE_DEVICES",
+        "PYTHONPATH",
+        "OMP_NUM_THREADS",
+        "KEYBOARD",
+        "TOKENIZERS_PARALLELISM",
+        "CUBLAS_WORKSPACE_CONFIG",
+        "NVIDIA_TF32_OVERRIDE",
+        "XDG_SESSION_ID",
+        "NCCL_DEBUG",
+        "MONKEY",
+        "AUTHOR",
+        "COMPASS",
+        "TORCH_LOGS",
     ],
-)  # fmt: skip
+)
 def test_what_a_program_needs_stays(name):
     assert without_secrets({name: "value"}) == ({name: "value"}, ())
 

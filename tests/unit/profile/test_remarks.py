@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from fakes import traces
 
-from gpubench.profile.read import read_trace
-from gpubench.profile.summarize import summarize
+from gpubench.profile.figures.summarize import summarize
+from gpubench.profile.traces.read_trace import read_trace
 
 
 def summary_of(scenario: traces.Scenario, folder: Path, **options):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from fakes import traces
 
-from gpubench.profile.read import read_trace
-from gpubench.profile.summarize import summarize
+from gpubench.profile.figures.summarize import summarize
+from gpubench.profile.traces.read_trace import read_trace
 
 US = 1000
 
@@ -56,8 +56,13 @@ def test_tensor_core_share_is_of_kernel_time_and_names_its_source(summary):
 def test_classes_and_top_kernels_are_shares_of_kernel_time(summary):
     device = summary.devices[0]
     assert [(each.kernel_class, each.count, round(each.share * 650)) for each in device.classes] == [
-        ("conv", 4, 300), ("gemm", 2, 200), ("comm", 2, 80), ("optimizer", 2, 50), ("elementwise", 2, 10), ("reduce", 2, 10),
-    ]  # fmt: skip
+        ("conv", 4, 300),
+        ("gemm", 2, 200),
+        ("comm", 2, 80),
+        ("optimizer", 2, 50),
+        ("elementwise", 2, 10),
+        ("reduce", 2, 10),
+    ]
     top = device.top_kernels[0]
     assert (top.name, top.kernel_class, top.tensor_core, top.per_step) == (traces.DGRAD, "conv", "yes", 1.0)
     assert sum(each.share for each in device.top_kernels) == pytest.approx(1)

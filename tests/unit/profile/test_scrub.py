@@ -7,9 +7,9 @@ from pathlib import Path
 import lz4.block
 import pytest
 
-from gpubench.profile import scrub
-from gpubench.profile.redact import secrets_in_sight
-from gpubench.profile.tools import Tool
+from gpubench.profile.capture import scrub
+from gpubench.profile.capture.profiler_tools import Tool
+from gpubench.profile.capture.secrets import secrets_in_sight
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 TOKEN = "0f3d9aa771c2e7b4"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from gpubench.profile import session
+from gpubench.profile.capture import run_tool
+from gpubench.profile.capture.profiler_tools import Tool
 from gpubench.profile.errors import SessionError, TraceError
-from gpubench.profile.tools import Tool
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 
@@ -20,14 +20,14 @@ def script(path: Path, body: str) -> Path:
     return path
 
 
-def ended(tmp_path: Path, body: str, *, timeout_s: float = 60) -> session.Ended:
+def ended(tmp_path: Path, body: str, *, timeout_s: float = 60) -> run_tool.Ended:
     program = script(tmp_path / "nsys", body)
-    return session.run_tool([str(program)], log=tmp_path / "nsys.log", environ=ENVIRON, timeout_s=timeout_s)
+    return run_tool.run_tool([str(program)], log=tmp_path / "nsys.log", environ=ENVIRON, timeout_s=timeout_s)
 
 
 def failure(tmp_path: Path, body: str, **options) -> SessionError:
     with pytest.raises(SessionError) as error:
-        session.report_of(
+        run_tool.report_of(
             ended(tmp_path, body, **options), tmp_path / "profile", timeout_s=options.get("timeout_s", 60)
         )
     return error.value
@@ -35,7 +35,7 @@ def failure(tmp_path: Path, body: str, **options) -> SessionError:
 
 def test_a_report_that_is_there_counts_whatever_the_exit_status(tmp_path: Path):
     done = ended(tmp_path, f"echo data > {tmp_path}/profile.nsys-rep; exit 3")
-    assert session.report_of(done, tmp_path / "profile", timeout_s=60) == tmp_path / "profile.nsys-rep"
+    assert run_tool.report_of(done, tmp_path / "profile", timeout_s=60) == tmp_path / "profile.nsys-rep"
 
 
 def test_a_capture_that_never_opened_exits_0_and_is_told_by_its_log(tmp_path: Path):
@@ -81,7 +81,7 @@ sleep 300 &
 wait; sleep 300"""
     program = script(tmp_path / "nsys", body)
     started = time.monotonic()
-    done = session.run_tool([str(program)], log=tmp_path / "nsys.log", environ=ENVIRON, timeout_s=1.0)
+    done = run_tool.run_tool([str(program)], log=tmp_path / "nsys.log", environ=ENVIRON, timeout_s=1.0)
     assert done.timed_out
     assert time.monotonic() - started < 60  # a limit, not a speed: without the group's end it would be 300 s
     agent = int((tmp_path / "agent").read_text())
@@ -90,7 +90,7 @@ wait; sleep 300"""
         or "Z" in Path(f"/proc/{agent}/stat").read_text().rpartition(")")[2].split()[0]
     )
     with pytest.raises(SessionError, match="took longer than 1 s and was ended") as error:
-        session.report_of(done, tmp_path / "profile", timeout_s=1.0)
+        run_tool.report_of(done, tmp_path / "profile", timeout_s=1.0)
     assert "working" in str(error.value)
 
 
@@ -102,7 +102,7 @@ def test_a_tool_gets_no_input_and_a_session_of_its_own(tmp_path: Path):
 
 def test_a_tool_that_is_not_there_is_an_error(tmp_path: Path):
     with pytest.raises(SessionError, match="could not be started"):
-        session.run_tool(["/no/such/tool"], log=tmp_path / "log", environ={}, timeout_s=1)
+        run_tool.run_tool(["/no/such/tool"], log=tmp_path / "log", environ={}, timeout_s=1)
 
 
 def test_progress_bars_are_left_out_of_the_log_shown(tmp_path: Path):
@@ -116,7 +116,7 @@ def test_an_export_by_another_version_says_what_to_do(tmp_path: Path):
         script(tmp_path / "nsys", "echo 'Exportation error: Section Table Reference magic number mismatch.'; exit 0"),
     )
     with pytest.raises(TraceError, match="magic number mismatch") as error:
-        session.export(tool, tmp_path / "p.nsys-rep", tmp_path / "p.sqlite", environ=ENVIRON)
+        run_tool.export(tool, tmp_path / "p.nsys-rep", tmp_path / "p.sqlite", environ=ENVIRON)
     assert "the version of nsys that made it, or a newer one" in error.value.hint
 
 
@@ -124,7 +124,7 @@ def test_an_export_does_not_take_an_old_file_for_its_own(tmp_path: Path):
     (tmp_path / "p.sqlite").write_text("of yesterday")
     tool = Tool("nsys", script(tmp_path / "nsys", "exit 0"))
     with pytest.raises(TraceError):
-        session.export(tool, tmp_path / "p.nsys-rep", tmp_path / "p.sqlite", environ=ENVIRON)
+        run_tool.export(tool, tmp_path / "p.nsys-rep", tmp_path / "p.sqlite", environ=ENVIRON)
 
 
 def test_an_export_that_works_leaves_no_log(tmp_path: Path):
@@ -132,24 +132,27 @@ def test_an_export_that_works_leaves_no_log(tmp_path: Path):
         "nsys",
         script(tmp_path / "nsys", 'for last; do :; done; case "$5" in --output=*) echo x > "${5#--output=}";; esac'),
     )
-    assert session.export(tool, tmp_path / "p.nsys-rep", tmp_path / "p.sqlite", environ=ENVIRON).read_text() == "x\n"
+    assert run_tool.export(tool, tmp_path / "p.nsys-rep", tmp_path / "p.sqlite", environ=ENVIRON).read_text() == "x\n"
     assert not (tmp_path / "p.export.log").exists()
 
 
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("echo '==ERROR== ERR_NVGPUCTRPERM - The user does not have permission to access NVIDIA GPU Performance Counters'; exit 1", "not allowed"),
+        (
+            "echo '==ERROR== ERR_NVGPUCTRPERM - The user does not have permission to access NVIDIA GPU Performance Counters'; exit 1",
+            "not allowed",
+        ),
         ("echo '==WARNING== No kernels were profiled.'", "saw no kernel inside the range"),
         ("echo boom; exit 9", r"left no report \(exit status 9\)"),
     ],
-)  # fmt: skip
+)
 def test_failures_of_ncu_are_told_apart(body, message, tmp_path: Path):
     with pytest.raises(SessionError, match=message):
-        session.check_ncu(ended(tmp_path, body), tmp_path / "profile.ncu-rep", timeout_s=60)
+        run_tool.check_ncu(ended(tmp_path, body), tmp_path / "profile.ncu-rep", timeout_s=60)
 
 
 def test_one_profiler_inside_another_is_refused():
     with pytest.raises(SessionError, match="already runs under a profiler"):
-        session.refuse_nested({"NSYS_PROFILING_SESSION_ID": "42"})
-    session.refuse_nested({})
+        run_tool.refuse_nested({"NSYS_PROFILING_SESSION_ID": "42"})
+    run_tool.refuse_nested({})

@@ -1,7 +1,7 @@
 import pytest
 from fakes.torch_module import FakeTorch, TorchCuda
 
-from gpubench.worker.bench_timer import CudaRounds
+from gpubench.worker.timing.pytest_timer import CudaRounds
 
 
 @pytest.fixture

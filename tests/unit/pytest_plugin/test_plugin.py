@@ -9,7 +9,7 @@ import pytest
 from fakes.torch_module import FakeTorch, TorchCuda
 
 from gpubench.pytest_support import energy
-from gpubench.store.pytest_files import read_pytest_file
+from gpubench.store.pytest_benchmark_files import read_pytest_file
 
 pytest_plugins = ["pytester"]
 
@@ -275,8 +275,15 @@ def test_without_a_driver_energy_is_absent_with_the_reason():
 def test_the_plugin_brings_nothing_heavy_into_pytest(tmp_path):
     """Every pytest where gpubench is installed loads it."""
     code = "import sys, pytest; before = set(sys.modules); import gpubench.pytest_plugin; print(*sorted(set(sys.modules) - before))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)})  # fmt: skip
-    assert done.stdout.split() == ["gpubench", "gpubench.pytest_plugin"]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    assert done.stdout.split() == ["gpubench", "gpubench.core", "gpubench.core.version", "gpubench.pytest_plugin"]
 
 
 def test_the_entry_point_is_declared():

@@ -2,11 +2,11 @@ import pytest
 from fakes.matrix import matrix_run, samples_of
 from fakes.runs import FakeRun
 
-from gpubench.analysis.summarise import RunSummary, summarise_run
+from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.report.build import build_report
-from gpubench.report.charts.chosen import charts_of
-from gpubench.report.model import ReportModel
-from gpubench.report.samples import Samples, wanted
+from gpubench.report.model.report_model import ReportModel
+from gpubench.report.topics.charts.chosen import charts_of
+from gpubench.report.topics.samples import Samples, wanted
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,11 @@ import shlex
 import pytest
 from fakes.runs import Invented, cpu_run, invented_run
 
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.report.build import build_report
-from gpubench.report.case_page import case_page, repeat_command
-from gpubench.report.model import Section, plain
-from gpubench.spec.select import parse_selection
+from gpubench.report.model.report_model import Section, plain
+from gpubench.report.topics.case_page import case_page, repeat_command
+from gpubench.suite.select.expression import parse_selection
 
 
 def facts_of(section: Section | None) -> dict[str, str]:

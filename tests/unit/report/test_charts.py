@@ -6,14 +6,14 @@ import pytest
 from fakes.matrix import matrix_run
 from fakes.runs import Invented, invented_run
 
-from gpubench.analysis.summarise import RunSummary, summarise_run
+from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.core.findings import finding
-from gpubench.report.charts.chosen import charts_of
-from gpubench.report.charts.energy import frontier
-from gpubench.report.charts.timeline import throttle_spans
-from gpubench.report.contests import by_batch, charted, contests
-from gpubench.report.model import Chart, ReportModel
-from gpubench.report.samples import LaunchSamples, Samples
+from gpubench.report.model.report_model import Chart, ReportModel
+from gpubench.report.topics.charts.chosen import charts_of
+from gpubench.report.topics.charts.energy_chart import frontier
+from gpubench.report.topics.charts.timeline_chart import throttle_spans
+from gpubench.report.topics.contests import by_batch, charted, contests
+from gpubench.report.topics.samples import LaunchSamples, Samples
 
 GPU = {"mode": "train", "device": "cuda", "data": "digits"}
 
@@ -51,9 +51,14 @@ def test_the_sections_of_the_report_have_the_charts_that_belong_there(matrix_mod
         section.key: {chart.form for chart in section.charts} for section in matrix_model.sections if section.charts
     }
     assert forms == {
-        "batch": {"lines"}, "effects": {"forest", "heat"}, "memory": {"lines"}, "energy": {"scatter", "dots"},
-        "efficiency": {"dots"}, "steadiness": {"spread", "timeline"}, "accuracy": {"dots", "lines"},
-    }  # fmt: skip
+        "batch": {"lines"},
+        "effects": {"forest", "heat"},
+        "memory": {"lines"},
+        "energy": {"scatter", "dots"},
+        "efficiency": {"dots"},
+        "steadiness": {"spread", "timeline"},
+        "accuracy": {"dots", "lines"},
+    }
 
 
 def test_the_leader_at_every_batch_size_is_named() -> None:
@@ -146,8 +151,14 @@ def test_without_a_measured_ceiling_no_share_of_one_is_given(matrix_summary: Run
 
 
 def test_the_spread_of_steps_is_that_within_launches(matrix_summary: RunSummary) -> None:
-    index = next(entry.planned.index for entry in charted(matrix_summary)[0].cases if entry.case.precision == "amp-bf16" and entry.case.batch_size == 4096
-                 and entry.case.memory_format == "channels_last" and entry.case.cudnn_benchmark)  # fmt: skip
+    index = next(
+        entry.planned.index
+        for entry in charted(matrix_summary)[0].cases
+        if entry.case.precision == "amp-bf16"
+        and entry.case.batch_size == 4096
+        and entry.case.memory_format == "channels_last"
+        and entry.case.cudnn_benchmark
+    )
     steps = [1.0] * 25 + [1.02] * 50 + [1.04] * 25
     samples = {index: [LaunchSamples(1, steps), LaunchSamples(2, [2 * step for step in steps])]}
     (chart,) = [chart for chart in charts_of(matrix_summary, samples)["steadiness"] if chart.form == "spread"]

@@ -5,32 +5,57 @@ from dataclasses import replace
 import pytest
 from fakes.hostile import HOSTILE, MOVES_A_TERMINAL, hostile_run
 
-from gpubench.analysis.summarise import summarise_run
-from gpubench.report.charts import palette
-from gpubench.report.charts.chosen import charts_of
-from gpubench.report.charts.draw import FORMS, specification
-from gpubench.report.charts.svg import draw, stand_alone
-from gpubench.report.csvtext import chart_csv
-from gpubench.report.model import Chart, ReportModel
+from gpubench.analysis.summary.run_summary import summarise_run
+from gpubench.report.drawing import palette
+from gpubench.report.drawing.draw import FORMS, specification
+from gpubench.report.drawing.svg import draw, stand_alone
+from gpubench.report.model.report_model import Chart, ReportModel
+from gpubench.report.render.csv_text import chart_csv
+from gpubench.report.topics.charts.chosen import charts_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 LINES = Chart(
-    "batch", "lines", "amp-bf16 is fastest", "Each line is one precision.", "Line chart.",
+    "batch",
+    "lines",
+    "amp-bf16 is fastest",
+    "Each line is one precision.",
+    "Line chart.",
     ("precision", "batch size", "samples/s", "low", "high", "line", "standing", "other settings"),
-    (("fp32", 64, 100.0, 99.0, 101.0, "", "valid", ""), ("fp32", 128, 150.0, 149.0, 151.0, "", "valid", ""),
-     ("fp32", 256, None, None, None, "", "OOM", ""),
-     ("amp-bf16", 64, 200.0, None, None, "", "valid", ""), ("amp-bf16", 256, 400.0, None, None, "", "suspect", "")),
+    (
+        ("fp32", 64, 100.0, 99.0, 101.0, "", "valid", ""),
+        ("fp32", 128, 150.0, 149.0, 151.0, "", "valid", ""),
+        ("fp32", 256, None, None, None, "", "OOM", ""),
+        ("amp-bf16", 64, 200.0, None, None, "", "valid", ""),
+        ("amp-bf16", 256, 400.0, None, None, "", "suspect", ""),
+    ),
     {"x_scale": "log2"},
-)  # fmt: skip
+)
 WATERFALL = Chart(
-    "waterfall", "waterfall", "precision bought most", "Downwards.", "Waterfall.", ("change", "before", "after", "low", "high", "ratio", "reading"),
-    (("precision fp32 → tf32", 1.0, 2.0, 1.9, 2.1, 2.0, "faster"), ("layout NCHW → NHWC", 2.0, 1.8, None, None, 0.9, "slower")),
+    "waterfall",
+    "waterfall",
+    "precision bought most",
+    "Downwards.",
+    "Waterfall.",
+    ("change", "before", "after", "low", "high", "ratio", "reading"),
+    (
+        ("precision fp32 → tf32", 1.0, 2.0, 1.9, 2.1, 2.0, "faster"),
+        ("layout NCHW → NHWC", 2.0, 1.8, None, None, 0.9, "slower"),
+    ),
     {"x_title": "times the base"},
-)  # fmt: skip
+)
 ROOFLINE = Chart(
-    "roofline", "roofline", "near its roof", "Each mark is one case.", "Roofline.", ("precision", "FLOP/byte", "TFLOP/s", "case", "what", "standing"),
-    (("fp32", 1.0, 2.0, "", "roof", "valid"), ("fp32", 100.0, 50.0, "", "roof", "valid"), ("fp32", 20.0, 30.0, "conv", "case", "valid")),
-)  # fmt: skip
+    "roofline",
+    "roofline",
+    "near its roof",
+    "Each mark is one case.",
+    "Roofline.",
+    ("precision", "FLOP/byte", "TFLOP/s", "case", "what", "standing"),
+    (
+        ("fp32", 1.0, 2.0, "", "roof", "valid"),
+        ("fp32", 100.0, 50.0, "", "roof", "valid"),
+        ("fp32", 20.0, 30.0, "conv", "case", "valid"),
+    ),
+)
 
 
 @pytest.fixture(scope="module")
@@ -90,8 +115,14 @@ def test_deviations_are_written_out_on_their_axis() -> None:
     """`+20`, never `+2e+1`."""
     rows = tuple(("fp32", low, low + 10.0, 0.1, "fp32 b64") for low in range(-20, 60, 10))
     chart = Chart(
-        "steps", "spread", "steady", "Each row is one case.", "Histogram.", ("precision", "low", "high", "share", "case"), rows
-    )  # fmt: skip
+        "steps",
+        "spread",
+        "steady",
+        "Each row is one case.",
+        "Histogram.",
+        ("precision", "low", "high", "share", "case"),
+        rows,
+    )
     assert {"+20", "+40"} <= set(texts(draw(chart)))
 
 
@@ -145,8 +176,10 @@ def test_hostile_text_is_drawn_as_text() -> None:
 
 def test_the_data_of_a_chart_are_csv_without_empty_columns() -> None:
     assert chart_csv(LINES).splitlines()[:3] == [
-        "precision,batch size,samples/s,low,high,standing", "fp32,64,100,99,101,valid", "fp32,128,150,149,151,valid",
-    ]  # fmt: skip
+        "precision,batch size,samples/s,low,high,standing",
+        "fp32,64,100,99,101,valid",
+        "fp32,128,150,149,151,valid",
+    ]
 
 
 def test_a_formula_in_a_name_is_text_in_a_spreadsheet() -> None:

@@ -2,7 +2,7 @@ import pytest
 
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Estimate
-from gpubench.report.figures import interval_text, metric_cell, ratio_cell, ratio_text
+from gpubench.report.model.figure_cells import interval_text, metric_cell, ratio_cell, ratio_text
 
 
 def an_estimate(value: float, half: float | None = None) -> Estimate:

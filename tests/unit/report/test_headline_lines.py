@@ -4,11 +4,11 @@ import pytest
 from fakes.matrix import matrix_run
 from fakes.runs import Invented, cpu_run, invented_run
 
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import finding
 from gpubench.core.records import Status
-from gpubench.report.headline import headline
-from gpubench.report.model import plain
+from gpubench.report.model.report_model import plain
+from gpubench.report.topics.headline import headline
 
 TRAIN = {"mode": "train", "data": "digits", "batch_size": 64}
 
@@ -131,6 +131,9 @@ def test_the_largest_batch_that_fits_is_told_once_per_precision() -> None:
 
 def test_the_gpu_and_training_come_first(said: list[str]) -> None:
     assert [line.split(":")[0] for line in sentences(matrix_run()) if "was fastest" in line] == [
-        "Training on the GPU", "Inference on the GPU", "Training on the CPU", "Inference on the CPU",
-    ]  # fmt: skip
+        "Training on the GPU",
+        "Inference on the GPU",
+        "Training on the CPU",
+        "Inference on the CPU",
+    ]
     assert said[0].startswith("Training on the GPU")

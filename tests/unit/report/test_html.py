@@ -10,11 +10,11 @@ import pytest
 from fakes.hostile import HOSTILE, MOVES_A_TERMINAL, hostile_run
 from fakes.runs import cpu_run, invented_run
 
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.report.build import build_report
-from gpubench.report.charts.chosen import charts_of
-from gpubench.report.html import render_html
-from gpubench.report.model import ReportModel, plain
+from gpubench.report.model.report_model import ReportModel, plain
+from gpubench.report.render.html import render_html
+from gpubench.report.topics.charts.chosen import charts_of
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 DRAWING = '<svg viewBox="0 0 10 10" role="img" aria-label="a drawing"></svg>'
@@ -108,8 +108,13 @@ def test_each_contest_is_answered_in_figures(matrix_model: ReportModel) -> None:
     first = matrix_model.answers[0]
     assert (first.subject, first.precision, first.setting) == ("Training on the GPU", "amp-bf16", "b4096 NHWC bench")
     assert [name for name, _ in first.figures] == [
-        "samples/s", "times fp32", "times the baseline", "energy per sample", "peak memory", "test accuracy",
-    ]  # fmt: skip
+        "samples/s",
+        "times fp32",
+        "times the baseline",
+        "energy per sample",
+        "peak memory",
+        "test accuracy",
+    ]
 
 
 def test_a_fastest_case_that_may_not_win_says_why_in_its_answer() -> None:

@@ -7,8 +7,8 @@ import jsonschema
 import pytest
 from fakes.runs import Invented, cpu_run, invented_run
 
-from gpubench.analysis.summarise import summarise_run
-from gpubench.report.jsondoc import run_document, to_json
+from gpubench.analysis.summary.run_summary import summarise_run
+from gpubench.report.render.json_document import run_document, to_json
 
 SCHEMA = json.loads((Path(__file__).parents[3] / "schemas" / "run-document-1.json").read_text())
 

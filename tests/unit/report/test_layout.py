@@ -3,8 +3,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpubench.report.layout import fit, header, row_lines
-from gpubench.report.model import Cell, Column, Row, Table
+from gpubench.report.model.report_model import Cell, Column, Row, Table
+from gpubench.report.render.layout import fit, header, row_lines
 
 TABLE = Table(
     "t",
@@ -17,9 +17,17 @@ TABLE = Table(
     ),
     (
         Row((Cell("fp32 b64"), Cell("1\u202f395", "±0.4%"), Cell("91.8"), Cell("11.6"), Cell(""))),
-        Row((Cell("amp-bf16 b128"), Cell("2\u202f894", "±10.4%"), Cell("44.23"), Cell("6.5"), Cell("not steady over the whole window"))),
+        Row(
+            (
+                Cell("amp-bf16 b128"),
+                Cell("2\u202f894", "±10.4%"),
+                Cell("44.23"),
+                Cell("6.5"),
+                Cell("not steady over the whole window"),
+            )
+        ),
     ),
-)  # fmt: skip
+)
 
 
 def lines_of(table: Table, width: int) -> list[str]:

@@ -3,11 +3,11 @@ import re
 import pytest
 from fakes.runs import Invented, invented_run
 
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.records import Failure, Status
 from gpubench.report.build import build_report
-from gpubench.report.markdown import escape, render_markdown, render_page, text
-from gpubench.report.model import code, line, strong
+from gpubench.report.model.report_model import code, line, strong
+from gpubench.report.render.markdown import escape, render_markdown, render_page, text
 
 HOSTILE = "<script>alert(1)</script> | [x](http://evil) \x1b[31m ![i](y) `rm -rf` @team #12 \u202e**b**"
 
@@ -23,10 +23,21 @@ def test_the_headline_comes_before_any_table(report: str) -> None:
 
 def test_every_section_of_a_full_run_is_there(report: str) -> None:
     assert re.findall(r"^## (.*)$", report, re.MULTILINE) == [
-        "What to switch on", "Best settings", "What each setting does, all others equal", "Memory", "Energy and device state",
-        "Steadiness and step times", "Accuracy and parity", "All cases", "Cold start", "Cases without figures", "Findings",
-        "Set-up", "How these numbers were made", "To repeat",
-    ]  # fmt: skip
+        "What to switch on",
+        "Best settings",
+        "What each setting does, all others equal",
+        "Memory",
+        "Energy and device state",
+        "Steadiness and step times",
+        "Accuracy and parity",
+        "All cases",
+        "Cold start",
+        "Cases without figures",
+        "Findings",
+        "Set-up",
+        "How these numbers were made",
+        "To repeat",
+    ]
 
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_head(report: str) -> None:

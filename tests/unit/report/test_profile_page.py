@@ -7,13 +7,13 @@ import pytest
 from fakes import traces
 from rich.console import Console
 
-from gpubench.profile.read import read_trace
-from gpubench.profile.summarize import summarize
-from gpubench.report.layout import fit
-from gpubench.report.model import plain
-from gpubench.report.profile_page import opener, profile_page
-from gpubench.report.profile_tables import short_name
-from gpubench.report.terminal import TerminalReport
+from gpubench.profile.figures.summarize import summarize
+from gpubench.profile.traces.read_trace import read_trace
+from gpubench.report.model.report_model import plain
+from gpubench.report.render.layout import fit
+from gpubench.report.render.terminal import TerminalReport
+from gpubench.report.topics.profile_page import opener, profile_page
+from gpubench.report.topics.profile_tables import short_name
 
 
 def summary_of(folder: Path, scenario: traces.Scenario | None = None, **options):

@@ -3,17 +3,17 @@ from dataclasses import replace
 import pytest
 from fakes.runs import Invented, cpu_run, invented_run
 
-from gpubench.analysis.summarise import RunSummary, summarise_run
+from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.core.records import Status
-from gpubench.report.best_table import best_tables
 from gpubench.report.build import cases_table
-from gpubench.report.case_tables import MARKS, absent_notes
-from gpubench.report.effects_table import effects_table
-from gpubench.report.memory import largest_batches
-from gpubench.report.model import Row, Table, plain
-from gpubench.report.quality_tables import parity_table, quality_table
-from gpubench.report.remarks import remarks
-from gpubench.report.unmeasured import unmeasured_table
+from gpubench.report.model.report_model import Row, Table, plain
+from gpubench.report.topics.best_table import best_tables
+from gpubench.report.topics.case_tables import MARKS, absent_notes
+from gpubench.report.topics.effects_table import effects_table
+from gpubench.report.topics.findings_list import remarks
+from gpubench.report.topics.memory import largest_batches
+from gpubench.report.topics.quality_tables import parity_table, quality_table
+from gpubench.report.topics.unmeasured import unmeasured_table
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,14 @@
 import pytest
 from fakes.ceiling_runs import GPU_ENVIRONMENT, H100, UUID, Ceiled
 
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import finding
-from gpubench.report import keep
+from gpubench.machine import stored_ceilings
+from gpubench.report import keep_ceilings
 from gpubench.report.build import build_report
-from gpubench.report.charts.roofline import roofline_charts
-from gpubench.report.model import plain
-from gpubench.report.roofline_table import ceilings_section, ceilings_table, roofline_table
-from gpubench.system import ceilings
+from gpubench.report.model.report_model import plain
+from gpubench.report.topics.charts.roofline_chart import roofline_charts
+from gpubench.report.topics.roofline_table import ceilings_section, ceilings_table, roofline_table
 
 
 def ceiled(**fields):
@@ -86,7 +86,7 @@ def test_without_a_ceiling_there_is_nothing_to_hold_a_case_against():
 
 def test_ceilings_of_an_earlier_driver_are_told_apart():
     known = summarise_run(ceiled().run())
-    facts = [keep.to_facts(each) for each in keep.measured_ceilings(known.info, known.cases)]
+    facts = [keep_ceilings.to_facts(each) for each in keep_ceilings.measured_ceilings(known.info, known.cases)]
     old = [{**each, "conditions": {**each["conditions"], "driver": "550.00"}} for each in facts]
     made = Ceiled()
     made.model(2800.0, precision="bf16")
@@ -118,9 +118,9 @@ def test_the_chart_has_a_roof_with_its_ridge_and_a_mark_per_case():
 
 def test_a_run_of_operators_is_kept_for_later_runs(tmp_path):
     summary = summarise_run(ceiled().run())
-    (path,) = keep.keep_ceilings(summary, tmp_path)
+    (path,) = keep_ceilings.keep_ceilings(summary, tmp_path)
     assert path.parent == tmp_path
-    stored = ceilings.known([UUID], tmp_path)[UUID]
+    stored = stored_ceilings.known([UUID], tmp_path)[UUID]
     made = Ceiled()
     made.model(2800.0, precision="bf16")
     later = summarise_run(made.run(environment={**GPU_ENVIRONMENT, "ceilings": {UUID: stored}}))
@@ -130,7 +130,7 @@ def test_a_run_of_operators_is_kept_for_later_runs(tmp_path):
 def test_a_run_without_operators_keeps_nothing(tmp_path):
     made = Ceiled()
     made.model(2800.0, precision="bf16")
-    assert keep.keep_ceilings(summarise_run(made.run()), tmp_path) == ()
+    assert keep_ceilings.keep_ceilings(summarise_run(made.run()), tmp_path) == ()
     assert list(tmp_path.iterdir()) == []
 
 

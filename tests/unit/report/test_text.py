@@ -1,6 +1,6 @@
 import pytest
 
-from gpubench.report.text import cell_width, inert, inert_lines, shorten
+from gpubench.report.model.inert_text import cell_width, inert, inert_lines, shorten
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 from fakes.runs import Invented, a_quality
 
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.report.build import build_report
-from gpubench.report.model import plain
-from gpubench.report.to_accuracy import to_accuracy_table
+from gpubench.report.model.report_model import plain
+from gpubench.report.topics.to_accuracy import to_accuracy_table
 
 
 def trained(times, joules=None, *, target=0.95):
@@ -15,9 +15,13 @@ def trained(times, joules=None, *, target=0.95):
         )
         for seed, to_target in enumerate(seconds):
             run = a_quality(0.97).model_copy(
-                update={"seed": seed, "time_to_accuracy_s": to_target, "target_accuracy": target,
-                        "steps_to_accuracy": None if to_target is None else 60}
-            )  # fmt: skip
+                update={
+                    "seed": seed,
+                    "time_to_accuracy_s": to_target,
+                    "target_accuracy": target,
+                    "steps_to_accuracy": None if to_target is None else 60,
+                }
+            )
             energy = None if joules is None else joules[precision][seed]
             made.add(
                 planned, seed + 1, quality=run, metrics={"energy_j": energy, "mean_power_w": 300.0 if energy else None}

@@ -5,10 +5,10 @@ from fakes.matrix import matrix_run
 from fakes.runs import ENVIRONMENT, FakeRun
 
 from gpubench.core.errors import UsageError
-from gpubench.core.run import ArmInfo
-from gpubench.report.markdown import render_markdown
-from gpubench.report.model import ReportModel, plain
-from gpubench.report.versus import arms_report, runs_report
+from gpubench.core.run_info import ArmInfo
+from gpubench.report.comparison.versus import arms_report, runs_report
+from gpubench.report.model.report_model import ReportModel, plain
+from gpubench.report.render.markdown import render_markdown
 
 SMALL = {"batches": (64, 256), "modes": ("train",)}
 NEW_TORCH = {
@@ -94,8 +94,9 @@ def test_several_references_stand_apart() -> None:
 
 def test_the_set_up_of_each_run_is_there_once(model: ReportModel) -> None:
     assert [section.heading for section in model.sections if section.key.startswith("environment")] == [
-        "Set-up of before", "Set-up of after",
-    ]  # fmt: skip
+        "Set-up of before",
+        "Set-up of after",
+    ]
 
 
 def test_runs_of_different_cards_are_refused_unless_forced() -> None:

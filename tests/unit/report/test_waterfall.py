@@ -1,12 +1,12 @@
 import pytest
 from fakes.ceiling_runs import Ceiled
 
-from gpubench.analysis.ablation import waterfall
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.insight.ablation import waterfall
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.records import Status
 from gpubench.report.build import build_report
-from gpubench.report.model import plain
-from gpubench.report.waterfall import in_words, waterfall_section, waterfall_table
+from gpubench.report.model.report_model import plain
+from gpubench.report.topics.waterfall import in_words, waterfall_section, waterfall_table
 
 BASE = {"workload": "torchvision:resnet50", "device": "cuda"}
 PATH = [
@@ -50,9 +50,12 @@ def notes(table):
 def test_the_table_goes_from_one_to_many_times_step_by_step():
     table = table_of(run())
     assert texts(table, "step") == [
-        "base", "precision fp32 → tf32", "precision tf32 → amp-bf16", "layout NCHW → NHWC",
+        "base",
+        "precision fp32 → tf32",
+        "precision tf32 → amp-bf16",
+        "layout NCHW → NHWC",
         "input resident → loader, workers 0 → 8",
-    ]  # fmt: skip
+    ]
     assert [text.split("x")[0] for text in texts(table, "total")] == ["1", "1.500", "3.000", "6.000", "3.000"]
     assert [text.split("x")[0] for text in texts(table, "ratio")] == ["", "1.500", "2.000", "2.000", "0.500"]
     assert [text.split("x")[0] for text in texts(table, "alone")] == ["", "1.500", "3.000", "1.000", ""]
@@ -96,7 +99,7 @@ def test_the_report_tells_the_steps_before_the_single_effects():
 
 
 def test_the_chart_begins_each_bar_where_the_last_one_ended():
-    from gpubench.report.charts.waterfall import waterfall_charts
+    from gpubench.report.topics.charts.waterfall_chart import waterfall_charts
 
     (chart,) = waterfall_charts(summary_of(run()))
     ends = [row[2] for row in chart.rows]

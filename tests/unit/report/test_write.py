@@ -11,13 +11,13 @@ from fakes.profiles import write_profile
 from fakes.runs import FakeRun, cpu_run
 from fakes.stored import stored
 
-from gpubench.analysis.summarise import summarise_run
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.errors import StoreError
 from gpubench.report import write
-from gpubench.report.load import load_samples
-from gpubench.report.samples import LaunchSamples, wanted
+from gpubench.report.load_samples import load_samples
+from gpubench.report.topics.samples import LaunchSamples, wanted
 from gpubench.report.write import report_of, write_html, write_markdown, write_report
-from gpubench.store.runs import Run
+from gpubench.store.run_reader import Run
 
 
 def small_run(folder: Path, **changes: object) -> Run:
@@ -81,9 +81,13 @@ def test_every_picture_of_the_markdown_is_there(run: Run, page: Path) -> None:
 
 
 def test_nothing_but_the_report_is_left(run: Run, page: Path) -> None:
-    assert sorted(path.name for path in run.folder.iterdir() if path.name not in ("run.json", "records.jsonl", "samples")) == [
-        "charts", "report.html", "report.md",
-    ]  # fmt: skip
+    assert sorted(
+        path.name for path in run.folder.iterdir() if path.name not in ("run.json", "records.jsonl", "samples")
+    ) == [
+        "charts",
+        "report.html",
+        "report.md",
+    ]
     assert page.is_file()
 
 
@@ -165,7 +169,7 @@ def test_the_report_needs_no_torch_and_loads_altair_only_to_draw() -> None:
 
 def test_a_written_report_needed_no_torch(run: Run, tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from gpubench.store.runs import load_run; from gpubench.report.write import report_of, write_html\n"
+        "import sys, pathlib; from gpubench.store.run_reader import load_run; from gpubench.report.write import report_of, write_html\n"
         f"write_html(report_of(load_run(pathlib.Path({str(run.folder)!r}))), pathlib.Path({str(tmp_path / 'a.html')!r}))\n"
         "print(sorted({'torch', 'torchvision', 'nvtx'} & set(sys.modules)))"
     )

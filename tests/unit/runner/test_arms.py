@@ -4,11 +4,11 @@ import sys
 import pytest
 
 from gpubench.core.errors import UsageError
-from gpubench.core.run import ArmInfo
-from gpubench.runner.arms import Arm, make_arm, restored
-from gpubench.runner.interpreters import ask, find_python
-from gpubench.spec.arms import parse_arm
-from gpubench.spec.case import Case
+from gpubench.core.run_info import ArmInfo
+from gpubench.runner.arms.arm import Arm, make_arm, restored
+from gpubench.runner.arms.interpreters import ask, find_python
+from gpubench.suite.model.case import Case
+from gpubench.suite.read.arm_text import parse_arm
 
 
 def test_an_arm_changes_what_it_sets_and_nothing_else():

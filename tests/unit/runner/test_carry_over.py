@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from gpubench.runner.carry_over import Suspicion, suspicion
-from gpubench.spec.protocol import SelfCheck
+from gpubench.protocol.messages import SelfCheck
+from gpubench.runner.arms.carry_over import Suspicion, suspicion
 
 
 def test_an_arm_that_equals_itself_is_not_suspected():

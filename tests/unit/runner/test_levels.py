@@ -2,11 +2,11 @@ import pytest
 
 from gpubench.core.errors import UsageError
 from gpubench.core.records import Status
-from gpubench.core.run import PlannedCase
-from gpubench.runner.arms import Arm, check_cases
-from gpubench.runner.levels import IN_PROCESS, level_of_run, levels_of, why_not_blocks
-from gpubench.spec.case import Case
-from gpubench.spec.values import SETTINGS
+from gpubench.core.run_info import PlannedCase
+from gpubench.runner.arms.arm import Arm, check_cases
+from gpubench.runner.arms.levels import IN_PROCESS, level_of_run, levels_of, why_not_blocks
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.settings import SETTINGS
 
 BASE = Arm("base")
 
@@ -24,9 +24,16 @@ def head(**settings):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"precision": "amp-bf16"}, {"memory_format": "channels_last"}, {"batch_size": 128}, {"compile": "default"}, {"fused": True},
-     {"cudnn_deterministic": True}],
-)  # fmt: skip
+    [
+        {},
+        {"precision": "amp-bf16"},
+        {"memory_format": "channels_last"},
+        {"batch_size": 128},
+        {"compile": "default"},
+        {"fused": True},
+        {"cudnn_deterministic": True},
+    ],
+)
 def test_what_a_model_brings_with_it_or_a_switch_sets_shares_a_process(settings):
     assert levels_of([BASE, head(**settings)], planned(Case())) == {1: "block"}
 

@@ -1,13 +1,20 @@
 import pytest
 
 from gpubench.core.records import Failure, Series, Status
-from gpubench.runner.launch import Ending
-from gpubench.runner.outcome import meaning
-from gpubench.spec.protocol import Failed, Result
+from gpubench.protocol.messages import Failed, Result
+from gpubench.runner.launch.launching import Ending
+from gpubench.runner.launch.outcome import meaning
 
 SERIES = Series(
-    clock="perf_counter", timing="throughput", num_total=60, num_warmup=10, num_steady=50, tau=1.0, n_effective=50.0, median_s=0.01
-)  # fmt: skip
+    clock="perf_counter",
+    timing="throughput",
+    num_total=60,
+    num_warmup=10,
+    num_steady=50,
+    tau=1.0,
+    n_effective=50.0,
+    median_s=0.01,
+)
 DONE = Result(series=SERIES, metrics={"step_time_s": 0.01})
 
 

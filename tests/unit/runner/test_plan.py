@@ -1,13 +1,13 @@
 from gpubench.core.records import Status
-from gpubench.runner.arms import Arm
-from gpubench.runner.forecast import forecast
-from gpubench.runner.hosts import HostKey, describe_exit, versions_of
+from gpubench.protocol.messages import Hello
+from gpubench.runner.arms.arm import Arm
+from gpubench.runner.launch.recorder import shared
+from gpubench.runner.launch.worker_hosts import HostKey, describe_exit, versions_of
 from gpubench.runner.plan import cannot_run, plan_cases
-from gpubench.runner.recorder import shared
-from gpubench.spec.case import Case
-from gpubench.spec.protocol import Hello
-from gpubench.spec.suite import Measure, Quality, Suite
-from gpubench.telemetry.result import TelemetryWindow
+from gpubench.runner.time_forecast import forecast
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Measure, Quality, Suite
+from gpubench.telemetry.window.result import TelemetryWindow
 
 OURS = HostKey(None, ())
 NO_CUDA = Hello(pid=1, role="host", cuda_unavailable="Found no NVIDIA driver on your system")
@@ -20,8 +20,9 @@ def suite(**fields):
 
 def test_a_case_for_a_device_that_is_not_there_is_skipped_with_what_torch_said():
     assert cannot_run(Case(device="cuda"), suite(), NO_CUDA) == (
-        Status.SKIPPED, "no CUDA device: Found no NVIDIA driver on your system",
-    )  # fmt: skip
+        Status.SKIPPED,
+        "no CUDA device: Found no NVIDIA driver on your system",
+    )
     assert cannot_run(Case(device="cpu"), suite(), NO_CUDA) == (None, None)
 
 
@@ -94,8 +95,9 @@ def test_a_case_that_one_arm_cannot_run_is_left_out_for_all():
     hellos = {OURS: TWO_GPUS}
     (planned,) = plan_cases(suite(), [Case(device="cuda")], hellos, arms=arms)
     assert (planned.skip_status, planned.skip_reason) == (
-        Status.SKIPPED, "arm head: there is no cuda:5: CUDA has 2 devices",
-    )  # fmt: skip
+        Status.SKIPPED,
+        "arm head: there is no cuda:5: CUDA has 2 devices",
+    )
     (planned,) = plan_cases(suite(), [Case(device="cuda")], {OURS: NO_CUDA}, arms=[Arm("base"), Arm("head")])
     assert planned.skip_reason == "no CUDA device: Found no NVIDIA driver on your system"
 

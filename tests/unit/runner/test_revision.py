@@ -6,7 +6,7 @@ import pytest
 from fakes.toy_repository import ToyRepository
 
 from gpubench.core.errors import UsageError
-from gpubench.runner.revision import INSTALLED, check_not_shadowed, find_revision, install
+from gpubench.runner.arms.revision import INSTALLED, check_not_shadowed, find_revision, install
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def test_one_that_was_cut_short_is_made_again(toy, cache, monkeypatch):
             raise KeyboardInterrupt
         (folder / INSTALLED).write_text('{"modules": ["toy"]}')
 
-    monkeypatch.setattr("gpubench.runner.revision._make", make)
+    monkeypatch.setattr("gpubench.runner.arms.revision._make", make)
     with pytest.raises(KeyboardInterrupt):
         install(revision)
     assert install(revision) == install(revision) == str(made[0] / "bin" / "python")
@@ -115,7 +115,7 @@ def test_the_package_that_compares_cannot_be_an_arm(toy, cache, monkeypatch):
         folder.mkdir(parents=True)
         (folder / INSTALLED).write_text('{"modules": ["gpubench"]}')
 
-    monkeypatch.setattr("gpubench.runner.revision._make", make)
+    monkeypatch.setattr("gpubench.runner.arms.revision._make", make)
     revision = find_revision(toy.commit(0.004), folder=toy.folder)
     toy.git("reset", "--quiet", "--hard", toy.second)
     with pytest.raises(UsageError, match="gpubench itself cannot be an arm"):

@@ -4,9 +4,10 @@ from hypothesis import strategies as st
 
 from gpubench.core.findings import finding
 from gpubench.core.records import Record, Status
-from gpubench.core.run import PlannedCase
-from gpubench.runner.schedule import Launch, Schedule, counts
-from gpubench.spec.case import Case
+from gpubench.core.run_info import PlannedCase
+from gpubench.runner.launch.planned_launch import PlannedLaunch
+from gpubench.runner.schedule import Schedule, counts
+from gpubench.suite.model.case import Case
 
 
 def plan(*batches, kind="measure", **settings):
@@ -49,8 +50,12 @@ def test_training_to_a_result_comes_after_all_measuring():
     cases = [*plan(64), plan(64, kind="quality")[0].model_copy(update={"index": 2})]
     schedule = Schedule(cases, repeats=3, quality_seeds=2)
     assert [(launch.case.kind, launch.repeat) for launch in everything(schedule)] == [
-        ("measure", 1), ("measure", 2), ("measure", 3), ("quality", 1), ("quality", 2),
-    ]  # fmt: skip
+        ("measure", 1),
+        ("measure", 2),
+        ("measure", 3),
+        ("quality", 1),
+        ("quality", 2),
+    ]
 
 
 def test_a_case_that_the_machine_cannot_run_is_not_scheduled():
@@ -79,33 +84,33 @@ def test_larger_batches_of_an_equal_case_are_skipped_after_an_oom():
     cases = plan(64, 128, 256)
     schedule = Schedule(cases, repeats=2)
     schedule.note(ended(cases[1], status=Status.OOM))
-    assert schedule.why_skip(Launch(cases[2], 1)) == "larger than an OOM (batch 128)"
-    assert schedule.why_skip(Launch(cases[0], 1)) is None
-    assert schedule.why_skip(Launch(cases[1], 1)) is None
+    assert schedule.why_skip(PlannedLaunch(cases[2], 1)) == "larger than an OOM (batch 128)"
+    assert schedule.why_skip(PlannedLaunch(cases[0], 1)) is None
+    assert schedule.why_skip(PlannedLaunch(cases[1], 1)) is None
 
 
 def test_an_oom_says_nothing_about_a_case_with_other_settings():
     small, large = plan(64)[0], plan(128, precision="amp-bf16")[0].model_copy(update={"index": 2})
     schedule = Schedule([small, large], repeats=1)
     schedule.note(ended(small, status=Status.OOM))
-    assert schedule.why_skip(Launch(large, 1)) is None
+    assert schedule.why_skip(PlannedLaunch(large, 1)) is None
 
 
 def test_the_largest_batch_that_fits_is_looked_for_whatever_ran_out_of_memory():
     cases = plan(64, "max")
     schedule = Schedule(cases, repeats=1)
     schedule.note(ended(cases[0], status=Status.OOM))
-    assert schedule.why_skip(Launch(cases[1], 1)) is None
+    assert schedule.why_skip(PlannedLaunch(cases[1], 1)) is None
     reverse = Schedule(cases, repeats=1)
     reverse.note(ended(cases[1], status=Status.OOM))
-    assert reverse.why_skip(Launch(cases[0], 1)) is None
+    assert reverse.why_skip(PlannedLaunch(cases[0], 1)) is None
 
 
 def test_no_oom_skip_measures_larger_batches_all_the_same():
     cases = plan(64, 128)
     schedule = Schedule(cases, repeats=1, skip_after_oom=False)
     schedule.note(ended(cases[0], status=Status.OOM))
-    assert schedule.why_skip(Launch(cases[1], 1)) is None
+    assert schedule.why_skip(PlannedLaunch(cases[1], 1)) is None
 
 
 def test_what_was_cut_short_or_left_out_is_measured_when_a_run_is_resumed():
@@ -182,9 +187,9 @@ def test_a_launch_that_was_cut_short_is_left_to_do_and_has_a_figure_all_the_same
     (case,) = plan(64)
     cut = ended(case, 1, findings=(finding("GB104", "cut short"),))
     schedule = Schedule([case], repeats=2, records=[cut])
-    assert schedule.missing() == [Launch(case, 1, None)]
-    assert schedule.has_figure(Launch(case, 1))
-    assert not schedule.has_figure(Launch(case, 2))
+    assert schedule.missing() == [PlannedLaunch(case, 1, None)]
+    assert schedule.has_figure(PlannedLaunch(case, 1))
+    assert not schedule.has_figure(PlannedLaunch(case, 2))
 
 
 def test_missing_names_the_first_launch_of_each_case():

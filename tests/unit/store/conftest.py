@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from fakes.runs import FakeRun, cpu_run
 
-from gpubench.store.writer import RunWriter
+from gpubench.store.run_writer import RunWriter
 
 
 @pytest.fixture

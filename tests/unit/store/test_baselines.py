@@ -18,14 +18,23 @@ from gpubench.store.baselines import (
 
 def a_baseline(**changes):
     cases = tuple(
-        BaselineCase(id=f"{number:010x}", label=f"case {number}", settings={"batch_size": number}, status=Status.OK,
-                     metrics={"throughput": (1.0, 2.0)})
+        BaselineCase(
+            id=f"{number:010x}",
+            label=f"case {number}",
+            settings={"batch_size": number},
+            status=Status.OK,
+            metrics={"throughput": (1.0, 2.0)},
+        )
         for number in (1, 2)
-    )  # fmt: skip
+    )
     fields = {
-        "suite": "cnn", "suite_digest": "0" * 16, "machine": "m", "environment": {"gpu0.name": "X", "cpu.flags": ["avx2"]},
-        "history": (Accepted(created="2026-11-24T10:00:00Z", run="r", reason="first"),), "cases": cases,
-    }  # fmt: skip
+        "suite": "cnn",
+        "suite_digest": "0" * 16,
+        "machine": "m",
+        "environment": {"gpu0.name": "X", "cpu.flags": ["avx2"]},
+        "history": (Accepted(created="2026-11-24T10:00:00Z", run="r", reason="first"),),
+        "cases": cases,
+    }
     return Baseline(**{**fields, **changes})
 
 

@@ -11,8 +11,8 @@ import pytest
 from fakes.runs import FakeRun
 
 from gpubench.core.errors import StoreError
-from gpubench.store.runs import load_run
-from gpubench.store.writer import RunWriter
+from gpubench.store.run_reader import load_run
+from gpubench.store.run_writer import RunWriter
 
 PROJECT = Path(__file__).parents[3]
 
@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from fakes.runs import cpu_run
 from gpubench.core.errors import StoreError
-from gpubench.store.writer import RunWriter
+from gpubench.store.run_writer import RunWriter
 
 made = cpu_run()
 try:
@@ -45,9 +45,13 @@ def start(folder: Path, what: str, *, most_bytes: int | None = None) -> "subproc
 
     environment = {**os.environ, "PYTHONPATH": f"{PROJECT}:{PROJECT / 'tests'}"}
     return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, str(folder), what], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        env=environment, preexec_fn=limit,
-    )  # fmt: skip
+        [sys.executable, "-c", PROGRAM, str(folder), what],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+        preexec_fn=limit,
+    )
 
 
 def lines_of(process: "subprocess.Popen[str]", count: int) -> list[str]:

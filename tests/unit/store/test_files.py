@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gpubench.core.errors import StoreError
-from gpubench.store.files import store_error, write_atomically
+from gpubench.store.atomic_files import store_error, write_atomically
 
 
 def test_a_file_is_written_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_a_write_that_ends_early_leaves_the_old_file(
         raise ended_by
 
     write_atomically(tmp_path / "a.json", b"old")
-    monkeypatch.setattr("gpubench.store.files.os.fsync", ended)
+    monkeypatch.setattr("gpubench.store.atomic_files.os.fsync", ended)
     with pytest.raises((StoreError, KeyboardInterrupt)):
         write_atomically(tmp_path / "a.json", b"new")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.json", b"old")]
@@ -41,16 +41,22 @@ def test_a_file_system_that_cannot_sync_a_folder_will_do(tmp_path: Path, monkeyp
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         real(descriptor)
 
-    monkeypatch.setattr("gpubench.store.files.os.fsync", of_files_only)
+    monkeypatch.setattr("gpubench.store.atomic_files.os.fsync", of_files_only)
     write_atomically(tmp_path / "a.json", b"new")
     assert (tmp_path / "a.json").read_bytes() == b"new"
 
 
 @pytest.mark.parametrize(
     ("number", "hint"),
-    [(errno.ENOSPC, "Free some space"), (errno.EDQUOT, "Free some space"), (errno.EROFS, "read-only"),
-     (errno.EACCES, "can write to"), (errno.EFBIG, "ulimit -f"), (errno.EIO, "Choose another place")],
-)  # fmt: skip
+    [
+        (errno.ENOSPC, "Free some space"),
+        (errno.EDQUOT, "Free some space"),
+        (errno.EROFS, "read-only"),
+        (errno.EACCES, "can write to"),
+        (errno.EFBIG, "ulimit -f"),
+        (errno.EIO, "Choose another place"),
+    ],
+)
 def test_the_hint_fits_the_cause(number: int, hint: str) -> None:
     error = store_error("write", Path("reports/x"), OSError(number, os.strerror(number)))
     assert str(error) == f"cannot write reports/x: {os.strerror(number).lower()}"

@@ -4,10 +4,10 @@ import pytest
 
 from gpubench.core.errors import StoreError
 from gpubench.core.records import RECORD_SCHEMA
-from gpubench.core.run import RUN_SCHEMA
+from gpubench.core.run_info import RUN_SCHEMA
 from gpubench.store import migrate as steps_of
 from gpubench.store.migrate import NewerSchema, migrate
-from gpubench.store.runs import parse_record
+from gpubench.store.run_reader import parse_record
 
 
 def memory_gets_its_unit(document: dict[str, Any]) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def test_there_is_a_step_from_every_number_there_ever_was(steps: dict[int, Any],
 
 def test_a_record_of_an_older_number_is_brought_to_todays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpubench.store.migrate.RECORD_SCHEMA", 2)
-    monkeypatch.setattr("gpubench.store.runs.RECORD_SCHEMA", 2)
+    monkeypatch.setattr("gpubench.store.run_reader.RECORD_SCHEMA", 2)
     monkeypatch.setattr("gpubench.store.migrate.RECORD_STEPS", {1: name_becomes_label})
     record = parse_record(
         b'{"schema": 1, "case_index": 1, "case_id": "a", "name": "cpu fp32", "repeat": 1, "status": "ok"}'
@@ -78,7 +78,7 @@ def test_a_record_of_an_older_number_is_brought_to_todays(monkeypatch: pytest.Mo
 
 def test_a_record_that_todays_model_would_take_as_it_is_still_passes_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gpubench.store.migrate.RECORD_SCHEMA", 2)
-    monkeypatch.setattr("gpubench.store.runs.RECORD_SCHEMA", 2)
+    monkeypatch.setattr("gpubench.store.run_reader.RECORD_SCHEMA", 2)
     monkeypatch.setattr("gpubench.store.migrate.RECORD_STEPS", {1: lambda old: {**old, "wall_s": old["wall_s"] / 1e3}})
     record = parse_record(
         b'{"schema": 1, "case_index": 1, "case_id": "a", "label": "x", "repeat": 1, "status": "ok", "wall_s": 1500}'

@@ -7,8 +7,8 @@ import pytest
 from fakes.runs import cpu_run
 
 from gpubench.core.errors import StoreError, UsageError
-from gpubench.store.names import list_runs, new_run_name, resolve_run, split_case
-from gpubench.store.writer import RunWriter
+from gpubench.store.run_names import list_runs, new_run_name, resolve_run, split_case
+from gpubench.store.run_writer import RunWriter
 
 
 def add(store: Path, name: str, created: str, tag: str | None = None) -> Path:
@@ -35,8 +35,10 @@ def names(folders: list[Path]) -> list[str]:
 
 def test_runs_are_listed_newest_first_and_only_run_folders(store: Path) -> None:
     assert names(list_runs(store)) == [
-        "20261125-0900-cnn-00ff", "20261124-0900-resnet50-beef", "20261123-1602-cnn-7f3a",
-    ]  # fmt: skip
+        "20261125-0900-cnn-00ff",
+        "20261124-0900-resnet50-beef",
+        "20261123-1602-cnn-7f3a",
+    ]
 
 
 def test_the_age_of_a_run_is_when_it_started_not_its_name_or_its_files(store: Path) -> None:
@@ -205,7 +207,7 @@ def test_a_new_name_says_when_and_what() -> None:
 
 def test_a_new_name_is_free_in_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = iter(["7f3a", "7f3a", "00ff"])
-    monkeypatch.setattr("gpubench.store.names.secrets.token_hex", lambda _: next(given))
+    monkeypatch.setattr("gpubench.store.run_names.secrets.token_hex", lambda _: next(given))
     now = datetime(2026, 11, 23, 16, 2, tzinfo=UTC)
     (tmp_path / new_run_name("cnn", now, tmp_path)).mkdir()
     assert new_run_name("cnn", now, tmp_path) == "20261123-1602-cnn-00ff"

@@ -8,8 +8,8 @@ from fakes.runs import FakeRun, Invented, invented_run
 
 from gpubench.core.errors import StoreError
 from gpubench.core.records import Record, Status
-from gpubench.store.runs import load_info, load_run
-from gpubench.store.writer import RunWriter
+from gpubench.store.run_reader import load_info, load_run
+from gpubench.store.run_writer import RunWriter
 
 
 def lines_of(folder: Path) -> list[bytes]:

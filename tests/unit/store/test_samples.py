@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gpubench.core.errors import StoreError
-from gpubench.store.samples import read_samples, write_samples
+from gpubench.store.sample_files import read_samples, write_samples
 
 
 def test_arrays_come_back_under_their_names(tmp_path: Path) -> None:

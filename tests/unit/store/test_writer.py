@@ -8,8 +8,8 @@ import pytest
 from fakes.runs import FakeRun
 
 from gpubench.core.errors import StoreError
-from gpubench.store.runs import load_run
-from gpubench.store.writer import RunWriter
+from gpubench.store.run_reader import load_run
+from gpubench.store.run_writer import RunWriter
 
 Usage = namedtuple("Usage", "total used free")  # noqa: PYI024
 
@@ -94,7 +94,7 @@ def test_a_read_only_file_system_is_a_sentence(tmp_path: Path, fake: FakeRun, mo
 def test_a_disk_with_no_room_is_refused_before_anything_is_measured(
     tmp_path: Path, fake: FakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gpubench.store.files.shutil.disk_usage", lambda _: Usage(2**30, 2**30 - 2**20, 2**20))
+    monkeypatch.setattr("gpubench.store.atomic_files.shutil.disk_usage", lambda _: Usage(2**30, 2**30 - 2**20, 2**20))
     with pytest.raises(StoreError, match=r"has .*1.*MiB left on its disk; a run needs at least .*16"):
         RunWriter.create(tmp_path / "run", fake.info)
     assert left_in(tmp_path) == []
@@ -118,7 +118,7 @@ def test_a_head_that_cannot_be_written_leaves_nothing_behind(
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("gpubench.store.files.os.fsync", full)
+    monkeypatch.setattr("gpubench.store.atomic_files.os.fsync", full)
     with pytest.raises(StoreError, match=r"cannot write .*run\.json: no space left on device"):
         RunWriter.create(tmp_path / "run", fake.info)
     assert left_in(tmp_path) == []
@@ -171,7 +171,7 @@ def test_only_a_run_can_be_resumed(folder: Path, content: bytes | None) -> None:
 
 
 def test_a_run_on_a_full_disk_is_not_resumed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpubench.store.files.shutil.disk_usage", lambda _: Usage(2**30, 2**30, 0))
+    monkeypatch.setattr("gpubench.store.atomic_files.shutil.disk_usage", lambda _: Usage(2**30, 2**30, 0))
     with pytest.raises(StoreError, match="left on its disk"):
         RunWriter.resume(folder)
     assert left_in(folder) == ["records.jsonl", "run.json"]
@@ -192,8 +192,10 @@ def test_every_case_has_a_folder_and_every_launch_a_log(tmp_path: Path, fake: Fa
     with RunWriter.create(tmp_path / "run", fake.info) as writer:
         paths = [writer.log_path(12, 1), writer.log_path(12, 2, "base"), writer.log_path(13, 1, "../a b")]
         assert [writer.relative(path) for path in paths] == [
-            "cases/12/1.log", "cases/12/base-2.log", "cases/13/___a_b-1.log",
-        ]  # fmt: skip
+            "cases/12/1.log",
+            "cases/12/base-2.log",
+            "cases/13/___a_b-1.log",
+        ]
         assert all(path.parent.is_dir() for path in paths)
         assert writer.case_folder(12) == tmp_path / "run" / "cases" / "12"
 

@@ -6,7 +6,7 @@ import pytest
 from fakes.nvml.control import AVERAGE, COUNTER, INSTANT, Fake, square
 from fakes.nvml.player import Player, watch
 
-from gpubench.telemetry.periods import Periods
+from gpubench.telemetry.devices.periods import Periods
 
 IDLE_W = 80.0
 PERIODS = Periods(counter_s=0.1, power_instant_s=0.1, power_average_s=0.1)
@@ -64,9 +64,13 @@ def test_200_random_phases_stay_within_2_percent_and_inside_the_stated_uncertain
         start_s = 100 + rng.random()
         end_s = start_s + max(3.0, 30 * update_s) * rng.uniform(1.0, 1.2)
         load = square(
-            start_s - (0 if phase % 2 else 3), end_s + 1, period_s=rng.uniform(*load_periods_s), duty=rng.uniform(0.4, 0.9),
-            high_w=rng.uniform(400, 700), low_w=rng.uniform(150, 400),
-        )  # fmt: skip
+            start_s - (0 if phase % 2 else 3),
+            end_s + 1,
+            period_s=rng.uniform(*load_periods_s),
+            duty=rng.uniform(0.4, 0.9),
+            high_w=rng.uniform(400, 700),
+            low_w=rng.uniform(150, 400),
+        )
         fake.trace([(0.0, IDLE_W), *load])
         player = watch(fake, periods=Periods(counter_s=update_s) if probed else None)
         player.play(start_s - 1, end_s + 0.8, offset_s=rng.uniform(0, 0.05))

@@ -12,13 +12,13 @@ from fakes.nvml.control import GIB, NAME, OTHER_UUID, UUID, Fake
 
 import gpubench.telemetry
 from gpubench.telemetry import Monitor, Recording, ReplayBackend, Schedule
-from gpubench.telemetry.null import NullBackend
+from gpubench.telemetry.devices.null import NullBackend
 
 QUICK = Schedule(fast_s=0.02, slow_s=0.1)
 
 
 def test_a_monitor_measures_a_window_of_any_program(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpubench.telemetry.visible._ask_cuda", lambda _number, _environ: None)
+    monkeypatch.setattr("gpubench.telemetry.devices.cuda_visible._ask_cuda", lambda _number, _environ: None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     fake.add_device()
     fake.trace([(0.0, 420.0)])
@@ -51,7 +51,7 @@ def test_a_monitor_measures_a_window_of_any_program(fake: Fake, monkeypatch: pyt
 def test_the_visible_card_is_the_one_measured(
     fake: Fake, monkeypatch: pytest.MonkeyPatch, visible: str, watts: float
 ) -> None:
-    monkeypatch.setattr("gpubench.telemetry.visible._ask_cuda", lambda _number, _environ: None)
+    monkeypatch.setattr("gpubench.telemetry.devices.cuda_visible._ask_cuda", lambda _number, _environ: None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     fake.add_device(UUID)
     fake.add_device(OTHER_UUID)
@@ -75,7 +75,7 @@ def test_a_monitor_without_a_driver_gives_windows_with_the_reason() -> None:
 
 
 def test_a_number_that_is_no_card_is_a_reason(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpubench.telemetry.visible._ask_cuda", lambda _number, _environ: None)
+    monkeypatch.setattr("gpubench.telemetry.devices.cuda_visible._ask_cuda", lambda _number, _environ: None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     fake.add_device()
     with Monitor(device=3) as monitor:
@@ -83,7 +83,7 @@ def test_a_number_that_is_no_card_is_a_reason(fake: Fake, monkeypatch: pytest.Mo
 
 
 def test_a_lost_card_is_a_reason(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpubench.telemetry.visible._ask_cuda", lambda _number, _environ: None)
+    monkeypatch.setattr("gpubench.telemetry.devices.cuda_visible._ask_cuda", lambda _number, _environ: None)
     fake.add_device()
     fake.trace([(0.0, 420.0)])
     with Monitor(schedule=QUICK) as monitor:
@@ -162,8 +162,13 @@ def test_a_program_whose_driver_was_updated_under_it_is_told(preloadable_library
 
 def test_the_public_names_are_these() -> None:
     assert gpubench.telemetry.__all__ == [
-        "Monitor", "MonitorWindow", "Recording", "ReplayBackend", "Schedule", "load_recording",
-    ]  # fmt: skip
+        "Monitor",
+        "MonitorWindow",
+        "Recording",
+        "ReplayBackend",
+        "Schedule",
+        "load_recording",
+    ]
     for name in gpubench.telemetry.__all__:
         assert getattr(gpubench.telemetry, name)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):

@@ -9,29 +9,53 @@ import pytest
 from fakes.nvml.control import NAME, RETURN_CODES, UUID, Fake
 from fakes.nvml.player import watch
 
-from gpubench.telemetry.nvml import NvmlBackend, codes, fields, open_backend
-from gpubench.telemetry.nvml.library import Library, NvmlError
-from gpubench.telemetry.result import METRICS
-from gpubench.telemetry.sampler import Schedule
+from gpubench.telemetry.devices.nvml import NvmlBackend, codes, fields, open_backend
+from gpubench.telemetry.devices.nvml.library import Library, NvmlError
+from gpubench.telemetry.sampling.sampler import Schedule
 from gpubench.telemetry.session import TelemetrySession, open_session
+from gpubench.telemetry.window.result import METRICS
 
 SAMPLED_CALLS = (
-    "nvmlDeviceGetFieldValues", "field:186", "field:185", "field:83", "field:74", "field:269", "field:82",
-    "nvmlDeviceGetClockInfo", "nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetMemoryInfo_v2",
-    "nvmlDeviceGetTemperature", "nvmlDeviceGetUtilizationRates", "nvmlDeviceGetPerformanceState",
-    "nvmlGpmSampleGet", "nvmlGpmMetricsGet",
-)  # fmt: skip
+    "nvmlDeviceGetFieldValues",
+    "field:186",
+    "field:185",
+    "field:83",
+    "field:74",
+    "field:269",
+    "field:82",
+    "nvmlDeviceGetClockInfo",
+    "nvmlDeviceGetCurrentClocksEventReasons",
+    "nvmlDeviceGetMemoryInfo_v2",
+    "nvmlDeviceGetTemperature",
+    "nvmlDeviceGetUtilizationRates",
+    "nvmlDeviceGetPerformanceState",
+    "nvmlGpmSampleGet",
+    "nvmlGpmMetricsGet",
+)
 
 FIRST_CALLS = ("nvmlGpmQueryDeviceSupport", "nvmlGpmSampleAlloc")
 
 OTHER_CALLS = (
-    "nvmlDeviceGetHandleByUUID", "nvmlDeviceIsMigDeviceHandle", "nvmlDeviceGetName", "nvmlDeviceGetUUID",
-    "nvmlDeviceGetComputeRunningProcesses_v3", "nvmlSystemGetProcessName", "nvmlDeviceGetEnforcedPowerLimit",
-    "nvmlDeviceGetPowerManagementDefaultLimit", "nvmlDeviceGetPowerManagementLimitConstraints",
-    "nvmlDeviceGetMaxClockInfo", "nvmlDeviceGetClock", "nvmlDeviceGetEccMode", "nvmlDeviceGetTotalEccErrors",
-    "nvmlDeviceGetMigMode", "nvmlDeviceGetPersistenceMode", "nvmlDeviceGetCurrPcieLinkWidth",
-    "nvmlDeviceGetCount_v2", "nvmlDeviceGetHandleByIndex_v2", "nvmlShutdown",
-)  # fmt: skip
+    "nvmlDeviceGetHandleByUUID",
+    "nvmlDeviceIsMigDeviceHandle",
+    "nvmlDeviceGetName",
+    "nvmlDeviceGetUUID",
+    "nvmlDeviceGetComputeRunningProcesses_v3",
+    "nvmlSystemGetProcessName",
+    "nvmlDeviceGetEnforcedPowerLimit",
+    "nvmlDeviceGetPowerManagementDefaultLimit",
+    "nvmlDeviceGetPowerManagementLimitConstraints",
+    "nvmlDeviceGetMaxClockInfo",
+    "nvmlDeviceGetClock",
+    "nvmlDeviceGetEccMode",
+    "nvmlDeviceGetTotalEccErrors",
+    "nvmlDeviceGetMigMode",
+    "nvmlDeviceGetPersistenceMode",
+    "nvmlDeviceGetCurrPcieLinkWidth",
+    "nvmlDeviceGetCount_v2",
+    "nvmlDeviceGetHandleByIndex_v2",
+    "nvmlShutdown",
+)
 
 LOST = {15, 16, 28}
 DEVICE = {"uuid": UUID, "name": NAME, "total_bytes": 79 * 2**30}

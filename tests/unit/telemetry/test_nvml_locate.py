@@ -3,10 +3,10 @@
 import pytest
 from fakes.nvml.control import GIB, NAME, OTHER_UUID, UUID, Fake
 
-from gpubench.telemetry.base import Identity, TelemetryError
-from gpubench.telemetry.nvml import NvmlBackend, library
-from gpubench.telemetry.nvml.device import NvmlDevice
-from gpubench.telemetry.visible import identify, shown
+from gpubench.telemetry.devices.base import Identity, TelemetryError
+from gpubench.telemetry.devices.cuda_visible import identify, shown
+from gpubench.telemetry.devices.nvml import NvmlBackend, library
+from gpubench.telemetry.devices.nvml.card import NvmlDevice
 
 MIG_UUID = "aaaaaaaa-0000-4000-8000-000000000009"
 
@@ -86,7 +86,7 @@ def identified(device: int | str, **environ: str) -> Identity:
 
 @pytest.fixture
 def two_cards(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> Fake:
-    monkeypatch.setattr("gpubench.telemetry.visible._ask_cuda", lambda _number, _environ: None)
+    monkeypatch.setattr("gpubench.telemetry.devices.cuda_visible._ask_cuda", lambda _number, _environ: None)
     fake.add_device(UUID, pci="00000000:18:00.0")
     fake.add_device(OTHER_UUID, pci="00000000:41:00.0")
     return fake

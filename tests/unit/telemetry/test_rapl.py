@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from gpubench.telemetry.base import TelemetryError
-from gpubench.telemetry.rapl import open_rapl
+from gpubench.telemetry.devices.base import TelemetryError
+from gpubench.telemetry.devices.rapl import open_rapl
 
 RANGE_UJ = 262_143_328_850
 
@@ -54,7 +54,7 @@ def test_counters_that_only_root_may_read_say_so(tmp_path: Path, monkeypatch: py
     def denied(*_args: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("gpubench.telemetry.rapl.os.open", denied)
+    monkeypatch.setattr("gpubench.telemetry.devices.rapl.os.open", denied)
     with pytest.raises(TelemetryError, match="RAPL needs root") as raised:
         open_rapl(tmp_path)
     assert "chmod" in raised.value.remedy

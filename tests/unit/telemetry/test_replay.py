@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from gpubench.telemetry.base import FastReading, Identity, SlowReading
-from gpubench.telemetry.replay import Recording, ReplayBackend, load_recording
+from gpubench.telemetry.devices.base import FastReading, Identity, SlowReading
+from gpubench.telemetry.devices.replay import Recording, ReplayBackend, load_recording
 
 FAST = {"time_s": [100.0, 100.1, 100.2], "power_instant_w": [300.0, None, 320.0], "counter_j": [0.0, 30.0, 62.0]}
 SLOW = {"time_s": [100.0], "temperature_c": [51.0]}

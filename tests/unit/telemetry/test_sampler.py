@@ -8,10 +8,10 @@ import pytest
 from fakes.nvml.control import NAME, UUID, Fake
 
 from gpubench.telemetry import Monitor
-from gpubench.telemetry.base import Activity, FastReading, SlowReading, Survey
-from gpubench.telemetry.nvml import open_backend
-from gpubench.telemetry.periods import measure_periods
-from gpubench.telemetry.sampler import Sampler, Schedule
+from gpubench.telemetry.devices.base import Activity, FastReading, SlowReading, Survey
+from gpubench.telemetry.devices.nvml import open_backend
+from gpubench.telemetry.devices.periods import measure_periods
+from gpubench.telemetry.sampling.sampler import Sampler, Schedule
 from gpubench.telemetry.session import open_session
 
 DEVICE = {"uuid": UUID, "name": NAME}
@@ -171,7 +171,7 @@ def test_a_session_ends_within_a_second_while_nvml_hangs(fake: Fake, call: str) 
 def test_a_monitor_ends_within_a_second_where_every_call_is_slow(
     fake: Fake, monkeypatch: pytest.MonkeyPatch, delay_s: float
 ) -> None:
-    monkeypatch.setattr("gpubench.telemetry.visible._ask_cuda", lambda _number, _environ: None)
+    monkeypatch.setattr("gpubench.telemetry.devices.cuda_visible._ask_cuda", lambda _number, _environ: None)
     fake.add_device()
     fake.abilities(gpm=True)
     fake.trace([(0.0, 300.0)])
@@ -200,10 +200,14 @@ def test_no_process_list_and_no_pcie_call_falls_into_a_window(fake: Fake) -> Non
         session.after_launch()
     inside = {name for at_s, name in fake.calls() if start_s <= at_s <= end_s}
     assert inside == {
-        "nvmlDeviceGetFieldValues", "nvmlDeviceGetClockInfo", "nvmlDeviceGetCurrentClocksEventReasons",
-        "nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetTemperature", "nvmlDeviceGetUtilizationRates",
+        "nvmlDeviceGetFieldValues",
+        "nvmlDeviceGetClockInfo",
+        "nvmlDeviceGetCurrentClocksEventReasons",
+        "nvmlDeviceGetMemoryInfo_v2",
+        "nvmlDeviceGetTemperature",
+        "nvmlDeviceGetUtilizationRates",
         "nvmlDeviceGetPerformanceState",
-    }  # fmt: skip
+    }
     assert "nvmlDeviceGetComputeRunningProcesses_v3" in {name for _, name in fake.calls()}
     assert "nvmlDeviceGetPcieThroughput" not in {name for _, name in fake.calls()}
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 import pytest
 from fakes.nvml.control import GIB, NAME, OTHER_UUID, UUID, Fake
 
-from gpubench.telemetry.base import Identity, TelemetryError
-from gpubench.telemetry.null import NullBackend
-from gpubench.telemetry.nvml import open_backend
-from gpubench.telemetry.result import METRICS, TelemetryWindow
-from gpubench.telemetry.sampler import Schedule
+from gpubench.telemetry.devices.base import Identity, TelemetryError
+from gpubench.telemetry.devices.null import NullBackend
+from gpubench.telemetry.devices.nvml import open_backend
+from gpubench.telemetry.sampling.sampler import Schedule
 from gpubench.telemetry.session import TelemetrySession, open_session
+from gpubench.telemetry.window.result import METRICS, TelemetryWindow
 
 DEVICE = {"uuid": UUID, "name": NAME, "total_bytes": 79 * GIB, "pci": "0000:41:00.0"}
 OTHER = {"uuid": OTHER_UUID, "name": NAME}

@@ -23,7 +23,7 @@ def run_example(capsys: pytest.CaptureFixture[str]) -> str:
 def test_the_example_prints_energy_with_its_uncertainty(
     fake: Fake, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("gpubench.telemetry.visible._ask_cuda", lambda _number, _environ: None)
+    monkeypatch.setattr("gpubench.telemetry.devices.cuda_visible._ask_cuda", lambda _number, _environ: None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     fake.add_device()
     fake.trace([(0.0, 333.0)])

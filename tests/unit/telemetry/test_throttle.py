@@ -2,7 +2,7 @@ import pytest
 from fakes.nvml.control import HW_THERMAL, POWER_BRAKE, POWER_CAP, SW_THERMAL, SYNC_BOOST, Fake
 from fakes.nvml.player import watch
 
-from gpubench.telemetry.window import Summary
+from gpubench.telemetry.window.window_figures import Summary
 
 
 def observed(fake: Fake, *holds: tuple[int, float, float], rules: tuple[tuple[str, int], ...] = ()) -> Summary:

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from gpubench.telemetry.ticks import Curve, Tick, energy_at, energy_between, find_ticks, mean_period_s, unwrap
+from gpubench.telemetry.devices.periods import mean_period_s
+from gpubench.telemetry.window.counter_ticks import Curve, Tick, energy_at, energy_between, find_ticks, unwrap
 
 Energy = Callable[[float], float]
 

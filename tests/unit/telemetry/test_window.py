@@ -7,9 +7,9 @@ from fakes.nvml.control import GIB, UUID, Fake
 from fakes.nvml.player import IDENTITY, watch
 
 from gpubench.core.metrics import METRICS as REGISTRY
-from gpubench.telemetry.base import Identity
-from gpubench.telemetry.result import METRICS
-from gpubench.telemetry.window import series_of
+from gpubench.telemetry.devices.base import Identity
+from gpubench.telemetry.window.result import METRICS
+from gpubench.telemetry.window.window_figures import series_of
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
-from gpubench.spec.case import Case
+from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.registry import resolve
 
 

@@ -11,14 +11,15 @@ import torch
 from fakes.hosting import FAKES
 from fakes.slim import slim_module
 
-from gpubench.spec.case import Case
-from gpubench.spec.protocol import Job, JobArm
-from gpubench.spec.suite import Measure
-from gpubench.worker import blocks, replicas
-from gpubench.worker.blocks import BLOCK_S, BLOCK_STEPS, TWIN, plan_blocks
-from gpubench.worker.child import Launch, Stop, run_job
-from gpubench.worker.replicas import DROPPED_STEPS
-from gpubench.worker.timers import Verdict
+from gpubench.protocol.messages import Job, JobArm
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Measure
+from gpubench.worker.ab import blocks, replicas
+from gpubench.worker.ab.blocks import BLOCK_S, BLOCK_STEPS, TWIN, plan_blocks
+from gpubench.worker.ab.replicas import DROPPED_STEPS
+from gpubench.worker.job import RunningJob, Stop
+from gpubench.worker.process.child import run_job
+from gpubench.worker.timing.timers import Verdict
 from gpubench.worker.workloads.compiled import CompileStats
 
 QUICK = Measure(min_time=0.05, max_time=1.0, min_steps=10, target_rel_ci=0.2)
@@ -42,9 +43,14 @@ def run(tmp_path, monkeypatch):
     def run(arms, workload="workloads:Slowable", stop=None, **job):
         cases = {name: Case(workload=workload, **settings) for name, settings in arms.items()}
         job = Job(
-            job=1, kind="blocks", case=next(iter(cases.values())), log=str(tmp_path / "log"), search_path=(FAKES,),
-            arms=tuple(JobArm(name=name, case=case) for name, case in cases.items()), **{"measure": QUICK, **job},
-        )  # fmt: skip
+            job=1,
+            kind="blocks",
+            case=next(iter(cases.values())),
+            log=str(tmp_path / "log"),
+            search_path=(FAKES,),
+            arms=tuple(JobArm(name=name, case=case) for name, case in cases.items()),
+            **{"measure": QUICK, **job},
+        )
         messages = Messages()
         run_job(job, messages, stop=stop)
         run.messages = messages
@@ -95,13 +101,13 @@ def test_samples_are_counted_by_each_arm_s_batch(run):
 
 def test_torch_s_settings_are_set_and_read_back_at_every_switch(run, monkeypatch):
     seen = []
-    real = replicas.settings.apply
+    real = replicas.effective_settings.apply
 
     def apply(case, torch):
         real(case, torch)
         seen.append(torch.backends.cudnn.deterministic)
 
-    monkeypatch.setattr(replicas.settings, "apply", apply)
+    monkeypatch.setattr(replicas.effective_settings, "apply", apply)
     result = run({"base": SMALL, "head": {**SMALL, "cudnn_deterministic": True}}, "cnn")
     assert [arm.effective.cudnn_deterministic for arm in result.arms] == [False, True]
     turns = result.arms[0].effective.extra["blocks"]["turns"]
@@ -110,7 +116,7 @@ def test_torch_s_settings_are_set_and_read_back_at_every_switch(run, monkeypatch
 
 
 def test_a_setting_that_does_not_hold_at_a_switch_ends_the_job(run, monkeypatch):
-    real = replicas.settings.apply
+    real = replicas.effective_settings.apply
     calls = []
 
     def apply(case, torch):
@@ -119,7 +125,7 @@ def test_a_setting_that_does_not_hold_at_a_switch_ends_the_job(run, monkeypatch)
         if len(calls) > 6:
             torch.backends.cudnn.deterministic = True
 
-    monkeypatch.setattr(replicas.settings, "apply", apply)
+    monkeypatch.setattr(replicas.effective_settings, "apply", apply)
     failed = run({"base": SMALL, "head": SMALL}, "cnn")
     assert failed.type == "failed"
     assert [entry.code for entry in failed.findings] == ["GB301"]
@@ -233,7 +239,7 @@ def test_what_an_arm_built_later_compiles_is_no_recompilation_of_an_earlier_one(
     module = types.ModuleType("compiles")
     module.Compiles = Compiles
     monkeypatch.setitem(sys.modules, "compiles", module)
-    monkeypatch.setattr(replicas.facts, "compile_stats", told)
+    monkeypatch.setattr(replicas.optional_facts, "compile_stats", told)
     result = run({"base": {}, "head": {}}, "compiles:Compiles")
     assert [(arm.metrics["compile_s"], arm.metrics["recompilations"]) for arm in result.arms] == [
         (2.0, 0.0),
@@ -244,7 +250,7 @@ def test_what_an_arm_built_later_compiles_is_no_recompilation_of_an_earlier_one(
 
 def test_what_is_compiled_during_the_turns_is_a_recompilation(run, monkeypatch):
     steps = []
-    monkeypatch.setattr(replicas.facts, "compile_stats", lambda _case: CompileStats(1.0, 1, 0, len(steps) // 100))
+    monkeypatch.setattr(replicas.optional_facts, "compile_stats", lambda _case: CompileStats(1.0, 1, 0, len(steps) // 100))
 
     class Recompiles:
         def build(self, case, device):
@@ -265,7 +271,7 @@ def test_an_arm_does_not_pay_for_the_workspace_of_another(monkeypatch, tmp_path)
     )
     job = Job(job=1, kind="blocks", case=Case(device="cuda"), log=str(tmp_path / "log"))
     arm = JobArm(name="base", case=Case(device="cuda"))
-    replica = replicas.Replica(arm, Launch(job, Messages(), Stop()), fake)
+    replica = replicas.Replica(arm, RunningJob(job, Messages(), Stop()), fake)
     assert replica._allocated() == 7
 
 
@@ -281,7 +287,7 @@ def test_arms_alternate_on_a_gpu_by_its_own_clock(run):
 
 
 def test_the_module_is_loaded_before_any_fork():
-    from gpubench.worker.preload import MODULES
+    from gpubench.worker.process.preload import MODULES
 
     assert blocks.__name__ in MODULES
 

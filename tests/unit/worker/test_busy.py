@@ -1,7 +1,7 @@
 import pytest
 from fakes.cuda import FakeCuda
 
-from gpubench.worker.busy import device_busy
+from gpubench.worker.timing.device_busy import device_busy
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import threading
 
 import pytest
 
-from gpubench.spec.protocol import Progress, Result, decode
-from gpubench.spec.wire import MAX_LINE_BYTES, LineBuffer
-from gpubench.worker.channel import Channel
+from gpubench.protocol.lines import MAX_LINE_BYTES, LineBuffer
+from gpubench.protocol.messages import Progress, Result, decode
+from gpubench.worker.process.channel import Channel
 
 
 @pytest.fixture

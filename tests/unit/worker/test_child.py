@@ -10,11 +10,13 @@ import torch
 from fakes.hosting import FAKES, QUICK
 from fakes.slim import slim_module
 
-from gpubench.spec.case import Case
-from gpubench.spec.protocol import Job
-from gpubench.spec.suite import Measure, Quality
-from gpubench.worker import checks, settings
-from gpubench.worker.child import Stop, run_job
+from gpubench.protocol.messages import Job
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Measure, Quality
+from gpubench.worker import effective_settings
+from gpubench.worker.checks import after_steps
+from gpubench.worker.job import Stop
+from gpubench.worker.process.child import run_job
 
 
 class Messages(list):
@@ -106,13 +108,13 @@ def test_a_very_slow_step_still_gives_a_figure(run):
 
 def test_a_stop_while_settings_are_read_back_leaves_no_false_finding(run, monkeypatch):
     """The steps that were counted are those of the series, whenever the request to stop comes."""
-    stop, read_back = Stop(), settings.read_back
+    stop, read_back = Stop(), effective_settings.read_back
 
     def stopping(*arguments):
         stop.requested = True
         return read_back(*arguments)
 
-    monkeypatch.setattr(settings, "read_back", stopping)
+    monkeypatch.setattr(effective_settings, "read_back", stopping)
     result = run("workloads:Counts", stop=stop)[-1]
     assert (result.interrupted, len(result.step_times_s) >= 5) == (True, True)
     assert "GB308" not in _codes(result)
@@ -159,9 +161,9 @@ def test_a_close_that_hangs_is_given_up(monkeypatch):
         def close(self):
             time.sleep(60)
 
-    monkeypatch.setattr(checks, "CLOSE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(after_steps, "CLOSE_TIMEOUT_S", 0.05)
     before = signal.getsignal(signal.SIGALRM)
-    assert [each.code for each in checks.close(Hangs())] == ["GB102"]
+    assert [each.code for each in after_steps.close(Hangs())] == ["GB102"]
     assert signal.getsignal(signal.SIGALRM) is before
 
 
@@ -207,7 +209,7 @@ def test_the_quality_stage_reports_what_training_came_to(run):
 
 def test_a_setting_that_training_changes_fails_the_quality_stage(run, monkeypatch):
 
-    from gpubench.worker import quality
+    from gpubench.worker.quality import trainer as quality
 
     predict = quality.predict
 

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
-from gpubench.spec.case import Case
+from gpubench.suite.model.case import Case
 from gpubench.worker.workloads import compiled
+from gpubench.worker.workloads.classifier.steps import TrainStep
 from gpubench.worker.workloads.cnn import ReferenceCNN
 from gpubench.worker.workloads.registry import resolve
-from gpubench.worker.workloads.steps import TrainStep
 
 
 def count_forwards(module):
@@ -279,7 +279,7 @@ def test_compilation_finds_nothing_from_earlier_unless_a_folder_is_named(monkeyp
 
 @pytest.mark.slow
 def test_a_compiled_step_compiles_once_and_says_so(built):
-    from gpubench.worker.workloads import facts
+    from gpubench.worker.workloads import optional_facts as facts
 
     workload, step, case = built(compile="default", batch_size=4)
     for _ in range(3):

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from gpubench.worker.cpu_time import CpuTime, own_delay_s, preempted, run_delay_s
+from gpubench.worker.timing.cpu_time import CpuTime, own_delay_s, preempted, run_delay_s
 
 
 def test_a_process_that_got_what_it_wanted_is_not_pre_empted():

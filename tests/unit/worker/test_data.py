@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from gpubench.core.errors import UsageError
-from gpubench.spec.case import Case
-from gpubench.worker import data
-from gpubench.worker.epochs import EpochSource
-from gpubench.worker.workloads.batches import Endless, Format, HostPool, Loader, make_batches
+from gpubench.suite.model.case import Case
+from gpubench.worker.quality.epochs import EpochSource
+from gpubench.worker.workloads.classifier import datasets as data
+from gpubench.worker.workloads.classifier.batches import Endless, Format, HostPool, Loader, make_batches
 
 
 @pytest.fixture(scope="module")

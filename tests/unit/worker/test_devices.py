@@ -5,18 +5,25 @@ from types import SimpleNamespace
 
 import pytest
 
-from gpubench.worker import devices
-from gpubench.worker.devices import Devices, ask, ask_in_child
-from gpubench.worker.preload import preload
+from gpubench.worker.process import device_query
+from gpubench.worker.process.device_query import Devices, ask, ask_in_child
+from gpubench.worker.process.preload import preload
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="forks")
 
 
 def _torch(*, available=True, cuda="13.0", answer=None):
     properties = SimpleNamespace(
-        name="NVIDIA H200", uuid="1b2c", major=9, minor=0, total_memory=2**37, multi_processor_count=132,
-        pci_domain_id=0, pci_bus_id=0x17, pci_device_id=0,
-    )  # fmt: skip
+        name="NVIDIA H200",
+        uuid="1b2c",
+        major=9,
+        minor=0,
+        total_memory=2**37,
+        multi_processor_count=132,
+        pci_domain_id=0,
+        pci_bus_id=0x17,
+        pci_device_id=0,
+    )
 
     def init():
         raise RuntimeError("Found no NVIDIA driver on your system. Please check that you have one.\nMore.")
@@ -96,4 +103,4 @@ def test_importing_never_asks_cuda_itself_and_leaves_the_environment_alone(monke
 
 
 def test_the_same_facts_come_back_from_a_program():
-    assert devices._decode(devices._encode(FOUND)) == FOUND
+    assert device_query._decode(device_query._encode(FOUND)) == FOUND

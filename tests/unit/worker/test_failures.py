@@ -42,7 +42,10 @@ def test_sizes_of_a_cuda_oom_are_those_the_allocator_named():
             ),
             64 * MIB,
         ),
-        (MemoryError("Unable to allocate 7.50 GiB for an array with shape (1006632960,) and data type float64"), round(7.5 * GIB)),
+        (
+            MemoryError("Unable to allocate 7.50 GiB for an array with shape (1006632960,) and data type float64"),
+            round(7.5 * GIB),
+        ),
         (MemoryError(), None),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), None),
         (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), None),
@@ -50,7 +53,7 @@ def test_sizes_of_a_cuda_oom_are_those_the_allocator_named():
         (RuntimeError("CUDA driver error: out of memory"), None),
         (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"), None),
     ],
-)  # fmt: skip
+)
 def test_memory_shortage_is_known_by_every_name(error, requested):
     failed = as_failed(error, "build")
     assert failed.status == "oom"

@@ -2,10 +2,10 @@ import random
 
 import pytest
 
-from gpubench.worker.cpu_time import CpuTime
-from gpubench.worker.figures import figures
-from gpubench.worker.loop import Measured
-from gpubench.worker.timers import Block
+from gpubench.worker.timing.cpu_time import CpuTime
+from gpubench.worker.timing.launch_figures import figures
+from gpubench.worker.timing.loop import Measured
+from gpubench.worker.timing.timers import Block
 
 QUIET = CpuTime(process_s=1.0, main_s=1.0, delayed_s=0.0)
 
@@ -18,9 +18,13 @@ def _measured(
     wall = sum(times)
     on_cuda = clock == "cuda_event"
     block = Block(
-        100.0, times, wall, cpu, device_s=wall * skew if on_cuda else None,
+        100.0,
+        times,
+        wall,
+        cpu,
+        device_s=wall * skew if on_cuda else None,
         enqueue_s=[each * enqueue for each in times] if on_cuda else [],
-    )  # fmt: skip
+    )
     edges = [100.0]
     for each in times:
         edges.append(edges[-1] + each)
@@ -30,9 +34,14 @@ def _measured(
 
 def _figures(measured, device_type="cuda", waits=None, device_waits=None, **options):
     return figures(
-        measured, samples_per_step=32, target_rel_ci=0.01, device_type=device_type, input_waits_s=waits,
-        device_waits_s=device_waits, **options,
-    )  # fmt: skip
+        measured,
+        samples_per_step=32,
+        target_rel_ci=0.01,
+        device_type=device_type,
+        input_waits_s=waits,
+        device_waits_s=device_waits,
+        **options,
+    )
 
 
 def _codes(found):

@@ -1,7 +1,7 @@
 import pytest
 
-from gpubench.spec.case import Case
-from gpubench.worker import flops
+from gpubench.suite.model.case import Case
+from gpubench.worker.checks import flops
 from gpubench.worker.workloads.registry import resolve
 
 

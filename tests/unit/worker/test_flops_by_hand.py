@@ -2,8 +2,8 @@
 
 import pytest
 
-from gpubench.spec.case import Case
-from gpubench.worker import flops
+from gpubench.suite.model.case import Case
+from gpubench.worker.checks import flops
 from gpubench.worker.workloads.registry import resolve
 
 
@@ -52,17 +52,29 @@ def vgg16():
 
 def alexnet():
     return (
-        conv(55, 3, 64, 11) + conv(27, 64, 192, 5) + conv(13, 192, 384, 3) + conv(13, 384, 256, 3) + conv(13, 256, 256, 3)
-        + linear(9216, 4096) + linear(4096, 4096) + linear(4096, 1000)
-    )  # fmt: skip
+        conv(55, 3, 64, 11)
+        + conv(27, 64, 192, 5)
+        + conv(13, 192, 384, 3)
+        + conv(13, 384, 256, 3)
+        + conv(13, 256, 256, 3)
+        + linear(9216, 4096)
+        + linear(4096, 4096)
+        + linear(4096, 1000)
+    )
 
 
 def mobilenet_v2():
     total = conv(112, 3, 32, 3)
     channels, side = 32, 112
     for expand, width, blocks, stride in (
-        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
-    ):  # fmt: skip
+        (1, 16, 1, 1),
+        (6, 24, 2, 2),
+        (6, 32, 3, 2),
+        (6, 64, 4, 2),
+        (6, 96, 3, 1),
+        (6, 160, 3, 2),
+        (6, 320, 1, 1),
+    ):
         for block in range(blocks):
             hidden = channels * expand
             total += conv(side, channels, hidden, 1) if expand > 1 else 0
@@ -74,8 +86,13 @@ def mobilenet_v2():
 
 def first_layer(name):
     """Images need no gradient, so the first convolution is worth twice its forward in training, not three times."""
-    return {"resnet50": conv(112, 3, 64, 7), "resnet18": conv(112, 3, 64, 7), "vgg16": conv(224, 3, 64, 3),
-            "alexnet": conv(55, 3, 64, 11), "mobilenet_v2": conv(112, 3, 32, 3)}[name]  # fmt: skip
+    return {
+        "resnet50": conv(112, 3, 64, 7),
+        "resnet18": conv(112, 3, 64, 7),
+        "vgg16": conv(224, 3, 64, 3),
+        "alexnet": conv(55, 3, 64, 11),
+        "mobilenet_v2": conv(112, 3, 32, 3),
+    }[name]
 
 
 BY_HAND = {"resnet50": resnet50, "resnet18": resnet18, "vgg16": vgg16, "alexnet": alexnet, "mobilenet_v2": mobilenet_v2}

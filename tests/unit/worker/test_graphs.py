@@ -1,12 +1,14 @@
-"""What a graphed step is fed with, on a graph that replays by calling the step again; and the real thing where there is one."""
+"""What a graphed step is fed with, on a graph that replays by calling the step again; and the real thing where there is
+one.
+"""
 
 import contextlib
 
 import pytest
 import torch
 
-from gpubench.worker.workloads.batches import Resident
-from gpubench.worker.workloads.graphs import WARMUP_STEPS
+from gpubench.worker.workloads.classifier.batches import Resident
+from gpubench.worker.workloads.classifier.cuda_graph import WARMUP_STEPS
 
 
 class FakeStream:

@@ -11,8 +11,8 @@ from fakes.hosting import HostUnderTest, is_alive
 from fakes.workloads import SLEEP_S
 
 from gpubench.core.findings import validity
-from gpubench.spec.suite import Measure
-from gpubench.worker.host import why_not_fork
+from gpubench.suite.model.suite import Measure
+from gpubench.worker.process.host import why_not_fork
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the host forks on Linux only")
 

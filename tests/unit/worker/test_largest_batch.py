@@ -12,14 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubench.core.units import MIB
-from gpubench.spec.case import Case
-from gpubench.spec.protocol import Job
-from gpubench.worker import largest_batch, trial
-from gpubench.worker.child import Launch, Stop
+from gpubench.protocol.messages import Job
+from gpubench.suite.model.case import Case
+from gpubench.worker.batch_search import largest_batch, trial
+from gpubench.worker.batch_search.largest_batch import NothingFits, resolve, search, with_batch
+from gpubench.worker.batch_search.memory_line import fit_line
+from gpubench.worker.batch_search.trial import Trial, limit_bytes, try_batch, with_headroom
 from gpubench.worker.failures import is_out_of_memory
-from gpubench.worker.largest_batch import NothingFits, resolve, search, with_batch
-from gpubench.worker.memory_line import fit_line
-from gpubench.worker.trial import Trial, limit_bytes, try_batch, with_headroom
+from gpubench.worker.job import RunningJob, Stop
 from gpubench.worker.workloads.base import Unsupported
 
 
@@ -166,8 +166,8 @@ IN_A_FRESH_PROCESS = """
 import functools, json, sys
 import torch
 from unit.worker.test_largest_batch import a_trial
-from gpubench.worker.largest_batch import search
-from gpubench.worker.preload import preload
+from gpubench.worker.batch_search.largest_batch import search
+from gpubench.worker.process.preload import preload
 
 preload(everything=True)
 limit, given = json.loads(sys.argv[1])
@@ -176,7 +176,9 @@ found = search(tried, limit)
 fits = [batch for batch in range(1, 3 * found.batch) if tried(batch).fits]
 print(json.dumps({"found": found.batch, "largest": max(fits), "deviation": found.line.deviation}))
 """
-"""As a host is: trials inherit the heap of the process that forks them, and after some thousand tests it is full of holes."""
+"""As a host is: trials inherit the heap of the process that forks them, and after some thousand tests it is full of
+holes.
+"""
 
 
 @pytest.mark.slow
@@ -186,9 +188,13 @@ print(json.dumps({"found": found.batch, "largest": max(fits), "deviation": found
 def test_under_an_address_space_limit_the_search_finds_what_trying_every_batch_does(given, limit):
     tests = Path(__file__).parents[2]
     printed = subprocess.run(
-        [sys.executable, "-c", IN_A_FRESH_PROCESS, json.dumps([limit, given])], check=True, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": f"{tests.parent}:{tests}", "OMP_NUM_THREADS": "1"}, timeout=200,
-    ).stdout  # fmt: skip
+        [sys.executable, "-c", IN_A_FRESH_PROCESS, json.dumps([limit, given])],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": f"{tests.parent}:{tests}", "OMP_NUM_THREADS": "1"},
+        timeout=200,
+    ).stdout
     seen = json.loads(printed)
     assert seen["found"] == seen["largest"]
     assert seen["found"] > 5
@@ -223,7 +229,11 @@ def test_what_the_case_cannot_do_here_at_all_is_unsupported():
 
 
 def test_the_address_space_that_is_left_bounds_what_a_trial_may_take():
-    used = next(int(line.split()[1]) * 1024 for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmSize"))  # fmt: skip
+    used = next(
+        int(line.split()[1]) * 1024
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmSize")
+    )
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (used + 400 * MIB, hard))
     try:
@@ -247,13 +257,13 @@ class Sent(list):
 def test_where_memory_does_not_grow_with_the_batch_none_is_the_largest(workload):
     case = Case(workload=workload, batch_size="max", mode="infer")
     with pytest.raises(Unsupported, match="does not grow"):
-        resolve(Launch(job_of(case), Sent(), Stop()), torch)
+        resolve(RunningJob(job_of(case), Sent(), Stop()), torch)
 
 
 def test_a_latency_names_its_batch():
     case = Case(batch_size="max", mode="infer", timing="latency")
     with pytest.raises(Unsupported, match="a latency names its batch"):
-        resolve(Launch(job_of(case), Sent(), Stop()), torch)
+        resolve(RunningJob(job_of(case), Sent(), Stop()), torch)
 
 
 def test_each_trial_is_told_as_progress_and_the_search_can_be_stopped(monkeypatch):
@@ -266,7 +276,7 @@ def test_each_trial_is_told_as_progress_and_the_search_can_be_stopped(monkeypatc
 
     monkeypatch.setattr(largest_batch, "try_batch", attempt)
     with pytest.raises(largest_batch.Interrupted):
-        resolve(Launch(job_of(Case(batch_size="max")), sent, stop), torch)
+        resolve(RunningJob(job_of(Case(batch_size="max")), sent, stop), torch)
     assert [message.num_steps for message in sent] == memory.tried
 
 

@@ -5,10 +5,10 @@ import itertools
 import pytest
 from fakes.cuda import FakeCuda
 
-from gpubench.spec.suite import Measure
-from gpubench.worker.cold import FirstSteps, first_steps, following, group_size
-from gpubench.worker.loop import measure_steps, only_first_steps, stopping_rule
-from gpubench.worker.timers import CpuTimer, CudaTimer, LatencyTimer
+from gpubench.suite.model.suite import Measure
+from gpubench.worker.timing.first_steps import FirstSteps, first_steps, following, group_size
+from gpubench.worker.timing.loop import measure_steps, only_first_steps, stopping_rule
+from gpubench.worker.timing.timers import CpuTimer, CudaTimer, LatencyTimer
 
 
 def never():

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gpubench.worker.memory import MemoryWatch
+from gpubench.worker.timing.memory import MemoryWatch
 
 CPU = SimpleNamespace(type="cpu")
 MIB = 2**20

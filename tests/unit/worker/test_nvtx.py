@@ -3,12 +3,12 @@
 import pytest
 from fakes import nvtx_tool
 
-from gpubench.worker.nvtx import PHASES, Emitter, clean, open_emitter
+from gpubench.worker.profiling.nvtx import PHASES, Emitter, clean, open_emitter
 
 needs_compiler = pytest.mark.skipif(nvtx_tool.compiler() is None, reason="no C compiler to build the recording tool")
 
 PROGRAM = """
-from gpubench.worker.nvtx import open_emitter
+from gpubench.worker.profiling.nvtx import open_emitter
 emitter = open_emitter()
 def work():
     for name in ("data", "h2d", "forward", "loss", "backward", "optimizer", "odd name!"):

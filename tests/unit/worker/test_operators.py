@@ -6,14 +6,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gpubench.core.errors import UsageError
-from gpubench.spec import values
-from gpubench.spec.case import Case
-from gpubench.worker import flops, parity, settings, traffic
-from gpubench.worker.workloads import operators, registry
+from gpubench.suite.model import settings as values
+from gpubench.suite.model.case import Case
+from gpubench.worker import effective_settings
+from gpubench.worker.checks import flops, parity, traffic
+from gpubench.worker.workloads import registry
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.facts import probe, samples_per_step
 from gpubench.worker.workloads.observe import Observer
-from gpubench.worker.workloads.operators import last_cache_bytes, num_sets
+from gpubench.worker.workloads.operators import by_name
+from gpubench.worker.workloads.operators.operator import UNKNOWN_CACHE_BYTES, last_cache_bytes, num_sets
+from gpubench.worker.workloads.optional_facts import probe, samples_per_step
 from gpubench.worker.workloads.registry import resolve
 
 SMALL_CACHE = 64 * 2**10
@@ -22,8 +24,8 @@ SMALL_CACHE = 64 * 2**10
 @pytest.fixture(autouse=True)
 def _small_cache(monkeypatch):
     """Inputs past a cache of 64 KiB, so that tests need few of them."""
-    for name in ("operators_math", "operators_moves"):
-        monkeypatch.setattr(f"gpubench.worker.workloads.{name}.last_cache_bytes", lambda _device: SMALL_CACHE)
+    for name in ("arithmetic", "movement"):
+        monkeypatch.setattr(f"gpubench.worker.workloads.operators.{name}.last_cache_bytes", lambda _device: SMALL_CACHE)
 
 
 def case_of(operator, **given):
@@ -37,7 +39,7 @@ def made():
 
     def build(operator, **given):
         case = case_of(operator, **given)
-        settings.apply(case, torch)
+        effective_settings.apply(case, torch)
         workload = resolve(case.workload)
         opened.append(workload)
         return workload, workload.build(case, "cpu"), case
@@ -128,7 +130,7 @@ def test_the_largest_cache_of_the_cpu_counts(tmp_path):
         (tmp_path / f"index{index}").mkdir()
         (tmp_path / f"index{index}" / "size").write_text(size + "\n")
     assert last_cache_bytes(torch.device("cpu"), tmp_path) == 32 * 2**20
-    assert last_cache_bytes(torch.device("cpu"), tmp_path / "none") == operators.UNKNOWN_CACHE_BYTES
+    assert last_cache_bytes(torch.device("cpu"), tmp_path / "none") == UNKNOWN_CACHE_BYTES
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -140,7 +142,7 @@ def test_the_product_is_the_one_asked_for_and_right(made, operator, given, preci
     workload, step, case = made(operator, precision=precision, **given)
     facts = probe(workload, case, step)
     assert facts["compute_dtype"] == {"fp32": "float32", "bf16": "bfloat16"}[precision]
-    assert not settings.mismatches(case, settings.read_back(case, facts, "cpu"), None)
+    assert not effective_settings.mismatches(case, effective_settings.read_back(case, facts, "cpu"), None)
     assert parity.check(workload, case, "cpu").passed
 
 
@@ -207,8 +209,13 @@ def test_settings_that_an_operator_does_not_have_are_refused_with_the_reason(ope
 
 @pytest.mark.parametrize(
     ("operator", "shape", "meaning"),
-    [("matmul", "3x4", "MxNxK"), ("matmul", "256MiB", "MxNxK"), ("conv2d", "64", "channels x pixels"), ("copy", "3x4", "256MiB")],
-)  # fmt: skip
+    [
+        ("matmul", "3x4", "MxNxK"),
+        ("matmul", "256MiB", "MxNxK"),
+        ("conv2d", "64", "channels x pixels"),
+        ("copy", "3x4", "256MiB"),
+    ],
+)
 def test_a_shape_that_cannot_be_read_says_what_one_is(operator, shape, meaning):
     case = case_of(operator, shape=shape)
     with pytest.raises(UsageError) as caught:
@@ -256,5 +263,5 @@ def test_a_captured_step_keeps_the_memory_that_its_graph_writes_to(monkeypatch):
 
 
 def test_a_suite_file_may_name_every_operator_and_every_workload_with_a_bare_name():
-    assert values.OPERATORS == operators.NAMES
+    assert tuple(by_name.OPERATORS) == values.OPERATORS
     assert tuple(name for name in registry.BUILT_IN if ":" not in name) == values.BUILT_IN

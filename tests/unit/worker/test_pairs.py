@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from gpubench.worker.pairs import Turn, log_ratio, orders, ratios, self_check
+from gpubench.worker.ab.turns import Turn, log_ratio, orders, ratios, self_check
 
 
 def turns(number, *, ratio=1.0, twin=1.0, after_other=1.0, noise=0.01, drift=0.0, seed=0):

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from gpubench.spec.case import Case
-from gpubench.worker import parity, settings
+from gpubench.suite.model.case import Case
+from gpubench.worker import effective_settings
+from gpubench.worker.checks import parity
 from gpubench.worker.workloads.base import ParityProbe
 from gpubench.worker.workloads.cnn import CNN, ReferenceCNN
 from gpubench.worker.workloads.registry import resolve
@@ -13,7 +14,7 @@ from gpubench.worker.workloads.registry import resolve
 @pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
 def test_the_reference_cnn_passes_at_every_precision(precision, mode, memory_format):
     case = Case(precision=precision, mode=mode, memory_format=memory_format, data="digits")
-    settings.apply(case, torch)
+    effective_settings.apply(case, torch)
     result = parity.check(resolve("cnn"), case, "cpu")
     assert result.passed
     assert 0 < result.logits_rel_error <= result.logits_limit
@@ -25,7 +26,7 @@ def test_the_reference_cnn_passes_at_every_precision(precision, mode, memory_for
 @pytest.mark.parametrize("mode", ["train", "infer"])
 def test_a_network_with_batch_normalisation_errs_no_more_than_its_type_rounds(precision, mode):
     case = Case(workload="torchvision:resnet18", image_size=32, precision=precision, mode=mode)
-    settings.apply(case, torch)
+    effective_settings.apply(case, torch)
     result = parity.check(resolve(case.workload), case, "cpu")
     assert result.passed
     assert result.logits_rel_error < result.logits_limit / 2
@@ -38,7 +39,7 @@ def test_a_network_with_batch_normalisation_errs_no_more_than_its_type_rounds(pr
 def test_deep_networks_pass_in_bf16(name, mode):
     """On few pixels: a CPU without bf16 units is a hundred times slower in it."""
     case = Case(workload=f"torchvision:{name}", image_size=32, batch_size=2, precision="amp-bf16", mode=mode)
-    settings.apply(case, torch)
+    effective_settings.apply(case, torch)
     result = parity.check(resolve(case.workload), case, "cpu")
     assert result.passed
     assert result.logits_rel_error > 1e-4
@@ -135,5 +136,5 @@ def test_parity_needs_no_built_step_and_leaves_a_built_one_alone(built):
 @pytest.mark.parametrize("name", ["cnn", "torchvision:resnet50", "torchvision:efficientnet_b0", "torchvision:vit_b_32"])
 def test_a_gpu_computes_what_fp64_computes(precision, name):
     case = Case(workload=name, device="cuda", precision=precision, image_size=96, memory_format="channels_last")
-    settings.apply(case, torch)
+    effective_settings.apply(case, torch)
     assert parity.check(resolve(name), case, "cuda").passed

@@ -5,9 +5,9 @@ from contextlib import contextmanager, nullcontext
 import pytest
 import torch
 
-from gpubench.spec.case import Case
-from gpubench.spec.profile_job import ProfileJob
-from gpubench.worker import profilers
+from gpubench.protocol.profile_job import ProfileJob
+from gpubench.suite.model.case import Case
+from gpubench.worker.profiling import profiled_steps
 
 
 class Notes:
@@ -54,7 +54,7 @@ def job(folder, **fields):
 
 def test_warm_up_and_a_timed_run_come_before_exactly_the_steps_that_are_captured(tmp_path):
     notes = Notes()
-    result = profilers._capture(job(tmp_path), notes, notes.step, notes.wait)
+    result = profiled_steps._capture(job(tmp_path), notes, notes.step, notes.wait)
     steps = ["step"] * 3 + ["wait"] + ["step"] * 2 + ["wait"]
     assert notes.calls == [*steps, "open", "marked", "step", "marked", "step", "wait", "close"]
     assert (result.steps, result.num_warmup, result.emitter, result.memory) == (2, 3, "on", None)
@@ -64,9 +64,9 @@ def test_warm_up_and_a_timed_run_come_before_exactly_the_steps_that_are_captured
 
 def test_allocations_are_recorded_around_the_capture_and_written(tmp_path, monkeypatch: pytest.MonkeyPatch):
     notes = Notes()
-    monkeypatch.setattr(profilers, "_allocator", lambda: notes)
+    monkeypatch.setattr(profiled_steps, "_allocator", lambda: notes)
     wanted = job(tmp_path, memory=True, case=Case(device="cuda"))
-    result = profilers._capture(wanted, notes, notes.step, notes.wait)
+    result = profiled_steps._capture(wanted, notes, notes.step, notes.wait)
     inside = notes.calls[notes.calls.index("record") :]
     assert (inside[1], inside[-3:]) == ("open", ["close", f"dump {tmp_path / 'memory.pickle'}", "stop recording"])
     assert result.memory == str(tmp_path / "memory.pickle")
@@ -74,20 +74,20 @@ def test_allocations_are_recorded_around_the_capture_and_written(tmp_path, monke
 
 def test_no_allocations_are_recorded_on_the_cpu(tmp_path, monkeypatch: pytest.MonkeyPatch):
     notes = Notes()
-    monkeypatch.setattr(profilers, "_allocator", lambda: notes)
-    assert profilers._capture(job(tmp_path, memory=True), notes, notes.step, notes.wait).memory is None
+    monkeypatch.setattr(profiled_steps, "_allocator", lambda: notes)
+    assert profiled_steps._capture(job(tmp_path, memory=True), notes, notes.step, notes.wait).memory is None
     assert "record" not in notes.calls
 
 
 def test_a_wrong_command_line_is_said(capsys):
-    assert profilers.main([]) == 2
-    assert "usage: python -m gpubench.worker.profilers JOB.json" in capsys.readouterr().err
+    assert profiled_steps.main([]) == 2
+    assert "usage: python -m gpubench.worker.profiling.profiled_steps JOB.json" in capsys.readouterr().err
 
 
 def test_a_failing_case_is_a_result_with_its_reason(tmp_path):
     broken = job(tmp_path, case=Case(workload="no_such_module:Thing"))
     (tmp_path / "job.json").write_text(broken.model_dump_json())
-    assert profilers.main([str(tmp_path / "job.json")]) == 1
+    assert profiled_steps.main([str(tmp_path / "job.json")]) == 1
     text = (tmp_path / "worker.json").read_text()
     assert '"failed"' in text
     assert "no_such_module" in text
@@ -100,6 +100,6 @@ def test_memory_that_ran_out_in_a_capture_is_told_as_such(tmp_path, monkeypatch:
         finally:
             raise RuntimeError("CUDA error: operation failed due to a previous error during capture")
 
-    monkeypatch.setattr(profilers, "_run", build)
-    result = profilers.run(job(tmp_path))
+    monkeypatch.setattr(profiled_steps, "_run", build)
+    result = profiled_steps.run(job(tmp_path))
     assert (result.status, result.reason) == ("oom", "CUDA out of memory. Tried to allocate 2.00 GiB.")

@@ -2,10 +2,11 @@ import pytest
 import torch
 
 from gpubench.core.errors import UsageError
-from gpubench.spec.case import Case
-from gpubench.spec.protocol import Job
-from gpubench.spec.suite import Quality as QualitySettings
-from gpubench.worker import quality, settings
+from gpubench.protocol.messages import Job
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Quality as QualitySettings
+from gpubench.worker import effective_settings
+from gpubench.worker.quality import trainer
 
 
 def job(case=None, seed=0, **asked):
@@ -20,8 +21,8 @@ def job(case=None, seed=0, **asked):
 
 
 def train(*args, **kwargs):
-    settings.apply(Case(), torch)
-    return quality.train(job(*args, **kwargs), "cpu")
+    effective_settings.apply(Case(), torch)
+    return trainer.train(job(*args, **kwargs), "cpu")
 
 
 @pytest.mark.parametrize(("precision", "image_size"), [("fp32", 28), ("amp-bf16", 12)])
@@ -46,13 +47,13 @@ def test_the_same_seed_gives_the_same_result_and_another_seed_another():
 
 def test_the_learning_rate_is_chosen_on_the_validation_split_and_the_test_split_is_read_once(monkeypatch):
     sizes = []
-    predict = quality.predict
+    predict = trainer.predict
 
     def counting(workload, case, data, split, *rest):
         sizes.append("test" if split is data.test else "validation" if split is data.validation else "train")
         return predict(workload, case, data, split, *rest)
 
-    monkeypatch.setattr(quality, "predict", counting)
+    monkeypatch.setattr(trainer, "predict", counting)
     result = train(epochs=2, batch_size=256, learning_rate=[1e-6, 3e-3])
     assert result.learning_rate == 3e-3
     assert set(result.learning_rates_tried) == {"1e-06", "0.003"}
@@ -74,7 +75,7 @@ def test_a_target_that_is_not_reached_has_no_time():
 
 def test_synthetic_data_has_no_accuracy():
     with pytest.raises(UsageError, match="no accuracy to train to") as caught:
-        quality.train(job(Case(data="synthetic")), "cpu")
+        trainer.train(job(Case(data="synthetic")), "cpu")
     assert "quality.data" in caught.value.hint
 
 
@@ -90,14 +91,14 @@ def test_it_stops_when_asked():
         steps.append(1)
         return len(steps) > 3
 
-    with pytest.raises(quality.QualityInterrupted):
-        quality.train(job(epochs=5), "cpu", stop=stop)
+    with pytest.raises(trainer.QualityInterrupted):
+        trainer.train(job(epochs=5), "cpu", stop=stop)
     assert len(steps) == 4
 
 
 def test_progress_is_told_and_ends_at_the_whole():
     told = []
-    quality.train(job(epochs=2, batch_size=512), "cpu", lambda name, fraction: told.append((name, fraction)))
+    trainer.train(job(epochs=2, batch_size=512), "cpu", lambda name, fraction: told.append((name, fraction)))
     assert told == [("training", 0.0), ("training", 0.5), ("evaluating", 1.0)]
 
 
@@ -105,6 +106,6 @@ def test_a_case_is_trained_with_the_stages_settings_at_its_own_precision_and_lay
     case = Case(
         mode="infer", data="digits", precision="bf16", memory_format="channels_last", batch_size=1024, accumulate=4
     )
-    trained = quality.quality_case(case, QualitySettings(batch_size=32, optimizer="sgd"), seed=5)
+    trained = trainer.quality_case(case, QualitySettings(batch_size=32, optimizer="sgd"), seed=5)
     assert (trained.mode, trained.batch_size, trained.optimizer, trained.accumulate) == ("train", 32, "sgd", 1)
     assert (trained.precision, trained.memory_format, trained.seed) == ("bf16", "channels_last", 5)

@@ -1,10 +1,12 @@
 import pytest
 import torch
 
-from gpubench.spec.case import Case
-from gpubench.spec.protocol import Job
-from gpubench.spec.suite import Quality as QualitySettings
-from gpubench.worker import flops, parity, quality, settings
+from gpubench.protocol.messages import Job
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Quality as QualitySettings
+from gpubench.worker import effective_settings
+from gpubench.worker.checks import flops, parity
+from gpubench.worker.quality import trainer
 from gpubench.worker.workloads import resnet9
 from gpubench.worker.workloads.registry import resolve
 from gpubench.worker.workloads.resnet9 import ResNet9, blanked, mirrored, shifted, triangle
@@ -97,10 +99,10 @@ def test_the_recipe_learns_and_tells_when(monkeypatch):
     asked = QualitySettings.model_validate(
         {"epochs": 4, "batch_size": 64, "optimizer": "sgd", "learning_rate": 0.4, "target_accuracy": 0.4}
     )
-    settings.apply(case, torch)
+    effective_settings.apply(case, torch)
     windows = []
     job = Job(job=1, kind="quality", case=case, quality=asked, log="")
-    result = quality.train(job, "cpu", tell_window=windows.append)
+    result = trainer.train(job, "cpu", tell_window=windows.append)
     assert result.accuracy > 0.4
     assert result.loss_per_epoch[-1] < result.loss_per_epoch[0]
     (window,) = windows

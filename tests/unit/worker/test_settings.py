@@ -5,27 +5,28 @@ import pytest
 import torch
 
 from gpubench.core.records import Effective
-from gpubench.spec.case import Case
-from gpubench.worker import settings, support
-from gpubench.worker.workloads import facts
+from gpubench.suite.model.case import Case
+from gpubench.worker import effective_settings
+from gpubench.worker.checks import unsupported
+from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.observe import observe
 
 
 def effective_of(workload, case, step=lambda: None):
-    return settings.read_back(case, facts.probe(workload, case, step), case.device)
+    return effective_settings.read_back(case, optional_facts.probe(workload, case, step), case.device)
 
 
 def disagreeing(case, before, after=None):
-    return {found.data["setting"]: found for found in settings.mismatches(case, before, after)}
+    return {found.data["setting"]: found for found in effective_settings.mismatches(case, before, after)}
 
 
 @pytest.mark.parametrize("precision", ["fp32", "amp-bf16", "bf16"])
 def test_tf32_is_off_when_it_is_not_asked_for(precision):
-    for name in settings.MATH:
-        settings._backend(torch, name).fp32_precision = "tf32"
+    for name in effective_settings.MATH:
+        effective_settings._backend(torch, name).fp32_precision = "tf32"
     case = Case(precision=precision)
-    settings.apply(case, torch)
-    effective = settings.read_back(case, None, "cpu")
+    effective_settings.apply(case, torch)
+    effective = effective_settings.read_back(case, None, "cpu")
     assert effective.math == {
         "cuda.matmul": "ieee",
         "cudnn.conv": "ieee",
@@ -37,8 +38,8 @@ def test_tf32_is_off_when_it_is_not_asked_for(precision):
 
 
 def test_tf32_is_on_for_every_cuda_operation_when_asked_for():
-    settings.apply(Case(precision="tf32"), torch)
-    math = settings.read_back(Case(precision="tf32"), None, "cpu").math
+    effective_settings.apply(Case(precision="tf32"), torch)
+    math = effective_settings.read_back(Case(precision="tf32"), None, "cpu").math
     assert {name: mode for name, mode in math.items() if not name.startswith("mkldnn")} == {
         "cuda.matmul": "tf32",
         "cudnn.conv": "tf32",
@@ -49,7 +50,7 @@ def test_tf32_is_on_for_every_cuda_operation_when_asked_for():
 @pytest.mark.parametrize(("precision", "older"), [("tf32", "high"), ("fp32", "highest"), ("amp-bf16", "highest")])
 def test_torchs_older_switches_say_the_same(precision, older):
     """Reading one that contradicts raises, and torch's compiler reads them."""
-    settings.apply(Case(precision=precision), torch)
+    effective_settings.apply(Case(precision=precision), torch)
     assert torch.get_float32_matmul_precision() == older
     assert torch._C._get_cublas_allow_tf32() is (precision == "tf32")
     assert torch._C._get_cudnn_allow_tf32() is (precision == "tf32")
@@ -65,15 +66,15 @@ def test_looking_at_a_step_tunes_nothing():
 @pytest.mark.parametrize("value", [True, False])
 def test_cudnn_settings_are_set_and_read_back(value):
     case = Case(cudnn_enabled=value, cudnn_benchmark=value, cudnn_deterministic=value)
-    settings.apply(case, torch)
-    effective = settings.read_back(case, None, "cpu")
+    effective_settings.apply(case, torch)
+    effective = effective_settings.read_back(case, None, "cpu")
     assert (effective.cudnn_enabled, effective.cudnn_benchmark, effective.cudnn_deterministic) == (value, value, value)
 
 
 def test_threads_and_seed_are_set_and_read_back():
     case = Case(cpu_threads=2, seed=2**40 + 7)
-    settings.apply(case, torch)
-    effective = settings.read_back(case, None, "cpu")
+    effective_settings.apply(case, torch)
+    effective = effective_settings.read_back(case, None, "cpu")
     assert (effective.cpu_threads, effective.seed) == (2, 2**40 + 7)
 
 
@@ -89,19 +90,19 @@ def test_threads_and_seed_are_set_and_read_back():
     ],
 )
 def test_what_took_effect_is_what_was_asked_for(built, mode, asked):
-    settings.apply(Case.model_validate(asked), torch)
+    effective_settings.apply(Case.model_validate(asked), torch)
     workload, step, case = built(mode=mode, cpu_threads=1, **asked)
     before = effective_of(workload, case)
     step()
     after = effective_of(workload, case)
-    assert settings.mismatches(case, before, after) == ()
+    assert effective_settings.mismatches(case, before, after) == ()
     assert after.precision == case.precision
     assert after.training is (mode == "train")
     assert after.batch_size == case.batch_size
 
 
 def test_a_flag_flipped_while_measuring_is_found(built):
-    settings.apply(Case(), torch)
+    effective_settings.apply(Case(), torch)
     workload, step, case = built()
     before = effective_of(workload, case)
     step()
@@ -115,7 +116,7 @@ def test_a_flag_flipped_while_measuring_is_found(built):
 
 
 def test_inference_left_in_training_mode_is_found(built):
-    settings.apply(Case(), torch)
+    effective_settings.apply(Case(), torch)
     workload, _, case = built(mode="infer")
     workload.model.train()
     assert set(disagreeing(case, effective_of(workload, case))) == {"training"}
@@ -131,7 +132,7 @@ def test_autocast_that_casts_nothing_is_found(built):
     """A known tool's CPU autocast is a no-op: the block is entered, and float32 is computed."""
     from contextlib import nullcontext
 
-    settings.apply(Case(precision="amp-bf16"), torch)
+    effective_settings.apply(Case(precision="amp-bf16"), torch)
     workload, step, case = built(precision="amp-bf16")
     step.autocast = nullcontext
     found = disagreeing(case, effective_of(workload, case))
@@ -163,7 +164,7 @@ class Custom:
 
 def test_a_custom_workload_that_ignores_the_precision_is_found():
     case = Case(precision="bf16", batch_size=2)
-    settings.apply(case, torch)
+    effective_settings.apply(case, torch)
     workload = Custom()
     effective = effective_of(workload, case, workload.build(case, "cpu"))
     assert effective.compute_dtype == "float32"
@@ -174,7 +175,7 @@ def test_a_custom_workload_that_ignores_the_precision_is_found():
 
 def test_a_custom_workload_in_fp32_has_nothing_to_answer_for():
     case = Case(batch_size=2)
-    settings.apply(case, torch)
+    effective_settings.apply(case, torch)
     workload = Custom()
     assert disagreeing(case, effective_of(workload, case, workload.build(case, "cpu"))) == {}
 
@@ -195,20 +196,20 @@ def test_the_environment_is_named_as_the_cause():
     ("factor_kept", "expected"), [(1 + 2.0**-12, "ieee"), (1.0, "reduced"), (1 + 2.0**-11, None), (float("nan"), None)]
 )
 def test_reduced_products_are_told_from_their_results(factor_kept, expected):
-    assert settings._kept(factor_kept) == expected
+    assert effective_settings._kept(factor_kept) == expected
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_the_numeric_probe_sees_rounding_that_no_flag_shows(monkeypatch, dtype):
     matmul = torch.Tensor.__matmul__
     monkeypatch.setattr(torch.Tensor, "__matmul__", lambda a, b: matmul(a.to(dtype), b.to(dtype)).float())
-    assert settings.observed_math(torch, torch.device("cpu"))["matmul"] == "reduced"
+    assert effective_settings.observed_math(torch, torch.device("cpu"))["matmul"] == "reduced"
 
 
 def test_an_environment_that_lowers_float32_behind_torchs_flags_is_seen():
     """oneDNN's own variable is honoured where the CPU has bf16 units; either way the probe must say what happened."""
     script = (
-        "import torch; from gpubench.worker import settings; from gpubench.spec.case import Case;"
+        "import torch; from gpubench.worker import effective_settings as settings; from gpubench.suite.model.case import Case;"
         "settings.apply(Case(), torch); e = settings.read_back(Case(), None, 'cpu');"
         "print(e.extra['environment'].get('ONEDNN_DEFAULT_FPMATH_MODE'), e.math['mkldnn.matmul'])"
     )
@@ -235,7 +236,7 @@ def test_an_environment_that_lowers_float32_behind_torchs_flags_is_seen():
     ],
 )
 def test_what_cannot_be_done_is_unsupported_with_its_reason(asked, reason):
-    assert reason in settings.unsupported(Case.model_validate(asked))
+    assert reason in effective_settings.unsupported(Case.model_validate(asked))
 
 
 @pytest.mark.parametrize(
@@ -250,20 +251,20 @@ def test_what_cannot_be_done_is_unsupported_with_its_reason(asked, reason):
     ],
 )
 def test_what_a_cpu_can_do_is_supported(asked):
-    assert settings.unsupported(Case.model_validate(asked)) is None
+    assert effective_settings.unsupported(Case.model_validate(asked)) is None
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
 def test_a_missing_device_is_named():
-    assert "no CUDA device" in settings.unsupported(Case(device="cuda")) or "without CUDA" in settings.unsupported(
+    assert "no CUDA device" in effective_settings.unsupported(
         Case(device="cuda")
-    )
+    ) or "without CUDA" in effective_settings.unsupported(Case(device="cuda"))
 
 
 @pytest.mark.parametrize("precision", ["amp-fp16", "fp16"])
 @pytest.mark.parametrize("mode", ["train", "infer"])
 def test_half_on_a_cpu_is_supported_exactly_if_torch_computes_it(built, precision, mode):
-    reason = settings.unsupported(Case(precision=precision, mode=mode))
+    reason = effective_settings.unsupported(Case(precision=precision, mode=mode))
     if reason is None:
         workload, step, _ = built(precision=precision, mode=mode)
         step()
@@ -273,25 +274,25 @@ def test_half_on_a_cpu_is_supported_exactly_if_torch_computes_it(built, precisio
 
 
 def test_half_that_computes_float32_is_unsupported(monkeypatch):
-    monkeypatch.setattr(support, "_tiny_half_step", lambda *_, **__: torch.zeros(1))
-    support._cpu_half_fails.cache_clear()
-    assert "does not compute in fp16" in settings.unsupported(Case(precision="amp-fp16"))
-    support._cpu_half_fails.cache_clear()
+    monkeypatch.setattr(unsupported, "_tiny_half_step", lambda *_, **__: torch.zeros(1))
+    unsupported._cpu_half_fails.cache_clear()
+    assert "does not compute in fp16" in effective_settings.unsupported(Case(precision="amp-fp16"))
+    unsupported._cpu_half_fails.cache_clear()
 
 
 def test_half_that_torch_refuses_is_unsupported_with_torchs_reason(monkeypatch):
     def refuse(*_, **__):
         raise RuntimeError("not implemented for 'Half'")
 
-    monkeypatch.setattr(support, "_tiny_half_step", refuse)
-    support._cpu_half_fails.cache_clear()
-    assert "not implemented for 'Half'" in settings.unsupported(Case(precision="fp16"))
-    support._cpu_half_fails.cache_clear()
+    monkeypatch.setattr(unsupported, "_tiny_half_step", refuse)
+    unsupported._cpu_half_fails.cache_clear()
+    assert "not implemented for 'Half'" in effective_settings.unsupported(Case(precision="fp16"))
+    unsupported._cpu_half_fails.cache_clear()
 
 
 def test_a_refused_fused_optimizer_is_unsupported(monkeypatch):
-    from gpubench.worker.workloads import optimizers
     from gpubench.worker.workloads.base import Unsupported
+    from gpubench.worker.workloads.classifier import optimizers
 
     def refuse(parameters, *, fused=False, **_):
         raise RuntimeError("`fused=True` requires all the params to be on cuda")
@@ -306,24 +307,24 @@ def test_compile_without_a_compiler_is_unsupported(monkeypatch):
     from gpubench.worker.workloads import compiled
 
     monkeypatch.setattr(compiled.shutil, "which", lambda _tool: None)
-    assert "none of g++, clang++, c++ is on the PATH" in settings.unsupported(Case(compile="default"))
+    assert "none of g++, clang++, c++ is on the PATH" in effective_settings.unsupported(Case(compile="default"))
 
 
 @pytest.mark.gpu
 def test_tf32_is_numerically_off_under_fp32_and_on_under_tf32():
     for precision, expected in (("fp32", "ieee"), ("tf32", "reduced")):
-        settings.apply(Case(device="cuda", precision=precision), torch)
-        assert settings.observed_math(torch, torch.device("cuda")) == {"matmul": expected, "conv": expected}
+        effective_settings.apply(Case(device="cuda", precision=precision), torch)
+        assert effective_settings.observed_math(torch, torch.device("cuda")) == {"matmul": expected, "conv": expected}
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "amp-fp16", "amp-bf16", "fp16", "bf16"])
 @pytest.mark.parametrize("memory_format", ["contiguous", "channels_last"])
 def test_on_a_gpu_what_took_effect_is_what_was_asked_for(built, precision, memory_format):
-    settings.apply(Case(device="cuda", precision=precision), torch)
+    effective_settings.apply(Case(device="cuda", precision=precision), torch)
     workload, step, case = built(device="cuda", precision=precision, memory_format=memory_format)
     step()
     effective = effective_of(workload, case)
-    assert settings.mismatches(case, effective, effective) == ()
+    assert effective_settings.mismatches(case, effective, effective) == ()
     assert effective.device_uuid.startswith(("GPU-", "MIG-"))
     assert effective.extra["total_bytes"] > 2**30

@@ -6,7 +6,7 @@ import time
 import pytest
 from fakes.cuda import FakeCuda
 
-from gpubench.worker.timers import MAX_AHEAD, Block, CpuTimer, CudaTimer, LatencyTimer, Verdict, disagreement
+from gpubench.worker.timing.timers import MAX_AHEAD, Block, CpuTimer, CudaTimer, LatencyTimer, Verdict, disagreement
 
 
 def _after(num_groups):

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from gpubench.spec.case import Case
+from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.normalisation import settle
+from gpubench.worker.workloads.classifier.normalisation import settle
 from gpubench.worker.workloads.registry import resolve
 from gpubench.worker.workloads.torchvision_cnn import AUXILIARY_WEIGHTS, TorchvisionCNN, model_names
 

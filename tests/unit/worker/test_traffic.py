@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from gpubench.spec.case import Case
-from gpubench.worker import traffic
-from gpubench.worker.traffic import ByteCounter
+from gpubench.suite.model.case import Case
+from gpubench.worker.checks import traffic
+from gpubench.worker.checks.traffic import ByteCounter
 from gpubench.worker.workloads.registry import resolve
 
 

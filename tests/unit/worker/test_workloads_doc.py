@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from gpubench.spec.case import Case
-from gpubench.worker import flops, parity, settings
-from gpubench.worker.workloads import facts
+from gpubench.suite.model.case import Case
+from gpubench.worker import effective_settings
+from gpubench.worker.checks import flops, parity
+from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.registry import resolve
 
 DOC = Path(__file__).parents[3] / "docs" / "workloads.md"
@@ -36,22 +37,22 @@ def test_the_ten_line_example_has_ten_lines(examples):
 def test_the_ten_line_example_is_built_stepped_and_unverified(examples):
     folder, _ = examples
     case = Case(workload="mymodule:MyWorkload", batch_size=4, learning_rate=0.1)
-    settings.apply(case, torch)
+    effective_settings.apply(case, torch)
     workload = resolve(case.workload, (str(folder),))
     step = workload.build(case, "cpu")
-    before = settings.read_back(case, facts.probe(workload, case, step), "cpu")
-    facts.reset_health(workload)
+    before = effective_settings.read_back(case, optional_facts.probe(workload, case, step), "cpu")
+    optional_facts.reset_health(workload)
     for _ in range(3):
         assert step() is None
-    after = settings.read_back(case, facts.probe(workload, case, step), "cpu")
-    assert settings.mismatches(case, before, after) == ()
+    after = effective_settings.read_back(case, optional_facts.probe(workload, case, step), "cpu")
+    assert effective_settings.mismatches(case, before, after) == ()
     assert before.compute_dtype == "float32"
-    assert facts.samples_per_step(workload, case) == 4
-    assert facts.health(workload) is None
-    assert facts.input_waits_s(workload) is None
+    assert optional_facts.samples_per_step(workload, case) == 4
+    assert optional_facts.health(workload) is None
+    assert optional_facts.input_waits_s(workload) is None
     assert parity.check(workload, case, "cpu") is None
     assert flops.count(workload, case).per_sample is None
-    facts.close(workload)
+    optional_facts.close(workload)
 
 
 def test_the_classifier_example_has_everything(examples):
@@ -59,13 +60,13 @@ def test_the_classifier_example_has_everything(examples):
     case = Case(
         workload="myclassifier:MyClassifier", batch_size=4, data="digits", precision="amp-bf16", optimizer="adam"
     )
-    settings.apply(case, torch)
+    effective_settings.apply(case, torch)
     workload = resolve(case.workload, (str(folder),))
     step = workload.build(case, "cpu")
     step()
-    effective = settings.read_back(case, facts.probe(workload, case, step), "cpu")
-    assert settings.mismatches(case, effective, None) == ()
-    assert facts.health(workload).parameters_moved is True
+    effective = effective_settings.read_back(case, optional_facts.probe(workload, case, step), "cpu")
+    assert effective_settings.mismatches(case, effective, None) == ()
+    assert optional_facts.health(workload).parameters_moved is True
     assert parity.check(workload, case, "cpu").passed
     assert flops.count(workload, case).per_sample == 2 * 2 * (3 * 16 * 16 * 10)
 
@@ -87,8 +88,8 @@ class Telling:
 
 def test_optional_methods_are_heard():
     workload = Telling()
-    assert facts.samples_per_step(workload, Case(batch_size=2)) == 14
-    health = facts.health(workload)
+    assert optional_facts.samples_per_step(workload, Case(batch_size=2)) == 14
+    health = optional_facts.health(workload)
     assert (health.finite, health.extra) == (False, {"tokens": 12})
 
 
@@ -96,4 +97,4 @@ def test_a_step_of_no_samples_is_refused():
     workload = Telling()
     workload.samples_per_step = lambda case: 0
     with pytest.raises(ValueError, match="at least 1, not 0"):
-        facts.samples_per_step(workload, Case())
+        optional_facts.samples_per_step(workload, Case())

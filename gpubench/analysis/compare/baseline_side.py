@@ -1,0 +1,85 @@
+"""Between a stored run and a baseline."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gpubench.analysis.compare.sides import Side, side_of
+from gpubench.analysis.summary.entries import Entry, Measured
+from gpubench.analysis.summary.run_summary import StoredRun
+from gpubench.core.metrics import METRICS
+from gpubench.core.records import Status
+from gpubench.store.baselines import Accepted, Baseline, BaselineCase, machine_name, rounded
+from gpubench.suite.model.case import Case
+
+KEPT = (*(name for name, spec in METRICS.items() if spec.better is not None), "flops_per_sample")
+"""Metrics that a baseline keeps: those that can get worse, and what says how much work a sample is."""
+
+
+def baseline_side(baseline: Baseline) -> Side:
+    """The baseline as the reference of a comparison."""
+    made = baseline.history[-1] if baseline.history else None
+    facts: dict[str, Any] = {} if made is None or made.commit is None else {"git commit": made.commit}
+    name = f"baseline of {made.run}" if made else "baseline"
+    return Side(name, "baseline", baseline.suite, tuple(map(_entry, baseline.cases)), baseline.environment, facts)
+
+
+def _entry(case: BaselineCase) -> Entry:
+    return Entry(
+        case_id=case.id,
+        label=case.label,
+        kind=case.kind,
+        settings=Case.model_validate(case.settings).settings,
+        values={name: dict(enumerate(values, start=1)) for name, values in case.metrics.items()},
+        status=case.status,
+        reason=case.reason,
+        validity=case.validity,
+        correctness=case.correctness,
+        effective=case.effective,
+    )
+
+
+def baseline_of(
+    run: StoredRun, *, created: str, reason: str, arm: str | None = None, before: Baseline | None = None
+) -> Baseline:
+    """What a run gives as a baseline, `created` (UTC) for `reason`. With `arm`, of that arm alone.
+
+    Cases that the run did not measure (another `-k`, a skip) keep what `before` has of them.
+    """
+    side = side_of(run, run.info.run, arm=arm)
+    measured = {(case.kind, case.case_id): case for case in side.cases if case.status is not Status.SKIPPED}
+    kept = [case for case in (before.cases if before else ()) if (case.kind, case.id) not in measured]
+    commit = side.facts.get("git commit") if arm is None else None
+    return Baseline(
+        suite=run.info.suite_name,
+        suite_digest=run.info.suite_digest,
+        machine=machine_name(run.info.environment),
+        environment=dict(side.environment),
+        history=(
+            *(before.history if before else ()),
+            Accepted(created=created, run=run.info.run, reason=reason, commit=commit),
+        ),
+        cases=(*_cases(list(measured.values())), *kept),
+    )
+
+
+def _cases(measured: Sequence[Measured]) -> list[BaselineCase]:
+    return [
+        BaselineCase(
+            id=case.case_id,
+            kind="quality" if case.kind == "quality" else "measure",
+            label=case.label,
+            settings=Case.model_validate(case.settings).model_dump(mode="json", exclude_defaults=True),
+            status=case.status,
+            reason=case.reason,
+            validity=case.validity,
+            correctness=case.correctness,
+            effective=dict(case.took_effect()),
+            metrics=_metrics(case),
+        )
+        for case in measured
+    ]
+
+
+def _metrics(case: Measured) -> dict[str, tuple[float, ...]]:
+    values = {name: case.launch_values(name) for name in KEPT}
+    return {name: tuple(rounded(value) for value in found.values()) for name, found in values.items() if found}

@@ -1,0 +1,95 @@
+"""The sides of a comparison: arms of one run, whole runs, or what another source has of the same cases."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.entries import Measured
+from gpubench.analysis.summary.run_summary import StoredRun, summarise_run
+from gpubench.core.errors import UsageError
+from gpubench.machine.environment import comparable
+
+Source = Literal["run", "arm", "baseline", "pytest-benchmark"]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side. `environment` is its comparable part, flat; `facts` say what else tells sides apart (commit, what an
+    arm was given).
+
+    `source` and `suite` decide which sides may be held against each other. `name` is how a person calls it. Of an arm,
+    `rounds` is the most that a case of its run gets, and `screen_rounds` what a screened run gives every case.
+    """
+
+    name: str
+    source: Source
+    suite: str
+    cases: tuple[Measured, ...]
+    environment: Mapping[str, Any]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    rounds: int = 0
+    screen_rounds: int | None = None
+
+
+def arms_of(run: StoredRun) -> tuple[str, ...]:
+    """Names of the run's arms, the reference first; empty where it has none. Without a list, in the order first met."""
+    if run.info.arms:
+        return tuple(arm.name for arm in run.info.arms)
+    return tuple(dict.fromkeys(record.arm for record in run.records if record.arm is not None))
+
+
+def side_of(run: StoredRun, name: str, *, arm: str | None = None) -> Side:
+    """A run, or one arm of it. UsageError for a run of several arms where none is named: their launches must not be
+    mixed.
+    """
+    arms = arms_of(run)
+    if arm is None and arms:
+        raise UsageError(
+            f"run {run.info.run} has the arms {', '.join(arms)}: its launches belong to either",
+            hint=f"Compare them with each other: name {run.info.run} alone.",
+        )
+    summary = summarise_run(run, arm=arm, metrics=())
+    cases = (*summary.cases, *(entry.summary for entry in summary.quality))
+    environment = comparable(run.info.environment)
+    if arm is None:
+        return Side(name, "run", run.info.suite_name, cases, environment, _facts(run))
+    given = next((each.given for each in run.info.arms if each.name == arm), {})
+    versions = {f"worker.{key}": value for key, value in _versions(cases).items()}
+    return Side(
+        name, "arm", run.info.suite_name, cases, environment | versions, given, run.info.repeats, run.info.screen_rounds
+    )
+
+
+def arm_sides(run: StoredRun, reference: str | None = None) -> tuple[Side, tuple[Side, ...]]:
+    """The reference arm of a run (its first, or the one named) and the others. UsageError where there are no two arms."""
+    arms = arms_of(run)
+    if reference is not None and reference not in arms:
+        raise UsageError(f"run {run.info.run} has no arm {reference!r}", hint=f"Its arms: {', '.join(arms) or 'none'}.")
+    if len(arms) < 2:
+        raise UsageError(
+            f"run {run.info.run} has no two arms to compare",
+            hint="Name a second run, or measure two arms in one run: gpubench run SUITE --arm base=... --arm head=...",
+        )
+    first = reference or arms[0]
+    sides = {arm: side_of(run, arm, arm=arm) for arm in arms}
+    return sides[first], tuple(side for arm, side in sides.items() if arm != first)
+
+
+def commit_of(run: StoredRun) -> str | None:
+    """The commit the run was made at, short, with a word if its files had changes; None where it is not known."""
+    git = run.info.environment.get("git") or {}
+    if not git.get("commit"):
+        return None
+    return f"{str(git['commit'])[:12]}{' with changes' if git.get('dirty') else ''}"
+
+
+def _facts(run: StoredRun) -> dict[str, Any]:
+    commit = commit_of(run)
+    return {} if commit is None else {"git commit": commit}
+
+
+def _versions(cases: Sequence[CaseSummary]) -> dict[str, Any]:
+    """What the arm's own workers reported: an arm may be another interpreter than the run's first."""
+    found = next((case.effective.versions for case in cases if case.effective and case.effective.versions), {})
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,257 @@
+"""What a verdict will cost: from the noise of a pilot to rounds, minutes and the chance of finding what matters."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import TYPE_CHECKING
+
+from gpubench.analysis.compare.case_changes import round_log_ratios
+from gpubench.analysis.compare.sides import arms_of
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.run_summary import StoredRun, summarise_run
+from gpubench.analysis.verdict.judge import Level
+from gpubench.analysis.verdict.judge_settings import CompareSettings
+from gpubench.analysis.verdict.multiple import FALSE_DISCOVERY_RATE, SCREEN_ALPHA, SCREEN_ROUNDS
+from gpubench.analysis.verdict.simulated_many import judge_many
+from gpubench.core.metrics import METRICS
+from gpubench.core.records import Record
+from gpubench.stats.estimators import Location, rounds_needed, trimmed_location, trimmed_moments
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+
+TRIALS = 2000
+LEAST_ROUNDS = 3
+CONFIDENCE = 0.9
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What becomes of comparisons whose rounds have this spread, by simulation of normal rounds.
+
+    `found`: share of true slow-downs (of `sesoi`, if nothing else was asked) that are called `slower`. `rounds_same`
+    and `rounds_slower`: mean rounds until the verdict with no change and at that slow-down. `needed`: rounds in all
+    that would find it 95 times in 100, None where no affordable number would.
+    """
+
+    found: float
+    rounds_same: float
+    rounds_slower: float
+    needed: int | None
+
+
+Foresee = Callable[[float], Forecast]
+
+
+@dataclass(frozen=True)
+class CasePlan:
+    """One case of the pilot. `spread`: standard deviation of a round's log ratio, with its 90 % interval from `rounds`
+    rounds.
+
+    `seconds` is what a round of both arms takes. Without a forecast, `reason` says why.
+    """
+
+    case_id: str
+    label: str
+    level: Level
+    rounds: int
+    spread: float | None
+    low: float | None
+    high: float | None
+    seconds: float
+    forecast: Forecast | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`overhead_s`: what a round costs besides its launches (starting worker hosts)."""
+
+    settings: CompareSettings
+    cases: tuple[CasePlan, ...]
+    overhead_s: float
+
+    @property
+    def seconds_same(self) -> float:
+        """Until every case is settled, if nothing changed."""
+        known = [(case.forecast.rounds_same, case.seconds) for case in self.cases if case.forecast]
+        return sum(rounds * s for rounds, s in known) + self.overhead_s * max(
+            (rounds for rounds, _ in known), default=0
+        )
+
+    @property
+    def seconds_most(self) -> float:
+        """If no case is ever settled."""
+        known = [case.seconds for case in self.cases if case.forecast]
+        return self.settings.max_rounds * (sum(known) + (self.overhead_s if known else 0.0))
+
+
+def plan(pilot: StoredRun, settings: CompareSettings, *, seed: int = 0, one_by_one: int | None = None) -> Plan:
+    """From a pilot of two equal arms, whose rounds are those of a comparison, or a run without arms, two of whose
+    launches make a round. Which step times (or latencies) differ how much decides; figures that are INVALID count,
+    noise is noise.
+
+    More cases than `one_by_one` are judged as a suite, screened and then confirmed (None: each by itself, however
+    many).
+    """
+    arms = arms_of(pilot)
+    draws = _draws(settings, seed)
+    num = sum(case.skip_status is None and case.kind == "measure" for case in pilot.info.cases)
+
+    def foresee(spread: float) -> Forecast:
+        screened = one_by_one is not None and num > one_by_one
+        return _forecast_screened(spread, settings, draws, num) if screened else _forecast(spread, settings, draws)
+
+    if len(arms) >= 2:
+        sides = [summarise_run(pilot, arm=arm, metrics=()).cases for arm in arms[:2]]
+        cases = tuple(
+            _of_arms(before, after, settings, foresee) for before, after in zip(sides[0], sides[1], strict=True)
+        )
+    else:
+        cases = tuple(_of_launches(case, settings, foresee) for case in summarise_run(pilot, metrics=()).cases)
+    return Plan(settings, cases, _overhead_s(pilot.records))
+
+
+def forecast(spread: float, settings: CompareSettings, *, effect: float | None = None, seed: int = 0) -> Forecast:
+    """For a standard deviation of a round's log ratio, and a true slow-down of `effect` (None: of `sesoi`)."""
+    return _forecast(spread, settings, _draws(settings, seed), effect)
+
+
+def spread_of(logs: Sequence[float], settings: CompareSettings | None = None) -> float:
+    """Standard deviation of a round's log ratio, as the trimmed mean of the rounds knows it."""
+    chosen = settings or CompareSettings()
+    return trimmed_location(logs, chosen.trim).standard_error * math.sqrt(len(logs))
+
+
+def _draws(settings: CompareSettings, seed: int) -> "FloatArray":
+    import numpy as np
+
+    num = max(settings.max_rounds, SCREEN_ROUNDS + LEAST_ROUNDS)
+    draws: FloatArray = np.random.default_rng(seed).standard_normal((TRIALS, num))
+    return draws
+
+
+def _forecast(spread: float, settings: CompareSettings, draws: "FloatArray", effect: float | None = None) -> Forecast:
+    shift = math.log1p(settings.sesoi if effect is None else effect)
+    rounds = draws[:, : settings.max_rounds]
+    same, slower = (judge_many(each + spread * rounds, settings) for each in (0.0, shift))
+    found = float((slower.verdict == "slower").mean())
+    looks = settings.schedule()
+    needed = rounds_needed(spread, shift, looks[-1].alpha, trim=settings.trim)
+    return Forecast(
+        found=found,
+        rounds_same=float(same.rounds.mean()),
+        rounds_slower=float(slower.rounds.mean()),
+        needed=None if needed is None else max(needed, looks[0].rounds),
+    )
+
+
+def _forecast_screened(spread: float, settings: CompareSettings, draws: "FloatArray", num_cases: int) -> Forecast:
+    """Of one changed case among unchanged ones: found if its first rounds look slower and the fresh ones, however many
+    the limit leaves, are below the smallest step of Benjamini and Hochberg over as many suspects as chance is expected
+    to give.
+    """
+    import numpy as np
+
+    shift = math.log1p(settings.sesoi)
+    fresh = draws.shape[1] - SCREEN_ROUNDS
+    level = FALSE_DISCOVERY_RATE / (1 + 2 * SCREEN_ALPHA * (num_cases - 1))
+    first, again = draws[:, :SCREEN_ROUNDS], draws[:, SCREEN_ROUNDS:]
+    up, down, _ = _directions(spread * first, settings)
+    same = float(((up < SCREEN_ALPHA) | (down < SCREEN_ALPHA)).mean())
+    up, down, _ = _directions(shift + spread * first, settings)
+    suspected = (up < SCREEN_ALPHA) | (down < SCREEN_ALPHA)
+    confirmed, _, mean = _directions(shift + spread * again, settings)
+    found = np.asarray((up < SCREEN_ALPHA) & (confirmed <= level) & (mean >= math.log1p(settings.sesoi) / 2))
+    needed = rounds_needed(spread, shift, 2 * level, trim=settings.trim)
+    return Forecast(
+        found=float(found.mean()),
+        rounds_same=SCREEN_ROUNDS + fresh * same,
+        rounds_slower=SCREEN_ROUNDS + fresh * float(suspected.mean()),
+        needed=None if needed is None else SCREEN_ROUNDS + max(needed, LEAST_ROUNDS),
+    )
+
+
+def _directions(logs: "FloatArray", settings: CompareSettings) -> tuple["FloatArray", "FloatArray", "FloatArray"]:
+    """Per row the one-sided p-values of slower and of faster, and the trimmed mean."""
+    import numpy as np
+    from scipy.special import stdtr
+
+    mean, error, df = trimmed_moments(logs, settings.trim)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(error > 0, mean / error, np.sign(mean) * np.inf)
+    return stdtr(df, -t), stdtr(df, t), mean
+
+
+def _metric(case: CaseSummary) -> str:
+    return "latency_s" if case.case.timing == "latency" else "throughput"
+
+
+def _of_arms(before: CaseSummary, after: CaseSummary, settings: CompareSettings, foresee: Foresee) -> CasePlan:
+    logs, level = round_log_ratios(METRICS[_metric(after)], before, after)
+    seconds = _seconds([*before.records, *after.records])
+    return _case(after, level, list(logs.values()), 1.0, seconds, settings, foresee)
+
+
+def _of_launches(case: CaseSummary, settings: CompareSettings, foresee: Foresee) -> CasePlan:
+    """Two launches of a round are independent, so that their ratio varies by the root of two times as much as either."""
+    values = case.launch_values(_metric(case)).values()
+    logs = [math.log(value) for value in values if value > 0]
+    return _case(case, "launch", logs, math.sqrt(2), 2 * _seconds(case.records), settings, foresee)
+
+
+def _case(
+    case: CaseSummary,
+    level: Level,
+    logs: Sequence[float],
+    factor: float,
+    seconds: float,
+    settings: CompareSettings,
+    foresee: Foresee,
+) -> CasePlan:
+    if len(logs) < LEAST_ROUNDS:
+        why = case.reason or f"{len(logs)} of the {LEAST_ROUNDS} rounds that a forecast needs"
+        return CasePlan(case.case_id, case.label, level, len(logs), None, None, None, seconds, None, why)
+    found = trimmed_location(logs, settings.trim)
+    spread = factor * spread_of(logs, settings)
+    low, high = _spread_interval(spread, found)
+    return CasePlan(case.case_id, case.label, level, len(logs), spread, low, high, seconds, foresee(spread))
+
+
+def _spread_interval(spread: float, found: Location) -> tuple[float, float]:
+    """Of a standard deviation: sqrt(df / chi2), exact for normal values."""
+    from scipy.special import chdtri
+
+    tail = (1 - CONFIDENCE) / 2
+    low, high = (math.sqrt(found.df / chdtri(found.df, q)) for q in (tail, 1 - tail))
+    return spread * low, spread * high
+
+
+def _seconds(records: Sequence[Record]) -> float:
+    """Wall time of a round's launches of one case, median over rounds; arms that shared a process took their time once."""
+    rounds: dict[int, dict[tuple[float | None, int | None, str | None], float]] = {}
+    for record in records:
+        if record.wall_s is not None:
+            known = record.started_unix_s is not None and record.pid is not None
+            launch = (record.started_unix_s, record.pid, None if known else record.arm)
+            rounds.setdefault(record.repeat, {})[launch] = record.wall_s
+    return median(sum(taken.values()) for taken in rounds.values()) if rounds else 0.0
+
+
+def _overhead_s(records: Sequence[Record]) -> float:
+    """Median time from the end of a round's last launch to the start of the next round's first."""
+    spans: dict[int, tuple[float, float]] = {}
+    for record in records:
+        if record.started_unix_s is None or record.wall_s is None or record.kind != "measure":
+            continue
+        begin, end = record.started_unix_s, record.started_unix_s + record.wall_s
+        before = spans.get(record.repeat, (begin, end))
+        spans[record.repeat] = (min(begin, before[0]), max(end, before[1]))
+    ordered = [spans[repeat] for repeat in sorted(spans)]
+    gaps = [max(0.0, after[0] - before[1]) for before, after in pairwise(ordered)]
+    return median(gaps) if gaps else 0.0

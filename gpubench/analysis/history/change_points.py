@@ -1,0 +1,136 @@
+"""Where did a series of runs change its level? A request to measure again, never a gate: stored runs are not
+interleaved.
+
+The energy statistic of a split compares the distances between the parts with those inside them; whether the best split
+of a segment is more than chance is asked of permutations of the segment (Matteson and James 2014, "A nonparametric
+approach for multiple change point analysis of multivariate data"; Daly et al. 2020 for benchmarks).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from gpubench.core.units import format_percent
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+
+MIN_SEGMENT = 4
+PERMUTATIONS = 499
+ALPHA = 0.05
+MAX_VALUES = 1000
+"""Longest series, newest last: the cost grows with the square."""
+
+
+@dataclass(frozen=True)
+class ChangePoint:
+    """`at` is the position of the first value of the new level. `change` is relative: new median over old, less 1.
+
+    `p_value`: the share of permutations of the segment whose best split is as good.
+    """
+
+    at: int
+    before: float
+    after: float
+    change: float
+    p_value: float
+
+    def __str__(self) -> str:
+        return f"{format_percent(self.change, signed=True)} from value {self.at + 1} on (p = {self.p_value:.3f})"
+
+
+def change_points(
+    values: Sequence[float],
+    *,
+    floor: float = 0.03,
+    min_segment: int = MIN_SEGMENT,
+    alpha: float = ALPHA,
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> tuple[ChangePoint, ...]:
+    """Changes of level of positive values in their order, first to last.
+
+    Judged on logs. Each part has at least `min_segment` values; a shift of the median below `floor` (0.03 is 3 %) is
+    left out, however certain. Permutations are drawn from `seed`: the same series gives the same answer. ValueError for
+    a value that is not finite and positive, or more than 1000 of them.
+    """
+    import numpy as np
+
+    if not all(math.isfinite(value) and value > 0 for value in values):
+        raise ValueError("a series needs finite, positive values")
+    if len(values) > MAX_VALUES:
+        raise ValueError(f"a series of {len(values)} values is too long: {MAX_VALUES} are the most")
+    logs = np.log(np.asarray(values, dtype=float))
+    rng = np.random.default_rng(seed)
+    splits = _splits(logs, 0, min_segment, alpha, permutations, rng)
+    return tuple(_with_levels(values, splits, floor))
+
+
+def _splits(
+    logs: "FloatArray", offset: int, least: int, alpha: float, permutations: int, rng: "np.random.Generator"
+) -> list[tuple[int, float]]:
+    """Positions of significant splits with their p-values, the segment halved at each."""
+    if len(logs) < 2 * least or _range(logs) == 0.0:
+        return []
+    at, statistic = best_split(logs, least)
+    as_good = sum(best_split(rng.permutation(logs), least)[1] >= statistic - _tie(logs) for _ in range(permutations))
+    p_value = (as_good + 1) / (permutations + 1)
+    if p_value > alpha:
+        return []
+    left = _splits(logs[:at], offset, least, alpha, permutations, rng)
+    right = _splits(logs[at:], offset + at, least, alpha, permutations, rng)
+    return [*left, (offset + at, p_value), *right]
+
+
+def _range(logs: "FloatArray") -> float:
+    return float(logs.max() - logs.min())
+
+
+def _tie(logs: "FloatArray") -> float:
+    """Statistics closer than this are the same: equal ones differ by rounding, which must not decide."""
+    return 1e-9 * len(logs) * _range(logs)
+
+
+def best_split(logs: "FloatArray", least: int) -> tuple[int, float]:
+    """Where the energy statistic is largest, and its value there.
+
+    Q = m n / (m + n) (2 E|X - Y| - E|X - X'| - E|Y - Y'|), with m and n the sizes of the parts; both parts have at
+    least `least` values.
+    """
+    import numpy as np
+
+    num = len(logs)
+    distances = np.abs(logs[:, None] - logs[None, :])
+    corner = np.zeros((num + 1, num + 1))
+    corner[1:, 1:] = distances.cumsum(axis=0).cumsum(axis=1)
+    at = np.arange(least, num - least + 1)
+    m, n = at, num - at
+    inside_left = corner[at, at]
+    across = corner[at, num] - inside_left
+    inside_right = corner[num, num] - 2 * across - inside_left
+    q = m * n / num * (2 * across / (m * n) - inside_left / (m * (m - 1)) - inside_right / (n * (n - 1)))
+    best = int(np.argmax(q >= q.max() - _tie(logs)))  # of equals the first
+    return int(at[best]), float(q[best])
+
+
+def _with_levels(values: Sequence[float], splits: Sequence[tuple[int, float]], floor: float) -> list[ChangePoint]:
+    """Levels are medians between neighbouring splits. A split below the floor is dropped, and its parts are one again."""
+    from statistics import median
+
+    kept = list(splits)
+    while True:
+        edges = [0, *(at for at, _ in kept), len(values)]
+        levels = [median(values[a:b]) for a, b in pairwise(edges)]
+        shifts = [after / before - 1 for before, after in pairwise(levels)]
+        small = [number for number, shift in enumerate(shifts) if abs(math.log1p(shift)) < math.log1p(floor)]
+        if not small:
+            return [
+                ChangePoint(at, levels[number], levels[number + 1], shifts[number], p_value)
+                for number, (at, p_value) in enumerate(kept)
+            ]
+        del kept[min(small, key=lambda number: abs(shifts[number]))]

@@ -1,0 +1,129 @@
+"""What each change on a suite's path bought: from the base to its end, one change on top of another, and each alone."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gpubench.analysis.insight.ranking import speed, speedup
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.run_summary import RunSummary
+from gpubench.core.findings import Validity
+from gpubench.core.records import Estimate, Status
+from gpubench.suite.cases.expand import staged_cases
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Suite
+
+Changes = dict[str, tuple[Any, Any]]
+"""Setting to its value before and after."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A case of the path with a figure. `ratio` is its speed over that of the stage before, `total` over the base's.
+
+    `changes` are the settings in which it differs from the stage before: those of several entries of the path where
+    some in between have no figure. `alone` is what the same change buys on the base alone; None where that was not
+    measured.
+    """
+
+    summary: CaseSummary
+    changes: Changes
+    ratio: Estimate
+    total: Estimate
+    alone: Estimate | None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """An entry of the path without a figure, and why."""
+
+    changes: Changes
+    reason: str
+
+
+@dataclass(frozen=True)
+class Waterfall:
+    """`whole` is the speed of the last stage over the base's, measured directly; the ratios of the stages multiply to
+    it.
+    """
+
+    base: CaseSummary
+    stages: tuple[Stage, ...]
+    left_out: tuple[LeftOut, ...]
+
+    @property
+    def whole(self) -> Estimate:
+        return self.stages[-1].total
+
+    @property
+    def product(self) -> float:
+        return math.prod(stage.ratio.value for stage in self.stages)
+
+    @property
+    def best(self) -> Stage:
+        """The fastest stage, the earliest of equals. What comes after it on the path costs speed."""
+        return max(self.stages, key=lambda stage: stage.total.value)
+
+    @property
+    def most(self) -> Stage:
+        """The stage that bought most."""
+        return max(self.stages, key=lambda stage: stage.ratio.value)
+
+
+def waterfall(summary: RunSummary) -> Waterfall | None:
+    """The path of the run's suite. None without a path, without a figure of the base, or without one of any stage after
+    it.
+    """
+    if not summary.info.suite.get("path"):
+        return None
+    staged, alone = staged_cases(Suite.model_validate(summary.info.suite))
+    measured = {entry.planned.case_id: entry for entry in summary.cases}
+    base = measured.get(staged[0].case_id)
+    if base is None or _why_not(base) is not None:
+        return None
+    return _walk(base, staged, [measured.get(case.case_id) for case in alone], measured)
+
+
+def _walk(
+    base: CaseSummary,
+    staged: Sequence[Case],
+    alone: Sequence[CaseSummary | None],
+    measured: Mapping[str, CaseSummary],
+) -> Waterfall | None:
+    stages: list[Stage] = []
+    left_out: list[LeftOut] = []
+    before, skipped = base, 0
+    for position, case in enumerate(staged[1:]):
+        entry = measured.get(case.case_id)
+        reason = "not part of this run" if entry is None else _why_not(entry)
+        ratio = None if entry is None or reason is not None else speedup(entry, before)
+        total = None if entry is None or reason is not None else speedup(entry, base)
+        if entry is None or ratio is None or total is None:
+            left_out.append(LeftOut(changes(staged[position], case), reason or "no figure to compare"))
+            skipped += 1
+            continue
+        if entry is not before:
+            gain = None if skipped else _gain(alone[position], base)
+            stages.append(Stage(entry, changes(before.case, case), ratio, total, gain))
+        before, skipped = entry, 0
+    return Waterfall(base, tuple(stages), tuple(left_out)) if stages else None
+
+
+def _gain(entry: CaseSummary | None, base: CaseSummary) -> Estimate | None:
+    return None if entry is None or entry is base or _why_not(entry) is not None else speedup(entry, base)
+
+
+def _why_not(entry: CaseSummary) -> str | None:
+    """Why a case cannot stand on the path, or None."""
+    if entry.status is not Status.OK:
+        return f"{entry.status.value}: {entry.reason}" if entry.reason else entry.status.value
+    if entry.validity is Validity.INVALID:
+        return next((found.message for found in entry.findings if found.effect == "invalidates"), "its output is wrong")
+    return None if speed(entry) is not None else "it has no speed"
+
+
+def changes(before: Case, after: Case) -> Changes:
+    """The settings in which two cases differ, in the order of `Case`."""
+    pairs = {name: (getattr(before, name), getattr(after, name)) for name in Case.model_fields}
+    return {name: (old, new) for name, (old, new) in pairs.items() if old != new}

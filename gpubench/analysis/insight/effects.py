@@ -1,0 +1,170 @@
+"""What each setting does, all others equal."""
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from gpubench.analysis.insight.ranking import speedup
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.estimates import geometric_estimate
+from gpubench.core.findings import Validity
+from gpubench.core.records import Estimate, Status
+
+# The setting and the value its effect is stated against; None takes the smallest value met.
+FACTORS: dict[str, Any] = {
+    "device": "cpu",
+    "precision": "fp32",
+    "batch_size": None,
+    "memory_format": "contiguous",
+    "cudnn_enabled": True,
+    "cudnn_benchmark": False,
+    "cudnn_deterministic": False,
+    "compile": "off",
+    "cuda_graph": False,
+    "data_path": "resident",
+    "num_workers": None,
+    "optimizer": "sgd",
+    "fused": False,
+    "accumulate": None,
+    "cpu_threads": None,
+    "image_size": None,
+}
+# Effects are stated apart for each of these: what a setting does differs with the work and the device.
+_GROUPED_BY = ("workload", "mode", "timing", "device")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two cases that differ in one setting alone. `ratio` above 1 means the second is faster."""
+
+    base: CaseSummary
+    other: CaseSummary
+    ratio: float
+
+
+@dataclass(frozen=True)
+class FactorEffect:
+    """How much faster `value` of `factor` is than `base`, over every pair of cases that are otherwise equal.
+
+    `ratio` is the geometric mean of the speed ratios over the pairs; its interval is the t interval of their logs
+    (one pair: that pair's own, over its launches). `context` holds what the pairs have in common among workload, mode,
+    timing and device. `memory_ratio` is the same for peak allocated memory, None where it was not measured.
+    """
+
+    factor: str
+    base: Any
+    value: Any
+    ratio: Estimate
+    num_pairs: int
+    num_suspect: int
+    context: Mapping[str, Any]
+    pairs: tuple[Pair, ...] = field(repr=False)
+    memory_ratio: Estimate | None = None
+
+    @property
+    def least(self) -> Pair:
+        return min(self.pairs, key=lambda pair: pair.ratio)
+
+    @property
+    def most(self) -> Pair:
+        return max(self.pairs, key=lambda pair: pair.ratio)
+
+
+def factor_effects(
+    summaries: Iterable[CaseSummary], factors: Mapping[str, Any] | None = None
+) -> tuple[FactorEffect, ...]:
+    """The effect of each setting that varies, per workload, mode, timing and device, in the order of `FACTORS`.
+
+    Only cases with figures that are not INVALID take part. `factors` replaces the settings and their base values.
+    """
+    usable = [entry for entry in summaries if entry.status is Status.OK and entry.validity is not Validity.INVALID]
+    found = [_effects_of(name, base, usable) for name, base in (FACTORS if factors is None else factors).items()]
+    return tuple(effect for effects in found for effect in effects)
+
+
+def _effects_of(factor: str, base: Any, usable: Sequence[CaseSummary]) -> list[FactorEffect]:
+    context_names = [name for name in _GROUPED_BY if name != factor]
+    pairs = [pair for block in _otherwise_equal(factor, usable) for pair in _pairs_in(block, factor, base)]
+    keyed = sorted(pairs, key=lambda pair: _order(pair, factor, context_names))
+    groups = groupby(keyed, key=lambda pair: _order(pair, factor, context_names))
+    return [_effect(factor, context_names, tuple(members)) for _, members in groups]
+
+
+def _order(pair: Pair, factor: str, context_names: Sequence[str]) -> tuple[Any, ...]:
+    context = tuple(str(getattr(pair.base.case, name)) for name in context_names)
+    values = (getattr(pair.base.case, factor), getattr(pair.other.case, factor))
+    return (*context, *(_sortable(value) for value in values))
+
+
+def _sortable(value: Any) -> tuple[int, float, str]:
+    return (0, float(value), "") if isinstance(value, bool | int | float) else (1, 0.0, str(value))
+
+
+def _otherwise_equal(factor: str, usable: Sequence[CaseSummary]) -> list[list[CaseSummary]]:
+    blocks: dict[str, list[CaseSummary]] = {}
+    for entry in usable:
+        rest = {name: value for name, value in entry.case.settings.items() if name != factor}
+        blocks.setdefault(json.dumps(rest, sort_keys=True), []).append(entry)
+    return [block for block in blocks.values() if len(block) > 1]
+
+
+def _pairs_in(block: Sequence[CaseSummary], factor: str, base: Any) -> list[Pair]:
+    values = [getattr(entry.case, factor) for entry in block]
+    known = [value for value in values if isinstance(value, int | float)]  # not `max`, whose number no case knows
+    wanted = min(known, default=None) if base is None else base
+    bases = [entry for entry, value in zip(block, values, strict=True) if value == wanted]
+    if not bases:
+        return []
+    ratios = [(entry, speedup(entry, bases[0])) for entry in block if entry is not bases[0]]
+    return [Pair(bases[0], entry, ratio.value) for entry, ratio in ratios if ratio is not None]
+
+
+def _effect(factor: str, context_names: Sequence[str], pairs: tuple[Pair, ...]) -> FactorEffect:
+    first = pairs[0]
+    return FactorEffect(
+        factor=factor,
+        base=getattr(first.base.case, factor),
+        value=getattr(first.other.case, factor),
+        ratio=_over_pairs(pairs),
+        num_pairs=len(pairs),
+        num_suspect=sum(Validity.SUSPECT in (pair.base.validity, pair.other.validity) for pair in pairs),
+        context={name: getattr(first.base.case, name) for name in context_names},
+        pairs=pairs,
+        memory_ratio=_memory_ratio(pairs),
+    )
+
+
+def _over_pairs(pairs: Sequence[Pair]) -> Estimate:
+    if len(pairs) == 1:
+        alone = speedup(pairs[0].other, pairs[0].base)
+        assert alone is not None, "a pair exists only where its ratio does"
+        return alone
+    return geometric_estimate([math.log(pair.ratio) for pair in pairs], "1")
+
+
+def _memory_ratio(pairs: Sequence[Pair]) -> Estimate | None:
+    logs = []
+    for pair in pairs:
+        base = pair.base.metrics.get("peak_memory_allocated_bytes")
+        other = pair.other.metrics.get("peak_memory_allocated_bytes")
+        if base is None or other is None or min(base.value, other.value) <= 0:
+            return None
+        logs.append(math.log(other.value / base.value))
+    return geometric_estimate(logs, "1")
+
+
+def per_doubling(effect: FactorEffect) -> Estimate | None:
+    """The effect of a numeric setting as the factor per doubling of it: ratio^(1 / log2(value / base)). None otherwise."""
+    numeric = all(isinstance(value, int | float) and value > 0 for value in (effect.base, effect.value))
+    if not numeric or effect.base == effect.value:
+        return None
+    doublings = math.log2(effect.value / effect.base)
+
+    def each(value: float | None) -> float | None:
+        return None if value is None else value ** (1 / doublings)
+
+    ratio = effect.ratio
+    return ratio.model_copy(update={"value": each(ratio.value), "low": each(ratio.low), "high": each(ratio.high)})

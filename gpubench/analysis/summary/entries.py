@@ -1,0 +1,121 @@
+"""What a comparison needs of a case, whichever source it comes from: a stored run, a baseline, another tool's file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from gpubench.core.findings import Validity
+from gpubench.core.records import CRASHED, Effective, Status
+
+Correctness = Literal["pass", "fail", "unverified"]
+
+
+class Measured(Protocol):
+    """One case as one side of a comparison has it. `CaseSummary` is one, `Entry` another.
+
+    `num_crashed` counts launches that crashed or ran out of time; the case may be ok by its others. `interval` is that
+    of a single launch, from its own steps, where nothing better is known. `block_ratios` are log ratios of step time
+    against the other arm, by repeat, of launches that held both arms. `took_effect` is what was read back, flat; empty
+    where that is not known.
+    """
+
+    @property
+    def case_id(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def label(self) -> str: ...
+    @property
+    def settings(self) -> Mapping[str, Any]: ...
+    @property
+    def status(self) -> Status: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def validity(self) -> Validity: ...
+    @property
+    def correctness(self) -> Correctness: ...
+    @property
+    def num_crashed(self) -> int: ...
+    def launch_values(self, metric: str) -> dict[int, float]: ...
+    def interval(self, metric: str) -> tuple[float, float] | None: ...
+    def block_ratios(self) -> dict[int, float]: ...
+    def took_effect(self) -> Mapping[str, Any]: ...
+
+
+class HasCases(Protocol):
+    """A side: `RunSummary`, `Side`."""
+
+    @property
+    def cases(self) -> Sequence[Measured]: ...
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A case of which no records are at hand. `values` holds launches by metric and repeat, in the registry's SI units.
+
+    `limits` are relative changes that the source itself declares as the most this case may get worse, by metric.
+    """
+
+    case_id: str
+    label: str
+    settings: Mapping[str, Any]
+    values: Mapping[str, Mapping[int, float]]
+    kind: str = "measure"
+    status: Status = Status.OK
+    reason: str | None = None
+    validity: Validity = Validity.VALID
+    correctness: Correctness = "unverified"
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    effective: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_crashed(self) -> int:
+        return int(self.status in CRASHED)
+
+    def launch_values(self, metric: str) -> dict[int, float]:
+        return dict(self.values.get(metric, {}))
+
+    def interval(self, metric: str) -> tuple[float, float] | None:
+        return self.intervals.get(metric)
+
+    def block_ratios(self) -> dict[int, float]:
+        return {}
+
+    def took_effect(self) -> Mapping[str, Any]:
+        return self.effective
+
+
+_EFFECTIVE = (
+    "precision",
+    "autocast_dtype",
+    "compute_dtype",
+    "memory_format",
+    "batch_size",
+    "training",
+    "inference_mode",
+    "device",
+    "cudnn_enabled",
+    "cudnn_benchmark",
+    "cudnn_deterministic",
+    "compile",
+    "cuda_graph",
+    "data_path",
+    "num_workers",
+    "optimizer",
+    "fused",
+    "grad_scaler",
+    "cpu_threads",
+    "interop_threads",
+)
+
+
+def flat_effective(effective: Effective | None) -> dict[str, Any]:
+    """What decides whether two sides did the same: fields by name, mathematics per operation (`math.cudnn.conv`)."""
+    if effective is None:
+        return {}
+    fields = {name: getattr(effective, name) for name in _EFFECTIVE}
+    mathematics = {f"math.{name}": value for name, value in effective.math.items()}
+    emitter = {"nvtx": effective.extra.get("nvtx")}  # whether a profiler took the ranges, which cost time then
+    return {name: value for name, value in (fields | mathematics | emitter).items() if value is not None}

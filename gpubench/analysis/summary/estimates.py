@@ -1,0 +1,58 @@
+"""One figure from several launches."""
+
+import math
+from collections.abc import Sequence
+
+from gpubench.core.metrics import MetricSpec
+from gpubench.core.records import Estimate
+from gpubench.stats.estimators import Location, mean_location
+
+CONFIDENCE = 0.95
+
+
+def estimate(values: Sequence[float], spec: MetricSpec) -> Estimate:
+    """The figure of a metric over launches, by the metric's own rule, with a 95 % interval where one is possible.
+
+    Times and rates: geometric mean with a t interval on logs, since launches differ by factors (Georges, Buytaert,
+    Eeckhout 2007: the launch is the unit of replication, not the step). Accuracies and shares: arithmetic mean with
+    its t interval. Maxima: the largest, without an interval. Medians (cold-start times): an order-statistic interval
+    from six launches. One launch has no interval. ValueError without values or with one that is not finite.
+    """
+    if not values:
+        raise ValueError(f"no launch has a value of {spec.name}")
+    if not all(math.isfinite(value) for value in values):
+        raise ValueError(f"a value of {spec.name} is not finite")
+    if spec.summarise == "max":
+        return Estimate(value=max(values), n=len(values), unit=spec.unit)
+    if spec.summarise == "median":
+        return _median(values, spec)
+    if spec.summarise == "geometric" and min(values) > 0 and len(values) > 1:
+        return geometric_estimate([math.log(value) for value in values], spec.unit)
+    return from_location(_location(values), len(values), spec.unit)
+
+
+def geometric_estimate(logs: Sequence[float], unit: str = "") -> Estimate:
+    """The geometric mean of what `logs` are logs of, with the t interval of the logs carried back."""
+    return from_location(_location(logs), len(logs), unit, exponential=True)
+
+
+def from_location(location: Location, n: int, unit: str = "", *, exponential: bool = False) -> Estimate:
+    """An `Estimate` of n values; without an interval for n = 1, whose standard error is unknown."""
+    back = math.exp if exponential else float
+    if n < 2 or not math.isfinite(location.standard_error):
+        return Estimate(value=back(location.mean), n=n, unit=unit)
+    low, high = location.interval(CONFIDENCE)
+    return Estimate(value=back(location.mean), low=back(low), high=back(high), n=n, unit=unit)
+
+
+def _location(values: Sequence[float]) -> Location:
+    return mean_location(values) if len(values) > 1 else Location(float(values[0]), math.nan, 0)
+
+
+def _median(values: Sequence[float], spec: MetricSpec) -> Estimate:
+    import numpy as np
+
+    from gpubench.stats.median_interval import median_interval
+
+    low, high = median_interval(values) or (None, None)
+    return Estimate(value=float(np.median(values)), low=low, high=high, n=len(values), unit=spec.unit)

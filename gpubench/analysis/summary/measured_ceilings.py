@@ -1,0 +1,226 @@
+"""The most that was measured on a device: what achieved figures are held against, and never a number from its
+datasheet.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from gpubench.analysis.summary.utilization import mfu
+from gpubench.core.findings import Validity
+from gpubench.core.records import Estimate, Status
+from gpubench.core.run_info import RunInfo
+from gpubench.machine.variables import anonymise
+from gpubench.suite.model.case import Case
+
+if TYPE_CHECKING:
+    from gpubench.analysis.summary.case_summary import CaseSummary
+
+Quantity = Literal["flops", "memory", "h2d_pinned", "h2d_pageable", "launch", "graph_launch"]
+
+OPERATORS = "operators:"
+CPU = "cpu"
+_COPIES: dict[str, Quantity] = {"resident": "memory", "pinned": "h2d_pinned", "pageable": "h2d_pageable"}
+_SAME_UNITS = {"amp-fp16": "fp16", "amp-bf16": "bf16"}
+"""Autocast computes on the units of the type it casts to."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What a ceiling belongs to: a card by its UUID, or `cpu` with the number of threads that worked."""
+
+    key: str
+    name: str
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """`value` in FLOP/s (`flops`, with the precision), bytes/s (`memory`, `h2d_*`) or launches/s, from the case `label`
+    of `run`.
+
+    `conditions` are the versions and the power limit it holds for; `suspect` where a finding weakens the figure.
+    """
+
+    quantity: Quantity
+    precision: str | None
+    device: Device
+    value: Estimate
+    label: str
+    run: str
+    measured: str
+    conditions: Mapping[str, Any] = field(default_factory=dict)
+    suspect: bool = False
+
+    @property
+    def kind(self) -> tuple[str, int | None, Quantity, str | None]:
+        """Ceilings of one kind are measurements of the same thing."""
+        return self.device.key, self.device.threads, self.quantity, self.precision
+
+
+class Ceilings:
+    """Of every kind the one that counts. `current`: the conditions of the run that is looked at, per device key.
+
+    Measured under those conditions the highest counts: a peak is the most that was ever reached. Where there is none,
+    the newest of other conditions stands in, and `elsewhere` says so.
+    """
+
+    def __init__(self, found: Iterable[Ceiling] = (), current: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        self._current = current or {}
+        self._chosen: dict[tuple[Any, ...], Ceiling] = {}
+        for ceiling in found:
+            kept = self._chosen.get(ceiling.kind)
+            if kept is None or self._rank(ceiling) > self._rank(kept):
+                self._chosen[ceiling.kind] = ceiling
+
+    def _rank(self, ceiling: Ceiling) -> tuple[bool, str, float]:
+        here = not self.elsewhere(ceiling)
+        return here, "" if here else ceiling.measured, ceiling.value.value
+
+    def elsewhere(self, ceiling: Ceiling) -> tuple[str, ...]:
+        """Conditions that differ from the run's own, by name; empty where nothing is known of them."""
+        current = self._current.get(ceiling.device.key, {})
+        return tuple(name for name, value in ceiling.conditions.items() if current.get(name, value) != value)
+
+    def __iter__(self) -> Any:
+        return iter(self._chosen.values())
+
+    def __bool__(self) -> bool:
+        return bool(self._chosen)
+
+    def get(self, device: Device | None, quantity: Quantity, precision: str | None = None) -> Ceiling | None:
+        if device is None:
+            return None
+        return self._chosen.get((device.key, device.threads, quantity, precision))
+
+    def peak_flops(self, entry: "CaseSummary", device: Device | None) -> Ceiling | None:
+        """The arithmetic ceiling of a case's own device, threads and precision."""
+        return self.get(device, "flops", _SAME_UNITS.get(entry.case.precision, entry.case.precision))
+
+
+def device_of(entry: "CaseSummary", environment: Mapping[str, Any]) -> Device | None:
+    """Where a case ran; None where it did not, or did not say."""
+    effective = entry.effective
+    if effective is None:
+        return None
+    if entry.case.device_type == "cpu":
+        name = (environment.get("cpu") or {}).get("model") or "CPU"
+        return Device(CPU, str(name), effective.cpu_threads)
+    return None if effective.device_uuid is None else Device(effective.device_uuid, effective.device_name or "GPU")
+
+
+def ceilings_of(info: RunInfo, entries: Sequence["CaseSummary"]) -> Ceilings:
+    """Those that a run measured itself, and those that were known when it began."""
+    keys = {device.key for entry in entries if (device := device_of(entry, info.environment)) is not None}
+    current = {key: conditions_of(info, key) for key in keys}
+    return Ceilings((*known_ceilings(info, keys), *measured_ceilings(info, entries)), current)
+
+
+def measured_ceilings(info: RunInfo, entries: Iterable["CaseSummary"]) -> tuple[Ceiling, ...]:
+    """One per operator case that has a figure and is not INVALID, in the order of the plan."""
+    found = []
+    for entry in entries:
+        device, what = device_of(entry, info.environment), _what(entry.case)
+        if device is None or what is None or entry.status is not Status.OK or entry.validity is Validity.INVALID:
+            continue
+        quantity, precision, metric = what
+        value = entry.metrics.get(metric)
+        if value is not None:
+            conditions = conditions_of(info, device.key)
+            suspect = entry.validity is Validity.SUSPECT
+            found.append(
+                Ceiling(quantity, precision, device, value, entry.label, info.run, info.created, conditions, suspect)
+            )
+    return tuple(found)
+
+
+def is_operator(case: Case) -> bool:
+    return case.workload.startswith(OPERATORS)
+
+
+def _what(case: Case) -> tuple[Quantity, str | None, str] | None:
+    """What an operator's case measures: quantity, precision, and the metric that holds it."""
+    operator = case.workload.removeprefix(OPERATORS) if is_operator(case) else ""
+    if operator in ("matmul", "conv2d"):
+        return "flops", case.precision, "achieved_flops"
+    if operator == "copy" and case.data_path in _COPIES:
+        return _COPIES[case.data_path], None, "achieved_bandwidth"
+    if operator == "launch":
+        return "graph_launch" if case.cuda_graph else "launch", None, "throughput"
+    return None
+
+
+def conditions_of(info: RunInfo, key: str) -> dict[str, Any]:
+    """Versions of what computes, and a card's driver and power limit; what is unknown is left out."""
+    environment = info.environment
+    worker = environment.get("worker") or {}
+    found = {"torch": info.versions.get("torch") or worker.get("torch")}
+    if key != CPU:
+        gpus = [gpu for gpu in environment.get("gpus") or () if gpu.get("uuid") in (key, anonymise(key))]
+        driver = (environment.get("driver") or {}).get("driver")
+        limit_w = gpus[0].get("power_limit_w") if gpus else None
+        found |= {"cudnn": worker.get("cudnn"), "driver": driver, "power_limit_w": limit_w}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def known_ceilings(info: RunInfo, keys: Iterable[str]) -> tuple[Ceiling, ...]:
+    """What the run's environment holds of these devices; entries that cannot be read are left out."""
+    stored = info.environment.get("ceilings") or {}
+    found = []
+    for key in keys:
+        for facts in stored.get(key) or stored.get(anonymise(key)) or ():
+            found += [ceiling] if (ceiling := from_facts(key, facts)) is not None else []
+    return tuple(found)
+
+
+def to_facts(ceiling: Ceiling) -> dict[str, Any]:
+    """JSON types only; `from_facts` reads them back."""
+    return {
+        "quantity": ceiling.quantity,
+        "precision": ceiling.precision,
+        "device_name": ceiling.device.name,
+        "threads": ceiling.device.threads,
+        "value": ceiling.value.model_dump(mode="json"),
+        "label": ceiling.label,
+        "run": ceiling.run,
+        "measured": ceiling.measured,
+        "conditions": dict(ceiling.conditions),
+        "suspect": ceiling.suspect,
+    }
+
+
+def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
+    """None for what is no ceiling: a file in a cache folder may hold anything."""
+    try:
+        return Ceiling(
+            quantity=facts["quantity"],
+            precision=facts["precision"],
+            device=Device(key, facts["device_name"], facts["threads"]),
+            value=Estimate.model_validate(facts["value"]),
+            label=facts["label"],
+            run=facts["run"],
+            measured=facts["measured"],
+            conditions=dict(facts["conditions"]),
+            suspect=bool(facts["suspect"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+NO_PEAK = "no peak was measured on this device at this precision (suite roofline measures it)"
+
+
+def with_mfu(info: RunInfo, entries: Sequence["CaseSummary"]) -> list["CaseSummary"]:
+    """The cases with their MFU where a peak was measured on their device at their precision; else with the reason."""
+    ceilings = ceilings_of(info, entries)
+    return [_with_mfu(entry, ceilings.peak_flops(entry, device_of(entry, info.environment))) for entry in entries]
+
+
+def _with_mfu(entry: "CaseSummary", peak: Ceiling | None) -> "CaseSummary":
+    achieved = entry.metrics.get("achieved_flops")
+    if achieved is None or is_operator(entry.case):
+        return entry
+    found = mfu(achieved, None if peak is None else peak.value.value)
+    if found is None:
+        return replace(entry, absent={**entry.absent, "mfu": NO_PEAK})
+    return replace(entry, metrics={**entry.metrics, "mfu": found})

@@ -1,0 +1,151 @@
+"""One look at the rounds of a comparison: estimate, test, verdict."""
+
+import math
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from gpubench.analysis.verdict.judge_settings import CompareSettings, Look
+from gpubench.core.units import format_percent
+from gpubench.stats.estimators import Location, rounds_needed, trimmed_location
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+Verdict = Literal["slower", "faster", "same", "unclear"]
+Level = Literal["block", "launch", "stored", "single"]
+"""How arms were measured, strongest first: alternating blocks in one process, launches in turn, runs of different
+times, one process a side.
+"""
+
+Rounds = Sequence[Sequence[float]]
+
+_MOST_LOG = math.log(sys.float_info.max)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found.
+
+    `ratio` is candidate over reference step time (1.03: the candidate takes 3 % longer), with the 95 % interval
+    `low` .. `high`; `rounds` how many rounds it rests on. `p_value` is two-sided, for "no change", at the deciding
+    look, and `alpha` the level spent there (None before the first look). `rounds_needed`, of an unclear comparison,
+    is how many rounds in all would find an effect of `sesoi` 95 times in 100; None where no affordable number would.
+    `level` says how the arms were measured.
+    """
+
+    verdict: Verdict
+    ratio: float
+    low: float | None
+    high: float | None
+    rounds: int
+    reason: str
+    settings: CompareSettings
+    p_value: float | None = None
+    alpha: float | None = None
+    rounds_needed: int | None = None
+    level: Level | None = None
+    location: Location | None = field(default=None, repr=False)
+
+    @property
+    def change(self) -> float:
+        """Relative change of step time: ratio - 1."""
+        return self.ratio - 1
+
+
+def log_ratios(reference: Rounds, candidate: Rounds) -> list[float]:
+    """log(median candidate / median reference) of each round. ValueError for arms of different length or bad times."""
+    if len(reference) != len(candidate):
+        raise ValueError(f"the arms must have as many rounds: {len(reference)} and {len(candidate)}")
+    return [round_log_ratio(ours, theirs) for ours, theirs in zip(reference, candidate, strict=True)]
+
+
+def round_log_ratio(reference_steps: "ArrayLike", candidate_steps: "ArrayLike") -> float:
+    """Log ratio of the medians of one round's step times."""
+    return math.log(_median(candidate_steps)) - math.log(_median(reference_steps))
+
+
+def _median(steps: "ArrayLike") -> float:
+    import numpy as np
+
+    t = np.asarray(steps, dtype=float)
+    if t.ndim != 1 or t.size == 0:
+        raise ValueError("a round must be a list of at least one step time")
+    if not np.isfinite(t).all() or t.min() <= 0:
+        raise ValueError("step times must be finite and positive seconds")
+    low, high = np.sort(t)[[(t.size - 1) // 2, t.size // 2]]
+    return float(low + (high - low) / 2)  # not (low + high) / 2, which may be more than a float holds
+
+
+def _exp(value: float) -> float:
+    """The exponential of `value`, or about the largest float where it is more."""
+    return math.exp(min(value, _MOST_LOG))
+
+
+def judge(logs: Sequence[float], settings: CompareSettings, look: Look) -> Comparison:
+    """One look at the log ratios of some rounds. `unclear` here means: not settled by this look."""
+    found = trimmed_location(logs, settings.trim)
+    low, high = found.interval(settings.interval_level)
+    verdict, reason = _verdict(found, settings, look)
+    return Comparison(
+        verdict,
+        _exp(found.mean),
+        _exp(low),
+        _exp(high),
+        len(logs),
+        f"{_percents(low, high)}: {reason}",
+        settings,
+        p_value=found.p_value(),
+        alpha=look.alpha,
+        rounds_needed=_rounds_needed(found, len(logs), settings) if verdict == "unclear" else None,
+        location=found,
+    )
+
+
+def _verdict(found: Location, settings: CompareSettings, look: Look) -> tuple[Verdict, str]:
+    limit = math.log1p(settings.sesoi)
+    p_value = found.p_value()
+    significant = p_value <= look.alpha
+    if significant and abs(found.mean) >= limit / 2:
+        word: Verdict = "slower" if found.mean > 0 else "faster"
+        return word, f"significant at this look (p = {p_value:.2g}; {look.alpha:.2g} may be spent)"
+    if equivalent(found, settings, look):
+        small = " (a real difference, smaller than half of it)" if significant else ""
+        return "same", f"a change of {format_percent(settings.sesoi)} is ruled out{small}"
+    why = "smaller than half the effect of interest" if significant else "not significant"
+    return "unclear", f"{why}, and a change of {format_percent(settings.sesoi)} is not ruled out"
+
+
+def equivalent(found: Location, settings: CompareSettings, look: Look) -> bool:
+    """Two one-sided tests against -+ sesoi, each at what this look may spend (Schuirmann 1987).
+
+    At most at the level of the reported interval, so that the interval of what is called `same` lies inside -+ sesoi.
+    """
+    limit = math.log1p(settings.sesoi)
+    level = min(look.beta, (1 - settings.interval_level) / 2)
+    low, high = found.interval(1 - 2 * level)
+    return -limit < low and high < limit
+
+
+def _percents(low: float, high: float) -> str:
+    return f"{format_percent(_exp(low) - 1, signed=True)} to {format_percent(_exp(high) - 1, signed=True)}"
+
+
+def too_few(logs: Sequence[float], settings: CompareSettings) -> Comparison:
+    """Not enough rounds for a first look: a ratio, an interval from two rounds on, and never a verdict."""
+    first = settings.schedule()[0].rounds
+    found = trimmed_location(logs, settings.trim) if len(logs) > 1 else None
+    mean = found.mean if found else logs[0] if logs else math.nan
+    low, high = (_exp(end) for end in found.interval(settings.interval_level)) if found else (None, None)
+    reason = f"{len(logs)} of the {first} rounds that the first look needs"
+    return Comparison(
+        "unclear", _exp(mean), low, high, len(logs), reason, settings, rounds_needed=first, location=found
+    )
+
+
+def _rounds_needed(found: Location, rounds: int, settings: CompareSettings) -> int | None:
+    spread = found.standard_error * math.sqrt(rounds)
+    last = settings.schedule()[-1]
+    needed = rounds_needed(spread, math.log1p(settings.sesoi), last.alpha, trim=settings.trim)
+    return None if needed is None else max(needed, rounds + 1)

@@ -1,0 +1,121 @@
+"""Many comparisons at once: screen, then confirm with fresh rounds.
+
+A suite of 50 unchanged cases judged one by one raises some alarm almost surely. Here every case gets the same fixed
+number of rounds; those that look changed are measured again, and only the fresh rounds are judged, under control of the
+false discovery rate. A p-value that was read at a stop which depended on the data never enters.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from gpubench.analysis.verdict.judge import Comparison, Rounds, judge, log_ratios
+from gpubench.analysis.verdict.judge_settings import CompareSettings, Look
+from gpubench.stats.estimators import trimmed_location
+
+SCREEN_ROUNDS = 10
+SCREEN_ALPHA = 0.05
+FALSE_DISCOVERY_RATE = 0.05
+
+Direction = Literal["slower", "faster"]
+Arms = tuple[Rounds, Rounds]
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A case whose screening rounds point one way, with the one-sided p-value of that direction."""
+
+    name: str
+    direction: Direction
+    p_value: float
+
+
+def benjamini_hochberg(p_values: Sequence[float], rate: float = FALSE_DISCOVERY_RATE) -> tuple[bool, ...]:
+    """Which hypotheses are rejected while the expected share of wrong rejections stays at most `rate`.
+
+    Step-up rule of Benjamini and Hochberg 1995: the k smallest p-values are rejected for the largest k with
+    p_(k) <= k / m rate. ValueError for a p-value outside [0, 1].
+    """
+    if any(not 0 <= p <= 1 for p in p_values):
+        raise ValueError("a p-value must be in [0, 1]")
+    ordered = sorted(p_values)
+    passing = [k for k, p in enumerate(ordered, start=1) if p <= k / len(ordered) * rate]
+    threshold = ordered[passing[-1] - 1] if passing else -1.0
+    return tuple(p <= threshold for p in p_values)
+
+
+def screen(cases: Mapping[str, Arms], settings: CompareSettings | None = None) -> tuple[Suspect, ...]:
+    """Cases to measure again: one-sided p below 0.05 in either direction. `cases` maps a name to (reference,
+    candidate).
+    """
+    trim = (settings or CompareSettings()).trim
+    suspects = []
+    for name, (reference, candidate) in cases.items():
+        found = trimmed_location(log_ratios(reference, candidate), trim)
+        direction: Direction = "slower" if found.mean > 0 else "faster"
+        p_value = found.p_above() if direction == "slower" else 1 - found.p_above()
+        if p_value < SCREEN_ALPHA:
+            suspects.append(Suspect(name, direction, p_value))
+    return tuple(suspects)
+
+
+def judge_suite(
+    cases: Mapping[str, Arms],
+    confirm: Callable[[tuple[str, ...]], Mapping[str, Arms]],
+    settings: CompareSettings | None = None,
+) -> dict[str, Comparison]:
+    """Verdicts of all cases. `confirm` measures the named cases again and returns their fresh rounds.
+
+    A suspect is `slower` or `faster` where Benjamini-Hochberg at 5 % over the suspects rejects "not in that direction"
+    on the fresh rounds and the effect is at least half of `sesoi`. Estimates of suspects come from the fresh rounds
+    alone, since those that drew attention are biased. Everything else is `same` where changes of `sesoi` are ruled
+    out, or `unclear`. ValueError if `confirm` leaves out a suspect.
+    """
+    chosen = settings or CompareSettings()
+    suspects = screen(cases, chosen)
+    names = tuple(suspect.name for suspect in suspects)
+    fresh = confirm(names) if names else {}
+    missing = [name for name in names if name not in fresh]
+    if missing:
+        raise ValueError(f"no fresh rounds for {', '.join(missing)}")
+    verdicts = {name: _without_alarm(arms, chosen) for name, arms in cases.items()}
+    return verdicts | _confirmed(suspects, fresh, chosen)
+
+
+def _confirmed(
+    suspects: Sequence[Suspect], fresh: Mapping[str, Arms], settings: CompareSettings
+) -> dict[str, Comparison]:
+    logs = {suspect.name: log_ratios(*fresh[suspect.name]) for suspect in suspects}
+    p_values = [_one_sided(logs[suspect.name], suspect.direction, settings.trim) for suspect in suspects]
+    rejected = benjamini_hochberg(p_values)
+    return {
+        suspect.name: _with_alarm(logs[suspect.name], suspect.direction, p, settings)
+        if real
+        else _without_alarm(fresh[suspect.name], settings)
+        for suspect, p, real in zip(suspects, p_values, rejected, strict=True)
+    }
+
+
+def _one_sided(logs: Sequence[float], direction: Direction, trim: float) -> float:
+    above = trimmed_location(logs, trim).p_above()
+    return above if direction == "slower" else 1 - above
+
+
+def _only_equivalence(rounds: int, settings: CompareSettings) -> Look:
+    return Look(rounds, 0.0, (1 - settings.confidence) / 2)
+
+
+def _without_alarm(arms: Arms, settings: CompareSettings) -> Comparison:
+    logs = log_ratios(*arms)
+    found = judge(logs, settings, _only_equivalence(len(logs), settings))
+    if found.verdict in ("slower", "faster"):  # no spread at all: p is exactly 0, but it was not confirmed
+        return replace(found, verdict="unclear", reason="changed in the first rounds, not confirmed")
+    return found
+
+
+def _with_alarm(logs: list[float], direction: Direction, p_value: float, settings: CompareSettings) -> Comparison:
+    # The level that the false discovery rate left for this p-value is known to be met: spend exactly that.
+    found = judge(logs, settings, Look(len(logs), min(1.0, 2 * p_value), (1 - settings.confidence) / 2))
+    if found.verdict == direction:
+        return replace(found, reason=f"confirmed by {len(logs)} fresh rounds (one-sided p = {p_value:.2g})")
+    return found

@@ -1,0 +1,95 @@
+"""Comparing runs that were not interleaved."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gpubench.analysis.verdict.judge import Comparison, Verdict
+from gpubench.analysis.verdict.judge_settings import CompareSettings
+from gpubench.core.units import format_percent
+from gpubench.stats.estimators import Location, welch_difference
+
+MIN_LAUNCHES = 3
+NOT_INTERLEAVED = "not interleaved"
+ONE_PROCESS = "one launch a side says nothing about how much launches differ"
+
+_NORMAL_95 = 1.959964
+
+
+def compare_stored(
+    reference: Sequence[float],
+    candidate: Sequence[float],
+    settings: CompareSettings | None = None,
+    *,
+    allow_unpaired: bool = False,
+) -> Comparison:
+    """Judge two stored runs from the median step time, in seconds, of each of their launches.
+
+    Welch's test on logs, launches as the units. Two sessions of one machine differ by about 1 % with nothing changed,
+    which no test on these data can see: so `slower` and `faster` are given only with `allow_unpaired`, and are
+    otherwise `unclear` with the reason "not interleaved". Fewer than three launches a side is descriptive: no verdict,
+    and no interval from one. `rounds` is the smaller number of launches. ValueError for a side that is empty or has a
+    time that is not finite and positive.
+    """
+    chosen = settings or CompareSettings()
+    first, second = _logs(reference), _logs(candidate)
+    launches = min(len(first), len(second))
+    if launches < 2:
+        mean = sum(second) / len(second) - sum(first) / len(first)
+        return Comparison("unclear", math.exp(mean), None, None, launches, ONE_PROCESS, chosen, level="stored")
+    found = welch_difference(first, second)
+    verdict, reason = _verdict(found, launches, chosen)
+    if verdict in ("slower", "faster") and not allow_unpaired:
+        verdict, reason = "unclear", f"{NOT_INTERLEAVED}: looks {verdict}, but so would another session of the same"
+    return _comparison(found, launches, chosen, verdict, reason)
+
+
+def compare_single(
+    reference: float,
+    candidate: float,
+    intervals: tuple[tuple[float, float], tuple[float, float]],
+    settings: CompareSettings | None = None,
+    *,
+    allow_unpaired: bool = False,
+) -> Comparison:
+    """Judge one process a side from its time and the 95 % interval of that from its own steps, in the same unit.
+
+    How much processes differ is unknown and not in these intervals, which are therefore too narrow: a verdict is given
+    only with `allow_unpaired`. The ends of each interval may be of the time or of its inverse, in any order. ValueError
+    for a value that is not finite and positive.
+    """
+    chosen = settings or CompareSettings()
+    (first,), (second,) = _logs([reference]), _logs([candidate])
+    errors = [abs(end - start) / 2 / _NORMAL_95 for start, end in (_logs(ends) for ends in intervals)]
+    found = Location(second - first, math.hypot(*errors), math.inf)
+    verdict, reason = _verdict(found, MIN_LAUNCHES, chosen)
+    if allow_unpaired:
+        reason += "; one process a side, how much processes differ is not in the interval"
+    else:
+        verdict, reason = "unclear", ONE_PROCESS
+    return replace(_comparison(found, 1, chosen, verdict, reason), level="single")
+
+
+def _logs(times: Sequence[float]) -> list[float]:
+    if not times or not all(math.isfinite(t) and t > 0 for t in times):
+        raise ValueError("each side needs launches with finite, positive times in seconds")
+    return [math.log(t) for t in times]
+
+
+def _verdict(found: Location, launches: int, settings: CompareSettings) -> tuple[Verdict, str]:
+    limit = math.log1p(settings.sesoi)
+    if launches < MIN_LAUNCHES:
+        return "unclear", f"a verdict needs at least {MIN_LAUNCHES} launches a side"
+    p_value = found.p_value()
+    if p_value <= settings.alpha and abs(found.mean) >= limit / 2:
+        return ("slower" if found.mean > 0 else "faster"), f"significant (p = {p_value:.2g})"
+    low, high = found.interval(settings.confidence)
+    if -limit < low and high < limit:
+        return "same", f"the whole interval lies inside ±{format_percent(settings.sesoi)}"
+    return "unclear", f"not significant, and a change of {format_percent(settings.sesoi)} is not ruled out"
+
+
+def _comparison(found: Location, launches: int, settings: CompareSettings, verdict: Verdict, reason: str) -> Comparison:
+    low, high = found.interval(settings.confidence)
+    bare = Comparison(verdict, math.exp(found.mean), math.exp(low), math.exp(high), launches, reason, settings)
+    return replace(bare, p_value=found.p_value(), alpha=settings.alpha, level="stored", location=found)

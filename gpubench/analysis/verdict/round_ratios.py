@@ -1,0 +1,58 @@
+"""Is one arm slower than the other? Judged on rounds: one launch of each arm, back to back in random order.
+
+`compare_rounds` judges data that are complete, `SequentialComparison` the same data while they are measured; both look
+at the same rounds by the same rule and give the same verdict.
+
+    >>> from gpubench.analysis.verdict.round_ratios import CompareSettings, compare_rounds
+    >>> base = [[0.100, 0.101, 0.100], [0.102, 0.101, 0.103], [0.099, 0.100, 0.100]] * 2
+    >>> head = [[1.1 * t for t in steps] for steps in base]
+    >>> found = compare_rounds(base, head, CompareSettings(sesoi=0.03))
+    >>> found.verdict, round(found.ratio, 3), found.rounds
+    ('slower', 1.1, 6)
+"""
+
+import math
+from collections.abc import Sequence
+
+from gpubench.analysis.verdict.judge import Comparison, Rounds, Verdict, judge, log_ratios, too_few
+from gpubench.analysis.verdict.judge_settings import CompareSettings
+from gpubench.analysis.verdict.sequential import SequentialComparison
+
+__all__ = ["CompareSettings", "Comparison", "SequentialComparison", "Verdict", "compare_log_ratios", "compare_rounds"]
+
+
+def compare_rounds(reference: Rounds, candidate: Rounds, settings: CompareSettings | None = None) -> Comparison:
+    """Judge two arms from their rounds: `reference[r]` and `candidate[r]` hold the step times, in seconds, of round r.
+
+    Give steady steps (warm-up removed). A round's value is the log ratio of the two medians, so that whatever both
+    arms of a round share (machine, session, temperature) cancels. The rounds are looked at in order as a sequential
+    comparison would have looked at them, and the first look that settles the matter ends it: `rounds` of the result
+    may be fewer than given. At each look, Yuen's paired test on 20 %-trimmed means:
+
+    * `slower` or `faster`: significant at the level this look may spend, and at least half of `sesoi`;
+    * `same`: changes of `sesoi` and more are ruled out (equivalence, not absence of evidence; Schuirmann 1987);
+    * otherwise on to the next look; after the last one `unclear`.
+
+    The replication is the round, not the step: steps of a launch share its memory layout and algorithm choices, and
+    tests that pool them raise false alarms (Kalibera and Jones 2013, "Rigorous benchmarking in reasonable time").
+    Interleaving: Bulej et al. 2020, "Duet benchmarking". Rounds are taken as independent of each other: run the arms of
+    each in random order, and a trend shared by both cancels. ValueError for arms of different length, or a round
+    without steps or with a time that is not finite and positive.
+    """
+    return compare_log_ratios(log_ratios(reference, candidate), settings)
+
+
+def compare_log_ratios(logs: Sequence[float], settings: CompareSettings | None = None) -> Comparison:
+    """`compare_rounds` from each round's log ratio (candidate over reference), in the order measured.
+
+    ValueError for one that is not finite.
+    """
+    if not all(math.isfinite(value) for value in logs):
+        raise ValueError("the log ratio of a round must be finite")
+    chosen = settings or CompareSettings()
+    found = too_few(logs, chosen)
+    for look in chosen.passes(len(logs)):
+        found = judge(logs[: look.rounds], chosen, look)
+        if found.verdict != "unclear":
+            break
+    return found

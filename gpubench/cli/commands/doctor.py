@@ -1,0 +1,158 @@
+"""`gpubench doctor`: what on this machine spoils measurements, and what to do about it."""
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from gpubench.machine.doctor.examination import Examination
+    from gpubench.machine.rows import Group, Row
+
+_MARKS = {"ok": " ", "warn": "!", "bad": "x", "n/a": "."}
+_STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red", "n/a": "dim"}
+
+
+@click.command(name="doctor")
+@click.option("--strict", is_flag=True, help="Exit with 4 if anything seen would spoil a measurement (a `bad` row).")
+@click.option("--json", "as_json", is_flag=True, help="Print rows and facts as JSON.")
+@click.option(
+    "--env", "as_block", is_flag=True, help="Print a block to paste into an issue (UUIDs hashed, no host name)."
+)
+@click.option(
+    "--self-test/--no-self-test",
+    "self_test",
+    default=None,
+    help="Run the self-test anew, or not at all (default: where this card and driver have none stored; up to a minute).",
+)
+def command(*, strict: bool, as_json: bool, as_block: bool, self_test: bool | None) -> int:
+    """Check this machine for what spoils measurements.
+
+    Each row is ok, warn, bad or n/a, with what to do about it. Nothing is changed on the machine.
+
+    \b
+    Examples:
+      gpubench doctor                every check; the self-test where none is stored
+      gpubench doctor --self-test    the self-test anew
+      gpubench doctor --strict       exit 4 if the machine is not fit to measure
+      gpubench doctor --env          a block to paste into an issue
+    """  # noqa: D301 - click looks for the character itself
+    from gpubench.core.errors import ExitStatus, UsageError
+    from gpubench.machine.doctor.examination import examine
+
+    if as_json and as_block:
+        raise UsageError(
+            "--json and --env cannot be given together", hint="--json holds the rows, --env is for people."
+        )
+    found = examine({None: "auto", True: "always", False: "never"}[self_test], _say)  # type: ignore[arg-type]
+    if as_json:
+        click.echo(json.dumps(_content(found), indent=2, default=str))
+    elif as_block:
+        click.echo(_block(found))
+    else:
+        _print(found)
+    return ExitStatus.MACHINE_UNFIT if strict and not found.fit else ExitStatus.OK
+
+
+def _say(text: str) -> None:
+    """Progress, to stderr."""
+    click.echo(f"doctor: {text}", err=True)
+
+
+def _content(found: "Examination") -> dict[str, Any]:
+    return {"schema": 1, "fit": found.fit, "rows": [row.as_dict() for row in found.rows], "facts": found.facts}
+
+
+def _block(found: "Examination") -> str:
+    """Markdown: the rows that are not ok, then the fingerprint, folded."""
+    from gpubench.machine.environment import collect
+
+    env = collect(found.worker_versions, anonymous=True)
+    rows = [f"* {row.level}: {row.name}: {_anonymous(row.text)}" for row in found.rows if row.level in {"warn", "bad"}]
+    return "\n".join(
+        [
+            "### gpubench doctor",
+            "",
+            *(rows or ["* nothing found"]),
+            "",
+            "<details><summary>Environment</summary>",
+            "",
+            "```json",
+            json.dumps(env, indent=1, default=str),
+            "```",
+            "",
+            "</details>",
+        ]
+    )
+
+
+def _anonymous(text: str) -> str:
+    from gpubench.machine.variables import hide_homes, hide_uuids
+
+    return hide_homes(hide_uuids(text))
+
+
+def _print(found: "Examination") -> None:
+    from gpubench.cli.console import prose_width, result_console
+    from gpubench.machine.rows import Group
+
+    console = result_console()
+    width = prose_width(sys.stdout)
+    names = max(len(row.name) for row in found.rows)
+    for group in Group:
+        rows = [row for row in found.rows if row.group == group]
+        if rows:
+            console.print(_heading(group, found), style="bold", soft_wrap=True)
+            for row in rows:
+                _print_row(console, row, names, width)
+            console.print()
+    for text in _wrapped(_verdict(found), width):
+        console.print(text, soft_wrap=True)
+
+
+def _heading(group: "Group", found: "Examination") -> str:
+    """The group's name; for the self-test with its date, since stored figures are quoted for as long as they fit."""
+    from gpubench.machine.rows import Group
+
+    name = f"{group.value[:1].upper()}{group.value[1:]}"
+    dates = [facts["measured_unix_s"] for facts in found.facts.values() if facts and facts.get("measured_unix_s")]
+    if group is not Group.SELF_TEST or not dates:
+        return name
+    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(min(dates)))
+    return f"{name} of {date} (--self-test runs it anew)"
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most `width` characters; a number, a UUID or a path is never cut in two."""
+    from textwrap import wrap
+
+    return wrap(text, max(20, width), break_long_words=False, break_on_hyphens=False) or [""]
+
+
+def _print_row(console: "Console", row: "Row", names: int, width: int) -> None:
+    """Mark, name, what was seen, level; the remedy under it. Wrapped, never cut."""
+    from rich.text import Text
+
+    level = row.level.value
+    indent = names + 4
+    seen = _wrapped(row.text, width - indent - 6)
+    line = Text(f"{_MARKS[level]} {row.name:<{names}}  {seen[0]}")
+    line.append(f"{'':<{max(1, width - len(line.plain) - 4)}}{level:>4}", style=_STYLES[level])
+    console.print(line, soft_wrap=True)
+    for more in seen[1:]:
+        console.print(f"{'':<{indent}}{more}", soft_wrap=True)
+    if row.remedy and level != "ok":
+        for more in _wrapped(row.remedy, width - indent - 3):
+            console.print(f"{'':<{indent}}   {more}", style="dim", soft_wrap=True)
+
+
+def _verdict(found: "Examination") -> str:
+    counts = {level: sum(row.level.value == level for row in found.rows) for level in ("bad", "warn")}
+    if found.fit and not counts["warn"]:
+        return "Nothing found that spoils measurements."
+    counted = f"{counts['bad']} bad, {counts['warn']} to know about"
+    return f"Fit to measure: {counted}." if found.fit else f"Not fit to measure: {counted} (exit 4 with --strict)."

@@ -1,0 +1,86 @@
+"""`gpubench history`: a metric over the stored runs."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from gpubench.cli.options import json_option, share, store_option, wide_option
+from gpubench.core.errors import StoreError, UsageError
+
+if TYPE_CHECKING:
+    from gpubench.store.run_reader import Run
+
+
+@click.command(name="history")
+@click.argument("metric", metavar="[METRIC]", default="throughput")
+@click.option("-k", "selection", metavar="EXPR", help="Only cases that match: 'precision=amp-bf16 and batch_size>=64'.")
+@click.option("--suite", metavar="NAME", help="Only runs of this suite.")
+@click.option("--floor", type=share, default="3%", show_default=True, help="Smallest change of level to report.")
+@json_option
+@wide_option
+@store_option
+def command(
+    metric: str, *, selection: str | None, suite: str | None, floor: float, as_json: bool, wide: bool, store: Path
+) -> None:
+    """A metric over the stored runs, with changes of level.
+
+    Each case of each machine is a series of its own. A change needs four runs on either side and is found by the energy
+    statistic with permutations. It is a request to measure again and never a gate: runs of different times were not
+    interleaved.
+
+    \b
+    Examples:
+      gpubench history                                     throughput of every case
+      gpubench history peak_memory_allocated_bytes --suite cnn
+      gpubench history throughput -k 'precision=amp-bf16' --floor 5% --json
+    """  # noqa: D301 - click looks for the character itself
+    from gpubench.analysis.history.case_history import histories
+    from gpubench.cli.gate.inputs import by_settings
+    from gpubench.report.comparison.comparison_report import unknown_metrics
+
+    if unknown_metrics([metric]):
+        raise UsageError(
+            f"{metric!r} is not a metric that can get better or worse", hint="`gpubench list metrics` names them."
+        )
+    runs, notes = _stored_runs(store, suite)
+    keeps = None if selection is None else by_settings(selection)
+    found = histories(runs, metric, keeps, floor=floor)
+    if not found:
+        raise UsageError(
+            f"no stored run in {store} has {metric}{' of such a case' if selection else ''}",
+            hint="`gpubench list runs` shows the stored runs; --store DIR says where they are.",
+        )
+    if as_json:
+        from gpubench.report.comparison.history_screen import history_document
+        from gpubench.report.comparison.json_documents import to_lines
+
+        sys.stdout.write(to_lines(history_document(metric, found, floor=floor)))
+        return
+    from gpubench.cli.screens.comparison_screen import print_comparison
+    from gpubench.cli.screens.final_screen import result_writer
+    from gpubench.report.comparison.history_screen import build_history
+
+    print_comparison(result_writer(wide=wide), build_history(metric, found, floor=floor, notes=notes))
+
+
+def _stored_runs(store: Path, suite: str | None) -> "tuple[list[Run], list[str]]":
+    """Runs of the store, oldest first, and what was left out."""
+    from gpubench.analysis.compare.sides import arms_of
+    from gpubench.store.run_names import list_runs
+    from gpubench.store.run_reader import load_run
+
+    runs, notes = [], []
+    for folder in reversed(list_runs(store)):
+        try:
+            run = load_run(folder)
+        except StoreError as error:
+            notes.append(f"{folder.name} was left out: {error}")
+            continue
+        if suite is None or run.info.suite_name == suite:
+            runs.append(run)
+    with_arms = sum(bool(arms_of(run)) for run in runs)
+    if with_arms:
+        notes.append(f"{with_arms} with arms left out: their launches belong to different sides.")
+    return runs, notes

@@ -1,0 +1,69 @@
+"""`gpubench list`: suites, workloads, metrics, findings, stored runs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from gpubench.cli.options import json_option, store_option, wide_option
+
+KINDS = ("suites", "workloads", "metrics", "findings", "runs")
+
+
+@click.command(name="list")
+@click.argument("kind", metavar=f"[{'|'.join(KINDS)}]", type=click.Choice(KINDS), default="suites")
+@click.argument("name", metavar="[NAME]", required=False)
+@json_option
+@wide_option
+@store_option
+def command(kind: str, name: str | None, *, as_json: bool, wide: bool, store: Path) -> None:
+    """Suites, workloads, metrics, findings, stored runs.
+
+    With NAME, the one of that name in full: what a finding code means, what a metric is.
+
+    \b
+    Examples:
+      gpubench list                        suites that ship with gpubench
+      gpubench list findings GB204         what a code means and what to do
+      gpubench list metrics throughput
+      gpubench list runs --store results --json
+    """  # noqa: D301 - click looks for the character itself
+    from gpubench.cli import listings
+
+    read: dict[str, Callable[[], listings.Listing]] = {
+        "suites": listings.suites,
+        "workloads": listings.workloads,
+        "metrics": listings.metrics,
+        "findings": listings.findings,
+        "runs": lambda: listings.runs(store),
+    }
+    listing = read[kind]()
+    if name is not None:
+        listing = listing.only(name)
+    if as_json:
+        _print_json(kind, listing.entries)
+    else:
+        _print(listing, wide=wide, in_full=name is not None)
+
+
+def _print_json(kind: str, entries: tuple[dict[str, Any], ...]) -> None:
+    import json
+
+    click.echo(json.dumps({"schema": 1, kind: entries}, indent=2))
+
+
+def _print(listing: Any, *, wide: bool, in_full: bool) -> None:
+    from gpubench.cli.screens.final_screen import result_writer
+
+    writer = result_writer(wide=wide)
+    if in_full:
+        for number, entry in enumerate(listing.entries):
+            if number:
+                writer.blank()
+            writer.facts(listing.facts(entry))
+        return
+    if listing.entries:
+        writer.table(listing.table())
+    for said in listing.notes if listing.entries else listing.when_empty:
+        writer.text(said, indent="  ", tone="muted")

@@ -1,0 +1,195 @@
+"""`gpubench profile`: one case under a profiler, or a trace that is already there."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from gpubench.cli.options import complete_suites, json_option, store_option, wide_option
+
+if TYPE_CHECKING:
+    from gpubench.profile.figures.summary_model import Summary
+
+_TOP = 10
+_HELP = """Run one case under a profiler, or read a trace.
+
+The options of a capture: `gpubench profile case --help`; the word `case` may be left out.
+
+\b
+Examples:
+  gpubench profile SUITE -k 'precision=amp-bf16 and batch_size=64'
+  gpubench profile RUN:CASE
+  gpubench profile read FILE
+"""
+
+
+def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """`4.2ms`, `10m` or a number of seconds, above 0."""
+    from gpubench.core.units import parse_duration
+
+    if value is None:
+        return None
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+    if seconds <= 0:
+        raise click.BadParameter(f"must be more than 0, got {value}", ctx, param)
+    return seconds
+
+
+_top_option = click.option(
+    "--top", default=_TOP, show_default=True, type=click.IntRange(1, 1000), help="Kernels to list."
+)
+
+
+class _CaseUnlessNamed(click.RichGroup):
+    """`gpubench profile SUITE ...` without a word between: what is no subcommand goes to `case`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            word = next((each for each in args if each in self.commands), None) if args[0].startswith("-") else None
+            rest = list(args)
+            if word is not None:  # `profile --color never read FILE`: options belong to the subcommands
+                rest.remove(word)
+            args = [word or "case", *rest]
+        return super().parse_args(ctx, args)
+
+
+@click.group(name="profile", cls=_CaseUnlessNamed, help=_HELP)
+def command() -> None:
+    pass
+
+
+@command.command(name="read")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--step", "step_name", metavar="NAME", help="The range that marks a step, in a trace of another program.")
+@click.option("--process", type=int, metavar="PID", help="Whose steps, where several processes have some.")
+@click.option(
+    "--measured",
+    callback=_seconds,
+    metavar="TIME",
+    help="Step time without a profiler (`4.2ms`), to tell how much it disturbed.",
+)
+@click.option("--nsys", metavar="PATH", help="The nsys that opens a .nsys-rep.")
+@_top_option
+@json_option
+@wide_option
+def read(
+    file: Path,
+    *,
+    step_name: str | None,
+    process: int | None,
+    measured: float | None,
+    nsys: str | None,
+    top: int,
+    as_json: bool,
+    wide: bool,
+) -> None:
+    """Summarise FILE: .nsys-rep, .sqlite (nsys export) or .json/.json.gz (torch.profiler), of any program."""
+    from gpubench.profile.capture.open_trace import open_trace
+    from gpubench.profile.figures.summarize import TOP_KERNELS, summarize
+
+    trace = open_trace(file, nsys)
+    summary = summarize(
+        trace, step_name=step_name, process=process, measured_step_time_s=measured, top=max(top, TOP_KERNELS)
+    )
+    show(summary, as_json=as_json, wide=wide, trace=file, top=top)
+
+
+def show(
+    summary: "Summary", *, as_json: bool, wide: bool, trace: Path | None, top: int = _TOP, label: str = ""
+) -> None:
+    """The result on stdout: JSON, or the screen."""
+    if as_json:
+        click.echo(summary.model_dump_json(by_alias=True, indent=2))
+        return
+    from gpubench.cli.screens.profile_screen import print_profile
+
+    print_profile(summary, label=label, trace=trace, top=top, wide=wide)
+
+
+@command.command(name="case")
+@click.argument("target", metavar="SUITE|RUN:CASE", shell_complete=complete_suites)
+@click.option(
+    "-k", "selection", metavar="EXPR", help="Keep the one case to profile: 'precision=amp-bf16 and batch_size=64'."
+)
+@click.option(
+    "-s", "--set", "overrides", metavar="AXIS=V,..", multiple=True, help="Replace an axis or a setting of the suite."
+)
+@click.option(
+    "--tool",
+    type=click.Choice(["auto", "nsys", "ncu", "torch"]),
+    default="auto",
+    show_default=True,
+    help="The profiler.",
+)
+@click.option(
+    "--steps",
+    default=10,
+    show_default=True,
+    type=click.IntRange(1, 100_000),
+    help="Steady steps to capture (ncu: always 1).",
+)
+@click.option("-n", "--dry-run", is_flag=True, help="Print the command line, run nothing.")
+@click.option(
+    "--keep-trace/--no-keep-trace", default=True, show_default=True, help="Keep the file that a viewer opens."
+)
+@click.option("--memory", is_flag=True, help="Also write torch's allocation snapshot of the steady steps (CUDA).")
+@click.option("--download", is_flag=True, help="Let data sets be downloaded into their `data_root`.")
+@store_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="The folder of this profile itself (default: a new one in the store, or in the run's folder).",
+)
+@click.option(
+    "--timeout",
+    default="10m",
+    show_default=True,
+    callback=_seconds,
+    metavar="TIME",
+    help="End the profiler after this long.",
+)
+@click.option("--nsys", metavar="PATH", help="The nsys to use.")
+@click.option("--ncu", metavar="PATH", help="The ncu to use.")
+@_top_option
+@json_option
+@wide_option
+def case(
+    target: str,
+    *,
+    selection: str | None,
+    overrides: tuple[str, ...],
+    tool: str,
+    steps: int,
+    dry_run: bool,
+    keep_trace: bool,
+    memory: bool,
+    download: bool,
+    store: Path,
+    out: Path | None,
+    timeout: float,
+    nsys: str | None,
+    ncu: str | None,
+    top: int,
+    as_json: bool,
+    wide: bool,
+) -> None:
+    """Capture steady-state steps of one case and say where their time goes.
+
+    SUITE is a file or the name of a suite that ships with gpubench; what -k and -s leave must be one case. RUN:CASE is
+    a case of a stored run, as for `gpubench show`: its profile goes into the run's folder, and into its report.
+    """
+    from gpubench.cli import profile_case
+
+    wanted: dict[str, Any] = {"steps": steps, "out": out, "memory": memory, "download": download, "store": store}
+    chosen = profile_case.choose(target, selection, overrides, **wanted)
+    made = profile_case.plan(chosen, tool, nsys=nsys, ncu=ncu)
+    if dry_run:
+        click.echo(profile_case.command_line(made))
+        return
+    captured = profile_case.capture(made, chosen, timeout_s=timeout, keep_trace=keep_trace)
+    kept = captured.trace if keep_trace else None
+    show(captured.summary, as_json=as_json, wide=wide, trace=kept, top=top, label=chosen.job.label)

@@ -1,0 +1,113 @@
+"""`gpubench show`: a stored run, or one of its cases in full."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from gpubench.cli.options import complete_runs, json_option, store_option, wide_option
+
+if TYPE_CHECKING:
+    from gpubench.analysis.summary.case_summary import CaseSummary
+    from gpubench.analysis.summary.run_summary import RunSummary
+    from gpubench.core.run_info import RunInfo
+    from gpubench.store.run_reader import Run
+
+SECTIONS = ("best", "effects", "accuracy", "cases", "unmeasured", "findings", "repeat")
+
+
+@click.command(name="show")
+@click.argument("run", metavar="[RUN[:CASE]]", default="@last", shell_complete=complete_runs)
+@json_option
+@click.option("--csv", "as_csv", is_flag=True, help="Print the long table (a row per case and metric) as CSV.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Every section: step times, memory, energy, cold start, method."
+)
+@wide_option
+@store_option
+def command(run: str, *, as_json: bool, as_csv: bool, everything: bool, wide: bool, store: Path) -> None:
+    """One run or one case in full.
+
+    RUN is a folder, the beginning of a run's name, a tag, `@last`, or `@last~2` (two before the last); without it the
+    last run is shown. CASE is a number of the run's table, a label, or a case id.
+
+    \b
+    Examples:
+      gpubench show                    the last run
+      gpubench show @last~1 --all      every section of the run before it
+      gpubench show @last:12           case 12: settings, figures, findings
+      gpubench show 20261123 --json    as schemas/run-document-1.json says
+      gpubench show baseline --csv > runs.csv
+    """  # noqa: D301 - click looks for the character itself
+    from gpubench.analysis.summary.run_summary import summarise_run
+    from gpubench.cli.open_stored import open_run, pick_case, shown_name
+    from gpubench.store.run_names import split_case
+
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other.")
+    reference, case = split_case(run)
+    stored = open_run(reference, store)
+    summary = summarise_run(stored)
+    chosen = None if case is None else pick_case(summary, case)
+    if as_json:
+        _print_json(summary, chosen, stored.folder)
+    elif as_csv:
+        _print_csv(summary, chosen)
+    elif chosen is not None:
+        _print_case(chosen, summary.info, stored.folder, wide=wide)
+    else:
+        _print_run(summary, stored, shown_name(stored.folder, store), everything=everything, wide=wide)
+
+
+def _print_json(summary: "RunSummary", chosen: "CaseSummary | None", folder: Path) -> None:
+    from gpubench.report.render.json_document import run_document, to_json
+
+    document = run_document(summary, folder=str(folder))
+    if chosen is not None:
+        document["cases"] = [case for case in document["cases"] if case["index"] == chosen.planned.index]
+    sys.stdout.write(to_json(document))
+
+
+def _print_csv(summary: "RunSummary", chosen: "CaseSummary | None") -> None:
+    from gpubench.analysis.summary.frame import frame
+
+    table = frame(summary)
+    if chosen is not None:
+        table = table[table["index"] == chosen.planned.index]
+    sys.stdout.write(table.to_csv(index=False))
+
+
+def _print_case(chosen: "CaseSummary", info: "RunInfo", folder: Path, *, wide: bool) -> None:
+    from dataclasses import replace
+
+    from gpubench.cli.profile_sections import case_sections
+    from gpubench.cli.screens.final_screen import result_writer
+    from gpubench.report.topics.case_page import case_page
+
+    page = case_page(chosen, info, text=_log(chosen, folder))
+    profile = case_sections(folder, chosen.planned.index)
+    result_writer(wide=wide).page(replace(page, sections=(*page.sections, *profile)))
+
+
+def _log(chosen: "CaseSummary", folder: Path, *, most: int = 20_000) -> str:
+    """The end of the log of the first launch that failed; empty where there is none."""
+    logs = (record.failure.log for record in chosen.records if record.failure is not None and record.failure.log)
+    for log in logs:
+        path = folder / log
+        if path.is_file():
+            text = path.read_text(encoding="utf-8", errors="backslashreplace")
+            return text if len(text) <= most else f"[...]\n{text[-most:]}"
+    return ""
+
+
+def _print_run(summary: "RunSummary", stored: "Run", name: str, *, everything: bool, wide: bool) -> None:
+    from gpubench.cli.profile_sections import run_sections
+    from gpubench.cli.screens.final_screen import result_writer
+    from gpubench.report.build import build_report
+
+    extra = run_sections(summary, stored.folder, name)
+    model = build_report(summary, folder=name, pages=False, notices=stored.dropped, extra=extra)
+    result_writer(wide=wide).report(model, None if everything else SECTIONS)
+    for notice in stored.dropped:
+        click.echo(f"note: {notice}", err=True)

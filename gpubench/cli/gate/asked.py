@@ -1,0 +1,29 @@
+"""What `gpubench check` was asked, as every part of the gate reads it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpubench.core.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked of a check, whatever it checks."""
+
+    against: tuple[str, ...]
+    gates: tuple[str, ...]
+    sesoi: float | None
+    rounds: int
+    allow_unpaired: bool
+    force: bool
+    arm: str | None
+    update: bool
+    accept: str | None
+    baselines: Path
+    store: Path
+
+    @property
+    def one_against(self) -> str | None:
+        if len(self.against) > 1:
+            raise UsageError("--against may be given once, except with --format pytest-benchmark")
+        return self.against[0] if self.against else None

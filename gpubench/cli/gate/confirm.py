@@ -1,0 +1,97 @@
+"""Measuring cases again before they fail a gate."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gpubench.analysis.compare.case_changes import CaseChange
+    from gpubench.analysis.compare.compare_sides import Compared
+    from gpubench.analysis.gate.check_gates import Remeasure
+    from gpubench.core.records import Record
+    from gpubench.core.run_info import PlannedCase
+    from gpubench.runner.run import RunRequest
+    from gpubench.store.run_reader import Run
+
+
+def remeasure(run: "Run", compared: "Compared", *, allow_unpaired: bool) -> "Remeasure":
+    """A function that measures cases of `run` again, on this machine, into a run folder inside `run`'s own.
+
+    A run with arms measures both again, interleaved; any other is held against the same reference as before.
+    UsageError where this machine or its software is not what the run was made on.
+    """
+
+    def again(changes: "Sequence[CaseChange]", rounds: int) -> "Compared":
+        from gpubench.cli.screens.progress import open_progress
+        from gpubench.cli.standing_verdicts import Verdicts
+        from gpubench.runner.run import start
+        from gpubench.store.run_reader import load_run
+
+        request = request_for(run, changes, rounds)
+        names = [arm.name for arm in request.arms]
+        verdicts = Verdicts(names, rounds, compared.settings) if names else None
+
+        def told(case: "PlannedCase", records: "tuple[Record, ...]") -> bool:
+            """How the arms stand is shown, and settles nothing: every round that was asked for is measured."""
+            if verdicts is not None:
+                verdicts(case, records)
+            return False
+
+        with open_progress(verdicts=verdicts) as progress:
+            outcome = start(request, progress, settled=told)
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        return fresh_comparison(run, load_run(outcome.folder), compared, allow_unpaired=allow_unpaired)
+
+    return again
+
+
+def request_for(run: "Run", changes: "Sequence[CaseChange]", rounds: int) -> "RunRequest":
+    """What to ask of the runner: the named cases of the run's suite, `rounds` launches each, with the run's arms."""
+    import json
+    from dataclasses import replace
+
+    from gpubench.cli.run_arms import arms_again
+    from gpubench.runner.run import RunRequest
+    from gpubench.suite.load import parse_suite
+
+    loaded = parse_suite(json.dumps(run.info.suite))
+    wanted = {change.case_id for change in changes if change.measured.kind == "measure"}
+    trained = any(change.measured.kind == "quality" for change in changes)
+    measure = loaded.suite.measure.model_copy(update={"repeats": rounds})
+    suite = loaded.suite.model_copy(update={"measure": measure, "quality": loaded.suite.quality if trained else None})
+    cases = tuple(case for case in loaded.cases if case.case_id in wanted)
+    quality = loaded.quality_cases if trained else ()
+    path = None if run.info.suite_path is None else Path(run.info.suite_path)
+    return RunRequest(
+        replace(loaded, suite=suite, cases=cases, quality_cases=quality, path=path),
+        out=_free(run.folder / "confirm"),
+        arms=arms_again(run.info),
+        interleave="launch" if run.info.interleave == "launch" else None,
+        argv=("gpubench", "check", "--confirm", str(rounds)),
+    )
+
+
+def _free(folder: Path) -> Path:
+    """`confirm-1`, or the first number after it that is free."""
+    number = 1
+    while folder.with_name(f"{folder.name}-{number}").exists():
+        number += 1
+    return folder.with_name(f"{folder.name}-{number}")
+
+
+def fresh_comparison(run: "Run", fresh: "Run", before: "Compared", *, allow_unpaired: bool) -> "Compared":
+    """The same comparison on the fresh rounds. UsageError where they were made on another machine than the run."""
+    from dataclasses import replace
+
+    from gpubench.analysis.compare.compare_sides import compare_sides, refuse
+    from gpubench.analysis.compare.sides import side_of
+
+    arms = before.candidate.source == "arm"
+    names = (before.reference.name, before.candidate.name)
+    reference = side_of(fresh, names[0], arm=names[0]) if arms else before.reference
+    candidate = side_of(fresh, names[1], arm=names[1] if arms else None)
+    original = side_of(run, f"run {run.info.run}", arm=names[1] if arms else None)
+    # Arms may differ from each other, but not from what they were an hour ago.
+    refuse(compare_sides(replace(original, source="run"), replace(candidate, source="run"), ()))
+    return compare_sides(reference, candidate, before.metrics, before.settings, allow_unpaired=allow_unpaired)

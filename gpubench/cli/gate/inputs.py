@@ -1,0 +1,134 @@
+"""What `gpubench check` and `gpubench compare` are given: references to runs, arms, baselines and files, as sides."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpubench.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from gpubench.analysis.compare.sides import Side
+    from gpubench.analysis.gate.rules import GateRule
+    from gpubench.analysis.summary.entries import Measured
+    from gpubench.store.run_reader import Run
+
+
+def sides_to_compare(
+    references: Sequence[str], store: Path, arm: str | None
+) -> "tuple[Side, tuple[Side, ...], Run | None]":
+    """Reference and candidates of `gpubench compare`, and the run where they are arms of one.
+
+    One name: the arms of that run, `arm` (or its first) as the reference. Several: the first run is the reference.
+    """
+    from gpubench.analysis.compare.sides import arm_sides, side_of
+    from gpubench.cli.open_stored import open_run
+
+    runs = [open_run(reference, store) for reference in references]
+    if len(runs) == 1:
+        return (*arm_sides(runs[0], arm), runs[0])
+    if arm is not None:
+        raise UsageError("--reference names an arm of one run, and several runs are given")
+    sides = [side_of(run, _name(run)) for run in runs]
+    return sides[0], tuple(sides[1:]), None
+
+
+def _name(run: "Run") -> str:
+    return f"{run.info.run} ({run.info.tag})" if run.info.tag else run.info.run
+
+
+def sides_to_check(
+    run: "Run", against: str | None, arm: str | None, store: Path, baselines: Path
+) -> "tuple[Side, Side]":
+    """Reference and candidate of `gpubench check`.
+
+    A run with arms is checked against its first one, or the one that `against` names; any other against the stored run
+    or baseline file that `against` names, or without one against this machine's baseline.
+    """
+    from gpubench.analysis.compare.baseline_side import baseline_side
+    from gpubench.analysis.compare.sides import arms_of, side_of
+    from gpubench.store.baselines import baseline_path, read_baseline
+
+    arms = arms_of(run)
+    if arms:
+        return _arms_to_check(run, arms, against, arm)
+    if arm is not None:
+        raise UsageError(f"run {run.info.run} has no arms, so no arm {arm!r}")
+    candidate = side_of(run, _name(run))
+    if against is None:
+        return baseline_side(
+            read_baseline(baseline_path(baselines, run.info.environment, run.info.suite_name))
+        ), candidate
+    return stored_side(against, store), candidate
+
+
+def stored_side(reference: str, store: Path) -> "Side":
+    """A stored run, or a baseline file. UsageError for a run with arms, and for what names neither."""
+    from gpubench.analysis.compare.baseline_side import baseline_side
+    from gpubench.analysis.compare.sides import side_of
+    from gpubench.cli.open_stored import open_run
+    from gpubench.store.baselines import read_baseline
+
+    path = Path(reference)
+    if path.is_file() and path.suffix == ".json" and not (path.parent / "run.json").exists():
+        return baseline_side(read_baseline(path))
+    run = open_run(reference, store)
+    return side_of(run, _name(run))
+
+
+def _arms_to_check(run: "Run", arms: Sequence[str], against: str | None, arm: str | None) -> "tuple[Side, Side]":
+    from gpubench.analysis.compare.sides import arm_sides
+
+    if arm is not None and arm not in arms:
+        raise UsageError(f"run {run.info.run} has no arm {arm!r}", hint=f"Its arms: {', '.join(arms)}.")
+    if against is not None and against not in arms:
+        raise UsageError(
+            f"run {run.info.run} has arms, and {against!r} is none of them",
+            hint=f"--against names one of {', '.join(arms)}: launches of one run were interleaved, another run's were not.",
+        )
+    reference, candidates = arm_sides(run, against)
+    chosen = [side for side in candidates if arm is None or side.name == arm]
+    if len(chosen) != 1:
+        names = ", ".join(side.name for side in candidates)
+        raise UsageError(f"run {run.info.run} has several arms to check: {names}", hint="--arm NAME chooses one.")
+    return reference, chosen[0]
+
+
+def rules_for_run(run: "Run", given: Sequence[str]) -> "tuple[tuple[GateRule, ...], bool]":
+    """Gates of the suite, then those of the command line, which decide where both cover a case; and whether there are
+    any.
+
+    Without either, the usual ones stand in.
+    """
+    from gpubench.analysis.gate.check_gates import STANDING_IN
+    from gpubench.analysis.gate.rules import parse_gate, rules_of
+    from gpubench.suite.model.suite import Gate
+
+    declared = rules_of(Gate.model_validate(gate) for gate in run.info.suite.get("gates") or ())
+    rules = (*declared, *(parse_gate(text, by_settings) for text in given))
+    return (rules, True) if rules else (STANDING_IN, False)
+
+
+def rules_for_files(given: Sequence[str], cases: "Sequence[Measured]") -> "tuple[tuple[GateRule, ...], bool]":
+    """Gates of the command line, then the limits that tests declare for themselves; the usual ones below both."""
+    from gpubench.analysis.gate.check_gates import STANDING_IN_STEPS
+    from gpubench.analysis.gate.rules import limit_rules, parse_gate
+
+    rules = tuple(parse_gate(text, by_name) for text in given)
+    own = limit_rules(cases)
+    return (*(rules or STANDING_IN_STEPS), *own), bool(rules or own)
+
+
+def by_settings(text: str) -> "Callable[[Measured], bool]":
+    """Cases of a suite by an expression as `-k` takes it."""
+    from gpubench.suite.model.case import Case
+    from gpubench.suite.select.expression import parse_selection
+
+    selection = parse_selection(text)
+    return lambda entry: selection.matches(Case.model_validate(entry.settings))
+
+
+def by_name(text: str) -> "Callable[[Measured], bool]":
+    """Tests by a pattern of their names (`test_sort*`, `tests/test_a.py::*`)."""
+    from fnmatch import fnmatchcase
+
+    return lambda entry: fnmatchcase(entry.label, text) or fnmatchcase(entry.case_id, text)

@@ -1,0 +1,96 @@
+"""When `gpubench check` keeps a run as this machine's baseline."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gpubench.core.errors import ExitStatus, UsageError
+
+if TYPE_CHECKING:
+    from gpubench.analysis.compare.case_changes import CaseChange
+    from gpubench.analysis.gate.check_gates import Checked
+    from gpubench.cli.gate.asked import Asked
+    from gpubench.store.run_reader import Run
+
+PASSED = "the check passed"
+FIRST = "the first baseline"
+
+
+def first_baseline(run: "Run", asked: "Asked") -> Path | None:
+    """Where the run was written as the first baseline of its machine and suite; None if there is something to check.
+
+    UsageError for `--update` of a run with arms: they are judged against each other and need no baseline.
+    """
+    from gpubench.analysis.compare.sides import arms_of
+    from gpubench.cli.gate.inputs import rules_for_run
+
+    if arms_of(run):
+        if asked.update:
+            raise UsageError(
+                f"run {run.info.run} has arms: they are judged against each other, and no baseline is kept of them",
+                hint="Leave --update out; a run without --arm makes a baseline.",
+            )
+        return None
+    path = _path(run, asked)
+    if asked.against or path.exists() or not (asked.update or asked.accept):
+        return None
+    rules_for_run(run, asked.gates)  # refuses a gate that cannot be read, although there is nothing to judge
+    return _write(run, path, asked.accept or FIRST)
+
+
+def keep(checked: "Checked", run: "Run", asked: "Asked") -> "Checked":
+    """Writes the baseline: for a reason whatever the gates say, or because they were kept. Arms only have the reason
+    noted.
+
+    A run that may have broken a limit, although nobody can tell, does not replace it without a reason: step by step the
+    baseline would follow every regression.
+    """
+    from dataclasses import replace
+
+    if checked.compared.candidate.source == "arm":
+        return replace(checked, accepted=asked.accept)
+    if asked.accept is None and not (asked.update and checked.verdict is ExitStatus.OK):
+        return checked
+    doubtful = [] if asked.accept is not None else _doubtful(checked)
+    if doubtful:
+        click.echo(
+            f"note: the baseline stays as it is: {', '.join(doubtful)} may be beyond the limit, which these data cannot tell. "
+            "--accept REASON makes this run the baseline all the same.",
+            err=True,
+        )
+        return checked
+    written = _write(run, _path(run, asked), asked.accept or PASSED)
+    return replace(checked, accepted=asked.accept, written=written)
+
+
+def _doubtful(checked: "Checked") -> list[str]:
+    """Metrics that are `unclear` somewhere, with an estimate beyond the limit."""
+    return [
+        result.rule.metric
+        for result in checked.results
+        if result.rule.max_regression is not None
+        and any(_regression(change, result.rule.metric) > result.rule.max_regression for change in result.unclear)
+    ]
+
+
+def _regression(change: "CaseChange", metric: str) -> float:
+    found = change.changes[metric].regression
+    return float("-inf") if found is None else found.value
+
+
+def _path(run: "Run", asked: "Asked") -> Path:
+    from gpubench.store.baselines import baseline_path
+
+    return baseline_path(asked.baselines, run.info.environment, run.info.suite_name)
+
+
+def _write(run: "Run", path: Path, reason: str) -> Path:
+    from gpubench.analysis.compare.baseline_side import baseline_of
+    from gpubench.store.baselines import read_baseline, write_baseline
+
+    before = read_baseline(path) if path.exists() else None
+    created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    write_baseline(path, baseline_of(run, created=created, reason=reason, before=before))
+    return path

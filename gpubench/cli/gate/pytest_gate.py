@@ -1,0 +1,81 @@
+"""`gpubench check --format pytest-benchmark`: JSON files that pytest-benchmark wrote, of any project."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpubench.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from gpubench.analysis.gate.check_gates import Checked
+    from gpubench.cli.gate.asked import Asked
+
+
+def check_files(files: Sequence[str], asked: "Asked") -> "Checked":
+    """The gates of files of one project against others. Files of both sides that alternate in time are paired as
+    rounds.
+    """
+    from gpubench.analysis.compare.compare_sides import compare_sides, refuse
+    from gpubench.analysis.compare.pytest_side import are_interleaved, side_of_files
+    from gpubench.analysis.gate.check_gates import check, metrics_of, settings_for
+    from gpubench.cli.gate.inputs import rules_for_files
+    from gpubench.core.metrics import SESOI
+    from gpubench.store.pytest_benchmark_files import read_pytest_file
+
+    _check_use(asked)
+    if not files or not asked.against:
+        raise UsageError(
+            "--format pytest-benchmark needs files on both sides",
+            hint="gpubench check head.json --against base.json --format pytest-benchmark",
+        )
+    after, before = ([read_pytest_file(path) for path in _paths(given)] for given in (files, asked.against))
+    reference, candidate = side_of_files(before, _name(asked.against)), side_of_files(after, _name(files))
+    rules, declared = rules_for_files(asked.gates, candidate.cases)
+    compared = compare_sides(
+        reference,
+        candidate,
+        metrics_of(rules),
+        settings_for(rules, asked.sesoi or SESOI),
+        allow_unpaired=asked.allow_unpaired,
+        interleaved=are_interleaved(before, after),
+    )
+    refuse(compared, force=asked.force)
+    return check(compared, rules, declared=declared)
+
+
+def _check_use(asked: "Asked") -> None:
+    wrong = [
+        name
+        for name, given in (
+            ("--confirm", asked.rounds),
+            ("--update", asked.update),
+            ("--accept", asked.accept),
+            ("--arm", asked.arm),
+        )
+        if given
+    ]
+    if wrong:
+        raise UsageError(
+            f"{wrong[0]} does not go with --format pytest-benchmark: gpubench did not measure these files and keeps none of them"
+        )
+
+
+def _paths(given: Sequence[str]) -> list[Path]:
+    """Files; of a folder its JSON files; of a pattern (`'base-*.json'`) what it matches. UsageError where nothing is."""
+    found: list[Path] = []
+    for each in given:
+        path = Path(each)
+        if path.is_dir():
+            matched = sorted(path.rglob("*.json"))
+        elif path.exists() or not any(sign in each for sign in "*?["):
+            matched = [path]
+        else:
+            matched = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor) if path.anchor else path)))
+        if not matched:
+            raise UsageError(f"{each} holds no JSON files" if path.is_dir() else f"no file matches {each}")
+        found += matched
+    return list(dict.fromkeys(found))
+
+
+def _name(given: Sequence[str]) -> str:
+    return given[0] if len(given) == 1 else f"{given[0]} and {len(given) - 1} more"

@@ -1,0 +1,42 @@
+"""Opening stored runs by what a person calls them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpubench.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from gpubench.analysis.summary.case_summary import CaseSummary
+    from gpubench.analysis.summary.run_summary import RunSummary
+    from gpubench.store.run_reader import Run
+
+
+def open_run(reference: str, store: Path) -> "Run":
+    """The run that `reference` names: `@last`, `@last~2`, a unique prefix, a tag or a path. UsageError if none or
+    several.
+    """
+    from gpubench.store.run_names import resolve_run
+    from gpubench.store.run_reader import load_run
+
+    return load_run(resolve_run(reference, store))
+
+
+def pick_case(summary: "RunSummary", name: str) -> "CaseSummary":
+    """The case that `name` stands for: its number, its label, or (the beginning of) its id. UsageError otherwise."""
+    everything = [*summary.cases, *(quality.summary for quality in summary.quality)]
+    found = [entry for entry in everything if name in (str(entry.planned.index), entry.label)]
+    found = found or [entry for entry in everything if len(name) >= 4 and entry.planned.case_id.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    what = "is the beginning of several cases" if found else "is no case"
+    last = max((entry.planned.index for entry in everything), default=0)
+    raise UsageError(
+        f"{name!r} {what} of run {summary.info.run}",
+        hint=f"Name a case by its number (1 to {last}), its label in quotes, or its id; `gpubench show {summary.info.run}` lists them.",
+    )
+
+
+def shown_name(folder: Path, store: Path) -> str:
+    """How commands may name this run: its folder's name inside the store, else its path."""
+    inside = folder.resolve().parent == store.resolve()
+    return folder.name if inside else str(folder)

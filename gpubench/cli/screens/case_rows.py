@@ -1,0 +1,103 @@
+"""The growing table of a run: its columns are laid out once, from the plan, and a row is written per finished case."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.run_summary import summarise_case
+from gpubench.core.records import Record, Status
+from gpubench.core.run_info import PlannedCase, RunInfo
+from gpubench.report.model.figure_cells import metric_cell
+from gpubench.report.model.inert_text import inert
+from gpubench.report.model.report_model import Cell, Row, Table, Tone
+from gpubench.report.model.setting_words import varying
+from gpubench.report.render.layout import Fitted, fit, header, row_lines
+from gpubench.report.topics.case_tables import MEMORY, case_table
+
+# Room for figures that are not known yet; a wider one pushes its row out of line, and is still written whole.
+_ROOM = {
+    "throughput": "000 000 ±00.0%",
+    "latency_s": "000.00 ±00.0%",
+    "step_time_s": "000.00",
+    MEMORY: "00.000",
+    "energy_per_sample_j": "0.00000",
+    "note": "outliers, drifts",
+    "mark": "!",
+}
+
+
+class CaseRows:
+    """Header and rows for a width in characters."""
+
+    def __init__(self, info: RunInfo, width: int) -> None:
+        planned = [entry for entry in info.cases if entry.kind == "measure" and entry.skip_status is None]
+        summaries = [summarise_case(entry, ()) for entry in planned]
+        self.axes = varying(entry.case for entry in summaries)
+        self.metrics = _metrics(summaries, has_gpu=bool(info.environment.get("gpus")))
+        table = case_table("live", summaries, self.axes, self.metrics)
+        assert table.narrow is not None
+        self.narrow = _least(table) > width
+        self.table = _with_room(table.narrow if self.narrow else table)
+        self.fitted = _with_long_notes(self.table, fit(self.table, width), width)
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        return self.fitted.left_out
+
+    def header(self) -> str:
+        return header(self.table, self.fitted)
+
+    def row(self, planned: PlannedCase, records: Sequence[Record]) -> tuple[list[str], Tone]:
+        """The lines of a finished case, and what they are."""
+        entry = summarise_case(planned, records)
+        table = case_table("live", [entry], self.axes, self.metrics)
+        found = (table.narrow if self.narrow and table.narrow else table).rows[0]
+        return row_lines(self.table, found, self.fitted), found.tone
+
+
+def _metrics(summaries: Sequence[CaseSummary], *, has_gpu: bool) -> tuple[str, ...]:
+    timings = {entry.case.timing for entry in summaries}
+    lead = [name for name, timing in (("throughput", "throughput"), ("latency_s", "latency")) if timing in timings]
+    rest = ["step_time_s"] if "throughput" in timings else []
+    return (*(lead or ["throughput"]), *rest, MEMORY, *(["energy_per_sample_j"] if has_gpu else []))
+
+
+def _with_room(table: Table) -> Table:
+    room = Row(tuple(Cell(_ROOM.get(column.key, "")) for column in table.columns))
+    # How a case has not ended yet is no reason to make its columns wide.
+    blank = [
+        replace(
+            row,
+            cells=tuple(
+                Cell("") if column.key in _ROOM else cell for column, cell in zip(table.columns, row.cells, strict=True)
+            ),
+        )
+        for row in table.rows
+    ]
+    return replace(table, rows=(room, *blank))
+
+
+def _with_long_notes(table: Table, fitted: Fitted, width: int) -> Fitted:
+    """The last column, which holds why a case has no figures, takes all that is left of the width."""
+    if not fitted.columns or not table.columns[fitted.columns[-1]].flexible:
+        return fitted
+    spare = width - sum(fitted.widths) - 2 * (len(fitted.widths) - 1)
+    return replace(fitted, widths=(*fitted.widths[:-1], fitted.widths[-1] + max(0, spare)))
+
+
+def _least(table: Table) -> int:
+    roomy = _with_room(table)
+    bare: Fitted = fit(roomy, 0)
+    return sum(bare.widths) + 2 * (len(bare.widths) - 1)
+
+
+def launch_text(planned: PlannedCase, record: Record) -> str:
+    """How one launch ended, in a few words: `2 894 samples/s`, `OOM`, `97.4 % accuracy`."""
+    if record.status is not Status.OK:
+        word = "OOM" if record.status is Status.OOM else record.status.value
+        return f"{word}: {inert(record.reason)}" if record.reason else word
+    entry = summarise_case(planned, (record,))
+    for name, unit in (("latency_s", "ms"), ("throughput", "samples/s"), ("accuracy", "% accuracy")):
+        if name in entry.metrics:
+            return f"{metric_cell(name, entry.metrics).text} {unit}"
+    return "ok"

@@ -1,0 +1,45 @@
+"""A comparison or a check on a terminal: what differs in the environment comes before any number."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gpubench.report.model.report_model import ReportModel
+from gpubench.report.render.terminal import TerminalReport
+
+if TYPE_CHECKING:
+    from gpubench.analysis.compare.compare_sides import Compared
+
+
+def print_comparison(writer: TerminalReport, model: ReportModel) -> None:
+    """Title, differences, headline, the rest."""
+    writer.heading(model.title)
+    writer.text(model.subtitle, tone="muted")
+    differs = model.section("differs")
+    if differs is not None:
+        writer.section(differs)
+    writer.headline(model.headline)
+    for section in model.sections:
+        if section is not differs:
+            writer.section(section)
+
+
+def print_compared_json(found: "Sequence[Compared]") -> None:
+    from gpubench.report.comparison.json_documents import comparison_document, to_lines
+
+    documents = [comparison_document(each) for each in found]
+    content: Any = documents[0] if len(documents) == 1 else {"schema": documents[0]["schema"], "comparisons": documents}
+    sys.stdout.write(to_lines(content))
+
+
+def print_compared(compared: "Compared", folders: tuple[Path, Path], *, verbose: bool, wide: bool, again: bool) -> None:
+    """What differs before any number."""
+    from gpubench.cli.profile_sections import explanation
+    from gpubench.cli.screens.final_screen import result_writer
+    from gpubench.report.comparison.comparison_report import build_comparison
+
+    writer = result_writer(wide=wide)
+    if again:
+        writer.blank()
+    print_comparison(writer, build_comparison(compared, verbose=verbose, extra=explanation(compared, *folders)))

@@ -1,0 +1,82 @@
+"""What a run would do here: cases, skips with their reasons, launches and time."""
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gpubench.core.run_info import PlannedCase
+from gpubench.core.units import format_duration
+from gpubench.report.model.words import count
+from gpubench.runner.time_forecast import Forecast, forecast
+
+if TYPE_CHECKING:
+    from gpubench.report.model.report_model import Table
+    from gpubench.suite.load import LoadedSuite
+
+
+def print_plan(
+    loaded: "LoadedSuite",
+    planned: Sequence[PlannedCase],
+    *,
+    host_s: float,
+    as_json: bool,
+    wide: bool,
+    num_arms: int = 1,
+    rounds: int | None = None,
+) -> None:
+    """On stdout, as a table or as one JSON document. With arms, for the most `rounds` that a case may get."""
+    expected = forecast(loaded.suite, planned, host_s=host_s, num_arms=num_arms, rounds=rounds)
+    if as_json:
+        click.echo(json.dumps(_document(loaded, planned, expected), indent=2))
+        return
+    from gpubench.cli.screens.final_screen import result_writer
+    from gpubench.report.model.report_model import line
+
+    writer = result_writer(wide=wide)
+    writer.table(_table(planned))
+    writer.blank()
+    for text in _closing(planned, expected):
+        writer.text(line(text))
+
+
+def _closing(planned: Sequence[PlannedCase], expected: Forecast) -> list[str]:
+    skipped = sum(case.skip_status is not None for case in planned)
+    cases = f"{count(len(planned) - skipped, 'case')} would run" + (f", {skipped} would not" if skipped else "")
+    lines = [f"{cases}: {count(expected.num_launches, 'launch', 'launches')}. Nothing ran."]
+    if expected.num_launches:
+        span = f"{format_duration(expected.least_s)} to {format_duration(expected.most_s)}"
+        lines.append(f"Expected time: {span} (steady cases end early; compiling and large models take longer).")
+    return lines
+
+
+def _table(planned: Sequence[PlannedCase]) -> "Table":
+    from gpubench.report.model.report_model import Cell, Column, Row, Table
+
+    columns = (
+        Column("index", "#"),
+        Column("label", "case", "left"),
+        Column("id", "id", "left", priority=2),
+        Column("here", "here", "left", flexible=True),
+    )
+    rows = tuple(
+        Row((Cell(str(case.index)), Cell(case.label), Cell(case.case_id), Cell(_here(case)))) for case in planned
+    )
+    return Table("plan", columns, rows)
+
+
+def _here(case: PlannedCase) -> str:
+    if case.skip_status is None:
+        return "trains to a result" if case.kind == "quality" else "measured"
+    return f"{case.skip_status.value}: {case.skip_reason}"
+
+
+def _document(loaded: "LoadedSuite", planned: Sequence[PlannedCase], expected: Forecast) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "suite": {"name": loaded.suite.name, "digest": loaded.digest},
+        "cases": [case.model_dump(mode="json") for case in planned],
+        "launches": expected.num_launches,
+        "expected_s": {"least": round(expected.least_s, 1), "most": round(expected.most_s, 1)},
+    }

@@ -1,0 +1,179 @@
+"""Doctor rows on the state of each GPU, from NVML alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gpubench.core.units import format_bytes
+from gpubench.machine.rows import Group, Level, Row
+from gpubench.telemetry.devices import cuda_visible
+from gpubench.telemetry.devices.base import Identity, SlowReading, Survey, TelemetryError
+from gpubench.telemetry.devices.null import NullBackend
+from gpubench.telemetry.devices.nvml import NvmlBackend, card_facts, open_backend
+from gpubench.telemetry.window.throttle import CLOCKS_SET_BIT, REASON_BITS
+
+_HOT_C = 80
+_BUSY = 0.05
+_DEFAULT_COMPUTE_MODE = 0
+
+
+def rows(*, only_shown: bool = False) -> tuple[list[Row], Mapping[str, Any] | None, list[dict[str, Any]]]:
+    """(rows, the driver's versions or None, each card's facts); with `only_shown`, of the cards CUDA_VISIBLE_DEVICES
+    leaves.
+    """
+    backend = open_backend()
+    try:
+        if not isinstance(backend, NvmlBackend):
+            return [_unavailable(backend)], None, []
+        return _of_backend(backend, cuda_visible.shown(backend.library) if only_shown else None)
+    except TelemetryError as error:
+        return [_row("NVML", Level.BAD, str(error), error.remedy)], None, []
+    finally:
+        backend.close()
+
+
+def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> Row:
+    return Row(Group.GPU, name, level, text, remedy, data)
+
+
+def _unavailable(backend: Any) -> Row:
+    """No driver at all is a machine without a GPU; any other refusal is a broken one."""
+    absent = isinstance(backend, NullBackend) and backend.code in {9, 12}
+    return _row("NVML", Level.NA if absent else Level.BAD, backend.reason, backend.remedy)
+
+
+def _of_backend(
+    backend: NvmlBackend, uuids: list[str] | None
+) -> tuple[list[Row], Mapping[str, Any], list[dict[str, Any]]]:
+    driver = card_facts.read_driver(backend.library)
+    gpus = [gpu for gpu in card_facts.read_gpus(backend.library) if uuids is None or gpu.get("uuid") in uuids]
+    found = [_row("driver", Level.OK, f"{driver['driver']}, serves CUDA {driver['cuda_driver']}")]
+    for gpu in gpus:
+        found += of_gpu(backend, gpu)
+    return found, driver, gpus
+
+
+def of_gpu(backend: NvmlBackend, gpu: Mapping[str, Any]) -> list[Row]:
+    """The rows of one card; their names carry its NVML index."""
+    title = f"GPU {gpu['nvml_index']}"
+    if not gpu.get("uuid"):
+        return [_row(title, Level.BAD, f"cannot be read: {gpu.get('absent')}", "`nvidia-smi -q` may say more.")]
+    memory = format_bytes(gpu["memory_total_bytes"]) if gpu.get("memory_total_bytes") else "memory unknown"
+    device = backend.open(Identity(uuid=gpu["uuid"]))
+    fast, slow = device.read_fast(), device.read_slow()
+    reasons = fast.reasons or 0
+    device.close()
+    return [
+        _row(title, Level.OK, f"{gpu.get('name')}, {memory}", uuid=gpu["uuid"]),
+        _processes(title, device.survey()),
+        _activity(title, slow),
+        _limit(title, gpu),
+        _clocks(title, gpu, reasons),
+        _throttling(title, reasons),
+        _temperature(title, slow),
+        _energy(title, fast.counter_j, fast.power_instant_w or fast.power_average_w or fast.power_usage_w),
+        *_settings(title, gpu),
+    ]
+
+
+def _processes(title: str, survey: Survey) -> Row:
+    name = f"{title} processes"
+    if survey.processes is None:
+        return _row(name, Level.NA, f"cannot be listed: {survey.why}")
+    if not survey.processes:
+        return _row(name, Level.OK, "no other process")
+    who = ", ".join(f"{process.pid} {process.name}".strip() for process in survey.processes)
+    remedy = "Stop them, or choose another card with CUDA_VISIBLE_DEVICES."
+    return _row(
+        name, Level.BAD, f"in use by {who}", remedy, processes=[process._asdict() for process in survey.processes]
+    )
+
+
+def _activity(title: str, slow: SlowReading) -> Row:
+    if slow.utilization is None:
+        return _row(f"{title} load", Level.NA, "utilization cannot be read")
+    level = Level.BAD if slow.utilization > _BUSY else Level.OK
+    remedy = (
+        "Something computes on this card (perhaps outside this container): wait, or choose another."
+        if level is Level.BAD
+        else ""
+    )
+    return _row(f"{title} load", level, f"busy {slow.utilization:.0%} of the time", remedy)
+
+
+def _limit(title: str, gpu: Mapping[str, Any]) -> Row:
+    limit, default = gpu.get("power_limit_w"), gpu.get("power_limit_default_w")
+    if limit is None or default is None:
+        return _row(f"{title} power limit", Level.NA, "cannot be read")
+    if limit < default - 0.5:
+        remedy = f"sudo nvidia-smi -i {gpu['nvml_index']} -pl {default:.0f}, or state the limit with every figure."
+        return _row(f"{title} power limit", Level.BAD, f"{limit:.0f} W, below the default of {default:.0f} W", remedy)
+    return _row(f"{title} power limit", Level.OK, f"{limit:.0f} W")
+
+
+def _clocks(title: str, gpu: Mapping[str, Any], reasons: int) -> Row:
+    highest = gpu.get("sm_clock_max_mhz")
+    if reasons & CLOCKS_SET_BIT:
+        return _row(f"{title} clocks", Level.OK, f"held by a setting (maximum {highest} MHz)")
+    remedy = f"For the steadiest comparisons: sudo nvidia-smi -i {gpu.get('nvml_index', 0)} -lgc MHZ (undo: -rgc)."
+    return _row(f"{title} clocks", Level.WARN, f"SM clock not locked (up to {highest} MHz)", remedy)
+
+
+def _throttling(title: str, reasons: int) -> Row:
+    held = [name.replace("_", " ") for name, bit in REASON_BITS.items() if reasons & bit]
+    if not held:
+        return _row(f"{title} throttling", Level.OK, "clocks are not held down")
+    severe = reasons & (REASON_BITS["hw_thermal"] | REASON_BITS["power_brake"] | REASON_BITS["sw_thermal"])
+    remedy = "An idle card that throttles has a problem: check cooling and power (`nvidia-smi -q -d PERFORMANCE`)."
+    return _row(f"{title} throttling", Level.BAD if severe else Level.WARN, f"held down by {', '.join(held)}", remedy)
+
+
+def _temperature(title: str, slow: SlowReading) -> Row:
+    if slow.temperature_c is None:
+        return _row(f"{title} temperature", Level.NA, "cannot be read")
+    hot = slow.temperature_c >= _HOT_C
+    remedy = "Let it cool down before measuring." if hot else ""
+    return _row(f"{title} temperature", Level.WARN if hot else Level.OK, f"{slow.temperature_c:.0f} C", remedy)
+
+
+def _energy(title: str, counter_j: float | None, power_w: float | None) -> Row:
+    if counter_j is not None:
+        return _row(f"{title} energy", Level.OK, "energy counter readable")
+    if power_w is not None:
+        remedy = "Energy comes from power readings here, and needs windows of at least 10 s."
+        return _row(f"{title} energy", Level.WARN, "no energy counter, power only", remedy)
+    return _row(f"{title} energy", Level.NA, "neither energy nor power can be read")
+
+
+def _settings(title: str, gpu: Mapping[str, Any]) -> list[Row]:
+    found = []
+    width, widest = gpu.get("pcie_width"), gpu.get("pcie_width_max")
+    if width and widest and width < widest:
+        remedy = "Reseat the card or check the slot: transfers from the host are slower."
+        found.append(_row(f"{title} PCIe", Level.WARN, f"x{width} of x{widest}", remedy))
+    if gpu.get("persistence") is False:
+        remedy = "sudo nvidia-smi -pm 1 (or nvidia-persistenced): without it first calls take seconds and clocks are forgotten."
+        found.append(_row(f"{title} persistence", Level.WARN, "off", remedy))
+    if gpu.get("mig"):
+        found.append(_row(f"{title} MIG", Level.WARN, "on: power and energy are those of the whole card"))
+    if gpu.get("ecc_uncorrected_volatile"):
+        remedy = (
+            "Reset the GPU or reboot; `nvidia-smi -q -d ECC,ROW_REMAPPER` says whether the card should be replaced."
+        )
+        found.append(
+            _row(
+                f"{title} ECC",
+                Level.BAD,
+                f"{gpu['ecc_uncorrected_volatile']} uncorrected errors since the driver was loaded",
+                remedy,
+            )
+        )
+    if gpu.get("compute_mode") not in {None, _DEFAULT_COMPUTE_MODE}:
+        found.append(
+            _row(
+                f"{title} compute mode",
+                Level.WARN,
+                "not the default: a second process may be refused",
+                "sudo nvidia-smi -c 0",
+            )
+        )
+    return found

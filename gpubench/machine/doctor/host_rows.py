@@ -1,0 +1,163 @@
+"""Doctor rows on the host: what makes CPU timings wander, and what it keeps from being measured."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gpubench.machine import host_facts
+from gpubench.machine.rows import Group, Level, Row
+from gpubench.telemetry.devices.base import TelemetryError
+from gpubench.telemetry.devices.rapl import open_rapl
+
+_STEADY_CLOCKS = {"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page"}
+_LEAST_FREE = 0.1
+_LOOK_S = 0.5
+_BUSY_WARN, _BUSY_BAD, _STOLEN = 0.1, 0.5, 0.01
+
+
+Pause = Callable[[float], None]
+
+
+def rows(root: Path = Path("/"), pause: Pause = time.sleep) -> list[Row]:
+    """Every row, in about half a second; those that do not apply here (no frequency scaling in a virtual machine) are
+    `n/a`. `pause` waits between two looks at the CPUs.
+    """
+    checks = (_governor, _boost, _clock, _virtual, _quota, _memory, _battery, _thermal)
+    return [*_load(root, pause), *(check(root) for check in checks), _rapl(root)]
+
+
+def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> Row:
+    return Row(Group.HOST, name, level, text, remedy, data)
+
+
+def _load(root: Path, pause: Pause) -> list[Row]:
+    """What the CPUs do now, not the load average: that still holds the last minute of our own work."""
+    before = host_facts.cpu_time(root)
+    pause(_LOOK_S)
+    after = host_facts.cpu_time(root)
+    if before is None or after is None or after.total <= before.total:
+        return [_row("load", Level.NA, "cannot be read")]
+    elapsed = after.total - before.total
+    return [_busy((after.busy - before.busy) / elapsed), _stolen((after.stolen - before.stolen) / elapsed)]
+
+
+def _busy(share: float) -> Row:
+    text = f"CPUs busy {share:.0%} of the time"
+    if share > _BUSY_BAD:
+        remedy = "Stop other programs: CPU timings and launch-bound GPU timings suffer."
+        return _row("load", Level.BAD, text, remedy, busy=share)
+    if share > _BUSY_WARN:
+        return _row(
+            "load", Level.WARN, text, "Something else runs: wait for it, or expect wider intervals.", busy=share
+        )
+    return _row("load", Level.OK, text, busy=share)
+
+
+def _stolen(share: float) -> Row:
+    text = f"{share:.1%} of CPU time taken by other virtual machines"
+    remedy = "This host is shared: measure when it is quiet, or on a machine of your own." if share > _STOLEN else ""
+    return _row("stolen time", Level.WARN if remedy else Level.OK, text, remedy, stolen=share)
+
+
+def _governor(root: Path) -> Row:
+    found = host_facts.governors(root)
+    if not found:
+        return _row("governor", Level.NA, "no frequency scaling visible")
+    if found == {"performance"}:
+        return _row("governor", Level.OK, "performance")
+    return _row("governor", Level.WARN, ", ".join(sorted(found)), "sudo cpupower frequency-set -g performance")
+
+
+def _boost(root: Path) -> Row:
+    on = host_facts.boost(root)
+    if on is None:
+        return _row("boost", Level.NA, "not visible")
+    remedy = (
+        "Clocks depend on heat and on how many cores work; turn boost off for the steadiest CPU timings." if on else ""
+    )
+    return _row("boost", Level.WARN if on else Level.OK, "on" if on else "off", remedy)
+
+
+def _clock(root: Path) -> Row:
+    source = host_facts.read_text(root / "sys/devices/system/clocksource/clocksource0/current_clocksource")
+    if source is None:
+        return _row("clock source", Level.NA, "not visible")
+    if source in _STEADY_CLOCKS:
+        return _row("clock source", Level.OK, source)
+    return _row(
+        "clock source",
+        Level.WARN,
+        source,
+        "Reading this clock is slow and may be coarse; the kernel prefers tsc where it is stable.",
+    )
+
+
+def _virtual(root: Path) -> Row:
+    facts = host_facts.system(root)
+    where = ", ".join(filter(None, ["virtual machine" if facts["virtual"] else "", facts["container"] or ""]))
+    if facts["virtual"]:
+        return _row(
+            "machine",
+            Level.WARN,
+            where,
+            "Neighbours may take CPU time unseen: prefer repeats and interleaved comparisons.",
+        )
+    return _row("machine", Level.OK, where or "bare metal")
+
+
+def _quota(root: Path) -> Row:
+    quota = host_facts.cpu_quota(root)
+    if quota is None:
+        return _row("CPU quota", Level.OK, "none")
+    threads = host_facts.usable_threads() or 1
+    remedy = (
+        "The kernel stops the process for the rest of each period once it is used up: raise it, or use fewer threads."
+    )
+    return _row(
+        "CPU quota",
+        Level.WARN if quota < threads else Level.OK,
+        f"{quota:g} of {threads} CPUs",
+        remedy if quota < threads else "",
+    )
+
+
+def _memory(root: Path) -> Row:
+    text = host_facts.read_text(root / "proc/meminfo") or ""
+    values = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines() if len(line.split()) >= 2}
+    total, free = values.get("MemTotal"), values.get("MemAvailable")
+    if not total or free is None:
+        return _row("memory", Level.NA, "not visible")
+    swapped = values.get("SwapTotal", 0) - values.get("SwapFree", 0)
+    shown = f"{free / 2**20:.1f} of {total / 2**20:.1f} GiB available"
+    if free < _LEAST_FREE * total:
+        return _row("memory", Level.BAD, shown, "Close other programs: a machine that swaps cannot be measured.")
+    remedy = "Some memory is swapped out; it may come back in the middle of a measurement." if swapped > 2**20 else ""
+    return _row("memory", Level.WARN if remedy else Level.OK, shown, remedy)
+
+
+def _battery(root: Path) -> Row:
+    supplies = (root / "sys/class/power_supply").glob("*/online")
+    states = {host_facts.read_text(path) for path in supplies}
+    if states == {"0"}:
+        return _row("power supply", Level.BAD, "on battery", "Plug the machine in: clocks are held down on battery.")
+    return _row("power supply", Level.OK if "1" in states else Level.NA, "mains" if "1" in states else "not visible")
+
+
+def _thermal(root: Path) -> Row:
+    files = list((root / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/package_throttle_count"))
+    counts = [number for number in map(host_facts.read_number, files) if number is not None]
+    if not counts:
+        return _row("CPU heat", Level.NA, "not visible")
+    if max(counts) > 0:
+        return _row("CPU heat", Level.WARN, f"throttled {max(counts):.0f} times since boot", "Check the CPU's cooling.")
+    return _row("CPU heat", Level.OK, "never throttled since boot")
+
+
+def _rapl(root: Path) -> Row:
+    try:
+        device = open_rapl(root / "sys/class/powercap")
+    except TelemetryError as error:
+        return _row("CPU energy", Level.NA, str(error), error.remedy)
+    device.close()
+    return _row("CPU energy", Level.OK, "RAPL readable")

@@ -1,0 +1,134 @@
+"""Doctor rows on software: what is installed, what works together, what the environment sets."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from gpubench.machine import software
+from gpubench.machine.rows import Group, Level, Row
+
+_HARMFUL = {
+    "CUDA_LAUNCH_BLOCKING": (("1",), Level.BAD, "makes every launch wait for the device"),
+    "PYTORCH_NO_CUDA_MEMORY_CACHING": (("1",), Level.BAD, "allocates from the driver every time"),
+    "NVIDIA_TF32_OVERRIDE": (("0", "1"), Level.WARN, "overrides torch's own TF32 settings"),
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": (("0", "1"), Level.WARN, "overrides torch's own TF32 settings"),
+    "PYTHONDEVMODE": (("1",), Level.WARN, "turns on Python's slow debug checks"),
+    "PYTHONMALLOC": (("debug", "malloc_debug", "pymalloc_debug"), Level.WARN, "turns on slow allocator checks"),
+    "TORCH_SHOW_CPP_STACKTRACES": (("1",), Level.WARN, "makes errors slow"),
+}
+
+
+def rows(
+    facts: Mapping[str, Any], driver: Mapping[str, Any] | None, environ: Mapping[str, str] | None = None
+) -> list[Row]:
+    """`facts` is what `worker.selftest facts` said (empty where it was not asked), `driver` the driver's versions."""
+    environ = os.environ if environ is None else environ
+    return [*_python(), *_torch(facts, driver), *_binding(), _profiler(environ), *variables(environ)]
+
+
+def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> Row:
+    return Row(Group.SOFTWARE, name, level, text, remedy, data)
+
+
+def _python() -> list[Row]:
+    python = software.python()
+    debug = python["debug"]
+    text = f"{python['version']} ({python['implementation']}{', debug build' if debug else ''})"
+    remedy = "A debug build is several times slower: use a release build." if debug else ""
+    return [_row("Python", Level.BAD if debug else Level.OK, text, remedy)]
+
+
+def _torch(facts: Mapping[str, Any], driver: Mapping[str, Any] | None) -> list[Row]:
+    if facts.get("error"):
+        return [_row("torch", Level.BAD, str(facts["error"]), "pip install torch")]
+    if not facts:
+        version = software.packages()["torch"]
+        level = Level.NA if version else Level.BAD
+        return [
+            _row("torch", level, f"{version or 'not installed'} (not asked)", "" if version else "pip install torch")
+        ]
+    built = f"CUDA {facts['cuda']}" if facts.get("cuda") else "CPU only"
+    found = [_row("torch", Level.OK, f"{facts['torch']}, {built}", **dict(facts))]
+    return [*found, _cuda(facts, driver)]
+
+
+def _cuda(facts: Mapping[str, Any], driver: Mapping[str, Any] | None) -> Row:
+    devices = facts.get("devices") or ()
+    if devices:
+        cudnn = facts.get("cudnn")
+        return _row("CUDA", Level.OK, f"{len(devices)} device(s), cuDNN {_cudnn(cudnn)}")
+    reason = str(facts.get("unavailable") or "no CUDA device")
+    if driver is None:
+        return _row("CUDA", Level.NA, reason)
+    return _row("CUDA", Level.BAD, reason, _why_no_cuda(facts.get("cuda"), driver.get("cuda_driver")))
+
+
+def _why_no_cuda(built: str | None, served: str | None) -> str:
+    """What to do where the driver works and torch cannot use it. Versions as `13.0`."""
+    if built is None:
+        return "This torch is built for the CPU alone: install one that is built for CUDA."
+    if served is not None and _version(built) > _version(served):
+        return f"This torch is built for CUDA {built}, the driver serves {served}: update the driver, or install an older build."
+    return "The driver works, but torch cannot use it: check CUDA_VISIBLE_DEVICES and, in a container, that libcuda.so.1 is in it."
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".") if part.isdecimal())
+
+
+def _cudnn(number: int | None) -> str:
+    """`9.26.0` from 92600 (cuDNN 9 and newer) or 8.9.7 from 8907."""
+    if not number:
+        return "absent"
+    major = number // 10_000 or number // 1000
+    rest = number % 10_000 if number >= 10_000 else number % 1000
+    return f"{major}.{rest // 100}.{rest % 100}"
+
+
+def _binding() -> list[Row]:
+    version = software.packages()["nvidia-ml-py"]
+    found = []
+    if version is None:
+        found.append(
+            _row("nvidia-ml-py", Level.WARN, "not installed: no power, energy or clocks", "pip install nvidia-ml-py")
+        )
+    else:
+        found.append(_row("nvidia-ml-py", Level.OK, version))
+    try:
+        deprecated = metadata.version("pynvml")
+    except metadata.PackageNotFoundError:
+        return found
+    remedy = "pip uninstall pynvml; pip install --force-reinstall nvidia-ml-py"
+    return [*found, _row("pynvml", Level.WARN, f"the deprecated project {deprecated} shadows nvidia-ml-py", remedy)]
+
+
+def _profiler(environ: Mapping[str, str]) -> Row:
+    path = environ.get("GPUBENCH_NSYS") or shutil.which("nsys", path=environ.get("PATH", ""))
+    if path:
+        return _row("nsys", Level.OK, path)
+    return _row(
+        "nsys",
+        Level.NA,
+        "not on PATH: `profile` uses torch.profiler, unless a folder of CUDA or Nsight holds one",
+        "Install Nsight Systems for timelines of the whole machine.",
+    )
+
+
+def variables(environ: Mapping[str, str]) -> list[Row]:
+    """Rows of the environment variables that slow things down; one that says so where there are none."""
+    found = []
+    for name, (values, level, effect) in _HARMFUL.items():
+        if environ.get(name) in values:
+            found.append(_row(name, level, f"{environ[name]}: {effect}", f"unset {name}"))
+    if environ.get("LD_PRELOAD"):
+        found.append(
+            _row(
+                "LD_PRELOAD",
+                Level.WARN,
+                environ["LD_PRELOAD"],
+                "Anything preloaded may cost time: unset it unless you mean it.",
+            )
+        )
+    return found or [_row("variables", Level.OK, "none set that slow things down")]

@@ -1,0 +1,82 @@
+"""Two arms in alternating blocks of one running load: the ratio of their step times, with its interval."""
+
+import math
+import random
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from gpubench.stats.median_interval import median_interval
+
+Step = tuple[float, float]
+"""(start, length) in seconds of CLOCK_MONOTONIC."""
+
+_LEAST_STEPS = 5
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of time under one arm."""
+
+    arm: bool
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Step time of the `True` arm over that of the `False` arm: median over pairs of blocks with its 95 % interval
+    (order statistics; None below six pairs).
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    num_pairs: int
+
+
+def alternate(switch: Callable[[bool], None], num_pairs: int, block_s: float, *, seed: int = 0) -> list[Block]:
+    """Runs `num_pairs` pairs of blocks, the order within each pair at random, and says when each block was."""
+    order = random.Random(seed)
+    blocks = []
+    for _ in range(num_pairs):
+        first = order.random() < 0.5
+        for arm in (first, not first):
+            switch(arm)
+            start_s = time.monotonic()
+            time.sleep(block_s)
+            blocks.append(Block(arm, start_s, time.monotonic()))
+    return blocks
+
+
+def compare(steps: Sequence[Step], blocks: Sequence[Block]) -> Ratio | None:
+    """From medians of the steps that lie wholly inside each block. None without a usable pair."""
+    starts = [start_s for start_s, _ in steps]
+    logs = []
+    for one, other in zip(blocks[::2], blocks[1::2], strict=True):
+        times = {block.arm: _median_inside(steps, starts, block) for block in (one, other)}
+        on, off = times.get(True), times.get(False)
+        if on and off:
+            logs.append(math.log(on / off))
+    if not logs:
+        return None
+    interval = median_interval(logs)
+    low, high = (math.exp(end) for end in interval) if interval else (None, None)
+    return Ratio(math.exp(median(logs)), low, high, len(logs))
+
+
+def _median_inside(steps: Sequence[Step], starts: Sequence[float], block: Block) -> float | None:
+    inside = steps[bisect_left(starts, block.start_s) : bisect_right(starts, block.end_s)]
+    lengths = [length_s for start_s, length_s in inside if start_s + length_s <= block.end_s]
+    return median(lengths) if len(lengths) >= _LEAST_STEPS else None
+
+
+def same_arm(blocks: Sequence[Block]) -> list[Block]:
+    """The blocks of the `False` arm alone, in pairs that call every second one `True`: a comparison with itself."""
+    quiet = [block for block in blocks if not block.arm]
+    return [
+        Block(position % 2 == 1, block.start_s, block.end_s)
+        for position, block in enumerate(quiet[: len(quiet) // 2 * 2])
+    ]

@@ -1,0 +1,83 @@
+"""A helper program that talks in JSON lines on its stdout."""
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, Self
+
+
+class ProgramError(Exception):
+    """It said so itself, ended early, or said nothing for too long."""
+
+
+class Program:
+    """`python -m MODULE ARGUMENTS`, in a process group of its own, ended when the block is left."""
+
+    def __init__(self, module: str, *arguments: str, python: str = sys.executable) -> None:
+        self._process = subprocess.Popen(
+            [python, "-m", module, *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        self._errors: list[str] = []
+        self._threads = [
+            threading.Thread(target=self._forward, daemon=True),
+            threading.Thread(target=self._collect, daemon=True),
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _forward(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def _collect(self) -> None:
+        assert self._process.stderr is not None
+        self._errors.extend(self._process.stderr)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        for thread in self._threads:
+            thread.join(5.0)
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream is not None:
+                stream.close()
+
+    def line(self, timeout_s: float) -> dict[str, Any]:
+        """The next line. ProgramError if it is an error, or there is none within `timeout_s` seconds."""
+        try:
+            text = self._lines.get(timeout=timeout_s)
+        except queue.Empty:
+            raise ProgramError(f"no answer within {timeout_s:g} s") from None
+        if text is None:
+            last = self._errors[-1].strip() if self._errors else f"exit status {self._process.wait()}"
+            raise ProgramError(f"ended early: {last}")
+        try:
+            content = json.loads(text)
+        except ValueError:
+            content = None
+        if not isinstance(content, dict):
+            raise ProgramError(f"not an answer: {text[:80]!r}")
+        if "error" in content:
+            raise ProgramError(str(content["error"]))
+        return content
+
+    def lines(self, timeout_s: float, count: int) -> Iterator[dict[str, Any]]:
+        """The next `count` lines."""
+        for _ in range(count):
+            yield self.line(timeout_s)

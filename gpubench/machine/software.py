@@ -1,0 +1,90 @@
+"""Packages, interpreter, and the git checkout a run was started in."""
+
+import platform
+import subprocess
+import sys
+import sysconfig
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from gpubench.core.version import __version__
+
+PACKAGES = (
+    "gpubench",
+    "torch",
+    "torchvision",
+    "triton",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pydantic",
+    "nvidia-ml-py",
+    "nvtx",
+    "nvidia-cudnn-cu12",
+    "nvidia-cudnn-cu13",
+    "nvidia-cublas-cu12",
+    "nvidia-cublas",
+    "nvidia-cuda-runtime-cu12",
+    "nvidia-cuda-runtime",
+    "nvidia-nccl-cu12",
+    "nvidia-nccl-cu13",
+    "scikit-learn",
+    "ruptures",
+)
+"""Distributions whose version may change a figure."""
+
+
+def packages() -> dict[str, str | None]:
+    """Installed versions, from the packages' metadata (nothing is imported); None for what is not installed."""
+    versions: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    # A checkout that is run without being installed has no metadata.
+    versions["gpubench"] = versions["gpubench"] or __version__
+    return versions
+
+
+def python() -> dict[str, Any]:
+    """The interpreter of this process (the worker's own may differ, see the case's settings)."""
+    return {
+        "version": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "compiler": platform.python_compiler(),
+        "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
+        "debug": hasattr(sys, "gettotalrefcount"),
+    }
+
+
+def git(folder: Path | None = None, *, timeout_s: float = 5.0) -> dict[str, Any]:
+    """`commit`, `dirty` (tracked files changed) and `branch` of the checkout at `folder` (the working folder).
+
+    Where there is none, or git is missing or slower than `timeout_s` seconds, all are None and `reason` says why.
+    """
+    try:
+        commit = _git(["rev-parse", "HEAD"], folder, timeout_s)
+        status = _git(["status", "--porcelain", "--untracked-files=no"], folder, timeout_s)
+        branch = _git(["rev-parse", "--abbrev-ref", "HEAD"], folder, timeout_s)
+    except FileNotFoundError:
+        return _no_git("git is not installed")
+    except subprocess.TimeoutExpired:
+        return _no_git(f"git did not answer within {timeout_s:g} s")
+    except subprocess.CalledProcessError as error:
+        return _no_git((error.stderr or "").strip().splitlines()[0] if error.stderr else "git failed")
+    return {"commit": commit, "dirty": bool(status), "branch": branch, "reason": None}
+
+
+def _git(arguments: list[str], folder: Path | None, timeout_s: float) -> str:
+    # No lock is taken and no pager or prompt started: this must never disturb what a person does in the same checkout.
+    command = ["git", "--no-optional-locks", *arguments]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=True, stdin=subprocess.DEVNULL
+    )
+    return done.stdout.strip()
+
+
+def _no_git(reason: str) -> dict[str, Any]:
+    return {"commit": None, "dirty": None, "branch": None, "reason": reason}

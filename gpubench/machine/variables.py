@@ -1,0 +1,101 @@
+"""Environment variables that change how fast GPU programs run. A list of names to keep, so that no secret is stored."""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping
+
+EXACT = frozenset(
+    {
+        "CUDA_VISIBLE_DEVICES",
+        "CUDA_DEVICE_ORDER",
+        "CUDA_LAUNCH_BLOCKING",
+        "CUDA_MODULE_LOADING",
+        "CUDA_CACHE_DISABLE",
+        "CUDA_CACHE_PATH",
+        "CUDA_DEVICE_MAX_CONNECTIONS",
+        "CUDA_AUTO_BOOST",
+        "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE",
+        "CUDA_MPS_PIPE_DIRECTORY",
+        "CUDA_INJECTION64_PATH",
+        "NVTX_INJECTION64_PATH",
+        "NVIDIA_TF32_OVERRIDE",
+        "NVIDIA_VISIBLE_DEVICES",
+        "NVIDIA_DRIVER_CAPABILITIES",
+        "CUBLAS_WORKSPACE_CONFIG",
+        "CUBLASLT_WORKSPACE_SIZE",
+        "LD_PRELOAD",
+        "LD_BIND_NOW",
+        "MALLOC_CONF",
+        "MALLOC_ARENA_MAX",
+        "GOMP_CPU_AFFINITY",
+        "PYTHONOPTIMIZE",
+        "PYTHONMALLOC",
+        "PYTHONDEVMODE",
+        "PYTHON_GIL",
+        "PYTHON_JIT",
+        "OPENBLAS_NUM_THREADS",
+        "GOTO_NUM_THREADS",
+        "BLIS_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "NUMEXPR_NUM_THREADS",
+        "TF32_OVERRIDE",
+        "DNNL_MAX_CPU_ISA",
+        "ATEN_CPU_CAPABILITY",
+        "NPROC",
+        "OMPI_MCA_btl",
+    }
+)
+"""Whole names."""
+
+PREFIXES = (
+    "OMP_",
+    "KMP_",
+    "MKL_",
+    "TORCH_",
+    "TORCHINDUCTOR_",
+    "TORCHDYNAMO_",
+    "PYTORCH_",
+    "CUDNN_",
+    "CUBLAS_",
+    "TRITON_",
+    "ONEDNN_",
+    "DNNL_",
+    "NCCL_",
+)
+"""Families of names, whole."""
+
+_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|AUTH", re.IGNORECASE)
+_HOME = re.compile(r"/(?:home|Users)/[^/\s:]+")
+_UUID = re.compile(r"(?:MIG-GPU|GPU|MIG)-[0-9a-fA-F][0-9a-fA-F-]{7,}")
+
+
+def anonymise(uuid: str) -> str:
+    """A UUID as twelve hex digits of its SHA-256, prefix kept: the same card gives the same digits in every run."""
+    prefix = next((known for known in ("MIG-GPU-", "GPU-", "MIG-") if uuid.startswith(known)), "")
+    return f"{prefix}{hashlib.sha256(uuid.removeprefix(prefix).lower().encode()).hexdigest()[:12]}"
+
+
+def hide_uuids(text: str) -> str:
+    """The text with every UUID of a GPU or MIG slice in it hashed."""
+    return _UUID.sub(lambda match: anonymise(match[0]), text)
+
+
+def hide_homes(text: str, environ: Mapping[str, str] | None = None) -> str:
+    """The text with every home folder in it as `~`."""
+    own = (os.environ if environ is None else environ).get("HOME", "")
+    return _HOME.sub("~", text.replace(own, "~") if len(own) > 1 else text)
+
+
+def performance_variables(environ: Mapping[str, str] | None = None, *, anonymous: bool = False) -> dict[str, str]:
+    """Those that are set, by name. `anonymous` hides the home folder and hashes UUIDs in their values."""
+    environ = os.environ if environ is None else environ
+    kept = {name: value for name, value in sorted(environ.items()) if matters(name)}
+    if not anonymous:
+        return kept
+    return {name: hide_homes(hide_uuids(value), environ) for name, value in kept.items()}
+
+
+def matters(name: str) -> bool:
+    """Whether a variable of this name changes performance, and cannot be a secret by its name."""
+    return (name in EXACT or name.startswith(PREFIXES)) and not _SECRET.search(name)

@@ -1,0 +1,205 @@
+"""Finds nsys and ncu, asks them once what they can do, and builds their command lines."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gpubench.profile.errors import ToolAbsentError
+from gpubench.profile.traces.trace import DOMAIN
+
+ToolName = Literal["nsys", "ncu"]
+
+CAPTURE = "capture"
+"""Name of the start/end range that opens and closes a capture."""
+
+_VARIABLES: dict[ToolName, str] = {"nsys": "GPUBENCH_NSYS", "ncu": "GPUBENCH_NCU"}
+_PRODUCTS: dict[ToolName, str] = {"nsys": "Nsight Systems", "ncu": "Nsight Compute"}
+_FOLDERS: dict[ToolName, tuple[str, ...]] = {
+    "nsys": (
+        "/usr/local/cuda/bin",
+        "/usr/local/cuda-*/bin",
+        "/opt/nvidia/nsight-systems/*/bin",
+        "/opt/nvidia/nsight-systems-cli/*/bin",
+        "/opt/nvidia/nsight-systems/*/target-linux-*",
+    ),
+    "ncu": ("/usr/local/cuda/bin", "/usr/local/cuda-*/bin", "/opt/nvidia/nsight-compute/*"),
+}
+_NEEDED = ("--trace", "--sample", "--cpuctxsw", "--capture-range", "--capture-range-end", "--nvtx-capture", "--output")
+_OPTION = re.compile(r"^\s*(?:\(\w+\)\s*)?(?:-\w,\s*)?(--[a-z][a-z0-9-]*)", re.MULTILINE)
+_HELP_TIMEOUT_S = 60.0
+
+_NCU_METRICS = (
+    "gpu__time_duration.sum",
+    "sm__throughput.avg.pct_of_peak_sustained_elapsed",
+    "dram__throughput.avg.pct_of_peak_sustained_elapsed",
+    "sm__inst_executed_pipe_tensor.sum",
+    "sm__pipe_tensor_cycles_active.avg.pct_of_peak_sustained_active",
+    "sm__warps_active.avg.pct_of_peak_sustained_active",
+    "launch__registers_per_thread",
+)
+NCU_LAUNCHES = 2000
+"""Kernels that ncu replays at most: it runs each of them once per group of counters. A training step of ResNet-50 has
+some 600, and one that is cut short has no optimizer.
+"""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program found, and where it was looked for before."""
+
+    name: ToolName
+    path: Path
+
+
+def find_tool(
+    name: ToolName,
+    given: str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    folders: Sequence[str] | None = None,
+) -> Tool:
+    """`--nsys`, then `$GPUBENCH_NSYS`, then PATH, then the folders of CUDA and Nsight, newest version first.
+
+    A place that was named must hold the tool: nothing else is tried instead. ToolAbsentError names every place looked
+    at.
+    """
+    environ = os.environ if environ is None else environ
+    variable = _VARIABLES[name]
+    for label, path in ((f"--{name}", given), (f"${variable}", environ.get(variable))):
+        if path:
+            return _named(name, label, path)
+    found = shutil.which(name, path=environ.get("PATH", ""))
+    if found:
+        return Tool(name, Path(found))
+    patterns = (*(_FOLDERS[name] if folders is None else folders), *_cuda_home(environ))
+    for folder in _expand(patterns):
+        if os.access(folder / name, os.X_OK) and (folder / name).is_file():
+            return Tool(name, folder / name)
+    raise ToolAbsentError(
+        f"{name} ({_PRODUCTS[name]}) was not found. Looked at --{name}, ${variable}, PATH, {', '.join(patterns)}.",
+        hint=f"Install {_PRODUCTS[name]}, name it with --{name} PATH, or profile with `--tool torch`.",
+    )
+
+
+def _named(name: ToolName, label: str, path: str) -> Tool:
+    candidate = Path(path).expanduser()
+    if candidate.is_dir():
+        candidate /= name
+    if candidate.is_file() and os.access(candidate, os.X_OK):
+        return Tool(name, candidate.absolute())
+    raise ToolAbsentError(
+        f"{label} names {path}, which is no program that can be run.",
+        hint=f"Name {name} itself, or the folder that holds it.",
+    )
+
+
+def _cuda_home(environ: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(f"{environ[name]}/bin" for name in ("CUDA_HOME", "CUDA_PATH") if environ.get(name))
+
+
+def _expand(patterns: Sequence[str]) -> Iterator[Path]:
+    for pattern in patterns:
+        root = Path(pattern.partition("*")[0]).parent if "*" in pattern else Path(pattern)
+        matches = root.glob(str(Path(pattern).relative_to(root))) if "*" in pattern else iter([root])
+        yield from sorted(matches, key=_version_key, reverse=True)
+
+
+def _version_key(path: Path) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", str(path))]
+
+
+def probe_nsys(tool: Tool, environ: Mapping[str, str]) -> frozenset[str]:
+    """Long options that this nsys knows, from one `nsys profile --help`. ToolAbsentError if it lacks one that is
+    needed.
+    """
+    try:
+        done = subprocess.run(
+            [str(tool.path), "profile", "--help"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=dict(environ),
+            stdin=subprocess.DEVNULL,
+            timeout=_HELP_TIMEOUT_S,
+            check=False,
+            start_new_session=True,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ToolAbsentError(
+            f"{tool.path} could not be asked for its options: {error}.", hint="Name another with --nsys PATH."
+        ) from error
+    text = done.stdout + done.stderr
+    options = frozenset(_OPTION.findall(text))
+    missing = [option for option in _NEEDED if option not in options]
+    if missing:
+        last = " ".join(text.split())[-200:] or "nothing"
+        raise ToolAbsentError(
+            f"{tool.path} is too old, or not Nsight Systems: `nsys profile --help` does not list {', '.join(missing)} (it said: {last}).",
+            hint="Install Nsight Systems 2023 or newer, or profile with `--tool torch`.",
+        )
+    return options
+
+
+def nsys_command(
+    tool: Tool, options: frozenset[str], output: Path, program: Sequence[str], *, cuda_graphs: bool = False
+) -> list[str]:
+    """`nsys profile` around `program`, collecting only while the range `capture` of domain `gpubench` is open.
+
+    `output` is the report without its suffix. CPU sampling is always off: it hangs older versions where the kernel
+    forbids it.
+    """
+    wanted = [
+        "--trace=cuda,nvtx",
+        "--sample=none",
+        "--cpuctxsw=none",
+        "--capture-range=nvtx",
+        f"--nvtx-capture={CAPTURE}@{DOMAIN}",
+        "--capture-range-end=stop",
+        *(["--cuda-graph-trace=node"] if cuda_graphs else []),
+        "--kill=none",
+        "--wait=primary",
+        "--force-overwrite=true",
+        f"--output={output}",
+    ]
+    return [str(tool.path), "profile", *(each for each in wanted if each.partition("=")[0] in options), *program]
+
+
+def export_command(tool: Tool, report: Path, output: Path) -> list[str]:
+    return [str(tool.path), "export", "--type", "sqlite", "--force-overwrite=true", f"--output={output}", str(report)]
+
+
+def text_command(tool: Tool, report: Path, output: Path) -> list[str]:
+    """Prints everything in a report of nsys, its list of processes included."""
+    return [str(tool.path), "export", "--type", "text", "--force-overwrite=true", f"--output={output}", str(report)]
+
+
+def ncu_command(tool: Tool, output: Path, program: Sequence[str]) -> list[str]:
+    """`ncu` around `program`, counters of the kernels launched while `capture` is open. Clocks are left as they are."""
+    return [
+        str(tool.path),
+        "--nvtx",
+        "--nvtx-include",
+        f"{DOMAIN}@{CAPTURE}",
+        "--target-processes",
+        "all",
+        "--launch-count",
+        str(NCU_LAUNCHES),
+        "--clock-control",
+        "none",
+        "--metrics",
+        ",".join(_NCU_METRICS),
+        "-f",
+        "-o",
+        str(output),
+        *program,
+    ]
+
+
+def ncu_csv_command(tool: Tool, report: Path) -> list[str]:
+    """Prints the counters of a report as CSV, one row a kernel."""
+    return [str(tool.path), "--import", str(report), "--csv", "--page", "raw", "--print-units", "base"]

@@ -1,0 +1,215 @@
+"""Runs a profiler and finds out what became of it.
+
+A profiler's exit status says little: nsys exits 0 when its range never opened, when its importer is missing, and when
+an export failed. So the file it should have made is looked for, and its log is read for the reason.
+"""
+
+import os
+import re
+import secrets
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpubench.profile.capture.profiler_tools import Tool, export_command
+from gpubench.profile.errors import SessionError, TraceError
+from gpubench.profile.traces.read_trace import NSYS_UNIMPORTED
+
+INSIDE = ("NSYS_PROFILING_SESSION_ID", "NV_COMPUTE_PROFILER_PERFWORKS_DIR", "CUDA_INJECTION64_PATH")
+"""Variables that a profiler sets for the programs under it."""
+
+_MARK = "GPUBENCH_PROFILE_SESSION"
+_GRACE_S = 5.0
+_LOG_LINES = 12
+_NO_PERMISSION = re.compile(
+    r"ERR_NVGPUCTRPERM|INSUFFICIENT_PRIVILEGES|insufficient privilege|permission to access", re.IGNORECASE
+)
+_PERMISSION_HINT = (
+    "Counters of the GPU are reserved for administrators here. Ask for NVreg_RestrictProfilingToAdminUsers=0, run the container "
+    "with --cap-add=SYS_ADMIN, or use `--tool torch`."
+)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a tool ended. `exit_status` is None if its time ran out and it was ended."""
+
+    exit_status: int | None
+    seconds: float
+    log: Path
+
+    @property
+    def timed_out(self) -> bool:
+        return self.exit_status is None
+
+    def last_lines(self, count: int = _LOG_LINES) -> str:
+        """The log's end, without progress bars."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        lines = [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip() and "%" not in line]
+        return "\n".join(lines[-count:]) or "(nothing)"
+
+
+def refuse_nested(environ: Mapping[str, str]) -> None:
+    """nsys, ncu and torch.profiler all subscribe to CUPTI, which serves one. SessionError inside another's session."""
+    name = next((name for name in INSIDE if environ.get(name)), None)
+    if name is not None:
+        raise SessionError(
+            f"This process already runs under a profiler ({name} is set), and only one can collect at a time.",
+            hint="Run `gpubench profile` outside of it; to see a whole run in your own session, use `nsys profile ... gpubench run`.",
+        )
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder for what must not stay: readable by this user alone, and gone in the end."""
+    with tempfile.TemporaryDirectory(prefix="gpubench-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+def run_tool(
+    command: Sequence[str], *, log: Path, environ: Mapping[str, str], timeout_s: float, cwd: Path | None = None
+) -> Ended:
+    """Runs to the end or to the time limit, in a session of its own, without input, output to `log`.
+
+    Profilers start agents that leave their parent's process group, so every process of the tool carries a mark in its
+    environment, and after the time limit the groups of all that carry it are ended. SessionError if it cannot be
+    started.
+    """
+    mark = secrets.token_hex(8)
+    started = time.monotonic()
+    with log.open("wb") as output:
+        try:
+            process = subprocess.Popen(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**environ, _MARK: mark},
+                cwd=cwd,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise SessionError(f"{command[0]} could not be started: {error}.") from error
+        status: int | None = None
+        try:
+            status = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            if status is None:
+                _end_groups(process, mark)
+    return Ended(status, time.monotonic() - started, log)
+
+
+def _end_groups(process: subprocess.Popen[bytes], mark: str) -> None:
+    """SIGTERM to every group of the session, SIGKILL to what is left after a grace."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for group in _groups(process, mark):
+            try:
+                os.killpg(group, number)
+            except ProcessLookupError:
+                continue
+        deadline = time.monotonic() + _GRACE_S
+        while time.monotonic() < deadline and (process.poll() is None or _marked(mark)):
+            time.sleep(0.05)
+    process.wait()
+
+
+def _groups(process: subprocess.Popen[bytes], mark: str) -> set[int]:
+    groups = set() if process.poll() is not None else {process.pid}
+    for pid in _marked(mark):
+        try:
+            groups.add(os.getpgid(pid))
+        except ProcessLookupError:
+            continue
+    return groups - {os.getpgid(0)}
+
+
+def _marked(mark: str) -> list[int]:
+    """Living processes that carry the mark; none where there is no /proc."""
+    needle = f"{_MARK}={mark}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if needle in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def report_of(ended: Ended, output: Path, *, timeout_s: float) -> Path:
+    """The report that `nsys profile --output=OUTPUT` made. SessionError says why there is none."""
+    report = output.with_name(f"{output.name}.nsys-rep")
+    unimported = output.with_name(f"{output.name}{NSYS_UNIMPORTED}")
+    tail = ended.last_lines()
+    if ended.timed_out:
+        raise timed_out("nsys", ended, timeout_s)
+    if report.is_file() and report.stat().st_size:
+        return report
+    if unimported.exists():
+        raise SessionError(
+            "nsys collected, but did not find its importer, so there is no report.",
+            hint="Its folder `host-linux-x64` is missing beside `target-linux-x64`. Debian splits them; link them with: ln -s "
+            "../../nsight-systems/host-linux-x64 /usr/lib/x86_64-linux-gnu/nsight-systems/host-linux-x64",
+        )
+    if _NO_PERMISSION.search(tail):
+        raise SessionError(f"nsys was not allowed to profile:\n{tail}", hint=_PERMISSION_HINT)
+    if "Capture range started" not in ended.log.read_text(errors="replace"):
+        raise SessionError(
+            f"The capture never opened: the program ended without starting the range that nsys waited for. The log ends with:\n{tail}",
+            hint=f"See {ended.log}. If the program ran to its end, this nsys refused its ranges: try a newer nsys, or `--tool torch`.",
+        )
+    raise SessionError(
+        f"nsys left no report (exit status {ended.exit_status}). Its log ends with:\n{tail}", hint=f"See {ended.log}."
+    )
+
+
+def export(tool: Tool, report: Path, output: Path, *, environ: Mapping[str, str], timeout_s: float = 600.0) -> Path:
+    """Exports a report of nsys to SQLite at `output`. TraceError if this nsys cannot read it."""
+    log = output.with_suffix(".export.log")
+    output.unlink(missing_ok=True)
+    ended = run_tool(export_command(tool, report, output), log=log, environ=environ, timeout_s=timeout_s)
+    if ended.timed_out:
+        raise timed_out("nsys export", ended, timeout_s)
+    if output.is_file() and output.stat().st_size:
+        log.unlink()
+        return output
+    tail = ended.last_lines()
+    raise TraceError(
+        f"{tool.path} could not export {report}:\n{tail}",
+        hint="A report opens with the version of nsys that made it, or a newer one: name that with --nsys PATH. A report that was "
+        "cut off while it was written opens with none.",
+    )
+
+
+def check_ncu(ended: Ended, report: Path, *, timeout_s: float) -> Path:
+    """The report of ncu. SessionError says why there is none."""
+    tail = ended.last_lines()
+    if ended.timed_out:
+        raise timed_out("ncu", ended, timeout_s)
+    if _NO_PERMISSION.search(tail):
+        raise SessionError(f"ncu was not allowed to read the GPU's counters:\n{tail}", hint=_PERMISSION_HINT)
+    if report.is_file() and report.stat().st_size:
+        return report
+    if "No kernels were profiled" in tail:
+        raise SessionError(
+            f"ncu saw no kernel inside the range `gpubench@capture`. Its log ends with:\n{tail}",
+            hint="The case must run on a CUDA device.",
+        )
+    raise SessionError(
+        f"ncu left no report (exit status {ended.exit_status}). Its log ends with:\n{tail}", hint=f"See {ended.log}."
+    )
+
+
+def timed_out(what: str, ended: Ended, timeout_s: float) -> SessionError:
+    """The error for a tool that was ended after `timeout_s` seconds."""
+    return SessionError(
+        f"{what} took longer than {timeout_s:.0f} s and was ended. Its log ends with:\n{ended.last_lines()}",
+        hint="Give it more time with --timeout, or fewer steps.",
+    )

@@ -1,0 +1,148 @@
+"""Which step and which phase caused a piece of device work.
+
+The phase is the one open at the launch on the launching thread, else on the main thread of its process: autograd
+launches a backward pass from a thread of its own, on which nothing is ever pushed.
+"""
+
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gpubench.profile.traces.trace import DOMAIN, PHASES, STEP, LaunchCall, Range, Trace
+
+_TORCH_STEP = "ProfilerStep#"
+
+
+class Spans:
+    """Ranges of one thread that do not overlap, to be asked which one is open at a time."""
+
+    def __init__(self, ranges: Iterable[Range]) -> None:
+        self.ranges = sorted(ranges, key=lambda each: (each.start, -each.end))
+        self._starts = [each.start for each in self.ranges]
+
+    def at(self, moment: int) -> int | None:
+        """Index of the range open at `moment` (its end excluded), None between ranges."""
+        index = bisect_right(self._starts, moment) - 1
+        return index if index >= 0 and moment < self.ranges[index].end else None
+
+
+class Place(NamedTuple):
+    """Where work belongs: index of its step in order of time, name of its phase; None where there is none."""
+
+    step: int | None
+    phase: str | None
+
+
+@dataclass
+class Steps:
+    """The steps of one process: on which thread, and the phases per thread. `ours`: the phases are those of `PHASES`."""
+
+    process: int
+    thread: int
+    spans: Spans
+    phases: dict[int, Spans]
+    ours: bool
+
+    @property
+    def ranges(self) -> list[Range]:
+        return self.spans.ranges
+
+    def place(self, launch: LaunchCall) -> Place:
+        """Nowhere for a launch of another process: it only happened at the same time."""
+        if launch.process != self.process:
+            return Place(None, None)
+        step = self.spans.at(launch.start)
+        for thread in (launch.thread, self.thread):
+            spans = self.phases.get(thread)
+            index = None if spans is None else spans.at(launch.start)
+            if spans is not None and index is not None:
+                return Place(step, spans.ranges[index].name)
+        return Place(step, None)
+
+
+def is_step(each: Range, step_name: str | None) -> bool:
+    """A step is our own `step`, torch's `ProfilerStep#7`, or what `step_name` names (`train_step` also names
+    `train_step 7`).
+    """
+    if not each.nested and step_name is None:
+        return False
+    if step_name is not None:
+        return each.name == step_name or (
+            each.name.startswith(step_name) and each.name[len(step_name) :].strip(" #:_-/").isdigit()
+        )
+    if each.domain == DOMAIN:
+        return each.name == STEP
+    return each.name.startswith(_TORCH_STEP)
+
+
+def find_steps(trace: Trace, step_name: str | None = None) -> dict[int, Steps]:
+    """Per process, the steps and the phases inside. Our own ranges win over torch's `ProfilerStep#`.
+
+    Of our own steps those of the warm-up do not count: a trace of a whole run holds them, too. Of several threads with
+    steps, the main thread counts, or the one with most of them.
+    """
+    candidates = [each for each in trace.ranges if is_step(each, step_name)]
+    if step_name is None and any(each.domain == DOMAIN for each in candidates):
+        candidates = _steady([each for each in candidates if each.domain == DOMAIN], trace)
+    by_process: defaultdict[int, list[Range]] = defaultdict(list)
+    for each in candidates:
+        by_process[each.process].append(each)
+    return {process: _steps_of(trace, process, ranges) for process, ranges in by_process.items()}
+
+
+def _steady(steps: Sequence[Range], trace: Trace) -> list[Range]:
+    """Steps inside `steady` where their process has it, else those outside of `warmup`."""
+    around = {
+        name: [each for each in trace.ranges if each.domain == DOMAIN and each.name == name]
+        for name in ("steady", "warmup")
+    }
+    with_steady = {each.process for each in around["steady"]}
+
+    def lies_in(step: Range, name: str) -> bool:
+        return any(each.process == step.process and each.start <= step.start < each.end for each in around[name])
+
+    return [
+        step
+        for step in steps
+        if (lies_in(step, "steady") if step.process in with_steady else not lies_in(step, "warmup"))
+    ]
+
+
+def _steps_of(trace: Trace, process: int, candidates: Sequence[Range]) -> Steps:
+    counts = Counter(each.thread for each in candidates)
+    main = trace.main_threads.get(process)
+    thread = main if main is not None and main in counts else counts.most_common(1)[0][0]
+    spans = Spans(_outermost([each for each in candidates if each.thread == thread]))
+    own = [each for each in trace.ranges if each.process == process]
+    ours = any(each.domain == DOMAIN and each.name in PHASES for each in own)
+    domain = DOMAIN if ours else spans.ranges[0].domain
+    inside: defaultdict[int, list[Range]] = defaultdict(list)
+    for each in own:
+        if each.domain == domain and each.nested and _may_be_phase(each, spans, thread):
+            inside[each.thread].append(each)
+    phases = {key: Spans(_outermost(ranges)) for key, ranges in inside.items()}
+    return Steps(process, thread, spans, phases, ours)
+
+
+def _may_be_phase(each: Range, steps: Spans, step_thread: int) -> bool:
+    """Our own phases by name on any thread; elsewhere whatever lies within a step on the thread of the steps."""
+    if each.domain == DOMAIN:
+        return each.name in PHASES
+    if each.thread != step_thread:
+        return False
+    index = steps.at(each.start)
+    if index is None:
+        return False
+    step = steps.ranges[index]
+    return each.end <= step.end and (each.start, each.end, each.name) != (step.start, step.end, step.name)
+
+
+def _outermost(ranges: Sequence[Range]) -> list[Range]:
+    """Ranges that lie in no other one of the list. Neighbours that overlap by a rounded nanosecond both stay."""
+    result: list[Range] = []
+    for each in sorted(ranges, key=lambda item: (item.start, -item.end)):
+        if not result or each.end > result[-1].end:
+            result.append(each)
+    return result

@@ -1,0 +1,258 @@
+"""Everything a profile says about one device."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from gpubench.profile.figures import idle
+from gpubench.profile.figures.attribution import Place, Steps
+from gpubench.profile.figures.kernel_names import kernel_class, uses_tensor_cores
+from gpubench.profile.figures.summary_model import ClassSummary, CopySummary, DeviceSummary, KernelSummary, PhaseSummary
+from gpubench.profile.figures.time_intervals import Interval, clip, gaps, intersection, total
+from gpubench.profile.traces.trace import PHASES, LaunchCall, Operation, Trace
+
+_NO_STEPS = "the trace marks no steps"
+_NO_PLACE = Place(None, None)
+
+
+@dataclass(frozen=True)
+class Work:
+    """The work of one device inside the window: `inside` was launched there, `operations` is all that the device ever
+    did.
+    """
+
+    window: Interval
+    operations: Sequence[Operation]
+    inside: Sequence[Operation]
+    places: Sequence[Place]
+    num_steps: int | None
+
+    @property
+    def kernels(self) -> list[Operation]:
+        return [each for each in self.inside if each.kind == "kernel"]
+
+    def per_step(self, amount: float) -> float | None:
+        return None if not self.num_steps else amount / self.num_steps
+
+
+def work_of(operations: Sequence[Operation], steps: Steps | None, launches: dict[int, LaunchCall]) -> Work:
+    """Cuts the window.
+
+    With steps it runs from the start of the first to the end of the last, or to the end of the work that they launched
+    if that is later: the device runs behind the host, and N steps are over when their work is. Without steps it is the
+    span of the device's work.
+    """
+    if steps is None:
+        window = (min(each.start for each in operations), max(each.end for each in operations))
+        return Work(window, operations, operations, [_NO_PLACE] * len(operations), None)
+    low, high = steps.ranges[0].start, steps.ranges[-1].end
+    inside, places = [], []
+    for each in operations:
+        launch = None if each.launch is None else launches.get(each.launch)
+        if low <= (each.start if launch is None else launch.start) < high:
+            inside.append(each)
+            places.append(_NO_PLACE if launch is None else steps.place(launch))
+    end = max([high, *(each.end for each in inside)])
+    return Work((low, end), operations, inside, places, len(steps.ranges))
+
+
+def summarise_device(device: int, work: Work, steps: Steps | None, trace: Trace, *, top: int) -> DeviceSummary:
+    """The figures of one device. `top` limits the list of kernels; classes cover all of them."""
+    window_ns = max(1, work.window[1] - work.window[0])
+    busy = clip(((each.start, each.end) for each in work.operations), work.window)
+    free = gaps(busy, work.window)
+    busy_ns = total(busy)
+    idle_share = 1 - busy_ns / window_ns
+    copies = _copies(work)
+    why = None
+    if any(each.launch is not None for each in work.inside):
+        pageable = any(copy.pageable_bytes for copy in copies.values())
+        waiting = idle.input_time(steps, work.window, pageable=pageable)
+        why = idle.reasons(free, work.operations, trace.launches, waiting, window_ns)
+    bound = idle.bound_of(idle_share, why)
+    kernels = work.kernels
+    kernel_ns = sum(each.end - each.start for each in kernels)
+    phases = _phases(work, steps)
+    loose_ns = _loose_ns(work)
+    all_ns = sum(each.end - each.start for each in work.inside)
+    names = _kernel_table(work, kernels, kernel_ns)
+    return DeviceSummary(
+        device=device,
+        name=trace.device_names.get(device),
+        window_ns=window_ns,
+        busy_ns=busy_ns,
+        idle=idle_share,
+        idle_reasons=why,
+        bound=bound,
+        bound_statement=idle.statement(bound, idle_share, why),
+        largest_gap_ns=max((end - start for start, end in free), default=0),
+        streams=len({each.stream for each in work.inside}),
+        steps=work.num_steps,
+        kernels=len(kernels),
+        kernels_per_step=work.per_step(len(kernels)),
+        kernel_ns=kernel_ns,
+        tensor_core_share=_share_of(names, "yes"),
+        tensor_core_unknown_share=_share_of(names, "unknown"),
+        tensor_core_source="counters" if any(each.tensor_cores is not None for each in kernels) else "kernel names",
+        copies=copies,
+        memsets=sum(each.kind == "memset" for each in work.inside),
+        graphs=sum(each.kind == "graph" for each in work.inside),
+        phases=phases,
+        unattributed_ns=loose_ns if phases else None,
+        unattributed_share=loose_ns / all_ns if phases and all_ns else None,
+        classes=_classes(names),
+        top_kernels=tuple(names[:top]),
+        num_kernel_names=len(names),
+        absent=_absent(work, phases, kernels, all_ns, explained=why is not None),
+    )
+
+
+def _absent(
+    work: Work, phases: Sequence[PhaseSummary], kernels: Sequence[Operation], all_ns: int, *, explained: bool
+) -> dict[str, str]:
+    absent: dict[str, str] = {}
+    if work.num_steps is None:
+        absent |= dict.fromkeys(("steps", "kernels_per_step"), _NO_STEPS)
+    if not phases:
+        absent |= dict.fromkeys(
+            ("unattributed_ns", "unattributed_share"), "the steps hold no phases" if work.num_steps else _NO_STEPS
+        )
+    elif not all_ns:
+        absent["unattributed_share"] = "the steps launched no work on this device"
+    if not kernels:
+        reason = (
+            "CUDA graphs were traced as a whole"
+            if any(each.kind == "graph" for each in work.inside)
+            else "no kernel ran"
+        )
+        absent |= dict.fromkeys(("tensor_core_share", "tensor_core_unknown_share"), reason)
+    if not explained:
+        absent["idle_reasons"] = "no launch of this device's work is in the trace"
+    return absent
+
+
+def _kernel_table(work: Work, kernels: Iterable[Operation], kernel_ns: int) -> list[KernelSummary]:
+    """By name, longest total first. Tensor cores as counted, where they were."""
+    counts: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
+    counted: dict[str, bool] = {}
+    for each in kernels:
+        counts[each.name] += 1
+        totals[each.name] += each.end - each.start
+        if each.tensor_cores is not None:
+            counted[each.name] = counted.get(each.name, False) or each.tensor_cores
+    return [
+        KernelSummary(
+            name=name,
+            **{"class": kernel_class(name)},
+            tensor_core=("yes" if counted[name] else "no") if name in counted else uses_tensor_cores(name),
+            count=counts[name],
+            per_step=work.per_step(counts[name]),
+            total_ns=total_ns,
+            share=total_ns / kernel_ns if kernel_ns else 0.0,
+        )
+        for name, total_ns in sorted(totals.items(), key=lambda item: (-item[1], item[0]))
+    ]
+
+
+def _classes(names: Iterable[KernelSummary]) -> tuple[ClassSummary, ...]:
+    groups: defaultdict[str, list[KernelSummary]] = defaultdict(list)
+    for each in names:
+        groups[each.kernel_class].append(each)
+    rows = [
+        ClassSummary(
+            **{"class": label},
+            count=sum(each.count for each in members),
+            total_ns=sum(each.total_ns for each in members),
+            share=sum(each.share for each in members),
+        )
+        for label, members in groups.items()
+    ]
+    return tuple(sorted(rows, key=lambda row: (-row.total_ns, row.kernel_class)))
+
+
+def _share_of(names: Sequence[KernelSummary], answer: str) -> float | None:
+    kernel_ns = sum(each.total_ns for each in names)
+    return sum(each.total_ns for each in names if each.tensor_core == answer) / kernel_ns if kernel_ns else None
+
+
+def _copies(work: Work) -> dict[str, CopySummary]:
+    """By direction; always `h2d` and `d2h`, others where there are any."""
+    running = idle.united(work.kernels)
+    groups: dict[str, list[Operation]] = {"h2d": [], "d2h": []}
+    for each in work.inside:
+        if each.kind == "copy":
+            groups.setdefault(each.direction or "other", []).append(each)
+    return {direction: _copy(work, members, running) for direction, members in groups.items()}
+
+
+def _copy(work: Work, copies: Sequence[Operation], running: Sequence[Interval]) -> CopySummary:
+    num_bytes = sum(each.bytes or 0 for each in copies)
+    summed_ns = sum(each.end - each.start for each in copies)
+    busy = idle.united(copies)
+    busy_ns = total(busy)
+    sided = [each for each in copies if each.pageable is not None]
+    return CopySummary(
+        count=len(copies),
+        bytes=num_bytes,
+        bytes_per_step=work.per_step(num_bytes),
+        busy_ns=busy_ns,
+        gb_per_s=num_bytes / summed_ns if summed_ns else None,
+        overlap=total(intersection(busy, running)) / busy_ns if busy_ns else None,
+        pageable_bytes=sum(each.bytes or 0 for each in sided if each.pageable) if sided or not copies else None,
+    )
+
+
+def _phases(work: Work, steps: Steps | None) -> tuple[PhaseSummary, ...]:
+    """In the order of a step: our own phases as they are defined, others by when they first begin."""
+    if steps is None or not work.num_steps:
+        return ()
+    host = host_times(steps)
+    mine: defaultdict[str, list[tuple[Operation, Place]]] = defaultdict(list)
+    for each, place in zip(work.inside, work.places, strict=True):
+        if place.phase is not None:
+            mine[place.phase].append((each, place))
+    all_ns = sum(each.end - each.start for each in work.inside)
+    return tuple(
+        _phase(name, host.get(name, 0.0), mine[name], work.num_steps, all_ns)
+        for name in [*host, *(mine.keys() - host.keys())]
+    )
+
+
+def _phase(
+    name: str, cpu_ns: float, members: Sequence[tuple[Operation, Place]], num_steps: int, all_ns: int
+) -> PhaseSummary:
+    busy_ns = total(idle.united(each for each, _ in members))
+    summed_ns = sum(each.end - each.start for each, _ in members)
+    spans: dict[int, tuple[int, int]] = {}
+    for each, place in members:
+        if place.step is not None:
+            low, high = spans.get(place.step, (each.start, each.end))
+            spans[place.step] = (min(low, each.start), max(high, each.end))
+    return PhaseSummary(
+        name=name,
+        cpu_ns=cpu_ns,
+        gpu_busy_ns=busy_ns / num_steps,
+        gpu_span_ns=sum(high - low for low, high in spans.values()) / len(spans) if spans else None,
+        gpu_share=summed_ns / all_ns if all_ns else None,
+        kernels_per_step=sum(each.kind == "kernel" for each, _ in members) / num_steps,
+    )
+
+
+def host_times(steps: Steps) -> dict[str, float]:
+    """Host time per step of each phase on the thread of the steps, in ns, in the order of a step."""
+    spans = steps.phases.get(steps.thread)
+    window = (steps.ranges[0].start, steps.ranges[-1].end)
+    by_name: defaultdict[str, list[Interval]] = defaultdict(list)
+    for each in () if spans is None else spans.ranges:
+        by_name[each.name].append((each.start, each.end))
+    times = {name: total(clip(spans, window)) / len(steps.ranges) for name, spans in by_name.items()}
+    if steps.ours:
+        return {name: times[name] for name in PHASES if name in times}
+    return times
+
+
+def _loose_ns(work: Work) -> int:
+    """Summed time of work that was launched in no phase."""
+    pairs = zip(work.inside, work.places, strict=True)
+    return sum(each.end - each.start for each, place in pairs if place.phase is None)

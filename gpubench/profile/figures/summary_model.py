@@ -1,0 +1,160 @@
+"""What a profile says, as stored in `profile.json` and printed by `gpubench profile read --json`.
+
+Times of device and host are in nanoseconds (`_ns`); shares are fractions. What a trace cannot tell is None, with the
+reason in `absent` under the same name. Schema: `schemas/profile-1.json`.
+"""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from gpubench.core.findings import Finding
+from gpubench.core.records import Frozen
+
+PROFILE_SCHEMA = 1
+
+Bound = Literal["gpu", "launch", "input", "dependency"]
+
+
+class PhaseSummary(Frozen):
+    """One phase of a step; means over the steps. `cpu_ns` is None where the tool stretches host time. `gpu_share` is
+    its part of the summed GPU time of all work in the window.
+
+    `gpu_busy_ns` unites the phase's own work over streams; `gpu_span_ns` runs from its first to its last piece of work
+    in a step, waits included, over the steps that have any.
+    """
+
+    name: str
+    cpu_ns: float | None
+    gpu_busy_ns: float
+    gpu_span_ns: float | None
+    gpu_share: float | None
+    kernels_per_step: float
+
+
+class HostPhase(Frozen):
+    """Host time of a phase: mean over the steps, and its share of the step on the host."""
+
+    name: str
+    cpu_ns: float
+    share: float
+
+
+class KernelSummary(Frozen):
+    """All launches of one kernel in the window. `total_ns` is summed over streams; `share` is of all kernels' total."""
+
+    name: str
+    kernel_class: str = Field(alias="class")
+    tensor_core: Literal["yes", "no", "unknown"]
+    count: int
+    per_step: float | None
+    total_ns: int
+    share: float
+
+
+class ClassSummary(Frozen):
+    """All kernels of one class, see `gpubench.profile.figures.kernel_names`."""
+
+    kernel_class: str = Field(alias="class")
+    count: int
+    total_ns: int
+    share: float
+
+
+class CopySummary(Frozen):
+    """Copies in one direction. `gb_per_s` is 1e9 bytes per second of copying; `overlap` the share of the copying time
+    in which a kernel of the same device ran as well. `pageable_bytes` is None where the trace does not tell.
+    """
+
+    count: int
+    bytes: int
+    bytes_per_step: float | None
+    busy_ns: int
+    gb_per_s: float | None
+    overlap: float | None
+    pageable_bytes: int | None
+
+
+class IdleReasons(Frozen):
+    """Why the device stood still, as shares of the window; they add up to `idle`.
+
+    `launch`: the work that ended the gap was launched only after the gap had begun, the host was late. `input`: the
+    same, and the host was fetching or transferring input. `dependency`: the work was launched in time and waited for
+    something else (another stream, an event, the few microseconds between dependent kernels).
+    """
+
+    launch: float
+    input: float
+    dependency: float
+
+
+class DeviceSummary(Frozen):
+    """One device. `idle` is 1 - `busy_ns` / `window_ns`, where `busy_ns` is the union of kernels, copies, memsets and
+    graphs.
+
+    Of a tool that runs kernels one by one (ncu) `idle` and `largest_gap_ns` are None, and `window_ns` is `busy_ns`.
+    """
+
+    device: int
+    name: str | None
+    window_ns: int
+    busy_ns: int
+    idle: float | None
+    idle_reasons: IdleReasons | None
+    bound: Bound | None
+    bound_statement: str
+    largest_gap_ns: int | None
+    streams: int
+    steps: int | None
+    kernels: int
+    kernels_per_step: float | None
+    kernel_ns: int
+    tensor_core_share: float | None
+    tensor_core_unknown_share: float | None
+    tensor_core_source: str = "kernel names"
+    copies: dict[str, CopySummary]
+    memsets: int
+    graphs: int
+    phases: tuple[PhaseSummary, ...]
+    unattributed_ns: int | None
+    unattributed_share: float | None
+    classes: tuple[ClassSummary, ...]
+    top_kernels: tuple[KernelSummary, ...]
+    num_kernel_names: int
+    absent: dict[str, str] = Field(default_factory=dict)
+
+
+class Perturbation(Frozen):
+    """Profiled against measured step time, in seconds. Profiled times never enter a baseline or a verdict."""
+
+    profiled_step_time_s: float
+    measured_step_time_s: float
+    ratio: float
+
+
+class Summary(Frozen):
+    """One trace. `window` says what the figures cover: the `steps`, or the whole `trace` where it marks none.
+
+    `process` is the id of the process whose steps they are.
+    """
+
+    schema_number: int = Field(default=PROFILE_SCHEMA, alias="schema")
+    tool: Literal["nsys", "ncu", "torch"]
+    tool_version: str | None = None
+    source: str
+    window: Literal["steps", "trace"]
+    process: int | None = None
+    steps: int | None
+    step_time_ns: float | None
+    host_phases: tuple[HostPhase, ...] = ()
+    devices: tuple[DeviceSummary, ...]
+    perturbation: Perturbation | None = None
+    warnings: tuple[Finding, ...] = ()
+    absent: dict[str, str] = Field(default_factory=dict)
+    case: dict[str, Any] | None = None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a stored summary."""
+    schema = Summary.model_json_schema(by_alias=True, mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "gpubench profile"}

@@ -1,0 +1,168 @@
+"""What a person should know about a trace: findings GB5xx, made from the finished figures."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gpubench.core.findings import Finding, finding
+from gpubench.core.units import format_bytes, format_percent
+from gpubench.profile.figures.attribution import Steps
+from gpubench.profile.figures.summary_model import DeviceSummary, Perturbation
+from gpubench.profile.traces.trace import Trace
+
+MOST_PERTURBATION = 1.15
+MOST_UNATTRIBUTED = 0.01
+MOST_LAYOUT = 0.05
+_PRODUCTS_MATTER = 0.25
+_FEW_TENSOR_CORES = 0.05
+_LOW_PRECISIONS = frozenset({"tf32", "amp-fp16", "amp-bf16", "fp16", "bf16"})
+
+
+def remarks(
+    trace: Trace,
+    devices: Sequence[DeviceSummary],
+    steps: Steps | None,
+    perturbation: Perturbation | None,
+    *,
+    expected_steps: int | None = None,
+    step_name: str | None = None,
+    case: Mapping[str, Any] | None = None,
+    left_out: Sequence[str] = (),
+) -> Iterator[Finding]:
+    """In order of weight: what makes the trace useless first, what only explains it last."""
+    settings = case or {}
+    if not devices and (trace.cuda_seen or str(settings.get("device", "")).startswith("cuda")):
+        yield finding("GB501", "The program called CUDA, but the trace holds no kernel and no copy of any GPU.")
+    yield from _about_steps(steps, expected_steps, step_name)
+    if left_out:
+        yield finding(
+            "GB513",
+            f"{len(left_out)} more processes have steps, in no figure here: {', '.join(left_out)}."
+            if len(left_out) > 1
+            else f"Another process has steps, in no figure here: {left_out[0]}.",
+            processes=len(left_out),
+        )
+    if perturbation is not None and perturbation.ratio > MOST_PERTURBATION:
+        yield finding(
+            "GB502",
+            f"A step took {perturbation.profiled_step_time_s * 1e3:.3g} ms under {trace.tool}, {perturbation.ratio:.2f} times the "
+            f"measured {perturbation.measured_step_time_s * 1e3:.3g} ms.",
+            hint=_LESS_DISTURBING if trace.tool == "torch" else None,
+            ratio=perturbation.ratio,
+        )
+    for device in devices:
+        yield from _about_work(device, settings, timeline=trace.timeline)
+        yield from _about_idleness(device, settings)
+
+
+_LESS_DISTURBING = "Trust counts and shares of GPU time; do not trust times and gaps of the host. nsys disturbs less than torch.profiler: `--tool nsys`."
+
+
+def _about_steps(steps: Steps | None, expected: int | None, step_name: str | None) -> Iterator[Finding]:
+    if steps is None:
+        sought = f"named {step_name!r} " if step_name else ""
+        yield finding("GB507", f"No range {sought}marks a step; the figures cover the whole trace.")
+    elif expected is not None and len(steps.ranges) != expected:
+        yield finding(
+            "GB511",
+            f"{expected} steps were asked for, the trace holds {len(steps.ranges)}.",
+            found=len(steps.ranges),
+            asked=expected,
+        )
+
+
+def _about_work(device: DeviceSummary, settings: Mapping[str, Any], *, timeline: bool) -> Iterator[Finding]:
+    where = f"GPU {device.device}: "
+    if device.graphs:
+        yield finding(
+            "GB508", f"{where}{device.graphs} CUDA graph launches were traced as a whole.", graphs=device.graphs
+        )
+    for direction, copy in device.copies.items():
+        if copy.pageable_bytes:
+            yield finding(
+                "GB504",
+                f"{where}{format_bytes(copy.pageable_bytes)} of {format_bytes(copy.bytes)} went {_WAYS[direction]} through pageable memory"
+                + (f" at {copy.gb_per_s:.1f} GB/s." if copy.gb_per_s else "."),
+                direction=direction,
+                pageable_bytes=copy.pageable_bytes,
+            )
+    shares = {each.kernel_class: each.share for each in device.classes}
+    yield from _about_tensor_cores(device, shares, settings)
+    if shares.get("layout", 0.0) > MOST_LAYOUT:
+        yield finding(
+            "GB510",
+            f"{where}layout conversions are {format_percent(shares['layout'])} of the kernel time.",
+            share=shares["layout"],
+        )
+    if device.unattributed_share is not None and device.unattributed_share > MOST_UNATTRIBUTED:
+        yield finding(
+            "GB503",
+            f"{where}{format_percent(device.unattributed_share)} of the GPU time belongs to no phase.",
+            share=device.unattributed_share,
+        )
+    if device.idle_reasons is None and timeline:
+        yield finding(
+            "GB512",
+            f"{where}no launch of this device's work is in the trace, so it has no phases and idle time no reason.",
+        )
+
+
+_WAYS = {"h2d": "to the device", "d2h": "to the host"}
+
+
+def _about_tensor_cores(
+    device: DeviceSummary, shares: Mapping[str, float], settings: Mapping[str, Any]
+) -> Iterator[Finding]:
+    """Silent for strict fp32, which has none to use, and where Triton's kernels hide what they are."""
+    products = shares.get("gemm", 0.0) + shares.get("conv", 0.0)
+    share, unknown = device.tensor_core_share, device.tensor_core_unknown_share
+    precision = settings.get("precision")
+    if share is None or products < _PRODUCTS_MATTER or (unknown or 0.0) > _FEW_TENSOR_CORES:
+        return
+    if share < _FEW_TENSOR_CORES * products and (precision is None or precision in _LOW_PRECISIONS):
+        asked = f" at precision {precision}" if precision else ""
+        yield finding(
+            "GB509",
+            f"GPU {device.device}: products and convolutions are {format_percent(products)} of the kernel time{asked}, kernels that use "
+            f"tensor cores {format_percent(share)} (told by {device.tensor_core_source}).",
+            products=products,
+            tensor_core_share=share,
+        )
+
+
+def _about_idleness(device: DeviceSummary, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """The remedy leaves out what the case already does."""
+    why = device.idle_reasons
+    if why is None or device.bound not in ("launch", "input"):
+        return
+    data = {"idle": device.idle, **why.model_dump()}
+    if device.bound == "input":
+        message = f"GPU {device.device} waited for input {format_percent(why.input)} of the time."
+        yield finding("GB506", message, hint=_input_remedy(settings), **data)
+    else:
+        message = f"GPU {device.device} waited for the host to launch work {format_percent(why.launch)} of the time."
+        yield finding("GB505", message, hint=_launch_remedy(settings), **data)
+
+
+def _launch_remedy(settings: Mapping[str, Any]) -> str | None:
+    if not settings:
+        return None
+    left = [
+        name
+        for name, used in (
+            ("CUDA graphs (`cuda_graph`)", settings.get("cuda_graph")),
+            ("`compile`", settings.get("compile", "off") != "off"),
+            ("a fused optimizer (`fused`)", settings.get("fused") or settings.get("mode") == "infer"),
+        )
+        if not used
+    ]
+    return f"Launch less or cheaper: {', '.join([*left, 'a larger batch'])}."
+
+
+def _input_remedy(settings: Mapping[str, Any]) -> str | None:
+    path = settings.get("data_path")
+    remedies = {
+        "loader": f"Give the loader more workers than {settings.get('num_workers', 0)}, or keep the data on the device (`data_path: resident`).",
+        "pageable": "Pin the host memory (`data_path: pinned`), or keep the data on the device (`data_path: resident`).",
+        "pinned": "Keep the data on the device (`data_path: resident`).",
+    }
+    return remedies.get(str(path)) if path else None

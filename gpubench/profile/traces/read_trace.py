@@ -1,0 +1,63 @@
+"""Opens a trace of any kind that is known, by its content."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gpubench.profile.errors import TraceError
+from gpubench.profile.traces import kineto, nsys_sqlite
+from gpubench.profile.traces.trace import Trace
+
+NSYS_REPORT = ".nsys-rep"
+NSYS_OLD_REPORT = ".qdrep"
+NSYS_UNIMPORTED = ".qdstrm"
+NCU_REPORT = ".ncu-rep"
+
+
+def read_trace(path: Path) -> Trace:
+    """An SQLite export of nsys, or a trace of torch.profiler, plain or gzip. TraceError says what was expected.
+
+    A report of nsys itself must be exported first, see `gpubench.profile.capture.run_tool.export`.
+    """
+    check_readable(path)
+    with path.open("rb") as file:
+        head = file.read(64)
+    with _collector_paused():
+        if nsys_sqlite.is_sqlite(path):
+            return nsys_sqlite.read(path)
+        if kineto.looks_like_one(head):
+            return kineto.read(path)
+    raise TraceError(
+        f"{path} is no trace that is known here: neither an SQLite export of Nsight Systems nor a trace of torch.profiler.",
+        hint=_hint(path.suffix),
+    )
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Millions of small objects are made and none dropped: looking through them for garbage took a quarter of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def check_readable(path: Path) -> None:
+    if not path.exists():
+        raise TraceError(f"There is no file {path}.")
+    if path.is_dir():
+        raise TraceError(f"{path} is a folder.", hint="Name the trace inside it.")
+    if path.stat().st_size == 0:
+        raise TraceError(f"{path} is empty.", hint="Was the program that wrote it killed?")
+
+
+def _hint(suffix: str) -> str:
+    if suffix == NSYS_UNIMPORTED:
+        return "A .qdstrm was never imported: nsys did not find its importer. Run its QdstrmImporter -i FILE where Nsight Systems is whole."
+    if suffix == NCU_REPORT:
+        return "Print a report of Nsight Compute with: ncu --import FILE --page details"
+    return "Reads: .nsys-rep, .sqlite (nsys export --type sqlite), .json and .json.gz (torch.profiler)."

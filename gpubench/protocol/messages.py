@@ -1,0 +1,183 @@
+"""What parent, host and child say to each other: one JSON object a line, on pipes of their own, never stdout.
+
+The parent starts a host and holds one end of a Unix socket pair with it. To run a job the parent makes a pipe and sends
+its write end with the job; the host forks, and the child alone writes to that pipe. So a child that dies in the middle
+of a line spoils only its own messages. Every message is `{"type": ..., ...}`; the first of each stream is a `hello`
+with the protocol's version.
+
+    parent -> host    job, end
+    host -> parent    hello, started, exited
+    child -> parent   hello, phase, progress, result | failed
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from gpubench.core.findings import Finding
+from gpubench.core.records import Effective, Failure, Frozen, Parity, Quality, Series, Window
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Measure
+from gpubench.suite.model.suite import Quality as QualitySettings
+
+PROTOCOL_VERSION = 1
+
+
+class JobArm(Frozen):
+    """One side of a comparison, and the case as it is measured there."""
+
+    name: str
+    case: Case
+
+
+class Job(Frozen):
+    """Parent to host: do this in a new child. The child's message pipe comes as a file descriptor with it.
+
+    `blocks` measures `arms`, the reference first, in alternating blocks of steps; `order` seeds their order, and `twin`
+    adds the reference a second time, to see whether an arm equals itself. `case` is then that of the reference.
+
+    `largest_batch`: what an earlier launch of a case with `batch_size: max` found, so that all its launches run the
+    same.
+    """
+
+    type: Literal["job"] = "job"
+    job: int
+    kind: Literal["measure", "quality", "blocks"] = "measure"
+    case: Case
+    largest_batch: int | None = None
+    arms: tuple[JobArm, ...] = ()
+    order: int = 0
+    twin: bool = False
+    repeat: int = 1
+    suite: str = ""
+    label: str = ""
+    measure: Measure = Measure()
+    quality: QualitySettings | None = None
+    parity: bool = False
+    seed: int = 0
+    log: str
+    search_path: tuple[str, ...] = ()
+    download: bool = False
+
+
+class End(Frozen):
+    """Parent to host: no more jobs."""
+
+    type: Literal["end"] = "end"
+
+
+class Hello(Frozen):
+    type: Literal["hello"] = "hello"
+    version: int = PROTOCOL_VERSION
+    pid: int
+    role: Literal["host", "child"]
+    python: str = ""
+    versions: dict[str, str | None] = Field(default_factory=dict)
+    devices: tuple[dict[str, Any], ...] = ()
+    can_fork: bool = True
+    cuda_unavailable: str | None = None
+
+
+class Started(Frozen):
+    """Host to parent: the child of `job` is process `pid`, leader of its own process group."""
+
+    type: Literal["started"] = "started"
+    job: int
+    pid: int
+    isolation: Literal["fork", "fresh"]
+
+
+class Exited(Frozen):
+    """Host to parent: the child of `job` ended with this `os.waitstatus_to_exitcode` value (negative: a signal)."""
+
+    type: Literal["exited"] = "exited"
+    job: int
+    pid: int
+    exit_code: int
+
+
+class Phase(Frozen):
+    """Child to parent: entered searching (for the largest batch), build, warmup, measuring, parity, training,
+    evaluating or closing.
+    """
+
+    type: Literal["phase"] = "phase"
+    name: str
+    at_s: float
+
+
+class Progress(Frozen):
+    """Child to parent, a few times a second at most, between steps."""
+
+    type: Literal["progress"] = "progress"
+    num_steps: int
+    step_time_s: float | None = None
+    rel_half_width: float | None = None
+    fraction: float | None = None
+
+
+class SelfCheck(Frozen):
+    """The reference against itself, both in alternating blocks with the other arms. Logs of ratios of step time.
+
+    `twin` is the second replica over the first, with `low` .. `high` at 99.4 % (None: too few pairs for an interval).
+    `after_other`: how much longer a block takes after one of another arm than after one of its own, with the two-sided
+    p-value of "no difference" (None where either never happened).
+    """
+
+    twin: float
+    low: float | None = None
+    high: float | None = None
+    after_other: float | None = None
+    p_value: float | None = None
+
+
+class Result(Frozen):
+    """Child to parent: the launch's figures. Times in seconds; `step_times_s` holds every timed step, warm-up included.
+
+    Of a job of kind `blocks`, `arms` holds the figures of each in the job's order, every one but the first with its
+    `block_log_ratio` against the first; `window` is then that of all of them together, and other figures are empty.
+    """
+
+    type: Literal["result"] = "result"
+    effective: Effective | None = None
+    window: Window | None = None
+    series: Series | None = None
+    metrics: dict[str, float | None] = Field(default_factory=dict)
+    absent: dict[str, str] = Field(default_factory=dict)
+    parity: Parity | None = None
+    quality: Quality | None = None
+    findings: tuple[Finding, ...] = ()
+    step_times_s: tuple[float, ...] = ()
+    marks: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    interrupted: bool = False
+    arms: "tuple[Result, ...]" = ()
+    block_log_ratio: float | None = None
+    self_check: SelfCheck | None = None
+
+
+class Failed(Frozen):
+    """Child to parent: no figures. `status` is `oom`, `failed` or `unsupported`."""
+
+    type: Literal["failed"] = "failed"
+    status: Literal["oom", "failed", "unsupported"]
+    reason: str
+    failure: Failure | None = None
+    effective: Effective | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+Message = Annotated[
+    Job | End | Hello | Started | Exited | Phase | Progress | Result | Failed,
+    Field(discriminator="type"),
+]
+MESSAGES: TypeAdapter[Message] = TypeAdapter(Message)
+
+
+def encode(message: Message) -> bytes:
+    """One line of JSON with its newline. NaN and infinities survive (as Python's JSON spells them)."""
+    return MESSAGES.dump_json(message, by_alias=True) + b"\n"
+
+
+def decode(line: bytes) -> Message:
+    """The message of one line. ValueError (pydantic's) if it is not one."""
+    return MESSAGES.validate_json(line)

@@ -1,0 +1,55 @@
+"""What `gpubench profile` asks of a worker, and what it gets back: two JSON files in the profile's folder. Imports no
+torch.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from gpubench.core.findings import Finding
+from gpubench.core.records import Effective, Frozen
+from gpubench.suite.model.case import Case
+
+JOB_FILE = "job.json"
+RESULT_FILE = "worker.json"
+TORCH_TRACE = "trace.json.gz"
+MEMORY_SNAPSHOT = "memory.pickle"
+
+
+class ProfileJob(Frozen):
+    """Build the case, warm it up, then run `steps` steady steps with `tool` listening.
+
+    `folder` receives what the worker leaves. Warm-up runs at least `warmup_steps` steps and `warmup_s` seconds, so that
+    compiling, autotuning and the allocator are done.
+    """
+
+    tool: Literal["nsys", "ncu", "torch"]
+    case: Case
+    suite: str = ""
+    label: str = ""
+    steps: int = Field(10, ge=1, le=100_000)
+    warmup_steps: int = Field(10, ge=0)
+    warmup_s: float = Field(1.0, ge=0)
+    folder: Path
+    search_path: tuple[str, ...] = ()
+    download: bool = False
+    memory: bool = False
+
+
+class ProfileResult(Frozen):
+    """How it went. `step_time_before_s` is the mean step time of as many steady steps just before the capture, with no
+    profiler collecting; `step_time_s` that of the captured ones. Both on `time.perf_counter`, device work included.
+    """
+
+    status: Literal["ok", "oom", "failed", "unsupported"]
+    reason: str | None = None
+    steps: int = 0
+    num_warmup: int = 0
+    step_time_before_s: float | None = None
+    step_time_s: float | None = None
+    emitter: str | None = None
+    effective: Effective | None = None
+    findings: tuple[Finding, ...] = ()
+    trace: str | None = None
+    memory: str | None = None

@@ -1,0 +1,302 @@
+"""The screen of `gpubench check`: one row per gate, then the cases behind them."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
+from gpubench.analysis.gate.check_gates import Checked
+from gpubench.analysis.gate.rules import GateResult
+from gpubench.core.errors import ExitStatus
+from gpubench.core.records import Status
+from gpubench.core.units import format_percent
+from gpubench.report.comparison.change_cells import (
+    LEVEL_WORDS,
+    change_text,
+    end_reason,
+    ended_badly,
+    kind_word,
+    metric_title,
+)
+from gpubench.report.comparison.comparison_report import difference_facts, ends_table, unclear_lines
+from gpubench.report.model.report_model import (
+    Cell,
+    Column,
+    Line,
+    ReportModel,
+    Row,
+    Section,
+    Table,
+    Tone,
+    code,
+    line,
+    strong,
+)
+from gpubench.report.model.words import count
+
+_GATES = (
+    Column("mark", "", "left"),
+    Column("gate", "gate", "left", flexible=True),
+    Column("limit", "limit", "left", flexible=True),
+    Column("worst", "worst (95 % interval)"),
+    Column("where", "where", "left", flexible=True, priority=1),
+    Column("cases", "cases", priority=2),
+    Column("outcome", "outcome", "left"),
+)
+_NARROW_GATES = tuple(column for column in _GATES if column.key not in ("limit", "outcome"))
+_CASES = (
+    Column("mark", "", "left"),
+    Column("case", "case", "left", flexible=True),
+    Column("metric", "metric", "left"),
+    Column("change", "change (95 % interval)"),
+    Column("limit", "limit", "left", flexible=True),
+    Column("why", "why", "left", flexible=True),
+)
+_NARROW_CASES = (*_CASES[:2], _CASES[3], Column("why", "why", "left", flexible=True, priority=1))
+_NAMED = 5
+_MARKS = {"fail": "-", "unclear": "?", "no data": "?", "pass": ""}
+_TONES: dict[str, Tone] = {"fail": "bad", "unclear": "muted", "no data": "muted", "pass": "plain"}
+
+
+def build_check(checked: Checked, *, run: str) -> ReportModel:
+    """Gates first, then what failed and why it is real, what a second look took back, and what to type. `run` names the
+    run.
+    """
+    compared = checked.compared
+    sections = (
+        Section("differs", "Differs", facts=difference_facts(compared.differences)),
+        Section("gates", "Gates", lines=_standing_in(checked), tables=(_gates(checked),)),
+        Section("failures", "Beyond the limit", tables=_failures(checked)),
+        Section("ends", "Did not end well", tables=ends_table(ended(checked))),
+        Section("kept", "Not confirmed", lines=_not_confirmed(checked)),
+        Section("missing", "Not checked", lines=_missing(checked)),
+        Section("unclear", "Unclear", lines=_unclear(checked)),
+        Section("next", "Next", lines=_next(checked, run)),
+    )
+    return ReportModel(
+        title=f"Check of {compared.candidate.name} against {compared.reference.name}",
+        subtitle=_subtitle(checked),
+        run=run,
+        headline=(_headline(checked),),
+        sections=tuple(section for section in sections if not section.empty),
+    )
+
+
+def _subtitle(checked: Checked) -> Line:
+    compared = checked.compared
+    level = f"; {LEVEL_WORDS[compared.level]}" if compared.level else ""
+    return line(f"{count(compared.num_in_common, 'case')} in common{level}")
+
+
+def _headline(checked: Checked) -> Line:
+    failed = [result for result in checked.results if result.outcome == "fail"]
+    if failed:
+        cases = {change.case_id for result in failed for change in result.failures}
+        said = f"{count(len(failed), 'gate')} of {len(checked.results)} failed, in {count(len(cases), 'case')}"
+        return line(strong(f"FAIL: {said}."), " Accepted." if checked.accepted is not None else "")
+    unclear = sum(result.outcome == "unclear" for result in checked.results)
+    doubt = f" {count(unclear, 'gate')} could not be decided everywhere, which is no failure." if unclear else ""
+    kept = sum(result.outcome == "pass" for result in checked.results)
+    if checked.verdict is ExitStatus.CASE_FAILED:
+        return line(strong("No gate failed, but cases did: they crashed or ran out of time."), doubt)
+    return line(strong(f"PASS: {count(kept, 'gate')} kept."), doubt)
+
+
+def _standing_in(checked: Checked) -> tuple[Line, ...]:
+    if checked.declared:
+        return ()
+    return (line("No gate was declared (", code("gates:"), " in the suite, ", code("--gate"), "): these stand in."),)
+
+
+def _gates(checked: Checked) -> Table:
+    rows = [(result, _gate(result)) for result in checked.results]
+    folded = [
+        Row(
+            (row.cells[0], Cell(f"{_limited(result, gate_title(result))}: {outcome_text(result)}"), *row.cells[3:6]),
+            row.tone,
+        )
+        for result, row in rows
+    ]
+    narrow = Table("gates", _NARROW_GATES, tuple(folded)).without_empty_columns()
+    return Table("gates", _GATES, tuple(row for _, row in rows), narrow=narrow).without_empty_columns()
+
+
+def _gate(result: GateResult) -> Row:
+    worst = result.worst
+    moved = None if worst is None else worst.changes.get(result.rule.metric)
+    cells = (
+        Cell(_MARKS[result.outcome]),
+        Cell(gate_title(result)),
+        Cell(limit_text(result)),
+        Cell(change_text(moved) if moved is not None else kind_word(worst) if worst is not None else ""),
+        Cell(worst.label if worst is not None else ""),
+        Cell(str(result.num_cases), value=result.num_cases),
+        Cell(outcome_text(result)),
+    )
+    return Row(cells, _TONES[result.outcome])
+
+
+def _limited(result: GateResult, what: str) -> str:
+    """`throughput, limit 3.0%`; `status, no new oom`."""
+    return f"{what}, {'' if result.rule.no_new else 'limit '}{limit_text(result)}"
+
+
+def gate_title(result: GateResult) -> str:
+    """`throughput`, `memory where mode=train`."""
+    rule = result.rule
+    where = "".join(f" {name}={value}" for name, value in rule.where.items())
+    return (
+        ("status" if rule.metric == "status" else metric_title(rule.metric))
+        + where
+        + (f" @ {rule.cases}" if rule.cases else "")
+    )
+
+
+def limit_text(result: GateResult) -> str:
+    rule = result.rule
+    return f"no new {', '.join(rule.no_new)}" if rule.no_new else format_percent(rule.max_regression or 0.0)
+
+
+def outcome_text(result: GateResult) -> str:
+    """`fail, 2 cases, confirmed`; `pass`, `unclear in 3`."""
+    if result.outcome == "fail":
+        confirmed = ", confirmed" if result.confirmation is not None else ""
+        return f"fail, {count(len(result.failures), 'case')}{confirmed}"
+    return f"unclear in {len(result.unclear)}" if result.outcome == "unclear" else result.outcome
+
+
+def _failures(checked: Checked) -> tuple[Table, ...]:
+    rows, folded = [], []
+    for result, change, moved in failures(checked.results):
+        metric = "status" if moved is None else metric_title(moved.metric)
+        said, why = Cell(kind_word(change) if moved is None else change_text(moved)), Cell(why_real(result, change))
+        rows.append(Row((Cell("-"), Cell(change.label), Cell(metric), said, Cell(limit_text(result)), why), "bad"))
+        folded.append(Row((Cell("-"), Cell(f"{change.label}: {_limited(result, metric)}"), said, why), "bad"))
+    narrow = Table("failures", _NARROW_CASES, tuple(folded))
+    return (Table("failures", _CASES, tuple(rows), narrow=narrow).without_empty_columns(),) if rows else ()
+
+
+def failures(results: Sequence[GateResult]) -> list[tuple[GateResult, CaseChange, MetricChange | None]]:
+    """Every case that broke a rule, with how its metric moved (None for a status)."""
+    return [
+        (result, change, change.changes.get(result.rule.metric)) for result in results for change in result.failures
+    ]
+
+
+def why_real(result: GateResult, change: CaseChange) -> str:
+    """Why a failure is not noise."""
+    moved = change.changes.get(result.rule.metric)
+    if moved is None:
+        why = end_reason(change) or kind_word(change)
+    elif moved.change is not None and moved.change.low is not None:
+        why = "the whole interval is beyond the limit"
+    else:
+        why = moved.reason
+    fresh = result.confirmation
+    return why if fresh is None else f"{why}, confirmed in {count(fresh.rounds, 'fresh round')}"
+
+
+def ended(checked: Checked) -> tuple[CaseChange, ...]:
+    """Cases whose launches crashed, or that ended worse or otherwise than before, as far as no failed gate on `status`
+    names them.
+    """
+    told = {
+        (change.measured.kind, change.case_id)
+        for result in checked.results
+        if result.rule.metric == "status"
+        for change in result.failures
+    }
+    return tuple(
+        change
+        for change in checked.compared.changes
+        if ended_badly(change) and (change.measured.kind, change.case_id) not in told
+    )
+
+
+def _not_confirmed(checked: Checked) -> tuple[Line, ...]:
+    return tuple(
+        line(
+            f"{change.label}: {gate_title(result)} was beyond {limit_text(result)} and kept it in {count(result.confirmation.rounds, 'fresh round')}"
+        )
+        for result in checked.results
+        if result.confirmation is not None
+        for change in result.confirmation.kept
+    )
+
+
+def _missing(checked: Checked) -> tuple[Line, ...]:
+    """Cases that the reference has and this run did not measure: no gate can say anything of them."""
+    gone = [
+        change.label
+        for change in checked.compared.changes
+        if change.reference is not None
+        and change.reference.status is Status.OK
+        and (change.candidate is None or change.candidate.status is Status.SKIPPED)
+    ]
+    if not gone:
+        return ()
+    more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
+    return (
+        line(
+            f"{count(len(gone), 'case')} of {checked.compared.reference.name} not measured: {', '.join(gone[:_NAMED])}{more}"
+        ),
+    )
+
+
+def _unclear(checked: Checked) -> tuple[Line, ...]:
+    """Reasons of what no gate could decide: of cases that were measured again, those of the fresh rounds."""
+    unclear, lost = [], Counter[str]()
+    for result in checked.results:
+        for change in result.unclear:
+            moved = change.changes.get(result.rule.metric)
+            if moved is not None and moved.judgement == "unclear":
+                unclear.append(moved)
+            else:
+                lost[gate_title(result)] += 1
+    lines = (
+        line(f"{title}: {count(number, 'case')} beyond the limit, of which the fresh rounds have no figure")
+        for title, number in lost.items()
+    )
+    return (*lines, *unclear_lines(unclear, checked.compared.settings.sesoi))
+
+
+def _next(checked: Checked, run: str) -> tuple[Line, ...]:
+    """What to type: to look closer, to accept."""
+    lines = []
+    capped = checked.compared.level in ("stored", "single") and any(result.unclear for result in checked.results)
+    if capped:
+        lines.append(
+            line(
+                "Runs of different times cannot fail a gate on speed: measure both in one run with ",
+                code("gpubench run SUITE --arm ..."),
+                ", or judge them all the same with ",
+                code("--allow-unpaired"),
+                ".",
+            )
+        )
+    if checked.verdict is not ExitStatus.OK and checked.compared.candidate.source != "pytest-benchmark":
+        compare = _compare_again(checked, run)
+        lines.append(line("To look: ", code(compare), ", " if compare else "", code(f"gpubench show {run}:CASE")))
+    if (
+        checked.verdict is ExitStatus.GATE_FAILED
+        and checked.accepted is None
+        and checked.compared.reference.source == "baseline"
+    ):
+        lines.append(
+            line(
+                "To accept: ",
+                code(f"gpubench check {run} --accept 'REASON'"),
+                " makes this run the baseline, with the reason in its history.",
+            )
+        )
+    if checked.written is not None:
+        lines.append(line("Baseline written: ", code(str(checked.written)), ". Commit it."))
+    return tuple(lines)
+
+
+def _compare_again(checked: Checked, run: str) -> str:
+    """The command that shows every row; none for a baseline, which `compare` does not take."""
+    sources = (checked.compared.reference.source, checked.compared.candidate.source)
+    if sources == ("arm", "arm"):
+        return f"gpubench compare {run} -v"
+    named = checked.compared.reference.name.partition(" ")[0]  # a tag may stand behind it
+    return f"gpubench compare {named} {run} -v" if sources == ("run", "run") else ""

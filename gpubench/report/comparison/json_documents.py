@@ -1,0 +1,177 @@
+"""A comparison and a gate as JSON documents: `schemas/comparison-1.json`, `schemas/gate-1.json`. They only grow."""
+
+import json
+import math
+from typing import Any
+
+from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
+from gpubench.analysis.compare.compare_sides import Compared
+from gpubench.analysis.compare.overall import Overall
+from gpubench.analysis.gate.check_gates import Checked
+from gpubench.analysis.gate.rules import GateResult
+from gpubench.analysis.summary.entries import Measured
+from gpubench.core.records import Estimate
+from gpubench.core.version import __version__
+from gpubench.report.comparison.gate_screen import why_real
+from gpubench.suite.model.case import Case
+
+DOCUMENT_SCHEMA = 1
+
+_DEFAULTS = Case().settings
+_NONE = object()
+
+
+def comparison_document(compared: Compared) -> dict[str, Any]:
+    """One candidate against its reference, every case and metric. Settings are those that differ from their defaults."""
+    return {
+        "schema": DOCUMENT_SCHEMA,
+        "gpubench": __version__,
+        **_sides(compared),
+        "overall": _overall(compared.overall),
+        "counts": compared.counts,
+        "cases": [_case(change) for change in compared.changes],
+    }
+
+
+def gate_document(checked: Checked) -> dict[str, Any]:
+    """The outcome of a check: `gate.json`. `status` is the exit status, `passed` whether it is 0."""
+    return {
+        "schema": DOCUMENT_SCHEMA,
+        "gpubench": __version__,
+        "passed": checked.status == 0,
+        "status": int(checked.status),
+        "accepted": checked.accepted,
+        "baseline_written": None if checked.written is None else str(checked.written),
+        **_sides(checked.compared),
+        "gates_declared": checked.declared,
+        "gates": [_gate(result) for result in checked.results],
+        "counts": checked.compared.counts,
+        "cases": [_case(change) for change in checked.compared.changes],
+        "fresh_cases": None if checked.fresh is None else [_case(change) for change in checked.fresh.changes],
+    }
+
+
+def to_lines(document: dict[str, Any]) -> str:
+    """The document as text: a line per key, and per entry of a list. Indenting everything is slow where cases are many."""
+    parts = []
+    for name, value in document.items():
+        if isinstance(value, list) and value:
+            entries = ",\n".join(f"    {_line(each)}" for each in value)
+            parts.append(f"  {_line(name)}: [\n{entries}\n  ]")
+        else:
+            parts.append(f"  {_line(name)}: {_line(value)}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=True)
+
+
+def _sides(compared: Compared) -> dict[str, Any]:
+    settings = compared.settings
+    return {
+        "reference": {"name": compared.reference.name, "source": compared.reference.source},
+        "candidate": {"name": compared.candidate.name, "source": compared.candidate.source},
+        "suite": compared.candidate.suite,
+        "level": compared.level,
+        "interleaved": compared.interleaved,
+        "settings": {
+            "sesoi": settings.sesoi,
+            "alpha": settings.alpha,
+            "looks": list(settings.looks),
+            "max_rounds": settings.max_rounds,
+        },
+        "differences": [
+            {"name": each.name, "before": each.before, "after": each.after, "refused": each.refused}
+            for each in compared.differences
+        ],
+    }
+
+
+def _overall(found: Overall | None) -> dict[str, Any] | None:
+    return None if found is None else {"step_time_ratio": _estimate(found.ratio), "num_cases": found.num_cases}
+
+
+def _case(change: CaseChange) -> dict[str, Any]:
+    return {
+        "id": change.case_id,
+        "label": change.label,
+        "kind": change.kind,
+        "settings": {
+            name: value for name, value in change.measured.settings.items() if value != _DEFAULTS.get(name, _NONE)
+        },
+        "reference": _end(change.reference),
+        "candidate": _end(change.candidate),
+        "changes": {name: _change(moved) for name, moved in change.changes.items()},
+    }
+
+
+def _end(side: Measured | None) -> dict[str, Any] | None:
+    if side is None:
+        return None
+    return {
+        "status": side.status.value,
+        "reason": side.reason,
+        "validity": side.validity.value,
+        "correctness": side.correctness,
+    }
+
+
+def _change(moved: MetricChange) -> dict[str, Any]:
+    found = moved.comparison
+    rounds = (
+        None
+        if found is None
+        else {
+            "rounds": found.rounds,
+            "level": found.level,
+            "p_value": _finite(found.p_value),
+            "rounds_needed": found.rounds_needed,
+        }
+    )
+    return {
+        "judgement": moved.judgement,
+        "change": _estimate(moved.change),
+        "reason": moved.reason,
+        "comparison": rounds,
+    }
+
+
+def _gate(result: GateResult) -> dict[str, Any]:
+    rule = result.rule
+    return {
+        "metric": rule.metric,
+        "max_regression": rule.max_regression,
+        "no_new": list(rule.no_new),
+        "where": dict(rule.where),
+        "cases": rule.cases or None,
+        "outcome": result.outcome,
+        "num_cases": result.num_cases,
+        "worst": None if result.worst is None else result.worst.case_id,
+        "failures": [
+            {"id": change.case_id, "label": change.label, "why": why_real(result, change)} for change in result.failures
+        ],
+        "unclear": [change.case_id for change in result.unclear],
+        "confirmation": None
+        if result.confirmation is None
+        else {
+            "rounds": result.confirmation.rounds,
+            "kept": [change.case_id for change in result.confirmation.kept],
+        },
+    }
+
+
+def _estimate(found: Estimate | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "value": _finite(found.value),
+        "low": _finite(found.low),
+        "high": _finite(found.high),
+        "n": found.n,
+        "unit": found.unit,
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None

@@ -1,0 +1,212 @@
+"""Charts of two runs at once: the reference dashed or hollow, the candidate solid."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
+from gpubench.analysis.compare.compare_sides import Compared
+from gpubench.analysis.compare.overall import speed_change
+from gpubench.analysis.summary.run_summary import RunSummary
+from gpubench.core.metrics import METRICS
+from gpubench.core.units import format_percent
+from gpubench.report.comparison.change_cells import verdict_word
+from gpubench.report.model.report_model import Chart, Datum
+from gpubench.report.model.words import count, joined
+from gpubench.report.topics.charts.accuracy_chart import accuracy_charts
+from gpubench.report.topics.charts.batch_chart import batch_chart
+from gpubench.report.topics.charts.energy_chart import energy_chart
+from gpubench.report.topics.charts.memory_chart import memory_chart
+from gpubench.report.topics.contests import Contest, charted
+
+_MOST_ROWS = 16
+_SAME_MEMORY = 0.001
+_REFERENCE = "reference"
+
+
+def versus_charts(compared: Compared, before: RunSummary, after: RunSummary, suffix: str = "") -> tuple[Chart, ...]:
+    """What moved, then speed, memory, energy and accuracy of both. `suffix` keeps the keys of several comparisons
+    apart.
+    """
+    theirs = {contest.key: contest for contest in charted(before)}
+    pairs = [(theirs[contest.key], contest) for contest in charted(after) if contest.key in theirs]
+    names = (compared.reference.name, compared.candidate.name)
+    charts = [_moved(compared), *(chart for pair in pairs for chart in _pair(pair, names, compared))]
+    charts.append(_accuracy(before, after, names))
+    return tuple(_keyed(chart, suffix) for chart in charts if chart is not None)
+
+
+def _keyed(chart: Chart, suffix: str) -> Chart:
+    return replace(chart, key=f"{chart.key}{suffix}")
+
+
+def _moved(compared: Compared) -> Chart | None:
+    """Every case's speed over the reference's, the largest change first."""
+    rows: list[tuple[Datum, ...]] = []
+    for change in compared.changes:
+        moved = speed_change(change)
+        ratios = None if moved is None else _speed_ratio(moved)
+        if moved is not None and moved.change is not None and ratios is not None:
+            rows.append((change.label, *ratios, max(1, moved.change.n), verdict_word(moved)))
+    if not rows:
+        return None
+    words = Counter(str(row[5]) for row in rows)
+    rows.sort(key=lambda row: -abs(math.log(float(row[1] or 1.0))))
+    parts = [f"{words[word]} {word}" for word in ("slower", "faster", "same", "unclear") if words[word]]
+    most = format_percent(float(rows[0][1] or 1.0) - 1, signed=True)
+    finding = f"{joined(parts)} of {count(len(rows), 'case')}; {rows[0][0]} moved most, by {most}"
+    more = f" The {_MOST_ROWS} that moved most of {len(rows)}." if len(rows) > _MOST_ROWS else ""
+    return Chart(
+        key="moved",
+        form="forest",
+        title=f"Speed: {finding}",
+        reading=(
+            f"Each row is one case: speed of {compared.candidate.name} over that of {compared.reference.name}, with its 95 % "
+            f"interval. Right of 1 is faster; grey is no verdict.{more}"
+        ),
+        alt=f"Forest plot of speed ratios by case. {finding}.",
+        columns=("case", "speed ratio", "low", "high", "launches", "verdict"),
+        rows=tuple(rows[:_MOST_ROWS]),
+        options={"x_title": "times as fast as the reference"},
+    )
+
+
+def _speed_ratio(moved: MetricChange) -> tuple[float, float | None, float | None] | None:
+    """Speed of the candidate over that of the reference with its interval: above 1 is faster, for times as for rates."""
+    if moved.change is None or not math.isfinite(moved.change.value) or moved.change.value <= -1:
+        return None
+    value = 1 + moved.change.value
+    low, high = (None if end is None else 1 + end for end in (moved.change.low, moved.change.high))
+    if METRICS[moved.metric].better == "higher":
+        return value, low, high
+    return 1 / value, _inverse(high), _inverse(low)
+
+
+def _inverse(value: float | None) -> float | None:
+    return None if value is None or value <= 0 else 1 / value
+
+
+def _pair(pair: tuple[Contest, Contest], names: tuple[str, str], compared: Compared) -> Iterable[Chart | None]:
+    finding = _finding(pair[1], compared)
+    yield _lines(batch_chart(pair[0]), batch_chart(pair[1]), names, f"{pair[1].subject}: {finding}")
+    yield _lines(
+        memory_chart(pair[0]),
+        memory_chart(pair[1]),
+        names,
+        f"{pair[1].subject}: {_memory(pair[1], compared)}",
+        only="allocated",
+    )
+    yield _energy(pair, names, compared)
+
+
+def _lines(
+    before: Chart | None, after: Chart | None, names: tuple[str, str], title: str, only: str = ""
+) -> Chart | None:
+    """Two charts of lines in one; of several kinds of line the one named."""
+    if before is None or after is None:
+        return None
+    rows = tuple(
+        (*row[:5], name, *row[6:])
+        for chart, name in ((after, names[1]), (before, names[0]))
+        for row in chart.rows
+        if not only or row[5] in (only, "resident")
+    )
+    return replace(
+        after,
+        title=title,
+        rows=rows,
+        alt=f"{after.alt.partition('.')[0]}, of two runs. {title}.",
+        reading=f"Each line is one precision: solid {names[1]}, dashed {names[0]}.",
+    )
+
+
+def _changes(contest: Contest, compared: Compared) -> list[CaseChange]:
+    mine = {entry.planned.case_id for entry in contest.cases}
+    return [change for change in compared.changes if change.case_id in mine]
+
+
+def _finding(contest: Contest, compared: Compared) -> str:
+    """The geometric mean of the speed ratios, and the case that moved most."""
+    ratios = {}
+    for change in _changes(contest, compared):
+        moved = speed_change(change)
+        ratio = None if moved is None else _speed_ratio(moved)
+        if ratio is not None:
+            ratios[change.label] = ratio[0]
+    if not ratios:
+        return "no case was measured on both sides"
+    mean = math.exp(sum(math.log(ratio) for ratio in ratios.values()) / len(ratios))
+    most = max(ratios, key=lambda label: abs(math.log(ratios[label])))
+    said = f"speed {format_percent(mean - 1, signed=True)} on average of {count(len(ratios), 'case')}"
+    return f"{said}, {format_percent(ratios[most] - 1, signed=True)} at most ({most})"
+
+
+def _memory(contest: Contest, compared: Compared) -> str:
+    moved = [
+        (change.label, found.change.value)
+        for change in _changes(contest, compared)
+        for name, found in change.changes.items()
+        if name in ("peak_memory_allocated_bytes", "peak_rss_bytes") and found.change is not None
+    ]
+    if not moved:
+        return "memory was not measured on both sides"
+    label, most = max(moved, key=lambda each: abs(each[1]))
+    if abs(most) < _SAME_MEMORY:
+        return "memory is the same"
+    return f"memory moves by {format_percent(most, signed=True)} at most ({label})"
+
+
+def _energy(pair: tuple[Contest, Contest], names: tuple[str, str], compared: Compared) -> Chart | None:
+    """Each case before and after, joined by a line."""
+    charts = [energy_chart(contest) for contest in pair]
+    if charts[0] is None or charts[1] is None or charts[0].columns != charts[1].columns:
+        return None
+    rows = [
+        (*row[:4], "", standing)
+        for chart, standing in ((charts[0], _REFERENCE), (charts[1], "valid"))
+        for row in chart.rows
+    ]
+    moved = [
+        found.change.value
+        for change in _changes(pair[1], compared)
+        if (found := change.changes.get("energy_per_sample_j")) is not None and found.change is not None
+    ]
+    if not moved:
+        return None
+    mean = sum(moved) / len(moved)
+    title = f"{pair[1].subject}: energy per sample {format_percent(mean, signed=True)} on average of {count(len(moved), 'case')}"
+    return replace(
+        charts[1],
+        title=title,
+        rows=tuple(rows),
+        alt=f"Scatter chart of energy per sample against throughput, of two runs. {title}.",
+        reading=f"Each line is one case, from {names[0]} (hollow) to {names[1]} (filled); right is faster, down is cheaper.",
+        options={"join": True},
+    )
+
+
+def _accuracy(before: RunSummary, after: RunSummary, names: tuple[str, str]) -> Chart | None:
+    first, second = (next(iter(accuracy_charts(summary)), None) for summary in (before, after))
+    if first is None or second is None:
+        return None
+    sides = ((first, _REFERENCE, names[0]), (second, "valid", names[1]))
+    rows = [(*row[:5], standing, name) for chart, standing, name in sides for row in chart.rows]
+    finding = _accuracy_finding(first.rows, second.rows)
+    return replace(
+        second,
+        title=finding,
+        rows=tuple(rows),
+        alt=f"Dot chart of test accuracy by precision, of two runs. {finding}.",
+        columns=(*second.columns[:6], "run"),
+        reading=f"Test accuracy at each precision with its 95 % interval: filled {names[1]}, hollow {names[0]}.",
+    )
+
+
+def _accuracy_finding(before: Sequence[tuple[Datum, ...]], after: Sequence[tuple[Datum, ...]]) -> str:
+    known = {row[0]: float(row[1] or 0.0) for row in before}
+    moved = {str(row[0]): float(row[1] or 0.0) - known[row[0]] for row in after if row[0] in known}
+    if not moved:
+        return "Test accuracy of both runs"
+    most = max(moved, key=lambda name: abs(moved[name]))
+    return f"Test accuracy moved by {moved[most]:+.1f} points at most ({most})"

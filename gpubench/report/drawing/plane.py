@@ -1,0 +1,142 @@
+"""Charts over two quantities: lines over batch sizes or epochs, and marks of speed against energy."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gpubench.report.drawing import palette
+from gpubench.report.drawing.sheet import GROUPED, HEIGHT, WIDTH, Rows, Sheet, color, marks, said, series_of
+
+_DASHES = ([1, 0], [5, 4], [2, 2], [8, 3, 2, 3])
+_MOST_TICKS = 9
+_MOST_NAMED = 4
+
+
+def lines(sheet: Sheet) -> Any:
+    """One line per precision; dashes tell apart what else differs (kind of memory, device, run)."""
+    import altair as alt
+
+    everything = sheet.rows("series", "x", "y", "low", "high", "kind", "standing", "others")
+    x_title, y_title = sheet.chart.columns[1:3]
+    points = [row | {"said": said(row, x_title, y_title)} for row in everything if row["y"] is not None]
+    series = series_of(everything)
+    x = alt.X("x:Q", title=x_title, scale=_x_scale(sheet), axis=_x_axis(everything))
+    scale = alt.Scale(type=sheet.options.get("y_scale", "linear"), zero=sheet.options.get("zero", True), nice=True)
+    y = alt.Y("y:Q", title=y_title, scale=scale, axis=_y_axis(sheet, points))
+    base = sheet.chart_of(points)
+    layers = [
+        base.mark_line(strokeWidth=2).encode(x=x, y=y, color=color(series), detail=["kind:N"], **_dashes(everything))
+    ]
+    banded = [row for row in points if row["low"] is not None]
+    if banded:
+        band = sheet.chart_of(banded).mark_area(opacity=0.22)
+        layers.insert(0, band.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=color(series), detail=["kind:N"]))
+    layers += [*marks(base, series, x=x, y=y), *sheet.limit_rule("y")]
+    layers += _ooms(sheet, [row for row in everything if row["y"] is None], x, series)
+    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
+
+
+def _dashes(rows: Rows) -> dict[str, Any]:
+    import altair as alt
+
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    if len(kinds) < 2:
+        return {}
+    scale = alt.Scale(domain=kinds, range=[_DASHES[number % len(_DASHES)] for number in range(len(kinds))])
+    legend = alt.Legend(title=None, symbolStrokeColor=palette.name("ink"), symbolType="stroke")
+    return {"strokeDash": alt.StrokeDash("kind:N", scale=scale, legend=legend)}
+
+
+def _x_scale(sheet: Sheet) -> Any:
+    import altair as alt
+
+    log = {"type": "log", "base": 2} if sheet.options.get("x_scale") == "log2" else {"zero": False}
+    return alt.Scale(nice=False, padding=14, **log)
+
+
+def _x_axis(rows: Rows) -> Any:
+    import altair as alt
+
+    values = sorted({row["x"] for row in rows})
+    step = max(1, -(-len(values) // _MOST_TICKS))
+    return alt.Axis(values=values[::step], grid=False, format="d", labelOverlap=True)
+
+
+def _y_axis(sheet: Sheet, rows: Rows) -> Any:
+    import altair as alt
+
+    if sheet.options.get("y_scale") == "log":
+        return alt.Axis(format="~g", tickCount=5)
+    large = max((abs(row["y"]) for row in rows), default=0.0) >= 10_000
+    return alt.Axis(format="~s" if large else GROUPED, tickCount=6)
+
+
+def _ooms(sheet: Sheet, rows: Rows, x: Any, series: Sequence[str]) -> list[Any]:
+    """A cross per batch that ran out of memory, at the top, those of one batch below each other."""
+    import altair as alt
+
+    met: dict[float, int] = {}
+    layers = []
+    for row in rows:
+        rank = met[row["x"]] = met.get(row["x"], -1) + 1
+        mark = sheet.chart_of([row]).mark_text(text="✕ OOM", y=8 + 15 * rank, fontWeight="bold", align="right", dx=12)
+        what = f"{row['series']} ran out of memory at batch {row['x']}"
+        layers.append(mark.encode(x=x, color=color(series, legend=False), description=alt.value(what)))
+    return layers
+
+
+def scatter(sheet: Sheet) -> Any:
+    """Marks on two quantities; a line joins those on the frontier, which are named."""
+    import altair as alt
+
+    rows = sheet.rows("series", "x", "y", "case", "frontier", "standing")
+    x_title, y_title = sheet.chart.columns[1:3]
+    for row in rows:
+        row["said"] = f"{row['case']}: {row['x']:,.6g} {x_title}, {row['y']:,.4g} {y_title}"
+    zero = alt.Scale(zero=True, nice=True)
+    x = alt.X("x:Q", title=x_title, scale=zero, axis=alt.Axis(format="~s", grid=False, tickCount=6))
+    y = alt.Y("y:Q", title=y_title, scale=zero, axis=alt.Axis(format=GROUPED, tickCount=6))
+    best = sorted((row for row in rows if row["frontier"]), key=lambda row: row["x"])
+    thin = {"color": palette.name("muted"), "strokeWidth": 1.2}
+    if sheet.options.get("join"):
+        line = sheet.chart_of(rows).mark_line(**thin).encode(x=x, y=y, detail="case:N", order="standing:N")
+    else:
+        line = sheet.chart_of(best).mark_line(**thin, strokeDash=[3, 3]).encode(x=x, y=y)
+    layers = [line, *marks(sheet.chart_of(rows), series_of(rows), x=x, y=y)]
+    layers += [
+        name.encode(x=x, y=y, text="case:N") for name in _names(sheet, best, max((row["x"] for row in rows), default=0))
+    ]
+    return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)
+
+
+def _names(sheet: Sheet, best: Rows, most: float) -> list[Any]:
+    """Names of the marks on the frontier, below them, where no other case can be; the last ones of many."""
+    names = []
+    for rank, row in enumerate(reversed(best[-_MOST_NAMED:])):
+        right = row["x"] > 0.4 * most
+        place: dict[str, Any] = {"align": "right" if right else "left", "baseline": "top", "dx": 6 if right else -6}
+        base = sheet.chart_of([row])
+        halo = base.mark_text(
+            **place, dy=8 + 14 * rank, stroke=palette.name("paper"), strokeWidth=4, strokeJoin="round"
+        )
+        names += [halo, base.mark_text(**place, dy=8 + 14 * rank)]
+    return names
+
+
+def roofline(sheet: Sheet) -> Any:
+    """A roof and marks per precision, both axes logarithmic."""
+    import altair as alt
+
+    rows = sheet.rows("series", "x", "y", "case", "what", "standing")
+    x_title, y_title = sheet.chart.columns[1:3]
+    for row in rows:
+        row["said"] = (
+            f"{row['case'] or row['what']} ({row['series']}): {row['y']:,.4g} {y_title} at {row['x']:,.4g} {x_title}"
+        )
+    log = alt.Scale(type="log", nice=False)
+    x = alt.X("x:Q", title=x_title, scale=log, axis=alt.Axis(format="~g", grid=False, tickCount=6))
+    y = alt.Y("y:Q", title=y_title, scale=log, axis=alt.Axis(format="~g", tickCount=6))
+    series = series_of(rows)
+    roofs = sheet.chart_of([row for row in rows if row["what"] == "roof"])
+    line = roofs.mark_line(strokeWidth=2, opacity=0.75).encode(x=x, y=y, color=color(series))
+    cases = sheet.chart_of([row for row in rows if row["what"] == "case"])
+    return alt.layer(line, *marks(cases, series, x=x, y=y)).properties(width=WIDTH, height=HEIGHT)

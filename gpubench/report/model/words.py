@@ -1,0 +1,48 @@
+"""Small pieces of sentences."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gpubench.suite.model.case import Case
+
+
+def count(number: int, thing: str, things: str | None = None) -> str:
+    """`1 case`, `3 cases`."""
+    return f"{number} {thing if number == 1 else things or thing + 's'}"
+
+
+def sentence(text: str) -> str:
+    """Text as a sentence begins: its first letter large, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def place(device: str) -> str:
+    """`the CPU`, `the GPU`, `GPU 1`."""
+    kind, _, number = device.partition(":")
+    return "the CPU" if kind == "cpu" else f"GPU {number}" if number else "the GPU"
+
+
+def task(case: Case) -> str:
+    """`Training`, `Inference`; the latency of requests is said apart."""
+    return "Training" if case.mode == "train" else "Inference"
+
+
+def pattern(settings: Mapping[str, Any]) -> str:
+    """`device=cpu, precision=fp32`."""
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def joined(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """`1-4, 7, 9-10` from sorted or unsorted whole numbers."""
+    found: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in found)

@@ -1,0 +1,89 @@
+"""A run as one JSON document: what `--json` prints. Its form is `schemas/run-document-1.json`, and it only grows.
+
+Values are in the registry's SI units; what could not be measured is left out of `metrics` and has its reason in
+`absent`. There is no NaN in it: a number that is not finite is null.
+"""
+
+import json
+import math
+from typing import Any
+
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.run_summary import RunSummary
+from gpubench.core.records import Estimate
+
+DOCUMENT_SCHEMA = 1
+
+
+def run_document(summary: RunSummary, *, folder: str | None = None) -> dict[str, Any]:
+    """The document of a run, measured cases and quality entries in the order of the plan."""
+    info = summary.info
+    everything = [*summary.cases, *(quality.summary for quality in summary.quality)]
+    document = {
+        "schema": DOCUMENT_SCHEMA,
+        "run": {
+            "name": info.run,
+            "folder": folder,
+            "created": info.created,
+            "tag": info.tag,
+            "seed": info.seed,
+            "repeats": info.repeats,
+            "argv": list(info.argv),
+            "selection": info.selection,
+            "versions": info.versions,
+            "counts": {status.value: number for status, number in summary.counts.items()},
+        },
+        "suite": {
+            "name": info.suite_name,
+            "path": info.suite_path,
+            "digest": info.suite_digest,
+            "description": info.suite.get("description", ""),
+        },
+        "environment": info.environment,
+        "cases": [case_document(entry) for entry in sorted(everything, key=lambda entry: entry.planned.index)],
+    }
+    cleaned: dict[str, Any] = _finite(document)
+    return cleaned
+
+
+def case_document(entry: CaseSummary) -> dict[str, Any]:
+    """One case: settings asked and read back, how it ended, its figures and findings."""
+    failure = next((record.failure for record in entry.records if record.failure is not None), None)
+    return {
+        "id": entry.planned.case_id,
+        "index": entry.planned.index,
+        "kind": entry.planned.kind,
+        "label": entry.planned.label,
+        "settings": entry.planned.settings,
+        "effective": None if entry.effective is None else entry.effective.model_dump(mode="json"),
+        "status": entry.status.value,
+        "reason": entry.reason,
+        "validity": entry.validity.value,
+        "correctness": entry.correctness,
+        "launches": len(entry.records),
+        "metrics": {name: _estimate(found) for name, found in entry.metrics.items()},
+        "absent": entry.absent,
+        "findings": [found.model_dump(mode="json") for found in entry.findings],
+        "failure": None if failure is None else failure.model_dump(mode="json"),
+    }
+
+
+def _estimate(found: Estimate) -> dict[str, Any]:
+    return {"value": found.value, "low": found.low, "high": found.high, "n": found.n, "unit": found.unit}
+
+
+def to_json(document: Any) -> str:
+    """Two-space indented, one trailing newline; characters beyond ASCII escaped, so that nothing in it moves a
+    terminal.
+    """
+    return json.dumps(document, indent=2, allow_nan=False, ensure_ascii=True) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return value

@@ -1,0 +1,99 @@
+"""The outcome of a check as JUnit XML: one suite per gate, one test per case it covers.
+
+The form is the one that Jenkins, GitLab, GitHub actions and pytest agree on: `testsuites` > `testsuite` > `testcase`
+with `failure`, `error` or `skipped` inside, counts and `time` on every level.
+"""
+
+import xml.etree.ElementTree as ET
+
+from gpubench.analysis.compare.case_changes import CaseChange
+from gpubench.analysis.gate.check_gates import Checked
+from gpubench.analysis.gate.rules import GateResult
+from gpubench.report.comparison.change_cells import change_text, crash_text, crashed_launches, end_text, kind_word
+from gpubench.report.comparison.gate_screen import ended, gate_title, limit_text, why_real
+from gpubench.report.model.inert_text import inert
+
+
+def junit_xml(checked: Checked) -> str:
+    """The document, with its XML declaration. A test that fails broke the limit; what is unclear passes with a note."""
+    root = ET.Element("testsuites", name="gpubench check")
+    totals = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
+    for result in checked.results:
+        counts = _suite(root, result)
+        totals = {name: totals[name] + counts[name] for name in totals}
+    crashed = [change for change in checked.compared.changes if _crashed(change)]
+    others = [change for change in ended(checked) if not _crashed(change)]
+    if crashed or others:
+        counts = _ends(root, crashed, others)
+        totals = {name: totals[name] + counts[name] for name in totals}
+    root.attrib.update({name: str(number) for name, number in totals.items()})
+    root.set("time", "0")
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _suite(root: ET.Element, result: GateResult) -> dict[str, int]:
+    title = f"{gate_title(result)} {limit_text(result)}"
+    suite = ET.SubElement(root, "testsuite", name=_plain(title))
+    failures = {change.case_id: change for change in result.failures}
+    unclear = {change.case_id for change in result.unclear}
+    num_skipped = 0
+    for change in result.covered:
+        test = _test(suite, f"gpubench.{result.rule.metric}", change)
+        broken = failures.get(change.case_id)
+        if broken is not None:
+            message = f"{_moved(result, broken)}, limit {limit_text(result)}"
+            failure = ET.SubElement(test, "failure", message=_plain(message), type="regression")
+            failure.text = _plain(f"{change.label}: {message}. {why_real(result, broken)}.")
+        elif change.case_id in unclear:
+            ET.SubElement(test, "system-out").text = _plain(f"unclear: {_reason(result, change)}")
+        elif change.reference is None or change.candidate is None:
+            num_skipped += 1
+            ET.SubElement(test, "skipped", message=_plain(kind_word(change)))
+    counts = {"tests": result.num_cases, "failures": len(failures), "errors": 0, "skipped": num_skipped}
+    _count(suite, counts)
+    return counts
+
+
+def _ends(root: ET.Element, crashed: list[CaseChange], others: list[CaseChange]) -> dict[str, int]:
+    """Crashes are errors, if only some launches did. Other ends, which no gate forbids, are tests that say so and did
+    not run.
+    """
+    suite = ET.SubElement(root, "testsuite", name="cases that did not end well")
+    for change in crashed:
+        first = next(iter(crashed_launches(change.measured)), change.measured)
+        test = _test(suite, "gpubench.run", change)
+        ET.SubElement(test, "error", message=_plain(crash_text(change.measured)), type=first.status.value)
+    for change in others:
+        ET.SubElement(_test(suite, "gpubench.run", change), "skipped", message=_plain(end_text(change)))
+    counts = {"tests": len(crashed) + len(others), "failures": 0, "errors": len(crashed), "skipped": len(others)}
+    _count(suite, counts)
+    return counts
+
+
+def _crashed(change: CaseChange) -> bool:
+    return change.candidate is not None and change.candidate.num_crashed > 0
+
+
+def _test(suite: ET.Element, classname: str, change: CaseChange) -> ET.Element:
+    return ET.SubElement(suite, "testcase", classname=classname, name=_plain(change.label), time="0")
+
+
+def _count(suite: ET.Element, counts: dict[str, int]) -> None:
+    suite.attrib.update({name: str(number) for name, number in counts.items()})
+    suite.set("time", "0")
+
+
+def _moved(result: GateResult, change: CaseChange) -> str:
+    moved = change.changes.get(result.rule.metric)
+    return kind_word(change) if moved is None else change_text(moved)
+
+
+def _reason(result: GateResult, change: CaseChange) -> str:
+    moved = change.changes.get(result.rule.metric)
+    return moved.reason if moved is not None else kind_word(change)
+
+
+def _plain(text: str) -> str:
+    """XML 1.0 has no way to write control characters."""
+    return inert(text)

@@ -1,0 +1,112 @@
+"""Tables as lines of text: columns that do not fit go whole, and are named. No number is ever cut."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from gpubench.report.model.inert_text import cell_width, inert
+from gpubench.report.model.report_model import Cell, Row, Table
+
+GAP = "  "
+_LEAST_FLEXIBLE = 24
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """`columns` are the indices that are shown, `widths` theirs, `left_out` the titles of the rest in table order, as
+    far as they have one.
+    """
+
+    columns: tuple[int, ...]
+    widths: tuple[int, ...]
+    left_out: tuple[str, ...]
+
+
+def fit(table: Table, width: int, measure: Callable[[str], int] = cell_width) -> Fitted:
+    """The columns of `table` that fit into `width`. Only columns of a priority above 0 go; the highest goes first, and
+    among equals the last. A flexible column takes what is left, at least 24 characters, and is wrapped between words;
+    where others follow it, it is never narrower than its longest word, which would push them out of line.
+    """
+    shown = list(range(len(table.columns)))
+    wide = [_natural(table, index, measure) for index in shown]
+    words = [_longest_word(table, index, measure) if table.columns[index].flexible else 0 for index in shown]
+    while sum(_least(table, shown, wide, words)) + len(GAP) * (len(shown) - 1) > width:
+        free = [index for index in shown if table.columns[index].priority > 0]
+        if not free:
+            break
+        shown.remove(max(free, key=lambda index: (table.columns[index].priority, index)))
+    left_out = (column.title for index, column in enumerate(table.columns) if index not in shown)
+    widths = _widths(shown, wide, _least(table, shown, wide, words), width)
+    return Fitted(tuple(shown), widths, tuple(title for title in left_out if title))
+
+
+def _natural(table: Table, index: int, measure: Callable[[str], int]) -> int:
+    cells = (measure(inert(row.cells[index].full)) for row in table.rows)
+    return max(measure(inert(table.columns[index].title)), max(cells, default=0))
+
+
+def _longest_word(table: Table, index: int, measure: Callable[[str], int]) -> int:
+    return max((measure(word) for row in table.rows for word in inert(row.cells[index].full).split(" ")), default=0)
+
+
+def _least(table: Table, shown: Sequence[int], wide: Sequence[int], words: Sequence[int]) -> list[int]:
+    """Per column that is shown the fewest characters it can do with."""
+    sizes = []
+    for index in shown:
+        word = 0 if index == shown[-1] else words[index]
+        sizes.append(min(wide[index], max(_LEAST_FLEXIBLE, word)) if table.columns[index].flexible else wide[index])
+    return sizes
+
+
+def _widths(shown: Sequence[int], wide: Sequence[int], least: Sequence[int], width: int) -> tuple[int, ...]:
+    """What is left over goes to columns that are narrower than their text, from the left."""
+    spare = max(width - sum(least) - len(GAP) * (len(shown) - 1), 0)
+    sizes = []
+    for index, size in zip(shown, least, strict=True):
+        more = min(wide[index] - size, spare)
+        spare -= more
+        sizes.append(size + more)
+    return tuple(sizes)
+
+
+def header(table: Table, fitted: Fitted, measure: Callable[[str], int] = cell_width) -> str:
+    titles = [Cell(table.columns[index].title) for index in fitted.columns]
+    return _join(table, fitted, [[title.full] for title in titles], measure)[0]
+
+
+def row_lines(table: Table, row: Row, fitted: Fitted, measure: Callable[[str], int] = cell_width) -> list[str]:
+    """The row as text: one line, or more where a flexible cell is wrapped."""
+    cells = [
+        _wrap(inert(row.cells[index].full), size, measure)
+        if table.columns[index].flexible
+        else [inert(row.cells[index].full)]
+        for index, size in zip(fitted.columns, fitted.widths, strict=True)
+    ]
+    return _join(table, fitted, cells, measure)
+
+
+def _join(table: Table, fitted: Fitted, cells: list[list[str]], measure: Callable[[str], int]) -> list[str]:
+    height = max((len(lines) for lines in cells), default=1)
+    joined = []
+    for number in range(height):
+        parts = [
+            _pad(lines[number] if number < len(lines) else "", size, table.columns[index].align == "right", measure)
+            for index, size, lines in zip(fitted.columns, fitted.widths, cells, strict=True)
+        ]
+        joined.append(GAP.join(parts).rstrip())
+    return joined
+
+
+def _pad(text: str, size: int, right: bool, measure: Callable[[str], int]) -> str:
+    space = " " * (size - measure(text))
+    return space + text if right else text + space
+
+
+def _wrap(text: str, size: int, measure: Callable[[str], int]) -> list[str]:
+    """Words on lines of at most `size`; a word that is longer stands alone on its line."""
+    lines: list[str] = []
+    for word in text.split(" "):
+        if lines and measure(lines[-1]) + 1 + measure(word) <= size:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines or [""]

@@ -1,0 +1,132 @@
+"""The report as Markdown that a code host shows: tables, no HTML. Text from outside is escaped."""
+
+import re
+from dataclasses import replace
+from urllib.parse import quote
+
+from gpubench.report.model.inert_text import inert
+from gpubench.report.model.report_model import CasePage, Chart, Column, Line, Remark, ReportModel, Section, Span, Table
+from gpubench.report.model.words import count
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<#|~&$])")
+_LINK_MAKERS = (("://", "&#58;//"), ("@", "&#64;"), ("www.", "www&#46;"))
+"""A code host makes links of bare addresses and mentions of names: an entity in the middle stops it."""
+_BULLET = re.compile(r"^(\s*)([-+=>])(?=\s|$)")
+_NUMBERED = re.compile(r"^(\s*\d+)([.)])(?=\s|$)")
+
+
+def render_markdown(model: ReportModel, *, charts: str | None = None) -> str:
+    """The whole report, single cases left out: `gpubench show RUN:CASE` has them.
+
+    `charts` is the folder, beside the file, in which each chart is as SVG and CSV; without it there are none.
+    """
+    parts = [f"# {escape(model.title)}", text(model.subtitle), f"Run `{_code(model.run)}`"]
+    parts += [text(said) for said in model.headline]
+    shown = [section if charts else replace(section, charts=()) for section in model.sections]
+    parts += [_section(section, charts) for section in shown if not section.empty]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def render_page(page: CasePage) -> str:
+    """One case in full."""
+    parts = [_section(section) for section in page.sections]
+    if page.text:
+        fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", page.text)), default=0))
+        body = "\n".join(inert(each) for each in page.text.expandtabs(4).splitlines())
+        parts.append(f"{fence}text\n{body}\n{fence}")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _section(section: Section, charts: str | None = None) -> str:
+    parts = [f"## {escape(section.heading)}", *(text(said) for said in section.lines)]
+    if section.facts:
+        parts.append("\n".join(f"- **{escape(fact.name)}**: {text(fact.text)}" for fact in section.facts))
+    parts += [part for chart in section.charts if charts for part in _chart(chart, charts)]
+    parts += [part for table in section.tables for part in _table(table)]
+    parts += [_remark(remark) for remark in section.remarks]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _chart(chart: Chart, folder: str) -> list[str]:
+    place = f"{folder}/{chart.key}"
+    how = f"How to read: {prose(chart.reading)} [Data as CSV]({_address(place)}.csv)"
+    return [f"### {escape(chart.title)}", f"![{inline(chart.alt)}]({_address(place)}.svg)", how]
+
+
+def _address(path: str) -> str:
+    return quote(path, safe="/")
+
+
+def _table(table: Table) -> list[str]:
+    if not table.rows:
+        return []
+    head = _row([inline(column.title) or " " for column in table.columns])
+    rule = _row([_rule(column) for column in table.columns])
+    rows = [_row([inline(cell.full) for cell in row.cells]) for row in table.rows]
+    notes = [text(note) for note in table.notes]
+    return [*([f"**{escape(table.title)}**"] if table.title else []), "\n".join([head, rule, *rows]), *notes]
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _rule(column: Column) -> str:
+    return "---:" if column.align == "right" else ":---"
+
+
+def _remark(remark: Remark) -> str:
+    head = f"**{escape(remark.code)} {escape(remark.name)}** ({remark.severity}, {count(remark.num_cases, 'case')}: {remark.consequence})"
+    lines = [f"- {head}. {prose(remark.meaning)}"]
+    lines += [f"  - {escape(label)}: {prose(message)}" for label, message in remark.examples]
+    if remark.num_cases > len(remark.examples):
+        lines.append(f"  - and {count(remark.num_cases - len(remark.examples), 'more case')}")
+    lines += [f"  - What to do: {prose(remedy)}" for remedy in remark.remedies]
+    return "\n".join(lines)
+
+
+def text(said: Line) -> str:
+    return "".join(_span(span) for span in said)
+
+
+def _span(span: Span) -> str:
+    if not span.text.strip():
+        return span.text
+    lead, body, tail = re.fullmatch(r"(\s*)(.*?)(\s*)", span.text, re.DOTALL).groups()  # type: ignore[union-attr]
+    if span.style == "code":
+        return f"{lead}{_fenced(body)}{tail}"
+    if span.style == "strong":
+        return f"{lead}**{escape(body)}**{tail}"
+    return lead + prose(body) + tail
+
+
+def prose(said: str) -> str:
+    """Text of our own, in which `backticks` mark what a person types; the rest is escaped."""
+    parts = re.split(r"`([^`]*)`", said)
+    return "".join(
+        _fenced(part) if position % 2 else escape(part) for position, part in enumerate(parts) if part or position % 2
+    )
+
+
+def escape(said: str) -> str:
+    """Text that Markdown shows as it is: no markup, no HTML, no link, no mention, no list, on one line."""
+    return _NUMBERED.sub(r"\1\\\2", _BULLET.sub(r"\1\\\2", inline(said)))
+
+
+def inline(said: str) -> str:
+    """The same for text that does not begin a line."""
+    escaped = _SPECIAL.sub(r"\\\1", inert(said))
+    for maker, entity in _LINK_MAKERS:
+        escaped = escaped.replace(maker, entity)
+    return escaped
+
+
+def _fenced(said: str) -> str:
+    inner = _code(said)
+    ticks = "`" * (1 + max((len(run) for run in re.findall(r"`+", inner)), default=0))
+    space = " " if inner.startswith("`") or inner.endswith("`") else ""
+    return f"{ticks}{space}{inner}{space}{ticks}" if inner else ""
+
+
+def _code(said: str) -> str:
+    return inert(said).replace("|", "\\|") if "|" in said else inert(said)

@@ -1,0 +1,181 @@
+"""The report on a terminal. Lines are laid out here to the width; rich only colours and writes them."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+
+from gpubench.report.model.inert_text import inert, inert_lines
+from gpubench.report.model.report_model import (
+    CasePage,
+    Fact,
+    Line,
+    Remark,
+    ReportModel,
+    Section,
+    Span,
+    Style,
+    Table,
+    Tone,
+)
+from gpubench.report.model.words import count
+from gpubench.report.render.layout import fit, header, row_lines
+
+STYLES: dict[Style, str] = {"plain": "", "strong": "bold", "code": "cyan", "muted": "dim"}
+TONES: dict[Tone, str] = {"plain": "", "good": "green", "warning": "yellow", "bad": "red", "muted": "dim"}
+_INDENT = "  "
+
+
+class TerminalReport:
+    """Writes parts of a report to a console.
+
+    `table_width` and `prose_width` in characters; `wide_option` is what a person adds to see every column.
+    """
+
+    def __init__(self, console: Console, table_width: int, prose_width: int, *, wide_option: str = "--wide") -> None:
+        self.console = console
+        self.table_width = table_width
+        self.prose_width = prose_width
+        self.wide_option = wide_option
+
+    def report(self, model: ReportModel, sections: Sequence[str] | None = None) -> None:
+        """Headline and sections, all or those named."""
+        self.heading(model.title)
+        self.text(model.subtitle, tone="muted")
+        self.headline(model.headline)
+        for section in model.sections:
+            if sections is None or section.key in sections:
+                self.section(section)
+
+    def headline(self, lines: Iterable[Line]) -> None:
+        for said in lines:
+            self.blank()
+            self.text(said)
+
+    def page(self, page: CasePage) -> None:
+        """One case in full."""
+        for section in page.sections:
+            self.section(section)
+        if page.text:
+            self.blank()
+            self.heading("Log")
+            for each in inert_lines(page.text).splitlines():
+                self.write(Text(_INDENT + each))
+
+    def section(self, section: Section) -> None:
+        self.blank()
+        self.heading(section.heading)
+        for said in section.lines:
+            self.text(said, indent=_INDENT)
+        self.facts(section.facts)
+        for number, table in enumerate(section.tables):
+            if number or section.lines or section.facts:
+                self.blank()
+            self.table(table)
+        for number, remark in enumerate(section.remarks):
+            if number:
+                self.blank()
+            self.remark(remark)
+
+    def heading(self, text: str) -> None:
+        self.text((Span(text, "strong"),))
+
+    def table(self, table: Table) -> None:
+        """Whole columns go where there is no room, and are named below."""
+        if table.title:
+            self.write(Text(_INDENT + inert(table.title), style="bold"))
+        width = self.table_width - len(_INDENT)
+        if table.narrow is not None and _least_width(table) > width:
+            table = table.narrow
+        fitted = fit(table, width, cell_len)
+        self.write(Text(_INDENT + header(table, fitted, cell_len), style="dim"))
+        for row in table.rows:
+            for each in row_lines(table, row, fitted, cell_len):
+                self.write(Text(_INDENT + each, style=TONES[row.tone]))
+        if fitted.left_out:
+            self.text(
+                (Span(f"not shown at this width: {', '.join(fitted.left_out)} ({self.wide_option})"),),
+                indent=_INDENT,
+                tone="muted",
+            )
+        for note in table.notes:
+            self.text(note, indent=_INDENT, tone="muted")
+
+    def facts(self, facts: Sequence[Fact]) -> None:
+        size = max((cell_len(inert(fact.name)) for fact in facts), default=0)
+        for fact in facts:
+            self.text(
+                (Span(f"{inert(fact.name):<{size}}  ", "muted"), *fact.text),
+                indent=_INDENT,
+                hang=_INDENT + " " * (size + 2),
+            )
+
+    def remark(self, remark: Remark) -> None:
+        """Code and meaning, what it does to the numbers, where it was met, what to do."""
+        tone = remark.tone
+        head = f"{remark.mark} {remark.code} {remark.name}, {count(remark.num_cases, 'case')}: {remark.consequence}"
+        self.text((Span(head),), indent=_INDENT, hang=_INDENT + "  ", tone=tone)
+        self.text((Span(remark.meaning),), indent=_INDENT + "  ")
+        for label, message in remark.examples:
+            self.text((Span(f"{label}: ", "muted"), Span(message)), indent=_INDENT + "  ", hang=_INDENT + "    ")
+        if remark.num_cases > len(remark.examples):
+            self.text(
+                (Span(f"and {count(remark.num_cases - len(remark.examples), 'more case')}", "muted"),),
+                indent=_INDENT + "  ",
+            )
+        for remedy in remark.remedies:
+            self.text((Span("-> "), Span(remedy)), indent=_INDENT + "  ", hang=_INDENT + "     ")
+
+    def text(self, said: Line, *, indent: str = "", hang: str | None = None, tone: Tone = "plain") -> None:
+        """A paragraph, wrapped between words; what is longer than a line (a path) stays whole."""
+        for each in wrap(said, self.prose_width, indent, indent if hang is None else hang):
+            each.style = TONES[tone]
+            self.write(each)
+
+    def blank(self) -> None:
+        self.write(Text(""))
+
+    def write(self, text: Text) -> None:
+        self.console.print(text, soft_wrap=True)
+
+
+def wrap(said: Line, width: int, indent: str, hang: str) -> list[Text]:
+    """Spans as styled lines of at most `width` columns."""
+    words = [(word, STYLES[span.style]) for span in said for word in _split(inert(span.text))]
+    lines = [Text(indent)]
+    used = cell_len(indent)
+    for word, style in words:
+        size = cell_len(word)
+        if used + len(word.rstrip()) > width and used > cell_len(hang) and word.strip():
+            lines[-1].rstrip()
+            lines.append(Text(hang))
+            used = cell_len(hang)
+            word = word.lstrip()
+            size = cell_len(word)
+        lines[-1].append(word, style)
+        used += size
+    lines[-1].rstrip()
+    return lines
+
+
+def _split(text: str) -> list[str]:
+    """Words with the space before them, so that joining them gives the text again."""
+    parts: list[str] = []
+    for position, word in enumerate(text.split(" ")):
+        parts.append(word if position == 0 else f" {word}")
+    return parts
+
+
+def _least_width(table: Table) -> int:
+    """Width of the columns that always stay, notes at their least."""
+    always = Table(
+        table.key,
+        tuple(c for c in table.columns if c.priority == 0),
+        tuple(
+            type(row)(tuple(cell for cell, c in zip(row.cells, table.columns, strict=True) if c.priority == 0))
+            for row in table.rows
+        ),
+    )
+    fitted = fit(always, 0, cell_len)
+    return sum(fitted.widths) + 2 * (len(fitted.widths) - 1)

@@ -1,0 +1,90 @@
+"""The sides of an A/B: what each of them changes about a case."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gpubench.core.errors import UsageError
+from gpubench.core.run_info import ArmInfo, PlannedCase
+from gpubench.runner.arms.interpreters import find_python
+from gpubench.runner.arms.revision import find_revision, install
+from gpubench.suite.model.case import Case
+from gpubench.suite.read.arm_text import ArmText, arm_from_items
+
+SAFE_PATH = "PYTHONSAFEPATH"
+"""Keeps the current folder out of the path of an arm's own interpreter: what is installed there is what is meant."""
+
+COMMIT = "commit"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side. `python` is an interpreter, `env` environment variables, `settings` what it sets of a case.
+
+    `given` is what the person wrote, item by item, and for `git` the commit that it named.
+    """
+
+    name: str
+    python: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    given: Mapping[str, str] = field(default_factory=dict)
+
+    def case(self, case: Case) -> Case:
+        """`case` as this arm measures it. ValueError (pydantic's) for a setting that is not one."""
+        changes: dict[str, Any] = dict(self.settings)
+        if self.python is not None:
+            changes["python"] = self.python
+        if self.env:
+            changes["env"] = {**case.env, **self.env}
+        return Case.model_validate({**case.settings, **changes}) if changes else case
+
+    @property
+    def info(self) -> ArmInfo:
+        """What a run's head keeps of it, enough to make it again."""
+        return ArmInfo(name=self.name, given=dict(self.given))
+
+
+def make_arm(text: ArmText, say: Say = lambda _: None) -> Arm:
+    """The arm that was written, its interpreter found and its revision installed; `say` is told of what takes time.
+
+    UsageError where there is no such interpreter or revision, or it cannot be installed.
+    """
+    try:
+        python = None if text.python is None else find_python(text.python)
+        given = dict(text.given)
+        if text.git is not None:
+            revision = find_revision(given.get(COMMIT, text.git), shown=text.git)
+            python = install(revision, python, say)
+            given[COMMIT] = revision.commit
+    except UsageError as error:
+        raise UsageError(f"arm {text.name}: {error}", hint=error.hint) from error
+    env = dict(text.env) if python is None else {SAFE_PATH: "1", **text.env}
+    return Arm(text.name, python, env, dict(text.settings), given)
+
+
+def restored(info: ArmInfo, say: Say = lambda _: None) -> Arm:
+    """The arm of a stored run. UsageError where it cannot be made again here."""
+    items = {name: value for name, value in info.given.items() if name != COMMIT}
+    text = arm_from_items(info.name, items)
+    return make_arm(replace(text, given=dict(info.given)), say)
+
+
+def check_cases(arms: Sequence[Arm], planned: Sequence[PlannedCase]) -> None:
+    """UsageError where an arm sets what tells two cases of the suite apart: both would then measure the same."""
+    for arm in arms:
+        seen: dict[tuple[str, str], PlannedCase] = {}
+        for entry in planned:
+            if entry.skip_status is not None:
+                continue
+            key = (entry.kind, str(arm.case(Case.model_validate(entry.settings)).case_id))
+            before = seen.setdefault(key, entry)
+            if before is not entry and before.kind == "measure":
+                both = ", ".join(name for name in arm.settings if before.settings[name] != entry.settings[name])
+                raise UsageError(
+                    f"arm {arm.name} sets {both}, which is an axis of the suite: "
+                    f"cases {before.label!r} and {entry.label!r} would be measured as the same",
+                    hint=f"Keep one of its values: -s {both.partition(',')[0]}=VALUE.",
+                )

@@ -1,0 +1,63 @@
+"""Python interpreters as people name them, and what each says of itself."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpubench.core.errors import UsageError
+
+_ASK = """\
+import json, os, site, sys
+folders = [path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages") and os.path.isdir(path)]
+print(json.dumps({"version": sys.version.split()[0], "prefix": sys.prefix, "folders": folders}))
+"""
+_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """`folders` are those where its packages are installed, in the order of its path."""
+
+    python: str
+    version: str
+    prefix: str
+    folders: tuple[str, ...]
+
+
+def find_python(text: str) -> str:
+    """The program that `text` names: a path, the folder of a virtual environment, or a name on PATH. UsageError without
+    one.
+
+    Links are not followed: a virtual environment's interpreter is one, and is found by where it stands.
+    """
+    path = Path(text).expanduser()
+    if path.is_dir():
+        inside = path / "bin" / "python"
+        if not inside.exists():
+            raise UsageError(
+                f"there is no bin/python in the folder {text}", hint="Name an interpreter: python=PATH/bin/python."
+            )
+        path = inside
+    if path.exists():
+        return str(path.absolute())
+    found = None if len(path.parts) > 1 else shutil.which(text)
+    if found is None:
+        raise UsageError(
+            f"there is no interpreter {text}",
+            hint="Give `python` the path of an interpreter or of a virtual environment.",
+        )
+    return found
+
+
+def ask(python: str | None = None) -> Interpreter:
+    """What an interpreter (this one without a name) says of itself. UsageError where it does not run."""
+    program = python or sys.executable
+    try:
+        done = subprocess.run([program, "-c", _ASK], capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
+        told = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise UsageError(f"{program} does not run as a Python interpreter: {error}") from error
+    return Interpreter(program, told["version"], told["prefix"], tuple(told["folders"]))

@@ -1,0 +1,85 @@
+"""How the arms of a case are interleaved: in alternating blocks of one process, or in launches that take turns.
+
+Blocks are the stronger form, and possible where the arms differ in nothing but what one process can hold twice and
+switch between. What cannot be switched back, or works on while the other arm is measured, needs processes of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from gpubench.core.errors import UsageError
+from gpubench.core.run_info import PlannedCase
+from gpubench.runner.arms.arm import Arm
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.settings import SETTINGS
+
+Level = Literal["block", "launch"]
+
+IN_PROCESS = frozenset(
+    {
+        "precision",
+        "batch_size",
+        "shape",
+        "memory_format",
+        "cudnn_enabled",
+        "cudnn_benchmark",
+        "cudnn_deterministic",
+        "compile",
+        "cuda_graph",
+        "data_path",
+        "image_size",
+        "num_classes",
+        "optimizer",
+        "fused",
+        "learning_rate",
+        "accumulate",
+    }
+)
+"""Settings that a model brings with its build, or that are set and read back at every switch."""
+
+
+def levels_of(arms: Sequence[Arm], planned: Sequence[PlannedCase], asked: Level | None = None) -> dict[int, Level]:
+    """The level of every case that will be measured, by its index. UsageError where blocks were asked for and cannot
+    be.
+    """
+    levels: dict[int, Level] = {}
+    for entry in planned:
+        if entry.skip_status is not None or entry.kind != "measure":
+            continue
+        case = Case.model_validate(entry.settings)
+        reason = why_not_blocks({arm.name: arm.case(case) for arm in arms})
+        if asked == "block" and reason is not None:
+            raise UsageError(
+                f"case {entry.label!r} cannot alternate in one process: {reason}",
+                hint="Leave --interleave out, and the arms take turns in launches of their own.",
+            )
+        levels[entry.index] = "launch" if asked == "launch" or reason is not None else "block"
+    return levels
+
+
+def why_not_blocks(cases: Mapping[str, Case]) -> str | None:
+    """Why these arms of one case cannot share a process; None if they can. The first arm is the reference."""
+    first, *others = cases.values()
+    differ = [name for name in SETTINGS if any(getattr(other, name) != getattr(first, name) for other in others)]
+    apart = [name for name in differ if name not in IN_PROCESS]
+    if apart:
+        return f"{_listed(apart)} belong{'s' if len(apart) == 1 else ''} to a process as a whole"
+    everything = [first, *others]
+    if "cudnn_benchmark" in differ and any(case.device_type == "cuda" for case in everything):
+        return "torch keeps the algorithms that it chose for the whole process, with cudnn_benchmark and without"
+    if any(case.data_path == "loader" for case in everything):
+        return "a loader's workers go on fetching while the other arm is measured"
+    if any(case.batch_size == "max" for case in everything):
+        return "the largest batch is searched for in a process that has the device to itself"
+    return None
+
+
+def level_of_run(levels: Mapping[int, Level]) -> Level:
+    """The stronger level that any case has: what a run's head says."""
+    return "block" if "block" in levels.values() else "launch"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(
+        "the interpreter" if name == "python" else "the environment" if name == "env" else name for name in names
+    )

@@ -1,0 +1,251 @@
+"""A git revision of the package under test, installed into a virtual environment of its own.
+
+The working tree is never touched, nor git's own state: the revision is exported (`git archive`) into a temporary folder
+and installed from there. The environment sees every package of the interpreter it was made from, so that torch is
+neither downloaded nor copied; only the package under test comes from the revision. Environments are kept, one per
+commit and interpreter.
+"""
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpubench.core.errors import UsageError
+from gpubench.core.nearest import near
+from gpubench.machine.cache import folder as cache_folder
+from gpubench.runner.arms import interpreters
+from gpubench.runner.arms.interpreters import Interpreter
+
+INSTALLED = "installed.json"
+_BASE_PATH = "_gpubench_base.pth"
+_PROJECT_FILES = ("pyproject.toml", "setup.py")
+_TIMEOUT_S = 1800.0
+_MODULES = """\
+import json, sys, importlib.metadata as metadata
+here = sys.argv[1]
+names = set()
+for each in metadata.distributions(path=[here]):
+    for file in each.files or ():
+        first = file.parts[0]
+        if first.endswith((".dist-info", ".egg-info", ".pth")) or first in ("..", "__pycache__"):
+            continue
+        names.add(first.split(".")[0])
+print(json.dumps(sorted(names)))
+"""
+
+
+@dataclass(frozen=True)
+class Revision:
+    """`shown` is how it was named. `root` is the repository's folder, `project` the package's inside it (`.` or
+    `python/x`).
+    """
+
+    shown: str
+    commit: str
+    root: Path
+    project: str
+
+    def __str__(self) -> str:
+        return f"{self.shown} ({self.commit[:12]})"
+
+
+def find_revision(text: str, *, shown: str | None = None, folder: Path | None = None) -> Revision:
+    """The commit that `text` names in the repository of `folder` (the current one). UsageError where there is none."""
+    here = folder or Path.cwd()
+    top = _git(here, "rev-parse", "--show-toplevel")
+    if top is None:
+        raise UsageError(
+            f"{here} is in no git repository that git reads: {_git_error(here)}",
+            hint="Run it inside the repository of the package under test.",
+        )
+    root = Path(top)
+    commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}")
+    if commit is None:
+        raise UsageError(f"there is no git revision {text!r}", hint=_missing(root, text))
+    prefix = (_git(here, "rev-parse", "--show-prefix") or "").rstrip("/")
+    for project in dict.fromkeys((prefix, "")):
+        if any(_has(root, commit, f"{project}/{name}" if project else name) for name in _PROJECT_FILES):
+            return Revision(shown or text, commit, root, project or ".")
+    raise UsageError(
+        f"revision {text} holds no package: there is no pyproject.toml or setup.py in {root.name}",
+        hint="`git=` installs the package of the current repository; run it in the package's folder.",
+    )
+
+
+def _missing(root: Path, text: str) -> str:
+    if _git(root, "rev-parse", "--is-shallow-repository") == "true":
+        return f"This clone is shallow. Fetch what is missing: git fetch --depth 1 origin {text} (then git=FETCH_HEAD)."
+    names = (
+        _git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes") or ""
+    ).split()
+    meant = near(text, names)
+    return meant[:1].upper() + meant[1:] if meant else "`git log --oneline` and `git branch -a` list revisions."
+
+
+def install(revision: Revision, python: str | None = None, say: Callable[[str], None] = lambda _: None) -> str:
+    """The interpreter of an environment that holds the revision, made from `python` (this one without a name).
+
+    One that was made before is taken as it is. UsageError, with the place of the log, where it cannot be made.
+    """
+    base = interpreters.ask(python)
+    folder = cache_folder(part="arms") / _name(revision, base)
+    program = folder / "bin" / "python"
+    with _locked(folder):
+        if not (folder / INSTALLED).exists():
+            say(f"installing {revision} of {revision.root.name} for Python {base.version}")
+            shutil.rmtree(folder, ignore_errors=True)
+            _make(revision, base, folder)
+    modules = json.loads((folder / INSTALLED).read_text(encoding="utf-8"))["modules"]
+    if "gpubench" in modules:
+        raise UsageError(
+            "gpubench itself cannot be an arm: the workers of both arms run the gpubench that compares them"
+        )
+    return str(program)
+
+
+def check_not_shadowed(python: str, folders: Sequence[str]) -> None:
+    """UsageError where a folder that comes first on the workers' path holds a module that the revision installs."""
+    record = Path(python).parent.parent / INSTALLED
+    if not record.exists():
+        return
+    first = [*folders, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    for module in json.loads(record.read_text(encoding="utf-8"))["modules"]:
+        for folder in map(Path, first):
+            if (folder / module).is_dir() or (folder / f"{module}.py").exists():
+                raise UsageError(
+                    f"{module} lies in {folder}, which comes first on the workers' path: it would be measured in place of "
+                    "every revision of it",
+                    hint="Move the suite, with the workloads it names, into a folder of its own, and unset PYTHONPATH.",
+                )
+
+
+def _name(revision: Revision, base: Interpreter) -> str:
+    identity = json.dumps([str(revision.root), revision.project, base.python, base.version, base.prefix, base.folders])
+    return f"{revision.root.name}-{revision.commit[:12]}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+
+def _make(revision: Revision, base: Interpreter, folder: Path) -> None:
+    log = folder.with_suffix(".log")
+    has_pip = _runs([base.python, "-m", "pip", "--version"])
+    bare = ["--without-pip"] if has_pip else []
+    _run(
+        [base.python, "-m", "venv", "--system-site-packages", *bare, str(folder)],
+        log,
+        f"{base.python} makes no virtual environment",
+    )
+    program = folder / "bin" / "python"
+    (packages,) = folder.glob("lib/python*/site-packages")
+    lines = [f"import site; site.addsitedir({each!r})" for each in base.folders]
+    (packages / _BASE_PATH).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    pip = [base.python, "-m", "pip", "--python", str(program)] if has_pip else [str(program), "-m", "pip"]
+    with tempfile.TemporaryDirectory(prefix="gpubench-arm-") as source:
+        _export(revision, Path(source))
+        command = [
+            *pip,
+            "install",
+            "--no-input",
+            "--disable-pip-version-check",
+            "--no-warn-script-location",
+            f"{source}/{revision.project}",
+        ]
+        _run(command, log, f"revision {revision} cannot be installed", version=f"0+g{revision.commit[:12]}")
+    done = subprocess.run([str(program), "-c", _MODULES, str(packages)], capture_output=True, text=True, check=True)
+    content = {"commit": revision.commit, "modules": json.loads(done.stdout)}
+    (folder / INSTALLED).write_text(json.dumps(content), encoding="utf-8")
+
+
+def _export(revision: Revision, target: Path) -> None:
+    done = subprocess.run(
+        ["git", "-C", str(revision.root), "archive", "--format=tar", revision.commit], capture_output=True, check=False
+    )
+    if done.returncode != 0:
+        raise UsageError(f"revision {revision} cannot be exported: {done.stderr.decode(errors='replace').strip()}")
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        archive.extraction_filter = getattr(tarfile, "tar_filter", lambda member, _path: member)
+        archive.extractall(target)  # noqa: S202 - git wrote it, into an empty folder
+
+
+def _run(command: Sequence[str], log: Path, failed: str, *, version: str | None = None) -> None:
+    """UsageError with `failed` and its last words. An export knows no tags: `version` is what version-by-tag tools are
+    told.
+    """
+    environ = {**os.environ, **({"SETUPTOOLS_SCM_PRETEND_VERSION": version} if version else {})}
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=environ,
+                timeout=_TIMEOUT_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise UsageError(
+                f"{failed}: not done within {_TIMEOUT_S / 60:.0f} minutes", hint=f"Its output is in {log}."
+            ) from None
+    if done.returncode != 0:
+        raise UsageError(f"{failed}: {_last_error(log)}", hint=f"Its whole output is in {log}.")
+
+
+def _last_error(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if line.lower().startswith("error") and "subprocess-exited" not in line]
+    return (errors or lines or ["it says nothing"])[-1]
+
+
+def _runs(command: Sequence[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git says, without its newline; None where it fails. UsageError without git."""
+    done = _ran_git(folder, *arguments)
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _git_error(folder: Path) -> str:
+    """Why git reads no repository there: there may be one, of another owner."""
+    lines = _ran_git(folder, "rev-parse", "--show-toplevel").stderr.splitlines()
+    return lines[0].removeprefix("fatal: ") if lines else "it says nothing"
+
+
+def _ran_git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    try:
+        return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise UsageError("git is not installed", hint="An arm with `git=` needs it.") from None
+
+
+def _has(root: Path, commit: str, path: str) -> bool:
+    return _git(root, "cat-file", "-e", f"{commit}:{path}") is not None
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time makes an environment; the next one finds it made. UsageError for a cache that cannot be
+    written.
+    """
+    path = folder.with_suffix(".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise UsageError(
+            f"{path.parent} cannot be written: {error.strerror or error}", hint="XDG_CACHE_HOME says where caches go."
+        ) from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

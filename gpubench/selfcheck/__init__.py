@@ -1,1 +1,0 @@
-"""gpubench held against itself: `python -m gpubench.selfcheck statistics` simulates what the verdicts promise."""

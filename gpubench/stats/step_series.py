@@ -1,0 +1,123 @@
+"""From the step times of a launch to its figures and what is to be said about them."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from gpubench.core.findings import Finding, finding
+from gpubench.core.records import Series
+from gpubench.core.units import format_percent
+from gpubench.stats.drift import drift
+from gpubench.stats.outliers import Outliers, far_outliers
+from gpubench.stats.stopping import precision_of_median
+from gpubench.stats.warmup import warmup_length
+
+Clock = Literal["perf_counter", "cuda_event"]
+Timing = Literal["throughput", "latency"]
+
+_MAD_TO_SIGMA = 1.4826
+
+
+def summarise_series(
+    step_times_s: Sequence[float],
+    *,
+    group: int,
+    clock: Clock,
+    timing: Timing,
+    target_rel_ci: float,
+) -> Series:
+    """Figures of one launch from seconds per step of each timed group, in order, warm-up included.
+
+    `rel_spread` is 1.4826 MAD of log step time: the typical relative deviation of a step, whatever the tail does.
+    `converged` asks the same of the series as the stopping rule does. ValueError for an empty series or a time that
+    is not positive.
+    """
+    import numpy as np
+
+    t = np.asarray(step_times_s, dtype=float)
+    if t.size == 0:
+        raise ValueError("no steps were timed")
+    num_warmup = warmup_length(t)
+    steady_times = t[num_warmup:]
+    found = precision_of_median(steady_times)
+    logs = np.log(steady_times)
+    moved = drift(steady_times)
+    return Series(
+        clock=clock,
+        timing=timing,
+        group=group,
+        num_total=t.size,
+        num_warmup=num_warmup,
+        num_steady=steady_times.size,
+        tau=found.tau,
+        n_effective=found.n_effective,
+        median_s=found.median,
+        low_s=found.interval[0] if found.interval else None,
+        high_s=found.interval[1] if found.interval else None,
+        rel_spread=float(_MAD_TO_SIGMA * np.median(np.abs(logs - np.median(logs)))),
+        drift=None if moved is None else moved.value,
+        steady=moved is None or moved.steady,
+        converged=found.reaches(target_rel_ci),
+    )
+
+
+def series_findings(series: Series, step_times_s: Sequence[float], target_rel_ci: float) -> tuple[Finding, ...]:
+    """What weakens or explains these figures: GB202, GB203 or GB208, GB204, GB207."""
+    outliers = far_outliers(step_times_s[series.num_warmup :])
+    found = (_drifts(series), _width(series, target_rel_ci), _outliers(outliers), _grouped(series))
+    return tuple(entry for entry in found if entry is not None)
+
+
+def _drifts(series: Series) -> Finding | None:
+    if series.steady or series.drift is None:
+        return None
+    return finding(
+        "GB202",
+        f"Step time drifted by {format_percent(series.drift, signed=True)} over the measured window.",
+        drift=series.drift,
+        num_steady=series.num_steady,
+    )
+
+
+def _width(series: Series, target_rel_ci: float) -> Finding | None:
+    if series.low_s is None or series.high_s is None:
+        return finding(
+            "GB208",
+            f"{series.num_steady} steady steps are worth {series.n_effective:.0f} independent ones; "
+            "an interval of the median needs six.",
+            num_steady=series.num_steady,
+            n_effective=series.n_effective,
+        )
+    if series.converged:
+        return None
+    width = (series.high_s - series.low_s) / 2 / series.median_s
+    if width > target_rel_ci:
+        message = (
+            f"The median was known to ±{format_percent(width)} when the limit came; ±{format_percent(target_rel_ci)} "
+            "was asked."
+        )
+    else:
+        message = (
+            f"The steps vary too slowly to trust ±{format_percent(width)}: the series is {series.n_effective:.0f} "
+            "autocorrelation times long, 30 are needed."
+        )
+    return finding("GB203", message, rel_half_width=width, target_rel_ci=target_rel_ci, n_effective=series.n_effective)
+
+
+def _outliers(found: Outliers) -> Finding | None:
+    if not found.worth_saying:
+        return None
+    return finding(
+        "GB204",
+        f"{found.num_high} of {found.num_steps} steps took longer than {found.high_fence * 1e3:.3g} ms "
+        f"and {format_percent(found.excess_share)} of the time; all are kept.",
+        num_high=found.num_high,
+        num_low=found.num_low,
+        num_steps=found.num_steps,
+        excess_share=found.excess_share,
+    )
+
+
+def _grouped(series: Series) -> Finding | None:
+    if series.group == 1:
+        return None
+    return finding("GB207", f"Steps were timed in groups of {series.group}.", group=series.group)

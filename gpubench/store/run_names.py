@@ -1,0 +1,184 @@
+"""What runs are called: folder, unique prefix, tag, `@last`, `@last~2`; and `run:case`."""
+
+import difflib
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+from gpubench.core.errors import StoreError, UsageError
+from gpubench.store.atomic_files import store_error
+from gpubench.store.run_reader import RUN_NAME
+
+_LAST = re.compile(r"@last(?:~(\d{1,9}))?")
+_MOST_NAMED = 6
+
+
+@dataclass(frozen=True)
+class _Head:
+    folder: Path
+    age: tuple[float, float]
+    """When it was started and, for runs of the same second, when its head was written; seconds since the epoch."""
+    tag: str | None
+
+    @property
+    def called(self) -> str:
+        return self.folder.name if self.tag is None else f"{self.folder.name} (tag {self.tag})"
+
+
+def new_run_name(suite_name: str, now: datetime, store: Path | None = None) -> str:
+    """`20261123-1602-cnn-7f3a`: date and time as `now` gives them, the suite, four random hex digits.
+
+    With `store`, a name that is free there.
+    """
+    while True:
+        name = f"{now:%Y%m%d-%H%M}-{suite_name}-{secrets.token_hex(2)}"
+        if store is None or not (store / name).exists():
+            return name
+
+
+def list_runs(store: Path) -> list[Path]:
+    """The run folders of a store, the newest first by when they were started. A store that does not exist has none."""
+    return [head.folder for head in _heads(store)]
+
+
+def resolve_run(reference: str | Path, store: Path) -> Path:
+    """The folder of the run that `reference` names. UsageError, with candidates, if that is none or several.
+
+    In this order: `@last` and `@last~N`; a path to a run folder or a file in one; a folder of the store; a tag; the
+    beginning of a folder's name.
+    """
+    text = str(reference)
+    if text.startswith("@"):
+        return _by_age(text, store)
+    for path in (Path(text), store / text):
+        folder = _run_folder(path) if text else None
+        if folder is not None:
+            return folder
+    heads = _heads(store)
+    found = [head for head in heads if head.tag == text] or [
+        head for head in heads if text and head.folder.name.startswith(text)
+    ]
+    if len(found) == 1:
+        return found[0].folder
+    raise _several(text, found) if found else _none(text, heads, store)
+
+
+def split_case(text: str) -> tuple[str, str | None]:
+    """Run and case of `run:case`; the case is None where only a run is named.
+
+    Paths and labels may hold colons too: a path that exists is a run, then the longest beginning that is the path of a
+    run folder, then what stands before the first colon. UsageError for a side that is empty.
+    """
+    if ":" not in text or _exists(Path(text)):
+        return text, None
+    parts = text.split(":")
+    ways = [(":".join(parts[:n]), ":".join(parts[n:])) for n in range(1, len(parts))]
+    run, case = next((way for way in reversed(ways) if way[0] and _run_folder(Path(way[0]))), ways[0])
+    if not run or not case:
+        raise UsageError(
+            f"{text!r} names no {'case' if run else 'run'}", hint="Write RUN:CASE, for example @last:12, or RUN alone."
+        )
+    return run, case
+
+
+def _by_age(text: str, store: Path) -> Path:
+    match = _LAST.fullmatch(text)
+    if match is None:
+        raise UsageError(f"{text!r} names no run", hint="@last is the last run, @last~2 the one two before it.")
+    back = int(match[1] or 0)
+    heads = _heads(store)
+    if back < len(heads):
+        return heads[back].folder
+    if not heads:
+        raise _none(text, heads, store)
+    count = "1 run" if len(heads) == 1 else f"{len(heads)} runs"
+    oldest = "@last" if len(heads) == 1 else f"@last~{len(heads) - 1}"
+    raise UsageError(f"{text} goes too far back: {store} holds {count}", hint=f"{oldest} is the oldest.")
+
+
+def _heads(store: Path) -> list[_Head]:
+    try:
+        folders = [path for path in store.iterdir() if _holds_run(path)]
+    except FileNotFoundError:
+        return []
+    except NotADirectoryError:
+        raise StoreError(f"{store} is not a folder", hint="--store DIR says where the run folders are.") from None
+    except OSError as error:
+        raise store_error("read", store, error) from error
+    heads = [_head(folder) for folder in folders]
+    return sorted(heads, key=lambda head: (head.age, head.folder.name), reverse=True)
+
+
+def _head(folder: Path) -> _Head:
+    """When it was started and its tag. A damaged head is listed too, by the age of its file, so that it can be seen."""
+    path = folder / RUN_NAME
+    try:
+        document: Any = from_json(path.read_bytes())
+    except (OSError, ValueError):
+        document = None
+    head = document if isinstance(document, dict) else {}
+    tag = head.get("tag")
+    created, written = _unix_seconds(head.get("created")), _written_s(path)
+    age = (written if created is None else created, written)
+    return _Head(folder, age, tag if isinstance(tag, str) else None)
+
+
+def _unix_seconds(created: Any) -> float | None:
+    if not isinstance(created, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(created)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def _written_s(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _run_folder(path: Path) -> Path | None:
+    """The run folder that `path` is, or is a file of."""
+    if _holds_run(path):
+        return path
+    return path.parent if _exists(path) and not path.is_dir() and _holds_run(path.parent) else None
+
+
+def _holds_run(folder: Path) -> bool:
+    return _exists(folder / RUN_NAME)
+
+
+def _exists(path: Path) -> bool:
+    """False also for what cannot be a path: too long, not permitted, a zero byte."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _several(text: str, found: list[_Head]) -> UsageError:
+    named = "\n".join(f"  {head.called}" for head in found[:_MOST_NAMED])
+    more = f"\n  ... and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    return UsageError(f"{text!r} may be any of {len(found)} runs:\n{named}{more}", hint="Type more of its name.")
+
+
+def _none(text: str, heads: list[_Head], store: Path) -> UsageError:
+    if not heads:
+        hint = "`gpubench run cnn-smoke` makes one; --store DIR says where runs are."
+        return UsageError(f"no run is called {text!r}: there is none in {store}", hint=hint)
+    known = {name: head for head in reversed(heads) for name in (head.folder.name, head.tag) if name}
+    close = difflib.get_close_matches(text, list(known), n=1, cutoff=0.6)
+    if close:
+        return UsageError(f"no run in {store} is called {text!r}", hint=f"Did you mean {close[0]}?")
+    newest = ", ".join(head.called for head in heads[:3])
+    return UsageError(
+        f"no run in {store} is called {text!r}", hint=f"The newest: {newest}. `gpubench list runs` shows all."
+    )

@@ -1,0 +1,140 @@
+"""Reading a run folder."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from gpubench.core.errors import StoreError
+from gpubench.core.records import RECORD_SCHEMA, Record
+from gpubench.core.run_info import RunInfo
+from gpubench.store.atomic_files import store_error
+from gpubench.store.migrate import NewerSchema, migrate_record, migrate_run
+from gpubench.store.sample_files import read_samples
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+RUN_NAME = "run.json"
+RECORDS_NAME = "records.jsonl"
+_ANOTHER = "`gpubench list runs` shows the stored runs; --store DIR says where they are."
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stored run. `records` in the order they were stored; `dropped` says which lines could not be read, and why."""
+
+    info: RunInfo
+    records: tuple[Record, ...]
+    folder: Path
+    dropped: tuple[str, ...] = ()
+
+    def samples(self, record: Record) -> "dict[str, NDArray[np.float64]]":
+        """The series of a launch by name, times in seconds; empty where none were stored. StoreError if damaged."""
+        return {} if record.samples is None else read_samples(self.folder, record.samples)
+
+
+def load_run(folder: Path) -> Run:
+    """The run in `folder`. StoreError if it holds none, or one that this gpubench cannot read.
+
+    Lines of `records.jsonl` that cannot be read, and a last one cut short, are left out and named in `dropped`.
+    """
+    info = load_info(folder)
+    records: list[Record] = []
+    dropped: list[str] = []
+    for entry in _read_records(folder / RECORDS_NAME):
+        if isinstance(entry, Record):
+            records.append(entry)
+        else:
+            dropped.append(entry)
+    return Run(info, tuple(records), folder, tuple(dropped))
+
+
+def load_info(folder: Path) -> RunInfo:
+    """The head of a run, `run.json`, without its records. StoreError as for `load_run`."""
+    path = folder / RUN_NAME
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise _no_run(folder) from None
+    except OSError as error:
+        raise store_error("read", path, error) from error
+    try:
+        return RunInfo.model_validate(migrate_run(_object(content)))
+    except NewerSchema as error:
+        raise StoreError(f"{folder} was {error}", hint=error.hint) from error
+    except ValueError as error:
+        raise StoreError(f"{path} is not the head of a run: {_first(error)}", hint=_ANOTHER) from error
+
+
+def _no_run(folder: Path) -> StoreError:
+    if not folder.exists():
+        return StoreError(f"there is no folder {folder}", hint=_ANOTHER)
+    if not folder.is_dir():
+        return StoreError(f"{folder} is not a folder", hint="A run is a folder that holds run.json.")
+    return StoreError(f"{folder} holds no run: there is no {RUN_NAME} in it", hint=_ANOTHER)
+
+
+def _read_records(path: Path) -> Iterator[Record | str]:
+    """Records, and a sentence for what is none."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        yield f"{RECORDS_NAME} is missing: no launch of this run can be read"
+        return
+    except OSError as error:
+        raise store_error("read", path, error) from error
+    *lines, rest = content.split(b"\n")
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield _read_record(path, number, line)
+    if rest:
+        yield (
+            f"the last line of {RECORDS_NAME} ({len(rest)} bytes) was cut short, by a crash or a full disk: "
+            "its launch is missing, and --resume measures it again"
+        )
+
+
+def _read_record(path: Path, number: int, line: bytes) -> Record | str:
+    try:
+        return parse_record(line)
+    except NewerSchema as error:
+        raise StoreError(f"line {number} of {path} was {error}", hint=error.hint) from error
+    except ValueError as error:
+        return f"line {number} of {RECORDS_NAME} ({len(line)} bytes) cannot be read and was left out: {_first(error)}"
+
+
+def parse_record(line: bytes) -> Record:
+    """The record of one line, whatever number it was stored under. NewerSchema, or ValueError if it is none."""
+    try:
+        record = Record.model_validate_json(line)
+    except ValidationError:
+        return Record.model_validate(migrate_record(_object(line)))
+    if record.schema_number == RECORD_SCHEMA and b'"schema"' in line:
+        return record
+    return Record.model_validate(migrate_record(_object(line)))
+
+
+def _object(content: bytes) -> dict[str, Any]:
+    if not content.strip():
+        raise ValueError("it is empty")
+    try:
+        document = from_json(content)
+    except ValueError as error:
+        raise ValueError(f"it is not JSON ({error})") from error
+    if not isinstance(document, dict):
+        raise ValueError("it is no JSON object")
+    return document
+
+
+def _first(error: ValueError) -> str:
+    """One line of why."""
+    if not isinstance(error, ValidationError):
+        return str(error).partition("\n")[0]
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]

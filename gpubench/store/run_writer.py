@@ -1,0 +1,153 @@
+"""Writing a run folder: what was finished stays readable, whatever ends the run."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from gpubench.core.errors import StoreError
+from gpubench.core.records import Record
+from gpubench.core.run_info import RunInfo
+from gpubench.store.atomic_files import PROBE_NAME, check_room, store_error, write_atomically
+from gpubench.store.journal import Journal
+from gpubench.store.lock import LOCK_NAME, FolderLock
+from gpubench.store.run_reader import RECORDS_NAME, RUN_NAME, load_info
+from gpubench.store.sample_files import write_samples
+
+CASES_FOLDER = "cases"
+_PARTIAL_HEAD = f".{RUN_NAME}.tmp"
+_OURS = {LOCK_NAME, PROBE_NAME, _PARTIAL_HEAD}
+"""What a run that was killed before it had a head may leave: such a folder counts as empty."""
+
+
+class RunWriter:
+    """The one writer of a run folder, from `create` or `resume` to `close`. Every method may raise StoreError."""
+
+    def __init__(self, folder: Path, info: RunInfo, lock: FolderLock, records: Journal) -> None:
+        self.folder = folder
+        self._info = info
+        self._lock = lock
+        self._records = records
+
+    @classmethod
+    def create(cls, folder: Path, info: RunInfo) -> "RunWriter":
+        """Make the folder and its head; StoreError, with nothing left behind, if the run could not be stored there.
+
+        The folder must not exist or be empty, be writable and have some room on its disk, and no other process may hold
+        it.
+        """
+        with ExitStack() as undo:
+            if _make(folder):
+                undo.callback(_remove_if_empty, folder)
+            lock = FolderLock.acquire(folder)
+            undo.callback(lock.release)
+            _check_empty(folder)
+            check_room(folder)
+            records = Journal(folder / RECORDS_NAME)
+            undo.callback((folder / RECORDS_NAME).unlink, missing_ok=True)
+            undo.callback(records.close)
+            writer = cls(folder, info, lock, records)
+            writer.update_info(info)
+            undo.pop_all()
+        return writer
+
+    @classmethod
+    def resume(cls, folder: Path) -> "RunWriter":
+        """Go on with a stored run. A last record that was cut short is cut off, so that no new one is glued to it."""
+        info = load_info(folder)
+        with ExitStack() as undo:
+            lock = FolderLock.acquire(folder)
+            undo.callback(lock.release)
+            check_room(folder)
+            records = Journal(folder / RECORDS_NAME)
+            undo.pop_all()
+        return cls(folder, info, lock, records)
+
+    @property
+    def info(self) -> RunInfo:
+        """The head as it is stored."""
+        return self._info
+
+    def update_info(self, info: RunInfo) -> None:
+        """Replace `run.json`, whole or not at all."""
+        content = info.model_dump_json(by_alias=True, indent=1).encode() + b"\n"
+        write_atomically(self.folder / RUN_NAME, content, partial=self.folder / _PARTIAL_HEAD)
+        self._info = info
+
+    def append(self, record: Record) -> None:
+        """Store one launch. It is on the disk when this returns; if it cannot be, what was stored before is untouched."""
+        self._records.append(record.model_dump_json(by_alias=True).encode())
+
+    def write_samples(self, name: str, arrays: Mapping[str, Sequence[float | None]]) -> str:
+        """Store the series of a launch under `samples/`; gives the path for `Record.samples`. None becomes NaN."""
+        return write_samples(self.folder, name, arrays)
+
+    def case_folder(self, index: int) -> Path:
+        """`cases/<index>/`, made if need be: logs, memory snapshots and traces of a case."""
+        path = self.folder / CASES_FOLDER / str(index)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise store_error("make", path, error) from error
+        return path
+
+    def log_path(self, index: int, repeat: int, arm: str | None = None) -> Path:
+        """Where the output of a launch goes: `cases/12/1.log`, with an arm `cases/12/base-1.log`."""
+        prefix = "" if arm is None else re.sub(r"[^A-Za-z0-9_-]", "_", arm) + "-"
+        return self.case_folder(index) / f"{prefix}{repeat}.log"
+
+    def relative(self, path: Path) -> str:
+        """A path inside the run folder as records name it."""
+        return path.relative_to(self.folder).as_posix()
+
+    def close(self) -> None:
+        """Let go of the folder. Again is harmless."""
+        self._records.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _make(folder: Path) -> bool:
+    """Whether the folder had to be made."""
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        if folder.is_dir():
+            return False
+        raise StoreError(f"{folder} is not a folder", hint="Choose another place with --out DIR.") from None
+    except OSError as error:
+        raise store_error("make the folder", folder, error) from error
+    return True
+
+
+def _check_empty(folder: Path) -> None:
+    try:
+        names = {entry.name for entry in os.scandir(folder)} - _OURS
+    except OSError as error:
+        raise store_error("read", folder, error) from error
+    if RUN_NAME in names:
+        raise StoreError(
+            f"{folder} holds a run already", hint="`--resume RUN` goes on with it; --out DIR takes another place."
+        )
+    # A head is written after the (still empty) records: without one, empty records are what a killed start left.
+    if names == {RECORDS_NAME} and (folder / RECORDS_NAME).stat().st_size == 0:
+        return
+    if names:
+        raise StoreError(
+            f"{folder} is not empty", hint="A run needs a folder of its own: choose another with --out DIR."
+        )
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()

@@ -1,0 +1,124 @@
+"""Reads a suite: file or shipped name, overrides, checks, cases."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gpubench.core.errors import UsageError
+from gpubench.core.nearest import near
+from gpubench.core.units import format_bytes
+from gpubench.suite.cases.expand import Expansion, expand
+from gpubench.suite.cases.quality_cases import quality_cases
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Suite
+from gpubench.suite.read.oddities import oddities
+from gpubench.suite.read.overrides import apply_overrides
+from gpubench.suite.read.problems import Mark, Problem, Source, error, suite_error
+from gpubench.suite.read.shipped import shipped_suites
+from gpubench.suite.read.validation import check
+from gpubench.suite.read.yaml_document import BadText, Mapping, read_yaml
+
+MAX_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True)
+class LoadedSuite:
+    """`cases` are those to measure, in the suite's order; `quality_cases` those to train to a result.
+
+    `text` is the file as it stands on disk, `path` where. `digest` is of what is measured: the suite with its
+    overrides, without its description; comments and the order of keys do not change it, the order of axes does.
+    """
+
+    suite: Suite
+    cases: tuple[Case, ...]
+    path: Path | None
+    text: str
+    digest: str
+    warnings: tuple[Problem, ...] = ()
+    quality_cases: tuple[Case, ...] = ()
+    expansion: Expansion = field(repr=False, kw_only=True)
+
+
+def load_suite(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSuite:
+    """The suite in a file, or the shipped one of that name, with `overrides` (`batch_size=64,128`) applied.
+
+    SuiteError with every mistake in its place; UsageError where there is no such file, or it cannot be read.
+    """
+    path = find_suite(source)
+    return parse_suite(_read(path), overrides, path=path)
+
+
+def parse_suite(text: str, overrides: Sequence[str] = (), *, path: Path | None = None) -> LoadedSuite:
+    """The same from text; `path` names it in messages. SuiteError."""
+    source = Source.of_text("<suite>" if path is None else str(path), text)
+    try:
+        root, problems = read_yaml(text, source)
+    except BadText as bad:
+        raise suite_error([bad.problem]) from bad
+    if not isinstance(root, Mapping):
+        said = "the file is empty" if not text.strip() else "a suite file is a mapping: `schema: 1`, `name: ...`, ..."
+        raise suite_error([error("", said, root.mark)])
+    root, wrong = apply_overrides(root, overrides)
+    suite, mistakes = check(root)
+    problems = [*problems, *wrong, *mistakes]
+    if problems or suite is None:
+        raise suite_error(problems)
+    expansion = expand(suite)
+    trained = quality_cases(suite, expansion.cases)
+    return LoadedSuite(
+        suite=suite,
+        cases=expansion.cases,
+        path=path,
+        text=text,
+        digest=digest_of(suite),
+        warnings=oddities(suite, expansion, trained, root, narrowed=bool(overrides)),
+        quality_cases=trained,
+        expansion=expansion,
+    )
+
+
+def digest_of(suite: Suite) -> str:
+    """16 hex digits of what the suite measures. Stable over releases that only add keys with a default."""
+    content = suite.model_dump(mode="json", by_alias=True, exclude={"description"}, exclude_defaults=True)
+    content["matrix"] = list(suite.matrix.items())
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def find_suite(source: str | Path) -> Path:
+    """The file that `source` names: a path, or the name of a shipped suite. UsageError with the nearest names."""
+    path = Path(source)
+    if path.is_file():
+        return path
+    shipped = shipped_suites()
+    name = str(source)
+    if name in shipped:
+        return shipped[name]
+    if path.exists():
+        raise UsageError(f"{name} is not a file.", hint="Name a suite file, or a suite that ships with gpubench.")
+    suggestion = near(path.stem, shipped)
+    raise UsageError(
+        f"There is no suite {name!r}: no such file, and none of that name ships with gpubench."
+        + (f" {suggestion[:1].upper()}{suggestion[1:]}" if suggestion else ""),
+        hint=f"Shipped: {', '.join(shipped)}." if shipped else "",
+    )
+
+
+def _read(path: Path) -> str:
+    """UTF-8 text of at most MAX_BYTES."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as problem:
+        raise UsageError(f"{path} cannot be read: {problem.strerror or problem}.") from problem
+    nowhere = Mark(Source(str(path)))
+    if len(content) > MAX_BYTES:
+        raise suite_error([error("", f"larger than {format_bytes(MAX_BYTES)}, so it is no suite file", nowhere)])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        line = content.count(b"\n", 0, problem.start)
+        mark = Mark(Source(str(path)), line, problem.start - content.rfind(b"\n", 0, problem.start) - 1)
+        raise suite_error([error("", f"not UTF-8 text (byte 0x{content[problem.start]:02x})", mark)]) from problem

@@ -1,0 +1,101 @@
+"""The settings of a case one by one: which there are, what each may be, and a value in the form that a case holds."""
+
+from collections.abc import Iterator
+from functools import cache
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import ValidationError
+
+from gpubench.core.nearest import near
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.pydantic_messages import said_of
+
+SETTINGS: tuple[str, ...] = tuple(Case.model_fields)
+
+_WORDS_OF_TEXTS = {
+    "workload": ("cnn", "resnet9", "torchvision:<model>", "operators:<operator>", "<module>:<Class>"),
+    "device": ("cpu", "cuda"),
+    "data": ("synthetic", "digits", "mnist", "fashion-mnist", "cifar10"),
+}
+_MORE_WORDS = {"memory_format": ("NCHW", "NHWC")}
+
+BUILT_IN = ("cnn", "resnet9")
+"""Workloads with a bare name."""
+
+OPERATORS = ("matmul", "conv2d", "copy", "launch")
+"""What `operators:<operator>` may name."""
+
+
+class BadValue(ValueError):  # noqa: N818 - reads better where it is caught
+    """A value that a setting cannot have: `message`, and a `suggestion` or nothing."""
+
+    def __init__(self, message: str, suggestion: str = "") -> None:
+        super().__init__(message)
+        self.message, self.suggestion = message, suggestion
+
+
+def normal(name: str, value: Any) -> Any:
+    """The value as a case's `settings` hold it: `NHWC` is channels_last, `"64"` is 64. BadValue if it can be none.
+
+    `name` is one of SETTINGS.
+    """
+    if isinstance(value, bool) and not (is_switch(name) or name == "compile"):
+        wanted = "a number" if is_number(name) else "text"
+        raise BadValue(f"expected {wanted}, got {str(value).lower()}")
+    try:
+        return Case.model_validate({name: value}).settings[name]
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise BadValue(*said_of(first, choices(name))) from error
+
+
+@cache
+def choices(name: str) -> tuple[str, ...]:
+    """The words a setting may be, for suggestions; empty where it is a number or free text."""
+    words = [word for word in _flat(Case.model_fields[name].annotation) if isinstance(word, str)]
+    return (*words, *_WORDS_OF_TEXTS.get(name, ()), *_MORE_WORDS.get(name, ()))
+
+
+def check_workload(name: str) -> None:
+    """BadValue for a bare name or an operator that there is not. Modules and torchvision's models only the worker can
+    look up.
+    """
+    kind, colon, rest = name.partition(":")
+    if not colon and name not in BUILT_IN:
+        # `resnet50` is near `resnet9` and means something else.
+        raise BadValue(
+            f"unknown value {name!r}", near(name, ("cnn",)) or f"choose from {', '.join(choices('workload'))}"
+        )
+    if kind == "operators" and rest not in OPERATORS:
+        known = [f"{kind}:{each}" for each in OPERATORS]
+        nearest = near(name, known) if near(rest, OPERATORS) else ""
+        raise BadValue(f"unknown value {name!r}", nearest or f"choose from {', '.join(known)}")
+
+
+def is_number(name: str) -> bool:
+    """Whether a setting has an order: batch sizes, learning rates, counts."""
+    return bool({int, float} & _parts(name))
+
+
+def is_switch(name: str) -> bool:
+    return bool in _parts(name)
+
+
+@cache
+def _parts(name: str) -> frozenset[Any]:
+    """The types, and the words of literals, of which a setting may be; None apart."""
+    return frozenset(_flat(Case.model_fields[name].annotation)) - {NoneType}
+
+
+def _flat(annotation: Any) -> Iterator[Any]:
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        yield from _flat(get_args(annotation)[0])
+    elif origin in (Union, UnionType):
+        for part in get_args(annotation):
+            yield from _flat(part)
+    elif origin is Literal:
+        yield from get_args(annotation)
+    else:
+        yield annotation

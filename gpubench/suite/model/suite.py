@@ -1,0 +1,156 @@
+"""The suite file's models. `gpubench.suite.load` reads one; `gpubench.suite.cases.expand` makes its cases."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from gpubench.core.units import parse_duration, parse_fraction
+
+SUITE_SCHEMA = 1
+MAX_CASES = 10_000
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^[\d.]"}]}),
+]
+Fraction = Annotated[
+    float,
+    BeforeValidator(parse_fraction),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^[\d.]"}]}),
+]
+
+
+class SuiteModel(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Measure(SuiteModel):
+    """How long and how often each case is measured. Durations in seconds, `target_rel_ci` a fraction."""
+
+    target_rel_ci: Fraction = Field(
+        0.01,
+        gt=0,
+        lt=1,
+        description="Stop when the half-width of the median's interval is at most this share of it.",
+    )
+    min_time: Duration = Field(2.0, ge=0, le=86400, description="Measure at least this long after warm-up.")
+    max_time: Duration = Field(
+        20.0,
+        gt=0,
+        le=86400,
+        description="Measure at most this long, warm-up included, the first step (which may compile) not.",
+    )
+    min_window: Duration | None = Field(
+        None,
+        ge=0,
+        le=86400,
+        description="Least window for a valid energy figure; None lets the device decide.",
+    )
+    min_steps: int = Field(
+        50,
+        ge=5,
+        le=10**7,
+        description="First look at the series; fewer only if `max_time` comes first.",
+    )
+    max_steps: int = Field(100_000, ge=5, le=10**7, description="Measure at most this many steps.")
+    repeats: int = Field(3, ge=1, le=1000, description="Launches per case, each in its own process.")
+    timeout: Duration = Field(
+        300.0,
+        gt=0,
+        le=7 * 86400,
+        description="A launch that takes longer is ended: status `timeout`.",
+    )
+    telemetry: Literal["off", "boundary", "sampled"] = Field(
+        "sampled",
+        description="Power, clocks and energy: `sampled` while steps run, `boundary` reads counters before and after only, `off`.",
+    )
+    parity: bool = Field(True, description="Check each case's output against fp64 on a fixed batch, once per case.")
+
+
+class Quality(SuiteModel):
+    """Training to a result on real data, per device and precision of the suite's training cases."""
+
+    epochs: int = Field(8, ge=1, le=10_000, description="Passes over the training split.")
+    data: str | None = Field(None, description="None takes the cases' own; synthetic data has no accuracy.")
+    batch_size: int = Field(64, ge=1, description="Samples per step of these trainings, whatever is measured.")
+    optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="Of these trainings.")
+    learning_rate: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=100)], ...],
+        BeforeValidator(lambda v: v if isinstance(v, list | tuple) else [v]),
+    ] = Field((1e-3,), min_length=1, description="One, or a list to choose from on the validation split.")
+    seeds: int = Field(1, ge=1, le=100, description="Training runs per device and precision.")
+    reference: dict[str, Any] = Field(
+        default_factory=lambda: {"precision": "fp32"}, description="What accuracy is compared with."
+    )
+    max_accuracy_drop: Fraction = Field(
+        0.01, ge=0, le=1, description="A precision that loses more test accuracy is never called best."
+    )
+    target_accuracy: Fraction | None = Field(
+        None, gt=0, le=1, description="Validation accuracy to which time and steps are reported."
+    )
+
+
+class When(SuiteModel):
+    """Settings that follow an axis: cases that match `if` get `set`."""
+
+    condition: dict[str, Any] = Field(
+        alias="if", description="Settings a case must have; a list means any of its values."
+    )
+    settings: dict[str, Any] = Field(alias="set", description="Settings it then gets, unless it gives them itself.")
+
+
+class Gate(SuiteModel):
+    """A limit that `gpubench check` applies to every case that matches `where`."""
+
+    metric: str = Field(description="A metric of `gpubench list metrics`, or `status`.")
+    max_regression: Fraction | None = Field(
+        None, ge=0, description="How much worse it may get, as a share (of shares: in points)."
+    )
+    no_new: tuple[Literal["oom", "failed", "timeout", "unsupported", "invalid"], ...] | None = Field(
+        None, description="With `metric: status`: ends that no case may have that did not have them before."
+    )
+    where: dict[str, Any] = Field(
+        default_factory=dict, description="Cases it covers; all of them without it. A list means any of its values."
+    )
+
+
+class Suite(SuiteModel):
+    """A suite as written, with its overrides applied."""
+
+    schema_number: Literal[1] = Field(alias="schema", description="Version of this format.")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="Part of the names of its runs: letters, digits, `.`, `-`, `_`.",
+    )
+    description: str = Field("", max_length=2000, description="One line for `gpubench list`.")
+    requires: Literal["cuda"] | None = Field(
+        None, description="Cases on a machine without this device are skipped with the reason."
+    )
+    defaults: dict[str, Any] = Field(
+        default_factory=dict, description="Settings of every case that does not say otherwise."
+    )
+    matrix: dict[str, list[Any]] = Field(
+        default_factory=dict,
+        description="Axes: a case for every combination of their values, the last axis changing fastest. "
+        "`{pow2: [5, 10]}` stands for 32, 64, ... 1024.",
+    )
+    exclude: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="Drops combinations that match every setting of an entry; a list means any of its values.",
+    )
+    path: list[dict[str, Any]] = Field(
+        default_factory=list,
+        description="Changes from `defaults`, one on top of another: a case for the base, for each stage, and for each change "
+        "alone. The report says what each of them buys.",
+    )
+    include: list[dict[str, Any]] = Field(
+        default_factory=list, description="Adds whole cases (over `defaults`); it never changes or excludes one."
+    )
+    when: list[When] = Field(
+        default_factory=list, description="Settings that follow others, rule by rule; never an axis."
+    )
+    baseline: dict[str, Any] = Field(default_factory=dict, description="Cases that speed-ups are stated against.")
+    measure: Measure = Field(default_factory=Measure, description="How long and how often each case is measured.")
+    quality: Quality | None = Field(None, description="Trains to a result on real data; `off`, or left out, for none.")
+    gates: list[Gate] = Field(default_factory=list, description="Limits that `gpubench check` applies.")

@@ -1,0 +1,61 @@
+"""Which cases are meant: patterns of settings, as suite files write them, and expressions, as `-k` takes them."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from gpubench.suite.model.settings import SETTINGS, BadValue, normal
+
+Pattern = Mapping[str, tuple[Any, ...]]
+"""For each setting the values that fit, in the form that a case holds."""
+
+Test = Callable[[Mapping[str, Any]], bool]
+
+
+def matches(settings: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
+    """Whether every setting that `where` names has the value given there, or one of those in a list.
+
+    Values are taken as in a suite file (`NHWC`, `off`). `device: cuda` fits every CUDA device, `cuda:1` only this one;
+    `env` fits if the variables given have these values, whatever else is set. An empty `where` fits everything, a
+    setting that is unknown nothing.
+    """
+    return fits(settings, _compiled(json.dumps(where, sort_keys=True, default=str)))
+
+
+def compiled(where: Mapping[str, Any]) -> Pattern:
+    """`where` with its values in the form that a case holds."""
+    return {name: tuple(_normal(name, value) for value in _listed(values)) for name, values in where.items()}
+
+
+def fits(settings: Mapping[str, Any], pattern: Pattern) -> bool:
+    """`matches` for a pattern that is compiled once and used for many cases."""
+    return all(
+        name in settings and any(_fits(name, settings[name], value) for value in values)
+        for name, values in pattern.items()
+    )
+
+
+@lru_cache(maxsize=256)
+def _compiled(text: str) -> Pattern:
+    return compiled(json.loads(text))
+
+
+def _listed(values: Any) -> list[Any]:
+    return values if isinstance(values, list) else list(values) if isinstance(values, tuple) else [values]
+
+
+def _normal(name: str, value: Any) -> Any:
+    """A value no case can have stays as it is, and then fits none."""
+    try:
+        return normal(name, value) if name in SETTINGS else value
+    except BadValue:
+        return value
+
+
+def _fits(name: str, actual: Any, wanted: Any) -> bool:
+    if name == "device" and wanted == "cuda":
+        return str(actual).partition(":")[0] == "cuda"
+    if name == "env" and isinstance(wanted, dict) and isinstance(actual, Mapping):
+        return all(actual.get(key) == value for key, value in wanted.items()) and bool(wanted or not actual)
+    return bool(actual == wanted)

@@ -1,0 +1,209 @@
+"""What a source of telemetry is: the protocol every backend follows, and the readings they return.
+
+Times are seconds of CLOCK_MONOTONIC (`time.monotonic()`), taken before the call that read the value. What a device
+cannot say is None in a reading; why stands in the device's `missing` under the same name.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+THROTTLE_REASONS = ("power_cap", "sync_boost", "sw_thermal", "hw_thermal", "power_brake")
+"""Why a driver holds clocks down, in the order of `FastReading.throttle_s`."""
+
+
+class FastReading(NamedTuple):
+    """What is read on every fast tick.
+
+    Units: power W, counter J since an arbitrary start, clock MHz, throttle times s since an arbitrary start; `reasons`
+    is NVML's bit mask of clocks-event reasons.
+    """
+
+    power_instant_w: float | None = None
+    power_average_w: float | None = None
+    power_usage_w: float | None = None
+    counter_j: float | None = None
+    sm_clock_mhz: float | None = None
+    reasons: int | None = None
+    throttle_power_cap_s: float | None = None
+    throttle_sync_boost_s: float | None = None
+    throttle_sw_thermal_s: float | None = None
+    throttle_hw_thermal_s: float | None = None
+    throttle_power_brake_s: float | None = None
+
+
+class SlowReading(NamedTuple):
+    """What is read once a second.
+
+    Units: bytes, degrees Celsius, shares of 1, MHz; `pstate` counts from 0, the fastest.
+    """
+
+    memory_used_bytes: float | None = None
+    memory_total_bytes: float | None = None
+    temperature_c: float | None = None
+    memory_temperature_c: float | None = None
+    utilization: float | None = None
+    memory_clock_mhz: float | None = None
+    pstate: float | None = None
+
+
+class Activity(NamedTuple):
+    """Means over [start_s, end_s] from the hardware's own counters (GPM, Hopper and newer).
+
+    Units: s of CLOCK_MONOTONIC, shares of 1.
+    """
+
+    start_s: float
+    end_s: float
+    sm: float | None
+    tensor: float | None
+    dram: float | None
+
+
+class ProcessUse(NamedTuple):
+    """A process with a compute context on the device. Units: bytes (None where the driver does not say)."""
+
+    pid: int
+    used_bytes: int | None
+    name: str
+
+
+class Survey(NamedTuple):
+    """A device at one moment between launches. Units: bytes; None where the driver does not say."""
+
+    processes: list[ProcessUse] | None
+    memory_used_bytes: int | None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A device as CUDA knows it, sent by the worker: what a backend finds its own handle by.
+
+    `uuid` with or without its `GPU-` or `MIG-` prefix, `pci` as domain:bus:device.function. Units: total_bytes in
+    bytes.
+    """
+
+    uuid: str | None = None
+    name: str | None = None
+    pci: str | None = None
+    total_bytes: int | None = None
+
+    @classmethod
+    def of(cls, device: "Mapping[str, Any] | Identity") -> "Identity":
+        """From the worker's mapping; unknown keys are ignored, empty values become None."""
+        if isinstance(device, Identity):
+            return device
+        total = device.get("total_bytes")
+        return cls(
+            uuid=str(device["uuid"]) if device.get("uuid") else None,
+            name=str(device["name"]) if device.get("name") else None,
+            pci=str(device["pci"]) if device.get("pci") else None,
+            total_bytes=int(total) if total else None,
+        )
+
+
+class TelemetryError(Exception):
+    """A source, a device or a call that cannot serve. `code` is NVML's return code where there is one."""
+
+    def __init__(self, message: str, *, code: int | None = None, remedy: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.remedy = remedy
+
+
+class Device(Protocol):
+    """One device under observation.
+
+    `read_fast`, `read_slow` and `activity` are called from the sampler's thread and return what could be read: faults
+    become None plus an entry in `missing`, and `lost` where the device is gone. `state` and `survey` are slow, are
+    never called inside a window, and `state` may raise `TelemetryError`.
+    """
+
+    @property
+    def kind(self) -> str:
+        """The backend's name."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """What tells this device from others: its UUID."""
+        ...
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a reading has None, by the reading's field; a field that recovers leaves."""
+        ...
+
+    @property
+    def lost(self) -> str | None:
+        """The fault that showed the device gone, for good; None while it is there."""
+        ...
+
+    @property
+    def parent_shared(self) -> bool:
+        """Power, energy and clocks are those of a whole card of which this is a slice."""
+        ...
+
+    def read_fast(self) -> FastReading:
+        """Power, energy counter, SM clock, throttle times and reasons. Units: see `FastReading`."""
+        ...
+
+    def read_slow(self) -> SlowReading:
+        """Memory, temperatures, utilization, memory clock, P-state. Units: see `SlowReading`."""
+        ...
+
+    def read_power(self) -> FastReading:
+        """Only counter and powers, as cheaply as possible: for measuring update periods. Units: see `FastReading`."""
+        ...
+
+    def activity(self) -> Activity | None:
+        """Mean activity since the last call, None on the first and where there is none. Units: see `Activity`."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Limits, link, ECC, persistence. Units: in each key's name."""
+        ...
+
+    def survey(self) -> Survey:
+        """Processes with a compute context and memory in use. Milliseconds. Units: see `Survey`."""
+        ...
+
+    def faults(self) -> dict[str, int]:
+        """Failed calls so far, by call and code. Units: counts."""
+        ...
+
+    def close(self) -> None:
+        """Frees what the device holds. Never raises."""
+        ...
+
+
+class Backend(Protocol):
+    """A source of devices. `available` False means every window is absent, with `reason`."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def available(self) -> bool: ...
+
+    @property
+    def reason(self) -> str: ...
+
+    @property
+    def remedy(self) -> str: ...
+
+    def survey(self) -> dict[str, Survey]:
+        """Every device by its key, before anybody knows which one will be used."""
+        ...
+
+    def open(self, identity: Identity) -> Device:
+        """The device that CUDA calls `identity`. TelemetryError where none matches beyond doubt."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the library. Never raises."""
+        ...

@@ -1,0 +1,54 @@
+"""NVML through nvidia-ml-py (import name `pynvml`): the only part of telemetry that knows the binding."""
+
+import time
+from collections.abc import Callable
+
+from gpubench.telemetry.devices.base import Backend, Identity, Survey, TelemetryError
+from gpubench.telemetry.devices.bounded import bounded
+from gpubench.telemetry.devices.null import NullBackend
+from gpubench.telemetry.devices.nvml import library as nvml_library
+from gpubench.telemetry.devices.nvml.card import NvmlDevice
+from gpubench.telemetry.devices.nvml.card_processes import survey_all
+from gpubench.telemetry.devices.nvml.locate import find
+
+_INIT_TIMEOUT_S = 20.0
+_OPEN_TIMEOUT_S = 5.0
+_CLOSE_TIMEOUT_S = 0.4
+
+
+class NvmlBackend:
+    """Every card that the driver shows to this process."""
+
+    kind = "nvml"
+    available = True
+    reason = ""
+    remedy = ""
+
+    def __init__(self, library: nvml_library.Library, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.library = library
+        self._clock = clock
+
+    def open(self, identity: Identity) -> NvmlDevice:
+        """The card that CUDA calls `identity`. TelemetryError where none matches or the driver does not answer."""
+        found = bounded(lambda: find(self.library, identity), _OPEN_TIMEOUT_S, what="NVML")
+        return NvmlDevice(self.library, found, clock=self._clock)
+
+    def survey(self) -> dict[str, Survey]:
+        """Processes and memory of every card, by UUID. TelemetryError where the driver does not answer."""
+        return bounded(lambda: survey_all(self.library), _OPEN_TIMEOUT_S, what="NVML")
+
+    def close(self) -> None:
+        """Gives NVML back; a driver that hangs on it is left behind after 0.4 s."""
+        try:
+            bounded(self.library.close, _CLOSE_TIMEOUT_S, what="nvmlShutdown")
+        except TelemetryError:
+            return
+
+
+def open_backend(*, clock: Callable[[], float] = time.monotonic) -> Backend:
+    """NVML, or a `NullBackend` that says why there is none. Never raises."""
+    try:
+        library = bounded(nvml_library.load, _INIT_TIMEOUT_S, what="NVML")
+    except TelemetryError as error:
+        return NullBackend(str(error), error.remedy, code=error.code)
+    return NvmlBackend(library, clock=clock)

@@ -1,0 +1,104 @@
+"""From a device as CUDA names it to its NVML handle: by UUID, never by index (the two orders differ)."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from gpubench.telemetry.devices.base import Identity, TelemetryError
+from gpubench.telemetry.devices.nvml import card_facts, codes
+from gpubench.telemetry.devices.nvml.library import Library, NvmlError
+
+Answer = TypeVar("Answer")
+_MEMORY_TOLERANCE = 0.1
+"""CUDA's total leaves out what the driver reserves: up to several per cent of what NVML reports."""
+
+
+class Found(NamedTuple):
+    """`handle` is the card's (the parent's for a MIG slice), `memory_handle` that of the slice itself."""
+
+    handle: Any
+    memory_handle: Any
+    uuid: str
+    name: str
+    how: str
+    parent_shared: bool
+
+
+def find(library: Library, identity: Identity) -> Found:
+    """The one card that is `identity`. TelemetryError where there is none, or where name or memory disagree; its `code`
+    is set where asking again may help.
+    """
+    tried: list[str] = []
+    passing: int | None = None
+    for how, call, argument in _attempts(identity):
+        try:
+            handle = library.call(call, argument)
+            return _verified(library, handle, identity, how)
+        except NvmlError as fault:
+            if codes.kind_of(fault.code) is codes.Kind.LOST:
+                raise
+            tried.append(f"{how} {argument}: {codes.name_of(fault.code)}")
+            passing = fault.code if fault.code in codes.PASSING else passing
+    raise TelemetryError(
+        "no NVML device matches the CUDA device" + (f" ({'; '.join(tried)})" if tried else ": CUDA named none"),
+        code=passing,
+        remedy="In a container, check that the driver's libraries match the kernel module and that the card is passed in.",
+    )
+
+
+def _attempts(identity: Identity) -> list[tuple[str, str, str]]:
+    """(how, NVML call, argument) in the order to try: as a whole card, as a MIG slice, by PCI address."""
+    attempts = []
+    if identity.uuid:
+        bare = identity.uuid.removeprefix("GPU-") if not identity.uuid.startswith("MIG-GPU-") else identity.uuid
+        names = [identity.uuid] if bare.startswith("MIG-") else [f"GPU-{bare}", f"MIG-{bare}"]
+        attempts = [("uuid", "nvmlDeviceGetHandleByUUID", name) for name in names]
+    if identity.pci:
+        attempts.append(("pci", "nvmlDeviceGetHandleByPciBusId", identity.pci))
+    return attempts
+
+
+def _verified(library: Library, handle: Any, identity: Identity, how: str) -> Found:
+    parent, is_slice = _parent(library, handle)
+    name = _ask(lambda: str(library.call("nvmlDeviceGetName", handle)))
+    uuid = _ask(lambda: str(library.call("nvmlDeviceGetUUID", handle)))
+    total = _ask(lambda: card_facts.memory(library, handle)[0])
+    if identity.name and name and not _same_name(identity.name, name):
+        raise _disagreement("name", identity.name, name)
+    if identity.total_bytes and total and not _same_memory(identity.total_bytes, total):
+        raise _disagreement("total memory in bytes", identity.total_bytes, total)
+    return Found(parent, handle, uuid or str(identity.uuid or identity.pci), name or identity.name or "", how, is_slice)
+
+
+def _ask(question: Callable[[], Answer]) -> Answer | None:
+    """The answer, None where the driver has none: what cannot be asked cannot disagree. A lost card is raised."""
+    try:
+        return question()
+    except NvmlError as fault:
+        if codes.kind_of(fault.code) is codes.Kind.LOST:
+            raise
+        return None
+
+
+def _parent(library: Library, handle: Any) -> tuple[Any, bool]:
+    """(card, whether `handle` is a MIG slice of it). A driver without MIG calls has no slices."""
+    answer = _ask(lambda: library.call("nvmlDeviceIsMigDeviceHandle", handle))
+    if not getattr(answer, "value", answer):
+        return handle, False
+    return library.call("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle), True
+
+
+def _same_name(cuda: str, nvml: str) -> bool:
+    """Equal, or one with more detail than the other (`NVIDIA H100 80GB HBM3 MIG 1g.10gb`)."""
+    short, long = sorted((cuda.removeprefix("NVIDIA ").strip(), nvml.removeprefix("NVIDIA ").strip()), key=len)
+    return long.startswith(short)
+
+
+def _same_memory(cuda: int, nvml: int) -> bool:
+    return abs(cuda - nvml) <= _MEMORY_TOLERANCE * max(cuda, nvml)
+
+
+def _disagreement(what: str, cuda: object, nvml: object) -> TelemetryError:
+    return TelemetryError(
+        f"the NVML device found is another one: its {what} is {nvml}, CUDA says {cuda}",
+        remedy="Check CUDA_VISIBLE_DEVICES and, in a container, which cards the driver's library sees.",
+    )

@@ -1,0 +1,169 @@
+"""A thread that reads one device on a fixed schedule. It lives in the parent and never in a measured process."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gpubench.telemetry.devices.base import Activity, Device, FastReading, SlowReading
+from gpubench.telemetry.devices.periods import Periods, measure_periods
+from gpubench.telemetry.sampling.readings import History
+
+_MOST_ERRORS = 20
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When to read: a fast tick (20 ms to 1 s) and a slow one, in seconds of `clock`. `probe_periods` spends up to 2.5
+    s at the start on measuring how often the card's readings change.
+    """
+
+    fast_s: float = 0.05
+    slow_s: float = 1.0
+    probe_periods: bool = True
+    clock: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        if not 0.02 <= self.fast_s <= 1.0:
+            raise ValueError(f"the fast tick must lie in 20 to 1000 ms, got {self.fast_s * 1e3:g} ms")
+        if self.slow_s < self.fast_s:
+            raise ValueError("the slow tick must not be shorter than the fast one")
+
+
+class Sampler:
+    """Fast and slow ticks by the schedule, against deadlines of the monotonic clock.
+
+    A tick that comes late is not made up for: it is skipped and counted in `num_skipped`. Whatever a device does, no
+    exception leaves the thread and `stop` returns within its limit; a thread stuck in the driver is left behind
+    (`stuck`), since nothing can end it. `lost_after_s` is the time of the last reading before the card was lost.
+    """
+
+    def __init__(self, device: Device, schedule: Schedule = Schedule()) -> None:
+        self.device = device
+        self.schedule = schedule
+        self.fast = History(FastReading._fields)
+        self.slow = History(SlowReading._fields)
+        self.activities: list[Activity] = []
+        self.periods = Periods()
+        self.num_ticks = 0
+        self.num_skipped = 0
+        self.errors: list[str] = []
+        self.stuck = False
+        self.lost_after_s: float | None = None
+        self._clock = schedule.clock
+        self._next_slow_s = -math.inf
+        self._ending = threading.Event()
+        self._resumed = threading.Event()
+        self._resumed.set()
+        self.probed = threading.Event()
+        self._ticked = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> "Sampler":
+        """Starts the thread, once."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=f"telemetry {self.device.name}", daemon=True)
+            self._thread.start()
+        return self
+
+    def end(self) -> None:
+        """Asks the thread to end, and does not wait for it."""
+        self._ending.set()
+        self._resumed.set()
+
+    def stop(self, timeout_s: float = 0.9) -> bool:
+        """Ends the thread. True if it ended, False if it is stuck in a call after `timeout_s` seconds."""
+        self.end()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+            self.stuck = self._thread.is_alive()
+        return not self.stuck
+
+    def pause(self, paused: bool) -> None:
+        """While paused no reading is taken: for launches that do not use the device."""
+        if paused and not self._ending.is_set():
+            self._resumed.clear()
+        else:
+            self._resumed.set()
+
+    def wait_past(self, at_s: float, timeout_s: float) -> bool:
+        """Waits until a fast reading taken after `at_s` is there. False after `timeout_s` seconds without one."""
+        with self._ticked:
+            return self._ticked.wait_for(lambda: self.fast.last_s > at_s, timeout_s)
+
+    def _run(self) -> None:
+        if self.schedule.probe_periods:
+            self._guarded(self._measure_periods)
+        self.probed.set()
+        deadline_s = self._clock()
+        while not self._ending.is_set():
+            if not self._resumed.is_set():
+                # Nothing wakes up while paused: a paused sampler costs nothing.
+                self._resumed.wait()
+                deadline_s = self._clock()
+                continue
+            self._guarded(self.tick)
+            deadline_s = self._next_deadline(deadline_s)
+            self._ending.wait(max(0.0, deadline_s - self._clock()))
+
+    def _next_deadline(self, deadline_s: float) -> float:
+        deadline_s += self.schedule.fast_s
+        behind_s = self._clock() - deadline_s
+        if behind_s <= 0:
+            return deadline_s
+        skipped = math.ceil(behind_s / self.schedule.fast_s)
+        self.num_skipped += skipped
+        return deadline_s + skipped * self.schedule.fast_s
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 - telemetry must never end a measurement; what failed is in the record
+            if len(self.errors) < _MOST_ERRORS:
+                self.errors.append(f"{type(error).__name__}: {error}")
+
+    def _measure_periods(self) -> None:
+        self.periods = measure_periods(self.device, self._clock, self._ending.wait, record=self._record)
+
+    def _record(self, at_s: float, reading: FastReading) -> None:
+        self.fast.append(at_s, self._clock() - at_s, reading)
+
+    def tick(self) -> None:
+        """One fast reading, and a slow one where it is due. Called by the thread; tests call it on a clock of theirs."""
+        at_s = self._clock()
+        last_good_s = self.fast.last_s
+        reading = self.device.read_fast()
+        if self.device.lost is not None:
+            self.lost_after_s = last_good_s if self.lost_after_s is None else self.lost_after_s
+            return
+        self.num_ticks += 1
+        self._record(at_s, reading)
+        with self._ticked:
+            self._ticked.notify_all()
+        if at_s >= self._next_slow_s:
+            self._slow_tick()
+
+    def read_both(self) -> None:
+        """One fast and one slow reading, from the caller's thread (`boundary` mode)."""
+        self._next_slow_s = -math.inf
+        self._guarded(self.tick)
+
+    def now(self) -> float:
+        """The sampler's clock, in seconds."""
+        return self._clock()
+
+    def _slow_tick(self) -> None:
+        at_s = self._clock()
+        self._next_slow_s = at_s + self.schedule.slow_s - 0.5 * self.schedule.fast_s
+        reading = self.device.read_slow()
+        self.slow.append(at_s, self._clock() - at_s, reading)
+        activity = self.device.activity()
+        if activity is not None:
+            self.activities.append(activity)
+
+    def forget_before(self, at_s: float) -> None:
+        """Drops readings older than `at_s`."""
+        self.fast.forget_before(at_s)
+        self.slow.forget_before(at_s)
+        self.activities = [activity for activity in self.activities if activity.end_s >= at_s]

@@ -1,0 +1,136 @@
+"""What else went on around a launch: other processes, limits, errors. Read before and after it, never during."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gpubench.core.findings import Finding, finding
+from gpubench.core.units import format_bytes
+from gpubench.telemetry.devices.base import Device, ProcessUse, Survey, TelemetryError
+from gpubench.telemetry.devices.bounded import bounded
+
+NOT_SURVEYED = Survey(None, None, "the device was not known before the launch")
+_TIMEOUT_S = 2.0
+_TEARDOWN_S = 0.5
+_POLL_S = 0.05
+_STATE_KEPT = (
+    "power_limit_w",
+    "power_limit_default_w",
+    "sm_clock_max_mhz",
+    "ecc",
+    "persistence",
+    "pcie_generation",
+    "pcie_width",
+    "mig",
+)
+
+
+class Surroundings:
+    """Process lists and state of one device at both ends of a launch. A launch's own process is gone at both ends, so
+    whoever is listed is somebody else; who is listed only afterwards gets half a second to be torn down.
+    """
+
+    def __init__(self, device: Device, *, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._device = device
+        self._sleep = sleep
+        self._before = NOT_SURVEYED
+        self._after = NOT_SURVEYED
+        self._state_before: Mapping[str, Any] = {}
+        self._state_after: Mapping[str, Any] = {}
+        self._reported: set[str] = set()
+
+    def before(self) -> None:
+        """Before a launch."""
+        self.begin(self._survey())
+
+    def begin(self, survey: Survey) -> None:
+        """Before a launch whose device was surveyed already (or could not be: `NOT_SURVEYED`)."""
+        self._reported.clear()
+        self._before, self._after, self._state_after = survey, NOT_SURVEYED, {}
+        self._state_before = self._state()
+
+    def after(self) -> None:
+        """After a launch has ended."""
+        known = {process.pid for process in self._before.processes or ()}
+        waited_s = 0.0
+        self._after = self._survey()
+        while waited_s < _TEARDOWN_S and any(process.pid not in known for process in self._after.processes or ()):
+            self._sleep(_POLL_S)
+            waited_s += _POLL_S
+            self._after = self._survey()
+        self._state_after = self._state()
+
+    def _survey(self) -> Survey:
+        try:
+            return bounded(self._device.survey, _TIMEOUT_S, what="NVML")
+        except TelemetryError as error:
+            return Survey(None, None, str(error))
+
+    def _state(self) -> Mapping[str, Any]:
+        try:
+            return bounded(self._device.state, _TIMEOUT_S, what="NVML")
+        except TelemetryError as error:
+            return {"absent": {"state": str(error)}}
+
+    @property
+    def others(self) -> list[ProcessUse] | None:
+        """Other processes on the device, None where they could not be listed."""
+        if self._before.processes is None and self._after.processes is None:
+            return None
+        by_pid = {process.pid: process for survey in (self._before, self._after) for process in survey.processes or ()}
+        return list(by_pid.values())
+
+    @property
+    def memory_before_bytes(self) -> int | None:
+        """Device memory in use before the launch, in bytes."""
+        return self._before.memory_used_bytes
+
+    def detail(self) -> dict[str, Any]:
+        """For the record: limits and link at the start, the limit at the end, and other processes."""
+        state = {name: self._state_before.get(name) for name in _STATE_KEPT}
+        others = self.others
+        return {
+            **state,
+            "power_limit_end_w": self._state_after.get("power_limit_w"),
+            "other_processes": None if others is None else [process._asdict() for process in others],
+            "other_processes_absent": self._before.why if others is None else None,
+        }
+
+    def new_findings(self) -> tuple[Finding, ...]:
+        """Findings since the last `before`, each once: first those known already, later those of the end."""
+        found = [*self._process_findings(), *self._limit_findings(), *self._ecc_findings()]
+        fresh = [one for one in found if one.message not in self._reported]
+        self._reported.update(one.message for one in fresh)
+        return tuple(fresh)
+
+    def _process_findings(self) -> list[Finding]:
+        return [
+            finding(
+                "GB407",
+                f"Process {process.pid} ({process.name or 'name unknown'}) was on the GPU"
+                + (f" with {format_bytes(process.used_bytes)}." if process.used_bytes else "."),
+                pid=process.pid,
+                name=process.name,
+                used_bytes=process.used_bytes,
+            )
+            for process in self.others or ()
+        ]
+
+    def _limit_findings(self) -> list[Finding]:
+        limit, default = self._state_before.get("power_limit_w"), self._state_before.get("power_limit_default_w")
+        end = self._state_after.get("power_limit_w")
+        found = []
+        if limit and default and limit < default - 0.5:
+            message = f"The power limit is {limit:.0f} W, the card's default {default:.0f} W."
+            found.append(finding("GB408", message, limit_w=limit, default_w=default))
+        if limit and end and abs(end - limit) > 0.5:
+            message = f"The power limit went from {limit:.0f} to {end:.0f} W during the launch."
+            found.append(finding("GB409", message, start_w=limit, end_w=end))
+        return found
+
+    def _ecc_findings(self) -> list[Finding]:
+        start = self._state_before.get("ecc_uncorrected_volatile")
+        end = self._state_after.get("ecc_uncorrected_volatile")
+        if start is None or end is None or end <= start:
+            return []
+        return [finding("GB418", f"{end - start} uncorrected memory errors were counted.", count=end - start)]

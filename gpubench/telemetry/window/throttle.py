@@ -1,0 +1,110 @@
+"""Throttling of a window: share of time by reason, from the driver's own time counters, or from sampled reasons."""
+
+import itertools
+from typing import Any, NamedTuple
+
+from gpubench.core.findings import Finding, finding
+from gpubench.telemetry.devices.base import THROTTLE_REASONS
+from gpubench.telemetry.sampling.readings import Cut
+
+REASON_BITS = {"power_cap": 0x4, "sync_boost": 0x10, "sw_thermal": 0x20, "hw_thermal": 0x40, "power_brake": 0x80}
+"""Bits of NVML's clocks-event reasons (nvml.h)."""
+
+CLOCKS_SET_BIT = 0x2
+"""Clocks are held by an application-clocks or locked-clocks setting."""
+
+_HARDWARE_BIT = 0x8
+_SHOWN = 0.01
+_CONTRADICTION = 0.2
+_NAMES = {
+    "power_cap": "the power limit",
+    "sync_boost": "sync boost",
+    "sw_thermal": "heat (software slowdown)",
+    "hw_thermal": "critical heat (hardware slowdown)",
+    "power_brake": "the board's power brake",
+}
+
+
+class Throttling(NamedTuple):
+    """`share` of the window in which clocks were held down for any reason, `by_reason` each. Units: shares of 1."""
+
+    share: float | None
+    by_reason: dict[str, float | None]
+    source: str | None
+    findings: tuple[Finding, ...]
+
+
+def throttling(cut: Cut, start_s: float, end_s: float) -> Throttling:
+    """From the time counters where the card has them.
+
+    Reasons may overlap, so the whole is at least the largest part: that bound is stated where only counters are known,
+    and the sampled union where it is larger. A counter that stands still while its reason was set in a fifth of the
+    readings or more is not believed.
+    """
+    sampled, union = _sampled(cut, start_s, end_s)
+    by_reason: dict[str, float | None] = {}
+    sources = set()
+    for reason in THROTTLE_REASONS:
+        counted, seen = _counted(cut, reason, start_s, end_s), sampled.get(reason)
+        trusted = counted is not None and (seen is None or seen - counted < _CONTRADICTION)
+        by_reason[reason] = counted if trusted else seen
+        if by_reason[reason] is not None:
+            sources.add("time counters" if trusted else "sampled reasons")
+    shares = [share for share in (*by_reason.values(), union) if share is not None]
+    if not shares:
+        return Throttling(None, by_reason, None, ())
+    return Throttling(max(shares), by_reason, " and ".join(sorted(sources)), tuple(_findings(by_reason)))
+
+
+def _counted(cut: Cut, reason: str, start_s: float, end_s: float) -> float | None:
+    """Share of the window by the time counter, interpolated to the edges; None without readings on both sides of the
+    window's middle, after a reset, or where it runs faster than time (not the documented unit).
+    """
+    points = [(at_s, value) for at_s, _, value in cut.points(f"throttle_{reason}_s")]
+    if len(points) < 2:
+        return None
+    (first_s, _first), (last_s, _last) = points[0], points[-1]
+    if not first_s < end_s or not last_s > start_s or last_s - first_s < 0.5 * (end_s - start_s):
+        return None
+    held_s = _at(points, end_s) - _at(points, start_s)
+    share = held_s / (min(end_s, last_s) - max(start_s, first_s))
+    return min(1.0, share) if 0 <= share <= 1.1 else None
+
+
+def _at(points: list[tuple[float, float]], at_s: float) -> float:
+    """Linear between readings, constant outside them."""
+    if at_s <= points[0][0]:
+        return points[0][1]
+    for (before_s, before), (after_s, after) in itertools.pairwise(points):
+        if at_s <= after_s:
+            return before + (after - before) * (at_s - before_s) / (after_s - before_s)
+    return points[-1][1]
+
+
+def _sampled(cut: Cut, start_s: float, end_s: float) -> tuple[dict[str, float], float | None]:
+    """(share of readings with each reason set, with any of them set); empty and None without readings."""
+    masks = [int(mask) for mask in cut.values("reasons", start_s, end_s)]
+    if not masks:
+        return {}, None
+    shares = {reason: sum(bool(mask & bit) for mask in masks) / len(masks) for reason, bit in REASON_BITS.items()}
+    any_bit = sum(REASON_BITS.values()) | _HARDWARE_BIT
+    return shares, sum(bool(mask & any_bit) for mask in masks) / len(masks)
+
+
+def _findings(by_reason: dict[str, float | None]) -> list[Finding]:
+    codes = {
+        "power_cap": "GB402",
+        "sync_boost": "GB403",
+        "sw_thermal": "GB403",
+        "hw_thermal": "GB404",
+        "power_brake": "GB404",
+    }
+    found = []
+    for reason, code in codes.items():
+        share = by_reason[reason]
+        if share is not None and share > _SHOWN:
+            data: dict[str, Any] = {"reason": reason, "share": share}
+            found.append(
+                finding(code, f"Clocks were held down by {_NAMES[reason]} for {share:.0%} of the window.", **data)
+            )
+    return found

@@ -1,0 +1,163 @@
+"""The simulation that shows whether the judge keeps its promises."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from gpubench.analysis.verdict.judge_settings import CompareSettings
+from gpubench.analysis.verdict.multiple import SCREEN_ROUNDS, judge_suite
+from gpubench.analysis.verdict.simulated_many import judge_many
+from gpubench.stats.estimators import t_quantile, trimmed_moments
+from gpubench.tools.selfcheck.other_tools import PYPERF_PROCESSES, RULES
+from gpubench.tools.selfcheck.scenes import SCENES, Scene, simulate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+
+SUITE_CASES = 50
+SCREEN_AND_CONFIRM = "screen and confirm"
+_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class SceneResult:
+    """Shares over the trials of one scene at one effect. `others` holds the share of `slower` of each other tool."""
+
+    scene: Scene
+    effect: float
+    trials: int
+    shares: Mapping[str, float]
+    coverage: float
+    mean_rounds: float
+    others: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Selfcheck:
+    seed: int
+    trials: int
+    suites: int
+    results: tuple[SceneResult, ...]
+    suite_alarms: Mapping[str, float]
+
+    @property
+    def missed(self) -> list[str]:
+        """Every target that these counts miss by more than chance, in words with the number."""
+        lines = [line for result in self.results if result.scene.judged for line in _missed(result)]
+        alarms = self.suite_alarms[SCREEN_AND_CONFIRM]
+        missed = alarms > 0.05 + _chance(0.05, self.suites)
+        return lines + ([f"any false alarm in {alarms:.2%} of suites (target at most 5 %)"] if missed else [])
+
+
+def _missed(result: SceneResult) -> list[str]:
+    where = f"{result.scene.name} at {result.effect:+.0%}"
+    slower, same = result.shares["slower"], result.shares["same"]
+    low, high = 0.93 - _chance(0.93, result.trials), 0.97 + _chance(0.97, result.trials)
+    checks = [(low <= result.coverage <= high, f"{where}: interval covers {result.coverage:.2%} (target 93 to 97 %)")]
+    if result.effect == 0:
+        checks.append(
+            (slower <= 0.01 + _chance(0.01, result.trials), f"{where}: slower in {slower:.2%} (target at most 1 %)")
+        )
+    else:
+        checks.append(
+            (slower >= 0.95 - _chance(0.95, result.trials), f"{where}: slower in {slower:.2%} (target at least 95 %)")
+        )
+        checks.append(
+            (same <= 0.05 + _chance(0.05, result.trials), f"{where}: same in {same:.2%} (target at most 5 %)")
+        )
+    return [line for kept, line in checks if not kept]
+
+
+def _chance(share: float, trials: int) -> float:
+    """Three standard errors of a share counted in so many trials."""
+    return float(3 * (share * (1 - share) / trials) ** 0.5)
+
+
+def log_ratios(times: "FloatArray") -> "FloatArray":
+    """Log ratios of medians, shape (trials, rounds), of simulated step times."""
+    import numpy as np
+
+    medians = np.log(np.median(times, axis=-1))
+    ratios: FloatArray = medians[..., 1] - medians[..., 0]
+    return ratios
+
+
+def run_scene(scene: Scene, effect: float, trials: int, seed: int) -> SceneResult:
+    """Judge `trials` comparisons of this scene: interleaved by gpubench, as two stored sessions by the other rules."""
+    import numpy as np
+
+    settings = CompareSettings()
+    rng = np.random.default_rng([seed, _stable_hash(scene.name), round(effect * 1000)])
+    # The other tools have a warm-up phase of their own: what it would remove is not held against them.
+    warmed_up = replace(scene, warmup=0.0)
+    logs, alarms, done = [], dict.fromkeys(RULES, 0), 0
+    while done < trials:
+        size = min(_CHUNK, trials - done)
+        logs.append(log_ratios(simulate(scene, effect, rng, size, settings.max_rounds)))
+        stored = simulate(warmed_up, effect, rng, size, PYPERF_PROCESSES, interleaved=False)
+        for name, rule in RULES.items():
+            alarms[name] += int(rule(stored[:, :, 0], stored[:, :, 1]).sum())
+        done += size
+    found = judge_many(np.concatenate(logs), settings)
+    words = ("slower", "faster", "same", "unclear")
+    return SceneResult(
+        scene=scene,
+        effect=effect,
+        trials=trials,
+        shares={word: float((found.verdict == word).mean()) for word in words},
+        coverage=float(((found.low <= 1 + effect) & (1 + effect <= found.high)).mean()),
+        mean_rounds=float(found.rounds.mean()),
+        others={name: count / trials for name, count in alarms.items()},
+    )
+
+
+def _stable_hash(name: str) -> int:
+    import zlib
+
+    return zlib.crc32(name.encode())
+
+
+def suite_alarms(suites: int, seed: int, between: float = 0.01) -> dict[str, float]:
+    """Share of suites of 50 unchanged cases with any `slower` or `faster`: screen and confirm, and a t-test per case."""
+    import numpy as np
+
+    rng = np.random.default_rng([seed, 50])
+    scene = Scene("suite", between=between)
+    confirmed = naive = 0
+    for _ in range(suites):
+        logs = log_ratios(simulate(scene, 0.0, rng, SUITE_CASES, SCREEN_ROUNDS))
+        naive += bool(_any_t_test(logs))
+        found = judge_suite(_as_cases(logs), _measure_again(scene, rng))
+        confirmed += any(entry.verdict in ("slower", "faster") for entry in found.values())
+    return {SCREEN_AND_CONFIRM: confirmed / suites, "a t-test per case at 5 %": naive / suites}
+
+
+def _any_t_test(logs: "FloatArray") -> bool:
+    import numpy as np
+
+    mean, error, df = trimmed_moments(logs, 0.0)
+    return bool(np.any(np.abs(mean) > t_quantile(0.975, df) * error))
+
+
+def _as_cases(logs: "FloatArray") -> dict[str, tuple[list[list[float]], list[list[float]]]]:
+    return {str(number): ([[1.0]] * len(row), [[math.exp(value)] for value in row]) for number, row in enumerate(logs)}
+
+
+def _measure_again(
+    scene: Scene, rng: "np.random.Generator"
+) -> Callable[[tuple[str, ...]], dict[str, tuple[list[list[float]], list[list[float]]]]]:
+    def confirm(names: tuple[str, ...]) -> dict[str, tuple[list[list[float]], list[list[float]]]]:
+        fresh = _as_cases(log_ratios(simulate(scene, 0.0, rng, len(names), SCREEN_ROUNDS)))
+        return dict(zip(names, fresh.values(), strict=True))
+
+    return confirm
+
+
+def run_selfcheck(*, trials: int, suites: int, seed: int, scenes: tuple[Scene, ...] = SCENES) -> Selfcheck:
+    """Every scene with no change and with +3 %, and the suites."""
+    results = tuple(run_scene(scene, effect, trials, seed) for scene in scenes for effect in (0.0, 0.03))
+    return Selfcheck(seed, trials, suites, results, suite_alarms(suites, seed))

@@ -1,0 +1,245 @@
+"""Arms in alternating blocks: one process builds all of them, and they take turns of a few steps each.
+
+What a launch is worth is the median over turns of the ratio of step times. On a machine whose speed wanders by a fifth
+from minute to minute the blocks of a turn wander together, so that the ratio is known many times better than either
+time.
+"""
+
+import gc
+import random
+import time
+from contextlib import ExitStack
+from typing import Any
+
+from gpubench.core.records import Window
+from gpubench.protocol.messages import JobArm, Progress, Result
+from gpubench.stats.stopping import Look, StoppingRule
+from gpubench.suite.model.suite import Measure
+from gpubench.worker.ab.block_figures import arm_result
+from gpubench.worker.ab.replicas import DROPPED_STEPS, Replica
+from gpubench.worker.ab.turns import Turn, orders, ratios, self_check
+from gpubench.worker.failures import shortage
+from gpubench.worker.job import Interrupted, RunningJob
+from gpubench.worker.timing import first_steps
+from gpubench.worker.timing.timers import no_garbage_collection
+
+TWIN = "\0twin"
+"""Name of the reference's second replica; no arm can be called that."""
+
+BLOCK_STEPS = 5
+BLOCK_S = 0.02
+"""A block holds at least so many steps that count, and of short ones as many as take this long."""
+
+LEAST_TURNS = 20
+LEAST_TURNS_OF_CHECK = 40
+"""Turns before the first look, time permitting; more where an arm is checked against itself, which needs turns of each
+kind.
+"""
+
+_MANY_TURNS = 10
+_OVERTIME = 1.25
+_HEARTBEAT_S = 0.3
+
+
+def measure_blocks(launch: RunningJob) -> Result:
+    """Raises what a workload raises, Unsupported where an arm cannot run here, SettingsMismatch where a setting does
+    not hold at a switch, and Interrupted where there is not a single turn to show.
+    """
+    import torch
+
+    return _Session(launch, torch).run()
+
+
+class _Session:
+    def __init__(self, launch: RunningJob, torch: Any) -> None:
+        self._launch, self._torch = launch, torch
+        self._job = launch.job
+        self._order = random.Random(launch.job.order)
+        self._replicas: dict[str, Replica] = {}
+        self._turns: list[Turn] = []
+
+    def run(self) -> Result:
+        self._launch.enter("build")
+        first_steps.create_context(self._torch, self._job.case.device)
+        with ExitStack() as open_replicas:
+            open_replicas.callback(self._close)
+            self._build()
+            self._launch.enter("measuring")
+            self._take_turns()
+            if not self._turns:
+                raise Interrupted("it was ended before every arm had its first block")
+            for arm in self._job.arms:
+                self._replicas[arm.name].judge()
+            self._launch.enter("closing")
+        return self._result()
+
+    def _build(self) -> None:
+        """All replicas, in random order: which is built first decides where its memory lies. Without room for the twin,
+        not it.
+        """
+        twin = [JobArm(name=TWIN, case=self._job.arms[0].case)] if self._job.twin else []
+        for wanted in ([*self._job.arms, *twin], list(self._job.arms)):
+            self._order.shuffle(wanted)
+            try:
+                for arm in wanted:
+                    self._add(arm)
+            except BaseException as error:
+                if len(wanted) == len(self._job.arms) or shortage(error) is None:
+                    raise
+            else:
+                return
+            self._close()
+            self._free()
+
+    def _add(self, arm: JobArm) -> None:
+        replica = Replica(arm, self._launch, self._torch)
+        self._replicas[arm.name] = replica
+        replica.build()
+
+    def _close(self) -> None:
+        for replica in self._replicas.values():
+            replica.launch.findings += replica.close()
+        if not self._turns:
+            self._replicas.clear()
+
+    def _free(self) -> None:
+        gc.collect()
+        if self._torch.cuda.is_initialized():
+            self._torch.cuda.empty_cache()
+
+    def _take_turns(self) -> None:
+        plan_blocks(list(self._replicas.values()), self._job.measure)
+        for replica in self._replicas.values():
+            replica.begin()
+        watch = _Watch(self._launch, self._others(), len(self._replicas), self._steps_per_block())
+        with no_garbage_collection():
+            previous: str | None = None
+            for order in orders(sorted(self._replicas), self._order.randrange(2**32)):
+                turn = self._turn(order, previous, watch)
+                if turn is None:
+                    return
+                previous = order[-1]
+                self._turns.append(turn)
+                if watch.over(self._turns):
+                    return
+
+    def _turn(self, order: list[str], previous: str | None, watch: "_Watch") -> Turn | None:
+        """None where it was cut short."""
+        times_s: dict[str, float] = {}
+        after: dict[str, str | None] = {}
+        for name in order:
+            replica = self._replicas[name]
+            replica.switch_to()
+            value_s = replica.run_block(watch.cut)
+            if value_s is None:
+                return None
+            times_s[name], after[name] = value_s, previous
+            previous = name
+        return Turn(times_s, after)
+
+    def _others(self) -> list[tuple[str, str]]:
+        """(reference, candidate) of every ratio that is to be known."""
+        first = self._job.arms[0].name
+        return [(first, arm.name) for arm in self._job.arms[1:]]
+
+    def _steps_per_block(self) -> int:
+        return max(replica.kept * replica.group for replica in self._replicas.values())
+
+    def _result(self) -> Result:
+        first = self._job.arms[0].name
+        over = self._launch.stop()
+        arms = tuple(
+            arm_result(self._replicas[arm.name], self._turns, None if arm.name == first else first, interrupted=over)
+            for arm in self._job.arms
+        )
+        check = self_check(self._turns, first, TWIN) if TWIN in self._replicas else None
+        return Result(
+            window=self._window(arms),
+            findings=self._launch.finish(),
+            arms=arms,
+            self_check=check,
+            interrupted=over,
+            marks=self._launch.marks | self._twin_marks(first),
+        )
+
+    def _twin_marks(self, first: str) -> dict[str, tuple[float, ...]]:
+        return {"twin_ratios": tuple(ratios(self._turns, first, TWIN))} if TWIN in self._replicas else {}
+
+    def _window(self, arms: tuple[Result, ...]) -> Window:
+        windows = [arm.window for arm in arms if arm.window is not None]
+        return Window(
+            start_s=min(each.start_s for each in windows),
+            end_s=max(each.end_s for each in windows),
+            num_steps=sum(each.num_steps for each in windows),
+            num_samples=sum(each.num_samples for each in windows),
+        )
+
+
+def plan_blocks(replicas: list[Replica], measure: Measure) -> None:
+    """How many steps a block of each holds: few enough that what both arms of a turn share stays shared, and that slow
+    steps get some turns as well.
+    """
+    steps = {replica: max(BLOCK_STEPS, round(BLOCK_S / replica.step_s)) for replica in replicas}
+    turn_s = sum((DROPPED_STEPS + number) * replica.step_s for replica, number in steps.items())
+    share = min(1.0, measure.max_time * len(replicas) / _MANY_TURNS / turn_s)
+    for replica, number in steps.items():
+        replica.plan_blocks(max(1, int(number * share)))
+
+
+class _Watch:
+    """Ends the turns: when every ratio is known as well as the suite asks, or at its limits, each taken once per
+    replica.
+    """
+
+    def __init__(
+        self, launch: RunningJob, pairs: list[tuple[str, str]], num_replicas: int, steps_per_block: int
+    ) -> None:
+        measure = launch.job.measure
+        self._launch, self._pairs = launch, pairs
+        self._began_s = self._beat_s = time.perf_counter()
+        self._latest_s = self._began_s + _OVERTIME * measure.max_time * num_replicas
+        self._num_turns = 0
+        self._looks: list[Look] = []
+        self._rules = [
+            StoppingRule(
+                target_rel_ci=measure.target_rel_ci,
+                min_time_s=measure.min_time * num_replicas,
+                max_time_s=measure.max_time * num_replicas,
+                min_steps=max(
+                    LEAST_TURNS_OF_CHECK if launch.job.twin else LEAST_TURNS, measure.min_steps // steps_per_block
+                ),
+                max_steps=max(1, measure.max_steps // steps_per_block),
+            )
+            for _ in pairs
+        ]
+
+    def cut(self) -> bool:
+        """Whether a turn is to end in its middle: on request, or far beyond the time there is. The first one is
+        finished then.
+        """
+        late = self._num_turns > 0 and time.perf_counter() > self._latest_s
+        return late or self._launch.stop()
+
+    def over(self, turns: list[Turn]) -> bool:
+        self._num_turns = len(turns)
+        elapsed_s = time.perf_counter() - self._began_s
+        if any(rule.due(len(turns), elapsed_s) for rule in self._rules):
+            self._looks = [
+                rule.look(ratios(turns, *pair), elapsed_s) for rule, pair in zip(self._rules, self._pairs, strict=True)
+            ]
+            gc.collect()
+            if all(look.stop for look in self._looks):
+                return True
+        self._tell(turns)
+        return self._launch.stop()
+
+    def _tell(self, turns: list[Turn]) -> None:
+        now = time.perf_counter()
+        if now - self._beat_s < _HEARTBEAT_S:
+            return
+        self._beat_s = now
+        widths = [look.rel_half_width for look in self._looks if look.rel_half_width is not None]
+        step_time_s = turns[-1].times_s[self._launch.job.arms[0].name]
+        self._launch.sender.offer(
+            Progress(num_steps=len(turns), step_time_s=step_time_s, rel_half_width=max(widths, default=None))
+        )

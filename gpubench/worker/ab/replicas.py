@@ -1,0 +1,226 @@
+"""One arm of a comparison, built in a process that holds the others as well: its own model, and the settings it needs.
+
+What torch keeps for the whole process (precision of products, cuDNN's flags) is set at every switch and read back; what
+a model keeps for itself (layout, optimizer, compiled graph) came with its build.
+"""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+from gpubench.core.findings import Finding, finding
+from gpubench.protocol.messages import Job, JobArm
+from gpubench.worker import effective_settings
+from gpubench.worker.checks import after_steps
+from gpubench.worker.failures import SettingsMismatch
+from gpubench.worker.job import Interrupted, RunningJob
+from gpubench.worker.timing import first_steps
+from gpubench.worker.timing.cpu_time import own_delay_s
+from gpubench.worker.timing.memory import free_workspaces
+from gpubench.worker.timing.timers import Block, CpuTimer, CudaTimer, LatencyTimer, Timer, Verdict
+from gpubench.worker.workloads import optional_facts
+from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.workloads.compiled import CompileStats
+from gpubench.worker.workloads.registry import resolve
+
+DROPPED_STEPS = 2
+"""Steps after a switch that are not counted: they still feel what ran before them."""
+
+_LEAST_OWN_SHARE = 0.01
+
+
+class Replica:
+    """An arm from its build to its end. `blocks` holds every block it ran, whole; times in seconds."""
+
+    def __init__(self, arm: JobArm, launch: RunningJob, torch: Any) -> None:
+        self.name, self.case = arm.name, arm.case
+        self.blocks: list[Block] = []
+        self.num_steps = 0
+        self.peak_bytes: int | None = None
+        self._torch = torch
+        self.device = torch.device(arm.case.device)
+        self._on_cuda = self.device.type == "cuda"
+        self.launch = RunningJob(_own_job(launch.job, arm), launch.sender, launch.stop)
+        self._workload: Any = None
+        self._step: Any = None
+
+    def build(self) -> None:
+        """Model, optimizer and first steps. Raises what the workload raises, Unsupported, or SettingsMismatch."""
+        reason = effective_settings.unsupported(self.case)
+        if reason is not None:
+            raise Unsupported(f"arm {self.name}: {reason}")
+        effective_settings.apply(self.case, self._torch)
+        job = self.launch.job
+        compiled_before = optional_facts.compile_stats(self.case)
+        held = self._allocated()
+        self._workload = resolve(self.case.workload, job.search_path, download=job.download)
+        self.samples_per_step = optional_facts.samples_per_step(self._workload, self.case)
+        self._step = self._workload.build(self.case, self.device)
+        self._wait()
+        self._warm_up()
+        if held is not None:
+            self.peak_bytes = self._torch.cuda.max_memory_allocated(self.device) - held
+        self._read_back(before=True)
+        self._flags = self._read_flags()
+        self._compiled = _by_build(compiled_before, optional_facts.compile_stats(self.case))
+        optional_facts.reset_health(self._workload)
+
+    def begin(self) -> None:
+        """Called when every arm is built: whatever is compiled from here on falls into measured steps."""
+        self._compiled_by_all = optional_facts.compile_stats(self.case)
+
+    def switch_to(self) -> None:
+        """Makes this arm's settings those of the process. SettingsMismatch where one does not hold."""
+        effective_settings.apply(self.case, self._torch)
+        found = self._read_flags()
+        if found != self._flags:
+            raise SettingsMismatch(
+                tuple(_did_not_hold(self, name, found[name]) for name in found if found[name] != self._flags[name])
+            )
+
+    def plan_blocks(self, num_steps: int) -> None:
+        """Blocks are to hold so many steps that count, in whole groups."""
+        self.dropped = math.ceil(DROPPED_STEPS / self.group)
+        self.kept = max(1, math.ceil(num_steps / self.group))
+
+    def run_block(self, stopped: Callable[[], bool]) -> float | None:
+        """One block; the median of what counts of it, in seconds per step, less what it waited for a CPU that others
+        had.
+
+        None where it was cut short.
+        """
+        watch = _Watch(self.dropped + self.kept, stopped, waits=self.leaves_waits_out)
+        block = self._timer.run(self._step, self.group, watch)
+        self.num_steps += len(block.times_s) * self.group
+        if len(block.times_s) < self.dropped + self.kept:
+            return None
+        self.blocks.append(block)
+        own_s = watch.own_times(block.times_s)
+        return median(own_s[self.dropped :]) / self.group
+
+    def judge(self) -> None:
+        """Whether the steps did their work, with the settings that were asked for: findings, or SettingsMismatch."""
+        self.switch_to()
+        self.told = after_steps.health(self.launch, self._workload, self.case, self.num_steps)
+        compiled = after_steps.compiler(self.launch, self.case, self._compiled, self._compiled_in_all())
+        self.told = (self.told[0] | compiled[0], self.told[1] | compiled[1])
+        self._read_back(before=False)
+
+    def _compiled_in_all(self) -> CompileStats | None:
+        """By the build of this arm, and by any of them since the turns began."""
+        now, begun = optional_facts.compile_stats(self.case), self._compiled_by_all
+        return None if now is None or begun is None or self._compiled is None else self._compiled.plus(now.since(begun))
+
+    def close(self) -> list[Finding]:
+        """Lets go of the step too, so that what it holds on the device makes room for `check_output`."""
+        self._step = None
+        return [] if self._workload is None else after_steps.close(self._workload)
+
+    def check_output(self, throughput: float | None) -> Any:
+        """Parity with fp64 (in the first launch) and FLOPs. For after `close`."""
+        effective_settings.apply(self.case, self._torch)
+        parity, told = after_steps.parity(self.launch, self._workload, self.case, self.device)
+        flops = after_steps.flops(self._workload, self.case, throughput)
+        self.told = (self.told[0] | told[0] | flops[0], self.told[1] | told[1] | flops[1])
+        return parity
+
+    def _warm_up(self) -> None:
+        measure = self.launch.job.measure
+        self._reset_peak()
+        first = first_steps.first_steps(self._step, self._wait, measure, self.launch.stop)
+        if not first.times_s:
+            raise Interrupted("it was ended before the first step was done")
+        self.step_s, self.group = first.typical_s, 1
+        if self.case.timing != "latency":
+            if self._on_cuda:
+                self.step_s, _ = first_steps.following(self._step, self._wait, first.typical_s)
+            self.group = first_steps.group_size(self.step_s, measure)
+        self._timer = self._make_timer()
+        self.leaves_waits_out = (
+            self._timer.clock == "perf_counter" and self.case.timing != "latency" and self._has_room()
+        )
+
+    def _make_timer(self) -> Timer:
+        if self.case.timing == "latency":
+            return LatencyTimer(self._wait)
+        return CudaTimer(self._torch.cuda, self.device) if self._on_cuda else CpuTimer()
+
+    def _has_room(self) -> bool:
+        """Whether waiting for a CPU can only be somebody else's doing: there are as many as this arm has threads."""
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return own_delay_s() is not None and self._torch.get_num_threads() <= usable
+
+    @property
+    def timer(self) -> Timer:
+        return self._timer
+
+    def _read_flags(self) -> dict[str, Any]:
+        return {**effective_settings.math_modes(self._torch), **effective_settings.cudnn_flags(self._torch)}
+
+    def _read_back(self, *, before: bool) -> None:
+        effective = effective_settings.read_back(
+            self.case, optional_facts.probe(self._workload, self.case, self._step), self.device
+        )
+        self.launch.effective = effective
+        wrong = effective_settings.mismatches(self.case, *((effective, None) if before else (None, effective)))
+        if wrong:
+            raise SettingsMismatch(wrong)
+
+    def _wait(self) -> None:
+        if self._on_cuda:
+            self._torch.cuda.synchronize(self.device)
+
+    def _allocated(self) -> int | None:
+        """Before a build; without cuBLAS's workspaces, or the arm that is built first would pay for those of all."""
+        if not self._on_cuda:
+            return None
+        free_workspaces(self._torch)
+        return int(self._torch.cuda.memory_allocated(self.device))
+
+    def _reset_peak(self) -> None:
+        if self._on_cuda:
+            self._torch.cuda.reset_peak_memory_stats(self.device)
+
+
+class _Watch:
+    """Ends a block after so many groups. With `waits`, asks the kernel after each how long this thread was kept
+    waiting.
+    """
+
+    def __init__(self, num_groups: int, stopped: Callable[[], bool], *, waits: bool) -> None:
+        self._left, self._stopped = num_groups, stopped
+        self._delays_s: list[float] | None = [own_delay_s() or 0.0] if waits else None
+
+    def __call__(self, _now_ns: int) -> Verdict:
+        self._left -= 1
+        if self._delays_s is not None:
+            self._delays_s.append(own_delay_s() or 0.0)
+        if self._left <= 0 or self._stopped():
+            return Verdict.END
+        return Verdict.GO_ON if self._delays_s is None else Verdict.PAUSED
+
+    def own_times(self, times_s: Sequence[float]) -> list[float]:
+        """The groups' times less what they waited; a wait that fell between two groups may be longer than either."""
+        if self._delays_s is None:
+            return list(times_s)
+        waited = [after - before for before, after in pairwise(self._delays_s)]
+        return [max(time_s - wait_s, time_s * _LEAST_OWN_SHARE) for time_s, wait_s in zip(times_s, waited, strict=True)]
+
+
+def _by_build(before: CompileStats | None, after: CompileStats | None) -> CompileStats | None:
+    """Of the stats of a process, what one arm's build added. That torch had compiled the same lines for another arm
+    makes no recompilation of it.
+    """
+    return None if before is None or after is None else after.since(before)._replace(recompilations=0)
+
+
+def _own_job(job: Job, arm: JobArm) -> Job:
+    return job.model_copy(update={"case": arm.case, "label": f"{job.label} [{arm.name}]"})
+
+
+def _did_not_hold(replica: Replica, name: str, got: Any) -> Finding:
+    message = f"{name} was {got} after the switch to arm {replica.name}, and not as when it was built."
+    return finding("GB301", message, setting=name, got=got, when="switch")

@@ -1,0 +1,188 @@
+"""`batch_size: max`: the largest batch whose real step fits into memory, found by trying.
+
+Every trial is a process of its own that builds the case and does two whole steps (forward, backward, optimizer, and
+once more with the optimizer's state in place), so that no trial leaves anything behind for the next one or for the
+measurement.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpubench.core.units import format_bytes, format_percent
+from gpubench.protocol.messages import Progress
+from gpubench.suite.model.case import Case
+from gpubench.worker.batch_search.memory_line import Line, fit_line
+from gpubench.worker.batch_search.trial import HEADROOM, Trial, limit_bytes, try_batch
+from gpubench.worker.job import Interrupted, RunningJob
+from gpubench.worker.workloads.base import Unsupported
+
+MOST = 2**24
+"""No batch is larger (as in `Case`)."""
+
+_FIRST = 2
+_GROWTH = 8
+_FAR = 32
+_STRIDES = 64
+_CONSTANT = ("operators:matmul", "operators:copy", "operators:launch")
+
+
+class NothingFits(MemoryError):  # noqa: N818 - it is a result, not an error
+    """Not even one sample: an out-of-memory like any other."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """`batch` ran, `batch + 1` did not, for `reason`. `limit` in bytes: what a trial could take, headroom already off."""
+
+    batch: int
+    reason: str
+    limit: int
+    trials: tuple[Trial, ...] = field(repr=False)
+    seconds: float = 0.0
+
+    @property
+    def line(self) -> Line | None:
+        return fit_line([(trial.batch, trial.peak_bytes) for trial in self.trials if trial.peak_bytes is not None])
+
+    def metrics(self) -> dict[str, float | None]:
+        line = self.line
+        per_sample, fixed = (None, None) if line is None else (line.per_sample_bytes, line.fixed_bytes)
+        return {
+            "largest_batch": float(self.batch),
+            "memory_per_sample_bytes": per_sample,
+            "memory_fixed_bytes": fixed,
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """For `Effective.extra`: everything the search saw, JSON types only."""
+        line = self.line
+        return {
+            "batch": self.batch,
+            "headroom": HEADROOM,
+            "limit_bytes": self.limit,
+            "next_fails_with": self.reason,
+            "line_deviation": None if line is None else line.deviation,
+            "searched_s": self.seconds,
+            "trials": [trial.facts() for trial in self.trials],
+        }
+
+
+def resolve(launch: RunningJob, torch: Any) -> tuple[Case, Found]:
+    """The launch's case with its batch as a number. Before anything touches CUDA in this process: it forks.
+
+    Raises Unsupported where the case has no largest batch, NothingFits where one sample is too much, Interrupted when
+    told to stop, and RuntimeError where even the smallest batch fails for another reason than memory.
+    """
+    case = launch.job.case
+    reason = _no_largest(case)
+    if reason is not None:
+        raise Unsupported(reason)
+    limit = limit_bytes(case.device_type)
+
+    def attempt(batch: int) -> Trial:
+        if launch.stop():
+            raise Interrupted("it was ended while the largest batch was searched for")
+        trial = try_batch(with_batch(case, batch), launch.job, torch, limit)
+        launch.sender.offer(Progress(num_steps=batch))
+        return trial
+
+    found = search(attempt, limit)
+    return with_batch(case, found.batch), found
+
+
+def with_batch(case: Case, batch: int) -> Case:
+    return case.model_copy(update={"batch_size": batch})
+
+
+def _no_largest(case: Case) -> str | None:
+    if case.workload in _CONSTANT:
+        return f"the memory of {case.workload} does not grow with `batch_size`, so none is the largest"
+    if case.timing == "latency":
+        return "the largest batch is a matter of throughput; a latency names its batch"
+    return None
+
+
+def search(attempt: Callable[[int], Trial], limit: int | None = None, most: int = MOST) -> Found:
+    """The largest batch that `attempt` fits. Right as far as memory grows with the batch: the one found ran, the next
+    did not.
+
+    Small batches first; then outward as far as their memory foretells, until one does not fit; from what the line
+    foretells now in growing steps to the other side of the limit; and halves of what is left between.
+    """
+    began = time.monotonic()
+    seeker = _Seeker(attempt, limit, most)
+    seeker.begin()
+    seeker.go_outward()
+    seeker.close_in()
+    seeker.halve()
+    trials = tuple(sorted(seeker.trials, key=lambda trial: trial.batch))
+    why = next((trial.reason for trial in trials if trial.batch == seeker.high), f"no batch above {most} is tried")
+    return Found(seeker.low, why, seeker.allowed, trials, time.monotonic() - began)
+
+
+class _Seeker:
+    """`low` fits, `high` does not."""
+
+    def __init__(self, attempt: Callable[[int], Trial], limit: int | None, most: int) -> None:
+        self._attempt, self._limit, self._most = attempt, limit, most
+        self.trials: list[Trial] = []
+        self.low, self.high = 0, most + 1
+
+    @property
+    def allowed(self) -> int:
+        """Bytes; where every trial asks anew (CUDA), the least that any was allowed."""
+        return self._limit if self._limit is not None else min(trial.limit_bytes for trial in self.trials)
+
+    def begin(self) -> None:
+        if not self._fits(min(_FIRST, self._most)):
+            self._fits(1)
+        if self.low == 0:
+            _give_up(self.trials[-1])
+
+    def go_outward(self) -> None:
+        while self.high > self._most and self.low < self._most:
+            foretold = self._foretold()
+            far = self.low * _GROWTH if foretold is None else min(foretold, self.low * _FAR)
+            self._fits(min(max(far, self.low + 1), self._most))
+
+    def close_in(self) -> None:
+        foretold = self._foretold()
+        if foretold is None or self.high - self.low <= 2:
+            return
+        guess = min(max(foretold, self.low + 1), self.high - 1)
+        stride = max(1, guess // _STRIDES)
+        fitted = fits = self._fits(guess)
+        while fits == fitted and (self.low + stride < self.high if fitted else self.high - stride > self.low):
+            fits = self._fits(self.low + stride if fitted else self.high - stride)
+            stride *= 2
+
+    def halve(self) -> None:
+        while self.high - self.low > 1:
+            self._fits((self.low + self.high) // 2)
+
+    def _fits(self, batch: int) -> bool:
+        trial = self._attempt(batch)
+        self.trials.append(trial)
+        if trial.fits:
+            self.low = max(self.low, batch)
+        else:
+            self.high = min(self.high, batch)
+        return trial.fits
+
+    def _foretold(self) -> int | None:
+        """The batch at which the line through the trials so far meets the limit; None where there is no such line yet."""
+        line = fit_line([(trial.batch, trial.peak_bytes) for trial in self.trials if trial.peak_bytes is not None])
+        if line is None or line.per_sample_bytes <= 0:
+            return None
+        return int((self.allowed - line.fixed_bytes) / line.per_sample_bytes)
+
+
+def _give_up(trial: Trial) -> None:
+    if trial.out_of_memory:
+        raise NothingFits(
+            f"not even a batch of {trial.batch} fits into {format_bytes(trial.limit_bytes)} "
+            f"({format_percent(HEADROOM, decimals=0)} kept free): {trial.reason}"
+        )
+    raise RuntimeError(f"a batch of {trial.batch} does not run: {trial.reason}")

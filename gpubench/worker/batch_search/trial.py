@@ -1,0 +1,193 @@
+"""One batch tried: a process that builds the case, does two whole steps with less memory than there is, and is gone."""
+
+import ctypes
+import json
+import os
+import resource
+import signal
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from gpubench.protocol.messages import Job
+from gpubench.suite.model.case import Case
+from gpubench.worker import effective_settings
+from gpubench.worker.failures import as_failed
+from gpubench.worker.forking import CAN_FORK, die_with
+from gpubench.worker.timing.memory import status_bytes
+from gpubench.worker.workloads import optional_facts as facts
+from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.workloads.registry import resolve
+
+HEADROOM = 0.05
+LEAST_HEADROOM_BYTES = 64 * 2**20
+"""What a trial may not touch of the free memory: for what is allocated outside of torch, and for fragmentation."""
+
+STEPS = 2
+"""The second step is the first that has the optimizer's state in place."""
+
+_PROC = Path("/proc")
+_KIB = 1024
+_M_MMAP_THRESHOLD = -3
+_MAPPED_FROM_BYTES = 64 * 2**10
+_OF_MEMORY = (signal.SIGKILL, signal.SIGABRT)
+"""How a process ends for lack of memory where nothing can be raised: by the kernel's hand, or in C++ without a handler.
+"""
+
+_LONGEST_REASON = 300
+
+
+class Trial(NamedTuple):
+    """`peak_bytes`: of torch's allocator on CUDA, of the address space above its start on a CPU; None where it did not
+    fit. `limit_bytes` is what it was allowed. `reason` is empty where it fits.
+    """
+
+    batch: int
+    fits: bool
+    peak_bytes: int | None
+    limit_bytes: int
+    reason: str = ""
+    out_of_memory: bool = False
+
+    def facts(self) -> dict[str, Any]:
+        return {"batch": self.batch, "fits": self.fits, "peak_bytes": self.peak_bytes, "reason": self.reason or None}
+
+
+def limit_bytes(device_type: str) -> int | None:
+    """What a trial on the CPU may take above what the process has: free memory, or what is left of its address-space
+    limit if that is less, with headroom off. None on CUDA, where only a trial can ask the device.
+    """
+    if device_type == "cuda":
+        return None
+    free = [_available()]
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        free.append(soft - _address_space("VmSize"))
+    return with_headroom(min(free))
+
+
+def with_headroom(free: int) -> int:
+    return max(0, free - max(int(HEADROOM * free), LEAST_HEADROOM_BYTES))
+
+
+def try_batch(case: Case, job: Job, torch: Any, limit: int | None) -> Trial:
+    """Builds `case` in a process of its own and steps it twice. Raises Unsupported where the case cannot run here at
+    all.
+    """
+    if not CAN_FORK:
+        raise Unsupported("the largest batch is searched for in forked processes, which this system does not have")
+    reader, writer = os.pipe()
+    parent = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        _run(case, job, torch, limit, writer, parent)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        said = pipe.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    told: dict[str, Any] = json.loads(said) if said else _died(code)
+    if told.get("unsupported"):
+        raise Unsupported(told["reason"])
+    allowed = limit if limit is not None else int(told.get("limit_bytes") or 0)
+    reason = str(told.get("reason") or "")[:_LONGEST_REASON]
+    return Trial(
+        case.batch, bool(told.get("fits")), told.get("peak_bytes"), allowed, reason, bool(told.get("out_of_memory"))
+    )
+
+
+def _died(code: int) -> dict[str, Any]:
+    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
+    return {"reason": f"the process ended with {how}", "out_of_memory": -code in _OF_MEMORY}
+
+
+def _run(case: Case, job: Job, torch: Any, limit: int | None, writer: int, parent: int) -> NoReturn:
+    """Never returns: whatever happens is told through the pipe, or by how the process ends."""
+    told: dict[str, Any] = {}
+    try:
+        die_with(parent)
+        _attempt(case, job, torch, limit, told)
+    except Unsupported as error:
+        told |= {"unsupported": True, "reason": str(error)}
+    except BaseException as error:  # noqa: BLE001 - a step may end in any way, sys.exit of a workload included
+        failed = as_failed(error, "its steps")
+        told |= {"reason": failed.reason, "out_of_memory": failed.status == "oom"}
+    finally:
+        _free_address_space(limit)
+        os.write(writer, json.dumps(told).encode())
+        os._exit(0)
+
+
+def _attempt(case: Case, job: Job, torch: Any, limit: int | None, told: dict[str, Any]) -> None:
+    """Fills `told`: the limit first, so that it is known of a batch that does not fit."""
+    device = torch.device(case.device)
+    base = _address_space("VmSize") if limit is not None else 0
+    if limit is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (base + limit, hard))
+        give_back_at_once()
+    reason = effective_settings.unsupported(case)
+    if reason is not None:
+        raise Unsupported(reason)
+    effective_settings.apply(case, torch)
+    told["limit_bytes"] = limit if limit is not None else _limit_device(torch, device)
+    workload = resolve(case.workload, job.search_path, download=job.download)
+    step = workload.build(case, device)
+    for _ in range(STEPS):
+        step()
+    if limit is None:
+        torch.cuda.synchronize(device)
+        told["peak_bytes"] = int(torch.cuda.max_memory_allocated(device))
+    else:
+        told["peak_bytes"] = _address_space("VmPeak") - base
+    told["fits"] = True
+    facts.close(workload)
+
+
+def give_back_at_once() -> None:
+    """Makes glibc map every tensor on its own and unmap it when it is freed, so that the address space follows what is
+    live: what the heap keeps for later, and how it is cut up, would otherwise decide which batch fits. The measurement
+    of the largest batch runs the same way.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
+
+
+def _limit_device(torch: Any, device: Any) -> int:
+    """Holds torch's allocator to what is free now, less headroom. Bytes."""
+    index = device.index or 0
+    free, total = torch.cuda.mem_get_info(index)
+    allowed = with_headroom(free)
+    torch.cuda.set_per_process_memory_fraction(allowed / total, index)
+    return allowed
+
+
+def _free_address_space(limit: int | None) -> None:
+    """So that there is memory to tell the outcome with."""
+    if limit is not None:
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+
+
+def _available(proc: Path = _PROC) -> int:
+    """Bytes that can be had without swapping: the machine's, or the control group's if those are fewer."""
+    lines = (proc / "meminfo").read_text().splitlines()
+    machine = next(int(line.split()[1]) * _KIB for line in lines if line.startswith("MemAvailable:"))
+    return min([machine, *_control_group()])
+
+
+def _address_space(name: str) -> int:
+    found = status_bytes(_PROC / "self", name)
+    if found is None:
+        raise Unsupported(
+            "the largest batch on a CPU is searched for by the address space, which this system does not tell"
+        )
+    return found
+
+
+def _control_group(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
+    try:
+        most, used = ((root / name).read_text().strip() for name in ("memory.max", "memory.current"))
+    except OSError:
+        return []
+    return [int(most) - int(used)] if most.isdigit() and used.isdigit() else []

@@ -1,0 +1,164 @@
+"""Work for the doctor, as a program of its own: facts of torch and CUDA, and a load of known shape.
+
+    python -m gpubench.worker.doctor_work facts
+    python -m gpubench.worker.doctor_work load --device cuda:0 --parts steady:4,alternate:4
+
+Each prints JSON lines on stdout; `load` says `{"ready": true}` when it is warm, then a line at the start and one at the
+end of each part. Times are seconds of CLOCK_MONOTONIC.
+"""
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+PATTERN_PERIOD_S = 0.1
+STEP_S = 0.005
+_WARM_S = 1.0
+_MOST_REPEATS = 10_000
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one of the two; exit status 3 where the device cannot be used, with the reason as JSON."""
+    parser = argparse.ArgumentParser(prog="gpubench.worker.doctor_work")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("facts")
+    load = commands.add_parser("load")
+    load.add_argument("--device", default="cuda:0")
+    load.add_argument("--parts", default="steady:4", help="pattern:seconds, one after the other")
+    chosen = parser.parse_args(arguments)
+    try:
+        import torch
+
+        if chosen.command == "facts":
+            _say(facts(torch))
+        else:
+            run_load(torch, chosen.device, parse_parts(chosen.parts))
+    except (ImportError, RuntimeError, AssertionError, ValueError) as error:
+        _say({"error": str(error).partition("\n")[0] or type(error).__name__})
+        return 3
+    return 0
+
+
+def facts(torch: Any) -> dict[str, Any]:
+    """Versions that torch was built with, and the devices it can use."""
+    from gpubench.worker.process.device_query import ask
+
+    found = ask(torch)
+    return {
+        "torch": torch.__version__,
+        "cuda": torch.version.cuda,
+        "cudnn": found.cudnn,
+        "devices": list(found.devices),
+        "unavailable": found.unavailable,
+    }
+
+
+class Work:
+    """Matrix products on one device, in steps of about 5 ms."""
+
+    def __init__(self, torch: Any, device: str) -> None:
+        self._torch = torch
+        self._on_cuda = device.startswith("cuda")
+        size, dtype = (4096, torch.bfloat16) if self._on_cuda else (256, torch.float32)
+        self._left = torch.randn(size, size, device=device).to(dtype)
+        self._out = torch.empty_like(self._left)
+        self._device = device
+        self.num_repeats = 1
+        self._calibrate()
+
+    def _calibrate(self) -> None:
+        """Doubles the products of a step until it takes long enough, and warms the device up on the way."""
+        warm_s = time.monotonic() + _WARM_S
+        while True:
+            start_s = time.monotonic()
+            self.launch()
+            self.finish()
+            took_s = time.monotonic() - start_s
+            if took_s < STEP_S and self.num_repeats < _MOST_REPEATS:
+                self.num_repeats *= 2
+            elif time.monotonic() > warm_s:
+                return
+
+    def launch(self) -> None:
+        for _ in range(self.num_repeats):
+            self._torch.mm(self._left, self._left, out=self._out)
+
+    def finish(self) -> None:
+        if self._on_cuda:
+            self._torch.cuda.synchronize(self._device)
+
+    def event(self) -> Any:
+        """A recorded CUDA event; None on a CPU."""
+        if not self._on_cuda:
+            return None
+        event = self._torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+
+def parse_parts(text: str) -> list[tuple[str, float]]:
+    """(pattern, seconds) of `steady:4,alternate:2.5`. ValueError for another pattern."""
+    parts = []
+    for part in text.split(","):
+        pattern, _, seconds = part.partition(":")
+        if pattern not in ("steady", "alternate"):
+            raise ValueError(f"unknown pattern {pattern!r}")
+        parts.append((pattern, float(seconds)))
+    return parts
+
+
+def run_load(torch: Any, device: str, parts: list[tuple[str, float]]) -> None:
+    """Works through the parts, steadily or 50 of every 100 ms, and reports each step's start and length.
+
+    On CUDA two events enclose a part: their distance and the wall clock's must agree.
+    """
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+    work = Work(torch, device)
+    _say({"ready": True})
+    for pattern, seconds in parts:
+        _say(_part(work, pattern, seconds))
+
+
+def _part(work: Work, pattern: str, seconds: float) -> dict[str, Any]:
+    start_s = time.monotonic()
+    _say({"part": pattern, "start_s": start_s, "seconds": seconds})
+    first = work.event()
+    run = _steady if pattern == "steady" else _alternate
+    steps = run(work, time.monotonic(), start_s + seconds)
+    last = work.event()
+    work.finish()
+    end_s = time.monotonic()
+    events_s = first.elapsed_time(last) / 1e3 if first is not None else None
+    return {"end_s": end_s, "start_s": start_s, "events_s": events_s, "steps": steps}
+
+
+def _steady(work: Work, _start_s: float, until_s: float) -> list[tuple[float, float]]:
+    steps = []
+    while (start_s := time.monotonic()) < until_s:
+        work.launch()
+        work.finish()
+        steps.append((start_s, time.monotonic() - start_s))
+    return steps
+
+
+def _alternate(work: Work, start_s: float, until_s: float) -> list[tuple[float, float]]:
+    """Works in the first half of every period of 100 ms, counted from the start so that nothing drifts."""
+    steps = []
+    period = 0
+    while start_s + period * PATTERN_PERIOD_S < until_s:
+        begin_s = start_s + period * PATTERN_PERIOD_S
+        steps += _steady(work, begin_s, begin_s + PATTERN_PERIOD_S / 2)
+        time.sleep(max(0.0, begin_s + PATTERN_PERIOD_S - time.monotonic()))
+        period += 1
+    return steps
+
+
+def _say(content: dict[str, Any]) -> None:
+    print(json.dumps(content), flush=True)  # noqa: T201 - this program's output
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,214 @@
+"""Sets what a case asks for, and reads back what took effect.
+
+Floats: torch's `fp32_precision` per backend and operation decides. The older switches (`allow_tf32`,
+`set_float32_matmul_precision`) are set to say the same, because reading one that contradicts raises, and parts of torch
+still do: the compiler of 2.9 to 2.14 under TF32, and `torch.backends.cudnn.flags`.
+"""
+
+import os
+import warnings
+from typing import Any
+
+from gpubench.core.records import Effective
+from gpubench.suite.model.case import Case
+from gpubench.worker.checks.disagreements import mismatches
+from gpubench.worker.checks.unsupported import unsupported
+
+MATH = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
+"""Every operation whose float32 can be computed in less, by its place in `torch.backends`."""
+
+WATCHED_VARIABLES = (
+    "NVIDIA_TF32_OVERRIDE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "CUBLAS_WORKSPACE_CONFIG",
+    "CUDA_LAUNCH_BLOCKING",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_NVML_BASED_CUDA_CHECK",
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+)
+"""Environment variables that change figures without a trace in torch's flags; those that are set are recorded."""
+
+__all__ = ["apply", "mismatches", "read_back", "unsupported"]
+
+
+def apply(case: Case, torch: Any) -> None:
+    """Sets precision, cuDNN, threads, seed and current device of this process. Call it before the workload is built,
+    and after `unsupported`: a CUDA device that is not there raises torch's own error here.
+    """
+    _set_math(torch, tf32=case.precision == "tf32")
+    torch.backends.cudnn.enabled = case.cudnn_enabled
+    torch.backends.cudnn.benchmark = case.cudnn_benchmark
+    torch.backends.cudnn.deterministic = case.cudnn_deterministic
+    if case.cpu_threads is not None:
+        torch.set_num_threads(case.cpu_threads)
+    _seed(case.seed, torch)
+    if case.device_type == "cuda":
+        torch.cuda.set_device(torch.device(case.device).index or 0)
+
+
+def _set_math(torch: Any, *, tf32: bool) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Please use the new API settings", category=UserWarning)
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = tf32
+    math = "tf32" if tf32 else "ieee"
+    torch.backends.cudnn.fp32_precision = math  # what compiled convolutions go by
+    for name in MATH:  # last, because the older switches write these too
+        _backend(torch, name).fp32_precision = "ieee" if name.startswith("mkldnn") else math
+
+
+def _seed(seed: int, torch: Any) -> None:
+    import random
+
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - workloads and data sets still draw from it
+    torch.manual_seed(seed)
+
+
+def read_back(case: Case, workload_probe: dict[str, Any] | None, device: Any) -> Effective:  # noqa: ARG001 - part of the seam
+    """What holds now. `workload_probe` is what the workload's `probe()` said of the built step (None: it has none).
+
+    Call it before and after the measured steps: it runs a small product and a small convolution on `device` to see
+    whether float32 is computed in less (that also catches what the environment overrides behind torch's flags), and
+    waits for them.
+    """
+    import torch
+
+    device = torch.device(device)
+    probe = dict(workload_probe or {})
+    extra = {**probe.pop("extra", {}), **_extra(torch, device)}
+    math = math_modes(torch)
+    return Effective(
+        precision=_precision(probe, math, extra["observed_math"], device.type),
+        math=math,
+        **cudnn_flags(torch),
+        cpu_threads=torch.get_num_threads(),
+        interop_threads=torch.get_num_interop_threads(),
+        seed=torch.initial_seed(),
+        device=str(device),
+        versions=versions(torch),
+        extra=extra,
+        **device_facts(torch, device, extra),
+        **probe,
+    )
+
+
+def math_modes(torch: Any) -> dict[str, str]:
+    """The fp32_precision of every operation, as torch says it is now."""
+    return {name: str(_backend(torch, name).fp32_precision) for name in MATH}
+
+
+def cudnn_flags(torch: Any) -> dict[str, bool]:
+    cudnn = torch.backends.cudnn
+    return {f"cudnn_{name}": bool(getattr(cudnn, name)) for name in ("enabled", "benchmark", "deterministic")}
+
+
+def _backend(torch: Any, name: str) -> Any:
+    backend = torch.backends
+    for part in name.split("."):
+        backend = getattr(backend, part)
+    return backend
+
+
+def _extra(torch: Any, device: Any) -> dict[str, Any]:
+    return {
+        "observed_math": observed_math(torch, device),
+        "environment": {name: os.environ[name] for name in WATCHED_VARIABLES if name in os.environ},
+    }
+
+
+def observed_math(torch: Any, device: Any) -> dict[str, str | None]:
+    """`ieee` or `reduced` for a float32 matrix product and a convolution, told from their results.
+
+    Every factor is 1 + 2^-12: fp32 keeps it, TF32 (10 bits of fraction) and bf16 (7) round it to 1, so the mean of a
+    sum of such products is 1.000244 or 1. None where it is neither. On CUDA both are large enough for tensor cores to
+    be worth their while: libraries may take them under TF32, and do not have to.
+    """
+    from gpubench.worker.workloads.observe import no_autotuning
+
+    factor = 1.0 + 2.0**-12
+    size, batch, pixels = (1024, 16, 56) if device.type == "cuda" else (256, 4, 16)
+    matrix = torch.full((size, size), factor, device=device)
+    image = torch.full((batch, 64, pixels, pixels), factor, device=device)
+    weights = torch.full((64, 64, 3, 3), 1.0, device=device)
+    with torch.no_grad(), torch.autocast(device.type, enabled=False), no_autotuning():
+        product = (matrix @ torch.ones_like(matrix)) / size
+        convolution = torch.nn.functional.conv2d(image, weights) / (64 * 9)
+    return {"matmul": _kept(product.double().mean().item()), "conv": _kept(convolution.double().mean().item())}
+
+
+def _kept(mean: float) -> str | None:
+    step = 2.0**-12
+    if abs(mean - 1.0 - step) < step / 4:
+        return "ieee"
+    return "reduced" if abs(mean - 1.0) < step / 4 else None
+
+
+_BY_TYPES = {
+    ("float32", "float16", True): "amp-fp16",
+    ("float32", "bfloat16", True): "amp-bf16",
+    ("float16", "float16", False): "fp16",
+    ("bfloat16", "bfloat16", False): "bf16",
+}
+
+
+def _precision(probe: dict[str, Any], math: dict[str, str], observed: dict[str, str | None], device_type: str) -> str:
+    """The name of what was really computed in, from types seen and from the mode float32 is computed in."""
+    compute: str | None = probe.get("compute_dtype")
+    if compute not in (None, "float32"):
+        weights: str = probe.get("parameter_dtype", compute)
+        key = (weights, compute, probe.get("autocast_dtype") is not None)
+        return _BY_TYPES.get(key, f"{compute} products of {weights} weights")
+    modes = {math[name] for name in ("cuda.matmul", "cudnn.conv")} if device_type == "cuda" else set()
+    seen = {mode for mode in observed.values() if mode is not None}
+    if modes <= {"ieee"} and seen <= {"ieee"}:
+        return "fp32"
+    if modes == {"tf32"} and "reduced" in seen:
+        return "tf32"
+    return f"fp32 with products in {'+'.join(sorted(seen))} (torch says {'+'.join(sorted(modes)) or 'ieee'})"
+
+
+def versions(torch: Any) -> dict[str, str | None]:
+    """torch, torchvision, the CUDA runtime torch was built with, cuDNN (as 9.15.0), and Triton."""
+    from importlib import metadata
+
+    def installed(name: str) -> str | None:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            return None
+
+    cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
+    return {
+        "torch": str(torch.__version__),
+        "torchvision": installed("torchvision"),
+        "cuda": torch.version.cuda,
+        "cudnn": None if cudnn is None else f"{cudnn // 10000}.{cudnn // 100 % 100}.{cudnn % 100}",
+        "triton": installed("triton"),
+    }
+
+
+def device_facts(torch: Any, device: Any, extra: dict[str, Any]) -> dict[str, Any]:
+    """Name and UUID as the driver has them; memory, PCI address and compute capability go to `extra`."""
+    if device.type != "cuda":
+        extra["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
+        return {"device_name": None, "device_uuid": None}
+    properties = torch.cuda.get_device_properties(device)
+    extra["total_bytes"] = properties.total_memory
+    extra["compute_capability"] = f"{properties.major}.{properties.minor}"
+    extra["num_multiprocessors"] = properties.multi_processor_count
+    extra["pci"] = _pci(properties)
+    uuid = str(properties.uuid)
+    return {"device_name": properties.name, "device_uuid": uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"}
+
+
+def _pci(properties: Any) -> str | None:
+    """`0000:17:00.0`; None from a torch that does not tell."""
+    if not hasattr(properties, "pci_bus_id"):
+        return None
+    return f"{properties.pci_domain_id:04x}:{properties.pci_bus_id:02x}:{properties.pci_device_id:02x}.0"

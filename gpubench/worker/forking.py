@@ -1,0 +1,25 @@
+"""Whether this process may fork, and how a child learns that its parent is gone."""
+
+import ctypes
+import os
+import signal
+import sys
+
+_PR_SET_PDEATHSIG = 1
+
+
+def die_with(parent: int) -> None:
+    """Asks the kernel to end this process when `parent` ends (Linux), and ends it now if that has already happened."""
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        os._exit(BOOT_FAILED)
+
+
+CAN_FORK = hasattr(os, "fork") and sys.platform == "linux"
+"""macOS has fork, but its frameworks may not be used in a forked child."""
+
+
+BOOT_FAILED = 70

@@ -1,0 +1,316 @@
+"""One measurement from context to result, in the order that lets no part disturb another.
+
+Cold figures come first, before anything else has used the device. Settings are read back after the first steps and
+after the last; memory is read before health, because health may run a batch; parity comes last, with the workload
+closed.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from gpubench.core.records import Effective
+from gpubench.protocol.messages import Result
+from gpubench.worker import effective_settings
+from gpubench.worker.batch_search import largest_batch
+from gpubench.worker.batch_search.trial import give_back_at_once
+from gpubench.worker.checks import after_steps
+from gpubench.worker.failures import SettingsMismatch
+from gpubench.worker.job import Interrupted, RunningJob
+from gpubench.worker.profiling.nvtx import Emitter, open_emitter
+from gpubench.worker.timing import first_steps, loop
+from gpubench.worker.timing.device_busy import device_busy
+from gpubench.worker.timing.launch_figures import Figures, figures
+from gpubench.worker.timing.memory import Memory, MemoryWatch
+from gpubench.worker.timing.timers import CpuTimer, CudaTimer, LatencyTimer, Step, Timer
+from gpubench.worker.workloads import optional_facts
+from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.workloads.compiled import cold_caches
+from gpubench.worker.workloads.registry import resolve
+
+Metrics = tuple[dict[str, float | None], dict[str, str]]
+
+IDLE_S = 0.6
+"""Enough for several updates of a power sensor."""
+
+
+def measure(launch: RunningJob) -> Result:
+    """Raises what the workload raises; Interrupted where there is not a single step to show."""
+    import torch
+
+    return _Measurement(launch, torch).run()
+
+
+class _Measurement:
+    def __init__(self, launch: RunningJob, torch: Any) -> None:
+        self._launch, self._torch = launch, torch
+        self._job, self._case = launch.job, launch.job.case
+        self._device = torch.device(self._case.device)
+        self._on_cuda = self._device.type == "cuda"
+        self._wait: Callable[[], None] = (lambda: torch.cuda.synchronize(self._device)) if self._on_cuda else _nothing
+        self._metrics: dict[str, float | None] = {}
+        self._absent: dict[str, str] = {}
+        self._largest: dict[str, Any] = {}
+
+    def run(self) -> Result:
+        if self._case.batch_size == "max":
+            self._find_largest()
+        with cold_caches(self._case.compile):
+            return self._run()
+
+    def _run(self) -> Result:
+        self._launch.enter("build")
+        self._prepare()
+        emitter = open_emitter()
+        with ExitStack() as ranges:
+            for name in (f"suite:{self._job.suite}", f"case:{self._job.label or self._case.workload}"):
+                ranges.enter_context(emitter.named(name))
+            workload, bare_step = self._build(emitter)
+            try:
+                measured, found, memory = self._measure(workload, bare_step, emitter)
+                if not self._launch.stop():
+                    self._passes_after(bare_step, measured)
+            except BaseException:
+                after_steps.close(workload)  # in the phase that failed: that is what the row will name
+                raise
+            self._launch.enter("closing")
+            self._launch.findings += after_steps.close(workload)
+            del bare_step  # what it still held on the device makes room for parity
+        return self._result(workload, measured, found, memory)
+
+    def _find_largest(self) -> None:
+        """Makes the batch a number, before anything in this process has touched the device."""
+        known = self._job.largest_batch
+        if known is not None:
+            self._case = largest_batch.with_batch(self._case, known)
+        else:
+            self._launch.enter("searching")
+            self._case, found = largest_batch.resolve(self._launch, self._torch)
+            self._largest = {"largest_batch": found.facts()}
+            for name, value in found.metrics().items():
+                self._put(name, value, "a single batch was tried")
+        if not self._on_cuda:
+            give_back_at_once()
+
+    def _prepare(self) -> None:
+        context_s = first_steps.create_context(self._torch, self._case.device)
+        self._put("cuda_context_s", context_s, None if context_s is not None else "the case runs on the CPU")
+        reason = effective_settings.unsupported(self._case)
+        if reason is not None:
+            raise Unsupported(reason)
+        effective_settings.apply(self._case, self._torch)
+        self._stand_idle()
+
+    def _stand_idle(self) -> None:
+        """Holds the context and does nothing, so that idle power is known; only where power will be looked at."""
+        if self._on_cuda and self._job.measure.telemetry != "off":
+            began = time.monotonic()
+            time.sleep(IDLE_S)
+            self._launch.marks["idle_s"] = (began, time.monotonic())
+
+    def _build(self, emitter: Emitter) -> tuple[Any, Step]:
+        workload = resolve(
+            self._case.workload, self._job.search_path, phases=emitter.phase, download=self._job.download
+        )
+        self._samples_per_step = optional_facts.samples_per_step(workload, self._case)
+        self._memory = MemoryWatch(self._torch, self._device)
+        began = time.perf_counter()
+        try:
+            step = workload.build(self._case, self._device)
+            self._wait()
+        except BaseException:
+            after_steps.close(workload)
+            raise
+        self._put("build_s", time.perf_counter() - began)
+        self._memory.start_peaks()
+        return workload, step
+
+    def _measure(self, workload: Any, bare_step: Step, emitter: Emitter) -> tuple[loop.Measured, Figures, Memory]:
+        first = self._first_steps(emitter, bare_step)
+        with self._memory.aside():
+            self._read_back(workload, bare_step, emitter, first_time=True)
+        compiled_before = optional_facts.compile_stats(self._case)
+        over = first.over or self._launch.stop()  # asked once: counters and series must be of the same steps
+        if not over:
+            optional_facts.reset_health(workload)
+        waits = _Waits(workload, whole=over)
+        blocking_copies = self._on_cuda and self._case.data_path == "pageable"
+        measured = self._steps(first, bare_step, emitter, over=over)
+        self._wait()
+        memory = self._memory.read()
+        found = figures(
+            measured,
+            samples_per_step=self._samples_per_step,
+            target_rel_ci=self._job.measure.target_rel_ci,
+            device_type=self._device.type,
+            input_waits_s=waits.for_input_s(),
+            device_waits_s=waits.for_device_s(),
+            blocking_copies=blocking_copies,
+        )
+        self._steps_wait = blocking_copies or bool(waits.for_device_s())
+        self._merge((found.metrics, found.absent))
+        self._merge((memory.metrics, memory.absent))
+        num_steps = measured.num_steps or len(first.times_s)
+        self._merge(after_steps.health(self._launch, workload, self._case, num_steps, exact=not over))
+        self._merge(
+            after_steps.compiler(self._launch, self._case, compiled_before, optional_facts.compile_stats(self._case))
+        )
+        self._read_back(workload, bare_step, emitter, first_time=False)
+        self._cold_figures(first, measured, found)
+        return measured, found, memory
+
+    def _first_steps(self, emitter: Emitter, step: Step) -> first_steps.FirstSteps:
+        self._launch.enter("warmup")
+        with emitter.named("warmup"):
+            first = first_steps.first_steps(emitter.steps(step), self._wait, self._job.measure, self._launch.stop)
+            if not first.times_s:
+                raise Interrupted("it was ended before its first step was done")
+            self._group, num_more = self._find_group(first, step)
+        self._num_before = len(first.times_s) + num_more
+        self._launch.marks["first_steps_s"] = tuple(first.times_s)
+        return first
+
+    def _find_group(self, first: first_steps.FirstSteps, step: Step) -> tuple[int, int]:
+        """Steps per timed group, and how many more steps it took to find out."""
+        if first.over or self._case.timing == "latency":
+            return 1, 0
+        step_s, num_more = (
+            first_steps.following(step, self._wait, first.typical_s) if self._on_cuda else (first.typical_s, 0)
+        )
+        return first_steps.group_size(step_s, self._job.measure), num_more
+
+    def _steps(self, first: first_steps.FirstSteps, step: Step, emitter: Emitter, *, over: bool) -> loop.Measured:
+        self._launch.enter("measuring")
+        timer, measure = self._timer(), self._job.measure
+        if over:
+            return loop.only_first_steps(timer, first, stopped=self._launch.stop(), max_time_s=measure.max_time)
+        rule = loop.stopping_rule(measure, self._group, self._device.type, first.cold_s)
+        with emitter.named("steady"):
+            return loop.measure_steps(
+                emitter.steps(step, first=self._num_before),
+                timer,
+                rule,
+                first,
+                group=self._group,
+                stopped=self._launch.stop,
+                notify=self._launch.sender.offer,
+            )
+
+    def _timer(self) -> Timer:
+        if self._case.timing == "latency":
+            return LatencyTimer(self._wait)
+        return CudaTimer(self._torch.cuda, self._device) if self._on_cuda else CpuTimer()
+
+    def _read_back(self, workload: Any, step: Step, emitter: Emitter, *, first_time: bool) -> None:
+        """SettingsMismatch as soon as a setting is not as asked: what would follow is not the case's figure."""
+        effective = effective_settings.read_back(
+            self._case, optional_facts.probe(workload, self._case, step), self._device
+        )
+        if self._job.case.batch_size == "max" and effective.batch_size is None:
+            # A workload that says nothing of its batch was given the one that was found.
+            effective = effective.model_copy(update={"batch_size": self._case.batch})
+        self._launch.effective = _with_extra(effective, nvtx=emitter.state)
+        pair = (effective, None) if first_time else (None, effective)
+        wrong = effective_settings.mismatches(self._case, *pair)
+        if wrong:
+            raise SettingsMismatch(wrong)
+
+    def _cold_figures(self, first: first_steps.FirstSteps, measured: loop.Measured, found: Figures) -> None:
+        before_series = 0 if measured.num_leading else self._num_before
+        self._put("first_step_s", first.times_s[0])
+        self._put("warmup_steps", float(before_series + found.series.num_warmup * measured.group))
+        self._put("time_to_steady_s", found.window.start_s - first.began_s)
+
+    def _passes_after(self, step: Step, measured: loop.Measured) -> None:
+        """Passes of their own, after the measured steps and with nothing of them in the figures before."""
+        if measured.timing == "latency":
+            self._put("latency_floor_s", LatencyTimer(self._wait).floor_s())
+        idle, reason = self._idle_share(step, measured)
+        self._put("device_idle_share", idle, reason)
+
+    def _idle_share(self, step: Step, measured: loop.Measured) -> tuple[float | None, str | None]:
+        if not self._on_cuda:
+            return None, "the case runs on the CPU"
+        enqueue_s, step_time_s = self._metrics.get("host_enqueue_s"), self._metrics.get("step_time_s")
+        if enqueue_s is None or step_time_s is None:
+            return None, self._absent.get("host_enqueue_s", self._absent.get("step_time_s"))
+        if self._case.data_path == "loader":
+            return None, "the device cannot be held back while a loader is waited for"
+        if self._steps_wait:
+            return None, "the device cannot be held back while a step waits for it"
+        busy = device_busy(step, measured.group, enqueue_s * measured.group, self._torch.cuda, self._device)
+        return (None, busy.reason) if busy.step_s is None else (max(0.0, 1 - busy.step_s / step_time_s), None)
+
+    def _result(self, workload: Any, measured: loop.Measured, found: Figures, memory: Memory) -> Result:
+        parity = None
+        if not self._launch.stop():
+            parity, told = after_steps.parity(self._launch, workload, self._case, self._device)
+            self._merge(told)
+            self._merge(after_steps.flops(workload, self._case, self._metrics.get("throughput")))
+            self._merge(after_steps.traffic(self._launch, workload, self._case))
+        self._launch.marks |= _marks(measured)
+        return Result(
+            effective=self._effective(memory),
+            window=found.window,
+            series=found.series,
+            metrics=self._metrics,
+            absent=self._absent,
+            parity=parity,
+            findings=(*found.findings, *self._launch.finish()),
+            step_times_s=tuple(measured.times_s),
+            marks=self._launch.marks,
+            interrupted=measured.reason == "interrupted",
+        )
+
+    def _effective(self, memory: Memory) -> Effective | None:
+        effective = self._launch.effective
+        return None if effective is None else _with_extra(effective, peak_rss_source=memory.source, **self._largest)
+
+    def _put(self, name: str, value: float | None, reason: str | None = None) -> None:
+        self._metrics[name] = value
+        if value is None:
+            self._absent[name] = reason or "not measured"
+
+    def _merge(self, told: Metrics) -> None:
+        self._metrics |= told[0]
+        self._absent |= told[1]
+
+
+def _with_extra(effective: Effective, **extra: Any) -> Effective:
+    return effective.model_copy(update={"extra": {**effective.extra, **extra}})
+
+
+def _marks(measured: loop.Measured) -> dict[str, tuple[float, ...]]:
+    """Per block its start on `time.monotonic()` and its number of groups; per group the host's time to hand it over."""
+    enqueue_s = tuple(each for block in measured.blocks for each in block.enqueue_s)
+    return {
+        "block_starts_s": tuple(block.started_s for block in measured.blocks),
+        "block_groups": tuple(float(len(block.times_s)) for block in measured.blocks),
+        **({"host_enqueue_s": enqueue_s} if enqueue_s else {}),
+    }
+
+
+class _Waits:
+    """What a workload's steps tell of their waits: from here on, or with `whole` from its first step on."""
+
+    def __init__(self, workload: Any, *, whole: bool) -> None:
+        self._workload = workload
+        self._skipped = [0 if whole else len(waits or ()) for waits in self._lists()]
+
+    def for_input_s(self) -> list[float] | None:
+        return self._since(0)
+
+    def for_device_s(self) -> list[float] | None:
+        return self._since(1)
+
+    def _since(self, kind: int) -> list[float] | None:
+        waits = self._lists()[kind]
+        return None if waits is None else waits[self._skipped[kind] :]
+
+    def _lists(self) -> tuple[list[float] | None, list[float] | None]:
+        return optional_facts.input_waits_s(self._workload), optional_facts.device_waits_s(self._workload)
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,59 @@
+"""The child's end of its message pipe."""
+
+import errno
+import os
+import select
+import signal
+
+from gpubench.protocol.messages import Message, encode
+
+
+class Channel:
+    """Writes messages to a file descriptor, each whole, waiting where the reader is behind.
+
+    A reader that has gone away is no error here: whoever reads is gone with the reason to measure, and the process is
+    ended from outside. `closed` then says so, and nothing more is written.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self.closed = False
+        os.set_blocking(fd, True)
+        os.set_inheritable(fd, False)
+        # A broken pipe must come back as an error of `write`; the signal would end the process in the middle of a step.
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+
+    def send(self, message: Message) -> None:
+        """Writes one line. OSError for anything but a reader that is gone."""
+        self._write(encode(message))
+
+    def offer(self, message: Message) -> bool:
+        """Writes a short message if it goes through at once; says whether it did. For news that may be lost."""
+        if self.closed or not self._has_room():
+            return False
+        line = encode(message)
+        if len(line) > select.PIPE_BUF:
+            return False
+        self._write(line)
+        return not self.closed
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            os.close(self.fd)
+
+    def _has_room(self) -> bool:
+        """Whether PIPE_BUF bytes fit without waiting: that is what POLLOUT means for a pipe."""
+        poll = select.poll()
+        poll.register(self.fd, select.POLLOUT)
+        return any(events & select.POLLOUT for _, events in poll.poll(0))
+
+    def _write(self, line: bytes) -> None:
+        view = memoryview(line)
+        while view and not self.closed:
+            try:
+                view = view[os.write(self.fd, view) :]
+            except OSError as error:
+                if error.errno not in (errno.EPIPE, errno.EBADF):
+                    raise
+                self.closed = True

@@ -1,0 +1,68 @@
+"""One job in a process of its own, from its first message to its last."""
+
+import os
+import sys
+
+from gpubench.protocol.messages import Failed, Hello, Job, Result
+from gpubench.worker.failures import SettingsMismatch, as_failed, write_traceback
+from gpubench.worker.job import Interrupted, RunningJob, Sender, Stop
+from gpubench.worker.process.channel import Channel
+from gpubench.worker.workloads.base import Unsupported
+
+
+def main(job: Job, message_fd: int, *, no_fork: str | None = None) -> None:
+    """Says hello, runs the job and sends what came of it. Whatever happens in the case is a message, not an exception."""
+    channel = Channel(message_fd)
+    os.register_at_fork(after_in_child=channel.close)
+    stop = Stop()
+    stop.listen()
+    channel.send(Hello(pid=os.getpid(), role="child", python=sys.executable, can_fork=no_fork is None))
+    run_job(job, channel, stop=stop, no_fork=no_fork)
+    channel.close()
+
+
+def run_job(job: Job, sender: Sender, *, stop: Stop | None = None, no_fork: str | None = None) -> None:
+    """Sends phases and progress, and in the end exactly one `Result` or `Failed`."""
+    launch = RunningJob(job, sender, stop or Stop(), no_fork=no_fork)
+    sender.send(_outcome(launch))
+
+
+def _outcome(launch: RunningJob) -> Result | Failed:
+    try:
+        if launch.job.kind == "quality":
+            from gpubench.worker.quality.stage import train
+
+            return train(launch)
+        if launch.job.kind == "blocks":
+            from gpubench.worker.ab.blocks import measure_blocks
+
+            return measure_blocks(launch)
+        from gpubench.worker.measure_case import measure
+
+        return measure(launch)
+    except Interrupted as error:
+        absent = {"accuracy" if launch.job.kind == "quality" else "step_time_s": str(error)}
+        return Result(
+            effective=launch.effective, absent=absent, findings=launch.finish(), marks=launch.marks, interrupted=True
+        )
+    except BaseException as error:  # noqa: BLE001 - sys.exit of a workload included: every end of a case is a row
+        return _failed(launch, error)
+
+
+def _failed(launch: RunningJob, error: BaseException) -> Failed:
+    peaks = _device_peaks(launch.job.case.device_type)
+    if not isinstance(error, Unsupported | SettingsMismatch):
+        write_traceback(error)
+    failed = as_failed(error, launch.phase, peaks=peaks, log=launch.job.log, effective=launch.effective)
+    return failed.model_copy(update={"findings": (*launch.findings, *failed.findings)})
+
+
+def _device_peaks(device_type: str) -> dict[str, int]:
+    """The device allocator's peaks, in bytes; nothing where CUDA was not used."""
+    torch = sys.modules.get("torch")
+    if device_type != "cuda" or torch is None or not torch.cuda.is_initialized():
+        return {}
+    return {
+        "allocated_bytes": torch.cuda.max_memory_allocated(),
+        "reserved_bytes": torch.cuda.max_memory_reserved(),
+    }

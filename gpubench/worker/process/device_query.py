@@ -1,0 +1,136 @@
+"""Which CUDA devices this interpreter can use, asked in a process that ends right afterwards.
+
+A host must never touch CUDA: a child forked from a process that did cannot. So a child of its own asks, and tells it
+through a pipe; where there is no fork, a program does.
+"""
+
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+TIMEOUT_S = 60.0
+"""A driver that takes longer to start than this is broken; eight cards without persistence mode take some 20 s."""
+
+_INJECTED = ("NVTX_INJECTION64_PATH", "CUDA_INJECTION64_PATH", "NSYS_PROFILING_SESSION_ID", "LD_PRELOAD")
+
+
+@dataclass(frozen=True)
+class Devices:
+    """`devices` by CUDA's own numbering (`index`), each with `uuid`, `name`, `pci`, `total_bytes` and
+    `compute_capability`. `unavailable` is why there are none.
+    """
+
+    devices: tuple[dict[str, Any], ...] = ()
+    unavailable: str | None = None
+    cudnn: int | None = None
+
+
+def ask(torch: Any) -> Devices:
+    """Asks CUDA in this process, and leaves it initialised."""
+    if torch.version.cuda is None:
+        return Devices(unavailable="this torch was built without CUDA")
+    if not torch.cuda.is_available():
+        return Devices(unavailable=_why_not(torch))
+    found = tuple(_facts(torch, index) for index in range(torch.cuda.device_count()))
+    return Devices(found, cudnn=torch.backends.cudnn.version())
+
+
+def _why_not(torch: Any) -> str:
+    """The first sentence of what torch itself says."""
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return str(error).partition("\n")[0].partition(". ")[0].rstrip(".") or "CUDA cannot be initialised"
+    return "torch sees no CUDA device (CUDA_VISIBLE_DEVICES may hide it)"
+
+
+def _facts(torch: Any, index: int) -> dict[str, Any]:
+    """As the record of a launch will have them, so that both name a device alike."""
+    from gpubench.worker.effective_settings import device_facts
+
+    extra: dict[str, Any] = {}
+    facts = device_facts(torch, torch.device("cuda", index), extra)
+    told = {name: extra.get(name) for name in ("pci", "total_bytes", "compute_capability")}
+    return {"index": index, "uuid": facts["device_uuid"], "name": facts["device_name"], **told}
+
+
+def ask_in_child(torch: Any, timeout_s: float = TIMEOUT_S) -> Devices:
+    """What `ask` says in a forked child. A child that dies or hangs is a reason for no devices."""
+    if torch.version.cuda is None:
+        return ask(torch)
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _answer(torch, reader, writer)
+    os.close(writer)
+    try:
+        return _read_answer(reader, pid, timeout_s)
+    finally:
+        os.close(reader)
+
+
+def _answer(torch: Any, reader: int, writer: int) -> None:
+    """In the child: writes what it finds and ends, without running anything that waits for the end of the host."""
+    status = 1
+    try:
+        os.close(reader)
+        os.write(writer, _encode(ask(torch)))
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _encode(found: Devices) -> bytes:
+    return json.dumps({"devices": found.devices, "unavailable": found.unavailable, "cudnn": found.cudnn}).encode()
+
+
+def _decode(text: bytes) -> Devices:
+    told = json.loads(text)
+    return Devices(tuple(told["devices"]), told["unavailable"], told["cudnn"])
+
+
+def _read_answer(reader: int, pid: int, timeout_s: float) -> Devices:
+    deadline, chunks = time.monotonic() + timeout_s, []
+    while True:
+        ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
+        if not ready:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return Devices(unavailable=f"the CUDA driver did not answer within {timeout_s:.0f} s")
+        chunk = os.read(reader, 65536)
+        if not chunk:
+            break
+        chunks.append(chunk)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code != 0:
+        return Devices(unavailable=f"the process that asked for CUDA devices ended with {code}")
+    return _decode(b"".join(chunks))
+
+
+def ask_in_program(timeout_s: float = TIMEOUT_S) -> Devices:
+    """What `ask` says in a fresh interpreter, outside of any profiler's session."""
+    environ = {name: value for name, value in os.environ.items() if name not in _INJECTED}
+    command = [sys.executable, "-m", "gpubench.worker.process.device_query"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=timeout_s, env=environ, check=False)
+    except subprocess.TimeoutExpired:
+        return Devices(unavailable=f"the CUDA driver did not answer within {timeout_s:.0f} s")
+    if done.returncode != 0:
+        return Devices(unavailable=f"the process that asked for CUDA devices ended with {done.returncode}")
+    return _decode(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    import torch
+
+    sys.stdout.write(_encode(ask(torch)).decode() + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The worker's host: imports everything once, touches no CUDA, and makes one process per job.
+
+It waits on two file descriptors, the parent's socket and the child's pidfd, and does nothing in between. It runs no
+torch operation and starts no thread of its own, because a forked child inherits neither. When the parent is gone it
+ends what it started and then itself.
+"""
+
+import contextlib
+import gc
+import os
+import selectors
+import signal
+import socket
+from collections import deque
+from collections.abc import Mapping
+
+from gpubench.protocol.lines import LineBuffer
+from gpubench.protocol.messages import End, Exited, Job, Message, Started, decode, encode
+from gpubench.worker import forking
+from gpubench.worker.process import spawn
+from gpubench.worker.process.preload import hello, preload
+
+_CHUNK_BYTES = 65536
+_POLL_S = 0.05
+
+PROFILED = ("NSYS_PROFILING_SESSION_ID", "NVTX_INJECTION64_PATH", "CUDA_INJECTION64_PATH")
+"""Set by profilers, which lose sight of a child that is forked and does not exec."""
+
+
+def why_not_fork(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Why each job gets a fresh process instead of a fork, or None."""
+    if not forking.CAN_FORK:
+        return "this system cannot fork a process that has loaded torch"
+    name = next((name for name in PROFILED if environ.get(name)), None)
+    return None if name is None else f"a profiler watches this run ({name} is set) and does not follow a fork"
+
+
+class ParentGone(Exception):  # noqa: N818 - the usual end of a host
+    """The other end of the socket was closed."""
+
+
+class Host:
+    """Serves one parent over `connection` until it says `end` or goes away."""
+
+    def __init__(self, connection: socket.socket, no_fork: str | None) -> None:
+        self._connection, self._no_fork = connection, no_fork
+        self._lines = LineBuffer()
+        self._fds: deque[int] = deque()
+        self._waiting: deque[tuple[Job, int]] = deque()
+        self._child: spawn.Child | None = None
+        self._job = 0
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(connection, selectors.EVENT_READ)
+
+    def serve(self) -> None:
+        """Returns when there is nothing more to do; the child, if there is one, is then ended too."""
+        try:
+            while True:
+                self._start_next()
+                ready = {key.fileobj for key, _ in self._selector.select(self._patience())}
+                if self._child is not None and self._child.ended(ready):
+                    self._reap(self._child)
+                if self._connection in ready and self._read():
+                    return
+        except ParentGone:
+            return
+        finally:
+            if self._child is not None:
+                self._child.kill()
+                self._child.reap()
+
+    def _patience(self) -> float | None:
+        """For ever, unless a child has to be polled because the kernel has no pidfd."""
+        return _POLL_S if self._child is not None and self._child.pidfd is None else None
+
+    def _read(self) -> bool:
+        """Takes in what the parent sent; says whether it was `end`."""
+        flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+        try:
+            data, fds, _, _ = socket.recv_fds(self._connection, _CHUNK_BYTES, 1, flags)
+        except ConnectionResetError as error:
+            raise ParentGone from error
+        if not data:
+            raise ParentGone
+        self._fds.extend(fds)
+        return any(self._take(decode(line)) for line in self._lines.feed(data))
+
+    def _take(self, message: Message) -> bool:
+        if isinstance(message, Job):
+            if not self._fds:
+                raise ValueError(f"job {message.job} came without its message pipe")
+            self._waiting.append((message, self._fds.popleft()))
+        return isinstance(message, End)
+
+    def _start_next(self) -> None:
+        if self._child is not None or not self._waiting:
+            return
+        job, fd = self._waiting.popleft()
+        try:
+            self._child = self._start(job, fd)
+        finally:
+            os.close(fd)
+        if self._child.pidfd is not None:
+            self._selector.register(self._child.pidfd, selectors.EVENT_READ)
+        self._job = job.job
+        self._send(Started(job=job.job, pid=self._child.pid, isolation="fresh" if self._no_fork else "fork"))
+
+    def _start(self, job: Job, fd: int) -> spawn.Child:
+        if self._no_fork is not None:
+            return spawn.fresh(job, fd, self._no_fork)
+        return spawn.fork(job, fd, close=(self._connection.fileno(), self._selector))
+
+    def _reap(self, child: spawn.Child) -> None:
+        if child.pidfd is not None:
+            self._selector.unregister(child.pidfd)
+        code = child.reap()
+        self._child = None
+        self._send(Exited(job=self._job, pid=child.pid, exit_code=code))
+
+    def _send(self, message: Message) -> None:
+        try:
+            self._connection.sendall(encode(message))
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise ParentGone from error
+
+
+def main(socket_fd: int) -> int:
+    """Prepares this process, says hello on the socket with this number, and serves it to the end. Exit status 0."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair: it decides what becomes of a child
+    no_fork = why_not_fork()
+    with contextlib.closing(socket.socket(fileno=socket_fd)) as connection:
+        connection.set_inheritable(False)
+        preload(everything=no_fork is None)
+        greeting = hello(can_fork=no_fork is None)
+        gc.collect()
+        gc.freeze()  # what is shared with children stays shared: no collection of theirs touches it
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.sendall(encode(greeting))
+            Host(connection, no_fork).serve()
+    return 0

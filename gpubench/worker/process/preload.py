@@ -1,0 +1,91 @@
+"""What a host loads for all its children, and what it can say about itself."""
+
+import importlib
+import os
+import platform
+import sys
+from importlib import metadata
+from typing import Any
+
+from gpubench.protocol.messages import Hello
+from gpubench.worker.process import device_query
+
+_NVML_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
+
+MODULES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy.stats",
+    "ruptures",
+    "sklearn.datasets",
+    "sklearn.metrics",
+    "nvtx",
+    "gpubench.stats.stopping",
+    "gpubench.stats.step_series",
+    "gpubench.worker.measure_case",
+    "gpubench.worker.ab.blocks",
+    "gpubench.worker.quality.stage",
+    "gpubench.worker.quality.trainer",
+    "gpubench.worker.workloads.cnn",
+    "gpubench.worker.workloads.torchvision_cnn",
+    "torch.utils.flop_counter",
+    "torch.optim.adam",
+    "torch.optim.adamw",
+    "torch.optim.sgd",
+)
+
+
+def preload(*, everything: bool) -> None:
+    """Imports what children will need; without `everything`, torch alone (a fresh process imports for itself).
+
+    While modules are imported, torch answers "is CUDA there?" through NVML: a library that asks at import time would
+    otherwise initialise CUDA here, and no child could use it any more.
+    """
+    was_set = _NVML_CHECK in os.environ
+    os.environ.setdefault(_NVML_CHECK, "1")
+    try:
+        for name in MODULES if everything else MODULES[:1]:
+            importlib.import_module(name)
+    finally:
+        if not was_set:
+            del os.environ[_NVML_CHECK]
+
+
+def hello(*, can_fork: bool) -> Hello:
+    """The host's first message: versions, CUDA devices, and why there are none."""
+    import torch
+
+    found = device_query.ask_in_child(torch) if can_fork else device_query.ask_in_program()
+    return Hello(
+        pid=os.getpid(),
+        role="host",
+        python=sys.executable,
+        versions=versions(torch, found.cudnn),
+        devices=found.devices,
+        can_fork=can_fork,
+        cuda_unavailable=found.unavailable,
+    )
+
+
+def versions(torch: Any, cudnn: int | None) -> dict[str, str | None]:
+    """Of what decides a figure. `cudnn` as cuDNN numbers itself: 91500 is 9.15.0."""
+    named = None if cudnn is None else f"{cudnn // 10000}.{cudnn // 100 % 100}.{cudnn % 100}"
+    return {
+        "gpubench": _installed("gpubench"),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "torchvision": _installed("torchvision"),
+        "cuda": torch.version.cuda,
+        "cudnn": named,
+        "triton": _installed("triton"),
+        "numpy": _installed("numpy"),
+        "nvtx": _installed("nvtx"),
+    }
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,152 @@
+"""One process per job: forked from the host, or a fresh interpreter. Each leads a process group of its own."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NoReturn, Protocol
+
+from gpubench.protocol.messages import Job, encode
+from gpubench.worker.forking import BOOT_FAILED, die_with
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+@dataclass
+class Child:
+    """A running job. `pidfd` becomes readable when it ends; None where the kernel has none, then `ended` asks."""
+
+    pid: int
+    pidfd: int | None
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @classmethod
+    def of(cls, pid: int, process: "subprocess.Popen[bytes] | None" = None) -> "Child":
+        return cls(pid, _open_pidfd(pid), process)
+
+    def ended(self, ready: "Iterable[object]") -> bool:
+        """Whether it has ended, given what a selector found ready. The process stays a zombie, so its id stays its own."""
+        if self.pidfd is not None:
+            return self.pidfd in ready
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def kill(self) -> None:
+        """SIGKILL to the whole group: loader processes go with it."""
+        for end in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                end(self.pid, signal.SIGKILL)
+
+    def reap(self) -> int:
+        """Waits for it, after ending what is left of its group. Its exit status, negative for a signal."""
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+        if self.process is not None:
+            self.process.returncode = code  # it was reaped here; Popen must not wait again
+        return code
+
+
+def fork(job: Job, message_fd: int, *, close: Iterable[int | Closable] = ()) -> Child:
+    """A child that runs `job` with what this process has loaded. `close`: what of the host a child must not hold open."""
+    parent = os.getpid()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        _run_forked(job, message_fd, parent, close)
+    _own_group(pid)
+    return Child.of(pid)
+
+
+def fresh(job: Job, message_fd: int, reason: str) -> Child:
+    """A new interpreter for `job`. It reads the job from a pipe; its output goes to the job's log from the start."""
+    reader, writer = os.pipe()
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "gpubench.worker",
+        "--child",
+        "--job-fd",
+        str(reader),
+        "--message-fd",
+        str(message_fd),
+        "--parent",
+        str(os.getpid()),
+        "--reason",
+        reason,
+    ]
+    with open(job.log, "ab") as log:  # noqa: PTH123 - the parent named it; it may not be a regular file
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(reader, message_fd), process_group=0
+        )
+    os.close(reader)
+    with os.fdopen(writer, "wb") as pipe, contextlib.suppress(BrokenPipeError):
+        pipe.write(encode(job))
+    return Child.of(process.pid, process)
+
+
+def _run_forked(job: Job, message_fd: int, parent: int, close: Iterable[int | Closable]) -> NoReturn:
+    """Never returns: a forked child must not run the host's handlers for the end of a process."""
+    status = BOOT_FAILED
+    try:
+        _own_group(0)
+        die_with(parent)
+        for each in close:
+            if isinstance(each, int):
+                os.close(each)
+            else:
+                each.close()
+        redirect(job.log)
+        from gpubench.worker.process.child import main
+
+        main(job, message_fd)
+        status = 0
+    except BaseException:  # noqa: BLE001 - there is nobody above to tell; the log and the exit status do
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def redirect(log: str) -> None:
+    """Gives stdin /dev/null, stdout and stderr to the end of `log`, for this process and whatever it starts."""
+    null = os.open(os.devnull, os.O_RDONLY)
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(null, 0)
+    for number in (1, 2):
+        os.dup2(out, number)
+    os.close(null)
+    os.close(out)
+
+
+def read_job(fd: int) -> bytes:
+    """Everything up to the end of the pipe."""
+    with os.fdopen(fd, "rb") as pipe:
+        return pipe.read()
+
+
+def _own_group(pid: int) -> None:
+    """Called on both sides of the fork, so that neither has to wait for the other."""
+    with contextlib.suppress(PermissionError, ProcessLookupError):
+        os.setpgid(pid, pid)
+
+
+def _open_pidfd(pid: int) -> int | None:
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        return None  # a kernel before 5.3, or a sandbox that forbids it

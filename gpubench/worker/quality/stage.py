@@ -1,0 +1,69 @@
+"""The quality stage in its process: train, judge, report."""
+
+from typing import Any
+
+from gpubench.core.records import Quality, Window
+from gpubench.protocol.messages import Progress, Result
+from gpubench.suite.model.case import Case
+from gpubench.worker.failures import SettingsMismatch
+from gpubench.worker.job import Interrupted, RunningJob
+from gpubench.worker.workloads.base import Unsupported
+
+METRICS = ("accuracy", "precision_macro", "recall_macro", "final_loss", "time_to_accuracy_s", "steps_to_accuracy")
+
+
+def train(launch: RunningJob) -> Result:
+    """Trains as the job asks. Raises what training raises; Interrupted where it was told to stop; SettingsMismatch
+    where a setting read back afterwards is not as asked.
+    """
+    import torch
+
+    from gpubench.worker import effective_settings
+    from gpubench.worker.quality import trainer
+
+    job = launch.job
+    reason = effective_settings.unsupported(job.case)
+    if reason is not None:
+        raise Unsupported(reason)
+    effective_settings.apply(job.case.model_copy(update={"seed": job.seed}), torch)
+    device = torch.device(job.case.device)
+
+    def read_back(workload: Any, case: Case) -> None:
+        launch.effective = effective_settings.read_back(case, workload.probe(), device)
+        wrong = effective_settings.mismatches(case, None, launch.effective)
+        if wrong:
+            raise SettingsMismatch(wrong)
+
+    windows: list[Window] = []
+    try:
+        found = trainer.train(job, device, _Notify(launch), launch.stop, read_back, windows.append)
+    except trainer.QualityInterrupted as error:
+        raise Interrupted("training was ended before it had a result") from error
+    metrics, absent = _metrics(found)
+    return Result(
+        effective=launch.effective,
+        window=windows[0] if windows else None,
+        metrics=metrics,
+        absent=absent,
+        quality=found,
+        findings=launch.finish(),
+        marks=launch.marks,
+    )
+
+
+class _Notify:
+    """Turns the trainer's news into a phase when its name changes, and into progress at most a few times a second."""
+
+    def __init__(self, launch: RunningJob) -> None:
+        self._launch = launch
+
+    def __call__(self, name: str, fraction: float) -> None:
+        if name != self._launch.phase:
+            self._launch.enter(name)
+        self._launch.sender.offer(Progress(num_steps=0, fraction=fraction))
+
+
+def _metrics(found: Quality) -> tuple[dict[str, float | None], dict[str, str]]:
+    told: dict[str, Any] = found.model_dump(include=set(METRICS))
+    reached = "no target accuracy was set" if found.target_accuracy is None else "the target accuracy was not reached"
+    return told, {name: reached for name, value in told.items() if value is None}

@@ -1,0 +1,215 @@
+"""Training to a result on real data: the quality stage."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from gpubench.core.errors import UsageError
+from gpubench.core.records import Quality, Window
+from gpubench.protocol.messages import Job
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Quality as QualitySettings
+from gpubench.worker.quality.epochs import EpochSource, predict
+from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.workloads.classifier import datasets as image_data
+from gpubench.worker.workloads.classifier.classifier import Classifier
+from gpubench.worker.workloads.classifier.steps import TrainStep
+from gpubench.worker.workloads.registry import resolve
+
+Notify = Callable[[str, float], None]
+"""Told where the run is: `training` or `evaluating`, and the fraction of the whole that is done."""
+
+Stop = Callable[[], bool]
+
+Look = Callable[[Classifier, Case], None]
+"""Is shown the trained workload and the case it was trained for, after each training run."""
+
+TellWindow = Callable[[Window], None]
+"""Told when the training that was chosen began and when it reached its target (without one, or short of it: when it
+ended).
+"""
+
+
+class QualityInterrupted(Exception):  # noqa: N818 - nothing went wrong
+    """The run was asked to stop before it had a result."""
+
+
+@dataclass
+class _Run:
+    """One training run with one learning rate. Times in seconds of training alone; evaluation is not in them.
+
+    `window` on `time.monotonic()`: from the first step to the end of the epoch in which the target was reached, or of
+    the last one; validation between epochs is in it.
+    """
+
+    learning_rate: float
+    window: Window | None = None
+    loss_per_epoch: list[float] = field(default_factory=list)
+    accuracy_per_epoch: list[float] = field(default_factory=list)
+    training_time_s: float = 0.0
+    num_steps: int = 0
+    skipped_steps: int = 0
+    time_to_accuracy_s: float | None = None
+    steps_to_accuracy: int | None = None
+    weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+def train(
+    job: Job,
+    device: Any,
+    notify: Notify = lambda _name, _fraction: None,
+    stop: Stop = lambda: False,
+    look: Look = lambda _workload, _case: None,
+    tell_window: TellWindow = lambda _window: None,
+) -> Quality:
+    """Trains at the case's device, precision and layout, once per learning rate, and judges the best on the test split.
+
+    The learning rate is chosen by accuracy on the validation split after the last epoch (the first of equals); the test
+    split is read once, with the chosen weights. Everything random follows `job.seed`. `settings.apply` comes first.
+    QualityInterrupted if `stop` became true; UsageError for synthetic data; Unsupported for a workload without a model.
+    """
+    asked = job.quality or QualitySettings.model_validate({})
+    case = quality_case(job.case, asked, job.seed)
+    workload = resolve(case.workload, job.search_path, download=job.download)
+    own = getattr(workload, "quality", None)
+    if own is not None:
+        result: Quality = own(job, device)
+        return result
+    if not isinstance(workload, Classifier):
+        raise Unsupported(f"{case.workload} has no `quality` method, so its accuracy is not known")
+    trainer = _Trainer(workload, case, asked, torch.device(device), notify, stop)
+    runs = []
+    for rate in asked.learning_rate:
+        runs.append(trainer.run(rate))
+        look(workload, trainer.case)
+    best = max(runs, key=lambda run: run.accuracy_per_epoch[-1])
+    if best.window is not None:
+        tell_window(best.window)
+    return trainer.result(best, runs)
+
+
+def quality_case(case: Case, asked: QualitySettings, seed: int) -> Case:
+    """The case that is trained: the suite's quality settings over a training case's device, precision and layout."""
+    data = asked.data or case.data
+    if data == "synthetic":
+        raise UsageError(
+            "Synthetic data has no accuracy to train to.", hint="Set `quality.data`, for example to digits."
+        )
+    update = {
+        "mode": "train",
+        "data": data,
+        "batch_size": asked.batch_size,
+        "optimizer": asked.optimizer,
+        "seed": seed,
+        "accumulate": 1,
+        "data_path": "resident",
+        "cuda_graph": False,
+        "timing": "throughput",
+        "compile": "off",
+    }
+    return case.model_copy(update=update)
+
+
+class _Trainer:
+    def __init__(
+        self, workload: Classifier, case: Case, asked: QualitySettings, device: torch.device, notify: Notify, stop: Stop
+    ) -> None:
+        self._workload, self._asked, self._device = workload, asked, device
+        self._notify, self._stop = notify, stop
+        loaded = workload.load_data(case)
+        assert loaded is not None, "quality_case refuses synthetic data"
+        self._data: image_data.DataSet = loaded
+        self.case = case.model_copy(update={"batch_size": min(asked.batch_size, len(loaded.train))})
+        self._layout = workload.input_format(self.case)
+        self._epochs_done = 0
+
+    def run(self, learning_rate: float) -> _Run:
+        run = _Run(learning_rate)
+        case = self.case.model_copy(update={"learning_rate": learning_rate})
+        source = EpochSource(
+            self._data, self._data.train, self._layout, self._device, case.seed, augment=self._workload.augment
+        )
+        step = self._workload.training_step(case, self._device, source)
+        assert self._workload.model is not None
+        began_s = time.monotonic()
+        for _ in range(self._asked.epochs):
+            ended_s = self._train_epoch(step, source, run)
+            if run.time_to_accuracy_s is None:
+                num_samples = run.num_steps * self.case.batch
+                run.window = Window(start_s=began_s, end_s=ended_s, num_steps=run.num_steps, num_samples=num_samples)
+            self._validate(run)
+        run.num_steps, run.skipped_steps = step.num_steps, step.scaler.num_skipped if step.scaler else 0
+        run.weights = {name: value.detach().cpu().clone() for name, value in self._workload.model.state_dict().items()}
+        return run
+
+    def _train_epoch(self, step: TrainStep, source: EpochSource, run: _Run) -> float:
+        """One pass over the training split. The clock stops when the device is done, before validation begins; says
+        when, on `time.monotonic()`.
+        """
+        num_steps = self._asked.epochs * source.num_batches
+        self._tell("training")
+        loss_sum = torch.zeros((), device=self._device, dtype=torch.float64)
+        self._synchronise()
+        began = time.perf_counter()
+        for _ in range(source.num_batches):
+            if self._stop():
+                raise QualityInterrupted("the quality stage was asked to stop")
+            self._workload.pace(step.optimizer, run.learning_rate, step.num_steps, num_steps)
+            loss_sum += step()
+        self._synchronise()
+        run.training_time_s += time.perf_counter() - began
+        ended_s = time.monotonic()
+        run.num_steps = step.num_steps
+        run.loss_per_epoch.append(float(loss_sum) / source.num_batches)
+        self._epochs_done += 1
+        return ended_s
+
+    def _validate(self, run: _Run) -> None:
+        split = self._data.validation
+        accuracy = float((self._predict(split) == split.labels_N).double().mean())
+        run.accuracy_per_epoch.append(accuracy)
+        target = self._asked.target_accuracy
+        if target is not None and run.time_to_accuracy_s is None and accuracy >= target:
+            run.time_to_accuracy_s, run.steps_to_accuracy = run.training_time_s, run.num_steps
+
+    def _predict(self, split: image_data.Split) -> torch.Tensor:
+        return predict(self._workload, self.case, self._data, split, self._layout, self._device)
+
+    def result(self, best: _Run, runs: list[_Run]) -> Quality:
+        from sklearn.metrics import accuracy_score, precision_score, recall_score
+
+        self._tell("evaluating")
+        assert self._workload.model is not None
+        self._workload.model.load_state_dict(best.weights)
+        truth, predicted = self._data.test.labels_N.numpy(), self._predict(self._data.test).numpy()
+        macro = {"average": "macro", "zero_division": 0.0}
+        return Quality(
+            seed=self.case.seed,
+            epochs=self._asked.epochs,
+            learning_rate=best.learning_rate,
+            learning_rates_tried={f"{run.learning_rate:g}": run.accuracy_per_epoch[-1] for run in runs},
+            loss_per_epoch=tuple(best.loss_per_epoch),
+            validation_accuracy_per_epoch=tuple(best.accuracy_per_epoch),
+            accuracy=float(accuracy_score(truth, predicted)),
+            precision_macro=float(precision_score(truth, predicted, **macro)),
+            recall_macro=float(recall_score(truth, predicted, **macro)),
+            final_loss=best.loss_per_epoch[-1],
+            target_accuracy=self._asked.target_accuracy,
+            time_to_accuracy_s=best.time_to_accuracy_s,
+            steps_to_accuracy=best.steps_to_accuracy,
+            training_time_s=best.training_time_s,
+            num_train=len(self._data.train),
+            num_validation=len(self._data.validation),
+            num_test=len(self._data.test),
+            skipped_steps=best.skipped_steps,
+        )
+
+    def _synchronise(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+
+    def _tell(self, name: str) -> None:
+        self._notify(name, self._epochs_done / (self._asked.epochs * len(self._asked.learning_rate)))

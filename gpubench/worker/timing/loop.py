@@ -1,0 +1,192 @@
+"""The measuring loop: blocks of timed groups, a look at the series between them, until the median is known."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Literal
+
+from gpubench.protocol.messages import Progress
+from gpubench.stats.stopping import Look, StoppingRule
+from gpubench.suite.model.suite import Measure
+from gpubench.worker.timing.cpu_time import CpuTime
+from gpubench.worker.timing.first_steps import FirstSteps
+from gpubench.worker.timing.timers import Block, Step, Timer, Verdict
+
+Notify = Callable[[Progress], object]
+
+HEARTBEAT_S = 0.3
+MIN_DEVICE_WINDOW_S = 3.1
+"""Shortest steady window on a CUDA device unless `measure.min_window` says otherwise: a valid energy figure needs 3 s.
+"""
+
+_NS = 1e-9
+
+Reason = Literal["converged", "max_time", "max_steps", "interrupted"]
+
+
+@dataclass
+class Measured:
+    """A launch's timed groups. `times_s` are seconds per step of each group, in order, warm-up included.
+
+    `starts_s` and `ends_s` are the groups' edges on `time.monotonic()`. `num_leading` of the groups are first steps,
+    run before the workload's counters were set back.
+    """
+
+    group: int
+    times_s: list[float]
+    starts_s: list[float]
+    ends_s: list[float]
+    reason: Reason
+    clock: Literal["perf_counter", "cuda_event"]
+    timing: Literal["throughput", "latency"]
+    blocks: list[Block] = field(default_factory=list)
+    num_leading: int = 0
+
+    @property
+    def cpu(self) -> CpuTime | None:
+        readings = [block.cpu for block in self.blocks]
+        total = readings[0] if readings else None
+        for reading in readings[1:]:
+            assert total is not None
+            total = total.plus(reading)
+        return total
+
+    @property
+    def num_steps(self) -> int:
+        """Steps run in blocks: those that the workload's counters have seen."""
+        return (len(self.times_s) - self.num_leading) * self.group
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds inside blocks, by the host's clock."""
+        return sum(block.wall_s for block in self.blocks)
+
+
+def stopping_rule(measure: Measure, group: int, device_type: str, cold_s: float = 0.0) -> StoppingRule:
+    """The rule for groups of `group` steps. On a CUDA device the steady window is long enough for one, `max_time`
+    permitting.
+
+    `cold_s`: seconds of the first step, which `max_time` does not count.
+    """
+    window_s = measure.min_window
+    if window_s is None:
+        window_s = MIN_DEVICE_WINDOW_S if device_type == "cuda" else 0.0
+    return StoppingRule(
+        target_rel_ci=measure.target_rel_ci,
+        min_time_s=max(measure.min_time, window_s),
+        max_time_s=measure.max_time + cold_s,
+        min_steps=measure.min_steps,
+        max_steps=max(1, measure.max_steps // group),
+    )
+
+
+def measure_steps(
+    step: Step,
+    timer: Timer,
+    rule: StoppingRule,
+    first: FirstSteps,
+    *,
+    group: int,
+    stopped: Callable[[], bool],
+    notify: Notify,
+) -> Measured:
+    """Runs blocks of groups until `rule` is content or `stopped`.
+
+    Steps of `first` lead the series where groups are single steps timed by the same clock: a slow case then does not
+    have to run them twice. Steps that were followed by a wait never mix with those timed by events.
+    """
+    measured = _begin(timer, first, group, lead=group == 1 and timer.clock == "perf_counter")
+    watch = _Watch(rule, first.began_ns, len(measured.times_s), group, stopped, notify)
+    while True:
+        block = timer.run(step, group, watch)
+        _extend(measured, block)
+        if stopped():
+            measured.reason = "interrupted"
+            return measured
+        elapsed_s = (time.perf_counter_ns() - first.began_ns) * _NS
+        look = rule.look(measured.times_s, elapsed_s)
+        watch.tell(look)
+        if look.reason != "continue":
+            measured.reason = look.reason
+            return measured
+
+
+def only_first_steps(timer: Timer, first: FirstSteps, *, stopped: bool, max_time_s: float) -> Measured:
+    """The series of a launch whose time, or number of steps, was used up by its first steps. ValueError if there are
+    none.
+    """
+    if not first.times_s:
+        raise ValueError("no step was finished")
+    measured = _begin(timer, first, 1, lead=True)
+    measured.clock = "perf_counter"
+    if not stopped:
+        measured.reason = "max_time" if sum(first.times_s) - first.cold_s >= max_time_s else "max_steps"
+    return measured
+
+
+def _begin(timer: Timer, first: FirstSteps, group: int, *, lead: bool) -> Measured:
+    measured = Measured(group, [], [], [], "interrupted", timer.clock, timer.timing)
+    if lead:
+        _append(measured, first.times_s, first.began_s, 1)
+        measured.num_leading = len(first.times_s)
+    return measured
+
+
+def _extend(measured: Measured, block: Block) -> None:
+    measured.blocks.append(block)
+    _append(measured, block.times_s, block.started_s, measured.group)
+
+
+def _append(measured: Measured, times_s: list[float], started_s: float, group: int) -> None:
+    edges = list(accumulate(times_s, initial=started_s))
+    measured.starts_s += edges[:-1]
+    measured.ends_s += edges[1:]
+    measured.times_s += [each / group for each in times_s]
+
+
+class _Watch:
+    """Is asked after every group: ends the block when a look is due, and lets the parent know that steps go on."""
+
+    def __init__(
+        self,
+        rule: StoppingRule,
+        began_ns: int,
+        num_groups: int,
+        group: int,
+        stopped: Callable[[], bool],
+        notify: Notify,
+    ) -> None:
+        self._rule, self._began_ns, self._group = rule, began_ns, group
+        self._stopped, self._notify = stopped, notify
+        self._num_groups = num_groups
+        self._look: Look | None = None
+        self._beat_ns = time.perf_counter_ns() + round(HEARTBEAT_S / _NS)
+        self._beat_groups = num_groups
+        self._last_beat_ns = time.perf_counter_ns()
+
+    def __call__(self, now_ns: int) -> Verdict:
+        self._num_groups += 1
+        if self._stopped() or self._rule.due(self._num_groups, (now_ns - self._began_ns) * _NS):
+            return Verdict.END
+        if now_ns < self._beat_ns:
+            return Verdict.GO_ON
+        self._beat(now_ns)
+        return Verdict.PAUSED
+
+    def tell(self, look: Look) -> None:
+        self._look = look
+        now = time.perf_counter_ns()
+        if now >= self._beat_ns:
+            self._beat(now)
+
+    def _beat(self, now_ns: int) -> None:
+        """The median of the last look; before there is one, the mean since the last message."""
+        num_new = self._num_groups - self._beat_groups
+        mean_s = (now_ns - self._last_beat_ns) * _NS / (num_new * self._group) if num_new else None
+        step_time_s = self._look.median_s if self._look else mean_s
+        half_width = self._look.rel_half_width if self._look else None
+        num_steps = self._num_groups * self._group
+        self._notify(Progress(num_steps=num_steps, step_time_s=step_time_s, rel_half_width=half_width))
+        self._last_beat_ns, self._beat_groups = now_ns, self._num_groups
+        self._beat_ns = now_ns + round(HEARTBEAT_S / _NS)

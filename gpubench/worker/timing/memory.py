@@ -1,0 +1,143 @@
+"""Peaks of memory: of the device's allocator, and of this process."""
+
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+_KIB = 1024
+
+
+class Memory(NamedTuple):
+    """Metrics by name, in bytes (`allocator_retries` is a count); why those that are None are absent; and, under
+    `source`, how the resident set's peak was read.
+    """
+
+    metrics: dict[str, float | None]
+    absent: dict[str, str]
+    source: str | None
+
+
+DEVICE_METRICS = (
+    "peak_memory_allocated_bytes",
+    "peak_memory_reserved_bytes",
+    "allocator_retries",
+    "device_memory_used_bytes",
+)
+
+
+_PEAKS = {
+    "peak_memory_allocated_bytes": "allocated_bytes.all.peak",
+    "peak_memory_reserved_bytes": "reserved_bytes.all.peak",
+}
+
+
+def free_workspaces(torch: Any) -> None:
+    """Gives back what cuBLAS keeps between calls: up to 32 MiB for each thread that multiplied, counted as allocated
+    memory and charged to whoever multiplied first. The next product takes it anew, also where it is part of a captured
+    graph.
+    """
+    torch._C._cuda_clearCublasWorkspaces()  # noqa: SLF001 - there is no public one; torch's own compiler calls it too
+
+
+class MemoryWatch:
+    """Made before the workload is built; `start_peaks` after it, before the first step."""
+
+    def __init__(self, torch: Any, device: Any, proc: Path = Path("/proc/self")) -> None:
+        self._torch, self._device, self._proc = torch, device, proc
+        self._on_cuda = device.type == "cuda"
+        self._retries_before = 0
+        self._earlier_peaks: dict[str, int] = {}
+        self._peak_was_reset = _reset_peak(proc)
+        self._baseline = status_bytes(proc, "VmRSS")
+        if self._baseline is None:
+            self._baseline = _max_rss_bytes()
+
+    def start_peaks(self) -> None:
+        """Device peaks from here on are those of warm-up and steady steps. What `build` left allocated is part of them,
+        what it left in the allocator's cache is given back.
+        """
+        if self._on_cuda:
+            self._forget()
+            self._retries_before = self._statistics().get("num_alloc_retries", 0)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Between steps: what is done inside leaves no mark on the device's peaks, nor memory in the allocator's cache
+        or in a workspace of cuBLAS.
+        """
+        if self._on_cuda:
+            self._earlier_peaks = self._peaks()
+        yield
+        if self._on_cuda:
+            self._forget()
+
+    def _forget(self) -> None:
+        free_workspaces(self._torch)
+        self._torch.cuda.empty_cache()
+        self._torch.cuda.reset_peak_memory_stats(self._device)
+
+    def read(self) -> Memory:
+        """The peaks so far. Waits for nothing; call it after the last step and before anything else takes memory."""
+        metrics: dict[str, float | None] = dict.fromkeys(DEVICE_METRICS)
+        absent: dict[str, str] = {}
+        if self._on_cuda:
+            metrics |= self._device_metrics()
+            absent = {name: "this allocator keeps no statistics" for name in _PEAKS if metrics[name] is None}
+        else:
+            absent = dict.fromkeys(DEVICE_METRICS, "the case runs on the CPU, which has no allocator of its own")
+        peak, source = self._peak_rss()
+        metrics["peak_rss_bytes"] = peak
+        if peak is None:
+            absent["peak_rss_bytes"] = "the system does not tell a process its resident set"
+        return Memory(metrics, absent, source)
+
+    def _statistics(self) -> dict[str, int]:
+        statistics: dict[str, int] = self._torch.cuda.memory_stats(self._device)
+        return statistics
+
+    def _peaks(self) -> dict[str, int]:
+        """By the names of the metrics; none from an allocator that keeps no statistics."""
+        statistics = self._statistics()
+        found = {name: statistics.get(key) for name, key in _PEAKS.items()}
+        return {name: max(peak, self._earlier_peaks.get(name, 0)) for name, peak in found.items() if peak is not None}
+
+    def _device_metrics(self) -> dict[str, float | None]:
+        free, total = self._torch.cuda.mem_get_info(self._device)
+        retries = self._statistics().get("num_alloc_retries", 0) - self._retries_before
+        return {**self._peaks(), "allocator_retries": retries, "device_memory_used_bytes": total - free}
+
+    def _peak_rss(self) -> tuple[float | None, str | None]:
+        """Above the baseline. A peak that could not be reset may be older than the workload: it is then an upper bound."""
+        peak, source = status_bytes(self._proc, "VmHWM"), "VmHWM"
+        if peak is None or not self._peak_was_reset:
+            peak, source = peak or _max_rss_bytes(), "VmHWM, not reset" if peak else "ru_maxrss"
+        if peak is None or self._baseline is None:
+            return None, None
+        return max(0.0, float(peak - self._baseline)), source
+
+
+def _reset_peak(proc: Path) -> bool:
+    """Linux: 5 written to clear_refs sets the peak resident set back to the present one (proc(5))."""
+    try:
+        (proc / "clear_refs").write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def status_bytes(proc: Path, name: str) -> int | None:
+    """A size from the process's status file (`VmRSS`, `VmPeak`, ...); None where the system has no such file."""
+    try:
+        lines = (proc / "status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * _KIB for line in lines if line.startswith(f"{name}:")), None)
+
+
+def _max_rss_bytes() -> int:
+    """Of this process since it began; Linux counts in KiB, macOS in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * _KIB

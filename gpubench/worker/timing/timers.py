@@ -1,0 +1,215 @@
+"""Clocks around steps. Each runs one block: timed groups of steps that follow each other, with no garbage collection.
+
+A timer asks `watch` after every group whether to go on. Nothing in a loop waits for the device except to keep the host
+at most four groups ahead of it.
+"""
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from itertools import pairwise
+from typing import Any, Literal, Protocol
+
+from gpubench.worker.timing.cpu_time import CpuTime
+
+Step = Callable[[], object]
+
+MAX_AHEAD = 4
+"""Groups the host may be ahead of the device: enough to never starve it, few enough to stop promptly."""
+
+EVENT_RESOLUTION_S = 5e-7
+_NS = 1e-9
+_MS = 1e-3
+
+
+class Verdict(Enum):
+    """What `watch` says after a group. PAUSED: it spent time itself, which belongs to no group."""
+
+    GO_ON = auto()
+    PAUSED = auto()
+    END = auto()
+
+
+Watch = Callable[[int], Verdict]
+"""Is given `perf_counter_ns` at the end of the group."""
+
+
+@dataclass
+class Block:
+    """Times in seconds. `times_s` per group, in order; they sum to `device_s` (CUDA) or to `wall_s` less pauses (CPU).
+
+    `wall_s` is the host's clock over the block, the device idle at both ends. `enqueue_s` is, per group, how long the
+    host took to hand the work over. `started_s` is `time.monotonic()` at the first boundary.
+    """
+
+    started_s: float
+    times_s: list[float]
+    wall_s: float
+    cpu: CpuTime
+    device_s: float | None = None
+    enqueue_s: list[float] = field(default_factory=list)
+
+
+class Timer(Protocol):
+    """`clock` and `timing` name what its times are; `run` times groups of `group` steps until `watch` ends the block."""
+
+    clock: Literal["perf_counter", "cuda_event"]
+    timing: Literal["throughput", "latency"]
+
+    def run(self, step: Step, group: int, watch: Watch) -> Block: ...
+
+
+@contextmanager
+def no_garbage_collection() -> Iterator[None]:
+    """Collects before instead, so that a collection never falls into a step. Inside itself it does nothing."""
+    was_enabled = gc.isenabled()
+    if was_enabled:
+        gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+class CpuTimer:
+    """`time.perf_counter_ns` at the boundaries of groups."""
+
+    clock: Literal["perf_counter", "cuda_event"] = "perf_counter"
+    timing: Literal["throughput", "latency"] = "throughput"
+
+    def run(self, step: Step, group: int, watch: Watch) -> Block:
+        clock, times_ns, rounds = time.perf_counter_ns, [], range(group)
+        with no_garbage_collection():
+            cpu = CpuTime.now()
+            started_s, began = time.monotonic(), clock()
+            previous = began
+            while True:
+                for _ in rounds:
+                    step()
+                now = clock()
+                times_ns.append(now - previous)
+                verdict = watch(now)
+                if verdict is Verdict.END:
+                    break
+                previous = now if verdict is Verdict.GO_ON else clock()
+            cpu = CpuTime.now() - cpu
+        # A clock that did not tick is at its resolution, not at zero.
+        return Block(started_s, [max(each, 1) * _NS for each in times_ns], (now - began) * _NS, cpu)
+
+
+class LatencyTimer:
+    """One request at a time: from the call until the device has answered. Groups are always of one step."""
+
+    clock: Literal["perf_counter", "cuda_event"] = "perf_counter"
+    timing: Literal["throughput", "latency"] = "latency"
+
+    def __init__(self, wait: Callable[[], None]) -> None:
+        self._wait = wait
+
+    def run(self, step: Step, group: int, watch: Watch) -> Block:
+        assert group == 1, "requests are timed one by one"
+        clock, times_ns, wait = time.perf_counter_ns, [], self._wait
+        wait()
+        with no_garbage_collection():
+            cpu = CpuTime.now()
+            started_s, began = time.monotonic(), clock()
+            while True:
+                start = clock()
+                step()
+                wait()
+                now = clock()
+                times_ns.append(now - start)
+                if watch(now) is Verdict.END:
+                    break
+            cpu = CpuTime.now() - cpu
+        return Block(started_s, [max(each, 1) * _NS for each in times_ns], (now - began) * _NS, cpu)
+
+    def floor_s(self, num_requests: int = 200) -> float:
+        """Median time of an empty request, in seconds: what the synchronisation itself costs."""
+        clock, times = time.perf_counter_ns, []
+        for _ in range(num_requests):
+            start = clock()
+            _nothing()
+            self._wait()
+            times.append(clock() - start)
+        return sorted(times)[num_requests // 2] * _NS
+
+
+def _nothing() -> None:
+    pass
+
+
+class CudaTimer:
+    """Events on the compute stream at the boundaries of groups, read after the block's one synchronisation.
+
+    `cuda` is `torch.cuda`, or something with its `Event` and `synchronize`. The stream is the one that is current where
+    `run` is called: what a workload launches elsewhere and does not join shows as a disagreement with the wall clock.
+    """
+
+    clock: Literal["perf_counter", "cuda_event"] = "cuda_event"
+    timing: Literal["throughput", "latency"] = "throughput"
+
+    def __init__(self, cuda: Any, device: Any) -> None:
+        self._cuda, self._device = cuda, device
+        self._free: list[Any] = []
+
+    def run(self, step: Step, group: int, watch: Watch) -> Block:
+        clock, rounds = time.perf_counter_ns, range(group)
+        enqueue_ns = []
+        self._cuda.synchronize(self._device)
+        with no_garbage_collection():
+            cpu = CpuTime.now()
+            started_s, began = time.monotonic(), clock()
+            events = [self._record()]
+            while True:
+                start = clock()
+                for _ in rounds:
+                    step()
+                queued = now = clock()
+                enqueue_ns.append(queued - start)
+                events.append(self._record())
+                if len(events) > MAX_AHEAD:
+                    events[-1 - MAX_AHEAD].synchronize()
+                    now = clock()
+                if watch(now) is Verdict.END:
+                    break
+            self._cuda.synchronize(self._device)
+            wall_ns = clock() - began
+            cpu = CpuTime.now() - cpu
+        block = Block(
+            started_s,
+            _between(events),
+            wall_ns * _NS,
+            cpu,
+            device_s=events[0].elapsed_time(events[-1]) * _MS,
+            enqueue_s=[each * _NS for each in enqueue_ns],
+        )
+        self._free.extend(events)
+        return block
+
+    def _record(self) -> Any:
+        # Blocking: the host sleeps while it is held back, and leaves its core to loader workers.
+        event = self._free.pop() if self._free else self._cuda.Event(enable_timing=True, blocking=True)
+        event.record()
+        return event
+
+
+def _between(events: list[Any]) -> list[float]:
+    """Seconds from each event to the next; at least the clock's resolution, because nothing takes no time."""
+    return [max(before.elapsed_time(after) * _MS, EVENT_RESOLUTION_S) for before, after in pairwise(events)]
+
+
+def disagreement(blocks: list[Block]) -> tuple[float, float] | None:
+    """(wall, device) seconds over all blocks where they differ by more than max(1 %, 1 ms a block); None where they
+    agree.
+
+    The host may be descheduled for a millisecond at the end of any block; a clock that is wrong is wrong in every one.
+    """
+    timed = [(block.wall_s, block.device_s) for block in blocks if block.device_s is not None]
+    wall_s, device_s = sum(wall for wall, _ in timed), sum(device for _, device in timed)
+    return (wall_s, device_s) if abs(wall_s - device_s) > max(0.01 * wall_s, _MS * len(timed)) else None

@@ -1,0 +1,230 @@
+"""Where a step's input comes from: the data path of a case.
+
+A source gives batches for ever. `fetch` gets one on the host side (for `resident` it is on the device already) and
+`transfer` brings it to the device; both are parts of a step. Images arrive in the case's memory format and in the type
+of the weights, as a tuned input pipeline would deliver them.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from itertools import cycle
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from gpubench.suite.model.case import Case
+from gpubench.worker.workloads.classifier.datasets import DataSet, Split
+from gpubench.worker.workloads.numerics import NUMERICS
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+POOL_BATCHES = 8
+POOL_BYTES = 256 * 2**20
+POOL_SAMPLES = 512
+
+
+class Format(NamedTuple):
+    """Shape, type and layout of a batch: images are `batch_size` x 3 x `image_size` x `image_size`."""
+
+    batch_size: int
+    image_size: int
+    num_classes: int
+    dtype: torch.dtype
+    memory_format: torch.memory_format
+
+    @classmethod
+    def of(cls, case: Case, image_size: int, num_classes: int) -> "Format":
+        layout = torch.channels_last if case.memory_format == "channels_last" else torch.contiguous_format
+        return cls(case.batch, image_size, num_classes, NUMERICS[case.precision].weights, layout)
+
+    @property
+    def num_pool_batches(self) -> int:
+        batch_bytes = self.batch_size * 3 * self.image_size**2 * self.dtype.itemsize
+        return max(1, min(POOL_BATCHES, POOL_BYTES // batch_bytes))
+
+    def cast(self, images_NCHW: torch.Tensor) -> torch.Tensor:
+        return images_NCHW.to(self.dtype).contiguous(memory_format=self.memory_format)
+
+
+class Source(Protocol):
+    """`input_waits_s` holds, per step, how long the host waited for its batches (perf_counter); None: never waits."""
+
+    input_waits_s: list[float] | None
+
+    def fetch(self) -> Batch: ...
+    def transfer(self, batch: Batch) -> Batch: ...
+    def close(self) -> None: ...
+
+
+class Resident:
+    """A pool of distinct batches on the device, rotated. At most 8 batches and 256 MiB, and at least one batch."""
+
+    input_waits_s: list[float] | None = None
+
+    def __init__(self, batches: list[Batch]) -> None:
+        self.batches = batches
+        self.rewind()
+
+    def rewind(self) -> None:
+        """The next batch is the first again."""
+        self._rotation = cycle(self.batches)
+
+    def fetch(self) -> Batch:
+        return next(self._rotation)
+
+    def transfer(self, batch: Batch) -> Batch:
+        return batch
+
+    def close(self) -> None:
+        self.batches, self._rotation = [], cycle(())
+
+
+class HostPool(Resident):
+    """A pool of batches in host memory; each step copies one. From pinned memory the copy is asynchronous."""
+
+    def __init__(self, batches: list[Batch], device: torch.device, *, pinned: bool) -> None:
+        if pinned:
+            batches = [(images.pin_memory(), labels.pin_memory()) for images, labels in batches]
+        super().__init__(batches)
+        self._device = device
+        self._non_blocking = pinned
+
+    def transfer(self, batch: Batch) -> Batch:
+        images, labels = batch
+        return (
+            images.to(self._device, non_blocking=self._non_blocking),
+            labels.to(self._device, non_blocking=self._non_blocking),
+        )
+
+
+class Loader:
+    """A DataLoader that never ends, so that no step stands at the border of an epoch.
+
+    The workers (forked, persistent) read, resize and normalise single images, as a usual pipeline does.
+    """
+
+    def __init__(self, samples: "Samples", layout: Format, case: Case, device: torch.device) -> None:
+        self.input_waits_s: list[float] | None = []
+        self._device = device
+        self._pinned = device.type == "cuda"
+        self._fetches_per_step = case.accumulate if case.mode == "train" else 1
+        self._waits: list[float] = []
+        self.loader: DataLoader[Any] = DataLoader(
+            samples,
+            batch_size=case.batch,
+            sampler=Endless(len(samples), case.seed),
+            num_workers=case.num_workers,
+            collate_fn=Collate(layout),
+            pin_memory=self._pinned,
+            persistent_workers=case.num_workers > 0,
+            multiprocessing_context="fork" if case.num_workers > 0 and hasattr(os, "fork") else None,
+            generator=torch.Generator().manual_seed(case.seed),
+        )
+        self._iterator: Iterator[Batch] | None = iter(self.loader)
+
+    def fetch(self) -> Batch:
+        assert self._iterator is not None, "the loader was closed"
+        began = time.perf_counter()
+        batch = next(self._iterator)
+        self._waits.append(time.perf_counter() - began)
+        if len(self._waits) == self._fetches_per_step:
+            assert self.input_waits_s is not None
+            self.input_waits_s.append(sum(self._waits))
+            self._waits.clear()
+        return batch
+
+    def transfer(self, batch: Batch) -> Batch:
+        images, labels = batch
+        return (
+            images.to(self._device, non_blocking=self._pinned),
+            labels.to(self._device, non_blocking=self._pinned),
+        )
+
+    def close(self) -> None:
+        """Ends the worker processes: they stop when the last reference to the iterator goes."""
+        self._iterator = None
+        del self.loader
+
+
+class Samples(Dataset[tuple[torch.Tensor, int]]):
+    """Single images: prepared one at a time from a real set, or from a pool of random ones."""
+
+    def __init__(self, layout: Format, data: DataSet | None, split: Split | None, seed: int) -> None:
+        self._layout, self._data = layout, data
+        self._split = split if split is not None else _random_split(layout, seed)
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        raw = self._split.images_NCHW[index : index + 1]
+        image = raw if self._data is None else self._data.prepare(raw, self._layout.image_size)
+        return image[0], int(self._split.labels_N[index])
+
+
+class Endless(Sampler[int]):
+    """Indices in seeded random order, every image once per pass, for ever."""
+
+    def __init__(self, num_samples: int, seed: int) -> None:
+        self._num_samples, self._seed = num_samples, seed
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self._seed)
+        while True:
+            yield from torch.randperm(self._num_samples, generator=generator).tolist()
+
+
+class Collate:
+    """Stacks samples into a batch of the asked type and layout (in the worker process)."""
+
+    def __init__(self, layout: Format) -> None:
+        self._layout = layout
+
+    def __call__(self, samples: list[tuple[torch.Tensor, int]]) -> Batch:
+        images, labels = zip(*samples, strict=True)
+        return self._layout.cast(torch.stack(images)), torch.tensor(labels)
+
+
+def make_source(case: Case, layout: Format, data: DataSet | None, device: torch.device) -> Source:
+    """The case's source. `data` None is synthetic; training takes the training split, inference the test split."""
+    split = None if data is None else (data.train if case.mode == "train" else data.test)
+    if case.data_path == "loader":
+        return Loader(Samples(layout, data, split, case.seed), layout, case, device)
+    where = device if case.data_path == "resident" else torch.device("cpu")
+    batches = list(make_batches(layout, data, split, where, case.seed, layout.num_pool_batches))
+    return (
+        Resident(batches)
+        if case.data_path == "resident"
+        else HostPool(batches, device, pinned=case.data_path == "pinned")
+    )
+
+
+def make_batches(
+    layout: Format, data: DataSet | None, split: Split | None, device: torch.device, seed: int, num_batches: int
+) -> Iterator[Batch]:
+    """Seeded batches on `device`. A batch larger than the split repeats images."""
+    if data is None or split is None:
+        generator = torch.Generator(device).manual_seed(seed)
+        for _ in range(num_batches):
+            images, labels = _random_batch(layout, layout.batch_size, generator)
+            yield layout.cast(images), labels
+        return
+    indices = iter(Endless(len(split), seed))
+    for _ in range(num_batches):
+        taken = split.take(torch.tensor([next(indices) for _ in range(layout.batch_size)]))
+        images = data.prepare(taken.images_NCHW.to(device), layout.image_size)
+        yield layout.cast(images), taken.labels_N.to(device)
+
+
+def _random_batch(layout: Format, num_samples: int, generator: torch.Generator) -> Batch:
+    shape = (num_samples, 3, layout.image_size, layout.image_size)
+    images = torch.randn(shape, generator=generator, device=generator.device)
+    return images, torch.randint(layout.num_classes, (num_samples,), generator=generator, device=generator.device)
+
+
+def _random_split(layout: Format, seed: int) -> Split:
+    sample_bytes = 3 * layout.image_size**2 * torch.float32.itemsize
+    num_samples = max(1, min(POOL_SAMPLES, POOL_BYTES // sample_bytes))
+    return Split(*_random_batch(layout, num_samples, torch.Generator().manual_seed(seed)))

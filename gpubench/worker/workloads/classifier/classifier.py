@@ -1,0 +1,255 @@
+"""What image classifiers share: the step, its parity with fp64, its facts and its health."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from gpubench.core.errors import UsageError
+from gpubench.suite.model.case import Case
+from gpubench.worker.workloads.base import Health, ParityProbe, Phases, Step
+from gpubench.worker.workloads.classifier import datasets as image_data
+from gpubench.worker.workloads.classifier import model_health as health
+from gpubench.worker.workloads.classifier import normalisation, parity_probe
+from gpubench.worker.workloads.classifier.batches import Format, Source, make_source
+from gpubench.worker.workloads.classifier.cuda_graph import GraphedStep
+from gpubench.worker.workloads.classifier.optimizers import CountingScaler, make_optimizer
+from gpubench.worker.workloads.classifier.steps import InferStep, TrainStep, no_phases
+from gpubench.worker.workloads.compiled import USES_CUDA_GRAPHS, compile_model, compile_stats
+from gpubench.worker.workloads.numerics import NUMERICS, autocast_of
+from gpubench.worker.workloads.observe import dtype_name, observe_forward
+
+PROBE_SAMPLES = 2
+
+
+class Classifier:
+    """A model that takes images N3SS and gives logits NC. Subclasses make the model; everything else is here.
+
+    `phases` and `download` may be set before `build`. After it, `model` is the module itself (never the compiled
+    wrapper), `optimizer` its optimizer (None for `infer`), and `input_waits_s` the waits for input per step in seconds
+    (None where a step never waits). Weights depend on `case.seed` alone, so that every device and precision starts from
+    the same ones.
+    """
+
+    default_image_size: int
+    default_num_classes: int
+
+    def __init__(self) -> None:
+        self.phases: Phases = no_phases
+        self.download = False
+        self.model: nn.Module | None = None
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.source: Source | None = None
+        self._case: Case | None = None
+        self._engine: TrainStep | InferStep | None = None
+        self._snapshot: health.Snapshot | None = None
+
+    # What a subclass says.
+
+    def make_model(self, case: Case) -> nn.Module:
+        """The model with random weights, in float32 on the default device."""
+        raise NotImplementedError
+
+    def loss(self, output: Any, labels_N: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy of raw logits."""
+        return nn.functional.cross_entropy(output, labels_N)
+
+    def logits(self, output: Any) -> torch.Tensor:
+        """The logits NC in what the model returned."""
+        tensor: torch.Tensor = output
+        return tensor
+
+    # How it is trained to a result, where plain steps would not get it there. The measured steps do none of this.
+
+    def augment(self, images_NCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:  # noqa: ARG002
+        """The prepared images of a training batch, changed at random (by `generator`, which is on the CPU)."""
+        return images_NCHW
+
+    def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
+        """Called before step `step` (from 0) of `num_steps`: may set the optimizer's learning rate."""
+
+    # Sizes.
+
+    def image_size(self, case: Case) -> int:
+        return case.image_size or self.default_image_size
+
+    def num_classes(self, case: Case) -> int:
+        """UsageError where the case names fewer classes than its images have: their labels would have no logit."""
+        in_data = image_data.num_classes(case.data)
+        if case.num_classes is not None and in_data is not None and case.num_classes < in_data:
+            raise UsageError(
+                f"`num_classes: {case.num_classes}` is too few: {case.data} has {in_data} classes.",
+                hint="Leave `num_classes` out to take the data's own.",
+            )
+        return case.num_classes or in_data or self.default_num_classes
+
+    def input_format(self, case: Case) -> Format:
+        return Format.of(case, self.image_size(case), self.num_classes(case))
+
+    def load_data(self, case: Case) -> image_data.DataSet | None:
+        """The case's real images; None for synthetic ones."""
+        if case.data == "synthetic":
+            return None
+        return image_data.load(case.data, root=case.data_root, download=self.download, seed=case.seed)
+
+    # What the worker calls.
+
+    def place_model(self, case: Case, device: torch.device, *, settled: bool = False) -> nn.Module:
+        """The seeded model on `device`, in the case's type, layout and mode.
+
+        For inference, and where `settled` asks for it, batch normalisation gets usable statistics first.
+        """
+        torch.manual_seed(case.seed)
+        model = self.make_model(case)
+        if settled or case.mode == "infer":
+            normalisation.settle(model, self.image_size(case), case.seed)
+        model = model.to(device=device, dtype=NUMERICS[case.precision].weights)
+        layout = self.input_format(case).memory_format
+        return model.to(memory_format=layout).train(case.mode == "train")
+
+    def build(self, case: Case, device: Any) -> Step:
+        device = torch.device(device)
+        source = make_source(case, self.input_format(case), self.load_data(case), device)
+        make_step = self.training_step if case.mode == "train" else self._inference_step
+        self._engine = make_step(case, device, source)
+        return self._graphed(case, device) if case.cuda_graph else self._engine
+
+    def training_step(self, case: Case, device: torch.device, source: Source) -> TrainStep:
+        """Model and optimizer anew, and the step that trains it on batches from `source` (the quality stage brings its
+        own).
+        """
+        model = self.model = self.place_model(case, device)
+        self._case, self.source = case, source
+        self.optimizer = make_optimizer(case, model.parameters())
+        self._snapshot = health.Snapshot.of(model)
+        self._engine = step = TrainStep(
+            compile_model(model, case.compile, device.type),
+            self.optimizer,
+            source,
+            self.loss,
+            device=device,
+            autocast=autocast_of(case.precision, device.type),
+            scaler=CountingScaler(device) if NUMERICS[case.precision].scaled else None,
+            accumulate=case.accumulate,
+            phases=self.phases,
+            keep_gradients=_prepare_gradients(case, model),
+        )
+        return step
+
+    def _inference_step(self, case: Case, device: torch.device, source: Source) -> InferStep:
+        model = self.model = self.place_model(case, device)
+        self._case, self.source = case, source
+        compiled = compile_model(model, case.compile, device.type)
+        return InferStep(compiled, source, autocast=autocast_of(case.precision, device.type), phases=self.phases)
+
+    def _graphed(self, case: Case, device: torch.device) -> GraphedStep:
+        assert self._engine is not None
+        assert self.source is not None
+        num_batches = case.accumulate if case.mode == "train" else 1
+        return GraphedStep(self._engine, self.source, num_batches=num_batches, device=device)
+
+    @property
+    def input_waits_s(self) -> list[float] | None:
+        return None if self.source is None else self.source.input_waits_s
+
+    @property
+    def device_waits_s(self) -> list[float] | None:
+        scaler = self._engine.scaler if isinstance(self._engine, TrainStep) else None
+        return None if scaler is None else scaler.device_waits_s
+
+    def reset_health(self) -> None:
+        """Starts `health` anew; call it before the first measured step."""
+        assert self._engine is not None, "build comes first"
+        self._engine.reset()
+        if self.model is not None and self.optimizer is not None:
+            self._snapshot = health.Snapshot.of(self.model)
+        if self.input_waits_s is not None:
+            self.input_waits_s.clear()
+
+    def health(self) -> Health:
+        """Of the steps since `build` or `reset_health`. Waits for the device; not for use inside measured steps."""
+        assert self._engine is not None, "build comes first"
+        return health.read(self._engine, self.model, self._snapshot, self.input_waits_s)
+
+    def probe(self) -> dict[str, Any]:
+        """Facts of the built step by the names of `Effective`, seen in one more forward of the module outside of the
+        steps.
+
+        The forward takes the first samples of a batch from the case's own source, under the step's own autocast and
+        mode. A compiled or graphed step runs the same module on the same tensors; its kernels cannot be watched this
+        way.
+        """
+        case, model, engine = self._case, self.model, self._engine
+        assert case is not None, "build comes first"
+        assert model is not None
+        assert engine is not None
+        images = self._take_images()
+        seen = observe_forward(model, lambda: _forward(engine, model, images[:PROBE_SAMPLES], case), images.device.type)
+        extra = {**seen.pop("extra"), "image_shape": list(images.shape)}
+        if case.compile != "off":
+            extra["compile_stats"] = compile_stats()._asdict()
+        return {
+            **seen,
+            "batch_size": len(images),
+            "parameter_dtype": "+".join(sorted({str(dtype_name(p.dtype)) for p in model.parameters()})),
+            "grad_scaler": isinstance(engine, TrainStep) and engine.scaler is not None and engine.scaler.is_enabled(),
+            "compile": case.compile if engine.model is not model else "off",
+            "cuda_graph": case.cuda_graph,
+            "data_path": case.data_path,
+            "num_workers": getattr(getattr(self.source, "loader", None), "num_workers", 0),
+            **self._optimizer_facts(),
+            "extra": extra,
+        }
+
+    def _take_images(self) -> torch.Tensor:
+        """A batch as a step gets it. The wait for it is not a step's, so it leaves no trace in `input_waits_s`."""
+        assert self.source is not None
+        waits = None if self.input_waits_s is None else list(self.input_waits_s)
+        images, _ = self.source.transfer(self.source.fetch())
+        if waits is not None and self.input_waits_s is not None:
+            self.input_waits_s[:] = waits
+        return images
+
+    def _optimizer_facts(self) -> dict[str, Any]:
+        if self.optimizer is None:
+            return {"optimizer": None, "fused": None}
+        return {
+            "optimizer": type(self.optimizer).__name__.lower(),
+            "fused": all(bool(group.get("fused")) for group in self.optimizer.param_groups),
+        }
+
+    def parity(self, case: Case, device: Any) -> ParityProbe:
+        """A fixed seeded batch through a fresh model at the case's precision, layout and compile mode, and through
+        fp64.
+        """
+        return parity_probe.run(self, case, torch.device(device))
+
+    def close(self) -> None:
+        """Ends loader processes and lets go of model, optimizer and batches."""
+        if self.source is not None:
+            self.source.close()
+        self.model = self.optimizer = self.source = self._engine = self._snapshot = None
+
+
+def _forward(engine: TrainStep | InferStep, model: nn.Module, images_NCHW: torch.Tensor, case: Case) -> None:
+    """One forward that leaves no trace: running statistics and the random state are put back."""
+    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    devices = [images_NCHW.device] if images_NCHW.device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.inference_mode(case.mode == "infer"), engine.autocast():
+        model(images_NCHW)
+    with torch.no_grad():
+        for buffer, before in buffers:
+            buffer.copy_(before)
+
+
+def _prepare_gradients(case: Case, model: nn.Module) -> bool:
+    """Whether gradients must be kept in tensors of their own, which are then made here.
+
+    The graphs of `reduce-overhead` and `max-autotune` reuse the memory of their outputs in the next micro-step, so
+    gradients that are summed over micro-steps must not live there.
+    """
+    keep = case.accumulate > 1 and case.compile in USES_CUDA_GRAPHS and case.device_type == "cuda"
+    if keep:
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+    return keep

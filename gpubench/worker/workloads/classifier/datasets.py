@@ -1,0 +1,148 @@
+"""Images and labels: synthetic, scikit-learn's digits, and torchvision's small data sets from a local folder.
+
+Every set becomes the same thing: three splits of raw images, and one way to make them into what a model takes (scaled
+to [0, 1], resized, normalised by the training split's mean and standard deviation, three channels).
+"""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gpubench.core.errors import UsageError
+
+VALIDATION_SHARE = 0.15
+TEST_SHARE = 0.15
+
+
+@dataclass(frozen=True)
+class Split:
+    """Raw images NCHW in [0, `scale`] (uint8 or float32; C is 1 or 3) and class indices N (int64), on the CPU."""
+
+    images_NCHW: torch.Tensor
+    labels_N: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels_N)
+
+    def take(self, indices: torch.Tensor) -> "Split":
+        return Split(self.images_NCHW[indices], self.labels_N[indices])
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """`train`, `validation` and `test` share no image. `scale` is the raw value that stands for white."""
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    num_classes: int
+    scale: float
+
+    @cached_property
+    def mean(self) -> torch.Tensor:
+        """Per channel (C x 1 x 1), of the training split in [0, 1]."""
+        return self._training_pixels().mean(dim=(0, 2, 3)).reshape(-1, 1, 1)
+
+    @cached_property
+    def std(self) -> torch.Tensor:
+        return self._training_pixels().std(dim=(0, 2, 3)).reshape(-1, 1, 1)
+
+    def _training_pixels(self) -> torch.Tensor:
+        return self.train.images_NCHW.float() / self.scale
+
+    def prepare(self, raw_NCHW: torch.Tensor, image_size: int) -> torch.Tensor:
+        """What a model takes: float32 images N x 3 x `image_size` x `image_size` on the raw images' device.
+
+        Bilinear, without antialiasing (every set is small, so images are nearly always enlarged); normalised with the
+        training split's statistics, which are taken before resizing.
+        """
+        device = raw_NCHW.device
+        images = (raw_NCHW.float() / self.scale - self.mean.to(device)) / self.std.to(device)
+        if images.shape[-2:] != (image_size, image_size):
+            images = torch.nn.functional.interpolate(images, size=(image_size, image_size), mode="bilinear")
+        return images.expand(-1, 3, -1, -1).contiguous()
+
+
+def load(name: str, *, root: str | None = None, download: bool = False, seed: int = 0) -> DataSet:
+    """The set called `name`, split by `seed`. UsageError if its files are not there and `download` is False."""
+    if name == "digits":
+        return _digits(seed)
+    if name not in TORCHVISION_SETS:
+        known = ", ".join(["digits", *TORCHVISION_SETS])
+        raise UsageError(f"There are no images called {name!r}.", hint=f"Real data: {known}.")
+    return _torchvision_set(name, Path(root).expanduser() if root else default_root(), download, seed)
+
+
+def num_classes(name: str) -> int | None:
+    """Classes of a real set; None for synthetic data, which takes the workload's."""
+    return None if name == "synthetic" else 10
+
+
+def default_root() -> Path:
+    """`$XDG_CACHE_HOME/gpubench/data`, or the same under `~/.cache`."""
+    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(cache).expanduser() / "gpubench" / "data"
+
+
+def stratified(labels_N: torch.Tensor, share: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices of the rest and of a seeded `share` in which every class has its part (to within one image)."""
+    from sklearn.model_selection import train_test_split
+
+    rest, part = train_test_split(
+        torch.arange(len(labels_N)).numpy(),
+        test_size=share,
+        random_state=seed % 2**32,
+        stratify=labels_N.numpy(),
+    )
+    return torch.from_numpy(rest), torch.from_numpy(part)
+
+
+def _digits(seed: int) -> DataSet:
+    """1,797 images of 8 x 8 pixels in 17 shades of grey, split 70/15/15."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    everything = Split(
+        torch.from_numpy(digits.images).float().unsqueeze(1), torch.from_numpy(digits.target).to(torch.int64)
+    )
+    rest, test = stratified(everything.labels_N, TEST_SHARE, seed)
+    train, validation = _carve(everything.take(rest), VALIDATION_SHARE / (1 - TEST_SHARE), seed)
+    return DataSet("digits", train, validation, everything.take(test), num_classes=10, scale=16.0)
+
+
+def _carve(split: Split, share: float, seed: int) -> tuple[Split, Split]:
+    rest, part = stratified(split.labels_N, share, seed)
+    return split.take(rest), split.take(part)
+
+
+TORCHVISION_SETS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10": "CIFAR10"}
+
+
+def _torchvision_set(name: str, root: Path, download: bool, seed: int) -> DataSet:
+    """The set's own test split; 15 % of its training images, by seed, become the validation split."""
+    learning, test = (_read(name, root, train=part, download=download) for part in (True, False))
+    train, validation = _carve(learning, VALIDATION_SHARE, seed)
+    return DataSet(name, train, validation, test, num_classes=10, scale=255.0)
+
+
+def _read(name: str, root: Path, *, train: bool, download: bool) -> Split:
+    from torchvision import datasets
+
+    make = getattr(datasets, TORCHVISION_SETS[name])
+    try:
+        stored: Any = make(str(root), train=train, download=download)
+    except (RuntimeError, OSError) as error:
+        if download:
+            raise UsageError(f"{name} could not be downloaded to {root}: {error}") from error
+        raise UsageError(
+            f"{name} was not found in {root}.",
+            hint=f"Put torchvision's {TORCHVISION_SETS[name]} files there, name their folder with `data_root`, or pass --download.",
+        ) from error
+    images = torch.as_tensor(stored.data)
+    channels_first = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)
+    return Split(channels_first.contiguous(), torch.as_tensor(stored.targets, dtype=torch.int64))

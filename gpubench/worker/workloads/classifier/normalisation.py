@@ -1,0 +1,50 @@
+"""Statistics for batch normalisation that has never seen data."""
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+NUM_SAMPLES = 2
+ACTIVATION_RMS = 0.25
+
+
+def settle(model: nn.Module, image_size: int, seed: int) -> nn.Module:
+    """Gives every batch normalisation of a CPU model statistics that keep activations near 1/4; returns the model.
+
+    Untrained statistics (mean 0, variance 1) normalise nothing: through the residual sums of a resnet152 or the
+    branches of an inception_v3 activations grow to 1e7 and more, beyond what fp16 holds, and inference would be
+    infinite. The statistics of a batch would hold them, but centred and scaled channel by channel an untrained network
+    amplifies rounding at every layer: a resnet50 then errs by 20 % in bf16 and by 3e-5 in fp32 where nothing is wrong.
+    So the mean stays 0 and every channel of a layer is divided by the same number: no cancellation, no channel blown
+    up. A root mean square of 1/4 (not 1) keeps smooth activations (efficientnet's) nearly linear. Logits of 20
+    torchvision models then err by 0.5 to 3 % in bf16 and by less than 2e-6 in fp32. One forward of two seeded images
+    does it.
+    """
+    layers = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
+    if not layers:
+        return model
+    was_training = model.training
+    hooks = [layer.register_forward_pre_hook(_take_mean_square) for layer in layers]
+    generator = torch.Generator().manual_seed(seed)
+    try:
+        with torch.no_grad():
+            model.eval()(torch.randn(NUM_SAMPLES, 3, image_size, image_size, generator=generator))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return model.train(was_training)
+
+
+def _take_mean_square(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    (features,) = inputs
+    assert isinstance(layer.running_mean, torch.Tensor)
+    assert isinstance(layer.running_var, torch.Tensor)
+    layer.running_mean.zero_()
+    layer.running_var.fill_(features.square().mean() / ACTIVATION_RMS**2)
+
+
+def freeze(model: nn.Module) -> None:
+    """Makes every batch normalisation use its statistics instead of the batch's, whatever mode the model is in."""
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.eval()

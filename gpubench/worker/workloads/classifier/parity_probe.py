@@ -1,0 +1,120 @@
+"""A classifier's fixed batch, once as the timed step computes it and once in fp64 on the CPU."""
+
+import copy
+from typing import Any, Protocol
+
+import torch
+
+from gpubench.suite.model.case import Case
+from gpubench.worker.workloads.base import ParityProbe
+from gpubench.worker.workloads.classifier import normalisation
+from gpubench.worker.workloads.classifier.batches import Batch, Format, make_batches
+from gpubench.worker.workloads.classifier.datasets import DataSet
+from gpubench.worker.workloads.compiled import compile_model
+from gpubench.worker.workloads.numerics import NUMERICS, autocast_of
+
+NUM_SAMPLES = 8
+
+
+class ProbedClassifier(Protocol):
+    """What is needed of a `Classifier`."""
+
+    def place_model(self, case: Case, device: torch.device, *, settled: bool = False) -> torch.nn.Module: ...
+    def input_format(self, case: Case) -> Format: ...
+    def load_data(self, case: Case) -> DataSet | None: ...
+    def loss(self, output: Any, labels: torch.Tensor) -> torch.Tensor: ...
+    def logits(self, output: Any) -> torch.Tensor: ...
+
+
+def run(workload: "ProbedClassifier", case: Case, device: torch.device) -> ParityProbe:
+    """Both passes start from the same weights (already rounded to the case's type) and the same float32 images, in the
+    case's mode, but without dropout and stochastic depth, and with frozen statistics in batch normalisation: with those
+    of a small batch, an untrained resnet50 amplifies rounding to a logits error of 10 to 30 % in bf16, which no limit
+    could tell from a mistake. A compiled case compiles anew for the eight samples, in the same compile mode. The
+    gradient is that of the unscaled loss.
+    """
+    model = workload.place_model(case, device, settled=True)
+    switch_off_randomness(model)
+    normalisation.freeze(model)
+    wake_zero_layers(model)
+    reference = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format).double()
+    images, labels = fixed_batch(workload, case)
+    layout = workload.input_format(case)
+    placed = layout.cast(images.to(device)), labels.to(device)
+    measured = _Pass(workload, case, device).run(model, placed)
+    expected = _Pass(workload, case, torch.device("cpu"), exact=True).run(reference, (images.double(), labels))
+    return ParityProbe(*measured, *expected, num_samples=len(labels))
+
+
+def fixed_batch(workload: "ProbedClassifier", case: Case) -> Batch:
+    """At most eight samples in float32 on the CPU: of the real data's test split where the case has real data."""
+    num_samples = min(case.batch, NUM_SAMPLES)
+    layout = workload.input_format(case)
+    plain = Format(num_samples, layout.image_size, layout.num_classes, torch.float32, torch.contiguous_format)
+    data = workload.load_data(case)
+    return next(make_batches(plain, data, None if data is None else data.test, torch.device("cpu"), case.seed, 1))
+
+
+def switch_off_randomness(model: torch.nn.Module) -> None:
+    """Sets the probability of dropout and stochastic depth to 0."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd | torch.nn.MultiheadAttention):  # noqa: SLF001
+            if hasattr(module, "p"):
+                module.p = 0.0
+            if hasattr(module, "dropout"):
+                module.dropout = 0.0
+        elif type(module).__name__ == "StochasticDepth":
+            module.p = 0.0  # type: ignore[assignment]
+
+
+def wake_zero_layers(model: torch.nn.Module) -> None:
+    """Gives linear layers that start at zero (the heads of vision transformers) weights: logits that are 0 prove
+    nothing.
+    """
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear) and not module.weight.detach().any():
+            torch.nn.init.normal_(module.weight, std=0.02)
+
+
+class _Pass:
+    """One forward (and backward, in `train`) as CPU fp64 tensors: logits NC, loss, flat gradient or None."""
+
+    def __init__(self, workload: "ProbedClassifier", case: Case, device: torch.device, *, exact: bool = False) -> None:
+        self._workload, self._case, self._device, self._exact = workload, case, device, exact
+        self._autocast = autocast_of("fp32" if exact else case.precision, device.type)
+
+    def run(self, model: torch.nn.Module, batch: Batch) -> tuple[Any, Any, Any]:
+        call = model if self._exact else compile_model(model, self._case.compile, self._device.type)
+        for scale in self._scales():
+            logits, loss, gradient = self._once(call, model, batch, scale)
+            if gradient is None or torch.isfinite(gradient).all():
+                break
+        return logits, loss, gradient
+
+    def _scales(self) -> tuple[float, ...]:
+        """Of the loss, each tried until the gradient is finite, as a GradScaler would over its first steps."""
+        scaled = NUMERICS[self._case.precision].scaled and not self._exact
+        return tuple(2.0**power for power in range(16, -1, -4)) if scaled else (1.0,)
+
+    def _once(self, call: Any, model: torch.nn.Module, batch: Batch, scale: float) -> tuple[Any, Any, Any]:
+        train = self._case.mode == "train"
+        model.zero_grad()
+        images, labels = batch
+        with torch.inference_mode(not train):
+            with self._autocast():
+                output = call(images)
+                loss = self._workload.loss(output, labels)
+            logits = _fp64(self._workload.logits(output))
+            gradient = _gradient(model, loss, scale) if train else None
+        return logits, _fp64(loss), gradient
+
+
+def _gradient(model: torch.nn.Module, loss: torch.Tensor, scale: float) -> torch.Tensor:
+    """Flat, of the unscaled loss; dividing by a power of two is exact."""
+    (loss * scale).backward()  # type: ignore[no-untyped-call]
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    return torch.cat([_fp64(gradient).flatten() for gradient in gradients]) / scale
+
+
+def _fp64(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to(device="cpu", dtype=torch.float64).contiguous()

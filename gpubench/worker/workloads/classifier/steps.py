@@ -1,0 +1,163 @@
+"""One training step and one inference step of a classifier.
+
+Nothing here waits for the device: finiteness is accumulated there and read after the last step.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from gpubench.worker.workloads.base import Phases
+from gpubench.worker.workloads.classifier.batches import Resident, Source
+from gpubench.worker.workloads.classifier.optimizers import CountingScaler
+
+Loss = Callable[[Any, torch.Tensor], torch.Tensor]
+Autocast = Callable[[], AbstractContextManager[Any]]
+
+_NO_PHASE: AbstractContextManager[None] = nullcontext()
+
+
+def no_phases(name: str) -> AbstractContextManager[None]:  # noqa: ARG001
+    return _NO_PHASE
+
+
+class TrainStep:
+    """One optimizer step: zero_grad, then per micro-step transfer, forward, loss and backward, then optimizer and
+    scaler.
+
+    Exactly one forward per micro-step. The sum of the losses stays on the device: one NaN or infinity makes it
+    non-finite for good, for the price of one addition per micro-step. Returns the last micro-step's loss, detached,
+    unscaled.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[torch.Tensor], Any],
+        optimizer: torch.optim.Optimizer,
+        source: Source,
+        loss: Loss,
+        *,
+        device: torch.device,
+        autocast: Autocast = nullcontext,
+        scaler: CountingScaler | None = None,
+        accumulate: int = 1,
+        phases: Phases = no_phases,
+        keep_gradients: bool = False,
+    ) -> None:
+        self.model, self.optimizer, self.source = model, optimizer, source
+        self.scaler = scaler
+        self.num_steps = 0
+        self._loss, self.autocast, self._phases = loss, autocast, phases
+        self._accumulate = accumulate
+        self._loss_sum = torch.zeros((), device=device, dtype=torch.float32)
+        self._set_to_none = not keep_gradients
+
+    def __call__(self) -> torch.Tensor:
+        self.optimizer.zero_grad(set_to_none=self._set_to_none)
+        for _ in range(self._accumulate):
+            loss = self._micro_step()
+        with self._phases("optimizer"):
+            self._update()
+        self.num_steps += 1
+        return loss
+
+    def _micro_step(self) -> torch.Tensor:
+        phases = self._phases
+        with phases("data"):
+            batch = self.source.fetch()
+        with phases("h2d"):
+            images, labels = self.source.transfer(batch)
+        with self.autocast():
+            with phases("forward"):
+                output = self.model(images)
+            with phases("loss"):
+                loss = self._loss(output, labels)
+        with phases("backward"):
+            self._backward(loss if self._accumulate == 1 else loss / self._accumulate)
+        detached = loss.detach()
+        self._loss_sum.add_(detached)
+        return detached
+
+    def _backward(self, loss: torch.Tensor) -> None:
+        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        scaled.backward()  # type: ignore[no-untyped-call]
+
+    def _update(self) -> None:
+        if self.scaler is None:
+            self.optimizer.step()
+            return
+        self.scaler.step(self.optimizer)
+        self.scaler.count(self.optimizer)
+        self.scaler.update()
+
+    def reset(self) -> None:
+        """Starts counting anew: steps, skipped steps and finiteness."""
+        self.num_steps = 0
+        self._loss_sum.zero_()
+        if self.scaler is not None:
+            self.scaler.reset_count()
+
+    def finite(self) -> bool:
+        """Whether every loss since the reset was finite. Waits for the device."""
+        return bool(torch.isfinite(self._loss_sum).item())
+
+
+class InferStep:
+    """One batch through the model in inference mode. The caller puts the model into eval mode. Returns the model's
+    output.
+
+    Nothing is accumulated, because two small kernels are a tenth of a small model's batch: frozen weights give a batch
+    the same output every time, so finiteness is judged afterwards, on the last output and once more on each batch of a
+    pool.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[torch.Tensor], Any],
+        source: Source,
+        *,
+        autocast: Autocast = nullcontext,
+        phases: Phases = no_phases,
+    ) -> None:
+        self.model, self.source = model, source
+        self.num_steps = 0
+        self.output: Any = None
+        self.autocast, self._phases = autocast, phases
+
+    def __call__(self) -> Any:
+        phases = self._phases
+        self.output = None  # a step must not hold two outputs at once: it would show in the peak memory
+        with torch.inference_mode():
+            with phases("data"):
+                batch = self.source.fetch()
+            with phases("h2d"):
+                images, _ = self.source.transfer(batch)
+            with self.autocast(), phases("forward"):
+                self.output = self.model(images)
+        self.num_steps += 1
+        return self.output
+
+    def reset(self) -> None:
+        """Starts counting anew, and with the first batch of a pool."""
+        self.num_steps = 0
+        if isinstance(self.source, Resident):
+            self.source.rewind()
+
+    def finite(self) -> bool:
+        """Whether the last output since the reset is finite, and one more of each batch of a pool that had its turn (at
+        most 8). Waits for the device.
+        """
+        num_steps, finite = self.num_steps, self.output is None or _all_finite(self.output)
+        if isinstance(self.source, Resident):
+            self.source.rewind()
+            for _ in range(min(num_steps, len(self.source.batches))):
+                finite = _all_finite(self()) and finite
+            self.num_steps = num_steps
+        return finite
+
+
+def _all_finite(output: Any) -> bool:
+    tensors = [output] if isinstance(output, torch.Tensor) else [each for each in output if each is not None]
+    return all(bool(torch.isfinite(tensor).all().item()) for tensor in tensors)

@@ -1,0 +1,136 @@
+"""`operators:copy` and `operators:launch`: how fast bytes move, and how fast work can be handed over."""
+
+from typing import Any
+
+import torch
+
+from gpubench.core.errors import UsageError
+from gpubench.core.units import parse_bytes
+from gpubench.suite.model.case import Case
+from gpubench.worker.workloads.base import ParityProbe, Step
+from gpubench.worker.workloads.operators.operator import Operator, last_cache_bytes, num_sets, rotation
+
+COPY_SHAPE = "256MiB"
+_CHECKED_BYTES = 4096
+_GRAPH_WARMUPS = 3
+
+
+class Copy(Operator):
+    """`batch_size` copies of `shape` bytes a step. `data_path` says from where: `resident` within the device's memory,
+    `pinned` and `pageable` from the host's. A sample is one copy.
+    """
+
+    name = "copy"
+    has_precision = False
+
+    def refuses(self, case: Case) -> str | None:
+        if case.data_path == "loader":
+            return "copies start from `resident`, `pinned` or `pageable` memory"
+        return super().refuses(case)
+
+    def num_bytes(self, case: Case) -> int:
+        shape = case.shape or COPY_SHAPE
+        if "x" in shape:
+            raise UsageError(f"{case.workload} cannot read `shape: {shape}`.", hint="A shape here is a size: `256MiB`.")
+        return parse_bytes(int(shape) if shape.isdigit() else shape)
+
+    def bytes_per_sample(self, case: Case) -> float:
+        """Within one memory every byte is read and written; over a link it passes once."""
+        return float(self.num_bytes(case) * (2 if case.data_path == "resident" else 1))
+
+    def make(self, case: Case, device: torch.device) -> Step:
+        num_bytes = self.num_bytes(case)
+        num = num_sets(2 * num_bytes, last_cache_bytes(device))
+        sources = _random_bytes(num, num_bytes, self._source(case, device), case.seed)
+        if case.data_path == "pinned":
+            sources = tuple(source.pin_memory() for source in sources)
+        targets = [torch.empty(num_bytes, dtype=torch.uint8, device=device) for _ in range(num)]
+        take = rotation(list(zip(sources, targets, strict=True)))
+        calls, asynchronous = range(case.batch), case.data_path == "pinned"
+
+        def copies() -> torch.Tensor:
+            for _ in calls:
+                source, target = take()
+                target.copy_(source, non_blocking=asynchronous)
+            return target
+
+        return copies
+
+    def probe(self) -> dict[str, Any]:
+        assert self._case is not None, "build comes first"
+        return {**super().probe(), "data_path": self._case.data_path}
+
+    def parity(self, case: Case, device: Any) -> ParityProbe:
+        """The first bytes of a whole copy against what they were copied from."""
+        device = torch.device(device)
+        (source,) = _random_bytes(1, self.num_bytes(case), self._source(case, device), case.seed)
+        target = torch.zeros_like(source, device=device).copy_(source)
+        found, expected = (_start(tensor) for tensor in (target, source))
+        return ParityProbe(found, found.mean(), None, expected, expected.mean(), None, num_samples=1)
+
+    @staticmethod
+    def _source(case: Case, device: torch.device) -> torch.device:
+        return device if case.data_path == "resident" else torch.device("cpu")
+
+
+class EmptyLaunch(Operator):
+    """`batch_size` operators a step on one element each, so that handing them over is all there is. A sample is one.
+
+    With `cuda_graph` the step is captured and replayed: what launching costs the device once the host is out of the
+    way.
+    """
+
+    name = "launch"
+    has_precision = False
+
+    def refuses(self, case: Case) -> str | None:
+        return None if case.shape is None else "it has no `shape`; `batch_size` is the number of launches in a step"
+
+    def make(self, case: Case, device: torch.device) -> Step:
+        element = torch.ones(1, device=device)
+        calls = range(case.batch)
+
+        def launches() -> torch.Tensor:
+            for _ in calls:
+                element.neg_()
+            return element
+
+        return _captured(launches, device) if case.cuda_graph else launches
+
+    def parity(self, case: Case, device: Any) -> ParityProbe:
+        """One step turns the sign as often as it launches: no launch was left out."""
+        result = self.make(case.model_copy(update={"cuda_graph": False}), torch.device(device))()
+        found = torch.as_tensor(result).double().cpu().reshape(1, 1)
+        expected = torch.full((1, 1), -1.0 if case.batch % 2 else 1.0, dtype=torch.float64)
+        return ParityProbe(found, found.sum(), None, expected, expected.sum(), None, num_samples=case.batch)
+
+
+def _captured(step: Step, device: torch.device) -> Step:
+    side: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream(device))
+    with torch.cuda.stream(side):
+        for _ in range(_GRAPH_WARMUPS):
+            step()
+    torch.cuda.current_stream(device).wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        result = step()
+
+    def replay() -> object:
+        graph.replay()
+        return result  # a graph holds addresses, so that somebody has to hold what lies there
+
+    return replay
+
+
+def _random_bytes(num: int, num_bytes: int, device: torch.device, seed: int) -> tuple[torch.Tensor, ...]:
+    """Seeded bytes, every value equally likely: made four at a time, which is how fast generators make them."""
+    generator = torch.Generator(device).manual_seed(seed)
+    words = -(-num_bytes // 4)
+    low, high = torch.iinfo(torch.int32).min, torch.iinfo(torch.int32).max
+    found = torch.randint(low, high, (num, words), generator=generator, dtype=torch.int32, device=device)
+    return tuple(row.view(torch.uint8)[:num_bytes] for row in found)
+
+
+def _start(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor[:_CHECKED_BYTES].cpu().double().reshape(1, -1)

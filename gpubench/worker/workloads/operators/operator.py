@@ -1,0 +1,132 @@
+"""`workload: operators:<operator>`: one operator at a time, to measure what a device can do at most.
+
+Inputs are random (a card that multiplies zeros draws less power and clocks higher than any real load lets it) and
+rotate through more memory than the last cache holds, so that none is still there when its turn comes again.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from gpubench.core.errors import UsageError
+from gpubench.machine.host_facts import read_text
+from gpubench.suite.model.case import Case
+from gpubench.worker.workloads.base import Step, Unsupported
+from gpubench.worker.workloads.numerics import NUMERICS
+from gpubench.worker.workloads.observe import observe
+
+Inputs = TypeVar("Inputs")
+
+
+CACHES = 3
+"""The inputs together are at least so many times the last cache."""
+
+UNKNOWN_CACHE_BYTES = 64 * 2**20
+_CPU_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_KIB = {"K": 2**10, "M": 2**20, "G": 2**30}
+
+
+class Operator:
+    """What the operators share. A step is `batch_size` calls (for conv2d: one call on a batch); a sample is one of
+    them.
+    """
+
+    name: str
+    has_precision = True
+    trains = False
+
+    def __init__(self) -> None:
+        self._case: Case | None = None
+        self._step: Step | None = None
+
+    def samples_per_step(self, case: Case) -> int:
+        return case.batch
+
+    def build(self, case: Case, device: Any) -> Step:
+        """Unsupported for settings that an operator does not have."""
+        reason = self._refuses(case)
+        if reason is not None:
+            raise Unsupported(f"operators:{self.name}: {reason}")
+        self._case = case
+        self._step = self.make(case, torch.device(device))
+        return self._step
+
+    def make(self, case: Case, device: torch.device) -> Step:
+        raise NotImplementedError
+
+    def _refuses(self, case: Case) -> str | None:
+        refused = {
+            "an operator alone has no backward here; set `mode: infer`": case.mode == "train" and not self.trains,
+            "autocast belongs to a model; give the operator's own type (fp16, bf16)": case.precision.startswith("amp-"),
+            "it computes nothing, so it has no precision; leave it at fp32": not self.has_precision
+            and case.precision != "fp32",
+            "a single operator is not compiled": case.compile != "off",
+            "an operator has no micro-steps (`accumulate`)": case.accumulate != 1,
+            "a synchronised request would measure the wait; use `timing: throughput`": case.timing != "throughput",
+        }
+        return next((reason for reason, holds in refused.items() if holds), self.refuses(case))
+
+    def refuses(self, case: Case) -> str | None:
+        """What this operator alone cannot do, or None."""
+        captured = "its inputs would not rotate in a CUDA graph, which replays fixed addresses"
+        return captured if case.cuda_graph else None
+
+    def probe(self) -> dict[str, Any]:
+        """Types and layout seen in one more step."""
+        assert self._case is not None, "build comes first"
+        assert self._step is not None
+        seen = observe(self._step)
+        return {
+            **seen,
+            "parameter_dtype": seen["compute_dtype"],
+            "batch_size": self._case.batch,
+            "cuda_graph": self._case.cuda_graph,
+        }
+
+    def close(self) -> None:
+        self._step = None
+
+
+def sizes(case: Case, default: str, meaning: str, num: Sequence[int]) -> tuple[int, ...]:
+    """The numbers of `shape`, which must be as many as `num` allows. UsageError that says what each one means."""
+    shape = case.shape or default
+    parts = shape.split("x")
+    if not all(part.isdigit() for part in parts) or len(parts) not in num:
+        raise UsageError(f"{case.workload} cannot read `shape: {shape}`.", hint=f"A shape here is {meaning}.")
+    return tuple(int(part) for part in parts)
+
+
+def dtype_of(case: Case) -> torch.dtype:
+    return NUMERICS[case.precision].weights
+
+
+def last_cache_bytes(device: torch.device, caches: Path = _CPU_CACHES) -> int:
+    """Size of a GPU's L2 cache, of a CPU's largest; 64 MiB where neither is told."""
+    if device.type == "cuda":
+        return int(getattr(torch.cuda.get_device_properties(device), "L2_cache_size", UNKNOWN_CACHE_BYTES))
+    texts = [read_text(path) or "" for path in caches.glob("index*/size")]
+    known = [int(text[:-1]) * _KIB[text[-1]] for text in texts if text[:-1].isdigit() and text[-1] in _KIB]
+    return max(known, default=UNKNOWN_CACHE_BYTES)
+
+
+def num_sets(set_bytes: int, cache_bytes: int) -> int:
+    """Input sets to rotate through: three caches full, and two at least."""
+    return max(2, math.ceil(CACHES * cache_bytes / set_bytes))
+
+
+def rotation(sets: Sequence[Inputs]) -> Callable[[], Inputs]:
+    """Gives one set after the other, for ever."""
+    endless: Iterator[Inputs] = cycle(sets)
+    return endless.__next__
+
+
+def random_tensors(
+    num: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, seed: int
+) -> tuple[torch.Tensor, ...]:
+    """Seeded standard normal tensors, all in one allocation."""
+    generator = torch.Generator(device).manual_seed(seed)
+    return torch.randn((num, *shape), generator=generator, dtype=dtype, device=device).unbind()

@@ -1,0 +1,96 @@
+"""Reads what a workload optionally tells, whether it tells it or not. For the worker's child.
+
+The order of a measurement:
+
+    reason = settings.unsupported(case)                              # a result, before anything is built
+    settings.apply(case, torch)
+    workload = registry.resolve(case.workload, search_path, phases=phases, download=job.download)
+    step = workload.build(case, device)                              # may raise base.Unsupported
+    before = settings.read_back(case, facts.probe(workload, case, step), device)
+    ...warm up...
+    facts.reset_health(workload)
+    ...measure `step`; facts.input_waits_s(workload) grows by one per step...
+    health = facts.health(workload)
+    stats = facts.compile_stats(case)                                # before parity, which compiles again
+    after = settings.read_back(case, facts.probe(workload, case, step), device)
+    facts.close(workload)
+    verdict = parity.check(workload, case, device)
+    findings = settings.mismatches(case, before, after)
+"""
+
+from dataclasses import fields
+from typing import Any
+
+from gpubench.suite.model.case import Case
+from gpubench.worker.workloads.base import Health, Step
+from gpubench.worker.workloads.compiled import CompileStats
+from gpubench.worker.workloads.compiled import compile_stats as read_compile_stats
+from gpubench.worker.workloads.observe import observe
+
+
+def probe(workload: Any, case: Case, step: Step) -> dict[str, Any] | None:
+    """What the workload's `probe` says; without one, what one more step computes in. Never call it between measured
+    steps.
+
+    A compiled or graphed step cannot be watched from outside: then None, and only global settings are judged.
+    """
+    own = getattr(workload, "probe", None)
+    if own is not None:
+        return dict(own())
+    if case.compile != "off" or case.cuda_graph:
+        return None
+    return observe(step)
+
+
+def samples_per_step(workload: Any, case: Case) -> int:
+    """Samples of one step. ValueError if the workload names a number below 1."""
+    own = getattr(workload, "samples_per_step", None)
+    samples = case.samples_per_step if own is None else int(own(case))
+    if samples < 1:
+        raise ValueError(f"{case.workload}: samples_per_step must be at least 1, not {samples}")
+    return samples
+
+
+def reset_health(workload: Any) -> None:
+    own = getattr(workload, "reset_health", None)
+    if own is not None:
+        own()
+
+
+def health(workload: Any) -> Health | None:
+    """What the steps since `reset_health` did; None if the workload does not say. Waits for the device.
+
+    A dict is taken as `Health`'s fields; what it holds beside them goes to `extra`.
+    """
+    own = getattr(workload, "health", None)
+    if own is None:
+        return None
+    told = own()
+    if isinstance(told, Health):
+        return told
+    known = {field.name for field in fields(Health)} - {"extra"}
+    extra = {**told.get("extra", {}), **{k: v for k, v in told.items() if k not in known and k != "extra"}}
+    return Health(**{k: v for k, v in told.items() if k in known}, extra=extra)
+
+
+def input_waits_s(workload: Any) -> list[float] | None:
+    """The live list of waits per step in seconds (perf_counter); None where a step never waits for input."""
+    waits: list[float] | None = getattr(workload, "input_waits_s", None)
+    return waits
+
+
+def device_waits_s(workload: Any) -> list[float] | None:
+    """The live list of waits for the device inside a step, in seconds per step; None where a step never waits for it."""
+    waits: list[float] | None = getattr(workload, "device_waits_s", None)
+    return waits
+
+
+def compile_stats(case: Case) -> CompileStats | None:
+    """What torch.compile has done in this process; None for a case that does not compile."""
+    return None if case.compile == "off" else read_compile_stats()
+
+
+def close(workload: Any) -> None:
+    own = getattr(workload, "close", None)
+    if own is not None:
+        own()

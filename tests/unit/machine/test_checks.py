@@ -1,0 +1,266 @@
+from pathlib import Path
+
+import pytest
+from fakes.nvml.control import OTHER_UUID, UUID, Fake
+
+from gpubench.machine.doctor import examination, gpu_rows, software_rows
+from gpubench.machine.doctor import host_rows as check_host
+from gpubench.machine.rows import Group, Level, Row, fit
+
+
+def level_of(rows: list[Row], name: str) -> Level:
+    (row,) = [row for row in rows if row.name == name]
+    return row.level
+
+
+def row_of(rows: list[Row], name: str) -> Row:
+    (row,) = [row for row in rows if row.name == name]
+    return row
+
+
+def test_a_quiet_card_is_ok_but_for_its_free_clocks(fake: Fake) -> None:
+    fake.add_device()
+    fake.trace([(0.0, 75.0)])
+    fake.rule("nvmlDeviceGetUtilizationRates", zero=True)
+    rows, driver, gpus = gpu_rows.rows()
+    assert {row.name: row.level for row in rows} == {
+        "driver": Level.OK,
+        "GPU 0": Level.OK,
+        "GPU 0 processes": Level.OK,
+        "GPU 0 load": Level.OK,
+        "GPU 0 power limit": Level.OK,
+        "GPU 0 clocks": Level.WARN,
+        "GPU 0 throttling": Level.OK,
+        "GPU 0 temperature": Level.OK,
+        "GPU 0 energy": Level.OK,
+    }
+    assert driver is not None
+    assert driver["driver"] == "580.00"
+    assert gpus[0]["uuid"] == f"GPU-{UUID}"
+
+
+def test_what_spoils_a_card_is_bad_and_says_what_to_do(fake: Fake) -> None:
+    fake.add_device()
+    fake.trace([(0.0, 75.0)])
+    fake.processes(4242)
+    fake.state(limit_w=400.0, reasons=0x40, temperature=91)
+    rows, _, _ = gpu_rows.rows()
+    for name in ("GPU 0 processes", "GPU 0 load", "GPU 0 power limit", "GPU 0 throttling"):
+        assert level_of(rows, name) is Level.BAD
+        assert row_of(rows, name).remedy
+    assert row_of(rows, "GPU 0 processes").text == "in use by 4242 process-4242"
+    assert row_of(rows, "GPU 0 power limit").text == "400 W, below the default of 700 W"
+    assert level_of(rows, "GPU 0 temperature") is Level.WARN
+    assert not fit(rows)
+
+
+def test_clocks_held_by_a_setting_are_ok(fake: Fake) -> None:
+    fake.add_device()
+    fake.state(reasons=0x2)
+    assert level_of(gpu_rows.rows()[0], "GPU 0 clocks") is Level.OK
+
+
+def test_what_cannot_be_read_is_not_applicable(fake: Fake) -> None:
+    fake.add_device()
+    for call in (
+        "nvmlDeviceGetComputeRunningProcesses_v3",
+        "nvmlDeviceGetUtilizationRates",
+        "nvmlDeviceGetTemperature",
+        "nvmlDeviceGetEnforcedPowerLimit",
+        "nvmlDeviceGetFieldValues",
+        "nvmlDeviceGetPowerUsage",
+        "nvmlDeviceGetTotalEnergyConsumption",
+    ):
+        fake.rule(call, 3)
+    rows, _, _ = gpu_rows.rows()
+    for name in ("processes", "load", "temperature", "power limit", "energy"):
+        assert level_of(rows, f"GPU 0 {name}") is Level.NA
+
+
+@pytest.mark.parametrize(("code", "level"), [(12, Level.NA), (9, Level.NA), (18, Level.BAD), (4, Level.BAD)])
+def test_no_driver_is_no_fault_and_a_broken_one_is(fake: Fake, code: int, level: Level) -> None:
+    fake.rule("nvmlInitWithFlags", code)
+    (row,), driver, gpus = gpu_rows.rows()
+    assert (row.level, driver, gpus) == (level, None, [])
+    assert row.remedy
+
+
+def sysroot(root: Path, **files: str) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+GOOD_HOST = {
+    "proc/cpuinfo": "model name : X\nflags : avx2\n",
+    "proc/stat": "cpu 100 0 0 5000 0 0 0 0 0 0\ncpu0 50 0 0 2500 0 0 0 0 0 0\n",
+    "proc/meminfo": "MemTotal: 1000000 kB\nMemAvailable: 900000 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n",
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "performance\n",
+    "sys/devices/system/cpu/cpufreq/boost": "0\n",
+    "sys/devices/system/clocksource/clocksource0/current_clocksource": "tsc\n",
+    "sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count": "0\n",
+    "sys/class/power_supply/AC/online": "1\n",
+}
+
+
+def host_rows(root: Path, busy: int = 0, stolen: int = 0) -> list[Row]:
+    """`busy` and `stolen` of 1000 clock ticks pass while the CPUs are looked at."""
+    stat = root / "proc/stat"
+
+    def pass_time(_seconds: float) -> None:
+        if stat.exists():
+            stat.write_text(f"cpu {100 + busy} 0 0 {5000 + 1000 - busy - stolen} 0 0 0 {stolen} 0 0\n")
+
+    return check_host.rows(root, pass_time)
+
+
+def test_a_host_set_up_for_measuring_is_ok(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    rows = host_rows(sysroot(tmp_path, **GOOD_HOST))
+    assert {row.name for row in rows if row.level is not Level.OK} == {"CPU energy"}
+
+
+@pytest.mark.parametrize(
+    ("files", "name", "level"),
+    [
+        ({"sys/devices/system/cpu/cpu0/cpufreq/scaling_governor": "powersave"}, "governor", Level.WARN),
+        ({"sys/devices/system/cpu/cpufreq/boost": "1"}, "boost", Level.WARN),
+        ({"sys/devices/system/clocksource/clocksource0/current_clocksource": "hpet"}, "clock source", Level.WARN),
+        ({"proc/cpuinfo": "flags : hypervisor\n"}, "machine", Level.WARN),
+        ({"sys/fs/cgroup/cpu.max": "50000 100000"}, "CPU quota", Level.WARN),
+        ({"proc/meminfo": "MemTotal: 1000000 kB\nMemAvailable: 50000 kB\n"}, "memory", Level.BAD),
+        ({"sys/class/power_supply/AC/online": "0"}, "power supply", Level.BAD),
+        ({"sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count": "7"}, "CPU heat", Level.WARN),
+    ],
+)
+def test_each_thing_that_spoils_a_host_is_seen_and_has_a_remedy(
+    tmp_path: Path, files: dict[str, str], name: str, level: Level
+) -> None:
+    row = row_of(host_rows(sysroot(tmp_path, **{**GOOD_HOST, **files})), name)
+    assert row.level is level
+    assert row.remedy
+
+
+def test_a_host_that_shows_nothing_is_not_applicable_and_not_a_crash(tmp_path: Path) -> None:
+    levels = {row.name: row.level for row in host_rows(tmp_path)}
+    assert levels["governor"] is levels["memory"] is levels["clock source"] is levels["load"] is Level.NA
+
+
+@pytest.mark.parametrize(("busy", "level"), [(0, Level.OK), (80, Level.OK), (200, Level.WARN), (700, Level.BAD)])
+def test_a_busy_host_is_seen_by_what_its_cpus_do_now(tmp_path: Path, busy: int, level: Level) -> None:
+    assert level_of(host_rows(sysroot(tmp_path, **GOOD_HOST), busy=busy), "load") is level
+
+
+def test_time_that_other_virtual_machines_took_is_seen(tmp_path: Path) -> None:
+    row = row_of(host_rows(sysroot(tmp_path, **GOOD_HOST), stolen=50), "stolen time")
+    assert (row.level, row.text) == (Level.WARN, "5.0% of CPU time taken by other virtual machines")
+
+
+TORCH = {"torch": "2.15.0", "cuda": "13.2", "cudnn": 92600, "devices": [{"index": 0}], "unavailable": None}
+DRIVER = {"driver": "580.00", "cuda_driver": "13.0"}
+
+
+def test_a_working_torch_is_ok_with_its_versions() -> None:
+    rows = software_rows.rows(TORCH, DRIVER, {})
+    assert row_of(rows, "torch").text == "2.15.0, CUDA 13.2"
+    assert row_of(rows, "CUDA").text == "1 device(s), cuDNN 9.26.0"
+    assert row_of(rows, "variables").level is Level.OK
+
+
+def test_cuda_that_torch_cannot_use_is_bad_with_a_driver_and_not_applicable_without() -> None:
+    broken = {**TORCH, "devices": [], "unavailable": "CUDA driver version is insufficient"}
+    assert level_of(software_rows.rows(broken, DRIVER, {}), "CUDA") is Level.BAD
+    assert level_of(software_rows.rows(broken, None, {}), "CUDA") is Level.NA
+
+
+def test_an_nsys_that_is_named_or_on_path_is_shown_and_none_is_no_fault(tmp_path: Path) -> None:
+    tool = tmp_path / "nsys"
+    tool.write_text("#!/bin/sh\n")
+    tool.chmod(0o755)
+    for environ in ({"GPUBENCH_NSYS": str(tool)}, {"PATH": str(tmp_path)}):
+        assert row_of(software_rows.rows(TORCH, DRIVER, environ), "nsys").text == str(tool)
+    absent = row_of(software_rows.rows(TORCH, DRIVER, {"PATH": ""}), "nsys")
+    assert absent.level is Level.NA
+    assert "unless a folder of CUDA or Nsight holds one" in absent.text
+
+
+@pytest.mark.parametrize(
+    ("built", "served", "remedy"),
+    [
+        (None, "13.0", "built for the CPU alone"),
+        ("13.2", "13.0", "update the driver"),
+        ("12.8", "13.0", "libcuda.so.1"),
+    ],
+)
+def test_why_torch_cannot_use_a_working_driver_is_told_from_the_versions(
+    built: str | None, served: str, remedy: str
+) -> None:
+    broken = {**TORCH, "cuda": built, "devices": [], "unavailable": "no CUDA"}
+    row = row_of(software_rows.rows(broken, {"driver": "580.00", "cuda_driver": served}, {}), "CUDA")
+    assert remedy in row.remedy
+
+
+def test_a_torch_that_does_not_import_is_bad() -> None:
+    row = row_of(software_rows.rows({"error": "No module named 'torch'"}, None, {}), "torch")
+    assert (row.level, row.remedy) == (Level.BAD, "pip install torch")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "level"),
+    [
+        ("CUDA_LAUNCH_BLOCKING", "1", Level.BAD),
+        ("PYTORCH_NO_CUDA_MEMORY_CACHING", "1", Level.BAD),
+        ("NVIDIA_TF32_OVERRIDE", "0", Level.WARN),
+        ("PYTHONDEVMODE", "1", Level.WARN),
+        ("LD_PRELOAD", "/x.so", Level.WARN),
+    ],
+)
+def test_a_variable_that_slows_things_down_is_named(name: str, value: str, level: Level) -> None:
+    row = row_of(software_rows.rows(TORCH, DRIVER, {name: value}), name)
+    assert row.level is level
+    assert row.remedy
+    assert row.group is Group.SOFTWARE
+
+
+ENVIRONMENT = {"gpus": [{"uuid": f"GPU-{UUID}"}]}
+
+
+@pytest.fixture
+def quiet_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check_host, "rows", lambda: [Row(Group.HOST, "load", Level.WARN, "CPUs busy 20% of the time")])
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_LAUNCH_BLOCKING", raising=False)
+
+
+@pytest.mark.usefixtures("quiet_host")
+def test_before_a_strict_run_what_is_bad_is_named_and_what_is_only_to_know_is_not(fake: Fake) -> None:
+    fake.add_device()
+    fake.rule("nvmlDeviceGetUtilizationRates", zero=True)
+    assert examination.unfit_rows(ENVIRONMENT) == []
+    fake.processes(4242)
+    assert examination.unfit_rows(ENVIRONMENT) == ["GPU 0 processes: in use by 4242 process-4242"]
+
+
+@pytest.mark.usefixtures("quiet_host")
+def test_a_busy_card_that_the_run_does_not_use_does_not_make_it_unfit(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake.add_device()
+    fake.add_device(OTHER_UUID)
+    fake.rule("nvmlDeviceGetUtilizationRates", zero=True)
+    fake.processes(4242, device=0)
+    assert examination.unfit_rows(ENVIRONMENT, uses_gpu=False) == []
+    assert examination.unfit_rows({"gpus": []}) == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert examination.unfit_rows(ENVIRONMENT) == []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", f"GPU-{UUID}")
+    assert len(examination.unfit_rows(ENVIRONMENT)) == 1
+
+
+@pytest.mark.usefixtures("quiet_host")
+def test_a_variable_that_slows_everything_down_makes_a_run_unfit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
+    (found,) = examination.unfit_rows({})
+    assert found == "CUDA_LAUNCH_BLOCKING: 1: makes every launch wait for the device"
