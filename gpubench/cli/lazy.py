@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
-class Entry(NamedTuple):
+class LazyCommand(NamedTuple):
     """A command: its name, which is also its module in `gpubench.cli.commands`, the panel it is listed in, and its line
     there.
     """
@@ -35,9 +35,9 @@ class Entry(NamedTuple):
 
 
 class LazyGroup(RichGroup):
-    """A group over a table of `Entry`. A command's module offers it as `command`."""
+    """A group over a table of `LazyCommand`. A command's module offers it as `command`."""
 
-    def __init__(self, *args: Any, entries: Sequence[Entry] = (), **kwargs: Any) -> None:
+    def __init__(self, *args: Any, entries: Sequence[LazyCommand] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.entries = {entry.name: entry for entry in entries if entry.present}
 

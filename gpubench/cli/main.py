@@ -8,22 +8,22 @@ import rich_click as click
 
 from gpubench.cli.console import set_color
 from gpubench.cli.failures import set_debug, status_of
-from gpubench.cli.lazy import Entry, LazyGroup
+from gpubench.cli.lazy import LazyCommand, LazyGroup
 from gpubench.core.version import __version__
 
 COMMANDS = (
-    Entry("run", "Measure", "Run a suite and store the results."),
-    Entry("profile", "Measure", "Run one case under a profiler, or read a trace."),
-    Entry("validate", "Measure", "Check a suite file and count its cases."),
-    Entry("compare", "Analyse", "Compare runs, case by case."),
-    Entry("check", "Analyse", "Fail if a run regressed from its baseline: the CI gate."),
-    Entry("plan", "Analyse", "How many rounds and minutes a verdict will cost."),
-    Entry("history", "Analyse", "A metric over the stored runs, with changes of level."),
-    Entry("report", "Analyse", "Write the report of a stored run."),
-    Entry("list", "Inspect", "Suites, workloads, metrics, findings, stored runs."),
-    Entry("show", "Inspect", "One run or one case in full."),
-    Entry("doctor", "Inspect", "Check this machine for what spoils measurements."),
-    Entry("completion", "Inspect", "Print the completion script of a shell."),
+    LazyCommand("run", "Measure", "Run a suite and store the results."),
+    LazyCommand("profile", "Measure", "Run one case under a profiler, or read a trace."),
+    LazyCommand("validate", "Measure", "Check a suite file and count its cases."),
+    LazyCommand("compare", "Analyse", "Compare runs, case by case."),
+    LazyCommand("check", "Analyse", "Fail if a run regressed from its baseline: the CI gate."),
+    LazyCommand("plan", "Analyse", "How many rounds and minutes a verdict will cost."),
+    LazyCommand("history", "Analyse", "A metric over the stored runs, with changes of level."),
+    LazyCommand("report", "Analyse", "Write the report of a stored run."),
+    LazyCommand("list", "Inspect", "Suites, workloads, metrics, findings, stored runs."),
+    LazyCommand("show", "Inspect", "One run or one case in full."),
+    LazyCommand("doctor", "Inspect", "Check this machine for what spoils measurements."),
+    LazyCommand("completion", "Inspect", "Print the completion script of a shell."),
 )
 
 HELP = """GPU benchmarking and profiling whose numbers can be trusted.

@@ -114,7 +114,7 @@ def governors(root: Path = Path("/")) -> set[str]:
     return {text for text in map(read_text, files) if text}
 
 
-class CpuTime(NamedTuple):
+class HostCpuTime(NamedTuple):
     """CPU time of the whole machine since boot, in clock ticks, summed over CPUs."""
 
     busy: int
@@ -122,14 +122,14 @@ class CpuTime(NamedTuple):
     total: int
 
 
-def cpu_time(root: Path = Path("/")) -> CpuTime | None:
+def cpu_time(root: Path = Path("/")) -> HostCpuTime | None:
     """The first line of /proc/stat (proc(5)); None where it cannot be read. Guests' time is part of user time already."""
     fields = (read_text(root / "proc/stat") or "").split("\n", 1)[0].split()
     if len(fields) < 9 or fields[0] != "cpu":
         return None
     user, nice, system_, idle, iowait, irq, softirq, steal = map(int, fields[1:9])
     busy = user + nice + system_ + irq + softirq
-    return CpuTime(busy, steal, busy + idle + iowait + steal)
+    return HostCpuTime(busy, steal, busy + idle + iowait + steal)
 
 
 def container(root: Path = Path("/")) -> str | None:

@@ -24,7 +24,7 @@ class Group(StrEnum):
 
 
 @dataclass(frozen=True)
-class Row:
+class DoctorRow:
     """One check. `text` says what was seen with its numbers, `remedy` what to do."""
 
     group: Group
@@ -38,6 +38,6 @@ class Row:
         return asdict(self)
 
 
-def fit(rows: list[Row]) -> bool:
+def fit(rows: list[DoctorRow]) -> bool:
     """Whether nothing seen would spoil a measurement."""
     return all(row.level is not Level.BAD for row in rows)

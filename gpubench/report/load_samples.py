@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.run_summary import RunSummary, StoredRun
+from gpubench.analysis.summary.run_summary import RecordedRun, RunSummary
 from gpubench.core.errors import StoreError
 from gpubench.core.records import Record
 from gpubench.report.topics.samples import LaunchSamples, wanted
@@ -17,7 +17,7 @@ _TELEMETRY = "telemetry_"
 _MOST_LAUNCHES = 5
 
 
-class RunWithSamples(StoredRun, Protocol):
+class RunWithSamples(RecordedRun, Protocol):
     """What is needed of `store.runs.Run`."""
 
     def samples(self, record: Record) -> "dict[str, NDArray[np.float64]]": ...

@@ -17,7 +17,7 @@ TAUS_NEEDED = 30.0
 LOOKS_NEEDED = 2
 
 
-class Look(NamedTuple):
+class StopDecision(NamedTuple):
     """What one look at the series found. Times in seconds; counts are of timed groups.
 
     `rel_half_width` is half the 95 % interval of the median over the median; None where the effective sample is too
@@ -91,7 +91,7 @@ class StoppingRule:
         """Whether `look` should be called now: two comparisons, cheap enough for every step."""
         return num_groups >= self._next_look or elapsed_s >= self._next_look_s
 
-    def look(self, step_times_s: "ArrayLike", elapsed_s: float) -> Look:
+    def look(self, step_times_s: "ArrayLike", elapsed_s: float) -> StopDecision:
         """Judge the series so far (every timed group in order, warm-up included; seconds per step).
 
         `elapsed_s` is the time since its first step. Costs a few milliseconds, so call it when `due`, between blocks.
@@ -106,7 +106,7 @@ class StoppingRule:
         steady_s = elapsed_s * float(t[num_warmup:].sum() / t.sum())
         reason = self._reason(t.size, elapsed_s, steady_s)
         self._plan_next(t.size, elapsed_s, steady_s)
-        return Look(
+        return StopDecision(
             reason != "continue", reason, num_warmup, found.median, found.rel_half_width, found.n_effective, found.tau
         )
 

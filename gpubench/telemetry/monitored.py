@@ -10,7 +10,7 @@ from gpubench.telemetry.devices.bounded import bounded
 from gpubench.telemetry.devices.periods import Periods
 from gpubench.telemetry.devices.replay import Recording
 from gpubench.telemetry.sampling.sampler import Sampler, Schedule
-from gpubench.telemetry.window.window_figures import REACH_S, Readings, Summary, WindowOf
+from gpubench.telemetry.window.window_figures import REACH_S, Readings, WindowOf, WindowSummary
 
 ReadingMode = Literal["boundary", "sampled"]
 
@@ -96,7 +96,7 @@ class Monitored:
 
     def summarise(
         self, start_s: float, end_s: float, num_samples: int, *, idle: tuple[float, float] | None = None
-    ) -> tuple[Summary, Readings]:
+    ) -> tuple[WindowSummary, Readings]:
         """Figures of the window, and the readings they come from. `idle` is an interval of the idle context in s."""
         readings = self.readings(start_s, end_s)
         return WindowOf(readings, start_s, end_s, num_samples).summarise(self.power_in(idle)), readings

@@ -15,7 +15,7 @@ from gpubench.telemetry.sampling.sampler import Schedule
 from gpubench.telemetry.sampling.surroundings import NOT_SURVEYED, Surroundings
 from gpubench.telemetry.window.result import GPU_METRICS, TelemetryWindow, all_absent
 from gpubench.telemetry.window.throttle import REASON_BITS
-from gpubench.telemetry.window.window_figures import REACH_S, Summary, series_of
+from gpubench.telemetry.window.window_figures import REACH_S, WindowSummary, series_of
 
 Mode = Literal["off", "boundary", "sampled"]
 DeviceLike = Mapping[str, Any] | Identity
@@ -174,7 +174,7 @@ class TelemetrySession:
         end_s: float,
         num_samples: int,
         idle: tuple[float, float] | None,
-    ) -> tuple[Summary, dict[str, list[float]]]:
+    ) -> tuple[WindowSummary, dict[str, list[float]]]:
         if not isinstance(opened, Opened):
             return self._absent(opened), {}
         monitored = opened.monitored
@@ -189,12 +189,12 @@ class TelemetrySession:
         summary.detail = self._detail(opened) | summary.detail | opened.surroundings.detail()
         return summary, series_of(readings.fast.cut(start_s, end_s), readings.slow.cut(start_s, end_s))
 
-    def _absent(self, why: TelemetryError | None) -> Summary:
+    def _absent(self, why: TelemetryError | None) -> WindowSummary:
         """No device: the CPU, no driver, or one that could not be matched."""
         reason = self.reason or (_ON_CPU if why is None else str(why))
         metrics, absent = all_absent(reason, GPU_METRICS)
         detail = {"mode": self.mode, "available": False, "reason": reason}
-        return Summary(metrics, absent, detail, [] if why is None else [self._refusal(why)])
+        return WindowSummary(metrics, absent, detail, [] if why is None else [self._refusal(why)])
 
     def _refusal(self, why: TelemetryError) -> Finding:
         if not self.backend.available:
@@ -205,10 +205,10 @@ class TelemetrySession:
             return finding("GB413", f"The GPU is lost ({why}).")
         return finding("GB415", f"No telemetry: {why}.", hint=why.remedy or None)
 
-    def _lost(self, opened: Opened, lost: str) -> Summary:
+    def _lost(self, opened: Opened, lost: str) -> WindowSummary:
         metrics, absent = all_absent(f"the GPU was lost ({lost})", GPU_METRICS)
         detail = self._detail(opened) | {"energy_valid": False, "lost": lost}
-        return Summary(metrics, absent, detail, [finding("GB413", f"The GPU was lost ({lost}).")])
+        return WindowSummary(metrics, absent, detail, [finding("GB413", f"The GPU was lost ({lost}).")])
 
     def _detail(self, opened: Opened) -> dict[str, Any]:
         sampler, device = opened.monitored.sampler, opened.device
@@ -225,7 +225,7 @@ class TelemetrySession:
             "sampler_errors": list(sampler.errors),
         }
 
-    def _process_memory(self, opened: Opened, summary: Summary) -> None:
+    def _process_memory(self, opened: Opened, summary: WindowSummary) -> None:
         """Device memory in use during the window above what it was before the launch, where nobody else was there."""
         used, before = summary.metrics.get("device_memory_used_bytes"), opened.surroundings.memory_before_bytes
         others = opened.surroundings.others
@@ -235,7 +235,7 @@ class TelemetrySession:
         held = None if used is None or before is None else max(0.0, used - before)
         summary.put("process_memory_bytes", held, why)
 
-    def _cpu_energy(self, summary: Summary, start_s: float, end_s: float) -> None:
+    def _cpu_energy(self, summary: WindowSummary, start_s: float, end_s: float) -> None:
         if self._cpu is None:
             summary.put("cpu_energy_j", None, "telemetry is off" if self.mode == "off" else self._cpu_reason)
             return

@@ -10,7 +10,7 @@ from rich.console import Console
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.cli.console import UNLIMITED, make_console
 from gpubench.cli.screens.final_screen import final_screen
-from gpubench.cli.screens.progress import LiveProgress, LogProgress, Progress
+from gpubench.cli.screens.progress import LiveProgress, LogProgress, RunProgress
 from gpubench.report.build import build_report
 from gpubench.report.render.terminal import TerminalReport
 from gpubench.report.topics.case_page import case_page
@@ -35,7 +35,7 @@ class Still(LiveProgress):
     """The live view without its redrawing: rows as they are printed, and `drawn()` for the lines below them."""
 
     def _start(self, event: Event) -> None:
-        Progress._start(self, event)
+        RunProgress._start(self, event)
 
 
 def a_console(file: io.StringIO, width: int | None, *, color: bool = False) -> Console:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from gpubench.analysis.compare.sides import Side, side_of
-from gpubench.analysis.summary.entries import Entry, Measured
-from gpubench.analysis.summary.run_summary import StoredRun
+from gpubench.analysis.summary.entries import CaseEntry, ComparableCase
+from gpubench.analysis.summary.run_summary import RecordedRun
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
 from gpubench.store.baselines import Accepted, Baseline, BaselineCase, machine_name, rounded
@@ -23,8 +23,8 @@ def baseline_side(baseline: Baseline) -> Side:
     return Side(name, "baseline", baseline.suite, tuple(map(_entry, baseline.cases)), baseline.environment, facts)
 
 
-def _entry(case: BaselineCase) -> Entry:
-    return Entry(
+def _entry(case: BaselineCase) -> CaseEntry:
+    return CaseEntry(
         case_id=case.id,
         label=case.label,
         kind=case.kind,
@@ -39,7 +39,7 @@ def _entry(case: BaselineCase) -> Entry:
 
 
 def baseline_of(
-    run: StoredRun, *, created: str, reason: str, arm: str | None = None, before: Baseline | None = None
+    run: RecordedRun, *, created: str, reason: str, arm: str | None = None, before: Baseline | None = None
 ) -> Baseline:
     """What a run gives as a baseline, `created` (UTC) for `reason`. With `arm`, of that arm alone.
 
@@ -62,7 +62,7 @@ def baseline_of(
     )
 
 
-def _cases(measured: Sequence[Measured]) -> list[BaselineCase]:
+def _cases(measured: Sequence[ComparableCase]) -> list[BaselineCase]:
     return [
         BaselineCase(
             id=case.case_id,
@@ -80,6 +80,6 @@ def _cases(measured: Sequence[Measured]) -> list[BaselineCase]:
     ]
 
 
-def _metrics(case: Measured) -> dict[str, tuple[float, ...]]:
+def _metrics(case: ComparableCase) -> dict[str, tuple[float, ...]]:
     values = {name: case.launch_values(name) for name in KEPT}
     return {name: tuple(rounded(value) for value in found.values()) for name, found in values.items() if found}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from gpubench.analysis.summary.entries import HasCases, Measured
+from gpubench.analysis.summary.entries import ComparableCase, HasCases
 from gpubench.analysis.verdict.judge import Comparison, Level, Verdict
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.analysis.verdict.not_interleaved import compare_single, compare_stored
@@ -66,12 +66,12 @@ class CaseChange:
     case_id: str
     label: str
     kind: CaseChangeKind
-    reference: Measured | None
-    candidate: Measured | None
+    reference: ComparableCase | None
+    candidate: ComparableCase | None
     changes: Mapping[str, MetricChange]
 
     @property
-    def measured(self) -> Measured:
+    def measured(self) -> ComparableCase:
         """The side that names the case: the candidate where it is there."""
         found = self.candidate or self.reference
         assert found is not None, "a case is in at least one of the runs"
@@ -104,8 +104,8 @@ def compare_runs(
 
 
 def compare_cases(
-    reference: Measured | None,
-    candidate: Measured | None,
+    reference: ComparableCase | None,
+    candidate: ComparableCase | None,
     metrics: Sequence[str],
     settings: CompareSettings,
     *,
@@ -132,7 +132,7 @@ def compare_cases(
     return CaseChange(present.case_id, present.label, kind, reference, candidate, changes)
 
 
-def _kind(reference: Measured | None, candidate: Measured | None) -> CaseChangeKind:
+def _kind(reference: ComparableCase | None, candidate: ComparableCase | None) -> CaseChangeKind:
     if reference is None:
         return "added"
     if candidate is None:
@@ -149,8 +149,8 @@ def _kind(reference: Measured | None, candidate: Measured | None) -> CaseChangeK
 
 def compare_metric(
     spec: MetricSpec,
-    reference: Measured,
-    candidate: Measured,
+    reference: ComparableCase,
+    candidate: ComparableCase,
     settings: CompareSettings,
     *,
     interleaved: bool = False,
@@ -184,8 +184,8 @@ def compare_metric(
 
 def _why_not(
     spec: MetricSpec,
-    reference: Measured,
-    candidate: Measured,
+    reference: ComparableCase,
+    candidate: ComparableCase,
     before: Mapping[int, float],
     after: Mapping[int, float],
 ) -> str | None:
@@ -199,16 +199,16 @@ def _why_not(
     return _other_work(reference, candidate) if spec.name in _WORK_METRICS else None
 
 
-def _is_invalid(side: Measured) -> bool:
+def _is_invalid(side: ComparableCase) -> bool:
     return side.validity is Validity.INVALID
 
 
-def _invalid_reason(*sides: Measured) -> str:
+def _invalid_reason(*sides: ComparableCase) -> str:
     wrong = any(side.correctness == "fail" for side in sides)
     return "the output is wrong, and fast but wrong is no figure" if wrong else "a finding invalidates the figure"
 
 
-def _other_work(reference: Measured, candidate: Measured) -> str | None:
+def _other_work(reference: ComparableCase, candidate: ComparableCase) -> str | None:
     """Why the sides did not do the same work, as far as their FLOPs per sample are known."""
     flops = [list(side.launch_values("flops_per_sample").values()) for side in (reference, candidate)]
     if not all(flops):
@@ -219,7 +219,9 @@ def _other_work(reference: Measured, candidate: Measured) -> str | None:
     return f"not the same work: FLOPs per sample differ by {format_percent(moved, signed=True)}"
 
 
-def round_log_ratios(spec: MetricSpec, reference: Measured, candidate: Measured) -> tuple[dict[int, float], Level]:
+def round_log_ratios(
+    spec: MetricSpec, reference: ComparableCase, candidate: ComparableCase
+) -> tuple[dict[int, float], Level]:
     """Of every round that both sides have, the log ratio of what should be low (of a rate, its inverse), and the level.
 
     Alternating blocks give ratios of step time; where the sides differ in their samples per step, a throughput is held
@@ -240,7 +242,7 @@ def _sign(spec: MetricSpec) -> int:
     return -1 if spec.better == "higher" else 1
 
 
-def _log_more_samples(reference: Measured, candidate: Measured) -> float:
+def _log_more_samples(reference: ComparableCase, candidate: ComparableCase) -> float:
     """Log of samples per step of the candidate over the reference's, as throughput and step time have them."""
     found = []
     for side in (reference, candidate):
@@ -250,7 +252,7 @@ def _log_more_samples(reference: Measured, candidate: Measured) -> float:
 
 
 def _single_intervals(
-    spec: MetricSpec, reference: Measured, candidate: Measured
+    spec: MetricSpec, reference: ComparableCase, candidate: ComparableCase
 ) -> tuple[tuple[float, float], tuple[float, float]] | None:
     first, second = reference.interval(spec.name), candidate.interval(spec.name)
     return None if first is None or second is None else (first, second)

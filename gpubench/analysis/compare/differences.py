@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpubench.analysis.compare.sides import Side
-from gpubench.analysis.summary.entries import Measured
+from gpubench.analysis.summary.entries import ComparableCase
 from gpubench.core.records import Status
 
 _GPU_REFUSED = re.compile(r"gpu\d+\.(name|memory_total_bytes|mig)")
@@ -62,7 +62,7 @@ def differences(reference: Side, candidate: Side) -> tuple[Difference, ...]:
     return tuple(sorted(found, key=lambda each: not each.refused))
 
 
-def in_common(reference: Side, candidate: Side) -> list[tuple[Measured, Measured]]:
+def in_common(reference: Side, candidate: Side) -> list[tuple[ComparableCase, ComparableCase]]:
     """Cases of both sides, by their settings."""
     before = {(case.kind, case.case_id): case for case in reference.cases}
     return [(before[key], case) for case in candidate.cases if (key := (case.kind, case.case_id)) in before]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpubench.analysis.compare.sides import Side
-from gpubench.analysis.summary.entries import Entry
+from gpubench.analysis.summary.entries import CaseEntry
 from gpubench.core.errors import UsageError
 from gpubench.core.metrics import METRICS
 from gpubench.store.pytest_benchmark_files import PytestFile, PytestTest
@@ -42,7 +42,7 @@ def side_of_files(files: Sequence[PytestFile], name: str) -> Side:
     )
 
 
-def _entry(launches: Sequence[tuple[int, PytestTest]]) -> Entry:
+def _entry(launches: Sequence[tuple[int, PytestTest]]) -> CaseEntry:
     last = launches[-1][1]
     values: dict[str, dict[int, float]] = {}
     for number, test in launches:
@@ -50,7 +50,7 @@ def _entry(launches: Sequence[tuple[int, PytestTest]]) -> Entry:
             values.setdefault(metric, {})[number] = value
     only = launches[0][1] if len(launches) == 1 else None
     interval = None if only is None else _interval(only)
-    return Entry(
+    return CaseEntry(
         case_id=last.fullname,
         label=last.name,
         settings={"test": last.fullname, "group": last.group, **last.params},

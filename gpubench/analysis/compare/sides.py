@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.entries import Measured
-from gpubench.analysis.summary.run_summary import StoredRun, summarise_run
+from gpubench.analysis.summary.entries import ComparableCase
+from gpubench.analysis.summary.run_summary import RecordedRun, summarise_run
 from gpubench.core.errors import UsageError
 from gpubench.machine.environment import comparable
 
@@ -25,21 +25,21 @@ class Side:
     name: str
     source: Source
     suite: str
-    cases: tuple[Measured, ...]
+    cases: tuple[ComparableCase, ...]
     environment: Mapping[str, Any]
     facts: Mapping[str, Any] = field(default_factory=dict)
     rounds: int = 0
     screen_rounds: int | None = None
 
 
-def arms_of(run: StoredRun) -> tuple[str, ...]:
+def arms_of(run: RecordedRun) -> tuple[str, ...]:
     """Names of the run's arms, the reference first; empty where it has none. Without a list, in the order first met."""
     if run.info.arms:
         return tuple(arm.name for arm in run.info.arms)
     return tuple(dict.fromkeys(record.arm for record in run.records if record.arm is not None))
 
 
-def side_of(run: StoredRun, name: str, *, arm: str | None = None) -> Side:
+def side_of(run: RecordedRun, name: str, *, arm: str | None = None) -> Side:
     """A run, or one arm of it. UsageError for a run of several arms where none is named: their launches must not be
     mixed.
     """
@@ -61,7 +61,7 @@ def side_of(run: StoredRun, name: str, *, arm: str | None = None) -> Side:
     )
 
 
-def arm_sides(run: StoredRun, reference: str | None = None) -> tuple[Side, tuple[Side, ...]]:
+def arm_sides(run: RecordedRun, reference: str | None = None) -> tuple[Side, tuple[Side, ...]]:
     """The reference arm of a run (its first, or the one named) and the others. UsageError where there are no two arms."""
     arms = arms_of(run)
     if reference is not None and reference not in arms:
@@ -76,7 +76,7 @@ def arm_sides(run: StoredRun, reference: str | None = None) -> tuple[Side, tuple
     return sides[first], tuple(side for arm, side in sides.items() if arm != first)
 
 
-def commit_of(run: StoredRun) -> str | None:
+def commit_of(run: RecordedRun) -> str | None:
     """The commit the run was made at, short, with a word if its files had changes; None where it is not known."""
     git = run.info.environment.get("git") or {}
     if not git.get("commit"):
@@ -84,7 +84,7 @@ def commit_of(run: StoredRun) -> str | None:
     return f"{str(git['commit'])[:12]}{' with changes' if git.get('dirty') else ''}"
 
 
-def _facts(run: StoredRun) -> dict[str, Any]:
+def _facts(run: RecordedRun) -> dict[str, Any]:
     commit = commit_of(run)
     return {} if commit is None else {"git commit": commit}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gpubench.analysis.compare.case_changes import round_log_ratios
 from gpubench.analysis.compare.sides import arms_of
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.run_summary import StoredRun, summarise_run
+from gpubench.analysis.summary.run_summary import RecordedRun, summarise_run
 from gpubench.analysis.verdict.judge import Level
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.analysis.verdict.multiple import FALSE_DISCOVERY_RATE, SCREEN_ALPHA, SCREEN_ROUNDS
@@ -31,7 +31,7 @@ CONFIDENCE = 0.9
 
 
 @dataclass(frozen=True)
-class Forecast:
+class VerdictForecast:
     """What becomes of comparisons whose rounds have this spread, by simulation of normal rounds.
 
     `found`: share of true slow-downs (of `sesoi`, if nothing else was asked) that are called `slower`. `rounds_same`
@@ -45,7 +45,7 @@ class Forecast:
     needed: int | None
 
 
-Foresee = Callable[[float], Forecast]
+Foresee = Callable[[float], VerdictForecast]
 
 
 @dataclass(frozen=True)
@@ -64,12 +64,12 @@ class CasePlan:
     low: float | None
     high: float | None
     seconds: float
-    forecast: Forecast | None
+    forecast: VerdictForecast | None
     reason: str = ""
 
 
 @dataclass(frozen=True)
-class Plan:
+class VerdictPlan:
     """`overhead_s`: what a round costs besides its launches (starting worker hosts)."""
 
     settings: CompareSettings
@@ -91,7 +91,7 @@ class Plan:
         return self.settings.max_rounds * (sum(known) + (self.overhead_s if known else 0.0))
 
 
-def plan(pilot: StoredRun, settings: CompareSettings, *, seed: int = 0, one_by_one: int | None = None) -> Plan:
+def plan(pilot: RecordedRun, settings: CompareSettings, *, seed: int = 0, one_by_one: int | None = None) -> VerdictPlan:
     """From a pilot of two equal arms, whose rounds are those of a comparison, or a run without arms, two of whose
     launches make a round. Which step times (or latencies) differ how much decides; figures that are INVALID count,
     noise is noise.
@@ -103,7 +103,7 @@ def plan(pilot: StoredRun, settings: CompareSettings, *, seed: int = 0, one_by_o
     draws = _draws(settings, seed)
     num = sum(case.skip_status is None and case.kind == "measure" for case in pilot.info.cases)
 
-    def foresee(spread: float) -> Forecast:
+    def foresee(spread: float) -> VerdictForecast:
         screened = one_by_one is not None and num > one_by_one
         return _forecast_screened(spread, settings, draws, num) if screened else _forecast(spread, settings, draws)
 
@@ -114,10 +114,12 @@ def plan(pilot: StoredRun, settings: CompareSettings, *, seed: int = 0, one_by_o
         )
     else:
         cases = tuple(_of_launches(case, settings, foresee) for case in summarise_run(pilot, metrics=()).cases)
-    return Plan(settings, cases, _overhead_s(pilot.records))
+    return VerdictPlan(settings, cases, _overhead_s(pilot.records))
 
 
-def forecast(spread: float, settings: CompareSettings, *, effect: float | None = None, seed: int = 0) -> Forecast:
+def forecast(
+    spread: float, settings: CompareSettings, *, effect: float | None = None, seed: int = 0
+) -> VerdictForecast:
     """For a standard deviation of a round's log ratio, and a true slow-down of `effect` (None: of `sesoi`)."""
     return _forecast(spread, settings, _draws(settings, seed), effect)
 
@@ -136,14 +138,16 @@ def _draws(settings: CompareSettings, seed: int) -> "FloatArray":
     return draws
 
 
-def _forecast(spread: float, settings: CompareSettings, draws: "FloatArray", effect: float | None = None) -> Forecast:
+def _forecast(
+    spread: float, settings: CompareSettings, draws: "FloatArray", effect: float | None = None
+) -> VerdictForecast:
     shift = math.log1p(settings.sesoi if effect is None else effect)
     rounds = draws[:, : settings.max_rounds]
     same, slower = (judge_many(each + spread * rounds, settings) for each in (0.0, shift))
     found = float((slower.verdict == "slower").mean())
     looks = settings.schedule()
     needed = rounds_needed(spread, shift, looks[-1].alpha, trim=settings.trim)
-    return Forecast(
+    return VerdictForecast(
         found=found,
         rounds_same=float(same.rounds.mean()),
         rounds_slower=float(slower.rounds.mean()),
@@ -151,7 +155,9 @@ def _forecast(spread: float, settings: CompareSettings, draws: "FloatArray", eff
     )
 
 
-def _forecast_screened(spread: float, settings: CompareSettings, draws: "FloatArray", num_cases: int) -> Forecast:
+def _forecast_screened(
+    spread: float, settings: CompareSettings, draws: "FloatArray", num_cases: int
+) -> VerdictForecast:
     """Of one changed case among unchanged ones: found if its first rounds look slower and the fresh ones, however many
     the limit leaves, are below the smallest step of Benjamini and Hochberg over as many suspects as chance is expected
     to give.
@@ -169,7 +175,7 @@ def _forecast_screened(spread: float, settings: CompareSettings, draws: "FloatAr
     confirmed, _, mean = _directions(shift + spread * again, settings)
     found = np.asarray((up < SCREEN_ALPHA) & (confirmed <= level) & (mean >= math.log1p(settings.sesoi) / 2))
     needed = rounds_needed(spread, shift, 2 * level, trim=settings.trim)
-    return Forecast(
+    return VerdictForecast(
         found=float(found.mean()),
         rounds_same=SCREEN_ROUNDS + fresh * same,
         rounds_slower=SCREEN_ROUNDS + fresh * float(suspected.mean()),

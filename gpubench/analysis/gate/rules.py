@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
-from gpubench.analysis.summary.entries import Measured
+from gpubench.analysis.summary.entries import ComparableCase
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.core.findings import Validity
 from gpubench.core.metrics import METRICS
@@ -15,7 +15,7 @@ from gpubench.suite.model.suite import Gate
 from gpubench.suite.select.patterns import matches
 
 Outcome = Literal["pass", "fail", "unclear", "no data"]
-Keeps = Callable[[Measured], bool]
+Keeps = Callable[[ComparableCase], bool]
 
 STATUSES = ("oom", "failed", "timeout", "unsupported", "invalid")
 """Ends of a case that a gate on `status` may forbid; `invalid` is a case whose figures may not be used, such as a wrong
@@ -185,7 +185,7 @@ def _new_status(rule: GateRule, change: CaseChange) -> bool:
     return _end(change.candidate) in rule.no_new
 
 
-def _end(entry: Measured) -> str:
+def _end(entry: ComparableCase) -> str:
     invalid = entry.status is Status.OK and entry.validity is Validity.INVALID
     return "invalid" if invalid else entry.status.value
 
@@ -235,9 +235,9 @@ def _confirmed(result: GateResult, again: Mapping[tuple[str, str], CaseChange], 
     )
 
 
-def limit_rules(cases: Iterable[Measured]) -> tuple[GateRule, ...]:
+def limit_rules(cases: Iterable[ComparableCase]) -> tuple[GateRule, ...]:
     """Rules of the limits that a source declares for single cases; put last, they decide for theirs."""
-    of_limit: dict[tuple[str, float], list[Measured]] = {}
+    of_limit: dict[tuple[str, float], list[ComparableCase]] = {}
     for case in cases:
         for metric, limit in getattr(case, "limits", {}).items():
             of_limit.setdefault((metric, limit), []).append(case)
@@ -247,12 +247,12 @@ def limit_rules(cases: Iterable[Measured]) -> tuple[GateRule, ...]:
     )
 
 
-def _named(cases: Sequence[Measured]) -> str:
+def _named(cases: Sequence[ComparableCase]) -> str:
     more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
     return f"{cases[0].label}{more} (its own limit)"
 
 
-def _is_one_of(cases: Sequence[Measured]) -> Keeps:
+def _is_one_of(cases: Sequence[ComparableCase]) -> Keeps:
     names = {case.case_id for case in cases}
     return lambda entry: entry.case_id in names
 

@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from gpubench.analysis.compare.differences import Difference, differences
 from gpubench.analysis.compare.sides import Side, arms_of, commit_of
 from gpubench.analysis.history.change_points import MAX_VALUES, ChangePoint, change_points
-from gpubench.analysis.summary.entries import Measured
+from gpubench.analysis.summary.entries import ComparableCase
 from gpubench.analysis.summary.estimates import estimate
-from gpubench.analysis.summary.run_summary import StoredRun, summarise_run
+from gpubench.analysis.summary.run_summary import RecordedRun, summarise_run
 from gpubench.core.findings import Validity
 from gpubench.core.metrics import METRICS
 from gpubench.machine.environment import comparable
 from gpubench.store.baselines import machine_name
 
-Keeps = Callable[[Measured], bool]
+Keeps = Callable[[ComparableCase], bool]
 
 
 @dataclass(frozen=True)
-class Point:
+class HistoryPoint:
     """The metric of a case in one run, in its stored unit, over `n` launches. `commit` is short, with `with changes` if
     dirty.
     """
@@ -37,8 +37,8 @@ class Change:
     """
 
     found: ChangePoint
-    before: Point
-    after: Point
+    before: HistoryPoint
+    after: HistoryPoint
     differs: tuple[Difference, ...]
 
 
@@ -50,18 +50,18 @@ class CaseHistory:
     label: str
     suite: str
     machine: str
-    points: tuple[Point, ...]
+    points: tuple[HistoryPoint, ...]
     changes: tuple[Change, ...]
 
 
 def histories(
-    runs: Iterable[StoredRun], metric: str, keeps: Keeps | None = None, *, floor: float = 0.03, seed: int = 0
+    runs: Iterable[RecordedRun], metric: str, keeps: Keeps | None = None, *, floor: float = 0.03, seed: int = 0
 ) -> tuple[CaseHistory, ...]:
     """A history per case, suite and machine, of runs given oldest first.
 
     Cases that are INVALID in a run, and runs that hold arms, are left out. The newest 1000 runs count.
     """
-    found: dict[tuple[str, str, str], list[tuple[Point, StoredRun, str]]] = {}
+    found: dict[tuple[str, str, str], list[tuple[HistoryPoint, RecordedRun, str]]] = {}
     for run in runs:
         if arms_of(run):
             continue
@@ -72,7 +72,7 @@ def histories(
     return tuple(_history(key, entries[-MAX_VALUES:], floor, seed) for key, entries in found.items())
 
 
-def _entries(run: StoredRun, metric: str, keeps: Keeps | None) -> list[Measured]:
+def _entries(run: RecordedRun, metric: str, keeps: Keeps | None) -> list[ComparableCase]:
     summary = summarise_run(run, metrics=())
     every = [*summary.cases, *(entry.summary for entry in summary.quality)]
     return [
@@ -82,13 +82,15 @@ def _entries(run: StoredRun, metric: str, keeps: Keeps | None) -> list[Measured]
     ]
 
 
-def _point(run: StoredRun, entry: Measured, metric: str) -> Point:
+def _point(run: RecordedRun, entry: ComparableCase, metric: str) -> HistoryPoint:
     values = list(entry.launch_values(metric).values())
-    return Point(run.info.run, run.info.created, estimate(values, METRICS[metric]).value, len(values), commit_of(run))
+    return HistoryPoint(
+        run.info.run, run.info.created, estimate(values, METRICS[metric]).value, len(values), commit_of(run)
+    )
 
 
 def _history(
-    key: tuple[str, str, str], entries: Sequence[tuple[Point, StoredRun, str]], floor: float, seed: int
+    key: tuple[str, str, str], entries: Sequence[tuple[HistoryPoint, RecordedRun, str]], floor: float, seed: int
 ) -> CaseHistory:
     machine, suite, case_id = key
     points = tuple(point for point, _, _ in entries)
@@ -101,11 +103,11 @@ def _history(
     return CaseHistory(case_id, entries[-1][2], suite, machine, points, changes)
 
 
-def _differs(before: StoredRun, after: StoredRun) -> tuple[Difference, ...]:
+def _differs(before: RecordedRun, after: RecordedRun) -> tuple[Difference, ...]:
     return differences(_bare(before), _bare(after))
 
 
-def _bare(run: StoredRun) -> Side:
+def _bare(run: RecordedRun) -> Side:
     commit = commit_of(run)
     facts = {} if commit is None else {"git commit": commit}
     return Side(run.info.run, "run", run.info.suite_name, (), comparable(run.info.environment), facts)

@@ -5,7 +5,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.measured_ceilings import Ceiling, Ceilings, Device, ceilings_of, device_of, is_operator
+from gpubench.analysis.summary.measured_ceilings import (
+    Ceiling,
+    CeilingDevice,
+    Ceilings,
+    ceilings_of,
+    device_of,
+    is_operator,
+)
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.analysis.summary.utilization import scaled
 from gpubench.core.findings import Validity
@@ -15,7 +22,7 @@ Limit = Literal["arithmetic", "memory"]
 
 
 @dataclass(frozen=True)
-class Point:
+class RooflinePoint:
     """A case on the roofline. `intensity` in FLOP per byte, `achieved` in FLOP/s.
 
     `of_peak` is the share of the arithmetic ceiling, the MFU. `of_roof` is that of the roof above the point: the lower
@@ -38,11 +45,11 @@ class Point:
 class Roofline:
     """One device at one precision. `ridge` is the intensity from which on arithmetic is the limit, in FLOP per byte."""
 
-    device: Device
+    device: CeilingDevice
     precision: str
     peak: Ceiling | None
     memory: Ceiling | None
-    points: tuple[Point, ...]
+    points: tuple[RooflinePoint, ...]
 
     @property
     def ridge(self) -> float | None:
@@ -54,7 +61,7 @@ class Roofline:
 def rooflines(summary: RunSummary) -> tuple[Roofline, ...]:
     """One per device and precision of which a case has FLOPs, bytes and a rate, in the order met."""
     ceilings = ceilings_of(summary.info, summary.cases)
-    groups: dict[tuple[Device, str], list[CaseSummary]] = {}
+    groups: dict[tuple[CeilingDevice, str], list[CaseSummary]] = {}
     for entry in summary.cases:
         device = device_of(entry, summary.info.environment)
         if device is not None and _has_point(entry):
@@ -67,7 +74,7 @@ def _has_point(entry: CaseSummary) -> bool:
     return usable and all(name in entry.metrics for name in ("achieved_flops", "flops_per_sample", "bytes_per_sample"))
 
 
-def _roofline(device: Device, precision: str, entries: Sequence[CaseSummary], ceilings: Ceilings) -> Roofline:
+def _roofline(device: CeilingDevice, precision: str, entries: Sequence[CaseSummary], ceilings: Ceilings) -> Roofline:
     peak = ceilings.peak_flops(entries[0], device)
     memory, launch = ceilings.get(device, "memory"), ceilings.get(device, "launch")
     points = tuple(replace(_point(entry, peak, memory), of_launch=launch_share(entry, launch)) for entry in entries)
@@ -84,7 +91,7 @@ def launch_share(entry: CaseSummary, launch: Ceiling | None) -> float | None:
     return operators.value / launch.value.value / step_s.value
 
 
-def _point(entry: CaseSummary, peak: Ceiling | None, memory: Ceiling | None) -> Point:
+def _point(entry: CaseSummary, peak: Ceiling | None, memory: Ceiling | None) -> RooflinePoint:
     metrics = entry.metrics
     intensity = metrics["flops_per_sample"].value / metrics["bytes_per_sample"].value
     achieved = metrics["achieved_flops"]
@@ -92,6 +99,6 @@ def _point(entry: CaseSummary, peak: Ceiling | None, memory: Ceiling | None) -> 
     slope = None if memory is None else memory.value.value * intensity
     of_peak = None if top is None or is_operator(entry.case) else scaled(achieved, 1 / top, "1")
     if top is None or slope is None:
-        return Point(entry, intensity, achieved, of_peak, None, None)
+        return RooflinePoint(entry, intensity, achieved, of_peak, None, None)
     limit: Limit = "memory" if slope < top else "arithmetic"
-    return Point(entry, intensity, achieved, of_peak, scaled(achieved, 1 / min(top, slope), "1"), limit)
+    return RooflinePoint(entry, intensity, achieved, of_peak, scaled(achieved, 1 / min(top, slope), "1"), limit)

@@ -10,8 +10,8 @@ from gpubench.core.records import CRASHED, Effective, Status
 Correctness = Literal["pass", "fail", "unverified"]
 
 
-class Measured(Protocol):
-    """One case as one side of a comparison has it. `CaseSummary` is one, `Entry` another.
+class ComparableCase(Protocol):
+    """One case as one side of a comparison has it. `CaseSummary` is one, `CaseEntry` another.
 
     `num_crashed` counts launches that crashed or ran out of time; the case may be ok by its others. `interval` is that
     of a single launch, from its own steps, where nothing better is known. `block_ratios` are log ratios of step time
@@ -47,11 +47,11 @@ class HasCases(Protocol):
     """A side: `RunSummary`, `Side`."""
 
     @property
-    def cases(self) -> Sequence[Measured]: ...
+    def cases(self) -> Sequence[ComparableCase]: ...
 
 
 @dataclass(frozen=True)
-class Entry:
+class CaseEntry:
     """A case of which no records are at hand. `values` holds launches by metric and repeat, in the registry's SI units.
 
     `limits` are relative changes that the source itself declares as the most this case may get worse, by metric.

@@ -26,7 +26,7 @@ _SAME_UNITS = {"amp-fp16": "fp16", "amp-bf16": "bf16"}
 
 
 @dataclass(frozen=True)
-class Device:
+class CeilingDevice:
     """What a ceiling belongs to: a card by its UUID, or `cpu` with the number of threads that worked."""
 
     key: str
@@ -44,7 +44,7 @@ class Ceiling:
 
     quantity: Quantity
     precision: str | None
-    device: Device
+    device: CeilingDevice
     value: Estimate
     label: str
     run: str
@@ -88,25 +88,27 @@ class Ceilings:
     def __bool__(self) -> bool:
         return bool(self._chosen)
 
-    def get(self, device: Device | None, quantity: Quantity, precision: str | None = None) -> Ceiling | None:
+    def get(self, device: CeilingDevice | None, quantity: Quantity, precision: str | None = None) -> Ceiling | None:
         if device is None:
             return None
         return self._chosen.get((device.key, device.threads, quantity, precision))
 
-    def peak_flops(self, entry: "CaseSummary", device: Device | None) -> Ceiling | None:
+    def peak_flops(self, entry: "CaseSummary", device: CeilingDevice | None) -> Ceiling | None:
         """The arithmetic ceiling of a case's own device, threads and precision."""
         return self.get(device, "flops", _SAME_UNITS.get(entry.case.precision, entry.case.precision))
 
 
-def device_of(entry: "CaseSummary", environment: Mapping[str, Any]) -> Device | None:
+def device_of(entry: "CaseSummary", environment: Mapping[str, Any]) -> CeilingDevice | None:
     """Where a case ran; None where it did not, or did not say."""
     effective = entry.effective
     if effective is None:
         return None
     if entry.case.device_type == "cpu":
         name = (environment.get("cpu") or {}).get("model") or "CPU"
-        return Device(CPU, str(name), effective.cpu_threads)
-    return None if effective.device_uuid is None else Device(effective.device_uuid, effective.device_name or "GPU")
+        return CeilingDevice(CPU, str(name), effective.cpu_threads)
+    return (
+        None if effective.device_uuid is None else CeilingDevice(effective.device_uuid, effective.device_name or "GPU")
+    )
 
 
 def ceilings_of(info: RunInfo, entries: Sequence["CaseSummary"]) -> Ceilings:
@@ -195,7 +197,7 @@ def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
         return Ceiling(
             quantity=facts["quantity"],
             precision=facts["precision"],
-            device=Device(key, facts["device_name"], facts["threads"]),
+            device=CeilingDevice(key, facts["device_name"], facts["threads"]),
             value=Estimate.model_validate(facts["value"]),
             label=facts["label"],
             run=facts["run"],

@@ -22,7 +22,7 @@ from gpubench.suite.model.case import Case
 _TAILS = frozenset(f"{time}_{tail}_s" for time in ("step_time", "latency") for tail in ("p90", "p95", "p99"))
 
 
-class StoredRun(Protocol):
+class RecordedRun(Protocol):
     """What is needed of `store.runs.Run`."""
 
     @property
@@ -46,7 +46,7 @@ class RunSummary:
         return {status: found[status] for status in Status if found[status]}
 
 
-def summarise_run(run: StoredRun, *, arm: str | None = None, metrics: Collection[str] | None = None) -> RunSummary:
+def summarise_run(run: RecordedRun, *, arm: str | None = None, metrics: Collection[str] | None = None) -> RunSummary:
     """Summaries of every planned case. With `arm`, of that arm's launches alone; with `metrics`, estimates of those
     alone.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Verdicts:
+class SimulatedVerdicts:
     """Verdicts of many comparisons at once: words, exponentials of the interval's ends, rounds used."""
 
     verdict: "NDArray[np.str_]"
@@ -24,7 +24,7 @@ class Verdicts:
     rounds: "NDArray[np.int_]"
 
 
-def judge_many(logs: "FloatArray", settings: CompareSettings | None = None) -> Verdicts:
+def judge_many(logs: "FloatArray", settings: CompareSettings | None = None) -> SimulatedVerdicts:
     """`compare_log_ratios` on every row of `logs` (comparisons, rounds) at once: the same rule, a thousand times
     faster.
     """
@@ -32,7 +32,7 @@ def judge_many(logs: "FloatArray", settings: CompareSettings | None = None) -> V
 
     chosen = settings or CompareSettings()
     num, rounds = logs.shape
-    out = Verdicts(np.full(num, "unclear"), np.zeros(num), np.zeros(num), np.zeros(num, dtype=int))
+    out = SimulatedVerdicts(np.full(num, "unclear"), np.zeros(num), np.zeros(num), np.zeros(num, dtype=int))
     for look in chosen.passes(rounds):
         verdict, low, high = _look_many(logs[:, : look.rounds], chosen, look)
         undecided = out.verdict == "unclear"

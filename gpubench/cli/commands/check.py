@@ -124,7 +124,7 @@ def command(
     """  # noqa: D301 - click looks for the character itself
     _check_use(accept, update=update)
     asked = Asked(against, gates, sesoi, rounds or 0, allow_unpaired, force, arm, update, accept, baselines, store)
-    ending = Ending(junit, output, as_json, wide)
+    ending = CheckEnd(junit, output, as_json, wide)
     if form == "pytest-benchmark":
         if strict:
             raise click.UsageError("--strict asks how fit the machine was, which files of pytest-benchmark do not say.")
@@ -197,7 +197,7 @@ def check_run(run: "Run", asked: Asked) -> "Checked":
 
 
 @dataclass(frozen=True)
-class Ending:
+class CheckEnd:
     """Where the outcome goes, and the exit status that follows."""
 
     junit: Path | None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gpubench.machine.doctor.examination import Examination
-    from gpubench.machine.rows import Group, Row
+    from gpubench.machine.rows import DoctorRow, Group
 
 _MARKS = {"ok": " ", "warn": "!", "bad": "x", "n/a": "."}
 _STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red", "n/a": "dim"}
@@ -133,7 +133,7 @@ def _wrapped(text: str, width: int) -> list[str]:
     return wrap(text, max(20, width), break_long_words=False, break_on_hyphens=False) or [""]
 
 
-def _print_row(console: "Console", row: "Row", names: int, width: int) -> None:
+def _print_row(console: "Console", row: "DoctorRow", names: int, width: int) -> None:
     """Mark, name, what was seen, level; the remedy under it. Wrapped, never cut."""
     from rich.text import Text
 

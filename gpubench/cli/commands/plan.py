@@ -143,13 +143,13 @@ def _measured(request: "RunRequest", *, wide: bool) -> "Run":
 
 
 def _print(found: object, pilot: str, suite: str, asked: Sequence[str], *, as_json: bool, wide: bool) -> None:
-    from gpubench.analysis.compare.verdict_cost import Plan
+    from gpubench.analysis.compare.verdict_cost import VerdictPlan
     from gpubench.cli.screens.comparison_screen import print_comparison
     from gpubench.cli.screens.final_screen import result_writer
     from gpubench.report.comparison.json_documents import to_lines
     from gpubench.report.comparison.plan_screen import build_plan, plan_document
 
-    assert isinstance(found, Plan)
+    assert isinstance(found, VerdictPlan)
     if as_json:
         sys.stdout.write(to_lines(plan_document(found, pilot=pilot)))
     else:

@@ -9,7 +9,7 @@ from gpubench.core.errors import UsageError
 if TYPE_CHECKING:
     from gpubench.analysis.compare.sides import Side
     from gpubench.analysis.gate.rules import GateRule
-    from gpubench.analysis.summary.entries import Measured
+    from gpubench.analysis.summary.entries import ComparableCase
     from gpubench.store.run_reader import Run
 
 
@@ -108,7 +108,7 @@ def rules_for_run(run: "Run", given: Sequence[str]) -> "tuple[tuple[GateRule, ..
     return (rules, True) if rules else (STANDING_IN, False)
 
 
-def rules_for_files(given: Sequence[str], cases: "Sequence[Measured]") -> "tuple[tuple[GateRule, ...], bool]":
+def rules_for_files(given: Sequence[str], cases: "Sequence[ComparableCase]") -> "tuple[tuple[GateRule, ...], bool]":
     """Gates of the command line, then the limits that tests declare for themselves; the usual ones below both."""
     from gpubench.analysis.gate.check_gates import STANDING_IN_STEPS
     from gpubench.analysis.gate.rules import limit_rules, parse_gate
@@ -118,7 +118,7 @@ def rules_for_files(given: Sequence[str], cases: "Sequence[Measured]") -> "tuple
     return (*(rules or STANDING_IN_STEPS), *own), bool(rules or own)
 
 
-def by_settings(text: str) -> "Callable[[Measured], bool]":
+def by_settings(text: str) -> "Callable[[ComparableCase], bool]":
     """Cases of a suite by an expression as `-k` takes it."""
     from gpubench.suite.model.case import Case
     from gpubench.suite.select.expression import parse_selection
@@ -127,7 +127,7 @@ def by_settings(text: str) -> "Callable[[Measured], bool]":
     return lambda entry: selection.matches(Case.model_validate(entry.settings))
 
 
-def by_name(text: str) -> "Callable[[Measured], bool]":
+def by_name(text: str) -> "Callable[[ComparableCase], bool]":
     """Tests by a pattern of their names (`test_sort*`, `tests/test_a.py::*`)."""
     from fnmatch import fnmatchcase
 

@@ -47,7 +47,7 @@ _RECENT = 4
 _NOTICED = ("failed", "timeout", "oom")
 
 
-class Progress(ABC):
+class RunProgress(ABC):
     """A listener of a run, and a context manager around it. Counts, remembers, and prints the growing table."""
 
     def __init__(
@@ -200,7 +200,7 @@ class Progress(ABC):
         """No more events, or an error ends the run; may be called twice."""
 
 
-class LiveProgress(Progress):
+class LiveProgress(RunProgress):
     """For a terminal: rows stay, and below them the latest launches and the status lines are drawn again."""
 
     def __init__(
@@ -284,7 +284,7 @@ class LiveProgress(Progress):
         return Text.assemble(drawn, "\n" if recent else "", "\n".join(lines), no_wrap=True)
 
 
-class LogProgress(Progress):
+class LogProgress(RunProgress):
     """For a pipe, a dumb terminal or CI: a line per launch, then the rows, nothing drawn again."""
 
     def __init__(
@@ -347,7 +347,7 @@ class LogProgress(Progress):
         self.console.print(Text(text), soft_wrap=True)
 
 
-def open_progress(*, wide: bool = False, verdicts: "Verdicts | None" = None) -> Progress:
+def open_progress(*, wide: bool = False, verdicts: "Verdicts | None" = None) -> RunProgress:
     """The progress that fits stderr. `verdicts` are those of a run with arms, told before this is."""
     console = progress_console()
     make = LiveProgress if redraws(sys.stderr) else LogProgress

@@ -9,7 +9,7 @@ from gpubench.machine import cache
 from gpubench.machine.doctor import gpu_rows as check_gpu
 from gpubench.machine.doctor import host_rows as check_host
 from gpubench.machine.doctor import software_rows as check_software
-from gpubench.machine.rows import Level, Row, fit
+from gpubench.machine.rows import DoctorRow, Level, fit
 from gpubench.machine.selftest import gpu_selftest, host_selftest
 from gpubench.machine.selftest.helper_program import Program, ProgramError
 from gpubench.telemetry.devices.nvml import NvmlBackend, open_backend
@@ -24,7 +24,7 @@ _FACTS_TIMEOUT_S = 180.0
 class Examination:
     """What was seen. `facts` holds the self-test's figures under `host` and under each card's UUID."""
 
-    rows: list[Row]
+    rows: list[DoctorRow]
     facts: dict[str, Any] = field(default_factory=dict)
     worker_versions: dict[str, Any] = field(default_factory=dict)
 
@@ -71,7 +71,7 @@ def unfit_rows(environment: Mapping[str, Any], *, uses_gpu: bool = True) -> list
     return [f"{row.name}: {row.text}" for row in rows if row.level is Level.BAD]
 
 
-def self_test_rows(environment: Mapping[str, Any]) -> list[Row]:
+def self_test_rows(environment: Mapping[str, Any]) -> list[DoctorRow]:
     """What the self-test had found when a run was made, from the run's fingerprint; empty where none had been run."""
     quoted = environment.get("self_test") or {}
     found = host_selftest.rows(quoted["host"]) if quoted.get("host") else []

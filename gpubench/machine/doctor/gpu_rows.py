@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpubench.core.units import format_bytes
-from gpubench.machine.rows import Group, Level, Row
+from gpubench.machine.rows import DoctorRow, Group, Level
 from gpubench.telemetry.devices import cuda_visible
 from gpubench.telemetry.devices.base import Identity, SlowReading, Survey, TelemetryError
 from gpubench.telemetry.devices.null import NullBackend
@@ -16,7 +16,7 @@ _BUSY = 0.05
 _DEFAULT_COMPUTE_MODE = 0
 
 
-def rows(*, only_shown: bool = False) -> tuple[list[Row], Mapping[str, Any] | None, list[dict[str, Any]]]:
+def rows(*, only_shown: bool = False) -> tuple[list[DoctorRow], Mapping[str, Any] | None, list[dict[str, Any]]]:
     """(rows, the driver's versions or None, each card's facts); with `only_shown`, of the cards CUDA_VISIBLE_DEVICES
     leaves.
     """
@@ -31,11 +31,11 @@ def rows(*, only_shown: bool = False) -> tuple[list[Row], Mapping[str, Any] | No
         backend.close()
 
 
-def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> Row:
-    return Row(Group.GPU, name, level, text, remedy, data)
+def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> DoctorRow:
+    return DoctorRow(Group.GPU, name, level, text, remedy, data)
 
 
-def _unavailable(backend: Any) -> Row:
+def _unavailable(backend: Any) -> DoctorRow:
     """No driver at all is a machine without a GPU; any other refusal is a broken one."""
     absent = isinstance(backend, NullBackend) and backend.code in {9, 12}
     return _row("NVML", Level.NA if absent else Level.BAD, backend.reason, backend.remedy)
@@ -43,7 +43,7 @@ def _unavailable(backend: Any) -> Row:
 
 def _of_backend(
     backend: NvmlBackend, uuids: list[str] | None
-) -> tuple[list[Row], Mapping[str, Any], list[dict[str, Any]]]:
+) -> tuple[list[DoctorRow], Mapping[str, Any], list[dict[str, Any]]]:
     driver = card_facts.read_driver(backend.library)
     gpus = [gpu for gpu in card_facts.read_gpus(backend.library) if uuids is None or gpu.get("uuid") in uuids]
     found = [_row("driver", Level.OK, f"{driver['driver']}, serves CUDA {driver['cuda_driver']}")]
@@ -52,7 +52,7 @@ def _of_backend(
     return found, driver, gpus
 
 
-def of_gpu(backend: NvmlBackend, gpu: Mapping[str, Any]) -> list[Row]:
+def of_gpu(backend: NvmlBackend, gpu: Mapping[str, Any]) -> list[DoctorRow]:
     """The rows of one card; their names carry its NVML index."""
     title = f"GPU {gpu['nvml_index']}"
     if not gpu.get("uuid"):
@@ -75,7 +75,7 @@ def of_gpu(backend: NvmlBackend, gpu: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def _processes(title: str, survey: Survey) -> Row:
+def _processes(title: str, survey: Survey) -> DoctorRow:
     name = f"{title} processes"
     if survey.processes is None:
         return _row(name, Level.NA, f"cannot be listed: {survey.why}")
@@ -88,7 +88,7 @@ def _processes(title: str, survey: Survey) -> Row:
     )
 
 
-def _activity(title: str, slow: SlowReading) -> Row:
+def _activity(title: str, slow: SlowReading) -> DoctorRow:
     if slow.utilization is None:
         return _row(f"{title} load", Level.NA, "utilization cannot be read")
     level = Level.BAD if slow.utilization > _BUSY else Level.OK
@@ -100,7 +100,7 @@ def _activity(title: str, slow: SlowReading) -> Row:
     return _row(f"{title} load", level, f"busy {slow.utilization:.0%} of the time", remedy)
 
 
-def _limit(title: str, gpu: Mapping[str, Any]) -> Row:
+def _limit(title: str, gpu: Mapping[str, Any]) -> DoctorRow:
     limit, default = gpu.get("power_limit_w"), gpu.get("power_limit_default_w")
     if limit is None or default is None:
         return _row(f"{title} power limit", Level.NA, "cannot be read")
@@ -110,7 +110,7 @@ def _limit(title: str, gpu: Mapping[str, Any]) -> Row:
     return _row(f"{title} power limit", Level.OK, f"{limit:.0f} W")
 
 
-def _clocks(title: str, gpu: Mapping[str, Any], reasons: int) -> Row:
+def _clocks(title: str, gpu: Mapping[str, Any], reasons: int) -> DoctorRow:
     highest = gpu.get("sm_clock_max_mhz")
     if reasons & CLOCKS_SET_BIT:
         return _row(f"{title} clocks", Level.OK, f"held by a setting (maximum {highest} MHz)")
@@ -118,7 +118,7 @@ def _clocks(title: str, gpu: Mapping[str, Any], reasons: int) -> Row:
     return _row(f"{title} clocks", Level.WARN, f"SM clock not locked (up to {highest} MHz)", remedy)
 
 
-def _throttling(title: str, reasons: int) -> Row:
+def _throttling(title: str, reasons: int) -> DoctorRow:
     held = [name.replace("_", " ") for name, bit in REASON_BITS.items() if reasons & bit]
     if not held:
         return _row(f"{title} throttling", Level.OK, "clocks are not held down")
@@ -127,7 +127,7 @@ def _throttling(title: str, reasons: int) -> Row:
     return _row(f"{title} throttling", Level.BAD if severe else Level.WARN, f"held down by {', '.join(held)}", remedy)
 
 
-def _temperature(title: str, slow: SlowReading) -> Row:
+def _temperature(title: str, slow: SlowReading) -> DoctorRow:
     if slow.temperature_c is None:
         return _row(f"{title} temperature", Level.NA, "cannot be read")
     hot = slow.temperature_c >= _HOT_C
@@ -135,7 +135,7 @@ def _temperature(title: str, slow: SlowReading) -> Row:
     return _row(f"{title} temperature", Level.WARN if hot else Level.OK, f"{slow.temperature_c:.0f} C", remedy)
 
 
-def _energy(title: str, counter_j: float | None, power_w: float | None) -> Row:
+def _energy(title: str, counter_j: float | None, power_w: float | None) -> DoctorRow:
     if counter_j is not None:
         return _row(f"{title} energy", Level.OK, "energy counter readable")
     if power_w is not None:
@@ -144,7 +144,7 @@ def _energy(title: str, counter_j: float | None, power_w: float | None) -> Row:
     return _row(f"{title} energy", Level.NA, "neither energy nor power can be read")
 
 
-def _settings(title: str, gpu: Mapping[str, Any]) -> list[Row]:
+def _settings(title: str, gpu: Mapping[str, Any]) -> list[DoctorRow]:
     found = []
     width, widest = gpu.get("pcie_width"), gpu.get("pcie_width_max")
     if width and widest and width < widest:

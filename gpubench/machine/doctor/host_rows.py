@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gpubench.machine import host_facts
-from gpubench.machine.rows import Group, Level, Row
+from gpubench.machine.rows import DoctorRow, Group, Level
 from gpubench.telemetry.devices.base import TelemetryError
 from gpubench.telemetry.devices.rapl import open_rapl
 
@@ -19,7 +19,7 @@ _BUSY_WARN, _BUSY_BAD, _STOLEN = 0.1, 0.5, 0.01
 Pause = Callable[[float], None]
 
 
-def rows(root: Path = Path("/"), pause: Pause = time.sleep) -> list[Row]:
+def rows(root: Path = Path("/"), pause: Pause = time.sleep) -> list[DoctorRow]:
     """Every row, in about half a second; those that do not apply here (no frequency scaling in a virtual machine) are
     `n/a`. `pause` waits between two looks at the CPUs.
     """
@@ -27,11 +27,11 @@ def rows(root: Path = Path("/"), pause: Pause = time.sleep) -> list[Row]:
     return [*_load(root, pause), *(check(root) for check in checks), _rapl(root)]
 
 
-def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> Row:
-    return Row(Group.HOST, name, level, text, remedy, data)
+def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> DoctorRow:
+    return DoctorRow(Group.HOST, name, level, text, remedy, data)
 
 
-def _load(root: Path, pause: Pause) -> list[Row]:
+def _load(root: Path, pause: Pause) -> list[DoctorRow]:
     """What the CPUs do now, not the load average: that still holds the last minute of our own work."""
     before = host_facts.cpu_time(root)
     pause(_LOOK_S)
@@ -42,7 +42,7 @@ def _load(root: Path, pause: Pause) -> list[Row]:
     return [_busy((after.busy - before.busy) / elapsed), _stolen((after.stolen - before.stolen) / elapsed)]
 
 
-def _busy(share: float) -> Row:
+def _busy(share: float) -> DoctorRow:
     text = f"CPUs busy {share:.0%} of the time"
     if share > _BUSY_BAD:
         remedy = "Stop other programs: CPU timings and launch-bound GPU timings suffer."
@@ -54,13 +54,13 @@ def _busy(share: float) -> Row:
     return _row("load", Level.OK, text, busy=share)
 
 
-def _stolen(share: float) -> Row:
+def _stolen(share: float) -> DoctorRow:
     text = f"{share:.1%} of CPU time taken by other virtual machines"
     remedy = "This host is shared: measure when it is quiet, or on a machine of your own." if share > _STOLEN else ""
     return _row("stolen time", Level.WARN if remedy else Level.OK, text, remedy, stolen=share)
 
 
-def _governor(root: Path) -> Row:
+def _governor(root: Path) -> DoctorRow:
     found = host_facts.governors(root)
     if not found:
         return _row("governor", Level.NA, "no frequency scaling visible")
@@ -69,7 +69,7 @@ def _governor(root: Path) -> Row:
     return _row("governor", Level.WARN, ", ".join(sorted(found)), "sudo cpupower frequency-set -g performance")
 
 
-def _boost(root: Path) -> Row:
+def _boost(root: Path) -> DoctorRow:
     on = host_facts.boost(root)
     if on is None:
         return _row("boost", Level.NA, "not visible")
@@ -79,7 +79,7 @@ def _boost(root: Path) -> Row:
     return _row("boost", Level.WARN if on else Level.OK, "on" if on else "off", remedy)
 
 
-def _clock(root: Path) -> Row:
+def _clock(root: Path) -> DoctorRow:
     source = host_facts.read_text(root / "sys/devices/system/clocksource/clocksource0/current_clocksource")
     if source is None:
         return _row("clock source", Level.NA, "not visible")
@@ -93,7 +93,7 @@ def _clock(root: Path) -> Row:
     )
 
 
-def _virtual(root: Path) -> Row:
+def _virtual(root: Path) -> DoctorRow:
     facts = host_facts.system(root)
     where = ", ".join(filter(None, ["virtual machine" if facts["virtual"] else "", facts["container"] or ""]))
     if facts["virtual"]:
@@ -106,7 +106,7 @@ def _virtual(root: Path) -> Row:
     return _row("machine", Level.OK, where or "bare metal")
 
 
-def _quota(root: Path) -> Row:
+def _quota(root: Path) -> DoctorRow:
     quota = host_facts.cpu_quota(root)
     if quota is None:
         return _row("CPU quota", Level.OK, "none")
@@ -122,7 +122,7 @@ def _quota(root: Path) -> Row:
     )
 
 
-def _memory(root: Path) -> Row:
+def _memory(root: Path) -> DoctorRow:
     text = host_facts.read_text(root / "proc/meminfo") or ""
     values = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines() if len(line.split()) >= 2}
     total, free = values.get("MemTotal"), values.get("MemAvailable")
@@ -136,7 +136,7 @@ def _memory(root: Path) -> Row:
     return _row("memory", Level.WARN if remedy else Level.OK, shown, remedy)
 
 
-def _battery(root: Path) -> Row:
+def _battery(root: Path) -> DoctorRow:
     supplies = (root / "sys/class/power_supply").glob("*/online")
     states = {host_facts.read_text(path) for path in supplies}
     if states == {"0"}:
@@ -144,7 +144,7 @@ def _battery(root: Path) -> Row:
     return _row("power supply", Level.OK if "1" in states else Level.NA, "mains" if "1" in states else "not visible")
 
 
-def _thermal(root: Path) -> Row:
+def _thermal(root: Path) -> DoctorRow:
     files = list((root / "sys/devices/system/cpu").glob("cpu[0-9]*/thermal_throttle/package_throttle_count"))
     counts = [number for number in map(host_facts.read_number, files) if number is not None]
     if not counts:
@@ -154,7 +154,7 @@ def _thermal(root: Path) -> Row:
     return _row("CPU heat", Level.OK, "never throttled since boot")
 
 
-def _rapl(root: Path) -> Row:
+def _rapl(root: Path) -> DoctorRow:
     try:
         device = open_rapl(root / "sys/class/powercap")
     except TelemetryError as error:

@@ -7,7 +7,7 @@ from importlib import metadata
 from typing import Any
 
 from gpubench.machine import software
-from gpubench.machine.rows import Group, Level, Row
+from gpubench.machine.rows import DoctorRow, Group, Level
 
 _HARMFUL = {
     "CUDA_LAUNCH_BLOCKING": (("1",), Level.BAD, "makes every launch wait for the device"),
@@ -22,17 +22,17 @@ _HARMFUL = {
 
 def rows(
     facts: Mapping[str, Any], driver: Mapping[str, Any] | None, environ: Mapping[str, str] | None = None
-) -> list[Row]:
+) -> list[DoctorRow]:
     """`facts` is what `worker.selftest facts` said (empty where it was not asked), `driver` the driver's versions."""
     environ = os.environ if environ is None else environ
     return [*_python(), *_torch(facts, driver), *_binding(), _profiler(environ), *variables(environ)]
 
 
-def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> Row:
-    return Row(Group.SOFTWARE, name, level, text, remedy, data)
+def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> DoctorRow:
+    return DoctorRow(Group.SOFTWARE, name, level, text, remedy, data)
 
 
-def _python() -> list[Row]:
+def _python() -> list[DoctorRow]:
     python = software.python()
     debug = python["debug"]
     text = f"{python['version']} ({python['implementation']}{', debug build' if debug else ''})"
@@ -40,7 +40,7 @@ def _python() -> list[Row]:
     return [_row("Python", Level.BAD if debug else Level.OK, text, remedy)]
 
 
-def _torch(facts: Mapping[str, Any], driver: Mapping[str, Any] | None) -> list[Row]:
+def _torch(facts: Mapping[str, Any], driver: Mapping[str, Any] | None) -> list[DoctorRow]:
     if facts.get("error"):
         return [_row("torch", Level.BAD, str(facts["error"]), "pip install torch")]
     if not facts:
@@ -54,7 +54,7 @@ def _torch(facts: Mapping[str, Any], driver: Mapping[str, Any] | None) -> list[R
     return [*found, _cuda(facts, driver)]
 
 
-def _cuda(facts: Mapping[str, Any], driver: Mapping[str, Any] | None) -> Row:
+def _cuda(facts: Mapping[str, Any], driver: Mapping[str, Any] | None) -> DoctorRow:
     devices = facts.get("devices") or ()
     if devices:
         cudnn = facts.get("cudnn")
@@ -87,7 +87,7 @@ def _cudnn(number: int | None) -> str:
     return f"{major}.{rest // 100}.{rest % 100}"
 
 
-def _binding() -> list[Row]:
+def _binding() -> list[DoctorRow]:
     version = software.packages()["nvidia-ml-py"]
     found = []
     if version is None:
@@ -104,7 +104,7 @@ def _binding() -> list[Row]:
     return [*found, _row("pynvml", Level.WARN, f"the deprecated project {deprecated} shadows nvidia-ml-py", remedy)]
 
 
-def _profiler(environ: Mapping[str, str]) -> Row:
+def _profiler(environ: Mapping[str, str]) -> DoctorRow:
     path = environ.get("GPUBENCH_NSYS") or shutil.which("nsys", path=environ.get("PATH", ""))
     if path:
         return _row("nsys", Level.OK, path)
@@ -116,7 +116,7 @@ def _profiler(environ: Mapping[str, str]) -> Row:
     )
 
 
-def variables(environ: Mapping[str, str]) -> list[Row]:
+def variables(environ: Mapping[str, str]) -> list[DoctorRow]:
     """Rows of the environment variables that slow things down; one that says so where there are none."""
     found = []
     for name, (values, level, effect) in _HARMFUL.items():

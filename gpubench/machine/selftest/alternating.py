@@ -17,7 +17,7 @@ _LEAST_STEPS = 5
 
 
 @dataclass(frozen=True)
-class Block:
+class ArmBlock:
     """A stretch of time under one arm."""
 
     arm: bool
@@ -37,7 +37,7 @@ class Ratio:
     num_pairs: int
 
 
-def alternate(switch: Callable[[bool], None], num_pairs: int, block_s: float, *, seed: int = 0) -> list[Block]:
+def alternate(switch: Callable[[bool], None], num_pairs: int, block_s: float, *, seed: int = 0) -> list[ArmBlock]:
     """Runs `num_pairs` pairs of blocks, the order within each pair at random, and says when each block was."""
     order = random.Random(seed)
     blocks = []
@@ -47,11 +47,11 @@ def alternate(switch: Callable[[bool], None], num_pairs: int, block_s: float, *,
             switch(arm)
             start_s = time.monotonic()
             time.sleep(block_s)
-            blocks.append(Block(arm, start_s, time.monotonic()))
+            blocks.append(ArmBlock(arm, start_s, time.monotonic()))
     return blocks
 
 
-def compare(steps: Sequence[Step], blocks: Sequence[Block]) -> Ratio | None:
+def compare(steps: Sequence[Step], blocks: Sequence[ArmBlock]) -> Ratio | None:
     """From medians of the steps that lie wholly inside each block. None without a usable pair."""
     starts = [start_s for start_s, _ in steps]
     logs = []
@@ -67,16 +67,16 @@ def compare(steps: Sequence[Step], blocks: Sequence[Block]) -> Ratio | None:
     return Ratio(math.exp(median(logs)), low, high, len(logs))
 
 
-def _median_inside(steps: Sequence[Step], starts: Sequence[float], block: Block) -> float | None:
+def _median_inside(steps: Sequence[Step], starts: Sequence[float], block: ArmBlock) -> float | None:
     inside = steps[bisect_left(starts, block.start_s) : bisect_right(starts, block.end_s)]
     lengths = [length_s for start_s, length_s in inside if start_s + length_s <= block.end_s]
     return median(lengths) if len(lengths) >= _LEAST_STEPS else None
 
 
-def same_arm(blocks: Sequence[Block]) -> list[Block]:
+def same_arm(blocks: Sequence[ArmBlock]) -> list[ArmBlock]:
     """The blocks of the `False` arm alone, in pairs that call every second one `True`: a comparison with itself."""
     quiet = [block for block in blocks if not block.arm]
     return [
-        Block(position % 2 == 1, block.start_s, block.end_s)
+        ArmBlock(position % 2 == 1, block.start_s, block.end_s)
         for position, block in enumerate(quiet[: len(quiet) // 2 * 2])
     ]

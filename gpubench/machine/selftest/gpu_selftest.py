@@ -9,7 +9,7 @@ from typing import Any
 
 from gpubench.core.units import format_duration, format_percent
 from gpubench.machine import cache
-from gpubench.machine.rows import Group, Level, Row
+from gpubench.machine.rows import DoctorRow, Group, Level
 from gpubench.machine.selftest import alternating as blocks
 from gpubench.machine.selftest import host_selftest
 from gpubench.machine.selftest.helper_program import Program, ProgramError
@@ -152,7 +152,7 @@ def _differences(monitored: Monitored, part: Mapping[str, Any]) -> dict[str, flo
     return {"counter": counter, "instant": on_average, "mean_power_w": summary.metrics["mean_power_w"]}
 
 
-def rows(title: str, facts: Mapping[str, Any] | None, why_not: str = host_selftest.NOT_RUN) -> list[Row]:
+def rows(title: str, facts: Mapping[str, Any] | None, why_not: str = host_selftest.NOT_RUN) -> list[DoctorRow]:
     """`facts` of `measure`, or None where the card was not measured, for the reason `why_not`."""
     if facts is None:
         return [_row(f"{title} self-test", Level.NA, why_not)]
@@ -176,17 +176,17 @@ def rows(title: str, facts: Mapping[str, Any] | None, why_not: str = host_selfte
     ]
 
 
-def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> Row:
-    return Row(Group.SELF_TEST, name, level, text, remedy, data)
+def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> DoctorRow:
+    return DoctorRow(Group.SELF_TEST, name, level, text, remedy, data)
 
 
-def _gpm_row(title: str, gpm: Mapping[str, Any]) -> Row:
+def _gpm_row(title: str, gpm: Mapping[str, Any]) -> DoctorRow:
     if gpm["readable"]:
         return _row(f"{title} GPM", Level.OK, "SM, tensor and DRAM activity readable")
     return _row(f"{title} GPM", Level.NA, str(gpm["why_not"]))
 
 
-def _latency_row(title: str, facts: Mapping[str, Any]) -> Row:
+def _latency_row(title: str, facts: Mapping[str, Any]) -> DoctorRow:
     idle, loaded = facts["latency_idle_s"], facts.get("latency_loaded_s")
     text = ", ".join(
         f"{name.replace('_', ' ')} {format_duration(idle[name])}"
@@ -202,7 +202,7 @@ def _latency_row(title: str, facts: Mapping[str, Any]) -> Row:
     return _row(f"{title} call latency", Level.WARN if slow else Level.OK, text, remedy)
 
 
-def _timers_row(title: str, facts: Mapping[str, Any]) -> Row:
+def _timers_row(title: str, facts: Mapping[str, Any]) -> DoctorRow:
     difference = facts["clock_difference"]
     if difference is None:
         return _row(f"{title} timers", Level.NA, "no CUDA events")
@@ -217,7 +217,7 @@ def _timers_row(title: str, facts: Mapping[str, Any]) -> Row:
     )
 
 
-def _periods_row(title: str, periods: Mapping[str, float | None]) -> Row:
+def _periods_row(title: str, periods: Mapping[str, float | None]) -> DoctorRow:
     known = [
         f"{name.removesuffix('_s').replace('_', ' ')} {format_duration(period)}"
         for name, period in periods.items()
@@ -228,7 +228,7 @@ def _periods_row(title: str, periods: Mapping[str, float | None]) -> Row:
     return _row(f"{title} update periods", Level.OK, ", ".join(known))
 
 
-def _alias_row(title: str, what: str, percent: float | None, remedy: str, *, level: Level = Level.BAD) -> Row:
+def _alias_row(title: str, what: str, percent: float | None, remedy: str, *, level: Level = Level.BAD) -> DoctorRow:
     """`level` of an aliasing sensor: bad for the counter, on which energy rests; known and harmless for instant power."""
     name = f"{title} {what}"
     if percent is None:
@@ -238,7 +238,7 @@ def _alias_row(title: str, what: str, percent: float | None, remedy: str, *, lev
     return _row(name, level, f"aliases: {percent:+.1f}% on a load of 50 ms in every 100 ms", remedy)
 
 
-def _steadiness_row(title: str, facts: Mapping[str, Any]) -> Row:
+def _steadiness_row(title: str, facts: Mapping[str, Any]) -> DoctorRow:
     spread = facts.get("spread")
     if spread is None:
         return _row(f"{title} steadiness", Level.NA, "too few steps")

@@ -10,7 +10,7 @@ from typing import Any
 
 from gpubench.core.units import format_percent
 from gpubench.machine import cache, host_facts
-from gpubench.machine.rows import Group, Level, Row
+from gpubench.machine.rows import DoctorRow, Group, Level
 from gpubench.machine.selftest import alternating
 from gpubench.machine.selftest.helper_program import Program, ProgramError
 from gpubench.telemetry.devices.base import Device, TelemetryError
@@ -111,7 +111,7 @@ def beside_load(num_pairs: int = _PAIRS, block_s: float = _BLOCK_S) -> dict[str,
     return {"sampled": device.kind, **judge(steps, schedule)}
 
 
-def judge(steps: list[alternating.Step], schedule: list[alternating.Block]) -> dict[str, Any]:
+def judge(steps: list[alternating.Step], schedule: list[alternating.ArmBlock]) -> dict[str, Any]:
     """Steadiness of the quiet blocks, the sampler's cost, and the comparison of quiet blocks with themselves."""
     quiet = [block for block in schedule if not block.arm]
     inside = [length for start, length in steps if any(block.start_s <= start < block.end_s for block in quiet)]
@@ -143,7 +143,7 @@ def _something_to_read() -> Device:
         return ReplayDevice(Recording("stand-in", fast, {}))
 
 
-def rows(facts: Mapping[str, Any] | None) -> list[Row]:
+def rows(facts: Mapping[str, Any] | None) -> list[DoctorRow]:
     """`facts` of `measure`, or None where it was not run."""
     if facts is None:
         return [_row("self-test", Level.NA, NOT_RUN)]
@@ -153,11 +153,11 @@ def rows(facts: Mapping[str, Any] | None) -> list[Row]:
     return [*found, _steadiness(facts), _itself(facts), cost_row("sampler cost (CPU)", facts)]
 
 
-def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> Row:
-    return Row(Group.SELF_TEST, name, level, text, remedy, data)
+def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> DoctorRow:
+    return DoctorRow(Group.SELF_TEST, name, level, text, remedy, data)
 
 
-def _clock_row(facts: Mapping[str, Any]) -> Row:
+def _clock_row(facts: Mapping[str, Any]) -> DoctorRow:
     worst = max(abs(rate) for rate in facts["relative_to_monotonic"].values())
     text = f"clocks agree to {worst * 1e6:.0f} ppm, resolution {facts['resolution_s'] * 1e9:.0f} ns"
     if worst <= _CLOCKS_AGREE:
@@ -170,7 +170,7 @@ def _clock_row(facts: Mapping[str, Any]) -> Row:
     )
 
 
-def _steadiness(facts: Mapping[str, Any]) -> Row:
+def _steadiness(facts: Mapping[str, Any]) -> DoctorRow:
     spread, slow = facts.get("spread"), facts.get("slow_steps")
     if spread is None or slow is None:
         return _row("steadiness", Level.NA, "too few steps")
@@ -185,7 +185,7 @@ def _steadiness(facts: Mapping[str, Any]) -> Row:
     )
 
 
-def _itself(facts: Mapping[str, Any]) -> Row:
+def _itself(facts: Mapping[str, Any]) -> DoctorRow:
     ratio = facts.get("same_arm")
     if not ratio or ratio["low"] is None:
         return _row("A/A comparison", Level.NA, "too few blocks")
@@ -200,7 +200,7 @@ def _itself(facts: Mapping[str, Any]) -> Row:
     )
 
 
-def cost_row(name: str, facts: Mapping[str, Any]) -> Row:
+def cost_row(name: str, facts: Mapping[str, Any]) -> DoctorRow:
     """The sampler's cost with its interval, held against the budget of 0.5 %."""
     ratio = facts.get("sampler_cost")
     if not ratio or ratio["low"] is None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.entries import Measured
+from gpubench.analysis.summary.entries import ComparableCase
 from gpubench.analysis.summary.estimates import estimate
 from gpubench.core.findings import Effect, Validity
 from gpubench.core.metrics import METRICS, MetricSpec
@@ -100,7 +100,7 @@ def kind_word(change: CaseChange) -> str:
     return _KIND_WORDS.get(change.kind, change.kind)
 
 
-def _since(before: Measured | None, after: Measured) -> str:
+def _since(before: ComparableCase | None, after: ComparableCase) -> str:
     word = _END_WORDS[after.status]
     if before is None:
         return f"added, {word}"
@@ -139,7 +139,7 @@ def end_text(change: CaseChange) -> str:
     return f"{kind_word(change)}: {reason}" if reason else kind_word(change)
 
 
-def _why_invalid(side: Measured) -> str:
+def _why_invalid(side: ComparableCase) -> str:
     findings = side.findings if isinstance(side, CaseSummary) else ()
     for found in findings:
         if found.effect == Effect.INVALIDATES:
@@ -147,7 +147,7 @@ def _why_invalid(side: Measured) -> str:
     return "its output is wrong" if side.correctness == "fail" else "a finding invalidates its figures"
 
 
-def crash_text(side: Measured) -> str:
+def crash_text(side: ComparableCase) -> str:
     """`2 of 10 launches crashed: segmentation fault`, which is the reason of the first; of a case without any other end
     its reason.
     """
@@ -161,7 +161,7 @@ def crash_text(side: Measured) -> str:
     return f"{said}: {crashed[0].reason}" if crashed[0].reason else said
 
 
-def crashed_launches(side: Measured) -> tuple[Record, ...]:
+def crashed_launches(side: ComparableCase) -> tuple[Record, ...]:
     """Launches that crashed or ran out of time, in order, as far as there are records of them."""
     return side.crashed_records if isinstance(side, CaseSummary) else ()
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gpubench.analysis.history.case_history import CaseHistory, Change, Point
+from gpubench.analysis.history.case_history import CaseHistory, Change, HistoryPoint
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Estimate
 from gpubench.core.units import format_percent
@@ -111,7 +111,7 @@ def _series(metric: str, found: Sequence[CaseHistory]) -> tuple[Table, ...]:
     return (Table("series", _SERIES, rows).without_empty_columns(),) if rows else ()
 
 
-def _figures(metric: str, points: Sequence[Point]) -> tuple[Cell, ...]:
+def _figures(metric: str, points: Sequence[HistoryPoint]) -> tuple[Cell, ...]:
     values = [point.value for point in points]
     shown = (points[0].value, points[-1].value, min(values), max(values))
     return (

@@ -9,7 +9,7 @@ from gpubench.analysis.compare.compare_sides import Compared
 from gpubench.analysis.compare.overall import Overall
 from gpubench.analysis.gate.check_gates import Checked
 from gpubench.analysis.gate.rules import GateResult
-from gpubench.analysis.summary.entries import Measured
+from gpubench.analysis.summary.entries import ComparableCase
 from gpubench.core.records import Estimate
 from gpubench.core.version import __version__
 from gpubench.report.comparison.gate_screen import why_real
@@ -106,7 +106,7 @@ def _case(change: CaseChange) -> dict[str, Any]:
     }
 
 
-def _end(side: Measured | None) -> dict[str, Any] | None:
+def _end(side: ComparableCase | None) -> dict[str, Any] | None:
     if side is None:
         return None
     return {

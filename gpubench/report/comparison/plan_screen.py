@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from gpubench.analysis.compare.verdict_cost import CasePlan, Plan
+from gpubench.analysis.compare.verdict_cost import CasePlan, VerdictPlan
 from gpubench.core.metrics import SESOI
 from gpubench.core.units import format_duration, format_percent
 from gpubench.report.comparison.change_cells import SHORT_LEVELS
@@ -41,7 +41,7 @@ _COLUMNS = (
 )
 
 
-def build_plan(plan: Plan, *, pilot: str, suite: str = "SUITE", asked: Sequence[str] = ()) -> ReportModel:
+def build_plan(plan: VerdictPlan, *, pilot: str, suite: str = "SUITE", asked: Sequence[str] = ()) -> ReportModel:
     """Rounds and time per case. `pilot` is the name of the run the noise was taken from, of `suite` with the options
     `asked`.
     """
@@ -66,7 +66,7 @@ def build_plan(plan: Plan, *, pilot: str, suite: str = "SUITE", asked: Sequence[
     )
 
 
-def _headline(plan: Plan) -> Line:
+def _headline(plan: VerdictPlan) -> Line:
     known = [case.forecast for case in plan.cases if case.forecast is not None]
     if not known:
         return line(strong("No case has a forecast: "), "the pilot has too few rounds that came to an end.")
@@ -101,7 +101,7 @@ def _row(case: CasePlan, max_rounds: int) -> Row:
     return Row(cells, "warning" if weak else "plain")
 
 
-def _next(plan: Plan, suite: str, asked: Sequence[str]) -> tuple[Line, ...]:
+def _next(plan: VerdictPlan, suite: str, asked: Sequence[str]) -> tuple[Line, ...]:
     """What to type: the same cases, taking turns in the same way, judged by the same smallest change."""
     needed = [case.forecast.needed for case in plan.cases if case.forecast and case.forecast.needed]
     most = max([*(each for each in needed if each <= AFFORDABLE), plan.settings.max_rounds])
@@ -127,7 +127,7 @@ def _next(plan: Plan, suite: str, asked: Sequence[str]) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def plan_document(plan: Plan, *, pilot: str) -> dict[str, Any]:
+def plan_document(plan: VerdictPlan, *, pilot: str) -> dict[str, Any]:
     """As JSON; times in seconds, spreads on log time."""
     return {
         "schema": 1,

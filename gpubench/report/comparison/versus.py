@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from gpubench.analysis.compare.compare_sides import Compared, compare_sides, refuse
 from gpubench.analysis.compare.sides import arm_sides, side_of
-from gpubench.analysis.summary.run_summary import RunSummary, StoredRun, summarise_run
+from gpubench.analysis.summary.run_summary import RecordedRun, RunSummary, summarise_run
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.report.comparison.comparison_report import build_comparison
 from gpubench.report.comparison.versus_charts import versus_charts
@@ -27,8 +27,8 @@ class Versus:
 
 
 def runs_report(
-    candidate: StoredRun,
-    references: Sequence[StoredRun],
+    candidate: RecordedRun,
+    references: Sequence[RecordedRun],
     *,
     settings: CompareSettings | None = None,
     allow_unpaired: bool = False,
@@ -45,7 +45,7 @@ def runs_report(
     return build_versus(found)
 
 
-def arms_report(run: StoredRun, reference: str | None = None) -> ReportModel:
+def arms_report(run: RecordedRun, reference: str | None = None) -> ReportModel:
     """The arms of one run against its first, or the one named."""
     first, others = arm_sides(run, reference)
     before = summarise_run(run, arm=first.name)
@@ -144,7 +144,7 @@ def _setups(found: Sequence[Versus]) -> tuple[Section, ...]:
     return tuple(section for section in sections if not section.empty)
 
 
-def _names(runs: Sequence[StoredRun]) -> list[str]:
+def _names(runs: Sequence[RecordedRun]) -> list[str]:
     """Runs by their tags where each has one of its own, else by their names."""
     tags = [run.info.tag for run in runs]
     if all(tags) and len(set(tags)) == len(tags):

@@ -2,10 +2,17 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from gpubench.analysis.insight.roofline import Point, Roofline, rooflines
+from gpubench.analysis.insight.roofline import Roofline, RooflinePoint, rooflines
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.datasheet import Datasheet, lookup
-from gpubench.analysis.summary.measured_ceilings import Ceiling, Ceilings, Device, ceilings_of, device_of, is_operator
+from gpubench.analysis.summary.measured_ceilings import (
+    Ceiling,
+    CeilingDevice,
+    Ceilings,
+    ceilings_of,
+    device_of,
+    is_operator,
+)
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.metrics import METRICS, MetricSpec
 from gpubench.core.records import Estimate
@@ -67,12 +74,12 @@ def ceilings_table(summary: RunSummary) -> Table | None:
     return Table("ceilings", _CEILINGS, rows, "Measured ceilings", _ceiling_notes(found, known)).without_empty_columns()
 
 
-def _devices(summary: RunSummary) -> list[Device]:
+def _devices(summary: RunSummary) -> list[CeilingDevice]:
     met = (device_of(entry, summary.info.environment) for entry in summary.cases)
     return list(dict.fromkeys(device for device in met if device is not None))
 
 
-def _rank(devices: Sequence[Device]) -> Callable[[Ceiling], tuple[int, int, float]]:
+def _rank(devices: Sequence[CeilingDevice]) -> Callable[[Ceiling], tuple[int, int, float]]:
     def key(ceiling: Ceiling) -> tuple[int, int, float]:
         return devices.index(ceiling.device), _ORDER.index(ceiling.quantity), ceiling.value.value
 
@@ -98,7 +105,7 @@ def _ceiling_row(ceiling: Ceiling) -> Row:
     return Row(cells, "warning" if ceiling.suspect else "plain")
 
 
-def name_of(device: Device) -> str:
+def name_of(device: CeilingDevice) -> str:
     """A card's product name; a CPU's with the threads that worked."""
     return device.name if device.threads is None else f"{device.name}, {device.threads} threads"
 
@@ -168,7 +175,7 @@ def roofline_table(summary: RunSummary) -> Table | None:
     return table.without_empty_columns()
 
 
-def _point_row(point: Point) -> Row:
+def _point_row(point: RooflinePoint) -> Row:
     entry = point.summary
     mfu, roof = METRICS["mfu"], METRICS["mfu"]
     cells = (
@@ -199,7 +206,7 @@ def bound_of(entry: CaseSummary) -> str | None:
     return said.pop() if len(said) == 1 else None
 
 
-def _point_notes(found: Sequence[Roofline], points: Sequence[Point]) -> tuple[Line, ...]:
+def _point_notes(found: Sequence[Roofline], points: Sequence[RooflinePoint]) -> tuple[Line, ...]:
     ridges = [
         f"{each.precision} on {name_of(each.device)}: {format_number(each.ridge)} FLOP/byte"
         for each in found

@@ -99,7 +99,7 @@ def settled(average: list[Reading], start_s: float) -> bool:
     return all(abs(watts - later_w) <= _SAME_LOAD * later_w for watts in (before[0], before[-1], fmean(before)))
 
 
-class Comparison(NamedTuple):
+class AverageDeviation(NamedTuple):
     """Another source over the one-second average, less one; and how far apart the two may be by their timing alone."""
 
     difference: float
@@ -108,7 +108,7 @@ class Comparison(NamedTuple):
 
 def compare_with_average(
     average: list[Reading], curve: Curve, start_s: float, end_s: float, period_s: float | None
-) -> Comparison | None:
+) -> AverageDeviation | None:
     """Means of the average's readings in [start_s, end_s], and of the second before each by `curve`.
 
     A reading is half an update period old on average; by how much this is wrong counts as far as power differs between
@@ -127,7 +127,7 @@ def compare_with_average(
     if shown_w <= 0:
         return None
     moved_j = hold_s * abs(pairs[-1][1] - pairs[0][1])
-    return Comparison(expected_w / shown_w - 1, moved_j / ((end_s - start_s) * shown_w))
+    return AverageDeviation(expected_w / shown_w - 1, moved_j / ((end_s - start_s) * shown_w))
 
 
 def average_energy(

@@ -35,7 +35,7 @@ class Readings:
 
 
 @dataclass
-class Summary:
+class WindowSummary:
     """Figures of a window by metric name, reasons of the absent ones, and the record's detail."""
 
     metrics: dict[str, float | None] = field(default_factory=dict)
@@ -58,9 +58,9 @@ class WindowOf:
         self._start_s = start_s
         self._end_s = end_s
         self._num_samples = num_samples
-        self._out = Summary()
+        self._out = WindowSummary()
 
-    def summarise(self, idle_w: float | None = None) -> Summary:
+    def summarise(self, idle_w: float | None = None) -> WindowSummary:
         """Every GPU metric except those that need the process list. `idle_w` is the power of the idle context."""
         self._energy(idle_w)
         self._clocks()

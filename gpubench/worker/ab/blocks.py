@@ -13,7 +13,7 @@ from typing import Any
 
 from gpubench.core.records import Window
 from gpubench.protocol.messages import JobArm, Progress, Result
-from gpubench.stats.stopping import Look, StoppingRule
+from gpubench.stats.stopping import StopDecision, StoppingRule
 from gpubench.suite.model.suite import Measure
 from gpubench.worker.ab.block_figures import arm_result
 from gpubench.worker.ab.replicas import DROPPED_STEPS, Replica
@@ -199,7 +199,7 @@ class _Watch:
         self._began_s = self._beat_s = time.perf_counter()
         self._latest_s = self._began_s + _OVERTIME * measure.max_time * num_replicas
         self._num_turns = 0
-        self._looks: list[Look] = []
+        self._looks: list[StopDecision] = []
         self._rules = [
             StoppingRule(
                 target_rel_ci=measure.target_rel_ci,

@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Literal
 
 from gpubench.protocol.messages import Progress
-from gpubench.stats.stopping import Look, StoppingRule
+from gpubench.stats.stopping import StopDecision, StoppingRule
 from gpubench.suite.model.suite import Measure
 from gpubench.worker.timing.cpu_time import CpuTime
 from gpubench.worker.timing.first_steps import FirstSteps
@@ -160,7 +160,7 @@ class _Watch:
         self._rule, self._began_ns, self._group = rule, began_ns, group
         self._stopped, self._notify = stopped, notify
         self._num_groups = num_groups
-        self._look: Look | None = None
+        self._look: StopDecision | None = None
         self._beat_ns = time.perf_counter_ns() + round(HEARTBEAT_S / _NS)
         self._beat_groups = num_groups
         self._last_beat_ns = time.perf_counter_ns()
@@ -174,7 +174,7 @@ class _Watch:
         self._beat(now_ns)
         return Verdict.PAUSED
 
-    def tell(self, look: Look) -> None:
+    def tell(self, look: StopDecision) -> None:
         self._look = look
         now = time.perf_counter_ns()
         if now >= self._beat_ns:

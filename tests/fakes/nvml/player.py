@@ -9,7 +9,7 @@ from gpubench.telemetry.devices.nvml import NvmlBackend, library
 from gpubench.telemetry.devices.periods import Periods
 from gpubench.telemetry.monitored import Monitored
 from gpubench.telemetry.sampling.sampler import Schedule
-from gpubench.telemetry.window.window_figures import Summary
+from gpubench.telemetry.window.window_figures import WindowSummary
 
 IDENTITY = Identity(uuid=UUID, name=NAME, total_bytes=79 * 2**30)
 
@@ -32,7 +32,7 @@ class Player:
             while at_s < self.fake.now():
                 at_s += step_s
 
-    def summary(self, start_s: float, end_s: float, num_samples: int = 1000) -> Summary:
+    def summary(self, start_s: float, end_s: float, num_samples: int = 1000) -> WindowSummary:
         return self.monitored.summarise(start_s, end_s, num_samples)[0]
 
 

@@ -5,8 +5,8 @@ from gpubench.analysis.summary.datasheet import lookup
 from gpubench.analysis.summary.measured_ceilings import (
     CPU,
     NO_PEAK,
+    CeilingDevice,
     Ceilings,
-    Device,
     ceilings_of,
     from_facts,
     measured_ceilings,
@@ -15,7 +15,7 @@ from gpubench.analysis.summary.measured_ceilings import (
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import finding
 
-CARD = Device(UUID, H100)
+CARD = CeilingDevice(UUID, H100)
 
 
 def ceilings(made, **changes):
@@ -165,4 +165,4 @@ def test_what_is_no_ceiling_is_left_out(broken):
 
 def test_without_a_device_there_is_none():
     assert Ceilings().get(None, "flops", "bf16") is None
-    assert Ceilings().get(Device(CPU, "x", 2), "memory") is None
+    assert Ceilings().get(CeilingDevice(CPU, "x", 2), "memory") is None

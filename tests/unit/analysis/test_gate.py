@@ -12,7 +12,7 @@ from gpubench.analysis.gate.rules import (
     parse_gate,
     rules_of,
 )
-from gpubench.analysis.summary.entries import Entry
+from gpubench.analysis.summary.entries import CaseEntry
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.core.records import Status
@@ -205,8 +205,8 @@ def test_a_crashed_case_is_status_3_unless_a_gate_failed():
 
 
 def test_limits_that_a_source_declares_become_rules_for_its_cases():
-    cases = [Entry(name, name, {}, {}, limits={"step_time_s": 0.1}) for name in ("a", "b")]
-    cases.append(Entry("c", "c", {}, {}, limits={"step_time_s": 0.2}))
+    cases = [CaseEntry(name, name, {}, {}, limits={"step_time_s": 0.1}) for name in ("a", "b")]
+    cases.append(CaseEntry("c", "c", {}, {}, limits={"step_time_s": 0.2}))
     rules = limit_rules(cases)
     assert [str(rule) for rule in rules] == [
         "step_time_s 10.0% @ a and 1 more (its own limit)",

@@ -8,18 +8,20 @@ from gpubench.cli.commands import doctor
 from gpubench.core.errors import UsageError
 from gpubench.machine.doctor import examination
 from gpubench.machine.doctor.examination import Examination
-from gpubench.machine.rows import Group, Level, Row
+from gpubench.machine.rows import DoctorRow, Group, Level
 
-OK = Row(Group.SOFTWARE, "torch", Level.OK, "2.15.0, CUDA 13.2", "never shown")
-WARN = Row(Group.GPU, "GPU 0 clocks", Level.WARN, "SM clock not locked (up to 1980 MHz)", "sudo nvidia-smi -lgc MHZ")
-BAD = Row(
+OK = DoctorRow(Group.SOFTWARE, "torch", Level.OK, "2.15.0, CUDA 13.2", "never shown")
+WARN = DoctorRow(
+    Group.GPU, "GPU 0 clocks", Level.WARN, "SM clock not locked (up to 1980 MHz)", "sudo nvidia-smi -lgc MHZ"
+)
+BAD = DoctorRow(
     Group.GPU,
     "GPU 0 processes",
     Level.BAD,
     "in use by 4242 train.py on GPU-fa4e0000-0000-4000-8000-000000000001",
     "Stop them.",
 )
-NA = Row(Group.HOST, "governor", Level.NA, "no frequency scaling visible")
+NA = DoctorRow(Group.HOST, "governor", Level.NA, "no frequency scaling visible")
 
 
 @pytest.fixture
@@ -94,7 +96,7 @@ def test_the_block_for_an_issue_names_nobody(examined: list[object]) -> None:
 def test_no_width_cuts_a_number_a_uuid_or_a_word(
     examined: list[object], monkeypatch: pytest.MonkeyPatch, width: int
 ) -> None:
-    cost = Row(Group.SELF_TEST, "GPU 0 sampler cost", Level.OK, "-0.09% of step time (-1.25% to +0.20%)")
+    cost = DoctorRow(Group.SELF_TEST, "GPU 0 sampler cost", Level.OK, "-0.09% of step time (-1.25% to +0.20%)")
     examined[0] = Examination([OK, WARN, BAD, NA, cost])
     monkeypatch.setenv("COLUMNS", str(width))
     _, said = run()
@@ -106,7 +108,7 @@ def test_no_width_cuts_a_number_a_uuid_or_a_word(
 
 
 def test_the_self_test_says_when_it_was_made(examined: list[object]) -> None:
-    row = Row(Group.SELF_TEST, "steadiness", Level.OK, "steady")
+    row = DoctorRow(Group.SELF_TEST, "steadiness", Level.OK, "steady")
     examined[0] = Examination([row], {"host": {"measured_unix_s": 1_700_000_000}, "GPU-1": None})
     assert "Self-test of 2023-11-1" in run()[1]
     examined[0] = Examination([row], {"host": None})
@@ -120,7 +122,9 @@ def test_one_form_of_output_at_a_time(examined: list[object]) -> None:
 
 
 def test_the_block_hides_home_folders(examined: list[object]) -> None:
-    examined[0] = Examination([Row(Group.GPU, "GPU 0 processes", Level.BAD, "in use by 4242 /home/alice/train.py")])
+    examined[0] = Examination(
+        [DoctorRow(Group.GPU, "GPU 0 processes", Level.BAD, "in use by 4242 /home/alice/train.py")]
+    )
     assert "in use by 4242 ~/train.py" in run("--env")[1]
 
 

@@ -5,15 +5,15 @@ from fakes.nvml.control import OTHER_UUID, UUID, Fake
 
 from gpubench.machine.doctor import examination, gpu_rows, software_rows
 from gpubench.machine.doctor import host_rows as check_host
-from gpubench.machine.rows import Group, Level, Row, fit
+from gpubench.machine.rows import DoctorRow, Group, Level, fit
 
 
-def level_of(rows: list[Row], name: str) -> Level:
+def level_of(rows: list[DoctorRow], name: str) -> Level:
     (row,) = [row for row in rows if row.name == name]
     return row.level
 
 
-def row_of(rows: list[Row], name: str) -> Row:
+def row_of(rows: list[DoctorRow], name: str) -> DoctorRow:
     (row,) = [row for row in rows if row.name == name]
     return row
 
@@ -105,7 +105,7 @@ GOOD_HOST = {
 }
 
 
-def host_rows(root: Path, busy: int = 0, stolen: int = 0) -> list[Row]:
+def host_rows(root: Path, busy: int = 0, stolen: int = 0) -> list[DoctorRow]:
     """`busy` and `stolen` of 1000 clock ticks pass while the CPUs are looked at."""
     stat = root / "proc/stat"
 
@@ -229,7 +229,9 @@ ENVIRONMENT = {"gpus": [{"uuid": f"GPU-{UUID}"}]}
 
 @pytest.fixture
 def quiet_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_host, "rows", lambda: [Row(Group.HOST, "load", Level.WARN, "CPUs busy 20% of the time")])
+    monkeypatch.setattr(
+        check_host, "rows", lambda: [DoctorRow(Group.HOST, "load", Level.WARN, "CPUs busy 20% of the time")]
+    )
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.delenv("CUDA_LAUNCH_BLOCKING", raising=False)
 

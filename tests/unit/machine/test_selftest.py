@@ -12,7 +12,7 @@ from gpubench.machine.doctor import examination
 from gpubench.machine.rows import Level
 from gpubench.machine.selftest import alternating as blocks
 from gpubench.machine.selftest import gpu_selftest, host_selftest
-from gpubench.machine.selftest.alternating import Block
+from gpubench.machine.selftest.alternating import ArmBlock
 from gpubench.machine.selftest.helper_program import Program, ProgramError
 from gpubench.report.topics import setup
 from gpubench.telemetry.devices.base import Identity
@@ -20,7 +20,7 @@ from gpubench.telemetry.devices.nvml import NvmlBackend, open_backend
 from gpubench.worker.doctor_work import parse_parts
 
 
-def alternating(num_pairs: int, cost: float) -> tuple[list[blocks.Step], list[Block]]:
+def alternating(num_pairs: int, cost: float) -> tuple[list[blocks.Step], list[ArmBlock]]:
     """Steps of 10 ms, longer by `cost` in the blocks of the True arm, with a slow drift of 5 % over all of them."""
     steps, plan, at_s = [], [], 0.0
     for position in range(2 * num_pairs):
@@ -30,7 +30,7 @@ def alternating(num_pairs: int, cost: float) -> tuple[list[blocks.Step], list[Bl
             length_s = 0.01 * (1 + 0.05 * position / (2 * num_pairs)) * (1 + cost * arm)
             steps.append((at_s, length_s))
             at_s += length_s
-        plan.append(Block(arm, start_s, at_s))
+        plan.append(ArmBlock(arm, start_s, at_s))
     return steps, plan
 
 
@@ -53,14 +53,14 @@ def test_no_cost_is_an_interval_around_one() -> None:
 
 def test_steps_across_a_switch_count_for_neither_arm() -> None:
     steps = [(0.0, 0.1)] * 5 + [(0.95, 9.0)] + [(1.0, 0.1)] * 5
-    ratio = blocks.compare(steps, [Block(True, 0.0, 1.0), Block(False, 1.0, 2.0)])
+    ratio = blocks.compare(steps, [ArmBlock(True, 0.0, 1.0), ArmBlock(False, 1.0, 2.0)])
     assert ratio is not None
     assert ratio.value == pytest.approx(1.0)
     assert ratio.low is None
 
 
 def test_blocks_without_steps_give_no_ratio() -> None:
-    assert blocks.compare([], [Block(True, 0.0, 1.0), Block(False, 1.0, 2.0)]) is None
+    assert blocks.compare([], [ArmBlock(True, 0.0, 1.0), ArmBlock(False, 1.0, 2.0)]) is None
 
 
 def test_both_orders_occur_and_arms_are_balanced() -> None:

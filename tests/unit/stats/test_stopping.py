@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpubench.stats.median_interval import median_interval
-from gpubench.stats.stopping import Look, StoppingRule, precision_of_median
+from gpubench.stats.stopping import StopDecision, StoppingRule, precision_of_median
 
 
 def simulate(seed: int, num: int, sigma: float, phi: float, warm: float = 0.5) -> np.ndarray:
@@ -15,7 +15,7 @@ def simulate(seed: int, num: int, sigma: float, phi: float, warm: float = 0.5) -
     return 0.01 * np.exp(sigma * x[100:]) * (1 + warm * np.exp(-np.arange(num) / 8))
 
 
-def drive(rule: StoppingRule, times: np.ndarray) -> tuple[Look, int]:
+def drive(rule: StoppingRule, times: np.ndarray) -> tuple[StopDecision, int]:
     """Feed the rule one step at a time, as the loop does."""
     elapsed = np.cumsum(times)
     for num in range(1, times.size + 1):
@@ -103,7 +103,7 @@ def test_a_limit_of_steps_below_the_first_look_is_looked_at():
 
 def test_few_steps_have_a_median_and_no_width():
     look = StoppingRule(max_time_s=1.0).look([0.4, 0.5, 0.6], 1.5)
-    assert look == Look(True, "max_time", 1, 0.55, None, 2.0, 1.0)
+    assert look == StopDecision(True, "max_time", 1, 0.55, None, 2.0, 1.0)
 
 
 def test_an_empty_series_is_refused():

@@ -250,7 +250,9 @@ def test_what_an_arm_built_later_compiles_is_no_recompilation_of_an_earlier_one(
 
 def test_what_is_compiled_during_the_turns_is_a_recompilation(run, monkeypatch):
     steps = []
-    monkeypatch.setattr(replicas.optional_facts, "compile_stats", lambda _case: CompileStats(1.0, 1, 0, len(steps) // 100))
+    monkeypatch.setattr(
+        replicas.optional_facts, "compile_stats", lambda _case: CompileStats(1.0, 1, 0, len(steps) // 100)
+    )
 
     class Recompiles:
         def build(self, case, device):

@@ -2,7 +2,7 @@
 
 import math
 
-from gpubench.analysis.insight.roofline import Point, Roofline, rooflines
+from gpubench.analysis.insight.roofline import Roofline, RooflinePoint, rooflines
 from gpubench.analysis.summary.measured_ceilings import is_operator
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.units import format_percent
@@ -59,12 +59,12 @@ def _rows(roof: Roofline, span: tuple[float, float]) -> list[tuple[Datum, ...]]:
     return lines + [_mark(roof.precision, point) for point in roof.points]
 
 
-def _mark(precision: str, point: Point) -> tuple[Datum, ...]:
+def _mark(precision: str, point: RooflinePoint) -> tuple[Datum, ...]:
     entry = point.summary
     return precision, point.intensity, point.achieved.value * _TERA, entry.label, "case", standing(entry)
 
 
-def _finding(points: list[Point]) -> str:
+def _finding(points: list[RooflinePoint]) -> str:
     below = [
         (share.value, point)
         for point in points
