@@ -56,7 +56,10 @@ class LazyGroup(RichGroup):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in self.entries:
-            raise click.UsageError(f"there is no command {args[0]!r}.{did_you_mean(args[0], self.entries)}", ctx)
+            from gpubench.core.nearest import near
+
+            meant = near(args[0], self.entries)
+            raise click.UsageError(f"there is no command {args[0]!r}" + (f" ({meant})" if meant else ""), ctx)
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
@@ -92,11 +95,3 @@ def add_common_options(command: click.Command, options: Sequence[click.Parameter
     command.params.extend(
         option for option in options if option.name in ("color", "debug") and not known.intersection(option.opts)
     )
-
-
-def did_you_mean(word: str, known: Sequence[str] | dict[str, Any]) -> str:
-    """` Did you mean 'show'?` or nothing."""
-    from difflib import get_close_matches
-
-    found = get_close_matches(word, list(known), n=1)
-    return f" Did you mean {found[0]!r}?" if found else ""

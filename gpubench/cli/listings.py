@@ -31,11 +31,11 @@ class Listing:
         )
         if found:
             return replace(self, entries=found)
-        from gpubench.cli.lazy import did_you_mean
+        from gpubench.core.nearest import near
 
-        known = [str(entry[key]) for entry in self.entries]
+        meant = near(name, [str(entry[key]) for entry in self.entries])
         raise UsageError(
-            f"there is no {self.kind} named {name!r}.{did_you_mean(name, known)}",
+            f"there is no {self.kind} named {name!r}" + (f" ({meant})" if meant else ""),
             hint=f"`gpubench list {self.kind}s` lists them.",
         )
 
