@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gpubench.analysis.compare.compare_sides import Compared
-    from gpubench.analysis.compare.sides import Side
+    from gpubench.analysis.compare.run_sides import Side
     from gpubench.analysis.summary.run_summary import RunSummary
     from gpubench.analysis.verdict.judge_settings import CompareSettings
     from gpubench.runner.events import Listener
@@ -40,7 +40,7 @@ class StoredRun(Run):
 
     def frame(self) -> "pd.DataFrame":
         """The long table: one row per case and metric, settings in columns, values in SI units with 95 % intervals."""
-        from gpubench.analysis.summary.frame import frame
+        from gpubench.analysis.summary.long_table import frame
 
         return frame(self.summary())
 
@@ -121,7 +121,7 @@ def compare(
 
 
 def _sides(reference: StoredRun, candidate: StoredRun | None) -> "tuple[Side, Side]":
-    from gpubench.analysis.compare.sides import arm_sides, side_of
+    from gpubench.analysis.compare.run_sides import arm_sides, side_of
 
     if candidate is not None:
         return side_of(reference, reference.info.run), side_of(candidate, candidate.info.run)
@@ -130,7 +130,7 @@ def _sides(reference: StoredRun, candidate: StoredRun | None) -> "tuple[Side, Si
         names = ", ".join(side.name for side in (first, *others))
         raise UsageError(
             f"run {reference.info.run} has more than two arms: {names}",
-            hint="gpubench.analysis.compare.compare_sides.compare_sides compares any two of gpubench.analysis.compare.sides.arm_sides(run).",
+            hint="gpubench.analysis.compare.compare_sides.compare_sides compares any two of gpubench.analysis.compare.run_sides.arm_sides(run).",
         )
     return first, others[0]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from gpubench.pytest_support.fixture import GpuBenchmark
+    from gpubench.pytest_support.gpu_benchmark import GpuBenchmark
 
 MARKER = (
     "gpubench(max_regression=..., max_time=..., max_memory=..., device=..., l2_flush=...): limits and options of a "
@@ -42,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """A marker that makes no sense is an error before any fixture is made."""
     if item.get_closest_marker("gpubench") is not None:
-        from gpubench.pytest_support.options import options_of
+        from gpubench.pytest_support.plugin_options import options_of
 
         options_of(item, item.config)
 
@@ -50,7 +50,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     monitor = config.stash.get(_MONITOR, None)
     if monitor is not None:
-        from gpubench.pytest_support.energy import close
+        from gpubench.pytest_support.energy_meter import close
 
         close(monitor)
 
@@ -63,8 +63,8 @@ def gpu_benchmark(benchmark: object, request: pytest.FixtureRequest) -> "GpuBenc
     Times are those of CUDA events around groups of calls of at least a millisecond, or of the host where nothing runs
     on a GPU. Everything that pytest-benchmark does with its results works as before.
     """
-    from gpubench.pytest_support.fixture import GpuBenchmark
-    from gpubench.pytest_support.options import options_of
+    from gpubench.pytest_support.gpu_benchmark import GpuBenchmark
+    from gpubench.pytest_support.plugin_options import options_of
 
     return GpuBenchmark(benchmark, options_of(request.node, request.config), lambda: _monitor(request.config))
 
@@ -72,7 +72,7 @@ def gpu_benchmark(benchmark: object, request: pytest.FixtureRequest) -> "GpuBenc
 def _monitor(config: pytest.Config) -> object:
     """The energy monitor of this session, opened when it is first needed."""
     if _MONITOR not in config.stash:
-        from gpubench.pytest_support.energy import open_monitor
+        from gpubench.pytest_support.energy_meter import open_monitor
 
         config.stash[_MONITOR] = open_monitor(str(config.getoption("--gpubench-device")))
     return config.stash[_MONITOR]

@@ -22,12 +22,12 @@ from statistics import mean, median
 import click
 
 from gpubench.analysis.compare.case_changes import round_log_ratios
-from gpubench.analysis.compare.sides import arm_sides
+from gpubench.analysis.compare.run_sides import arm_sides
 from gpubench.analysis.compare.verdict_cost import forecast, spread_of
+from gpubench.analysis.verdict.interleaved_rounds import compare_log_ratios
 from gpubench.analysis.verdict.judge import Comparison
 from gpubench.analysis.verdict.judge_settings import CompareSettings
-from gpubench.analysis.verdict.round_ratios import compare_log_ratios
-from gpubench.cli.screens.progress import open_progress
+from gpubench.cli.screens.run_progress import open_progress
 from gpubench.cli.standing_verdicts import Verdicts
 from gpubench.core.metrics import METRICS
 from gpubench.core.units import format_percent

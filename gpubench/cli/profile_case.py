@@ -119,7 +119,7 @@ def _with_its_batch(entry: "CaseSummary") -> "Case":
 def _of_run(target: str, wanted: dict[str, Any], out: Path | None, store: Path) -> Chosen:
     """A case of a stored run; the profile goes into the run's folder unless `out` is given."""
     from gpubench.analysis.summary.run_summary import summarise_run
-    from gpubench.cli.open_stored import open_run, pick_case
+    from gpubench.cli.open_run import open_run, pick_case
     from gpubench.store.run_names import split_case
 
     reference, name = split_case(target)

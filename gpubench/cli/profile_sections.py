@@ -31,7 +31,7 @@ def explanation(compared: "Compared", reference: Path, candidate: Path) -> "tupl
     """What the profiles say about the cases that got slower; nothing where there are none, or a run's arms share them."""
     if reference == candidate:
         return ()
-    from gpubench.analysis.compare.overall import speed_change
+    from gpubench.analysis.compare.overall_change import speed_change
     from gpubench.report.comparison.profile_differences import profile_section
 
     slower = [

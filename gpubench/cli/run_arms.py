@@ -103,7 +103,7 @@ def _say(text: str) -> None:
 def print_verdicts(stored: "Run", sesoi: float | None, *, as_json: bool, wide: bool) -> None:
     """What `gpubench compare` prints of the run: every arm against the reference."""
     from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides
-    from gpubench.analysis.compare.sides import arm_sides
+    from gpubench.analysis.compare.run_sides import arm_sides
     from gpubench.analysis.verdict.judge_settings import CompareSettings
     from gpubench.cli.screens.comparison_screen import print_compared, print_compared_json
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 if TYPE_CHECKING:
-    from gpubench.analysis.compare.sides import Side
+    from gpubench.analysis.compare.run_sides import Side
     from gpubench.store.run_reader import Run
 
 
@@ -23,7 +23,7 @@ def open_baseline(reference: str | None, store: Path, *, arms: bool, as_json: bo
         raise click.UsageError(
             "--json prints the run alone; `gpubench compare REF @last --json` prints the comparison with a stored one."
         )
-    from gpubench.cli.gate.inputs import stored_side
+    from gpubench.cli.gate.choose_sides import stored_side
 
     return stored_side(reference, store)
 
@@ -33,7 +33,7 @@ def print_against(baseline: "Side", stored: "Run", *, wide: bool) -> None:
     against.
     """
     from gpubench.analysis.compare.compare_sides import compare_sides, refuse
-    from gpubench.analysis.compare.sides import side_of
+    from gpubench.analysis.compare.run_sides import side_of
     from gpubench.cli.screens.comparison_screen import print_comparison
     from gpubench.cli.screens.final_screen import result_writer
     from gpubench.core.errors import UsageError

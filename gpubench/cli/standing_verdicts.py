@@ -109,7 +109,7 @@ class Verdicts:
         return Standing(arm, self._reference, "unclear" if hopeless else None, None, tries, moved.reason)
 
     def _sequential(self, arm: str, logs: Sequence[float]) -> Standing:
-        from gpubench.analysis.verdict.sequential import SequentialComparison
+        from gpubench.analysis.verdict.interleaved_rounds import SequentialComparison
 
         judged = SequentialComparison(self._settings)
         for log in logs:
@@ -127,8 +127,8 @@ class Verdicts:
         return min([*planned, self._most], key=lambda at: (at < rounds, at))
 
     def _screened(self, arm: str, logs: Sequence[float]) -> Standing:
-        from gpubench.analysis.compare.screened import looks_changed
-        from gpubench.analysis.verdict.round_ratios import compare_log_ratios
+        from gpubench.analysis.compare.screened_cases import looks_changed
+        from gpubench.analysis.verdict.interleaved_rounds import compare_log_ratios
 
         assert self._screen is not None
         rounds = len(logs)

@@ -4,9 +4,9 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-from gpubench.machine import host_facts, software, stored_ceilings
+from gpubench.machine import host_facts, installed_software, stored_ceilings
+from gpubench.machine.environment_variables import anonymise, performance_variables
 from gpubench.machine.selftest import gpu_selftest, host_selftest
-from gpubench.machine.variables import anonymise, performance_variables
 from gpubench.telemetry.devices.base import TelemetryError
 from gpubench.telemetry.devices.bounded import bounded
 from gpubench.telemetry.devices.nvml import card_facts as facts
@@ -46,10 +46,10 @@ def collect(worker_versions: Mapping[str, Any], *, anonymous: bool = False) -> d
         "anonymous": anonymous,
         "system": host_facts.system(),
         "cpu": host_facts.cpu(),
-        "python": software.python(),
-        "packages": software.packages(),
+        "python": installed_software.python(),
+        "packages": installed_software.packages(),
         "worker": dict(worker_versions),
-        "git": software.git(),
+        "git": installed_software.git(),
         "variables": performance_variables(anonymous=anonymous),
         **_gpu_part(anonymous=anonymous),
     }

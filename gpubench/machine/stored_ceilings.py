@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gpubench.machine import cache, host_facts
+from gpubench.machine import host_facts, machine_cache
 
 CPU = "cpu"
 
@@ -28,7 +28,7 @@ def known(keys: Iterable[str], where: Path | None = None) -> dict[str, list[Fact
 
 def remember(key: str, measured: Sequence[Mapping[str, Any]], where: Path | None = None) -> Path | None:
     """Adds what was measured to the device's file; None where it cannot be written (a read-only home is no error)."""
-    return cache.store(identity(key), {"ceilings": merged(_load(key, where), measured)}, _folder(where))
+    return machine_cache.store(identity(key), {"ceilings": merged(_load(key, where), measured)}, _folder(where))
 
 
 def merged(before: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str, Any]]) -> list[Facts]:
@@ -50,9 +50,9 @@ def _value(facts: Mapping[str, Any]) -> float:
 
 def _load(key: str, where: Path | None) -> list[Facts]:
     """Entries without a value or conditions are of no use and dropped."""
-    stored = (cache.load(identity(key), _folder(where)) or {}).get("ceilings", [])
+    stored = (machine_cache.load(identity(key), _folder(where)) or {}).get("ceilings", [])
     return [each for each in stored if isinstance(each, dict) and {"value", "conditions", *_KIND} <= each.keys()]
 
 
 def _folder(where: Path | None) -> Path:
-    return where or cache.folder(part="ceilings")
+    return where or machine_cache.folder(part="ceilings")

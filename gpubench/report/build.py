@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gpubench.analysis.insight.effects import FactorEffect, factor_effects
+from gpubench.analysis.insight.factor_effects import FactorEffect, factor_effects
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.findings import Severity

@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from gpubench.analysis.compare.sides import arms_of
-from gpubench.analysis.insight.effects import factor_effects
+from gpubench.analysis.compare.run_sides import arms_of
+from gpubench.analysis.insight.factor_effects import factor_effects
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.errors import StoreError
 from gpubench.profile.stored_profiles import stored_profiles

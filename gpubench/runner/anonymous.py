@@ -3,7 +3,7 @@
 from typing import Any
 
 from gpubench.core.records import Record
-from gpubench.machine.variables import anonymise, hide_homes, hide_uuids
+from gpubench.machine.environment_variables import anonymise, hide_homes, hide_uuids
 
 _UUIDS = frozenset({"uuid", "device_uuid"})
 

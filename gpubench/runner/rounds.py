@@ -31,7 +31,7 @@ from gpubench.runner.schedule import OUT_OF_BUDGET, Schedule
 from gpubench.store.run_writer import RunWriter
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Suite
-from gpubench.telemetry.session import TelemetrySession
+from gpubench.telemetry.run_telemetry import TelemetrySession
 
 Settled = Callable[[PlannedCase, tuple[Record, ...]], bool]
 """Asked after each round of an A/B, per case with its records so far: whether no more rounds are wanted."""

@@ -30,7 +30,7 @@ from gpubench.suite.load import LoadedSuite, load_suite
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Suite
 from gpubench.suite.select.expression import parse_selection
-from gpubench.telemetry.session import open_session
+from gpubench.telemetry.run_telemetry import open_session
 
 HOST_LOG = "host.log"
 

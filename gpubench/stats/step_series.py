@@ -8,7 +8,7 @@ from gpubench.core.records import Series
 from gpubench.core.units import format_percent
 from gpubench.stats.drift import drift
 from gpubench.stats.outliers import Outliers, far_outliers
-from gpubench.stats.stopping import precision_of_median
+from gpubench.stats.stopping_rule import precision_of_median
 from gpubench.stats.warmup import warmup_length
 
 Clock = Literal["perf_counter", "cuda_event"]

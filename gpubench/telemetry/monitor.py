@@ -12,9 +12,9 @@ from gpubench.telemetry.devices.bounded import bounded
 from gpubench.telemetry.devices.cuda_visible import identify
 from gpubench.telemetry.devices.nvml import NvmlBackend, open_backend
 from gpubench.telemetry.devices.replay import Recording
-from gpubench.telemetry.monitored import Monitored
+from gpubench.telemetry.sampled_device import Monitored
 from gpubench.telemetry.sampling.sampler import Schedule
-from gpubench.telemetry.window.result import GPU_METRICS, all_absent
+from gpubench.telemetry.window.telemetry_window import GPU_METRICS, all_absent
 
 _READY_S = 3.0
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from fakes.gate_runs import STEADY, two_arms
 from fakes.pytest_json import steady, write_pytest_json
 
-from gpubench.cli.gate import confirm
+from gpubench.cli.gate import remeasure as confirm
 from gpubench.cli.main import main
 from gpubench.store.run_reader import load_run
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.cli.console import UNLIMITED, make_console
 from gpubench.cli.screens.final_screen import final_screen
-from gpubench.cli.screens.progress import LiveProgress, LogProgress, RunProgress
+from gpubench.cli.screens.run_progress import LiveProgress, LogProgress, RunProgress
 from gpubench.report.build import build_report
 from gpubench.report.render.terminal import TerminalReport
 from gpubench.report.topics.case_page import case_page

@@ -93,7 +93,7 @@ def judged(tmp_path_factory):
 
 def test_a_slow_down_is_found_and_the_same_arm_is_never_called_slower(judged):
     from gpubench.analysis.compare.compare_sides import compare_sides
-    from gpubench.analysis.compare.sides import arm_sides
+    from gpubench.analysis.compare.run_sides import arm_sides
 
     _, run = judged
     reference, (same, slow) = arm_sides(run)

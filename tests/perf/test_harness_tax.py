@@ -19,7 +19,7 @@ import torch
 from scipy.stats.mstats import trimmed_mean, trimmed_mean_ci
 from torch import nn
 
-from gpubench.stats.stopping import StoppingRule
+from gpubench.stats.stopping_rule import StoppingRule
 from gpubench.suite.model.case import Case
 from gpubench.worker.profiling.nvtx import open_emitter
 from gpubench.worker.timing.first_steps import FirstSteps

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gpubench.analysis.compare.sides import Side, side_of
-from gpubench.analysis.summary.entries import CaseEntry, ComparableCase
+from gpubench.analysis.compare.run_sides import Side, side_of
+from gpubench.analysis.summary.comparable_case import CaseEntry, ComparableCase
 from gpubench.analysis.summary.run_summary import RecordedRun
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status

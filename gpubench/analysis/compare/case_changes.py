@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from gpubench.analysis.summary.entries import ComparableCase, HasCases
+from gpubench.analysis.summary.comparable_case import ComparableCase, HasCases
+from gpubench.analysis.verdict.interleaved_rounds import compare_log_ratios
 from gpubench.analysis.verdict.judge import Comparison, Level, Verdict
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.analysis.verdict.not_interleaved import compare_single, compare_stored
-from gpubench.analysis.verdict.round_ratios import compare_log_ratios
 from gpubench.core.findings import Validity
 from gpubench.core.metrics import METRICS, MetricSpec
 from gpubench.core.records import Estimate, Status

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gpubench.analysis.compare.case_changes import CaseChange, compare_runs
-from gpubench.analysis.compare.differences import Difference, differences
-from gpubench.analysis.compare.overall import Overall, overall, weakest_level
-from gpubench.analysis.compare.screened import judge_screened
-from gpubench.analysis.compare.sides import Side
+from gpubench.analysis.compare.overall_change import Overall, overall, weakest_level
+from gpubench.analysis.compare.run_sides import Side
+from gpubench.analysis.compare.screened_cases import judge_screened
+from gpubench.analysis.compare.side_differences import Difference, differences
 from gpubench.analysis.verdict.judge import Level
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.core.errors import UsageError

@@ -8,13 +8,13 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from gpubench.analysis.compare.case_changes import round_log_ratios
-from gpubench.analysis.compare.sides import arms_of
+from gpubench.analysis.compare.run_sides import arms_of
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RecordedRun, summarise_run
 from gpubench.analysis.verdict.judge import Level
 from gpubench.analysis.verdict.judge_settings import CompareSettings
-from gpubench.analysis.verdict.multiple import FALSE_DISCOVERY_RATE, SCREEN_ALPHA, SCREEN_ROUNDS
-from gpubench.analysis.verdict.simulated_many import judge_many
+from gpubench.analysis.verdict.many_comparisons import FALSE_DISCOVERY_RATE, SCREEN_ALPHA, SCREEN_ROUNDS
+from gpubench.analysis.verdict.simulated_verdicts import judge_many
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Record
 from gpubench.stats.estimators import Location, rounds_needed, trimmed_location, trimmed_moments

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from gpubench.analysis.compare.differences import Difference, differences
-from gpubench.analysis.compare.sides import Side, arms_of, commit_of
+from gpubench.analysis.compare.run_sides import Side, arms_of, commit_of
+from gpubench.analysis.compare.side_differences import Difference, differences
 from gpubench.analysis.history.change_points import MAX_VALUES, ChangePoint, change_points
-from gpubench.analysis.summary.entries import ComparableCase
-from gpubench.analysis.summary.estimates import estimate
+from gpubench.analysis.summary.comparable_case import ComparableCase
+from gpubench.analysis.summary.launch_estimates import estimate
 from gpubench.analysis.summary.run_summary import RecordedRun, summarise_run
 from gpubench.core.findings import Validity
 from gpubench.core.metrics import METRICS

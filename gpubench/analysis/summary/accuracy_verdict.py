@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gpubench.analysis.summary.estimates import from_location
+from gpubench.analysis.summary.launch_estimates import from_location
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Estimate, Status
 from gpubench.core.units import format_percent

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gpubench.analysis.summary.entries import Correctness, flat_effective
+from gpubench.analysis.summary.comparable_case import Correctness, flat_effective
 from gpubench.core.findings import Finding, Validity
 from gpubench.core.records import CRASHED, Effective, Estimate, Record, Status
 from gpubench.core.run_info import PlannedCase

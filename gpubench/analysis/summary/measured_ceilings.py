@@ -10,7 +10,7 @@ from gpubench.analysis.summary.utilization import mfu
 from gpubench.core.findings import Validity
 from gpubench.core.records import Estimate, Status
 from gpubench.core.run_info import RunInfo
-from gpubench.machine.variables import anonymise
+from gpubench.machine.environment_variables import anonymise
 from gpubench.suite.model.case import Case
 
 if TYPE_CHECKING:

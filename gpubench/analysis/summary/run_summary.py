@@ -8,8 +8,8 @@ from typing import Protocol
 
 from gpubench.analysis.summary.accuracy_verdict import QualitySummary, drop_findings, judge_quality
 from gpubench.analysis.summary.case_summary import CaseSummary, launch_metrics
-from gpubench.analysis.summary.entries import Correctness
-from gpubench.analysis.summary.estimates import estimate
+from gpubench.analysis.summary.comparable_case import Correctness
+from gpubench.analysis.summary.launch_estimates import estimate
 from gpubench.analysis.summary.measured_ceilings import with_mfu
 from gpubench.analysis.summary.merge_launches import merge_findings, merge_status, spread_finding
 from gpubench.analysis.summary.utilization import achieved_bandwidth, achieved_flops

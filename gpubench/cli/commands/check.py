@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.cli.gate.asked import Asked
-from gpubench.cli.options import complete_runs, json_option, share, store_option, wide_option
+from gpubench.cli.gate.check_request import Asked
+from gpubench.cli.shared_options import complete_runs, json_option, share, store_option, wide_option
 from gpubench.core.errors import ExitStatus, MachineUnfitError
 
 if TYPE_CHECKING:
-    from gpubench.analysis.gate.check_gates import Checked
+    from gpubench.analysis.gate.gate_outcome import Checked
     from gpubench.store.run_reader import Run
 
 BASELINES = Path("suites") / "baselines"
@@ -134,7 +134,7 @@ def command(
     if len(runs) > 1:
         raise click.UsageError("One run is checked at a time; --against names what it is checked against.")
     from gpubench.cli.gate.keep_baseline import first_baseline
-    from gpubench.cli.open_stored import open_run, shown_name
+    from gpubench.cli.open_run import open_run, shown_name
 
     with _no_collections():
         run = open_run(runs[0] if runs else "@last", store)
@@ -180,10 +180,10 @@ def _refuse_unfit(run: "Run") -> None:
 def check_run(run: "Run", asked: Asked) -> "Checked":
     """The gates of a stored run, with fresh rounds where asked for, and the baseline where it is to be kept."""
     from gpubench.analysis.compare.compare_sides import compare_sides, refuse
-    from gpubench.analysis.gate.check_gates import check, metrics_of, settings_for
-    from gpubench.cli.gate.confirm import remeasure
-    from gpubench.cli.gate.inputs import rules_for_run, sides_to_check
+    from gpubench.analysis.gate.gate_outcome import check, metrics_of, settings_for
+    from gpubench.cli.gate.choose_sides import rules_for_run, sides_to_check
     from gpubench.cli.gate.keep_baseline import keep
+    from gpubench.cli.gate.remeasure import remeasure
     from gpubench.core.metrics import SESOI
 
     rules, declared = rules_for_run(run, asked.gates)
@@ -207,7 +207,7 @@ class CheckEnd:
 
     def report(self, checked: "Checked", name: str, *, gate: Path | None) -> int:
         """Files first, so that they are there whatever becomes of the terminal."""
-        from gpubench.cli.gate.outputs import tell_github, write_files
+        from gpubench.cli.gate.publish_outcome import tell_github, write_files
         from gpubench.cli.screens.comparison_screen import print_comparison
         from gpubench.cli.screens.final_screen import result_writer
         from gpubench.report.comparison.gate_screen import build_check

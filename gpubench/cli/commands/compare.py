@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.cli.options import complete_runs, json_option, share, store_option, wide_option
 from gpubench.cli.screens.comparison_screen import print_compared, print_compared_json
+from gpubench.cli.shared_options import complete_runs, json_option, share, store_option, wide_option
 
 if TYPE_CHECKING:
-    from gpubench.analysis.compare.sides import Side
+    from gpubench.analysis.compare.run_sides import Side
     from gpubench.store.run_reader import Run
 
 
@@ -63,7 +63,7 @@ def command(
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides, refuse
     from gpubench.analysis.verdict.judge_settings import CompareSettings
-    from gpubench.cli.gate.inputs import sides_to_compare
+    from gpubench.cli.gate.choose_sides import sides_to_compare
     from gpubench.core.metrics import SESOI
 
     _check_metrics(metrics)
@@ -99,7 +99,7 @@ def _kept(side: "Side", selection: str | None) -> "Side":
         return side
     from dataclasses import replace
 
-    from gpubench.cli.gate.inputs import by_settings
+    from gpubench.cli.gate.choose_sides import by_settings
 
     keeps = by_settings(selection)
     return replace(side, cases=tuple(case for case in side.cases if keeps(case)))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.cli.options import json_option, share, store_option, wide_option
+from gpubench.cli.shared_options import json_option, share, store_option, wide_option
 from gpubench.core.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def command(
       gpubench history throughput -k 'precision=amp-bf16' --floor 5% --json
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.history.case_history import histories
-    from gpubench.cli.gate.inputs import by_settings
+    from gpubench.cli.gate.choose_sides import by_settings
     from gpubench.report.comparison.comparison_report import unknown_metrics
 
     if unknown_metrics([metric]):
@@ -67,7 +67,7 @@ def command(
 
 def _stored_runs(store: Path, suite: str | None) -> "tuple[list[Run], list[str]]":
     """Runs of the store, oldest first, and what was left out."""
-    from gpubench.analysis.compare.sides import arms_of
+    from gpubench.analysis.compare.run_sides import arms_of
     from gpubench.store.run_names import list_runs
     from gpubench.store.run_reader import load_run
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import rich_click as click
 
-from gpubench.cli.options import json_option, store_option, wide_option
+from gpubench.cli.shared_options import json_option, store_option, wide_option
 
 KINDS = ("suites", "workloads", "metrics", "findings", "runs")
 
@@ -29,7 +29,7 @@ def command(kind: str, name: str | None, *, as_json: bool, wide: bool, store: Pa
       gpubench list metrics throughput
       gpubench list runs --store results --json
     """  # noqa: D301 - click looks for the character itself
-    from gpubench.cli import listings
+    from gpubench.cli.screens import listings
 
     read: dict[str, Callable[[], listings.Listing]] = {
         "suites": listings.suites,

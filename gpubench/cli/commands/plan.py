@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.cli.options import complete_runs, complete_suites, json_option, share, store_option, wide_option
+from gpubench.cli.shared_options import complete_runs, complete_suites, json_option, share, store_option, wide_option
 
 if TYPE_CHECKING:
     from gpubench.runner.run import RunRequest
@@ -100,7 +100,7 @@ def _as_measured(run: "Run") -> list[str]:
 
 
 def _stored(reference: str, store: Path) -> "Run":
-    from gpubench.cli.open_stored import open_run
+    from gpubench.cli.open_run import open_run
 
     return open_run(reference, store)
 
@@ -128,7 +128,7 @@ def _request(
 
 def _measured(request: "RunRequest", *, wide: bool) -> "Run":
     from gpubench.analysis.verdict.judge_settings import CompareSettings
-    from gpubench.cli.screens.progress import open_progress
+    from gpubench.cli.screens.run_progress import open_progress
     from gpubench.cli.standing_verdicts import Verdicts
     from gpubench.runner.run import start
     from gpubench.store.run_reader import load_run

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.cli.options import complete_runs, store_option
+from gpubench.cli.shared_options import complete_runs, store_option
 from gpubench.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def command(
       gpubench report after --against before   two runs by their tags
       gpubench report @last -o - | less        Markdown on stdout
     """  # noqa: D301 - click looks for the character itself
-    from gpubench.cli.open_stored import open_run
+    from gpubench.cli.open_run import open_run
 
     _check_output(output, force=force)
     stored = open_run(run, store)
@@ -94,7 +94,7 @@ def _exists(path: Path) -> bool:
 
 
 def _model(stored: "Run", others: "list[Run]", store: Path, *, allow_unpaired: bool, force: bool) -> "ReportModel":
-    from gpubench.cli.open_stored import shown_name
+    from gpubench.cli.open_run import shown_name
     from gpubench.report.write import report_of
 
     if not others:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from gpubench.cli.options import complete_runs, complete_suites, json_option, share, store_option, wide_option
 from gpubench.cli.run_arms import AskedArms, arms_again
 from gpubench.cli.run_baseline import open_baseline, print_against
+from gpubench.cli.shared_options import complete_runs, complete_suites, json_option, share, store_option, wide_option
 from gpubench.core.errors import ExitStatus, MachineUnfitError
 from gpubench.core.units import parse_duration
 
 if TYPE_CHECKING:
-    from gpubench.analysis.compare.sides import Side
+    from gpubench.analysis.compare.run_sides import Side
     from gpubench.core.run_info import RunInfo
     from gpubench.runner.run import RunOutcome, RunRequest
     from gpubench.store.run_reader import Run
@@ -242,7 +242,7 @@ class _Ending:
 
     def after(self, outcome: "RunOutcome", store: Path) -> int:
         from gpubench.analysis.summary.run_summary import summarise_run
-        from gpubench.cli.open_stored import shown_name
+        from gpubench.cli.open_run import shown_name
         from gpubench.report.keep_ceilings import keep_ceilings
         from gpubench.store.run_reader import load_run
 
@@ -334,7 +334,7 @@ def _next_lines(stored: "Run", name: str, written: Path | None, *, interrupted: 
 
 
 def _run(request: "RunRequest", ending: _Ending) -> int:
-    from gpubench.cli.screens.progress import open_progress
+    from gpubench.cli.screens.run_progress import open_progress
     from gpubench.runner.run import start
 
     names = [arm.name for arm in request.arms]
@@ -347,7 +347,7 @@ def _run(request: "RunRequest", ending: _Ending) -> int:
 def _resume(
     reference: str, store: Path, ending: _Ending, *, budget: float | None, download: bool, oom_skip: bool
 ) -> int:
-    from gpubench.cli.screens.progress import open_progress
+    from gpubench.cli.screens.run_progress import open_progress
     from gpubench.runner.run import ResumeRequest, resume
     from gpubench.store.run_names import resolve_run
     from gpubench.store.run_reader import load_info
@@ -366,7 +366,7 @@ def _resume(
 def _dry_run(request: "RunRequest", *, as_json: bool, wide: bool) -> int:
     import tempfile
 
-    from gpubench.cli.screens.dry_run import print_plan
+    from gpubench.cli.screens.dry_run_screen import print_plan
     from gpubench.runner.run import preview
 
     click.echo("asking the worker what this machine can do ...", err=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.cli.options import complete_runs, json_option, store_option, wide_option
+from gpubench.cli.shared_options import complete_runs, json_option, store_option, wide_option
 
 if TYPE_CHECKING:
     from gpubench.analysis.summary.case_summary import CaseSummary
@@ -41,7 +41,7 @@ def command(run: str, *, as_json: bool, as_csv: bool, everything: bool, wide: bo
       gpubench show baseline --csv > runs.csv
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.summary.run_summary import summarise_run
-    from gpubench.cli.open_stored import open_run, pick_case, shown_name
+    from gpubench.cli.open_run import open_run, pick_case, shown_name
     from gpubench.store.run_names import split_case
 
     if as_json and as_csv:
@@ -70,7 +70,7 @@ def _print_json(summary: "RunSummary", chosen: "CaseSummary | None", folder: Pat
 
 
 def _print_csv(summary: "RunSummary", chosen: "CaseSummary | None") -> None:
-    from gpubench.analysis.summary.frame import frame
+    from gpubench.analysis.summary.long_table import frame
 
     table = frame(summary)
     if chosen is not None:

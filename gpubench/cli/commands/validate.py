@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from gpubench.cli.options import complete_suites, json_option, wide_option
+from gpubench.cli.shared_options import complete_suites, json_option, wide_option
 from gpubench.core.errors import ExitStatus, SuiteError, UsageError
 
 if TYPE_CHECKING:

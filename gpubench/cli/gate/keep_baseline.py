@@ -10,8 +10,8 @@ from gpubench.core.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from gpubench.analysis.compare.case_changes import CaseChange
-    from gpubench.analysis.gate.check_gates import Checked
-    from gpubench.cli.gate.asked import Asked
+    from gpubench.analysis.gate.gate_outcome import Checked
+    from gpubench.cli.gate.check_request import Asked
     from gpubench.store.run_reader import Run
 
 PASSED = "the check passed"
@@ -23,8 +23,8 @@ def first_baseline(run: "Run", asked: "Asked") -> Path | None:
 
     UsageError for `--update` of a run with arms: they are judged against each other and need no baseline.
     """
-    from gpubench.analysis.compare.sides import arms_of
-    from gpubench.cli.gate.inputs import rules_for_run
+    from gpubench.analysis.compare.run_sides import arms_of
+    from gpubench.cli.gate.choose_sides import rules_for_run
 
     if arms_of(run):
         if asked.update:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from gpubench.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from gpubench.analysis.gate.check_gates import Checked
-    from gpubench.cli.gate.asked import Asked
+    from gpubench.analysis.gate.gate_outcome import Checked
+    from gpubench.cli.gate.check_request import Asked
 
 
 def check_files(files: Sequence[str], asked: "Asked") -> "Checked":
@@ -16,9 +16,9 @@ def check_files(files: Sequence[str], asked: "Asked") -> "Checked":
     rounds.
     """
     from gpubench.analysis.compare.compare_sides import compare_sides, refuse
-    from gpubench.analysis.compare.pytest_side import are_interleaved, side_of_files
-    from gpubench.analysis.gate.check_gates import check, metrics_of, settings_for
-    from gpubench.cli.gate.inputs import rules_for_files
+    from gpubench.analysis.compare.pytest_benchmark_side import are_interleaved, side_of_files
+    from gpubench.analysis.gate.gate_outcome import check, metrics_of, settings_for
+    from gpubench.cli.gate.choose_sides import rules_for_files
     from gpubench.core.metrics import SESOI
     from gpubench.store.pytest_benchmark_files import read_pytest_file
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gpubench.machine import cache
+from gpubench.machine import machine_cache
 from gpubench.machine.doctor import gpu_rows as check_gpu
 from gpubench.machine.doctor import host_rows as check_host
 from gpubench.machine.doctor import software_rows as check_software
-from gpubench.machine.rows import DoctorRow, Level, fit
+from gpubench.machine.doctor_rows import DoctorRow, Level, fit
 from gpubench.machine.selftest import gpu_selftest, host_selftest
 from gpubench.machine.selftest.helper_program import Program, ProgramError
 from gpubench.telemetry.devices.nvml import NvmlBackend, open_backend
@@ -96,7 +96,7 @@ def _host_facts(self_test: SelfTest, say: Say) -> dict[str, Any] | None:
         return known
     facts = host_selftest.measure(say)
     if "error" not in facts:
-        cache.store(host_selftest.identity(), facts)
+        machine_cache.store(host_selftest.identity(), facts)
     return facts
 
 
@@ -115,7 +115,7 @@ def _card_facts(
     finally:
         backend.close()
     if "error" not in facts:
-        cache.store(gpu_selftest.identity(uuid, driver), facts)
+        machine_cache.store(gpu_selftest.identity(uuid, driver), facts)
     return facts
 
 

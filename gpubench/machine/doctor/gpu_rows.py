@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpubench.core.units import format_bytes
-from gpubench.machine.rows import DoctorRow, Group, Level
+from gpubench.machine.doctor_rows import DoctorRow, Group, Level
 from gpubench.telemetry.devices import cuda_visible
 from gpubench.telemetry.devices.base import Identity, SlowReading, Survey, TelemetryError
 from gpubench.telemetry.devices.null import NullBackend
 from gpubench.telemetry.devices.nvml import NvmlBackend, card_facts, open_backend
-from gpubench.telemetry.window.throttle import CLOCKS_SET_BIT, REASON_BITS
+from gpubench.telemetry.window.throttling import CLOCKS_SET_BIT, REASON_BITS
 
 _HOT_C = 80
 _BUSY = 0.05

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gpubench.machine import host_facts
-from gpubench.machine.rows import DoctorRow, Group, Level
+from gpubench.machine.doctor_rows import DoctorRow, Group, Level
 from gpubench.telemetry.devices.base import TelemetryError
 from gpubench.telemetry.devices.rapl import open_rapl
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
-from gpubench.machine import software
-from gpubench.machine.rows import DoctorRow, Group, Level
+from gpubench.machine import installed_software
+from gpubench.machine.doctor_rows import DoctorRow, Group, Level
 
 _HARMFUL = {
     "CUDA_LAUNCH_BLOCKING": (("1",), Level.BAD, "makes every launch wait for the device"),
@@ -33,7 +33,7 @@ def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> D
 
 
 def _python() -> list[DoctorRow]:
-    python = software.python()
+    python = installed_software.python()
     debug = python["debug"]
     text = f"{python['version']} ({python['implementation']}{', debug build' if debug else ''})"
     remedy = "A debug build is several times slower: use a release build." if debug else ""
@@ -44,7 +44,7 @@ def _torch(facts: Mapping[str, Any], driver: Mapping[str, Any] | None) -> list[D
     if facts.get("error"):
         return [_row("torch", Level.BAD, str(facts["error"]), "pip install torch")]
     if not facts:
-        version = software.packages()["torch"]
+        version = installed_software.packages()["torch"]
         level = Level.NA if version else Level.BAD
         return [
             _row("torch", level, f"{version or 'not installed'} (not asked)", "" if version else "pip install torch")
@@ -88,7 +88,7 @@ def _cudnn(number: int | None) -> str:
 
 
 def _binding() -> list[DoctorRow]:
-    version = software.packages()["nvidia-ml-py"]
+    version = installed_software.packages()["nvidia-ml-py"]
     found = []
     if version is None:
         found.append(

@@ -8,16 +8,16 @@ from statistics import median
 from typing import Any
 
 from gpubench.core.units import format_duration, format_percent
-from gpubench.machine import cache
-from gpubench.machine.rows import DoctorRow, Group, Level
-from gpubench.machine.selftest import alternating as blocks
+from gpubench.machine import machine_cache
+from gpubench.machine.doctor_rows import DoctorRow, Group, Level
+from gpubench.machine.selftest import alternating_blocks as blocks
 from gpubench.machine.selftest import host_selftest
 from gpubench.machine.selftest.helper_program import Program, ProgramError
 from gpubench.telemetry.devices.base import Identity, TelemetryError
 from gpubench.telemetry.devices.nvml import NvmlBackend
 from gpubench.telemetry.devices.nvml.card import NvmlDevice
 from gpubench.telemetry.devices.periods import measure_periods
-from gpubench.telemetry.monitored import Monitored
+from gpubench.telemetry.sampled_device import Monitored
 from gpubench.telemetry.sampling.sampler import Schedule
 
 _STEADY_S = 10.0
@@ -254,4 +254,4 @@ def _steadiness_row(title: str, facts: Mapping[str, Any]) -> DoctorRow:
 
 def cached(uuid: str, driver: str | None, where: Any = None) -> dict[str, Any] | None:
     """The last facts of this card under this driver."""
-    return cache.load(identity(uuid, driver), where)
+    return machine_cache.load(identity(uuid, driver), where)

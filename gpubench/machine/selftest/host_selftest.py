@@ -9,9 +9,9 @@ from statistics import median
 from typing import Any
 
 from gpubench.core.units import format_percent
-from gpubench.machine import cache, host_facts
-from gpubench.machine.rows import DoctorRow, Group, Level
-from gpubench.machine.selftest import alternating
+from gpubench.machine import host_facts, machine_cache
+from gpubench.machine.doctor_rows import DoctorRow, Group, Level
+from gpubench.machine.selftest import alternating_blocks
 from gpubench.machine.selftest.helper_program import Program, ProgramError
 from gpubench.telemetry.devices.base import Device, TelemetryError
 from gpubench.telemetry.devices.rapl import open_rapl
@@ -103,7 +103,7 @@ def beside_load(num_pairs: int = _PAIRS, block_s: float = _BLOCK_S) -> dict[str,
         with Program("gpubench.machine.selftest.cpu_load", f"{seconds:.3f}") as program:
             program.line(_START_S)
             time.sleep(0.2)
-            schedule = alternating.alternate(lambda on: sampler.pause(not on), num_pairs, block_s)
+            schedule = alternating_blocks.alternate(lambda on: sampler.pause(not on), num_pairs, block_s)
             steps = [tuple(step) for step in program.line(seconds + _START_S)["steps"]]
     finally:
         sampler.stop()
@@ -111,13 +111,16 @@ def beside_load(num_pairs: int = _PAIRS, block_s: float = _BLOCK_S) -> dict[str,
     return {"sampled": device.kind, **judge(steps, schedule)}
 
 
-def judge(steps: list[alternating.Step], schedule: list[alternating.ArmBlock]) -> dict[str, Any]:
+def judge(steps: list[alternating_blocks.Step], schedule: list[alternating_blocks.ArmBlock]) -> dict[str, Any]:
     """Steadiness of the quiet blocks, the sampler's cost, and the comparison of quiet blocks with themselves."""
     quiet = [block for block in schedule if not block.arm]
     inside = [length for start, length in steps if any(block.start_s <= start < block.end_s for block in quiet)]
     middle = median(inside) if inside else math.nan
     deviations = [abs(length - middle) for length in inside]
-    cost, itself = alternating.compare(steps, schedule), alternating.compare(steps, alternating.same_arm(schedule))
+    cost, itself = (
+        alternating_blocks.compare(steps, schedule),
+        alternating_blocks.compare(steps, alternating_blocks.same_arm(schedule)),
+    )
     return {
         "step_s": middle if inside else None,
         "spread": 1.4826 * median(deviations) / middle if inside else None,
@@ -218,4 +221,4 @@ def cost_row(name: str, facts: Mapping[str, Any]) -> DoctorRow:
 
 def cached(where: Any = None) -> dict[str, Any] | None:
     """The last facts of this host."""
-    return cache.load(identity(), where)
+    return machine_cache.load(identity(), where)

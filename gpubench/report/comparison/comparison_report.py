@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
 from gpubench.analysis.compare.compare_sides import Compared
-from gpubench.analysis.compare.differences import Difference
-from gpubench.analysis.compare.overall import Overall
+from gpubench.analysis.compare.overall_change import Overall
+from gpubench.analysis.compare.side_differences import Difference
 from gpubench.analysis.verdict.not_interleaved import NOT_INTERLEAVED
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
@@ -158,7 +158,7 @@ def _as_said(word: str) -> str:
 
 
 def _speed_of(change: CaseChange) -> list[MetricChange]:
-    from gpubench.analysis.compare.overall import speed_change
+    from gpubench.analysis.compare.overall_change import speed_change
 
     found = speed_change(change)
     return [] if found is None else [found]

@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
-from gpubench.analysis.gate.check_gates import Checked
-from gpubench.analysis.gate.rules import GateResult
+from gpubench.analysis.gate.gate_outcome import Checked
+from gpubench.analysis.gate.gate_rules import GateResult
 from gpubench.core.errors import ExitStatus
 from gpubench.core.records import Status
 from gpubench.core.units import format_percent

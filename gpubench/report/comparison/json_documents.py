@@ -6,10 +6,10 @@ from typing import Any
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
 from gpubench.analysis.compare.compare_sides import Compared
-from gpubench.analysis.compare.overall import Overall
-from gpubench.analysis.gate.check_gates import Checked
-from gpubench.analysis.gate.rules import GateResult
-from gpubench.analysis.summary.entries import ComparableCase
+from gpubench.analysis.compare.overall_change import Overall
+from gpubench.analysis.gate.gate_outcome import Checked
+from gpubench.analysis.gate.gate_rules import GateResult
+from gpubench.analysis.summary.comparable_case import ComparableCase
 from gpubench.core.records import Estimate
 from gpubench.core.version import __version__
 from gpubench.report.comparison.gate_screen import why_real

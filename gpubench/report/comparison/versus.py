@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gpubench.analysis.compare.compare_sides import Compared, compare_sides, refuse
-from gpubench.analysis.compare.sides import arm_sides, side_of
+from gpubench.analysis.compare.run_sides import arm_sides, side_of
 from gpubench.analysis.summary.run_summary import RecordedRun, RunSummary, summarise_run
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.report.comparison.comparison_report import build_comparison

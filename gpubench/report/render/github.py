@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from gpubench.analysis.compare.case_changes import CaseChange
-from gpubench.analysis.gate.check_gates import Checked
+from gpubench.analysis.gate.gate_outcome import Checked
 from gpubench.core.errors import ExitStatus
 from gpubench.report.comparison.change_cells import change_text, end_text, kind_word
 from gpubench.report.comparison.gate_screen import ended, failures, gate_title, limit_text, why_real

@@ -7,8 +7,8 @@ with `failure`, `error` or `skipped` inside, counts and `time` on every level.
 import xml.etree.ElementTree as ET
 
 from gpubench.analysis.compare.case_changes import CaseChange
-from gpubench.analysis.gate.check_gates import Checked
-from gpubench.analysis.gate.rules import GateResult
+from gpubench.analysis.gate.gate_outcome import Checked
+from gpubench.analysis.gate.gate_rules import GateResult
 from gpubench.report.comparison.change_cells import change_text, crash_text, crashed_launches, end_text, kind_word
 from gpubench.report.comparison.gate_screen import ended, gate_title, limit_text, why_real
 from gpubench.report.model.inert_text import inert

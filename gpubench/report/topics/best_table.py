@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpubench.analysis.insight.ranking import Best, best_overall, best_settings, gains
+from gpubench.analysis.insight.best_settings import Best, best_overall, best_settings, gains
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.records import Estimate

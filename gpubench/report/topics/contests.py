@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from gpubench.analysis.insight.ranking import best_settings, speed
+from gpubench.analysis.insight.best_settings import best_settings, speed
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.findings import Validity

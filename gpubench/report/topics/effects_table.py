@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gpubench.analysis.insight.effects import FactorEffect, factor_effects
+from gpubench.analysis.insight.factor_effects import FactorEffect, factor_effects
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.units import format_percent
 from gpubench.report.model.figure_cells import ratio_cell

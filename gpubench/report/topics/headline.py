@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gpubench.analysis.insight.ranking import Best, Gain, best_overall, best_settings, gains, speed, speedup
+from gpubench.analysis.insight.best_settings import Best, Gain, best_overall, best_settings, gains, speed, speedup
 from gpubench.analysis.summary.accuracy_verdict import QualitySummary
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary

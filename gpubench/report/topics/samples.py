@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gpubench.analysis.insight.ranking import speed
+from gpubench.analysis.insight.best_settings import speed
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.report.topics.charts.phrases import standing

@@ -8,7 +8,7 @@ from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.run_info import RunInfo
 from gpubench.core.units import format_bytes
 from gpubench.machine.doctor.examination import self_test_rows
-from gpubench.machine.rows import Level
+from gpubench.machine.doctor_rows import Level
 from gpubench.report.model.report_model import Fact, Line, line, muted
 from gpubench.report.model.words import count
 

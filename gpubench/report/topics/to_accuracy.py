@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from gpubench.analysis.summary.accuracy_verdict import QualitySummary
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.estimates import geometric_estimate
+from gpubench.analysis.summary.launch_estimates import geometric_estimate
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.records import Estimate, Quality
 from gpubench.core.units import format_percent

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from gpubench.core.errors import UsageError
 from gpubench.core.nearest import near
-from gpubench.machine.cache import folder as cache_folder
+from gpubench.machine.machine_cache import folder as cache_folder
 from gpubench.runner.arms import interpreters
 from gpubench.runner.arms.interpreters import Interpreter
 

@@ -16,8 +16,8 @@ from gpubench.runner.launch.recorder import Clocked
 from gpubench.runner.launch.worker_hosts import Host, device_index
 from gpubench.store.run_writer import RunWriter
 from gpubench.suite.model.case import Case
-from gpubench.telemetry.session import TelemetrySession
-from gpubench.telemetry.window.result import TelemetryWindow
+from gpubench.telemetry.run_telemetry import TelemetrySession
+from gpubench.telemetry.window.telemetry_window import TelemetryWindow
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from gpubench.runner.launch.launching import Ending
 from gpubench.runner.launch.outcome import Meaning
 from gpubench.runner.launch.planned_launch import PlannedLaunch
 from gpubench.runner.launch.worker_hosts import Host
-from gpubench.telemetry.window.result import TelemetryWindow
+from gpubench.telemetry.window.telemetry_window import TelemetryWindow
 
 GPU_LOST = "GB413"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from gpubench.telemetry.devices.base import Activity, Device, FastReading, SlowReading
 from gpubench.telemetry.devices.periods import Periods, measure_periods
-from gpubench.telemetry.sampling.readings import History
+from gpubench.telemetry.sampling.reading_history import History
 
 _MOST_ERRORS = 20
 

@@ -9,9 +9,9 @@ from typing import Any
 from gpubench.core.findings import Finding, finding
 from gpubench.telemetry.devices.base import Activity
 from gpubench.telemetry.devices.periods import Periods
-from gpubench.telemetry.sampling.readings import Cut
-from gpubench.telemetry.window.energy import CARD_GAIN_PCT, Energy, EnergyOf
-from gpubench.telemetry.window.throttle import CLOCKS_SET_BIT, throttling
+from gpubench.telemetry.sampling.reading_history import Cut
+from gpubench.telemetry.window.energy_sources import CARD_GAIN_PCT, Energy, EnergyOf
+from gpubench.telemetry.window.throttling import CLOCKS_SET_BIT, throttling
 
 REACH_S = 2.0
 """Readings this far outside a window are used to interpolate its edges (its counter's period on top)."""

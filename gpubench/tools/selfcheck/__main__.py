@@ -4,8 +4,8 @@ import sys
 
 import click
 
-from gpubench.tools.selfcheck.markdown import TARGET_NOTES, render
-from gpubench.tools.selfcheck.statistics import run_selfcheck
+from gpubench.tools.selfcheck.result_tables import TARGET_NOTES, render
+from gpubench.tools.selfcheck.simulate_verdicts import run_selfcheck
 
 
 @click.group()

@@ -13,7 +13,7 @@ from typing import Any
 
 from gpubench.core.records import Window
 from gpubench.protocol.messages import JobArm, Progress, Result
-from gpubench.stats.stopping import StopDecision, StoppingRule
+from gpubench.stats.stopping_rule import StopDecision, StoppingRule
 from gpubench.suite.model.suite import Measure
 from gpubench.worker.ab.block_figures import arm_result
 from gpubench.worker.ab.replicas import DROPPED_STEPS, Replica

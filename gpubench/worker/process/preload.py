@@ -21,7 +21,7 @@ MODULES = (
     "sklearn.datasets",
     "sklearn.metrics",
     "nvtx",
-    "gpubench.stats.stopping",
+    "gpubench.stats.stopping_rule",
     "gpubench.stats.step_series",
     "gpubench.worker.measure_case",
     "gpubench.worker.ab.blocks",

@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Literal
 
 from gpubench.protocol.messages import Progress
-from gpubench.stats.stopping import StopDecision, StoppingRule
+from gpubench.stats.stopping_rule import StopDecision, StoppingRule
 from gpubench.suite.model.suite import Measure
 from gpubench.worker.timing.cpu_time import CpuTime
 from gpubench.worker.timing.first_steps import FirstSteps

@@ -7,7 +7,7 @@ from fakes.nvml.control import NAME, UUID, Fake
 from gpubench.telemetry.devices.base import Identity
 from gpubench.telemetry.devices.nvml import NvmlBackend, library
 from gpubench.telemetry.devices.periods import Periods
-from gpubench.telemetry.monitored import Monitored
+from gpubench.telemetry.sampled_device import Monitored
 from gpubench.telemetry.sampling.sampler import Schedule
 from gpubench.telemetry.window.window_figures import WindowSummary
 

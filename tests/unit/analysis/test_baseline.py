@@ -3,7 +3,7 @@ from fakes.gate_runs import ENVIRONMENT, HandMade
 
 from gpubench.analysis.compare.baseline_side import baseline_of, baseline_side
 from gpubench.analysis.compare.compare_sides import compare_sides, refuse
-from gpubench.analysis.compare.sides import side_of
+from gpubench.analysis.compare.run_sides import side_of
 from gpubench.core.records import Status
 from gpubench.store.baselines import read_baseline, write_baseline
 from gpubench.store.run_reader import load_run

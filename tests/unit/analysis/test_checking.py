@@ -2,9 +2,9 @@ import pytest
 from fakes.gate_runs import HandMade, two_arms
 
 from gpubench.analysis.compare.compare_sides import compare_sides
-from gpubench.analysis.compare.sides import arm_sides, side_of
-from gpubench.analysis.gate.check_gates import STANDING_IN, check, metrics_of, settings_for
-from gpubench.analysis.gate.rules import GateRule
+from gpubench.analysis.compare.run_sides import arm_sides, side_of
+from gpubench.analysis.gate.gate_outcome import STANDING_IN, check, metrics_of, settings_for
+from gpubench.analysis.gate.gate_rules import GateRule
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.store.run_reader import load_run
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gpubench.analysis.verdict import round_ratios
-from gpubench.analysis.verdict.round_ratios import (
+from gpubench.analysis.verdict import interleaved_rounds
+from gpubench.analysis.verdict.interleaved_rounds import (
     CompareSettings,
     SequentialComparison,
     compare_log_ratios,
@@ -26,7 +26,7 @@ def rounds(effect: float, noise: float, num: int = 24, seed: int = 0) -> tuple[l
 
 
 def test_the_example_of_the_module_runs():
-    assert doctest.testmod(round_ratios) == (0, 5)
+    assert doctest.testmod(interleaved_rounds) == (0, 5)
 
 
 def test_a_clear_slow_down_is_found_at_the_first_look():

@@ -4,7 +4,7 @@ import pytest
 from fakes.analysis_runs import RunBuilder
 from scipy import stats
 
-from gpubench.analysis.insight.effects import factor_effects, per_doubling
+from gpubench.analysis.insight.factor_effects import factor_effects, per_doubling
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import finding
 

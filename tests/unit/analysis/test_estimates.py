@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gpubench.analysis.summary.estimates import estimate
+from gpubench.analysis.summary.launch_estimates import estimate
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Estimate
 

@@ -1,7 +1,7 @@
 import pytest
 from fakes.analysis_runs import RunBuilder
 
-from gpubench.analysis.summary.frame import COLUMNS, frame
+from gpubench.analysis.summary.long_table import COLUMNS, frame
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.records import Status
 from gpubench.suite.model.case import Case

@@ -2,7 +2,7 @@ import pytest
 from fakes.analysis_runs import RunBuilder, an_oom
 
 from gpubench.analysis.compare.case_changes import compare_runs
-from gpubench.analysis.gate.rules import (
+from gpubench.analysis.gate.gate_rules import (
     Confirmation,
     GateRule,
     check_gates,
@@ -12,7 +12,7 @@ from gpubench.analysis.gate.rules import (
     parse_gate,
     rules_of,
 )
-from gpubench.analysis.summary.entries import CaseEntry
+from gpubench.analysis.summary.comparable_case import CaseEntry
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.core.records import Status

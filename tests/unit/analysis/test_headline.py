@@ -4,7 +4,7 @@ import pytest
 from fakes.analysis_runs import RunBuilder
 from scipy import stats
 
-from gpubench.analysis.insight.ranking import best_overall, best_settings, gains, speedup
+from gpubench.analysis.insight.best_settings import best_overall, best_settings, gains, speedup
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import finding
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import false_discovery_control
 
-from gpubench.analysis.verdict.multiple import benjamini_hochberg, judge_suite, screen
+from gpubench.analysis.verdict.many_comparisons import benjamini_hochberg, judge_suite, screen
 
 
 def arms(logs):

@@ -5,8 +5,8 @@ import pytest
 from fakes.gate_runs import HandMade, two_arms
 
 from gpubench.analysis.compare.verdict_cost import forecast, plan
-from gpubench.analysis.verdict.multiple import SCREEN_ROUNDS, judge_suite
-from gpubench.analysis.verdict.round_ratios import CompareSettings, compare_log_ratios
+from gpubench.analysis.verdict.interleaved_rounds import CompareSettings, compare_log_ratios
+from gpubench.analysis.verdict.many_comparisons import SCREEN_ROUNDS, judge_suite
 from gpubench.core.records import Status
 from gpubench.store.run_reader import load_run
 

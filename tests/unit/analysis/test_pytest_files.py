@@ -2,7 +2,7 @@ import pytest
 from fakes.pytest_json import steady, write_pytest_json
 
 from gpubench.analysis.compare.compare_sides import compare_sides, refuse
-from gpubench.analysis.compare.pytest_side import are_interleaved, side_of_files
+from gpubench.analysis.compare.pytest_benchmark_side import are_interleaved, side_of_files
 from gpubench.core.errors import StoreError, UsageError
 from gpubench.store.pytest_benchmark_files import read_pytest_file
 

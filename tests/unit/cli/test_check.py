@@ -9,7 +9,7 @@ from fakes.gate_runs import ENVIRONMENT, STEADY, HandMade, two_arms
 from fakes.junit_schema import validate_junit
 from fakes.pytest_json import steady, write_pytest_json
 
-from gpubench.cli.gate import confirm
+from gpubench.cli.gate import remeasure as confirm
 from gpubench.cli.main import main
 from gpubench.core.findings import finding
 from gpubench.core.records import Status
@@ -393,8 +393,8 @@ class TestConfirm:
         from contextlib import nullcontext
 
         from gpubench.analysis.compare.compare_sides import compare_sides
-        from gpubench.analysis.compare.sides import arm_sides
-        from gpubench.cli.screens import progress
+        from gpubench.analysis.compare.run_sides import arm_sides
+        from gpubench.cli.screens import run_progress
         from gpubench.runner import run as runner
 
         made = two_arms(suite={"defaults": {"batch_size": 64}})
@@ -410,7 +410,7 @@ class TestConfirm:
             answers.append(settled(case, tuple(each for each in fresh.records if each.case_index == case.index)))
             return runner.RunOutcome(fresh.folder, fresh.info, interrupted=False)
 
-        monkeypatch.setattr(progress, "open_progress", lambda *, verdicts: nullcontext(shown.append(verdicts)))
+        monkeypatch.setattr(run_progress, "open_progress", lambda *, verdicts: nullcontext(shown.append(verdicts)))
         monkeypatch.setattr(runner, "start", start)
         confirm.remeasure(run, compared, allow_unpaired=False)(compared.changes, 8)
         assert answers == [False]
@@ -421,7 +421,7 @@ class TestConfirm:
         from fakes.gate_runs import NO_GPU_ENVIRONMENT
 
         from gpubench.analysis.compare.compare_sides import compare_sides
-        from gpubench.analysis.compare.sides import arm_sides
+        from gpubench.analysis.compare.run_sides import arm_sides
         from gpubench.core.errors import UsageError
 
         run = load_run(arms())
@@ -436,7 +436,7 @@ class TestConfirm:
 
     def test_what_is_asked_of_the_runner_are_the_failing_cases_with_their_arms(self):
         from gpubench.analysis.compare.compare_sides import compare_sides
-        from gpubench.analysis.compare.sides import arm_sides
+        from gpubench.analysis.compare.run_sides import arm_sides
 
         made = two_arms(
             suite={

@@ -123,11 +123,11 @@ def test_the_commands_line_in_the_main_help_is_its_own():
 def test_launches_of_the_two_arms_of_a_pilot_share_no_row(monkeypatch):
     from contextlib import nullcontext
 
-    from gpubench.cli.screens import progress
+    from gpubench.cli.screens import run_progress
     from gpubench.runner import run as runner
 
     shown = []
-    monkeypatch.setattr(progress, "open_progress", lambda *, wide, verdicts: nullcontext(shown.append(verdicts)))
+    monkeypatch.setattr(run_progress, "open_progress", lambda *, wide, verdicts: nullcontext(shown.append(verdicts)))
     monkeypatch.setattr(
         runner,
         "start",

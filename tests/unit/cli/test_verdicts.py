@@ -10,7 +10,7 @@ from fakes.runs import ENVIRONMENT
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.cli.console import make_console
 from gpubench.cli.run_arms import AskedArms
-from gpubench.cli.screens.progress import LiveProgress, LogProgress
+from gpubench.cli.screens.run_progress import LiveProgress, LogProgress
 from gpubench.cli.standing_verdicts import Verdicts
 from gpubench.core.findings import finding
 from gpubench.core.records import Status

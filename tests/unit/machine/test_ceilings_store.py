@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gpubench.machine import environment, host_facts, stored_ceilings
-from gpubench.machine.variables import anonymise
+from gpubench.machine.environment_variables import anonymise
 
 UUID = "GPU-11111111-2222-3333-4444-555555555555"
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from fakes.nvml.control import UUID, Fake
 
-from gpubench.machine import environment, host_facts, software
-from gpubench.machine.variables import anonymise, hide_uuids, performance_variables
+from gpubench.machine import environment, host_facts, installed_software
+from gpubench.machine.environment_variables import anonymise, hide_uuids, performance_variables
 
 VERSIONS = {"torch": "2.15.0", "cuda": "13.2", "cudnn": 92600}
 
@@ -37,7 +37,7 @@ def test_without_a_driver_the_fingerprint_is_whole_but_for_the_gpus(monkeypatch:
     assert env["gpus"] == []
     assert env["absent"] == {"driver": "no NVIDIA driver", "gpus": "no NVIDIA driver"}
     assert env["worker"] == VERSIONS
-    assert env["packages"]["torch"] == software.packages()["torch"]
+    assert env["packages"]["torch"] == installed_software.packages()["torch"]
     assert json.loads(json.dumps(env)) == env
 
 
@@ -170,22 +170,22 @@ def test_the_commit_is_that_of_the_folder_and_dirty_once_a_tracked_file_changed(
     (tmp_path / "file").write_text("one")
     git("add", ".", cwd=tmp_path)
     git("commit", "-q", "-m", "first", cwd=tmp_path)
-    clean = software.git(tmp_path)
+    clean = installed_software.git(tmp_path)
     assert (clean["dirty"], clean["branch"], clean["reason"]) == (False, "trunk", None)
     assert len(clean["commit"]) == 40
     (tmp_path / "untracked").write_text("x")
-    assert software.git(tmp_path)["dirty"] is False
+    assert installed_software.git(tmp_path)["dirty"] is False
     (tmp_path / "file").write_text("two")
-    assert software.git(tmp_path)["dirty"] is True
+    assert installed_software.git(tmp_path)["dirty"] is True
 
 
 def test_outside_a_checkout_the_commit_is_none_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    found = software.git(tmp_path)
+    found = installed_software.git(tmp_path)
     assert found["commit"] is None
     assert "not a git repository" in found["reason"]
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert software.git(tmp_path)["reason"] == "git is not installed"
+    assert installed_software.git(tmp_path)["reason"] == "git is not installed"
 
 
 def sysroot(root: Path, **files: str) -> Path:

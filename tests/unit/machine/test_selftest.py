@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from fakes.nvml.control import UUID, Fake
 
-from gpubench.machine import cache
+from gpubench.machine import machine_cache
 from gpubench.machine.doctor import examination
-from gpubench.machine.rows import Level
-from gpubench.machine.selftest import alternating as blocks
+from gpubench.machine.doctor_rows import Level
+from gpubench.machine.selftest import alternating_blocks as blocks
 from gpubench.machine.selftest import gpu_selftest, host_selftest
-from gpubench.machine.selftest.alternating import ArmBlock
+from gpubench.machine.selftest.alternating_blocks import ArmBlock
 from gpubench.machine.selftest.helper_program import Program, ProgramError
 from gpubench.report.topics import setup
 from gpubench.telemetry.devices.base import Identity
@@ -185,7 +185,7 @@ def test_aliasing_is_what_the_two_loads_differ_by(fake: Fake, monkeypatch: pytes
     fake.counter(aliasing=True, offset_j=1000.0)
     backend = open_backend()
     assert isinstance(backend, NvmlBackend)
-    from gpubench.telemetry.monitored import Monitored
+    from gpubench.telemetry.sampled_device import Monitored
     from gpubench.telemetry.sampling.sampler import Schedule
 
     monitored = Monitored(backend.open(Identity(uuid=UUID)), "sampled", Schedule(probe_periods=False)).start()
@@ -199,23 +199,23 @@ def test_aliasing_is_what_the_two_loads_differ_by(fake: Fake, monkeypatch: pytes
 
 def test_facts_are_kept_per_card_and_driver(cache_folder: Path) -> None:
     one, other = gpu_selftest.identity("GPU-a", "580"), gpu_selftest.identity("GPU-a", "590")
-    assert cache.store(one, {"x": 1}) == cache_folder / f"{cache.key_of(one)}.json"
-    assert cache.load(one) == {"x": 1}
-    assert cache.load(other) is None
+    assert machine_cache.store(one, {"x": 1}) == cache_folder / f"{machine_cache.key_of(one)}.json"
+    assert machine_cache.load(one) == {"x": 1}
+    assert machine_cache.load(other) is None
 
 
 def test_a_spoiled_or_foreign_cache_file_is_no_cache(cache_folder: Path) -> None:
     identity = host_selftest.identity()
-    cache.store(identity, {"x": 1})
-    path = cache_folder / f"{cache.key_of(identity)}.json"
+    machine_cache.store(identity, {"x": 1})
+    path = cache_folder / f"{machine_cache.key_of(identity)}.json"
     for text in ("", "[]", '{"schema": 99, "facts": {}}', '{"schema": 1, "facts": 3}'):
         path.write_text(text)
-        assert cache.load(identity) is None
+        assert machine_cache.load(identity) is None
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert cache.store({"a": 1}, {}, tmp_path / "file" / "folder") is None
+    assert machine_cache.store({"a": 1}, {}, tmp_path / "file" / "folder") is None
 
 
 def test_a_program_that_fails_says_why_and_is_gone_afterwards() -> None:

@@ -8,7 +8,7 @@ from fakes import traces
 from fakes.gate_runs import ENVIRONMENT, STEADY, HandMade
 
 from gpubench.analysis.compare.compare_sides import compare_sides, refuse
-from gpubench.analysis.compare.sides import side_of
+from gpubench.analysis.compare.run_sides import side_of
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.cli.main import main
 from gpubench.core.errors import UsageError

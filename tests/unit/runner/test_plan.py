@@ -7,7 +7,7 @@ from gpubench.runner.plan import cannot_run, plan_cases
 from gpubench.runner.time_forecast import forecast
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Measure, Quality, Suite
-from gpubench.telemetry.window.result import TelemetryWindow
+from gpubench.telemetry.window.telemetry_window import TelemetryWindow
 
 OURS = HostKey(None, ())
 NO_CUDA = Hello(pid=1, role="host", cuda_unavailable="Found no NVIDIA driver on your system")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpubench.stats.median_interval import median_interval
-from gpubench.stats.stopping import StopDecision, StoppingRule, precision_of_median
+from gpubench.stats.stopping_rule import StopDecision, StoppingRule, precision_of_median
 
 
 def simulate(seed: int, num: int, sigma: float, phi: float, warm: float = 0.5) -> np.ndarray:

@@ -11,9 +11,9 @@ from fakes.nvml.player import watch
 
 from gpubench.telemetry.devices.nvml import NvmlBackend, codes, fields, open_backend
 from gpubench.telemetry.devices.nvml.library import Library, NvmlError
+from gpubench.telemetry.run_telemetry import TelemetrySession, open_session
 from gpubench.telemetry.sampling.sampler import Schedule
-from gpubench.telemetry.session import TelemetrySession, open_session
-from gpubench.telemetry.window.result import METRICS
+from gpubench.telemetry.window.telemetry_window import METRICS
 
 SAMPLED_CALLS = (
     "nvmlDeviceGetFieldValues",

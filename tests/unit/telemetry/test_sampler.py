@@ -11,8 +11,8 @@ from gpubench.telemetry import Monitor
 from gpubench.telemetry.devices.base import Activity, FastReading, SlowReading, Survey
 from gpubench.telemetry.devices.nvml import open_backend
 from gpubench.telemetry.devices.periods import measure_periods
+from gpubench.telemetry.run_telemetry import open_session
 from gpubench.telemetry.sampling.sampler import Sampler, Schedule
-from gpubench.telemetry.session import open_session
 
 DEVICE = {"uuid": UUID, "name": NAME}
 QUICK = Schedule(fast_s=0.02, slow_s=0.1, probe_periods=False)

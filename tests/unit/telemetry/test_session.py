@@ -7,9 +7,9 @@ from fakes.nvml.control import GIB, NAME, OTHER_UUID, UUID, Fake
 from gpubench.telemetry.devices.base import Identity, TelemetryError
 from gpubench.telemetry.devices.null import NullBackend
 from gpubench.telemetry.devices.nvml import open_backend
+from gpubench.telemetry.run_telemetry import TelemetrySession, open_session
 from gpubench.telemetry.sampling.sampler import Schedule
-from gpubench.telemetry.session import TelemetrySession, open_session
-from gpubench.telemetry.window.result import METRICS, TelemetryWindow
+from gpubench.telemetry.window.telemetry_window import METRICS, TelemetryWindow
 
 DEVICE = {"uuid": UUID, "name": NAME, "total_bytes": 79 * GIB, "pci": "0000:41:00.0"}
 OTHER = {"uuid": OTHER_UUID, "name": NAME}

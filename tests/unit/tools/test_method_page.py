@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gpubench.tools.selfcheck.markdown import TARGET_NOTES
-from gpubench.tools.selfcheck.other_tools import RULES
-from gpubench.tools.selfcheck.scenes import SCENES
+from gpubench.tools.selfcheck.other_tool_rules import RULES
+from gpubench.tools.selfcheck.result_tables import TARGET_NOTES
+from gpubench.tools.selfcheck.simulated_steps import SCENES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "method.md").read_text(encoding="utf-8")
 COMMAND = re.search(r"selfcheck statistics --trials (\d+) --suites (\d+) --seed (\d+)", PAGE)

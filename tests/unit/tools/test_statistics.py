@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from gpubench.analysis.verdict.round_ratios import compare_log_ratios
-from gpubench.analysis.verdict.simulated_many import judge_many
+from gpubench.analysis.verdict.interleaved_rounds import compare_log_ratios
+from gpubench.analysis.verdict.simulated_verdicts import judge_many
 from gpubench.tools.selfcheck.__main__ import main
-from gpubench.tools.selfcheck.other_tools import RULES
-from gpubench.tools.selfcheck.scenes import SCENES, Scene, simulate
-from gpubench.tools.selfcheck.statistics import SCREEN_AND_CONFIRM, _missed, log_ratios, run_scene, suite_alarms
+from gpubench.tools.selfcheck.other_tool_rules import RULES
+from gpubench.tools.selfcheck.simulate_verdicts import SCREEN_AND_CONFIRM, _missed, log_ratios, run_scene, suite_alarms
+from gpubench.tools.selfcheck.simulated_steps import SCENES, Scene, simulate
 
 SEED = 7
 TRIALS = 1500

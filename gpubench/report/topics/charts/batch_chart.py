@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from gpubench.analysis.insight.ranking import speed, speed_metric
+from gpubench.analysis.insight.best_settings import speed, speed_metric
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status

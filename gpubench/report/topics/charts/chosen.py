@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from gpubench.analysis.insight.effects import FactorEffect
+from gpubench.analysis.insight.factor_effects import FactorEffect
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.report.model.report_model import Chart
 from gpubench.report.topics.charts.accuracy_chart import accuracy_charts

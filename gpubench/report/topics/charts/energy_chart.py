@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gpubench.analysis.insight.ranking import speed
+from gpubench.analysis.insight.best_settings import speed
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.units import format_number, format_percent

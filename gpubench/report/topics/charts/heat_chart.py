@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gpubench.analysis.insight.ranking import best_overall, best_settings, speed
+from gpubench.analysis.insight.best_settings import best_overall, best_settings, speed
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.report.model.report_model import Chart, Datum
 from gpubench.report.model.setting_words import title, varying, word

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 
-from gpubench.analysis.insight.ranking import speed
+from gpubench.analysis.insight.best_settings import speed
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.units import format_percent
 from gpubench.report.model.report_model import Chart, Datum
@@ -13,7 +13,7 @@ from gpubench.report.topics.charts.phrases import name_of, standing
 from gpubench.report.topics.contests import Contest
 from gpubench.report.topics.samples import LaunchSamples, Samples, fastest_of_each
 from gpubench.report.topics.telemetry_facts import REASONS
-from gpubench.telemetry.window.throttle import REASON_BITS
+from gpubench.telemetry.window.throttling import REASON_BITS
 
 _MOST_POINTS = 240
 _LEAST_POINTS = 20

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
-from gpubench.analysis.summary.entries import ComparableCase
+from gpubench.analysis.summary.comparable_case import ComparableCase
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.core.findings import Validity
 from gpubench.core.metrics import METRICS

@@ -6,8 +6,8 @@ from typing import Any
 from gpubench.core.findings import Finding, finding
 from gpubench.core.units import format_duration
 from gpubench.telemetry.devices.periods import Periods, mean_period_s
-from gpubench.telemetry.sampling.readings import Cut
-from gpubench.telemetry.window import power
+from gpubench.telemetry.sampling.reading_history import Cut
+from gpubench.telemetry.window import power_integral
 from gpubench.telemetry.window.counter_ticks import Curve, Tick, energy_between, find_ticks, unwrap
 
 ASSUMED_PERIOD_S = 0.1
@@ -73,9 +73,9 @@ class EnergyOf:
         self._had_counter = bool(counter.points)
         self._ticks: list[Tick] = find_ticks(counter.points, periods.counter_s)
         self._update_period_s = _rounded(self._find_update_period() or ASSUMED_PERIOD_S)
-        self._average = power.readings(cut.points("power_average_w"))
-        self._instant = power.readings(cut.points("power_instant_w"))
-        self._usage = power.readings(cut.points("power_usage_w"))
+        self._average = power_integral.readings(cut.points("power_average_w"))
+        self._instant = power_integral.readings(cut.points("power_instant_w"))
+        self._usage = power_integral.readings(cut.points("power_usage_w"))
         self._findings: list[Finding] = []
         self._detail: dict[str, Any] = {}
 
@@ -102,7 +102,7 @@ class EnergyOf:
 
     def _from_ticks(self) -> Candidate | None:
         """From updates of the counter around both edges."""
-        swing_w = power.swing(self._instant or self._usage, self._start_s, self._end_s)
+        swing_w = power_integral.swing(self._instant or self._usage, self._start_s, self._end_s)
         between = energy_between(self._ticks, self._start_s, self._end_s, self._update_period_s, swing_w)
         if between is None or between.energy_j <= 0 or self._stands_still():
             return None
@@ -134,9 +134,9 @@ class EnergyOf:
         )
 
     def _from_average(self) -> Candidate | None:
-        if not power.settled(self._average, self._start_s):
+        if not power_integral.settled(self._average, self._start_s):
             return None
-        integral = power.average_energy(
+        integral = power_integral.average_energy(
             self._average, self._start_s, self._end_s, self._interval_s, self._periods.power_average_s
         )
         return integral and Candidate("power_average", *integral, _TRAPEZOID_S)
@@ -147,7 +147,7 @@ class EnergyOf:
             ("power_usage", self._usage, self._periods.power_usage_s),
             ("power_average_unsettled", self._average, self._periods.power_average_s),
         ):
-            integral = power.instant_energy(series, self._start_s, self._end_s, self._interval_s, period_s)
+            integral = power_integral.instant_energy(series, self._start_s, self._end_s, self._interval_s, period_s)
             if integral is not None:
                 return Candidate(source, *integral, _TRAPEZOID_S)
         return None
@@ -158,9 +158,9 @@ class EnergyOf:
         Each reading of the average is held against what the chosen source says of the same second, so that neither the
         average's lag nor a load that changes over seconds looks like a disagreement. Raises the finding.
         """
-        settled = power.settled(self._average, self._start_s)
-        start_s = self._start_s if settled else self._start_s + power.AVERAGE_SPAN_S + 0.25
-        found = power.compare_with_average(
+        settled = power_integral.settled(self._average, self._start_s)
+        start_s = self._start_s if settled else self._start_s + power_integral.AVERAGE_SPAN_S + 0.25
+        found = power_integral.compare_with_average(
             self._average, self._curve(chosen.source), start_s, self._end_s, self._periods.power_average_s
         )
         if found is None:
@@ -180,11 +180,13 @@ class EnergyOf:
         """Energy over time by one source; empty for one that does not follow it."""
         if source == "counter_ticks":
             return Curve((tick.at_s, tick.energy_j) for tick in self._ticks)
-        return Curve(power.running_energy({"power_instant": self._instant, "power_usage": self._usage}.get(source, [])))
+        return Curve(
+            power_integral.running_energy({"power_instant": self._instant, "power_usage": self._usage}.get(source, []))
+        )
 
     def _note_aliasing(self, chosen: Candidate) -> None:
         """Says how far the instantaneous power is off, and warns where the figure rests on it."""
-        integral = power.trapezoid(self._instant, self._start_s, self._end_s)
+        integral = power_integral.trapezoid(self._instant, self._start_s, self._end_s)
         if integral is not None and chosen.source != "power_instant":
             self._detail["instant_difference_pct"] = 100 * (integral / chosen.energy_j - 1)
         if chosen.source in {"power_instant", "power_usage"}:

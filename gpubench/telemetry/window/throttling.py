@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from gpubench.core.findings import Finding, finding
 from gpubench.telemetry.devices.base import THROTTLE_REASONS
-from gpubench.telemetry.sampling.readings import Cut
+from gpubench.telemetry.sampling.reading_history import Cut
 
 REASON_BITS = {"power_cap": 0x4, "sync_boost": 0x10, "sw_thermal": 0x20, "hw_thermal": 0x40, "power_brake": 0x80}
 """Bits of NVML's clocks-event reasons (nvml.h)."""

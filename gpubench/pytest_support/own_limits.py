@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from gpubench.core.units import format_bytes, format_duration
-from gpubench.pytest_support.options import Options
+from gpubench.pytest_support.plugin_options import Options
 
 
 def broken_limits(options: Options, times_s: Sequence[float], metrics: Mapping[str, float]) -> list[str]:

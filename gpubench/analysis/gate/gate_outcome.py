@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gpubench.analysis.compare.case_changes import CaseChange
 from gpubench.analysis.compare.compare_sides import Compared
-from gpubench.analysis.gate.rules import STATUSES, GateResult, GateRule, check_gates, confirm, exit_status
+from gpubench.analysis.gate.gate_rules import STATUSES, GateResult, GateRule, check_gates, confirm, exit_status
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.analysis.verdict.not_interleaved import MIN_LAUNCHES
 from gpubench.core.errors import ExitStatus, UsageError

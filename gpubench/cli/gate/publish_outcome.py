@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from gpubench.analysis.gate.check_gates import Checked
+    from gpubench.analysis.gate.gate_outcome import Checked
     from gpubench.report.model.report_model import ReportModel
 
 

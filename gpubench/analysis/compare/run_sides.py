@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.entries import ComparableCase
+from gpubench.analysis.summary.comparable_case import ComparableCase
 from gpubench.analysis.summary.run_summary import RecordedRun, summarise_run
 from gpubench.core.errors import UsageError
 from gpubench.machine.environment import comparable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gpubench.analysis.compare.case_changes import CaseChange
     from gpubench.analysis.compare.compare_sides import Compared
-    from gpubench.analysis.gate.check_gates import Remeasure
+    from gpubench.analysis.gate.gate_outcome import Remeasure
     from gpubench.core.records import Record
     from gpubench.core.run_info import PlannedCase
     from gpubench.runner.run import RunRequest
@@ -22,7 +22,7 @@ def remeasure(run: "Run", compared: "Compared", *, allow_unpaired: bool) -> "Rem
     """
 
     def again(changes: "Sequence[CaseChange]", rounds: int) -> "Compared":
-        from gpubench.cli.screens.progress import open_progress
+        from gpubench.cli.screens.run_progress import open_progress
         from gpubench.cli.standing_verdicts import Verdicts
         from gpubench.runner.run import start
         from gpubench.store.run_reader import load_run
@@ -85,7 +85,7 @@ def fresh_comparison(run: "Run", fresh: "Run", before: "Compared", *, allow_unpa
     from dataclasses import replace
 
     from gpubench.analysis.compare.compare_sides import compare_sides, refuse
-    from gpubench.analysis.compare.sides import side_of
+    from gpubench.analysis.compare.run_sides import side_of
 
     arms = before.candidate.source == "arm"
     names = (before.reference.name, before.candidate.name)

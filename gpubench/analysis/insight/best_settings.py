@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.estimates import from_location, geometric_estimate
+from gpubench.analysis.summary.launch_estimates import from_location, geometric_estimate
 from gpubench.core.findings import Validity
 from gpubench.core.records import Estimate, Status
 from gpubench.stats.estimators import Location, welch_difference

@@ -15,7 +15,7 @@ from gpubench.analysis.compare.case_changes import (
 )
 from gpubench.analysis.verdict.judge import Comparison, Level
 from gpubench.analysis.verdict.judge_settings import CompareSettings
-from gpubench.analysis.verdict.multiple import Arms, judge_suite, screen
+from gpubench.analysis.verdict.many_comparisons import Arms, judge_suite, screen
 from gpubench.core.metrics import METRICS
 
 LEAST_ROUNDS = 3

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from gpubench.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from gpubench.analysis.compare.sides import Side
-    from gpubench.analysis.gate.rules import GateRule
-    from gpubench.analysis.summary.entries import ComparableCase
+    from gpubench.analysis.compare.run_sides import Side
+    from gpubench.analysis.gate.gate_rules import GateRule
+    from gpubench.analysis.summary.comparable_case import ComparableCase
     from gpubench.store.run_reader import Run
 
 
@@ -20,8 +20,8 @@ def sides_to_compare(
 
     One name: the arms of that run, `arm` (or its first) as the reference. Several: the first run is the reference.
     """
-    from gpubench.analysis.compare.sides import arm_sides, side_of
-    from gpubench.cli.open_stored import open_run
+    from gpubench.analysis.compare.run_sides import arm_sides, side_of
+    from gpubench.cli.open_run import open_run
 
     runs = [open_run(reference, store) for reference in references]
     if len(runs) == 1:
@@ -45,7 +45,7 @@ def sides_to_check(
     or baseline file that `against` names, or without one against this machine's baseline.
     """
     from gpubench.analysis.compare.baseline_side import baseline_side
-    from gpubench.analysis.compare.sides import arms_of, side_of
+    from gpubench.analysis.compare.run_sides import arms_of, side_of
     from gpubench.store.baselines import baseline_path, read_baseline
 
     arms = arms_of(run)
@@ -64,8 +64,8 @@ def sides_to_check(
 def stored_side(reference: str, store: Path) -> "Side":
     """A stored run, or a baseline file. UsageError for a run with arms, and for what names neither."""
     from gpubench.analysis.compare.baseline_side import baseline_side
-    from gpubench.analysis.compare.sides import side_of
-    from gpubench.cli.open_stored import open_run
+    from gpubench.analysis.compare.run_sides import side_of
+    from gpubench.cli.open_run import open_run
     from gpubench.store.baselines import read_baseline
 
     path = Path(reference)
@@ -76,7 +76,7 @@ def stored_side(reference: str, store: Path) -> "Side":
 
 
 def _arms_to_check(run: "Run", arms: Sequence[str], against: str | None, arm: str | None) -> "tuple[Side, Side]":
-    from gpubench.analysis.compare.sides import arm_sides
+    from gpubench.analysis.compare.run_sides import arm_sides
 
     if arm is not None and arm not in arms:
         raise UsageError(f"run {run.info.run} has no arm {arm!r}", hint=f"Its arms: {', '.join(arms)}.")
@@ -99,8 +99,8 @@ def rules_for_run(run: "Run", given: Sequence[str]) -> "tuple[tuple[GateRule, ..
 
     Without either, the usual ones stand in.
     """
-    from gpubench.analysis.gate.check_gates import STANDING_IN
-    from gpubench.analysis.gate.rules import parse_gate, rules_of
+    from gpubench.analysis.gate.gate_outcome import STANDING_IN
+    from gpubench.analysis.gate.gate_rules import parse_gate, rules_of
     from gpubench.suite.model.suite import Gate
 
     declared = rules_of(Gate.model_validate(gate) for gate in run.info.suite.get("gates") or ())
@@ -110,8 +110,8 @@ def rules_for_run(run: "Run", given: Sequence[str]) -> "tuple[tuple[GateRule, ..
 
 def rules_for_files(given: Sequence[str], cases: "Sequence[ComparableCase]") -> "tuple[tuple[GateRule, ...], bool]":
     """Gates of the command line, then the limits that tests declare for themselves; the usual ones below both."""
-    from gpubench.analysis.gate.check_gates import STANDING_IN_STEPS
-    from gpubench.analysis.gate.rules import limit_rules, parse_gate
+    from gpubench.analysis.gate.gate_outcome import STANDING_IN_STEPS
+    from gpubench.analysis.gate.gate_rules import limit_rules, parse_gate
 
     rules = tuple(parse_gate(text, by_name) for text in given)
     own = limit_rules(cases)

@@ -1,7 +1,7 @@
 """The simulation's counts as Markdown."""
 
-from gpubench.tools.selfcheck.other_tools import RULES
-from gpubench.tools.selfcheck.statistics import SceneResult, Selfcheck
+from gpubench.tools.selfcheck.other_tool_rules import RULES
+from gpubench.tools.selfcheck.simulate_verdicts import SceneResult, Selfcheck
 
 TARGET_NOTES = (
     "Every target is met where launches vary by up to 1 %: slower at no change at most 1 %, slower at +3 % at least "

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gpubench.analysis.verdict.judge_settings import CompareSettings
-from gpubench.analysis.verdict.multiple import SCREEN_ROUNDS, judge_suite
-from gpubench.analysis.verdict.simulated_many import judge_many
+from gpubench.analysis.verdict.many_comparisons import SCREEN_ROUNDS, judge_suite
+from gpubench.analysis.verdict.simulated_verdicts import judge_many
 from gpubench.stats.estimators import t_quantile, trimmed_moments
-from gpubench.tools.selfcheck.other_tools import PYPERF_PROCESSES, RULES
-from gpubench.tools.selfcheck.scenes import SCENES, Scene, simulate
+from gpubench.tools.selfcheck.other_tool_rules import PYPERF_PROCESSES, RULES
+from gpubench.tools.selfcheck.simulated_steps import SCENES, Scene, simulate
 
 if TYPE_CHECKING:
     import numpy as np

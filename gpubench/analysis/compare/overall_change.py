@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
-from gpubench.analysis.summary.estimates import from_location
+from gpubench.analysis.summary.launch_estimates import from_location
 from gpubench.analysis.verdict.judge import Level
 from gpubench.core.records import Estimate
 from gpubench.stats.estimators import Location

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
-from gpubench.analysis.insight.ranking import speedup
+from gpubench.analysis.insight.best_settings import speedup
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.estimates import geometric_estimate
+from gpubench.analysis.summary.launch_estimates import geometric_estimate
 from gpubench.core.findings import Validity
 from gpubench.core.records import Estimate, Status
 

@@ -10,11 +10,11 @@ from gpubench.telemetry.devices import rapl
 from gpubench.telemetry.devices.base import Backend, Device, Identity, Survey, TelemetryError
 from gpubench.telemetry.devices.null import NullBackend
 from gpubench.telemetry.devices.nvml import codes, open_backend
-from gpubench.telemetry.monitored import Monitored, ReadingMode
+from gpubench.telemetry.sampled_device import Monitored, ReadingMode
+from gpubench.telemetry.sampling.launch_surroundings import NOT_SURVEYED, Surroundings
 from gpubench.telemetry.sampling.sampler import Schedule
-from gpubench.telemetry.sampling.surroundings import NOT_SURVEYED, Surroundings
-from gpubench.telemetry.window.result import GPU_METRICS, TelemetryWindow, all_absent
-from gpubench.telemetry.window.throttle import REASON_BITS
+from gpubench.telemetry.window.telemetry_window import GPU_METRICS, TelemetryWindow, all_absent
+from gpubench.telemetry.window.throttling import REASON_BITS
 from gpubench.telemetry.window.window_figures import REACH_S, WindowSummary, series_of
 
 Mode = Literal["off", "boundary", "sampled"]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gpubench.analysis.compare.pytest_side import EXTRA_KEY
-from gpubench.pytest_support.limits import broken_limits, unchecked_limit
-from gpubench.pytest_support.options import Options
+from gpubench.analysis.compare.pytest_benchmark_side import EXTRA_KEY
+from gpubench.pytest_support.own_limits import broken_limits, unchecked_limit
+from gpubench.pytest_support.plugin_options import Options
 
 if TYPE_CHECKING:
     from gpubench.worker.timing.pytest_timer import CudaRounds
@@ -125,7 +125,7 @@ class GpuBenchmark:
     def _put_energy(
         self, monitor: object, started_s: float, ended_s: float, num_calls: int, own: dict[str, Any]
     ) -> None:
-        from gpubench.pytest_support.energy import energy_of
+        from gpubench.pytest_support.energy_meter import energy_of
 
         energy_j, reason = energy_of(monitor, started_s, ended_s)
         if energy_j is None or num_calls == 0:

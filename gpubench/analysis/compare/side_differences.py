@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gpubench.analysis.compare.sides import Side
-from gpubench.analysis.summary.entries import ComparableCase
+from gpubench.analysis.compare.run_sides import Side
+from gpubench.analysis.summary.comparable_case import ComparableCase
 from gpubench.core.records import Status
 
 _GPU_REFUSED = re.compile(r"gpu\d+\.(name|memory_total_bytes|mig)")

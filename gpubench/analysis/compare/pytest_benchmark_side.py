@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpubench.analysis.compare.sides import Side
-from gpubench.analysis.summary.entries import CaseEntry
+from gpubench.analysis.compare.run_sides import Side
+from gpubench.analysis.summary.comparable_case import CaseEntry
 from gpubench.core.errors import UsageError
 from gpubench.core.metrics import METRICS
 from gpubench.store.pytest_benchmark_files import PytestFile, PytestTest
