@@ -13,19 +13,53 @@ from gpubench.core.version import __version__
 
 if TYPE_CHECKING:
     from gpubench import telemetry
-    from gpubench.api import Workload, compare, load_run, load_suite, run_suite
+    from gpubench.analysis.verdict.interleaved_rounds import SequentialComparison, compare_rounds
+    from gpubench.analysis.verdict.judge_settings import CompareSettings
+    from gpubench.api import compare, load_run, load_suite, run_suite
+    from gpubench.worker.workloads.base import Health, ParityProbe, Unsupported, Workload
+    from gpubench.worker.workloads.classifier.classifier import Classifier
 
-__all__ = ["Workload", "__version__", "compare", "load_run", "load_suite", "run_suite", "telemetry"]
+_HOMES = {
+    "Classifier": "gpubench.worker.workloads.classifier.classifier",
+    "CompareSettings": "gpubench.analysis.verdict.judge_settings",
+    "Health": "gpubench.worker.workloads.base",
+    "ParityProbe": "gpubench.worker.workloads.base",
+    "SequentialComparison": "gpubench.analysis.verdict.interleaved_rounds",
+    "Unsupported": "gpubench.worker.workloads.base",
+    "Workload": "gpubench.worker.workloads.base",
+    "compare": "gpubench.api",
+    "compare_rounds": "gpubench.analysis.verdict.interleaved_rounds",
+    "load_run": "gpubench.api",
+    "load_suite": "gpubench.api",
+    "run_suite": "gpubench.api",
+}
+
+__all__ = [
+    "Classifier",
+    "CompareSettings",
+    "Health",
+    "ParityProbe",
+    "SequentialComparison",
+    "Unsupported",
+    "Workload",
+    "__version__",
+    "compare",
+    "compare_rounds",
+    "load_run",
+    "load_suite",
+    "run_suite",
+    "telemetry",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
     if name == "telemetry":
         return importlib.import_module("gpubench.telemetry")
-    return getattr(importlib.import_module("gpubench.api"), name)
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

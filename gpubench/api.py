@@ -1,4 +1,4 @@
-"""What other programs call: the same as the commands, as functions. `import gpubench` gives these names."""
+"""The commands as functions, for other programs: `gpubench.load_run`, `run_suite`, `compare`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from gpubench.core.errors import UsageError
 from gpubench.store.run_reader import Run
-from gpubench.worker.workloads.base import Workload
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from gpubench.runner.events import Listener
     from gpubench.suite.load import LoadedSuite
 
-__all__ = ["StoredRun", "Workload", "compare", "load_run", "load_suite", "run_suite"]
+__all__ = ["StoredRun", "compare", "load_run", "load_suite", "run_suite"]
 
 DEFAULT_STORE = "reports"
 
