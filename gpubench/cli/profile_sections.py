@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gpubench.analysis.compare.compare_sides import Compared
-    from gpubench.analysis.summary.run_summary import RunSummary
     from gpubench.profile.figures.summary_model import Summary
     from gpubench.report.model.report_model import Section
 
@@ -13,18 +12,10 @@ if TYPE_CHECKING:
 def case_sections(run: Path, index: int) -> "tuple[Section, ...]":
     """The profile of a case of a stored run, in full; nothing where there is none."""
     from gpubench.profile.stored_profiles import stored_profile, stored_trace
-    from gpubench.report.topics.profile_page import profile_page
+    from gpubench.report.pages.profile_page import profile_page
 
     found = stored_profile(run, index)
     return () if found is None else profile_page(found, trace=stored_trace(run, index))
-
-
-def run_sections(summary: "RunSummary", run: Path, name: str) -> "tuple[Section, ...]":
-    """The table of the cases of a stored run that were profiled; `name` for the command that shows one in full."""
-    from gpubench.profile.stored_profiles import stored_profiles
-    from gpubench.report.topics.profiles import profiles_section
-
-    return (profiles_section(summary, stored_profiles(run), name),)
 
 
 def explanation(compared: "Compared", reference: Path, candidate: Path) -> "tuple[Section, ...]":

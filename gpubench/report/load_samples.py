@@ -7,7 +7,7 @@ from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RecordedRun, RunSummary
 from gpubench.core.errors import StoreError
 from gpubench.core.records import Record
-from gpubench.report.topics.samples import LaunchSamples, wanted
+from gpubench.report.view.samples import LaunchSamples, wanted
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Protocol
 
 from gpubench.analysis.compare.run_sides import arms_of
-from gpubench.analysis.insight.factor_effects import factor_effects
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.errors import StoreError
 from gpubench.profile.stored_profiles import stored_profiles
@@ -18,8 +17,7 @@ from gpubench.report.model.report_model import ReportModel
 from gpubench.report.render.csv_text import chart_csv
 from gpubench.report.render.html import render_html
 from gpubench.report.render.markdown import render_markdown
-from gpubench.report.topics.charts.chosen import charts_of
-from gpubench.report.topics.profiles import profiles_section
+from gpubench.report.view.run_view import View
 
 REPORT_NAME = "report"
 CHARTS_FOLDER = "charts"
@@ -45,16 +43,16 @@ def report_of(run: RunInFolder, name: str = "") -> ReportModel:
         return arms_report(run)
     summary = summarise_run(run)
     samples, notices = load_samples(run, summary)
-    effects = factor_effects(summary.cases)
-    return build_report(
+    view = View(
         summary,
-        folder=name,
+        name=name,
+        samples=samples,
+        profiles=stored_profiles(run.folder),
         notices=(*run.dropped, *notices),
-        charts=charts_of(summary, samples, effects),
+        charts=True,
         most_rows=_MOST_ROWS,
-        effects=effects,
-        extra=(profiles_section(summary, stored_profiles(run.folder), name),),
     )
+    return build_report(view)
 
 
 def write_report(run: RunInFolder, name: str = "") -> Path:

@@ -12,7 +12,7 @@ from fakes.stored import stored
 
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.report.comparison.versus import runs_report
-from gpubench.report.topics.samples import wanted
+from gpubench.report.view.samples import wanted
 from gpubench.report.write import report_of, write_html
 
 selenium = pytest.importorskip("selenium", reason="selenium is not installed (the `test` extra brings it)")

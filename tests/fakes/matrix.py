@@ -12,7 +12,7 @@ from fakes.runs import ENVIRONMENT, FakeRun, Invented, a_quality, absent, an_oom
 
 from gpubench.core.findings import finding
 from gpubench.core.records import Parity, Quality, Status, Window
-from gpubench.report.topics.samples import LaunchSamples, Samples
+from gpubench.report.view.samples import LaunchSamples, Samples
 from gpubench.suite.model.case import Case
 
 GPU_SPEED = {"fp32": 1.0, "tf32": 1.55, "amp-fp16": 2.45, "amp-bf16": 2.6, "fp16": 2.7, "bf16": 2.75}

@@ -12,8 +12,9 @@ from gpubench.cli.console import UNLIMITED, make_console
 from gpubench.cli.screens.final_screen import final_screen
 from gpubench.cli.screens.run_progress import LiveProgress, LogProgress, RunProgress
 from gpubench.report.build import build_report
+from gpubench.report.pages.case_page import case_page
 from gpubench.report.render.terminal import TerminalReport
-from gpubench.report.topics.case_page import case_page
+from gpubench.report.view.run_view import View
 from gpubench.runner.events import Event, RunFinished
 
 WIDTHS = (60, 80, 100, 160)
@@ -59,7 +60,7 @@ def writer(file: io.StringIO, width: int | None, *, color: bool = False) -> Term
 
 def final(width: int | None, *, color: bool = False) -> str:
     file = io.StringIO()
-    model = build_report(summarise_run(invented_run()), folder="20261123", pages=False)
+    model = build_report(View(summarise_run(invented_run()), name="20261123"), pages=False)
     final_screen(writer(file, width, color=color), model)
     return file.getvalue()
 
@@ -76,7 +77,7 @@ def case(width: int | None) -> str:
 
 def everything(width: int | None) -> str:
     file = io.StringIO()
-    writer(file, width).report(build_report(summarise_run(cpu_run()), folder="20261123", pages=False))
+    writer(file, width).report(build_report(View(summarise_run(cpu_run()), name="20261123"), pages=False))
     return file.getvalue()
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from fakes.runs import FakeRun
 
-from gpubench.report.topics.samples import Samples
+from gpubench.report.view.samples import Samples
 from gpubench.store.run_reader import Run, load_run
 from gpubench.store.run_writer import RunWriter
 from gpubench.store.sample_files import write_samples

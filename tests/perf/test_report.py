@@ -10,7 +10,7 @@ from fakes.matrix import matrix_run, samples_of
 from fakes.stored import stored
 
 from gpubench.analysis.summary.run_summary import summarise_run
-from gpubench.report.topics.samples import wanted
+from gpubench.report.view.samples import wanted
 from gpubench.report.write import report_of, write_html, write_report
 from gpubench.store.run_reader import Run
 

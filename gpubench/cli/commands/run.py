@@ -285,10 +285,11 @@ class _Ending:
     def _print(self, summary: Any, stored: "Run", name: str, written: Path | None, *, interrupted: bool) -> None:
         from gpubench.cli.screens.final_screen import final_screen, result_writer
         from gpubench.report.build import build_report
+        from gpubench.report.view.run_view import View
 
         writer = result_writer(wide=self.wide)
         writer.blank()
-        final_screen(writer, build_report(summary, folder=name, pages=False, notices=stored.dropped))
+        final_screen(writer, build_report(View(summary, name=name, notices=stored.dropped), pages=False))
         writer.blank()
         if self.baseline is not None:
             print_against(self.baseline, stored, wide=self.wide)

@@ -83,7 +83,7 @@ def _print_case(chosen: "CaseSummary", info: "RunInfo", folder: Path, *, wide: b
 
     from gpubench.cli.profile_sections import case_sections
     from gpubench.cli.screens.final_screen import result_writer
-    from gpubench.report.topics.case_page import case_page
+    from gpubench.report.pages.case_page import case_page
 
     page = case_page(chosen, info, text=_log(chosen, folder))
     profile = case_sections(folder, chosen.planned.index)
@@ -102,12 +102,13 @@ def _log(chosen: "CaseSummary", folder: Path, *, most: int = 20_000) -> str:
 
 
 def _print_run(summary: "RunSummary", stored: "Run", name: str, *, everything: bool, wide: bool) -> None:
-    from gpubench.cli.profile_sections import run_sections
     from gpubench.cli.screens.final_screen import result_writer
+    from gpubench.profile.stored_profiles import stored_profiles
     from gpubench.report.build import build_report
+    from gpubench.report.view.run_view import View
 
-    extra = run_sections(summary, stored.folder, name)
-    model = build_report(summary, folder=name, pages=False, notices=stored.dropped, extra=extra)
+    view = View(summary, name=name, profiles=stored_profiles(stored.folder), notices=stored.dropped)
+    model = build_report(view, pages=False)
     result_writer(wide=wide).report(model, None if everything else SECTIONS)
     for notice in stored.dropped:
         click.echo(f"note: {notice}", err=True)

@@ -12,7 +12,7 @@ from gpubench.report.model.inert_text import inert
 from gpubench.report.model.report_model import Cell, Row, Table, Tone
 from gpubench.report.model.setting_words import varying
 from gpubench.report.render.layout import Fitted, fit, header, row_lines
-from gpubench.report.topics.case_tables import MEMORY, case_table
+from gpubench.report.view.case_tables import MEMORY, case_table
 
 # Room for figures that are not known yet; a wider one pushes its row out of line, and is still written whole.
 _ROOM = {

@@ -13,7 +13,7 @@ _LEAST_NAME = 32
 def print_profile(summary: "Summary", *, label: str, trace: Path | None, top: int, wide: bool) -> None:
     """On stdout. `trace` is where the trace was kept (None: it was not); `top` how many kernels are listed."""
     from gpubench.cli.screens.final_screen import result_writer
-    from gpubench.report.topics.profile_page import profile_page
+    from gpubench.report.pages.profile_page import profile_page
 
     writer = result_writer(wide=wide)
     name_width = max(_LEAST_NAME, writer.table_width - _OTHER_COLUMNS)

@@ -14,11 +14,11 @@ from gpubench.core.units import format_percent
 from gpubench.report.comparison.change_cells import verdict_word
 from gpubench.report.model.report_model import Chart, Datum
 from gpubench.report.model.words import count, joined
-from gpubench.report.topics.charts.accuracy_chart import accuracy_charts
-from gpubench.report.topics.charts.batch_chart import batch_chart
-from gpubench.report.topics.charts.energy_chart import energy_chart
-from gpubench.report.topics.charts.memory_chart import memory_chart
-from gpubench.report.topics.contests import Contest, charted
+from gpubench.report.topics.accuracy import accuracy_charts
+from gpubench.report.topics.batch import batch_chart
+from gpubench.report.topics.energy import energy_chart
+from gpubench.report.topics.memory import memory_chart
+from gpubench.report.view.contests import Contest, charted
 
 _MOST_ROWS = 16
 _SAME_MEMORY = 0.001

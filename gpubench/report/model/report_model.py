@@ -169,6 +169,8 @@ class Section:
     facts: tuple[Fact, ...] = ()
     remarks: tuple[Remark, ...] = ()
     charts: tuple[Chart, ...] = ()
+    short: str = ""
+    """The heading in a bar of links; the heading itself where empty."""
 
     @property
     def empty(self) -> bool:

@@ -46,3 +46,12 @@ def ranges(numbers: Iterable[int]) -> str:
         else:
             found.append([number, number])
     return ", ".join(str(low) if low == high else f"{low}-{high}" for low, high in found)
+
+
+THROTTLE_REASONS = {
+    "power_cap": "power limit",
+    "sync_boost": "sync boost",
+    "sw_thermal": "heat",
+    "hw_thermal": "critical heat",
+    "power_brake": "power brake",
+}

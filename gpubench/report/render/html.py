@@ -28,21 +28,6 @@ Drawings = Mapping[str, str]
 """Charts as SVG by their keys, drawn with names for colours."""
 
 CASES = "cases"
-_SHORT = {
-    "switches": "Switch on",
-    "best": "Best",
-    "effects": "Settings",
-    "energy": "Energy",
-    "steadiness": "Steadiness",
-    "accuracy": "Accuracy",
-    "unmeasured": "Without figures",
-    "method": "Method",
-    "waterfall": "Waterfall",
-    "ceilings": "Ceilings",
-    "profiles": "Profiles",
-}
-"""Names of sections in the bar at the top; the others are short."""
-
 _MANY = 400
 """Cases from which on a section is laid out only when it comes into view: a thousand rows would keep a reader waiting.
 """
@@ -93,7 +78,7 @@ def _environment() -> Environment:
         "intervals": intervals,
     }
     environment.tests["hidden_number"] = _is_hidden_number
-    environment.globals |= {"precisions": tuple(palette.PRECISIONS), "cases_key": CASES, "short": _SHORT, "many": _MANY}
+    environment.globals |= {"precisions": tuple(palette.PRECISIONS), "cases_key": CASES, "many": _MANY}
     return environment
 
 

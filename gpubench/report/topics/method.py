@@ -1,10 +1,11 @@
 """How these numbers were made: the settings of this run, in sentences."""
 
 from gpubench.analysis.summary.run_summary import RunSummary
-from gpubench.core.records import Series, Status
+from gpubench.core.records import Series
 from gpubench.core.units import format_duration, format_percent
-from gpubench.report.model.report_model import Fact, Line, code, line
+from gpubench.report.model.report_model import Line, Section, line
 from gpubench.report.model.words import count
+from gpubench.report.view.run_view import View
 from gpubench.suite.model.suite import Measure
 
 
@@ -78,25 +79,6 @@ def _interval(summary: RunSummary) -> str:
     )
 
 
-def repeat_facts(summary: RunSummary, folder: str) -> tuple[Fact, ...]:
-    """What to type to see more, to repeat, to go on."""
-    info = summary.info
-    source = info.suite_path or info.suite_name
-    facts = [Fact("Repeat", line(code(command_line(info.argv) or f"gpubench run {source} --seed {info.seed}")))]
-    missing = [entry for entry in summary.cases if entry.status is Status.SKIPPED and not entry.planned.skip_status]
-    if missing:
-        facts.append(
-            Fact(
-                "Go on",
-                line(code(f"gpubench run --resume {folder}"), f" measures the {count(len(missing), 'case')} left"),
-            )
-        )
-    facts.append(Fact("One case", line(code(f"gpubench show {folder}:NUMBER"), " shows it in full")))
-    return tuple(facts)
-
-
-def command_line(argv: tuple[str, ...]) -> str:
-    """The command as it was typed, for a shell."""
-    import shlex
-
-    return shlex.join(["gpubench", *argv[1:]]) if len(argv) > 1 else ""
+def section(view: View) -> Section:
+    lines = (*method_lines(view.summary), *map(line, view.notices))
+    return Section("method", "How these numbers were made", short="Method", lines=lines)

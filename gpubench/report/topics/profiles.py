@@ -1,15 +1,14 @@
 """Profiles attached to a run, beside the figures that were measured without a profiler."""
 
-from collections.abc import Mapping
+import re
 
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.run_summary import RunSummary
-from gpubench.core.units import format_bytes, format_percent
+from gpubench.core.units import format_bytes, format_number, format_percent, group_digits
 from gpubench.profile.figures.summary_model import DeviceSummary, Summary
 from gpubench.report.model.figure_cells import metric_cell
 from gpubench.report.model.inert_text import shorten
 from gpubench.report.model.report_model import EMPTY, Cell, Column, Fact, Row, Section, Table, code, line
-from gpubench.report.topics.profile_tables import amount_cell, short_name
+from gpubench.report.view.run_view import View
 
 _NAME_WIDTH = 44
 _COLUMNS = (
@@ -31,25 +30,26 @@ _LEAD = (
 )
 
 
-def profiles_section(run: RunSummary, profiles: Mapping[int, Summary], name: str = "") -> Section:
-    """A row per profiled case, and what each profile warns of; `profiles` by the case's number. Empty where there is
-    none.
-
-    `name` is how commands may call the run.
-    """
-    entries = [entry for entry in run.cases if entry.planned.index in profiles]
+def section(view: View) -> Section | None:
+    """A row per profiled case, and what each profile warns of."""
+    entries = [entry for entry in view.summary.cases if entry.planned.index in view.profiles]
     if not entries:
-        return Section("profiles", "Profiles")
-    rows = tuple(_row(entry, profiles[entry.planned.index]) for entry in entries)
+        return None
     facts = tuple(
         Fact(f"{entry.planned.index} {found.code}", line(f"{found.message} {found.hint}".strip()))
         for entry in entries
-        for found in profiles[entry.planned.index].warnings
+        for found in view.profiles[entry.planned.index].warnings
     )
-    first = entries[0].planned.index
-    shown = line("One in full: ", code(f"gpubench show {name or run.info.run}:{first}"))
-    table = Table("profiles", _COLUMNS, rows).without_empty_columns()
-    return Section("profiles", "Profiles: where a step goes", lines=(line(_LEAD), shown), tables=(table,), facts=facts)
+    command = code(f"gpubench show {view.name or view.summary.info.run}:{entries[0].planned.index}")
+    rows = tuple(_row(entry, view.profiles[entry.planned.index]) for entry in entries)
+    return Section(
+        "profiles",
+        "Profiles: where a step goes",
+        short="Profiles",
+        lines=(line(_LEAD), line("One in full: ", command)),
+        tables=(Table("profiles", _COLUMNS, rows).without_empty_columns(),),
+        facts=facts,
+    )
 
 
 def _row(entry: CaseSummary, profile: Summary) -> Row:
@@ -97,3 +97,23 @@ def _longest_phase(profile: Summary, device: DeviceSummary | None) -> str:
 def _kernel(device: DeviceSummary) -> Cell:
     top = device.top_kernels[0]
     return Cell(f"{format_percent(top.share)} {shorten(short_name(top.name), _NAME_WIDTH)}", value=top.name)
+
+
+def amount_cell(amount: float) -> Cell:
+    """A count, or a mean of counts."""
+    text = group_digits(str(round(amount))) if amount == round(amount) else format_number(amount, most=1)
+    return Cell(text, value=amount)
+
+
+_NOISE = re.compile(r"^void |at::native::|\(anonymous namespace\)::|c10::|\(CUtensorMap[^)]*\)|std::")
+
+
+def short_name(name: str) -> str:
+    """A kernel's name without return type, namespaces and the list of its parameters' types; template arguments stay."""
+    short = _NOISE.sub("", name)
+    depth = 0
+    for index, character in enumerate(short):
+        depth += (character == "<") - (character == ">")
+        if character == "(" and depth == 0 and index:
+            return short[:index].rstrip()
+    return short

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.records import Status
-from gpubench.report.model.report_model import Cell, Column, Row, Table
+from gpubench.report.model.report_model import Cell, Column, Row, Section, Table
 from gpubench.report.model.words import ranges
-from gpubench.report.topics.case_tables import status_word, tone
+from gpubench.report.view.case_tables import status_word, tone
+from gpubench.report.view.run_view import View
 
 _COLUMNS = (
     Column("mark", "", "left"),
@@ -39,3 +40,8 @@ def _row(reason: str, found: list[CaseSummary]) -> Row:
         Cell(reason),
     )
     return Row(cells, tone(found[0]))
+
+
+def section(view: View) -> Section | None:
+    table = unmeasured_table(view.everything)
+    return Section("unmeasured", "Cases without figures", short="Without figures", tables=(table,)) if table else None

@@ -1,27 +1,45 @@
 """From the base of a suite's path to its end: which step bought what, as a table and in a sentence."""
 
-from gpubench.analysis.insight.ablation import Stage, Waterfall, waterfall
+from gpubench.analysis.insight.ablation import Changes, Stage, Waterfall, waterfall
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.report.model.figure_cells import metric_cell, ratio_cell, ratio_text
-from gpubench.report.model.report_model import EMPTY, Cell, Column, Line, Row, Section, Table, line, strong
+from gpubench.report.model.report_model import (
+    EMPTY,
+    Cell,
+    Chart,
+    Column,
+    Datum,
+    Line,
+    Row,
+    Section,
+    Table,
+    line,
+    strong,
+)
+from gpubench.report.model.setting_words import title, word
 from gpubench.report.model.words import joined
-from gpubench.report.topics.case_tables import MEMORY, mark, memory_metric, metric_column, tone
-from gpubench.report.topics.charts.phrases import times
-from gpubench.report.topics.charts.waterfall_chart import changes_text
+from gpubench.report.view.case_tables import MEMORY, mark, memory_metric, metric_column, tone
+from gpubench.report.view.phrases import times
+from gpubench.report.view.run_view import View
 
 _MOST_NAMED = 3
 _SAME = 1e-6
 """Ratios over the same launches multiply to the whole exactly, up to rounding."""
 
 
-def waterfall_section(summary: RunSummary) -> Section:
-    """Empty for a suite without a path, or without figures on it."""
-    found = waterfall(summary)
-    heading = "Step by step"
+def section(view: View) -> Section | None:
+    """None for a suite without a path, or without figures on it."""
+    found = waterfall(view.summary)
     if found is None:
-        return Section("waterfall", heading)
-    return Section("waterfall", heading, lines=(in_words(found),), tables=(waterfall_table(found),))
+        return None
+    return Section(
+        "waterfall",
+        "Step by step",
+        short="Waterfall",
+        lines=(in_words(found),),
+        tables=(waterfall_table(found),),
+        charts=(waterfall_chart(found),) if view.charts else (),
+    )
 
 
 def in_words(found: Waterfall) -> Line:
@@ -54,7 +72,7 @@ def waterfall_table(found: Waterfall) -> Table:
         Column("mfu", "MFU %", priority=2, unit="%"),
         metric_column(MEMORY, 3),
     )
-    rows = (_base_row(found.base), *(_row(stage) for stage in found.stages))
+    rows = (_base_row(found.base), *(_stage_row(stage) for stage in found.stages))
     return Table("waterfall", columns, rows, "What each step bought", _notes(found)).without_empty_columns()
 
 
@@ -63,7 +81,7 @@ def _base_row(base: CaseSummary) -> Row:
     return Row(cells, tone(base), base.planned.index)
 
 
-def _row(stage: Stage) -> Row:
+def _stage_row(stage: Stage) -> Row:
     entry = stage.summary
     ratios = (ratio_cell(stage.ratio), ratio_cell(stage.total), ratio_cell(stage.alone))
     return Row((*_head(entry, changes_text(stage.changes)), *ratios, *_tail(entry)), tone(entry), entry.planned.index)
@@ -97,3 +115,42 @@ def _multiplied(found: Waterfall) -> str:
         return f"{said}."
     inside = whole.low is not None and whole.high is not None and whole.low <= product <= whole.high
     return f"{said}, {'and holds it in its interval' if inside else 'apart, since some launches are missing'}."
+
+
+def changes_text(changes: Changes) -> str:
+    """`precision fp32 → tf32, layout NCHW → NHWC`."""
+    return ", ".join(f"{title(name)} {word(name, old)} → {word(name, new)}" for name, (old, new) in changes.items())
+
+
+def waterfall_chart(found: Waterfall) -> Chart:
+    rows: list[tuple[Datum, ...]] = []
+    before = 1.0
+    for stage in found.stages:
+        total = stage.total
+        ends = (total.low, total.high)
+        rows.append(
+            (changes_text(stage.changes), before, total.value, *ends, stage.ratio.value, _reading(stage.ratio.value))
+        )
+        before = total.value
+    most = found.most
+    finding = (
+        f"From {times(1.0)} to {times(found.best.total.value)}: {changes_text(most.changes)} bought most, "
+        f"{ratio_text(most.ratio)} times"
+    )
+    return Chart(
+        key="waterfall",
+        form="waterfall",
+        title=finding,
+        reading=(
+            f"From {found.base.label} downwards, each change stands on top of those above it; a bar goes from the speed before "
+            "it to the speed with it, in multiples of the base, with the 95 % interval at its end."
+        ),
+        alt=f"Waterfall of speed over the changes of the suite's path. {finding}.",
+        columns=("change", "before", "after", "low", "high", "ratio", "reading"),
+        rows=tuple(rows),
+        options={"x_title": "times the base"},
+    )
+
+
+def _reading(ratio: float) -> str:
+    return "faster" if ratio >= 1 else "slower"

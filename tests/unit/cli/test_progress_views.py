@@ -14,7 +14,8 @@ from gpubench.cli.screens.run_progress import LiveProgress, LogProgress, open_pr
 from gpubench.cli.screens.status_lines import Running, Tally, status_lines
 from gpubench.report.build import build_report
 from gpubench.report.model.inert_text import cell_width
-from gpubench.report.topics.case_page import case_page
+from gpubench.report.pages.case_page import case_page
+from gpubench.report.view.run_view import View
 from gpubench.runner.events import Event
 
 
@@ -54,7 +55,7 @@ def test_hostile_names_are_inert_in_every_view() -> None:
         live(event)
     final_file = io.StringIO()
     summary = summarise_run(run)
-    final_screen(writer(final_file, 80), build_report(summary, pages=False))
+    final_screen(writer(final_file, 80), build_report(View(summary), pages=False))
     for entry in summary.cases:
         writer(final_file, 80).page(case_page(entry, summary.info, text="\x1b[31mlog\u202e"))
     for said in (text, live_file.getvalue(), live.drawn().plain, final_file.getvalue()):

@@ -14,7 +14,7 @@ from gpubench.machine.selftest import alternating_blocks as blocks
 from gpubench.machine.selftest import gpu_selftest, host_selftest
 from gpubench.machine.selftest.alternating_blocks import ArmBlock
 from gpubench.machine.selftest.helper_program import Program, ProgramError
-from gpubench.report.topics import setup
+from gpubench.report.topics import set_up
 from gpubench.telemetry.devices.base import Identity
 from gpubench.telemetry.devices.nvml import NvmlBackend, open_backend
 from gpubench.worker.doctor_work import parse_parts
@@ -290,10 +290,10 @@ def test_the_rows_of_a_stored_run_are_those_of_its_fingerprint() -> None:
 
 
 def test_a_report_quotes_the_self_test_and_says_nothing_where_there_was_none() -> None:
-    fact = setup._self_test({"self_test": {"host": HOST_FACTS}})
+    fact = set_up._self_test({"self_test": {"host": HOST_FACTS}})
     assert fact is not None
     assert "sampler cost (CPU): +0.10% of step time (-0.10% to +0.30%)" in "".join(part.text for part in fact.text)
-    assert setup._self_test({"self_test": {"host": None}}) is None
+    assert set_up._self_test({"self_test": {"host": None}}) is None
 
 
 def test_a_card_that_cuda_does_not_show_is_not_worked_on(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from gpubench.profile.figures.summarize import summarize
 from gpubench.profile.traces import ncu_csv
 from gpubench.protocol.profile_job import ProfileJob
 from gpubench.report.model.report_model import plain
-from gpubench.report.topics.profile_page import profile_page
+from gpubench.report.pages.profile_page import profile_page
 from gpubench.suite.model.case import Case
 
 THREAD = "thread Domain:Push/Pop_Range:PL_Type:PL_Value:CLR_Type:Color:Msg_Type:Msg"

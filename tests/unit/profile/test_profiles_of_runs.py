@@ -17,7 +17,8 @@ from gpubench.profile.figures.summary_model import Summary
 from gpubench.profile.stored_profiles import profile_folder, stored_profiles
 from gpubench.profile.traces.read_trace import read_trace
 from gpubench.report.model.report_model import plain
-from gpubench.report.topics.profiles import profiles_section
+from gpubench.report.topics import profiles
+from gpubench.report.view.run_view import View
 from gpubench.store.run_reader import load_run
 
 
@@ -112,7 +113,8 @@ def test_a_profiled_case_has_a_row_beside_its_measured_step_time(store: Path):
     summary = profiled(folder, traces.two_steps(), index=2)
     run = summarise_run(load_run(folder))
     assert stored_profiles(folder) == {2: summary}
-    section = profiles_section(run, stored_profiles(folder), "one")
+    section = profiles.section(View(run, name="one", profiles=stored_profiles(folder)))
+    assert section is not None
     (table,) = section.tables
     (row,) = table.rows
     cells = {column.title: cell for column, cell in zip(table.columns, row.cells, strict=True)}
@@ -130,13 +132,15 @@ def test_a_profiled_case_has_a_row_beside_its_measured_step_time(store: Path):
 
 def test_a_run_without_profiles_has_no_section(store: Path):
     folder = a_run(store, "one", 1000.0)
-    assert profiles_section(summarise_run(load_run(folder)), stored_profiles(folder)).empty
+    assert profiles.section(View(summarise_run(load_run(folder)), profiles=stored_profiles(folder))) is None
 
 
 def test_a_profile_of_the_cpu_has_the_phases_of_the_host(store: Path):
     folder = a_run(store, "one", 1000.0)
     profiled(folder, traces.Scenario(spans=traces.two_steps().spans))
-    (table,) = profiles_section(summarise_run(load_run(folder)), stored_profiles(folder)).tables
+    section = profiles.section(View(summarise_run(load_run(folder)), profiles=stored_profiles(folder)))
+    assert section is not None
+    (table,) = section.tables
     assert "GPU idle" not in {column.title for column in table.columns}
     assert table.rows[0].cells[-1].text == "backward 35.0%"
 

@@ -5,8 +5,8 @@ from fakes.runs import FakeRun
 from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.report.build import build_report
 from gpubench.report.model.report_model import ReportModel
-from gpubench.report.topics.charts.chosen import charts_of
-from gpubench.report.topics.samples import Samples, wanted
+from gpubench.report.view.run_view import View
+from gpubench.report.view.samples import Samples, wanted
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +27,4 @@ def matrix_samples(matrix: FakeRun, matrix_summary: RunSummary) -> Samples:
 
 @pytest.fixture(scope="session")
 def matrix_model(matrix_summary: RunSummary, matrix_samples: Samples) -> ReportModel:
-    return build_report(
-        matrix_summary, folder="20261123", charts=charts_of(matrix_summary, matrix_samples), most_rows=40
-    )
+    return build_report(View(matrix_summary, name="20261123", samples=matrix_samples, charts=True, most_rows=40))

@@ -1,12 +1,17 @@
 import shlex
+from pathlib import Path
 
 import pytest
 from fakes.runs import Invented, cpu_run, invented_run
 
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.report.build import build_report
-from gpubench.report.model.report_model import Section, plain
-from gpubench.report.topics.case_page import case_page, repeat_command
+from gpubench.report.model.report_model import Cell, Column, Row, Section, Table, line, plain
+from gpubench.report.pages.case_page import case_page, repeat_command
+from gpubench.report.render.html import render_html
+from gpubench.report.render.markdown import render_markdown
+from gpubench.report.topics import order
+from gpubench.report.view.run_view import View
 from gpubench.suite.select.expression import parse_selection
 
 
@@ -21,7 +26,7 @@ def lines_of(section: Section | None) -> str:
 
 
 def test_counts_and_machine_come_first() -> None:
-    model = build_report(summarise_run(invented_run()))
+    model = build_report(View(summarise_run(invented_run())))
     assert plain(model.subtitle) == (
         "13 cases and 4 training runs to a result: 13 ok, 1 oom, 1 failed, 1 unsupported, 1 skipped. "
         "NVIDIA Imaginary 80GB, driver 580.95.05, torch 2.13.0, torchvision 0.28.0, CUDA 13.0, cuDNN 9.15.0."
@@ -32,48 +37,70 @@ def test_the_machine_without_a_gpu_begins_a_sentence_and_one_thread_is_one() -> 
     made = Invented()
     made.measured("fp32", 900.0, device="cpu")
     run = made.run(environment={"cpu": {"model": "Imaginary CPU", "num_threads_usable": 1}})
-    assert ". No GPU, Imaginary CPU (1 thread)" in plain(build_report(summarise_run(run)).subtitle)
+    assert ". No GPU, Imaginary CPU (1 thread)" in plain(build_report(View(summarise_run(run))).subtitle)
+
+
+def test_a_new_section_is_its_function_and_one_line_in_the_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    def toy(view: View) -> Section:
+        table = Table("toy", (Column("number", "cases"),), (Row((Cell(str(len(view.everything))),)),))
+        return Section("toy", "A toy section", short="Toy", lines=(line(f"of {view.name}"),), tables=(table,))
+
+    monkeypatch.setattr(order, "ORDER", (*order.ORDER, toy))
+    model = build_report(View(summarise_run(cpu_run()), name="one"))
+    assert model.sections[-1].key == "toy"
+    assert render_markdown(model).endswith("## A toy section\n\nof one\n\n| cases |\n| ---: |\n| 6 |\n")
+    page = render_html(model, {})
+    assert '<a href="#toy">Toy</a>' in page
+    assert '<h2 id="h-toy">A toy section</h2>' in page
+
+
+def test_every_module_of_a_topic_is_in_the_order() -> None:
+    modules = {path.stem for path in Path(order.__file__).parent.glob("*.py")} - {"__init__", "order"}
+    assert {topic.__module__.rpartition(".")[2] for topic in order.sections()} == modules
 
 
 def test_sections_without_content_are_left_out() -> None:
-    keys = [section.key for section in build_report(summarise_run(cpu_run())).sections]
+    keys = [section.key for section in build_report(View(summarise_run(cpu_run()))).sections]
     assert "energy" in keys, "why there is no energy is said once"
     assert "quality" not in keys
 
 
 def test_energy_without_a_driver_is_one_line_with_the_reason() -> None:
-    section = build_report(summarise_run(cpu_run())).section("energy")
+    section = build_report(View(summarise_run(cpu_run()))).section("energy")
     assert section is not None
     assert section.tables == ()
     assert lines_of(section) == "J/sample, W: n/a (no NVIDIA driver)"
 
 
 def test_the_set_up_names_device_driver_and_software() -> None:
-    facts = facts_of(build_report(summarise_run(invented_run())).section("environment"))
+    facts = facts_of(build_report(View(summarise_run(invented_run()))).section("environment"))
     assert facts["GPU 0"] == "NVIDIA Imaginary 80GB, 80.0 GiB, power limit 700 W, SM clock up to 1980 MHz"
     assert facts["Driver"] == "580.95.05, CUDA up to 13.0"
     assert facts["Git"] == "0123456789ab on main"
-    assert facts_of(build_report(summarise_run(cpu_run())).section("environment"))["GPU"] == "none (no NVIDIA driver)"
+    assert (
+        facts_of(build_report(View(summarise_run(cpu_run()))).section("environment"))["GPU"]
+        == "none (no NVIDIA driver)"
+    )
 
 
 def test_the_method_tells_the_settings_of_this_run() -> None:
-    said = lines_of(build_report(summarise_run(invented_run())).section("method"))
+    said = lines_of(build_report(View(summarise_run(invented_run()))).section("method"))
     assert "launched 3 times, each launch in a process of its own, all launches in random order (seed 1234)" in said
     assert "known to ±1.0% (autocorrelation counted in) and 2.0 s had passed, at the latest after 20.0 s" in said
     assert "CUDA events" in said
 
 
 def test_one_launch_is_said_to_give_no_interval() -> None:
-    said = lines_of(build_report(summarise_run(invented_run(repeats=1))).section("method"))
+    said = lines_of(build_report(View(summarise_run(invented_run(repeats=1)))).section("method"))
     assert "One launch per case" in said
     assert "no figure has an interval" in said
 
 
 def test_a_torn_line_of_the_store_is_said() -> None:
     said = lines_of(
-        build_report(summarise_run(cpu_run()), notices=("records.jsonl: the last line was torn and left out",)).section(
-            "method"
-        )
+        build_report(
+            View(summarise_run(cpu_run()), notices=("records.jsonl: the last line was torn and left out",))
+        ).section("method")
     )
     assert said.endswith("records.jsonl: the last line was torn and left out")
 
@@ -131,7 +158,7 @@ def test_the_command_of_a_case_keeps_what_the_run_changed_in_its_suite() -> None
 
 @pytest.mark.parametrize("number", [1, 3, 10, 13, 17])
 def test_every_kind_of_case_has_a_page(number: int) -> None:
-    pages = {page.index: page for page in build_report(summarise_run(invented_run())).pages}
+    pages = {page.index: page for page in build_report(View(summarise_run(invented_run()))).pages}
     assert pages[number].sections[0].heading.startswith(f"Case {number}: ")
 
 

@@ -4,16 +4,16 @@ import math
 
 import pytest
 from fakes.matrix import matrix_run
+from fakes.reports import charts_of
 from fakes.runs import Invented, invented_run
 
 from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.core.findings import finding
 from gpubench.report.model.report_model import Chart, ReportModel
-from gpubench.report.topics.charts.chosen import charts_of
-from gpubench.report.topics.charts.energy_chart import frontier
-from gpubench.report.topics.charts.timeline_chart import throttle_spans
-from gpubench.report.topics.contests import by_batch, charted, contests
-from gpubench.report.topics.samples import LaunchSamples, Samples
+from gpubench.report.topics.energy import frontier
+from gpubench.report.topics.steadiness import throttle_spans
+from gpubench.report.view.contests import by_batch, charted, contests
+from gpubench.report.view.samples import LaunchSamples, Samples
 
 GPU = {"mode": "train", "device": "cuda", "data": "digits"}
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from fakes.hostile import HOSTILE, MOVES_A_TERMINAL, hostile_run
+from fakes.reports import charts_of
 
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.report.drawing import palette
@@ -11,7 +12,6 @@ from gpubench.report.drawing.draw import FORMS, specification
 from gpubench.report.drawing.svg import draw, stand_alone
 from gpubench.report.model.report_model import Chart, ReportModel
 from gpubench.report.render.csv_text import chart_csv
-from gpubench.report.topics.charts.chosen import charts_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 LINES = Chart(

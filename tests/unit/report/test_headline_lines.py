@@ -7,8 +7,8 @@ from fakes.runs import Invented, cpu_run, invented_run
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import finding
 from gpubench.core.records import Status
+from gpubench.report.headline import headline
 from gpubench.report.model.report_model import plain
-from gpubench.report.topics.headline import headline
 
 TRAIN = {"mode": "train", "data": "digits", "batch_size": 64}
 

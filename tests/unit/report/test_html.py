@@ -14,7 +14,7 @@ from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.report.build import build_report
 from gpubench.report.model.report_model import ReportModel, plain
 from gpubench.report.render.html import render_html
-from gpubench.report.topics.charts.chosen import charts_of
+from gpubench.report.view.run_view import View
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 DRAWING = '<svg viewBox="0 0 10 10" role="img" aria-label="a drawing"></svg>'
@@ -118,7 +118,7 @@ def test_each_contest_is_answered_in_figures(matrix_model: ReportModel) -> None:
 
 
 def test_a_fastest_case_that_may_not_win_says_why_in_its_answer() -> None:
-    model = build_report(summarise_run(invented_run(repeats=1)))
+    model = build_report(View(summarise_run(invented_run(repeats=1))))
     assert model.answers
     assert all("One launch" in answer.why_not for answer in model.answers if "GB206" in answer.why_not)
     assert "! Not called best: " in page_of(model)
@@ -188,13 +188,11 @@ def test_200_cases_take_less_than_2_mb_with_room_for_their_charts(page: str) -> 
 
 @pytest.mark.parametrize("run", [cpu_run(), invented_run(), invented_run(repeats=1)], ids=["cpu", "gpu", "one launch"])
 def test_any_run_makes_a_page(run: Any) -> None:
-    summary = summarise_run(run)
-    Page(page_of(build_report(summary, charts=charts_of(summary))))
+    Page(page_of(build_report(View(summarise_run(run), charts=True))))
 
 
 def test_hostile_text_is_inert() -> None:
-    summary = summarise_run(hostile_run())
-    model = build_report(summary, charts=charts_of(summary), notices=(HOSTILE,))
+    model = build_report(View(summarise_run(hostile_run()), charts=True, notices=(HOSTILE,)))
     page = page_of(model)
     parsed = Page(page)
     assert len(parsed.of("script")) == 2

@@ -8,13 +8,14 @@ from gpubench.core.records import Failure, Status
 from gpubench.report.build import build_report
 from gpubench.report.model.report_model import code, line, strong
 from gpubench.report.render.markdown import escape, render_markdown, render_page, text
+from gpubench.report.view.run_view import View
 
 HOSTILE = "<script>alert(1)</script> | [x](http://evil) \x1b[31m ![i](y) `rm -rf` @team #12 \u202e**b**"
 
 
 @pytest.fixture(scope="module")
 def report() -> str:
-    return render_markdown(build_report(summarise_run(invented_run())))
+    return render_markdown(build_report(View(summarise_run(invented_run()))))
 
 
 def test_the_headline_comes_before_any_table(report: str) -> None:
@@ -92,7 +93,7 @@ def test_hostile_names_are_inert_in_the_report() -> None:
         argv=("gpubench", "run", HOSTILE),
         environment={"hostname": HOSTILE, "system": {"os": "x"}},
     )
-    report = render_markdown(build_report(summarise_run(run)))
+    report = render_markdown(build_report(View(summarise_run(run))))
     assert "\x1b" not in report
     assert "\u202e" not in report
     outside_code = re.sub(r"(`+)[^\n]*?\1(?!`)", "", report)
@@ -102,6 +103,6 @@ def test_hostile_names_are_inert_in_the_report() -> None:
 
 
 def test_a_log_cannot_end_its_own_block() -> None:
-    page = build_report(summarise_run(invented_run())).pages[0]
+    page = build_report(View(summarise_run(invented_run()))).pages[0]
     fenced = render_page(type(page)(page.index, page.label, (), "before\n````\n# not a heading\x1b[0m"))
     assert fenced == "`````text\nbefore\n````\n# not a heading\\x1b[0m\n`````\n"

@@ -5,15 +5,16 @@ from fakes.runs import Invented, cpu_run, invented_run
 
 from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.core.records import Status
-from gpubench.report.build import cases_table
 from gpubench.report.model.report_model import Row, Table, plain
-from gpubench.report.topics.best_table import best_tables
-from gpubench.report.topics.case_tables import MARKS, absent_notes
-from gpubench.report.topics.effects_table import effects_table
-from gpubench.report.topics.findings_list import remarks
+from gpubench.report.topics.accuracy import parity_table, quality_table
+from gpubench.report.topics.best import best_tables
+from gpubench.report.topics.cases import cases_table
+from gpubench.report.topics.effects import effects_table
+from gpubench.report.topics.findings import remarks
 from gpubench.report.topics.memory import largest_batches
-from gpubench.report.topics.quality_tables import parity_table, quality_table
 from gpubench.report.topics.unmeasured import unmeasured_table
+from gpubench.report.view.case_tables import MARKS, absent_notes
+from gpubench.report.view.run_view import View
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +32,17 @@ def column(table: Table, key: str) -> list[str]:
 
 
 def test_every_case_is_a_row_however_it_ended(summary: RunSummary) -> None:
-    table = cases_table(summary)
+    table = cases_table(View(summary))
     assert column(table, "index") == [str(number) for number in range(1, 14)]
     assert column(table, "throughput")[9:] == ["OOM", "skipped", "failed", "unsupported"]
 
 
 def test_an_oom_shows_what_was_not_enough(summary: RunSummary) -> None:
-    assert column(cases_table(summary), "memory")[9] == ">80.0"
+    assert column(cases_table(View(summary)), "memory")[9] == ">80.0"
 
 
 def test_marks_say_what_colour_says(summary: RunSummary) -> None:
-    table = cases_table(summary)
+    table = cases_table(View(summary))
     assert column(table, "mark") == ["", "", "!", "", "", "!", "", "", "-", "-", "", "-", ""]
     tones = [row.tone for row in table.rows]
     assert tones == [
@@ -62,20 +63,20 @@ def test_marks_say_what_colour_says(summary: RunSummary) -> None:
 
 
 def test_only_settings_that_differ_are_columns(summary: RunSummary) -> None:
-    keys = [each.key for each in cases_table(summary).columns]
+    keys = [each.key for each in cases_table(View(summary)).columns]
     assert keys[2:6] == ["device", "precision", "batch_size", "memory_format"]
     assert "optimizer" not in keys
 
 
 def test_the_narrow_form_names_cases_by_their_label(summary: RunSummary) -> None:
-    narrow = cases_table(summary).narrow
+    narrow = cases_table(View(summary)).narrow
     assert narrow is not None
     assert column(narrow, "label")[0] == "cpu fp32 b64"
-    assert column(narrow, "throughput") == column(cases_table(summary), "throughput")
+    assert column(narrow, "throughput") == column(cases_table(View(summary)), "throughput")
 
 
 def test_without_a_driver_power_is_absent_once_and_not_in_every_row() -> None:
-    table = cases_table(summarise_run(cpu_run()))
+    table = cases_table(View(summarise_run(cpu_run())))
     assert "mean_power_w" not in [each.key for each in table.columns]
     assert [plain(note) for note in table.notes][-1] == "W, J/sample: n/a (no NVIDIA driver)"
 

@@ -7,8 +7,8 @@ from gpubench.machine import stored_ceilings
 from gpubench.report import keep_ceilings
 from gpubench.report.build import build_report
 from gpubench.report.model.report_model import plain
-from gpubench.report.topics.charts.roofline_chart import roofline_charts
-from gpubench.report.topics.roofline_table import ceilings_section, ceilings_table, roofline_table
+from gpubench.report.topics.ceilings import ceilings_table, roofline_charts, roofline_table, section
+from gpubench.report.view.run_view import View
 
 
 def ceiled(**fields):
@@ -81,7 +81,7 @@ def test_without_a_ceiling_there_is_nothing_to_hold_a_case_against():
     summary = summarise_run(made.run())
     assert ceilings_table(summary) is None
     assert roofline_table(summary) is None
-    assert ceilings_section(summary).empty
+    assert section(View(summary)).empty
 
 
 def test_ceilings_of_an_earlier_driver_are_told_apart():
@@ -98,7 +98,7 @@ def test_ceilings_of_an_earlier_driver_are_told_apart():
 def test_the_report_has_the_ceilings_and_the_mfu():
     made = ceiled()
     made.model(2800.0, 2800.0, precision="bf16")
-    model = build_report(summarise_run(made.run()))
+    model = build_report(View(summarise_run(made.run())))
     assert [table.key for table in model.section("ceilings").tables] == ["ceilings", "roofline"]
     assert "mfu" in {column.key for column in model.section("efficiency").tables[0].columns}
 

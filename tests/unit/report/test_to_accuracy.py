@@ -3,7 +3,8 @@ from fakes.runs import Invented, a_quality
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.report.build import build_report
 from gpubench.report.model.report_model import plain
-from gpubench.report.topics.to_accuracy import to_accuracy_table
+from gpubench.report.topics.accuracy import to_accuracy_table
+from gpubench.report.view.run_view import View
 
 
 def trained(times, joules=None, *, target=0.95):
@@ -67,5 +68,5 @@ def test_without_a_target_there_is_no_table():
 
 
 def test_the_report_has_it_beside_the_accuracies():
-    section = build_report(trained(TIMES)).section("accuracy")
+    section = build_report(View(trained(TIMES))).section("accuracy")
     assert [table.key for table in section.tables][:2] == ["quality", "to-accuracy"]

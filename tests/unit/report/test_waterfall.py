@@ -6,7 +6,8 @@ from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.records import Status
 from gpubench.report.build import build_report
 from gpubench.report.model.report_model import plain
-from gpubench.report.topics.waterfall import in_words, waterfall_section, waterfall_table
+from gpubench.report.topics.waterfall import in_words, section, waterfall_chart, waterfall_table
+from gpubench.report.view.run_view import View
 
 BASE = {"workload": "torchvision:resnet50", "device": "cuda"}
 PATH = [
@@ -92,16 +93,14 @@ def test_where_nothing_helps_the_sentence_says_so():
 
 
 def test_the_report_tells_the_steps_before_the_single_effects():
-    model = build_report(summary_of(run()))
+    model = build_report(View(summary_of(run())))
     keys = [section.key for section in model.sections]
     assert keys.index("waterfall") < keys.index("effects")
-    assert waterfall_section(summarise_run(run().run())).empty
+    assert section(View(summarise_run(run().run()))) is None
 
 
 def test_the_chart_begins_each_bar_where_the_last_one_ended():
-    from gpubench.report.topics.charts.waterfall_chart import waterfall_charts
-
-    (chart,) = waterfall_charts(summary_of(run()))
+    chart = waterfall_chart(waterfall(summary_of(run())))
     ends = [row[2] for row in chart.rows]
     assert [row[1] for row in chart.rows] == [1.0, *ends[:-1]]
     assert ends == pytest.approx([1.5, 3.0, 6.0, 3.0])

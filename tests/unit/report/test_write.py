@@ -15,9 +15,13 @@ from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.errors import StoreError
 from gpubench.report import write
 from gpubench.report.load_samples import load_samples
-from gpubench.report.topics.samples import LaunchSamples, wanted
+from gpubench.report.render.csv_text import chart_csv
+from gpubench.report.render.markdown import render_markdown
+from gpubench.report.view.samples import LaunchSamples, wanted
 from gpubench.report.write import report_of, write_html, write_markdown, write_report
-from gpubench.store.run_reader import Run
+from gpubench.store.run_reader import Run, load_run
+
+PUBLISHED = Path(__file__).parents[3] / "reports" / "20261126-0022-cnn-b208"
 
 
 def small_run(folder: Path, **changes: object) -> Run:
@@ -55,6 +59,14 @@ def test_a_run_gets_its_page_its_markdown_and_its_charts(run: Run, page: Path) -
         "loss.svg",
     } <= set(charts)
     assert {Path(name).suffix for name in charts} == {".svg", ".csv"}
+
+
+def test_the_published_report_is_what_its_records_say() -> None:
+    run = load_run(PUBLISHED)
+    model = report_of(run, PUBLISHED.name)
+    assert render_markdown(model, charts="charts") == (PUBLISHED / "report.md").read_text(encoding="utf-8")
+    drawn = {f"{chart.key}.csv": chart_csv(chart) for chart in model.charts}
+    assert drawn == {path.name: path.read_text(encoding="utf-8") for path in (PUBLISHED / "charts").glob("*.csv")}
 
 
 def test_a_place_that_cannot_be_written_is_an_error_with_its_cause(

@@ -1,0 +1,295 @@
+"""One case in full."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from itertools import islice
+from typing import Any
+
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.core.metrics import METRICS
+from gpubench.core.records import Effective, Failure, Record, Status
+from gpubench.core.run_info import RunInfo
+from gpubench.core.units import format_bytes, format_duration
+from gpubench.report.model.figure_cells import display_unit, interval_text, metric_cell
+from gpubench.report.model.report_model import (
+    EMPTY,
+    CasePage,
+    Cell,
+    Column,
+    Fact,
+    Row,
+    Section,
+    Table,
+    Tone,
+    code,
+    line,
+)
+from gpubench.report.pages.telemetry_facts import telemetry_facts
+from gpubench.report.topics.findings import remarks
+from gpubench.report.view.case_tables import status_word
+from gpubench.suite.model.case import Case
+
+_SETTINGS = (
+    Column("setting", "setting", "left"),
+    Column("asked", "asked", "left"),
+    Column("effective", "read back", "left", flexible=True),
+)
+_FIGURES = (
+    Column("metric", "metric", "left"),
+    Column("value", "value"),
+    Column("unit", "unit", "left"),
+    Column("interval", "95 % interval", "left", priority=1),
+    Column("launches", "launches", priority=3),
+    Column("name", "name", "left", priority=2),
+)
+_ABSENT = (Column("metric", "not measured", "left"), Column("reason", "why", "left", flexible=True))
+_LAUNCHES = (
+    Column("repeat", "launch"),
+    Column("status", "status", "left"),
+    Column("median", "median ms"),
+    Column("spread", "±"),
+    Column("steady", "steady steps", priority=2),
+    Column("warmup", "warm-up", priority=3),
+    Column("tau", "tau", priority=6),
+    Column("effective", "effective n", priority=5),
+    Column("bound", "bound by", "left", priority=1),
+    Column("wall", "took", priority=4),
+    Column("note", "note", "left", flexible=True),
+)
+
+_CHANGING = ("-s", "--set", "--repeats", "--timeout")
+"""Options of `gpubench run` with a value that change what a case is or how it is measured."""
+
+_WORD = re.compile(r"[^\s=<>!~(),'\"]+")
+_TAKEN_WORDS = ("and", "or", "not", "in", "null", "none")
+"""What a selection does not read as a value unless it stands in quotes."""
+
+
+def case_pages(entries: Iterable[CaseSummary], info: RunInfo) -> tuple[CasePage, ...]:
+    """The page of each case."""
+    commands = {kind: repeat_commands(info, kind) for kind in ("measure", "quality")}
+    return tuple(_page(entry, commands[entry.planned.kind](entry)) for entry in entries)
+
+
+def case_page(entry: CaseSummary, info: RunInfo, *, text: str = "") -> CasePage:
+    """Everything that is known of a case: settings asked and read back, figures, launches, findings, how to repeat it.
+
+    `text` is the traceback or log of a case that failed.
+    """
+    return _page(entry, repeat_command(entry, info), text)
+
+
+def _page(entry: CaseSummary, command: str, text: str = "") -> CasePage:
+    found = remarks([entry])
+    sections = (
+        Section("case", f"Case {entry.planned.index}: {entry.label}", facts=_facts(entry)),
+        Section("figures", "Figures", tables=_figures(entry)),
+        Section("launches", "Launches", tables=_launches(entry)),
+        Section("settings", "Settings", tables=(_settings(entry),)),
+        Section("telemetry", "Telemetry", facts=telemetry_facts(entry)),
+        Section("findings", "Findings", remarks=found),
+        Section("repeat", "To repeat", facts=(Fact("This case", line(code(command))),)),
+    )
+    return CasePage(entry.planned.index, entry.label, tuple(section for section in sections if not section.empty), text)
+
+
+def _facts(entry: CaseSummary) -> tuple[Fact, ...]:
+    facts = [Fact("Status", line(_status(entry)))]
+    if entry.status is Status.OK:
+        facts.append(Fact("Standing", line(f"{entry.validity.value}; correctness {_CORRECT[entry.correctness]}")))
+    failure = next((record.failure for record in entry.records if record.failure is not None), None)
+    if failure is not None:
+        facts += failure_facts(failure)
+    return (*facts, Fact("Case id", line(entry.planned.case_id)), *_device(entry.effective))
+
+
+_CORRECT = {"pass": "verified", "fail": "FAILED", "unverified": "not verified"}
+
+
+def _status(entry: CaseSummary) -> str:
+    return f"{status_word(entry)}: {entry.reason}" if entry.reason else status_word(entry)
+
+
+def failure_facts(failure: Failure) -> list[Fact]:
+    """Phase, error and sizes of a failure, and where its log is."""
+    facts = [Fact("Failed in", line(failure.phase)), Fact("Error", line(f"{failure.error}: {failure.message}"))]
+    sizes = [
+        f"{name} {format_bytes(value)}"
+        for name, value in (
+            ("requested", failure.requested_bytes),
+            ("free", failure.free_bytes),
+            ("total", failure.total_bytes),
+            ("allocated at peak", failure.allocated_bytes),
+            ("reserved at peak", failure.reserved_bytes),
+        )
+        if value is not None
+    ]
+    facts += [Fact("Memory", line(", ".join(sizes)))] if sizes else []
+    ended = failure.signal or (f"exit status {failure.exit_code}" if failure.exit_code is not None else "")
+    facts += [Fact("Process", line(ended))] if ended else []
+    return [*facts, Fact("Log", line(code(failure.log)))] if failure.log else facts
+
+
+def _device(effective: Effective | None) -> list[Fact]:
+    if effective is None or not effective.device_name:
+        return []
+    return [
+        Fact(
+            "Ran on",
+            line(f"{effective.device_name} ({effective.device})" if effective.device else effective.device_name),
+        )
+    ]
+
+
+def _figures(entry: CaseSummary) -> tuple[Table, ...]:
+    rows = []
+    for name, found in entry.metrics.items():
+        spec = METRICS[name]
+        cell = metric_cell(name, entry.metrics, spread=True)
+        title = spec.title.removesuffix(f" {display_unit(spec)}") if display_unit(spec) else spec.title
+        cells = (
+            Cell(title or name),
+            cell,
+            Cell(display_unit(spec)),
+            Cell(interval_text(found, spec)),
+            Cell(str(found.n), value=found.n),
+            Cell(name),
+        )
+        rows.append(Row(cells))
+    absent = [
+        Row((Cell(METRICS[name].title if name in METRICS else name), Cell(why))) for name, why in entry.absent.items()
+    ]
+    tables = [Table("figures", _FIGURES, tuple(rows))] if rows else []
+    return (*tables, *([Table("absent", _ABSENT, tuple(absent))] if absent else []))
+
+
+def _launches(entry: CaseSummary) -> tuple[Table, ...]:
+    rows = tuple(map(_launch, entry.records))
+    return (Table("launches", _LAUNCHES, rows).without_empty_columns(),) if rows else ()
+
+
+def _launch(record: Record) -> Row:
+    series = record.series
+    tone: Tone = "plain" if record.status is Status.OK else "bad"
+    head = (Cell(str(record.repeat), value=record.repeat), Cell(record.status.value))
+    wall = Cell("" if record.wall_s is None else format_duration(record.wall_s), value=record.wall_s)
+    note = Cell(record.reason or ", ".join(dict.fromkeys(found.code for found in record.findings)))
+    if series is None:
+        return Row((*head, *[EMPTY] * 7, wall, note), tone)
+    half = (
+        None if series.low_s is None or series.high_s is None else (series.high_s - series.low_s) / 2 / series.median_s
+    )
+    cells = (
+        Cell(f"{series.median_s * 1e3:.4g}", value=series.median_s * 1e3),
+        Cell("" if half is None else f"{half * 100:.2f}%", value=half),
+        Cell(str(series.num_steady * series.group)),
+        Cell(str(series.num_warmup * series.group)),
+        Cell(f"{series.tau:.1f}"),
+        Cell(f"{series.n_effective:.0f}"),
+        Cell(series.bound or ""),
+    )
+    return Row((*head, *cells, wall, note), tone)
+
+
+def _settings(entry: CaseSummary) -> Table:
+    back = _read_back(entry.effective)
+    asked = entry.case.settings
+    rows = [
+        Row((Cell(name), Cell(_written(value)), Cell(back.pop(name, ""))))
+        for name, value in asked.items()
+        if _worth_saying(name, value) or name in back
+    ]
+    rows += [Row((Cell(name), EMPTY, Cell(value))) for name, value in back.items() if value]
+    return Table("settings", _SETTINGS, tuple(rows))
+
+
+def _worth_saying(name: str, value: Any) -> bool:
+    """Settings at a default that says nothing (no data root, no environment variables) are left out."""
+    return not (value in (None, {}) or (name == "accumulate" and value == 1))
+
+
+def _read_back(effective: Effective | None) -> dict[str, str]:
+    if effective is None:
+        return {}
+    found: dict[str, str] = {}
+    for name, value in effective.model_dump(exclude={"versions", "extra", "device_uuid", "device_name"}).items():
+        if value is None or value == {}:
+            continue
+        pairs = isinstance(value, dict)
+        found[name] = ", ".join(f"{key} {each}" for key, each in value.items()) if pairs else _written(value)
+    return found
+
+
+def _written(value: Any) -> str:
+    """A value as a suite file has it."""
+    if value is None or isinstance(value, bool):
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={text}" for name, text in value.items())
+    return str(value)
+
+
+def repeat_command(entry: CaseSummary, info: RunInfo) -> str:
+    """The command that measures just this case: the suite as the run changed it, and a selection of every setting that
+    tells the case apart.
+    """
+    return repeat_commands(info, entry.planned.kind)(entry)
+
+
+def repeat_commands(info: RunInfo, kind: str) -> Callable[[CaseSummary], str]:
+    """`repeat_command` for many cases of one kind: what tells them apart is looked for once."""
+    import shlex
+
+    met: dict[str, set[str]] = {name: set() for name in Case.model_fields if name != "env"}
+    variables: dict[str, set[str | None]] = {}
+    of_kind = [planned.settings for planned in info.cases if planned.kind == kind]
+    for settings in of_kind:
+        for name, values in met.items():
+            values.add(repr(settings.get(name)))
+        variables |= {name: set() for name in settings.get("env") or {} if name not in variables}
+    for name, given in variables.items():
+        given |= {(settings.get("env") or {}).get(name) for settings in of_kind}
+    telling = [name for name, values in met.items() if len(values) > 1]
+
+    def command(entry: CaseSummary) -> str:
+        mine = entry.planned.settings
+        parts = [f"{name}={_selected(mine[name])}" for name in telling]
+        parts += _variables(mine.get("env") or {}, variables)
+        words = ["gpubench", "run", info.suite_path or info.suite_name, *_changes(info.argv)]
+        return shlex.join([*words, "-k", " and ".join(parts)] if parts else words)
+
+    return command
+
+
+def _variables(mine: Mapping[str, str], met: Mapping[str, AbstractSet[str | None]]) -> list[str]:
+    """What `mine` holds of the variables that tell cases apart; of one that it lacks, the values that it is not."""
+    parts = []
+    for name, values in met.items():
+        if len(values) > 1 and name in mine:
+            parts.append(f"env.{name}={_selected(mine[name])}")
+        elif len(values) > 1:
+            parts += [
+                f"env.{name}!={_selected(value)}" for value in sorted(value for value in values if value is not None)
+            ]
+    return parts
+
+
+def _selected(value: Any) -> str:
+    """A value as a selection has it: in quotes where it is more than one word."""
+    text = _written(value)
+    if isinstance(value, str) and (not _WORD.fullmatch(text) or text.lower() in _TAKEN_WORDS):
+        return f'"{text}"' if "'" in text else f"'{text}'"
+    return text
+
+
+def _changes(argv: Sequence[str]) -> list[str]:
+    """Of a command line, the options that change what a case is or how it is measured."""
+    words: list[str] = []
+    rest = iter(argv)
+    for word in rest:
+        if word in _CHANGING:
+            words += [word, *islice(rest, 1)]
+        elif word.partition("=")[0] in _CHANGING[1:] or re.match(r"-s.|--download$", word):
+            words.append(word)
+    return words

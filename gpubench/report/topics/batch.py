@@ -1,0 +1,158 @@
+"""Speed against batch size, one line per precision."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from gpubench.analysis.insight.best_settings import speed, speed_metric
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.core.metrics import METRICS
+from gpubench.core.records import Status
+from gpubench.report.model.figure_cells import display_unit
+from gpubench.report.model.report_model import Chart, Datum, Section
+from gpubench.report.model.words import joined
+from gpubench.report.view.contests import Contest, batch_of, by_batch, has_figure, other_settings
+from gpubench.report.view.phrases import BAND, change, standing, times, with_hollow
+from gpubench.report.view.run_view import View
+
+_LEVELS_OFF = 1.05
+"""A doubling of the batch that gains less than this is no gain worth its memory."""
+_DOUBLED = 2.0
+
+Lines = Mapping[str, Sequence[CaseSummary]]
+
+
+def batch_chart(contest: Contest) -> Chart | None:
+    """None where no precision was measured at two batch sizes or more."""
+    lines = by_batch(contest)
+    if not any(sum(map(has_figure, line)) > 1 for line in lines.values()):
+        return None
+    spec = METRICS[contest.metric]
+    unit = display_unit(spec)
+    rows = tuple(row for precision, line in lines.items() for row in _rows(precision, line, contest))
+    shown = [entry for line in lines.values() for entry in line if has_figure(entry)]
+    ran_out = any(entry.status is Status.OOM for line in lines.values() for entry in line)
+    finding = _finding(contest, lines)
+    lower = "lower" if contest.timing == "latency" else "higher"
+    reading = f"Each line is one precision with the other settings of its best case; {lower} is faster. {BAND}"
+    return Chart(
+        key=f"batch-{contest.key}",
+        form="lines",
+        title=f"{contest.subject}: {finding}",
+        reading=with_hollow(reading, shown) + (" The cross marks a batch that ran out of memory." if ran_out else ""),
+        alt=f"Line chart of {unit} against batch size by precision. {contest.subject}: {finding}.",
+        columns=("precision", "batch size", unit, "low", "high", "line", "standing", "other settings"),
+        rows=rows,
+        options={"x_scale": "log2"},
+    )
+
+
+def _rows(precision: str, line: Sequence[CaseSummary], contest: Contest) -> list[tuple[Datum, ...]]:
+    others = other_settings(line, contest)
+    factor = METRICS[contest.metric].display_factor
+    rows: list[tuple[Datum, ...]] = []
+    for entry in line:
+        batch = batch_of(entry)
+        if has_figure(entry):
+            found = entry.metrics[contest.metric]
+            ends = [None if end is None else end * factor for end in (found.low, found.high)]
+            rows.append((precision, batch, found.value * factor, *ends, "", standing(entry), others))
+        elif entry.status is Status.OOM:
+            rows.append((precision, batch, None, None, None, "", "OOM", others))
+    return rows
+
+
+def _finding(contest: Contest, lines: Lines) -> str:
+    """Who leads where, and whether larger batches still pay. What may not win a headline leads nothing here either."""
+    leaders = _leaders(lines, counted=True) or _leaders(lines, counted=False)
+    last = leaders[max(leaders)][0]
+    said = _scaling([entry for entry in lines[last] if has_figure(entry)], contest)
+    if len(lines) == 1:
+        return f"{last} {said}"
+    from_batch = min(batch for batch in leaders if all(last in leaders[b] for b in leaders if b >= batch))
+    level = " or level" if any(len(leaders[batch]) > 1 for batch in leaders if batch >= from_batch) else ""
+    if from_batch == min(leaders):
+        where = f"at every batch size and {said}" if len(leaders) > 1 else f"at batch {from_batch}; it {said}"
+        return f"{last} is fastest{level} {where}{_not_counted(lines, leaders)}"
+    others = joined(list(dict.fromkeys(leaders[batch][0] for batch in leaders if batch < from_batch)))
+    return f"{last} is fastest{level} from batch {from_batch} on, {others} below; {last} {said}{_not_counted(lines, leaders)}"
+
+
+def _leaders(lines: Lines, *, counted: bool) -> dict[int, tuple[str, ...]]:
+    """At each batch size the fastest precision, and after it those whose intervals overlap with its own.
+
+    With `counted`, of the cases that may win a headline.
+    """
+    entries: dict[int, list[CaseSummary]] = {}
+    for entry in (entry for line in lines.values() for entry in line):
+        if has_figure(entry) and (standing(entry) == "valid" or not counted):
+            entries.setdefault(batch_of(entry), []).append(entry)
+    leaders: dict[int, tuple[str, ...]] = {}
+    for batch, found in sorted(entries.items()):
+        first, *rest = sorted(found, key=lambda entry: -(speed(entry) or 0.0))
+        leaders[batch] = tuple(
+            entry.case.precision for entry in (first, *(each for each in rest if _overlap(first, each)))
+        )
+    return leaders
+
+
+def _overlap(first: CaseSummary, second: CaseSummary) -> bool:
+    """Whether two intervals of the speed share a value; without intervals nothing is known to be apart."""
+    name = speed_metric(first)
+    ours, theirs = first.metrics[name], second.metrics[name]
+    if ours.low is None or ours.high is None or theirs.low is None or theirs.high is None:
+        return True
+    return ours.low <= theirs.high and theirs.low <= ours.high
+
+
+def _not_counted(lines: Lines, leaders: Mapping[int, tuple[str, ...]]) -> str:
+    """Precisions that were faster somewhere, and may not win."""
+    faster = {
+        entry.case.precision
+        for line in lines.values()
+        for entry in line
+        if has_figure(entry)
+        and standing(entry) != "valid"
+        and (_speed_of_leader(lines, leaders, batch_of(entry)) or math.inf) < (speed(entry) or 0.0)
+    }
+    return f" ({joined(sorted(faster))}, hollow, was faster and does not count)" if faster else ""
+
+
+def _speed_of_leader(lines: Lines, leaders: Mapping[int, tuple[str, ...]], batch: int) -> float | None:
+    if batch not in leaders:
+        return None
+    return next(speed(entry) for entry in lines[leaders[batch][0]] if batch_of(entry) == batch)
+
+
+def _scaling(line: Sequence[CaseSummary], contest: Contest) -> str:
+    """What batch size does to the throughput of one precision, or to the latency of its requests."""
+    first, last = line[0], line[-1]
+    if first is last:
+        return f"was measured at batch {batch_of(first)} alone"
+    span = f"from batch {batch_of(first)} to {batch_of(last)}"
+    if _overlap(first, last):
+        return f"shows no certain change {span}"
+    if contest.timing == "latency":
+        ratio = last.metrics["latency_s"].value / first.metrics["latency_s"].value
+        return f"takes {times(ratio)} as long {span}"
+    ratio = (speed(last) or 1.0) / (speed(first) or 1.0)
+    flat = _flat_from(line)
+    ending = f", levelling off at {flat}" if flat is not None and ratio > _LEVELS_OFF else ""
+    if ratio >= _DOUBLED:
+        return f"is {times(ratio)} as fast at batch {batch_of(last)} as at {batch_of(first)}{ending}"
+    return f"gains {change(ratio)} {span}{ending}" if ratio >= 1 else f"loses {change(ratio)} {span}"
+
+
+def _flat_from(line: Sequence[CaseSummary]) -> int | None:
+    """The smallest batch size after which no doubling gains 5 %; None where the last step still does."""
+    flat = None
+    for small, large in zip(reversed(line[:-1]), reversed(line[1:]), strict=True):
+        doublings = math.log2(batch_of(large) / batch_of(small))
+        gain = ((speed(large) or 1.0) / (speed(small) or 1.0)) ** (1 / doublings)
+        if gain >= _LEVELS_OFF:
+            break
+        flat = batch_of(small)
+    return flat
+
+
+def section(view: View) -> Section:
+    return Section("batch", "Batch size", charts=view.chart_each(batch_chart))

@@ -1,0 +1,161 @@
+"""Energy per sample against speed, and the power it was done at."""
+
+from collections.abc import Sequence
+
+from gpubench.analysis.insight.best_settings import speed
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.run_summary import RunSummary
+from gpubench.core.units import format_number, format_percent
+from gpubench.report.model.report_model import Chart, Datum, Section
+from gpubench.report.view.case_tables import metrics_section
+from gpubench.report.view.contests import Contest
+from gpubench.report.view.phrases import name_of, standing, times, with_hollow
+from gpubench.report.view.run_view import View
+
+_SHOWN = (
+    "energy_per_sample_j",
+    "samples_per_j",
+    "mean_power_w",
+    "peak_power_w",
+    "energy_above_idle_j",
+    "cpu_energy_j",
+    "sm_clock_mhz",
+    "temperature_c",
+    "throttle_share",
+    "utilization",
+)
+
+_ENERGY = "energy_per_sample_j"
+_POWER = "mean_power_w"
+
+
+def energy_chart(contest: Contest) -> Chart | None:
+    """Energy per sample against samples/s; None where fewer than two cases have both."""
+    return _scatter(contest, [entry for entry in _timed(contest) if _ENERGY in entry.metrics])
+
+
+def power_chart(contest: Contest, summary: RunSummary) -> Chart | None:
+    """Mean power of each case; None where none was measured."""
+    return _power(contest, [entry for entry in _timed(contest) if _POWER in entry.metrics], summary)
+
+
+def _timed(contest: Contest) -> tuple[CaseSummary, ...]:
+    return contest.rankable if contest.timing == "throughput" else ()
+
+
+def frontier(entries: Sequence[CaseSummary]) -> tuple[CaseSummary, ...]:
+    """Cases that no other beats in both speed and energy per sample, the fastest first."""
+    best = float("inf")
+    found = []
+    for entry in sorted(entries, key=lambda each: (-(speed(each) or 0.0), each.metrics[_ENERGY].value)):
+        if entry.metrics[_ENERGY].value < best:
+            best = entry.metrics[_ENERGY].value
+            found.append(entry)
+    return tuple(found)
+
+
+def _scatter(contest: Contest, entries: Sequence[CaseSummary]) -> Chart | None:
+    if len(entries) < 2:
+        return None
+    counted = [entry for entry in entries if standing(entry) == "valid"] or list(entries)
+    best = frontier(counted)
+    named = {id(entry) for entry in best}
+    factor, unit = _unit(entries)
+    finding = _finding(contest, best, factor, unit)
+    rows: list[tuple[Datum, ...]] = [
+        (
+            entry.case.precision,
+            speed(entry),
+            entry.metrics[_ENERGY].value * factor,
+            name_of(entry, contest),
+            "frontier" if id(entry) in named else "",
+            standing(entry),
+        )
+        for entry in entries
+    ]
+    return Chart(
+        key=f"energy-{contest.key}",
+        form="scatter",
+        title=f"{contest.subject}: {finding}",
+        reading=with_hollow(
+            "Each mark is one case; right is faster, down is cheaper. The line joins the frontier: cases that no other beats in "
+            "both. Joules compare on one card; between cards they may be off by 5 %.",
+            entries,
+        ),
+        alt=f"Scatter chart of energy per sample against throughput. {contest.subject}: {finding}.",
+        columns=("precision", "samples/s", f"{unit}/sample", "case", "frontier", "standing"),
+        rows=tuple(rows),
+    )
+
+
+def _unit(entries: Sequence[CaseSummary]) -> tuple[float, str]:
+    """J, mJ or µJ: whichever gives the dearest case a number of one to three digits before the point."""
+    most = max(entry.metrics[_ENERGY].value for entry in entries)
+    return (1.0, "J") if most >= 1 else (1e3, "mJ") if most >= 1e-3 else (1e6, "µJ")
+
+
+def _finding(contest: Contest, best: Sequence[CaseSummary], factor: float, unit: str) -> str:
+    fastest, cheapest = best[0], best[-1]
+    found = cheapest.metrics[_ENERGY]
+    half = None if found.half_width is None else found.half_width * factor
+    said = f"{format_number(found.value * factor, half)} {unit} per sample"
+    if fastest is cheapest:
+        return f"{name_of(fastest, contest)} is both fastest and cheapest, at {said}"
+    ratio = fastest.metrics[_ENERGY].value / cheapest.metrics[_ENERGY].value
+    slower = (speed(fastest) or 1.0) / (speed(cheapest) or 1.0)
+    return (
+        f"{name_of(cheapest, contest)} is cheapest at {said}; the fastest, {name_of(fastest, contest)}, is {times(slower)} as fast "
+        f"for {times(ratio)} the energy"
+    )
+
+
+def _power(contest: Contest, entries: Sequence[CaseSummary], summary: RunSummary) -> Chart | None:
+    if not entries:
+        return None
+    limit = _limit(entries, summary) if contest.first.device_type == "cuda" else None
+    most = max(entries, key=lambda entry: entry.metrics[_POWER].value)
+    watts = most.metrics[_POWER].value
+    share = f", {format_percent(watts / limit, decimals=0)} of the {limit:.0f} W limit" if limit else ""
+    finding = f"{most.case.precision} draws most, {watts:.0f} W on average{share}"
+    rows: list[tuple[Datum, ...]] = [
+        (
+            entry.case.precision,
+            entry.metrics[_POWER].value,
+            None,
+            None,
+            entry.case.precision,
+            standing(entry),
+            name_of(entry, contest),
+        )
+        for entry in entries
+    ]
+    return Chart(
+        key=f"power-{contest.key}",
+        form="dots",
+        title=f"{contest.subject}: {finding}",
+        reading=f"Each mark is the mean power of one case over its measured window.{' The rule is the power limit.' if limit else ''}",
+        alt=f"Strip of mean power by precision. {contest.subject}: {finding}.",
+        columns=("precision", "W", "low", "high", "series", "standing", "case"),
+        rows=tuple(rows),
+        options={"x_title": "mean power, W", "limit": limit, "limit_label": "power limit", "zero": True},
+    )
+
+
+def _limit(entries: Sequence[CaseSummary], summary: RunSummary) -> float | None:
+    """Power limit in W of the card the cases ran on; None where several cards differ."""
+    limits = {
+        float(gpu["power_limit_w"]) for gpu in summary.info.environment.get("gpus") or () if gpu.get("power_limit_w")
+    }
+    known = {
+        float(limit)
+        for entry in entries
+        for record in entry.ok_records
+        if (limit := (record.telemetry or {}).get("power_limit_w"))
+    }
+    found = known or limits
+    return found.pop() if len(found) == 1 else None
+
+
+def section(view: View) -> Section:
+    charts = view.chart_each(energy_chart, lambda contest: power_chart(contest, view.summary))
+    return metrics_section(view, "energy", "Energy and device state", _SHOWN, short="Energy", charts=charts)

@@ -1,0 +1,56 @@
+"""Findings gathered by code: what each means for the numbers, where it was met, and what to do."""
+
+from collections.abc import Iterable
+
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.core.findings import FINDINGS, Effect, Finding, Severity
+from gpubench.core.records import Status
+from gpubench.report.model.report_model import Remark, Section
+from gpubench.report.view.run_view import View
+
+_EXAMPLES = 3
+_ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
+_MARKS = {Severity.ERROR: "-", Severity.WARNING: "!", Severity.INFO: "?"}
+_CONSEQUENCES = {
+    Effect.INVALIDATES: "the figure is not valid",
+    Effect.WEAKENS: "the figure is weakened and wins no headline",
+    Effect.NONE: "the figure stands",
+}
+
+
+def remarks(summaries: Iterable[CaseSummary]) -> tuple[Remark, ...]:
+    """One remark per code over all cases: errors first, then warnings, then what only explains."""
+    met: dict[str, list[tuple[CaseSummary, Finding]]] = {}
+    for entry in summaries:
+        for found in _met(entry):
+            met.setdefault(found.code, []).append((entry, found))
+    gathered = [_remark(code, places) for code, places in met.items()]
+    return tuple(sorted(gathered, key=lambda remark: (_ORDER[Severity(remark.severity)], remark.code)))
+
+
+def _met(entry: CaseSummary) -> tuple[Finding, ...]:
+    """Findings of a case; where it has no figure, those alone that its launches met, and none about a figure."""
+    if entry.status is Status.OK:
+        return entry.findings
+    codes = {found.code for record in entry.records for found in record.findings}
+    return tuple(found for found in entry.findings if found.code in codes)
+
+
+def _remark(code: str, places: list[tuple[CaseSummary, Finding]]) -> Remark:
+    first = places[0][1]
+    spec = FINDINGS.get(code)
+    return Remark(
+        mark=_MARKS[first.severity],
+        code=code,
+        name=spec.name if spec else "",
+        severity=first.severity.value,
+        consequence=_CONSEQUENCES[first.effect],
+        meaning=spec.meaning if spec else first.message,
+        examples=tuple((entry.label, found.message) for entry, found in places[:_EXAMPLES]),
+        remedies=tuple(dict.fromkeys(found.hint for _, found in places if found.hint)),
+        num_cases=len({entry.planned.index for entry, _ in places}),
+    )
+
+
+def section(view: View) -> Section:
+    return Section("findings", "Findings", remarks=remarks(view.everything))

@@ -1,0 +1,158 @@
+"""The machine and the software a run was made on, as a list of facts."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from gpubench.analysis.summary.run_summary import RunSummary
+from gpubench.core.run_info import RunInfo
+from gpubench.core.units import format_bytes
+from gpubench.machine.doctor.examination import self_test_rows
+from gpubench.machine.doctor_rows import Level
+from gpubench.report.model.report_model import Fact, Line, Section, line, muted
+from gpubench.report.model.words import count
+from gpubench.report.view.run_view import View
+
+_WORKER = ("torch", "torchvision", "cuda", "cudnn", "triton")
+_NAMES = {"cuda": "CUDA", "cudnn": "cuDNN"}
+_SHOWN_VARIABLES = 12
+
+
+def environment_facts(summary: RunSummary) -> tuple[Fact, ...]:
+    """What the environment of the run says; what is absent is said with its reason."""
+    env = summary.info.environment
+    facts = [
+        *_gpus(env),
+        _driver(env),
+        _cpu(env),
+        _system(env),
+        _software(summary.info),
+        _git(env),
+        _variables(env),
+        _self_test(env),
+    ]
+    return tuple(fact for fact in facts if fact is not None and fact.text)
+
+
+def _self_test(env: Mapping[str, Any]) -> Fact | None:
+    """What `gpubench doctor` had measured of this machine before the run; None where it had not."""
+    rows = [row for row in self_test_rows(env) if row.level is not Level.NA]
+    return Fact("Self-test", line("; ".join(f"{row.name}: {row.text}" for row in rows))) if rows else None
+
+
+def machine_line(info: RunInfo) -> str:
+    """The device and software in one line: `NVIDIA H100 80GB HBM3, driver 580.95.05, CUDA 13.0, torch 2.13.0`."""
+    env = info.environment
+    gpus = [str(gpu["name"]) for gpu in env.get("gpus") or () if gpu.get("name")]
+    names = [f"{number} x {name}" if number > 1 else name for name, number in Counter(gpus).items()]
+    driver = (env.get("driver") or {}).get("driver")
+    parts = [*(names or [_cpu_name(env)]), f"driver {driver}" if driver else "", *_versions(info, _WORKER)]
+    return ", ".join(part for part in parts if part)
+
+
+def _cpu_name(env: Mapping[str, Any]) -> str:
+    cpu = env.get("cpu") or {}
+    model, threads = cpu.get("model"), cpu.get("num_threads_usable")
+    usable = f" ({count(threads, 'thread')})" if threads else ""
+    return f"no GPU, {model or 'CPU'}{usable}" if cpu else ""
+
+
+def _gpus(env: Mapping[str, Any]) -> list[Fact]:
+    gpus = env.get("gpus") or ()
+    if not gpus:
+        reason = (env.get("absent") or {}).get("gpus")
+        return [Fact("GPU", line(f"none ({reason})" if reason else "none"))] if env else []
+    return [Fact(f"GPU {position}", line(_gpu(gpu))) for position, gpu in enumerate(gpus)]
+
+
+def _gpu(gpu: Mapping[str, Any]) -> str:
+    parts = [str(gpu.get("name") or "unnamed")]
+    if gpu.get("memory_total_bytes"):
+        parts.append(format_bytes(gpu["memory_total_bytes"]))
+    if gpu.get("power_limit_w"):
+        parts.append(f"power limit {gpu['power_limit_w']:.0f} W")
+    if gpu.get("sm_clock_max_mhz"):
+        parts.append(f"SM clock up to {gpu['sm_clock_max_mhz']:.0f} MHz")
+    parts += [
+        f"{name} {gpu[key]}"
+        for name, key in (("ECC", "ecc"), ("MIG", "mig"), ("VBIOS", "vbios"))
+        if gpu.get(key) is not None
+    ]
+    return ", ".join(parts)
+
+
+def _driver(env: Mapping[str, Any]) -> Fact | None:
+    driver = env.get("driver") or {}
+    parts = [str(driver["driver"])] if driver.get("driver") else []
+    parts += [f"CUDA up to {driver['cuda_driver']}"] if driver.get("cuda_driver") else []
+    return Fact("Driver", line(", ".join(parts))) if parts else None
+
+
+def _cpu(env: Mapping[str, Any]) -> Fact | None:
+    cpu = env.get("cpu") or {}
+    if not cpu:
+        return None
+    parts = [str(cpu.get("model") or "unknown")]
+    if cpu.get("num_threads_usable"):
+        parts.append(f"{cpu['num_threads_usable']} of {cpu.get('num_threads') or '?'} hardware threads")
+    parts += [f"governor {cpu['governor']}"] if cpu.get("governor") else []
+    flags = [flag for flag in cpu.get("flags") or () if flag != "hypervisor"]
+    return Fact("CPU", line(", ".join(parts), muted(f" ({' '.join(flags)})") if flags else ""))
+
+
+def _system(env: Mapping[str, Any]) -> Fact | None:
+    system = env.get("system") or {}
+    parts = [str(system[name]) for name in ("distribution", "kernel", "libc") if system.get(name)]
+    parts += [f"in a container ({system['container']})"] if system.get("container") else []
+    parts += ["a virtual machine"] if system.get("virtual") else []
+    parts += [f"{format_bytes(system['memory_bytes'])} memory"] if system.get("memory_bytes") else []
+    parts += [f"limited to {system['cpu_quota']:g} CPUs"] if system.get("cpu_quota") else []
+    if env.get("hostname"):
+        parts.append(f"host {env['hostname']}")
+    return Fact("System", line(", ".join(parts))) if parts else None
+
+
+def _versions(info: RunInfo, names: tuple[str, ...]) -> list[str]:
+    env, own = info.environment, info.versions
+    known = {**(env.get("packages") or {}), **(env.get("worker") or {}), **{k: v for k, v in own.items() if v}}
+    return [f"{_NAMES.get(name, name)} {_version(name, known[name])}" for name in names if _plain(known.get(name))]
+
+
+def _plain(value: Any) -> bool:
+    return isinstance(value, str | int | float) and value != ""
+
+
+def _version(name: str, value: Any) -> str:
+    """One number, as cuDNN gives its version, is written out: 91500 is 9.15.0."""
+    text = str(value)
+    if name != "cudnn" or not text.isdigit() or len(text) < 5:
+        return text
+    number = int(text)
+    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+
+
+def _software(info: RunInfo) -> Fact:
+    python = (info.environment.get("python") or {}).get("version")
+    own = _versions(info, ("gpubench",))
+    parts = [*own, f"Python {python}" if python else "", *_versions(info, _WORKER), *_versions(info, ("numpy",))]
+    return Fact("Software", line(", ".join(part for part in parts if part)))
+
+
+def _git(env: Mapping[str, Any]) -> Fact | None:
+    git = env.get("git") or {}
+    if not git.get("commit"):
+        return None
+    branch = f" on {git['branch']}" if git.get("branch") else ""
+    return Fact("Git", line(f"{str(git['commit'])[:12]}{branch}{', with changes' if git.get('dirty') else ''}"))
+
+
+def _variables(env: Mapping[str, Any]) -> Fact | None:
+    variables: Mapping[str, Any] = env.get("variables") or {}
+    shown = [f"{name}={value}" for name, value in sorted(variables.items())]
+    more = f" and {len(shown) - _SHOWN_VARIABLES} more" if len(shown) > _SHOWN_VARIABLES else ""
+    text: Line = line(", ".join(shown[:_SHOWN_VARIABLES]) + more)
+    return Fact("Variables", text) if shown else None
+
+
+def section(view: View) -> Section:
+    return Section("environment", "Set-up", facts=environment_facts(view.summary))

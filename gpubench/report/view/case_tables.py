@@ -1,0 +1,183 @@
+"""Tables with a row per case: what identifies it, then metrics, then what there is to say about it."""
+
+from collections.abc import Iterable, Sequence
+
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.core.findings import FINDINGS, Effect, Validity
+from gpubench.core.metrics import METRICS
+from gpubench.core.records import Status
+from gpubench.core.units import GIB, format_number
+from gpubench.report.model.figure_cells import NOT_AVAILABLE, display_unit, metric_cell
+from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Line, Row, Section, Table, Tone, line
+from gpubench.report.model.setting_words import is_number, title, word
+from gpubench.report.view.run_view import View
+
+MEMORY = "memory"
+"""Not a metric: peak allocated memory of the device, or on a CPU the peak resident set above its baseline."""
+
+MARKS = line("! weakened by a finding; - no valid figure; ? output not verified")
+_STATUS_WORDS = {Status.OOM: "OOM"}
+
+
+def metrics_present(summaries: Iterable[CaseSummary], names: Sequence[str]) -> tuple[str, ...]:
+    """Those of `names` that some case has a figure of."""
+    everything = list(summaries)
+    return tuple(name for name in names if any(_has(entry, name) for entry in everything))
+
+
+def absent_notes(summaries: Iterable[CaseSummary], names: Sequence[str]) -> tuple[Line, ...]:
+    """Why no case has a figure of these metrics, once per reason: `W, J/sample: n/a (no NVIDIA driver)`."""
+    everything = [entry for entry in summaries if entry.status is Status.OK]
+    by_reason: dict[str, list[str]] = {}
+    for name in names:
+        reasons = dict.fromkeys(entry.absent[name] for entry in everything if name in entry.absent)
+        if reasons and not any(_has(entry, name) for entry in everything):
+            by_reason.setdefault("; ".join(_merged(reasons)), []).append(METRICS[name].title)
+    return tuple(line(f"{', '.join(titles)}: {NOT_AVAILABLE} ({reason})") for reason, titles in by_reason.items())
+
+
+def _merged(reasons: Iterable[str]) -> list[str]:
+    """Reasons that differ in the number at their end alone as one: `needs 59, this series has 20 to 45`."""
+    numbers: dict[str, list[int]] = {}
+    for reason in reasons:
+        text = reason.rstrip("0123456789")
+        numbers.setdefault(text, []).extend(map(int, filter(None, [reason[len(text) :]])))
+    ends = {text: sorted({min(found), max(found)}) if found else [] for text, found in numbers.items()}
+    return [text + " to ".join(map(str, found)) for text, found in ends.items()]
+
+
+def case_table(
+    key: str,
+    summaries: Sequence[CaseSummary],
+    axes: Sequence[str],
+    metrics: Sequence[str],
+    *,
+    priorities: Sequence[int] = (),
+    note: bool = True,
+    heading: str = "",
+    notes: tuple[Line, ...] = (),
+) -> Table:
+    """One row per case. `priorities` go with `metrics` (default: each goes before the one left of it).
+
+    The first metric carries its interval, and the word for how a case ended where it has no figures. `note` adds a last
+    column that says what spoils or explains the row. Its `narrow` form names cases by their label.
+    """
+    ranks = list(priorities) or list(range(len(metrics)))
+    shown = [metric_column(name, rank) for name, rank in zip(metrics, ranks, strict=True)]
+    tail = [Column("note", "note", "left", flexible=True)] if note else []
+    head = [Column("mark", "", "left"), Column("index", "#")]
+    settings = [Column(name, title(name), "right" if is_number(name) else "left") for name in axes]
+    rows = [_row(entry, axes, metrics, note=note) for entry in summaries]
+    label = [Column("label", "case", "left")]
+    narrow_rows = tuple(_narrow_row(row, entry, len(axes)) for row, entry in zip(rows, summaries, strict=True))
+    narrow = Table(key, (*head, *label, *shown, *tail), narrow_rows, heading, notes)
+    return Table(key, (*head, *settings, *shown, *tail), tuple(rows), heading, notes, narrow)
+
+
+def metric_column(name: str, priority: int) -> Column:
+    if name == MEMORY:
+        return Column(MEMORY, "mem GiB", priority=priority, unit="GiB")
+    spec = METRICS[name]
+    return Column(name, spec.title, priority=priority, unit=display_unit(spec))
+
+
+def _row(entry: CaseSummary, axes: Sequence[str], metrics: Sequence[str], *, note: bool) -> Row:
+    settings = [setting_cell(entry, name) for name in axes]
+    figures = [_figure(entry, name, first=position == 0) for position, name in enumerate(metrics)]
+    tail = [Cell(note_text(entry))] if note else []
+    head = [Cell(mark(entry)), Cell(str(entry.planned.index), value=entry.planned.index)]
+    return Row((*head, *settings, *figures, *tail), tone(entry), entry.planned.index)
+
+
+def _narrow_row(row: Row, entry: CaseSummary, num_axes: int) -> Row:
+    cells = (*row.cells[:2], Cell(entry.label, value=entry.label), *row.cells[2 + num_axes :])
+    return Row(cells, row.tone, row.case_index)
+
+
+def setting_cell(entry: CaseSummary, name: str) -> Cell:
+    value = getattr(entry.case, name)
+    if name == "batch_size" and value == "max" and entry.effective is not None and entry.effective.batch_size:
+        return Cell(f"max {entry.effective.batch_size}", value=entry.effective.batch_size)
+    return Cell(word(name, value), value=value if isinstance(value, bool | int | float | str) else str(value))
+
+
+def _figure(entry: CaseSummary, name: str, *, first: bool) -> Cell:
+    if entry.status is not Status.OK:
+        return Cell(status_word(entry)) if first else _memory_of_oom(entry) if name == MEMORY else EMPTY
+    if name == MEMORY:
+        return metric_cell(memory_metric(entry), entry.metrics)
+    return metric_cell(name, entry.metrics, spread=first)
+
+
+def memory_metric(entry: CaseSummary) -> str:
+    return "peak_rss_bytes" if entry.case.device_type == "cpu" else "peak_memory_allocated_bytes"
+
+
+def _has(entry: CaseSummary, name: str) -> bool:
+    return (memory_metric(entry) if name == MEMORY else name) in entry.metrics
+
+
+def _memory_of_oom(entry: CaseSummary) -> Cell:
+    """`>79.2`: what the device has, which was not enough; else what was held and asked for."""
+    if entry.status is not Status.OOM:
+        return EMPTY
+    failures = [record.failure for record in entry.records if record.failure is not None]
+    for failure in failures:
+        known = failure.total_bytes or ((failure.allocated_bytes or 0) + (failure.requested_bytes or 0))
+        if known:
+            return Cell(f">{format_number(known / GIB)}")
+    return EMPTY
+
+
+def status_word(entry: CaseSummary) -> str:
+    return _STATUS_WORDS.get(entry.status, entry.status.value)
+
+
+def mark(entry: CaseSummary) -> str:
+    """`-` no valid figure, `!` weakened, `?` not verified, nothing where all is well."""
+    if entry.status is not Status.OK or entry.validity is Validity.INVALID:
+        return "" if entry.status in (Status.SKIPPED, Status.UNSUPPORTED) else "-"
+    if entry.validity is Validity.SUSPECT:
+        return "!"
+    return "?" if entry.correctness == "unverified" else ""
+
+
+def tone(entry: CaseSummary) -> Tone:
+    if entry.status in (Status.SKIPPED, Status.UNSUPPORTED):
+        return "muted"
+    if entry.status is not Status.OK or entry.validity is Validity.INVALID:
+        return "bad"
+    return "warning" if entry.validity is Validity.SUSPECT else "plain"
+
+
+def note_text(entry: CaseSummary) -> str:
+    """Why there is no figure, or the marks of the findings, those that change the figure's standing first."""
+    if entry.status is not Status.OK:
+        return entry.reason or ""
+    ranked = sorted(entry.findings, key=lambda found: _RANK[found.effect])
+    marks = list(dict.fromkeys(FINDINGS[found.code].mark if found.code in FINDINGS else found.code for found in ranked))
+    ended = [entry.reason] if entry.reason else []
+    return ", ".join([*ended, *marks])
+
+
+_RANK = {Effect.INVALIDATES: 0, Effect.WEAKENS: 1, Effect.NONE: 2}
+
+
+def metrics_section(
+    view: View,
+    key: str,
+    heading: str,
+    names: Sequence[str],
+    *,
+    short: str = "",
+    said: Line = (),
+    charts: tuple[Chart, ...] = (),
+) -> Section:
+    """A table of those of `names` that were measured, of the cases that have any; else why there are none."""
+    entries = [entry for entry in view.few if entry.status is Status.OK and metrics_present([entry], names)]
+    shown = metrics_present(entries, names)
+    absent = absent_notes(view.summary.cases, names)
+    if not shown:
+        return Section(key, heading, short=short, lines=absent, charts=charts)
+    table = case_table(key, entries, view.axes, shown, note=False, notes=(*view.few_note, *absent))
+    return Section(key, heading, short=short, lines=(said,) if said else (), tables=(table,), charts=charts)

@@ -1,0 +1,149 @@
+"""Contests: cases that may be ranked against each other, since they share workload, mode, device and timing."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from gpubench.analysis.insight.best_settings import best_settings, speed
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.run_summary import RunSummary
+from gpubench.core.findings import Validity
+from gpubench.core.records import Status
+from gpubench.report.model.setting_words import varying
+from gpubench.report.model.words import place, task
+from gpubench.suite.cases.labels import short_word
+from gpubench.suite.model.case import Case
+
+PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "amp-fp16", "amp-bf16")
+"""From the most exact to the least, the order of legends."""
+
+MOST_CHARTED = 8
+
+
+@dataclass(frozen=True)
+class Contest:
+    """`key` is stable and fit for a file name; `subject` begins a sentence: `Training on the GPU`."""
+
+    key: str
+    subject: str
+    timing: str
+    cases: tuple[CaseSummary, ...]
+
+    @property
+    def first(self) -> Case:
+        return self.cases[0].case
+
+    @property
+    def metric(self) -> str:
+        return "latency_s" if self.timing == "latency" else "throughput"
+
+    @property
+    def rankable(self) -> tuple[CaseSummary, ...]:
+        """Those with a figure that is not invalid."""
+        return tuple(entry for entry in self.cases if has_figure(entry))
+
+    @cached_property
+    def differing(self) -> tuple[str, ...]:
+        """Settings that tell the cases apart."""
+        return varying(entry.case for entry in self.cases)
+
+    @property
+    def precisions(self) -> tuple[str, ...]:
+        met = {entry.case.precision for entry in self.cases}
+        return tuple(name for name in PRECISIONS if name in met)
+
+
+def batch_of(entry: CaseSummary) -> int:
+    """The batch size as a number; of `max` the one that was found, 0 where none was."""
+    asked = entry.case.batch_size
+    if asked != "max":
+        return asked
+    return (entry.effective.batch_size or 0) if entry.effective is not None else 0
+
+
+def has_figure(entry: CaseSummary) -> bool:
+    return entry.status is Status.OK and entry.validity is not Validity.INVALID and speed(entry) is not None
+
+
+def contests(cases: Sequence[CaseSummary]) -> tuple[Contest, ...]:
+    """GPUs before the CPU, training before inference, otherwise in the order met."""
+    groups: dict[tuple[str, ...], list[CaseSummary]] = {}
+    for entry in cases:
+        case = entry.case
+        groups.setdefault((case.workload, case.mode, case.device, case.timing), []).append(entry)
+    several = len({key[0] for key in groups}) > 1
+    ordered = sorted(groups.items(), key=lambda group: rank(group[1][0].case))
+    return tuple(_contest(key, tuple(found), several_workloads=several) for key, found in ordered)
+
+
+def rank(case: Case) -> tuple[bool, bool, bool]:
+    """What is asked first comes first: GPU, training, throughput."""
+    return case.device_type == "cpu", case.mode != "train", case.timing == "latency"
+
+
+def charted(summary: RunSummary) -> tuple[Contest, ...]:
+    """The contests that get charts: those with a figure, eight at most. The tables hold them all."""
+    return tuple(contest for contest in contests(summary.cases) if contest.rankable)[:MOST_CHARTED]
+
+
+def _contest(key: tuple[str, ...], cases: tuple[CaseSummary, ...], *, several_workloads: bool) -> Contest:
+    workload, mode, device, timing = key
+    parts = [workload] if several_workloads else []
+    parts += [mode, device, *(["latency"] if timing == "latency" else [])]
+    where = f" ({workload})" if several_workloads else ""
+    what = " latency" if timing == "latency" else ""
+    subject = f"{task(cases[0].case)}{what} on {place(device)}{where}"
+    return Contest(re.sub(r"[^A-Za-z0-9]+", "-", "-".join(parts)).strip("-").lower(), subject, timing, cases)
+
+
+def by_batch(contest: Contest) -> dict[str, list[CaseSummary]]:
+    """Per precision, cases that differ in the batch size alone, in its order: the line of that precision's best case.
+
+    Where its best case was measured at one batch size only, the settings with the most batch sizes stand in.
+    """
+    lines = {}
+    for precision in contest.precisions:
+        mine = [entry for entry in contest.cases if entry.case.precision == precision]
+        block = _line_of(mine)
+        if block:
+            lines[precision] = sorted(block, key=batch_of)
+    return lines
+
+
+def _line_of(cases: Sequence[CaseSummary]) -> list[CaseSummary]:
+    blocks: dict[str, list[CaseSummary]] = {}
+    for entry in cases:
+        rest = {name: value for name, value in entry.case.settings.items() if name != "batch_size"}
+        blocks.setdefault(json.dumps(rest, sort_keys=True), []).append(entry)
+    measured = [block for block in blocks.values() if any(map(has_figure, block))]
+    if not measured:
+        return []
+    best = max(best_settings(cases), key=lambda found: (found.won, speed(found.summary) or 0.0)).summary
+    return max(measured, key=lambda block: (len(block) > 1 and _holds(block, best), len(block), _holds(block, best)))
+
+
+def _holds(block: Sequence[CaseSummary], wanted: CaseSummary) -> bool:
+    return any(entry is wanted for entry in block)
+
+
+def other_settings(line: Sequence[CaseSummary], contest: Contest) -> str:
+    """`NHWC bench`: what the cases of a line have in common of the settings that differ over the contest."""
+    names = [name for name in contest.differing if name not in ("batch_size", "precision")]
+    return " ".join(short_word(name, getattr(line[0].case, name)) for name in names)
+
+
+def largest_that_fits(contest: Contest, precision: str) -> str:
+    """`fp32 fits batch 256 and not 1024`; empty where nothing ran out. The smallest batch that did not fit counts."""
+    mine = [entry for entry in contest.cases if entry.case.precision == precision]
+    ooms = [batch_of(entry) for entry in mine if entry.status is Status.OOM]
+    fits = [batch_of(entry) for entry in mine if entry.status is Status.OK]
+    fits = [batch for batch in fits if ooms and batch < min(ooms)]
+    if not ooms:
+        return ""
+    return (
+        f"{precision} fits batch {max(fits)} and not {min(ooms)}"
+        if fits
+        else f"{precision} does not fit batch {min(ooms)}"
+    )

@@ -1,0 +1,71 @@
+"""One run as the sections of its report see it: made once, asked by each of them."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from gpubench.analysis.insight.factor_effects import FactorEffect, factor_effects
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.run_summary import RunSummary
+from gpubench.report.model.report_model import Chart, Line, code, line
+from gpubench.report.model.setting_words import varying
+from gpubench.report.view.contests import Contest, charted, contests
+from gpubench.report.view.samples import Samples, fastest_of_each
+
+if TYPE_CHECKING:
+    from gpubench.profile.figures.summary_model import Summary
+
+
+@dataclass(frozen=True)
+class View:
+    """`name` is how commands call the run, `samples` and `profiles` go by the number of their case.
+
+    `notices` are things to know about the stored run itself (a torn line, a migrated record). `charts` is false for
+    what cannot show them. Tables of single quantities show only the fastest case of each precision where there would
+    be more than `most_rows` rows.
+    """
+
+    summary: RunSummary
+    name: str = ""
+    samples: Samples = field(default_factory=dict)
+    profiles: "Mapping[int, Summary]" = field(default_factory=dict)
+    notices: Sequence[str] = ()
+    charts: bool = False
+    most_rows: int | None = None
+
+    @cached_property
+    def everything(self) -> tuple[CaseSummary, ...]:
+        """Measured cases, then training runs to a result."""
+        return (*self.summary.cases, *(quality.summary for quality in self.summary.quality))
+
+    @cached_property
+    def axes(self) -> tuple[str, ...]:
+        """Settings that tell the cases of this run apart."""
+        return varying(entry.case for entry in self.summary.cases)
+
+    @cached_property
+    def effects(self) -> Sequence[FactorEffect]:
+        return factor_effects(self.summary.cases)
+
+    @cached_property
+    def few(self) -> tuple[CaseSummary, ...]:
+        """The cases that tables of single quantities show."""
+        shown = self.summary.cases
+        if self.most_rows is None or len(shown) <= self.most_rows:
+            return tuple(shown)
+        chosen = {id(entry) for contest in contests(shown) for entry in fastest_of_each(contest)}
+        return tuple(entry for entry in shown if id(entry) in chosen)
+
+    @property
+    def few_note(self) -> tuple[Line, ...]:
+        """Which cases those tables leave out, and where they are."""
+        if len(self.few) == len(self.summary.cases):
+            return ()
+        what = "The fastest case of each precision, mode and device; every case is under All cases"
+        return (line(f"{what}, and in ", code("gpubench show RUN --all"), "."),)
+
+    def chart_each(self, *makers: Callable[[Contest], Chart | None]) -> tuple[Chart, ...]:
+        """The charts of each contest, those without data left out."""
+        shown = charted(self.summary) if self.charts else ()
+        return tuple(chart for contest in shown for make in makers if (chart := make(contest)) is not None)
