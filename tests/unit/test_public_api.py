@@ -63,7 +63,7 @@ def test_every_public_name_is_there_and_shown_by_dir() -> None:
 
 
 def test_the_names_are_those_of_the_api_module() -> None:
-    functions = {name for name in api.__all__ if name != "RecordedRun"}
+    functions = {name for name in api.__all__ if name != "StoredRun"}
     assert functions == {name for name in gpubench.__all__ if gpubench._HOMES.get(name) == "gpubench.api"}
     assert all(getattr(gpubench, name) is getattr(api, name) for name in functions)
 
@@ -258,5 +258,5 @@ def test_running_a_suite_hands_everything_to_the_runner(tmp_path: Path, monkeypa
         7,
     )
     assert heard == [print]
-    assert isinstance(run, api.RecordedRun)
+    assert isinstance(run, api.StoredRun)
     assert run.records == cpu_run().records
