@@ -43,12 +43,13 @@ def main(arguments: list[str]) -> int:
 
 def facts(torch: Any) -> dict[str, Any]:
     """Versions that torch was built with, and the devices it can use."""
+    from gpubench.worker.accelerator import library_versions
     from gpubench.worker.process.device_query import ask
 
     found = ask(torch)
     return {
         "torch": torch.__version__,
-        "cuda": torch.version.cuda,
+        **library_versions(torch, None),
         "cudnn": found.cudnn,
         "devices": list(found.devices),
         "unavailable": found.unavailable,
@@ -59,12 +60,15 @@ class Work:
     """Matrix products on one device, in steps of about 5 ms."""
 
     def __init__(self, torch: Any, device: str) -> None:
+        from gpubench.worker.accelerator import accelerator_of
+
         self._torch = torch
-        self._on_cuda = device.startswith("cuda")
-        size, dtype = (4096, torch.bfloat16) if self._on_cuda else (256, torch.float32)
+        self._accelerator = accelerator_of(device)
+        self._accelerator.select()
+        size, dtype = (4096, torch.bfloat16) if self._accelerator.asynchronous else (256, torch.float32)
         self._left = torch.randn(size, size, device=device).to(dtype)
         self._out = torch.empty_like(self._left)
-        self._device = device
+        self.finish = self._accelerator.synchronize
         self.num_repeats = 1
         self._calibrate()
 
@@ -85,15 +89,11 @@ class Work:
         for _ in range(self.num_repeats):
             self._torch.mm(self._left, self._left, out=self._out)
 
-    def finish(self) -> None:
-        if self._on_cuda:
-            self._torch.cuda.synchronize(self._device)
-
     def event(self) -> Any:
-        """A recorded CUDA event; None on a CPU."""
-        if not self._on_cuda:
+        """A recorded event of the device; None on a CPU."""
+        if not self._accelerator.asynchronous:
             return None
-        event = self._torch.cuda.Event(enable_timing=True)
+        event = self._accelerator.event()
         event.record()
         return event
 
@@ -114,8 +114,6 @@ def run_load(torch: Any, device: str, parts: list[tuple[str, float]]) -> None:
 
     On CUDA two events enclose a part: their distance and the wall clock's must agree.
     """
-    if device.startswith("cuda"):
-        torch.cuda.set_device(device)
     work = Work(torch, device)
     _say({"ready": True})
     for pattern, seconds in parts:

@@ -11,6 +11,7 @@ from typing import Any
 
 from gpubench.core.records import Effective
 from gpubench.suite.model.case import Case
+from gpubench.worker.accelerator import Accelerator, accelerator_of, library_versions
 from gpubench.worker.checks.disagreements import mismatches
 from gpubench.worker.checks.unsupported import unsupported
 
@@ -45,8 +46,7 @@ def apply(case: Case, torch: Any) -> None:
     if case.cpu_threads is not None:
         torch.set_num_threads(case.cpu_threads)
     _seed(case.seed, torch)
-    if case.device_type == "cuda":
-        torch.cuda.set_device(torch.device(case.device).index or 0)
+    accelerator_of(case.device).select()
 
 
 def _set_math(torch: Any, *, tf32: bool) -> None:
@@ -79,12 +79,14 @@ def read_back(case: Case, workload_probe: dict[str, Any] | None, device: Any) ->
     """
     import torch
 
-    device = torch.device(device)
+    accelerator = accelerator_of(device)
     probe = dict(workload_probe or {})
-    extra = {**probe.pop("extra", {}), **_extra(torch, device)}
+    observed, facts = observed_math(torch, accelerator), accelerator.facts()
+    environment = {name: os.environ[name] for name in WATCHED_VARIABLES if name in os.environ}
+    extra = {**probe.pop("extra", {}), "observed_math": observed, "environment": environment, **facts.extra}
     math = math_modes(torch)
     return Effective(
-        precision=_precision(probe, math, extra["observed_math"], device.type),
+        precision=_precision(probe, math, observed, accelerator),
         math=math,
         **cudnn_flags(torch),
         cpu_threads=torch.get_num_threads(),
@@ -93,7 +95,8 @@ def read_back(case: Case, workload_probe: dict[str, Any] | None, device: Any) ->
         device=str(device),
         versions=versions(torch),
         extra=extra,
-        **device_facts(torch, device, extra),
+        device_name=facts.name,
+        device_uuid=facts.uuid,
         **probe,
     )
 
@@ -115,24 +118,17 @@ def _backend(torch: Any, name: str) -> Any:
     return backend
 
 
-def _extra(torch: Any, device: Any) -> dict[str, Any]:
-    return {
-        "observed_math": observed_math(torch, device),
-        "environment": {name: os.environ[name] for name in WATCHED_VARIABLES if name in os.environ},
-    }
-
-
-def observed_math(torch: Any, device: Any) -> dict[str, str | None]:
+def observed_math(torch: Any, accelerator: Accelerator) -> dict[str, str | None]:
     """`ieee` or `reduced` for a float32 matrix product and a convolution, told from their results.
 
     Every factor is 1 + 2^-12: fp32 keeps it, TF32 (10 bits of fraction) and bf16 (7) round it to 1, so the mean of a
-    sum of such products is 1.000244 or 1. None where it is neither. On CUDA both are large enough for tensor cores to
+    sum of such products is 1.000244 or 1. None where it is neither. On a GPU both are large enough for tensor cores to
     be worth their while: libraries may take them under TF32, and do not have to.
     """
     from gpubench.worker.workloads.observe import no_autotuning
 
-    factor = 1.0 + 2.0**-12
-    size, batch, pixels = (1024, 16, 56) if device.type == "cuda" else (256, 4, 16)
+    factor, device = 1.0 + 2.0**-12, accelerator.device
+    size, batch, pixels = (1024, 16, 56) if accelerator.asynchronous else (256, 4, 16)
     matrix = torch.full((size, size), factor, device=device)
     image = torch.full((batch, 64, pixels, pixels), factor, device=device)
     weights = torch.full((64, 64, 3, 3), 1.0, device=device)
@@ -157,14 +153,17 @@ _BY_TYPES = {
 }
 
 
-def _precision(probe: dict[str, Any], math: dict[str, str], observed: dict[str, str | None], device_type: str) -> str:
+def _precision(
+    probe: dict[str, Any], math: dict[str, str], observed: dict[str, str | None], accelerator: Accelerator
+) -> str:
     """The name of what was really computed in, from types seen and from the mode float32 is computed in."""
     compute: str | None = probe.get("compute_dtype")
     if compute not in (None, "float32"):
         weights: str = probe.get("parameter_dtype", compute)
         key = (weights, compute, probe.get("autocast_dtype") is not None)
         return _BY_TYPES.get(key, f"{compute} products of {weights} weights")
-    modes = {math[name] for name in ("cuda.matmul", "cudnn.conv")} if device_type == "cuda" else set()
+    on_gpu = accelerator.device.type == "cuda"
+    modes = {math[name] for name in ("cuda.matmul", "cudnn.conv")} if on_gpu else set()
     seen = {mode for mode in observed.values() if mode is not None}
     if modes <= {"ieee"} and seen <= {"ieee"}:
         return "fp32"
@@ -183,32 +182,10 @@ def versions(torch: Any) -> dict[str, str | None]:
         except metadata.PackageNotFoundError:
             return None
 
-    cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None
+    cudnn = torch.backends.cudnn.version() if accelerator_of("cuda").problem() is None else None
     return {
         "torch": str(torch.__version__),
         "torchvision": installed("torchvision"),
-        "cuda": torch.version.cuda,
-        "cudnn": None if cudnn is None else f"{cudnn // 10000}.{cudnn // 100 % 100}.{cudnn % 100}",
+        **library_versions(torch, cudnn),
         "triton": installed("triton"),
     }
-
-
-def device_facts(torch: Any, device: Any, extra: dict[str, Any]) -> dict[str, Any]:
-    """Name and UUID as the driver has them; memory, PCI address and compute capability go to `extra`."""
-    if device.type != "cuda":
-        extra["cpu_capability"] = torch.backends.cpu.get_cpu_capability()
-        return {"device_name": None, "device_uuid": None}
-    properties = torch.cuda.get_device_properties(device)
-    extra["total_bytes"] = properties.total_memory
-    extra["compute_capability"] = f"{properties.major}.{properties.minor}"
-    extra["num_multiprocessors"] = properties.multi_processor_count
-    extra["pci"] = _pci(properties)
-    uuid = str(properties.uuid)
-    return {"device_name": properties.name, "device_uuid": uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}"}
-
-
-def _pci(properties: Any) -> str | None:
-    """`0000:17:00.0`; None from a torch that does not tell."""
-    if not hasattr(properties, "pci_bus_id"):
-        return None
-    return f"{properties.pci_domain_id:04x}:{properties.pci_bus_id:02x}:{properties.pci_device_id:02x}.0"

@@ -6,13 +6,13 @@ closed.
 """
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
 from gpubench.core.records import Effective
 from gpubench.protocol.messages import Result
 from gpubench.worker import effective_settings
+from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.batch_search import largest_batch
 from gpubench.worker.batch_search.trial import give_back_at_once
 from gpubench.worker.checks import after_steps
@@ -23,7 +23,7 @@ from gpubench.worker.timing import first_steps, loop
 from gpubench.worker.timing.device_busy import device_busy
 from gpubench.worker.timing.launch_figures import Figures, figures
 from gpubench.worker.timing.memory import Memory, MemoryWatch
-from gpubench.worker.timing.timers import CpuTimer, CudaTimer, LatencyTimer, Step, Timer
+from gpubench.worker.timing.timers import LatencyTimer, Step, timer_for
 from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.compiled import cold_caches
@@ -46,9 +46,9 @@ class _Measurement:
     def __init__(self, launch: RunningJob, torch: Any) -> None:
         self._launch, self._torch = launch, torch
         self._job, self._case = launch.job, launch.job.case
-        self._device = torch.device(self._case.device)
-        self._on_cuda = self._device.type == "cuda"
-        self._wait: Callable[[], None] = (lambda: torch.cuda.synchronize(self._device)) if self._on_cuda else _nothing
+        self._accelerator = accelerator_of(self._case.device)
+        self._device, self._on_gpu = self._accelerator.device, self._accelerator.asynchronous
+        self._wait = self._accelerator.synchronize
         self._metrics: dict[str, float | None] = {}
         self._absent: dict[str, str] = {}
         self._largest: dict[str, Any] = {}
@@ -90,11 +90,11 @@ class _Measurement:
             self._largest = {"largest_batch": found.facts()}
             for name, value in found.metrics().items():
                 self._put(name, value, "a single batch was tried")
-        if not self._on_cuda:
+        if not self._on_gpu:
             give_back_at_once()
 
     def _prepare(self) -> None:
-        context_s = first_steps.create_context(self._torch, self._case.device)
+        context_s = first_steps.create_context(self._accelerator)
         self._put("cuda_context_s", context_s, None if context_s is not None else "the case runs on the CPU")
         reason = effective_settings.unsupported(self._case)
         if reason is not None:
@@ -104,7 +104,7 @@ class _Measurement:
 
     def _stand_idle(self) -> None:
         """Holds the context and does nothing, so that idle power is known; only where power will be looked at."""
-        if self._on_cuda and self._job.measure.telemetry != "off":
+        if self._on_gpu and self._job.measure.telemetry != "off":
             began = time.monotonic()
             time.sleep(IDLE_S)
             self._launch.marks["idle_s"] = (began, time.monotonic())
@@ -114,7 +114,7 @@ class _Measurement:
             self._case.workload, self._job.search_path, phases=emitter.phase, download=self._job.download
         )
         self._samples_per_step = optional_facts.samples_per_step(workload, self._case)
-        self._memory = MemoryWatch(self._torch, self._device)
+        self._memory = MemoryWatch(self._accelerator.memory)
         began = time.perf_counter()
         try:
             step = workload.build(self._case, self._device)
@@ -135,7 +135,7 @@ class _Measurement:
         if not over:
             optional_facts.reset_health(workload)
         waits = _Waits(workload, whole=over)
-        blocking_copies = self._on_cuda and self._case.data_path == "pageable"
+        blocking_copies = self._on_gpu and self._case.data_path == "pageable"
         measured = self._steps(first, bare_step, emitter, over=over)
         self._wait()
         memory = self._memory.read()
@@ -143,7 +143,7 @@ class _Measurement:
             measured,
             samples_per_step=self._samples_per_step,
             target_rel_ci=self._job.measure.target_rel_ci,
-            device_type=self._device.type,
+            on_gpu=self._on_gpu,
             input_waits_s=waits.for_input_s(),
             device_waits_s=waits.for_device_s(),
             blocking_copies=blocking_copies,
@@ -176,16 +176,16 @@ class _Measurement:
         if first.over or self._case.timing == "latency":
             return 1, 0
         step_s, num_more = (
-            first_steps.following(step, self._wait, first.typical_s) if self._on_cuda else (first.typical_s, 0)
+            first_steps.following(step, self._wait, first.typical_s) if self._on_gpu else (first.typical_s, 0)
         )
         return first_steps.group_size(step_s, self._job.measure), num_more
 
     def _steps(self, first: first_steps.FirstSteps, step: Step, emitter: Emitter, *, over: bool) -> loop.Measured:
         self._launch.enter("measuring")
-        timer, measure = self._timer(), self._job.measure
+        timer, measure = timer_for(self._case.timing, self._accelerator), self._job.measure
         if over:
             return loop.only_first_steps(timer, first, stopped=self._launch.stop(), max_time_s=measure.max_time)
-        rule = loop.stopping_rule(measure, self._group, self._device.type, first.cold_s)
+        rule = loop.stopping_rule(measure, self._group, first.cold_s, on_gpu=self._on_gpu)
         with emitter.named("steady"):
             return loop.measure_steps(
                 emitter.steps(step, first=self._num_before),
@@ -197,15 +197,10 @@ class _Measurement:
                 notify=self._launch.sender.offer,
             )
 
-    def _timer(self) -> Timer:
-        if self._case.timing == "latency":
-            return LatencyTimer(self._wait)
-        return CudaTimer(self._torch.cuda, self._device) if self._on_cuda else CpuTimer()
-
     def _read_back(self, workload: Any, step: Step, emitter: Emitter, *, first_time: bool) -> None:
         """SettingsMismatch as soon as a setting is not as asked: what would follow is not the case's figure."""
         effective = effective_settings.read_back(
-            self._case, optional_facts.probe(workload, self._case, step), self._device
+            self._case, optional_facts.probe(workload, self._case, step), self._case.device
         )
         if self._job.case.batch_size == "max" and effective.batch_size is None:
             # A workload that says nothing of its batch was given the one that was found.
@@ -230,7 +225,7 @@ class _Measurement:
         self._put("device_idle_share", idle, reason)
 
     def _idle_share(self, step: Step, measured: loop.Measured) -> tuple[float | None, str | None]:
-        if not self._on_cuda:
+        if not self._on_gpu:
             return None, "the case runs on the CPU"
         enqueue_s, step_time_s = self._metrics.get("host_enqueue_s"), self._metrics.get("step_time_s")
         if enqueue_s is None or step_time_s is None:
@@ -239,7 +234,7 @@ class _Measurement:
             return None, "the device cannot be held back while a loader is waited for"
         if self._steps_wait:
             return None, "the device cannot be held back while a step waits for it"
-        busy = device_busy(step, measured.group, enqueue_s * measured.group, self._torch.cuda, self._device)
+        busy = device_busy(step, measured.group, enqueue_s * measured.group, self._accelerator)
         return (None, busy.reason) if busy.step_s is None else (max(0.0, 1 - busy.step_s / step_time_s), None)
 
     def _result(self, workload: Any, measured: loop.Measured, found: Figures, memory: Memory) -> Result:
@@ -310,7 +305,3 @@ class _Waits:
 
     def _lists(self) -> tuple[list[float] | None, list[float] | None]:
         return optional_facts.input_waits_s(self._workload), optional_facts.device_waits_s(self._workload)
-
-
-def _nothing() -> None:
-    pass

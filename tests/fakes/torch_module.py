@@ -1,13 +1,13 @@
-"""A module that stands in for torch where a test pretends to use CUDA: one device on the clock of `FakeCuda`."""
+"""A module that stands in for torch where a test pretends to use CUDA: one device on the clock of `FakeDevice`."""
 
 import contextlib
 from types import SimpleNamespace
 from typing import Any
 
-from fakes.cuda import FakeCuda
+from fakes.accelerator import FakeDevice, FakeEvent
 
 
-class TorchCuda(FakeCuda):
+class TorchCuda(FakeDevice):
     """`torch.cuda` with the memory and device calls that a benchmark needs."""
 
     def __init__(self, *, l2_bytes: int = 50 * 2**20) -> None:
@@ -16,6 +16,10 @@ class TorchCuda(FakeCuda):
         self.allocated_bytes = 1000
         self.peak_bytes = 0
         self.current: list[str] = []
+
+    def Event(self, *, enable_timing: bool = False, blocking: bool = False) -> FakeEvent:  # noqa: N802
+        assert enable_timing
+        return FakeEvent(self)
 
     def is_available(self) -> bool:
         return True
@@ -45,7 +49,7 @@ class FakeTorch(SimpleNamespace):
     """`flushes` counts writes to the L2 buffer, each a kernel of 40 us."""
 
     def __init__(self, cuda: TorchCuda) -> None:
-        super().__init__(cuda=cuda, device=str, uint8="uint8")
+        super().__init__(cuda=cuda, device=str, uint8="uint8", version=SimpleNamespace(cuda="13.0", hip=None))
         self.flushes = 0
 
     def empty(self, size: int, *, dtype: str, device: str) -> Any:

@@ -18,6 +18,7 @@ from gpubench.suite.model.suite import Measure
 from gpubench.worker.ab.block_figures import arm_result
 from gpubench.worker.ab.replicas import DROPPED_STEPS, Replica
 from gpubench.worker.ab.turns import Turn, orders, ratios, self_check
+from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.failures import shortage
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.timing import first_steps
@@ -60,7 +61,7 @@ class _Session:
 
     def run(self) -> Result:
         self._launch.enter("build")
-        first_steps.create_context(self._torch, self._job.case.device)
+        first_steps.create_context(accelerator_of(self._job.case.device))
         with ExitStack() as open_replicas:
             open_replicas.callback(self._close)
             self._build()
@@ -89,7 +90,10 @@ class _Session:
             else:
                 return
             self._close()
-            self._free()
+            gc.collect()
+            memory = accelerator_of(self._job.case.device).memory
+            if memory is not None:
+                memory.empty_cache()
 
     def _add(self, arm: JobArm) -> None:
         replica = Replica(arm, self._launch, self._torch)
@@ -101,11 +105,6 @@ class _Session:
             replica.launch.findings += replica.close()
         if not self._turns:
             self._replicas.clear()
-
-    def _free(self) -> None:
-        gc.collect()
-        if self._torch.cuda.is_initialized():
-            self._torch.cuda.empty_cache()
 
     def _take_turns(self) -> None:
         plan_blocks(list(self._replicas.values()), self._job.measure)

@@ -14,13 +14,13 @@ from typing import Any
 from gpubench.core.findings import Finding, finding
 from gpubench.protocol.messages import Job, JobArm
 from gpubench.worker import effective_settings
+from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.checks import after_steps
 from gpubench.worker.failures import SettingsMismatch
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.timing import first_steps
 from gpubench.worker.timing.cpu_time import own_delay_s
-from gpubench.worker.timing.memory import free_workspaces
-from gpubench.worker.timing.timers import Block, CpuTimer, CudaTimer, LatencyTimer, Timer, Verdict
+from gpubench.worker.timing.timers import Block, Verdict, timer_for
 from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.compiled import CompileStats
@@ -41,8 +41,8 @@ class Replica:
         self.num_steps = 0
         self.peak_bytes: int | None = None
         self._torch = torch
-        self.device = torch.device(arm.case.device)
-        self._on_cuda = self.device.type == "cuda"
+        self._accelerator = accelerator_of(arm.case.device)
+        self.device, self._wait = self._accelerator.device, self._accelerator.synchronize
         self.launch = RunningJob(_own_job(launch.job, arm), launch.sender, launch.stop)
         self._workload: Any = None
         self._step: Any = None
@@ -55,14 +55,19 @@ class Replica:
         effective_settings.apply(self.case, self._torch)
         job = self.launch.job
         compiled_before = optional_facts.compile_stats(self.case)
-        held = self._allocated()
+        memory, held = self._accelerator.memory, 0
+        if memory is not None:
+            memory.free_workspaces()  # or the arm that is built first would pay for those of all
+            held = memory.allocated()
         self._workload = resolve(self.case.workload, job.search_path, download=job.download)
         self.samples_per_step = optional_facts.samples_per_step(self._workload, self.case)
         self._step = self._workload.build(self.case, self.device)
         self._wait()
+        if memory is not None:
+            memory.reset_peak()
         self._warm_up()
-        if held is not None:
-            self.peak_bytes = self._torch.cuda.max_memory_allocated(self.device) - held
+        if memory is not None:
+            self.peak_bytes = memory.peak() - held
         self._read_back(before=True)
         self._flags = self._read_flags()
         self._compiled = _by_build(compiled_before, optional_facts.compile_stats(self.case))
@@ -93,7 +98,7 @@ class Replica:
         None where it was cut short.
         """
         watch = _Watch(self.dropped + self.kept, stopped, waits=self.leaves_waits_out)
-        block = self._timer.run(self._step, self.group, watch)
+        block = self.timer.run(self._step, self.group, watch)
         self.num_steps += len(block.times_s) * self.group
         if len(block.times_s) < self.dropped + self.kept:
             return None
@@ -129,60 +134,35 @@ class Replica:
 
     def _warm_up(self) -> None:
         measure = self.launch.job.measure
-        self._reset_peak()
         first = first_steps.first_steps(self._step, self._wait, measure, self.launch.stop)
         if not first.times_s:
             raise Interrupted("it was ended before the first step was done")
         self.step_s, self.group = first.typical_s, 1
         if self.case.timing != "latency":
-            if self._on_cuda:
+            if self._accelerator.asynchronous:
                 self.step_s, _ = first_steps.following(self._step, self._wait, first.typical_s)
             self.group = first_steps.group_size(self.step_s, measure)
-        self._timer = self._make_timer()
+        self.timer = timer_for(self.case.timing, self._accelerator)
         self.leaves_waits_out = (
-            self._timer.clock == "perf_counter" and self.case.timing != "latency" and self._has_room()
+            self.timer.clock == "perf_counter" and self.case.timing != "latency" and self._has_room()
         )
-
-    def _make_timer(self) -> Timer:
-        if self.case.timing == "latency":
-            return LatencyTimer(self._wait)
-        return CudaTimer(self._torch.cuda, self.device) if self._on_cuda else CpuTimer()
 
     def _has_room(self) -> bool:
         """Whether waiting for a CPU can only be somebody else's doing: there are as many as this arm has threads."""
         usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return own_delay_s() is not None and self._torch.get_num_threads() <= usable
 
-    @property
-    def timer(self) -> Timer:
-        return self._timer
-
     def _read_flags(self) -> dict[str, Any]:
         return {**effective_settings.math_modes(self._torch), **effective_settings.cudnn_flags(self._torch)}
 
     def _read_back(self, *, before: bool) -> None:
         effective = effective_settings.read_back(
-            self.case, optional_facts.probe(self._workload, self.case, self._step), self.device
+            self.case, optional_facts.probe(self._workload, self.case, self._step), self.case.device
         )
         self.launch.effective = effective
         wrong = effective_settings.mismatches(self.case, *((effective, None) if before else (None, effective)))
         if wrong:
             raise SettingsMismatch(wrong)
-
-    def _wait(self) -> None:
-        if self._on_cuda:
-            self._torch.cuda.synchronize(self.device)
-
-    def _allocated(self) -> int | None:
-        """Before a build; without cuBLAS's workspaces, or the arm that is built first would pay for those of all."""
-        if not self._on_cuda:
-            return None
-        free_workspaces(self._torch)
-        return int(self._torch.cuda.memory_allocated(self.device))
-
-    def _reset_peak(self) -> None:
-        if self._on_cuda:
-            self._torch.cuda.reset_peak_memory_stats(self.device)
 
 
 class _Watch:

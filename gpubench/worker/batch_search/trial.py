@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
 from gpubench.worker import effective_settings
+from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.failures import as_failed
 from gpubench.worker.forking import CAN_FORK, die_with
 from gpubench.worker.timing.memory import status_bytes
@@ -56,7 +57,7 @@ def limit_bytes(device_type: str) -> int | None:
     """What a trial on the CPU may take above what the process has: free memory, or what is left of its address-space
     limit if that is less, with headroom off. None on CUDA, where only a trial can ask the device.
     """
-    if device_type == "cuda":
+    if accelerator_of(device_type).memory is not None:
         return None
     free = [_available()]
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
@@ -119,7 +120,8 @@ def _run(case: Case, job: Job, torch: Any, limit: int | None, writer: int, paren
 
 def _attempt(case: Case, job: Job, torch: Any, limit: int | None, told: dict[str, Any]) -> None:
     """Fills `told`: the limit first, so that it is known of a batch that does not fit."""
-    device = torch.device(case.device)
+    accelerator = accelerator_of(case.device)
+    memory = accelerator.memory
     base = _address_space("VmSize") if limit is not None else 0
     if limit is not None:
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
@@ -129,16 +131,18 @@ def _attempt(case: Case, job: Job, torch: Any, limit: int | None, told: dict[str
     if reason is not None:
         raise Unsupported(reason)
     effective_settings.apply(case, torch)
-    told["limit_bytes"] = limit if limit is not None else _limit_device(torch, device)
+    if memory is not None:
+        allowed = with_headroom(memory.free_and_total()[0])
+        memory.limit(allowed)
+        told["limit_bytes"] = allowed
+    else:
+        told["limit_bytes"] = limit
     workload = resolve(case.workload, job.search_path, download=job.download)
-    step = workload.build(case, device)
+    step = workload.build(case, accelerator.device)
     for _ in range(STEPS):
         step()
-    if limit is None:
-        torch.cuda.synchronize(device)
-        told["peak_bytes"] = int(torch.cuda.max_memory_allocated(device))
-    else:
-        told["peak_bytes"] = _address_space("VmPeak") - base
+    accelerator.synchronize()
+    told["peak_bytes"] = memory.peak() if memory is not None else _address_space("VmPeak") - base
     told["fits"] = True
     facts.close(workload)
 
@@ -151,15 +155,6 @@ def give_back_at_once() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
-
-
-def _limit_device(torch: Any, device: Any) -> int:
-    """Holds torch's allocator to what is free now, less headroom. Bytes."""
-    index = device.index or 0
-    free, total = torch.cuda.mem_get_info(index)
-    allowed = with_headroom(free)
-    torch.cuda.set_per_process_memory_fraction(allowed / total, index)
-    return allowed
 
 
 def _free_address_space(limit: int | None) -> None:

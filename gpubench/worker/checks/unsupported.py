@@ -4,8 +4,8 @@ from functools import cache
 from typing import Any
 
 from gpubench.suite.model.case import Case
-
-AMPERE = (8, 0)
+from gpubench.worker.accelerator import accelerator_of
+from gpubench.worker.workloads.compiled import no_compiler
 
 
 def unsupported(case: Case) -> str | None:
@@ -13,15 +13,14 @@ def unsupported(case: Case) -> str | None:
 
     A case for a CUDA device on a machine without one is `skipped` by the runner before it gets here.
     """
-    reasons = (
-        _contradiction(case),
-        _no_device(case),
-        _on_cpu(case) if case.device_type == "cpu" else None,
+    accelerator = accelerator_of(case.device)
+    return (
+        _contradiction(case)
+        or accelerator.problem()
+        or accelerator.lacks(case.precision)
+        or (None if accelerator.asynchronous else _on_cpu(case))
+        or (no_compiler(case.device_type) if case.compile != "off" else None)
     )
-    reason = next(filter(None, reasons), None)
-    if reason is None and case.device_type == "cuda":
-        reason = _on_old_gpu(case)
-    return reason or _no_compiler(case)
 
 
 def _contradiction(case: Case) -> str | None:
@@ -36,47 +35,15 @@ def _contradiction(case: Case) -> str | None:
     return None
 
 
-def _no_device(case: Case) -> str | None:
-    import torch
-
-    if case.device_type != "cuda":
-        return None
-    if torch.version.cuda is None:
-        return "this torch was built without CUDA"
-    if not torch.cuda.is_available():
-        return "no CUDA device is usable here (`gpubench doctor` says why)"
-    index, count = torch.device(case.device).index or 0, torch.cuda.device_count()
-    return None if index < count else f"there is no {case.device}: this process sees {count} CUDA device(s), from 0"
-
-
 def _on_cpu(case: Case) -> str | None:
-    if case.precision == "tf32":
-        return "TF32 is a mode of NVIDIA's tensor cores; a CPU has none"
     if case.cuda_graph:
         return "a CUDA graph needs a CUDA device"
     if case.data_path in ("pinned", "pageable"):
-        return f"`data_path: {case.data_path}` copies to another device; on a CPU the input is where it is used (resident, loader)"
+        reason = "copies to another device; on a CPU the input is where it is used (resident, loader)"
+        return f"`data_path: {case.data_path}` {reason}"
     if case.precision in ("amp-fp16", "fp16"):
         return _cpu_half_fails(case.precision, case.mode == "train")
     return None
-
-
-def _on_old_gpu(case: Case) -> str | None:
-    import torch
-
-    capability = torch.cuda.get_device_capability(torch.device(case.device))
-    if capability >= AMPERE or case.precision not in ("tf32", "bf16", "amp-bf16"):
-        return None
-    name = "TF32" if case.precision == "tf32" else "bf16"
-    return f"{name} needs compute capability 8.0 (Ampere); this device has {capability[0]}.{capability[1]}"
-
-
-def _no_compiler(case: Case) -> str | None:
-    if case.compile == "off":
-        return None
-    from gpubench.worker.workloads.compiled import no_compiler
-
-    return no_compiler(case.device_type)
 
 
 @cache

@@ -9,6 +9,8 @@ from gpubench.worker.job import Interrupted, RunningJob, Sender, Stop
 from gpubench.worker.process.channel import Channel
 from gpubench.worker.workloads.base import Unsupported
 
+_PEAKS = ("allocated_bytes", "reserved_bytes")
+
 
 def main(job: Job, message_fd: int, *, no_fork: str | None = None) -> None:
     """Says hello, runs the job and sends what came of it. Whatever happens in the case is a message, not an exception."""
@@ -50,19 +52,21 @@ def _outcome(launch: RunningJob) -> Result | Failed:
 
 
 def _failed(launch: RunningJob, error: BaseException) -> Failed:
-    peaks = _device_peaks(launch.job.case.device_type)
+    peaks = _device_peaks(launch.job.case.device)
     if not isinstance(error, Unsupported | SettingsMismatch):
         write_traceback(error)
     failed = as_failed(error, launch.phase, peaks=peaks, log=launch.job.log, effective=launch.effective)
     return failed.model_copy(update={"findings": (*launch.findings, *failed.findings)})
 
 
-def _device_peaks(device_type: str) -> dict[str, int]:
-    """The device allocator's peaks, in bytes; nothing where CUDA was not used."""
-    torch = sys.modules.get("torch")
-    if device_type != "cuda" or torch is None or not torch.cuda.is_initialized():
+def _device_peaks(device: str) -> dict[str, int]:
+    """The device allocator's peaks, in bytes; nothing where it was not used."""
+    if "torch" not in sys.modules:  # importing it is what failed
         return {}
-    return {
-        "allocated_bytes": torch.cuda.max_memory_allocated(),
-        "reserved_bytes": torch.cuda.max_memory_reserved(),
-    }
+    from gpubench.worker.accelerator import accelerator_of
+
+    accelerator = accelerator_of(device)
+    if accelerator.memory is None or accelerator.problem() is not None:
+        return {}
+    peaks = {name: accelerator.memory.statistics().get(f"{name}.all.peak") for name in _PEAKS}
+    return {name: peak for name, peak in peaks.items() if peak is not None}

@@ -33,36 +33,24 @@ class Devices:
 
 def ask(torch: Any) -> Devices:
     """Asks CUDA in this process, and leaves it initialised."""
-    if torch.version.cuda is None:
-        return Devices(unavailable="this torch was built without CUDA")
-    if not torch.cuda.is_available():
-        return Devices(unavailable=_why_not(torch))
-    found = tuple(_facts(torch, index) for index in range(torch.cuda.device_count()))
-    return Devices(found, cudnn=torch.backends.cudnn.version())
+    from gpubench.worker.accelerator import visible_gpus
 
-
-def _why_not(torch: Any) -> str:
-    """The first sentence of what torch itself says."""
-    try:
-        torch.cuda.init()
-    except (RuntimeError, AssertionError) as error:
-        return str(error).partition("\n")[0].partition(". ")[0].rstrip(".") or "CUDA cannot be initialised"
-    return "torch sees no CUDA device (CUDA_VISIBLE_DEVICES may hide it)"
-
-
-def _facts(torch: Any, index: int) -> dict[str, Any]:
-    """As the record of a launch will have them, so that both name a device alike."""
-    from gpubench.worker.effective_settings import device_facts
-
-    extra: dict[str, Any] = {}
-    facts = device_facts(torch, torch.device("cuda", index), extra)
-    told = {name: extra.get(name) for name in ("pci", "total_bytes", "compute_capability")}
-    return {"index": index, "uuid": facts["device_uuid"], "name": facts["device_name"], **told}
+    gpus, unavailable = visible_gpus(torch)
+    if unavailable is not None:
+        return Devices(unavailable=unavailable)
+    found = []
+    for index, gpu in enumerate(gpus):
+        name, uuid, extra = gpu.facts()
+        told = {key: extra.get(key) for key in ("pci", "total_bytes", "compute_capability")}
+        found.append({"index": index, "uuid": uuid, "name": name, **told})
+    return Devices(tuple(found), cudnn=torch.backends.cudnn.version())
 
 
 def ask_in_child(torch: Any, timeout_s: float = TIMEOUT_S) -> Devices:
     """What `ask` says in a forked child. A child that dies or hangs is a reason for no devices."""
-    if torch.version.cuda is None:
+    from gpubench.worker.accelerator import built_for_gpus
+
+    if not built_for_gpus(torch):
         return ask(torch)
     reader, writer = os.pipe()
     pid = os.fork()

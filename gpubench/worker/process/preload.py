@@ -70,14 +70,14 @@ def hello(*, can_fork: bool) -> Hello:
 
 def versions(torch: Any, cudnn: int | None) -> dict[str, str | None]:
     """Of what decides a figure. `cudnn` as cuDNN numbers itself: 91500 is 9.15.0."""
-    named = None if cudnn is None else f"{cudnn // 10000}.{cudnn // 100 % 100}.{cudnn % 100}"
+    from gpubench.worker.accelerator import library_versions
+
     return {
         "gpubench": _installed("gpubench"),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
         "torchvision": _installed("torchvision"),
-        "cuda": torch.version.cuda,
-        "cudnn": named,
+        **library_versions(torch, cudnn),
         "triton": _installed("triton"),
         "numpy": _installed("numpy"),
         "nvtx": _installed("nvtx"),

@@ -9,13 +9,15 @@ waits for the device between steps.
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from gpubench.core.errors import GpubenchError
 from gpubench.protocol.profile_job import MEMORY_SNAPSHOT, RESULT_FILE, ProfileJob, ProfileResult
 from gpubench.worker import effective_settings
+from gpubench.worker.accelerator import DeviceMemory, accelerator_of
 from gpubench.worker.failures import shortage
 from gpubench.worker.profiling.listeners import Listener, listener_for
 from gpubench.worker.workloads.base import Step, Unsupported
@@ -69,7 +71,7 @@ def _run(job: ProfileJob, torch: Any) -> ProfileResult:
     device = torch.device(job.case.device)
     workload: Any = resolve(job.case.workload, job.search_path, phases=listener.phase, download=job.download)
     step = workload.build(job.case, device)
-    wait = _waiter(torch, device)
+    wait = accelerator_of(device).synchronize
     try:
         result = _capture(job, listener, step, wait)
         probe = workload.probe() if hasattr(workload, "probe") else None
@@ -82,8 +84,7 @@ def _run(job: ProfileJob, torch: Any) -> ProfileResult:
 def _capture(job: ProfileJob, listener: Listener, step: Step, wait: Callable[[], None]) -> ProfileResult:
     num_warmup = _warm_up(step, wait, job)
     before_s = _timed(lambda: _repeat(step, job.steps), wait) / job.steps
-    memory = _MemoryHistory(job)
-    with memory, listener.capturing(step, wait):
+    with _memory_history(job, accelerator_of(job.case.device).memory) as snapshot, listener.capturing(step, wait):
         marked = listener.marked(step)
         profiled_s = _timed(lambda: _repeat(marked, job.steps), wait) / job.steps
     return ProfileResult(
@@ -94,7 +95,7 @@ def _capture(job: ProfileJob, listener: Listener, step: Step, wait: Callable[[],
         step_time_s=profiled_s,
         emitter=listener.state,
         trace=listener.trace,
-        memory=memory.written,
+        memory=snapshot,
     )
 
 
@@ -124,34 +125,18 @@ def _timed(work: Callable[[], None], wait: Callable[[], None]) -> float:
     return time.perf_counter() - started
 
 
-def _waiter(torch: Any, device: Any) -> Callable[[], None]:
-    return (lambda: torch.cuda.synchronize(device)) if device.type == "cuda" else (lambda: None)
-
-
-class _MemoryHistory:
-    """Records torch's allocations while open and leaves a snapshot; nothing where it was not asked for, or on the CPU."""
-
-    def __init__(self, job: ProfileJob) -> None:
-        self.written: str | None = None
-        self._path = job.folder / MEMORY_SNAPSHOT if job.memory and job.case.device_type == "cuda" else None
-
-    def __enter__(self) -> None:
-        if self._path is not None:
-            _allocator()._record_memory_history(stacks="python", max_entries=_MEMORY_EVENTS)  # noqa: SLF001
-
-    def __exit__(self, *_: object) -> None:
-        if self._path is not None:
-            allocator = _allocator()
-            allocator._dump_snapshot(str(self._path))  # noqa: SLF001
-            allocator._record_memory_history(enabled=None)  # noqa: SLF001
-            self.written = str(self._path)
-
-
-def _allocator() -> Any:
-    """Torch documents its recording of allocations under names with an underscore."""
-    import torch
-
-    return torch.cuda.memory
+@contextmanager
+def _memory_history(job: ProfileJob, memory: DeviceMemory | None) -> Iterator[str | None]:
+    """Records torch's allocations while open and leaves a snapshot: its path. None on the CPU or if not asked for."""
+    if memory is None or not job.memory:
+        yield None
+        return
+    path = job.folder / MEMORY_SNAPSHOT
+    memory.record_history(_MEMORY_EVENTS)
+    try:
+        yield str(path)
+    finally:
+        memory.save_history(path)
 
 
 if __name__ == "__main__":

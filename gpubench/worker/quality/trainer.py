@@ -12,6 +12,7 @@ from gpubench.core.records import Quality, Window
 from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Quality as QualitySettings
+from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.quality.epochs import EpochSource, predict
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.classifier import datasets as image_data
@@ -119,6 +120,7 @@ class _Trainer:
     ) -> None:
         self._workload, self._asked, self._device = workload, asked, device
         self._notify, self._stop = notify, stop
+        self._synchronise = accelerator_of(device).synchronize
         loaded = workload.load_data(case)
         assert loaded is not None, "quality_case refuses synthetic data"
         self._data: image_data.DataSet = loaded
@@ -206,10 +208,6 @@ class _Trainer:
             num_test=len(self._data.test),
             skipped_steps=best.skipped_steps,
         )
-
-    def _synchronise(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
 
     def _tell(self, name: str) -> None:
         self._notify(name, self._epochs_done / (self._asked.epochs * len(self._asked.learning_rate)))

@@ -4,9 +4,9 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from gpubench.suite.model.suite import Measure
+from gpubench.worker.accelerator import Accelerator
 from gpubench.worker.timing.timers import Step
 
 LEAST_GROUP_S = 1e-3
@@ -47,21 +47,20 @@ class FirstSteps:
         return later[len(later) // 2]
 
 
-def create_context(torch: Any, device: str) -> float | None:
-    """Seconds until the CUDA device answers its first request; None if there is no such device (the reason comes
-    later).
+def create_context(accelerator: Accelerator) -> float | None:
+    """Seconds until the device answers its first request; None on the CPU or if the device cannot be used (the reason
+    comes later).
 
     Holds loading the driver, its start-up, the context and one allocation. Kernels are loaded when they are first used.
     """
-    chosen = torch.device(device)
-    if chosen.type != "cuda":
-        return None
+    import torch
+
     began = time.perf_counter()
-    if not torch.cuda.is_available() or (chosen.index or 0) >= torch.cuda.device_count():
+    if not accelerator.asynchronous or accelerator.problem() is not None:
         return None
-    torch.cuda.set_device(chosen.index or 0)
-    torch.zeros(1, device=chosen)
-    torch.cuda.synchronize(chosen)
+    accelerator.select()
+    torch.zeros(1, device=accelerator.device)
+    accelerator.synchronize()
     return time.perf_counter() - began
 
 

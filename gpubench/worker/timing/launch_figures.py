@@ -33,7 +33,7 @@ def figures(
     *,
     samples_per_step: int,
     target_rel_ci: float,
-    device_type: str,
+    on_gpu: bool,
     input_waits_s: Sequence[float] | None,
     device_waits_s: Sequence[float] | None = None,
     blocking_copies: bool = False,
@@ -51,9 +51,9 @@ def figures(
         timing=measured.timing,
         target_rel_ci=target_rel_ci,
     )
-    host = _host_time(measured, series, device_type, (input_waits_s, device_waits_s))
+    host = _host_time(measured, series, on_gpu, (input_waits_s, device_waits_s))
     series = series.model_copy(
-        update={"bound": _bound(host, waits.share, device_type, blocking_copies=blocking_copies)}
+        update={"bound": _bound(host, waits.share, on_gpu=on_gpu, blocking_copies=blocking_copies)}
     )
     metrics, absent = timing_metrics(measured.times_s, series, samples_per_step)
     for part in (_enqueue(host), waits.metrics(), _cpu(measured)):
@@ -95,9 +95,9 @@ def timing_metrics(
 
 
 def _host_time(
-    measured: Measured, series: Series, device_type: str, waits_s: tuple[Sequence[float] | None, ...]
+    measured: Measured, series: Series, on_gpu: bool, waits_s: tuple[Sequence[float] | None, ...]
 ) -> HostTime:
-    if device_type != "cuda":
+    if not on_gpu:
         return HostTime(None, 0.0, "on the CPU a step is done when its call returns")
     if measured.timing == "latency":
         return HostTime(None, 0.0, "a request waits for the device (`timing: latency`)")
@@ -114,8 +114,8 @@ def _cpu(measured: Measured) -> tuple[dict[str, float | None], dict[str, str]]:
     return {"cpu_time_share": measured.cpu.process_s / measured.wall_s}, {}
 
 
-def _bound(host: HostTime, input_share: float, device_type: str, *, blocking_copies: bool) -> Bound | None:
-    if device_type == "cuda":
+def _bound(host: HostTime, input_share: float, *, on_gpu: bool, blocking_copies: bool) -> Bound | None:
+    if on_gpu:
         return host.bound(input_share, blocking_copies=blocking_copies)
     return "input" if input_share >= INPUT_BOUND_SHARE else "cpu"
 

@@ -17,8 +17,7 @@ Notify = Callable[[Progress], object]
 
 HEARTBEAT_S = 0.3
 MIN_DEVICE_WINDOW_S = 3.1
-"""Shortest steady window on a CUDA device unless `measure.min_window` says otherwise: a valid energy figure needs 3 s.
-"""
+"""Shortest steady window on a GPU unless `measure.min_window` says otherwise: a valid energy figure needs 3 s."""
 
 _NS = 1e-9
 
@@ -63,15 +62,13 @@ class Measured:
         return sum(block.wall_s for block in self.blocks)
 
 
-def stopping_rule(measure: Measure, group: int, device_type: str, cold_s: float = 0.0) -> StoppingRule:
-    """The rule for groups of `group` steps. On a CUDA device the steady window is long enough for one, `max_time`
-    permitting.
-
-    `cold_s`: seconds of the first step, which `max_time` does not count.
+def stopping_rule(measure: Measure, group: int, cold_s: float = 0.0, *, on_gpu: bool) -> StoppingRule:
+    """The rule for groups of `group` steps. On a GPU the steady window is long enough for an energy figure, `max_time`
+    permitting. `cold_s`: seconds of the first step, which `max_time` does not count.
     """
     window_s = measure.min_window
     if window_s is None:
-        window_s = MIN_DEVICE_WINDOW_S if device_type == "cuda" else 0.0
+        window_s = MIN_DEVICE_WINDOW_S if on_gpu else 0.0
     return StoppingRule(
         target_rel_ci=measure.target_rel_ci,
         min_time_s=max(measure.min_time, window_s),

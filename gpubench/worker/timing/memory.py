@@ -5,7 +5,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from gpubench.worker.accelerator import DeviceMemory
 
 _KIB = 1024
 
@@ -34,20 +36,11 @@ _PEAKS = {
 }
 
 
-def free_workspaces(torch: Any) -> None:
-    """Gives back what cuBLAS keeps between calls: up to 32 MiB for each thread that multiplied, counted as allocated
-    memory and charged to whoever multiplied first. The next product takes it anew, also where it is part of a captured
-    graph.
-    """
-    torch._C._cuda_clearCublasWorkspaces()  # noqa: SLF001 - there is no public one; torch's own compiler calls it too
-
-
 class MemoryWatch:
     """Made before the workload is built; `start_peaks` after it, before the first step."""
 
-    def __init__(self, torch: Any, device: Any, proc: Path = Path("/proc/self")) -> None:
-        self._torch, self._device, self._proc = torch, device, proc
-        self._on_cuda = device.type == "cuda"
+    def __init__(self, device: DeviceMemory | None, proc: Path = Path("/proc/self")) -> None:
+        self._device, self._proc = device, proc
         self._retries_before = 0
         self._earlier_peaks: dict[str, int] = {}
         self._peak_was_reset = _reset_peak(proc)
@@ -59,32 +52,36 @@ class MemoryWatch:
         """Device peaks from here on are those of warm-up and steady steps. What `build` left allocated is part of them,
         what it left in the allocator's cache is given back.
         """
-        if self._on_cuda:
-            self._forget()
-            self._retries_before = self._statistics().get("num_alloc_retries", 0)
+        if self._device is not None:
+            self._forget(self._device)
+            self._retries_before = self._device.statistics().get("num_alloc_retries", 0)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Between steps: what is done inside leaves no mark on the device's peaks, nor memory in the allocator's cache
         or in a workspace of cuBLAS.
         """
-        if self._on_cuda:
-            self._earlier_peaks = self._peaks()
+        if self._device is not None:
+            self._earlier_peaks = self._peaks(self._device)
         yield
-        if self._on_cuda:
-            self._forget()
+        if self._device is not None:
+            self._forget(self._device)
 
-    def _forget(self) -> None:
-        free_workspaces(self._torch)
-        self._torch.cuda.empty_cache()
-        self._torch.cuda.reset_peak_memory_stats(self._device)
+    @staticmethod
+    def _forget(device: DeviceMemory) -> None:
+        device.free_workspaces()
+        device.empty_cache()
+        device.reset_peak()
 
     def read(self) -> Memory:
         """The peaks so far. Waits for nothing; call it after the last step and before anything else takes memory."""
         metrics: dict[str, float | None] = dict.fromkeys(DEVICE_METRICS)
         absent: dict[str, str] = {}
-        if self._on_cuda:
-            metrics |= self._device_metrics()
+        if self._device is not None:
+            free, total = self._device.free_and_total()
+            retries = self._device.statistics().get("num_alloc_retries", 0) - self._retries_before
+            metrics |= self._peaks(self._device)
+            metrics |= {"allocator_retries": retries, "device_memory_used_bytes": total - free}
             absent = {name: "this allocator keeps no statistics" for name in _PEAKS if metrics[name] is None}
         else:
             absent = dict.fromkeys(DEVICE_METRICS, "the case runs on the CPU, which has no allocator of its own")
@@ -94,20 +91,11 @@ class MemoryWatch:
             absent["peak_rss_bytes"] = "the system does not tell a process its resident set"
         return Memory(metrics, absent, source)
 
-    def _statistics(self) -> dict[str, int]:
-        statistics: dict[str, int] = self._torch.cuda.memory_stats(self._device)
-        return statistics
-
-    def _peaks(self) -> dict[str, int]:
+    def _peaks(self, device: DeviceMemory) -> dict[str, int]:
         """By the names of the metrics; none from an allocator that keeps no statistics."""
-        statistics = self._statistics()
+        statistics = device.statistics()
         found = {name: statistics.get(key) for name, key in _PEAKS.items()}
         return {name: max(peak, self._earlier_peaks.get(name, 0)) for name, peak in found.items() if peak is not None}
-
-    def _device_metrics(self) -> dict[str, float | None]:
-        free, total = self._torch.cuda.mem_get_info(self._device)
-        retries = self._statistics().get("num_alloc_retries", 0) - self._retries_before
-        return {**self._peaks(), "allocator_retries": retries, "device_memory_used_bytes": total - free}
 
     def _peak_rss(self) -> tuple[float | None, str | None]:
         """Above the baseline. A peak that could not be reset may be older than the workload: it is then an upper bound."""

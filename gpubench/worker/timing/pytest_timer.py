@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gpubench.worker.accelerator import gpu
+
 Runner = Callable[..., Any]
 """Given a range: seconds for as many calls. Given None or an empty range: seconds for one call, and what it returned.
 """
@@ -24,13 +26,16 @@ class CudaRounds:
     """
 
     def __init__(self, torch: Any, device: Any, *, l2_flush: bool = False) -> None:
-        self._torch, self._cuda, self._device = torch, torch.cuda, device
-        self._flushed = self._flush_buffer() if l2_flush else None
+        self._accelerator = gpu(device, torch)
+        self._flushed: Any = None
+        if l2_flush:
+            size = _L2_TIMES * (self._accelerator.last_cache_bytes() or _L2_UNKNOWN_BYTES)
+            self._flushed = torch.empty(size, dtype=torch.uint8, device=device)
         self.num_calls = 0
 
     def clock(self) -> float:
         """`time.perf_counter` once the device has done everything."""
-        self._cuda.synchronize(self._device)
+        self._accelerator.synchronize()
         return time.perf_counter()
 
     def runner(self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Runner:
@@ -40,7 +45,7 @@ class CudaRounds:
             return function(*args, **kwargs)
 
         def run(loops: range | None, timer: object = None) -> Any:  # noqa: ARG001 - pytest-benchmark's signature
-            with self._cuda.device(self._device):
+            with self._accelerator.current():
                 if loops:
                     return self._timed(call, len(loops))[0]
                 return self._timed(call, 1)
@@ -50,7 +55,7 @@ class CudaRounds:
     def _timed(self, call: Callable[[], Any], times: int) -> tuple[float, Any]:
         """Seconds of all calls together, and what the last one returned."""
         self.num_calls += times
-        self._cuda.synchronize(self._device)
+        self._accelerator.synchronize()
         if self._flushed is None:
             groups = [self._around(call, times)]
         else:
@@ -58,11 +63,11 @@ class CudaRounds:
             for _ in range(times):
                 self._flushed.zero_()
                 groups.append(self._around(call, 1))
-        self._cuda.synchronize(self._device)
+        self._accelerator.synchronize()
         return sum(begin.elapsed_time(end) for begin, end, _ in groups) * _MS, groups[-1][2]
 
     def _around(self, call: Callable[[], Any], times: int) -> tuple[Any, Any, Any]:
-        begin, end = (self._cuda.Event(enable_timing=True) for _ in range(2))
+        begin, end = (self._accelerator.event() for _ in range(2))
         result = None
         begin.record()
         for _ in range(times):
@@ -70,19 +75,14 @@ class CudaRounds:
         end.record()
         return begin, end, result
 
-    def _flush_buffer(self) -> Any:
-        properties = self._cuda.get_device_properties(self._device)
-        size = getattr(properties, "L2_cache_size", 0) or _L2_UNKNOWN_BYTES
-        return self._torch.empty(_L2_TIMES * size, dtype=self._torch.uint8, device=self._device)
-
     def start_peaks(self) -> None:
         """Peaks of memory from here on."""
-        self._cuda.synchronize(self._device)
-        self._cuda.reset_peak_memory_stats(self._device)
+        self._accelerator.synchronize()
+        self._accelerator.memory.reset_peak()
 
     def peaks(self) -> dict[str, float]:
         """Peak memory in bytes since `start_peaks`, what was allocated before included, by metric."""
-        statistics = self._cuda.memory_stats(self._device)
+        statistics = self._accelerator.memory.statistics()
         held = 0 if self._flushed is None else self._flushed.numel()
         return {
             "peak_memory_allocated_bytes": float(statistics.get("allocated_bytes.all.peak", 0) - held),
@@ -91,4 +91,4 @@ class CudaRounds:
 
     @property
     def device_name(self) -> str:
-        return str(self._cuda.get_device_name(self._device))
+        return self._accelerator.name

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import pairwise
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
+from gpubench.suite.model.case import Timing
+from gpubench.worker.accelerator import Accelerator, DeviceEvent
 from gpubench.worker.timing.cpu_time import CpuTime
 
 Step = Callable[[], object]
@@ -134,34 +136,29 @@ class LatencyTimer:
         clock, times = time.perf_counter_ns, []
         for _ in range(num_requests):
             start = clock()
-            _nothing()
             self._wait()
             times.append(clock() - start)
         return sorted(times)[num_requests // 2] * _NS
 
 
-def _nothing() -> None:
-    pass
-
-
-class CudaTimer:
+class DeviceTimer:
     """Events on the compute stream at the boundaries of groups, read after the block's one synchronisation.
 
-    `cuda` is `torch.cuda`, or something with its `Event` and `synchronize`. The stream is the one that is current where
-    `run` is called: what a workload launches elsewhere and does not join shows as a disagreement with the wall clock.
+    The stream is the one that is current where `run` is called: what a workload launches elsewhere and does not join
+    shows as a disagreement with the wall clock. Records call the clock `cuda_event` on every device.
     """
 
     clock: Literal["perf_counter", "cuda_event"] = "cuda_event"
     timing: Literal["throughput", "latency"] = "throughput"
 
-    def __init__(self, cuda: Any, device: Any) -> None:
-        self._cuda, self._device = cuda, device
-        self._free: list[Any] = []
+    def __init__(self, accelerator: Accelerator) -> None:
+        self._accelerator = accelerator
+        self._free: list[DeviceEvent] = []
 
     def run(self, step: Step, group: int, watch: Watch) -> Block:
         clock, rounds = time.perf_counter_ns, range(group)
         enqueue_ns = []
-        self._cuda.synchronize(self._device)
+        self._accelerator.synchronize()
         with no_garbage_collection():
             cpu = CpuTime.now()
             started_s, began = time.monotonic(), clock()
@@ -178,7 +175,7 @@ class CudaTimer:
                     now = clock()
                 if watch(now) is Verdict.END:
                     break
-            self._cuda.synchronize(self._device)
+            self._accelerator.synchronize()
             wall_ns = clock() - began
             cpu = CpuTime.now() - cpu
         block = Block(
@@ -192,14 +189,20 @@ class CudaTimer:
         self._free.extend(events)
         return block
 
-    def _record(self) -> Any:
+    def _record(self) -> DeviceEvent:
         # Blocking: the host sleeps while it is held back, and leaves its core to loader workers.
-        event = self._free.pop() if self._free else self._cuda.Event(enable_timing=True, blocking=True)
+        event = self._free.pop() if self._free else self._accelerator.event(blocking=True)
         event.record()
         return event
 
 
-def _between(events: list[Any]) -> list[float]:
+def timer_for(timing: Timing, accelerator: Accelerator) -> Timer:
+    if timing == "latency":
+        return LatencyTimer(accelerator.synchronize)
+    return DeviceTimer(accelerator) if accelerator.asynchronous else CpuTimer()
+
+
+def _between(events: list[DeviceEvent]) -> list[float]:
     """Seconds from each event to the next; at least the clock's resolution, because nothing takes no time."""
     return [max(before.elapsed_time(after) * _MS, EVENT_RESOLUTION_S) for before, after in pairwise(events)]
 

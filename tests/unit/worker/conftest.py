@@ -1,12 +1,16 @@
 import os
+import sys
+import types
 import warnings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
+from fakes.accelerator import FakeAccelerator
 
 from gpubench.suite.model.case import Case
+from gpubench.worker import accelerator
 from gpubench.worker.workloads.registry import resolve
 
 
@@ -48,3 +52,26 @@ def built():
     yield build
     for workload in opened:
         workload.close()
+
+
+@pytest.fixture
+def fake_device(monkeypatch):
+    """The device `fake`, and `fakework:Kernels`, whose step is two kernels of 1 ms on it."""
+    device = FakeAccelerator()
+    device.use_clock(monkeypatch)
+
+    class Kernels:
+        def build(self, case, where):
+            assert where == device.device
+
+            def step():
+                for _ in range(2):
+                    device.launch(host_ns=50_000, device_ns=1_000_000)
+
+            return step
+
+    module = types.ModuleType("fakework")
+    module.Kernels = Kernels
+    monkeypatch.setitem(sys.modules, "fakework", module)
+    monkeypatch.setitem(accelerator.ACCELERATORS, "fake", lambda _name: device)
+    return device

@@ -4,7 +4,6 @@ import math
 import sys
 import time
 import types
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -265,16 +264,13 @@ def test_what_is_compiled_during_the_turns_is_a_recompilation(run, monkeypatch):
     assert all("GB309" in {entry.code for entry in arm.findings} for arm in result.arms)
 
 
-def test_an_arm_does_not_pay_for_the_workspace_of_another(monkeypatch, tmp_path):
-    freed = []
-    cuda = SimpleNamespace(memory_allocated=lambda _device: 7 if freed else 7 + 2**25)
-    fake = SimpleNamespace(
-        cuda=cuda, device=torch.device, _C=SimpleNamespace(_cuda_clearCublasWorkspaces=lambda: freed.append(1))
-    )
-    job = Job(job=1, kind="blocks", case=Case(device="cuda"), log=str(tmp_path / "log"))
-    arm = JobArm(name="base", case=Case(device="cuda"))
-    replica = replicas.Replica(arm, RunningJob(job, Messages(), Stop()), fake)
-    assert replica._allocated() == 7
+def test_an_arm_does_not_pay_for_the_workspace_of_another(fake_device, tmp_path):
+    case = Case(workload="fakework:Kernels").model_copy(update={"device": "fake"})
+    job = Job(job=1, kind="blocks", case=case, log=str(tmp_path / "log"))
+    fake_device.memory.workspace = 2**25
+    replica = replicas.Replica(JobArm(name="base", case=case), RunningJob(job, Messages(), Stop()), torch)
+    replica.build()
+    assert replica.peak_bytes == fake_device.memory.peak() - 300
 
 
 @pytest.mark.gpu

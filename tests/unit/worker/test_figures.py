@@ -32,12 +32,12 @@ def _measured(
     return Measured(group, steps, edges[:-1], edges[1:], "converged", clock, timing, [block])
 
 
-def _figures(measured, device_type="cuda", waits=None, device_waits=None, **options):
+def _figures(measured, on_gpu=True, waits=None, device_waits=None, **options):
     return figures(
         measured,
         samples_per_step=32,
         target_rel_ci=0.01,
-        device_type=device_type,
+        on_gpu=on_gpu,
         input_waits_s=waits,
         device_waits_s=device_waits,
         **options,
@@ -117,8 +117,8 @@ def test_pageable_copies_are_named_where_they_hold_the_host():
 
 
 def test_on_the_cpu_it_is_the_cpu_or_the_input():
-    assert _figures(_measured(clock="perf_counter"), "cpu").series.bound == "cpu"
-    assert _figures(_measured(clock="perf_counter"), "cpu", waits=[0.0015] * 400).series.bound == "input"
+    assert _figures(_measured(clock="perf_counter"), on_gpu=False).series.bound == "cpu"
+    assert _figures(_measured(clock="perf_counter"), on_gpu=False, waits=[0.0015] * 400).series.bound == "input"
 
 
 def test_a_workload_that_tells_no_waits_has_none_and_a_reason():
@@ -135,7 +135,7 @@ def test_clocks_that_disagree_invalidate():
 
 
 def test_latency_has_names_of_its_own():
-    found = _figures(_measured(clock="perf_counter", timing="latency"), "cpu")
+    found = _figures(_measured(clock="perf_counter", timing="latency"), on_gpu=False)
     assert found.metrics["latency_s"] == found.series.median_s
     assert found.metrics["latency_p50_s"] == pytest.approx(found.series.median_s)
     for name in ("step_time_s", "throughput", "sustained_throughput"):
@@ -152,13 +152,13 @@ def test_percentiles_need_their_sample():
 
 def test_being_pre_empted_weakens_a_cpu_figure():
     starved = CpuTime(process_s=0.6, main_s=0.6, delayed_s=0.2)
-    assert "GB205" in _codes(_figures(_measured(clock="perf_counter", cpu=starved), "cpu"))
+    assert "GB205" in _codes(_figures(_measured(clock="perf_counter", cpu=starved), on_gpu=False))
     assert "GB205" not in _codes(_figures(_measured(cpu=starved)))
 
 
 def test_one_step_is_a_result_that_says_how_little_it_is():
     measured = Measured(1, [25.0], [10.0], [35.0], "max_time", "perf_counter", "throughput", num_leading=1)
-    found = _figures(measured, "cpu")
+    found = _figures(measured, on_gpu=False)
     assert found.metrics["throughput"] == pytest.approx(32 / 25)
     assert "GB208" in _codes(found)
     assert found.metrics["cpu_time_share"] is None

@@ -7,6 +7,7 @@ import contextlib
 import pytest
 import torch
 
+from gpubench.worker import accelerator
 from gpubench.worker.workloads.classifier.batches import Resident
 from gpubench.worker.workloads.classifier.cuda_graph import WARMUP_STEPS
 
@@ -23,10 +24,11 @@ class FakeStream:
 def graphed(built, monkeypatch):
     """`graphed(**settings)` -> (workload, graphed step, eager step, images that each forward saw)."""
     options = {}
+    monkeypatch.setitem(accelerator.ACCELERATORS, "cpu", accelerator.gpu)
     monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
     monkeypatch.setattr(torch.cuda, "current_stream", FakeStream)
     monkeypatch.setattr(torch.cuda, "stream", lambda _stream: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", type("Graph", (), {}))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", type("Graph", (), {"replay": None}))
 
     def capture(_graph, **given):
         options.update(given)
@@ -45,7 +47,7 @@ def graphed(built, monkeypatch):
             eager()
             eager.num_steps = num_steps
 
-        step._graph.replay = replay
+        step._replay = replay
         return workload, step, eager, seen
 
     return build

@@ -3,12 +3,12 @@
 import itertools
 
 import pytest
-from fakes.cuda import FakeCuda
+from fakes.accelerator import FakeAccelerator
 
 from gpubench.suite.model.suite import Measure
 from gpubench.worker.timing.first_steps import FirstSteps, first_steps, following, group_size
 from gpubench.worker.timing.loop import measure_steps, only_first_steps, stopping_rule
-from gpubench.worker.timing.timers import CpuTimer, CudaTimer, LatencyTimer
+from gpubench.worker.timing.timers import CpuTimer, DeviceTimer, LatencyTimer
 
 
 def never():
@@ -17,7 +17,7 @@ def never():
 
 @pytest.fixture
 def clock(monkeypatch):
-    return FakeCuda().use_clock(monkeypatch)
+    return FakeAccelerator().use_clock(monkeypatch)
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def _first(clock, step, measure, stopped=never):
     return first_steps(step, clock.synchronize, measure, stopped)
 
 
-def _measure(clock, step, measure, *, timer=None, group=1, stopped=never, notify=lambda _: True, device_type="cpu"):
+def _measure(clock, step, measure, *, timer=None, group=1, stopped=never, notify=lambda _: True, on_gpu=False):
     first = _first(clock, step, measure, stopped)
-    rule = stopping_rule(measure, group, device_type)
+    rule = stopping_rule(measure, group, on_gpu=on_gpu)
     return measure_steps(step, timer or CpuTimer(), rule, first, group=group, stopped=stopped, notify=notify)
 
 
@@ -109,7 +109,7 @@ def test_a_first_step_that_compiles_takes_nothing_from_the_time_to_measure(clock
     first = _first(clock, step, measure)
     assert first.cold_s == pytest.approx(60)
     assert not first.over
-    rule = stopping_rule(measure, 1, "cpu", first.cold_s)
+    rule = stopping_rule(measure, 1, first.cold_s, on_gpu=False)
     measured = measure_steps(step, CpuTimer(), rule, first, group=1, stopped=never, notify=lambda _: True)
     assert measured.reason == "max_time"
     assert sum(measured.times_s) - first.cold_s == pytest.approx(5, abs=0.05)
@@ -165,23 +165,21 @@ def test_steps_followed_by_a_wait_never_mix_with_event_times(clock):
     def step():
         clock.launch(host_ns=100_000, device_ns=2_000_000)
 
-    measured = _measure(
-        clock, step, Measure(min_time=0.1, max_time=5), timer=CudaTimer(clock, None), device_type="cuda"
-    )
+    measured = _measure(clock, step, Measure(min_time=0.1, max_time=5), timer=DeviceTimer(clock), on_gpu=True)
     assert measured.num_leading == 0
     assert measured.clock == "cuda_event"
     assert sum(measured.times_s) == pytest.approx(sum(block.device_s for block in measured.blocks))
 
 
 def test_on_cuda_the_window_is_three_seconds_unless_the_suite_says(clock):
-    assert stopping_rule(Measure(min_time=1), 1, "cuda").min_time_s == 3.1
-    assert stopping_rule(Measure(min_time=1, min_window=0.5), 1, "cuda").min_time_s == 1.0
-    assert stopping_rule(Measure(min_time=1, min_window=8), 1, "cuda").min_time_s == 8.0
-    assert stopping_rule(Measure(min_time=1), 1, "cpu").min_time_s == 1.0
+    assert stopping_rule(Measure(min_time=1), 1, on_gpu=True).min_time_s == 3.1
+    assert stopping_rule(Measure(min_time=1, min_window=0.5), 1, on_gpu=True).min_time_s == 1.0
+    assert stopping_rule(Measure(min_time=1, min_window=8), 1, on_gpu=True).min_time_s == 8.0
+    assert stopping_rule(Measure(min_time=1), 1, on_gpu=False).min_time_s == 1.0
 
 
 def test_max_steps_counts_steps_and_not_groups():
-    assert stopping_rule(Measure(max_steps=1000), 10, "cpu").max_steps == 100
+    assert stopping_rule(Measure(max_steps=1000), 10, on_gpu=False).max_steps == 100
 
 
 def test_a_request_to_stop_ends_after_the_step_and_keeps_the_series(clock, cpu_step):

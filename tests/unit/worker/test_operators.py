@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gpubench.core.errors import UsageError
 from gpubench.suite.model import settings as values
 from gpubench.suite.model.case import Case
-from gpubench.worker import effective_settings
+from gpubench.worker import accelerator, effective_settings
 from gpubench.worker.checks import flops, parity, traffic
 from gpubench.worker.workloads import registry
 from gpubench.worker.workloads.base import Unsupported
@@ -250,10 +250,11 @@ def test_a_captured_step_keeps_the_memory_that_its_graph_writes_to(monkeypatch):
         return tensor
 
     monkeypatch.setattr(torch, "ones", ones)
+    monkeypatch.setitem(accelerator.ACCELERATORS, "cpu", accelerator.gpu)
     monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
     monkeypatch.setattr(torch.cuda, "current_stream", FakeStream)
     monkeypatch.setattr(torch.cuda, "stream", lambda _stream: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "graph", lambda _graph: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", lambda _graph, **_: contextlib.nullcontext())
     monkeypatch.setattr(torch.cuda, "CUDAGraph", type("Graph", (), {"replay": lambda self: replays.append(self)}))
     case = case_of("launch", cuda_graph=True, batch_size=3)
     step = resolve(case.workload).build(case, "cpu")

@@ -64,7 +64,7 @@ def test_warm_up_and_a_timed_run_come_before_exactly_the_steps_that_are_captured
 
 def test_allocations_are_recorded_around_the_capture_and_written(tmp_path, monkeypatch: pytest.MonkeyPatch):
     notes = Notes()
-    monkeypatch.setattr(profiled_steps, "_allocator", lambda: notes)
+    monkeypatch.setattr(torch.cuda, "memory", notes)
     wanted = job(tmp_path, memory=True, case=Case(device="cuda"))
     result = profiled_steps._capture(wanted, notes, notes.step, notes.wait)
     inside = notes.calls[notes.calls.index("record") :]
@@ -74,7 +74,7 @@ def test_allocations_are_recorded_around_the_capture_and_written(tmp_path, monke
 
 def test_no_allocations_are_recorded_on_the_cpu(tmp_path, monkeypatch: pytest.MonkeyPatch):
     notes = Notes()
-    monkeypatch.setattr(profiled_steps, "_allocator", lambda: notes)
+    monkeypatch.setattr(torch.cuda, "memory", notes)
     assert profiled_steps._capture(job(tmp_path, memory=True), notes, notes.step, notes.wait).memory is None
     assert "record" not in notes.calls
 

@@ -7,6 +7,7 @@ import torch
 from gpubench.core.records import Effective
 from gpubench.suite.model.case import Case
 from gpubench.worker import effective_settings
+from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.checks import unsupported
 from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.observe import observe
@@ -203,7 +204,7 @@ def test_reduced_products_are_told_from_their_results(factor_kept, expected):
 def test_the_numeric_probe_sees_rounding_that_no_flag_shows(monkeypatch, dtype):
     matmul = torch.Tensor.__matmul__
     monkeypatch.setattr(torch.Tensor, "__matmul__", lambda a, b: matmul(a.to(dtype), b.to(dtype)).float())
-    assert effective_settings.observed_math(torch, torch.device("cpu"))["matmul"] == "reduced"
+    assert effective_settings.observed_math(torch, accelerator_of("cpu"))["matmul"] == "reduced"
 
 
 def test_an_environment_that_lowers_float32_behind_torchs_flags_is_seen():
@@ -314,7 +315,7 @@ def test_compile_without_a_compiler_is_unsupported(monkeypatch):
 def test_tf32_is_numerically_off_under_fp32_and_on_under_tf32():
     for precision, expected in (("fp32", "ieee"), ("tf32", "reduced")):
         effective_settings.apply(Case(device="cuda", precision=precision), torch)
-        assert effective_settings.observed_math(torch, torch.device("cuda")) == {"matmul": expected, "conv": expected}
+        assert effective_settings.observed_math(torch, accelerator_of("cuda")) == {"matmul": expected, "conv": expected}
 
 
 @pytest.mark.gpu

@@ -4,9 +4,9 @@ import gc
 import time
 
 import pytest
-from fakes.cuda import FakeCuda
+from fakes.accelerator import FakeAccelerator
 
-from gpubench.worker.timing.timers import MAX_AHEAD, Block, CpuTimer, CudaTimer, LatencyTimer, Verdict, disagreement
+from gpubench.worker.timing.timers import MAX_AHEAD, Block, CpuTimer, DeviceTimer, LatencyTimer, Verdict, disagreement
 
 
 def _after(num_groups):
@@ -21,8 +21,8 @@ def _after(num_groups):
 
 
 @pytest.fixture
-def cuda(monkeypatch):
-    return FakeCuda().use_clock(monkeypatch)
+def device(monkeypatch):
+    return FakeAccelerator().use_clock(monkeypatch)
 
 
 def test_a_known_sleep_has_the_right_sign_unit_and_size():
@@ -48,17 +48,17 @@ def test_a_group_runs_exactly_its_steps():
     assert len(calls) == 21
 
 
-def test_what_a_pause_takes_belongs_to_no_group(cuda):
+def test_what_a_pause_takes_belongs_to_no_group(device):
     verdicts = iter([Verdict.GO_ON, Verdict.PAUSED, Verdict.GO_ON, Verdict.END])
 
     def watch(_now_ns):
         verdict = next(verdicts)
         if verdict is Verdict.PAUSED:
-            cuda.now_ns += 50_000_000
+            device.now_ns += 50_000_000
         return verdict
 
     def step():
-        cuda.now_ns += 2_000_000
+        device.now_ns += 2_000_000
 
     block = CpuTimer().run(step, 1, watch)
     assert block.times_s == pytest.approx([0.002] * 4)
@@ -79,45 +79,45 @@ def test_the_garbage_collector_comes_back_after_a_step_that_raises():
     assert gc.isenabled()
 
 
-def test_a_request_ends_when_the_device_has_answered(cuda):
-    timer = LatencyTimer(cuda.synchronize)
-    block = timer.run(lambda: cuda.launch(host_ns=100_000, device_ns=3_000_000), 1, _after(5))
+def test_a_request_ends_when_the_device_has_answered(device):
+    timer = LatencyTimer(device.synchronize)
+    block = timer.run(lambda: device.launch(host_ns=100_000, device_ns=3_000_000), 1, _after(5))
     assert block.times_s == pytest.approx([0.0031] * 5)
     assert timer.timing == "latency"
 
 
-def test_an_empty_request_gives_the_floor(cuda):
+def test_an_empty_request_gives_the_floor(device):
     def wait():
-        cuda.now_ns += 20_000
+        device.now_ns += 20_000
 
     assert LatencyTimer(wait).floor_s() == pytest.approx(20e-6)
 
 
-def test_a_device_bound_step_takes_its_device_time_and_the_queue_stays_short(cuda):
-    block = CudaTimer(cuda, None).run(lambda: cuda.launch(host_ns=200_000, device_ns=2_000_000), 1, _after(40))
+def test_a_device_bound_step_takes_its_device_time_and_the_queue_stays_short(device):
+    block = DeviceTimer(device).run(lambda: device.launch(host_ns=200_000, device_ns=2_000_000), 1, _after(40))
     assert block.times_s[1:] == pytest.approx([0.002] * 39)
     assert sum(block.times_s) == pytest.approx(block.device_s)
     assert sum(block.enqueue_s) == pytest.approx(40 * 200e-6)
-    assert cuda.max_ahead == MAX_AHEAD + 1
+    assert device.max_ahead == MAX_AHEAD + 1
     assert disagreement([block]) is None
 
 
-def test_a_launch_bound_step_takes_its_host_time_idle_gaps_included(cuda):
-    block = CudaTimer(cuda, None).run(lambda: cuda.launch(host_ns=2_000_000, device_ns=500_000), 1, _after(40))
+def test_a_launch_bound_step_takes_its_host_time_idle_gaps_included(device):
+    block = DeviceTimer(device).run(lambda: device.launch(host_ns=2_000_000, device_ns=500_000), 1, _after(40))
     assert block.times_s[1:] == pytest.approx([0.002] * 39)
     assert block.enqueue_s == pytest.approx([0.002] * 40)
 
 
-def test_the_device_is_waited_for_twice_a_block_and_never_inside(cuda):
-    CudaTimer(cuda, None).run(lambda: cuda.launch(host_ns=1000, device_ns=1_000_000), 1, _after(100))
-    assert cuda.num_synchronised == 2
+def test_the_device_is_waited_for_twice_a_block_and_never_inside(device):
+    DeviceTimer(device).run(lambda: device.launch(host_ns=1000, device_ns=1_000_000), 1, _after(100))
+    assert device.num_synchronised == 2
 
 
-def test_events_are_used_again_in_the_next_block(cuda):
-    timer = CudaTimer(cuda, None)
+def test_events_are_used_again_in_the_next_block(device):
+    timer = DeviceTimer(device)
 
     def step():
-        cuda.launch(host_ns=1000, device_ns=1_000_000)
+        device.launch(host_ns=1000, device_ns=1_000_000)
 
     timer.run(step, 1, _after(30))
     made = len(timer._free)
@@ -126,28 +126,28 @@ def test_events_are_used_again_in_the_next_block(cuda):
     assert second.times_s == pytest.approx([0.001] * 30, rel=2e-3)
 
 
-def test_groups_of_steps_are_timed_as_one(cuda):
-    block = CudaTimer(cuda, None).run(lambda: cuda.launch(host_ns=1000, device_ns=50_000), 20, _after(10))
+def test_groups_of_steps_are_timed_as_one(device):
+    block = DeviceTimer(device).run(lambda: device.launch(host_ns=1000, device_ns=50_000), 20, _after(10))
     assert block.times_s[1:] == pytest.approx([0.001] * 9)
 
 
-def test_a_step_that_launches_nothing_takes_at_least_the_events_resolution(cuda):
-    block = CudaTimer(cuda, None).run(lambda: None, 1, _after(3))
+def test_a_step_that_launches_nothing_takes_at_least_the_events_resolution(device):
+    block = DeviceTimer(device).run(lambda: None, 1, _after(3))
     assert block.times_s == [5e-7] * 3
 
 
 def test_a_device_clock_that_runs_wrong_is_told_from_the_wall_clock(monkeypatch):
-    cuda = FakeCuda(skew=1.05).use_clock(monkeypatch)
-    block = CudaTimer(cuda, None).run(lambda: cuda.launch(host_ns=1000, device_ns=5_000_000), 1, _after(50))
+    device = FakeAccelerator(skew=1.05).use_clock(monkeypatch)
+    block = DeviceTimer(device).run(lambda: device.launch(host_ns=1000, device_ns=5_000_000), 1, _after(50))
     wall_s, device_s = disagreement([block])
     assert device_s == pytest.approx(1.05 * wall_s, rel=1e-3)
 
 
-def test_work_on_another_stream_shows_as_a_disagreement(cuda):
+def test_work_on_another_stream_shows_as_a_disagreement(device):
     def step():
-        cuda.launch(host_ns=1000, device_ns=1_000_000)
+        device.launch(host_ns=1000, device_ns=1_000_000)
 
-    block = CudaTimer(cuda, None).run(step, 1, _after(50))
+    block = DeviceTimer(device).run(step, 1, _after(50))
     block.wall_s += 0.02  # the synchronisation at the end had to wait for more than the timed stream
     assert disagreement([block]) is not None
 

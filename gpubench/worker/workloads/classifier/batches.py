@@ -15,6 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gpubench.suite.model.case import Case
+from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.classifier.datasets import DataSet, Split
 from gpubench.worker.workloads.numerics import NUMERICS
 
@@ -108,7 +109,7 @@ class Loader:
     def __init__(self, samples: "Samples", layout: Format, case: Case, device: torch.device) -> None:
         self.input_waits_s: list[float] | None = []
         self._device = device
-        self._pinned = device.type == "cuda"
+        self._pinned = accelerator_of(device).asynchronous
         self._fetches_per_step = case.accumulate if case.mode == "train" else 1
         self._waits: list[float] = []
         self.loader: DataLoader[Any] = DataLoader(

@@ -7,6 +7,7 @@ from torch import nn
 
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
+from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import Health, ParityProbe, Phases, Step
 from gpubench.worker.workloads.classifier import datasets as image_data
 from gpubench.worker.workloads.classifier import model_health as health
@@ -234,7 +235,7 @@ class Classifier:
 def _forward(engine: TrainStep | InferStep, model: nn.Module, images_NCHW: torch.Tensor, case: Case) -> None:
     """One forward that leaves no trace: running statistics and the random state are put back."""
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    devices = [images_NCHW.device] if images_NCHW.device.type == "cuda" else []
+    devices = accelerator_of(images_NCHW.device).rng_devices()
     with torch.random.fork_rng(devices), torch.inference_mode(case.mode == "infer"), engine.autocast():
         model(images_NCHW)
     with torch.no_grad():

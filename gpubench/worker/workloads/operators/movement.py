@@ -7,6 +7,7 @@ import torch
 from gpubench.core.errors import UsageError
 from gpubench.core.units import parse_bytes
 from gpubench.suite.model.case import Case
+from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import ParityProbe, Step
 from gpubench.worker.workloads.operators.operator import Operator, last_cache_bytes, num_sets, rotation
 
@@ -95,7 +96,15 @@ class EmptyLaunch(Operator):
                 element.neg_()
             return element
 
-        return _captured(launches, device) if case.cuda_graph else launches
+        if not case.cuda_graph:
+            return launches
+        replay, result = accelerator_of(device).capture(launches, num_warmups=_GRAPH_WARMUPS)
+
+        def replayed() -> object:
+            replay()
+            return result
+
+        return replayed
 
     def parity(self, case: Case, device: Any) -> ParityProbe:
         """One step turns the sign as often as it launches: no launch was left out."""
@@ -103,24 +112,6 @@ class EmptyLaunch(Operator):
         found = torch.as_tensor(result).double().cpu().reshape(1, 1)
         expected = torch.full((1, 1), -1.0 if case.batch % 2 else 1.0, dtype=torch.float64)
         return ParityProbe(found, found.sum(), None, expected, expected.sum(), None, num_samples=case.batch)
-
-
-def _captured(step: Step, device: torch.device) -> Step:
-    side: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    side.wait_stream(torch.cuda.current_stream(device))
-    with torch.cuda.stream(side):
-        for _ in range(_GRAPH_WARMUPS):
-            step()
-    torch.cuda.current_stream(device).wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = step()
-
-    def replay() -> object:
-        graph.replay()
-        return result  # a graph holds addresses, so that somebody has to hold what lies there
-
-    return replay
 
 
 def _random_bytes(num: int, num_bytes: int, device: torch.device, seed: int) -> tuple[torch.Tensor, ...]:

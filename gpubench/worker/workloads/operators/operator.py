@@ -15,6 +15,7 @@ import torch
 from gpubench.core.errors import UsageError
 from gpubench.machine.host_facts import read_text
 from gpubench.suite.model.case import Case
+from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import Step, Unsupported
 from gpubench.worker.workloads.numerics import NUMERICS
 from gpubench.worker.workloads.observe import observe
@@ -106,8 +107,8 @@ def dtype_of(case: Case) -> torch.dtype:
 
 def last_cache_bytes(device: torch.device, caches: Path = _CPU_CACHES) -> int:
     """Size of a GPU's L2 cache, of a CPU's largest; 64 MiB where neither is told."""
-    if device.type == "cuda":
-        return int(getattr(torch.cuda.get_device_properties(device), "L2_cache_size", UNKNOWN_CACHE_BYTES))
+    if device.type != "cpu":
+        return accelerator_of(device).last_cache_bytes() or UNKNOWN_CACHE_BYTES
     texts = [read_text(path) or "" for path in caches.glob("index*/size")]
     known = [int(text[:-1]) * _KIB[text[-1]] for text in texts if text[:-1].isdigit() and text[-1] in _KIB]
     return max(known, default=UNKNOWN_CACHE_BYTES)

@@ -1,0 +1,374 @@
+"""The device that a case runs on. No other file of the worker names `torch.cuda`.
+
+The rest asks `accelerator_of(case.device)` and decides by what it answers: `asynchronous` picks the clock, `memory` the
+memory figures, `lacks` the precisions. Another kind of device is a class here, a line in `ACCELERATORS`, and a backend
+in `gpubench.telemetry.devices`. torch's build for AMD calls its devices `cuda` as well; `RocmAccelerator` says what is
+different there.
+"""
+
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+Step = Callable[[], object]
+
+_AMPERE = (8, 0)
+_ROCM_TF32 = ("gfx94", "gfx95")
+"""Architectures with TF32, as in `torch.cuda.is_tf32_supported`."""
+
+
+def _nothing() -> None:
+    pass
+
+
+class DeviceFacts(NamedTuple):
+    """`uuid` as the driver writes it; `extra` holds what only some devices have (see `Effective.extra`)."""
+
+    name: str | None
+    uuid: str | None
+    extra: dict[str, Any]
+
+
+class Captured(NamedTuple):
+    """`result` is what the captured call returned: a graph writes to the same addresses at every replay, so it must be
+    kept as long as the graph is used.
+    """
+
+    replay: Callable[[], None]
+    result: Any
+
+
+class DeviceEvent(Protocol):
+    """A mark on the device's own time line, as `torch.Event` has it."""
+
+    def record(self) -> None: ...
+    def synchronize(self) -> None: ...
+    def query(self) -> bool:
+        """Whether the device has got this far."""
+        ...
+
+    def elapsed_time(self, later: Any, /) -> float:
+        """Milliseconds until `later`."""
+        ...
+
+
+class DeviceMemory(Protocol):
+    """torch's allocator on one device. Sizes in bytes."""
+
+    def statistics(self) -> dict[str, int]:
+        """By torch's own names (`allocated_bytes.all.peak`); empty where nothing was allocated or counted."""
+        ...
+
+    def free_and_total(self) -> tuple[int, int]:
+        """Of the whole device, by the driver."""
+        ...
+
+    def allocated(self) -> int: ...
+    def peak(self) -> int:
+        """Most bytes allocated at once since `reset_peak`."""
+        ...
+
+    def reset_peak(self) -> None: ...
+    def free_workspaces(self) -> None:
+        """Gives back what libraries keep between calls: cuBLAS up to 32 MiB for each thread that multiplied, counted as
+        allocated and charged to the first product. The next product takes it again, also inside a captured graph.
+        """
+        ...
+
+    def empty_cache(self) -> None: ...
+    def limit(self, num_bytes: int) -> None:
+        """Makes allocations beyond `num_bytes` fail."""
+        ...
+
+    def record_history(self, max_entries: int) -> None:
+        """Records allocations and frees with Python stacks."""
+        ...
+
+    def save_history(self, path: Path) -> None:
+        """Writes what was recorded and stops recording."""
+        ...
+
+
+class Accelerator(Protocol):
+    """`device` is where tensors go. `asynchronous`: the host hands work over and goes on, and events tell the device's
+    own time; otherwise a step is done when its call returns. `memory` is None where torch keeps no allocator.
+    """
+
+    device: Any
+    asynchronous: bool
+
+    @property
+    def memory(self) -> DeviceMemory | None: ...
+
+    def problem(self) -> str | None:
+        """Why the device cannot be used at all; None if it can."""
+        ...
+
+    def lacks(self, precision: str) -> str | None:
+        """Why it does not compute in this precision; None if it does. May create the device's context."""
+        ...
+
+    def select(self) -> None:
+        """Makes it the current device of this process."""
+        ...
+
+    def synchronize(self) -> None:
+        """Waits until the device has done everything."""
+        ...
+
+    def event(self, *, blocking: bool = False) -> DeviceEvent:
+        """`blocking`: a host that waits for the event sleeps. NotImplementedError on a device without a clock."""
+        ...
+
+    def spin(self, cycles: int) -> None:
+        """Occupies the device for about so many of its clock cycles. NotImplementedError where nothing does that."""
+        ...
+
+    def capture(self, step: Step, *, num_warmups: int, before: Callable[[], object] = _nothing) -> Captured:
+        """`step` as a graph, captured after warm-up steps on another stream and a call of `before`."""
+        ...
+
+    def facts(self) -> DeviceFacts: ...
+    def last_cache_bytes(self) -> int | None:
+        """Size of the last cache before memory; None where torch does not know it."""
+        ...
+
+    def rng_devices(self) -> list[Any]:
+        """What `torch.random.fork_rng` must be given to put this device's random state back."""
+        ...
+
+
+class CpuAccelerator:
+    """The host itself."""
+
+    asynchronous = False
+    memory = None
+
+    def __init__(self, device: Any = "cpu") -> None:
+        import torch
+
+        self._torch: Any = torch
+        self.device = torch.device(device)
+
+    def problem(self) -> str | None:
+        return None
+
+    def lacks(self, precision: str) -> str | None:
+        return "TF32 is a mode of NVIDIA's tensor cores; a CPU has none" if precision == "tf32" else None
+
+    def select(self) -> None:
+        pass
+
+    def synchronize(self) -> None:
+        pass
+
+    def event(self, *, blocking: bool = False) -> DeviceEvent:
+        raise NotImplementedError("a CPU has no events: a step is done when its call returns")
+
+    def spin(self, cycles: int) -> None:
+        raise NotImplementedError("a CPU has no queue to hold back")
+
+    def capture(self, step: Step, *, num_warmups: int, before: Callable[[], object] = _nothing) -> Captured:
+        raise NotImplementedError("a CPU has no graphs")
+
+    def facts(self) -> DeviceFacts:
+        return DeviceFacts(None, None, {"cpu_capability": self._torch.backends.cpu.get_cpu_capability()})
+
+    def last_cache_bytes(self) -> int | None:
+        return None
+
+    def rng_devices(self) -> list[Any]:
+        return []
+
+
+class CudaMemory:
+    def __init__(self, device: Any, torch: Any) -> None:
+        self._device, self._torch, self._cuda = device, torch, torch.cuda
+
+    def statistics(self) -> dict[str, int]:
+        found: dict[str, int] = self._cuda.memory_stats(self._device)
+        return found
+
+    def free_and_total(self) -> tuple[int, int]:
+        free, total = self._cuda.mem_get_info(self._device)
+        return int(free), int(total)
+
+    def allocated(self) -> int:
+        return int(self._cuda.memory_allocated(self._device))
+
+    def peak(self) -> int:
+        return int(self._cuda.max_memory_allocated(self._device))
+
+    def reset_peak(self) -> None:
+        self._cuda.reset_peak_memory_stats(self._device)
+
+    def free_workspaces(self) -> None:
+        self._torch._C._cuda_clearCublasWorkspaces()  # noqa: SLF001 - not public; torch's compiler calls it too
+
+    def empty_cache(self) -> None:
+        self._cuda.empty_cache()
+
+    def limit(self, num_bytes: int) -> None:
+        self._cuda.set_per_process_memory_fraction(num_bytes / self.free_and_total()[1], self._device.index or 0)
+
+    def record_history(self, max_entries: int) -> None:
+        # torch documents its recording of allocations under names with an underscore.
+        self._cuda.memory._record_memory_history(stacks="python", max_entries=max_entries)  # noqa: SLF001
+
+    def save_history(self, path: Path) -> None:
+        self._cuda.memory._dump_snapshot(str(path))  # noqa: SLF001
+        self._cuda.memory._record_memory_history(enabled=None)  # noqa: SLF001
+
+
+class CudaAccelerator:
+    """An NVIDIA GPU. `torch` is the module."""
+
+    asynchronous = True
+
+    def __init__(self, device: Any, torch: Any) -> None:
+        self._torch, self._cuda = torch, torch.cuda
+        self.device = torch.device(device)
+        self.memory = CudaMemory(self.device, torch)
+
+    def problem(self) -> str | None:
+        if not built_for_gpus(self._torch):
+            return "this torch was built without CUDA"
+        if not self._cuda.is_available():
+            return "no CUDA device is usable here (`gpubench doctor` says why)"
+        count = self._cuda.device_count()
+        if (self.device.index or 0) < count:
+            return None
+        return f"there is no {self.device}: this process sees {count} CUDA device(s), from 0"
+
+    def lacks(self, precision: str) -> str | None:
+        major, minor = self._cuda.get_device_capability(self.device)
+        if (major, minor) >= _AMPERE or precision not in ("tf32", "bf16", "amp-bf16"):
+            return None
+        name = "TF32" if precision == "tf32" else "bf16"
+        return f"{name} needs compute capability 8.0 (Ampere); this device has {major}.{minor}"
+
+    def select(self) -> None:
+        self._cuda.set_device(self.device.index or 0)
+
+    def synchronize(self) -> None:
+        self._cuda.synchronize(self.device)
+
+    def event(self, *, blocking: bool = False) -> DeviceEvent:
+        event: DeviceEvent = self._cuda.Event(enable_timing=True, blocking=blocking)
+        return event
+
+    def spin(self, cycles: int) -> None:
+        if not hasattr(self._cuda, "_sleep"):
+            raise NotImplementedError("this torch has no kernel to hold the device with")
+        self._cuda._sleep(cycles)  # noqa: SLF001 - there is no public one
+
+    def capture(self, step: Step, *, num_warmups: int, before: Callable[[], object] = _nothing) -> Captured:
+        side = self._cuda.Stream(self.device)
+        side.wait_stream(self._cuda.current_stream(self.device))
+        with self._cuda.stream(side), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*capturable=True")  # it is captured, right after this
+            for _ in range(num_warmups):
+                step()
+        self._cuda.current_stream(self.device).wait_stream(side)
+        before()
+        graph = self._cuda.CUDAGraph()
+        # Thread-local, or a loader's thread that pins memory meanwhile would spoil the capture.
+        with self._cuda.graph(graph, capture_error_mode="thread_local"):
+            result = step()
+        return Captured(graph.replay, result)
+
+    def facts(self) -> DeviceFacts:
+        properties = self._cuda.get_device_properties(self.device)
+        uuid = str(properties.uuid)
+        extra = self._common_facts(properties) | {"compute_capability": f"{properties.major}.{properties.minor}"}
+        return DeviceFacts(properties.name, uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}", extra)
+
+    def _common_facts(self, properties: Any) -> dict[str, Any]:
+        pci = None
+        if hasattr(properties, "pci_bus_id"):
+            pci = f"{properties.pci_domain_id:04x}:{properties.pci_bus_id:02x}:{properties.pci_device_id:02x}.0"
+        num = properties.multi_processor_count
+        return {"total_bytes": properties.total_memory, "num_multiprocessors": num, "pci": pci}
+
+    def last_cache_bytes(self) -> int | None:
+        return getattr(self._cuda.get_device_properties(self.device), "L2_cache_size", None)
+
+    def rng_devices(self) -> list[Any]:
+        return [self.device]
+
+    @property
+    def name(self) -> str:
+        return str(self._cuda.get_device_name(self.device))
+
+    def current(self) -> AbstractContextManager[None]:
+        """Inside, it is the current device."""
+        context: AbstractContextManager[None] = self._cuda.device(self.device)
+        return context
+
+
+class RocmAccelerator(CudaAccelerator):
+    """An AMD GPU under torch's HIP build: the same calls, other facts. Architectures instead of compute capabilities,
+    and a UUID that is the serial number of the chip, which torch shows as the code of each of its 16 characters.
+    """
+
+    def lacks(self, precision: str) -> str | None:
+        name = self._architecture()
+        if precision != "tf32" or name.startswith(_ROCM_TF32):
+            return None
+        return f"TF32 needs an AMD device of {' or '.join(_ROCM_TF32)}; this one is {name}"
+
+    def facts(self) -> DeviceFacts:
+        properties = self._cuda.get_device_properties(self.device)
+        digits = str(properties.uuid).removeprefix("GPU-").replace("-", "")
+        serial = bytes.fromhex(digits).decode("ascii", "replace") if len(digits) == 32 else digits
+        extra = self._common_facts(properties) | {"architecture": self._architecture()}
+        return DeviceFacts(properties.name, f"GPU-{serial}", extra)
+
+    def _architecture(self) -> str:
+        """`gfx942`, without the features that the driver lists after it."""
+        return str(self._cuda.get_device_properties(self.device).gcnArchName).partition(":")[0]
+
+
+def gpu(device: Any, torch: Any = None) -> CudaAccelerator:
+    """What this build of torch calls `cuda`."""
+    if torch is None:
+        import torch
+    return RocmAccelerator(device, torch) if getattr(torch.version, "hip", None) else CudaAccelerator(device, torch)
+
+
+ACCELERATORS: dict[str, Callable[[Any], Accelerator]] = {"cpu": CpuAccelerator, "cuda": gpu}
+"""By the type of device that a case names."""
+
+
+def accelerator_of(device: Any) -> Accelerator:
+    """Of a case's `device` (`cuda:1`) or a torch.device. KeyError for a type that is not in `ACCELERATORS`."""
+    return ACCELERATORS[str(device).partition(":")[0]](device)
+
+
+def visible_gpus(torch: Any) -> tuple[list[Accelerator], str | None]:
+    """What torch lets this process use, in its own numbering, and why there is none. Initialises the driver."""
+    if not built_for_gpus(torch):
+        return [], "this torch was built without CUDA"
+    if torch.cuda.is_available():
+        return [gpu(torch.device("cuda", index), torch) for index in range(torch.cuda.device_count())], None
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        first_sentence = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
+        return [], first_sentence or "CUDA cannot be initialised"
+    return [], "torch sees no CUDA device (CUDA_VISIBLE_DEVICES may hide it)"
+
+
+def built_for_gpus(torch: Any) -> bool:
+    return torch.version.cuda is not None or getattr(torch.version, "hip", None) is not None
+
+
+def library_versions(torch: Any, cudnn: int | None) -> dict[str, str | None]:
+    """What torch was built with. `cudnn` as cuDNN numbers itself: 91500 is 9.15.0. A HIP build has MIOpen there."""
+    hip = getattr(torch.version, "hip", None)
+    if hip is not None:
+        return {"cuda": None, "cudnn": None, "hip": hip, "miopen": None if cudnn is None else str(cudnn)}
+    named = None if cudnn is None else f"{cudnn // 10000}.{cudnn // 100 % 100}.{cudnn % 100}"
+    return {"cuda": torch.version.cuda, "cudnn": named}
