@@ -1,10 +1,9 @@
-"""Between a stored run and a baseline."""
+"""A baseline from a stored run, and a baseline as the reference of a comparison."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from gpubench.analysis.compare.run_sides import Side, side_of
-from gpubench.analysis.summary.comparable_case import CaseEntry, ComparableCase
+from gpubench.analysis.summary.comparable_case import CaseEntry
 from gpubench.analysis.summary.run_summary import RecordedRun
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
@@ -19,51 +18,40 @@ def baseline_side(baseline: Baseline) -> Side:
     """The baseline as the reference of a comparison."""
     made = baseline.history[-1] if baseline.history else None
     facts: dict[str, Any] = {} if made is None or made.commit is None else {"git commit": made.commit}
-    name = f"baseline of {made.run}" if made else "baseline"
-    return Side(name, "baseline", baseline.suite, tuple(map(_entry, baseline.cases)), baseline.environment, facts)
-
-
-def _entry(case: BaselineCase) -> CaseEntry:
-    return CaseEntry(
-        case_id=case.id,
-        label=case.label,
-        kind=case.kind,
-        settings=Case.model_validate(case.settings).settings,
-        values={name: dict(enumerate(values, start=1)) for name, values in case.metrics.items()},
-        status=case.status,
-        reason=case.reason,
-        validity=case.validity,
-        correctness=case.correctness,
-        effective=case.effective,
+    entries = tuple(
+        CaseEntry(
+            case_id=case.id,
+            label=case.label,
+            kind=case.kind,
+            settings=Case.model_validate(case.settings).settings,
+            values={name: dict(enumerate(values, start=1)) for name, values in case.metrics.items()},
+            status=case.status,
+            reason=case.reason,
+            validity=case.validity,
+            correctness=case.correctness,
+            effective=case.effective,
+        )
+        for case in baseline.cases
     )
+    name = f"baseline of {made.run}" if made else "baseline"
+    return Side(name, "baseline", baseline.suite, entries, baseline.environment, facts)
 
 
 def baseline_of(
     run: RecordedRun, *, created: str, reason: str, arm: str | None = None, before: Baseline | None = None
 ) -> Baseline:
-    """What a run gives as a baseline, `created` (UTC) for `reason`. With `arm`, of that arm alone.
+    """A run as a baseline, `created` (UTC) for `reason`. With `arm`, of that arm alone.
 
-    Cases that the run did not measure (another `-k`, a skip) keep what `before` has of them.
+    Cases that the run did not measure (another `-k`, a skip) are kept from `before`.
     """
     side = side_of(run, run.info.run, arm=arm)
     measured = {(case.kind, case.case_id): case for case in side.cases if case.status is not Status.SKIPPED}
     kept = [case for case in (before.cases if before else ()) if (case.kind, case.id) not in measured]
-    commit = side.facts.get("git commit") if arm is None else None
-    return Baseline(
-        suite=run.info.suite_name,
-        suite_digest=run.info.suite_digest,
-        machine=machine_name(run.info.environment),
-        environment=dict(side.environment),
-        history=(
-            *(before.history if before else ()),
-            Accepted(created=created, run=run.info.run, reason=reason, commit=commit),
-        ),
-        cases=(*_cases(list(measured.values())), *kept),
-    )
-
-
-def _cases(measured: Sequence[ComparableCase]) -> list[BaselineCase]:
-    return [
+    metrics = {
+        key: {name: tuple(map(rounded, values.values())) for name in KEPT if (values := case.launch_values(name))}
+        for key, case in measured.items()
+    }
+    cases = [
         BaselineCase(
             id=case.case_id,
             kind="quality" if case.kind == "quality" else "measure",
@@ -74,12 +62,19 @@ def _cases(measured: Sequence[ComparableCase]) -> list[BaselineCase]:
             validity=case.validity,
             correctness=case.correctness,
             effective=dict(case.took_effect()),
-            metrics=_metrics(case),
+            metrics=metrics[key],
         )
-        for case in measured
+        for key, case in measured.items()
     ]
-
-
-def _metrics(case: ComparableCase) -> dict[str, tuple[float, ...]]:
-    values = {name: case.launch_values(name) for name in KEPT}
-    return {name: tuple(rounded(value) for value in found.values()) for name, found in values.items() if found}
+    commit = side.facts.get("git commit") if arm is None else None
+    return Baseline(
+        suite=run.info.suite_name,
+        suite_digest=run.info.suite_digest,
+        machine=machine_name(run.info.environment),
+        environment=dict(side.environment),
+        history=(
+            *(before.history if before else ()),
+            Accepted(created=created, run=run.info.run, reason=reason, commit=commit),
+        ),
+        cases=(*cases, *kept),
+    )

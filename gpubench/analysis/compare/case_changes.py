@@ -1,4 +1,4 @@
-"""A case against the same case of another run (or arm), metric by metric, each by the rule of its kind."""
+"""How a case changed between two runs (or arms): each metric by the rule of its kind."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,21 +21,20 @@ _JUDGEMENTS: dict[Verdict, Judgement] = {"slower": "worse", "faster": "better", 
 CaseChangeKind = Literal["measured", "now_oom", "now_failed", "fixed", "added", "removed", "not_measured"]
 
 SAME_WORK = 0.01
-"""Relative difference of FLOPs per sample above which two sides did not do the same work."""
+"""Largest relative difference of FLOPs per sample between sides that did the same work."""
 
 STEP_METRICS = frozenset({"step_time_s", "throughput", "latency_s"})
-"""Metrics that are the step time of a launch or follow from it: those that alternating blocks measure as a ratio."""
+"""Step time and what follows from it: the metrics that alternating blocks measure as a ratio."""
 
 _WORK_METRICS = STEP_METRICS | {"sustained_throughput", "energy_per_sample_j", "samples_per_j"}
 
 
 @dataclass(frozen=True)
 class MetricChange:
-    """How one metric moved. `change` is relative (candidate / reference - 1), or the difference for shares and
-    accuracies.
+    """How one metric moved. `change` is candidate / reference - 1, or the difference for shares and accuracies.
 
     `worse` and `better` follow the metric's direction in the registry; `reason` says what the judgement rests on.
-    `comparison`, where the metric was judged as a ratio, is in terms of what should be low: for a rate, of its inverse.
+    `comparison`, for metrics judged as a ratio, is in terms of what should be low: for a rate, of its inverse.
     """
 
     metric: str
@@ -50,13 +49,8 @@ class MetricChange:
         better = METRICS[self.metric].better
         if better is None or self.change is None or better == "lower":
             return None if better is None else self.change
-        low, high = self.change.low, self.change.high
-        turned = {
-            "value": -self.change.value,
-            "low": None if high is None else -high,
-            "high": None if low is None else -low,
-        }
-        return self.change.model_copy(update=turned)
+        low, high = (None if end is None else -end for end in (self.change.high, self.change.low))
+        return self.change.model_copy(update={"value": -self.change.value, "low": low, "high": high})
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ class CaseChange:
 
     @property
     def measured(self) -> ComparableCase:
-        """The side that names the case: the candidate where it is there."""
+        """The side that names the case: the candidate if it has it."""
         found = self.candidate or self.reference
         assert found is not None, "a case is in at least one of the runs"
         return found
@@ -89,7 +83,7 @@ def compare_runs(
 ) -> tuple[CaseChange, ...]:
     """Cases of both sides matched by their settings, in the candidate's order, removed ones last.
 
-    `interleaved` says that repeat r of both was one round (two arms of one run): then rounds are paired. Metrics that
+    `interleaved`: repeat r of both sides was one round (two arms of one run), so rounds are paired. Metrics that
     neither side of a case has are left out.
     """
     chosen = settings or CompareSettings()
@@ -112,39 +106,27 @@ def compare_cases(
     interleaved: bool = False,
     allow_unpaired: bool = False,
 ) -> CaseChange:
-    """One case in both runs; ValueError where it is in neither."""
+    """One case in both runs; ValueError if it is in neither."""
     present = candidate or reference
     if present is None:
         raise ValueError("a case must be in at least one of the runs")
-    kind = _kind(reference, candidate)
     changes = {}
-    if kind == "measured" and reference is not None and candidate is not None:
-        for name in metrics:
-            if reference.launch_values(name) or candidate.launch_values(name):
-                changes[name] = compare_metric(
-                    METRICS[name],
-                    reference,
-                    candidate,
-                    settings,
-                    interleaved=interleaved,
-                    allow_unpaired=allow_unpaired,
-                )
-    return CaseChange(present.case_id, present.label, kind, reference, candidate, changes)
-
-
-def _kind(reference: ComparableCase | None, candidate: ComparableCase | None) -> CaseChangeKind:
+    kind: CaseChangeKind
     if reference is None:
-        return "added"
-    if candidate is None:
-        return "removed"
-    was_ok, is_ok = reference.status is Status.OK, candidate.status is Status.OK
-    if was_ok and is_ok:
-        return "measured"
-    if is_ok:
-        return "fixed"
-    if not was_ok or candidate.status in (Status.SKIPPED, Status.UNSUPPORTED):
-        return "not_measured"
-    return "now_oom" if candidate.status is Status.OOM else "now_failed"
+        kind = "added"
+    elif candidate is None:
+        kind = "removed"
+    elif candidate.status is Status.OK:
+        kind = "measured" if reference.status is Status.OK else "fixed"
+        for name in metrics if kind == "measured" else ():
+            if reference.launch_values(name) or candidate.launch_values(name):
+                spec, how = METRICS[name], {"interleaved": interleaved, "allow_unpaired": allow_unpaired}
+                changes[name] = compare_metric(spec, reference, candidate, settings, **how)
+    elif reference.status is not Status.OK or candidate.status in (Status.SKIPPED, Status.UNSUPPORTED):
+        kind = "not_measured"
+    else:
+        kind = "now_oom" if candidate.status is Status.OOM else "now_failed"
+    return CaseChange(present.case_id, present.label, kind, reference, candidate, changes)
 
 
 def compare_metric(
@@ -159,9 +141,9 @@ def compare_metric(
     """One metric by its own rule.
 
     Maxima (memory, counts) are nearly deterministic: any change above the metric's tolerance counts. Times, rates and
-    energies are compared as ratios over launches, paired by round where they were interleaved; the step time of arms
-    that alternated in blocks by those blocks. Shares and accuracies are compared as differences with Welch's interval.
-    A case that is INVALID on either side, or whose sides did not do the same work, gives no judgement.
+    energies are compared as ratios over launches, paired by round if they were interleaved, or by block if the arms
+    alternated in blocks. Shares and accuracies are compared as differences with Welch's interval. A case that is
+    INVALID on either side, or whose sides did not do the same work, is `unclear`.
     """
     before, after = reference.launch_values(spec.name), candidate.launch_values(spec.name)
     why_not = _why_not(spec, reference, candidate, before, after)
@@ -171,14 +153,14 @@ def compare_metric(
         return _maxima(spec, max(before.values()), max(after.values()))
     if spec.scale == "difference" or min(*before.values(), *after.values()) <= 0:
         return _differences(spec, list(before.values()), list(after.values()), settings)
-    sign = _sign(spec)
     if interleaved:
         logs, level = round_log_ratios(spec, reference, candidate)
         return ratio_change(spec, replace(compare_log_ratios(list(logs.values()), settings), level=level))
-    first, second = ([value**sign for value in side.values()] for side in (before, after))
-    single = _single_intervals(spec, reference, candidate) if len(first) == len(second) == 1 else None
-    if single is not None:
-        return ratio_change(spec, compare_single(first[0], second[0], single, settings, allow_unpaired=allow_unpaired))
+    first, second = ([value ** _sign(spec) for value in side.values()] for side in (before, after))
+    of_first, of_second = reference.interval(spec.name), candidate.interval(spec.name)
+    if len(first) == len(second) == 1 and of_first is not None and of_second is not None:
+        ends = (of_first, of_second)
+        return ratio_change(spec, compare_single(first[0], second[0], ends, settings, allow_unpaired=allow_unpaired))
     return ratio_change(spec, compare_stored(first, second, settings, allow_unpaired=allow_unpaired))
 
 
@@ -193,25 +175,14 @@ def _why_not(
         return "has no better direction"
     if not before or not after:
         return "not measured on both sides"
-    invalid = [name for name, side in (("reference", reference), ("candidate", candidate)) if _is_invalid(side)]
+    sides = {"reference": reference, "candidate": candidate}
+    invalid = [name for name, side in sides.items() if side.validity is Validity.INVALID]
     if invalid:
-        return f"INVALID: {_invalid_reason(reference, candidate)} ({' and '.join(invalid)})"
-    return _other_work(reference, candidate) if spec.name in _WORK_METRICS else None
-
-
-def _is_invalid(side: ComparableCase) -> bool:
-    return side.validity is Validity.INVALID
-
-
-def _invalid_reason(*sides: ComparableCase) -> str:
-    wrong = any(side.correctness == "fail" for side in sides)
-    return "the output is wrong, and fast but wrong is no figure" if wrong else "a finding invalidates the figure"
-
-
-def _other_work(reference: ComparableCase, candidate: ComparableCase) -> str | None:
-    """Why the sides did not do the same work, as far as their FLOPs per sample are known."""
-    flops = [list(side.launch_values("flops_per_sample").values()) for side in (reference, candidate)]
-    if not all(flops):
+        wrong = any(side.correctness == "fail" for side in sides.values())
+        why = "the output is wrong, and fast but wrong is no figure" if wrong else "a finding invalidates the figure"
+        return f"INVALID: {why} ({' and '.join(invalid)})"
+    flops = [list(side.launch_values("flops_per_sample").values()) for side in sides.values()]
+    if spec.name not in _WORK_METRICS or not all(flops):
         return None
     moved = max(flops[1]) / max(flops[0]) - 1
     if abs(moved) <= SAME_WORK:
@@ -222,10 +193,10 @@ def _other_work(reference: ComparableCase, candidate: ComparableCase) -> str | N
 def round_log_ratios(
     spec: MetricSpec, reference: ComparableCase, candidate: ComparableCase
 ) -> tuple[dict[int, float], Level]:
-    """Of every round that both sides have, the log ratio of what should be low (of a rate, its inverse), and the level.
+    """The log ratio of what should be low (of a rate, its inverse) for every round that both sides have, and the level.
 
-    Alternating blocks give ratios of step time; where the sides differ in their samples per step, a throughput is held
-    against the other's by the sample.
+    Alternating blocks give ratios of step time; if the sides differ in samples per step, throughputs are compared per
+    sample.
     """
     before, after = reference.launch_values(spec.name), candidate.launch_values(spec.name)
     blocks = candidate.block_ratios() if spec.name in STEP_METRICS else {}
@@ -233,8 +204,13 @@ def round_log_ratios(
     if not rounds or not all(repeat in blocks for repeat in rounds):
         sign = _sign(spec)
         return {repeat: sign * math.log(after[repeat] / before[repeat]) for repeat in rounds}, "launch"
-    more = _log_more_samples(reference, candidate) if spec.name == "throughput" else 0.0
-    return {repeat: blocks[repeat] - more for repeat in rounds}, "block"
+    if spec.name != "throughput":
+        return {repeat: blocks[repeat] for repeat in rounds}, "block"
+    samples = []  # per step, of either side
+    for side in (reference, candidate):
+        rates, times = side.launch_values("throughput"), side.launch_values("step_time_s")
+        samples.append(next((rates[repeat] * times[repeat] for repeat in rates if repeat in times), 1.0))
+    return {repeat: blocks[repeat] - math.log(samples[1] / samples[0]) for repeat in rounds}, "block"
 
 
 def _sign(spec: MetricSpec) -> int:
@@ -242,50 +218,28 @@ def _sign(spec: MetricSpec) -> int:
     return -1 if spec.better == "higher" else 1
 
 
-def _log_more_samples(reference: ComparableCase, candidate: ComparableCase) -> float:
-    """Log of samples per step of the candidate over the reference's, as throughput and step time have them."""
-    found = []
-    for side in (reference, candidate):
-        rates, times = side.launch_values("throughput"), side.launch_values("step_time_s")
-        found.append(next((rates[repeat] * times[repeat] for repeat in rates if repeat in times), 1.0))
-    return math.log(found[1] / found[0])
-
-
-def _single_intervals(
-    spec: MetricSpec, reference: ComparableCase, candidate: ComparableCase
-) -> tuple[tuple[float, float], tuple[float, float]] | None:
-    first, second = reference.interval(spec.name), candidate.interval(spec.name)
-    return None if first is None or second is None else (first, second)
-
-
 def _maxima(spec: MetricSpec, before: float, after: float) -> MetricChange:
     relative = spec.scale == "ratio" and before > 0
     change = after / before - 1 if relative else after - before
     worse = change > 0 if spec.better == "lower" else change < 0
     judgement: Judgement = "same" if abs(change) <= spec.tolerance else "worse" if worse else "better"
-    unit = "1" if relative else spec.unit
-    return MetricChange(
-        spec.name, judgement, Estimate(value=change, unit=unit), "nearly deterministic: maxima compared"
-    )
+    moved = Estimate(value=change, unit="1" if relative else spec.unit)
+    return MetricChange(spec.name, judgement, moved, "nearly deterministic: maxima compared")
 
 
 def _differences(
     spec: MetricSpec, before: Sequence[float], after: Sequence[float], settings: CompareSettings
 ) -> MetricChange:
     n = min(len(before), len(after))
-    plain = sum(after) / len(after) - sum(before) / len(before)
     if n < 2:
-        return MetricChange(
-            spec.name, "unclear", Estimate(value=plain, unit=spec.unit), "one launch a side has no interval"
-        )
+        plain = Estimate(value=sum(after) / len(after) - sum(before) / len(before), unit=spec.unit)
+        return MetricChange(spec.name, "unclear", plain, "one launch a side has no interval")
     found = welch_difference(before, after)
     low, high = found.interval(settings.confidence)
     change = Estimate(value=found.mean, low=low, high=high, n=n, unit=spec.unit)
     if low > spec.tolerance or high < -spec.tolerance:
-        worse = (low > 0) == (spec.better == "lower")
-        return MetricChange(
-            spec.name, "worse" if worse else "better", change, "the whole interval is beyond the tolerance"
-        )
+        judgement: Judgement = "worse" if (low > 0) == (spec.better == "lower") else "better"
+        return MetricChange(spec.name, judgement, change, "the whole interval is beyond the tolerance")
     inside = -spec.tolerance <= low and high <= spec.tolerance
     return MetricChange(spec.name, "same" if inside else "unclear", change, "difference of means over launches")
 
@@ -296,11 +250,9 @@ def ratio_change(spec: MetricSpec, found: Comparison) -> MetricChange:
     ends = [None if end is None else end**sign - 1 for end in (found.low, found.high)]
     low, high = ends if sign > 0 else ends[::-1]
     change = Estimate(value=found.ratio**sign - 1, low=low, high=high, n=max(1, found.rounds), unit="1")
-    return MetricChange(spec.name, _JUDGEMENTS[found.verdict], change, _said(spec, found.reason, sign), found)
-
-
-def _said(spec: MetricSpec, reason: str, sign: int) -> str:
-    """A reason speaks of times: of a rate it is said so, and what is no time is not slow but worse."""
-    if spec.group not in ("time", "cold"):
-        return reason.replace("looks slower", "looks worse").replace("looks faster", "looks better")
-    return f"time per sample {reason}" if sign < 0 and reason[:1] in "+-0" else reason
+    reason = found.reason
+    if spec.group not in ("time", "cold"):  # what is no time is not slower but worse
+        reason = reason.replace("looks slower", "looks worse").replace("looks faster", "looks better")
+    elif sign < 0 and reason[:1] in "+-0":  # the percentages of a rate's reason are those of its inverse
+        reason = f"time per sample {reason}"
+    return MetricChange(spec.name, _JUDGEMENTS[found.verdict], change, reason, found)

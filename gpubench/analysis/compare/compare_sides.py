@@ -1,4 +1,4 @@
-"""Two sides against each other: what differs around them, how their cases moved, and what it comes to."""
+"""Compare two sides: what differs around them, how their cases moved, and the overall change."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -16,14 +16,12 @@ from gpubench.core.errors import UsageError
 SPEED = ("throughput", "latency_s")
 MEMORY = ("peak_memory_allocated_bytes", "peak_rss_bytes")
 COMPARED = (*SPEED, *MEMORY, "energy_per_sample_j", "accuracy")
-"""What is compared where nothing else is asked for, as far as it was measured."""
+"""Metrics compared by default, as far as they were measured."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """`changes` by case; `metrics` are those that were asked for. `interleaved` says that rounds were paired,
-    `allow_unpaired` that verdicts were asked for all the same.
-    """
+    """`metrics` are those asked for. `interleaved`: rounds were paired; `allow_unpaired`: verdicts even if not."""
 
     reference: Side
     candidate: Side
@@ -36,7 +34,7 @@ class Compared:
 
     @property
     def refused(self) -> tuple[Difference, ...]:
-        """Differences with which the numbers mean nothing together."""
+        """Differences that make the numbers incomparable."""
         return tuple(each for each in self.differences if each.refused)
 
     @property
@@ -81,27 +79,26 @@ def compare_sides(
     )
 
 
-_ONE_RUN = "on one machine with one suite (`gpubench run SUITE --arm ...`)"
-
-
 def refuse(compared: Compared, *, force: bool = False) -> None:
-    """UsageError where the sides have no case in common, or, unless `force`, where their numbers mean nothing together."""
+    """UsageError if the sides have no case in common or, unless `force`, if their numbers are not comparable."""
     names = f"{compared.reference.name} and {compared.candidate.name}"
     files = compared.candidate.source == "pytest-benchmark"
     if not compared.num_in_common:
-        raise UsageError(
-            f"{names} have no case in common: no two {'tests of theirs have the same name' if files else 'cases of theirs have the same settings'}",
-            hint="Tests are matched by their full names, with the path of their file as pytest says it: measure both from the same folder."
-            if files
-            else "Cases are matched by all of their settings. `gpubench show RUN` lists those of a run.",
-        )
+        if files:
+            what = "tests with the same name"
+            hint = "Tests are matched by full name, including the file's path: run both from the same folder."
+        else:
+            what = "cases with the same settings"
+            hint = "Cases are matched by all of their settings. `gpubench show RUN` lists those of a run."
+        raise UsageError(f"{names} have no case in common: no two {what}", hint=hint)
     if compared.refused and not force:
-        said = "; ".join(f"{each.shown}: {_said(each.before)} and {_said(each.after)}" for each in compared.refused)
+        said = "; ".join(
+            f"{each.shown}: {'none' if each.before is None else each.before}"
+            f" and {'none' if each.after is None else each.after}"
+            for each in compared.refused
+        )
+        where = "in turn on one machine" if files else "on one machine with one suite (`gpubench run SUITE --arm ...`)"
         raise UsageError(
             f"{names} cannot be compared, their numbers mean nothing together: {said}",
-            hint=f"Measure both {'in turn on one machine' if files else _ONE_RUN}; --force compares them as they are.",
+            hint=f"Measure both {where}; --force compares them as they are.",
         )
-
-
-def _said(value: object) -> str:
-    return "none" if value is None else str(value)

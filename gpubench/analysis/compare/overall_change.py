@@ -1,7 +1,7 @@
 """One figure for a whole comparison: the geometric mean of its ratios."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
@@ -11,7 +11,7 @@ from gpubench.core.records import Estimate
 from gpubench.stats.estimators import Location
 
 SPEED_METRICS = ("throughput", "latency_s", "step_time_s")
-"""What tells how fast a case is: the first that it has."""
+"""The speed of a case is the first of these that it has."""
 
 LEVELS: tuple[Level, ...] = ("single", "stored", "launch", "block")
 """Weakest first."""
@@ -33,39 +33,31 @@ def speed_change(change: CaseChange) -> MetricChange | None:
 def overall(changes: Iterable[CaseChange]) -> Overall | None:
     """Over every case whose speed was measured on both sides and is not INVALID; None without one.
 
-    The cases are what they are and not a sample of something larger: the interval holds how well each ratio is known
-    (their errors taken as independent), not how much they differ. It is missing where a case has none.
+    The cases are not a sample of something larger: the interval covers how well each ratio is known (their errors
+    taken as independent), not how much they differ. There is none if any case has none.
     """
     moved = [found.comparison for change in changes if (found := speed_change(change)) is not None]
     known = [comparison for comparison in moved if comparison is not None and math.isfinite(comparison.ratio)]
     if not known:
         return None
-    mean = sum(math.log(comparison.ratio) for comparison in known) / len(known)
-    errors = [comparison.location for comparison in known if comparison.location is not None]
-    if len(errors) < len(known):
-        return Overall(Estimate(value=math.exp(mean), n=len(known), unit="1"), len(known))
-    location = _combined(errors)
-    if len(known) == 1:  # `from_location` takes n = 1 for a single launch
-        low, high = (math.exp(end) for end in Location(mean, *location[1:]).interval())
-        return Overall(Estimate(value=math.exp(mean), low=low, high=high, n=1, unit="1"), 1)
-    estimate = from_location(Location(mean, *location[1:]), len(known), "1", exponential=True)
-    return Overall(estimate, len(known))
-
-
-def _combined(parts: Sequence[Location]) -> Location:
-    """Mean of independent estimates; degrees of freedom by Welch and Satterthwaite."""
-    num = len(parts)
-    mean = sum(part.mean for part in parts) / num
+    num = len(known)
+    mean = sum(math.log(comparison.ratio) for comparison in known) / num
+    parts = [comparison.location for comparison in known if comparison.location is not None]
+    if len(parts) < num:
+        return Overall(Estimate(value=math.exp(mean), n=num, unit="1"), num)
+    # The mean of independent estimates; degrees of freedom by Welch and Satterthwaite.
     variances = [part.standard_error**2 for part in parts]
     total = sum(variances)
-    if total == 0:
-        return Location(mean, 0.0, math.inf)
-    df = total**2 / sum(v**2 / part.df for v, part in zip(variances, parts, strict=True))
-    return Location(mean, math.sqrt(total) / num, df)
+    df = total**2 / sum(v**2 / part.df for v, part in zip(variances, parts, strict=True)) if total else math.inf
+    location = Location(mean, math.sqrt(total) / num, df)
+    if num == 1:  # `from_location` takes n = 1 for a single launch
+        low, high = (math.exp(end) for end in location.interval())
+        return Overall(Estimate(value=math.exp(mean), low=low, high=high, n=1, unit="1"), 1)
+    return Overall(from_location(location, num, "1", exponential=True), num)
 
 
 def weakest_level(changes: Iterable[CaseChange]) -> Level | None:
-    """The weakest of the levels at which the comparisons were made; None where nothing was compared as a ratio."""
+    """The weakest level of all comparisons; None if nothing was compared as a ratio."""
     found = {
         moved.comparison.level
         for change in changes

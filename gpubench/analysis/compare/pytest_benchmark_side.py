@@ -1,7 +1,8 @@
-"""Files of pytest-benchmark as the sides of a comparison. One file is one process of all its tests."""
+"""pytest-benchmark's files as the sides of a comparison. A file is one process that ran all of its tests."""
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import median
 from typing import Any
 
 from gpubench.analysis.compare.run_sides import Side
@@ -20,26 +21,21 @@ _NORMAL_95 = 1.959964
 
 
 def side_of_files(files: Sequence[PytestFile], name: str) -> Side:
-    """One side. Each file is a launch of its tests, numbered in the order of their time stamps. UsageError for no test
-    at all.
-    """
+    """One side. Each file is a launch of its tests, numbered by time stamp. UsageError if there is no test at all."""
     ordered = sorted(files, key=lambda file: file.created)
     by_test: dict[str, list[tuple[int, PytestTest]]] = {}
     for number, file in enumerate(ordered, start=1):
         for test in file.tests:
             by_test.setdefault(test.fullname, []).append((number, test))
     if not by_test:
-        raise UsageError(
-            f"{name} holds no benchmark", hint="Did the tests use the `benchmark` or `gpu_benchmark` fixture?"
-        )
-    return Side(
-        name,
-        "pytest-benchmark",
-        "",
-        tuple(map(_entry, by_test.values())),
-        _environment(ordered[-1]),
-        _commit(ordered[-1]),
-    )
+        hint = "Did the tests use the `benchmark` or `gpu_benchmark` fixture?"
+        raise UsageError(f"{name} holds no benchmark", hint=hint)
+    entries = tuple(map(_entry, by_test.values()))
+    newest = ordered[-1]
+    commit = str(newest.commit.get("id") or "")[:12]
+    changed = " with changes" if newest.commit.get("dirty") else ""
+    facts = {"git commit": commit + changed} if commit else {}
+    return Side(name, "pytest-benchmark", "", entries, _environment(newest), facts)
 
 
 def _entry(launches: Sequence[tuple[int, PytestTest]]) -> CaseEntry:
@@ -48,20 +44,22 @@ def _entry(launches: Sequence[tuple[int, PytestTest]]) -> CaseEntry:
     for number, test in launches:
         for metric, value in _metrics(test).items():
             values.setdefault(metric, {})[number] = value
-    only = launches[0][1] if len(launches) == 1 else None
-    interval = None if only is None else _interval(only)
+    interval = _interval(last) if len(launches) == 1 else None
+    limits = _own(last.extra).get("limits") or {}
     return CaseEntry(
         case_id=last.fullname,
         label=last.name,
         settings={"test": last.fullname, "group": last.group, **last.params},
         values=values,
         intervals={} if interval is None else {"step_time_s": interval},
-        limits=_limits(last.extra),
+        limits={
+            name: float(limit) for name, limit in limits.items() if name in METRICS and isinstance(limit, int | float)
+        },
     )
 
 
 def _metrics(test: PytestTest) -> dict[str, float]:
-    """The median round as the step time, and what gpubench's fixture measured besides."""
+    """The median round as the step time, and what gpubench's fixture measured."""
     own = _own(test.extra).get("metrics") or {}
     found = {"step_time_s": _median(test), **{name: own[name] for name in own if name in METRICS}}
     return {
@@ -70,33 +68,22 @@ def _metrics(test: PytestTest) -> dict[str, float]:
 
 
 def _median(test: PytestTest) -> float | None:
-    if test.data:
-        ordered = sorted(test.data)
-        half = len(ordered) // 2
-        return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
-    value = test.stats.get("median")
+    value = median(test.data) if test.data else test.stats.get("median")
     return float(value) if isinstance(value, int | float) else None
 
 
 def _interval(test: PytestTest) -> tuple[float, float] | None:
-    """Of the median, from its own rounds: by their order, thinned by their autocorrelation, or from the quartiles
-    alone.
-    """
+    """Of the median: by the order of its rounds, thinned by their autocorrelation, or else from the quartiles."""
     if test.data:
         from gpubench.stats.autocorrelation import autocorrelation_time
         from gpubench.stats.median_interval import median_interval
 
         return median_interval(test.data, len(test.data) / max(1.0, autocorrelation_time(test.data)))
-    median, iqr, rounds = _median(test), test.stats.get("iqr"), test.stats.get("rounds")
-    if median is None or not isinstance(iqr, int | float) or not isinstance(rounds, int) or rounds < 2:
+    middle, iqr, rounds = _median(test), test.stats.get("iqr"), test.stats.get("rounds")
+    if middle is None or not isinstance(iqr, int | float) or not isinstance(rounds, int) or rounds < 2:
         return None
     half = _NORMAL_95 * _IQR_TO_MEDIAN_ERROR * iqr / math.sqrt(rounds)
-    return (median - half, median + half) if half < median else None
-
-
-def _limits(extra: Mapping[str, Any]) -> dict[str, float]:
-    found = _own(extra).get("limits") or {}
-    return {name: float(limit) for name, limit in found.items() if name in METRICS and isinstance(limit, int | float)}
+    return (middle - half, middle + half) if half < middle else None
 
 
 def _own(extra: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -105,7 +92,7 @@ def _own(extra: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _environment(file: PytestFile) -> dict[str, Any]:
-    """The comparable part of what pytest-benchmark says of the machine."""
+    """The comparable part of pytest-benchmark's machine information."""
     cpu = file.machine.get("cpu") or {}
     named = {
         "cpu.model": cpu.get("brand_raw") or cpu.get("brand"),
@@ -118,15 +105,10 @@ def _environment(file: PytestFile) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value not in (None, "")}
 
 
-def _commit(file: PytestFile) -> dict[str, Any]:
-    commit = str(file.commit.get("id") or "")
-    return {"git commit": commit[:12] + (" with changes" if file.commit.get("dirty") else "")} if commit else {}
-
-
 def are_interleaved(reference: Sequence[PytestFile], candidate: Sequence[PytestFile]) -> bool:
-    """Whether the files were measured in turn, on one machine: in order of time every two hold one of each side.
+    """Whether the files alternate in time on one machine: each consecutive pair has one of each side.
 
-    That is what makes file r of both sides a round. Needs as many files on both sides, at least two.
+    Then file r of both sides is a round. Needs the same number of files on both sides, at least two.
     """
     if len(reference) != len(candidate) or len(reference) < 2:
         return False
@@ -135,6 +117,4 @@ def are_interleaved(reference: Sequence[PytestFile], candidate: Sequence[PytestF
         return False
     sides = [side for _, side in sorted(every)]
     nodes = {file.machine.get("node") for file in (*reference, *candidate)}
-    return len(nodes) == 1 and all(
-        {first, second} == {0, 1} for first, second in zip(sides[::2], sides[1::2], strict=True)
-    )
+    return len(nodes) == 1 and all(one != other for one, other in zip(sides[::2], sides[1::2], strict=True))

@@ -1,10 +1,9 @@
-"""The sides of a comparison: arms of one run, whole runs, or what another source has of the same cases."""
+"""The sides of a comparison, and how a run or one of its arms becomes one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.comparable_case import ComparableCase
 from gpubench.analysis.summary.run_summary import RecordedRun, summarise_run
 from gpubench.core.errors import UsageError
@@ -15,11 +14,10 @@ Source = Literal["run", "arm", "baseline", "pytest-benchmark"]
 
 @dataclass(frozen=True)
 class Side:
-    """One side. `environment` is its comparable part, flat; `facts` say what else tells sides apart (commit, what an
-    arm was given).
+    """One side. `environment` is its comparable part, flat; `facts` are other differences (commit, an arm's settings).
 
-    `source` and `suite` decide which sides may be held against each other. `name` is how a person calls it. Of an arm,
-    `rounds` is the most that a case of its run gets, and `screen_rounds` what a screened run gives every case.
+    `source` and `suite` decide which sides may be compared. `name` is the one shown. For an arm, `rounds` is the most
+    that a case of its run gets, and `screen_rounds` what a screened run gives every case.
     """
 
     name: str
@@ -33,16 +31,14 @@ class Side:
 
 
 def arms_of(run: RecordedRun) -> tuple[str, ...]:
-    """Names of the run's arms, the reference first; empty where it has none. Without a list, in the order first met."""
+    """Names of the run's arms, the reference first; empty if it has none."""
     if run.info.arms:
         return tuple(arm.name for arm in run.info.arms)
     return tuple(dict.fromkeys(record.arm for record in run.records if record.arm is not None))
 
 
 def side_of(run: RecordedRun, name: str, *, arm: str | None = None) -> Side:
-    """A run, or one arm of it. UsageError for a run of several arms where none is named: their launches must not be
-    mixed.
-    """
+    """A run, or one arm of it. UsageError for a run of several arms if none is named: they must not be mixed."""
     arms = arms_of(run)
     if arm is None and arms:
         raise UsageError(
@@ -52,17 +48,18 @@ def side_of(run: RecordedRun, name: str, *, arm: str | None = None) -> Side:
     summary = summarise_run(run, arm=arm, metrics=())
     cases = (*summary.cases, *(entry.summary for entry in summary.quality))
     environment = comparable(run.info.environment)
+    suite = run.info.suite_name
     if arm is None:
-        return Side(name, "run", run.info.suite_name, cases, environment, _facts(run))
+        return Side(name, "run", suite, cases, environment, facts_of(run))
     given = next((each.given for each in run.info.arms if each.name == arm), {})
-    versions = {f"worker.{key}": value for key, value in _versions(cases).items()}
-    return Side(
-        name, "arm", run.info.suite_name, cases, environment | versions, given, run.info.repeats, run.info.screen_rounds
-    )
+    # An arm may use another interpreter than the run's first: its own workers say which versions it has.
+    versions = next((case.effective.versions for case in cases if case.effective and case.effective.versions), {})
+    environment |= {f"worker.{key}": value for key, value in versions.items() if value is not None}
+    return Side(name, "arm", suite, cases, environment, given, run.info.repeats, run.info.screen_rounds)
 
 
 def arm_sides(run: RecordedRun, reference: str | None = None) -> tuple[Side, tuple[Side, ...]]:
-    """The reference arm of a run (its first, or the one named) and the others. UsageError where there are no two arms."""
+    """The reference arm of a run (its first, or the one named) and the others. UsageError without two arms."""
     arms = arms_of(run)
     if reference is not None and reference not in arms:
         raise UsageError(f"run {run.info.run} has no arm {reference!r}", hint=f"Its arms: {', '.join(arms) or 'none'}.")
@@ -77,19 +74,13 @@ def arm_sides(run: RecordedRun, reference: str | None = None) -> tuple[Side, tup
 
 
 def commit_of(run: RecordedRun) -> str | None:
-    """The commit the run was made at, short, with a word if its files had changes; None where it is not known."""
+    """The short commit of the run, followed by `with changes` if its files had some; None if unknown."""
     git = run.info.environment.get("git") or {}
     if not git.get("commit"):
         return None
     return f"{str(git['commit'])[:12]}{' with changes' if git.get('dirty') else ''}"
 
 
-def _facts(run: RecordedRun) -> dict[str, Any]:
+def facts_of(run: RecordedRun) -> dict[str, Any]:
     commit = commit_of(run)
     return {} if commit is None else {"git commit": commit}
-
-
-def _versions(cases: Sequence[CaseSummary]) -> dict[str, Any]:
-    """What the arm's own workers reported: an arm may be another interpreter than the run's first."""
-    found = next((case.effective.versions for case in cases if case.effective and case.effective.versions), {})
-    return {name: value for name, value in found.items() if value is not None}

@@ -1,9 +1,7 @@
-"""What differs between the sides of a comparison besides what is compared, and whether it makes the numbers
-meaningless.
-"""
+"""What else differs between the sides of a comparison, and whether it makes their numbers incomparable."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +10,10 @@ from gpubench.analysis.summary.comparable_case import ComparableCase
 from gpubench.core.records import Status
 
 _GPU_REFUSED = re.compile(r"gpu\d+\.(name|memory_total_bytes|mig)")
-_CPU_REFUSED = ("cpu.model", "cpu.num_threads_usable")
+_CPU_REFUSED = re.compile(r"cpu\.(model|num_threads_usable)")
 _EFFECTIVE_REFUSED = re.compile(
-    r"math\..+|precision|autocast_dtype|compute_dtype|batch_size|training|memory_format|optimizer|data_path|compile|cuda_graph|nvtx"
+    r"math\..+|precision|autocast_dtype|compute_dtype|batch_size|training|memory_format|optimizer|data_path|compile"
+    r"|cuda_graph|nvtx"
 )
 _NAMES = {
     "driver.driver": "driver",
@@ -31,9 +30,7 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Difference:
-    """`before` and `after` None: not there on that side. `refused`: with it, numbers of the two sides mean nothing
-    together.
-    """
+    """`before` or `after` is None if that side lacks it. `refused`: it makes the two sides incomparable."""
 
     name: str
     before: Any
@@ -42,7 +39,7 @@ class Difference:
 
     @property
     def shown(self) -> str:
-        """The name as people say it: `torch` for `packages.torch`."""
+        """The name for readers: `torch` for `packages.torch`."""
         if self.name in _NAMES:
             return _NAMES[self.name]
         part, _, rest = self.name.partition(".")
@@ -52,12 +49,11 @@ class Difference:
 
 
 def differences(reference: Side, candidate: Side) -> tuple[Difference, ...]:
-    """Everything recorded that differs, what refuses first. Arms of one run are meant to differ: nothing is refused
-    there.
-    """
-    arms = reference.source == candidate.source == "arm"
-    found = [*_suites(reference, candidate), *_environment(reference, candidate), *_settings(reference, candidate)]
-    if arms:
+    """Every recorded difference, refused ones first. Arms of one run are meant to differ: nothing is refused there."""
+    found = [*_environment(reference, candidate), *_settings(reference, candidate)]
+    if reference.suite != candidate.suite:
+        found.insert(0, Difference("suite", reference.suite, candidate.suite, refused=True))
+    if reference.source == candidate.source == "arm":
         found = [Difference(each.name, each.before, each.after) for each in found]
     return tuple(sorted(found, key=lambda each: not each.refused))
 
@@ -68,55 +64,37 @@ def in_common(reference: Side, candidate: Side) -> list[tuple[ComparableCase, Co
     return [(before[key], case) for case in candidate.cases if (key := (case.kind, case.case_id)) in before]
 
 
-def _suites(reference: Side, candidate: Side) -> list[Difference]:
-    if reference.suite == candidate.suite:
-        return []
-    return [Difference("suite", reference.suite, candidate.suite, refused=True)]
-
-
 def _environment(reference: Side, candidate: Side) -> list[Difference]:
+    """The GPU refuses if any case runs on one, the processor if all run on the CPU.
+
+    A package of the parent that the worker reports with the same two versions is named once.
+    """
     before = {**reference.environment, **reference.facts}
     after = {**candidate.environment, **candidate.facts}
-    refused = _refused_part(reference, candidate)
-    return [
-        Difference(name, before.get(name), after.get(name), refused=bool(refused(name)))
-        for name in dict.fromkeys((*before, *after))
-        if before.get(name) != after.get(name) and not _said_twice(name, before, after)
-    ]
-
-
-def _refused_part(reference: Side, candidate: Side) -> Any:
-    """GPUs decide where cases on a GPU are compared, the processor where all are on the CPU."""
-    pairs = in_common(reference, candidate)
-    on_gpu = any(str(after.settings.get("device", "cpu")).startswith("cuda") for _, after in pairs)
-    return _GPU_REFUSED.fullmatch if on_gpu else (lambda name: name in _CPU_REFUSED)
-
-
-def _said_twice(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """A package of the parent that the worker reported as well, with the same two versions."""
-    part, _, rest = name.partition(".")
-    worker = f"worker.{rest}"
-    return part == "packages" and (before.get(worker), after.get(worker)) == (before.get(name), after.get(name))
+    devices = [str(case.settings.get("device", "cpu")) for _, case in in_common(reference, candidate)]
+    refused = _GPU_REFUSED if any(device.startswith("cuda") for device in devices) else _CPU_REFUSED
+    found = []
+    for name in dict.fromkeys((*before, *after)):
+        old, new = before.get(name), after.get(name)
+        worker = name.replace("packages.", "worker.", 1) if name.startswith("packages.") else None
+        twice = worker is not None and (before.get(worker), after.get(worker)) == (old, new)
+        if old != new and not twice:
+            found.append(Difference(name, old, new, refused=refused.fullmatch(name) is not None))
+    return found
 
 
 def _settings(reference: Side, candidate: Side) -> list[Difference]:
-    """Settings that took effect differently in cases that asked for the same, once per setting and change."""
-    counts: dict[tuple[str, Any, Any], int] = {}
+    """Settings that took effect differently in cases that asked for the same, once per setting and change.
+
+    Only what both sides know counts: a record of an older gpubench may lack a field.
+    """
+    counts: Counter[tuple[str, Any, Any]] = Counter()
     for before, after in in_common(reference, candidate):
         if before.status is Status.OK and after.status is Status.OK:
-            for change in _changed(before.took_effect(), after.took_effect()):
-                counts[change] = counts.get(change, 0) + 1
-    return [
-        Difference(
-            f"{name} in {number} case{'s' if number > 1 else ''}",
-            before,
-            after,
-            refused=bool(_EFFECTIVE_REFUSED.fullmatch(name)),
-        )
-        for (name, before, after), number in counts.items()
-    ]
-
-
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Only what both sides know: a record of an older gpubench may lack a field."""
-    return [(name, before[name], after[name]) for name in before if name in after and before[name] != after[name]]
+            old, new = before.took_effect(), after.took_effect()
+            counts.update((name, old[name], new[name]) for name in old if name in new and old[name] != new[name])
+    found = []
+    for (name, was, now), number in counts.items():
+        shown = f"{name} in {number} case{'s' if number > 1 else ''}"
+        found.append(Difference(shown, was, now, refused=_EFFECTIVE_REFUSED.fullmatch(name) is not None))
+    return found

@@ -1,4 +1,4 @@
-"""What a verdict will cost: from the noise of a pilot to rounds, minutes and the chance of finding what matters."""
+"""What a verdict costs: from a pilot's noise to rounds, minutes and the chance of finding a change that matters."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from gpubench.analysis.verdict.many_comparisons import FALSE_DISCOVERY_RATE, SCR
 from gpubench.analysis.verdict.simulated_verdicts import judge_many
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Record
-from gpubench.stats.estimators import Location, rounds_needed, trimmed_location, trimmed_moments
+from gpubench.stats.estimators import rounds_needed, trimmed_location, trimmed_moments
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,11 +32,11 @@ CONFIDENCE = 0.9
 
 @dataclass(frozen=True)
 class VerdictForecast:
-    """What becomes of comparisons whose rounds have this spread, by simulation of normal rounds.
+    """The outcome of comparisons whose rounds have a given spread, by simulation of normal rounds.
 
-    `found`: share of true slow-downs (of `sesoi`, if nothing else was asked) that are called `slower`. `rounds_same`
-    and `rounds_slower`: mean rounds until the verdict with no change and at that slow-down. `needed`: rounds in all
-    that would find it 95 times in 100, None where no affordable number would.
+    `found`: share of true slow-downs (of `sesoi` by default) that are called `slower`. `rounds_same` and
+    `rounds_slower`: mean rounds until the verdict with no change and at that slow-down. `needed`: total rounds that
+    would find it 95 times in 100, None if no affordable number would.
     """
 
     found: float
@@ -50,10 +50,10 @@ Foresee = Callable[[float], VerdictForecast]
 
 @dataclass(frozen=True)
 class CasePlan:
-    """One case of the pilot. `spread`: standard deviation of a round's log ratio, with its 90 % interval from `rounds`
-    rounds.
+    """One case of the pilot. `spread`: standard deviation of a round's log ratio, from `rounds` rounds.
 
-    `seconds` is what a round of both arms takes. Without a forecast, `reason` says why.
+    `low` and `high` are its 90 % interval. `seconds` is the time of a round of both arms. Without a forecast,
+    `reason` says why.
     """
 
     case_id: str
@@ -70,7 +70,7 @@ class CasePlan:
 
 @dataclass(frozen=True)
 class VerdictPlan:
-    """`overhead_s`: what a round costs besides its launches (starting worker hosts)."""
+    """`overhead_s`: time of a round besides its launches (starting worker hosts)."""
 
     settings: CompareSettings
     cases: tuple[CasePlan, ...]
@@ -80,9 +80,8 @@ class VerdictPlan:
     def seconds_same(self) -> float:
         """Until every case is settled, if nothing changed."""
         known = [(case.forecast.rounds_same, case.seconds) for case in self.cases if case.forecast]
-        return sum(rounds * s for rounds, s in known) + self.overhead_s * max(
-            (rounds for rounds, _ in known), default=0
-        )
+        most_rounds = max((rounds for rounds, _ in known), default=0)
+        return sum(rounds * s for rounds, s in known) + self.overhead_s * most_rounds
 
     @property
     def seconds_most(self) -> float:
@@ -92,12 +91,12 @@ class VerdictPlan:
 
 
 def plan(pilot: RecordedRun, settings: CompareSettings, *, seed: int = 0, one_by_one: int | None = None) -> VerdictPlan:
-    """From a pilot of two equal arms, whose rounds are those of a comparison, or a run without arms, two of whose
-    launches make a round. Which step times (or latencies) differ how much decides; figures that are INVALID count,
-    noise is noise.
+    """From a pilot of two equal arms, or from a run without arms, two of whose launches make a round.
 
-    More cases than `one_by_one` are judged as a suite, screened and then confirmed (None: each by itself, however
-    many).
+    The spread of step times (or latencies) decides; INVALID figures count too, since noise is noise. More cases than
+    `one_by_one` are judged as a suite, screened and then confirmed (None: always one by one).
+
+    The ratio of two independent launches varies by the square root of two times as much as either.
     """
     arms = arms_of(pilot)
     draws = _draws(settings, seed)
@@ -107,14 +106,19 @@ def plan(pilot: RecordedRun, settings: CompareSettings, *, seed: int = 0, one_by
         screened = one_by_one is not None and num > one_by_one
         return _forecast_screened(spread, settings, draws, num) if screened else _forecast(spread, settings, draws)
 
+    cases = []
     if len(arms) >= 2:
         sides = [summarise_run(pilot, arm=arm, metrics=()).cases for arm in arms[:2]]
-        cases = tuple(
-            _of_arms(before, after, settings, foresee) for before, after in zip(sides[0], sides[1], strict=True)
-        )
+        for before, after in zip(sides[0], sides[1], strict=True):
+            ratios, level = round_log_ratios(METRICS[_metric(after)], before, after)
+            seconds = _seconds([*before.records, *after.records])
+            cases.append(_case(after, level, list(ratios.values()), 1.0, seconds, settings, foresee))
     else:
-        cases = tuple(_of_launches(case, settings, foresee) for case in summarise_run(pilot, metrics=()).cases)
-    return VerdictPlan(settings, cases, _overhead_s(pilot.records))
+        for case in summarise_run(pilot, metrics=()).cases:
+            logs = [math.log(value) for value in case.launch_values(_metric(case)).values() if value > 0]
+            seconds = 2 * _seconds(case.records)
+            cases.append(_case(case, "launch", logs, math.sqrt(2), seconds, settings, foresee))
+    return VerdictPlan(settings, tuple(cases), _overhead_s(pilot.records))
 
 
 def forecast(
@@ -125,7 +129,7 @@ def forecast(
 
 
 def spread_of(logs: Sequence[float], settings: CompareSettings | None = None) -> float:
-    """Standard deviation of a round's log ratio, as the trimmed mean of the rounds knows it."""
+    """Standard deviation of a round's log ratio, from the standard error of the rounds' trimmed mean."""
     chosen = settings or CompareSettings()
     return trimmed_location(logs, chosen.trim).standard_error * math.sqrt(len(logs))
 
@@ -158,9 +162,10 @@ def _forecast(
 def _forecast_screened(
     spread: float, settings: CompareSettings, draws: "FloatArray", num_cases: int
 ) -> VerdictForecast:
-    """Of one changed case among unchanged ones: found if its first rounds look slower and the fresh ones, however many
-    the limit leaves, are below the smallest step of Benjamini and Hochberg over as many suspects as chance is expected
-    to give.
+    """For one changed case among unchanged ones.
+
+    It is found if its first rounds look slower and the fresh ones, as many as the limit leaves, are below the smallest
+    step of Benjamini and Hochberg over as many suspects as chance is expected to give.
     """
     import numpy as np
 
@@ -184,7 +189,7 @@ def _forecast_screened(
 
 
 def _directions(logs: "FloatArray", settings: CompareSettings) -> tuple["FloatArray", "FloatArray", "FloatArray"]:
-    """Per row the one-sided p-values of slower and of faster, and the trimmed mean."""
+    """Per row: the one-sided p-values of slower and faster, and the trimmed mean."""
     import numpy as np
     from scipy.special import stdtr
 
@@ -198,19 +203,6 @@ def _metric(case: CaseSummary) -> str:
     return "latency_s" if case.case.timing == "latency" else "throughput"
 
 
-def _of_arms(before: CaseSummary, after: CaseSummary, settings: CompareSettings, foresee: Foresee) -> CasePlan:
-    logs, level = round_log_ratios(METRICS[_metric(after)], before, after)
-    seconds = _seconds([*before.records, *after.records])
-    return _case(after, level, list(logs.values()), 1.0, seconds, settings, foresee)
-
-
-def _of_launches(case: CaseSummary, settings: CompareSettings, foresee: Foresee) -> CasePlan:
-    """Two launches of a round are independent, so that their ratio varies by the root of two times as much as either."""
-    values = case.launch_values(_metric(case)).values()
-    logs = [math.log(value) for value in values if value > 0]
-    return _case(case, "launch", logs, math.sqrt(2), 2 * _seconds(case.records), settings, foresee)
-
-
 def _case(
     case: CaseSummary,
     level: Level,
@@ -220,26 +212,21 @@ def _case(
     settings: CompareSettings,
     foresee: Foresee,
 ) -> CasePlan:
+    """The interval of a standard deviation is sqrt(df / chi2), exact for normal values."""
+    from scipy.special import chdtri
+
     if len(logs) < LEAST_ROUNDS:
         why = case.reason or f"{len(logs)} of the {LEAST_ROUNDS} rounds that a forecast needs"
         return CasePlan(case.case_id, case.label, level, len(logs), None, None, None, seconds, None, why)
-    found = trimmed_location(logs, settings.trim)
+    df = trimmed_location(logs, settings.trim).df
     spread = factor * spread_of(logs, settings)
-    low, high = _spread_interval(spread, found)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = (spread * math.sqrt(df / chdtri(df, q)) for q in (tail, 1 - tail))
     return CasePlan(case.case_id, case.label, level, len(logs), spread, low, high, seconds, foresee(spread))
 
 
-def _spread_interval(spread: float, found: Location) -> tuple[float, float]:
-    """Of a standard deviation: sqrt(df / chi2), exact for normal values."""
-    from scipy.special import chdtri
-
-    tail = (1 - CONFIDENCE) / 2
-    low, high = (math.sqrt(found.df / chdtri(found.df, q)) for q in (tail, 1 - tail))
-    return spread * low, spread * high
-
-
 def _seconds(records: Sequence[Record]) -> float:
-    """Wall time of a round's launches of one case, median over rounds; arms that shared a process took their time once."""
+    """Wall time of a round's launches of one case, median over rounds; a process shared by arms counts once."""
     rounds: dict[int, dict[tuple[float | None, int | None, str | None], float]] = {}
     for record in records:
         if record.wall_s is not None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
-from gpubench.analysis.summary.comparable_case import ComparableCase
+from gpubench.analysis.summary.comparable_case import ComparableCase, Keeps
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.core.findings import Validity
 from gpubench.core.metrics import METRICS
@@ -15,12 +16,9 @@ from gpubench.suite.model.suite import Gate
 from gpubench.suite.select.patterns import matches
 
 Outcome = Literal["pass", "fail", "unclear", "no data"]
-Keeps = Callable[[ComparableCase], bool]
 
 STATUSES = ("oom", "failed", "timeout", "unsupported", "invalid")
-"""Ends of a case that a gate on `status` may forbid; `invalid` is a case whose figures may not be used, such as a wrong
-output.
-"""
+"""Ends of a case that a gate on `status` may forbid; `invalid`: its figures may not be used (e.g. wrong output)."""
 
 AT_CASES = "@"
 
@@ -29,8 +27,7 @@ AT_CASES = "@"
 class GateRule:
     """One limit. `max_regression` is relative for ratios, absolute for shares and accuracies; `no_new` names statuses.
 
-    It covers the cases that match `where` and, where given, that `keeps` keeps; `cases` is what a person wrote for
-    that.
+    It covers the cases that match `where` and pass `keeps`, if given; `cases` is `keeps` as the user wrote it.
     """
 
     metric: str
@@ -64,9 +61,9 @@ class Confirmation:
 class GateResult:
     """A rule's outcome over the cases it `covered`: those it decides for that have its metric.
 
-    `worst` is the case with the largest regression (None for statuses without a new failure). `failures` and `unclear`
-    hold the cases that broke the limit, and those for which nobody can tell. The outcome is `fail` with any failure,
-    else `unclear` with any unclear case, `no data` where the rule met no case, else `pass`.
+    `worst` is the case with the largest regression (None for statuses without a new failure). `failures` broke the
+    limit; `unclear` cannot be told. The outcome is `fail` with any failure, else `unclear` with any unclear case,
+    `no data` if the rule met no case, else `pass`.
     """
 
     rule: GateRule
@@ -84,17 +81,14 @@ class GateResult:
 
 def rules_of(gates: Iterable[Gate]) -> tuple[GateRule, ...]:
     """The rules of a suite's `gates`. UsageError for an unknown metric, or a gate that limits nothing."""
-    return tuple(
-        _checked(GateRule(gate.metric, gate.max_regression, tuple(gate.no_new or ()), dict(gate.where)))
-        for gate in gates
-    )
+    rules = (GateRule(gate.metric, gate.max_regression, tuple(gate.no_new or ()), dict(gate.where)) for gate in gates)
+    return tuple(map(_checked, rules))
 
 
 def parse_gate(text: str, select: Callable[[str], Keeps] | None = None) -> GateRule:
-    """`throughput=3%`, `status=oom,failed`, or `throughput=8%@batch_size<64` for the cases that `select` makes of the
-    rest.
+    """`throughput=3%`, `status=oom,failed`, or `throughput=8%@batch_size<64`; `select` reads the part after `@`.
 
-    UsageError with what is wrong with it.
+    UsageError that says what is wrong with it.
     """
     from gpubench.core.units import parse_fraction
 
@@ -103,7 +97,8 @@ def parse_gate(text: str, select: Callable[[str], Keeps] | None = None) -> GateR
     if not equals or not limit or (at and not cases):
         raise UsageError(
             f"not a gate: {text!r}",
-            hint="Write METRIC=LIMIT, for example throughput=3% or status=oom,failed; METRIC=LIMIT@EXPR limits single cases.",
+            hint="Write METRIC=LIMIT, for example throughput=3% or status=oom,failed; "
+            "METRIC=LIMIT@EXPR limits single cases.",
         )
     keeps = select(cases) if cases and select is not None else None
     if metric == "status":
@@ -137,61 +132,55 @@ def _checked(rule: GateRule) -> GateRule:
     if rule.max_regression is None or rule.max_regression < 0:
         raise UsageError(f"gate {rule.metric}: needs a limit of at least 0", hint=f"Write {rule.metric}=3%.")
     if METRICS[rule.metric].never_worse_by(rule.max_regression):
+        limit = format_percent(rule.max_regression)
         raise UsageError(
-            f"gate {rule.metric}: nothing breaks a limit of {format_percent(rule.max_regression)}, it cannot fall by more than 100%",
+            f"gate {rule.metric}: nothing breaks a limit of {limit}, it cannot fall by more than 100%",
             hint=f"Write {rule.metric}=3%.",
         )
     return rule
 
 
 def check_gates(rules: Sequence[GateRule], changes: Sequence[CaseChange]) -> tuple[GateResult, ...]:
-    """Every rule against the cases it covers; of several rules for a metric the last that covers a case decides there.
+    """Every rule against the cases it covers; the last of a metric's rules that covers a case decides there.
 
-    A limit is broken where the metric is judged worse and the whole interval lies beyond the limit; a case that is
-    unclear, or whose interval holds the limit, never fails a gate.
+    A limit is broken if the metric is judged worse and the whole interval lies beyond the limit; a case that is
+    unclear, or whose interval contains the limit, never fails a gate.
     """
     decided: list[list[CaseChange]] = [[] for _ in rules]
     for change in changes:
-        for position in _deciding(rules, change):
+        last = {rule.metric: position for position, rule in enumerate(rules) if rule.covers(change)}
+        for position in last.values():
             decided[position].append(change)
     return tuple(_check(rule, covered) for rule, covered in zip(rules, decided, strict=True))
 
 
-def _deciding(rules: Sequence[GateRule], change: CaseChange) -> Iterable[int]:
-    last = {rule.metric: position for position, rule in enumerate(rules) if rule.covers(change)}
-    return last.values()
-
-
 def _check(rule: GateRule, changes: Sequence[CaseChange]) -> GateResult:
     if rule.metric == "status":
-        broken = tuple(change for change in changes if _new_status(rule, change))
-        outcome: Outcome = "fail" if broken else "pass" if changes else "no data"
-        return GateResult(rule, outcome, next(iter(broken), None), broken, (), tuple(changes))
-    known = [(change, change.changes[rule.metric]) for change in changes if rule.metric in change.changes]
-    failures = tuple(change for change, moved in known if _breaks(rule, moved))
-    unclear = tuple(change for change, moved in known if moved.judgement == "unclear")
-    worst = max(known, key=lambda entry: _regression(entry[1]), default=(None, None))[0]
-    covered = tuple(change for change, _ in known)
-    return GateResult(rule, _outcome(failures, unclear, len(known)), worst, failures, unclear, covered)
+        ends = [(change, _end(change.reference), _end(change.candidate)) for change in changes]
+        broken = tuple(change for change, before, after in ends if before == "ok" and after in rule.no_new)
+        worst = next(iter(broken), None)
+        return GateResult(rule, _outcome(broken, (), len(changes)), worst, broken, (), tuple(changes))
+    covered = tuple(change for change in changes if rule.metric in change.changes)
+    failures = tuple(change for change in covered if _breaks(rule, change.changes[rule.metric]))
+    unclear = tuple(change for change in covered if change.changes[rule.metric].judgement == "unclear")
+    worst = max(covered, key=lambda change: regression_of(change, rule.metric), default=None)
+    return GateResult(rule, _outcome(failures, unclear, len(covered)), worst, failures, unclear, covered)
 
 
 def _outcome(failures: Sequence[CaseChange], unclear: Sequence[CaseChange], num_cases: int) -> Outcome:
     return "fail" if failures else "unclear" if unclear else "pass" if num_cases else "no data"
 
 
-def _new_status(rule: GateRule, change: CaseChange) -> bool:
-    if change.reference is None or change.candidate is None or _end(change.reference) != "ok":
-        return False
-    return _end(change.candidate) in rule.no_new
-
-
-def _end(entry: ComparableCase) -> str:
+def _end(entry: ComparableCase | None) -> str | None:
+    if entry is None:
+        return None
     invalid = entry.status is Status.OK and entry.validity is Validity.INVALID
     return "invalid" if invalid else entry.status.value
 
 
-def _regression(moved: MetricChange) -> float:
-    found = moved.regression
+def regression_of(change: CaseChange, metric: str) -> float:
+    """How much worse the metric got; minus infinity if that is not known."""
+    found = change.changes[metric].regression
     return float("-inf") if found is None else found.value
 
 
@@ -213,25 +202,24 @@ def confirm(results: Sequence[GateResult], fresh: Sequence[CaseChange], rounds: 
 
 
 def _confirmed(result: GateResult, again: Mapping[tuple[str, str], CaseChange], rounds: int) -> GateResult:
-    found = [again.get((change.measured.kind, change.case_id)) for change in result.failures]
-    checked = _check(result.rule, [change for change in found if change is not None])
-    broken = {change.case_id for change in checked.failures}
-    missing = [
-        change
-        for change, fresh in zip(result.failures, found, strict=True)
-        if fresh is None or (result.rule.metric != "status" and result.rule.metric not in fresh.changes)
-    ]
-    kept = tuple(change for change in found if change is not None and change.case_id not in broken)
-    doubtful = {change.case_id for change in (*checked.unclear, *missing)}
+    metric = result.rule.metric
+    measured, missing = [], []
+    for change in result.failures:
+        fresh = again.get((change.measured.kind, change.case_id))
+        if fresh is not None:
+            measured.append(fresh)
+        if fresh is None or (metric != "status" and metric not in fresh.changes):
+            missing.append(change)
+    checked = _check(result.rule, measured)
+    not_kept = {change.case_id for change in (*checked.failures, *checked.unclear, *missing)}
     unclear = (*result.unclear, *checked.unclear, *missing)
-    worst = checked.worst if checked.failures else result.worst
     return replace(
         result,
         outcome=_outcome(checked.failures, unclear, result.num_cases),
-        worst=worst,
+        worst=checked.worst if checked.failures else result.worst,
         failures=checked.failures,
         unclear=unclear,
-        confirmation=Confirmation(rounds, tuple(change for change in kept if change.case_id not in doubtful)),
+        confirmation=Confirmation(rounds, tuple(change for change in measured if change.case_id not in not_kept)),
     )
 
 
@@ -241,28 +229,20 @@ def limit_rules(cases: Iterable[ComparableCase]) -> tuple[GateRule, ...]:
     for case in cases:
         for metric, limit in getattr(case, "limits", {}).items():
             of_limit.setdefault((metric, limit), []).append(case)
-    return tuple(
-        _checked(GateRule(metric, limit, cases=_named(found), keeps=_is_one_of(found)))
-        for (metric, limit), found in of_limit.items()
-    )
-
-
-def _named(cases: Sequence[ComparableCase]) -> str:
-    more = f" and {len(cases) - 1} more" if len(cases) > 1 else ""
-    return f"{cases[0].label}{more} (its own limit)"
-
-
-def _is_one_of(cases: Sequence[ComparableCase]) -> Keeps:
-    names = {case.case_id for case in cases}
-    return lambda entry: entry.case_id in names
+    rules = []
+    for (metric, limit), found in of_limit.items():
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        names = frozenset(case.case_id for case in found)
+        keeps = partial(lambda names, entry: entry.case_id in names, names)
+        rules.append(_checked(GateRule(metric, limit, cases=f"{found[0].label}{more} (its own limit)", keeps=keeps)))
+    return tuple(rules)
 
 
 def exit_status(results: Iterable[GateResult], changes: Iterable[CaseChange] = ()) -> ExitStatus:
-    """`GATE_FAILED` if any rule failed, else `CASE_FAILED` if a case of the candidate crashed or ran out of time, else
-    `OK`.
+    """`GATE_FAILED` if any rule failed, else `CASE_FAILED` if the candidate crashed or ran out of time, else `OK`.
 
-    One launch that crashed is enough, although the others may have given a figure. `unclear` is shown, and is not a
-    failure; running out of memory is a result, which a gate on `status` may forbid.
+    One crashed launch is enough, even if others gave a figure. `unclear` is shown and is no failure; running out of
+    memory is a result, which a gate on `status` may forbid.
     """
     if any(result.outcome == "fail" for result in results):
         return ExitStatus.GATE_FAILED

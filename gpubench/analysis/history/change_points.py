@@ -1,9 +1,8 @@
-"""Where did a series of runs change its level? A request to measure again, never a gate: stored runs are not
-interleaved.
+"""Where a series of runs changed its level: a reason to measure again, never a gate, as runs are not interleaved.
 
-The energy statistic of a split compares the distances between the parts with those inside them; whether the best split
-of a segment is more than chance is asked of permutations of the segment (Matteson and James 2014, "A nonparametric
-approach for multiple change point analysis of multivariate data"; Daly et al. 2020 for benchmarks).
+The energy statistic of a split compares the distances between the parts with those inside them; permutations of the
+segment tell whether its best split is more than chance (Matteson and James 2014, "A nonparametric approach for
+multiple change point analysis of multivariate data"; Daly et al. 2020 for benchmarks).
 """
 
 import math
@@ -31,7 +30,7 @@ MAX_VALUES = 1000
 class ChangePoint:
     """`at` is the position of the first value of the new level. `change` is relative: new median over old, less 1.
 
-    `p_value`: the share of permutations of the segment whose best split is as good.
+    `p_value`: share of permutations of the segment whose best split is at least as good.
     """
 
     at: int
@@ -75,7 +74,7 @@ def _splits(
     logs: "FloatArray", offset: int, least: int, alpha: float, permutations: int, rng: "np.random.Generator"
 ) -> list[tuple[int, float]]:
     """Positions of significant splits with their p-values, the segment halved at each."""
-    if len(logs) < 2 * least or _range(logs) == 0.0:
+    if len(logs) < 2 * least or logs.max() == logs.min():
         return []
     at, statistic = best_split(logs, least)
     as_good = sum(best_split(rng.permutation(logs), least)[1] >= statistic - _tie(logs) for _ in range(permutations))
@@ -87,13 +86,9 @@ def _splits(
     return [*left, (offset + at, p_value), *right]
 
 
-def _range(logs: "FloatArray") -> float:
-    return float(logs.max() - logs.min())
-
-
 def _tie(logs: "FloatArray") -> float:
     """Statistics closer than this are the same: equal ones differ by rounding, which must not decide."""
-    return 1e-9 * len(logs) * _range(logs)
+    return 1e-9 * len(logs) * float(logs.max() - logs.min())
 
 
 def best_split(logs: "FloatArray", least: int) -> tuple[int, float]:
@@ -119,7 +114,7 @@ def best_split(logs: "FloatArray", least: int) -> tuple[int, float]:
 
 
 def _with_levels(values: Sequence[float], splits: Sequence[tuple[int, float]], floor: float) -> list[ChangePoint]:
-    """Levels are medians between neighbouring splits. A split below the floor is dropped, and its parts are one again."""
+    """Levels are medians between neighbouring splits. A split below the floor is dropped and its parts are joined."""
     from statistics import median
 
     kept = list(splits)

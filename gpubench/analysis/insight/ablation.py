@@ -1,7 +1,6 @@
-"""What each change on a suite's path bought: from the base to its end, one change on top of another, and each alone."""
+"""What each change on a suite's path gained: added one after another from the base, and each alone."""
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +21,8 @@ Changes = dict[str, tuple[Any, Any]]
 class Stage:
     """A case of the path with a figure. `ratio` is its speed over that of the stage before, `total` over the base's.
 
-    `changes` are the settings in which it differs from the stage before: those of several entries of the path where
-    some in between have no figure. `alone` is what the same change buys on the base alone; None where that was not
-    measured.
+    `changes` are the settings that differ from the stage before (of several entries if some in between have no
+    figure). `alone` is the gain of the same change on the base alone; None if not measured.
     """
 
     summary: CaseSummary
@@ -44,9 +42,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Waterfall:
-    """`whole` is the speed of the last stage over the base's, measured directly; the ratios of the stages multiply to
-    it.
-    """
+    """`whole` is the speed of the last stage over the base's, measured directly: the product of the stages' ratios."""
 
     base: CaseSummary
     stages: tuple[Stage, ...]
@@ -62,19 +58,17 @@ class Waterfall:
 
     @property
     def best(self) -> Stage:
-        """The fastest stage, the earliest of equals. What comes after it on the path costs speed."""
+        """The fastest stage, the earliest of equals. Later changes on the path cost speed."""
         return max(self.stages, key=lambda stage: stage.total.value)
 
     @property
     def most(self) -> Stage:
-        """The stage that bought most."""
+        """The stage that gained most."""
         return max(self.stages, key=lambda stage: stage.ratio.value)
 
 
 def waterfall(summary: RunSummary) -> Waterfall | None:
-    """The path of the run's suite. None without a path, without a figure of the base, or without one of any stage after
-    it.
-    """
+    """The path of the run's suite. None without a path, without a figure of the base, or of any stage after it."""
     if not summary.info.suite.get("path"):
         return None
     staged, alone = staged_cases(Suite.model_validate(summary.info.suite))
@@ -82,15 +76,6 @@ def waterfall(summary: RunSummary) -> Waterfall | None:
     base = measured.get(staged[0].case_id)
     if base is None or _why_not(base) is not None:
         return None
-    return _walk(base, staged, [measured.get(case.case_id) for case in alone], measured)
-
-
-def _walk(
-    base: CaseSummary,
-    staged: Sequence[Case],
-    alone: Sequence[CaseSummary | None],
-    measured: Mapping[str, CaseSummary],
-) -> Waterfall | None:
     stages: list[Stage] = []
     left_out: list[LeftOut] = []
     before, skipped = base, 0
@@ -104,18 +89,15 @@ def _walk(
             skipped += 1
             continue
         if entry is not before:
-            gain = None if skipped else _gain(alone[position], base)
+            lone = None if skipped else measured.get(alone[position].case_id)
+            gain = speedup(lone, base) if lone is not None and lone is not base and _why_not(lone) is None else None
             stages.append(Stage(entry, changes(before.case, case), ratio, total, gain))
         before, skipped = entry, 0
     return Waterfall(base, tuple(stages), tuple(left_out)) if stages else None
 
 
-def _gain(entry: CaseSummary | None, base: CaseSummary) -> Estimate | None:
-    return None if entry is None or entry is base or _why_not(entry) is not None else speedup(entry, base)
-
-
 def _why_not(entry: CaseSummary) -> str | None:
-    """Why a case cannot stand on the path, or None."""
+    """Why a case has no place on the path, or None."""
     if entry.status is not Status.OK:
         return f"{entry.status.value}: {entry.reason}" if entry.reason else entry.status.value
     if entry.validity is Validity.INVALID:

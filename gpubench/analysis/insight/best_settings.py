@@ -6,20 +6,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.launch_estimates import from_location, geometric_estimate
+from gpubench.analysis.summary.launch_estimates import from_location, mean_difference
 from gpubench.core.findings import Validity
 from gpubench.core.records import Estimate, Status
-from gpubench.stats.estimators import Location, welch_difference
+from gpubench.suite.model.case import Case
 from gpubench.suite.select.patterns import matches
 
 
 @dataclass(frozen=True)
 class Best:
-    """The fastest case among those that share workload, mode, device, timing and precision (and, for latency, the
-    batch).
+    """The fastest of the cases with the same workload, mode, device, timing and precision (for latency, also batch).
 
-    `won` is True where it is VALID and its output passed its check. Where no case is, the fastest of the rest stands
-    here with `won` False and `why_not` saying what keeps it from being called best.
+    `won`: it is VALID and its output passed the check. If no case is, this is the fastest of the rest, with `won`
+    False and the reason in `why_not`.
     """
 
     summary: CaseSummary
@@ -59,23 +58,22 @@ def best_settings(summaries: Iterable[CaseSummary]) -> tuple[Best, ...]:
     groups: dict[tuple[Any, ...], list[CaseSummary]] = {}
     for entry in summaries:
         if entry.status is Status.OK and entry.validity is not Validity.INVALID and speed(entry) is not None:
-            groups.setdefault(_contest(entry), []).append(entry)
+            groups.setdefault((*_contest(entry.case), entry.case.precision), []).append(entry)
     return tuple(_best(group) for group in groups.values())
 
 
 def best_overall(bests: Iterable[Best]) -> tuple[Best, ...]:
-    """The fastest precision of each workload, mode, device and timing; a winner goes before any that did not win."""
+    """The fastest precision of each workload, mode, device and timing; winners come before cases that did not win."""
     groups: dict[tuple[Any, ...], list[Best]] = {}
     for entry in bests:
-        case = entry.summary.case
-        batch = case.batch_size if case.timing == "latency" else None
-        groups.setdefault((case.workload, case.mode, case.device, case.timing, batch), []).append(entry)
-    return tuple(max(group, key=lambda best: (best.won, speed(best.summary) or 0.0)) for group in groups.values())
+        groups.setdefault(_contest(entry.summary.case), []).append(entry)
+    return tuple(max(group, key=_rank) for group in groups.values())
 
 
 def gains(bests: Sequence[Best], baseline: Mapping[str, Any]) -> tuple[Gain, ...]:
-    """Each best against the best that matches `baseline` in the same workload, mode and timing. Best against best:
-    a baseline at a poor batch size would flatter the rest. Empty for an empty baseline.
+    """Each best against the best that matches `baseline` in the same workload, mode and timing.
+
+    Best against best, because a baseline at a poor batch size would flatter the rest. Empty for an empty baseline.
     """
     found = []
     for best in bests:
@@ -96,16 +94,7 @@ def speedup(summary: CaseSummary, baseline: CaseSummary) -> Estimate | None:
     if metric != speed_metric(baseline):
         return None
     ours, theirs = _logs(summary, metric), _logs(baseline, metric)
-    if not ours or not theirs:
-        return None
-    if ours.keys() == theirs.keys():
-        return geometric_estimate([ours[repeat] - theirs[repeat] for repeat in ours], "1")
-    first, second = list(theirs.values()), list(ours.values())
-    n = min(len(first), len(second))
-    if n < 2:
-        alone = Location(sum(second) / len(second) - sum(first) / len(first), math.nan, 0)
-        return from_location(alone, 1, "1", exponential=True)
-    return from_location(welch_difference(first, second), n, "1", exponential=True)
+    return from_location(*mean_difference(ours, theirs), "1", exponential=True) if ours and theirs else None
 
 
 def _logs(summary: CaseSummary, metric: str) -> dict[int, float]:
@@ -113,27 +102,25 @@ def _logs(summary: CaseSummary, metric: str) -> dict[int, float]:
     return {repeat: sign * math.log(value) for repeat, value in summary.launch_values(metric).items() if value > 0}
 
 
-def _contest(summary: CaseSummary) -> tuple[Any, ...]:
-    case = summary.case
-    batch = case.batch_size if case.timing == "latency" else None
-    return case.workload, case.mode, case.device, case.timing, case.precision, batch
+def _contest(case: Case) -> tuple[Any, ...]:
+    """Cases are ranked only among those that share these."""
+    return case.workload, case.mode, case.device, case.timing, case.batch_size if case.timing == "latency" else None
 
 
-def _may_win(summary: CaseSummary) -> bool:
-    return summary.validity is Validity.VALID and summary.correctness == "pass"
+def _rank(best: Best) -> tuple[bool, float]:
+    return best.won, speed(best.summary) or 0.0
 
 
 def _best(group: Sequence[CaseSummary]) -> Best:
-    winners = [entry for entry in group if _may_win(entry)]
+    winners = [entry for entry in group if entry.validity is Validity.VALID and entry.correctness == "pass"]
     fastest = max(winners or group, key=lambda entry: speed(entry) or 0.0)
-    return Best(fastest, bool(winners), None if winners else _why_not(fastest), len(group))
-
-
-def _why_not(summary: CaseSummary) -> str:
-    if summary.correctness == "unverified":
-        return "its output was not verified"
-    weak = [entry.message for entry in summary.findings if entry.effect != "none"]
-    return weak[0] if weak else "its output failed the check"
+    if winners:
+        return Best(fastest, True, None, len(group))
+    weak = [entry.message for entry in fastest.findings if entry.effect != "none"]
+    why_not = weak[0] if weak else "its output failed the check"
+    if fastest.correctness == "unverified":
+        why_not = "its output was not verified"
+    return Best(fastest, False, why_not, len(group))
 
 
 def _baseline_of(best: Best, bests: Sequence[Best], baseline: Mapping[str, Any]) -> Best | None:
@@ -148,4 +135,4 @@ def _baseline_of(best: Best, bests: Sequence[Best], baseline: Mapping[str, Any])
         == (ours.workload, ours.mode, ours.timing)
         and (ours.timing == "throughput" or other.summary.case.batch_size == ours.batch_size)
     ]
-    return max(fits, key=lambda other: (other.won, speed(other.summary) or 0.0)) if fits else None
+    return max(fits, key=_rank, default=None)

@@ -13,7 +13,7 @@ from gpubench.analysis.summary.launch_estimates import geometric_estimate
 from gpubench.core.findings import Validity
 from gpubench.core.records import Estimate, Status
 
-# The setting and the value its effect is stated against; None takes the smallest value met.
+# Each setting and the value that its effect is relative to; None is the smallest value measured.
 FACTORS: dict[str, Any] = {
     "device": "cpu",
     "precision": "fp32",
@@ -32,7 +32,7 @@ FACTORS: dict[str, Any] = {
     "cpu_threads": None,
     "image_size": None,
 }
-# Effects are stated apart for each of these: what a setting does differs with the work and the device.
+# Effects are separate for each of these: a setting's effect depends on the work and the device.
 _GROUPED_BY = ("workload", "mode", "timing", "device")
 
 
@@ -50,8 +50,8 @@ class FactorEffect:
     """How much faster `value` of `factor` is than `base`, over every pair of cases that are otherwise equal.
 
     `ratio` is the geometric mean of the speed ratios over the pairs; its interval is the t interval of their logs
-    (one pair: that pair's own, over its launches). `context` holds what the pairs have in common among workload, mode,
-    timing and device. `memory_ratio` is the same for peak allocated memory, None where it was not measured.
+    (one pair: that pair's own, over its launches). `context` has the workload, mode, timing and device that the pairs
+    share. `memory_ratio` is the same for peak allocated memory, None if not measured.
     """
 
     factor: str
@@ -78,7 +78,7 @@ def factor_effects(
 ) -> tuple[FactorEffect, ...]:
     """The effect of each setting that varies, per workload, mode, timing and device, in the order of `FACTORS`.
 
-    Only cases with figures that are not INVALID take part. `factors` replaces the settings and their base values.
+    Only ok cases that are not INVALID count. `factors` replaces the settings and their base values.
     """
     usable = [entry for entry in summaries if entry.status is Status.OK and entry.validity is not Validity.INVALID]
     found = [_effects_of(name, base, usable) for name, base in (FACTORS if factors is None else factors).items()]
@@ -87,28 +87,19 @@ def factor_effects(
 
 def _effects_of(factor: str, base: Any, usable: Sequence[CaseSummary]) -> list[FactorEffect]:
     context_names = [name for name in _GROUPED_BY if name != factor]
-    pairs = [pair for block in _otherwise_equal(factor, usable) for pair in _pairs_in(block, factor, base)]
-    keyed = sorted(pairs, key=lambda pair: _order(pair, factor, context_names))
-    groups = groupby(keyed, key=lambda pair: _order(pair, factor, context_names))
-    return [_effect(factor, context_names, tuple(members)) for _, members in groups]
-
-
-def _order(pair: Pair, factor: str, context_names: Sequence[str]) -> tuple[Any, ...]:
-    context = tuple(str(getattr(pair.base.case, name)) for name in context_names)
-    values = (getattr(pair.base.case, factor), getattr(pair.other.case, factor))
-    return (*context, *(_sortable(value) for value in values))
-
-
-def _sortable(value: Any) -> tuple[int, float, str]:
-    return (0, float(value), "") if isinstance(value, bool | int | float) else (1, 0.0, str(value))
-
-
-def _otherwise_equal(factor: str, usable: Sequence[CaseSummary]) -> list[list[CaseSummary]]:
-    blocks: dict[str, list[CaseSummary]] = {}
+    otherwise_equal: dict[str, list[CaseSummary]] = {}
     for entry in usable:
         rest = {name: value for name, value in entry.case.settings.items() if name != factor}
-        blocks.setdefault(json.dumps(rest, sort_keys=True), []).append(entry)
-    return [block for block in blocks.values() if len(block) > 1]
+        otherwise_equal.setdefault(json.dumps(rest, sort_keys=True), []).append(entry)
+
+    def order(pair: Pair) -> tuple[Any, ...]:
+        context = tuple(str(getattr(pair.base.case, name)) for name in context_names)
+        values = (getattr(pair.base.case, factor), getattr(pair.other.case, factor))
+        return (*context, *((0, float(v), "") if isinstance(v, int | float) else (1, 0.0, str(v)) for v in values))
+
+    pairs = [pair for block in otherwise_equal.values() for pair in _pairs_in(block, factor, base)]
+    groups = groupby(sorted(pairs, key=order), key=order)
+    return [_effect(factor, context_names, tuple(members)) for _, members in groups]
 
 
 def _pairs_in(block: Sequence[CaseSummary], factor: str, base: Any) -> list[Pair]:
@@ -124,25 +115,18 @@ def _pairs_in(block: Sequence[CaseSummary], factor: str, base: Any) -> list[Pair
 
 def _effect(factor: str, context_names: Sequence[str], pairs: tuple[Pair, ...]) -> FactorEffect:
     first = pairs[0]
+    own = speedup(first.other, first.base) if len(pairs) == 1 else None
     return FactorEffect(
         factor=factor,
         base=getattr(first.base.case, factor),
         value=getattr(first.other.case, factor),
-        ratio=_over_pairs(pairs),
+        ratio=own or geometric_estimate([math.log(pair.ratio) for pair in pairs], "1"),
         num_pairs=len(pairs),
         num_suspect=sum(Validity.SUSPECT in (pair.base.validity, pair.other.validity) for pair in pairs),
         context={name: getattr(first.base.case, name) for name in context_names},
         pairs=pairs,
         memory_ratio=_memory_ratio(pairs),
     )
-
-
-def _over_pairs(pairs: Sequence[Pair]) -> Estimate:
-    if len(pairs) == 1:
-        alone = speedup(pairs[0].other, pairs[0].base)
-        assert alone is not None, "a pair exists only where its ratio does"
-        return alone
-    return geometric_estimate([math.log(pair.ratio) for pair in pairs], "1")
 
 
 def _memory_ratio(pairs: Sequence[Pair]) -> Estimate | None:
@@ -157,7 +141,7 @@ def _memory_ratio(pairs: Sequence[Pair]) -> Estimate | None:
 
 
 def per_doubling(effect: FactorEffect) -> Estimate | None:
-    """The effect of a numeric setting as the factor per doubling of it: ratio^(1 / log2(value / base)). None otherwise."""
+    """The effect of a numeric setting per doubling of it: ratio^(1 / log2(value / base)). None for any other."""
     numeric = all(isinstance(value, int | float) and value > 0 for value in (effect.base, effect.value))
     if not numeric or effect.base == effect.value:
         return None

@@ -1,14 +1,14 @@
-"""Is a precision accurate enough to be trained at? Non-inferiority of test accuracy against the suite's reference."""
+"""Is a precision accurate enough to train with? Non-inferiority of test accuracy against the suite's reference."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from gpubench.analysis.summary.launch_estimates import from_location
+from gpubench.analysis.summary.launch_estimates import from_location, mean_difference
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Estimate, Status
 from gpubench.core.units import format_percent
-from gpubench.stats.estimators import Location, mean_location, t_quantile, welch_difference
+from gpubench.stats.estimators import t_quantile
 from gpubench.suite.model.suite import Quality
 from gpubench.suite.select.patterns import matches
 
@@ -23,8 +23,8 @@ class QualitySummary:
     """Training to a result at one device and precision.
 
     `difference` is test accuracy less that of the reference (a share, so 0.01 is a percentage point); `lower_bound`
-    its one-sided 95 % bound, known from three seeds a side. `judged_by` says which of the two was held against
-    `max_drop`. `verdict` is `unknown` where this entry or the reference has no accuracy.
+    its one-sided 95 % bound, from three seeds a side on. `judged_by` says which of the two was compared with
+    `max_drop`. `verdict` is `unknown` if this entry or the reference has no accuracy.
     """
 
     summary: "CaseSummary"
@@ -45,36 +45,33 @@ class QualitySummary:
 
 
 def judge_quality(summaries: Sequence["CaseSummary"], suite: Mapping[str, Any]) -> tuple[QualitySummary, ...]:
-    """Each quality entry against the reference of the suite's `quality` section, on the same device where there is one."""
+    """Each quality entry against the reference of the suite's `quality` section, on the same device if it has one."""
     settings = Quality.model_validate(suite.get("quality") or {})
-    return tuple(_judge(entry, _reference_of(entry, summaries, settings), settings) for entry in summaries)
+    judged = []
+    for entry in summaries:
+        same_work = [other for other in summaries if other.case.workload == entry.case.workload]
+        fits = [other for other in same_work if matches(other.case.settings, settings.reference)]
+        same_device = [other for other in fits if other.case.device == entry.case.device]
+        judged.append(_judge(entry, next(iter(same_device or fits), None), settings.max_accuracy_drop))
+    return tuple(judged)
 
 
-def _reference_of(entry: "CaseSummary", summaries: Sequence["CaseSummary"], settings: Quality) -> "CaseSummary | None":
-    fits = [
-        other
-        for other in summaries
-        if other.case.workload == entry.case.workload and matches(other.case.settings, settings.reference)
-    ]
-    same_device = [other for other in fits if other.case.device == entry.case.device]
-    return next(iter(same_device or fits), None)
-
-
-def _judge(entry: "CaseSummary", reference: "CaseSummary | None", settings: Quality) -> QualitySummary:
-    limit = settings.max_accuracy_drop
+def _judge(entry: "CaseSummary", reference: "CaseSummary | None", limit: float) -> QualitySummary:
     if reference is entry:
         return QualitySummary(entry, reference, "reference", limit)
     ours = _accuracy_by_seed(entry)
     theirs = _accuracy_by_seed(reference) if reference is not None else {}
     if not ours or not theirs:
         return QualitySummary(entry, reference, "unknown", limit)
-    location, n = _difference(ours, theirs)
+    # Paired by seed if both have the same seeds: those share weights and shuffling.
+    location, n = mean_difference(ours, theirs)
+    difference = from_location(location, n, "1")
     if min(len(ours), len(theirs)) < SEEDS_FOR_A_BOUND:
         verdict: Literal["ok", "drop"] = "drop" if location.mean < -limit else "ok"
-        return QualitySummary(entry, reference, verdict, limit, from_location(location, n, "1"), None, "difference")
+        return QualitySummary(entry, reference, verdict, limit, difference, None, "difference")
     bound = location.mean - t_quantile(0.95, location.df) * location.standard_error
     verdict = "drop" if bound < -limit else "ok"
-    return QualitySummary(entry, reference, verdict, limit, from_location(location, n, "1"), bound, "bound")
+    return QualitySummary(entry, reference, verdict, limit, difference, bound, "bound")
 
 
 def _accuracy_by_seed(summary: "CaseSummary") -> dict[int, float]:
@@ -85,28 +82,16 @@ def _accuracy_by_seed(summary: "CaseSummary") -> dict[int, float]:
     }
 
 
-def _difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> tuple[Location, int]:
-    """Paired by seed where the seeds are the same (they share weights and shuffling), else Welch."""
-    if ours.keys() == theirs.keys():
-        pairs = [ours[seed] - theirs[seed] for seed in ours]
-        return (mean_location(pairs) if len(pairs) > 1 else Location(pairs[0], float("nan"), 0)), len(pairs)
-    first, second = list(theirs.values()), list(ours.values())
-    n = min(len(first), len(second))
-    if n < 2:
-        return Location(sum(second) / len(second) - sum(first) / len(first), float("nan"), 0), n
-    return welch_difference(first, second), n
-
-
 def drop_findings(summary: "CaseSummary", quality: Sequence[QualitySummary]) -> tuple[Finding, ...]:
     """GB307 for a training case whose workload, device and precision lost accuracy."""
-    if summary.case.mode != "train":
-        return ()
-    return tuple(_drop(entry) for entry in quality if entry.verdict == "drop" and _same_training(entry, summary))
-
-
-def _same_training(entry: QualitySummary, summary: "CaseSummary") -> bool:
-    ours, theirs = entry.summary.case, summary.case
-    return (ours.workload, ours.device, ours.precision) == (theirs.workload, theirs.device, theirs.precision)
+    case = summary.case
+    return tuple(
+        _drop(entry)
+        for entry in quality
+        if case.mode == "train"
+        and entry.verdict == "drop"
+        and (entry.summary.case.workload, entry.device, entry.precision) == (case.workload, case.device, case.precision)
+    )
 
 
 def _drop(entry: QualitySummary) -> Finding:

@@ -19,8 +19,8 @@ class CaseSummary:
     """One case over its launches.
 
     `status` is `ok` if any launch was, with the other launches' ends in `reason`; else that of the worst launch.
-    `records` holds the last record of each repeat, in order. `metrics` comes from the launches that were ok; what no
-    launch could measure is in `absent` with its reason. `effective` is that of the first ok launch.
+    `records` has the last record of each repeat, in order. `metrics` comes from the ok launches; what no launch could
+    measure is in `absent` with its reason. `effective` is that of the first ok launch.
     """
 
     planned: PlannedCase
@@ -65,11 +65,14 @@ class CaseSummary:
         return len(self.crashed_records)
 
     def launch_values(self, metric: str) -> dict[int, float]:
-        """The metric of each ok launch that has a finite value of it, by repeat. Energy that is not valid is left out."""
-        values = {
-            record.repeat: launch_metrics(record).get(metric) for record in self.ok_records if _valid(record, metric)
-        }
-        return {repeat: value for repeat, value in values.items() if value is not None and math.isfinite(value)}
+        """The metric's finite values by repeat, of ok launches. Invalid energy is left out."""
+        found = {}
+        for record in self.ok_records:
+            value = launch_metrics(record).get(metric)
+            valid = metric not in _GPU_ENERGY or (record.telemetry or {}).get("energy_valid") is not False
+            if valid and value is not None and math.isfinite(value):
+                found[record.repeat] = value
+        return found
 
     def interval(self, metric: str) -> tuple[float, float] | None:  # noqa: ARG002 - the protocol's signature
         """None: steps within a launch say nothing about how much launches differ."""
@@ -82,10 +85,6 @@ class CaseSummary:
 
     def took_effect(self) -> Mapping[str, Any]:
         return flat_effective(self.effective)
-
-
-def _valid(record: Record, metric: str) -> bool:
-    return metric not in _GPU_ENERGY or (record.telemetry or {}).get("energy_valid") is not False
 
 
 def launch_metrics(record: Record) -> Mapping[str, float | None]:

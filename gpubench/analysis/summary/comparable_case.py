@@ -1,6 +1,6 @@
-"""What a comparison needs of a case, whichever source it comes from: a stored run, a baseline, another tool's file."""
+"""What a comparison needs to know of a case, whether from a stored run, a baseline or another tool's file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -11,12 +11,11 @@ Correctness = Literal["pass", "fail", "unverified"]
 
 
 class ComparableCase(Protocol):
-    """One case as one side of a comparison has it. `CaseSummary` is one, `CaseEntry` another.
+    """One case of one side of a comparison: a `CaseSummary` or a `CaseEntry`.
 
-    `num_crashed` counts launches that crashed or ran out of time; the case may be ok by its others. `interval` is that
-    of a single launch, from its own steps, where nothing better is known. `block_ratios` are log ratios of step time
-    against the other arm, by repeat, of launches that held both arms. `took_effect` is what was read back, flat; empty
-    where that is not known.
+    `num_crashed` counts launches that crashed or ran out of time, even if others were ok. `interval` is that of a
+    single launch, from its own steps. `block_ratios` are log ratios of step time against the other arm, by repeat, of
+    launches that ran both arms. `took_effect` has the settings read back, flat; empty if unknown.
     """
 
     @property
@@ -43,6 +42,10 @@ class ComparableCase(Protocol):
     def took_effect(self) -> Mapping[str, Any]: ...
 
 
+Keeps = Callable[[ComparableCase], bool]
+"""Whether a case is among those selected."""
+
+
 class HasCases(Protocol):
     """A side: `RunSummary`, `Side`."""
 
@@ -52,9 +55,9 @@ class HasCases(Protocol):
 
 @dataclass(frozen=True)
 class CaseEntry:
-    """A case of which no records are at hand. `values` holds launches by metric and repeat, in the registry's SI units.
+    """A case without records. `values` has its launches by metric and repeat, in the registry's SI units.
 
-    `limits` are relative changes that the source itself declares as the most this case may get worse, by metric.
+    `limits`: the largest relative regression by metric, if the source declares one for this case.
     """
 
     case_id: str
@@ -112,7 +115,7 @@ _EFFECTIVE = (
 
 
 def flat_effective(effective: Effective | None) -> dict[str, Any]:
-    """What decides whether two sides did the same: fields by name, mathematics per operation (`math.cudnn.conv`)."""
+    """The settings that decide whether two sides did the same; mathematics per operation (`math.cudnn.conv`)."""
     if effective is None:
         return {}
     fields = {name: getattr(effective, name) for name in _EFFECTIVE}

@@ -1,7 +1,7 @@
-"""What the makers say of their cards. Shown beside what was measured, and never used in its place.
+"""Vendors' figures of their cards, shown next to measured ones and never used instead.
 
-A card is found by its exact product name, as the driver gives it: a name that merely contains another one (`NVIDIA
-H100`) belongs to a different board with other clocks, power and memory. A card that is not here has no datasheet.
+A card is found by its exact product name, as the driver reports it: a name that merely contains another (`NVIDIA
+H100`) is a different board with other clocks, power and memory. A card that is not listed has no datasheet.
 """
 
 from typing import NamedTuple
@@ -11,9 +11,9 @@ GIGA = 1e9
 
 
 class Datasheet(NamedTuple):
-    """Dense peaks (without sparsity) at boost clock: FLOP/s per precision, and `memory` in bytes/s. A precision that
-    the card's units do not have is not in `flops`. `source` names the document, `dated` when it was published (year and
-    month).
+    """Dense peaks (without sparsity) at boost clock: FLOP/s per precision, and `memory` in bytes/s.
+
+    `flops` lacks a precision that the card has no units for. `source` is the document, `dated` its year and month.
     """
 
     flops: dict[str, float]
@@ -23,7 +23,7 @@ class Datasheet(NamedTuple):
 
 
 def lookup(product_name: str) -> Datasheet | None:
-    """The datasheet of exactly this product; None where there is none."""
+    """The datasheet of exactly this product; None if there is none."""
     return _CARDS.get(product_name)
 
 

@@ -1,17 +1,19 @@
 """One figure from several launches."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from statistics import median
 
 from gpubench.core.metrics import MetricSpec
 from gpubench.core.records import Estimate
-from gpubench.stats.estimators import Location, mean_location
+from gpubench.stats.estimators import Location, mean_location, welch_difference
+from gpubench.stats.median_interval import median_interval
 
 CONFIDENCE = 0.95
 
 
 def estimate(values: Sequence[float], spec: MetricSpec) -> Estimate:
-    """The figure of a metric over launches, by the metric's own rule, with a 95 % interval where one is possible.
+    """The figure of a metric over launches, by the metric's own rule, with a 95 % interval if one is possible.
 
     Times and rates: geometric mean with a t interval on logs, since launches differ by factors (Georges, Buytaert,
     Eeckhout 2007: the launch is the unit of replication, not the step). Accuracies and shares: arithmetic mean with
@@ -25,7 +27,8 @@ def estimate(values: Sequence[float], spec: MetricSpec) -> Estimate:
     if spec.summarise == "max":
         return Estimate(value=max(values), n=len(values), unit=spec.unit)
     if spec.summarise == "median":
-        return _median(values, spec)
+        low, high = median_interval(values) or (None, None)
+        return Estimate(value=median(values), low=low, high=high, n=len(values), unit=spec.unit)
     if spec.summarise == "geometric" and min(values) > 0 and len(values) > 1:
         return geometric_estimate([math.log(value) for value in values], spec.unit)
     return from_location(_location(values), len(values), spec.unit)
@@ -49,10 +52,16 @@ def _location(values: Sequence[float]) -> Location:
     return mean_location(values) if len(values) > 1 else Location(float(values[0]), math.nan, 0)
 
 
-def _median(values: Sequence[float], spec: MetricSpec) -> Estimate:
-    import numpy as np
+def mean_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> tuple[Location, int]:
+    """Mean of `ours` less mean of `theirs`, and the n of an `Estimate` of it.
 
-    from gpubench.stats.median_interval import median_interval
-
-    low, high = median_interval(values) or (None, None)
-    return Estimate(value=float(np.median(values)), low=low, high=high, n=len(values), unit=spec.unit)
+    Paired if both have the same keys (repeats of the same rounds, seeds), else Welch's. Without a standard error if a
+    side has a single value.
+    """
+    if ours.keys() == theirs.keys():
+        return _location([ours[key] - theirs[key] for key in ours]), len(ours)
+    first, second = list(theirs.values()), list(ours.values())
+    n = min(len(first), len(second))
+    if n < 2:
+        return Location(sum(second) / len(second) - sum(first) / len(first), math.nan, 0), n
+    return welch_difference(first, second), n

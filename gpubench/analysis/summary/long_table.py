@@ -11,23 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SETTINGS = tuple(Case.model_fields)
-COLUMNS = (
-    "index",
-    "case",
-    "kind",
-    "label",
-    *SETTINGS,
-    "status",
-    "reason",
-    "validity",
-    "correctness",
-    "metric",
-    "value",
-    "low",
-    "high",
-    "n",
-    "unit",
-)
+_OF_CASE = ("index", "case", "kind", "label", *SETTINGS, "status", "reason", "validity", "correctness")
+COLUMNS = (*_OF_CASE, "metric", "value", "low", "high", "n", "unit")
 
 
 def frame(run: RunSummary) -> "pd.DataFrame":
@@ -38,8 +23,7 @@ def frame(run: RunSummary) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    everything = (*run.cases, *(entry.summary for entry in run.quality))
-    rows = [row for summary in everything for row in _rows(summary)]
+    rows = [row for case in (*run.cases, *(entry.summary for entry in run.quality)) for row in _rows(case)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype({"n": "Int64", "value": "float64", "low": "float64", "high": "float64"})
 

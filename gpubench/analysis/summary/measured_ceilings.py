@@ -1,6 +1,4 @@
-"""The most that was measured on a device: what achieved figures are held against, and never a number from its
-datasheet.
-"""
+"""The most that was measured on a device: the ceilings of achieved figures, never a number from a datasheet."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,12 +20,12 @@ OPERATORS = "operators:"
 CPU = "cpu"
 _COPIES: dict[str, Quantity] = {"resident": "memory", "pinned": "h2d_pinned", "pageable": "h2d_pageable"}
 _SAME_UNITS = {"amp-fp16": "fp16", "amp-bf16": "bf16"}
-"""Autocast computes on the units of the type it casts to."""
+"""Autocast uses the arithmetic units of the type it casts to."""
 
 
 @dataclass(frozen=True)
 class CeilingDevice:
-    """What a ceiling belongs to: a card by its UUID, or `cpu` with the number of threads that worked."""
+    """The device of a ceiling: a card by its UUID, or `cpu` with its number of threads."""
 
     key: str
     name: str
@@ -36,10 +34,10 @@ class CeilingDevice:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """`value` in FLOP/s (`flops`, with the precision), bytes/s (`memory`, `h2d_*`) or launches/s, from the case `label`
-    of `run`.
+    """`value` in FLOP/s (`flops`, with the precision), bytes/s (`memory`, `h2d_*`) or launches/s.
 
-    `conditions` are the versions and the power limit it holds for; `suspect` where a finding weakens the figure.
+    From the case `label` of `run`. `conditions` are the versions and the power limit it is valid for; `suspect`: a
+    finding weakens the figure.
     """
 
     quantity: Quantity
@@ -59,10 +57,10 @@ class Ceiling:
 
 
 class Ceilings:
-    """Of every kind the one that counts. `current`: the conditions of the run that is looked at, per device key.
+    """The ceiling to use of every kind. `current`: the conditions of the run at hand, per device key.
 
-    Measured under those conditions the highest counts: a peak is the most that was ever reached. Where there is none,
-    the newest of other conditions stands in, and `elsewhere` says so.
+    Of those measured under the same conditions the highest counts: a peak is the most ever reached. Without one, the
+    newest from other conditions is used, and `elsewhere` says so.
     """
 
     def __init__(self, found: Iterable[Ceiling] = (), current: Mapping[str, Mapping[str, Any]] | None = None) -> None:
@@ -78,7 +76,7 @@ class Ceilings:
         return here, "" if here else ceiling.measured, ceiling.value.value
 
     def elsewhere(self, ceiling: Ceiling) -> tuple[str, ...]:
-        """Conditions that differ from the run's own, by name; empty where nothing is known of them."""
+        """Names of the conditions that differ from the run's; empty if they are unknown."""
         current = self._current.get(ceiling.device.key, {})
         return tuple(name for name, value in ceiling.conditions.items() if current.get(name, value) != value)
 
@@ -99,20 +97,19 @@ class Ceilings:
 
 
 def device_of(entry: "CaseSummary", environment: Mapping[str, Any]) -> CeilingDevice | None:
-    """Where a case ran; None where it did not, or did not say."""
+    """The device that a case ran on; None if unknown."""
     effective = entry.effective
     if effective is None:
         return None
     if entry.case.device_type == "cpu":
         name = (environment.get("cpu") or {}).get("model") or "CPU"
         return CeilingDevice(CPU, str(name), effective.cpu_threads)
-    return (
-        None if effective.device_uuid is None else CeilingDevice(effective.device_uuid, effective.device_name or "GPU")
-    )
+    uuid = effective.device_uuid
+    return None if uuid is None else CeilingDevice(uuid, effective.device_name or "GPU")
 
 
 def ceilings_of(info: RunInfo, entries: Sequence["CaseSummary"]) -> Ceilings:
-    """Those that a run measured itself, and those that were known when it began."""
+    """The ceilings that a run measured, and those known when it began."""
     keys = {device.key for entry in entries if (device := device_of(entry, info.environment)) is not None}
     current = {key: conditions_of(info, key) for key in keys}
     return Ceilings((*known_ceilings(info, keys), *measured_ceilings(info, entries)), current)
@@ -128,11 +125,9 @@ def measured_ceilings(info: RunInfo, entries: Iterable["CaseSummary"]) -> tuple[
         quantity, precision, metric = what
         value = entry.metrics.get(metric)
         if value is not None:
-            conditions = conditions_of(info, device.key)
+            bare = Ceiling(quantity, precision, device, value, entry.label, info.run, info.created)
             suspect = entry.validity is Validity.SUSPECT
-            found.append(
-                Ceiling(quantity, precision, device, value, entry.label, info.run, info.created, conditions, suspect)
-            )
+            found.append(replace(bare, conditions=conditions_of(info, device.key), suspect=suspect))
     return tuple(found)
 
 
@@ -141,7 +136,7 @@ def is_operator(case: Case) -> bool:
 
 
 def _what(case: Case) -> tuple[Quantity, str | None, str] | None:
-    """What an operator's case measures: quantity, precision, and the metric that holds it."""
+    """What an operator's case measures: quantity, precision, and its metric."""
     operator = case.workload.removeprefix(OPERATORS) if is_operator(case) else ""
     if operator in ("matmul", "conv2d"):
         return "flops", case.precision, "achieved_flops"
@@ -153,7 +148,7 @@ def _what(case: Case) -> tuple[Quantity, str | None, str] | None:
 
 
 def conditions_of(info: RunInfo, key: str) -> dict[str, Any]:
-    """Versions of what computes, and a card's driver and power limit; what is unknown is left out."""
+    """The versions used, and a card's driver and power limit; unknown ones are left out."""
     environment = info.environment
     worker = environment.get("worker") or {}
     found = {"torch": info.versions.get("torch") or worker.get("torch")}
@@ -166,13 +161,10 @@ def conditions_of(info: RunInfo, key: str) -> dict[str, Any]:
 
 
 def known_ceilings(info: RunInfo, keys: Iterable[str]) -> tuple[Ceiling, ...]:
-    """What the run's environment holds of these devices; entries that cannot be read are left out."""
+    """The ceilings of these devices in the run's environment; unreadable entries are left out."""
     stored = info.environment.get("ceilings") or {}
-    found = []
-    for key in keys:
-        for facts in stored.get(key) or stored.get(anonymise(key)) or ():
-            found += [ceiling] if (ceiling := from_facts(key, facts)) is not None else []
-    return tuple(found)
+    found = (from_facts(key, facts) for key in keys for facts in stored.get(key) or stored.get(anonymise(key)) or ())
+    return tuple(ceiling for ceiling in found if ceiling is not None)
 
 
 def to_facts(ceiling: Ceiling) -> dict[str, Any]:
@@ -192,7 +184,7 @@ def to_facts(ceiling: Ceiling) -> dict[str, Any]:
 
 
 def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
-    """None for what is no ceiling: a file in a cache folder may hold anything."""
+    """None for anything that is no ceiling: a file in a cache folder may contain anything."""
     try:
         return Ceiling(
             quantity=facts["quantity"],
@@ -213,16 +205,18 @@ NO_PEAK = "no peak was measured on this device at this precision (suite roofline
 
 
 def with_mfu(info: RunInfo, entries: Sequence["CaseSummary"]) -> list["CaseSummary"]:
-    """The cases with their MFU where a peak was measured on their device at their precision; else with the reason."""
+    """The cases with their MFU if a peak was measured on their device at their precision; else with the reason."""
     ceilings = ceilings_of(info, entries)
-    return [_with_mfu(entry, ceilings.peak_flops(entry, device_of(entry, info.environment))) for entry in entries]
-
-
-def _with_mfu(entry: "CaseSummary", peak: Ceiling | None) -> "CaseSummary":
-    achieved = entry.metrics.get("achieved_flops")
-    if achieved is None or is_operator(entry.case):
-        return entry
-    found = mfu(achieved, None if peak is None else peak.value.value)
-    if found is None:
-        return replace(entry, absent={**entry.absent, "mfu": NO_PEAK})
-    return replace(entry, metrics={**entry.metrics, "mfu": found})
+    found = []
+    for entry in entries:
+        achieved = entry.metrics.get("achieved_flops")
+        if achieved is not None and not is_operator(entry.case):
+            peak = ceilings.peak_flops(entry, device_of(entry, info.environment))
+            share = mfu(achieved, None if peak is None else peak.value.value)
+            if share is None:
+                found.append(replace(entry, absent={**entry.absent, "mfu": NO_PEAK}))
+            else:
+                found.append(replace(entry, metrics={**entry.metrics, "mfu": share}))
+        else:
+            found.append(entry)
+    return found

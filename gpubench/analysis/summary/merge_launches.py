@@ -1,4 +1,4 @@
-"""Merging what the launches of one case say: statuses, findings, spread."""
+"""Merge the launches of one case: statuses, findings, spread."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _MUCH_MORE = 3.0
 
 
 def merge_status(planned: PlannedCase, records: Sequence[Record]) -> tuple[Status, str | None]:
-    """A case is ok if any launch was; else it ended as its worst launch did. The reason names the other ends."""
+    """A case is ok if any launch was, else as its worst launch. The reason names the other ends."""
     if not records:
         return planned.skip_status or Status.SKIPPED, planned.skip_reason or "not measured yet"
     worst = [record for status in _WORST_FIRST for record in records if record.status is status]
@@ -28,25 +28,25 @@ def merge_status(planned: PlannedCase, records: Sequence[Record]) -> tuple[Statu
 
 
 def merge_findings(records: Sequence[Record]) -> tuple[Finding, ...]:
-    """One finding per code, in the order met. It says how many launches met it where not all did."""
+    """One finding per code, in the order met, with the number of launches that have it unless all do."""
     by_code: dict[str, list[Finding]] = {}
     for record in records:
         for code, entry in {entry.code: entry for entry in record.findings}.items():
             by_code.setdefault(code, []).append(entry)
-    return tuple(_merged(entries, len(records)) for entries in by_code.values())
-
-
-def _merged(entries: list[Finding], num_launches: int) -> Finding:
-    first = entries[0]
-    if num_launches == 1:
-        return first
-    seen = f" ({len(entries)} of {num_launches} launches)" if len(entries) < num_launches else ""
-    data = {**first.data, "num_launches_with": len(entries), "num_launches": num_launches}
-    return first.model_copy(update={"message": first.message + seen, "data": data})
+    total = len(records)
+    if total == 1:
+        return tuple(entries[0] for entries in by_code.values())
+    merged = []
+    for first, *others in by_code.values():
+        num = 1 + len(others)
+        message = first.message + (f" ({num} of {total} launches)" if num < total else "")
+        data = {**first.data, "num_launches_with": num, "num_launches": total}
+        merged.append(first.model_copy(update={"message": message, "data": data}))
+    return tuple(merged)
 
 
 def spread_finding(ok: Sequence[Record]) -> Finding | None:
-    """GB211 where launches differ by more than 1 % and by three times what their own steps explain."""
+    """GB211 if launches differ by more than 1 % and by more than three times what their own steps explain."""
     series = [record.series for record in ok if record.series is not None]
     widths = [(s.high_s - s.low_s) / 2 / s.median_s for s in series if s.low_s is not None and s.high_s is not None]
     if len(series) < 3 or not widths:

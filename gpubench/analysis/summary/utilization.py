@@ -1,4 +1,4 @@
-"""What share of the arithmetic a device can do was done."""
+"""Achieved arithmetic and bandwidth, and their share of a measured peak."""
 
 from collections.abc import Mapping
 
@@ -6,10 +6,10 @@ from gpubench.core.records import Estimate
 
 
 def achieved_flops(metrics: Mapping[str, Estimate]) -> Estimate | None:
-    """FLOP/s: FLOPs per sample times samples/s. None where either is unknown.
+    """FLOP/s: FLOPs per sample times samples/s. None if either is unknown.
 
-    FLOPs as FlopCounterMode counts them (a multiply-add is two), so that matrix and convolution work is in and
-    element-wise work is not. The interval is that of the throughput: the count is exact.
+    FLOPs as FlopCounterMode counts them (a multiply-add is two): matrix and convolution work counts, element-wise work
+    does not. The interval is that of the throughput: the count is exact.
     """
     if "achieved_flops" in metrics:
         return metrics["achieved_flops"]
@@ -20,7 +20,7 @@ def achieved_flops(metrics: Mapping[str, Estimate]) -> Estimate | None:
 
 
 def achieved_bandwidth(metrics: Mapping[str, Estimate]) -> Estimate | None:
-    """Bytes/s: bytes per sample times samples/s. None where either is unknown. The count is exact, as of FLOPs."""
+    """Bytes/s: bytes per sample times samples/s. None if either is unknown. The count is exact, as for FLOPs."""
     moved, rate = metrics.get("bytes_per_sample"), metrics.get("throughput")
     if moved is None or rate is None or moved.value <= 0:
         return None
@@ -40,12 +40,5 @@ def mfu(achieved: Estimate | None, measured_peak_flops: float | None) -> Estimat
 
 def scaled(estimate: Estimate, factor: float, unit: str) -> Estimate:
     """The estimate in another unit, by an exact positive factor."""
-    low, high = estimate.low, estimate.high
-    return estimate.model_copy(
-        update={
-            "value": estimate.value * factor,
-            "low": None if low is None else low * factor,
-            "high": None if high is None else high * factor,
-            "unit": unit,
-        }
-    )
+    low, high = (None if end is None else end * factor for end in (estimate.low, estimate.high))
+    return estimate.model_copy(update={"value": estimate.value * factor, "low": low, "high": high, "unit": unit})

@@ -1,7 +1,7 @@
 """Is one arm slower than the other? Judged on rounds: one launch of each arm, back to back in random order.
 
-`compare_rounds` judges data that are complete, `SequentialComparison` the same data while they are measured; both look
-at the same rounds by the same rule and give the same verdict.
+`compare_rounds` judges complete data, `SequentialComparison` the same data while they are measured; both look at the
+same rounds by the same rule and give the same verdict.
 
     >>> from gpubench.analysis.verdict.interleaved_rounds import CompareSettings, compare_rounds
     >>> base = [[0.100, 0.101, 0.100], [0.102, 0.101, 0.103], [0.099, 0.100, 0.100]] * 2
@@ -27,10 +27,10 @@ __all__ = ["CompareSettings", "Comparison", "SequentialComparison", "Verdict", "
 def compare_rounds(reference: Rounds, candidate: Rounds, settings: CompareSettings | None = None) -> Comparison:
     """Judge two arms from their rounds: `reference[r]` and `candidate[r]` hold the step times, in seconds, of round r.
 
-    Give steady steps (warm-up removed). A round's value is the log ratio of the two medians, so that whatever both
-    arms of a round share (machine, session, temperature) cancels. The rounds are looked at in order as a sequential
-    comparison would have looked at them, and the first look that settles the matter ends it: `rounds` of the result
-    may be fewer than given. At each look, Yuen's paired test on 20 %-trimmed means:
+    Give steady steps (warm-up removed). A round's value is the log ratio of the two medians, so that what both arms of
+    a round share (machine, session, temperature) cancels. The rounds are looked at in order, as by a sequential
+    comparison, and the first look with a verdict ends it: `rounds` of the result may be fewer than given. At each
+    look, Yuen's paired test on 20 %-trimmed means:
 
     * `slower` or `faster`: significant at the level this look may spend, and at least half of `sesoi`;
     * `same`: changes of `sesoi` and more are ruled out (equivalence, not absence of evidence; Schuirmann 1987);
@@ -75,7 +75,7 @@ class SequentialComparison:
         self._settled: Comparison | None = None
 
     def add_round(self, reference_steps: "ArrayLike", candidate_steps: "ArrayLike") -> Verdict | None:
-        """One more round: the steady step times, in seconds, of both arms. Returns `verdict`. ValueError for bad times."""
+        """Adds the steady step times of both arms, in seconds, and returns `verdict`. ValueError for bad times."""
         value = round_log_ratio(reference_steps, candidate_steps)
         if self._settled is not None:
             return self.verdict
@@ -99,7 +99,7 @@ class SequentialComparison:
 
     @property
     def result(self) -> Comparison:
-        """The settled comparison; before that, what the rounds so far would say if measuring ended now (never final)."""
+        """The settled comparison; before that, the one if measuring ended now (never final)."""
         if self._settled is not None:
             return self._settled
         schedule = self.settings.schedule(len(self._logs))

@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from gpubench.analysis.verdict.judge_settings import CompareSettings, Look
@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 Verdict = Literal["slower", "faster", "same", "unclear"]
 Level = Literal["block", "launch", "stored", "single"]
-"""How arms were measured, strongest first: alternating blocks in one process, launches in turn, runs of different
-times, one process a side.
-"""
+"""How arms were measured, strongest first: alternating blocks, launches in turn, separate runs, one process a side."""
 
 Rounds = Sequence[Sequence[float]]
 
@@ -26,13 +24,13 @@ _MOST_LOG = math.log(sys.float_info.max)
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found.
+    """The result of a comparison.
 
     `ratio` is candidate over reference step time (1.03: the candidate takes 3 % longer), with the 95 % interval
-    `low` .. `high`; `rounds` how many rounds it rests on. `p_value` is two-sided, for "no change", at the deciding
-    look, and `alpha` the level spent there (None before the first look). `rounds_needed`, of an unclear comparison,
-    is how many rounds in all would find an effect of `sesoi` 95 times in 100; None where no affordable number would.
-    `level` says how the arms were measured.
+    `low` .. `high`, from `rounds` rounds. `p_value` is two-sided, for "no change", at the deciding look, and `alpha`
+    the level spent there (None before the first look). `rounds_needed`, of an unclear comparison, is the total number
+    of rounds that would find an effect of `sesoi` 95 times in 100; None if no affordable number would. `level` says
+    how the arms were measured.
     """
 
     verdict: Verdict
@@ -88,17 +86,22 @@ def judge(logs: Sequence[float], settings: CompareSettings, look: Look) -> Compa
     found = trimmed_location(logs, settings.trim)
     low, high = found.interval(settings.interval_level)
     verdict, reason = _verdict(found, settings, look)
+    needed = None
+    if verdict == "unclear":
+        spread, last = found.standard_error * math.sqrt(len(logs)), settings.schedule()[-1]
+        needed = rounds_needed(spread, math.log1p(settings.sesoi), last.alpha, trim=settings.trim)
+    percents = " to ".join(format_percent(_exp(end) - 1, signed=True) for end in (low, high))
     return Comparison(
         verdict,
         _exp(found.mean),
         _exp(low),
         _exp(high),
         len(logs),
-        f"{_percents(low, high)}: {reason}",
+        f"{percents}: {reason}",
         settings,
         p_value=found.p_value(),
         alpha=look.alpha,
-        rounds_needed=_rounds_needed(found, len(logs), settings) if verdict == "unclear" else None,
+        rounds_needed=None if needed is None else max(needed, len(logs) + 1),
         location=found,
     )
 
@@ -128,10 +131,6 @@ def equivalent(found: Location, settings: CompareSettings, look: Look) -> bool:
     return -limit < low and high < limit
 
 
-def _percents(low: float, high: float) -> str:
-    return f"{format_percent(_exp(low) - 1, signed=True)} to {format_percent(_exp(high) - 1, signed=True)}"
-
-
 def too_few(logs: Sequence[float], settings: CompareSettings) -> Comparison:
     """Not enough rounds for a first look: a ratio, an interval from two rounds on, and never a verdict."""
     first = settings.schedule()[0].rounds
@@ -139,13 +138,5 @@ def too_few(logs: Sequence[float], settings: CompareSettings) -> Comparison:
     mean = found.mean if found else logs[0] if logs else math.nan
     low, high = (_exp(end) for end in found.interval(settings.interval_level)) if found else (None, None)
     reason = f"{len(logs)} of the {first} rounds that the first look needs"
-    return Comparison(
-        "unclear", _exp(mean), low, high, len(logs), reason, settings, rounds_needed=first, location=found
-    )
-
-
-def _rounds_needed(found: Location, rounds: int, settings: CompareSettings) -> int | None:
-    spread = found.standard_error * math.sqrt(rounds)
-    last = settings.schedule()[-1]
-    needed = rounds_needed(spread, math.log1p(settings.sesoi), last.alpha, trim=settings.trim)
-    return None if needed is None else max(needed, rounds + 1)
+    bare = Comparison("unclear", _exp(mean), low, high, len(logs), reason, settings)
+    return replace(bare, rounds_needed=first, location=found)

@@ -89,10 +89,10 @@ class CompareSettings:
         return tuple(Look(at, self.alpha * share, beta * share) for at, share in zip(taken, shares, strict=True))
 
     def passes(self, rounds: int) -> tuple[Look, ...]:
-        """The same for data of `rounds` rounds of which nobody knows why they ended: because a planned look had settled
-        them, or for reasons outside. At the last one what was planned is asked before everything that is left is spent,
-        so that stored rounds get the verdict at which measuring stopped. The second answer includes the first: nothing
-        is spent twice.
+        """The looks at `rounds` stored rounds, which ended either because a look settled them or for outside reasons.
+
+        At the last one, the planned look comes before the one that spends all that is left, so that stored rounds get
+        the verdict at which measuring stopped. The second look includes the first: nothing is spent twice.
         """
         taken = self.schedule(rounds)
         planned = [look for look in self.schedule() if taken and look.rounds == taken[-1].rounds and look != taken[-1]]

@@ -2,7 +2,7 @@
 
 A suite of 50 unchanged cases judged one by one raises some alarm almost surely. Here every case gets the same fixed
 number of rounds; those that look changed are measured again, and only the fresh rounds are judged, under control of the
-false discovery rate. A p-value that was read at a stop which depended on the data never enters.
+false discovery rate. No p-value comes from a stop that depended on the data.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,9 +45,7 @@ def benjamini_hochberg(p_values: Sequence[float], rate: float = FALSE_DISCOVERY_
 
 
 def screen(cases: Mapping[str, Arms], settings: CompareSettings | None = None) -> tuple[Suspect, ...]:
-    """Cases to measure again: one-sided p below 0.05 in either direction. `cases` maps a name to (reference,
-    candidate).
-    """
+    """Cases to measure again: one-sided p below 0.05 in either direction. `cases`: (reference, candidate) by name."""
     trim = (settings or CompareSettings()).trim
     suspects = []
     for name, (reference, candidate) in cases.items():
@@ -68,8 +66,8 @@ def judge_suite(
 
     A suspect is `slower` or `faster` where Benjamini-Hochberg at 5 % over the suspects rejects "not in that direction"
     on the fresh rounds and the effect is at least half of `sesoi`. Estimates of suspects come from the fresh rounds
-    alone, since those that drew attention are biased. Everything else is `same` where changes of `sesoi` are ruled
-    out, or `unclear`. ValueError if `confirm` leaves out a suspect.
+    alone, since those that drew attention are biased. Everything else is `same` if changes of `sesoi` are ruled out,
+    or `unclear`. ValueError if `confirm` leaves out a suspect.
     """
     chosen = settings or CompareSettings()
     suspects = screen(cases, chosen)
@@ -78,44 +76,26 @@ def judge_suite(
     missing = [name for name in names if name not in fresh]
     if missing:
         raise ValueError(f"no fresh rounds for {', '.join(missing)}")
-    verdicts = {name: _without_alarm(arms, chosen) for name, arms in cases.items()}
-    return verdicts | _confirmed(suspects, fresh, chosen)
+    verdicts = {name: _without_alarm(log_ratios(*arms), chosen) for name, arms in cases.items()}
+    logs = {name: log_ratios(*fresh[name]) for name in names}
+    above = {name: trimmed_location(logs[name], chosen.trim).p_above() for name in names}
+    p_values = [above[each.name] if each.direction == "slower" else 1 - above[each.name] for each in suspects]
+    for suspect, p_value, rejected in zip(suspects, p_values, benjamini_hochberg(p_values), strict=True):
+        again = logs[suspect.name]
+        if not rejected:
+            verdicts[suspect.name] = _without_alarm(again, chosen)
+            continue
+        # The level that the false discovery rate left for this p-value is known to be met: spend exactly that.
+        found = judge(again, chosen, Look(len(again), min(1.0, 2 * p_value), (1 - chosen.confidence) / 2))
+        if found.verdict == suspect.direction:
+            found = replace(found, reason=f"confirmed by {len(again)} fresh rounds (one-sided p = {p_value:.2g})")
+        verdicts[suspect.name] = found
+    return verdicts
 
 
-def _confirmed(
-    suspects: Sequence[Suspect], fresh: Mapping[str, Arms], settings: CompareSettings
-) -> dict[str, Comparison]:
-    logs = {suspect.name: log_ratios(*fresh[suspect.name]) for suspect in suspects}
-    p_values = [_one_sided(logs[suspect.name], suspect.direction, settings.trim) for suspect in suspects]
-    rejected = benjamini_hochberg(p_values)
-    return {
-        suspect.name: _with_alarm(logs[suspect.name], suspect.direction, p, settings)
-        if real
-        else _without_alarm(fresh[suspect.name], settings)
-        for suspect, p, real in zip(suspects, p_values, rejected, strict=True)
-    }
-
-
-def _one_sided(logs: Sequence[float], direction: Direction, trim: float) -> float:
-    above = trimmed_location(logs, trim).p_above()
-    return above if direction == "slower" else 1 - above
-
-
-def _only_equivalence(rounds: int, settings: CompareSettings) -> Look:
-    return Look(rounds, 0.0, (1 - settings.confidence) / 2)
-
-
-def _without_alarm(arms: Arms, settings: CompareSettings) -> Comparison:
-    logs = log_ratios(*arms)
-    found = judge(logs, settings, _only_equivalence(len(logs), settings))
+def _without_alarm(logs: Sequence[float], settings: CompareSettings) -> Comparison:
+    """`same` or `unclear`: only the equivalence test has a level to spend."""
+    found = judge(logs, settings, Look(len(logs), 0.0, (1 - settings.confidence) / 2))
     if found.verdict in ("slower", "faster"):  # no spread at all: p is exactly 0, but it was not confirmed
         return replace(found, verdict="unclear", reason="changed in the first rounds, not confirmed")
-    return found
-
-
-def _with_alarm(logs: list[float], direction: Direction, p_value: float, settings: CompareSettings) -> Comparison:
-    # The level that the false discovery rate left for this p-value is known to be met: spend exactly that.
-    found = judge(logs, settings, Look(len(logs), min(1.0, 2 * p_value), (1 - settings.confidence) / 2))
-    if found.verdict == direction:
-        return replace(found, reason=f"confirmed by {len(logs)} fresh rounds (one-sided p = {p_value:.2g})")
     return found

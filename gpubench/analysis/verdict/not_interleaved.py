@@ -1,4 +1,4 @@
-"""Comparing runs that were not interleaved."""
+"""Compare runs that were not interleaved."""
 
 import math
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ def compare_stored(
     """Judge two stored runs from the median step time, in seconds, of each of their launches.
 
     Welch's test on logs, launches as the units. Two sessions of one machine differ by about 1 % with nothing changed,
-    which no test on these data can see: so `slower` and `faster` are given only with `allow_unpaired`, and are
-    otherwise `unclear` with the reason "not interleaved". Fewer than three launches a side is descriptive: no verdict,
-    and no interval from one. `rounds` is the smaller number of launches. ValueError for a side that is empty or has a
-    time that is not finite and positive.
+    which no test on these data can see: `slower` and `faster` need `allow_unpaired`, and are otherwise `unclear` with
+    the reason "not interleaved". Fewer than three launches a side give no verdict, and a single one no interval.
+    `rounds` is the smaller number of launches. ValueError for a side that is empty or has a time that is not finite and
+    positive.
     """
     chosen = settings or CompareSettings()
     first, second = _logs(reference), _logs(candidate)
@@ -54,9 +54,9 @@ def compare_single(
 ) -> Comparison:
     """Judge one process a side from its time and the 95 % interval of that from its own steps, in the same unit.
 
-    How much processes differ is unknown and not in these intervals, which are therefore too narrow: a verdict is given
-    only with `allow_unpaired`. The ends of each interval may be of the time or of its inverse, in any order. ValueError
-    for a value that is not finite and positive.
+    The intervals are too narrow, as they do not include how much processes differ: a verdict needs `allow_unpaired`.
+    The ends of each interval may be of the time or of its inverse, in any order. ValueError for a value that is not
+    finite and positive.
     """
     chosen = settings or CompareSettings()
     (first,), (second,) = _logs([reference]), _logs([candidate])

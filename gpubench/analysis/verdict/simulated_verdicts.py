@@ -25,9 +25,7 @@ class SimulatedVerdicts:
 
 
 def judge_many(logs: "FloatArray", settings: CompareSettings | None = None) -> SimulatedVerdicts:
-    """`compare_log_ratios` on every row of `logs` (comparisons, rounds) at once: the same rule, a thousand times
-    faster.
-    """
+    """`compare_log_ratios` on every row of `logs` (comparisons, rounds): the same rule, a thousand times faster."""
     import numpy as np
 
     chosen = settings or CompareSettings()

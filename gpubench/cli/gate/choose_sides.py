@@ -99,23 +99,23 @@ def rules_for_run(run: "Run", given: Sequence[str]) -> "tuple[tuple[GateRule, ..
 
     Without either, the usual ones stand in.
     """
-    from gpubench.analysis.gate.gate_outcome import STANDING_IN
+    from gpubench.analysis.gate.gate_outcome import DEFAULT_RULES
     from gpubench.analysis.gate.gate_rules import parse_gate, rules_of
     from gpubench.suite.model.suite import Gate
 
     declared = rules_of(Gate.model_validate(gate) for gate in run.info.suite.get("gates") or ())
     rules = (*declared, *(parse_gate(text, by_settings) for text in given))
-    return (rules, True) if rules else (STANDING_IN, False)
+    return (rules, True) if rules else (DEFAULT_RULES, False)
 
 
 def rules_for_files(given: Sequence[str], cases: "Sequence[ComparableCase]") -> "tuple[tuple[GateRule, ...], bool]":
     """Gates of the command line, then the limits that tests declare for themselves; the usual ones below both."""
-    from gpubench.analysis.gate.gate_outcome import STANDING_IN_STEPS
+    from gpubench.analysis.gate.gate_outcome import DEFAULT_FILE_RULES
     from gpubench.analysis.gate.gate_rules import limit_rules, parse_gate
 
     rules = tuple(parse_gate(text, by_name) for text in given)
     own = limit_rules(cases)
-    return (*(rules or STANDING_IN_STEPS), *own), bool(rules or own)
+    return (*(rules or DEFAULT_FILE_RULES), *own), bool(rules or own)
 
 
 def by_settings(text: str) -> "Callable[[ComparableCase], bool]":

@@ -9,7 +9,6 @@ import click
 from gpubench.core.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
-    from gpubench.analysis.compare.case_changes import CaseChange
     from gpubench.analysis.gate.gate_outcome import Checked
     from gpubench.cli.gate.check_request import Asked
     from gpubench.store.run_reader import Run
@@ -66,18 +65,15 @@ def keep(checked: "Checked", run: "Run", asked: "Asked") -> "Checked":
 
 
 def _doubtful(checked: "Checked") -> list[str]:
-    """Metrics that are `unclear` somewhere, with an estimate beyond the limit."""
+    """Metrics that are `unclear` in some case, with an estimate beyond the limit."""
+    from gpubench.analysis.gate.gate_rules import regression_of
+
     return [
         result.rule.metric
         for result in checked.results
         if result.rule.max_regression is not None
-        and any(_regression(change, result.rule.metric) > result.rule.max_regression for change in result.unclear)
+        and any(regression_of(change, result.rule.metric) > result.rule.max_regression for change in result.unclear)
     ]
-
-
-def _regression(change: "CaseChange", metric: str) -> float:
-    found = change.changes[metric].regression
-    return float("-inf") if found is None else found.value
 
 
 def _path(run: "Run", asked: "Asked") -> Path:

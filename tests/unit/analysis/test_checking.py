@@ -3,7 +3,7 @@ from fakes.gate_runs import HandMade, two_arms
 
 from gpubench.analysis.compare.compare_sides import compare_sides
 from gpubench.analysis.compare.run_sides import arm_sides, side_of
-from gpubench.analysis.gate.gate_outcome import STANDING_IN, check, metrics_of, settings_for
+from gpubench.analysis.gate.gate_outcome import DEFAULT_RULES, check, metrics_of, settings_for
 from gpubench.analysis.gate.gate_rules import GateRule
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.store.run_reader import load_run
@@ -16,7 +16,7 @@ def compared(tmp_path, head: float, name: str = "one"):
     made.measured(1000.0, head=head, batch_size=1)
     made.measured(1000.0, head=1000.0, batch_size=2)
     reference, (other,) = arm_sides(load_run(made.write(tmp_path, name)))
-    return compare_sides(reference, other, metrics_of(STANDING_IN))
+    return compare_sides(reference, other, metrics_of(DEFAULT_RULES))
 
 
 def test_a_broken_limit_is_status_1_and_a_kept_one_0(tmp_path):
@@ -73,7 +73,7 @@ def test_so_few_fresh_rounds_that_every_failure_would_be_taken_back_are_wrong_us
     def never(*_):
         raise AssertionError
 
-    with pytest.raises(UsageError, match="can confirm no failure of throughput: it takes at least 6 to judge it"):
+    with pytest.raises(UsageError, match="cannot confirm a failure of throughput: judging it takes at least 6"):
         check(compared(tmp_path, 900.0), SPEED, declared=True, rounds=rounds, remeasure=never)
 
 
@@ -115,7 +115,7 @@ def test_a_gate_that_checks_nothing_is_wrong_use(tmp_path):
 
 def test_usual_gates_without_data_are_not_shown_and_declared_ones_are(tmp_path):
     found = compared(tmp_path, 1000.0)
-    assert [result.rule.metric for result in check(found, STANDING_IN, declared=False).results] == [
+    assert [result.rule.metric for result in check(found, DEFAULT_RULES, declared=False).results] == [
         "throughput",
         "status",
     ]

@@ -217,7 +217,7 @@ class TestRefusals:
             (["--accept", "x", "--update"], "exclude each other"),
             (["--update"], "has arms: they are judged against each other"),
             (["--confirm", "0"], "0 is not in the range"),
-            (["--confirm", "5"], "5 fresh rounds can confirm no failure of throughput"),
+            (["--confirm", "5"], "5 fresh rounds cannot confirm a failure of throughput"),
             (["--gate", "throughput=3"], "nothing breaks a limit of 300%"),
             (["--sesoi", "0"], "must be above 0"),
             (["arms", "arms"], "one run is checked at a time"),
@@ -825,8 +825,8 @@ class TestPytestBenchmark:
         self.write("base.json", 0.01)
         write_pytest_json(Path("head.json"), {"other.py::test_sort": steady(0.01)})
         _, _, err = check(capsys, "head.json", "--against", "base.json", *self.FORM)
-        assert "no two tests of theirs have the same name" in err
-        assert "measure both from the same folder" in err
+        assert "no two tests with the same name" in err
+        assert "run both from the same folder" in err
         self.write("head.json", 0.01, cpu="Another CPU")
         _, _, err = check(capsys, "head.json", "--against", "base.json", *self.FORM)
         assert "Measure both in turn on one machine; --force" in err
