@@ -12,9 +12,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from gpubench.suite.model.precisions import PRECISIONS
+
 Step = Callable[[], object]
 
-_AMPERE = (8, 0)
 _ROCM_TF32 = ("gfx94", "gfx95")
 """Architectures with TF32, as in `torch.cuda.is_tf32_supported`."""
 
@@ -156,7 +157,8 @@ class CpuAccelerator:
         return None
 
     def lacks(self, precision: str) -> str | None:
-        return "TF32 is a mode of NVIDIA's tensor cores; a CPU has none" if precision == "tf32" else None
+        tf32 = PRECISIONS[precision].math == "tf32"
+        return "TF32 is a mode of NVIDIA's tensor cores; a CPU has none" if tf32 else None
 
     def select(self) -> None:
         pass
@@ -244,10 +246,11 @@ class CudaAccelerator:
 
     def lacks(self, precision: str) -> str | None:
         major, minor = self._cuda.get_device_capability(self.device)
-        if (major, minor) >= _AMPERE or precision not in ("tf32", "bf16", "amp-bf16"):
+        since = PRECISIONS[precision].generation
+        if since is None or (major, minor) >= since[:2]:
             return None
-        name = "TF32" if precision == "tf32" else "bf16"
-        return f"{name} needs compute capability 8.0 (Ampere); this device has {major}.{minor}"
+        needed = f"compute capability {since.major}.{since.minor} ({since.name})"
+        return f"{PRECISIONS[precision].units} needs {needed}; this device has {major}.{minor}"
 
     def select(self) -> None:
         self._cuda.set_device(self.device.index or 0)
@@ -315,7 +318,7 @@ class RocmAccelerator(CudaAccelerator):
 
     def lacks(self, precision: str) -> str | None:
         name = self._architecture()
-        if precision != "tf32" or name.startswith(_ROCM_TF32):
+        if PRECISIONS[precision].math != "tf32" or name.startswith(_ROCM_TF32):
             return None
         return f"TF32 needs an AMD device of {' or '.join(_ROCM_TF32)}; this one is {name}"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from gpubench.core.records import Effective
 from gpubench.suite.model.case import Case
+from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.worker.accelerator import Accelerator, accelerator_of, library_versions
 from gpubench.worker.checks.disagreements import mismatches
 from gpubench.worker.checks.unsupported import unsupported
@@ -39,7 +40,7 @@ def apply(case: Case, torch: Any) -> None:
     """Sets precision, cuDNN, threads, seed and current device of this process. Call it before the workload is built,
     and after `unsupported`: a CUDA device that is not there raises torch's own error here.
     """
-    _set_math(torch, tf32=case.precision == "tf32")
+    _set_math(torch, tf32=PRECISIONS[case.precision].math == "tf32")
     torch.backends.cudnn.enabled = case.cudnn_enabled
     torch.backends.cudnn.benchmark = case.cudnn_benchmark
     torch.backends.cudnn.deterministic = case.cudnn_deterministic
@@ -145,12 +146,7 @@ def _kept(mean: float) -> str | None:
     return "reduced" if abs(mean - 1.0) < step / 4 else None
 
 
-_BY_TYPES = {
-    ("float32", "float16", True): "amp-fp16",
-    ("float32", "bfloat16", True): "amp-bf16",
-    ("float16", "float16", False): "fp16",
-    ("bfloat16", "bfloat16", False): "bf16",
-}
+_BY_TYPES = {(spec.weights, spec.compute, spec.autocast is not None): spec.name for spec in PRECISIONS.values()}
 
 
 def _precision(

@@ -10,6 +10,7 @@ from gpubench.core.records import Estimate, Status
 from gpubench.core.run_info import RunInfo
 from gpubench.machine.environment_variables import anonymise
 from gpubench.suite.model.case import Case
+from gpubench.suite.model.precisions import PRECISIONS
 
 if TYPE_CHECKING:
     from gpubench.analysis.summary.case_summary import CaseSummary
@@ -19,8 +20,6 @@ Quantity = Literal["flops", "memory", "h2d_pinned", "h2d_pageable", "launch", "g
 OPERATORS = "operators:"
 CPU = "cpu"
 _COPIES: dict[str, Quantity] = {"resident": "memory", "pinned": "h2d_pinned", "pageable": "h2d_pageable"}
-_SAME_UNITS = {"amp-fp16": "fp16", "amp-bf16": "bf16"}
-"""Autocast uses the arithmetic units of the type it casts to."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Ceilings:
 
     def peak_flops(self, entry: "CaseSummary", device: CeilingDevice | None) -> Ceiling | None:
         """The arithmetic ceiling of a case's own device, threads and precision."""
-        return self.get(device, "flops", _SAME_UNITS.get(entry.case.precision, entry.case.precision))
+        return self.get(device, "flops", PRECISIONS[entry.case.precision].ceiling)
 
 
 def device_of(entry: "CaseSummary", environment: Mapping[str, Any]) -> CeilingDevice | None:

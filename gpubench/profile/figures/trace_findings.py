@@ -8,13 +8,14 @@ from gpubench.core.units import format_bytes, format_percent
 from gpubench.profile.figures.attribution import Steps
 from gpubench.profile.figures.summary_model import DeviceSummary, Perturbation
 from gpubench.profile.traces.trace import Trace
+from gpubench.suite.model.precisions import PRECISIONS
 
 MOST_PERTURBATION = 1.15
 MOST_UNATTRIBUTED = 0.01
 MOST_LAYOUT = 0.05
 _PRODUCTS_MATTER = 0.25
 _FEW_TENSOR_CORES = 0.05
-_LOW_PRECISIONS = frozenset({"tf32", "amp-fp16", "amp-bf16", "fp16", "bf16"})
+_REDUCED = frozenset(name for name, spec in PRECISIONS.items() if spec.reduced)
 
 
 def remarks(
@@ -118,7 +119,7 @@ def _about_tensor_cores(
     precision = settings.get("precision")
     if share is None or products < _PRODUCTS_MATTER or (unknown or 0.0) > _FEW_TENSOR_CORES:
         return
-    if share < _FEW_TENSOR_CORES * products and (precision is None or precision in _LOW_PRECISIONS):
+    if share < _FEW_TENSOR_CORES * products and (precision is None or precision in _REDUCED):
         asked = f" at precision {precision}" if precision else ""
         yield finding(
             "GB509",

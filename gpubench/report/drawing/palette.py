@@ -6,24 +6,13 @@ which people with every kind of colour vision tell apart; shape and label say th
 lightened until it stands out from the background by at least 4.5 to 1.
 """
 
-PRECISIONS: dict[str, tuple[str, str]] = {
-    "fp32": ("#444444", "#c9cdd1"),
-    "tf32": ("#E69F00", "#f0b53d"),
-    "fp16": ("#CC79A7", "#e39dc3"),
-    "bf16": ("#009E73", "#35c49a"),
-    "amp-fp16": ("#56B4E9", "#8fd0f5"),
-    "amp-bf16": ("#0072B2", "#3f9fe0"),
-}
+from gpubench.suite.model import precisions
+from gpubench.suite.model.precisions import LEGEND_ORDER
+
+PRECISIONS: dict[str, tuple[str, str]] = {word: precisions.PRECISIONS[word].colour for word in LEGEND_ORDER}
 """(on light, on dark)"""
 
-SHAPES = {
-    "fp32": "circle",
-    "tf32": "square",
-    "fp16": "triangle-down",
-    "bf16": "cross",
-    "amp-fp16": "triangle-up",
-    "amp-bf16": "diamond",
-}
+SHAPES = {word: precisions.PRECISIONS[word].mark for word in PRECISIONS}
 
 INK: dict[str, tuple[str, str]] = {
     "paper": ("#ffffff", "#15181c"),

@@ -12,10 +12,11 @@ from gpubench.report.model.figure_cells import ratio_cell, ratio_text
 from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Datum, Row, Section, Table, Tone, line
 from gpubench.report.model.setting_words import title, varying, word
 from gpubench.report.model.words import place, task
-from gpubench.report.view.contests import MOST_CHARTED, PRECISIONS, Contest, rank
+from gpubench.report.view.contests import MOST_CHARTED, Contest, rank
 from gpubench.report.view.phrases import times
 from gpubench.report.view.run_view import View
 from gpubench.suite.cases.labels import short_word
+from gpubench.suite.model.precisions import LEGEND_ORDER
 
 _OF_INTEREST = 0.03
 _COLUMNS = (
@@ -246,7 +247,7 @@ def _spread(cases: Sequence[CaseSummary]) -> float:
 
 def _ordered(name: str, values: Iterable[Any]) -> list[Any]:
     if name == "precision":
-        return sorted(values, key=PRECISIONS.index)
+        return sorted(values, key=LEGEND_ORDER.index)
     return sorted(values, key=lambda value: (value is not None, value if value is not None else 0))
 
 

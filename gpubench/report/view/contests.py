@@ -15,9 +15,7 @@ from gpubench.report.model.setting_words import varying
 from gpubench.report.model.words import place, task
 from gpubench.suite.cases.labels import short_word
 from gpubench.suite.model.case import Case
-
-PRECISIONS = ("fp32", "tf32", "fp16", "bf16", "amp-fp16", "amp-bf16")
-"""From the most exact to the least, the order of legends."""
+from gpubench.suite.model.precisions import LEGEND_ORDER
 
 MOST_CHARTED = 8
 
@@ -52,7 +50,7 @@ class Contest:
     @property
     def precisions(self) -> tuple[str, ...]:
         met = {entry.case.precision for entry in self.cases}
-        return tuple(name for name in PRECISIONS if name in met)
+        return tuple(name for name in LEGEND_ORDER if name in met)
 
 
 def batch_of(entry: CaseSummary) -> int:

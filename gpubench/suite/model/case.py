@@ -3,7 +3,7 @@
 import hashlib
 import json
 from functools import cached_property
-from typing import Annotated, Any, Literal, NewType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType
 
 from pydantic import (
     BaseModel,
@@ -15,9 +15,14 @@ from pydantic import (
     field_validator,
 )
 
+from gpubench.suite.model.precisions import PRECISIONS
+
 CaseId = NewType("CaseId", str)
 
-Precision = Literal["fp32", "tf32", "amp-fp16", "amp-bf16", "fp16", "bf16"]
+if TYPE_CHECKING:
+    Precision = str
+else:
+    Precision = Literal[tuple(PRECISIONS)]
 Mode = Literal["train", "infer"]
 MemoryFormat = Literal["contiguous", "channels_last"]
 Compile = Literal["off", "default", "reduce-overhead", "max-autotune"]

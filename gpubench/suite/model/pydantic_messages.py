@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpubench.core.nearest import near
+from gpubench.suite.model.synonyms import near_word
 
 _EXPECTED = {
     "int_parsing": "a whole number",
@@ -62,7 +62,7 @@ def said_of(error: Mapping[str, Any], words: Sequence[str] = ()) -> tuple[str, s
 def _unknown(value: Any, words: Sequence[str]) -> tuple[str, str]:
     """An unknown word, and the nearest known one, or all of them if they are few."""
     message = f"unknown value {shown(value)}"
-    return message, near(str(value), words) or (f"choose from {', '.join(words)}" if words else "")
+    return message, near_word(str(value), words) or (f"choose from {', '.join(words)}" if words else "")
 
 
 def shown(value: Any) -> str:

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
-from gpubench.core.nearest import near
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.pydantic_messages import said_of
+from gpubench.suite.model.synonyms import near_word
 
 SETTINGS: tuple[str, ...] = tuple(Case.model_fields)
 
@@ -65,11 +65,11 @@ def check_workload(name: str) -> None:
     if not colon and name not in BUILT_IN:
         # `resnet50` is near `resnet9` and means something else.
         raise BadValue(
-            f"unknown value {name!r}", near(name, ("cnn",)) or f"choose from {', '.join(choices('workload'))}"
+            f"unknown value {name!r}", near_word(name, ("cnn",)) or f"choose from {', '.join(choices('workload'))}"
         )
     if kind == "operators" and rest not in OPERATORS:
         known = [f"{kind}:{each}" for each in OPERATORS]
-        nearest = near(name, known) if near(rest, OPERATORS) else ""
+        nearest = near_word(name, known) if near_word(rest, OPERATORS) else ""
         raise BadValue(f"unknown value {name!r}", nearest or f"choose from {', '.join(known)}")
 
 

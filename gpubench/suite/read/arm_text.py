@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from gpubench.core.errors import UsageError
-from gpubench.core.nearest import near
 from gpubench.suite.model.settings import SETTINGS, BadValue, normal
+from gpubench.suite.model.synonyms import near_word
 
 MOST_ARMS = 8
 
@@ -121,7 +121,7 @@ class _Arm:
             instead = "python=PATH" if name == "python" else "env.NAME=VALUE"
             _fail(self._text, start, item.end("key"), f"set.{name} is not how an arm gets one", f"write {instead}")
         if name not in SETTINGS:
-            _fail(self._text, start, item.end("key"), f"there is no setting {name!r}", near(name, SETTINGS))
+            _fail(self._text, start, item.end("key"), f"there is no setting {name!r}", near_word(name, SETTINGS))
         text = _unquoted(item["value"])
         quoted = item["value"][:1] in ("'", '"')
         try:
@@ -146,7 +146,7 @@ def _meant(key: str) -> str:
         return f"did you mean 'set.{key}'?"
     if key.isupper():
         return f"did you mean 'env.{key}'?"
-    return near(key, _KEYS) or f"choose from {', '.join(_KEYS)}"
+    return near_word(key, _KEYS) or f"choose from {', '.join(_KEYS)}"
 
 
 def _fail(text: str, start: int, end: int, message: str, suggestion: str = "") -> NoReturn:

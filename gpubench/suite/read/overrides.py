@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from gpubench.core.nearest import near
 from gpubench.suite.model.settings import SETTINGS
 from gpubench.suite.model.suite import Measure, Quality
+from gpubench.suite.model.synonyms import near_word
 from gpubench.suite.read.problems import Mark, Problem, Source, error
 from gpubench.suite.read.yaml_document import BadText, Entry, Items, Mapping, Node, Scalar, read_yaml
 
@@ -46,7 +46,7 @@ def _apply(root: Mapping, text: str) -> Mapping:
         *(f"{section}.{each}" for section, fields in _SECTIONS.items() for each in fields),
         "quality=off",
     )
-    raise BadText(error("", f"there is no setting {name!r}", key, near(name, known)))
+    raise BadText(error("", f"there is no setting {name!r}", key, near_word(name, known)))
 
 
 def _values(text: str, source: Source, column: int) -> list[Node]:

@@ -7,13 +7,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from gpubench.core.metrics import METRICS, MetricSpec
-from gpubench.core.nearest import near
 from gpubench.core.units import format_percent, parse_fraction
 from gpubench.suite.cases.ablation_path import path_settings
 from gpubench.suite.cases.expand import count_combinations, too_many
 from gpubench.suite.model.pydantic_messages import said_of, shown
 from gpubench.suite.model.settings import SETTINGS, BadValue, check_workload, normal
 from gpubench.suite.model.suite import MAX_CASES, Gate, Measure, Quality, Suite, When
+from gpubench.suite.model.synonyms import near_word
 from gpubench.suite.read.positions import existing, find, key_mark, value_mark
 from gpubench.suite.read.problems import Path, Problem, error, path_text
 from gpubench.suite.read.yaml_document import Items, Mapping, plain
@@ -166,7 +166,7 @@ class _Checker:
         known = [name for name, spec in METRICS.items() if spec.better is not None]
         if metric not in known:
             what = "has no better and no worse" if metric in METRICS else "is no metric"
-            self._say((*path, "metric"), f"{metric!r} {what}", near(metric, [*known, "status"]))
+            self._say((*path, "metric"), f"{metric!r} {what}", near_word(metric, [*known, "status"]))
         elif gate.get("max_regression") is None:
             self._say(path, f"a gate on `{metric}` needs its limit", "add max_regression: 3%")
         else:
@@ -224,7 +224,7 @@ class _Checker:
         return plain(node) if isinstance(node, Items) else []
 
     def _unknown_key(self, path: Path, known: Sequence[str]) -> None:
-        self._say_key(path, "unknown key", near(str(path[-1]), known))
+        self._say_key(path, "unknown key", near_word(str(path[-1]), known))
 
     def _say_key(self, path: Path, message: str, suggestion: str = "") -> None:
         self.problems.append(error(path_text(path), message, key_mark(self._root, path), suggestion))

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
 from gpubench.core.errors import UsageError
-from gpubench.core.nearest import near
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.settings import SETTINGS, BadValue, is_number, is_switch, normal
+from gpubench.suite.model.synonyms import near_word
 from gpubench.suite.select.patterns import Test, compiled, fits
 
 _TOKEN = re.compile(
@@ -159,7 +159,7 @@ class _Parser:
         if token.kind != "word":
             self._fail("expected the name of a setting", token)
         if token.text not in SETTINGS and not re.fullmatch(r"env\..+", token.text):
-            self._fail(f"there is no setting {token.text!r}", token, near(token.text, SETTINGS))
+            self._fail(f"there is no setting {token.text!r}", token, near_word(token.text, SETTINGS))
         return token
 
     def _values(self) -> list[_Token]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Effective
 from gpubench.suite.model.case import Case
+from gpubench.suite.model.precisions import PRECISIONS
 
 
 class Disagreement(NamedTuple):
@@ -60,10 +61,9 @@ def _disagreements(case: Case, effective: Effective) -> Iterator[Disagreement]:
 
 def _expected(case: Case) -> dict[str, Any]:
     train = case.mode == "train"
-    autocast = {"amp-fp16": "float16", "amp-bf16": "bfloat16"}.get(case.precision)
     return {
         "precision": case.precision,
-        "autocast_dtype": autocast,
+        "autocast_dtype": PRECISIONS[case.precision].autocast,
         "memory_format": case.memory_format,
         "cudnn_enabled": case.cudnn_enabled,
         "cudnn_benchmark": case.cudnn_benchmark,
@@ -85,13 +85,12 @@ def _expected(case: Case) -> dict[str, Any]:
 
 def _math(case: Case, effective: Effective) -> Iterator[Disagreement]:
     """The fp32_precision of torch for the device's own backends; what products really did is part of `precision`."""
-    on_cuda = case.device_type == "cuda"
-    asked = "tf32" if case.precision == "tf32" else "ieee"
+    on_cuda, precision = case.device_type == "cuda", PRECISIONS[case.precision]
     for name, got in effective.math.items():
         belongs = name.startswith("mkldnn") != on_cuda
-        if belongs and got != asked:
-            yield Disagreement(f"math.{name}", asked, got, _cause("math", case, effective))
-    if case.precision == "amp-fp16" and case.mode == "train" and effective.optimizer and not effective.grad_scaler:
+        if belongs and got != precision.math:
+            yield Disagreement(f"math.{name}", precision.math, got, _cause("math", case, effective))
+    if precision.scaled and case.mode == "train" and effective.optimizer and not effective.grad_scaler:
         yield Disagreement("grad_scaler", True, False, "fp16 gradients underflow without a GradScaler.")
 
 

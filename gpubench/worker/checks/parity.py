@@ -1,29 +1,11 @@
 """Whether a case computes what fp64 computes, within what its precision explains."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from gpubench.core.records import Parity
-from gpubench.suite.model.case import Case, Precision
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.precisions import PRECISIONS, ParityLimits
 from gpubench.worker.workloads.base import ParityProbe
-
-
-class Limits(NamedTuple):
-    """Largest relative L2 error of the logits, and relative error of the loss."""
-
-    logits: float
-    loss: float
-
-
-_FP16, _BF16 = Limits(1.5e-2, 1e-3), Limits(8e-2, 1e-2)
-
-LIMITS: dict[Precision, Limits] = {
-    "fp32": Limits(2e-5, 1e-4),
-    "tf32": Limits(1e-2, 1e-3),
-    "amp-fp16": _FP16,
-    "fp16": _FP16,
-    "amp-bf16": _BF16,
-    "bf16": _BF16,
-}
 
 
 def check(workload: Any, case: Case, device: Any) -> Parity | None:
@@ -35,10 +17,10 @@ def check(workload: Any, case: Case, device: Any) -> Parity | None:
     offer = getattr(workload, "parity", None)
     if offer is None:
         return None
-    return judge(offer(case, device), LIMITS[case.precision])
+    return judge(offer(case, device), PRECISIONS[case.precision].parity)
 
 
-def judge(probe: ParityProbe, limits: Limits) -> Parity:
+def judge(probe: ParityProbe, limits: ParityLimits) -> Parity:
     """NaN or a shape that differs is a failure: the error is then infinite."""
     logits = relative_l2(probe.logits_NC, probe.reference_logits_NC)
     loss = relative_l2(probe.loss, probe.reference_loss)

@@ -4,6 +4,7 @@ from functools import cache
 from typing import Any
 
 from gpubench.suite.model.case import Case
+from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.compiled import no_compiler
 
@@ -30,7 +31,7 @@ def _contradiction(case: Case) -> str | None:
         return None
     if case.compile in ("reduce-overhead", "max-autotune"):
         return f"compile mode {case.compile} captures CUDA graphs itself; set `cuda_graph` or this mode, not both"
-    if case.precision == "amp-fp16" and case.mode == "train":
+    if PRECISIONS[case.precision].scaled and case.mode == "train":
         return "a GradScaler keeps part of its state on the host, which a CUDA graph cannot hold (use amp-bf16)"
     return None
 
@@ -41,7 +42,7 @@ def _on_cpu(case: Case) -> str | None:
     if case.data_path in ("pinned", "pageable"):
         reason = "copies to another device; on a CPU the input is where it is used (resident, loader)"
         return f"`data_path: {case.data_path}` {reason}"
-    if case.precision in ("amp-fp16", "fp16"):
+    if PRECISIONS[case.precision].compute == "float16":
         return _cpu_half_fails(case.precision, case.mode == "train")
     return None
 
@@ -56,7 +57,7 @@ def _cpu_half_fails(precision: str, train: bool) -> str | None:
     import torch
 
     try:
-        output = _tiny_half_step(torch, autocast=precision == "amp-fp16", train=train)
+        output = _tiny_half_step(torch, autocast=PRECISIONS[precision].autocast is not None, train=train)
     except (RuntimeError, NotImplementedError) as error:
         return f"this torch has no {precision} on a CPU: {error}"
     if output.dtype is not torch.float16:

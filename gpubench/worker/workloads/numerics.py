@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from gpubench.suite.model.case import Precision
+from gpubench.suite.model.precisions import PRECISIONS
 
 
 class Numerics(NamedTuple):
@@ -24,17 +24,15 @@ class Numerics(NamedTuple):
         return self.autocast or self.weights
 
 
-NUMERICS: dict[Precision, Numerics] = {
-    "fp32": Numerics(torch.float32, None, scaled=False),
-    "tf32": Numerics(torch.float32, None, scaled=False),
-    "amp-fp16": Numerics(torch.float32, torch.float16, scaled=True),
-    "amp-bf16": Numerics(torch.float32, torch.bfloat16, scaled=False),
-    "fp16": Numerics(torch.float16, None, scaled=False),
-    "bf16": Numerics(torch.bfloat16, None, scaled=False),
+NUMERICS: dict[str, Numerics] = {
+    name: Numerics(
+        getattr(torch, spec.weights), None if spec.autocast is None else getattr(torch, spec.autocast), spec.scaled
+    )
+    for name, spec in PRECISIONS.items()
 }
 
 
-def autocast_of(precision: Precision, device_type: str) -> Callable[[], AbstractContextManager[Any]]:
+def autocast_of(precision: str, device_type: str) -> Callable[[], AbstractContextManager[Any]]:
     """Makes the context a forward runs in: autocast to the precision's type on this device, or nothing.
 
     The context is made anew for every step, so that autocast's cache of cast weights never outlives an optimizer step.

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from gpubench.suite.model.case import Case
+from gpubench.suite.model.precisions import PRECISIONS, ParityLimits
 from gpubench.worker import effective_settings
 from gpubench.worker.checks import parity
 from gpubench.worker.workloads.base import ParityProbe
@@ -46,7 +47,7 @@ def test_deep_networks_pass_in_bf16(name, mode):
 
 
 def test_the_limits_are_those_of_the_method():
-    assert parity.LIMITS == {
+    assert {name: spec.parity for name, spec in PRECISIONS.items()} == {
         "fp32": (2e-5, 1e-4),
         "tf32": (1e-2, 1e-3),
         "amp-fp16": (1.5e-2, 1e-3),
@@ -60,8 +61,8 @@ def test_bf16_sold_as_fp32_fails():
     """The mistake this check is for: a precision that is not the one on the label."""
     case = Case(precision="bf16", data="digits")
     probe = resolve("cnn").parity(case, "cpu")
-    assert parity.judge(probe, parity.LIMITS["bf16"]).passed
-    assert not parity.judge(probe, parity.LIMITS["fp32"]).passed
+    assert parity.judge(probe, PRECISIONS["bf16"].parity).passed
+    assert not parity.judge(probe, PRECISIONS["fp32"].parity).passed
 
 
 class Skipping(ReferenceCNN):
@@ -92,14 +93,14 @@ def probe_of(logits, reference, gradient=None, reference_gradient=None):
 
 def test_the_error_is_the_relative_l2_norm():
     probe = probe_of(torch.tensor([[3.0, 4.1]]), torch.tensor([[3.0, 4.0]]))
-    result = parity.judge(probe, parity.Limits(0.1, 0.1))
+    result = parity.judge(probe, ParityLimits(0.1, 0.1))
     assert result.logits_rel_error == pytest.approx(0.1 / 5, rel=1e-5)
     assert result.loss_rel_error == 0
 
 
 def test_the_gradient_is_reported_without_a_limit():
     gradient = torch.ones(4)
-    result = parity.judge(probe_of(torch.ones(1, 2), torch.ones(1, 2), -gradient, gradient), parity.Limits(1e-9, 1e-9))
+    result = parity.judge(probe_of(torch.ones(1, 2), torch.ones(1, 2), -gradient, gradient), ParityLimits(1e-9, 1e-9))
     assert result.passed
     assert result.gradient_rel_error == 2.0
 
@@ -108,7 +109,7 @@ def test_the_gradient_is_reported_without_a_limit():
     "logits", [torch.full((1, 2), float("nan")), torch.full((1, 2), float("inf")), torch.ones(1, 3)]
 )
 def test_nan_infinity_and_another_shape_fail(logits):
-    result = parity.judge(probe_of(logits, torch.ones(1, 2)), parity.Limits(1e9, 1e9))
+    result = parity.judge(probe_of(logits, torch.ones(1, 2)), ParityLimits(1e9, 1e9))
     assert not result.passed
     assert result.logits_rel_error == float("inf")
 

@@ -15,6 +15,7 @@ import torch
 from gpubench.core.errors import UsageError
 from gpubench.machine.host_facts import read_text
 from gpubench.suite.model.case import Case
+from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import Step, Unsupported
 from gpubench.worker.workloads.numerics import NUMERICS
@@ -60,9 +61,10 @@ class Operator:
         raise NotImplementedError
 
     def _refuses(self, case: Case) -> str | None:
+        autocast = PRECISIONS[case.precision].autocast
         refused = {
             "an operator alone has no backward here; set `mode: infer`": case.mode == "train" and not self.trains,
-            "autocast belongs to a model; give the operator's own type (fp16, bf16)": case.precision.startswith("amp-"),
+            "autocast belongs to a model; give the operator's own type (fp16, bf16)": autocast is not None,
             "it computes nothing, so it has no precision; leave it at fp32": not self.has_precision
             and case.precision != "fp32",
             "a single operator is not compiled": case.compile != "off",
