@@ -155,10 +155,14 @@ def test_without_javascript_the_page_reads_all_the_same(browser: Driver, pages: 
     try:
         open_page(browser, pages["run"])
         text = browser.find_element(By.TAG_NAME, "body").text
+        browser.find_element(By.CSS_SELECTOR, "#full-5 summary").click()
+        case = browser.find_element(By.ID, "full-5").text
     finally:
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
     assert "was fastest" in text
     assert "All cases" in text
+    assert "Each case in full" in text
+    assert "gpubench run suites/cnn.yaml -k" in case
 
 
 @pytest.mark.parametrize("width", [380, 768, 1280])

@@ -6,7 +6,6 @@ our own, named by their digests in a content security policy, so that a browser 
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -19,10 +18,9 @@ from markupsafe import Markup, escape
 from gpubench.core.version import __version__
 from gpubench.report.drawing import palette
 from gpubench.report.model.inert_text import inert, inert_lines
-from gpubench.report.model.report_model import Cell, Line, ReportModel, Span
+from gpubench.report.model.report_model import Cell, Line, ReportModel, Span, plain
 from gpubench.report.render.csv_text import chart_csv
-from gpubench.report.render.html_cells import intervals
-from gpubench.report.render.html_pages import pages_data
+from gpubench.report.render.interval_strips import intervals
 
 Drawings = Mapping[str, str]
 """Charts as SVG by their keys, drawn with names for colours."""
@@ -32,12 +30,15 @@ _MANY = 400
 """Cases from which on a section is laid out only when it comes into view: a thousand rows would keep a reader waiting.
 """
 
+_MOST_COLUMNS = 12
+"""Of a table of a single case."""
+
 _TAGS = {"strong": "strong", "code": "code", "muted": "small"}
 
 
 def render_html(model: ReportModel, drawings: Drawings) -> str:
-    """The whole report. Charts without a drawing are left out; the pages of single cases travel as data and open in the
-    table.
+    """The whole report. Charts without a drawing are left out; single cases in full follow in `<noscript>`, which a
+    browser that runs scripts does not build until a row is opened.
     """
     style, script = _style(), _asset("report.js")
     policy = (
@@ -53,7 +54,7 @@ def render_html(model: ReportModel, drawings: Drawings) -> str:
             policy=policy,
             style=Markup(style),  # noqa: S704 - ours
             script=Markup(script),  # noqa: S704 - ours
-            data=Markup(_json(pages_data(model.pages))),  # noqa: S704 - JSON without <, > and &
+            in_full={page.index for page in model.pages},
             version=__version__,
         )
     )
@@ -75,6 +76,7 @@ def _environment() -> Environment:
         "prose": prose_html,
         "block": block_html,
         "csv": chart_csv,
+        "plain": plain,
         "intervals": intervals,
     }
     environment.tests["hidden_number"] = _is_hidden_number
@@ -120,12 +122,6 @@ def block_html(text: str) -> Markup:
     return escape(inert_lines(text))
 
 
-def _json(data: Any) -> str:
-    """JSON that cannot end the script element it stands in, in ASCII."""
-    text = json.dumps(data, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
 @lru_cache(maxsize=4)
 def _asset(name: str) -> str:
     return (files("gpubench.report") / "templates" / name).read_text(encoding="utf-8")
@@ -137,7 +133,12 @@ def _style() -> str:
         "".join(f"{name}:{colour};" for name, colour in palette.tokens(dark=mode).items()) for mode in (False, True)
     )
     dots = "".join(f".c-{word}{{background:{palette.precision(word)}}}" for word in palette.PRECISIONS)
-    return f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n{dots}\n{_asset('report.css')}"
+    sides = "".join(
+        f".r{at} tr>:nth-child({at}){{text-align:right}}"
+        f".f{at} td:nth-child({at}){{white-space:normal;min-width:10rem;overflow-wrap:anywhere}}"
+        for at in range(1, _MOST_COLUMNS + 1)
+    )
+    return f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n{dots}{sides}\n{_asset('report.css')}"
 
 
 def _digest(text: str) -> str:

@@ -1,9 +1,6 @@
 "use strict";
-// Progressive: the page reads well without this. Text from data only ever becomes text, never markup.
+// Progressive: the page reads well without this. It sorts, filters and opens what the page already holds.
 (() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const word = (at) => data.words[at];
-
   const make = (tag, attributes = {}, ...children) => {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -13,39 +10,9 @@
 
   // ---- one case in full -------------------------------------------------------------------------------------------
 
-  const spans = (line) => line.map(([style, at]) =>
-    style === "c" ? make("code", {}, word(at)) : style === "s" ? make("strong", {}, word(at))
-      : style === "m" ? make("small", {}, word(at)) : word(at));
-
-  const table = ([head, rows], name) => {
-    const columns = data.heads[head].map((title) => [{ ">": "r", "~": "f", "<": "l" }[title[0]], title.slice(1)]);
-    const top = make("tr", {}, ...columns.map(([side, title]) => make("th", { scope: "col", class: side }, title)));
-    const body = rows.map((cells) => make("tr", {}, ...cells.map((at, column) =>
-      make(column ? "td" : "th", column ? { class: columns[column][0] } : { scope: "row", class: columns[0][0] }, word(at)))));
-    const inner = make("table", {}, make("caption", { class: "hidden" }, name), make("thead", {}, top), make("tbody", {}, ...body));
-    return make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": name }, inner);
-  };
-
-  const facts = (list) => make("dl", { class: "facts" }, ...list.map(([name, text]) =>
-    make("div", {}, make("dt", {}, word(name)), make("dd", {}, ...spans(text)))));
-
-  const remark = ([severity, head, meaning, messages, remedies]) => make("article",
-    { class: `remark t-${{ e: "bad", w: "warning", i: "muted" }[severity]}` },
-    make("h5", {}, word(head)), make("p", {}, word(meaning)),
-    make("ul", {}, ...messages.map((at) => make("li", {}, word(at)))),
-    ...remedies.map((at) => make("p", { class: "remedy" }, make("b", {}, "What to do: "), word(at))));
-
-  const command = (section) => {
-    const text = section.facts[0][1].map(([, at]) => word(at)).join("");
-    const code = make("code", { class: "cmd" }, text);
-    const button = make("button", { type: "button", class: "tool" }, "Copy");
-    button.addEventListener("click", () => copy(text, code, button));
-    return make("div", { class: "command" }, code, button);
-  };
-
-  const copy = async (text, code, button) => {
+  const copy = async (code, button) => {
     try {
-      await navigator.clipboard.writeText(text);
+      await navigator.clipboard.writeText(code.textContent);
       button.textContent = "Copied";
     } catch {
       getSelection().selectAllChildren(code);
@@ -53,25 +20,20 @@
     }
   };
 
-  const section = (each) => {
-    const parts = [make("h4", {}, each.key === "repeat" ? "To repeat just this case" : word(each.head))];
-    if (each.key === "repeat") parts.push(command(each));
-    else if (each.facts) parts.push(facts(each.facts));
-    for (const line of each.lines || []) parts.push(make("p", {}, ...spans(line)));
-    for (const one of each.tables || []) parts.push(table(one, word(each.head)));
-    for (const one of each.remarks || []) parts.push(remark(one));
-    return make("section", {}, ...parts);
-  };
-
-  // What is asked most stands first; tables go side by side where there is room.
-  const ORDER = [["case", "repeat", "findings"], ["settings", "telemetry", "figures"], ["launches"]];
-
+  // Scripts make of <noscript> text that costs nothing until a row is opened.
   const detail = (number, columns, id) => {
-    const found = data.cases[number];
-    const parts = ORDER.map((keys) => keys.flatMap((key) => found.sections.filter((each) => each.key === key)).map(section));
-    if (found.log !== undefined) parts[2].push(make("section", {}, make("h4", {}, "Log"), make("pre", { tabindex: "0" }, word(found.log))));
-    const inside = make("div", { class: "inside" },
-      make("div", { class: "pair" }, ...parts[0]), make("div", { class: "pair" }, ...parts[1]), ...parts[2]);
+    const template = document.createElement("template");
+    template.innerHTML = document.getElementById(`full-${number}`).textContent;
+    const inside = template.content.querySelector(".inside");
+    inside.querySelectorAll(".scroll").forEach((each) => {
+      const name = each.querySelector("caption").textContent;
+      for (const pair of [["tabindex", "0"], ["role", "region"], ["aria-label", name]]) each.setAttribute(...pair);
+    });
+    inside.querySelectorAll(".command code").forEach((code) => {
+      const button = make("button", { type: "button", class: "tool" }, "Copy");
+      button.addEventListener("click", () => copy(code, button));
+      code.after(button);
+    });
     return make("tr", { class: "detail", id }, make("td", { colspan: String(columns) }, inside));
   };
 
@@ -83,12 +45,12 @@
   };
 
   const makeOpenable = (row, key) => {
-    if (!(row.dataset.case in data.cases)) return;
     const cell = row.querySelector("th");
+    if (!cell.querySelector("a")) return;
     const label = cell.textContent.trim();
     const button = make("button", {
       type: "button", class: "open", "aria-expanded": "false", "aria-controls": `detail-${key}-${row.dataset.case}`,
-      "aria-label": `Case ${row.dataset.case}: ${word(data.cases[row.dataset.case].label)}, in full`,
+      "aria-label": `${label}: case ${row.dataset.case} in full`,
     }, label);
     cell.replaceChildren(button);
     button.addEventListener("click", () => toggle(row, button));
