@@ -10,8 +10,10 @@ from gpubench.core.findings import Finding
 from gpubench.telemetry.devices.base import Backend, Identity, TelemetryError
 from gpubench.telemetry.devices.bounded import bounded
 from gpubench.telemetry.devices.cuda_visible import identify
-from gpubench.telemetry.devices.nvml import NvmlBackend, open_backend
+from gpubench.telemetry.devices.nvml import NvmlBackend
+from gpubench.telemetry.devices.open_backend import open_backend
 from gpubench.telemetry.devices.replay import Recording
+from gpubench.telemetry.devices.rocm import RocmBackend
 from gpubench.telemetry.sampled_device import Monitored
 from gpubench.telemetry.sampling.sampler import Schedule
 from gpubench.telemetry.window.telemetry_window import GPU_METRICS, all_absent
@@ -124,6 +126,8 @@ class Monitor:
     def _identity(self, backend: Backend) -> Identity:
         if isinstance(backend, NvmlBackend):
             return bounded(lambda: identify(self._device, backend.library), 30.0, what="NVML")
+        if isinstance(backend, RocmBackend):
+            return bounded(lambda: backend.identify(self._device), 30.0, what="amdsmi")
         return Identity(uuid=str(self._device))
 
     def window(self, start_s: float, end_s: float, *, idle: tuple[float, float] | None = None) -> MonitorWindow:

@@ -9,7 +9,8 @@ from gpubench.core.findings import Finding, finding
 from gpubench.telemetry.devices import rapl
 from gpubench.telemetry.devices.base import Backend, Device, Identity, Survey, TelemetryError
 from gpubench.telemetry.devices.null import NullBackend
-from gpubench.telemetry.devices.nvml import codes, open_backend
+from gpubench.telemetry.devices.nvml import codes
+from gpubench.telemetry.devices.open_backend import open_backend
 from gpubench.telemetry.sampled_device import Monitored, ReadingMode
 from gpubench.telemetry.sampling.launch_surroundings import NOT_SURVEYED, Surroundings
 from gpubench.telemetry.sampling.sampler import Schedule

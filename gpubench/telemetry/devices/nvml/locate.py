@@ -41,7 +41,7 @@ def find(library: Library, identity: Identity) -> Found:
     raise TelemetryError(
         "no NVML device matches the CUDA device" + (f" ({'; '.join(tried)})" if tried else ": CUDA named none"),
         code=passing,
-        remedy="In a container, check that the driver's libraries match the kernel module and that the card is passed in.",
+        remedy="In a container, check that the driver's libraries match the kernel module and the card is passed in.",
     )
 
 

@@ -1,0 +1,413 @@
+"""AMD GPUs through `amdsmi`, AMD's own Python package: imported when a backend is opened, never before.
+
+Units, by include/amd_smi/amdsmi.h and py-interface/amdsmi_interface.py of github.com/ROCm/amdsmi: socket power W, power
+caps uW (bare-metal Linux), energy in ticks of `counter_resolution` uJ, clocks MHz, temperatures degrees Celsius, activity
+per cent, memory bytes. What a chip does not have is "N/A" or an error with a status; both become None with the reason in
+`missing`.
+
+Throttling comes from the accumulated residencies of `amdsmi_get_gpu_metrics_info` (MI300 and newer): each counts the
+firmware's cycles under one limit, and `accumulation_counter` all cycles, 32 bits wide (gpu_metrics_v1_6 in the kernel's
+kgd_pp_interface.h). They give times under each limit, and no reasons of the moment.
+"""
+
+import importlib
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from gpubench.telemetry.devices.base import (
+    Activity,
+    Backend,
+    FastReading,
+    Identity,
+    ProcessUse,
+    SlowReading,
+    Survey,
+    TelemetryError,
+)
+from gpubench.telemetry.devices.bounded import bounded
+from gpubench.telemetry.devices.null import NullBackend
+
+_TIMEOUT_S = 20.0
+_CLOSE_TIMEOUT_S = 0.4
+_MOST_WATTS = 20_000
+_NOT_SUPPORTED = frozenset({2, 3, 5, 10})
+"""AMDSMI_STATUS_NOT_SUPPORTED, NOT_YET_IMPLEMENTED, FAIL_LOAD_SYMBOL and NO_PERM: asking again changes nothing."""
+
+_LOST = frozenset({31, 34, 54})
+"""AMDSMI_STATUS_NOT_FOUND, DRIVER_NOT_LOADED and AMDGPU_RESTART_ERR."""
+
+_COUNTER_BITS = 32
+_RESIDENCIES = {
+    "throttle_power_cap_s": ("ppt_residency_acc",),
+    "throttle_sw_thermal_s": ("socket_thm_residency_acc", "vr_thm_residency_acc", "hbm_thm_residency_acc"),
+    "throttle_hw_thermal_s": ("prochot_residency_acc",),
+}
+"""Package power tracking; temperatures that the firmware holds; the processor-hot signal."""
+
+
+class AmdSmiError(TelemetryError):
+    """A failed call of amdsmi. `status` is the library's code, None where the binding itself failed."""
+
+    def __init__(self, call: str, detail: str, status: int | None = None) -> None:
+        super().__init__(f"{call}: {detail}")
+        self.call, self.status = call, status
+
+
+class AmdSmi:
+    """The module, initialised."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module = module
+
+    def call(self, name: str, *args: Any) -> Any:
+        """AmdSmiError for whatever goes wrong, in the driver, the library or the binding."""
+        try:
+            return getattr(self.module, name)(*args)
+        except Exception as error:  # noqa: BLE001 - of the binding, ctypes or an old version without the call
+            status = getattr(error, "err_code", None)
+            info = getattr(error, "err_info", None) or f"{type(error).__name__}: {error}"
+            raise AmdSmiError(name, str(info).strip(), status) from None
+
+
+class RocmDevice:
+    """One AMD GPU under observation. Power and clocks of a partition are those of the whole chip."""
+
+    kind = "rocm"
+
+    def __init__(self, smi: AmdSmi, handle: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.key, self.name = _uuid(smi, handle), _name(smi, handle)
+        self.missing: dict[str, str] = {"pstate": "AMD GPUs have no P-states"}
+        self.lost: str | None = None
+        self._smi, self._handle, self._clock = smi, handle, clock
+        self._enum: Any = smi.module
+        self._faults: Counter[str] = Counter()
+        self._given: set[tuple[Any, ...]] = set()
+        self._off: set[tuple[Any, ...]] = set()
+        self._ticks_before = self._wrapped_ticks = 0
+        self._residencies: dict[str, int] = {}
+        self._throttled_s: dict[str, float] = {}
+        self._residencies_s = 0.0
+        try:
+            partition = smi.call("amdsmi_get_gpu_compute_partition", handle)
+        except AmdSmiError:
+            partition = "N/A"  # a chip that cannot be partitioned
+        self.parent_shared = partition not in ("SPX", "N/A", "")
+
+    def read_fast(self) -> FastReading:
+        """Power, energy counter, GFX clock and throttle times. Units: see `FastReading`."""
+        power = self.read_power()
+        return power._replace(sm_clock_mhz=self._clock_mhz("sm_clock_mhz", "GFX"), **self._throttle_times())
+
+    def read_power(self) -> FastReading:
+        """Energy counter and powers. Units: see `FastReading`.
+
+        MI300 and newer tell the current power, older chips an average; `socket_power` is whichever there is.
+        """
+        energy = self._ask("counter_j", "amdsmi_get_energy_count")
+        power = self._ask("power_instant_w", "amdsmi_get_power_info")
+        return FastReading(
+            power_instant_w=self._watts("power_instant_w", power, "current_socket_power"),
+            power_average_w=self._watts("power_average_w", power, "average_socket_power"),
+            power_usage_w=self._watts("power_usage_w", power, "socket_power"),
+            counter_j=None if energy is None else self._joules(energy),
+        )
+
+    def read_slow(self) -> SlowReading:
+        """Memory, temperatures, activity, memory clock. Units: see `SlowReading`."""
+        vram = self._enum.AmdSmiMemoryType.VRAM
+        activity = self._ask("utilization", "amdsmi_get_gpu_activity")
+        percent = None if activity is None else self._number("utilization", activity, "gfx_activity")
+        return SlowReading(
+            memory_used_bytes=self._ask("memory_used_bytes", "amdsmi_get_gpu_memory_usage", vram),
+            memory_total_bytes=self._ask("memory_total_bytes", "amdsmi_get_gpu_memory_total", vram),
+            temperature_c=self._celsius("temperature_c", "JUNCTION", "EDGE"),
+            memory_temperature_c=self._celsius("memory_temperature_c", "VRAM"),
+            utilization=None if percent is None else percent / 100,
+            memory_clock_mhz=self._clock_mhz("memory_clock_mhz", "MEM"),
+        )
+
+    def activity(self) -> Activity | None:
+        """None: amdsmi has no mean activity of the units of a chip."""
+        return None
+
+    def state(self) -> dict[str, Any]:
+        """Power limits, largest clocks and link; absent ones under `absent`. Units: in each key's name."""
+        values: dict[str, Any] = {}
+        absent: dict[str, str] = {}
+        facts: tuple[tuple[str, Callable[[], Any]], ...] = (
+            ("power_limit_w", lambda: self._call("amdsmi_get_power_cap_info")["power_cap"] * 1e-6),
+            ("power_limit_default_w", lambda: self._call("amdsmi_get_power_cap_info")["default_power_cap"] * 1e-6),
+            ("power_limit_min_w", lambda: self._call("amdsmi_get_power_cap_info")["min_power_cap"] * 1e-6),
+            ("power_limit_max_w", lambda: self._call("amdsmi_get_power_cap_info")["max_power_cap"] * 1e-6),
+            ("sm_clock_max_mhz", lambda: self._call("amdsmi_get_clock_info", self._enum.AmdSmiClkType.GFX)["max_clk"]),
+            (
+                "memory_clock_max_mhz",
+                lambda: self._call("amdsmi_get_clock_info", self._enum.AmdSmiClkType.MEM)["max_clk"],
+            ),
+            ("pcie_width", lambda: self._call("amdsmi_get_pcie_info")["pcie_metric"]["pcie_width"]),
+            ("pcie_width_max", lambda: self._call("amdsmi_get_pcie_info")["pcie_static"]["max_pcie_width"]),
+        )
+        for name, read in facts:
+            try:
+                values[name] = read()
+            except (AmdSmiError, KeyError, TypeError) as error:
+                values[name], absent[name] = None, str(error)
+            if values[name] == "N/A":
+                values[name], absent[name] = None, "amdsmi says N/A"
+        return {**values, "absent": absent}
+
+    def survey(self) -> Survey:
+        """Processes with memory on the device, and memory in use. Units: see `Survey`."""
+        return _survey(self._smi, self._handle)
+
+    def faults(self) -> dict[str, int]:
+        """Failed calls so far, by call and status. Units: counts."""
+        return dict(sorted(self._faults.items()))
+
+    def close(self) -> None:
+        """Nothing to free: handles belong to the library."""
+
+    def _call(self, name: str, *args: Any) -> Any:
+        return self._smi.call(name, self._handle, *args)
+
+    def _ask(self, quantity: str, name: str, *args: Any) -> Any:
+        """The call's answer, None with the reason in `missing`. What was never there is asked for once."""
+        call = (name, *args)
+        if self.lost is not None or call in self._off:
+            return None
+        try:
+            answer = self._call(name, *args)
+        except AmdSmiError as fault:
+            self.missing[quantity] = str(fault)
+            self._faults[f"{fault.call}: {fault.status if fault.status is not None else 'no status'}"] += 1
+            if fault.status in _LOST:
+                self.lost = str(fault)
+            elif fault.status in _NOT_SUPPORTED and call not in self._given:
+                self._off.add(call)
+            return None
+        self._given.add(call)
+        self.missing.pop(quantity, None)
+        return answer
+
+    def _number(self, quantity: str, answer: Mapping[str, Any], *keys: str) -> float | None:
+        """The first of the keys that there is; None for "N/A"."""
+        value = next((answer[key] for key in keys if key in answer), "N/A")
+        if isinstance(value, int | float):
+            return float(value)
+        self.missing[quantity] = f"amdsmi says {value} for {keys[0]}"
+        return None
+
+    def _watts(self, quantity: str, answer: Mapping[str, Any] | None, key: str) -> float | None:
+        if answer is None:
+            self.missing.setdefault(quantity, self.missing.get("power_instant_w", "no power was read"))
+            return None
+        watts = self._number(quantity, answer, key)
+        if watts is None or not 0 < watts < _MOST_WATTS:  # 0 and 65535 say nothing
+            self.missing.setdefault(quantity, f"amdsmi says {watts} W for {key}")
+            return None
+        self.missing.pop(quantity, None)
+        return watts
+
+    def _joules(self, energy: Mapping[str, Any]) -> float | None:
+        """Ticks times their size. A counter of 32 bits wraps, at 15.3 uJ and 700 W every 94 s: the turns are added."""
+        ticks = self._number("counter_j", energy, "energy_accumulator", "power")
+        size_uj = self._number("counter_j", energy, "counter_resolution")
+        if ticks is None or size_uj is None:
+            return None
+        now, half = int(ticks), 1 << (_COUNTER_BITS - 1)
+        if now < half <= self._ticks_before < 2 * half:
+            self._wrapped_ticks += 2 * half
+        self._ticks_before = now
+        return (now + self._wrapped_ticks) * size_uj * 1e-6
+
+    def _clock_mhz(self, quantity: str, kind: str) -> float | None:
+        answer = self._ask(quantity, "amdsmi_get_clock_info", getattr(self._enum.AmdSmiClkType, kind))
+        return None if answer is None else self._number(quantity, answer, "clk", "cur_clk")
+
+    def _celsius(self, quantity: str, *sensors: str) -> float | None:
+        for sensor in sensors:
+            kind = getattr(self._enum.AmdSmiTemperatureType, sensor)
+            found = self._ask(quantity, "amdsmi_get_temp_metric", kind, self._enum.AmdSmiTemperatureMetric.CURRENT)
+            if found is not None:
+                return float(found)
+        return None
+
+    def _throttle_times(self) -> dict[str, Any]:
+        """Seconds under each limit since the first reading: the share of the firmware's cycles, times what passed.
+
+        Of the temperature limits the one that held longest, because they overlap.
+        """
+        nothing: dict[str, Any] = dict.fromkeys(_RESIDENCIES)
+        now_s = self._clock()
+        metrics = self._ask("reasons", "amdsmi_get_gpu_metrics_info")
+        if metrics is None:
+            return nothing
+        names = ("accumulation_counter", *(name for group in _RESIDENCIES.values() for name in group))
+        numbers = {name: metrics.get(name) for name in names}
+        if not all(isinstance(value, int) for value in numbers.values()):
+            self.missing["reasons"] = "this chip or driver does not accumulate time under limits"
+            return nothing
+        self.missing["reasons"] = "AMD GPUs tell the time under each limit, no reasons of the moment"
+        before, self._residencies = self._residencies, {name: int(value or 0) for name, value in numbers.items()}
+        passed_s, self._residencies_s = now_s - self._residencies_s, now_s
+        cycles = self._since(before, "accumulation_counter")
+        for quantity, parts in _RESIDENCIES.items():
+            share = max(self._since(before, part) for part in parts) / cycles if cycles else 0.0
+            self._throttled_s[quantity] = self._throttled_s.get(quantity, 0.0) + min(1.0, share) * passed_s
+        return dict(self._throttled_s)
+
+    def _since(self, before: Mapping[str, int], name: str) -> int:
+        return (self._residencies[name] - before[name]) % (1 << _COUNTER_BITS) if before else 0
+
+
+class RocmBackend:
+    """Every AMD GPU that the driver shows to this process."""
+
+    kind = "rocm"
+    available = True
+    reason = ""
+    remedy = ""
+
+    def __init__(self, smi: AmdSmi, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._smi, self._clock = smi, clock
+
+    def open(self, identity: Identity) -> RocmDevice:
+        """The GPU that HIP calls `identity`, by PCI address or UUID. TelemetryError unless exactly one matches."""
+        return bounded(lambda: self._open(identity), _TIMEOUT_S, what="amdsmi")
+
+    def _open(self, identity: Identity) -> RocmDevice:
+        handles = self._smi.call("amdsmi_get_processor_handles")
+        found = [handle for handle in handles if identity.pci and _pci(self._smi, handle) == identity.pci.lower()]
+        if not found and identity.uuid:
+            uuid = f"GPU-{identity.uuid.removeprefix('GPU-').lower()}"
+            found = [handle for handle in handles if _uuid(self._smi, handle) == uuid]
+        if len(found) == 1:
+            return RocmDevice(self._smi, found[0], clock=self._clock)
+        named = identity.pci or identity.uuid
+        raise TelemetryError(
+            f"{len(found)} of {len(handles)} AMD GPUs match {named}",
+            remedy="In a container, check that the card's /dev/dri and /dev/kfd are passed in.",
+        )
+
+    def identify(self, device: int | str, environ: Mapping[str, str] = os.environ) -> Identity:
+        """Of a device by HIP's number (`0`, `"cuda:1"`), UUID (`"GPU-..."`) or PCI address. TelemetryError if there is
+        none.
+
+        ROCR_VISIBLE_DEVICES is applied first, and HIP_VISIBLE_DEVICES (or CUDA_VISIBLE_DEVICES, which HIP takes too) to
+        what is left; each holds numbers or UUIDs.
+        """
+        text = str(device)
+        if text.startswith("GPU-"):
+            return Identity(uuid=text)
+        if ":" in text and not text.startswith("cuda"):
+            return Identity(pci=text)
+        number = text.removeprefix("cuda").removeprefix(":") or "0"
+        visible = self._in_hip_order()
+        second = "HIP_VISIBLE_DEVICES" if "HIP_VISIBLE_DEVICES" in environ else "CUDA_VISIBLE_DEVICES"
+        for variable in ("ROCR_VISIBLE_DEVICES", second):
+            if variable in environ:
+                visible = _selected(visible, environ[variable])
+        if not number.isdecimal() or int(number) >= len(visible):
+            raise TelemetryError(
+                f"HIP has no device {text}: {len(visible)} visible",
+                remedy="Look at ROCR_VISIBLE_DEVICES and HIP_VISIBLE_DEVICES.",
+            )
+        return visible[int(number)]
+
+    def _in_hip_order(self) -> list[Identity]:
+        found = []
+        for position, handle in enumerate(self._smi.call("amdsmi_get_processor_handles")):
+            try:
+                order = self._smi.call("amdsmi_get_gpu_enumeration_info", handle)["hip_id"]
+            except (AmdSmiError, KeyError):
+                order = position  # amdsmi before ROCm 6.4 does not know HIP's numbers
+            identity = Identity(uuid=_uuid(self._smi, handle), pci=_pci(self._smi, handle))
+            found.append((order if isinstance(order, int) else position, position, identity))
+        return [identity for _, _, identity in sorted(found, key=lambda each: each[:2])]
+
+    def survey(self) -> dict[str, Survey]:
+        """Processes and memory of every GPU, by UUID. TelemetryError where the driver does not answer."""
+
+        def ask() -> dict[str, Survey]:
+            handles = self._smi.call("amdsmi_get_processor_handles")
+            return {_uuid(self._smi, handle): _survey(self._smi, handle) for handle in handles}
+
+        return bounded(ask, _TIMEOUT_S, what="amdsmi")
+
+    def close(self) -> None:
+        """Shuts amdsmi down; a driver that hangs on it is left behind after 0.4 s."""
+        try:
+            bounded(lambda: self._smi.call("amdsmi_shut_down"), _CLOSE_TIMEOUT_S, what="amdsmi_shut_down")
+        except TelemetryError:
+            return
+
+
+def open_rocm(*, clock: Callable[[], float] = time.monotonic) -> Backend | None:
+    """AMD's backend, or one that says why there is none; None if amdsmi or the library it loads is not installed."""
+    try:
+        module = importlib.import_module("amdsmi")
+    except Exception:  # noqa: BLE001 - it loads libamd_smi.so when imported, and fails in a different way per version
+        return None
+    smi = AmdSmi(module)
+    try:
+        bounded(lambda: smi.call("amdsmi_init"), _TIMEOUT_S, what="amdsmi")
+        if not smi.call("amdsmi_get_processor_handles"):
+            return NullBackend("no AMD GPU")
+    except TelemetryError as error:
+        return NullBackend(str(error), error.remedy or "Load the amdgpu module, and join the groups render and video.")
+    return RocmBackend(smi, clock=clock)
+
+
+def _uuid(smi: AmdSmi, handle: Any) -> str:
+    """`GPU-` and the serial number in 16 digits, as HIP and ROCR_VISIBLE_DEVICES have it; the address without one."""
+    try:
+        serial = str(smi.call("amdsmi_get_gpu_asic_info", handle)["asic_serial"])
+    except AmdSmiError:
+        serial = "N/A"
+    return _pci(smi, handle) if serial == "N/A" else f"GPU-{serial.lower().removeprefix('0x'):0>16}"
+
+
+def _pci(smi: AmdSmi, handle: Any) -> str:
+    return str(smi.call("amdsmi_get_gpu_device_bdf", handle)).lower()
+
+
+def _name(smi: AmdSmi, handle: Any) -> str:
+    try:
+        return str(smi.call("amdsmi_get_gpu_asic_info", handle)["market_name"])
+    except AmdSmiError:
+        return ""
+
+
+def _selected(visible: list[Identity], variable: str) -> list[Identity]:
+    """What the entries of a variable name, up to the first that names nothing."""
+    chosen: list[Identity] = []
+    for entry in (each.strip() for each in variable.split(",")):
+        named = [each for each in visible if each.uuid and each.uuid.lower() == entry.lower()]
+        if entry.isdecimal() and int(entry) < len(visible):
+            named = [visible[int(entry)]]
+        if not named:
+            break
+        chosen.append(named[0])
+    return chosen
+
+
+def _survey(smi: AmdSmi, handle: Any) -> Survey:
+    why: list[str] = []
+    processes: list[ProcessUse] | None = None
+    used: int | None = None
+    try:
+        listed = smi.call("amdsmi_get_gpu_process_list", handle)
+        processes = [
+            ProcessUse(int(each["pid"]), int(each["memory_usage"]["vram_mem"]), str(each["name"])) for each in listed
+        ]
+    except AmdSmiError as fault:
+        why.append(str(fault))
+    try:
+        used = int(smi.call("amdsmi_get_gpu_memory_usage", handle, smi.module.AmdSmiMemoryType.VRAM))
+    except AmdSmiError as fault:
+        why.append(str(fault))
+    return Survey(processes, used, "; ".join(why))
