@@ -11,8 +11,8 @@ from gpubench.cli.standing_verdicts import CONFIRM_ROUNDS, MANY_CASES, SCREEN_RO
 from gpubench.core.metrics import SESOI
 
 if TYPE_CHECKING:
-    from gpubench.core.run_info import RunInfo
     from gpubench.runner.arms.arm import Arm
+    from gpubench.store.run_info import RunInfo
     from gpubench.store.run_reader import Run
     from gpubench.suite.load import LoadedSuite
 

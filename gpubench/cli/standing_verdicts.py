@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from gpubench.analysis.verdict.judge import Comparison
     from gpubench.analysis.verdict.judge_settings import CompareSettings
     from gpubench.core.records import Record
-    from gpubench.core.run_info import PlannedCase
     from gpubench.report.model.report_model import Tone
+    from gpubench.store.run_info import PlannedCase
 
 SEQUENTIAL_ROUNDS = 24
 SCREEN_ROUNDS = 10

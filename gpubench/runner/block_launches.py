@@ -9,7 +9,6 @@ from dataclasses import replace
 from gpubench.core.errors import WorkerError
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Record, Status
-from gpubench.core.run_info import PlannedCase
 from gpubench.protocol.messages import Failed, Job, Result
 from gpubench.runner.arms.carry_over import Suspicion, suspicion
 from gpubench.runner.arms.levels import Level
@@ -21,6 +20,7 @@ from gpubench.runner.launch.planned_launch import PlannedLaunch
 from gpubench.runner.launch.recorder import record_of, shared
 from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool
 from gpubench.runner.schedule import Schedule
+from gpubench.store.run_info import PlannedCase
 from gpubench.store.run_writer import RunWriter
 
 FELL_BACK = ("GB106", "GB107")

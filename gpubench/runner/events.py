@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gpubench.core.records import Record
-from gpubench.core.run_info import PlannedCase, RunInfo
+from gpubench.store.run_info import PlannedCase, RunInfo
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 from gpubench.core.errors import WorkerError
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Failure, Record, Status
-from gpubench.core.run_info import PlannedCase
 from gpubench.protocol.messages import Job, JobArm
 from gpubench.runner.anonymous import anonymous
 from gpubench.runner.arms.arm import Arm
@@ -28,6 +27,7 @@ from gpubench.runner.launch.planned_launch import PlannedLaunch
 from gpubench.runner.launch.recorder import record_of, skipped
 from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool
 from gpubench.runner.schedule import OUT_OF_BUDGET, Schedule
+from gpubench.store.run_info import PlannedCase
 from gpubench.store.run_writer import RunWriter
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Suite
@@ -189,7 +189,7 @@ class Rounds:
         return record, done.ending.host_lost
 
     def _case(self, launch: PlannedLaunch) -> Case:
-        case = Case.model_validate(launch.case.settings)
+        case = launch.case.case
         arm = self._arms.get(launch.arm)
         return case if arm is None else arm.case(case)
 
@@ -222,7 +222,7 @@ class Rounds:
 
     def _block_job(self, launch: PlannedLaunch) -> Job:
         """All arms of the case in one job; `measure` fills in what only it knows."""
-        base = Case.model_validate(launch.case.settings)
+        base = launch.case.case
         cases = {arm.name: arm.case(base) for arm in self._arms.values() if arm is not None}
         log = self._writer.log_path(launch.case.index, launch.repeat)
         job = self._job(launch, next(iter(cases.values())), log)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from gpubench.core.errors import UsageError, WorkerError
-from gpubench.core.run_info import PlannedCase, RunInfo
 from gpubench.core.version import __version__
 from gpubench.machine import environment
 from gpubench.protocol.messages import Hello
@@ -23,6 +22,7 @@ from gpubench.runner.launch.worker_hosts import HostKey, HostPool, versions_of
 from gpubench.runner.plan import Hellos, plan_cases
 from gpubench.runner.rounds import Rounds, Settled, host_started
 from gpubench.runner.schedule import Schedule
+from gpubench.store.run_info import PlannedCase, RunInfo
 from gpubench.store.run_names import new_run_name
 from gpubench.store.run_reader import Run, load_run
 from gpubench.store.run_writer import RunWriter
@@ -154,7 +154,7 @@ def resume(
         run = load_run(request.folder)
         info, suite = run.info, Suite.model_validate(run.info.suite)
         _same_arms(info, request.arms)
-        cases = [Case.model_validate(entry.settings) for entry in info.cases]
+        cases = [entry.case for entry in info.cases]
         hellos = stage.greet(cases, request.arms)
         _same_machine(info, environment.collect(_versions(hellos), anonymous=bool(info.environment.get("anonymous"))))
         if before is not None:

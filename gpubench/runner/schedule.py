@@ -10,8 +10,8 @@ import random
 from collections.abc import Iterable, Sequence
 
 from gpubench.core.records import Record, Status
-from gpubench.core.run_info import PlannedCase
 from gpubench.runner.launch.planned_launch import PlannedLaunch
+from gpubench.store.run_info import PlannedCase
 
 FINAL = frozenset({Status.OOM, Status.UNSUPPORTED, Status.TIMEOUT})
 """Ends that another launch would only repeat."""
@@ -182,11 +182,11 @@ def _is_larger(record: Record) -> bool:
 
 def _batch(case: PlannedCase) -> float:
     """The batch size; infinity for the largest that fits, which no smaller one stands for."""
-    asked = case.settings["batch_size"]
+    asked = case.case.batch_size
     return float(asked) if isinstance(asked, int) else math.inf
 
 
 def _all_but_batch(case: PlannedCase) -> str:
     """What two cases share that differ in their batch size alone."""
-    others = {name: value for name, value in case.settings.items() if name != "batch_size"}
+    others = {name: value for name, value in case.case.settings.items() if name != "batch_size"}
     return case.kind + json.dumps(others, sort_keys=True)

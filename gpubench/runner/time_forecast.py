@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gpubench.core.run_info import PlannedCase
+from gpubench.store.run_info import PlannedCase
 from gpubench.suite.model.suite import Suite
 
 OVERHEAD_S = 1.0

@@ -10,7 +10,7 @@ from typing import Any
 
 from gpubench.core.errors import StoreError
 from gpubench.core.records import RECORD_SCHEMA
-from gpubench.core.run_info import RUN_SCHEMA
+from gpubench.store.run_info import RUN_SCHEMA
 
 Document = dict[str, Any]
 Step = Callable[[Document], Document]

@@ -10,9 +10,9 @@ from pydantic_core import from_json
 
 from gpubench.core.errors import StoreError
 from gpubench.core.records import RECORD_SCHEMA, Record
-from gpubench.core.run_info import RunInfo
 from gpubench.store.atomic_files import store_error
 from gpubench.store.migrate import NewerSchema, migrate_record, migrate_run
+from gpubench.store.run_info import RunInfo
 from gpubench.store.sample_files import read_samples
 
 if TYPE_CHECKING:

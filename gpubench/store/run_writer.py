@@ -10,10 +10,10 @@ from typing import Self
 
 from gpubench.core.errors import StoreError
 from gpubench.core.records import Record
-from gpubench.core.run_info import RunInfo
 from gpubench.store.atomic_files import PROBE_NAME, check_room, store_error, write_atomically
 from gpubench.store.journal import Journal
 from gpubench.store.lock import LOCK_NAME, FolderLock
+from gpubench.store.run_info import RunInfo
 from gpubench.store.run_reader import RECORDS_NAME, RUN_NAME, load_info
 from gpubench.store.sample_files import write_samples
 

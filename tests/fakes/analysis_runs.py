@@ -6,7 +6,7 @@ from typing import Any
 
 from gpubench.core.findings import Finding
 from gpubench.core.records import Failure, Parity, Quality, Record, Series, Status
-from gpubench.core.run_info import PlannedCase, RunInfo
+from gpubench.store.run_info import PlannedCase, RunInfo
 from gpubench.suite.model.case import Case
 
 

@@ -7,7 +7,7 @@ from fakes.runs import ENVIRONMENT, FakeRun, Invented, a_parity, effective, metr
 
 from gpubench.core.findings import Finding
 from gpubench.core.records import Record, Status, Window
-from gpubench.core.run_info import PlannedCase
+from gpubench.store.run_info import PlannedCase
 from gpubench.suite.cases.labels import label_cases
 from gpubench.suite.model.case import Case
 

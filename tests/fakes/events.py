@@ -6,7 +6,6 @@ from pathlib import Path
 from fakes.runs import FakeRun
 
 from gpubench.core.records import Record
-from gpubench.core.run_info import PlannedCase
 from gpubench.runner.events import (
     CaseFinished,
     Event,
@@ -18,6 +17,7 @@ from gpubench.runner.events import (
     Notice,
     RunStarted,
 )
+from gpubench.store.run_info import PlannedCase
 
 FOLDER = Path("reports/20261123-1602-cnn-7f3a")
 LIVE = {

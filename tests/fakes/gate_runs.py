@@ -9,7 +9,7 @@ from fakes.runs import ENVIRONMENT, NO_GPU_ENVIRONMENT, a_parity, absent, effect
 
 from gpubench.core.findings import Finding
 from gpubench.core.records import Record, Status
-from gpubench.core.run_info import ArmInfo, PlannedCase, RunInfo
+from gpubench.store.run_info import ArmInfo, PlannedCase, RunInfo
 from gpubench.suite.model.case import Case
 
 STEADY = (1.000, 1.002, 0.999, 1.001, 0.998, 1.0005, 1.0015, 0.9995, 1.0, 0.9985)

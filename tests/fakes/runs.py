@@ -8,7 +8,7 @@ from typing import Any
 
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Effective, Failure, Parity, Quality, Record, Series, Status, Window
-from gpubench.core.run_info import PlannedCase, RunInfo
+from gpubench.store.run_info import PlannedCase, RunInfo
 from gpubench.suite.model.case import Case
 
 FAKE_GPU = "NVIDIA Imaginary 80GB"

@@ -9,7 +9,7 @@ from fakes.runs import ENVIRONMENT, FakeRun, cpu_run, invented_run
 import gpubench
 from gpubench import api
 from gpubench.core.errors import StoreError, UsageError
-from gpubench.core.run_info import ArmInfo
+from gpubench.store.run_info import ArmInfo
 from gpubench.store.run_writer import RunWriter
 
 HEAVY = ("torch", "torchvision", "pandas", "numpy", "scipy", "altair", "pydantic", "click", "rich")

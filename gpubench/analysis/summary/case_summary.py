@@ -8,7 +8,7 @@ from typing import Any
 from gpubench.analysis.summary.comparable_case import Correctness, flat_effective
 from gpubench.core.findings import Finding, Validity
 from gpubench.core.records import CRASHED, Effective, Estimate, Record, Status
-from gpubench.core.run_info import PlannedCase
+from gpubench.store.run_info import PlannedCase
 from gpubench.suite.model.case import Case
 
 _GPU_ENERGY = frozenset({"energy_j", "energy_per_sample_j", "samples_per_j", "energy_above_idle_j", "mean_power_w"})
@@ -24,7 +24,6 @@ class CaseSummary:
     """
 
     planned: PlannedCase
-    case: Case
     status: Status
     reason: str | None
     records: tuple[Record, ...]
@@ -34,6 +33,10 @@ class CaseSummary:
     validity: Validity
     correctness: Correctness
     effective: Effective | None
+
+    @property
+    def case(self) -> Case:
+        return self.planned.case
 
     @property
     def case_id(self) -> str:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from gpubench.analysis.summary.utilization import mfu
 from gpubench.core.findings import Validity
 from gpubench.core.records import Estimate, Status
-from gpubench.core.run_info import RunInfo
 from gpubench.machine.environment_variables import anonymise
+from gpubench.store.run_info import RunInfo
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import PRECISIONS
 

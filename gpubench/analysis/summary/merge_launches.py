@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Record, Status
-from gpubench.core.run_info import PlannedCase
 from gpubench.core.units import format_percent
 from gpubench.stats.estimators import mean_location
+from gpubench.store.run_info import PlannedCase
 
 _WORST_FIRST = (Status.FAILED, Status.TIMEOUT, Status.OOM, Status.UNSUPPORTED, Status.SKIPPED)
 _LEAST_SPREAD = 0.01

@@ -16,8 +16,7 @@ from gpubench.analysis.summary.utilization import achieved_bandwidth, achieved_f
 from gpubench.core.findings import Finding, Validity, finding, validity
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Estimate, Record, Status, latest
-from gpubench.core.run_info import PlannedCase, RunInfo
-from gpubench.suite.model.case import Case
+from gpubench.store.run_info import PlannedCase, RunInfo
 
 _TAILS = frozenset(f"{time}_{tail}_s" for time in ("step_time", "latency") for tail in ("p90", "p95", "p99"))
 
@@ -76,7 +75,6 @@ def summarise_case(
     findings = (*merge_findings(ok or records), *_own_findings(planned, ok), *([spread] if spread else ()))
     return CaseSummary(
         planned=planned,
-        case=Case.model_validate(planned.settings),
         status=status,
         reason=reason,
         records=tuple(records),

@@ -18,8 +18,8 @@ from gpubench.core.units import parse_duration
 
 if TYPE_CHECKING:
     from gpubench.analysis.compare.run_sides import Side
-    from gpubench.core.run_info import RunInfo
     from gpubench.runner.run import RunOutcome, RunRequest
+    from gpubench.store.run_info import RunInfo
     from gpubench.store.run_reader import Run
 
 
@@ -232,7 +232,7 @@ class _Ending:
             return
         from gpubench.machine.doctor.examination import unfit_rows
 
-        uses_gpu = any(str(case.settings.get("device")).startswith("cuda") for case in info.cases)
+        uses_gpu = any(planned.case.device_type == "cuda" for planned in info.cases)
         bad = unfit_rows(info.environment, uses_gpu=uses_gpu)
         if bad:
             raise MachineUnfitError(

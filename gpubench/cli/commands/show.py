@@ -11,7 +11,7 @@ from gpubench.cli.shared_options import complete_runs, json_option, store_option
 if TYPE_CHECKING:
     from gpubench.analysis.summary.case_summary import CaseSummary
     from gpubench.analysis.summary.run_summary import RunSummary
-    from gpubench.core.run_info import RunInfo
+    from gpubench.store.run_info import RunInfo
     from gpubench.store.run_reader import Run
 
 SECTIONS = ("best", "effects", "accuracy", "cases", "unmeasured", "findings", "repeat")

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from gpubench.analysis.compare.compare_sides import Compared
     from gpubench.analysis.gate.gate_outcome import Remeasure
     from gpubench.core.records import Record
-    from gpubench.core.run_info import PlannedCase
     from gpubench.runner.run import RunRequest
+    from gpubench.store.run_info import PlannedCase
     from gpubench.store.run_reader import Run
 
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import summarise_case
 from gpubench.core.records import Record, Status
-from gpubench.core.run_info import PlannedCase, RunInfo
 from gpubench.report.model.figure_cells import metric_cell
 from gpubench.report.model.inert_text import inert
 from gpubench.report.model.report_model import Cell, Row, Table, Tone
 from gpubench.report.model.setting_words import varying
 from gpubench.report.render.layout import Fitted, fit, header, row_lines
 from gpubench.report.view.case_tables import MEMORY, case_table
+from gpubench.store.run_info import PlannedCase, RunInfo
 
 # Room for figures that are not known yet; a wider one pushes its row out of line, and is still written whole.
 _ROOM = {

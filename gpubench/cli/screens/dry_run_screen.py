@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gpubench.core.run_info import PlannedCase
 from gpubench.core.units import format_duration
 from gpubench.report.model.words import count
 from gpubench.runner.time_forecast import Forecast, forecast
+from gpubench.store.run_info import PlannedCase
 
 if TYPE_CHECKING:
     from gpubench.report.model.report_model import Table

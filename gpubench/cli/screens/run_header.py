@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gpubench.core.run_info import RunInfo
 from gpubench.core.version import __version__
 from gpubench.report.model.report_model import Fact, code, line
 from gpubench.report.model.words import count
 from gpubench.report.topics.set_up import machine_line
+from gpubench.store.run_info import RunInfo
 
 
 def header_facts(info: RunInfo, folder: Path | None, num_done: int = 0) -> tuple[Fact, ...]:

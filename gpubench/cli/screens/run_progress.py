@@ -17,7 +17,6 @@ from gpubench.cli.screens.case_rows import CaseRows, launch_text
 from gpubench.cli.screens.run_header import header_facts
 from gpubench.cli.screens.status_lines import Running, Tally, status_lines
 from gpubench.core.records import Status
-from gpubench.core.run_info import PlannedCase
 from gpubench.core.units import format_duration
 from gpubench.report.model.inert_text import cell_width, inert
 from gpubench.report.model.report_model import Tone, line
@@ -35,6 +34,7 @@ from gpubench.runner.events import (
     RunFinished,
     RunStarted,
 )
+from gpubench.store.run_info import PlannedCase
 
 if TYPE_CHECKING:
     from rich.console import Console

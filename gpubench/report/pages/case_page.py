@@ -9,7 +9,6 @@ from typing import Any
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Effective, Failure, Record, Status
-from gpubench.core.run_info import RunInfo
 from gpubench.core.units import format_bytes, format_duration
 from gpubench.report.model.figure_cells import display_unit, interval_text, metric_cell
 from gpubench.report.model.report_model import (
@@ -28,6 +27,7 @@ from gpubench.report.model.report_model import (
 from gpubench.report.pages.telemetry_facts import telemetry_facts
 from gpubench.report.topics.findings import remarks
 from gpubench.report.view.case_tables import status_word
+from gpubench.store.run_info import RunInfo
 from gpubench.suite.model.case import Case
 
 _SETTINGS = (

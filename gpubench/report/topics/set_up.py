@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpubench.analysis.summary.run_summary import RunSummary
-from gpubench.core.run_info import RunInfo
 from gpubench.core.units import format_bytes
 from gpubench.machine.doctor.examination import self_test_rows
 from gpubench.machine.doctor_rows import Level
 from gpubench.report.model.report_model import Fact, Line, Section, line, muted
 from gpubench.report.model.words import count
 from gpubench.report.view.run_view import View
+from gpubench.store.run_info import RunInfo
 
 _WORKER = ("torch", "torchvision", "cuda", "cudnn", "triton")
 _NAMES = {"cuda": "CUDA", "cudnn": "cuDNN"}

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gpubench.core.errors import UsageError
-from gpubench.core.run_info import ArmInfo, PlannedCase
 from gpubench.runner.arms.interpreters import find_python
 from gpubench.runner.arms.revision import find_revision, install
+from gpubench.store.run_info import ArmInfo, PlannedCase
 from gpubench.suite.model.case import Case
 from gpubench.suite.read.arm_text import ArmText, arm_from_items
 
@@ -79,7 +79,7 @@ def check_cases(arms: Sequence[Arm], planned: Sequence[PlannedCase]) -> None:
         for entry in planned:
             if entry.skip_status is not None:
                 continue
-            key = (entry.kind, str(arm.case(Case.model_validate(entry.settings)).case_id))
+            key = (entry.kind, str(arm.case(entry.case).case_id))
             before = seen.setdefault(key, entry)
             if before is not entry and before.kind == "measure":
                 both = ", ".join(name for name in arm.settings if before.settings[name] != entry.settings[name])

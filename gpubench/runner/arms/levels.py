@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from gpubench.core.errors import UsageError
-from gpubench.core.run_info import PlannedCase
 from gpubench.runner.arms.arm import Arm
+from gpubench.store.run_info import PlannedCase
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.settings import SETTINGS
 
@@ -46,8 +46,7 @@ def levels_of(arms: Sequence[Arm], planned: Sequence[PlannedCase], asked: Level 
     for entry in planned:
         if entry.skip_status is not None or entry.kind != "measure":
             continue
-        case = Case.model_validate(entry.settings)
-        reason = why_not_blocks({arm.name: arm.case(case) for arm in arms})
+        reason = why_not_blocks({arm.name: arm.case(entry.case) for arm in arms})
         if asked == "block" and reason is not None:
             raise UsageError(
                 f"case {entry.label!r} cannot alternate in one process: {reason}",

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from gpubench.core.run_info import PlannedCase
+from gpubench.store.run_info import PlannedCase
 
 
 @dataclass(frozen=True)

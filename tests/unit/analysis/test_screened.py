@@ -8,7 +8,7 @@ from gpubench.analysis.compare.compare_sides import compare_sides
 from gpubench.analysis.compare.run_sides import arm_sides
 from gpubench.analysis.compare.screened_cases import looks_changed
 from gpubench.analysis.verdict.judge_settings import CompareSettings
-from gpubench.core.run_info import ArmInfo, RunInfo
+from gpubench.store.run_info import ArmInfo, RunInfo
 
 SETTINGS = CompareSettings()
 

@@ -14,8 +14,8 @@ from gpubench.cli.screens.run_progress import LiveProgress, LogProgress
 from gpubench.cli.standing_verdicts import Verdicts
 from gpubench.core.findings import finding
 from gpubench.core.records import Status
-from gpubench.core.run_info import ArmInfo, RunInfo
 from gpubench.runner.events import CaseFinished, LaunchFinished, LaunchStarted, RoundFinished, RunStarted
+from gpubench.store.run_info import ArmInfo, RunInfo
 
 
 def noise(number, mean=0.0, spread=0.005, seed=0):

@@ -5,10 +5,10 @@ from fakes.matrix import matrix_run
 from fakes.runs import ENVIRONMENT, FakeRun
 
 from gpubench.core.errors import UsageError
-from gpubench.core.run_info import ArmInfo
 from gpubench.report.comparison.versus import arms_report, runs_report
 from gpubench.report.model.report_model import ReportModel, plain
 from gpubench.report.render.markdown import render_markdown
+from gpubench.store.run_info import ArmInfo
 
 SMALL = {"batches": (64, 256), "modes": ("train",)}
 NEW_TORCH = {

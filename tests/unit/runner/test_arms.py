@@ -4,9 +4,9 @@ import sys
 import pytest
 
 from gpubench.core.errors import UsageError
-from gpubench.core.run_info import ArmInfo
 from gpubench.runner.arms.arm import Arm, make_arm, restored
 from gpubench.runner.arms.interpreters import ask, find_python
+from gpubench.store.run_info import ArmInfo
 from gpubench.suite.model.case import Case
 from gpubench.suite.read.arm_text import parse_arm
 

@@ -2,9 +2,9 @@ import pytest
 
 from gpubench.core.errors import UsageError
 from gpubench.core.records import Status
-from gpubench.core.run_info import PlannedCase
 from gpubench.runner.arms.arm import Arm, check_cases
 from gpubench.runner.arms.levels import IN_PROCESS, level_of_run, levels_of, why_not_blocks
+from gpubench.store.run_info import PlannedCase
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.settings import SETTINGS
 

@@ -4,9 +4,9 @@ from hypothesis import strategies as st
 
 from gpubench.core.findings import finding
 from gpubench.core.records import Record, Status
-from gpubench.core.run_info import PlannedCase
 from gpubench.runner.launch.planned_launch import PlannedLaunch
 from gpubench.runner.schedule import Schedule, counts
+from gpubench.store.run_info import PlannedCase
 from gpubench.suite.model.case import Case
 
 

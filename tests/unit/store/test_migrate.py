@@ -4,9 +4,9 @@ import pytest
 
 from gpubench.core.errors import StoreError
 from gpubench.core.records import RECORD_SCHEMA
-from gpubench.core.run_info import RUN_SCHEMA
 from gpubench.store import migrate as steps_of
 from gpubench.store.migrate import NewerSchema, migrate
+from gpubench.store.run_info import RUN_SCHEMA
 from gpubench.store.run_reader import parse_record
 
 

@@ -181,3 +181,22 @@ def test_a_record_is_one_line_of_json_with_its_schema_first(folder: Path) -> Non
     line = json.loads(lines_of(folder)[0])
     assert next(iter(line)) == "schema"
     assert Record.model_validate(line).case_index == 1
+
+
+def test_a_run_with_a_setting_from_the_future_is_listed_and_its_case_refused(folder: Path) -> None:
+    head = json.loads((folder / "run.json").read_text())
+    head["cases"][0]["settings"]["warp_drive"] = "on"
+    (folder / "run.json").write_text(json.dumps(head))
+    planned = load_info(folder).cases[0]
+    assert planned.settings["warp_drive"] == "on"
+    with pytest.raises(StoreError, match="does not know: warp_drive"):
+        _ = planned.case
+
+
+def test_a_run_from_before_a_setting_keeps_its_settings_and_its_case_has_the_default(folder: Path) -> None:
+    head = json.loads((folder / "run.json").read_text())
+    del head["cases"][0]["settings"]["cpu_threads"]
+    (folder / "run.json").write_text(json.dumps(head))
+    info = load_info(folder)
+    assert info.cases[0].case.cpu_threads is None
+    assert json.loads(info.model_dump_json(by_alias=True)) == head

@@ -1,16 +1,22 @@
 """The head of a run folder: `run.json`."""
 
+from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from gpubench.core.errors import StoreError
 from gpubench.core.records import Frozen, Status
+from gpubench.suite.model.case import Case
 
 RUN_SCHEMA = 1
 
 
 class PlannedCase(Frozen):
-    """One entry of the plan. `index` counts from 1 in suite order; `skip_status` is set for what will not be measured."""
+    """One entry of the plan. `index` counts from 1 in suite order; `skip_status` is set for what will not be measured.
+
+    `settings` are kept as they were stored, so that a run can be listed whose settings this version does not know.
+    """
 
     index: int
     kind: Literal["measure", "quality"] = "measure"
@@ -20,11 +26,24 @@ class PlannedCase(Frozen):
     skip_status: Status | None = None
     skip_reason: str | None = None
 
+    @cached_property
+    def case(self) -> Case:
+        """The settings as a `Case`. StoreError if this version does not know one of them."""
+        try:
+            return Case.model_validate(self.settings)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise StoreError(
+                f"case {self.label!r} has a setting that this gpubench does not know: "
+                f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
+                hint="Read the run with the gpubench that wrote it, or update: pip install --upgrade gpubench",
+            ) from error
+
 
 class ArmInfo(Frozen):
-    """One side of an A/B. `given` is what was asked for it: `python`, `env.NAME`, `git` or `set.NAME` to its value.
+    """One side of an A/B. `given` maps what was asked (`python`, `env.NAME`, `git`, `set.NAME`) to its value.
 
-    Beside `git`, as it was written, stands `commit`: the whole hash of what was installed.
+    With `git` it also has `commit`: the full hash of what was installed.
     """
 
     name: str
