@@ -1,24 +1,34 @@
 # Two commands do everything on a fresh machine with Python 3.11+ and pip:
-#   make run    sets up .venv, runs the main suite, says where the report is
-#   make test   sets up .venv with the test extra, runs every check
+#   make run        sets up .venv, runs the main suite, says where the report is
+#   make test       sets up .venv with the test extra, runs every check
+# A contributor's loop is make test-fast: unit tests, lint and types.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SUITE  ?= suites/cnn.yaml
 
-.PHONY: run test bench schemas clean
+# Tests in at most four processes. Those that share a real run stay together; the slow ones start first.
+JOBS   ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+
+.PHONY: run test test-fast lint bench schemas clean
 
 run: $(VENV)/.installed
 	$(BIN)/gpubench run $(SUITE)
 
 # Tests with the real nsys fetch it into a cache folder where Debian's archive can be reached (scripts/fetch_nsys.sh).
-test: $(VENV)/.installed-test
+test: lint
+	$(BIN)/mkdocs build --strict --quiet
+	GPUBENCH_FETCH_NSYS=1 $(PYTEST)
+
+test-fast: lint
+	$(PYTEST) -q tests/unit
+
+lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/mkdocs build --strict --quiet
-	GPUBENCH_FETCH_NSYS=1 $(BIN)/python -m pytest
 
 # Ratios measured on this machine; slow, and best run on a quiet one.
 bench: $(VENV)/.installed-test

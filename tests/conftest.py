@@ -1,5 +1,6 @@
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,14 +8,18 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# The width of the terminal that started the tests is nobody's business: screens choose theirs.
-for name in ("COLUMNS", "LINES"):
+# Screens choose their width, whatever terminal started the tests; a pytest that a test starts is not one of xdist's workers.
+for name in ("COLUMNS", "LINES", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
     os.environ.pop(name, None)
 
-# A gate asks the same of every change; new examples are for people, who can look at them.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# A shell without job control starts background commands with SIGINT ignored, and every child inherits that. Tests interrupt
+# what they start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Every run tries the same examples, so that a change is judged by what it changed.
+settings.register_profile("gpubench", derandomize=True, deadline=None)
+settings.load_profile("gpubench")
 
 
 def _no_cuda_device() -> str | None:
@@ -35,9 +40,27 @@ def _no_cuda_device() -> str | None:
     return None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def _module_it_shares(item: pytest.Item) -> str | None:
+    """The module whose fixture, such as a real run, a test shares with others; None where it shares none."""
+    fixtures = getattr(item, "_fixtureinfo", None)
+    scopes = [found[-1].scope for found in fixtures.name2fixturedefs.values()] if fixtures else []
+    return item.nodeid.partition("::")[0] if "module" in scopes or "class" in scopes else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips what needs a GPU where there is none. With xdist, tests that share a fixture go to the same process, and what
+    takes long is started first.
+    """
     gpu_tests = [item for item in items if item.get_closest_marker("gpu")]
     reason = _no_cuda_device() if gpu_tests else None
     if reason:
         for item in gpu_tests:
             item.add_marker(pytest.mark.skip(reason=reason))
+    if config.getoption("dist", "no") == "no" and not hasattr(config, "workerinput"):
+        return
+    for item in items:
+        if module := _module_it_shares(item):
+            item.add_marker(pytest.mark.xdist_group(module))
+    slow = {_module_it_shares(item) or item.nodeid for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (_module_it_shares(item) or item.nodeid) not in slow)
