@@ -15,10 +15,10 @@ from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Suite
 from gpubench.suite.read.oddities import oddities
 from gpubench.suite.read.overrides import apply_overrides
-from gpubench.suite.read.problems import Mark, Problem, Source, error, suite_error
+from gpubench.suite.read.problems import Mark, Problem, SourceText, error, suite_error
 from gpubench.suite.read.shipped import shipped_suites
 from gpubench.suite.read.validation import check
-from gpubench.suite.read.yaml_document import BadText, Mapping, read_yaml
+from gpubench.suite.read.yaml_document import BadText, YamlMapping, read_yaml
 
 MAX_BYTES = 256 * 1024
 
@@ -52,12 +52,12 @@ def load_suite(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSuite
 
 def parse_suite(text: str, overrides: Sequence[str] = (), *, path: Path | None = None) -> LoadedSuite:
     """The same from text; `path` names it in messages. SuiteError."""
-    source = Source.of_text("<suite>" if path is None else str(path), text)
+    source = SourceText.of_text("<suite>" if path is None else str(path), text)
     try:
         root, problems = read_yaml(text, source)
     except BadText as bad:
         raise suite_error([bad.problem]) from bad
-    if not isinstance(root, Mapping):
+    if not isinstance(root, YamlMapping):
         said = "the file is empty" if not text.strip() else "a suite file is a mapping: `schema: 1`, `name: ...`, ..."
         raise suite_error([error("", said, root.mark)])
     root, wrong = apply_overrides(root, overrides)
@@ -113,12 +113,12 @@ def _read(path: Path) -> str:
             content = file.read(MAX_BYTES + 1)
     except OSError as problem:
         raise UsageError(f"{path} cannot be read: {problem.strerror or problem}.") from problem
-    nowhere = Mark(Source(str(path)))
+    nowhere = Mark(SourceText(str(path)))
     if len(content) > MAX_BYTES:
         raise suite_error([error("", f"larger than {format_bytes(MAX_BYTES)}, so it is no suite file", nowhere)])
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         line = content.count(b"\n", 0, problem.start)
-        mark = Mark(Source(str(path)), line, problem.start - content.rfind(b"\n", 0, problem.start) - 1)
+        mark = Mark(SourceText(str(path)), line, problem.start - content.rfind(b"\n", 0, problem.start) - 1)
         raise suite_error([error("", f"not UTF-8 text (byte 0x{content[problem.start]:02x})", mark)]) from problem

@@ -7,14 +7,13 @@ from gpubench.suite.cases.expand import Expansion
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.settings import normal
 from gpubench.suite.model.suite import Suite
-from gpubench.suite.read.positions import key_mark, value_mark
 from gpubench.suite.read.problems import Path, Problem, in_order, path_text, warning
-from gpubench.suite.read.yaml_document import Mapping
+from gpubench.suite.read.yaml_document import YamlMapping, key_mark, value_mark
 from gpubench.suite.select.patterns import compiled, fits
 
 
 def oddities(
-    suite: Suite, expansion: Expansion, trained: Sequence[Case], root: Mapping, *, narrowed: bool
+    suite: Suite, expansion: Expansion, trained: Sequence[Case], root: YamlMapping, *, narrowed: bool
 ) -> tuple[Problem, ...]:
     """Warnings. A suite that was `narrowed` by overrides may well leave an exclude or the baseline without a case."""
     found = [*_empty(suite, expansion, root), *_duplicates(suite, expansion, root)]
@@ -27,7 +26,7 @@ def oddities(
     return in_order(found)
 
 
-def _empty(suite: Suite, expansion: Expansion, root: Mapping) -> Iterator[Problem]:
+def _empty(suite: Suite, expansion: Expansion, root: YamlMapping) -> Iterator[Problem]:
     if expansion.cases:
         return
     axes = [name for name, values in suite.matrix.items() if not values]
@@ -42,7 +41,7 @@ def _empty(suite: Suite, expansion: Expansion, root: Mapping) -> Iterator[Proble
         )
 
 
-def _duplicates(suite: Suite, expansion: Expansion, root: Mapping) -> Iterator[Problem]:
+def _duplicates(suite: Suite, expansion: Expansion, root: YamlMapping) -> Iterator[Problem]:
     for name, values in suite.matrix.items():
         seen: list[Any] = []
         for index, value in enumerate(values):
@@ -58,7 +57,7 @@ def _duplicates(suite: Suite, expansion: Expansion, root: Mapping) -> Iterator[P
         yield _warn(root, ("include", index), "the suite has this case already; measured once")
 
 
-def _idle(suite: Suite, expansion: Expansion, trained: Sequence[Case], root: Mapping) -> Iterator[Problem]:
+def _idle(suite: Suite, expansion: Expansion, trained: Sequence[Case], root: YamlMapping) -> Iterator[Problem]:
     for index in expansion.idle_excludes:
         yield _warn(root, ("exclude", index), "excludes nothing: no combination matches it")
     if suite.baseline and not _any_fits(expansion.cases, suite.baseline):
@@ -77,6 +76,6 @@ def _any_fits(cases: Sequence[Case], where: dict[str, Any]) -> bool:
     return any(fits(case.settings, pattern) for case in cases)
 
 
-def _warn(root: Mapping, path: Path, message: str, *, key: bool = False) -> Problem:
+def _warn(root: YamlMapping, path: Path, message: str, *, key: bool = False) -> Problem:
     mark = key_mark(root, path) if key else value_mark(root, path)
     return warning(path_text(path), message, mark)

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from gpubench.suite.model.settings import SETTINGS
 from gpubench.suite.model.suite import Measure, Quality
 from gpubench.suite.model.synonyms import near_word
-from gpubench.suite.read.problems import Mark, Problem, Source, error
-from gpubench.suite.read.yaml_document import BadText, Entry, Items, Mapping, Node, Scalar, read_yaml
+from gpubench.suite.read.problems import Mark, Problem, SourceText, error
+from gpubench.suite.read.yaml_document import BadText, YamlEntry, YamlList, YamlMapping, YamlNode, YamlScalar, read_yaml
 
 _SECTIONS = {"measure": tuple(Measure.model_fields), "quality": tuple(Quality.model_fields)}
-_OFF = ("off", "none", "null", "false")
 
 
-def apply_overrides(root: Mapping, texts: Sequence[str]) -> tuple[Mapping, list[Problem]]:
+def apply_overrides(root: YamlMapping, texts: Sequence[str]) -> tuple[YamlMapping, list[Problem]]:
     """The suite with each of `texts` applied, in their order, and what is wrong with them.
 
     One value of a setting becomes its default, or the only value of its axis; several make an axis. A setting given
@@ -27,8 +26,8 @@ def apply_overrides(root: Mapping, texts: Sequence[str]) -> tuple[Mapping, list[
     return root, problems
 
 
-def _apply(root: Mapping, text: str) -> Mapping:
-    source = Source(f"-s {text}", (text,), option=True)
+def _apply(root: YamlMapping, text: str) -> YamlMapping:
+    source = SourceText(f"-s {text}", (text,), option=True)
     name, equals, values = text.partition("=")
     key = Mark(source, 0, 0, len(name))
     if not equals:
@@ -38,79 +37,68 @@ def _apply(root: Mapping, text: str) -> Mapping:
     if name in SETTINGS:
         return _set(root, name, key, given)
     if dot and section in _SECTIONS:
-        return _set_in_section(root, section, field, key, given)
-    if name == "quality" and len(given) == 1 and isinstance(given[0], Scalar) and _is_off(given[0]):
+        # Several values become a list, which one of these keys (the learning rates) takes.
+        return _set_in(root, section, field, key, given[0] if len(given) == 1 else YamlList(given[0].mark, given))
+    if name == "quality" and len(given) == 1 and _is_off(given[0]):
         return root.without("quality")
-    known = (
-        *SETTINGS,
-        *(f"{section}.{each}" for section, fields in _SECTIONS.items() for each in fields),
-        "quality=off",
+    in_sections = [f"{section}.{each}" for section, fields in _SECTIONS.items() for each in fields]
+    raise BadText(
+        error("", f"there is no setting {name!r}", key, near_word(name, [*SETTINGS, *in_sections, "quality=off"]))
     )
-    raise BadText(error("", f"there is no setting {name!r}", key, near_word(name, known)))
 
 
-def _values(text: str, source: Source, column: int) -> list[Node]:
+def _values(text: str, source: SourceText, column: int) -> list[YamlNode]:
     """The values between commas, read as the elements of a YAML list: quotes and brackets mean what they mean there."""
     node, problems = read_yaml(f"{' ' * (column - 1)}[{text}]", source)
     if problems:
         raise BadText(problems[0])
-    if not isinstance(node, Items):
+    if not isinstance(node, YamlList):
         raise BadText(error("", "this is not a list of values", Mark(source, 0, column, len(text))))
     if not node.elements:
         raise BadText(error("", "expected a value", Mark(source, 0, column)))
     (first, *rest) = node.elements
-    return first.elements if isinstance(first, Items) and first.elements and not rest else node.elements
+    return first.elements if isinstance(first, YamlList) and first.elements and not rest else node.elements
 
 
-def _set(root: Mapping, name: str, key: Mark, given: list[Node]) -> Mapping:
-    root = _without_path(_without_when(root, name), name)
+def _set(root: YamlMapping, name: str, key: Mark, given: list[YamlNode]) -> YamlMapping:
+    root = _without_changes(root, name)
     matrix = root.get("matrix")
-    is_axis = isinstance(matrix, Mapping) and name in matrix.entries
-    spread = len(given) == 1 and isinstance(given[0], Mapping) and list(given[0].entries) == ["pow2"]
+    is_axis = isinstance(matrix, YamlMapping) and name in matrix.entries
+    spread = len(given) == 1 and isinstance(given[0], YamlMapping) and list(given[0].entries) == ["pow2"]
     if is_axis or spread or len(given) > 1:
-        return _set_in(root, "matrix", name, key, given[0] if spread else Items(given[0].mark, given))
+        return _set_in(root, "matrix", name, key, given[0] if spread else YamlList(given[0].mark, given))
     return _set_in(root, "defaults", name, key, given[0])
 
 
-def _set_in_section(root: Mapping, section: str, field: str, key: Mark, given: list[Node]) -> Mapping:
-    """Several values become a list, which one of these keys (the learning rates) takes."""
-    return _set_in(root, section, field, key, given[0] if len(given) == 1 else Items(given[0].mark, given))
-
-
-def _set_in(root: Mapping, section: str, name: str, key: Mark, value: Node) -> Mapping:
+def _set_in(root: YamlMapping, section: str, name: str, key: Mark, value: YamlNode) -> YamlMapping:
     there = root.get(section)
-    if there is None or (isinstance(there, Scalar) and (there.value is None or _is_off(there))):
-        there = Mapping(key)
-    if not isinstance(there, Mapping):
-        return root  # what the file says there is a mistake of its own, and is reported as such
+    if there is None or _is_off(there):
+        there = YamlMapping(key)
+    if not isinstance(there, YamlMapping):
+        return root  # The section is a mistake itself, and is reported as one.
     place = root.entries[section].key_mark if section in root.entries else key
-    return root.with_entry(section, Entry(place, there.with_entry(name, Entry(key, value))))
+    return root.with_entry(section, YamlEntry(place, there.with_entry(name, YamlEntry(key, value))))
 
 
-def _without_when(root: Mapping, name: str) -> Mapping:
-    rules = root.get("when")
-    if not isinstance(rules, Items):
-        return root
-    kept = Items(rules.mark, [_rule_without(rule, name) for rule in rules.elements], rules.size)
-    return root.with_entry("when", Entry(root.entries["when"].key_mark, kept))
+def _without_changes(root: YamlMapping, name: str) -> YamlMapping:
+    """The suite without rules and stages that set `name`; a stage that changes nothing else goes."""
+    rules, path = root.get("when"), root.get("path")
+    if isinstance(rules, YamlList):
+        kept = YamlList(rules.mark, [_rule_without(rule, name) for rule in rules.elements])
+        root = root.with_entry("when", YamlEntry(root.entries["when"].key_mark, kept))
+    if isinstance(path, YamlList):
+        stages = [each.without(name) if isinstance(each, YamlMapping) else each for each in path.elements]
+        kept = YamlList(path.mark, [each for each in stages if not isinstance(each, YamlMapping) or each.entries])
+        root = root.with_entry("path", YamlEntry(root.entries["path"].key_mark, kept))
+    return root
 
 
-def _without_path(root: Mapping, name: str) -> Mapping:
-    """The path without changes of this setting; a stage of which nothing is left goes."""
-    path = root.get("path")
-    if not isinstance(path, Items):
-        return root
-    stages = [each.without(name) if isinstance(each, Mapping) else each for each in path.elements]
-    kept = [each for each in stages if not isinstance(each, Mapping) or each.entries]
-    return root.with_entry("path", Entry(root.entries["path"].key_mark, Items(path.mark, kept, path.size)))
-
-
-def _rule_without(rule: Node, name: str) -> Node:
-    settings = rule.get("set") if isinstance(rule, Mapping) else None
-    if isinstance(rule, Mapping) and isinstance(settings, Mapping) and name in settings.entries:
-        return rule.with_entry("set", Entry(rule.entries["set"].key_mark, settings.without(name)))
+def _rule_without(rule: YamlNode, name: str) -> YamlNode:
+    settings = rule.get("set") if isinstance(rule, YamlMapping) else None
+    if isinstance(rule, YamlMapping) and isinstance(settings, YamlMapping):
+        return rule.with_entry("set", YamlEntry(rule.entries["set"].key_mark, settings.without(name)))
     return rule
 
 
-def _is_off(node: Scalar) -> bool:
-    return str(node.value).lower() in _OFF
+def _is_off(node: YamlNode) -> bool:
+    return isinstance(node, YamlScalar) and str(node.value).lower() in ("off", "none", "null", "false")

@@ -24,7 +24,7 @@ def path_text(path: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceText:
     """Where text came from: a file, or an option of the command line (`option`), whose text is one line."""
 
     name: str
@@ -32,7 +32,7 @@ class Source:
     option: bool = False
 
     @classmethod
-    def of_text(cls, name: str, text: str) -> "Source":
+    def of_text(cls, name: str, text: str) -> "SourceText":
         return cls(name, tuple(_LINE_BREAK.split(text)))
 
 
@@ -40,7 +40,7 @@ class Source:
 class Mark:
     """A piece of one line of a source. Line and column count from 0; `length` is 0 for a point."""
 
-    source: Source
+    source: SourceText
     line: int = 0
     column: int = 0
     length: int = 0

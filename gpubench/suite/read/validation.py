@@ -1,7 +1,6 @@
 """Every mistake of a suite at once: in its form, its settings, its gates."""
 
-from collections.abc import Mapping as AnyMapping
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -14,9 +13,8 @@ from gpubench.suite.model.pydantic_messages import said_of, shown
 from gpubench.suite.model.settings import SETTINGS, BadValue, check_workload, normal
 from gpubench.suite.model.suite import MAX_CASES, Gate, Measure, Quality, Suite, When
 from gpubench.suite.model.synonyms import near_word
-from gpubench.suite.read.positions import existing, find, key_mark, value_mark
 from gpubench.suite.read.problems import Path, Problem, error, path_text
-from gpubench.suite.read.yaml_document import Items, Mapping, plain
+from gpubench.suite.read.yaml_document import YamlList, YamlMapping, existing, find, key_mark, plain, value_mark
 
 _MODELS: dict[str, type[BaseModel]] = {"measure": Measure, "quality": Quality, "when": When, "gates": Gate}
 _PLAIN_SECTIONS = (("defaults",), ("baseline",), ("quality", "reference"))
@@ -24,7 +22,7 @@ _PATTERN_LISTS = (("exclude",), ("path",), ("include",))
 _MOST_POW2 = 24
 
 
-def check(root: Mapping) -> tuple[Suite | None, tuple[Problem, ...]]:
+def check(root: YamlMapping) -> tuple[Suite | None, tuple[Problem, ...]]:
     """The suite that the tree holds, None if it has any mistake; and the mistakes."""
     checker = _Checker(root)
     suite = checker.whole()
@@ -32,7 +30,7 @@ def check(root: Mapping) -> tuple[Suite | None, tuple[Problem, ...]]:
 
 
 class _Checker:
-    def __init__(self, root: Mapping) -> None:
+    def __init__(self, root: YamlMapping) -> None:
         self._root = root
         self._data: dict[str, Any] = plain(root)
         self.problems: list[Problem] = []
@@ -111,7 +109,7 @@ class _Checker:
             self._check_section(("when", index, "if"), lists=True)
             self._check_section(("when", index, "set"), lists=False)
             changed = find(self._root, ("when", index, "set"))
-            for name in changed.entries if isinstance(changed, Mapping) else ():
+            for name in changed.entries if isinstance(changed, YamlMapping) else ():
                 if name in axes:
                     path = ("when", index, "set", name)
                     self._say_key(path, f"`{name}` is an axis of the matrix, which no rule can change")
@@ -119,10 +117,10 @@ class _Checker:
     def _check_section(self, path: Path, *, lists: bool) -> None:
         """Names and values of settings; `lists` where a list means any of its values."""
         section = find(self._root, path)
-        for name, entry in section.entries.items() if isinstance(section, Mapping) else ():
+        for name, entry in section.entries.items() if isinstance(section, YamlMapping) else ():
             if name not in SETTINGS:
                 self._unknown_key((*path, name), SETTINGS)
-            elif lists and isinstance(entry.node, Items):
+            elif lists and isinstance(entry.node, YamlList):
                 self._check_list((*path, name), name, plain(entry.node))
             else:
                 self._check_value((*path, name), name, plain(entry.node))
@@ -158,7 +156,7 @@ class _Checker:
             if isinstance(metric, str):
                 self._check_gate(("gates", index), metric, gate)
 
-    def _check_gate(self, path: Path, metric: str, gate: AnyMapping[str, Any]) -> None:
+    def _check_gate(self, path: Path, metric: str, gate: Mapping[str, Any]) -> None:
         if metric == "status":
             if not gate.get("no_new"):
                 self._say(path, "a gate on `status` says what must not be new", "add no_new: [oom, failed]")
@@ -221,7 +219,7 @@ class _Checker:
 
     def _elements(self, path: Path) -> list[Any]:
         node = find(self._root, path)
-        return plain(node) if isinstance(node, Items) else []
+        return plain(node) if isinstance(node, YamlList) else []
 
     def _unknown_key(self, path: Path, known: Sequence[str]) -> None:
         self._say_key(path, "unknown key", near_word(str(path[-1]), known))

@@ -1,9 +1,8 @@
 """YAML text as a tree in which every key and value knows its place.
 
-The text is parsed by PyYAML and never by its constructors: nothing but mappings, lists and plain values can come out.
-Plain values follow YAML 1.2: only `true` and `false` are booleans, so `off`, `no` and `on` stay words, `1e-3` is a
-number and `1:30` is text. The tree is bounded in size, depth and what aliases may unfold to, so that no file can
-exhaust memory.
+PyYAML composes the text and never constructs anything: only mappings, lists and plain values can come out. Plain values
+follow YAML 1.2: only `true` and `false` are booleans, so `off`, `no` and `on` stay words, `1e-3` is a number and `1:30`
+is text. Size, depth and what aliases unfold to are bounded, so that no file can exhaust memory.
 """
 
 import re
@@ -12,85 +11,115 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from yaml.composer import Composer
+from yaml.resolver import BaseResolver
 
-from gpubench.suite.read.problems import Mark, Problem, Source, error, path_text
+from gpubench.suite.read.problems import Mark, Path, Problem, SourceText, error, path_text
 
 MAX_DEPTH = 20
 MAX_NODES = 50_000
 
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_INT = re.compile(r"[-+]?[0-9]{1,400}|0x[0-9a-fA-F]{1,300}|0o[0-7]{1,300}")
-_FLOAT = re.compile(
-    r"[-+]?(\.[0-9]+|[0-9]{1,400}(\.[0-9]*)?)([eE][-+]?[0-9]{1,9})?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)"
-)
-_WORDS = {
-    "": None,
-    "~": None,
-    "null": None,
-    "Null": None,
-    "NULL": None,
-    "true": True,
-    "True": True,
-    "TRUE": True,
-    "false": False,
-    "False": False,
-    "FALSE": False,
+_TAG = "tag:yaml.org,2002:"
+_PLAIN = {
+    "null": re.compile(r"(~|null|Null|NULL|)\Z"),
+    "bool": re.compile(r"(true|True|TRUE|false|False|FALSE)\Z"),
+    "int": re.compile(r"([-+]?[0-9]{1,400}|0x[0-9a-fA-F]{1,300}|0o[0-7]{1,300})\Z"),
+    "float": re.compile(
+        r"([-+]?(\.[0-9]+|[0-9]{1,400}(\.[0-9]*)?)([eE][-+]?[0-9]{1,9})?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))\Z"
+    ),
 }
-_TEXT_TAGS = ("!", "tag:yaml.org,2002:str")
+"""What unquoted words are in the core schema of YAML 1.2; numbers too long to be meant are words."""
 
 
 @dataclass(frozen=True)
-class Scalar:
+class YamlScalar:
     mark: Mark
     value: str | int | float | bool | None
-    size = 1
-
-
-@dataclass
-class Items:
-    """A list."""
-
-    mark: Mark
-    elements: list["Node"] = field(default_factory=list)
-    size: int = 1
 
 
 @dataclass(frozen=True)
-class Entry:
-    key_mark: Mark
-    node: "Node"
-
-
-@dataclass
-class Mapping:
+class YamlList:
     mark: Mark
-    entries: dict[str, Entry] = field(default_factory=dict)
-    size: int = 1
+    elements: "list[YamlNode]"
 
-    def get(self, key: str) -> "Node | None":
+
+@dataclass(frozen=True)
+class YamlEntry:
+    key_mark: Mark
+    node: "YamlNode"
+
+
+@dataclass(frozen=True)
+class YamlMapping:
+    mark: Mark
+    entries: dict[str, YamlEntry] = field(default_factory=dict)
+
+    def get(self, key: str) -> "YamlNode | None":
         entry = self.entries.get(key)
         return None if entry is None else entry.node
 
-    def with_entry(self, key: str, entry: Entry) -> "Mapping":
+    def with_entry(self, key: str, entry: YamlEntry) -> "YamlMapping":
         """The same with one more, or another, entry; a replaced key keeps its place in the order."""
-        return Mapping(self.mark, {**self.entries, key: entry}, self.size + entry.node.size)
+        return YamlMapping(self.mark, {**self.entries, key: entry})
 
-    def without(self, key: str) -> "Mapping":
-        return Mapping(self.mark, {name: entry for name, entry in self.entries.items() if name != key}, self.size)
-
-
-Node = Scalar | Items | Mapping
+    def without(self, key: str) -> "YamlMapping":
+        return YamlMapping(self.mark, {name: entry for name, entry in self.entries.items() if name != key})
 
 
-def plain(node: Node) -> Any:
+YamlNode = YamlScalar | YamlList | YamlMapping
+
+
+def plain(node: YamlNode) -> Any:
     """Dictionaries, lists and values."""
-    if isinstance(node, Mapping):
+    if isinstance(node, YamlMapping):
         return {key: plain(entry.node) for key, entry in node.entries.items()}
-    return [plain(element) for element in node.elements] if isinstance(node, Items) else node.value
+    return [plain(element) for element in node.elements] if isinstance(node, YamlList) else node.value
 
 
-class BadText(Exception):  # noqa: N818 - a verdict on text, carried to whoever collects problems
+def find(root: YamlNode, path: Path) -> YamlNode | None:
+    """The node at `path`; None if there is none."""
+    *_, last = nodes = list(_along(root, path))
+    return last if len(nodes) == len(path) + 1 else None
+
+
+def existing(root: YamlNode, path: Path) -> Path:
+    """The longest beginning of `path` that exists."""
+    return path[: len(list(_along(root, path))) - 1]
+
+
+def value_mark(root: YamlNode, path: Path) -> Mark:
+    """The place of the value at `path`, or of the deepest existing value above it."""
+    *_, last = _along(root, path)
+    return last.mark
+
+
+def key_mark(root: YamlNode, path: Path) -> Mark:
+    """The place of the last key of `path`; for a list element or a missing key, that of its value."""
+    parent = find(root, path[:-1])
+    if path and isinstance(parent, YamlMapping) and path[-1] in parent.entries:
+        return parent.entries[str(path[-1])].key_mark
+    return value_mark(root, path)
+
+
+def _along(root: YamlNode, path: Path) -> Iterator[YamlNode]:
+    """The root, and one node per part of `path` for as long as they exist."""
+    node: YamlNode | None = root
+    yield root
+    for part in path:
+        if isinstance(node, YamlMapping) and isinstance(part, str):
+            node = node.get(part)
+        elif isinstance(node, YamlList) and isinstance(part, int) and part < len(node.elements):
+            node = node.elements[part]
+        else:
+            return
+        if node is None:
+            return
+        yield node
+
+
+class BadText(Exception):  # noqa: N818 - a verdict on text, carried to where problems are collected
     """Text that cannot be read on from here. `problem` says why."""
 
     def __init__(self, problem: Problem) -> None:
@@ -98,148 +127,141 @@ class BadText(Exception):  # noqa: N818 - a verdict on text, carried to whoever 
         self.problem = problem
 
 
-def read_yaml(text: str, source: Source) -> tuple[Node, list[Problem]]:
+def read_yaml(text: str, source: SourceText) -> tuple[YamlNode, list[Problem]]:
     """The one document in `text`, and mistakes after which reading could go on (duplicate keys). BadText otherwise."""
     odd = _UNPRINTABLE.search(text)
     if odd is not None:
-        at = text.count("\n", 0, odd.start())
-        mark = Mark(source, at, odd.start() - text.rfind("\n", 0, odd.start()) - 1, 1)
+        line = text.count("\n", 0, odd.start())
+        mark = Mark(source, line, odd.start() - text.rfind("\n", 0, odd.start()) - 1, 1)
         raise BadText(error("", f"character U+{ord(odd[0]):04X} cannot stand in a suite file", mark))
-    builder = _Builder(source)
     try:
-        return builder.document(yaml.parse(text, Loader=_PARSER)), builder.problems
+        root, tree = _BoundedComposer(text).document(), _Tree(source)
+        return (YamlScalar(Mark(source), None) if root is None else tree.node(root, ())), tree.problems
+    except _Refused as refused:
+        raise BadText(error("", str(refused), _mark(refused.place, source))) from refused
     except yaml.MarkedYAMLError as found:
-        raise BadText(builder.syntax(found)) from found
+        raise BadText(_syntax_error(found, source)) from found
 
 
-class _Builder:
-    def __init__(self, source: Source) -> None:
+class _Refused(Exception):  # noqa: N818 - becomes a BadText
+    """YAML that a suite file does not allow. `place` is PyYAML's event or node."""
+
+    def __init__(self, message: str, place: Any) -> None:
+        super().__init__(message)
+        self.place = place
+
+
+class _BoundedComposer(Composer, BaseResolver):
+    """PyYAML's composer with bounds, without tags, and without aliases inside of what they stand for."""
+
+    def __init__(self, text: str) -> None:
+        Composer.__init__(self)
+        BaseResolver.__init__(self)
+        self.yaml_implicit_resolvers = {None: [(_TAG + name, pattern) for name, pattern in _PLAIN.items()]}
+        parser = _PARSER(text)
+        self.check_event, self.peek_event, self.get_event = parser.check_event, parser.peek_event, parser.get_event
+        self._num_nodes, self._depth = 0, -1
+        self._sizes: dict[str, int | None] = {}
+        """Nodes below each anchor, aliases unfolded; None while it is being read."""
+
+    def document(self) -> yaml.Node | None:
+        root = self.get_node() if self.check_node() else None
+        if self.check_node():
+            raise _Refused("a suite file holds one document, and here a second begins", self.peek_event())
+        return root
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
+        is_key = parent is not None and index is None
+        if is_key and not isinstance(event, yaml.ScalarEvent):
+            raise _Refused("a key must be a word", event)
+        if is_key and event.value == "<<" and event.implicit[0]:
+            raise _Refused("merge keys are not part of a suite file; put what is shared into `defaults`", event)
+        anchor, before = event.anchor, self._num_nodes
+        size = None if is_key else 1
+        if isinstance(event, yaml.AliasEvent):
+            size = self._sizes.get(anchor)
+            if size is None:
+                inside = anchor in self._sizes
+                raise _Refused(f"*{anchor} stands inside itself" if inside else f"there is no &{anchor} before", event)
+        elif event.tag == "!":
+            event.tag = f"{_TAG}str"  # PyYAML would resolve it like an unquoted word.
+        elif event.tag not in (None, f"{_TAG}str"):
+            raise _Refused(f"the tag {event.tag.replace(_TAG, '!!')[:60]} is not part of a suite file", event)
+        if anchor is not None and not isinstance(event, yaml.AliasEvent):
+            self.anchors.pop(anchor, None)  # YAML lets an anchor be given again, PyYAML does not.
+            self._sizes[anchor] = None
+        self._num_nodes += size or 0
+        if self._num_nodes > MAX_NODES:
+            raise _Refused(f"more than {MAX_NODES:,} values (aliases unfolded)", event)
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise _Refused(f"nested deeper than {MAX_DEPTH} levels", event)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if anchor is not None:
+            self._sizes[anchor] = self._num_nodes - before
+        return node
+
+
+class _Tree:
+    """Makes the tree of PyYAML's nodes; of a duplicate key the first value stays."""
+
+    def __init__(self, source: SourceText) -> None:
         self.problems: list[Problem] = []
         self._source = source
-        self._anchors: dict[str, Node | None] = {}
-        self._num_nodes = 0
-        self._path: list[str | int] = []
+        self._made: dict[yaml.Node, YamlNode] = {}
 
-    def document(self, events: Iterator[Any]) -> Node:
-        root: Node | None = None
-        for event in events:
-            if isinstance(event, yaml.DocumentStartEvent):
-                if root is not None:
-                    raise BadText(
-                        error("", "a suite file holds one document, and here a second begins", self._at(event))
-                    )
-                root = self._node(next(events), events, 0)
-        return Scalar(Mark(self._source), None) if root is None else root
-
-    def _node(self, event: Any, events: Iterator[Any], depth: int) -> Node:
-        if depth > MAX_DEPTH:
-            raise BadText(error("", f"nested deeper than {MAX_DEPTH} levels", self._at(event)))
-        if isinstance(event, yaml.AliasEvent):
-            node = self._alias(event)
-            self._count(node.size, event)
-            return node
-        self._count(1, event)
-        if event.anchor is not None:
-            self._anchors[event.anchor] = None
-        self._check_tag(event)
-        if isinstance(event, yaml.ScalarEvent):
-            node = Scalar(self._at(event), _value_of(event))
-        elif isinstance(event, yaml.SequenceStartEvent):
-            node = self._items(event, events, depth)
-        else:
-            node = self._mapping(event, events, depth)
-        if event.anchor is not None:
-            self._anchors[event.anchor] = node
-        return node
-
-    def _items(self, start: Any, events: Iterator[Any], depth: int) -> Items:
-        node = Items(self._at(start))
-        for event in events:
-            if isinstance(event, yaml.SequenceEndEvent):
-                break
-            node.elements.append(self._child(len(node.elements), event, events, depth))
-            node.size += node.elements[-1].size
-        return node
-
-    def _mapping(self, start: Any, events: Iterator[Any], depth: int) -> Mapping:
-        node = Mapping(self._at(start))
-        for event in events:
-            if isinstance(event, yaml.MappingEndEvent):
-                break
-            key, mark = self._key(event), self._at(event)
-            value = self._child(key, next(events), events, depth)
-            node.size += value.size
-            if key in node.entries:
-                first = node.entries[key].key_mark
-                path = path_text([*self._path, key])
-                self.problems.append(error(path, f"duplicate key, first given in line {first.line + 1}", mark))
+    def node(self, node: yaml.Node, path: Path) -> YamlNode:
+        if node not in self._made:
+            mark = _mark(node, self._source)
+            if isinstance(node, yaml.MappingNode):
+                self._made[node] = YamlMapping(mark, self._entries(node, path))
+            elif isinstance(node, yaml.SequenceNode):
+                elements = [self.node(each, (*path, at)) for at, each in enumerate(node.value)]
+                self._made[node] = YamlList(mark, elements)
             else:
-                node.entries[key] = Entry(mark, value)
-        return node
+                self._made[node] = YamlScalar(mark, _value_of(node))
+        return self._made[node]
 
-    def _child(self, part: str | int, event: Any, events: Iterator[Any], depth: int) -> Node:
-        self._path.append(part)
-        node = self._node(event, events, depth + 1)
-        self._path.pop()
-        return node
-
-    def _key(self, event: Any) -> str:
-        if not isinstance(event, yaml.ScalarEvent):
-            raise BadText(error("", "a key must be a word", self._at(event)))
-        self._check_tag(event)
-        key = str(event.value)
-        if key == "<<" and event.implicit[0]:
-            message = "merge keys are not part of a suite file; put what is shared into `defaults`"
-            raise BadText(error("", message, self._at(event)))
-        return key
-
-    def _alias(self, event: Any) -> Node:
-        node = self._anchors.get(event.anchor)
-        if node is None:
-            inside = event.anchor in self._anchors
-            message = f"*{event.anchor} stands inside itself" if inside else f"there is no &{event.anchor} before"
-            raise BadText(error("", message, self._at(event)))
-        return node
-
-    def _count(self, number: int, event: Any) -> None:
-        self._num_nodes += number
-        if self._num_nodes > MAX_NODES:
-            raise BadText(error("", f"more than {MAX_NODES:,} values (aliases unfolded)", self._at(event)))
-
-    def _check_tag(self, event: Any) -> None:
-        if event.tag is not None and event.tag not in _TEXT_TAGS:
-            shown = event.tag.replace("tag:yaml.org,2002:", "!!")[:60]
-            raise BadText(error("", f"the tag {shown} is not part of a suite file", self._at(event)))
-
-    def _at(self, event: Any) -> Mark:
-        start, end = event.start_mark, event.end_mark
-        length = end.column - start.column if end.line == start.line and isinstance(event, yaml.ScalarEvent) else 1
-        return Mark(self._source, start.line, start.column, length)
-
-    def syntax(self, found: yaml.MarkedYAMLError) -> Problem:
-        place = found.problem_mark or found.context_mark
-        mark = Mark(self._source) if place is None else Mark(self._source, place.line, place.column, 1)
-        last = len(self._source.lines) - 1
-        if mark.line > last:
-            mark = Mark(self._source, last, len(self._source.lines[last]), 1)
-        lines = self._source.lines
-        rest = lines[mark.line][mark.column :] if mark.line < len(lines) else ""
-        if rest.startswith("\t"):
-            return error("", "a tab cannot indent YAML", mark, "use spaces")
-        said = ", ".join(part for part in (found.context, found.problem) if part)
-        return error("", f"not YAML: {said or 'cannot be parsed'}", mark)
+    def _entries(self, mapping: yaml.MappingNode, path: Path) -> dict[str, YamlEntry]:
+        entries: dict[str, YamlEntry] = {}
+        for key_node, node in mapping.value:
+            key, mark = str(key_node.value), _mark(key_node, self._source)
+            entry = YamlEntry(mark, self.node(node, (*path, key)))
+            first = entries.setdefault(key, entry)
+            if first is not entry:
+                message = f"duplicate key, first given in line {first.key_mark.line + 1}"
+                self.problems.append(error(path_text((*path, key)), message, mark))
+        return entries
 
 
-def _value_of(event: Any) -> str | int | float | bool | None:
-    text = str(event.value)
-    if event.style or event.tag is not None:
-        return text
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INT.fullmatch(text):
+def _value_of(node: yaml.Node) -> str | int | float | bool | None:
+    text, kind = str(node.value), node.tag.removeprefix(_TAG)
+    if kind == "null":
+        return None
+    if kind == "bool":
+        return text.lower() == "true"
+    if kind == "int":
         return int(text, 16 if text.startswith("0x") else 8 if text.startswith("0o") else 10)
-    if _FLOAT.fullmatch(text):
-        return float(
-            text.replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").lower().replace(".nan", "nan")
-        )
+    if kind == "float":
+        return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     return text
+
+
+def _mark(place: Any, source: SourceText) -> Mark:
+    """Of an event or node of PyYAML; only of a word on one line the whole of it."""
+    start, end = place.start_mark, place.end_mark
+    is_word = isinstance(place, yaml.ScalarEvent | yaml.ScalarNode) and end.line == start.line
+    return Mark(source, start.line, start.column, end.column - start.column if is_word else 1)
+
+
+def _syntax_error(found: yaml.MarkedYAMLError, source: SourceText) -> Problem:
+    place, last = found.problem_mark or found.context_mark, len(source.lines) - 1
+    mark = Mark(source) if place is None else Mark(source, place.line, place.column, 1)
+    if mark.line > last:
+        mark = Mark(source, last, len(source.lines[last]), 1)
+    if source.lines[mark.line].startswith("\t", mark.column):
+        return error("", "a tab cannot indent YAML", mark, "use spaces")
+    said = ", ".join(part for part in (found.context, found.problem) if part)
+    return error("", f"not YAML: {said or 'cannot be parsed'}", mark)

@@ -2,12 +2,12 @@ import pytest
 import yaml
 
 from gpubench.suite.read import yaml_document
-from gpubench.suite.read.problems import Source
-from gpubench.suite.read.yaml_document import BadText, Items, Mapping, plain, read_yaml
+from gpubench.suite.read.problems import SourceText
+from gpubench.suite.read.yaml_document import BadText, YamlList, YamlMapping, plain, read_yaml
 
 
 def read(text):
-    node, problems = read_yaml(text, Source.of_text("file", text))
+    node, problems = read_yaml(text, SourceText.of_text("file", text))
     assert not problems
     return node
 
@@ -60,21 +60,21 @@ def test_values_follow_yaml_1_2(text, value):
 
 def test_every_key_and_value_knows_its_place():
     root = read("first: 1\nmatrix:\n  precision: [fp32,\n    amp-bf16]\n")
-    assert isinstance(root, Mapping)
+    assert isinstance(root, YamlMapping)
     matrix = root.entries["matrix"]
     assert (matrix.key_mark.line, matrix.key_mark.column, matrix.key_mark.length) == (1, 0, 6)
-    assert isinstance(matrix.node, Mapping)
+    assert isinstance(matrix.node, YamlMapping)
     precisions = matrix.node.get("precision")
-    assert isinstance(precisions, Items)
+    assert isinstance(precisions, YamlList)
     last = precisions.elements[1].mark
     assert (last.line, last.column, last.length) == (3, 4, 8)
 
 
 def test_columns_count_characters_not_bytes():
     root = read("schlüssel: [äö, x]")
-    assert isinstance(root, Mapping)
+    assert isinstance(root, YamlMapping)
     items = root.get("schlüssel")
-    assert isinstance(items, Items)
+    assert isinstance(items, YamlList)
     assert items.elements[1].mark.column == 16
 
 
@@ -84,7 +84,7 @@ def test_an_alias_stands_for_its_anchor():
 
 def test_duplicate_keys_are_all_reported_with_their_path_and_the_first_value_stays():
     text = "a: 1\nm:\n  x: 1\n  x: 2\na: 2\n"
-    node, problems = read_yaml(text, Source.of_text("file", text))
+    node, problems = read_yaml(text, SourceText.of_text("file", text))
     assert [(each.path, each.message) for each in problems] == [
         ("m.x", "duplicate key, first given in line 3"),
         ("a", "duplicate key, first given in line 1"),

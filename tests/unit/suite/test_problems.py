@@ -1,9 +1,9 @@
 from gpubench.core.errors import ExitStatus, SuiteError
-from gpubench.suite.read.problems import Mark, Source, error, path_text, suite_error, warning
+from gpubench.suite.read.problems import Mark, SourceText, error, path_text, suite_error, warning
 
 
 def source(text, name="suites/cnn.yaml"):
-    return Source.of_text(name, text)
+    return SourceText.of_text(name, text)
 
 
 def test_a_mistake_shows_its_place_its_line_and_what_may_have_been_meant():
@@ -29,7 +29,7 @@ def test_all_of_them_are_one_error_in_the_order_of_the_file_with_their_number():
 
 
 def test_an_option_is_named_as_it_was_typed():
-    option = Source("-s precision=fp61", ("precision=fp61",), option=True)
+    option = SourceText("-s precision=fp61", ("precision=fp61",), option=True)
     said = str(error("matrix.precision[0]", "unknown value 'fp61'", Mark(option, 0, 10, 4)))
     assert said.splitlines() == [
         "-s precision=fp61 error matrix.precision[0]: unknown value 'fp61'",
@@ -52,7 +52,7 @@ def test_wide_characters_take_two_columns():
 
 
 def test_without_such_a_line_the_suggestion_ends_the_sentence():
-    assert str(error("name", "missing", Mark(Source("f")), "add it")) == "f:1:1 error name: missing, add it"
+    assert str(error("name", "missing", Mark(SourceText("f")), "add it")) == "f:1:1 error name: missing, add it"
 
 
 def test_very_many_are_not_all_printed():

@@ -4,7 +4,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from gpubench.suite.read.problems import Source
+from gpubench.suite.read.problems import SourceText
 from gpubench.suite.read.shipped import shipped_suites
 from gpubench.suite.read.yaml_document import plain, read_yaml
 from gpubench.tools.suite_reference import suite_reference
@@ -16,7 +16,7 @@ VALIDATOR = jsonschema.Draft202012Validator(suite_schema())
 
 def mistakes(text):
     return [
-        error.json_path for error in VALIDATOR.iter_errors(plain(read_yaml(text, Source.of_text("suite", text))[0]))
+        error.json_path for error in VALIDATOR.iter_errors(plain(read_yaml(text, SourceText.of_text("suite", text))[0]))
     ]
 
 
