@@ -32,7 +32,7 @@ class DeviceFacts(NamedTuple):
     extra: dict[str, Any]
 
 
-class Captured(NamedTuple):
+class CapturedGraph(NamedTuple):
     """`result` is what the captured call returned: a graph writes to the same addresses at every replay, so it must be
     kept as long as the graph is used.
     """
@@ -127,7 +127,7 @@ class Accelerator(Protocol):
         """Occupies the device for about so many of its clock cycles. NotImplementedError where nothing does that."""
         ...
 
-    def capture(self, step: Step, *, num_warmups: int, before: Callable[[], object] = _nothing) -> Captured:
+    def capture(self, step: Step, *, num_warmups: int, before: Callable[[], object] = _nothing) -> CapturedGraph:
         """`step` as a graph, captured after warm-up steps on another stream and a call of `before`."""
         ...
 
@@ -172,7 +172,7 @@ class CpuAccelerator:
     def spin(self, cycles: int) -> None:
         raise NotImplementedError("a CPU has no queue to hold back")
 
-    def capture(self, step: Step, *, num_warmups: int, before: Callable[[], object] = _nothing) -> Captured:
+    def capture(self, step: Step, *, num_warmups: int, before: Callable[[], object] = _nothing) -> CapturedGraph:
         raise NotImplementedError("a CPU has no graphs")
 
     def facts(self) -> DeviceFacts:
@@ -267,7 +267,7 @@ class CudaAccelerator:
             raise NotImplementedError("this torch has no kernel to hold the device with")
         self._cuda._sleep(cycles)  # noqa: SLF001 - there is no public one
 
-    def capture(self, step: Step, *, num_warmups: int, before: Callable[[], object] = _nothing) -> Captured:
+    def capture(self, step: Step, *, num_warmups: int, before: Callable[[], object] = _nothing) -> CapturedGraph:
         side = self._cuda.Stream(self.device)
         side.wait_stream(self._cuda.current_stream(self.device))
         with self._cuda.stream(side), warnings.catch_warnings():
@@ -280,7 +280,7 @@ class CudaAccelerator:
         # Thread-local, or a loader's thread that pins memory meanwhile would spoil the capture.
         with self._cuda.graph(graph, capture_error_mode="thread_local"):
             result = step()
-        return Captured(graph.replay, result)
+        return CapturedGraph(graph.replay, result)
 
     def facts(self) -> DeviceFacts:
         properties = self._cuda.get_device_properties(self.device)

@@ -56,7 +56,7 @@ def facts(torch: Any) -> dict[str, Any]:
     }
 
 
-class Work:
+class MatrixLoad:
     """Matrix products on one device, in steps of about 5 ms."""
 
     def __init__(self, torch: Any, device: str) -> None:
@@ -114,13 +114,13 @@ def run_load(torch: Any, device: str, parts: list[tuple[str, float]]) -> None:
 
     On CUDA two events enclose a part: their distance and the wall clock's must agree.
     """
-    work = Work(torch, device)
+    work = MatrixLoad(torch, device)
     _say({"ready": True})
     for pattern, seconds in parts:
         _say(_part(work, pattern, seconds))
 
 
-def _part(work: Work, pattern: str, seconds: float) -> dict[str, Any]:
+def _part(work: MatrixLoad, pattern: str, seconds: float) -> dict[str, Any]:
     start_s = time.monotonic()
     _say({"part": pattern, "start_s": start_s, "seconds": seconds})
     first = work.event()
@@ -133,7 +133,7 @@ def _part(work: Work, pattern: str, seconds: float) -> dict[str, Any]:
     return {"end_s": end_s, "start_s": start_s, "events_s": events_s, "steps": steps}
 
 
-def _steady(work: Work, _start_s: float, until_s: float) -> list[tuple[float, float]]:
+def _steady(work: MatrixLoad, _start_s: float, until_s: float) -> list[tuple[float, float]]:
     steps = []
     while (start_s := time.monotonic()) < until_s:
         work.launch()
@@ -142,7 +142,7 @@ def _steady(work: Work, _start_s: float, until_s: float) -> list[tuple[float, fl
     return steps
 
 
-def _alternate(work: Work, start_s: float, until_s: float) -> list[tuple[float, float]]:
+def _alternate(work: MatrixLoad, start_s: float, until_s: float) -> list[tuple[float, float]]:
     """Works in the first half of every period of 100 ms, counted from the start so that nothing drifts."""
     steps = []
     period = 0

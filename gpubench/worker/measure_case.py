@@ -16,6 +16,7 @@ from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.batch_search import largest_batch
 from gpubench.worker.batch_search.trial import give_back_at_once
 from gpubench.worker.checks import after_steps
+from gpubench.worker.checks import parity as parity_check
 from gpubench.worker.failures import SettingsMismatch
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.profiling.nvtx import Emitter, open_emitter
@@ -134,7 +135,7 @@ class _Measurement:
         over = first.over or self._launch.stop()  # asked once: counters and series must be of the same steps
         if not over:
             optional_facts.reset_health(workload)
-        waits = _Waits(workload, whole=over)
+        waits = _ToldWaits(workload, whole=over)
         blocking_copies = self._on_gpu and self._case.data_path == "pageable"
         measured = self._steps(first, bare_step, emitter, over=over)
         self._wait()
@@ -240,7 +241,7 @@ class _Measurement:
     def _result(self, workload: Any, measured: loop.Measured, found: Figures, memory: Memory) -> Result:
         parity = None
         if not self._launch.stop():
-            parity, told = after_steps.parity(self._launch, workload, self._case, self._device)
+            parity, told = parity_check.checked(self._launch, workload, self._case, self._device)
             self._merge(told)
             self._merge(after_steps.flops(workload, self._case, self._metrics.get("throughput")))
             self._merge(after_steps.traffic(self._launch, workload, self._case))
@@ -286,7 +287,7 @@ def _marks(measured: loop.Measured) -> dict[str, tuple[float, ...]]:
     }
 
 
-class _Waits:
+class _ToldWaits:
     """What a workload's steps tell of their waits: from here on, or with `whole` from its first step on."""
 
     def __init__(self, workload: Any, *, whole: bool) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from gpubench.worker.accelerator import Captured, DeviceFacts
+from gpubench.worker.accelerator import CapturedGraph, DeviceFacts
 
 
 class FakeDevice:
@@ -129,9 +129,9 @@ class FakeAccelerator(FakeDevice):
     def event(self, *, blocking: bool = False) -> FakeEvent:
         return FakeEvent(self)
 
-    def capture(self, step: Any, *, num_warmups: int, before: Any = lambda: None) -> Captured:
+    def capture(self, step: Any, *, num_warmups: int, before: Any = lambda: None) -> CapturedGraph:
         before()
-        return Captured(step, step())
+        return CapturedGraph(step, step())
 
     def facts(self) -> DeviceFacts:
         return DeviceFacts("Imaginary 1", "FAKE-0", {"total_bytes": 100})

@@ -110,7 +110,7 @@ class _Session:
         plan_blocks(list(self._replicas.values()), self._job.measure)
         for replica in self._replicas.values():
             replica.begin()
-        watch = _Watch(self._launch, self._others(), len(self._replicas), self._steps_per_block())
+        watch = _TurnsWatch(self._launch, self._others(), len(self._replicas), self._steps_per_block())
         with no_garbage_collection():
             previous: str | None = None
             for order in orders(sorted(self._replicas), self._order.randrange(2**32)):
@@ -122,7 +122,7 @@ class _Session:
                 if watch.over(self._turns):
                     return
 
-    def _turn(self, order: list[str], previous: str | None, watch: "_Watch") -> Turn | None:
+    def _turn(self, order: list[str], previous: str | None, watch: "_TurnsWatch") -> Turn | None:
         """None where it was cut short."""
         times_s: dict[str, float] = {}
         after: dict[str, str | None] = {}
@@ -185,7 +185,7 @@ def plan_blocks(replicas: list[Replica], measure: Measure) -> None:
         replica.plan_blocks(max(1, int(number * share)))
 
 
-class _Watch:
+class _TurnsWatch:
     """Ends the turns: when every ratio is known as well as the suite asks, or at its limits, each taken once per
     replica.
     """

@@ -16,6 +16,7 @@ from gpubench.protocol.messages import Job, JobArm
 from gpubench.worker import effective_settings
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.checks import after_steps
+from gpubench.worker.checks import parity as parity_check
 from gpubench.worker.failures import SettingsMismatch
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.timing import first_steps
@@ -97,7 +98,7 @@ class Replica:
 
         None where it was cut short.
         """
-        watch = _Watch(self.dropped + self.kept, stopped, waits=self.leaves_waits_out)
+        watch = _BlockWatch(self.dropped + self.kept, stopped, waits=self.leaves_waits_out)
         block = self.timer.run(self._step, self.group, watch)
         self.num_steps += len(block.times_s) * self.group
         if len(block.times_s) < self.dropped + self.kept:
@@ -127,7 +128,7 @@ class Replica:
     def check_output(self, throughput: float | None) -> Any:
         """Parity with fp64 (in the first launch) and FLOPs. For after `close`."""
         effective_settings.apply(self.case, self._torch)
-        parity, told = after_steps.parity(self.launch, self._workload, self.case, self.device)
+        parity, told = parity_check.checked(self.launch, self._workload, self.case, self.device)
         flops = after_steps.flops(self._workload, self.case, throughput)
         self.told = (self.told[0] | told[0] | flops[0], self.told[1] | told[1] | flops[1])
         return parity
@@ -165,7 +166,7 @@ class Replica:
             raise SettingsMismatch(wrong)
 
 
-class _Watch:
+class _BlockWatch:
     """Ends a block after so many groups. With `waits`, asks the kernel after each how long this thread was kept
     waiting.
     """

@@ -33,7 +33,7 @@ class NothingFits(MemoryError):  # noqa: N818 - it is a result, not an error
 
 
 @dataclass(frozen=True)
-class Found:
+class LargestBatch:
     """`batch` ran, `batch + 1` did not, for `reason`. `limit` in bytes: what a trial could take, headroom already off."""
 
     batch: int
@@ -69,7 +69,7 @@ class Found:
         }
 
 
-def resolve(launch: RunningJob, torch: Any) -> tuple[Case, Found]:
+def resolve(launch: RunningJob, torch: Any) -> tuple[Case, LargestBatch]:
     """The launch's case with its batch as a number. Before anything touches CUDA in this process: it forks.
 
     Raises Unsupported where the case has no largest batch, NothingFits where one sample is too much, Interrupted when
@@ -104,7 +104,7 @@ def _no_largest(case: Case) -> str | None:
     return None
 
 
-def search(attempt: Callable[[int], Trial], limit: int | None = None, most: int = MOST) -> Found:
+def search(attempt: Callable[[int], Trial], limit: int | None = None, most: int = MOST) -> LargestBatch:
     """The largest batch that `attempt` fits. Right as far as memory grows with the batch: the one found ran, the next
     did not.
 
@@ -119,7 +119,7 @@ def search(attempt: Callable[[int], Trial], limit: int | None = None, most: int 
     seeker.halve()
     trials = tuple(sorted(seeker.trials, key=lambda trial: trial.batch))
     why = next((trial.reason for trial in trials if trial.batch == seeker.high), f"no batch above {most} is tried")
-    return Found(seeker.low, why, seeker.allowed, trials, time.monotonic() - began)
+    return LargestBatch(seeker.low, why, seeker.allowed, trials, time.monotonic() - began)
 
 
 class _Seeker:

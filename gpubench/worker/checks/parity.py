@@ -1,11 +1,53 @@
 """Whether a case computes what fp64 computes, within what its precision explains."""
 
+import math
+import traceback
 from typing import Any
 
+from gpubench.core.findings import finding
 from gpubench.core.records import Parity
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import PRECISIONS, ParityLimits
+from gpubench.worker.checks.after_steps import Metrics, all_absent
+from gpubench.worker.job import RunningJob
 from gpubench.worker.workloads.base import ParityProbe
+
+_METRICS = ("parity_logits_rel_error", "parity_loss_rel_error", "parity_gradient_rel_error")
+
+
+def checked(launch: RunningJob, workload: Any, case: Case, device: Any) -> tuple[Parity | None, Metrics]:
+    """The fixed batch against fp64: GB305 if it differs, GB306 if it could not be compared."""
+    if not launch.job.parity:
+        return None, all_absent(_METRICS, "not checked in this launch")
+    launch.enter("parity")
+    try:
+        found, why = check(workload, case, device), f"{case.workload} offers no reference output."
+    except Exception as error:  # noqa: BLE001 - a failed check leaves the figure unverified; the log has its traceback
+        traceback.print_exc()
+        found, why = None, f"The parity check itself failed: {type(error).__name__}: {error}"
+    if found is None:
+        launch.findings.append(finding("GB306", why))
+        return None, all_absent(_METRICS, why)
+    if not found.passed:
+        message = (
+            f"Against fp64 the logits differ by {found.logits_rel_error:.2g} "
+            f"(at most {found.logits_limit:g} at {case.precision}) "
+            f"and the loss by {found.loss_rel_error:.2g} (at most {found.loss_limit:g})."
+        )
+        launch.findings.append(finding("GB305", message, logits=found.logits_rel_error, loss=found.loss_rel_error))
+    errors = (found.logits_rel_error, found.loss_rel_error, found.gradient_rel_error)
+    metrics = {
+        name: error if error is not None and math.isfinite(error) else None
+        for name, error in zip(_METRICS, errors, strict=True)
+    }
+    absent = {
+        name: "inference has no gradient"
+        if "gradient" in name and case.mode == "infer"
+        else "the result was not finite, or of another shape"
+        for name, value in metrics.items()
+        if value is None
+    }
+    return found, (metrics, absent)
 
 
 def check(workload: Any, case: Case, device: Any) -> Parity | None:
@@ -15,9 +57,7 @@ def check(workload: Any, case: Case, device: Any) -> Parity | None:
     eight samples. The gradient's error is reported without a limit: a healthy bf16 network of 34 layers is far off.
     """
     offer = getattr(workload, "parity", None)
-    if offer is None:
-        return None
-    return judge(offer(case, device), PRECISIONS[case.precision].parity)
+    return None if offer is None else judge(offer(case, device), PRECISIONS[case.precision].parity)
 
 
 def judge(probe: ParityProbe, limits: ParityLimits) -> Parity:
@@ -43,10 +83,8 @@ def relative_l2(got: Any, expected: Any) -> float:
     import torch
 
     got, expected = got.double(), expected.double()
-    if got.shape != expected.shape:
-        return float("inf")
+    if got.shape != expected.shape or not (torch.isfinite(got).all() and torch.isfinite(expected).all()):
+        return math.inf
     error = float(torch.linalg.vector_norm(got - expected))
     size = float(torch.linalg.vector_norm(expected))
-    if not (torch.isfinite(got).all() and torch.isfinite(expected).all()):
-        return float("inf")
-    return error / size if size > 0 else (0.0 if error == 0 else float("inf"))
+    return error / size if size > 0 else (0.0 if error == 0 else math.inf)

@@ -39,7 +39,7 @@ class ParentGone(Exception):  # noqa: N818 - the usual end of a host
     """The other end of the socket was closed."""
 
 
-class Host:
+class JobServer:
     """Serves one parent over `connection` until it says `end` or goes away."""
 
     def __init__(self, connection: socket.socket, no_fork: str | None) -> None:
@@ -136,5 +136,5 @@ def main(socket_fd: int) -> int:
         gc.freeze()  # what is shared with children stays shared: no collection of theirs touches it
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(encode(greeting))
-            Host(connection, no_fork).serve()
+            JobServer(connection, no_fork).serve()
     return 0

@@ -43,7 +43,7 @@ def figures(
 
     `blocking_copies`: a step's copy to the device makes the host wait for the device (pageable memory).
     """
-    waits = _Waits.of(measured, input_waits_s)
+    waits = _InputWaits.of(measured, input_waits_s)
     series = summarise_series(
         measured.times_s,
         group=measured.group,
@@ -121,7 +121,7 @@ def _bound(host: HostTime, input_share: float, *, on_gpu: bool, blocking_copies:
 
 
 @dataclass(frozen=True)
-class _Waits:
+class _InputWaits:
     """Seconds per step, and their share of the time of the same steps."""
 
     median_s: float | None
@@ -130,7 +130,7 @@ class _Waits:
     reason: str | None = None
 
     @classmethod
-    def of(cls, measured: Measured, waits_s: Sequence[float] | None) -> "_Waits":
+    def of(cls, measured: Measured, waits_s: Sequence[float] | None) -> "_InputWaits":
         if not waits_s:
             told = "the workload recorded no waits in the timed steps"
             return cls(None, 0.0, 0.0, NO_WAITS if waits_s is None else told)
@@ -144,7 +144,7 @@ class _Waits:
         return {"input_wait_s": self.median_s, "input_wait_share": self.share}, {}
 
 
-def _clock_findings(measured: Measured, waits: _Waits) -> list[Finding]:
+def _clock_findings(measured: Measured, waits: _InputWaits) -> list[Finding]:
     found = []
     wrong = disagreement(measured.blocks)
     if wrong is not None:
@@ -157,7 +157,7 @@ def _clock_findings(measured: Measured, waits: _Waits) -> list[Finding]:
     return found
 
 
-def _bound_findings(host: HostTime, series: Series, waits: _Waits, *, blocking_copies: bool) -> list[Finding]:
+def _bound_findings(host: HostTime, series: Series, waits: _InputWaits, *, blocking_copies: bool) -> list[Finding]:
     if series.bound == "launch":
         share = format_percent(host.launch_share)
         message = f"The host spent {share} of the time handing work over: the device waited for launches."

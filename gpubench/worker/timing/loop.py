@@ -94,7 +94,7 @@ def measure_steps(
     have to run them twice. Steps that were followed by a wait never mix with those timed by events.
     """
     measured = _begin(timer, first, group, lead=group == 1 and timer.clock == "perf_counter")
-    watch = _Watch(rule, first.began_ns, len(measured.times_s), group, stopped, notify)
+    watch = _LoopWatch(rule, first.began_ns, len(measured.times_s), group, stopped, notify)
     while True:
         block = timer.run(step, group, watch)
         _extend(measured, block)
@@ -142,7 +142,7 @@ def _append(measured: Measured, times_s: list[float], started_s: float, group: i
     measured.times_s += [each / group for each in times_s]
 
 
-class _Watch:
+class _LoopWatch:
     """Is asked after every group: ends the block when a look is due, and lets the parent know that steps go on."""
 
     def __init__(

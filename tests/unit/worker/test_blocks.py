@@ -293,7 +293,7 @@ def test_the_module_is_loaded_before_any_fork():
 def test_what_a_block_waited_for_a_cpu_that_others_had_is_left_out(monkeypatch):
     delays = iter([5.0, 5.0, 5.3, 5.3])
     monkeypatch.setattr(replicas, "own_delay_s", lambda: next(delays))
-    watch = replicas._Watch(3, lambda: False, waits=True)
+    watch = replicas._BlockWatch(3, lambda: False, waits=True)
     assert [watch(0), watch(0), watch(0)] == [Verdict.PAUSED, Verdict.PAUSED, Verdict.END]
     assert watch.own_times([0.1, 0.4, 0.1]) == pytest.approx([0.1, 0.1, 0.1])
 
@@ -301,13 +301,13 @@ def test_what_a_block_waited_for_a_cpu_that_others_had_is_left_out(monkeypatch):
 def test_a_wait_between_two_groups_makes_neither_negative(monkeypatch):
     delays = iter([0.0, 0.5])
     monkeypatch.setattr(replicas, "own_delay_s", lambda: next(delays))
-    watch = replicas._Watch(1, lambda: False, waits=True)
+    watch = replicas._BlockWatch(1, lambda: False, waits=True)
     watch(0)
     assert watch.own_times([0.1])[0] > 0
 
 
 def test_where_the_clock_is_the_devices_or_threads_are_too_many_nothing_is_left_out(run):
-    watch = replicas._Watch(2, lambda: False, waits=False)
+    watch = replicas._BlockWatch(2, lambda: False, waits=False)
     assert [watch(0), watch(0)] == [Verdict.GO_ON, Verdict.END]
     assert watch.own_times([0.1, 0.2]) == [0.1, 0.2]
     result = run({"base": {"mode": "infer", "timing": "latency"}, "head": {"mode": "infer", "timing": "latency"}})

@@ -9,7 +9,7 @@ from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.worker.quality.epochs import EpochSource
 from gpubench.worker.workloads.classifier import datasets as data
-from gpubench.worker.workloads.classifier.batches import Endless, Format, HostPool, Loader, make_batches
+from gpubench.worker.workloads.classifier.batches import Endless, Format, HostMemoryBatches, Loader, make_batches
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ def test_an_epoch_takes_every_training_image_at_most_once(digits):
 def test_every_data_path_brings_its_batch_to_the_device(built, data_path):
     workload, step, _ = built(device="cuda", data_path=data_path, num_workers=1 if data_path == "loader" else 0)
     source = workload.source
-    if isinstance(source, HostPool):
+    if isinstance(source, HostMemoryBatches):
         assert source.batches[0][0].is_pinned() is (data_path == "pinned")
     assert isinstance(source, Loader) is (data_path == "loader")
     images, labels = source.transfer(source.fetch())

@@ -1,12 +1,12 @@
 import pytest
 
 from gpubench.suite.model.case import Case
-from gpubench.worker.checks import flops
+from gpubench.worker.checks.work_counts import Count, count_flops
 from gpubench.worker.workloads.registry import resolve
 
 
 def per_sample(name, **settings):
-    return flops.count(resolve(name), Case(workload=name, **settings)).per_sample
+    return count_flops(resolve(name), Case(workload=name, **settings)).per_sample
 
 
 def test_the_reference_cnn_counts_what_arithmetic_says():
@@ -53,9 +53,9 @@ class Nothing(Own):
 
 
 def test_a_custom_workload_says_its_own():
-    assert flops.count(Counted(), Case(batch_size=2)) == flops.Flops(6.0)
+    assert count_flops(Counted(), Case(batch_size=2)) == Count(6.0)
 
 
 def test_what_cannot_be_counted_is_none_with_its_reason():
-    assert flops.count(Own(), Case()) == flops.Flops(None, "the workload has no `flops_per_sample` method")
-    assert flops.count(Nothing(), Case()).per_sample is None
+    assert count_flops(Own(), Case()) == Count(None, "the workload has no `flops_per_sample` method")
+    assert count_flops(Nothing(), Case()).per_sample is None

@@ -3,7 +3,7 @@
 import pytest
 
 from gpubench.suite.model.case import Case
-from gpubench.worker.checks import flops
+from gpubench.worker.checks.work_counts import count_flops
 from gpubench.worker.workloads.registry import resolve
 
 
@@ -102,7 +102,7 @@ BY_HAND = {"resnet50": resnet50, "resnet18": resnet18, "vgg16": vgg16, "alexnet"
 def test_forward_and_training_step_are_within_one_percent_of_the_arithmetic_by_hand(name):
     def counted(mode):
         workload = f"torchvision:{name}"
-        return flops.count(resolve(workload), Case(workload=workload, mode=mode, image_size=224)).per_sample
+        return count_flops(resolve(workload), Case(workload=workload, mode=mode, image_size=224)).per_sample
 
     forward = BY_HAND[name]()
     assert counted("infer") == pytest.approx(forward, rel=0.01)

@@ -9,7 +9,8 @@ from gpubench.core.errors import UsageError
 from gpubench.suite.model import settings as values
 from gpubench.suite.model.case import Case
 from gpubench.worker import accelerator, effective_settings
-from gpubench.worker.checks import flops, parity, traffic
+from gpubench.worker.checks import parity
+from gpubench.worker.checks.work_counts import count_bytes, count_flops
 from gpubench.worker.workloads import registry
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.observe import Observer
@@ -68,7 +69,7 @@ def counted_flops(step):
 )
 def test_flops_are_those_that_torch_counts_with_both_gradients_in_training(made, operator, given):
     workload, step, case = made(operator, **given)
-    assert flops.count(workload, case).per_sample * samples_per_step(workload, case) == counted_flops(step)
+    assert count_flops(workload, case).per_sample * samples_per_step(workload, case) == counted_flops(step)
 
 
 def test_a_training_step_of_an_operator_is_three_times_its_forward():
@@ -91,7 +92,7 @@ def test_bytes_are_what_goes_in_and_out_once():
 def test_within_one_memory_every_byte_is_read_and_written_and_over_a_link_it_passes_once(data_path, times):
     case = case_of("copy", shape="256KiB", data_path=data_path)
     assert resolve("operators:copy").bytes_per_sample(case) == times * 256 * 2**10
-    assert traffic.count(resolve("operators:copy"), case).per_sample == times * 256 * 2**10
+    assert count_bytes(resolve("operators:copy"), case).per_sample == times * 256 * 2**10
 
 
 def test_inputs_are_random_and_never_repeat_before_three_caches_are_full(made):

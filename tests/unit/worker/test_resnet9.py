@@ -5,7 +5,8 @@ from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Quality as QualitySettings
 from gpubench.worker import effective_settings
-from gpubench.worker.checks import flops, parity
+from gpubench.worker.checks import parity
+from gpubench.worker.checks.work_counts import count_flops
 from gpubench.worker.quality import trainer
 from gpubench.worker.workloads import resnet9
 from gpubench.worker.workloads.registry import resolve
@@ -35,7 +36,7 @@ def test_its_flops_are_those_of_its_layers():
 
     forward = conv(32, 3, 64) + conv(32, 64, 128) + 2 * conv(16, 128, 128) + conv(16, 128, 256) + conv(8, 256, 512)
     forward += 2 * conv(4, 512, 512) + 2 * 512 * 10
-    assert flops.count(resolve("resnet9"), Case(workload="resnet9", mode="infer")).per_sample == forward
+    assert count_flops(resolve("resnet9"), Case(workload="resnet9", mode="infer")).per_sample == forward
 
 
 def test_its_step_is_the_usual_one_and_right(built):

@@ -2,13 +2,12 @@ import pytest
 import torch
 
 from gpubench.suite.model.case import Case
-from gpubench.worker.checks import traffic
-from gpubench.worker.checks.traffic import ByteCounter
+from gpubench.worker.checks.work_counts import ByteCounter, Count, count_bytes
 from gpubench.worker.workloads.registry import resolve
 
 
 def counted(name, **given):
-    return traffic.count(resolve(name), Case(workload=name, **given))
+    return count_bytes(resolve(name), Case(workload=name, **given))
 
 
 def bytes_of(call):
@@ -73,5 +72,5 @@ class Told(Own):
 
 
 def test_a_workload_of_your_own_says_it_itself_or_is_not_counted():
-    assert traffic.count(Told(), Case(batch_size=3)).per_sample == 15.0
-    assert traffic.count(Own(), Case()) == traffic.Traffic(None, "the workload has no `bytes_per_sample` method")
+    assert count_bytes(Told(), Case(batch_size=3)).per_sample == 15.0
+    assert count_bytes(Own(), Case()) == Count(None, "the workload has no `bytes_per_sample` method")

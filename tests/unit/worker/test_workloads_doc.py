@@ -9,7 +9,8 @@ import torch
 
 from gpubench.suite.model.case import Case
 from gpubench.worker import effective_settings
-from gpubench.worker.checks import flops, parity
+from gpubench.worker.checks import parity
+from gpubench.worker.checks.work_counts import count_flops
 from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.registry import resolve
 
@@ -51,7 +52,7 @@ def test_the_ten_line_example_is_built_stepped_and_unverified(examples):
     assert optional_facts.health(workload) is None
     assert optional_facts.input_waits_s(workload) is None
     assert parity.check(workload, case, "cpu") is None
-    assert flops.count(workload, case).per_sample is None
+    assert count_flops(workload, case).per_sample is None
     optional_facts.close(workload)
 
 
@@ -68,7 +69,7 @@ def test_the_classifier_example_has_everything(examples):
     assert effective_settings.mismatches(case, effective, None) == ()
     assert optional_facts.health(workload).parameters_moved is True
     assert parity.check(workload, case, "cpu").passed
-    assert flops.count(workload, case).per_sample == 2 * 2 * (3 * 16 * 16 * 10)
+    assert count_flops(workload, case).per_sample == 2 * 2 * (3 * 16 * 16 * 10)
 
 
 def test_the_yaml_example_names_the_python_example():

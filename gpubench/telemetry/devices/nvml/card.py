@@ -9,7 +9,7 @@ from gpubench.telemetry.devices.nvml import card_facts, fields
 from gpubench.telemetry.devices.nvml.card_processes import survey_of
 from gpubench.telemetry.devices.nvml.gpm import Gpm
 from gpubench.telemetry.devices.nvml.library import Library
-from gpubench.telemetry.devices.nvml.locate import Found
+from gpubench.telemetry.devices.nvml.locate import MatchedCard
 from gpubench.telemetry.devices.nvml.reader import Notes, Reader
 
 _SM, _MEMORY = 1, 2
@@ -24,7 +24,7 @@ class NvmlDevice:
 
     kind = "nvml"
 
-    def __init__(self, library: Library, found: Found, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, library: Library, found: MatchedCard, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.key = found.uuid
         self.name = found.name
         self.how = found.how

@@ -12,7 +12,7 @@ _MEMORY_TOLERANCE = 0.1
 """CUDA's total leaves out what the driver reserves: up to several per cent of what NVML reports."""
 
 
-class Found(NamedTuple):
+class MatchedCard(NamedTuple):
     """`handle` is the card's (the parent's for a MIG slice), `memory_handle` that of the slice itself."""
 
     handle: Any
@@ -23,7 +23,7 @@ class Found(NamedTuple):
     parent_shared: bool
 
 
-def find(library: Library, identity: Identity) -> Found:
+def find(library: Library, identity: Identity) -> MatchedCard:
     """The one card that is `identity`. TelemetryError where there is none, or where name or memory disagree; its `code`
     is set where asking again may help.
     """
@@ -57,7 +57,7 @@ def _attempts(identity: Identity) -> list[tuple[str, str, str]]:
     return attempts
 
 
-def _verified(library: Library, handle: Any, identity: Identity, how: str) -> Found:
+def _verified(library: Library, handle: Any, identity: Identity, how: str) -> MatchedCard:
     parent, is_slice = _parent(library, handle)
     name = _ask(lambda: str(library.call("nvmlDeviceGetName", handle)))
     uuid = _ask(lambda: str(library.call("nvmlDeviceGetUUID", handle)))
@@ -66,7 +66,9 @@ def _verified(library: Library, handle: Any, identity: Identity, how: str) -> Fo
         raise _disagreement("name", identity.name, name)
     if identity.total_bytes and total and not _same_memory(identity.total_bytes, total):
         raise _disagreement("total memory in bytes", identity.total_bytes, total)
-    return Found(parent, handle, uuid or str(identity.uuid or identity.pci), name or identity.name or "", how, is_slice)
+    return MatchedCard(
+        parent, handle, uuid or str(identity.uuid or identity.pci), name or identity.name or "", how, is_slice
+    )
 
 
 def _ask(question: Callable[[], Answer]) -> Answer | None:

@@ -49,7 +49,7 @@ class Format(NamedTuple):
         return images_NCHW.to(self.dtype).contiguous(memory_format=self.memory_format)
 
 
-class Source(Protocol):
+class BatchSource(Protocol):
     """`input_waits_s` holds, per step, how long the host waited for its batches (perf_counter); None: never waits."""
 
     input_waits_s: list[float] | None
@@ -82,7 +82,7 @@ class Resident:
         self.batches, self._rotation = [], cycle(())
 
 
-class HostPool(Resident):
+class HostMemoryBatches(Resident):
     """A pool of batches in host memory; each step copies one. From pinned memory the copy is asynchronous."""
 
     def __init__(self, batches: list[Batch], device: torch.device, *, pinned: bool) -> None:
@@ -188,7 +188,7 @@ class Collate:
         return self._layout.cast(torch.stack(images)), torch.tensor(labels)
 
 
-def make_source(case: Case, layout: Format, data: DataSet | None, device: torch.device) -> Source:
+def make_source(case: Case, layout: Format, data: DataSet | None, device: torch.device) -> BatchSource:
     """The case's source. `data` None is synthetic; training takes the training split, inference the test split."""
     split = None if data is None else (data.train if case.mode == "train" else data.test)
     if case.data_path == "loader":
@@ -198,7 +198,7 @@ def make_source(case: Case, layout: Format, data: DataSet | None, device: torch.
     return (
         Resident(batches)
         if case.data_path == "resident"
-        else HostPool(batches, device, pinned=case.data_path == "pinned")
+        else HostMemoryBatches(batches, device, pinned=case.data_path == "pinned")
     )
 
 

@@ -12,7 +12,7 @@ from gpubench.worker.workloads.base import Health, ParityProbe, Phases, Step
 from gpubench.worker.workloads.classifier import datasets as image_data
 from gpubench.worker.workloads.classifier import model_health as health
 from gpubench.worker.workloads.classifier import normalisation, parity_probe
-from gpubench.worker.workloads.classifier.batches import Format, Source, make_source
+from gpubench.worker.workloads.classifier.batches import BatchSource, Format, make_source
 from gpubench.worker.workloads.classifier.cuda_graph import GraphedStep
 from gpubench.worker.workloads.classifier.optimizers import CountingScaler, make_optimizer
 from gpubench.worker.workloads.classifier.steps import InferStep, TrainStep, no_phases
@@ -40,7 +40,7 @@ class Classifier:
         self.download = False
         self.model: nn.Module | None = None
         self.optimizer: torch.optim.Optimizer | None = None
-        self.source: Source | None = None
+        self.source: BatchSource | None = None
         self._case: Case | None = None
         self._engine: TrainStep | InferStep | None = None
         self._snapshot: health.Snapshot | None = None
@@ -115,7 +115,7 @@ class Classifier:
         self._engine = make_step(case, device, source)
         return self._graphed(case, device) if case.cuda_graph else self._engine
 
-    def training_step(self, case: Case, device: torch.device, source: Source) -> TrainStep:
+    def training_step(self, case: Case, device: torch.device, source: BatchSource) -> TrainStep:
         """Model and optimizer anew, and the step that trains it on batches from `source` (the quality stage brings its
         own).
         """
@@ -137,7 +137,7 @@ class Classifier:
         )
         return step
 
-    def _inference_step(self, case: Case, device: torch.device, source: Source) -> InferStep:
+    def _inference_step(self, case: Case, device: torch.device, source: BatchSource) -> InferStep:
         model = self.model = self.place_model(case, device)
         self._case, self.source = case, source
         compiled = compile_model(model, case.compile, device.type)

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from gpubench.worker.accelerator import accelerator_of
-from gpubench.worker.workloads.classifier.batches import Resident, Source
+from gpubench.worker.workloads.classifier.batches import BatchSource, Resident
 from gpubench.worker.workloads.classifier.steps import InferStep, TrainStep
 
 WARMUP_STEPS = 3
@@ -20,7 +20,9 @@ class GraphedStep:
     pool.
     """
 
-    def __init__(self, step: TrainStep | InferStep, source: Source, *, num_batches: int, device: torch.device) -> None:
+    def __init__(
+        self, step: TrainStep | InferStep, source: BatchSource, *, num_batches: int, device: torch.device
+    ) -> None:
         self._eager, self._source = step, source
         batches = [source.transfer(source.fetch()) for _ in range(num_batches)]
         self._static = [

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from gpubench.worker.workloads.base import Phases
-from gpubench.worker.workloads.classifier.batches import Resident, Source
+from gpubench.worker.workloads.classifier.batches import BatchSource, Resident
 from gpubench.worker.workloads.classifier.optimizers import CountingScaler
 
 Loss = Callable[[Any, torch.Tensor], torch.Tensor]
@@ -36,7 +36,7 @@ class TrainStep:
         self,
         model: Callable[[torch.Tensor], Any],
         optimizer: torch.optim.Optimizer,
-        source: Source,
+        source: BatchSource,
         loss: Loss,
         *,
         device: torch.device,
@@ -116,7 +116,7 @@ class InferStep:
     def __init__(
         self,
         model: Callable[[torch.Tensor], Any],
-        source: Source,
+        source: BatchSource,
         *,
         autocast: Autocast = nullcontext,
         phases: Phases = no_phases,

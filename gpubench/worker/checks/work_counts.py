@@ -1,0 +1,140 @@
+"""What one sample of a step amounts to, in floating-point operations and in bytes: the two axes of the roofline.
+
+A model is counted on the meta device, without storage and without device time. Other workloads tell it themselves, with
+`flops_per_sample(case) -> float` and `bytes_per_sample(case) -> float`.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from gpubench.suite.model.case import Case
+from gpubench.worker.workloads.classifier.classifier import Classifier
+from gpubench.worker.workloads.classifier.parity_probe import switch_off_randomness
+from gpubench.worker.workloads.numerics import NUMERICS
+
+LEAST_BATCH = 2
+"""Batch normalisation in training mode needs more than one value per channel."""
+
+
+class Count(NamedTuple):
+    """`per_sample` is None with its `reason` where it cannot be counted. `operators`: how many operators of a model's
+    forward (and backward) do work, each of them at least one launch.
+    """
+
+    per_sample: float | None
+    reason: str | None = None
+    operators: int | None = None
+
+
+def count_flops(workload: Any, case: Case) -> Count:
+    """FLOPs per sample: the forward in `infer`, forward and backward in `train`.
+
+    Convolutions, matrix products and attention, two operations per multiply-add, as torch's FlopCounterMode registers
+    them; elementwise work, normalisation and the optimizer are not counted.
+    """
+
+    def count(model: Classifier) -> Count:
+        from torch.utils.flop_counter import FlopCounterMode
+
+        backward = {torch.ops.aten.convolution_backward: _convolution_backward}
+        counter = FlopCounterMode(display=False, custom_mapping=backward)
+        _step_on_meta(model, case, LEAST_BATCH, torch.float32, counter)
+        return Count(float(counter.get_total_flops()) / LEAST_BATCH)
+
+    return _counted(workload, case, "flops_per_sample", "no operation that torch counts", count)
+
+
+def count_bytes(workload: Any, case: Case) -> Count:
+    """What every operator of forward (and backward, in `train`) reads and writes alone, in the type it computes in.
+
+    So nothing is fused and nothing stays in a cache: an upper bound of what has to pass through memory, and the measure
+    by which fusing shows. The optimizer is not counted.
+    """
+
+    def count(model: Classifier) -> Count:
+        counter, batch = ByteCounter(), max(case.batch, LEAST_BATCH)
+        _step_on_meta(model, case, batch, NUMERICS[case.precision].compute, counter)
+        return Count(float(counter.num_bytes) / batch, operators=counter.num_operators)
+
+    return _counted(workload, case, "bytes_per_sample", "no operator moved anything", count)
+
+
+def _counted(workload: Any, case: Case, method: str, nothing: str, count: Callable[[Classifier], Count]) -> Count:
+    own = getattr(workload, method, None)
+    if own is None and not isinstance(workload, Classifier):
+        return Count(None, f"the workload has no `{method}` method")
+    try:
+        found = count(workload) if own is None else Count(float(own(case)))
+    except (NotImplementedError, RuntimeError) as error:
+        if own is not None:
+            raise
+        return Count(None, f"torch could not count this model without running it: {error}")
+    if found.per_sample is None or not (math.isfinite(found.per_sample) and found.per_sample > 0):
+        return Count(None, f"the count was {found.per_sample:g}: {nothing}")
+    return found
+
+
+def _step_on_meta(
+    workload: Classifier, case: Case, batch: int, dtype: torch.dtype, counter: AbstractContextManager[Any]
+) -> None:
+    train, size = case.mode == "train", workload.image_size(case)
+    try:
+        with torch.device("meta"):
+            made = workload.make_model(case)
+    except (NotImplementedError, RuntimeError):
+        made = workload.make_model(case).to("meta")  # regnet's initialisation reads values
+    model = made.to(dtype).train(train)
+    switch_off_randomness(model)
+    images = torch.empty(batch, 3, size, size, dtype=dtype, device="meta")
+    labels = torch.zeros(batch, dtype=torch.int64, device="meta")
+    with counter, torch.set_grad_enabled(train):
+        loss = workload.loss(model(images), labels)
+        if train:
+            loss.backward()  # type: ignore[no-untyped-call]
+
+
+def _convolution_backward(grad_out_shape: Any, x_shape: Any, w_shape: Any, *rest: Any, **_: Any) -> int:
+    """Each of the two gradients (input, weights) costs what the forward does.
+
+    torch's own formula ignores groups for the weights' gradient: it counts a depthwise convolution as many times over
+    as it has channels (convnext_tiny 8.7 times its forward instead of 3).
+    """
+    from torch.utils.flop_counter import conv_flop_count
+
+    transposed, output_mask = rest[4], rest[7]
+    forward = conv_flop_count(x_shape, w_shape, grad_out_shape, transposed=transposed)
+    return int(forward) * (bool(output_mask[0]) + bool(output_mask[1]))
+
+
+class ByteCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the tensors that operators take and give. Views and bare allocations move nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.num_bytes = 0
+        self.num_operators = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        taken, given = _tensors((args, kwargs)), _tensors(result)
+        storages = {_storage(tensor) for tensor in taken}
+        is_view = not func._schema.is_mutable and given and all(_storage(tensor) in storages for tensor in given)  # noqa: SLF001
+        if not is_view and not func.overloadpacket.__name__.startswith(("empty", "new_empty")):
+            self.num_operators += 1
+            # What is expanded from fewer elements is read once.
+            self.num_bytes += sum(min(t.numel() * t.itemsize, t.untyped_storage().nbytes()) for t in (*taken, *given))
+        return result
+
+
+def _tensors(values: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 - meta tensors have no address to tell them apart by
