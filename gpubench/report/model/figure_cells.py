@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from gpubench.core.metrics import METRICS, MetricSpec
 from gpubench.core.records import Estimate
 from gpubench.core.units import format_number, format_percent, group_digits
-from gpubench.report.model.report_model import Cell
+from gpubench.report.model.report_model import EMPTY, Cell
 
 NOT_AVAILABLE = "n/a"
 _FINEST = 2e-4
@@ -21,14 +21,20 @@ def display_unit(spec: MetricSpec) -> str:
 
 
 def metric_cell(name: str, metrics: Mapping[str, Estimate], *, spread: bool = False) -> Cell:
-    """The metric's cell; `n/a` where there is no figure. `value`, `low` and `high` are in the display unit.
+    """The metric's cell; `n/a` where there is no figure."""
+    return measured_cell(name, metrics, spread=spread) if name in metrics else Cell(NOT_AVAILABLE)
+
+
+def measured_cell(name: str, metrics: Mapping[str, Estimate], *, spread: bool = False) -> Cell:
+    """The same, empty where there is no figure."""
+    return figure_cell(metrics[name], METRICS[name], spread=spread) if name in metrics else EMPTY
+
+
+def figure_cell(found: Estimate, spec: MetricSpec, *, spread: bool = False) -> Cell:
+    """An estimate as a cell: `value`, `low` and `high` in the display unit, digits that follow the interval.
 
     `spread` adds the half-width of the 95 % interval: relative, or absolute for shares and accuracies.
     """
-    found = metrics.get(name)
-    if found is None:
-        return Cell(NOT_AVAILABLE)
-    spec = METRICS[name]
     value, low, high = (None if v is None else v * spec.display_factor for v in (found.value, found.low, found.high))
     assert value is not None
     # An interval wider than the figure itself would leave no digit of it: a step of 0 ms.

@@ -5,7 +5,7 @@ is; each renderer makes it harmless in its own way. Numbers come both as text, i
 as values, for sorting, charts and CSV.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -47,22 +47,6 @@ def plain(text: Line) -> str:
 
 
 @dataclass(frozen=True)
-class Column:
-    """`priority` 0 always stays; where there is no room, the column with the highest goes first, whole.
-
-    `key` is stable (a setting or a metric's name), `unit` that of the cells' `value` where it has one. `flexible` text
-    (messages, notes) may be wrapped; nothing is ever cut.
-    """
-
-    key: str
-    title: str
-    align: Literal["left", "right"] = "right"
-    priority: int = 0
-    unit: str = ""
-    flexible: bool = False
-
-
-@dataclass(frozen=True)
 class Cell:
     """`text` is printed, `spread` after it (`±0.4%`). `value`, `low` and `high` are in the column's unit."""
 
@@ -78,6 +62,30 @@ class Cell:
 
 
 EMPTY = Cell("")
+
+
+@dataclass(frozen=True)
+class Column:
+    """`priority` 0 always stays; where there is no room, the column with the highest goes first, whole.
+
+    `key` is stable (a setting or a metric's name), `unit` that of the cells' `value` where it has one. `flexible` text
+    (messages, notes) may be wrapped; nothing is ever cut. `cell` gives the cell of whatever a row of the table is
+    about: text and whole numbers become cells, None an empty one.
+    """
+
+    key: str
+    title: str
+    align: Literal["left", "right"] = "right"
+    priority: int = 0
+    unit: str = ""
+    flexible: bool = False
+    cell: Callable[[Any], Cell | str | int | None] | None = field(default=None, compare=False, repr=False)
+
+    def cell_of(self, item: Any) -> Cell:
+        found = None if self.cell is None else self.cell(item)
+        if isinstance(found, Cell):
+            return found
+        return EMPTY if found is None else Cell(found) if isinstance(found, str) else Cell(str(found), value=found)
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,29 @@ class Table:
     title: str = ""
     notes: tuple[Line, ...] = ()
     narrow: "Table | None" = None
+
+    @classmethod
+    def of(
+        cls,
+        key: str,
+        columns: Sequence[Column],
+        items: Iterable[Any],
+        *,
+        title: str = "",
+        notes: tuple[Line, ...] = (),
+        tone: Callable[[Any], Tone] | None = None,
+        case_index: Callable[[Any], int | None] | None = None,
+    ) -> "Table":
+        """A row per item, its cells as the columns give them."""
+        rows = tuple(
+            Row(
+                tuple(column.cell_of(each) for column in columns),
+                tone(each) if tone else "plain",
+                case_index(each) if case_index else None,
+            )
+            for each in items
+        )
+        return cls(key, tuple(columns), rows, title, notes)
 
     def without_empty_columns(self) -> "Table":
         """The table without columns in which no row has anything."""

@@ -1,18 +1,17 @@
-"""Is it right: accuracy of training runs, parity of outputs."""
+"""Is it right: accuracy of training runs, time and energy to the target, parity of outputs."""
 
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpubench.analysis.summary.accuracy_verdict import QualitySummary
-from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.launch_estimates import geometric_estimate
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.metrics import METRICS
-from gpubench.core.records import Estimate, Parity, Quality, Status
+from gpubench.core.records import Parity, Quality, Status
 from gpubench.core.units import format_duration, format_percent
-from gpubench.report.model.figure_cells import metric_cell, number, ratio_cell
-from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Datum, Line, Row, Section, Table, Tone, line
+from gpubench.report.model.figure_cells import measured_cell, metric_cell, number, ratio_cell
+from gpubench.report.model.report_model import Cell, Chart, Column, Datum, Line, Section, Table, Tone, line
 from gpubench.report.model.words import joined, place
 from gpubench.report.view.run_view import View
 
@@ -22,96 +21,106 @@ _VERDICTS: dict[str, tuple[str, str, Tone]] = {
     "drop": ("!", "below the limit", "warning"),
     "unknown": ("?", "not comparable", "muted"),
 }
-_QUALITY = (
-    Column("mark", "", "left"),
-    Column("device", "device", "left"),
-    Column("precision", "precision", "left"),
-    Column("accuracy", "accuracy %", unit="%"),
-    Column("difference", "vs reference", priority=1),
-    Column("precision_macro", "precision %", priority=4, unit="%"),
-    Column("recall_macro", "recall %", priority=3, unit="%"),
-    Column("loss", "loss first to last", priority=5),
-    Column("to_accuracy", "to target", priority=2),
-    Column("steps", "steps", priority=7),
-    Column("training", "training", priority=8, unit="s"),
-    Column("runs", "runs", priority=9),
-    Column("verdict", "verdict", "left", flexible=True),
-)
-_PARITY = (
-    Column("mark", "", "left"),
-    Column("device", "device", "left"),
-    Column("precision", "precision", "left"),
-    Column("passed", "passed", "right"),
-    Column("logits", "logits error"),
-    Column("limit", "limit"),
-    Column("loss", "loss error", priority=1),
-    Column("gradient", "gradient error", priority=2),
-)
+
+
+def section(view: View) -> Section:
+    tables = (quality_table(view.summary), to_accuracy_table(view.summary), parity_table(view.summary))
+    return Section(
+        "accuracy",
+        "Accuracy and parity",
+        short="Accuracy",
+        tables=tuple(table for table in tables if table is not None),
+        charts=accuracy_charts(view.summary) if view.charts else (),
+    )
+
+
+def _runs(quality: QualitySummary) -> list[Quality]:
+    return [record.quality for record in quality.summary.ok_records if record.quality is not None]
 
 
 def quality_table(summary: RunSummary) -> Table | None:
     """Accuracy on the test split per device and precision; None without a quality stage."""
-    rows = tuple(_quality_row(quality) for quality in summary.quality)
-    return (
-        Table("quality", _QUALITY, rows, "Training to a result", _quality_notes(summary)).without_empty_columns()
-        if rows
-        else None
+    if not summary.quality:
+        return None
+    ended = {id(each): each.summary.status is Status.OK and bool(_runs(each)) for each in summary.quality}
+
+    def figure(get: Callable[[QualitySummary], Cell | str | int | None]) -> Callable[[QualitySummary], Any]:
+        """Only a training run that ended has figures."""
+        return lambda each: get(each) if ended[id(each)] else None
+
+    def accuracy(each: QualitySummary) -> Cell:
+        known = ended[id(each)]
+        return metric_cell("accuracy", each.summary.metrics, spread=True) if known else Cell(each.summary.status.value)
+
+    def verdict(each: QualitySummary) -> str:
+        return _VERDICTS[each.verdict][1] if ended[id(each)] else each.summary.reason or ""
+
+    columns = (
+        Column("mark", "", "left", cell=figure(lambda each: _VERDICTS[each.verdict][0])),
+        Column("device", "device", "left", cell=lambda each: each.device),
+        Column("precision", "precision", "left", cell=lambda each: each.precision),
+        Column("accuracy", "accuracy %", unit="%", cell=accuracy),
+        Column("difference", "vs reference", priority=1, cell=figure(_difference)),
+        *(
+            Column(name, title, priority=rank, unit="%", cell=figure(_metric(name)))
+            for name, title, rank in (("precision_macro", "precision %", 4), ("recall_macro", "recall %", 3))
+        ),
+        Column("loss", "loss first to last", priority=5, cell=figure(_loss)),
+        Column("to_accuracy", "to target", priority=2, cell=figure(_time_to_accuracy)),
+        Column("steps", "steps", priority=7, cell=figure(_steps)),
+        Column("training", "training", priority=8, unit="s", cell=figure(_training)),
+        Column("runs", "runs", priority=9, cell=figure(lambda each: len(_runs(each)))),
+        Column("verdict", "verdict", "left", flexible=True, cell=verdict),
     )
+    return Table.of(
+        "quality",
+        columns,
+        summary.quality,
+        title="Training to a result",
+        notes=_quality_notes(summary),
+        tone=lambda each: _VERDICTS[each.verdict][2] if ended[id(each)] else "muted",
+        case_index=lambda each: each.summary.planned.index if ended[id(each)] else None,
+    ).without_empty_columns()
 
 
-def _quality_row(quality: QualitySummary) -> Row:
-    entry = quality.summary
-    runs = [record.quality for record in entry.ok_records if record.quality is not None]
-    head = (Cell(quality.device), Cell(quality.precision))
-    if entry.status is not Status.OK or not runs:
-        rest = [EMPTY] * (len(_QUALITY) - 5)
-        return Row((EMPTY, *head, Cell(entry.status.value), *rest, Cell(entry.reason or "")), "muted")
-    mark, verdict, tone = _VERDICTS[quality.verdict]
-    cells = (
-        Cell(mark),
-        *head,
-        metric_cell("accuracy", entry.metrics, spread=True),
-        _difference(quality),
-        metric_cell("precision_macro", entry.metrics),
-        metric_cell("recall_macro", entry.metrics),
-        Cell(_loss(runs[0])),
-        _time_to_accuracy(entry, runs),
-        _steps(entry),
-        Cell(format_duration(sum(run.training_time_s for run in runs) / len(runs))),
-        Cell(str(len(runs)), value=len(runs)),
-        Cell(verdict),
-    )
-    return Row(cells, tone, entry.planned.index)
+def _metric(name: str) -> Callable[[QualitySummary], Cell]:
+    return lambda each: metric_cell(name, each.summary.metrics)
 
 
-def _difference(quality: QualitySummary) -> Cell:
+def _difference(quality: QualitySummary) -> Cell | None:
     if quality.difference is None:
-        return EMPTY
+        return None
     points = quality.difference.value * 100
     bound = "" if quality.lower_bound is None else f"(at least {quality.lower_bound * 100:+.1f})"
     # Adding 0 makes of -0.0 a plain one.
     return Cell(f"{round(points, 1) + 0.0:+.1f} points", bound, points)
 
 
-def _loss(run: Quality) -> str:
-    losses = run.loss_per_epoch
-    return f"{losses[0]:.3g} to {losses[-1]:.3g}" if losses else f"{run.final_loss:.3g}"
+def _loss(quality: QualitySummary) -> str:
+    first = _runs(quality)[0]
+    losses = first.loss_per_epoch
+    return f"{losses[0]:.3g} to {losses[-1]:.3g}" if losses else f"{first.final_loss:.3g}"
 
 
-def _time_to_accuracy(entry: CaseSummary, runs: Sequence[Quality]) -> Cell:
-    found = entry.metrics.get("time_to_accuracy_s")
+def _time_to_accuracy(quality: QualitySummary) -> Cell | str:
+    found = quality.summary.metrics.get("time_to_accuracy_s")
     if found is not None:
         return Cell(format_duration(found.value), value=found.value)
-    return Cell("not reached") if any(run.target_accuracy is not None for run in runs) else Cell("no target")
+    return "not reached" if any(run.target_accuracy is not None for run in _runs(quality)) else "no target"
 
 
-def _steps(entry: CaseSummary) -> Cell:
-    found = entry.metrics.get("steps_to_accuracy")
-    return EMPTY if found is None else Cell(number(found.value, None, METRICS["steps_to_accuracy"]), value=found.value)
+def _steps(quality: QualitySummary) -> Cell | None:
+    found = quality.summary.metrics.get("steps_to_accuracy")
+    return None if found is None else Cell(number(found.value, None, METRICS["steps_to_accuracy"]), value=found.value)
+
+
+def _training(quality: QualitySummary) -> str:
+    runs = _runs(quality)
+    return format_duration(sum(run.training_time_s for run in runs) / len(runs))
 
 
 def _quality_notes(summary: RunSummary) -> tuple[Line, ...]:
-    runs = [record.quality for entry in summary.quality for record in entry.summary.ok_records if record.quality]
+    runs = [run for quality in summary.quality for run in _runs(quality)]
     if not runs:
         return ()
     first = runs[0]
@@ -141,108 +150,104 @@ def _quality_notes(summary: RunSummary) -> tuple[Line, ...]:
 
 def parity_table(summary: RunSummary) -> Table | None:
     """Outputs on a fixed batch against fp64, per device and precision; None where nothing was checked."""
-    groups: dict[tuple[str, str], list[tuple[CaseSummary, Parity]]] = {}
+    groups: dict[tuple[str, str], list[Parity]] = {}
     for entry in summary.cases:
         for parity in (record.parity for record in entry.ok_records if record.parity is not None):
-            groups.setdefault((entry.case.device, entry.case.precision), []).append((entry, parity))
-    rows = tuple(_parity_row(device, precision, found) for (device, precision), found in groups.items())
-    notes = (line("Largest relative L2 error over the cases, on one fixed batch against fp64 on the CPU."),)
-    return Table("parity", _PARITY, rows, "Parity of outputs", notes) if rows else None
+            groups.setdefault((entry.case.device, entry.case.precision), []).append(parity)
+    if not groups:
+        return None
 
+    def largest(name: str) -> Callable[[Any], Cell]:
+        def cell(item: tuple[tuple[str, str], list[Parity]]) -> Cell:
+            known = [value for parity in item[1] if (value := getattr(parity, name)) is not None]
+            return Cell(f"{max(known):.1e}", value=max(known)) if known else Cell("n/a")
 
-def _parity_row(device: str, precision: str, found: Sequence[tuple[CaseSummary, Parity]]) -> Row:
-    checks = [parity for _, parity in found]
-    passed = sum(parity.passed for parity in checks)
-    gradients = [parity.gradient_rel_error for parity in checks if parity.gradient_rel_error is not None]
-    failed = passed < len(checks)
-    cells = (
-        Cell("-" if failed else ""),
-        Cell(device),
-        Cell(precision),
-        Cell(f"{passed} of {len(checks)}"),
-        _error(max(parity.logits_rel_error for parity in checks)),
-        _error(max(parity.logits_limit for parity in checks)),
-        _error(max(parity.loss_rel_error for parity in checks)),
-        _error(max(gradients)) if gradients else Cell("n/a"),
+        return cell
+
+    columns = (
+        Column("mark", "", "left", cell=lambda item: "" if all(each.passed for each in item[1]) else "-"),
+        Column("device", "device", "left", cell=lambda item: item[0][0]),
+        Column("precision", "precision", "left", cell=lambda item: item[0][1]),
+        Column("passed", "passed", cell=lambda item: f"{sum(each.passed for each in item[1])} of {len(item[1])}"),
+        Column("logits", "logits error", cell=largest("logits_rel_error")),
+        Column("limit", "limit", cell=largest("logits_limit")),
+        Column("loss", "loss error", priority=1, cell=largest("loss_rel_error")),
+        Column("gradient", "gradient error", priority=2, cell=largest("gradient_rel_error")),
     )
-    return Row(cells, "bad" if failed else "plain")
-
-
-def _error(value: float) -> Cell:
-    return Cell(f"{value:.1e}", value=value)
-
-
-_TIME, _STEPS, _ENERGY = "time_to_accuracy_s", "steps_to_accuracy", "energy_to_accuracy_j"
-_TO_ACCURACY = (
-    Column("mark", "", "left"),
-    Column("device", "device", "left"),
-    Column("precision", "precision", "left"),
-    Column("reached", "reached"),
-    Column(_TIME, "to accuracy s", unit="s"),
-    Column("speed", "vs reference", priority=1),
-    Column(_STEPS, "steps", priority=3),
-    Column(_ENERGY, "to accuracy J", priority=1, unit="J"),
-    Column("mean_power_w", "W", priority=4, unit="W"),
-    Column("accuracy", "then on test %", priority=2, unit="%"),
-)
+    return Table.of(
+        "parity",
+        columns,
+        groups.items(),
+        title="Parity of outputs",
+        notes=(line("Largest relative L2 error over the cases, on one fixed batch against fp64 on the CPU."),),
+        tone=lambda item: "plain" if all(each.passed for each in item[1]) else "bad",
+    )
 
 
 def to_accuracy_table(summary: RunSummary) -> Table | None:
     """A row per training to a result that had a target; None without any."""
-    known = [(entry, runs) for entry in summary.quality if (runs := _targeted(entry.summary))]
-    if not known:
+    targeted = {id(each): [run for run in _runs(each) if run.target_accuracy is not None] for each in summary.quality}
+    shown = [each for each in summary.quality if targeted[id(each)]]
+    if not shown:
         return None
-    rows = tuple(_to_accuracy_row(entry, runs) for entry, runs in known)
-    return Table(
-        "to-accuracy", _TO_ACCURACY, rows, "Time and energy to the target", _to_accuracy_notes(known[0][1], rows)
+
+    def reached(each: QualitySummary) -> tuple[int, int]:
+        runs = targeted[id(each)]
+        return sum(run.time_to_accuracy_s is not None for run in runs), len(runs)
+
+    def short(each: QualitySummary) -> bool:
+        return reached(each)[0] < reached(each)[1]
+
+    def figure(name: str, *, spread: bool = False) -> Callable[[QualitySummary], Cell]:
+        return lambda each: measured_cell(name, each.summary.metrics, spread=spread)
+
+    columns = (
+        Column("mark", "", "left", cell=lambda each: "!" if short(each) else ""),
+        Column("device", "device", "left", cell=lambda each: each.device),
+        Column("precision", "precision", "left", cell=lambda each: each.precision),
+        Column("reached", "reached", cell=lambda each: Cell("{} of {}".format(*reached(each)), value=reached(each)[0])),
+        Column("time_to_accuracy_s", "to accuracy s", unit="s", cell=figure("time_to_accuracy_s", spread=True)),
+        Column("speed", "vs reference", priority=1, cell=_times_sooner),
+        Column("steps_to_accuracy", "steps", priority=3, cell=figure("steps_to_accuracy")),
+        Column(
+            "energy_to_accuracy_j",
+            "to accuracy J",
+            priority=1,
+            unit="J",
+            cell=figure("energy_to_accuracy_j", spread=True),
+        ),
+        Column("mean_power_w", "W", priority=4, unit="W", cell=figure("mean_power_w")),
+        Column("accuracy", "then on test %", priority=2, unit="%", cell=figure("accuracy", spread=True)),
+    )
+    target = targeted[id(shown[0])][0].target_accuracy
+    assert target is not None, "runs without a target have no row"
+    notes = [
+        line(
+            f"Target: {format_percent(target, decimals=0)} of the validation split, looked at after every epoch. Time is "
+            "that of training alone; joules are of the device from the first step to the end of the epoch that reached "
+            "it, validation included. Intervals over seeds."
+        )
+    ]
+    if any(map(short, shown)):
+        notes.append(line("! some seeds did not reach it: time, steps and joules are of those that did."))
+    return Table.of(
+        "to-accuracy",
+        columns,
+        shown,
+        title="Time and energy to the target",
+        notes=tuple(notes),
+        tone=lambda each: "warning" if short(each) else "plain",
+        case_index=lambda each: each.summary.planned.index,
     ).without_empty_columns()
 
 
-def _targeted(entry: CaseSummary) -> list[Quality]:
-    runs = [record.quality for record in entry.ok_records if record.quality is not None]
-    return [run for run in runs if run.target_accuracy is not None]
-
-
-def _to_accuracy_row(quality: QualitySummary, runs: Sequence[Quality]) -> Row:
-    entry = quality.summary
-    reached = sum(run.time_to_accuracy_s is not None for run in runs)
-    cells = (
-        Cell("" if reached == len(runs) else "!"),
-        Cell(quality.device),
-        Cell(quality.precision),
-        Cell(f"{reached} of {len(runs)}", value=reached),
-        _figure(_TIME, entry, spread=True),
-        ratio_cell(_times_sooner(quality)),
-        *(_figure(name, entry, spread=name == _ENERGY) for name in (_STEPS, _ENERGY, "mean_power_w")),
-        _figure("accuracy", entry, spread=True),
-    )
-    return Row(cells, "plain" if reached == len(runs) else "warning", entry.planned.index)
-
-
-def _figure(name: str, entry: CaseSummary, *, spread: bool) -> Cell:
-    return metric_cell(name, entry.metrics, spread=spread) if name in entry.metrics else EMPTY
-
-
-def _times_sooner(quality: QualitySummary) -> Estimate | None:
+def _times_sooner(quality: QualitySummary) -> Cell | None:
     """How many times sooner than the reference, over the seeds that reached the target on both sides."""
     if quality.reference is None or quality.reference is quality.summary:
         return None
-    ours, theirs = (each.launch_values(_TIME) for each in (quality.summary, quality.reference))
+    ours, theirs = (each.launch_values("time_to_accuracy_s") for each in (quality.summary, quality.reference))
     logs = [math.log(theirs[seed] / ours[seed]) for seed in ours if seed in theirs]
-    return geometric_estimate(logs, "1") if logs else None
-
-
-def _to_accuracy_notes(runs: Sequence[Quality], rows: Sequence[Row]) -> tuple[Line, ...]:
-    target = runs[0].target_accuracy
-    assert target is not None, "runs without a target have no row"
-    told = (
-        f"Target: {format_percent(target, decimals=0)} of the validation split, looked at after every epoch. Time is that of training "
-        "alone; joules are of the device from the first step to the end of the epoch that reached it, validation included. "
-        "Intervals over seeds."
-    )
-    short = any(row.cells[0].text for row in rows)
-    note = line("! some seeds did not reach it: time, steps and joules are of those that did.")
-    return (line(told), note) if short else (line(told),)
+    return ratio_cell(geometric_estimate(logs, "1")) if logs else None
 
 
 def accuracy_charts(summary: RunSummary) -> tuple[Chart, ...]:
@@ -307,7 +312,7 @@ def _finding(known: Sequence[QualitySummary], *, several: bool) -> str:
 
 
 def _loss_chart(known: Sequence[QualitySummary]) -> Chart | None:
-    runs = _runs(known, lambda run: run.loss_per_epoch)
+    runs = _series(known, lambda run: run.loss_per_epoch)
     if not runs:
         return None
     name, losses = min(runs, key=lambda each: each[1][-1])
@@ -319,7 +324,7 @@ def _loss_chart(known: Sequence[QualitySummary]) -> Chart | None:
 
 
 def _learning(known: Sequence[QualitySummary]) -> Chart | None:
-    runs = _runs(known, lambda run: tuple(share * 100 for share in run.validation_accuracy_per_epoch))
+    runs = _series(known, lambda run: tuple(share * 100 for share in run.validation_accuracy_per_epoch))
     if not runs:
         return None
     first = {
@@ -340,12 +345,12 @@ def _who(early: Sequence[str], num_all: int) -> str:
     return f"{joined(early)} {'is first within a point of its' if len(early) == 1 else 'are first within a point of their'}"
 
 
-def _runs(
+def _series(
     known: Sequence[QualitySummary], series: Callable[[Quality], Sequence[float]]
 ) -> list[tuple[str, Sequence[float]]]:
     """(name, values per epoch) of the first run of each entry that has two epochs or more."""
     several = len({entry.device for entry in known}) > 1
-    found = [(_name(entry, several), run) for entry in known if (run := _first(entry)) is not None]
+    found = [(_name(entry, several), runs[0]) for entry in known if (runs := _runs(entry))]
     return [(name, series(run)) for name, run in found if len(series(run)) > 1]
 
 
@@ -367,20 +372,4 @@ def _curve(
         columns=("precision", "epoch", title, "low", "high", "line", "standing", "other settings"),
         rows=tuple(rows),
         options={"x_scale": "linear", **options},
-    )
-
-
-def _first(entry: QualitySummary) -> Quality | None:
-    found = (record.quality for record in entry.summary.records if record.status is Status.OK and record.quality)
-    return next(found, None)
-
-
-def section(view: View) -> Section:
-    tables = (quality_table(view.summary), to_accuracy_table(view.summary), parity_table(view.summary))
-    return Section(
-        "accuracy",
-        "Accuracy and parity",
-        short="Accuracy",
-        tables=tuple(table for table in tables if table is not None),
-        charts=accuracy_charts(view.summary) if view.charts else (),
     )

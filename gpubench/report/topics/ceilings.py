@@ -1,11 +1,11 @@
 """The measured ceilings of each device, with what its maker says beside them, and how far each case is from them."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from gpubench.analysis.insight.roofline import Roofline, RooflinePoint, rooflines
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.datasheet import Datasheet, lookup
+from gpubench.analysis.summary.datasheet import lookup
 from gpubench.analysis.summary.measured_ceilings import (
     Ceiling,
     CeilingDevice,
@@ -15,11 +15,11 @@ from gpubench.analysis.summary.measured_ceilings import (
     is_operator,
 )
 from gpubench.analysis.summary.run_summary import RunSummary
-from gpubench.core.metrics import METRICS, MetricSpec
+from gpubench.core.metrics import METRICS
 from gpubench.core.records import Estimate
 from gpubench.core.units import format_number, format_percent
-from gpubench.report.model.figure_cells import metric_cell, number, spread_text
-from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Datum, Line, Row, Section, Table, line
+from gpubench.report.model.figure_cells import figure_cell, measured_cell, metric_cell
+from gpubench.report.model.report_model import Cell, Chart, Column, Datum, Line, Section, Table, line
 from gpubench.report.model.words import joined
 from gpubench.report.view.phrases import standing, with_hollow
 from gpubench.report.view.run_view import View
@@ -32,31 +32,8 @@ _TITLES = {
     "graph_launch": "operators in a CUDA graph",
 }
 _ORDER = ("flops", *_TITLES)
+_TERA = 1e-12
 _METRIC = {"flops": "achieved_flops", "launch": "throughput", "graph_launch": "throughput"}
-_CEILINGS = (
-    Column("mark", "", "left"),
-    Column("device", "device", "left"),
-    Column("what", "ceiling", "left"),
-    Column("flops", "TFLOP/s", unit="TFLOP/s"),
-    Column("bandwidth", "GB/s", unit="GB/s"),
-    Column("launches", "launches/s", unit="1/s"),
-    Column("datasheet", "datasheet", priority=2),
-    Column("share", "of it", priority=2, unit="%"),
-    Column("label", "measured by", "left", priority=3),
-    Column("when", "measured", "left", priority=4),
-)
-_POINTS = (
-    Column("index", "#"),
-    Column("label", "case", "left"),
-    Column("intensity", "FLOP/byte", priority=1),
-    Column("achieved_flops", "TFLOP/s", unit="TFLOP/s"),
-    Column("mfu", "MFU %", unit="%"),
-    Column("limit", "roof set by", "left", priority=2),
-    Column("of_roof", "of roof %", priority=1, unit="%"),
-    Column("of_launch", "launch floor %", priority=3, unit="%"),
-    Column("device_idle_share", "idle %", priority=3, unit="%"),
-    Column("bound", "bound by", "left", priority=4),
-)
 
 
 def section(view: View) -> Section:
@@ -68,71 +45,78 @@ def section(view: View) -> Section:
 
 def ceilings_table(summary: RunSummary) -> Table | None:
     """Of every device of the run; None where no ceiling of any of them is known."""
-    devices = _devices(summary)
+    met = (device_of(entry, summary.info.environment) for entry in summary.cases)
+    devices = list(dict.fromkeys(device for device in met if device is not None))
     known = ceilings_of(summary.info, summary.cases)
-    found = sorted((each for each in known if each.device in devices), key=_rank(devices))
+    found = sorted(
+        (each for each in known if each.device in devices),
+        key=lambda each: (devices.index(each.device), _ORDER.index(each.quantity), each.value.value),
+    )
     if not found:
         return None
-    rows = tuple(_ceiling_row(ceiling) for ceiling in found)
-    return Table("ceilings", _CEILINGS, rows, "Measured ceilings", _ceiling_notes(found, known)).without_empty_columns()
+    return Table.of(
+        "ceilings",
+        (
+            Column("mark", "", "left", cell=lambda each: "!" if each.suspect else ""),
+            Column("device", "device", "left", cell=lambda each: device_name(each.device)),
+            Column("what", "ceiling", "left", cell=_what),
+            Column("flops", "TFLOP/s", unit="TFLOP/s", cell=_figure_in("achieved_flops")),
+            Column("bandwidth", "GB/s", unit="GB/s", cell=_figure_in("achieved_bandwidth")),
+            Column("launches", "launches/s", unit="1/s", cell=_figure_in("throughput")),
+            Column("datasheet", "datasheet", priority=2, cell=_maker_says),
+            Column("share", "of it", priority=2, unit="%", cell=_share_of_datasheet),
+            Column("label", "measured by", "left", priority=3, cell=lambda each: each.label),
+            Column("when", "measured", "left", priority=4, cell=lambda each: each.measured[:10]),
+        ),
+        found,
+        title="Measured ceilings",
+        notes=_ceiling_notes(found, known),
+        tone=lambda each: "warning" if each.suspect else "plain",
+    ).without_empty_columns()
 
 
-def _devices(summary: RunSummary) -> list[CeilingDevice]:
-    met = (device_of(entry, summary.info.environment) for entry in summary.cases)
-    return list(dict.fromkeys(device for device in met if device is not None))
-
-
-def _rank(devices: Sequence[CeilingDevice]) -> Callable[[Ceiling], tuple[int, int, float]]:
-    def key(ceiling: Ceiling) -> tuple[int, int, float]:
-        return devices.index(ceiling.device), _ORDER.index(ceiling.quantity), ceiling.value.value
-
-    return key
-
-
-def _ceiling_row(ceiling: Ceiling) -> Row:
-    spec = METRICS[_METRIC.get(ceiling.quantity, "achieved_bandwidth")]
-    cell = _estimate_cell(ceiling.value, spec)
-    columns = {"achieved_flops": 0, "achieved_bandwidth": 1, "throughput": 2}
-    values = [EMPTY, EMPTY, EMPTY]
-    values[columns[spec.name]] = cell
-    what = f"arithmetic, {ceiling.precision}" if ceiling.quantity == "flops" else _TITLES[ceiling.quantity]
-    cells = (
-        Cell("!" if ceiling.suspect else ""),
-        Cell(name_of(ceiling.device)),
-        Cell(what),
-        *values,
-        *_beside(ceiling, spec),
-        Cell(ceiling.label),
-        Cell(ceiling.measured[:10]),
-    )
-    return Row(cells, "warning" if ceiling.suspect else "plain")
-
-
-def name_of(device: CeilingDevice) -> str:
+def device_name(device: CeilingDevice) -> str:
     """A card's product name; a CPU's with the threads that worked."""
     return device.name if device.threads is None else f"{device.name}, {device.threads} threads"
 
 
-def _estimate_cell(found: Estimate, spec: MetricSpec) -> Cell:
-    return metric_cell(spec.name, {spec.name: found}, spread=True)
+def _what(ceiling: Ceiling) -> str:
+    return f"arithmetic, {ceiling.precision}" if ceiling.quantity == "flops" else _TITLES[ceiling.quantity]
 
 
-def _beside(ceiling: Ceiling, spec: MetricSpec) -> tuple[Cell, Cell]:
-    """The maker's figure, and the share of it that was measured."""
-    claimed = _claimed(ceiling, lookup(ceiling.device.name))
-    if claimed is None:
-        return EMPTY, EMPTY
-    share = ceiling.value.value / claimed
-    shown = claimed * spec.display_factor
-    return Cell(format_number(shown), value=shown), Cell(format_percent(share), value=share * 100)
+def _metric_of(ceiling: Ceiling) -> str:
+    return _METRIC.get(ceiling.quantity, "achieved_bandwidth")
 
 
-def _claimed(ceiling: Ceiling, sheet: Datasheet | None) -> float | None:
+def _figure_in(metric: str) -> Callable[[Ceiling], Cell]:
+    """The ceiling in the column of its metric; nothing in the others."""
+    return lambda each: measured_cell(metric, {_metric_of(each): each.value}, spread=True)
+
+
+def _claimed(ceiling: Ceiling) -> float | None:
+    """What its maker says, in the unit of the ceiling."""
+    sheet = lookup(ceiling.device.name)
     if sheet is None:
         return None
     if ceiling.quantity == "flops":
         return sheet.flops.get(str(ceiling.precision))
     return sheet.memory if ceiling.quantity == "memory" else None
+
+
+def _maker_says(ceiling: Ceiling) -> Cell | None:
+    claimed = _claimed(ceiling)
+    if claimed is None:
+        return None
+    shown = claimed * METRICS[_metric_of(ceiling)].display_factor
+    return Cell(format_number(shown), value=shown)
+
+
+def _share_of_datasheet(ceiling: Ceiling) -> Cell | None:
+    claimed = _claimed(ceiling)
+    if claimed is None:
+        return None
+    share = ceiling.value.value / claimed
+    return Cell(format_percent(share), value=share * 100)
 
 
 def _ceiling_notes(found: Sequence[Ceiling], known: Ceilings) -> tuple[Line, ...]:
@@ -173,34 +157,52 @@ def roofline_table(summary: RunSummary) -> Table | None:
     if not any(point.of_peak is not None or point.of_roof is not None for point in points):
         return None
     ordered = sorted(points, key=lambda point: point.summary.planned.index)
-    rows = tuple(_point_row(point) for point in ordered)
-    table = Table("roofline", _POINTS, rows, "How far each case is from the ceilings", _point_notes(found, ordered))
-    return table.without_empty_columns()
-
-
-def _point_row(point: RooflinePoint) -> Row:
-    entry = point.summary
-    mfu, roof = METRICS["mfu"], METRICS["mfu"]
-    cells = (
-        Cell(str(entry.planned.index), value=entry.planned.index),
-        Cell(entry.label),
-        Cell(format_number(point.intensity), value=point.intensity),
-        metric_cell("achieved_flops", entry.metrics),
-        EMPTY if point.of_peak is None else _share_cell(point.of_peak, mfu),
-        Cell(point.limit or ""),
-        EMPTY if point.of_roof is None else _share_cell(point.of_roof, roof),
-        EMPTY if point.of_launch is None else Cell(format_number(point.of_launch * 100), value=point.of_launch * 100),
-        metric_cell("device_idle_share", entry.metrics) if "device_idle_share" in entry.metrics else EMPTY,
-        Cell(bound_of(entry) or ""),
+    columns = (
+        Column("index", "#", cell=lambda point: point.summary.planned.index),
+        Column("label", "case", "left", cell=lambda point: point.summary.label),
+        Column("intensity", "FLOP/byte", priority=1, cell=lambda point: _plain(point.intensity)),
+        Column(
+            "achieved_flops",
+            "TFLOP/s",
+            unit="TFLOP/s",
+            cell=lambda point: metric_cell("achieved_flops", point.summary.metrics),
+        ),
+        Column("mfu", "MFU %", unit="%", cell=lambda point: _share(point.of_peak)),
+        Column("limit", "roof set by", "left", priority=2, cell=lambda point: point.limit),
+        Column("of_roof", "of roof %", priority=1, unit="%", cell=lambda point: _share(point.of_roof)),
+        Column(
+            "of_launch",
+            "launch floor %",
+            priority=3,
+            unit="%",
+            cell=lambda point: None if point.of_launch is None else _plain(point.of_launch * 100),
+        ),
+        Column(
+            "device_idle_share",
+            "idle %",
+            priority=3,
+            unit="%",
+            cell=lambda point: measured_cell("device_idle_share", point.summary.metrics),
+        ),
+        Column("bound", "bound by", "left", priority=4, cell=lambda point: bound_of(point.summary)),
     )
-    return Row(cells, case_index=entry.planned.index)
+    return Table.of(
+        "roofline",
+        columns,
+        ordered,
+        title="How far each case is from the ceilings",
+        notes=_point_notes(found, ordered),
+        case_index=lambda point: point.summary.planned.index,
+    ).without_empty_columns()
 
 
-def _share_cell(share: Estimate, spec: MetricSpec) -> Cell:
-    factor = spec.display_factor
-    half = None if share.half_width is None else share.half_width * factor
-    ends = [None if end is None else end * factor for end in (share.low, share.high)]
-    return Cell(number(share.value * factor, half, spec), spread_text(share, spec), share.value * factor, *ends)
+def _plain(value: float) -> Cell:
+    return Cell(format_number(value), value=value)
+
+
+def _share(share: Estimate | None) -> Cell | None:
+    """A share of a ceiling, with its interval."""
+    return None if share is None else figure_cell(share, METRICS["mfu"], spread=True)
 
 
 def bound_of(entry: CaseSummary) -> str | None:
@@ -211,7 +213,7 @@ def bound_of(entry: CaseSummary) -> str | None:
 
 def _point_notes(found: Sequence[Roofline], points: Sequence[RooflinePoint]) -> tuple[Line, ...]:
     ridges = [
-        f"{each.precision} on {name_of(each.device)}: {format_number(each.ridge)} FLOP/byte"
+        f"{each.precision} on {device_name(each.device)}: {format_number(each.ridge)} FLOP/byte"
         for each in found
         if each.ridge is not None and any(not is_operator(point.summary.case) for point in each.points)
     ]
@@ -227,19 +229,11 @@ def _point_notes(found: Sequence[Roofline], points: Sequence[RooflinePoint]) -> 
                 "launch floor: what launching the step's operators one by one takes, over the step's time; near 100 % the host is the limit, above it launches were saved."
             )
         )
-    over = _over(point.of_roof for point in points)
-    if over:
+    if any(point.of_roof is not None and point.of_roof.value > 1 for point in points):
         notes.append(
             line("Above 100 % of the roof: fused operators, or inputs still in a cache, moved less than was counted.")
         )
     return tuple(notes)
-
-
-def _over(shares: Iterable[Estimate | None]) -> bool:
-    return any(share is not None and share.value > 1 for share in shares)
-
-
-_TERA = 1e-12
 
 
 def roofline_charts(summary: RunSummary) -> tuple[Chart, ...]:
@@ -253,9 +247,12 @@ def roofline_charts(summary: RunSummary) -> tuple[Chart, ...]:
 
 def _chart(number: int, roofs: list[Roofline]) -> Chart:
     points = [point for roof in roofs for point in roof.points]
-    rows = [row for roof in roofs for row in _rows(roof, _span(roofs))]
+    # Whole decades that hold every case and every ridge, in FLOP per byte.
+    met = [point.intensity for point in points] + [roof.ridge for roof in roofs if roof.ridge]
+    span = 10 ** math.floor(math.log10(min(met))), 10 ** math.ceil(math.log10(max(met) * 1.2))
+    rows = [row for roof in roofs for row in _rows(roof, span)]
     finding = _finding(points)
-    name = name_of(roofs[0].device)
+    name = device_name(roofs[0].device)
     return Chart(
         key="roofline" if number == 1 else f"roofline-{number}",
         form="roofline",
@@ -271,12 +268,6 @@ def _chart(number: int, roofs: list[Roofline]) -> Chart:
     )
 
 
-def _span(roofs: list[Roofline]) -> tuple[float, float]:
-    """Whole decades that hold every case and every ridge, in FLOP per byte."""
-    met = [point.intensity for roof in roofs for point in roof.points] + [roof.ridge for roof in roofs if roof.ridge]
-    return 10 ** math.floor(math.log10(min(met))), 10 ** math.ceil(math.log10(max(met) * 1.2))
-
-
 def _rows(roof: Roofline, span: tuple[float, float]) -> list[tuple[Datum, ...]]:
     """The corners of the roof, then its cases."""
     assert roof.peak is not None
@@ -285,12 +276,10 @@ def _rows(roof: Roofline, span: tuple[float, float]) -> list[tuple[Datum, ...]]:
     peak, slope = roof.peak.value.value * _TERA, roof.memory.value.value * _TERA
     corners = [(at, min(peak, slope * at)) for at in (span[0], roof.ridge, span[1])]
     lines: list[tuple[Datum, ...]] = [(roof.precision, at, top, "", "roof", "valid") for at, top in corners]
-    return lines + [_mark(roof.precision, point) for point in roof.points]
-
-
-def _mark(precision: str, point: RooflinePoint) -> tuple[Datum, ...]:
-    entry = point.summary
-    return precision, point.intensity, point.achieved.value * _TERA, entry.label, "case", standing(entry)
+    for point in roof.points:
+        entry, achieved = point.summary, point.achieved.value * _TERA
+        lines.append((roof.precision, point.intensity, achieved, entry.label, "case", standing(entry)))
+    return lines
 
 
 def _finding(points: list[RooflinePoint]) -> str:

@@ -1,29 +1,18 @@
 """Profiles attached to a run, beside the figures that were measured without a profiler."""
 
 import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.units import format_bytes, format_number, format_percent, group_digits
 from gpubench.profile.figures.summary_model import DeviceSummary, Summary
 from gpubench.report.model.figure_cells import metric_cell
 from gpubench.report.model.inert_text import shorten
-from gpubench.report.model.report_model import EMPTY, Cell, Column, Fact, Row, Section, Table, code, line
+from gpubench.report.model.report_model import EMPTY, Cell, Column, Fact, Section, Table, code, line
 from gpubench.report.view.run_view import View
 
 _NAME_WIDTH = 44
-_COLUMNS = (
-    Column("index", "#"),
-    Column("case", "case", "left"),
-    Column("step", "step ms"),
-    Column("profiled", "profiled", priority=3),
-    Column("idle", "GPU idle"),
-    Column("bound", "bound by", "left", priority=1),
-    Column("kernels", "kernels a step", priority=2),
-    Column("tensor_cores", "tensor cores", priority=2),
-    Column("pageable", "pageable", priority=4),
-    Column("phase", "longest phase", "left", priority=1),
-    Column("kernel", "top kernel", "left", priority=5),
-)
 _LEAD = (
     "Step times are measured without a profiler; `profiled` says how many times as long a step took under one. All other "
     "figures are of the profiled steps: they explain, and enter no verdict."
@@ -41,51 +30,61 @@ def section(view: View) -> Section | None:
         for found in view.profiles[entry.planned.index].warnings
     )
     command = code(f"gpubench show {view.name or view.summary.info.run}:{entries[0].planned.index}")
-    rows = tuple(_row(entry, view.profiles[entry.planned.index]) for entry in entries)
     return Section(
         "profiles",
         "Profiles: where a step goes",
         short="Profiles",
         lines=(line(_LEAD), line("One in full: ", command)),
-        tables=(Table("profiles", _COLUMNS, rows).without_empty_columns(),),
+        tables=(_table(view, entries),),
         facts=facts,
     )
 
 
-def _row(entry: CaseSummary, profile: Summary) -> Row:
-    device = profile.devices[0] if profile.devices else None
+def _table(view: View, entries: Sequence[CaseSummary]) -> Table:
+    def profiled(get: Callable[[Summary], Cell | str | int | None]) -> Callable[[CaseSummary], Any]:
+        return lambda entry: get(view.profiles[entry.planned.index])
+
+    def on_device(get: Callable[[DeviceSummary], Cell | str | int | None]) -> Callable[[CaseSummary], Any]:
+        """The first device; nothing for a profile of the host alone."""
+        return profiled(lambda profile: get(profile.devices[0]) if profile.devices else None)
+
+    columns = (
+        Column("index", "#", cell=lambda entry: entry.planned.index),
+        Column("case", "case", "left", cell=lambda entry: entry.label),
+        Column("step", "step ms", cell=lambda entry: metric_cell("step_time_s", entry.metrics, spread=True)),
+        Column("profiled", "profiled", priority=3, cell=profiled(_slowed)),
+        Column("idle", "GPU idle", cell=on_device(lambda device: share_cell(device.idle))),
+        Column("bound", "bound by", "left", priority=1, cell=on_device(lambda device: device.bound)),
+        Column(
+            "kernels", "kernels a step", priority=2, cell=on_device(lambda device: amount_cell(device.kernels_per_step))
+        ),
+        Column(
+            "tensor_cores",
+            "tensor cores",
+            priority=2,
+            cell=on_device(lambda device: share_cell(device.tensor_core_share)),
+        ),
+        Column("pageable", "pageable", priority=4, cell=on_device(_pageable)),
+        Column("phase", "longest phase", "left", priority=1, cell=profiled(_longest_phase)),
+        Column("kernel", "top kernel", "left", priority=5, cell=on_device(_top_kernel)),
+    )
+    return Table.of("profiles", columns, entries, case_index=lambda entry: entry.planned.index).without_empty_columns()
+
+
+def _slowed(profile: Summary) -> Cell | None:
     found = profile.perturbation
-    cells = (
-        Cell(str(entry.planned.index), value=entry.planned.index),
-        Cell(entry.label),
-        metric_cell("step_time_s", entry.metrics, spread=True),
-        EMPTY if found is None else Cell(f"x{found.ratio:.2f}", value=found.ratio),
-        *(_NO_DEVICE if device is None else _device(device)),
-        Cell(_longest_phase(profile, device)),
-        EMPTY if device is None or not device.top_kernels else _kernel(device),
-    )
-    return Row(cells, case_index=entry.planned.index)
+    return None if found is None else Cell(f"x{found.ratio:.2f}", value=found.ratio)
 
 
-_NO_DEVICE = (EMPTY,) * 5
+def _pageable(device: DeviceSummary) -> Cell | None:
+    size = sum(copy.pageable_bytes or 0 for copy in device.copies.values())
+    return Cell(format_bytes(size), value=size) if size else None
 
 
-def _device(device: DeviceSummary) -> tuple[Cell, ...]:
-    share, per_step = device.tensor_core_share, device.kernels_per_step
-    known = [copy.pageable_bytes for copy in device.copies.values() if copy.pageable_bytes]
-    return (
-        EMPTY if device.idle is None else Cell(format_percent(device.idle), value=device.idle),
-        Cell(device.bound or ""),
-        EMPTY if per_step is None else amount_cell(per_step),
-        EMPTY if share is None else Cell(format_percent(share), value=share),
-        Cell(format_bytes(sum(known)), value=sum(known)) if known else EMPTY,
-    )
-
-
-def _longest_phase(profile: Summary, device: DeviceSummary | None) -> str:
+def _longest_phase(profile: Summary) -> str:
     """Of GPU time where there is a GPU, else of the host."""
-    if device is not None:
-        spent = [(each.gpu_share or 0.0, each.name) for each in device.phases]
+    if profile.devices:
+        spent = [(each.gpu_share or 0.0, each.name) for each in profile.devices[0].phases]
     else:
         spent = [(each.share, each.name) for each in profile.host_phases]
     if not spent:
@@ -94,13 +93,21 @@ def _longest_phase(profile: Summary, device: DeviceSummary | None) -> str:
     return f"{name} {format_percent(share)}"
 
 
-def _kernel(device: DeviceSummary) -> Cell:
+def _top_kernel(device: DeviceSummary) -> Cell | None:
+    if not device.top_kernels:
+        return None
     top = device.top_kernels[0]
     return Cell(f"{format_percent(top.share)} {shorten(short_name(top.name), _NAME_WIDTH)}", value=top.name)
 
 
-def amount_cell(amount: float) -> Cell:
+def share_cell(share: float | None) -> Cell:
+    return EMPTY if share is None else Cell(format_percent(share), value=share)
+
+
+def amount_cell(amount: float | None) -> Cell:
     """A count, or a mean of counts."""
+    if amount is None:
+        return EMPTY
     text = group_digits(str(round(amount))) if amount == round(amount) else format_number(amount, most=1)
     return Cell(text, value=amount)
 

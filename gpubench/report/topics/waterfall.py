@@ -1,8 +1,10 @@
 """From the base of a suite's path to its end: which step bought what, as a table and in a sentence."""
 
+from collections.abc import Callable
+
 from gpubench.analysis.insight.ablation import Changes, Stage, Waterfall, waterfall
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.report.model.figure_cells import metric_cell, ratio_cell, ratio_text
+from gpubench.report.model.figure_cells import measured_cell, metric_cell, ratio_cell, ratio_text
 from gpubench.report.model.report_model import (
     EMPTY,
     Cell,
@@ -10,7 +12,6 @@ from gpubench.report.model.report_model import (
     Column,
     Datum,
     Line,
-    Row,
     Section,
     Table,
     line,
@@ -61,50 +62,50 @@ def in_words(found: Waterfall) -> Line:
 
 def waterfall_table(found: Waterfall) -> Table:
     """A row for the base and for each stage with a figure."""
+
+    def metric(name: str, *, spread: bool = False) -> Callable[[Stage | CaseSummary], Cell]:
+        def cell(item: Stage | CaseSummary) -> Cell:
+            entry = _case_of(item)
+            return measured_cell(memory_metric(entry) if name == MEMORY else name, entry.metrics, spread=spread)
+
+        return cell
+
+    def ratio(name: str, base: Cell = EMPTY) -> Callable[[Stage | CaseSummary], Cell]:
+        return lambda item: ratio_cell(getattr(item, name)) if isinstance(item, Stage) else base
+
     columns = (
-        Column("mark", "", "left"),
-        Column("index", "#", priority=3),
-        Column("step", "step", "left"),
-        metric_column("throughput", 0),
-        Column("ratio", "this step"),
-        Column("total", "so far"),
-        Column("alone", "alone", priority=1),
-        Column("mfu", "MFU %", priority=2, unit="%"),
-        metric_column(MEMORY, 3),
+        Column("mark", "", "left", cell=lambda item: mark(_case_of(item))),
+        Column("index", "#", priority=3, cell=lambda item: _case_of(item).planned.index),
+        Column(
+            "step", "step", "left", cell=lambda item: changes_text(item.changes) if item is not found.base else "base"
+        ),
+        metric_column("throughput", 0, lambda item: metric_cell("throughput", _case_of(item).metrics, spread=True)),
+        Column("ratio", "this step", cell=ratio("ratio")),
+        Column("total", "so far", cell=ratio("total", Cell("1x", value=1.0))),
+        Column("alone", "alone", priority=1, cell=ratio("alone")),
+        Column("mfu", "MFU %", priority=2, unit="%", cell=metric("mfu")),
+        metric_column(MEMORY, 3, metric(MEMORY)),
     )
-    rows = (_base_row(found.base), *(_stage_row(stage) for stage in found.stages))
-    return Table("waterfall", columns, rows, "What each step bought", _notes(found)).without_empty_columns()
-
-
-def _base_row(base: CaseSummary) -> Row:
-    cells = (*_head(base, "base"), EMPTY, Cell("1x", value=1.0), EMPTY, *_tail(base))
-    return Row(cells, tone(base), base.planned.index)
-
-
-def _stage_row(stage: Stage) -> Row:
-    entry = stage.summary
-    ratios = (ratio_cell(stage.ratio), ratio_cell(stage.total), ratio_cell(stage.alone))
-    return Row((*_head(entry, changes_text(stage.changes)), *ratios, *_tail(entry)), tone(entry), entry.planned.index)
-
-
-def _head(entry: CaseSummary, step: str) -> tuple[Cell, ...]:
-    index = Cell(str(entry.planned.index), value=entry.planned.index)
-    return Cell(mark(entry)), index, Cell(step), metric_cell("throughput", entry.metrics, spread=True)
-
-
-def _tail(entry: CaseSummary) -> tuple[Cell, ...]:
-    names = ("mfu", memory_metric(entry))
-    return tuple(metric_cell(name, entry.metrics) if name in entry.metrics else EMPTY for name in names)
-
-
-def _notes(found: Waterfall) -> tuple[Line, ...]:
-    return (
+    notes = (
         line(
             f"base: {found.base.label}. Each step stands on those above it; alone: the same change on the base by itself."
         ),
         line(_multiplied(found)),
         *(line(f"left out: {changes_text(each.changes)} ({each.reason})") for each in found.left_out),
     )
+    return Table.of(
+        "waterfall",
+        columns,
+        (found.base, *found.stages),
+        title="What each step bought",
+        notes=notes,
+        tone=lambda item: tone(_case_of(item)),
+        case_index=lambda item: _case_of(item).planned.index,
+    ).without_empty_columns()
+
+
+def _case_of(item: Stage | CaseSummary) -> CaseSummary:
+    return item.summary if isinstance(item, Stage) else item
 
 
 def _multiplied(found: Waterfall) -> str:
@@ -126,11 +127,9 @@ def waterfall_chart(found: Waterfall) -> Chart:
     rows: list[tuple[Datum, ...]] = []
     before = 1.0
     for stage in found.stages:
-        total = stage.total
-        ends = (total.low, total.high)
-        rows.append(
-            (changes_text(stage.changes), before, total.value, *ends, stage.ratio.value, _reading(stage.ratio.value))
-        )
+        total, ratio = stage.total, stage.ratio.value
+        reading = "faster" if ratio >= 1 else "slower"
+        rows.append((changes_text(stage.changes), before, total.value, total.low, total.high, ratio, reading))
         before = total.value
     most = found.most
     finding = (
@@ -150,7 +149,3 @@ def waterfall_chart(found: Waterfall) -> Chart:
         rows=tuple(rows),
         options={"x_title": "times the base"},
     )
-
-
-def _reading(ratio: float) -> str:
-    return "faster" if ratio >= 1 else "slower"

@@ -1,6 +1,9 @@
 """Tables with a row per case: what identifies it, then metrics, then what there is to say about it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
 
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.findings import FINDINGS, Effect, Validity
@@ -8,7 +11,7 @@ from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
 from gpubench.core.units import GIB, format_number
 from gpubench.report.model.figure_cells import NOT_AVAILABLE, display_unit, metric_cell
-from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Line, Row, Section, Table, Tone, line
+from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Line, Section, Table, Tone, line
 from gpubench.report.model.setting_words import is_number, title, word
 from gpubench.report.view.run_view import View
 
@@ -16,7 +19,8 @@ MEMORY = "memory"
 """Not a metric: peak allocated memory of the device, or on a CPU the peak resident set above its baseline."""
 
 MARKS = line("! weakened by a finding; - no valid figure; ? output not verified")
-_STATUS_WORDS = {Status.OOM: "OOM"}
+QUIET = (Status.SKIPPED, Status.UNSUPPORTED)
+"""Ends that are no failure of the case."""
 
 
 def metrics_present(summaries: Iterable[CaseSummary], names: Sequence[str]) -> tuple[str, ...]:
@@ -52,46 +56,46 @@ def case_table(
     axes: Sequence[str],
     metrics: Sequence[str],
     *,
-    priorities: Sequence[int] = (),
     note: bool = True,
-    heading: str = "",
     notes: tuple[Line, ...] = (),
 ) -> Table:
-    """One row per case. `priorities` go with `metrics` (default: each goes before the one left of it).
+    """One row per case. Where there is no room, each metric goes before the one left of it.
 
     The first metric carries its interval, and the word for how a case ended where it has no figures. `note` adds a last
     column that says what spoils or explains the row. Its `narrow` form names cases by their label.
     """
-    ranks = list(priorities) or list(range(len(metrics)))
-    shown = [metric_column(name, rank) for name, rank in zip(metrics, ranks, strict=True)]
-    tail = [Column("note", "note", "left", flexible=True)] if note else []
-    head = [Column("mark", "", "left"), Column("index", "#")]
-    settings = [Column(name, title(name), "right" if is_number(name) else "left") for name in axes]
-    rows = [_row(entry, axes, metrics, note=note) for entry in summaries]
-    label = [Column("label", "case", "left")]
-    narrow_rows = tuple(_narrow_row(row, entry, len(axes)) for row, entry in zip(rows, summaries, strict=True))
-    narrow = Table(key, (*head, *label, *shown, *tail), narrow_rows, heading, notes)
-    return Table(key, (*head, *settings, *shown, *tail), tuple(rows), heading, notes, narrow)
+    figures = [
+        metric_column(name, rank, partial(_figure, name=name, first=rank == 0)) for rank, name in enumerate(metrics)
+    ]
+    if note:
+        figures.append(Column("note", "note", "left", flexible=True, cell=note_text))
+    head = (Column("mark", "", "left", cell=mark), Column("index", "#", cell=lambda entry: entry.planned.index))
+    label = Column("label", "case", "left", cell=lambda entry: Cell(entry.label, value=entry.label))
+
+    def table(names: Iterable[Column]) -> Table:
+        return Table.of(
+            key,
+            (*head, *names, *figures),
+            summaries,
+            notes=notes,
+            tone=tone,
+            case_index=lambda entry: entry.planned.index,
+        )
+
+    return replace(table(setting_column(name) for name in axes), narrow=table([label]))
 
 
-def metric_column(name: str, priority: int) -> Column:
+def metric_column(name: str, priority: int, cell: Callable[[Any], Cell] | None = None) -> Column:
     if name == MEMORY:
-        return Column(MEMORY, "mem GiB", priority=priority, unit="GiB")
+        return Column(MEMORY, "mem GiB", priority=priority, unit="GiB", cell=cell)
     spec = METRICS[name]
-    return Column(name, spec.title, priority=priority, unit=display_unit(spec))
+    return Column(name, spec.title, priority=priority, unit=display_unit(spec), cell=cell)
 
 
-def _row(entry: CaseSummary, axes: Sequence[str], metrics: Sequence[str], *, note: bool) -> Row:
-    settings = [setting_cell(entry, name) for name in axes]
-    figures = [_figure(entry, name, first=position == 0) for position, name in enumerate(metrics)]
-    tail = [Cell(note_text(entry))] if note else []
-    head = [Cell(mark(entry)), Cell(str(entry.planned.index), value=entry.planned.index)]
-    return Row((*head, *settings, *figures, *tail), tone(entry), entry.planned.index)
-
-
-def _narrow_row(row: Row, entry: CaseSummary, num_axes: int) -> Row:
-    cells = (*row.cells[:2], Cell(entry.label, value=entry.label), *row.cells[2 + num_axes :])
-    return Row(cells, row.tone, row.case_index)
+def setting_column(name: str, summary_of: Callable[[Any], CaseSummary] = lambda entry: entry) -> Column:
+    """The value of a setting of the case that a row is about."""
+    align: Literal["left", "right"] = "right" if is_number(name) else "left"
+    return Column(name, title(name), align, cell=lambda item: setting_cell(summary_of(item), name))
 
 
 def setting_cell(entry: CaseSummary, name: str) -> Cell:
@@ -103,10 +107,21 @@ def setting_cell(entry: CaseSummary, name: str) -> Cell:
 
 def _figure(entry: CaseSummary, name: str, *, first: bool) -> Cell:
     if entry.status is not Status.OK:
-        return Cell(status_word(entry)) if first else _memory_of_oom(entry) if name == MEMORY else EMPTY
+        if name == MEMORY and not first and entry.status is Status.OOM:
+            return _memory_of_oom(entry)
+        return Cell(status_word(entry)) if first else EMPTY
     if name == MEMORY:
         return metric_cell(memory_metric(entry), entry.metrics)
     return metric_cell(name, entry.metrics, spread=first)
+
+
+def _memory_of_oom(entry: CaseSummary) -> Cell:
+    """`>79.2`: what the device has, which was not enough; else what was held and asked for."""
+    for failure in (record.failure for record in entry.records if record.failure is not None):
+        known = failure.total_bytes or ((failure.allocated_bytes or 0) + (failure.requested_bytes or 0))
+        if known:
+            return Cell(f">{format_number(known / GIB)}")
+    return EMPTY
 
 
 def memory_metric(entry: CaseSummary) -> str:
@@ -117,33 +132,21 @@ def _has(entry: CaseSummary, name: str) -> bool:
     return (memory_metric(entry) if name == MEMORY else name) in entry.metrics
 
 
-def _memory_of_oom(entry: CaseSummary) -> Cell:
-    """`>79.2`: what the device has, which was not enough; else what was held and asked for."""
-    if entry.status is not Status.OOM:
-        return EMPTY
-    failures = [record.failure for record in entry.records if record.failure is not None]
-    for failure in failures:
-        known = failure.total_bytes or ((failure.allocated_bytes or 0) + (failure.requested_bytes or 0))
-        if known:
-            return Cell(f">{format_number(known / GIB)}")
-    return EMPTY
-
-
 def status_word(entry: CaseSummary) -> str:
-    return _STATUS_WORDS.get(entry.status, entry.status.value)
+    return "OOM" if entry.status is Status.OOM else entry.status.value
 
 
 def mark(entry: CaseSummary) -> str:
     """`-` no valid figure, `!` weakened, `?` not verified, nothing where all is well."""
     if entry.status is not Status.OK or entry.validity is Validity.INVALID:
-        return "" if entry.status in (Status.SKIPPED, Status.UNSUPPORTED) else "-"
+        return "" if entry.status in QUIET else "-"
     if entry.validity is Validity.SUSPECT:
         return "!"
     return "?" if entry.correctness == "unverified" else ""
 
 
 def tone(entry: CaseSummary) -> Tone:
-    if entry.status in (Status.SKIPPED, Status.UNSUPPORTED):
+    if entry.status in QUIET:
         return "muted"
     if entry.status is not Status.OK or entry.validity is Validity.INVALID:
         return "bad"
