@@ -3,12 +3,14 @@
     arm:    NAME | NAME "=" item ((","|" ") item)*
     item:   "python=" PATH | "git=" REVISION | "env." VARIABLE "=" TEXT | "set." SETTING "=" VALUE
 
-A value with blanks or commas stands in quotes, single or double. An arm without items is the suite as it is.
+Quote a value that has blanks or commas. An arm without items measures the suite as it is.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from typing import Any, NoReturn
 
 from gpubench.core.errors import UsageError
@@ -18,9 +20,8 @@ from gpubench.suite.model.synonyms import near_word
 MOST_ARMS = 8
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
-_ITEM = re.compile(r"""(?P<key>[^\s,='"]+)(?P<equals>=?)(?P<value>(?:"[^"]*"|'[^']*'|[^\s,'"])*)""")
-_PIECE = re.compile(r""""([^"]*)"|'([^']*)'|([^\s,'"]+)""")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_KEY = re.compile(r"""[^\s,='"]+""")
+_VARIABLE = re.compile(r"env\.[A-Za-z_][A-Za-z0-9_]*")
 _KEYS = ("python", "git", "env.NAME", "set.NAME")
 _NULLS = ("null", "none", "None")
 _EXAMPLE = "An arm looks like: --arm head='python=.venv/bin/python, env.NAME=1, git=main, set.precision=amp-bf16'"
@@ -48,7 +49,7 @@ def parse_arms(texts: Sequence[str]) -> tuple[ArmText, ...]:
     names = [arm.name for arm in arms]
     twice = next((name for at, name in enumerate(names) if name in names[:at]), None)
     if twice is not None:
-        raise UsageError(f"two arms are called {twice!r}", hint="Every arm needs a name of its own.")
+        raise UsageError(f"two arms are called {twice!r}", hint="Every arm needs its own name.")
     if not 2 <= len(arms) <= MOST_ARMS:
         found = "there is one" if len(arms) == 1 else f"there are {len(arms)}"
         raise UsageError(
@@ -59,89 +60,72 @@ def parse_arms(texts: Sequence[str]) -> tuple[ArmText, ...]:
 
 def parse_arm(text: str) -> ArmText:
     """UsageError with a caret below what is wrong."""
-    name, _, items = text.partition("=")
+    name = text.partition("=")[0]
     if not _NAME.fullmatch(name.strip()):
         _fail(text, 0, max(1, len(name)), "its name must be letters, digits, `.`, `-` and `_`, at most 40")
-    return _Arm(text, name.strip(), len(name) + 1 if items else len(text)).whole()
-
-
-class _Arm:
-    """Reads the items of one arm, which begin at `start`."""
-
-    def __init__(self, text: str, name: str, start: int) -> None:
-        self._text, self._name, self._start = text, name, start
-        self._given: dict[str, str] = {}
-        self._env: dict[str, str] = {}
-        self._settings: dict[str, Any] = {}
-
-    def whole(self) -> ArmText:
-        at = self._skip(self._start)
-        while at < len(self._text):
-            item = _ITEM.match(self._text, at)
-            if item is None:
-                _fail(self._text, at, at + 1, "expected a key such as `python=` or `set.precision=` here")
-            self._take(item)
-            at = self._skip(item.end())
-        given = self._given
-        return ArmText(self._name, given.get("python"), given.get("git"), self._env, self._settings, given)
-
-    def _skip(self, at: int) -> int:
-        while at < len(self._text) and (self._text[at].isspace() or self._text[at] == ","):
-            at += 1
-        return at
-
-    def _take(self, item: re.Match[str]) -> None:
-        key, value, start = item["key"], _unquoted(item["value"]), item.start()
-        self._check_end(item)
-        if key in self._given:
-            _fail(self._text, start, item.end("key"), f"{key} is given twice")
+    given: dict[str, str] = {}
+    settings: dict[str, Any] = {}
+    for start, end, word in _words(text, len(name) + 1):
+        found = _KEY.match(text, start)
+        if found is None:
+            _fail(text, start, start + 1, "expected a key such as `python=` or `set.precision=` here")
+        key, value = found[0], word[len(found[0]) + 1 :]
         kind, dot, rest = key.partition(".")
-        if kind == "set" and dot:
-            self._settings[rest] = self._setting(rest, item)
-        elif kind == "env" and dot:
-            if not _VARIABLE.fullmatch(rest):
-                _fail(self._text, start, item.end("key"), f"{rest!r} is not a name of an environment variable")
-            self._env[rest] = value
+        if not text.startswith("=", found.end()):
+            _fail(text, *found.span(), "expected `=` and a value")
+        if key in given:
+            _fail(text, *found.span(), f"{key} is given twice")
+        if dot and kind == "set":
+            settings[rest] = _setting(text, rest, value, found, end)
+        elif dot and kind == "env":
+            if not _VARIABLE.fullmatch(key):
+                _fail(text, *found.span(), f"{rest!r} is not a name of an environment variable")
         elif key not in ("python", "git"):
-            _fail(self._text, start, item.end("key"), f"an arm has no {key!r}", _meant(key))
+            _fail(text, *found.span(), f"an arm has no {key!r}", _meant(key))
         elif not value:
-            _fail(self._text, item.end(), item.end() + 1, "expected a value")
-        self._given[key] = value
+            _fail(text, end, end + 1, "expected a value")
+        given[key] = value
+    env = {key.removeprefix("env."): value for key, value in given.items() if key.startswith("env.")}
+    return ArmText(name.strip(), given.get("python"), given.get("git"), env, settings, given)
 
-    def _check_end(self, item: re.Match[str]) -> None:
-        end = item.end()
-        if not item["equals"]:
-            _fail(self._text, item.start(), item.end("key"), "expected `=` and a value")
-        if end < len(self._text) and self._text[end] in "'\"":
-            _fail(self._text, end, end + 1, "a quote is not closed")
 
-    def _setting(self, name: str, item: re.Match[str]) -> Any:
-        start = item.start()
-        if name in ("python", "env"):
-            instead = "python=PATH" if name == "python" else "env.NAME=VALUE"
-            _fail(self._text, start, item.end("key"), f"set.{name} is not how an arm gets one", f"write {instead}")
-        if name not in SETTINGS:
-            _fail(self._text, start, item.end("key"), f"there is no setting {name!r}", near_word(name, SETTINGS))
-        text = _unquoted(item["value"])
-        quoted = item["value"][:1] in ("'", '"')
+def _words(text: str, start: int) -> Iterator[tuple[int, int, str]]:
+    """Start, end and unquoted text of the items from `start` on, with commas or blanks between them."""
+    stream = StringIO(text)
+    stream.seek(start)
+    lexer = shlex.shlex(stream, posix=True)
+    lexer.whitespace = "," + "".join(filter(str.isspace, text))
+    lexer.whitespace_split, lexer.commenters, lexer.escape = True, "", ""
+    while True:
+        start = len(text) - len(text[start:].lstrip(lexer.whitespace))
         try:
-            return normal(name, None if text in _NULLS and not quoted else text)
-        except BadValue as bad:
-            _fail(
-                self._text, item.start("value"), max(item.end(), item.start("value") + 1), bad.message, bad.suggestion
-            )
+            word = lexer.get_token()
+        except ValueError:
+            quote = text.rindex(lexer.state)  # type: ignore[attr-defined] # the quote that it waits for
+            _fail(text, quote, quote + 1, "a quote is not closed")
+        if word is None:
+            return
+        end = stream.tell()
+        yield start, end - (text[end - 1] in lexer.whitespace), word
+        start = end
 
 
-def _unquoted(text: str) -> str:
-    return "".join(next(part for part in piece if part is not None) for piece in _pieces(text))
-
-
-def _pieces(text: str) -> list[tuple[str | None, ...]]:
-    return [match.groups() for match in _PIECE.finditer(text)]
+def _setting(text: str, name: str, value: str, key: re.Match[str], end: int) -> Any:
+    if name in ("python", "env"):
+        instead = "python=PATH" if name == "python" else "env.NAME=VALUE"
+        _fail(text, *key.span(), f"set.{name} is not how an arm gets one", f"write {instead}")
+    if name not in SETTINGS:
+        _fail(text, *key.span(), f"there is no setting {name!r}", near_word(name, SETTINGS))
+    start = key.end() + 1
+    quoted = text[start : start + 1] in ("'", '"')
+    try:
+        return normal(name, None if value in _NULLS and not quoted else value)
+    except BadValue as bad:
+        _fail(text, start, max(end, start + 1), bad.message, bad.suggestion)
 
 
 def _meant(key: str) -> str:
-    """What an item that is none was meant to be."""
+    """What an unknown key was probably meant to be."""
     if key in SETTINGS:
         return f"did you mean 'set.{key}'?"
     if key.isupper():
@@ -157,15 +141,8 @@ def _fail(text: str, start: int, end: int, message: str, suggestion: str = "") -
 
 def arm_from_items(name: str, items: Mapping[str, str]) -> ArmText:
     """The arm from its items by key, unquoted, as `ArmText.given` has them. UsageError for one that cannot be read."""
-    quoted = ", ".join(f"{key}={_quoted(value)}" for key, value in items.items())
-    return parse_arm(f"{name}={quoted}")
-
-
-def _quoted(value: str) -> str:
-    if value and not re.search(r"[\s,'\"]", value):
-        return value
-    mark = "'" if "'" not in value else '"'
-    if mark not in value:
-        return f"{mark}{value}{mark}"
-    # Both kinds of quotes: pieces in turn, each in the other kind.
-    return "".join(f"'{piece}'" if '"' in piece else f'"{piece}"' for piece in re.findall(r"[^']+|'+", value))
+    words = {
+        key: value if re.fullmatch(r"[^\s,'\"]+", value) else "'" + value.replace("'", "'\"'\"'") + "'"
+        for key, value in items.items()
+    }
+    return parse_arm(f"{name}={', '.join(f'{key}={word}' for key, word in words.items())}")
