@@ -1,4 +1,4 @@
-"""What the doctor says: rows with a level and, where something can be done, what."""
+"""Rows of the doctor: what was checked, how bad it is, and what to do about it."""
 
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -25,7 +25,7 @@ class Group(StrEnum):
 
 @dataclass(frozen=True)
 class DoctorRow:
-    """One check. `text` says what was seen with its numbers, `remedy` what to do."""
+    """One check. `text` says what was found with its numbers, `remedy` what to do about it."""
 
     group: Group
     name: str
@@ -38,6 +38,11 @@ class DoctorRow:
         return asdict(self)
 
 
+def doctor_row(group: Group, name: str, level: Level, text: str, remedy: str = "", **data: Any) -> DoctorRow:
+    """A row; `remedy` is dropped if the level is `ok`, where nothing needs one."""
+    return DoctorRow(group, name, level, text, "" if level is Level.OK else remedy, data)
+
+
 def fit(rows: list[DoctorRow]) -> bool:
-    """Whether nothing seen would spoil a measurement."""
+    """Whether nothing found would spoil a measurement."""
     return all(row.level is not Level.BAD for row in rows)

@@ -1,4 +1,4 @@
-"""The fingerprint of a machine that every run stores, and the part of it that decides whether two runs compare."""
+"""The fingerprint of a machine that every run stores, and the part that must agree to compare two runs."""
 
 import platform
 from collections.abc import Mapping
@@ -37,9 +37,21 @@ def collect(worker_versions: Mapping[str, Any], *, anonymous: bool = False) -> d
     """The fingerprint, JSON types only. Never raises and takes at most about ten seconds, whatever the driver does.
 
     `worker_versions` is what the worker host reported (torch, CUDA build, cuDNN): this process never imports torch.
-    `anonymous` leaves the host's name out, hashes UUIDs and hides home folders. What could not be read is None with its
-    reason under `absent` of the same part. Units: in each key's name.
+    `anonymous` omits the host's name, hashes UUIDs and hides home folders. What could not be read is None, with the
+    reason in the part's `absent`. `self_test` is the last of `gpubench doctor` on this host and each card under this
+    driver (None if never run), `ceilings` those measured so far of the CPU and each card. Keys name their units.
     """
+    driver: dict[str, Any] | None = None
+    gpus: list[dict[str, Any]] = []
+    absent = {}
+    try:
+        driver, gpus = bounded(_read_gpus, _DRIVER_TIMEOUT_S, what="NVML")
+    except TelemetryError as error:
+        absent = {"driver": str(error), "gpus": str(error)}
+    uuids = [gpu["uuid"] for gpu in gpus if gpu.get("uuid")]
+    shown = {uuid: anonymise(uuid) if anonymous else uuid for uuid in uuids}
+    version = driver.get("driver") if driver else None
+    ceilings = stored_ceilings.known([stored_ceilings.CPU, *uuids])
     return {
         "schema": ENVIRONMENT_SCHEMA,
         "hostname": None if anonymous else platform.node(),
@@ -51,38 +63,15 @@ def collect(worker_versions: Mapping[str, Any], *, anonymous: bool = False) -> d
         "worker": dict(worker_versions),
         "git": installed_software.git(),
         "variables": performance_variables(anonymous=anonymous),
-        **_gpu_part(anonymous=anonymous),
+        "driver": driver,
+        "gpus": [{**gpu, "uuid": shown.get(gpu.get("uuid"))} for gpu in gpus] if anonymous else gpus,
+        "self_test": {
+            "host": host_selftest.cached(),
+            **{shown[uuid]: gpu_selftest.cached(uuid, version) for uuid in uuids},
+        },
+        "ceilings": {shown.get(key, key): facts for key, facts in ceilings.items()},
+        "absent": absent,
     }
-
-
-def _gpu_part(*, anonymous: bool) -> dict[str, Any]:
-    """`driver` and `gpus`; without a driver, None and an empty list with the reason."""
-    try:
-        driver, gpus = bounded(_read_gpus, _DRIVER_TIMEOUT_S, what="NVML")
-    except TelemetryError as error:
-        reason = str(error)
-        quoted, peaks = _self_test([], None, anonymous=anonymous), _ceilings([], anonymous=anonymous)
-        absent = {"driver": reason, "gpus": reason}
-        return {"driver": None, "gpus": [], "self_test": quoted, "ceilings": peaks, "absent": absent}
-    quoted = _self_test(gpus, driver.get("driver"), anonymous=anonymous)
-    peaks = _ceilings(gpus, anonymous=anonymous)
-    if anonymous:
-        gpus = [{**gpu, "uuid": anonymise(gpu["uuid"]) if gpu.get("uuid") else None} for gpu in gpus]
-    return {"driver": driver, "gpus": gpus, "self_test": quoted, "ceilings": peaks, "absent": {}}
-
-
-def _self_test(gpus: list[dict[str, Any]], driver: str | None, *, anonymous: bool) -> dict[str, Any]:
-    """What `gpubench doctor` last measured of this host and of each card under this driver; None where it never did."""
-    cards = {gpu["uuid"]: gpu_selftest.cached(gpu["uuid"], driver) for gpu in gpus if gpu.get("uuid")}
-    if anonymous:
-        cards = {anonymise(uuid): facts for uuid, facts in cards.items()}
-    return {"host": host_selftest.cached(), **cards}
-
-
-def _ceilings(gpus: list[dict[str, Any]], *, anonymous: bool) -> dict[str, list[stored_ceilings.Facts]]:
-    """The ceilings measured so far of the CPU (`cpu`) and of each card."""
-    found = stored_ceilings.known([stored_ceilings.CPU, *(gpu["uuid"] for gpu in gpus if gpu.get("uuid"))])
-    return {anonymise(key) if anonymous and key != stored_ceilings.CPU else key: facts for key, facts in found.items()}
 
 
 def _read_gpus() -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -94,10 +83,10 @@ def _read_gpus() -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def comparable(env: Mapping[str, Any]) -> dict[str, Any]:
-    """What must agree for two runs to be held against each other: flat, `part.name` to a value, absent ones left out.
+    """What must agree to compare two runs: flat, `part.name` to a value, absent ones left out.
 
-    Identity (host, UUID, PCI address), the git commit and passing state (volatile counters, the PCIe generation of the
-    moment) are not part of it: two equal cards in two equal machines compare.
+    Identity (host, UUID, PCI address), the git commit and passing state (volatile counters, the current PCIe
+    generation) are not part of it: two equal cards in two equal machines compare.
     """
     flat: dict[str, Any] = {}
 
@@ -112,11 +101,9 @@ def comparable(env: Mapping[str, Any]) -> dict[str, Any]:
     take("python", env.get("python"), ("version", "free_threaded"))
     take("packages", env.get("packages"), _PACKAGE_COMPARABLE)
     worker = env.get("worker") or {}
-    take("worker", worker, tuple(sorted(name for name, value in worker.items() if _plain(value))))
+    take(
+        "worker", worker, tuple(sorted(name for name, value in worker.items() if isinstance(value, str | int | float)))
+    )
     variables = env.get("variables") or {}
     take("variables", variables, tuple(sorted(variables)))
     return flat
-
-
-def _plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float | bool)

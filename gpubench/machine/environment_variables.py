@@ -1,4 +1,4 @@
-"""Environment variables that change how fast GPU programs run. A list of names to keep, so that no secret is stored."""
+"""Environment variables that change how fast GPU programs run: only these are stored, so that no secret is."""
 
 import hashlib
 import os
@@ -88,7 +88,7 @@ def hide_homes(text: str, environ: Mapping[str, str] | None = None) -> str:
 
 
 def performance_variables(environ: Mapping[str, str] | None = None, *, anonymous: bool = False) -> dict[str, str]:
-    """Those that are set, by name. `anonymous` hides the home folder and hashes UUIDs in their values."""
+    """The variables that are set, by name. `anonymous` hides home folders and hashes UUIDs in their values."""
     environ = os.environ if environ is None else environ
     kept = {name: value for name, value in sorted(environ.items()) if matters(name)}
     if not anonymous:
@@ -97,5 +97,5 @@ def performance_variables(environ: Mapping[str, str] | None = None, *, anonymous
 
 
 def matters(name: str) -> bool:
-    """Whether a variable of this name changes performance, and cannot be a secret by its name."""
+    """Whether a variable of this name changes performance, and its name does not look like a secret's."""
     return (name in EXACT or name.startswith(PREFIXES)) and not _SECRET.search(name)

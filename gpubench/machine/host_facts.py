@@ -1,6 +1,6 @@
 """Facts of the host: CPU, governor, kernel, container. Everything from /proc, /sys and the standard library.
 
-`root` stands for `/`: tests give a folder of their own.
+`root` is `/`, or a folder with a test's files.
 """
 
 import os
@@ -32,11 +32,11 @@ RELEVANT_FLAGS = (
     "i8mm",
     "hypervisor",
 )
-"""CPU flags that decide which kernels a math library picks; `hypervisor` says that the machine is virtual."""
+"""CPU flags that decide which kernels a math library picks; `hypervisor`: the machine is virtual."""
 
 
 def read_text(path: Path) -> str | None:
-    """The stripped text of a small file; None where it is missing or unreadable."""
+    """The stripped text of a small file; None if it is missing or unreadable."""
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -44,7 +44,7 @@ def read_text(path: Path) -> str | None:
 
 
 def read_number(path: Path) -> float | None:
-    """The number in a small file; None where there is none."""
+    """The number in a small file; None if there is none."""
     text = read_text(path)
     try:
         return None if text is None else float(text)
@@ -72,8 +72,8 @@ def cpu(root: Path = Path("/")) -> dict[str, Any]:
         "machine": platform.machine(),
         "num_threads": os.cpu_count(),
         "num_threads_usable": usable_threads(),
-        "num_cores": _num_cores(root),
-        "num_sockets": len(_topology(root, "physical_package_id")) or None,
+        "num_cores": len(_each_cpu(root, "topology/thread_siblings_list")) or None,
+        "num_sockets": len(_each_cpu(root, "topology/physical_package_id")) or None,
         "smt": {"1": True, "0": False}.get(read_text(root / "sys/devices/system/cpu/smt/active") or ""),
         "governor": read_text(policy / "scaling_governor"),
         "driver": read_text(policy / "scaling_driver"),
@@ -85,13 +85,9 @@ def cpu(root: Path = Path("/")) -> dict[str, Any]:
     }
 
 
-def _topology(root: Path, name: str) -> set[str]:
-    files = (root / "sys/devices/system/cpu").glob(f"cpu[0-9]*/topology/{name}")
+def _each_cpu(root: Path, name: str) -> set[str]:
+    files = (root / "sys/devices/system/cpu").glob(f"cpu[0-9]*/{name}")
     return {text for text in map(read_text, files) if text}
-
-
-def _num_cores(root: Path) -> int | None:
-    return len(_topology(root, "thread_siblings_list")) or None
 
 
 def usable_threads() -> int | None:
@@ -101,7 +97,7 @@ def usable_threads() -> int | None:
 
 
 def boost(root: Path = Path("/")) -> bool | None:
-    """Whether the CPU may exceed its base clock; None where the kernel does not say."""
+    """Whether the CPU may exceed its base clock; None if the kernel does not say."""
     no_turbo = read_text(root / "sys/devices/system/cpu/intel_pstate/no_turbo")
     if no_turbo in {"0", "1"}:
         return no_turbo == "0"
@@ -109,9 +105,8 @@ def boost(root: Path = Path("/")) -> bool | None:
 
 
 def governors(root: Path = Path("/")) -> set[str]:
-    """The frequency governors in use over all CPUs; empty where there is no frequency scaling (most virtual machines)."""
-    files = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
-    return {text for text in map(read_text, files) if text}
+    """The frequency governors of all CPUs; empty without frequency scaling (most virtual machines)."""
+    return _each_cpu(root, "cpufreq/scaling_governor")
 
 
 class HostCpuTime(NamedTuple):
@@ -123,7 +118,7 @@ class HostCpuTime(NamedTuple):
 
 
 def cpu_time(root: Path = Path("/")) -> HostCpuTime | None:
-    """The first line of /proc/stat (proc(5)); None where it cannot be read. Guests' time is part of user time already."""
+    """From the first line of /proc/stat (proc(5)); None if it cannot be read. User time includes guests' time."""
     fields = (read_text(root / "proc/stat") or "").split("\n", 1)[0].split()
     if len(fields) < 9 or fields[0] != "cpu":
         return None
@@ -133,7 +128,7 @@ def cpu_time(root: Path = Path("/")) -> HostCpuTime | None:
 
 
 def container(root: Path = Path("/")) -> str | None:
-    """`docker`, `podman`, `kubernetes`, `lxc`, `gvisor`, ... or None outside a container (as far as can be told)."""
+    """`docker`, `podman`, `kubernetes`, `lxc`, `gvisor`, ... or None outside a container, as far as is visible."""
     if (root / "run/.containerenv").exists():
         return "podman"
     if os.environ.get("KUBERNETES_SERVICE_HOST"):
@@ -151,7 +146,7 @@ def container(root: Path = Path("/")) -> str | None:
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """CPUs that the control group allows (quota over period, cgroup v2 or v1); None where unlimited or unknown."""
+    """CPUs that the control group allows (quota over period, cgroup v2 or v1); None if unlimited or unknown."""
     text = read_text(root / "sys/fs/cgroup/cpu.max")
     if text:
         quota, _, period = text.partition(" ")
@@ -169,20 +164,17 @@ def memory_bytes(root: Path = Path("/")) -> int | None:
 
 def system(root: Path = Path("/")) -> dict[str, Any]:
     """Kernel, C library, container, limits. Units: memory in bytes, quota in CPUs."""
+    try:
+        distribution = platform.freedesktop_os_release().get("PRETTY_NAME")
+    except OSError:
+        distribution = None
     return {
         "os": platform.system(),
         "kernel": platform.release(),
         "libc": " ".join(filter(None, platform.libc_ver())) or None,
-        "distribution": _distribution(),
+        "distribution": distribution,
         "container": container(root),
         "virtual": "hypervisor" in set(_cpuinfo(root).get("flags", "").split()),
         "cpu_quota": cpu_quota(root),
         "memory_bytes": memory_bytes(root),
     }
-
-
-def _distribution() -> str | None:
-    try:
-        return platform.freedesktop_os_release().get("PRETTY_NAME")
-    except OSError:
-        return None

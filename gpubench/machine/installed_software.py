@@ -36,7 +36,7 @@ PACKAGES = (
 
 
 def packages() -> dict[str, str | None]:
-    """Installed versions, from the packages' metadata (nothing is imported); None for what is not installed."""
+    """Installed versions from the packages' metadata (nothing is imported); None if not installed."""
     versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
@@ -49,7 +49,7 @@ def packages() -> dict[str, str | None]:
 
 
 def python() -> dict[str, Any]:
-    """The interpreter of this process (the worker's own may differ, see the case's settings)."""
+    """The interpreter of this process; a worker's may differ, see the case's settings."""
     return {
         "version": platform.python_version(),
         "implementation": platform.python_implementation(),
@@ -62,29 +62,26 @@ def python() -> dict[str, Any]:
 def git(folder: Path | None = None, *, timeout_s: float = 5.0) -> dict[str, Any]:
     """`commit`, `dirty` (tracked files changed) and `branch` of the checkout at `folder` (the working folder).
 
-    Where there is none, or git is missing or slower than `timeout_s` seconds, all are None and `reason` says why.
+    If there is none, or git is missing or takes longer than `timeout_s` seconds, all are None and `reason` says why.
     """
     try:
         commit = _git(["rev-parse", "HEAD"], folder, timeout_s)
         status = _git(["status", "--porcelain", "--untracked-files=no"], folder, timeout_s)
         branch = _git(["rev-parse", "--abbrev-ref", "HEAD"], folder, timeout_s)
+        return {"commit": commit, "dirty": bool(status), "branch": branch, "reason": None}
     except FileNotFoundError:
-        return _no_git("git is not installed")
+        reason = "git is not installed"
     except subprocess.TimeoutExpired:
-        return _no_git(f"git did not answer within {timeout_s:g} s")
+        reason = f"git did not answer within {timeout_s:g} s"
     except subprocess.CalledProcessError as error:
-        return _no_git((error.stderr or "").strip().splitlines()[0] if error.stderr else "git failed")
-    return {"commit": commit, "dirty": bool(status), "branch": branch, "reason": None}
+        reason = (error.stderr or "").strip().splitlines()[0] if error.stderr else "git failed"
+    return {"commit": None, "dirty": None, "branch": None, "reason": reason}
 
 
 def _git(arguments: list[str], folder: Path | None, timeout_s: float) -> str:
-    # No lock is taken and no pager or prompt started: this must never disturb what a person does in the same checkout.
+    # No lock, pager or prompt: this must never disturb other work in the same checkout.
     command = ["git", "--no-optional-locks", *arguments]
     done = subprocess.run(
         command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=True, stdin=subprocess.DEVNULL
     )
     return done.stdout.strip()
-
-
-def _no_git(reason: str) -> dict[str, Any]:
-    return {"commit": None, "dirty": None, "branch": None, "reason": reason}

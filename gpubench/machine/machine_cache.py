@@ -1,4 +1,4 @@
-"""What was measured of a machine, kept between runs: the self-test's facts (`doctor`) and the ceilings of its devices."""
+"""Facts measured on this machine, cached between runs: the doctor's self-test and the ceilings of its devices."""
 
 import hashlib
 import json
@@ -18,13 +18,13 @@ def folder(environ: Mapping[str, str] | None = None, part: str = "doctor") -> Pa
 
 
 def key_of(identity: Mapping[str, Any]) -> str:
-    """Sixteen hex digits of what the facts belong to."""
+    """Sixteen hex digits for the identity of a host or card."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load(identity: Mapping[str, Any], where: Path | None = None) -> dict[str, Any] | None:
-    """The stored facts; None where there are none, or they cannot be read or are of another schema."""
+    """The stored facts; None if there are none, or if they cannot be read or have another schema."""
     path = (where or folder()) / f"{key_of(identity)}.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -37,7 +37,7 @@ def load(identity: Mapping[str, Any], where: Path | None = None) -> dict[str, An
 
 
 def store(identity: Mapping[str, Any], facts: Mapping[str, Any], where: Path | None = None) -> Path | None:
-    """Writes the facts whole or not at all; None where the folder cannot be written (a read-only home is no error)."""
+    """Writes the facts atomically; None if the folder cannot be written (a read-only home is no error)."""
     target = where or folder()
     path = target / f"{key_of(identity)}.json"
     content = {"schema": CACHE_SCHEMA, "identity": dict(identity), "facts": dict(facts)}

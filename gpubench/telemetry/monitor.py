@@ -14,7 +14,7 @@ from gpubench.telemetry.devices.nvml import NvmlBackend
 from gpubench.telemetry.devices.open_backend import open_backend
 from gpubench.telemetry.devices.replay import Recording
 from gpubench.telemetry.devices.rocm import RocmBackend
-from gpubench.telemetry.sampled_device import Monitored
+from gpubench.telemetry.sampled_device import SampledDevice
 from gpubench.telemetry.sampling.sampler import Schedule
 from gpubench.telemetry.window.telemetry_window import GPU_METRICS, all_absent
 
@@ -83,7 +83,7 @@ class Monitor:
         self._device = device
         self._schedule = schedule or Schedule()
         self._backend = backend
-        self._monitored: Monitored | None = None
+        self._monitored: SampledDevice | None = None
         self.reason = "the monitor is not open"
         self.remedy = ""
 
@@ -120,7 +120,7 @@ class Monitor:
         except TelemetryError as error:
             self.reason, self.remedy = str(error), error.remedy
             return
-        self._monitored = Monitored(device, "sampled", self._schedule).start()
+        self._monitored = SampledDevice(device, "sampled", self._schedule).start()
         self._monitored.wait_until_ready(_READY_S)
 
     def _identity(self, backend: Backend) -> Identity:

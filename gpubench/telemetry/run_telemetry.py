@@ -11,7 +11,7 @@ from gpubench.telemetry.devices.base import Backend, Device, Identity, Survey, T
 from gpubench.telemetry.devices.null import NullBackend
 from gpubench.telemetry.devices.nvml import codes
 from gpubench.telemetry.devices.open_backend import open_backend
-from gpubench.telemetry.sampled_device import Monitored, ReadingMode
+from gpubench.telemetry.sampled_device import ReadingMode, SampledDevice
 from gpubench.telemetry.sampling.launch_surroundings import NOT_SURVEYED, Surroundings
 from gpubench.telemetry.sampling.sampler import Schedule
 from gpubench.telemetry.window.telemetry_window import GPU_METRICS, TelemetryWindow, all_absent
@@ -31,7 +31,7 @@ class Opened:
 
     def __init__(self, device: Device, mode: ReadingMode, schedule: Schedule) -> None:
         self.device = device
-        self.monitored = Monitored(device, mode, schedule).start()
+        self.monitored = SampledDevice(device, mode, schedule).start()
         self.surroundings = Surroundings(device)
 
 
@@ -51,9 +51,9 @@ class TelemetrySession:
         self._cpu_reason = str(cpu) if isinstance(cpu, TelemetryError) else ""
         self._cpu = None if isinstance(cpu, TelemetryError) or mode == "off" else self._watch_cpu(cpu)
 
-    def _watch_cpu(self, device: Device) -> Monitored:
+    def _watch_cpu(self, device: Device) -> SampledDevice:
         assert self.mode != "off"
-        return Monitored(device, self.mode, self._schedule, periods=rapl.PERIODS).start()
+        return SampledDevice(device, self.mode, self._schedule, periods=rapl.PERIODS).start()
 
     @property
     def available(self) -> bool:
@@ -250,7 +250,7 @@ class TelemetrySession:
         for monitored in self._monitored():
             monitored.sampler.forget_before(end_s - _KEEP_S - REACH_S)
 
-    def _monitored(self) -> list[Monitored]:
+    def _monitored(self) -> list[SampledDevice]:
         opened = self._open(self._current)
         return [*([opened.monitored] if isinstance(opened, Opened) else []), *([self._cpu] if self._cpu else [])]
 

@@ -20,7 +20,7 @@ _LEAST_CLOSE_S = 0.05
 _LEAST_IDLE_S = 0.5
 
 
-class Monitored:
+class SampledDevice:
     """One device under observation. In `boundary` mode readings are taken only when `read_now` is called. `periods`
     where the device's update periods are known and need no measuring.
     """

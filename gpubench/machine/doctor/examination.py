@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gpubench.machine import machine_cache
-from gpubench.machine.doctor import gpu_rows as check_gpu
-from gpubench.machine.doctor import host_rows as check_host
-from gpubench.machine.doctor import software_rows as check_software
+from gpubench.machine.doctor import gpu_rows, host_rows, software_rows
 from gpubench.machine.doctor_rows import DoctorRow, Level, fit
 from gpubench.machine.selftest import gpu_selftest, host_selftest
 from gpubench.machine.selftest.helper_program import Program, ProgramError
@@ -22,7 +20,7 @@ _FACTS_TIMEOUT_S = 180.0
 
 @dataclass(frozen=True)
 class Examination:
-    """What was seen. `facts` holds the self-test's figures under `host` and under each card's UUID."""
+    """The result. `facts` has the self-test's figures under `host` and under each card's UUID."""
 
     rows: list[DoctorRow]
     facts: dict[str, Any] = field(default_factory=dict)
@@ -37,16 +35,15 @@ class Examination:
 def examine(self_test: SelfTest = "auto", say: Say = lambda _: None) -> Examination:
     """Looks at software, GPUs and host, and runs the self-test.
 
-    `auto` quotes the cached self-test of this host and of each card and driver, and runs what has none; `always` runs
-    it anew, `never` only quotes. Never raises for a broken machine: that is what the rows say. `say` hears what goes
-    on.
+    `auto` uses the cached self-test of this host and of each card and driver, and runs missing ones; `always` runs
+    all anew, `never` none. Never raises for a broken machine: the rows describe it. `say` gets progress messages.
     """
     # Before anything of ours runs: later it would be our own load.
-    host_rows = check_host.rows()
-    gpu_rows, driver, gpus = check_gpu.rows()
+    of_host = host_rows.rows()
+    of_gpus, driver, gpus = gpu_rows.rows()
     say("torch and CUDA")
     torch = _torch_facts()
-    software_rows = check_software.rows(torch, driver)
+    of_software = software_rows.rows(torch, driver)
     facts: dict[str, Any] = {"host": _host_facts(self_test, say)}
     test_rows = host_selftest.rows(facts["host"])
     for gpu in gpus:
@@ -57,22 +54,22 @@ def examine(self_test: SelfTest = "auto", say: Say = lambda _: None) -> Examinat
             why_not = "not run: CUDA does not show this card here" if hidden else host_selftest.NOT_RUN
             test_rows += gpu_selftest.rows(f"GPU {gpu['nvml_index']}", facts[uuid], why_not)
     versions = {name: torch.get(name) for name in ("torch", "cuda", "cudnn")}
-    return Examination([*software_rows, *gpu_rows, *host_rows, *test_rows], facts, versions)
+    return Examination([*of_software, *of_gpus, *of_host, *test_rows], facts, versions)
 
 
 def unfit_rows(environment: Mapping[str, Any], *, uses_gpu: bool = True) -> list[str]:
-    """What makes this machine unfit before a run under `--strict`, a phrase each: the doctor's `bad` rows on variables,
-    the host and, where the run computes on GPUs, the cards CUDA shows to it. Half a second; empty where it is fit.
+    """Why `--strict` refuses this machine before a run, a phrase each; empty if it is fit. Takes half a second.
 
-    `environment` is the run's fingerprint: without a card in it there is nothing to look at.
+    These are the doctor's `bad` rows on variables, the host and, for a run on GPUs, the cards visible to CUDA.
+    `environment` is the run's fingerprint: without a card in it there is none to check.
     """
-    gpu_rows = check_gpu.rows(only_shown=True)[0] if uses_gpu and environment.get("gpus") else []
-    rows = [*check_software.variables(os.environ), *gpu_rows, *check_host.rows()]
+    of_gpus = gpu_rows.rows(only_shown=True)[0] if uses_gpu and environment.get("gpus") else []
+    rows = [*software_rows.variables(os.environ), *of_gpus, *host_rows.rows()]
     return [f"{row.name}: {row.text}" for row in rows if row.level is Level.BAD]
 
 
 def self_test_rows(environment: Mapping[str, Any]) -> list[DoctorRow]:
-    """What the self-test had found when a run was made, from the run's fingerprint; empty where none had been run."""
+    """The self-test's rows in a run's fingerprint; empty if none had been run by then."""
     quoted = environment.get("self_test") or {}
     found = host_selftest.rows(quoted["host"]) if quoted.get("host") else []
     for gpu in environment.get("gpus") or ():
@@ -120,7 +117,7 @@ def _card_facts(
 
 
 def _cuda_number(uuid: str, torch: Mapping[str, Any]) -> int | None:
-    """CUDA's number of the card, None for one that CUDA does not show here."""
+    """CUDA's number of the card, None if CUDA does not show it here."""
     bare = uuid.removeprefix("GPU-").lower()
     for device in torch.get("devices") or ():
         if str(device.get("uuid", "")).removeprefix("GPU-").lower() == bare:

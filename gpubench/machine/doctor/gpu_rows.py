@@ -1,12 +1,13 @@
 """Doctor rows on the state of each GPU, from NVML alone."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from gpubench.core.units import format_bytes
-from gpubench.machine.doctor_rows import DoctorRow, Group, Level
+from gpubench.machine.doctor_rows import DoctorRow, Group, Level, doctor_row
 from gpubench.telemetry.devices import cuda_visible
-from gpubench.telemetry.devices.base import Identity, SlowReading, Survey, TelemetryError
+from gpubench.telemetry.devices.base import Identity, Survey, TelemetryError
 from gpubench.telemetry.devices.null import NullBackend
 from gpubench.telemetry.devices.nvml import NvmlBackend, card_facts, open_backend
 from gpubench.telemetry.window.throttling import CLOCKS_SET_BIT, REASON_BITS
@@ -17,42 +18,31 @@ _DEFAULT_COMPUTE_MODE = 0
 
 
 def rows(*, only_shown: bool = False) -> tuple[list[DoctorRow], Mapping[str, Any] | None, list[dict[str, Any]]]:
-    """(rows, the driver's versions or None, each card's facts); with `only_shown`, of the cards CUDA_VISIBLE_DEVICES
-    leaves.
-    """
+    """(rows, the driver's versions or None, each card's facts). `only_shown`: cards in CUDA_VISIBLE_DEVICES alone."""
     backend = open_backend()
     try:
         if not isinstance(backend, NvmlBackend):
-            return [_unavailable(backend)], None, []
-        return _of_backend(backend, cuda_visible.shown(backend.library) if only_shown else None)
+            # No driver at all is a machine without a GPU; any other refusal is a broken one.
+            absent = isinstance(backend, NullBackend) and backend.code in {9, 12}
+            return [_row("NVML", Level.NA if absent else Level.BAD, backend.reason, backend.remedy)], None, []
+        uuids = cuda_visible.shown(backend.library) if only_shown else None
+        driver = card_facts.read_driver(backend.library)
+        gpus = [gpu for gpu in card_facts.read_gpus(backend.library) if uuids is None or gpu.get("uuid") in uuids]
+        found = [_row("driver", Level.OK, f"{driver['driver']}, serves CUDA {driver['cuda_driver']}")]
+        for gpu in gpus:
+            found += _of_gpu(backend, gpu)
     except TelemetryError as error:
         return [_row("NVML", Level.BAD, str(error), error.remedy)], None, []
+    else:
+        return found, driver, gpus
     finally:
         backend.close()
 
 
-def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> DoctorRow:
-    return DoctorRow(Group.GPU, name, level, text, remedy, data)
+_row = partial(doctor_row, Group.GPU)
 
 
-def _unavailable(backend: Any) -> DoctorRow:
-    """No driver at all is a machine without a GPU; any other refusal is a broken one."""
-    absent = isinstance(backend, NullBackend) and backend.code in {9, 12}
-    return _row("NVML", Level.NA if absent else Level.BAD, backend.reason, backend.remedy)
-
-
-def _of_backend(
-    backend: NvmlBackend, uuids: list[str] | None
-) -> tuple[list[DoctorRow], Mapping[str, Any], list[dict[str, Any]]]:
-    driver = card_facts.read_driver(backend.library)
-    gpus = [gpu for gpu in card_facts.read_gpus(backend.library) if uuids is None or gpu.get("uuid") in uuids]
-    found = [_row("driver", Level.OK, f"{driver['driver']}, serves CUDA {driver['cuda_driver']}")]
-    for gpu in gpus:
-        found += of_gpu(backend, gpu)
-    return found, driver, gpus
-
-
-def of_gpu(backend: NvmlBackend, gpu: Mapping[str, Any]) -> list[DoctorRow]:
+def _of_gpu(backend: NvmlBackend, gpu: Mapping[str, Any]) -> list[DoctorRow]:
     """The rows of one card; their names carry its NVML index."""
     title = f"GPU {gpu['nvml_index']}"
     if not gpu.get("uuid"):
@@ -65,11 +55,11 @@ def of_gpu(backend: NvmlBackend, gpu: Mapping[str, Any]) -> list[DoctorRow]:
     return [
         _row(title, Level.OK, f"{gpu.get('name')}, {memory}", uuid=gpu["uuid"]),
         _processes(title, device.survey()),
-        _activity(title, slow),
-        _limit(title, gpu),
+        _load(title, slow.utilization),
+        _power_limit(title, gpu),
         _clocks(title, gpu, reasons),
         _throttling(title, reasons),
-        _temperature(title, slow),
+        _temperature(title, slow.temperature_c),
         _energy(title, fast.counter_j, fast.power_instant_w or fast.power_average_w or fast.power_usage_w),
         *_settings(title, gpu),
     ]
@@ -83,24 +73,19 @@ def _processes(title: str, survey: Survey) -> DoctorRow:
         return _row(name, Level.OK, "no other process")
     who = ", ".join(f"{process.pid} {process.name}".strip() for process in survey.processes)
     remedy = "Stop them, or choose another card with CUDA_VISIBLE_DEVICES."
-    return _row(
-        name, Level.BAD, f"in use by {who}", remedy, processes=[process._asdict() for process in survey.processes]
-    )
+    data = [process._asdict() for process in survey.processes]
+    return _row(name, Level.BAD, f"in use by {who}", remedy, processes=data)
 
 
-def _activity(title: str, slow: SlowReading) -> DoctorRow:
-    if slow.utilization is None:
+def _load(title: str, utilization: float | None) -> DoctorRow:
+    if utilization is None:
         return _row(f"{title} load", Level.NA, "utilization cannot be read")
-    level = Level.BAD if slow.utilization > _BUSY else Level.OK
-    remedy = (
-        "Something computes on this card (perhaps outside this container): wait, or choose another."
-        if level is Level.BAD
-        else ""
-    )
-    return _row(f"{title} load", level, f"busy {slow.utilization:.0%} of the time", remedy)
+    level = Level.BAD if utilization > _BUSY else Level.OK
+    remedy = "Something computes on this card (perhaps outside this container): wait, or choose another."
+    return _row(f"{title} load", level, f"busy {utilization:.0%} of the time", remedy)
 
 
-def _limit(title: str, gpu: Mapping[str, Any]) -> DoctorRow:
+def _power_limit(title: str, gpu: Mapping[str, Any]) -> DoctorRow:
     limit, default = gpu.get("power_limit_w"), gpu.get("power_limit_default_w")
     if limit is None or default is None:
         return _row(f"{title} power limit", Level.NA, "cannot be read")
@@ -127,12 +112,11 @@ def _throttling(title: str, reasons: int) -> DoctorRow:
     return _row(f"{title} throttling", Level.BAD if severe else Level.WARN, f"held down by {', '.join(held)}", remedy)
 
 
-def _temperature(title: str, slow: SlowReading) -> DoctorRow:
-    if slow.temperature_c is None:
+def _temperature(title: str, temperature_c: float | None) -> DoctorRow:
+    if temperature_c is None:
         return _row(f"{title} temperature", Level.NA, "cannot be read")
-    hot = slow.temperature_c >= _HOT_C
-    remedy = "Let it cool down before measuring." if hot else ""
-    return _row(f"{title} temperature", Level.WARN if hot else Level.OK, f"{slow.temperature_c:.0f} C", remedy)
+    level = Level.WARN if temperature_c >= _HOT_C else Level.OK
+    return _row(f"{title} temperature", level, f"{temperature_c:.0f} C", "Let it cool down before measuring.")
 
 
 def _energy(title: str, counter_j: float | None, power_w: float | None) -> DoctorRow:
@@ -151,29 +135,16 @@ def _settings(title: str, gpu: Mapping[str, Any]) -> list[DoctorRow]:
         remedy = "Reseat the card or check the slot: transfers from the host are slower."
         found.append(_row(f"{title} PCIe", Level.WARN, f"x{width} of x{widest}", remedy))
     if gpu.get("persistence") is False:
-        remedy = "sudo nvidia-smi -pm 1 (or nvidia-persistenced): without it first calls take seconds and clocks are forgotten."
+        remedy = "sudo nvidia-smi -pm 1 (or nvidia-persistenced): without it first calls take seconds and clocks reset."
         found.append(_row(f"{title} persistence", Level.WARN, "off", remedy))
     if gpu.get("mig"):
         found.append(_row(f"{title} MIG", Level.WARN, "on: power and energy are those of the whole card"))
-    if gpu.get("ecc_uncorrected_volatile"):
-        remedy = (
-            "Reset the GPU or reboot; `nvidia-smi -q -d ECC,ROW_REMAPPER` says whether the card should be replaced."
-        )
-        found.append(
-            _row(
-                f"{title} ECC",
-                Level.BAD,
-                f"{gpu['ecc_uncorrected_volatile']} uncorrected errors since the driver was loaded",
-                remedy,
-            )
-        )
+    errors = gpu.get("ecc_uncorrected_volatile")
+    if errors:
+        text = f"{errors} uncorrected errors since the driver was loaded"
+        remedy = "Reset the GPU or reboot; `nvidia-smi -q -d ECC,ROW_REMAPPER` says whether to replace the card."
+        found.append(_row(f"{title} ECC", Level.BAD, text, remedy))
     if gpu.get("compute_mode") not in {None, _DEFAULT_COMPUTE_MODE}:
-        found.append(
-            _row(
-                f"{title} compute mode",
-                Level.WARN,
-                "not the default: a second process may be refused",
-                "sudo nvidia-smi -c 0",
-            )
-        )
+        text = "not the default: a second process may be refused"
+        found.append(_row(f"{title} compute mode", Level.WARN, text, "sudo nvidia-smi -c 0"))
     return found

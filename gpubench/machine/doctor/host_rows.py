@@ -1,12 +1,12 @@
-"""Doctor rows on the host: what makes CPU timings wander, and what it keeps from being measured."""
+"""Doctor rows on the host: what makes CPU timings vary, and what cannot be measured."""
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from gpubench.machine import host_facts
-from gpubench.machine.doctor_rows import DoctorRow, Group, Level
+from gpubench.machine.doctor_rows import DoctorRow, Group, Level, doctor_row
 from gpubench.telemetry.devices.base import TelemetryError
 from gpubench.telemetry.devices.rapl import open_rapl
 
@@ -15,67 +15,51 @@ _LEAST_FREE = 0.1
 _LOOK_S = 0.5
 _BUSY_WARN, _BUSY_BAD, _STOLEN = 0.1, 0.5, 0.01
 
-
 Pause = Callable[[float], None]
 
 
 def rows(root: Path = Path("/"), pause: Pause = time.sleep) -> list[DoctorRow]:
-    """Every row, in about half a second; those that do not apply here (no frequency scaling in a virtual machine) are
-    `n/a`. `pause` waits between two looks at the CPUs.
-    """
+    """Every row, in about half a second; `n/a` if it does not apply. `pause` waits between two looks at the CPUs."""
     checks = (_governor, _boost, _clock, _virtual, _quota, _memory, _battery, _thermal)
     return [*_load(root, pause), *(check(root) for check in checks), _rapl(root)]
 
 
-def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> DoctorRow:
-    return DoctorRow(Group.HOST, name, level, text, remedy, data)
+_row = partial(doctor_row, Group.HOST)
 
 
 def _load(root: Path, pause: Pause) -> list[DoctorRow]:
-    """What the CPUs do now, not the load average: that still holds the last minute of our own work."""
+    """What the CPUs do now, not the load average, which still includes the last minute of our own work."""
     before = host_facts.cpu_time(root)
     pause(_LOOK_S)
     after = host_facts.cpu_time(root)
     if before is None or after is None or after.total <= before.total:
         return [_row("load", Level.NA, "cannot be read")]
     elapsed = after.total - before.total
-    return [_busy((after.busy - before.busy) / elapsed), _stolen((after.stolen - before.stolen) / elapsed)]
-
-
-def _busy(share: float) -> DoctorRow:
-    text = f"CPUs busy {share:.0%} of the time"
-    if share > _BUSY_BAD:
-        remedy = "Stop other programs: CPU timings and launch-bound GPU timings suffer."
-        return _row("load", Level.BAD, text, remedy, busy=share)
-    if share > _BUSY_WARN:
-        return _row(
-            "load", Level.WARN, text, "Something else runs: wait for it, or expect wider intervals.", busy=share
-        )
-    return _row("load", Level.OK, text, busy=share)
-
-
-def _stolen(share: float) -> DoctorRow:
-    text = f"{share:.1%} of CPU time taken by other virtual machines"
-    remedy = "This host is shared: measure when it is quiet, or on a machine of your own." if share > _STOLEN else ""
-    return _row("stolen time", Level.WARN if remedy else Level.OK, text, remedy, stolen=share)
+    busy, stolen = (after.busy - before.busy) / elapsed, (after.stolen - before.stolen) / elapsed
+    level, remedy = Level.WARN if busy > _BUSY_WARN else Level.OK, "Wait for other programs, or expect wider intervals."
+    if busy > _BUSY_BAD:
+        level, remedy = Level.BAD, "Stop other programs: CPU timings and launch-bound GPU timings suffer."
+    shared = "This host is shared: measure when it is quiet, or on a machine of your own."
+    text = f"{stolen:.1%} of CPU time taken by other virtual machines"
+    return [
+        _row("load", level, f"CPUs busy {busy:.0%} of the time", remedy, busy=busy),
+        _row("stolen time", Level.WARN if stolen > _STOLEN else Level.OK, text, shared, stolen=stolen),
+    ]
 
 
 def _governor(root: Path) -> DoctorRow:
     found = host_facts.governors(root)
     if not found:
         return _row("governor", Level.NA, "no frequency scaling visible")
-    if found == {"performance"}:
-        return _row("governor", Level.OK, "performance")
-    return _row("governor", Level.WARN, ", ".join(sorted(found)), "sudo cpupower frequency-set -g performance")
+    level = Level.OK if found == {"performance"} else Level.WARN
+    return _row("governor", level, ", ".join(sorted(found)), "sudo cpupower frequency-set -g performance")
 
 
 def _boost(root: Path) -> DoctorRow:
     on = host_facts.boost(root)
     if on is None:
         return _row("boost", Level.NA, "not visible")
-    remedy = (
-        "Clocks depend on heat and on how many cores work; turn boost off for the steadiest CPU timings." if on else ""
-    )
+    remedy = "Clocks depend on heat and on how many cores work; turn boost off for the steadiest CPU timings."
     return _row("boost", Level.WARN if on else Level.OK, "on" if on else "off", remedy)
 
 
@@ -83,27 +67,15 @@ def _clock(root: Path) -> DoctorRow:
     source = host_facts.read_text(root / "sys/devices/system/clocksource/clocksource0/current_clocksource")
     if source is None:
         return _row("clock source", Level.NA, "not visible")
-    if source in _STEADY_CLOCKS:
-        return _row("clock source", Level.OK, source)
-    return _row(
-        "clock source",
-        Level.WARN,
-        source,
-        "Reading this clock is slow and may be coarse; the kernel prefers tsc where it is stable.",
-    )
+    remedy = "Reading this clock is slow and may be coarse; the kernel prefers tsc if it is stable."
+    return _row("clock source", Level.OK if source in _STEADY_CLOCKS else Level.WARN, source, remedy)
 
 
 def _virtual(root: Path) -> DoctorRow:
     facts = host_facts.system(root)
     where = ", ".join(filter(None, ["virtual machine" if facts["virtual"] else "", facts["container"] or ""]))
-    if facts["virtual"]:
-        return _row(
-            "machine",
-            Level.WARN,
-            where,
-            "Neighbours may take CPU time unseen: prefer repeats and interleaved comparisons.",
-        )
-    return _row("machine", Level.OK, where or "bare metal")
+    remedy = "Neighbours may take CPU time unseen: prefer repeats and interleaved comparisons."
+    return _row("machine", Level.WARN if facts["virtual"] else Level.OK, where or "bare metal", remedy)
 
 
 def _quota(root: Path) -> DoctorRow:
@@ -112,14 +84,9 @@ def _quota(root: Path) -> DoctorRow:
         return _row("CPU quota", Level.OK, "none")
     threads = host_facts.usable_threads() or 1
     remedy = (
-        "The kernel stops the process for the rest of each period once it is used up: raise it, or use fewer threads."
+        "Once it is used up, the kernel stops the process for the rest of the period: raise it or use fewer threads."
     )
-    return _row(
-        "CPU quota",
-        Level.WARN if quota < threads else Level.OK,
-        f"{quota:g} of {threads} CPUs",
-        remedy if quota < threads else "",
-    )
+    return _row("CPU quota", Level.WARN if quota < threads else Level.OK, f"{quota:g} of {threads} CPUs", remedy)
 
 
 def _memory(root: Path) -> DoctorRow:
@@ -132,8 +99,8 @@ def _memory(root: Path) -> DoctorRow:
     shown = f"{free / 2**20:.1f} of {total / 2**20:.1f} GiB available"
     if free < _LEAST_FREE * total:
         return _row("memory", Level.BAD, shown, "Close other programs: a machine that swaps cannot be measured.")
-    remedy = "Some memory is swapped out; it may come back in the middle of a measurement." if swapped > 2**20 else ""
-    return _row("memory", Level.WARN if remedy else Level.OK, shown, remedy)
+    remedy = "Some memory is swapped out; it may come back in the middle of a measurement."
+    return _row("memory", Level.WARN if swapped > 2**20 else Level.OK, shown, remedy)
 
 
 def _battery(root: Path) -> DoctorRow:

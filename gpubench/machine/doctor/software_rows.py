@@ -3,11 +3,12 @@
 import os
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from importlib import metadata
 from typing import Any
 
 from gpubench.machine import installed_software
-from gpubench.machine.doctor_rows import DoctorRow, Group, Level
+from gpubench.machine.doctor_rows import DoctorRow, Group, Level, doctor_row
 
 _HARMFUL = {
     "CUDA_LAUNCH_BLOCKING": (("1",), Level.BAD, "makes every launch wait for the device"),
@@ -23,21 +24,17 @@ _HARMFUL = {
 def rows(
     facts: Mapping[str, Any], driver: Mapping[str, Any] | None, environ: Mapping[str, str] | None = None
 ) -> list[DoctorRow]:
-    """`facts` is what `worker.selftest facts` said (empty where it was not asked), `driver` the driver's versions."""
+    """`facts` as `worker.doctor_work facts` printed them (empty if it was not run), `driver` the driver's versions."""
     environ = os.environ if environ is None else environ
-    return [*_python(), *_torch(facts, driver), *_binding(), _profiler(environ), *variables(environ)]
-
-
-def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> DoctorRow:
-    return DoctorRow(Group.SOFTWARE, name, level, text, remedy, data)
-
-
-def _python() -> list[DoctorRow]:
     python = installed_software.python()
     debug = python["debug"]
     text = f"{python['version']} ({python['implementation']}{', debug build' if debug else ''})"
-    remedy = "A debug build is several times slower: use a release build." if debug else ""
-    return [_row("Python", Level.BAD if debug else Level.OK, text, remedy)]
+    remedy = "A debug build is several times slower: use a release build."
+    interpreter = _row("Python", Level.BAD if debug else Level.OK, text, remedy)
+    return [interpreter, *_torch(facts, driver), *_binding(), _profiler(environ), *variables(environ)]
+
+
+_row = partial(doctor_row, Group.SOFTWARE)
 
 
 def _torch(facts: Mapping[str, Any], driver: Mapping[str, Any] | None) -> list[DoctorRow]:
@@ -45,33 +42,29 @@ def _torch(facts: Mapping[str, Any], driver: Mapping[str, Any] | None) -> list[D
         return [_row("torch", Level.BAD, str(facts["error"]), "pip install torch")]
     if not facts:
         version = installed_software.packages()["torch"]
-        level = Level.NA if version else Level.BAD
-        return [
-            _row("torch", level, f"{version or 'not installed'} (not asked)", "" if version else "pip install torch")
-        ]
+        if version:
+            return [_row("torch", Level.NA, f"{version} (not asked)")]
+        return [_row("torch", Level.BAD, "not installed (not asked)", "pip install torch")]
     built = f"CUDA {facts['cuda']}" if facts.get("cuda") else "CPU only"
-    found = [_row("torch", Level.OK, f"{facts['torch']}, {built}", **dict(facts))]
-    return [*found, _cuda(facts, driver)]
-
-
-def _cuda(facts: Mapping[str, Any], driver: Mapping[str, Any] | None) -> DoctorRow:
+    found = _row("torch", Level.OK, f"{facts['torch']}, {built}", **dict(facts))
     devices = facts.get("devices") or ()
     if devices:
-        cudnn = facts.get("cudnn")
-        return _row("CUDA", Level.OK, f"{len(devices)} device(s), cuDNN {_cudnn(cudnn)}")
+        return [found, _row("CUDA", Level.OK, f"{len(devices)} device(s), cuDNN {_cudnn(facts.get('cudnn'))}")]
     reason = str(facts.get("unavailable") or "no CUDA device")
     if driver is None:
-        return _row("CUDA", Level.NA, reason)
-    return _row("CUDA", Level.BAD, reason, _why_no_cuda(facts.get("cuda"), driver.get("cuda_driver")))
+        return [found, _row("CUDA", Level.NA, reason)]
+    return [found, _row("CUDA", Level.BAD, reason, _why_no_cuda(facts.get("cuda"), driver.get("cuda_driver")))]
 
 
 def _why_no_cuda(built: str | None, served: str | None) -> str:
-    """What to do where the driver works and torch cannot use it. Versions as `13.0`."""
+    """What to do if the driver works and torch cannot use it. Versions as `13.0`."""
     if built is None:
         return "This torch is built for the CPU alone: install one that is built for CUDA."
     if served is not None and _version(built) > _version(served):
-        return f"This torch is built for CUDA {built}, the driver serves {served}: update the driver, or install an older build."
-    return "The driver works, but torch cannot use it: check CUDA_VISIBLE_DEVICES and, in a container, that libcuda.so.1 is in it."
+        what = "update the driver, or install an older build"
+        return f"This torch is built for CUDA {built}, the driver serves {served}: {what}."
+    what = "check CUDA_VISIBLE_DEVICES and, in a container, that libcuda.so.1 is in it"
+    return f"The driver works, but torch cannot use it: {what}."
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -89,13 +82,8 @@ def _cudnn(number: int | None) -> str:
 
 def _binding() -> list[DoctorRow]:
     version = installed_software.packages()["nvidia-ml-py"]
-    found = []
-    if version is None:
-        found.append(
-            _row("nvidia-ml-py", Level.WARN, "not installed: no power, energy or clocks", "pip install nvidia-ml-py")
-        )
-    else:
-        found.append(_row("nvidia-ml-py", Level.OK, version))
+    text = version or "not installed: no power, energy or clocks"
+    found = [_row("nvidia-ml-py", Level.OK if version else Level.WARN, text, "pip install nvidia-ml-py")]
     try:
         deprecated = metadata.version("pynvml")
     except metadata.PackageNotFoundError:
@@ -108,27 +96,18 @@ def _profiler(environ: Mapping[str, str]) -> DoctorRow:
     path = environ.get("GPUBENCH_NSYS") or shutil.which("nsys", path=environ.get("PATH", ""))
     if path:
         return _row("nsys", Level.OK, path)
-    return _row(
-        "nsys",
-        Level.NA,
-        "not on PATH: `profile` uses torch.profiler, unless a folder of CUDA or Nsight holds one",
-        "Install Nsight Systems for timelines of the whole machine.",
-    )
+    text = "not on PATH: `profile` uses torch.profiler, unless a folder of CUDA or Nsight holds one"
+    return _row("nsys", Level.NA, text, "Install Nsight Systems for timelines of the whole machine.")
 
 
 def variables(environ: Mapping[str, str]) -> list[DoctorRow]:
-    """Rows of the environment variables that slow things down; one that says so where there are none."""
+    """A row per environment variable that slows things down, or one that says there is none."""
     found = []
     for name, (values, level, effect) in _HARMFUL.items():
         if environ.get(name) in values:
             found.append(_row(name, level, f"{environ[name]}: {effect}", f"unset {name}"))
-    if environ.get("LD_PRELOAD"):
-        found.append(
-            _row(
-                "LD_PRELOAD",
-                Level.WARN,
-                environ["LD_PRELOAD"],
-                "Anything preloaded may cost time: unset it unless you mean it.",
-            )
-        )
+    preloaded = environ.get("LD_PRELOAD")
+    if preloaded:
+        remedy = "Anything preloaded may cost time: unset it unless you mean it."
+        found.append(_row("LD_PRELOAD", Level.WARN, preloaded, remedy))
     return found or [_row("variables", Level.OK, "none set that slow things down")]

@@ -1,4 +1,4 @@
-"""A CPU load of equal steps, as a program of its own: what the sampler's cost and this machine's steadiness show on.
+"""A CPU load of equal steps, a separate program that shows the sampler's cost and this machine's steadiness.
 
 `python -m gpubench.machine.selftest.cpu_load SECONDS` prints `{"ready": true}`, and at its end each step's start and
 length in seconds of CLOCK_MONOTONIC. Only the standard library: it starts at once and runs where torch does not.
@@ -8,20 +8,11 @@ import hashlib
 import json
 import sys
 import time
+from functools import partial
+from timeit import timeit
 
 STEP_S = 0.002
 _BUFFER = bytes(64 * 1024)
-
-
-def calibrate(step_s: float = STEP_S) -> int:
-    """How many hashes of 64 KiB take about `step_s` seconds here."""
-    count = 1
-    while True:
-        start_s = time.perf_counter()
-        work(count)
-        if time.perf_counter() - start_s >= step_s:
-            return count
-        count *= 2
 
 
 def work(count: int) -> None:
@@ -30,8 +21,10 @@ def work(count: int) -> None:
 
 
 def run(seconds: float) -> list[tuple[float, float]]:
-    """(start, length) of every step until `seconds` have passed."""
-    count = calibrate()
+    """(start, length) of every step until `seconds` have passed. A step hashes 64 KiB a power of two times."""
+    count = 1
+    while timeit(partial(work, count), number=1) < STEP_S:
+        count *= 2
     print(json.dumps({"ready": True}), flush=True)  # noqa: T201 - this program's output
     steps = []
     until_s = time.monotonic() + seconds

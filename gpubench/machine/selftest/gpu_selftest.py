@@ -1,15 +1,14 @@
-"""Facts of one card that no documentation gives: update periods, call latencies, aliasing, GPM, the sampler's cost
-there.
-"""
+"""Undocumented facts of one card: update periods, call latencies, aliasing, GPM, the sampler's cost."""
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from statistics import median
 from typing import Any
 
 from gpubench.core.units import format_duration, format_percent
 from gpubench.machine import machine_cache
-from gpubench.machine.doctor_rows import DoctorRow, Group, Level
+from gpubench.machine.doctor_rows import DoctorRow, Group, Level, doctor_row
 from gpubench.machine.selftest import alternating_blocks as blocks
 from gpubench.machine.selftest import host_selftest
 from gpubench.machine.selftest.helper_program import Program, ProgramError
@@ -17,7 +16,7 @@ from gpubench.telemetry.devices.base import Identity, TelemetryError
 from gpubench.telemetry.devices.nvml import NvmlBackend
 from gpubench.telemetry.devices.nvml.card import NvmlDevice
 from gpubench.telemetry.devices.periods import measure_periods
-from gpubench.telemetry.sampled_device import Monitored
+from gpubench.telemetry.sampled_device import SampledDevice
 from gpubench.telemetry.sampling.sampler import Schedule
 
 _STEADY_S = 10.0
@@ -34,21 +33,21 @@ _ALIAS_PCT = 3.0
 
 
 def identity(uuid: str, driver: str | None) -> dict[str, Any]:
-    """What a card's facts belong to."""
+    """The identity that a card's facts are cached under."""
     return {"kind": "gpu", "uuid": uuid, "driver": driver}
 
 
 def measure(
     backend: NvmlBackend, uuid: str, cuda_device: str, say: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """About 40 s of work on the card. Facts by name, JSON types; `error` where the load could not be run there."""
+    """About 40 s of work on the card. Facts by name, JSON types; `error` if the load could not be run there."""
     device = backend.open(Identity(uuid=uuid))
     say(f"{device.name}: calls on the idle card")
     facts: dict[str, Any] = {"name": device.name, "latency_idle_s": latencies(device), "gpm": _gpm(device)}
     cost_s = 2 * _COST_PAIRS * _COST_BLOCK_S + 1.0
     parts = f"steady:{_STEADY_S},alternate:{_ALTERNATE_S},steady:{cost_s}"
     total_s = _STEADY_S + _ALTERNATE_S + cost_s
-    monitored = Monitored(device, "sampled", Schedule(probe_periods=False)).start()
+    monitored = SampledDevice(device, "sampled", Schedule(probe_periods=False)).start()
     try:
         with Program("gpubench.worker.doctor_work", "load", "--device", cuda_device, "--parts", parts) as program:
             program.line(_START_S)
@@ -68,16 +67,15 @@ def latencies(device: NvmlDevice) -> dict[str, float]:
         "slow_tick": device.read_slow,
         "process_list": device.survey,
     }
-    return {name: _median_time(call) for name, call in calls.items()}
-
-
-def _median_time(call: Callable[[], object]) -> float:
-    times = []
-    for _ in range(_REPEATS):
-        start_s = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start_s)
-    return median(times)
+    medians = {}
+    for name, call in calls.items():
+        times = []
+        for _ in range(_REPEATS):
+            start_s = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start_s)
+        medians[name] = median(times)
+    return medians
 
 
 def _gpm(device: NvmlDevice) -> dict[str, Any]:
@@ -88,16 +86,23 @@ def _gpm(device: NvmlDevice) -> dict[str, Any]:
     return {"readable": found is not None, "why_not": None if found else device.missing.get("activity", "no sample")}
 
 
-def _under_load(program: Program, device: NvmlDevice, monitored: Monitored) -> dict[str, Any]:
-    """The three parts in turn: facts of a steady load, of one in halves of 100 ms, and the sampler's cost."""
+def _under_load(program: Program, device: NvmlDevice, monitored: SampledDevice) -> dict[str, Any]:
+    """The three parts in turn: a steady load, one that alternates every 50 ms, and the sampler's cost."""
     program.line(5.0)
     time.sleep(_SETTLE_S)
     facts: dict[str, Any] = {"latency_loaded_s": latencies(device)}
-    periods = measure_periods(device, time.monotonic, _no_end, poll_s=0.002, least_s=2.0)
+
+    def never_ends(seconds: float) -> bool:
+        time.sleep(seconds)
+        return False
+
+    periods = measure_periods(device, time.monotonic, never_ends, poll_s=0.002, least_s=2.0)
     monitored.sampler.periods = periods
     facts["update_periods_s"] = periods.as_dict()
     steady = program.line(_STEADY_S + 10)
-    facts["clock_difference"] = _clock_difference(steady)
+    # CUDA events against the wall clock; there are none on a CPU.
+    events_s, wall_s = steady["events_s"], steady["end_s"] - steady["start_s"]
+    facts["clock_difference"] = None if events_s is None else float(events_s / wall_s - 1)
     program.line(5.0)
     alternating = program.line(_ALTERNATE_S + 10)
     facts |= _aliasing(monitored, steady, alternating)
@@ -107,22 +112,10 @@ def _under_load(program: Program, device: NvmlDevice, monitored: Monitored) -> d
     return facts | host_selftest.judge(steps, schedule)
 
 
-def _no_end(seconds: float) -> bool:
-    time.sleep(seconds)
-    return False
+def _aliasing(monitored: SampledDevice, steady: Mapping[str, Any], alternating: Mapping[str, Any]) -> dict[str, Any]:
+    """The energy counter and the instantaneous power against the one-second average, under both loads.
 
-
-def _clock_difference(part: Mapping[str, Any]) -> float | None:
-    """Distance of the CUDA events over that of the wall clock, less one; None on a CPU."""
-    if part["events_s"] is None:
-        return None
-    return float(part["events_s"] / (part["end_s"] - part["start_s"]) - 1)
-
-
-def _aliasing(monitored: Monitored, steady: Mapping[str, Any], alternating: Mapping[str, Any]) -> dict[str, Any]:
-    """The energy counter and the instantaneous power against the one-second average, under either load.
-
-    A sensor that sees all of the time says the same under both; the difference between them is aliasing.
+    A sensor that sees all of the time agrees under both; the difference is aliasing.
     """
     calm, choppy = (_differences(monitored, part) for part in (steady, alternating))
 
@@ -138,8 +131,8 @@ def _aliasing(monitored: Monitored, steady: Mapping[str, Any], alternating: Mapp
     }
 
 
-def _differences(monitored: Monitored, part: Mapping[str, Any]) -> dict[str, float | None]:
-    """Of the last five seconds of a part, in % of the one-second average."""
+def _differences(monitored: SampledDevice, part: Mapping[str, Any]) -> dict[str, float | None]:
+    """Over the last five seconds of a part, in % of the one-second average."""
     end_s = part["end_s"] - 0.2
     summary, _ = monitored.summarise(end_s - _WINDOW_S, end_s, 0)
     detail = summary.detail
@@ -147,13 +140,13 @@ def _differences(monitored: Monitored, part: Mapping[str, Any]) -> dict[str, flo
         return {"counter": None, "instant": None, "mean_power_w": summary.metrics["mean_power_w"]}
     counter = detail["cross_check"]["difference_pct"]
     instant = detail.get("instant_difference_pct")
-    # Instant against counter, put on the average's scale.
+    # Instant against counter, on the average's scale.
     on_average = None if instant is None else ((1 + instant / 100) * (1 + counter / 100) - 1) * 100
     return {"counter": counter, "instant": on_average, "mean_power_w": summary.metrics["mean_power_w"]}
 
 
 def rows(title: str, facts: Mapping[str, Any] | None, why_not: str = host_selftest.NOT_RUN) -> list[DoctorRow]:
-    """`facts` of `measure`, or None where the card was not measured, for the reason `why_not`."""
+    """`facts` of `measure`, or None if the card was not measured, for the reason `why_not`."""
     if facts is None:
         return [_row(f"{title} self-test", Level.NA, why_not)]
     found = [_gpm_row(title, facts["gpm"]), _latency_row(title, facts)]
@@ -164,20 +157,15 @@ def rows(title: str, facts: Mapping[str, Any] | None, why_not: str = host_selfte
         *found,
         _timers_row(title, facts),
         _periods_row(title, facts["update_periods_s"]),
-        _alias_row(
-            title,
-            "energy counter",
-            facts["counter_alias_pct"],
-            "Do not quote energy from this card: its counter misses part of a changing load.",
-        ),
-        _alias_row(title, "instant power", facts["instant_alias_pct"], "", level=Level.OK),
+        # Energy rests on the counter; that instant power aliases is known and harmless.
+        _alias_row(f"{title} energy counter", facts["counter_alias_pct"], Level.BAD),
+        _alias_row(f"{title} instant power", facts["instant_alias_pct"], Level.OK),
         _steadiness_row(title, facts),
         host_selftest.cost_row(f"{title} sampler cost", facts),
     ]
 
 
-def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> DoctorRow:
-    return DoctorRow(Group.SELF_TEST, name, level, text, remedy, data)
+_row = partial(doctor_row, Group.SELF_TEST)
 
 
 def _gpm_row(title: str, gpm: Mapping[str, Any]) -> DoctorRow:
@@ -194,11 +182,7 @@ def _latency_row(title: str, facts: Mapping[str, Any]) -> DoctorRow:
         for name in idle
     )
     slow = max((loaded or idle)["fast_tick"], idle["fast_tick"]) > _SLOW_CALL_S
-    remedy = (
-        "Slow driver calls thin out the readings: use a slower tick, or `measure: {telemetry: boundary}`."
-        if slow
-        else ""
-    )
+    remedy = "Slow driver calls thin out the readings: use a slower tick, or `measure: {telemetry: boundary}`."
     return _row(f"{title} call latency", Level.WARN if slow else Level.OK, text, remedy)
 
 
@@ -206,15 +190,9 @@ def _timers_row(title: str, facts: Mapping[str, Any]) -> DoctorRow:
     difference = facts["clock_difference"]
     if difference is None:
         return _row(f"{title} timers", Level.NA, "no CUDA events")
-    text = f"CUDA events and wall clock differ by {difference:+.3%}"
-    if abs(difference) <= _CLOCKS_AGREE:
-        return _row(f"{title} timers", Level.OK, text)
-    return _row(
-        f"{title} timers",
-        Level.BAD,
-        text,
-        "No timing on this card can be trusted: update the driver, or look at the virtual machine's clock.",
-    )
+    level = Level.OK if abs(difference) <= _CLOCKS_AGREE else Level.BAD
+    remedy = "No timing on this card can be trusted: update the driver, or check the virtual machine's clock."
+    return _row(f"{title} timers", level, f"CUDA events and wall clock differ by {difference:+.3%}", remedy)
 
 
 def _periods_row(title: str, periods: Mapping[str, float | None]) -> DoctorRow:
@@ -228,13 +206,13 @@ def _periods_row(title: str, periods: Mapping[str, float | None]) -> DoctorRow:
     return _row(f"{title} update periods", Level.OK, ", ".join(known))
 
 
-def _alias_row(title: str, what: str, percent: float | None, remedy: str, *, level: Level = Level.BAD) -> DoctorRow:
-    """`level` of an aliasing sensor: bad for the counter, on which energy rests; known and harmless for instant power."""
-    name = f"{title} {what}"
+def _alias_row(name: str, percent: float | None, level: Level) -> DoctorRow:
+    """`level` if the sensor aliases."""
     if percent is None:
         return _row(name, Level.NA, "could not be compared with the one-second average")
     if abs(percent) <= _ALIAS_PCT:
         return _row(name, Level.OK, f"sees all of a changing load ({percent:+.1f}% against a steady one)")
+    remedy = "Do not quote energy from this card: its counter misses part of a changing load."
     return _row(name, level, f"aliases: {percent:+.1f}% on a load of 50 ms in every 100 ms", remedy)
 
 
@@ -242,14 +220,9 @@ def _steadiness_row(title: str, facts: Mapping[str, Any]) -> DoctorRow:
     spread = facts.get("spread")
     if spread is None:
         return _row(f"{title} steadiness", Level.NA, "too few steps")
-    level = Level.OK if spread <= 0.02 else Level.WARN
-    remedy = "" if level is Level.OK else "Lock the clocks, or give the card time to warm up before measuring."
-    return _row(
-        f"{title} steadiness",
-        level,
-        f"equal steps of {format_duration(facts['step_s'])} spread by {format_percent(spread)}",
-        remedy,
-    )
+    text = f"equal steps of {format_duration(facts['step_s'])} spread by {format_percent(spread)}"
+    remedy = "Lock the clocks, or give the card time to warm up before measuring."
+    return _row(f"{title} steadiness", Level.OK if spread <= 0.02 else Level.WARN, text, remedy)
 
 
 def cached(uuid: str, driver: str | None, where: Any = None) -> dict[str, Any] | None:

@@ -1,21 +1,20 @@
-"""A helper program that talks in JSON lines on its stdout."""
+"""A helper program that answers in JSON lines on its stdout."""
 
 import json
 import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self
 
 
 class ProgramError(Exception):
-    """It said so itself, ended early, or said nothing for too long."""
+    """The program reported an error, ended early, or did not answer in time."""
 
 
 class Program:
-    """`python -m MODULE ARGUMENTS`, in a process group of its own, ended when the block is left."""
+    """`python -m MODULE ARGUMENTS` in its own process group, killed when the block is left."""
 
     def __init__(self, module: str, *arguments: str, python: str = sys.executable) -> None:
         self._process = subprocess.Popen(
@@ -76,8 +75,3 @@ class Program:
         if "error" in content:
             raise ProgramError(str(content["error"]))
         return content
-
-    def lines(self, timeout_s: float, count: int) -> Iterator[dict[str, Any]]:
-        """The next `count` lines."""
-        for _ in range(count):
-            yield self.line(timeout_s)

@@ -1,16 +1,17 @@
-"""The self-test of a host: its clocks, its steadiness, and what the sampler costs the program beside it."""
+"""The self-test of a host: its clocks, its steadiness, and the cost of the sampler to a running program."""
 
 import math
 import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from statistics import median
 from typing import Any
 
 from gpubench.core.units import format_percent
 from gpubench.machine import host_facts, machine_cache
-from gpubench.machine.doctor_rows import DoctorRow, Group, Level
+from gpubench.machine.doctor_rows import DoctorRow, Group, Level, doctor_row
 from gpubench.machine.selftest import alternating_blocks
 from gpubench.machine.selftest.helper_program import Program, ProgramError
 from gpubench.telemetry.devices.base import Device, TelemetryError
@@ -32,7 +33,7 @@ _START_S = 10.0
 
 
 def identity() -> dict[str, Any]:
-    """What the host's facts belong to."""
+    """The identity that the host's facts are cached under."""
     return {
         "kind": "host",
         "cpu": host_facts.cpu()["model"],
@@ -42,10 +43,10 @@ def identity() -> dict[str, Any]:
 
 
 def measure(say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
-    """Clocks and blocks, about 15 s. Facts by name, JSON types; `error` where the load could not be run."""
+    """Clocks and blocks, about 15 s. Facts by name, JSON types; `error` if the load could not be run."""
     say("clocks")
     facts: dict[str, Any] = {"clocks": clocks()}
-    say(f"sampler on and off beside a CPU load, {2 * _PAIRS * _BLOCK_S:.0f} s")
+    say(f"sampler on and off during a CPU load, {2 * _PAIRS * _BLOCK_S:.0f} s")
     try:
         facts |= beside_load()
     except ProgramError as error:
@@ -54,7 +55,7 @@ def measure(say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
 
 
 def clocks(seconds: float = _CLOCK_S) -> dict[str, Any]:
-    """How well the clocks of this process agree over `seconds`, and how fine they are. Units: s; rates relative."""
+    """How well the clocks of this process agree over `seconds`, and their resolution. Units: s; rates relative."""
     raw = getattr(time, "CLOCK_MONOTONIC_RAW", time.CLOCK_MONOTONIC)
     readers: dict[str, Callable[[], float]] = {
         "perf_counter": time.perf_counter,
@@ -72,7 +73,7 @@ def clocks(seconds: float = _CLOCK_S) -> dict[str, Any]:
 
 
 def _resolution() -> float:
-    """Smallest step that two readings of perf_counter show, in seconds."""
+    """Smallest step between two readings of perf_counter, in seconds."""
     steps = []
     for _ in range(1000):
         start_s = time.perf_counter()
@@ -83,7 +84,7 @@ def _resolution() -> float:
 
 
 def _sleep_excess() -> float:
-    """Median of how much longer than 1 ms a sleep of 1 ms takes, in seconds."""
+    """Median excess of a 1 ms sleep, in seconds."""
     excess = []
     for _ in range(50):
         start_s = time.perf_counter()
@@ -93,7 +94,7 @@ def _sleep_excess() -> float:
 
 
 def beside_load(num_pairs: int = _PAIRS, block_s: float = _BLOCK_S) -> dict[str, Any]:
-    """A CPU load with the sampler on and off in alternating blocks. ProgramError where the load fails."""
+    """A CPU load with the sampler on and off in alternating blocks. ProgramError if the load fails."""
     device = _something_to_read()
     sampler = Sampler(device, Schedule(probe_periods=False))
     sampler.pause(True)
@@ -117,10 +118,8 @@ def judge(steps: list[alternating_blocks.Step], schedule: list[alternating_block
     inside = [length for start, length in steps if any(block.start_s <= start < block.end_s for block in quiet)]
     middle = median(inside) if inside else math.nan
     deviations = [abs(length - middle) for length in inside]
-    cost, itself = (
-        alternating_blocks.compare(steps, schedule),
-        alternating_blocks.compare(steps, alternating_blocks.same_arm(schedule)),
-    )
+    cost = alternating_blocks.compare(steps, schedule)
+    itself = alternating_blocks.compare(steps, alternating_blocks.same_arm(schedule))
     return {
         "step_s": middle if inside else None,
         "spread": 1.4826 * median(deviations) / middle if inside else None,
@@ -131,23 +130,19 @@ def judge(steps: list[alternating_blocks.Step], schedule: list[alternating_block
 
 
 def _something_to_read() -> Device:
-    """The CPU's counters where they can be read; else a recording, so that the thread does its usual work."""
+    """The CPU's counters if they can be read; else a recording, so that the thread does its usual work."""
     try:
         return open_rapl()
     except TelemetryError:
         times = [0.05 * position for position in range(40_000)]
         flat = [300.0] * len(times)
-        fast = {
-            "time_s": times,
-            "power_instant_w": flat,
-            "power_average_w": flat,
-            "counter_j": [15.0 * at for at in times],
-        }
+        counter = [15.0 * at for at in times]
+        fast = {"time_s": times, "power_instant_w": flat, "power_average_w": flat, "counter_j": counter}
         return ReplayDevice(Recording("stand-in", fast, {}))
 
 
 def rows(facts: Mapping[str, Any] | None) -> list[DoctorRow]:
-    """`facts` of `measure`, or None where it was not run."""
+    """`facts` of `measure`, or None if it was not run."""
     if facts is None:
         return [_row("self-test", Level.NA, NOT_RUN)]
     found = [_clock_row(facts["clocks"])]
@@ -156,21 +151,14 @@ def rows(facts: Mapping[str, Any] | None) -> list[DoctorRow]:
     return [*found, _steadiness(facts), _itself(facts), cost_row("sampler cost (CPU)", facts)]
 
 
-def _row(name: str, level: Level, text: str, remedy: str = "", **data: Any) -> DoctorRow:
-    return DoctorRow(Group.SELF_TEST, name, level, text, remedy, data)
+_row = partial(doctor_row, Group.SELF_TEST)
 
 
 def _clock_row(facts: Mapping[str, Any]) -> DoctorRow:
     worst = max(abs(rate) for rate in facts["relative_to_monotonic"].values())
     text = f"clocks agree to {worst * 1e6:.0f} ppm, resolution {facts['resolution_s'] * 1e9:.0f} ns"
-    if worst <= _CLOCKS_AGREE:
-        return _row("timer agreement", Level.OK, text)
-    return _row(
-        "timer agreement",
-        Level.BAD,
-        text,
-        "A clock is being stepped or slewed: check time synchronisation, and the clock source.",
-    )
+    remedy = "A clock is being stepped or slewed: check time synchronisation, and the clock source."
+    return _row("timer agreement", Level.OK if worst <= _CLOCKS_AGREE else Level.BAD, text, remedy)
 
 
 def _steadiness(facts: Mapping[str, Any]) -> DoctorRow:
@@ -178,14 +166,8 @@ def _steadiness(facts: Mapping[str, Any]) -> DoctorRow:
     if spread is None or slow is None:
         return _row("steadiness", Level.NA, "too few steps")
     text = f"equal steps spread by {format_percent(spread)}, {format_percent(slow)} of them over 1.2 times the median"
-    if spread <= _STEADY and slow <= 0.05:
-        return _row("steadiness", Level.OK, text)
-    return _row(
-        "steadiness",
-        Level.WARN,
-        text,
-        "Expect wide intervals for CPU cases: stop other programs, pin the run, set the performance governor.",
-    )
+    remedy = "Expect wide intervals for CPU cases: stop other programs, pin the run, set the performance governor."
+    return _row("steadiness", Level.OK if spread <= _STEADY and slow <= 0.05 else Level.WARN, text, remedy)
 
 
 def _itself(facts: Mapping[str, Any]) -> DoctorRow:
@@ -193,30 +175,20 @@ def _itself(facts: Mapping[str, Any]) -> DoctorRow:
     if not ratio or ratio["low"] is None:
         return _row("A/A comparison", Level.NA, "too few blocks")
     text = f"a load against itself: {ratio['value'] - 1:+.2%} ({ratio['low'] - 1:+.2%} to {ratio['high'] - 1:+.2%})"
-    if ratio["low"] <= 1 <= ratio["high"]:
-        return _row("A/A comparison", Level.OK, text)
-    return _row(
-        "A/A comparison",
-        Level.WARN,
-        text,
-        "Two equal halves differ: this machine drifts; compare interleaved runs only.",
-    )
+    level = Level.OK if ratio["low"] <= 1 <= ratio["high"] else Level.WARN
+    remedy = "Two equal halves differ: this machine drifts; compare interleaved runs only."
+    return _row("A/A comparison", level, text, remedy)
 
 
 def cost_row(name: str, facts: Mapping[str, Any]) -> DoctorRow:
-    """The sampler's cost with its interval, held against the budget of 0.5 %."""
+    """The sampler's cost with its interval, against the budget of 0.5 %."""
     ratio = facts.get("sampler_cost")
     if not ratio or ratio["low"] is None:
         return _row(name, Level.NA, "too few blocks")
     text = f"{ratio['value'] - 1:+.2%} of step time ({ratio['low'] - 1:+.2%} to {ratio['high'] - 1:+.2%})"
-    if ratio["low"] - 1 > SAMPLER_BUDGET:
-        return _row(
-            name,
-            Level.WARN,
-            text,
-            "Above the budget of 0.5 %: use `measure: {telemetry: boundary}` for CPU-bound cases.",
-        )
-    return _row(name, Level.OK, text)
+    level = Level.WARN if ratio["low"] - 1 > SAMPLER_BUDGET else Level.OK
+    remedy = "Above the budget of 0.5 %: use `measure: {telemetry: boundary}` for CPU-bound cases."
+    return _row(name, level, text, remedy)
 
 
 def cached(where: Any = None) -> dict[str, Any] | None:

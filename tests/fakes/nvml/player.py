@@ -7,7 +7,7 @@ from fakes.nvml.control import NAME, UUID, Fake
 from gpubench.telemetry.devices.base import Identity
 from gpubench.telemetry.devices.nvml import NvmlBackend, library
 from gpubench.telemetry.devices.periods import Periods
-from gpubench.telemetry.sampled_device import Monitored
+from gpubench.telemetry.sampled_device import SampledDevice
 from gpubench.telemetry.sampling.sampler import Schedule
 from gpubench.telemetry.window.window_figures import WindowSummary
 
@@ -19,7 +19,7 @@ class Player:
     """A card of the fake under observation on the fake's own clock. `play` ticks as the sampler's thread would."""
 
     fake: Fake
-    monitored: Monitored
+    monitored: SampledDevice
 
     def play(self, start_s: float, end_s: float, *, offset_s: float = 0.0) -> None:
         """Fast ticks (and slow ones where due) from start to end; a late tick is skipped as in the thread."""
@@ -41,4 +41,4 @@ def watch(fake: Fake, *, periods: Periods | None = None, fast_s: float = 0.05, i
     fake.freeze(0.0)
     schedule = Schedule(fast_s=fast_s, clock=fake.now, probe_periods=False)
     device = NvmlBackend(library.load(), clock=fake.now).open(identity)
-    return Player(fake, Monitored(device, "sampled", schedule, periods=periods))
+    return Player(fake, SampledDevice(device, "sampled", schedule, periods=periods))

@@ -185,10 +185,10 @@ def test_aliasing_is_what_the_two_loads_differ_by(fake: Fake, monkeypatch: pytes
     fake.counter(aliasing=True, offset_j=1000.0)
     backend = open_backend()
     assert isinstance(backend, NvmlBackend)
-    from gpubench.telemetry.sampled_device import Monitored
+    from gpubench.telemetry.sampled_device import SampledDevice
     from gpubench.telemetry.sampling.sampler import Schedule
 
-    monitored = Monitored(backend.open(Identity(uuid=UUID)), "sampled", Schedule(probe_periods=False)).start()
+    monitored = SampledDevice(backend.open(Identity(uuid=UUID)), "sampled", Schedule(probe_periods=False)).start()
     time.sleep(end + 0.3 - fake.now())
     found = gpu_selftest._aliasing(monitored, {"end_s": calm_end - 0.2}, {"end_s": end})
     monitored.close()
