@@ -1,21 +1,18 @@
-"""From what a person typed after `gpubench profile` to a finished capture."""
+"""From the arguments of `gpubench profile` to a finished capture."""
 
 import shlex
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from gpubench.core.errors import UsageError
-from gpubench.profile.capture import capture_case as capturing
+from gpubench.profile.capture import capture_case
+from gpubench.profile.capture.capture_case import CapturePlan
 from gpubench.profile.stored_profiles import SUMMARY_FILE, profile_folder
 from gpubench.protocol.profile_job import ProfileJob
-
-if TYPE_CHECKING:
-    from gpubench.analysis.summary.case_summary import CaseSummary
-    from gpubench.suite.model.case import Case
 
 _MOST_NAMED = 8
 
@@ -44,7 +41,7 @@ def choose(
 ) -> Chosen:
     """The one case that `target` and `selection` leave. UsageError names the candidates if it is not one."""
     wanted = {"tool": "torch", "steps": steps, "memory": memory, "download": download}
-    if _names_a_run(target):
+    if target.startswith("@") or (":" in target and not Path(target).exists()):
         if selection or overrides:
             raise UsageError(
                 f"{target} is a case of a stored run: -s and -k do not go with it.",
@@ -52,10 +49,6 @@ def choose(
             )
         return _of_run(target, wanted, out, store)
     return _of_suite(target, selection, overrides, wanted, out, store)
-
-
-def _names_a_run(target: str) -> bool:
-    return target.startswith("@") or (":" in target and not Path(target).exists())
 
 
 def _of_suite(
@@ -77,7 +70,16 @@ def _of_suite(
     labelled = zip(loaded.cases, label_cases(loaded.cases), strict=True)
     left = [(case, label) for case, label in labelled if keeps is None or keeps.matches(case)]
     if len(left) != 1:
-        raise _not_one([label for _, label in left], selection)
+        if not left:
+            raise UsageError(
+                f"No case of the suite matches {selection!r}.", hint="`gpubench validate SUITE --cases` lists them."
+            )
+        named = "\n".join(f"  {label}" for _, label in left[:_MOST_NAMED])
+        more = f"\n  ... and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
+        raise UsageError(
+            f"A profile is of one case, and {len(left)} are left:\n{named}{more}",
+            hint="Narrow it down with -k, for example: -k 'precision=amp-bf16 and batch_size=64'",
+        )
     ((case, label),) = left
     if case.batch_size == "max":
         raise UsageError("The largest batch is not known before it is measured.", hint="Name one: -s batch_size=256")
@@ -93,29 +95,6 @@ def _of_suite(
     return Chosen(job)
 
 
-def _not_one(labels: list[str], selection: str | None) -> UsageError:
-    if not labels:
-        return UsageError(
-            f"No case of the suite matches {selection!r}.", hint="`gpubench validate SUITE --cases` lists them."
-        )
-    named = "\n".join(f"  {label}" for label in labels[:_MOST_NAMED])
-    more = f"\n  ... and {len(labels) - _MOST_NAMED} more" if len(labels) > _MOST_NAMED else ""
-    return UsageError(
-        f"A profile is of one case, and {len(labels)} are left:\n{named}{more}",
-        hint="Narrow it down with -k, for example: -k 'precision=amp-bf16 and batch_size=64'",
-    )
-
-
-def _with_its_batch(entry: "CaseSummary") -> "Case":
-    """The case; of `batch_size: max` with the batch that was found."""
-    found = entry.effective.batch_size if entry.effective is not None else None
-    if entry.case.batch_size != "max":
-        return entry.case
-    if found is None:
-        raise UsageError(f"{entry.label} found no batch that fits, so there is none to profile.")
-    return entry.case.model_copy(update={"batch_size": found})
-
-
 def _of_run(target: str, wanted: dict[str, Any], out: Path | None, store: Path) -> Chosen:
     """A case of a stored run; the profile goes into the run's folder unless `out` is given."""
     from gpubench.analysis.summary.run_summary import summarise_run
@@ -127,11 +106,16 @@ def _of_run(target: str, wanted: dict[str, Any], out: Path | None, store: Path) 
         raise UsageError(f"{target} is a run; a profile is of one case.", hint=f"Name it: {target}:1")
     run = open_run(reference, store)
     entry = pick_case(summarise_run(run), name)
-    info, planned = run.info, entry.planned
-    folder = out or profile_folder(run.folder, planned.index)
+    info, case = run.info, entry.case
+    if case.batch_size == "max":
+        found = entry.effective.batch_size if entry.effective is not None else None
+        if found is None:
+            raise UsageError(f"{entry.label} found no batch that fits, so there is none to profile.")
+        case = case.model_copy(update={"batch_size": found})
+    folder = out or profile_folder(run.folder, entry.planned.index)
     job = ProfileJob(
         **wanted,
-        case=_with_its_batch(entry),
+        case=case,
         suite=info.suite_name,
         label=entry.label,
         folder=folder.resolve(),
@@ -146,38 +130,37 @@ def _beside(suite: Path | None) -> tuple[str, ...]:
     return () if suite is None else (str(suite.resolve().parent),)
 
 
-def plan(chosen: Chosen, tool: Any, *, nsys: str | None, ncu: str | None) -> capturing.Plan:
-    return capturing.plan(chosen.job, tool, nsys=nsys, ncu=ncu)
+def command_line(plan: CapturePlan) -> str:
+    """For a shell. What differs from its environment comes first, as comments."""
+    lines = [f"# without {', '.join(plan.withheld)} in the environment"] if plan.withheld else []
+    if plan.passed:
+        lines.append(f"# with {', '.join(plan.passed)} in the environment, as asked")
+    return "\n".join([*lines, shlex.join(plan.command)])
 
 
-def command_line(made: capturing.Plan) -> str:
-    """For a shell. What was left out of the environment comes first, as a comment."""
-    lines = [f"# without {', '.join(made.removed)} in the environment"] if made.removed else []
-    return "\n".join([*lines, shlex.join(made.command)])
-
-
-def capture(made: capturing.Plan, chosen: Chosen, *, timeout_s: float, keep_trace: bool) -> capturing.Captured:
+def capture(plan: CapturePlan, chosen: Chosen, *, timeout_s: float, keep_trace: bool) -> capture_case.Captured:
     """Runs it and leaves `profile.json` in the folder. Progress goes to stderr."""
-    _say(f"Profiling {made.job.label} with {made.job.tool}: {made.job.steps} steady steps after warm-up")
-    if made.removed:
-        _say(f"Left out of its environment, as reports keep it whole: {', '.join(made.removed)}")
-    captured = capturing.run(made, timeout_s=timeout_s, measured_step_time_s=chosen.measured_step_time_s)
-    for note in captured.notes:
-        _say(note)
-    path = made.folder / SUMMARY_FILE
+
+    def say(text: str) -> None:
+        click.echo(text, err=True)
+
+    job = plan.job
+    say(f"Profiling {job.label} with {job.tool}: {job.steps} steady steps after warm-up")
+    if plan.withheld:
+        say(f"Started without {', '.join(plan.withheld)}: they look like secrets (--pass-env NAME lets one through)")
+    if plan.passed:
+        say(f"Started with {', '.join(plan.passed)}, as asked" + (": a report holds the value" if plan.tool else ""))
+    captured = capture_case.run(plan, timeout_s=timeout_s, measured_step_time_s=chosen.measured_step_time_s)
+    if captured.note:
+        say(captured.note)
+    path = plan.folder / SUMMARY_FILE
     path.write_text(captured.summary.model_dump_json(by_alias=True, indent=2) + "\n")
-    _say(f"Summary in {path}")
+    say(f"Summary in {path}")
     if chosen.run is not None:
-        _say(f"`gpubench report {chosen.run}` writes the run's report anew, with it")
+        say(f"`gpubench report {chosen.run}` writes the run's report again, with this profile")
     if captured.result.memory:
-        _say(f"Allocations in {captured.result.memory}: open it at https://docs.pytorch.org/memory_viz")
-    elif made.job.memory:
-        _say(
-            f"No snapshot of allocations: torch records those of CUDA devices, and this case ran on {made.job.case.device}."
-        )
-    capturing.tidy(made, captured, keep_trace=keep_trace)
+        say(f"Allocations in {captured.result.memory}: open it at https://docs.pytorch.org/memory_viz")
+    elif job.memory:
+        say(f"No snapshot of allocations: torch records those of CUDA devices, and this case ran on {job.case.device}.")
+    capture_case.tidy(plan, captured, keep_trace=keep_trace)
     return captured
-
-
-def _say(text: str) -> None:
-    click.echo(text, err=True)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gpubench.analysis.compare.compare_sides import Compared
-    from gpubench.profile.figures.summary_model import Summary
+    from gpubench.profile.figures.summary_model import ProfileSummary
     from gpubench.report.model.report_model import Section
 
 
@@ -47,7 +47,7 @@ def _looks_slower(judgement: str, reason: str) -> bool:
     return judgement == "worse" or reason.startswith(f"{NOT_INTERLEAVED}: looks slower")
 
 
-def _profile(side: object, folder: Path) -> "Summary | None":
+def _profile(side: object, folder: Path) -> "ProfileSummary | None":
     """The profile of a case of a stored run; None without one, or where it cannot be read."""
     from gpubench.analysis.summary.case_summary import CaseSummary
     from gpubench.profile.stored_profiles import stored_profile

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gpubench.profile.figures.summary_model import Summary
+from gpubench.profile.figures.summary_model import ProfileSummary
 from gpubench.profile.traces.read_trace import NSYS_REPORT
 from gpubench.protocol.profile_job import TORCH_TRACE
 
@@ -19,12 +19,12 @@ def profile_folder(run: Path, index: int) -> Path:
     return run / "cases" / str(index) / "profile"
 
 
-def stored_profile(run: Path, index: int) -> Summary | None:
+def stored_profile(run: Path, index: int) -> ProfileSummary | None:
     """The profile of a case; None without one, or where it cannot be read: an explanation that is missing spoils
     nothing.
     """
     try:
-        return Summary.model_validate_json((profile_folder(run, index) / SUMMARY_FILE).read_bytes())
+        return ProfileSummary.model_validate_json((profile_folder(run, index) / SUMMARY_FILE).read_bytes())
     except (OSError, ValidationError):
         return None
 
@@ -35,7 +35,7 @@ def stored_trace(run: Path, index: int) -> Path | None:
     return next((path for path in found if path.is_file()), None)
 
 
-def stored_profiles(run: Path) -> dict[int, Summary]:
+def stored_profiles(run: Path) -> dict[int, ProfileSummary]:
     """All profiles of a run that can be read, by the number of their case."""
     numbers = sorted(
         int(path.parts[-3]) for path in run.glob(f"cases/*/profile/{SUMMARY_FILE}") if path.parts[-3].isdigit()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from gpubench.profile.figures.summary_model import DeviceSummary, KernelSummary, Summary
+from gpubench.profile.figures.summary_model import DeviceSummary, KernelSummary, ProfileSummary
 
 
 def write_profile(
@@ -47,7 +47,7 @@ def write_profile(
         top_kernels=kernels,
         num_kernel_names=len(kernels),
     )
-    summary = Summary(
+    summary = ProfileSummary(
         tool="torch", source="trace.json.gz", window="steps", steps=10, step_time_ns=1000.0, devices=(device,)
     )
     path.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""The real nsys, end to end, as a person types it: NVTX needs no GPU. Skipped with the reason where there is no nsys."""
+"""The real nsys, end to end, on the CPU: NVTX needs no GPU. Skipped with the reason where there is no nsys."""
 
 import json
 import os
@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from gpubench.profile.capture import profiler_tools, run_tool
+from gpubench.profile.capture import capture_case, profiler_tools, run_tool
+from gpubench.profile.capture.hide_processes import Hiding, hide_processes
+from gpubench.profile.capture.run_tool import SessionError
 from gpubench.profile.capture.secrets import without_secrets
-from gpubench.profile.errors import SessionError, TraceError
-from gpubench.profile.figures.summary_model import Summary
+from gpubench.profile.figures.summary_model import ProfileSummary
 from gpubench.profile.traces.nsys_sqlite import read
-from gpubench.profile.traces.trace import Trace
+from gpubench.profile.traces.trace import Trace, TraceError
+from gpubench.protocol.profile_job import ProfileJob
+from gpubench.suite.model.case import Case
 
 pytestmark = pytest.mark.slow
 
@@ -23,12 +26,22 @@ PHASES = ["data", "h2d", "forward", "loss", "backward", "optimizer"]
 SECRETS = {
     "PLANTED_TOKEN": "hunter2-planted-in-the-environment",
     "INDEX": "https://me:pa55word-planted@example.org/simple",
+    "NOTE": "ghp_plantedUnderAHarmlessName0123456789",
     "DEPLOY_KEY": "4f5e6d7c8b9a0f1e2d3c4b5a69788796",
 }
+LET_THROUGH = {"PASSED_TOKEN": "planted-and-let-through"}
+OF_THE_SHELL = {
+    "SHELL_TOKEN": "hunter3-planted-in-the-shell-above",
+    "SHELL_NOTE": "ghp_plantedInTheShellAbove0123456789",
+    "SHELL_PLAIN": "planted with a harmless name and value",
+}
+SHELL = ("sh", "-c", f'env {" ".join(f"-u {name}" for name in OF_THE_SHELL)} "$@"; exit $?', "sh")
+"""Stays above gpubench, which does not inherit the secrets of it."""
 SUITE = """
 schema: 1
 name: tiny
-defaults: {workload: cnn, data: digits, image_size: 28, device: cpu, batch_size: 8, cpu_threads: 1, env: {MY_SETTING: kept}}
+defaults:
+  {workload: cnn, data: digits, image_size: 28, device: cpu, batch_size: 8, cpu_threads: 1, env: {MY_SETTING: kept}}
 matrix: {mode: [train, infer]}
 measure: {min_time: 50ms, max_time: 500ms, repeats: 1}
 """
@@ -65,48 +78,36 @@ class Session:
     trace: Trace
 
     @property
-    def summary(self) -> Summary:
-        return Summary.model_validate_json((self.folder / "profile.json").read_bytes())
+    def summary(self) -> ProfileSummary:
+        return ProfileSummary.model_validate_json((self.folder / "profile.json").read_bytes())
+
+
+def capture(nsys: str, folder: Path, **environ: str) -> Session:
+    """With secrets in the environment of gpubench, and others in that of the shell above it."""
+    (folder / "suite.yaml").write_text(SUITE)
+    out = folder / "out"
+    options = f"-k mode=train -s batch_size=4 --tool nsys --nsys {nsys} --steps {STEPS} --pass-env PASSED_TOKEN --json"
+    arguments = ("profile", str(folder / "suite.yaml"), *options.split(), "--out", str(out))
+    printed = gpubench(*arguments, under=SHELL, **{**SECRETS, **LET_THROUGH, **OF_THE_SHELL, **environ})
+    assert (out / "profile.nsys-rep").exists(), printed.stderr
+    return Session(out, printed, read(exported(nsys, out / "profile.nsys-rep", folder)))
 
 
 @pytest.fixture(scope="module")
 def captured(nsys: str, tmp_path_factory: pytest.TempPathFactory) -> Session:
-    """With secrets in the environment of gpubench itself, which nsys looks at as it looks at every process."""
-    folder = tmp_path_factory.mktemp("nsys")
-    (folder / "suite.yaml").write_text(SUITE)
-    out = folder / "out"
-    printed = gpubench(
-        "profile",
-        str(folder / "suite.yaml"),
-        "-k",
-        "mode=train",
-        "-s",
-        "batch_size=4",
-        "--tool",
-        "nsys",
-        "--nsys",
-        nsys,
-        "--steps",
-        str(STEPS),
-        "--out",
-        str(out),
-        "--json",
-        **SECRETS,
-    )
-    if not (out / "profile.nsys-rep").exists():
-        _skip_where_it_was_dropped(out, printed)
-    return Session(out, printed, read(exported(nsys, out / "profile.nsys-rep", folder)))
+    return capture(nsys, tmp_path_factory.mktemp("nsys"))
 
 
-def _skip_where_it_was_dropped(out: Path, printed: "subprocess.CompletedProcess[str]") -> None:
-    """A compressed report of a format that is not known here may not be cleaned; one that cannot must not be kept."""
-    assert "No trace was kept" in printed.stderr
-    for path in out.rglob("*"):
-        content = path.read_bytes() if path.is_file() else b""
-        assert not any(secret.encode() in content for secret in SECRETS.values()), path
-    pytest.skip(
-        "nsys compressed the planted secrets so that they could not be taken out: the report was dropped, as it must be"
-    )
+def holds_no_planted_secret(session: Session, nsys: str, folder: Path) -> str:
+    """Neither as files lie on the disk, nor in what nsys prints and exports of its report. That print."""
+    report = session.folder / "profile.nsys-rep"
+    exports = [exported(nsys, report, folder, "text"), exported(nsys, report, folder, "sqlite")]
+    files = [path for path in session.folder.rglob("*") if path.is_file()]
+    assert {path.name for path in files} == {"profile.json", "profile.log", "profile.nsys-rep", "worker.json"}
+    for path in [*files, *exports]:
+        for secret in (*SECRETS.values(), *OF_THE_SHELL.values(), "pa55word"):
+            assert secret.encode() not in path.read_bytes(), (path, secret)
+    return exports[0].read_text(errors="replace")
 
 
 def test_exactly_the_steps_asked_for_are_in_the_trace(captured: Session):
@@ -127,17 +128,59 @@ def test_no_warm_up_step_is_inside_and_every_range_carries_our_domain(captured: 
 
 
 def test_a_planted_secret_is_in_no_file_that_profiling_leaves(captured: Session, nsys: str, tmp_path: Path):
-    """Neither as it lies on the disk, nor in what the tool reads from its compressed report."""
-    text = exported(nsys, captured.folder / "profile.nsys-rep", tmp_path, "text")
-    files = [path for path in captured.folder.rglob("*") if path.is_file()]
-    assert {path.name for path in files} == {"profile.json", "profile.log", "profile.nsys-rep", "worker.json"}
-    for path in [*files, text]:
-        content = path.read_bytes()
-        for secret in (*SECRETS.values(), "pa55word"):
-            assert secret.encode() not in content, path
-    assert b"MY_SETTING" in text.read_bytes()
-    assert "Left out of its environment" in captured.printed.stderr
-    assert "Overwritten in the report, which lists every process in sight:" in captured.printed.stderr
+    printed = holds_no_planted_secret(captured, nsys, tmp_path)
+    assert "MY_SETTING=kept" in printed
+    started_with = captured.summary.environment
+    assert started_with.others_hidden_by is not None
+    assert set(SECRETS) <= set(started_with.withheld)
+    assert not set(OF_THE_SHELL) & set(started_with.withheld)
+    for name in SECRETS:
+        assert name in captured.printed.stderr.split("Started without ")[1].splitlines()[0]
+
+
+def test_a_variable_let_through_by_name_reaches_the_program(captured: Session, nsys: str, tmp_path: Path):
+    report = exported(nsys, captured.folder / "profile.nsys-rep", tmp_path, "text").read_text(errors="replace")
+    assert "PASSED_TOKEN=planted-and-let-through" in report
+    assert captured.summary.environment.passed == ("PASSED_TOKEN",)
+    assert "Started with PASSED_TOKEN, as asked" in captured.printed.stderr
+    assert "planted-and-let-through" not in (captured.folder / "profile.json").read_text() + captured.printed.stderr
+
+
+def test_without_namespaces_landlock_hides_the_secrets_of_others(
+    nsys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """As in a container that may make none: a program `unshare` that fails comes first in PATH."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "unshare").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "bin" / "unshare").chmod(0o755)
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    monkeypatch.setenv("PATH", path)
+    if hide_processes(os.environ).way != "landlock":
+        pytest.skip("no Landlock here")
+    session = capture(nsys, tmp_path)
+    assert session.summary.environment.others_hidden_by == "landlock"
+    holds_no_planted_secret(session, nsys, tmp_path)
+
+
+def test_a_report_with_the_secret_of_another_process_is_not_kept(
+    nsys: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Where nothing hides it."""
+    monkeypatch.setattr(capture_case, "hide_processes", lambda environ: Hiding())
+    case = Case(workload="cnn", data="digits", image_size=28, device="cpu", batch_size=4, cpu_threads=1)
+    job = ProfileJob(tool="nsys", case=case, steps=2, warmup_steps=1, warmup_s=0, folder=tmp_path / "out")
+    neighbour = subprocess.Popen(["sleep", "240"], env={"PATH": os.environ["PATH"], **OF_THE_SHELL})
+    try:
+        plan = capture_case.plan(job, "nsys", nsys=nsys)
+        taken = capture_case.run(plan, timeout_s=240)
+    finally:
+        neighbour.kill()
+        neighbour.wait()
+    capture_case.tidy(plan, taken, keep_trace=True)
+    assert taken.trace is None
+    assert "SHELL_NOTE" in taken.note
+    assert "SHELL_TOKEN" in taken.note
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"profile.log", "worker.json"}
 
 
 def test_the_report_is_read_from_its_own_format_too(captured: Session, nsys: str):

@@ -8,7 +8,7 @@ import pytest
 
 from gpubench.cli.main import main
 from gpubench.profile.capture import capture_case
-from gpubench.profile.errors import SessionError
+from gpubench.profile.capture.run_tool import SessionError
 from gpubench.protocol.profile_job import ProfileJob
 from gpubench.suite.model.case import Case
 
@@ -33,7 +33,7 @@ def test_a_case_on_the_cpu_is_profiled_with_torch(tmp_path: Path):
     environ = {**os.environ, "MY_API_TOKEN": SECRET}
     made = capture_case.plan(job(tmp_path / "out"), "auto", environ=environ)
     assert made.tool is None
-    assert "MY_API_TOKEN" in made.removed
+    assert "MY_API_TOKEN" in made.withheld
     captured = capture_case.run(made, timeout_s=240)
     summary = captured.summary
     assert (summary.tool, summary.steps, summary.devices) == ("torch", 3, ())
@@ -56,7 +56,8 @@ def test_a_case_that_cannot_run_says_why(tmp_path: Path):
 
 def test_a_worker_that_dies_is_told_by_its_log(tmp_path: Path):
     (tmp_path / "crashing.py").write_text(
-        "import os\nclass Crash:\n    def build(self, case, device):\n        print('going down', flush=True)\n        os._exit(7)\n"
+        "import os\nclass Crash:\n    def build(self, case, device):\n"
+        "        print('going down', flush=True)\n        os._exit(7)\n"
     )
     dying = job(tmp_path / "out", workload="crashing:Crash").model_copy(update={"search_path": (str(tmp_path),)})
     with pytest.raises(SessionError, match=r"without a result \(exit status 7\)[\s\S]*going down"):
@@ -65,7 +66,8 @@ def test_a_worker_that_dies_is_told_by_its_log(tmp_path: Path):
 
 def test_a_worker_that_hangs_is_ended(tmp_path: Path):
     (tmp_path / "hanging.py").write_text(
-        "import time\nclass Hang:\n    def build(self, case, device):\n        print('waiting', flush=True)\n        time.sleep(600)\n"
+        "import time\nclass Hang:\n    def build(self, case, device):\n"
+        "        print('waiting', flush=True)\n        time.sleep(600)\n"
     )
     hanging = job(tmp_path / "out", workload="hanging:Hang").model_copy(update={"search_path": (str(tmp_path),)})
     with pytest.raises(SessionError, match="took longer than 6 s and was ended"):

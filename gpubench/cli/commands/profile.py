@@ -1,4 +1,4 @@
-"""`gpubench profile`: one case under a profiler, or a trace that is already there."""
+"""`gpubench profile`: profiles one case, or reads an existing trace."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,8 @@ import rich_click as click
 from gpubench.cli.shared_options import complete_suites, json_option, store_option, wide_option
 
 if TYPE_CHECKING:
-    from gpubench.profile.figures.summary_model import Summary
+    from gpubench.profile.capture.capture_case import ToolChoice
+    from gpubench.profile.figures.summary_model import ProfileSummary
 
 _TOP = 10
 _HELP = """Run one case under a profiler, or read a trace.
@@ -87,7 +88,7 @@ def read(
     wide: bool,
 ) -> None:
     """Summarise FILE: .nsys-rep, .sqlite (nsys export) or .json/.json.gz (torch.profiler), of any program."""
-    from gpubench.profile.capture.open_trace import open_trace
+    from gpubench.profile.capture.run_tool import open_trace
     from gpubench.profile.figures.summarize import TOP_KERNELS, summarize
 
     trace = open_trace(file, nsys)
@@ -98,7 +99,7 @@ def read(
 
 
 def show(
-    summary: "Summary", *, as_json: bool, wide: bool, trace: Path | None, top: int = _TOP, label: str = ""
+    summary: "ProfileSummary", *, as_json: bool, wide: bool, trace: Path | None, top: int = _TOP, label: str = ""
 ) -> None:
     """The result on stdout: JSON, or the screen."""
     if as_json:
@@ -136,6 +137,12 @@ def show(
     "--keep-trace/--no-keep-trace", default=True, show_default=True, help="Keep the file that a viewer opens."
 )
 @click.option("--memory", is_flag=True, help="Also write torch's allocation snapshot of the steady steps (CUDA).")
+@click.option(
+    "--pass-env",
+    metavar="NAME",
+    multiple=True,
+    help="Start the program with this variable although it looks like a secret.",
+)
 @click.option("--download", is_flag=True, help="Let data sets be downloaded into their `data_root`.")
 @store_option
 @click.option(
@@ -162,11 +169,12 @@ def case(
     *,
     selection: str | None,
     overrides: tuple[str, ...],
-    tool: str,
+    tool: "ToolChoice",
     steps: int,
     dry_run: bool,
     keep_trace: bool,
     memory: bool,
+    pass_env: tuple[str, ...],
     download: bool,
     store: Path,
     out: Path | None,
@@ -183,10 +191,11 @@ def case(
     a case of a stored run, as for `gpubench show`: its profile goes into the run's folder, and into its report.
     """
     from gpubench.cli import profile_case
+    from gpubench.profile.capture import capture_case
 
     wanted: dict[str, Any] = {"steps": steps, "out": out, "memory": memory, "download": download, "store": store}
     chosen = profile_case.choose(target, selection, overrides, **wanted)
-    made = profile_case.plan(chosen, tool, nsys=nsys, ncu=ncu)
+    made = capture_case.plan(chosen.job, tool, nsys=nsys, ncu=ncu, pass_env=pass_env)
     if dry_run:
         click.echo(profile_case.command_line(made))
         return

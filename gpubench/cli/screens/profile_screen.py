@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gpubench.profile.figures.summary_model import Summary
+    from gpubench.profile.figures.summary_model import ProfileSummary
 
 _OTHER_COLUMNS = 64
 _LEAST_NAME = 32
 
 
-def print_profile(summary: "Summary", *, label: str, trace: Path | None, top: int, wide: bool) -> None:
+def print_profile(summary: "ProfileSummary", *, label: str, trace: Path | None, top: int, wide: bool) -> None:
     """On stdout. `trace` is where the trace was kept (None: it was not); `top` how many kernels are listed."""
     from gpubench.cli.screens.final_screen import result_writer
     from gpubench.report.pages.profile_page import profile_page

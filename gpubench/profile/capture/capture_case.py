@@ -2,21 +2,23 @@
 
 import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from gpubench.core.errors import UsageError
-from gpubench.profile.capture import profiler_tools, run_tool, scrub
-from gpubench.profile.capture.secrets import secrets_in_sight, without_secrets
-from gpubench.profile.errors import SessionError, ToolAbsentError
+from gpubench.profile.capture import profiler_tools, run_tool
+from gpubench.profile.capture.hide_processes import Hiding, hide_processes
+from gpubench.profile.capture.profiler_tools import ToolAbsentError
+from gpubench.profile.capture.run_tool import SessionError
+from gpubench.profile.capture.search_report import secrets_in_report
+from gpubench.profile.capture.secrets import without_secrets
 from gpubench.profile.figures.summarize import summarize
-from gpubench.profile.figures.summary_model import Summary
+from gpubench.profile.figures.summary_model import ProfileSummary, StartEnvironment
 from gpubench.profile.stored_profiles import TABLES_FILE, TRACE_STEM
 from gpubench.profile.traces import ncu_csv
 from gpubench.profile.traces.read_trace import NCU_REPORT, NSYS_REPORT, NSYS_UNIMPORTED, read_trace
-from gpubench.profile.traces.trace import Trace
 from gpubench.protocol.profile_job import JOB_FILE, RESULT_FILE, TORCH_TRACE, ProfileJob, ProfileResult
 from gpubench.suite.model.case import Case
 
@@ -29,13 +31,17 @@ _PRINT_TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What will run. `removed` names the variables that were taken out of the environment, `tool` is None for torch."""
+class CapturePlan:
+    """What will run. `withheld` are the variables that look like secrets, `passed` the names of those that were let
+    through; `hiding` keeps other processes from nsys. `tool` is None for torch.
+    """
 
     job: ProfileJob
     command: tuple[str, ...]
-    environ: Mapping[str, str]
-    removed: tuple[str, ...]
+    environ: Mapping[str, str] = field(repr=False)
+    withheld: Mapping[str, str] = field(repr=False)
+    passed: tuple[str, ...]
+    hiding: Hiding
     tool: profiler_tools.Tool | None
 
     @property
@@ -45,14 +51,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Captured:
-    """A capture that worked. `trace` is the file a viewer opens (None: it could not be kept), `notes` what to tell a
-    person.
-    """
+    """A capture that worked. `trace` is the file a viewer opens (None: not kept), `note` is for the screen."""
 
     result: ProfileResult
     trace: Path | None
-    summary: Summary
-    notes: tuple[str, ...] = ()
+    summary: ProfileSummary
+    note: str = ""
 
 
 def plan(
@@ -62,27 +66,40 @@ def plan(
     nsys: str | None = None,
     ncu: str | None = None,
     environ: Mapping[str, str] | None = None,
-) -> Plan:
+    pass_env: Collection[str] = (),
+) -> CapturePlan:
     """Decides the tool and builds its command line; writes nothing.
 
-    `auto` is nsys where it can be used and the case runs on CUDA, else torch.profiler. The environment of the program
-    loses what looks like a secret, because reports keep all of it; a variable that the case itself sets stays.
+    `auto` is nsys if it can be used and the case runs on CUDA, else torch.profiler. Profiler and program start without
+    the variables that look like secrets, because reports keep the whole environment; those named in `pass_env` and those
+    that the case sets stay. UsageError if a name in `pass_env` is not set.
     """
     environ = dict(os.environ if environ is None else environ)
     run_tool.refuse_nested(environ)
-    clean, removed = without_secrets(environ)
+    for name in pass_env:
+        if name not in environ:
+            raise UsageError(f"--pass-env {name}: there is no such variable in the environment.")
+    clean, withheld = without_secrets(environ, pass_env)
     clean |= job.case.env
     tool, options = _choose(job.case, choice, nsys=nsys, ncu=ncu, environ=clean)
-    name = "torch" if tool is None else tool.name
-    steps = _NCU_STEPS if name == "ncu" else job.steps
-    job = job.model_copy(update={"tool": name, "steps": steps})
-    program = (job.case.python or sys.executable, "-u", "-m", WORKER, str(job.folder / JOB_FILE))
-    return Plan(job, tuple(_command(job, tool, options, program)), clean, removed, tool)
+    steps = _NCU_STEPS if tool is not None and tool.name == "ncu" else job.steps
+    job = job.model_copy(update={"tool": "torch" if tool is None else tool.name, "steps": steps})
+    command = [job.case.python or sys.executable, "-u", "-m", WORKER, str(job.folder / JOB_FILE)]
+    output, hiding = job.folder / TRACE_STEM, Hiding()
+    if tool is not None and tool.name == "ncu":
+        command = profiler_tools.ncu_command(tool, output, command)
+    elif tool is not None:
+        hiding = hide_processes(clean)
+        graphs = job.case.cuda_graph or job.case.compile in _CUDA_GRAPH_MODES
+        command = profiler_tools.nsys_command(tool, options, output, command, cuda_graphs=graphs)
+    passed = tuple(sorted(set(pass_env)))
+    return CapturePlan(job, (*hiding.prefix, *command), clean, withheld, passed, hiding, tool)
 
 
 def _choose(
     case: Case, choice: ToolChoice, *, nsys: str | None, ncu: str | None, environ: Mapping[str, str]
 ) -> tuple[profiler_tools.Tool | None, frozenset[str]]:
+    """The tool (None: torch.profiler) and the options that nsys knows."""
     if choice == "torch" or (choice == "auto" and case.device_type != "cuda"):
         return None, frozenset()
     if choice == "ncu":
@@ -100,21 +117,9 @@ def _choose(
         raise
 
 
-def _command(
-    job: ProfileJob, tool: profiler_tools.Tool | None, options: frozenset[str], program: tuple[str, ...]
-) -> list[str]:
-    if tool is None:
-        return list(program)
-    output = job.folder / TRACE_STEM
-    if tool.name == "ncu":
-        return profiler_tools.ncu_command(tool, output, program)
-    graphs = job.case.cuda_graph or job.case.compile in _CUDA_GRAPH_MODES
-    return profiler_tools.nsys_command(tool, options, output, program, cuda_graphs=graphs)
-
-
-def run(plan: Plan, *, timeout_s: float, measured_step_time_s: float | None = None) -> Captured:
-    """Captures. SessionError if the tool or the case failed; the folder keeps the log, and no report that nobody has
-    cleaned.
+def run(plan: CapturePlan, *, timeout_s: float, measured_step_time_s: float | None = None) -> Captured:
+    """Captures. SessionError if the tool or the case failed; then the folder keeps the log, and no report, which might
+    hold secrets.
 
     Without `measured_step_time_s` the profiled steps are compared with those that the worker ran just before the
     capture.
@@ -131,44 +136,66 @@ def run(plan: Plan, *, timeout_s: float, measured_step_time_s: float | None = No
         raise
 
 
-def _capture(plan: Plan, timeout_s: float, measured_step_time_s: float | None) -> Captured:
+def _capture(plan: CapturePlan, timeout_s: float, measured_step_time_s: float | None) -> Captured:
     with run_tool.scratch_folder() as scratch:
         # Tools collect into temporary files that hold as much of the environment as their reports do.
         environ = dict(plan.environ) if plan.tool is None else {**plan.environ, "TMPDIR": str(scratch)}
         log = plan.folder / f"{TRACE_STEM}.log"
         ended = run_tool.run_tool(plan.command, log=log, environ=environ, timeout_s=timeout_s)
     result = _result(plan, ended, timeout_s)
-    trace = _trace(plan, ended, timeout_s)
+    output = plan.folder / TRACE_STEM
+    if plan.tool is None:
+        path = plan.folder / TORCH_TRACE
+        trace = read_trace(path)
+    elif plan.tool.name == "nsys":
+        path = run_tool.report_of(ended, output, timeout_s=timeout_s)
+        trace = read_trace(run_tool.export(plan.tool, path, plan.folder / TABLES_FILE, environ=plan.environ))
+    else:
+        path = run_tool.check_ncu(ended, output.with_suffix(NCU_REPORT), timeout_s=timeout_s)
+        with run_tool.scratch_folder() as scratch:
+            printed = scratch / "kernels.csv"
+            command = profiler_tools.ncu_csv_command(plan.tool, path)
+            run_tool.run_tool(command, log=printed, environ=plan.environ, timeout_s=_PRINT_TIMEOUT_S)
+            trace = ncu_csv.read(printed)
+    trace.source = str(path)
     summary = summarize(
-        _read(plan, trace),
+        trace,
         measured_step_time_s=measured_step_time_s or result.step_time_before_s,
         expected_steps=plan.job.steps,
         case=plan.job.case.settings,
     )
-    kept: Path | None = trace
-    notes = _cut_short(summary)
+    kept: Path | None = path
+    note = ""
+    kernels = sum(device.kernels for device in summary.devices)
     if plan.tool is not None and plan.tool.name == "nsys":
-        kept, notes = _without_secrets(plan, plan.tool, trace)
-    return Captured(result, kept, summary.model_copy(update={"source": str(kept or trace)}), notes)
+        kept, note = _kept_report(plan, plan.tool, path)
+    elif summary.tool == "ncu" and kernels >= profiler_tools.NCU_LAUNCHES:
+        note = f"ncu stopped after {kernels} kernels; the step has more, so its last phases may be missing."
+    started_with = StartEnvironment(withheld=tuple(plan.withheld), passed=plan.passed, others_hidden_by=plan.hiding.way)
+    return Captured(result, kept, summary.model_copy(update={"environment": started_with}), note)
 
 
-def _without_secrets(plan: Plan, tool: profiler_tools.Tool, report: Path) -> tuple[Path | None, tuple[str, ...]]:
-    """What is kept of a report of nsys: itself where it could be cleaned, else the tables exported from it."""
-    done = scrub.scrub(tool, report, environ=plan.environ)
-    names = ", ".join(done.names)
-    if done.clean:
-        return report, ((f"Overwritten in the report, which lists every process in sight: {names}.",) if names else ())
+def _kept_report(plan: CapturePlan, tool: profiler_tools.Tool, report: Path) -> tuple[Path | None, str]:
+    """The report if no secret is in it, else neither it nor its tables, which list environments as well. And a note."""
+    passed = {plan.environ[name] for name in (*plan.passed, *plan.job.case.env)}
+    found = secrets_in_report(tool, report, plan.withheld, environ=plan.environ, passed=passed)
+    if found == ():
+        seen = (
+            "nsys could see other processes here, and its report lists their environment. Nothing in it looks like a "
+            "secret; look at it before you pass it on."
+        )
+        return report, "" if plan.hiding.way else seen
     report.unlink()
-    exported = plan.folder / TABLES_FILE
-    if scrub.mask_whole(exported, secrets_in_sight()):
-        exported.unlink()
-        return None, ("No trace was kept: it holds secrets of other processes that could not be taken out.",)
-    why = f"it holds the values of {names}" if names else "it could not be searched"
-    return exported, (f"The report was not kept, as {why}: nsys lists every process in sight. Its tables were.",)
+    (plan.folder / TABLES_FILE).unlink(missing_ok=True)
+    why = f"it holds the values of {', '.join(found)}" if found else "it could not be searched for secrets"
+    return None, (
+        f"The report was not kept, as {why}: nsys lists the processes it can see. Profile with `--tool torch` for a "
+        "trace to keep, or name what is no secret with --pass-env."
+    )
 
 
-def _result(plan: Plan, ended: run_tool.Ended, timeout_s: float) -> ProfileResult:
-    """What the worker says of itself; its failure explains more than the tool's."""
+def _result(plan: CapturePlan, ended: run_tool.Ended, timeout_s: float) -> ProfileResult:
+    """What the worker left; its failure explains more than the tool's."""
     path = plan.folder / RESULT_FILE
     if path.exists():
         result = ProfileResult.model_validate_json(path.read_bytes())
@@ -178,7 +205,8 @@ def _result(plan: Plan, ended: run_tool.Ended, timeout_s: float) -> ProfileResul
             )
         if result.emitter in ("off", "refused"):
             raise SessionError(
-                f"The capture never opened: {plan.job.tool} did not take the ranges of the program (they were {result.emitter}).",
+                f"The capture never opened: {plan.job.tool} did not take the ranges of the program (they were "
+                f"{result.emitter}).",
                 hint="Try a newer version of it, or `--tool torch`.",
             )
         return result
@@ -192,38 +220,7 @@ def _result(plan: Plan, ended: run_tool.Ended, timeout_s: float) -> ProfileResul
     )
 
 
-def _trace(plan: Plan, ended: run_tool.Ended, timeout_s: float) -> Path:
-    if plan.tool is None:
-        return plan.folder / TORCH_TRACE
-    if plan.tool.name == "ncu":
-        return run_tool.check_ncu(ended, plan.folder / f"{TRACE_STEM}{NCU_REPORT}", timeout_s=timeout_s)
-    return run_tool.report_of(ended, plan.folder / TRACE_STEM, timeout_s=timeout_s)
-
-
-def _read(plan: Plan, trace: Path) -> Trace:
-    if plan.tool is None:
-        return read_trace(trace)
-    if plan.tool.name == "nsys":
-        return read_trace(run_tool.export(plan.tool, trace, plan.folder / TABLES_FILE, environ=plan.environ))
-    with run_tool.scratch_folder() as folder:
-        printed = folder / "kernels.csv"
-        run_tool.run_tool(
-            profiler_tools.ncu_csv_command(plan.tool, trace),
-            log=printed,
-            environ=plan.environ,
-            timeout_s=_PRINT_TIMEOUT_S,
-        )
-        return ncu_csv.read(printed)
-
-
-def _cut_short(summary: Summary) -> tuple[str, ...]:
-    kernels = sum(device.kernels for device in summary.devices)
-    if summary.tool != "ncu" or kernels < profiler_tools.NCU_LAUNCHES:
-        return ()
-    return (f"ncu stopped after {kernels} kernels; the step has more, so its last phases may be missing.",)
-
-
-def tidy(plan: Plan, captured: Captured, *, keep_trace: bool) -> None:
+def tidy(plan: CapturePlan, captured: Captured, *, keep_trace: bool) -> None:
     """Removes what can be made again from the trace; without `keep_trace` the trace as well."""
     kept = captured.trace if keep_trace else None
     for path in (plan.folder / name for name in (JOB_FILE, *_REPORTS, TABLES_FILE)):

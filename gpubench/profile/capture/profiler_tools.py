@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gpubench.profile.errors import ToolAbsentError
+from gpubench.core.errors import UsageError
 from gpubench.profile.traces.trace import DOMAIN
 
 ToolName = Literal["nsys", "ncu"]
@@ -46,6 +46,10 @@ NCU_LAUNCHES = 2000
 """Kernels that ncu replays at most: it runs each of them once per group of counters. A training step of ResNet-50 has
 some 600, and one that is cut short has no optimizer.
 """
+
+
+class ToolAbsentError(UsageError):
+    """A profiler was asked for and none was found, or the one found lacks an option that is needed."""
 
 
 @dataclass(frozen=True)

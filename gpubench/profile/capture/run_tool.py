@@ -16,9 +16,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gpubench.profile.capture.profiler_tools import Tool, export_command
-from gpubench.profile.errors import SessionError, TraceError
-from gpubench.profile.traces.read_trace import NSYS_UNIMPORTED
+from gpubench.core.errors import ExitStatus, GpubenchError
+from gpubench.profile.capture.profiler_tools import Tool, export_command, find_tool
+from gpubench.profile.capture.secrets import without_secrets
+from gpubench.profile.traces.read_trace import (
+    NSYS_OLD_REPORT,
+    NSYS_REPORT,
+    NSYS_UNIMPORTED,
+    check_readable,
+    read_trace,
+)
+from gpubench.profile.traces.trace import Trace, TraceError
 
 INSIDE = ("NSYS_PROFILING_SESSION_ID", "NV_COMPUTE_PROFILER_PERFWORKS_DIR", "CUDA_INJECTION64_PATH")
 """Variables that a profiler sets for the programs under it."""
@@ -33,6 +41,12 @@ _PERMISSION_HINT = (
     "Counters of the GPU are reserved for administrators here. Ask for NVreg_RestrictProfilingToAdminUsers=0, run the container "
     "with --cap-add=SYS_ADMIN, or use `--tool torch`."
 )
+
+
+class SessionError(GpubenchError):
+    """The profiler ran and left no usable trace. The message says which of the known ways of failing it was."""
+
+    exit_status = ExitStatus.CASE_FAILED
 
 
 @dataclass(frozen=True)
@@ -186,6 +200,24 @@ def export(tool: Tool, report: Path, output: Path, *, environ: Mapping[str, str]
         hint="A report opens with the version of nsys that made it, or a newer one: name that with --nsys PATH. A report that was "
         "cut off while it was written opens with none.",
     )
+
+
+def open_trace(path: Path, nsys: str | None = None) -> Trace:
+    """The trace in a file of any known kind; a report of nsys goes through its own export first, by `nsys` if given.
+
+    TraceError if it cannot be read, ToolAbsentError if a report was given and there is no nsys.
+    """
+    check_readable(path)
+    if path.suffix in (NSYS_REPORT, NSYS_OLD_REPORT):
+        with scratch_folder() as folder:
+            tables = export(
+                find_tool("nsys", nsys), path, folder / "profile.sqlite", environ=without_secrets(os.environ)[0]
+            )
+            trace = read_trace(tables)
+    else:
+        trace = read_trace(path)
+    trace.source = str(path)
+    return trace
 
 
 def check_ncu(ended: Ended, report: Path, *, timeout_s: float) -> Path:

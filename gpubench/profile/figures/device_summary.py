@@ -16,7 +16,7 @@ _NO_PLACE = Place(None, None)
 
 
 @dataclass(frozen=True)
-class Work:
+class DeviceWork:
     """The work of one device inside the window: `inside` was launched there, `operations` is all that the device ever
     did.
     """
@@ -35,7 +35,7 @@ class Work:
         return None if not self.num_steps else amount / self.num_steps
 
 
-def work_of(operations: Sequence[Operation], steps: Steps | None, launches: dict[int, LaunchCall]) -> Work:
+def work_of(operations: Sequence[Operation], steps: Steps | None, launches: dict[int, LaunchCall]) -> DeviceWork:
     """Cuts the window.
 
     With steps it runs from the start of the first to the end of the last, or to the end of the work that they launched
@@ -44,7 +44,7 @@ def work_of(operations: Sequence[Operation], steps: Steps | None, launches: dict
     """
     if steps is None:
         window = (min(each.start for each in operations), max(each.end for each in operations))
-        return Work(window, operations, operations, [_NO_PLACE] * len(operations), None)
+        return DeviceWork(window, operations, operations, [_NO_PLACE] * len(operations), None)
     low, high = steps.ranges[0].start, steps.ranges[-1].end
     inside, places = [], []
     for each in operations:
@@ -53,10 +53,10 @@ def work_of(operations: Sequence[Operation], steps: Steps | None, launches: dict
             inside.append(each)
             places.append(_NO_PLACE if launch is None else steps.place(launch))
     end = max([high, *(each.end for each in inside)])
-    return Work((low, end), operations, inside, places, len(steps.ranges))
+    return DeviceWork((low, end), operations, inside, places, len(steps.ranges))
 
 
-def summarise_device(device: int, work: Work, steps: Steps | None, trace: Trace, *, top: int) -> DeviceSummary:
+def summarise_device(device: int, work: DeviceWork, steps: Steps | None, trace: Trace, *, top: int) -> DeviceSummary:
     """The figures of one device. `top` limits the list of kernels; classes cover all of them."""
     window_ns = max(1, work.window[1] - work.window[0])
     busy = clip(((each.start, each.end) for each in work.operations), work.window)
@@ -108,7 +108,7 @@ def summarise_device(device: int, work: Work, steps: Steps | None, trace: Trace,
 
 
 def _absent(
-    work: Work, phases: Sequence[PhaseSummary], kernels: Sequence[Operation], all_ns: int, *, explained: bool
+    work: DeviceWork, phases: Sequence[PhaseSummary], kernels: Sequence[Operation], all_ns: int, *, explained: bool
 ) -> dict[str, str]:
     absent: dict[str, str] = {}
     if work.num_steps is None:
@@ -131,7 +131,7 @@ def _absent(
     return absent
 
 
-def _kernel_table(work: Work, kernels: Iterable[Operation], kernel_ns: int) -> list[KernelSummary]:
+def _kernel_table(work: DeviceWork, kernels: Iterable[Operation], kernel_ns: int) -> list[KernelSummary]:
     """By name, longest total first. Tensor cores as counted, where they were."""
     counts: Counter[str] = Counter()
     totals: Counter[str] = Counter()
@@ -176,7 +176,7 @@ def _share_of(names: Sequence[KernelSummary], answer: str) -> float | None:
     return sum(each.total_ns for each in names if each.tensor_core == answer) / kernel_ns if kernel_ns else None
 
 
-def _copies(work: Work) -> dict[str, CopySummary]:
+def _copies(work: DeviceWork) -> dict[str, CopySummary]:
     """By direction; always `h2d` and `d2h`, others where there are any."""
     running = idle.united(work.kernels)
     groups: dict[str, list[Operation]] = {"h2d": [], "d2h": []}
@@ -186,7 +186,7 @@ def _copies(work: Work) -> dict[str, CopySummary]:
     return {direction: _copy(work, members, running) for direction, members in groups.items()}
 
 
-def _copy(work: Work, copies: Sequence[Operation], running: Sequence[Interval]) -> CopySummary:
+def _copy(work: DeviceWork, copies: Sequence[Operation], running: Sequence[Interval]) -> CopySummary:
     num_bytes = sum(each.bytes or 0 for each in copies)
     summed_ns = sum(each.end - each.start for each in copies)
     busy = idle.united(copies)
@@ -203,7 +203,7 @@ def _copy(work: Work, copies: Sequence[Operation], running: Sequence[Interval]) 
     )
 
 
-def _phases(work: Work, steps: Steps | None) -> tuple[PhaseSummary, ...]:
+def _phases(work: DeviceWork, steps: Steps | None) -> tuple[PhaseSummary, ...]:
     """In the order of a step: our own phases as they are defined, others by when they first begin."""
     if steps is None or not work.num_steps:
         return ()
@@ -252,7 +252,7 @@ def host_times(steps: Steps) -> dict[str, float]:
     return times
 
 
-def _loose_ns(work: Work) -> int:
+def _loose_ns(work: DeviceWork) -> int:
     """Summed time of work that was launched in no phase."""
     pairs = zip(work.inside, work.places, strict=True)
     return sum(each.end - each.start for each, place in pairs if place.phase is None)

@@ -3,9 +3,8 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from gpubench.profile.errors import TraceError
 from gpubench.profile.figures.attribution import Steps
-from gpubench.profile.traces.trace import DOMAIN, Operation, Trace
+from gpubench.profile.traces.trace import DOMAIN, Operation, Trace, TraceError
 
 _CASE = "case:"
 _PID_BITS = 0xFFFFFF

@@ -8,7 +8,7 @@ from gpubench.profile.figures.attribution import Steps, find_steps
 from gpubench.profile.figures.device_summary import host_times, summarise_device, work_of
 from gpubench.profile.figures.main_process import left_out, main_steps, process_id, steps_of_device
 from gpubench.profile.figures.serial_replay import ONE_BY_ONE, without_timeline
-from gpubench.profile.figures.summary_model import DeviceSummary, HostPhase, Perturbation, Summary
+from gpubench.profile.figures.summary_model import DeviceSummary, HostPhase, Perturbation, ProfileSummary
 from gpubench.profile.figures.trace_findings import remarks
 from gpubench.profile.traces.trace import Operation, Trace
 
@@ -24,7 +24,7 @@ def summarize(
     expected_steps: int | None = None,
     case: Mapping[str, Any] | None = None,
     top: int = TOP_KERNELS,
-) -> Summary:
+) -> ProfileSummary:
     """Every figure of `gpubench profile`.
 
     `step_name` names the range that is a step in a trace of another program, `process` the id of the process whose
@@ -56,7 +56,7 @@ def summarize(
         case=case,
         left_out=left_out(steps, used, trace),
     )
-    return Summary(
+    return ProfileSummary(
         tool=trace.tool,
         tool_version=trace.tool_version,
         source=trace.source,

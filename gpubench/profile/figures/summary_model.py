@@ -132,10 +132,21 @@ class Perturbation(Frozen):
     ratio: float
 
 
-class Summary(Frozen):
+class StartEnvironment(Frozen):
+    """What the profiled program was started with. `withheld` names variables that look like secrets, `passed` those that
+    `--pass-env` let through. `others_hidden_by` says how the tool was kept from other processes, if it was.
+    """
+
+    withheld: tuple[str, ...] = ()
+    passed: tuple[str, ...] = ()
+    others_hidden_by: Literal["namespace", "landlock"] | None = None
+
+
+class ProfileSummary(Frozen):
     """One trace. `window` says what the figures cover: the `steps`, or the whole `trace` where it marks none.
 
-    `process` is the id of the process whose steps they are.
+    `process` is the id of the process whose steps they are, as that process saw it. `environment` is None for a trace
+    that `gpubench profile` did not capture.
     """
 
     schema_number: int = Field(default=PROFILE_SCHEMA, alias="schema")
@@ -152,9 +163,10 @@ class Summary(Frozen):
     warnings: tuple[Finding, ...] = ()
     absent: dict[str, str] = Field(default_factory=dict)
     case: dict[str, Any] | None = None
+    environment: StartEnvironment | None = None
 
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of a stored summary."""
-    schema = Summary.model_json_schema(by_alias=True, mode="serialization")
+    schema = ProfileSummary.model_json_schema(by_alias=True, mode="serialization")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "gpubench profile"}

@@ -9,7 +9,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from gpubench.profile.errors import TraceError
 from gpubench.profile.traces.trace import (
     COPY_NAMES,
     DOMAIN,
@@ -19,6 +18,7 @@ from gpubench.profile.traces.trace import (
     OperationKind,
     Range,
     Trace,
+    TraceError,
 )
 
 PREFIX = f"{DOMAIN}/"

@@ -11,8 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from gpubench.profile.errors import TraceError
-from gpubench.profile.traces.trace import DOMAIN, PHASES, STEP, LaunchCall, Operation, Range, Trace
+from gpubench.profile.traces.trace import DOMAIN, PHASES, STEP, LaunchCall, Operation, Range, Trace, TraceError
 
 _DURATION = "gpu__time_duration.sum"
 _TENSOR = ("sm__inst_executed_pipe_tensor", "sm__pipe_tensor")

@@ -11,8 +11,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from gpubench.profile.errors import TraceError
-from gpubench.profile.traces.trace import COPY_NAMES, Direction, LaunchCall, Operation, OperationKind, Range, Trace
+from gpubench.profile.traces.trace import (
+    COPY_NAMES,
+    Direction,
+    LaunchCall,
+    Operation,
+    OperationKind,
+    Range,
+    Trace,
+    TraceError,
+)
 
 _DOMAIN_CREATED, _PUSH_POP, _START_END = 75, 59, 60
 _METADATA = ("META_DATA_EXPORT", "EXPORT_META_DATA")

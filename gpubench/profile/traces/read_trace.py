@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gpubench.profile.errors import TraceError
 from gpubench.profile.traces import kineto, nsys_sqlite
-from gpubench.profile.traces.trace import Trace
+from gpubench.profile.traces.trace import Trace, TraceError
 
 NSYS_REPORT = ".nsys-rep"
 NSYS_OLD_REPORT = ".qdrep"

@@ -7,6 +7,8 @@ processes never share a number; a process is named by the number that its thread
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from gpubench.core.errors import UsageError
+
 DOMAIN = "gpubench"
 
 Tool = Literal["nsys", "ncu", "torch"]
@@ -22,6 +24,10 @@ COPY_NAMES: dict[Direction, str] = {
     "other": "Memcpy",
 }
 """One name per direction, whatever the tool calls it."""
+
+
+class TraceError(UsageError):
+    """A trace that cannot be read: not there, not a trace, damaged, or of a version that this machine cannot export."""
 
 
 class Range(NamedTuple):

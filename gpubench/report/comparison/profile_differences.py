@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from gpubench.analysis.compare.case_changes import CaseChange
 from gpubench.core.units import format_bytes, format_number, format_percent
-from gpubench.profile.figures.summary_model import DeviceSummary, Summary
+from gpubench.profile.figures.summary_model import DeviceSummary, ProfileSummary
 from gpubench.report.model.inert_text import shorten
 from gpubench.report.model.report_model import Fact, Line, Section, line
 
@@ -12,7 +12,7 @@ _NAMES_SHOWN = 3
 _NAME_WIDTH = 60
 _TOP = 5
 
-Profiles = Mapping[str, tuple[Summary, Summary]]
+Profiles = Mapping[str, tuple[ProfileSummary, ProfileSummary]]
 """Profiles of reference and candidate, by case id."""
 
 
@@ -28,7 +28,7 @@ def profile_section(slower: Sequence[CaseChange], profiles: Profiles) -> Section
     return Section("profiles", "What the profiles say", lines=lead, facts=facts)
 
 
-def _lines(reference: Summary, candidate: Summary) -> list[Line]:
+def _lines(reference: ProfileSummary, candidate: ProfileSummary) -> list[Line]:
     if not reference.devices or not candidate.devices:
         return []
     before, after = reference.devices[0], candidate.devices[0]

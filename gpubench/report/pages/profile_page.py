@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gpubench.core.findings import Severity
 from gpubench.core.units import format_number, format_percent
-from gpubench.profile.figures.summary_model import DeviceSummary, Summary
+from gpubench.profile.figures.summary_model import DeviceSummary, ProfileSummary
 from gpubench.report.model.report_model import Fact, Line, Section, code, line
 from gpubench.report.pages.profile_tables import Scale, copies, device_phases, host_phases, kernels
 
@@ -14,7 +14,12 @@ _TOOLS = {"nsys": "Nsight Systems", "ncu": "Nsight Compute", "torch": "torch.pro
 
 
 def profile_page(
-    summary: Summary, *, label: str = "", trace: Path | None = None, top: int = _TOP, name_width: int = NAME_WIDTH
+    summary: ProfileSummary,
+    *,
+    label: str = "",
+    trace: Path | None = None,
+    top: int = _TOP,
+    name_width: int = NAME_WIDTH,
 ) -> tuple[Section, ...]:
     """Every section of a profile. `label` names the case, `trace` is where the trace was kept (None: it was not)."""
     scale = Scale(summary)
@@ -28,7 +33,7 @@ def profile_page(
     return tuple(section for section in sections if not section.empty)
 
 
-def _head(summary: Summary, label: str, scale: Scale) -> tuple[Fact, ...]:
+def _head(summary: ProfileSummary, label: str, scale: Scale) -> tuple[Fact, ...]:
     tool = " ".join(part for part in (_TOOLS[summary.tool], summary.tool_version) if part)
     facts = [Fact("Made by", line(tool)), Fact("Read from", line(code(summary.source)))]
     if label:
@@ -36,7 +41,7 @@ def _head(summary: Summary, label: str, scale: Scale) -> tuple[Fact, ...]:
     return (*facts, Fact("Steps", line(_steps(summary, scale))))
 
 
-def _steps(summary: Summary, scale: Scale) -> str:
+def _steps(summary: ProfileSummary, scale: Scale) -> str:
     if summary.steps is None:
         return "none marked; the figures cover the whole trace"
     if summary.step_time_ns is None:
@@ -91,14 +96,14 @@ def tensor_core_line(device: DeviceSummary) -> str:
     return f"Tensor cores: {format_percent(device.tensor_core_share)} of the kernel time, told by {device.tensor_core_source}{rest}."
 
 
-def _host(summary: Summary, scale: Scale) -> Section:
+def _host(summary: ProfileSummary, scale: Scale) -> Section:
     table = host_phases(summary, scale)
     if not table.rows:
         return Section("host", "No GPU in this trace", lines=(line("And no steps with phases."),))
     return Section("host", "No GPU in this trace", tables=(table,))
 
 
-def _findings(summary: Summary) -> tuple[Fact, ...]:
+def _findings(summary: ProfileSummary) -> tuple[Fact, ...]:
     """`!` what spoils, `?` what only explains; each with what to do."""
     return tuple(
         Fact(
@@ -109,7 +114,7 @@ def _findings(summary: Summary) -> tuple[Fact, ...]:
     )
 
 
-def _trace(summary: Summary, trace: Path | None) -> tuple[Fact, ...]:
+def _trace(summary: ProfileSummary, trace: Path | None) -> tuple[Fact, ...]:
     return () if trace is None else (Fact("File", line(code(str(trace)))), Fact("Open it", opener(summary.tool, trace)))
 
 

@@ -1,7 +1,7 @@
 """The tables of a profile: phases, kernels and copies of one device, phases of the host."""
 
 from gpubench.core.units import format_bytes, format_number, format_percent
-from gpubench.profile.figures.summary_model import CopySummary, DeviceSummary, Summary
+from gpubench.profile.figures.summary_model import CopySummary, DeviceSummary, ProfileSummary
 from gpubench.report.model.inert_text import shorten
 from gpubench.report.model.report_model import Cell, Column, Row, Table, line
 from gpubench.report.topics.profiles import amount_cell, short_name
@@ -16,7 +16,7 @@ _WAYS = {"h2d": "host to device", "d2h": "device to host", "d2d": "on the device
 class Scale:
     """One unit for all times of a profile: microseconds where a step is short, else milliseconds."""
 
-    def __init__(self, summary: Summary) -> None:
+    def __init__(self, summary: ProfileSummary) -> None:
         times = [summary.step_time_ns or 0.0, *(device.window_ns / (device.steps or 1) for device in summary.devices)]
         self.unit, self._factor = ("ms", 1e6) if max(times) > _LONG_STEP_NS else ("us", 1e3)
 
@@ -62,7 +62,7 @@ def device_phases(device: DeviceSummary, scale: Scale) -> Table:
     return Table("phases", columns, tuple(rows), "Where a step goes", notes)
 
 
-def host_phases(summary: Summary, scale: Scale) -> Table:
+def host_phases(summary: ProfileSummary, scale: Scale) -> Table:
     columns = (Column("phase", "phase", "left"), Column("cpu", f"CPU {scale.unit}"), Column("share", "of the step"))
     longest = sorted(summary.host_phases, key=lambda each: each.cpu_ns, reverse=True)[:MOST_PHASES]
     rows = tuple(

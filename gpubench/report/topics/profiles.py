@@ -6,7 +6,7 @@ from typing import Any
 
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.units import format_bytes, format_number, format_percent, group_digits
-from gpubench.profile.figures.summary_model import DeviceSummary, Summary
+from gpubench.profile.figures.summary_model import DeviceSummary, ProfileSummary
 from gpubench.report.model.figure_cells import metric_cell
 from gpubench.report.model.inert_text import shorten
 from gpubench.report.model.report_model import EMPTY, Cell, Column, Fact, Section, Table, code, line
@@ -41,7 +41,7 @@ def section(view: View) -> Section | None:
 
 
 def _table(view: View, entries: Sequence[CaseSummary]) -> Table:
-    def profiled(get: Callable[[Summary], Cell | str | int | None]) -> Callable[[CaseSummary], Any]:
+    def profiled(get: Callable[[ProfileSummary], Cell | str | int | None]) -> Callable[[CaseSummary], Any]:
         return lambda entry: get(view.profiles[entry.planned.index])
 
     def on_device(get: Callable[[DeviceSummary], Cell | str | int | None]) -> Callable[[CaseSummary], Any]:
@@ -71,7 +71,7 @@ def _table(view: View, entries: Sequence[CaseSummary]) -> Table:
     return Table.of("profiles", columns, entries, case_index=lambda entry: entry.planned.index).without_empty_columns()
 
 
-def _slowed(profile: Summary) -> Cell | None:
+def _slowed(profile: ProfileSummary) -> Cell | None:
     found = profile.perturbation
     return None if found is None else Cell(f"x{found.ratio:.2f}", value=found.ratio)
 
@@ -81,7 +81,7 @@ def _pageable(device: DeviceSummary) -> Cell | None:
     return Cell(format_bytes(size), value=size) if size else None
 
 
-def _longest_phase(profile: Summary) -> str:
+def _longest_phase(profile: ProfileSummary) -> str:
     """Of GPU time where there is a GPU, else of the host."""
     if profile.devices:
         spent = [(each.gpu_share or 0.0, each.name) for each in profile.devices[0].phases]

@@ -14,7 +14,7 @@ from gpubench.report.view.contests import Contest, charted, contests
 from gpubench.report.view.samples import Samples, fastest_of_each
 
 if TYPE_CHECKING:
-    from gpubench.profile.figures.summary_model import Summary
+    from gpubench.profile.figures.summary_model import ProfileSummary
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class View:
     summary: RunSummary
     name: str = ""
     samples: Samples = field(default_factory=dict)
-    profiles: "Mapping[int, Summary]" = field(default_factory=dict)
+    profiles: "Mapping[int, ProfileSummary]" = field(default_factory=dict)
     notices: Sequence[str] = ()
     charts: bool = False
     most_rows: int | None = None

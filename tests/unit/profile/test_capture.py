@@ -9,11 +9,15 @@ from fakes import traces
 
 from gpubench.core.errors import UsageError
 from gpubench.profile.capture import capture_case
-from gpubench.profile.errors import SessionError, ToolAbsentError
+from gpubench.profile.capture.hide_processes import Hiding
+from gpubench.profile.capture.profiler_tools import ToolAbsentError
+from gpubench.profile.capture.run_tool import SessionError
+from gpubench.profile.figures.summary_model import StartEnvironment
 from gpubench.protocol.profile_job import ProfileJob
 from gpubench.suite.model.case import Case
 
-HELP = "--trace= --sample= --cpuctxsw= --capture-range= --capture-range-end= --nvtx-capture= --kill= --wait= --force-overwrite= --output= --cuda-graph-trace="
+HELP = """--trace= --sample= --cpuctxsw= --capture-range= --capture-range-end= --nvtx-capture= --kill= --wait=
+--force-overwrite= --output= --cuda-graph-trace="""
 ENVIRON = {"PATH": os.environ["PATH"]}
 
 
@@ -95,8 +99,14 @@ def test_a_profiler_inside_a_profiler_is_refused(tmp_path: Path):
 
 def test_secrets_leave_the_environment_and_what_the_case_sets_stays(tmp_path: Path):
     made = capture_case.plan(job(tmp_path, env={"FLAG": "1"}), "torch", environ={**ENVIRON, "HF_TOKEN": "x"})
-    assert made.removed == ("HF_TOKEN",)
+    assert made.withheld == {"HF_TOKEN": "x"}
     assert made.environ == {**ENVIRON, "FLAG": "1"}
+
+
+@pytest.mark.parametrize("tool", ["torch", "ncu"])
+def test_only_nsys_needs_other_processes_hidden(tool, tmp_path: Path):
+    ncu = script(tmp_path / "ncu", "exit 0")
+    assert capture_case.plan(job(tmp_path), tool, ncu=str(ncu), environ=ENVIRON).hiding == Hiding()
 
 
 def capture_with(tmp_path: Path, tool: Path, **result):
@@ -110,7 +120,7 @@ RUN_PROGRAM = 'while [ "${1%/python}" = "$1" ]; do shift; done; "$@"'
 
 
 def test_a_capture_that_works_ends_in_a_summary_with_the_perturbation(tmp_path: Path, stored: Path):
-    tool = nsys(tmp_path, WORKS, f'cp {stored} "$out"')
+    tool = nsys(tmp_path, WORKS, exporting(stored, 'echo clean > "$out"'))
     captured = capture_with(tmp_path, tool)
     assert captured.trace == tmp_path / "out" / "profile.nsys-rep"
     assert captured.summary.steps == 2
@@ -166,19 +176,61 @@ def test_tidying_keeps_the_report_or_not(tmp_path: Path, stored: Path):
     assert names(made.folder) == ["profile.log", "worker.json"]
 
 
-def test_a_report_that_cannot_be_searched_for_secrets_is_not_kept_but_its_tables_are(tmp_path: Path, stored: Path):
+def test_a_variable_let_through_by_name_stays_and_is_recorded(tmp_path: Path, stored: Path):
+    environ = {**ENVIRON, "HF_TOKEN": "let-through", "MY_KEY": "withheld-value"}
+    shown = 'echo "data: \\"HF_TOKEN=$HF_TOKEN\\\\000MY_KEY=$MY_KEY\\"" > "$out"'
+    made = capture_case.plan(
+        job(tmp_path, python=str(worker(tmp_path))),
+        "nsys",
+        nsys=str(nsys(tmp_path, WORKS, exporting(stored, shown))),
+        environ=environ,
+        pass_env=["HF_TOKEN"],
+    )
+    assert made.environ["HF_TOKEN"] == "let-through"
+    captured = capture_case.run(made, timeout_s=60)
+    assert captured.trace == made.folder / "profile.nsys-rep"
+    assert captured.summary.environment == StartEnvironment(
+        withheld=("MY_KEY",), passed=("HF_TOKEN",), others_hidden_by=made.hiding.way
+    )
+    assert "let-through" not in captured.summary.model_dump_json()
+
+
+def test_a_variable_that_is_not_set_cannot_be_let_through(tmp_path: Path):
+    with pytest.raises(UsageError, match="--pass-env HF_TOKEN: there is no such variable"):
+        capture_case.plan(job(tmp_path), "torch", environ=ENVIRON, pass_env=["HF_TOKEN"])
+
+
+def test_a_plan_shows_no_values_of_the_environment(tmp_path: Path):
+    made = capture_case.plan(job(tmp_path), "torch", environ={**ENVIRON, "HF_TOKEN": "abcdefgh", "A": "ijklmnop"})
+    assert "abcdefgh" not in repr(made)
+    assert "ijklmnop" not in repr(made)
+
+
+def test_a_report_that_cannot_be_searched_for_secrets_is_not_kept(tmp_path: Path, stored: Path):
     made, captured = run_with(tmp_path, nsys(tmp_path, WORKS, exporting(stored, "exit 1")))
-    assert captured.trace == made.folder / "profile.sqlite"
-    assert "The report was not kept, as it could not be searched" in captured.notes[0]
+    assert captured.trace is None
+    assert "The report was not kept, as it could not be searched" in captured.note
     capture_case.tidy(made, captured, keep_trace=True)
-    assert names(made.folder) == ["profile.log", "profile.sqlite", "worker.json"]
+    assert names(made.folder) == ["profile.log", "worker.json"]
 
 
-def test_a_secret_that_cannot_be_overwritten_costs_the_report(tmp_path: Path, stored: Path):
+def test_a_report_that_holds_a_secret_is_not_kept_nor_are_its_tables(tmp_path: Path, stored: Path):
     shown = 'echo \'data: "A=1\\\\000OTHER_TOKEN=of-another-process"\' > "$out"'
     made, captured = run_with(tmp_path, nsys(tmp_path, WORKS, exporting(stored, shown)))
+    assert captured.trace is None
     assert not (made.folder / "profile.nsys-rep").exists()
-    assert "it holds the values of OTHER_TOKEN" in captured.notes[0]
+    assert not (made.folder / "profile.sqlite").exists()
+    assert "it holds the values of OTHER_TOKEN" in captured.note
+
+
+def test_where_nothing_hides_other_processes_a_clean_report_is_kept_with_a_warning(
+    tmp_path: Path, stored: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(capture_case, "hide_processes", lambda environ: Hiding())
+    _, captured = run_with(tmp_path, nsys(tmp_path, WORKS, exporting(stored, 'echo clean > "$out"')))
+    assert captured.trace is not None
+    assert "nsys could see other processes here" in captured.note
+    assert captured.summary.environment.others_hidden_by is None
 
 
 def test_what_was_captured_before_is_not_taken_for_a_new_report(tmp_path: Path):
@@ -192,7 +244,7 @@ def test_what_was_captured_before_is_not_taken_for_a_new_report(tmp_path: Path):
 
 
 def test_a_capture_that_fails_leaves_no_collected_data(tmp_path: Path):
-    """They hold the environment of every process, and nobody has cleaned them."""
+    """It may hold the environment of other processes, and was not searched."""
     with pytest.raises(SessionError, match="did not find its importer"):
         capture_with(tmp_path, nsys(tmp_path, f'{RUN_PROGRAM}; echo raw > "$out.qdstrm"'))
     assert "profile.qdstrm" not in names(tmp_path / "out")

@@ -9,9 +9,9 @@ import pytest
 from fakes import traces
 
 from gpubench.cli.main import main
-from gpubench.profile.errors import TraceError
 from gpubench.profile.figures.summarize import summarize
 from gpubench.profile.traces.read_trace import read_trace
+from gpubench.profile.traces.trace import TraceError
 
 US = 1000
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from gpubench.profile.errors import TraceError
 from gpubench.profile.figures.summarize import summarize
 from gpubench.profile.traces.read_trace import read_trace
+from gpubench.profile.traces.trace import TraceError
 
 
 def write(path: Path, events: list[dict], **head) -> Path:

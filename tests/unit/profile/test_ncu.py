@@ -10,9 +10,10 @@ import pytest
 from fakes import traces
 
 from gpubench.profile.capture import capture_case, profiler_tools
-from gpubench.profile.errors import SessionError, TraceError
+from gpubench.profile.capture.run_tool import SessionError
 from gpubench.profile.figures.summarize import summarize
 from gpubench.profile.traces import ncu_csv
+from gpubench.profile.traces.trace import TraceError
 from gpubench.protocol.profile_job import ProfileJob
 from gpubench.report.model.report_model import plain
 from gpubench.report.pages.profile_page import profile_page
@@ -127,7 +128,7 @@ def script(path: Path, body: str) -> Path:
     return path
 
 
-def plan(folder: Path, printing: str) -> capture_case.Plan:
+def plan(folder: Path, printing: str) -> capture_case.CapturePlan:
     document = json.dumps({"status": "ok", "steps": 1, "emitter": "on", "step_time_before_s": 0.001})
     python = script(
         folder / "python", f'for last; do :; done; cat > "$(dirname "$last")/worker.json" <<\'END\'\n{document}\nEND'
@@ -147,7 +148,7 @@ def test_a_capture_ends_in_a_summary_and_keeps_the_report(tmp_path: Path):
     assert captured.summary.tool == "ncu"
     assert captured.summary.devices[0].tensor_core_share == pytest.approx(0.7)
     assert captured.summary.source == str(made.folder / "profile.ncu-rep")
-    assert captured.notes == ()
+    assert captured.note == ""
     capture_case.tidy(made, captured, keep_trace=True)
     assert sorted(path.name for path in made.folder.iterdir()) == ["profile.log", "profile.ncu-rep", "worker.json"]
 
@@ -156,7 +157,7 @@ def test_a_step_with_more_kernels_than_are_replayed_is_said(tmp_path: Path, monk
     monkeypatch.setattr(profiler_tools, "NCU_LAUNCHES", 6)
     (tmp_path / "kernels.csv").write_text(printed())
     captured = capture_case.run(plan(tmp_path, f"cat {tmp_path}/kernels.csv"), timeout_s=60)
-    assert captured.notes == ("ncu stopped after 6 kernels; the step has more, so its last phases may be missing.",)
+    assert captured.note == "ncu stopped after 6 kernels; the step has more, so its last phases may be missing."
 
 
 def test_a_report_that_cannot_be_printed_is_an_error(tmp_path: Path):

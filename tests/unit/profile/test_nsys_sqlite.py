@@ -4,10 +4,10 @@ from pathlib import Path
 import pytest
 from fakes import traces
 
-from gpubench.profile.errors import TraceError
 from gpubench.profile.figures.summarize import summarize
 from gpubench.profile.traces import nsys_sqlite
 from gpubench.profile.traces.read_trace import read_trace
+from gpubench.profile.traces.trace import TraceError
 
 
 def summary_of(path: Path):

@@ -6,7 +6,7 @@ from fakes import traces
 
 from gpubench.core.findings import FINDINGS
 from gpubench.profile.figures.summarize import summarize
-from gpubench.profile.figures.summary_model import Summary, json_schema
+from gpubench.profile.figures.summary_model import ProfileSummary, json_schema
 from gpubench.profile.traces.read_trace import read_trace
 
 STORED = Path(__file__).parents[3] / "schemas" / "profile-1.json"
@@ -25,7 +25,7 @@ def test_a_summary_is_valid_and_comes_back_as_it_was(tmp_path: Path):
     )
     text = summary.model_dump_json(by_alias=True)
     jsonschema.validate(json.loads(text), json.loads(STORED.read_text()))
-    assert Summary.model_validate_json(text) == summary
+    assert ProfileSummary.model_validate_json(text) == summary
 
 
 def test_the_names_that_others_rely_on_are_there(tmp_path: Path):

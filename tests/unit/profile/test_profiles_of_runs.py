@@ -13,7 +13,7 @@ from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.cli.main import main
 from gpubench.core.errors import UsageError
 from gpubench.profile.figures.summarize import summarize
-from gpubench.profile.figures.summary_model import Summary
+from gpubench.profile.figures.summary_model import ProfileSummary
 from gpubench.profile.stored_profiles import profile_folder, stored_profiles
 from gpubench.profile.traces.read_trace import read_trace
 from gpubench.report.model.report_model import plain
@@ -34,7 +34,7 @@ def a_run(store: Path, name: str, rate: float, *, emitter: str | None = None) ->
     return made.write(store, name)
 
 
-def profiled(run: Path, scenario: traces.Scenario, index: int = 1) -> Summary:
+def profiled(run: Path, scenario: traces.Scenario, index: int = 1) -> ProfileSummary:
     folder = profile_folder(run, index)
     folder.mkdir(parents=True)
     summary = summarize(read_trace(traces.write_sqlite(scenario, run / "t.sqlite")), measured_step_time_s=9e-4)

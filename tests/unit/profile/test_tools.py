@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from gpubench.profile.capture import profiler_tools
-from gpubench.profile.errors import ToolAbsentError
+from gpubench.profile.capture.profiler_tools import ToolAbsentError
 
 HELP = """usage: nsys profile [<args>] [application] [<application args>]
 

@@ -9,7 +9,8 @@ import pytest
 
 from gpubench.profile.capture import run_tool
 from gpubench.profile.capture.profiler_tools import Tool
-from gpubench.profile.errors import SessionError, TraceError
+from gpubench.profile.capture.run_tool import SessionError
+from gpubench.profile.traces.trace import TraceError
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 

@@ -28,7 +28,7 @@ from gpubench.profile.capture.secrets import secret_part, without_secrets
     ],
 )
 def test_a_name_that_looks_like_a_secret_is_left_out(name):
-    assert without_secrets({name: "x", "PATH": "/bin"}) == ({"PATH": "/bin"}, (name,))
+    assert without_secrets({name: "x", "PATH": "/bin"}) == ({"PATH": "/bin"}, {name: "x"})
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,16 @@ def test_a_value_that_looks_like_a_secret_is_left_out_whatever_its_name(value):
     ],
 )
 def test_what_a_program_needs_stays(name):
-    assert without_secrets({name: "value"}) == ({name: "value"}, ())
+    assert without_secrets({name: "value"}) == ({name: "value"}, {})
 
 
 def test_an_address_without_a_password_stays():
-    assert without_secrets({"PIP_INDEX_URL": "https://example.org/simple"})[1] == ()
+    assert without_secrets({"PIP_INDEX_URL": "https://example.org/simple"})[1] == {}
+
+
+def test_what_is_let_through_by_name_stays():
+    environ = {"HF_TOKEN": "x", "MY_KEY": "y"}
+    assert without_secrets(environ, ["HF_TOKEN"]) == ({"HF_TOKEN": "x"}, {"MY_KEY": "y"})
 
 
 @pytest.mark.parametrize(
