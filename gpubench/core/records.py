@@ -93,6 +93,10 @@ class Effective(Frozen):
     versions: dict[str, str | None] = Field(default_factory=dict)
     extra: dict[str, Any] = Field(default_factory=dict)
 
+    def read(self, name: str) -> Any:
+        """What was read back under this name, of the fields or of `extra`; None if nothing was."""
+        return getattr(self, name) if name in Effective.model_fields else self.extra.get(name)
+
 
 class Window(Frozen):
     """Edges of the measured steps on CLOCK_MONOTONIC (`time.monotonic()`), shared by all processes of a machine."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from gpubench.core.metrics import METRICS
-from gpubench.suite.model.case import Case
+from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.model.settings import SETTINGS, is_number, is_switch
 from gpubench.suite.model.suite import Suite
 
@@ -55,8 +55,10 @@ def _settings() -> dict[str, Schema]:
     for name in SETTINGS:
         if is_switch(name):
             schema[name] = _also(schema[name], {"enum": ["on", "off", "yes", "no"]})
+        if SPECS[name].aliases:
+            aliases = [*SPECS[name].aliases, *(alias.lower() for alias in SPECS[name].aliases)]
+            schema[name] = _also(schema[name], {"enum": aliases})
     schema["compile"] = _also(schema["compile"], {"type": "boolean"})
-    schema["memory_format"] = _also(schema["memory_format"], {"enum": ["NCHW", "NHWC", "nchw", "nhwc"]})
     schema["shape"] = _also(schema["shape"], {"type": "integer", "minimum": 1})
     schema["env"]["additionalProperties"] = {"type": ["string", "number"]}
     return schema

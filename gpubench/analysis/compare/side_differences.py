@@ -8,12 +8,15 @@ from typing import Any
 from gpubench.analysis.compare.run_sides import Side
 from gpubench.analysis.summary.comparable_case import ComparableCase
 from gpubench.core.records import Status
+from gpubench.suite.model.case import SPECS
 
 _GPU_REFUSED = re.compile(r"gpu\d+\.(name|memory_total_bytes|mig)")
 _CPU_REFUSED = re.compile(r"cpu\.(model|num_threads_usable)")
 _EFFECTIVE_REFUSED = re.compile(
-    r"math\..+|precision|autocast_dtype|compute_dtype|batch_size|training|memory_format|optimizer|data_path|compile"
-    r"|cuda_graph|nvtx"
+    "|".join(
+        [name for name, spec in SPECS.items() if spec.if_differs == "refused"]
+        + [r"math\..+", "autocast_dtype", "compute_dtype", "training", "nvtx"]
+    )
 )
 _NAMES = {
     "driver.driver": "driver",

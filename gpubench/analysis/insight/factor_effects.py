@@ -12,25 +12,12 @@ from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.launch_estimates import geometric_estimate
 from gpubench.core.findings import Validity
 from gpubench.core.records import Estimate, Status
+from gpubench.suite.model.case import SPECS
+from gpubench.suite.model.settings import default, is_number
 
 # Each setting and the value that its effect is relative to; None is the smallest value measured.
 FACTORS: dict[str, Any] = {
-    "device": "cpu",
-    "precision": "fp32",
-    "batch_size": None,
-    "memory_format": "contiguous",
-    "cudnn_enabled": True,
-    "cudnn_benchmark": False,
-    "cudnn_deterministic": False,
-    "compile": "off",
-    "cuda_graph": False,
-    "data_path": "resident",
-    "num_workers": None,
-    "optimizer": "sgd",
-    "fused": False,
-    "accumulate": None,
-    "cpu_threads": None,
-    "image_size": None,
+    name: None if is_number(name) else default(name) for name, spec in SPECS.items() if spec.effect
 }
 # Effects are separate for each of these: a setting's effect depends on the work and the device.
 _GROUPED_BY = ("workload", "mode", "timing", "device")

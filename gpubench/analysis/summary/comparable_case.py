@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol
 
 from gpubench.core.findings import Validity
 from gpubench.core.records import CRASHED, Effective, Status
+from gpubench.suite.model.case import SPECS
 
 Correctness = Literal["pass", "fail", "unverified"]
 
@@ -90,35 +91,18 @@ class CaseEntry:
         return self.effective
 
 
-_EFFECTIVE = (
-    "precision",
-    "autocast_dtype",
-    "compute_dtype",
-    "memory_format",
-    "batch_size",
-    "training",
-    "inference_mode",
-    "device",
-    "cudnn_enabled",
-    "cudnn_benchmark",
-    "cudnn_deterministic",
-    "compile",
-    "cuda_graph",
-    "data_path",
-    "num_workers",
-    "optimizer",
-    "fused",
-    "grad_scaler",
-    "cpu_threads",
-    "interop_threads",
+_COMPARED = (
+    *(name for name, spec in SPECS.items() if spec.read_back is not None and spec.if_differs != "ignored"),
+    *("autocast_dtype", "compute_dtype", "training", "inference_mode", "grad_scaler", "interop_threads"),
 )
+"""Settings that are read back, and what follows from them."""
 
 
 def flat_effective(effective: Effective | None) -> dict[str, Any]:
     """The settings that decide whether two sides did the same; mathematics per operation (`math.cudnn.conv`)."""
     if effective is None:
         return {}
-    fields = {name: getattr(effective, name) for name in _EFFECTIVE}
+    fields = {name: effective.read(name) for name in _COMPARED}
     mathematics = {f"math.{name}": value for name, value in effective.math.items()}
     emitter = {"nvtx": effective.extra.get("nvtx")}  # whether a profiler took the ranges, which cost time then
     return {name: value for name, value in (fields | mathematics | emitter).items() if value is not None}

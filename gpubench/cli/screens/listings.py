@@ -145,28 +145,10 @@ def suites() -> Listing:
 
 def workloads() -> Listing:
     """What `workload:` may name. Torchvision's models are not listed: that would import torch."""
-    entries = (
-        {
-            "name": "cnn",
-            "what": "The reference CNN: two 3x3 convolutions with ReLU and max-pooling, one fully connected layer.",
-        },
-        {
-            "name": "resnet9",
-            "what": "A small residual network for 32 px, with a published recipe for 94 % on CIFAR-10 (quality stage).",
-        },
-        {
-            "name": "operators:<operator>",
-            "what": "One operator alone: matmul, conv2d, copy or launch, with its sizes in `shape`; the measured ceilings come from these.",
-        },
-        {
-            "name": "torchvision:<model>",
-            "what": "Any classification model of torchvision by its name (resnet18, resnet50, mobilenet_v3_large, ...), random weights.",
-        },
-        {
-            "name": "<module>:<Class>",
-            "what": "Your own: a class with build(case, device) that returns a callable doing one step, on the Python path or beside the suite file.",
-        },
-    )
+    from gpubench.suite.model.workload_names import BUILT_IN, FAMILIES
+
+    what = {name: workload.what for name, workload in BUILT_IN.items()} | FAMILIES
+    entries = tuple({"name": name, "what": text} for name, text in what.items())
     columns = (Column("name", "workload", "left"), Column("what", "what a step is", "left", flexible=True))
     return Listing("workload", columns, entries)
 

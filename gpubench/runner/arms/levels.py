@@ -10,32 +10,9 @@ from typing import Literal
 from gpubench.core.errors import UsageError
 from gpubench.runner.arms.arm import Arm
 from gpubench.store.run_info import PlannedCase
-from gpubench.suite.model.case import Case
-from gpubench.suite.model.settings import SETTINGS
+from gpubench.suite.model.case import SPECS, Case
 
 Level = Literal["block", "launch"]
-
-IN_PROCESS = frozenset(
-    {
-        "precision",
-        "batch_size",
-        "shape",
-        "memory_format",
-        "cudnn_enabled",
-        "cudnn_benchmark",
-        "cudnn_deterministic",
-        "compile",
-        "cuda_graph",
-        "data_path",
-        "image_size",
-        "num_classes",
-        "optimizer",
-        "fused",
-        "learning_rate",
-        "accumulate",
-    }
-)
-"""Settings that a model brings with its build, or that are set and read back at every switch."""
 
 
 def levels_of(arms: Sequence[Arm], planned: Sequence[PlannedCase], asked: Level | None = None) -> dict[int, Level]:
@@ -59,8 +36,8 @@ def levels_of(arms: Sequence[Arm], planned: Sequence[PlannedCase], asked: Level 
 def why_not_blocks(cases: Mapping[str, Case]) -> str | None:
     """Why these arms of one case cannot share a process; None if they can. The first arm is the reference."""
     first, *others = cases.values()
-    differ = [name for name in SETTINGS if any(getattr(other, name) != getattr(first, name) for other in others)]
-    apart = [name for name in differ if name not in IN_PROCESS]
+    differ = [name for name in SPECS if any(getattr(other, name) != getattr(first, name) for other in others)]
+    apart = [name for name in differ if not SPECS[name].in_process]
     if apart:
         return f"{_listed(apart)} belong{'s' if len(apart) == 1 else ''} to a process as a whole"
     everything = [first, *others]

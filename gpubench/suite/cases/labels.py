@@ -1,27 +1,13 @@
 """Short names of cases, made of what tells them apart."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from gpubench.suite.model.case import Case
+from gpubench.suite.model.case import SPECS, Case
+from gpubench.suite.model.settings import default
 
 _LONGEST_WORD = 40
-_QUIET = (
-    "cudnn_enabled",
-    "cudnn_deterministic",
-    "compile",
-    "cuda_graph",
-    "data_root",
-    "num_workers",
-    "num_classes",
-    "fused",
-    "accumulate",
-    "cpu_threads",
-    "env",
-    "python",
-)
-"""Settings that are named only where they are not at their default."""
 
 
 def label_cases(cases: Sequence[Case]) -> tuple[str, ...]:
@@ -39,14 +25,13 @@ def label_cases(cases: Sequence[Case]) -> tuple[str, ...]:
 
 def _label(case: Case, names: Sequence[str]) -> str:
     values = {name: getattr(case, name) for name in names}
-    defaults = {name: Case.model_fields[name].get_default(call_default_factory=True) for name in names}
-    spoken = [name for name in names if name not in _QUIET or values[name] != defaults[name]]
+    spoken = [name for name in names if not SPECS[name].quiet or values[name] != default(name)]
     return " ".join(short_word(name, values[name]) for name in spoken or names)
 
 
 def short_word(name: str, value: Any) -> str:
     """A setting's value in a label: `b64`, `NHWC`, `bench`, `compile=default`."""
-    text = _WORDS[name](value) if name in _WORDS else str(value)
+    text = SPECS[name].label(value)
     if len(text) <= _LONGEST_WORD:
         return text
     half = (_LONGEST_WORD - 3) // 2
@@ -59,37 +44,3 @@ def _unique(labels: Sequence[str], endings: Sequence[str]) -> tuple[str, ...]:
     return tuple(
         label if counts[label] == 1 else f"{label} {ending}" for label, ending in zip(labels, endings, strict=True)
     )
-
-
-def _either(on: str, off: str) -> Callable[[Any], str]:
-    return lambda value: on if value else off
-
-
-def _named(name: str) -> Callable[[Any], str]:
-    return lambda value: f"{name}=default" if value is None else f"{name}={value}"
-
-
-def _variables(env: dict[str, str]) -> str:
-    return ",".join(f"{name}={value}" for name, value in sorted(env.items())) or "env=default"
-
-
-_WORDS: dict[str, Callable[[Any], str]] = {
-    "batch_size": lambda value: f"b{value}",
-    "memory_format": lambda value: "NHWC" if value == "channels_last" else "NCHW",
-    "cudnn_enabled": _either("cudnn", "no-cudnn"),
-    "cudnn_benchmark": _either("bench", "heur."),
-    "cudnn_deterministic": _either("determ.", "any-algo"),
-    "compile": _named("compile"),
-    "cuda_graph": _either("graph", "no-graph"),
-    "data_root": _named("root"),
-    "num_workers": lambda value: f"w{value}",
-    "image_size": lambda value: "own-px" if value is None else f"{value}px",
-    "num_classes": _named("classes"),
-    "fused": _either("fused", "unfused"),
-    "learning_rate": lambda value: f"lr={value:g}",
-    "accumulate": lambda value: f"acc{value}",
-    "cpu_threads": _named("threads"),
-    "seed": lambda value: f"seed{value}",
-    "env": _variables,
-    "python": _named("python"),
-}

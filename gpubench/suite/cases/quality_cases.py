@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from gpubench.suite.model.case import Case
+from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.model.suite import Quality, Suite
 
-ACCURACY_FOLLOWS = ("workload", "device", "precision", "data", "data_root", "image_size", "seed", "env", "python")
+ACCURACY_FOLLOWS = tuple(name for name, spec in SPECS.items() if spec.accuracy)
 """Settings of a case that may change what it learns. Layout, cuDNN's choices, batch sizes of the measurement and the
 way data takes are about speed: the first training case that has the rest equal stands for all.
 """

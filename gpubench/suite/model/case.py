@@ -5,17 +5,11 @@ import json
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from gpubench.suite.model.precisions import PRECISIONS
+from gpubench.suite.model.setting_spec import SettingSpec, always, either, named
+from gpubench.suite.model.workload_names import EXAMPLES
 
 CaseId = NewType("CaseId", str)
 
@@ -31,95 +25,291 @@ Optimizer = Literal["sgd", "adam", "adamw"]
 Timing = Literal["throughput", "latency"]
 BatchSize = Annotated[int, Field(ge=1, le=2**24)] | Literal["max"]
 
-_LAYOUT_NAMES = {"nchw": "contiguous", "nhwc": "channels_last"}
+_DATA = ("synthetic", "digits", "mnist", "fashion-mnist", "cifar10")
 _DEVICE = r"^(cpu|cuda(:\d+)?)$"
 _WORKLOAD = r"^[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?$"
 _SHAPE = r"^([1-9]\d*(x[1-9]\d*){0,4}|[1-9]\d*(KiB|MiB|GiB))$"
 
 
-def _layout(value: Any) -> Any:
-    return _LAYOUT_NAMES.get(value.lower(), value) if isinstance(value, str) else value
+def _layout_name(value: str) -> str:
+    return "NHWC" if value == "channels_last" else "NCHW"
+
+
+def _variables(env: dict[str, str], separator: str) -> str:
+    return separator.join(f"{name}={value}" for name, value in sorted(env.items()))
+
+
+def _trains(case: "Case") -> bool:
+    return case.mode == "train"
+
+
+_LAYOUT = SettingSpec(
+    "layout",
+    label=_layout_name,
+    cell=_layout_name,
+    in_process=True,
+    read_back=always,
+    if_differs="refused",
+    effect=True,
+    aliases={"NCHW": "contiguous", "NHWC": "channels_last"},
+    synonyms=("layout",),
+    cause="Something between the input and the convolutions changes the layout (a reshape or a permute, or "
+    "a model that ignores channels_last).",
+)
 
 
 class Case(BaseModel):
-    """The settings of one point: what is asked for. What took effect is `Effective` in the record."""
+    """The settings of one point: what is asked for. What took effect is `Effective` in the record.
+
+    A setting is one field: its type, default and help, and a `SettingSpec` from which all tables derive.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    workload: str = Field(
+    workload: Annotated[str, SettingSpec("workload", accuracy=True, words=EXAMPLES)] = Field(
         "cnn",
         pattern=_WORKLOAD,
         description="`cnn`, `torchvision:<model>`, `operators:<operator>`, or `module:Class` for your own.",
     )
-    mode: Mode = Field(
-        "train",
-        description="`train`: zero_grad, transfer, forward, loss, backward, optimizer, scaler. `infer`: eval mode, no gradients.",
+    mode: Annotated[Mode, SettingSpec("mode", meant={"training": "train", "inference": "infer", "eval": "infer"})] = (
+        Field(
+            "train",
+            description="`train`: zero_grad, transfer, forward, loss, backward, optimizer, scaler. "
+            "`infer`: eval mode, no gradients.",
+        )
     )
-    device: str = Field("cpu", pattern=_DEVICE, description="`cpu`, `cuda` or `cuda:N` (CUDA's own numbering).")
-    precision: Precision = Field(
+    device: Annotated[
+        str,
+        SettingSpec(
+            "device",
+            read_back=lambda case: case.device != "cuda",
+            effect=True,
+            accuracy=True,
+            words=("cpu", "cuda"),
+            meant={"gpu": "cuda"},
+        ),
+    ] = Field("cpu", pattern=_DEVICE, description="`cpu`, `cuda` or `cuda:N` (CUDA's own numbering).")
+    precision: Annotated[
+        Precision,
+        SettingSpec(
+            "precision",
+            in_process=True,
+            read_back=always,
+            if_differs="refused",
+            effect=True,
+            accuracy=True,
+            meant={word: spec.name for spec in PRECISIONS.values() for word in spec.synonyms},
+        ),
+    ] = Field(
         "fp32",
-        description="`fp32` is strict IEEE with TF32 off everywhere; `amp-*` is autocast; `fp16` and `bf16` hold the weights in that type.",
+        description="`fp32` is strict IEEE with TF32 off everywhere; `amp-*` is autocast; `fp16` and `bf16` hold the "
+        "weights in that type.",
     )
-    batch_size: BatchSize = Field(
+    batch_size: Annotated[
+        BatchSize,
+        SettingSpec(
+            "batch",
+            label=lambda value: f"b{value}",
+            in_process=True,
+            read_back=always,
+            if_differs="refused",
+            effect=True,
+            synonyms=("batch",),
+        ),
+    ] = Field(
         64,
-        description="Samples per step (per micro-step with `accumulate`). `max`: the largest whose real step fits into memory.",
+        description="Samples per step (per micro-step with `accumulate`). `max`: the largest whose real step fits into "
+        "memory.",
     )
-    shape: str | None = Field(
+    shape: Annotated[str | None, SettingSpec("shape", in_process=True)] = Field(
         None,
         pattern=_SHAPE,
         description="Sizes of an operator: matmul `MxNxK`, conv2d `channels x pixels x filters x kernel`, copy `256MiB`.",
     )
-    memory_format: Annotated[MemoryFormat, BeforeValidator(_layout)] = Field(
+    memory_format: Annotated[MemoryFormat, _LAYOUT] = Field(
         "contiguous", description="`contiguous` (NCHW) or `channels_last` (NHWC)."
     )
-    cudnn_enabled: bool = Field(True, description="Use cuDNN at all.")
-    cudnn_benchmark: bool = Field(False, description="Let cuDNN time its algorithms and take the fastest.")
-    cudnn_deterministic: bool = Field(False, description="Only deterministic algorithms.")
-    compile: Compile = Field("off", description="torch.compile mode; compile time is reported apart from throughput.")
-    cuda_graph: bool = Field(False, description="Capture the step in a CUDA graph and replay it.")
-    data: str = Field(
+    cudnn_enabled: Annotated[
+        bool,
+        SettingSpec(
+            "cuDNN on",
+            label=either("cudnn", "no-cudnn"),
+            quiet=True,
+            in_process=True,
+            read_back=always,
+            effect=True,
+        ),
+    ] = Field(True, description="Use cuDNN at all.")
+    cudnn_benchmark: Annotated[
+        bool,
+        SettingSpec(
+            "cuDNN",
+            label=either("bench", "heur."),
+            cell=either("bench", "heur."),
+            in_process=True,
+            read_back=always,
+            effect=True,
+        ),
+    ] = Field(False, description="Let cuDNN time its algorithms and take the fastest.")
+    cudnn_deterministic: Annotated[
+        bool,
+        SettingSpec(
+            "determ.",
+            label=either("determ.", "any-algo"),
+            quiet=True,
+            in_process=True,
+            read_back=always,
+            effect=True,
+        ),
+    ] = Field(False, description="Only deterministic algorithms.")
+    compile: Annotated[
+        Compile,
+        SettingSpec(
+            "compile",
+            label=named("compile"),
+            quiet=True,
+            in_process=True,
+            read_back=always,
+            if_differs="refused",
+            effect=True,
+        ),
+    ] = Field("off", description="torch.compile mode; compile time is reported apart from throughput.")
+    cuda_graph: Annotated[
+        bool,
+        SettingSpec(
+            "graph",
+            label=either("graph", "no-graph"),
+            quiet=True,
+            in_process=True,
+            read_back=always,
+            if_differs="refused",
+            effect=True,
+        ),
+    ] = Field(False, description="Capture the step in a CUDA graph and replay it.")
+    data: Annotated[str, SettingSpec("data", accuracy=True, words=_DATA)] = Field(
         "synthetic",
-        pattern=r"^(synthetic|digits|mnist|fashion-mnist|cifar10)$",
+        pattern=rf"^({'|'.join(_DATA)})$",
         description="`synthetic`, `digits`, `mnist`, `fashion-mnist` or `cifar10`.",
     )
-    data_root: str | None = Field(None, description="Folder with the torchvision data sets.")
-    data_path: DataPath = Field(
-        "resident",
-        description="Where a step's input comes from: already on the device, pinned or pageable host memory, or a DataLoader.",
+    data_root: Annotated[str | None, SettingSpec("data root", label=named("root"), quiet=True, accuracy=True)] = Field(
+        None, description="Folder with the torchvision data sets."
     )
-    num_workers: int = Field(0, ge=0, le=256, description="DataLoader worker processes (`data_path: loader`).")
-    image_size: int | None = Field(
+    data_path: Annotated[
+        DataPath, SettingSpec("input", in_process=True, read_back=always, if_differs="refused", effect=True)
+    ] = Field(
+        "resident",
+        description="Where a step's input comes from: already on the device, pinned or pageable host memory, or a "
+        "DataLoader.",
+    )
+    num_workers: Annotated[
+        int,
+        SettingSpec(
+            "workers",
+            label=lambda value: f"w{value}",
+            quiet=True,
+            read_back=lambda case: case.data_path == "loader",
+            effect=True,
+            synonyms=("workers",),
+        ),
+    ] = Field(0, ge=0, le=256, description="DataLoader worker processes (`data_path: loader`).")
+    image_size: Annotated[
+        int | None,
+        SettingSpec(
+            "image",
+            label=lambda value: "own-px" if value is None else f"{value}px",
+            in_process=True,
+            effect=True,
+            accuracy=True,
+        ),
+    ] = Field(
         None,
         ge=1,
         le=4096,
         description="Height and width in pixels; None takes the workload's own (cnn 28, torchvision 224).",
     )
-    num_classes: int | None = Field(
-        None,
-        ge=2,
-        le=10**6,
-        description="None takes the data's own (synthetic: 10, torchvision models 1000).",
+    num_classes: Annotated[int | None, SettingSpec("classes", label=named("classes"), quiet=True, in_process=True)] = (
+        Field(
+            None,
+            ge=2,
+            le=10**6,
+            description="None takes the data's own (synthetic: 10, torchvision models 1000).",
+        )
     )
-    optimizer: Optimizer = Field("sgd", description="`sgd` (momentum 0.9), `adam` or `adamw`.")
-    fused: bool = Field(False, description="The optimizer's fused implementation.")
-    learning_rate: float = Field(
+    optimizer: Annotated[
+        Optimizer, SettingSpec("optimizer", in_process=True, read_back=_trains, if_differs="refused", effect=True)
+    ] = Field("sgd", description="`sgd` (momentum 0.9), `adam` or `adamw`.")
+    fused: Annotated[
+        bool,
+        SettingSpec(
+            "fused",
+            label=either("fused", "unfused"),
+            quiet=True,
+            in_process=True,
+            read_back=_trains,
+            effect=True,
+        ),
+    ] = Field(False, description="The optimizer's fused implementation.")
+    learning_rate: Annotated[
+        float, SettingSpec("lr", label=lambda value: f"lr={value:g}", in_process=True, synonyms=("lr",))
+    ] = Field(
         1e-3,
         gt=0,
         le=100,
         description="Of the measured training steps; the quality stage has its own.",
     )
-    accumulate: int = Field(1, ge=1, le=4096, description="Micro-steps per optimizer step (gradient accumulation).")
-    timing: Timing = Field(
+    accumulate: Annotated[
+        int,
+        SettingSpec("accumulate", label=lambda value: f"acc{value}", quiet=True, in_process=True, effect=True),
+    ] = Field(1, ge=1, le=4096, description="Micro-steps per optimizer step (gradient accumulation).")
+    timing: Annotated[Timing, SettingSpec("timing")] = Field(
         "throughput",
-        description="`throughput`: no synchronisation inside the loop. `latency`: one synchronised request at a time (infer only).",
+        description="`throughput`: no synchronisation inside the loop. `latency`: one synchronised request at a time "
+        "(infer only).",
     )
-    cpu_threads: int | None = Field(None, ge=1, le=4096, description="Intra-op threads; None leaves torch's default.")
-    seed: int = Field(0, ge=0, lt=2**63, description="Of weights, data and shuffling.")
-    env: dict[str, str] = Field(
+    cpu_threads: Annotated[
+        int | None,
+        SettingSpec(
+            "threads",
+            label=named("threads"),
+            quiet=True,
+            read_back=lambda case: case.cpu_threads is not None,
+            effect=True,
+            synonyms=("threads",),
+            cause="The workload or a library changed the number of threads (`torch.set_num_threads`, OMP_NUM_THREADS).",
+        ),
+    ] = Field(None, ge=1, le=4096, description="Intra-op threads; None leaves torch's default.")
+    seed: Annotated[
+        int,
+        SettingSpec(
+            "seed",
+            label=lambda value: f"seed{value}",
+            read_back=always,
+            if_differs="ignored",
+            accuracy=True,
+            cause="The workload seeds torch itself; use `case.seed`.",
+        ),
+    ] = Field(0, ge=0, lt=2**63, description="Of weights, data and shuffling.")
+    env: Annotated[
+        dict[str, str],
+        SettingSpec(
+            "env",
+            label=lambda value: _variables(value, ",") or "env=default",
+            cell=lambda value: _variables(value, " ") or "-",
+            quiet=True,
+            accuracy=True,
+        ),
+    ] = Field(
         default_factory=dict,
         description="Environment variables of the worker; a case that sets any gets its own host.",
     )
-    python: str | None = Field(None, description="Another interpreter for the worker (two torch versions in one run).")
+    python: Annotated[str | None, SettingSpec("python", label=named("python"), quiet=True, accuracy=True)] = Field(
+        None, description="Another interpreter for the worker (two torch versions in one run)."
+    )
+
+    @field_validator("memory_format", mode="before")
+    @classmethod
+    def _layout_may_be_an_alias(cls, value: Any) -> Any:
+        return _LAYOUT.resolve(value)
 
     @field_validator("batch_size", mode="wrap")
     @classmethod
@@ -175,7 +365,7 @@ class Case(BaseModel):
     @property
     def layout(self) -> str:
         """The usual short name: NCHW or NHWC."""
-        return "NHWC" if self.memory_format == "channels_last" else "NCHW"
+        return _layout_name(self.memory_format)
 
     @property
     def batch(self) -> int:
@@ -186,7 +376,12 @@ class Case(BaseModel):
 
     @property
     def samples_per_step(self) -> int:
-        """Samples of one optimizer step (or one inference batch), before a workload says otherwise. ValueError for
-        `max`.
-        """
+        """Samples of one optimizer step or inference batch, unless the workload says otherwise. ValueError for `max`."""
         return self.batch * (self.accumulate if self.mode == "train" else 1)
+
+
+SPECS: dict[str, SettingSpec] = {
+    name: next(each for each in info.metadata if isinstance(each, SettingSpec))
+    for name, info in Case.model_fields.items()
+}
+"""Every setting by name, in the order of the fields."""

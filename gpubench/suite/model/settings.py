@@ -7,24 +7,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import ValidationError
 
-from gpubench.suite.model.case import Case
+from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.model.pydantic_messages import said_of
 from gpubench.suite.model.synonyms import near_word
+from gpubench.suite.model.workload_names import BUILT_IN, OPERATORS
 
-SETTINGS: tuple[str, ...] = tuple(Case.model_fields)
-
-_WORDS_OF_TEXTS = {
-    "workload": ("cnn", "resnet9", "torchvision:<model>", "operators:<operator>", "<module>:<Class>"),
-    "device": ("cpu", "cuda"),
-    "data": ("synthetic", "digits", "mnist", "fashion-mnist", "cifar10"),
-}
-_MORE_WORDS = {"memory_format": ("NCHW", "NHWC")}
-
-BUILT_IN = ("cnn", "resnet9")
-"""Workloads with a bare name."""
-
-OPERATORS = ("matmul", "conv2d", "copy", "launch")
-"""What `operators:<operator>` may name."""
+SETTINGS: tuple[str, ...] = tuple(SPECS)
 
 
 class BadValue(ValueError):  # noqa: N818 - reads better where it is caught
@@ -50,11 +38,15 @@ def normal(name: str, value: Any) -> Any:
         raise BadValue(*said_of(first, choices(name))) from error
 
 
+def default(name: str) -> Any:
+    return Case.model_fields[name].get_default(call_default_factory=True)
+
+
 @cache
 def choices(name: str) -> tuple[str, ...]:
     """The words a setting may be, for suggestions; empty where it is a number or free text."""
     words = [word for word in _flat(Case.model_fields[name].annotation) if isinstance(word, str)]
-    return (*words, *_WORDS_OF_TEXTS.get(name, ()), *_MORE_WORDS.get(name, ()))
+    return (*words, *SPECS[name].words, *SPECS[name].aliases)
 
 
 def check_workload(name: str) -> None:

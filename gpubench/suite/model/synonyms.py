@@ -3,19 +3,11 @@
 from collections.abc import Iterable
 
 from gpubench.core.nearest import near
-from gpubench.suite.model.precisions import PRECISIONS
+from gpubench.suite.model.case import SPECS
 
 SYNONYMS = {
-    "gpu": "cuda",
-    "training": "train",
-    "inference": "infer",
-    "eval": "infer",
-    "batch": "batch_size",
-    "layout": "memory_format",
-    "threads": "cpu_threads",
-    "workers": "num_workers",
-    "lr": "learning_rate",
-    **{word: spec.name for spec in PRECISIONS.values() for word in spec.synonyms},
+    **{word: name for name, spec in SPECS.items() for word in spec.synonyms},
+    **{word: value for spec in SPECS.values() for word, value in spec.meant.items()},
 }
 """What people write for a name or a value."""
 

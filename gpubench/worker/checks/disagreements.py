@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Effective
-from gpubench.suite.model.case import Case
+from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.model.precisions import PRECISIONS
 
 
@@ -53,33 +53,19 @@ def _text(value: Any) -> str:
 def _disagreements(case: Case, effective: Effective) -> Iterator[Disagreement]:
     """Settings compared by name; an expected value of None is not judged."""
     for setting, asked in _expected(case).items():
-        got = getattr(effective, setting)
+        got = effective.read(setting)
         if asked is not None and got is not None and got != asked:
             yield Disagreement(setting, asked, got, _cause(setting, case, effective))
     yield from _math(case, effective)
 
 
 def _expected(case: Case) -> dict[str, Any]:
-    train = case.mode == "train"
+    read_back = (name for name, spec in SPECS.items() if spec.read_back is not None and spec.read_back(case))
     return {
-        "precision": case.precision,
+        **{name: getattr(case, name) for name in read_back},
         "autocast_dtype": PRECISIONS[case.precision].autocast,
-        "memory_format": case.memory_format,
-        "cudnn_enabled": case.cudnn_enabled,
-        "cudnn_benchmark": case.cudnn_benchmark,
-        "cudnn_deterministic": case.cudnn_deterministic,
-        "compile": case.compile,
-        "cuda_graph": case.cuda_graph,
-        "data_path": case.data_path,
-        "num_workers": case.num_workers if case.data_path == "loader" else None,
-        "optimizer": case.optimizer if train else None,
-        "fused": case.fused if train else None,
-        "cpu_threads": case.cpu_threads,
-        "training": train,
-        "inference_mode": not train,
-        "seed": case.seed,
-        "batch_size": case.batch_size,
-        "device": None if case.device == "cuda" else case.device,
+        "training": case.mode == "train",
+        "inference_mode": case.mode == "infer",
     }
 
 
@@ -99,14 +85,10 @@ def _cause(setting: str, case: Case, effective: Effective) -> str:
     if setting in ("precision", "math", "autocast_dtype"):
         return _precision_cause(case, effective)
     causes = {
-        "memory_format": "Something between the input and the convolutions changes the layout (a reshape or a permute, or "
-        "a model that ignores channels_last).",
         "training": "The workload must call `model.eval()` for `infer` and `model.train()` for `train`.",
         "inference_mode": "The workload must run `infer` under `torch.inference_mode()`.",
-        "cpu_threads": "The workload or a library changed the number of threads (`torch.set_num_threads`, OMP_NUM_THREADS).",
-        "seed": "The workload seeds torch itself; use `case.seed`.",
     }
-    return causes.get(setting, "")
+    return causes.get(setting) or (SPECS[setting].cause if setting in SPECS else "")
 
 
 def _precision_cause(case: Case, effective: Effective) -> str:

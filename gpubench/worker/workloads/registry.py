@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gpubench.core.errors import UsageError
+from gpubench.suite.model.workload_names import BUILT_IN, EXAMPLES, OPERATORS
 from gpubench.worker.workloads.base import Phases, Workload
-
-BUILT_IN = ("cnn", "resnet9", "torchvision:<model>", "operators:<operator>")
 
 
 def resolve(
@@ -47,9 +46,7 @@ def _make(name: str, search_path: Sequence[str]) -> Any:
 
         return TorchvisionCNN(attribute)
     if module == "operators":
-        from gpubench.worker.workloads.operators.by_name import make_operator
-
-        return make_operator(attribute)
+        return _operator(attribute)
     found = _attribute(_import(module, search_path), attribute, name)
     if not callable(found):
         raise UsageError(f"{name} is a {type(found).__name__}, not a class.", hint="Name the workload's class.")
@@ -57,14 +54,8 @@ def _make(name: str, search_path: Sequence[str]) -> Any:
 
 
 def _built_in(name: str) -> Workload:
-    if name == "cnn":
-        from gpubench.worker.workloads.cnn import CNN
-
-        return CNN()
-    if name == "resnet9":
-        from gpubench.worker.workloads.resnet9 import CifarNet
-
-        return CifarNet()
+    if name in BUILT_IN:
+        return _made_by(BUILT_IN[name].made_by)
     if difflib.get_close_matches(name.lower(), ["cnn"], cutoff=0.6):
         raise UsageError(f"There is no workload {name!r}.", hint="Did you mean 'cnn'?")
     from gpubench.worker.workloads.torchvision_cnn import model_names
@@ -75,8 +66,22 @@ def _built_in(name: str) -> Workload:
         f"There is no workload {name!r}.",
         hint=f"Did you mean {suggestion}?"
         if near
-        else f"Workloads: {', '.join(BUILT_IN)}, or `module:Class` for your own.",
+        else f"Workloads: {', '.join(EXAMPLES[:-1])}, or `module:Class` for your own.",
     )
+
+
+def _operator(name: str) -> Workload:
+    if name in OPERATORS:
+        return _made_by(OPERATORS[name])
+    near = difflib.get_close_matches(name.lower(), OPERATORS, n=1, cutoff=0.4)
+    hint = f"Did you mean 'operators:{near[0]}'?" if near else f"Operators: {', '.join(OPERATORS)}."
+    raise UsageError(f"There is no operator {name!r}.", hint=hint)
+
+
+def _made_by(target: str) -> Workload:
+    module, _, attribute = target.partition(":")
+    found: Workload = getattr(importlib.import_module(module), attribute)()
+    return found
 
 
 def _import(module: str, search_path: Sequence[str]) -> Any:

@@ -3,10 +3,9 @@ import pytest
 from gpubench.core.errors import UsageError
 from gpubench.core.records import Status
 from gpubench.runner.arms.arm import Arm, check_cases
-from gpubench.runner.arms.levels import IN_PROCESS, level_of_run, levels_of, why_not_blocks
+from gpubench.runner.arms.levels import level_of_run, levels_of, why_not_blocks
 from gpubench.store.run_info import PlannedCase
 from gpubench.suite.model.case import Case
-from gpubench.suite.model.settings import SETTINGS
 
 BASE = Arm("base")
 
@@ -79,10 +78,6 @@ def test_launches_can_be_asked_for_and_skipped_or_trained_cases_have_no_level():
 def test_a_run_is_called_by_the_stronger_level_that_it_has():
     assert level_of_run({1: "launch", 2: "block"}) == "block"
     assert level_of_run({1: "launch"}) == "launch"
-
-
-def test_every_setting_named_is_one():
-    assert set(SETTINGS) >= IN_PROCESS
 
 
 def test_an_arm_may_not_set_what_tells_cases_of_the_suite_apart():

@@ -6,15 +6,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gpubench.core.errors import UsageError
-from gpubench.suite.model import settings as values
 from gpubench.suite.model.case import Case
+from gpubench.suite.model.workload_names import BUILT_IN, OPERATORS
 from gpubench.worker import accelerator, effective_settings
 from gpubench.worker.checks import parity
 from gpubench.worker.checks.work_counts import count_bytes, count_flops
-from gpubench.worker.workloads import registry
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.observe import Observer
-from gpubench.worker.workloads.operators import by_name
 from gpubench.worker.workloads.operators.operator import UNKNOWN_CACHE_BYTES, last_cache_bytes, num_sets
 from gpubench.worker.workloads.optional_facts import probe, samples_per_step
 from gpubench.worker.workloads.registry import resolve
@@ -265,5 +263,7 @@ def test_a_captured_step_keeps_the_memory_that_its_graph_writes_to(monkeypatch):
 
 
 def test_a_suite_file_may_name_every_operator_and_every_workload_with_a_bare_name():
-    assert tuple(by_name.OPERATORS) == values.OPERATORS
-    assert tuple(name for name in registry.BUILT_IN if ":" not in name) == values.BUILT_IN
+    for name in OPERATORS:
+        assert resolve(f"operators:{name}").name == name
+    for name in BUILT_IN:
+        assert callable(resolve(name).build)
