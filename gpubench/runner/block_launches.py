@@ -1,6 +1,4 @@
-"""Launches that hold all arms of a case, in alternating blocks; and the way back to launches of their own where that
-fails.
-"""
+"""Launches that hold all arms of a case, in alternating blocks; and the way back to one launch per arm if that fails."""
 
 import random
 from collections.abc import Mapping
@@ -13,12 +11,12 @@ from gpubench.protocol.messages import Failed, Job, Result
 from gpubench.runner.arms.carry_over import Suspicion, suspicion
 from gpubench.runner.arms.levels import Level
 from gpubench.runner.events import Listener, Notice
-from gpubench.runner.launch.attempt import Attempted, Attempts
+from gpubench.runner.launch.attempt import Attempts
 from gpubench.runner.launch.guard import Guard
-from gpubench.runner.launch.outcome import meaning
+from gpubench.runner.launch.outcome import LaunchOutcome
 from gpubench.runner.launch.planned_launch import PlannedLaunch
 from gpubench.runner.launch.recorder import record_of, shared
-from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool
+from gpubench.runner.launch.worker_hosts import HostPool
 from gpubench.runner.schedule import Schedule
 from gpubench.store.run_info import PlannedCase
 from gpubench.store.run_writer import RunWriter
@@ -92,79 +90,38 @@ class BlockLaunches:
         self, job: Job, launch: PlannedLaunch, pool: HostPool
     ) -> tuple[tuple[Record, ...], Suspicion | None] | None:
         try:
-            host, done = self._run(job, launch, pool)
+            outcome = self._attempts.run(pool, job, launch.case.label, times=len(job.arms) + job.twin)
         except WorkerError as error:
             self._fall_back(launch.case, finding("GB106", f"No worker could be started for all arms: {error}."))
             return None
-        if done.means.status is None:
+        if outcome.status is None:
             return (), None
-        outcome = done.ending.outcome
-        if not isinstance(outcome, Result):
-            return self._failed(launch, host, done)
-        records = tuple(self._record(launch, host, done, outcome, at, arm.name) for at, arm in enumerate(job.arms))
-        for record in records:
-            self._remember(record)
-        return records, suspicion(outcome.self_check)
+        answer = outcome.answer
+        if not isinstance(answer, Result):
+            return self._failed(launch, outcome)
+        window, noticed = shared(outcome.window), (*answer.findings, *outcome.noticed)
+        records: list[Record] = []
+        for arm, own in zip(job.arms, answer.arms, strict=True):
+            if not records:
+                own = own.model_copy(update={"marks": answer.marks | own.marks})
+            mine = replace(outcome, answer=own, window=window, noticed=noticed).judge()
+            records.append(record_of(replace(launch, arm=arm.name), mine, self._writer.write_samples))
+            self._remember(records[-1])
+        return tuple(records), suspicion(answer.self_check)
 
-    def _run(self, job: Job, launch: PlannedLaunch, pool: HostPool) -> tuple[Host, Attempted]:
-        """A host that dies under the job is replaced, and the job tried once more."""
-        host = pool.get(HostKey.of(job.case))
-        times = len(job.arms) + job.twin
-        done = self._attempts.run(host, job, times=times)
-        if done.ending.host_lost is None:
-            return host, done
-        pool.discard(host)
-        if self._guard.stopping:
-            return host, done
-        hint = "A new one is started, and the launch is done again."
-        self._tell(Notice(f"{done.ending.host_lost} during {launch.case.label!r}", hint))
-        host = pool.get(HostKey.of(job.case))
-        done = self._attempts.run(host, job.model_copy(update={"job": self._attempts.next_number()}), times=times)
-        if done.ending.host_lost is not None:
-            pool.discard(host)
-        return host, done
-
-    def _failed(self, launch: PlannedLaunch, host: Host, done: Attempted) -> tuple[tuple[Record, ...], None] | None:
-        """A failure of the whole job. Which arm it was is found out where each has a process of its own."""
-        outcome, reason = done.ending.outcome, done.means.reason or "it failed"
-        needs_own = isinstance(outcome, Failed) and (
-            outcome.status != "failed" or any(each.code == "GB301" for each in outcome.findings)
+    def _failed(self, launch: PlannedLaunch, outcome: LaunchOutcome) -> tuple[tuple[Record, ...], None] | None:
+        """A failure of the whole job. Which arm it was is found out when each has its own process."""
+        answer = outcome.answer
+        needs_own = isinstance(answer, Failed) and (
+            answer.status != "failed" or any(each.code == "GB301" for each in answer.findings)
         )
         if needs_own or launch.case.index not in self._proven:
+            reason = outcome.reason or "it failed"
             self._fall_back(launch.case, finding("GB106", f"The arms did not run in one process: {reason}."))
             return None
+        outcome = replace(outcome, window=None)
         arms = [replace(launch, arm=name) for name in self._schedule.arms]
-        records = [
-            record_of(
-                each,
-                host,
-                done.ending,
-                done.means,
-                done.clocked,
-                telemetry=None,
-                findings=done.findings,
-                write=self._writer.write_samples,
-            )
-            for each in arms
-        ]
-        return tuple(records), None
-
-    def _record(self, launch: PlannedLaunch, host: Host, done: Attempted, outcome: Result, at: int, arm: str) -> Record:
-        own = outcome.arms[at]
-        if at == 0:
-            own = own.model_copy(update={"marks": outcome.marks | own.marks})
-        ending = replace(done.ending, outcome=own)
-        means = meaning(ending, timeout_s=0.0, log=done.log)
-        return record_of(
-            replace(launch, arm=arm),
-            host,
-            ending,
-            means,
-            done.clocked,
-            telemetry=shared(done.window),
-            findings=(*outcome.findings, *done.findings),
-            write=self._writer.write_samples,
-        )
+        return tuple(record_of(each, outcome, self._writer.write_samples) for each in arms), None
 
     def _remember(self, record: Record) -> None:
         if record.block_log_ratio is not None and record.status is Status.OK:

@@ -1,11 +1,10 @@
 """The rounds of a run: launches in their order, each measured, recorded and told of."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 
 from gpubench.core.errors import WorkerError
-from gpubench.core.findings import Finding, finding
+from gpubench.core.findings import finding
 from gpubench.core.records import Failure, Record, Status
 from gpubench.protocol.messages import Job, JobArm
 from gpubench.runner.anonymous import anonymous
@@ -14,18 +13,18 @@ from gpubench.runner.arms.levels import Level
 from gpubench.runner.block_launches import BlockLaunches
 from gpubench.runner.events import (
     CaseFinished,
-    HostStarted,
     LaunchFinished,
     LaunchStarted,
     Listener,
     Notice,
     RoundFinished,
 )
-from gpubench.runner.launch.attempt import Attempts, Limits
+from gpubench.runner.launch.attempt import Attempts
 from gpubench.runner.launch.guard import Guard
+from gpubench.runner.launch.limits import Limits
 from gpubench.runner.launch.planned_launch import PlannedLaunch
-from gpubench.runner.launch.recorder import record_of, skipped
-from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool
+from gpubench.runner.launch.recorder import record_of, unmeasured
+from gpubench.runner.launch.worker_hosts import HostKey, HostPool
 from gpubench.runner.schedule import OUT_OF_BUDGET, Schedule
 from gpubench.store.run_info import PlannedCase
 from gpubench.store.run_writer import RunWriter
@@ -38,9 +37,7 @@ Settled = Callable[[PlannedCase, tuple[Record, ...]], bool]
 
 
 class Rounds:
-    """Does the launches of a schedule. Nothing that a worker does ends it; what ends it is a store that cannot be
-    written.
-    """
+    """Does the launches of a schedule. Worker failures never abort the run; only an unwritable store does."""
 
     def __init__(
         self,
@@ -65,7 +62,7 @@ class Rounds:
         self._settled, self._hide = settled, hide
         self._attempts = Attempts(writer, telemetry, guard, listener, limits)
         self._blocks = BlockLaunches(self._attempts, writer, guard, listener, schedule, levels or {})
-        self._began_s = time.monotonic()
+        self._began_s = self._limits.clock()
         self._done_before = schedule.num_done
         self._finished: set[int] = {case.index for case in schedule.cases if schedule.over(case)}
 
@@ -78,7 +75,9 @@ class Rounds:
                 if self._schedule.is_measuring(number) and number > 1:
                     # A new host each round: children of one host share its layout in memory.
                     pool.close()
-                self._round(launches, pool)
+                for launch in launches:
+                    if not (self._guard.stopping or self._limits.used_up):
+                        self._one(launch, pool)
                 self._settle(list({launch.case.index: launch.case for launch in launches}.values()))
                 if self._guard.stopping or self._limits.used_up:
                     break
@@ -86,12 +85,6 @@ class Rounds:
             pool.kill() if self._guard.now else pool.close()
         if self._limits.used_up and not self._guard.stopping:
             self._out_of_budget()
-
-    def _round(self, launches: list[PlannedLaunch], pool: HostPool) -> None:
-        for launch in launches:
-            if self._guard.stopping or self._limits.used_up:
-                return
-            self._one(launch, pool)
 
     def _settle(self, cases: Sequence[PlannedCase]) -> None:
         """Cases that have been judged leave the schedule, and so do those of which an arm has ended for good."""
@@ -121,7 +114,7 @@ class Rounds:
             if records is not None:
                 return
         self._tell(LaunchStarted(launch.case, launch.repeat, repeats, launch.arm))
-        record = skipped(launch, reason) if reason is not None else self._measured(launch, pool)
+        record = unmeasured(launch, Status.SKIPPED, reason) if reason is not None else self._measured(launch, pool)
         if record is not None:
             self._store(record, launch)
 
@@ -137,7 +130,7 @@ class Rounds:
         if case.index in self._finished:
             return
         self._finished.add(case.index)
-        elapsed_s = time.monotonic() - self._began_s
+        elapsed_s = self._limits.clock() - self._began_s
         fresh = self._schedule.num_done - self._done_before
         remaining_s = elapsed_s / fresh * self._schedule.num_left if fresh else None
         self._tell(
@@ -152,48 +145,20 @@ class Rounds:
         )
 
     def _measured(self, launch: PlannedLaunch, pool: HostPool) -> Record | None:
-        """The launch's record. A host that dies under it is replaced, and the launch tried once more."""
-        case = self._case(launch)
-        for attempt in (1, 2):
-            try:
-                host = pool.get(HostKey.of(case))
-            except WorkerError as error:
-                return self._unstarted(launch, error)
-            record, lost = self._attempt(launch, case, host)
-            if lost is None:
-                return record
-            pool.discard(host)
-            again = attempt == 1 and not self._guard.stopping
-            hint = "A new one is started, and the launch is done again." if again else ""
-            self._tell(Notice(f"{lost} during {launch.case.label!r}", hint))
-            if not again:
-                return record
-        raise AssertionError("the second attempt returns")
-
-    def _attempt(self, launch: PlannedLaunch, case: Case, host: Host) -> tuple[Record | None, str | None]:
-        """The record (None if there is nothing to store) and how the host ended, if it did."""
-        log = self._writer.log_path(launch.case.index, launch.repeat, launch.arm)
-        done = self._attempts.run(host, self._job(launch, case, log))
-        if done.means.status is None:
-            return None, done.ending.host_lost
-        record = record_of(
-            launch,
-            host,
-            done.ending,
-            done.means,
-            done.clocked,
-            telemetry=done.window,
-            findings=(*done.findings, *self._blocks.why_not(launch.case)),
-            write=self._writer.write_samples,
-        )
-        return record, done.ending.host_lost
-
-    def _case(self, launch: PlannedLaunch) -> Case:
-        case = launch.case.case
+        """None if the launch was stopped before it had anything to store."""
         arm = self._arms.get(launch.arm)
-        return case if arm is None else arm.case(case)
+        case = launch.case.case if arm is None else arm.case(launch.case.case)
+        try:
+            pool.get(HostKey.of(case))  # before the job makes a folder for its log
+            outcome = self._attempts.run(pool, self._job(launch, case), launch.case.label)
+        except WorkerError as error:
+            failure = Failure(phase="starting", error="WorkerError", message=f"{error} {error.hint}".strip())
+            return unmeasured(launch, Status.FAILED, str(error), failure=failure)
+        if outcome.status is None:
+            return None
+        return record_of(launch, outcome, self._writer.write_samples, self._blocks.why_not(launch.case))
 
-    def _job(self, launch: PlannedLaunch, case: Case, log: Path) -> Job:
+    def _job(self, launch: PlannedLaunch, case: Case) -> Job:
         quality = launch.case.kind == "quality"
         return Job(
             job=self._attempts.next_number(),
@@ -207,7 +172,7 @@ class Rounds:
             quality=self._suite.quality if quality else None,
             parity=self._suite.measure.parity and launch.repeat == 1,
             seed=case.seed + launch.repeat - 1 if quality else case.seed,
-            log=str(log.resolve()),
+            log=str(self._writer.log_path(launch.case.index, launch.repeat, launch.arm).resolve()),
             search_path=self._search_path,
             download=self._download,
         )
@@ -221,47 +186,20 @@ class Rounds:
         return done[0] if done else None
 
     def _block_job(self, launch: PlannedLaunch) -> Job:
-        """All arms of the case in one job; `measure` fills in what only it knows."""
-        base = launch.case.case
-        cases = {arm.name: arm.case(base) for arm in self._arms.values() if arm is not None}
-        log = self._writer.log_path(launch.case.index, launch.repeat)
-        job = self._job(launch, next(iter(cases.values())), log)
-        arms = tuple(JobArm(name=name, case=case) for name, case in cases.items())
-        return job.model_copy(update={"kind": "blocks", "arms": arms})
-
-    def _unstarted(self, launch: PlannedLaunch, error: WorkerError) -> Record:
-        failure = Failure(phase="starting", error="WorkerError", message=f"{error} {error.hint}".strip())
-        return Record(
-            kind=launch.case.kind,
-            case_index=launch.case.index,
-            case_id=launch.case.case_id,
-            label=launch.case.label,
-            arm=launch.arm,
-            repeat=launch.repeat,
-            status=Status.FAILED,
-            reason=str(error),
-            failure=failure,
-        )
+        """All arms of the case in one job; `BlockLaunches` fills in what only it knows."""
+        arms = [
+            JobArm(name=arm.name, case=arm.case(launch.case.case)) for arm in self._arms.values() if arm is not None
+        ]
+        job = self._job(replace(launch, arm=None), arms[0].case)
+        return job.model_copy(update={"kind": "blocks", "arms": tuple(arms)})
 
     def _out_of_budget(self) -> None:
         missing = self._schedule.missing()
-        if not missing:
-            return
         for launch in missing:
-            if self._schedule.has_figure(launch):
-                continue  # the launch that the budget cut: what it measured is worth more than that it was not finished
-            self._store(skipped(launch, OUT_OF_BUDGET, self._budget_finding(launch)), launch)
-        left = self._schedule.num_left
-        self._tell(Notice(f"{OUT_OF_BUDGET}: {left} launches were left out", "`--resume` measures them."))
-
-    def _budget_finding(self, launch: PlannedLaunch) -> Finding:
-        return finding("GB105", f"Launch {launch.repeat} and those after it were left out: {OUT_OF_BUDGET}.")
-
-
-def host_started(listener: Listener) -> Callable[[Host], None]:
-    """Tells `listener` of a host."""
-
-    def tell(host: Host) -> None:
-        listener(HostStarted(host.pid, host.seconds, dict(host.hello.versions), host.hello.devices))
-
-    return tell
+            # The launch that the budget cut keeps what it measured.
+            if not self._schedule.has_figure(launch):
+                why = finding("GB105", f"Launch {launch.repeat} and those after it were left out: {OUT_OF_BUDGET}.")
+                self._store(unmeasured(launch, Status.SKIPPED, OUT_OF_BUDGET, why), launch)
+        if missing:
+            left = self._schedule.num_left
+            self._tell(Notice(f"{OUT_OF_BUDGET}: {left} launches were left out", "`--resume` measures them."))

@@ -15,12 +15,12 @@ from gpubench.machine import environment
 from gpubench.protocol.messages import Hello
 from gpubench.runner.arms.arm import Arm, check_cases
 from gpubench.runner.arms.levels import Level, level_of_run, levels_of
-from gpubench.runner.events import Event, Listener, RunFinished, RunStarted
-from gpubench.runner.launch.attempt import Limits
+from gpubench.runner.events import Event, HostStarted, Listener, RunFinished, RunStarted
 from gpubench.runner.launch.guard import Guard
-from gpubench.runner.launch.worker_hosts import HostKey, HostPool, versions_of
+from gpubench.runner.launch.limits import Limits
+from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool, versions_of
 from gpubench.runner.plan import Hellos, plan_cases
-from gpubench.runner.rounds import Rounds, Settled, host_started
+from gpubench.runner.rounds import Rounds, Settled
 from gpubench.runner.schedule import Schedule
 from gpubench.store.run_info import PlannedCase, RunInfo
 from gpubench.store.run_names import new_run_name
@@ -194,7 +194,7 @@ class _Stage:
     def __init__(self, writer: RunWriter, listener: Listener) -> None:
         self._writer, self._tell = writer, listener
         self._log = writer.folder / HOST_LOG
-        self._pool = HostPool(self._log, host_started(listener))
+        self._pool = HostPool(self._log, self._host_started)
         self._began_s = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -204,6 +204,9 @@ class _Stage:
         self._pool.kill()
         if self._log.exists() and self._log.stat().st_size == 0:
             self._log.unlink()
+
+    def _host_started(self, host: Host) -> None:
+        self._tell(HostStarted(host.pid, host.seconds, dict(host.hello.versions), host.hello.devices))
 
     def greet(self, cases: Sequence[Case], arms: Sequence[Arm]) -> Hellos:
         return _greet(self._pool, cases, arms)

@@ -1,95 +1,115 @@
-"""What a launch's ending means: a status, a reason, a failure and findings. Pure; the figures stay as they came."""
+"""What a launch came to: how it ended, what was seen meanwhile, and the status, reason and findings that follow."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, Self
 
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Failure, Status
 from gpubench.core.units import format_duration
 from gpubench.protocol.messages import Failed, Result
-from gpubench.runner.launch.launching import Ending
 from gpubench.runner.launch.worker_hosts import describe_exit
+from gpubench.telemetry.window.telemetry_window import TelemetryWindow
+
+_EXPLAINED = {
+    "SIGKILL": ": killed from outside, as the kernel does when memory runs out",
+    "SIGSEGV": ": a crash in native code",
+    "SIGBUS": ": a crash in native code, or no room in /dev/shm",
+    "SIGABRT": ": native code gave up",
+}
 
 
-class Meaning(NamedTuple):
-    """`status` None: the launch was stopped on request before it had anything to store."""
+@dataclass
+class LaunchOutcome:
+    """From the first sign of life to what the record says. Times in seconds; `hello_s` from asking to the first message.
 
-    status: Status | None
+    `Launching` fills in how it ended: `answer` is the child's last word (None: it died without one), `killed` why the
+    parent killed it, `garbage` what came through its pipe and was no message, `host_lost` how its host ended meanwhile.
+    `Attempts` adds the clock, `log` (inside the run folder; None if empty) and telemetry. `judge` sets the rest; status
+    None: the launch was stopped on request before it had anything to store.
+    """
+
+    host_pid: int = 0
+    timeout_s: float = 0.0
+    pid: int | None = None
+    isolation: Literal["fork", "fresh"] | None = None
+    hello_s: float | None = None
+    phase: str = "starting"
+    answer: Result | Failed | None = None
+    exit_code: int | None = None
+    killed: Literal["timeout", "teardown", "stop", "garbage"] | None = None
+    asked_to_stop: Literal["stop", "budget"] | None = None
+    garbage: str | None = None
+    torn: bool = False
+    host_lost: str | None = None
+
+    started_unix_s: float = 0.0
+    wall_s: float = 0.0
+    log: str | None = None
+    window: TelemetryWindow | None = None
+    noticed: tuple[Finding, ...] = ()
+
+    status: Status | None = None
     reason: str | None = None
     failure: Failure | None = None
     findings: tuple[Finding, ...] = ()
 
+    def judge(self) -> Self:
+        """Sets status, reason, failure and findings; the figures stay as they came."""
+        self.status, self.reason, self.failure, self.findings = None, None, None, ()
+        answer = self.answer
+        if isinstance(answer, Result):
+            self._measured(answer)
+        elif isinstance(answer, Failed):
+            self.status, self.reason, self.findings = Status(answer.status), answer.reason, answer.findings
+            self.failure = answer.failure and answer.failure.model_copy(update={"log": self.log})
+        elif self.killed == "timeout":
+            limit = format_duration(self.timeout_s)
+            self._failed(Status.TIMEOUT, "TimeoutError", f"no result within {limit} (it was in {self.phase})")
+        elif self.killed != "stop" and (self.asked_to_stop is None or self.garbage is not None):
+            self._died()
+        return self
 
-def meaning(ending: Ending, *, timeout_s: float, log: str | None) -> Meaning:
-    """`log` is the path of the launch's log inside the run folder, None where it wrote nothing."""
-    outcome = ending.outcome
-    if isinstance(outcome, Result):
-        return _measured(outcome, ending)
-    if isinstance(outcome, Failed):
-        failure = None if outcome.failure is None else outcome.failure.model_copy(update={"log": log})
-        return Meaning(Status(outcome.status), outcome.reason, failure, outcome.findings)
-    if ending.killed == "timeout":
-        reason = f"no result within {format_duration(timeout_s)} (it was in {ending.phase})"
-        return Meaning(Status.TIMEOUT, reason, _failure("TimeoutError", reason, ending, log))
-    if ending.killed == "stop" or (ending.asked_to_stop is not None and ending.garbage is None):
-        return Meaning(None)
-    return _died(ending, log)
+    def _measured(self, answer: Result) -> None:
+        """Complete figures; what went wrong afterwards is a finding. Interrupted without a step: nothing to store."""
+        if answer.interrupted and answer.series is None and answer.quality is None:
+            return
+        found = list(answer.findings)
+        if answer.interrupted:
+            why = "the time budget" if self.asked_to_stop == "budget" else "a request to stop"
+            found.append(finding("GB104", f"The measurement was ended early by {why}; the steps so far are kept."))
+        trouble = None
+        if self.killed == "teardown":
+            trouble = "did not end by itself and was killed"
+        elif self.garbage is not None:
+            trouble = f"sent what is no message ({self.garbage})"
+        elif self.exit_code and self.killed is None:
+            trouble = f"ended with {describe_exit(self.exit_code)}"
+        if trouble is not None:
+            found.append(finding("GB102", f"After its result the process {trouble}.", exit_code=self.exit_code))
+        self.status, self.findings = Status.OK, tuple(found)
 
+    def _died(self) -> None:
+        """No last word: it crashed, was killed from outside, or talked nonsense."""
+        if self.host_lost is not None:
+            reason = f"{self.host_lost} while the case was in {self.phase}"
+            return self._failed(Status.FAILED, "WorkerLost", reason)
+        if self.garbage is not None:
+            reason = f"the worker sent what is no message: {self.garbage}"
+            return self._failed(Status.FAILED, "ProtocolError", reason)
+        how = describe_exit(self.exit_code or 0)
+        reason = f"the process ended in {self.phase} without a result ({how}{_EXPLAINED.get(how, '')})"
+        if self.torn:
+            reason += "; its last message is torn"
+        return self._failed(Status.FAILED, "ProcessDied", reason)
 
-def _measured(outcome: Result, ending: Ending) -> Meaning:
-    """Complete figures; what went wrong afterwards is a finding. Interrupted without a step: nothing to store."""
-    if outcome.interrupted and outcome.series is None and outcome.quality is None:
-        return Meaning(None)
-    found = list(outcome.findings)
-    if outcome.interrupted:
-        why = "the time budget" if ending.asked_to_stop == "budget" else "a request to stop"
-        found.append(finding("GB104", f"The measurement was ended early by {why}; the steps so far are kept."))
-    trouble = _teardown(ending)
-    if trouble is not None:
-        found.append(finding("GB102", f"After its result the process {trouble}.", exit_code=ending.exit_code))
-    return Meaning(Status.OK, None, None, tuple(found))
-
-
-def _teardown(ending: Ending) -> str | None:
-    if ending.killed == "teardown":
-        return "did not end by itself and was killed"
-    if ending.garbage is not None:
-        return f"sent what is no message ({ending.garbage})"
-    if ending.exit_code not in (None, 0) and ending.killed is None:
-        return f"ended with {describe_exit(ending.exit_code or 0)}"
-    return None
-
-
-def _died(ending: Ending, log: str | None) -> Meaning:
-    """No last word: it crashed, was killed from outside, or talked nonsense."""
-    if ending.host_lost is not None:
-        reason = f"{ending.host_lost} while the case was in {ending.phase}"
-        return Meaning(Status.FAILED, reason, _failure("WorkerLost", reason, ending, log))
-    if ending.garbage is not None:
-        reason = f"the worker sent what is no message: {ending.garbage}"
-        return Meaning(Status.FAILED, reason, _failure("ProtocolError", reason, ending, log))
-    how = describe_exit(ending.exit_code or 0)
-    reason = f"the process ended in {ending.phase} without a result ({how}{_explain(how)})"
-    if ending.torn:
-        reason += "; its last message is torn"
-    return Meaning(Status.FAILED, reason, _failure("ProcessDied", reason, ending, log))
-
-
-def _explain(how: str) -> str:
-    return {
-        "SIGKILL": ": killed from outside, as the kernel does when memory runs out",
-        "SIGSEGV": ": a crash in native code",
-        "SIGBUS": ": a crash in native code, or no room in /dev/shm",
-        "SIGABRT": ": native code gave up",
-    }.get(how, "")
-
-
-def _failure(error: str, message: str, ending: Ending, log: str | None) -> Failure:
-    code = ending.exit_code
-    return Failure(
-        phase=ending.phase,
-        error=error,
-        message=message,
-        exit_code=code,
-        signal=describe_exit(code) if code is not None and code < 0 else None,
-        log=log,
-    )
+    def _failed(self, status: Status, error: str, reason: str) -> None:
+        code = self.exit_code
+        self.status, self.reason = status, reason
+        self.failure = Failure(
+            phase=self.phase,
+            error=error,
+            message=reason,
+            exit_code=code,
+            signal=describe_exit(code) if code is not None and code < 0 else None,
+            log=self.log,
+        )

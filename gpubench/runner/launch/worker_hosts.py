@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import select
+import selectors
 import signal
 import socket
 import subprocess
@@ -12,18 +13,48 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from gpubench.core.errors import WorkerError
 from gpubench.protocol.lines import LineBuffer
-from gpubench.protocol.messages import PROTOCOL_VERSION, End, Hello, Job, Message, decode, encode
+from gpubench.protocol.messages import (
+    PROTOCOL_VERSION,
+    End,
+    Exited,
+    Failed,
+    Hello,
+    Job,
+    Message,
+    Phase,
+    Progress,
+    Result,
+    Started,
+    decode,
+    encode,
+)
 from gpubench.suite.model.case import Case
 
 START_TIMEOUT_S = 180.0
 """Importing torch from a cold network disk takes a minute and more."""
 
-_CHUNK_BYTES = 65536
+_CHUNK_BYTES = 1 << 20
 _END_TIMEOUT_S = 5.0
+
+
+class Garbage(NamedTuple):
+    """What came through a child's pipe and is no message."""
+
+    why: str
+
+
+class HostLost(NamedTuple):
+    """How a host ended."""
+
+    why: str
+
+
+FromChild = Hello | Phase | Progress | Result | Failed
+Heard = FromChild | Started | Exited | Garbage | HostLost
 
 
 class HostKey(NamedTuple):
@@ -75,14 +106,20 @@ class Host:
     def pid(self) -> int:
         return self._process.pid
 
-    def send(self, job: Job, message_fd: int) -> None:
-        """Hands over a job with the write end of its pipe. WorkerError if the host is gone."""
-        data = encode(job)
-        try:
-            sent = socket.send_fds(self.socket, [data], [message_fd])
-            self.socket.sendall(data[sent:])
-        except (BrokenPipeError, ConnectionResetError) as error:
-            raise WorkerError(self.obituary()) from error
+    def begin(self, job: Job, wake_fd: int) -> "JobPipe":
+        """Hands over a job. What is written to `wake_fd` ends a wait. WorkerError if the host is gone."""
+        return JobPipe(self, job, wake_fd)
+
+    def stop_child(self, pid: int) -> None:
+        """Asks the child to finish its step and to send what it has."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+    def kill_child(self, pid: int) -> None:
+        """Kills the child and what it started."""
+        for end in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                end(pid, signal.SIGKILL)
 
     def read(self) -> list[Message] | None:
         """The messages that have arrived; None at the end of the host. Call when the socket is readable.
@@ -154,6 +191,94 @@ class Host:
         return "it wrote nothing"
 
 
+class JobPipe:
+    """A job on a host: what its child says through its own pipe, and what the host says of it. A context manager."""
+
+    def __init__(self, host: Host, job: Job, wake_fd: int) -> None:
+        self._host, self._job, self._lines = host, job, LineBuffer()
+        self._reader, writer = os.pipe()
+        try:
+            data = encode(job)
+            sent = socket.send_fds(host.socket, [data], [writer])
+            host.socket.sendall(data[sent:])
+        except BaseException as error:
+            os.close(self._reader)
+            if isinstance(error, BrokenPipeError | ConnectionResetError):
+                raise WorkerError(host.obituary()) from error
+            raise
+        finally:
+            os.close(writer)
+        os.set_blocking(self._reader, False)
+        self._is_open, self._drained = True, False
+        self._selector = selectors.DefaultSelector()
+        for source in (self._reader, host.socket, wake_fd):
+            self._selector.register(source, selectors.EVENT_READ)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._selector.close()
+        os.close(self._reader)
+
+    def wait(self, timeout_s: float) -> list[Heard] | None:
+        """What was said, the child's words first; None if nothing happened in time."""
+        ready = {key.fileobj for key, _ in self._selector.select(timeout_s)}
+        if not ready:
+            return None
+        heard: list[Heard] = []
+        if self._reader in ready and not self._hear_child(heard):
+            self._selector.unregister(self._reader)
+        if self._host.socket in ready:
+            try:
+                messages = self._host.read()
+                if messages is None:
+                    heard.append(HostLost(self._host.obituary()))
+                heard += (
+                    message
+                    for message in messages or ()
+                    if isinstance(message, Started | Exited) and message.job == self._job.job
+                )
+            except ValueError as error:
+                self._host.kill()
+                heard.append(HostLost(f"worker host {self._host.pid} sent what is no message ({first_line(error)})"))
+        return heard
+
+    def rest(self) -> tuple[list[Heard], bool]:
+        """What the child left in its pipe, and whether its last message is torn.
+
+        Does not wait for the end of the pipe: a process that the child left behind may hold it open.
+        """
+        heard: list[Heard] = []
+        self._drained = False
+        while self._is_open and not self._drained:
+            self._hear_child(heard)
+        return heard, bool(self._lines.rest)
+
+    def _hear_child(self, heard: list[Heard]) -> bool:
+        """Takes in one chunk; False at the end of the pipe."""
+        try:
+            chunk = os.read(self._reader, _CHUNK_BYTES)
+        except BlockingIOError:
+            self._drained = True
+            return True
+        self._is_open = bool(chunk)
+        try:
+            for line in self._lines.feed(chunk):
+                message = decode(line)
+                if isinstance(message, FromChild):
+                    heard.append(message)
+                else:
+                    heard.append(Garbage(f"a child does not send {message.type!r}"))
+        except ValueError as error:
+            heard.append(Garbage(first_line(error)))
+        return self._is_open
+
+
+def first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+
+
 def _checked(message: Message) -> Hello:
     if not isinstance(message, Hello) or message.role != "host":
         raise WorkerError(f"the worker host began with {message.type!r} instead of a hello")
@@ -210,8 +335,15 @@ class HostPool:
     At most `limit` live at a time: each holds some hundreds of MB. The one that was used longest ago makes room.
     """
 
-    def __init__(self, log: Path, started: Callable[[Host], None], *, limit: int = 4) -> None:
-        self._log, self._started, self._limit = log, started, limit
+    def __init__(
+        self,
+        log: Path,
+        started: Callable[[Host], None],
+        *,
+        limit: int = 4,
+        start: Callable[[HostKey, Path], Host] = Host,
+    ) -> None:
+        self._log, self._started, self._limit, self._start = log, started, limit, start
         self._hosts: dict[HostKey, Host] = {}
 
     def make_room(self, number: int) -> None:
@@ -224,7 +356,7 @@ class HostPool:
         if host is None:
             while len(self._hosts) >= self._limit:
                 self._hosts.pop(next(iter(self._hosts))).end()
-            host = Host(key, self._log)
+            host = self._start(key, self._log)
             self._started(host)
         self._hosts[key] = host
         return host

@@ -2,8 +2,7 @@ import pytest
 
 from gpubench.core.records import Failure, Series, Status
 from gpubench.protocol.messages import Failed, Result
-from gpubench.runner.launch.launching import Ending
-from gpubench.runner.launch.outcome import meaning
+from gpubench.runner.launch.outcome import LaunchOutcome
 
 SERIES = Series(
     clock="perf_counter",
@@ -19,7 +18,7 @@ DONE = Result(series=SERIES, metrics={"step_time_s": 0.01})
 
 
 def judged(**fields):
-    return meaning(Ending(pid=7, phase="measuring", **fields), timeout_s=300.0, log="cases/1/1.log")
+    return LaunchOutcome(pid=7, phase="measuring", timeout_s=300.0, log="cases/1/1.log", **fields).judge()
 
 
 def codes(found):
@@ -27,7 +26,7 @@ def codes(found):
 
 
 def test_a_result_and_a_clean_end_is_ok():
-    found = judged(outcome=DONE, exit_code=0)
+    found = judged(answer=DONE, exit_code=0)
     assert (found.status, found.reason, found.failure, found.findings) == (Status.OK, None, None, ())
 
 
@@ -41,7 +40,7 @@ def test_a_result_and_a_clean_end_is_ok():
     ],
 )
 def test_trouble_after_the_result_is_a_finding_and_the_figures_stand(fields, said):
-    found = judged(outcome=DONE, **fields)
+    found = judged(answer=DONE, **fields)
     assert found.status is Status.OK
     assert codes(found) == ["GB102"]
     assert said in found.findings[0].message
@@ -49,13 +48,13 @@ def test_trouble_after_the_result_is_a_finding_and_the_figures_stand(fields, sai
 
 def test_a_measurement_ended_early_says_so():
     early = DONE.model_copy(update={"interrupted": True})
-    assert codes(judged(outcome=early, exit_code=0, asked_to_stop="stop")) == ["GB104"]
-    assert "time budget" in judged(outcome=early, exit_code=0, asked_to_stop="budget").findings[0].message
+    assert codes(judged(answer=early, exit_code=0, asked_to_stop="stop")) == ["GB104"]
+    assert "time budget" in judged(answer=early, exit_code=0, asked_to_stop="budget").findings[0].message
 
 
 def test_a_launch_stopped_before_its_first_step_has_nothing_to_store():
     nothing = Result(absent={"step_time_s": "it was ended before its first step was done"}, interrupted=True)
-    assert judged(outcome=nothing, exit_code=0).status is None
+    assert judged(answer=nothing, exit_code=0).status is None
     assert judged(exit_code=-15, asked_to_stop="stop").status is None
     assert judged(exit_code=-9, killed="stop").status is None
 
@@ -64,7 +63,7 @@ def test_what_the_worker_says_of_its_failure_is_kept_and_its_log_is_named_inside
     failure = Failure(
         phase="warmup", error="OutOfMemoryError", message="CUDA out of memory", requested_bytes=2**30, log="/x/1.log"
     )
-    found = judged(outcome=Failed(status="oom", reason="out of memory in warmup", failure=failure), exit_code=0)
+    found = judged(answer=Failed(status="oom", reason="out of memory in warmup", failure=failure), exit_code=0)
     assert (found.status, found.reason) == (Status.OOM, "out of memory in warmup")
     assert found.failure == failure.model_copy(update={"log": "cases/1/1.log"})
 
