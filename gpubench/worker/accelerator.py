@@ -2,8 +2,7 @@
 
 The rest asks `accelerator_of(case.device)` and decides by what it answers: `asynchronous` picks the clock, `memory` the
 memory figures, `lacks` the precisions. Another kind of device is a class here, a line in `ACCELERATORS`, and a backend
-in `gpubench.telemetry.devices`. torch's build for AMD calls its devices `cuda` as well; `RocmAccelerator` says what is
-different there.
+in `gpubench.telemetry.devices`. torch's build for AMD calls its devices `cuda` too; `RocmAccelerator` has the rest.
 """
 
 import warnings

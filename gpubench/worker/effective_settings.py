@@ -6,8 +6,11 @@ still do: the compiler of 2.9 to 2.14 under TF32, and `torch.backends.cudnn.flag
 """
 
 import os
+import random
 import warnings
 from typing import Any
+
+import numpy as np
 
 from gpubench.core.records import Effective
 from gpubench.suite.model.case import Case
@@ -15,6 +18,7 @@ from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.worker.accelerator import Accelerator, accelerator_of, library_versions
 from gpubench.worker.checks.disagreements import mismatches
 from gpubench.worker.checks.unsupported import unsupported
+from gpubench.worker.workloads.base import Unsupported
 
 MATH = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 """Every operation whose float32 can be computed in less, by its place in `torch.backends`."""
@@ -33,12 +37,20 @@ WATCHED_VARIABLES = (
 )
 """Environment variables that change figures without a trace in torch's flags; those that are set are recorded."""
 
-__all__ = ["apply", "mismatches", "read_back", "unsupported"]
+__all__ = ["apply", "mismatches", "prepare", "read_back", "unsupported"]
+
+
+def prepare(case: Case, torch: Any) -> None:
+    """Applies the settings of a case before its workload is built. Raises Unsupported if it cannot run here."""
+    reason = unsupported(case)
+    if reason is not None:
+        raise Unsupported(reason)
+    apply(case, torch)
 
 
 def apply(case: Case, torch: Any) -> None:
-    """Sets precision, cuDNN, threads, seed and current device of this process. Call it before the workload is built,
-    and after `unsupported`: a CUDA device that is not there raises torch's own error here.
+    """Sets precision, cuDNN, threads, seed and current device of this process. Call it after `unsupported`: a CUDA
+    device that is not there raises torch's own error here.
     """
     _set_math(torch, tf32=PRECISIONS[case.precision].math == "tf32")
     torch.backends.cudnn.enabled = case.cudnn_enabled
@@ -46,7 +58,9 @@ def apply(case: Case, torch: Any) -> None:
     torch.backends.cudnn.deterministic = case.cudnn_deterministic
     if case.cpu_threads is not None:
         torch.set_num_threads(case.cpu_threads)
-    _seed(case.seed, torch)
+    random.seed(case.seed)
+    np.random.seed(case.seed % 2**32)  # noqa: NPY002 - workloads and data sets still draw from it
+    torch.manual_seed(case.seed)
     accelerator_of(case.device).select()
 
 
@@ -59,16 +73,6 @@ def _set_math(torch: Any, *, tf32: bool) -> None:
     torch.backends.cudnn.fp32_precision = math  # what compiled convolutions go by
     for name in MATH:  # last, because the older switches write these too
         _backend(torch, name).fp32_precision = "ieee" if name.startswith("mkldnn") else math
-
-
-def _seed(seed: int, torch: Any) -> None:
-    import random
-
-    import numpy as np
-
-    random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002 - workloads and data sets still draw from it
-    torch.manual_seed(seed)
 
 
 def read_back(case: Case, workload_probe: dict[str, Any] | None, device: Any) -> Effective:  # noqa: ARG001 - part of the seam

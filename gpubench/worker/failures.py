@@ -27,13 +27,12 @@ _FREE = re.compile(rf"of which {_SIZE} is free|{_SIZE} free")
 _TOTAL = re.compile(rf"total capacity of {_SIZE}|{_SIZE} total capacity")
 
 _OOM_MESSAGES = re.compile(
-    r"CUDA out of memory|CUDA (?:driver )?error: out of memory|cudaErrorMemoryAllocation|DefaultCPUAllocator: can't allocate memory"
+    r"CUDA out of memory|CUDA (?:driver )?error: out of memory|cudaErrorMemoryAllocation"
+    r"|HIP out of memory|hipErrorOutOfMemory|DefaultCPUAllocator: can't allocate memory"
     r"|DefaultCPUAllocator: not enough memory|CU(?:DNN|BLAS|SOLVER|SPARSE|FFT)_(?:STATUS_)?\w*ALLOC\w*FAILED"
     r"|CUBLAS_STATUS_NOT_INITIALIZED|std::bad_alloc"
 )
-"""What libraries say when memory is short. cuBLAS calls it "not initialized" where its handle finds no room for its
-workspace.
-"""
+"""What libraries say when memory is short. cuBLAS says "not initialized" if its handle has no room for a workspace."""
 
 _LONGEST_MESSAGE = 4000
 
@@ -57,7 +56,7 @@ def shortage(error: BaseException) -> BaseException | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this says that memory was short: torch's own exception, Python's, or CUDA's libraries in a RuntimeError."""
+    """Whether memory was short: torch's exception, Python's, or a RuntimeError from one of CUDA's libraries."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and _OOM_MESSAGES.search(str(error)) is not None
@@ -93,7 +92,7 @@ def as_failed(
 
 
 def write_traceback(error: BaseException) -> None:
-    """To stderr, which is the case's log; then lets go of what the frames hold, so that there is memory to report with."""
+    """To stderr, which is the case's log; then frees what the frames hold, so that there is memory to report with."""
     traceback.print_exception(error)
     seen: BaseException | None = error
     while seen is not None:

@@ -1,4 +1,4 @@
-"""A job while it runs: where its messages go, whether it was told to stop, and what it has come to so far."""
+"""A job while it runs: where its messages go, whether it was told to stop, and its state."""
 
 import os
 import signal
@@ -20,12 +20,12 @@ class Sender(Protocol):
     def offer(self, message: Message) -> bool: ...
 
 
-class Interrupted(Exception):  # noqa: N818 - somebody asked for it
+class Interrupted(Exception):  # noqa: N818 - it was asked for
     """The job was told to stop before it had anything to show."""
 
 
 class Stop:
-    """Whether somebody asked the job to end early. The step that runs is always finished."""
+    """Whether the job was asked to end early. The running step is always finished."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -47,9 +47,7 @@ def _forget_signals() -> None:
 
 
 class RunningJob:
-    """What a running job has come to so far: the phase it is in, the settings read back, what to say beside the
-    figures.
-    """
+    """The state of a running job: its phase, the settings read back, findings and marks."""
 
     def __init__(self, job: Job, sender: Sender, stop: Stop, *, no_fork: str | None = None) -> None:
         self.job, self.sender, self.stop = job, sender, stop

@@ -1,8 +1,7 @@
 """One measurement from context to result, in the order that lets no part disturb another.
 
 Cold figures come first, before anything else has used the device. Settings are read back after the first steps and
-after the last; memory is read before health, because health may run a batch; parity comes last, with the workload
-closed.
+after the last. Memory is read before health, because health may run a batch; parity runs after the workload is closed.
 """
 
 import time
@@ -26,11 +25,8 @@ from gpubench.worker.timing.launch_figures import Figures, figures
 from gpubench.worker.timing.memory import Memory, MemoryWatch
 from gpubench.worker.timing.timers import LatencyTimer, Step, timer_for
 from gpubench.worker.workloads import optional_facts
-from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.compiled import cold_caches
 from gpubench.worker.workloads.registry import resolve
-
-Metrics = tuple[dict[str, float | None], dict[str, str]]
 
 IDLE_S = 0.6
 """Enough for several updates of a power sensor."""
@@ -97,17 +93,10 @@ class _Measurement:
     def _prepare(self) -> None:
         context_s = first_steps.create_context(self._accelerator)
         self._put("cuda_context_s", context_s, None if context_s is not None else "the case runs on the CPU")
-        reason = effective_settings.unsupported(self._case)
-        if reason is not None:
-            raise Unsupported(reason)
-        effective_settings.apply(self._case, self._torch)
-        self._stand_idle()
-
-    def _stand_idle(self) -> None:
-        """Holds the context and does nothing, so that idle power is known; only where power will be looked at."""
+        effective_settings.prepare(self._case, self._torch)
         if self._on_gpu and self._job.measure.telemetry != "off":
             began = time.monotonic()
-            time.sleep(IDLE_S)
+            time.sleep(IDLE_S)  # holds the context and does nothing, so that idle power is known
             self._launch.marks["idle_s"] = (began, time.monotonic())
 
     def _build(self, emitter: Emitter) -> tuple[Any, Step]:
@@ -135,21 +124,25 @@ class _Measurement:
         over = first.over or self._launch.stop()  # asked once: counters and series must be of the same steps
         if not over:
             optional_facts.reset_health(workload)
-        waits = _ToldWaits(workload, whole=over)
+        told_before = [0 if over else len(waits or ()) for waits in _told_waits(workload)]
         blocking_copies = self._on_gpu and self._case.data_path == "pageable"
         measured = self._steps(first, bare_step, emitter, over=over)
         self._wait()
         memory = self._memory.read()
+        input_waits_s, device_waits_s = (
+            None if waits is None else waits[skipped:]
+            for waits, skipped in zip(_told_waits(workload), told_before, strict=True)
+        )
         found = figures(
             measured,
             samples_per_step=self._samples_per_step,
             target_rel_ci=self._job.measure.target_rel_ci,
             on_gpu=self._on_gpu,
-            input_waits_s=waits.for_input_s(),
-            device_waits_s=waits.for_device_s(),
+            input_waits_s=input_waits_s,
+            device_waits_s=device_waits_s,
             blocking_copies=blocking_copies,
         )
-        self._steps_wait = blocking_copies or bool(waits.for_device_s())
+        self._steps_wait = blocking_copies or bool(device_waits_s)
         self._merge((found.metrics, found.absent))
         self._merge((memory.metrics, memory.absent))
         num_steps = measured.num_steps or len(first.times_s)
@@ -158,7 +151,10 @@ class _Measurement:
             after_steps.compiler(self._launch, self._case, compiled_before, optional_facts.compile_stats(self._case))
         )
         self._read_back(workload, bare_step, emitter, first_time=False)
-        self._cold_figures(first, measured, found)
+        before_series = 0 if measured.num_leading else self._num_before
+        self._put("first_step_s", first.times_s[0])
+        self._put("warmup_steps", float(before_series + found.series.num_warmup * measured.group))
+        self._put("time_to_steady_s", found.window.start_s - first.began_s)
         return measured, found, memory
 
     def _first_steps(self, emitter: Emitter, step: Step) -> first_steps.FirstSteps:
@@ -167,19 +163,15 @@ class _Measurement:
             first = first_steps.first_steps(emitter.steps(step), self._wait, self._job.measure, self._launch.stop)
             if not first.times_s:
                 raise Interrupted("it was ended before its first step was done")
-            self._group, num_more = self._find_group(first, step)
+            self._group, num_more = 1, 0
+            if not first.over and self._case.timing != "latency":
+                step_s = first.typical_s
+                if self._on_gpu:
+                    step_s, num_more = first_steps.following(step, self._wait, step_s)
+                self._group = first_steps.group_size(step_s, self._job.measure)
         self._num_before = len(first.times_s) + num_more
         self._launch.marks["first_steps_s"] = tuple(first.times_s)
         return first
-
-    def _find_group(self, first: first_steps.FirstSteps, step: Step) -> tuple[int, int]:
-        """Steps per timed group, and how many more steps it took to find out."""
-        if first.over or self._case.timing == "latency":
-            return 1, 0
-        step_s, num_more = (
-            first_steps.following(step, self._wait, first.typical_s) if self._on_gpu else (first.typical_s, 0)
-        )
-        return first_steps.group_size(step_s, self._job.measure), num_more
 
     def _steps(self, first: first_steps.FirstSteps, step: Step, emitter: Emitter, *, over: bool) -> loop.Measured:
         self._launch.enter("measuring")
@@ -212,14 +204,8 @@ class _Measurement:
         if wrong:
             raise SettingsMismatch(wrong)
 
-    def _cold_figures(self, first: first_steps.FirstSteps, measured: loop.Measured, found: Figures) -> None:
-        before_series = 0 if measured.num_leading else self._num_before
-        self._put("first_step_s", first.times_s[0])
-        self._put("warmup_steps", float(before_series + found.series.num_warmup * measured.group))
-        self._put("time_to_steady_s", found.window.start_s - first.began_s)
-
     def _passes_after(self, step: Step, measured: loop.Measured) -> None:
-        """Passes of their own, after the measured steps and with nothing of them in the figures before."""
+        """Extra passes that no figure of the measured steps contains."""
         if measured.timing == "latency":
             self._put("latency_floor_s", LatencyTimer(self._wait).floor_s())
         idle, reason = self._idle_share(step, measured)
@@ -245,9 +231,17 @@ class _Measurement:
             self._merge(told)
             self._merge(after_steps.flops(workload, self._case, self._metrics.get("throughput")))
             self._merge(after_steps.traffic(self._launch, workload, self._case))
-        self._launch.marks |= _marks(measured)
+        enqueue_s = tuple(each for block in measured.blocks for each in block.enqueue_s)
+        self._launch.marks |= {
+            "block_starts_s": tuple(block.started_s for block in measured.blocks),
+            "block_groups": tuple(float(len(block.times_s)) for block in measured.blocks),
+            **({"host_enqueue_s": enqueue_s} if enqueue_s else {}),
+        }
+        effective = self._launch.effective
+        if effective is not None:
+            effective = _with_extra(effective, peak_rss_source=memory.source, **self._largest)
         return Result(
-            effective=self._effective(memory),
+            effective=effective,
             window=found.window,
             series=found.series,
             metrics=self._metrics,
@@ -259,16 +253,12 @@ class _Measurement:
             interrupted=measured.reason == "interrupted",
         )
 
-    def _effective(self, memory: Memory) -> Effective | None:
-        effective = self._launch.effective
-        return None if effective is None else _with_extra(effective, peak_rss_source=memory.source, **self._largest)
-
     def _put(self, name: str, value: float | None, reason: str | None = None) -> None:
         self._metrics[name] = value
         if value is None:
             self._absent[name] = reason or "not measured"
 
-    def _merge(self, told: Metrics) -> None:
+    def _merge(self, told: after_steps.Metrics) -> None:
         self._metrics |= told[0]
         self._absent |= told[1]
 
@@ -277,32 +267,6 @@ def _with_extra(effective: Effective, **extra: Any) -> Effective:
     return effective.model_copy(update={"extra": {**effective.extra, **extra}})
 
 
-def _marks(measured: loop.Measured) -> dict[str, tuple[float, ...]]:
-    """Per block its start on `time.monotonic()` and its number of groups; per group the host's time to hand it over."""
-    enqueue_s = tuple(each for block in measured.blocks for each in block.enqueue_s)
-    return {
-        "block_starts_s": tuple(block.started_s for block in measured.blocks),
-        "block_groups": tuple(float(len(block.times_s)) for block in measured.blocks),
-        **({"host_enqueue_s": enqueue_s} if enqueue_s else {}),
-    }
-
-
-class _ToldWaits:
-    """What a workload's steps tell of their waits: from here on, or with `whole` from its first step on."""
-
-    def __init__(self, workload: Any, *, whole: bool) -> None:
-        self._workload = workload
-        self._skipped = [0 if whole else len(waits or ()) for waits in self._lists()]
-
-    def for_input_s(self) -> list[float] | None:
-        return self._since(0)
-
-    def for_device_s(self) -> list[float] | None:
-        return self._since(1)
-
-    def _since(self, kind: int) -> list[float] | None:
-        waits = self._lists()[kind]
-        return None if waits is None else waits[self._skipped[kind] :]
-
-    def _lists(self) -> tuple[list[float] | None, list[float] | None]:
-        return optional_facts.input_waits_s(self._workload), optional_facts.device_waits_s(self._workload)
+def _told_waits(workload: Any) -> tuple[list[float] | None, list[float] | None]:
+    """For input and for the device, of all steps so far."""
+    return optional_facts.input_waits_s(workload), optional_facts.device_waits_s(workload)

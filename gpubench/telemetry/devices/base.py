@@ -80,8 +80,7 @@ class Survey(NamedTuple):
 class Identity:
     """A device as CUDA knows it, sent by the worker: what a backend finds its own handle by.
 
-    `uuid` with or without its `GPU-` or `MIG-` prefix, `pci` as domain:bus:device.function. Units: total_bytes in
-    bytes.
+    `uuid` with or without its `GPU-` or `MIG-` prefix, `pci` as domain:bus:device.function, total_bytes in bytes.
     """
 
     uuid: str | None = None

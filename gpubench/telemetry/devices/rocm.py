@@ -1,9 +1,8 @@
 """AMD GPUs through `amdsmi`, AMD's own Python package: imported when a backend is opened, never before.
 
-Units, by include/amd_smi/amdsmi.h and py-interface/amdsmi_interface.py of github.com/ROCm/amdsmi: socket power W, power
-caps uW (bare-metal Linux), energy in ticks of `counter_resolution` uJ, clocks MHz, temperatures degrees Celsius, activity
-per cent, memory bytes. What a chip does not have is "N/A" or an error with a status; both become None with the reason in
-`missing`.
+Units, by include/amd_smi/amdsmi.h and py-interface/amdsmi_interface.py of github.com/ROCm/amdsmi: power W, power caps
+uW (bare-metal Linux), energy in ticks of `counter_resolution` uJ, clocks MHz, temperatures degrees Celsius, activity
+per cent, memory bytes. What a chip lacks is "N/A" or an error; both become None with the reason in `missing`.
 
 Throttling comes from the accumulated residencies of `amdsmi_get_gpu_metrics_info` (MI300 and newer): each counts the
 firmware's cycles under one limit, and `accumulation_counter` all cycles, 32 bits wide (gpu_metrics_v1_6 in the kernel's
@@ -294,8 +293,7 @@ class RocmBackend:
         )
 
     def identify(self, device: int | str, environ: Mapping[str, str] = os.environ) -> Identity:
-        """Of a device by HIP's number (`0`, `"cuda:1"`), UUID (`"GPU-..."`) or PCI address. TelemetryError if there is
-        none.
+        """Of a device by HIP's number (`0`, `"cuda:1"`), UUID (`"GPU-..."`) or PCI address, or TelemetryError.
 
         ROCR_VISIBLE_DEVICES is applied first, and HIP_VISIBLE_DEVICES (or CUDA_VISIBLE_DEVICES, which HIP takes too) to
         what is left; each holds numbers or UUIDs.

@@ -1,8 +1,7 @@
 """Arms in alternating blocks: one process builds all of them, and they take turns of a few steps each.
 
-What a launch is worth is the median over turns of the ratio of step times. On a machine whose speed wanders by a fifth
-from minute to minute the blocks of a turn wander together, so that the ratio is known many times better than either
-time.
+The result of a launch is the median over turns of the ratio of step times. On a machine whose speed drifts by a fifth
+from minute to minute the blocks of a turn drift together, so the ratio is known many times better than either time.
 """
 
 import gc
@@ -29,13 +28,11 @@ TWIN = "\0twin"
 
 BLOCK_STEPS = 5
 BLOCK_S = 0.02
-"""A block holds at least so many steps that count, and of short ones as many as take this long."""
+"""A block has at least this many counted steps, and enough short ones to last this long."""
 
 LEAST_TURNS = 20
 LEAST_TURNS_OF_CHECK = 40
-"""Turns before the first look, time permitting; more where an arm is checked against itself, which needs turns of each
-kind.
-"""
+"""Turns before the first look, time permitting; an arm checked against itself needs more, some of each kind."""
 
 _MANY_TURNS = 10
 _OVERTIME = 1.25
@@ -43,8 +40,8 @@ _HEARTBEAT_S = 0.3
 
 
 def measure_blocks(launch: RunningJob) -> Result:
-    """Raises what a workload raises, Unsupported where an arm cannot run here, SettingsMismatch where a setting does
-    not hold at a switch, and Interrupted where there is not a single turn to show.
+    """Raises what a workload raises, Unsupported if an arm cannot run here, SettingsMismatch if a setting does not hold
+    after a switch, and Interrupted if not a single turn was finished.
     """
     import torch
 
@@ -75,9 +72,7 @@ class _Session:
         return self._result()
 
     def _build(self) -> None:
-        """All replicas, in random order: which is built first decides where its memory lies. Without room for the twin,
-        not it.
-        """
+        """All replicas in random order, because the first gets other memory; without the twin if it has no room."""
         twin = [JobArm(name=TWIN, case=self._job.arms[0].case)] if self._job.twin else []
         for wanted in ([*self._job.arms, *twin], list(self._job.arms)):
             self._order.shuffle(wanted)
@@ -175,8 +170,8 @@ class _Session:
 
 
 def plan_blocks(replicas: list[Replica], measure: Measure) -> None:
-    """How many steps a block of each holds: few enough that what both arms of a turn share stays shared, and that slow
-    steps get some turns as well.
+    """Sets the steps per block: few, so that the arms of a turn run under the same conditions and slow steps get
+    several turns too.
     """
     steps = {replica: max(BLOCK_STEPS, round(BLOCK_S / replica.step_s)) for replica in replicas}
     turn_s = sum((DROPPED_STEPS + number) * replica.step_s for replica, number in steps.items())
@@ -186,9 +181,7 @@ def plan_blocks(replicas: list[Replica], measure: Measure) -> None:
 
 
 class _TurnsWatch:
-    """Ends the turns: when every ratio is known as well as the suite asks, or at its limits, each taken once per
-    replica.
-    """
+    """Ends the turns when every ratio is known as well as the suite asks, or at its limits times the replicas."""
 
     def __init__(
         self, launch: RunningJob, pairs: list[tuple[str, str]], num_replicas: int, steps_per_block: int
@@ -213,9 +206,7 @@ class _TurnsWatch:
         ]
 
     def cut(self) -> bool:
-        """Whether a turn is to end in its middle: on request, or far beyond the time there is. The first one is
-        finished then.
-        """
+        """Whether to end a turn midway: on request, or long after the time limit unless it is the first."""
         late = self._num_turns > 0 and time.perf_counter() > self._latest_s
         return late or self._launch.stop()
 

@@ -1,7 +1,7 @@
-"""One arm of a comparison, built in a process that holds the others as well: its own model, and the settings it needs.
+"""One arm of a comparison, built in the same process as the others: its model, and the settings it needs.
 
-What torch keeps for the whole process (precision of products, cuDNN's flags) is set at every switch and read back; what
-a model keeps for itself (layout, optimizer, compiled graph) came with its build.
+Settings of the whole process (precision of products, cuDNN's flags) are applied at every switch and read back; those of
+the model (layout, optimizer, compiled graph) were fixed when it was built.
 """
 
 import math
@@ -93,11 +93,7 @@ class Replica:
         self.kept = max(1, math.ceil(num_steps / self.group))
 
     def run_block(self, stopped: Callable[[], bool]) -> float | None:
-        """One block; the median of what counts of it, in seconds per step, less what it waited for a CPU that others
-        had.
-
-        None where it was cut short.
-        """
+        """Median seconds per step of one block's counted groups, without waits for a busy CPU; None if cut short."""
         watch = _BlockWatch(self.dropped + self.kept, stopped, waits=self.leaves_waits_out)
         block = self.timer.run(self._step, self.group, watch)
         self.num_steps += len(block.times_s) * self.group
@@ -149,7 +145,7 @@ class Replica:
         )
 
     def _has_room(self) -> bool:
-        """Whether waiting for a CPU can only be somebody else's doing: there are as many as this arm has threads."""
+        """Whether there are as many CPUs as this arm has threads: only other programs can then make it wait."""
         usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return own_delay_s() is not None and self._torch.get_num_threads() <= usable
 
@@ -167,9 +163,7 @@ class Replica:
 
 
 class _BlockWatch:
-    """Ends a block after so many groups. With `waits`, asks the kernel after each how long this thread was kept
-    waiting.
-    """
+    """Ends a block after so many groups. With `waits`, reads after each how long this thread waited for a CPU."""
 
     def __init__(self, num_groups: int, stopped: Callable[[], bool], *, waits: bool) -> None:
         self._left, self._stopped = num_groups, stopped

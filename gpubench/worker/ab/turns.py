@@ -1,7 +1,7 @@
-"""The arithmetic of alternating blocks: an order for each turn, and what the turns say of two arms. Pure.
+"""The arithmetic of alternating blocks: an order for each turn, and what the turns say about two arms.
 
-A turn holds one block of every arm, in random order, so that whatever drifts (clocks, heat, a neighbour) falls on all
-of them alike, and no arm always runs after the same other one.
+A turn has one block of every arm, in random order, so that drift (clocks, heat, other programs) affects all of them
+alike, and no arm always runs after the same other one.
 """
 
 import math
@@ -16,16 +16,14 @@ from gpubench.stats.median_interval import median_interval
 from gpubench.stats.warmup import pelt_truncation
 
 CONFIDENCE = 0.994
-"""Of the self-check's interval: a check that cries wolf would cost a comparison its strongest level."""
+"""Of the self-check's interval. A false alarm would cost a comparison its strongest level."""
 
 _LEAST_TURNS = 6
 
 
 @dataclass(frozen=True)
 class Turn:
-    """Step times of one turn, in seconds per step, by arm; and after which arm each of them ran (None: the first
-    block).
-    """
+    """Seconds per step of one turn by arm, and the arm that each ran after (None for the first block)."""
 
     times_s: dict[str, float]
     after: dict[str, str | None]

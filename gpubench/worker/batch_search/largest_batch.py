@@ -1,8 +1,7 @@
 """`batch_size: max`: the largest batch whose real step fits into memory, found by trying.
 
-Every trial is a process of its own that builds the case and does two whole steps (forward, backward, optimizer, and
-once more with the optimizer's state in place), so that no trial leaves anything behind for the next one or for the
-measurement.
+Each trial is a separate process that builds the case and does two whole steps (the second with the optimizer's state in
+place), so that it leaves nothing behind for the next trial or the measurement.
 """
 
 import time
@@ -34,7 +33,7 @@ class NothingFits(MemoryError):  # noqa: N818 - it is a result, not an error
 
 @dataclass(frozen=True)
 class LargestBatch:
-    """`batch` ran, `batch + 1` did not, for `reason`. `limit` in bytes: what a trial could take, headroom already off."""
+    """`batch` ran, `batch + 1` did not, for `reason`. `limit`: bytes that a trial could take, without the headroom."""
 
     batch: int
     reason: str
@@ -105,11 +104,10 @@ def _no_largest(case: Case) -> str | None:
 
 
 def search(attempt: Callable[[int], Trial], limit: int | None = None, most: int = MOST) -> LargestBatch:
-    """The largest batch that `attempt` fits. Right as far as memory grows with the batch: the one found ran, the next
-    did not.
+    """The largest batch that `attempt` fits, provided that memory grows with the batch: it ran, and the next did not.
 
-    Small batches first; then outward as far as their memory foretells, until one does not fit; from what the line
-    foretells now in growing steps to the other side of the limit; and halves of what is left between.
+    Tries small batches, then larger ones as far as their memory predicts until one fails; then from the line's new
+    prediction in growing strides across the limit; then bisects.
     """
     began = time.monotonic()
     seeker = _Seeker(attempt, limit, most)
@@ -172,7 +170,7 @@ class _Seeker:
         return trial.fits
 
     def _foretold(self) -> int | None:
-        """The batch at which the line through the trials so far meets the limit; None where there is no such line yet."""
+        """The batch at which the line through the trials so far meets the limit; None without such a line."""
         line = fit_line([(trial.batch, trial.peak_bytes) for trial in self.trials if trial.peak_bytes is not None])
         if line is None or line.per_sample_bytes <= 0:
             return None

@@ -5,9 +5,7 @@ from typing import NamedTuple
 
 
 class Line(NamedTuple):
-    """`fixed_bytes + per_sample_bytes * batch`. `deviation`: the farthest a trial lay from it, as a share of that
-    trial.
-    """
+    """`fixed_bytes + per_sample_bytes * batch`. `deviation`: the largest relative distance of a trial from it."""
 
     fixed_bytes: float
     per_sample_bytes: float

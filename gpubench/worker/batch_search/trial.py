@@ -31,8 +31,7 @@ _KIB = 1024
 _M_MMAP_THRESHOLD = -3
 _MAPPED_FROM_BYTES = 64 * 2**10
 _OF_MEMORY = (signal.SIGKILL, signal.SIGABRT)
-"""How a process ends for lack of memory where nothing can be raised: by the kernel's hand, or in C++ without a handler.
-"""
+"""How a process ends when memory is short and nothing can be raised: by the kernel, or in C++ without a handler."""
 
 _LONGEST_REASON = 300
 
@@ -54,8 +53,8 @@ class Trial(NamedTuple):
 
 
 def limit_bytes(device_type: str) -> int | None:
-    """What a trial on the CPU may take above what the process has: free memory, or what is left of its address-space
-    limit if that is less, with headroom off. None on CUDA, where only a trial can ask the device.
+    """Bytes a trial on the CPU may add: free memory or what is left of the address-space limit, less headroom. None on
+    a GPU, where only a trial can ask the device.
     """
     if accelerator_of(device_type).memory is not None:
         return None
@@ -71,9 +70,7 @@ def with_headroom(free: int) -> int:
 
 
 def try_batch(case: Case, job: Job, torch: Any, limit: int | None) -> Trial:
-    """Builds `case` in a process of its own and steps it twice. Raises Unsupported where the case cannot run here at
-    all.
-    """
+    """Builds `case` in a forked process and steps it twice. Raises Unsupported if the case cannot run here at all."""
     if not CAN_FORK:
         raise Unsupported("the largest batch is searched for in forked processes, which this system does not have")
     reader, writer = os.pipe()
@@ -127,10 +124,7 @@ def _attempt(case: Case, job: Job, torch: Any, limit: int | None, told: dict[str
         _, hard = resource.getrlimit(resource.RLIMIT_AS)
         resource.setrlimit(resource.RLIMIT_AS, (base + limit, hard))
         give_back_at_once()
-    reason = effective_settings.unsupported(case)
-    if reason is not None:
-        raise Unsupported(reason)
-    effective_settings.apply(case, torch)
+    effective_settings.prepare(case, torch)
     if memory is not None:
         allowed = with_headroom(memory.free_and_total()[0])
         memory.limit(allowed)

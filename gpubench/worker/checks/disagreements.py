@@ -19,8 +19,7 @@ class Disagreement(NamedTuple):
 def mismatches(case: Case, before: Effective | None, after: Effective | None) -> tuple[Finding, ...]:
     """One GB301 per setting that was not as asked before or after the measured steps.
 
-    What a workload does not tell (None) is not judged: a workload of your own without `probe` answers only for torch's
-    global settings.
+    What a workload does not tell (None) is not judged: without `probe`, only torch's global settings are.
     """
     findings: dict[str, Finding] = {}
     for when, effective in (("before", before), ("after", after)):

@@ -51,8 +51,7 @@ def _on_cpu(case: Case) -> str | None:
 def _cpu_half_fails(precision: str, train: bool) -> str | None:
     """Tries convolution, batch normalisation and a product in half precision on the CPU, and what `train` adds.
 
-    Whether they exist, and whether autocast really casts, differs between torch releases; so it is asked, not
-    remembered.
+    Whether they exist, and whether autocast really casts, differs between torch releases.
     """
     import torch
 

@@ -11,8 +11,8 @@ from gpubench.protocol.messages import Message, encode
 class Channel:
     """Writes messages to a file descriptor, each whole, waiting where the reader is behind.
 
-    A reader that has gone away is no error here: whoever reads is gone with the reason to measure, and the process is
-    ended from outside. `closed` then says so, and nothing more is written.
+    If the parent has exited there is nothing left to report to. That is no error: `closed` becomes true, nothing more
+    is written, and the process is ended from outside.
     """
 
     def __init__(self, fd: int) -> None:

@@ -1,4 +1,4 @@
-"""One job in a process of its own, from its first message to its last."""
+"""One job in its own process, from its first message to its last."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ _PEAKS = ("allocated_bytes", "reserved_bytes")
 
 
 def main(job: Job, message_fd: int, *, no_fork: str | None = None) -> None:
-    """Says hello, runs the job and sends what came of it. Whatever happens in the case is a message, not an exception."""
+    """Says hello, runs the job and sends its outcome. Whatever happens in the case is a message, not an exception."""
     channel = Channel(message_fd)
     os.register_at_fork(after_in_child=channel.close)
     stop = Stop()

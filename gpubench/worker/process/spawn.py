@@ -31,7 +31,7 @@ class Child:
         return cls(pid, _open_pidfd(pid), process)
 
     def ended(self, ready: "Iterable[object]") -> bool:
-        """Whether it has ended, given what a selector found ready. The process stays a zombie, so its id stays its own."""
+        """Whether it has ended, given what a selector found ready. It stays a zombie, so its id stays taken."""
         if self.pidfd is not None:
             return self.pidfd in ready
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
@@ -56,7 +56,7 @@ class Child:
 
 
 def fork(job: Job, message_fd: int, *, close: Iterable[int | Closable] = ()) -> Child:
-    """A child that runs `job` with what this process has loaded. `close`: what of the host a child must not hold open."""
+    """A child that runs `job` with what this process has loaded. `close`: the host's handles that it must not hold."""
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -111,7 +111,7 @@ def _run_forked(job: Job, message_fd: int, parent: int, close: Iterable[int | Cl
 
         main(job, message_fd)
         status = 0
-    except BaseException:  # noqa: BLE001 - there is nobody above to tell; the log and the exit status do
+    except BaseException:  # noqa: BLE001 - the log and the exit status tell it
         traceback.print_exc()
     finally:
         with contextlib.suppress(OSError, ValueError):

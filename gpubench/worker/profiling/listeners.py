@@ -35,9 +35,7 @@ def listener_for(job: ProfileJob) -> Listener:
 
 
 class TorchListener:
-    """torch.profiler in this process. `record_function` costs microseconds, so it is used here only, and only while
-    recording.
-    """
+    """torch.profiler in this process. `record_function` costs microseconds, so it is used only while recording."""
 
     def __init__(self, job: ProfileJob) -> None:
         self.state: str | None = None
@@ -54,9 +52,7 @@ class TorchListener:
         return recorded
 
     def marked(self, step: Step) -> Step:
-        """Tells the profiler of each step's end, save the last: that one ends with the capture, when the device has
-        finished.
-        """
+        """Tells the profiler when each step ends; the last ends with the capture, when the device has finished."""
         num_steps = 0
 
         def run() -> object:

@@ -29,7 +29,7 @@ def clean(text: str) -> str:
 
 
 class _Nothing:
-    """Enters and leaves for less than `contextlib.nullcontext` does: this is what a range costs where nobody listens."""
+    """Cheaper to enter than `contextlib.nullcontext`: this is what a range costs without a profiler."""
 
     __slots__ = ()
 
@@ -59,9 +59,7 @@ class _Range:
 
 
 class _ProcessRange:
-    """A prebuilt start/end range: open in the whole process, whatever thread works in it. Not to be entered twice at
-    once.
-    """
+    """A prebuilt start/end range: open in the whole process, for every thread. Cannot be entered twice at once."""
 
     __slots__ = ("_attributes", "_domain", "_started")
 

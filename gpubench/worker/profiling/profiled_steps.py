@@ -20,6 +20,7 @@ from gpubench.worker import effective_settings
 from gpubench.worker.accelerator import DeviceMemory, accelerator_of
 from gpubench.worker.failures import shortage
 from gpubench.worker.profiling.listeners import Listener, listener_for
+from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.base import Step, Unsupported
 from gpubench.worker.workloads.registry import resolve
 
@@ -33,15 +34,11 @@ def main(arguments: list[str]) -> int:
         return 2
     job = ProfileJob.model_validate_json(Path(arguments[0]).read_bytes())
     result = run(job)
-    _write(job.folder / RESULT_FILE, result.model_dump_json(by_alias=True, indent=1))
-    return 0 if result.status == "ok" else 1
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all: the parent may look at any moment."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(text)
+    path = job.folder / RESULT_FILE
+    partial = path.with_suffix(".partial")  # the parent may look at any moment
+    partial.write_text(result.model_dump_json(by_alias=True, indent=1))
     partial.replace(path)
+    return 0 if result.status == "ok" else 1
 
 
 def run(job: ProfileJob) -> ProfileResult:
@@ -49,9 +46,6 @@ def run(job: ProfileJob) -> ProfileResult:
     import torch
 
     try:
-        reason = effective_settings.unsupported(job.case)
-        if reason is not None:
-            return ProfileResult(status="unsupported", reason=reason)
         return _run(job, torch)
     except Unsupported as error:
         return ProfileResult(status="unsupported", reason=str(error))
@@ -66,7 +60,7 @@ def run(job: ProfileJob) -> ProfileResult:
 
 
 def _run(job: ProfileJob, torch: Any) -> ProfileResult:
-    effective_settings.apply(job.case, torch)
+    effective_settings.prepare(job.case, torch)
     listener = listener_for(job)
     device = torch.device(job.case.device)
     workload: Any = resolve(job.case.workload, job.search_path, phases=listener.phase, download=job.download)
@@ -77,8 +71,7 @@ def _run(job: ProfileJob, torch: Any) -> ProfileResult:
         probe = workload.probe() if hasattr(workload, "probe") else None
         return result.model_copy(update={"effective": effective_settings.read_back(job.case, probe, device)})
     finally:
-        if hasattr(workload, "close"):
-            workload.close()
+        optional_facts.close(workload)
 
 
 def _capture(job: ProfileJob, listener: Listener, step: Step, wait: Callable[[], None]) -> ProfileResult:

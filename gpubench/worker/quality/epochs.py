@@ -27,9 +27,8 @@ def unchanged(images_NCHW: torch.Tensor, _generator: torch.Generator) -> torch.T
 
 
 class EpochSource:
-    """The training split in a new seeded order every epoch, already on the device. The last, partial batch is left out
-    (a split smaller than one batch is one batch). `augment` changes the prepared images of a batch, by a seeded
-    generator.
+    """The training split in a new seeded order every epoch, already on the device, without a last, partial batch (a
+    split smaller than one batch is one batch). `augment` changes the prepared images by a seeded generator.
     """
 
     input_waits_s: list[float] | None = None
@@ -75,7 +74,7 @@ class EpochSource:
 def predict(
     workload: "Classifier", case: Case, data: DataSet, split: Split, layout: Format, device: torch.device
 ) -> torch.Tensor:
-    """Predicted classes N on the CPU, at the case's precision, in eval mode; the model goes back to training after it."""
+    """Predicted classes N on the CPU, at the case's precision, in eval mode; afterwards the model trains again."""
     model = workload.model
     assert model is not None, "the model is built first"
     model.eval()

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-from gpubench.core.records import Quality, Window
+from gpubench.core.records import Window
 from gpubench.protocol.messages import Progress, Result
 from gpubench.suite.model.case import Case
 from gpubench.worker.failures import SettingsMismatch
 from gpubench.worker.job import Interrupted, RunningJob
-from gpubench.worker.workloads.base import Unsupported
 
 METRICS = ("accuracy", "precision_macro", "recall_macro", "final_loss", "time_to_accuracy_s", "steps_to_accuracy")
 
@@ -22,10 +21,7 @@ def train(launch: RunningJob) -> Result:
     from gpubench.worker.quality import trainer
 
     job = launch.job
-    reason = effective_settings.unsupported(job.case)
-    if reason is not None:
-        raise Unsupported(reason)
-    effective_settings.apply(job.case.model_copy(update={"seed": job.seed}), torch)
+    effective_settings.prepare(job.case.model_copy(update={"seed": job.seed}), torch)
     device = torch.device(job.case.device)
 
     def read_back(workload: Any, case: Case) -> None:
@@ -34,36 +30,24 @@ def train(launch: RunningJob) -> Result:
         if wrong:
             raise SettingsMismatch(wrong)
 
+    def notify(name: str, fraction: float) -> None:
+        if name != launch.phase:
+            launch.enter(name)
+        launch.sender.offer(Progress(num_steps=0, fraction=fraction))
+
     windows: list[Window] = []
     try:
-        found = trainer.train(job, device, _Notify(launch), launch.stop, read_back, windows.append)
+        found = trainer.train(job, device, notify, launch.stop, read_back, windows.append)
     except trainer.QualityInterrupted as error:
         raise Interrupted("training was ended before it had a result") from error
-    metrics, absent = _metrics(found)
+    metrics: dict[str, Any] = found.model_dump(include=set(METRICS))
+    why = "no target accuracy was set" if found.target_accuracy is None else "the target accuracy was not reached"
     return Result(
         effective=launch.effective,
         window=windows[0] if windows else None,
         metrics=metrics,
-        absent=absent,
+        absent={name: why for name, value in metrics.items() if value is None},
         quality=found,
         findings=launch.finish(),
         marks=launch.marks,
     )
-
-
-class _Notify:
-    """Turns the trainer's news into a phase when its name changes, and into progress at most a few times a second."""
-
-    def __init__(self, launch: RunningJob) -> None:
-        self._launch = launch
-
-    def __call__(self, name: str, fraction: float) -> None:
-        if name != self._launch.phase:
-            self._launch.enter(name)
-        self._launch.sender.offer(Progress(num_steps=0, fraction=fraction))
-
-
-def _metrics(found: Quality) -> tuple[dict[str, float | None], dict[str, str]]:
-    told: dict[str, Any] = found.model_dump(include=set(METRICS))
-    reached = "no target accuracy was set" if found.target_accuracy is None else "the target accuracy was not reached"
-    return told, {name: reached for name, value in told.items() if value is None}

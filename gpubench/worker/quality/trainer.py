@@ -29,9 +29,7 @@ Look = Callable[[Classifier, Case], None]
 """Is shown the trained workload and the case it was trained for, after each training run."""
 
 TellWindow = Callable[[Window], None]
-"""Told when the training that was chosen began and when it reached its target (without one, or short of it: when it
-ended).
-"""
+"""Told when the chosen training began, and when it reached its target (otherwise when it ended)."""
 
 
 class QualityInterrupted(Exception):  # noqa: N818 - nothing went wrong

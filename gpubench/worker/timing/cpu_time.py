@@ -57,9 +57,7 @@ def run_delay_s(tasks: str = "/proc/self/task") -> float | None:
 
 
 def own_delay_s(path: str = "/proc/thread-self/schedstat") -> float | None:
-    """Seconds this thread has been ready to run while others had its CPU; None where the kernel does not say. Some 10
-    us.
-    """
+    """Seconds this thread was ready to run without a CPU; None where the kernel does not say. Takes about 10 us."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - between steps every microsecond counts
             return int(file.read().split()[1]) * _NS

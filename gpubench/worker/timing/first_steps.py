@@ -1,4 +1,4 @@
-"""What happens once: the CUDA context, the first step, and the steps until their size is known."""
+"""One-off costs, and the calibration steps that choose the group size."""
 
 import math
 import time
@@ -37,7 +37,7 @@ class FirstSteps:
 
     @property
     def cold_s(self) -> float:
-        """The first step: compiling, autotuning and loading kernels are in it. `measure.max_time` counts from its end."""
+        """The first step, with compiling, autotuning and loading kernels. `measure.max_time` counts from its end."""
         return self.times_s[0] if self.times_s else 0.0
 
     @property
@@ -48,10 +48,9 @@ class FirstSteps:
 
 
 def create_context(accelerator: Accelerator) -> float | None:
-    """Seconds until the device answers its first request; None on the CPU or if the device cannot be used (the reason
-    comes later).
+    """Seconds until the device answers its first request; None on the CPU or if the device cannot be used.
 
-    Holds loading the driver, its start-up, the context and one allocation. Kernels are loaded when they are first used.
+    Includes loading and starting the driver, the context and one allocation. Kernels are loaded when first used.
     """
     import torch
 
@@ -95,9 +94,8 @@ def first_steps(step: Step, wait: Callable[[], None], measure: Measure, stopped:
 
 
 def following(step: Step, wait: Callable[[], None], alone_s: float) -> tuple[float, int]:
-    """Seconds of a step that follows another without a wait in between, where `alone_s` is that of one with waits
-    around it; and how many steps were run to know: some 20 ms of them, none where the answer could not decide how steps
-    are grouped.
+    """Seconds of a step that follows another without a wait, given `alone_s` of one with waits around it; and how many
+    steps were run to find out: about 20 ms of them, none if the answer cannot change how steps are grouped.
     """
     if alone_s >= _MOST_FASTER * LEAST_GROUP_S:
         return alone_s, 0
@@ -111,8 +109,6 @@ def following(step: Step, wait: Callable[[], None], alone_s: float) -> tuple[flo
 
 
 def group_size(step_s: float, measure: Measure) -> int:
-    """Steps per timed group: ceil(1 ms / t). Never so many that `min_steps` groups would not fit into `max_steps`
-    steps.
-    """
+    """Steps per timed group: ceil(1 ms / t), but `min_steps` groups must fit into `max_steps` steps."""
     most = max(1, measure.max_steps // measure.min_steps)
     return max(1, min(math.ceil(LEAST_GROUP_S / step_s), most))

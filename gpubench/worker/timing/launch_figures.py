@@ -1,8 +1,10 @@
-"""From timed groups to the metrics of a launch."""
+"""From timed groups to the metrics of a launch, and what its steps waited for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import median
+from itertools import accumulate
+from statistics import fmean, median
+from typing import Literal
 
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Series, Window
@@ -10,16 +12,26 @@ from gpubench.core.units import format_duration, format_percent
 from gpubench.stats.percentiles import percentiles
 from gpubench.stats.step_series import series_findings, summarise_series
 from gpubench.worker.timing.cpu_time import preempted
-from gpubench.worker.timing.host_time import INPUT_BOUND_SHARE, Bound, HostTime
 from gpubench.worker.timing.loop import Measured
 from gpubench.worker.timing.timers import disagreement
 
+HOST_IDLE_SHARE = 0.05
+"""The host had nothing left to hand over for this share of the time: the device is the limit."""
+
+INPUT_BOUND_SHARE = 0.10
+"""From this share of step time on, waiting for input is what bounds a step whose device is not the limit."""
+
 NO_WAITS = "a step has its input where it needs it, or the workload does not say how long it waits"
+
+Bound = Literal["gpu", "launch", "input", "cpu"]
+
+Waits = Sequence[float] | None
+"""Seconds per step of the blocks; None where a step never waits."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a launch came to. `metrics` in SI units by the names of the registry, None where `absent` says why."""
+    """Of one launch. `metrics` in SI units by the names of the registry, None where `absent` says why."""
 
     series: Series
     window: Window
@@ -34,16 +46,13 @@ def figures(
     samples_per_step: int,
     target_rel_ci: float,
     on_gpu: bool,
-    input_waits_s: Sequence[float] | None,
-    device_waits_s: Sequence[float] | None = None,
+    input_waits_s: Waits,
+    device_waits_s: Waits = None,
     blocking_copies: bool = False,
 ) -> Figures:
-    """Figures of one launch. `input_waits_s` and `device_waits_s`: per step since the leading ones, None where a step
-    never waits for input, or for the device.
-
-    `blocking_copies`: a step's copy to the device makes the host wait for the device (pageable memory).
+    """`input_waits_s` and `device_waits_s` are per step since the leading ones. `blocking_copies`: a step's copy to the
+    device makes the host wait for the device (pageable memory).
     """
-    waits = _InputWaits.of(measured, input_waits_s)
     series = summarise_series(
         measured.times_s,
         group=measured.group,
@@ -51,23 +60,48 @@ def figures(
         timing=measured.timing,
         target_rel_ci=target_rel_ci,
     )
-    host = _host_time(measured, series, on_gpu, (input_waits_s, device_waits_s))
-    series = series.model_copy(
-        update={"bound": _bound(host, waits.share, on_gpu=on_gpu, blocking_copies=blocking_copies)}
-    )
+    input_wait_s = sum(input_waits_s or ())
+    timed_s = sum(measured.times_s[measured.num_leading :] or measured.times_s) * measured.group
+    input_share = min(1.0, input_wait_s / timed_s)
+    bound: Bound | None
+    if on_gpu:
+        host = HostTime.of(measured, series.num_warmup, waits_s=(input_waits_s, device_waits_s))
+        bound = host.bound(input_share, blocking_copies=blocking_copies)
+    else:
+        host = HostTime(None, 0.0, "on the CPU a step is done when its call returns")
+        bound = "input" if input_share >= INPUT_BOUND_SHARE else "cpu"
+    series = series.model_copy(update={"bound": bound})
     metrics, absent = timing_metrics(measured.times_s, series, samples_per_step)
-    for part in (_enqueue(host), waits.metrics(), _cpu(measured)):
-        metrics |= part[0]
-        absent |= part[1]
-    findings = (
-        *series_findings(series, measured.times_s, target_rel_ci),
-        *_clock_findings(measured, waits),
-        *_bound_findings(host, series, waits, blocking_copies=blocking_copies),
-    )
-    return Figures(series, _window(measured, series, samples_per_step), metrics, absent, findings)
+    metrics |= {"host_enqueue_s": host.enqueue_s, "cpu_time_share": None}
+    if host.reason is not None:
+        absent["host_enqueue_s"] = host.reason
+    if measured.cpu is None:
+        absent["cpu_time_share"] = "no steps beyond the first ones were timed"
+    else:
+        metrics["cpu_time_share"] = measured.cpu.process_s / measured.wall_s
+    if input_waits_s:
+        metrics |= {"input_wait_s": median(input_waits_s), "input_wait_share": input_share}
+    else:
+        reason = NO_WAITS if input_waits_s is None else "the workload recorded no waits in the timed steps"
+        metrics |= dict.fromkeys(("input_wait_s", "input_wait_share"))
+        absent |= dict.fromkeys(("input_wait_s", "input_wait_share"), reason)
+    found = [*series_findings(series, measured.times_s, target_rel_ci), *clock_findings(measured, input_wait_s)]
+    if bound == "launch":
+        message = (
+            f"The host spent {format_percent(host.launch_share)} of the time handing work over: "
+            "the device waited for launches."
+        )
+        found.append(finding("GB209", message, enqueue_share=host.launch_share))
+    elif bound == "input":
+        message = f"Steps waited for their input {format_percent(input_share)} of the time."
+        if blocking_copies and input_share < INPUT_BOUND_SHARE:
+            message = "Copies from pageable memory make the host wait for the device, which then has nothing to do."
+        found.append(finding("GB210", message, share=input_share))
+    return Figures(series, window_of(measured, series, samples_per_step), metrics, absent, tuple(found))
 
 
-def _window(measured: Measured, series: Series, samples_per_step: int) -> Window:
+def window_of(measured: Measured, series: Series, samples_per_step: int) -> Window:
+    """Of the steady steps, on `time.monotonic()`."""
     num_steps = series.num_steady * series.group
     start_s, end_s = measured.starts_s[series.num_warmup], measured.ends_s[-1]
     return Window(start_s=start_s, end_s=end_s, num_steps=num_steps, num_samples=num_steps * samples_per_step)
@@ -94,78 +128,70 @@ def timing_metrics(
     return metrics, absent
 
 
-def _host_time(
-    measured: Measured, series: Series, on_gpu: bool, waits_s: tuple[Sequence[float] | None, ...]
-) -> HostTime:
-    if not on_gpu:
-        return HostTime(None, 0.0, "on the CPU a step is done when its call returns")
-    if measured.timing == "latency":
-        return HostTime(None, 0.0, "a request waits for the device (`timing: latency`)")
-    return HostTime.of(measured, series.num_warmup, waits_s=waits_s)
-
-
-def _enqueue(host: HostTime) -> tuple[dict[str, float | None], dict[str, str]]:
-    return {"host_enqueue_s": host.enqueue_s}, {} if host.reason is None else {"host_enqueue_s": host.reason}
-
-
-def _cpu(measured: Measured) -> tuple[dict[str, float | None], dict[str, str]]:
-    if measured.cpu is None:
-        return {"cpu_time_share": None}, {"cpu_time_share": "no steps beyond the first ones were timed"}
-    return {"cpu_time_share": measured.cpu.process_s / measured.wall_s}, {}
-
-
-def _bound(host: HostTime, input_share: float, *, on_gpu: bool, blocking_copies: bool) -> Bound | None:
-    if on_gpu:
-        return host.bound(input_share, blocking_copies=blocking_copies)
-    return "input" if input_share >= INPUT_BOUND_SHARE else "cpu"
-
-
-@dataclass(frozen=True)
-class _InputWaits:
-    """Seconds per step, and their share of the time of the same steps."""
-
-    median_s: float | None
-    total_s: float
-    share: float
-    reason: str | None = None
-
-    @classmethod
-    def of(cls, measured: Measured, waits_s: Sequence[float] | None) -> "_InputWaits":
-        if not waits_s:
-            told = "the workload recorded no waits in the timed steps"
-            return cls(None, 0.0, 0.0, NO_WAITS if waits_s is None else told)
-        timed_s = sum(measured.times_s[measured.num_leading :] or measured.times_s) * measured.group
-        return cls(median(waits_s), sum(waits_s), min(1.0, sum(waits_s) / timed_s))
-
-    def metrics(self) -> tuple[dict[str, float | None], dict[str, str]]:
-        names = ("input_wait_s", "input_wait_share")
-        if self.reason is not None:
-            return dict.fromkeys(names), dict.fromkeys(names, self.reason)
-        return {"input_wait_s": self.median_s, "input_wait_share": self.share}, {}
-
-
-def _clock_findings(measured: Measured, waits: _InputWaits) -> list[Finding]:
+def clock_findings(measured: Measured, input_wait_s: float = 0.0) -> list[Finding]:
+    """GB201 where two clocks disagree about the blocks, GB205 where the process waited for a CPU."""
     found = []
     wrong = disagreement(measured.blocks)
     if wrong is not None:
         wall_s, device_s = wrong
-        message = f"The measured blocks took {format_duration(wall_s)} by the wall clock and {format_duration(device_s)} by the device's."
+        message = (
+            f"The measured blocks took {format_duration(wall_s)} by the wall clock "
+            f"and {format_duration(device_s)} by the device's."
+        )
         found.append(finding("GB201", message, wall_s=wall_s, device_s=device_s))
     if measured.cpu is not None and measured.clock == "perf_counter":
-        busy = preempted(measured.cpu, measured.wall_s, waits.total_s)
+        busy = preempted(measured.cpu, measured.wall_s, input_wait_s)
         found += [busy] if busy is not None else []
     return found
 
 
-def _bound_findings(host: HostTime, series: Series, waits: _InputWaits, *, blocking_copies: bool) -> list[Finding]:
-    if series.bound == "launch":
-        share = format_percent(host.launch_share)
-        message = f"The host spent {share} of the time handing work over: the device waited for launches."
-        return [finding("GB209", message, enqueue_share=host.launch_share)]
-    if series.bound != "input":
-        return []
-    if blocking_copies and waits.share < INPUT_BOUND_SHARE:
-        message = "Copies from pageable memory make the host wait for the device, which then has nothing to do."
-    else:
-        message = f"Steps waited for their input {format_percent(waits.share)} of the time."
-    return [finding("GB210", message, share=waits.share)]
+@dataclass(frozen=True)
+class HostTime:
+    """Of the blocks on a GPU. `enqueue_s`: what the host needs to hand over one step, waits not counted; None with its
+    `reason`. `launch_share`: of the blocks' time, what handing over took.
+
+    Two kinds of waiting look like handing over. A step that reads a value of the device waits for it (a GradScaler
+    does): the workload tells how long. And where the launch queue is full (some thousand kernels) a launch returns only
+    when the device has made room; that cannot happen in the first group of a block, which an idle device with an empty
+    queue is given. So the lesser of those groups and of all of them counts.
+    """
+
+    enqueue_s: float | None
+    launch_share: float
+    reason: str | None = None
+
+    @classmethod
+    def of(cls, measured: Measured, num_warmup: int, *, waits_s: Sequence[Waits] = ()) -> "HostTime":
+        """`waits_s`: kinds of waiting that a workload told, each in seconds per step of the blocks."""
+        if measured.timing == "latency":
+            return cls(None, 0.0, "a request waits for the device (`timing: latency`)")
+        launching_s = [each for block in measured.blocks for each in block.enqueue_s]
+        first = max(0, num_warmup - measured.num_leading)
+        if not launching_s[first:]:
+            return cls(None, 0.0, "no steps beyond the first ones were timed")
+        for told in waits_s:
+            group = measured.group
+            if told and len(told) == len(launching_s) * group:  # one for every step
+                waited_s = [sum(told[index * group : (index + 1) * group]) for index in range(len(launching_s))]
+                launching_s = [max(0.0, each - wait) for each, wait in zip(launching_s, waited_s, strict=True)]
+        starts = accumulate((len(block.enqueue_s) for block in measured.blocks[:-1]), initial=0)
+        unhindered_s = median(launching_s[start] for start in starts)
+        group_s = fmean(measured.times_s[measured.num_leading :]) * measured.group
+        return cls(
+            min(median(launching_s[first:]), unhindered_s) / measured.group,
+            min(sum(launching_s) / measured.wall_s, unhindered_s / group_s),
+        )
+
+    def bound(self, input_share: float, *, blocking_copies: bool) -> Bound | None:
+        """What a step waits for: a host with time to spare keeps the device from ever running out of work.
+
+        `input_share`: of the blocks' time, what waiting for input took. `blocking_copies`: a copy in every step makes
+        the host wait for the device, which then has nothing to do.
+        """
+        if self.enqueue_s is None:
+            return None
+        if blocking_copies:
+            return "input"
+        if 1 - self.launch_share - input_share >= HOST_IDLE_SHARE:
+            return "gpu"
+        return "input" if input_share >= INPUT_BOUND_SHARE else "launch"

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import accumulate
 from typing import Literal
 
@@ -44,12 +45,8 @@ class Measured:
 
     @property
     def cpu(self) -> CpuTime | None:
-        readings = [block.cpu for block in self.blocks]
-        total = readings[0] if readings else None
-        for reading in readings[1:]:
-            assert total is not None
-            total = total.plus(reading)
-        return total
+        """Over all blocks; None where only first steps were timed."""
+        return reduce(CpuTime.plus, (block.cpu for block in self.blocks)) if self.blocks else None
 
     @property
     def num_steps(self) -> int:
@@ -97,7 +94,8 @@ def measure_steps(
     watch = _LoopWatch(rule, first.began_ns, len(measured.times_s), group, stopped, notify)
     while True:
         block = timer.run(step, group, watch)
-        _extend(measured, block)
+        measured.blocks.append(block)
+        _append(measured, block.times_s, block.started_s, group)
         if stopped():
             measured.reason = "interrupted"
             return measured
@@ -110,9 +108,7 @@ def measure_steps(
 
 
 def only_first_steps(timer: Timer, first: FirstSteps, *, stopped: bool, max_time_s: float) -> Measured:
-    """The series of a launch whose time, or number of steps, was used up by its first steps. ValueError if there are
-    none.
-    """
+    """The series of a launch whose first steps used up its time, or number of steps. ValueError without any."""
     if not first.times_s:
         raise ValueError("no step was finished")
     measured = _begin(timer, first, 1, lead=True)
@@ -128,11 +124,6 @@ def _begin(timer: Timer, first: FirstSteps, group: int, *, lead: bool) -> Measur
         _append(measured, first.times_s, first.began_s, 1)
         measured.num_leading = len(first.times_s)
     return measured
-
-
-def _extend(measured: Measured, block: Block) -> None:
-    measured.blocks.append(block)
-    _append(measured, block.times_s, block.started_s, measured.group)
 
 
 def _append(measured: Measured, times_s: list[float], started_s: float, group: int) -> None:

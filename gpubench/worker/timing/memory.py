@@ -98,7 +98,7 @@ class MemoryWatch:
         return {name: max(peak, self._earlier_peaks.get(name, 0)) for name, peak in found.items() if peak is not None}
 
     def _peak_rss(self) -> tuple[float | None, str | None]:
-        """Above the baseline. A peak that could not be reset may be older than the workload: it is then an upper bound."""
+        """Above the baseline. A peak that could not be reset may be older than the workload: an upper bound."""
         peak, source = status_bytes(self._proc, "VmHWM"), "VmHWM"
         if peak is None or not self._peak_was_reset:
             peak, source = peak or _max_rss_bytes(), "VmHWM, not reset" if peak else "ru_maxrss"

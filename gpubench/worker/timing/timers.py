@@ -56,7 +56,7 @@ class Block:
 
 
 class Timer(Protocol):
-    """`clock` and `timing` name what its times are; `run` times groups of `group` steps until `watch` ends the block."""
+    """`clock` and `timing` name its kind of times; `run` times groups of `group` steps until `watch` ends the block."""
 
     clock: Literal["perf_counter", "cuda_event"]
     timing: Literal["throughput", "latency"]
@@ -208,8 +208,7 @@ def _between(events: list[DeviceEvent]) -> list[float]:
 
 
 def disagreement(blocks: list[Block]) -> tuple[float, float] | None:
-    """(wall, device) seconds over all blocks where they differ by more than max(1 %, 1 ms a block); None where they
-    agree.
+    """(wall, device) seconds over all blocks if they differ by more than max(1 %, 1 ms a block); else None.
 
     The host may be descheduled for a millisecond at the end of any block; a clock that is wrong is wrong in every one.
     """

@@ -98,18 +98,14 @@ def cold_caches(mode: Compile) -> Iterator[None]:
 
 
 def _shares_caches() -> bool:
-    """Whether torch would use its own default folder. It puts that into the environment itself, as soon as it is
-    imported.
-    """
+    """Whether torch would use its default folder, which it puts into the environment when it is imported."""
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
     return os.environ.get(CACHE_VARIABLE, default_cache_dir()) == default_cache_dir()
 
 
 def compile_stats() -> CompileStats:
-    """Reads torch's own record of its compilations. torch keeps the last 64; a backward compiled later counts as time
-    only.
-    """
+    """Reads torch's record of its last 64 compilations. A backward compiled later counts as time only."""
     from torch._dynamo import utils
 
     compile_s, num_graphs, recompilations = 0.0, 0, 0
@@ -125,9 +121,7 @@ def compile_stats() -> CompileStats:
 
 
 def no_compiler(device_type: str) -> str | None:
-    """Why torch.compile cannot work here, or None. Inductor builds C++ for the CPU; Triton builds its launchers with a
-    C compiler.
-    """
+    """Why torch.compile cannot work here, or None. Inductor needs a C++ compiler for the CPU, Triton one for C."""
     tools = ("g++", "clang++", "c++") if device_type == "cpu" else ("gcc", "clang", "cc")
     if not any(shutil.which(tool) for tool in tools):
         return f"torch.compile needs a compiler and none of {', '.join(tools)} is on the PATH"

@@ -29,11 +29,10 @@ def dtype_name(dtype: torch.dtype | None) -> str | None:
 
 
 class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the type of every convolution's and matrix product's result, and the layout of what convolutions were
-    given.
+    """Notes the type of every convolution's and matrix product's result, and the layout of a convolution's inputs.
 
-    For looking at a step outside of the measured ones only: it slows each operator down by tens of microseconds, and a
-    compiled or graphed step passes it by.
+    For steps that are not measured: it slows each operator down by tens of microseconds, and does not see into a
+    compiled or graphed step.
     """
 
     def __init__(self) -> None:
@@ -63,8 +62,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             seen.append(layout)
 
     def facts(self) -> dict[str, Any]:
-        """`compute_dtype`: the one type all convolutions and products had, or all of them joined by `+`. None: there
-        were none.
+        """`compute_dtype`: the types of all convolutions and products, joined by `+`; None without any.
 
         `memory_format`: of the first convolution's input and of every convolution's weights, `mixed` if they disagree.
         What layers in between do to the layout is counted in `extra`.
@@ -83,9 +81,7 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def layout_of(tensor: torch.Tensor) -> str | None:
-    """`contiguous` or `channels_last`; None where the sizes make them the same thing (one channel, 1 x 1) or it is
-    neither.
-    """
+    """`contiguous` or `channels_last`; None if the sizes make them the same (one channel, 1 x 1) or it is neither."""
     if tensor.ndim != 4:
         return None
     contiguous = tensor.is_contiguous()
@@ -97,7 +93,7 @@ def layout_of(tensor: torch.Tensor) -> str | None:
 
 @contextmanager
 def no_autotuning() -> Iterator[None]:
-    """Inside, cuDNN tries no algorithms: for shapes that no measured step has, that would only take time and workspace."""
+    """Inside, cuDNN tries no algorithms, which costs time and workspace for shapes that no measured step has."""
     cudnn = torch.backends.cudnn
     was_on = cudnn.benchmark
     cudnn.benchmark = False

@@ -29,10 +29,9 @@ from gpubench.worker.workloads.observe import observe
 
 
 def probe(workload: Any, case: Case, step: Step) -> dict[str, Any] | None:
-    """What the workload's `probe` says; without one, what one more step computes in. Never call it between measured
-    steps.
+    """What the workload's `probe` says; without one, what one more step computes in. Not for between measured steps.
 
-    A compiled or graphed step cannot be watched from outside: then None, and only global settings are judged.
+    None for a compiled or graphed step, which cannot be observed: only global settings are judged then.
     """
     own = getattr(workload, "probe", None)
     if own is not None:
@@ -80,7 +79,7 @@ def input_waits_s(workload: Any) -> list[float] | None:
 
 
 def device_waits_s(workload: Any) -> list[float] | None:
-    """The live list of waits for the device inside a step, in seconds per step; None where a step never waits for it."""
+    """The live list of waits for the device inside a step, in seconds per step; None if it never waits."""
     waits: list[float] | None = getattr(workload, "device_waits_s", None)
     return waits
 

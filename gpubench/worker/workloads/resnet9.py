@@ -78,9 +78,7 @@ class CifarNet(Classifier):
         return ResNet9(self.num_classes(case))
 
     def augment(self, images_NCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Each image shifted by up to 4 pixels (its edges mirrored), mirrored half of the time, and blanked in one
-        square.
-        """
+        """Each image shifted by up to 4 pixels (edges mirrored), flipped half of the time, and blanked in a square."""
         return blanked(mirrored(shifted(images_NCHW, generator), generator), generator)
 
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:

@@ -122,9 +122,7 @@ class NvmlDevice:
         return card_facts.read_facts(self._library, self._handle, card_facts.STATE)
 
     def survey(self) -> Survey:
-        """Processes with a compute context and memory in use on this device (on the slice, for MIG). Units: see
-        `Survey`.
-        """
+        """Processes with a compute context and memory in use, of a MIG slice alone. Units: see `Survey`."""
         return survey_of(self._library, self._memory_handle)
 
     def faults(self) -> dict[str, int]:

@@ -1,8 +1,7 @@
 """One quantity and the calls that may give it: the first that works is kept, so support is probed and never guessed.
 
-A fault that means "not on this card or driver" moves on to the next call only before the first success; afterwards the
-same fault is a passing one (drivers do return NOT_SUPPORTED now and then), and the call is tried again on the next
-tick.
+A fault that means "not on this card or driver" moves on to the next call only before the first success. Later the same
+fault is a passing one (drivers do return NOT_SUPPORTED now and then): the call is tried again on the next tick.
 """
 
 from collections import Counter

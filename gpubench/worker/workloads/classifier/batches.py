@@ -154,7 +154,11 @@ class Samples(Dataset[tuple[torch.Tensor, int]]):
 
     def __init__(self, layout: Format, data: DataSet | None, split: Split | None, seed: int) -> None:
         self._layout, self._data = layout, data
-        self._split = split if split is not None else _random_split(layout, seed)
+        if split is None:
+            sample_bytes = 3 * layout.image_size**2 * torch.float32.itemsize
+            num_samples = max(1, min(POOL_SAMPLES, POOL_BYTES // sample_bytes))
+            split = Split(*_random_batch(layout, num_samples, torch.Generator().manual_seed(seed)))
+        self._split = split
 
     def __len__(self) -> int:
         return len(self._split)
@@ -223,9 +227,3 @@ def _random_batch(layout: Format, num_samples: int, generator: torch.Generator) 
     shape = (num_samples, 3, layout.image_size, layout.image_size)
     images = torch.randn(shape, generator=generator, device=generator.device)
     return images, torch.randint(layout.num_classes, (num_samples,), generator=generator, device=generator.device)
-
-
-def _random_split(layout: Format, seed: int) -> Split:
-    sample_bytes = 3 * layout.image_size**2 * torch.float32.itemsize
-    num_samples = max(1, min(POOL_SAMPLES, POOL_BYTES // sample_bytes))
-    return Split(*_random_batch(layout, num_samples, torch.Generator().manual_seed(seed)))

@@ -113,12 +113,13 @@ class Classifier:
         source = make_source(case, self.input_format(case), self.load_data(case), device)
         make_step = self.training_step if case.mode == "train" else self._inference_step
         self._engine = make_step(case, device, source)
-        return self._graphed(case, device) if case.cuda_graph else self._engine
+        if not case.cuda_graph:
+            return self._engine
+        num_batches = case.accumulate if case.mode == "train" else 1
+        return GraphedStep(self._engine, source, num_batches=num_batches, device=device)
 
     def training_step(self, case: Case, device: torch.device, source: BatchSource) -> TrainStep:
-        """Model and optimizer anew, and the step that trains it on batches from `source` (the quality stage brings its
-        own).
-        """
+        """A new model and optimizer, and the step that trains it on batches from `source`."""
         model = self.model = self.place_model(case, device)
         self._case, self.source = case, source
         self.optimizer = make_optimizer(case, model.parameters())
@@ -142,12 +143,6 @@ class Classifier:
         self._case, self.source = case, source
         compiled = compile_model(model, case.compile, device.type)
         return InferStep(compiled, source, autocast=autocast_of(case.precision, device.type), phases=self.phases)
-
-    def _graphed(self, case: Case, device: torch.device) -> GraphedStep:
-        assert self._engine is not None
-        assert self.source is not None
-        num_batches = case.accumulate if case.mode == "train" else 1
-        return GraphedStep(self._engine, self.source, num_batches=num_batches, device=device)
 
     @property
     def input_waits_s(self) -> list[float] | None:
@@ -173,12 +168,10 @@ class Classifier:
         return health.read(self._engine, self.model, self._snapshot, self.input_waits_s)
 
     def probe(self) -> dict[str, Any]:
-        """Facts of the built step by the names of `Effective`, seen in one more forward of the module outside of the
-        steps.
+        """Facts of the built step by the names of `Effective`, seen in one more forward outside of the steps.
 
-        The forward takes the first samples of a batch from the case's own source, under the step's own autocast and
-        mode. A compiled or graphed step runs the same module on the same tensors; its kernels cannot be watched this
-        way.
+        It takes the first samples of a batch from the case's source, under the step's autocast and mode. A compiled or
+        graphed step runs the same module on the same tensors, but its kernels cannot be observed.
         """
         case, model, engine = self._case, self.model, self._engine
         assert case is not None, "build comes first"
@@ -198,7 +191,10 @@ class Classifier:
             "cuda_graph": case.cuda_graph,
             "data_path": case.data_path,
             "num_workers": getattr(getattr(self.source, "loader", None), "num_workers", 0),
-            **self._optimizer_facts(),
+            "optimizer": None if self.optimizer is None else type(self.optimizer).__name__.lower(),
+            "fused": None
+            if self.optimizer is None
+            else all(bool(group.get("fused")) for group in self.optimizer.param_groups),
             "extra": extra,
         }
 
@@ -211,18 +207,8 @@ class Classifier:
             self.input_waits_s[:] = waits
         return images
 
-    def _optimizer_facts(self) -> dict[str, Any]:
-        if self.optimizer is None:
-            return {"optimizer": None, "fused": None}
-        return {
-            "optimizer": type(self.optimizer).__name__.lower(),
-            "fused": all(bool(group.get("fused")) for group in self.optimizer.param_groups),
-        }
-
     def parity(self, case: Case, device: Any) -> ParityProbe:
-        """A fixed seeded batch through a fresh model at the case's precision, layout and compile mode, and through
-        fp64.
-        """
+        """A fixed seeded batch through a fresh model, as the case computes it and in fp64."""
         return parity_probe.run(self, case, torch.device(device))
 
     def close(self) -> None:

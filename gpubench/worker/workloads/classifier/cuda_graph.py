@@ -15,9 +15,8 @@ class GraphedStep:
     """Replays one captured step.
 
     A graph reads its input from fixed addresses. With `data_path: resident` these hold the same batches in every
-    replay; otherwise each replay is preceded by copying the next batches into them. torch's rules for capture are kept:
-    warm-up on a side stream, gradients set to None before capture so that backward allocates them from the graph's own
-    pool.
+    replay; otherwise the next batches are copied into them first. Gradients are set to None before the capture, so that
+    backward allocates them from the graph's pool.
     """
 
     def __init__(

@@ -141,7 +141,8 @@ def _read(name: str, root: Path, *, train: bool, download: bool) -> Split:
             raise UsageError(f"{name} could not be downloaded to {root}: {error}") from error
         raise UsageError(
             f"{name} was not found in {root}.",
-            hint=f"Put torchvision's {TORCHVISION_SETS[name]} files there, name their folder with `data_root`, or pass --download.",
+            hint=f"Put torchvision's {TORCHVISION_SETS[name]} files there, name their folder with `data_root`, "
+            "or pass --download.",
         ) from error
     images = torch.as_tensor(stored.data)
     channels_first = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)

@@ -52,9 +52,8 @@ class CountingScaler(torch.amp.GradScaler):
     """A GradScaler that adds up, on the device, how many optimizer steps it skipped.
 
     It reads what `step` itself found (one flag per device), so nothing is synchronised and the scaler's own behaviour
-    is unchanged. With an optimizer that is not fused, `GradScaler.step` reads that flag on the host once per step; that
-    wait belongs to mixed precision with a GradScaler and is part of what is measured. `device_waits_s` holds each one
-    in seconds.
+    is unchanged. With an optimizer that is not fused, `GradScaler.step` reads that flag on the host once per step. This
+    wait is part of what is measured; `device_waits_s` has each one in seconds.
     """
 
     def __init__(self, device: torch.device, **arguments: Any) -> None:

@@ -68,9 +68,7 @@ def switch_off_randomness(model: torch.nn.Module) -> None:
 
 
 def wake_zero_layers(model: torch.nn.Module) -> None:
-    """Gives linear layers that start at zero (the heads of vision transformers) weights: logits that are 0 prove
-    nothing.
-    """
+    """Gives linear layers that start at zero (heads of vision transformers) weights: logits of 0 prove nothing."""
     for module in model.modules():
         if isinstance(module, torch.nn.Linear) and not module.weight.detach().any():
             torch.nn.init.normal_(module.weight, std=0.02)

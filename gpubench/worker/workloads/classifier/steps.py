@@ -24,12 +24,10 @@ def no_phases(name: str) -> AbstractContextManager[None]:  # noqa: ARG001
 
 
 class TrainStep:
-    """One optimizer step: zero_grad, then per micro-step transfer, forward, loss and backward, then optimizer and
-    scaler.
+    """One optimizer step: zero_grad, then transfer, forward, loss and backward per micro-step, then the optimizer.
 
     Exactly one forward per micro-step. The sum of the losses stays on the device: one NaN or infinity makes it
-    non-finite for good, for the price of one addition per micro-step. Returns the last micro-step's loss, detached,
-    unscaled.
+    non-finite for good, at one addition per micro-step. Returns the last micro-step's loss, detached and unscaled.
     """
 
     def __init__(
@@ -105,12 +103,10 @@ class TrainStep:
 
 
 class InferStep:
-    """One batch through the model in inference mode. The caller puts the model into eval mode. Returns the model's
-    output.
+    """One batch through the model, which the caller put into eval mode, in inference mode. Returns the model's output.
 
     Nothing is accumulated, because two small kernels are a tenth of a small model's batch: frozen weights give a batch
-    the same output every time, so finiteness is judged afterwards, on the last output and once more on each batch of a
-    pool.
+    the same output every time, so finiteness is judged afterwards on the last output and each batch of a pool.
     """
 
     def __init__(

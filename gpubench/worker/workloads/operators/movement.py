@@ -77,8 +77,7 @@ class Copy(Operator):
 class EmptyLaunch(Operator):
     """`batch_size` operators a step on one element each, so that handing them over is all there is. A sample is one.
 
-    With `cuda_graph` the step is captured and replayed: what launching costs the device once the host is out of the
-    way.
+    With `cuda_graph` the step is captured and replayed: what launching costs the device alone.
     """
 
     name = "launch"

@@ -33,9 +33,7 @@ _KIB = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
 class Operator:
-    """What the operators share. A step is `batch_size` calls (for conv2d: one call on a batch); a sample is one of
-    them.
-    """
+    """What the operators share. A step is `batch_size` calls (for conv2d one call on a batch), a sample one of them."""
 
     name: str
     has_precision = True
