@@ -2,13 +2,15 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
 from gpubench.analysis.compare.compare_sides import Compared
 from gpubench.analysis.compare.overall_change import Overall
 from gpubench.analysis.compare.side_differences import Difference
+from gpubench.analysis.summary.comparable_case import ComparableCase
 from gpubench.analysis.verdict.not_interleaved import NOT_INTERLEAVED
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
@@ -29,13 +31,11 @@ from gpubench.report.comparison.change_cells import (
     verdict_word,
 )
 from gpubench.report.model.report_model import (
-    EMPTY,
     Cell,
     Column,
     Fact,
     Line,
     ReportModel,
-    Row,
     Section,
     Table,
     code,
@@ -46,27 +46,8 @@ from gpubench.report.model.words import count, joined
 
 Moved = tuple[CaseChange, MetricChange]
 
-_COLUMNS = (
-    Column("mark", "", "left"),
-    Column("case", "case", "left", flexible=True),
-    Column("metric", "metric", "left"),
-    Column("reference", "before", priority=4),
-    Column("candidate", "after", priority=3),
-    Column("unit", "", "left", priority=2),
-    Column("change", "change (95 % interval)"),
-    Column("rounds", "n", priority=5),
-    Column("verdict", "verdict", "left"),
-    Column("why", "why", "left", flexible=True),
-)
 _FOLDED = ("metric", "verdict")
-"""Columns that stand with the case where there is no room for them: rows of a case are told apart at any width."""
-
-_ENDS = (
-    Column("mark", "", "left"),
-    Column("case", "case", "left", flexible=True),
-    Column("verdict", "verdict", "left"),
-    Column("reason", "reason", "left", flexible=True),
-)
+"""Columns whose text moves to the case's where there is no room for them: rows of a case stay apart at any width."""
 
 
 def build_comparison(compared: Compared, *, verbose: bool = False, extra: Sequence[Section] = ()) -> ReportModel:
@@ -74,25 +55,24 @@ def build_comparison(compared: Compared, *, verbose: bool = False, extra: Sequen
 
     `extra` sections (an explanation from profiles) stand before what is unclear.
     """
-    changed = [each for each in moves(compared.changes) if _stands_out(compared, each)]
+    rows = list(moves(compared.changes))
+    changed = [each for each in rows if _stands_out(compared, each)]
+    ends = ends_table([each for each in compared.changes if _ended_otherwise(each)])
+    unclear = [moved for _, moved in rows if moved.judgement == "unclear"]
+    suite = f"suite {compared.candidate.suite}, " if compared.candidate.suite else ""
+    level = f"; {LEVEL_WORDS[compared.level]}" if compared.level else ""
     sections = (
         Section("differs", "Differs", facts=difference_facts(compared.differences)),
         Section("changed", "Changed", tables=_tables("changed", changed, compared, why=verbose)),
-        Section(
-            "ends", "Ended otherwise", tables=ends_table([each for each in compared.changes if _ended_otherwise(each)])
-        ),
+        Section("ends", "Ended otherwise", tables=ends),
         *extra,
         Section("counts", "All in all", lines=_counts(compared, len(changed), verbose=verbose)),
-        Section("unclear", "Unclear", lines=unclear_lines(_unclear(compared), compared.settings.sesoi)),
-        Section(
-            "all",
-            "Every row",
-            tables=_tables("all", list(moves(compared.changes)), compared, why=True) if verbose else (),
-        ),
+        Section("unclear", "Unclear", lines=unclear_lines(unclear, compared.settings.sesoi)),
+        Section("all", "Every row", tables=_tables("all", rows, compared, why=True) if verbose else ()),
     )
     return ReportModel(
         title=f"{compared.candidate.name} against {compared.reference.name}",
-        subtitle=_subtitle(compared),
+        subtitle=line(f"{suite}{count(compared.num_in_common, 'case')} in common{level}"),
         run=compared.candidate.name,
         headline=_headline(compared),
         sections=tuple(section for section in sections if not section.empty),
@@ -111,12 +91,6 @@ def _stands_out(compared: Compared, each: Moved) -> bool:
     large = moved.change is not None and abs(moved.change.value) >= compared.settings.sesoi
     capped = moved.reason.startswith(NOT_INTERLEAVED)
     return moved.judgement == "unclear" and (capped or (large and moved.metric == compared.metrics[0]))
-
-
-def _subtitle(compared: Compared) -> Line:
-    suite = f"suite {compared.candidate.suite}, " if compared.candidate.suite else ""
-    level = f"; {LEVEL_WORDS[compared.level]}" if compared.level else ""
-    return line(f"{suite}{count(compared.num_in_common, 'case')} in common{level}")
 
 
 def _headline(compared: Compared) -> tuple[Line, ...]:
@@ -149,12 +123,8 @@ def _verdicts(compared: Compared) -> Line:
     if not words:
         return line("No case has a speed on both sides.")
     order = ("slower", "faster", "same", "unclear")
-    parts = [f"{words[word]} {_as_said(word)}" for word in order if words[word]]
+    parts = [f"{words[word]} {'the same' if word == 'same' else word}" for word in order if words[word]]
     return line("Speed: ", strong(joined(parts)), f" of {count(words.total(), 'case')}.")
-
-
-def _as_said(word: str) -> str:
-    return "the same" if word == "same" else word
 
 
 def _speed_of(change: CaseChange) -> list[MetricChange]:
@@ -194,76 +164,67 @@ def _change_of(each: Difference) -> str:
 
 
 def _tables(key: str, rows: Sequence[Moved], compared: Compared, *, why: bool) -> tuple[Table, ...]:
+    """Arms are named above their values; of runs, whose names are long, one is before and one after."""
     if not rows:
         return ()
     # Scripts made by others are never checked for what they compute; saying so on every row would say nothing.
     checks = compared.candidate.source != "pytest-benchmark"
-    columns = _titled(compared)
-    made = [_row(change, moved, why=why or moved.judgement == "unclear", checks=checks) for change, moved in rows]
-    notes = _notes(made)
-    folded = [
-        replace(made_row, cells=_folded(made_row.cells, f"{change.label}, {metric_title(moved.metric)}"))
-        for made_row, (change, moved) in zip(made, rows, strict=True)
-    ]
-    narrow = Table(key, _folded_columns(columns), tuple(folded), notes=notes).without_empty_columns()
-    return (Table(key, columns, tuple(made), notes=notes, narrow=narrow).without_empty_columns(),)
+    arms = compared.candidate.source == "arm"
+    before, after = (compared.reference.name, compared.candidate.name) if arms else ("before", "after")
 
+    def of(get: Callable[[CaseChange, MetricChange], Cell | str | int | None]) -> Callable[[Moved], Any]:
+        return lambda row: get(*row)
 
-def _folded_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """Without those that stand with the case; reasons go last of all that may go."""
-    return tuple(
-        replace(each, priority=1) if each.key == "why" else each for each in columns if each.key not in _FOLDED
-    )
+    def verdict(change: CaseChange, moved: MetricChange) -> str:
+        word = "now INVALID" if now_invalid(change) else verdict_word(moved)
+        return f"{word}, output unverified" if checks and word == "faster" and unverified(change) else word
 
-
-def _folded(cells: Sequence[Cell], name: str) -> tuple[Cell, ...]:
-    """`64, peak memory allocated: worse` in one cell."""
-    of_key = {column.key: cell for column, cell in zip(_COLUMNS, cells, strict=True)}
-    of_key["case"] = Cell(f"{name}: {of_key['verdict'].text}")
-    return tuple(cell for key, cell in of_key.items() if key not in _FOLDED)
-
-
-def _titled(compared: Compared) -> tuple[Column, ...]:
-    """Arms are named above their values; of runs, whose names are long, one is before and one after."""
-    if compared.candidate.source != "arm":
-        return _COLUMNS
-    names = {"reference": compared.reference.name, "candidate": compared.candidate.name}
-    return tuple(replace(column, title=names.get(column.key, column.title)) for column in _COLUMNS)
-
-
-def _notes(rows: Sequence[Row]) -> tuple[Line, ...]:
-    marks = {row.cells[0].text for row in rows}
-    meaning = {"-": "- worse", "+": "+ better", "?": "? unclear", "!": "! weakened by a finding"}
-    used = [text for sign, text in meaning.items() if any(sign in each for each in marks)]
-    return (line("   ".join(used)),) if used else ()
-
-
-def _row(change: CaseChange, moved: MetricChange, *, why: bool, checks: bool) -> Row:
-    assert change.reference is not None
-    assert change.candidate is not None
-    value = None if moved.change is None or not math.isfinite(moved.change.value) else moved.change
-    verdict = "now INVALID" if now_invalid(change) else verdict_word(moved)
-    if checks and verdict == "faster" and unverified(change):
-        verdict += ", output unverified"
-    rounds = moved.comparison.rounds if moved.comparison is not None else 0
-    cells = (
-        Cell(mark(change, moved)),
-        Cell(change.label),
-        Cell(metric_title(moved.metric)),
-        value_cell(change.reference.launch_values(moved.metric), moved.metric),
-        value_cell(change.candidate.launch_values(moved.metric), moved.metric),
-        Cell(unit_of(moved.metric)),
-        Cell(
-            change_text(moved),
-            value=None if value is None else value.value,
-            low=None if value is None else value.low,
-            high=None if value is None else value.high,
+    columns = (
+        Column("mark", "", "left", cell=of(mark)),
+        Column("case", "case", "left", flexible=True, cell=of(lambda change, _: change.label)),
+        Column("metric", "metric", "left", cell=of(lambda _, moved: metric_title(moved.metric))),
+        Column("reference", before, priority=4, cell=of(lambda change, moved: _value(change.reference, moved))),
+        Column("candidate", after, priority=3, cell=of(lambda change, moved: _value(change.candidate, moved))),
+        Column("unit", "", "left", priority=2, cell=of(lambda _, moved: unit_of(moved.metric))),
+        Column("change", "change (95 % interval)", cell=of(lambda _, moved: _change_cell(moved))),
+        Column(
+            "rounds", "n", priority=5, cell=of(lambda _, moved: (moved.comparison and moved.comparison.rounds) or None)
         ),
-        Cell(str(rounds), value=rounds) if rounds else EMPTY,
-        Cell(verdict),
-        Cell(moved.reason if why else ""),
+        Column("verdict", "verdict", "left", cell=of(verdict)),
+        Column(
+            "why",
+            "why",
+            "left",
+            flexible=True,
+            cell=of(lambda _, moved: moved.reason if why or moved.judgement == "unclear" else ""),
+        ),
     )
-    return Row(cells, tone(change, moved))
+    folded = of(lambda change, moved: f"{change.label}, {metric_title(moved.metric)}: {verdict(change, moved)}")
+    fewer = [
+        replace(column, cell=folded)
+        if column.key == "case"
+        else replace(column, priority=max(column.priority, column.key == "why"))
+        for column in columns
+        if column.key not in _FOLDED
+    ]
+    meaning = {"-": "- worse", "+": "+ better", "?": "? unclear", "!": "! weakened by a finding"}
+    used = [text for sign, text in meaning.items() if any(sign in mark(*row) for row in rows)]
+    notes = (line("   ".join(used)),) if used else ()
+    narrow = Table.of(key, fewer, rows, notes=notes, tone=of(tone)).without_empty_columns()
+    wide = Table.of(key, columns, rows, notes=notes, tone=of(tone))
+    return (replace(wide, narrow=narrow).without_empty_columns(),)
+
+
+def _value(side: ComparableCase | None, moved: MetricChange) -> Cell:
+    assert side is not None
+    return value_cell(side.launch_values(moved.metric), moved.metric)
+
+
+def _change_cell(moved: MetricChange) -> Cell:
+    found = moved.change
+    if found is None or not math.isfinite(found.value):
+        return Cell(change_text(moved))
+    return Cell(change_text(moved), value=found.value, low=found.low, high=found.high)
 
 
 def _ended_otherwise(change: CaseChange) -> bool:
@@ -280,20 +241,16 @@ def ends_table(changes: Sequence[CaseChange]) -> tuple[Table, ...]:
     """How each of these cases ended, and why; no table where there is none."""
     if not changes:
         return ()
-    rows = [
-        Row((Cell(mark(each)), Cell(each.label), Cell(kind_word(each)), Cell(end_reason(each))), tone(each))
-        for each in changes
-    ]
-    narrow = Table(
-        "ends",
-        tuple(column for column in _ENDS if column.key != "verdict"),
-        tuple(
-            replace(row, cells=(row.cells[0], Cell(f"{row.cells[1].text}: {row.cells[2].text}"), row.cells[3]))
-            for row in rows
-        ),
+    sign, reason = (
+        Column("mark", "", "left", cell=mark),
+        Column("reason", "reason", "left", flexible=True, cell=end_reason),
     )
-    table = Table("ends", _ENDS, tuple(rows), narrow=narrow.without_empty_columns())
-    return (table.without_empty_columns(),)
+    label = Column("case", "case", "left", flexible=True, cell=lambda each: each.label)
+    folded = replace(label, cell=lambda each: f"{each.label}: {kind_word(each)}")
+    verdict = Column("verdict", "verdict", "left", cell=kind_word)
+    narrow = Table.of("ends", (sign, folded, reason), changes, tone=tone).without_empty_columns()
+    wide = Table.of("ends", (sign, label, verdict, reason), changes, tone=tone)
+    return (replace(wide, narrow=narrow).without_empty_columns(),)
 
 
 def _counts(compared: Compared, num_changed: int, *, verbose: bool) -> tuple[Line, ...]:
@@ -321,10 +278,6 @@ def _counts(compared: Compared, num_changed: int, *, verbose: bool) -> tuple[Lin
     return tuple(lines)
 
 
-def _unclear(compared: Compared) -> list[MetricChange]:
-    return [moved for _, moved in moves(compared.changes) if moved.judgement == "unclear"]
-
-
 def unclear_lines(unclear: Sequence[MetricChange], sesoi: float) -> tuple[Line, ...]:
     """What `unclear` means here: once per reason, and the rounds that would tell a change of `sesoi`."""
     if not unclear:
@@ -337,16 +290,13 @@ def unclear_lines(unclear: Sequence[MetricChange], sesoi: float) -> tuple[Line, 
         moved.comparison.rounds_needed for moved in unclear if moved.comparison and moved.comparison.rounds_needed
     ]
     if needed:
-        lines.append(line(f"{_from_to(needed)} rounds would tell a change of {format_percent(sesoi)} from none."))
+        low, high = (group_digits(str(end)) for end in (min(needed), max(needed)))
+        rounds = low if low == high else f"{low} to {high}"
+        lines.append(line(f"{rounds} rounds would tell a change of {format_percent(sesoi)} from none."))
     return (
         *lines,
         line("`unclear` means that these data can tell neither a change nor its absence; it never fails a gate."),
     )
-
-
-def _from_to(numbers: Sequence[int]) -> str:
-    low, high = min(numbers), max(numbers)
-    return group_digits(str(low)) if low == high else f"{group_digits(str(low))} to {group_digits(str(high))}"
 
 
 def _kind_of(moved: MetricChange) -> str:

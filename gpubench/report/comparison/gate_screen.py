@@ -1,7 +1,9 @@
 """The screen of `gpubench check`: one row per gate, then the cases behind them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
 from gpubench.analysis.gate.gate_outcome import Checked
@@ -19,11 +21,9 @@ from gpubench.report.comparison.change_cells import (
 )
 from gpubench.report.comparison.comparison_report import difference_facts, ends_table, unclear_lines
 from gpubench.report.model.report_model import (
-    Cell,
     Column,
     Line,
     ReportModel,
-    Row,
     Section,
     Table,
     Tone,
@@ -33,25 +33,6 @@ from gpubench.report.model.report_model import (
 )
 from gpubench.report.model.words import count
 
-_GATES = (
-    Column("mark", "", "left"),
-    Column("gate", "gate", "left", flexible=True),
-    Column("limit", "limit", "left", flexible=True),
-    Column("worst", "worst (95 % interval)"),
-    Column("where", "where", "left", flexible=True, priority=1),
-    Column("cases", "cases", priority=2),
-    Column("outcome", "outcome", "left"),
-)
-_NARROW_GATES = tuple(column for column in _GATES if column.key not in ("limit", "outcome"))
-_CASES = (
-    Column("mark", "", "left"),
-    Column("case", "case", "left", flexible=True),
-    Column("metric", "metric", "left"),
-    Column("change", "change (95 % interval)"),
-    Column("limit", "limit", "left", flexible=True),
-    Column("why", "why", "left", flexible=True),
-)
-_NARROW_CASES = (*_CASES[:2], _CASES[3], Column("why", "why", "left", flexible=True, priority=1))
 _NAMED = 5
 _MARKS = {"fail": "-", "unclear": "?", "no data": "?", "pass": ""}
 _TONES: dict[str, Tone] = {"fail": "bad", "unclear": "muted", "no data": "muted", "pass": "plain"}
@@ -62,6 +43,7 @@ def build_check(checked: Checked, *, run: str) -> ReportModel:
     run.
     """
     compared = checked.compared
+    level = f"; {LEVEL_WORDS[compared.level]}" if compared.level else ""
     sections = (
         Section("differs", "Differs", facts=difference_facts(compared.differences)),
         Section("gates", "Gates", lines=_standing_in(checked), tables=(_gates(checked),)),
@@ -74,17 +56,11 @@ def build_check(checked: Checked, *, run: str) -> ReportModel:
     )
     return ReportModel(
         title=f"Check of {compared.candidate.name} against {compared.reference.name}",
-        subtitle=_subtitle(checked),
+        subtitle=line(f"{count(compared.num_in_common, 'case')} in common{level}"),
         run=run,
         headline=(_headline(checked),),
         sections=tuple(section for section in sections if not section.empty),
     )
-
-
-def _subtitle(checked: Checked) -> Line:
-    compared = checked.compared
-    level = f"; {LEVEL_WORDS[compared.level]}" if compared.level else ""
-    return line(f"{count(compared.num_in_common, 'case')} in common{level}")
 
 
 def _headline(checked: Checked) -> Line:
@@ -108,31 +84,32 @@ def _standing_in(checked: Checked) -> tuple[Line, ...]:
 
 
 def _gates(checked: Checked) -> Table:
-    rows = [(result, _gate(result)) for result in checked.results]
-    folded = [
-        Row(
-            (row.cells[0], Cell(f"{_limited(result, gate_title(result))}: {outcome_text(result)}"), *row.cells[3:6]),
-            row.tone,
-        )
-        for result, row in rows
-    ]
-    narrow = Table("gates", _NARROW_GATES, tuple(folded)).without_empty_columns()
-    return Table("gates", _GATES, tuple(row for _, row in rows), narrow=narrow).without_empty_columns()
+    def worst(result: GateResult) -> str:
+        if result.worst is None:
+            return ""
+        moved = result.worst.changes.get(result.rule.metric)
+        return kind_word(result.worst) if moved is None else change_text(moved)
 
+    def folded(result: GateResult) -> str:
+        return f"{_limited(result, gate_title(result))}: {outcome_text(result)}"
 
-def _gate(result: GateResult) -> Row:
-    worst = result.worst
-    moved = None if worst is None else worst.changes.get(result.rule.metric)
-    cells = (
-        Cell(_MARKS[result.outcome]),
-        Cell(gate_title(result)),
-        Cell(limit_text(result)),
-        Cell(change_text(moved) if moved is not None else kind_word(worst) if worst is not None else ""),
-        Cell(worst.label if worst is not None else ""),
-        Cell(str(result.num_cases), value=result.num_cases),
-        Cell(outcome_text(result)),
+    sign = Column("mark", "", "left", cell=lambda result: _MARKS[result.outcome])
+    gate = Column("gate", "gate", "left", flexible=True, cell=gate_title)
+    limit = Column("limit", "limit", "left", flexible=True, cell=limit_text)
+    rest = (
+        Column("worst", "worst (95 % interval)", cell=worst),
+        Column(
+            "where", "where", "left", flexible=True, priority=1, cell=lambda result: result.worst and result.worst.label
+        ),
+        Column("cases", "cases", priority=2, cell=lambda result: result.num_cases),
     )
-    return Row(cells, _TONES[result.outcome])
+    outcome = Column("outcome", "outcome", "left", cell=outcome_text)
+
+    def table(*columns: Column) -> Table:
+        return Table.of("gates", columns, checked.results, tone=lambda result: _TONES[result.outcome])
+
+    narrow = table(sign, replace(gate, cell=folded), *rest).without_empty_columns()
+    return replace(table(sign, gate, limit, *rest, outcome), narrow=narrow).without_empty_columns()
 
 
 def _limited(result: GateResult, what: str) -> str:
@@ -165,14 +142,33 @@ def outcome_text(result: GateResult) -> str:
 
 
 def _failures(checked: Checked) -> tuple[Table, ...]:
-    rows, folded = [], []
-    for result, change, moved in failures(checked.results):
-        metric = "status" if moved is None else metric_title(moved.metric)
-        said, why = Cell(kind_word(change) if moved is None else change_text(moved)), Cell(why_real(result, change))
-        rows.append(Row((Cell("-"), Cell(change.label), Cell(metric), said, Cell(limit_text(result)), why), "bad"))
-        folded.append(Row((Cell("-"), Cell(f"{change.label}: {_limited(result, metric)}"), said, why), "bad"))
-    narrow = Table("failures", _NARROW_CASES, tuple(folded))
-    return (Table("failures", _CASES, tuple(rows), narrow=narrow).without_empty_columns(),) if rows else ()
+    rows = failures(checked.results)
+    if not rows:
+        return ()
+
+    def of(get: Callable[[GateResult, CaseChange, MetricChange | None], str]) -> Callable[[Any], str]:
+        return lambda row: get(*row)
+
+    def metric(moved: MetricChange | None) -> str:
+        return "status" if moved is None else metric_title(moved.metric)
+
+    sign = Column("mark", "", "left", cell=lambda _: "-")
+    label = Column("case", "case", "left", flexible=True, cell=of(lambda _, change, __: change.label))
+    folded = of(lambda result, change, moved: f"{change.label}: {_limited(result, metric(moved))}")
+    moved_by = of(lambda _, change, moved: kind_word(change) if moved is None else change_text(moved))
+    change = Column("change", "change (95 % interval)", cell=moved_by)
+    why = Column("why", "why", "left", flexible=True, cell=of(lambda result, change, _: why_real(result, change)))
+    wide = (
+        sign,
+        label,
+        Column("metric", "metric", "left", cell=of(lambda _, __, moved: metric(moved))),
+        change,
+        Column("limit", "limit", "left", flexible=True, cell=of(lambda result, _, __: limit_text(result))),
+        why,
+    )
+    fewer = (sign, replace(label, cell=folded), change, replace(why, priority=1))
+    tables = [Table.of("failures", columns, rows, tone=lambda _: "bad") for columns in (wide, fewer)]
+    return (replace(tables[0], narrow=tables[1]).without_empty_columns(),)
 
 
 def failures(results: Sequence[GateResult]) -> list[tuple[GateResult, CaseChange, MetricChange | None]]:

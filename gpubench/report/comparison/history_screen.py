@@ -1,40 +1,18 @@
 """The screen of `gpubench history`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpubench.analysis.history.case_history import CaseHistory, Change, HistoryPoint
+from gpubench.analysis.history.case_history import CaseHistory, Change
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Estimate
 from gpubench.core.units import format_percent
 from gpubench.report.comparison.change_cells import metric_title, unit_of
 from gpubench.report.model.figure_cells import metric_cell
-from gpubench.report.model.report_model import Cell, Column, Line, ReportModel, Row, Section, Table, code, line, strong
+from gpubench.report.model.report_model import Cell, Column, Line, ReportModel, Section, Table, code, line, strong
 from gpubench.report.model.words import count, joined
 
 MIN_RUNS = 8
-
-_CHANGES = (
-    Column("mark", "", "left"),
-    Column("case", "case", "left", flexible=True),
-    Column("run", "from run", "left"),
-    Column("before", "before", priority=2),
-    Column("after", "after", priority=2),
-    Column("unit", "", "left", priority=2),
-    Column("change", "change"),
-    Column("p", "p", priority=3),
-    Column("differs", "what else changed", "left", flexible=True, priority=1),
-)
-_SERIES = (
-    Column("case", "case", "left", flexible=True),
-    Column("machine", "machine", "left", priority=3),
-    Column("runs", "runs"),
-    Column("first", "first", priority=2),
-    Column("last", "last"),
-    Column("least", "least", priority=1),
-    Column("most", "most", priority=1),
-    Column("unit", "", "left"),
-)
 
 
 def build_history(metric: str, found: Sequence[CaseHistory], *, floor: float, notes: Sequence[str] = ()) -> ReportModel:
@@ -69,25 +47,39 @@ def _headline(changed: Sequence[tuple[CaseHistory, Change]]) -> Line:
 
 
 def _changes(metric: str, changed: Sequence[tuple[CaseHistory, Change]]) -> tuple[Table, ...]:
-    rows = tuple(_change(metric, history, change) for history, change in changed)
-    return (Table("changes", _CHANGES, rows).without_empty_columns(),) if rows else ()
+    if not changed:
+        return ()
 
+    def of(get: Callable[[Change], Cell | str]) -> Callable[[tuple[CaseHistory, Change]], Cell | str]:
+        return lambda row: get(row[1])
 
-def _change(metric: str, history: CaseHistory, change: Change) -> Row:
-    worse = (change.found.change > 0) == (METRICS[metric].better == "lower")
-    differs = joined([each.shown for each in change.differs])
-    cells = (
-        Cell("-" if worse else "+"),
-        Cell(history.label),
-        Cell(change.after.run),
-        _value(metric, change.found.before),
-        _value(metric, change.found.after),
-        Cell(unit_of(metric)),
-        Cell(format_percent(change.found.change, signed=True), value=change.found.change),
-        Cell(f"{change.found.p_value:.3f}", value=change.found.p_value),
-        Cell(differs or "nothing recorded"),
+    def worse(row: tuple[CaseHistory, Change]) -> bool:
+        return (row[1].found.change > 0) == (METRICS[metric].better == "lower")
+
+    def percent(change: Change) -> Cell:
+        return Cell(format_percent(change.found.change, signed=True), value=change.found.change)
+
+    def differs(change: Change) -> str:
+        return joined([each.shown for each in change.differs]) or "nothing recorded"
+
+    columns = (
+        Column("mark", "", "left", cell=lambda row: "-" if worse(row) else "+"),
+        Column("case", "case", "left", flexible=True, cell=lambda row: row[0].label),
+        Column("run", "from run", "left", cell=of(lambda change: change.after.run)),
+        Column("before", "before", priority=2, cell=of(lambda change: _value(metric, change.found.before))),
+        Column("after", "after", priority=2, cell=of(lambda change: _value(metric, change.found.after))),
+        Column("unit", "", "left", priority=2, cell=of(lambda _: unit_of(metric))),
+        Column("change", "change", cell=of(percent)),
+        Column(
+            "p",
+            "p",
+            priority=3,
+            cell=of(lambda change: Cell(f"{change.found.p_value:.3f}", value=change.found.p_value)),
+        ),
+        Column("differs", "what else changed", "left", flexible=True, priority=1, cell=of(differs)),
     )
-    return Row(cells, "bad" if worse else "good")
+    table = Table.of("changes", columns, changed, tone=lambda row: "bad" if worse(row) else "good")
+    return (table.without_empty_columns(),)
 
 
 def _next(changed: Sequence[tuple[CaseHistory, Change]]) -> tuple[Line, ...]:
@@ -105,20 +97,20 @@ def _next(changed: Sequence[tuple[CaseHistory, Change]]) -> tuple[Line, ...]:
 
 
 def _series(metric: str, found: Sequence[CaseHistory]) -> tuple[Table, ...]:
-    rows = tuple(
-        Row((Cell(history.label), Cell(history.machine), *_figures(metric, history.points))) for history in found
-    )
-    return (Table("series", _SERIES, rows).without_empty_columns(),) if rows else ()
+    def of(pick: Callable[[Sequence[float]], float]) -> Callable[[CaseHistory], Cell]:
+        return lambda history: _value(metric, pick([point.value for point in history.points]))
 
-
-def _figures(metric: str, points: Sequence[HistoryPoint]) -> tuple[Cell, ...]:
-    values = [point.value for point in points]
-    shown = (points[0].value, points[-1].value, min(values), max(values))
-    return (
-        Cell(str(len(points)), value=len(points)),
-        *(_value(metric, value) for value in shown),
-        Cell(unit_of(metric)),
+    columns = (
+        Column("case", "case", "left", flexible=True, cell=lambda history: history.label),
+        Column("machine", "machine", "left", priority=3, cell=lambda history: history.machine),
+        Column("runs", "runs", cell=lambda history: len(history.points)),
+        Column("first", "first", priority=2, cell=of(lambda values: values[0])),
+        Column("last", "last", cell=of(lambda values: values[-1])),
+        Column("least", "least", priority=1, cell=of(min)),
+        Column("most", "most", priority=1, cell=of(max)),
+        Column("unit", "", "left", cell=lambda _: unit_of(metric)),
     )
+    return (Table.of("series", columns, found).without_empty_columns(),) if found else ()
 
 
 def _value(metric: str, value: float) -> Cell:

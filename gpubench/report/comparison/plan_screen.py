@@ -1,22 +1,21 @@
 """The screen of `gpubench plan`."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpubench.analysis.compare.verdict_cost import CasePlan, VerdictPlan
+from gpubench.analysis.compare.verdict_cost import CasePlan, VerdictForecast, VerdictPlan
 from gpubench.core.metrics import SESOI
 from gpubench.core.units import format_duration, format_percent
 from gpubench.report.comparison.change_cells import SHORT_LEVELS
 from gpubench.report.model.report_model import (
-    EMPTY,
     Cell,
     Column,
     Line,
     ReportModel,
-    Row,
     Section,
     Table,
+    Tone,
     code,
     line,
     strong,
@@ -27,26 +26,12 @@ ENOUGH = 0.95
 AFFORDABLE = 200
 """Rounds beyond which a quieter machine is the better advice."""
 
-_COLUMNS = (
-    Column("mark", "", "left"),
-    Column("case", "case", "left", flexible=True),
-    Column("level", "level", "left", priority=4),
-    Column("noise", "noise per round"),
-    Column("found", "found"),
-    Column("same", "rounds, same"),
-    Column("slower", "rounds, slower", priority=2),
-    Column("needed", "for 95 %"),
-    Column("time", "time", priority=1),
-    Column("note", "note", "left", flexible=True, priority=3),
-)
-
 
 def build_plan(plan: VerdictPlan, *, pilot: str, suite: str = "SUITE", asked: Sequence[str] = ()) -> ReportModel:
     """Rounds and time per case. `pilot` is the name of the run the noise was taken from, of `suite` with the options
     `asked`.
     """
     sesoi = format_percent(plan.settings.sesoi)
-    rows = tuple(_row(case, plan.settings.max_rounds) for case in plan.cases)
     notes = (
         line("noise per round: standard deviation of a round's ratio, with its 90 % interval from the pilot's rounds"),
         line(f"found: chance that a slow-down of {sesoi} is called `slower` within {plan.settings.max_rounds} rounds"),
@@ -60,7 +45,7 @@ def build_plan(plan: VerdictPlan, *, pilot: str, suite: str = "SUITE", asked: Se
         run=pilot,
         headline=(_headline(plan),),
         sections=(
-            Section("cases", "Cases", tables=(Table("plan", _COLUMNS, rows, notes=notes).without_empty_columns(),)),
+            Section("cases", "Cases", tables=(_table(plan, notes),)),
             Section("next", "Next", lines=_next(plan, suite, asked)),
         ),
     )
@@ -79,26 +64,58 @@ def _headline(plan: VerdictPlan) -> Line:
     )
 
 
-def _row(case: CasePlan, max_rounds: int) -> Row:
-    forecast = case.forecast
-    if forecast is None or case.spread is None or case.low is None or case.high is None:
-        cells = (Cell(""), Cell(case.label), Cell(SHORT_LEVELS[case.level]), *([EMPTY] * 6), Cell(case.reason))
-        return Row(cells, "muted")
-    weak = forecast.found < ENOUGH
-    noise = f"{format_percent(case.spread)} ({format_percent(case.low)[:-1]} to {format_percent(case.high)[:-1]})"
-    cells = (
-        Cell("!" if weak else ""),
-        Cell(case.label),
-        Cell(SHORT_LEVELS[case.level]),
-        Cell(noise, value=case.spread, low=case.low, high=case.high),
-        Cell(format_percent(forecast.found, decimals=0), value=forecast.found),
-        Cell(f"{forecast.rounds_same:.0f}", value=forecast.rounds_same),
-        Cell(f"{forecast.rounds_slower:.0f}", value=forecast.rounds_slower),
-        Cell("more than 10 000" if forecast.needed is None else str(forecast.needed), value=forecast.needed),
-        Cell(format_duration(forecast.rounds_same * case.seconds), value=forecast.rounds_same * case.seconds),
-        Cell(f"more than {max_rounds} rounds" if weak else ""),
+def _table(plan: VerdictPlan, notes: tuple[Line, ...]) -> Table:
+    def forecast(get: Callable[[CasePlan, VerdictForecast], Cell | str]) -> Callable[[CasePlan], Cell | str | None]:
+        """Nothing for a case without a forecast."""
+        return lambda case: None if case.forecast is None else get(case, case.forecast)
+
+    def note(case: CasePlan) -> str:
+        if case.forecast is None:
+            return case.reason
+        return f"more than {plan.settings.max_rounds} rounds" if case.forecast.found < ENOUGH else ""
+
+    def tone(case: CasePlan) -> Tone:
+        if case.forecast is None:
+            return "muted"
+        return "warning" if case.forecast.found < ENOUGH else "plain"
+
+    def noise(case: CasePlan, _: VerdictForecast) -> Cell:
+        spread, low, high = (format_percent(each or 0.0) for each in (case.spread, case.low, case.high))
+        return Cell(f"{spread} ({low[:-1]} to {high[:-1]})", value=case.spread, low=case.low, high=case.high)
+
+    columns = (
+        Column("mark", "", "left", cell=lambda case: "!" if tone(case) == "warning" else ""),
+        Column("case", "case", "left", flexible=True, cell=lambda case: case.label),
+        Column("level", "level", "left", priority=4, cell=lambda case: SHORT_LEVELS[case.level]),
+        Column("noise", "noise per round", cell=forecast(noise)),
+        Column(
+            "found",
+            "found",
+            cell=forecast(lambda _, found: Cell(format_percent(found.found, decimals=0), value=found.found)),
+        ),
+        Column("same", "rounds, same", cell=forecast(lambda _, found: _rounds(found.rounds_same))),
+        Column("slower", "rounds, slower", priority=2, cell=forecast(lambda _, found: _rounds(found.rounds_slower))),
+        Column(
+            "needed",
+            "for 95 %",
+            cell=forecast(
+                lambda _, found: Cell(
+                    "more than 10 000" if found.needed is None else str(found.needed), value=found.needed
+                )
+            ),
+        ),
+        Column("time", "time", priority=1, cell=forecast(lambda case, found: _time(found.rounds_same * case.seconds))),
+        Column("note", "note", "left", flexible=True, priority=3, cell=note),
     )
-    return Row(cells, "warning" if weak else "plain")
+    return Table.of("plan", columns, plan.cases, notes=notes, tone=tone).without_empty_columns()
+
+
+def _rounds(mean: float) -> Cell:
+    return Cell(f"{mean:.0f}", value=mean)
+
+
+def _time(seconds: float) -> Cell:
+    return Cell(format_duration(seconds), value=seconds)
 
 
 def _next(plan: VerdictPlan, suite: str, asked: Sequence[str]) -> tuple[Line, ...]:
