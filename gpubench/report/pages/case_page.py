@@ -8,16 +8,14 @@ from typing import Any
 
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.metrics import METRICS
-from gpubench.core.records import Effective, Failure, Record, Status
+from gpubench.core.records import Effective, Failure, Record, Series, Status
 from gpubench.core.units import format_bytes, format_duration
 from gpubench.report.model.figure_cells import display_unit, interval_text, metric_cell
 from gpubench.report.model.report_model import (
-    EMPTY,
     CasePage,
     Cell,
     Column,
     Fact,
-    Row,
     Section,
     Table,
     Tone,
@@ -29,34 +27,6 @@ from gpubench.report.topics.findings import remarks
 from gpubench.report.view.case_tables import status_word
 from gpubench.store.run_info import RunInfo
 from gpubench.suite.model.case import Case
-
-_SETTINGS = (
-    Column("setting", "setting", "left"),
-    Column("asked", "asked", "left"),
-    Column("effective", "read back", "left", flexible=True),
-)
-_FIGURES = (
-    Column("metric", "metric", "left"),
-    Column("value", "value"),
-    Column("unit", "unit", "left"),
-    Column("interval", "95 % interval", "left", priority=1),
-    Column("launches", "launches", priority=3),
-    Column("name", "name", "left", priority=2),
-)
-_ABSENT = (Column("metric", "not measured", "left"), Column("reason", "why", "left", flexible=True))
-_LAUNCHES = (
-    Column("repeat", "launch"),
-    Column("status", "status", "left"),
-    Column("median", "median ms"),
-    Column("spread", "±"),
-    Column("steady", "steady steps", priority=2),
-    Column("warmup", "warm-up", priority=3),
-    Column("tau", "tau", priority=6),
-    Column("effective", "effective n", priority=5),
-    Column("bound", "bound by", "left", priority=1),
-    Column("wall", "took", priority=4),
-    Column("note", "note", "left", flexible=True),
-)
 
 _CHANGING = ("-s", "--set", "--repeats", "--timeout")
 """Options of `gpubench run` with a value that change what a case is or how it is measured."""
@@ -95,20 +65,21 @@ def _page(entry: CaseSummary, command: str, text: str = "") -> CasePage:
 
 
 def _facts(entry: CaseSummary) -> tuple[Fact, ...]:
-    facts = [Fact("Status", line(_status(entry)))]
+    status = status_word(entry)
+    facts = [Fact("Status", line(f"{status}: {entry.reason}" if entry.reason else status))]
     if entry.status is Status.OK:
         facts.append(Fact("Standing", line(f"{entry.validity.value}; correctness {_CORRECT[entry.correctness]}")))
     failure = next((record.failure for record in entry.records if record.failure is not None), None)
-    if failure is not None:
-        facts += failure_facts(failure)
-    return (*facts, Fact("Case id", line(entry.planned.case_id)), *_device(entry.effective))
+    facts += failure_facts(failure) if failure is not None else []
+    facts.append(Fact("Case id", line(entry.planned.case_id)))
+    effective = entry.effective
+    if effective is not None and effective.device_name:
+        where = f" ({effective.device})" if effective.device else ""
+        facts.append(Fact("Ran on", line(f"{effective.device_name}{where}")))
+    return tuple(facts)
 
 
 _CORRECT = {"pass": "verified", "fail": "FAILED", "unverified": "not verified"}
-
-
-def _status(entry: CaseSummary) -> str:
-    return f"{status_word(entry)}: {entry.reason}" if entry.reason else status_word(entry)
 
 
 def failure_facts(failure: Failure) -> list[Fact]:
@@ -131,82 +102,89 @@ def failure_facts(failure: Failure) -> list[Fact]:
     return [*facts, Fact("Log", line(code(failure.log)))] if failure.log else facts
 
 
-def _device(effective: Effective | None) -> list[Fact]:
-    if effective is None or not effective.device_name:
-        return []
-    return [
-        Fact(
-            "Ran on",
-            line(f"{effective.device_name} ({effective.device})" if effective.device else effective.device_name),
-        )
-    ]
-
-
 def _figures(entry: CaseSummary) -> tuple[Table, ...]:
-    rows = []
-    for name, found in entry.metrics.items():
+    def title(name: str) -> str:
         spec = METRICS[name]
-        cell = metric_cell(name, entry.metrics, spread=True)
-        title = spec.title.removesuffix(f" {display_unit(spec)}") if display_unit(spec) else spec.title
-        cells = (
-            Cell(title or name),
-            cell,
-            Cell(display_unit(spec)),
-            Cell(interval_text(found, spec)),
-            Cell(str(found.n), value=found.n),
-            Cell(name),
-        )
-        rows.append(Row(cells))
-    absent = [
-        Row((Cell(METRICS[name].title if name in METRICS else name), Cell(why))) for name, why in entry.absent.items()
-    ]
-    tables = [Table("figures", _FIGURES, tuple(rows))] if rows else []
-    return (*tables, *([Table("absent", _ABSENT, tuple(absent))] if absent else []))
+        return (spec.title.removesuffix(f" {display_unit(spec)}") if display_unit(spec) else spec.title) or name
+
+    figures = (
+        Column("metric", "metric", "left", cell=title),
+        Column("value", "value", cell=lambda name: metric_cell(name, entry.metrics, spread=True)),
+        Column("unit", "unit", "left", cell=lambda name: display_unit(METRICS[name])),
+        Column(
+            "interval",
+            "95 % interval",
+            "left",
+            priority=1,
+            cell=lambda name: interval_text(entry.metrics[name], METRICS[name]),
+        ),
+        Column("launches", "launches", priority=3, cell=lambda name: entry.metrics[name].n),
+        Column("name", "name", "left", priority=2, cell=lambda name: name),
+    )
+    absent = (
+        Column("metric", "not measured", "left", cell=lambda name: METRICS[name].title if name in METRICS else name),
+        Column("reason", "why", "left", flexible=True, cell=lambda name: entry.absent[name]),
+    )
+    tables = (Table.of("figures", figures, entry.metrics), Table.of("absent", absent, entry.absent))
+    return tuple(table for table in tables if table.rows)
 
 
 def _launches(entry: CaseSummary) -> tuple[Table, ...]:
-    rows = tuple(map(_launch, entry.records))
-    return (Table("launches", _LAUNCHES, rows).without_empty_columns(),) if rows else ()
+    def steps(get: Callable[[Series], Cell | str]) -> Callable[[Record], Cell | str | None]:
+        """Nothing for a launch without steps."""
+        return lambda record: None if record.series is None else get(record.series)
+
+    def note(record: Record) -> str:
+        return record.reason or ", ".join(dict.fromkeys(found.code for found in record.findings))
+
+    def took(record: Record) -> Cell | None:
+        return None if record.wall_s is None else Cell(format_duration(record.wall_s), value=record.wall_s)
+
+    columns = (
+        Column("repeat", "launch", cell=lambda record: record.repeat),
+        Column("status", "status", "left", cell=lambda record: record.status.value),
+        Column(
+            "median",
+            "median ms",
+            cell=steps(lambda series: Cell(f"{series.median_s * 1e3:.4g}", value=series.median_s * 1e3)),
+        ),
+        Column("spread", "±", cell=steps(_half_width)),
+        Column("steady", "steady steps", priority=2, cell=steps(lambda series: str(series.num_steady * series.group))),
+        Column("warmup", "warm-up", priority=3, cell=steps(lambda series: str(series.num_warmup * series.group))),
+        Column("tau", "tau", priority=6, cell=steps(lambda series: f"{series.tau:.1f}")),
+        Column("effective", "effective n", priority=5, cell=steps(lambda series: f"{series.n_effective:.0f}")),
+        Column("bound", "bound by", "left", priority=1, cell=steps(lambda series: series.bound or "")),
+        Column("wall", "took", priority=4, cell=took),
+        Column("note", "note", "left", flexible=True, cell=note),
+    )
+
+    def tone(record: Record) -> Tone:
+        return "plain" if record.status is Status.OK else "bad"
+
+    return (Table.of("launches", columns, entry.records, tone=tone).without_empty_columns(),) if entry.records else ()
 
 
-def _launch(record: Record) -> Row:
-    series = record.series
-    tone: Tone = "plain" if record.status is Status.OK else "bad"
-    head = (Cell(str(record.repeat), value=record.repeat), Cell(record.status.value))
-    wall = Cell("" if record.wall_s is None else format_duration(record.wall_s), value=record.wall_s)
-    note = Cell(record.reason or ", ".join(dict.fromkeys(found.code for found in record.findings)))
-    if series is None:
-        return Row((*head, *[EMPTY] * 7, wall, note), tone)
-    half = (
-        None if series.low_s is None or series.high_s is None else (series.high_s - series.low_s) / 2 / series.median_s
-    )
-    cells = (
-        Cell(f"{series.median_s * 1e3:.4g}", value=series.median_s * 1e3),
-        Cell("" if half is None else f"{half * 100:.2f}%", value=half),
-        Cell(str(series.num_steady * series.group)),
-        Cell(str(series.num_warmup * series.group)),
-        Cell(f"{series.tau:.1f}"),
-        Cell(f"{series.n_effective:.0f}"),
-        Cell(series.bound or ""),
-    )
-    return Row((*head, *cells, wall, note), tone)
+def _half_width(series: Series) -> Cell | str:
+    if series.low_s is None or series.high_s is None:
+        return ""
+    half = (series.high_s - series.low_s) / 2 / series.median_s
+    return Cell(f"{half * 100:.2f}%", value=half)
 
 
 def _settings(entry: CaseSummary) -> Table:
-    back = _read_back(entry.effective)
-    asked = entry.case.settings
-    rows = [
-        Row((Cell(name), Cell(_written(value)), Cell(back.pop(name, ""))))
-        for name, value in asked.items()
-        if _worth_saying(name, value) or name in back
-    ]
-    rows += [Row((Cell(name), EMPTY, Cell(value))) for name, value in back.items() if value]
-    return Table("settings", _SETTINGS, tuple(rows))
-
-
-def _worth_saying(name: str, value: Any) -> bool:
     """Settings at a default that says nothing (no data root, no environment variables) are left out."""
-    return not (value in (None, {}) or (name == "accumulate" and value == 1))
+    asked, back = entry.case.settings, _read_back(entry.effective)
+    names = [
+        name
+        for name, value in asked.items()
+        if name in back or not (value in (None, {}) or (name == "accumulate" and value == 1))
+    ]
+    columns = (
+        Column("setting", "setting", "left", cell=lambda name: name),
+        Column("asked", "asked", "left", cell=lambda name: _written(asked[name]) if name in asked else ""),
+        Column("effective", "read back", "left", flexible=True, cell=lambda name: back.get(name)),
+    )
+    return Table.of("settings", columns, [*names, *(name for name, text in back.items() if text and name not in asked)])
 
 
 def _read_back(effective: Effective | None) -> dict[str, str]:

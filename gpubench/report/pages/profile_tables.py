@@ -1,10 +1,12 @@
 """The tables of a profile: phases, kernels and copies of one device, phases of the host."""
 
-from gpubench.core.units import format_bytes, format_number, format_percent
-from gpubench.profile.figures.summary_model import CopySummary, DeviceSummary, ProfileSummary
+from collections.abc import Callable
+
+from gpubench.core.units import format_bytes, format_number
+from gpubench.profile.figures.summary_model import CopySummary, DeviceSummary, PhaseSummary, ProfileSummary
 from gpubench.report.model.inert_text import shorten
-from gpubench.report.model.report_model import Cell, Column, Row, Table, line
-from gpubench.report.topics.profiles import amount_cell, short_name
+from gpubench.report.model.report_model import Cell, Column, Table, line
+from gpubench.report.topics.profiles import amount_cell, share_cell, short_name
 
 MOST_PHASES = 12
 _LONG_STEP_NS = 5e6
@@ -29,109 +31,103 @@ class Scale:
 
 def device_phases(device: DeviceSummary, scale: Scale) -> Table:
     """Where a step goes. Of more phases than `MOST_PHASES` (another program's ranges) the longest."""
-    columns = (
-        Column("phase", "phase", "left"),
-        Column("cpu", f"CPU {scale.unit}"),
-        Column("busy", f"GPU busy {scale.unit}"),
-        Column("span", f"GPU span {scale.unit}", priority=2),
-        Column("share", "GPU time", priority=1),
-        Column("kernels", "kernels", priority=3),
-    )
     longest = sorted(device.phases, key=lambda each: (each.cpu_ns or 0.0) + each.gpu_busy_ns, reverse=True)[
         :MOST_PHASES
     ]
-    rows = [
-        Row(
-            (
-                Cell(each.name),
-                scale.cell(each.cpu_ns),
-                scale.cell(each.gpu_busy_ns),
-                scale.cell(each.gpu_span_ns),
-                _share(each.gpu_share),
-                amount_cell(each.kernels_per_step),
-            )
-        )
-        for each in device.phases
-        if each in longest
-    ]
+    items: list[PhaseSummary | None] = [each for each in device.phases if each in longest]
+    loose = None
     if device.unattributed_ns and device.steps:
-        loose = scale.cell(device.unattributed_ns / device.steps)
-        rows.append(Row((Cell("(no phase)"), _NONE, loose, _NONE, _share(device.unattributed_share), _NONE)))
+        loose = device.unattributed_ns / device.steps
+        items.append(None)
+
+    def phase(get: Callable[[PhaseSummary], Cell | str], outside: Cell | str = _NONE) -> Callable[..., Cell | str]:
+        """`outside` is for the time in no phase."""
+        return lambda each: outside if each is None else get(each)
+
+    columns = (
+        Column("phase", "phase", "left", cell=phase(lambda each: each.name, "(no phase)")),
+        Column("cpu", f"CPU {scale.unit}", cell=phase(lambda each: scale.cell(each.cpu_ns))),
+        Column(
+            "busy", f"GPU busy {scale.unit}", cell=phase(lambda each: scale.cell(each.gpu_busy_ns), scale.cell(loose))
+        ),
+        Column("span", f"GPU span {scale.unit}", priority=2, cell=phase(lambda each: scale.cell(each.gpu_span_ns))),
+        Column(
+            "share",
+            "GPU time",
+            priority=1,
+            cell=phase(lambda each: _share(each.gpu_share), _share(device.unattributed_share)),
+        ),
+        Column("kernels", "kernels", priority=3, cell=phase(lambda each: amount_cell(each.kernels_per_step))),
+    )
     left_out = len(device.phases) - len(longest)
     notes = (line(f"and {left_out} shorter ones"),) if left_out else ()
-    return Table("phases", columns, tuple(rows), "Where a step goes", notes)
+    return Table.of("phases", columns, items, title="Where a step goes", notes=notes)
 
 
 def host_phases(summary: ProfileSummary, scale: Scale) -> Table:
-    columns = (Column("phase", "phase", "left"), Column("cpu", f"CPU {scale.unit}"), Column("share", "of the step"))
     longest = sorted(summary.host_phases, key=lambda each: each.cpu_ns, reverse=True)[:MOST_PHASES]
-    rows = tuple(
-        Row((Cell(each.name), scale.cell(each.cpu_ns), _share(each.share)))
-        for each in summary.host_phases
-        if each in longest
+    columns = (
+        Column("phase", "phase", "left", cell=lambda each: each.name),
+        Column("cpu", f"CPU {scale.unit}", cell=lambda each: scale.cell(each.cpu_ns)),
+        Column("share", "of the step", cell=lambda each: _share(each.share)),
     )
-    return Table("host_phases", columns, rows, "Where a step goes")
+    shown = [each for each in summary.host_phases if each in longest]
+    return Table.of("host_phases", columns, shown, title="Where a step goes")
 
 
 def kernels(device: DeviceSummary, scale: Scale, top: int, name_width: int) -> Table:
     """The kernels with most time, longest first; names in at most `name_width` characters."""
-    per = "" if device.steps is None else " a step"
+    per, steps, shown = "" if device.steps is None else " a step", device.steps or 1, device.top_kernels[:top]
     columns = (
-        Column("share", "share"),
-        Column("time", f"{scale.unit}{per}", priority=1),
-        Column("calls", f"calls{per}", priority=3),
-        Column("class", "class", "left", priority=2),
-        Column("tensor_cores", "tensor cores", "left", priority=4),
-        Column("kernel", "kernel", "left"),
+        Column("share", "share", cell=lambda each: _share(each.share)),
+        Column("time", f"{scale.unit}{per}", priority=1, cell=lambda each: scale.cell(each.total_ns / steps)),
+        Column(
+            "calls",
+            f"calls{per}",
+            priority=3,
+            cell=lambda each: amount_cell(each.count if each.per_step is None else each.per_step),
+        ),
+        Column("class", "class", "left", priority=2, cell=lambda each: each.kernel_class),
+        Column("tensor_cores", "tensor cores", "left", priority=4, cell=lambda each: each.tensor_core),
+        Column(
+            "kernel",
+            "kernel",
+            "left",
+            cell=lambda each: Cell(shorten(short_name(each.name), name_width), value=each.name),
+        ),
     )
-    rows = tuple(
-        Row(
-            (
-                _share(each.share),
-                scale.cell(each.total_ns / (device.steps or 1)),
-                amount_cell(each.count if each.per_step is None else each.per_step),
-                Cell(each.kernel_class),
-                Cell(each.tensor_core),
-                Cell(shorten(short_name(each.name), name_width), value=each.name),
-            )
-        )
-        for each in device.top_kernels[:top]
-    )
-    left_out = device.num_kernel_names - len(rows)
+    left_out = device.num_kernel_names - len(shown)
     notes = (line(f"and {left_out} more names"),) if left_out > 0 else ()
-    return Table("kernels", columns, rows, "Top kernels", notes)
+    return Table.of("kernels", columns, shown, title="Top kernels", notes=notes)
 
 
 def copies(device: DeviceSummary, scale: Scale) -> Table:
-    per = "" if device.steps is None else " a step"
+    per, steps = "" if device.steps is None else " a step", device.steps or 1
+
+    def copy(get: Callable[[CopySummary], Cell | str]) -> Callable[[tuple[str, CopySummary]], Cell | str]:
+        return lambda item: get(item[1])
+
+    def size(found: CopySummary) -> Cell:
+        size = found.bytes if found.bytes_per_step is None else found.bytes_per_step
+        return Cell(format_bytes(size), value=size)
+
+    def rate(found: CopySummary) -> Cell:
+        return _NONE if found.gb_per_s is None else Cell(format_number(found.gb_per_s), value=found.gb_per_s)
+
+    def pageable(found: CopySummary) -> Cell | str:
+        size = found.pageable_bytes
+        return "unknown" if size is None else Cell(format_bytes(size), value=size)
+
     columns = (
-        Column("copies", "copies", "left"),
-        Column("bytes", f"bytes{per}"),
-        Column("time", f"{scale.unit}{per}", priority=2),
-        Column("rate", "GB/s", priority=1),
-        Column("overlap", "under kernels", priority=3),
-        Column("pageable", "pageable, in all"),
+        Column("copies", "copies", "left", cell=lambda item: _WAYS.get(item[0], item[0])),
+        Column("bytes", f"bytes{per}", cell=copy(size)),
+        Column("time", f"{scale.unit}{per}", priority=2, cell=copy(lambda each: scale.cell(each.busy_ns / steps))),
+        Column("rate", "GB/s", priority=1, cell=copy(rate)),
+        Column("overlap", "under kernels", priority=3, cell=copy(lambda each: _share(each.overlap))),
+        Column("pageable", "pageable, in all", cell=copy(pageable)),
     )
-    rows = tuple(
-        Row((Cell(_WAYS.get(direction, direction)), *_copy(copy, scale, device.steps or 1)))
-        for direction, copy in device.copies.items()
-        if copy.count
-    )
-    return Table("copies", columns, rows, "Copies")
-
-
-def _copy(copy: CopySummary, scale: Scale, steps: int) -> tuple[Cell, ...]:
-    size = copy.bytes if copy.bytes_per_step is None else copy.bytes_per_step
-    return (
-        Cell(format_bytes(size), value=size),
-        scale.cell(copy.busy_ns / steps),
-        _NONE if copy.gb_per_s is None else Cell(format_number(copy.gb_per_s), value=copy.gb_per_s),
-        _share(copy.overlap),
-        Cell("unknown")
-        if copy.pageable_bytes is None
-        else Cell(format_bytes(copy.pageable_bytes), value=copy.pageable_bytes),
-    )
+    return Table.of("copies", columns, [item for item in device.copies.items() if item[1].count], title="Copies")
 
 
 def _share(share: float | None) -> Cell:
-    return _NONE if share is None else Cell(format_percent(share), value=share)
+    return _NONE if share is None else share_cell(share)
