@@ -1,4 +1,4 @@
-"""From a run to its report: makes the view once, and asks each topic for its section. Reads no file, knows no format."""
+"""From a run to its report: one view, and one section per topic. Reads no file, knows no format."""
 
 from collections import Counter
 from dataclasses import replace

@@ -95,7 +95,8 @@ def _gain_text(best: Best, bests: Sequence[Best], against: Sequence[Gain]) -> li
     gain = next((gain for gain in against if gain.best is best and gain.baseline is not plain_best), None)
     if gain is not None:
         said.append(
-            f"{' and' if said else ','} {ratio_text(gain.ratio)} times as fast as the baseline ({gain.baseline.summary.label})"
+            f"{' and' if said else ','} {ratio_text(gain.ratio)} times as fast as the baseline "
+            f"({gain.baseline.summary.label})"
         )
     return said
 
@@ -225,7 +226,10 @@ def _devices_compared(chosen: Sequence[Best]) -> list[Line]:
             same = (theirs.workload, theirs.mode, theirs.timing) == (case.workload, case.mode, case.timing)
             ratio = speedup(best.summary, other.summary) if same and theirs.device_type == "cpu" else None
             if ratio is not None and (case.timing == "throughput" or theirs.batch_size == case.batch_size):
-                subject = f"{task(case)}: {place(case.device)} was {ratio_text(ratio)} times as fast as {place(theirs.device)}"
+                subject = (
+                    f"{task(case)}: {place(case.device)} was {ratio_text(ratio)} times as fast as "
+                    f"{place(theirs.device)}"
+                )
                 lines.append(line(f"{subject}, each at its best setting."))
     return lines
 

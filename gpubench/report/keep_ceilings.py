@@ -1,4 +1,4 @@
-"""Keeps the ceilings that a run measured, so that the MFU of later runs on the same device has something to stand on."""
+"""Stores the ceilings that a run measured: the MFU of later runs on the same device is a share of them."""
 
 from pathlib import Path
 
@@ -8,9 +8,7 @@ from gpubench.machine import stored_ceilings
 
 
 def keep_ceilings(summary: RunSummary, where: Path | None = None) -> tuple[Path, ...]:
-    """The files written, one per device; none for a run without operators, nor where the cache folder cannot be
-    written.
-    """
+    """The files written, one per device; none for a run without operators, or if the cache is not writable."""
     by_device: dict[str, list[Ceiling]] = {}
     for ceiling in measured_ceilings(summary.info, summary.cases):
         by_device.setdefault(ceiling.device.key, []).append(ceiling)

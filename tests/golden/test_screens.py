@@ -53,7 +53,7 @@ def test_a_live_row_holds_every_number_of_its_case(width: int) -> None:
 
 @pytest.mark.parametrize("name", [f"{kind}-{width}" for kind in ("live", "final", "everything") for width in WIDTHS])
 def test_lines_stay_within_the_width_where_every_column_may_go(name: str) -> None:
-    """A column that always stays may be wider than 60 characters allow: then the line is longer, and no number is cut."""
+    """A column that always stays may not fit into 60 characters: the line gets longer, and no number is cut."""
     width = int(name.rpartition("-")[2])
     too_long = [line for line in SCREENS[name]().splitlines() if cell_width(line) > max(width, 80)]
     assert too_long == []

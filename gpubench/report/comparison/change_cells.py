@@ -85,9 +85,7 @@ def verdict_word(moved: MetricChange) -> str:
 
 
 def kind_word(change: CaseChange) -> str:
-    """How a case ended, held against how it did before: `now OOM`, `still fails`, `now INVALID`, `crashed in part`,
-    `fixed`.
-    """
+    """How a case ended compared with before: `now OOM`, `still fails`, `now INVALID`, `crashed in part`, `fixed`."""
     before, after = change.reference, change.candidate
     if now_invalid(change):
         return "now INVALID"
@@ -110,7 +108,7 @@ def _since(before: ComparableCase | None, after: ComparableCase) -> str:
 
 
 def ended_badly(change: CaseChange) -> bool:
-    """Whether launches of the candidate crashed, if only some, or the case ended worse or otherwise than it did before."""
+    """Whether any launch of the candidate crashed, or the case ended worse or otherwise than before."""
     before, after = change.reference, change.candidate
     if after is None:
         return False
@@ -148,9 +146,7 @@ def _why_invalid(side: ComparableCase) -> str:
 
 
 def crash_text(side: ComparableCase) -> str:
-    """`2 of 10 launches crashed: segmentation fault`, which is the reason of the first; of a case without any other end
-    its reason.
-    """
+    """`2 of 10 launches crashed: segmentation fault` (the first reason); the reason alone if every launch crashed."""
     crashed = crashed_launches(side)
     num = len(side.records) if isinstance(side, CaseSummary) else 0
     if len(crashed) == num:
@@ -162,7 +158,7 @@ def crash_text(side: ComparableCase) -> str:
 
 
 def crashed_launches(side: ComparableCase) -> tuple[Record, ...]:
-    """Launches that crashed or ran out of time, in order, as far as there are records of them."""
+    """Recorded launches that crashed or ran out of time, in order."""
     return side.crashed_records if isinstance(side, CaseSummary) else ()
 
 

@@ -84,7 +84,7 @@ def moves(changes: Iterable[CaseChange]) -> Iterable[Moved]:
 
 
 def _stands_out(compared: Compared, each: Moved) -> bool:
-    """Whether a row is shown without being asked for: a judged change, an INVALID case, or one that may not be judged."""
+    """Whether a row is shown by default: a judged change, an INVALID case, or one that may not be judged."""
     change, moved = each
     if moved.judgement in ("worse", "better") or now_invalid(change):
         return True
@@ -108,7 +108,10 @@ def _headline(compared: Compared) -> tuple[Line, ...]:
 def _what_follows(compared: Compared) -> str:
     measure = "`gpubench run SUITE --arm ...`"
     if compared.allow_unpaired:
-        return f". `--allow-unpaired`: verdicts here do not know that, and call it a change of the code. To tell them apart, measure both in one run with {measure}."
+        return (
+            ". `--allow-unpaired`: verdicts here do not know that, and call it a change of the code. To tell "
+            f"them apart, measure both in one run with {measure}."
+        )
     return (
         f", so stored runs give no `slower` or `faster`: measure both in one run with {measure}, "
         "or add `--allow-unpaired` to judge them all the same."

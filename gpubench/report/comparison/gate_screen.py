@@ -87,8 +87,7 @@ def _gates(checked: Checked) -> Table:
     def worst(result: GateResult) -> str:
         if result.worst is None:
             return ""
-        moved = result.worst.changes.get(result.rule.metric)
-        return kind_word(result.worst) if moved is None else change_text(moved)
+        return moved_by(result.worst, result.worst.changes.get(result.rule.metric))
 
     def folded(result: GateResult) -> str:
         return f"{_limited(result, gate_title(result))}: {outcome_text(result)}"
@@ -155,8 +154,7 @@ def _failures(checked: Checked) -> tuple[Table, ...]:
     sign = Column("mark", "", "left", cell=lambda _: "-")
     label = Column("case", "case", "left", flexible=True, cell=of(lambda _, change, __: change.label))
     folded = of(lambda result, change, moved: f"{change.label}: {_limited(result, metric(moved))}")
-    moved_by = of(lambda _, change, moved: kind_word(change) if moved is None else change_text(moved))
-    change = Column("change", "change (95 % interval)", cell=moved_by)
+    change = Column("change", "change (95 % interval)", cell=of(lambda _, change, moved: moved_by(change, moved)))
     why = Column("why", "why", "left", flexible=True, cell=of(lambda result, change, _: why_real(result, change)))
     wide = (
         sign,
@@ -176,6 +174,11 @@ def failures(results: Sequence[GateResult]) -> list[tuple[GateResult, CaseChange
     return [
         (result, change, change.changes.get(result.rule.metric)) for result in results for change in result.failures
     ]
+
+
+def moved_by(change: CaseChange, moved: MetricChange | None) -> str:
+    """How a case broke a rule: its change, or for a status how it ended."""
+    return kind_word(change) if moved is None else change_text(moved)
 
 
 def why_real(result: GateResult, change: CaseChange) -> str:
@@ -211,7 +214,8 @@ def ended(checked: Checked) -> tuple[CaseChange, ...]:
 def _not_confirmed(checked: Checked) -> tuple[Line, ...]:
     return tuple(
         line(
-            f"{change.label}: {gate_title(result)} was beyond {limit_text(result)} and kept it in {count(result.confirmation.rounds, 'fresh round')}"
+            f"{change.label}: {gate_title(result)} was beyond {limit_text(result)} and kept it in "
+            f"{count(result.confirmation.rounds, 'fresh round')}"
         )
         for result in checked.results
         if result.confirmation is not None
@@ -233,7 +237,8 @@ def _missing(checked: Checked) -> tuple[Line, ...]:
     more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
     return (
         line(
-            f"{count(len(gone), 'case')} of {checked.compared.reference.name} not measured: {', '.join(gone[:_NAMED])}{more}"
+            f"{count(len(gone), 'case')} of {checked.compared.reference.name} not measured: "
+            f"{', '.join(gone[:_NAMED])}{more}"
         ),
     )
 

@@ -123,7 +123,8 @@ def _short(found: Sequence[CaseHistory]) -> tuple[Line, ...]:
         return ()
     return (
         line(
-            f"{count(short, 'series', 'series')} shorter than {MIN_RUNS} runs: a change of level needs four on each side."
+            f"{count(short, 'series', 'series')} shorter than {MIN_RUNS} runs: a change of level needs four on "
+            "each side."
         ),
     )
 

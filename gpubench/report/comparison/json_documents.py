@@ -22,7 +22,7 @@ _NONE = object()
 
 
 def comparison_document(compared: Compared) -> dict[str, Any]:
-    """One candidate against its reference, every case and metric. Settings are those that differ from their defaults."""
+    """One candidate against its reference, every case and metric; only settings that are not at their default."""
     return {
         "schema": DOCUMENT_SCHEMA,
         "gpubench": __version__,
@@ -52,7 +52,7 @@ def gate_document(checked: Checked) -> dict[str, Any]:
 
 
 def to_lines(document: dict[str, Any]) -> str:
-    """The document as text: a line per key, and per entry of a list. Indenting everything is slow where cases are many."""
+    """The document as text, a line per key and per list entry: indenting everything is slow with many cases."""
     parts = []
     for name, value in document.items():
         if isinstance(value, list) and value:

@@ -36,7 +36,8 @@ def build_plan(plan: VerdictPlan, *, pilot: str, suite: str = "SUITE", asked: Se
         line("noise per round: standard deviation of a round's ratio, with its 90 % interval from the pilot's rounds"),
         line(f"found: chance that a slow-down of {sesoi} is called `slower` within {plan.settings.max_rounds} rounds"),
         line(
-            "rounds: mean number until the verdict, if nothing changed and at that slow-down; for 95 %: the rounds in all that find it 95 times in 100"
+            "rounds: mean number until the verdict, if nothing changed and at that slow-down; for 95 %: the "
+            "rounds in all that find it 95 times in 100"
         ),
     )
     return ReportModel(
@@ -136,7 +137,8 @@ def _next(plan: VerdictPlan, suite: str, asked: Sequence[str]) -> tuple[Line, ..
     if any(case.level == "launch" and case.forecast and case.forecast.found < ENOUGH for case in plan.cases):
         lines.append(
             line(
-                "Arms that differ in settings alone can alternate in blocks of steps in one process, which is far less noisy: ",
+                "Arms that differ in settings alone can alternate in blocks of steps in one process, which is "
+                "far less noisy: ",
                 code("--interleave block"),
                 ".",
             )

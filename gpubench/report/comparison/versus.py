@@ -1,4 +1,4 @@
-"""The report of runs held against each other: what differs, the verdicts with their intervals, both runs in each chart."""
+"""The report that compares runs: what differs, verdicts with their intervals, both runs in each chart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -145,7 +145,7 @@ def _setups(found: Sequence[Versus]) -> tuple[Section, ...]:
 
 
 def _names(runs: Sequence[RecordedRun]) -> list[str]:
-    """Runs by their tags where each has one of its own, else by their names."""
+    """Runs by their tags if all have different ones, else by their names."""
     tags = [run.info.tag for run in runs]
     if all(tags) and len(set(tags)) == len(tags):
         return [str(tag) for tag in tags]

@@ -62,7 +62,8 @@ def _moved(compared: Compared) -> Chart | None:
         form="forest",
         title=f"Speed: {finding}",
         reading=(
-            f"Each row is one case: speed of {compared.candidate.name} over that of {compared.reference.name}, with its 95 % "
+            f"Each row is one case: speed of {compared.candidate.name} over that of {compared.reference.name}, "
+            "with its 95 % "
             f"interval. Right of 1 is faster; grey is no verdict.{more}"
         ),
         alt=f"Forest plot of speed ratios by case. {finding}.",
@@ -73,7 +74,7 @@ def _moved(compared: Compared) -> Chart | None:
 
 
 def _speed_ratio(moved: MetricChange) -> tuple[float, float | None, float | None] | None:
-    """Speed of the candidate over that of the reference with its interval: above 1 is faster, for times as for rates."""
+    """Candidate over reference speed with its interval: above 1 is faster, for times as for rates."""
     if moved.change is None or not math.isfinite(moved.change.value) or moved.change.value <= -1:
         return None
     value = 1 + moved.change.value
@@ -175,13 +176,18 @@ def _energy(pair: tuple[Contest, Contest], names: tuple[str, str], compared: Com
     if not moved:
         return None
     mean = sum(moved) / len(moved)
-    title = f"{pair[1].subject}: energy per sample {format_percent(mean, signed=True)} on average of {count(len(moved), 'case')}"
+    title = (
+        f"{pair[1].subject}: energy per sample {format_percent(mean, signed=True)} on average of "
+        f"{count(len(moved), 'case')}"
+    )
     return replace(
         charts[1],
         title=title,
         rows=tuple(rows),
         alt=f"Scatter chart of energy per sample against throughput, of two runs. {title}.",
-        reading=f"Each line is one case, from {names[0]} (hollow) to {names[1]} (filled); right is faster, down is cheaper.",
+        reading=(
+            f"Each line is one case, from {names[0]} (hollow) to {names[1]} (filled); right is faster, down is cheaper."
+        ),
         options={"join": True},
     )
 

@@ -1,4 +1,4 @@
-"""Charts as SVG: through vl-convert, then cleaned of what a page does not need and given words for who cannot see it."""
+"""Charts as SVG: drawn by vl-convert, stripped of what a page does not need, described for screen readers."""
 
 import re
 import xml.etree.ElementTree as ET
@@ -21,7 +21,7 @@ def draw(chart: Chart) -> str:
 
 
 def stand_alone(drawing: str) -> str:
-    """A drawing as an SVG file of its own, in the light colours on paper."""
+    """A drawing as a separate SVG file, in light colours on paper."""
     head, box, rest = re.split(r'(viewBox="0 0 [\d.]+ [\d.]+")', drawing, maxsplit=1)
     width, height = box.split('"')[1].split()[2:]
     opening, _, body = rest.partition(">")

@@ -93,7 +93,10 @@ def tensor_core_line(device: DeviceSummary) -> str:
         return f"Tensor cores: unknown, {device.absent.get('tensor_core_share', 'no kernel ran')}."
     unknown = device.tensor_core_unknown_share
     rest = f"; {format_percent(unknown)} in kernels whose names do not tell" if unknown else ""
-    return f"Tensor cores: {format_percent(device.tensor_core_share)} of the kernel time, told by {device.tensor_core_source}{rest}."
+    return (
+        f"Tensor cores: {format_percent(device.tensor_core_share)} of the kernel time, told by "
+        f"{device.tensor_core_source}{rest}."
+    )
 
 
 def _host(summary: ProfileSummary, scale: Scale) -> Section:

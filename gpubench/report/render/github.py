@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from gpubench.analysis.compare.case_changes import CaseChange
 from gpubench.analysis.gate.gate_outcome import Checked
 from gpubench.core.errors import ExitStatus
-from gpubench.report.comparison.change_cells import change_text, end_text, kind_word
-from gpubench.report.comparison.gate_screen import ended, failures, gate_title, limit_text, why_real
+from gpubench.report.comparison.change_cells import end_text
+from gpubench.report.comparison.gate_screen import ended, failures, gate_title, limit_text, moved_by, why_real
 from gpubench.report.model.inert_text import inert
 from gpubench.report.model.report_model import ReportModel
 from gpubench.report.render.markdown import render_markdown
@@ -49,7 +49,7 @@ def _failures(checked: Checked) -> list[tuple[str, str]]:
     return [
         (
             f"gpubench: {gate_title(result)}",
-            f"{change.label}: {kind_word(change) if moved is None else change_text(moved)}, limit {limit_text(result)}; {why_real(result, change)}",
+            f"{change.label}: {moved_by(change, moved)}, limit {limit_text(result)}; {why_real(result, change)}",
         )
         for result, change, moved in failures(checked.results)
     ]

@@ -138,7 +138,10 @@ def _style() -> str:
         f".f{at} td:nth-child({at}){{white-space:normal;min-width:10rem;overflow-wrap:anywhere}}"
         for at in range(1, _MOST_COLUMNS + 1)
     )
-    return f":root{{{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{{dark}}}}}\n{dots}{sides}\n{_asset('report.css')}"
+    return (
+        f":root{{{light}}}\n@media screen and "
+        f"(prefers-color-scheme:dark){{:root{{{dark}}}}}\n{dots}{sides}\n{_asset('report.css')}"
+    )
 
 
 def _digest(text: str) -> str:

@@ -21,7 +21,7 @@ class Drawn:
 
 
 def intervals(table: Table, key: str) -> list[Drawn | None]:
-    """Per row, the ratio in column `key` on a log axis that holds them all; empty where the table has no such column."""
+    """The ratio in column `key` of each row, on one log axis; empty if the table has no such column."""
     position = next((at for at, column in enumerate(table.columns) if column.key == key), None)
     if position is None:
         return []

@@ -9,8 +9,8 @@ import xml.etree.ElementTree as ET
 from gpubench.analysis.compare.case_changes import CaseChange
 from gpubench.analysis.gate.gate_outcome import Checked
 from gpubench.analysis.gate.gate_rules import GateResult
-from gpubench.report.comparison.change_cells import change_text, crash_text, crashed_launches, end_text, kind_word
-from gpubench.report.comparison.gate_screen import ended, gate_title, limit_text, why_real
+from gpubench.report.comparison.change_cells import crash_text, crashed_launches, end_text, kind_word
+from gpubench.report.comparison.gate_screen import ended, gate_title, limit_text, moved_by, why_real
 from gpubench.report.model.inert_text import inert
 
 
@@ -42,11 +42,13 @@ def _suite(root: ET.Element, result: GateResult) -> dict[str, int]:
         test = _test(suite, f"gpubench.{result.rule.metric}", change)
         broken = failures.get(change.case_id)
         if broken is not None:
-            message = f"{_moved(result, broken)}, limit {limit_text(result)}"
+            message = f"{moved_by(broken, broken.changes.get(result.rule.metric))}, limit {limit_text(result)}"
             failure = ET.SubElement(test, "failure", message=_plain(message), type="regression")
             failure.text = _plain(f"{change.label}: {message}. {why_real(result, broken)}.")
         elif change.case_id in unclear:
-            ET.SubElement(test, "system-out").text = _plain(f"unclear: {_reason(result, change)}")
+            moved = change.changes.get(result.rule.metric)
+            reason = kind_word(change) if moved is None else moved.reason
+            ET.SubElement(test, "system-out").text = _plain(f"unclear: {reason}")
         elif change.reference is None or change.candidate is None:
             num_skipped += 1
             ET.SubElement(test, "skipped", message=_plain(kind_word(change)))
@@ -82,16 +84,6 @@ def _test(suite: ET.Element, classname: str, change: CaseChange) -> ET.Element:
 def _count(suite: ET.Element, counts: dict[str, int]) -> None:
     suite.attrib.update({name: str(number) for name, number in counts.items()})
     suite.set("time", "0")
-
-
-def _moved(result: GateResult, change: CaseChange) -> str:
-    moved = change.changes.get(result.rule.metric)
-    return kind_word(change) if moved is None else change_text(moved)
-
-
-def _reason(result: GateResult, change: CaseChange) -> str:
-    moved = change.changes.get(result.rule.metric)
-    return moved.reason if moved is not None else kind_word(change)
 
 
 def _plain(text: str) -> str:

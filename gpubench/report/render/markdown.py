@@ -76,7 +76,10 @@ def _rule(column: Column) -> str:
 
 
 def _remark(remark: Remark) -> str:
-    head = f"**{escape(remark.code)} {escape(remark.name)}** ({remark.severity}, {count(remark.num_cases, 'case')}: {remark.consequence})"
+    head = (
+        f"**{escape(remark.code)} {escape(remark.name)}** ({remark.severity}, "
+        f"{count(remark.num_cases, 'case')}: {remark.consequence})"
+    )
     lines = [f"- {head}. {prose(remark.meaning)}"]
     lines += [f"  - {escape(label)}: {prose(message)}" for label, message in remark.examples]
     if remark.num_cases > len(remark.examples):

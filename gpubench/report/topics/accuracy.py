@@ -134,13 +134,15 @@ def _quality_notes(summary: RunSummary) -> tuple[Line, ...]:
     if targets:
         notes.append(
             line(
-                f"to target: training time until {joined([f'{target:.1%}' for target in sorted(targets)])} was first reached."
+                f"to target: training time until {joined([f'{target:.1%}' for target in sorted(targets)])} was "
+                "first reached."
             )
         )
     limit = f"{summary.quality[0].max_drop * 100:g}"
     notes.append(
         line(
-            f"Limit: {limit} percentage {'point' if limit == '1' else 'points'} below the reference; a precision below it wins "
+            f"Limit: {limit} percentage {'point' if limit == '1' else 'points'} below the reference; a "
+            "precision below it wins "
             "no headline for training."
         )
     )
@@ -223,7 +225,8 @@ def to_accuracy_table(summary: RunSummary) -> Table | None:
     assert target is not None, "runs without a target have no row"
     notes = [
         line(
-            f"Target: {format_percent(target, decimals=0)} of the validation split, looked at after every epoch. Time is "
+            f"Target: {format_percent(target, decimals=0)} of the validation split, looked at after every "
+            "epoch. Time is "
             "that of training alone; joules are of the device from the first step to the end of the epoch that reached "
             "it, validation included. Intervals over seeds."
         )
@@ -278,13 +281,15 @@ def _accuracy(known: Sequence[QualitySummary]) -> Chart:
         if entry.reference is not None and "accuracy" in entry.reference.metrics
     }
     limit = limits.pop() if len(limits) == 1 else None
+    beyond = "" if limit is None else " Left of the rule is worse than the suite allows; a mark there is hollow."
     return Chart(
         key="accuracy",
         form="dots",
         title=finding,
         reading=(
-            "Each mark is the test accuracy reached at one precision, with its 95 % interval over seeds where there are several."
-            f"{' Left of the rule is worse than the suite allows; a mark there is hollow.' if limit is not None else ''}"
+            "Each mark is the test accuracy reached at one precision, with its 95 % interval over seeds where "
+            "there are several."
+            f"{beyond}"
         ),
         alt=f"Dot chart of test accuracy by precision. {finding}.",
         columns=("trained at", "accuracy %", "low", "high", "precision", "standing", "verdict"),
@@ -342,7 +347,10 @@ def _who(early: Sequence[str], num_all: int) -> str:
     """Who was first, of so many."""
     if len(early) == num_all > 1:
         return "Every precision is within a point of its"
-    return f"{joined(early)} {'is first within a point of its' if len(early) == 1 else 'are first within a point of their'}"
+    return (
+        f"{joined(early)} "
+        f"{'is first within a point of its' if len(early) == 1 else 'are first within a point of their'}"
+    )
 
 
 def _series(
@@ -367,7 +375,9 @@ def _curve(
         key=key,
         form="lines",
         title=finding,
-        reading=f"Each line is the {what} after each epoch, trained at one precision; lines that lie together learn alike.",
+        reading=(
+            f"Each line is the {what} after each epoch, trained at one precision; lines that lie together learn alike."
+        ),
         alt=f"Line chart of the {what} by epoch and precision. {finding}.",
         columns=("precision", "epoch", title, "low", "high", "line", "standing", "other settings"),
         rows=tuple(rows),

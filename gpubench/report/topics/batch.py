@@ -74,7 +74,10 @@ def _finding(contest: Contest, lines: Lines) -> str:
         where = f"at every batch size and {said}" if len(leaders) > 1 else f"at batch {from_batch}; it {said}"
         return f"{last} is fastest{level} {where}{_not_counted(lines, leaders)}"
     others = joined(list(dict.fromkeys(leaders[batch][0] for batch in leaders if batch < from_batch)))
-    return f"{last} is fastest{level} from batch {from_batch} on, {others} below; {last} {said}{_not_counted(lines, leaders)}"
+    return (
+        f"{last} is fastest{level} from batch {from_batch} on, {others} below; {last} "
+        f"{said}{_not_counted(lines, leaders)}"
+    )
 
 
 def _leaders(lines: Lines, *, counted: bool) -> dict[int, tuple[str, ...]]:

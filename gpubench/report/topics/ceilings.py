@@ -122,7 +122,8 @@ def _share_of_datasheet(ceiling: Ceiling) -> Cell | None:
 def _ceiling_notes(found: Sequence[Ceiling], known: Ceilings) -> tuple[Line, ...]:
     notes = [
         line(
-            "The highest of its kind that was measured on this very device; kept, so that later runs can be held against it."
+            "The highest of its kind that was measured on this very device; kept, so that later runs can be "
+            "held against it."
         )
     ]
     if any(each.suspect for each in found):
@@ -134,7 +135,8 @@ def _ceiling_notes(found: Sequence[Ceiling], known: Ceilings) -> tuple[Line, ...
     sheets = {each.device.name: sheet for each in found if (sheet := lookup(each.device.name)) is not None}
     notes += [
         line(
-            f"datasheet: {sheet.source} ({sheet.dated}), dense, at boost clock, in the unit of its row; MFU is never a share of it."
+            f"datasheet: {sheet.source} ({sheet.dated}), dense, at boost clock, in the unit of its row; MFU is "
+            "never a share of it."
         )
         for sheet in sheets.values()
     ]
@@ -219,14 +221,16 @@ def _point_notes(found: Sequence[Roofline], points: Sequence[RooflinePoint]) -> 
     ]
     notes = [
         line(
-            "MFU: achieved over the arithmetic ceiling. of roof: over the lower of that and memory bandwidth times FLOP/byte, with every operator counted on its own."
+            "MFU: achieved over the arithmetic ceiling. of roof: over the lower of that and memory bandwidth "
+            "times FLOP/byte, with every operator counted on its own."
         ),
         *([line(f"Left of these, memory sets the roof: {joined(ridges)}.")] if ridges else []),
     ]
     if any(point.of_launch is not None for point in points):
         notes.append(
             line(
-                "launch floor: what launching the step's operators one by one takes, over the step's time; near 100 % the host is the limit, above it launches were saved."
+                "launch floor: what launching the step's operators one by one takes, over the step's time; "
+                "near 100 % the host is the limit, above it launches were saved."
             )
         )
     if any(point.of_roof is not None and point.of_roof.value > 1 for point in points):
@@ -258,7 +262,8 @@ def _chart(number: int, roofs: list[Roofline]) -> Chart:
         form="roofline",
         title=f"{name}: {finding}",
         reading=with_hollow(
-            "Each line is the roof that was measured at one precision: slanted where memory bandwidth sets it, level where "
+            "Each line is the roof that was measured at one precision: slanted where memory bandwidth sets "
+            "it, level where "
             "arithmetic does. Each mark is a case; its distance to the line of its colour is what is left to gain.",
             [point.summary for point in points],
         ),
@@ -293,6 +298,7 @@ def _finding(points: list[RooflinePoint]) -> str:
         return f"{fastest.summary.label} reaches most"
     most, closest = max(below, key=lambda each: each[0])
     return (
-        f"{closest.summary.label} comes closest to its roof, {format_percent(most, decimals=0)} of what {closest.limit} "
+        f"{closest.summary.label} comes closest to its roof, {format_percent(most, decimals=0)} of what "
+        f"{closest.limit} "
         "allows"
     )

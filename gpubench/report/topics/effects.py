@@ -146,7 +146,8 @@ def _forest(subject: str, effects: Sequence[FactorEffect]) -> Chart:
         form="forest",
         title=f"{subject}: {finding}",
         reading=(
-            "Each row is one setting with all others equal: the geometric mean of the speed ratio over all such pairs, with "
+            "Each row is one setting with all others equal: the geometric mean of the speed ratio over all "
+            "such pairs, with "
             "its 95 % interval. Right of 1 is faster."
         ),
         alt=f"Forest plot of the effect of each setting on speed. {subject}: {finding}.",
@@ -167,7 +168,7 @@ def _finding(effects: Sequence[FactorEffect]) -> str:
 
 
 def heat_chart(contest: Contest) -> Chart | None:
-    """The map over the two settings that move the speed most; None where fewer than two vary around the fastest case."""
+    """The map over the two settings that matter most; None if fewer than two vary around the fastest case."""
     usable = contest.rankable
     if not usable:
         return None

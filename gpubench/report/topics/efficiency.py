@@ -57,7 +57,10 @@ def efficiency_chart(contest: Contest, summary: RunSummary, ceilings: Ceilings |
         if ticks
         else "No ceiling of this device was measured, so no share of one is given: the roofline suite measures it."
     )
-    what = "Each mark is the fastest case of one precision: operations of its matrix products and convolutions over step time."
+    what = (
+        "Each mark is the fastest case of one precision: operations of its matrix products and convolutions "
+        "over step time."
+    )
     return Chart(
         key=f"efficiency-{contest.key}",
         form="dots",

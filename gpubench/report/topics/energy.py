@@ -78,7 +78,8 @@ def _scatter(contest: Contest, entries: Sequence[CaseSummary]) -> Chart | None:
         form="scatter",
         title=f"{contest.subject}: {finding}",
         reading=with_hollow(
-            "Each mark is one case; right is faster, down is cheaper. The line joins the frontier: cases that no other beats in "
+            "Each mark is one case; right is faster, down is cheaper. The line joins the frontier: cases that "
+            "no other beats in "
             "both. Joules compare on one card; between cards they may be off by 5 %.",
             entries,
         ),
@@ -104,7 +105,8 @@ def _finding(contest: Contest, best: Sequence[CaseSummary], factor: float, unit:
     ratio = fastest.metrics[_ENERGY].value / cheapest.metrics[_ENERGY].value
     slower = (speed(fastest) or 1.0) / (speed(cheapest) or 1.0)
     return (
-        f"{name_of(cheapest, contest)} is cheapest at {said}; the fastest, {name_of(fastest, contest)}, is {times(slower)} as fast "
+        f"{name_of(cheapest, contest)} is cheapest at {said}; the fastest, {name_of(fastest, contest)}, is "
+        f"{times(slower)} as fast "
         f"for {times(ratio)} the energy"
     )
 
@@ -133,7 +135,10 @@ def _power(contest: Contest, entries: Sequence[CaseSummary], summary: RunSummary
         key=f"power-{contest.key}",
         form="dots",
         title=f"{contest.subject}: {finding}",
-        reading=f"Each mark is the mean power of one case over its measured window.{' The rule is the power limit.' if limit else ''}",
+        reading=(
+            "Each mark is the mean power of one case over its measured "
+            f"window.{' The rule is the power limit.' if limit else ''}"
+        ),
         alt=f"Strip of mean power by precision. {contest.subject}: {finding}.",
         columns=("precision", "W", "low", "high", "series", "standing", "case"),
         rows=tuple(rows),

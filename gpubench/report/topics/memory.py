@@ -107,7 +107,8 @@ def _found_line(entry: CaseSummary, facts: Mapping[str, Any]) -> Line:
         strong(entry.label),
         ": batch ",
         strong(group_digits(str(batch))),
-        f" is the largest whose whole step fits into {format_bytes(facts['limit_bytes'])}, which leaves {headroom} of the free memory alone",
+        f" is the largest whose whole step fits into {format_bytes(facts['limit_bytes'])}, which leaves "
+        f"{headroom} of the free memory alone",
         _cost(entry, facts),
         f". Batch {group_digits(str(batch + 1))}: {facts['next_fails_with']}",
     )
@@ -148,13 +149,15 @@ def memory_chart(contest: Contest) -> Chart | None:
     what = "resident memory of the process above its start" if on_cpu else "peak memory"
     dashed = "" if on_cpu else " Solid lines are live tensors, dashed ones what the allocator took from the driver."
     ran_out = any(row[6] == "OOM" for row in rows)
+    has = f" The device has {device:.1f} GiB." if device else ""
+    has = " The rule is the memory of the device." if near else has
     return Chart(
         key=f"memory-{contest.key}",
         form="lines",
         title=f"{contest.subject}: {finding}",
         reading=(
             f"Each line is one precision's {what}; lower leaves room for a larger batch.{dashed}"
-            f"{' The rule is the memory of the device.' if near else f' The device has {device:.1f} GiB.' if device else ''}"
+            f"{has}"
             f"{' The cross marks a batch that ran out.' if ran_out else ''}"
         ),
         alt=f"Line chart of memory in GiB against batch size by precision. {contest.subject}: {finding}.",
@@ -196,7 +199,10 @@ def _finding(contest: Contest, lines: dict[str, list[CaseSummary]], name: str) -
     least, most = min(costs, key=lambda key: costs[key]), max(costs, key=lambda key: costs[key])
     if len(costs) == 1 or costs[most] < 1.02 * costs[least]:
         return f"one more sample costs {format_number(costs[most])} MiB"
-    return f"one more sample costs {format_number(costs[least])} MiB in {least}, {format_number(costs[most])} MiB in {most}"
+    return (
+        f"one more sample costs {format_number(costs[least])} MiB in {least}, {format_number(costs[most])} MiB "
+        f"in {most}"
+    )
 
 
 def _per_sample(line: Sequence[CaseSummary], name: str) -> float | None:

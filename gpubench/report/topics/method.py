@@ -22,13 +22,16 @@ def method_lines(summary: RunSummary) -> tuple[Line, ...]:
         line(_clocks(series)),
         line(
             "Warm-up is found from the step times, not assumed. A launch ended when the median was known to "
-            f"±{format_percent(measure.target_rel_ci)} (autocorrelation counted in) and {format_duration(measure.min_time)} "
+            f"±{format_percent(measure.target_rel_ci)} (autocorrelation counted in) and "
+            f"{format_duration(measure.min_time)} "
             f"had passed, at the latest after {format_duration(measure.max_time)}.{_lengths(series)}",
         ),
         line(_interval(summary)),
         line(
-            "Throughput is samples per step over the median step time. Nothing is dropped for being slow. A figure that "
-            "is weakened or invalid (marks ! and -), or whose output was not verified (?), is shown and wins no headline.",
+            "Throughput is samples per step over the median step time. Nothing is dropped for being slow. A "
+            "figure that "
+            "is weakened or invalid (marks ! and -), or whose output was not verified (?), is shown and wins "
+            "no headline.",
         ),
     )
 
@@ -45,7 +48,8 @@ def _clocks(series: list[Series]) -> str:
     said = []
     if "cuda_event" in clocks:
         said.append(
-            "GPU steps were timed by CUDA events at the boundaries of every step, without synchronising inside the loop, "
+            "GPU steps were timed by CUDA events at the boundaries of every step, without synchronising "
+            "inside the loop, "
             "and checked against the wall clock of the whole block."
         )
     if "perf_counter" in clocks:

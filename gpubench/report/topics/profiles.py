@@ -14,7 +14,8 @@ from gpubench.report.view.run_view import View
 
 _NAME_WIDTH = 44
 _LEAD = (
-    "Step times are measured without a profiler; `profiled` says how many times as long a step took under one. All other "
+    "Step times are measured without a profiler; `profiled` says how many times as long a step took under "
+    "one. All other "
     "figures are of the profiled steps: they explain, and enter no verdict."
 )
 
@@ -116,7 +117,7 @@ _NOISE = re.compile(r"^void |at::native::|\(anonymous namespace\)::|c10::|\(CUte
 
 
 def short_name(name: str) -> str:
-    """A kernel's name without return type, namespaces and the list of its parameters' types; template arguments stay."""
+    """A kernel's name without return type, namespaces and parameter types; template arguments stay."""
     short = _NOISE.sub("", name)
     depth = 0
     for index, character in enumerate(short):

@@ -82,8 +82,10 @@ def _spread(contest: Contest, series: Sequence[tuple[CaseSummary, "NDArray[np.fl
         form="spread",
         title=f"{contest.subject}: {finding}",
         reading=(
-            f"Each row is one case: how often a {what} took so much less or more than the median of its launch. A narrow peak is "
-            "steady; two peaks are two ways of running. Steps beyond the axis are not drawn, and are counted in every figure."
+            f"Each row is one case: how often a {what} took so much less or more than the median of its "
+            "launch. A narrow peak is "
+            "steady; two peaks are two ways of running. Steps beyond the axis are not drawn, and are counted "
+            "in every figure."
         ),
         alt=f"Histograms of {what} time by precision. {contest.subject}: {finding}.",
         columns=("precision", "from %", "to %", "share of steps %", "case"),
@@ -93,7 +95,7 @@ def _spread(contest: Contest, series: Sequence[tuple[CaseSummary, "NDArray[np.fl
 
 
 def _range(series: Sequence["NDArray[np.float64]"]) -> tuple[float, float]:
-    """What is drawn: eight times the half-width of the middle half about the median, no further than there are steps."""
+    """The range drawn: eight half-widths of the middle half about the median, and no further than any step."""
     import numpy as np
 
     halves = [np.subtract(*np.quantile(values, (0.75, 0.25))) / 2 for values in series]
@@ -151,7 +153,10 @@ def _timeline(contest: Contest, entry: CaseSummary, launch: LaunchSamples) -> Ch
         key=f"timeline-{contest.key}",
         form="timeline",
         title=f"{contest.subject}, {name_of(entry, contest)}: {finding}",
-        reading=f"The measured window of launch {launch.repeat}, from its first steady step on; level lines are steady.{shaded}",
+        reading=(
+            f"The measured window of launch {launch.repeat}, from its first steady step on; level lines are "
+            f"steady.{shaded}"
+        ),
         alt=f"Lines of {joined(panels)} over time. {name_of(entry, contest)}: {finding}.",
         columns=("quantity", "s", "value"),
         rows=tuple(rows),

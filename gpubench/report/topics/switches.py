@@ -41,7 +41,8 @@ def switches_table(summary: RunSummary, effects: Sequence[FactorEffect] | None =
     )
     notes = (
         line(
-            "How many times as fast with all other settings equal, geometric mean over pairs with its 95 % interval: the value "
+            "How many times as fast with all other settings equal, geometric mean over pairs with its 95 % "
+            "interval: the value "
             "that pays most, `keep` where none does for certain. Figures that are weakened do not advise."
         ),
     )

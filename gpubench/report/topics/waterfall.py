@@ -88,7 +88,8 @@ def waterfall_table(found: Waterfall) -> Table:
     )
     notes = (
         line(
-            f"base: {found.base.label}. Each step stands on those above it; alone: the same change on the base by itself."
+            f"base: {found.base.label}. Each step stands on those above it; alone: the same change on the base "
+            "by itself."
         ),
         line(_multiplied(found)),
         *(line(f"left out: {changes_text(each.changes)} ({each.reason})") for each in found.left_out),
@@ -141,7 +142,8 @@ def waterfall_chart(found: Waterfall) -> Chart:
         form="waterfall",
         title=finding,
         reading=(
-            f"From {found.base.label} downwards, each change stands on top of those above it; a bar goes from the speed before "
+            f"From {found.base.label} downwards, each change stands on top of those above it; a bar goes from "
+            "the speed before "
             "it to the speed with it, in multiples of the base, with the 95 % interval at its end."
         ),
         alt=f"Waterfall of speed over the changes of the suite's path. {finding}.",

@@ -149,7 +149,10 @@ def test_the_command_of_a_case_selects_that_case_alone() -> None:
 def test_the_command_of_a_case_keeps_what_the_run_changed_in_its_suite() -> None:
     made = Invented()
     made.measured("cpu fp32", 900.0, device="cpu", workload="torchvision:resnet18")
-    typed = "gpubench run cnn -s workload=torchvision:resnet18 --tag a --set=measure.max_time=5s --repeats 5 -k device=cpu -n"
+    typed = (
+        "gpubench run cnn -s workload=torchvision:resnet18 --tag a --set=measure.max_time=5s --repeats 5 -k "
+        "device=cpu -n"
+    )
     summary = summarise_run(made.run(argv=tuple(typed.split())))
     assert repeat_command(summary.cases[0], summary.info) == (
         "gpubench run suites/cnn.yaml -s workload=torchvision:resnet18 --set=measure.max_time=5s --repeats 5"

@@ -203,7 +203,7 @@ def test_accuracy_below_the_limit_is_said_and_hollow() -> None:
 
 
 def trained(*results: tuple[str, float, tuple[float, ...]]) -> object:
-    """Training runs on the CPU: precision, test accuracy, and the share that was right in validation after each epoch."""
+    """Training runs on the CPU: precision, test accuracy, validation accuracy after each epoch."""
     made = Invented()
     for precision, accuracy, validation in results:
         made.trained(precision, accuracy, device="cpu", precision=precision)

@@ -148,7 +148,8 @@ def test_parity_tells_how_many_passed(summary: RunSummary) -> None:
 def test_the_largest_batch_that_fits_is_told_with_the_sizes(summary: RunSummary) -> None:
     assert [plain(said) for said in largest_batches(summary.cases)] == [
         (
-            "cuda fp32 b1024: batch 1024 is the largest that fits (3.8 GiB allocated at its peak); the same ran out of memory at "
+            "cuda fp32 b1024: batch 1024 is the largest that fits (3.8 GiB allocated at its peak); the same "
+            "ran out of memory at "
             "batch 16384 (in warmup asking for 12.0 GiB with 3.1 GiB free of 80.0 GiB)."
         )
     ]

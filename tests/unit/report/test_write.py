@@ -174,15 +174,20 @@ def test_a_profile_of_a_case_stands_in_the_report(tmp_path: Path, not_drawn: Non
 
 
 def test_the_report_needs_no_torch_and_loads_altair_only_to_draw() -> None:
-    code = "import sys, gpubench.report.write; print(sorted({'torch', 'altair', 'vl_convert', 'pandas'} & set(sys.modules)))"
+    code = (
+        "import sys, gpubench.report.write; print(sorted({'torch', 'altair', 'vl_convert', 'pandas'} & "
+        "set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
 def test_a_written_report_needed_no_torch(run: Run, tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from gpubench.store.run_reader import load_run; from gpubench.report.write import report_of, write_html\n"
-        f"write_html(report_of(load_run(pathlib.Path({str(run.folder)!r}))), pathlib.Path({str(tmp_path / 'a.html')!r}))\n"
+        "import sys, pathlib; from gpubench.store.run_reader import load_run; from gpubench.report.write "
+        "import report_of, write_html\n"
+        f"write_html(report_of(load_run(pathlib.Path({str(run.folder)!r}))), "
+        f"pathlib.Path({str(tmp_path / 'a.html')!r}))\n"
         "print(sorted({'torch', 'torchvision', 'nvtx'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
