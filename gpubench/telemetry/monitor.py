@@ -17,6 +17,7 @@ from gpubench.telemetry.devices.rocm import RocmBackend
 from gpubench.telemetry.sampled_device import SampledDevice
 from gpubench.telemetry.sampling.sampler import Schedule
 from gpubench.telemetry.window.telemetry_window import GPU_METRICS, all_absent
+from gpubench.telemetry.window.window_figures import WindowSummary
 
 _READY_S = 3.0
 
@@ -25,9 +26,9 @@ _READY_S = 3.0
 class MonitorWindow:
     """Telemetry of [start_s, end_s]. What could not be measured is None, and `absent` says why under the same name.
 
-    Units: J, W, MHz, bytes, degrees Celsius; shares of 1. `energy_uncertainty_pct` leaves out the card's own gain error
-    (about 5 %): ratios on one card do not have it, absolute joules do. `energy_valid` False comes with
-    `energy_invalid_reason`: such a value is an indication, no result.
+    Units: J, W, MHz, bytes, degrees Celsius; shares of 1. `energy_uncertainty_pct` does not include the card's gain
+    error (about 5 %): ratios on one card do not have it, absolute joules do. If `energy_valid` is False,
+    `energy_invalid_reason` says why: such a value is an indication, no result.
     """
 
     start_s: float
@@ -83,24 +84,24 @@ class Monitor:
         self._device = device
         self._schedule = schedule or Schedule()
         self._backend = backend
-        self._monitored: SampledDevice | None = None
+        self._sampled: SampledDevice | None = None
         self.reason = "the monitor is not open"
         self.remedy = ""
 
     @property
     def available(self) -> bool:
         """Whether the card is being read."""
-        return self._monitored is not None
+        return self._sampled is not None
 
     @property
     def name(self) -> str | None:
         """The card's name, None without one."""
-        return self._monitored.device.name if self._monitored else None
+        return self._sampled.device.name if self._sampled else None
 
     @property
     def uuid(self) -> str | None:
         """The card's UUID, None without one."""
-        return self._monitored.device.key if self._monitored else None
+        return self._sampled.device.key if self._sampled else None
 
     def __enter__(self) -> Self:
         self.open()
@@ -120,8 +121,8 @@ class Monitor:
         except TelemetryError as error:
             self.reason, self.remedy = str(error), error.remedy
             return
-        self._monitored = SampledDevice(device, "sampled", self._schedule).start()
-        self._monitored.wait_until_ready(_READY_S)
+        self._sampled = SampledDevice(device, "sampled", self._schedule).start()
+        self._sampled.wait_until_ready(_READY_S)
 
     def _identity(self, backend: Backend) -> Identity:
         if isinstance(backend, NvmlBackend):
@@ -140,20 +141,19 @@ class Monitor:
             raise ValueError(f"a window must last: it goes from {start_s} to {end_s}")
         if end_s > self._schedule.clock() + 0.001:
             raise ValueError("the window is not over: give CLOCK_MONOTONIC seconds (time.monotonic()) of the past")
-        if self._monitored is None:
-            return _absent(start_s, end_s, self.reason)
-        self._monitored.settle_past(end_s)
-        lost = self._monitored.lost_in(end_s)
+        if self._sampled is None:
+            return _window(start_s, end_s, _absent(self.reason))
+        self._sampled.settle_past(end_s)
+        lost = self._sampled.lost_in(end_s)
         if lost is not None:
-            return _absent(start_s, end_s, f"the GPU was lost ({lost})")
-        summary, _ = self._monitored.summarise(start_s, end_s, 0, idle=idle)
-        return _window(start_s, end_s, summary.metrics, summary.absent, summary.detail, tuple(summary.findings))
+            return _window(start_s, end_s, _absent(f"the GPU was lost ({lost})"))
+        return _window(start_s, end_s, self._sampled.summarise(start_s, end_s, 0, idle=idle)[0])
 
     def recording(self) -> Recording:
         """Everything read so far, to be played back with `ReplayBackend`. ValueError before the first reading."""
-        if self._monitored is None:
+        if self._sampled is None:
             raise ValueError(f"nothing was recorded: {self.reason}")
-        return self._monitored.recording()
+        return self._sampled.recording()
 
     def save(self, path: Path) -> None:
         """Writes `recording()` to a file."""
@@ -161,26 +161,18 @@ class Monitor:
 
     def close(self) -> None:
         """Ends the sampling thread, within a second whatever the driver does."""
-        monitored, self._monitored = self._monitored, None
+        sampled, self._sampled = self._sampled, None
         self.reason = "the monitor is closed"
-        if (monitored is None or monitored.close(0.4)) and self._backend is not None:
+        if (sampled is None or sampled.close(0.4)) and self._backend is not None:
             self._backend.close()
 
 
-def _absent(start_s: float, end_s: float, reason: str) -> MonitorWindow:
-    metrics, absent = all_absent(reason, GPU_METRICS)
-    return _window(start_s, end_s, metrics, absent, {"energy_invalid_reason": reason}, ())
+def _absent(reason: str) -> WindowSummary:
+    return WindowSummary(*all_absent(reason, GPU_METRICS), {"energy_invalid_reason": reason})
 
 
-def _window(
-    start_s: float,
-    end_s: float,
-    metrics: dict[str, float | None],
-    absent: dict[str, str],
-    detail: dict[str, Any],
-    findings: tuple[Finding, ...],
-) -> MonitorWindow:
-    names = MonitorWindow.__dataclass_fields__
+def _window(start_s: float, end_s: float, summary: WindowSummary) -> MonitorWindow:
+    names, detail = MonitorWindow.__dataclass_fields__, summary.detail
     return MonitorWindow(
         start_s=start_s,
         end_s=end_s,
@@ -189,8 +181,8 @@ def _window(
         energy_invalid_reason=detail.get("energy_invalid_reason"),
         energy_uncertainty_pct=detail.get("energy_uncertainty_pct"),
         throttle_shares=detail.get("throttle_share_by_reason", {}),
-        findings=findings,
-        absent={name: reason for name, reason in absent.items() if name in names},
+        findings=tuple(summary.findings),
+        absent={name: reason for name, reason in summary.absent.items() if name in names},
         detail=detail,
-        **{name: value for name, value in metrics.items() if name in names},
+        **{name: value for name, value in summary.metrics.items() if name in names},
     )

@@ -1,4 +1,4 @@
-"""A device with its sampler, or without one in `boundary` mode, and the windows cut from what was read."""
+"""A device with its sampler (none in `boundary` mode), and the windows cut from its readings."""
 
 import math
 import time
@@ -21,8 +21,9 @@ _LEAST_IDLE_S = 0.5
 
 
 class SampledDevice:
-    """One device under observation. In `boundary` mode readings are taken only when `read_now` is called. `periods`
-    where the device's update periods are known and need no measuring.
+    """A device and its readings. In `boundary` mode they are taken only by `read_now`.
+
+    `periods`: the device's update periods, if they are known and need no measuring.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class SampledDevice:
         self.sampler.pause(paused)
 
     def read_now(self) -> None:
-        """`boundary` mode: one fast and one slow reading, given up after a second. `sampled` mode: nothing."""
+        """`boundary` mode: one fast and one slow reading, abandoned after a second. `sampled` mode: nothing."""
         if self.mode != "boundary":
             return
         try:
@@ -56,8 +57,9 @@ class SampledDevice:
             self.sampler.errors.append(str(error))
 
     def wait_until_ready(self, timeout_s: float) -> None:
-        """Waits until periods are measured and a window may start: two updates of the counter lie behind (or two power
-        readings where there is no counter), or `timeout_s` seconds have passed.
+        """Waits until periods are measured and a window may start, at most `timeout_s` seconds.
+
+        It may start after two updates of the counter (two power readings if there is no counter).
         """
         deadline_s = self.sampler.now() + timeout_s
         self.sampler.probed.wait(timeout_s)
@@ -67,8 +69,9 @@ class SampledDevice:
         self.sampler.wait_past(start_s + margin_s, max(0.0, deadline_s - self.sampler.now()))
 
     def settle_past(self, end_s: float) -> None:
-        """Waits until readings reach two updates of the counter beyond `end_s` (one shows where it stood, the next how
-        power went on): a few tenths of a second, at most about two seconds.
+        """Waits until readings reach two updates of the counter beyond `end_s`: a few tenths of a second, at most two.
+
+        The first shows the energy at the end, the second the power after it.
         """
         if self.mode == "sampled":
             margin_s = min(_MOST_SETTLE_S, 2 * ((self.periods.counter_s or 0.1) + self.sampler.schedule.fast_s))
@@ -76,12 +79,12 @@ class SampledDevice:
             self.sampler.wait_past(end_s + margin_s, min(wait_s, _MOST_SETTLE_S + 0.5))
 
     def lost_in(self, end_s: float) -> str | None:
-        """Why the device is gone, if that was before the last reading a window up to `end_s` needs."""
+        """Why the device was lost, if that was before the last reading that a window up to `end_s` needs."""
         after_s = self.sampler.lost_after_s
         return self.device.lost if after_s is not None and end_s > after_s else None
 
     def readings(self, start_s: float, end_s: float) -> Readings:
-        """A copy of what was read around the window."""
+        """A copy of the readings around the window."""
         reach_s = REACH_S + 4 * (self.periods.counter_s or 0.1)
         sampled = self.mode == "sampled"
         return Readings(
@@ -97,15 +100,12 @@ class SampledDevice:
     def summarise(
         self, start_s: float, end_s: float, num_samples: int, *, idle: tuple[float, float] | None = None
     ) -> tuple[WindowSummary, Readings]:
-        """Figures of the window, and the readings they come from. `idle` is an interval of the idle context in s."""
+        """Figures of the window, and their readings. `idle`: an interval with an idle context, used from 0.5 s on."""
+        idle_w = None
+        if idle is not None and idle[1] - idle[0] >= _LEAST_IDLE_S:
+            idle_w = WindowOf(self.readings(*idle), *idle, 0).summarise().metrics["mean_power_w"]
         readings = self.readings(start_s, end_s)
-        return WindowOf(readings, start_s, end_s, num_samples).summarise(self.power_in(idle)), readings
-
-    def power_in(self, interval: tuple[float, float] | None) -> float | None:
-        """Mean power in W of an interval of at least half a second; None without one."""
-        if interval is None or interval[1] - interval[0] < _LEAST_IDLE_S:
-            return None
-        return WindowOf(self.readings(*interval), *interval, 0).summarise().metrics["mean_power_w"]
+        return WindowOf(readings, start_s, end_s, num_samples).summarise(idle_w), readings
 
     def recording(self) -> Recording:
         """Everything read so far. ValueError before the first reading."""
@@ -114,13 +114,11 @@ class SampledDevice:
         return Recording(self.device.name, *tables)
 
     def end(self) -> None:
-        """Asks the sampler to end, and does not wait for it."""
+        """Asks the sampler to end, without waiting for it."""
         self.sampler.end()
 
     def close(self, timeout_s: float = 0.9) -> bool:
-        """Ends the sampler and frees the device. False where the driver does not let go within `timeout_s` seconds;
-        then whatever it holds is left behind.
-        """
+        """Ends the sampler and frees the device. False if the driver takes longer than `timeout_s` seconds."""
         deadline_s = time.monotonic() + timeout_s
         if not self.sampler.stop(timeout_s):
             return False

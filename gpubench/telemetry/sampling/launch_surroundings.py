@@ -1,4 +1,4 @@
-"""What else went on around a launch: other processes, limits, errors. Read before and after it, never during."""
+"""What surrounds a launch: other processes, limits, errors. Read before and after it, never during it."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -13,21 +13,15 @@ NOT_SURVEYED = Survey(None, None, "the device was not known before the launch")
 _TIMEOUT_S = 2.0
 _TEARDOWN_S = 0.5
 _POLL_S = 0.05
-_STATE_KEPT = (
-    "power_limit_w",
-    "power_limit_default_w",
-    "sm_clock_max_mhz",
-    "ecc",
-    "persistence",
-    "pcie_generation",
-    "pcie_width",
-    "mig",
-)
+_LIMITS = ("power_limit_w", "power_limit_default_w", "sm_clock_max_mhz")
+_STATE_KEPT = (*_LIMITS, "ecc", "persistence", "pcie_generation", "pcie_width", "mig")
 
 
 class Surroundings:
-    """Process lists and state of one device at both ends of a launch. A launch's own process is gone at both ends, so
-    whoever is listed is somebody else; who is listed only afterwards gets half a second to be torn down.
+    """Process lists and state of one device before and after a launch.
+
+    The launch's own process is in neither list, so all listed ones are others; those listed only afterwards get half a
+    second to exit.
     """
 
     def __init__(self, device: Device, *, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -74,7 +68,7 @@ class Surroundings:
 
     @property
     def others(self) -> list[ProcessUse] | None:
-        """Other processes on the device, None where they could not be listed."""
+        """Other processes on the device, None if they could not be listed."""
         if self._before.processes is None and self._after.processes is None:
             return None
         by_pid = {process.pid: process for survey in (self._before, self._after) for process in survey.processes or ()}
@@ -87,10 +81,9 @@ class Surroundings:
 
     def detail(self) -> dict[str, Any]:
         """For the record: limits and link at the start, the limit at the end, and other processes."""
-        state = {name: self._state_before.get(name) for name in _STATE_KEPT}
         others = self.others
         return {
-            **state,
+            **{name: self._state_before.get(name) for name in _STATE_KEPT},
             "power_limit_end_w": self._state_after.get("power_limit_w"),
             "other_processes": None if others is None else [process._asdict() for process in others],
             "other_processes_absent": self._before.why if others is None else None,
@@ -98,39 +91,24 @@ class Surroundings:
 
     def new_findings(self) -> tuple[Finding, ...]:
         """Findings since the last `before`, each once: first those known already, later those of the end."""
-        found = [*self._process_findings(), *self._limit_findings(), *self._ecc_findings()]
-        fresh = [one for one in found if one.message not in self._reported]
-        self._reported.update(one.message for one in fresh)
-        return tuple(fresh)
-
-    def _process_findings(self) -> list[Finding]:
-        return [
-            finding(
-                "GB407",
-                f"Process {process.pid} ({process.name or 'name unknown'}) was on the GPU"
-                + (f" with {format_bytes(process.used_bytes)}." if process.used_bytes else "."),
-                pid=process.pid,
-                name=process.name,
-                used_bytes=process.used_bytes,
-            )
-            for process in self.others or ()
-        ]
-
-    def _limit_findings(self) -> list[Finding]:
-        limit, default = self._state_before.get("power_limit_w"), self._state_before.get("power_limit_default_w")
-        end = self._state_after.get("power_limit_w")
+        before, after = self._state_before, self._state_after
         found = []
+        for other in self.others or ():
+            memory = f" with {format_bytes(other.used_bytes)}" if other.used_bytes else ""
+            message = f"Process {other.pid} ({other.name or 'name unknown'}) was on the GPU{memory}."
+            found.append(finding("GB407", message, pid=other.pid, name=other.name, used_bytes=other.used_bytes))
+        limit, default = before.get("power_limit_w"), before.get("power_limit_default_w")
+        end = after.get("power_limit_w")
         if limit and default and limit < default - 0.5:
             message = f"The power limit is {limit:.0f} W, the card's default {default:.0f} W."
             found.append(finding("GB408", message, limit_w=limit, default_w=default))
         if limit and end and abs(end - limit) > 0.5:
             message = f"The power limit went from {limit:.0f} to {end:.0f} W during the launch."
             found.append(finding("GB409", message, start_w=limit, end_w=end))
-        return found
-
-    def _ecc_findings(self) -> list[Finding]:
-        start = self._state_before.get("ecc_uncorrected_volatile")
-        end = self._state_after.get("ecc_uncorrected_volatile")
-        if start is None or end is None or end <= start:
-            return []
-        return [finding("GB418", f"{end - start} uncorrected memory errors were counted.", count=end - start)]
+        errors = [state.get("ecc_uncorrected_volatile") for state in (before, after)]
+        if errors[0] is not None and errors[1] is not None and errors[1] > errors[0]:
+            count = errors[1] - errors[0]
+            found.append(finding("GB418", f"{count} uncorrected memory errors were counted.", count=count))
+        fresh = [one for one in found if one.message not in self._reported]
+        self._reported.update(one.message for one in fresh)
+        return tuple(fresh)

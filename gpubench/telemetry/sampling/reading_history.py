@@ -12,9 +12,7 @@ NAN = math.nan
 
 @dataclass(frozen=True)
 class Cut:
-    """A copy of consecutive readings. `time_s` (before each call) and `took_s` in seconds; NaN where a value is
-    missing.
-    """
+    """A copy of consecutive readings. `time_s` (before each call) and `took_s` in seconds; NaN for missing values."""
 
     time_s: list[float]
     took_s: list[float]
@@ -27,11 +25,11 @@ class Cut:
                 yield at_s, took_s, value
 
     def values(self, name: str, start_s: float = -math.inf, end_s: float = math.inf) -> list[float]:
-        """Present values of `name` whose time lies in [start_s, end_s]."""
+        """Values of `name` read in [start_s, end_s], without missing ones."""
         return [value for at_s, _, value in self.points(name) if start_s <= at_s <= end_s]
 
     def cut(self, start_s: float, end_s: float) -> "Cut":
-        """The readings inside [start_s, end_s], with one before and one after it where there are such."""
+        """The readings inside [start_s, end_s], with one before and one after it if there are any."""
         low = max(0, bisect_left(self.time_s, start_s) - 1)
         high = bisect_right(self.time_s, end_s) + 1
         columns = {name: column[low:high] for name, column in self.columns.items()}
@@ -63,12 +61,12 @@ class History:
 
     @property
     def last_s(self) -> float:
-        """Time of the last row in seconds, minus infinity where there is none."""
+        """Time of the last row in seconds, minus infinity without one."""
         with self._lock:
             return self._time_s[-1] if self._time_s else -math.inf
 
     def last(self) -> dict[str, float | None]:
-        """The last row by name, None where missing; empty before the first."""
+        """The last row by name, None for missing values; empty before the first."""
         with self._lock:
             if not self._time_s:
                 return {}
@@ -76,7 +74,7 @@ class History:
         return {name: None if math.isnan(value) else value for name, value in row.items()}
 
     def cut(self, start_s: float, end_s: float) -> Cut:
-        """A copy of the rows inside [start_s, end_s], with one before and one after it where there are such."""
+        """A copy of the rows inside [start_s, end_s], with one before and one after it if there are any."""
         with self._lock:
             low = max(0, bisect_left(self._time_s, start_s) - 1)
             high = bisect_right(self._time_s, end_s) + 1

@@ -1,4 +1,4 @@
-"""A thread that reads one device on a fixed schedule. It lives in the parent and never in a measured process."""
+"""A thread that reads one device on a fixed schedule. It runs in the parent, never in a measured process."""
 
 import math
 import threading
@@ -15,8 +15,9 @@ _MOST_ERRORS = 20
 
 @dataclass(frozen=True)
 class Schedule:
-    """When to read: a fast tick (20 ms to 1 s) and a slow one, in seconds of `clock`. `probe_periods` spends up to 2.5
-    s at the start on measuring how often the card's readings change.
+    """When to read: a fast tick (20 ms to 1 s) and a slow one, in seconds of `clock`.
+
+    `probe_periods`: spend up to 2.5 s at the start on measuring how often the card's readings change.
     """
 
     fast_s: float = 0.05
@@ -34,9 +35,9 @@ class Schedule:
 class Sampler:
     """Fast and slow ticks by the schedule, against deadlines of the monotonic clock.
 
-    A tick that comes late is not made up for: it is skipped and counted in `num_skipped`. Whatever a device does, no
-    exception leaves the thread and `stop` returns within its limit; a thread stuck in the driver is left behind
-    (`stuck`), since nothing can end it. `lost_after_s` is the time of the last reading before the card was lost.
+    Late ticks are skipped and counted in `num_skipped`. Whatever a device does, no exception leaves the thread and
+    `stop` returns within its limit; a thread stuck in the driver is abandoned (`stuck`), since nothing can end it.
+    `lost_after_s` is the time of the last reading before the card was lost.
     """
 
     def __init__(self, device: Device, schedule: Schedule = Schedule()) -> None:
@@ -68,7 +69,7 @@ class Sampler:
         return self
 
     def end(self) -> None:
-        """Asks the thread to end, and does not wait for it."""
+        """Asks the thread to end, without waiting for it."""
         self._ending.set()
         self._resumed.set()
 
@@ -88,7 +89,7 @@ class Sampler:
             self._resumed.set()
 
     def wait_past(self, at_s: float, timeout_s: float) -> bool:
-        """Waits until a fast reading taken after `at_s` is there. False after `timeout_s` seconds without one."""
+        """Waits for a fast reading taken after `at_s`. False after `timeout_s` seconds without one."""
         with self._ticked:
             return self._ticked.wait_for(lambda: self.fast.last_s > at_s, timeout_s)
 
@@ -104,17 +105,11 @@ class Sampler:
                 deadline_s = self._clock()
                 continue
             self._guarded(self.tick)
-            deadline_s = self._next_deadline(deadline_s)
+            deadline_s += self.schedule.fast_s
+            skipped = max(0, math.ceil((self._clock() - deadline_s) / self.schedule.fast_s))
+            self.num_skipped += skipped
+            deadline_s += skipped * self.schedule.fast_s
             self._ending.wait(max(0.0, deadline_s - self._clock()))
-
-    def _next_deadline(self, deadline_s: float) -> float:
-        deadline_s += self.schedule.fast_s
-        behind_s = self._clock() - deadline_s
-        if behind_s <= 0:
-            return deadline_s
-        skipped = math.ceil(behind_s / self.schedule.fast_s)
-        self.num_skipped += skipped
-        return deadline_s + skipped * self.schedule.fast_s
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
@@ -130,7 +125,7 @@ class Sampler:
         self.fast.append(at_s, self._clock() - at_s, reading)
 
     def tick(self) -> None:
-        """One fast reading, and a slow one where it is due. Called by the thread; tests call it on a clock of theirs."""
+        """One fast reading, and a slow one when due. Called by the thread, and by tests with a fake clock."""
         at_s = self._clock()
         last_good_s = self.fast.last_s
         reading = self.device.read_fast()
@@ -142,7 +137,13 @@ class Sampler:
         with self._ticked:
             self._ticked.notify_all()
         if at_s >= self._next_slow_s:
-            self._slow_tick()
+            at_s = self._clock()
+            self._next_slow_s = at_s + self.schedule.slow_s - 0.5 * self.schedule.fast_s
+            slow = self.device.read_slow()
+            self.slow.append(at_s, self._clock() - at_s, slow)
+            activity = self.device.activity()
+            if activity is not None:
+                self.activities.append(activity)
 
     def read_both(self) -> None:
         """One fast and one slow reading, from the caller's thread (`boundary` mode)."""
@@ -152,15 +153,6 @@ class Sampler:
     def now(self) -> float:
         """The sampler's clock, in seconds."""
         return self._clock()
-
-    def _slow_tick(self) -> None:
-        at_s = self._clock()
-        self._next_slow_s = at_s + self.schedule.slow_s - 0.5 * self.schedule.fast_s
-        reading = self.device.read_slow()
-        self.slow.append(at_s, self._clock() - at_s, reading)
-        activity = self.device.activity()
-        if activity is not None:
-            self.activities.append(activity)
 
     def forget_before(self, at_s: float) -> None:
         """Drops readings older than `at_s`."""

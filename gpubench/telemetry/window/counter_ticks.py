@@ -1,8 +1,7 @@
-"""Energy at an instant, from a counter that is updated now and then and read now and then.
+"""Energy at an instant, from a counter that is updated periodically and read periodically.
 
 A counter read every dt seconds changes every T_u. Its change is seen between two reads, so the moment of the update is
-known to within half the bracket that these reads make. Between updates the counter says nothing: energy at an edge is
-interpolated between the updates around it.
+known to within half the bracket of these reads. Energy at an edge is interpolated between the updates around it.
 """
 
 import math
@@ -14,14 +13,14 @@ from typing import NamedTuple
 _WRAP_J = 2**32 / 1000
 _MOST_W = 20_000.0
 _SLOWEST_UPDATE_S = 5.0
-"""One update may hold the energy of so much time before the reading that shows it."""
+"""Longest time whose energy one update may add."""
 
 Point = tuple[float, float, float]
 """(time before the call in s, how long the call took in s, value)."""
 
 
 class Tick(NamedTuple):
-    """An update of the counter: when (± `half_width_s`), and what it then said. Units: s, s, J."""
+    """An update of the counter: when (± `half_width_s`), and its new value. Units: s, s, J."""
 
     at_s: float
     half_width_s: float
@@ -31,8 +30,8 @@ class Tick(NamedTuple):
 class Edge(NamedTuple):
     """Energy at one edge of a window, on a straight line between the updates around it, which lie `width_s` apart.
 
-    Where power swings by dP inside this bracket, the truth is at most `lever_s` dP away; `spread_w` is the dP that the
-    updates around it show. `timing_j` is what the unknown moments of the updates add. Units: J, s, W.
+    If power swings by dP inside this bracket, the truth is at most `lever_s` dP away; `spread_w` is the dP that the
+    updates around it show. `timing_j` is the error from the updates' unknown moments. Units: J, s, W.
     """
 
     energy_j: float
@@ -43,7 +42,7 @@ class Edge(NamedTuple):
 
 
 class Unwrapped(NamedTuple):
-    """Counter readings with 32-bit wraps undone. `reset_at_s` is the first reading that went backwards, None if none."""
+    """Counter readings with 32-bit wraps undone. `reset_at_s`: time of the first that went backwards, if any."""
 
     points: list[Point]
     num_wraps: int
@@ -51,11 +50,11 @@ class Unwrapped(NamedTuple):
 
 
 def unwrap(points: Iterable[Point], since_s: float = -math.inf) -> Unwrapped:
-    """Undoes wraps at 2^32 mJ; any other step backwards is a reset. Before `since_s` it drops what came before it,
-    later it ends the series.
+    """Undoes wraps at 2^32 mJ; any other step backwards is a reset.
 
-    A wrap is believed only if the power it implies is one a card can have: a reset from a high value looks like a wrap
-    with an absurd power. A step forwards that no card could make is a misread value, and is left out.
+    A reset before `since_s` drops the readings before it, a later one ends the series. A wrap is believed only if it
+    implies a power that a card can have, as a reset from a high value looks like a wrap with an absurd power. A step
+    forwards that no card could make is a misread value, and is left out.
     """
     kept: list[Point] = []
     offset_j, num_wraps = 0.0, 0
@@ -80,8 +79,8 @@ def unwrap(points: Iterable[Point], since_s: float = -math.inf) -> Unwrapped:
 def find_ticks(points: list[Point], update_period_s: float | None = None) -> list[Tick]:
     """The updates seen between consecutive reads, at the middle of their brackets.
 
-    The update happened after the earlier read began and before the later one ended; where the counter updates more
-    often than it is read (or a call took long), the last update lies at most one period before the later read.
+    The update was after the earlier read began and before the later one ended; if the counter updates more often than
+    it is read (or a call took long), the last update was at most one period before the later read.
     """
     ticks = []
     for (before_s, _, before_j), (after_s, took_s, after_j) in pairwise(points):
@@ -94,26 +93,19 @@ def find_ticks(points: list[Point], update_period_s: float | None = None) -> lis
 
 
 def energy_at(ticks: list[Tick], at_s: float) -> Edge | None:
-    """Energy at `at_s`; None where it does not lie between two updates."""
+    """Energy at `at_s`; None if it is not between two updates."""
     position = bisect_right(ticks, at_s, key=lambda tick: tick.at_s)
     if position == 0 or position == len(ticks):
         return None
     left, right = ticks[position - 1], ticks[position]
     width_s = right.at_s - left.at_s
     share = (at_s - left.at_s) / width_s
-    inside_w = _slope(left, right)
-    near_w = (inside_w, *_slopes(ticks[max(0, position - 2) : position]), *_slopes(ticks[position : position + 2]))
+    around = ticks[max(0, position - 2) : position + 2]
+    near_w = [(after.energy_j - before.energy_j) / (after.at_s - before.at_s) for before, after in pairwise(around)]
+    inside_w = (right.energy_j - left.energy_j) / width_s
     timing_j = inside_w * ((1 - share) * left.half_width_s + share * right.half_width_s)
     energy_j = left.energy_j + inside_w * (at_s - left.at_s)
     return Edge(energy_j, share * (1 - share) * width_s, max(near_w) - min(near_w), timing_j, width_s)
-
-
-def _slope(before: Tick, after: Tick) -> float:
-    return (after.energy_j - before.energy_j) / (after.at_s - before.at_s)
-
-
-def _slopes(ticks: list[Tick]) -> list[float]:
-    return [_slope(before, after) for before, after in pairwise(ticks)]
 
 
 class TickEnergy(NamedTuple):
@@ -126,12 +118,12 @@ class TickEnergy(NamedTuple):
 def energy_between(
     ticks: list[Tick], start_s: float, end_s: float, update_period_s: float, swing_w: float = 0.0
 ) -> TickEnergy | None:
-    """Energy of [start_s, end_s]; None where an edge does not lie between two updates.
+    """Energy of [start_s, end_s]; None if an edge is not between two updates.
 
     Uncertainty: that of the updates' moments, independent at the two edges; and a quarter of the distance between
-    updates at mean power, or more where the load allows more. Where power differs around the edges both may err the
-    same way (a load that starts and ends with the window); where it only swings, by `swing_w` as another source shows,
-    they err independently (a load in step with the updates looks steady in them).
+    updates at mean power, or more if the load allows more. If power differs around the edges, both may err the same way
+    (a load that starts and ends with the window); if it only swings, by `swing_w` as another source shows, they err
+    independently (a load in step with the updates looks steady in them).
     """
     start, end = energy_at(ticks, start_s), energy_at(ticks, end_s)
     if start is None or end is None or end_s <= start_s:
@@ -145,7 +137,7 @@ def energy_between(
 
 
 class Curve:
-    """Energy over time as a line through points: for many look-ups in one series. Points are (time in s, energy in J)."""
+    """Energy over time as a line through points of (time in s, energy in J), for many look-ups."""
 
     def __init__(self, points: Iterable[tuple[float, float]]) -> None:
         pairs = list(points)
@@ -153,7 +145,7 @@ class Curve:
         self._energies_j = [energy_j for _, energy_j in pairs]
 
     def at(self, at_s: float) -> float | None:
-        """Joules at `at_s`; None outside of the points."""
+        """Joules at `at_s`; None outside the points."""
         right = bisect_right(self._times_s, at_s)
         if right == 0 or right == len(self._times_s):
             return None
@@ -162,6 +154,6 @@ class Curve:
         return self._energies_j[left] + share * (self._energies_j[right] - self._energies_j[left])
 
     def between(self, start_s: float, end_s: float) -> float | None:
-        """Joules of [start_s, end_s]; None where an edge lies outside of the points."""
+        """Joules of [start_s, end_s]; None if an edge is outside the points."""
         start_j, end_j = self.at(start_s), self.at(end_s)
         return None if start_j is None or end_j is None else end_j - start_j

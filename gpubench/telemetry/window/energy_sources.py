@@ -1,4 +1,4 @@
-"""Energy of a window: which source, how sure, and whether it may be used."""
+"""Energy of a window: its source, its uncertainty, and whether it is valid."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from gpubench.telemetry.window import power_integral
 from gpubench.telemetry.window.counter_ticks import Curve, Tick, energy_between, find_ticks, unwrap
 
 ASSUMED_PERIOD_S = 0.1
-"""Update period of a counter where it could not be measured."""
+"""Update period of a counter if it could not be measured."""
 
 DISAGREEMENT = 0.03
 CARD_GAIN_PCT = 5.0
@@ -20,14 +20,14 @@ CARD_GAIN_PCT = 5.0
 MOST_UNCERTAINTY_PCT = 5.0
 _RESOLVED_INTERVALS = 1.5
 _EDGE_PERIODS, _EDGE_INTERVALS = 0.25, 0.7
-"""Of update periods and reading intervals: what both edges of a window are uncertain by together, at mean power."""
+"""Uncertainty of both edges of a window together, in update periods and reading intervals at mean power."""
 
 _TRAPEZOID_S = 10.0
 
 
 @dataclass(frozen=True)
 class Energy:
-    """`energy_j` of a window. `uncertainty_pct` leaves the card's gain out. `minimum_s` is the shortest valid window.
+    """`energy_j` of a window. `uncertainty_pct` is without the card's gain. `minimum_s`: the shortest valid window.
 
     Units: J, %, s. `reason` says why there is no value, or why it is not `valid`.
     """
@@ -53,14 +53,14 @@ class Candidate:
 
 
 def minimum_window_s(source: str, update_period_s: float) -> float:
-    """Shortest window with a valid figure, in seconds: where an edge's error has fallen to about 1 %."""
+    """Shortest window with a valid figure, in seconds: an edge's error is about 1 % of it."""
     if source == "counter_ticks":
         return max(3.0, 30 * update_period_s)
     return max(5.0, 50 * update_period_s) if source == "counter_delta" else _TRAPEZOID_S
 
 
 class EnergyOf:
-    """The energy of one window from its readings. `cut` must reach beyond both edges by an update period or more."""
+    """The energy of one window from its readings. `cut` must reach beyond both edges by at least an update period."""
 
     def __init__(self, cut: Cut, start_s: float, end_s: float, *, interval_s: float, periods: Periods) -> None:
         self._cut = cut
@@ -68,37 +68,51 @@ class EnergyOf:
         self._end_s = end_s
         self._interval_s = interval_s
         self._periods = periods
-        counter = unwrap(cut.points("counter_j"), start_s)
-        self._counter = counter
-        self._had_counter = bool(counter.points)
-        self._ticks: list[Tick] = find_ticks(counter.points, periods.counter_s)
-        self._update_period_s = _rounded(self._find_update_period() or ASSUMED_PERIOD_S)
+        self._counter = unwrap(cut.points("counter_j"), start_s)
+        self._ticks: list[Tick] = find_ticks(self._counter.points, periods.counter_s)
+        # From all updates around the window if readings resolve them: that is finer than the probe at the start.
+        seen_s = mean_period_s([tick.at_s for tick in self._ticks])
+        resolved = seen_s is not None and seen_s > _RESOLVED_INTERVALS * interval_s
+        period_s = (seen_s if resolved else periods.counter_s or seen_s) or ASSUMED_PERIOD_S
+        # A period is measured to no better than 10 ms, and 3.005 s would be an odd least window.
+        self._update_period_s = round(period_s, 2) if period_s >= 0.05 else period_s
         self._average = power_integral.readings(cut.points("power_average_w"))
         self._instant = power_integral.readings(cut.points("power_instant_w"))
         self._usage = power_integral.readings(cut.points("power_usage_w"))
         self._findings: list[Finding] = []
         self._detail: dict[str, Any] = {}
 
-    def _find_update_period(self) -> float | None:
-        """From all updates around the window where readings resolve them: that is finer than the probe at the start."""
-        seen_s = mean_period_s([tick.at_s for tick in self._ticks])
-        resolved = seen_s is not None and seen_s > _RESOLVED_INTERVALS * self._interval_s
-        return seen_s if resolved else self._periods.counter_s or seen_s
-
     def result(self) -> Energy:
         """The best source that covers the window, judged."""
-        if self._reset_inside():
+        reset_s = self._counter.reset_at_s
+        if reset_s is not None and reset_s <= self._end_s + self._update_period_s:
             self._findings.append(finding("GB412", "The energy counter went backwards during the window."))
         chosen = self._from_ticks() or self._from_delta() or self._from_average() or self._from_instant()
         if chosen is None:
-            return Energy(None, None, False, self._why_nothing(), findings=tuple(self._findings))
+            some = self._counter.points or self._average or self._instant or self._usage
+            nothing = "the card gave neither an energy counter nor a power reading"
+            why = "readings do not cover the window" if some else nothing
+            return Energy(None, None, False, why, findings=tuple(self._findings))
         disagreement = self._cross_check(chosen)
-        self._note_aliasing(chosen)
-        return self._judge(chosen, disagreement)
-
-    def _reset_inside(self) -> bool:
-        reset_s = self._counter.reset_at_s
-        return reset_s is not None and reset_s <= self._end_s + self._update_period_s
+        integral = power_integral.trapezoid(self._instant, self._start_s, self._end_s)
+        if integral is not None and chosen.source != "power_instant":
+            self._detail["instant_difference_pct"] = 100 * (integral / chosen.energy_j - 1)
+        if chosen.source in {"power_instant", "power_usage"}:
+            message = f"Energy is the integral of {chosen.source}: a load in step with its sensor is misread."
+            self._findings.append(finding("GB414", message))
+        reason = self._why_invalid(chosen)
+        edge_pct = 100 * chosen.uncertainty_j / chosen.energy_j
+        uncertainty_pct = edge_pct if disagreement is None else (edge_pct**2 + (100 * disagreement) ** 2) ** 0.5
+        return Energy(
+            chosen.energy_j,
+            chosen.source,
+            reason is None,
+            reason,
+            uncertainty_pct,
+            chosen.minimum_s,
+            {**self._detail, "update_period_s": self._update_period_s, "num_counter_wraps": self._counter.num_wraps},
+            tuple(self._findings),
+        )
 
     def _from_ticks(self) -> Candidate | None:
         """From updates of the counter around both edges."""
@@ -108,7 +122,7 @@ class EnergyOf:
             return None
         mean_w = between.energy_j / (self._end_s - self._start_s)
         edges_j = (_EDGE_PERIODS * self._update_period_s + _EDGE_INTERVALS * self._interval_s) * mean_w
-        # Where readings come less often than updates, it is they that blur the edges.
+        # If readings come less often than updates, they are what blurs the edges.
         minimum_s = minimum_window_s("counter_ticks", max(self._update_period_s, self._interval_s))
         return Candidate("counter_ticks", between.energy_j, max(between.uncertainty_j, edges_j), minimum_s)
 
@@ -129,9 +143,8 @@ class EnergyOf:
         span_s, window_s = after[0][0] - before[-1][0], self._end_s - self._start_s
         energy_j = (after[0][2] - before[-1][2]) * window_s / span_s
         uncertainty_j = energy_j / window_s * (self._update_period_s + span_s - window_s)
-        return Candidate(
-            "counter_delta", energy_j, uncertainty_j, minimum_window_s("counter_delta", self._update_period_s)
-        )
+        minimum_s = minimum_window_s("counter_delta", self._update_period_s)
+        return Candidate("counter_delta", energy_j, uncertainty_j, minimum_s)
 
     def _from_average(self) -> Candidate | None:
         if not power_integral.settled(self._average, self._start_s):
@@ -153,15 +166,19 @@ class EnergyOf:
         return None
 
     def _cross_check(self, chosen: Candidate) -> float | None:
-        """Share by which the chosen source and the one-second average differ; None where they cannot be compared.
+        """Share by which the chosen source and the one-second average differ; None if they cannot be compared.
 
-        Each reading of the average is held against what the chosen source says of the same second, so that neither the
-        average's lag nor a load that changes over seconds looks like a disagreement. Raises the finding.
+        Each reading of the average is compared with the chosen source's figure for the same second, so that neither the
+        average's lag nor a load that changes over seconds looks like a disagreement. Adds the finding.
         """
         settled = power_integral.settled(self._average, self._start_s)
         start_s = self._start_s if settled else self._start_s + power_integral.AVERAGE_SPAN_S + 0.25
+        points = [(tick.at_s, tick.energy_j) for tick in self._ticks]
+        if chosen.source != "counter_ticks":
+            series = {"power_instant": self._instant, "power_usage": self._usage}.get(chosen.source, [])
+            points = power_integral.running_energy(series)
         found = power_integral.compare_with_average(
-            self._average, self._curve(chosen.source), start_s, self._end_s, self._periods.power_average_s
+            self._average, Curve(points), start_s, self._end_s, self._periods.power_average_s
         )
         if found is None:
             return None
@@ -173,51 +190,17 @@ class EnergyOf:
             "allowed_pct": 100 * allowed,
         }
         if abs(found.difference) > allowed:
-            self._findings.append(_disagrees(chosen.source, found.difference))
+            direction = "above" if found.difference > 0 else "below"
+            message = f"Energy from {chosen.source} is {abs(found.difference):.1%} {direction} that from the"
+            message += " one-second average power."
+            self._findings.append(finding("GB411", message, difference_pct=100 * found.difference))
         return found.difference
 
-    def _curve(self, source: str) -> Curve:
-        """Energy over time by one source; empty for one that does not follow it."""
-        if source == "counter_ticks":
-            return Curve((tick.at_s, tick.energy_j) for tick in self._ticks)
-        return Curve(
-            power_integral.running_energy({"power_instant": self._instant, "power_usage": self._usage}.get(source, []))
-        )
-
-    def _note_aliasing(self, chosen: Candidate) -> None:
-        """Says how far the instantaneous power is off, and warns where the figure rests on it."""
-        integral = power_integral.trapezoid(self._instant, self._start_s, self._end_s)
-        if integral is not None and chosen.source != "power_instant":
-            self._detail["instant_difference_pct"] = 100 * (integral / chosen.energy_j - 1)
-        if chosen.source in {"power_instant", "power_usage"}:
-            self._findings.append(
-                finding(
-                    "GB414", f"Energy is the integral of {chosen.source}: a load in step with its sensor is misread."
-                )
-            )
-
-    def _judge(self, chosen: Candidate, disagreement: float | None) -> Energy:
+    def _why_invalid(self, chosen: Candidate) -> str | None:
         window_s = self._end_s - self._start_s
-        reason = self._why_invalid(chosen, window_s)
-        edge_pct = 100 * chosen.uncertainty_j / chosen.energy_j
-        uncertainty_pct = edge_pct if disagreement is None else (edge_pct**2 + (100 * disagreement) ** 2) ** 0.5
-        return Energy(
-            chosen.energy_j,
-            chosen.source,
-            reason is None,
-            reason,
-            uncertainty_pct,
-            chosen.minimum_s,
-            {**self._detail, "update_period_s": self._update_period_s, "num_counter_wraps": self._counter.num_wraps},
-            tuple(self._findings),
-        )
-
-    def _why_invalid(self, chosen: Candidate, window_s: float) -> str | None:
         if window_s < chosen.minimum_s:
-            shortest = format_duration(chosen.minimum_s)
-            reason = (
-                f"the window of {format_duration(window_s)} is shorter than {shortest}, the least for {chosen.source}"
-            )
+            length, least = format_duration(window_s), format_duration(chosen.minimum_s)
+            reason = f"the window of {length} is shorter than {least}, the least for {chosen.source}"
             self._findings.append(finding("GB410", f"Energy is not valid: {reason}."))
             return reason
         codes = {found.code for found in self._findings}
@@ -230,22 +213,3 @@ class EnergyOf:
         if chosen.source == "power_average_unsettled":
             return "the one-second average still held the load from before the window"
         return None
-
-    def _why_nothing(self) -> str:
-        if not (self._had_counter or self._average or self._instant or self._usage):
-            return "the card gave neither an energy counter nor a power reading"
-        return "readings do not cover the window"
-
-
-def _rounded(period_s: float) -> float:
-    """To 10 ms from 50 ms on: a period is measured to no better, and 3.005 s would be an odd least window."""
-    return round(period_s, 2) if period_s >= 0.05 else period_s
-
-
-def _disagrees(source: str, difference: float) -> Finding:
-    direction = "above" if difference > 0 else "below"
-    return finding(
-        "GB411",
-        f"Energy from {source} is {abs(difference):.1%} {direction} that from the one-second average power.",
-        difference_pct=100 * difference,
-    )

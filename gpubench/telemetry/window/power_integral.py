@@ -1,4 +1,4 @@
-"""Energy from power readings: the trapezoid rule, and when it may be believed."""
+"""Energy from power readings: the trapezoid rule, and when it can be trusted."""
 
 import itertools
 import math
@@ -13,17 +13,16 @@ AVERAGE_SPAN_S = 1.0
 """Field 185 is the mean of the last second (nvml.h)."""
 
 SETTLED_S = 1.5
-"""Of the same load, after which the one-second average shows nothing older."""
+"""After this much of the same load, the one-second average shows nothing older."""
 
 _SAME_LOAD = 0.05
 _SENSOR_PERIOD_S = 0.1
 _MOST_GAP_S = 1.0
 
+_LEAST_COMPARED = 3
+
 Reading = tuple[float, float]
 """(time in s, power in W)."""
-
-
-_LEAST_COMPARED = 3
 
 
 class PowerEnergy(NamedTuple):
@@ -39,7 +38,7 @@ def readings(points: Iterable[tuple[float, float, float]]) -> list[Reading]:
 
 
 def power_at(series: list[Reading], at_s: float) -> float | None:
-    """Power at `at_s`, linear between readings; None outside of them or inside a gap of more than a second."""
+    """Power at `at_s`, linear between readings; None outside them or inside a gap of more than a second."""
     position = bisect_left(series, (at_s, -math.inf))
     if position < len(series) and series[position][0] == at_s:
         return series[position][1]
@@ -54,7 +53,7 @@ def power_at(series: list[Reading], at_s: float) -> float | None:
 def trapezoid(series: list[Reading], start_s: float, end_s: float) -> float | None:
     """Joules of [start_s, end_s]: every reading counts (equal ones too), the edges are interpolated.
 
-    None where an edge is not covered, or readings are missing for more than a second.
+    None if an edge is not covered, or readings are missing for more than a second.
     """
     first_w, last_w = power_at(series, start_s), power_at(series, end_s)
     if first_w is None or last_w is None:
@@ -70,7 +69,7 @@ def trapezoid(series: list[Reading], start_s: float, end_s: float) -> float | No
 
 
 def running_energy(series: list[Reading]) -> list[tuple[float, float]]:
-    """(time, joules since the first reading) by the trapezoid rule, starting anew after a gap of more than a second."""
+    """(time, joules since the first reading) by the trapezoid rule, restarted after a gap of more than a second."""
     points = [(at_s, 0.0) for at_s, _ in series[:1]]
     for (before_s, before_w), (after_s, after_w) in itertools.pairwise(series):
         if after_s - before_s > _MOST_GAP_S:
@@ -81,15 +80,16 @@ def running_energy(series: list[Reading]) -> list[tuple[float, float]]:
 
 
 def swing(series: list[Reading], start_s: float, end_s: float) -> float:
-    """Watts between low and high readings of [start_s, end_s], a twentieth left out at either end; 0 without readings."""
+    """Watts between low and high readings of [start_s, end_s], without the outer twentieths; 0 without readings."""
     inside = sorted(watts for at_s, watts in series if start_s <= at_s <= end_s)
     left_out = len(inside) // 20
     return inside[-1 - left_out] - inside[left_out] if inside else 0.0
 
 
 def settled(average: list[Reading], start_s: float) -> bool:
-    """Whether the load of the window had run for long enough before it: the one-second average just before `start_s`
-    already equals (within 5 %) what it is once it sees nothing but the window.
+    """Whether the window's load already ran long enough before it.
+
+    Then the one-second average just before `start_s` equals (within 5 %) that once it covers the window alone.
     """
     before = [watts for at_s, watts in average if start_s - 0.5 <= at_s <= start_s]
     after = [watts for at_s, watts in average if start_s + AVERAGE_SPAN_S <= at_s <= start_s + SETTLED_S + 0.1]
@@ -100,7 +100,7 @@ def settled(average: list[Reading], start_s: float) -> bool:
 
 
 class AverageDeviation(NamedTuple):
-    """Another source over the one-second average, less one; and how far apart the two may be by their timing alone."""
+    """Another source over the one-second average, less one; and how much of it their timing alone may explain."""
 
     difference: float
     uncertainty: float
@@ -111,8 +111,8 @@ def compare_with_average(
 ) -> AverageDeviation | None:
     """Means of the average's readings in [start_s, end_s], and of the second before each by `curve`.
 
-    A reading is half an update period old on average; by how much this is wrong counts as far as power differs between
-    the ends. None with fewer than three readings to compare.
+    A reading is half an update period old on average; the error of this grows with the difference of power between the
+    ends. None with fewer than three readings to compare.
     """
     hold_s = 0.5 * (period_s or _SENSOR_PERIOD_S)
     pairs = []
@@ -135,8 +135,8 @@ def average_energy(
 ) -> PowerEnergy | None:
     """Integral of the one-second average.
 
-    It lags by half its span, so what matters is how much power differs between the second before the start and that
-    before the end; the sensor's hold and the reading interval come on top.
+    It lags by half its span, so the error is the difference of power between the second before the start and that
+    before the end; the sensor's hold and the reading interval add to it.
     """
     energy_j = trapezoid(average, start_s, end_s)
     first_w, last_w = power_at(average, start_s), power_at(average, end_s)
@@ -154,7 +154,7 @@ def instant_energy(
     """Integral of the instantaneous power, whose sensor sees only part of the time.
 
     The uncertainty is that of a random sample of the load; a load in step with the sensor can be much further off,
-    which no reading of this sensor alone can show.
+    which this sensor alone cannot show.
     """
     energy_j = trapezoid(instant, start_s, end_s)
     if energy_j is None:

@@ -1,4 +1,4 @@
-"""What the runner gets from telemetry for one measured window."""
+"""The telemetry of one measured window, as the runner gets it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -34,9 +34,9 @@ METRICS = GPU_METRICS + CPU_METRICS
 class TelemetryWindow:
     """Telemetry of one window. Every name of `METRICS` is in `metrics`; each None has its reason in `absent`.
 
-    `detail` goes into the record as it is: energy source, validity and uncertainty, throttle time by reason, limits,
-    what was missing. `series` holds the readings inside the window (and one before and after it): `<name>` with its
-    times in `<fast|slow>_time_s`, seconds of CLOCK_MONOTONIC, NaN where a reading is missing.
+    `detail` is stored in the record unchanged: energy source, validity and uncertainty, throttle time by reason,
+    limits, what was missing. `series` has the readings inside the window (and one before and after it): `<name>` with
+    its times in `<fast|slow>_time_s`, seconds of CLOCK_MONOTONIC, NaN for missing readings.
     """
 
     metrics: dict[str, float | None]

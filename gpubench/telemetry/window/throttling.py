@@ -1,7 +1,7 @@
-"""Throttling of a window: share of time by reason, from the driver's own time counters, or from sampled reasons."""
+"""Throttling of a window: share of time by reason, from the driver's time counters or from sampled reasons."""
 
 import itertools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from gpubench.core.findings import Finding, finding
 from gpubench.telemetry.devices.base import THROTTLE_REASONS
@@ -16,12 +16,12 @@ CLOCKS_SET_BIT = 0x2
 _HARDWARE_BIT = 0x8
 _SHOWN = 0.01
 _CONTRADICTION = 0.2
-_NAMES = {
-    "power_cap": "the power limit",
-    "sync_boost": "sync boost",
-    "sw_thermal": "heat (software slowdown)",
-    "hw_thermal": "critical heat (hardware slowdown)",
-    "power_brake": "the board's power brake",
+_CODES_AND_NAMES = {
+    "power_cap": ("GB402", "the power limit"),
+    "sync_boost": ("GB403", "sync boost"),
+    "sw_thermal": ("GB403", "heat (software slowdown)"),
+    "hw_thermal": ("GB404", "critical heat (hardware slowdown)"),
+    "power_brake": ("GB404", "the board's power brake"),
 }
 
 
@@ -35,11 +35,10 @@ class Throttling(NamedTuple):
 
 
 def throttling(cut: Cut, start_s: float, end_s: float) -> Throttling:
-    """From the time counters where the card has them.
+    """From the time counters if the card has them.
 
-    Reasons may overlap, so the whole is at least the largest part: that bound is stated where only counters are known,
-    and the sampled union where it is larger. A counter that stands still while its reason was set in a fifth of the
-    readings or more is not believed.
+    Reasons may overlap: `share` is the largest part, or the sampled union if that is larger. A counter that stands
+    still while its reason was set in a fifth of the readings or more is not believed.
     """
     sampled, union = _sampled(cut, start_s, end_s)
     by_reason: dict[str, float | None] = {}
@@ -53,12 +52,20 @@ def throttling(cut: Cut, start_s: float, end_s: float) -> Throttling:
     shares = [share for share in (*by_reason.values(), union) if share is not None]
     if not shares:
         return Throttling(None, by_reason, None, ())
-    return Throttling(max(shares), by_reason, " and ".join(sorted(sources)), tuple(_findings(by_reason)))
+    found = []
+    for reason, (code, name) in _CODES_AND_NAMES.items():
+        share = by_reason[reason]
+        if share is not None and share > _SHOWN:
+            message = f"Clocks were held down by {name} for {share:.0%} of the window."
+            found.append(finding(code, message, reason=reason, share=share))
+    return Throttling(max(shares), by_reason, " and ".join(sorted(sources)), tuple(found))
 
 
 def _counted(cut: Cut, reason: str, start_s: float, end_s: float) -> float | None:
-    """Share of the window by the time counter, interpolated to the edges; None without readings on both sides of the
-    window's middle, after a reset, or where it runs faster than time (not the documented unit).
+    """Share of the window by the time counter, interpolated to the edges.
+
+    None if readings cover less than half of the window, after a reset, or if it runs faster than time (not the
+    documented unit).
     """
     points = [(at_s, value) for at_s, _, value in cut.points(f"throttle_{reason}_s")]
     if len(points) < 2:
@@ -89,22 +96,3 @@ def _sampled(cut: Cut, start_s: float, end_s: float) -> tuple[dict[str, float], 
     shares = {reason: sum(bool(mask & bit) for mask in masks) / len(masks) for reason, bit in REASON_BITS.items()}
     any_bit = sum(REASON_BITS.values()) | _HARDWARE_BIT
     return shares, sum(bool(mask & any_bit) for mask in masks) / len(masks)
-
-
-def _findings(by_reason: dict[str, float | None]) -> list[Finding]:
-    codes = {
-        "power_cap": "GB402",
-        "sync_boost": "GB403",
-        "sw_thermal": "GB403",
-        "hw_thermal": "GB404",
-        "power_brake": "GB404",
-    }
-    found = []
-    for reason, code in codes.items():
-        share = by_reason[reason]
-        if share is not None and share > _SHOWN:
-            data: dict[str, Any] = {"reason": reason, "share": share}
-            found.append(
-                finding(code, f"Clocks were held down by {_NAMES[reason]} for {share:.0%} of the window.", **data)
-            )
-    return found

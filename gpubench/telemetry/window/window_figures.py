@@ -1,4 +1,4 @@
-"""Readings cut to the exact edges of a window, and what they say about it."""
+"""The figures of a window, from readings cut to its exact edges."""
 
 import itertools
 from collections.abc import Mapping
@@ -10,20 +10,20 @@ from gpubench.core.findings import Finding, finding
 from gpubench.telemetry.devices.base import Activity
 from gpubench.telemetry.devices.periods import Periods
 from gpubench.telemetry.sampling.reading_history import Cut
-from gpubench.telemetry.window.energy_sources import CARD_GAIN_PCT, Energy, EnergyOf
+from gpubench.telemetry.window.energy_sources import CARD_GAIN_PCT, EnergyOf
 from gpubench.telemetry.window.throttling import CLOCKS_SET_BIT, throttling
 
 REACH_S = 2.0
-"""Readings this far outside a window are used to interpolate its edges (its counter's period on top)."""
+"""Readings this far outside a window (plus its counter's period) are used to interpolate its edges."""
 
 _CLOCK_MOVED = 0.02
 _LEAST_COVERAGE = 0.8
-_POWERS = ("power_instant_w", "power_average_w", "power_usage_w")
+POWERS = ("power_instant_w", "power_average_w", "power_usage_w")
 
 
 @dataclass(frozen=True)
 class Readings:
-    """All that was read around a window, and how. `interval_s` is None in `boundary` mode (no schedule)."""
+    """All readings around a window. `interval_s` is None in `boundary` mode (no schedule)."""
 
     fast: Cut
     slow: Cut
@@ -44,14 +44,14 @@ class WindowSummary:
     findings: list[Finding] = field(default_factory=list)
 
     def put(self, name: str, value: float | None, why_absent: str) -> None:
-        """Stores a metric; None goes in with its reason."""
+        """Stores a metric, with the reason if it is None."""
         self.metrics[name] = value
         if value is None:
             self.absent[name] = why_absent
 
 
 class WindowOf:
-    """Summarises the readings of [start_s, end_s], in which `num_samples` samples were worked on."""
+    """Summarises the readings of [start_s, end_s], in which `num_samples` samples were processed."""
 
     def __init__(self, readings: Readings, start_s: float, end_s: float, num_samples: int) -> None:
         self._readings = readings
@@ -69,9 +69,8 @@ class WindowOf:
         self._activity()
         self._coverage()
         if self._readings.parent_shared:
-            self._out.findings.append(
-                finding("GB416", "Power, energy and clocks are those of the whole card, not of the slice.")
-            )
+            message = "Power, energy and clocks are those of the whole card, not of the slice."
+            self._out.findings.append(finding("GB416", message))
         return self._out
 
     def _why(self, quantity: str) -> str:
@@ -86,12 +85,6 @@ class WindowOf:
             periods=self._readings.periods,
         ).result()
         self._out.findings.extend(energy.findings)
-        self._put_energy(energy, idle_w)
-        peak_w, source = self._peak()
-        self._out.put("peak_power_w", peak_w, self._why("power_instant_w"))
-        self._out.detail.update(self._energy_detail(energy), peak_power_source=source, idle_power_w=idle_w)
-
-    def _put_energy(self, energy: Energy, idle_w: float | None) -> None:
         value_j, why = energy.energy_j, energy.reason or ""
         window_s, count = self._end_s - self._start_s, self._num_samples
         put = self._out.put
@@ -103,27 +96,22 @@ class WindowOf:
         why_idle = why if value_j is None else "no idle power was measured with the context up"
         above_j = None if value_j is None or idle_w is None else value_j - idle_w * window_s
         put("energy_above_idle_j", above_j, why_idle)
-
-    def _energy_detail(self, energy: Energy) -> dict[str, Any]:
+        powers = {name: self._readings.fast.values(name, self._start_s, self._end_s) for name in POWERS}
+        source = next((name for name, values in powers.items() if values), None)
+        put("peak_power_w", max(powers[source]) if source else None, self._why("power_instant_w"))
         shared = self._readings.parent_shared
-        valid = energy.valid and not shared
-        return {
+        self._out.detail |= {
             "energy_source": energy.source,
             "energy_scope": "parent_shared" if shared else "device",
-            "energy_valid": valid,
+            "energy_valid": energy.valid and not shared,
             "energy_invalid_reason": "the whole card's, shared by its MIG slices" if shared else energy.reason,
             "energy_uncertainty_pct": energy.uncertainty_pct,
             "energy_card_gain_pct": CARD_GAIN_PCT,
             "energy_minimum_window_s": energy.minimum_s,
             **energy.detail,
+            "peak_power_source": source and source.removesuffix("_w"),
+            "idle_power_w": idle_w,
         }
-
-    def _peak(self) -> tuple[float | None, str | None]:
-        for name in _POWERS:
-            values = self._readings.fast.values(name, self._start_s, self._end_s)
-            if values:
-                return max(values), name.removesuffix("_w")
-        return None, None
 
     def _clocks(self) -> None:
         clocks = self._readings.fast.values("sm_clock_mhz", self._start_s, self._end_s)
@@ -132,9 +120,6 @@ class WindowOf:
             return
         low, high = min(clocks), max(clocks)
         self._out.detail.update(sm_clock_min_mhz=low, sm_clock_max_mhz=high)
-        self._clock_findings(clocks, low, high)
-
-    def _clock_findings(self, clocks: list[float], low: float, high: float) -> None:
         part = len(clocks) // 5
         if part >= 3:
             drift = fmean(clocks[-part:]) / fmean(clocks[:part]) - 1
@@ -211,7 +196,7 @@ class WindowOf:
 
 
 def series_of(fast: Cut, slow: Cut) -> dict[str, list[float]]:
-    """The readings themselves for the samples file; columns without any value are left out."""
+    """The readings for the samples file; columns without any value are left out."""
     series: dict[str, list[float]] = {}
     for kind, cut in (("fast", fast), ("slow", slow)):
         present = {name: column for name, column in cut.columns.items() if any(value == value for value in column)}

@@ -210,7 +210,7 @@ def test_what_the_parent_does_while_a_launch_measures_calls_no_driver(card: Fake
     """So that a driver call of half a second holds up the sampler's thread, and neither the parent nor the worker."""
     launch(session)
     for opened in session._opened.values():
-        opened.monitored.pause(True)  # type: ignore[union-attr]
+        opened.sampled.pause(True)  # type: ignore[union-attr]
     time.sleep(0.1)
     num_calls = len(card.calls())
     session.phase("warmup")
