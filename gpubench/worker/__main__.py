@@ -26,10 +26,10 @@ def main(arguments: list[str] | None = None) -> int:
 def _child(options: argparse.Namespace) -> int:
     from gpubench.protocol.messages import Job, decode
     from gpubench.worker import forking
-    from gpubench.worker.process import spawn
 
     forking.die_with(options.parent)
-    job = decode(spawn.read_job(options.job_fd))
+    with os.fdopen(options.job_fd, "rb") as pipe:
+        job = decode(pipe.read())
     if not isinstance(job, Job):
         raise ValueError(f"expected a job, got {type(job).__name__}")
     from gpubench.worker.process import child

@@ -8,6 +8,7 @@ in `gpubench.telemetry.devices`. torch's build for AMD calls its devices `cuda` 
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -368,9 +369,23 @@ def built_for_gpus(torch: Any) -> bool:
 
 
 def library_versions(torch: Any, cudnn: int | None) -> dict[str, str | None]:
-    """What torch was built with. `cudnn` as cuDNN numbers itself: 91500 is 9.15.0. A HIP build has MIOpen there."""
+    """The libraries of torch's build. `cudnn` as cuDNN numbers itself: 91500 is 9.15.0. HIP has MIOpen there."""
     hip = getattr(torch.version, "hip", None)
     if hip is not None:
         return {"cuda": None, "cudnn": None, "hip": hip, "miopen": None if cudnn is None else str(cudnn)}
     named = None if cudnn is None else f"{cudnn // 10000}.{cudnn // 100 % 100}.{cudnn % 100}"
     return {"cuda": torch.version.cuda, "cudnn": named}
+
+
+def software(torch: Any, cudnn: int | None) -> dict[str, str | None]:
+    """Versions of torch, torchvision, the libraries of torch's build, and Triton."""
+    own = {"torch": str(torch.__version__), "torchvision": installed("torchvision")}
+    return {**own, **library_versions(torch, cudnn), "triton": installed("triton")}
+
+
+def installed(package: str) -> str | None:
+    """The version of a package; None if it is not installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -13,6 +13,8 @@ import sys
 import time
 from typing import Any
 
+from gpubench.worker.accelerator import DeviceEvent, accelerator_of, library_versions
+
 PATTERN_PERIOD_S = 0.1
 STEP_S = 0.005
 _WARM_S = 1.0
@@ -43,7 +45,6 @@ def main(arguments: list[str]) -> int:
 
 def facts(torch: Any) -> dict[str, Any]:
     """Versions that torch was built with, and the devices it can use."""
-    from gpubench.worker.accelerator import library_versions
     from gpubench.worker.process.device_query import ask
 
     found = ask(torch)
@@ -60,8 +61,6 @@ class MatrixLoad:
     """Matrix products on one device, in steps of about 5 ms."""
 
     def __init__(self, torch: Any, device: str) -> None:
-        from gpubench.worker.accelerator import accelerator_of
-
         self._torch = torch
         self._accelerator = accelerator_of(device)
         self._accelerator.select()
@@ -70,12 +69,8 @@ class MatrixLoad:
         self._out = torch.empty_like(self._left)
         self.finish = self._accelerator.synchronize
         self.num_repeats = 1
-        self._calibrate()
-
-    def _calibrate(self) -> None:
-        """Doubles the products of a step until it takes long enough, and warms the device up on the way."""
         warm_s = time.monotonic() + _WARM_S
-        while True:
+        while True:  # doubles the products of a step until it takes long enough, and warms the device up on the way
             start_s = time.monotonic()
             self.launch()
             self.finish()
@@ -89,7 +84,7 @@ class MatrixLoad:
         for _ in range(self.num_repeats):
             self._torch.mm(self._left, self._left, out=self._out)
 
-    def event(self) -> Any:
+    def event(self) -> DeviceEvent | None:
         """A recorded event of the device; None on a CPU."""
         if not self._accelerator.asynchronous:
             return None
@@ -117,40 +112,33 @@ def run_load(torch: Any, device: str, parts: list[tuple[str, float]]) -> None:
     work = MatrixLoad(torch, device)
     _say({"ready": True})
     for pattern, seconds in parts:
-        _say(_part(work, pattern, seconds))
+        start_s = time.monotonic()
+        _say({"part": pattern, "start_s": start_s, "seconds": seconds})
+        first = work.event()
+        steps: list[tuple[float, float]] = []
+        if pattern == "steady":
+            steps = _steady(work, start_s + seconds)
+        else:
+            # In the first half of every period, counted from the start so that nothing drifts.
+            began_s, period = time.monotonic(), 0
+            while (begin_s := began_s + period * PATTERN_PERIOD_S) < start_s + seconds:
+                steps += _steady(work, begin_s + PATTERN_PERIOD_S / 2)
+                time.sleep(max(0.0, begin_s + PATTERN_PERIOD_S - time.monotonic()))
+                period += 1
+        last = work.event()
+        work.finish()
+        end_s = time.monotonic()
+        events_s = first.elapsed_time(last) / 1e3 if first is not None and last is not None else None
+        _say({"end_s": end_s, "start_s": start_s, "events_s": events_s, "steps": steps})
 
 
-def _part(work: MatrixLoad, pattern: str, seconds: float) -> dict[str, Any]:
-    start_s = time.monotonic()
-    _say({"part": pattern, "start_s": start_s, "seconds": seconds})
-    first = work.event()
-    run = _steady if pattern == "steady" else _alternate
-    steps = run(work, time.monotonic(), start_s + seconds)
-    last = work.event()
-    work.finish()
-    end_s = time.monotonic()
-    events_s = first.elapsed_time(last) / 1e3 if first is not None else None
-    return {"end_s": end_s, "start_s": start_s, "events_s": events_s, "steps": steps}
-
-
-def _steady(work: MatrixLoad, _start_s: float, until_s: float) -> list[tuple[float, float]]:
+def _steady(work: MatrixLoad, until_s: float) -> list[tuple[float, float]]:
+    """Start and length of each step."""
     steps = []
     while (start_s := time.monotonic()) < until_s:
         work.launch()
         work.finish()
         steps.append((start_s, time.monotonic() - start_s))
-    return steps
-
-
-def _alternate(work: MatrixLoad, start_s: float, until_s: float) -> list[tuple[float, float]]:
-    """Works in the first half of every period of 100 ms, counted from the start so that nothing drifts."""
-    steps = []
-    period = 0
-    while start_s + period * PATTERN_PERIOD_S < until_s:
-        begin_s = start_s + period * PATTERN_PERIOD_S
-        steps += _steady(work, begin_s, begin_s + PATTERN_PERIOD_S / 2)
-        time.sleep(max(0.0, begin_s + PATTERN_PERIOD_S - time.monotonic()))
-        period += 1
     return steps
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from gpubench.core.records import Effective
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import PRECISIONS
-from gpubench.worker.accelerator import Accelerator, accelerator_of, library_versions
+from gpubench.worker.accelerator import Accelerator, accelerator_of, software
 from gpubench.worker.checks.disagreements import mismatches
 from gpubench.worker.checks.unsupported import unsupported
 from gpubench.worker.workloads.base import Unsupported
@@ -89,7 +89,8 @@ def read_back(case: Case, workload_probe: dict[str, Any] | None, device: Any) ->
     observed, facts = observed_math(torch, accelerator), accelerator.facts()
     environment = {name: os.environ[name] for name in WATCHED_VARIABLES if name in os.environ}
     extra = {**probe.pop("extra", {}), "observed_math": observed, "environment": environment, **facts.extra}
-    math = math_modes(torch)
+    math, has_gpu = math_modes(torch), accelerator_of("cuda").problem() is None
+    cudnn = torch.backends.cudnn.version() if has_gpu else None  # type: ignore[no-untyped-call]
     return Effective(
         precision=_precision(probe, math, observed, accelerator),
         math=math,
@@ -98,7 +99,7 @@ def read_back(case: Case, workload_probe: dict[str, Any] | None, device: Any) ->
         interop_threads=torch.get_num_interop_threads(),
         seed=torch.initial_seed(),
         device=str(device),
-        versions=versions(torch),
+        versions=software(torch, cudnn),
         extra=extra,
         device_name=facts.name,
         device_uuid=facts.uuid,
@@ -170,22 +171,3 @@ def _precision(
     if modes == {"tf32"} and "reduced" in seen:
         return "tf32"
     return f"fp32 with products in {'+'.join(sorted(seen))} (torch says {'+'.join(sorted(modes)) or 'ieee'})"
-
-
-def versions(torch: Any) -> dict[str, str | None]:
-    """torch, torchvision, the CUDA runtime torch was built with, cuDNN (as 9.15.0), and Triton."""
-    from importlib import metadata
-
-    def installed(name: str) -> str | None:
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            return None
-
-    cudnn = torch.backends.cudnn.version() if accelerator_of("cuda").problem() is None else None
-    return {
-        "torch": str(torch.__version__),
-        "torchvision": installed("torchvision"),
-        **library_versions(torch, cudnn),
-        "triton": installed("triton"),
-    }

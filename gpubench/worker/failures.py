@@ -7,21 +7,14 @@ from typing import Any
 from gpubench.core.errors import GpubenchError
 from gpubench.core.findings import Finding
 from gpubench.core.records import Effective, Failure
+from gpubench.core.units import format_bytes
 from gpubench.protocol.messages import Failed
 from gpubench.worker.workloads.base import Unsupported
 
 _SIZE = r"(\d+(?:\.\d+)?)\s*(bytes|[KMGT]i?B)"
-_SCALES = {
-    "bytes": 1,
-    "KiB": 2**10,
-    "MiB": 2**20,
-    "GiB": 2**30,
-    "TiB": 2**40,
-    "kB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-}
+_BINARY = {f"{prefix}iB": 2 ** (10 * power) for power, prefix in enumerate("KMGT", 1)}
+_DECIMAL = {f"{prefix}B": 10 ** (3 * power) for power, prefix in enumerate("kMGT", 1)}
+_SCALES = {"bytes": 1, **_BINARY, **_DECIMAL}
 _REQUESTED = re.compile(rf"(?:Tried to allocate|tried to allocate|Unable to allocate) {_SIZE}")
 _FREE = re.compile(rf"of which {_SIZE} is free|{_SIZE} free")
 _TOTAL = re.compile(rf"total capacity of {_SIZE}|{_SIZE} total capacity")
@@ -111,26 +104,20 @@ def _reason(error: BaseException, phase: str, short: BaseException | None) -> st
     """One line for a table."""
     if short is not None:
         requested = _sizes(str(short)).get("requested_bytes")
-        return f"out of memory in {phase}" + (f" (asked for {_human(requested)})" if requested else "")
+        return f"out of memory in {phase}" + (f" (asked for {format_bytes(requested)})" if requested else "")
     first = next((line.strip() for line in _message(error).splitlines() if line.strip()), type(error).__name__)
     if isinstance(error, SystemExit | GpubenchError | SettingsMismatch):
         return first
     return f"{type(error).__name__}: {first}"
 
 
-def _human(num_bytes: int) -> str:
-    from gpubench.core.units import format_bytes
-
-    return format_bytes(num_bytes)
-
-
 def _sizes(message: str) -> dict[str, Any]:
     """The sizes an allocator named, in bytes; those it did not name are left out."""
     patterns = {"requested_bytes": _REQUESTED, "free_bytes": _FREE, "total_bytes": _TOTAL}
-    found = {name: pattern.search(message) for name, pattern in patterns.items()}
-    return {name: _bytes(match) for name, match in found.items() if match is not None}
-
-
-def _bytes(match: "re.Match[str]") -> int:
-    number, unit = (group for group in match.groups() if group is not None)
-    return round(float(number) * _SCALES[unit])
+    sizes = {}
+    for name, pattern in patterns.items():
+        match = pattern.search(message)
+        if match is not None:
+            number, unit = (group for group in match.groups() if group is not None)
+            sizes[name] = round(float(number) * _SCALES[unit])
+    return sizes

@@ -35,15 +35,12 @@ class Stop:
 
     def listen(self) -> None:
         """SIGTERM asks. Processes that a workload forks get the signal's usual meaning back: it ends them."""
-        signal.signal(signal.SIGTERM, self._request)
-        os.register_at_fork(after_in_child=_forget_signals)
 
-    def _request(self, *_: object) -> None:
-        self.requested = True
+        def request(*_: object) -> None:
+            self.requested = True
 
-
-def _forget_signals() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, request)
+        os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 class RunningJob:

@@ -5,14 +5,13 @@ place), so that it leaves nothing behind for the next trial or the measurement.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from gpubench.core.units import format_bytes, format_percent
 from gpubench.protocol.messages import Progress
 from gpubench.suite.model.case import Case
-from gpubench.worker.batch_search.memory_line import Line, fit_line
 from gpubench.worker.batch_search.trial import HEADROOM, Trial, limit_bytes, try_batch
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.workloads.base import Unsupported
@@ -31,6 +30,33 @@ class NothingFits(MemoryError):  # noqa: N818 - it is a result, not an error
     """Not even one sample: an out-of-memory like any other."""
 
 
+class MemoryLine(NamedTuple):
+    """`fixed_bytes + per_sample_bytes * batch`. `deviation`: the largest relative distance of a trial from it."""
+
+    fixed_bytes: float
+    per_sample_bytes: float
+    deviation: float
+
+
+def fit_line(points: Sequence[tuple[int, int]]) -> MemoryLine | None:
+    """Least squares of the relative error over (batch, peak bytes), so that small trials count as much as large ones.
+
+    None with fewer than two different batches.
+    """
+    known = [(float(batch), float(peak)) for batch, peak in points if peak > 0]
+    if len({batch for batch, _ in known}) < 2:
+        return None
+    weights = [1 / peak**2 for _, peak in known]
+    total = sum(weights)
+    mean_x = sum(w * x for w, (x, _) in zip(weights, known, strict=True)) / total
+    mean_y = sum(w * y for w, (_, y) in zip(weights, known, strict=True)) / total
+    spread = sum(w * (x - mean_x) ** 2 for w, (x, _) in zip(weights, known, strict=True))
+    slope = sum(w * (x - mean_x) * (y - mean_y) for w, (x, y) in zip(weights, known, strict=True)) / spread
+    fixed = mean_y - slope * mean_x
+    deviation = max(abs(fixed + slope * x - y) / y for x, y in known)
+    return MemoryLine(fixed, slope, deviation)
+
+
 @dataclass(frozen=True)
 class LargestBatch:
     """`batch` ran, `batch + 1` did not, for `reason`. `limit`: bytes that a trial could take, without the headroom."""
@@ -42,7 +68,7 @@ class LargestBatch:
     seconds: float = 0.0
 
     @property
-    def line(self) -> Line | None:
+    def line(self) -> MemoryLine | None:
         return fit_line([(trial.batch, trial.peak_bytes) for trial in self.trials if trial.peak_bytes is not None])
 
     def metrics(self) -> dict[str, float | None]:
@@ -75,9 +101,10 @@ def resolve(launch: RunningJob, torch: Any) -> tuple[Case, LargestBatch]:
     told to stop, and RuntimeError where even the smallest batch fails for another reason than memory.
     """
     case = launch.job.case
-    reason = _no_largest(case)
-    if reason is not None:
-        raise Unsupported(reason)
+    if case.workload in _CONSTANT:
+        raise Unsupported(f"the memory of {case.workload} does not grow with `batch_size`, so none is the largest")
+    if case.timing == "latency":
+        raise Unsupported("the largest batch is a matter of throughput; a latency names its batch")
     limit = limit_bytes(case.device_type)
 
     def attempt(batch: int) -> Trial:
@@ -95,14 +122,6 @@ def with_batch(case: Case, batch: int) -> Case:
     return case.model_copy(update={"batch_size": batch})
 
 
-def _no_largest(case: Case) -> str | None:
-    if case.workload in _CONSTANT:
-        return f"the memory of {case.workload} does not grow with `batch_size`, so none is the largest"
-    if case.timing == "latency":
-        return "the largest batch is a matter of throughput; a latency names its batch"
-    return None
-
-
 def search(attempt: Callable[[int], Trial], limit: int | None = None, most: int = MOST) -> LargestBatch:
     """The largest batch that `attempt` fits, provided that memory grows with the batch: it ran, and the next did not.
 
@@ -110,57 +129,43 @@ def search(attempt: Callable[[int], Trial], limit: int | None = None, most: int 
     prediction in growing strides across the limit; then bisects.
     """
     began = time.monotonic()
-    seeker = _Seeker(attempt, limit, most)
-    seeker.begin()
-    seeker.go_outward()
-    seeker.close_in()
-    seeker.halve()
-    trials = tuple(sorted(seeker.trials, key=lambda trial: trial.batch))
-    why = next((trial.reason for trial in trials if trial.batch == seeker.high), f"no batch above {most} is tried")
-    return LargestBatch(seeker.low, why, seeker.allowed, trials, time.monotonic() - began)
+    bracket = _Bracket(attempt, limit, most)
+    if not bracket.try_out(min(_FIRST, most)):
+        bracket.try_out(1)
+    if bracket.low == 0:
+        tried = bracket.trials[-1]
+        if not tried.out_of_memory:
+            raise RuntimeError(f"a batch of {tried.batch} does not run: {tried.reason}")
+        raise NothingFits(
+            f"not even a batch of {tried.batch} fits into {format_bytes(tried.limit_bytes)} "
+            f"({format_percent(HEADROOM, decimals=0)} kept free): {tried.reason}"
+        )
+    while bracket.high > most and bracket.low < most:
+        predicted = bracket.predicted()
+        far = bracket.low * _GROWTH if predicted is None else min(predicted, bracket.low * _FAR)
+        bracket.try_out(min(max(far, bracket.low + 1), most))
+    bracket.cross_limit()
+    while bracket.high - bracket.low > 1:
+        bracket.try_out((bracket.low + bracket.high) // 2)
+    trials = tuple(sorted(bracket.trials, key=lambda trial: trial.batch))
+    why = next((trial.reason for trial in trials if trial.batch == bracket.high), f"no batch above {most} is tried")
+    return LargestBatch(bracket.low, why, bracket.allowed, trials, time.monotonic() - began)
 
 
-class _Seeker:
+class _Bracket:
     """`low` fits, `high` does not."""
 
     def __init__(self, attempt: Callable[[int], Trial], limit: int | None, most: int) -> None:
-        self._attempt, self._limit, self._most = attempt, limit, most
+        self._attempt, self._limit = attempt, limit
         self.trials: list[Trial] = []
         self.low, self.high = 0, most + 1
 
     @property
     def allowed(self) -> int:
-        """Bytes; where every trial asks anew (CUDA), the least that any was allowed."""
+        """Bytes; where every trial asks the device anew, the least that any was allowed."""
         return self._limit if self._limit is not None else min(trial.limit_bytes for trial in self.trials)
 
-    def begin(self) -> None:
-        if not self._fits(min(_FIRST, self._most)):
-            self._fits(1)
-        if self.low == 0:
-            _give_up(self.trials[-1])
-
-    def go_outward(self) -> None:
-        while self.high > self._most and self.low < self._most:
-            foretold = self._foretold()
-            far = self.low * _GROWTH if foretold is None else min(foretold, self.low * _FAR)
-            self._fits(min(max(far, self.low + 1), self._most))
-
-    def close_in(self) -> None:
-        foretold = self._foretold()
-        if foretold is None or self.high - self.low <= 2:
-            return
-        guess = min(max(foretold, self.low + 1), self.high - 1)
-        stride = max(1, guess // _STRIDES)
-        fitted = fits = self._fits(guess)
-        while fits == fitted and (self.low + stride < self.high if fitted else self.high - stride > self.low):
-            fits = self._fits(self.low + stride if fitted else self.high - stride)
-            stride *= 2
-
-    def halve(self) -> None:
-        while self.high - self.low > 1:
-            self._fits((self.low + self.high) // 2)
-
-    def _fits(self, batch: int) -> bool:
+    def try_out(self, batch: int) -> bool:
         trial = self._attempt(batch)
         self.trials.append(trial)
         if trial.fits:
@@ -169,18 +174,21 @@ class _Seeker:
             self.high = min(self.high, batch)
         return trial.fits
 
-    def _foretold(self) -> int | None:
+    def predicted(self) -> int | None:
         """The batch at which the line through the trials so far meets the limit; None without such a line."""
         line = fit_line([(trial.batch, trial.peak_bytes) for trial in self.trials if trial.peak_bytes is not None])
         if line is None or line.per_sample_bytes <= 0:
             return None
         return int((self.allowed - line.fixed_bytes) / line.per_sample_bytes)
 
-
-def _give_up(trial: Trial) -> None:
-    if trial.out_of_memory:
-        raise NothingFits(
-            f"not even a batch of {trial.batch} fits into {format_bytes(trial.limit_bytes)} "
-            f"({format_percent(HEADROOM, decimals=0)} kept free): {trial.reason}"
-        )
-    raise RuntimeError(f"a batch of {trial.batch} does not run: {trial.reason}")
+    def cross_limit(self) -> None:
+        """Tries the predicted batch, and from there in growing strides until the outcome changes."""
+        predicted = self.predicted()
+        if predicted is None or self.high - self.low <= 2:
+            return
+        guess = min(max(predicted, self.low + 1), self.high - 1)
+        stride = max(1, guess // _STRIDES)
+        fitted = fits = self.try_out(guess)
+        while fits == fitted and (self.low + stride < self.high if fitted else self.high - stride > self.low):
+            fits = self.try_out(self.low + stride if fitted else self.high - stride)
+            stride *= 2

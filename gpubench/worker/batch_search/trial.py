@@ -83,7 +83,11 @@ def try_batch(case: Case, job: Job, torch: Any, limit: int | None) -> Trial:
     with os.fdopen(reader, "rb") as pipe:
         said = pipe.read()
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    told: dict[str, Any] = json.loads(said) if said else _died(code)
+    if said:
+        told: dict[str, Any] = json.loads(said)
+    else:
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
+        told = {"reason": f"the process ended with {how}", "out_of_memory": -code in _OF_MEMORY}
     if told.get("unsupported"):
         raise Unsupported(told["reason"])
     allowed = limit if limit is not None else int(told.get("limit_bytes") or 0)
@@ -91,11 +95,6 @@ def try_batch(case: Case, job: Job, torch: Any, limit: int | None) -> Trial:
     return Trial(
         case.batch, bool(told.get("fits")), told.get("peak_bytes"), allowed, reason, bool(told.get("out_of_memory"))
     )
-
-
-def _died(code: int) -> dict[str, Any]:
-    how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
-    return {"reason": f"the process ended with {how}", "out_of_memory": -code in _OF_MEMORY}
 
 
 def _run(case: Case, job: Job, torch: Any, limit: int | None, writer: int, parent: int) -> NoReturn:
@@ -110,7 +109,9 @@ def _run(case: Case, job: Job, torch: Any, limit: int | None, writer: int, paren
         failed = as_failed(error, "its steps")
         told |= {"reason": failed.reason, "out_of_memory": failed.status == "oom"}
     finally:
-        _free_address_space(limit)
+        if limit is not None:  # there must be memory to tell the outcome with
+            _, hard = resource.getrlimit(resource.RLIMIT_AS)
+            resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
         os.write(writer, json.dumps(told).encode())
         os._exit(0)
 
@@ -149,13 +150,6 @@ def give_back_at_once() -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
-
-
-def _free_address_space(limit: int | None) -> None:
-    """So that there is memory to tell the outcome with."""
-    if limit is not None:
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
 
 
 def _available(proc: Path = _PROC) -> int:

@@ -10,8 +10,7 @@ import select
 import signal
 import subprocess
 import sys
-import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 TIMEOUT_S = 60.0
@@ -57,10 +56,16 @@ def ask_in_child(torch: Any, timeout_s: float = TIMEOUT_S) -> Devices:
     if pid == 0:
         _answer(torch, reader, writer)
     os.close(writer)
-    try:
-        return _read_answer(reader, pid, timeout_s)
-    finally:
-        os.close(reader)
+    with os.fdopen(reader, "rb") as pipe:
+        if not select.select([pipe], [], [], timeout_s)[0]:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return Devices(unavailable=f"the CUDA driver did not answer within {timeout_s:.0f} s")
+        said = pipe.read()  # the child writes its answer whole and ends
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code != 0:
+        return Devices(unavailable=f"the process that asked for CUDA devices ended with {code}")
+    return _decode(said)
 
 
 def _answer(torch: Any, reader: int, writer: int) -> None:
@@ -75,30 +80,12 @@ def _answer(torch: Any, reader: int, writer: int) -> None:
 
 
 def _encode(found: Devices) -> bytes:
-    return json.dumps({"devices": found.devices, "unavailable": found.unavailable, "cudnn": found.cudnn}).encode()
+    return json.dumps(asdict(found)).encode()
 
 
 def _decode(text: bytes) -> Devices:
     told = json.loads(text)
-    return Devices(tuple(told["devices"]), told["unavailable"], told["cudnn"])
-
-
-def _read_answer(reader: int, pid: int, timeout_s: float) -> Devices:
-    deadline, chunks = time.monotonic() + timeout_s, []
-    while True:
-        ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return Devices(unavailable=f"the CUDA driver did not answer within {timeout_s:.0f} s")
-        chunk = os.read(reader, 65536)
-        if not chunk:
-            break
-        chunks.append(chunk)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if code != 0:
-        return Devices(unavailable=f"the process that asked for CUDA devices ended with {code}")
-    return _decode(b"".join(chunks))
+    return Devices(**{**told, "devices": tuple(told["devices"])})
 
 
 def ask_in_program(timeout_s: float = TIMEOUT_S) -> Devices:

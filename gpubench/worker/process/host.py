@@ -57,7 +57,9 @@ class JobServer:
         try:
             while True:
                 self._start_next()
-                ready = {key.fileobj for key, _ in self._selector.select(self._patience())}
+                # For ever, unless a child has to be polled because the kernel has no pidfd.
+                polls = self._child is not None and self._child.pidfd is None
+                ready = {key.fileobj for key, _ in self._selector.select(_POLL_S if polls else None)}
                 if self._child is not None and self._child.ended(ready):
                     self._reap(self._child)
                 if self._connection in ready and self._read():
@@ -69,10 +71,6 @@ class JobServer:
                 self._child.kill()
                 self._child.reap()
 
-    def _patience(self) -> float | None:
-        """For ever, unless a child has to be polled because the kernel has no pidfd."""
-        return _POLL_S if self._child is not None and self._child.pidfd is None else None
-
     def _read(self) -> bool:
         """Takes in what the parent sent; says whether it was `end`."""
         flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
@@ -83,32 +81,30 @@ class JobServer:
         if not data:
             raise ParentGone
         self._fds.extend(fds)
-        return any(self._take(decode(line)) for line in self._lines.feed(data))
-
-    def _take(self, message: Message) -> bool:
-        if isinstance(message, Job):
-            if not self._fds:
-                raise ValueError(f"job {message.job} came without its message pipe")
-            self._waiting.append((message, self._fds.popleft()))
-        return isinstance(message, End)
+        for message in map(decode, self._lines.feed(data)):
+            if isinstance(message, End):
+                return True
+            if isinstance(message, Job):
+                if not self._fds:
+                    raise ValueError(f"job {message.job} came without its message pipe")
+                self._waiting.append((message, self._fds.popleft()))
+        return False
 
     def _start_next(self) -> None:
         if self._child is not None or not self._waiting:
             return
         job, fd = self._waiting.popleft()
         try:
-            self._child = self._start(job, fd)
+            if self._no_fork is not None:
+                self._child = spawn.fresh(job, fd, self._no_fork)
+            else:
+                self._child = spawn.fork(job, fd, close=(self._connection.fileno(), self._selector))
         finally:
             os.close(fd)
         if self._child.pidfd is not None:
             self._selector.register(self._child.pidfd, selectors.EVENT_READ)
         self._job = job.job
         self._send(Started(job=job.job, pid=self._child.pid, isolation="fresh" if self._no_fork else "fork"))
-
-    def _start(self, job: Job, fd: int) -> spawn.Child:
-        if self._no_fork is not None:
-            return spawn.fresh(job, fd, self._no_fork)
-        return spawn.fork(job, fd, close=(self._connection.fileno(), self._selector))
 
     def _reap(self, child: spawn.Child) -> None:
         if child.pidfd is not None:

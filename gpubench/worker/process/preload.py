@@ -4,8 +4,6 @@ import importlib
 import os
 import platform
 import sys
-from importlib import metadata
-from typing import Any
 
 from gpubench.protocol.messages import Hello
 from gpubench.worker.process import device_query
@@ -56,36 +54,21 @@ def hello(*, can_fork: bool) -> Hello:
     """The host's first message: versions, CUDA devices, and why there are none."""
     import torch
 
+    from gpubench.worker.accelerator import installed, software
+
     found = device_query.ask_in_child(torch) if can_fork else device_query.ask_in_program()
     return Hello(
         pid=os.getpid(),
         role="host",
         python=sys.executable,
-        versions=versions(torch, found.cudnn),
+        versions={
+            "gpubench": installed("gpubench"),
+            "python": platform.python_version(),
+            **software(torch, found.cudnn),
+            "numpy": installed("numpy"),
+            "nvtx": installed("nvtx"),
+        },
         devices=found.devices,
         can_fork=can_fork,
         cuda_unavailable=found.unavailable,
     )
-
-
-def versions(torch: Any, cudnn: int | None) -> dict[str, str | None]:
-    """Of what decides a figure. `cudnn` as cuDNN numbers itself: 91500 is 9.15.0."""
-    from gpubench.worker.accelerator import library_versions
-
-    return {
-        "gpubench": _installed("gpubench"),
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "torchvision": _installed("torchvision"),
-        **library_versions(torch, cudnn),
-        "triton": _installed("triton"),
-        "numpy": _installed("numpy"),
-        "nvtx": _installed("nvtx"),
-    }
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None

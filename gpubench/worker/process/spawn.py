@@ -28,7 +28,11 @@ class Child:
 
     @classmethod
     def of(cls, pid: int, process: "subprocess.Popen[bytes] | None" = None) -> "Child":
-        return cls(pid, _open_pidfd(pid), process)
+        try:
+            pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
+        except OSError:  # a kernel before 5.3, or a sandbox that forbids it
+            pidfd = None
+        return cls(pid, pidfd, process)
 
     def ended(self, ready: "Iterable[object]") -> bool:
         """Whether it has ended, given what a selector found ready. It stays a zombie, so its id stays taken."""
@@ -70,21 +74,9 @@ def fork(job: Job, message_fd: int, *, close: Iterable[int | Closable] = ()) -> 
 def fresh(job: Job, message_fd: int, reason: str) -> Child:
     """A new interpreter for `job`. It reads the job from a pipe; its output goes to the job's log from the start."""
     reader, writer = os.pipe()
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "gpubench.worker",
-        "--child",
-        "--job-fd",
-        str(reader),
-        "--message-fd",
-        str(message_fd),
-        "--parent",
-        str(os.getpid()),
-        "--reason",
-        reason,
-    ]
+    fds = ["--job-fd", str(reader), "--message-fd", str(message_fd)]
+    command = [sys.executable, "-u", "-m", "gpubench.worker", "--child", *fds]
+    command += ["--parent", str(os.getpid()), "--reason", reason]
     with open(job.log, "ab") as log:  # noqa: PTH123 - the parent named it; it may not be a regular file
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(reader, message_fd), process_group=0
@@ -131,22 +123,7 @@ def redirect(log: str) -> None:
     os.close(out)
 
 
-def read_job(fd: int) -> bytes:
-    """Everything up to the end of the pipe."""
-    with os.fdopen(fd, "rb") as pipe:
-        return pipe.read()
-
-
 def _own_group(pid: int) -> None:
     """Called on both sides of the fork, so that neither has to wait for the other."""
     with contextlib.suppress(PermissionError, ProcessLookupError):
         os.setpgid(pid, pid)
-
-
-def _open_pidfd(pid: int) -> int | None:
-    if not hasattr(os, "pidfd_open"):
-        return None
-    try:
-        return os.pidfd_open(pid)
-    except OSError:
-        return None  # a kernel before 5.3, or a sandbox that forbids it

@@ -5,6 +5,7 @@ import shutil
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -30,27 +31,21 @@ class CompileStats(NamedTuple):
     recompilations: int
 
     def since(self, earlier: "CompileStats") -> "CompileStats":
-        return CompileStats(
-            self.compile_s - earlier.compile_s,
-            self.num_graphs - earlier.num_graphs,
-            self.graph_breaks - earlier.graph_breaks,
-            self.recompilations - earlier.recompilations,
-        )
+        return CompileStats._make(now - before for now, before in zip(self, earlier, strict=True))
 
     def plus(self, other: "CompileStats") -> "CompileStats":
-        return CompileStats(
-            self.compile_s + other.compile_s,
-            self.num_graphs + other.num_graphs,
-            self.graph_breaks + other.graph_breaks,
-            self.recompilations + other.recompilations,
-        )
+        return CompileStats._make(mine + its for mine, its in zip(self, other, strict=True))
 
 
 def compile_model(model: torch.nn.Module, mode: Compile, device_type: str) -> Callable[[torch.Tensor], Any]:
     """`model` compiled for static shapes; as it is with `off`. Compilation itself happens in the first step."""
     if mode == "off":
         return model
-    _never_fall_back()
+    # From the ninth variant of some code on, torch runs it without compiling and only logs that. More variants are
+    # allowed here, and beyond that it is an error: what is called compiled is.
+    config = torch._dynamo.config  # noqa: SLF001 - torch documents these settings under this name
+    config.recompile_limit = max(config.recompile_limit, MOST_VARIANTS)
+    config.fail_on_recompile_limit_hit = True
     compiled: Callable[[torch.Tensor], Any] = torch.compile(model, mode=mode, dynamic=False)
     if mode not in USES_CUDA_GRAPHS or device_type != "cuda":
         return compiled
@@ -62,15 +57,6 @@ def compile_model(model: torch.nn.Module, mode: Compile, device_type: str) -> Ca
         return compiled(images_NCHW)
 
     return call
-
-
-def _never_fall_back() -> None:
-    """From the ninth variant of some code on, torch runs it without compiling it and says so in a log only. More of
-    them are allowed here, and beyond that it is an error: what is called compiled is.
-    """
-    config = torch._dynamo.config  # noqa: SLF001 - torch documents these settings under this name
-    config.recompile_limit = max(config.recompile_limit, MOST_VARIANTS)
-    config.fail_on_recompile_limit_hit = True
 
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
@@ -128,12 +114,6 @@ def no_compiler(device_type: str) -> str | None:
     header = Path(sysconfig.get_path("include")) / "Python.h"
     if not header.exists():
         return f"torch.compile needs Python's headers, and {header} does not exist"
-    if device_type == "cuda" and not _has_triton():
+    if device_type == "cuda" and find_spec("triton") is None:
         return "torch.compile on CUDA needs the `triton` package, which this torch came without"
     return None
-
-
-def _has_triton() -> bool:
-    from importlib.util import find_spec
-
-    return find_spec("triton") is not None

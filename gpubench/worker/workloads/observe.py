@@ -8,18 +8,8 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-CONVOLUTIONS = frozenset(
-    {
-        "convolution",
-        "_convolution",
-        "conv1d",
-        "conv2d",
-        "conv3d",
-        "cudnn_convolution",
-        "mkldnn_convolution",
-        "thnn_conv2d",
-    }
-)
+_NAMES = "convolution _convolution conv1d conv2d conv3d cudnn_convolution mkldnn_convolution thnn_conv2d"
+CONVOLUTIONS = frozenset(_NAMES.split()) | {"miopen_convolution"}
 PRODUCTS = frozenset({"mm", "addmm", "bmm", "baddbmm", "linear", "matmul"})
 
 

@@ -1,22 +1,4 @@
-"""Reads what a workload optionally tells, whether it tells it or not. For the worker's child.
-
-The order of a measurement:
-
-    reason = settings.unsupported(case)                              # a result, before anything is built
-    settings.apply(case, torch)
-    workload = registry.resolve(case.workload, search_path, phases=phases, download=job.download)
-    step = workload.build(case, device)                              # may raise base.Unsupported
-    before = settings.read_back(case, facts.probe(workload, case, step), device)
-    ...warm up...
-    facts.reset_health(workload)
-    ...measure `step`; facts.input_waits_s(workload) grows by one per step...
-    health = facts.health(workload)
-    stats = facts.compile_stats(case)                                # before parity, which compiles again
-    after = settings.read_back(case, facts.probe(workload, case, step), device)
-    facts.close(workload)
-    verdict = parity.check(workload, case, device)
-    findings = settings.mismatches(case, before, after)
-"""
+"""Reads what a workload may tell (`base.Workload` lists it), whether it tells it or not."""
 
 from dataclasses import fields
 from typing import Any

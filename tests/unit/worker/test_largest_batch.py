@@ -15,8 +15,7 @@ from gpubench.core.units import MIB
 from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
 from gpubench.worker.batch_search import largest_batch, trial
-from gpubench.worker.batch_search.largest_batch import NothingFits, resolve, search, with_batch
-from gpubench.worker.batch_search.memory_line import fit_line
+from gpubench.worker.batch_search.largest_batch import NothingFits, fit_line, resolve, search, with_batch
 from gpubench.worker.batch_search.trial import Trial, limit_bytes, try_batch, with_headroom
 from gpubench.worker.failures import is_out_of_memory
 from gpubench.worker.job import RunningJob, Stop

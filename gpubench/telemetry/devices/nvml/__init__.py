@@ -8,7 +8,7 @@ from gpubench.telemetry.devices.bounded import bounded
 from gpubench.telemetry.devices.null import NullBackend
 from gpubench.telemetry.devices.nvml import library as nvml_library
 from gpubench.telemetry.devices.nvml.card import NvmlDevice
-from gpubench.telemetry.devices.nvml.card_processes import survey_all
+from gpubench.telemetry.devices.nvml.card_facts import survey_all
 from gpubench.telemetry.devices.nvml.locate import find
 
 _INIT_TIMEOUT_S = 20.0

@@ -6,7 +6,7 @@ from typing import Any
 
 from gpubench.telemetry.devices.base import Activity, FastReading, SlowReading, Survey
 from gpubench.telemetry.devices.nvml import card_facts, fields
-from gpubench.telemetry.devices.nvml.card_processes import survey_of
+from gpubench.telemetry.devices.nvml.card_facts import survey_of
 from gpubench.telemetry.devices.nvml.gpm import Gpm
 from gpubench.telemetry.devices.nvml.library import Library
 from gpubench.telemetry.devices.nvml.locate import MatchedCard

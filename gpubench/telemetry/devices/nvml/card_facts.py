@@ -1,8 +1,9 @@
-"""What a card is and how it is set: read outside windows, fact by fact, so that one failure costs one fact."""
+"""What a card is, how it is set and which processes use it: read between launches, one failure costing one fact."""
 
 from collections.abc import Callable
 from typing import Any
 
+from gpubench.telemetry.devices.base import ProcessUse, Survey
 from gpubench.telemetry.devices.nvml import codes
 from gpubench.telemetry.devices.nvml.library import Library, NvmlError
 
@@ -126,3 +127,39 @@ def read_driver(library: Library) -> dict[str, Any]:
         "nvml": lambda library, _: library.call("nvmlSystemGetNVMLVersion"),
     }
     return read_facts(library, None, facts)
+
+
+def survey_of(library: Library, handle: Any) -> Survey:
+    """Compute processes and memory in use; what cannot be read is None with the reason in `why`. Units: bytes."""
+    why = []
+    processes, used = None, None
+    try:
+        listed = library.call("nvmlDeviceGetComputeRunningProcesses", handle)
+        processes = []
+        for entry in listed:
+            try:  # the driver's name of the process: in a container the process number means nothing here
+                name = str(library.call("nvmlSystemGetProcessName", int(entry.pid)))
+            except NvmlError:
+                name = ""
+            used_bytes = None if entry.usedGpuMemory is None else int(entry.usedGpuMemory)
+            processes.append(ProcessUse(int(entry.pid), used_bytes, name))
+    except NvmlError as fault:
+        why.append(str(fault))
+    try:
+        used = int(memory(library, handle)[1])
+    except NvmlError as fault:
+        why.append(str(fault))
+    return Survey(processes, used, "; ".join(why))
+
+
+def survey_all(library: Library) -> dict[str, Survey]:
+    """Every card by its UUID; cards that cannot be opened are left out. NvmlError if they cannot be counted."""
+    found = {}
+    for index in range(library.call("nvmlDeviceGetCount")):
+        try:
+            handle = library.call("nvmlDeviceGetHandleByIndex", index)
+            found[str(library.call("nvmlDeviceGetUUID", handle))] = survey_of(library, handle)
+        except NvmlError:
+            # Said again, with its reason, when this card is tracked.
+            continue
+    return found

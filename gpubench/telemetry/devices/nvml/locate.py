@@ -64,7 +64,11 @@ def _verified(library: Library, handle: Any, identity: Identity, how: str) -> Ma
     total = _ask(lambda: card_facts.memory(library, handle)[0])
     if identity.name and name and not _same_name(identity.name, name):
         raise _disagreement("name", identity.name, name)
-    if identity.total_bytes and total and not _same_memory(identity.total_bytes, total):
+    if (
+        identity.total_bytes
+        and total
+        and abs(identity.total_bytes - total) > _MEMORY_TOLERANCE * max(identity.total_bytes, total)
+    ):
         raise _disagreement("total memory in bytes", identity.total_bytes, total)
     return MatchedCard(
         parent, handle, uuid or str(identity.uuid or identity.pci), name or identity.name or "", how, is_slice
@@ -93,10 +97,6 @@ def _same_name(cuda: str, nvml: str) -> bool:
     """Equal, or one with more detail than the other (`NVIDIA H100 80GB HBM3 MIG 1g.10gb`)."""
     short, long = sorted((cuda.removeprefix("NVIDIA ").strip(), nvml.removeprefix("NVIDIA ").strip()), key=len)
     return long.startswith(short)
-
-
-def _same_memory(cuda: int, nvml: int) -> bool:
-    return abs(cuda - nvml) <= _MEMORY_TOLERANCE * max(cuda, nvml)
 
 
 def _disagreement(what: str, cuda: object, nvml: object) -> TelemetryError:

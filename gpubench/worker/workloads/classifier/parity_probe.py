@@ -41,8 +41,8 @@ def run(workload: "ProbedClassifier", case: Case, device: torch.device) -> Parit
     images, labels = fixed_batch(workload, case)
     layout = workload.input_format(case)
     placed = layout.cast(images.to(device)), labels.to(device)
-    measured = _Pass(workload, case, device).run(model, placed)
-    expected = _Pass(workload, case, torch.device("cpu"), exact=True).run(reference, (images.double(), labels))
+    measured = _pass(workload, case, model, placed, device.type)
+    expected = _pass(workload, case, reference, (images.double(), labels), "cpu", exact=True)
     return ParityProbe(*measured, *expected, num_samples=len(labels))
 
 
@@ -74,44 +74,35 @@ def wake_zero_layers(model: torch.nn.Module) -> None:
             torch.nn.init.normal_(module.weight, std=0.02)
 
 
-class _Pass:
+def _pass(
+    workload: "ProbedClassifier",
+    case: Case,
+    model: torch.nn.Module,
+    batch: Batch,
+    device_type: str,
+    *,
+    exact: bool = False,
+) -> tuple[Any, Any, Any]:
     """One forward (and backward, in `train`) as CPU fp64 tensors: logits NC, loss, flat gradient or None."""
-
-    def __init__(self, workload: "ProbedClassifier", case: Case, device: torch.device, *, exact: bool = False) -> None:
-        self._workload, self._case, self._device, self._exact = workload, case, device, exact
-        self._autocast = autocast_of("fp32" if exact else case.precision, device.type)
-
-    def run(self, model: torch.nn.Module, batch: Batch) -> tuple[Any, Any, Any]:
-        call = model if self._exact else compile_model(model, self._case.compile, self._device.type)
-        for scale in self._scales():
-            logits, loss, gradient = self._once(call, model, batch, scale)
-            if gradient is None or torch.isfinite(gradient).all():
-                break
-        return logits, loss, gradient
-
-    def _scales(self) -> tuple[float, ...]:
-        """Of the loss, each tried until the gradient is finite, as a GradScaler would over its first steps."""
-        scaled = NUMERICS[self._case.precision].scaled and not self._exact
-        return tuple(2.0**power for power in range(16, -1, -4)) if scaled else (1.0,)
-
-    def _once(self, call: Any, model: torch.nn.Module, batch: Batch, scale: float) -> tuple[Any, Any, Any]:
-        train = self._case.mode == "train"
+    train, (images, labels) = case.mode == "train", batch
+    autocast = autocast_of("fp32" if exact else case.precision, device_type)
+    call = model if exact else compile_model(model, case.compile, device_type)
+    # Scales of the loss, tried until the gradient is finite, as a GradScaler would over its first steps.
+    scaled = NUMERICS[case.precision].scaled and not exact
+    for scale in tuple(2.0**power for power in range(16, -1, -4)) if scaled else (1.0,):
         model.zero_grad()
-        images, labels = batch
         with torch.inference_mode(not train):
-            with self._autocast():
+            with autocast():
                 output = call(images)
-                loss = self._workload.loss(output, labels)
-            logits = _fp64(self._workload.logits(output))
-            gradient = _gradient(model, loss, scale) if train else None
-        return logits, _fp64(loss), gradient
-
-
-def _gradient(model: torch.nn.Module, loss: torch.Tensor, scale: float) -> torch.Tensor:
-    """Flat, of the unscaled loss; dividing by a power of two is exact."""
-    (loss * scale).backward()  # type: ignore[no-untyped-call]
-    gradients = [p.grad for p in model.parameters() if p.grad is not None]
-    return torch.cat([_fp64(gradient).flatten() for gradient in gradients]) / scale
+                loss = workload.loss(output, labels)
+            logits, gradient = _fp64(workload.logits(output)), None
+            if train:
+                (loss * scale).backward()  # type: ignore[no-untyped-call]
+                gradients = [_fp64(p.grad).flatten() for p in model.parameters() if p.grad is not None]
+                gradient = torch.cat(gradients) / scale  # exact for a power of two
+        if gradient is None or torch.isfinite(gradient).all():
+            break
+    return logits, _fp64(loss), gradient
 
 
 def _fp64(tensor: torch.Tensor) -> torch.Tensor:

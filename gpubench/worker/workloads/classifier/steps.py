@@ -57,7 +57,12 @@ class TrainStep:
         for _ in range(self._accumulate):
             loss = self._micro_step()
         with self._phases("optimizer"):
-            self._update()
+            if self.scaler is None:
+                self.optimizer.step()
+            else:
+                self.scaler.step(self.optimizer)
+                self.scaler.count(self.optimizer)
+                self.scaler.update()
         self.num_steps += 1
         return loss
 
@@ -73,22 +78,12 @@ class TrainStep:
             with phases("loss"):
                 loss = self._loss(output, labels)
         with phases("backward"):
-            self._backward(loss if self._accumulate == 1 else loss / self._accumulate)
+            mean = loss if self._accumulate == 1 else loss / self._accumulate
+            scaled = mean if self.scaler is None else self.scaler.scale(mean)
+            scaled.backward()  # type: ignore[no-untyped-call]
         detached = loss.detach()
         self._loss_sum.add_(detached)
         return detached
-
-    def _backward(self, loss: torch.Tensor) -> None:
-        scaled = loss if self.scaler is None else self.scaler.scale(loss)
-        scaled.backward()  # type: ignore[no-untyped-call]
-
-    def _update(self) -> None:
-        if self.scaler is None:
-            self.optimizer.step()
-            return
-        self.scaler.step(self.optimizer)
-        self.scaler.count(self.optimizer)
-        self.scaler.update()
 
     def reset(self) -> None:
         """Starts counting anew: steps, skipped steps and finiteness."""
