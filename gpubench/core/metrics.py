@@ -1,6 +1,9 @@
 """The metric registry: one entry drives validation, tables, comparisons and the documentation."""
 
+import re
 from typing import Literal, NamedTuple
+
+from gpubench.core.extensions import METRICS_GROUP, Registry
 
 Better = Literal["higher", "lower"]
 Scale = Literal["ratio", "difference"]
@@ -484,4 +487,11 @@ _SPECS = (
     ),
 )
 
-METRICS: dict[str, MetricSpec] = {spec.name: spec for spec in _SPECS}
+
+def _problem(spec: MetricSpec) -> str | None:
+    named = re.fullmatch(r"[a-z][a-z0-9_]*", spec.name)
+    return None if named else f"{spec.name!r} is no name of a metric: lower-case letters, digits and `_`"
+
+
+METRICS = Registry(METRICS_GROUP, MetricSpec, {spec.name: spec for spec in _SPECS}, lambda spec: spec.name, _problem)
+"""Every metric by name, those of other packages last."""

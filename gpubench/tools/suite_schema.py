@@ -40,7 +40,7 @@ def suite_schema() -> Schema:
     _refer(definitions["Gate"]["properties"], "where", _reference("Pattern"))
     _refine_quality(definitions["Quality"]["properties"], sections)
     definitions["Gate"]["properties"]["metric"]["enum"] = [
-        *(n for n, m in METRICS.items() if m.better is not None),
+        *(n for n, m in METRICS.built_in.items() if m.better is not None),
         "status",
     ]
     for name, section in sections.items():

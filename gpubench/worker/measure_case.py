@@ -147,6 +147,7 @@ class _Measurement:
         self._merge((memory.metrics, memory.absent))
         num_steps = measured.num_steps or len(first.times_s)
         self._merge(after_steps.health(self._launch, workload, self._case, num_steps, exact=not over))
+        self._merge(after_steps.workload_figures(self._launch, workload))
         self._merge(
             after_steps.compiler(self._launch, self._case, compiled_before, optional_facts.compile_stats(self._case))
         )

@@ -10,9 +10,6 @@ from gpubench.core.records import Status
 from gpubench.store.baselines import Accepted, Baseline, BaselineCase, machine_name, rounded
 from gpubench.suite.model.case import Case
 
-KEPT = (*(name for name, spec in METRICS.items() if spec.better is not None), "flops_per_sample")
-"""Metrics that a baseline keeps: those that can get worse, and what says how much work a sample is."""
-
 
 def baseline_side(baseline: Baseline) -> Side:
     """The baseline as the reference of a comparison."""
@@ -42,13 +39,15 @@ def baseline_of(
 ) -> Baseline:
     """A run as a baseline, `created` (UTC) for `reason`. With `arm`, of that arm alone.
 
-    Cases that the run did not measure (another `-k`, a skip) are kept from `before`.
+    It keeps the metrics that can get worse, and how much work a sample is. Cases that the run did not measure (another
+    `-k`, a skip) are kept from `before`.
     """
     side = side_of(run, run.info.run, arm=arm)
     measured = {(case.kind, case.case_id): case for case in side.cases if case.status is not Status.SKIPPED}
     kept = [case for case in (before.cases if before else ()) if (case.kind, case.id) not in measured]
+    names = (*(name for name, spec in METRICS.items() if spec.better is not None), "flops_per_sample")
     metrics = {
-        key: {name: tuple(map(rounded, values.values())) for name in KEPT if (values := case.launch_values(name))}
+        key: {name: tuple(map(rounded, values.values())) for name in names if (values := case.launch_values(name))}
         for key, case in measured.items()
     }
     cases = [

@@ -1,15 +1,31 @@
 """The catalogue: one table built from the parts, and the one way to make a `Finding`."""
 
+import re
 from typing import Any
 
+from gpubench.core.extensions import FINDINGS_GROUP, Registry
 from gpubench.core.findings import checks, machine, measuring, profile, run
 from gpubench.core.findings.types import Finding, FindingSpec
 
-FINDINGS: dict[str, FindingSpec] = {
+_BUILT_IN = {
     spec.code: spec
     for part in (run.SPECS, measuring.SPECS, checks.SPECS, machine.SPECS, profile.SPECS)
     for spec in part
 }
+
+
+def _problem(spec: FindingSpec) -> str | None:
+    if spec.code.startswith("GB"):
+        return f"{spec.code}: codes that begin with GB are gpubench's own"
+    return (
+        None
+        if re.fullmatch(r"[A-Z]{2,8}\d{3}", spec.code)
+        else f"{spec.code!r} is no code: two to eight capitals, three digits"
+    )
+
+
+FINDINGS = Registry(FINDINGS_GROUP, FindingSpec, _BUILT_IN, lambda spec: spec.code, _problem)
+"""Every finding by code, those of other packages last."""
 
 
 def finding(code: str, message: str, *, hint: str | None = None, **data: Any) -> Finding:

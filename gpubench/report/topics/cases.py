@@ -1,5 +1,6 @@
 """Every measured case with its speed, memory and energy."""
 
+from gpubench.core.metrics import METRICS
 from gpubench.report.model.report_model import Section, Table, line
 from gpubench.report.view.case_tables import MARKS, MEMORY, absent_notes, case_table, metrics_present
 from gpubench.report.view.run_view import View
@@ -30,7 +31,7 @@ def cases_table(view: View) -> Table:
     unused = (
         {"throughput", "step_time_s"} if timings == {"latency"} else set() if "latency" in timings else {"latency_s"}
     )
-    names = [name for name in _METRICS if name not in unused]
+    names = [name for name in (*_METRICS, *METRICS.added) if name not in unused]
     names = [name for name in names if name in ("throughput", "latency_s") or metrics_present(entries, [name])]
     notes = (MARKS, *absent_notes(entries, ("mean_power_w", "energy_per_sample_j")))
     return case_table("cases", entries, view.axes, names, notes=notes)

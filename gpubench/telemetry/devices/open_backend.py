@@ -3,12 +3,28 @@
 import time
 from collections.abc import Callable
 
+from gpubench.core.extensions import TELEMETRY_GROUP, extensions
 from gpubench.telemetry.devices import nvml
 from gpubench.telemetry.devices.base import Backend
 from gpubench.telemetry.devices.rocm import open_rocm
 
 
 def open_backend(*, clock: Callable[[], float] = time.monotonic) -> Backend:
-    """NVML; without it amdsmi where that is installed; else a backend that says why there is none. Never raises."""
+    """The first that is available of NVML, amdsmi and those of other packages; else one that says why there is none.
+
+    Never raises. An extension is a callable like this one; None says that it has nothing here.
+    """
     nvidia = nvml.open_backend(clock=clock)
-    return nvidia if nvidia.available else open_rocm(clock=clock) or nvidia
+    if nvidia.available:
+        return nvidia
+    amd = open_rocm(clock=clock)
+    if amd is not None and amd.available:
+        return amd
+    for extension in extensions(TELEMETRY_GROUP):
+        try:
+            backend: Backend | None = extension.value(clock=clock)
+            if backend is not None and backend.available:
+                return backend
+        except Exception as error:  # noqa: BLE001 - another package may raise anything
+            extension.left_out(f"{type(error).__name__}: {error}")
+    return amd or nvidia

@@ -60,6 +60,13 @@ def _health_findings(told: Health, case: Case, num_steps: int, exact: bool) -> I
         yield finding("GB308", message, num_steps=num_steps, optimizer_steps=told.optimizer_steps, skipped=skipped)
 
 
+def workload_figures(launch: RunningJob, workload: Any) -> Metrics:
+    """What the workload measured itself, and its own findings."""
+    launch.findings += optional_facts.own_findings(workload)
+    told = optional_facts.own_metrics(workload)
+    return told, {name: "the workload did not measure it" for name, value in told.items() if value is None}
+
+
 def compiler(launch: RunningJob, case: Case, before: CompileStats | None, after: CompileStats | None) -> Metrics:
     """What torch.compile did, and GB309 if it compiled again between `before` and `after` the measured steps."""
     if before is None or after is None:

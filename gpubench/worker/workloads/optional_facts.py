@@ -3,6 +3,9 @@
 from dataclasses import fields
 from typing import Any
 
+from gpubench.core.extensions import METRICS_GROUP
+from gpubench.core.findings import Finding
+from gpubench.core.metrics import METRICS
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import Health, Step
 from gpubench.worker.workloads.compiled import CompileStats
@@ -52,6 +55,27 @@ def health(workload: Any) -> Health | None:
     known = {field.name for field in fields(Health)} - {"extra"}
     extra = {**told.get("extra", {}), **{k: v for k, v in told.items() if k not in known and k != "extra"}}
     return Health(**{k: v for k, v in told.items() if k in known}, extra=extra)
+
+
+def own_metrics(workload: Any) -> dict[str, float | None]:
+    """Figures under names that a package registers. ValueError for a name that is gpubench's own or unknown."""
+    own = getattr(workload, "metrics", None)
+    if own is None:
+        return {}
+    told = {str(name): None if value is None else float(value) for name, value in own().items()}
+    for name in told:
+        if name in METRICS.built_in:
+            raise ValueError(f"`metrics` of the workload gives {name}, which gpubench measures itself")
+        if name not in METRICS.added:
+            raise ValueError(
+                f"`metrics` of the workload gives {name}, which no installed package registers in {METRICS_GROUP}"
+            )
+    return told
+
+
+def own_findings(workload: Any) -> tuple[Finding, ...]:
+    own = getattr(workload, "findings", None)
+    return () if own is None else tuple(own())
 
 
 def input_waits_s(workload: Any) -> list[float] | None:
