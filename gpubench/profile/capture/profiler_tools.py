@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -54,8 +54,6 @@ class ToolAbsentError(UsageError):
 
 @dataclass(frozen=True)
 class Tool:
-    """A program found, and where it was looked for before."""
-
     name: ToolName
     path: Path
 
@@ -69,58 +67,41 @@ def find_tool(
 ) -> Tool:
     """`--nsys`, then `$GPUBENCH_NSYS`, then PATH, then the folders of CUDA and Nsight, newest version first.
 
-    A place that was named must hold the tool: nothing else is tried instead. ToolAbsentError names every place looked
-    at.
+    A place that was named must hold the tool: no other is tried. ToolAbsentError lists the places searched.
     """
     environ = os.environ if environ is None else environ
     variable = _VARIABLES[name]
     for label, path in ((f"--{name}", given), (f"${variable}", environ.get(variable))):
-        if path:
-            return _named(name, label, path)
+        if not path:
+            continue
+        candidate = Path(path).expanduser()
+        if candidate.is_dir():
+            candidate /= name
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            return Tool(name, candidate.absolute())
+        raise ToolAbsentError(
+            f"{label} names {path}, which is no program that can be run.",
+            hint=f"Name {name} itself, or the folder that holds it.",
+        )
     found = shutil.which(name, path=environ.get("PATH", ""))
     if found:
         return Tool(name, Path(found))
-    patterns = (*(_FOLDERS[name] if folders is None else folders), *_cuda_home(environ))
-    for folder in _expand(patterns):
-        if os.access(folder / name, os.X_OK) and (folder / name).is_file():
-            return Tool(name, folder / name)
+    homes = (f"{environ[home]}/bin" for home in ("CUDA_HOME", "CUDA_PATH") if environ.get(home))
+    patterns = (*(_FOLDERS[name] if folders is None else folders), *homes)
+    for pattern in patterns:
+        root = Path(pattern).anchor
+        matches = Path(root).glob(str(Path(pattern).relative_to(root)))
+        for folder in sorted(matches, key=lambda each: list(map(int, re.findall(r"\d+", str(each)))), reverse=True):
+            if os.access(folder / name, os.X_OK) and (folder / name).is_file():
+                return Tool(name, folder / name)
     raise ToolAbsentError(
         f"{name} ({_PRODUCTS[name]}) was not found. Looked at --{name}, ${variable}, PATH, {', '.join(patterns)}.",
         hint=f"Install {_PRODUCTS[name]}, name it with --{name} PATH, or profile with `--tool torch`.",
     )
 
 
-def _named(name: ToolName, label: str, path: str) -> Tool:
-    candidate = Path(path).expanduser()
-    if candidate.is_dir():
-        candidate /= name
-    if candidate.is_file() and os.access(candidate, os.X_OK):
-        return Tool(name, candidate.absolute())
-    raise ToolAbsentError(
-        f"{label} names {path}, which is no program that can be run.",
-        hint=f"Name {name} itself, or the folder that holds it.",
-    )
-
-
-def _cuda_home(environ: Mapping[str, str]) -> tuple[str, ...]:
-    return tuple(f"{environ[name]}/bin" for name in ("CUDA_HOME", "CUDA_PATH") if environ.get(name))
-
-
-def _expand(patterns: Sequence[str]) -> Iterator[Path]:
-    for pattern in patterns:
-        root = Path(pattern.partition("*")[0]).parent if "*" in pattern else Path(pattern)
-        matches = root.glob(str(Path(pattern).relative_to(root))) if "*" in pattern else iter([root])
-        yield from sorted(matches, key=_version_key, reverse=True)
-
-
-def _version_key(path: Path) -> list[int]:
-    return [int(part) for part in re.findall(r"\d+", str(path))]
-
-
 def probe_nsys(tool: Tool, environ: Mapping[str, str]) -> frozenset[str]:
-    """Long options that this nsys knows, from one `nsys profile --help`. ToolAbsentError if it lacks one that is
-    needed.
-    """
+    """Long options of this nsys, from `nsys profile --help`. ToolAbsentError if it lacks one that is needed."""
     try:
         done = subprocess.run(
             [str(tool.path), "profile", "--help"],
@@ -143,7 +124,8 @@ def probe_nsys(tool: Tool, environ: Mapping[str, str]) -> frozenset[str]:
     if missing:
         last = " ".join(text.split())[-200:] or "nothing"
         raise ToolAbsentError(
-            f"{tool.path} is too old, or not Nsight Systems: `nsys profile --help` does not list {', '.join(missing)} (it said: {last}).",
+            f"{tool.path} is too old, or not Nsight Systems: `nsys profile --help` does not list {', '.join(missing)} "
+            f"(it said: {last}).",
             hint="Install Nsight Systems 2023 or newer, or profile with `--tool torch`.",
         )
     return options

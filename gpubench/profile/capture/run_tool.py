@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +38,8 @@ _NO_PERMISSION = re.compile(
     r"ERR_NVGPUCTRPERM|INSUFFICIENT_PRIVILEGES|insufficient privilege|permission to access", re.IGNORECASE
 )
 _PERMISSION_HINT = (
-    "Counters of the GPU are reserved for administrators here. Ask for NVreg_RestrictProfilingToAdminUsers=0, run the container "
-    "with --cap-add=SYS_ADMIN, or use `--tool torch`."
+    "Counters of the GPU are reserved for administrators here. Ask for NVreg_RestrictProfilingToAdminUsers=0, run the "
+    "container with --cap-add=SYS_ADMIN, or use `--tool torch`."
 )
 
 
@@ -74,13 +74,14 @@ def refuse_nested(environ: Mapping[str, str]) -> None:
     if name is not None:
         raise SessionError(
             f"This process already runs under a profiler ({name} is set), and only one can collect at a time.",
-            hint="Run `gpubench profile` outside of it; to see a whole run in your own session, use `nsys profile ... gpubench run`.",
+            hint="Run `gpubench profile` outside of it. For a whole run in your own session, use "
+            "`nsys profile ... gpubench run`.",
         )
 
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A folder for what must not stay: readable by this user alone, and gone in the end."""
+    """A temporary folder that only this user can read."""
     with tempfile.TemporaryDirectory(prefix="gpubench-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
@@ -88,11 +89,10 @@ def scratch_folder() -> Iterator[Path]:
 def run_tool(
     command: Sequence[str], *, log: Path, environ: Mapping[str, str], timeout_s: float, cwd: Path | None = None
 ) -> Ended:
-    """Runs to the end or to the time limit, in a session of its own, without input, output to `log`.
+    """Runs to the end or to the time limit, in a new session, without input, output to `log`.
 
     Profilers start agents that leave their parent's process group, so every process of the tool carries a mark in its
-    environment, and after the time limit the groups of all that carry it are ended. SessionError if it cannot be
-    started.
+    environment, and after the time limit the groups of all that carry it are ended. SessionError if it cannot start.
     """
     mark = secrets.token_hex(8)
     started = time.monotonic()
@@ -123,44 +123,31 @@ def run_tool(
 def _end_groups(process: subprocess.Popen[bytes], mark: str) -> None:
     """SIGTERM to every group of the session, SIGKILL to what is left after a grace."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for group in _groups(process, mark):
-            try:
-                os.killpg(group, number)
-            except ProcessLookupError:
-                continue
+        leaders = [process.pid] if process.poll() is None else []
+        for pid in (*leaders, *_marked(mark)):
+            with suppress(ProcessLookupError):
+                if (group := os.getpgid(pid)) != os.getpgid(0):
+                    os.killpg(group, number)
         deadline = time.monotonic() + _GRACE_S
         while time.monotonic() < deadline and (process.poll() is None or _marked(mark)):
             time.sleep(0.05)
     process.wait()
 
 
-def _groups(process: subprocess.Popen[bytes], mark: str) -> set[int]:
-    groups = set() if process.poll() is not None else {process.pid}
-    for pid in _marked(mark):
-        try:
-            groups.add(os.getpgid(pid))
-        except ProcessLookupError:
-            continue
-    return groups - {os.getpgid(0)}
-
-
 def _marked(mark: str) -> list[int]:
-    """Living processes that carry the mark; none where there is no /proc."""
+    """Living processes that carry the mark; none on a system without /proc."""
     needle = f"{_MARK}={mark}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
-        try:
+        with suppress(OSError):  # it has ended, or is another user's
             if needle in (entry / "environ").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
-        except OSError:
-            continue
     return found
 
 
 def report_of(ended: Ended, output: Path, *, timeout_s: float) -> Path:
     """The report that `nsys profile --output=OUTPUT` made. SessionError says why there is none."""
-    report = output.with_name(f"{output.name}.nsys-rep")
-    unimported = output.with_name(f"{output.name}{NSYS_UNIMPORTED}")
+    report, unimported = (output.with_name(f"{output.name}{suffix}") for suffix in (NSYS_REPORT, NSYS_UNIMPORTED))
     tail = ended.last_lines()
     if ended.timed_out:
         raise timed_out("nsys", ended, timeout_s)
@@ -169,15 +156,17 @@ def report_of(ended: Ended, output: Path, *, timeout_s: float) -> Path:
     if unimported.exists():
         raise SessionError(
             "nsys collected, but did not find its importer, so there is no report.",
-            hint="Its folder `host-linux-x64` is missing beside `target-linux-x64`. Debian splits them; link them with: ln -s "
-            "../../nsight-systems/host-linux-x64 /usr/lib/x86_64-linux-gnu/nsight-systems/host-linux-x64",
+            hint="Its folder `host-linux-x64` is missing next to `target-linux-x64`. Debian splits them; link them with: "
+            "ln -s ../../nsight-systems/host-linux-x64 /usr/lib/x86_64-linux-gnu/nsight-systems/host-linux-x64",
         )
     if _NO_PERMISSION.search(tail):
         raise SessionError(f"nsys was not allowed to profile:\n{tail}", hint=_PERMISSION_HINT)
     if "Capture range started" not in ended.log.read_text(errors="replace"):
         raise SessionError(
-            f"The capture never opened: the program ended without starting the range that nsys waited for. The log ends with:\n{tail}",
-            hint=f"See {ended.log}. If the program ran to its end, this nsys refused its ranges: try a newer nsys, or `--tool torch`.",
+            "The capture never opened: the program ended without starting the range that nsys waited for. The log ends "
+            f"with:\n{tail}",
+            hint=f"See {ended.log}. If the program ran to its end, this nsys refused its ranges: try a newer nsys, or "
+            "`--tool torch`.",
         )
     raise SessionError(
         f"nsys left no report (exit status {ended.exit_status}). Its log ends with:\n{tail}", hint=f"See {ended.log}."
@@ -194,11 +183,10 @@ def export(tool: Tool, report: Path, output: Path, *, environ: Mapping[str, str]
     if output.is_file() and output.stat().st_size:
         log.unlink()
         return output
-    tail = ended.last_lines()
     raise TraceError(
-        f"{tool.path} could not export {report}:\n{tail}",
-        hint="A report opens with the version of nsys that made it, or a newer one: name that with --nsys PATH. A report that was "
-        "cut off while it was written opens with none.",
+        f"{tool.path} could not export {report}:\n{ended.last_lines()}",
+        hint="A report opens with the version of nsys that made it, or a newer one: name that with --nsys PATH. A report "
+        "that was cut off while it was written opens with none.",
     )
 
 
@@ -209,11 +197,9 @@ def open_trace(path: Path, nsys: str | None = None) -> Trace:
     """
     check_readable(path)
     if path.suffix in (NSYS_REPORT, NSYS_OLD_REPORT):
+        environ, _ = without_secrets(os.environ)
         with scratch_folder() as folder:
-            tables = export(
-                find_tool("nsys", nsys), path, folder / "profile.sqlite", environ=without_secrets(os.environ)[0]
-            )
-            trace = read_trace(tables)
+            trace = read_trace(export(find_tool("nsys", nsys), path, folder / "profile.sqlite", environ=environ))
     else:
         trace = read_trace(path)
     trace.source = str(path)

@@ -1,4 +1,4 @@
-"""Which step and which phase caused a piece of device work.
+"""Which step and which phase caused a piece of device work, and whose steps count in a trace of several processes.
 
 The phase is the one open at the launch on the launching thread, else on the main thread of its process: autograd
 launches a backward pass from a thread of its own, on which nothing is ever pushed.
@@ -6,13 +6,16 @@ launches a backward pass from a thread of its own, on which nothing is ever push
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gpubench.profile.traces.trace import DOMAIN, PHASES, STEP, LaunchCall, Range, Trace
+from gpubench.profile.traces.trace import DOMAIN, PHASES, STEP, LaunchCall, Operation, Range, Trace, TraceError
 
 _TORCH_STEP = "ProfilerStep#"
+_CASE = "case:"
+_PID_BITS = 0xFFFFFF
+"""Below them a process's number holds its id, whatever the tool puts above."""
 
 
 class Spans:
@@ -37,7 +40,7 @@ class Place(NamedTuple):
 
 @dataclass
 class Steps:
-    """The steps of one process: on which thread, and the phases per thread. `ours`: the phases are those of `PHASES`."""
+    """The steps of one process, their thread, and the phases per thread. `ours`: the phases are those of `PHASES`."""
 
     process: int
     thread: int
@@ -146,3 +149,43 @@ def _outermost(ranges: Sequence[Range]) -> list[Range]:
         if not result or each.end > result[-1].end:
             result.append(each)
     return result
+
+
+def process_id(process: int) -> int:
+    """What the operating system calls a process of a trace."""
+    return process & _PID_BITS
+
+
+def main_steps(steps: Mapping[int, Steps], trace: Trace, process: int | None = None) -> Steps | None:
+    """The steps that stand for the whole trace: those of `process` (an id; TraceError if it has none), else of the
+    process with most of them, the first of equals. None where there are none.
+    """
+    if process is not None:
+        found = next((each for number, each in steps.items() if process_id(number) == process), None)
+        if found is None:
+            known = ", ".join(str(process_id(number)) for number in steps) or "none"
+            raise TraceError(f"Process {process} has no steps in {trace.source}.", hint=f"With steps: {known}.")
+        return found
+    if not steps:
+        return None
+    first = {each.process: each.start for each in reversed(trace.ranges)}
+    return steps[min(steps, key=lambda number: (-len(steps[number].ranges), first.get(number, 0)))]
+
+
+def steps_of_device(operations: Sequence[Operation], steps: Mapping[int, Steps], main: Steps | None) -> Steps | None:
+    """The main steps if their process used this device, else those of the process that gave it most work."""
+    counts = Counter(operation.process for operation in operations if operation.process in steps)
+    if main is not None and main.process in counts:
+        return main
+    return steps[max(counts, key=lambda process: (counts[process], -process))] if counts else None
+
+
+def left_out(steps: Mapping[int, Steps], used: Sequence[Steps], trace: Trace) -> tuple[str, ...]:
+    """Processes whose steps no figure is about, by id and, for those of gpubench, the case that they ran."""
+    others = steps.keys() - {each.process for each in used}
+    cases = {
+        each.process: f" {each.name}"
+        for each in trace.ranges
+        if each.process in others and each.domain == DOMAIN and each.name.startswith(_CASE)
+    }
+    return tuple(f"{process_id(number)}{cases.get(number, '')}" for number in sorted(others))

@@ -17,9 +17,7 @@ _NO_PLACE = Place(None, None)
 
 @dataclass(frozen=True)
 class DeviceWork:
-    """The work of one device inside the window: `inside` was launched there, `operations` is all that the device ever
-    did.
-    """
+    """The work of one device: `inside` was launched in the window, `operations` is all work in the trace."""
 
     window: Interval
     operations: Sequence[Operation]
@@ -73,7 +71,8 @@ def summarise_device(device: int, work: DeviceWork, steps: Steps | None, trace: 
     kernels = work.kernels
     kernel_ns = sum(each.end - each.start for each in kernels)
     phases = _phases(work, steps)
-    loose_ns = _loose_ns(work)
+    pairs = zip(work.inside, work.places, strict=True)
+    loose_ns = sum(each.end - each.start for each, place in pairs if place.phase is None)
     all_ns = sum(each.end - each.start for each in work.inside)
     names = _kernel_table(work, kernels, kernel_ns)
     return DeviceSummary(
@@ -177,30 +176,29 @@ def _share_of(names: Sequence[KernelSummary], answer: str) -> float | None:
 
 
 def _copies(work: DeviceWork) -> dict[str, CopySummary]:
-    """By direction; always `h2d` and `d2h`, others where there are any."""
+    """By direction; always `h2d` and `d2h`, others if there are any."""
     running = idle.united(work.kernels)
     groups: dict[str, list[Operation]] = {"h2d": [], "d2h": []}
     for each in work.inside:
         if each.kind == "copy":
             groups.setdefault(each.direction or "other", []).append(each)
-    return {direction: _copy(work, members, running) for direction, members in groups.items()}
-
-
-def _copy(work: DeviceWork, copies: Sequence[Operation], running: Sequence[Interval]) -> CopySummary:
-    num_bytes = sum(each.bytes or 0 for each in copies)
-    summed_ns = sum(each.end - each.start for each in copies)
-    busy = idle.united(copies)
-    busy_ns = total(busy)
-    sided = [each for each in copies if each.pageable is not None]
-    return CopySummary(
-        count=len(copies),
-        bytes=num_bytes,
-        bytes_per_step=work.per_step(num_bytes),
-        busy_ns=busy_ns,
-        gb_per_s=num_bytes / summed_ns if summed_ns else None,
-        overlap=total(intersection(busy, running)) / busy_ns if busy_ns else None,
-        pageable_bytes=sum(each.bytes or 0 for each in sided if each.pageable) if sided or not copies else None,
-    )
+    found = {}
+    for direction, copies in groups.items():
+        num_bytes = sum(each.bytes or 0 for each in copies)
+        summed_ns = sum(each.end - each.start for each in copies)
+        busy = idle.united(copies)
+        busy_ns = total(busy)
+        sided = [each for each in copies if each.pageable is not None]
+        found[direction] = CopySummary(
+            count=len(copies),
+            bytes=num_bytes,
+            bytes_per_step=work.per_step(num_bytes),
+            busy_ns=busy_ns,
+            gb_per_s=num_bytes / summed_ns if summed_ns else None,
+            overlap=total(intersection(busy, running)) / busy_ns if busy_ns else None,
+            pageable_bytes=sum(each.bytes or 0 for each in sided if each.pageable) if sided or not copies else None,
+        )
+    return found
 
 
 def _phases(work: DeviceWork, steps: Steps | None) -> tuple[PhaseSummary, ...]:
@@ -208,35 +206,30 @@ def _phases(work: DeviceWork, steps: Steps | None) -> tuple[PhaseSummary, ...]:
     if steps is None or not work.num_steps:
         return ()
     host = host_times(steps)
-    mine: defaultdict[str, list[tuple[Operation, Place]]] = defaultdict(list)
-    for each, place in zip(work.inside, work.places, strict=True):
-        if place.phase is not None:
-            mine[place.phase].append((each, place))
+    members: defaultdict[str, list[Operation]] = defaultdict(list)
+    spans: defaultdict[str, dict[int, Interval]] = defaultdict(dict)  # per step, from first to last work of a phase
+    for each, (step, phase) in zip(work.inside, work.places, strict=True):
+        if phase is not None:
+            members[phase].append(each)
+            if step is not None:
+                low, high = spans[phase].get(step, (each.start, each.end))
+                spans[phase][step] = (min(low, each.start), max(high, each.end))
     all_ns = sum(each.end - each.start for each in work.inside)
-    return tuple(
-        _phase(name, host.get(name, 0.0), mine[name], work.num_steps, all_ns)
-        for name in [*host, *(mine.keys() - host.keys())]
-    )
-
-
-def _phase(
-    name: str, cpu_ns: float, members: Sequence[tuple[Operation, Place]], num_steps: int, all_ns: int
-) -> PhaseSummary:
-    busy_ns = total(idle.united(each for each, _ in members))
-    summed_ns = sum(each.end - each.start for each, _ in members)
-    spans: dict[int, tuple[int, int]] = {}
-    for each, place in members:
-        if place.step is not None:
-            low, high = spans.get(place.step, (each.start, each.end))
-            spans[place.step] = (min(low, each.start), max(high, each.end))
-    return PhaseSummary(
-        name=name,
-        cpu_ns=cpu_ns,
-        gpu_busy_ns=busy_ns / num_steps,
-        gpu_span_ns=sum(high - low for low, high in spans.values()) / len(spans) if spans else None,
-        gpu_share=summed_ns / all_ns if all_ns else None,
-        kernels_per_step=sum(each.kind == "kernel" for each, _ in members) / num_steps,
-    )
+    found = []
+    for name in [*host, *(members.keys() - host.keys())]:
+        summed_ns = sum(each.end - each.start for each in members[name])
+        lengths = [high - low for low, high in spans[name].values()]
+        found.append(
+            PhaseSummary(
+                name=name,
+                cpu_ns=host.get(name, 0.0),
+                gpu_busy_ns=total(idle.united(members[name])) / work.num_steps,
+                gpu_span_ns=sum(lengths) / len(lengths) if lengths else None,
+                gpu_share=summed_ns / all_ns if all_ns else None,
+                kernels_per_step=sum(each.kind == "kernel" for each in members[name]) / work.num_steps,
+            )
+        )
+    return tuple(found)
 
 
 def host_times(steps: Steps) -> dict[str, float]:
@@ -250,9 +243,3 @@ def host_times(steps: Steps) -> dict[str, float]:
     if steps.ours:
         return {name: times[name] for name in PHASES if name in times}
     return times
-
-
-def _loose_ns(work: DeviceWork) -> int:
-    """Summed time of work that was launched in no phase."""
-    pairs = zip(work.inside, work.places, strict=True)
-    return sum(each.end - each.start for each, place in pairs if place.phase is None)

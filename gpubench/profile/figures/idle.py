@@ -1,11 +1,11 @@
-"""Why a device stood still: what the host was doing while nothing ran."""
+"""Why a device was idle: what the host was doing meanwhile."""
 
 from collections.abc import Iterable, Sequence
 
 from gpubench.profile.figures.attribution import Steps
 from gpubench.profile.figures.summary_model import Bound, IdleReasons
 from gpubench.profile.figures.time_intervals import Interval, clip, intersection, total, union
-from gpubench.profile.traces.trace import DOMAIN, PHASES, LaunchCall, Operation, Range
+from gpubench.profile.traces.trace import DOMAIN, PHASES, LaunchCall, Operation
 
 BUSY_ENOUGH = 0.10
 """Below this idle share a device is called the limit itself."""
@@ -24,7 +24,11 @@ def reasons(
     the host had nothing more to launch); that part of it in which the host was in `input_time` is input. A launch that
     had happened before means that the work waited for other work.
     """
-    launched = _launch_times(operations, launches)
+    launched: dict[int, int] = {}  # start of work -> when its launch began; the earliest if several start together
+    for operation in operations:
+        launch = None if operation.launch is None else launches.get(operation.launch)
+        if launch is not None:
+            launched[operation.start] = min(launch.start, launched.get(operation.start, launch.start))
     late = [gap for gap in free if launched.get(gap[1], gap[0]) >= gap[0]]
     host_ns = total(late)
     input_ns = total(intersection(late, input_time))
@@ -34,30 +38,20 @@ def reasons(
     )
 
 
-def _launch_times(operations: Iterable[Operation], launches: dict[int, LaunchCall]) -> dict[int, int]:
-    """Start of device work -> when its launch began; the earliest of work that starts together."""
-    result: dict[int, int] = {}
-    for operation in operations:
-        launch = None if operation.launch is None else launches.get(operation.launch)
-        if launch is not None:
-            known = result.get(operation.start)
-            result[operation.start] = launch.start if known is None else min(known, launch.start)
-    return result
-
-
 def input_time(steps: Steps | None, window: Interval, *, pageable: bool) -> list[Interval]:
     """When the host fetched input: phase `data`, and `h2d` where pageable memory makes a transfer block the host."""
     if steps is None:
         return []
     spans = steps.phases.get(steps.thread)
-    ranges = [] if spans is None else spans.ranges
-    return clip(((each.start, each.end) for each in ranges if _fetches_input(each, pageable=pageable)), window)
-
-
-def _fetches_input(each: Range, *, pageable: bool) -> bool:
-    if each.domain == DOMAIN and each.name in PHASES:
-        return each.name == "data" or (pageable and each.name == "h2d")
-    return "dataloader" in each.name.lower()
+    waiting = []
+    for each in () if spans is None else spans.ranges:
+        if each.domain == DOMAIN and each.name in PHASES:
+            fetches = each.name == "data" or (pageable and each.name == "h2d")
+        else:
+            fetches = "dataloader" in each.name.lower()
+        if fetches:
+            waiting.append((each.start, each.end))
+    return clip(waiting, window)
 
 
 def bound_of(idle: float, why: IdleReasons | None) -> Bound | None:
@@ -72,10 +66,11 @@ def bound_of(idle: float, why: IdleReasons | None) -> Bound | None:
 
 _STATEMENTS: dict[Bound | None, str] = {
     "gpu": "GPU-bound: busy {busy:.0%} of the time; a step gets shorter only if its GPU work does.",
-    "launch": "launch-bound: idle {idle:.0%} of the time, {launch:.0%} because the host had not launched the next work yet.",
+    "launch": "launch-bound: idle {idle:.0%} of the time, {launch:.0%} because the host had not launched the next work "
+    "yet.",
     "input": "input-bound: idle {idle:.0%} of the time, {input:.0%} while the host fetched the next batch.",
-    "dependency": "idle {idle:.0%} of the time, {dependency:.0%} with work launched that waited for other work or for the host's "
-    "synchronisation.",
+    "dependency": "idle {idle:.0%} of the time, {dependency:.0%} with work launched that waited for other work or for the "
+    "host's synchronisation.",
     None: "idle {idle:.0%} of the time; the trace does not tell why.",
 }
 

@@ -4,15 +4,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gpubench.profile.figures.attribution import Steps, find_steps
+from gpubench.profile.figures.attribution import Steps, find_steps, left_out, main_steps, process_id, steps_of_device
 from gpubench.profile.figures.device_summary import host_times, summarise_device, work_of
-from gpubench.profile.figures.main_process import left_out, main_steps, process_id, steps_of_device
-from gpubench.profile.figures.serial_replay import ONE_BY_ONE, without_timeline
 from gpubench.profile.figures.summary_model import DeviceSummary, HostPhase, Perturbation, ProfileSummary
 from gpubench.profile.figures.trace_findings import remarks
 from gpubench.profile.traces.trace import Operation, Trace
 
 TOP_KERNELS = 20
+_ONE_BY_ONE = "kernels ran one by one, so nothing is known of time on the host, overlap and idle time"
+_UNSEEN = "ncu sees kernels only"
 
 
 def summarize(
@@ -28,24 +28,42 @@ def summarize(
     """Every figure of `gpubench profile`.
 
     `step_name` names the range that is a step in a trace of another program, `process` the id of the process whose
-    steps count where several have some (TraceError if it has none). `measured_step_time_s` is the step time measured
+    steps count if several have some (TraceError if it has none). `measured_step_time_s` is the step time measured
     without a profiler, in seconds; `case` the settings of the profiled case, for warnings that depend on them.
-    TraceError if `process` has no steps.
     """
     steps = find_steps(trace, step_name)
     main = main_steps(steps, trace, process)
-    work = _by_device(trace)
+    by_device: defaultdict[int, list[Operation]] = defaultdict(list)
+    for operation in trace.operations:
+        by_device[operation.device].append(operation)
+    work = dict(sorted(by_device.items()))
     own = {device: steps_of_device(operations, steps, main) for device, operations in work.items()}
     devices = tuple(
         summarise_device(device, work_of(operations, own[device], trace.launches), own[device], trace, top=top)
         for device, operations in work.items()
     )
     if not trace.timeline:
-        devices = tuple(map(without_timeline, devices))
+        devices = tuple(map(_without_timeline, devices))
     used = [each for each in (main, *own.values()) if each is not None]
-    own_devices = [device for device in devices if own[device.device] is main]
-    step_time_ns = _step_time_ns(main, own_devices) if trace.timeline else None
-    perturbation = _perturbation(step_time_ns, measured_step_time_s)
+    step_time_ns: float | None = None
+    host_phases: tuple[HostPhase, ...] = ()
+    perturbation: Perturbation | None = None
+    if main is not None and trace.timeline:
+        windows_ns = [device.window_ns for device in devices if own[device.device] is main]
+        step_time_ns, host_phases = _times_of_a_step(main, windows_ns)
+        if measured_step_time_s:
+            profiled_s = step_time_ns / 1e9
+            perturbation = Perturbation(
+                profiled_step_time_s=profiled_s,
+                measured_step_time_s=measured_step_time_s,
+                ratio=profiled_s / measured_step_time_s,
+            )
+    if main is None:
+        absent = dict.fromkeys(("steps", "step_time_ns", "perturbation"), "the trace marks no steps")
+    elif not trace.timeline:
+        absent = dict.fromkeys(("step_time_ns", "host_phases", "perturbation"), _ONE_BY_ONE)
+    else:
+        absent = {} if perturbation else {"perturbation": "no measured step time was given to compare with"}
     found = remarks(
         trace,
         devices,
@@ -64,50 +82,41 @@ def summarize(
         process=None if main is None else process_id(main.process),
         steps=None if main is None else len(main.ranges),
         step_time_ns=step_time_ns,
-        host_phases=_host_phases(main) if trace.timeline else (),
+        host_phases=host_phases,
         devices=devices,
         perturbation=perturbation,
         warnings=tuple(found),
-        absent=_absent(main, perturbation, trace),
+        absent=absent,
         case=None if case is None else dict(case),
     )
 
 
-def _by_device(trace: Trace) -> dict[int, list[Operation]]:
-    found: defaultdict[int, list[Operation]] = defaultdict(list)
-    for operation in trace.operations:
-        found[operation.device].append(operation)
-    return dict(sorted(found.items()))
-
-
-def _step_time_ns(main: Steps | None, devices: Sequence[DeviceSummary]) -> float | None:
-    """Window over steps: the steps on the host, and the work they left running on these devices."""
-    if main is None:
-        return None
+def _times_of_a_step(main: Steps, windows_ns: Sequence[int]) -> tuple[float, tuple[HostPhase, ...]]:
+    """A step's time in ns, and that of its phases on the host. `windows_ns` are those of the devices of these steps: a
+    step is over when the work that it left running is.
+    """
     host_ns = main.ranges[-1].end - main.ranges[0].start
-    return max([host_ns, *(device.window_ns for device in devices)]) / len(main.ranges)
-
-
-def _perturbation(step_time_ns: float | None, measured_s: float | None) -> Perturbation | None:
-    if step_time_ns is None or not measured_s:
-        return None
-    profiled_s = step_time_ns / 1e9
-    return Perturbation(profiled_step_time_s=profiled_s, measured_step_time_s=measured_s, ratio=profiled_s / measured_s)
-
-
-def _host_phases(main: Steps | None) -> tuple[HostPhase, ...]:
-    if main is None:
-        return ()
     step_ns = sum(each.end - each.start for each in main.ranges) / len(main.ranges)
-    return tuple(
+    phases = (
         HostPhase(name=name, cpu_ns=cpu_ns, share=cpu_ns / step_ns if step_ns else 0.0)
         for name, cpu_ns in host_times(main).items()
     )
+    return max([host_ns, *windows_ns]) / len(main.ranges), tuple(phases)
 
 
-def _absent(main: Steps | None, perturbation: Perturbation | None, trace: Trace) -> dict[str, str]:
-    if main is None:
-        return dict.fromkeys(("steps", "step_time_ns", "perturbation"), "the trace marks no steps")
-    if not trace.timeline:
-        return dict.fromkeys(("step_time_ns", "host_phases", "perturbation"), ONE_BY_ONE)
-    return {} if perturbation else {"perturbation": "no measured step time was given to compare with"}
+def _without_timeline(device: DeviceSummary) -> DeviceSummary:
+    """The device's figures without those that order and distance in time went into."""
+    lost = ("idle", "idle_reasons", "largest_gap_ns", "cpu_ns", "gpu_span_ns")
+    return device.model_copy(
+        update={
+            "window_ns": device.busy_ns,
+            "idle": None,
+            "idle_reasons": None,
+            "bound": None,
+            "bound_statement": f"{_ONE_BY_ONE}.",
+            "largest_gap_ns": None,
+            "copies": {},
+            "phases": tuple(each.model_copy(update={"cpu_ns": None, "gpu_span_ns": None}) for each in device.phases),
+            "absent": {**device.absent, **dict.fromkeys(lost, _ONE_BY_ONE), "copies": _UNSEEN, "memsets": _UNSEEN},
+        }
+    )

@@ -1,4 +1,4 @@
-"""What a person should know about a trace: findings GB5xx, made from the finished figures."""
+"""Warnings about a trace: findings GB5xx, made from the finished figures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -45,8 +45,8 @@ def remarks(
     if perturbation is not None and perturbation.ratio > MOST_PERTURBATION:
         yield finding(
             "GB502",
-            f"A step took {perturbation.profiled_step_time_s * 1e3:.3g} ms under {trace.tool}, {perturbation.ratio:.2f} times the "
-            f"measured {perturbation.measured_step_time_s * 1e3:.3g} ms.",
+            f"A step took {perturbation.profiled_step_time_s * 1e3:.3g} ms under {trace.tool}, {perturbation.ratio:.2f} "
+            f"times the measured {perturbation.measured_step_time_s * 1e3:.3g} ms.",
             hint=_LESS_DISTURBING if trace.tool == "torch" else None,
             ratio=perturbation.ratio,
         )
@@ -55,7 +55,10 @@ def remarks(
         yield from _about_idleness(device, settings)
 
 
-_LESS_DISTURBING = "Trust counts and shares of GPU time; do not trust times and gaps of the host. nsys disturbs less than torch.profiler: `--tool nsys`."
+_LESS_DISTURBING = (
+    "Trust counts and shares of GPU time; do not trust times and gaps of the host. nsys disturbs less than "
+    "torch.profiler: `--tool nsys`."
+)
 
 
 def _about_steps(steps: Steps | None, expected: int | None, step_name: str | None) -> Iterator[Finding]:
@@ -81,8 +84,8 @@ def _about_work(device: DeviceSummary, settings: Mapping[str, Any], *, timeline:
         if copy.pageable_bytes:
             yield finding(
                 "GB504",
-                f"{where}{format_bytes(copy.pageable_bytes)} of {format_bytes(copy.bytes)} went {_WAYS[direction]} through pageable memory"
-                + (f" at {copy.gb_per_s:.1f} GB/s." if copy.gb_per_s else "."),
+                f"{where}{format_bytes(copy.pageable_bytes)} of {format_bytes(copy.bytes)} went {_WAYS[direction]} through "
+                "pageable memory" + (f" at {copy.gb_per_s:.1f} GB/s." if copy.gb_per_s else "."),
                 direction=direction,
                 pageable_bytes=copy.pageable_bytes,
             )
@@ -123,8 +126,8 @@ def _about_tensor_cores(
         asked = f" at precision {precision}" if precision else ""
         yield finding(
             "GB509",
-            f"GPU {device.device}: products and convolutions are {format_percent(products)} of the kernel time{asked}, kernels that use "
-            f"tensor cores {format_percent(share)} (told by {device.tensor_core_source}).",
+            f"GPU {device.device}: products and convolutions are {format_percent(products)} of the kernel time{asked}, "
+            f"kernels that use tensor cores {format_percent(share)} (told by {device.tensor_core_source}).",
             products=products,
             tensor_core_share=share,
         )
@@ -162,8 +165,10 @@ def _launch_remedy(settings: Mapping[str, Any]) -> str | None:
 def _input_remedy(settings: Mapping[str, Any]) -> str | None:
     path = settings.get("data_path")
     remedies = {
-        "loader": f"Give the loader more workers than {settings.get('num_workers', 0)}, or keep the data on the device (`data_path: resident`).",
-        "pageable": "Pin the host memory (`data_path: pinned`), or keep the data on the device (`data_path: resident`).",
+        "loader": f"Give the loader more workers than {settings.get('num_workers', 0)}, or keep the data on the device "
+        "(`data_path: resident`).",
+        "pageable": "Pin the host memory (`data_path: pinned`), or keep the data on the device "
+        "(`data_path: resident`).",
         "pinned": "Keep the data on the device (`data_path: resident`).",
     }
     return remedies.get(str(path)) if path else None

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gpubench.profile.capture import hide_processes as hiding
+from gpubench.profile.capture.run_tool import run_tool
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc")
 READS = "import sys; sys.stdout.buffer.write(open(f'/proc/{sys.argv[1]}/environ', 'rb').read())"
@@ -93,3 +94,14 @@ def test_a_way_that_is_absent_is_not_taken(monkeypatch: pytest.MonkeyPatch):
     for name in ("_NAMESPACE", "_USER_NAMESPACE", "_LANDLOCK"):
         monkeypatch.setattr(hiding, name, ("/nowhere/program",))
     assert hiding.hide_processes(os.environ).way is None
+
+
+@pytest.mark.parametrize("way", ["namespace", "landlock"])
+def test_a_hidden_program_that_takes_too_long_is_ended(way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "here").mkdir()
+    program = "import subprocess, sys; subprocess.run(['sleep', '60'], start_new_session=True)"
+    command = [*by(way, monkeypatch).prefix, sys.executable, "-c", program]
+    ended = run_tool(command, log=tmp_path / "log", environ=os.environ, timeout_s=2, cwd=tmp_path / "here")
+    assert ended.timed_out
+    here = [path for path in Path("/proc").glob("[0-9]*/cwd") if os.path.realpath(path) == str(tmp_path / "here")]
+    assert here == []
