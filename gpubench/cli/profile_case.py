@@ -44,7 +44,7 @@ def choose(
     if target.startswith("@") or (":" in target and not Path(target).exists()):
         if selection or overrides:
             raise UsageError(
-                f"{target} is a case of a stored run: -s and -k do not go with it.",
+                f"{target} is a case of a stored run, which cannot be combined with -s or -k.",
                 hint="Profile a case of its suite instead: gpubench profile SUITE -k EXPR.",
             )
         return _of_run(target, wanted, out, store)

@@ -1,4 +1,4 @@
-"""Profiles that lie in the folders of stored runs."""
+"""Sections made of the profiles of stored runs."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def case_sections(run: Path, index: int) -> "tuple[Section, ...]":
-    """The profile of a case of a stored run, in full; nothing where there is none."""
+    """The profile of a case of a stored run, in full; nothing if there is none."""
     from gpubench.profile.stored_profiles import stored_profile, stored_trace
     from gpubench.report.pages.profile_page import profile_page
 
@@ -19,7 +19,7 @@ def case_sections(run: Path, index: int) -> "tuple[Section, ...]":
 
 
 def explanation(compared: "Compared", reference: Path, candidate: Path) -> "tuple[Section, ...]":
-    """What the profiles say about the cases that got slower; nothing where there are none, or a run's arms share them."""
+    """What the profiles tell about cases that got slower; nothing without profiles, or if arms of a run share them."""
     if reference == candidate:
         return ()
     from gpubench.analysis.compare.overall_change import speed_change

@@ -15,14 +15,12 @@ _TRACES = (f"{TRACE_STEM}{NSYS_REPORT}", TABLES_FILE, TORCH_TRACE)
 
 
 def profile_folder(run: Path, index: int) -> Path:
-    """Where the profile of a run's case lies."""
+    """The folder of the profile of a run's case."""
     return run / "cases" / str(index) / "profile"
 
 
 def stored_profile(run: Path, index: int) -> ProfileSummary | None:
-    """The profile of a case; None without one, or where it cannot be read: an explanation that is missing spoils
-    nothing.
-    """
+    """The profile of a case; None if there is none, or it cannot be read: a report does without."""
     try:
         return ProfileSummary.model_validate_json((profile_folder(run, index) / SUMMARY_FILE).read_bytes())
     except (OSError, ValidationError):

@@ -71,8 +71,8 @@ def plan(
     """Decides the tool and builds its command line; writes nothing.
 
     `auto` is nsys if it can be used and the case runs on CUDA, else torch.profiler. Profiler and program start without
-    the variables that look like secrets, because reports keep the whole environment; those named in `pass_env` and those
-    that the case sets stay. UsageError if a name in `pass_env` is not set.
+    variables that look like secrets, because reports keep the whole environment; those in `pass_env` and those that the
+    case sets stay. UsageError if a name in `pass_env` is not set.
     """
     environ = dict(os.environ if environ is None else environ)
     run_tool.refuse_nested(environ)
@@ -215,7 +215,8 @@ def _result(plan: CapturePlan, ended: run_tool.Ended, timeout_s: float) -> Profi
     if plan.tool is not None and plan.tool.name == "nsys":
         run_tool.report_of(ended, plan.folder / TRACE_STEM, timeout_s=timeout_s)
     raise SessionError(
-        f"The worker ended without a result (exit status {ended.exit_status}). Its log ends with:\n{ended.last_lines()}",
+        f"The worker ended without a result (exit status {ended.exit_status}). Its log ends "
+        f"with:\n{ended.last_lines()}",
         hint=f"See {ended.log}.",
     )
 

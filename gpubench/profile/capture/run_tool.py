@@ -156,8 +156,8 @@ def report_of(ended: Ended, output: Path, *, timeout_s: float) -> Path:
     if unimported.exists():
         raise SessionError(
             "nsys collected, but did not find its importer, so there is no report.",
-            hint="Its folder `host-linux-x64` is missing next to `target-linux-x64`. Debian splits them; link them with: "
-            "ln -s ../../nsight-systems/host-linux-x64 /usr/lib/x86_64-linux-gnu/nsight-systems/host-linux-x64",
+            hint="Its folder `host-linux-x64` is missing next to `target-linux-x64`. Debian splits them; link them "
+            "with: ln -s ../../nsight-systems/host-linux-x64 /usr/lib/x86_64-linux-gnu/nsight-systems/host-linux-x64",
         )
     if _NO_PERMISSION.search(tail):
         raise SessionError(f"nsys was not allowed to profile:\n{tail}", hint=_PERMISSION_HINT)
@@ -185,8 +185,8 @@ def export(tool: Tool, report: Path, output: Path, *, environ: Mapping[str, str]
         return output
     raise TraceError(
         f"{tool.path} could not export {report}:\n{ended.last_lines()}",
-        hint="A report opens with the version of nsys that made it, or a newer one: name that with --nsys PATH. A report "
-        "that was cut off while it was written opens with none.",
+        hint="A report opens with the version of nsys that made it, or a newer one: name that with --nsys PATH. A "
+        "report that was cut off while it was written opens with none.",
     )
 
 

@@ -53,8 +53,8 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
 
 
 def _named_secrets(strings: bytes, passed: Collection[str], *, arguments: bool) -> Iterator[str]:
-    """Names of what looks like a secret among strings separated by zeros: `NAME=value`; of arguments also `--name=value`
-    between spaces, and a value alone.
+    """Names of what looks like a secret in strings separated by zeros: `NAME=value`. In arguments also a word
+    `--name=value`, or a value alone.
     """
     for part in (*strings.split(b"\0"), *(strings.split() if arguments else ())):
         entry = _ENTRY.fullmatch(part)

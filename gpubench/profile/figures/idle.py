@@ -69,8 +69,8 @@ _STATEMENTS: dict[Bound | None, str] = {
     "launch": "launch-bound: idle {idle:.0%} of the time, {launch:.0%} because the host had not launched the next work "
     "yet.",
     "input": "input-bound: idle {idle:.0%} of the time, {input:.0%} while the host fetched the next batch.",
-    "dependency": "idle {idle:.0%} of the time, {dependency:.0%} with work launched that waited for other work or for the "
-    "host's synchronisation.",
+    "dependency": "idle {idle:.0%} of the time, {dependency:.0%} with work launched that waited for other work or for "
+    "the host's synchronisation.",
     None: "idle {idle:.0%} of the time; the trace does not tell why.",
 }
 

@@ -133,8 +133,8 @@ class Perturbation(Frozen):
 
 
 class StartEnvironment(Frozen):
-    """What the profiled program was started with. `withheld` names variables that look like secrets, `passed` those that
-    `--pass-env` let through. `others_hidden_by` says how the tool was kept from other processes, if it was.
+    """What the profiled program was started with. `withheld` names variables that look like secrets, `passed` those
+    that `--pass-env` let through. `others_hidden_by` tells how other processes were hidden from the tool.
     """
 
     withheld: tuple[str, ...] = ()

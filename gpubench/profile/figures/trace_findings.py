@@ -45,8 +45,8 @@ def remarks(
     if perturbation is not None and perturbation.ratio > MOST_PERTURBATION:
         yield finding(
             "GB502",
-            f"A step took {perturbation.profiled_step_time_s * 1e3:.3g} ms under {trace.tool}, {perturbation.ratio:.2f} "
-            f"times the measured {perturbation.measured_step_time_s * 1e3:.3g} ms.",
+            f"A step took {perturbation.profiled_step_time_s * 1e3:.3g} ms under {trace.tool}, "
+            f"{perturbation.ratio:.2f} times the measured {perturbation.measured_step_time_s * 1e3:.3g} ms.",
             hint=_LESS_DISTURBING if trace.tool == "torch" else None,
             ratio=perturbation.ratio,
         )
@@ -84,8 +84,8 @@ def _about_work(device: DeviceSummary, settings: Mapping[str, Any], *, timeline:
         if copy.pageable_bytes:
             yield finding(
                 "GB504",
-                f"{where}{format_bytes(copy.pageable_bytes)} of {format_bytes(copy.bytes)} went {_WAYS[direction]} through "
-                "pageable memory" + (f" at {copy.gb_per_s:.1f} GB/s." if copy.gb_per_s else "."),
+                f"{where}{format_bytes(copy.pageable_bytes)} of {format_bytes(copy.bytes)} went {_WAYS[direction]} "
+                "through pageable memory" + (f" at {copy.gb_per_s:.1f} GB/s." if copy.gb_per_s else "."),
                 direction=direction,
                 pageable_bytes=copy.pageable_bytes,
             )

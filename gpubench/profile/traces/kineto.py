@@ -30,18 +30,8 @@ _LAUNCHES = frozenset({"cuda_runtime", "cuda_driver"})
 _DEVICE_WORK: dict[str, OperationKind] = {"kernel": "kernel", "gpu_memcpy": "copy", "gpu_memset": "memset"}
 _COPY = re.compile(r"Memcpy (\w+)to(\w+)", re.IGNORECASE)
 _COPY_SIDES = re.compile(r"\(\s*([\w ]+?)\s*->\s*([\w ]+?)\s*\)")
-_COPY_DIRECTIONS: dict[tuple[str, str], Direction] = {
-    ("h", "d"): "h2d",
-    ("h", "a"): "h2d",
-    ("d", "h"): "d2h",
-    ("a", "h"): "d2h",
-    ("h", "h"): "h2h",
-    ("d", "d"): "d2d",
-    ("d", "a"): "d2d",
-    ("a", "d"): "d2d",
-    ("a", "a"): "d2d",
-    ("p", "p"): "p2p",
-}
+_ENDS = {"h": "h", "d": "d", "a": "d", "p": "p"}
+"""Host, device, array (which lies on a device) and peer, by the first letter in the name of a copy."""
 
 
 def read(path: Path) -> Trace:
@@ -54,25 +44,24 @@ def read(path: Path) -> Trace:
             hint="Expected a file made by torch.profiler's export_chrome_trace.",
         )
     head = document if isinstance(document, dict) else {}
+    trace = Trace(tool="torch", source=str(path))
     try:
-        return _trace(head, events, path)
+        devices = head.get("deviceProperties")
+        for device in devices if isinstance(devices, list) else ():
+            if isinstance(device, dict) and "id" in device and "name" in device:
+                trace.device_names[int(device["id"])] = str(device["name"])
+        on_device = [
+            event for event in events if isinstance(event, dict) and event.get("ph") == "X" and _read_host(event, trace)
+        ]
+        counts = Counter(launch.process for launch in trace.launches.values())
+        seen = [*(process for process, _ in counts.most_common()), *(each.process for each in trace.ranges)]
+        trace.main_threads = {process: process for process in seen}
+        trace.operations = [_device_work(event, trace) for event in on_device]
     except (ArithmeticError, ValueError, TypeError) as error:
         raise TraceError(
             f"{path} holds an event that cannot be read: {type(error).__name__}: {error}.",
             hint="Expected a file made by torch.profiler's export_chrome_trace.",
         ) from error
-
-
-def _trace(head: dict[str, Any], events: list[Any], path: Path) -> Trace:
-    trace = Trace(tool="torch", source=str(path))
-    trace.device_names = _device_names(head)
-    on_device = [
-        event for event in events if isinstance(event, dict) and event.get("ph") == "X" and _read_host(event, trace)
-    ]
-    counts = Counter(launch.process for launch in trace.launches.values())
-    seen = [*(process for process, _ in counts.most_common()), *(each.process for each in trace.ranges)]
-    trace.main_threads = {process: process for process in dict.fromkeys(seen)}
-    trace.operations = [_device_work(event, trace) for event in on_device]
     return trace
 
 
@@ -97,24 +86,15 @@ def _load(path: Path) -> Any:
         ) from error
 
 
-def _device_names(head: dict[str, Any]) -> dict[int, str]:
-    devices = head.get("deviceProperties")
-    if not isinstance(devices, list):
-        return {}
-    return {
-        int(device["id"]): str(device["name"])
-        for device in devices
-        if isinstance(device, dict) and "id" in device and "name" in device
-    }
-
-
 def _read_host(event: dict[str, Any], trace: Trace) -> bool:
-    """Notes an event of a host thread; whether it is one of a device instead, which must wait until all launches are
-    known.
-    """
+    """Notes an event of a host thread. True for one of a device, which must wait until all launches are known."""
     category = str(event.get("cat", "")).lower()
     if category == "user_annotation":
-        trace.ranges.append(_range(event))
+        start, end = _times(event)
+        text = str(event.get("name", ""))
+        domain, name = (DOMAIN if text.startswith(PREFIX) else ""), text.removeprefix(PREFIX)
+        process, thread = _number(event.get("pid")), _number(event.get("tid"))
+        trace.ranges.append(Range(domain, name, start, end, process, thread))
     elif category in _LAUNCHES:
         trace.cuda_seen = True
         correlation = _integer(_arguments(event).get("correlation"))
@@ -122,24 +102,9 @@ def _read_host(event: dict[str, Any], trace: Trace) -> bool:
             start, end = _times(event)
             known = trace.launches.get(correlation)
             if known is None or start < known.start:  # a call within a call: the outer one began it
-                trace.launches[correlation] = LaunchCall(
-                    start, end, _number(event.get("pid")), _number(event.get("tid"))
-                )
+                process, thread = _number(event.get("pid")), _number(event.get("tid"))
+                trace.launches[correlation] = LaunchCall(start, end, process, thread)
     return category in _DEVICE_WORK
-
-
-def _range(event: dict[str, Any]) -> Range:
-    name = str(event.get("name", ""))
-    start, end = _times(event)
-    ours = name.startswith(PREFIX)
-    return Range(
-        DOMAIN if ours else "",
-        name.removeprefix(PREFIX),
-        start,
-        end,
-        _number(event.get("pid")),
-        _number(event.get("tid")),
-    )
 
 
 def _device_work(event: dict[str, Any], trace: Trace) -> Operation:
@@ -149,9 +114,13 @@ def _device_work(event: dict[str, Any], trace: Trace) -> Operation:
     direction: Direction | None = None
     pageable: bool | None = None
     if kind == "copy":
-        direction = _direction(name)
-        pageable = _pageable(name, direction)
-        name = COPY_NAMES[direction]
+        ends = _COPY.search(name)
+        pair = [_ENDS.get(end[0].lower()) for end in ends.groups()] if ends else []
+        way: Direction = next((each for each in COPY_NAMES if each == "2".join(map(str, pair))), "other")
+        sides = _COPY_SIDES.search(name)
+        host = None if sides is None else {"h2d": sides[1], "d2h": sides[2]}.get(way)
+        pageable = None if host is None or "unknown" in host.lower() else "pageable" in host.lower()
+        direction, name = way, COPY_NAMES[way]
     elif kind == "memset":
         name = "Memset"
     arguments = _arguments(event)
@@ -171,20 +140,6 @@ def _device_work(event: dict[str, Any], trace: Trace) -> Operation:
         direction,
         pageable,
     )
-
-
-def _pageable(name: str, direction: Direction) -> bool | None:
-    """Whether the host's end of a copy is pageable memory; None where its name does not say."""
-    sides = _COPY_SIDES.search(name)
-    host = None if sides is None else {"h2d": sides[1], "d2h": sides[2]}.get(direction)
-    return None if host is None or "unknown" in host.lower() else "pageable" in host.lower()
-
-
-def _direction(name: str) -> Direction:
-    match = _COPY.search(name)
-    if match is None:
-        return "other"
-    return _COPY_DIRECTIONS.get((match[1][0].lower(), match[2][0].lower()), "other")
 
 
 def _arguments(event: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,4 @@
-"""Reads what `ncu --import REPORT --csv --page raw` prints: a row per kernel, with its counters and the open NVTX
-ranges.
+"""Reads what `ncu --import REPORT --csv --page raw` prints: a row per kernel, with counters and open NVTX ranges.
 
 The kernels are laid end to end, for ncu does not say when they ran; the trace has no timeline. A kernel's phase is the
 range open in its process (start/end ranges, which `gpubench` opens for this tool), else on its thread.
@@ -79,11 +78,8 @@ def _phase(row: Row) -> str | None:
 
 def _tensor_cores(row: Row) -> bool | None:
     """Whether any counter of the tensor pipe moved; None where none was read."""
-    counters = [
-        value
-        for column, value in row.items()
-        if column and column.startswith(_TENSOR) and re.fullmatch(r"[\d.,]+", value or "")
-    ]
+    cells = [value or "" for column, value in row.items() if column and column.startswith(_TENSOR)]
+    counters = [cell for cell in cells if re.fullmatch(r"[\d.,]+", cell)]
     return any(_number(value) > 0 for value in counters) if counters else None
 
 

@@ -25,44 +25,20 @@ from gpubench.profile.traces.trace import (
 _DOMAIN_CREATED, _PUSH_POP, _START_END = 75, 59, 60
 _METADATA = ("META_DATA_EXPORT", "EXPORT_META_DATA")
 _COPY_DIRECTIONS: dict[int, Direction] = {
-    1: "h2d",
-    2: "d2h",
-    3: "h2d",
-    4: "d2h",
-    5: "d2d",
-    6: "d2d",
-    7: "d2d",
-    8: "d2d",
+    **dict.fromkeys((1, 3, 11), "h2d"),
+    **dict.fromkeys((2, 4, 12), "d2h"),
+    **dict.fromkeys((5, 6, 7, 8, 13), "d2d"),
     9: "h2h",
     10: "p2p",
-    11: "h2d",
-    12: "d2h",
-    13: "d2d",
 }
 _PLACE = ("start", "end", "deviceId", "streamId", "globalPid", "correlationId")
-_RANGE = (
-    "start",
-    "end",
-    "eventType",
-    "text",
-    "textId",
-    "globalTid",
-    "domainId",
-    "int64Value",
-    "uint64Value",
-    "int32Value",
-    "uint32Value",
-)
+_PAYLOAD = ("int64Value", "uint64Value", "int32Value", "uint32Value")
+_RANGE = ("start", "end", "eventType", "text", "textId", "globalTid", "domainId", *_PAYLOAD)
 _PAGEABLE, _UNKNOWN_MEMORY = 0, 7
-_LOW_BITS = (
-    0xFFFFFF  # a globalTid: thread id, process id above it, machine above that; the main thread has the process's id
-)
-_MAGIC = b"SQLite format 3\0"
-
-
-def is_sqlite(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
+_LOW_BITS = 0xFFFFFF
+"""A globalTid is the thread id, the process id above it, the machine above that; a main thread has its process's id."""
+MAGIC = b"SQLite format 3\0"
+"""What the file begins with."""
 
 
 def read(path: Path) -> Trace:
@@ -82,21 +58,15 @@ class _Reader:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        self._tables = self._look_up_tables()
-        self._strings: dict[int, str] = dict(self._rows("StringIds", ("id", "value")))
-        self._devices: dict[tuple[int, int], int] = {}
-        self._known_processes: list[int] | None = None
-
-    def _look_up_tables(self) -> dict[str, frozenset[str]]:
-        names = [
-            name
-            for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')")
-        ]
-        return {
-            name: frozenset(row[1] for row in self._connection.execute(f'PRAGMA table_info("{name}")'))
-            for name in names
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
+        self._tables = {
+            name: frozenset(row[1] for row in connection.execute(f'PRAGMA table_info("{name}")'))
+            for (name,) in names
             if '"' not in name
         }
+        self._strings: dict[int, str] = dict(self._rows("StringIds", ("id", "value")))
+        self._devices: dict[tuple[int, int], int] = {}
+        self._processes: list[int] | None = None
 
     def _rows(self, table: str, columns: Sequence[str], where: str = "") -> Iterator[tuple[Any, ...]]:
         """Rows of `table` in these columns, None for a column it lacks; nothing where there is no such table."""
@@ -107,44 +77,31 @@ class _Reader:
         return self._connection.execute(f'SELECT {wanted} FROM "{table}" {where}')  # noqa: S608 - names looked up in the schema
 
     def read(self) -> Trace:
-        version = self._version()
+        version = None
+        for table in _METADATA:
+            found = dict(self._rows(table, ("name", "value")))
+            if found:
+                version = found.get("EXPORT_PRODUCT_VERSION") or found.get("EXPORT_SCHEMA_VERSION")
+                break
         known = any(name.startswith(("CUPTI_", "NVTX_EVENTS", "TARGET_INFO_")) for name in self._tables)
         if version is None and not known:
             raise TraceError(
                 f"{self._path} is an SQLite file, but not an export of Nsight Systems.",
                 hint="Expected a file made by: nsys export --type sqlite REPORT.nsys-rep",
             )
-        trace = Trace(tool="nsys", tool_version=version, source=str(self._path))
-        self._devices = self._look_up_devices(trace)
+        trace = Trace(tool="nsys", tool_version=None if version is None else str(version), source=str(self._path))
+        for gpu, name in self._rows("TARGET_INFO_GPU", ("id", "name")):
+            if name is not None:
+                trace.device_names[gpu] = str(name)
+        for gpu, cuda, pid in self._rows("TARGET_INFO_CUDA_DEVICE", ("gpuId", "cudaId", "pid")):
+            if gpu is not None and cuda is not None and pid is not None:
+                self._devices[pid, cuda] = gpu  # CUDA's number in that process -> the GPU's number in the report
         self._read_launches(trace)
         self._read_operations(trace)
         self._read_ranges(trace)
         seen = {launch.process for launch in trace.launches.values()} | {each.process for each in trace.ranges}
         trace.main_threads = {process: process << 24 | process & _LOW_BITS for process in seen}
         return trace
-
-    def _version(self) -> str | None:
-        """The version of nsys that exported, from whichever spelling of the table there is."""
-        for table in _METADATA:
-            found = dict(self._rows(table, ("name", "value")))
-            if found:
-                version = found.get("EXPORT_PRODUCT_VERSION") or found.get("EXPORT_SCHEMA_VERSION")
-                return str(version) if version is not None else None
-        return None
-
-    def _look_up_devices(self, trace: Trace) -> dict[tuple[int, int], int]:
-        """(process id, CUDA's number there) -> the number of the GPU in the report; names its GPUs on the way."""
-        names = {gpu: str(name) for gpu, name in self._rows("TARGET_INFO_GPU", ("id", "name")) if name is not None}
-        found: dict[tuple[int, int], int] = {}
-        for gpu, cuda, pid in self._rows("TARGET_INFO_CUDA_DEVICE", ("gpuId", "cudaId", "pid")):
-            if gpu is not None and cuda is not None and pid is not None:
-                found[pid, cuda] = gpu
-        trace.device_names = names
-        return found
-
-    def _device(self, process: int, cuda_device: int | None) -> int:
-        number = cuda_device or 0
-        return self._devices.get((process & _LOW_BITS, number), number)
 
     def _read_launches(self, trace: Trace) -> None:
         launches = trace.launches
@@ -167,7 +124,8 @@ class _Reader:
             self._add(trace, row, "kernel", name)
         for row in self._rows("CUPTI_ACTIVITY_KIND_MEMCPY", (*_PLACE, "bytes", "copyKind", "srcKind", "dstKind")):
             direction = _COPY_DIRECTIONS.get(row[7], "other")
-            pageable = _pageable(direction, row[8], row[9])
+            host = {"h2d": row[8], "d2h": row[9]}.get(direction)
+            pageable = None if host is None or host >= _UNKNOWN_MEMORY else host == _PAGEABLE
             self._add(trace, row, "copy", COPY_NAMES[direction], row[6], direction, pageable)
         for row in self._rows("CUPTI_ACTIVITY_KIND_MEMSET", (*_PLACE, "bytes")):
             self._add(trace, row, "memset", "Memset", row[6])
@@ -197,7 +155,7 @@ class _Reader:
                 name,
                 start,
                 max(start, end),
-                self._device(process, device),
+                self._devices.get((process & _LOW_BITS, device or 0), device or 0),
                 stream or 0,
                 process,
                 launch if launch in trace.launches else None,
@@ -208,23 +166,20 @@ class _Reader:
         )
 
     def _process(self, global_pid: int | None, correlation: int | None, trace: Trace) -> int:
-        """GlobalPid carries the process in the same bits as globalTid. An old export without it: the only process there
-        is.
+        """GlobalPid has the process in the same bits as globalTid. Old exports lack it: then it is the only process, or
+        the only one with this correlation.
         """
         if global_pid is not None:
             return global_pid >> 24
-        processes = self._processes(trace)
+        if self._processes is None:
+            self._processes = sorted({launch.process for launch in trace.launches.values()})
+        processes = self._processes
         if len(processes) == 1:
             return processes[0]
         candidates = [
             each for each in processes if correlation is not None and _key(each, correlation) in trace.launches
         ]
         return candidates[0] if len(candidates) == 1 else 0
-
-    def _processes(self, trace: Trace) -> list[int]:
-        if self._known_processes is None:
-            self._known_processes = sorted({launch.process for launch in trace.launches.values()})
-        return self._known_processes
 
     def _read_ranges(self, trace: Trace) -> None:
         rows = list(self._rows("NVTX_EVENTS", _RANGE))
@@ -258,9 +213,3 @@ class _Reader:
 def _key(process: int, correlation: int) -> int:
     """Correlation numbers are those of a process."""
     return process << 40 | correlation
-
-
-def _pageable(direction: Direction, source: int | None, target: int | None) -> bool | None:
-    """Whether the host's end of a copy is pageable memory; None for copies that have no such end or do not say."""
-    host = {"h2d": source, "d2h": target}.get(direction)
-    return None if host is None or host >= _UNKNOWN_MEMORY else host == _PAGEABLE

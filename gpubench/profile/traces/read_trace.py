@@ -1,8 +1,6 @@
 """Opens a trace of any kind that is known, by its content."""
 
 import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from gpubench.profile.traces import kineto, nsys_sqlite
@@ -22,27 +20,27 @@ def read_trace(path: Path) -> Trace:
     check_readable(path)
     with path.open("rb") as file:
         head = file.read(64)
-    with _collector_paused():
-        if nsys_sqlite.is_sqlite(path):
+    was_on = gc.isenabled()
+    gc.disable()  # readers make millions of small objects and drop none: looking for garbage took a quarter of the time
+    try:
+        if head.startswith(nsys_sqlite.MAGIC):
             return nsys_sqlite.read(path)
         if kineto.looks_like_one(head):
             return kineto.read(path)
-    raise TraceError(
-        f"{path} is no trace that is known here: neither an SQLite export of Nsight Systems nor a trace of torch.profiler.",
-        hint=_hint(path.suffix),
-    )
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Millions of small objects are made and none dropped: looking through them for garbage took a quarter of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
     finally:
         if was_on:
             gc.enable()
+    hints = {
+        NSYS_UNIMPORTED: "A .qdstrm was never imported: nsys did not find its importer. Run its QdstrmImporter -i FILE "
+        "on a machine with the whole of Nsight Systems.",
+        NCU_REPORT: "Print a report of Nsight Compute with: ncu --import FILE --page details",
+    }
+    raise TraceError(
+        f"{path} is neither an SQLite export of Nsight Systems nor a trace of torch.profiler.",
+        hint=hints.get(
+            path.suffix, "Reads: .nsys-rep, .sqlite (nsys export --type sqlite), .json and .json.gz (torch.profiler)."
+        ),
+    )
 
 
 def check_readable(path: Path) -> None:
@@ -52,11 +50,3 @@ def check_readable(path: Path) -> None:
         raise TraceError(f"{path} is a folder.", hint="Name the trace inside it.")
     if path.stat().st_size == 0:
         raise TraceError(f"{path} is empty.", hint="Was the program that wrote it killed?")
-
-
-def _hint(suffix: str) -> str:
-    if suffix == NSYS_UNIMPORTED:
-        return "A .qdstrm was never imported: nsys did not find its importer. Run its QdstrmImporter -i FILE where Nsight Systems is whole."
-    if suffix == NCU_REPORT:
-        return "Print a report of Nsight Compute with: ncu --import FILE --page details"
-    return "Reads: .nsys-rep, .sqlite (nsys export --type sqlite), .json and .json.gz (torch.profiler)."

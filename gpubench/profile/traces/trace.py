@@ -10,8 +10,10 @@ from typing import Literal, NamedTuple
 from gpubench.core.errors import UsageError
 
 DOMAIN = "gpubench"
+STEP = "step"
+PHASES = ("data", "h2d", "forward", "loss", "backward", "optimizer")
+"""The phases of a gpubench step, in order."""
 
-Tool = Literal["nsys", "ncu", "torch"]
 OperationKind = Literal["kernel", "copy", "memset", "graph"]
 Direction = Literal["h2d", "d2h", "d2d", "p2p", "h2h", "other"]
 
@@ -87,7 +89,7 @@ class Trace:
     were. Without `timeline` only the lengths of things are true, not when they were: the tool ran them one by one.
     """
 
-    tool: Tool
+    tool: Literal["nsys", "ncu", "torch"]
     tool_version: str | None = None
     source: str = ""
     ranges: list[Range] = field(default_factory=list)
@@ -98,10 +100,3 @@ class Trace:
     cuda_seen: bool = False
     timeline: bool = True
     unread: dict[str, int] = field(default_factory=dict)
-
-
-PHASES = ("data", "h2d", "forward", "loss", "backward", "optimizer")
-"""The phases of a gpubench step, in the order a step runs them."""
-
-
-STEP = "step"

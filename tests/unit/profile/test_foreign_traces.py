@@ -1,4 +1,4 @@
-"""Traces that are not as tidy as those of `gpubench profile`: other programs, several processes and devices, odd rows."""
+"""Traces less tidy than those of `gpubench profile`: other programs, several processes and devices, odd rows."""
 
 import json
 import sqlite3
@@ -185,11 +185,13 @@ def test_work_of_another_process_on_the_same_device_belongs_to_no_phase(tmp_path
     connection = sqlite3.connect(path)
     other = (1 << 48) | (200 << 24)
     connection.execute(
-        "INSERT INTO CUPTI_ACTIVITY_KIND_RUNTIME (start, end, globalTid, correlationId) VALUES (1060000, 1065000, ?, 1)",
+        "INSERT INTO CUPTI_ACTIVITY_KIND_RUNTIME (start, end, globalTid, correlationId) "
+        "VALUES (1060000, 1065000, ?, 1)",
         (other | 200,),
     )
     connection.execute(
-        "INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL (start, end, deviceId, streamId, correlationId, globalPid, demangledName)"
+        "INSERT INTO CUPTI_ACTIVITY_KIND_KERNEL "
+        "(start, end, deviceId, streamId, correlationId, globalPid, demangledName)"
         " SELECT 1700000, 1800000, 0, 9, 1, ?, demangledName FROM CUPTI_ACTIVITY_KIND_KERNEL",
         (other,),
     )

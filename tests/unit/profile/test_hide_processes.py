@@ -1,4 +1,4 @@
-"""Other processes are out of sight of what runs behind the prefix. Needs Linux; skipped where the kernel allows neither."""
+"""Programs behind the prefix cannot read other processes. Skipped if the kernel or the container forbids a way."""
 
 import os
 import shutil

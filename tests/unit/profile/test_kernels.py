@@ -19,12 +19,18 @@ NAMES = [
         "yes",
     ),
     (
-        "sm80_xmma_gemm_f32f32_f32f32_f32_tn_n_tilesize64x64x8_stage3_warpsize1x4x1_ffma_aligna4_alignc4_execute_kernel__5x_cublas",
+        (
+            "sm80_xmma_gemm_f32f32_f32f32_f32_tn_n_tilesize64x64x8_stage3_warpsize1x4x1_ffma_aligna4_alignc4_exec"
+            "ute_kernel__5x_cublas"
+        ),
         "gemm",
         "no",
     ),
     (
-        "void cutlass::Kernel2<cutlass_80_tensorop_s1688gemm_128x128_16x5_tn_align4>(cutlass_80_tensorop_s1688gemm::Params)",
+        (
+            "void cutlass::Kernel2<cutlass_80_tensorop_s1688gemm_128x128_16x5_tn_align4>(cutlass_80_tensorop_s168"
+            "8gemm::Params)"
+        ),
         "gemm",
         "yes",
     ),
@@ -35,7 +41,10 @@ NAMES = [
         "yes",
     ),
     (
-        "void cutlass::device_kernel<cutlass::gemm::kernel::GemmUniversal<cutlass::gemm::collective::CollectiveMma<MainloopSm90TmaGmmaWarpSpecialized<4> > > >()",
+        (
+            "void cutlass::device_kernel<cutlass::gemm::kernel::GemmUniversal<cutlass::gemm::collective::Collecti"
+            "veMma<MainloopSm90TmaGmmaWarpSpecialized<4> > > >()"
+        ),
         "gemm",
         "yes",
     ),
@@ -49,24 +58,36 @@ NAMES = [
     ),
     ("void gemvNSP_kernel<float, float, float, float, 1, 32, 4, 1024>(cublasGemvParamsEx)", "gemm", "no"),
     (
-        "void cublasLt::splitKreduce_kernel<32, 16, int, float, __nv_bfloat16, float>(cublasLt::cublasSplitKParams<float>)",
+        (
+            "void cublasLt::splitKreduce_kernel<32, 16, int, float, __nv_bfloat16, "
+            "float>(cublasLt::cublasSplitKParams<float>)"
+        ),
         "gemm",
         "no",
     ),
     ("gemmSN_TN_kernel_half<256, 4, 2, 8, 2, 4, false, cublasGemvTensorStridedBatched<__half const> >", "gemm", "no"),
     (
-        "sm90_xmma_fprop_implicit_gemm_bf16bf16_bf16f32_f32_nhwckrsc_nhwc_tilesize128x128x64_warpgroupsize1x1x1_g1_execute_segment_k_off_kernel__5x_cudnn",
+        (
+            "sm90_xmma_fprop_implicit_gemm_bf16bf16_bf16f32_f32_nhwckrsc_nhwc_tilesize128x128x64_warpgroupsize1x1"
+            "x1_g1_execute_segment_k_off_kernel__5x_cudnn"
+        ),
         "conv",
         "yes",
     ),
     (
-        "sm80_xmma_fprop_implicit_gemm_tf32f32_tf32f32_f32_nhwckrsc_nchw_tilesize128x128x16_stage4_warpsize2x2x1_g1_tensor16x8x8_kernel_cudnn",
+        (
+            "sm80_xmma_fprop_implicit_gemm_tf32f32_tf32f32_f32_nhwckrsc_nchw_tilesize128x128x16_stage4_warpsize2x"
+            "2x1_g1_tensor16x8x8_kernel_cudnn"
+        ),
         "conv",
         "yes",
     ),
     (traces.CONV, "conv", "no"),
     (
-        "void cutlass__5x_cudnn::Kernel<cutlass_tensorop_bf16_s16816fprop_optimized_bf16_128x64_32x5_nhwc_align8>(Params)",
+        (
+            "void cutlass__5x_cudnn::Kernel<cutlass_tensorop_bf16_s16816fprop_optimized_bf16_128x64_32x5_nhwc_ali"
+            "gn8>(Params)"
+        ),
         "conv",
         "yes",
     ),
@@ -102,7 +123,10 @@ NAMES = [
     (traces.STRAY, "reduce", "no"),
     (traces.LOSS, "elementwise", "no"),
     (
-        "void at::native::unrolled_elementwise_kernel<at::native::direct_copy_kernel_cuda(at::TensorIteratorBase&)::{lambda()#3}>(int)",
+        (
+            "void at::native::unrolled_elementwise_kernel<at::native::direct_copy_kernel_cuda(at::TensorIteratorB"
+            "ase&)::{lambda()#3}>(int)"
+        ),
         "copy",
         "no",
     ),
@@ -112,7 +136,10 @@ NAMES = [
         "no",
     ),
     (
-        "void at::native::vectorized_elementwise_kernel<4, at::native::FillFunctor<float>, std::array<char*, 1ul> >(int)",
+        (
+            "void at::native::vectorized_elementwise_kernel<4, at::native::FillFunctor<float>, std::array<char*, 1ul> "
+            ">(int)"
+        ),
         "fill",
         "no",
     ),

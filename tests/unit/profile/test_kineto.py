@@ -146,9 +146,9 @@ def test_json_of_another_kind_is_refused(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "content", "message", "hint"),
     [
-        ("t.txt", "hello", "no trace that is known here", "Reads: .nsys-rep"),
-        ("t.qdstrm", "QDSTRM", "no trace that is known here", "QdstrmImporter"),
-        ("t.ncu-rep", "NVR", "no trace that is known here", "ncu --import"),
+        ("t.txt", "hello", "is neither an SQLite export", "Reads: .nsys-rep"),
+        ("t.qdstrm", "QDSTRM", "is neither an SQLite export", "QdstrmImporter"),
+        ("t.ncu-rep", "NVR", "is neither an SQLite export", "ncu --import"),
         ("t.json", "", "is empty", "killed"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The ranges that a profiler sees of a profiled case, through the recording tool, with and without the newer extension."""
+"""The ranges of a profiled case as the recording tool sees them, with and without the newer extension."""
 
 import json
 

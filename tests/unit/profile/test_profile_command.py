@@ -174,7 +174,7 @@ def test_a_run_by_its_path_and_a_case_by_its_label(store: Path, capsys: pytest.C
         (["@last:9"], "'9' is no case of run"),
         (["@last"], "@last is a run; a profile is of one case."),
         (["nothing:1"], "no run in"),
-        (["@last:1", "-k", "device=cpu"], "-s and -k do not go with it"),
+        (["@last:1", "-k", "device=cpu"], "cannot be combined with -s or -k"),
         (["@last:1", "--timeout", "0"], "must be more than 0"),
         (["@last:1", "--tool", "ncu"], "ncu reads counters of CUDA kernels, and this case runs on the CPU."),
     ],

@@ -49,7 +49,8 @@ def test_a_capture_that_never_opened_exits_0_and_is_told_by_its_log(tmp_path: Pa
 def test_a_missing_importer_leaves_a_qdstrm_and_the_message_has_the_link_to_make(tmp_path: Path):
     error = failure(
         tmp_path,
-        f"echo raw > {tmp_path}/profile.qdstrm; echo 'Importer error status: The importer binary and its dependencies were not found.'",
+        f"echo raw > {tmp_path}/profile.qdstrm; "
+        "echo 'Importer error status: The importer binary and its dependencies were not found.'",
     )
     assert "did not find its importer" in str(error)
     assert (
@@ -141,7 +142,10 @@ def test_an_export_that_works_leaves_no_log(tmp_path: Path):
     ("body", "message"),
     [
         (
-            "echo '==ERROR== ERR_NVGPUCTRPERM - The user does not have permission to access NVIDIA GPU Performance Counters'; exit 1",
+            (
+                "echo '==ERROR== ERR_NVGPUCTRPERM - The user does not have permission to access NVIDIA GPU Performance '"
+                "'Counters'; exit 1"
+            ),
             "not allowed",
         ),
         ("echo '==WARNING== No kernels were profiled.'", "saw no kernel inside the range"),
