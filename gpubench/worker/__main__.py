@@ -1,6 +1,6 @@
 """`python -m gpubench.worker --socket-fd N`: a host for the parent that holds the other end of the socket pair.
 
-`--child` is how a host starts a process of its own for a job where it cannot fork. Neither is meant to be typed.
+`--child` is how a host starts a process for a job if it cannot fork. Neither is meant to be typed.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Work for the doctor, as a program of its own: facts of torch and CUDA, and a load of known shape.
+"""Work for the doctor, as a separate program: facts of torch and CUDA, and a load of known shape.
 
     python -m gpubench.worker.doctor_work facts
     python -m gpubench.worker.doctor_work load --device cuda:0 --parts steady:4,alternate:4

@@ -40,7 +40,7 @@ class SettingsMismatch(Exception):  # noqa: N818 - becomes a row, is never shown
 
 def shortage(error: BaseException) -> BaseException | None:
     """Where memory was short: `error`, or what it was raised from or while handling (a CUDA graph's capture and the
-    compiler raise errors of their own then). None if it was not.
+    compiler raise other errors then). None if it was not.
     """
     seen: BaseException | None = error
     while seen is not None and not is_out_of_memory(seen):

@@ -1,7 +1,7 @@
 """What a source of telemetry is: the protocol every backend follows, and the readings they return.
 
 Times are seconds of CLOCK_MONOTONIC (`time.monotonic()`), taken before the call that read the value. What a device
-cannot say is None in a reading; why stands in the device's `missing` under the same name.
+cannot say is None in a reading, with the reason in the device's `missing` under the same name.
 """
 
 from collections.abc import Mapping

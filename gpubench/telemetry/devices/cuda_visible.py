@@ -14,7 +14,7 @@ from gpubench.telemetry.devices.nvml.library import Library, NvmlError
 _TIMEOUT_S = 20.0
 _PCI = re.compile(r"^([0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}(\.[0-7])?$")
 
-# Runs in a process of its own: cuInit here would spoil every later fork of the caller's program.
+# Runs in a separate process: cuInit here would spoil every later fork of the caller's program.
 _ASK_CUDA = """
 import ctypes, json, sys
 cuda = ctypes.CDLL("libcuda.so.1")
@@ -86,7 +86,7 @@ def _named(text: str, library: Library) -> Identity:
 
 
 def _ask_cuda(number: int, environ: Mapping[str, str]) -> Identity | None:
-    """What the CUDA driver says in a process of its own; None where there is no such driver."""
+    """What the CUDA driver says in a separate process; None without a driver."""
     command = [sys.executable, "-I", "-S", "-c", _ASK_CUDA, str(number)]
     try:
         done = subprocess.run(

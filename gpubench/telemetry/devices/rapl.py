@@ -82,7 +82,7 @@ class RaplDevice:
         return Survey([], None)
 
     def faults(self) -> dict[str, int]:
-        """None are counted: the last one stands in `missing`. Units: counts."""
+        """None are counted: `missing` has the last one. Units: counts."""
         return {}
 
     def close(self) -> None:

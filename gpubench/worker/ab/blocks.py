@@ -78,7 +78,8 @@ class _Session:
             self._order.shuffle(wanted)
             try:
                 for arm in wanted:
-                    self._add(arm)
+                    self._replicas[arm.name] = Replica(arm, self._launch, self._torch)
+                    self._replicas[arm.name].build()
             except BaseException as error:
                 if len(wanted) == len(self._job.arms) or shortage(error) is None:
                     raise
@@ -90,11 +91,6 @@ class _Session:
             if memory is not None:
                 memory.empty_cache()
 
-    def _add(self, arm: JobArm) -> None:
-        replica = Replica(arm, self._launch, self._torch)
-        self._replicas[arm.name] = replica
-        replica.build()
-
     def _close(self) -> None:
         for replica in self._replicas.values():
             replica.launch.findings += replica.close()
@@ -105,7 +101,10 @@ class _Session:
         plan_blocks(list(self._replicas.values()), self._job.measure)
         for replica in self._replicas.values():
             replica.begin()
-        watch = _TurnsWatch(self._launch, self._others(), len(self._replicas), self._steps_per_block())
+        first, *others = (arm.name for arm in self._job.arms)
+        steps_per_block = max(replica.kept * replica.group for replica in self._replicas.values())
+        pairs = [(first, other) for other in others]
+        watch = _TurnsWatch(self._launch, pairs, len(self._replicas), steps_per_block)
         with no_garbage_collection():
             previous: str | None = None
             for order in orders(sorted(self._replicas), self._order.randrange(2**32)):
@@ -131,14 +130,6 @@ class _Session:
             previous = name
         return Turn(times_s, after)
 
-    def _others(self) -> list[tuple[str, str]]:
-        """(reference, candidate) of every ratio that is to be known."""
-        first = self._job.arms[0].name
-        return [(first, arm.name) for arm in self._job.arms[1:]]
-
-    def _steps_per_block(self) -> int:
-        return max(replica.kept * replica.group for replica in self._replicas.values())
-
     def _result(self) -> Result:
         first = self._job.arms[0].name
         over = self._launch.stop()
@@ -146,26 +137,21 @@ class _Session:
             arm_result(self._replicas[arm.name], self._turns, None if arm.name == first else first, interrupted=over)
             for arm in self._job.arms
         )
-        check = self_check(self._turns, first, TWIN) if TWIN in self._replicas else None
-        return Result(
-            window=self._window(arms),
-            findings=self._launch.finish(),
-            arms=arms,
-            self_check=check,
-            interrupted=over,
-            marks=self._launch.marks | self._twin_marks(first),
-        )
-
-    def _twin_marks(self, first: str) -> dict[str, tuple[float, ...]]:
-        return {"twin_ratios": tuple(ratios(self._turns, first, TWIN))} if TWIN in self._replicas else {}
-
-    def _window(self, arms: tuple[Result, ...]) -> Window:
         windows = [arm.window for arm in arms if arm.window is not None]
-        return Window(
-            start_s=min(each.start_s for each in windows),
-            end_s=max(each.end_s for each in windows),
-            num_steps=sum(each.num_steps for each in windows),
-            num_samples=sum(each.num_samples for each in windows),
+        has_twin, findings = TWIN in self._replicas, self._launch.finish()
+        twin_marks = {"twin_ratios": tuple(ratios(self._turns, first, TWIN))} if has_twin else {}
+        return Result(
+            window=Window(
+                start_s=min(each.start_s for each in windows),
+                end_s=max(each.end_s for each in windows),
+                num_steps=sum(each.num_steps for each in windows),
+                num_samples=sum(each.num_samples for each in windows),
+            ),
+            findings=findings,
+            arms=arms,
+            self_check=self_check(self._turns, first, TWIN) if has_twin else None,
+            interrupted=over,
+            marks=self._launch.marks | twin_marks,
         )
 
 

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from gpubench.core.findings import Finding, finding
-from gpubench.protocol.messages import Job, JobArm
+from gpubench.protocol.messages import JobArm
 from gpubench.worker import effective_settings
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.checks import after_steps
@@ -44,7 +44,8 @@ class Replica:
         self._torch = torch
         self._accelerator = accelerator_of(arm.case.device)
         self.device, self._wait = self._accelerator.device, self._accelerator.synchronize
-        self.launch = RunningJob(_own_job(launch.job, arm), launch.sender, launch.stop)
+        job = launch.job.model_copy(update={"case": arm.case, "label": f"{launch.job.label} [{arm.name}]"})
+        self.launch = RunningJob(job, launch.sender, launch.stop)
         self._workload: Any = None
         self._step: Any = None
 
@@ -71,7 +72,11 @@ class Replica:
             self.peak_bytes = memory.peak() - held
         self._read_back(before=True)
         self._flags = self._read_flags()
-        self._compiled = _by_build(compiled_before, optional_facts.compile_stats(self.case))
+        compiled = optional_facts.compile_stats(self.case)
+        self._compiled: CompileStats | None = None
+        if compiled is not None and compiled_before is not None:
+            # That torch had compiled the same lines for another arm makes no recompilation of this one.
+            self._compiled = compiled.since(compiled_before)._replace(recompilations=0)
         optional_facts.reset_health(self._workload)
 
     def begin(self) -> None:
@@ -83,8 +88,13 @@ class Replica:
         effective_settings.apply(self.case, self._torch)
         found = self._read_flags()
         if found != self._flags:
+            wrong = {name: got for name, got in found.items() if got != self._flags[name]}
+            after = f"after the switch to arm {self.name}, and not as when it was built."
             raise SettingsMismatch(
-                tuple(_did_not_hold(self, name, found[name]) for name in found if found[name] != self._flags[name])
+                tuple(
+                    finding("GB301", f"{name} was {got} {after}", setting=name, got=got, when="switch")
+                    for name, got in wrong.items()
+                )
             )
 
     def plan_blocks(self, num_steps: int) -> None:
@@ -107,14 +117,12 @@ class Replica:
         """Whether the steps did their work, with the settings that were asked for: findings, or SettingsMismatch."""
         self.switch_to()
         self.told = after_steps.health(self.launch, self._workload, self.case, self.num_steps)
-        compiled = after_steps.compiler(self.launch, self.case, self._compiled, self._compiled_in_all())
+        now, begun, in_all = optional_facts.compile_stats(self.case), self._compiled_by_all, None
+        if now is not None and begun is not None and self._compiled is not None:
+            in_all = self._compiled.plus(now.since(begun))  # by its build, and by any arm since the turns began
+        compiled = after_steps.compiler(self.launch, self.case, self._compiled, in_all)
         self.told = (self.told[0] | compiled[0], self.told[1] | compiled[1])
         self._read_back(before=False)
-
-    def _compiled_in_all(self) -> CompileStats | None:
-        """By the build of this arm, and by any of them since the turns began."""
-        now, begun = optional_facts.compile_stats(self.case), self._compiled_by_all
-        return None if now is None or begun is None or self._compiled is None else self._compiled.plus(now.since(begun))
 
     def close(self) -> list[Finding]:
         """Lets go of the step too, so that what it holds on the device makes room for `check_output`."""
@@ -183,19 +191,3 @@ class _BlockWatch:
             return list(times_s)
         waited = [after - before for before, after in pairwise(self._delays_s)]
         return [max(time_s - wait_s, time_s * _LEAST_OWN_SHARE) for time_s, wait_s in zip(times_s, waited, strict=True)]
-
-
-def _by_build(before: CompileStats | None, after: CompileStats | None) -> CompileStats | None:
-    """Of the stats of a process, what one arm's build added. That torch had compiled the same lines for another arm
-    makes no recompilation of it.
-    """
-    return None if before is None or after is None else after.since(before)._replace(recompilations=0)
-
-
-def _own_job(job: Job, arm: JobArm) -> Job:
-    return job.model_copy(update={"case": arm.case, "label": f"{job.label} [{arm.name}]"})
-
-
-def _did_not_hold(replica: Replica, name: str, got: Any) -> Finding:
-    message = f"{name} was {got} after the switch to arm {replica.name}, and not as when it was built."
-    return finding("GB301", message, setting=name, got=got, when="switch")

@@ -162,7 +162,7 @@ class _Bracket:
 
     @property
     def allowed(self) -> int:
-        """Bytes; where every trial asks the device anew, the least that any was allowed."""
+        """Bytes; if every trial asks the device, the least that any was allowed."""
         return self._limit if self._limit is not None else min(trial.limit_bytes for trial in self.trials)
 
     def try_out(self, batch: int) -> bool:

@@ -1,7 +1,7 @@
 """Which CUDA devices this interpreter can use, asked in a process that ends right afterwards.
 
-A host must never touch CUDA: a child forked from a process that did cannot. So a child of its own asks, and tells it
-through a pipe; where there is no fork, a program does.
+A host must never touch CUDA: a child forked from a process that did cannot use it. So a child asks, and answers through
+a pipe; without fork, a program does.
 """
 
 import json

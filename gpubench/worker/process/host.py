@@ -1,8 +1,8 @@
 """The worker's host: imports everything once, touches no CUDA, and makes one process per job.
 
 It waits on two file descriptors, the parent's socket and the child's pidfd, and does nothing in between. It runs no
-torch operation and starts no thread of its own, because a forked child inherits neither. When the parent is gone it
-ends what it started and then itself.
+torch operation and starts no thread, because a forked child inherits neither. When the parent is gone it ends what it
+started and then itself.
 """
 
 import contextlib
@@ -122,7 +122,7 @@ class JobServer:
 
 def main(socket_fd: int) -> int:
     """Prepares this process, says hello on the socket with this number, and serves it to the end. Exit status 0."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair: it decides what becomes of a child
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent decides what happens to a child
     no_fork = why_not_fork()
     with contextlib.closing(socket.socket(fileno=socket_fd)) as connection:
         connection.set_inheritable(False)

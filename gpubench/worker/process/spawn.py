@@ -1,4 +1,4 @@
-"""One process per job: forked from the host, or a fresh interpreter. Each leads a process group of its own."""
+"""One process per job: forked from the host, or a fresh interpreter. Each leads its own process group."""
 
 import contextlib
 import os

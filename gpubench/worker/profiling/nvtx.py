@@ -106,7 +106,7 @@ class Emitter:
         return self._range(clean(name))
 
     def steps(self, step: Callable[[], object], first: int = 0) -> Callable[[], object]:
-        """`step` inside a `step` range whose payload counts from `first`; `step` itself where nobody listens."""
+        """`step` inside a `step` range whose payload counts from `first`; `step` itself without a profiler."""
         domain = self._domain
         if domain is None:
             return step

@@ -1,4 +1,4 @@
-"""How long the device itself works on a step: a pass of its own, after the measured ones.
+"""How long the device itself works on a step, in an extra pass after the measured ones.
 
 A kernel that only spins holds the device while the host hands over a whole group of steps behind it, so that the device
 then runs them without ever waiting for a launch (nvbench's "batch" measurement does the same). Event to event around

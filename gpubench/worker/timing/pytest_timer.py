@@ -1,4 +1,4 @@
-"""CUDA events around the rounds of a loop that belongs to somebody else: pytest-benchmark's."""
+"""CUDA events around the rounds of pytest-benchmark's loop."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ class CudaRounds:
     """Times rounds on `device`. `torch` is the module, which the caller has imported anyway.
 
     A round begins with the device idle. With `l2_flush` each call follows a write to twice the size of the L2 cache,
-    and is timed by events of its own; without it the calls of a round follow each other, and are timed together.
+    and is timed by two events; without it the calls of a round follow each other, and are timed together.
     """
 
     def __init__(self, torch: Any, device: Any, *, l2_flush: bool = False) -> None:

@@ -37,7 +37,7 @@ class Workload(Protocol):
     * `device_waits_s: list[float] | None`: the same of waits for the device itself, such as a GradScaler's;
     * `close()`: ends loader processes and lets go of memory.
 
-    `workloads.facts` reads these from any workload, so that nobody else has to ask which of them it has.
+    `workloads.optional_facts` reads these from any workload, whether it has them or not.
     """
 
     def build(self, case: Case, device: Any) -> Step: ...

@@ -35,7 +35,7 @@ NUMERICS: dict[str, Numerics] = {
 def autocast_of(precision: str, device_type: str) -> Callable[[], AbstractContextManager[Any]]:
     """Makes the context a forward runs in: autocast to the precision's type on this device, or nothing.
 
-    The context is made anew for every step, so that autocast's cache of cast weights never outlives an optimizer step.
+    Every step gets a new context, so that autocast's cache of cast weights never outlives an optimizer step.
     """
     dtype = NUMERICS[precision].autocast
     if dtype is None:

@@ -9,7 +9,7 @@ from gpubench.telemetry.devices.base import TelemetryError
 from gpubench.telemetry.devices.nvml import codes
 
 _MISMATCH = "NVMLLibraryMismatchError"
-"""What the binding raises, since 12.560, where the library lacks a newer version of a call; no NVMLError of its own."""
+"""What the binding raises, since 12.560, if the library lacks a newer version of a call. It is no NVMLError."""
 
 
 class NvmlError(TelemetryError):

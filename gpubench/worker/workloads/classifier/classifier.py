@@ -154,7 +154,7 @@ class Classifier:
         return None if scaler is None else scaler.device_waits_s
 
     def reset_health(self) -> None:
-        """Starts `health` anew; call it before the first measured step."""
+        """Resets `health`; call it before the first measured step."""
         assert self._engine is not None, "build comes first"
         self._engine.reset()
         if self.model is not None and self.optimizer is not None:
@@ -230,7 +230,7 @@ def _forward(engine: TrainStep | InferStep, model: nn.Module, images_NCHW: torch
 
 
 def _prepare_gradients(case: Case, model: nn.Module) -> bool:
-    """Whether gradients must be kept in tensors of their own, which are then made here.
+    """Whether gradients must be kept in separate tensors, which are then made here.
 
     The graphs of `reduce-overhead` and `max-autotune` reuse the memory of their outputs in the next micro-step, so
     gradients that are summed over micro-steps must not live there.

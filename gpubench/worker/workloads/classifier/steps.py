@@ -78,15 +78,17 @@ class TrainStep:
             with phases("loss"):
                 loss = self._loss(output, labels)
         with phases("backward"):
-            mean = loss if self._accumulate == 1 else loss / self._accumulate
-            scaled = mean if self.scaler is None else self.scaler.scale(mean)
-            scaled.backward()  # type: ignore[no-untyped-call]
+            self._backward(loss if self._accumulate == 1 else loss / self._accumulate)
         detached = loss.detach()
         self._loss_sum.add_(detached)
         return detached
 
+    def _backward(self, loss: torch.Tensor) -> None:
+        scaled = loss if self.scaler is None else self.scaler.scale(loss)
+        scaled.backward()  # type: ignore[no-untyped-call]
+
     def reset(self) -> None:
-        """Starts counting anew: steps, skipped steps and finiteness."""
+        """Resets the counts: steps, skipped steps and finiteness."""
         self.num_steps = 0
         self._loss_sum.zero_()
         if self.scaler is not None:
@@ -131,7 +133,7 @@ class InferStep:
         return self.output
 
     def reset(self) -> None:
-        """Starts counting anew, and with the first batch of a pool."""
+        """Resets the count, and goes back to the first batch of a pool."""
         self.num_steps = 0
         if isinstance(self.source, Resident):
             self.source.rewind()
