@@ -31,6 +31,7 @@ class Chosen:
 def choose(
     target: str,
     selection: str | None,
+    named: str | None,
     overrides: tuple[str, ...],
     *,
     steps: int,
@@ -39,46 +40,55 @@ def choose(
     store: Path,
     download: bool = False,
 ) -> Chosen:
-    """The one case that `target` and `selection` leave. UsageError names the candidates if it is not one."""
+    """The one case that `target` and `selection` leave, or that is `named`. UsageError with the candidates otherwise."""
     wanted = {"tool": "torch", "steps": steps, "memory": memory, "download": download}
     if target.startswith("@") or (":" in target and not Path(target).exists()):
-        if selection or overrides:
+        if selection or named or overrides:
             raise UsageError(
-                f"{target} is a case of a stored run, which cannot be combined with -s or -k.",
-                hint="Profile a case of its suite instead: gpubench profile SUITE -k EXPR.",
+                f"{target} is a case of a stored run, which cannot be combined with -s, -k or --case.",
+                hint="Profile a case of its suite instead: gpubench profile SUITE --case ID.",
             )
         return _of_run(target, wanted, out, store)
-    return _of_suite(target, selection, overrides, wanted, out, store)
+    return _of_suite(target, selection, named, overrides, wanted, out, store)
 
 
 def _of_suite(
     target: str,
     selection: str | None,
+    named: str | None,
     overrides: tuple[str, ...],
     wanted: dict[str, Any],
     out: Path | None,
     store: Path,
 ) -> Chosen:
     from gpubench.suite.cases.labels import label_cases
+    from gpubench.suite.cases.named_cases import named_cases
     from gpubench.suite.load import load_suite
     from gpubench.suite.select.expression import parse_selection
 
+    if selection and named:
+        raise UsageError("-k and --case exclude each other.")
     loaded = load_suite(target, overrides)
     for warning in loaded.warnings:
         click.echo(str(warning), err=True)
     keeps = parse_selection(selection) if selection else None
     labelled = zip(loaded.cases, label_cases(loaded.cases), strict=True)
-    left = [(case, label) for case, label in labelled if keeps is None or keeps.matches(case)]
+    ids = None if named is None else named_cases([named], loaded.cases, overrides=overrides).measured
+    left = [
+        (case, label)
+        for case, label in labelled
+        if (keeps is None or keeps.matches(case)) and (ids is None or case.case_id in ids)
+    ]
     if len(left) != 1:
         if not left:
             raise UsageError(
                 f"No case of the suite matches {selection!r}.", hint="`gpubench validate SUITE --cases` lists them."
             )
-        named = "\n".join(f"  {label}" for _, label in left[:_MOST_NAMED])
+        listed = "\n".join(f"  {label}" for _, label in left[:_MOST_NAMED])
         more = f"\n  ... and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
         raise UsageError(
-            f"A profile is of one case, and {len(left)} are left:\n{named}{more}",
-            hint="Narrow it down with -k, for example: -k 'precision=amp-bf16 and batch_size=64'",
+            f"A profile is of one case, and {len(left)} are left:\n{listed}{more}",
+            hint="Name it (--case ID), or narrow them down: -k 'precision=amp-bf16 and batch_size=64'",
         )
     ((case, label),) = left
     if case.batch_size == "max":

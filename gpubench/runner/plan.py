@@ -1,6 +1,7 @@
 """What a run will do: the cases of its suite, and which of them this machine cannot run."""
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Literal
 
 from gpubench.core.records import Status
@@ -10,7 +11,7 @@ from gpubench.runner.launch.worker_hosts import HostKey, device_index
 from gpubench.store.run_info import PlannedCase
 from gpubench.suite.cases.labels import label_cases
 from gpubench.suite.cases.quality_cases import quality_cases
-from gpubench.suite.model.case import Case
+from gpubench.suite.model.case import Case, CaseId
 from gpubench.suite.model.suite import Suite
 
 Hellos = Mapping[HostKey, Hello | str]
@@ -21,20 +22,27 @@ Kind = Literal["measure", "quality"]
 
 
 def plan_cases(
-    suite: Suite, cases: Sequence[Case], hellos: Hellos, kept: Kept | None = None, arms: Sequence[Arm] = ()
+    suite: Suite,
+    cases: Sequence[Case],
+    hellos: Hellos,
+    kept: Kept | None = None,
+    arms: Sequence[Arm] = (),
+    trained_ids: AbstractSet[CaseId] | None = None,
 ) -> tuple[PlannedCase, ...]:
     """Measured cases in the order of the suite, then the training runs to a result that follow from them.
 
     Those that `kept` refuses are left out; labels are those of the whole suite, so that a part of it is labelled like
-    the whole. With arms, a case that one of them cannot run is left out for all.
+    the whole. With `trained_ids` these training runs are planned, whatever cases are kept. With arms, a case that one of them cannot run is left out for all.
     """
     measured = [
         (case, label) for case, label in zip(cases, label_cases(cases), strict=True) if kept is None or kept(case)
     ]
-    trained = quality_cases(suite, [case for case, _ in measured])
+    trained = quality_cases(suite, cases if trained_ids is not None else [case for case, _ in measured])
     labelled: list[tuple[Kind, Case, str]] = [("measure", case, label) for case, label in measured]
     labelled += [
-        ("quality", case, f"quality {label}") for case, label in zip(trained, label_cases(trained), strict=True)
+        ("quality", case, f"quality {label}")
+        for case, label in zip(trained, label_cases(trained), strict=True)
+        if trained_ids is None or case.case_id in trained_ids
     ]
     return tuple(_planned(index, *entry, suite, hellos, arms) for index, entry in enumerate(labelled, start=1))
 

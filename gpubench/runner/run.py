@@ -26,8 +26,9 @@ from gpubench.store.run_info import PlannedCase, RunInfo
 from gpubench.store.run_names import new_run_name
 from gpubench.store.run_reader import Run, load_run
 from gpubench.store.run_writer import RunWriter
+from gpubench.suite.cases.named_cases import NamedCases, named_cases
 from gpubench.suite.load import LoadedSuite, load_suite
-from gpubench.suite.model.case import Case
+from gpubench.suite.model.case import Case, CaseId
 from gpubench.suite.model.suite import Suite
 from gpubench.suite.select.expression import parse_selection
 from gpubench.telemetry.run_telemetry import open_session
@@ -40,7 +41,7 @@ BeforeMeasuring = Callable[[RunInfo], None]
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What is asked of a run. `out` is the run's folder itself; without it one is made inside `store`.
+    """What is asked of a run. `cases` are ids or labels of those to run, instead of a `selection`. `out` is the run's folder itself; without it one is made inside `store`.
 
     `budget_s` in seconds; `seed` None draws one. `arms` are the sides of an A/B, the reference first: then `rounds` is
     the most that a case gets (None: the suite's repeats), of which every case of a screened run gets `screen_rounds`,
@@ -50,6 +51,7 @@ class RunRequest:
 
     loaded: LoadedSuite
     selection: str | None = None
+    cases: tuple[str, ...] = ()
     store: Path = Path("reports")
     out: Path | None = None
     tag: str | None = None
@@ -181,7 +183,7 @@ def preview(request: RunRequest, log: Path) -> tuple[PlannedCase, ...]:
         hellos = _greet(pool, _cases(request, kept), request.arms)
     finally:
         pool.close()
-    planned = plan_cases(request.loaded.suite, request.loaded.cases, hellos, kept, request.arms)
+    planned = plan_cases(request.loaded.suite, request.loaded.cases, hellos, kept, request.arms, _trained(request))
     if request.arms:
         check_cases(request.arms, planned)
         levels_of(request.arms, planned, request.interleave)
@@ -218,7 +220,7 @@ class _Stage:
 
         UsageError if the selection keeps nothing, or the arms do not suit the cases.
         """
-        planned = plan_cases(request.loaded.suite, request.loaded.cases, hellos, kept, request.arms)
+        planned = plan_cases(request.loaded.suite, request.loaded.cases, hellos, kept, request.arms, _trained(request))
         check_cases(request.arms, planned)
         levels = levels_of(request.arms, planned, request.interleave) if request.arms else {}
         complete = info.model_copy(
@@ -290,7 +292,9 @@ def _greet(pool: HostPool, cases: Sequence[Case], arms: Sequence[Arm]) -> Hellos
 
 def _cases(request: RunRequest, kept: Callable[[Case], bool] | None) -> list[Case]:
     """The cases that will be planned. UsageError if there are none."""
+    trained = _trained(request) or ()
     cases = [case for case in request.loaded.cases if kept is None or kept(case)]
+    cases += [case for case in request.loaded.quality_cases if case.case_id in trained]
     if not cases:
         what = "has no cases" if kept is None else f"has no case that matches {request.selection!r}"
         raise UsageError(
@@ -306,7 +310,19 @@ def num_cases(request: RunRequest) -> int:
 
 
 def _selection(request: RunRequest) -> Callable[[Case], bool] | None:
+    if request.cases:
+        measured = _named(request).measured
+        return lambda case: case.case_id in measured
     return None if request.selection is None else parse_selection(request.selection).matches
+
+
+def _trained(request: RunRequest) -> frozenset[CaseId] | None:
+    return _named(request).trained if request.cases else None
+
+
+def _named(request: RunRequest) -> NamedCases:
+    loaded = request.loaded
+    return named_cases(request.cases, loaded.cases, loaded.quality_cases, overrides=loaded.overrides)
 
 
 def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
@@ -361,11 +377,11 @@ def _same_machine(info: RunInfo, here: Mapping[str, Any]) -> None:
 def _same_arms(info: RunInfo, arms: Sequence[Arm]) -> None:
     if [arm.name for arm in info.arms] != [arm.name for arm in arms]:
         raise UsageError(
-            f"run {info.run} has {_named([arm.name for arm in info.arms])}, and is to go on with {_named([arm.name for arm in arms])}"
+            f"run {info.run} has {_arms_named([arm.name for arm in info.arms])}, and is to go on with {_arms_named([arm.name for arm in arms])}"
         )
 
 
-def _named(names: Sequence[str]) -> str:
+def _arms_named(names: Sequence[str]) -> str:
     return f"the arms {', '.join(names)}" if names else "no arms"
 
 

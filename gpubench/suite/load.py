@@ -38,6 +38,7 @@ class LoadedSuite:
     digest: str
     warnings: tuple[Problem, ...] = ()
     quality_cases: tuple[Case, ...] = ()
+    overrides: tuple[str, ...] = ()
     expansion: Expansion = field(repr=False, kw_only=True)
 
 
@@ -75,6 +76,7 @@ def parse_suite(text: str, overrides: Sequence[str] = (), *, path: Path | None =
         digest=digest_of(suite),
         warnings=oddities(suite, expansion, trained, root, narrowed=bool(overrides)),
         quality_cases=trained,
+        overrides=tuple(overrides),
         expansion=expansion,
     )
 

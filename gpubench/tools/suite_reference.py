@@ -92,6 +92,10 @@ only value of its axis; several make an axis. A setting given like this is no lo
 
 Operators are `=` `!=` `<` `<=` `>` `>=` `~` `!~`; `not` binds closest, then `and`, then `or`. Values with spaces or
 operators in them stand in quotes.
+
+`--case ID` keeps one case, by its id, the beginning of it (four characters or more) or its label, and may be repeated. An id is
+made of the settings that differ from their defaults: it is the same on every machine, and `-s` changes it. Trainings to a result
+run only if they are named: `--case 'quality ID'`.
 """
 
 

@@ -123,7 +123,7 @@ def test_a_row_opens_by_keyboard_to_everything_about_its_case(browser: Driver, p
         "Launches",
     ):
         assert heading in said
-    assert "gpubench run suites/cnn.yaml -k" in said
+    assert "gpubench run suites/cnn.yaml --case" in said
     assert "channels_last channels_last" in said, "asked and read back"
     button.send_keys(Keys.SPACE)
     assert button.get_attribute("aria-expanded") == "false"
@@ -162,7 +162,7 @@ def test_without_javascript_the_page_reads_all_the_same(browser: Driver, pages: 
     assert "was fastest" in text
     assert "All cases" in text
     assert "Each case in full" in text
-    assert "gpubench run suites/cnn.yaml -k" in case
+    assert "gpubench run suites/cnn.yaml --case" in case
 
 
 @pytest.mark.parametrize("width", [380, 768, 1280])

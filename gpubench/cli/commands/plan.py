@@ -96,7 +96,9 @@ def _asked(overrides: Sequence[str], selection: str | None, interleave: str | No
 
 def _as_measured(run: "Run") -> list[str]:
     """What a stored pilot knows of how it was measured. Launches that took turns forecast nothing of blocks of steps."""
-    return _asked((), run.info.selection, "launch" if run.info.interleave == "launch" else None)
+    named = any(word.partition("=")[0] == "--case" for word in run.info.argv)
+    cases = [word for case in run.info.cases if named and case.kind == "measure" for word in ("--case", case.case_id)]
+    return cases + _asked((), run.info.selection, "launch" if run.info.interleave == "launch" else None)
 
 
 def _stored(reference: str, store: Path) -> "Run":

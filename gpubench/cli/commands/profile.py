@@ -19,6 +19,7 @@ The options of a capture: `gpubench profile case --help`; the word `case` may be
 \b
 Examples:
   gpubench profile SUITE -k 'precision=amp-bf16 and batch_size=64'
+  gpubench profile SUITE --case ID
   gpubench profile RUN:CASE
   gpubench profile read FILE
 """
@@ -115,6 +116,7 @@ def show(
 @click.option(
     "-k", "selection", metavar="EXPR", help="Keep the one case to profile: 'precision=amp-bf16 and batch_size=64'."
 )
+@click.option("--case", "named", metavar="ID", help="The case to profile: its id, the beginning of it, or its label.")
 @click.option(
     "-s", "--set", "overrides", metavar="AXIS=V,..", multiple=True, help="Replace an axis or a setting of the suite."
 )
@@ -168,6 +170,7 @@ def case(
     target: str,
     *,
     selection: str | None,
+    named: str | None,
     overrides: tuple[str, ...],
     tool: "ToolChoice",
     steps: int,
@@ -187,14 +190,14 @@ def case(
 ) -> None:
     """Capture steady-state steps of one case and say where their time goes.
 
-    SUITE is a file or the name of a suite that ships with gpubench; what -k and -s leave must be one case. RUN:CASE is
+    SUITE is a file or the name of a suite that ships with gpubench; what --case, -k and -s leave must be one case. RUN:CASE is
     a case of a stored run, as for `gpubench show`: its profile goes into the run's folder, and into its report.
     """
     from gpubench.cli import profile_case
     from gpubench.profile.capture import capture_case
 
     wanted: dict[str, Any] = {"steps": steps, "out": out, "memory": memory, "download": download, "store": store}
-    chosen = profile_case.choose(target, selection, overrides, **wanted)
+    chosen = profile_case.choose(target, selection, named, overrides, **wanted)
     made = capture_case.plan(chosen.job, tool, nsys=nsys, ncu=ncu, pass_env=pass_env)
     if dry_run:
         click.echo(profile_case.command_line(made))

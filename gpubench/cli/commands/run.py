@@ -61,6 +61,9 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
     help="Replace an axis or setting: batch_size=64,256, device=cpu, measure.max_time=5s, quality=off.",
 )
 @click.option("-k", "selection", metavar="EXPR", help="Only cases that match: 'precision=amp-bf16 and batch_size>=64'.")
+@click.option(
+    "--case", "cases", multiple=True, metavar="ID", help="Only this case: its id, the beginning of it, or its label."
+)
 @click.option("-n", "--dry-run", is_flag=True, help="Show cases, skips and a time estimate; measure nothing.")
 @click.option("--repeats", type=click.IntRange(1, 1000), help="Launches per case, each in its own process.")
 @click.option(
@@ -117,6 +120,7 @@ def command(
     *,
     overrides: tuple[str, ...],
     selection: str | None,
+    cases: tuple[str, ...],
     dry_run: bool,
     repeats: int | None,
     budget: float | None,
@@ -150,13 +154,14 @@ def command(
       gpubench run cnn-smoke                              a first run, under a minute
       gpubench run suites/cnn.yaml --dry-run              what would run here
       gpubench run cnn -s device=cuda -s batch_size=64,256 -k 'mode=train'
+      gpubench run cnn --case 9c41d6                      one case, by the beginning of its id
       gpubench run cnn --budget 20m --tag before          named, and at most 20 minutes
       gpubench run --resume before                        what is missing of it
       gpubench run cnn --baseline before                  and what changed since
       gpubench run cnn --arm base= --arm head=set.precision=amp-bf16 -s device=cuda -s precision=fp32
       gpubench run suites/mine.yaml --arm base=git=main --arm head=git=HEAD
     """  # noqa: D301 - click looks for the character itself
-    _check_use(suite, resumed, overrides, selection, dry_run=dry_run)
+    _check_use(suite, resumed, overrides, selection, cases, dry_run=dry_run)
     _check_resumed(resumed, {"--tag": tag, "--seed": seed, "--out": out, "--repeats": repeats, "--timeout": timeout})
     asked = AskedArms(arms, interleave, rounds, sesoi)
     asked.check_use(repeats=repeats, resumed=resumed is not None)
@@ -169,6 +174,7 @@ def command(
         _all_overrides(overrides, repeats, timeout),
         asked,
         selection=selection,
+        cases=cases,
         store=store,
         out=out,
         tag=tag,
@@ -184,14 +190,20 @@ def command(
 
 
 def _check_use(
-    suite: str | None, resumed: str | None, overrides: tuple[str, ...], selection: str | None, *, dry_run: bool
+    suite: str | None,
+    resumed: str | None,
+    overrides: tuple[str, ...],
+    selection: str | None,
+    cases: tuple[str, ...],
+    *,
+    dry_run: bool,
 ) -> None:
     if (suite is None) == (resumed is None):
         raise click.UsageError("Name a suite to run, or a run to --resume.")
-    if resumed is not None and (overrides or selection or dry_run):
-        raise click.UsageError(
-            "--resume goes on with the run as it was planned: -s, -k and --dry-run do not go with it."
-        )
+    if resumed is not None and (overrides or selection or cases or dry_run):
+        raise click.UsageError("--resume cannot be combined with -s, -k, --case or --dry-run.")
+    if selection is not None and cases:
+        raise click.UsageError("-k and --case exclude each other.")
 
 
 def _check_resumed(resumed: str | None, planned: Mapping[str, object]) -> None:

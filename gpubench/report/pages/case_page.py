@@ -1,8 +1,8 @@
 """One case in full."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+import shlex
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -26,20 +26,15 @@ from gpubench.report.pages.telemetry_facts import telemetry_facts
 from gpubench.report.topics.findings import remarks
 from gpubench.report.view.case_tables import status_word
 from gpubench.store.run_info import RunInfo
-from gpubench.suite.model.case import Case
+from gpubench.suite.cases.named_cases import QUALITY
 
 _CHANGING = ("-s", "--set", "--repeats", "--timeout")
 """Options of `gpubench run` with a value that change what a case is or how it is measured."""
 
-_WORD = re.compile(r"[^\s=<>!~(),'\"]+")
-_TAKEN_WORDS = ("and", "or", "not", "in", "null", "none")
-"""What a selection does not read as a value unless it stands in quotes."""
-
 
 def case_pages(entries: Iterable[CaseSummary], info: RunInfo) -> tuple[CasePage, ...]:
     """The page of each case."""
-    commands = {kind: repeat_commands(info, kind) for kind in ("measure", "quality")}
-    return tuple(_page(entry, commands[entry.planned.kind](entry)) for entry in entries)
+    return tuple(case_page(entry, info) for entry in entries)
 
 
 def case_page(entry: CaseSummary, info: RunInfo, *, text: str = "") -> CasePage:
@@ -47,10 +42,6 @@ def case_page(entry: CaseSummary, info: RunInfo, *, text: str = "") -> CasePage:
 
     `text` is the traceback or log of a case that failed.
     """
-    return _page(entry, repeat_command(entry, info), text)
-
-
-def _page(entry: CaseSummary, command: str, text: str = "") -> CasePage:
     found = remarks([entry])
     sections = (
         Section("case", f"Case {entry.planned.index}: {entry.label}", facts=_facts(entry)),
@@ -59,7 +50,7 @@ def _page(entry: CaseSummary, command: str, text: str = "") -> CasePage:
         Section("settings", "Settings", tables=(_settings(entry),)),
         Section("telemetry", "Telemetry", facts=telemetry_facts(entry)),
         Section("findings", "Findings", remarks=found),
-        Section("repeat", "To repeat", facts=(Fact("This case", line(code(command))),)),
+        Section("repeat", "To repeat", facts=(Fact("This case", line(code(repeat_command(entry, info)))),)),
     )
     return CasePage(entry.planned.index, entry.label, tuple(section for section in sections if not section.empty), text)
 
@@ -209,56 +200,10 @@ def _written(value: Any) -> str:
 
 
 def repeat_command(entry: CaseSummary, info: RunInfo) -> str:
-    """The command that measures just this case: the suite as the run changed it, and a selection of every setting that
-    tells the case apart.
-    """
-    return repeat_commands(info, entry.planned.kind)(entry)
-
-
-def repeat_commands(info: RunInfo, kind: str) -> Callable[[CaseSummary], str]:
-    """`repeat_command` for many cases of one kind: what tells them apart is looked for once."""
-    import shlex
-
-    met: dict[str, set[str]] = {name: set() for name in Case.model_fields if name != "env"}
-    variables: dict[str, set[str | None]] = {}
-    of_kind = [planned.settings for planned in info.cases if planned.kind == kind]
-    for settings in of_kind:
-        for name, values in met.items():
-            values.add(repr(settings.get(name)))
-        variables |= {name: set() for name in settings.get("env") or {} if name not in variables}
-    for name, given in variables.items():
-        given |= {(settings.get("env") or {}).get(name) for settings in of_kind}
-    telling = [name for name, values in met.items() if len(values) > 1]
-
-    def command(entry: CaseSummary) -> str:
-        mine = entry.planned.settings
-        parts = [f"{name}={_selected(mine[name])}" for name in telling]
-        parts += _variables(mine.get("env") or {}, variables)
-        words = ["gpubench", "run", info.suite_path or info.suite_name, *_changes(info.argv)]
-        return shlex.join([*words, "-k", " and ".join(parts)] if parts else words)
-
-    return command
-
-
-def _variables(mine: Mapping[str, str], met: Mapping[str, AbstractSet[str | None]]) -> list[str]:
-    """What `mine` holds of the variables that tell cases apart; of one that it lacks, the values that it is not."""
-    parts = []
-    for name, values in met.items():
-        if len(values) > 1 and name in mine:
-            parts.append(f"env.{name}={_selected(mine[name])}")
-        elif len(values) > 1:
-            parts += [
-                f"env.{name}!={_selected(value)}" for value in sorted(value for value in values if value is not None)
-            ]
-    return parts
-
-
-def _selected(value: Any) -> str:
-    """A value as a selection has it: in quotes where it is more than one word."""
-    text = _written(value)
-    if isinstance(value, str) and (not _WORD.fullmatch(text) or text.lower() in _TAKEN_WORDS):
-        return f'"{text}"' if "'" in text else f"'{text}'"
-    return text
+    """The command that measures just this case, with the options that changed the suite for the run."""
+    words = ["gpubench", "run", info.suite_path or info.suite_name, *_changes(info.argv)]
+    name = f"{QUALITY if entry.planned.kind == 'quality' else ''}{entry.planned.case_id}"
+    return shlex.join([*words, "--case", name])
 
 
 def _changes(argv: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ from fakes import traces
 from fakes.gate_runs import HandMade
 
 from gpubench.cli.main import main
+from gpubench.suite.model.case import Case
 
 
 @pytest.fixture
@@ -143,9 +144,19 @@ def test_several_cases_are_named_with_the_way_to_narrow_them_down(suite: Path, c
     assert main(["profile", str(suite), "-k", "precision=fp32"]) == 2
     err = capsys.readouterr().err
     assert "A profile is of one case, and 2 are left:\n  fp32 b8\n  fp32 b16\n" in err
-    assert "Narrow it down with -k" in err
+    assert "Name it (--case ID), or narrow them down: -k" in err
     assert main(["profile", str(suite), "-k", "batch_size=99"]) == 2
     assert "No case of the suite matches 'batch_size=99'." in capsys.readouterr().err
+
+
+def test_a_case_is_chosen_by_its_label_or_id(suite: Path, capsys: pytest.CaptureFixture[str]):
+    case_id = Case(device="cpu", batch_size=16).case_id
+    for name in ("fp32 b16", case_id, case_id[:6]):
+        assert f"-profile-mine-{case_id}" in dry_run(capsys, str(suite), "--case", name)[4]
+    assert main(["profile", str(suite), "--case", "fp32 b17"]) == 2
+    assert "the suite has no case 'fp32 b17': did you mean 'fp32 b16'?" in capsys.readouterr().err
+    assert main(["profile", str(suite), "--case", case_id, "-k", "precision=fp32"]) == 2
+    assert "-k and --case exclude each other" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -174,7 +185,8 @@ def test_a_run_by_its_path_and_a_case_by_its_label(store: Path, capsys: pytest.C
         (["@last:9"], "'9' is no case of run"),
         (["@last"], "@last is a run; a profile is of one case."),
         (["nothing:1"], "no run in"),
-        (["@last:1", "-k", "device=cpu"], "cannot be combined with -s or -k"),
+        (["@last:1", "-k", "device=cpu"], "cannot be combined with -s, -k or --case"),
+        (["@last:1", "--case", "0123456789"], "cannot be combined with -s, -k or --case"),
         (["@last:1", "--timeout", "0"], "must be more than 0"),
         (["@last:1", "--tool", "ncu"], "ncu reads counters of CUDA kernels, and this case runs on the CPU."),
     ],

@@ -12,7 +12,7 @@ from gpubench.report.render.html import render_html
 from gpubench.report.render.markdown import render_markdown
 from gpubench.report.topics import order
 from gpubench.report.view.run_view import View
-from gpubench.suite.select.expression import parse_selection
+from gpubench.suite.cases.named_cases import named_cases
 
 
 def facts_of(section: Section | None) -> dict[str, str]:
@@ -126,10 +126,10 @@ def test_a_page_of_an_oom_shows_the_sizes() -> None:
 
 def test_the_command_repeats_just_this_case() -> None:
     summary = summarise_run(invented_run())
-    assert repeat_command(summary.cases[7], summary.info) == (
-        "gpubench run suites/cnn.yaml -k "
-        "'device=cuda and precision=amp-bf16 and batch_size=1024 and memory_format=channels_last'"
-    )
+    case = summary.cases[7]
+    assert repeat_command(case, summary.info) == f"gpubench run suites/cnn.yaml --case {case.planned.case_id}"
+    trained = summary.quality[0].summary
+    assert repeat_command(trained, summary.info).endswith(f" --case 'quality {trained.planned.case_id}'")
 
 
 def test_the_command_of_a_case_selects_that_case_alone() -> None:
@@ -140,10 +140,11 @@ def test_the_command_of_a_case_selects_that_case_alone() -> None:
         made.measured(f"{number}", 900.0, device="cpu", env=env)
     made.measured("python", 900.0, device="cpu", python="/opt/my env/bin/python")
     summary = summarise_run(made.run())
+    cases = [entry.case for entry in summary.cases]
     for entry in summary.cases:
-        *_, selection = shlex.split(repeat_command(entry, summary.info))
-        wanted = parse_selection(selection)
-        assert [other.label for other in summary.cases if wanted.matches(other.case)] == [entry.label]
+        *_, name = shlex.split(repeat_command(entry, summary.info))
+        assert named_cases([name], cases).measured == {entry.case.case_id}
+    assert len({case.case_id for case in cases}) == 5
 
 
 def test_the_command_of_a_case_keeps_what_the_run_changed_in_its_suite() -> None:
@@ -155,7 +156,8 @@ def test_the_command_of_a_case_keeps_what_the_run_changed_in_its_suite() -> None
     )
     summary = summarise_run(made.run(argv=tuple(typed.split())))
     assert repeat_command(summary.cases[0], summary.info) == (
-        "gpubench run suites/cnn.yaml -s workload=torchvision:resnet18 --set=measure.max_time=5s --repeats 5"
+        "gpubench run suites/cnn.yaml -s workload=torchvision:resnet18 --set=measure.max_time=5s --repeats 5 "
+        f"--case {summary.cases[0].planned.case_id}"
     )
 
 
@@ -169,4 +171,4 @@ def test_a_hostile_path_is_quoted_in_the_command() -> None:
     made = Invented()
     made.measured("cpu fp32", 900.0, device="cpu", data="digits")
     summary = summarise_run(made.run(suite_path="x; rm -rf ~"))
-    assert repeat_command(summary.cases[0], summary.info) == "gpubench run 'x; rm -rf ~'"
+    assert repeat_command(summary.cases[0], summary.info).startswith("gpubench run 'x; rm -rf ~' --case ")

@@ -5,6 +5,7 @@ from gpubench.runner.launch.recorder import shared
 from gpubench.runner.launch.worker_hosts import HostKey, describe_exit, versions_of
 from gpubench.runner.plan import cannot_run, plan_cases
 from gpubench.runner.time_forecast import forecast
+from gpubench.suite.cases.quality_cases import quality_cases
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Measure, Quality, Suite
 from gpubench.telemetry.window.telemetry_window import TelemetryWindow
@@ -63,6 +64,17 @@ def test_training_to_a_result_follows_from_the_cases_that_are_kept():
         for case in plan_cases(judged, cases, {OURS: NO_CUDA}, lambda case: case.mode == "infer")
         if case.kind == "quality"
     ]
+
+
+def test_named_cases_bring_no_training_with_them_and_keep_their_labels():
+    judged = suite(quality=Quality(data="digits", batch_size=32))
+    cases = [Case(), Case(precision="amp-bf16"), Case(precision="fp16")]
+    whole = {case.case_id: case for case in plan_cases(judged, cases, {OURS: NO_CUDA})}
+    (measured,) = plan_cases(judged, cases, {OURS: NO_CUDA}, lambda case: case == cases[1], (), frozenset())
+    assert (measured.kind, measured.label) == ("measure", whole[measured.case_id].label)
+    training = quality_cases(judged, cases)[2]
+    (trained,) = plan_cases(judged, cases, {OURS: NO_CUDA}, lambda _: False, (), {training.case_id})
+    assert (trained.kind, trained.label) == ("quality", whole[trained.case_id].label)
 
 
 def test_hosts_are_shared_by_cases_of_the_same_interpreter_and_environment():
