@@ -71,7 +71,8 @@ def test_power_and_energy_agree_with_what_nvidia_smi_logs(tmp_path, host):
     suite = tmp_path / "power.yaml"
     suite.write_text(
         "schema: 1\nname: power\nrequires: cuda\n"
-        "defaults: {workload: 'torchvision:resnet50', device: cuda, precision: amp-bf16, batch_size: 64, memory_format: channels_last}\n"
+        "defaults: {workload: 'torchvision:resnet50', device: cuda, precision: amp-bf16, batch_size: 64,"
+        " memory_format: channels_last}\n"
         "measure: {min_time: 20s, max_time: 40s, min_window: 20s, repeats: 1}\n"
     )
     log, card = tmp_path / "smi.csv", host.hello.devices[0]["uuid"]
@@ -138,7 +139,8 @@ def test_an_idle_card_takes_less_than_a_busy_one(tmp_path):
 
     suite = tmp_path / "idle.yaml"
     suite.write_text(
-        "schema: 1\nname: idle\nrequires: cuda\ndefaults: {workload: cnn, data: digits, device: cuda, batch_size: 1024}\n"
+        "schema: 1\nname: idle\nrequires: cuda\n"
+        "defaults: {workload: cnn, data: digits, device: cuda, batch_size: 1024}\n"
         "measure: {min_time: 5s, max_time: 20s, repeats: 1}\n"
     )
     (record,) = run_suite(suite, store=tmp_path / "runs").records

@@ -15,9 +15,9 @@ class OutOfMemoryError(RuntimeError):
 
 
 CUDA_OOM = (
-    "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 139.81 GiB of which 5.12 GiB is free. "
-    "Process 41 has 134.69 GiB memory in use. Of the allocated memory 130.00 GiB is allocated by PyTorch, and 1.20 GiB is "
-    "reserved by PyTorch but unallocated. If reserved but unallocated memory is large try setting "
+    "CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has a total capacity of 139.81 GiB of which 5.12 GiB is "
+    "free. Process 41 has 134.69 GiB memory in use. Of the allocated memory 130.00 GiB is allocated by PyTorch, and "
+    "1.20 GiB is reserved by PyTorch but unallocated. If reserved but unallocated memory is large try setting "
     "PYTORCH_ALLOC_CONF=expandable_segments:True to avoid fragmentation."
 )
 
@@ -37,8 +37,8 @@ def test_sizes_of_a_cuda_oom_are_those_the_allocator_named():
     [
         (
             RuntimeError(
-                "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
-                "allocate 67108864 bytes. Error code 12 (Cannot allocate memory)"
+                "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried "
+                "to allocate 67108864 bytes. Error code 12 (Cannot allocate memory)"
             ),
             64 * MIB,
         ),

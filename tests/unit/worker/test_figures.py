@@ -94,7 +94,7 @@ def test_waiting_for_input_while_the_gpu_works_costs_nothing():
 
 
 def test_a_step_that_waits_for_the_device_itself_is_not_launch_bound():
-    """A GradScaler reads a flag of the device in every step: the host has time to spare, and spends it inside the step."""
+    """A GradScaler reads a flag of the device in every step: the host spends its spare time inside the step."""
     found = _figures(_measured(enqueue=0.99), device_waits=[0.0012] * 400)
     assert found.series.bound == "gpu"
     assert found.metrics["host_enqueue_s"] == pytest.approx(0.0008, rel=0.03)

@@ -210,7 +210,8 @@ def test_the_numeric_probe_sees_rounding_that_no_flag_shows(monkeypatch, dtype):
 def test_an_environment_that_lowers_float32_behind_torchs_flags_is_seen():
     """oneDNN's own variable is honoured where the CPU has bf16 units; either way the probe must say what happened."""
     script = (
-        "import torch; from gpubench.worker import effective_settings as settings; from gpubench.suite.model.case import Case;"
+        "import torch; from gpubench.worker import effective_settings as settings;"
+        "from gpubench.suite.model.case import Case;"
         "settings.apply(Case(), torch); e = settings.read_back(Case(), None, 'cpu');"
         "print(e.extra['environment'].get('ONEDNN_DEFAULT_FPMATH_MODE'), e.math['mkldnn.matmul'])"
     )

@@ -89,15 +89,10 @@ class HostMemoryBatches(Resident):
         if pinned:
             batches = [(images.pin_memory(), labels.pin_memory()) for images, labels in batches]
         super().__init__(batches)
-        self._device = device
-        self._non_blocking = pinned
+        self._device, self._pinned = device, pinned
 
     def transfer(self, batch: Batch) -> Batch:
-        images, labels = batch
-        return (
-            images.to(self._device, non_blocking=self._non_blocking),
-            labels.to(self._device, non_blocking=self._non_blocking),
-        )
+        return _copied(batch, self._device, self._pinned)
 
 
 class Loader:
@@ -137,11 +132,7 @@ class Loader:
         return batch
 
     def transfer(self, batch: Batch) -> Batch:
-        images, labels = batch
-        return (
-            images.to(self._device, non_blocking=self._pinned),
-            labels.to(self._device, non_blocking=self._pinned),
-        )
+        return _copied(batch, self._device, self._pinned)
 
     def close(self) -> None:
         """Ends the worker processes: they stop when the last reference to the iterator goes."""
@@ -199,11 +190,14 @@ def make_source(case: Case, layout: Format, data: DataSet | None, device: torch.
         return Loader(Samples(layout, data, split, case.seed), layout, case, device)
     where = device if case.data_path == "resident" else torch.device("cpu")
     batches = list(make_batches(layout, data, split, where, case.seed, layout.num_pool_batches))
-    return (
-        Resident(batches)
-        if case.data_path == "resident"
-        else HostMemoryBatches(batches, device, pinned=case.data_path == "pinned")
-    )
+    if case.data_path == "resident":
+        return Resident(batches)
+    return HostMemoryBatches(batches, device, pinned=case.data_path == "pinned")
+
+
+def _copied(batch: Batch, device: torch.device, pinned: bool) -> Batch:
+    images, labels = batch
+    return images.to(device, non_blocking=pinned), labels.to(device, non_blocking=pinned)
 
 
 def make_batches(
