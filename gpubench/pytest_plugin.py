@@ -1,7 +1,7 @@
 """The pytest plugin: fixture `gpu_benchmark`, marker `gpubench`, options. `docs/ci.md` describes it.
 
-It is loaded in every pytest that runs where gpubench is installed, so it imports nothing but pytest here, and never
-torch: a test that uses CUDA has imported torch itself.
+Every pytest run loads it if gpubench is installed, so it imports only pytest here, and never torch: a test that uses
+CUDA has imported torch itself.
 """
 
 from typing import TYPE_CHECKING
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 MARKER = (
     "gpubench(max_regression=..., max_time=..., max_memory=..., device=..., l2_flush=...): limits and options of a "
-    "gpu_benchmark. max_regression ('5%', or a dict by metric) is the limit of `gpubench check`; max_time ('2ms', per call) "
-    "and max_memory ('1GiB', peak allocated on the device) fail the test itself."
+    "gpu_benchmark. max_regression ('5%', or a dict by metric) is the limit of `gpubench check`; max_time ('2ms', per "
+    "call) and max_memory ('1GiB', peak allocated on the device) fail the test itself."
 )
 _MONITOR = pytest.StashKey[object]()
 
@@ -25,12 +25,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--gpubench-device",
         default="auto",
         metavar="DEVICE",
-        help="Clock of gpu_benchmark: `cuda`, `cuda:N`, `cpu`, or `auto` (CUDA where the test uses it; default).",
+        help="Clock of gpu_benchmark: `cuda`, `cuda:N`, `cpu`, or `auto` (CUDA if the test uses it; default).",
     )
     group.addoption(
         "--gpubench-energy",
         action="store_true",
-        help="Measure the energy of each gpu_benchmark with NVML (tests must run for seconds).",
+        help="Measure the energy of each gpu_benchmark (tests must run for seconds).",
     )
 
 
@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A marker that makes no sense is an error before any fixture is made."""
+    """A wrong marker is an error before any fixture is set up."""
     if item.get_closest_marker("gpubench") is not None:
         from gpubench.pytest_support.plugin_options import options_of
 
@@ -57,11 +57,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def gpu_benchmark(benchmark: object, request: pytest.FixtureRequest) -> "GpuBenchmark":
-    """pytest-benchmark's `benchmark` with a clock that waits for the device: `gpu_benchmark(function, *args,
-    **kwargs)`.
+    """pytest-benchmark's `benchmark` with the device's clock: `gpu_benchmark(function, *args, **kwargs)`.
 
-    Times are those of CUDA events around groups of calls of at least a millisecond, or of the host where nothing runs
-    on a GPU. Everything that pytest-benchmark does with its results works as before.
+    Times are those of CUDA events around groups of calls of at least a millisecond, or of the host if nothing runs on a
+    GPU. Everything that pytest-benchmark does with its results works as before.
     """
     from gpubench.pytest_support.gpu_benchmark import GpuBenchmark
     from gpubench.pytest_support.plugin_options import options_of
@@ -70,7 +69,7 @@ def gpu_benchmark(benchmark: object, request: pytest.FixtureRequest) -> "GpuBenc
 
 
 def _monitor(config: pytest.Config) -> object:
-    """The energy monitor of this session, opened when it is first needed."""
+    """The energy monitor of this session, opened on first use."""
     if _MONITOR not in config.stash:
         from gpubench.pytest_support.energy_meter import open_monitor
 

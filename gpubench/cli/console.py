@@ -1,7 +1,7 @@
-"""Consoles: stdout is the result, stderr the progress. Neither interprets markup, emoji codes or numbers.
+"""Consoles: results on stdout, progress on stderr. Neither interprets markup, emoji codes or numbers.
 
 Colour: `--color` first, then NO_COLOR and TERM as rich reads them. Redrawing needs a real terminal that is not dumb,
-outside CI. A pipe has no width: tables go into it whole, unless COLUMNS says otherwise.
+outside CI. A pipe has no width: tables are written whole, unless COLUMNS is set.
 """
 
 import codecs
@@ -21,7 +21,7 @@ ColorChoice = Literal["auto", "always", "never"]
 _COLOR = "gpubench.color"
 _PROSE_WIDTH = 100
 UNLIMITED = 10_000
-"""Width of a table that nothing limits."""
+"""Width of a table without a limit."""
 
 _ASCII = {
     "\u202f": " ",
@@ -42,7 +42,7 @@ _ASCII = {
 
 
 def set_color(ctx: click.Context, param: click.Parameter, value: ColorChoice) -> None:
-    """Callback of `--color`: kept in the context's shared `meta`. What was said on the command wins over the group."""
+    """Callback of `--color`: stored in the context's shared `meta`. The command's option overrides the group's."""
     given = ctx.get_parameter_source(param.name or "")
     if _COLOR not in ctx.meta or given is not ParameterSource.DEFAULT:
         ctx.meta[_COLOR] = value
@@ -66,17 +66,18 @@ def progress_console() -> "Console":
 
 
 def make_console(file: IO[str], color: ColorChoice = "auto", *, width: int | None = None) -> "Console":
-    """A console on `file`. Prints what it is given and nothing else; what the file's encoding lacks is spelled in
-    ASCII.
-    """
-    _spell_in_ascii_where_needed(file)
+    """A console on `file` that prints text unchanged; what the file's encoding lacks is spelled in ASCII."""
+    encoding = (getattr(file, "encoding", None) or "utf-8").lower().replace("-", "")
+    reconfigure = getattr(file, "reconfigure", None)
+    if reconfigure is not None and encoding != "utf8":
+        reconfigure(errors="gpubench_ascii")
     options: dict[str, Any] = {}
     if color == "always":
         options = {"force_terminal": True, "color_system": "256", "no_color": False}
     elif color == "never":
         options = {"color_system": None, "no_color": True}
     elif not file.isatty():
-        # FORCE_COLOR and its relatives are rich's own reading of the environment; --color is ours.
+        # rich reads FORCE_COLOR and the like from the environment.
         options = {"color_system": "auto"}
     return _console_class()(
         file=file,
@@ -94,7 +95,7 @@ def _console_class() -> "type[Console]":
     from rich.console import Console
 
     class PipeConsole(Console):
-        """rich ends the program with status 1 where the reader of a pipe went away: here that would be a failed gate."""
+        """rich exits with status 1 if the reader of a pipe is gone: here that would be a failed gate."""
 
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
@@ -103,21 +104,18 @@ def _console_class() -> "type[Console]":
 
 
 def table_width(file: IO[str], *, wide: bool = False) -> int:
-    """Characters that a table may take."""
-    if wide:
-        return UNLIMITED
-    if file.isatty() or os.environ.get("COLUMNS", "").isdigit():
-        return _width(file)
-    return UNLIMITED
+    """Width of a table in characters."""
+    limited = not wide and (file.isatty() or os.environ.get("COLUMNS", "").isdigit())
+    return _width(file) if limited else UNLIMITED
 
 
 def prose_width(file: IO[str]) -> int:
-    """Characters that a line of text may take: never more than is read with ease."""
+    """Width of a line of text in characters: never more than is easy to read."""
     return min(_width(file), _PROSE_WIDTH)
 
 
 def redraws(file: IO[str]) -> bool:
-    """Whether lines may be drawn again: a terminal, not a dumb one, and not in CI."""
+    """Whether lines may be redrawn: on a terminal that is not dumb, and not in CI."""
     dumb = os.environ.get("TERM", "").lower() in ("dumb", "unknown")
     return file.isatty() and not dumb and not os.environ.get("CI")
 
@@ -132,13 +130,6 @@ def _width(file: IO[str]) -> int:
         except OSError:
             return 80
     return _PROSE_WIDTH
-
-
-def _spell_in_ascii_where_needed(file: IO[str]) -> None:
-    encoding = (getattr(file, "encoding", None) or "utf-8").lower().replace("-", "")
-    reconfigure = getattr(file, "reconfigure", None)
-    if reconfigure is not None and encoding != "utf8":
-        reconfigure(errors="gpubench_ascii")
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:

@@ -1,4 +1,4 @@
-"""How a command ends: one exit status, and every error printed once, as a sentence and a way out."""
+"""How a command ends: one exit status, and every error printed once, as a sentence and a hint."""
 
 import errno
 import os
@@ -23,19 +23,19 @@ _DEBUG = "gpubench.debug"
 
 
 def set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    """Callback of `--debug`; once given it stays."""
+    """Callback of `--debug`, which holds for the group and the command."""
     ctx.meta[_DEBUG] = value or ctx.meta.get(_DEBUG, False)
 
 
 def status_of(command: click.Command, arguments: list[str], name: str = "gpubench") -> int:
-    """Run a command line and say how it ended."""
+    """Run a command line and return its exit status. Prints errors, raises none."""
     completion = os.environ.get("_GPUBENCH_COMPLETE")
     if completion:
         from click.shell_completion import shell_complete
 
         return shell_complete(command, {}, name, "_GPUBENCH_COMPLETE", completion)
     if sys.stdout is None:
-        _say("error: stdout is closed, and it is where results go")
+        _say("error: stdout is closed, so results cannot be written")
         return ExitStatus.USAGE
     meta: dict[str, Any] = {}
     try:
@@ -57,7 +57,7 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
         _discard_stdout()
         _say(f"error: the result cannot be written: {(error.strerror or str(error)).lower()}")
         return ExitStatus.USAGE
-    except Exception as error:  # noqa: BLE001 - the last net: a person gets a sentence, the traceback goes to a file
+    except Exception as error:  # noqa: BLE001 - the last resort: a sentence on screen, the traceback in a file
         return _unexpected(error, debug=_wants_debug(meta))
     return status
 
@@ -70,22 +70,18 @@ def _invoke(command: click.Command, arguments: list[str], name: str, meta: dict[
     """Commands may return a status, call `ctx.exit` or `sys.exit`."""
     try:
         with command.make_context(name, arguments) as ctx:
-            # Seen by the handlers after the context is gone.
+            # The handlers need it after the context has ended.
             meta.update(ctx.meta)
             returned = command.invoke(ctx)
             meta.update(ctx.meta)
     except click.exceptions.Exit as ended:
         return ended.exit_code
     except SystemExit as ended:
-        return _code_of(ended)
+        if ended.code is None or isinstance(ended.code, int):
+            return ended.code or ExitStatus.OK
+        _say(f"error: {ended.code}")
+        return ExitStatus.USAGE
     return int(returned) if isinstance(returned, int) else ExitStatus.OK
-
-
-def _code_of(ended: SystemExit) -> int:
-    if ended.code is None or isinstance(ended.code, int):
-        return ended.code or ExitStatus.OK
-    _say(f"error: {ended.code}")
-    return ExitStatus.USAGE
 
 
 def _wrong_use(error: click.ClickException) -> int:
@@ -101,7 +97,7 @@ def _wrong_use(error: click.ClickException) -> int:
 
 
 def _expected(error: GpubenchError) -> int:
-    # The mistakes of a suite file come as a text of their own, each with its place.
+    # The mistakes of a suite file are a complete text, each with its place.
     text = str(error)
     _say(text if getattr(error, "problems", None) else f"error: {text}")
     if error.hint:
@@ -117,29 +113,20 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
     if debug:
         _say(text.rstrip())
         return ExitStatus.USAGE
-    kept = _keep(text)
-    _say(
-        f"hint: this is a bug; the traceback is in {kept}"
-        if kept
-        else "hint: this is a bug; --debug shows the traceback"
-    )
-    return ExitStatus.USAGE
-
-
-def _keep(text: str) -> Path | None:
-    """Write a traceback where it can be found; None where nothing can be written."""
     header = f"gpubench {' '.join(sys.argv[1:])}\nPython {sys.version}\n\n"
     try:
         descriptor, name = tempfile.mkstemp(prefix=time.strftime("gpubench-%Y%m%d-%H%M%S-"), suffix=".txt")
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(header + text)
     except OSError:
-        return None
-    return Path(name)
+        _say("hint: this is a bug; --debug shows the traceback")
+    else:
+        _say(f"hint: this is a bug; the traceback is in {name}")
+    return ExitStatus.USAGE
 
 
 def _say(text: str) -> None:
-    """One message to stderr, control characters made visible. A closed stderr is nobody's concern."""
+    """One message to stderr, control characters made visible. A closed stderr is ignored."""
     from gpubench.report.model.inert_text import inert_lines
 
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
@@ -150,7 +137,7 @@ def _say(text: str) -> None:
 
 
 def _discard_stdout() -> None:
-    """Point stdout nowhere, so that the interpreter's own flush at exit does not complain."""
+    """Point stdout at /dev/null, so that the interpreter's flush at exit does not fail."""
     try:
         descriptor = sys.stdout.fileno()
     except (ValueError, OSError):

@@ -1,7 +1,7 @@
-"""A group of commands that are imported when they are asked for, not before.
+"""A group of commands that are imported when they are used.
 
-`gpubench --help` shows a line per command without importing any: the line stands in the table, and a test holds it
-equal to the command's own. A command whose module is not there is neither listed nor found.
+`gpubench --help` shows a line per command without importing any: the line is in the table, and a test compares it with
+the command's own. A command without its module is neither listed nor found.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 class LazyCommand(NamedTuple):
-    """A command: its name, which is also its module in `gpubench.cli.commands`, the panel it is listed in, and its line
-    there.
-    """
+    """A command: its name (also that of its module in `gpubench.cli.commands`), its panel in the help, and its line."""
 
     name: str
     panel: str
@@ -63,7 +61,7 @@ class LazyGroup(RichGroup):
         return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
-        """Names from the table; options only where one was begun."""
+        """Names from the table; options only after a dash."""
         from click.shell_completion import CompletionItem
 
         if incomplete.startswith("-"):
@@ -78,15 +76,12 @@ class LazyGroup(RichGroup):
         """From the table; no command is imported."""
         from gpubench.cli.screens.root_help import write_help
 
-        return write_help(
-            ctx, self.help or "", [(entry.panel, entry.name, entry.line) for entry in self.entries.values()]
-        )
+        lines = [(entry.panel, entry.name, entry.line) for entry in self.entries.values()]
+        return write_help(ctx, self.help or "", lines)
 
 
 def add_common_options(command: click.Command, options: Sequence[click.Parameter]) -> None:
-    """Give a command (or each command of a group) the group's `--color` and `--debug`, so that they may stand on
-    either side of its name.
-    """
+    """Give a command (or each one of a group) the group's `--color` and `--debug`, to be written before or after it."""
     if isinstance(command, click.Group):
         for sub in command.commands.values():
             add_common_options(sub, options)

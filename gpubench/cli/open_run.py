@@ -1,4 +1,4 @@
-"""Opening stored runs by what a person calls them."""
+"""Open stored runs and find their cases by name."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +12,7 @@ if TYPE_CHECKING:
 
 
 def open_run(reference: str, store: Path) -> "Run":
-    """The run that `reference` names: `@last`, `@last~2`, a unique prefix, a tag or a path. UsageError if none or
-    several.
-    """
+    """The run with this name: `@last`, `@last~2`, a unique prefix, a tag or a path. UsageError if none or several."""
     from gpubench.store.run_names import resolve_run
     from gpubench.store.run_reader import load_run
 
@@ -22,7 +20,7 @@ def open_run(reference: str, store: Path) -> "Run":
 
 
 def pick_case(summary: "RunSummary", name: str) -> "CaseSummary":
-    """The case that `name` stands for: its number, its label, or (the beginning of) its id. UsageError otherwise."""
+    """The case with this number, label, or beginning of an id. UsageError if none or several."""
     everything = [*summary.cases, *(quality.summary for quality in summary.quality)]
     found = [entry for entry in everything if name in (str(entry.planned.index), entry.label)]
     found = found or [entry for entry in everything if len(name) >= 4 and entry.planned.case_id.startswith(name)]
@@ -32,11 +30,12 @@ def pick_case(summary: "RunSummary", name: str) -> "CaseSummary":
     last = max((entry.planned.index for entry in everything), default=0)
     raise UsageError(
         f"{name!r} {what} of run {summary.info.run}",
-        hint=f"Name a case by its number (1 to {last}), its label in quotes, or its id; `gpubench show {summary.info.run}` lists them.",
+        hint=f"Name a case by its number (1 to {last}), its label in quotes, or its id; "
+        f"`gpubench show {summary.info.run}` lists them.",
     )
 
 
 def shown_name(folder: Path, store: Path) -> str:
-    """How commands may name this run: its folder's name inside the store, else its path."""
+    """The run's name for commands: its folder's name inside the store, else its path."""
     inside = folder.resolve().parent == store.resolve()
     return folder.name if inside else str(folder)

@@ -45,11 +45,11 @@ store_option: Decorator = click.option(
 
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
-wide_option: Decorator = click.option("--wide", is_flag=True, help="Every column, whatever the width.")
+wide_option: Decorator = click.option("--wide", is_flag=True, help="Show every column, whatever the width.")
 
 
 def complete_suites(ctx: click.Context, param: click.Parameter, incomplete: str) -> "list[CompletionItem]":  # noqa: ARG001
-    """Names of suites that ship with the package, then files."""
+    """Suites of the package, then files."""
     from click.shell_completion import CompletionItem
 
     from gpubench.suite.read.shipped import shipped_suites

@@ -4,9 +4,7 @@ from gpubench.telemetry.monitor import Monitor
 
 
 def open_monitor(device: str) -> Monitor:
-    """Samples the device (`auto` and `cuda`: the first that CUDA sees). Takes up to three seconds; never fails, see
-    `reason`.
-    """
+    """Samples the device (`auto`, `cuda`: CUDA's first). Takes up to three seconds; never fails, see `reason`."""
     _, _, number = device.partition(":")
     monitor = Monitor(int(number) if number.isdigit() else 0)
     monitor.open()
@@ -14,7 +12,7 @@ def open_monitor(device: str) -> Monitor:
 
 
 def energy_of(monitor: object, started_s: float, ended_s: float) -> tuple[float | None, str]:
-    """Joules between two moments of `time.monotonic()`, or None and why there is no valid figure."""
+    """Joules between two times of `time.monotonic()`, or None and why there is no valid figure."""
     assert isinstance(monitor, Monitor)
     window = monitor.window(started_s, ended_s)
     if window.energy_j is None or not window.energy_valid:

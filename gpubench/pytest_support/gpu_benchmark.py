@@ -1,4 +1,4 @@
-"""What `gpu_benchmark` is: pytest-benchmark's fixture with another clock, and more to say about a test."""
+"""The `gpu_benchmark` fixture: pytest-benchmark's with a device clock, memory, energy and limits."""
 
 import sys
 import time
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gpubench.analysis.compare.pytest_benchmark_side import EXTRA_KEY
-from gpubench.pytest_support.own_limits import broken_limits, unchecked_limit
+from gpubench.core.units import format_bytes
+from gpubench.pytest_support.own_limits import broken_limits
 from gpubench.pytest_support.plugin_options import Options
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ ON_CPU = "the test runs on the CPU"
 
 
 class GpuBenchmark:
-    """Call it as `benchmark` is called. `benchmark` is the fixture below, for everything that it offers besides."""
+    """Is called like `benchmark`. Its attribute `benchmark` is pytest-benchmark's fixture, for everything else."""
 
     def __init__(self, benchmark: Any, options: Options, monitor: Callable[[], object]) -> None:
         missing = [name for name in _NEEDED if not hasattr(benchmark, name)]
@@ -33,24 +34,22 @@ class GpuBenchmark:
         self._monitor = monitor
 
     def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Time `function(*args, **kwargs)` and return what it returned. The test fails if a limit of its marker is
-        broken.
-        """
+        """Time `function(*args, **kwargs)` and return its result. Fails the test if a limit of its marker is broken."""
         return self._measured(lambda: self.benchmark(function, *args, **kwargs))
 
     def pedantic(self, target: Callable[..., Any], **options: Any) -> Any:
-        """The same with rounds, iterations and warm-up given, as `benchmark.pedantic` has it."""
+        """The same with given rounds, iterations and warm-up, like `benchmark.pedantic`."""
         return self._measured(lambda: self.benchmark.pedantic(target, **options))
 
     @property
     def extra_info(self) -> dict[str, Any]:
-        """What goes into the JSON file with this test; `gpubench` in it is taken."""
+        """Stored with the test in the JSON file; the key `gpubench` is reserved."""
         info: dict[str, Any] = self.benchmark.extra_info
         return info
 
     @property
     def stats(self) -> Any:
-        """pytest-benchmark's statistics; None before the call, and where benchmarks are disabled."""
+        """pytest-benchmark's statistics; None before the call, and if benchmarks are disabled."""
         return self.benchmark.stats
 
     @property
@@ -81,13 +80,14 @@ class GpuBenchmark:
             broken = broken_limits(self._options, list(self.stats.stats.data), own["metrics"])
             if broken:
                 pytest.fail("; ".join(broken), pytrace=False)
-            unchecked = unchecked_limit(self._options, why_not)
-            if rounds is None and unchecked:
-                warnings.warn(pytest.PytestWarning(unchecked), stacklevel=3)
+            most = self._options.max_memory_bytes
+            if rounds is None and most is not None:
+                message = f"max_memory={format_bytes(most)} was not checked: {why_not}"
+                warnings.warn(pytest.PytestWarning(message), stacklevel=3)
         return result
 
     def _rounds(self) -> "tuple[CudaRounds | None, str]":
-        """The device's clock, or why the host's is used. pytest.UsageError where CUDA was asked for and is not there."""
+        """The device's clock, or why the host's is used. pytest.UsageError if CUDA was requested and is missing."""
         if self._options.device == "cpu":
             return None, ON_CPU
         torch = sys.modules.get("torch")
@@ -105,7 +105,7 @@ class GpuBenchmark:
         from gpubench.worker.timing.pytest_timer import MIN_GROUP_S
 
         fixture = self.benchmark
-        fixture._make_runner = rounds.runner  # noqa: SLF001 - the one seam through which another clock fits
+        fixture._make_runner = rounds.runner  # noqa: SLF001 - the only way to give it another clock
         fixture._timer = rounds.clock  # noqa: SLF001
         fixture._min_time = max(fixture._min_time, MIN_GROUP_S)  # noqa: SLF001
         own["device"] = rounds.device_name
@@ -118,17 +118,12 @@ class GpuBenchmark:
         own["metrics"] |= rounds.peaks()
         if monitor is None:
             own["absent"]["energy_per_sample_j"] = "not asked for (--gpubench-energy)"
-        else:
-            self._put_energy(monitor, started_s, ended_s, rounds.num_calls, own)
-        return result
-
-    def _put_energy(
-        self, monitor: object, started_s: float, ended_s: float, num_calls: int, own: dict[str, Any]
-    ) -> None:
+            return result
         from gpubench.pytest_support.energy_meter import energy_of
 
         energy_j, reason = energy_of(monitor, started_s, ended_s)
-        if energy_j is None or num_calls == 0:
+        if energy_j is None or rounds.num_calls == 0:
             own["absent"]["energy_per_sample_j"] = reason
         else:  # one call is one sample
-            own["metrics"]["energy_per_sample_j"] = energy_j / num_calls
+            own["metrics"]["energy_per_sample_j"] = energy_j / rounds.num_calls
+        return result

@@ -30,9 +30,7 @@ class Options:
 
 
 def options_of(node: pytest.Item, config: pytest.Config) -> Options:
-    """The options of one test; of markers on several levels (module, class, test) the closest says. pytest.UsageError
-    for a wrong one.
-    """
+    """The options of one test, from its closest markers (test, class, module). pytest.UsageError for a wrong one."""
     given: dict[str, Any] = {}
     for marker in node.iter_markers("gpubench"):
         if marker.args:
@@ -40,23 +38,19 @@ def options_of(node: pytest.Item, config: pytest.Config) -> Options:
         given = {**marker.kwargs, **given}
     unknown = [name for name in given if name not in _KNOWN]
     if unknown:
-        raise pytest.UsageError(
-            f"{node.nodeid}: the gpubench marker has no {unknown[0]!r}: it takes {', '.join(_KNOWN)}"
-        )
+        known = ", ".join(_KNOWN)
+        raise pytest.UsageError(f"{node.nodeid}: the gpubench marker has no {unknown[0]!r}: it takes {known}")
+    device = str(given.get("device", config.getoption("--gpubench-device")))
+    if not _DEVICE.fullmatch(device):
+        raise pytest.UsageError(f"{node.nodeid}: there is no device {device!r}: choose auto, cpu, cuda or cuda:N")
     return Options(
-        device=_device(node, str(given.get("device", config.getoption("--gpubench-device")))),
+        device=device,
         l2_flush=bool(given.get("l2_flush", False)),
         energy=bool(config.getoption("--gpubench-energy")),
         max_regression=_limits(node, given.get("max_regression")),
         max_time_s=_parsed(node, "max_time", parse_duration, given.get("max_time")),
         max_memory_bytes=_parsed(node, "max_memory", parse_bytes, given.get("max_memory")),
     )
-
-
-def _device(node: pytest.Item, name: str) -> str:
-    if not _DEVICE.fullmatch(name):
-        raise pytest.UsageError(f"{node.nodeid}: there is no device {name!r}: choose auto, cpu, cuda or cuda:N")
-    return name
 
 
 def _limits(node: pytest.Item, given: Any) -> dict[str, float]:
@@ -75,7 +69,7 @@ def _limits(node: pytest.Item, given: Any) -> dict[str, float]:
 
 
 def _is_bare(limit: Any) -> bool:
-    """A number without a unit. What is no number at all is said elsewhere."""
+    """Whether it is a number without a unit; parsing reports what is no number at all."""
     return (isinstance(limit, int | float) and not isinstance(limit, bool)) or bool(_BARE.fullmatch(str(limit)))
 
 

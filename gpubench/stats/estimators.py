@@ -1,7 +1,7 @@
-"""The few distributions and estimators every judgement rests on.
+"""The distributions and estimators of every judgement.
 
-Effects are judged on log time, where a ratio is a difference. Only `scipy.special` is needed, which loads in a fraction
-of the time of `scipy.stats`.
+Effects are judged on log time, where a ratio is a difference. It uses `scipy.special` alone, which loads much faster
+than `scipy.stats`.
 """
 
 import math
@@ -25,7 +25,7 @@ class Location(NamedTuple):
     df: float
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
-        """The mean -+ t times its standard error; the mean itself where the error is 0."""
+        """The mean -+ t times its standard error; the mean itself if the error is 0."""
         reach = t_quantile(0.5 + confidence / 2, self.df) * self.standard_error
         return self.mean - reach, self.mean + reach
 
@@ -34,7 +34,7 @@ class Location(NamedTuple):
         return min(1.0, 2 * t_tail(abs(self._t(value)), self.df))
 
     def p_above(self, value: float = 0.0) -> float:
-        """One-sided: small where the mean is above `value`."""
+        """One-sided: small if the mean is above `value`."""
         return t_tail(self._t(value), self.df)
 
     def _t(self, value: float) -> float:
@@ -86,7 +86,7 @@ def _cut(num: int, trim: float) -> int:
 
 
 def trimmed_location(values: Sequence[float], trim: float = TRIM) -> Location:
-    """`trimmed_moments` of one series. Plain arithmetic: of a few launches it is ten times faster than an array."""
+    """`trimmed_moments` of one series, in plain Python: for a few launches ten times faster than numpy."""
     ordered = sorted(float(value) for value in values)
     num = len(ordered)
     cut = _cut(num, trim)
@@ -126,22 +126,19 @@ def rounds_needed(
     if effect <= 0 or spread < 0:
         raise ValueError("effect must be above 0 and spread not below")
     low, high = 3, 4
-    while not _finds(spread, effect, alpha, power, trim, high):
+    while detection_power(spread, effect, alpha, high, trim=trim) < power:
         low, high = high, high * 2
         if low > most:
             return None
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if _finds(spread, effect, alpha, power, trim, middle) else (middle + 1, high)
+        found = detection_power(spread, effect, alpha, middle, trim=trim) >= power
+        low, high = (low, middle) if found else (middle + 1, high)
     return low if low <= most else None
 
 
-def _finds(spread: float, effect: float, alpha: float, power: float, trim: float, rounds: int) -> bool:
-    return detection_power(spread, effect, alpha, rounds, trim=trim) >= power
-
-
 def detection_power(spread: float, effect: float, alpha: float, rounds: int, *, trim: float = TRIM) -> float:
-    """Probability that `rounds` rounds find `effect` in the right direction at two-sided `alpha`; see `rounds_needed`."""
+    """Probability that `rounds` rounds find `effect`, and its direction, at two-sided `alpha`; see `rounds_needed`."""
     from scipy.special import nctdtr
 
     df = rounds - 2 * math.floor(trim * rounds + 1e-9) - 1

@@ -1,4 +1,4 @@
-"""From the step times of a launch to its figures and what is to be said about them."""
+"""From the step times of a launch to its figures and findings."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -7,7 +7,7 @@ from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Series
 from gpubench.core.units import format_percent
 from gpubench.stats.drift import drift
-from gpubench.stats.outliers import Outliers, far_outliers
+from gpubench.stats.outliers import far_outliers
 from gpubench.stats.stopping_rule import precision_of_median
 from gpubench.stats.warmup import warmup_length
 
@@ -27,9 +27,8 @@ def summarise_series(
 ) -> Series:
     """Figures of one launch from seconds per step of each timed group, in order, warm-up included.
 
-    `rel_spread` is 1.4826 MAD of log step time: the typical relative deviation of a step, whatever the tail does.
-    `converged` asks the same of the series as the stopping rule does. ValueError for an empty series or a time that
-    is not positive.
+    `rel_spread` is 1.4826 MAD of log step time: the typical relative deviation of a step, whatever the tail.
+    `converged` by the stopping rule's criterion. ValueError for an empty series or a time that is not positive.
     """
     import numpy as np
 
@@ -62,20 +61,28 @@ def summarise_series(
 
 def series_findings(series: Series, step_times_s: Sequence[float], target_rel_ci: float) -> tuple[Finding, ...]:
     """What weakens or explains these figures: GB202, GB203 or GB208, GB204, GB207."""
+    found = []
+    if not series.steady and series.drift is not None:
+        message = f"Step time drifted by {format_percent(series.drift, signed=True)} over the measured window."
+        found.append(finding("GB202", message, drift=series.drift, num_steady=series.num_steady))
+    imprecise = _width(series, target_rel_ci)
+    found += [] if imprecise is None else [imprecise]
     outliers = far_outliers(step_times_s[series.num_warmup :])
-    found = (_drifts(series), _width(series, target_rel_ci), _outliers(outliers), _grouped(series))
-    return tuple(entry for entry in found if entry is not None)
-
-
-def _drifts(series: Series) -> Finding | None:
-    if series.steady or series.drift is None:
-        return None
-    return finding(
-        "GB202",
-        f"Step time drifted by {format_percent(series.drift, signed=True)} over the measured window.",
-        drift=series.drift,
-        num_steady=series.num_steady,
-    )
+    if outliers.worth_saying:
+        slow = f"{outliers.num_high} of {outliers.num_steps} steps took longer than {outliers.high_fence * 1e3:.3g} ms"
+        found.append(
+            finding(
+                "GB204",
+                f"{slow} and {format_percent(outliers.excess_share)} of the time; all are kept.",
+                num_high=outliers.num_high,
+                num_low=outliers.num_low,
+                num_steps=outliers.num_steps,
+                excess_share=outliers.excess_share,
+            )
+        )
+    if series.group != 1:
+        found.append(finding("GB207", f"Steps were timed in groups of {series.group}.", group=series.group))
+    return tuple(found)
 
 
 def _width(series: Series, target_rel_ci: float) -> Finding | None:
@@ -101,23 +108,3 @@ def _width(series: Series, target_rel_ci: float) -> Finding | None:
             "autocorrelation times long, 30 are needed."
         )
     return finding("GB203", message, rel_half_width=width, target_rel_ci=target_rel_ci, n_effective=series.n_effective)
-
-
-def _outliers(found: Outliers) -> Finding | None:
-    if not found.worth_saying:
-        return None
-    return finding(
-        "GB204",
-        f"{found.num_high} of {found.num_steps} steps took longer than {found.high_fence * 1e3:.3g} ms "
-        f"and {format_percent(found.excess_share)} of the time; all are kept.",
-        num_high=found.num_high,
-        num_low=found.num_low,
-        num_steps=found.num_steps,
-        excess_share=found.excess_share,
-    )
-
-
-def _grouped(series: Series) -> Finding | None:
-    if series.group == 1:
-        return None
-    return finding("GB207", f"Steps were timed in groups of {series.group}.", group=series.group)

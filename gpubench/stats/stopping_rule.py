@@ -1,4 +1,4 @@
-"""When a launch knows its median well enough."""
+"""Decide when the median of a launch is precise enough."""
 
 import math
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -18,10 +18,10 @@ LOOKS_NEEDED = 2
 
 
 class StopDecision(NamedTuple):
-    """What one look at the series found. Times in seconds; counts are of timed groups.
+    """The result of one look at the series. Times in seconds; counts are of timed groups.
 
-    `rel_half_width` is half the 95 % interval of the median over the median; None where the effective sample is too
-    small for an interval.
+    `rel_half_width` is half the 95 % interval of the median over the median; None if the effective sample is too small
+    for an interval.
     """
 
     stop: bool
@@ -34,7 +34,7 @@ class StopDecision(NamedTuple):
 
 
 class Precision(NamedTuple):
-    """How well a steady series knows its median. `interval` in the unit of the series."""
+    """The precision of a steady series' median. `interval` in the unit of the series."""
 
     median: float
     interval: tuple[float, float] | None
@@ -43,7 +43,7 @@ class Precision(NamedTuple):
     n_effective: float
 
     def reaches(self, target_rel_ci: float) -> bool:
-        """Half-width at most the target, and a series of at least 30 autocorrelation times to believe it."""
+        """Half-width at most the target, and a series of at least 30 autocorrelation times."""
         enough = self.n_effective >= TAUS_NEEDED
         return enough and self.rel_half_width is not None and self.rel_half_width <= target_rel_ci
 

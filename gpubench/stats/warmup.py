@@ -33,8 +33,8 @@ def block_medians(values: "ArrayLike", block: int) -> "FloatArray":
 def mser_truncation(blocks: "ArrayLike") -> int:
     """Blocks to drop by the marginal standard error rule: the d that minimises variance / (n - d), in the first half.
 
-    White 1997, "An effective truncation heuristic for bias reduction in simulation output" (MSER; MSER-5 where the
-    blocks are of five). Ties go to the smaller d.
+    White 1997, "An effective truncation heuristic for bias reduction in simulation output" (MSER; MSER-5 with blocks of
+    five). Ties go to the smaller d.
     """
     import numpy as np
 
@@ -95,8 +95,8 @@ def pelt_truncation(blocks: "ArrayLike") -> int:
 def warmup_length(step_times: "ArrayLike") -> int:
     """Steps to drop from the front: min(max(5, d_PELT, d_MSER5), n/2), found on log step times.
 
-    Both rules see medians of 5 steps, so that one slow step is not taken for a phase; of more steps where the series
-    is longer than 2000, so that a look stays cheap. ValueError if a time is not positive.
+    Both rules use medians of 5 steps, so that a single slow step is no phase; of more steps if the series is longer
+    than 2000, so that a look stays cheap. ValueError if a time is not positive.
     """
     import numpy as np
 

@@ -2,15 +2,13 @@
 
 import gc
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.cli.gate.check_request import Asked
+from gpubench.cli.gate.check_request import CheckRequest
 from gpubench.cli.shared_options import complete_runs, json_option, share, store_option, wide_option
 from gpubench.core.errors import ExitStatus, MachineUnfitError
 
@@ -44,27 +42,23 @@ GATE_NAME = "gate.json"
     type=click.IntRange(1, 1000),
     default=None,
     metavar="N",
-    help="Measure cases that break a limit again, N fresh rounds, and fail only what breaks it there too.",
+    help="Measure cases that break a limit again for N rounds; fail only those that break it again.",
 )
-@click.option(
-    "--accept", metavar="REASON", help="Exit 0 although a gate failed, and keep the run as baseline with the reason."
-)
-@click.option(
-    "--update", is_flag=True, help="Keep the run as this machine's baseline if it passes, or if there is none."
-)
+@click.option("--accept", metavar="REASON", help="Exit 0 even if a gate failed, and keep the run as the baseline.")
+@click.option("--update", is_flag=True, help="Keep the run as this machine's baseline if it passes or there is none.")
 @click.option(
     "--format",
     "form",
     type=click.Choice(["run", "pytest-benchmark"]),
     default="run",
     show_default=True,
-    help="What RUN and REF are: stored runs, or JSON files that pytest-benchmark wrote.",
+    help="What RUN and REF are: stored runs, or JSON files of pytest-benchmark.",
 )
-@click.option("--arm", metavar="NAME", help="The arm to check, of a run with more than two.")
-@click.option("--sesoi", type=share, help="Smallest change that matters (3%; of arms, what their run was given).")
-@click.option("--allow-unpaired", is_flag=True, help="Let times of sides that were not interleaved fail a gate.")
-@click.option("--force", is_flag=True, help="Check where GPU, suite or settings differ all the same.")
-@click.option("--strict", is_flag=True, help="Exit 4 if the machine was not fit while the run was measured.")
+@click.option("--arm", metavar="NAME", help="The arm to check, for runs with more than two.")
+@click.option("--sesoi", type=share, help="Smallest change that matters (default: 3%, or that of the run's arms).")
+@click.option("--allow-unpaired", is_flag=True, help="Let times fail a gate even if the sides were not interleaved.")
+@click.option("--force", is_flag=True, help="Check even if GPU, suite or settings differ.")
+@click.option("--strict", is_flag=True, help="Exit 4 if the machine was unfit during the run.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write JUnit XML.")
 @click.option(
     "-o",
@@ -107,10 +101,10 @@ def command(
 ) -> int:
     """Fail if a run regressed from its baseline: the CI gate.
 
-    A limit is broken where the whole interval of a change lies beyond it; `unclear` never fails. The strong form checks
+    A limit is broken if the whole interval of a change lies beyond it; `unclear` never fails. The strongest check is of
     the arms of one run, which were interleaved (`gpubench run SUITE --arm base=... --arm head=...`). Against a stored
-    baseline or run, memory and statuses are judged in full, and speed only with --allow-unpaired. Of several limits for
-    a metric the last that covers a case counts: the suite's `gates:`, then --gate.
+    baseline or run, memory and statuses are always judged, speed only with --allow-unpaired. If several limits for a
+    metric cover a case, the last one counts: the suite's `gates:`, then --gate.
 
     \b
     Examples:
@@ -122,21 +116,29 @@ def command(
       0 kept    1 a gate failed    2 nothing could be checked
       3 cases crashed    4 the machine was unfit (--strict)
     """  # noqa: D301 - click looks for the character itself
-    _check_use(accept, update=update)
-    asked = Asked(against, gates, sesoi, rounds or 0, allow_unpaired, force, arm, update, accept, baselines, store)
+    if accept is not None and update:
+        raise click.UsageError("--accept and --update exclude each other: both write the baseline.")
+    if accept is not None and not accept.strip():
+        raise click.UsageError("--accept needs a reason: it is kept in the baseline's history.")
+    asked = CheckRequest(
+        against, gates, sesoi, rounds or 0, allow_unpaired, force, arm, update, accept, baselines, store
+    )
     ending = CheckEnd(junit, output, as_json, wide)
     if form == "pytest-benchmark":
         if strict:
-            raise click.UsageError("--strict asks how fit the machine was, which files of pytest-benchmark do not say.")
+            raise click.UsageError("--strict needs the machine's fitness, which files of pytest-benchmark do not have.")
         from gpubench.cli.gate.pytest_gate import check_files
 
         return ending.report(check_files(runs, asked), runs[0] if runs else "", gate=output)
     if len(runs) > 1:
-        raise click.UsageError("One run is checked at a time; --against names what it is checked against.")
+        raise click.UsageError("One run is checked at a time; --against names what to check it against.")
     from gpubench.cli.gate.keep_baseline import first_baseline
     from gpubench.cli.open_run import open_run, shown_name
 
-    with _no_collections():
+    # Loading makes thousands of records that all stay: looking for garbage among them takes a sixth of the time.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
         run = open_run(runs[0] if runs else "@last", store)
         if strict:
             _refuse_unfit(run)
@@ -144,26 +146,10 @@ def command(
         if written is not None:
             return ending.first(run, written)
         checked = check_run(run, asked)
-    return ending.report(checked, shown_name(run.folder, store), gate=output or run.folder / GATE_NAME)
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """Thousands of records are made that all stay: looking for garbage among them takes a sixth of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _check_use(accept: str | None, *, update: bool) -> None:
-    if accept is not None and update:
-        raise click.UsageError("--accept and --update exclude each other: both write the baseline.")
-    if accept is not None and not accept.strip():
-        raise click.UsageError("--accept needs a reason: it is kept in the baseline's history.")
+    return ending.report(checked, shown_name(run.folder, store), gate=output or run.folder / GATE_NAME)
 
 
 def _refuse_unfit(run: "Run") -> None:
@@ -173,12 +159,12 @@ def _refuse_unfit(run: "Run") -> None:
     if codes:
         raise MachineUnfitError(
             f"the machine was not fit while {run.info.run} was measured: {', '.join(codes)}",
-            hint=f"`gpubench list findings {codes[0]}` explains; without --strict the check goes on.",
+            hint=f"`gpubench list findings {codes[0]}` explains it; without --strict the run is checked anyway.",
         )
 
 
-def check_run(run: "Run", asked: Asked) -> "Checked":
-    """The gates of a stored run, with fresh rounds where asked for, and the baseline where it is to be kept."""
+def check_run(run: "Run", asked: CheckRequest) -> "Checked":
+    """The gates of a stored run, with fresh rounds and a new baseline if asked for."""
     from gpubench.analysis.compare.compare_sides import compare_sides, refuse
     from gpubench.analysis.gate.gate_outcome import check, metrics_of, settings_for
     from gpubench.cli.gate.choose_sides import rules_for_run, sides_to_check
@@ -198,7 +184,7 @@ def check_run(run: "Run", asked: Asked) -> "Checked":
 
 @dataclass(frozen=True)
 class CheckEnd:
-    """Where the outcome goes, and the exit status that follows."""
+    """Where the outcome goes."""
 
     junit: Path | None
     output: Path | None
@@ -206,7 +192,7 @@ class CheckEnd:
     wide: bool
 
     def report(self, checked: "Checked", name: str, *, gate: Path | None) -> int:
-        """Files first, so that they are there whatever becomes of the terminal."""
+        """Writes files first, so that they exist even if the terminal cannot be written to. Returns the exit status."""
         from gpubench.cli.gate.publish_outcome import tell_github, write_files
         from gpubench.cli.screens.comparison_screen import print_comparison
         from gpubench.cli.screens.final_screen import result_writer
@@ -223,7 +209,7 @@ class CheckEnd:
         return checked.status
 
     def first(self, run: "Run", written: Path) -> int:
-        """A run that was only kept as baseline: there was nothing to check it against."""
+        """For a run that was only kept as the baseline: there was none to check it against."""
         from gpubench.core.records import CRASHED
         from gpubench.report.comparison.json_documents import to_lines
 

@@ -1,9 +1,9 @@
-"""`gpubench doctor`: what on this machine spoils measurements, and what to do about it."""
+"""`gpubench doctor`: what on this machine would spoil measurements, and what to do about it."""
 
 import json
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
@@ -18,16 +18,14 @@ _STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red", "n/a": "dim"}
 
 
 @click.command(name="doctor")
-@click.option("--strict", is_flag=True, help="Exit with 4 if anything seen would spoil a measurement (a `bad` row).")
+@click.option("--strict", is_flag=True, help="Exit 4 if anything found would spoil a measurement (a `bad` row).")
 @click.option("--json", "as_json", is_flag=True, help="Print rows and facts as JSON.")
-@click.option(
-    "--env", "as_block", is_flag=True, help="Print a block to paste into an issue (UUIDs hashed, no host name)."
-)
+@click.option("--env", "as_block", is_flag=True, help="Print a block for an issue (UUIDs hashed, no host name).")
 @click.option(
     "--self-test/--no-self-test",
     "self_test",
     default=None,
-    help="Run the self-test anew, or not at all (default: where this card and driver have none stored; up to a minute).",
+    help="Run the self-test (up to a minute), or skip it (default: run it if none is stored).",
 )
 def command(*, strict: bool, as_json: bool, as_block: bool, self_test: bool | None) -> int:
     """Check this machine for what spoils measurements.
@@ -36,8 +34,8 @@ def command(*, strict: bool, as_json: bool, as_block: bool, self_test: bool | No
 
     \b
     Examples:
-      gpubench doctor                every check; the self-test where none is stored
-      gpubench doctor --self-test    the self-test anew
+      gpubench doctor                every check; the self-test if none is stored
+      gpubench doctor --self-test    run the self-test again
       gpubench doctor --strict       exit 4 if the machine is not fit to measure
       gpubench doctor --env          a block to paste into an issue
     """  # noqa: D301 - click looks for the character itself
@@ -45,12 +43,12 @@ def command(*, strict: bool, as_json: bool, as_block: bool, self_test: bool | No
     from gpubench.machine.doctor.examination import examine
 
     if as_json and as_block:
-        raise UsageError(
-            "--json and --env cannot be given together", hint="--json holds the rows, --env is for people."
-        )
+        raise UsageError("--json and --env exclude each other", hint="--json is for programs, --env for people.")
     found = examine({None: "auto", True: "always", False: "never"}[self_test], _say)  # type: ignore[arg-type]
     if as_json:
-        click.echo(json.dumps(_content(found), indent=2, default=str))
+        rows = [row.as_dict() for row in found.rows]
+        content = {"schema": 1, "fit": found.fit, "rows": rows, "facts": found.facts}
+        click.echo(json.dumps(content, indent=2, default=str))
     elif as_block:
         click.echo(_block(found))
     else:
@@ -63,37 +61,18 @@ def _say(text: str) -> None:
     click.echo(f"doctor: {text}", err=True)
 
 
-def _content(found: "Examination") -> dict[str, Any]:
-    return {"schema": 1, "fit": found.fit, "rows": [row.as_dict() for row in found.rows], "facts": found.facts}
-
-
 def _block(found: "Examination") -> str:
     """Markdown: the rows that are not ok, then the fingerprint, folded."""
     from gpubench.machine.environment import collect
-
-    env = collect(found.worker_versions, anonymous=True)
-    rows = [f"* {row.level}: {row.name}: {_anonymous(row.text)}" for row in found.rows if row.level in {"warn", "bad"}]
-    return "\n".join(
-        [
-            "### gpubench doctor",
-            "",
-            *(rows or ["* nothing found"]),
-            "",
-            "<details><summary>Environment</summary>",
-            "",
-            "```json",
-            json.dumps(env, indent=1, default=str),
-            "```",
-            "",
-            "</details>",
-        ]
-    )
-
-
-def _anonymous(text: str) -> str:
     from gpubench.machine.environment_variables import hide_homes, hide_uuids
 
-    return hide_homes(hide_uuids(text))
+    rows = [row for row in found.rows if row.level in {"warn", "bad"}]
+    shown = "\n".join(f"* {row.level}: {row.name}: {hide_homes(hide_uuids(row.text))}" for row in rows)
+    env = json.dumps(collect(found.worker_versions, anonymous=True), indent=1, default=str)
+    return (
+        f"### gpubench doctor\n\n{shown or '* nothing found'}\n\n"
+        f"<details><summary>Environment</summary>\n\n```json\n{env}\n```\n\n</details>"
+    )
 
 
 def _print(found: "Examination") -> None:
@@ -115,7 +94,7 @@ def _print(found: "Examination") -> None:
 
 
 def _heading(group: "Group", found: "Examination") -> str:
-    """The group's name; for the self-test with its date, since stored figures are quoted for as long as they fit."""
+    """The group's name; for the self-test with its date, since its stored figures are shown."""
     from gpubench.machine.doctor_rows import Group
 
     name = f"{group.value[:1].upper()}{group.value[1:]}"
@@ -123,18 +102,18 @@ def _heading(group: "Group", found: "Examination") -> str:
     if group is not Group.SELF_TEST or not dates:
         return name
     date = time.strftime("%Y-%m-%d %H:%M", time.localtime(min(dates)))
-    return f"{name} of {date} (--self-test runs it anew)"
+    return f"{name} of {date} (--self-test runs it again)"
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """Lines of at most `width` characters; a number, a UUID or a path is never cut in two."""
+    """Lines of at most `width` characters; numbers, UUIDs and paths are never split."""
     from textwrap import wrap
 
     return wrap(text, max(20, width), break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _print_row(console: "Console", row: "DoctorRow", names: int, width: int) -> None:
-    """Mark, name, what was seen, level; the remedy under it. Wrapped, never cut."""
+    """Mark, name, text, level; the remedy under it. Wrapped, never cut."""
     from rich.text import Text
 
     level = row.level.value

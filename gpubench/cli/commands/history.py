@@ -26,9 +26,8 @@ def command(
 ) -> None:
     """A metric over the stored runs, with changes of level.
 
-    Each case of each machine is a series of its own. A change needs four runs on either side and is found by the energy
-    statistic with permutations. It is a request to measure again and never a gate: runs of different times were not
-    interleaved.
+    Each case of each machine is a separate series. A change needs four runs on either side and is found by the energy
+    statistic with permutations. It is a reason to measure again and never a gate, as stored runs were not interleaved.
 
     \b
     Examples:
@@ -41,16 +40,15 @@ def command(
     from gpubench.report.comparison.comparison_report import unknown_metrics
 
     if unknown_metrics([metric]):
-        raise UsageError(
-            f"{metric!r} is not a metric that can get better or worse", hint="`gpubench list metrics` names them."
-        )
+        hint = "`gpubench list metrics` names them."
+        raise UsageError(f"{metric!r} is not a metric that can get better or worse", hint=hint)
     runs, notes = _stored_runs(store, suite)
     keeps = None if selection is None else by_settings(selection)
     found = histories(runs, metric, keeps, floor=floor)
     if not found:
         raise UsageError(
             f"no stored run in {store} has {metric}{' of such a case' if selection else ''}",
-            hint="`gpubench list runs` shows the stored runs; --store DIR says where they are.",
+            hint="`gpubench list runs` shows the stored runs; --store DIR sets their folder.",
         )
     if as_json:
         from gpubench.report.comparison.history_screen import history_document

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import rich_click as click
 
@@ -20,7 +19,7 @@ KINDS = ("suites", "workloads", "metrics", "findings", "runs")
 def command(kind: str, name: str | None, *, as_json: bool, wide: bool, store: Path) -> None:
     """Suites, workloads, metrics, findings, stored runs.
 
-    With NAME, the one of that name in full: what a finding code means, what a metric is.
+    With NAME, shows that one in full: what a finding code means, what a metric is.
 
     \b
     Examples:
@@ -29,7 +28,10 @@ def command(kind: str, name: str | None, *, as_json: bool, wide: bool, store: Pa
       gpubench list metrics throughput
       gpubench list runs --store results --json
     """  # noqa: D301 - click looks for the character itself
+    import json
+
     from gpubench.cli.screens import listings
+    from gpubench.cli.screens.final_screen import result_writer
 
     read: dict[str, Callable[[], listings.Listing]] = {
         "suites": listings.suites,
@@ -42,22 +44,10 @@ def command(kind: str, name: str | None, *, as_json: bool, wide: bool, store: Pa
     if name is not None:
         listing = listing.only(name)
     if as_json:
-        _print_json(kind, listing.entries)
-    else:
-        _print(listing, wide=wide, in_full=name is not None)
-
-
-def _print_json(kind: str, entries: tuple[dict[str, Any], ...]) -> None:
-    import json
-
-    click.echo(json.dumps({"schema": 1, kind: entries}, indent=2))
-
-
-def _print(listing: Any, *, wide: bool, in_full: bool) -> None:
-    from gpubench.cli.screens.final_screen import result_writer
-
+        click.echo(json.dumps({"schema": 1, kind: listing.entries}, indent=2))
+        return
     writer = result_writer(wide=wide)
-    if in_full:
+    if name is not None:
         for number, entry in enumerate(listing.entries):
             if number:
                 writer.blank()

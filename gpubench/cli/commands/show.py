@@ -21,23 +21,21 @@ SECTIONS = ("best", "effects", "accuracy", "cases", "unmeasured", "findings", "r
 @click.argument("run", metavar="[RUN[:CASE]]", default="@last", shell_complete=complete_runs)
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print the long table (a row per case and metric) as CSV.")
-@click.option(
-    "--all", "everything", is_flag=True, help="Every section: step times, memory, energy, cold start, method."
-)
+@click.option("--all", "everything", is_flag=True, help="Every section: step times, memory, energy, cold start, ...")
 @wide_option
 @store_option
 def command(run: str, *, as_json: bool, as_csv: bool, everything: bool, wide: bool, store: Path) -> None:
     """One run or one case in full.
 
-    RUN is a folder, the beginning of a run's name, a tag, `@last`, or `@last~2` (two before the last); without it the
-    last run is shown. CASE is a number of the run's table, a label, or a case id.
+    RUN is a folder, the beginning of a run's name, a tag, `@last` (the default), or `@last~2` (two before the last).
+    CASE is a number of the run's table, a label, or a case id.
 
     \b
     Examples:
       gpubench show                    the last run
       gpubench show @last~1 --all      every section of the run before it
       gpubench show @last:12           case 12: settings, figures, findings
-      gpubench show 20261123 --json    as schemas/run-document-1.json says
+      gpubench show 20261123 --json    in the form of schemas/run-document-1.json
       gpubench show baseline --csv > runs.csv
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.summary.run_summary import summarise_run
@@ -91,7 +89,7 @@ def _print_case(chosen: "CaseSummary", info: "RunInfo", folder: Path, *, wide: b
 
 
 def _log(chosen: "CaseSummary", folder: Path, *, most: int = 20_000) -> str:
-    """The end of the log of the first launch that failed; empty where there is none."""
+    """The end of the log of the first failed launch; empty if there is none."""
     logs = (record.failure.log for record in chosen.records if record.failure is not None and record.failure.log)
     for log in logs:
         path = folder / log

@@ -1,4 +1,4 @@
-"""What `gpubench check` was asked, as every part of the gate reads it."""
+"""The options of `gpubench check`, for every part of the gate."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,8 +7,8 @@ from gpubench.core.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What was asked of a check, whatever it checks."""
+class CheckRequest:
+    """What to check, and how."""
 
     against: tuple[str, ...]
     gates: tuple[str, ...]

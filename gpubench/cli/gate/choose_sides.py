@@ -1,4 +1,4 @@
-"""What `gpubench check` and `gpubench compare` are given: references to runs, arms, baselines and files, as sides."""
+"""The sides that the arguments of `gpubench check` and `gpubench compare` name: runs, arms, baselines."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 def sides_to_compare(
     references: Sequence[str], store: Path, arm: str | None
 ) -> "tuple[Side, tuple[Side, ...], Run | None]":
-    """Reference and candidates of `gpubench compare`, and the run where they are arms of one.
+    """Reference and candidates of `gpubench compare`, and the run if they are arms of one.
 
-    One name: the arms of that run, `arm` (or its first) as the reference. Several: the first run is the reference.
+    One name: the arms of that run, `arm` (or its first) being the reference. Several: the first run is the reference.
     """
     from gpubench.analysis.compare.run_sides import arm_sides, side_of
     from gpubench.cli.open_run import open_run
@@ -41,8 +41,8 @@ def sides_to_check(
 ) -> "tuple[Side, Side]":
     """Reference and candidate of `gpubench check`.
 
-    A run with arms is checked against its first one, or the one that `against` names; any other against the stored run
-    or baseline file that `against` names, or without one against this machine's baseline.
+    `against` names an arm for a run with arms (default: its first), else a stored run or a baseline file (default: this
+    machine's baseline).
     """
     from gpubench.analysis.compare.baseline_side import baseline_side
     from gpubench.analysis.compare.run_sides import arms_of, side_of
@@ -55,14 +55,13 @@ def sides_to_check(
         raise UsageError(f"run {run.info.run} has no arms, so no arm {arm!r}")
     candidate = side_of(run, _name(run))
     if against is None:
-        return baseline_side(
-            read_baseline(baseline_path(baselines, run.info.environment, run.info.suite_name))
-        ), candidate
+        path = baseline_path(baselines, run.info.environment, run.info.suite_name)
+        return baseline_side(read_baseline(path)), candidate
     return stored_side(against, store), candidate
 
 
 def stored_side(reference: str, store: Path) -> "Side":
-    """A stored run, or a baseline file. UsageError for a run with arms, and for what names neither."""
+    """A stored run or a baseline file. UsageError for a run with arms, and for any other name."""
     from gpubench.analysis.compare.baseline_side import baseline_side
     from gpubench.analysis.compare.run_sides import side_of
     from gpubench.cli.open_run import open_run
@@ -83,7 +82,7 @@ def _arms_to_check(run: "Run", arms: Sequence[str], against: str | None, arm: st
     if against is not None and against not in arms:
         raise UsageError(
             f"run {run.info.run} has arms, and {against!r} is none of them",
-            hint=f"--against names one of {', '.join(arms)}: launches of one run were interleaved, another run's were not.",
+            hint=f"--against names one of {', '.join(arms)}: only the launches of one run were interleaved.",
         )
     reference, candidates = arm_sides(run, against)
     chosen = [side for side in candidates if arm is None or side.name == arm]
@@ -94,10 +93,9 @@ def _arms_to_check(run: "Run", arms: Sequence[str], against: str | None, arm: st
 
 
 def rules_for_run(run: "Run", given: Sequence[str]) -> "tuple[tuple[GateRule, ...], bool]":
-    """Gates of the suite, then those of the command line, which decide where both cover a case; and whether there are
-    any.
+    """Gates of the suite, then those of the command line, which take precedence; and whether there are any.
 
-    Without either, the usual ones stand in.
+    Without any, the default ones.
     """
     from gpubench.analysis.gate.gate_outcome import DEFAULT_RULES
     from gpubench.analysis.gate.gate_rules import parse_gate, rules_of
@@ -109,7 +107,7 @@ def rules_for_run(run: "Run", given: Sequence[str]) -> "tuple[tuple[GateRule, ..
 
 
 def rules_for_files(given: Sequence[str], cases: "Sequence[ComparableCase]") -> "tuple[tuple[GateRule, ...], bool]":
-    """Gates of the command line, then the limits that tests declare for themselves; the usual ones below both."""
+    """Gates of the command line (or the default ones), then the limits that tests declare for themselves."""
     from gpubench.analysis.gate.gate_outcome import DEFAULT_FILE_RULES
     from gpubench.analysis.gate.gate_rules import limit_rules, parse_gate
 
@@ -119,7 +117,7 @@ def rules_for_files(given: Sequence[str], cases: "Sequence[ComparableCase]") -> 
 
 
 def by_settings(text: str) -> "Callable[[ComparableCase], bool]":
-    """Cases of a suite by an expression as `-k` takes it."""
+    """Cases of a suite by an expression of `-k`."""
     from gpubench.suite.model.case import Case
     from gpubench.suite.select.expression import parse_selection
 

@@ -1,4 +1,4 @@
-"""When `gpubench check` keeps a run as this machine's baseline."""
+"""Keep a run as this machine's baseline, if `gpubench check` may."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,15 +10,15 @@ from gpubench.core.errors import ExitStatus, UsageError
 
 if TYPE_CHECKING:
     from gpubench.analysis.gate.gate_outcome import Checked
-    from gpubench.cli.gate.check_request import Asked
+    from gpubench.cli.gate.check_request import CheckRequest
     from gpubench.store.run_reader import Run
 
 PASSED = "the check passed"
 FIRST = "the first baseline"
 
 
-def first_baseline(run: "Run", asked: "Asked") -> Path | None:
-    """Where the run was written as the first baseline of its machine and suite; None if there is something to check.
+def first_baseline(run: "Run", asked: "CheckRequest") -> Path | None:
+    """The file if the run was written as the first baseline of its machine and suite; None if there is one to check.
 
     UsageError for `--update` of a run with arms: they are judged against each other and need no baseline.
     """
@@ -35,16 +35,15 @@ def first_baseline(run: "Run", asked: "Asked") -> Path | None:
     path = _path(run, asked)
     if asked.against or path.exists() or not (asked.update or asked.accept):
         return None
-    rules_for_run(run, asked.gates)  # refuses a gate that cannot be read, although there is nothing to judge
+    rules_for_run(run, asked.gates)  # refuses an unreadable gate, although there is nothing to judge
     return _write(run, path, asked.accept or FIRST)
 
 
-def keep(checked: "Checked", run: "Run", asked: "Asked") -> "Checked":
-    """Writes the baseline: for a reason whatever the gates say, or because they were kept. Arms only have the reason
-    noted.
+def keep(checked: "Checked", run: "Run", asked: "CheckRequest") -> "Checked":
+    """Writes the baseline with --accept, whatever the gates say, or with --update if they passed.
 
-    A run that may have broken a limit, although nobody can tell, does not replace it without a reason: step by step the
-    baseline would follow every regression.
+    For arms it only notes the reason. A run whose data cannot exclude a broken limit does not replace the baseline
+    without a reason, as the baseline would then follow every regression step by step.
     """
     from dataclasses import replace
 
@@ -55,8 +54,8 @@ def keep(checked: "Checked", run: "Run", asked: "Asked") -> "Checked":
     doubtful = [] if asked.accept is not None else _doubtful(checked)
     if doubtful:
         click.echo(
-            f"note: the baseline stays as it is: {', '.join(doubtful)} may be beyond the limit, which these data cannot tell. "
-            "--accept REASON makes this run the baseline all the same.",
+            f"note: the baseline is unchanged: {', '.join(doubtful)} may be beyond the limit, which these data cannot "
+            "tell. --accept REASON makes this run the baseline anyway.",
             err=True,
         )
         return checked
@@ -76,7 +75,7 @@ def _doubtful(checked: "Checked") -> list[str]:
     ]
 
 
-def _path(run: "Run", asked: "Asked") -> Path:
+def _path(run: "Run", asked: "CheckRequest") -> Path:
     from gpubench.store.baselines import baseline_path
 
     return baseline_path(asked.baselines, run.info.environment, run.info.suite_name)

@@ -1,4 +1,4 @@
-"""Where the outcome of a check goes besides the terminal: files, and what GitHub reads."""
+"""Publish the outcome of a check in files and on GitHub."""
 
 import os
 from pathlib import Path
@@ -12,28 +12,23 @@ if TYPE_CHECKING:
 
 
 def write_files(checked: "Checked", *, gate: Path | None, junit: Path | None) -> None:
-    """`gate.json` and JUnit XML, each whole or not at all. StoreError where one cannot be written."""
+    """`gate.json` and JUnit XML, each whole or not at all. StoreError if one cannot be written."""
     from gpubench.report.comparison.json_documents import gate_document, to_lines
     from gpubench.report.render.junit import junit_xml
-
-    if gate is not None:
-        _write(gate, to_lines(gate_document(checked)))
-    if junit is not None:
-        _write(junit, junit_xml(checked))
-
-
-def _write(path: Path, text: str) -> None:
     from gpubench.store.atomic_files import store_error, write_atomically
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise store_error("make", path.parent, error) from error
-    write_atomically(path, text.encode())
+    texts = [] if gate is None else [(gate, to_lines(gate_document(checked)))]
+    texts += [] if junit is None else [(junit, junit_xml(checked))]
+    for path, text in texts:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise store_error("make", path.parent, error) from error
+        write_atomically(path, text.encode())
 
 
 def tell_github(checked: "Checked", model: "ReportModel") -> None:
-    """The job's summary page and annotations, where a workflow runs. Annotations go to stderr: stdout is the result."""
+    """The job's summary page and annotations, in a workflow. Annotations go to stderr: stdout is for results."""
     from gpubench.report.render.github import annotations, step_summary
     from gpubench.store.atomic_files import store_error
 

@@ -1,4 +1,4 @@
-"""`gpubench check --format pytest-benchmark`: JSON files that pytest-benchmark wrote, of any project."""
+"""`gpubench check --format pytest-benchmark`: JSON files of pytest-benchmark, from any project."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,13 +8,11 @@ from gpubench.core.errors import UsageError
 
 if TYPE_CHECKING:
     from gpubench.analysis.gate.gate_outcome import Checked
-    from gpubench.cli.gate.check_request import Asked
+    from gpubench.cli.gate.check_request import CheckRequest
 
 
-def check_files(files: Sequence[str], asked: "Asked") -> "Checked":
-    """The gates of files of one project against others. Files of both sides that alternate in time are paired as
-    rounds.
-    """
+def check_files(files: Sequence[str], asked: "CheckRequest") -> "Checked":
+    """The gates for files of one project against others. Files that alternate in time are paired as rounds."""
     from gpubench.analysis.compare.compare_sides import compare_sides, refuse
     from gpubench.analysis.compare.pytest_benchmark_side import are_interleaved, side_of_files
     from gpubench.analysis.gate.gate_outcome import check, metrics_of, settings_for
@@ -22,7 +20,11 @@ def check_files(files: Sequence[str], asked: "Asked") -> "Checked":
     from gpubench.core.metrics import SESOI
     from gpubench.store.pytest_benchmark_files import read_pytest_file
 
-    _check_use(asked)
+    unfit = {"--confirm": asked.rounds, "--update": asked.update, "--accept": asked.accept, "--arm": asked.arm}
+    wrong = [name for name, given in unfit.items() if given]
+    if wrong:
+        why = "gpubench did not measure these files and keeps none of them"
+        raise UsageError(f"{wrong[0]} cannot be combined with --format pytest-benchmark: {why}")
     if not files or not asked.against:
         raise UsageError(
             "--format pytest-benchmark needs files on both sides",
@@ -43,25 +45,8 @@ def check_files(files: Sequence[str], asked: "Asked") -> "Checked":
     return check(compared, rules, declared=declared)
 
 
-def _check_use(asked: "Asked") -> None:
-    wrong = [
-        name
-        for name, given in (
-            ("--confirm", asked.rounds),
-            ("--update", asked.update),
-            ("--accept", asked.accept),
-            ("--arm", asked.arm),
-        )
-        if given
-    ]
-    if wrong:
-        raise UsageError(
-            f"{wrong[0]} does not go with --format pytest-benchmark: gpubench did not measure these files and keeps none of them"
-        )
-
-
 def _paths(given: Sequence[str]) -> list[Path]:
-    """Files; of a folder its JSON files; of a pattern (`'base-*.json'`) what it matches. UsageError where nothing is."""
+    """Files, the JSON files of a folder, or the matches of a pattern (`'base-*.json'`). UsageError if there is none."""
     found: list[Path] = []
     for each in given:
         path = Path(each)

@@ -1,4 +1,4 @@
-"""Measuring cases again before they fail a gate."""
+"""Measure cases again before they fail a gate."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def remeasure(run: "Run", compared: "Compared", *, allow_unpaired: bool) -> "Remeasure":
     """A function that measures cases of `run` again, on this machine, into a run folder inside `run`'s own.
 
-    A run with arms measures both again, interleaved; any other is held against the same reference as before.
-    UsageError where this machine or its software is not what the run was made on.
+    A run with arms measures both again, interleaved; any other is compared with the same reference as before.
+    UsageError if this machine or its software is not that of the run.
     """
 
     def again(changes: "Sequence[CaseChange]", rounds: int) -> "Compared":
@@ -32,7 +32,7 @@ def remeasure(run: "Run", compared: "Compared", *, allow_unpaired: bool) -> "Rem
         verdicts = Verdicts(names, rounds, compared.settings) if names else None
 
         def told(case: "PlannedCase", records: "tuple[Record, ...]") -> bool:
-            """How the arms stand is shown, and settles nothing: every round that was asked for is measured."""
+            """Shows how the arms stand, but settles nothing: all rounds are measured."""
             if verdicts is not None:
                 verdicts(case, records)
             return False
@@ -47,7 +47,7 @@ def remeasure(run: "Run", compared: "Compared", *, allow_unpaired: bool) -> "Rem
 
 
 def request_for(run: "Run", changes: "Sequence[CaseChange]", rounds: int) -> "RunRequest":
-    """What to ask of the runner: the named cases of the run's suite, `rounds` launches each, with the run's arms."""
+    """The named cases of the run's suite with the run's arms, `rounds` launches each."""
     import json
     from dataclasses import replace
 
@@ -63,25 +63,20 @@ def request_for(run: "Run", changes: "Sequence[CaseChange]", rounds: int) -> "Ru
     cases = tuple(case for case in loaded.cases if case.case_id in wanted)
     quality = loaded.quality_cases if trained else ()
     path = None if run.info.suite_path is None else Path(run.info.suite_path)
+    number = 1
+    while (free := run.folder / f"confirm-{number}").exists():
+        number += 1
     return RunRequest(
         replace(loaded, suite=suite, cases=cases, quality_cases=quality, path=path),
-        out=_free(run.folder / "confirm"),
+        out=free,
         arms=arms_again(run.info),
         interleave="launch" if run.info.interleave == "launch" else None,
         argv=("gpubench", "check", "--confirm", str(rounds)),
     )
 
 
-def _free(folder: Path) -> Path:
-    """`confirm-1`, or the first number after it that is free."""
-    number = 1
-    while folder.with_name(f"{folder.name}-{number}").exists():
-        number += 1
-    return folder.with_name(f"{folder.name}-{number}")
-
-
 def fresh_comparison(run: "Run", fresh: "Run", before: "Compared", *, allow_unpaired: bool) -> "Compared":
-    """The same comparison on the fresh rounds. UsageError where they were made on another machine than the run."""
+    """The same comparison on the fresh rounds. UsageError if they are from another machine than the run."""
     from dataclasses import replace
 
     from gpubench.analysis.compare.compare_sides import compare_sides, refuse

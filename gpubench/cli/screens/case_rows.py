@@ -1,4 +1,4 @@
-"""The growing table of a run: its columns are laid out once, from the plan, and a row is written per finished case."""
+"""The growing table of a run: columns are laid out once, from the plan; each finished case adds a row."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ from gpubench.report.render.layout import Fitted, fit, header, row_lines
 from gpubench.report.view.case_tables import MEMORY, case_table
 from gpubench.store.run_info import PlannedCase, RunInfo
 
-# Room for figures that are not known yet; a wider one pushes its row out of line, and is still written whole.
+# Room for figures that are not known yet; a wider one breaks the alignment of its row, but is written whole.
 _ROOM = {
     "throughput": "000 000 ±00.0%",
     "latency_s": "000.00 ±00.0%",
@@ -36,7 +36,8 @@ class CaseRows:
         self.metrics = _metrics(summaries, has_gpu=bool(info.environment.get("gpus")))
         table = case_table("live", summaries, self.axes, self.metrics)
         assert table.narrow is not None
-        self.narrow = _least(table) > width
+        bare = fit(_with_room(table), 0)
+        self.narrow = sum(bare.widths) + 2 * (len(bare.widths) - 1) > width
         self.table = _with_room(table.narrow if self.narrow else table)
         self.fitted = _with_long_notes(self.table, fit(self.table, width), width)
 
@@ -48,7 +49,7 @@ class CaseRows:
         return header(self.table, self.fitted)
 
     def row(self, planned: PlannedCase, records: Sequence[Record]) -> tuple[list[str], Tone]:
-        """The lines of a finished case, and what they are."""
+        """The lines of a finished case, and their tone."""
         entry = summarise_case(planned, records)
         table = case_table("live", [entry], self.axes, self.metrics)
         found = (table.narrow if self.narrow and table.narrow else table).rows[0]
@@ -64,31 +65,20 @@ def _metrics(summaries: Sequence[CaseSummary], *, has_gpu: bool) -> tuple[str, .
 
 def _with_room(table: Table) -> Table:
     room = Row(tuple(Cell(_ROOM.get(column.key, "")) for column in table.columns))
-    # How a case has not ended yet is no reason to make its columns wide.
-    blank = [
-        replace(
-            row,
-            cells=tuple(
-                Cell("") if column.key in _ROOM else cell for column, cell in zip(table.columns, row.cells, strict=True)
-            ),
-        )
-        for row in table.rows
-    ]
+    # That a case has not ended yet must not widen its columns.
+    blank = []
+    for row in table.rows:
+        pairs = zip(table.columns, row.cells, strict=True)
+        blank.append(replace(row, cells=tuple(Cell("") if column.key in _ROOM else cell for column, cell in pairs)))
     return replace(table, rows=(room, *blank))
 
 
 def _with_long_notes(table: Table, fitted: Fitted, width: int) -> Fitted:
-    """The last column, which holds why a case has no figures, takes all that is left of the width."""
+    """The last column, with the reason why a case has no figures, takes the rest of the width."""
     if not fitted.columns or not table.columns[fitted.columns[-1]].flexible:
         return fitted
     spare = width - sum(fitted.widths) - 2 * (len(fitted.widths) - 1)
     return replace(fitted, widths=(*fitted.widths[:-1], fitted.widths[-1] + max(0, spare)))
-
-
-def _least(table: Table) -> int:
-    roomy = _with_room(table)
-    bare: Fitted = fit(roomy, 0)
-    return sum(bare.widths) + 2 * (len(bare.widths) - 1)
 
 
 def launch_text(planned: PlannedCase, record: Record) -> str:

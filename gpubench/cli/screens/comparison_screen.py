@@ -1,4 +1,4 @@
-"""A comparison or a check on a terminal: what differs in the environment comes before any number."""
+"""A comparison or a check on a terminal: differences of the environment come before any number."""
 
 import sys
 from collections.abc import Sequence

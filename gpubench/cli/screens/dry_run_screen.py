@@ -37,18 +37,12 @@ def print_plan(
     writer = result_writer(wide=wide)
     writer.table(_table(planned))
     writer.blank()
-    for text in _closing(planned, expected):
-        writer.text(line(text))
-
-
-def _closing(planned: Sequence[PlannedCase], expected: Forecast) -> list[str]:
     skipped = sum(case.skip_status is not None for case in planned)
     cases = f"{count(len(planned) - skipped, 'case')} would run" + (f", {skipped} would not" if skipped else "")
-    lines = [f"{cases}: {count(expected.num_launches, 'launch', 'launches')}. Nothing ran."]
+    writer.text(line(f"{cases}: {count(expected.num_launches, 'launch', 'launches')}. Nothing ran."))
     if expected.num_launches:
         span = f"{format_duration(expected.least_s)} to {format_duration(expected.most_s)}"
-        lines.append(f"Expected time: {span} (steady cases end early; compiling and large models take longer).")
-    return lines
+        writer.text(line(f"Expected time: {span} (steady cases end early; compiling and large models take longer)."))
 
 
 def _table(planned: Sequence[PlannedCase]) -> "Table":
@@ -60,16 +54,13 @@ def _table(planned: Sequence[PlannedCase]) -> "Table":
         Column("id", "id", "left", priority=2),
         Column("here", "here", "left", flexible=True),
     )
-    rows = tuple(
-        Row((Cell(str(case.index)), Cell(case.label), Cell(case.case_id), Cell(_here(case)))) for case in planned
-    )
-    return Table("plan", columns, rows)
-
-
-def _here(case: PlannedCase) -> str:
-    if case.skip_status is None:
-        return "trains to a result" if case.kind == "quality" else "measured"
-    return f"{case.skip_status.value}: {case.skip_reason}"
+    rows = []
+    for case in planned:
+        here = "trains to a result" if case.kind == "quality" else "measured"
+        if case.skip_status is not None:
+            here = f"{case.skip_status.value}: {case.skip_reason}"
+        rows.append(Row((Cell(str(case.index)), Cell(case.label), Cell(case.case_id), Cell(here))))
+    return Table("plan", columns, tuple(rows))
 
 
 def _document(loaded: "LoadedSuite", planned: Sequence[PlannedCase], expected: Forecast) -> dict[str, Any]:

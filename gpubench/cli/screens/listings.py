@@ -1,6 +1,6 @@
-"""What `gpubench list` lists: entries as plain data, and how a table shows them."""
+"""The lists of `gpubench list`: entries as plain data, and how a table shows them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from gpubench.report.model.report_model import Cell, Column, Fact, Line, Row, Ta
 
 @dataclass(frozen=True)
 class Listing:
-    """`entries` are what `--json` prints; `columns` say which of their keys a table shows, the first being the name."""
+    """`entries` are what `--json` prints; `columns` are the keys that a table shows, first the name."""
 
     kind: str
     columns: tuple[Column, ...]
@@ -20,15 +20,10 @@ class Listing:
     when_empty: tuple[Line, ...] = ()
 
     def only(self, name: str) -> "Listing":
-        """The entry of that name (of a finding its code in any case, of a run its tag). UsageError with a suggestion if
-        there is none.
-        """
+        """The entry of that name (or code, or tag), in any case. UsageError with a suggestion if there is none."""
         key = self.columns[0].key
-        found = tuple(
-            entry
-            for entry in self.entries
-            if name.lower() in (str(entry[other] or "").lower() for other in (key, "name", "tag") if other in entry)
-        )
+        names = [{str(entry.get(other) or "").lower() for other in (key, "name", "tag")} for entry in self.entries]
+        found = tuple(entry for entry, known in zip(self.entries, names, strict=True) if name.lower() in known)
         if found:
             return replace(self, entries=found)
         from gpubench.core.nearest import near
@@ -40,10 +35,8 @@ class Listing:
         )
 
     def table(self) -> Table:
-        rows = tuple(
-            Row(tuple(Cell(_text(entry.get(column.key))) for column in self.columns)) for entry in self.entries
-        )
-        return Table(self.kind, self.columns, rows)
+        rows = [Row(tuple(Cell(_text(entry.get(each.key))) for each in self.columns)) for entry in self.entries]
+        return Table(self.kind, self.columns, tuple(rows))
 
     def facts(self, entry: Mapping[str, Any]) -> tuple[Fact, ...]:
         """Everything about one entry."""
@@ -132,15 +125,9 @@ def suites() -> Listing:
         Column("cases", "cases", priority=1),
         Column("description", "what it answers", "left", flexible=True),
     )
-    notes = (
-        line(
-            code("gpubench run NAME"),
-            " runs one, ",
-            code("gpubench validate NAME --cases"),
-            " lists its cases; any file works too.",
-        ),
-    )
-    return Listing("suite", columns, tuple(entries), notes)
+    validate = code("gpubench validate NAME --cases")
+    note = line(code("gpubench run NAME"), " runs one, ", validate, " lists its cases; any file works too.")
+    return Listing("suite", columns, tuple(entries), (note,))
 
 
 def workloads() -> Listing:
@@ -155,6 +142,8 @@ def workloads() -> Listing:
 
 def runs(store: Path) -> Listing:
     """Stored runs, the newest first."""
+    from gpubench.store.run_names import list_runs
+
     columns = (
         Column("run", "run", "left"),
         Column("tag", "tag", "left", priority=2),
@@ -164,13 +153,7 @@ def runs(store: Path) -> Listing:
         Column("ended", "launches", "left", priority=1),
     )
     empty = (line(f"No runs in {store}. ", code("gpubench run cnn-smoke"), " makes one."),)
-    return Listing("run", columns, tuple(_heads(store)), (), empty)
-
-
-def _heads(store: Path) -> Sequence[dict[str, Any]]:
-    from gpubench.store.run_names import list_runs
-
-    return [_head(folder) for folder in list_runs(store)]
+    return Listing("run", columns, tuple(map(_head, list_runs(store))), (), empty)
 
 
 def _head(folder: Path) -> dict[str, Any]:
@@ -183,22 +166,9 @@ def _head(folder: Path) -> dict[str, Any]:
     try:
         run = load_run(folder)
     except StoreError as error:
-        return {
-            "run": folder.name,
-            "tag": None,
-            "suite": "",
-            "created": "",
-            "cases": None,
-            "ended": f"unreadable: {error}",
-            "folder": str(folder),
-        }
-    ended = Counter(record.status.value for record in latest(run.records))
-    return {
-        "run": folder.name,
-        "tag": run.info.tag,
-        "suite": run.info.suite_name,
-        "created": run.info.created,
-        "cases": len(run.info.cases),
-        "ended": dict(ended),
-        "folder": str(folder),
-    }
+        head: dict[str, Any] = {"tag": None, "suite": "", "created": "", "cases": None, "ended": f"unreadable: {error}"}
+    else:
+        ended = Counter(record.status.value for record in latest(run.records))
+        head = {"tag": run.info.tag, "suite": run.info.suite_name, "created": run.info.created}
+        head |= {"cases": len(run.info.cases), "ended": dict(ended)}
+    return {"run": folder.name, **head, "folder": str(folder)}

@@ -1,5 +1,6 @@
-"""The first lines of a run: what will run, on what, in what state."""
+"""The first lines of a run: what will run, on which machine, in what state."""
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,23 @@ from gpubench.store.run_info import RunInfo
 
 
 def header_facts(info: RunInfo, folder: Path | None, num_done: int = 0) -> tuple[Fact, ...]:
-    """Suite, machine, state, skips and where the run goes. `num_done` launches were there before (a resumed run)."""
+    """Suite, machine, state, skips and the run's folder. `num_done` launches were done before (a resumed run)."""
     measured = [entry for entry in info.cases if entry.skip_status is None]
     cases = sum(entry.kind == "measure" for entry in measured)
     trained = len(measured) - cases
     quality = f" and {count(trained, 'training run to a result', 'training runs to a result')}" if trained else ""
+    rounds = f"at most {info.repeats} rounds of {len(info.arms)} arms"
+    launches = rounds if info.arms else count(info.repeats, "launch", "launches")
+    suite = f"suite {info.suite_name}, {count(cases, 'case')} x {launches}{quality}"
+    states = filter(None, map(_gpu_state, info.environment.get("gpus") or ()))
+    # Cases that this machine cannot run, once per reason.
+    skips = Counter(case.skip_reason or case.skip_status.value for case in info.cases if case.skip_status is not None)
     facts = [
-        Fact(
-            f"gpubench {__version__}",
-            line(f"suite {info.suite_name}, {count(cases, 'case')} x {_launches(info)}{quality}"),
-        ),
+        Fact(f"gpubench {__version__}", line(suite)),
         *_arms(info),
         Fact("Machine", line(machine_line(info))),
-        *_state(info.environment),
-        *_skips(info),
+        *(Fact("State", line(state)) for state in states),
+        *(Fact("Skips", line(f"{count(number, 'case')}: {reason}")) for reason, number in skips.items()),
     ]
     if num_done:
         facts.append(Fact("Resumes", line(f"{count(num_done, 'launch', 'launches')} done before")))
@@ -34,26 +38,16 @@ def header_facts(info: RunInfo, folder: Path | None, num_done: int = 0) -> tuple
     return tuple(facts)
 
 
-def _launches(info: RunInfo) -> str:
-    if not info.arms:
-        return count(info.repeats, "launch", "launches")
-    return f"at most {info.repeats} rounds of {len(info.arms)} arms"
-
-
 def _arms(info: RunInfo) -> list[Fact]:
-    """Each with what it was given, and how they take turns."""
+    """Each arm with its settings, and how they alternate."""
     if not info.arms:
         return []
     how = "alternating blocks of steps in one process" if info.interleave == "block" else "launches in turn"
-    said = [
-        f"{arm.name} ({', '.join(f'{key}={value}' for key, value in arm.given.items() if key != 'commit') or 'as the suite says'})"
-        for arm in info.arms
-    ]
+    said = []
+    for arm in info.arms:
+        given = ", ".join(f"{key}={value}" for key, value in arm.given.items() if key != "commit")
+        said.append(f"{arm.name} ({given or 'as the suite says'})")
     return [Fact("Arms", line(", ".join(said))), Fact("", line(how))]
-
-
-def _state(environment: Mapping[str, Any]) -> list[Fact]:
-    return [Fact("State", line(text)) for gpu in environment.get("gpus") or () if (text := _gpu_state(gpu))]
 
 
 def _gpu_state(gpu: Mapping[str, Any]) -> str:
@@ -69,13 +63,3 @@ def _gpu_state(gpu: Mapping[str, Any]) -> str:
     if processes is not None:
         parts.append("no other process" if processes == 0 else count(processes, "other process", "other processes"))
     return ", ".join(parts)
-
-
-def _skips(info: RunInfo) -> list[Fact]:
-    """Cases that this machine cannot run, once per reason."""
-    reasons: dict[str, int] = {}
-    for entry in info.cases:
-        if entry.skip_status is not None:
-            said = entry.skip_reason or entry.skip_status.value
-            reasons[said] = reasons.get(said, 0) + 1
-    return [Fact("Skips", line(f"{count(number, 'case')}: {reason}")) for reason, number in reasons.items()]

@@ -1,7 +1,6 @@
-"""What a person sees while a run goes on, on stderr: a growing table with lines that are drawn again, or a plain log.
+"""The progress of a run on stderr: a growing table with lines that are redrawn, or a plain log.
 
-Both listen to the runner's events and print nothing else; neither runs a thread that would disturb what is measured
-by more than a redraw a second.
+Both listen to the runner's events and print nothing else; a redraw a second is all that may disturb the measurement.
 """
 
 import sys
@@ -9,8 +8,9 @@ import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gpubench.cli.console import UNLIMITED, progress_console, prose_width, redraws, table_width
 from gpubench.cli.screens.case_rows import CaseRows, launch_text
@@ -85,17 +85,22 @@ class RunProgress(ABC):
                 label = event.case.label if event.arm is None else f"{event.case.label} [{event.arm}]"
                 self.running = Running(label, event.repeat, event.repeats)
             case LaunchPhase():
-                self._phase(event)
+                if (now := self.running) is not None:
+                    self.running = Running(now.label, now.repeat, now.repeats, event.name, telemetry=now.telemetry)
             case LaunchProgress():
                 self._progress(event)
             case LaunchFinished():
-                self._launch_finished(event)
+                self.num_done, self.num_launches, self.running = event.num_done, event.num_launches, None
+                self.counts[event.record.status.value] += 1
+                self.launch_finished(event)
             case RoundFinished():
                 self.round_finished(event)
             case CaseFinished():
                 self._case_finished(event)
             case Notice():
-                self._notice(event)
+                self.print_text(f"note: {event.message}", "warning")
+                if event.hint:
+                    self.print_text(f"      {event.hint}", "muted")
             case HostStarted():
                 self.host_started(event)
             case RunFinished():
@@ -104,49 +109,26 @@ class RunProgress(ABC):
 
     def _start(self, event: RunStarted) -> None:
         self.started_s = self.clock()
-        self.num_launches, self.num_done, self.num_before = (
-            event.num_launches,
-            event.num_launches_done,
-            event.num_launches_done,
-        )
+        self.num_launches, self.num_done = event.num_launches, event.num_launches_done
+        self.num_before = event.num_launches_done
         self.rows = CaseRows(event.info, self.width - 2 if self.width < UNLIMITED else self.width)
         self.writer.facts(header_facts(event.info, event.folder, event.num_launches_done))
         self.writer.blank()
 
-    def _phase(self, event: LaunchPhase) -> None:
+    def _progress(self, event: LaunchProgress) -> None:
         if self.running is not None:
-            self.running = Running(
-                self.running.label,
-                self.running.repeat,
-                self.running.repeats,
-                event.name,
-                telemetry=self.running.telemetry,
+            self.running = replace(
+                self.running,
+                num_steps=event.num_steps,
+                step_time_s=event.step_time_s,
+                rel_half_width=event.rel_half_width,
+                target_rel_ci=event.target_rel_ci,
+                fraction=event.fraction,
+                telemetry=event.telemetry or self.running.telemetry,
             )
 
-    def _progress(self, event: LaunchProgress) -> None:
-        if self.running is None:
-            return
-        now = self.running
-        self.running = Running(
-            now.label,
-            now.repeat,
-            now.repeats,
-            now.phase,
-            event.num_steps,
-            event.step_time_s,
-            event.rel_half_width,
-            event.target_rel_ci,
-            event.fraction,
-            event.telemetry or now.telemetry,
-        )
-
-    def _launch_finished(self, event: LaunchFinished) -> None:
-        self.num_done, self.num_launches, self.running = event.num_done, event.num_launches, None
-        self.counts[event.record.status.value] += 1
-        self.launch_finished(event)
-
     def _case_finished(self, event: CaseFinished) -> None:
-        # What the plan leaves out was said in the header.
+        # The header names what the plan leaves out.
         if event.case.skip_status is not None or self.rows is None:
             return
         if event.case.kind == "quality":
@@ -160,15 +142,10 @@ class RunProgress(ABC):
             self.row(text, tone)
 
     def _verdicts_finished(self, case: PlannedCase) -> None:
-        """The row of a case with arms: how each of them stands, which is final."""
+        """The row of a case with arms: the final standing of each."""
         assert self.verdicts is not None
         for standing in self.verdicts.of(case):
             self.print_text(f"  {case.label}: {standing}", standing.tone)
-
-    def _notice(self, event: Notice) -> None:
-        self.print_text(f"note: {event.message}", "warning")
-        if event.hint:
-            self.print_text(f"      {event.hint}", "muted")
 
     def tally(self) -> Tally:
         elapsed_s = self.clock() - self.started_s
@@ -188,7 +165,7 @@ class RunProgress(ABC):
     def quality_finished(self, event: CaseFinished) -> None: ...
 
     def round_finished(self, event: RoundFinished) -> None:  # noqa: B027
-        """Of a run with arms: `verdicts` know more than before."""
+        """A run with arms has finished a round: `verdicts` are up to date."""
 
     def host_started(self, event: HostStarted) -> None:  # noqa: B027
         """A worker host is up."""
@@ -197,21 +174,14 @@ class RunProgress(ABC):
         """Something changed."""
 
     def close(self) -> None:  # noqa: B027
-        """No more events, or an error ends the run; may be called twice."""
+        """The run has ended, perhaps with an error; may be called twice."""
 
 
 class LiveProgress(RunProgress):
-    """For a terminal: rows stay, and below them the latest launches and the status lines are drawn again."""
+    """For a terminal: rows stay, and below them the latest launches and the status lines are redrawn."""
 
-    def __init__(
-        self,
-        console: "Console",
-        *,
-        wide: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-        verdicts: "Verdicts | None" = None,
-    ) -> None:
-        super().__init__(console, wide=wide, clock=clock, verdicts=verdicts)
+    def __init__(self, console: "Console", **options: Any) -> None:
+        super().__init__(console, **options)
         self.forming: dict[int, list[str]] = {}
         self.recent: deque[str] = deque(maxlen=_RECENT)
         self.live: Live | None = None
@@ -242,7 +212,7 @@ class LiveProgress(RunProgress):
         self.console.print(Text("  " + text, style=TONES[tone]), soft_wrap=True)
 
     def round_finished(self, event: RoundFinished) -> None:
-        """The latest of a case stands last, and only there."""
+        """Moves the case's standing to the end."""
         if self.verdicts is not None:
             self.forming.pop(event.case.index, None)
             self.forming[event.case.index] = [
@@ -255,7 +225,7 @@ class LiveProgress(RunProgress):
 
     def launch_finished(self, event: LaunchFinished) -> None:
         if event.record.arm is not None and event.record.status is Status.OK and event.case.kind == "measure":
-            return  # what its round comes to is said instead
+            return  # the standing after its round is shown instead
         repeat = f"  launch {event.record.repeat}" if event.case.kind == "measure" else ""
         self.recent.append(f"  {inert(event.case.label)}{repeat}  {launch_text(event.case, event.record)}")
 
@@ -273,7 +243,7 @@ class LiveProgress(RunProgress):
             live.stop()
 
     def drawn(self) -> "Text":
-        """The lines that are drawn again."""
+        """The lines that are redrawn."""
         from rich.text import Text
 
         width = self.console.width
@@ -285,17 +255,10 @@ class LiveProgress(RunProgress):
 
 
 class LogProgress(RunProgress):
-    """For a pipe, a dumb terminal or CI: a line per launch, then the rows, nothing drawn again."""
+    """For a pipe, a dumb terminal or CI: a line per launch, then the rows, nothing redrawn."""
 
-    def __init__(
-        self,
-        console: "Console",
-        *,
-        wide: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-        verdicts: "Verdicts | None" = None,
-    ) -> None:
-        super().__init__(console, wide=wide, clock=clock, verdicts=verdicts)
+    def __init__(self, console: "Console", **options: Any) -> None:
+        super().__init__(console, **options)
         self.kept: list[tuple[str, Tone]] = []
         self.settled: list[tuple[str, Tone]] = []
 
@@ -318,7 +281,7 @@ class LogProgress(RunProgress):
             self.print_line(f"  {inert(event.case.label)}: {standing}")
 
     def _verdicts_finished(self, case: PlannedCase) -> None:
-        """Said at the end, together: the line of its last round stands just above."""
+        """Printed together at the end, as the line of its last round is just above."""
         assert self.verdicts is not None
         self.settled += [(f"{inert(case.label)}: {standing}", standing.tone) for standing in self.verdicts.of(case)]
 
@@ -326,7 +289,7 @@ class LogProgress(RunProgress):
         self.print_line(f"worker host {event.pid} ready after {format_duration(event.seconds)}")
 
     def close(self) -> None:
-        """The table comes at the end, in one piece: rows between log lines would be hard to read."""
+        """Prints the table at the end: rows between log lines would be hard to read."""
         if self.kept and self.rows is not None:
             self._print_rows([(self.rows.header(), "plain"), *self.kept])
         if self.settled:
@@ -341,14 +304,14 @@ class LogProgress(RunProgress):
             self.console.print(Text("  " + text, style=TONES[tone]), soft_wrap=True)
 
     def print_line(self, text: str) -> None:
-        """One line whatever its length: log lines are searched, not read."""
+        """One line of any length: log lines are searched, not read."""
         from rich.text import Text
 
         self.console.print(Text(text), soft_wrap=True)
 
 
 def open_progress(*, wide: bool = False, verdicts: "Verdicts | None" = None) -> RunProgress:
-    """The progress that fits stderr. `verdicts` are those of a run with arms, told before this is."""
+    """The progress for stderr. `verdicts` are those of a run with arms, updated before this is."""
     console = progress_console()
     make = LiveProgress if redraws(sys.stderr) else LogProgress
     return make(console, wide=wide, verdicts=verdicts)

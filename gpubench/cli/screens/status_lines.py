@@ -1,4 +1,4 @@
-"""The lines that are drawn again while a case runs, as text: pure, so that a golden file can hold them."""
+"""The lines that are redrawn while a case runs, as text: pure, so that a golden file can check them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ _MOST_BAR = 32
 _LEAST_LABEL = 12
 
 SEARCHING = "searching"
-"""The phase in which the largest batch is looked for: its progress counts samples of the batch that was tried."""
+"""The phase that searches the largest batch: its progress counts samples of the batch being tried."""
 
 
 @dataclass
 class Running:
-    """What is known of the launch that runs. Times in seconds, shares of 1."""
+    """The running launch. Times in seconds, shares of 1."""
 
     label: str = ""
     repeat: int = 1
@@ -33,7 +33,7 @@ class Running:
 
 @dataclass
 class Tally:
-    """How far the run is. `elapsed_s` counts from its start, `remaining_s` is None while nothing is known."""
+    """The run's progress. `elapsed_s` counts from its start; `remaining_s` is None while unknown."""
 
     num_done: int
     num_launches: int
@@ -43,11 +43,11 @@ class Tally:
 
 
 Part = tuple[int, str]
-"""(priority, text): 0 always stays; the highest goes first where there is no room."""
+"""(priority, text): 0 always stays; the highest is dropped first if there is no room."""
 
 
 def status_lines(running: Running | None, tally: Tally, width: int) -> list[str]:
-    """Two or three lines of at most `width` characters: the launch, the device where it can be read, the bar."""
+    """Two or three lines of at most `width` characters: the launch, the device if it can be read, the bar."""
     lines = [] if running is None else [launch_line(running, width)]
     device = [] if running is None else device_parts(running.telemetry)
     if device:
@@ -82,7 +82,7 @@ def _progress(running: Running) -> list[Part]:
 
 
 def device_parts(live: dict[str, Any]) -> list[Part]:
-    """Readings of the device; those that are missing are left out."""
+    """Readings of the device, without missing ones."""
     parts: list[Part] = []
     if live.get("utilization") is not None:
         parts.append((3, f"GPU {live['utilization']:.0%}"))
@@ -109,13 +109,8 @@ def bar_line(tally: Tally, width: int) -> str:
 
 
 def join_parts(parts: Sequence[Part], width: int) -> str:
-    """Parts two spaces apart, whole ones left out by priority until the rest fits."""
+    """Parts two spaces apart; whole ones are dropped by priority, the last of equals first, until the rest fits."""
     kept = list(parts)
-    while kept and cell_width("  ".join(text for _, text in kept)) > width:
-        free = [part for part in kept if part[0] > 0]
-        if not free:
-            break
-        # Of equals, the last goes first.
-        worst = max(range(len(kept)), key=lambda at: (kept[at][0], at))
-        kept.pop(worst)
+    while any(rank > 0 for rank, _ in kept) and cell_width("  ".join(text for _, text in kept)) > width:
+        kept.pop(max(range(len(kept)), key=lambda at: (kept[at][0], at)))
     return "  ".join(text for _, text in kept)

@@ -1,1 +1,1 @@
-"""gpubench held against itself: `python -m gpubench.tools.selfcheck statistics` simulates what the verdicts promise."""
+"""Checks of gpubench's own claims: `python -m gpubench.tools.selfcheck statistics` simulates its verdicts."""

@@ -10,7 +10,7 @@ from gpubench.tools.selfcheck.simulate_verdicts import run_selfcheck
 
 @click.group()
 def main() -> None:
-    """Checks of gpubench's own promises; slow ones, run by hand and stored in the documentation."""
+    """Slow checks of gpubench's claims, run by hand and stored in the documentation."""
 
 
 @main.command()
@@ -20,11 +20,11 @@ def main() -> None:
 @click.option(
     "--suites", type=click.IntRange(1), default=1_000, show_default=True, help="Suites of 50 unchanged cases."
 )
-@click.option("--seed", default=20261123, show_default=True, help="Of the whole simulation.")
+@click.option("--seed", default=20261123, show_default=True, help="Seed of the whole simulation.")
 def statistics(trials: int, suites: int, seed: int) -> None:
-    """Simulate comparisons with known answers and count the verdicts; exit 1 if a target is missed by more than chance.
+    """Simulate comparisons with known answers and count the verdicts; exit 1 if a target is missed.
 
-    Few trials leave room for chance: a target counts as missed three standard errors beyond it.
+    A target is missed if the count is more than three standard errors beyond it, so few trials miss fewer.
     """
     found = run_selfcheck(trials=trials, suites=suites, seed=seed)
     click.echo(render(found))

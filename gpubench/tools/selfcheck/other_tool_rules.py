@@ -1,7 +1,7 @@
-"""How other tools judge the same step times: does the rule say that the second arm is slower?
+"""How other tools judge the same step times: whether their rule calls the second arm slower.
 
-Read from the tools' sources. Each rule gets the data its tool would gather by design: pyperf 20 processes with three
-values each; the others one process a side, all its steps. None of them pairs or interleaves.
+From the tools' sources. Each rule gets the data that its tool would gather: pyperf 20 processes with three values each;
+the others one process a side with all its steps. None of them pairs or interleaves.
 """
 
 from collections.abc import Callable
@@ -24,9 +24,7 @@ REPETITIONS = 20
 
 
 def pyperf(reference: "FloatArray", candidate: "FloatArray") -> "BoolArray":
-    """`pyperf compare_to`: Student's t with pooled variance at 95 %, over all values of all processes as if
-    independent.
-    """
+    """`pyperf compare_to`: Student's t with pooled variance at 95 %, all values of all processes as if independent."""
     import numpy as np
 
     first, second = (_values(arm[:, :PYPERF_PROCESSES], PYPERF_VALUES) for arm in (reference, candidate))
@@ -69,7 +67,7 @@ def criterion(reference: "FloatArray", candidate: "FloatArray") -> "BoolArray":
 
 
 def nvbench(reference: "FloatArray", candidate: "FloatArray") -> "BoolArray":
-    """`nvbench_compare.py`: SLOW where the change of the mean exceeds the smaller relative standard deviation."""
+    """`nvbench_compare.py`: SLOW if the change of the mean exceeds the smaller relative standard deviation."""
     import numpy as np
 
     first, second = reference[:, 0], candidate[:, 0]

@@ -4,7 +4,7 @@ from gpubench.tools.selfcheck.other_tool_rules import RULES
 from gpubench.tools.selfcheck.simulate_verdicts import SceneResult, Selfcheck
 
 TARGET_NOTES = (
-    "Every target is met where launches vary by up to 1 %: slower at no change at most 1 %, slower at +3 % at least "
+    "Every target is met if launches vary by up to 1 %: slower at no change at most 1 %, slower at +3 % at least "
     "95 %, same at +3 % at most 5 %, interval coverage 93 to 97 %, any alarm in a suite of 50 at most 5 %."
 )
 
@@ -12,10 +12,12 @@ TARGET_NOTES = (
 def render(found: Selfcheck) -> str:
     """Three tables: gpubench's verdicts, other tools' rules on the same kind of data, suites."""
     head = (
-        f"{found.trials} comparisons per scene and effect, {found.suites} suites, seed {found.seed}. Shares in per cent. "
-        "gpubench's arms are interleaved; the other tools compare two sessions, as they are used."
+        f"{found.trials} comparisons per scene and effect, {found.suites} suites, seed {found.seed}. Shares in per "
+        "cent. gpubench's arms are interleaved; the other tools compare two sessions, as they are used."
     )
-    return "\n\n".join((head, _ours(found), _others(found), _suites(found)))
+    alarms = [[name, _percent(share)] for name, share in found.suite_alarms.items()]
+    suites = _table(["50 unchanged cases, launches vary 1 %", "suites with any alarm"], alarms)
+    return "\n\n".join((head, _ours(found), _others(found), suites))
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
@@ -55,8 +57,3 @@ def _others(found: Selfcheck) -> str:
 def _slower(results: list[SceneResult], rule: str | None) -> str:
     shares = [result.shares["slower"] if rule is None else result.others[rule] for result in results]
     return " / ".join(f"{share * 100:.1f}" for share in shares)
-
-
-def _suites(found: Selfcheck) -> str:
-    rows = [[name, _percent(share)] for name, share in found.suite_alarms.items()]
-    return _table(["50 unchanged cases, launches vary 1 %", "suites with any alarm"], rows)

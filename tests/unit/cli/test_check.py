@@ -590,7 +590,7 @@ class TestBaseline:
         status, out, err = check(capsys, "b", "--update")
         assert status == 0
         assert "Baseline written" not in out
-        assert "the baseline stays as it is: throughput may be beyond the limit" in err
+        assert "the baseline is unchanged: throughput may be beyond the limit" in err
         assert json.loads(self.PATH.read_text())["history"][-1]["run"] == "a"
         stored("c", 1300.0)
         assert "Baseline written" in check(capsys, "c", "--update")[1]
@@ -808,9 +808,9 @@ class TestPytestBenchmark:
             (("none.json", "--against", "base.json"), "there is no file none.json"),
             (("none-*.json", "--against", "base.json"), "no file matches none-*.json"),
             (("empty", "--against", "base.json"), "empty holds no JSON files"),
-            (("head.json", "--against", "base.json", "--confirm", "3"), "--confirm does not go with"),
-            (("head.json", "--against", "base.json", "--strict"), "--strict asks how fit the machine was"),
-            (("head.json", "--against", "base.json", "--update"), "--update does not go with"),
+            (("head.json", "--against", "base.json", "--confirm", "3"), "--confirm cannot be combined with"),
+            (("head.json", "--against", "base.json", "--strict"), "--strict needs the machine's fitness"),
+            (("head.json", "--against", "base.json", "--update"), "--update cannot be combined with"),
         ],
     )
     def test_wrong_use_is_2(self, capsys, arguments, said):

@@ -42,4 +42,4 @@ def test_a_full_disk_under_the_result_is_told_as_such():
 def test_a_closed_stdout_is_told_as_such():
     status, said = gpubench("show", PUBLISHED, shell="$run >&-")
     assert status == 2
-    assert said == "error: stdout is closed, and it is where results go\n"
+    assert said == "error: stdout is closed, so results cannot be written\n"
