@@ -3,7 +3,7 @@
 #
 #     scripts/fetch_nsys.sh [FOLDER]        default: ${XDG_CACHE_HOME:-~/.cache}/gpubench/nsys
 #
-# Changes nothing on the system: apt's own client downloads (190 MB) with state and cache folders of its own and a list of
+# Changes nothing on the system: apt's own client downloads (190 MB) with its own state and cache folders and a list of
 # sources made here from the mirror the machine already uses; `dpkg -x` unpacks (700 MB). What it fetches is under NVIDIA's
 # licence (non-free): keep it in the cache, never in a repository. Exits 1 with the reason where that does not work here.
 set -euo pipefail
@@ -76,7 +76,7 @@ rm -rf "$FOLDER/root"
 mv "$work/root" "$FOLDER/root"
 cat >"$NSYS" <<'WRAPPER'
 #!/bin/sh
-# Made by gpubench's scripts/fetch_nsys.sh: Debian's nsys beside the two libraries it links.
+# Made by gpubench's scripts/fetch_nsys.sh: Debian's nsys with the two libraries it links.
 here="$(dirname "$(readlink -f "$0")")/root/usr"
 LD_LIBRARY_PATH="$here/lib/x86_64-linux-gnu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export LD_LIBRARY_PATH

@@ -100,7 +100,7 @@ def _of_suite(
         suite=loaded.suite.name,
         label=label or str(case.case_id),
         folder=folder.resolve(),
-        search_path=_beside(loaded.path),
+        search_path=_search_path(loaded.path),
     )
     return Chosen(job)
 
@@ -129,14 +129,14 @@ def _of_run(target: str, wanted: dict[str, Any], out: Path | None, store: Path) 
         suite=info.suite_name,
         label=entry.label,
         folder=folder.resolve(),
-        search_path=_beside(None if info.suite_path is None else Path(info.suite_path)),
+        search_path=_search_path(None if info.suite_path is None else Path(info.suite_path)),
     )
     measured = entry.metrics.get("step_time_s")
     return Chosen(job, None if measured is None else measured.value, run.folder if out is None else None)
 
 
-def _beside(suite: Path | None) -> tuple[str, ...]:
-    """Workloads of one's own lie beside the suite."""
+def _search_path(suite: Path | None) -> tuple[str, ...]:
+    """Where a user's workloads are: next to the suite."""
     return () if suite is None else (str(suite.resolve().parent),)
 
 
@@ -157,9 +157,12 @@ def capture(plan: CapturePlan, chosen: Chosen, *, timeout_s: float, keep_trace: 
     job = plan.job
     say(f"Profiling {job.label} with {job.tool}: {job.steps} steady steps after warm-up")
     if plan.withheld:
-        say(f"Started without {', '.join(plan.withheld)}: they look like secrets (--pass-env NAME lets one through)")
+        say(
+            f"Withheld from the program as possible secrets: {', '.join(plan.withheld)} (--pass-env NAME passes one on)"
+        )
     if plan.passed:
-        say(f"Started with {', '.join(plan.passed)}, as asked" + (": a report holds the value" if plan.tool else ""))
+        in_report = "; the report contains the value" if plan.tool else ""
+        say(f"Passed to the program as asked: {', '.join(plan.passed)}{in_report}")
     captured = capture_case.run(plan, timeout_s=timeout_s, measured_step_time_s=chosen.measured_step_time_s)
     if captured.note:
         say(captured.note)

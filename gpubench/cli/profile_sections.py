@@ -48,7 +48,7 @@ def _looks_slower(judgement: str, reason: str) -> bool:
 
 
 def _profile(side: object, folder: Path) -> "ProfileSummary | None":
-    """The profile of a case of a stored run; None without one, or where it cannot be read."""
+    """The profile of a case of a stored run; None if there is none, or it cannot be read."""
     from gpubench.analysis.summary.case_summary import CaseSummary
     from gpubench.profile.stored_profiles import stored_profile
 

@@ -1,4 +1,4 @@
-"""The real nsys, where there is one or one can be had: `$GPUBENCH_NSYS`, PATH, the cache of `scripts/fetch_nsys.sh`.
+"""The real nsys, if there is one or one can be fetched: `$GPUBENCH_NSYS`, PATH, the cache of `scripts/fetch_nsys.sh`.
 
 With `GPUBENCH_FETCH_NSYS=1`, as in `make test`, the script fetches it where Debian's archive can be reached.
 """

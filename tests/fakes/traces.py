@@ -202,31 +202,17 @@ def bf16_no_faster() -> Scenario:
     return scenario
 
 
+_OPERATION = "start INTEGER, end INTEGER, deviceId INTEGER, streamId INTEGER, correlationId INTEGER, globalPid INTEGER"
 _TABLES = {
     "StringIds": "id INTEGER PRIMARY KEY, value TEXT",
-    "NVTX_EVENTS": "start INTEGER, end INTEGER, eventType INTEGER, rangeId INTEGER, text TEXT, "
-    "globalTid INTEGER, textId "
-    "INTEGER, "
-    "domainId INTEGER, int64Value INTEGER",
-    "CUPTI_ACTIVITY_KIND_RUNTIME": (
-        "start INTEGER, end INTEGER, globalTid INTEGER, correlationId INTEGER, nameId INTEGER"
-    ),
-    "CUPTI_ACTIVITY_KIND_KERNEL": "start INTEGER, end INTEGER, deviceId INTEGER, streamId INTEGER, correlationId "
-    "INTEGER, "
-    ""
-    "globalPid INTEGER, demangledName INTEGER, shortName INTEGER",
-    "CUPTI_ACTIVITY_KIND_MEMCPY": "start INTEGER, end INTEGER, deviceId INTEGER, streamId INTEGER, correlationId "
-    "INTEGER, "
-    ""
-    "globalPid INTEGER, bytes INTEGER, copyKind INTEGER, srcKind INTEGER, dstKind INTEGER",
-    "CUPTI_ACTIVITY_KIND_MEMSET": "start INTEGER, end INTEGER, deviceId INTEGER, streamId INTEGER, correlationId "
-    "INTEGER, "
-    ""
-    "globalPid INTEGER, bytes INTEGER",
-    "CUPTI_ACTIVITY_KIND_GRAPH_TRACE": "start INTEGER, end INTEGER, deviceId INTEGER, streamId INTEGER, correlationId "
-    "INTEGER, "
-    ""
-    "globalPid INTEGER, graphId INTEGER",
+    "NVTX_EVENTS": "start INTEGER, end INTEGER, eventType INTEGER, rangeId INTEGER, text TEXT, globalTid INTEGER, "
+    "textId INTEGER, domainId INTEGER, int64Value INTEGER",
+    "CUPTI_ACTIVITY_KIND_RUNTIME": "start INTEGER, end INTEGER, globalTid INTEGER, correlationId INTEGER, "
+    "nameId INTEGER",
+    "CUPTI_ACTIVITY_KIND_KERNEL": f"{_OPERATION}, demangledName INTEGER, shortName INTEGER",
+    "CUPTI_ACTIVITY_KIND_MEMCPY": f"{_OPERATION}, bytes INTEGER, copyKind INTEGER, srcKind INTEGER, dstKind INTEGER",
+    "CUPTI_ACTIVITY_KIND_MEMSET": f"{_OPERATION}, bytes INTEGER",
+    "CUPTI_ACTIVITY_KIND_GRAPH_TRACE": f"{_OPERATION}, graphId INTEGER",
     "TARGET_INFO_GPU": "id INTEGER, name TEXT",
 }
 _COPY_KINDS = {"h2d": 1, "d2h": 2, "d2d": 8}

@@ -1,4 +1,4 @@
-"""The real nsys, end to end, on the CPU: NVTX needs no GPU. Skipped with the reason where there is no nsys."""
+"""The real nsys, end to end, on the CPU: NVTX needs no GPU. Skipped with the reason if there is no nsys."""
 
 import json
 import os
@@ -135,14 +135,16 @@ def test_a_planted_secret_is_in_no_file_that_profiling_leaves(captured: Session,
     assert set(SECRETS) <= set(started_with.withheld)
     assert not set(OF_THE_SHELL) & set(started_with.withheld)
     for name in SECRETS:
-        assert name in captured.printed.stderr.split("Started without ")[1].splitlines()[0]
+        assert (
+            name in captured.printed.stderr.split("Withheld from the program as possible secrets: ")[1].splitlines()[0]
+        )
 
 
 def test_a_variable_let_through_by_name_reaches_the_program(captured: Session, nsys: str, tmp_path: Path):
     report = exported(nsys, captured.folder / "profile.nsys-rep", tmp_path, "text").read_text(errors="replace")
     assert "PASSED_TOKEN=planted-and-let-through" in report
     assert captured.summary.environment.passed == ("PASSED_TOKEN",)
-    assert "Started with PASSED_TOKEN, as asked" in captured.printed.stderr
+    assert "Passed to the program as asked: PASSED_TOKEN" in captured.printed.stderr
     assert "planted-and-let-through" not in (captured.folder / "profile.json").read_text() + captured.printed.stderr
 
 

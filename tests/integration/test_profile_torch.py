@@ -98,9 +98,7 @@ matrix: {batch_size: [2, 4]}
 """
 
 
-def test_a_workload_beside_the_suite_is_profiled_as_a_person_types_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+def test_a_workload_next_to_the_suite_is_profiled_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "beside.py").write_text(WORKLOAD)
     (tmp_path / "suite.yaml").write_text(SUITE)
     store = tmp_path / "store"

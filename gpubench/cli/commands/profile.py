@@ -46,7 +46,7 @@ _top_option = click.option(
 
 
 class _CaseUnlessNamed(click.RichGroup):
-    """`gpubench profile SUITE ...` without a word between: what is no subcommand goes to `case`."""
+    """Allows `gpubench profile SUITE ...`: what is no subcommand goes to `case`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
@@ -66,7 +66,7 @@ def command() -> None:
 @command.command(name="read")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--step", "step_name", metavar="NAME", help="The range that marks a step, in a trace of another program.")
-@click.option("--process", type=int, metavar="PID", help="Whose steps, where several processes have some.")
+@click.option("--process", type=int, metavar="PID", help="The process whose steps count, if several have some.")
 @click.option(
     "--measured",
     callback=_seconds,
@@ -151,7 +151,7 @@ def show(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="The folder of this profile itself (default: a new one in the store, or in the run's folder).",
+    help="The folder of this profile (default: a new one in the store, or in the run's folder).",
 )
 @click.option(
     "--timeout",

@@ -77,7 +77,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 def enter_landlock() -> None:
-    """Puts this process and all that it will start into a Landlock domain (Linux 5.13). OSError where there is none.
+    """Puts this process and all that it will start into a Landlock domain (Linux 5.13). OSError if the kernel has none.
 
     A domain may not look into processes outside of it. It must restrict something else, too: this one handles the right
     to move files between folders and grants it everywhere (Linux 5.19; a domain that does not handle it forbids it), or

@@ -136,7 +136,7 @@ def nsys_command(
 ) -> list[str]:
     """`nsys profile` around `program`, collecting only while the range `capture` of domain `gpubench` is open.
 
-    `output` is the report without its suffix. CPU sampling is always off: it hangs older versions where the kernel
+    `output` is the report without its suffix. CPU sampling is always off: it hangs older versions if the kernel
     forbids it.
     """
     wanted = [

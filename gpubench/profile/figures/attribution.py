@@ -1,7 +1,7 @@
 """Which step and which phase caused a piece of device work, and whose steps count in a trace of several processes.
 
 The phase is the one open at the launch on the launching thread, else on the main thread of its process: autograd
-launches a backward pass from a thread of its own, on which nothing is ever pushed.
+launches a backward pass from a separate thread, on which nothing is ever pushed.
 """
 
 from bisect import bisect_right
@@ -32,7 +32,7 @@ class Spans:
 
 
 class Place(NamedTuple):
-    """Where work belongs: index of its step in order of time, name of its phase; None where there is none."""
+    """Where work belongs: index of its step in order of time, name of its phase; None if there is none."""
 
     step: int | None
     phase: str | None
@@ -143,7 +143,7 @@ def _may_be_phase(each: Range, steps: Spans, step_thread: int) -> bool:
 
 
 def _outermost(ranges: Sequence[Range]) -> list[Range]:
-    """Ranges that lie in no other one of the list. Neighbours that overlap by a rounded nanosecond both stay."""
+    """Ranges that are inside no other of the list. Neighbours that overlap by a rounded nanosecond both stay."""
     result: list[Range] = []
     for each in sorted(ranges, key=lambda item: (item.start, -item.end)):
         if not result or each.end > result[-1].end:
@@ -158,7 +158,7 @@ def process_id(process: int) -> int:
 
 def main_steps(steps: Mapping[int, Steps], trace: Trace, process: int | None = None) -> Steps | None:
     """The steps that stand for the whole trace: those of `process` (an id; TraceError if it has none), else of the
-    process with most of them, the first of equals. None where there are none.
+    process with most of them, the first of equals. None if there are no steps.
     """
     if process is not None:
         found = next((each for number, each in steps.items() if process_id(number) == process), None)

@@ -17,7 +17,7 @@ Bound = Literal["gpu", "launch", "input", "dependency"]
 
 
 class PhaseSummary(Frozen):
-    """One phase of a step; means over the steps. `cpu_ns` is None where the tool stretches host time. `gpu_share` is
+    """One phase of a step; means over the steps. `cpu_ns` is None if the tool stretches host time. `gpu_share` is
     its part of the summed GPU time of all work in the window.
 
     `gpu_busy_ns` unites the phase's own work over streams; `gpu_span_ns` runs from its first to its last piece of work
@@ -63,7 +63,7 @@ class ClassSummary(Frozen):
 
 class CopySummary(Frozen):
     """Copies in one direction. `gb_per_s` is 1e9 bytes per second of copying; `overlap` the share of the copying time
-    in which a kernel of the same device ran as well. `pageable_bytes` is None where the trace does not tell.
+    in which a kernel of the same device ran as well. `pageable_bytes` is None if the trace does not tell.
     """
 
     count: int
@@ -143,7 +143,7 @@ class StartEnvironment(Frozen):
 
 
 class ProfileSummary(Frozen):
-    """One trace. `window` says what the figures cover: the `steps`, or the whole `trace` where it marks none.
+    """One trace. `window` says what the figures cover: the `steps`, or the whole `trace` if it marks none.
 
     `process` is the id of the process whose steps they are, as that process saw it. `environment` is None for a trace
     that `gpubench profile` did not capture.

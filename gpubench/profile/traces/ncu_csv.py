@@ -77,7 +77,7 @@ def _phase(row: Row) -> str | None:
 
 
 def _tensor_cores(row: Row) -> bool | None:
-    """Whether any counter of the tensor pipe moved; None where none was read."""
+    """Whether any counter of the tensor pipe moved; None if none was read."""
     cells = [value or "" for column, value in row.items() if column and column.startswith(_TENSOR)]
     counters = [cell for cell in cells if re.fullmatch(r"[\d.,]+", cell)]
     return any(_number(value) > 0 for value in counters) if counters else None

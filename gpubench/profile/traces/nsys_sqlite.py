@@ -69,7 +69,7 @@ class _Reader:
         self._processes: list[int] | None = None
 
     def _rows(self, table: str, columns: Sequence[str], where: str = "") -> Iterator[tuple[Any, ...]]:
-        """Rows of `table` in these columns, None for a column it lacks; nothing where there is no such table."""
+        """Rows of `table` in these columns, None for a column it lacks; nothing if there is no such table."""
         have = self._tables.get(table)
         if have is None:
             return iter(())

@@ -60,10 +60,10 @@ class LaunchCall(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """One piece of device work. `launch` is its key in `Trace.launches`, None where the tool does not know it.
+    """One piece of device work. `launch` is its key in `Trace.launches`, None if the tool does not know it.
 
     `bytes`, `direction` and `pageable` are those of copies (None: unknown); a graph is a whole CUDA graph traced as
-    one. `tensor_cores` says of a kernel whether it used them, where that was counted (None: it was not).
+    one. `tensor_cores` tells whether a kernel used them (None: not counted).
     """
 
     kind: OperationKind
@@ -82,7 +82,7 @@ class Operation(NamedTuple):
 
 @dataclass
 class Trace:
-    """One file. `launches` by correlation key, unique within the file; `main_threads` by process, where the tool tells.
+    """One file. `launches` by correlation key, unique within the file; `main_threads` by process, if the tool tells.
 
     `cuda_seen` says that the program called CUDA at all: a trace with calls and without device work was taken without
     the permission, or by a tool that does not know the driver. `unread` holds, per kind of row left out, how many there

@@ -37,7 +37,7 @@ if [ "$1" = export ]; then {export}; exit 0; fi
 
 
 def worker(folder: Path, **result) -> Path:
-    """Plays the interpreter that runs the worker: leaves a result beside the job it is given last."""
+    """Plays the interpreter that runs the worker: leaves a result next to the job it is given last."""
     document = json.dumps({"status": "ok", "steps": 2, "emitter": "on", "step_time_before_s": 0.001, **result})
     return script(
         folder / "python", f'for last; do :; done; cat > "$(dirname "$last")/worker.json" <<\'END\'\n{document}\nEND'
@@ -129,7 +129,7 @@ def test_a_capture_that_works_ends_in_a_summary_with_the_perturbation(tmp_path: 
     assert captured.summary.case["device"] == "cuda"
 
 
-def test_the_case_s_own_failure_explains_more_than_the_tools(tmp_path: Path):
+def test_the_failure_of_the_case_explains_more_than_the_tools(tmp_path: Path):
     tool = nsys(tmp_path, RUN_PROGRAM)
     with pytest.raises(SessionError, match=r"could not be profiled \(oom\): CUDA out of memory"):
         capture_with(tmp_path, tool, status="oom", reason="CUDA out of memory")

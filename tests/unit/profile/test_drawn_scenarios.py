@@ -1,4 +1,4 @@
-"""Scenarios drawn at random, read from both formats and held against a plain account of every microsecond."""
+"""Scenarios drawn at random, read from both formats and compared with a plain account of every microsecond."""
 
 import tempfile
 from pathlib import Path

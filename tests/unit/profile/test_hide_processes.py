@@ -29,7 +29,7 @@ def read_from(prefix: tuple[str, ...], pid: int) -> subprocess.CompletedProcess[
 
 
 def by(way: str, monkeypatch: pytest.MonkeyPatch) -> hiding.Hiding:
-    """The prefix of this way; skipped where the kernel or the container forbids it."""
+    """The prefix of this way; skipped if the kernel or the container forbids it."""
     if way == "landlock":
         monkeypatch.setattr(hiding, "_NAMESPACE", ("false",))
         monkeypatch.setattr(hiding, "_USER_NAMESPACE", ("false",))

@@ -83,7 +83,7 @@ def test_names_hold_only_characters_that_filters_take(recorded):
 
 
 def test_for_ncu_phases_are_ranges_of_the_process(tmp_path):
-    """It lists with a kernel the ranges of its own thread and of its process, and autograd has a thread of its own."""
+    """It lists with a kernel the ranges of its own thread and of its process, and autograd has another thread."""
     job = {
         "tool": "ncu",
         "case": {"workload": "cnn", "batch_size": 4},

@@ -204,3 +204,16 @@ def test_what_is_left_out_of_the_environment_is_said_without_its_value(
     out = capsys.readouterr().out
     assert out.startswith("# without HF_TOKEN")
     assert "hunter2" not in out
+
+
+def test_a_variable_let_through_is_said_without_its_value(
+    suite: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("HF_TOKEN", "hunter2-planted")
+    arguments = ["profile", str(suite), "-k", "precision=fp32 and batch_size=8", "-n"]
+    assert main([*arguments, "--pass-env", "HF_TOKEN"]) == 0
+    out = capsys.readouterr().out
+    assert "# with HF_TOKEN in the environment, as asked\n" in out
+    assert "hunter2" not in out
+    assert main([*arguments, "--pass-env", "NOT_SET"]) == 2
+    assert "there is no such variable" in capsys.readouterr().err

@@ -13,7 +13,7 @@ STORED = Path(__file__).parents[3] / "schemas" / "profile-1.json"
 
 
 def test_the_stored_schema_is_the_models():
-    """Make it anew: python -c "import json; from gpubench.profile.figures.summary_model import json_schema;
+    """Write it again with: python -c "import json; from gpubench.profile.figures.summary_model import json_schema;
     print(json.dumps(json_schema(), indent=2))" > schemas/profile-1.json
     """
     assert json.loads(STORED.read_text()) == json_schema()

@@ -1,4 +1,4 @@
-"""Profiles in the folders of stored runs: what `compare` makes of them, and what stands in a run's report."""
+"""Profiles in the folders of stored runs: what `compare` and a run's report show of them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -108,7 +108,7 @@ def test_runs_whose_ranges_a_profiler_took_are_not_compared_with_others(store: P
     refuse(compare_sides(older, sides[1]))
 
 
-def test_a_profiled_case_has_a_row_beside_its_measured_step_time(store: Path):
+def test_a_profiled_case_has_a_row_with_its_measured_step_time(store: Path):
     folder = a_run(store, "one", 1000.0)
     summary = profiled(folder, traces.two_steps(), index=2)
     run = summarise_run(load_run(folder))

@@ -75,7 +75,7 @@ def test_an_empty_report_is_none(tmp_path: Path):
 
 
 def test_a_tool_that_hangs_is_ended_after_its_time_with_everything_it_started(tmp_path: Path):
-    """Its agent sits in a session of its own, as that of nsys does, and the program ignores a polite request."""
+    """Its agent has its own session, like that of nsys, and the program ignores SIGTERM."""
     body = f"""trap '' TERM
 echo working
 setsid sh -c 'trap "" TERM; echo $$ > {tmp_path}/agent; sleep 300' &
@@ -143,8 +143,8 @@ def test_an_export_that_works_leaves_no_log(tmp_path: Path):
     [
         (
             (
-                "echo '==ERROR== ERR_NVGPUCTRPERM - The user does not have permission to access NVIDIA GPU Performance '"
-                "'Counters'; exit 1"
+                "echo '==ERROR== ERR_NVGPUCTRPERM - The user does not have permission to access NVIDIA GPU '"
+                "'Performance Counters'; exit 1"
             ),
             "not allowed",
         ),
