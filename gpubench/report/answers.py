@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from gpubench.analysis.insight.best_settings import Best, best_overall, best_settings, gains
-from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.metrics import METRICS
 from gpubench.core.units import format_bytes
@@ -21,16 +20,12 @@ def answers(summary: RunSummary) -> tuple[Answer, ...]:
     against = {id(gain.best): ratio_text(gain.ratio) for gain in gains(bests, summary.info.suite.get("baseline") or {})}
     found = []
     for contest in contests(summary.cases):
-        best = _best(contest)
-        if best is not None:
+        overall = best_overall(best_settings(contest.cases))
+        if overall:
+            best = min(overall, key=lambda each: batch_of(each.summary))
             mine = next((other for other in bests if other.summary is best.summary), best)
             found.append(_answer(contest, mine, bests, against.get(id(mine), ""), summary))
     return tuple(found)
-
-
-def _best(contest: Contest) -> Best | None:
-    overall = best_overall(best_settings(contest.cases))
-    return min(overall, key=lambda best: batch_of(best.summary)) if overall else None
 
 
 def _answer(contest: Contest, best: Best, bests: Sequence[Best], against: str, summary: RunSummary) -> Answer:
@@ -38,12 +33,13 @@ def _answer(contest: Contest, best: Best, bests: Sequence[Best], against: str, s
     spec = METRICS[contest.metric]
     fp32 = fp32_ratio(best, bests)
     trained = accuracy_of(entry, summary.quality)
+    held = entry.metrics.get(memory_metric(entry))
     figures = (
         (display_unit(spec), metric_cell(contest.metric, entry.metrics, spread=True).full),
         ("times fp32", "" if fp32 is None else ratio_text(fp32)),
         ("times the baseline", against),
         ("energy per sample", energy_text(entry)),
-        ("peak memory", _memory(entry)),
+        ("peak memory", "" if held is None else format_bytes(held.value)),
         ("test accuracy", "" if trained is None else f"{trained}%"),
     )
     return Answer(
@@ -54,8 +50,3 @@ def _answer(contest: Contest, best: Best, bests: Sequence[Best], against: str, s
         case_index=entry.planned.index,
         why_not="" if best.won else why_not(entry),
     )
-
-
-def _memory(entry: CaseSummary) -> str:
-    found = entry.metrics.get(memory_metric(entry))
-    return "" if found is None else format_bytes(found.value)

@@ -10,7 +10,7 @@ from gpubench.core.metrics import METRICS
 from gpubench.core.records import Estimate, Status
 from gpubench.core.units import format_number
 from gpubench.report.model.figure_cells import metric_cell, ratio_text
-from gpubench.report.model.report_model import Line, Span, line, strong
+from gpubench.report.model.report_model import Line, line, strong
 from gpubench.report.model.words import joined, place, task
 from gpubench.report.view.contests import batch_of, contests, largest_that_fits, rank
 from gpubench.report.view.phrases import why_not
@@ -24,7 +24,13 @@ def headline(summary: RunSummary) -> tuple[Line, ...]:
     lines: list[Line] = []
     for best in chosen:
         lines += _about(best, bests, against, summary)
-    return (*lines, *_devices_compared(chosen), *_largest(summary), *_bare(summary, bests))
+    lines += _devices_compared(chosen)
+    for contest in contests(summary.cases):
+        fits = [text for precision in contest.precisions if (text := largest_that_fits(contest, precision))]
+        lines += [line(f"{contest.subject}, memory: {joined(fits)}.")] if fits else []
+    if summary.cases and not bests:
+        lines.append(line("No case has a figure: see below for how each ended."))
+    return tuple(lines)
 
 
 def _smallest_batches(overall: Sequence[Best]) -> list[Best]:
@@ -39,43 +45,27 @@ def _smallest_batches(overall: Sequence[Best]) -> list[Best]:
 
 
 def _about(best: Best, bests: Sequence[Best], against: Sequence[Gain], summary: RunSummary) -> list[Line]:
-    entry = best.summary
-    subject = f"{task(entry.case)} on {place(entry.case.device)}{_which_workload(entry, summary)}"
+    entry, case = best.summary, best.summary.case
+    several = len({other.case.workload for other in summary.cases}) > 1
+    subject = f"{task(case)} on {place(case.device)}{f' ({case.workload})' if several else ''}"
+    speed_said = _speed_text(entry)
     if not best.won:
-        return [
-            line(
-                f"{subject}: no figure can be called best. ",
-                strong(entry.label),
-                f" was fastest at {_speed_text(entry)}, but: {why_not(entry)}",
-            )
-        ]
-    kind = (
-        f" had the lowest latency at batch {entry.case.batch_size}"
-        if entry.case.timing == "latency"
-        else " was fastest"
-    )
-    first: list[str | Span] = [
+        but = f" was fastest at {speed_said}, but: {why_not(entry)}"
+        return [line(f"{subject}: no figure can be called best. ", strong(entry.label), but)]
+    how = f"had the lowest latency at batch {case.batch_size}" if case.timing == "latency" else "was fastest"
+    fp32 = _fp32_of(best, bests)
+    first = line(
         f"{subject}: ",
         strong(entry.label),
-        f"{kind}, {_speed_text(entry)}",
-        *_gain_text(best, bests, against),
-        ".",
+        f" {how}, {speed_said}{_gain_text(best, bests, against)}.",
+        _energy_text(entry, None if fp32 is None else fp32.summary),
+        _accuracy_text(entry, summary.quality),
+    )
+    left_out = [
+        line("Faster but not counted: ", strong(other.label), f", {_speed_text(other)}: {why_not(other)}")
+        for other in _faster_but_not_counted(entry, summary.cases)
     ]
-    fp32 = _fp32_of(best, bests)
-    lines = [
-        line(
-            *first,
-            *_energy_text(entry, None if fp32 is None else fp32.summary),
-            *_accuracy_text(entry, summary.quality),
-        )
-    ]
-    lines += _others_against_fp32(subject, best, bests, summary)
-    return lines + [_left_out(other) for other in _faster_but_not_counted(entry, summary.cases)]
-
-
-def _which_workload(entry: CaseSummary, summary: RunSummary) -> str:
-    several = len({other.case.workload for other in summary.cases}) > 1
-    return f" ({entry.case.workload})" if several else ""
+    return [first, *_others_against_fp32(subject, best, bests, summary), *left_out]
 
 
 def _speed_text(entry: CaseSummary) -> str:
@@ -85,19 +75,17 @@ def _speed_text(entry: CaseSummary) -> str:
     return f"{cell.text} {unit} {cell.spread}".rstrip()
 
 
-def _gain_text(best: Best, bests: Sequence[Best], against: Sequence[Gain]) -> list[str]:
+def _gain_text(best: Best, bests: Sequence[Best], against: Sequence[Gain]) -> str:
     """Over the best fp32 on the same device, and over the suite's baseline where that is something else."""
-    said = []
-    plain_best = _fp32_of(best, bests)
-    ratio = speedup(best.summary, plain_best.summary) if plain_best is not None and plain_best is not best else None
-    if plain_best is not None and ratio is not None:
-        said.append(f", {ratio_text(ratio)} times as fast as fp32 at its best ({plain_best.summary.label})")
-    gain = next((gain for gain in against if gain.best is best and gain.baseline is not plain_best), None)
+    fp32 = _fp32_of(best, bests)
+    ratio = fp32_ratio(best, bests)
+    said = ""
+    if fp32 is not None and ratio is not None:
+        said = f", {ratio_text(ratio)} times as fast as fp32 at its best ({fp32.summary.label})"
+    gain = next((gain for gain in against if gain.best is best and gain.baseline is not fp32), None)
     if gain is not None:
-        said.append(
-            f"{' and' if said else ','} {ratio_text(gain.ratio)} times as fast as the baseline "
-            f"({gain.baseline.summary.label})"
-        )
+        label = gain.baseline.summary.label
+        said += f"{' and' if said else ','} {ratio_text(gain.ratio)} times as fast as the baseline ({label})"
     return said
 
 
@@ -112,13 +100,12 @@ def _fp32_of(best: Best, bests: Sequence[Best]) -> Best | None:
     return next(fits, None)
 
 
-def _energy_text(entry: CaseSummary, fp32: CaseSummary | None) -> list[str | Span]:
-    """Energy per sample where it was measured, beside that of fp32 at its best."""
+def _energy_text(entry: CaseSummary, fp32: CaseSummary | None) -> str:
+    """Energy per sample if it was measured, with that of fp32 at its best."""
     ours = energy_text(entry)
-    if not ours:
-        return []
     theirs = "" if fp32 is None or fp32 is entry else energy_text(fp32)
-    return [f" It takes {ours} per sample{f' (fp32 at its best: {theirs})' if theirs else ''}."]
+    beside = f" (fp32 at its best: {theirs})" if theirs else ""
+    return f" It takes {ours} per sample{beside}." if ours else ""
 
 
 def energy_text(entry: CaseSummary) -> str:
@@ -149,46 +136,38 @@ def _others_against_fp32(subject: str, best: Best, bests: Sequence[Best], summar
     if reference is None or best.summary.case.timing == "latency":
         return []
     said = []
-    for other in _same_contest(best, bests):
+    same, ours = ("workload", "mode", "device", "timing"), best.summary.case
+    for other in bests:
+        if other is best or not all(getattr(other.summary.case, name) == getattr(ours, name) for name in same):
+            continue
         ratio = speedup(other.summary, reference.summary) if other.won and other.precision != "fp32" else None
-        if ratio is not None and other is not best:
+        if ratio is not None:
             trained = _trained(other.summary, summary.quality)
             accuracy = f" ({_accuracy(trained.summary)}% accuracy)" if trained is not None else ""
             said.append(f"{other.precision} {ratio_text(ratio)} times as fast{accuracy}")
     return [line(f"{subject}, against fp32, each at its best: {joined(said)}.")] if said else []
 
 
-def _same_contest(best: Best, bests: Sequence[Best]) -> list[Best]:
-    ours = best.summary.case
-    same = ("workload", "mode", "device", "timing")
-    return [other for other in bests if all(getattr(other.summary.case, name) == getattr(ours, name) for name in same)]
-
-
 def _trained(entry: CaseSummary, quality: Sequence[QualitySummary]) -> QualitySummary | None:
-    found = next((other for other in quality if _same_training(other, entry)), None)
-    return found if entry.case.mode == "train" and found is not None and "accuracy" in found.summary.metrics else None
+    """The training run to a result at the case's workload, device and precision, if it has an accuracy."""
+    for other in quality if entry.case.mode == "train" else ():
+        ours = other.summary.case
+        if all(getattr(ours, name) == getattr(entry.case, name) for name in ("workload", "device", "precision")):
+            return other if "accuracy" in other.summary.metrics else None
+    return None
 
 
-def _accuracy_text(entry: CaseSummary, quality: Sequence[QualitySummary]) -> list[str | Span]:
+def _accuracy_text(entry: CaseSummary, quality: Sequence[QualitySummary]) -> str:
     """What training at this precision and device reaches, beside the reference."""
     ours = _trained(entry, quality)
     if ours is None:
-        return []
+        return ""
     said = f" Trained at {ours.precision} it reaches {_accuracy(ours.summary)}% test accuracy"
     if ours.verdict == "reference" or ours.reference is None or "accuracy" not in ours.reference.metrics:
-        return [f"{said}."]
+        return f"{said}."
     reference = ours.reference
     where = "" if reference.case.device == ours.device else f" on {place(reference.case.device)}"
-    return [f"{said} ({reference.case.precision}{where}: {_accuracy(reference)}%)."]
-
-
-def _same_training(quality: QualitySummary, entry: CaseSummary) -> bool:
-    ours = quality.summary.case
-    return (ours.workload, ours.device, ours.precision) == (
-        entry.case.workload,
-        entry.case.device,
-        entry.case.precision,
-    )
+    return f"{said} ({reference.case.precision}{where}: {_accuracy(reference)}%)."
 
 
 def _accuracy(entry: CaseSummary) -> str:
@@ -207,10 +186,6 @@ def _faster_but_not_counted(winner: CaseSummary, cases: Sequence[CaseSummary]) -
         and all(getattr(entry.case, name) == getattr(ours, name) for name in same)
     ]
     return sorted(found, key=lambda entry: -(speed(entry) or 0.0))[:3]
-
-
-def _left_out(entry: CaseSummary) -> Line:
-    return line("Faster but not counted: ", strong(entry.label), f", {_speed_text(entry)}: {why_not(entry)}")
 
 
 def _devices_compared(chosen: Sequence[Best]) -> list[Line]:
@@ -232,20 +207,3 @@ def _devices_compared(chosen: Sequence[Best]) -> list[Line]:
                 )
                 lines.append(line(f"{subject}, each at its best setting."))
     return lines
-
-
-def _largest(summary: RunSummary) -> tuple[Line, ...]:
-    """The largest batch that fits, per contest and precision of which some batch did not."""
-    said = []
-    for contest in contests(summary.cases):
-        fits = [text for precision in contest.precisions if (text := largest_that_fits(contest, precision))]
-        if fits:
-            said.append(line(f"{contest.subject}, memory: {joined(fits)}."))
-    return tuple(said)
-
-
-def _bare(summary: RunSummary, bests: Sequence[Best]) -> list[Line]:
-    """Where nothing could be ranked, say so."""
-    if bests or not summary.cases:
-        return []
-    return [line("No case has a figure: see below for how each ended.")]

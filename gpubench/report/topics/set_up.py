@@ -1,14 +1,14 @@
 """The machine and the software a run was made on, as a list of facts."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.units import format_bytes
 from gpubench.machine.doctor.examination import self_test_rows
 from gpubench.machine.doctor_rows import Level
-from gpubench.report.model.report_model import Fact, Line, Section, line, muted
+from gpubench.report.model.report_model import Fact, Section, line, muted
 from gpubench.report.model.words import count
 from gpubench.report.view.run_view import View
 from gpubench.store.run_info import RunInfo
@@ -18,26 +18,51 @@ _NAMES = {"cuda": "CUDA", "cudnn": "cuDNN"}
 _SHOWN_VARIABLES = 12
 
 
+def section(view: View) -> Section:
+    return Section("environment", "Set-up", facts=environment_facts(view.summary))
+
+
 def environment_facts(summary: RunSummary) -> tuple[Fact, ...]:
     """What the environment of the run says; what is absent is said with its reason."""
-    env = summary.info.environment
-    facts = [
-        *_gpus(env),
-        _driver(env),
-        _cpu(env),
-        _system(env),
-        _software(summary.info),
-        _git(env),
-        _variables(env),
-        _self_test(env),
+    info, env = summary.info, summary.info.environment
+    gpus = env.get("gpus") or ()
+    facts = [Fact(f"GPU {position}", line(_gpu(gpu))) for position, gpu in enumerate(gpus)]
+    if not gpus and env:
+        reason = (env.get("absent") or {}).get("gpus")
+        facts.append(Fact("GPU", line(f"none ({reason})" if reason else "none")))
+
+    driver = env.get("driver") or {}
+    cuda = f"CUDA up to {driver['cuda_driver']}" if driver.get("cuda_driver") else ""
+    python = (env.get("python") or {}).get("version")
+    software = [
+        *_versions(info, ("gpubench",)),
+        f"Python {python}" if python else "",
+        *_versions(info, _WORKER),
+        *_versions(info, ("numpy",)),
     ]
-    return tuple(fact for fact in facts if fact is not None and fact.text)
+    facts += [
+        Fact("Driver", line(_joined([driver.get("driver"), cuda]))),
+        _cpu(env),
+        Fact("System", line(_system(env))),
+        Fact("Software", line(_joined(software))),
+    ]
 
-
-def _self_test(env: Mapping[str, Any]) -> Fact | None:
-    """What `gpubench doctor` had measured of this machine before the run; None where it had not."""
+    git = env.get("git") or {}
+    if git.get("commit"):
+        branch = f" on {git['branch']}" if git.get("branch") else ""
+        changes = ", with changes" if git.get("dirty") else ""
+        facts.append(Fact("Git", line(f"{str(git['commit'])[:12]}{branch}{changes}")))
+    variables = [f"{name}={value}" for name, value in sorted((env.get("variables") or {}).items())]
+    more = f" and {len(variables) - _SHOWN_VARIABLES} more" if len(variables) > _SHOWN_VARIABLES else ""
+    facts.append(Fact("Variables", line(", ".join(variables[:_SHOWN_VARIABLES]) + more)))
+    # What `gpubench doctor` had measured of this machine before the run.
     rows = [row for row in self_test_rows(env) if row.level is not Level.NA]
-    return Fact("Self-test", line("; ".join(f"{row.name}: {row.text}" for row in rows))) if rows else None
+    facts.append(Fact("Self-test", line("; ".join(f"{row.name}: {row.text}" for row in rows))))
+    return tuple(fact for fact in facts if fact.text)
+
+
+def _joined(parts: Iterable[str | None]) -> str:
+    return ", ".join(part for part in parts if part)
 
 
 def machine_line(info: RunInfo) -> str:
@@ -45,24 +70,12 @@ def machine_line(info: RunInfo) -> str:
     env = info.environment
     gpus = [str(gpu["name"]) for gpu in env.get("gpus") or () if gpu.get("name")]
     names = [f"{number} x {name}" if number > 1 else name for name, number in Counter(gpus).items()]
-    driver = (env.get("driver") or {}).get("driver")
-    parts = [*(names or [_cpu_name(env)]), f"driver {driver}" if driver else "", *_versions(info, _WORKER)]
-    return ", ".join(part for part in parts if part)
-
-
-def _cpu_name(env: Mapping[str, Any]) -> str:
-    cpu = env.get("cpu") or {}
-    model, threads = cpu.get("model"), cpu.get("num_threads_usable")
-    usable = f" ({count(threads, 'thread')})" if threads else ""
-    return f"no GPU, {model or 'CPU'}{usable}" if cpu else ""
-
-
-def _gpus(env: Mapping[str, Any]) -> list[Fact]:
-    gpus = env.get("gpus") or ()
-    if not gpus:
-        reason = (env.get("absent") or {}).get("gpus")
-        return [Fact("GPU", line(f"none ({reason})" if reason else "none"))] if env else []
-    return [Fact(f"GPU {position}", line(_gpu(gpu))) for position, gpu in enumerate(gpus)]
+    cpu, driver = env.get("cpu") or {}, (env.get("driver") or {}).get("driver")
+    if not names and cpu:
+        threads = cpu.get("num_threads_usable")
+        usable = f" ({count(threads, 'thread')})" if threads else ""
+        names = [f"no GPU, {cpu.get('model') or 'CPU'}{usable}"]
+    return _joined([*names, f"driver {driver}" if driver else "", *_versions(info, _WORKER)])
 
 
 def _gpu(gpu: Mapping[str, Any]) -> str:
@@ -81,17 +94,10 @@ def _gpu(gpu: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _driver(env: Mapping[str, Any]) -> Fact | None:
-    driver = env.get("driver") or {}
-    parts = [str(driver["driver"])] if driver.get("driver") else []
-    parts += [f"CUDA up to {driver['cuda_driver']}"] if driver.get("cuda_driver") else []
-    return Fact("Driver", line(", ".join(parts))) if parts else None
-
-
-def _cpu(env: Mapping[str, Any]) -> Fact | None:
+def _cpu(env: Mapping[str, Any]) -> Fact:
     cpu = env.get("cpu") or {}
     if not cpu:
-        return None
+        return Fact("CPU", ())
     parts = [str(cpu.get("model") or "unknown")]
     if cpu.get("num_threads_usable"):
         parts.append(f"{cpu['num_threads_usable']} of {cpu.get('num_threads') or '?'} hardware threads")
@@ -100,7 +106,7 @@ def _cpu(env: Mapping[str, Any]) -> Fact | None:
     return Fact("CPU", line(", ".join(parts), muted(f" ({' '.join(flags)})") if flags else ""))
 
 
-def _system(env: Mapping[str, Any]) -> Fact | None:
+def _system(env: Mapping[str, Any]) -> str:
     system = env.get("system") or {}
     parts = [str(system[name]) for name in ("distribution", "kernel", "libc") if system.get(name)]
     parts += [f"in a container ({system['container']})"] if system.get("container") else []
@@ -109,17 +115,18 @@ def _system(env: Mapping[str, Any]) -> Fact | None:
     parts += [f"limited to {system['cpu_quota']:g} CPUs"] if system.get("cpu_quota") else []
     if env.get("hostname"):
         parts.append(f"host {env['hostname']}")
-    return Fact("System", line(", ".join(parts))) if parts else None
+    return ", ".join(parts)
 
 
 def _versions(info: RunInfo, names: tuple[str, ...]) -> list[str]:
     env, own = info.environment, info.versions
     known = {**(env.get("packages") or {}), **(env.get("worker") or {}), **{k: v for k, v in own.items() if v}}
-    return [f"{_NAMES.get(name, name)} {_version(name, known[name])}" for name in names if _plain(known.get(name))]
-
-
-def _plain(value: Any) -> bool:
-    return isinstance(value, str | int | float) and value != ""
+    found = ((name, known.get(name)) for name in names)
+    return [
+        f"{_NAMES.get(name, name)} {_version(name, value)}"
+        for name, value in found
+        if isinstance(value, str | int | float) and value != ""
+    ]
 
 
 def _version(name: str, value: Any) -> str:
@@ -129,30 +136,3 @@ def _version(name: str, value: Any) -> str:
         return text
     number = int(text)
     return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
-
-
-def _software(info: RunInfo) -> Fact:
-    python = (info.environment.get("python") or {}).get("version")
-    own = _versions(info, ("gpubench",))
-    parts = [*own, f"Python {python}" if python else "", *_versions(info, _WORKER), *_versions(info, ("numpy",))]
-    return Fact("Software", line(", ".join(part for part in parts if part)))
-
-
-def _git(env: Mapping[str, Any]) -> Fact | None:
-    git = env.get("git") or {}
-    if not git.get("commit"):
-        return None
-    branch = f" on {git['branch']}" if git.get("branch") else ""
-    return Fact("Git", line(f"{str(git['commit'])[:12]}{branch}{', with changes' if git.get('dirty') else ''}"))
-
-
-def _variables(env: Mapping[str, Any]) -> Fact | None:
-    variables: Mapping[str, Any] = env.get("variables") or {}
-    shown = [f"{name}={value}" for name, value in sorted(variables.items())]
-    more = f" and {len(shown) - _SHOWN_VARIABLES} more" if len(shown) > _SHOWN_VARIABLES else ""
-    text: Line = line(", ".join(shown[:_SHOWN_VARIABLES]) + more)
-    return Fact("Variables", text) if shown else None
-
-
-def section(view: View) -> Section:
-    return Section("environment", "Set-up", facts=environment_facts(view.summary))

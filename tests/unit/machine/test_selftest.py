@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from fakes.nvml.control import UUID, Fake
+from fakes.runs import Invented
 
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.machine import machine_cache
 from gpubench.machine.doctor import examination
 from gpubench.machine.doctor_rows import Level
@@ -14,6 +16,7 @@ from gpubench.machine.selftest import alternating_blocks as blocks
 from gpubench.machine.selftest import gpu_selftest, host_selftest
 from gpubench.machine.selftest.alternating_blocks import ArmBlock
 from gpubench.machine.selftest.helper_program import Program, ProgramError
+from gpubench.report.model.report_model import plain
 from gpubench.report.topics import set_up
 from gpubench.telemetry.devices.base import Identity
 from gpubench.telemetry.devices.nvml import NvmlBackend, open_backend
@@ -290,10 +293,12 @@ def test_the_rows_of_a_stored_run_are_those_of_its_fingerprint() -> None:
 
 
 def test_a_report_quotes_the_self_test_and_says_nothing_where_there_was_none() -> None:
-    fact = set_up._self_test({"self_test": {"host": HOST_FACTS}})
-    assert fact is not None
-    assert "sampler cost (CPU): +0.10% of step time (-0.10% to +0.30%)" in "".join(part.text for part in fact.text)
-    assert set_up._self_test({"self_test": {"host": None}}) is None
+    def facts(host: object) -> dict[str, str]:
+        run = Invented().run(environment={"self_test": {"host": host}})
+        return {fact.name: plain(fact.text) for fact in set_up.environment_facts(summarise_run(run))}
+
+    assert "sampler cost (CPU): +0.10% of step time (-0.10% to +0.30%)" in facts(HOST_FACTS)["Self-test"]
+    assert "Self-test" not in facts(None)
 
 
 def test_a_card_that_cuda_does_not_show_is_not_worked_on(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
