@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and saying in a sentence why one cannot be written."""
+"""Files are written whole or not at all, and a sentence says why one cannot be written."""
 
 import errno
 import os
@@ -67,15 +67,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_if_there(path: Path) -> None:
-    """Remove a leftover. One that stays does no harm: its name is hidden and never read."""
+    """Remove a leftover. If it stays, it does no harm: its name is hidden and never read."""
     with suppress(OSError):
         path.unlink()
 
 
 def check_room(folder: Path) -> None:
-    """StoreError unless `folder` can be written and has `MIN_FREE_BYTES`; a quota shows by writing a MiB and removing
-    it.
-    """
+    """StoreError unless `folder` can be written and has `MIN_FREE_BYTES`. Writes a MiB, as only that shows a quota."""
     try:
         free = shutil.disk_usage(folder).free
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Baselines: what a suite gave on a machine when someone last accepted it. Text files that are kept with the code.
+"""Baselines: the last accepted figures of a suite on a machine, as text files kept with the code.
 
     suites/baselines/<machine>/<suite>.json
 
@@ -54,9 +54,7 @@ class Accepted(Frozen):
 
 
 class Baseline(Frozen):
-    """`environment` is the comparable part of the machine's, flat. `history` is oldest first; its last entry is this
-    one.
-    """
+    """`environment` is the comparable part of the machine's, flat. `history` is oldest first and ends with this one."""
 
     schema_number: int = Field(default=BASELINE_SCHEMA, alias="schema")
     suite: str

@@ -1,4 +1,4 @@
-"""A file of lines that only grows, and that a crash or a full disk leaves readable up to its last whole line."""
+"""An append-only file of lines. After a crash or a full disk it is readable up to its last whole line."""
 
 import os
 from contextlib import suppress
@@ -13,9 +13,7 @@ class Journal:
     """Appends lines durably. The caller holds the folder's lock: there is no other writer."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the file, and cut off a torn last line, so that no new line is glued to it. StoreError if it
-        fails.
-        """
+        """Open or make the file and cut off a torn last line. StoreError if it fails."""
         self._path = path
         try:
             self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -42,7 +40,7 @@ class Journal:
             _write_all(self._descriptor, content, self._end)
             os.fsync(self._descriptor)
         except BaseException as error:
-            # A cut that fails too is made up for by the next append, and readers drop a torn line anyway.
+            # If this fails too, the next append cuts, and readers drop a torn line anyway.
             with suppress(OSError):
                 self._cut()
             if isinstance(error, OSError):

@@ -13,7 +13,7 @@ LOCK_NAME = ".lock"
 class FolderLock:
     """An exclusive `flock` on a file in the folder, which also says who holds it.
 
-    The kernel lets go of it when its process ends, however it ends: a file left by a killed process locks nothing.
+    The kernel releases it when its process ends, however it ends: the file of a killed process locks nothing.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -25,26 +25,23 @@ class FolderLock:
         """StoreError, with the holder's process id, if another live process holds it."""
         path = folder / LOCK_NAME
         try:
-            lock = cls(path, _locked(path))
+            descriptor = _locked(path)
         except OSError as error:
             raise store_error("lock", folder, error) from error
+        lock = cls(path, descriptor)
         try:
-            lock._sign()
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         except OSError as error:
             lock.release()
             raise store_error("lock", folder, error) from error
         return lock
 
-    def _sign(self) -> None:
-        assert self._descriptor is not None
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
-
     def release(self) -> None:
         """Let go, and leave no file behind. Again is harmless."""
         if self._descriptor is None:
             return
-        # Removed while it is held, so that nobody can lock a file that is about to lose its name.
+        # Removed while it is held, so that no process can lock a file that is about to lose its name.
         remove_if_there(self._path)
         os.close(self._descriptor)
         self._descriptor = None
@@ -60,7 +57,10 @@ def _locked(path: Path) -> int:
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
             os.close(descriptor)
-            raise _in_use(path.parent, holder) from None
+            raise StoreError(
+                f"{path.parent} is in use by {f'process {holder}' if holder.isdigit() else 'another process'}",
+                hint="A run folder has one writer at a time: wait for that run to end, or choose another folder.",
+            ) from None
         except OSError:
             os.close(descriptor)
             raise
@@ -73,11 +73,3 @@ def _is_still_named(path: Path, descriptor: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
-
-
-def _in_use(folder: Path, holder: str) -> StoreError:
-    who = f"process {holder}" if holder.isdigit() else "another process"
-    return StoreError(
-        f"{folder} is in use by {who}",
-        hint="A run folder has one writer at a time: wait for that run to end, or choose another folder.",
-    )

@@ -1,4 +1,4 @@
-"""Bringing what an older gpubench stored to the form of today, on load. Files are never rewritten for it.
+"""Older stored documents are brought to today's form on load. Files are never rewritten for it.
 
 A change of a stored format raises its number in `core` and adds one step here, from the old number to the next:
 
@@ -25,12 +25,12 @@ class NewerSchema(StoreError):  # noqa: N818 - named for what it says
 
 
 def migrate_run(document: Document) -> Document:
-    """A `run.json` in the form of today."""
+    """A `run.json` in today's form."""
     return migrate(document, current=RUN_SCHEMA, steps=RUN_STEPS)
 
 
 def migrate_record(document: Document) -> Document:
-    """A line of `records.jsonl` in the form of today."""
+    """A line of `records.jsonl` in today's form."""
     return migrate(document, current=RECORD_SCHEMA, steps=RECORD_STEPS)
 
 

@@ -28,7 +28,7 @@ class PytestTest:
 
 @dataclass(frozen=True)
 class PytestFile:
-    """One run of pytest. `created` is its own time stamp (ISO 8601), `machine` and `commit` what it says of those."""
+    """One run of pytest. `created` is an ISO 8601 time; `machine` and `commit` are what it recorded."""
 
     path: Path
     created: str
@@ -38,44 +38,34 @@ class PytestFile:
 
 
 def read_pytest_file(path: Path) -> PytestFile:
-    """UsageError where there is no such file or it is not one of pytest-benchmark's, StoreError where it cannot be
-    read.
-    """
+    """UsageError if there is no such file, StoreError if it cannot be read or is not one of pytest-benchmark's."""
     try:
-        content = path.read_bytes()
+        document: Any = from_json(path.read_bytes())
+        if not isinstance(document, dict) or not isinstance(document.get("benchmarks"), list):
+            raise ValueError("it has no list of benchmarks")  # noqa: TRY301 - one message for all that is wrong with it
+        return PytestFile(
+            path,
+            str(document.get("datetime") or ""),
+            document.get("machine_info") or {},
+            document.get("commit_info") or {},
+            tuple(_test(entry) for entry in document["benchmarks"]),
+        )
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}", hint=_HOW) from None
     except OSError as error:
         raise store_error("read", path, error) from error
-    try:
-        document = from_json(content)
-        return _file(path, document)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path} is not a JSON file of pytest-benchmark: {error}", hint=_HOW) from error
 
 
-def _file(path: Path, document: Any) -> PytestFile:
-    if not isinstance(document, dict) or not isinstance(document.get("benchmarks"), list):
-        raise ValueError("it has no list of benchmarks")
-    tests = tuple(_test(entry) for entry in document["benchmarks"])
-    return PytestFile(
-        path,
-        str(document.get("datetime") or ""),
-        document.get("machine_info") or {},
-        document.get("commit_info") or {},
-        tests,
-    )
-
-
 def _test(entry: Mapping[str, Any]) -> PytestTest:
     stats = dict(entry["stats"])
-    data = tuple(float(value) for value in stats.pop("data", None) or ())
     return PytestTest(
-        str(entry["name"]),
-        str(entry.get("fullname") or entry["name"]),
-        entry.get("group"),
-        entry.get("params") or {},
-        stats,
-        data,
-        entry.get("extra_info") or {},
+        name=str(entry["name"]),
+        fullname=str(entry.get("fullname") or entry["name"]),
+        group=entry.get("group"),
+        params=entry.get("params") or {},
+        data=tuple(float(value) for value in stats.pop("data", None) or ()),
+        stats=stats,
+        extra=entry.get("extra_info") or {},
     )

@@ -22,7 +22,7 @@ _MOST_NAMED = 6
 class _Head:
     folder: Path
     age: tuple[float, float]
-    """When it was started and, for runs of the same second, when its head was written; seconds since the epoch."""
+    """Start and, for runs of the same second, the time its head was written; seconds since the epoch."""
     tag: str | None
 
     @property
@@ -65,14 +65,18 @@ def resolve_run(reference: str | Path, store: Path) -> Path:
     ]
     if len(found) == 1:
         return found[0].folder
-    raise _several(text, found) if found else _none(text, heads, store)
+    if not found:
+        raise _none(text, heads, store)
+    named = "\n".join(f"  {head.called}" for head in found[:_MOST_NAMED])
+    more = f"\n  ... and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+    raise UsageError(f"{text!r} may be any of {len(found)} runs:\n{named}{more}", hint="Type more of its name.")
 
 
 def split_case(text: str) -> tuple[str, str | None]:
-    """Run and case of `run:case`; the case is None where only a run is named.
+    """Run and case of `run:case`; the case is None if only a run is named.
 
     Paths and labels may hold colons too: a path that exists is a run, then the longest beginning that is the path of a
-    run folder, then what stands before the first colon. UsageError for a side that is empty.
+    run folder, then the part before the first colon. UsageError for a side that is empty.
     """
     if ":" not in text or _exists(Path(text)):
         return text, None
@@ -110,39 +114,28 @@ def _heads(store: Path) -> list[_Head]:
         raise StoreError(f"{store} is not a folder", hint="--store DIR says where the run folders are.") from None
     except OSError as error:
         raise store_error("read", store, error) from error
-    heads = [_head(folder) for folder in folders]
-    return sorted(heads, key=lambda head: (head.age, head.folder.name), reverse=True)
+    return sorted(map(_head, folders), key=lambda head: (head.age, head.folder.name), reverse=True)
 
 
 def _head(folder: Path) -> _Head:
-    """When it was started and its tag. A damaged head is listed too, by the age of its file, so that it can be seen."""
+    """A damaged head is listed too, by the age of its file, so that it can be seen."""
     path = folder / RUN_NAME
     try:
         document: Any = from_json(path.read_bytes())
     except (OSError, ValueError):
         document = None
     head = document if isinstance(document, dict) else {}
-    tag = head.get("tag")
-    created, written = _unix_seconds(head.get("created")), _written_s(path)
-    age = (written if created is None else created, written)
-    return _Head(folder, age, tag if isinstance(tag, str) else None)
-
-
-def _unix_seconds(created: Any) -> float | None:
-    if not isinstance(created, str):
-        return None
     try:
-        moment = datetime.fromisoformat(created)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
-
-
-def _written_s(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
+        written = path.stat().st_mtime
     except OSError:
-        return 0.0
+        written = 0.0
+    try:
+        moment = datetime.fromisoformat(head["created"])
+        created = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        created = written
+    tag = head.get("tag")
+    return _Head(folder, (created, written), tag if isinstance(tag, str) else None)
 
 
 def _run_folder(path: Path) -> Path | None:
@@ -164,18 +157,12 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _several(text: str, found: list[_Head]) -> UsageError:
-    named = "\n".join(f"  {head.called}" for head in found[:_MOST_NAMED])
-    more = f"\n  ... and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-    return UsageError(f"{text!r} may be any of {len(found)} runs:\n{named}{more}", hint="Type more of its name.")
-
-
 def _none(text: str, heads: list[_Head], store: Path) -> UsageError:
     if not heads:
         hint = "`gpubench run cnn-smoke` makes one; --store DIR says where runs are."
         return UsageError(f"no run is called {text!r}: there is none in {store}", hint=hint)
-    known = {name: head for head in reversed(heads) for name in (head.folder.name, head.tag) if name}
-    close = difflib.get_close_matches(text, list(known), n=1, cutoff=0.6)
+    known = [name for head in heads for name in (head.folder.name, head.tag) if name]
+    close = difflib.get_close_matches(text, known, n=1, cutoff=0.6)
     if close:
         return UsageError(f"no run in {store} is called {text!r}", hint=f"Did you mean {close[0]}?")
     newest = ", ".join(head.called for head in heads[:3])

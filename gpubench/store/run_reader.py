@@ -44,14 +44,9 @@ def load_run(folder: Path) -> Run:
     Lines of `records.jsonl` that cannot be read, and a last one cut short, are left out and named in `dropped`.
     """
     info = load_info(folder)
-    records: list[Record] = []
-    dropped: list[str] = []
-    for entry in _read_records(folder / RECORDS_NAME):
-        if isinstance(entry, Record):
-            records.append(entry)
-        else:
-            dropped.append(entry)
-    return Run(info, tuple(records), folder, tuple(dropped))
+    entries = list(_read_records(folder / RECORDS_NAME))
+    records = tuple(entry for entry in entries if isinstance(entry, Record))
+    return Run(info, records, folder, tuple(entry for entry in entries if isinstance(entry, str)))
 
 
 def load_info(folder: Path) -> RunInfo:
@@ -60,7 +55,11 @@ def load_info(folder: Path) -> RunInfo:
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-        raise _no_run(folder) from None
+        if not folder.exists():
+            raise StoreError(f"there is no folder {folder}", hint=_ANOTHER) from None
+        if not folder.is_dir():
+            raise StoreError(f"{folder} is not a folder", hint="A run is a folder that holds run.json.") from None
+        raise StoreError(f"{folder} holds no run: there is no {RUN_NAME} in it", hint=_ANOTHER) from None
     except OSError as error:
         raise store_error("read", path, error) from error
     try:
@@ -71,16 +70,8 @@ def load_info(folder: Path) -> RunInfo:
         raise StoreError(f"{path} is not the head of a run: {_first(error)}", hint=_ANOTHER) from error
 
 
-def _no_run(folder: Path) -> StoreError:
-    if not folder.exists():
-        return StoreError(f"there is no folder {folder}", hint=_ANOTHER)
-    if not folder.is_dir():
-        return StoreError(f"{folder} is not a folder", hint="A run is a folder that holds run.json.")
-    return StoreError(f"{folder} holds no run: there is no {RUN_NAME} in it", hint=_ANOTHER)
-
-
 def _read_records(path: Path) -> Iterator[Record | str]:
-    """Records, and a sentence for what is none."""
+    """Records, and a sentence for each line that is not one."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -90,22 +81,21 @@ def _read_records(path: Path) -> Iterator[Record | str]:
         raise store_error("read", path, error) from error
     *lines, rest = content.split(b"\n")
     for number, line in enumerate(lines, 1):
-        if line.strip():
-            yield _read_record(path, number, line)
+        if not line.strip():
+            continue
+        try:
+            yield parse_record(line)
+        except NewerSchema as error:
+            raise StoreError(f"line {number} of {path} was {error}", hint=error.hint) from error
+        except ValueError as error:
+            yield (
+                f"line {number} of {RECORDS_NAME} ({len(line)} bytes) cannot be read and was left out: {_first(error)}"
+            )
     if rest:
         yield (
             f"the last line of {RECORDS_NAME} ({len(rest)} bytes) was cut short, by a crash or a full disk: "
             "its launch is missing, and --resume measures it again"
         )
-
-
-def _read_record(path: Path, number: int, line: bytes) -> Record | str:
-    try:
-        return parse_record(line)
-    except NewerSchema as error:
-        raise StoreError(f"line {number} of {path} was {error}", hint=error.hint) from error
-    except ValueError as error:
-        return f"line {number} of {RECORDS_NAME} ({len(line)} bytes) cannot be read and was left out: {_first(error)}"
 
 
 def parse_record(line: bytes) -> Record:

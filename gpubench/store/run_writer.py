@@ -1,4 +1,4 @@
-"""Writing a run folder: what was finished stays readable, whatever ends the run."""
+"""Writing a run folder: finished launches stay readable, whatever ends the run."""
 
 import os
 import re
@@ -36,8 +36,7 @@ class RunWriter:
     def create(cls, folder: Path, info: RunInfo) -> "RunWriter":
         """Make the folder and its head; StoreError, with nothing left behind, if the run could not be stored there.
 
-        The folder must not exist or be empty, be writable and have some room on its disk, and no other process may hold
-        it.
+        The folder must be empty or not exist, be writable, have room on its disk, and not be held by another process.
         """
         with ExitStack() as undo:
             if _make(folder):
@@ -56,7 +55,7 @@ class RunWriter:
 
     @classmethod
     def resume(cls, folder: Path) -> "RunWriter":
-        """Go on with a stored run. A last record that was cut short is cut off, so that no new one is glued to it."""
+        """Continue a stored run. A last record that was cut short is removed before new ones are appended."""
         info = load_info(folder)
         with ExitStack() as undo:
             lock = FolderLock.acquire(folder)
@@ -78,7 +77,7 @@ class RunWriter:
         self._info = info
 
     def append(self, record: Record) -> None:
-        """Store one launch. It is on the disk when this returns; if it cannot be, what was stored before is untouched."""
+        """Store one launch, durably when this returns. If it fails, what was stored before is untouched."""
         self._records.append(record.model_dump_json(by_alias=True).encode())
 
     def write_samples(self, name: str, arrays: Mapping[str, Sequence[float | None]]) -> str:
@@ -104,7 +103,7 @@ class RunWriter:
         return path.relative_to(self.folder).as_posix()
 
     def close(self) -> None:
-        """Let go of the folder. Again is harmless."""
+        """Release the folder. Closing again is harmless."""
         self._records.close()
         self._lock.release()
 
@@ -143,9 +142,7 @@ def _check_empty(folder: Path) -> None:
     if names == {RECORDS_NAME} and (folder / RECORDS_NAME).stat().st_size == 0:
         return
     if names:
-        raise StoreError(
-            f"{folder} is not empty", hint="A run needs a folder of its own: choose another with --out DIR."
-        )
+        raise StoreError(f"{folder} is not empty", hint="A run needs an empty folder: choose another with --out DIR.")
 
 
 def _remove_if_empty(folder: Path) -> None:

@@ -12,7 +12,7 @@ from gpubench.suite.model.case import Case
 from gpubench.suite.read.arm_text import ArmText, arm_from_items
 
 SAFE_PATH = "PYTHONSAFEPATH"
-"""Keeps the current folder out of the path of an arm's own interpreter: what is installed there is what is meant."""
+"""Keeps the current folder off the path of an arm's interpreter, so that its installed packages are the ones used."""
 
 COMMIT = "commit"
 
@@ -23,7 +23,7 @@ Say = Callable[[str], None]
 class Arm:
     """One side. `python` is an interpreter, `env` environment variables, `settings` what it sets of a case.
 
-    `given` is what the person wrote, item by item, and for `git` the commit that it named.
+    `given` holds the items as written, and for `git` the commit that it named.
     """
 
     name: str
@@ -48,9 +48,9 @@ class Arm:
 
 
 def make_arm(text: ArmText, say: Say = lambda _: None) -> Arm:
-    """The arm that was written, its interpreter found and its revision installed; `say` is told of what takes time.
+    """The arm with its interpreter found and its revision installed; `say` is told of what takes time.
 
-    UsageError where there is no such interpreter or revision, or it cannot be installed.
+    UsageError if there is no such interpreter or revision, or it cannot be installed.
     """
     try:
         python = None if text.python is None else find_python(text.python)
@@ -66,14 +66,14 @@ def make_arm(text: ArmText, say: Say = lambda _: None) -> Arm:
 
 
 def restored(info: ArmInfo, say: Say = lambda _: None) -> Arm:
-    """The arm of a stored run. UsageError where it cannot be made again here."""
+    """The arm of a stored run. UsageError if it cannot be made again here."""
     items = {name: value for name, value in info.given.items() if name != COMMIT}
     text = arm_from_items(info.name, items)
     return make_arm(replace(text, given=dict(info.given)), say)
 
 
 def check_cases(arms: Sequence[Arm], planned: Sequence[PlannedCase]) -> None:
-    """UsageError where an arm sets what tells two cases of the suite apart: both would then measure the same."""
+    """UsageError if an arm sets what tells two cases of the suite apart: both would then measure the same."""
     for arm in arms:
         seen: dict[tuple[str, str], PlannedCase] = {}
         for entry in planned:

@@ -1,7 +1,7 @@
-"""Whether alternating in one process leaves an arm as it is: the reference was measured twice, against itself.
+"""Does alternating in one process change an arm? The reference was measured twice, against itself.
 
-Two replicas of one arm differ a little by where their memory lies, so a difference counts only where it is plain,
-larger than half of the usual smallest effect of interest, and there again, in the same direction, in another process.
+Two replicas of one arm differ a little by where their memory lies, so a difference counts only if it is significant,
+larger than half of the default smallest effect of interest, and seen again, in the same direction, in another process.
 """
 
 import math
@@ -16,7 +16,7 @@ P_VALUE = 0.006
 
 @dataclass(frozen=True)
 class Suspicion:
-    """`kind`: the second replica against the first, or a block after another arm against one after its own. Log ratio."""
+    """`kind` names the pair: two replicas, or a block after another arm and one after the same. Ratio as its log."""
 
     kind: str
     log_ratio: float
@@ -29,7 +29,7 @@ class Suspicion:
 
 
 def suspicion(check: SelfCheck | None) -> Suspicion | None:
-    """What is suspicious about a self-check; None where nothing is, or there was none."""
+    """What is suspicious about a self-check; None if nothing is, or there was none."""
     if check is None:
         return None
     apart = check.low is not None and check.high is not None and (check.low > 0 or check.high < 0)

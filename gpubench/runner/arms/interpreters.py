@@ -1,4 +1,4 @@
-"""Python interpreters as people name them, and what each says of itself."""
+"""Python interpreters by path or name, and where their packages are."""
 
 import json
 import shutil
@@ -11,7 +11,8 @@ from gpubench.core.errors import UsageError
 
 _ASK = """\
 import json, os, site, sys
-folders = [path for path in sys.path if os.path.basename(path) in ("site-packages", "dist-packages") and os.path.isdir(path)]
+names = ("site-packages", "dist-packages")
+folders = [path for path in sys.path if os.path.basename(path) in names and os.path.isdir(path)]
 print(json.dumps({"version": sys.version.split()[0], "prefix": sys.prefix, "folders": folders}))
 """
 _TIMEOUT_S = 60.0
@@ -28,10 +29,9 @@ class Interpreter:
 
 
 def find_python(text: str) -> str:
-    """The program that `text` names: a path, the folder of a virtual environment, or a name on PATH. UsageError without
-    one.
+    """The program that `text` names: a path, the folder of an environment, or a name on PATH. UsageError if none.
 
-    Links are not followed: a virtual environment's interpreter is one, and is found by where it stands.
+    Links are not followed: the interpreter of a virtual environment is a link, and its place is what makes it one.
     """
     path = Path(text).expanduser()
     if path.is_dir():
@@ -53,7 +53,7 @@ def find_python(text: str) -> str:
 
 
 def ask(python: str | None = None) -> Interpreter:
-    """What an interpreter (this one without a name) says of itself. UsageError where it does not run."""
+    """Version and folders of an interpreter, by default this one. UsageError if it does not run."""
     program = python or sys.executable
     try:
         done = subprocess.run([program, "-c", _ASK], capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)

@@ -1,7 +1,7 @@
 """How the arms of a case are interleaved: in alternating blocks of one process, or in launches that take turns.
 
-Blocks are the stronger form, and possible where the arms differ in nothing but what one process can hold twice and
-switch between. What cannot be switched back, or works on while the other arm is measured, needs processes of its own.
+Blocks are the stronger form. They need arms that differ only in what one process can hold twice and switch between.
+What cannot be switched back, or goes on working while the other arm is measured, needs separate processes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,9 +16,7 @@ Level = Literal["block", "launch"]
 
 
 def levels_of(arms: Sequence[Arm], planned: Sequence[PlannedCase], asked: Level | None = None) -> dict[int, Level]:
-    """The level of every case that will be measured, by its index. UsageError where blocks were asked for and cannot
-    be.
-    """
+    """The level of every case that will be measured, by its index. UsageError if blocks are asked but impossible."""
     levels: dict[int, Level] = {}
     for entry in planned:
         if entry.skip_status is not None or entry.kind != "measure":
@@ -27,7 +25,7 @@ def levels_of(arms: Sequence[Arm], planned: Sequence[PlannedCase], asked: Level 
         if asked == "block" and reason is not None:
             raise UsageError(
                 f"case {entry.label!r} cannot alternate in one process: {reason}",
-                hint="Leave --interleave out, and the arms take turns in launches of their own.",
+                hint="Without --interleave the arms take turns in separate launches.",
             )
         levels[entry.index] = "launch" if asked == "launch" or reason is not None else "block"
     return levels

@@ -1,4 +1,4 @@
-"""A git revision of the package under test, installed into a virtual environment of its own.
+"""A git revision of the package under test, installed into its own virtual environment.
 
 The working tree is never touched, nor git's own state: the revision is exported (`git archive`) into a temporary folder
 and installed from there. The environment sees every package of the interpreter it was made from, so that torch is
@@ -46,9 +46,7 @@ print(json.dumps(sorted(names)))
 
 @dataclass(frozen=True)
 class Revision:
-    """`shown` is how it was named. `root` is the repository's folder, `project` the package's inside it (`.` or
-    `python/x`).
-    """
+    """`shown` is its name as given, `project` the package's folder inside the repository's `root` (`.`, `x/y`)."""
 
     shown: str
     commit: str
@@ -60,7 +58,7 @@ class Revision:
 
 
 def find_revision(text: str, *, shown: str | None = None, folder: Path | None = None) -> Revision:
-    """The commit that `text` names in the repository of `folder` (the current one). UsageError where there is none."""
+    """The commit that `text` names in the repository of `folder` (the current one). UsageError if there is none."""
     here = folder or Path.cwd()
     top = _git(here, "rev-parse", "--show-toplevel")
     if top is None:
@@ -71,10 +69,19 @@ def find_revision(text: str, *, shown: str | None = None, folder: Path | None = 
     root = Path(top)
     commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{text}^{{commit}}")
     if commit is None:
-        raise UsageError(f"there is no git revision {text!r}", hint=_missing(root, text))
+        refs = "refs/heads", "refs/tags", "refs/remotes"
+        names = (_git(root, "for-each-ref", "--format=%(refname:short)", *refs) or "").split()
+        meant = near(text, names)
+        hint = meant[:1].upper() + meant[1:] if meant else "`git log --oneline` and `git branch -a` list revisions."
+        if _git(root, "rev-parse", "--is-shallow-repository") == "true":
+            hint = (
+                f"This clone is shallow. Fetch the revision: git fetch --depth 1 origin {text} (then git=FETCH_HEAD)."
+            )
+        raise UsageError(f"there is no git revision {text!r}", hint=hint)
     prefix = (_git(here, "rev-parse", "--show-prefix") or "").rstrip("/")
     for project in dict.fromkeys((prefix, "")):
-        if any(_has(root, commit, f"{project}/{name}" if project else name) for name in _PROJECT_FILES):
+        files = [f"{commit}:{project}/{name}" if project else f"{commit}:{name}" for name in _PROJECT_FILES]
+        if any(_git(root, "cat-file", "-e", file) is not None for file in files):
             return Revision(shown or text, commit, root, project or ".")
     raise UsageError(
         f"revision {text} holds no package: there is no pyproject.toml or setup.py in {root.name}",
@@ -82,20 +89,10 @@ def find_revision(text: str, *, shown: str | None = None, folder: Path | None = 
     )
 
 
-def _missing(root: Path, text: str) -> str:
-    if _git(root, "rev-parse", "--is-shallow-repository") == "true":
-        return f"This clone is shallow. Fetch what is missing: git fetch --depth 1 origin {text} (then git=FETCH_HEAD)."
-    names = (
-        _git(root, "for-each-ref", "--format=%(refname:short)", "refs/heads", "refs/tags", "refs/remotes") or ""
-    ).split()
-    meant = near(text, names)
-    return meant[:1].upper() + meant[1:] if meant else "`git log --oneline` and `git branch -a` list revisions."
-
-
 def install(revision: Revision, python: str | None = None, say: Callable[[str], None] = lambda _: None) -> str:
-    """The interpreter of an environment that holds the revision, made from `python` (this one without a name).
+    """The interpreter of an environment that holds the revision, made from `python`, by default this one.
 
-    One that was made before is taken as it is. UsageError, with the place of the log, where it cannot be made.
+    One made before is used again. UsageError, with the place of the log, if it cannot be made.
     """
     base = interpreters.ask(python)
     folder = cache_folder(part="arms") / _name(revision, base)
@@ -114,7 +111,7 @@ def install(revision: Revision, python: str | None = None, say: Callable[[str], 
 
 
 def check_not_shadowed(python: str, folders: Sequence[str]) -> None:
-    """UsageError where a folder that comes first on the workers' path holds a module that the revision installs."""
+    """UsageError if a folder that comes first on the workers' path holds a module that the revision installs."""
     record = Path(python).parent.parent / INSTALLED
     if not record.exists():
         return
@@ -123,9 +120,9 @@ def check_not_shadowed(python: str, folders: Sequence[str]) -> None:
         for folder in map(Path, first):
             if (folder / module).is_dir() or (folder / f"{module}.py").exists():
                 raise UsageError(
-                    f"{module} lies in {folder}, which comes first on the workers' path: it would be measured in place of "
-                    "every revision of it",
-                    hint="Move the suite, with the workloads it names, into a folder of its own, and unset PYTHONPATH.",
+                    f"{module} is in {folder}, which comes first on the workers' path: "
+                    "it would be measured instead of every revision",
+                    hint="Move the suite and the workloads it names into another folder, and unset PYTHONPATH.",
                 )
 
 
@@ -136,7 +133,8 @@ def _name(revision: Revision, base: Interpreter) -> str:
 
 def _make(revision: Revision, base: Interpreter, folder: Path) -> None:
     log = folder.with_suffix(".log")
-    has_pip = _runs([base.python, "-m", "pip", "--version"])
+    pip_version = subprocess.run([base.python, "-m", "pip", "--version"], capture_output=True, check=False)
+    has_pip = pip_version.returncode == 0
     bare = ["--without-pip"] if has_pip else []
     _run(
         [base.python, "-m", "venv", "--system-site-packages", *bare, str(folder)],
@@ -176,9 +174,7 @@ def _export(revision: Revision, target: Path) -> None:
 
 
 def _run(command: Sequence[str], log: Path, failed: str, *, version: str | None = None) -> None:
-    """UsageError with `failed` and its last words. An export knows no tags: `version` is what version-by-tag tools are
-    told.
-    """
+    """UsageError with `failed` and the last error. An export has no tags: tools that need one are told `version`."""
     environ = {**os.environ, **({"SETUPTOOLS_SCM_PRETEND_VERSION": version} if version else {})}
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -197,27 +193,21 @@ def _run(command: Sequence[str], log: Path, failed: str, *, version: str | None 
                 f"{failed}: not done within {_TIMEOUT_S / 60:.0f} minutes", hint=f"Its output is in {log}."
             ) from None
     if done.returncode != 0:
-        raise UsageError(f"{failed}: {_last_error(log)}", hint=f"Its whole output is in {log}.")
-
-
-def _last_error(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if line.lower().startswith("error") and "subprocess-exited" not in line]
-    return (errors or lines or ["it says nothing"])[-1]
-
-
-def _runs(command: Sequence[str]) -> bool:
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        written = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = [line.strip() for line in written if line.strip()]
+        errors = [line for line in lines if line.lower().startswith("error") and "subprocess-exited" not in line]
+        last = (errors or lines or ["it says nothing"])[-1]
+        raise UsageError(f"{failed}: {last}", hint=f"Its whole output is in {log}.")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says, without its newline; None where it fails. UsageError without git."""
+    """Output of git without its newline; None if it fails. UsageError without git."""
     done = _ran_git(folder, *arguments)
     return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _git_error(folder: Path) -> str:
-    """Why git reads no repository there: there may be one, of another owner."""
+    """Why git reads no repository there: there may be one that another user owns."""
     lines = _ran_git(folder, "rev-parse", "--show-toplevel").stderr.splitlines()
     return lines[0].removeprefix("fatal: ") if lines else "it says nothing"
 
@@ -229,15 +219,9 @@ def _ran_git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]
         raise UsageError("git is not installed", hint="An arm with `git=` needs it.") from None
 
 
-def _has(root: Path, commit: str, path: str) -> bool:
-    return _git(root, "cat-file", "-e", f"{commit}:{path}") is not None
-
-
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time makes an environment; the next one finds it made. UsageError for a cache that cannot be
-    written.
-    """
+    """One process at a time makes an environment; the next finds it made. UsageError if the cache cannot be written."""
     path = folder.with_suffix(".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

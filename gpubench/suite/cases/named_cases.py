@@ -55,7 +55,7 @@ def named_cases(
             changed = ", ".join(f"-s {each}" for each in overrides)
             raise UsageError(
                 f"the suite has no case {name!r}{f': {meant}' if meant else ''}",
-                hint="`gpubench validate SUITE --cases` lists labels and ids. An id depends on the settings of the case: "
+                hint="`gpubench validate SUITE --cases` lists labels and ids. An id depends on the case's settings: "
                 + (f"{changed} may have changed it." if changed else "give the -s options of the run that it is from."),
             )
     return NamedCases(frozenset(chosen[""]), frozenset(chosen[QUALITY]))

@@ -140,7 +140,7 @@ def test_samples_that_are_gone_are_a_notice_and_not_the_end(tmp_path: Path, not_
     for path in (run.folder / "samples").iterdir():
         path.unlink()
     write_report(run)
-    assert "is missing. The records stand without it" in (run.folder / "report.md").read_text()
+    assert "is missing. The records can be read without it" in (run.folder / "report.md").read_text()
 
 
 def test_a_cpu_run_without_samples_has_a_report(tmp_path: Path, not_drawn: None) -> None:

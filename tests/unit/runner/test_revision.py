@@ -135,7 +135,7 @@ def test_a_package_that_cannot_be_built_says_why_and_where_its_log_is(toy, cache
 def test_a_package_that_comes_first_on_the_path_would_be_measured_in_its_place(toy, first, monkeypatch):
     python, _ = first
     check_not_shadowed(python, [str(toy.bench)])
-    with pytest.raises(UsageError, match="it would be measured in place of every revision"):
+    with pytest.raises(UsageError, match="it would be measured instead of every revision"):
         check_not_shadowed(python, [str(toy.folder)])
     check_not_shadowed(sys.executable, [str(toy.folder)])
     monkeypatch.setenv("PYTHONPATH", str(toy.folder))
