@@ -7,10 +7,11 @@ from gpubench.core.extensions import METRICS_GROUP, Registry
 
 Better = Literal["higher", "lower"]
 Scale = Literal["ratio", "difference"]
+Summarise = Literal["geometric", "mean", "max", "median"]
 
 
 SESOI = 0.03
-"""The smallest relative change that matters, where nobody says another."""
+"""Default smallest effect of interest, as a relative change."""
 
 
 class MetricSpec(NamedTuple):
@@ -18,8 +19,8 @@ class MetricSpec(NamedTuple):
 
     `summarise` says how launches become one figure: `geometric` (mean of logs, for times and rates), `mean`, `max` or
     `median`. `scale` says how two figures are compared: by their ratio, or by their difference (accuracies, shares).
-    `tolerance` is the relative (or absolute, for differences) change below which nothing is said even when it is
-    certain. `display_unit` and `display_factor` turn the stored SI value into the printed one.
+    `tolerance`: a smaller change (relative, for differences absolute) is not reported even when it is certain.
+    `display_unit` and `display_factor` turn the stored SI value into the printed one.
     """
 
     name: str
@@ -27,7 +28,7 @@ class MetricSpec(NamedTuple):
     title: str
     better: Better | None
     meaning: str
-    summarise: Literal["geometric", "mean", "max", "median"] = "geometric"
+    summarise: Summarise = "geometric"
     scale: Scale = "ratio"
     tolerance: float = 0.0
     display_unit: str | None = None
@@ -35,7 +36,7 @@ class MetricSpec(NamedTuple):
     group: str = "time"
 
     def never_worse_by(self, limit: float) -> bool:
-        """Whether the metric cannot get worse by so much of itself: what should be high falls by 100 % at most."""
+        """Whether no figure can break this limit: a metric that should be high falls by 100 % at most."""
         return self.scale == "ratio" and self.better == "higher" and limit >= 1
 
 
@@ -44,22 +45,28 @@ def _time(name: str, title: str, meaning: str) -> MetricSpec:
 
 
 def _memory(name: str, title: str, meaning: str, tolerance: float = 0.001) -> MetricSpec:
-    return MetricSpec(
-        name,
-        "bytes",
-        title,
-        "lower",
-        meaning,
-        summarise="max",
-        tolerance=tolerance,
-        display_unit="GiB",
-        display_factor=2.0**-30,
-        group="memory",
-    )
+    return MetricSpec(name, "bytes", title, "lower", meaning, "max", "ratio", tolerance, "GiB", 2.0**-30, "memory")
 
 
 def _cold(name: str, title: str, meaning: str) -> MetricSpec:
     return MetricSpec(name, "s", title, "lower", meaning, summarise="median", group="cold")
+
+
+def _share(
+    name: str, title: str, better: Better | None, meaning: str, *, tolerance: float = 0.0, group: str = "time"
+) -> MetricSpec:
+    return MetricSpec(name, "1", title, better, meaning, "mean", "difference", tolerance, "%", 100.0, group)
+
+
+def _count(name: str, title: str, meaning: str, summarise: Summarise, group: str) -> MetricSpec:
+    """The fewer the better, down to none: counts are compared by their difference."""
+    return MetricSpec(name, "1", title, "lower", meaning, summarise, "difference", group=group)
+
+
+def _energy(
+    name: str, unit: str, title: str, better: Better, meaning: str, *, summarise: Summarise = "geometric"
+) -> MetricSpec:
+    return MetricSpec(name, unit, title, better, meaning, summarise, group="energy")
 
 
 _SPECS = (
@@ -84,41 +91,15 @@ _SPECS = (
     _time("latency_floor_s", "floor ms", "Latency of an empty request: the synchronisation itself."),
     _time("host_enqueue_s", "enqueue ms", "Median time the host needed to launch the work of one step."),
     _time("input_wait_s", "input ms", "Median time a step waited for its input data."),
-    MetricSpec(
-        "input_wait_share",
-        "1",
-        "input wait",
-        "lower",
-        "Share of step time spent waiting for input.",
-        summarise="mean",
-        scale="difference",
-        tolerance=0.01,
-        display_unit="%",
-        display_factor=100.0,
-    ),
-    MetricSpec(
+    _share("input_wait_share", "input wait", "lower", "Share of step time spent waiting for input.", tolerance=0.01),
+    _share(
         "device_idle_share",
-        "1",
         "idle",
         "lower",
         "Share of the measured window in which the device had no work.",
-        summarise="mean",
-        scale="difference",
         tolerance=0.01,
-        display_unit="%",
-        display_factor=100.0,
     ),
-    MetricSpec(
-        "cpu_time_share",
-        "1",
-        "CPU/wall %",
-        None,
-        "CPU time of the process over wall time of the steps.",
-        summarise="mean",
-        scale="difference",
-        display_unit="%",
-        display_factor=100.0,
-    ),
+    _share("cpu_time_share", "CPU/wall %", None, "CPU time of the process over wall time of the steps."),
     _memory(
         "peak_memory_allocated_bytes",
         "mem GiB",
@@ -133,15 +114,12 @@ _SPECS = (
         "Peak resident set of the worker above its baseline before the workload was built.",
         0.05,
     ),
-    MetricSpec(
+    _count(
         "allocator_retries",
-        "1",
         "retries",
-        "lower",
         "Times the torch allocator flushed its cache to satisfy a request.",
-        summarise="max",
-        scale="difference",
-        group="memory",
+        "max",
+        "memory",
     ),
     MetricSpec(
         "largest_batch",
@@ -150,7 +128,6 @@ _SPECS = (
         "higher",
         "Largest batch whose real step fits into memory, headroom kept.",
         summarise="median",
-        scale="ratio",
         group="memory",
     ),
     MetricSpec(
@@ -180,36 +157,9 @@ _SPECS = (
     _cold("first_step_s", "first step s", "Time of the first step."),
     _cold("compile_s", "compile s", "Time torch.compile spent before the first compiled step was over."),
     _cold("time_to_steady_s", "to steady s", "Time from the first step to the first steady step."),
-    MetricSpec(
-        "warmup_steps",
-        "1",
-        "warm-up steps",
-        "lower",
-        "Steps before the series was steady.",
-        summarise="median",
-        scale="difference",
-        group="cold",
-    ),
-    MetricSpec(
-        "graph_breaks",
-        "1",
-        "graph breaks",
-        "lower",
-        "Graph breaks of torch.compile.",
-        summarise="max",
-        scale="difference",
-        group="cold",
-    ),
-    MetricSpec(
-        "recompilations",
-        "1",
-        "recompilations",
-        "lower",
-        "Compilations after the first one.",
-        summarise="max",
-        scale="difference",
-        group="cold",
-    ),
+    _count("warmup_steps", "warm-up steps", "Steps before the series was steady.", "median", "cold"),
+    _count("graph_breaks", "graph breaks", "Graph breaks of torch.compile.", "max", "cold"),
+    _count("recompilations", "recompilations", "Compilations after the first one.", "max", "cold"),
     MetricSpec(
         "flops_per_sample",
         "FLOP",
@@ -231,17 +181,12 @@ _SPECS = (
         display_factor=1e-12,
         group="efficiency",
     ),
-    MetricSpec(
+    _share(
         "mfu",
-        "1",
         "MFU",
         "higher",
         "Achieved FLOP/s over the peak measured on this device at this precision.",
-        summarise="mean",
-        scale="difference",
         tolerance=0.01,
-        display_unit="%",
-        display_factor=100.0,
         group="efficiency",
     ),
     MetricSpec(
@@ -252,7 +197,7 @@ _SPECS = (
         "Bytes that the operators of one sample read and write, none fused and nothing left in a cache.",
         summarise="median",
         display_unit="MB",
-        display_factor=1e-6,
+        display_factor=1e-06,
         group="efficiency",
     ),
     MetricSpec(
@@ -260,7 +205,7 @@ _SPECS = (
         "1",
         "operators",
         None,
-        "Operators of a step's forward and backward that do work, each at least one launch; the optimizer's are not counted.",
+        "Operators that do work in a step's forward and backward, each at least one launch; not the optimizer's.",
         summarise="median",
         scale="difference",
         group="efficiency",
@@ -275,15 +220,12 @@ _SPECS = (
         display_factor=1e-9,
         group="efficiency",
     ),
-    MetricSpec(
+    _count(
         "scaler_skipped_steps",
-        "1",
         "skipped",
-        "lower",
         "Optimizer steps that GradScaler skipped in the timed steps.",
-        summarise="max",
-        scale="difference",
-        group="checks",
+        "max",
+        "checks",
     ),
     MetricSpec(
         "parity_logits_rel_error",
@@ -312,41 +254,16 @@ _SPECS = (
         summarise="max",
         group="checks",
     ),
-    MetricSpec(
-        "accuracy",
-        "1",
-        "accuracy",
-        "higher",
-        "Share of the test split classified correctly.",
-        summarise="mean",
-        scale="difference",
-        display_unit="%",
-        display_factor=100.0,
-        group="quality",
-    ),
-    MetricSpec(
+    _share("accuracy", "accuracy", "higher", "Share of the test split classified correctly.", group="quality"),
+    _share(
         "precision_macro",
-        "1",
         "precision",
         "higher",
         "Precision on the test split, macro average over classes.",
-        summarise="mean",
-        scale="difference",
-        display_unit="%",
-        display_factor=100.0,
         group="quality",
     ),
-    MetricSpec(
-        "recall_macro",
-        "1",
-        "recall",
-        "higher",
-        "Recall on the test split, macro average over classes.",
-        summarise="mean",
-        scale="difference",
-        display_unit="%",
-        display_factor=100.0,
-        group="quality",
+    _share(
+        "recall_macro", "recall", "higher", "Recall on the test split, macro average over classes.", group="quality"
     ),
     MetricSpec(
         "final_loss",
@@ -382,36 +299,15 @@ _SPECS = (
         "Energy of training until the target accuracy was first reached, validation between epochs included.",
         group="quality",
     ),
-    MetricSpec("energy_j", "J", "energy J", "lower", "Energy of the measured window.", group="energy"),
-    MetricSpec(
-        "energy_per_sample_j",
-        "J/sample",
-        "J/sample",
-        "lower",
-        "Energy of the measured window over its samples.",
-        group="energy",
+    _energy("energy_j", "J", "energy J", "lower", "Energy of the measured window."),
+    _energy("energy_per_sample_j", "J/sample", "J/sample", "lower", "Energy of the measured window over its samples."),
+    _energy("samples_per_j", "samples/J", "samples/J", "higher", "Samples of the measured window over its energy."),
+    _energy(
+        "energy_above_idle_j", "J", "above idle J", "lower", "Energy of the window less idle power times its length."
     ),
-    MetricSpec(
-        "samples_per_j",
-        "samples/J",
-        "samples/J",
-        "higher",
-        "Samples of the measured window over its energy.",
-        group="energy",
-    ),
-    MetricSpec(
-        "energy_above_idle_j",
-        "J",
-        "above idle J",
-        "lower",
-        "Energy of the window less idle power times its length.",
-        group="energy",
-    ),
-    MetricSpec("mean_power_w", "W", "W", "lower", "Energy of the window over its length.", group="energy"),
-    MetricSpec(
-        "peak_power_w", "W", "peak W", "lower", "Highest power reading in the window.", summarise="max", group="energy"
-    ),
-    MetricSpec("cpu_energy_j", "J", "CPU J", "lower", "CPU package energy of the window (RAPL).", group="energy"),
+    _energy("mean_power_w", "W", "W", "lower", "Energy of the window over its length."),
+    _energy("peak_power_w", "W", "peak W", "lower", "Highest power reading in the window.", summarise="max"),
+    _energy("cpu_energy_j", "J", "CPU J", "lower", "CPU package energy of the window (RAPL)."),
     MetricSpec("sm_clock_mhz", "MHz", "SM MHz", None, "Mean SM clock in the window.", summarise="mean", group="state"),
     MetricSpec(
         "memory_clock_mhz",
@@ -432,44 +328,17 @@ _SPECS = (
         scale="difference",
         group="state",
     ),
-    MetricSpec(
+    _share(
         "throttle_share",
-        "1",
         "throttled",
         "lower",
         "Share of the window in which clocks were held down.",
-        summarise="mean",
-        scale="difference",
         tolerance=0.01,
-        display_unit="%",
-        display_factor=100.0,
         group="state",
     ),
-    MetricSpec(
-        "utilization",
-        "1",
-        "utilization",
-        None,
-        "NVML's share of time in which a kernel ran; not MFU.",
-        summarise="mean",
-        scale="difference",
-        display_unit="%",
-        display_factor=100.0,
-        group="state",
-    ),
+    _share("utilization", "utilization", None, "NVML's share of time in which a kernel ran; not MFU.", group="state"),
     *(
-        MetricSpec(
-            f"{part}_activity",
-            "1",
-            f"{title} active",
-            None,
-            meaning,
-            summarise="mean",
-            scale="difference",
-            display_unit="%",
-            display_factor=100.0,
-            group="state",
-        )
+        _share(f"{part}_activity", f"{title} active", None, meaning, group="state")
         for part, title, meaning in (
             ("sm", "SM", "Mean share of SMs that were busy (GPM counters, Hopper and newer)."),
             ("tensor", "tensor", "Mean share of time the tensor cores were busy (GPM counters, Hopper and newer)."),

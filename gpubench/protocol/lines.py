@@ -1,11 +1,11 @@
 """Lines out of a stream of bytes, for both ends of the worker's protocol."""
 
 MAX_LINE_BYTES = 256 * 2**20
-"""A result with a hundred thousand step times takes some 2 MB; what is longer than this is no message."""
+"""A result with a hundred thousand step times takes about 2 MB; anything longer than this is no message."""
 
 
 class LineBuffer:
-    """Puts lines together from chunks of any size. What is left at the end of the stream is in `rest`: a torn message."""
+    """Puts lines together from chunks of any size. `rest` is what the stream ended with: a torn message."""
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []

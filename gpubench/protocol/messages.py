@@ -17,8 +17,7 @@ from pydantic import Field, TypeAdapter
 from gpubench.core.findings import Finding
 from gpubench.core.records import Effective, Failure, Frozen, Parity, Quality, Series, Window
 from gpubench.suite.model.case import Case
-from gpubench.suite.model.suite import Measure
-from gpubench.suite.model.suite import Quality as QualitySettings
+from gpubench.suite.model.suite import Measure, QualitySettings
 
 PROTOCOL_VERSION = 1
 

@@ -11,12 +11,12 @@ from gpubench.core.units import format_bytes
 from gpubench.suite.load import MAX_BYTES
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.settings import choices, is_number, is_switch
-from gpubench.suite.model.suite import MAX_CASES, Gate, Measure, Quality, Suite, When
+from gpubench.suite.model.suite import MAX_CASES, Gate, Measure, QualitySettings, Suite, When
 
 _HEAD = """# Suite files
 
-A suite file says which settings to try and how to measure them. `gpubench validate FILE` checks one and counts its cases;
-`schemas/suite-1.json` lets an editor complete it. The shipped ones are in `suites/`.
+A suite file says which settings to try and how to measure them. `gpubench validate FILE` checks one and counts its
+cases; `schemas/suite-1.json` lets an editor complete it. The shipped ones are in `suites/`.
 
 ```yaml
 schema: 1
@@ -40,18 +40,18 @@ _RULES = f"""
 ## How cases come about
 
 1. Every combination of the values in `matrix` is a case: `defaults`, then the axes, then each rule of `when` whose `if`
-   fits what stands so far. A rule never changes an axis.
-2. `exclude` drops combinations that match every setting of an entry. It looks at the finished combination, so also at
+   matches the settings so far. A rule never changes an axis.
+2. `exclude` drops combinations that match every setting of an entry. It looks at the finished combination, including
    what `when` has set. An entry that drops nothing is reported.
-3. `path` adds the base (`defaults` alone), each of its changes on top of those before it, and each change alone, with the
-   rules of `when` for what they leave open.
-4. `include` adds whole cases: `defaults`, the entry, and the rules of `when` for what the entry leaves open. Nothing is
-   excluded from these two.
-5. A case that is there already is measured once, and reported where `include` repeats it.
+3. `path` adds the base (`defaults` alone), each of its changes on top of the previous ones, and each change alone, with
+   the rules of `when` for settings that they do not give.
+4. `include` adds whole cases: `defaults`, the entry, and the rules of `when` for settings that the entry does not give.
+   Cases of `path` and `include` are never excluded.
+5. A case that exists already is measured once, and reported where `include` repeats it.
 
-A suite has at most {MAX_CASES:,} combinations, stages of a path and included cases, counted before `exclude`. A file is UTF-8 text of at
-most {format_bytes(MAX_BYTES)} and holds plain YAML: no tags, no merge keys. Only `true` and `false` are booleans (as in YAML 1.2), so
-`off`, `on`, `yes` and `no` are words; where a setting is a yes-or-no they mean what they say.
+A suite has at most {MAX_CASES:,} combinations, stages of a path and included cases, counted before `exclude`. A file is
+UTF-8 text of at most {format_bytes(MAX_BYTES)} and plain YAML: no tags, no merge keys. Only `true` and `false` are
+booleans (as in YAML 1.2), so `off`, `on`, `yes` and `no` are words; for a yes-or-no setting they mean on or off.
 
 Where settings are matched (`exclude`, `if`, `baseline`, `reference`, `where`) a list means any of its values, and
 `device: cuda` fits every CUDA device, `cuda:1` only that one. `env` fits if the variables given have these values.
@@ -69,7 +69,7 @@ _COMMAND_LINE = """
 ## On the command line
 
 `-s NAME=VALUE,...` replaces a part of the file before it is checked. One value of a setting becomes its default, or the
-only value of its axis; several make an axis. A setting given like this is no longer set by `when`.
+only value of its axis; several make an axis. `when` no longer sets a setting given like this.
 
 | option | does |
 |---|---|
@@ -90,12 +90,12 @@ only value of its axis; several make an axis. A setting given like this is no lo
 | `workload~resnet` | whose workload contains it (`!~`: does not) |
 | `env.NVIDIA_TF32_OVERRIDE=0` | by an environment variable |
 
-Operators are `=` `!=` `<` `<=` `>` `>=` `~` `!~`; `not` binds closest, then `and`, then `or`. Values with spaces or
-operators in them stand in quotes.
+Operators are `=` `!=` `<` `<=` `>` `>=` `~` `!~`; `not` binds closest, then `and`, then `or`. Values that contain
+spaces or operators need quotes.
 
-`--case ID` keeps one case, by its id, the beginning of it (four characters or more) or its label, and may be repeated. An id is
-made of the settings that differ from their defaults: it is the same on every machine, and `-s` changes it. Trainings to a result
-run only if they are named: `--case 'quality ID'`.
+`--case ID` keeps one case, by its id, the beginning of it (four characters or more) or its label, and may be repeated.
+An id is made of the settings that differ from their defaults: it is the same on every machine, and `-s` changes it.
+Trainings to a result run only if they are named: `--case 'quality ID'`.
 """
 
 
@@ -113,10 +113,10 @@ def _page() -> Iterator[str]:
     yield "For `defaults`, the axes of `matrix`, and wherever settings are matched or set.\n"
     yield from _case_table()
     yield "\n## `measure`\n"
-    yield "Durations are written `500ms`, `2s`, `5m`, `1h30m`, or as a number of seconds; shares `1%`, `1pp` or `0.01`.\n"
+    yield "Durations: `500ms`, `2s`, `5m`, `1h30m`, or a number of seconds. Shares: `1%`, `1pp` or `0.01`.\n"
     yield from _table(Measure)
     yield "\n## `quality`\n"
-    yield from _table(Quality)
+    yield from _table(QualitySettings)
     yield "\n## `when`\n"
     yield from _table(When)
     yield "\n## `gates`\n"

@@ -1,5 +1,6 @@
 """The JSON Schema of a suite file, kept in `schemas/suite-1.json` for editors."""
 
+import json
 from typing import Any
 
 from gpubench.core.metrics import METRICS
@@ -19,7 +20,8 @@ def suite_schema() -> Schema:
     """What an editor may check and complete. It takes whatever `gpubench validate` takes, and a little more: what
     depends on other parts of the file, or is written inside of text (durations, shares), is left to `validate`.
     """
-    schema = _tidy(Suite.model_json_schema(by_alias=True))
+    text = json.dumps(Suite.model_json_schema(by_alias=True)).replace("QualitySettings", "Quality")  # as released
+    schema = _tidy(json.loads(text))
     definitions, sections = schema["$defs"], schema["properties"]
     settings = _settings()
     definitions["Settings"] = _object("Settings of a case.", settings)

@@ -151,8 +151,8 @@ def test_cudnn_settings_do_not_leak_from_one_case_into_the_next(host):
 
 
 def test_training_on_the_device_reaches_the_accuracy_of_the_cpu(host):
-    from gpubench.suite.model.suite import Quality
+    from gpubench.suite.model.suite import QualitySettings
 
-    messages, _ = host.run("cnn", device="cuda", data="digits", kind="quality", quality=Quality(epochs=8))
+    messages, _ = host.run("cnn", device="cuda", data="digits", kind="quality", quality=QualitySettings(epochs=8))
     assert messages[-1].type == "result", messages[-1]
     assert messages[-1].quality.accuracy >= 0.93

@@ -9,7 +9,7 @@ from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Estimate, Status
 from gpubench.core.units import format_percent
 from gpubench.stats.estimators import t_quantile
-from gpubench.suite.model.suite import Quality
+from gpubench.suite.model.suite import QualitySettings
 from gpubench.suite.select.patterns import matches
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class QualitySummary:
 
 def judge_quality(summaries: Sequence["CaseSummary"], suite: Mapping[str, Any]) -> tuple[QualitySummary, ...]:
     """Each quality entry against the reference of the suite's `quality` section, on the same device if it has one."""
-    settings = Quality.model_validate(suite.get("quality") or {})
+    settings = QualitySettings.model_validate(suite.get("quality") or {})
     judged = []
     for entry in summaries:
         same_work = [other for other in summaries if other.case.workload == entry.case.workload]

@@ -10,7 +10,7 @@ SPECS = (
         Effect.INVALIDATES,
         "settings!",
         "A setting read back after it was set is not what was asked for.",
-        "Something overrides it (an environment variable, the workload itself, an old torch); see the message for which.",
+        "Something overrides it (an environment variable, the workload, an old torch); the message says what.",
     ),
     FindingSpec(
         "GB302",
@@ -27,7 +27,7 @@ SPECS = (
         Severity.ERROR,
         Effect.INVALIDATES,
         "no update",
-        "Training steps did not change the parameters: they did not do the work.",
+        "Training steps did not change the parameters, so they did not do the work.",
         "Check that the optimizer holds the model's parameters and that the scaler does not skip every step.",
     ),
     FindingSpec(
@@ -37,7 +37,7 @@ SPECS = (
         Effect.INVALIDATES,
         "skips",
         "GradScaler skipped more than 1 % of the timed optimizer steps.",
-        "Skipped steps are faster than real ones; measure longer so that the scale settles, or lower the initial scale.",
+        "Skipped steps are too fast. Measure longer so that the scale settles, or lower the initial scale.",
     ),
     FindingSpec(
         "GB305",

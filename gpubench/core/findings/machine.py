@@ -1,7 +1,7 @@
 """GB4xx: telemetry, power, clocks, other processes.
 
-Effects are those on the case's figures. What concerns energy alone has no effect on throughput: it is marked in the
-record's telemetry (`energy_valid` false, with the reason), and gates on energy leave such figures out.
+Effects are on the case's figures. A finding on energy alone does not affect throughput: the record's telemetry marks it
+(`energy_valid` false, with the reason), and gates on energy leave such figures out.
 """
 
 from gpubench.core.findings.types import Effect, FindingSpec, Severity
@@ -22,7 +22,7 @@ SPECS: tuple[FindingSpec, ...] = (
         Severity.INFO,
         Effect.NONE,
         "power cap",
-        "The card ran at its power limit, which held its clocks down. A state to know, not a fault: it is how this card runs this load.",
+        "The card ran at its power limit, which lowered its clocks. No fault: the card runs this load like that.",
         "Quote the power limit with the figure; compare only with runs at the same limit.",
     ),
     FindingSpec(
@@ -40,8 +40,9 @@ SPECS: tuple[FindingSpec, ...] = (
         Severity.ERROR,
         Effect.INVALIDATES,
         "hw slowdown",
-        "The hardware itself cut the clocks (critical heat, or the power brake of the board): an emergency, not a working state.",
-        "Check cooling, power cables and power supply; `nvidia-smi -q -d PERFORMANCE` names the reason. Do not quote this figure.",
+        "The hardware cut the clocks (critical heat, or the board's power brake): an emergency, not normal operation.",
+        "Check cooling, power cables and power supply; `nvidia-smi -q -d PERFORMANCE` shows the reason. "
+        "Do not quote this figure.",
     ),
     FindingSpec(
         "GB405",
@@ -50,7 +51,7 @@ SPECS: tuple[FindingSpec, ...] = (
         Effect.NONE,
         "clocks free",
         "The SM clock moved during the window: it is not locked.",
-        "Nothing to do for a throughput figure; for the steadiest comparisons lock it (`nvidia-smi -lgc MHZ`, needs root).",
+        "Nothing to do for throughput; for the steadiest comparisons lock it (`nvidia-smi -lgc MHZ`, as root).",
     ),
     FindingSpec(
         "GB406",
@@ -59,7 +60,7 @@ SPECS: tuple[FindingSpec, ...] = (
         Effect.WEAKENS,
         "clock drift",
         "The SM clock at the end of the window differed from that at its start by more than 2 %.",
-        "Warm the card up for longer, or lock its clocks; steps of this window ran at different speeds.",
+        "Warm the card up for longer, or lock its clocks: steps in this window ran at different speeds.",
     ),
     FindingSpec(
         "GB407",
@@ -77,7 +78,7 @@ SPECS: tuple[FindingSpec, ...] = (
         Effect.NONE,
         "low limit",
         "The power limit is below this card's default: figures are right for this limit, not for the card.",
-        "Restore it (`nvidia-smi -pl WATTS`, needs root), or say the limit wherever the figure is quoted.",
+        "Restore it (`nvidia-smi -pl WATTS`, needs root), or state the limit wherever you quote the figure.",
     ),
     FindingSpec(
         "GB409",
@@ -104,7 +105,7 @@ SPECS: tuple[FindingSpec, ...] = (
         Effect.NONE,
         "J suspect",
         "Two ways of measuring the same energy disagree by more than 3 %.",
-        "Do not quote the energy of this case; `gpubench doctor` says whether this card's counter can be believed.",
+        "Do not quote the energy of this case; `gpubench doctor` says whether this card's counter can be trusted.",
     ),
     FindingSpec(
         "GB412",
@@ -113,7 +114,7 @@ SPECS: tuple[FindingSpec, ...] = (
         Effect.NONE,
         "J reset",
         "The energy counter went backwards during the window; energy was taken from power readings instead.",
-        "A driver reload or GPU reset does this: find what caused it, and measure again.",
+        "A driver reload or GPU reset does this: find out what caused it, and measure again.",
     ),
     FindingSpec(
         "GB413",
@@ -122,7 +123,7 @@ SPECS: tuple[FindingSpec, ...] = (
         Effect.INVALIDATES,
         "GPU lost",
         "The driver lost the GPU while the case ran.",
-        "Look at `dmesg` for Xid messages (79: fell off the bus); check power and seating; a power cycle is usually needed.",
+        "Look at `dmesg` for Xid messages (79: fell off the bus), check power and seating; most need a power cycle.",
     ),
     FindingSpec(
         "GB414",
@@ -130,8 +131,8 @@ SPECS: tuple[FindingSpec, ...] = (
         Severity.WARNING,
         Effect.NONE,
         "J aliased",
-        "Energy rests on a power sensor that sees only part of the time: a periodic load can be far off, however long the window.",
-        "Do not quote this energy figure; a card with an energy counter (Volta and newer) has none of this.",
+        "Energy is from a power sensor that sees only part of the time: for a periodic load it can be far off.",
+        "Do not quote this energy figure; cards with an energy counter (Volta and newer) do not have this problem.",
     ),
     FindingSpec(
         "GB415",
@@ -139,8 +140,8 @@ SPECS: tuple[FindingSpec, ...] = (
         Severity.WARNING,
         Effect.NONE,
         "which GPU?",
-        "The device CUDA computes on could not be matched to one card of the driver beyond doubt, so nothing was read.",
-        "Check CUDA_VISIBLE_DEVICES and, in a container, that the driver's libraries match; `gpubench doctor` lists the cards.",
+        "The device that CUDA uses could not be matched to one card with certainty, so nothing was read.",
+        "Check CUDA_VISIBLE_DEVICES and, in a container, the driver's libraries; `gpubench doctor` lists the cards.",
     ),
     FindingSpec(
         "GB416",
@@ -157,8 +158,8 @@ SPECS: tuple[FindingSpec, ...] = (
         Severity.INFO,
         Effect.NONE,
         "gaps",
-        "A part of the window has no telemetry readings: calls into the driver failed or were slow.",
-        "`show RUN:CASE` lists what is missing; a busy or faulty driver does this.",
+        "Part of the window has no telemetry readings: calls to the driver failed or were slow.",
+        "`show RUN:CASE` lists what is missing; a busy or faulty driver causes this.",
     ),
     FindingSpec(
         "GB418",
@@ -172,8 +173,8 @@ SPECS: tuple[FindingSpec, ...] = (
 )
 
 UNFIT = frozenset({"GB401", "GB403", "GB404", "GB406", "GB407", "GB408", "GB409", "GB413", "GB415", "GB418"})
-"""Codes that make a machine unfit for measuring under `--strict` (exit 4). Each says that the figure would be of
-another state than the one a person believes to measure, or that this could not be checked on a GPU that was used.
+"""Codes that make a machine unfit under `--strict` (exit 4): the GPU is not in the state a user expects to measure, or
+its state could not be checked.
 """
 
 

@@ -10,7 +10,8 @@ SPECS = (
         Effect.INVALIDATES,
         "clock!",
         "Wall clock and device clock disagree about the length of the measured block.",
-        "Check for a broken driver or a virtual machine without a stable clock (`gpubench doctor`); do not quote this figure.",
+        "Check for a broken driver or a virtual machine without a stable clock (`gpubench doctor`). "
+        "Do not quote this figure.",
     ),
     FindingSpec(
         "GB202",
@@ -27,7 +28,7 @@ SPECS = (
         Severity.WARNING,
         Effect.WEAKENS,
         "wide",
-        "The time limit came before the interval of the median was as narrow as asked.",
+        "Reached `max_time` before the interval of the median met `target_rel_ci`.",
         "Raise `measure.max_time`, loosen `measure.target_rel_ci`, or quiet the machine.",
     ),
     FindingSpec(
@@ -37,7 +38,7 @@ SPECS = (
         Effect.NONE,
         "outliers",
         "Some steps took much longer than the median; all of them are kept.",
-        "The median is hardly moved; look at p99 and sustained throughput if these steps matter to you.",
+        "The median is hardly affected; look at p99 and sustained throughput if these steps matter to you.",
     ),
     FindingSpec(
         "GB205",
@@ -63,7 +64,7 @@ SPECS = (
         Severity.INFO,
         Effect.NONE,
         "grouped",
-        "Steps are shorter than 1 ms and were timed in groups; percentiles are those of groups.",
+        "Steps are shorter than 1 ms and were timed in groups; percentiles are of groups.",
         "Nothing to do; quote the median, not the tail.",
     ),
     FindingSpec(
@@ -72,7 +73,7 @@ SPECS = (
         Severity.WARNING,
         Effect.WEAKENS,
         "few steps",
-        "Fewer steps than the interval of a median needs were measured.",
+        "Too few steps were measured for an interval of the median.",
         "Raise `measure.max_time`, or use a smaller batch.",
     ),
     FindingSpec(
@@ -100,6 +101,6 @@ SPECS = (
         Effect.NONE,
         "launches differ",
         "Launches differ from each other by much more than steps within a launch do.",
-        "The quoted interval already holds this; more `--repeats` make it narrower.",
+        "The quoted interval already includes this; more `--repeats` make it narrower.",
     ),
 )

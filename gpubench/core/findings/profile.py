@@ -9,9 +9,9 @@ SPECS = (
         Severity.WARNING,
         Effect.NONE,
         "no GPU rows",
-        "The program called CUDA, but the trace holds no work of a GPU.",
-        "The profiler could not collect it: check that it is not older than the driver, that nothing else traces the same "
-        "process (one tool at a time), and that the container may use the GPU's counters.",
+        "The program called CUDA, but the trace contains no GPU work.",
+        "The profiler could not collect it: check that it is not older than the driver, that no other tool traces the "
+        "same process, and that the container may use the GPU's counters.",
     ),
     FindingSpec(
         "GB502",
@@ -46,7 +46,7 @@ SPECS = (
         Severity.INFO,
         Effect.NONE,
         "launch-bound",
-        "The GPU stood idle because the host had not launched the next piece of work yet.",
+        "The GPU was idle because the host had not launched its next work yet.",
         "Launch less or cheaper: CUDA graphs (`cuda_graph`), `compile`, a fused optimizer, a larger batch.",
     ),
     FindingSpec(
@@ -55,7 +55,7 @@ SPECS = (
         Severity.INFO,
         Effect.NONE,
         "input-bound",
-        "The GPU stood idle while the host fetched the next batch.",
+        "The GPU was idle while the host fetched the next batch.",
         "Use more loader workers, pinned memory, or data resident on the device.",
     ),
     FindingSpec(
@@ -64,8 +64,8 @@ SPECS = (
         Severity.INFO,
         Effect.NONE,
         "no steps",
-        "The trace holds no ranges that mark steps, so nothing can be said per step or per phase.",
-        "Name the range that is a step with `--step NAME`, or profile with `gpubench profile SUITE`.",
+        "The trace has no ranges that mark steps, so there are no figures per step or phase.",
+        "Name the range of a step with `--step NAME`, or profile with `gpubench profile SUITE`.",
     ),
     FindingSpec(
         "GB508",
@@ -73,7 +73,7 @@ SPECS = (
         Severity.INFO,
         Effect.NONE,
         "graphs",
-        "CUDA graphs were traced as a whole: the kernels inside are in no count and no share.",
+        "CUDA graphs were traced as a whole: the kernels inside are not counted.",
         "Trace their nodes: nsys profile --cuda-graph-trace=node.",
     ),
     FindingSpec(
@@ -82,8 +82,9 @@ SPECS = (
         Severity.WARNING,
         Effect.NONE,
         "no tensor cores",
-        "Convolutions and matrix products took a good part of the GPU time, and hardly any of it was spent in kernels that use tensor cores.",
-        "Check that the precision took effect, that channels and sizes are multiples of 8, and that the layout is channels_last.",
+        "Convolutions and matrix products took much of the GPU time, kernels that use tensor cores hardly any of it.",
+        "Check that the precision took effect, that channels and sizes are multiples of 8, and that the layout is "
+        "channels_last.",
     ),
     FindingSpec(
         "GB510",
@@ -91,7 +92,7 @@ SPECS = (
         Severity.WARNING,
         Effect.NONE,
         "layout",
-        "Kernels that only turn one memory layout into another took more than 5 % of the kernel time.",
+        "Kernels that only convert memory layouts took more than 5 % of the kernel time.",
         "Keep model and images in one layout: `memory_format: channels_last` for convolutions on tensor cores.",
     ),
     FindingSpec(
@@ -100,8 +101,8 @@ SPECS = (
         Severity.WARNING,
         Effect.NONE,
         "steps",
-        "The trace holds another number of steps than were asked for.",
-        "The capture was cut short or opened late; look at the log beside the trace.",
+        "The trace has a different number of steps than asked for.",
+        "The capture was cut short or began late; see the log next to the trace.",
     ),
     FindingSpec(
         "GB512",
@@ -109,7 +110,7 @@ SPECS = (
         Severity.INFO,
         Effect.NONE,
         "unlinked",
-        "Device work whose launch is not in the trace cannot be given to a step's phase.",
+        "Device work whose launch is not in the trace cannot be assigned to a phase.",
         "It was launched before the capture began, or by a process that was not traced.",
     ),
     FindingSpec(
@@ -118,7 +119,7 @@ SPECS = (
         Severity.INFO,
         Effect.NONE,
         "several processes",
-        "Several processes of the trace have steps; the figures are of one on each device.",
+        "Several processes of the trace have steps; the figures are of one per device.",
         "Look at another: `gpubench profile read FILE --process PID`.",
     ),
 )

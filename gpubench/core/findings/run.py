@@ -10,7 +10,7 @@ SPECS = (
         Effect.NONE,
         "fresh",
         "The case ran in a fresh process instead of one forked from a prepared host.",
-        "Nothing to do: the figure is as good, the run only takes longer.",
+        "Nothing to do: the figure is just as good; the run only takes longer.",
     ),
     FindingSpec(
         "GB102",
@@ -28,7 +28,7 @@ SPECS = (
         Effect.NONE,
         "output",
         "The workload wrote to stdout or stderr; the text is kept in the case's folder.",
-        "Printing inside a step costs time; remove it from a workload that is measured.",
+        "Printing inside a step takes time; remove it from a measured workload.",
     ),
     FindingSpec(
         "GB104",
@@ -36,7 +36,7 @@ SPECS = (
         Severity.WARNING,
         Effect.WEAKENS,
         "short",
-        "The measurement was ended early by Ctrl-C or by the time budget; the steps so far are kept.",
+        "Ctrl-C or the time budget ended the measurement early; the steps so far are kept.",
         "Resume the run with `--resume` to measure what is missing.",
     ),
     FindingSpec(
@@ -46,7 +46,7 @@ SPECS = (
         Effect.NONE,
         "budget",
         "Repeats or cases were left out because the time budget was used up.",
-        "Give a larger `--budget`, or `--resume` the run.",
+        "Raise `--budget`, or `--resume` the run.",
     ),
     FindingSpec(
         "GB106",
@@ -54,8 +54,8 @@ SPECS = (
         Severity.INFO,
         Effect.NONE,
         "launches",
-        "The arms could not alternate in one process, and were measured in launches of their own.",
-        "Nothing to do: the verdict is as good, it only takes more rounds. The message says what stood in the way.",
+        "The arms could not alternate in one process and were measured in separate launches.",
+        "Nothing to do: the verdict is just as good but takes more rounds. The message says why.",
     ),
     FindingSpec(
         "GB107",
@@ -63,7 +63,7 @@ SPECS = (
         Severity.INFO,
         Effect.NONE,
         "carry-over",
-        "Alternating in one process, an arm differed from itself: what ran before it still told. Measured in launches instead.",
-        "Nothing to do: the blocks that were measured are not used. `--interleave launch` saves the attempt.",
+        "Alternating in one process, an arm differed from itself (the arm before had an effect): separate launches.",
+        "Nothing to do: the measured blocks are not used. `--interleave launch` skips the attempt.",
     ),
 )

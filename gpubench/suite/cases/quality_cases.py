@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gpubench.suite.model.case import SPECS, Case
-from gpubench.suite.model.suite import Quality, Suite
+from gpubench.suite.model.suite import QualitySettings, Suite
 
 ACCURACY_FOLLOWS = tuple(name for name, spec in SPECS.items() if spec.accuracy)
 """Settings of a case that may change what it learns. Layout, cuDNN's choices, batch sizes of the measurement and the
@@ -28,7 +28,7 @@ def quality_cases(suite: Suite, cases: Iterable[Case]) -> tuple[Case, ...]:
     return tuple(found.values())
 
 
-def _trained(case: Case, quality: Quality) -> Case:
+def _trained(case: Case, quality: QualitySettings) -> Case:
     settings = case.settings | {
         "data": quality.data or case.data,
         "batch_size": quality.batch_size,

@@ -124,7 +124,8 @@ class Case(BaseModel):
     shape: Annotated[str | None, SettingSpec("shape", in_process=True)] = Field(
         None,
         pattern=_SHAPE,
-        description="Sizes of an operator: matmul `MxNxK`, conv2d `channels x pixels x filters x kernel`, copy `256MiB`.",
+        description="Sizes of an operator: matmul `MxNxK`, conv2d `channels x pixels x filters x kernel`, "
+        "copy `256MiB`.",
     )
     memory_format: Annotated[MemoryFormat, _LAYOUT] = Field(
         "contiguous", description="`contiguous` (NCHW) or `channels_last` (NHWC)."
@@ -132,12 +133,7 @@ class Case(BaseModel):
     cudnn_enabled: Annotated[
         bool,
         SettingSpec(
-            "cuDNN on",
-            label=either("cudnn", "no-cudnn"),
-            quiet=True,
-            in_process=True,
-            read_back=always,
-            effect=True,
+            "cuDNN on", label=either("cudnn", "no-cudnn"), quiet=True, in_process=True, read_back=always, effect=True
         ),
     ] = Field(True, description="Use cuDNN at all.")
     cudnn_benchmark: Annotated[
@@ -154,12 +150,7 @@ class Case(BaseModel):
     cudnn_deterministic: Annotated[
         bool,
         SettingSpec(
-            "determ.",
-            label=either("determ.", "any-algo"),
-            quiet=True,
-            in_process=True,
-            read_back=always,
-            effect=True,
+            "determ.", label=either("determ.", "any-algo"), quiet=True, in_process=True, read_back=always, effect=True
         ),
     ] = Field(False, description="Only deterministic algorithms.")
     compile: Annotated[
@@ -228,12 +219,7 @@ class Case(BaseModel):
         description="Height and width in pixels; None takes the workload's own (cnn 28, torchvision 224).",
     )
     num_classes: Annotated[int | None, SettingSpec("classes", label=named("classes"), quiet=True, in_process=True)] = (
-        Field(
-            None,
-            ge=2,
-            le=10**6,
-            description="None takes the data's own (synthetic: 10, torchvision models 1000).",
-        )
+        Field(None, ge=2, le=10**6, description="None takes the data's own (synthetic: 10, torchvision models 1000).")
     )
     optimizer: Annotated[
         Optimizer, SettingSpec("optimizer", in_process=True, read_back=_trains, if_differs="refused", effect=True)
@@ -241,25 +227,14 @@ class Case(BaseModel):
     fused: Annotated[
         bool,
         SettingSpec(
-            "fused",
-            label=either("fused", "unfused"),
-            quiet=True,
-            in_process=True,
-            read_back=_trains,
-            effect=True,
+            "fused", label=either("fused", "unfused"), quiet=True, in_process=True, read_back=_trains, effect=True
         ),
     ] = Field(False, description="The optimizer's fused implementation.")
     learning_rate: Annotated[
         float, SettingSpec("lr", label=lambda value: f"lr={value:g}", in_process=True, synonyms=("lr",))
-    ] = Field(
-        1e-3,
-        gt=0,
-        le=100,
-        description="Of the measured training steps; the quality stage has its own.",
-    )
+    ] = Field(1e-3, gt=0, le=100, description="Of the measured training steps; the quality stage has its own.")
     accumulate: Annotated[
-        int,
-        SettingSpec("accumulate", label=lambda value: f"acc{value}", quiet=True, in_process=True, effect=True),
+        int, SettingSpec("accumulate", label=lambda value: f"acc{value}", quiet=True, in_process=True, effect=True)
     ] = Field(1, ge=1, le=4096, description="Micro-steps per optimizer step (gradient accumulation).")
     timing: Annotated[Timing, SettingSpec("timing")] = Field(
         "throughput",
@@ -299,8 +274,7 @@ class Case(BaseModel):
             accuracy=True,
         ),
     ] = Field(
-        default_factory=dict,
-        description="Environment variables of the worker; a case that sets any gets its own host.",
+        default_factory=dict, description="Environment variables of the worker; a case that sets any gets its own host."
     )
     python: Annotated[str | None, SettingSpec("python", label=named("python"), quiet=True, accuracy=True)] = Field(
         None, description="Another interpreter for the worker (two torch versions in one run)."
@@ -369,14 +343,14 @@ class Case(BaseModel):
 
     @property
     def batch(self) -> int:
-        """`batch_size` as a number. ValueError for `max`, which the worker makes a number before it builds anything."""
+        """`batch_size` as a number. ValueError for `max`, which the worker replaces before it builds anything."""
         if self.batch_size == "max":
             raise ValueError("the largest batch is known only where the case runs")
         return self.batch_size
 
     @property
     def samples_per_step(self) -> int:
-        """Samples of one optimizer step or inference batch, unless the workload says otherwise. ValueError for `max`."""
+        """Per optimizer step or inference batch, unless the workload says otherwise. ValueError for `max`."""
         return self.batch * (self.accumulate if self.mode == "train" else 1)
 
 

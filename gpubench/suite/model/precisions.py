@@ -63,13 +63,7 @@ PRECISIONS: dict[str, PrecisionSpec] = {
     spec.name: spec
     for spec in (
         PrecisionSpec(
-            "fp32",
-            "fp32",
-            "float32",
-            ParityLimits(2e-5, 1e-4),
-            ("#444444", "#c9cdd1"),
-            "circle",
-            synonyms=("float32",),
+            "fp32", "fp32", "float32", ParityLimits(2e-5, 1e-4), ("#444444", "#c9cdd1"), "circle", synonyms=("float32",)
         ),
         PrecisionSpec(
             "tf32",
@@ -82,14 +76,7 @@ PRECISIONS: dict[str, PrecisionSpec] = {
             generation=_AMPERE,
         ),
         PrecisionSpec(
-            "amp-fp16",
-            "fp16",
-            "float32",
-            _FP16,
-            ("#56B4E9", "#8fd0f5"),
-            "triangle-up",
-            autocast="float16",
-            scaled=True,
+            "amp-fp16", "fp16", "float32", _FP16, ("#56B4E9", "#8fd0f5"), "triangle-up", autocast="float16", scaled=True
         ),
         PrecisionSpec(
             "amp-bf16",
@@ -103,13 +90,7 @@ PRECISIONS: dict[str, PrecisionSpec] = {
             synonyms=("amp",),
         ),
         PrecisionSpec(
-            "fp16",
-            "fp16",
-            "float16",
-            _FP16,
-            ("#CC79A7", "#e39dc3"),
-            "triangle-down",
-            synonyms=("half", "float16"),
+            "fp16", "fp16", "float16", _FP16, ("#CC79A7", "#e39dc3"), "triangle-down", synonyms=("half", "float16")
         ),
         PrecisionSpec(
             "bf16",

@@ -1,4 +1,4 @@
-"""What the package knows of a setting besides its type, default and help: one record, at the setting's field in `Case`."""
+"""What the package knows of a setting besides its type, default and help: a record at its field in `Case`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field

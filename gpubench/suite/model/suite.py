@@ -63,12 +63,13 @@ class Measure(SuiteModel):
     )
     telemetry: Literal["off", "boundary", "sampled"] = Field(
         "sampled",
-        description="Power, clocks and energy: `sampled` while steps run, `boundary` reads counters before and after only, `off`.",
+        description="Power, clocks and energy: `sampled` while steps run, `boundary` reads counters before and after "
+        "only, `off`.",
     )
     parity: bool = Field(True, description="Check each case's output against fp64 on a fixed batch, once per case.")
 
 
-class Quality(SuiteModel):
+class QualitySettings(SuiteModel):
     """Training to a result on real data, per device and precision of the suite's training cases."""
 
     epochs: int = Field(8, ge=1, le=10_000, description="Passes over the training split.")
@@ -141,8 +142,8 @@ class Suite(SuiteModel):
     )
     path: list[dict[str, Any]] = Field(
         default_factory=list,
-        description="Changes from `defaults`, one on top of another: a case for the base, for each stage, and for each change "
-        "alone. The report says what each of them buys.",
+        description="Changes from `defaults`, one on top of another: a case for the base, for each stage, and for each "
+        "change alone. The report says what each of them buys.",
     )
     include: list[dict[str, Any]] = Field(
         default_factory=list, description="Adds whole cases (over `defaults`); it never changes or excludes one."
@@ -152,5 +153,7 @@ class Suite(SuiteModel):
     )
     baseline: dict[str, Any] = Field(default_factory=dict, description="Cases that speed-ups are stated against.")
     measure: Measure = Field(default_factory=Measure, description="How long and how often each case is measured.")
-    quality: Quality | None = Field(None, description="Trains to a result on real data; `off`, or left out, for none.")
+    quality: QualitySettings | None = Field(
+        None, description="Trains to a result on real data; `off`, or left out, for none."
+    )
     gates: list[Gate] = Field(default_factory=list, description="Limits that `gpubench check` applies.")

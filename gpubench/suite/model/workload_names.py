@@ -35,8 +35,8 @@ OPERATORS = {
 FAMILIES = {
     "torchvision:<model>": "Any classification model of torchvision by its name (resnet18, resnet50, "
     "mobilenet_v3_large, ...), random weights.",
-    "operators:<operator>": "One operator alone: matmul, conv2d, copy or launch, with its sizes in `shape`; the measured "
-    "ceilings come from these.",
+    "operators:<operator>": "One operator alone: matmul, conv2d, copy or launch, with its sizes in `shape`; "
+    "the measured ceilings come from these.",
     "<module>:<Class>": "Your own: a class with build(case, device) that returns a callable doing one step, on the "
     "Python path or beside the suite file.",
 }

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from gpubench.suite.model.settings import SETTINGS
-from gpubench.suite.model.suite import Measure, Quality
+from gpubench.suite.model.suite import Measure, QualitySettings
 from gpubench.suite.model.synonyms import near_word
 from gpubench.suite.read.problems import Mark, Problem, SourceText, error
 from gpubench.suite.read.yaml_document import BadText, YamlEntry, YamlList, YamlMapping, YamlNode, YamlScalar, read_yaml
 
-_SECTIONS = {"measure": tuple(Measure.model_fields), "quality": tuple(Quality.model_fields)}
+_SECTIONS = {"measure": tuple(Measure.model_fields), "quality": tuple(QualitySettings.model_fields)}
 
 
 def apply_overrides(root: YamlMapping, texts: Sequence[str]) -> tuple[YamlMapping, list[Problem]]:

@@ -11,12 +11,12 @@ from gpubench.suite.cases.ablation_path import path_settings
 from gpubench.suite.cases.expand import count_combinations, too_many
 from gpubench.suite.model.pydantic_messages import said_of, shown
 from gpubench.suite.model.settings import SETTINGS, BadValue, check_workload, normal
-from gpubench.suite.model.suite import MAX_CASES, Gate, Measure, Quality, Suite, When
+from gpubench.suite.model.suite import MAX_CASES, Gate, Measure, QualitySettings, Suite, When
 from gpubench.suite.model.synonyms import near_word
 from gpubench.suite.read.problems import Path, Problem, error, path_text
 from gpubench.suite.read.yaml_document import YamlList, YamlMapping, existing, find, key_mark, plain, value_mark
 
-_MODELS: dict[str, type[BaseModel]] = {"measure": Measure, "quality": Quality, "when": When, "gates": Gate}
+_MODELS: dict[str, type[BaseModel]] = {"measure": Measure, "quality": QualitySettings, "when": When, "gates": Gate}
 _PLAIN_SECTIONS = (("defaults",), ("baseline",), ("quality", "reference"))
 _PATTERN_LISTS = (("exclude",), ("path",), ("include",))
 _MOST_POW2 = 24

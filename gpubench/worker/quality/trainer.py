@@ -11,7 +11,7 @@ from gpubench.core.errors import UsageError
 from gpubench.core.records import Quality, Window
 from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
-from gpubench.suite.model.suite import Quality as QualitySettings
+from gpubench.suite.model.suite import QualitySettings
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.quality.epochs import EpochSource, predict
 from gpubench.worker.workloads.base import Unsupported

@@ -7,7 +7,7 @@ from gpubench.runner.plan import cannot_run, plan_cases
 from gpubench.runner.time_forecast import forecast
 from gpubench.suite.cases.quality_cases import quality_cases
 from gpubench.suite.model.case import Case
-from gpubench.suite.model.suite import Measure, Quality, Suite
+from gpubench.suite.model.suite import Measure, QualitySettings, Suite
 from gpubench.telemetry.window.telemetry_window import TelemetryWindow
 
 OURS = HostKey(None, ())
@@ -47,7 +47,7 @@ def test_cases_of_an_interpreter_that_does_not_start_are_failed_rows():
 
 def test_a_part_of_a_suite_is_numbered_anew_and_labelled_like_the_whole():
     cases = [Case(batch_size=64), Case(batch_size=128), Case(batch_size=256)]
-    judged = suite(quality=Quality(data="digits"))
+    judged = suite(quality=QualitySettings(data="digits"))
     planned = plan_cases(judged, cases, {OURS: NO_CUDA}, lambda case: case.batch_size != 64)
     assert [(case.index, case.kind) for case in planned] == [(1, "measure"), (2, "measure"), (3, "quality")]
     assert [case.label for case in planned[:2]] == ["b128", "b256"]
@@ -55,7 +55,7 @@ def test_a_part_of_a_suite_is_numbered_anew_and_labelled_like_the_whole():
 
 
 def test_training_to_a_result_follows_from_the_cases_that_are_kept():
-    judged = suite(quality=Quality(data="digits", batch_size=32))
+    judged = suite(quality=QualitySettings(data="digits", batch_size=32))
     cases = [Case(batch_size=64), Case(batch_size=128, precision="amp-bf16"), Case(batch_size=256, mode="infer")]
     planned = plan_cases(judged, cases, {OURS: NO_CUDA}, lambda case: case.batch_size != 64)
     assert [case.settings["precision"] for case in planned if case.kind == "quality"] == ["amp-bf16"]
@@ -67,7 +67,7 @@ def test_training_to_a_result_follows_from_the_cases_that_are_kept():
 
 
 def test_named_cases_bring_no_training_with_them_and_keep_their_labels():
-    judged = suite(quality=Quality(data="digits", batch_size=32))
+    judged = suite(quality=QualitySettings(data="digits", batch_size=32))
     cases = [Case(), Case(precision="amp-bf16"), Case(precision="fp16")]
     whole = {case.case_id: case for case in plan_cases(judged, cases, {OURS: NO_CUDA})}
     (measured,) = plan_cases(judged, cases, {OURS: NO_CUDA}, lambda case: case == cases[1], (), frozenset())
@@ -94,7 +94,7 @@ def test_an_exit_is_named_by_its_signal():
 
 def test_the_forecast_counts_launches_and_bounds_their_time():
     measure = Measure(min_time=1, max_time=4, repeats=3)
-    asked = suite(measure=measure, quality=Quality(seeds=2, data="digits"))
+    asked = suite(measure=measure, quality=QualitySettings(seeds=2, data="digits"))
     planned = plan_cases(asked, [Case(), Case(device="cuda")], {OURS: NO_CUDA})
     found = forecast(asked, planned, host_s=5.0)
     assert found.num_launches == 3 + 2

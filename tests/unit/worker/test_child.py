@@ -12,7 +12,7 @@ from fakes.slim import slim_module
 
 from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
-from gpubench.suite.model.suite import Measure, Quality
+from gpubench.suite.model.suite import Measure, QualitySettings
 from gpubench.worker import effective_settings
 from gpubench.worker.checks import after_steps
 from gpubench.worker.job import Stop
@@ -195,7 +195,7 @@ def test_a_stop_before_the_first_step_is_an_interrupted_result_without_figures(r
 
 
 def test_the_quality_stage_reports_what_training_came_to(run):
-    quality = Quality(epochs=1, data="digits", target_accuracy=1.0)
+    quality = QualitySettings(epochs=1, data="digits", target_accuracy=1.0)
     messages = run("cnn", kind="quality", quality=quality, image_size=8)
     result = messages[-1]
     assert result.type == "result", result
@@ -218,7 +218,7 @@ def test_a_setting_that_training_changes_fails_the_quality_stage(run, monkeypatc
         return predict(*arguments)
 
     monkeypatch.setattr(quality, "predict", meddling)
-    failed = run("cnn", kind="quality", quality=Quality(epochs=1, data="digits"), image_size=8)[-1]
+    failed = run("cnn", kind="quality", quality=QualitySettings(epochs=1, data="digits"), image_size=8)[-1]
     assert (failed.type, failed.status, _codes(failed)) == ("failed", "failed", {"GB301"})
     assert failed.effective.cudnn_deterministic is True
 
@@ -226,7 +226,7 @@ def test_a_setting_that_training_changes_fails_the_quality_stage(run, monkeypatc
 def test_a_stopped_quality_stage_has_no_result(run):
     stop = Stop()
     stop.requested = True
-    result = run("cnn", kind="quality", quality=Quality(epochs=1, data="digits"), image_size=8, stop=stop)[-1]
+    result = run("cnn", kind="quality", quality=QualitySettings(epochs=1, data="digits"), image_size=8, stop=stop)[-1]
     assert (result.interrupted, result.quality) == (True, None)
     assert result.absent["accuracy"]
 
