@@ -18,8 +18,12 @@ Way = Literal["namespace", "landlock"]
 
 _NAMESPACE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 _USER_NAMESPACE = ("unshare", "--user", "--map-current-user", *_NAMESPACE[1:])
-_LANDLOCK = (sys.executable, "-I", "-S", __file__)
-_PROBE = 'cat "/proc/$1/environ"; echo started'
+_PYTHON = (sys.executable, "-I", "-S")
+_LANDLOCK = (*_PYTHON, __file__)
+_PROBE = """import contextlib, sys
+with contextlib.suppress(OSError):
+    sys.stdout.buffer.write(open(f"/proc/{sys.argv[1]}/environ", "rb").read())
+print("started")"""
 _PROBE_TIMEOUT_S = 30.0
 
 
@@ -46,7 +50,7 @@ def hide_processes(environ: Mapping[str, str]) -> Hiding:
     for way, prefix in ways:
         try:
             done = subprocess.run(
-                [*prefix, "/bin/sh", "-c", _PROBE, "sh", str(os.getpid())],
+                [*prefix, *_PYTHON, "-c", _PROBE, str(os.getpid())],
                 env=dict(environ),
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
