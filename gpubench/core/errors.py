@@ -5,9 +5,9 @@
      |    +-- SuiteError     one or more mistakes in a suite file, all of them at once
      +-- StoreError          a run folder that cannot be written, read or locked       (exit 2)
      +-- MachineUnfitError   `--strict` refused the state of this machine              (exit 4)
-     +-- WorkerError         a worker broke the protocol or died; becomes a row, seldom seen by a person
+     +-- WorkerError         a worker broke the protocol or died; becomes a row, rarely shown to the user
 
-Each carries a sentence a tired person understands and, where there is one, a `hint` that says what to do.
+Each has a plain sentence and, where there is one, a `hint` that says what to do.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class ExitStatus(IntEnum):
 
 
 class GpubenchError(Exception):
-    """Base of every error meant for a person. `str(error)` is the sentence, `hint` the way out."""
+    """Base of every error shown to the user. `str(error)` is the sentence, `hint` says what to do."""
 
     exit_status = ExitStatus.USAGE
 
@@ -41,9 +41,7 @@ class UsageError(GpubenchError):
 
 
 class SuiteError(UsageError):
-    """A suite file, or what `-s` made of it, is wrong. `problems` holds every mistake; the message shows each in its
-    place.
-    """
+    """A suite file, or what `-s` made of it, is wrong. `problems` has every mistake; the message shows where."""
 
     def __init__(self, message: str, problems: Sequence[Any], *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -55,7 +53,7 @@ class StoreError(GpubenchError):
 
 
 class MachineUnfitError(GpubenchError):
-    """`--strict` found the machine in a state that spoils measurements."""
+    """`--strict` found the machine in a state that would spoil measurements."""
 
     exit_status = ExitStatus.MACHINE_UNFIT
 

@@ -1,7 +1,7 @@
 """What a run leaves behind: the types every layer may use.
 
-SI units, and the unit in every name. A quantity that could not be measured is `None` and its reason stands in
-`absent` under the same name; it is never 0.
+Units are SI and part of every name. A quantity that could not be measured is None, never 0, and `absent` has the reason
+under the same name.
 """
 
 from collections.abc import Iterable
@@ -33,7 +33,7 @@ class Status(StrEnum):
 
 
 CRASHED = frozenset({Status.FAILED, Status.TIMEOUT})
-"""Ends that are neither a figure nor a result: exit status 3."""
+"""Ends without a figure or a result: exit status 3."""
 
 
 class Estimate(Frozen):
@@ -220,5 +220,5 @@ class Record(Frozen):
 
 
 def latest(records: Iterable[Record]) -> list[Record]:
-    """Of each launch the last record: a resumed run may hold two of one."""
+    """The last record per launch; a resumed run may contain duplicates."""
     return list({(record.case_index, record.arm, record.repeat): record for record in records}.values())

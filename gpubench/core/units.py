@@ -1,7 +1,7 @@
-"""Quantities as people write them, and as people read them.
+"""Quantities as users write and read them.
 
-Inside gpubench every quantity is SI and its unit is in its name; text is parsed once at the edge and formatted once
-at the other edge.
+Inside gpubench every quantity is SI with its unit in its name: text is parsed on the way in and formatted on the way
+out.
 """
 
 import math

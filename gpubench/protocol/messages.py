@@ -1,8 +1,8 @@
-"""What parent, host and child say to each other: one JSON object a line, on pipes of their own, never stdout.
+"""What parent, host and child send each other: one JSON object per line, on separate pipes, never stdout.
 
 The parent starts a host and holds one end of a Unix socket pair with it. To run a job the parent makes a pipe and sends
-its write end with the job; the host forks, and the child alone writes to that pipe. So a child that dies in the middle
-of a line spoils only its own messages. Every message is `{"type": ..., ...}`; the first of each stream is a `hello`
+its write end with the job; the host forks, and only the child writes to that pipe. So a child that dies in mid-line
+spoils only its own messages. Every message is `{"type": ..., ...}`; the first of each stream is a `hello`
 with the protocol's version.
 
     parent -> host    job, end
@@ -23,7 +23,7 @@ PROTOCOL_VERSION = 1
 
 
 class JobArm(Frozen):
-    """One side of a comparison, and the case as it is measured there."""
+    """One side of a comparison, and its case."""
 
     name: str
     case: Case
@@ -119,8 +119,8 @@ class SelfCheck(Frozen):
     """The reference against itself, both in alternating blocks with the other arms. Logs of ratios of step time.
 
     `twin` is the second replica over the first, with `low` .. `high` at 99.4 % (None: too few pairs for an interval).
-    `after_other`: how much longer a block takes after one of another arm than after one of its own, with the two-sided
-    p-value of "no difference" (None where either never happened).
+    `after_other`: how much longer a block takes after a block of another arm than after one of its own arm, with the
+    two-sided p-value of "no difference" (None where either never happened).
     """
 
     twin: float

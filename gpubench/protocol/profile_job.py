@@ -1,6 +1,4 @@
-"""What `gpubench profile` asks of a worker, and what it gets back: two JSON files in the profile's folder. Imports no
-torch.
-"""
+"""What `gpubench profile` asks of a worker, and its answer: two JSON files in the profile's folder."""
 
 from pathlib import Path
 from typing import Literal

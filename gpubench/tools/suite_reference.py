@@ -56,7 +56,7 @@ booleans (as in YAML 1.2), so `off`, `on`, `yes` and `no` are words; for a yes-o
 Where settings are matched (`exclude`, `if`, `baseline`, `reference`, `where`) a list means any of its values, and
 `device: cuda` fits every CUDA device, `cuda:1` only that one. `env` fits if the variables given have these values.
 
-`env` and `python` are settings like any other, also as axes: each distinct pair gets worker processes of its own.
+`env` and `python` are settings like any other, also as axes: each distinct pair gets its own worker processes.
 
 ```yaml
 matrix:
@@ -125,14 +125,14 @@ def _page() -> Iterator[str]:
 
 
 def _table(model: type[BaseModel]) -> Iterator[str]:
-    yield "| key | default | what it is |"
+    yield "| key | default | meaning |"
     yield "|---|---|---|"
     for name, info in model.model_fields.items():
         yield f"| `{info.alias or name}` | {_default(info)} | {info.description} |"
 
 
 def _case_table() -> Iterator[str]:
-    yield "| setting | values | default | what it is |"
+    yield "| setting | values | default | meaning |"
     yield "|---|---|---|---|"
     for name, info in Case.model_fields.items():
         yield f"| `{name}` | {_values(name)} | {_default(info)} | {info.description} |"

@@ -17,8 +17,8 @@ Schema = dict[str, Any]
 
 
 def suite_schema() -> Schema:
-    """What an editor may check and complete. It takes whatever `gpubench validate` takes, and a little more: what
-    depends on other parts of the file, or is written inside of text (durations, shares), is left to `validate`.
+    """What an editor may check and complete. It accepts all that `gpubench validate` accepts, and a little more: what
+    depends on other parts of the file, or is written inside text (durations, shares), is left to `validate`.
     """
     text = json.dumps(Suite.model_json_schema(by_alias=True)).replace("QualitySettings", "Quality")  # as released
     schema = _tidy(json.loads(text))
@@ -88,7 +88,7 @@ def _refine_quality(quality: dict[str, Schema], sections: dict[str, Schema]) -> 
 
 
 def _also(schema: Schema, other: Schema) -> Schema:
-    """`schema` or `other`; what describes it stays outside."""
+    """`schema` or `other`, with the description and default outside."""
     said: Schema = {key: schema[key] for key in ("description", "default") if key in schema}
     rest = {key: value for key, value in schema.items() if key not in said}
     options = rest["anyOf"] if list(rest) == ["anyOf"] else [rest]
@@ -118,7 +118,7 @@ def _setting(name: str) -> Schema:
 
 
 def _tidy(schema: Any) -> Any:
-    """Without titles that repeat names, and without the limits that pydantic leaves beside a schema of its own."""
+    """Without titles that repeat names, and without the limits that pydantic adds next to a custom schema."""
     if isinstance(schema, list):
         return [_tidy(each) for each in schema]
     if not isinstance(schema, dict):

@@ -29,9 +29,7 @@ FINDINGS = Registry(FINDINGS_GROUP, FindingSpec, _BUILT_IN, lambda spec: spec.co
 
 
 def finding(code: str, message: str, *, hint: str | None = None, **data: Any) -> Finding:
-    """An occurrence of `code`. `hint` defaults to the catalogue's remedy; `data` holds the numbers. KeyError if
-    unknown.
-    """
+    """An occurrence of `code`, with its numbers in `data`. KeyError for an unknown code."""
     spec = FINDINGS[code]
     return Finding(
         code=code,

@@ -1,3 +1,5 @@
+"""A finding, its entry in the catalogue, and what findings do to the validity of a figure."""
+
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -53,7 +55,7 @@ class Finding(BaseModel):
 
 
 def validity(findings: Iterable[Finding]) -> Validity:
-    """The standing of a number with these findings."""
+    """The validity of a figure with these findings."""
     effects = {finding.effect for finding in findings}
     if Effect.INVALIDATES in effects:
         return Validity.INVALID

@@ -15,7 +15,8 @@ def label_cases(cases: Sequence[Case]) -> tuple[str, ...]:
     possible.
 
     `train cpu amp-bf16 b64 NHWC`. What is off by default (compile, a CUDA graph, environment variables) is named where
-    it is on. No two labels are equal. A case that nothing tells from others gets what it is.
+    it is on. No two labels are equal. A single case is named by workload, mode, device,
+    precision and batch size.
     """
     names = [name for name in Case.model_fields if len({repr(getattr(case, name)) for case in cases}) > 1]
     names = names or ["workload", "mode", "device", "precision", "batch_size"]

@@ -1,4 +1,4 @@
-"""The settings of a case one by one: which there are, what each may be, and a value in the form that a case holds."""
+"""The settings of a case one by one: their names, the values each may have, and a value in its stored form."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -16,7 +16,7 @@ SETTINGS: tuple[str, ...] = tuple(SPECS)
 
 
 class BadValue(ValueError):  # noqa: N818 - reads better where it is caught
-    """A value that a setting cannot have: `message`, and a `suggestion` or nothing."""
+    """A value that a setting cannot have: `message`, and a `suggestion` or an empty text."""
 
     def __init__(self, message: str, suggestion: str = "") -> None:
         super().__init__(message)
@@ -24,7 +24,7 @@ class BadValue(ValueError):  # noqa: N818 - reads better where it is caught
 
 
 def normal(name: str, value: Any) -> Any:
-    """The value as a case's `settings` hold it: `NHWC` is channels_last, `"64"` is 64. BadValue if it can be none.
+    """The value as stored in `settings`: `NHWC` becomes channels_last, `"64"` 64. BadValue for an impossible one.
 
     `name` is one of SETTINGS.
     """
@@ -50,9 +50,7 @@ def choices(name: str) -> tuple[str, ...]:
 
 
 def check_workload(name: str) -> None:
-    """BadValue for a bare name or an operator that there is not. Modules and torchvision's models only the worker can
-    look up.
-    """
+    """BadValue for an unknown bare name or operator. Modules and torchvision's models are looked up by the worker."""
     kind, colon, rest = name.partition(":")
     if not colon and name not in BUILT_IN:
         # `resnet50` is near `resnet9` and means something else.
