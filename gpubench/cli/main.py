@@ -1,4 +1,4 @@
-"""The command line: a table of contents. Each command is a module of its own, imported when it is named."""
+"""The command line: a table of contents. Each command is a separate module, imported when it is used."""
 
 import os
 import sys
@@ -29,7 +29,7 @@ COMMANDS = (
 HELP = """GPU benchmarking and profiling whose numbers can be trusted.
 
 A suite file names the settings to try (device, precision, batch size, layout, cuDNN, ...). `run` measures every
-combination, each launch in a process of its own, reads the settings back, and says how sure each figure is.
+combination, each launch in its own process, reads the settings back, and says how certain each figure is.
 
 \b
 Examples:
@@ -40,8 +40,8 @@ Examples:
 
 \b
 Exit status:
-  0 fine    1 gate failed    2 wrong use    3 some case failed
-  4 machine unfit (--strict)    130 interrupted    141 the reader of the pipe went away
+  0 ok    1 gate failed    2 wrong use    3 a case failed
+  4 machine unfit (--strict)    130 interrupted    141 broken pipe
 """
 
 HELP_STYLE = {"theme": "default-slim", "text_paragraph_linebreaks": "\n\n", "style_helptext": "", "max_width": 100}

@@ -54,7 +54,7 @@ def command(
     \b
     Examples:
       gpubench compare @last                     the arms of the last run
-      gpubench compare before after -v           two runs by tag, every row with its reason
+      gpubench compare before after -v           two runs by tag, with reasons
       gpubench compare @last~1 @last -k 'device=cuda' --json
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides, refuse

@@ -28,7 +28,8 @@ _MARKDOWN = (".md", ".markdown")
     "--output",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     metavar="FILE",
-    help="FILE.html, or FILE.md with charts in FILE-charts/ (default: both; `-`: Markdown on stdout).",
+    help="FILE.html, or FILE.md with charts in FILE-charts/ (default: both, in the run folder; "
+    "`-`: Markdown on stdout).",
 )
 @click.option("--allow-unpaired", is_flag=True, help="Call stored runs slower or faster even if not interleaved.")
 @click.option("--force", is_flag=True, help="Overwrite FILE; compare even if GPU, suite or settings differ.")

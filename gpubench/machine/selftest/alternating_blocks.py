@@ -27,8 +27,9 @@ class ArmBlock:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Step time of the `True` arm over that of the `False` arm: median over pairs of blocks with its 95 % interval
-    (order statistics; None below six pairs).
+    """Step time of the `True` arm over the `False` arm: median over pairs of blocks, with its 95 % interval.
+
+    By order statistics; no interval below six pairs.
     """
 
     value: float
@@ -38,7 +39,7 @@ class Ratio:
 
 
 def alternate(switch: Callable[[bool], None], num_pairs: int, block_s: float, *, seed: int = 0) -> list[ArmBlock]:
-    """Runs `num_pairs` pairs of blocks, the order within each pair at random, and says when each block was."""
+    """Runs `num_pairs` pairs of blocks, each pair in random order, and returns the time of each block."""
     order = random.Random(seed)
     blocks = []
     for _ in range(num_pairs):
@@ -52,11 +53,15 @@ def alternate(switch: Callable[[bool], None], num_pairs: int, block_s: float, *,
 
 
 def compare(steps: Sequence[Step], blocks: Sequence[ArmBlock]) -> Ratio | None:
-    """From medians of the steps that lie wholly inside each block. None without a usable pair."""
+    """From medians of the steps that are entirely inside each block. None without a usable pair."""
     starts = [start_s for start_s, _ in steps]
     logs = []
-    for one, other in zip(blocks[::2], blocks[1::2], strict=True):
-        times = {block.arm: _median_inside(steps, starts, block) for block in (one, other)}
+    for pair in zip(blocks[::2], blocks[1::2], strict=True):
+        times = {}
+        for block in pair:
+            inside = steps[bisect_left(starts, block.start_s) : bisect_right(starts, block.end_s)]
+            lengths = [length_s for start_s, length_s in inside if start_s + length_s <= block.end_s]
+            times[block.arm] = median(lengths) if len(lengths) >= _LEAST_STEPS else None
         on, off = times.get(True), times.get(False)
         if on and off:
             logs.append(math.log(on / off))
@@ -67,14 +72,8 @@ def compare(steps: Sequence[Step], blocks: Sequence[ArmBlock]) -> Ratio | None:
     return Ratio(math.exp(median(logs)), low, high, len(logs))
 
 
-def _median_inside(steps: Sequence[Step], starts: Sequence[float], block: ArmBlock) -> float | None:
-    inside = steps[bisect_left(starts, block.start_s) : bisect_right(starts, block.end_s)]
-    lengths = [length_s for start_s, length_s in inside if start_s + length_s <= block.end_s]
-    return median(lengths) if len(lengths) >= _LEAST_STEPS else None
-
-
 def same_arm(blocks: Sequence[ArmBlock]) -> list[ArmBlock]:
-    """The blocks of the `False` arm alone, in pairs that call every second one `True`: a comparison with itself."""
+    """The blocks of the `False` arm alone, every second one labelled `True`: a comparison with itself."""
     quiet = [block for block in blocks if not block.arm]
     return [
         ArmBlock(position % 2 == 1, block.start_s, block.end_s)
