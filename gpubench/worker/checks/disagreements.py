@@ -1,19 +1,18 @@
 """Where what took effect is not what was asked for."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Effective
 from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.model.precisions import PRECISIONS
 
-
-class Disagreement(NamedTuple):
-    setting: str
-    asked: Any
-    got: Any
-    cause: str
+_CAUSES = {
+    "training": "The workload must call `model.eval()` for `infer` and `model.train()` for `train`.",
+    "inference_mode": "The workload must run `infer` under `torch.inference_mode()`.",
+    "grad_scaler": "fp16 gradients underflow without a GradScaler.",
+}
 
 
 def mismatches(case: Case, before: Effective | None, after: Effective | None) -> tuple[Finding, ...]:
@@ -25,72 +24,46 @@ def mismatches(case: Case, before: Effective | None, after: Effective | None) ->
     for when, effective in (("before", before), ("after", after)):
         if effective is None:
             continue
-        for wrong in _disagreements(case, effective):
-            findings.setdefault(wrong.setting, _as_finding(wrong, when))
+        for setting, asked, got in _disagreements(case, effective):
+            if setting not in findings:
+                was, wanted = (
+                    ("on" if each else "off") if isinstance(each, bool) else str(each) for each in (got, asked)
+                )
+                message = f"{setting} was {was} {when} the measured steps; {wanted} was asked for."
+                hint = _cause(setting, case, effective) or None
+                findings[setting] = finding(
+                    "GB301", message, hint=hint, setting=setting, asked=asked, got=got, when=when
+                )
     return tuple(findings.values())
 
 
-def _as_finding(wrong: Disagreement, when: str) -> Finding:
-    message = f"{wrong.setting} was {_text(wrong.got)} {when} the measured steps; {_text(wrong.asked)} was asked for."
-    return finding(
-        "GB301",
-        message,
-        hint=wrong.cause or None,
-        setting=wrong.setting,
-        asked=wrong.asked,
-        got=wrong.got,
-        when=when,
-    )
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, bool):
-        return "on" if value else "off"
-    return str(value)
-
-
-def _disagreements(case: Case, effective: Effective) -> Iterator[Disagreement]:
-    """Settings compared by name; an expected value of None is not judged."""
-    for setting, asked in _expected(case).items():
-        got = effective.read(setting)
-        if asked is not None and got is not None and got != asked:
-            yield Disagreement(setting, asked, got, _cause(setting, case, effective))
-    yield from _math(case, effective)
-
-
-def _expected(case: Case) -> dict[str, Any]:
+def _disagreements(case: Case, effective: Effective) -> Iterator[tuple[str, Any, Any]]:
+    """(setting, asked, got): settings by name, then torch's fp32_precision for the device's own backends. What products
+    really did is part of `precision`.
+    """
+    precision = PRECISIONS[case.precision]
     read_back = (name for name, spec in SPECS.items() if spec.read_back is not None and spec.read_back(case))
-    return {
+    expected = {
         **{name: getattr(case, name) for name in read_back},
-        "autocast_dtype": PRECISIONS[case.precision].autocast,
+        "autocast_dtype": precision.autocast,
         "training": case.mode == "train",
         "inference_mode": case.mode == "infer",
     }
-
-
-def _math(case: Case, effective: Effective) -> Iterator[Disagreement]:
-    """The fp32_precision of torch for the device's own backends; what products really did is part of `precision`."""
-    on_cuda, precision = case.device_type == "cuda", PRECISIONS[case.precision]
+    for setting, asked in expected.items():
+        got = effective.read(setting)
+        if asked is not None and got is not None and got != asked:
+            yield setting, asked, got
     for name, got in effective.math.items():
-        belongs = name.startswith("mkldnn") != on_cuda
-        if belongs and got != precision.math:
-            yield Disagreement(f"math.{name}", precision.math, got, _cause("math", case, effective))
+        if name.startswith("mkldnn") != (case.device_type == "cuda") and got != precision.math:
+            yield f"math.{name}", precision.math, got
     if precision.scaled and case.mode == "train" and effective.optimizer and not effective.grad_scaler:
-        yield Disagreement("grad_scaler", True, False, "fp16 gradients underflow without a GradScaler.")
+        yield "grad_scaler", True, False
 
 
 def _cause(setting: str, case: Case, effective: Effective) -> str:
-    """The likeliest reason, in words a person can act on; empty where there is none to offer."""
-    if setting in ("precision", "math", "autocast_dtype"):
-        return _precision_cause(case, effective)
-    causes = {
-        "training": "The workload must call `model.eval()` for `infer` and `model.train()` for `train`.",
-        "inference_mode": "The workload must run `infer` under `torch.inference_mode()`.",
-    }
-    return causes.get(setting) or (SPECS[setting].cause if setting in SPECS else "")
-
-
-def _precision_cause(case: Case, effective: Effective) -> str:
+    """The likeliest reason, in words a person can act on; empty if there is none to offer."""
+    if setting not in ("precision", "autocast_dtype") and not setting.startswith("math."):
+        return _CAUSES.get(setting) or (SPECS[setting].cause if setting in SPECS else "")
     environment = effective.extra.get("environment", {})
     overrides = ("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "ONEDNN_DEFAULT_FPMATH_MODE")
     found = [f"{name}={environment[name]}" for name in overrides if name in environment]

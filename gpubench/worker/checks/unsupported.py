@@ -74,15 +74,11 @@ def _tiny_half_step(torch: Any, *, autocast: bool, train: bool) -> Any:
     with torch.set_grad_enabled(train), torch.autocast("cpu", dtype=torch.float16, enabled=autocast):
         output = model(images)
     if train:
-        _backward(torch, model, output.float().sum(), autocast)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        scaler = torch.amp.GradScaler("cpu", enabled=autocast)
+        scaler.scale(output.float().sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        if autocast and not scaler.is_enabled():
+            raise RuntimeError("GradScaler is disabled on a CPU")
     return output
-
-
-def _backward(torch: Any, model: Any, loss: Any, scaled: bool) -> None:
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
-    scaler = torch.amp.GradScaler("cpu", enabled=scaled)
-    scaler.scale(loss).backward()
-    scaler.step(optimizer)
-    scaler.update()
-    if scaled and not scaler.is_enabled():
-        raise RuntimeError("GradScaler is disabled on a CPU")

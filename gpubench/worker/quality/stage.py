@@ -6,7 +6,7 @@ from gpubench.core.records import Window
 from gpubench.protocol.messages import Progress, Result
 from gpubench.suite.model.case import Case
 from gpubench.worker.failures import SettingsMismatch
-from gpubench.worker.job import Interrupted, RunningJob
+from gpubench.worker.job import RunningJob
 
 METRICS = ("accuracy", "precision_macro", "recall_macro", "final_loss", "time_to_accuracy_s", "steps_to_accuracy")
 
@@ -36,10 +36,7 @@ def train(launch: RunningJob) -> Result:
         launch.sender.offer(Progress(num_steps=0, fraction=fraction))
 
     windows: list[Window] = []
-    try:
-        found = trainer.train(job, device, notify, launch.stop, read_back, windows.append)
-    except trainer.QualityInterrupted as error:
-        raise Interrupted("training was ended before it had a result") from error
+    found = trainer.train(job, device, notify, launch.stop, read_back, windows.append)
     metrics: dict[str, Any] = found.model_dump(include=set(METRICS))
     why = "no target accuracy was set" if found.target_accuracy is None else "the target accuracy was not reached"
     return Result(

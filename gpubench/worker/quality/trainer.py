@@ -13,6 +13,7 @@ from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import QualitySettings
 from gpubench.worker.accelerator import accelerator_of
+from gpubench.worker.job import Interrupted
 from gpubench.worker.quality.epochs import EpochSource, predict
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.classifier import datasets as image_data
@@ -30,10 +31,6 @@ Look = Callable[[Classifier, Case], None]
 
 TellWindow = Callable[[Window], None]
 """Told when the chosen training began, and when it reached its target (otherwise when it ended)."""
-
-
-class QualityInterrupted(Exception):  # noqa: N818 - nothing went wrong
-    """The run was asked to stop before it had a result."""
 
 
 @dataclass
@@ -68,7 +65,7 @@ def train(
 
     The learning rate is chosen by accuracy on the validation split after the last epoch (the first of equals); the test
     split is read once, with the chosen weights. Everything random follows `job.seed`. `settings.apply` comes first.
-    QualityInterrupted if `stop` became true; UsageError for synthetic data; Unsupported for a workload without a model.
+    Interrupted if `stop` became true; UsageError for synthetic data; Unsupported for a workload without a model.
     """
     asked = job.quality or QualitySettings.model_validate({})
     case = quality_case(job.case, asked, job.seed)
@@ -156,7 +153,7 @@ class _Trainer:
         began = time.perf_counter()
         for _ in range(source.num_batches):
             if self._stop():
-                raise QualityInterrupted("the quality stage was asked to stop")
+                raise Interrupted("training was ended before it had a result")
             self._workload.pace(step.optimizer, run.learning_rate, step.num_steps, num_steps)
             loss_sum += step()
         self._synchronise()

@@ -29,8 +29,8 @@ class Workload(Protocol):
     * `reset_health()`: called once before the first measured step, so that what follows counts those steps alone;
     * `health() -> Health | dict`: accumulated on the device and read after the last step: `finite`, `parameters_moved`,
       `scaler_skipped_steps`, `optimizer_steps`;
-    * `metrics() -> dict[str, float | None]`: figures of its own, read after the last measured step; each name is a metric
-      that a package registers (docs/extending.md), None what this launch could not measure;
+    * `metrics() -> dict[str, float | None]`: its own figures, read after the last measured step, None for what this
+      launch could not measure; each name is a metric that a package registers (docs/extending.md);
     * `findings() -> Iterable[Finding]`: what should be known about these figures, read with them;
     * `input_waits_s: list[float] | None`: host time each step since `reset_health` waited for its input, in seconds,
       appended by the step itself (None: a step never waits);

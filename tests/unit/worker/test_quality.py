@@ -4,8 +4,9 @@ import torch
 from gpubench.core.errors import UsageError
 from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
-from gpubench.suite.model.suite import Quality as QualitySettings
+from gpubench.suite.model.suite import QualitySettings
 from gpubench.worker import effective_settings
+from gpubench.worker.job import Interrupted
 from gpubench.worker.quality import trainer
 
 
@@ -91,7 +92,7 @@ def test_it_stops_when_asked():
         steps.append(1)
         return len(steps) > 3
 
-    with pytest.raises(trainer.QualityInterrupted):
+    with pytest.raises(Interrupted):
         trainer.train(job(epochs=5), "cpu", stop=stop)
     assert len(steps) == 4
 

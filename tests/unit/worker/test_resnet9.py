@@ -3,7 +3,7 @@ import torch
 
 from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
-from gpubench.suite.model.suite import Quality as QualitySettings
+from gpubench.suite.model.suite import QualitySettings
 from gpubench.worker import effective_settings
 from gpubench.worker.checks import parity
 from gpubench.worker.checks.work_counts import count_flops

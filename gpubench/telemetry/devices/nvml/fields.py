@@ -63,16 +63,13 @@ class Fields:
         try:
             answers = self._library.call("nvmlDeviceGetFieldValues", self._handle, request)
         except NvmlError as fault:
-            self._whole_call_failed(wanted, fault)
+            for quantity in wanted:
+                kind = self._notes.add(quantity, fault)
+                if kind is codes.Kind.OFF and not self._call_settled:
+                    self._scopes[quantity].clear()
             return {}
         self._call_settled = True
         return dict(zip(wanted, answers, strict=True))
-
-    def _whole_call_failed(self, wanted: list[str], fault: NvmlError) -> None:
-        for quantity in wanted:
-            kind = self._notes.add(quantity, fault)
-            if kind is codes.Kind.OFF and not self._call_settled:
-                self._scopes[quantity].clear()
 
     def _take(self, quantity: str, answer: Any, values: dict[str, float]) -> bool:
         """Stores the value; True if the quantity should be asked for once more, in another scope."""

@@ -48,14 +48,25 @@ class Gpm:
         try:
             return self._step(start_s)
         except NvmlError as fault:
-            self._fault(fault)
+            kind = self._notes.add("activity", fault)
+            self._last_s = None
+            # Before the first success this is a probe; NO_PERMISSION is the usual answer to a plain user.
+            self.off = kind is codes.Kind.OFF and not self._settled
             return None
         finally:
-            self._judge_speed(self._clock() - start_s)
+            took_s = self._clock() - start_s
+            self._num_slow = self._num_slow + 1 if took_s > _SLOW_S else 0
+            if self._num_slow >= _MOST_SLOW_CALLS:
+                self.off = True
+                self._notes.missing["activity"] = f"GPM calls take {took_s * 1e3:.0f} ms here: too slow inside a window"
 
     def _step(self, at_s: float) -> Activity | None:
-        if not self._samples and not self._start():
-            return None
+        if not self._samples:
+            if not self._library.call("nvmlGpmQueryDeviceSupport", self._handle).isSupportedDevice:
+                self._notes.missing["activity"] = "the card has no GPM counters (Hopper and newer have)"
+                self.off = True
+                return None
+            self._samples = [self._library.call("nvmlGpmSampleAlloc") for _ in range(2)]
         previous_s, self._last_s = self._last_s, None
         self._library.call("nvmlGpmSampleGet", self._handle, self._samples[1])
         self._last_s = at_s
@@ -66,15 +77,6 @@ class Gpm:
         self._settled = True
         self._notes.missing.pop("activity", None)
         return Activity(previous_s, at_s, sm, tensor, dram)
-
-    def _start(self) -> bool:
-        """Asks whether the card has GPM, and allocates the two samples."""
-        if not self._library.call("nvmlGpmQueryDeviceSupport", self._handle).isSupportedDevice:
-            self._notes.missing["activity"] = "the card has no GPM counters (Hopper and newer have)"
-            self.off = True
-            return False
-        self._samples = [self._library.call("nvmlGpmSampleAlloc") for _ in range(2)]
-        return True
 
     def _shares(self, older: Any, newer: Any) -> list[float | None]:
         pynvml = self._library.pynvml
@@ -87,18 +89,6 @@ class Gpm:
         answer = self._library.call("nvmlGpmMetricsGet", request)
         shares = [answer.metrics[position] for position in range(3)]
         return [None if share.nvmlReturn or not math.isfinite(share.value) else share.value / 100 for share in shares]
-
-    def _fault(self, fault: NvmlError) -> None:
-        kind = self._notes.add("activity", fault)
-        self._last_s = None
-        # Before the first success this is a probe; NO_PERMISSION is the usual answer to a plain user.
-        self.off = kind is codes.Kind.OFF and not self._settled
-
-    def _judge_speed(self, took_s: float) -> None:
-        self._num_slow = self._num_slow + 1 if took_s > _SLOW_S else 0
-        if self._num_slow >= _MOST_SLOW_CALLS:
-            self.off = True
-            self._notes.missing["activity"] = f"GPM calls take {took_s * 1e3:.0f} ms here: too slow inside a window"
 
     def close(self) -> None:
         """Frees the samples."""
