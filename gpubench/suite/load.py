@@ -1,4 +1,4 @@
-"""Reads a suite: file or shipped name, overrides, checks, cases."""
+"""Reads a suite: a file or shipped name, with overrides, checks and cases."""
 
 import hashlib
 import json
@@ -27,8 +27,8 @@ MAX_BYTES = 256 * 1024
 class LoadedSuite:
     """`cases` are those to measure, in the suite's order; `quality_cases` those to train to a result.
 
-    `text` is the file as it stands on disk, `path` where. `digest` is of what is measured: the suite with its
-    overrides, without its description; comments and the order of keys do not change it, the order of axes does.
+    `text` is the content of the file at `path`. `digest` covers what is measured: the suite with its `overrides`,
+    without its description. Comments and the order of keys do not change it, the order of axes does.
     """
 
     suite: Suite
@@ -45,7 +45,7 @@ class LoadedSuite:
 def load_suite(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSuite:
     """The suite in a file, or the shipped one of that name, with `overrides` (`batch_size=64,128`) applied.
 
-    SuiteError with every mistake in its place; UsageError where there is no such file, or it cannot be read.
+    SuiteError with every mistake in its place; UsageError if there is no such file, or it cannot be read.
     """
     path = find_suite(source)
     return parse_suite(_read(path), overrides, path=path)

@@ -1,13 +1,12 @@
 """From a suite to its cases: the product of the axes, less what is excluded, plus what is included."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any
 
 from gpubench.core.errors import UsageError
-from gpubench.suite.cases.ablation_path import path_settings
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.settings import normal
 from gpubench.suite.model.suite import MAX_CASES, Suite
@@ -18,8 +17,8 @@ from gpubench.suite.select.patterns import Pattern, compiled, fits
 class Expansion:
     """`cases` in matrix order (the last axis changes fastest), then those of `path` and of `include`, each once.
 
-    `idle_excludes` are the numbers of entries that match no combination, `repeated_includes` of entries that are the
-    same case as one before.
+    `idle_excludes` are the indices of entries that match no combination, `repeated_includes` of entries that repeat a
+    case.
     """
 
     cases: tuple[Case, ...]
@@ -35,28 +34,28 @@ def count_combinations(suite: Suite) -> int:
 
 
 def expand(suite: Suite) -> Expansion:
-    """The suite's cases. UsageError for more than MAX_CASES combinations, stages and included cases, before any is
-    made.
+    """The suite's cases. UsageError, before any is made, for more than MAX_CASES combinations, stages and includes.
 
-    A combination is `defaults`, then the axes, then each rule of `when` that fits what stands so far, for settings that
-    are not axes. An included case, and a stage of the path, is `defaults`, its own settings, and the rules for what it
-    leaves open. `exclude` looks at the finished combination and never at these.
+    A combination is `defaults`, then the axes, then each rule of `when` that fits the settings so far, for those that
+    are not axes. An included case, or a stage of the path, is `defaults`, its own settings, and the rules for those
+    that it does not set. `exclude` looks at the finished combination and never at these.
     """
     stages = path_settings(suite.path)
     asked = count_combinations(suite) + len(stages) + len(suite.include)
     if asked > MAX_CASES:
         raise UsageError(too_many(asked))
-    combinations = list(_combinations(suite))
+    finished = _Finish(suite)
+    axes = {name: _distinct(name, values) for name, values in suite.matrix.items()}
+    combinations = [finished(dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
     excludes = [compiled(entry) for entry in suite.exclude]
     hits = [[fits(settings, entry) for entry in excludes] for settings in combinations]
     kept = [settings for settings, hit in zip(combinations, hits, strict=True) if not any(hit)]
     cases = {case.case_id: case for case in map(Case.model_validate, kept)}
-    finished = _Finish(suite)
     for case in (Case.model_validate(finished(given)) for given in stages):
         cases.setdefault(case.case_id, case)
     repeated = []
-    for index, settings in enumerate(_included(suite)):
-        case = Case.model_validate(settings)
+    for index, entry in enumerate(suite.include):
+        case = Case.model_validate(finished({name: normal(name, value) for name, value in entry.items()}))
         if cases.setdefault(case.case_id, case) is not case:
             repeated.append(index)
     return Expansion(
@@ -81,17 +80,22 @@ def too_many(number: int) -> str:
     return f"{shown} combinations; a suite has at most {MAX_CASES:,} (before `exclude`)"
 
 
-def _combinations(suite: Suite) -> Iterator[dict[str, Any]]:
-    axes = {name: _distinct(name, values) for name, values in suite.matrix.items()}
-    finished = _Finish(suite)
-    for values in product(*axes.values()):
-        yield finished(dict(zip(axes, values, strict=True)))
+def path_settings(path: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What the cases of a path set beside the suite's defaults: nothing (the base), the first change, the first two and
+    so on, then each change alone. Some may be the same case twice. Empty for an empty path.
+    """
+    if not path:
+        return []
+    changes = [{name: normal(name, value) for name, value in change.items()} for change in path]
+    return [*cumulated(changes), *changes]
 
 
-def _included(suite: Suite) -> Iterator[dict[str, Any]]:
-    finished = _Finish(suite)
-    for entry in suite.include:
-        yield finished({name: normal(name, value) for name, value in entry.items()})
+def cumulated(changes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Nothing, then one change on top of another; a later value of a setting replaces an earlier one."""
+    given: list[dict[str, Any]] = [{}]
+    for change in changes:
+        given.append({**given[-1], **change})
+    return given
 
 
 def _distinct(name: str, values: list[Any]) -> list[Any]:
@@ -103,7 +107,7 @@ def _distinct(name: str, values: list[Any]) -> list[Any]:
 
 
 class _Finish:
-    """Makes whole settings of those that a combination or an included case gives itself."""
+    """Completes the settings that a combination or an included case gives."""
 
     def __init__(self, suite: Suite) -> None:
         self._base = Case.model_validate(suite.defaults).settings

@@ -15,7 +15,7 @@ from gpubench.suite.select.patterns import compiled, fits
 def oddities(
     suite: Suite, expansion: Expansion, trained: Sequence[Case], root: YamlMapping, *, narrowed: bool
 ) -> tuple[Problem, ...]:
-    """Warnings. A suite that was `narrowed` by overrides may well leave an exclude or the baseline without a case."""
+    """Warnings. In a suite `narrowed` by overrides, an exclude or the baseline may well match no case."""
     found = [*_empty(suite, expansion, root), *_duplicates(suite, expansion, root)]
     if suite.quality is not None and expansion.cases and not trained:
         found.append(

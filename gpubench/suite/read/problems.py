@@ -1,4 +1,4 @@
-"""Mistakes in a suite, each with its place, and how they are shown."""
+"""Mistakes in a suite, each shown with its place."""
 
 import re
 import unicodedata
@@ -25,7 +25,7 @@ def path_text(path: Path) -> str:
 
 @dataclass(frozen=True)
 class SourceText:
-    """Where text came from: a file, or an option of the command line (`option`), whose text is one line."""
+    """The lines of a file, or the one line of a command-line option (`option`)."""
 
     name: str
     lines: tuple[str, ...] = ()

@@ -7,8 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from gpubench.core.metrics import METRICS, MetricSpec
 from gpubench.core.units import format_percent, parse_fraction
-from gpubench.suite.cases.ablation_path import path_settings
-from gpubench.suite.cases.expand import count_combinations, too_many
+from gpubench.suite.cases.expand import count_combinations, path_settings, too_many
 from gpubench.suite.model.pydantic_messages import said_of, shown
 from gpubench.suite.model.settings import SETTINGS, BadValue, check_workload, normal
 from gpubench.suite.model.suite import MAX_CASES, Gate, Measure, QualitySettings, Suite, When

@@ -24,6 +24,7 @@ from gpubench.suite.select.patterns import Test, compiled, fits
 _TOKEN = re.compile(
     r"\s*(?:(?P<op>==|!=|<=|>=|!~|[=<>~(),])|(?P<quoted>'[^']*'|\"[^\"]*\")|(?P<word>[^\s=<>!~(),'\"]+))"
 )
+_KEYWORDS = ("and", "or", "not", "in")
 _ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _LONGEST = 4000
 _DEEPEST = 50
@@ -47,7 +48,7 @@ def parse_selection(text: str) -> Selection:
     """
     if len(text) > _LONGEST:
         raise UsageError(f"The selection is longer than {_LONGEST} characters.")
-    return Selection(text, _Parser(text).whole())
+    return Selection(text, _SelectionParser(text).whole())
 
 
 class _Token(NamedTuple):
@@ -57,7 +58,7 @@ class _Token(NamedTuple):
     end: int
 
 
-class _Parser:
+class _SelectionParser:
     def __init__(self, text: str) -> None:
         self._text = text
         self._tokens = self._split()
@@ -83,10 +84,10 @@ class _Parser:
                 start = at + len(self._text[at:]) - len(self._text[at:].lstrip())
                 self._fail("this cannot be read", _Token("?", self._text[start : start + 1], start, start + 1))
             kind = match.lastgroup or ""
-            text = match[kind]
-            tokens.append(
-                _Token(kind, text.lower() if _is_keyword(kind, text) else text, match.start(kind), match.end())
-            )
+            text, start = match[kind], match.start(kind)
+            if kind == "word" and text.lower() in _KEYWORDS:
+                kind, text = "keyword", text.lower()
+            tokens.append(_Token(kind, text, start, match.end()))
             at = match.end()
         return [*tokens, _Token("end", "", end, end)]
 
@@ -97,16 +98,20 @@ class _Parser:
 
     def _took(self, *texts: str) -> bool:
         """Takes the next token if it is one of these, unquoted."""
-        if self._now.kind in ("op", "word") and self._now.text in texts:
+        if self._now.kind in ("op", "keyword") and self._now.text in texts:
             self._take()
             return True
         return False
+
+    def _expect(self, text: str, message: str) -> None:
+        if not self._took(text):
+            self._fail(message, self._now)
 
     def _or(self) -> Test:
         tests = [self._and()]
         while self._took("or"):
             tests.append(self._and())
-        return tests[0] if len(tests) == 1 else lambda settings: any(test(settings) for test in tests)
+        return _any(tests)
 
     def _and(self) -> Test:
         tests = [self._not()]
@@ -119,12 +124,10 @@ class _Parser:
         if self._depth > _DEEPEST:
             self._fail(f"nested deeper than {_DEEPEST} levels", self._now)
         if self._took("not"):
-            denied = self._not()
-            test: Test = lambda settings: not denied(settings)  # noqa: E731 - it is the value of a branch
+            test = _denied(self._not())
         elif self._took("("):
             test = self._or()
-            if not self._took(")"):
-                self._fail("expected `)`", self._now)
+            self._expect(")", "expected `)`")
         else:
             test = self._comparison()
         self._depth -= 1
@@ -132,11 +135,19 @@ class _Parser:
 
     def _comparison(self) -> Test:
         name = self._name()
-        if self._now.text in ("not", "in") and self._now.kind == "word":
+        if self._now.kind == "keyword" and self._now.text in ("not", "in"):
             denied = self._took("not")
-            return _denied(self._is_in(name)) if denied else self._is_in(name)
+            self._expect("in", "expected `in`")
+            self._expect("(", "expected `(` and values")
+            values = self._values()
+            self._expect(")", "expected `)`")
+            test = _any([self._equals(name, each) for each in values])
+            return _denied(test) if denied else test
         if self._now.kind != "op" or self._now.text in ("(", ")", ","):
-            return self._switch(name)
+            if not (name.text in SETTINGS and is_switch(name.text)):
+                after = _Token("?", "", name.end, name.end)
+                self._fail("expected `=` and a value: only a yes-or-no setting can stand alone", after)
+            return lambda settings: bool(settings[name.text])
         sign = self._take()
         if sign.text in _ORDER:
             return self._ordered(name, sign)
@@ -144,19 +155,9 @@ class _Parser:
         tests = [self._contains(name, each) if "~" in sign.text else self._equals(name, each) for each in values]
         return _denied(_any(tests)) if sign.text.startswith("!") else _any(tests)
 
-    def _is_in(self, name: _Token) -> Test:
-        if not self._took("in"):
-            self._fail("expected `in`", self._now)
-        if not self._took("("):
-            self._fail("expected `(` and values", self._now)
-        values = self._values()
-        if not self._took(")"):
-            self._fail("expected `)`", self._now)
-        return _any([self._equals(name, each) for each in values])
-
     def _name(self) -> _Token:
         token = self._take()
-        if token.kind != "word":
+        if token.kind not in ("word", "keyword"):
             self._fail("expected the name of a setting", token)
         if token.text not in SETTINGS and not re.fullmatch(r"env\..+", token.text):
             self._fail(f"there is no setting {token.text!r}", token, near_word(token.text, SETTINGS))
@@ -170,18 +171,14 @@ class _Parser:
 
     def _value(self) -> _Token:
         token = self._take()
-        if token.kind not in ("word", "quoted") or (token.kind == "word" and _is_keyword(token.kind, token.text)):
+        if token.kind not in ("word", "quoted"):
             self._fail("expected a value", token)
         return token
 
-    def _switch(self, name: _Token) -> Test:
-        if not (name.text in SETTINGS and is_switch(name.text)):
-            after = _Token("?", "", name.end, name.end)
-            self._fail("expected `=` and a value: only a yes-or-no setting can stand alone", after)
-        return lambda settings: bool(settings[name.text])
-
     def _equals(self, name: _Token, value: _Token) -> Test:
-        pattern = compiled(_where(name.text, self._normal(name, value)))
+        held = self._normal(name, value)
+        variable = name.text.removeprefix("env.")
+        pattern = compiled({name.text: held} if variable == name.text else {"env": {variable: held}})
         return lambda settings: fits(settings, pattern)
 
     def _ordered(self, name: _Token, sign: _Token) -> Test:
@@ -222,16 +219,8 @@ class _Parser:
         )
 
 
-def _is_keyword(kind: str, text: str) -> bool:
-    return kind == "word" and text.lower() in ("and", "or", "not", "in")
-
-
 def _unquoted(token: _Token) -> str:
     return token.text[1:-1] if token.kind == "quoted" else token.text
-
-
-def _where(name: str, value: Any) -> dict[str, Any]:
-    return {"env": {name.removeprefix("env."): value}} if name.startswith("env.") else {name: value}
 
 
 def _text_of(settings: Mapping[str, Any], name: str) -> str:

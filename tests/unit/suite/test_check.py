@@ -70,7 +70,10 @@ def test_every_mistake_is_reported_at_once(problems):
         ("defaults: {workload: cnnn}", "defaults.workload: unknown value 'cnnn' (did you mean 'cnn'?)"),
         (
             "defaults: {workload: resnet50}",
-            "defaults.workload: unknown value 'resnet50' (choose from cnn, resnet9, torchvision:<model>, operators:<operator>, <module>:<Class>)",
+            (
+                "defaults.workload: unknown value 'resnet50' (choose from "
+                "cnn, resnet9, torchvision:<model>, operators:<operator>, <module>:<Class>)"
+            ),
         ),
         (
             "matrix: {workload: ['operators:matmull']}",
@@ -78,7 +81,10 @@ def test_every_mistake_is_reported_at_once(problems):
         ),
         (
             "gates: [{metric: throughput, max_regression: 3}]",
-            "gates[0].max_regression: nothing breaks a limit of 300%: throughput cannot fall by more than 100% (3% is three per cent)",
+            (
+                "gates[0].max_regression: nothing breaks a limit of 300%: throughput cannot fall "
+                "by more than 100% (3% is three per cent)"
+            ),
         ),
         ("measure: {min_time: 30s}", "measure.min_time: longer than max_time (20 s)"),
         ("measure: {min_steps: 100, max_steps: 50}", "measure.min_steps: more than max_steps (50)"),
@@ -165,7 +171,8 @@ def test_words_that_yaml_1_1_takes_for_booleans_mean_what_they_say(parsed):
 
 def test_quantities_are_read_in_their_units(parsed):
     suite = parsed(
-        "measure: {target_rel_ci: 0.5%, min_time: 500ms, max_time: 1h30m}\nquality: {data: digits, max_accuracy_drop: 1pp, learning_rate: 1e-3}"
+        "measure: {target_rel_ci: 0.5%, min_time: 500ms, max_time: 1h30m}\n"
+        "quality: {data: digits, max_accuracy_drop: 1pp, learning_rate: 1e-3}"
     ).suite
     assert (suite.measure.target_rel_ci, suite.measure.min_time, suite.measure.max_time) == (0.005, 0.5, 5400)
     assert suite.quality is not None

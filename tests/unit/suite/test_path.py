@@ -1,11 +1,16 @@
 import pytest
 
-from gpubench.suite.cases.ablation_path import cumulated, path_settings
-from gpubench.suite.cases.expand import expand, staged_cases
+from gpubench.suite.cases.expand import cumulated, expand, path_settings, staged_cases
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Suite
 
-PATH = "defaults: {device: cuda}\npath:\n  - {precision: tf32}\n  - {memory_format: NHWC, batch_size: 128}\n  - {precision: amp-bf16}\n"
+PATH = """\
+defaults: {device: cuda}
+path:
+  - {precision: tf32}
+  - {memory_format: NHWC, batch_size: 128}
+  - {precision: amp-bf16}
+"""
 
 
 def suite(**sections):

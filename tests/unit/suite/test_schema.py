@@ -45,9 +45,18 @@ HEAD = "schema: 1\nname: x\n"
 @pytest.mark.parametrize(
     "body",
     [
-        "matrix: {batch_size: {pow2: [5, 10]}, precision: [fp32], cudnn_benchmark: [on, off], compile: [off, true], env: [{}, {A: 1}]}",
-        "matrix: {batch_size: [max, 3], memory_format: [NCHW, channels_last], image_size: [null, 28], python: [null, /x]}",
-        "exclude: [{device: [cpu, cuda:1], batch_size: 3}]\ninclude: [{mode: infer}]\nbaseline: {precision: [fp32, tf32]}",
+        (
+            "matrix: {batch_size: {pow2: [5, 10]}, precision: [fp32], cudnn_benchmark: [on, off], "
+            "compile: [off, true], env: [{}, {A: 1}]}"
+        ),
+        (
+            "matrix: {batch_size: [max, 3], memory_format: [NCHW, channels_last], "
+            "image_size: [null, 28], python: [null, /x]}"
+        ),
+        (
+            "exclude: [{device: [cpu, cuda:1], batch_size: 3}]\n"
+            "include: [{mode: infer}]\nbaseline: {precision: [fp32, tf32]}"
+        ),
         "when: [{if: {precision: [fp32, tf32]}, set: {memory_format: NHWC}}]",
         "measure: {min_time: 2s, max_time: 30, target_rel_ci: 0.5%, telemetry: off}",
         "quality: off",
