@@ -9,6 +9,7 @@ firmware's cycles under one limit, and `accumulation_counter` all cycles, 32 bit
 kgd_pp_interface.h). They give times under each limit, and no reasons of the moment.
 """
 
+import contextlib
 import importlib
 import os
 import time
@@ -78,7 +79,9 @@ class RocmDevice:
     kind = "rocm"
 
     def __init__(self, smi: AmdSmi, handle: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.key, self.name = _uuid(smi, handle), _name(smi, handle)
+        self.key, self.name = _uuid(smi, handle), ""
+        with contextlib.suppress(AmdSmiError):
+            self.name = str(smi.call("amdsmi_get_gpu_asic_info", handle)["market_name"])
         self.missing: dict[str, str] = {"pstate": "AMD GPUs have no P-states"}
         self.lost: str | None = None
         self._smi, self._handle, self._clock = smi, handle, clock
@@ -137,11 +140,15 @@ class RocmDevice:
         """Power limits, largest clocks and link; absent ones under `absent`. Units: in each key's name."""
         values: dict[str, Any] = {}
         absent: dict[str, str] = {}
+
+        def cap_w(name: str) -> float:
+            return float(self._call("amdsmi_get_power_cap_info")[name] * 1e-6)
+
         facts: tuple[tuple[str, Callable[[], Any]], ...] = (
-            ("power_limit_w", lambda: self._call("amdsmi_get_power_cap_info")["power_cap"] * 1e-6),
-            ("power_limit_default_w", lambda: self._call("amdsmi_get_power_cap_info")["default_power_cap"] * 1e-6),
-            ("power_limit_min_w", lambda: self._call("amdsmi_get_power_cap_info")["min_power_cap"] * 1e-6),
-            ("power_limit_max_w", lambda: self._call("amdsmi_get_power_cap_info")["max_power_cap"] * 1e-6),
+            ("power_limit_w", lambda: cap_w("power_cap")),
+            ("power_limit_default_w", lambda: cap_w("default_power_cap")),
+            ("power_limit_min_w", lambda: cap_w("min_power_cap")),
+            ("power_limit_max_w", lambda: cap_w("max_power_cap")),
             ("sm_clock_max_mhz", lambda: self._call("amdsmi_get_clock_info", self._enum.AmdSmiClkType.GFX)["max_clk"]),
             (
                 "memory_clock_max_mhz",
@@ -371,13 +378,6 @@ def _uuid(smi: AmdSmi, handle: Any) -> str:
 
 def _pci(smi: AmdSmi, handle: Any) -> str:
     return str(smi.call("amdsmi_get_gpu_device_bdf", handle)).lower()
-
-
-def _name(smi: AmdSmi, handle: Any) -> str:
-    try:
-        return str(smi.call("amdsmi_get_gpu_asic_info", handle)["market_name"])
-    except AmdSmiError:
-        return ""
 
 
 def _selected(visible: list[Identity], variable: str) -> list[Identity]:

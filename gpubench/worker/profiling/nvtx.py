@@ -148,16 +148,12 @@ def open_emitter(environ: Mapping[str, str] = os.environ) -> Emitter:
     except ImportError:
         return Emitter(None, "off")
     domain = nvtx.get_domain(DOMAIN) if nvtx.enabled() else None
-    if domain is not None and not _is_dummy(domain):
+    if domain is not None and type(domain).__name__ != "DummyDomain":
         return Emitter(domain, "on")
     if not nvtx.enabled() or not environ.get(INJECTION):
         return Emitter(None, "off")
     forced = _force_domain()
     return Emitter(forced, "refused" if forced is None else "forced")
-
-
-def _is_dummy(domain: Any) -> bool:
-    return type(domain).__name__ == "DummyDomain"
 
 
 def _force_domain() -> Any | None:

@@ -180,7 +180,8 @@ class DeviceTimer:
             cpu = CpuTime.now() - cpu
         block = Block(
             started_s,
-            _between(events),
+            # Nothing takes no time: at least the clock's resolution.
+            [max(before.elapsed_time(after) * _MS, EVENT_RESOLUTION_S) for before, after in pairwise(events)],
             wall_ns * _NS,
             cpu,
             device_s=events[0].elapsed_time(events[-1]) * _MS,
@@ -200,11 +201,6 @@ def timer_for(timing: Timing, accelerator: Accelerator) -> Timer:
     if timing == "latency":
         return LatencyTimer(accelerator.synchronize)
     return DeviceTimer(accelerator) if accelerator.asynchronous else CpuTimer()
-
-
-def _between(events: list[DeviceEvent]) -> list[float]:
-    """Seconds from each event to the next; at least the clock's resolution, because nothing takes no time."""
-    return [max(before.elapsed_time(after) * _MS, EVENT_RESOLUTION_S) for before, after in pairwise(events)]
 
 
 def disagreement(blocks: list[Block]) -> tuple[float, float] | None:

@@ -66,7 +66,7 @@ class Copy(Operator):
         device = torch.device(device)
         (source,) = _random_bytes(1, self.num_bytes(case), self._source(case, device), case.seed)
         target = torch.zeros_like(source, device=device).copy_(source)
-        found, expected = (_start(tensor) for tensor in (target, source))
+        found, expected = (each[:_CHECKED_BYTES].cpu().double().reshape(1, -1) for each in (target, source))
         return ParityProbe(found, found.mean(), None, expected, expected.mean(), None, num_samples=1)
 
     @staticmethod
@@ -120,7 +120,3 @@ def _random_bytes(num: int, num_bytes: int, device: torch.device, seed: int) -> 
     low, high = torch.iinfo(torch.int32).min, torch.iinfo(torch.int32).max
     found = torch.randint(low, high, (num, words), generator=generator, dtype=torch.int32, device=device)
     return tuple(row.view(torch.uint8)[:num_bytes] for row in found)
-
-
-def _start(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor[:_CHECKED_BYTES].cpu().double().reshape(1, -1)
