@@ -40,7 +40,8 @@ def column(browser: Driver, name: str) -> list[str]:
     script = """
       const table = document.querySelector("table[data-key=cases]");
       const at = [...table.tHead.rows[0].cells].findIndex((cell) => cell.dataset.key === arguments[0]);
-      return [...table.tBodies[0].rows].filter((row) => row.dataset.case && !row.hidden).map((row) => row.cells[at].textContent.trim());
+      const rows = [...table.tBodies[0].rows].filter((row) => row.dataset.case && !row.hidden);
+      return rows.map((row) => row.cells[at].textContent.trim());
     """
     found: list[str] = browser.execute_script(script, name)
     return found

@@ -29,20 +29,6 @@ _ENERGY = "energy_per_sample_j"
 _POWER = "mean_power_w"
 
 
-def energy_chart(contest: Contest) -> Chart | None:
-    """Energy per sample against samples/s; None where fewer than two cases have both."""
-    return _scatter(contest, [entry for entry in _timed(contest) if _ENERGY in entry.metrics])
-
-
-def power_chart(contest: Contest, summary: RunSummary) -> Chart | None:
-    """Mean power of each case; None where none was measured."""
-    return _power(contest, [entry for entry in _timed(contest) if _POWER in entry.metrics], summary)
-
-
-def _timed(contest: Contest) -> tuple[CaseSummary, ...]:
-    return contest.rankable if contest.timing == "throughput" else ()
-
-
 def frontier(entries: Sequence[CaseSummary]) -> tuple[CaseSummary, ...]:
     """Cases that no other beats in both speed and energy per sample, the fastest first."""
     best = float("inf")
@@ -54,13 +40,18 @@ def frontier(entries: Sequence[CaseSummary]) -> tuple[CaseSummary, ...]:
     return tuple(found)
 
 
-def _scatter(contest: Contest, entries: Sequence[CaseSummary]) -> Chart | None:
+def energy_chart(contest: Contest) -> Chart | None:
+    """Energy per sample against samples/s; None where fewer than two cases have both."""
+    timed = contest.rankable if contest.timing == "throughput" else ()
+    entries = [entry for entry in timed if _ENERGY in entry.metrics]
     if len(entries) < 2:
         return None
     counted = [entry for entry in entries if standing(entry) == "valid"] or list(entries)
     best = frontier(counted)
     named = {id(entry) for entry in best}
-    factor, unit = _unit(entries)
+    # Whichever unit gives the dearest case a number of one to three digits before the point.
+    most = max(entry.metrics[_ENERGY].value for entry in entries)
+    factor, unit = (1.0, "J") if most >= 1 else (1e3, "mJ") if most >= 1e-3 else (1e6, "µJ")
     finding = _finding(contest, best, factor, unit)
     rows: list[tuple[Datum, ...]] = [
         (
@@ -89,12 +80,6 @@ def _scatter(contest: Contest, entries: Sequence[CaseSummary]) -> Chart | None:
     )
 
 
-def _unit(entries: Sequence[CaseSummary]) -> tuple[float, str]:
-    """J, mJ or µJ: whichever gives the dearest case a number of one to three digits before the point."""
-    most = max(entry.metrics[_ENERGY].value for entry in entries)
-    return (1.0, "J") if most >= 1 else (1e3, "mJ") if most >= 1e-3 else (1e6, "µJ")
-
-
 def _finding(contest: Contest, best: Sequence[CaseSummary], factor: float, unit: str) -> str:
     fastest, cheapest = best[0], best[-1]
     found = cheapest.metrics[_ENERGY]
@@ -111,7 +96,10 @@ def _finding(contest: Contest, best: Sequence[CaseSummary], factor: float, unit:
     )
 
 
-def _power(contest: Contest, entries: Sequence[CaseSummary], summary: RunSummary) -> Chart | None:
+def power_chart(contest: Contest, summary: RunSummary) -> Chart | None:
+    """Mean power of each case; None where none was measured."""
+    timed = contest.rankable if contest.timing == "throughput" else ()
+    entries = [entry for entry in timed if _POWER in entry.metrics]
     if not entries:
         return None
     limit = _limit(entries, summary) if contest.first.device_type == "cuda" else None

@@ -1,12 +1,12 @@
 """What to switch on: per setting the value that pays most, in each place where it was tried."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gpubench.analysis.insight.factor_effects import FactorEffect, factor_effects
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.findings import Validity
 from gpubench.report.model.figure_cells import ratio_text
-from gpubench.report.model.report_model import EMPTY, Cell, Column, Row, Section, Table, line
+from gpubench.report.model.report_model import EMPTY, Cell, Column, Section, Table, line
 from gpubench.report.model.setting_words import title, word
 from gpubench.report.topics.effects import where
 from gpubench.report.view.contests import rank
@@ -28,16 +28,19 @@ def switches_table(summary: RunSummary, effects: Sequence[FactorEffect] | None =
     factors = list(dict.fromkeys(effect.factor for effect in effects))
     if not effects:
         return None
-    rows = []
-    for factor in factors:
-        cells = []
-        for place in places:
-            mine = [effect for effect in effects if effect.factor == factor and where(effect, summary) == place]
-            cells.append(_cell(mine))
-        rows.append(Row((Cell(title(factor)), *cells)))
+    at: dict[tuple[str, str], list[FactorEffect]] = {}
+    for effect in effects:
+        at.setdefault((effect.factor, where(effect, summary)), []).append(effect)
+
+    def paying(place: str) -> Callable[[str], Cell]:
+        return lambda factor: _cell(at.get((factor, place), ()))
+
     columns = (
-        Column("setting", "setting", "left"),
-        *(Column(f"place{number}", place, "left", priority=number) for number, place in enumerate(places)),
+        Column("setting", "setting", "left", cell=title),
+        *(
+            Column(f"place{number}", place, "left", priority=number, cell=paying(place))
+            for number, place in enumerate(places)
+        ),
     )
     notes = (
         line(
@@ -46,13 +49,17 @@ def switches_table(summary: RunSummary, effects: Sequence[FactorEffect] | None =
             "that pays most, `keep` where none does for certain. Figures that are weakened do not advise."
         ),
     )
-    return Table("switches", columns, tuple(rows), notes=notes)
+    return Table.of("switches", columns, factors, notes=notes)
 
 
 def _cell(effects: Sequence[FactorEffect]) -> Cell:
     if not effects:
         return EMPTY
-    sound = [effect for effect in effects if _advises(effect)]
+    sound = [
+        effect
+        for effect in effects
+        if any(pair.base.validity is Validity.VALID is pair.other.validity for pair in effect.pairs)
+    ]
     paying = [effect for effect in sound if effect.ratio.low is not None and effect.ratio.low > 1]
     if paying:
         best = max(paying, key=lambda effect: effect.ratio.value)
@@ -74,11 +81,6 @@ def _memory(effect: FactorEffect) -> str:
     """What it does to memory, where that is more than a hundredth."""
     ratio = effect.memory_ratio
     return "" if ratio is None or abs(ratio.value - 1) < _NO_MEMORY else f", memory {ratio.value:.2f}x"
-
-
-def _advises(effect: FactorEffect) -> bool:
-    """Whether some pair stands on two figures that count."""
-    return any(pair.base.validity is Validity.VALID is pair.other.validity for pair in effect.pairs)
 
 
 def section(view: View) -> Section | None:
