@@ -39,7 +39,7 @@ class DoctorRow:
 
 
 def doctor_row(group: Group, name: str, level: Level, text: str, remedy: str = "", **data: Any) -> DoctorRow:
-    """A row; `remedy` is dropped if the level is `ok`, where nothing needs one."""
+    """A row; `remedy` is dropped if the level is `ok`."""
     return DoctorRow(group, name, level, text, "" if level is Level.OK else remedy, data)
 
 

@@ -1,4 +1,4 @@
-"""Percentiles, only where the sample can carry them."""
+"""Percentiles, only if the sample is large enough for them."""
 
 import math
 from typing import TYPE_CHECKING

@@ -55,7 +55,7 @@ class MetricChange:
 
 @dataclass(frozen=True)
 class CaseChange:
-    """One case in both runs. `kind` is `measured` where both have figures; `changes` is empty otherwise."""
+    """One case in both runs. `kind` is `measured` if both have figures; otherwise `changes` is empty."""
 
     case_id: str
     label: str

@@ -26,7 +26,7 @@ class Overall:
 
 
 def speed_change(change: CaseChange) -> MetricChange | None:
-    """How the case's speed moved; None where it was not measured."""
+    """How the case's speed moved; None if it was not measured."""
     return next((change.changes[name] for name in SPEED_METRICS if name in change.changes), None)
 
 

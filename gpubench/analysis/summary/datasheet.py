@@ -34,7 +34,7 @@ def known_products() -> tuple[str, ...]:
 def _card(
     source: str, dated: str, *, fp32: float, half: float, memory: float, tf32: float | None = None, bf16: bool = True
 ) -> Datasheet:
-    """From TFLOP/s and GB/s. `half` is fp16, and bf16 where the card has it, with fp32 accumulation."""
+    """From TFLOP/s and GB/s. `half` is fp16, and bf16 if the card has it, with fp32 accumulation."""
     flops = {"fp32": fp32, "fp16": half} | ({"bf16": half} if bf16 else {}) | ({} if tf32 is None else {"tf32": tf32})
     return Datasheet({name: value * TERA for name, value in flops.items()}, memory * GIGA, source, dated)
 

@@ -77,7 +77,7 @@ def _median(steps: "ArrayLike") -> float:
 
 
 def _exp(value: float) -> float:
-    """The exponential of `value`, or about the largest float where it is more."""
+    """The exponential of `value`, limited to about the largest float."""
     return math.exp(min(value, _MOST_LOG))
 
 

@@ -114,7 +114,7 @@ def run_scene(scene: Scene, effect: float, trials: int, seed: int) -> SceneResul
 
 
 def suite_alarms(suites: int, seed: int, between: float = 0.01) -> dict[str, float]:
-    """Share of suites of 50 unchanged cases with any `slower` or `faster`: screen and confirm, and a t-test per case."""
+    """Share of suites of 50 unchanged cases with any alarm: by screening and confirming, and by a t-test per case."""
     import numpy as np
 
     rng = np.random.default_rng([seed, 50])
