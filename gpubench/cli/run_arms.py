@@ -1,6 +1,6 @@
 """What `--arm` asks of `gpubench run`: the arms made, and their rounds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from gpubench.cli.standing_verdicts import CONFIRM_ROUNDS, MANY_CASES, SCREEN_RO
 from gpubench.core.metrics import SESOI
 
 if TYPE_CHECKING:
+    from gpubench.analysis.summary.run_summary import RunSummary
     from gpubench.runner.arms.arm import Arm
     from gpubench.store.run_info import RunInfo
     from gpubench.store.run_reader import Run
@@ -100,14 +101,16 @@ def _say(text: str) -> None:
     click.echo(f"{text} ...", err=True)
 
 
-def print_verdicts(stored: "Run", sesoi: float | None, *, as_json: bool, wide: bool) -> None:
-    """What `gpubench compare` prints of the run: every arm against the reference."""
+def print_verdicts(
+    stored: "Run", summaries: "Mapping[str, RunSummary]", sesoi: float | None, *, as_json: bool, wide: bool
+) -> None:
+    """What `gpubench compare` prints of the run: every arm against the reference. `summaries` by arm."""
     from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides
     from gpubench.analysis.compare.run_sides import arm_sides
     from gpubench.analysis.verdict.judge_settings import CompareSettings
     from gpubench.cli.screens.comparison_screen import print_compared, print_compared_json
 
-    first, others = arm_sides(stored)
+    first, others = arm_sides(stored, summaries=summaries)
     settings = CompareSettings(sesoi=sesoi or stored.info.sesoi or SESOI)
     found = [compare_sides(first, side, COMPARED, settings) for side in others]
     if as_json:

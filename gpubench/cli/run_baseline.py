@@ -1,4 +1,4 @@
-"""What `--baseline` asks of `gpubench run`: the new run held against a stored one, below its own screen."""
+"""`gpubench run --baseline`: the new run compared with a stored one, below its own screen."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,6 +7,7 @@ import rich_click as click
 
 if TYPE_CHECKING:
     from gpubench.analysis.compare.run_sides import Side
+    from gpubench.analysis.summary.run_summary import RunSummary
     from gpubench.store.run_reader import Run
 
 
@@ -28,10 +29,8 @@ def open_baseline(reference: str | None, store: Path, *, arms: bool, as_json: bo
     return stored_side(reference, store)
 
 
-def print_against(baseline: "Side", stored: "Run", *, wide: bool) -> None:
-    """What `gpubench compare` says of both. What cannot be compared is a note: the run is stored, whatever it is held
-    against.
-    """
+def print_against(baseline: "Side", stored: "Run", summary: "RunSummary", *, wide: bool) -> None:
+    """What `gpubench compare` prints of both. A baseline that cannot be compared is a note, no error: the run is stored."""
     from gpubench.analysis.compare.compare_sides import compare_sides, refuse
     from gpubench.analysis.compare.run_sides import side_of
     from gpubench.cli.screens.comparison_screen import print_comparison
@@ -39,7 +38,7 @@ def print_against(baseline: "Side", stored: "Run", *, wide: bool) -> None:
     from gpubench.core.errors import UsageError
     from gpubench.report.comparison.comparison_report import build_comparison
 
-    compared = compare_sides(baseline, side_of(stored, stored.info.run))
+    compared = compare_sides(baseline, side_of(stored, stored.info.run, summary=summary))
     try:
         refuse(compared)
     except UsageError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gpubench.analysis.compare.run_sides import arms_of
-from gpubench.analysis.summary.run_summary import summarise_run
+from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.core.errors import StoreError
 from gpubench.profile.stored_profiles import stored_profiles
 from gpubench.report.build import build_report
@@ -34,14 +34,14 @@ class RunInFolder(RunWithSamples, Protocol):
     def dropped(self) -> Sequence[str]: ...
 
 
-def report_of(run: RunInFolder, name: str = "") -> ReportModel:
+def report_of(run: RunInFolder, name: str = "", summary: RunSummary | None = None) -> ReportModel:
     """The report of a run with everything a document shows; `name` is how commands may call the run.
 
     A run of several arms is reported as the comparison of them: launches of two arms are never mixed.
     """
     if arms_of(run):
         return arms_report(run)
-    summary = summarise_run(run)
+    summary = summary or summarise_run(run)
     samples, notices = load_samples(run, summary)
     view = View(
         summary,
@@ -55,16 +55,11 @@ def report_of(run: RunInFolder, name: str = "") -> ReportModel:
     return build_report(view)
 
 
-def write_report(run: RunInFolder, name: str = "") -> Path:
-    """Write `report.html`, `report.md` and `charts/` into the run's folder and say where the HTML is.
+def write_both(model: ReportModel, folder: Path, stem: str = REPORT_NAME) -> Path:
+    """Write `report.html`, `report.md` and `charts/`, each chart drawn once, and return the path of the HTML.
 
     Each file is written whole or not at all. StoreError if one cannot be written.
     """
-    return write_both(report_of(run, name), run.folder)
-
-
-def write_both(model: ReportModel, folder: Path, stem: str = REPORT_NAME) -> Path:
-    """The report in both forms, each chart drawn once; gives the path of the HTML."""
     drawings = draw_charts(model)
     write_markdown(model, folder / f"{stem}.md", drawings)
     return write_html(model, folder / f"{stem}.html", drawings)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gpubench.analysis.summary.comparable_case import ComparableCase
-from gpubench.analysis.summary.run_summary import RecordedRun, summarise_run
+from gpubench.analysis.summary.run_summary import RecordedRun, RunSummary, summarise_run
 from gpubench.core.errors import UsageError
 from gpubench.machine.environment import comparable
 
@@ -37,15 +37,18 @@ def arms_of(run: RecordedRun) -> tuple[str, ...]:
     return tuple(dict.fromkeys(record.arm for record in run.records if record.arm is not None))
 
 
-def side_of(run: RecordedRun, name: str, *, arm: str | None = None) -> Side:
-    """A run, or one arm of it. UsageError for a run of several arms if none is named: they must not be mixed."""
+def side_of(run: RecordedRun, name: str, *, arm: str | None = None, summary: RunSummary | None = None) -> Side:
+    """A run, or one arm of it; `summary` is that of its launches, if there is one already.
+
+    UsageError for a run of several arms if none is named: they must not be mixed.
+    """
     arms = arms_of(run)
     if arm is None and arms:
         raise UsageError(
             f"run {run.info.run} has the arms {', '.join(arms)}: its launches belong to either",
             hint=f"Compare them with each other: name {run.info.run} alone.",
         )
-    summary = summarise_run(run, arm=arm, metrics=())
+    summary = summary or summarise_run(run, arm=arm, metrics=())
     cases = (*summary.cases, *(entry.summary for entry in summary.quality))
     environment = comparable(run.info.environment)
     suite = run.info.suite_name
@@ -58,8 +61,13 @@ def side_of(run: RecordedRun, name: str, *, arm: str | None = None) -> Side:
     return Side(name, "arm", suite, cases, environment, given, run.info.repeats, run.info.screen_rounds)
 
 
-def arm_sides(run: RecordedRun, reference: str | None = None) -> tuple[Side, tuple[Side, ...]]:
-    """The reference arm of a run (its first, or the one named) and the others. UsageError without two arms."""
+def arm_sides(
+    run: RecordedRun, reference: str | None = None, summaries: Mapping[str, RunSummary] | None = None
+) -> tuple[Side, tuple[Side, ...]]:
+    """The reference arm of a run (its first, or the one named) and the others. UsageError without two arms.
+
+    `summaries` by arm, if there are some already.
+    """
     arms = arms_of(run)
     if reference is not None and reference not in arms:
         raise UsageError(f"run {run.info.run} has no arm {reference!r}", hint=f"Its arms: {', '.join(arms) or 'none'}.")
@@ -69,7 +77,7 @@ def arm_sides(run: RecordedRun, reference: str | None = None) -> tuple[Side, tup
             hint="Name a second run, or measure two arms in one run: gpubench run SUITE --arm base=... --arm head=...",
         )
     first = reference or arms[0]
-    sides = {arm: side_of(run, arm, arm=arm) for arm in arms}
+    sides = {arm: side_of(run, arm, arm=arm, summary=(summaries or {}).get(arm)) for arm in arms}
     return sides[first], tuple(side for arm, side in sides.items() if arm != first)
 
 

@@ -253,9 +253,11 @@ class _Ending:
             )
 
     def after(self, outcome: "RunOutcome", store: Path) -> int:
+        """The run is summarised once, and its report is built once, for the file and for the screen."""
         from gpubench.analysis.summary.run_summary import summarise_run
         from gpubench.cli.open_run import shown_name
         from gpubench.report.keep_ceilings import keep_ceilings
+        from gpubench.report.write import report_of, write_both
         from gpubench.store.run_reader import load_run
 
         stored = load_run(outcome.folder)
@@ -264,50 +266,44 @@ class _Ending:
             return self._after_arms(stored, name, interrupted=outcome.interrupted)
         summary = summarise_run(stored)
         keep_ceilings(summary)
-        written = self._write_report(stored, name)
+        model = report_of(stored, name, summary) if self.report else None
+        written = None if model is None else write_both(model, stored.folder)
         if self.as_json:
             from gpubench.report.render.json_document import run_document, to_json
 
             sys.stdout.write(to_json(run_document(summary, folder=str(stored.folder))))
-        else:
-            self._print(summary, stored, name, written, interrupted=outcome.interrupted)
-        return self._status(stored, interrupted=outcome.interrupted)
+            return self._status(stored, interrupted=outcome.interrupted)
 
-    def _after_arms(self, stored: "Run", name: str, *, interrupted: bool) -> int:
-        """A run with arms is a comparison, and ends as one."""
-        from gpubench.cli.run_arms import print_verdicts
-
-        written = self._write_report(stored, name)
-        if not self.as_json:
-            click.echo()
-        print_verdicts(stored, self.arms.sesoi, as_json=self.as_json, wide=self.wide)
-        if not self.as_json:
-            click.echo()
-            for line in _next_lines(stored, name, written, interrupted=interrupted):
-                click.echo(line)
-        return self._status(stored, interrupted=interrupted)
-
-    def _write_report(self, stored: "Run", name: str) -> Path | None:
-        if not self.report:
-            return None
-        from gpubench.report.write import write_report
-
-        return write_report(stored, name)
-
-    def _print(self, summary: Any, stored: "Run", name: str, written: Path | None, *, interrupted: bool) -> None:
         from gpubench.cli.screens.final_screen import final_screen, result_writer
         from gpubench.report.build import build_report
         from gpubench.report.view.run_view import View
 
         writer = result_writer(wide=self.wide)
         writer.blank()
-        final_screen(writer, build_report(View(summary, name=name, notices=stored.dropped), pages=False))
+        final_screen(writer, model or build_report(View(summary, name=name), pages=False))
         writer.blank()
         if self.baseline is not None:
-            print_against(self.baseline, stored, wide=self.wide)
+            print_against(self.baseline, stored, summary, wide=self.wide)
             writer.blank()
-        for line in _next_lines(stored, name, written, interrupted=interrupted):
-            click.echo(line)
+        _print_next(stored, name, written, interrupted=outcome.interrupted)
+        return self._status(stored, interrupted=outcome.interrupted)
+
+    def _after_arms(self, stored: "Run", name: str, *, interrupted: bool) -> int:
+        """A run with arms is a comparison, and ends as one. Each arm is summarised once."""
+        from gpubench.analysis.summary.run_summary import summarise_run
+        from gpubench.cli.run_arms import print_verdicts
+        from gpubench.report.comparison.versus import arms_report
+        from gpubench.report.write import write_both
+
+        summaries = {arm.name: summarise_run(stored, arm=arm.name) for arm in stored.info.arms}
+        written = write_both(arms_report(stored, summaries=summaries), stored.folder) if self.report else None
+        if not self.as_json:
+            click.echo()
+        print_verdicts(stored, summaries, self.arms.sesoi, as_json=self.as_json, wide=self.wide)
+        if not self.as_json:
+            click.echo()
+            _print_next(stored, name, written, interrupted=interrupted)
+        return self._status(stored, interrupted=interrupted)
 
     def _status(self, stored: "Run", *, interrupted: bool) -> int:
         from gpubench.core.findings.machine import unfit
@@ -326,24 +322,25 @@ class _Ending:
         return ExitStatus.CASE_FAILED if ended & CRASHED else ExitStatus.OK
 
 
-def _next_lines(stored: "Run", name: str, written: Path | None, *, interrupted: bool) -> list[str]:
+def _print_next(stored: "Run", name: str, written: Path | None, *, interrupted: bool) -> None:
     """Where the run is, and what to type next."""
     lines = [f"Run     {stored.folder}"]
     if written is not None:
         lines.append(f"Report  {written}")
     if interrupted:
-        return [*lines, f"Next    gpubench run --resume {name}      measures what is missing"]
-    if stored.info.arms:
-        return [
-            *lines,
+        lines.append(f"Next    gpubench run --resume {name}      measures what is missing")
+    elif stored.info.arms:
+        lines += [
             f"Next    gpubench compare {name} -v   every row with its reason",
             f"        gpubench check {name}        the gate: exit 1 if a limit is broken",
         ]
-    return [
-        *lines,
-        f"Next    gpubench show {name}:1       one case in full",
-        f"        gpubench show {name} --all   every section",
-    ]
+    else:
+        lines += [
+            f"Next    gpubench show {name}:1       one case in full",
+            f"        gpubench show {name} --all   every section",
+        ]
+    for each in lines:
+        click.echo(each)
 
 
 def _run(request: "RunRequest", ending: _Ending) -> int:

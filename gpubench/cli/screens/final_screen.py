@@ -1,6 +1,7 @@
 """The screens that end a command, on stdout."""
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gpubench.cli.console import prose_width, result_console, table_width
@@ -33,7 +34,7 @@ def final_screen(writer: TerminalReport, model: "ReportModel") -> None:
         writer.text(said, indent="  ")
     for key in ("best", "waterfall", "effects", "ceilings", "accuracy", "unmeasured"):
         section = model.section(key)
-        if section is not None and (key != "ceilings" or _short(section)):
+        if section is not None and (key != "ceilings" or _short(section)) and not replace(section, charts=()).empty:
             writer.section(section)
     findings = model.section("findings")
     if findings is None:

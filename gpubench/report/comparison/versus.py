@@ -1,10 +1,10 @@
 """The report that compares runs: what differs, verdicts with their intervals, both runs in each chart."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gpubench.analysis.compare.compare_sides import Compared, compare_sides, refuse
-from gpubench.analysis.compare.run_sides import arm_sides, side_of
+from gpubench.analysis.compare.run_sides import arm_sides, arms_of, side_of
 from gpubench.analysis.summary.run_summary import RecordedRun, RunSummary, summarise_run
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.report.comparison.comparison_report import build_comparison
@@ -45,12 +45,13 @@ def runs_report(
     return build_versus(found)
 
 
-def arms_report(run: RecordedRun, reference: str | None = None) -> ReportModel:
-    """The arms of one run against its first, or the one named."""
-    first, others = arm_sides(run, reference)
-    before = summarise_run(run, arm=first.name)
-    found = [Versus(compare_sides(first, side), before, summarise_run(run, arm=side.name)) for side in others]
-    return build_versus(found)
+def arms_report(
+    run: RecordedRun, reference: str | None = None, summaries: Mapping[str, RunSummary] | None = None
+) -> ReportModel:
+    """The arms of one run against its first, or the one named; `summaries` by arm, if there are some already."""
+    of = summaries or {arm: summarise_run(run, arm=arm) for arm in arms_of(run)}
+    first, others = arm_sides(run, reference, of)
+    return build_versus([Versus(compare_sides(first, side), of[first.name], of[side.name]) for side in others])
 
 
 def build_versus(found: Sequence[Versus]) -> ReportModel:

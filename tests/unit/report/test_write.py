@@ -18,10 +18,14 @@ from gpubench.report.load_samples import load_samples
 from gpubench.report.render.csv_text import chart_csv
 from gpubench.report.render.markdown import render_markdown
 from gpubench.report.view.samples import LaunchSamples, wanted
-from gpubench.report.write import report_of, write_html, write_markdown, write_report
+from gpubench.report.write import report_of, write_both, write_html, write_markdown
 from gpubench.store.run_reader import Run, load_run
 
 PUBLISHED = Path(__file__).parents[3] / "reports" / "20261126-0022-cnn-b208"
+
+
+def write_report(run: Run, name: str = "") -> Path:
+    return write_both(report_of(run, name), run.folder)
 
 
 def small_run(folder: Path, **changes: object) -> Run:
