@@ -86,8 +86,9 @@ def capture(nsys: str, folder: Path, **environ: str) -> Session:
     """With secrets in the environment of gpubench, and others in that of the shell above it."""
     (folder / "suite.yaml").write_text(SUITE)
     out = folder / "out"
-    options = f"-k mode=train -s batch_size=4 --tool nsys --nsys {nsys} --steps {STEPS} --pass-env PASSED_TOKEN --json"
-    arguments = ("profile", str(folder / "suite.yaml"), *options.split(), "--out", str(out))
+    options = f"-k mode=train -s batch_size=4 --tool nsys --steps {STEPS} --pass-env PASSED_TOKEN --json"
+    paths = ("--nsys", nsys, "--out", str(out))
+    arguments = ("profile", str(folder / "suite.yaml"), *options.split(), *paths)
     printed = gpubench(*arguments, under=SHELL, **{**SECRETS, **LET_THROUGH, **OF_THE_SHELL, **environ})
     assert (out / "profile.nsys-rep").exists(), printed.stderr
     return Session(out, printed, read(exported(nsys, out / "profile.nsys-rep", folder)))
