@@ -17,7 +17,7 @@ from gpubench.runner.launch.outcome import LaunchOutcome
 from gpubench.runner.launch.planned_launch import PlannedLaunch
 from gpubench.runner.launch.recorder import record_of, shared
 from gpubench.runner.launch.worker_hosts import HostPool
-from gpubench.runner.schedule import Schedule
+from gpubench.runner.schedule import LaunchSchedule
 from gpubench.store.run_info import PlannedCase
 from gpubench.store.run_writer import RunWriter
 
@@ -33,7 +33,7 @@ class BlockLaunches:
         writer: RunWriter,
         guard: Guard,
         listener: Listener,
-        schedule: Schedule,
+        schedule: LaunchSchedule,
         levels: Mapping[int, Level],
     ) -> None:
         self._attempts, self._writer, self._guard, self._tell = attempts, writer, guard, listener

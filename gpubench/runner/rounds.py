@@ -25,7 +25,7 @@ from gpubench.runner.launch.limits import Limits
 from gpubench.runner.launch.planned_launch import PlannedLaunch
 from gpubench.runner.launch.recorder import record_of, unmeasured
 from gpubench.runner.launch.worker_hosts import HostKey, HostPool
-from gpubench.runner.schedule import OUT_OF_BUDGET, Schedule
+from gpubench.runner.schedule import OUT_OF_BUDGET, LaunchSchedule
 from gpubench.store.run_info import PlannedCase
 from gpubench.store.run_writer import RunWriter
 from gpubench.suite.model.case import Case
@@ -42,7 +42,7 @@ class Rounds:
     def __init__(
         self,
         suite: Suite,
-        schedule: Schedule,
+        schedule: LaunchSchedule,
         writer: RunWriter,
         telemetry: TelemetrySession,
         guard: Guard,

@@ -21,7 +21,7 @@ from gpubench.runner.launch.limits import Limits
 from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool, versions_of
 from gpubench.runner.plan import Hellos, plan_cases
 from gpubench.runner.rounds import Rounds, Settled
-from gpubench.runner.schedule import Schedule
+from gpubench.runner.schedule import LaunchSchedule
 from gpubench.store.run_info import PlannedCase, RunInfo
 from gpubench.store.run_names import new_run_name
 from gpubench.store.run_reader import Run, load_run
@@ -129,7 +129,7 @@ def start(
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)  # it holds nothing but the head of a run that never began
             raise
-        schedule = Schedule(
+        schedule = LaunchSchedule(
             info.cases,
             repeats=info.repeats,
             quality_seeds=_seeds(suite),
@@ -161,7 +161,7 @@ def resume(
         _same_machine(info, environment.collect(_versions(hellos), anonymous=bool(info.environment.get("anonymous"))))
         if before is not None:
             before(info)
-        schedule = Schedule(
+        schedule = LaunchSchedule(
             info.cases,
             repeats=info.repeats,
             quality_seeds=_seeds(suite),
@@ -238,7 +238,7 @@ class _Stage:
         self,
         info: RunInfo,
         suite: Suite,
-        schedule: Schedule,
+        schedule: LaunchSchedule,
         request: RunRequest | ResumeRequest,
         settled: Settled | None,
         levels: Mapping[int, Level],

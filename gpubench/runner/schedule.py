@@ -20,7 +20,7 @@ LARGER = "larger than an OOM"
 OUT_OF_BUDGET = "the time budget was used up"
 
 
-class Schedule:
+class LaunchSchedule:
     """What is left to do, given the records so far. `quality_seeds` training runs per quality entry come last."""
 
     def __init__(

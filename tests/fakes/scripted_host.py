@@ -13,7 +13,7 @@ from gpubench.runner.launch.guard import Guard
 from gpubench.runner.launch.limits import Limits
 from gpubench.runner.launch.worker_hosts import Garbage, Host, HostLost, HostPool
 from gpubench.runner.rounds import Rounds
-from gpubench.runner.schedule import Schedule
+from gpubench.runner.schedule import LaunchSchedule
 from gpubench.store.run_info import PlannedCase, RunInfo
 from gpubench.store.run_reader import load_run
 from gpubench.store.run_writer import RunWriter
@@ -205,7 +205,7 @@ class Lab:
         stored = load_run(self.folder).records if is_stored else ()
         self.events, self.jobs, self.hosts, self.guard = [], [], [], Guard()
         writer = RunWriter.resume(self.folder) if is_stored else RunWriter.create(self.folder, info)
-        schedule = Schedule(
+        schedule = LaunchSchedule(
             planned, repeats=repeats, seed=seed, arms=[arm.name for arm in arms] or [None], records=stored
         )
         limits = Limits(timeout_s, None if budget_s is None else self.clock() + budget_s, self.clock)
