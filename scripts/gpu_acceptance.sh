@@ -102,10 +102,10 @@ why_not() { # NEED: why a part with it cannot be done here, empty if it can
 }
 
 # Commands of parts. Each ends as `exec timeout`, so that a signal to the part's process reaches what runs in it; a shell
-# starts what runs beside it with interrupts ignored. An interrupt makes gpubench end its helpers, and pytest say what it saw.
+# starts what runs beside it with interrupts ignored, and may itself have been started so, which no trap takes back. An
+# interrupt makes gpubench end its helpers, and pytest say what it saw.
 limited() {
-  trap - INT
-  exec timeout --signal=INT --kill-after="$kill_after_s" "$((LIMIT_S + grace_s))" "$@"
+  exec env --default-signal=INT timeout --signal=INT --kill-after="$kill_after_s" "$((LIMIT_S + grace_s))" "$@"
 }
 run_gpubench() { limited "$python" -m gpubench "$@"; }
 # suite NAME [OPTION...]: a run of suites/NAME.yaml, resumed where it was cut short
