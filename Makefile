@@ -7,9 +7,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SUITE  ?= suites/cnn.yaml
 
-# Tests in at most four processes. Those that share a real run stay together; the slow ones start first.
+# Tests in at most four processes, each with a file at a time: tests of a file share fixtures such as a real run.
 JOBS   ?= auto
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test test-fast lint bench schemas clean
 

@@ -40,27 +40,12 @@ def _no_cuda_device() -> str | None:
     return None
 
 
-def _module_it_shares(item: pytest.Item) -> str | None:
-    """The module whose fixture, such as a real run, a test shares with others; None where it shares none."""
-    fixtures = getattr(item, "_fixtureinfo", None)
-    scopes = [found[-1].scope for found in fixtures.name2fixturedefs.values()] if fixtures else []
-    return item.nodeid.partition("::")[0] if "module" in scopes or "class" in scopes else None
-
-
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skips what needs a GPU where there is none. With xdist, tests that share a fixture go to the same process, and what
-    takes long is started first.
-    """
     gpu_tests = [item for item in items if item.get_closest_marker("gpu")]
     reason = _no_cuda_device() if gpu_tests else None
     if reason:
         for item in gpu_tests:
             item.add_marker(pytest.mark.skip(reason=reason))
-    if config.getoption("dist", "no") == "no" and not hasattr(config, "workerinput"):
-        return
-    for item in items:
-        if module := _module_it_shares(item):
-            item.add_marker(pytest.mark.xdist_group(module))
-    slow = {_module_it_shares(item) or item.nodeid for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (_module_it_shares(item) or item.nodeid) not in slow)
+    if hasattr(config, "workerinput"):  # xdist hands out file after file: the slow ones first, so that none is left for last
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        items.sort(key=lambda item: item.path not in slow)
