@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 import signal
@@ -11,6 +12,9 @@ from hypothesis import settings
 # Screens choose their width, whatever terminal started the tests; a pytest that a test starts is not one of xdist's workers.
 for name in ("COLUMNS", "LINES", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
     os.environ.pop(name, None)
+
+# Tests run beside each other, and threads of torch that wait for each other take the processor from the rest.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A shell without job control starts background commands with SIGINT ignored, and every child inherits that. Tests interrupt
 # what they start.
@@ -46,6 +50,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if reason:
         for item in gpu_tests:
             item.add_marker(pytest.mark.skip(reason=reason))
-    if hasattr(config, "workerinput"):  # xdist hands out file after file: the slow ones first, so that none is left for last
+    if hasattr(
+        config, "workerinput"
+    ):  # xdist hands out file after file: the slow ones first, so that none is left for last
         slow = {item.path for item in items if item.get_closest_marker("slow")}
         items.sort(key=lambda item: item.path not in slow)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays to the end; a measured loop, which collects garbage first, need not look through it."""
+    gc.freeze()

@@ -37,26 +37,6 @@ def run(suite: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     return call
 
 
-def test_the_run_before_is_what_a_run_is_held_against(run):
-    assert run("--tag", "before")[0] == 0
-    status, out, _ = run("--baseline", "@last", "--tag", "after")
-    assert status == 0
-    compared = out[out.index("against") :]
-    assert "(before)" in compared.splitlines()[0]
-    assert "1 case in common" in compared
-    assert "Step time" in compared
-    assert compared.index("All in all") < compared.index("Next ")
-
-
-def test_a_baseline_that_has_nothing_in_common_is_a_note_below_a_run_that_is_stored(run):
-    assert run("--tag", "before")[0] == 0
-    status, out, err = run("--baseline", "before", "-s", "batch_size=2")
-    assert status == 0
-    assert "note: not compared with the baseline:" in err
-    assert "have no case in common" in err
-    assert "Run     " in out
-
-
 def test_a_wrong_baseline_is_refused_before_anything_is_measured(run, tmp_path: Path):
     two_arms_run = two_arms()
     two_arms_run.measured(1000.0, head=900.0, batch_size=64)

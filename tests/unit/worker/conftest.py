@@ -1,9 +1,6 @@
-import os
 import sys
 import types
 import warnings
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch

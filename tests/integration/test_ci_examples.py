@@ -14,7 +14,7 @@ from fakes.junit_schema import validate_junit
 from gpubench.cli.commands import check, compare, run
 from gpubench.suite.model.suite import Gate
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
 BLOCKS = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
 WORKFLOWS = {block["name"]: block for block in BLOCKS if "jobs" in block}
@@ -31,7 +31,7 @@ def shell(tmp_path, monkeypatch):
     stubs.mkdir()
     for name in ("gpubench", "python"):
         stub = stubs / name
-        stub.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT}/tests/fakes/ci_gpubench.py {name} "$@"\n')
+        stub.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{ROOT}/tests/fakes/ci_gpubench.py" {name} "$@"\n')
         stub.chmod(0o755)
     work = tmp_path / "work"
     work.mkdir()
