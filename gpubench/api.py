@@ -129,7 +129,7 @@ def _sides(reference: StoredRun, candidate: StoredRun | None) -> "tuple[Side, Si
         names = ", ".join(side.name for side in (first, *others))
         raise UsageError(
             f"run {reference.info.run} has more than two arms: {names}",
-            hint="gpubench.analysis.compare.compare_sides.compare_sides compares any two of gpubench.analysis.compare.run_sides.arm_sides(run).",
+            hint=f"`gpubench compare {reference.info.run}` compares each of them with the first.",
         )
     return first, others[0]
 

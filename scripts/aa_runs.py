@@ -1,7 +1,7 @@
 """Real comparisons with known answers on this machine: the reference CNN against itself, and against itself slowed
 down.
 
-    python scripts/aa_runs.py measure --folder reports/aa                       hours; interrupted and called again, it goes on
+    python scripts/aa_runs.py measure --folder reports/aa                   # hours; call it again to continue
     python scripts/aa_runs.py collect --folder reports/aa > rounds.csv          every round of every comparison
     python scripts/aa_runs.py report rounds.csv                                 the counts as Markdown
 
@@ -46,7 +46,8 @@ SUITE = """
 schema: 1
 name: aa
 description: The reference CNN against itself, {cases} times.
-defaults: {{workload: "aa_workload:SlowedCNN", data: digits, mode: train, device: cpu, batch_size: {batch}, cpu_threads: {threads}}}
+defaults: {{workload: "aa_workload:SlowedCNN", data: digits, mode: train, device: cpu,
+           batch_size: {batch}, cpu_threads: {threads}}}
 matrix: {{seed: [{seeds}]}}
 measure: {{min_time: 500ms, max_time: {max_time}, min_steps: 40, target_rel_ci: 2%, telemetry: off, parity: off}}
 """

@@ -54,7 +54,7 @@ class LazyGroup(RichGroup):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and args[0] not in self.entries:
-            from gpubench.core.nearest import near
+            from gpubench.core.did_you_mean import near
 
             meant = near(args[0], self.entries)
             raise click.UsageError(f"there is no command {args[0]!r}" + (f" ({meant})" if meant else ""), ctx)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import rich_click as click
 
 from gpubench.cli.console import set_color
-from gpubench.cli.exit_status import set_debug, status_of
 from gpubench.cli.lazy_group import LazyCommand, LazyGroup
+from gpubench.cli.print_errors import set_debug, status_of
 from gpubench.core.version import __version__
 
 COMMANDS = (

@@ -40,7 +40,7 @@ def choose(
     store: Path,
     download: bool = False,
 ) -> Chosen:
-    """The one case that `target` and `selection` leave, or that is `named`. UsageError with the candidates otherwise."""
+    """The one case that `target` and `selection` leave, or that is `named`; else UsageError with the candidates."""
     wanted = {"tool": "torch", "steps": steps, "memory": memory, "download": download}
     if target.startswith("@") or (":" in target and not Path(target).exists()):
         if selection or named or overrides:

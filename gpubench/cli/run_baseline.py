@@ -30,7 +30,7 @@ def open_baseline(reference: str | None, store: Path, *, arms: bool, as_json: bo
 
 
 def print_against(baseline: "Side", stored: "Run", summary: "RunSummary", *, wide: bool) -> None:
-    """What `gpubench compare` prints of both. A baseline that cannot be compared is a note, no error: the run is stored."""
+    """What `gpubench compare` prints of both. A baseline that cannot be compared gets a note: the run is stored."""
     from gpubench.analysis.compare.compare_sides import compare_sides, refuse
     from gpubench.analysis.compare.run_sides import side_of
     from gpubench.cli.screens.comparison_screen import print_comparison

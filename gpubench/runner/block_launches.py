@@ -1,4 +1,4 @@
-"""Launches that hold all arms of a case, in alternating blocks; and the way back to one launch per arm if that fails."""
+"""Launches of all arms of a case in alternating blocks, and the fallback to one launch per arm."""
 
 import random
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from gpubench.runner.arms.carry_over import Suspicion, suspicion
 from gpubench.runner.arms.levels import Level
 from gpubench.runner.events import Listener, Notice
 from gpubench.runner.launch.attempt import Attempts
-from gpubench.runner.launch.guard import Guard
+from gpubench.runner.launch.interrupt import Guard
 from gpubench.runner.launch.outcome import LaunchOutcome
 from gpubench.runner.launch.planned_launch import PlannedLaunch
 from gpubench.runner.launch.recorder import record_of, shared
@@ -82,7 +82,10 @@ class BlockLaunches:
         if again is None or not suspected.confirmed_by(again[1]):
             fresh = again[0] if again is not None else ()
             return fresh if fresh and all(record.status is Status.OK for record in fresh) else records
-        message = f"In alternating blocks {suspected}, and {again[1]} in a second process; the arms were measured in launches instead."
+        message = (
+            f"In alternating blocks {suspected}, and {again[1]} in a second process; "
+            "the arms were measured in launches instead."
+        )
         self._fall_back(launch.case, finding("GB107", message, log_ratio=suspected.log_ratio))
         return None
 

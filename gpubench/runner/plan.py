@@ -32,7 +32,8 @@ def plan_cases(
     """Measured cases in the order of the suite, then the training runs to a result that follow from them.
 
     Those that `kept` refuses are left out; labels are those of the whole suite, so that a part of it is labelled like
-    the whole. With `trained_ids` these training runs are planned, whatever cases are kept. With arms, a case that one of them cannot run is left out for all.
+    the whole. With `trained_ids` these training runs are planned, whatever cases are kept. With arms,
+    a case that one of them cannot run is left out for all.
     """
     measured = [
         (case, label) for case, label in zip(cases, label_cases(cases), strict=True) if kept is None or kept(case)

@@ -7,7 +7,7 @@ from gpubench.core.errors import WorkerError
 from gpubench.core.findings import finding
 from gpubench.core.records import Failure, Record, Status
 from gpubench.protocol.messages import Job, JobArm
-from gpubench.runner.anonymous import anonymous
+from gpubench.runner.anonymise_records import anonymous
 from gpubench.runner.arms.arm import Arm
 from gpubench.runner.arms.levels import Level
 from gpubench.runner.block_launches import BlockLaunches
@@ -20,7 +20,7 @@ from gpubench.runner.events import (
     RoundFinished,
 )
 from gpubench.runner.launch.attempt import Attempts
-from gpubench.runner.launch.guard import Guard
+from gpubench.runner.launch.interrupt import Guard
 from gpubench.runner.launch.limits import Limits
 from gpubench.runner.launch.planned_launch import PlannedLaunch
 from gpubench.runner.launch.recorder import record_of, unmeasured

@@ -16,7 +16,7 @@ from gpubench.protocol.messages import Hello
 from gpubench.runner.arms.arm import Arm, check_cases
 from gpubench.runner.arms.levels import Level, level_of_run, levels_of
 from gpubench.runner.events import Event, HostStarted, Listener, RunFinished, RunStarted
-from gpubench.runner.launch.guard import Guard
+from gpubench.runner.launch.interrupt import Guard
 from gpubench.runner.launch.limits import Limits
 from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool, versions_of
 from gpubench.runner.plan import Hellos, plan_cases
@@ -41,7 +41,8 @@ BeforeMeasuring = Callable[[RunInfo], None]
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What is asked of a run. `cases` are ids or labels of those to run, instead of a `selection`. `out` is the run's folder itself; without it one is made inside `store`.
+    """What is asked of a run. `cases` are ids or labels of those to run, instead of a `selection`. `out` is the run's
+    folder; without it one is made inside `store`.
 
     `budget_s` in seconds; `seed` None draws one. `arms` are the sides of an A/B, the reference first: then `rounds` is
     the most that a case gets (None: the suite's repeats), of which every case of a screened run gets `screen_rounds`,
@@ -377,7 +378,8 @@ def _same_machine(info: RunInfo, here: Mapping[str, Any]) -> None:
 def _same_arms(info: RunInfo, arms: Sequence[Arm]) -> None:
     if [arm.name for arm in info.arms] != [arm.name for arm in arms]:
         raise UsageError(
-            f"run {info.run} has {_arms_named([arm.name for arm in info.arms])}, and is to go on with {_arms_named([arm.name for arm in arms])}"
+            f"run {info.run} has {_arms_named([arm.name for arm in info.arms])}, "
+            f"and is to go on with {_arms_named([arm.name for arm in arms])}"
         )
 
 

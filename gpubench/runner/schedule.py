@@ -109,7 +109,7 @@ class LaunchSchedule:
             self._smallest_oom[alike] = min(batch, self._smallest_oom.get(alike, batch))
 
     def _begin_half_rounds_anew(self, case: PlannedCase) -> None:
-        """Rounds of a stored run in which some arms were measured and others not: hours may lie between now and then."""
+        """Rounds of a stored run in which only some arms were measured, maybe hours ago."""
         if case.kind != "measure" or self.one_sided(case):
             return
         left = [self._left[case.index, arm] for arm in self.arms]

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gpubench.core.did_you_mean import near
 from gpubench.core.errors import UsageError
-from gpubench.core.nearest import near
 from gpubench.core.units import format_bytes
 from gpubench.suite.cases.expand import Expansion, expand
 from gpubench.suite.cases.quality_cases import quality_cases
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Suite
-from gpubench.suite.read.oddities import oddities
+from gpubench.suite.read.find_mistakes import check
 from gpubench.suite.read.overrides import apply_overrides
 from gpubench.suite.read.problems import Mark, Problem, SourceText, error, suite_error
 from gpubench.suite.read.shipped import shipped_suites
-from gpubench.suite.read.validation import check
+from gpubench.suite.read.suspicious_settings import oddities
 from gpubench.suite.read.yaml_document import BadText, YamlMapping, read_yaml
 
 MAX_BYTES = 256 * 1024

@@ -9,7 +9,7 @@ from gpubench.core.records import Record, Series
 from gpubench.protocol.messages import Exited, Failed, Hello, Job, Phase, Result, Started
 from gpubench.runner.arms.arm import Arm
 from gpubench.runner.events import Event, LaunchFinished, LaunchStarted, Notice
-from gpubench.runner.launch.guard import Guard
+from gpubench.runner.launch.interrupt import Guard
 from gpubench.runner.launch.limits import Limits
 from gpubench.runner.launch.worker_hosts import Garbage, Host, HostLost, HostPool
 from gpubench.runner.rounds import Rounds

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gpubench.machine.doctor.examination import Examination
-    from gpubench.machine.doctor_rows import DoctorRow, Group
+    from gpubench.machine.doctor_row import DoctorRow, Group
 
 _MARKS = {"ok": " ", "warn": "!", "bad": "x", "n/a": "."}
 _STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red", "n/a": "dim"}
@@ -77,7 +77,7 @@ def _block(found: "Examination") -> str:
 
 def _print(found: "Examination") -> None:
     from gpubench.cli.console import prose_width, result_console
-    from gpubench.machine.doctor_rows import Group
+    from gpubench.machine.doctor_row import Group
 
     console = result_console()
     width = prose_width(sys.stdout)
@@ -95,7 +95,7 @@ def _print(found: "Examination") -> None:
 
 def _heading(group: "Group", found: "Examination") -> str:
     """The group's name; for the self-test with its date, since its stored figures are shown."""
-    from gpubench.machine.doctor_rows import Group
+    from gpubench.machine.doctor_row import Group
 
     name = f"{group.value[:1].upper()}{group.value[1:]}"
     dates = [facts["measured_unix_s"] for facts in found.facts.values() if facts and facts.get("measured_unix_s")]

@@ -190,7 +190,7 @@ def case(
 ) -> None:
     """Capture steady-state steps of one case and say where their time goes.
 
-    SUITE is a file or the name of a suite that ships with gpubench; what --case, -k and -s leave must be one case. RUN:CASE is
+    SUITE is a file or the name of a suite that ships with gpubench; --case, -k and -s must leave one case. RUN:CASE is
     a case of a stored run, as for `gpubench show`: its profile goes into the run's folder, and into its report.
     """
     from gpubench.cli import profile_case

@@ -71,12 +71,13 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
     "arms",
     multiple=True,
     metavar="NAME='..'",
-    help="A side of an A/B, the first is the reference: python=PATH, env.NAME=VALUE, git=REV, set.SETTING=VALUE. Give two or more.",
+    help="A side of an A/B; the first is the reference. Give two or more: "
+    "python=PATH, env.NAME=VALUE, git=REV, set.SETTING=VALUE.",
 )
 @click.option(
     "--interleave",
     type=click.Choice(["block", "launch"]),
-    help="How arms take turns: blocks of steps in one process, or launches (default: blocks where the arms allow them).",
+    help="How arms take turns: blocks of steps in one process, or launches (default: blocks if the arms allow them).",
 )
 @click.option(
     "--rounds",

@@ -26,7 +26,7 @@ class Listing:
         found = tuple(entry for entry, known in zip(self.entries, names, strict=True) if name.lower() in known)
         if found:
             return replace(self, entries=found)
-        from gpubench.core.nearest import near
+        from gpubench.core.did_you_mean import near
 
         meant = near(name, [str(entry[key]) for entry in self.entries])
         raise UsageError(

@@ -12,7 +12,7 @@ catalogue is split by what raises them; codes never change their meaning once re
 """
 
 from gpubench.core.findings.catalogue import FINDINGS, finding
-from gpubench.core.findings.types import Effect, Finding, FindingSpec, Severity, Validity, validity
+from gpubench.core.findings.finding_types import Effect, Finding, FindingSpec, Severity, Validity, validity
 
 __all__ = [
     "FINDINGS",

@@ -4,13 +4,11 @@ import re
 from typing import Any
 
 from gpubench.core.extensions import FINDINGS_GROUP, Registry
-from gpubench.core.findings import checks, machine, measuring, profile, run
-from gpubench.core.findings.types import Finding, FindingSpec
+from gpubench.core.findings import checks, machine, profile, run, timing
+from gpubench.core.findings.finding_types import Finding, FindingSpec
 
 _BUILT_IN = {
-    spec.code: spec
-    for part in (run.SPECS, measuring.SPECS, checks.SPECS, machine.SPECS, profile.SPECS)
-    for spec in part
+    spec.code: spec for part in (run.SPECS, timing.SPECS, checks.SPECS, machine.SPECS, profile.SPECS) for spec in part
 }
 
 

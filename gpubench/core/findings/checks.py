@@ -1,6 +1,6 @@
 """GB3xx: settings, parity, accuracy, work done."""
 
-from gpubench.core.findings.types import Effect, FindingSpec, Severity
+from gpubench.core.findings.finding_types import Effect, FindingSpec, Severity
 
 SPECS = (
     FindingSpec(

@@ -4,7 +4,7 @@ Effects are on the case's figures. A finding on energy alone does not affect thr
 (`energy_valid` false, with the reason), and gates on energy leave such figures out.
 """
 
-from gpubench.core.findings.types import Effect, FindingSpec, Severity
+from gpubench.core.findings.finding_types import Effect, FindingSpec, Severity
 
 SPECS: tuple[FindingSpec, ...] = (
     FindingSpec(

@@ -1,6 +1,6 @@
 """GB5xx: traces. None of them touches a measured figure: a profile explains numbers, it never makes one."""
 
-from gpubench.core.findings.types import Effect, FindingSpec, Severity
+from gpubench.core.findings.finding_types import Effect, FindingSpec, Severity
 
 SPECS = (
     FindingSpec(

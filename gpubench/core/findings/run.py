@@ -1,6 +1,6 @@
 """GB1xx: worker, process and scheduling."""
 
-from gpubench.core.findings.types import Effect, FindingSpec, Severity
+from gpubench.core.findings.finding_types import Effect, FindingSpec, Severity
 
 SPECS = (
     FindingSpec(

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from gpubench.machine import machine_cache
 from gpubench.machine.doctor import gpu_rows, host_rows, software_rows
-from gpubench.machine.doctor_rows import DoctorRow, Level, fit
+from gpubench.machine.doctor_row import DoctorRow, Level, fit
 from gpubench.machine.selftest import gpu_selftest, host_selftest
 from gpubench.machine.selftest.helper_program import Program, ProgramError
 from gpubench.telemetry.devices.nvml import NvmlBackend, open_backend

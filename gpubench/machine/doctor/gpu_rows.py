@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 from gpubench.core.units import format_bytes
-from gpubench.machine.doctor_rows import DoctorRow, Group, Level, doctor_row
+from gpubench.machine.doctor_row import DoctorRow, Group, Level, doctor_row
 from gpubench.telemetry.devices import cuda_visible
 from gpubench.telemetry.devices.base import Identity, Survey, TelemetryError
 from gpubench.telemetry.devices.null import NullBackend

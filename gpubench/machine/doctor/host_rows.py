@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from gpubench.machine import host_facts
-from gpubench.machine.doctor_rows import DoctorRow, Group, Level, doctor_row
+from gpubench.machine.doctor_row import DoctorRow, Group, Level, doctor_row
 from gpubench.telemetry.devices.base import TelemetryError
 from gpubench.telemetry.devices.rapl import open_rapl
 

@@ -8,7 +8,7 @@ from importlib import metadata
 from typing import Any
 
 from gpubench.machine import installed_software
-from gpubench.machine.doctor_rows import DoctorRow, Group, Level, doctor_row
+from gpubench.machine.doctor_row import DoctorRow, Group, Level, doctor_row
 
 _HARMFUL = {
     "CUDA_LAUNCH_BLOCKING": (("1",), Level.BAD, "makes every launch wait for the device"),

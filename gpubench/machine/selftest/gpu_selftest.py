@@ -8,7 +8,7 @@ from typing import Any
 
 from gpubench.core.units import format_duration, format_percent
 from gpubench.machine import machine_cache
-from gpubench.machine.doctor_rows import DoctorRow, Group, Level, doctor_row
+from gpubench.machine.doctor_row import DoctorRow, Group, Level, doctor_row
 from gpubench.machine.selftest import alternating_blocks as blocks
 from gpubench.machine.selftest import host_selftest
 from gpubench.machine.selftest.helper_program import Program, ProgramError

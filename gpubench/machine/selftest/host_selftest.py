@@ -11,7 +11,7 @@ from typing import Any
 
 from gpubench.core.units import format_percent
 from gpubench.machine import host_facts, machine_cache
-from gpubench.machine.doctor_rows import DoctorRow, Group, Level, doctor_row
+from gpubench.machine.doctor_row import DoctorRow, Group, Level, doctor_row
 from gpubench.machine.selftest import alternating_blocks
 from gpubench.machine.selftest.helper_program import Program, ProgramError
 from gpubench.telemetry.devices.base import Device, TelemetryError

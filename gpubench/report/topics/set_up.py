@@ -7,7 +7,7 @@ from typing import Any
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.units import format_bytes
 from gpubench.machine.doctor.examination import self_test_rows
-from gpubench.machine.doctor_rows import Level
+from gpubench.machine.doctor_row import Level
 from gpubench.report.model.report_model import Fact, Section, line, muted
 from gpubench.report.model.words import count
 from gpubench.report.view.run_view import View

@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpubench.core.did_you_mean import near
 from gpubench.core.errors import UsageError
-from gpubench.core.nearest import near
 from gpubench.machine.machine_cache import folder as cache_folder
 from gpubench.runner.arms import interpreters
 from gpubench.runner.arms.interpreters import Interpreter

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from gpubench.protocol.messages import Job, Phase, Progress, Result
 from gpubench.runner.events import LaunchPhase, LaunchProgress, Listener, Notice
-from gpubench.runner.launch.guard import Guard
-from gpubench.runner.launch.launching import Launching
+from gpubench.runner.launch.interrupt import Guard
+from gpubench.runner.launch.job_on_host import Launching
 from gpubench.runner.launch.limits import Limits
 from gpubench.runner.launch.outcome import LaunchOutcome
 from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool, device_index

@@ -20,7 +20,7 @@ _EXPLAINED = {
 
 @dataclass
 class LaunchOutcome:
-    """From the first sign of life to what the record says. Times in seconds; `hello_s` from asking to the first message.
+    """From the first message to what the record says. Times in seconds; `hello_s` from asking to the first message.
 
     `Launching` fills in how it ended: `answer` is the child's last word (None: it died without one), `killed` why the
     parent killed it, `garbage` what came through its pipe and was no message, `host_lost` how its host ended meanwhile.

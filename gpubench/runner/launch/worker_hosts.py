@@ -284,7 +284,7 @@ def _checked(message: Message) -> Hello:
         raise WorkerError(f"the worker host began with {message.type!r} instead of a hello")
     if message.version != PROTOCOL_VERSION:
         raise WorkerError(
-            f"the worker host speaks version {message.version} of the protocol, this gpubench version {PROTOCOL_VERSION}",
+            f"the worker host uses protocol version {message.version}, this gpubench {PROTOCOL_VERSION}",
             hint="Install the same gpubench into both interpreters.",
         )
     return message

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from gpubench.core.did_you_mean import near
 from gpubench.core.errors import UsageError
-from gpubench.core.nearest import near
 from gpubench.suite.cases.labels import label_cases
 from gpubench.suite.model.case import Case, CaseId
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from gpubench.core.nearest import near
+from gpubench.core.did_you_mean import near
 from gpubench.suite.model.case import SPECS
 
 SYNONYMS = {

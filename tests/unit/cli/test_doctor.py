@@ -8,7 +8,7 @@ from gpubench.cli.commands import doctor
 from gpubench.core.errors import UsageError
 from gpubench.machine.doctor import examination
 from gpubench.machine.doctor.examination import Examination
-from gpubench.machine.doctor_rows import DoctorRow, Group, Level
+from gpubench.machine.doctor_row import DoctorRow, Group, Level
 
 OK = DoctorRow(Group.SOFTWARE, "torch", Level.OK, "2.15.0, CUDA 13.2", "never shown")
 WARN = DoctorRow(

@@ -5,7 +5,7 @@ from fakes.nvml.control import OTHER_UUID, UUID, Fake
 
 from gpubench.machine.doctor import examination, gpu_rows, software_rows
 from gpubench.machine.doctor import host_rows as check_host
-from gpubench.machine.doctor_rows import DoctorRow, Group, Level, fit
+from gpubench.machine.doctor_row import DoctorRow, Group, Level, fit
 
 
 def level_of(rows: list[DoctorRow], name: str) -> Level:

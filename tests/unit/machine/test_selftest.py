@@ -11,7 +11,7 @@ from fakes.runs import Invented
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.machine import machine_cache
 from gpubench.machine.doctor import examination
-from gpubench.machine.doctor_rows import Level
+from gpubench.machine.doctor_row import Level
 from gpubench.machine.selftest import alternating_blocks as blocks
 from gpubench.machine.selftest import gpu_selftest, host_selftest
 from gpubench.machine.selftest.alternating_blocks import ArmBlock

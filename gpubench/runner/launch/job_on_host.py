@@ -8,7 +8,7 @@ from typing import Literal
 
 from gpubench.core.errors import WorkerError
 from gpubench.protocol.messages import Exited, Hello, Job, Phase, Progress, Started
-from gpubench.runner.launch.guard import Guard
+from gpubench.runner.launch.interrupt import Guard
 from gpubench.runner.launch.limits import Limits
 from gpubench.runner.launch.outcome import LaunchOutcome
 from gpubench.runner.launch.worker_hosts import Garbage, Heard, Host, HostLost

@@ -1,6 +1,6 @@
 """GB2xx: timing, warm-up, convergence."""
 
-from gpubench.core.findings.types import Effect, FindingSpec, Severity
+from gpubench.core.findings.finding_types import Effect, FindingSpec, Severity
 
 SPECS = (
     FindingSpec(
