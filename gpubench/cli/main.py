@@ -22,7 +22,7 @@ COMMANDS = (
     LazyCommand("report", "Analyse", "Write the report of a stored run."),
     LazyCommand("list", "Inspect", "Suites, workloads, metrics, findings, stored runs."),
     LazyCommand("show", "Inspect", "One run or one case in full."),
-    LazyCommand("doctor", "Inspect", "Check this machine for what spoils measurements."),
+    LazyCommand("doctor", "Inspect", "Check this machine for anything that spoils measurements."),
     LazyCommand("completion", "Inspect", "Print the completion script of a shell."),
 )
 

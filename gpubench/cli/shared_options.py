@@ -40,7 +40,7 @@ store_option: Decorator = click.option(
     show_default=True,
     metavar="DIR",
     envvar="GPUBENCH_STORE",
-    help="Folder of the run folders.",
+    help="Folder that holds the runs.",
 )
 
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")

@@ -9,7 +9,7 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import Select
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 Driver = Any
 
@@ -28,6 +28,9 @@ def open_page(
     for kind in ("browser", "performance"):
         browser.get_log(kind)
     browser.get(f"file://{path}{fragment}")
+    # The page replaces a blank one in another process: `get` may return while the blank one still answers.
+    loaded = "return location.protocol === 'file:' && document.readyState === 'complete'"
+    WebDriverWait(browser, 30).until(lambda each: each.execute_script(loaded))
 
 
 def rows(browser: Driver) -> list[WebElement]:

@@ -113,7 +113,7 @@ def command(
       gpubench check @last --accept 'the new cache needs more memory'
       gpubench check head --against base --format pytest-benchmark
     Exit status:
-      0 kept    1 a gate failed    2 nothing could be checked
+      0 passed    1 a gate failed    2 nothing could be checked
       3 cases crashed    4 the machine was unfit (--strict)
     """  # noqa: D301 - click looks for the character itself
     if accept is not None and update:

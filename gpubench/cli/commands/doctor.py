@@ -28,7 +28,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red", "n/a": "dim"}
     help="Run the self-test (up to a minute), or skip it (default: run it if none is stored).",
 )
 def command(*, strict: bool, as_json: bool, as_block: bool, self_test: bool | None) -> int:
-    """Check this machine for what spoils measurements.
+    """Check this machine for anything that spoils measurements.
 
     Each row is ok, warn, bad or n/a, with what to do about it. Nothing is changed on the machine.
 

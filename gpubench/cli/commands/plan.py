@@ -33,7 +33,7 @@ MAX_ROUNDS = 24
     type=click.IntRange(6, 10_000),
     default=MAX_ROUNDS,
     show_default=True,
-    help="Most rounds that a verdict may take.",
+    help="Maximum rounds for a verdict.",
 )
 @click.option(
     "--interleave",
@@ -61,7 +61,7 @@ def command(
 ) -> None:
     """How many rounds and minutes a verdict will cost.
 
-    Measures SUITE against itself for a few rounds, and forecasts from their noise, per case, the chance to find a
+    Measures SUITE against itself for a few rounds, and forecasts from their noise, per case, the chance of finding a
     slow-down of --sesoi, the rounds until a verdict, and the time. More rounds make the forecast more certain.
 
     \b

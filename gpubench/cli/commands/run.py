@@ -83,23 +83,21 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
     "--rounds",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="Most rounds of a case with arms (24; the suite's repeats do not count). Settled cases leave earlier.",
+    help="With arms: at most N rounds per case (24; the suite's repeats do not count). Decided cases stop earlier.",
 )
 @click.option(
     "--sesoi", type=share, help="With arms: the smallest change that matters (3%; with --resume, that of the run)."
 )
-@click.option("--budget", callback=_seconds, metavar="TIME", help="Stop after this long (20m); what is left is named.")
+@click.option("--budget", callback=_seconds, metavar="TIME", help="Stop after this long (20m); what is left is listed.")
 @click.option("--timeout", callback=_seconds, metavar="TIME", help="End a launch that takes longer (status timeout).")
 @click.option(
-    "--seed", type=click.IntRange(0, 2**31 - 1), help="Of the order of launches; drawn and recorded if not given."
+    "--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of the launch order; drawn and recorded if not given."
 )
 @store_option
-@click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="The folder of this run itself."
-)
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder for this run.")
 @click.option("--tag", callback=_tag, metavar="NAME", help="A name by which other commands find the run.")
 @click.option(
-    "--resume", "resumed", metavar="RUN", shell_complete=complete_runs, help="Measure what is missing of a stored run."
+    "--resume", "resumed", metavar="RUN", shell_complete=complete_runs, help="Measure what a stored run still lacks."
 )
 @click.option(
     "--baseline",
@@ -109,7 +107,7 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
 )
 @click.option("--download", is_flag=True, help="Let data sets be downloaded into their `data_root`.")
 @click.option("--no-oom-skip", is_flag=True, help="Measure larger batches even after a smaller one ran out of memory.")
-@click.option("--anonymous", is_flag=True, help="Leave host name out and hash UUIDs.")
+@click.option("--anonymous", is_flag=True, help="Leave out the host name and hash UUIDs.")
 @click.option(
     "--strict", is_flag=True, help="Exit 4 if the machine is not fit for measuring, before or during the run."
 )
@@ -147,8 +145,8 @@ def command(
     """Run a suite and store the results.
 
     SUITE is a file, or the name of a suite that ships with gpubench (`gpubench list`). Every launch of a case runs in a
-    process of its own; settings are read back; what a case cannot do here becomes a row with its reason. Ctrl-C ends
-    the running step and stores it; again stops at once. Nothing that was measured is lost.
+    process of its own; settings are read back; a case that cannot run here becomes a row with the reason. Ctrl-C ends
+    the running step and stores it; a second Ctrl-C stops at once. Nothing measured so far is lost.
 
     \b
     Examples:

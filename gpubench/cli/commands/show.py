@@ -28,7 +28,7 @@ def command(run: str, *, as_json: bool, as_csv: bool, everything: bool, wide: bo
     """One run or one case in full.
 
     RUN is a folder, the beginning of a run's name, a tag, `@last` (the default), or `@last~2` (two before the last).
-    CASE is a number of the run's table, a label, or a case id.
+    CASE is a number in the run's table, a label, or a case id.
 
     \b
     Examples:

@@ -37,7 +37,7 @@ SPECS = (
         Effect.INVALIDATES,
         "skips",
         "GradScaler skipped more than 1 % of the timed optimizer steps.",
-        "Skipped steps are too fast. Measure longer so that the scale settles, or lower the initial scale.",
+        "A skipped step looks too fast. Measure longer so that the scale settles, or lower the initial scale.",
     ),
     FindingSpec(
         "GB305",

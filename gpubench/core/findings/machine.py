@@ -131,7 +131,7 @@ SPECS: tuple[FindingSpec, ...] = (
         Severity.WARNING,
         Effect.NONE,
         "J aliased",
-        "Energy is from a power sensor that sees only part of the time: for a periodic load it can be far off.",
+        "Energy comes from a power sensor that sees only part of the time: for a periodic load it can be far off.",
         "Do not quote this energy figure; cards with an energy counter (Volta and newer) do not have this problem.",
     ),
     FindingSpec(

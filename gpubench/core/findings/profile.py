@@ -20,7 +20,7 @@ SPECS = (
         Effect.NONE,
         "perturbed",
         "A profiled step takes more than 1.15 times as long as a measured one.",
-        "Trust counts and shares of GPU time; do not trust times and gaps of the host.",
+        "Trust counts and shares of GPU time, but not host times or gaps.",
     ),
     FindingSpec(
         "GB503",
@@ -29,7 +29,7 @@ SPECS = (
         Effect.NONE,
         "unattributed",
         "More than 1 % of the GPU time was launched outside of every phase.",
-        "The figures of the phases leave it out. Code between the phases of a step launches it.",
+        "The phase figures leave it out. It was launched by code between the phases of a step.",
     ),
     FindingSpec(
         "GB504",
@@ -47,7 +47,7 @@ SPECS = (
         Effect.NONE,
         "launch-bound",
         "The GPU was idle because the host had not launched its next work yet.",
-        "Launch less or cheaper: CUDA graphs (`cuda_graph`), `compile`, a fused optimizer, a larger batch.",
+        "Launch less often or more cheaply: CUDA graphs (`cuda_graph`), `compile`, a fused optimizer, a larger batch.",
     ),
     FindingSpec(
         "GB506",
@@ -82,7 +82,7 @@ SPECS = (
         Severity.WARNING,
         Effect.NONE,
         "no tensor cores",
-        "Convolutions and matrix products took much of the GPU time, kernels that use tensor cores hardly any of it.",
+        "Convolutions and matrix products took much of the GPU time, but tensor-core kernels took hardly any of it.",
         "Check that the precision took effect, that channels and sizes are multiples of 8, and that the layout is "
         "channels_last.",
     ),
@@ -119,7 +119,7 @@ SPECS = (
         Severity.INFO,
         Effect.NONE,
         "several processes",
-        "Several processes of the trace have steps; the figures are of one per device.",
+        "Several processes in the trace have steps; the figures describe one process per device.",
         "Look at another: `gpubench profile read FILE --process PID`.",
     ),
 )

@@ -63,7 +63,7 @@ SPECS = (
         Severity.INFO,
         Effect.NONE,
         "carry-over",
-        "Alternating in one process, an arm differed from itself (the arm before had an effect): separate launches.",
+        "In one process, an arm differed from itself (the arm before it had an effect); launches were used instead.",
         "Nothing to do: the measured blocks are not used. `--interleave launch` skips the attempt.",
     ),
 )

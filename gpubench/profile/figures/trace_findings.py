@@ -159,7 +159,7 @@ def _launch_remedy(settings: Mapping[str, Any]) -> str | None:
         )
         if not used
     ]
-    return f"Launch less or cheaper: {', '.join([*left, 'a larger batch'])}."
+    return f"Launch less often or more cheaply: {', '.join([*left, 'a larger batch'])}."
 
 
 def _input_remedy(settings: Mapping[str, Any]) -> str | None:

@@ -50,7 +50,7 @@ def test_the_remedy_for_launches_leaves_out_what_is_done_already(tmp_path: Path)
     case = {"mode": "train", "cuda_graph": False, "compile": "default", "fused": True, "precision": "amp-bf16"}
     summary = summary_of(traces.two_steps(), tmp_path, case=case)
     remark = next(each for each in summary.warnings if each.code == "GB505")
-    assert remark.hint == "Launch less or cheaper: CUDA graphs (`cuda_graph`), a larger batch."
+    assert remark.hint == "Launch less often or more cheaply: CUDA graphs (`cuda_graph`), a larger batch."
 
 
 @pytest.mark.parametrize(("precision", "warned"), [("amp-bf16", True), ("tf32", True), ("fp32", False), (None, True)])
