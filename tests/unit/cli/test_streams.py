@@ -1,6 +1,7 @@
 """What becomes of a result that cannot be delivered: real processes, real pipes."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ PUBLISHED = str(ROOT / "reports" / "20261126-0022-cnn-b208")
 
 def gpubench(*arguments: str, shell: str) -> tuple[int, str]:
     """Exit status of `gpubench` (not of what reads it) and stderr; `$run` in `shell` stands for the command."""
-    command = " ".join([sys.executable, "-m", "gpubench", *arguments])
+    command = shlex.join([sys.executable, "-m", "gpubench", *arguments])
     done = subprocess.run(
         ["bash", "-c", shell.replace("$run", command)],
         capture_output=True,

@@ -97,7 +97,7 @@ wait; sleep 300"""
 
 
 def test_a_tool_gets_no_input_and_a_session_of_its_own(tmp_path: Path):
-    done = ended(tmp_path, f"cat; exec {sys.executable} -c 'import os; print(os.getsid(0), os.getpid())'")
+    done = ended(tmp_path, f"cat; exec '{sys.executable}' -c 'import os; print(os.getsid(0), os.getpid())'")
     sid, pid = done.log.read_text().split()
     assert sid == pid
 

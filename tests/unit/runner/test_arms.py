@@ -25,14 +25,14 @@ def test_an_arm_changes_what_it_sets_and_nothing_else():
 
 
 def test_an_arm_is_made_again_from_what_its_run_keeps():
-    text = f"head=python={sys.executable}, env.A='x, y', set.batch_size=16, set.image_size=null"
+    text = f"head=python='{sys.executable}', env.A='x, y', set.batch_size=16, set.image_size=null"
     arm = make_arm(parse_arm(text))
     assert restored(arm.info) == arm
     assert arm.case(Case(image_size=12)).image_size is None
 
 
 def test_an_arm_of_its_own_interpreter_does_not_see_the_current_folder():
-    assert make_arm(parse_arm(f"x=python={sys.executable}")).env == {"PYTHONSAFEPATH": "1"}
+    assert make_arm(parse_arm(f"x=python='{sys.executable}'")).env == {"PYTHONSAFEPATH": "1"}
     assert make_arm(parse_arm("x=env.A=1")).env == {"A": "1"}
 
 
