@@ -119,7 +119,7 @@ class SelfCheck(Frozen):
     """The reference against itself, both in alternating blocks with the other arms. Logs of ratios of step time.
 
     `twin` is the second replica over the first, with `low` .. `high` at 99.4 % (None: too few pairs for an interval).
-    `after_other`: how much longer a block takes after a block of another arm than after one of its own arm, with the
+    `after_other`: how much longer a block takes after a block of another arm than after one of the same arm, with the
     two-sided p-value of "no difference" (None where either never happened).
     """
 

@@ -61,7 +61,7 @@ def settings_for(rules: Sequence[GateRule], sesoi: float) -> CompareSettings:
     """How to judge for these rules.
 
     Ratios below half of the smallest effect of interest count as the same, so a limit below that needs a smaller one:
-    twice the limit. A limit of 0 leaves `sesoi` as it is.
+    twice the limit. A limit of 0 does not change `sesoi`.
     """
     smallest = sesoi
     for rule in rules:

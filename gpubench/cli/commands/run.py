@@ -145,7 +145,7 @@ def command(
     """Run a suite and store the results.
 
     SUITE is a file, or the name of a suite that ships with gpubench (`gpubench list`). Every launch of a case runs in a
-    process of its own; settings are read back; a case that cannot run here becomes a row with the reason. Ctrl-C ends
+    separate process; settings are read back; a case that cannot run here becomes a row with the reason. Ctrl-C ends
     the running step and stores it; a second Ctrl-C stops at once. Nothing measured so far is lost.
 
     \b

@@ -96,7 +96,7 @@ def _memory(effect: FactorEffect) -> Cell | None:
 
 
 def _place(effect: FactorEffect, several: AbstractSet[str]) -> str:
-    """What the pairs have in common, as far as it is not the same for every effect of the table."""
+    """What the pairs have in common that differs between the effects of the table."""
     context = dict(effect.context)
     words = [str(context["workload"])] if "workload" in context and "workload" in several else []
     if "mode" in context:
