@@ -9,6 +9,7 @@ Names are loaded when they are first used: `import gpubench` costs nothing.
 
 from typing import TYPE_CHECKING, Any
 
+from gpubench.core import lazy_names
 from gpubench.core.version import __version__
 
 if TYPE_CHECKING:
@@ -52,14 +53,15 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    import importlib
+_get = lazy_names(__name__, _HOMES)
 
+
+def __getattr__(name: str) -> Any:
     if name == "telemetry":
+        import importlib
+
         return importlib.import_module("gpubench.telemetry")
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return _get(name)
 
 
 def __dir__() -> list[str]:

@@ -31,6 +31,22 @@ class Share(click.ParamType):  # type: ignore[type-arg]
 
 share = Share()
 
+
+def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """A callback: `20m`, `4.2ms`, `1h30m` or a number of seconds, above 0."""
+    from gpubench.core.units import parse_duration
+
+    if value is None:
+        return None
+    try:
+        found = parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+    if found <= 0:
+        raise click.BadParameter(f"must be more than 0, got {value}", ctx, param)
+    return found
+
+
 DEFAULT_STORE = Path("reports")
 
 store_option: Decorator = click.option(
@@ -44,6 +60,10 @@ store_option: Decorator = click.option(
 )
 
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+
+select_option: Decorator = click.option(
+    "-k", "selection", metavar="EXPR", help="Only cases that match: 'precision=amp-bf16 and batch_size>=64'."
+)
 
 wide_option: Decorator = click.option("--wide", is_flag=True, help="Show every column, whatever the width.")
 

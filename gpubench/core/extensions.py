@@ -8,7 +8,7 @@ figures must not fail because of it.
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import cache, cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -86,6 +86,11 @@ class Registry(Mapping[str, Spec]):
     def _entries(self, value: Any) -> Iterable[Any]:
         """Specs are tuples themselves."""
         return value if isinstance(value, tuple | list) and not isinstance(value, self._kind) else (value,)
+
+    def known(self, names: Collection[str]) -> list[str]:
+        """Those of `names` that have an entry, in the registry's order."""
+        own = [name for name in self.built_in if name in names]
+        return own if len(own) == len(names) else own + [name for name in self.added if name in names]
 
     def __getitem__(self, name: str) -> Spec:
         return self.built_in[name] if name in self.built_in else self.added[name]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gpubench.core.errors import UsageError, WorkerError
+from gpubench.core.records import Record
 from gpubench.core.version import __version__
 from gpubench.machine import environment
 from gpubench.protocol.messages import Hello
@@ -130,14 +131,7 @@ def start(
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)  # it holds nothing but the head of a run that never began
             raise
-        schedule = LaunchSchedule(
-            info.cases,
-            repeats=info.repeats,
-            quality_seeds=_seeds(suite),
-            seed=info.seed,
-            arms=[arm.name for arm in request.arms] or [None],
-            skip_after_oom=request.skip_after_oom,
-        )
+        schedule = _schedule(info, suite, request)
         return stage.measure(info, suite, schedule, request, settled, levels)
 
 
@@ -162,18 +156,24 @@ def resume(
         _same_machine(info, environment.collect(_versions(hellos), anonymous=bool(info.environment.get("anonymous"))))
         if before is not None:
             before(info)
-        schedule = LaunchSchedule(
-            info.cases,
-            repeats=info.repeats,
-            quality_seeds=_seeds(suite),
-            seed=info.seed,
-            arms=[arm.name for arm in request.arms] or [None],
-            skip_after_oom=request.skip_after_oom,
-            records=run.records,
-        )
+        schedule = _schedule(info, suite, request, run.records)
         asked: Level | None = "launch" if info.interleave == "launch" else None
         levels = levels_of(request.arms, info.cases, asked) if request.arms else {}
         return stage.measure(info, suite, schedule, request, settled, levels)
+
+
+def _schedule(
+    info: RunInfo, suite: Suite, request: RunRequest | ResumeRequest, records: Sequence[Record] = ()
+) -> LaunchSchedule:
+    return LaunchSchedule(
+        info.cases,
+        repeats=info.repeats,
+        quality_seeds=_seeds(suite),
+        seed=info.seed,
+        arms=[arm.name for arm in request.arms] or [None],
+        skip_after_oom=request.skip_after_oom,
+        records=records,
+    )
 
 
 def preview(request: RunRequest, log: Path) -> tuple[PlannedCase, ...]:

@@ -20,7 +20,6 @@ from gpubench.core.records import Frozen, Status
 from gpubench.store.atomic_files import store_error, write_atomically
 
 BASELINE_SCHEMA = 1
-DEFAULT_FOLDER = Path("suites") / "baselines"
 
 _DIGITS = 7
 _LONGEST_NAME = 80

@@ -1,6 +1,8 @@
 """Power, energy, clocks, memory and throttling of GPUs, usable alone. `docs/telemetry.md` describes it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from gpubench.core import lazy_names
 
 if TYPE_CHECKING:
     from gpubench.telemetry.devices.replay import Recording, ReplayBackend, load_recording
@@ -10,19 +12,12 @@ if TYPE_CHECKING:
 __all__ = ["Monitor", "MonitorWindow", "Recording", "ReplayBackend", "Schedule", "load_recording"]
 
 _HOMES = {
-    "Monitor": "monitor",
-    "MonitorWindow": "monitor",
-    "Recording": "devices.replay",
-    "ReplayBackend": "devices.replay",
-    "Schedule": "sampling.sampler",
-    "load_recording": "devices.replay",
+    "Monitor": "gpubench.telemetry.monitor",
+    "MonitorWindow": "gpubench.telemetry.monitor",
+    "Recording": "gpubench.telemetry.devices.replay",
+    "ReplayBackend": "gpubench.telemetry.devices.replay",
+    "Schedule": "gpubench.telemetry.sampling.sampler",
+    "load_recording": "gpubench.telemetry.devices.replay",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Loads a public name when it is first used: `import gpubench` stays cheap."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"gpubench.telemetry.{_HOMES[name]}"), name)
+__getattr__ = lazy_names(__name__, _HOMES)

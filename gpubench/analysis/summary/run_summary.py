@@ -110,7 +110,7 @@ def _metrics(ok: Sequence[Record], wanted: Collection[str]) -> dict[str, Estimat
         if len(values[name]) < len(ok):
             # Of the launches with enough steps alone it would be held against a median of them all.
             del values[name]
-    metrics = {name: estimate(values[name], METRICS[name]) for name in METRICS if name in values and name in wanted}
+    metrics = {name: estimate(values[name], METRICS[name]) for name in METRICS.known(values) if name in wanted}
     derived = {"achieved_flops": achieved_flops(metrics), "achieved_bandwidth": achieved_bandwidth(metrics)}
     return metrics | {name: found for name, found in derived.items() if found is not None}
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from gpubench.cli.screens.comparison_screen import print_compared, print_compared_json
-from gpubench.cli.shared_options import complete_runs, json_option, share, store_option, wide_option
+from gpubench.cli.shared_options import complete_runs, json_option, select_option, share, store_option, wide_option
 
 if TYPE_CHECKING:
     from gpubench.analysis.compare.run_sides import Side
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command(name="compare")
 @click.argument("runs", metavar="RUN [RUN...]", nargs=-1, required=True, shell_complete=complete_runs)
 @click.option("--reference", metavar="ARM", help="The arm to compare the others with (default: the run's first).")
-@click.option("-k", "selection", metavar="EXPR", help="Only cases that match: 'precision=amp-bf16 and batch_size>=64'.")
+@select_option
 @click.option(
     "--metric",
     "metrics",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.cli.shared_options import json_option, share, store_option, wide_option
+from gpubench.cli.shared_options import json_option, select_option, share, store_option, wide_option
 from gpubench.core.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.command(name="history")
 @click.argument("metric", metavar="[METRIC]", default="throughput")
-@click.option("-k", "selection", metavar="EXPR", help="Only cases that match: 'precision=amp-bf16 and batch_size>=64'.")
+@select_option
 @click.option("--suite", metavar="NAME", help="Only runs of this suite.")
 @click.option("--floor", type=share, default="3%", show_default=True, help="Smallest change of level to report.")
 @json_option

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.cli.shared_options import complete_runs, complete_suites, json_option, share, store_option, wide_option
+from gpubench.cli.shared_options import (
+    complete_runs,
+    complete_suites,
+    json_option,
+    select_option,
+    share,
+    store_option,
+    wide_option,
+)
 
 if TYPE_CHECKING:
     from gpubench.runner.run import RunRequest
@@ -41,7 +49,7 @@ MAX_ROUNDS = 24
     help="How arms will alternate (default: the strongest way).",
 )
 @click.option("-s", "--set", "overrides", multiple=True, metavar="AXIS=V,..", help="Replace an axis or setting.")
-@click.option("-k", "selection", metavar="EXPR", help="Only cases that match: 'precision=amp-bf16 and batch_size>=64'.")
+@select_option
 @json_option
 @wide_option
 @store_option

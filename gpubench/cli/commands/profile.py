@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from gpubench.cli.shared_options import complete_suites, json_option, store_option, wide_option
+from gpubench.cli.shared_options import complete_suites, json_option, seconds, store_option, wide_option
 
 if TYPE_CHECKING:
     from gpubench.profile.capture.capture_case import ToolChoice
@@ -23,21 +23,6 @@ Examples:
   gpubench profile RUN:CASE
   gpubench profile read FILE
 """
-
-
-def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """`4.2ms`, `10m` or a number of seconds, above 0."""
-    from gpubench.core.units import parse_duration
-
-    if value is None:
-        return None
-    try:
-        seconds = parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from error
-    if seconds <= 0:
-        raise click.BadParameter(f"must be more than 0, got {value}", ctx, param)
-    return seconds
 
 
 _top_option = click.option(
@@ -69,7 +54,7 @@ def command() -> None:
 @click.option("--process", type=int, metavar="PID", help="The process whose steps count, if several have some.")
 @click.option(
     "--measured",
-    callback=_seconds,
+    callback=seconds,
     metavar="TIME",
     help="Step time without a profiler (`4.2ms`), to tell how much it disturbed.",
 )
@@ -157,7 +142,7 @@ def show(
     "--timeout",
     default="10m",
     show_default=True,
-    callback=_seconds,
+    callback=seconds,
     metavar="TIME",
     help="End the profiler after this long.",
 )

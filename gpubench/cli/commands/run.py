@@ -12,9 +12,17 @@ import rich_click as click
 
 from gpubench.cli.run_arms import AskedArms, arms_again
 from gpubench.cli.run_baseline import open_baseline, print_against
-from gpubench.cli.shared_options import complete_runs, complete_suites, json_option, share, store_option, wide_option
+from gpubench.cli.shared_options import (
+    complete_runs,
+    complete_suites,
+    json_option,
+    seconds,
+    select_option,
+    share,
+    store_option,
+    wide_option,
+)
 from gpubench.core.errors import ExitStatus, MachineUnfitError
-from gpubench.core.units import parse_duration
 
 if TYPE_CHECKING:
     from gpubench.analysis.compare.run_sides import Side
@@ -24,19 +32,6 @@ if TYPE_CHECKING:
 
 
 _TAG = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
-
-
-def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """`20m`, `90s`, `1h30m` or a number of seconds."""
-    if value is None:
-        return None
-    try:
-        seconds = parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error), ctx, param) from error
-    if seconds <= 0:
-        raise click.BadParameter(f"must be more than 0, got {value}", ctx, param)
-    return seconds
 
 
 def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -60,7 +55,7 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
     metavar="AXIS=V,..",
     help="Replace an axis or setting: batch_size=64,256, device=cpu, measure.max_time=5s, quality=off.",
 )
-@click.option("-k", "selection", metavar="EXPR", help="Only cases that match: 'precision=amp-bf16 and batch_size>=64'.")
+@select_option
 @click.option(
     "--case", "cases", multiple=True, metavar="ID", help="Only this case: its id, the beginning of it, or its label."
 )
@@ -88,8 +83,8 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
 @click.option(
     "--sesoi", type=share, help="With arms: the smallest change that matters (3%; with --resume, that of the run)."
 )
-@click.option("--budget", callback=_seconds, metavar="TIME", help="Stop after this long (20m); what is left is listed.")
-@click.option("--timeout", callback=_seconds, metavar="TIME", help="End a launch that takes longer (status timeout).")
+@click.option("--budget", callback=seconds, metavar="TIME", help="Stop after this long (20m); what is left is listed.")
+@click.option("--timeout", callback=seconds, metavar="TIME", help="End a launch that takes longer (status timeout).")
 @click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of the launch order; drawn and recorded if not given."
 )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from gpubench.cli.shared_options import complete_suites, json_option, wide_option
+from gpubench.cli.shared_options import complete_suites, json_option, select_option, wide_option
 from gpubench.core.errors import ExitStatus, SuiteError, UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     metavar="AXIS=V,..",
     help="Replace an axis or setting, as in `gpubench run`.",
 )
-@click.option("-k", "selection", metavar="EXPR", help="Only cases that match: 'precision=amp-bf16 and batch_size>=64'.")
+@select_option
 @click.option("--cases", "list_cases", is_flag=True, help="List the cases.")
 @json_option
 @wide_option

@@ -310,12 +310,6 @@ def _kind_of(moved: MetricChange) -> str:
     return rest if colon and interval.endswith("%") else moved.reason
 
 
-def speed_metric_of(change: CaseChange) -> str | None:
-    """The name of the case's speed metric, None without one."""
-    found = _speed_of(change)
-    return found[0].metric if found else None
-
-
 def unknown_metrics(names: Iterable[str]) -> list[str]:
     """Those that are not in the registry, or have no better and no worse."""
     return [name for name in names if name not in METRICS or METRICS[name].better is None]

@@ -160,14 +160,15 @@ class _Checker:
             if not gate.get("no_new"):
                 self._say(path, "a gate on `status` says what must not be new", "add no_new: [oom, failed]")
             return
-        known = [name for name, spec in METRICS.items() if spec.better is not None]
-        if metric not in known:
-            what = "has no better and no worse" if metric in METRICS else "is no metric"
+        spec = METRICS.get(metric)
+        if spec is None or spec.better is None:
+            known = [name for name, each in METRICS.items() if each.better is not None]
+            what = "is no metric" if spec is None else "has no better and no worse"
             self._say((*path, "metric"), f"{metric!r} {what}", near_word(metric, [*known, "status"]))
         elif gate.get("max_regression") is None:
             self._say(path, f"a gate on `{metric}` needs its limit", "add max_regression: 3%")
         else:
-            self._check_limit((*path, "max_regression"), gate["max_regression"], METRICS[metric])
+            self._check_limit((*path, "max_regression"), gate["max_regression"], spec)
 
     def _check_limit(self, path: Path, written: Any, metric: MetricSpec) -> None:
         """A figure can fall by 100 % of itself at most: `3`, meant as 3 %, would be a gate that nothing breaks."""

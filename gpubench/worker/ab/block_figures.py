@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from gpubench.protocol.messages import Result
-from gpubench.stats.step_series import series_findings, summarise_series
+from gpubench.stats.step_series import series_findings
 from gpubench.worker.ab.replicas import Replica
 from gpubench.worker.ab.turns import Turn, log_ratio, ratios
-from gpubench.worker.timing.launch_figures import clock_findings, timing_metrics, window_of
+from gpubench.worker.timing.launch_figures import clock_findings, series_of, timing_metrics, window_of
 from gpubench.worker.timing.loop import Measured
 
 SHARED = "the arms shared one process"
@@ -37,13 +37,7 @@ def arm_result(replica: Replica, turns: Sequence[Turn], reference: str | None, *
     """
     measured = _measured(replica, len(turns))
     target_rel_ci = replica.launch.job.measure.target_rel_ci
-    series = summarise_series(
-        measured.times_s,
-        group=measured.group,
-        clock=measured.clock,
-        timing=measured.timing,
-        target_rel_ci=target_rel_ci,
-    )
+    series = series_of(measured, target_rel_ci)
     metrics, absent = timing_metrics(measured.times_s, series, replica.samples_per_step)
     metrics, absent = metrics | dict.fromkeys(_SHARED), absent | dict.fromkeys(_SHARED, SHARED)
     assert measured.cpu is not None, "an arm has at least one block"

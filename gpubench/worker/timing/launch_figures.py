@@ -53,13 +53,7 @@ def figures(
     """`input_waits_s` and `device_waits_s` are per step since the leading ones. `blocking_copies`: a step's copy to the
     device makes the host wait for the device (pageable memory).
     """
-    series = summarise_series(
-        measured.times_s,
-        group=measured.group,
-        clock=measured.clock,
-        timing=measured.timing,
-        target_rel_ci=target_rel_ci,
-    )
+    series = series_of(measured, target_rel_ci)
     input_wait_s = sum(input_waits_s or ())
     timed_s = sum(measured.times_s[measured.num_leading :] or measured.times_s) * measured.group
     input_share = min(1.0, input_wait_s / timed_s)
@@ -98,6 +92,16 @@ def figures(
             message = "Copies from pageable memory make the host wait for the device, which then has nothing to do."
         found.append(finding("GB210", message, share=input_share))
     return Figures(series, window_of(measured, series, samples_per_step), metrics, absent, tuple(found))
+
+
+def series_of(measured: Measured, target_rel_ci: float) -> Series:
+    return summarise_series(
+        measured.times_s,
+        group=measured.group,
+        clock=measured.clock,
+        timing=measured.timing,
+        target_rel_ci=target_rel_ci,
+    )
 
 
 def window_of(measured: Measured, series: Series, samples_per_step: int) -> Window:
