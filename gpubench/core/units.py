@@ -11,17 +11,7 @@ _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([A-Za-zµ%]*)\s*")
 _COMPOUND = re.compile(rf"({_NUMBER})\s*(ms|us|µs|ns|s|min|m|h)\s*")
 
-_SECONDS = {
-    "": 1.0,
-    "ns": 1e-9,
-    "us": 1e-6,
-    "µs": 1e-6,
-    "ms": 1e-3,
-    "s": 1.0,
-    "m": 60.0,
-    "min": 60.0,
-    "h": 3600.0,
-}
+_SECONDS = {"": 1.0, "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 _FRACTIONS = {"": 1.0, "%": 1e-2, "pp": 1e-2, "bp": 1e-4}
 _BYTES = {
     "": 1,

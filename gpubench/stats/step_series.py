@@ -18,12 +18,7 @@ _MAD_TO_SIGMA = 1.4826
 
 
 def summarise_series(
-    step_times_s: Sequence[float],
-    *,
-    group: int,
-    clock: Clock,
-    timing: Timing,
-    target_rel_ci: float,
+    step_times_s: Sequence[float], *, group: int, clock: Clock, timing: Timing, target_rel_ci: float
 ) -> Series:
     """Figures of one launch from seconds per step of each timed group, in order, warm-up included.
 
@@ -99,8 +94,8 @@ def _width(series: Series, target_rel_ci: float) -> Finding | None:
     width = (series.high_s - series.low_s) / 2 / series.median_s
     if width > target_rel_ci:
         message = (
-            f"The median was known to ±{format_percent(width)} when the limit came; ±{format_percent(target_rel_ci)} "
-            "was asked."
+            f"Measuring stopped with the median at ±{format_percent(width)}, wider than the "
+            f"±{format_percent(target_rel_ci)} asked for."
         )
     else:
         message = (

@@ -1,7 +1,7 @@
 """Findings: everything that spoils or explains a number.
 
 A `FindingSpec` says once what a code means and what to do; a `Finding` is one occurrence with its numbers. The
-catalogue is split by what raises them; codes never change their meaning once released.
+catalogue is ordered by what raises them; codes never change their meaning once released.
 
     GB1xx run       worker, process and scheduling
     GB2xx measuring timing, warm-up, convergence
@@ -14,13 +14,4 @@ catalogue is split by what raises them; codes never change their meaning once re
 from gpubench.core.findings.catalogue import FINDINGS, finding
 from gpubench.core.findings.finding_types import Effect, Finding, FindingSpec, Severity, Validity, validity
 
-__all__ = [
-    "FINDINGS",
-    "Effect",
-    "Finding",
-    "FindingSpec",
-    "Severity",
-    "Validity",
-    "finding",
-    "validity",
-]
+__all__ = ["FINDINGS", "Effect", "Finding", "FindingSpec", "Severity", "Validity", "finding", "validity"]

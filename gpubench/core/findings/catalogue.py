@@ -1,27 +1,293 @@
-"""The catalogue: one table built from the parts, and the one way to make a `Finding`."""
+"""The catalogue of findings, and the one way to make a `Finding`."""
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from gpubench.core.extensions import FINDINGS_GROUP, Registry
-from gpubench.core.findings import checks, machine, profile, run, timing
-from gpubench.core.findings.finding_types import Finding, FindingSpec
+from gpubench.core.findings.finding_types import Effect, Finding, FindingSpec, Severity
 
-_BUILT_IN = {
-    spec.code: spec for part in (run.SPECS, timing.SPECS, checks.SPECS, machine.SPECS, profile.SPECS) for spec in part
+_INFO, _WARNING, _ERROR = Severity
+_NONE, _WEAKENS, _INVALIDATES = Effect
+
+_CATALOGUE = {
+    # GB1xx: worker, process and scheduling.
+    ("GB101", "no-fork", _INFO, _NONE, "fresh"): (
+        "The case ran in a fresh process instead of one forked from a prepared host.",
+        "Nothing to do: the figure is just as good; the run only takes longer.",
+    ),
+    ("GB102", "teardown", _WARNING, _NONE, "teardown"): (
+        "The measurement was complete, but the process did not end cleanly afterwards (signal, hang or error status).",
+        "Look at the case's stderr in the run folder; a crash at exit often means a broken driver or extension.",
+    ),
+    ("GB103", "worker-output", _INFO, _NONE, "output"): (
+        "The workload wrote to stdout or stderr; the text is kept in the case's folder.",
+        "Printing inside a step takes time; remove it from a measured workload.",
+    ),
+    ("GB104", "interrupted", _WARNING, _WEAKENS, "short"): (
+        "Ctrl-C or the time budget ended the measurement early; the steps so far are kept.",
+        "Resume the run with `--resume` to measure what is missing.",
+    ),
+    ("GB105", "budget", _INFO, _NONE, "budget"): (
+        "Repeats or cases were left out because the time budget was used up.",
+        "Raise `--budget`, or `--resume` the run.",
+    ),
+    ("GB106", "not-in-blocks", _INFO, _NONE, "launches"): (
+        "The arms could not alternate in one process and were measured in separate launches.",
+        "Nothing to do: the verdict is just as good but takes more rounds. The message says why.",
+    ),
+    ("GB107", "carry-over", _INFO, _NONE, "carry-over"): (
+        "In one process, an arm differed from itself (the arm before it had an effect); launches were used instead.",
+        "Nothing to do: the measured blocks are not used. `--interleave launch` skips the attempt.",
+    ),
+    # GB2xx: timing, warm-up, convergence.
+    ("GB201", "clock-mismatch", _ERROR, _INVALIDATES, "clock!"): (
+        "Wall clock and device clock disagree about the length of the measured block.",
+        (
+            "Check for a broken driver or a virtual machine without a stable clock (`gpubench doctor`). Do not quote "
+            "this figure."
+        ),
+    ),
+    ("GB202", "not-steady", _WARNING, _WEAKENS, "drifts"): (
+        "Step time still drifted over the measured window.",
+        "Measure longer (`measure.max_time`), or look for heating, throttling or a growing workload.",
+    ),
+    ("GB203", "not-converged", _WARNING, _WEAKENS, "wide"): (
+        "Reached `max_time` before the interval of the median met `target_rel_ci`.",
+        "Raise `measure.max_time`, loosen `measure.target_rel_ci`, or quiet the machine.",
+    ),
+    ("GB204", "outliers", _INFO, _NONE, "outliers"): (
+        "Some steps took much longer than the median; all of them are kept.",
+        "The median is hardly affected; look at p99 and sustained throughput if these steps matter to you.",
+    ),
+    ("GB205", "pre-empted", _WARNING, _WEAKENS, "pre-empted"): (
+        "The process waited for the CPU while it measured: wall time exceeded CPU time.",
+        "Stop other programs, or pin the run to free cores.",
+    ),
+    ("GB206", "few-launches", _WARNING, _WEAKENS, "n=1"): (
+        "Fewer than two launches: the spread between processes is unknown, so no interval can be given.",
+        "Run with at least `--repeats 3`.",
+    ),
+    ("GB207", "grouped-steps", _INFO, _NONE, "grouped"): (
+        "Steps are shorter than 1 ms and were timed in groups; percentiles are of groups.",
+        "Nothing to do; quote the median, not the tail.",
+    ),
+    ("GB208", "few-steps", _WARNING, _WEAKENS, "few steps"): (
+        "Too few steps were measured for an interval of the median.",
+        "Raise `measure.max_time`, or use a smaller batch.",
+    ),
+    ("GB209", "launch-bound", _INFO, _NONE, "launch-bound"): (
+        "The device waited for the host to launch work: a faster GPU would change little.",
+        "Use CUDA graphs, `compile`, a fused optimizer, or a larger batch.",
+    ),
+    ("GB210", "input-bound", _INFO, _NONE, "input-bound"): (
+        "Steps waited for input data.",
+        "Use more loader workers, pinned memory, or data resident on the device.",
+    ),
+    ("GB211", "launches-differ", _INFO, _NONE, "launches differ"): (
+        "Launches differ from each other by much more than steps within a launch do.",
+        "The quoted interval already includes this; more `--repeats` make it narrower.",
+    ),
+    # GB3xx: settings, parity, accuracy, work done.
+    ("GB301", "settings-mismatch", _ERROR, _INVALIDATES, "settings!"): (
+        "A setting read back after it was set is not what was asked for.",
+        "Something overrides it (an environment variable, the workload, an old torch); the message says what.",
+    ),
+    ("GB302", "not-finite", _ERROR, _INVALIDATES, "NaN"): (
+        "The loss or the output was NaN or infinite during the measured steps.",
+        "Lower the learning rate, or use a precision with more range.",
+    ),
+    ("GB303", "parameters-unmoved", _ERROR, _INVALIDATES, "no update"): (
+        "Training steps did not change the parameters, so they did not do the work.",
+        "Check that the optimizer holds the model's parameters and that the scaler does not skip every step.",
+    ),
+    ("GB304", "scaler-skips", _WARNING, _INVALIDATES, "skips"): (
+        "GradScaler skipped more than 1 % of the timed optimizer steps.",
+        "A skipped step looks too fast. Measure longer so that the scale settles, or lower the initial scale.",
+    ),
+    ("GB305", "parity-failed", _ERROR, _INVALIDATES, "parity!"): (
+        "The output on a fixed batch differs from the fp64 reference by more than this precision explains.",
+        "Look at the effective settings: a kernel, layout or compiled graph computes something else.",
+    ),
+    ("GB306", "unverified", _INFO, _NONE, "unverified"): (
+        "The workload offers no reference output, so correctness was not checked.",
+        "Give the workload a `parity` method to have its precision and layout verified.",
+    ),
+    ("GB307", "accuracy-drop", _WARNING, _WEAKENS, "accuracy"): (
+        "Trained at this precision, test accuracy fell below the reference by more than the suite allows.",
+        "Keep this precision out of training, or tune its learning rate and loss scale.",
+    ),
+    ("GB308", "work-differs", _ERROR, _INVALIDATES, "work!"): (
+        "The case did a different amount of work than its reference (samples, shapes or FLOPs).",
+        "Check the workload: figures of different work must not be compared.",
+    ),
+    ("GB309", "recompiled", _WARNING, _WEAKENS, "recompiled"): (
+        "torch.compile compiled again during the measured steps.",
+        "Make shapes static, or warm up every shape before measuring.",
+    ),
+    ("GB310", "graph-breaks", _INFO, _NONE, "graph breaks"): (
+        "torch.compile split the model into more than one graph.",
+        "`TORCH_LOGS=graph_breaks` names the lines.",
+    ),
+    # GB4xx: telemetry, power, clocks, other processes. Effects are on the case's figures. A finding on energy alone
+    # leaves throughput alone: the record's telemetry marks it (`energy_valid` false, with the reason), and gates on
+    # energy leave such figures out.
+    ("GB401", "telemetry-unavailable", _INFO, _NONE, "no telemetry"): (
+        "Power, clocks and temperature could not be read.",
+        "Install the NVIDIA driver and nvidia-ml-py, or run with access to the device.",
+    ),
+    ("GB402", "power-capped", _INFO, _NONE, "power cap"): (
+        "The card ran at its power limit, which lowered its clocks. No fault: the card runs this load like that.",
+        "Quote the power limit with the figure; compare only with runs at the same limit.",
+    ),
+    ("GB403", "throttled", _WARNING, _WEAKENS, "throttled"): (
+        "The driver held clocks down because of heat, or to keep step with another card (sync boost).",
+        "Improve cooling, let the card cool down between runs, or lock the clocks below the point where it throttles.",
+    ),
+    ("GB404", "hardware-slowdown", _ERROR, _INVALIDATES, "hw slowdown"): (
+        "The hardware cut the clocks (critical heat, or the board's power brake): an emergency, not normal operation.",
+        (
+            "Check cooling, power cables and power supply; `nvidia-smi -q -d PERFORMANCE` shows the reason. Do not "
+            "quote this figure."
+        ),
+    ),
+    ("GB405", "clocks-not-locked", _INFO, _NONE, "clocks free"): (
+        "The SM clock moved during the window: it is not locked.",
+        "Nothing to do for throughput; for the steadiest comparisons lock it (`nvidia-smi -lgc MHZ`, as root).",
+    ),
+    ("GB406", "clock-drift", _WARNING, _WEAKENS, "clock drift"): (
+        "The SM clock at the end of the window differed from that at its start by more than 2 %.",
+        "Warm the card up for longer, or lock its clocks: steps in this window ran at different speeds.",
+    ),
+    ("GB407", "other-process", _WARNING, _WEAKENS, "shared GPU"): (
+        "Another process had a compute context on this GPU while the case ran.",
+        "Stop it, or choose another GPU with CUDA_VISIBLE_DEVICES.",
+    ),
+    ("GB408", "power-limit-lowered", _WARNING, _NONE, "low limit"): (
+        "The power limit is below this card's default: figures are right for this limit, not for the card.",
+        "Restore it (`nvidia-smi -pl WATTS`, needs root), or state the limit wherever you quote the figure.",
+    ),
+    ("GB409", "power-limit-changed", _WARNING, _WEAKENS, "limit moved"): (
+        "The power limit changed while the case ran.",
+        "Find what sets it (a job prologue, a power manager) and measure again.",
+    ),
+    ("GB410", "energy-window-short", _INFO, _NONE, "short J"): (
+        "The measured window is shorter than a valid energy figure needs on this card.",
+        "Raise `measure.min_window` (or `measure.min_time`): the value is kept, but gates leave it out.",
+    ),
+    ("GB411", "energy-disagrees", _WARNING, _NONE, "J suspect"): (
+        "Two ways of measuring the same energy disagree by more than 3 %.",
+        "Do not quote the energy of this case; `gpubench doctor` says whether this card's counter can be trusted.",
+    ),
+    ("GB412", "counter-reset", _WARNING, _NONE, "J reset"): (
+        "The energy counter went backwards during the window; energy was taken from power readings instead.",
+        "A driver reload or GPU reset does this: find out what caused it, and measure again.",
+    ),
+    ("GB413", "gpu-lost", _ERROR, _INVALIDATES, "GPU lost"): (
+        "The driver lost the GPU while the case ran.",
+        "Look at `dmesg` for Xid messages (79: fell off the bus), check power and seating; most need a power cycle.",
+    ),
+    ("GB414", "power-aliasing", _WARNING, _NONE, "J aliased"): (
+        "Energy comes from a power sensor that sees only part of the time: for a periodic load it can be far off.",
+        "Do not quote this energy figure; cards with an energy counter (Volta and newer) do not have this problem.",
+    ),
+    ("GB415", "device-unmatched", _WARNING, _NONE, "which GPU?"): (
+        "The device that CUDA uses could not be matched to one card with certainty, so nothing was read.",
+        "Check CUDA_VISIBLE_DEVICES and, in a container, the driver's libraries; `gpubench doctor` lists the cards.",
+    ),
+    ("GB416", "parent-shared", _INFO, _NONE, "MIG"): (
+        "The case ran on a MIG slice: power, energy and clocks are those of the whole card.",
+        "Throughput is the slice's own; leave energy out of comparisons.",
+    ),
+    ("GB417", "readings-missing", _INFO, _NONE, "gaps"): (
+        "Part of the window has no telemetry readings: calls to the driver failed or were slow.",
+        "`show RUN:CASE` lists what is missing; a busy or faulty driver causes this.",
+    ),
+    ("GB418", "ecc-errors", _ERROR, _WEAKENS, "ECC"): (
+        "The card counted uncorrected memory errors while the case ran.",
+        "Check the card (`nvidia-smi -q -d ECC,ROW_REMAPPER`), reset it, and measure again.",
+    ),
+    # GB5xx: traces. None of them touches a measured figure: a profile explains numbers, it never makes one.
+    ("GB501", "no-device-work", _WARNING, _NONE, "no GPU rows"): (
+        "The program called CUDA, but the trace contains no GPU work.",
+        (
+            "The profiler could not collect it: check that it is not older than the driver, that no other tool traces "
+            "the same process, and that the container may use the GPU's counters."
+        ),
+    ),
+    ("GB502", "perturbed", _WARNING, _NONE, "perturbed"): (
+        "A profiled step takes more than 1.15 times as long as a measured one.",
+        "Trust counts and shares of GPU time, but not host times or gaps.",
+    ),
+    ("GB503", "unattributed", _INFO, _NONE, "unattributed"): (
+        "More than 1 % of the GPU time was launched outside of every phase.",
+        "The phase figures leave it out. It was launched by code between the phases of a step.",
+    ),
+    ("GB504", "pageable-copies", _WARNING, _NONE, "pageable"): (
+        "Data was copied between device and pageable host memory: slower than pinned, and it makes the host wait.",
+        "Pin the memory (`data_path: pinned`, or DataLoader's `pin_memory=True`) and copy with `non_blocking=True`.",
+    ),
+    ("GB505", "gpu-waits-for-launches", _INFO, _NONE, "launch-bound"): (
+        "The GPU was idle because the host had not launched its next work yet.",
+        "Launch less often or more cheaply: CUDA graphs (`cuda_graph`), `compile`, a fused optimizer, a larger batch.",
+    ),
+    ("GB506", "gpu-waits-for-input", _INFO, _NONE, "input-bound"): (
+        "The GPU was idle while the host fetched the next batch.",
+        "Use more loader workers, pinned memory, or data resident on the device.",
+    ),
+    ("GB507", "no-steps", _INFO, _NONE, "no steps"): (
+        "The trace has no ranges that mark steps, so there are no figures per step or phase.",
+        "Name the range of a step with `--step NAME`, or profile with `gpubench profile SUITE`.",
+    ),
+    ("GB508", "opaque-graphs", _INFO, _NONE, "graphs"): (
+        "CUDA graphs were traced as a whole: the kernels inside are not counted.",
+        "Trace their nodes: nsys profile --cuda-graph-trace=node.",
+    ),
+    ("GB509", "no-tensor-cores", _WARNING, _NONE, "no tensor cores"): (
+        "Convolutions and matrix products took much of the GPU time, but tensor-core kernels took hardly any of it.",
+        (
+            "Check that the precision took effect, that channels and sizes are multiples of 8, and that the layout is "
+            "channels_last."
+        ),
+    ),
+    ("GB510", "layout-conversions", _WARNING, _NONE, "layout"): (
+        "Kernels that only convert memory layouts took more than 5 % of the kernel time.",
+        "Keep model and images in one layout: `memory_format: channels_last` for convolutions on tensor cores.",
+    ),
+    ("GB511", "steps-differ", _WARNING, _NONE, "steps"): (
+        "The trace has a different number of steps than asked for.",
+        "The capture was cut short or began late; see the log next to the trace.",
+    ),
+    ("GB512", "unlinked-work", _INFO, _NONE, "unlinked"): (
+        "Device work whose launch is not in the trace cannot be assigned to a phase.",
+        "It was launched before the capture began, or by a process that was not traced.",
+    ),
+    ("GB513", "several-processes", _INFO, _NONE, "several processes"): (
+        "Several processes in the trace have steps; the figures describe one process per device.",
+        "Look at another: `gpubench profile read FILE --process PID`.",
+    ),
 }
+"""Code, name, severity, effect and mark of each, with its meaning and its remedy."""
+
+UNFIT = frozenset({"GB401", "GB403", "GB404", "GB406", "GB407", "GB408", "GB409", "GB413", "GB415", "GB418"})
+"""Codes that make a machine unfit under `--strict` (exit 4): the GPU is not in the state a user expects to measure, or
+its state could not be checked.
+"""
+
+
+def unfit(codes: Iterable[str]) -> tuple[str, ...]:
+    """Those of `codes` that `--strict` refuses, in order."""
+    return tuple(sorted(UNFIT.intersection(codes)))
 
 
 def _problem(spec: FindingSpec) -> str | None:
     if spec.code.startswith("GB"):
         return f"{spec.code}: codes that begin with GB are gpubench's own"
-    return (
-        None
-        if re.fullmatch(r"[A-Z]{2,8}\d{3}", spec.code)
-        else f"{spec.code!r} is no code: two to eight capitals, three digits"
-    )
+    named = re.fullmatch(r"[A-Z]{2,8}\d{3}", spec.code)
+    return None if named else f"{spec.code!r} is no code: two to eight capitals, three digits"
 
 
+_BUILT_IN = {head[0]: FindingSpec(*head, *text) for head, text in _CATALOGUE.items()}
 FINDINGS = Registry(FINDINGS_GROUP, FindingSpec, _BUILT_IN, lambda spec: spec.code, _problem)
 """Every finding by code, those of other packages last."""
 
@@ -29,11 +295,5 @@ FINDINGS = Registry(FINDINGS_GROUP, FindingSpec, _BUILT_IN, lambda spec: spec.co
 def finding(code: str, message: str, *, hint: str | None = None, **data: Any) -> Finding:
     """An occurrence of `code`, with its numbers in `data`. KeyError for an unknown code."""
     spec = FINDINGS[code]
-    return Finding(
-        code=code,
-        severity=spec.severity,
-        effect=spec.effect,
-        message=message,
-        hint=spec.remedy if hint is None else hint,
-        data=data,
-    )
+    hint = spec.remedy if hint is None else hint
+    return Finding(code=code, severity=spec.severity, effect=spec.effect, message=message, hint=hint, data=data)

@@ -29,10 +29,7 @@ class Measure(SuiteModel):
     """How long and how often each case is measured. Durations in seconds, `target_rel_ci` a fraction."""
 
     target_rel_ci: Fraction = Field(
-        0.01,
-        gt=0,
-        lt=1,
-        description="Stop when the half-width of the median's interval is at most this share of it.",
+        0.01, gt=0, lt=1, description="Stop when the half-width of the median's interval is at most this share of it."
     )
     min_time: Duration = Field(2.0, ge=0, le=86400, description="Measure at least this long after warm-up.")
     max_time: Duration = Field(
@@ -42,24 +39,15 @@ class Measure(SuiteModel):
         description="Measure at most this long, warm-up included, the first step (which may compile) not.",
     )
     min_window: Duration | None = Field(
-        None,
-        ge=0,
-        le=86400,
-        description="Least window for a valid energy figure; None lets the device decide.",
+        None, ge=0, le=86400, description="Least window for a valid energy figure; None lets the device decide."
     )
     min_steps: int = Field(
-        50,
-        ge=5,
-        le=10**7,
-        description="First look at the series; fewer only if `max_time` comes first.",
+        50, ge=5, le=10**7, description="First look at the series; fewer only if `max_time` comes first."
     )
     max_steps: int = Field(100_000, ge=5, le=10**7, description="Measure at most this many steps.")
     repeats: int = Field(3, ge=1, le=1000, description="Launches per case, each in its own process.")
     timeout: Duration = Field(
-        300.0,
-        gt=0,
-        le=7 * 86400,
-        description="A launch that takes longer is ended: status `timeout`.",
+        300.0, gt=0, le=7 * 86400, description="A launch that takes longer is ended: status `timeout`."
     )
     telemetry: Literal["off", "boundary", "sampled"] = Field(
         "sampled",

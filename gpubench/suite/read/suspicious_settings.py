@@ -33,12 +33,7 @@ def _empty(suite: Suite, expansion: Expansion, root: YamlMapping) -> Iterator[Pr
     if axes:
         yield _warn(root, ("matrix", axes[0]), "an axis without values: the suite has no cases", key=True)
     else:
-        yield _warn(
-            root,
-            ("exclude",),
-            "every combination is excluded: the suite has no cases",
-            key=True,
-        )
+        yield _warn(root, ("exclude",), "every combination is excluded: the suite has no cases", key=True)
 
 
 def _duplicates(suite: Suite, expansion: Expansion, root: YamlMapping) -> Iterator[Problem]:

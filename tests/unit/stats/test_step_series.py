@@ -55,7 +55,7 @@ def test_a_wide_interval_is_not_converged():
     series = summarise(times)
     found = {entry.code: entry for entry in series_findings(series, times, 0.01)}
     assert list(found) == ["GB203"]
-    assert "±1.0% was asked" in found["GB203"].message
+    assert "wider than the ±1.0% asked for" in found["GB203"].message
 
 
 def test_a_slowly_varying_series_says_why_it_is_not_trusted():

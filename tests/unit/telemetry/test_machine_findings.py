@@ -1,14 +1,9 @@
 """What each telemetry finding does to a figure, and which make a machine unfit."""
 
 from gpubench.core.findings import FINDINGS, Effect
-from gpubench.core.findings.machine import SPECS, UNFIT, unfit
+from gpubench.core.findings.catalogue import UNFIT, unfit
 
-
-def test_codes_are_of_the_machines_hundred_and_unique() -> None:
-    codes = [spec.code for spec in SPECS]
-    assert all(code.startswith("GB4") for code in codes)
-    assert len(set(codes)) == len(codes)
-    assert set(codes) <= set(FINDINGS)
+SPECS = [spec for spec in FINDINGS.built_in.values() if spec.code.startswith("GB4")]
 
 
 def test_only_an_emergency_of_the_hardware_or_a_lost_card_invalidates() -> None:
