@@ -19,7 +19,7 @@ from gpubench.worker.checks import parity as parity_check
 from gpubench.worker.failures import SettingsMismatch
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.profiling.nvtx import Emitter, open_emitter
-from gpubench.worker.timing import first_steps, loop
+from gpubench.worker.timing import loop
 from gpubench.worker.timing.device_busy import device_busy
 from gpubench.worker.timing.launch_figures import Figures, figures
 from gpubench.worker.timing.memory import Memory, MemoryWatch
@@ -91,7 +91,7 @@ class _Measurement:
             give_back_at_once()
 
     def _prepare(self) -> None:
-        context_s = first_steps.create_context(self._accelerator)
+        context_s = loop.create_context(self._accelerator)
         self._put("cuda_context_s", context_s, None if context_s is not None else "the case runs on the CPU")
         effective_settings.prepare(self._case, self._torch)
         if self._on_gpu and self._job.measure.telemetry != "off":
@@ -158,23 +158,23 @@ class _Measurement:
         self._put("time_to_steady_s", found.window.start_s - first.began_s)
         return measured, found, memory
 
-    def _first_steps(self, emitter: Emitter, step: Step) -> first_steps.FirstSteps:
+    def _first_steps(self, emitter: Emitter, step: Step) -> loop.FirstSteps:
         self._launch.enter("warmup")
         with emitter.named("warmup"):
-            first = first_steps.first_steps(emitter.steps(step), self._wait, self._job.measure, self._launch.stop)
+            first = loop.first_steps(emitter.steps(step), self._wait, self._job.measure, self._launch.stop)
             if not first.times_s:
                 raise Interrupted("it was ended before its first step was done")
             self._group, num_more = 1, 0
             if not first.over and self._case.timing != "latency":
                 step_s = first.typical_s
                 if self._on_gpu:
-                    step_s, num_more = first_steps.following(step, self._wait, step_s)
-                self._group = first_steps.group_size(step_s, self._job.measure)
+                    step_s, num_more = loop.following(step, self._wait, step_s)
+                self._group = loop.group_size(step_s, self._job.measure)
         self._num_before = len(first.times_s) + num_more
         self._launch.marks["first_steps_s"] = tuple(first.times_s)
         return first
 
-    def _steps(self, first: first_steps.FirstSteps, step: Step, emitter: Emitter, *, over: bool) -> loop.Measured:
+    def _steps(self, first: loop.FirstSteps, step: Step, emitter: Emitter, *, over: bool) -> loop.Measured:
         self._launch.enter("measuring")
         timer, measure = timer_for(self._case.timing, self._accelerator), self._job.measure
         if over:

@@ -104,7 +104,7 @@ def test_a_graph_trains_as_the_eager_step_does(torch_cuda):
     from gpubench.suite.model.case import Case
     from gpubench.worker import effective_settings as settings
     from gpubench.worker.workloads.classifier.batches import Resident
-    from gpubench.worker.workloads.classifier.cuda_graph import WARMUP_STEPS
+    from gpubench.worker.workloads.classifier.steps import WARMUP_STEPS
     from gpubench.worker.workloads.cnn import CNN
 
     losses = {}

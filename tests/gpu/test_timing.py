@@ -33,12 +33,12 @@ class Sum:
 def _gpubench_step_s(torch, step):
     """The median step time as the measuring loop finds it."""
     from gpubench.worker.accelerator import accelerator_of
-    from gpubench.worker.timing import first_steps, loop
+    from gpubench.worker.timing import loop
     from gpubench.worker.timing.timers import DeviceTimer
 
     device = torch.device("cuda", 0)
-    first = first_steps.first_steps(step, torch.cuda.synchronize, STEADY, lambda: False)
-    group = first_steps.group_size(statistics.median(first.times_s), STEADY)
+    first = loop.first_steps(step, torch.cuda.synchronize, STEADY, lambda: False)
+    group = loop.group_size(statistics.median(first.times_s), STEADY)
     rule = loop.stopping_rule(STEADY, group, on_gpu=True)
     measured = loop.measure_steps(
         step,

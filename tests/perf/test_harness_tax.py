@@ -22,8 +22,7 @@ from torch import nn
 from gpubench.stats.stopping_rule import StoppingRule
 from gpubench.suite.model.case import Case
 from gpubench.worker.profiling.nvtx import open_emitter
-from gpubench.worker.timing.first_steps import FirstSteps
-from gpubench.worker.timing.loop import measure_steps
+from gpubench.worker.timing.loop import FirstSteps, measure_steps
 from gpubench.worker.timing.timers import CpuTimer
 from gpubench.worker.workloads.cnn import CNN
 

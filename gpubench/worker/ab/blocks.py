@@ -14,13 +14,12 @@ from gpubench.core.records import Window
 from gpubench.protocol.messages import JobArm, Progress, Result
 from gpubench.stats.stopping_rule import StopDecision, StoppingRule
 from gpubench.suite.model.suite import Measure
-from gpubench.worker.ab.block_figures import arm_result
 from gpubench.worker.ab.replicas import DROPPED_STEPS, Replica
-from gpubench.worker.ab.turns import Turn, orders, ratios, self_check
+from gpubench.worker.ab.turns import Turn, arm_result, orders, ratios, self_check
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.failures import shortage
 from gpubench.worker.job import Interrupted, RunningJob
-from gpubench.worker.timing import first_steps
+from gpubench.worker.timing import loop
 from gpubench.worker.timing.timers import no_garbage_collection
 
 TWIN = "\0twin"
@@ -58,7 +57,7 @@ class _Session:
 
     def run(self) -> Result:
         self._launch.enter("build")
-        first_steps.create_context(accelerator_of(self._job.case.device))
+        loop.create_context(accelerator_of(self._job.case.device))
         with ExitStack() as open_replicas:
             open_replicas.callback(self._close)
             self._build()

@@ -19,7 +19,7 @@ from gpubench.worker.checks import after_steps
 from gpubench.worker.checks import parity as parity_check
 from gpubench.worker.failures import SettingsMismatch
 from gpubench.worker.job import Interrupted, RunningJob
-from gpubench.worker.timing import first_steps
+from gpubench.worker.timing import loop
 from gpubench.worker.timing.cpu_time import own_delay_s
 from gpubench.worker.timing.timers import Block, Verdict, timer_for
 from gpubench.worker.workloads import optional_facts
@@ -139,14 +139,14 @@ class Replica:
 
     def _warm_up(self) -> None:
         measure = self.launch.job.measure
-        first = first_steps.first_steps(self._step, self._wait, measure, self.launch.stop)
+        first = loop.first_steps(self._step, self._wait, measure, self.launch.stop)
         if not first.times_s:
             raise Interrupted("it was ended before the first step was done")
         self.step_s, self.group = first.typical_s, 1
         if self.case.timing != "latency":
             if self._accelerator.asynchronous:
-                self.step_s, _ = first_steps.following(self._step, self._wait, first.typical_s)
-            self.group = first_steps.group_size(self.step_s, measure)
+                self.step_s, _ = loop.following(self._step, self._wait, first.typical_s)
+            self.group = loop.group_size(self.step_s, measure)
         self.timer = timer_for(self.case.timing, self._accelerator)
         self.leaves_waits_out = (
             self.timer.clock == "perf_counter" and self.case.timing != "latency" and self._has_room()

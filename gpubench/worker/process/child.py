@@ -32,9 +32,9 @@ def run_job(job: Job, sender: Sender, *, stop: Stop | None = None, no_fork: str 
 def _outcome(launch: RunningJob) -> Result | Failed:
     try:
         if launch.job.kind == "quality":
-            from gpubench.worker.quality.stage import train
+            from gpubench.worker.quality import train_case
 
-            return train(launch)
+            return train_case(launch)
         if launch.job.kind == "blocks":
             from gpubench.worker.ab.blocks import measure_blocks
 

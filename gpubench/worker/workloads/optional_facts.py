@@ -10,7 +10,7 @@ from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import Health, Step
 from gpubench.worker.workloads.compiled import CompileStats
 from gpubench.worker.workloads.compiled import compile_stats as read_compile_stats
-from gpubench.worker.workloads.observe import observe
+from gpubench.worker.workloads.numerics import observe
 
 
 def probe(workload: Any, case: Case, step: Step) -> dict[str, Any] | None:

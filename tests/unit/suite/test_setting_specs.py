@@ -38,7 +38,7 @@ from gpubench.suite.model.settings import SETTINGS, is_number, normal
 from gpubench.suite.model.synonyms import near_word
 from gpubench.tools.suite_reference import suite_reference
 from gpubench.tools.suite_schema import suite_schema
-from gpubench.worker.checks.disagreements import mismatches
+from gpubench.worker.effective_settings import mismatches
 
 assert SETTINGS[-1] == "tile" and normal("tile", "4") == 4 and is_number("tile")
 assert label_cases([Case(), Case(tile=4)]) == ("t1", "t4")

@@ -209,7 +209,7 @@ def test_the_quality_stage_reports_what_training_came_to(run):
 
 def test_a_setting_that_training_changes_fails_the_quality_stage(run, monkeypatch):
 
-    from gpubench.worker.quality import trainer as quality
+    from gpubench.worker import quality
 
     predict = quality.predict
 

@@ -7,7 +7,7 @@ import torch
 
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
-from gpubench.worker.quality.epochs import EpochSource
+from gpubench.worker.quality import EpochSource
 from gpubench.worker.workloads.classifier import datasets as data
 from gpubench.worker.workloads.classifier.batches import Endless, Format, HostMemoryBatches, Loader, make_batches
 

@@ -9,7 +9,7 @@ import torch
 
 from gpubench.worker import accelerator
 from gpubench.worker.workloads.classifier.batches import Resident
-from gpubench.worker.workloads.classifier.cuda_graph import WARMUP_STEPS
+from gpubench.worker.workloads.classifier.steps import WARMUP_STEPS
 
 
 class FakeStream:

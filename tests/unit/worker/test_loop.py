@@ -6,8 +6,15 @@ import pytest
 from fakes.accelerator import FakeAccelerator
 
 from gpubench.suite.model.suite import Measure
-from gpubench.worker.timing.first_steps import FirstSteps, first_steps, following, group_size
-from gpubench.worker.timing.loop import measure_steps, only_first_steps, stopping_rule
+from gpubench.worker.timing.loop import (
+    FirstSteps,
+    first_steps,
+    following,
+    group_size,
+    measure_steps,
+    only_first_steps,
+    stopping_rule,
+)
 from gpubench.worker.timing.timers import CpuTimer, DeviceTimer, LatencyTimer
 
 

@@ -6,8 +6,8 @@ from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import QualitySettings
 from gpubench.worker import effective_settings
+from gpubench.worker import quality as trainer
 from gpubench.worker.job import Interrupted
-from gpubench.worker.quality import trainer
 
 
 def job(case=None, seed=0, **asked):

@@ -5,9 +5,9 @@ from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import QualitySettings
 from gpubench.worker import effective_settings
+from gpubench.worker import quality as trainer
 from gpubench.worker.checks import parity
 from gpubench.worker.checks.work_counts import count_flops
-from gpubench.worker.quality import trainer
 from gpubench.worker.workloads import resnet9
 from gpubench.worker.workloads.registry import resolve
 from gpubench.worker.workloads.resnet9 import ResNet9, blanked, mirrored, shifted, triangle

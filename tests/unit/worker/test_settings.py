@@ -10,7 +10,7 @@ from gpubench.worker import effective_settings
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.checks import unsupported
 from gpubench.worker.workloads import optional_facts
-from gpubench.worker.workloads.observe import observe
+from gpubench.worker.workloads.numerics import observe
 
 
 def effective_of(workload, case, step=lambda: None):

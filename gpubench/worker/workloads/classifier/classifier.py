@@ -10,15 +10,12 @@ from gpubench.suite.model.case import Case
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import Health, ParityProbe, Phases, Step
 from gpubench.worker.workloads.classifier import datasets as image_data
-from gpubench.worker.workloads.classifier import model_health as health
 from gpubench.worker.workloads.classifier import normalisation, parity_probe
 from gpubench.worker.workloads.classifier.batches import BatchSource, Format, make_source
-from gpubench.worker.workloads.classifier.cuda_graph import GraphedStep
 from gpubench.worker.workloads.classifier.optimizers import CountingScaler, make_optimizer
-from gpubench.worker.workloads.classifier.steps import InferStep, TrainStep, no_phases
+from gpubench.worker.workloads.classifier.steps import GraphedStep, InferStep, Snapshot, TrainStep, health_of, no_phases
 from gpubench.worker.workloads.compiled import USES_CUDA_GRAPHS, compile_model, compile_stats
-from gpubench.worker.workloads.numerics import NUMERICS, autocast_of
-from gpubench.worker.workloads.observe import dtype_name, observe_forward
+from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, dtype_name, observe_forward
 
 PROBE_SAMPLES = 2
 
@@ -43,7 +40,7 @@ class Classifier:
         self.source: BatchSource | None = None
         self._case: Case | None = None
         self._engine: TrainStep | InferStep | None = None
-        self._snapshot: health.Snapshot | None = None
+        self._snapshot: Snapshot | None = None
 
     # What a subclass says.
 
@@ -123,7 +120,7 @@ class Classifier:
         model = self.model = self.place_model(case, device)
         self._case, self.source = case, source
         self.optimizer = make_optimizer(case, model.parameters())
-        self._snapshot = health.Snapshot.of(model)
+        self._snapshot = Snapshot.of(model)
         self._engine = step = TrainStep(
             compile_model(model, case.compile, device.type),
             self.optimizer,
@@ -158,14 +155,14 @@ class Classifier:
         assert self._engine is not None, "build comes first"
         self._engine.reset()
         if self.model is not None and self.optimizer is not None:
-            self._snapshot = health.Snapshot.of(self.model)
+            self._snapshot = Snapshot.of(self.model)
         if self.input_waits_s is not None:
             self.input_waits_s.clear()
 
     def health(self) -> Health:
         """Of the steps since `build` or `reset_health`. Waits for the device; not for use inside measured steps."""
         assert self._engine is not None, "build comes first"
-        return health.read(self._engine, self.model, self._snapshot, self.input_waits_s)
+        return health_of(self._engine, self.model, self._snapshot, self.input_waits_s)
 
     def probe(self) -> dict[str, Any]:
         """Facts of the built step by the names of `Effective`, seen in one more forward outside of the steps.

@@ -1,17 +1,24 @@
-"""One training step and one inference step of a classifier.
+"""One training step and one inference step of a classifier, either of them in a CUDA graph, and what they did.
 
 Nothing here waits for the device: finiteness is accumulated there and read after the last step.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from gpubench.worker.workloads.base import Phases
+from gpubench.worker.accelerator import accelerator_of
+from gpubench.worker.workloads.base import Health, Phases
 from gpubench.worker.workloads.classifier.batches import BatchSource, Resident
 from gpubench.worker.workloads.classifier.optimizers import CountingScaler
+
+WARMUP_STEPS = 3
+"""Before the capture of a graph."""
+
+SNAPSHOT_ELEMENTS = 4096
 
 Loss = Callable[[Any, torch.Tensor], torch.Tensor]
 Autocast = Callable[[], AbstractContextManager[Any]]
@@ -154,3 +161,89 @@ class InferStep:
 def _all_finite(output: Any) -> bool:
     tensors = [output] if isinstance(output, torch.Tensor) else [each for each in output if each is not None]
     return all(bool(torch.isfinite(tensor).all().item()) for tensor in tensors)
+
+
+class GraphedStep:
+    """Replays one captured step.
+
+    A graph reads its input from fixed addresses. With `data_path: resident` these hold the same batches in every
+    replay; otherwise the next batches are copied into them first. Gradients are set to None before the capture, so that
+    backward allocates them from the graph's pool.
+    """
+
+    def __init__(
+        self, step: TrainStep | InferStep, source: BatchSource, *, num_batches: int, device: torch.device
+    ) -> None:
+        self._eager, self._source = step, source
+        batches = [source.transfer(source.fetch()) for _ in range(num_batches)]
+        self._static = [
+            (images.clone(memory_format=torch.preserve_format), labels.clone()) for images, labels in batches
+        ]
+        self._copies_input = type(source) is not Resident
+        step.source = Resident(self._static)
+        self._replay, self._result = accelerator_of(device).capture(
+            step, num_warmups=WARMUP_STEPS, before=self._drop_gradients
+        )
+        step.reset()
+
+    def _drop_gradients(self) -> None:
+        if isinstance(self._eager, TrainStep):
+            self._eager.optimizer.zero_grad(set_to_none=True)
+
+    def __call__(self) -> Any:
+        if self._copies_input:
+            for fixed_images, fixed_labels in self._static:
+                images, labels = self._source.fetch()
+                fixed_images.copy_(images, non_blocking=True)
+                fixed_labels.copy_(labels, non_blocking=True)
+        self._replay()
+        self._eager.num_steps += 1
+        return self._result
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The first 4,096 elements of every parameter, on the CPU: little enough to leave no mark on memory figures."""
+
+    values: dict[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, model: torch.nn.Module) -> "Snapshot":
+        with torch.no_grad():
+            return cls({name: _sample(parameter) for name, parameter in model.named_parameters()})
+
+    def distances(self, model: torch.nn.Module) -> dict[str, float]:
+        """Per parameter the L2 norm (in fp64) of how far its sampled elements moved."""
+        with torch.no_grad():
+            return {
+                name: float(torch.linalg.vector_norm(_sample(parameter).double() - self.values[name].double()))
+                for name, parameter in model.named_parameters()
+            }
+
+
+def _sample(parameter: torch.Tensor) -> torch.Tensor:
+    """In the order of memory, so that no layout makes a copy of the whole parameter."""
+    num_elements = min(parameter.numel(), SNAPSHOT_ELEMENTS)
+    return parameter.detach().as_strided((num_elements,), (1,)).to("cpu", copy=True)
+
+
+def health_of(
+    step: TrainStep | InferStep,
+    model: torch.nn.Module | None,
+    snapshot: Snapshot | None,
+    input_waits_s: list[float] | None,
+) -> Health:
+    """`Health` of the steps since the step's reset. Waits for the device."""
+    extra: dict[str, Any] = {} if input_waits_s is None else {"input_wait_s": list(input_waits_s)}
+    if isinstance(step, InferStep):
+        return Health(finite=step.finite(), extra=extra)
+    skipped = None if step.scaler is None else step.scaler.num_skipped
+    done = step.num_steps - (skipped or 0)
+    moved: bool | None = None
+    if model is not None and snapshot is not None and step.num_steps > 0:
+        distances = snapshot.distances(model)
+        moved = any(distance != 0 for distance in distances.values())
+        extra["unmoved_parameters"] = [name for name, distance in distances.items() if distance == 0]
+    return Health(
+        finite=step.finite(), parameters_moved=moved, scaler_skipped_steps=skipped, optimizer_steps=done, extra=extra
+    )

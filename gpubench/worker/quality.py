@@ -9,17 +9,28 @@ import torch
 
 from gpubench.core.errors import UsageError
 from gpubench.core.records import Quality, Window
-from gpubench.protocol.messages import Job
+from gpubench.protocol.messages import Job, Progress, Result
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import QualitySettings
+from gpubench.worker import effective_settings
 from gpubench.worker.accelerator import accelerator_of
-from gpubench.worker.job import Interrupted
-from gpubench.worker.quality.epochs import EpochSource, predict
+from gpubench.worker.failures import SettingsMismatch
+from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.classifier import datasets as image_data
+from gpubench.worker.workloads.classifier.batches import Batch, Format
 from gpubench.worker.workloads.classifier.classifier import Classifier
+from gpubench.worker.workloads.classifier.datasets import DataSet, Split
 from gpubench.worker.workloads.classifier.steps import TrainStep
+from gpubench.worker.workloads.numerics import autocast_of
 from gpubench.worker.workloads.registry import resolve
+
+METRICS = ("accuracy", "precision_macro", "recall_macro", "final_loss", "time_to_accuracy_s", "steps_to_accuracy")
+
+WHOLE_SPLIT_BYTES = 2**30
+"""A prepared split up to this size is kept on the device; a larger one is kept raw and prepared batch by batch."""
+
+EVALUATION_BATCH = 256
+
 
 Notify = Callable[[str, float], None]
 """Told where the run is: `training` or `evaluating`, and the fraction of the whole that is done."""
@@ -31,6 +42,40 @@ Look = Callable[[Classifier, Case], None]
 
 TellWindow = Callable[[Window], None]
 """Told when the chosen training began, and when it reached its target (otherwise when it ended)."""
+
+
+def train_case(launch: RunningJob) -> Result:
+    """Trains as the job asks. Raises what training raises; Interrupted where it was told to stop; SettingsMismatch
+    where a setting read back afterwards is not as asked.
+    """
+    job = launch.job
+    effective_settings.prepare(job.case.model_copy(update={"seed": job.seed}), torch)
+    device = torch.device(job.case.device)
+
+    def read_back(workload: Any, case: Case) -> None:
+        launch.effective = effective_settings.read_back(case, workload.probe(), device)
+        wrong = effective_settings.mismatches(case, None, launch.effective)
+        if wrong:
+            raise SettingsMismatch(wrong)
+
+    def notify(name: str, fraction: float) -> None:
+        if name != launch.phase:
+            launch.enter(name)
+        launch.sender.offer(Progress(num_steps=0, fraction=fraction))
+
+    windows: list[Window] = []
+    found = train(job, device, notify, launch.stop, read_back, windows.append)
+    metrics: dict[str, Any] = found.model_dump(include=set(METRICS))
+    why = "no target accuracy was set" if found.target_accuracy is None else "the target accuracy was not reached"
+    return Result(
+        effective=launch.effective,
+        window=windows[0] if windows else None,
+        metrics=metrics,
+        absent={name: why for name, value in metrics.items() if value is None},
+        quality=found,
+        findings=launch.finish(),
+        marks=launch.marks,
+    )
 
 
 @dataclass
@@ -109,6 +154,74 @@ def quality_case(case: Case, asked: QualitySettings, seed: int) -> Case:
     return case.model_copy(update=update)
 
 
+Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
+
+
+def unchanged(images_NCHW: torch.Tensor, _generator: torch.Generator) -> torch.Tensor:
+    return images_NCHW
+
+
+class EpochSource:
+    """The training split in a new seeded order every epoch, already on the device, without a last, partial batch (a
+    split smaller than one batch is one batch). `augment` changes the prepared images by a seeded generator.
+    """
+
+    input_waits_s: list[float] | None = None
+
+    def __init__(
+        self,
+        data: DataSet,
+        split: Split,
+        layout: Format,
+        device: torch.device,
+        seed: int,
+        *,
+        augment: Augment = unchanged,
+    ) -> None:
+        self._data, self._layout, self._augment = data, layout, augment
+        self._generator = torch.Generator().manual_seed(seed)
+        self._device = device
+        self._prepared = len(split) * 3 * layout.image_size**2 * layout.dtype.itemsize <= WHOLE_SPLIT_BYTES
+        images = split.images_NCHW.to(device)
+        self._images = data.prepare(images, layout.image_size).to(layout.dtype) if self._prepared else images
+        self._labels = split.labels_N.to(device)
+        self._batch_size = min(layout.batch_size, len(split))
+        self.num_batches = len(split) // self._batch_size
+        self._left: list[torch.Tensor] = []
+
+    def fetch(self) -> Batch:
+        if not self._left:
+            order = torch.randperm(len(self._labels), generator=self._generator).to(self._device)
+            self._left = list(torch.split(order, self._batch_size))[: self.num_batches][::-1]
+        indices = self._left.pop()
+        images = self._images[indices]
+        if not self._prepared:
+            images = self._data.prepare(images, self._layout.image_size)
+        return self._layout.cast(self._augment(images, self._generator)), self._labels[indices]
+
+    def transfer(self, batch: Batch) -> Batch:
+        return batch
+
+    def close(self) -> None:
+        self._left = []
+
+
+def predict(
+    workload: Classifier, case: Case, data: DataSet, split: Split, layout: Format, device: torch.device
+) -> torch.Tensor:
+    """Predicted classes N on the CPU, at the case's precision, in eval mode; afterwards the model trains again."""
+    model = workload.model
+    assert model is not None, "the model is built first"
+    model.eval()
+    predicted = []
+    with torch.inference_mode(), autocast_of(case.precision, device.type)():
+        for raw in torch.split(split.images_NCHW, EVALUATION_BATCH):
+            images = layout.cast(data.prepare(raw.to(device), layout.image_size))
+            predicted.append(workload.logits(model(images)).argmax(dim=1).cpu())
+    model.train()
+    return torch.cat(predicted)
+
+
 class _Trainer:
     def __init__(
         self, workload: Classifier, case: Case, asked: QualitySettings, device: torch.device, notify: Notify, stop: Stop
@@ -118,7 +231,7 @@ class _Trainer:
         self._synchronise = accelerator_of(device).synchronize
         loaded = workload.load_data(case)
         assert loaded is not None, "quality_case refuses synthetic data"
-        self._data: image_data.DataSet = loaded
+        self._data: DataSet = loaded
         self.case = case.model_copy(update={"batch_size": min(asked.batch_size, len(loaded.train))})
         self._layout = workload.input_format(self.case)
         self._epochs_done = 0
@@ -172,7 +285,7 @@ class _Trainer:
         if target is not None and run.time_to_accuracy_s is None and accuracy >= target:
             run.time_to_accuracy_s, run.steps_to_accuracy = run.training_time_s, run.num_steps
 
-    def _predict(self, split: image_data.Split) -> torch.Tensor:
+    def _predict(self, split: Split) -> torch.Tensor:
         return predict(self._workload, self.case, self._data, split, self._layout, self._device)
 
     def result(self, best: _Run, runs: list[_Run]) -> Quality:
