@@ -11,7 +11,7 @@ import click
 from gpubench.core.errors import UsageError
 from gpubench.profile.capture import capture_case
 from gpubench.profile.capture.capture_case import CapturePlan
-from gpubench.profile.stored_profiles import SUMMARY_FILE, profile_folder
+from gpubench.profile.figures.summary_model import SUMMARY_FILE, profile_folder
 from gpubench.protocol.profile_job import ProfileJob
 
 _MOST_NAMED = 8

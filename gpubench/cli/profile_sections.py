@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 def case_sections(run: Path, index: int) -> "tuple[Section, ...]":
     """The profile of a case of a stored run, in full; nothing if there is none."""
-    from gpubench.profile.stored_profiles import stored_profile, stored_trace
+    from gpubench.profile.figures.summary_model import stored_profile, stored_trace
     from gpubench.report.pages.profile_page import profile_page
 
     found = stored_profile(run, index)
@@ -24,7 +24,7 @@ def explanation(compared: "Compared", reference: Path, candidate: Path) -> "tupl
     from gpubench.analysis.compare.overall_change import speed_change
     from gpubench.analysis.summary.case_summary import CaseSummary
     from gpubench.analysis.verdict.not_interleaved import NOT_INTERLEAVED
-    from gpubench.profile.stored_profiles import stored_profile
+    from gpubench.profile.figures.summary_model import stored_profile
     from gpubench.report.comparison.profile_differences import profile_section
 
     slower, found = [], {}

@@ -14,6 +14,13 @@ RESULT_FILE = "worker.json"
 TORCH_TRACE = "trace.json.gz"
 MEMORY_SNAPSHOT = "memory.pickle"
 
+DOMAIN = "gpubench"
+"""The NVTX domain of the worker's ranges."""
+CAPTURE = "capture"
+"""Name of the start/end range that opens and closes a capture."""
+PHASES = ("data", "h2d", "forward", "loss", "backward", "optimizer")
+"""The phases of a step, in order."""
+
 
 class ProfileJob(Frozen):
     """Build the case, warm it up, then run `steps` steady steps with `tool` listening.

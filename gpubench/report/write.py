@@ -9,7 +9,7 @@ from typing import Protocol
 from gpubench.analysis.compare.run_sides import arms_of
 from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.core.errors import StoreError
-from gpubench.profile.stored_profiles import stored_profiles
+from gpubench.profile.figures.summary_model import stored_profiles
 from gpubench.report.build import build_report
 from gpubench.report.comparison.versus import arms_report
 from gpubench.report.load_samples import RunWithSamples, load_samples

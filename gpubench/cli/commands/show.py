@@ -101,7 +101,7 @@ def _log(chosen: "CaseSummary", folder: Path, *, most: int = 20_000) -> str:
 
 def _print_run(summary: "RunSummary", stored: "Run", name: str, *, everything: bool, wide: bool) -> None:
     from gpubench.cli.screens.final_screen import result_writer
-    from gpubench.profile.stored_profiles import stored_profiles
+    from gpubench.profile.figures.summary_model import stored_profiles
     from gpubench.report.build import build_report
     from gpubench.report.view.run_view import View
 

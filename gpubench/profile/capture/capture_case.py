@@ -15,10 +15,10 @@ from gpubench.profile.capture.run_tool import SessionError
 from gpubench.profile.capture.search_report import secrets_in_report
 from gpubench.profile.capture.secrets import without_secrets
 from gpubench.profile.figures.summarize import summarize
-from gpubench.profile.figures.summary_model import ProfileSummary, StartEnvironment
-from gpubench.profile.stored_profiles import TABLES_FILE, TRACE_STEM
+from gpubench.profile.figures.summary_model import TABLES_FILE, TRACE_STEM, ProfileSummary, StartEnvironment
 from gpubench.profile.traces import ncu_csv
-from gpubench.profile.traces.read_trace import NCU_REPORT, NSYS_REPORT, NSYS_UNIMPORTED, read_trace
+from gpubench.profile.traces.read_trace import read_trace
+from gpubench.profile.traces.trace import NCU_REPORT, NSYS_REPORT, NSYS_UNIMPORTED
 from gpubench.protocol.profile_job import JOB_FILE, RESULT_FILE, TORCH_TRACE, ProfileJob, ProfileResult
 from gpubench.suite.model.case import Case
 

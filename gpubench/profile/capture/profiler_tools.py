@@ -10,12 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from gpubench.core.errors import UsageError
-from gpubench.profile.traces.trace import DOMAIN
+from gpubench.protocol.profile_job import CAPTURE, DOMAIN
 
 ToolName = Literal["nsys", "ncu"]
-
-CAPTURE = "capture"
-"""Name of the start/end range that opens and closes a capture."""
 
 _VARIABLES: dict[ToolName, str] = {"nsys": "GPUBENCH_NSYS", "ncu": "GPUBENCH_NCU"}
 _PRODUCTS: dict[ToolName, str] = {"nsys": "Nsight Systems", "ncu": "Nsight Compute"}

@@ -19,14 +19,8 @@ from pathlib import Path
 from gpubench.core.errors import ExitStatus, GpubenchError
 from gpubench.profile.capture.profiler_tools import Tool, export_command, find_tool
 from gpubench.profile.capture.secrets import without_secrets
-from gpubench.profile.traces.read_trace import (
-    NSYS_OLD_REPORT,
-    NSYS_REPORT,
-    NSYS_UNIMPORTED,
-    check_readable,
-    read_trace,
-)
-from gpubench.profile.traces.trace import Trace, TraceError
+from gpubench.profile.traces.read_trace import check_readable, read_trace
+from gpubench.profile.traces.trace import NSYS_OLD_REPORT, NSYS_REPORT, NSYS_UNIMPORTED, Trace, TraceError
 
 INSIDE = ("NSYS_PROFILING_SESSION_ID", "NV_COMPUTE_PROFILER_PERFWORKS_DIR", "CUDA_INJECTION64_PATH")
 """Variables that a profiler sets for the programs under it."""

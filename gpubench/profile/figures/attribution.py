@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gpubench.profile.traces.trace import DOMAIN, PHASES, STEP, LaunchCall, Operation, Range, Trace, TraceError
+from gpubench.profile.traces.trace import STEP, LaunchCall, Operation, Range, Trace, TraceError
+from gpubench.protocol.profile_job import DOMAIN, PHASES
 
 _TORCH_STEP = "ProfilerStep#"
 _CASE = "case:"

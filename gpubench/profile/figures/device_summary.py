@@ -9,7 +9,8 @@ from gpubench.profile.figures.attribution import Place, Steps
 from gpubench.profile.figures.kernel_names import kernel_class, uses_tensor_cores
 from gpubench.profile.figures.summary_model import ClassSummary, CopySummary, DeviceSummary, KernelSummary, PhaseSummary
 from gpubench.profile.figures.time_intervals import Interval, clip, gaps, intersection, total
-from gpubench.profile.traces.trace import PHASES, LaunchCall, Operation, Trace
+from gpubench.profile.traces.trace import LaunchCall, Operation, Trace
+from gpubench.protocol.profile_job import PHASES
 
 _NO_STEPS = "the trace marks no steps"
 _NO_PLACE = Place(None, None)

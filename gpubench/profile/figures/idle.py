@@ -5,7 +5,8 @@ from collections.abc import Iterable, Sequence
 from gpubench.profile.figures.attribution import Steps
 from gpubench.profile.figures.summary_model import Bound, IdleReasons
 from gpubench.profile.figures.time_intervals import Interval, clip, intersection, total, union
-from gpubench.profile.traces.trace import DOMAIN, PHASES, LaunchCall, Operation
+from gpubench.profile.traces.trace import LaunchCall, Operation
+from gpubench.protocol.profile_job import DOMAIN, PHASES
 
 BUSY_ENOUGH = 0.10
 """Below this idle share a device is called the limit itself."""

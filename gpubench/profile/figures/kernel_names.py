@@ -27,10 +27,7 @@ _CLASSES: tuple[tuple[str, str], ...] = (
         "layout",
         r"nchwtonhwc|nhwctonchw|nchw_?to_?nhwc|nhwc_?to_?nchw|transpose|convert_?tensor|tensor_?transform|im2col|col2im",
     ),
-    (
-        "conv",
-        r"fprop|dgrad|wgrad|conv|winograd|implicit_gemm|cudnn.*gemm|scudnn|hcudnn|fft2d|cgemm.*cudnn|depthwise",
-    ),
+    ("conv", r"fprop|dgrad|wgrad|conv|winograd|implicit_gemm|cudnn.*gemm|scudnn|hcudnn|fft2d|cgemm.*cudnn|depthwise"),
     ("gemm", r"gemm|gemv|nvjet|cublas|splitkreduce|matmul|_mm_|cutlass|\bdot_kernel|reduce_1block_kernel.*dot"),
     ("random", r"distribution_|philox|curand|dropout|randperm|bernoulli"),
     ("embedding", r"embedding|index_?(select|put|kernel|elementwise|add|copy)|gather|scatter"),

@@ -1,17 +1,24 @@
-"""What a profile says, as stored in `profile.json` and printed by `gpubench profile read --json`.
+"""What a profile says, as stored in a run's `cases/<number>/profile/profile.json` and printed by `profile read --json`.
 
 Times of device and host are in nanoseconds (`_ns`); shares are fractions. What a trace cannot tell is None, with the
 reason in `absent` under the same name. Schema: `schemas/profile-1.json`.
 """
 
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from gpubench.core.findings import Finding
 from gpubench.core.records import Frozen
+from gpubench.profile.traces.trace import NSYS_REPORT
+from gpubench.protocol.profile_job import TORCH_TRACE
 
 PROFILE_SCHEMA = 1
+SUMMARY_FILE = "profile.json"
+TRACE_STEM = "profile"
+TABLES_FILE = f"{TRACE_STEM}.sqlite"
+_TRACES = (f"{TRACE_STEM}{NSYS_REPORT}", TABLES_FILE, TORCH_TRACE)
 
 Bound = Literal["gpu", "launch", "input", "dependency"]
 
@@ -170,3 +177,31 @@ def json_schema() -> dict[str, Any]:
     """The JSON Schema of a stored summary."""
     schema = ProfileSummary.model_json_schema(by_alias=True, mode="serialization")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "gpubench profile"}
+
+
+def profile_folder(run: Path, index: int) -> Path:
+    """The folder of the profile of a run's case."""
+    return run / "cases" / str(index) / "profile"
+
+
+def stored_profile(run: Path, index: int) -> ProfileSummary | None:
+    """The profile of a case; None if there is none, or it cannot be read: a report does without."""
+    try:
+        return ProfileSummary.model_validate_json((profile_folder(run, index) / SUMMARY_FILE).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def stored_trace(run: Path, index: int) -> Path | None:
+    """The trace that was kept of a case, None if none was."""
+    found = (profile_folder(run, index) / name for name in _TRACES)
+    return next((path for path in found if path.is_file()), None)
+
+
+def stored_profiles(run: Path) -> dict[int, ProfileSummary]:
+    """All profiles of a run that can be read, by the number of their case."""
+    numbers = sorted(
+        int(path.parts[-3]) for path in run.glob(f"cases/*/profile/{SUMMARY_FILE}") if path.parts[-3].isdigit()
+    )
+    found = {number: stored_profile(run, number) for number in numbers}
+    return {number: profile for number, profile in found.items() if profile is not None}

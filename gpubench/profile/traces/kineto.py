@@ -11,7 +11,6 @@ from typing import Any
 
 from gpubench.profile.traces.trace import (
     COPY_NAMES,
-    DOMAIN,
     Direction,
     LaunchCall,
     Operation,
@@ -20,6 +19,7 @@ from gpubench.profile.traces.trace import (
     Trace,
     TraceError,
 )
+from gpubench.protocol.profile_job import DOMAIN
 
 PREFIX = f"{DOMAIN}/"
 """What our own ranges begin with in a torch trace, which has no domains."""

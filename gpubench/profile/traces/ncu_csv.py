@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from gpubench.profile.traces.trace import DOMAIN, PHASES, STEP, LaunchCall, Operation, Range, Trace, TraceError
+from gpubench.profile.traces.trace import STEP, LaunchCall, Operation, Range, Trace, TraceError
+from gpubench.protocol.profile_job import DOMAIN, PHASES
 
 _DURATION = "gpu__time_duration.sum"
 _TENSOR = ("sm__inst_executed_pipe_tensor", "sm__pipe_tensor")

@@ -4,12 +4,7 @@ import gc
 from pathlib import Path
 
 from gpubench.profile.traces import kineto, nsys_sqlite
-from gpubench.profile.traces.trace import Trace, TraceError
-
-NSYS_REPORT = ".nsys-rep"
-NSYS_OLD_REPORT = ".qdrep"
-NSYS_UNIMPORTED = ".qdstrm"
-NCU_REPORT = ".ncu-rep"
+from gpubench.profile.traces.trace import NCU_REPORT, NSYS_UNIMPORTED, Trace, TraceError
 
 
 def read_trace(path: Path) -> Trace:

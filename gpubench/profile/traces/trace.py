@@ -9,11 +9,8 @@ from typing import Literal, NamedTuple
 
 from gpubench.core.errors import UsageError
 
-DOMAIN = "gpubench"
 STEP = "step"
-PHASES = ("data", "h2d", "forward", "loss", "backward", "optimizer")
-"""The phases of a gpubench step, in order."""
-
+NSYS_REPORT, NSYS_OLD_REPORT, NSYS_UNIMPORTED, NCU_REPORT = ".nsys-rep", ".qdrep", ".qdstrm", ".ncu-rep"
 OperationKind = Literal["kernel", "copy", "memset", "graph"]
 Direction = Literal["h2d", "d2h", "d2d", "p2p", "h2h", "other"]
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Literal
 
+from gpubench.protocol.profile_job import CAPTURE, DOMAIN, PHASES
+
 State = Literal["off", "on", "forced", "refused"]
 
-DOMAIN = "gpubench"
-PHASES = ("data", "h2d", "forward", "loss", "backward", "optimizer")
 INJECTION = "NVTX_INJECTION64_PATH"
 
 _NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_.:=-]+")
@@ -97,10 +97,6 @@ class Emitter:
         self.phase: Callable[[str], AbstractContextManager[None]] = _Ranges(self._range).__getitem__
         """What `workloads.base.Phases` is; other names than the six become ranges when first used."""
 
-    @property
-    def listening(self) -> bool:
-        return self._domain is not None
-
     def named(self, name: str) -> AbstractContextManager[None]:
         """A range of this name around whatever is done inside."""
         return self._range(clean(name))
@@ -127,7 +123,7 @@ class Emitter:
 
     def capture(self) -> AbstractContextManager[None]:
         """The start/end range that opens a profiler's capture. Ranges that are open already are lost to it."""
-        return self.across_threads("capture")
+        return self.across_threads(CAPTURE)
 
     def across_threads(self, name: str) -> AbstractContextManager[None]:
         """A start/end range of this name: seen around the work of all threads, autograd's too."""

@@ -13,8 +13,7 @@ from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.cli.main import main
 from gpubench.core.errors import UsageError
 from gpubench.profile.figures.summarize import summarize
-from gpubench.profile.figures.summary_model import ProfileSummary
-from gpubench.profile.stored_profiles import profile_folder, stored_profiles
+from gpubench.profile.figures.summary_model import ProfileSummary, profile_folder, stored_profiles
 from gpubench.profile.traces.read_trace import read_trace
 from gpubench.report.model.report_model import plain
 from gpubench.report.topics import profiles

@@ -45,7 +45,6 @@ class FakeDomain:
 def test_without_a_tool_every_range_is_the_same_nothing():
     emitter = open_emitter({})
     assert emitter.state == "off"
-    assert not emitter.listening
     assert len({id(emitter.phase(name)) for name in (*PHASES, "other")} | {id(emitter.named("x"))}) == 1
     with emitter.capture(), emitter.phase("forward"):
         pass
@@ -80,10 +79,11 @@ def test_a_range_is_closed_after_an_error():
 
 
 def test_a_refused_domain_is_never_used():
-    emitter = Emitter(FakeDomain(), "refused")
-    assert not emitter.listening
-    with emitter.phase("forward"):
+    domain = FakeDomain()
+    emitter = Emitter(domain, "refused")
+    with emitter.capture(), emitter.phase("forward"):
         pass
+    assert domain.calls == []
 
 
 def test_messages_hold_only_what_filters_can_name():
