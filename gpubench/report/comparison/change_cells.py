@@ -17,12 +17,7 @@ from gpubench.report.model.words import count
 
 _SPEED_GROUPS = ("time", "cold")
 _KIND_WORDS = {"fixed": "fixed", "added": "added", "removed": "removed", "not_measured": "not measured"}
-_END_WORDS = {
-    Status.OOM: "OOM",
-    Status.FAILED: "fails",
-    Status.TIMEOUT: "times out",
-    Status.UNSUPPORTED: "unsupported",
-}
+_END_WORDS = {Status.OOM: "OOM", Status.FAILED: "fails", Status.TIMEOUT: "times out", Status.UNSUPPORTED: "unsupported"}
 LEVEL_WORDS = {
     "block": "blocks of steps that alternated in one process, paired by launch",
     "launch": "interleaved launches, paired by round",

@@ -30,18 +30,7 @@ from gpubench.report.comparison.change_cells import (
     value_cell,
     verdict_word,
 )
-from gpubench.report.model.report_model import (
-    Cell,
-    Column,
-    Fact,
-    Line,
-    ReportModel,
-    Section,
-    Table,
-    code,
-    line,
-    strong,
-)
+from gpubench.report.model.report_model import Cell, Column, Fact, Line, ReportModel, Section, Table, code, line, strong
 from gpubench.report.model.words import count, joined
 
 Moved = tuple[CaseChange, MetricChange]

@@ -20,17 +20,7 @@ from gpubench.report.comparison.change_cells import (
     metric_title,
 )
 from gpubench.report.comparison.comparison_report import difference_facts, ends_table, unclear_lines
-from gpubench.report.model.report_model import (
-    Column,
-    Line,
-    ReportModel,
-    Section,
-    Table,
-    Tone,
-    code,
-    line,
-    strong,
-)
+from gpubench.report.model.report_model import Column, Line, ReportModel, Section, Table, Tone, code, line, strong
 from gpubench.report.model.words import count
 
 _NAMED = 5

@@ -8,18 +8,7 @@ from gpubench.analysis.compare.verdict_cost import CasePlan, VerdictForecast, Ve
 from gpubench.core.metrics import SESOI
 from gpubench.core.units import format_duration, format_percent
 from gpubench.report.comparison.change_cells import SHORT_LEVELS
-from gpubench.report.model.report_model import (
-    Cell,
-    Column,
-    Line,
-    ReportModel,
-    Section,
-    Table,
-    Tone,
-    code,
-    line,
-    strong,
-)
+from gpubench.report.model.report_model import Cell, Column, Line, ReportModel, Section, Table, Tone, code, line, strong
 from gpubench.report.model.words import count
 
 ENOUGH = 0.95

@@ -62,9 +62,8 @@ def _moved(compared: Compared) -> Chart | None:
         form="forest",
         title=f"Speed: {finding}",
         reading=(
-            f"Each row is one case: speed of {compared.candidate.name} over that of {compared.reference.name}, "
-            "with its 95 % "
-            f"interval. Right of 1 is faster; grey is no verdict.{more}"
+            f"Each row is one case: speed of {compared.candidate.name} over that of {compared.reference.name}, with "
+            f"its 95 % interval. Right of 1 is faster; grey is no verdict.{more}"
         ),
         alt=f"Forest plot of speed ratios by case. {finding}.",
         columns=("case", "speed ratio", "low", "high", "launches", "verdict"),

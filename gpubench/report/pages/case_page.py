@@ -11,17 +11,7 @@ from gpubench.core.metrics import METRICS
 from gpubench.core.records import Effective, Failure, Record, Series, Status
 from gpubench.core.units import format_bytes, format_duration
 from gpubench.report.model.figure_cells import display_unit, interval_text, metric_cell
-from gpubench.report.model.report_model import (
-    CasePage,
-    Cell,
-    Column,
-    Fact,
-    Section,
-    Table,
-    Tone,
-    code,
-    line,
-)
+from gpubench.report.model.report_model import CasePage, Cell, Column, Fact, Section, Table, Tone, code, line
 from gpubench.report.pages.telemetry_facts import telemetry_facts
 from gpubench.report.topics.findings import remarks
 from gpubench.report.view.case_tables import status_word

@@ -141,9 +141,8 @@ def _quality_notes(summary: RunSummary) -> tuple[Line, ...]:
     limit = f"{summary.quality[0].max_drop * 100:g}"
     notes.append(
         line(
-            f"Limit: {limit} percentage {'point' if limit == '1' else 'points'} below the reference; a "
-            "precision below it wins "
-            "no headline for training."
+            f"Limit: {limit} percentage {'point' if limit == '1' else 'points'} below the reference; a precision below "
+            "it wins no headline for training."
         )
     )
     chosen = sorted({f"{run.learning_rate:g}" for run in runs if len(run.learning_rates_tried) > 1})
@@ -225,10 +224,9 @@ def to_accuracy_table(summary: RunSummary) -> Table | None:
     assert target is not None, "runs without a target have no row"
     notes = [
         line(
-            f"Target: {format_percent(target, decimals=0)} of the validation split, looked at after every "
-            "epoch. Time is "
-            "that of training alone; joules are of the device from the first step to the end of the epoch that reached "
-            "it, validation included. Intervals over seeds."
+            f"Target: {format_percent(target, decimals=0)} of the validation split, looked at after every epoch. Time "
+            "is that of training alone; joules are of the device from the first step to the end of the epoch that "
+            "reached it, validation included. Intervals over seeds."
         )
     ]
     if any(map(short, shown)):
@@ -287,9 +285,8 @@ def _accuracy(known: Sequence[QualitySummary]) -> Chart:
         form="dots",
         title=finding,
         reading=(
-            "Each mark is the test accuracy reached at one precision, with its 95 % interval over seeds where "
-            "there are several."
-            f"{beyond}"
+            "Each mark is the test accuracy reached at one precision, with its 95 % interval over seeds where there "
+            f"are several.{beyond}"
         ),
         alt=f"Dot chart of test accuracy by precision. {finding}.",
         columns=("trained at", "accuracy %", "low", "high", "precision", "standing", "verdict"),

@@ -75,9 +75,7 @@ def _table(timing: str, shown: Sequence[Best], bests: Sequence[Best], summary: R
     columns = [Column("mark", "", "left", cell=lambda best: "+" if id(best) in overall else "" if best.won else "!")]
     columns += [setting_column(name, lambda best: best.summary) for name in identity]
     if rest:
-        columns.append(
-            Column("setting", "best setting", "left", cell=lambda best: setting_text(best.summary, rest)),
-        )
+        columns.append(Column("setting", "best setting", "left", cell=lambda best: setting_text(best.summary, rest)))
     columns.append(metric_column(lead, 0, lambda best: metric_cell(lead, best.summary.metrics, spread=True)))
     if ratios:
         columns.append(Column("against_baseline", "vs baseline", priority=2, cell=against))

@@ -299,6 +299,5 @@ def _finding(points: list[RooflinePoint]) -> str:
     most, closest = max(below, key=lambda each: each[0])
     return (
         f"{closest.summary.label} comes closest to its roof, {format_percent(most, decimals=0)} of what "
-        f"{closest.limit} "
-        "allows"
+        f"{closest.limit} allows"
     )

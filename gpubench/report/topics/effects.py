@@ -146,9 +146,8 @@ def _forest(subject: str, effects: Sequence[FactorEffect]) -> Chart:
         form="forest",
         title=f"{subject}: {finding}",
         reading=(
-            "Each row is one setting with all others equal: the geometric mean of the speed ratio over all "
-            "such pairs, with "
-            "its 95 % interval. Right of 1 is faster."
+            "Each row is one setting with all others equal: the geometric mean of the speed ratio over all such pairs, "
+            "with its 95 % interval. Right of 1 is faster."
         ),
         alt=f"Forest plot of the effect of each setting on speed. {subject}: {finding}.",
         columns=("setting", "speed ratio", "low", "high", "pairs", "reading"),
@@ -220,10 +219,7 @@ def _heat(contest: Contest, across: str, down: str, fields: Fields, best: CaseSu
         alt=f"Heat map of speed over {title(down)} and {title(across)}. {contest.subject}: {finding}.",
         columns=(title(across), title(down), "times the slowest"),
         rows=tuple(data),
-        options={
-            "x_order": [word(across, x) for x in columns],
-            "y_order": [word(down, y) for y in rows],
-        },
+        options={"x_order": [word(across, x) for x in columns], "y_order": [word(down, y) for y in rows]},
     )
 
 

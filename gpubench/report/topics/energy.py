@@ -69,9 +69,8 @@ def energy_chart(contest: Contest) -> Chart | None:
         form="scatter",
         title=f"{contest.subject}: {finding}",
         reading=with_hollow(
-            "Each mark is one case; right is faster, down is cheaper. The line joins the frontier: cases that "
-            "no other beats in "
-            "both. Joules compare on one card; between cards they may be off by 5 %.",
+            "Each mark is one case; right is faster, down is cheaper. The line joins the frontier: cases that no "
+            "other beats in both. Joules compare on one card; between cards they may be off by 5 %.",
             entries,
         ),
         alt=f"Scatter chart of energy per sample against throughput. {contest.subject}: {finding}.",
@@ -91,8 +90,7 @@ def _finding(contest: Contest, best: Sequence[CaseSummary], factor: float, unit:
     slower = (speed(fastest) or 1.0) / (speed(cheapest) or 1.0)
     return (
         f"{name_of(cheapest, contest)} is cheapest at {said}; the fastest, {name_of(fastest, contest)}, is "
-        f"{times(slower)} as fast "
-        f"for {times(ratio)} the energy"
+        f"{times(slower)} as fast for {times(ratio)} the energy"
     )
 
 

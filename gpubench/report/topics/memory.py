@@ -156,9 +156,8 @@ def memory_chart(contest: Contest) -> Chart | None:
         form="lines",
         title=f"{contest.subject}: {finding}",
         reading=(
-            f"Each line is one precision's {what}; lower leaves room for a larger batch.{dashed}"
-            f"{has}"
-            f"{' The cross marks a batch that ran out.' if ran_out else ''}"
+            f"Each line is one precision's {what}; lower leaves room for a larger "
+            f"batch.{dashed}{has}{' The cross marks a batch that ran out.' if ran_out else ''}"
         ),
         alt=f"Line chart of memory in GiB against batch size by precision. {contest.subject}: {finding}.",
         columns=("precision", "batch size", "GiB", "low", "high", "line", "standing", "other settings"),

@@ -17,21 +17,20 @@ def method_lines(summary: RunSummary) -> tuple[Line, ...]:
         line(
             f"Each case was launched {count(summary.info.repeats, 'time')}, each launch in a process of its own, all "
             f"launches in random order (seed {summary.info.seed}).{_isolation(summary)} Settings were set, then read "
-            "back before and after the measured steps; a mismatch fails the case.",
+            "back before and after the measured steps; a mismatch fails the case."
         ),
         line(_clocks(series)),
         line(
             "Warm-up is found from the step times, not assumed. A launch ended when the median was known to "
             f"±{format_percent(measure.target_rel_ci)} (autocorrelation counted in) and "
             f"{format_duration(measure.min_time)} "
-            f"had passed, at the latest after {format_duration(measure.max_time)}.{_lengths(series)}",
+            f"had passed, at the latest after {format_duration(measure.max_time)}.{_lengths(series)}"
         ),
         line(_interval(summary)),
         line(
-            "Throughput is samples per step over the median step time. Nothing is dropped for being slow. A "
-            "figure that "
-            "is weakened or invalid (marks ! and -), or whose output was not verified (?), is shown and wins "
-            "no headline.",
+            "Throughput is samples per step over the median step time. Nothing is dropped for being slow. A figure "
+            "that is weakened or invalid (marks ! and -), or whose output was not verified (?), is shown and wins no "
+            "headline."
         ),
     )
 
@@ -48,9 +47,8 @@ def _clocks(series: list[Series]) -> str:
     said = []
     if "cuda_event" in clocks:
         said.append(
-            "GPU steps were timed by CUDA events at the boundaries of every step, without synchronising "
-            "inside the loop, "
-            "and checked against the wall clock of the whole block."
+            "GPU steps were timed by CUDA events at the boundaries of every step, without synchronising inside the "
+            "loop, and checked against the wall clock of the whole block."
         )
     if "perf_counter" in clocks:
         said.append("CPU steps were timed by the monotonic clock at the boundaries of every step.")

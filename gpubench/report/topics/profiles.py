@@ -14,9 +14,8 @@ from gpubench.report.view.run_view import View
 
 _NAME_WIDTH = 44
 _LEAD = (
-    "Step times are measured without a profiler; `profiled` says how many times as long a step took under "
-    "one. All other "
-    "figures are of the profiled steps: they explain, and enter no verdict."
+    "Step times are measured without a profiler; `profiled` says how many times as long a step took under one. All "
+    "other figures are of the profiled steps: they explain, and enter no verdict."
 )
 
 

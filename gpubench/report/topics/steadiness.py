@@ -82,10 +82,9 @@ def _spread(contest: Contest, series: Sequence[tuple[CaseSummary, "NDArray[np.fl
         form="spread",
         title=f"{contest.subject}: {finding}",
         reading=(
-            f"Each row is one case: how often a {what} took so much less or more than the median of its "
-            "launch. A narrow peak is "
-            "steady; two peaks are two ways of running. Steps beyond the axis are not drawn, and are counted "
-            "in every figure."
+            f"Each row is one case: how often a {what} took so much less or more than the median of its launch. A "
+            "narrow peak is steady; two peaks are two ways of running. Steps beyond the axis are not drawn, and are "
+            "counted in every figure."
         ),
         alt=f"Histograms of {what} time by precision. {contest.subject}: {finding}.",
         columns=("precision", "from %", "to %", "share of steps %", "case"),

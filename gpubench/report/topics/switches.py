@@ -44,9 +44,8 @@ def switches_table(summary: RunSummary, effects: Sequence[FactorEffect] | None =
     )
     notes = (
         line(
-            "How many times as fast with all other settings equal, geometric mean over pairs with its 95 % "
-            "interval: the value "
-            "that pays most, `keep` where none does for certain. Figures that are weakened do not advise."
+            "How many times as fast with all other settings equal, geometric mean over pairs with its 95 % interval: "
+            "the value that pays most, `keep` where none does for certain. Figures that are weakened do not advise."
         ),
     )
     return Table.of("switches", columns, factors, notes=notes)

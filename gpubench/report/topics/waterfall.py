@@ -5,18 +5,7 @@ from collections.abc import Callable
 from gpubench.analysis.insight.ablation import Changes, Stage, Waterfall, waterfall
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.report.model.figure_cells import measured_cell, metric_cell, ratio_cell, ratio_text
-from gpubench.report.model.report_model import (
-    EMPTY,
-    Cell,
-    Chart,
-    Column,
-    Datum,
-    Line,
-    Section,
-    Table,
-    line,
-    strong,
-)
+from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Datum, Line, Section, Table, line, strong
 from gpubench.report.model.setting_words import title, word
 from gpubench.report.model.words import joined
 from gpubench.report.view.case_tables import MEMORY, mark, memory_metric, metric_column, tone
@@ -142,9 +131,8 @@ def waterfall_chart(found: Waterfall) -> Chart:
         form="waterfall",
         title=finding,
         reading=(
-            f"From {found.base.label} downwards, each change stands on top of those above it; a bar goes from "
-            "the speed before "
-            "it to the speed with it, in multiples of the base, with the 95 % interval at its end."
+            f"From {found.base.label} downwards, each change stands on top of those above it; a bar goes from the "
+            "speed before it to the speed with it, in multiples of the base, with the 95 % interval at its end."
         ),
         alt=f"Waterfall of speed over the changes of the suite's path. {finding}.",
         columns=("change", "before", "after", "low", "high", "ratio", "reading"),
