@@ -83,7 +83,7 @@ def run_suite(
     `budget_s`, ...). SuiteError, UsageError or StoreError before anything is measured; a case that fails is a record.
     Ctrl-C ends the step and stores it, then raises KeyboardInterrupt.
     """
-    from gpubench.report.keep_ceilings import keep_ceilings
+    from gpubench.report.write import keep_ceilings
     from gpubench.runner.run import run_suite as run
 
     stored = _stored(run(source, listener, overrides=overrides, selection=selection, store=Path(store), **options))

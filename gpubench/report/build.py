@@ -1,17 +1,85 @@
-"""From a run to its report: one view, and one section per topic. Reads no file, knows no format."""
+"""From a run to its report: one section per topic, in reading order. Reads no file, knows no format."""
 
+import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 
 from gpubench.analysis.summary.run_summary import RunSummary
-from gpubench.report.answers import answers
-from gpubench.report.headline import headline
+from gpubench.core.extensions import SECTIONS_GROUP, Extension, extensions
+from gpubench.report.headline import answers, headline
 from gpubench.report.model.report_model import ReportModel, Section, line
 from gpubench.report.model.words import count, sentence
 from gpubench.report.pages.case_page import case_pages
-from gpubench.report.topics.order import sections
+from gpubench.report.topics import (
+    accuracy,
+    batch,
+    best,
+    cases,
+    ceilings,
+    cold_start,
+    effects,
+    efficiency,
+    energy,
+    findings,
+    memory,
+    method,
+    profiles,
+    set_up,
+    steadiness,
+    waterfall,
+)
 from gpubench.report.topics.set_up import machine_line
 from gpubench.report.view.run_view import View
+
+Topic = Callable[[View], Section | None]
+"""Makes one section; None, or an empty section, where this run has nothing to show in it."""
+
+ORDER: tuple[Topic, ...] = (
+    effects.switches_section,
+    best.section,
+    batch.section,
+    waterfall.section,
+    effects.section,
+    memory.section,
+    energy.section,
+    ceilings.section,
+    efficiency.section,
+    steadiness.section,
+    accuracy.section,
+    profiles.section,
+    cases.section,
+    cold_start.section,
+    cases.unmeasured_section,
+    findings.section,
+    set_up.section,
+    method.section,
+    method.repeat_section,
+)
+
+
+def sections() -> tuple[Topic, ...]:
+    """Every section that a report asks for; those of other packages follow the cold start."""
+    at = ORDER.index(cases.unmeasured_section)
+    return (*ORDER[:at], *map(_guarded, extensions(SECTIONS_GROUP)), *ORDER[at:])
+
+
+def _guarded(extension: Extension) -> Topic:
+    """A section of another package that fails is left out with a warning, and the report is written without it."""
+
+    def section(view: View) -> Section | None:
+        try:
+            made = extension.value(view)
+        except Exception as error:  # noqa: BLE001 - another package may raise anything
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            extension.left_out(f"{type(error).__name__}: {error} ({where.filename}, line {where.lineno})")
+            return None
+        if made is None or isinstance(made, Section):
+            return made
+        extension.left_out(f"expected a Section or None, got {made!r}")
+        return None
+
+    return section
 
 
 def build_report(view: View, *, pages: bool = True) -> ReportModel:

@@ -1,4 +1,4 @@
-"""The first lines: what was fastest, by how much, how accurate, and what was left out of the contest and why."""
+"""The first lines: what was fastest, by how much, how accurate, what may not win and why; the winners in figures."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Estimate, Status
-from gpubench.core.units import format_number
-from gpubench.report.model.figure_cells import metric_cell, ratio_text
-from gpubench.report.model.report_model import Line, line, strong
+from gpubench.core.units import format_bytes, format_number
+from gpubench.report.model.figure_cells import display_unit, metric_cell, ratio_text
+from gpubench.report.model.report_model import Answer, Line, line, strong
 from gpubench.report.model.words import joined, place, task
-from gpubench.report.view.contests import batch_of, contests, largest_that_fits, rank
-from gpubench.report.view.phrases import why_not
+from gpubench.report.view.case_tables import memory_metric
+from gpubench.report.view.contests import Contest, batch_of, contests, largest_that_fits, name_of, rank, why_not
 
 
 def headline(summary: RunSummary) -> tuple[Line, ...]:
@@ -207,3 +207,41 @@ def _devices_compared(chosen: Sequence[Best]) -> list[Line]:
                 )
                 lines.append(line(f"{subject}, each at its best setting."))
     return lines
+
+
+def answers(summary: RunSummary) -> tuple[Answer, ...]:
+    """One per contest with a figure; of latency, for its smallest batch."""
+    bests = best_settings(summary.cases)
+    against = {id(gain.best): ratio_text(gain.ratio) for gain in gains(bests, summary.info.suite.get("baseline") or {})}
+    found = []
+    for contest in contests(summary.cases):
+        overall = best_overall(best_settings(contest.cases))
+        if overall:
+            best = min(overall, key=lambda each: batch_of(each.summary))
+            mine = next((other for other in bests if other.summary is best.summary), best)
+            found.append(_answer(contest, mine, bests, against.get(id(mine), ""), summary))
+    return tuple(found)
+
+
+def _answer(contest: Contest, best: Best, bests: Sequence[Best], against: str, summary: RunSummary) -> Answer:
+    entry = best.summary
+    spec = METRICS[contest.metric]
+    fp32 = fp32_ratio(best, bests)
+    trained = accuracy_of(entry, summary.quality)
+    held = entry.metrics.get(memory_metric(entry))
+    figures = (
+        (display_unit(spec), metric_cell(contest.metric, entry.metrics, spread=True).full),
+        ("times fp32", "" if fp32 is None else ratio_text(fp32)),
+        ("times the baseline", against),
+        ("energy per sample", energy_text(entry)),
+        ("peak memory", "" if held is None else format_bytes(held.value)),
+        ("test accuracy", "" if trained is None else f"{trained}%"),
+    )
+    return Answer(
+        subject=contest.subject,
+        precision=entry.case.precision,
+        setting=name_of(entry, contest).removeprefix(entry.case.precision).strip(),
+        figures=tuple((name, text) for name, text in figures if text),
+        case_index=entry.planned.index,
+        why_not="" if best.won else why_not(entry),
+    )

@@ -1,4 +1,4 @@
-"""The one place of the report that touches files: HTML, its Markdown twin, and the charts beside it."""
+"""The one place of the report that touches files: HTML, its Markdown twin, the charts beside it, stored ceilings."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Protocol
 
 from gpubench.analysis.compare.run_sides import arms_of
+from gpubench.analysis.summary.measured_ceilings import Ceiling, measured_ceilings, to_facts
 from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.core.errors import StoreError
+from gpubench.machine import stored_ceilings
 from gpubench.profile.figures.summary_model import stored_profiles
 from gpubench.report.build import build_report
 from gpubench.report.comparison.versus import arms_report
-from gpubench.report.load_samples import RunWithSamples, load_samples
 from gpubench.report.model.report_model import ReportModel
 from gpubench.report.render.csv_text import chart_csv
 from gpubench.report.render.html import render_html
 from gpubench.report.render.markdown import render_markdown
 from gpubench.report.view.run_view import View
+from gpubench.report.view.samples import RunWithSamples, load_samples
 
 REPORT_NAME = "report"
 CHARTS_FOLDER = "charts"
@@ -67,7 +69,7 @@ def write_both(model: ReportModel, folder: Path, stem: str = REPORT_NAME) -> Pat
 
 def draw_charts(model: ReportModel) -> dict[str, str]:
     """Every chart as SVG by its key."""
-    from gpubench.report.drawing.svg import draw
+    from gpubench.report.drawing.draw import draw
 
     return {chart.key: draw(chart) for chart in model.charts}
 
@@ -82,7 +84,7 @@ def write_markdown(model: ReportModel, path: Path, drawings: Mapping[str, str] |
     """The report as Markdown, with its charts as SVG and CSV in a folder beside it. StoreError if one cannot be
     written.
     """
-    from gpubench.report.drawing.svg import stand_alone
+    from gpubench.report.drawing.draw import stand_alone
 
     folder = path.parent / charts_folder(path)
     drawn = draw_charts(model) if drawings is None else drawings
@@ -127,3 +129,14 @@ def _cannot(path: Path, error: OSError) -> StoreError:
     return StoreError(
         f"cannot write {path}: {error.strerror}", hint="`gpubench report RUN -o FILE.html` writes it elsewhere."
     )
+
+
+def keep_ceilings(summary: RunSummary, where: Path | None = None) -> tuple[Path, ...]:
+    """The files written, one per device; none for a run without operators, or if the cache is not writable."""
+    by_device: dict[str, list[Ceiling]] = {}
+    for ceiling in measured_ceilings(summary.info, summary.cases):
+        by_device.setdefault(ceiling.device.key, []).append(ceiling)
+    written = [
+        stored_ceilings.remember(key, [to_facts(each) for each in found], where) for key, found in by_device.items()
+    ]
+    return tuple(path for path in written if path is not None)

@@ -15,7 +15,7 @@ from fakes.extension_package import add_distribution, install
 from gpubench import extend
 from gpubench.core.findings import FINDINGS
 from gpubench.core.metrics import METRICS
-from gpubench.report.topics.order import ORDER, sections
+from gpubench.report.build import ORDER, sections
 
 
 def python(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -125,12 +125,12 @@ def test_a_broken_package_is_named_and_left_out(tmp_path):
 
 def test_a_section_that_fails_does_not_fail_the_report(monkeypatch):
     from gpubench.core.extensions import Extension
-    from gpubench.report.topics import order
+    from gpubench.report import build
 
     def section(view):
         raise KeyError("sparsity")
 
-    monkeypatch.setattr(order, "extensions", lambda _: (Extension("'acme' of acme-bench", section),))
+    monkeypatch.setattr(build, "extensions", lambda _: (Extension("'acme' of acme-bench", section),))
     added = [topic for topic in sections() if topic not in ORDER]
     with pytest.warns(extend.ExtensionWarning, match="'acme' of acme-bench was left out: KeyError: 'sparsity'"):
         assert added[0](None) is None

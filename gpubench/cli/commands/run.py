@@ -250,8 +250,7 @@ class _Ending:
         """The run is summarised once, and its report is built once, for the file and for the screen."""
         from gpubench.analysis.summary.run_summary import summarise_run
         from gpubench.cli.open_run import shown_name
-        from gpubench.report.keep_ceilings import keep_ceilings
-        from gpubench.report.write import report_of, write_both
+        from gpubench.report.write import keep_ceilings, report_of, write_both
         from gpubench.store.run_reader import load_run
 
         stored = load_run(outcome.folder)

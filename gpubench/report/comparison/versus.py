@@ -11,7 +11,7 @@ from gpubench.report.comparison.comparison_report import build_comparison
 from gpubench.report.comparison.versus_charts import versus_charts
 from gpubench.report.model.report_model import Fact, Line, ReportModel, Section, code, line, plain
 from gpubench.report.model.words import joined
-from gpubench.report.topics.repeat import command_line
+from gpubench.report.topics.method import command_line
 from gpubench.report.topics.set_up import environment_facts
 
 _MOST_SAID = 6

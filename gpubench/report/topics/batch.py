@@ -10,8 +10,18 @@ from gpubench.core.records import Status
 from gpubench.report.model.figure_cells import display_unit
 from gpubench.report.model.report_model import Chart, Datum, Section
 from gpubench.report.model.words import joined
-from gpubench.report.view.contests import Contest, batch_of, by_batch, has_figure, other_settings
-from gpubench.report.view.phrases import BAND, change, standing, times, with_hollow
+from gpubench.report.view.contests import (
+    BAND,
+    Contest,
+    batch_of,
+    by_batch,
+    change,
+    has_figure,
+    other_settings,
+    standing,
+    times,
+    with_hollow,
+)
 from gpubench.report.view.run_view import View
 
 _LEVELS_OFF = 1.05

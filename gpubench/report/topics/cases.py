@@ -1,8 +1,22 @@
-"""Every measured case with its speed, memory and energy."""
+"""Every measured case with its speed, memory and energy; cases without figures, gathered by how and why they ended."""
 
+from collections.abc import Iterable
+
+from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.metrics import METRICS
-from gpubench.report.model.report_model import Section, Table, line
-from gpubench.report.view.case_tables import MARKS, MEMORY, absent_notes, case_table, metrics_present
+from gpubench.core.records import Status
+from gpubench.report.model.report_model import Column, Section, Table, line
+from gpubench.report.model.words import ranges
+from gpubench.report.view.case_tables import (
+    MARKS,
+    MEMORY,
+    QUIET,
+    absent_notes,
+    case_table,
+    metrics_present,
+    status_word,
+    tone,
+)
 from gpubench.report.view.run_view import View
 
 _METRICS = (
@@ -35,3 +49,28 @@ def cases_table(view: View) -> Table:
     names = [name for name in names if name in ("throughput", "latency_s") or metrics_present(entries, [name])]
     notes = (MARKS, *absent_notes(entries, ("mean_power_w", "energy_per_sample_j")))
     return case_table("cases", entries, view.axes, names, notes=notes)
+
+
+_ORDER = [Status.FAILED, Status.TIMEOUT, Status.OOM, Status.UNSUPPORTED, Status.SKIPPED]
+_COLUMNS = (
+    Column("mark", "", "left", cell=lambda found: "" if found[0].status in QUIET else "-"),
+    Column("status", "status", "left", cell=lambda found: status_word(found[0])),
+    Column("count", "cases", cell=len),
+    Column("numbers", "#", "left", flexible=True, cell=lambda found: ranges(each.planned.index for each in found)),
+    Column("reason", "reason", "left", flexible=True, cell=lambda found: found[0].reason or ""),
+)
+
+
+def unmeasured_section(view: View) -> Section | None:
+    table = unmeasured_table(view.everything)
+    return Section("unmeasured", "Cases without figures", short="Without figures", tables=(table,)) if table else None
+
+
+def unmeasured_table(summaries: Iterable[CaseSummary]) -> Table | None:
+    """One row per status and reason, what went wrong first. None where every case has figures."""
+    groups: dict[tuple[Status, str], list[CaseSummary]] = {}
+    for entry in summaries:
+        if entry.status is not Status.OK:
+            groups.setdefault((entry.status, entry.reason or ""), []).append(entry)
+    ordered = sorted(groups.values(), key=lambda found: _ORDER.index(found[0].status))
+    return Table.of("unmeasured", _COLUMNS, ordered, tone=lambda found: tone(found[0])) if ordered else None

@@ -21,7 +21,7 @@ from gpubench.core.units import format_number, format_percent
 from gpubench.report.model.figure_cells import figure_cell, measured_cell, metric_cell
 from gpubench.report.model.report_model import Cell, Chart, Column, Datum, Line, Section, Table, line
 from gpubench.report.model.words import joined
-from gpubench.report.view.phrases import standing, with_hollow
+from gpubench.report.view.contests import standing, with_hollow
 from gpubench.report.view.run_view import View
 
 _TITLES = {

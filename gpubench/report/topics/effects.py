@@ -1,6 +1,6 @@
-"""What each setting does, all others equal."""
+"""What each setting does, all others equal, and from that what to switch on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -8,14 +8,13 @@ from gpubench.analysis.insight.best_settings import best_overall, best_settings,
 from gpubench.analysis.insight.factor_effects import FactorEffect, factor_effects
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
+from gpubench.core.findings import Validity
 from gpubench.core.metrics import SESOI
 from gpubench.core.units import format_percent
 from gpubench.report.model.figure_cells import ratio_cell, ratio_text
-from gpubench.report.model.report_model import Cell, Chart, Column, Datum, Section, Table, Tone, line
-from gpubench.report.model.setting_words import title, varying, word
-from gpubench.report.model.words import place, task
-from gpubench.report.view.contests import MOST_CHARTED, Contest, rank
-from gpubench.report.view.phrases import times
+from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Datum, Section, Table, Tone, line
+from gpubench.report.model.words import place, task, title, varying, word
+from gpubench.report.view.contests import MOST_CHARTED, Contest, rank, times
 from gpubench.report.view.run_view import View
 from gpubench.suite.cases.labels import short_word
 from gpubench.suite.model.precisions import LEGEND_ORDER
@@ -233,3 +232,78 @@ def _equal_but_for(cases: Sequence[CaseSummary], best: CaseSummary, names: tuple
 
 def _none_first(value: Any) -> tuple[bool, Any]:
     return value is not None, value or 0
+
+
+_MOST_PLACES = 6
+_NO_MEMORY = 0.01
+
+
+def switches_table(summary: RunSummary, effects: Sequence[FactorEffect] | None = None) -> Table | None:
+    """One row per setting, one column per place; None where no two cases differ in one setting alone.
+
+    A value of which a case of every pair failed its check is no advice, and is not shown.
+    """
+    known = factor_effects(summary.cases) if effects is None else effects
+    effects = [effect for effect in known if effect.factor != "device"]
+    ordered = sorted(effects, key=lambda effect: rank(effect.pairs[0].base.case))
+    places = list(dict.fromkeys(where(effect, summary) for effect in ordered))[:_MOST_PLACES]
+    factors = list(dict.fromkeys(effect.factor for effect in effects))
+    if not effects:
+        return None
+    at: dict[tuple[str, str], list[FactorEffect]] = {}
+    for effect in effects:
+        at.setdefault((effect.factor, where(effect, summary)), []).append(effect)
+
+    def paying(place: str) -> Callable[[str], Cell]:
+        return lambda factor: _cell(at.get((factor, place), ()))
+
+    columns = (
+        Column("setting", "setting", "left", cell=title),
+        *(
+            Column(f"place{number}", place, "left", priority=number, cell=paying(place))
+            for number, place in enumerate(places)
+        ),
+    )
+    notes = (
+        line(
+            "How many times as fast with all other settings equal, geometric mean over pairs with its 95 % interval: "
+            "the value that pays most, `keep` where none does for certain. Figures that are weakened do not advise."
+        ),
+    )
+    return Table.of("switches", columns, factors, notes=notes)
+
+
+def _cell(effects: Sequence[FactorEffect]) -> Cell:
+    if not effects:
+        return EMPTY
+    sound = [
+        effect
+        for effect in effects
+        if any(pair.base.validity is Validity.VALID is pair.other.validity for pair in effect.pairs)
+    ]
+    paying = [effect for effect in sound if effect.ratio.low is not None and effect.ratio.low > 1]
+    if paying:
+        best = max(paying, key=lambda effect: effect.ratio.value)
+        return Cell(f"{word(best.factor, best.value)}: {_times_text(best)}{_memory_text(best)}", value=best.ratio.value)
+    base = word(effects[0].factor, effects[0].base)
+    if not sound:
+        return Cell(f"keep {base}: the rest is weakened")
+    best = max(sound, key=lambda effect: effect.ratio.value)
+    sure = "" if best.ratio.low is None or best.ratio.high is None or best.ratio.high < 1 else ", unclear"
+    return Cell(f"keep {base}: {word(best.factor, best.value)} {_times_text(best)}{sure}", value=best.ratio.value)
+
+
+def _times_text(effect: FactorEffect) -> str:
+    number, _, rest = ratio_text(effect.ratio).partition(" ")
+    return f"{number}x {rest}".rstrip()
+
+
+def _memory_text(effect: FactorEffect) -> str:
+    """What it does to memory, where that is more than a hundredth."""
+    ratio = effect.memory_ratio
+    return "" if ratio is None or abs(ratio.value - 1) < _NO_MEMORY else f", memory {ratio.value:.2f}x"
+
+
+def switches_section(view: View) -> Section | None:
+    table = switches_table(view.summary, view.effects)
+    return Section("switches", "What to switch on", short="Switch on", tables=(table,)) if table else None

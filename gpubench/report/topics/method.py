@@ -1,9 +1,11 @@
-"""How these numbers were made: the settings of this run, in sentences."""
+"""How these numbers were made, in sentences, and what to type to see more, to repeat, to go on."""
+
+import shlex
 
 from gpubench.analysis.summary.run_summary import RunSummary
-from gpubench.core.records import Series
+from gpubench.core.records import Series, Status
 from gpubench.core.units import format_duration, format_percent
-from gpubench.report.model.report_model import Line, Section, line
+from gpubench.report.model.report_model import Fact, Line, Section, code, line
 from gpubench.report.model.words import count
 from gpubench.report.view.run_view import View
 from gpubench.suite.model.suite import Measure
@@ -84,3 +86,22 @@ def _interval(summary: RunSummary) -> str:
 def section(view: View) -> Section:
     lines = (*method_lines(view.summary), *map(line, view.notices))
     return Section("method", "How these numbers were made", short="Method", lines=lines)
+
+
+def repeat_section(view: View) -> Section:
+    info, name = view.summary.info, view.name or view.summary.info.run
+    typed = command_line(info.argv) or f"gpubench run {info.suite_path or info.suite_name} --seed {info.seed}"
+    facts = [Fact("Repeat", line(code(typed)))]
+    missing = [
+        entry for entry in view.summary.cases if entry.status is Status.SKIPPED and not entry.planned.skip_status
+    ]
+    if missing:
+        resume = code(f"gpubench run --resume {name}")
+        facts.append(Fact("Go on", line(resume, f" measures the {count(len(missing), 'case')} left")))
+    facts.append(Fact("One case", line(code(f"gpubench show {name}:NUMBER"), " shows it in full")))
+    return Section("repeat", "To repeat", facts=tuple(facts))
+
+
+def command_line(argv: tuple[str, ...]) -> str:
+    """The command as it was typed, for a shell."""
+    return shlex.join(["gpubench", *argv[1:]]) if len(argv) > 1 else ""

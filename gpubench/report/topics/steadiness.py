@@ -11,8 +11,7 @@ from gpubench.core.units import format_percent
 from gpubench.report.model.report_model import Chart, Datum, Section
 from gpubench.report.model.words import THROTTLE_REASONS, count, joined
 from gpubench.report.view.case_tables import metrics_section
-from gpubench.report.view.contests import Contest
-from gpubench.report.view.phrases import name_of, standing
+from gpubench.report.view.contests import Contest, name_of, standing
 from gpubench.report.view.run_view import View
 from gpubench.report.view.samples import LaunchSamples, Samples, fastest_of_each
 from gpubench.telemetry.window.throttling import REASON_BITS

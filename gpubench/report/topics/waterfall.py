@@ -6,10 +6,9 @@ from gpubench.analysis.insight.ablation import Changes, Stage, Waterfall, waterf
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.report.model.figure_cells import measured_cell, metric_cell, ratio_cell, ratio_text
 from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Datum, Line, Section, Table, line, strong
-from gpubench.report.model.setting_words import title, word
-from gpubench.report.model.words import joined
+from gpubench.report.model.words import joined, title, word
 from gpubench.report.view.case_tables import MEMORY, mark, memory_metric, metric_column, tone
-from gpubench.report.view.phrases import times
+from gpubench.report.view.contests import times
 from gpubench.report.view.run_view import View
 
 _MOST_NAMED = 3

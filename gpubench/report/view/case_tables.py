@@ -12,7 +12,7 @@ from gpubench.core.records import Status
 from gpubench.core.units import GIB, format_number
 from gpubench.report.model.figure_cells import NOT_AVAILABLE, display_unit, metric_cell
 from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Line, Section, Table, Tone, line
-from gpubench.report.model.setting_words import title, word
+from gpubench.report.model.words import title, word
 from gpubench.report.view.run_view import View
 from gpubench.suite.model.settings import is_number
 

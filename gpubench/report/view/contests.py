@@ -1,4 +1,4 @@
-"""Contests: cases that may be ranked against each other, since they share workload, mode, device and timing."""
+"""Contests: cases that may be ranked against each other (same workload, mode, device and timing), and their words."""
 
 import json
 import re
@@ -9,10 +9,10 @@ from functools import cached_property
 from gpubench.analysis.insight.best_settings import best_settings, speed
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
-from gpubench.core.findings import Validity
+from gpubench.core.findings import Effect, Validity
 from gpubench.core.records import Status
-from gpubench.report.model.setting_words import varying
-from gpubench.report.model.words import place, task
+from gpubench.core.units import format_percent
+from gpubench.report.model.words import place, task, varying
 from gpubench.suite.cases.labels import short_word
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import LEGEND_ORDER
@@ -145,3 +145,44 @@ def largest_that_fits(contest: Contest, precision: str) -> str:
         if fits
         else f"{precision} does not fit batch {min(ooms)}"
     )
+
+
+BAND = "The band is the 95 % interval over launches."
+HOLLOW = "Hollow marks are weakened by a finding."
+
+
+def standing(entry: CaseSummary) -> str:
+    """`valid`, `suspect` or `unverified`: what a mark of this case may claim."""
+    if entry.validity is Validity.SUSPECT:
+        return "suspect"
+    return "unverified" if entry.correctness == "unverified" else "valid"
+
+
+def times(ratio: float) -> str:
+    """`3.4x`; whole from 10 on."""
+    return f"{ratio:.0f}x" if ratio >= 9.95 else f"{ratio:.1f}x" if ratio >= 1.95 else f"{ratio:.2f}x"
+
+
+def change(ratio: float) -> str:
+    """`+52%` of 1.52."""
+    return format_percent(ratio - 1, signed=True, decimals=0 if abs(ratio - 1) >= 0.095 else 1)
+
+
+def with_hollow(reading: str, entries: Sequence[CaseSummary]) -> str:
+    """`reading`, and what hollow marks mean where there are any."""
+    return f"{reading} {HOLLOW}" if any(standing(entry) != "valid" for entry in entries) else reading
+
+
+def name_of(entry: CaseSummary, contest: Contest) -> str:
+    """`amp-bf16 b256 NHWC`: what tells a case of this contest from the others."""
+    differ = [name for name in contest.differing if name != "precision"]
+    return " ".join([entry.case.precision, *(short_word(name, getattr(entry.case, name)) for name in differ)])
+
+
+def why_not(entry: CaseSummary) -> str:
+    """Why a case with a figure may not win, its gravest finding first."""
+    for effect in (Effect.INVALIDATES, Effect.WEAKENS):
+        for found in entry.findings:
+            if found.effect == effect:
+                return f"{found.message} ({found.code})"
+    return "its output failed the check." if entry.correctness == "fail" else "its output was not verified."

@@ -9,7 +9,7 @@ from gpubench.analysis.insight.factor_effects import FactorEffect, factor_effect
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.report.model.report_model import Chart, Line, code, line
-from gpubench.report.model.setting_words import varying
+from gpubench.report.model.words import varying
 from gpubench.report.view.contests import Contest, charted, contests
 from gpubench.report.view.samples import Samples, fastest_of_each
 

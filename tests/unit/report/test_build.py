@@ -5,12 +5,13 @@ import pytest
 from fakes.runs import Invented, cpu_run, invented_run
 
 from gpubench.analysis.summary.run_summary import summarise_run
+from gpubench.report import build
 from gpubench.report.build import build_report
 from gpubench.report.model.report_model import Cell, Column, Row, Section, Table, line, plain
 from gpubench.report.pages.case_page import case_page, repeat_command
 from gpubench.report.render.html import render_html
 from gpubench.report.render.markdown import render_markdown
-from gpubench.report.topics import order
+from gpubench.report.topics import accuracy
 from gpubench.report.view.run_view import View
 from gpubench.suite.cases.named_cases import named_cases
 
@@ -45,7 +46,7 @@ def test_a_new_section_is_its_function_and_one_line_in_the_order(monkeypatch: py
         table = Table("toy", (Column("number", "cases"),), (Row((Cell(str(len(view.everything))),)),))
         return Section("toy", "A toy section", short="Toy", lines=(line(f"of {view.name}"),), tables=(table,))
 
-    monkeypatch.setattr(order, "ORDER", (*order.ORDER, toy))
+    monkeypatch.setattr(build, "ORDER", (*build.ORDER, toy))
     model = build_report(View(summarise_run(cpu_run()), name="one"))
     assert model.sections[-1].key == "toy"
     assert render_markdown(model).endswith("## A toy section\n\nof one\n\n| cases |\n| ---: |\n| 6 |\n")
@@ -55,8 +56,8 @@ def test_a_new_section_is_its_function_and_one_line_in_the_order(monkeypatch: py
 
 
 def test_every_module_of_a_topic_is_in_the_order() -> None:
-    modules = {path.stem for path in Path(order.__file__).parent.glob("*.py")} - {"__init__", "order"}
-    assert {topic.__module__.rpartition(".")[2] for topic in order.sections()} == modules
+    modules = {path.stem for path in Path(accuracy.__file__).parent.glob("*.py")} - {"__init__"}
+    assert {topic.__module__.rpartition(".")[2] for topic in build.sections()} == modules
 
 
 def test_sections_without_content_are_left_out() -> None:

@@ -8,8 +8,7 @@ from fakes.reports import charts_of
 
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.report.drawing import palette
-from gpubench.report.drawing.draw import FORMS, specification
-from gpubench.report.drawing.svg import draw, stand_alone
+from gpubench.report.drawing.draw import FORMS, draw, specification, stand_alone
 from gpubench.report.model.report_model import Chart, ReportModel
 from gpubench.report.render.csv_text import chart_csv
 

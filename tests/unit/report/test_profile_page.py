@@ -10,8 +10,7 @@ from rich.console import Console
 from gpubench.profile.figures.summarize import summarize
 from gpubench.profile.traces.read_trace import read_trace
 from gpubench.report.model.report_model import plain
-from gpubench.report.pages.profile_page import opener, profile_page
-from gpubench.report.pages.profile_tables import short_name
+from gpubench.report.pages.profile_page import opener, profile_page, short_name
 from gpubench.report.render.layout import fit
 from gpubench.report.render.terminal import TerminalReport
 

@@ -8,11 +8,10 @@ from gpubench.core.records import Status
 from gpubench.report.model.report_model import Row, Table, plain
 from gpubench.report.topics.accuracy import parity_table, quality_table
 from gpubench.report.topics.best import best_tables
-from gpubench.report.topics.cases import cases_table
+from gpubench.report.topics.cases import cases_table, unmeasured_table
 from gpubench.report.topics.effects import effects_table
 from gpubench.report.topics.findings import remarks
 from gpubench.report.topics.memory import largest_batches
-from gpubench.report.topics.unmeasured import unmeasured_table
 from gpubench.report.view.case_tables import MARKS, absent_notes
 from gpubench.report.view.run_view import View
 

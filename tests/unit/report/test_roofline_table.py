@@ -1,14 +1,15 @@
 import pytest
 from fakes.ceiling_runs import GPU_ENVIRONMENT, H100, UUID, Ceiled
 
+from gpubench.analysis.summary.measured_ceilings import measured_ceilings, to_facts
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import finding
 from gpubench.machine import stored_ceilings
-from gpubench.report import keep_ceilings
 from gpubench.report.build import build_report
 from gpubench.report.model.report_model import plain
 from gpubench.report.topics.ceilings import ceilings_table, roofline_charts, roofline_table, section
 from gpubench.report.view.run_view import View
+from gpubench.report.write import keep_ceilings
 
 
 def ceiled(**fields):
@@ -86,7 +87,7 @@ def test_without_a_ceiling_there_is_nothing_to_hold_a_case_against():
 
 def test_ceilings_of_an_earlier_driver_are_told_apart():
     known = summarise_run(ceiled().run())
-    facts = [keep_ceilings.to_facts(each) for each in keep_ceilings.measured_ceilings(known.info, known.cases)]
+    facts = [to_facts(each) for each in measured_ceilings(known.info, known.cases)]
     old = [{**each, "conditions": {**each["conditions"], "driver": "550.00"}} for each in facts]
     made = Ceiled()
     made.model(2800.0, precision="bf16")
@@ -118,7 +119,7 @@ def test_the_chart_has_a_roof_with_its_ridge_and_a_mark_per_case():
 
 def test_a_run_of_operators_is_kept_for_later_runs(tmp_path):
     summary = summarise_run(ceiled().run())
-    (path,) = keep_ceilings.keep_ceilings(summary, tmp_path)
+    (path,) = keep_ceilings(summary, tmp_path)
     assert path.parent == tmp_path
     stored = stored_ceilings.known([UUID], tmp_path)[UUID]
     made = Ceiled()
@@ -130,7 +131,7 @@ def test_a_run_of_operators_is_kept_for_later_runs(tmp_path):
 def test_a_run_without_operators_keeps_nothing(tmp_path):
     made = Ceiled()
     made.model(2800.0, precision="bf16")
-    assert keep_ceilings.keep_ceilings(summarise_run(made.run()), tmp_path) == ()
+    assert keep_ceilings(summarise_run(made.run()), tmp_path) == ()
     assert list(tmp_path.iterdir()) == []
 
 

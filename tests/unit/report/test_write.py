@@ -14,10 +14,9 @@ from fakes.stored import stored
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.errors import StoreError
 from gpubench.report import write
-from gpubench.report.load_samples import load_samples
 from gpubench.report.render.csv_text import chart_csv
 from gpubench.report.render.markdown import render_markdown
-from gpubench.report.view.samples import LaunchSamples, wanted
+from gpubench.report.view.samples import LaunchSamples, load_samples, wanted
 from gpubench.report.write import report_of, write_both, write_html, write_markdown
 from gpubench.store.run_reader import Run, load_run
 

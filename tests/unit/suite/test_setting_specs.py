@@ -30,7 +30,7 @@ from gpubench.analysis.compare.side_differences import _EFFECTIVE_REFUSED
 from gpubench.analysis.insight.factor_effects import FACTORS
 from gpubench.analysis.summary.comparable_case import flat_effective
 from gpubench.core.records import Effective
-from gpubench.report.model.setting_words import title, word
+from gpubench.report.model.words import title, word
 from gpubench.runner.arms.levels import why_not_blocks
 from gpubench.suite.cases.labels import label_cases
 from gpubench.suite.cases.quality_cases import ACCURACY_FOLLOWS
