@@ -44,7 +44,7 @@ def test_every_failure_in_the_page_is_a_message_of_the_code():
     page = (DOCS / "profiling.md").read_text()
     package = DOCS.parent / "gpubench"
     sources = "".join(
-        path.read_text() for path in [*(package / "profile").rglob("*.py"), package / "core/findings/profile.py"]
+        path.read_text() for path in [*(package / "profile").rglob("*.py"), package / "core/findings/catalogue.py"]
     )
     messages = [
         line.split("`")[1] for line in page.split("## When it does not work")[1].splitlines() if line.startswith("| `")
