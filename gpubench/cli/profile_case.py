@@ -61,8 +61,7 @@ def _of_suite(
     out: Path | None,
     store: Path,
 ) -> Chosen:
-    from gpubench.suite.cases.labels import label_cases
-    from gpubench.suite.cases.named_cases import named_cases
+    from gpubench.suite.cases.labels import label_cases, named_cases
     from gpubench.suite.load import load_suite
     from gpubench.suite.select.expression import parse_selection
 

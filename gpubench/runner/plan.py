@@ -9,8 +9,8 @@ from gpubench.protocol.messages import Hello
 from gpubench.runner.arms.arm import Arm
 from gpubench.runner.launch.worker_hosts import HostKey, device_index
 from gpubench.store.run_info import PlannedCase
+from gpubench.suite.cases.expand import quality_cases
 from gpubench.suite.cases.labels import label_cases
-from gpubench.suite.cases.quality_cases import quality_cases
 from gpubench.suite.model.case import Case, CaseId
 from gpubench.suite.model.suite import Suite
 

@@ -27,7 +27,7 @@ from gpubench.store.run_info import PlannedCase, RunInfo
 from gpubench.store.run_names import new_run_name
 from gpubench.store.run_reader import Run, load_run
 from gpubench.store.run_writer import RunWriter
-from gpubench.suite.cases.named_cases import NamedCases, named_cases
+from gpubench.suite.cases.labels import NamedCases, named_cases
 from gpubench.suite.load import LoadedSuite, load_suite
 from gpubench.suite.model.case import Case, CaseId
 from gpubench.suite.model.suite import Suite

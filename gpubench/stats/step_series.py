@@ -6,8 +6,7 @@ from typing import Literal
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Series
 from gpubench.core.units import format_percent
-from gpubench.stats.drift import drift
-from gpubench.stats.outliers import far_outliers
+from gpubench.stats.steady_steps import drift, far_outliers
 from gpubench.stats.stopping_rule import precision_of_median
 from gpubench.stats.warmup import warmup_length
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from gpubench.core.did_you_mean import near
 from gpubench.core.errors import UsageError
 from gpubench.core.units import format_bytes
-from gpubench.suite.cases.expand import Expansion, expand
-from gpubench.suite.cases.quality_cases import quality_cases
+from gpubench.suite.cases.expand import Expansion, expand, quality_cases
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Suite
 from gpubench.suite.read.find_mistakes import check

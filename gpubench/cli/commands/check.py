@@ -153,7 +153,7 @@ def command(
 
 
 def _refuse_unfit(run: "Run") -> None:
-    from gpubench.core.findings.catalogue import unfit
+    from gpubench.core.findings import unfit
 
     codes = unfit({found.code for record in run.records for found in record.findings})
     if codes:

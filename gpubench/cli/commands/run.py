@@ -299,7 +299,7 @@ class _Ending:
         return self._status(stored, interrupted=interrupted)
 
     def _status(self, stored: "Run", *, interrupted: bool) -> int:
-        from gpubench.core.findings.catalogue import unfit
+        from gpubench.core.findings import unfit
         from gpubench.core.records import CRASHED
 
         if interrupted:

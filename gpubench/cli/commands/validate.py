@@ -70,8 +70,8 @@ def _selected(loaded: "LoadedSuite", selection: str | None) -> tuple[Labelled, L
     """Cases to measure that the selection keeps, with the labels they have in the whole suite, and the trainings to a
     result that follow from them.
     """
+    from gpubench.suite.cases.expand import quality_cases
     from gpubench.suite.cases.labels import label_cases
-    from gpubench.suite.cases.quality_cases import quality_cases
     from gpubench.suite.select.expression import parse_selection
 
     wanted = None if selection is None else parse_selection(selection)

@@ -16,7 +16,7 @@ from gpubench.report.model.words import THROTTLE_REASONS, count
 from gpubench.report.topics.findings import remarks
 from gpubench.report.view.case_tables import status_word
 from gpubench.store.run_info import RunInfo
-from gpubench.suite.cases.named_cases import QUALITY
+from gpubench.suite.cases.labels import QUALITY
 
 _CHANGING = ("-s", "--set", "--repeats", "--timeout")
 """Options of `gpubench run` with a value that change what a case is or how it is measured."""

@@ -1,16 +1,21 @@
-"""From a suite to its cases: the product of the axes, less what is excluded, plus what is included."""
+"""From a suite to its cases: the product of the axes, without the excluded, with the included; and those to train."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
 from typing import Any
 
 from gpubench.core.errors import UsageError
-from gpubench.suite.model.case import Case
+from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.model.settings import normal
 from gpubench.suite.model.suite import MAX_CASES, Suite
 from gpubench.suite.select.patterns import Pattern, compiled, fits
+
+ACCURACY_FOLLOWS = tuple(name for name, spec in SPECS.items() if spec.accuracy)
+"""Settings of a case that may change what it learns. Layout, cuDNN's choices, batch sizes of the measurement and the
+way data takes are about speed: the first training case that has the rest equal stands for all.
+"""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,33 @@ def staged_cases(suite: Suite) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
     cases = tuple(Case.model_validate(finished(given)) for given in path_settings(suite.path))
     num_stages = len(suite.path) + 1
     return cases[:num_stages], cases[num_stages:]
+
+
+def quality_cases(suite: Suite, cases: Iterable[Case]) -> tuple[Case, ...]:
+    """One case to train for each device and precision (and whatever else changes accuracy) among the training cases.
+
+    It has the batch size, optimizer and data of the `quality` section and nothing that is only about speed. Empty where
+    the suite has no such section, or no training case.
+    """
+    if suite.quality is None:
+        return ()
+    training = {
+        "batch_size": suite.quality.batch_size,
+        "optimizer": suite.quality.optimizer,
+        "learning_rate": suite.quality.learning_rate[0],
+        "accumulate": 1,
+        "data_path": "resident",
+        "num_workers": 0,
+        "compile": "off",
+        "cuda_graph": False,
+        "timing": "throughput",
+    }
+    found: dict[tuple[Any, ...], Case] = {}
+    for case in cases:
+        if case.mode == "train":
+            trained = Case.model_validate(case.settings | training | {"data": suite.quality.data or case.data})
+            found.setdefault(tuple(repr(getattr(trained, name)) for name in ACCURACY_FOLLOWS), trained)
+    return tuple(found.values())
 
 
 def too_many(number: int) -> str:

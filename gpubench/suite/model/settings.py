@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import ValidationError
 
 from gpubench.suite.model.case import SPECS, Case
-from gpubench.suite.model.pydantic_messages import said_of
-from gpubench.suite.model.synonyms import near_word
+from gpubench.suite.model.mistake_messages import near_word, said_of
 from gpubench.suite.model.workload_names import BUILT_IN, OPERATORS
 
 SETTINGS: tuple[str, ...] = tuple(SPECS)

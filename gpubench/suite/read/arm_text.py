@@ -14,8 +14,8 @@ from io import StringIO
 from typing import Any, NoReturn
 
 from gpubench.core.errors import UsageError
+from gpubench.suite.model.mistake_messages import near_word
 from gpubench.suite.model.settings import SETTINGS, BadValue, normal
-from gpubench.suite.model.synonyms import near_word
 
 MOST_ARMS = 8
 

@@ -8,10 +8,9 @@ from pydantic import BaseModel, ValidationError
 from gpubench.core.metrics import METRICS, MetricSpec
 from gpubench.core.units import format_percent, parse_fraction
 from gpubench.suite.cases.expand import count_combinations, path_settings, too_many
-from gpubench.suite.model.pydantic_messages import said_of, shown
+from gpubench.suite.model.mistake_messages import near_word, said_of, shown
 from gpubench.suite.model.settings import SETTINGS, BadValue, check_workload, normal
 from gpubench.suite.model.suite import MAX_CASES, Gate, Measure, QualitySettings, Suite, When
-from gpubench.suite.model.synonyms import near_word
 from gpubench.suite.read.problems import Path, Problem, error, path_text
 from gpubench.suite.read.yaml_document import YamlList, YamlMapping, existing, find, key_mark, plain, value_mark
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from gpubench.suite.model.mistake_messages import near_word
 from gpubench.suite.model.settings import SETTINGS
 from gpubench.suite.model.suite import Measure, QualitySettings
-from gpubench.suite.model.synonyms import near_word
 from gpubench.suite.read.problems import Mark, Problem, SourceText, error
 from gpubench.suite.read.yaml_document import BadText, YamlEntry, YamlList, YamlMapping, YamlNode, YamlScalar, read_yaml
 

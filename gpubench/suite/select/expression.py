@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, NoReturn
 
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
+from gpubench.suite.model.mistake_messages import near_word
 from gpubench.suite.model.settings import SETTINGS, BadValue, is_number, is_switch, normal
-from gpubench.suite.model.synonyms import near_word
 from gpubench.suite.select.patterns import Test, compiled, fits
 
 _TOKEN = re.compile(

@@ -9,7 +9,7 @@ from typing import Literal
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Series, Window
 from gpubench.core.units import format_duration, format_percent
-from gpubench.stats.percentiles import percentiles
+from gpubench.stats.steady_steps import percentiles
 from gpubench.stats.step_series import series_findings, summarise_series
 from gpubench.worker.timing.cpu_time import preempted
 from gpubench.worker.timing.loop import Measured

@@ -13,7 +13,7 @@ from gpubench.report.render.html import render_html
 from gpubench.report.render.markdown import render_markdown
 from gpubench.report.topics import accuracy
 from gpubench.report.view.run_view import View
-from gpubench.suite.cases.named_cases import named_cases
+from gpubench.suite.cases.labels import named_cases
 
 
 def facts_of(section: Section | None) -> dict[str, str]:

@@ -5,7 +5,7 @@ from gpubench.runner.launch.recorder import shared
 from gpubench.runner.launch.worker_hosts import HostKey, describe_exit, versions_of
 from gpubench.runner.plan import cannot_run, plan_cases
 from gpubench.runner.time_forecast import forecast
-from gpubench.suite.cases.quality_cases import quality_cases
+from gpubench.suite.cases.expand import quality_cases
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Measure, QualitySettings, Suite
 from gpubench.telemetry.window.telemetry_window import TelemetryWindow

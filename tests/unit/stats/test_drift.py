@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import theilslopes
 
-from gpubench.stats.drift import Drift, drift
+from gpubench.stats.steady_steps import Drift, drift
 
 
 def noisy(num: int, seed: int, sigma: float = 0.01) -> np.ndarray:

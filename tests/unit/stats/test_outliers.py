@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from gpubench.stats.outliers import far_outliers
+from gpubench.stats.steady_steps import far_outliers
 
 
 def test_fences_of_a_hand_computed_series():

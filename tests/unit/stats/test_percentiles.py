@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from gpubench.core.metrics import METRICS
-from gpubench.stats.percentiles import QUANTILES, least_sample, percentiles
+from gpubench.stats.steady_steps import QUANTILES, least_sample, percentiles
 
 
 @pytest.mark.parametrize(("quantile", "needed"), [(0.90, 29), (0.95, 59), (0.99, 299)])

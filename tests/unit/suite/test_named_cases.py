@@ -1,8 +1,7 @@
 import pytest
 
 from gpubench.core.errors import UsageError
-from gpubench.suite.cases.labels import label_cases
-from gpubench.suite.cases.named_cases import named_cases
+from gpubench.suite.cases.labels import label_cases, named_cases
 from gpubench.suite.model.case import Case
 
 CASES = [Case(batch_size=size, precision=precision) for size in (64, 128) for precision in ("fp32", "bf16")]
@@ -51,7 +50,7 @@ def test_an_unknown_id_says_what_changes_ids():
 
 
 def test_an_ambiguous_prefix_names_the_cases(monkeypatch):
-    monkeypatch.setattr("gpubench.suite.cases.named_cases._SHORTEST_PREFIX", 0)
+    monkeypatch.setattr("gpubench.suite.cases.labels._SHORTEST_PREFIX", 0)
     with pytest.raises(UsageError) as caught:
         named_cases([""], CASES)
     assert "4 cases have an id that begins with ''" in str(caught.value)

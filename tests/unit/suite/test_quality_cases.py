@@ -1,4 +1,4 @@
-from gpubench.suite.cases.quality_cases import quality_cases
+from gpubench.suite.cases.expand import quality_cases
 from gpubench.suite.load import load_suite
 
 BODY = """\

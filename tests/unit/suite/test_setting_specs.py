@@ -33,9 +33,9 @@ from gpubench.core.records import Effective
 from gpubench.report.model.words import title, word
 from gpubench.runner.arms.levels import why_not_blocks
 from gpubench.suite.cases.labels import label_cases
-from gpubench.suite.cases.quality_cases import ACCURACY_FOLLOWS
+from gpubench.suite.cases.expand import ACCURACY_FOLLOWS
 from gpubench.suite.model.settings import SETTINGS, is_number, normal
-from gpubench.suite.model.synonyms import near_word
+from gpubench.suite.model.mistake_messages import near_word
 from gpubench.tools.suite_reference import suite_reference
 from gpubench.tools.suite_schema import suite_schema
 from gpubench.worker.effective_settings import mismatches

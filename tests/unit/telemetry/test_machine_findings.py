@@ -1,7 +1,6 @@
 """What each telemetry finding does to a figure, and which make a machine unfit."""
 
-from gpubench.core.findings import FINDINGS, Effect
-from gpubench.core.findings.catalogue import UNFIT, unfit
+from gpubench.core.findings import FINDINGS, UNFIT, Effect, unfit
 
 SPECS = [spec for spec in FINDINGS.built_in.values() if spec.code.startswith("GB4")]
 

@@ -1,11 +1,17 @@
-"""What pydantic found wrong, in the words of a suite file."""
+"""What is wrong with a value or a name, in the words of a suite file, and what was probably meant."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gpubench.suite.model.synonyms import near_word
+from gpubench.core.did_you_mean import near
+from gpubench.suite.model.case import SPECS
 
+SYNONYMS = {
+    **{word: name for name, spec in SPECS.items() for word in spec.synonyms},
+    **{word: value for spec in SPECS.values() for word, value in spec.meant.items()},
+}
+"""What people write for a name or a value."""
 _EXPECTED = {
     "int_parsing": "a whole number",
     "int_type": "a whole number",
@@ -31,6 +37,11 @@ _LIMITS = {
     "less_than_equal": ("at most", "le"),
 }
 _LONGEST = 60
+
+
+def near_word(word: str, known: Iterable[str]) -> str:
+    """`did you mean 'memory_format'?` for `layout`; else the nearest of `known`, empty where none is near."""
+    return near(word, known, SYNONYMS)
 
 
 def said_of(error: Mapping[str, Any], words: Sequence[str] = ()) -> tuple[str, str]:

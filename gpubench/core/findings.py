@@ -1,11 +1,80 @@
-"""The catalogue of findings, and the one way to make a `Finding`."""
+"""Findings: everything that spoils or explains a number.
+
+A `FindingSpec` says once what a code means and what to do; a `Finding` is one occurrence with its numbers. Codes never
+change their meaning once released.
+
+    GB1xx run       worker, process and scheduling
+    GB2xx measuring timing, warm-up, convergence
+    GB3xx checks    settings, parity, accuracy, work done
+    GB4xx machine   telemetry, power, clocks, other processes
+    GB5xx profile   traces
+    GB6xx judging   comparisons and gates
+"""
 
 import re
 from collections.abc import Iterable
-from typing import Any
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from gpubench.core.extensions import FINDINGS_GROUP, Registry
-from gpubench.core.findings.finding_types import Effect, Finding, FindingSpec, Severity
+
+
+class Severity(StrEnum):
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Effect(StrEnum):
+    """What a finding does to the standing of the number it is attached to."""
+
+    NONE = "none"
+    WEAKENS = "weakens"
+    INVALIDATES = "invalidates"
+
+
+class Validity(StrEnum):
+    """VALID may win a headline; SUSPECT is shown with its reason; INVALID is never ranked."""
+
+    VALID = "valid"
+    SUSPECT = "suspect"
+    INVALID = "invalid"
+
+
+class FindingSpec(NamedTuple):
+    """The catalogue's entry of a code. `mark` is the few letters shown in a table's note column."""
+
+    code: str
+    name: str
+    severity: Severity
+    effect: Effect
+    mark: str
+    meaning: str
+    remedy: str
+
+
+class Finding(BaseModel):
+    """One occurrence. `message` says what was seen with its numbers, `hint` what to do about it here."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: str
+    severity: Severity
+    effect: Effect
+    message: str
+    hint: str = ""
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+def validity(findings: Iterable[Finding]) -> Validity:
+    """The validity of a figure with these findings."""
+    effects = {finding.effect for finding in findings}
+    if Effect.INVALIDATES in effects:
+        return Validity.INVALID
+    return Validity.SUSPECT if Effect.WEAKENS in effects else Validity.VALID
+
 
 _INFO, _WARNING, _ERROR = Severity
 _NONE, _WEAKENS, _INVALIDATES = Effect
