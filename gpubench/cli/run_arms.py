@@ -1,6 +1,6 @@
 """What `--arm` asks of `gpubench run`: the arms made, and their rounds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,10 +11,8 @@ from gpubench.cli.standing_verdicts import CONFIRM_ROUNDS, MANY_CASES, SCREEN_RO
 from gpubench.core.metrics import SESOI
 
 if TYPE_CHECKING:
-    from gpubench.analysis.summary.run_summary import RunSummary
     from gpubench.runner.arms.arm import Arm
     from gpubench.store.run_info import RunInfo
-    from gpubench.store.run_reader import Run
     from gpubench.suite.load import LoadedSuite
 
 LEAST_ROUNDS = 6
@@ -37,7 +35,7 @@ class AskedArms:
                 "With --arm a case gets rounds until it is settled: --rounds limits them, not --repeats."
             )
         if self.texts and resumed:
-            raise click.UsageError("--resume goes on with the arms of the run: --arm does not go with it.")
+            raise click.UsageError("--resume continues the arms of the run: it cannot be combined with --arm.")
         if not self.texts and (self.interleave is not None or self.rounds is not None):
             option = "--interleave" if self.interleave is not None else "--rounds"
             raise click.UsageError(
@@ -99,22 +97,3 @@ def arms_again(info: "RunInfo") -> "tuple[Arm, ...]":
 
 def _say(text: str) -> None:
     click.echo(f"{text} ...", err=True)
-
-
-def print_verdicts(
-    stored: "Run", summaries: "Mapping[str, RunSummary]", sesoi: float | None, *, as_json: bool, wide: bool
-) -> None:
-    """What `gpubench compare` prints of the run: every arm against the reference. `summaries` by arm."""
-    from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides
-    from gpubench.analysis.compare.run_sides import arm_sides
-    from gpubench.analysis.verdict.judge_settings import CompareSettings
-    from gpubench.cli.screens.comparison_screen import print_compared, print_compared_json
-
-    first, others = arm_sides(stored, summaries=summaries)
-    settings = CompareSettings(sesoi=sesoi or stored.info.sesoi or SESOI)
-    found = [compare_sides(first, side, COMPARED, settings) for side in others]
-    if as_json:
-        print_compared_json(found)
-        return
-    for number, each in enumerate(found):
-        print_compared(each, (stored.folder, stored.folder), verbose=False, wide=wide, again=bool(number))

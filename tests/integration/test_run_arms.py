@@ -289,5 +289,5 @@ def test_options_about_arms_need_arms():
             wrong.check_use(repeats=None, resumed=False)
     with pytest.raises(click.UsageError, match="--rounds limits them, not --repeats"):
         AskedArms(("a", "b")).check_use(repeats=3, resumed=False)
-    with pytest.raises(click.UsageError, match="goes on with the arms of the run"):
+    with pytest.raises(click.UsageError, match="continues the arms of the run"):
         AskedArms(("a", "b")).check_use(repeats=None, resumed=True)

@@ -143,7 +143,7 @@ def test_what_the_time_budget_leaves_out_is_named_and_measured_on_resume(tmp_pat
         (("cnn-smoke", "--out", "/dev/null/run"), "/dev/null/run"),
         (("cnn-smoke", "--tag", "@last"), "a tag is made of letters"),
         (("cnn-smoke", "--tag", "a:b"), "a tag is made of letters"),
-        (("--resume", "@last", "--repeats", "5"), "--repeats does not go with it"),
+        (("--resume", "@last", "--repeats", "5"), "cannot be combined with --repeats"),
     ],
 )
 def test_wrong_use_says_what_is_wrong_and_exits_with_2_before_any_worker_starts(tmp_path, arguments, said):

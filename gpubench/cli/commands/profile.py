@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from gpubench.profile.figures.summary_model import ProfileSummary
 
 _TOP = 10
+_OTHER_COLUMNS = 64
+_LEAST_NAME = 32
 _HELP = """Run one case under a profiler, or read a trace.
 
 The options of a capture: `gpubench profile case --help`; the word `case` may be left out.
@@ -87,13 +89,20 @@ def read(
 def show(
     summary: "ProfileSummary", *, as_json: bool, wide: bool, trace: Path | None, top: int = _TOP, label: str = ""
 ) -> None:
-    """The result on stdout: JSON, or the screen."""
+    """The result on stdout: JSON, or the screen. `trace` is where the trace was kept (None: it was not)."""
     if as_json:
         click.echo(summary.model_dump_json(by_alias=True, indent=2))
         return
-    from gpubench.cli.screens.profile_screen import print_profile
+    from gpubench.cli.screens.final_screen import result_writer
+    from gpubench.report.pages.profile_page import profile_page
 
-    print_profile(summary, label=label, trace=trace, top=top, wide=wide)
+    writer = result_writer(wide=wide)
+    name_width = max(_LEAST_NAME, writer.table_width - _OTHER_COLUMNS)
+    head, *sections = profile_page(summary, label=label, trace=trace, top=top, name_width=name_width)
+    writer.heading(head.heading)
+    writer.facts(head.facts)
+    for section in sections:
+        writer.section(section)
 
 
 @command.command(name="case")

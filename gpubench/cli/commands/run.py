@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from gpubench.cli.run_arms import AskedArms, arms_again
-from gpubench.cli.run_baseline import open_baseline, print_against
 from gpubench.cli.shared_options import (
     complete_runs,
     complete_suites,
@@ -22,13 +21,11 @@ from gpubench.cli.shared_options import (
     store_option,
     wide_option,
 )
-from gpubench.core.errors import ExitStatus, MachineUnfitError
+from gpubench.core.errors import ExitStatus
 
 if TYPE_CHECKING:
-    from gpubench.analysis.compare.run_sides import Side
-    from gpubench.runner.run import RunOutcome, RunRequest
-    from gpubench.store.run_info import RunInfo
-    from gpubench.store.run_reader import Run
+    from gpubench.cli.run_ending import RunEnding
+    from gpubench.runner.run import RunRequest
 
 
 _TAG = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -159,8 +156,18 @@ def command(
     _check_resumed(resumed, {"--tag": tag, "--seed": seed, "--out": out, "--repeats": repeats, "--timeout": timeout})
     asked = AskedArms(arms, interleave, rounds, sesoi)
     asked.check_use(repeats=repeats, resumed=resumed is not None)
-    against = open_baseline(baseline, store, arms=bool(arms), as_json=as_json)
-    ending = _Ending(strict, report, as_json, wide, asked, against)
+    if baseline is not None and arms:
+        raise click.UsageError("Arms are compared with the first of them: --baseline cannot be combined with --arm.")
+    if baseline is not None and as_json:
+        raise click.UsageError(
+            "--json prints the run alone; `gpubench compare REF @last --json` prints the comparison with a stored one."
+        )
+    from gpubench.cli.gate.choose_sides import stored_side
+    from gpubench.cli.run_ending import RunEnding
+
+    # Read before anything is measured: `@last` is the run before, and a name that is wrong costs no time.
+    against = None if baseline is None else stored_side(baseline, store)
+    ending = RunEnding(strict, report, as_json, wide, asked, against)
     if resumed is not None:
         return _resume(resumed, store, ending, budget=budget, download=download, oom_skip=not no_oom_skip)
     request = _request(
@@ -203,7 +210,7 @@ def _check_use(
 def _check_resumed(resumed: str | None, planned: Mapping[str, object]) -> None:
     given = [option for option, value in planned.items() if value is not None]
     if resumed is not None and given:
-        raise click.UsageError(f"--resume goes on with the run as it was planned: {given[0]} does not go with it.")
+        raise click.UsageError(f"--resume continues the run as planned: it cannot be combined with {given[0]}.")
 
 
 def _all_overrides(overrides: tuple[str, ...], repeats: int | None, timeout: float | None) -> tuple[str, ...]:
@@ -223,120 +230,7 @@ def _request(source: str, overrides: tuple[str, ...], arms: AskedArms, **asked: 
     return replace(request, **arms.fields(loaded, num_cases(request)))
 
 
-class _Ending:
-    """What is done with a run that is over, and the exit status it gives."""
-
-    def __init__(
-        self, strict: bool, report: bool, as_json: bool, wide: bool, arms: AskedArms, baseline: "Side | None"
-    ) -> None:
-        self.strict, self.report, self.as_json, self.wide = strict, report, as_json, wide
-        self.arms, self.baseline = arms, baseline
-
-    def before(self, info: "RunInfo") -> None:
-        """Before the first launch: `--strict` refuses a machine that is not fit."""
-        if not self.strict:
-            return
-        from gpubench.machine.doctor.examination import unfit_rows
-
-        uses_gpu = any(planned.case.device_type == "cuda" for planned in info.cases)
-        bad = unfit_rows(info.environment, uses_gpu=uses_gpu)
-        if bad:
-            raise MachineUnfitError(
-                f"this machine is not fit for measuring: {'; '.join(bad)}",
-                hint="`gpubench doctor` says what to do; without --strict the run goes on.",
-            )
-
-    def after(self, outcome: "RunOutcome", store: Path) -> int:
-        """The run is summarised once, and its report is built once, for the file and for the screen."""
-        from gpubench.analysis.summary.run_summary import summarise_run
-        from gpubench.cli.open_run import shown_name
-        from gpubench.report.write import keep_ceilings, report_of, write_both
-        from gpubench.store.run_reader import load_run
-
-        stored = load_run(outcome.folder)
-        name = shown_name(stored.folder, store)
-        if stored.info.arms:
-            return self._after_arms(stored, name, interrupted=outcome.interrupted)
-        summary = summarise_run(stored)
-        keep_ceilings(summary)
-        model = report_of(stored, name, summary) if self.report else None
-        written = None if model is None else write_both(model, stored.folder)
-        if self.as_json:
-            from gpubench.report.render.json_document import run_document, to_json
-
-            sys.stdout.write(to_json(run_document(summary, folder=str(stored.folder))))
-            return self._status(stored, interrupted=outcome.interrupted)
-
-        from gpubench.cli.screens.final_screen import final_screen, result_writer
-        from gpubench.report.build import build_report
-        from gpubench.report.view.run_view import View
-
-        writer = result_writer(wide=self.wide)
-        writer.blank()
-        final_screen(writer, model or build_report(View(summary, name=name), pages=False))
-        writer.blank()
-        if self.baseline is not None:
-            print_against(self.baseline, stored, summary, wide=self.wide)
-            writer.blank()
-        _print_next(stored, name, written, interrupted=outcome.interrupted)
-        return self._status(stored, interrupted=outcome.interrupted)
-
-    def _after_arms(self, stored: "Run", name: str, *, interrupted: bool) -> int:
-        """A run with arms is a comparison, and ends as one. Each arm is summarised once."""
-        from gpubench.analysis.summary.run_summary import summarise_run
-        from gpubench.cli.run_arms import print_verdicts
-        from gpubench.report.comparison.versus import arms_report
-        from gpubench.report.write import write_both
-
-        summaries = {arm.name: summarise_run(stored, arm=arm.name) for arm in stored.info.arms}
-        written = write_both(arms_report(stored, summaries=summaries), stored.folder) if self.report else None
-        if not self.as_json:
-            click.echo()
-        print_verdicts(stored, summaries, self.arms.sesoi, as_json=self.as_json, wide=self.wide)
-        if not self.as_json:
-            click.echo()
-            _print_next(stored, name, written, interrupted=interrupted)
-        return self._status(stored, interrupted=interrupted)
-
-    def _status(self, stored: "Run", *, interrupted: bool) -> int:
-        from gpubench.core.findings import unfit
-        from gpubench.core.records import CRASHED
-
-        if interrupted:
-            return ExitStatus.INTERRUPTED
-        codes = {entry.code for record in stored.records for entry in record.findings}
-        if self.strict and unfit(codes):
-            found = ", ".join(unfit(codes))
-            raise MachineUnfitError(
-                f"the run is stored, and the machine was not fit while it was measured: {found}",
-                hint=f"`gpubench list findings {unfit(codes)[0]}` explains.",
-            )
-        ended = {record.status for record in stored.records} | {case.skip_status for case in stored.info.cases}
-        return ExitStatus.CASE_FAILED if ended & CRASHED else ExitStatus.OK
-
-
-def _print_next(stored: "Run", name: str, written: Path | None, *, interrupted: bool) -> None:
-    """Where the run is, and what to type next."""
-    lines = [f"Run     {stored.folder}"]
-    if written is not None:
-        lines.append(f"Report  {written}")
-    if interrupted:
-        lines.append(f"Next    gpubench run --resume {name}      measures what is missing")
-    elif stored.info.arms:
-        lines += [
-            f"Next    gpubench compare {name} -v   every row with its reason",
-            f"        gpubench check {name}        the gate: exit 1 if a limit is broken",
-        ]
-    else:
-        lines += [
-            f"Next    gpubench show {name}:1       one case in full",
-            f"        gpubench show {name} --all   every section",
-        ]
-    for each in lines:
-        click.echo(each)
-
-
-def _run(request: "RunRequest", ending: _Ending) -> int:
+def _run(request: "RunRequest", ending: "RunEnding") -> int:
     from gpubench.cli.screens.run_progress import open_progress
     from gpubench.runner.run import start
 
@@ -348,7 +242,7 @@ def _run(request: "RunRequest", ending: _Ending) -> int:
 
 
 def _resume(
-    reference: str, store: Path, ending: _Ending, *, budget: float | None, download: bool, oom_skip: bool
+    reference: str, store: Path, ending: "RunEnding", *, budget: float | None, download: bool, oom_skip: bool
 ) -> int:
     from gpubench.cli.screens.run_progress import open_progress
     from gpubench.runner.run import ResumeRequest, resume
@@ -358,7 +252,7 @@ def _resume(
     folder = resolve_run(reference, store)
     info = load_info(folder)
     if info.arms and ending.baseline is not None:
-        raise click.UsageError("A run with arms is held against its first one: --baseline does not go with it.")
+        raise click.UsageError("A run with arms is compared with its first arm: --baseline cannot be combined with it.")
     request = ResumeRequest(folder, budget_s=budget, download=download, skip_after_oom=oom_skip, arms=arms_again(info))
     verdicts = ending.arms.verdicts([arm.name for arm in info.arms], info.repeats, info.screen_rounds, info.sesoi)
     with open_progress(wide=ending.wide, verdicts=verdicts) as progress:

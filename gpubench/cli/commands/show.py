@@ -79,13 +79,17 @@ def _print_csv(summary: "RunSummary", chosen: "CaseSummary | None") -> None:
 def _print_case(chosen: "CaseSummary", info: "RunInfo", folder: Path, *, wide: bool) -> None:
     from dataclasses import replace
 
-    from gpubench.cli.profile_sections import case_sections
     from gpubench.cli.screens.final_screen import result_writer
+    from gpubench.profile.figures.summary_model import stored_profile, stored_trace
     from gpubench.report.pages.case_page import case_page
+    from gpubench.report.pages.profile_page import profile_page
 
     page = case_page(chosen, info, text=_log(chosen, folder))
-    profile = case_sections(folder, chosen.planned.index)
-    result_writer(wide=wide).page(replace(page, sections=(*page.sections, *profile)))
+    profile = stored_profile(folder, chosen.planned.index)
+    if profile is not None:
+        more = profile_page(profile, trace=stored_trace(folder, chosen.planned.index))
+        page = replace(page, sections=(*page.sections, *more))
+    result_writer(wide=wide).page(page)
 
 
 def _log(chosen: "CaseSummary", folder: Path, *, most: int = 20_000) -> str:

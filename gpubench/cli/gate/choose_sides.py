@@ -1,28 +1,48 @@
-"""The sides that the arguments of `gpubench check` and `gpubench compare` name: runs, arms, baselines."""
+"""What `gpubench check` and `gpubench compare` are asked, and the sides it names: runs, arms, baselines."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gpubench.analysis.compare.baseline_side import baseline_side
+from gpubench.analysis.compare.run_sides import Side, arm_sides, arms_of, side_of
+from gpubench.analysis.gate.gate_outcome import DEFAULT_FILE_RULES, DEFAULT_RULES
+from gpubench.analysis.gate.gate_rules import GateRule, limit_rules, parse_gate, rules_of
+from gpubench.analysis.summary.comparable_case import ComparableCase
+from gpubench.cli.open_run import open_run
 from gpubench.core.errors import UsageError
+from gpubench.store.baselines import baseline_path, read_baseline
+from gpubench.store.run_reader import Run
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Gate
+from gpubench.suite.select.expression import parse_selection
 
-if TYPE_CHECKING:
-    from gpubench.analysis.compare.run_sides import Side
-    from gpubench.analysis.gate.gate_rules import GateRule
-    from gpubench.analysis.summary.comparable_case import ComparableCase
-    from gpubench.store.run_reader import Run
+
+@dataclass(frozen=True)
+class CheckRequest:
+    """The options of `gpubench check` that every part of the gate may ask for."""
+
+    against: tuple[str, ...]
+    gates: tuple[str, ...]
+    sesoi: float | None
+    rounds: int
+    allow_unpaired: bool
+    force: bool
+    arm: str | None
+    update: bool
+    accept: str | None
+    baselines: Path
+    store: Path
 
 
 def sides_to_compare(
     references: Sequence[str], store: Path, arm: str | None
-) -> "tuple[Side, tuple[Side, ...], Run | None]":
+) -> tuple[Side, tuple[Side, ...], Run | None]:
     """Reference and candidates of `gpubench compare`, and the run if they are arms of one.
 
     One name: the arms of that run, `arm` (or its first) being the reference. Several: the first run is the reference.
     """
-    from gpubench.analysis.compare.run_sides import arm_sides, side_of
-    from gpubench.cli.open_run import open_run
-
     runs = [open_run(reference, store) for reference in references]
     if len(runs) == 1:
         return (*arm_sides(runs[0], arm), runs[0])
@@ -32,22 +52,19 @@ def sides_to_compare(
     return sides[0], tuple(sides[1:]), None
 
 
-def _name(run: "Run") -> str:
+def _name(run: Run) -> str:
     return f"{run.info.run} ({run.info.tag})" if run.info.tag else run.info.run
 
 
-def sides_to_check(
-    run: "Run", against: str | None, arm: str | None, store: Path, baselines: Path
-) -> "tuple[Side, Side]":
+def sides_to_check(run: Run, asked: CheckRequest) -> tuple[Side, Side]:
     """Reference and candidate of `gpubench check`.
 
-    `against` names an arm for a run with arms (default: its first), else a stored run or a baseline file (default: this
-    machine's baseline).
+    `--against` names an arm for a run with arms (default: its first), else a stored run or a baseline file (default:
+    this machine's baseline).
     """
-    from gpubench.analysis.compare.baseline_side import baseline_side
-    from gpubench.analysis.compare.run_sides import arms_of, side_of
-    from gpubench.store.baselines import baseline_path, read_baseline
-
+    if len(asked.against) > 1:
+        raise UsageError("--against may be given once, except with --format pytest-benchmark")
+    against, arm = asked.against[0] if asked.against else None, asked.arm
     arms = arms_of(run)
     if arms:
         return _arms_to_check(run, arms, against, arm)
@@ -55,18 +72,13 @@ def sides_to_check(
         raise UsageError(f"run {run.info.run} has no arms, so no arm {arm!r}")
     candidate = side_of(run, _name(run))
     if against is None:
-        path = baseline_path(baselines, run.info.environment, run.info.suite_name)
+        path = baseline_path(asked.baselines, run.info.environment, run.info.suite_name)
         return baseline_side(read_baseline(path)), candidate
-    return stored_side(against, store), candidate
+    return stored_side(against, asked.store), candidate
 
 
-def stored_side(reference: str, store: Path) -> "Side":
+def stored_side(reference: str, store: Path) -> Side:
     """A stored run or a baseline file. UsageError for a run with arms, and for any other name."""
-    from gpubench.analysis.compare.baseline_side import baseline_side
-    from gpubench.analysis.compare.run_sides import side_of
-    from gpubench.cli.open_run import open_run
-    from gpubench.store.baselines import read_baseline
-
     path = Path(reference)
     if path.is_file() and path.suffix == ".json" and not (path.parent / "run.json").exists():
         return baseline_side(read_baseline(path))
@@ -74,9 +86,7 @@ def stored_side(reference: str, store: Path) -> "Side":
     return side_of(run, _name(run))
 
 
-def _arms_to_check(run: "Run", arms: Sequence[str], against: str | None, arm: str | None) -> "tuple[Side, Side]":
-    from gpubench.analysis.compare.run_sides import arm_sides
-
+def _arms_to_check(run: Run, arms: Sequence[str], against: str | None, arm: str | None) -> tuple[Side, Side]:
     if arm is not None and arm not in arms:
         raise UsageError(f"run {run.info.run} has no arm {arm!r}", hint=f"Its arms: {', '.join(arms)}.")
     if against is not None and against not in arms:
@@ -92,41 +102,29 @@ def _arms_to_check(run: "Run", arms: Sequence[str], against: str | None, arm: st
     return reference, chosen[0]
 
 
-def rules_for_run(run: "Run", given: Sequence[str]) -> "tuple[tuple[GateRule, ...], bool]":
+def rules_for_run(run: Run, given: Sequence[str]) -> tuple[tuple[GateRule, ...], bool]:
     """Gates of the suite, then those of the command line, which take precedence; and whether there are any.
 
     Without any, the default ones.
     """
-    from gpubench.analysis.gate.gate_outcome import DEFAULT_RULES
-    from gpubench.analysis.gate.gate_rules import parse_gate, rules_of
-    from gpubench.suite.model.suite import Gate
-
     declared = rules_of(Gate.model_validate(gate) for gate in run.info.suite.get("gates") or ())
     rules = (*declared, *(parse_gate(text, by_settings) for text in given))
     return (rules, True) if rules else (DEFAULT_RULES, False)
 
 
-def rules_for_files(given: Sequence[str], cases: "Sequence[ComparableCase]") -> "tuple[tuple[GateRule, ...], bool]":
+def rules_for_files(given: Sequence[str], cases: Sequence[ComparableCase]) -> tuple[tuple[GateRule, ...], bool]:
     """Gates of the command line (or the default ones), then the limits that tests declare for themselves."""
-    from gpubench.analysis.gate.gate_outcome import DEFAULT_FILE_RULES
-    from gpubench.analysis.gate.gate_rules import limit_rules, parse_gate
-
     rules = tuple(parse_gate(text, by_name) for text in given)
     own = limit_rules(cases)
     return (*(rules or DEFAULT_FILE_RULES), *own), bool(rules or own)
 
 
-def by_settings(text: str) -> "Callable[[ComparableCase], bool]":
+def by_settings(text: str) -> Callable[[ComparableCase], bool]:
     """Cases of a suite by an expression of `-k`."""
-    from gpubench.suite.model.case import Case
-    from gpubench.suite.select.expression import parse_selection
-
     selection = parse_selection(text)
     return lambda entry: selection.matches(Case.model_validate(entry.settings))
 
 
-def by_name(text: str) -> "Callable[[ComparableCase], bool]":
+def by_name(text: str) -> Callable[[ComparableCase], bool]:
     """Tests by a pattern of their names (`test_sort*`, `tests/test_a.py::*`)."""
-    from fnmatch import fnmatchcase
-
     return lambda entry: fnmatchcase(entry.label, text) or fnmatchcase(entry.case_id, text)

@@ -1,30 +1,29 @@
 """Keep a run as this machine's baseline, if `gpubench check` may."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from gpubench.analysis.compare.baseline_side import baseline_of
+from gpubench.analysis.compare.run_sides import arms_of
+from gpubench.analysis.gate.gate_outcome import Checked
+from gpubench.analysis.gate.gate_rules import regression_of
+from gpubench.cli.gate.choose_sides import CheckRequest, rules_for_run
 from gpubench.core.errors import ExitStatus, UsageError
-
-if TYPE_CHECKING:
-    from gpubench.analysis.gate.gate_outcome import Checked
-    from gpubench.cli.gate.check_request import CheckRequest
-    from gpubench.store.run_reader import Run
+from gpubench.store.baselines import baseline_path, read_baseline, write_baseline
+from gpubench.store.run_reader import Run
 
 PASSED = "the check passed"
 FIRST = "the first baseline"
 
 
-def first_baseline(run: "Run", asked: "CheckRequest") -> Path | None:
+def first_baseline(run: Run, asked: CheckRequest) -> Path | None:
     """The file if the run was written as the first baseline of its machine and suite; None if there is one to check.
 
     UsageError for `--update` of a run with arms: they are judged against each other and need no baseline.
     """
-    from gpubench.analysis.compare.run_sides import arms_of
-    from gpubench.cli.gate.choose_sides import rules_for_run
-
     if arms_of(run):
         if asked.update:
             raise UsageError(
@@ -39,14 +38,12 @@ def first_baseline(run: "Run", asked: "CheckRequest") -> Path | None:
     return _write(run, path, asked.accept or FIRST)
 
 
-def keep(checked: "Checked", run: "Run", asked: "CheckRequest") -> "Checked":
+def keep(checked: Checked, run: Run, asked: CheckRequest) -> Checked:
     """Writes the baseline with --accept, whatever the gates say, or with --update if they passed.
 
     For arms it only notes the reason. A run whose data cannot exclude a broken limit does not replace the baseline
     without a reason, as the baseline would then follow every regression step by step.
     """
-    from dataclasses import replace
-
     if checked.compared.candidate.source == "arm":
         return replace(checked, accepted=asked.accept)
     if asked.accept is None and not (asked.update and checked.verdict is ExitStatus.OK):
@@ -63,10 +60,8 @@ def keep(checked: "Checked", run: "Run", asked: "CheckRequest") -> "Checked":
     return replace(checked, accepted=asked.accept, written=written)
 
 
-def _doubtful(checked: "Checked") -> list[str]:
+def _doubtful(checked: Checked) -> list[str]:
     """Metrics that are `unclear` in some case, with an estimate beyond the limit."""
-    from gpubench.analysis.gate.gate_rules import regression_of
-
     return [
         result.rule.metric
         for result in checked.results
@@ -75,15 +70,12 @@ def _doubtful(checked: "Checked") -> list[str]:
     ]
 
 
-def _path(run: "Run", asked: "CheckRequest") -> Path:
-    from gpubench.store.baselines import baseline_path
+def _path(run: Run, asked: CheckRequest) -> Path:
 
     return baseline_path(asked.baselines, run.info.environment, run.info.suite_name)
 
 
-def _write(run: "Run", path: Path, reason: str) -> Path:
-    from gpubench.analysis.compare.baseline_side import baseline_of
-    from gpubench.store.baselines import read_baseline, write_baseline
+def _write(run: Run, path: Path, reason: str) -> Path:
 
     before = read_baseline(path) if path.exists() else None
     created = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -2,24 +2,18 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from gpubench.analysis.compare.compare_sides import compare_sides, refuse
+from gpubench.analysis.compare.pytest_benchmark_side import are_interleaved, side_of_files
+from gpubench.analysis.gate.gate_outcome import Checked, check, metrics_of, settings_for
+from gpubench.cli.gate.choose_sides import CheckRequest, rules_for_files
 from gpubench.core.errors import UsageError
-
-if TYPE_CHECKING:
-    from gpubench.analysis.gate.gate_outcome import Checked
-    from gpubench.cli.gate.check_request import CheckRequest
+from gpubench.core.metrics import SESOI
+from gpubench.store.pytest_benchmark_files import read_pytest_file
 
 
-def check_files(files: Sequence[str], asked: "CheckRequest") -> "Checked":
+def check_files(files: Sequence[str], asked: CheckRequest) -> Checked:
     """The gates for files of one project against others. Files that alternate in time are paired as rounds."""
-    from gpubench.analysis.compare.compare_sides import compare_sides, refuse
-    from gpubench.analysis.compare.pytest_benchmark_side import are_interleaved, side_of_files
-    from gpubench.analysis.gate.gate_outcome import check, metrics_of, settings_for
-    from gpubench.cli.gate.choose_sides import rules_for_files
-    from gpubench.core.metrics import SESOI
-    from gpubench.store.pytest_benchmark_files import read_pytest_file
-
     unfit = {"--confirm": asked.rounds, "--update": asked.update, "--accept": asked.accept, "--arm": asked.arm}
     wrong = [name for name, given in unfit.items() if given]
     if wrong:

@@ -1,37 +1,38 @@
 """Measure cases again before they fail a gate."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from gpubench.analysis.compare.case_changes import CaseChange
-    from gpubench.analysis.compare.compare_sides import Compared
-    from gpubench.analysis.gate.gate_outcome import Remeasure
-    from gpubench.core.records import Record
-    from gpubench.runner.run import RunRequest
-    from gpubench.store.run_info import PlannedCase
-    from gpubench.store.run_reader import Run
+from gpubench.analysis.compare.case_changes import CaseChange
+from gpubench.analysis.compare.compare_sides import Compared, compare_sides, refuse
+from gpubench.analysis.compare.run_sides import side_of
+from gpubench.analysis.gate.gate_outcome import Remeasure
+from gpubench.cli.run_arms import arms_again
+from gpubench.cli.screens.run_progress import open_progress
+from gpubench.cli.standing_verdicts import Verdicts
+from gpubench.core.records import Record
+from gpubench.runner.run import RunRequest, start
+from gpubench.store.run_info import PlannedCase
+from gpubench.store.run_reader import Run, load_run
+from gpubench.suite.load import parse_suite
 
 
-def remeasure(run: "Run", compared: "Compared", *, allow_unpaired: bool) -> "Remeasure":
+def remeasure(run: Run, compared: Compared, *, allow_unpaired: bool) -> Remeasure:
     """A function that measures cases of `run` again, on this machine, into a run folder inside `run`'s own.
 
     A run with arms measures both again, interleaved; any other is compared with the same reference as before.
     UsageError if this machine or its software is not that of the run.
     """
 
-    def again(changes: "Sequence[CaseChange]", rounds: int) -> "Compared":
-        from gpubench.cli.screens.run_progress import open_progress
-        from gpubench.cli.standing_verdicts import Verdicts
-        from gpubench.runner.run import start
-        from gpubench.store.run_reader import load_run
+    def again(changes: Sequence[CaseChange], rounds: int) -> Compared:
 
         request = request_for(run, changes, rounds)
         names = [arm.name for arm in request.arms]
         verdicts = Verdicts(names, rounds, compared.settings) if names else None
 
-        def told(case: "PlannedCase", records: "tuple[Record, ...]") -> bool:
+        def told(case: PlannedCase, records: tuple[Record, ...]) -> bool:
             """Shows how the arms stand, but settles nothing: all rounds are measured."""
             if verdicts is not None:
                 verdicts(case, records)
@@ -46,15 +47,8 @@ def remeasure(run: "Run", compared: "Compared", *, allow_unpaired: bool) -> "Rem
     return again
 
 
-def request_for(run: "Run", changes: "Sequence[CaseChange]", rounds: int) -> "RunRequest":
+def request_for(run: Run, changes: Sequence[CaseChange], rounds: int) -> RunRequest:
     """The named cases of the run's suite with the run's arms, `rounds` launches each."""
-    import json
-    from dataclasses import replace
-
-    from gpubench.cli.run_arms import arms_again
-    from gpubench.runner.run import RunRequest
-    from gpubench.suite.load import parse_suite
-
     loaded = parse_suite(json.dumps(run.info.suite))
     wanted = {change.case_id for change in changes if change.measured.kind == "measure"}
     trained = any(change.measured.kind == "quality" for change in changes)
@@ -75,13 +69,8 @@ def request_for(run: "Run", changes: "Sequence[CaseChange]", rounds: int) -> "Ru
     )
 
 
-def fresh_comparison(run: "Run", fresh: "Run", before: "Compared", *, allow_unpaired: bool) -> "Compared":
+def fresh_comparison(run: Run, fresh: Run, before: Compared, *, allow_unpaired: bool) -> Compared:
     """The same comparison on the fresh rounds. UsageError if they are from another machine than the run."""
-    from dataclasses import replace
-
-    from gpubench.analysis.compare.compare_sides import compare_sides, refuse
-    from gpubench.analysis.compare.run_sides import side_of
-
     arms = before.candidate.source == "arm"
     names = (before.reference.name, before.candidate.name)
     reference = side_of(fresh, names[0], arm=names[0]) if arms else before.reference

@@ -10,6 +10,7 @@ from gpubench.report.render.terminal import TerminalReport
 
 if TYPE_CHECKING:
     from gpubench.analysis.compare.compare_sides import Compared
+    from gpubench.report.model.report_model import Section
 
 
 def print_comparison(writer: TerminalReport, model: ReportModel) -> None:
@@ -35,11 +36,37 @@ def print_compared_json(found: "Sequence[Compared]") -> None:
 
 def print_compared(compared: "Compared", folders: tuple[Path, Path], *, verbose: bool, wide: bool, again: bool) -> None:
     """What differs before any number."""
-    from gpubench.cli.profile_sections import explanation
     from gpubench.cli.screens.final_screen import result_writer
     from gpubench.report.comparison.comparison_report import build_comparison
 
     writer = result_writer(wide=wide)
     if again:
         writer.blank()
-    print_comparison(writer, build_comparison(compared, verbose=verbose, extra=explanation(compared, *folders)))
+    print_comparison(writer, build_comparison(compared, verbose=verbose, extra=_explanation(compared, *folders)))
+
+
+def _explanation(compared: "Compared", reference: Path, candidate: Path) -> "tuple[Section, ...]":
+    """What the profiles tell about cases that got slower; nothing without profiles, or if arms of a run share them."""
+    if reference == candidate:
+        return ()
+    from gpubench.analysis.compare.overall_change import speed_change
+    from gpubench.analysis.summary.case_summary import CaseSummary
+    from gpubench.analysis.verdict.not_interleaved import NOT_INTERLEAVED
+    from gpubench.profile.figures.summary_model import stored_profile
+    from gpubench.report.comparison.profile_differences import profile_section
+
+    slower, found = [], {}
+    for change in compared.changes:
+        moved = speed_change(change)
+        if not moved or (
+            moved.judgement != "worse" and not moved.reason.startswith(f"{NOT_INTERLEAVED}: looks slower")
+        ):
+            continue
+        slower.append(change)
+        if isinstance(change.reference, CaseSummary) and isinstance(change.candidate, CaseSummary):
+            before = stored_profile(reference, change.reference.planned.index)
+            after = stored_profile(candidate, change.candidate.planned.index)
+            if before is not None and after is not None:
+                found[change.case_id] = (before, after)
+    section = profile_section(slower, found)
+    return () if section.empty else (section,)

@@ -394,8 +394,7 @@ class TestConfirm:
 
         from gpubench.analysis.compare.compare_sides import compare_sides
         from gpubench.analysis.compare.run_sides import arm_sides
-        from gpubench.cli.screens import run_progress
-        from gpubench.runner import run as runner
+        from gpubench.runner.run import RunOutcome
 
         made = two_arms(suite={"defaults": {"batch_size": 64}})
         made.measured(1000.0, head=900.0, batch_size=64)
@@ -408,10 +407,10 @@ class TestConfirm:
             fresh = load_run(arms(900.0, name="fresh"))
             case = fresh.info.cases[0]
             answers.append(settled(case, tuple(each for each in fresh.records if each.case_index == case.index)))
-            return runner.RunOutcome(fresh.folder, fresh.info, interrupted=False)
+            return RunOutcome(fresh.folder, fresh.info, interrupted=False)
 
-        monkeypatch.setattr(run_progress, "open_progress", lambda *, verdicts: nullcontext(shown.append(verdicts)))
-        monkeypatch.setattr(runner, "start", start)
+        monkeypatch.setattr(confirm, "open_progress", lambda *, verdicts: nullcontext(shown.append(verdicts)))
+        monkeypatch.setattr(confirm, "start", start)
         confirm.remeasure(run, compared, allow_unpaired=False)(compared.changes, 8)
         assert answers == [False]
         (standing,) = shown[0].of(run.info.cases[0])

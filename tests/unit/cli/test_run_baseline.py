@@ -1,4 +1,4 @@
-"""`gpubench run --baseline REF`: real runs of a workload that sleeps, held against stored ones."""
+"""`gpubench run --baseline REF`: real runs of a workload that sleeps, compared with stored ones."""
 
 import sys
 from pathlib import Path
@@ -45,7 +45,7 @@ def test_a_wrong_baseline_is_refused_before_anything_is_measured(run, tmp_path: 
         (("--baseline", "nowhere"), "nowhere"),
         (("--baseline", "arms"), "its launches belong to either"),
         (("--baseline", "arms", "--json"), "gpubench compare REF @last --json"),
-        (("--baseline", "arms", "--arm", "a=", "--arm", "b="), "does not go with --arm"),
+        (("--baseline", "arms", "--arm", "a=", "--arm", "b="), "cannot be combined with --arm"),
     ):
         status, out, err = run(*options)
         assert (status, out) == (2, ""), options

@@ -1,0 +1,134 @@
+"""What `gpubench run` does with a run that is over, and the exit status it gives."""
+
+import sys
+from pathlib import Path
+
+import rich_click as click
+
+from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides, refuse
+from gpubench.analysis.compare.run_sides import Side, arm_sides, side_of
+from gpubench.analysis.summary.run_summary import summarise_run
+from gpubench.analysis.verdict.judge_settings import CompareSettings
+from gpubench.cli.open_run import shown_name
+from gpubench.cli.run_arms import AskedArms
+from gpubench.cli.screens.comparison_screen import print_compared, print_compared_json, print_comparison
+from gpubench.cli.screens.final_screen import final_screen, result_writer
+from gpubench.core.errors import ExitStatus, MachineUnfitError, UsageError
+from gpubench.core.findings import unfit
+from gpubench.core.metrics import SESOI
+from gpubench.core.records import CRASHED
+from gpubench.machine.doctor.examination import unfit_rows
+from gpubench.report.build import build_report
+from gpubench.report.comparison.comparison_report import build_comparison
+from gpubench.report.comparison.versus import arms_report
+from gpubench.report.render.json_document import run_document, to_json
+from gpubench.report.view.run_view import View
+from gpubench.report.write import keep_ceilings, report_of, write_both
+from gpubench.runner.run import RunOutcome
+from gpubench.store.run_info import RunInfo
+from gpubench.store.run_reader import Run, load_run
+
+
+class RunEnding:
+    """The options of `gpubench run` that concern its end. `baseline` is what the run is compared with."""
+
+    def __init__(
+        self, strict: bool, report: bool, as_json: bool, wide: bool, arms: AskedArms, baseline: Side | None
+    ) -> None:
+        self.strict, self.report, self.as_json, self.wide = strict, report, as_json, wide
+        self.arms, self.baseline = arms, baseline
+
+    def before(self, info: RunInfo) -> None:
+        """Before the first launch: `--strict` refuses a machine that is not fit."""
+        if not self.strict:
+            return
+        uses_gpu = any(planned.case.device_type == "cuda" for planned in info.cases)
+        bad = unfit_rows(info.environment, uses_gpu=uses_gpu)
+        if bad:
+            raise MachineUnfitError(
+                f"this machine is not fit for measuring: {'; '.join(bad)}",
+                hint="`gpubench doctor` says what to do; without --strict the run goes on.",
+            )
+
+    def after(self, outcome: RunOutcome, store: Path) -> int:
+        """Each side is summarised once, and the report is built once, for the file and for the screen."""
+        stored = load_run(outcome.folder)
+        name = shown_name(stored.folder, store)
+        written = self._compare_arms(stored) if stored.info.arms else self._show(stored, name)
+        if not self.as_json:
+            _print_next(stored, name, written, interrupted=outcome.interrupted)
+        return self._status(stored, interrupted=outcome.interrupted)
+
+    def _show(self, stored: Run, name: str) -> Path | None:
+        """The screen of a run without arms, and below it what changed since the baseline. Returns the report's path."""
+        summary = summarise_run(stored)
+        keep_ceilings(summary)
+        model = report_of(stored, name, summary) if self.report else None
+        written = None if model is None else write_both(model, stored.folder)
+        if self.as_json:
+            sys.stdout.write(to_json(run_document(summary, folder=str(stored.folder))))
+            return written
+        writer = result_writer(wide=self.wide)
+        writer.blank()
+        final_screen(writer, model or build_report(View(summary, name=name), pages=False))
+        writer.blank()
+        if self.baseline is not None:
+            compared = compare_sides(self.baseline, side_of(stored, stored.info.run, summary=summary))
+            try:
+                refuse(compared)
+            except UsageError as error:  # the run is stored all the same
+                click.echo(f"note: not compared with the baseline: {error}", err=True)
+            else:
+                print_comparison(result_writer(wide=self.wide), build_comparison(compared))
+            writer.blank()
+        return written
+
+    def _compare_arms(self, stored: Run) -> Path | None:
+        """What `gpubench compare` prints: every arm against the first. Returns the report's path."""
+        summaries = {arm.name: summarise_run(stored, arm=arm.name) for arm in stored.info.arms}
+        written = write_both(arms_report(stored, summaries=summaries), stored.folder) if self.report else None
+        first, others = arm_sides(stored, summaries=summaries)
+        settings = CompareSettings(sesoi=self.arms.sesoi or stored.info.sesoi or SESOI)
+        found = [compare_sides(first, side, COMPARED, settings) for side in others]
+        if self.as_json:
+            print_compared_json(found)
+            return written
+        click.echo()
+        for number, each in enumerate(found):
+            print_compared(each, (stored.folder, stored.folder), verbose=False, wide=self.wide, again=bool(number))
+        click.echo()
+        return written
+
+    def _status(self, stored: Run, *, interrupted: bool) -> int:
+        if interrupted:
+            return ExitStatus.INTERRUPTED
+        codes = {entry.code for record in stored.records for entry in record.findings}
+        if self.strict and unfit(codes):
+            found = ", ".join(unfit(codes))
+            raise MachineUnfitError(
+                f"the run is stored, and the machine was not fit while it was measured: {found}",
+                hint=f"`gpubench list findings {unfit(codes)[0]}` explains.",
+            )
+        ended = {record.status for record in stored.records} | {case.skip_status for case in stored.info.cases}
+        return ExitStatus.CASE_FAILED if ended & CRASHED else ExitStatus.OK
+
+
+def _print_next(stored: Run, name: str, written: Path | None, *, interrupted: bool) -> None:
+    """Where the run is, and what to type next."""
+    lines = [f"Run     {stored.folder}"]
+    if written is not None:
+        lines.append(f"Report  {written}")
+    if interrupted:
+        lines.append(f"Next    gpubench run --resume {name}      measures what is missing")
+    elif stored.info.arms:
+        lines += [
+            f"Next    gpubench compare {name} -v   every row with its reason",
+            f"        gpubench check {name}        the gate: exit 1 if a limit is broken",
+        ]
+    else:
+        lines += [
+            f"Next    gpubench show {name}:1       one case in full",
+            f"        gpubench show {name} --all   every section",
+        ]
+    for each in lines:
+        click.echo(each)
