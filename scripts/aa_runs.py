@@ -184,7 +184,7 @@ def tables(measured: Sequence[Measured]) -> list[str]:
         "faster",
         "same",
         "unclear",
-        "slower, foretold",
+        "slower, predicted",
         "by equal arms",
         "rounds vary by",
         "rounds",
@@ -208,14 +208,14 @@ def _row(level: str, effect: float, group: Sequence[Measured], spreads: Sequence
         format_percent(effect, decimals=0) if effect else "none",
         str(len(found)),
         *(str(counts[word]) for word in ("slower", "faster", "same", "unclear")),
-        *(f"{foretold(noise, effect) * len(found):.1f}" if effect else "" for noise in (own, spreads)),
+        *(f"{predicted(noise, effect) * len(found):.1f}" if effect else "" for noise in (own, spreads)),
         format_percent(median(own)),
         f"{mean(each.rounds for each in found):.1f}",
         format_percent(median(each.change for each in found), signed=True),
     ]
 
 
-def foretold(spreads: Sequence[float], effect: float) -> float:
+def predicted(spreads: Sequence[float], effect: float) -> float:
     """The share of comparisons called slower where rounds vary by so much."""
     return mean(forecast(spread, SETTINGS, effect=effect).found for spread in spreads)
 

@@ -1,27 +1,60 @@
 """Launches of all arms of a case in alternating blocks, and the fallback to one launch per arm."""
 
+import math
 import random
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gpubench.core.errors import WorkerError
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Record, Status
-from gpubench.protocol.messages import Failed, Job, Result
-from gpubench.runner.arms.carry_over import Suspicion, suspicion
-from gpubench.runner.arms.levels import Level
+from gpubench.core.units import format_percent
+from gpubench.protocol.messages import Job, Result, SelfCheck
+from gpubench.runner.arms.arm import Level
 from gpubench.runner.events import Listener, Notice
 from gpubench.runner.launch.attempt import Attempts
 from gpubench.runner.launch.interrupt import Guard
-from gpubench.runner.launch.outcome import LaunchOutcome
-from gpubench.runner.launch.planned_launch import PlannedLaunch
-from gpubench.runner.launch.recorder import record_of, shared
+from gpubench.runner.launch.recorder import PlannedLaunch, record_of, shared
 from gpubench.runner.launch.worker_hosts import HostPool
 from gpubench.runner.schedule import LaunchSchedule
 from gpubench.store.run_info import PlannedCase
 from gpubench.store.run_writer import RunWriter
 
 FELL_BACK = ("GB106", "GB107")
+
+LIMIT = math.log(1.015)
+P_VALUE = 0.006
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """`kind` names the pair: two replicas, or a block after another arm and one after the same. Ratio as its log."""
+
+    kind: str
+    log_ratio: float
+
+    def confirmed_by(self, other: "Suspicion | None") -> bool:
+        return other is not None and other.kind == self.kind and (other.log_ratio > 0) == (self.log_ratio > 0)
+
+    def __str__(self) -> str:
+        return f"{self.kind} took {format_percent(math.expm1(self.log_ratio), signed=True)}"
+
+
+def suspicion(check: SelfCheck | None) -> Suspicion | None:
+    """What is suspicious about a self-check; None if nothing is, or there was none."""
+    if check is None:
+        return None
+    apart = check.low is not None and check.high is not None and (check.low > 0 or check.high < 0)
+    if apart and abs(check.twin) >= LIMIT:
+        return Suspicion("the same arm, measured twice,", check.twin)
+    if (
+        check.after_other is not None
+        and check.p_value is not None
+        and check.p_value <= P_VALUE
+        and abs(check.after_other) >= LIMIT
+    ):
+        return Suspicion("a block after another arm's", check.after_other)
+    return None
 
 
 class BlockLaunches:
@@ -70,15 +103,11 @@ class BlockLaunches:
         records, suspected = done
         if suspected is None or self._guard.stopping:
             return records
-        self._tell(
-            Notice(
-                f"{launch.case.label!r}: {suspected}", "Alternating may not suit this case: it is checked once more."
-            )
-        )
+        hint = "Alternating may not suit this case: it is checked once more."
+        self._tell(Notice(f"{launch.case.label!r}: {suspected}", hint))
         pool.close()
-        again = self._attempt(
-            job.model_copy(update={"order": order + 1, "job": self._attempts.next_number()}), launch, pool
-        )
+        job = job.model_copy(update={"order": order + 1, "job": self._attempts.next_number()})
+        again = self._attempt(job, launch, pool)
         if again is None or not suspected.confirmed_by(again[1]):
             fresh = again[0] if again is not None else ()
             return fresh if fresh and all(record.status is Status.OK for record in fresh) else records
@@ -101,30 +130,25 @@ class BlockLaunches:
             return (), None
         answer = outcome.answer
         if not isinstance(answer, Result):
-            return self._failed(launch, outcome)
+            # Which arm it was is found out when each has its own process.
+            codes = {each.code for each in answer.findings} if answer else set()
+            own = answer is not None and (answer.status != "failed" or "GB301" in codes)
+            if own or launch.case.index not in self._proven:
+                reason = outcome.reason or "it failed"
+                self._fall_back(launch.case, finding("GB106", f"The arms did not run in one process: {reason}."))
+                return None
+            outcome = replace(outcome, window=None)
+            arms = [replace(launch, arm=name) for name in self._schedule.arms]
+            return tuple(record_of(each, outcome, self._writer.write_samples) for each in arms), None
         window, noticed = shared(outcome.window), (*answer.findings, *outcome.noticed)
         records: list[Record] = []
-        for arm, own in zip(job.arms, answer.arms, strict=True):
+        for arm, figures in zip(job.arms, answer.arms, strict=True):
             if not records:
-                own = own.model_copy(update={"marks": answer.marks | own.marks})
-            mine = replace(outcome, answer=own, window=window, noticed=noticed).judge()
+                figures = figures.model_copy(update={"marks": answer.marks | figures.marks})
+            mine = replace(outcome, answer=figures, window=window, noticed=noticed).judge()
             records.append(record_of(replace(launch, arm=arm.name), mine, self._writer.write_samples))
             self._remember(records[-1])
         return tuple(records), suspicion(answer.self_check)
-
-    def _failed(self, launch: PlannedLaunch, outcome: LaunchOutcome) -> tuple[tuple[Record, ...], None] | None:
-        """A failure of the whole job. Which arm it was is found out when each has its own process."""
-        answer = outcome.answer
-        needs_own = isinstance(answer, Failed) and (
-            answer.status != "failed" or any(each.code == "GB301" for each in answer.findings)
-        )
-        if needs_own or launch.case.index not in self._proven:
-            reason = outcome.reason or "it failed"
-            self._fall_back(launch.case, finding("GB106", f"The arms did not run in one process: {reason}."))
-            return None
-        outcome = replace(outcome, window=None)
-        arms = [replace(launch, arm=name) for name in self._schedule.arms]
-        return tuple(record_of(each, outcome, self._writer.write_samples) for each in arms), None
 
     def _remember(self, record: Record) -> None:
         if record.block_log_ratio is not None and record.status is Status.OK:
@@ -135,4 +159,4 @@ class BlockLaunches:
 
     def _fall_back(self, case: PlannedCase, why: Finding) -> None:
         self._fallen[case.index] = why
-        self._tell(Notice(f"{case.label!r}: {why.message}", "Its arms take turns in launches of their own."))
+        self._tell(Notice(f"{case.label!r}: {why.message}", "Its arms take turns in separate launches."))

@@ -2,23 +2,52 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from gpubench.core.errors import WorkerError
 from gpubench.core.records import Status
 from gpubench.protocol.messages import Hello
 from gpubench.runner.arms.arm import Arm
-from gpubench.runner.launch.worker_hosts import HostKey, device_index
+from gpubench.runner.launch.worker_hosts import HostKey, HostPool, device_index
 from gpubench.store.run_info import PlannedCase
 from gpubench.suite.cases.expand import quality_cases
 from gpubench.suite.cases.labels import label_cases
 from gpubench.suite.model.case import Case, CaseId
 from gpubench.suite.model.suite import Suite
 
+OVERHEAD_S = 1.0
+"""A forked child, its build, its warm-up's first step and its parity check, for a small network."""
+
+TRAINING_S = (2.0, 30.0)
+"""A training run of the reference CNN on small real data, per learning rate: from a GPU to a slow CPU."""
+
 Hellos = Mapping[HostKey, Hello | str]
 """Per host what it said of itself, or why it could not be started."""
 
 Kept = Callable[[Case], bool]
 Kind = Literal["measure", "quality"]
+
+
+def greet(pool: HostPool, cases: Sequence[Case], arms: Sequence[Arm]) -> Hellos:
+    """A host for every interpreter and environment that the cases name; why where there is none.
+
+    WorkerError if not a single one can be started, or not that of an arm: nothing could be measured, or compared.
+    """
+    wanted = {HostKey.of(arm.case(case)): arm.name for case in cases for arm in reversed(arms)}
+    hellos: dict[HostKey, Hello | str] = {}
+    errors = []
+    pool.make_room(len(wanted))
+    for key in wanted or dict.fromkeys(HostKey.of(case) for case in cases):
+        try:
+            hellos[key] = pool.get(key).hello
+        except WorkerError as error:
+            if key in wanted:
+                raise WorkerError(f"arm {wanted[key]}: {error}", hint=error.hint) from error
+            hellos[key] = str(error)
+            errors.append(error)
+    if errors and len(errors) == len(hellos):
+        raise errors[0]
+    return hellos
 
 
 def plan_cases(
@@ -45,22 +74,21 @@ def plan_cases(
         for case, label in zip(trained, label_cases(trained), strict=True)
         if trained_ids is None or case.case_id in trained_ids
     ]
-    return tuple(_planned(index, *entry, suite, hellos, arms) for index, entry in enumerate(labelled, start=1))
-
-
-def _planned(
-    index: int, kind: Kind, case: Case, label: str, suite: Suite, hellos: Hellos, arms: Sequence[Arm]
-) -> PlannedCase:
-    status, reason = _cannot_run_any(case, suite, hellos, arms)
-    return PlannedCase(
-        index=index,
-        kind=kind,
-        case_id=case.case_id,
-        label=label.strip(),
-        settings=case.settings,
-        skip_status=status,
-        skip_reason=reason,
-    )
+    planned = []
+    for index, (kind, case, label) in enumerate(labelled, start=1):
+        status, reason = _cannot_run_any(case, suite, hellos, arms)
+        planned.append(
+            PlannedCase(
+                index=index,
+                kind=kind,
+                case_id=case.case_id,
+                label=label.strip(),
+                settings=case.settings,
+                skip_status=status,
+                skip_reason=reason,
+            )
+        )
+    return tuple(planned)
 
 
 def _cannot_run_any(case: Case, suite: Suite, hellos: Hellos, arms: Sequence[Arm]) -> tuple[Status | None, str | None]:
@@ -69,11 +97,8 @@ def _cannot_run_any(case: Case, suite: Suite, hellos: Hellos, arms: Sequence[Arm
     ends = [cannot_run(each, suite, hellos[HostKey.of(each)]) for each in cases]
     if len(set(ends)) == 1:
         return ends[0]
-    return next(
-        (status, f"arm {arm.name}: {reason}")
-        for arm, (status, reason) in zip(arms, ends, strict=True)
-        if status is not None
-    )
+    name, status, reason = next((arm.name, *end) for arm, end in zip(arms, ends, strict=True) if end[0] is not None)
+    return status, f"arm {name}: {reason}"
 
 
 def cannot_run(case: Case, suite: Suite, hello: Hello | str) -> tuple[Status | None, str | None]:
@@ -91,3 +116,33 @@ def cannot_run(case: Case, suite: Suite, hello: Hello | str) -> tuple[Status | N
     if index >= number:
         return Status.SKIPPED, f"there is no cuda:{index}: CUDA has {number} device{'s' if number > 1 else ''}"
     return None, None
+
+
+class TimeForecast(NamedTuple):
+    """Launches, and the least and most seconds they should take. Compilation and large models come on top."""
+
+    num_launches: int
+    least_s: float
+    most_s: float
+
+
+def forecast(
+    suite: Suite, planned: Sequence[PlannedCase], *, host_s: float, num_arms: int = 1, rounds: int | None = None
+) -> TimeForecast:
+    """`host_s` is what starting a worker host costs here: one is started for every round. `rounds`: instead of the
+    suite's repeats.
+    """
+    repeats = suite.measure.repeats if rounds is None else rounds
+    wanted = [case for case in planned if case.skip_status is None]
+    measured = sum(case.kind == "measure" for case in wanted) * repeats * num_arms
+    quality = suite.quality
+    seeds = 0 if quality is None else quality.seeds
+    trained = sum(case.kind == "quality" for case in wanted) * seeds * num_arms
+    rates = 1 if quality is None else len(quality.learning_rate)
+    num_rounds = (repeats if measured else 0) + (seeds if trained else 0)
+    least_launch_s = min(suite.measure.min_time, suite.measure.max_time) + OVERHEAD_S
+    return TimeForecast(
+        measured + trained,
+        num_rounds * host_s + measured * least_launch_s + trained * rates * TRAINING_S[0],
+        num_rounds * host_s + measured * (suite.measure.max_time + OVERHEAD_S) + trained * rates * TRAINING_S[1],
+    )

@@ -1,4 +1,4 @@
-"""The rounds of a run: launches in their order, each measured, recorded and told of."""
+"""The rounds of a run: launches in their order, each measured, recorded and reported."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -7,23 +7,13 @@ from gpubench.core.errors import WorkerError
 from gpubench.core.findings import finding
 from gpubench.core.records import Failure, Record, Status
 from gpubench.protocol.messages import Job, JobArm
-from gpubench.runner.anonymise_records import anonymous
-from gpubench.runner.arms.arm import Arm
-from gpubench.runner.arms.levels import Level
+from gpubench.runner.arms.arm import Arm, Level
 from gpubench.runner.block_launches import BlockLaunches
-from gpubench.runner.events import (
-    CaseFinished,
-    LaunchFinished,
-    LaunchStarted,
-    Listener,
-    Notice,
-    RoundFinished,
-)
+from gpubench.runner.events import CaseFinished, LaunchFinished, LaunchStarted, Listener, Notice, RoundFinished
 from gpubench.runner.launch.attempt import Attempts
 from gpubench.runner.launch.interrupt import Guard
-from gpubench.runner.launch.limits import Limits
-from gpubench.runner.launch.planned_launch import PlannedLaunch
-from gpubench.runner.launch.recorder import record_of, unmeasured
+from gpubench.runner.launch.job_on_host import Limits
+from gpubench.runner.launch.recorder import PlannedLaunch, anonymous, record_of, unmeasured
 from gpubench.runner.launch.worker_hosts import HostKey, HostPool
 from gpubench.runner.schedule import OUT_OF_BUDGET, LaunchSchedule
 from gpubench.store.run_info import PlannedCase
@@ -82,7 +72,7 @@ class Rounds:
                 if self._guard.stopping or self._limits.used_up:
                     break
         finally:
-            pool.kill() if self._guard.now else pool.close()
+            pool.close(now=self._guard.now)
         if self._limits.used_up and not self._guard.stopping:
             self._out_of_budget()
 
@@ -133,16 +123,8 @@ class Rounds:
         elapsed_s = self._limits.clock() - self._began_s
         fresh = self._schedule.num_done - self._done_before
         remaining_s = elapsed_s / fresh * self._schedule.num_left if fresh else None
-        self._tell(
-            CaseFinished(
-                case,
-                self._schedule.records_of(case),
-                len(self._finished),
-                len(self._schedule.cases),
-                elapsed_s,
-                remaining_s,
-            )
-        )
+        counts = len(self._finished), len(self._schedule.cases)
+        self._tell(CaseFinished(case, self._schedule.records_of(case), *counts, elapsed_s, remaining_s))
 
     def _measured(self, launch: PlannedLaunch, pool: HostPool) -> Record | None:
         """None if the launch was stopped before it had anything to store."""
@@ -160,11 +142,16 @@ class Rounds:
 
     def _job(self, launch: PlannedLaunch, case: Case) -> Job:
         quality = launch.case.kind == "quality"
+        largest = None
+        if case.batch_size == "max":  # every launch runs what an earlier one found, so that all do the same work
+            before = [record for record in self._schedule.records_of(launch.case) if record.arm == launch.arm]
+            done = [record.effective.batch_size for record in before if record.status is Status.OK and record.effective]
+            largest = done[0] if done else None
         return Job(
             job=self._attempts.next_number(),
             kind=launch.case.kind,
             case=case,
-            largest_batch=self._largest_batch(launch, case),
+            largest_batch=largest,
             repeat=launch.repeat,
             suite=self._suite.name,
             label=launch.case.label,
@@ -177,19 +164,9 @@ class Rounds:
             download=self._download,
         )
 
-    def _largest_batch(self, launch: PlannedLaunch, case: Case) -> int | None:
-        """What an earlier launch of a case with `batch_size: max` ran, so that every launch does the same work."""
-        if case.batch_size != "max":
-            return None
-        before = [record for record in self._schedule.records_of(launch.case) if record.arm == launch.arm]
-        done = [record.effective.batch_size for record in before if record.status is Status.OK and record.effective]
-        return done[0] if done else None
-
     def _block_job(self, launch: PlannedLaunch) -> Job:
         """All arms of the case in one job; `BlockLaunches` fills in what only it knows."""
-        arms = [
-            JobArm(name=arm.name, case=arm.case(launch.case.case)) for arm in self._arms.values() if arm is not None
-        ]
+        arms = [JobArm(name=arm.name, case=arm.case(launch.case.case)) for arm in self._arms.values() if arm]
         job = self._job(replace(launch, arm=None), arms[0].case)
         return job.model_copy(update={"kind": "blocks", "arms": tuple(arms)})
 

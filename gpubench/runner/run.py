@@ -1,4 +1,4 @@
-"""A run from its suite to its last record. Never prints: whoever wants to know listens to its events."""
+"""A run from its suite to its last record. Never prints: a listener gets its events."""
 
 import secrets
 import shutil
@@ -9,18 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from gpubench.core.errors import UsageError, WorkerError
+from gpubench.core.errors import UsageError
 from gpubench.core.records import Record
 from gpubench.core.version import __version__
 from gpubench.machine import environment
 from gpubench.protocol.messages import Hello
-from gpubench.runner.arms.arm import Arm, check_cases
-from gpubench.runner.arms.levels import Level, level_of_run, levels_of
-from gpubench.runner.events import Event, HostStarted, Listener, RunFinished, RunStarted
+from gpubench.runner.arms.arm import Arm, Level, check_cases, level_of_run, levels_of
+from gpubench.runner.events import HostStarted, Listener, RunFinished, RunStarted
 from gpubench.runner.launch.interrupt import Guard
-from gpubench.runner.launch.limits import Limits
-from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool, versions_of
-from gpubench.runner.plan import Hellos, plan_cases
+from gpubench.runner.launch.job_on_host import Limits
+from gpubench.runner.launch.worker_hosts import Host, HostPool, versions_of
+from gpubench.runner.plan import Hellos, greet, plan_cases
 from gpubench.runner.rounds import Rounds, Settled
 from gpubench.runner.schedule import LaunchSchedule
 from gpubench.store.run_info import PlannedCase, RunInfo
@@ -70,6 +69,46 @@ class RunRequest:
     sesoi: float | None = None
     interleave: Level | None = None
 
+    @property
+    def kept(self) -> Callable[[Case], bool] | None:
+        """Which cases are measured; None for all of them."""
+        if self.cases:
+            measured = self._named.measured
+            return lambda case: case.case_id in measured
+        return None if self.selection is None else parse_selection(self.selection).matches
+
+    @property
+    def trained(self) -> frozenset[CaseId] | None:
+        """Ids of the training runs that are asked for by name; None where they follow from the measured cases."""
+        return self._named.trained if self.cases else None
+
+    @property
+    def _named(self) -> NamedCases:
+        loaded = self.loaded
+        return named_cases(self.cases, loaded.cases, loaded.quality_cases, overrides=loaded.overrides)
+
+    def wanted(self) -> list[Case]:
+        """The cases asked for, before it is known which of them this machine can run. UsageError if there are none."""
+        kept, trained = self.kept, self.trained or ()
+        cases = [case for case in self.loaded.cases if kept is None or kept(case)]
+        cases += [case for case in self.loaded.quality_cases if case.case_id in trained]
+        if not cases:
+            what = "has no cases" if kept is None else f"has no case that matches {self.selection!r}"
+            raise UsageError(
+                f"suite {self.loaded.suite.name} {what}",
+                hint="`gpubench validate SUITE --cases` lists the cases of a suite.",
+            )
+        return cases
+
+    def planned(self, hellos: Hellos) -> tuple[tuple[PlannedCase, ...], dict[int, Level]]:
+        """The plan on hosts that said hello, and how the arms of each case take turns. UsageError if they do not suit
+        the cases.
+        """
+        loaded, arms = self.loaded, self.arms
+        planned = plan_cases(loaded.suite, loaded.cases, hellos, self.kept, arms, self.trained)
+        check_cases(arms, planned)
+        return planned, levels_of(arms, planned, self.interleave) if arms else {}
+
 
 @dataclass(frozen=True)
 class ResumeRequest:
@@ -118,21 +157,30 @@ def start(
     """A new run. The folder is made first, so that a disk that cannot hold it is found before a worker starts."""
     now = datetime.now(UTC)
     suite = request.loaded.suite
-    kept = _selection(request)
+    cases = request.wanted()
     name = request.out.name if request.out is not None else new_run_name(suite.name, now, request.store)
     folder = request.out or request.store / name
     info = _info(request, name, now)
-    with RunWriter.create(folder, info) as writer, _Stage(writer, listener or _nobody) as stage:
+    with RunWriter.create(folder, info) as writer, _Stage(writer, listener) as stage:
         try:
-            hellos = stage.greet(_cases(request, kept), request.arms)
-            info, levels = stage.planned(info, request, hellos, kept)
+            hellos = greet(stage.pool, cases, request.arms)
+            planned, levels = request.planned(hellos)
+            versions = _versions(hellos)
+            info = info.model_copy(
+                update={
+                    "cases": planned,
+                    "interleave": level_of_run(levels) if request.arms else None,
+                    "versions": {**versions, "gpubench": __version__},
+                    "environment": environment.collect(versions, anonymous=request.anonymous),
+                }
+            )
+            writer.update_info(info)
             if before is not None:
                 before(info)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)  # it holds nothing but the head of a run that never began
             raise
-        schedule = _schedule(info, suite, request)
-        return stage.measure(info, suite, schedule, request, settled, levels)
+        return stage.measure(info, suite, request, settled, levels)
 
 
 def resume(
@@ -147,109 +195,71 @@ def resume(
     Suite, cases, seed, repeats and arms are those of the run. UsageError where another GPU or torch is here than the
     run began on, or where `request.arms` are not its arms.
     """
-    with RunWriter.resume(request.folder) as writer, _Stage(writer, listener or _nobody) as stage:
+    with RunWriter.resume(request.folder) as writer, _Stage(writer, listener) as stage:
         run = load_run(request.folder)
         info, suite = run.info, Suite.model_validate(run.info.suite)
         _same_arms(info, request.arms)
-        cases = [entry.case for entry in info.cases]
-        hellos = stage.greet(cases, request.arms)
+        hellos = greet(stage.pool, [entry.case for entry in info.cases], request.arms)
         _same_machine(info, environment.collect(_versions(hellos), anonymous=bool(info.environment.get("anonymous"))))
         if before is not None:
             before(info)
-        schedule = _schedule(info, suite, request, run.records)
         asked: Level | None = "launch" if info.interleave == "launch" else None
         levels = levels_of(request.arms, info.cases, asked) if request.arms else {}
-        return stage.measure(info, suite, schedule, request, settled, levels)
-
-
-def _schedule(
-    info: RunInfo, suite: Suite, request: RunRequest | ResumeRequest, records: Sequence[Record] = ()
-) -> LaunchSchedule:
-    return LaunchSchedule(
-        info.cases,
-        repeats=info.repeats,
-        quality_seeds=_seeds(suite),
-        seed=info.seed,
-        arms=[arm.name for arm in request.arms] or [None],
-        skip_after_oom=request.skip_after_oom,
-        records=records,
-    )
+        return stage.measure(info, suite, request, settled, levels, run.records)
 
 
 def preview(request: RunRequest, log: Path) -> tuple[PlannedCase, ...]:
     """The plan of a run on this machine, with nothing measured or stored. `log` takes what the worker hosts write."""
-    kept = _selection(request)
     pool = HostPool(log, lambda _: None)
     try:
-        hellos = _greet(pool, _cases(request, kept), request.arms)
+        return request.planned(greet(pool, request.wanted(), request.arms))[0]
     finally:
         pool.close()
-    planned = plan_cases(request.loaded.suite, request.loaded.cases, hellos, kept, request.arms, _trained(request))
-    if request.arms:
-        check_cases(request.arms, planned)
-        levels_of(request.arms, planned, request.interleave)
-    return planned
 
 
 class _Stage:
     """Hosts and telemetry of a run, open from planning to its end."""
 
-    def __init__(self, writer: RunWriter, listener: Listener) -> None:
-        self._writer, self._tell = writer, listener
+    def __init__(self, writer: RunWriter, listener: Listener | None) -> None:
+        self._writer, self._tell = writer, listener or (lambda _: None)
         self._log = writer.folder / HOST_LOG
-        self._pool = HostPool(self._log, self._host_started)
+        self.pool = HostPool(self._log, self._host_started)
         self._began_s = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.kill()
+        self.pool.close(now=True)
         if self._log.exists() and self._log.stat().st_size == 0:
             self._log.unlink()
 
     def _host_started(self, host: Host) -> None:
         self._tell(HostStarted(host.pid, host.seconds, dict(host.hello.versions), host.hello.devices))
 
-    def greet(self, cases: Sequence[Case], arms: Sequence[Arm]) -> Hellos:
-        return _greet(self._pool, cases, arms)
-
-    def planned(
-        self, info: RunInfo, request: RunRequest, hellos: Hellos, kept: Callable[[Case], bool] | None
-    ) -> tuple[RunInfo, dict[int, Level]]:
-        """The run's head with what is known once the hosts have said hello, and how the arms of each case take turns.
-
-        UsageError if the selection keeps nothing, or the arms do not suit the cases.
-        """
-        planned = plan_cases(request.loaded.suite, request.loaded.cases, hellos, kept, request.arms, _trained(request))
-        check_cases(request.arms, planned)
-        levels = levels_of(request.arms, planned, request.interleave) if request.arms else {}
-        complete = info.model_copy(
-            update={
-                "cases": planned,
-                "interleave": level_of_run(levels) if request.arms else None,
-                "versions": {**_versions(hellos), "gpubench": __version__},
-                "environment": environment.collect(_versions(hellos), anonymous=request.anonymous),
-            }
-        )
-        self._writer.update_info(complete)
-        return complete, levels
-
     def measure(
         self,
         info: RunInfo,
         suite: Suite,
-        schedule: LaunchSchedule,
         request: RunRequest | ResumeRequest,
         settled: Settled | None,
         levels: Mapping[int, Level],
+        records: Sequence[Record] = (),
     ) -> RunOutcome:
+        schedule = LaunchSchedule(
+            info.cases,
+            repeats=info.repeats,
+            quality_seeds=1 if suite.quality is None else suite.quality.seeds,
+            seed=info.seed,
+            arms=[arm.name for arm in request.arms] or [None],
+            skip_after_oom=request.skip_after_oom,
+            records=records,
+        )
         self._tell(RunStarted(info, self._writer.folder, schedule.num_launches, schedule.num_done))
         deadline_s = None if request.budget_s is None else self._began_s + request.budget_s
         beside = () if info.suite_path is None else (str(Path(info.suite_path).resolve().parent),)
-        arms: Mapping[str | None, Arm | None] = {arm.name: arm for arm in request.arms} or {None: None}
         with Guard() as guard, open_session(suite.measure.telemetry) as telemetry:
-            rounds = Rounds(
+            Rounds(
                 suite,
                 schedule,
                 self._writer,
@@ -257,73 +267,15 @@ class _Stage:
                 guard,
                 self._tell,
                 Limits(suite.measure.timeout, deadline_s),
-                arms=arms,
+                arms={arm.name: arm for arm in request.arms} or {None: None},
                 search_path=(*request.search_path, *beside),
                 download=request.download,
                 settled=settled,
                 levels=levels,
                 hide=bool(info.environment.get("anonymous")),
-            )
-            rounds.run(self._pool)
+            ).run(self.pool)
         self._tell(RunFinished(self._writer.folder, guard.stopping, time.monotonic() - self._began_s))
         return RunOutcome(self._writer.folder, info, guard.stopping)
-
-
-def _greet(pool: HostPool, cases: Sequence[Case], arms: Sequence[Arm]) -> Hellos:
-    """A host for every interpreter and environment that the cases name; why where there is none.
-
-    WorkerError if not a single one can be started, or not that of an arm: nothing could be measured, or compared.
-    """
-    wanted = {HostKey.of(arm.case(case)): arm.name for case in cases for arm in reversed(arms)}
-    hellos: dict[HostKey, Hello | str] = {}
-    errors = []
-    pool.make_room(len(wanted))
-    for key in wanted or dict.fromkeys(HostKey.of(case) for case in cases):
-        try:
-            hellos[key] = pool.get(key).hello
-        except WorkerError as error:
-            if key in wanted:
-                raise WorkerError(f"arm {wanted[key]}: {error}", hint=error.hint) from error
-            hellos[key] = str(error)
-            errors.append(error)
-    if errors and len(errors) == len(hellos):
-        raise errors[0]
-    return hellos
-
-
-def _cases(request: RunRequest, kept: Callable[[Case], bool] | None) -> list[Case]:
-    """The cases that will be planned. UsageError if there are none."""
-    trained = _trained(request) or ()
-    cases = [case for case in request.loaded.cases if kept is None or kept(case)]
-    cases += [case for case in request.loaded.quality_cases if case.case_id in trained]
-    if not cases:
-        what = "has no cases" if kept is None else f"has no case that matches {request.selection!r}"
-        raise UsageError(
-            f"suite {request.loaded.suite.name} {what}",
-            hint="`gpubench validate SUITE --cases` lists the cases of a suite.",
-        )
-    return cases
-
-
-def num_cases(request: RunRequest) -> int:
-    """How many cases are asked for, before it is known which of them this machine can run. UsageError if none."""
-    return len(_cases(request, _selection(request)))
-
-
-def _selection(request: RunRequest) -> Callable[[Case], bool] | None:
-    if request.cases:
-        measured = _named(request).measured
-        return lambda case: case.case_id in measured
-    return None if request.selection is None else parse_selection(request.selection).matches
-
-
-def _trained(request: RunRequest) -> frozenset[CaseId] | None:
-    return _named(request).trained if request.cases else None
-
-
-def _named(request: RunRequest) -> NamedCases:
-    loaded = request.loaded
-    return named_cases(request.cases, loaded.cases, loaded.quality_cases, overrides=loaded.overrides)
 
 
 def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
@@ -348,24 +300,16 @@ def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
 
 
 def _versions(hellos: Hellos) -> dict[str, str | None]:
-    return versions_of({key: hello for key, hello in hellos.items() if isinstance(hello, Hello)})
-
-
-def _seeds(suite: Suite) -> int:
-    return 1 if suite.quality is None else suite.quality.seeds
+    return versions_of([hello for hello in hellos.values() if isinstance(hello, Hello)])
 
 
 def _same_machine(info: RunInfo, here: Mapping[str, Any]) -> None:
     """Figures of two GPUs or two versions of torch must not share a run."""
     before, now = environment.comparable(info.environment), environment.comparable(here)
-    decisive = [
-        name
-        for name in before.keys() | now.keys()
-        if name.endswith(".name") or name in ("worker.torch", "driver.driver", "cpu.model")
-    ]
     moved = [
         f"{name}: {before.get(name)} then, {now.get(name)} now"
-        for name in sorted(decisive)
+        for name in sorted(before.keys() | now.keys())
+        if name.endswith(".name") or name in ("worker.torch", "driver.driver", "cpu.model")
         if before.get(name) != now.get(name)
     ]
     if moved:
@@ -376,17 +320,6 @@ def _same_machine(info: RunInfo, here: Mapping[str, Any]) -> None:
 
 
 def _same_arms(info: RunInfo, arms: Sequence[Arm]) -> None:
-    if [arm.name for arm in info.arms] != [arm.name for arm in arms]:
-        raise UsageError(
-            f"run {info.run} has {_arms_named([arm.name for arm in info.arms])}, "
-            f"and is to go on with {_arms_named([arm.name for arm in arms])}"
-        )
-
-
-def _arms_named(names: Sequence[str]) -> str:
-    return f"the arms {', '.join(names)}" if names else "no arms"
-
-
-def _nobody(event: Event) -> None:
-    """For a run that nobody watches."""
-    assert isinstance(event, Event)
+    before, now = (", ".join(arm.name for arm in each) or "none" for each in (info.arms, arms))
+    if before != now:
+        raise UsageError(f"run {info.run} has other arms ({before}) than it is to go on with ({now})")

@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterable, Sequence
 
 from gpubench.core.records import Record, Status
-from gpubench.runner.launch.planned_launch import PlannedLaunch
+from gpubench.runner.launch.recorder import PlannedLaunch
 from gpubench.store.run_info import PlannedCase
 
 FINAL = frozenset({Status.OOM, Status.UNSUPPORTED, Status.TIMEOUT})
@@ -42,8 +42,12 @@ class LaunchSchedule:
         self._left = {
             (case.index, arm): set(range(1, self.num_rounds(case) + 1)) for case in self.cases for arm in self.arms
         }
-        self._alike = {case.index: _all_but_batch(case) for case in self.cases}
-        self._batch = {case.index: _batch(case) for case in self.cases}
+        self._alike, self._batch = {}, {}
+        for case in self.cases:
+            settings = dict(case.case.settings)
+            batch = settings.pop("batch_size", None)
+            self._alike[case.index] = case.kind + json.dumps(settings, sort_keys=True)
+            self._batch[case.index] = float(batch) if isinstance(batch, int) else math.inf  # `max`: no smaller one
         self._smallest_oom: dict[tuple[str, str | None], float] = {}
         self.num_launches = self.num_left
         for record in records:
@@ -99,7 +103,7 @@ class LaunchSchedule:
         if key not in self._left:
             return
         self._records[record.case_index][record.repeat, record.arm] = record
-        if record.status in FINAL or _is_larger(record):
+        if _is_final(record):
             self._left[key].clear()
         elif counts(record):
             self._left[key].discard(record.repeat)
@@ -123,14 +127,9 @@ class LaunchSchedule:
             self._left[case.index, arm].clear()
 
     def one_sided(self, case: PlannedCase) -> bool:
-        """Whether an arm of the case has ended for good, so that the others have nothing to be held against."""
-        ended = [
-            any(record.status in FINAL or _is_larger(record) for record in self._of(case, arm)) for arm in self.arms
-        ]
-        return any(ended) and len(ended) > 1
-
-    def _of(self, case: PlannedCase, arm: str | None) -> list[Record]:
-        return [record for record in self._records[case.index].values() if record.arm == arm]
+        """Whether an arm of the case has ended for good, so that the others have nothing to be compared with."""
+        ended = {record.arm for record in self._records[case.index].values() if _is_final(record)}
+        return bool(ended) and len(self.arms) > 1
 
     def is_left(self, launch: PlannedLaunch) -> bool:
         """Whether a launch of the round is still to be done, after what came out since the round was drawn."""
@@ -180,13 +179,5 @@ def _is_larger(record: Record) -> bool:
     return record.status is Status.SKIPPED and (record.reason or "").startswith(LARGER)
 
 
-def _batch(case: PlannedCase) -> float:
-    """The batch size; infinity for the largest that fits, which no smaller one stands for."""
-    asked = case.case.batch_size
-    return float(asked) if isinstance(asked, int) else math.inf
-
-
-def _all_but_batch(case: PlannedCase) -> str:
-    """What two cases share that differ in their batch size alone."""
-    others = {name: value for name, value in case.case.settings.items() if name != "batch_size"}
-    return case.kind + json.dumps(others, sort_keys=True)
+def _is_final(record: Record) -> bool:
+    return record.status in FINAL or _is_larger(record)

@@ -10,8 +10,9 @@ from gpubench.protocol.messages import Exited, Failed, Hello, Job, Phase, Result
 from gpubench.runner.arms.arm import Arm
 from gpubench.runner.events import Event, LaunchFinished, LaunchStarted, Notice
 from gpubench.runner.launch.interrupt import Guard
-from gpubench.runner.launch.limits import Limits
-from gpubench.runner.launch.worker_hosts import Garbage, Host, HostLost, HostPool
+from gpubench.runner.launch.job_on_host import Limits
+from gpubench.runner.launch.job_pipe import Garbage, HostLost
+from gpubench.runner.launch.worker_hosts import Host, HostPool
 from gpubench.runner.rounds import Rounds
 from gpubench.runner.schedule import LaunchSchedule
 from gpubench.store.run_info import PlannedCase, RunInfo

@@ -35,7 +35,7 @@ import functools, json, sys
 import torch
 from integration.test_largest_batch_trials import a_trial
 from gpubench.worker.batch_search.largest_batch import search
-from gpubench.worker.process.preload import preload
+from gpubench.worker.process.host import preload
 
 preload(everything=True)
 for limit, given in json.loads(sys.argv[1]):

@@ -220,14 +220,14 @@ def _all_overrides(overrides: tuple[str, ...], repeats: int | None, timeout: flo
 
 
 def _request(source: str, overrides: tuple[str, ...], arms: AskedArms, **asked: Any) -> "RunRequest":
-    from gpubench.runner.run import RunRequest, num_cases
+    from gpubench.runner.run import RunRequest
     from gpubench.suite.load import load_suite
 
     loaded = load_suite(source, overrides)
     for warning in loaded.warnings:
         click.echo(str(warning), err=True)
     request = RunRequest(loaded, argv=("gpubench", *sys.argv[1:]), **asked)
-    return replace(request, **arms.fields(loaded, num_cases(request)))
+    return replace(request, **arms.fields(loaded, len(request.wanted())))
 
 
 def _run(request: "RunRequest", ending: "RunEnding") -> int:

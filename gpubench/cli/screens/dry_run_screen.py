@@ -8,7 +8,7 @@ import click
 
 from gpubench.core.units import format_duration
 from gpubench.report.model.words import count
-from gpubench.runner.time_forecast import Forecast, forecast
+from gpubench.runner.plan import TimeForecast, forecast
 from gpubench.store.run_info import PlannedCase
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _table(planned: Sequence[PlannedCase]) -> "Table":
     return Table("plan", columns, tuple(rows))
 
 
-def _document(loaded: "LoadedSuite", planned: Sequence[PlannedCase], expected: Forecast) -> dict[str, Any]:
+def _document(loaded: "LoadedSuite", planned: Sequence[PlannedCase], expected: TimeForecast) -> dict[str, Any]:
     return {
         "schema": 1,
         "suite": {"name": loaded.suite.name, "digest": loaded.digest},

@@ -1,14 +1,19 @@
-"""The sides of an A/B: what each of them changes about a case."""
+"""The sides of an A/B: what each of them changes about a case, and how they take turns.
+
+Alternating blocks of steps in one process are the stronger form. They need arms that differ only in what one process
+can hold twice and switch between. What cannot be switched back, or goes on working while the other arm is measured,
+needs a launch per arm.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from gpubench.core.errors import UsageError
 from gpubench.runner.arms.interpreters import find_python
 from gpubench.runner.arms.revision import find_revision, install
 from gpubench.store.run_info import ArmInfo, PlannedCase
-from gpubench.suite.model.case import Case
+from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.read.arm_text import ArmText, arm_from_items
 
 SAFE_PATH = "PYTHONSAFEPATH"
@@ -17,6 +22,7 @@ SAFE_PATH = "PYTHONSAFEPATH"
 COMMIT = "commit"
 
 Say = Callable[[str], None]
+Level = Literal["block", "launch"]
 
 
 @dataclass(frozen=True)
@@ -88,3 +94,42 @@ def check_cases(arms: Sequence[Arm], planned: Sequence[PlannedCase]) -> None:
                     f"cases {before.label!r} and {entry.label!r} would be measured as the same",
                     hint=f"Keep one of its values: -s {both.partition(',')[0]}=VALUE.",
                 )
+
+
+def levels_of(arms: Sequence[Arm], planned: Sequence[PlannedCase], asked: Level | None = None) -> dict[int, Level]:
+    """The level of every case that will be measured, by its index. UsageError if blocks are asked but impossible."""
+    levels: dict[int, Level] = {}
+    for entry in planned:
+        if entry.skip_status is not None or entry.kind != "measure":
+            continue
+        reason = why_not_blocks({arm.name: arm.case(entry.case) for arm in arms})
+        if asked == "block" and reason is not None:
+            raise UsageError(
+                f"case {entry.label!r} cannot alternate in one process: {reason}",
+                hint="Without --interleave the arms take turns in separate launches.",
+            )
+        levels[entry.index] = "launch" if asked == "launch" or reason is not None else "block"
+    return levels
+
+
+def why_not_blocks(cases: Mapping[str, Case]) -> str | None:
+    """Why these arms of one case cannot share a process; None if they can. The first arm is the reference."""
+    first, *others = cases.values()
+    differ = [name for name in SPECS if any(getattr(other, name) != getattr(first, name) for other in others)]
+    apart = [name for name in differ if not SPECS[name].in_process]
+    if apart:
+        said = {"python": "the interpreter", "env": "the environment"}
+        names = ", ".join(said.get(name, name) for name in apart)
+        return f"{names} belong{'s' if len(apart) == 1 else ''} to a process as a whole"
+    if "cudnn_benchmark" in differ and any(case.device_type == "cuda" for case in cases.values()):
+        return "torch keeps the algorithms that it chose for the whole process, with cudnn_benchmark and without"
+    if any(case.data_path == "loader" for case in cases.values()):
+        return "a loader's workers go on fetching while the other arm is measured"
+    if any(case.batch_size == "max" for case in cases.values()):
+        return "the largest batch is searched for in a process that has the device to itself"
+    return None
+
+
+def level_of_run(levels: Mapping[int, Level]) -> Level:
+    """The stronger level that any case has: what a run's head says."""
+    return "block" if "block" in levels.values() else "launch"

@@ -8,13 +8,11 @@ from pathlib import Path
 from gpubench.protocol.messages import Job, Phase, Progress, Result
 from gpubench.runner.events import LaunchPhase, LaunchProgress, Listener, Notice
 from gpubench.runner.launch.interrupt import Guard
-from gpubench.runner.launch.job_on_host import Launching
-from gpubench.runner.launch.limits import Limits
+from gpubench.runner.launch.job_on_host import Launching, Limits
 from gpubench.runner.launch.outcome import LaunchOutcome
 from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool, device_index
 from gpubench.store.run_writer import RunWriter
 from gpubench.telemetry.run_telemetry import TelemetrySession
-from gpubench.telemetry.window.telemetry_window import TelemetryWindow
 
 
 class Attempts:
@@ -65,7 +63,12 @@ class Attempts:
         started_unix_s, began_s = time.time(), self._limits.clock()
         outcome = Launching(host, job, self._guard, self._notify(job), self._limits, times=times).run()
         outcome.started_unix_s, outcome.wall_s = started_unix_s, self._limits.clock() - began_s
-        outcome.window = self._window(outcome)
+        answer = outcome.answer
+        if isinstance(answer, Result) and answer.window is not None and answer.window.duration_s > 0:
+            window, idle = answer.window, answer.marks.get("idle_s")
+            outcome.window = self._telemetry.window(
+                window.start_s, window.end_s, window.num_samples, idle=(idle[0], idle[1]) if idle else None
+            )
         outcome.noticed = self._telemetry.after_launch()
         self._say_if_stopping()
         outcome.log = self._keep_log(log)
@@ -92,16 +95,6 @@ class Attempts:
             self._tell(LaunchProgress(*steps, target, last.fraction, self._telemetry.live()))
 
         return notify
-
-    def _window(self, outcome: LaunchOutcome) -> TelemetryWindow | None:
-        """Telemetry between the edges of the steady steps, as the worker saw them."""
-        answer = outcome.answer
-        if not isinstance(answer, Result) or answer.window is None or answer.window.duration_s <= 0:
-            return None
-        window, idle = answer.window, answer.marks.get("idle_s")
-        return self._telemetry.window(
-            window.start_s, window.end_s, window.num_samples, idle=(idle[0], idle[1]) if idle else None
-        )
 
     def _keep_log(self, log: Path) -> str | None:
         """Its path inside the run folder; an empty one is removed."""

@@ -10,7 +10,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Guard:
-    """A context manager that turns SIGINT, SIGTERM and SIGHUP into a count, and wakes whoever waits on `fd`.
+    """A context manager that turns SIGINT, SIGTERM and SIGHUP into a count, and wakes what waits on `fd`.
 
     Outside of the main thread signals cannot be caught: the guard then never counts, unless `request` is called.
     """
@@ -36,7 +36,7 @@ class Guard:
         try:
             os.write(self._writer, b"!")
         except BlockingIOError:
-            return  # the pipe is full of wake-ups nobody has read yet: one more is not needed
+            return  # the pipe is full of wake-ups that have not been read yet: one more is not needed
 
     def drain(self) -> None:
         """Takes the wake-ups out of `fd`, so that the next one is seen."""

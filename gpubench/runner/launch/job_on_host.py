@@ -3,15 +3,17 @@
 The parent sleeps until the child, its host or the guard has news, and wakes once a second for the live view.
 """
 
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 from gpubench.core.errors import WorkerError
 from gpubench.protocol.messages import Exited, Hello, Job, Phase, Progress, Started
 from gpubench.runner.launch.interrupt import Guard
-from gpubench.runner.launch.limits import Limits
+from gpubench.runner.launch.job_pipe import Garbage, Heard, HostLost
 from gpubench.runner.launch.outcome import LaunchOutcome
-from gpubench.runner.launch.worker_hosts import Garbage, Heard, Host, HostLost
+from gpubench.runner.launch.worker_hosts import Host
 
 TEARDOWN_S = 10.0
 """How long a child may take to exit after its last message."""
@@ -23,6 +25,19 @@ TICK_S = 1.0
 
 Notify = Callable[[Phase | Progress | None], None]
 """Told of phases and progress, and of None once a second while there is neither."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`timeout_s` ends a launch; at `deadline_s` (on `clock`, in seconds) the time budget of the run is used up."""
+
+    timeout_s: float
+    deadline_s: float | None = None
+    clock: Callable[[], float] = time.monotonic
+
+    @property
+    def used_up(self) -> bool:
+        return self.deadline_s is not None and self.clock() >= self.deadline_s
 
 
 class Launching:

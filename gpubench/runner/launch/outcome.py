@@ -7,7 +7,7 @@ from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Failure, Status
 from gpubench.core.units import format_duration
 from gpubench.protocol.messages import Failed, Result
-from gpubench.runner.launch.worker_hosts import describe_exit
+from gpubench.runner.launch.job_pipe import describe_exit
 from gpubench.telemetry.window.telemetry_window import TelemetryWindow
 
 _EXPLAINED = {

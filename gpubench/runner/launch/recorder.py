@@ -1,20 +1,32 @@
 """From what a launch came to, to its record: figures, telemetry of exactly its window, samples in a file beside it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from gpubench.core.findings import Finding
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Failure, Record, Status
+from gpubench.machine.environment_variables import anonymise, hide_homes, hide_uuids
 from gpubench.protocol.messages import Failed, Result
 from gpubench.runner.launch.outcome import LaunchOutcome
-from gpubench.runner.launch.planned_launch import PlannedLaunch
+from gpubench.store.run_info import PlannedCase
 from gpubench.telemetry.window.telemetry_window import TelemetryWindow
 
 GPU_LOST = "GB413"
 
+_UUIDS = frozenset({"uuid", "device_uuid"})
+
 WriteSamples = Callable[[str, Mapping[str, Sequence[float]]], str]
+
+
+@dataclass(frozen=True)
+class PlannedLaunch:
+    """One launch to do: of a case, in round `repeat` (from 1), for an arm where the run has arms."""
+
+    case: PlannedCase
+    repeat: int
+    arm: str | None = None
 
 
 def record_of(
@@ -31,7 +43,9 @@ def record_of(
     figures: dict[str, Any] = {}
     if isinstance(answer, Result):
         figures = _figures(answer, outcome.hello_s, window)
-        samples = _samples(answer, window)
+        samples: dict[str, Sequence[float]] = {"step_times_s": answer.step_times_s} if answer.step_times_s else {}
+        samples |= {f"mark_{name}": values for name, values in answer.marks.items()}
+        samples |= {f"telemetry_{name}": values for name, values in (window.series if window else {}).items()}
         if samples:
             arm = "" if launch.arm is None else f"-{launch.arm}"
             figures["samples"] = write(f"{launch.case.index:04d}{arm}-{launch.repeat}", samples)
@@ -39,9 +53,9 @@ def record_of(
         figures = {"effective": answer.effective}
     return _record(
         launch,
-        status,
-        reason,
-        found,
+        status=status,
+        reason=reason,
+        findings=found,
         started_unix_s=outcome.started_unix_s,
         wall_s=outcome.wall_s,
         isolation=outcome.isolation,
@@ -57,24 +71,13 @@ def unmeasured(
     launch: PlannedLaunch, status: Status, reason: str, *findings: Finding, failure: Failure | None = None
 ) -> Record:
     """The record of a launch that was skipped, or that no host could be started for."""
-    return _record(launch, status, reason, findings, failure=failure)
+    return _record(launch, status=status, reason=reason, findings=findings, failure=failure)
 
 
-def _record(
-    launch: PlannedLaunch, status: Status, reason: str | None, findings: tuple[Finding, ...], **rest: Any
-) -> Record:
-    return Record(
-        kind=launch.case.kind,
-        case_index=launch.case.index,
-        case_id=launch.case.case_id,
-        label=launch.case.label,
-        arm=launch.arm,
-        repeat=launch.repeat,
-        status=status,
-        reason=reason,
-        findings=findings,
-        **rest,
-    )
+def _record(launch: PlannedLaunch, **rest: Any) -> Record:
+    case = launch.case
+    ids = {"kind": case.kind, "case_index": case.index, "case_id": case.case_id, "label": case.label}
+    return Record.model_validate({**ids, "arm": launch.arm, "repeat": launch.repeat, **rest})
 
 
 def shared(window: TelemetryWindow | None) -> TelemetryWindow | None:
@@ -87,27 +90,29 @@ def shared(window: TelemetryWindow | None) -> TelemetryWindow | None:
     return replace(window, metrics=metrics, absent=absent, detail={**window.detail, "shared_by_arms": True})
 
 
-def _samples(answer: Result, window: TelemetryWindow | None) -> dict[str, Sequence[float]]:
-    """Arrays by name: `step_times_s`, the worker's marks as `mark_*`, telemetry as `telemetry_*`."""
-    arrays: dict[str, Sequence[float]] = {"step_times_s": answer.step_times_s} if answer.step_times_s else {}
-    arrays |= {f"mark_{name}": values for name, values in answer.marks.items()}
-    if window is not None:
-        arrays |= {f"telemetry_{name}": values for name, values in window.series.items()}
-    return arrays
-
-
 def _figures(answer: Result, hello_s: float | None, window: TelemetryWindow | None) -> dict[str, Any]:
     metrics = {**answer.metrics, **(window.metrics if window else {}), "isolation_s": hello_s}
-    absent = {**answer.absent, **(window.absent if window else {})}
-    if hello_s is None:
-        absent["isolation_s"] = "the worker sent no hello"
+    absent = {"isolation_s": "the worker sent no hello", **answer.absent, **(window.absent if window else {})}
+    same = "effective", "window", "series", "parity", "quality", "block_log_ratio"
     return {
-        "effective": answer.effective,
-        "window": answer.window,
-        "series": answer.series,
+        **{name: getattr(answer, name) for name in same},
         "metrics": metrics,
         "absent": {name: reason for name, reason in absent.items() if metrics.get(name) is None},
-        "parity": answer.parity,
-        "quality": answer.quality,
-        "block_log_ratio": answer.block_log_ratio,
     }
+
+
+def anonymous(record: Record) -> Record:
+    """The same card gets the same digits in every record and in the environment of the run."""
+    return Record.model_validate(_hidden(record.model_dump(mode="json", by_alias=True)))
+
+
+def _hidden(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        return {key: _hidden(each, key) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_hidden(each, name) for each in value]
+    if not isinstance(value, str):
+        return value
+    if name in _UUIDS:
+        return anonymise(value if value.startswith(("GPU-", "MIG-")) else f"GPU-{value}")
+    return hide_homes(hide_uuids(value))

@@ -4,57 +4,23 @@ import contextlib
 import functools
 import os
 import select
-import selectors
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from gpubench.core.errors import WorkerError
-from gpubench.protocol.lines import LineBuffer
-from gpubench.protocol.messages import (
-    PROTOCOL_VERSION,
-    End,
-    Exited,
-    Failed,
-    Hello,
-    Job,
-    Message,
-    Phase,
-    Progress,
-    Result,
-    Started,
-    decode,
-    encode,
-)
+from gpubench.protocol.messages import PROTOCOL_VERSION, End, Hello, Message, encode
+from gpubench.runner.launch.job_pipe import END_TIMEOUT_S, HostProcess
 from gpubench.suite.model.case import Case
 
 START_TIMEOUT_S = 180.0
 """Importing torch from a cold network disk takes a minute and more."""
-
-_CHUNK_BYTES = 1 << 20
-_END_TIMEOUT_S = 5.0
-
-
-class Garbage(NamedTuple):
-    """What came through a child's pipe and is no message."""
-
-    why: str
-
-
-class HostLost(NamedTuple):
-    """How a host ended."""
-
-    why: str
-
-
-FromChild = Hello | Phase | Progress | Result | Failed
-Heard = FromChild | Started | Exited | Garbage | HostLost
 
 
 class HostKey(NamedTuple):
@@ -72,43 +38,31 @@ class HostKey(NamedTuple):
         return " ".join([*parts, self.python or "this interpreter"])
 
 
-class Host:
-    """A running host. `hello` is what it said of itself, `seconds` how long its start took.
-
-    A context manager; leaving it ends the process and whatever it started.
-    """
+class Host(HostProcess):
+    """A running host. `hello` is what it said of itself, `seconds` how long its start took."""
 
     def __init__(self, key: HostKey, log: Path, *, timeout_s: float = START_TIMEOUT_S) -> None:
         """WorkerError where it cannot be started, says nothing in time, or speaks another version of the protocol."""
         self.key, self.log = key, log
-        self.lines = LineBuffer()
-        began = time.monotonic()
+        self._interpreter = key.python or sys.executable
+        began_s = time.monotonic()
         ours, theirs = socket.socketpair()
-        self.socket = ours
         try:
-            self._process = _start(key, theirs, log)
+            super().__init__(self._start(theirs), ours)
         except OSError as error:
             ours.close()
             raise WorkerError(
-                f"cannot start {key.python or sys.executable}: {error.strerror or error}",
+                f"cannot start {self._interpreter}: {error.strerror or error}",
                 hint="Give `python` the path of an interpreter in which gpubench is installed.",
             ) from error
         finally:
             theirs.close()
         try:
-            self.hello = self._greeting(began + timeout_s)
+            self.hello = self._greeting(began_s + timeout_s)
         except BaseException:
             self.kill()
             raise
-        self.seconds = time.monotonic() - began
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def begin(self, job: Job, wake_fd: int) -> "JobPipe":
-        """Hands over a job. What is written to `wake_fd` ends a wait. WorkerError if the host is gone."""
-        return JobPipe(self, job, wake_fd)
+        self.seconds = time.monotonic() - began_s
 
     def stop_child(self, pid: int) -> None:
         """Asks the child to finish its step and to send what it has."""
@@ -121,44 +75,33 @@ class Host:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 end(pid, signal.SIGKILL)
 
-    def read(self) -> list[Message] | None:
-        """The messages that have arrived; None at the end of the host. Call when the socket is readable.
-
-        ValueError for what is no message.
-        """
-        try:
-            chunk = self.socket.recv(_CHUNK_BYTES)
-        except ConnectionResetError:
-            return None
-        return [decode(line) for line in self.lines.feed(chunk)] if chunk else None
-
-    def obituary(self) -> str:
-        """How it ended, for a person."""
-        try:
-            code = self._process.wait(_END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            return f"worker host {self.pid} closed its connection"
-        return f"worker host {self.pid} ended ({describe_exit(code)})"
-
     def end(self) -> None:
         """Lets it end by itself, and ends it if it does not."""
         with contextlib.suppress(OSError):
             self.socket.sendall(encode(End()))
         try:
-            self._process.wait(_END_TIMEOUT_S)
+            self._process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.kill()
         self.socket.close()
 
-    def kill(self) -> None:
-        """Ends it now. Its child goes with it: the kernel kills the child of a host that dies."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
-        self.socket.close()
+    def _start(self, theirs: socket.socket) -> "subprocess.Popen[bytes]":
+        """Another interpreter gets this gpubench and nothing else of this one's packages; ours finds its own."""
+        path = [] if self.key.python is None else [_bridge().name, *filter(None, [os.environ.get("PYTHONPATH")])]
+        with self.log.open("ab") as output:
+            return subprocess.Popen(
+                [self._interpreter, "-u", "-m", "gpubench.worker", "--socket-fd", str(theirs.fileno())],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C in the terminal is the parent's affair
+                env=os.environ | ({"PYTHONPATH": os.pathsep.join(path)} if path else {}) | dict(self.key.env),
+            )
 
     def _greeting(self, deadline_s: float) -> Hello:
-        while True:
+        messages: list[Message] = []
+        while not messages:
             ready, _, _ = select.select([self.socket], [], [], max(0.0, deadline_s - time.monotonic()))
             if not ready:
                 raise WorkerError(
@@ -166,22 +109,29 @@ class Host:
                     hint="Importing torch hangs or is very slow; `python -X importtime -c 'import torch'` shows where.",
                 )
             try:
-                messages = self.read()
+                said = self.read()
             except ValueError as error:
                 raise WorkerError(f"the worker host sent what is no message: {error}") from error
-            if messages is None:
+            if said is None:
                 raise self._stillborn()
-            if messages:
-                return _checked(messages[0])
+            messages = said
+        greeting = messages[0]
+        if not isinstance(greeting, Hello) or greeting.role != "host":
+            raise WorkerError(f"the worker host began with {greeting.type!r} instead of a hello")
+        if greeting.version != PROTOCOL_VERSION:
+            raise WorkerError(
+                f"the worker host uses protocol version {greeting.version}, this gpubench {PROTOCOL_VERSION}",
+                hint="Install the same gpubench into both interpreters.",
+            )
+        return greeting
 
     def _stillborn(self) -> WorkerError:
-        self._process.wait(_END_TIMEOUT_S)
+        self._process.wait(END_TIMEOUT_S)
         said = self._tail()
-        interpreter = self.key.python or sys.executable
         hint = "The last line of its output says why."
         if "No module named" in said:
-            hint = f"Install gpubench and torch into it: {interpreter} -m pip install gpubench"
-        return WorkerError(f"the worker host of {interpreter} did not start: {said}", hint=hint)
+            hint = f"Install gpubench and torch into it: {self._interpreter} -m pip install gpubench"
+        return WorkerError(f"the worker host of {self._interpreter} did not start: {said}", hint=hint)
 
     def _tail(self) -> str:
         """The last line it wrote."""
@@ -191,142 +141,12 @@ class Host:
         return "it wrote nothing"
 
 
-class JobPipe:
-    """A job on a host: what its child says through its own pipe, and what the host says of it. A context manager."""
-
-    def __init__(self, host: Host, job: Job, wake_fd: int) -> None:
-        self._host, self._job, self._lines = host, job, LineBuffer()
-        self._reader, writer = os.pipe()
-        try:
-            data = encode(job)
-            sent = socket.send_fds(host.socket, [data], [writer])
-            host.socket.sendall(data[sent:])
-        except BaseException as error:
-            os.close(self._reader)
-            if isinstance(error, BrokenPipeError | ConnectionResetError):
-                raise WorkerError(host.obituary()) from error
-            raise
-        finally:
-            os.close(writer)
-        os.set_blocking(self._reader, False)
-        self._is_open, self._drained = True, False
-        self._selector = selectors.DefaultSelector()
-        for source in (self._reader, host.socket, wake_fd):
-            self._selector.register(source, selectors.EVENT_READ)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._selector.close()
-        os.close(self._reader)
-
-    def wait(self, timeout_s: float) -> list[Heard] | None:
-        """What was said, the child's words first; None if nothing happened in time."""
-        ready = {key.fileobj for key, _ in self._selector.select(timeout_s)}
-        if not ready:
-            return None
-        heard: list[Heard] = []
-        if self._reader in ready and not self._hear_child(heard):
-            self._selector.unregister(self._reader)
-        if self._host.socket in ready:
-            try:
-                messages = self._host.read()
-                if messages is None:
-                    heard.append(HostLost(self._host.obituary()))
-                heard += (
-                    message
-                    for message in messages or ()
-                    if isinstance(message, Started | Exited) and message.job == self._job.job
-                )
-            except ValueError as error:
-                self._host.kill()
-                heard.append(HostLost(f"worker host {self._host.pid} sent what is no message ({first_line(error)})"))
-        return heard
-
-    def rest(self) -> tuple[list[Heard], bool]:
-        """What the child left in its pipe, and whether its last message is torn.
-
-        Does not wait for the end of the pipe: a process that the child left behind may hold it open.
-        """
-        heard: list[Heard] = []
-        self._drained = False
-        while self._is_open and not self._drained:
-            self._hear_child(heard)
-        return heard, bool(self._lines.rest)
-
-    def _hear_child(self, heard: list[Heard]) -> bool:
-        """Takes in one chunk; False at the end of the pipe."""
-        try:
-            chunk = os.read(self._reader, _CHUNK_BYTES)
-        except BlockingIOError:
-            self._drained = True
-            return True
-        self._is_open = bool(chunk)
-        try:
-            for line in self._lines.feed(chunk):
-                message = decode(line)
-                if isinstance(message, FromChild):
-                    heard.append(message)
-                else:
-                    heard.append(Garbage(f"a child does not send {message.type!r}"))
-        except ValueError as error:
-            heard.append(Garbage(first_line(error)))
-        return self._is_open
-
-
-def first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
-
-
-def _checked(message: Message) -> Hello:
-    if not isinstance(message, Hello) or message.role != "host":
-        raise WorkerError(f"the worker host began with {message.type!r} instead of a hello")
-    if message.version != PROTOCOL_VERSION:
-        raise WorkerError(
-            f"the worker host uses protocol version {message.version}, this gpubench {PROTOCOL_VERSION}",
-            hint="Install the same gpubench into both interpreters.",
-        )
-    return message
-
-
-def _start(key: HostKey, theirs: socket.socket, log: Path) -> "subprocess.Popen[bytes]":
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [key.python or sys.executable, "-u", "-m", "gpubench.worker", "--socket-fd", str(theirs.fileno())],
-            pass_fds=(theirs.fileno(),),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,  # Ctrl-C in the terminal is the parent's affair
-            env={**os.environ, **_import_path(key.python), **dict(key.env)},
-        )
-
-
-def _import_path(python: str | None) -> dict[str, str]:
-    """Gives another interpreter this gpubench and nothing else of this one's packages; ours finds its own."""
-    if python is None:
-        return {}
-    before = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": os.pathsep.join([_bridge().name, *([before] if before else [])])}
-
-
 @functools.cache
 def _bridge() -> "tempfile.TemporaryDirectory[str]":
     """A folder that holds this package alone; removed when this process ends."""
     folder = tempfile.TemporaryDirectory(prefix="gpubench-")
     (Path(folder.name) / "gpubench").symlink_to(Path(__file__).resolve().parents[2], target_is_directory=True)
     return folder
-
-
-def describe_exit(code: int) -> str:
-    """`exit status 1`, or the name of the signal that ended a process: `SIGSEGV`."""
-    if code >= 0:
-        return f"exit status {code}"
-    try:
-        return signal.Signals(-code).name
-    except ValueError:
-        return f"signal {-code}"
 
 
 class HostPool:
@@ -367,21 +187,17 @@ class HostPool:
             del self._hosts[host.key]
         host.kill()
 
-    def close(self) -> None:
+    def close(self, *, now: bool = False) -> None:
+        """Lets every host end by itself, or kills it `now`."""
         for host in self._hosts.values():
-            host.end()
-        self._hosts.clear()
-
-    def kill(self) -> None:
-        for host in self._hosts.values():
-            host.kill()
+            host.kill() if now else host.end()
         self._hosts.clear()
 
 
-def versions_of(hellos: Mapping[HostKey, Hello]) -> dict[str, str | None]:
+def versions_of(hellos: Iterable[Hello]) -> dict[str, str | None]:
     """What the hosts run; where they differ, the versions of each, joined: `2.12.1 | 2.13.0`."""
     merged: dict[str, list[str]] = {}
-    for hello in hellos.values():
+    for hello in hellos:
         for name, value in hello.versions.items():
             known = merged.setdefault(name, [])
             if value is not None and value not in known:

@@ -29,10 +29,12 @@ class Channel:
 
     def offer(self, message: Message) -> bool:
         """Writes a short message if it goes through at once; says whether it did. For news that may be lost."""
-        if self.closed or not self._has_room():
-            return False
         line = encode(message)
-        if len(line) > select.PIPE_BUF:
+        if self.closed or len(line) > select.PIPE_BUF:
+            return False
+        poll = select.poll()
+        poll.register(self.fd, select.POLLOUT)  # of a pipe it means that PIPE_BUF bytes fit without waiting
+        if not any(events & select.POLLOUT for _, events in poll.poll(0)):
             return False
         self._write(line)
         return not self.closed
@@ -41,12 +43,6 @@ class Channel:
         if not self.closed:
             self.closed = True
             os.close(self.fd)
-
-    def _has_room(self) -> bool:
-        """Whether PIPE_BUF bytes fit without waiting: that is what POLLOUT means for a pipe."""
-        poll = select.poll()
-        poll.register(self.fd, select.POLLOUT)
-        return any(events & select.POLLOUT for _, events in poll.poll(0))
 
     def _write(self, line: bytes) -> None:
         view = memoryview(line)

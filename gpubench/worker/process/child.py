@@ -52,21 +52,15 @@ def _outcome(launch: RunningJob) -> Result | Failed:
 
 
 def _failed(launch: RunningJob, error: BaseException) -> Failed:
-    peaks = _device_peaks(launch.job.case.device)
+    peaks: dict[str, int] = {}  # of the device's allocator, in bytes; none where it was not used
+    if "torch" in sys.modules:  # importing it may be what failed
+        from gpubench.worker.accelerator import accelerator_of
+
+        accelerator = accelerator_of(launch.job.case.device)
+        if accelerator.memory is not None and accelerator.problem() is None:
+            known = accelerator.memory.statistics()
+            peaks = {name: known[f"{name}.all.peak"] for name in _PEAKS if known.get(f"{name}.all.peak") is not None}
     if not isinstance(error, Unsupported | SettingsMismatch):
         write_traceback(error)
     failed = as_failed(error, launch.phase, peaks=peaks, log=launch.job.log, effective=launch.effective)
     return failed.model_copy(update={"findings": (*launch.findings, *failed.findings)})
-
-
-def _device_peaks(device: str) -> dict[str, int]:
-    """The device allocator's peaks, in bytes; nothing where it was not used."""
-    if "torch" not in sys.modules:  # importing it is what failed
-        return {}
-    from gpubench.worker.accelerator import accelerator_of
-
-    accelerator = accelerator_of(device)
-    if accelerator.memory is None or accelerator.problem() is not None:
-        return {}
-    peaks = {name: accelerator.memory.statistics().get(f"{name}.all.peak") for name in _PEAKS}
-    return {name: peak for name, peak in peaks.items() if peak is not None}

@@ -53,39 +53,21 @@ def ask_in_child(torch: Any, timeout_s: float = TIMEOUT_S) -> Devices:
         return ask(torch)
     reader, writer = os.pipe()
     pid = os.fork()
-    if pid == 0:
-        _answer(torch, reader, writer)
+    if pid == 0:  # writes its answer and ends, without running anything that waits for the end of the host
+        status = 1
+        try:
+            os.close(reader)
+            os.write(writer, _encode(ask(torch)))
+            status = 0
+        finally:
+            os._exit(status)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
-        if not select.select([pipe], [], [], timeout_s)[0]:
+        answered = bool(select.select([pipe], [], [], timeout_s)[0])
+        if not answered:
             os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            return Devices(unavailable=f"the CUDA driver did not answer within {timeout_s:.0f} s")
-        said = pipe.read()  # the child writes its answer whole and ends
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    if code != 0:
-        return Devices(unavailable=f"the process that asked for CUDA devices ended with {code}")
-    return _decode(said)
-
-
-def _answer(torch: Any, reader: int, writer: int) -> None:
-    """In the child: writes what it finds and ends, without running anything that waits for the end of the host."""
-    status = 1
-    try:
-        os.close(reader)
-        os.write(writer, _encode(ask(torch)))
-        status = 0
-    finally:
-        os._exit(status)
-
-
-def _encode(found: Devices) -> bytes:
-    return json.dumps(asdict(found)).encode()
-
-
-def _decode(text: bytes) -> Devices:
-    told = json.loads(text)
-    return Devices(**{**told, "devices": tuple(told["devices"])})
+        said = pipe.read() if answered else b""  # the child writes its answer whole and ends
+    return _decode(said, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) if answered else None, timeout_s)
 
 
 def ask_in_program(timeout_s: float = TIMEOUT_S) -> Devices:
@@ -95,17 +77,25 @@ def ask_in_program(timeout_s: float = TIMEOUT_S) -> Devices:
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout_s, env=environ, check=False)
     except subprocess.TimeoutExpired:
+        return _decode(b"", None, timeout_s)
+    return _decode(done.stdout, done.returncode, timeout_s)
+
+
+def _encode(found: Devices) -> bytes:
+    return json.dumps(asdict(found)).encode()
+
+
+def _decode(said: bytes, exit_code: int | None, timeout_s: float) -> Devices:
+    """The last line of an answer. `exit_code` None: there was none in time."""
+    if exit_code is None:
         return Devices(unavailable=f"the CUDA driver did not answer within {timeout_s:.0f} s")
-    if done.returncode != 0:
-        return Devices(unavailable=f"the process that asked for CUDA devices ended with {done.returncode}")
-    return _decode(done.stdout.splitlines()[-1])
-
-
-def main() -> None:
-    import torch
-
-    sys.stdout.write(_encode(ask(torch)).decode() + "\n")
+    if exit_code != 0:
+        return Devices(unavailable=f"the process that asked for CUDA devices ended with {exit_code}")
+    told = json.loads(said.splitlines()[-1])
+    return Devices(**{**told, "devices": tuple(told["devices"])})
 
 
 if __name__ == "__main__":
-    main()
+    import torch
+
+    sys.stdout.write(_encode(ask(torch)).decode() + "\n")

@@ -7,18 +7,43 @@ started and then itself.
 
 import contextlib
 import gc
+import importlib
 import os
+import platform
 import selectors
 import signal
 import socket
+import sys
 from collections import deque
 from collections.abc import Mapping
 
-from gpubench.protocol.lines import LineBuffer
-from gpubench.protocol.messages import End, Exited, Job, Message, Started, decode, encode
+from gpubench.protocol.messages import End, Exited, Hello, Job, LineBuffer, Message, Started, decode, encode
 from gpubench.worker import forking
-from gpubench.worker.process import spawn
-from gpubench.worker.process.preload import hello, preload
+from gpubench.worker.process import device_query, spawn
+
+_NVML_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
+
+MODULES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy.stats",
+    "ruptures",
+    "sklearn.datasets",
+    "sklearn.metrics",
+    "nvtx",
+    "gpubench.stats.stopping_rule",
+    "gpubench.stats.step_series",
+    "gpubench.worker.measure_case",
+    "gpubench.worker.ab.blocks",
+    "gpubench.worker.quality",
+    "gpubench.worker.workloads.cnn",
+    "gpubench.worker.workloads.torchvision_cnn",
+    "torch.utils.flop_counter",
+    "torch.optim.adam",
+    "torch.optim.adamw",
+    "torch.optim.sgd",
+)
 
 _CHUNK_BYTES = 65536
 _POLL_S = 0.05
@@ -98,13 +123,18 @@ class JobServer:
             if self._no_fork is not None:
                 self._child = spawn.fresh(job, fd, self._no_fork)
             else:
-                self._child = spawn.fork(job, fd, close=(self._connection.fileno(), self._selector))
+                self._child = spawn.fork(job, fd, release=self._release)
         finally:
             os.close(fd)
         if self._child.pidfd is not None:
             self._selector.register(self._child.pidfd, selectors.EVENT_READ)
         self._job = job.job
         self._send(Started(job=job.job, pid=self._child.pid, isolation="fresh" if self._no_fork else "fork"))
+
+    def _release(self) -> None:
+        """In a child: the host's socket and selector are not its own."""
+        self._connection.close()
+        self._selector.close()
 
     def _reap(self, child: spawn.Child) -> None:
         if child.pidfd is not None:
@@ -118,6 +148,46 @@ class JobServer:
             self._connection.sendall(encode(message))
         except (BrokenPipeError, ConnectionResetError) as error:
             raise ParentGone from error
+
+
+def preload(*, everything: bool) -> None:
+    """Imports what children will need; without `everything`, torch alone (a fresh process imports for itself).
+
+    While modules are imported, torch answers "is CUDA there?" through NVML: a library that asks at import time would
+    otherwise initialise CUDA here, and no child could use it any more.
+    """
+    was_set = _NVML_CHECK in os.environ
+    os.environ.setdefault(_NVML_CHECK, "1")
+    try:
+        for name in MODULES if everything else MODULES[:1]:
+            importlib.import_module(name)
+    finally:
+        if not was_set:
+            del os.environ[_NVML_CHECK]
+
+
+def hello(*, can_fork: bool) -> Hello:
+    """The host's first message: versions, CUDA devices, and why there are none."""
+    import torch
+
+    from gpubench.worker.accelerator import installed, software
+
+    found = device_query.ask_in_child(torch) if can_fork else device_query.ask_in_program()
+    return Hello(
+        pid=os.getpid(),
+        role="host",
+        python=sys.executable,
+        versions={
+            "gpubench": installed("gpubench"),
+            "python": platform.python_version(),
+            **software(torch, found.cudnn),
+            "numpy": installed("numpy"),
+            "nvtx": installed("nvtx"),
+        },
+        devices=found.devices,
+        can_fork=can_fork,
+        cuda_unavailable=found.unavailable,
+    )
 
 
 def main(socket_fd: int) -> int:

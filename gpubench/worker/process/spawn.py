@@ -6,16 +6,11 @@ import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NoReturn, Protocol
 
 from gpubench.protocol.messages import Job, encode
 from gpubench.worker.forking import BOOT_FAILED, die_with
-
-
-class Closable(Protocol):
-    def close(self) -> None: ...
 
 
 @dataclass
@@ -59,16 +54,35 @@ class Child:
         return code
 
 
-def fork(job: Job, message_fd: int, *, close: Iterable[int | Closable] = ()) -> Child:
-    """A child that runs `job` with what this process has loaded. `close`: the host's handles that it must not hold."""
+def fork(job: Job, message_fd: int, *, release: Callable[[], None] = lambda: None) -> Child:
+    """A child that runs `job` with what this process has loaded; it calls `release` to let go of the host's handles.
+
+    The child never returns: it must not run the host's handlers for the end of a process.
+    """
     parent = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
-    if pid == 0:
-        _run_forked(job, message_fd, parent, close)
-    _own_group(pid)
-    return Child.of(pid)
+    if pid != 0:
+        _own_group(pid)
+        return Child.of(pid)
+    status = BOOT_FAILED
+    try:
+        _own_group(0)
+        die_with(parent)
+        release()
+        redirect(job.log)
+        from gpubench.worker.process.child import main
+
+        main(job, message_fd)
+        status = 0
+    except BaseException:  # noqa: BLE001 - the log and the exit status tell it
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
 
 
 def fresh(job: Job, message_fd: int, reason: str) -> Child:
@@ -87,38 +101,11 @@ def fresh(job: Job, message_fd: int, reason: str) -> Child:
     return Child.of(process.pid, process)
 
 
-def _run_forked(job: Job, message_fd: int, parent: int, close: Iterable[int | Closable]) -> NoReturn:
-    """Never returns: a forked child must not run the host's handlers for the end of a process."""
-    status = BOOT_FAILED
-    try:
-        _own_group(0)
-        die_with(parent)
-        for each in close:
-            if isinstance(each, int):
-                os.close(each)
-            else:
-                each.close()
-        redirect(job.log)
-        from gpubench.worker.process.child import main
-
-        main(job, message_fd)
-        status = 0
-    except BaseException:  # noqa: BLE001 - the log and the exit status tell it
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
-
-
 def redirect(log: str) -> None:
     """Gives stdin /dev/null, stdout and stderr to the end of `log`, for this process and whatever it starts."""
-    null = os.open(os.devnull, os.O_RDONLY)
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(null, 0)
-    for number in (1, 2):
-        os.dup2(out, number)
+    null, out = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for number, fd in enumerate((null, out, out)):
+        os.dup2(fd, number)
     os.close(null)
     os.close(out)
 

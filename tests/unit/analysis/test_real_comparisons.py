@@ -53,11 +53,11 @@ def test_in_launches_what_is_too_noisy_is_unclear_and_not_the_same(measured, eff
 
 @pytest.mark.parametrize("level", ["block", "launch"])
 @pytest.mark.parametrize("effect", [0.03, 0.05, 0.10])
-def test_slow_downs_are_found_as_often_as_was_foretold(script, measured, level, effect):
+def test_slow_downs_are_found_as_often_as_predicted(script, measured, level, effect):
     """From how much their own rounds vary: what else ran on the machine differed from hour to hour."""
     spreads = [script.spread_of(each.logs) for each in measured if (each.asked, each.effect) == (level, effect)]
     found = verdicts(measured, level, effect)
-    expected = min(max(script.foretold(spreads, effect), 0.01), 0.99)
+    expected = min(max(script.predicted(spreads, effect), 0.01), 0.99)
     assert binomtest(found["slower"], found.total(), expected).pvalue > 0.001
 
 

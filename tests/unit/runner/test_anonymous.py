@@ -3,7 +3,7 @@ from pathlib import Path
 from gpubench.core.findings import finding
 from gpubench.core.records import Effective, Record, Status
 from gpubench.machine.environment_variables import anonymise
-from gpubench.runner.anonymise_records import anonymous
+from gpubench.runner.launch.recorder import anonymous
 
 UUID = "12345678-9abc-def0-1234-56789abcdef0"
 

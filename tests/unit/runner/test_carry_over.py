@@ -3,7 +3,7 @@ import math
 import pytest
 
 from gpubench.protocol.messages import SelfCheck
-from gpubench.runner.arms.carry_over import Suspicion, suspicion
+from gpubench.runner.block_launches import Suspicion, suspicion
 
 
 def test_an_arm_that_equals_itself_is_not_suspected():

@@ -2,8 +2,7 @@ import pytest
 
 from gpubench.core.errors import UsageError
 from gpubench.core.records import Status
-from gpubench.runner.arms.arm import Arm, check_cases
-from gpubench.runner.arms.levels import level_of_run, levels_of, why_not_blocks
+from gpubench.runner.arms.arm import Arm, check_cases, level_of_run, levels_of, why_not_blocks
 from gpubench.store.run_info import PlannedCase
 from gpubench.suite.model.case import Case
 

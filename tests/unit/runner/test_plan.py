@@ -1,10 +1,10 @@
 from gpubench.core.records import Status
 from gpubench.protocol.messages import Hello
 from gpubench.runner.arms.arm import Arm
+from gpubench.runner.launch.job_pipe import describe_exit
 from gpubench.runner.launch.recorder import shared
-from gpubench.runner.launch.worker_hosts import HostKey, describe_exit, versions_of
-from gpubench.runner.plan import cannot_run, plan_cases
-from gpubench.runner.time_forecast import forecast
+from gpubench.runner.launch.worker_hosts import HostKey, versions_of
+from gpubench.runner.plan import cannot_run, forecast, plan_cases
 from gpubench.suite.cases.expand import quality_cases
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Measure, QualitySettings, Suite
@@ -85,7 +85,7 @@ def test_hosts_are_shared_by_cases_of_the_same_interpreter_and_environment():
 def test_versions_that_differ_between_interpreters_are_both_named():
     first = NO_CUDA.model_copy(update={"versions": {"torch": "2.12.1", "cuda": None}})
     second = NO_CUDA.model_copy(update={"versions": {"torch": "2.13.0", "cuda": "13.0"}})
-    assert versions_of({OURS: first, HostKey("/p", ()): second}) == {"torch": "2.12.1 | 2.13.0", "cuda": "13.0"}
+    assert versions_of([first, second]) == {"torch": "2.12.1 | 2.13.0", "cuda": "13.0"}
 
 
 def test_an_exit_is_named_by_its_signal():

@@ -10,7 +10,7 @@ from gpubench.core.records import Effective, Status
 from gpubench.protocol.messages import Result, SelfCheck
 from gpubench.runner.arms.arm import Arm
 from gpubench.runner.events import CaseFinished, RoundFinished
-from gpubench.runner.launch.worker_hosts import Garbage
+from gpubench.runner.launch.job_pipe import Garbage
 from gpubench.suite.model.case import Case
 
 SMALL, LARGE, OTHER = Case(batch_size=64), Case(batch_size=128), Case(batch_size=64, precision="tf32")

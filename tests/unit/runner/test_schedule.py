@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from gpubench.core.findings import finding
 from gpubench.core.records import Record, Status
-from gpubench.runner.launch.planned_launch import PlannedLaunch
+from gpubench.runner.launch.recorder import PlannedLaunch
 from gpubench.runner.schedule import LaunchSchedule, counts
 from gpubench.store.run_info import PlannedCase
 from gpubench.suite.model.case import Case

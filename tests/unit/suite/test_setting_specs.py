@@ -31,7 +31,7 @@ from gpubench.analysis.insight.factor_effects import FACTORS
 from gpubench.analysis.summary.comparable_case import flat_effective
 from gpubench.core.records import Effective
 from gpubench.report.model.words import title, word
-from gpubench.runner.arms.levels import why_not_blocks
+from gpubench.runner.arms.arm import why_not_blocks
 from gpubench.suite.cases.labels import label_cases
 from gpubench.suite.cases.expand import ACCURACY_FOLLOWS
 from gpubench.suite.model.settings import SETTINGS, is_number, normal

@@ -285,7 +285,7 @@ def test_arms_alternate_on_a_gpu_by_its_own_clock(run):
 
 
 def test_the_module_is_loaded_before_any_fork():
-    from gpubench.worker.process.preload import MODULES
+    from gpubench.worker.process.host import MODULES
 
     assert blocks.__name__ in MODULES
 

@@ -4,8 +4,7 @@ import threading
 
 import pytest
 
-from gpubench.protocol.lines import MAX_LINE_BYTES, LineBuffer
-from gpubench.protocol.messages import Progress, Result, decode
+from gpubench.protocol.messages import MAX_LINE_BYTES, LineBuffer, Progress, Result, decode
 from gpubench.worker.process.channel import Channel
 
 

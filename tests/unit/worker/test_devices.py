@@ -8,7 +8,7 @@ import pytest
 
 from gpubench.worker.process import device_query
 from gpubench.worker.process.device_query import Devices, ask, ask_in_child
-from gpubench.worker.process.preload import MODULES, preload
+from gpubench.worker.process.host import MODULES, preload
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="forks")
 
@@ -108,4 +108,4 @@ def test_every_module_that_a_host_preloads_exists():
 
 
 def test_the_same_facts_come_back_from_a_program():
-    assert device_query._decode(device_query._encode(FOUND)) == FOUND
+    assert device_query._decode(device_query._encode(FOUND), 0, 1.0) == FOUND
