@@ -13,14 +13,27 @@ from gpubench.report.model.figure_cells import display_unit, metric_cell, ratio_
 from gpubench.report.model.report_model import Answer, Line, line, strong
 from gpubench.report.model.words import joined, place, task
 from gpubench.report.view.case_tables import memory_metric
-from gpubench.report.view.contests import Contest, batch_of, contests, largest_that_fits, name_of, rank, why_not
+from gpubench.report.view.contests import batch_of, contests, largest_that_fits, name_of, rank, why_not
+
+_CONTEST = ("workload", "mode", "device", "timing")
+
+
+def _rivals(ours: CaseSummary, theirs: CaseSummary) -> bool:
+    """Whether two cases are of one contest; requests of different batch sizes are not."""
+    names = (*_CONTEST, "batch_size") if ours.case.timing == "latency" else _CONTEST
+    return all(getattr(ours.case, name) == getattr(theirs.case, name) for name in names)
 
 
 def headline(summary: RunSummary) -> tuple[Line, ...]:
     """Sentences about each workload, mode and device; for latency, about its smallest batch."""
     bests = best_settings(summary.cases)
     against = gains(bests, summary.info.suite.get("baseline") or {})
-    chosen = _smallest_batches(best_overall(bests))
+    smallest: dict[tuple[object, ...], Best] = {}
+    for best in best_overall(bests):
+        key = tuple(getattr(best.summary.case, name) for name in _CONTEST)
+        if key not in smallest or batch_of(best.summary) < batch_of(smallest[key].summary):
+            smallest[key] = best
+    chosen = sorted(smallest.values(), key=lambda best: rank(best.summary.case))
     lines: list[Line] = []
     for best in chosen:
         lines += _about(best, bests, against, summary)
@@ -33,17 +46,6 @@ def headline(summary: RunSummary) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _smallest_batches(overall: Sequence[Best]) -> list[Best]:
-    """Of several latency contests of one workload, mode and device, the one of the smallest batch."""
-    kept: dict[tuple[str, ...], Best] = {}
-    for best in overall:
-        case = best.summary.case
-        key = (case.workload, case.mode, case.device, case.timing)
-        if key not in kept or batch_of(best.summary) < batch_of(kept[key].summary):
-            kept[key] = best
-    return sorted(kept.values(), key=lambda best: rank(best.summary.case))
-
-
 def _about(best: Best, bests: Sequence[Best], against: Sequence[Gain], summary: RunSummary) -> list[Line]:
     entry, case = best.summary, best.summary.case
     several = len({other.case.workload for other in summary.cases}) > 1
@@ -53,17 +55,32 @@ def _about(best: Best, bests: Sequence[Best], against: Sequence[Gain], summary: 
         but = f" was fastest at {speed_said}, but: {why_not(entry)}"
         return [line(f"{subject}: no figure can be called best. ", strong(entry.label), but)]
     how = f"had the lowest latency at batch {case.batch_size}" if case.timing == "latency" else "was fastest"
-    fp32 = _fp32_of(best, bests)
+    fp32, energy = _fp32_of(best, bests), energy_text(entry)
+    theirs = "" if fp32 is None or fp32.summary is entry else energy_text(fp32.summary)
+    beside = f" (fp32 at its best: {theirs})" if theirs else ""
+    # Over the best fp32 on the same device, and over the suite's baseline where that is something else.
+    ratio, gained = fp32_ratio(best, bests), ""
+    if fp32 is not None and ratio is not None:
+        gained = f", {ratio_text(ratio)} times as fast as fp32 at its best ({fp32.summary.label})"
+    gain = next((gain for gain in against if gain.best is best and gain.baseline is not fp32), None)
+    if gain is not None:
+        label = gain.baseline.summary.label
+        gained += f"{' and' if gained else ','} {ratio_text(gain.ratio)} times as fast as the baseline ({label})"
     first = line(
         f"{subject}: ",
         strong(entry.label),
-        f" {how}, {speed_said}{_gain_text(best, bests, against)}.",
-        _energy_text(entry, None if fp32 is None else fp32.summary),
+        f" {how}, {speed_said}{gained}.",
+        f" It takes {energy} per sample{beside}." if energy else "",
         _accuracy_text(entry, summary.quality),
     )
+    faster = [
+        other
+        for other in summary.cases
+        if other.status is Status.OK and (speed(other) or 0.0) > (speed(entry) or 0.0) and _rivals(entry, other)
+    ]
     left_out = [
         line("Faster but not counted: ", strong(other.label), f", {_speed_text(other)}: {why_not(other)}")
-        for other in _faster_but_not_counted(entry, summary.cases)
+        for other in sorted(faster, key=lambda each: -(speed(each) or 0.0))[:3]
     ]
     return [first, *_others_against_fp32(subject, best, bests, summary), *left_out]
 
@@ -75,37 +92,9 @@ def _speed_text(entry: CaseSummary) -> str:
     return f"{cell.text} {unit} {cell.spread}".rstrip()
 
 
-def _gain_text(best: Best, bests: Sequence[Best], against: Sequence[Gain]) -> str:
-    """Over the best fp32 on the same device, and over the suite's baseline where that is something else."""
-    fp32 = _fp32_of(best, bests)
-    ratio = fp32_ratio(best, bests)
-    said = ""
-    if fp32 is not None and ratio is not None:
-        said = f", {ratio_text(ratio)} times as fast as fp32 at its best ({fp32.summary.label})"
-    gain = next((gain for gain in against if gain.best is best and gain.baseline is not fp32), None)
-    if gain is not None:
-        label = gain.baseline.summary.label
-        said += f"{' and' if said else ','} {ratio_text(gain.ratio)} times as fast as the baseline ({label})"
-    return said
-
-
 def _fp32_of(best: Best, bests: Sequence[Best]) -> Best | None:
-    ours = best.summary.case
-    same = ("workload", "mode", "device", "timing", *(("batch_size",) if ours.timing == "latency" else ()))
-    fits = (
-        other
-        for other in bests
-        if other.precision == "fp32" and all(getattr(other.summary.case, name) == getattr(ours, name) for name in same)
-    )
-    return next(fits, None)
-
-
-def _energy_text(entry: CaseSummary, fp32: CaseSummary | None) -> str:
-    """Energy per sample if it was measured, with that of fp32 at its best."""
-    ours = energy_text(entry)
-    theirs = "" if fp32 is None or fp32 is entry else energy_text(fp32)
-    beside = f" (fp32 at its best: {theirs})" if theirs else ""
-    return f" It takes {ours} per sample{beside}." if ours else ""
+    rivals = (other for other in bests if other.precision == "fp32" and _rivals(best.summary, other.summary))
+    return next(rivals, None)
 
 
 def energy_text(entry: CaseSummary) -> str:
@@ -124,22 +113,13 @@ def fp32_ratio(best: Best, bests: Sequence[Best]) -> Estimate | None:
     return None if reference is None or reference is best else speedup(best.summary, reference.summary)
 
 
-def accuracy_of(entry: CaseSummary, quality: Sequence[QualitySummary]) -> str | None:
-    """Test accuracy in % that training at the case's precision and device reaches."""
-    found = _trained(entry, quality)
-    return None if found is None else _accuracy(found.summary)
-
-
 def _others_against_fp32(subject: str, best: Best, bests: Sequence[Best], summary: RunSummary) -> list[Line]:
     """Every other precision of the contest that may win, each at its best, with the accuracy it trains to."""
     reference = _fp32_of(best, bests)
     if reference is None or best.summary.case.timing == "latency":
         return []
     said = []
-    same, ours = ("workload", "mode", "device", "timing"), best.summary.case
-    for other in bests:
-        if other is best or not all(getattr(other.summary.case, name) == getattr(ours, name) for name in same):
-            continue
+    for other in (each for each in bests if each is not best and _rivals(best.summary, each.summary)):
         ratio = speedup(other.summary, reference.summary) if other.won and other.precision != "fp32" else None
         if ratio is not None:
             trained = _trained(other.summary, summary.quality)
@@ -174,20 +154,6 @@ def _accuracy(entry: CaseSummary) -> str:
     return f"{entry.metrics['accuracy'].value * 100:.1f}"
 
 
-def _faster_but_not_counted(winner: CaseSummary, cases: Sequence[CaseSummary]) -> list[CaseSummary]:
-    """Cases of the same contest over precisions that were faster than the winner and may not win."""
-    ours, limit = winner.case, speed(winner) or 0.0
-    same = ("workload", "mode", "device", "timing", *(("batch_size",) if ours.timing == "latency" else ()))
-    found = [
-        entry
-        for entry in cases
-        if entry.status is Status.OK
-        and (speed(entry) or 0.0) > limit
-        and all(getattr(entry.case, name) == getattr(ours, name) for name in same)
-    ]
-    return sorted(found, key=lambda entry: -(speed(entry) or 0.0))[:3]
-
-
 def _devices_compared(chosen: Sequence[Best]) -> list[Line]:
     """The GPU against the CPU, each at its best, where both won."""
     lines = []
@@ -219,29 +185,26 @@ def answers(summary: RunSummary) -> tuple[Answer, ...]:
         if overall:
             best = min(overall, key=lambda each: batch_of(each.summary))
             mine = next((other for other in bests if other.summary is best.summary), best)
-            found.append(_answer(contest, mine, bests, against.get(id(mine), ""), summary))
+            entry, fp32 = mine.summary, fp32_ratio(mine, bests)
+            trained, held = _trained(entry, summary.quality), entry.metrics.get(memory_metric(entry))
+            figures = (
+                (
+                    display_unit(METRICS[contest.metric]),
+                    metric_cell(contest.metric, entry.metrics, spread=True).full,
+                ),
+                ("times fp32", "" if fp32 is None else ratio_text(fp32)),
+                ("times the baseline", against.get(id(mine), "")),
+                ("energy per sample", energy_text(entry)),
+                ("peak memory", "" if held is None else format_bytes(held.value)),
+                ("test accuracy", "" if trained is None else f"{_accuracy(trained.summary)}%"),
+            )
+            answer = Answer(
+                subject=contest.subject,
+                precision=entry.case.precision,
+                setting=name_of(entry, contest).removeprefix(entry.case.precision).strip(),
+                figures=tuple((name, text) for name, text in figures if text),
+                case_index=entry.planned.index,
+                why_not="" if mine.won else why_not(entry),
+            )
+            found.append(answer)
     return tuple(found)
-
-
-def _answer(contest: Contest, best: Best, bests: Sequence[Best], against: str, summary: RunSummary) -> Answer:
-    entry = best.summary
-    spec = METRICS[contest.metric]
-    fp32 = fp32_ratio(best, bests)
-    trained = accuracy_of(entry, summary.quality)
-    held = entry.metrics.get(memory_metric(entry))
-    figures = (
-        (display_unit(spec), metric_cell(contest.metric, entry.metrics, spread=True).full),
-        ("times fp32", "" if fp32 is None else ratio_text(fp32)),
-        ("times the baseline", against),
-        ("energy per sample", energy_text(entry)),
-        ("peak memory", "" if held is None else format_bytes(held.value)),
-        ("test accuracy", "" if trained is None else f"{trained}%"),
-    )
-    return Answer(
-        subject=contest.subject,
-        precision=entry.case.precision,
-        setting=name_of(entry, contest).removeprefix(entry.case.precision).strip(),
-        figures=tuple((name, text) for name, text in figures if text),
-        case_index=entry.planned.index,
-        why_not="" if best.won else why_not(entry),
-    )

@@ -29,6 +29,11 @@ def line(*parts: str | Span) -> Line:
     return tuple(span for span in spans if span.text)
 
 
+def lines(*texts: str) -> tuple[Line, ...]:
+    """Plain lines; empty texts are left out."""
+    return tuple(line(text) for text in texts if text)
+
+
 def strong(text: str) -> Span:
     return Span(text, "strong")
 

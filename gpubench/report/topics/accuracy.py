@@ -7,11 +7,10 @@ from typing import Any
 from gpubench.analysis.summary.accuracy_verdict import QualitySummary
 from gpubench.analysis.summary.launch_estimates import geometric_estimate
 from gpubench.analysis.summary.run_summary import RunSummary
-from gpubench.core.metrics import METRICS
 from gpubench.core.records import Parity, Quality, Status
 from gpubench.core.units import format_duration, format_percent
-from gpubench.report.model.figure_cells import measured_cell, metric_cell, number, ratio_cell
-from gpubench.report.model.report_model import Cell, Chart, Column, Datum, Line, Section, Table, Tone, line
+from gpubench.report.model.figure_cells import measured_cell, metric_cell, ratio_cell
+from gpubench.report.model.report_model import Cell, Chart, Column, Datum, Line, Section, Table, Tone, line, lines
 from gpubench.report.model.words import joined, place
 from gpubench.report.view.run_view import View
 
@@ -55,20 +54,37 @@ def quality_table(summary: RunSummary) -> Table | None:
     def verdict(each: QualitySummary) -> str:
         return _VERDICTS[each.verdict][1] if ended[id(each)] else each.summary.reason or ""
 
+    def loss(each: QualitySummary) -> str:
+        first, losses = _runs(each)[0], _runs(each)[0].loss_per_epoch
+        return f"{losses[0]:.3g} to {losses[-1]:.3g}" if losses else f"{first.final_loss:.3g}"
+
+    def to_target(each: QualitySummary) -> Cell | str:
+        found = each.summary.metrics.get("time_to_accuracy_s")
+        if found is not None:
+            return Cell(format_duration(found.value), value=found.value)
+        return "not reached" if any(run.target_accuracy is not None for run in _runs(each)) else "no target"
+
+    def steps(each: QualitySummary) -> Cell:
+        return measured_cell("steps_to_accuracy", each.summary.metrics)
+
+    def training(each: QualitySummary) -> str:
+        return format_duration(sum(run.training_time_s for run in _runs(each)) / len(_runs(each)))
+
+    def of(name: str) -> Callable[[QualitySummary], Any]:
+        return figure(lambda each: metric_cell(name, each.summary.metrics))
+
     columns = (
         Column("mark", "", "left", cell=figure(lambda each: _VERDICTS[each.verdict][0])),
         Column("device", "device", "left", cell=lambda each: each.device),
         Column("precision", "precision", "left", cell=lambda each: each.precision),
         Column("accuracy", "accuracy %", unit="%", cell=accuracy),
         Column("difference", "vs reference", priority=1, cell=figure(_difference)),
-        *(
-            Column(name, title, priority=rank, unit="%", cell=figure(_metric(name)))
-            for name, title, rank in (("precision_macro", "precision %", 4), ("recall_macro", "recall %", 3))
-        ),
-        Column("loss", "loss first to last", priority=5, cell=figure(_loss)),
-        Column("to_accuracy", "to target", priority=2, cell=figure(_time_to_accuracy)),
-        Column("steps", "steps", priority=7, cell=figure(_steps)),
-        Column("training", "training", priority=8, unit="s", cell=figure(_training)),
+        Column("precision_macro", "precision %", priority=4, unit="%", cell=of("precision_macro")),
+        Column("recall_macro", "recall %", priority=3, unit="%", cell=of("recall_macro")),
+        Column("loss", "loss first to last", priority=5, cell=figure(loss)),
+        Column("to_accuracy", "to target", priority=2, cell=figure(to_target)),
+        Column("steps", "steps", priority=7, cell=figure(steps)),
+        Column("training", "training", priority=8, unit="s", cell=figure(training)),
         Column("runs", "runs", priority=9, cell=figure(lambda each: len(_runs(each)))),
         Column("verdict", "verdict", "left", flexible=True, cell=verdict),
     )
@@ -83,10 +99,6 @@ def quality_table(summary: RunSummary) -> Table | None:
     ).without_empty_columns()
 
 
-def _metric(name: str) -> Callable[[QualitySummary], Cell]:
-    return lambda each: metric_cell(name, each.summary.metrics)
-
-
 def _difference(quality: QualitySummary) -> Cell | None:
     if quality.difference is None:
         return None
@@ -96,57 +108,24 @@ def _difference(quality: QualitySummary) -> Cell | None:
     return Cell(f"{round(points, 1) + 0.0:+.1f} points", bound, points)
 
 
-def _loss(quality: QualitySummary) -> str:
-    first = _runs(quality)[0]
-    losses = first.loss_per_epoch
-    return f"{losses[0]:.3g} to {losses[-1]:.3g}" if losses else f"{first.final_loss:.3g}"
-
-
-def _time_to_accuracy(quality: QualitySummary) -> Cell | str:
-    found = quality.summary.metrics.get("time_to_accuracy_s")
-    if found is not None:
-        return Cell(format_duration(found.value), value=found.value)
-    return "not reached" if any(run.target_accuracy is not None for run in _runs(quality)) else "no target"
-
-
-def _steps(quality: QualitySummary) -> Cell | None:
-    found = quality.summary.metrics.get("steps_to_accuracy")
-    return None if found is None else Cell(number(found.value, None, METRICS["steps_to_accuracy"]), value=found.value)
-
-
-def _training(quality: QualitySummary) -> str:
-    runs = _runs(quality)
-    return format_duration(sum(run.training_time_s for run in runs) / len(runs))
-
-
 def _quality_notes(summary: RunSummary) -> tuple[Line, ...]:
     runs = [run for quality in summary.quality for run in _runs(quality)]
     if not runs:
         return ()
-    first = runs[0]
-    data = summary.quality[0].summary.case.data
-    said = (
-        f"{data}: {first.num_train} images to train on, {first.num_validation} to choose the learning rate on, "
-        f"{first.num_test} to judge on; {first.epochs} epochs. Precision and recall are macro averages over classes."
+    first, limit = runs[0], f"{summary.quality[0].max_drop * 100:g}"
+    targets = joined(
+        [f"{target:.1%}" for target in sorted({run.target_accuracy for run in runs if run.target_accuracy})]
     )
-    notes = [line(said)]
-    targets = {run.target_accuracy for run in runs if run.target_accuracy is not None}
-    if targets:
-        notes.append(
-            line(
-                f"to target: training time until {joined([f'{target:.1%}' for target in sorted(targets)])} was "
-                "first reached."
-            )
-        )
-    limit = f"{summary.quality[0].max_drop * 100:g}"
-    notes.append(
-        line(
-            f"Limit: {limit} percentage {'point' if limit == '1' else 'points'} below the reference; a precision below "
-            "it wins no headline for training."
-        )
+    chosen = joined(sorted({f"{run.learning_rate:g}" for run in runs if len(run.learning_rates_tried) > 1}))
+    return lines(
+        f"{summary.quality[0].summary.case.data}: {first.num_train} images to train on, {first.num_validation} to "
+        f"choose the learning rate on, {first.num_test} to judge on; {first.epochs} epochs. Precision and recall are "
+        "macro averages over classes.",
+        f"to target: training time until {targets} was first reached." if targets else "",
+        f"Limit: {limit} percentage {'point' if limit == '1' else 'points'} below the reference; a precision below it "
+        "wins no headline for training.",
+        f"Learning rate chosen on the validation split: {chosen}." if chosen else "",
     )
-    chosen = sorted({f"{run.learning_rate:g}" for run in runs if len(run.learning_rates_tried) > 1})
-    return (*notes, *([line(f"Learning rate chosen on the validation split: {joined(chosen)}.")] if chosen else []))
 
 
 def parity_table(summary: RunSummary) -> Table | None:
@@ -222,21 +201,20 @@ def to_accuracy_table(summary: RunSummary) -> Table | None:
     )
     target = targeted[id(shown[0])][0].target_accuracy
     assert target is not None, "runs without a target have no row"
-    notes = [
-        line(
-            f"Target: {format_percent(target, decimals=0)} of the validation split, looked at after every epoch. Time "
-            "is that of training alone; joules are of the device from the first step to the end of the epoch that "
-            "reached it, validation included. Intervals over seeds."
-        )
-    ]
-    if any(map(short, shown)):
-        notes.append(line("! some seeds did not reach it: time, steps and joules are of those that did."))
+    notes = lines(
+        f"Target: {format_percent(target, decimals=0)} of the validation split, looked at after every epoch. Time is "
+        "that of training alone; joules are of the device from the first step to the end of the epoch that reached "
+        "it, validation included. Intervals over seeds.",
+        "! some seeds did not reach it: time, steps and joules are of those that did."
+        if any(map(short, shown))
+        else "",
+    )
     return Table.of(
         "to-accuracy",
         columns,
         shown,
         title="Time and energy to the target",
-        notes=tuple(notes),
+        notes=notes,
         tone=lambda each: "warning" if short(each) else "plain",
         case_index=lambda each: each.summary.planned.index,
     ).without_empty_columns()
@@ -334,19 +312,12 @@ def _learning(known: Sequence[QualitySummary]) -> Chart | None:
     }
     epoch = min(first.values())
     early = [name for name, reached in first.items() if reached == epoch]
-    finding = f"{_who(early, len(first))} best validation accuracy, in epoch {epoch}"
+    are = "is first within a point of its" if len(early) == 1 else "are first within a point of their"
+    every = len(early) == len(first) > 1
+    leads = "Every precision is within a point of its" if every else f"{joined(early)} {are}"
+    finding = f"{leads} best validation accuracy, in epoch {epoch}"
     return _curve(
         "learning", finding, "validation accuracy %", "accuracy on the validation split", runs, {"zero": False}
-    )
-
-
-def _who(early: Sequence[str], num_all: int) -> str:
-    """Who was first, of so many."""
-    if len(early) == num_all > 1:
-        return "Every precision is within a point of its"
-    return (
-        f"{joined(early)} "
-        f"{'is first within a point of its' if len(early) == 1 else 'are first within a point of their'}"
     )
 
 

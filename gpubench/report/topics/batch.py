@@ -119,21 +119,13 @@ def _overlap(first: CaseSummary, second: CaseSummary) -> bool:
 
 def _not_counted(lines: Lines, leaders: Mapping[int, tuple[str, ...]]) -> str:
     """Precisions that were faster somewhere, and may not win."""
-    faster = {
-        entry.case.precision
-        for line in lines.values()
-        for entry in line
-        if has_figure(entry)
-        and standing(entry) != "valid"
-        and (_speed_of_leader(lines, leaders, batch_of(entry)) or math.inf) < (speed(entry) or 0.0)
-    }
+    faster = set()
+    for entry in (entry for line in lines.values() for entry in line):
+        batch = batch_of(entry)
+        if has_figure(entry) and standing(entry) != "valid" and batch in leaders:
+            leader = next(speed(each) for each in lines[leaders[batch][0]] if batch_of(each) == batch)
+            faster |= {entry.case.precision} if (speed(entry) or 0.0) > (leader or math.inf) else set()
     return f" ({joined(sorted(faster))}, hollow, was faster and does not count)" if faster else ""
-
-
-def _speed_of_leader(lines: Lines, leaders: Mapping[int, tuple[str, ...]], batch: int) -> float | None:
-    if batch not in leaders:
-        return None
-    return next(speed(entry) for entry in lines[leaders[batch][0]] if batch_of(entry) == batch)
 
 
 def _scaling(line: Sequence[CaseSummary], contest: Contest) -> str:

@@ -19,7 +19,7 @@ from gpubench.core.metrics import METRICS
 from gpubench.core.records import Estimate
 from gpubench.core.units import format_number, format_percent
 from gpubench.report.model.figure_cells import figure_cell, measured_cell, metric_cell
-from gpubench.report.model.report_model import Cell, Chart, Column, Datum, Line, Section, Table, line
+from gpubench.report.model.report_model import Cell, Chart, Column, Datum, Line, Section, Table, lines
 from gpubench.report.model.words import joined
 from gpubench.report.view.contests import standing, with_hollow
 from gpubench.report.view.run_view import View
@@ -54,17 +54,29 @@ def ceilings_table(summary: RunSummary) -> Table | None:
     )
     if not found:
         return None
+
+    def what(ceiling: Ceiling) -> str:
+        return f"arithmetic, {ceiling.precision}" if ceiling.quantity == "flops" else _TITLES[ceiling.quantity]
+
+    def maker_says(ceiling: Ceiling) -> Cell | None:
+        claimed, factor = _claimed(ceiling), METRICS[_metric_of(ceiling)].display_factor
+        return None if claimed is None else Cell(format_number(claimed * factor), value=claimed * factor)
+
+    def share(ceiling: Ceiling) -> Cell | None:
+        claimed, value = _claimed(ceiling), ceiling.value.value
+        return None if claimed is None else Cell(format_percent(value / claimed), value=value / claimed * 100)
+
     return Table.of(
         "ceilings",
         (
             Column("mark", "", "left", cell=lambda each: "!" if each.suspect else ""),
             Column("device", "device", "left", cell=lambda each: device_name(each.device)),
-            Column("what", "ceiling", "left", cell=_what),
+            Column("what", "ceiling", "left", cell=what),
             Column("flops", "TFLOP/s", unit="TFLOP/s", cell=_figure_in("achieved_flops")),
             Column("bandwidth", "GB/s", unit="GB/s", cell=_figure_in("achieved_bandwidth")),
             Column("launches", "launches/s", unit="1/s", cell=_figure_in("throughput")),
-            Column("datasheet", "datasheet", priority=2, cell=_maker_says),
-            Column("share", "of it", priority=2, unit="%", cell=_share_of_datasheet),
+            Column("datasheet", "datasheet", priority=2, cell=maker_says),
+            Column("share", "of it", priority=2, unit="%", cell=share),
             Column("label", "measured by", "left", priority=3, cell=lambda each: each.label),
             Column("when", "measured", "left", priority=4, cell=lambda each: each.measured[:10]),
         ),
@@ -78,10 +90,6 @@ def ceilings_table(summary: RunSummary) -> Table | None:
 def device_name(device: CeilingDevice) -> str:
     """A card's product name; a CPU's with the threads that worked."""
     return device.name if device.threads is None else f"{device.name}, {device.threads} threads"
-
-
-def _what(ceiling: Ceiling) -> str:
-    return f"arithmetic, {ceiling.precision}" if ceiling.quantity == "flops" else _TITLES[ceiling.quantity]
 
 
 def _metric_of(ceiling: Ceiling) -> str:
@@ -103,51 +111,23 @@ def _claimed(ceiling: Ceiling) -> float | None:
     return sheet.memory if ceiling.quantity == "memory" else None
 
 
-def _maker_says(ceiling: Ceiling) -> Cell | None:
-    claimed = _claimed(ceiling)
-    if claimed is None:
-        return None
-    shown = claimed * METRICS[_metric_of(ceiling)].display_factor
-    return Cell(format_number(shown), value=shown)
-
-
-def _share_of_datasheet(ceiling: Ceiling) -> Cell | None:
-    claimed = _claimed(ceiling)
-    if claimed is None:
-        return None
-    share = ceiling.value.value / claimed
-    return Cell(format_percent(share), value=share * 100)
-
-
 def _ceiling_notes(found: Sequence[Ceiling], known: Ceilings) -> tuple[Line, ...]:
-    notes = [
-        line(
-            "The highest of its kind that was measured on this very device; kept, so that later runs can be "
-            "held against it."
-        )
-    ]
-    if any(each.suspect for each in found):
-        notes.append(
-            line(
-                "! a finding weakens the figure: measure it again on a quiet machine before you rely on a share of it."
-            )
-        )
     sheets = {each.device.name: sheet for each in found if (sheet := lookup(each.device.name)) is not None}
-    notes += [
-        line(
-            f"datasheet: {sheet.source} ({sheet.dated}), dense, at boost clock, in the unit of its row; MFU is "
-            "never a share of it."
-        )
-        for sheet in sheets.values()
-    ]
     cards = {each.device.name for each in found if each.device.threads is None} - sheets.keys()
-    notes += [line(f"No datasheet is known for a product named exactly {name!r}.") for name in sorted(cards)]
-    other = {name: each for each in found for name in known.elsewhere(each)}
-    if other:
-        notes.append(
-            line(f"! Some of these were measured under another {joined(sorted(other))}: run the suite roofline again.")
-        )
-    return tuple(notes)
+    other = joined(sorted({name for each in found for name in known.elsewhere(each)}))
+    return lines(
+        "The highest of its kind measured on this very device; kept, so that later runs can be compared with it.",
+        "! a finding weakens the figure: measure it again on a quiet machine before you rely on a share of it."
+        if any(each.suspect for each in found)
+        else "",
+        *(
+            f"datasheet: {sheet.source} ({sheet.dated}), dense, at boost clock, in the unit of its row; MFU is never a "
+            "share of it."
+            for sheet in sheets.values()
+        ),
+        *(f"No datasheet is known for a product named exactly {name!r}." for name in sorted(cards)),
+        f"! Some of these were measured under another {other}: run the suite roofline again." if other else "",
+    )
 
 
 def roofline_table(summary: RunSummary) -> Table | None:
@@ -219,25 +199,18 @@ def _point_notes(found: Sequence[Roofline], points: Sequence[RooflinePoint]) -> 
         for each in found
         if each.ridge is not None and any(not is_operator(point.summary.case) for point in each.points)
     ]
-    notes = [
-        line(
-            "MFU: achieved over the arithmetic ceiling. of roof: over the lower of that and memory bandwidth "
-            "times FLOP/byte, with every operator counted on its own."
-        ),
-        *([line(f"Left of these, memory sets the roof: {joined(ridges)}.")] if ridges else []),
-    ]
-    if any(point.of_launch is not None for point in points):
-        notes.append(
-            line(
-                "launch floor: what launching the step's operators one by one takes, over the step's time; "
-                "near 100 % the host is the limit, above it launches were saved."
-            )
-        )
-    if any(point.of_roof is not None and point.of_roof.value > 1 for point in points):
-        notes.append(
-            line("Above 100 % of the roof: fused operators, or inputs still in a cache, moved less than was counted.")
-        )
-    return tuple(notes)
+    return lines(
+        "MFU: achieved over the arithmetic ceiling. of roof: over the lower of that and memory bandwidth times "
+        "FLOP/byte, with every operator counted on its own.",
+        f"Left of these, memory sets the roof: {joined(ridges)}." if ridges else "",
+        "launch floor: what launching the step's operators one by one takes, over the step's time; near 100 % the host "
+        "is the limit, above it launches were saved."
+        if any(point.of_launch is not None for point in points)
+        else "",
+        "Above 100 % of the roof: fused operators, or inputs still in a cache, moved less than was counted."
+        if any(point.of_roof is not None and point.of_roof.value > 1 for point in points)
+        else "",
+    )
 
 
 def roofline_charts(summary: RunSummary) -> tuple[Chart, ...]:

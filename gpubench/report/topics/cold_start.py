@@ -18,5 +18,5 @@ _METRICS = (
 
 
 def section(view: View) -> Section:
-    said = line("Figures of their own: none of this is in throughput.")
+    said = line("One-off costs: none of this is in throughput.")
     return metrics_section(view, "cold", "Cold start", _METRICS, said=said)

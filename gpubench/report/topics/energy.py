@@ -52,17 +52,10 @@ def energy_chart(contest: Contest) -> Chart | None:
     most = max(entry.metrics[_ENERGY].value for entry in entries)
     factor, unit = (1.0, "J") if most >= 1 else (1e3, "mJ") if most >= 1e-3 else (1e6, "µJ")
     finding = _finding(contest, best, factor, unit)
-    rows: list[tuple[Datum, ...]] = [
-        (
-            entry.case.precision,
-            speed(entry),
-            entry.metrics[_ENERGY].value * factor,
-            name_of(entry, contest),
-            "frontier" if id(entry) in named else "",
-            standing(entry),
-        )
-        for entry in entries
-    ]
+    rows: list[tuple[Datum, ...]] = []
+    for entry in entries:
+        energy, place = entry.metrics[_ENERGY].value * factor, "frontier" if id(entry) in named else ""
+        rows.append((entry.case.precision, speed(entry), energy, name_of(entry, contest), place, standing(entry)))
     return Chart(
         key=f"energy-{contest.key}",
         form="scatter",
@@ -104,18 +97,10 @@ def power_chart(contest: Contest, summary: RunSummary) -> Chart | None:
     watts = most.metrics[_POWER].value
     share = f", {format_percent(watts / limit, decimals=0)} of the {limit:.0f} W limit" if limit else ""
     finding = f"{most.case.precision} draws most, {watts:.0f} W on average{share}"
-    rows: list[tuple[Datum, ...]] = [
-        (
-            entry.case.precision,
-            entry.metrics[_POWER].value,
-            None,
-            None,
-            entry.case.precision,
-            standing(entry),
-            name_of(entry, contest),
-        )
-        for entry in entries
-    ]
+    rows: list[tuple[Datum, ...]] = []
+    for entry in entries:
+        precision, power = entry.case.precision, entry.metrics[_POWER].value
+        rows.append((precision, power, None, None, precision, standing(entry), name_of(entry, contest)))
     return Chart(
         key=f"power-{contest.key}",
         form="dots",

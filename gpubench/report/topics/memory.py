@@ -36,20 +36,15 @@ def largest_batches(summaries: Sequence[CaseSummary]) -> tuple[Line, ...]:
         blocks.setdefault(json.dumps(rest, sort_keys=True), []).append(entry)
     alike: dict[tuple[object, ...], list[Line]] = {}
     for block in blocks.values():
+        case = block[0].case
+        ends = sorted((batch_of(entry), entry.status is Status.OOM) for entry in block)
         for said in _largest(block):
-            alike.setdefault(_outcome(block), []).append(said)
-    return tuple(_with_others(found) for found in alike.values())
-
-
-def _outcome(block: Sequence[CaseSummary]) -> tuple[object, ...]:
-    case = block[0].case
-    ends = sorted((batch_of(entry), entry.status is Status.OOM) for entry in block)
-    return (case.workload, case.mode, case.device, case.precision, *ends)
-
-
-def _with_others(found: Sequence[Line]) -> Line:
-    others = len(found) - 1
-    return (*found[0], *line(f" So do {count(others, 'other setting')} of this precision." if others else ""))
+            alike.setdefault((case.workload, case.mode, case.device, case.precision, *ends), []).append(said)
+    others = (
+        f" So do {count(len(found) - 1, 'other setting')} of this precision." if len(found) > 1 else ""
+        for found in alike.values()
+    )
+    return tuple((*found[0], *line(more)) for found, more in zip(alike.values(), others, strict=True))
 
 
 def _largest(block: Sequence[CaseSummary]) -> list[Line]:
@@ -58,7 +53,16 @@ def _largest(block: Sequence[CaseSummary]) -> list[Line]:
         return []
     first = min(ooms, key=lambda entry: entry.case.batch)
     fits = [entry for entry in block if entry.status is Status.OK and entry.case.batch < first.case.batch]
-    what = f"ran out of memory at batch {batch_of(first)}{_sizes(first)}"
+    failure = next((record.failure for record in first.records if record.failure is not None), None)
+    asked = "" if failure is None else f" (in {failure.phase}"
+    if failure is not None:
+        sizes = (
+            ("asking for {}", failure.requested_bytes),
+            ("with {} free", failure.free_bytes),
+            ("of {}", failure.total_bytes),
+        )
+        asked += "".join(f" {said.format(format_bytes(size))}" for said, size in sizes if size is not None) + ")"
+    what = f"ran out of memory at batch {batch_of(first)}{asked}"
     if not fits:
         return [line(strong(first.label), f" {what}; no smaller batch was measured.")]
     best = max(fits, key=lambda entry: entry.case.batch)
@@ -67,28 +71,33 @@ def _largest(block: Sequence[CaseSummary]) -> list[Line]:
     return [line(strong(best.label), f": batch {batch_of(best)} is the largest that fits{used}; the same {what}.")]
 
 
-def _sizes(entry: CaseSummary) -> str:
-    failure = next((record.failure for record in entry.records if record.failure is not None), None)
-    if failure is None:
-        return ""
-    parts = [f"in {failure.phase}"]
-    if failure.requested_bytes is not None:
-        parts.append(f"asking for {format_bytes(failure.requested_bytes)}")
-    if failure.free_bytes is not None:
-        parts.append(f"with {format_bytes(failure.free_bytes)} free")
-    if failure.total_bytes is not None:
-        parts.append(f"of {format_bytes(failure.total_bytes)}")
-    return f" ({' '.join(parts)})"
-
-
 _STRAIGHT = 0.05
 """Trials that lie farther from the line than this are said to."""
 
 
 def found_batches(summaries: Sequence[CaseSummary]) -> tuple[Line, ...]:
-    """A line per case with `batch_size: max` that found one."""
-    told = ((entry, search_of(entry)) for entry in summaries)
-    return tuple(_found_line(entry, facts) for entry, facts in told if facts is not None)
+    """A line per case with `batch_size: max` that found one: the batch, what is left free, what a sample costs."""
+    found = []
+    for entry in summaries:
+        facts = search_of(entry)
+        if facts is None:
+            continue
+        batch, headroom = int(facts["batch"]), format_percent(facts["headroom"], decimals=0)
+        slope, fixed = entry.metrics.get("memory_per_sample_bytes"), entry.metrics.get("memory_fixed_bytes")
+        cost, deviation = "", facts.get("line_deviation") or 0.0
+        if slope is not None and fixed is not None:
+            bent = f" (trials lie up to {format_percent(deviation)} from that line)" if deviation > _STRAIGHT else ""
+            cost = f": {format_bytes(slope.value)} a sample on top of {format_bytes(fixed.value)}{bent}"
+        said = line(
+            strong(entry.label),
+            ": batch ",
+            strong(group_digits(str(batch))),
+            f" is the largest whose whole step fits into {format_bytes(facts['limit_bytes'])}, which leaves "
+            f"{headroom} of the free memory alone{cost}. Batch {group_digits(str(batch + 1))}: "
+            f"{facts['next_fails_with']}",
+        )
+        found.append(said)
+    return tuple(found)
 
 
 def search_of(entry: CaseSummary) -> Mapping[str, Any] | None:
@@ -99,29 +108,6 @@ def search_of(entry: CaseSummary) -> Mapping[str, Any] | None:
         if record.effective is not None and "largest_batch" in record.effective.extra
     ]
     return found[0] if found else None
-
-
-def _found_line(entry: CaseSummary, facts: Mapping[str, Any]) -> Line:
-    batch, headroom = int(facts["batch"]), format_percent(facts["headroom"], decimals=0)
-    return line(
-        strong(entry.label),
-        ": batch ",
-        strong(group_digits(str(batch))),
-        f" is the largest whose whole step fits into {format_bytes(facts['limit_bytes'])}, which leaves "
-        f"{headroom} of the free memory alone",
-        _cost(entry, facts),
-        f". Batch {group_digits(str(batch + 1))}: {facts['next_fails_with']}",
-    )
-
-
-def _cost(entry: CaseSummary, facts: Mapping[str, Any]) -> str:
-    """`: 45 MiB a sample on top of 1.2 GiB`; with how far the trials lie from that line where it is not straight."""
-    slope, fixed = entry.metrics.get("memory_per_sample_bytes"), entry.metrics.get("memory_fixed_bytes")
-    if slope is None or fixed is None:
-        return ""
-    deviation = facts.get("line_deviation") or 0.0
-    bent = f" (trials lie up to {format_percent(deviation)} from that line)" if deviation > _STRAIGHT else ""
-    return f": {format_bytes(slope.value)} a sample on top of {format_bytes(fixed.value)}{bent}"
 
 
 _KINDS = (("peak_memory_allocated_bytes", "allocated"), ("peak_memory_reserved_bytes", "reserved"))
@@ -143,7 +129,13 @@ def memory_chart(contest: Contest) -> Chart | None:
         sizes[row[0], row[5]] += row[2] is not None
     if max(sizes.values(), default=0) < 2:
         return None
-    device = None if on_cpu else _device_gib(contest.cases)
+    # The memory of the device, as an OOM or the telemetry names it.
+    totals = (
+        record.failure.total_bytes if record.failure else (record.telemetry or {}).get("memory_total_bytes")
+        for entry in contest.cases
+        for record in entry.records
+    )
+    device = None if on_cpu else next((float(total) / GIB for total in totals if total), None)
     near = device is not None and max(float(row[2] or 0.0) for row in rows) >= _NEAR * device
     finding = _finding(contest, lines, kinds[0][0])
     what = "resident memory of the process above its start" if on_cpu else "peak memory"
@@ -177,22 +169,16 @@ def _rows(precision: str, line: Sequence[CaseSummary], name: str, kind: str) -> 
     return rows
 
 
-def _device_gib(cases: Sequence[CaseSummary]) -> float | None:
-    """Memory of the device in GiB, as an OOM or the telemetry names it."""
-    for entry in cases:
-        for record in entry.records:
-            known = record.failure.total_bytes if record.failure else (record.telemetry or {}).get("memory_total_bytes")
-            if known:
-                return float(known) / GIB
-    return None
-
-
 def _finding(contest: Contest, lines: dict[str, list[CaseSummary]], name: str) -> str:
     """Which batch fits, where one did not; else what a sample costs in the leanest and the hungriest precision."""
     fits = [text for precision in lines if (text := largest_that_fits(contest, precision))]
     if fits:
         return joined(fits)
-    costs = {precision: cost for precision, line in lines.items() if (cost := _per_sample(line, name)) is not None}
+    costs = {}  # MiB per sample between the smallest and the largest batch, where memory grows
+    for precision, entries in lines.items():
+        known = [(batch_of(entry), entry.metrics[name].value) for entry in entries if name in entry.metrics]
+        if len(known) > 1 and known[-1][1] > known[0][1]:
+            costs[precision] = (known[-1][1] - known[0][1]) / (known[-1][0] - known[0][0]) / MIB
     if not costs:
         return "memory by batch size"
     least, most = min(costs, key=lambda key: costs[key]), max(costs, key=lambda key: costs[key])
@@ -202,15 +188,6 @@ def _finding(contest: Contest, lines: dict[str, list[CaseSummary]], name: str) -
         f"one more sample costs {format_number(costs[least])} MiB in {least}, {format_number(costs[most])} MiB "
         f"in {most}"
     )
-
-
-def _per_sample(line: Sequence[CaseSummary], name: str) -> float | None:
-    """MiB per sample between the smallest and the largest batch; None for one batch, or where memory does not grow."""
-    known = [(batch_of(entry), entry.metrics[name].value) for entry in line if name in entry.metrics]
-    if len(known) < 2:
-        return None
-    (first, low), (last, high) = known[0], known[-1]
-    return (high - low) / (last - first) / MIB if high > low else None
 
 
 def section(view: View) -> Section:

@@ -47,22 +47,14 @@ _FAR = 2.0
 
 def spread_chart(contest: Contest, samples: Samples) -> Chart | None:
     """The distribution of step times of each precision's fastest case; None without stored steps."""
-    entries = [entry for entry in fastest_of_each(contest) if entry.planned.index in samples]
-    return _spread(contest, [(entry, _relative(entry, samples)) for entry in entries])
-
-
-def _relative(entry: CaseSummary, samples: Samples) -> "NDArray[np.float64]":
-    """Steady step times over the median of their launch, less 1, of every launch."""
     import numpy as np
 
-    parts = [np.asarray(launch.step_times_s, dtype=float) for launch in samples[entry.planned.index]]
-    return np.concatenate([part / np.median(part) - 1 for part in parts if part.size >= _LEAST_STEPS] or [np.empty(0)])
-
-
-def _spread(contest: Contest, series: Sequence[tuple[CaseSummary, "NDArray[np.float64]"]]) -> Chart | None:
-    import numpy as np
-
-    known = [(entry, values) for entry, values in series if values.size]
+    known = []
+    for entry in fastest_of_each(contest):
+        # Steady step times over the median of their launch, less 1, of every launch.
+        parts = [np.asarray(launch.step_times_s, dtype=float) for launch in samples.get(entry.planned.index, ())]
+        relative = [part / np.median(part) - 1 for part in parts if part.size >= _LEAST_STEPS]
+        known += [(entry, np.concatenate(relative))] if relative else []
     if not known:
         return None
     edges = np.linspace(*_range([values for _, values in known]), _BINS + 1)
@@ -135,12 +127,14 @@ def timeline_chart(contest: Contest, samples: Samples) -> Chart | None:
     entries = [entry for entry in fastest_of_each(contest) if samples.get(entry.planned.index)]
     if not entries:
         return None
-    best = max(entries, key=lambda entry: (standing(entry) == "valid", speed(entry) or 0.0))
-    return _timeline(contest, best, samples[best.planned.index][0])
-
-
-def _timeline(contest: Contest, entry: CaseSummary, launch: LaunchSamples) -> Chart | None:
-    rows = [*_steps(launch), *_readings(launch)]
+    entry = max(entries, key=lambda each: (standing(each) == "valid", speed(each) or 0.0))
+    launch = samples[entry.planned.index][0]
+    times = [value * launch.group for value in launch.step_times_s]
+    # Medians of equal parts of the series at the time of their end: no more points than can be seen.
+    steps = [
+        (_STEP, round(at, 4), value * 1e3 / launch.group) for at, value in _thinned(list(accumulate(times)), times)
+    ]
+    rows = [*steps, *_readings(launch)]
     if len(rows) < _LEAST_POINTS:
         return None
     spans = throttle_spans(launch)
@@ -165,13 +159,6 @@ def _timeline(contest: Contest, entry: CaseSummary, launch: LaunchSamples) -> Ch
             "x_title": "seconds since the first steady step",
         },
     )
-
-
-def _steps(launch: LaunchSamples) -> list[tuple[Datum, ...]]:
-    """Medians of equal parts of the series at the time of their end: no more points than can be seen."""
-    times = [value * launch.group for value in launch.step_times_s]
-    ends = list(accumulate(times))
-    return [(_STEP, round(at, 4), value * 1e3 / launch.group) for at, value in _thinned(ends, times)]
 
 
 def _readings(launch: LaunchSamples) -> list[tuple[Datum, ...]]:
@@ -228,10 +215,6 @@ def _timeline_finding(entry: CaseSummary, launch: LaunchSamples, spans: Sequence
         return f"{said}, held down for {format_percent(held / launch.duration_s, decimals=0)} of the window ({reasons})"
     if clocks:
         return f"{said}, held down by nothing"
-    return _drift(entry, launch)
-
-
-def _drift(entry: CaseSummary, launch: LaunchSamples) -> str:
     drifts = [record.series.drift for record in entry.ok_records if record.repeat == launch.repeat and record.series]
     if not drifts or drifts[0] is None:
         return "step time over the window"
