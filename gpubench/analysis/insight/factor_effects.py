@@ -125,17 +125,3 @@ def _memory_ratio(pairs: Sequence[Pair]) -> Estimate | None:
             return None
         logs.append(math.log(other.value / base.value))
     return geometric_estimate(logs, "1")
-
-
-def per_doubling(effect: FactorEffect) -> Estimate | None:
-    """The effect of a numeric setting per doubling of it: ratio^(1 / log2(value / base)). None for any other."""
-    numeric = all(isinstance(value, int | float) and value > 0 for value in (effect.base, effect.value))
-    if not numeric or effect.base == effect.value:
-        return None
-    doublings = math.log2(effect.value / effect.base)
-
-    def each(value: float | None) -> float | None:
-        return None if value is None else value ** (1 / doublings)
-
-    ratio = effect.ratio
-    return ratio.model_copy(update={"value": each(ratio.value), "low": each(ratio.low), "high": each(ratio.high)})

@@ -27,10 +27,6 @@ def lookup(product_name: str) -> Datasheet | None:
     return _CARDS.get(product_name)
 
 
-def known_products() -> tuple[str, ...]:
-    return tuple(_CARDS)
-
-
 def _card(
     source: str, dated: str, *, fp32: float, half: float, memory: float, tf32: float | None = None, bf16: bool = True
 ) -> Datasheet:

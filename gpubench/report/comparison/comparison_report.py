@@ -8,7 +8,7 @@ from typing import Any
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
 from gpubench.analysis.compare.compare_sides import Compared
-from gpubench.analysis.compare.overall_change import Overall
+from gpubench.analysis.compare.overall_change import speed_change
 from gpubench.analysis.compare.side_differences import Difference
 from gpubench.analysis.summary.comparable_case import ComparableCase
 from gpubench.analysis.verdict.not_interleaved import NOT_INTERLEAVED
@@ -30,7 +30,19 @@ from gpubench.report.comparison.change_cells import (
     value_cell,
     verdict_word,
 )
-from gpubench.report.model.report_model import Cell, Column, Fact, Line, ReportModel, Section, Table, code, line, strong
+from gpubench.report.model.report_model import (
+    Cell,
+    Column,
+    Fact,
+    Line,
+    ReportModel,
+    Section,
+    Table,
+    code,
+    line,
+    lines,
+    strong,
+)
 from gpubench.report.model.words import count, joined
 
 Moved = tuple[CaseChange, MetricChange]
@@ -83,60 +95,38 @@ def _stands_out(compared: Compared, each: Moved) -> bool:
 
 
 def _headline(compared: Compared) -> tuple[Line, ...]:
-    lines = [_verdicts(compared)]
+    """Of the speed, in words: the first metric of each case that is a speed; then the step time over all cases."""
+    known = (speed_change(change) for change in compared.changes if not now_invalid(change))
+    words = Counter(verdict_word(moved) for moved in known if moved is not None)
+    parts = [
+        f"{words[word]} {'the same' if word == 'same' else word}"
+        for word in ("slower", "faster", "same", "unclear")
+        if words[word]
+    ]
+    said = [line("No case has a speed on both sides.")]
+    if words:
+        said = [line("Speed: ", strong(joined(parts)), f" of {count(words.total(), 'case')}.")]
     found = compared.overall
-    if found is not None:
-        lines.append(_overall(found, "" if compared.interleaved else ", as stored"))
+    if found is not None and math.isfinite(found.ratio.value):
+        percent, *ends = (
+            format_percent(end - 1, signed=True)
+            for end in (found.ratio.value, found.ratio.low, found.ratio.high)
+            if end is not None
+        )
+        interval = f" ({' to '.join(ends)})" if len(ends) == 2 else ""
+        over = f", geometric mean over {count(found.num_cases, 'case')}" if found.num_cases > 1 else ""
+        said.append(line(f"Step time {percent}{interval}{over}{'' if compared.interleaved else ', as stored'}."))
     if compared.level == "stored":
-        lines.append(
-            line(f"Two sessions of one machine differ by about 1 % with nothing changed{_what_follows(compared)}")
+        measure = "measure both in one run with `gpubench run SUITE --arm ...`"
+        follows = (
+            ". `--allow-unpaired`: verdicts here do not know that, and call it a change of the code. To tell them "
+            f"apart, {measure}."
+            if compared.allow_unpaired
+            else f", so stored runs give no `slower` or `faster`: {measure}, or add `--allow-unpaired` to judge "
+            "them all the same."
         )
-    return tuple(each for each in lines if each)
-
-
-def _what_follows(compared: Compared) -> str:
-    measure = "`gpubench run SUITE --arm ...`"
-    if compared.allow_unpaired:
-        return (
-            ". `--allow-unpaired`: verdicts here do not know that, and call it a change of the code. To tell "
-            f"them apart, measure both in one run with {measure}."
-        )
-    return (
-        f", so stored runs give no `slower` or `faster`: measure both in one run with {measure}, "
-        "or add `--allow-unpaired` to judge them all the same."
-    )
-
-
-def _verdicts(compared: Compared) -> Line:
-    """Of the speed, in words: the first metric of each case that is a speed."""
-    words = Counter(
-        verdict_word(moved) for change in compared.changes for moved in _speed_of(change) if not now_invalid(change)
-    )
-    if not words:
-        return line("No case has a speed on both sides.")
-    order = ("slower", "faster", "same", "unclear")
-    parts = [f"{words[word]} {'the same' if word == 'same' else word}" for word in order if words[word]]
-    return line("Speed: ", strong(joined(parts)), f" of {count(words.total(), 'case')}.")
-
-
-def _speed_of(change: CaseChange) -> list[MetricChange]:
-    from gpubench.analysis.compare.overall_change import speed_change
-
-    found = speed_change(change)
-    return [] if found is None else [found]
-
-
-def _overall(found: Overall, how: str) -> Line:
-    ratio = found.ratio
-    if not math.isfinite(ratio.value):
-        return ()
-    percent = format_percent(ratio.value - 1, signed=True)
-    ends = ""
-    if ratio.low is not None and ratio.high is not None:
-        low, high = (format_percent(end - 1, signed=True) for end in (ratio.low, ratio.high))
-        ends = f" ({low} to {high})"
-    over = f", geometric mean over {count(found.num_cases, 'case')}" if found.num_cases > 1 else ""
-    return line(f"Step time {percent}{ends}{over}{how}.")
+        said.append(line(f"Two sessions of one machine differ by about 1 % with nothing changed{follows}"))
+    return tuple(said)
 
 
 def difference_facts(found: Sequence[Difference]) -> tuple[Fact, ...]:
@@ -207,16 +197,16 @@ def _tables(key: str, rows: Sequence[Moved], compared: Compared, *, why: bool) -
     return (replace(wide, narrow=narrow).without_empty_columns(),)
 
 
-def _value(side: ComparableCase | None, moved: MetricChange) -> Cell:
-    assert side is not None
-    return value_cell(side.launch_values(moved.metric), moved.metric)
-
-
 def _change_cell(moved: MetricChange) -> Cell:
     found = moved.change
     if found is None or not math.isfinite(found.value):
         return Cell(change_text(moved))
     return Cell(change_text(moved), value=found.value, low=found.low, high=found.high)
+
+
+def _value(side: ComparableCase | None, moved: MetricChange) -> Cell:
+    assert side is not None
+    return value_cell(side.launch_values(moved.metric), moved.metric)
 
 
 def _ended_otherwise(change: CaseChange) -> bool:
@@ -248,26 +238,19 @@ def ends_table(changes: Sequence[CaseChange]) -> tuple[Table, ...]:
 def _counts(compared: Compared, num_changed: int, *, verbose: bool) -> tuple[Line, ...]:
     """What the tables above leave out."""
     counts: Counter[tuple[str, str]] = Counter((moved.metric, moved.judgement) for _, moved in moves(compared.changes))
-    lines = []
+    said = []
     for metric in compared.metrics:
         parts = [
-            f"{counts[metric, judgement]} {word}"
-            for judgement, word in (
-                ("worse", "worse"),
-                ("better", "better"),
-                ("same", "unchanged"),
-                ("unclear", "unclear"),
-            )
+            f"{counts[metric, judgement]} {'unchanged' if judgement == 'same' else judgement}"
+            for judgement in ("worse", "better", "same", "unclear")
             if counts[metric, judgement]
         ]
-        if parts:
-            lines.append(line(f"{metric_title(metric)}: {joined(parts)}"))
+        said += [line(f"{metric_title(metric)}: {joined(parts)}")] if parts else []
     idle = sum(change.kind == "not_measured" and not _ended_otherwise(change) for change in compared.changes)
-    if idle:
-        lines.append(line(f"{count(idle, 'case')} not measured on both sides"))
+    said += lines(f"{count(idle, 'case')} not measured on both sides" if idle else "")
     if num_changed and not verbose and any(counts[metric, "same"] for metric in compared.metrics):
-        lines.append(line("Only rows that changed are listed; ", code("-v"), " lists all with their reasons."))
-    return tuple(lines)
+        said.append(line("Only rows that changed are listed; ", code("-v"), " lists all with their reasons."))
+    return tuple(said)
 
 
 def unclear_lines(unclear: Sequence[MetricChange], sesoi: float) -> tuple[Line, ...]:
@@ -275,19 +258,13 @@ def unclear_lines(unclear: Sequence[MetricChange], sesoi: float) -> tuple[Line, 
     if not unclear:
         return ()
     reasons = Counter((moved.metric, _kind_of(moved)) for moved in unclear)
-    lines = [
-        line(f"{metric_title(metric)}: {count(number, 'case')}, {why}") for (metric, why), number in reasons.items()
-    ]
-    needed = [
-        moved.comparison.rounds_needed for moved in unclear if moved.comparison and moved.comparison.rounds_needed
-    ]
-    if needed:
-        low, high = (group_digits(str(end)) for end in (min(needed), max(needed)))
-        rounds = low if low == high else f"{low} to {high}"
-        lines.append(line(f"{rounds} rounds would tell a change of {format_percent(sesoi)} from none."))
-    return (
-        *lines,
-        line("`unclear` means that these data can tell neither a change nor its absence; it never fails a gate."),
+    found = (moved.comparison.rounds_needed for moved in unclear if moved.comparison)
+    needed = sorted(each for each in found if each)
+    rounds = " to ".join(dict.fromkeys(group_digits(str(end)) for end in (*needed[:1], *needed[-1:])))
+    return lines(
+        *(f"{metric_title(metric)}: {count(number, 'case')}, {why}" for (metric, why), number in reasons.items()),
+        f"{rounds} rounds would tell a change of {format_percent(sesoi)} from none." if rounds else "",
+        "`unclear` means that these data can tell neither a change nor its absence; it never fails a gate.",
     )
 
 

@@ -20,10 +20,22 @@ from gpubench.report.comparison.change_cells import (
     metric_title,
 )
 from gpubench.report.comparison.comparison_report import difference_facts, ends_table, unclear_lines
-from gpubench.report.model.report_model import Column, Line, ReportModel, Section, Table, Tone, code, line, strong
+from gpubench.report.model.report_model import (
+    Column,
+    Line,
+    ReportModel,
+    Section,
+    Table,
+    Tone,
+    code,
+    line,
+    lines,
+    strong,
+)
 from gpubench.report.model.words import count
 
 _NAMED = 5
+_STAND_IN = line("No gate was declared (", code("gates:"), " in the suite, ", code("--gate"), "): these stand in.")
 _MARKS = {"fail": "-", "unclear": "?", "no data": "?", "pass": ""}
 _TONES: dict[str, Tone] = {"fail": "bad", "unclear": "muted", "no data": "muted", "pass": "plain"}
 
@@ -36,7 +48,7 @@ def build_check(checked: Checked, *, run: str) -> ReportModel:
     level = f"; {LEVEL_WORDS[compared.level]}" if compared.level else ""
     sections = (
         Section("differs", "Differs", facts=difference_facts(compared.differences)),
-        Section("gates", "Gates", lines=_standing_in(checked), tables=(_gates(checked),)),
+        Section("gates", "Gates", lines=() if checked.declared else (_STAND_IN,), tables=(_gates(checked),)),
         Section("failures", "Beyond the limit", tables=_failures(checked)),
         Section("ends", "Did not end well", tables=ends_table(ended(checked))),
         Section("kept", "Not confirmed", lines=_not_confirmed(checked)),
@@ -65,12 +77,6 @@ def _headline(checked: Checked) -> Line:
     if checked.verdict is ExitStatus.CASE_FAILED:
         return line(strong("No gate failed, but cases did: they crashed or ran out of time."), doubt)
     return line(strong(f"PASS: {count(kept, 'gate')} kept."), doubt)
-
-
-def _standing_in(checked: Checked) -> tuple[Line, ...]:
-    if checked.declared:
-        return ()
-    return (line("No gate was declared (", code("gates:"), " in the suite, ", code("--gate"), "): these stand in."),)
 
 
 def _gates(checked: Checked) -> Table:
@@ -110,11 +116,8 @@ def gate_title(result: GateResult) -> str:
     """`throughput`, `memory where mode=train`."""
     rule = result.rule
     where = "".join(f" {name}={value}" for name, value in rule.where.items())
-    return (
-        ("status" if rule.metric == "status" else metric_title(rule.metric))
-        + where
-        + (f" @ {rule.cases}" if rule.cases else "")
-    )
+    metric = "status" if rule.metric == "status" else metric_title(rule.metric)
+    return metric + where + (f" @ {rule.cases}" if rule.cases else "")
 
 
 def limit_text(result: GateResult) -> str:
@@ -202,14 +205,14 @@ def ended(checked: Checked) -> tuple[CaseChange, ...]:
 
 
 def _not_confirmed(checked: Checked) -> tuple[Line, ...]:
-    return tuple(
-        line(
+    return lines(
+        *(
             f"{change.label}: {gate_title(result)} was beyond {limit_text(result)} and kept it in "
             f"{count(result.confirmation.rounds, 'fresh round')}"
+            for result in checked.results
+            if result.confirmation is not None
+            for change in result.confirmation.kept
         )
-        for result in checked.results
-        if result.confirmation is not None
-        for change in result.confirmation.kept
     )
 
 
@@ -222,15 +225,9 @@ def _missing(checked: Checked) -> tuple[Line, ...]:
         and change.reference.status is Status.OK
         and (change.candidate is None or change.candidate.status is Status.SKIPPED)
     ]
-    if not gone:
-        return ()
     more = f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else ""
-    return (
-        line(
-            f"{count(len(gone), 'case')} of {checked.compared.reference.name} not measured: "
-            f"{', '.join(gone[:_NAMED])}{more}"
-        ),
-    )
+    named = f"of {checked.compared.reference.name} not measured: {', '.join(gone[:_NAMED])}{more}"
+    return lines(f"{count(len(gone), 'case')} {named}" if gone else "")
 
 
 def _unclear(checked: Checked) -> tuple[Line, ...]:
@@ -252,42 +249,23 @@ def _unclear(checked: Checked) -> tuple[Line, ...]:
 
 def _next(checked: Checked, run: str) -> tuple[Line, ...]:
     """What to type: to look closer, to accept."""
-    lines = []
-    capped = checked.compared.level in ("stored", "single") and any(result.unclear for result in checked.results)
-    if capped:
-        lines.append(
-            line(
-                "Runs of different times cannot fail a gate on speed: measure both in one run with ",
-                code("gpubench run SUITE --arm ..."),
-                ", or judge them all the same with ",
-                code("--allow-unpaired"),
-                ".",
-            )
+    reference, candidate = checked.compared.reference, checked.compared.candidate
+    said = []
+    if checked.compared.level in ("stored", "single") and any(result.unclear for result in checked.results):
+        told = "Runs of different times cannot fail a gate on speed: measure both in one run with "
+        judged = (", or judge them all the same with ", code("--allow-unpaired"), ".")
+        said.append(line(told, code("gpubench run SUITE --arm ..."), *judged))
+    if checked.verdict is not ExitStatus.OK and candidate.source != "pytest-benchmark":
+        # The command that shows every row; `compare` takes no baseline. A tag may stand behind the name of a run.
+        named = {"arm": "", "run": reference.name.partition(" ")[0] + " "}.get(reference.source)
+        rows = code(
+            "" if named is None or candidate.source != reference.source else f"gpubench compare {named}{run} -v"
         )
-    if checked.verdict is not ExitStatus.OK and checked.compared.candidate.source != "pytest-benchmark":
-        compare = _compare_again(checked, run)
-        lines.append(line("To look: ", code(compare), ", " if compare else "", code(f"gpubench show {run}:CASE")))
-    if (
-        checked.verdict is ExitStatus.GATE_FAILED
-        and checked.accepted is None
-        and checked.compared.reference.source == "baseline"
-    ):
-        lines.append(
-            line(
-                "To accept: ",
-                code(f"gpubench check {run} --accept 'REASON'"),
-                " makes this run the baseline, with the reason in its history.",
-            )
-        )
+        said.append(line("To look: ", rows, ", " if rows.text else "", code(f"gpubench show {run}:CASE")))
+    failed = checked.verdict is ExitStatus.GATE_FAILED and checked.accepted is None
+    if failed and reference.source == "baseline":
+        accept = code(f"gpubench check {run} --accept 'REASON'")
+        said.append(line("To accept: ", accept, " makes this run the baseline, with the reason in its history."))
     if checked.written is not None:
-        lines.append(line("Baseline written: ", code(str(checked.written)), ". Commit it."))
-    return tuple(lines)
-
-
-def _compare_again(checked: Checked, run: str) -> str:
-    """The command that shows every row; none for a baseline, which `compare` does not take."""
-    sources = (checked.compared.reference.source, checked.compared.candidate.source)
-    if sources == ("arm", "arm"):
-        return f"gpubench compare {run} -v"
-    named = checked.compared.reference.name.partition(" ")[0]  # a tag may stand behind it
-    return f"gpubench compare {named} {run} -v" if sources == ("run", "run") else ""
+        said.append(line("Baseline written: ", code(str(checked.written)), ". Commit it."))
+    return tuple(said)

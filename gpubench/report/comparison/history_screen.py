@@ -9,7 +9,18 @@ from gpubench.core.records import Estimate
 from gpubench.core.units import format_percent
 from gpubench.report.comparison.change_cells import metric_title, unit_of
 from gpubench.report.model.figure_cells import metric_cell
-from gpubench.report.model.report_model import Cell, Column, Line, ReportModel, Section, Table, code, line, strong
+from gpubench.report.model.report_model import (
+    Cell,
+    Column,
+    Line,
+    ReportModel,
+    Section,
+    Table,
+    code,
+    line,
+    lines,
+    strong,
+)
 from gpubench.report.model.words import count, joined
 
 MIN_RUNS = 8
@@ -18,11 +29,14 @@ MIN_RUNS = 8
 def build_history(metric: str, found: Sequence[CaseHistory], *, floor: float, notes: Sequence[str] = ()) -> ReportModel:
     """Changes first, then every series. `notes` say what was left out."""
     changed = [(history, change) for history in found for change in history.changes]
+    short = sum(len(history.points) < MIN_RUNS for history in found)
+    needs = f"shorter than {MIN_RUNS} runs: a change of level needs four on each side."
+    too_short = f"{count(short, 'series', 'series')} {needs}" if short else ""
     sections = (
         Section("changes", "Changes of level", tables=_changes(metric, changed)),
         Section("next", "Next", lines=_next(changed)),
         Section("series", "Series", tables=_series(metric, found)),
-        Section("notes", "Notes", lines=(*_short(found), *(line(note) for note in notes))),
+        Section("notes", "Notes", lines=lines(too_short, *notes)),
     )
     runs = len({point.run for history in found for point in history.points})
     return ReportModel(
@@ -117,18 +131,6 @@ def _value(metric: str, value: float) -> Cell:
     return metric_cell(metric, {metric: Estimate(value=value)})
 
 
-def _short(found: Sequence[CaseHistory]) -> tuple[Line, ...]:
-    short = sum(len(history.points) < MIN_RUNS for history in found)
-    if not short:
-        return ()
-    return (
-        line(
-            f"{count(short, 'series', 'series')} shorter than {MIN_RUNS} runs: a change of level needs four on "
-            "each side."
-        ),
-    )
-
-
 def history_document(metric: str, found: Sequence[CaseHistory], *, floor: float) -> dict[str, Any]:
     """As JSON; values in the metric's stored unit."""
     return {
@@ -136,28 +138,29 @@ def history_document(metric: str, found: Sequence[CaseHistory], *, floor: float)
         "metric": metric,
         "unit": METRICS[metric].unit,
         "floor": floor,
-        "series": [_series_document(history) for history in found],
-    }
-
-
-def _series_document(history: CaseHistory) -> dict[str, Any]:
-    return {
-        "case": history.case_id,
-        "label": history.label,
-        "suite": history.suite,
-        "machine": history.machine,
-        "points": [
-            {"run": point.run, "created": point.created, "value": point.value, "n": point.n, "commit": point.commit}
-            for point in history.points
-        ],
-        "changes": [
+        "series": [
             {
-                "run": change.after.run,
-                "previous_run": change.before.run,
-                "change": change.found.change,
-                "p_value": change.found.p_value,
-                "differs": [{"name": each.name, "before": each.before, "after": each.after} for each in change.differs],
+                "case": history.case_id,
+                "label": history.label,
+                "suite": history.suite,
+                "machine": history.machine,
+                "points": [
+                    {name: getattr(point, name) for name in ("run", "created", "value", "n", "commit")}
+                    for point in history.points
+                ],
+                "changes": [
+                    {
+                        "run": change.after.run,
+                        "previous_run": change.before.run,
+                        "change": change.found.change,
+                        "p_value": change.found.p_value,
+                        "differs": [
+                            {"name": each.name, "before": each.before, "after": each.after} for each in change.differs
+                        ],
+                    }
+                    for change in history.changes
+                ],
             }
-            for change in history.changes
+            for history in found
         ],
     }

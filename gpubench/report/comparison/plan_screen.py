@@ -8,7 +8,19 @@ from gpubench.analysis.compare.verdict_cost import CasePlan, VerdictForecast, Ve
 from gpubench.core.metrics import SESOI
 from gpubench.core.units import format_duration, format_percent
 from gpubench.report.comparison.change_cells import SHORT_LEVELS
-from gpubench.report.model.report_model import Cell, Column, Line, ReportModel, Section, Table, Tone, code, line, strong
+from gpubench.report.model.report_model import (
+    Cell,
+    Column,
+    Line,
+    ReportModel,
+    Section,
+    Table,
+    Tone,
+    code,
+    line,
+    lines,
+    strong,
+)
 from gpubench.report.model.words import count
 
 ENOUGH = 0.95
@@ -21,13 +33,11 @@ def build_plan(plan: VerdictPlan, *, pilot: str, suite: str = "SUITE", asked: Se
     `asked`.
     """
     sesoi = format_percent(plan.settings.sesoi)
-    notes = (
-        line("noise per round: standard deviation of a round's ratio, with its 90 % interval from the pilot's rounds"),
-        line(f"found: chance that a slow-down of {sesoi} is called `slower` within {plan.settings.max_rounds} rounds"),
-        line(
-            "rounds: mean number until the verdict, if nothing changed and at that slow-down; for 95 %: the "
-            "rounds in all that find it 95 times in 100"
-        ),
+    notes = lines(
+        "noise per round: standard deviation of a round's ratio, with its 90 % interval from the pilot's rounds",
+        f"found: chance that a slow-down of {sesoi} is called `slower` within {plan.settings.max_rounds} rounds",
+        "rounds: mean number until the verdict, if nothing changed and at that slow-down; for 95 %: the "
+        "rounds in all that find it 95 times in 100",
     )
     return ReportModel(
         title=f"Plan for a smallest change of {sesoi}",
@@ -73,39 +83,31 @@ def _table(plan: VerdictPlan, notes: tuple[Line, ...]) -> Table:
         spread, low, high = (format_percent(each or 0.0) for each in (case.spread, case.low, case.high))
         return Cell(f"{spread} ({low[:-1]} to {high[:-1]})", value=case.spread, low=case.low, high=case.high)
 
+    def time(case: CasePlan, found: VerdictForecast) -> Cell:
+        return Cell(format_duration(found.rounds_same * case.seconds), value=found.rounds_same * case.seconds)
+
+    def needed(_: CasePlan, found: VerdictForecast) -> Cell:
+        return Cell("more than 10 000" if found.needed is None else str(found.needed), value=found.needed)
+
+    def chance(_: CasePlan, found: VerdictForecast) -> Cell:
+        return Cell(format_percent(found.found, decimals=0), value=found.found)
+
+    def rounds(name: str) -> Callable[[CasePlan, VerdictForecast], Cell]:
+        return lambda _, found: Cell(f"{getattr(found, name):.0f}", value=getattr(found, name))
+
     columns = (
         Column("mark", "", "left", cell=lambda case: "!" if tone(case) == "warning" else ""),
         Column("case", "case", "left", flexible=True, cell=lambda case: case.label),
         Column("level", "level", "left", priority=4, cell=lambda case: SHORT_LEVELS[case.level]),
         Column("noise", "noise per round", cell=forecast(noise)),
-        Column(
-            "found",
-            "found",
-            cell=forecast(lambda _, found: Cell(format_percent(found.found, decimals=0), value=found.found)),
-        ),
-        Column("same", "rounds, same", cell=forecast(lambda _, found: _rounds(found.rounds_same))),
-        Column("slower", "rounds, slower", priority=2, cell=forecast(lambda _, found: _rounds(found.rounds_slower))),
-        Column(
-            "needed",
-            "for 95 %",
-            cell=forecast(
-                lambda _, found: Cell(
-                    "more than 10 000" if found.needed is None else str(found.needed), value=found.needed
-                )
-            ),
-        ),
-        Column("time", "time", priority=1, cell=forecast(lambda case, found: _time(found.rounds_same * case.seconds))),
+        Column("found", "found", cell=forecast(chance)),
+        Column("same", "rounds, same", cell=forecast(rounds("rounds_same"))),
+        Column("slower", "rounds, slower", priority=2, cell=forecast(rounds("rounds_slower"))),
+        Column("needed", "for 95 %", cell=forecast(needed)),
+        Column("time", "time", priority=1, cell=forecast(time)),
         Column("note", "note", "left", flexible=True, priority=3, cell=note),
     )
     return Table.of("plan", columns, plan.cases, notes=notes, tone=tone).without_empty_columns()
-
-
-def _rounds(mean: float) -> Cell:
-    return Cell(f"{mean:.0f}", value=mean)
-
-
-def _time(seconds: float) -> Cell:
-    return Cell(format_duration(seconds), value=seconds)
 
 
 def _next(plan: VerdictPlan, suite: str, asked: Sequence[str]) -> tuple[Line, ...]:
@@ -114,25 +116,16 @@ def _next(plan: VerdictPlan, suite: str, asked: Sequence[str]) -> tuple[Line, ..
     most = max([*(each for each in needed if each <= AFFORDABLE), plan.settings.max_rounds])
     sesoi = "" if plan.settings.sesoi == SESOI else f" --sesoi {plan.settings.sesoi * 100:.10g}%"
     command = f"{shlex.join(['gpubench', 'run', suite, *asked])} --arm base=... --arm head=... --rounds {most}{sesoi}"
-    lines = [line(code(command), " measures until every case is settled.")]
+    noisy = f"Cases that need more than {AFFORDABLE} rounds are too noisy here: "
+    blocks = (
+        "Arms that differ in settings alone can alternate in blocks of steps in one process, which is far less noisy: "
+    )
+    said = [line(code(command), " measures until every case is settled.")]
     if any(each > AFFORDABLE for each in needed):
-        lines.append(
-            line(
-                f"Cases that need more than {AFFORDABLE} rounds are too noisy here: ",
-                code("gpubench doctor"),
-                " says what disturbs this machine.",
-            )
-        )
+        said.append(line(noisy, code("gpubench doctor"), " says what disturbs this machine."))
     if any(case.level == "launch" and case.forecast and case.forecast.found < ENOUGH for case in plan.cases):
-        lines.append(
-            line(
-                "Arms that differ in settings alone can alternate in blocks of steps in one process, which is "
-                "far less noisy: ",
-                code("--interleave block"),
-                ".",
-            )
-        )
-    return tuple(lines)
+        said.append(line(blocks, code("--interleave block"), "."))
+    return tuple(said)
 
 
 def plan_document(plan: VerdictPlan, *, pilot: str) -> dict[str, Any]:

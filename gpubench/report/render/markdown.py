@@ -5,7 +5,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from gpubench.report.model.inert_text import inert
-from gpubench.report.model.report_model import CasePage, Chart, Column, Line, Remark, ReportModel, Section, Span, Table
+from gpubench.report.model.report_model import Line, Remark, ReportModel, Section, Span, Table
 from gpubench.report.model.words import count
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<#|~&$])")
@@ -27,41 +27,24 @@ def render_markdown(model: ReportModel, *, charts: str | None = None) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def render_page(page: CasePage) -> str:
-    """One case in full."""
-    parts = [_section(section) for section in page.sections]
-    if page.text:
-        fence = "`" * max(3, 1 + max((len(run) for run in re.findall(r"`+", page.text)), default=0))
-        body = "\n".join(inert(each) for each in page.text.expandtabs(4).splitlines())
-        parts.append(f"{fence}text\n{body}\n{fence}")
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
 def _section(section: Section, charts: str | None = None) -> str:
     parts = [f"## {escape(section.heading)}", *(text(said) for said in section.lines)]
     if section.facts:
         parts.append("\n".join(f"- **{escape(fact.name)}**: {text(fact.text)}" for fact in section.facts))
-    parts += [part for chart in section.charts if charts for part in _chart(chart, charts)]
+    for chart in section.charts if charts else ():
+        place = quote(f"{charts}/{chart.key}", safe="/")
+        how = f"How to read: {prose(chart.reading)} [Data as CSV]({place}.csv)"
+        parts += [f"### {escape(chart.title)}", f"![{inline(chart.alt)}]({place}.svg)", how]
     parts += [part for table in section.tables for part in _table(table)]
     parts += [_remark(remark) for remark in section.remarks]
     return "\n\n".join(part for part in parts if part)
-
-
-def _chart(chart: Chart, folder: str) -> list[str]:
-    place = f"{folder}/{chart.key}"
-    how = f"How to read: {prose(chart.reading)} [Data as CSV]({_address(place)}.csv)"
-    return [f"### {escape(chart.title)}", f"![{inline(chart.alt)}]({_address(place)}.svg)", how]
-
-
-def _address(path: str) -> str:
-    return quote(path, safe="/")
 
 
 def _table(table: Table) -> list[str]:
     if not table.rows:
         return []
     head = _row([inline(column.title) or " " for column in table.columns])
-    rule = _row([_rule(column) for column in table.columns])
+    rule = _row(["---:" if column.align == "right" else ":---" for column in table.columns])
     rows = [_row([inline(cell.full) for cell in row.cells]) for row in table.rows]
     notes = [text(note) for note in table.notes]
     return [*([f"**{escape(table.title)}**"] if table.title else []), "\n".join([head, rule, *rows]), *notes]
@@ -69,10 +52,6 @@ def _table(table: Table) -> list[str]:
 
 def _row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _rule(column: Column) -> str:
-    return "---:" if column.align == "right" else ":---"
 
 
 def _remark(remark: Remark) -> str:

@@ -4,7 +4,7 @@ import pytest
 from fakes.analysis_runs import RunBuilder
 from scipy import stats
 
-from gpubench.analysis.insight.factor_effects import factor_effects, per_doubling
+from gpubench.analysis.insight.factor_effects import factor_effects
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import finding
 
@@ -55,20 +55,12 @@ def test_modes_and_devices_have_effects_of_their_own():
     assert found == pytest.approx({"infer": 3.0, "train": 2.0})
 
 
-def test_batch_size_is_against_the_smallest_and_per_doubling():
+def test_batch_size_is_against_the_smallest():
     build = RunBuilder()
     for batch, rate in ((32, 100.0), (128, 400.0)):
         build.measured([rate, rate], batch_size=batch)
     effect = the(effects(build), "batch_size", 128)
     assert (effect.base, effect.ratio.value) == (32, pytest.approx(4.0))
-    assert per_doubling(effect).value == pytest.approx(2.0)
-
-
-def test_a_setting_that_is_no_number_has_no_doubling():
-    build = RunBuilder()
-    build.measured([1.0, 1.0], precision="fp32")
-    build.measured([2.0, 2.0], precision="tf32")
-    assert per_doubling(effects(build)[0]) is None
 
 
 def test_invalid_cases_take_no_part_and_suspect_ones_are_counted():

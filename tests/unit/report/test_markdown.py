@@ -7,7 +7,7 @@ from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.records import Failure, Status
 from gpubench.report.build import build_report
 from gpubench.report.model.report_model import code, line, strong
-from gpubench.report.render.markdown import escape, render_markdown, render_page, text
+from gpubench.report.render.markdown import escape, render_markdown, text
 from gpubench.report.view.run_view import View
 
 HOSTILE = "<script>alert(1)</script> | [x](http://evil) \x1b[31m ![i](y) `rm -rf` @team #12 \u202e**b**"
@@ -100,9 +100,3 @@ def test_hostile_names_are_inert_in_the_report() -> None:
     assert "<script>" not in outside_code.replace(r"\<script>", "")
     assert "http://" not in outside_code
     assert "](" not in outside_code.replace(r"\](", "")
-
-
-def test_a_log_cannot_end_its_own_block() -> None:
-    page = build_report(View(summarise_run(invented_run()))).pages[0]
-    fenced = render_page(type(page)(page.index, page.label, (), "before\n````\n# not a heading\x1b[0m"))
-    assert fenced == "`````text\nbefore\n````\n# not a heading\\x1b[0m\n`````\n"
