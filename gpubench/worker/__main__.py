@@ -9,11 +9,18 @@ import sys
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="python -m gpubench.worker", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--socket-fd", type=int, help="the host's end of the parent's socket pair")
+    parser.add_argument("--child", action="store_true", help="run one job in this process")
+    parser.add_argument("--job-fd", type=int, help="pipe that holds the job (--child)")
+    parser.add_argument("--message-fd", type=int, help="pipe for the child's messages (--child)")
+    parser.add_argument("--parent", type=int, help="process id of the host (--child)")
+    parser.add_argument("--reason", default="", help="why the host did not fork (--child)")
+    options = parser.parse_args(arguments)
     if options.child:
         return _child(options)
     if options.socket_fd is None:
-        _parser().error("--socket-fd is missing: this program is started by `gpubench run`")
+        parser.error("--socket-fd is missing: this program is started by `gpubench run`")
     from gpubench.worker.process import host
 
     status = host.main(options.socket_fd)
@@ -36,17 +43,6 @@ def _child(options: argparse.Namespace) -> int:
 
     child.main(job, options.message_fd, no_fork=options.reason)
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m gpubench.worker", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--socket-fd", type=int, help="the host's end of the parent's socket pair")
-    parser.add_argument("--child", action="store_true", help="run one job in this process")
-    parser.add_argument("--job-fd", type=int, help="pipe that holds the job (--child)")
-    parser.add_argument("--message-fd", type=int, help="pipe for the child's messages (--child)")
-    parser.add_argument("--parent", type=int, help="process id of the host (--child)")
-    parser.add_argument("--reason", default="", help="why the host did not fork (--child)")
-    return parser
 
 
 if __name__ == "__main__":

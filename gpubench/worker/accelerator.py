@@ -20,10 +20,6 @@ _ROCM_TF32 = ("gfx94", "gfx95")
 """Architectures with TF32, as in `torch.cuda.is_tf32_supported`."""
 
 
-def _nothing() -> None:
-    pass
-
-
 class DeviceFacts(NamedTuple):
     """`uuid` as the driver writes it; `extra` holds what only some devices have (see `Effective.extra`)."""
 
@@ -55,145 +51,19 @@ class DeviceEvent(Protocol):
         ...
 
 
-class DeviceMemory(Protocol):
-    """torch's allocator on one device. Sizes in bytes."""
+class DeviceMemory:
+    """torch's allocator on one GPU. Sizes in bytes."""
 
-    def statistics(self) -> dict[str, int]:
-        """By torch's own names (`allocated_bytes.all.peak`); empty where nothing was allocated or counted."""
-        ...
-
-    def free_and_total(self) -> tuple[int, int]:
-        """Of the whole device, by the driver."""
-        ...
-
-    def allocated(self) -> int: ...
-    def peak(self) -> int:
-        """Most bytes allocated at once since `reset_peak`."""
-        ...
-
-    def reset_peak(self) -> None: ...
-    def free_workspaces(self) -> None:
-        """Gives back what libraries keep between calls: cuBLAS up to 32 MiB for each thread that multiplied, counted as
-        allocated and charged to the first product. The next product takes it again, also inside a captured graph.
-        """
-        ...
-
-    def empty_cache(self) -> None: ...
-    def limit(self, num_bytes: int) -> None:
-        """Makes allocations beyond `num_bytes` fail."""
-        ...
-
-    def record_history(self, max_entries: int) -> None:
-        """Records allocations and frees with Python stacks."""
-        ...
-
-    def save_history(self, path: Path) -> None:
-        """Writes what was recorded and stops recording."""
-        ...
-
-
-class Accelerator(Protocol):
-    """`device` is where tensors go. `asynchronous`: the host hands work over and goes on, and events tell the device's
-    own time; otherwise a step is done when its call returns. `memory` is None where torch keeps no allocator.
-    """
-
-    device: Any
-    asynchronous: bool
-
-    @property
-    def memory(self) -> DeviceMemory | None: ...
-
-    def problem(self) -> str | None:
-        """Why the device cannot be used at all; None if it can."""
-        ...
-
-    def lacks(self, precision: str) -> str | None:
-        """Why it does not compute in this precision; None if it does. May create the device's context."""
-        ...
-
-    def select(self) -> None:
-        """Makes it the current device of this process."""
-        ...
-
-    def synchronize(self) -> None:
-        """Waits until the device has done everything."""
-        ...
-
-    def event(self, *, blocking: bool = False) -> DeviceEvent:
-        """`blocking`: a host that waits for the event sleeps. NotImplementedError on a device without a clock."""
-        ...
-
-    def spin(self, cycles: int) -> None:
-        """Occupies the device for about so many of its clock cycles. NotImplementedError where nothing does that."""
-        ...
-
-    def capture(self, step: Step, *, num_warmups: int, before: Callable[[], object] = _nothing) -> CapturedGraph:
-        """`step` as a graph, captured after warm-up steps on another stream and a call of `before`."""
-        ...
-
-    def facts(self) -> DeviceFacts: ...
-    def last_cache_bytes(self) -> int | None:
-        """Size of the last cache before memory; None where torch does not know it."""
-        ...
-
-    def rng_devices(self) -> list[Any]:
-        """What `torch.random.fork_rng` must be given to put this device's random state back."""
-        ...
-
-
-class CpuAccelerator:
-    """The host itself."""
-
-    asynchronous = False
-    memory = None
-
-    def __init__(self, device: Any = "cpu") -> None:
-        import torch
-
-        self._torch: Any = torch
-        self.device = torch.device(device)
-
-    def problem(self) -> str | None:
-        return None
-
-    def lacks(self, precision: str) -> str | None:
-        tf32 = PRECISIONS[precision].math == "tf32"
-        return "TF32 is a mode of NVIDIA's tensor cores; a CPU has none" if tf32 else None
-
-    def select(self) -> None:
-        pass
-
-    def synchronize(self) -> None:
-        pass
-
-    def event(self, *, blocking: bool = False) -> DeviceEvent:
-        raise NotImplementedError("a CPU has no events: a step is done when its call returns")
-
-    def spin(self, cycles: int) -> None:
-        raise NotImplementedError("a CPU has no queue to hold back")
-
-    def capture(self, step: Step, *, num_warmups: int, before: Callable[[], object] = _nothing) -> CapturedGraph:
-        raise NotImplementedError("a CPU has no graphs")
-
-    def facts(self) -> DeviceFacts:
-        return DeviceFacts(None, None, {"cpu_capability": self._torch.backends.cpu.get_cpu_capability()})
-
-    def last_cache_bytes(self) -> int | None:
-        return None
-
-    def rng_devices(self) -> list[Any]:
-        return []
-
-
-class CudaMemory:
     def __init__(self, device: Any, torch: Any) -> None:
         self._device, self._torch, self._cuda = device, torch, torch.cuda
 
     def statistics(self) -> dict[str, int]:
+        """By torch's own names (`allocated_bytes.all.peak`); empty where nothing was allocated or counted."""
         found: dict[str, int] = self._cuda.memory_stats(self._device)
         return found
 
     def free_and_total(self) -> tuple[int, int]:
+        """Of the whole device, by the driver."""
         free, total = self._cuda.mem_get_info(self._device)
         return int(free), int(total)
 
@@ -201,38 +71,100 @@ class CudaMemory:
         return int(self._cuda.memory_allocated(self._device))
 
     def peak(self) -> int:
+        """Most bytes allocated at once since `reset_peak`."""
         return int(self._cuda.max_memory_allocated(self._device))
 
     def reset_peak(self) -> None:
         self._cuda.reset_peak_memory_stats(self._device)
 
     def free_workspaces(self) -> None:
+        """Gives back what libraries keep between calls: cuBLAS up to 32 MiB for each thread that multiplied, counted as
+        allocated and charged to the first product. The next product takes it again, also inside a captured graph.
+        """
         self._torch._C._cuda_clearCublasWorkspaces()  # noqa: SLF001 - not public; torch's compiler calls it too
 
     def empty_cache(self) -> None:
         self._cuda.empty_cache()
 
     def limit(self, num_bytes: int) -> None:
+        """Makes allocations beyond `num_bytes` fail."""
         self._cuda.set_per_process_memory_fraction(num_bytes / self.free_and_total()[1], self._device.index or 0)
 
     def record_history(self, max_entries: int) -> None:
-        # torch documents its recording of allocations under names with an underscore.
+        """Records allocations and frees with Python stacks. torch documents this under names with an underscore."""
         self._cuda.memory._record_memory_history(stacks="python", max_entries=max_entries)  # noqa: SLF001
 
     def save_history(self, path: Path) -> None:
+        """Writes what was recorded and stops recording."""
         self._cuda.memory._dump_snapshot(str(path))  # noqa: SLF001
         self._cuda.memory._record_memory_history(enabled=None)  # noqa: SLF001
 
 
-class CudaAccelerator:
+class Accelerator:
+    """A device, in this class the host itself; other kinds override. `device` is where tensors go.
+
+    `asynchronous`: the host hands work over and goes on, and events tell the device's own time; otherwise a step is
+    done when its call returns. `memory` is None where torch keeps no allocator.
+    """
+
+    asynchronous = False
+    memory: DeviceMemory | None = None
+
+    def __init__(self, device: Any = "cpu", torch: Any = None) -> None:
+        if torch is None:
+            import torch
+        self._torch: Any = torch
+        self.device = torch.device(device)
+
+    def problem(self) -> str | None:
+        """Why the device cannot be used at all; None if it can."""
+        return None
+
+    def lacks(self, precision: str) -> str | None:
+        """Why it does not compute in this precision; None if it does. May create the device's context."""
+        tf32 = PRECISIONS[precision].math == "tf32"
+        return "TF32 is a mode of NVIDIA's tensor cores; a CPU has none" if tf32 else None
+
+    def select(self) -> None:
+        """Makes it the current device of this process."""
+
+    def synchronize(self) -> None:
+        """Waits until the device has done everything."""
+
+    def event(self, *, blocking: bool = False) -> DeviceEvent:
+        """`blocking`: a host that waits for the event sleeps. NotImplementedError on a device without a clock."""
+        raise NotImplementedError("a CPU has no events: a step is done when its call returns")
+
+    def spin(self, cycles: int) -> None:
+        """Occupies the device for about so many of its clock cycles. NotImplementedError where nothing does that."""
+        raise NotImplementedError("a CPU has no queue to hold back")
+
+    def capture(self, step: Step, *, num_warmups: int, before: Callable[[], object] | None = None) -> CapturedGraph:
+        """`step` as a graph, captured after warm-up steps on another stream and a call of `before`."""
+        raise NotImplementedError("a CPU has no graphs")
+
+    def facts(self) -> DeviceFacts:
+        return DeviceFacts(None, None, {"cpu_capability": self._torch.backends.cpu.get_cpu_capability()})
+
+    def last_cache_bytes(self) -> int | None:
+        """Size of the last cache before memory; None where torch does not know it."""
+        return None
+
+    def rng_devices(self) -> list[Any]:
+        """What `torch.random.fork_rng` must be given to put this device's random state back."""
+        return []
+
+
+class CudaAccelerator(Accelerator):
     """An NVIDIA GPU. `torch` is the module."""
 
     asynchronous = True
+    memory: DeviceMemory
 
     def __init__(self, device: Any, torch: Any) -> None:
-        self._torch, self._cuda = torch, torch.cuda
-        self.device = torch.device(device)
-        self.memory = CudaMemory(self.device, torch)
+        super().__init__(device, torch)
+        self._cuda = torch.cuda
+        self.memory = DeviceMemory(self.device, torch)
 
     def problem(self) -> str | None:
         if not built_for_gpus(self._torch):
@@ -267,7 +199,7 @@ class CudaAccelerator:
             raise NotImplementedError("this torch has no kernel to hold the device with")
         self._cuda._sleep(cycles)  # noqa: SLF001 - there is no public one
 
-    def capture(self, step: Step, *, num_warmups: int, before: Callable[[], object] = _nothing) -> CapturedGraph:
+    def capture(self, step: Step, *, num_warmups: int, before: Callable[[], object] | None = None) -> CapturedGraph:
         side = self._cuda.Stream(self.device)
         side.wait_stream(self._cuda.current_stream(self.device))
         with self._cuda.stream(side), warnings.catch_warnings():
@@ -275,7 +207,8 @@ class CudaAccelerator:
             for _ in range(num_warmups):
                 step()
         self._cuda.current_stream(self.device).wait_stream(side)
-        before()
+        if before is not None:
+            before()
         graph = self._cuda.CUDAGraph()
         # Thread-local, or a loader's thread that pins memory meanwhile would spoil the capture.
         with self._cuda.graph(graph, capture_error_mode="thread_local"):
@@ -341,7 +274,7 @@ def gpu(device: Any, torch: Any = None) -> CudaAccelerator:
     return RocmAccelerator(device, torch) if getattr(torch.version, "hip", None) else CudaAccelerator(device, torch)
 
 
-ACCELERATORS: dict[str, Callable[[Any], Accelerator]] = {"cpu": CpuAccelerator, "cuda": gpu}
+ACCELERATORS: dict[str, Callable[[Any], Accelerator]] = {"cpu": Accelerator, "cuda": gpu}
 """By the type of device that a case names."""
 
 
@@ -379,8 +312,8 @@ def library_versions(torch: Any, cudnn: int | None) -> dict[str, str | None]:
 
 def software(torch: Any, cudnn: int | None) -> dict[str, str | None]:
     """Versions of torch, torchvision, the libraries of torch's build, and Triton."""
-    own = {"torch": str(torch.__version__), "torchvision": installed("torchvision")}
-    return {**own, **library_versions(torch, cudnn), "triton": installed("triton")}
+    own = {name: installed(name) for name in ("torchvision", "triton")}
+    return {"torch": str(torch.__version__), **library_versions(torch, cudnn), **own}
 
 
 def installed(package: str) -> str | None:

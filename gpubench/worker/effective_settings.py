@@ -19,6 +19,7 @@ from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.worker.accelerator import Accelerator, accelerator_of, software
 from gpubench.worker.checks.unsupported import unsupported
+from gpubench.worker.failures import SettingsMismatch
 from gpubench.worker.workloads.base import Unsupported
 
 MATH = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
@@ -43,8 +44,6 @@ _CAUSES = {
     "inference_mode": "The workload must run `infer` under `torch.inference_mode()`.",
     "grad_scaler": "fp16 gradients underflow without a GradScaler.",
 }
-
-__all__ = ["apply", "mismatches", "prepare", "read_back", "unsupported"]
 
 
 def prepare(case: Case, torch: Any) -> None:
@@ -180,6 +179,13 @@ def _precision(
     return f"fp32 with products in {'+'.join(sorted(seen))} (torch says {'+'.join(sorted(modes)) or 'ieee'})"
 
 
+def check(case: Case, effective: Effective, *, before: bool) -> None:
+    """SettingsMismatch where a setting is not as asked, read `before` the measured steps or after them."""
+    wrong = mismatches(case, *((effective, None) if before else (None, effective)))
+    if wrong:
+        raise SettingsMismatch(wrong)
+
+
 def mismatches(case: Case, before: Effective | None, after: Effective | None) -> tuple[Finding, ...]:
     """One GB301 per setting that was not as asked before or after the measured steps.
 
@@ -190,15 +196,11 @@ def mismatches(case: Case, before: Effective | None, after: Effective | None) ->
         if effective is None:
             continue
         for setting, asked, got in _disagreements(case, effective):
-            if setting not in findings:
-                was, wanted = (
-                    ("on" if each else "off") if isinstance(each, bool) else str(each) for each in (got, asked)
-                )
-                message = f"{setting} was {was} {when} the measured steps; {wanted} was asked for."
-                hint = _cause(setting, case, effective) or None
-                findings[setting] = finding(
-                    "GB301", message, hint=hint, setting=setting, asked=asked, got=got, when=when
-                )
+            was, wanted = (("on" if each else "off") if isinstance(each, bool) else str(each) for each in (got, asked))
+            message = f"{setting} was {was} {when} the measured steps; {wanted} was asked for."
+            facts = {"setting": setting, "asked": asked, "got": got, "when": when}
+            hint = _cause(setting, case, effective) or None
+            findings.setdefault(setting, finding("GB301", message, hint=hint, **facts))
     return tuple(findings.values())
 
 

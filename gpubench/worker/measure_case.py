@@ -16,7 +16,6 @@ from gpubench.worker.batch_search import largest_batch
 from gpubench.worker.batch_search.trial import give_back_at_once
 from gpubench.worker.checks import after_steps
 from gpubench.worker.checks import parity as parity_check
-from gpubench.worker.failures import SettingsMismatch
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.profiling.nvtx import Emitter, open_emitter
 from gpubench.worker.timing import loop
@@ -67,7 +66,10 @@ class _Measurement:
             try:
                 measured, found, memory = self._measure(workload, bare_step, emitter)
                 if not self._launch.stop():
-                    self._passes_after(bare_step, measured)
+                    # Extra passes that no figure of the measured steps contains.
+                    if measured.timing == "latency":
+                        self._put("latency_floor_s", LatencyTimer(self._wait).floor_s())
+                    self._put("device_idle_share", *self._idle_share(bare_step, measured))
             except BaseException:
                 after_steps.close(workload)  # in the phase that failed: that is what the row will name
                 raise
@@ -124,14 +126,14 @@ class _Measurement:
         over = first.over or self._launch.stop()  # asked once: counters and series must be of the same steps
         if not over:
             optional_facts.reset_health(workload)
-        told_before = [0 if over else len(waits or ()) for waits in _told_waits(workload)]
+        told_before = [0 if over else len(waits or ()) for waits in optional_facts.waits_s(workload)]
         blocking_copies = self._on_gpu and self._case.data_path == "pageable"
         measured = self._steps(first, bare_step, emitter, over=over)
         self._wait()
         memory = self._memory.read()
         input_waits_s, device_waits_s = (
             None if waits is None else waits[skipped:]
-            for waits, skipped in zip(_told_waits(workload), told_before, strict=True)
+            for waits, skipped in zip(optional_facts.waits_s(workload), told_before, strict=True)
         )
         found = figures(
             measured,
@@ -143,17 +145,17 @@ class _Measurement:
             blocking_copies=blocking_copies,
         )
         self._steps_wait = blocking_copies or bool(device_waits_s)
-        self._merge((found.metrics, found.absent))
-        self._merge((memory.metrics, memory.absent))
-        num_steps = measured.num_steps or len(first.times_s)
-        self._merge(after_steps.health(self._launch, workload, self._case, num_steps, exact=not over))
-        self._merge(after_steps.workload_figures(self._launch, workload))
+        num_steps, compiled = measured.num_steps or len(first.times_s), optional_facts.compile_stats(self._case)
         self._merge(
-            after_steps.compiler(self._launch, self._case, compiled_before, optional_facts.compile_stats(self._case))
+            (found.metrics, found.absent),
+            (memory.metrics, memory.absent),
+            after_steps.health(self._launch, workload, self._case, num_steps, exact=not over),
+            after_steps.workload_figures(self._launch, workload),
+            after_steps.compiler(self._launch, self._case, compiled_before, compiled),
         )
         self._read_back(workload, bare_step, emitter, first_time=False)
         before_series = 0 if measured.num_leading else self._num_before
-        self._put("first_step_s", first.times_s[0])
+        self._put("first_step_s", first.cold_s)
         self._put("warmup_steps", float(before_series + found.series.num_warmup * measured.group))
         self._put("time_to_steady_s", found.window.start_s - first.began_s)
         return measured, found, memory
@@ -200,17 +202,7 @@ class _Measurement:
             # A workload that says nothing of its batch was given the one that was found.
             effective = effective.model_copy(update={"batch_size": self._case.batch})
         self._launch.effective = _with_extra(effective, nvtx=emitter.state)
-        pair = (effective, None) if first_time else (None, effective)
-        wrong = effective_settings.mismatches(self._case, *pair)
-        if wrong:
-            raise SettingsMismatch(wrong)
-
-    def _passes_after(self, step: Step, measured: loop.Measured) -> None:
-        """Extra passes that no figure of the measured steps contains."""
-        if measured.timing == "latency":
-            self._put("latency_floor_s", LatencyTimer(self._wait).floor_s())
-        idle, reason = self._idle_share(step, measured)
-        self._put("device_idle_share", idle, reason)
+        effective_settings.check(self._case, effective, before=first_time)
 
     def _idle_share(self, step: Step, measured: loop.Measured) -> tuple[float | None, str | None]:
         if not self._on_gpu:
@@ -229,9 +221,8 @@ class _Measurement:
         parity = None
         if not self._launch.stop():
             parity, told = parity_check.checked(self._launch, workload, self._case, self._device)
-            self._merge(told)
-            self._merge(after_steps.flops(workload, self._case, self._metrics.get("throughput")))
-            self._merge(after_steps.traffic(self._launch, workload, self._case))
+            flops = after_steps.flops(workload, self._case, self._metrics.get("throughput"))
+            self._merge(told, flops, after_steps.traffic(self._launch, workload, self._case))
         enqueue_s = tuple(each for block in measured.blocks for each in block.enqueue_s)
         self._launch.marks |= {
             "block_starts_s": tuple(block.started_s for block in measured.blocks),
@@ -259,15 +250,11 @@ class _Measurement:
         if value is None:
             self._absent[name] = reason or "not measured"
 
-    def _merge(self, told: after_steps.Metrics) -> None:
-        self._metrics |= told[0]
-        self._absent |= told[1]
+    def _merge(self, *told: after_steps.Metrics) -> None:
+        for metrics, absent in told:
+            self._metrics |= metrics
+            self._absent |= absent
 
 
 def _with_extra(effective: Effective, **extra: Any) -> Effective:
     return effective.model_copy(update={"extra": {**effective.extra, **extra}})
-
-
-def _told_waits(workload: Any) -> tuple[list[float] | None, list[float] | None]:
-    """For input and for the device, of all steps so far."""
-    return optional_facts.input_waits_s(workload), optional_facts.device_waits_s(workload)

@@ -14,7 +14,6 @@ from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import QualitySettings
 from gpubench.worker import effective_settings
 from gpubench.worker.accelerator import accelerator_of
-from gpubench.worker.failures import SettingsMismatch
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.classifier.batches import Batch, Format
@@ -54,9 +53,7 @@ def train_case(launch: RunningJob) -> Result:
 
     def read_back(workload: Any, case: Case) -> None:
         launch.effective = effective_settings.read_back(case, workload.probe(), device)
-        wrong = effective_settings.mismatches(case, None, launch.effective)
-        if wrong:
-            raise SettingsMismatch(wrong)
+        effective_settings.check(case, launch.effective, before=False)
 
     def notify(name: str, fraction: float) -> None:
         if name != launch.phase:
@@ -154,13 +151,6 @@ def quality_case(case: Case, asked: QualitySettings, seed: int) -> Case:
     return case.model_copy(update=update)
 
 
-Augment = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
-
-
-def unchanged(images_NCHW: torch.Tensor, _generator: torch.Generator) -> torch.Tensor:
-    return images_NCHW
-
-
 class EpochSource:
     """The training split in a new seeded order every epoch, already on the device, without a last, partial batch (a
     split smaller than one batch is one batch). `augment` changes the prepared images by a seeded generator.
@@ -176,7 +166,7 @@ class EpochSource:
         device: torch.device,
         seed: int,
         *,
-        augment: Augment = unchanged,
+        augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
     ) -> None:
         self._data, self._layout, self._augment = data, layout, augment
         self._generator = torch.Generator().manual_seed(seed)
@@ -197,7 +187,9 @@ class EpochSource:
         images = self._images[indices]
         if not self._prepared:
             images = self._data.prepare(images, self._layout.image_size)
-        return self._layout.cast(self._augment(images, self._generator)), self._labels[indices]
+        if self._augment is not None:
+            images = self._augment(images, self._generator)
+        return self._layout.cast(images), self._labels[indices]
 
     def transfer(self, batch: Batch) -> Batch:
         return batch
@@ -206,12 +198,11 @@ class EpochSource:
         self._left = []
 
 
-def predict(
-    workload: Classifier, case: Case, data: DataSet, split: Split, layout: Format, device: torch.device
-) -> torch.Tensor:
+def predict(workload: Classifier, case: Case, data: DataSet, split: Split, device: torch.device) -> torch.Tensor:
     """Predicted classes N on the CPU, at the case's precision, in eval mode; afterwards the model trains again."""
     model = workload.model
     assert model is not None, "the model is built first"
+    layout = workload.input_format(case)
     model.eval()
     predicted = []
     with torch.inference_mode(), autocast_of(case.precision, device.type)():
@@ -286,7 +277,7 @@ class _Trainer:
             run.time_to_accuracy_s, run.steps_to_accuracy = run.training_time_s, run.num_steps
 
     def _predict(self, split: Split) -> torch.Tensor:
-        return predict(self._workload, self.case, self._data, split, self._layout, self._device)
+        return predict(self._workload, self.case, self._data, split, self._device)
 
     def result(self, best: _Run, runs: list[_Run]) -> Quality:
         from sklearn.metrics import accuracy_score, precision_score, recall_score

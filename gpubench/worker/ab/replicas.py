@@ -17,6 +17,7 @@ from gpubench.worker import effective_settings
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.checks import after_steps
 from gpubench.worker.checks import parity as parity_check
+from gpubench.worker.checks.unsupported import unsupported
 from gpubench.worker.failures import SettingsMismatch
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.timing import loop
@@ -51,7 +52,7 @@ class Replica:
 
     def build(self) -> None:
         """Model, optimizer and first steps. Raises what the workload raises, Unsupported, or SettingsMismatch."""
-        reason = effective_settings.unsupported(self.case)
+        reason = unsupported(self.case)
         if reason is not None:
             raise Unsupported(f"arm {self.name}: {reason}")
         effective_settings.apply(self.case, self._torch)
@@ -165,9 +166,7 @@ class Replica:
             self.case, optional_facts.probe(self._workload, self.case, self._step), self.case.device
         )
         self.launch.effective = effective
-        wrong = effective_settings.mismatches(self.case, *((effective, None) if before else (None, effective)))
-        if wrong:
-            raise SettingsMismatch(wrong)
+        effective_settings.check(self.case, effective, before=before)
 
 
 class _BlockWatch:

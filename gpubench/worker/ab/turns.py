@@ -8,7 +8,6 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from statistics import median
 
 from gpubench.protocol.messages import Result, SelfCheck
@@ -163,8 +162,6 @@ def _measured(replica: Replica, num_blocks: int) -> Measured:
         replica.group, [], [], [], "converged", replica.timer.clock, replica.timer.timing, blocks=blocks
     )
     for block in blocks:
-        edges = list(accumulate(block.times_s, initial=block.started_s))
-        measured.times_s += [each / replica.group for each in block.times_s[replica.dropped :]]
-        measured.starts_s += edges[replica.dropped : -1]
-        measured.ends_s += edges[replica.dropped + 1 :]
+        dropped_s = sum(block.times_s[: replica.dropped])
+        measured.add(block.times_s[replica.dropped :], block.started_s + dropped_s)
     return measured

@@ -74,11 +74,7 @@ class LargestBatch:
     def metrics(self) -> dict[str, float | None]:
         line = self.line
         per_sample, fixed = (None, None) if line is None else (line.per_sample_bytes, line.fixed_bytes)
-        return {
-            "largest_batch": float(self.batch),
-            "memory_per_sample_bytes": per_sample,
-            "memory_fixed_bytes": fixed,
-        }
+        return {"largest_batch": float(self.batch), "memory_per_sample_bytes": per_sample, "memory_fixed_bytes": fixed}
 
     def facts(self) -> dict[str, Any]:
         """For `Effective.extra`: everything the search saw, JSON types only."""

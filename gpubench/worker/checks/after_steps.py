@@ -4,7 +4,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from gpubench.core.findings import Finding, finding
@@ -108,32 +107,24 @@ def traffic(launch: RunningJob, workload: Any, case: Case) -> Metrics:
 
 def close(workload: Any) -> list[Finding]:
     """Closes the workload; GB102 if it raises or takes longer than 20 s. The figures are complete by then."""
-    try:
-        with _time_limit(CLOSE_TIMEOUT_S):
-            optional_facts.close(workload)
-    except _TooLong:
-        return [finding("GB102", f"The workload's `close` did not return within {CLOSE_TIMEOUT_S:.0f} s.")]
-    except Exception as error:  # noqa: BLE001 - the figures stand whatever it is; the log has its traceback
-        traceback.print_exc(file=sys.stderr)
-        return [finding("GB102", f"The workload's `close` raised {type(error).__name__}: {error}")]
-    return []
-
-
-class _TooLong(BaseException):
-    """Not an Exception, so that a workload's own `except Exception` does not catch it."""
-
-
-@contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
-    """_TooLong in the main thread after so many seconds; cannot interrupt a call into C that never returns."""
 
     def raise_too_long(*_: object) -> None:
         raise _TooLong
 
     before = signal.signal(signal.SIGALRM, raise_too_long)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, CLOSE_TIMEOUT_S)  # in the main thread; not inside a call into C
     try:
-        yield
+        optional_facts.close(workload)
+    except _TooLong:
+        return [finding("GB102", f"The workload's `close` did not return within {CLOSE_TIMEOUT_S:.0f} s.")]
+    except Exception as error:  # noqa: BLE001 - the figures stand whatever it is; the log has its traceback
+        traceback.print_exc(file=sys.stderr)
+        return [finding("GB102", f"The workload's `close` raised {type(error).__name__}: {error}")]
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+    return []
+
+
+class _TooLong(BaseException):
+    """Not an Exception, so that a workload's own `except Exception` does not catch it."""

@@ -146,6 +146,13 @@ class Measured:
     blocks: list[Block] = field(default_factory=list)
     num_leading: int = 0
 
+    def add(self, times_s: list[float], started_s: float) -> None:
+        """Groups that follow each other, each timed as a whole."""
+        edges = list(accumulate(times_s, initial=started_s))
+        self.starts_s += edges[:-1]
+        self.ends_s += edges[1:]
+        self.times_s += [each / self.group for each in times_s]
+
     @property
     def cpu(self) -> CpuTime | None:
         """Over all blocks; None where only first steps were timed."""
@@ -198,7 +205,7 @@ def measure_steps(
     while True:
         block = timer.run(step, group, watch)
         measured.blocks.append(block)
-        _append(measured, block.times_s, block.started_s, group)
+        measured.add(block.times_s, block.started_s)
         if stopped():
             measured.reason = "interrupted"
             return measured
@@ -224,16 +231,9 @@ def only_first_steps(timer: Timer, first: FirstSteps, *, stopped: bool, max_time
 def _begin(timer: Timer, first: FirstSteps, group: int, *, lead: bool) -> Measured:
     measured = Measured(group, [], [], [], "interrupted", timer.clock, timer.timing)
     if lead:
-        _append(measured, first.times_s, first.began_s, 1)
+        measured.add(first.times_s, first.began_s)
         measured.num_leading = len(first.times_s)
     return measured
-
-
-def _append(measured: Measured, times_s: list[float], started_s: float, group: int) -> None:
-    edges = list(accumulate(times_s, initial=started_s))
-    measured.starts_s += edges[:-1]
-    measured.ends_s += edges[1:]
-    measured.times_s += [each / group for each in times_s]
 
 
 class _LoopWatch:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import pairwise
-from typing import Literal, Protocol
+from typing import Literal
 
 from gpubench.suite.model.case import Timing
 from gpubench.worker.accelerator import Accelerator, DeviceEvent
@@ -55,13 +55,14 @@ class Block:
     enqueue_s: list[float] = field(default_factory=list)
 
 
-class Timer(Protocol):
+class Timer:
     """`clock` and `timing` name its kind of times; `run` times groups of `group` steps until `watch` ends the block."""
 
-    clock: Literal["perf_counter", "cuda_event"]
-    timing: Literal["throughput", "latency"]
+    clock: Literal["perf_counter", "cuda_event"] = "perf_counter"
+    timing: Literal["throughput", "latency"] = "throughput"
 
-    def run(self, step: Step, group: int, watch: Watch) -> Block: ...
+    def run(self, step: Step, group: int, watch: Watch) -> Block:
+        raise NotImplementedError
 
 
 @contextmanager
@@ -78,11 +79,8 @@ def no_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-class CpuTimer:
+class CpuTimer(Timer):
     """`time.perf_counter_ns` at the boundaries of groups."""
-
-    clock: Literal["perf_counter", "cuda_event"] = "perf_counter"
-    timing: Literal["throughput", "latency"] = "throughput"
 
     def run(self, step: Step, group: int, watch: Watch) -> Block:
         clock, times_ns, rounds = time.perf_counter_ns, [], range(group)
@@ -104,11 +102,10 @@ class CpuTimer:
         return Block(started_s, [max(each, 1) * _NS for each in times_ns], (now - began) * _NS, cpu)
 
 
-class LatencyTimer:
+class LatencyTimer(Timer):
     """One request at a time: from the call until the device has answered. Groups are always of one step."""
 
-    clock: Literal["perf_counter", "cuda_event"] = "perf_counter"
-    timing: Literal["throughput", "latency"] = "latency"
+    timing = "latency"
 
     def __init__(self, wait: Callable[[], None]) -> None:
         self._wait = wait
@@ -141,15 +138,14 @@ class LatencyTimer:
         return sorted(times)[num_requests // 2] * _NS
 
 
-class DeviceTimer:
+class DeviceTimer(Timer):
     """Events on the compute stream at the boundaries of groups, read after the block's one synchronisation.
 
     The stream is the one that is current where `run` is called: what a workload launches elsewhere and does not join
     shows as a disagreement with the wall clock. Records call the clock `cuda_event` on every device.
     """
 
-    clock: Literal["perf_counter", "cuda_event"] = "cuda_event"
-    timing: Literal["throughput", "latency"] = "throughput"
+    clock = "cuda_event"
 
     def __init__(self, accelerator: Accelerator) -> None:
         self._accelerator = accelerator

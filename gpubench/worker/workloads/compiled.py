@@ -68,10 +68,10 @@ def cold_caches(mode: Compile) -> Iterator[None]:
     processes share, and with it the reference CNN compiles in a tenth of the time. Another folder named by the
     environment is used as it is.
     """
-    if mode == "off" or not _shares_caches():
+    shared = os.environ.get(CACHE_VARIABLE)
+    if mode == "off" or not _is_default(shared):
         yield
         return
-    shared = os.environ.get(CACHE_VARIABLE)
     with TemporaryDirectory(prefix="gpubench-compile-", ignore_cleanup_errors=True) as folder:
         os.environ[CACHE_VARIABLE] = folder
         try:
@@ -83,11 +83,11 @@ def cold_caches(mode: Compile) -> Iterator[None]:
                 os.environ[CACHE_VARIABLE] = shared
 
 
-def _shares_caches() -> bool:
-    """Whether torch would use its default folder, which it puts into the environment when it is imported."""
+def _is_default(folder: str | None) -> bool:
+    """Torch puts its default folder into the environment when it is imported."""
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
-    return os.environ.get(CACHE_VARIABLE, default_cache_dir()) == default_cache_dir()
+    return folder in (None, default_cache_dir())
 
 
 def compile_stats() -> CompileStats:

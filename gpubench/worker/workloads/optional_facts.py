@@ -78,16 +78,11 @@ def own_findings(workload: Any) -> tuple[Finding, ...]:
     return () if own is None else tuple(own())
 
 
-def input_waits_s(workload: Any) -> list[float] | None:
-    """The live list of waits per step in seconds (perf_counter); None where a step never waits for input."""
-    waits: list[float] | None = getattr(workload, "input_waits_s", None)
-    return waits
-
-
-def device_waits_s(workload: Any) -> list[float] | None:
-    """The live list of waits for the device inside a step, in seconds per step; None if it never waits."""
-    waits: list[float] | None = getattr(workload, "device_waits_s", None)
-    return waits
+def waits_s(workload: Any) -> tuple[list[float] | None, list[float] | None]:
+    """The live lists of waits for input and for the device, in seconds per step (perf_counter) of all steps so far;
+    None where a step never waits.
+    """
+    return getattr(workload, "input_waits_s", None), getattr(workload, "device_waits_s", None)
 
 
 def compile_stats(case: Case) -> CompileStats | None:

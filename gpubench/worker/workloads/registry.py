@@ -1,6 +1,5 @@
 """Finds a workload by the name a suite gives it."""
 
-import difflib
 import importlib
 import inspect
 import sys
@@ -8,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from gpubench.core.did_you_mean import near
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.workload_names import BUILT_IN, EXAMPLES, OPERATORS
 from gpubench.worker.workloads.base import Phases, Workload
@@ -46,36 +46,37 @@ def _make(name: str, search_path: Sequence[str]) -> Any:
 
         return TorchvisionCNN(attribute)
     if module == "operators":
-        return _operator(attribute)
-    found = _attribute(_import(module, search_path), attribute, name)
-    if not callable(found):
-        raise UsageError(f"{name} is a {type(found).__name__}, not a class.", hint="Name the workload's class.")
-    return _instance(found, name)
+        if attribute in OPERATORS:
+            return _made_by(OPERATORS[attribute])
+        hint = _hint(near(attribute, OPERATORS).replace("'", "'operators:", 1))
+        raise UsageError(f"There is no operator {attribute!r}.", hint=hint or f"Operators: {', '.join(OPERATORS)}.")
+    make = _attribute(_import(module, search_path), attribute, name)
+    if not callable(make):
+        raise UsageError(f"{name} is a {type(make).__name__}, not a class.", hint="Name the workload's class.")
+    if inspect.isclass(make):
+        try:
+            inspect.signature(make).bind()
+        except TypeError as error:
+            hint = "A workload takes its settings in `build`."
+            raise UsageError(f"{name} cannot be made without arguments: {error}.", hint=hint) from error
+    return make()
 
 
 def _built_in(name: str) -> Workload:
     if name in BUILT_IN:
         return _made_by(BUILT_IN[name].made_by)
-    if difflib.get_close_matches(name.lower(), ["cnn"], cutoff=0.6):
-        raise UsageError(f"There is no workload {name!r}.", hint="Did you mean 'cnn'?")
     from gpubench.worker.workloads.torchvision_cnn import model_names
 
-    near = difflib.get_close_matches(name.lower(), model_names(), n=3, cutoff=0.6)
-    suggestion = " or ".join(f"'torchvision:{each}'" for each in near)
-    raise UsageError(
-        f"There is no workload {name!r}.",
-        hint=f"Did you mean {suggestion}?"
-        if near
-        else f"Workloads: {', '.join(EXAMPLES[:-1])}, or `module:Class` for your own.",
-    )
+    meant = near(name, [*BUILT_IN, *model_names()])
+    if not any(repr(each) in meant for each in BUILT_IN):
+        meant = meant.replace("'", "'torchvision:", 1)
+    names = f"Workloads: {', '.join(EXAMPLES[:-1])}, or `module:Class` for your own."
+    raise UsageError(f"There is no workload {name!r}.", hint=_hint(meant) or names)
 
 
-def _operator(name: str) -> Workload:
-    if name in OPERATORS:
-        return _made_by(OPERATORS[name])
-    near = difflib.get_close_matches(name.lower(), OPERATORS, n=1, cutoff=0.4)
-    hint = f"Did you mean 'operators:{near[0]}'?" if near else f"Operators: {', '.join(OPERATORS)}."
-    raise UsageError(f"There is no operator {name!r}.", hint=hint)
+def _hint(meant: str) -> str:
+    """What `near` found, as a sentence; empty where it found nothing."""
+    return f"D{meant[1:]}" if meant else ""
 
 
 def _made_by(target: str) -> Workload:
@@ -95,17 +96,9 @@ def _import(module: str, search_path: Sequence[str]) -> Any:
         if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
             raise
         where = ", ".join([*map(str, search_path), "the Python path"])
-        near = difflib.get_close_matches(module, _modules_beside(search_path), n=3, cutoff=0.6)
-        hint = (
-            f"Did you mean {' or '.join(map(repr, near))}?"
-            if near
-            else "Put its file beside the suite file, or install it."
-        )
+        beside = [file.stem for folder in search_path for file in sorted(Path(folder).glob("*.py"))]
+        hint = _hint(near(module, beside)) or "Put its file beside the suite file, or install it."
         raise UsageError(f"The module {module!r} was not found (looked in {where}).", hint=hint) from error
-
-
-def _modules_beside(search_path: Sequence[str]) -> list[str]:
-    return [file.stem for folder in search_path for file in sorted(Path(folder).glob("*.py"))]
 
 
 def _attribute(module: Any, attribute: str, name: str) -> Any:
@@ -113,24 +106,7 @@ def _attribute(module: Any, attribute: str, name: str) -> Any:
     for part in attribute.split("."):
         if not hasattr(found, part):
             classes = [key for key, value in vars(found).items() if inspect.isclass(value)]
-            near = difflib.get_close_matches(part, classes, n=3, cutoff=0.5)
-            hint = (
-                f"Did you mean {' or '.join(map(repr, near))}?"
-                if near
-                else f"Its classes: {', '.join(classes) or 'none'}."
-            )
+            hint = _hint(near(part, classes)) or f"Its classes: {', '.join(classes) or 'none'}."
             raise UsageError(f"{name}: the module {module.__name__!r} has no {attribute!r}.", hint=hint)
         found = getattr(found, part)
     return found
-
-
-def _instance(make: Any, name: str) -> Any:
-    if not inspect.isclass(make):
-        return make()
-    try:
-        inspect.signature(make).bind()
-    except TypeError as error:
-        raise UsageError(
-            f"{name} cannot be made without arguments: {error}.", hint="A workload takes its settings in `build`."
-        ) from error
-    return make()

@@ -1,11 +1,11 @@
 """`workload: torchvision:<model>`: any classification model of torchvision by name, with random weights."""
 
-import difflib
 from typing import Any
 
 import torch
 from torch import nn
 
+from gpubench.core.did_you_mean import near
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import Unsupported
@@ -28,15 +28,11 @@ def model_names() -> list[str]:
 
 
 def check_model_name(name: str) -> None:
-    """UsageError with the nearest names if torchvision has no such classification model."""
+    """UsageError with the nearest name if torchvision has no such classification model."""
     names = model_names()
-    if name in names:
-        return
-    near = difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.5)
-    hint = (
-        f"Did you mean {' or '.join(repr(n) for n in near)}?" if near else f"There are {len(names)}, such as resnet50."
-    )
-    raise UsageError(f"torchvision has no classification model named {name!r}.", hint=hint)
+    if name not in names:
+        hint = near(name, names).replace("did", "Did", 1) or f"There are {len(names)}, such as resnet50."
+        raise UsageError(f"torchvision has no classification model named {name!r}.", hint=hint)
 
 
 class TorchvisionCNN(Classifier):

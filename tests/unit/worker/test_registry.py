@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+import gpubench
 from gpubench.core.errors import UsageError
 from gpubench.worker.workloads.base import Workload
 from gpubench.worker.workloads.cnn import CNN
@@ -66,6 +67,15 @@ def test_a_class_beside_the_suite_file_is_found(beside_suite):
     workload = resolve("mine_beside:Mine", beside_suite("mine_beside", GOOD))
     assert isinstance(workload, Workload)
     assert type(workload).__module__ == "mine_beside"
+
+
+def test_workloads_of_the_first_release_find_their_base_classes(beside_suite):
+    text = (
+        "from gpubench.worker.workloads.base import Health, ParityProbe, Unsupported, Workload\n"
+        "from gpubench.worker.workloads.classifier import Classifier\n"
+        "class Mine(Classifier):\n    pass\n"
+    )
+    assert isinstance(resolve("mine_old:Mine", beside_suite("mine_old", text)), gpubench.Classifier)
 
 
 def test_a_missing_module_is_answered_with_where_was_looked_and_a_near_name(beside_suite, tmp_path):

@@ -48,6 +48,11 @@ class Format(NamedTuple):
     def cast(self, images_NCHW: torch.Tensor) -> torch.Tensor:
         return images_NCHW.to(self.dtype).contiguous(memory_format=self.memory_format)
 
+    def collate(self, samples: list[tuple[torch.Tensor, int]]) -> Batch:
+        """A batch of single samples (in the loader's process)."""
+        images, labels = zip(*samples, strict=True)
+        return self.cast(torch.stack(images)), torch.tensor(labels)
+
 
 class BatchSource(Protocol):
     """`input_waits_s` holds, per step, how long the host waited for its batches (perf_counter); None: never waits."""
@@ -103,8 +108,7 @@ class Loader:
 
     def __init__(self, samples: "Samples", layout: Format, case: Case, device: torch.device) -> None:
         self.input_waits_s: list[float] | None = []
-        self._device = device
-        self._pinned = accelerator_of(device).asynchronous
+        self._device, self._pinned = device, accelerator_of(device).asynchronous
         self._fetches_per_step = case.accumulate if case.mode == "train" else 1
         self._waits: list[float] = []
         self.loader: DataLoader[Any] = DataLoader(
@@ -112,7 +116,7 @@ class Loader:
             batch_size=case.batch,
             sampler=Endless(len(samples), case.seed),
             num_workers=case.num_workers,
-            collate_fn=Collate(layout),
+            collate_fn=layout.collate,
             pin_memory=self._pinned,
             persistent_workers=case.num_workers > 0,
             multiprocessing_context="fork" if case.num_workers > 0 and hasattr(os, "fork") else None,
@@ -170,17 +174,6 @@ class Endless(Sampler[int]):
         generator = torch.Generator().manual_seed(self._seed)
         while True:
             yield from torch.randperm(self._num_samples, generator=generator).tolist()
-
-
-class Collate:
-    """Stacks samples into a batch of the asked type and layout (in the worker process)."""
-
-    def __init__(self, layout: Format) -> None:
-        self._layout = layout
-
-    def __call__(self, samples: list[tuple[torch.Tensor, int]]) -> Batch:
-        images, labels = zip(*samples, strict=True)
-        return self._layout.cast(torch.stack(images)), torch.tensor(labels)
 
 
 def make_source(case: Case, layout: Format, data: DataSet | None, device: torch.device) -> BatchSource:

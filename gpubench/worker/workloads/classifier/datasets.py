@@ -94,10 +94,7 @@ def stratified(labels_N: torch.Tensor, share: float, seed: int) -> tuple[torch.T
     from sklearn.model_selection import train_test_split
 
     rest, part = train_test_split(
-        torch.arange(len(labels_N)).numpy(),
-        test_size=share,
-        random_state=seed % 2**32,
-        stratify=labels_N.numpy(),
+        torch.arange(len(labels_N)).numpy(), test_size=share, random_state=seed % 2**32, stratify=labels_N.numpy()
     )
     return torch.from_numpy(rest), torch.from_numpy(part)
 

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import torch
 
@@ -14,18 +15,10 @@ MOMENTUM = 0.9
 FP16_ADAM_EPS = 1e-4
 
 
-class OptimizerKind(NamedTuple):
-    """`graphable` names the argument a CUDA graph needs, if the optimizer has state that lives on the host."""
-
-    make: Callable[..., torch.optim.Optimizer]
-    arguments: dict[str, Any]
-    graphable: str | None
-
-
-OPTIMIZERS: dict[str, OptimizerKind] = {
-    "sgd": OptimizerKind(torch.optim.SGD, {"momentum": MOMENTUM}, None),
-    "adam": OptimizerKind(torch.optim.Adam, {}, "capturable"),
-    "adamw": OptimizerKind(torch.optim.AdamW, {}, "capturable"),
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": partial(torch.optim.SGD, momentum=MOMENTUM),
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
 }
 
 
@@ -34,16 +27,15 @@ def make_optimizer(case: Case, parameters: Iterable[torch.nn.Parameter]) -> torc
 
     Adam over fp16 weights takes eps 1e-4: the usual 1e-8 is zero in fp16, and a gradient of zero would become NaN.
     """
-    kind = OPTIMIZERS[case.optimizer]
-    arguments: dict[str, Any] = {"lr": case.learning_rate, **kind.arguments}
+    make, arguments = OPTIMIZERS[case.optimizer], {"lr": case.learning_rate}
     if NUMERICS[case.precision].weights is torch.float16 and case.optimizer != "sgd":
         arguments["eps"] = FP16_ADAM_EPS
-    if case.cuda_graph and kind.graphable:
-        arguments[kind.graphable] = True
+    if case.cuda_graph and case.optimizer != "sgd":
+        arguments["capturable"] = True  # its state would live on the host
     if not case.fused:
-        return kind.make(parameters, **arguments)
+        return make(parameters, **arguments)
     try:
-        return kind.make(parameters, **arguments, fused=True)
+        return make(parameters, **arguments, fused=True)
     except (RuntimeError, TypeError, ValueError) as error:
         raise Unsupported(f"torch has no fused {case.optimizer} here: {error}") from error
 

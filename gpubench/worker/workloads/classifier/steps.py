@@ -91,8 +91,7 @@ class TrainStep:
         return detached
 
     def _backward(self, loss: torch.Tensor) -> None:
-        scaled = loss if self.scaler is None else self.scaler.scale(loss)
-        scaled.backward()  # type: ignore[no-untyped-call]
+        (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
     def reset(self) -> None:
         """Resets the counts: steps, skipped steps and finiteness."""
