@@ -1,7 +1,7 @@
 """Errors and exit statuses.
 
     GpubenchError
-     +-- UsageError          wrong use: a bad option, suite file, run name or folder   (exit 2)
+     +-- UsageError          a bad option, suite file, run name or folder              (exit 2)
      |    +-- SuiteError     one or more mistakes in a suite file, all of them at once
      +-- StoreError          a run folder that cannot be written, read or locked       (exit 2)
      +-- MachineUnfitError   `--strict` refused the state of this machine              (exit 4)

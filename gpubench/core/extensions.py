@@ -8,7 +8,7 @@ figures must not fail because of it.
 """
 
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cache, cached_property
 from typing import Any, NamedTuple, TypeVar
 
@@ -72,7 +72,9 @@ class Registry(Mapping[str, Spec]):
         """What other packages add, by name."""
         found: dict[str, Spec] = {}
         for extension in extensions(self._group):
-            for spec in self._entries(extension.value):
+            value = extension.value  # A spec is a tuple itself.
+            several = isinstance(value, tuple | list) and not isinstance(value, self._kind)
+            for spec in value if several else (value,):
                 if not isinstance(spec, self._kind):
                     extension.left_out(f"expected a {self._kind.__name__}, got {spec!r}")
                 elif (name := self._name_of(spec)) in self.built_in or name in found:
@@ -82,10 +84,6 @@ class Registry(Mapping[str, Spec]):
                 else:
                     found[name] = spec
         return found
-
-    def _entries(self, value: Any) -> Iterable[Any]:
-        """Specs are tuples themselves."""
-        return value if isinstance(value, tuple | list) and not isinstance(value, self._kind) else (value,)
 
     def known(self, names: Collection[str]) -> list[str]:
         """Those of `names` that have an entry, in the registry's order."""

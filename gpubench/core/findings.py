@@ -353,7 +353,7 @@ def _problem(spec: FindingSpec) -> str | None:
     if spec.code.startswith("GB"):
         return f"{spec.code}: codes that begin with GB are gpubench's own"
     named = re.fullmatch(r"[A-Z]{2,8}\d{3}", spec.code)
-    return None if named else f"{spec.code!r} is no code: two to eight capitals, three digits"
+    return None if named else f"{spec.code!r} is not a code: use two to eight capitals and three digits"
 
 
 _BUILT_IN = {head[0]: FindingSpec(*head, *text) for head, text in _CATALOGUE.items()}

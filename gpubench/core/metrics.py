@@ -332,7 +332,7 @@ _SPECS = (
         "throttle_share",
         "throttled",
         "lower",
-        "Share of the window in which clocks were held down.",
+        "Share of the window in which clocks were throttled.",
         tolerance=0.01,
         group="state",
     ),
@@ -359,7 +359,7 @@ _SPECS = (
 
 def _problem(spec: MetricSpec) -> str | None:
     named = re.fullmatch(r"[a-z][a-z0-9_]*", spec.name)
-    return None if named else f"{spec.name!r} is no name of a metric: lower-case letters, digits and `_`"
+    return None if named else f"{spec.name!r} is not a metric name: use lower-case letters, digits and `_`"
 
 
 METRICS = Registry(METRICS_GROUP, MetricSpec, {spec.name: spec for spec in _SPECS}, lambda spec: spec.name, _problem)

@@ -185,9 +185,9 @@ class Series(Frozen):
 
 
 class Record(Frozen):
-    """One launch of one case: what was asked, what took effect, what came out. One line of `records.jsonl`.
+    """One launch of one case: what was asked for, what took effect, and the result. One line of `records.jsonl`.
 
-    `block_log_ratio`, of a launch that held two arms in alternating blocks, stands in the record of the second arm: the
+    `block_log_ratio`, of a launch with two arms in alternating blocks, is in the record of the second arm: the
     median over pairs of blocks of log(its step time / the first arm's).
     """
 

@@ -26,7 +26,7 @@ def autocorrelation(values: "ArrayLike", max_lag: int | None = None) -> "FloatAr
     rho = np.zeros(lags + 1)
     rho[0] = 1.0
     variance = float(centred @ centred)
-    # Rounding leaves a residue of a few ulp in a constant series: that is no signal.
+    # Rounding leaves a residue of a few ulp in a constant series: that is not a signal.
     if variance <= x.size * (np.finfo(float).eps * float(np.abs(x).max())) ** 2:
         return rho
     length = 1 << (2 * x.size - 1).bit_length()
@@ -38,7 +38,7 @@ def autocorrelation(values: "ArrayLike", max_lag: int | None = None) -> "FloatAr
 def geyer_tau(rho: "FloatArray") -> float:
     """Integrated autocorrelation time by Geyer's initial monotone positive sequence, at least 1.
 
-    Sums the pairs rho[2k] + rho[2k+1] until one is negative, each held down to the pair before it (Geyer 1992,
+    Sums the pairs rho[2k] + rho[2k+1] until one is negative, each at most the pair before it (Geyer 1992,
     "Practical Markov chain Monte Carlo", section 3.3).
     """
     import numpy as np

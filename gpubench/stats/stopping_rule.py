@@ -104,23 +104,19 @@ class StoppingRule:
         found = precision_of_median(t[num_warmup:])
         self._passed = self._passed + 1 if found.reaches(self.target_rel_ci) else 0
         steady_s = elapsed_s * float(t[num_warmup:].sum() / t.sum())
-        reason = self._reason(t.size, elapsed_s, steady_s)
-        self._plan_next(t.size, elapsed_s, steady_s)
-        return StopDecision(
-            reason != "continue", reason, num_warmup, found.median, found.rel_half_width, found.n_effective, found.tau
-        )
-
-    def _reason(self, num_groups: int, elapsed_s: float, steady_s: float) -> Reason:
+        reason: Reason = "continue"
         if self._passed >= LOOKS_NEEDED and steady_s >= self.min_time_s:
-            return "converged"
-        if elapsed_s >= self.max_time_s:
-            return "max_time"
-        return "max_steps" if num_groups >= self.max_steps else "continue"
-
-    def _plan_next(self, num_groups: int, elapsed_s: float, steady_s: float) -> None:
-        grown = max(num_groups + 1, math.ceil(num_groups * LOOK_GROWTH))
-        self._next_look = min(grown, max(self.max_steps, num_groups + 1))
+            reason = "converged"
+        elif elapsed_s >= self.max_time_s:
+            reason = "max_time"
+        elif t.size >= self.max_steps:
+            reason = "max_steps"
+        grown = max(t.size + 1, math.ceil(t.size * LOOK_GROWTH))
+        self._next_look = min(grown, max(self.max_steps, t.size + 1))
         self._next_look_s = self.max_time_s
         if self._passed >= LOOKS_NEEDED:
             # Only min_time is missing: look again when it is reached, not a quarter of the series later.
             self._next_look_s = min(self.max_time_s, elapsed_s + max(self.min_time_s - steady_s, 0.0))
+        return StopDecision(
+            reason != "continue", reason, num_warmup, found.median, found.rel_half_width, found.n_effective, found.tau
+        )

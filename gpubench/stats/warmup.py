@@ -64,18 +64,13 @@ def change_points(blocks: "ArrayLike") -> tuple[int, ...]:
         return (0,)
     import ruptures
 
+    # A clock too coarse to show noise must not make every tick a phase: the scale is at least 0.1 %.
+    differences = np.diff(x)
+    scale = max(float(_MAD_TO_SIGMA * np.median(np.abs(differences - np.median(differences)))), _LEAST_SCALE)
     penalty = 3 * autocorrelation_time(x[x.size // 2 :]) * math.log(x.size)
     search = ruptures.KernelCPD(kernel="linear", min_size=_MIN_SEGMENT, jump=1)
-    ends = search.fit((x / _difference_scale(x)).reshape(-1, 1)).predict(pen=penalty)
+    ends = search.fit((x / scale).reshape(-1, 1)).predict(pen=penalty)
     return (0, *(int(end) for end in ends[:-1]))
-
-
-def _difference_scale(x: "FloatArray") -> float:
-    """1.4826 MAD of differences, at least 0.1 %: a clock too coarse to show noise must not make every tick a phase."""
-    import numpy as np
-
-    differences = np.diff(x)
-    return max(float(_MAD_TO_SIGMA * np.median(np.abs(differences - np.median(differences)))), _LEAST_SCALE)
 
 
 def pelt_truncation(blocks: "ArrayLike") -> int:
@@ -95,7 +90,7 @@ def pelt_truncation(blocks: "ArrayLike") -> int:
 def warmup_length(step_times: "ArrayLike") -> int:
     """Steps to drop from the front: min(max(5, d_PELT, d_MSER5), n/2), found on log step times.
 
-    Both rules use medians of 5 steps, so that a single slow step is no phase; of more steps if the series is longer
+    Both rules use medians of 5 steps, so that a single slow step is not a phase; of more steps if the series is longer
     than 2000, so that a look stays cheap. ValueError if a time is not positive.
     """
     import numpy as np

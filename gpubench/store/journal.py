@@ -37,7 +37,10 @@ class Journal:
         content = line + b"\n"
         try:
             self._cut()
-            _write_all(self._descriptor, content, self._end)
+            rest, offset = memoryview(content), self._end
+            while rest:
+                written = os.pwrite(self._descriptor, rest, offset)
+                rest, offset = rest[written:], offset + written
             os.fsync(self._descriptor)
         except BaseException as error:
             # If this fails too, the next append cuts, and readers drop a torn line anyway.
@@ -56,13 +59,6 @@ class Journal:
     def _cut(self) -> None:
         if self._descriptor is not None and os.fstat(self._descriptor).st_size != self._end:
             os.ftruncate(self._descriptor, self._end)
-
-
-def _write_all(descriptor: int, content: bytes, offset: int) -> None:
-    rest = memoryview(content)
-    while rest:
-        written = os.pwrite(descriptor, rest, offset)
-        rest, offset = rest[written:], offset + written
 
 
 def _end_of_whole_lines(descriptor: int) -> int:

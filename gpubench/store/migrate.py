@@ -41,7 +41,7 @@ def migrate(document: Document, *, current: int, steps: Mapping[int, Step]) -> D
     """
     number = document.get("schema")
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-        raise ValueError("it has no schema number" if number is None else f"{number!r} is no schema number")
+        raise ValueError("it has no schema number" if number is None else f"{number!r} is not a schema number")
     if number > current:
         raise NewerSchema(
             f"written by a newer gpubench (schema {number}; this one reads up to {current})",
@@ -49,7 +49,7 @@ def migrate(document: Document, *, current: int, steps: Mapping[int, Step]) -> D
         )
     while number < current:
         if number not in steps:
-            raise ValueError(f"there is no way from schema {number} to {number + 1}")
+            raise ValueError(f"gpubench has no migration from schema {number} to {number + 1}")
         document = {**steps[number](document), "schema": number + 1}
         number += 1
     return document

@@ -117,7 +117,7 @@ def _object(content: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise ValueError(f"it is not JSON ({error})") from error
     if not isinstance(document, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("it is not a JSON object")
     return document
 
 

@@ -116,7 +116,7 @@ def _read(path: Path) -> str:
         raise UsageError(f"{path} cannot be read: {problem.strerror or problem}.") from problem
     nowhere = Mark(SourceText(str(path)))
     if len(content) > MAX_BYTES:
-        raise suite_error([error("", f"larger than {format_bytes(MAX_BYTES)}, so it is no suite file", nowhere)])
+        raise suite_error([error("", f"larger than {format_bytes(MAX_BYTES)}, so it is not a suite file", nowhere)])
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as problem:

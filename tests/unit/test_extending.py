@@ -117,7 +117,7 @@ def test_a_broken_package_is_named_and_left_out(tmp_path):
         "'a' of broken-things (gpubench.metrics) was left out: RuntimeError: no licence",
         "'b' of broken-things (gpubench.metrics) was left out: expected a MetricSpec, got 3",
         "'c' of broken-things (gpubench.metrics) was left out: 'throughput' exists already",
-        "'d' of broken-things (gpubench.metrics) was left out: 'Odd-name' is no name of a metric",
+        "'d' of broken-things (gpubench.metrics) was left out: 'Odd-name' is not a metric name",
         "'e' of broken-things (gpubench.findings) was left out: GB999: codes that begin with GB are gpubench's own",
     ):
         assert said in done.stderr

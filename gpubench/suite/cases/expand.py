@@ -50,7 +50,11 @@ def expand(suite: Suite) -> Expansion:
     if asked > MAX_CASES:
         raise UsageError(too_many(asked))
     finished = _Finish(suite)
-    axes = {name: _distinct(name, values) for name, values in suite.matrix.items()}
+    axes: dict[str, list[Any]] = {name: [] for name in suite.matrix}
+    for name, values in suite.matrix.items():
+        for value in (normal(name, each) for each in values):
+            if value not in axes[name]:
+                axes[name].append(value)
     combinations = [finished(dict(zip(axes, values, strict=True))) for values in product(*axes.values())]
     excludes = [compiled(entry) for entry in suite.exclude]
     hits = [[fits(settings, entry) for entry in excludes] for settings in combinations]
@@ -128,14 +132,6 @@ def cumulated(changes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for change in changes:
         given.append({**given[-1], **change})
     return given
-
-
-def _distinct(name: str, values: list[Any]) -> list[Any]:
-    found: list[Any] = []
-    for value in (normal(name, each) for each in values):
-        if value not in found:
-            found.append(value)
-    return found
 
 
 class _Finish:

@@ -27,14 +27,13 @@ def label_cases(cases: Sequence[Case]) -> tuple[str, ...]:
     """
     names = [name for name in Case.model_fields if len({repr(getattr(case, name)) for case in cases}) > 1]
     names = names or ["workload", "mode", "device", "precision", "batch_size"]
-    labels = [_label(case, names) for case in cases]
-    return _unique(_unique(labels, [str(case.case_id) for case in cases]), [f"#{at + 1}" for at in range(len(cases))])
-
-
-def _label(case: Case, names: Sequence[str]) -> str:
-    values = {name: getattr(case, name) for name in names}
-    spoken = [name for name in names if not SPECS[name].quiet or values[name] != default(name)]
-    return " ".join(short_word(name, values[name]) for name in spoken or names)
+    labels = []
+    for case in cases:
+        values = {name: getattr(case, name) for name in names}
+        spoken = [name for name in names if not SPECS[name].quiet or values[name] != default(name)]
+        labels.append(" ".join(short_word(name, values[name]) for name in spoken or names))
+    unique = _unique(labels, [str(case.case_id) for case in cases])
+    return _unique(unique, [f"#{at + 1}" for at in range(len(cases))])
 
 
 def short_word(name: str, value: Any) -> str:
@@ -67,7 +66,7 @@ def named_cases(
     """What `names` stand for among the `cases` of a suite and those that are `trained` to a result.
 
     A prefix of an id needs four characters or more. `overrides` are those that the suite was read with. UsageError for
-    a name that is no case's, or several cases'.
+    a name that matches no case, or several.
     """
     chosen: dict[str, set[CaseId]] = {"": set(), QUALITY: set()}
     labelled = {"": list(zip(cases, label_cases(cases), strict=True))}

@@ -77,7 +77,7 @@ def _unknown(value: Any, words: Sequence[str]) -> tuple[str, str]:
 
 
 def shown(value: Any) -> str:
-    """A value as it may stand in a message: short, booleans and null as YAML writes them."""
+    """A value as shown in a message: short, booleans and null as YAML writes them."""
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, dict | list):

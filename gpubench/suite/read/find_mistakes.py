@@ -36,11 +36,20 @@ class _Checker:
     def whole(self) -> Suite | None:
         if self._data.get("quality") == "off":
             self._data["quality"] = None
-        self._drop_empty_sections()
-        self._unfold_axes()
-        suite = self._modelled()
+        # `exclude:` with nothing after it is the same as no `exclude`.
+        for name in [name for name, value in self._data.items() if value is None and name != "quality"]:
+            if name in Suite.model_fields and not Suite.model_fields[name].is_required():
+                del self._data[name]
+        for name, values in self._axes().items():
+            if isinstance(values, dict) and list(values) == ["pow2"]:
+                self._axes()[name] = self._powers(("matrix", name, "pow2"), values["pow2"])
+        suite = None
+        try:
+            suite = Suite.model_validate(self._data)
+        except ValidationError as found:
+            for each in found.errors(include_url=False):
+                self._say_model(each)
         self._check_settings()
-        self._check_axes()
         self._check_rules()
         self._check_gates()
         self._refuse_booleans()
@@ -48,33 +57,13 @@ class _Checker:
             self._check_whole(suite)
         return suite
 
-    def _drop_empty_sections(self) -> None:
-        """`exclude:` with nothing after it is the same as no `exclude`."""
-        for name in [name for name, value in self._data.items() if value is None and name != "quality"]:
-            if name in Suite.model_fields and not Suite.model_fields[name].is_required():
-                del self._data[name]
-
-    def _unfold_axes(self) -> None:
-        """`{pow2: [5, 10]}` becomes 32, 64, ... 1024."""
-        matrix = self._axes()
-        for name, values in matrix.items():
-            if isinstance(values, dict) and list(values) == ["pow2"]:
-                matrix[name] = self._powers(("matrix", name, "pow2"), values["pow2"])
-
     def _powers(self, path: Path, ends: Any) -> list[int]:
+        """`{pow2: [5, 10]}` becomes 32, 64, ... 1024."""
         whole = isinstance(ends, list) and len(ends) == 2 and all(type(each) is int for each in ends)
         if whole and 0 <= ends[0] <= ends[1] <= _MOST_POW2:
             return [2**exponent for exponent in range(ends[0], ends[1] + 1)]
         self._say(path, f"expected two exponents, as in [5, 10] (from 0, at most {_MOST_POW2})")
         return []
-
-    def _modelled(self) -> Suite | None:
-        try:
-            return Suite.model_validate(self._data)
-        except ValidationError as found:
-            for each in found.errors(include_url=False):
-                self._say_model(each)
-        return None
 
     def _say_model(self, found: Any) -> None:
         path, kind = tuple(found["loc"]), found["type"]
@@ -100,6 +89,12 @@ class _Checker:
         for index, entry in enumerate(self._elements(("exclude",))):
             if entry == {}:
                 self._say(("exclude", index), "an entry without settings would exclude everything")
+        for name, values in self._axes().items():
+            if name not in SETTINGS:
+                self._unknown_key(("matrix", name), SETTINGS)
+                continue
+            for index, value in enumerate(values if isinstance(values, list) else ()):
+                self._check_value(("matrix", name, index), name, value)
 
     def _check_rules(self) -> None:
         axes = self._axes()
@@ -119,15 +114,12 @@ class _Checker:
             if name not in SETTINGS:
                 self._unknown_key((*path, name), SETTINGS)
             elif lists and isinstance(entry.node, YamlList):
-                self._check_list((*path, name), name, plain(entry.node))
+                if not entry.node.elements:
+                    self._say((*path, name), "a list of no values matches nothing")
+                for index, value in enumerate(plain(entry.node)):
+                    self._check_value((*path, name, index), name, value)
             else:
                 self._check_value((*path, name), name, plain(entry.node))
-
-    def _check_list(self, path: Path, name: str, values: Sequence[Any]) -> None:
-        if not values:
-            self._say(path, "a list of no values matches nothing")
-        for index, value in enumerate(values):
-            self._check_value((*path, index), name, value)
 
     def _check_value(self, path: Path, name: str, value: Any) -> None:
         try:
@@ -136,14 +128,6 @@ class _Checker:
                 check_workload(held)
         except BadValue as bad:
             self._say(existing(self._root, path), bad.message, bad.suggestion)
-
-    def _check_axes(self) -> None:
-        for name, values in self._axes().items():
-            if name not in SETTINGS:
-                self._unknown_key(("matrix", name), SETTINGS)
-                continue
-            for index, value in enumerate(values if isinstance(values, list) else ()):
-                self._check_value(("matrix", name, index), name, value)
 
     def _check_gates(self) -> None:
         for index, gate in enumerate(self._elements(("gates",))):
@@ -162,7 +146,7 @@ class _Checker:
         spec = METRICS.get(metric)
         if spec is None or spec.better is None:
             known = [name for name, each in METRICS.items() if each.better is not None]
-            what = "is no metric" if spec is None else "has no better and no worse"
+            what = "is not a metric" if spec is None else "has no better or worse direction"
             self._say((*path, "metric"), f"{metric!r} {what}", near_word(metric, [*known, "status"]))
         elif gate.get("max_regression") is None:
             self._say(path, f"a gate on `{metric}` needs its limit", "add max_regression: 3%")
@@ -199,9 +183,6 @@ class _Checker:
             self._say(("measure", "min_time"), f"longer than max_time ({suite.measure.max_time:g} s)")
         if suite.measure.min_steps > suite.measure.max_steps:
             self._say(("measure", "min_steps"), f"more than max_steps ({suite.measure.max_steps})")
-        self._check_quality_data(suite)
-
-    def _check_quality_data(self, suite: Suite) -> None:
         if suite.quality is None:
             return
         if suite.quality.data is not None:

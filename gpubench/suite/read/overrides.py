@@ -81,7 +81,7 @@ def _set_in(root: YamlMapping, section: str, name: str, key: Mark, value: YamlNo
 
 
 def _without_changes(root: YamlMapping, name: str) -> YamlMapping:
-    """The suite without rules and stages that set `name`; a stage that changes nothing else goes."""
+    """The suite without rules and stages that set `name`; a stage that changes nothing else is dropped."""
     rules, path = root.get("when"), root.get("path")
     if isinstance(rules, YamlList):
         kept = YamlList(rules.mark, [_rule_without(rule, name) for rule in rules.elements])

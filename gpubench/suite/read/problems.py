@@ -97,22 +97,17 @@ def suite_error(problems: Sequence[Problem]) -> SuiteError:
 
 
 def _snippet(mark: Mark, suggestion: str) -> str:
-    """The line with a caret below what is meant; a long line is cut around it. Empty where there is no such text."""
+    """The line with a caret below the mark; a long line is cut around it. Empty where the source has no such line."""
     if mark.line >= len(mark.source.lines) or not mark.source.lines[mark.line].strip():
         return ""
-    text, column, length = _around(mark.source.lines[mark.line].replace("\t", " "), mark.column, mark.length)
+    text, column, length = mark.source.lines[mark.line].replace("\t", " ").rstrip(), mark.column, mark.length
+    if len(text) > _MOST_COLUMNS:
+        start = max(0, column - _LEAD)
+        end = start + _MOST_COLUMNS
+        head, tail = "..." if start else "", "..." if end < len(text) else ""
+        text = f"{head}{text[start:end]}{tail}"
+        column, length = column - start + len(head), min(length, end - column)
     gutter = "" if mark.source.option else str(mark.line + 1)
-    blank = " " * len(gutter)
     indent = "".join("  " if unicodedata.east_asian_width(char) in "WF" else " " for char in text[:column])
     carets = "^" * max(1, min(length, len(text) - column))
-    return f"  {gutter} | {text}\n  {blank} | {indent}{carets} {suggestion}".rstrip()
-
-
-def _around(line: str, column: int, length: int) -> tuple[str, int, int]:
-    line = line.rstrip()
-    if len(line) <= _MOST_COLUMNS:
-        return line, column, length
-    start = max(0, column - _LEAD)
-    end = start + _MOST_COLUMNS
-    head, tail = "..." if start else "", "..." if end < len(line) else ""
-    return f"{head}{line[start:end]}{tail}", column - start + len(head), min(length, end - column)
+    return f"  {gutter} | {text}\n  {' ' * len(gutter)} | {indent}{carets} {suggestion}".rstrip()

@@ -133,7 +133,7 @@ def read_yaml(text: str, source: SourceText) -> tuple[YamlNode, list[Problem]]:
     if odd is not None:
         line = text.count("\n", 0, odd.start())
         mark = Mark(source, line, odd.start() - text.rfind("\n", 0, odd.start()) - 1, 1)
-        raise BadText(error("", f"character U+{ord(odd[0]):04X} cannot stand in a suite file", mark))
+        raise BadText(error("", f"character U+{ord(odd[0]):04X} is not allowed in a suite file", mark))
     try:
         root, tree = _BoundedComposer(text).document(), _Tree(source)
         return (YamlScalar(Mark(source), None) if root is None else tree.node(root, ())), tree.problems
@@ -183,7 +183,7 @@ class _BoundedComposer(Composer, BaseResolver):
             size = self._sizes.get(anchor)
             if size is None:
                 inside = anchor in self._sizes
-                raise _Refused(f"*{anchor} stands inside itself" if inside else f"there is no &{anchor} before", event)
+                raise _Refused(f"*{anchor} contains itself" if inside else f"&{anchor} is not defined above", event)
         elif event.tag == "!":
             event.tag = f"{_TAG}str"  # PyYAML would resolve it like an unquoted word.
         elif event.tag not in (None, f"{_TAG}str"):

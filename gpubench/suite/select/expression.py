@@ -195,8 +195,14 @@ class _SelectionParser:
         return test
 
     def _contains(self, name: _Token, value: _Token) -> Test:
-        part = _unquoted(value).lower()
-        return lambda settings: part in _text_of(settings, name.text).lower()
+        part, variable = _unquoted(value).lower(), name.text.removeprefix("env.")
+
+        def test(settings: Mapping[str, Any]) -> bool:
+            held = settings[name.text] if variable == name.text else settings["env"].get(variable, "")
+            text = " ".join(f"{key}={each}" for key, each in held.items()) if isinstance(held, dict) else str(held)
+            return part in text.lower()
+
+        return test
 
     def _normal(self, name: _Token, value: _Token) -> Any:
         text = _unquoted(value)
@@ -221,13 +227,6 @@ class _SelectionParser:
 
 def _unquoted(token: _Token) -> str:
     return token.text[1:-1] if token.kind == "quoted" else token.text
-
-
-def _text_of(settings: Mapping[str, Any], name: str) -> str:
-    if name.startswith("env."):
-        return str(settings["env"].get(name.removeprefix("env."), ""))
-    value = settings[name]
-    return " ".join(f"{key}={each}" for key, each in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _any(tests: list[Test]) -> Test:

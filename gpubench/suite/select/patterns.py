@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -24,8 +25,15 @@ def matches(settings: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
 
 
 def compiled(where: Mapping[str, Any]) -> Pattern:
-    """`where` with its values in the form that a case holds."""
-    return {name: tuple(_normal(name, value) for value in _listed(values)) for name, values in where.items()}
+    """`where` with its values in the form that a case holds. A value no case can have stays as it is, and fits none."""
+    pattern = {}
+    for name, values in where.items():
+        listed = list(values) if isinstance(values, list | tuple) else [values]
+        for at, value in enumerate(listed):
+            with suppress(BadValue):
+                listed[at] = normal(name, value) if name in SETTINGS else value
+        pattern[name] = tuple(listed)
+    return pattern
 
 
 def fits(settings: Mapping[str, Any], pattern: Pattern) -> bool:
@@ -39,18 +47,6 @@ def fits(settings: Mapping[str, Any], pattern: Pattern) -> bool:
 @lru_cache(maxsize=256)
 def _compiled(text: str) -> Pattern:
     return compiled(json.loads(text))
-
-
-def _listed(values: Any) -> list[Any]:
-    return values if isinstance(values, list) else list(values) if isinstance(values, tuple) else [values]
-
-
-def _normal(name: str, value: Any) -> Any:
-    """A value no case can have stays as it is, and then fits none."""
-    try:
-        return normal(name, value) if name in SETTINGS else value
-    except BadValue:
-        return value
 
 
 def _fits(name: str, actual: Any, wanted: Any) -> bool:

@@ -50,12 +50,12 @@ def test_a_newer_document_is_refused_as_a_store_error() -> None:
 
 @pytest.mark.parametrize("number", [None, "1", 1.0, True, 0, -1])
 def test_what_is_no_number_is_refused(number: Any) -> None:
-    with pytest.raises(ValueError, match="no schema number"):
+    with pytest.raises(ValueError, match=r"(no|not a) schema number"):
         migrate({} if number is None else {"schema": number}, current=3, steps=STEPS)
 
 
 def test_a_gap_in_the_steps_is_refused() -> None:
-    with pytest.raises(ValueError, match="no way from schema 2 to 3"):
+    with pytest.raises(ValueError, match="no migration from schema 2 to 3"):
         migrate({"schema": 1, "memory_mib": 1}, current=3, steps={1: memory_gets_its_unit})
 
 

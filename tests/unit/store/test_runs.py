@@ -62,9 +62,9 @@ def test_a_torn_last_line_is_dropped_and_named(folder: Path, fake: FakeRun) -> N
     [
         (b"\x00\xff\xfe\x80 not text", "it is not JSON"),
         (b'{"schema": 1, "case_index": 1', "EOF"),
-        (b"[1, 2]", "no JSON object"),
+        (b"[1, 2]", "not a JSON object"),
         (b'{"case_index": 1}', "no schema number"),
-        (b'{"schema": "one"}', "'one' is no schema number"),
+        (b'{"schema": "one"}', "'one' is not a schema number"),
         (b'{"schema": 1, "case_index": "x"}', "case_index"),
         (b"[" * 100_000, "recursion"),
     ],
@@ -127,11 +127,11 @@ def test_a_file_is_no_run(tmp_path: Path) -> None:
         (b"", "it is empty"),
         (b" \n", "it is empty"),
         (b"\x89PNG\x00\xff", "it is not JSON"),
-        (b"[]", "it is no JSON object"),
+        (b"[]", "it is not a JSON object"),
         (b'{"name": "some other tool"}', "it has no schema number"),
         (b'{"schema": 1, "run": "x"}', "suite_name: Field required"),
-        (b'{"schema": 0}', "0 is no schema number"),
-        (b'{"schema": true}', "True is no schema number"),
+        (b'{"schema": 0}', "0 is not a schema number"),
+        (b'{"schema": true}', "True is not a schema number"),
     ],
 )
 def test_a_damaged_or_foreign_head_is_a_sentence(folder: Path, content: bytes, why: str) -> None:

@@ -29,7 +29,7 @@ def test_every_mistake_is_reported_at_once(problems):
         "measure.min_tme: unknown key (did you mean 'min_time'?)",
         "measure.max_time: expected a duration (a number with one of: ns, us, µs, ms, s, m, min, h), got 'forever'",
         "measure.repeats: expected a whole number, got true",
-        "gates[0].metric: 'throughpt' is no metric (did you mean 'throughput'?)",
+        "gates[0].metric: 'throughpt' is not a metric (did you mean 'throughput'?)",
         "mesure: unknown key (did you mean 'measure'?)",
     ]
 
@@ -152,7 +152,7 @@ def test_a_time_may_grow_by_more_than_itself(parsed):
 
 def test_a_metric_that_cannot_get_worse_is_no_gate(problems):
     (said,) = problems("gates: [{metric: flops_per_sample, max_regression: 1%}]")
-    assert said.startswith("gates[0].metric: 'flops_per_sample' has no better and no worse")
+    assert said.startswith("gates[0].metric: 'flops_per_sample' has no better or worse direction")
 
 
 def test_sections_with_nothing_in_them_are_as_if_left_out(parsed):

@@ -86,7 +86,7 @@ def test_values_are_yaml(parsed):
         ("batch_size=x", "defaults.batch_size: must be a whole number from 1 to 16777216, or `max`"),
         ("batch_size=1]", ": not YAML"),
         ("batch_size={a: 1", ": not YAML"),
-        ("mode=\x1b[31m", ": character U+001B cannot stand in a suite file"),
+        ("mode=\x1b[31m", ": character U+001B is not allowed in a suite file"),
         ("=3", ": there is no setting ''"),
     ],
 )
