@@ -8,8 +8,8 @@ from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.comparable_case import ComparableCase
 from gpubench.analysis.summary.launch_estimates import estimate
 from gpubench.core.findings import Effect, Validity
-from gpubench.core.metrics import METRICS, MetricSpec
-from gpubench.core.records import Estimate, Record, Status
+from gpubench.core.metrics import METRICS
+from gpubench.core.records import Record, Status
 from gpubench.core.units import format_number, format_percent
 from gpubench.report.model.figure_cells import NOT_AVAILABLE, display_unit, metric_cell
 from gpubench.report.model.report_model import EMPTY, Cell, Tone
@@ -40,35 +40,24 @@ def metric_title(name: str) -> str:
 
 def change_text(moved: MetricChange) -> str:
     """`-7.3% (-7.8, -6.8)`; for shares and accuracies the difference in points."""
-    if moved.change is None or not math.isfinite(moved.change.value):
+    change, spec = moved.change, METRICS[moved.metric]
+    if change is None or not math.isfinite(change.value):
         return NOT_AVAILABLE
-    spec = METRICS[moved.metric]
-    if moved.change.unit == "1" and spec.scale == "ratio":
-        return _percents(moved.change)
-    return _difference(moved.change, spec)
-
-
-def _percents(change: Estimate) -> str:
-    text = format_percent(change.value, signed=True)
-    if change.low is None or change.high is None or change.half_width == 0:
-        return text
-    low, high = (format_percent(end, signed=True).removesuffix("%") for end in (change.low, change.high))
-    return f"{text} ({low}, {high})"
-
-
-def _difference(change: Estimate, spec: MetricSpec) -> str:
+    if change.unit == "1" and spec.scale == "ratio":
+        text, *ends = (
+            format_percent(each, signed=True) for each in (change.value, change.low, change.high) if each is not None
+        )
+        interval = f" ({', '.join(end.removesuffix('%') for end in ends)})"
+        return f"{text}{interval}" if len(ends) == 2 and change.half_width != 0 else text
     unit = "points" if display_unit(spec) == "%" else display_unit(spec)
     factor = spec.display_factor
     half = None if change.half_width is None else change.half_width * factor
-    value, low, high = (
-        None if v is None else _signed(v * factor, half) for v in (change.value, change.low, change.high)
-    )
-    interval = f" ({low}, {high})" if low is not None and half else ""
-    return f"{value}{interval}{f' {unit}' if unit else ''}"
 
+    def signed(value: float | None) -> str | None:
+        return None if value is None else ("+" if value > 0 else "") + format_number(value * factor, half)
 
-def _signed(value: float, half_width: float | None) -> str:
-    return ("+" if value > 0 else "") + format_number(value, half_width)
+    interval = f" ({signed(change.low)}, {signed(change.high)})" if change.low is not None and half else ""
+    return f"{signed(change.value)}{interval}{f' {unit}' if unit else ''}"
 
 
 def verdict_word(moved: MetricChange) -> str:
@@ -85,21 +74,17 @@ def kind_word(change: CaseChange) -> str:
     if now_invalid(change):
         return "now INVALID"
     if after is not None and after.status in _END_WORDS:
-        return _since(before, after)
+        word = _END_WORDS[after.status]
+        if before is None:
+            return f"added, {word}"
+        if before.status is Status.SKIPPED:
+            return word
+        return f"{'still' if before.status is after.status else 'now'} {word}"
     if change.kind == "fixed" and _is_invalid(change):
         return "ends, but INVALID"
     if after is not None and after.num_crashed:
         return "crashed in part" if before is not None else "added, crashed in part"
     return _KIND_WORDS.get(change.kind, change.kind)
-
-
-def _since(before: ComparableCase | None, after: ComparableCase) -> str:
-    word = _END_WORDS[after.status]
-    if before is None:
-        return f"added, {word}"
-    if before.status is Status.SKIPPED:
-        return word
-    return f"{'still' if before.status is after.status else 'now'} {word}"
 
 
 def ended_badly(change: CaseChange) -> bool:

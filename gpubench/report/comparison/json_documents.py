@@ -6,7 +6,6 @@ from typing import Any
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
 from gpubench.analysis.compare.compare_sides import Compared
-from gpubench.analysis.compare.overall_change import Overall
 from gpubench.analysis.gate.gate_outcome import Checked
 from gpubench.analysis.gate.gate_rules import GateResult
 from gpubench.analysis.summary.comparable_case import ComparableCase
@@ -27,7 +26,9 @@ def comparison_document(compared: Compared) -> dict[str, Any]:
         "schema": DOCUMENT_SCHEMA,
         "gpubench": __version__,
         **_sides(compared),
-        "overall": _overall(compared.overall),
+        "overall": None
+        if compared.overall is None
+        else {"step_time_ratio": _estimate(compared.overall.ratio), "num_cases": compared.overall.num_cases},
         "counts": compared.counts,
         "cases": [_case(change) for change in compared.changes],
     }
@@ -88,10 +89,6 @@ def _sides(compared: Compared) -> dict[str, Any]:
     }
 
 
-def _overall(found: Overall | None) -> dict[str, Any] | None:
-    return None if found is None else {"step_time_ratio": _estimate(found.ratio), "num_cases": found.num_cases}
-
-
 def _case(change: CaseChange) -> dict[str, Any]:
     return {
         "id": change.case_id,
@@ -109,31 +106,23 @@ def _case(change: CaseChange) -> dict[str, Any]:
 def _end(side: ComparableCase | None) -> dict[str, Any] | None:
     if side is None:
         return None
-    return {
-        "status": side.status.value,
-        "reason": side.reason,
-        "validity": side.validity.value,
-        "correctness": side.correctness,
-    }
+    status = {"status": side.status.value, "reason": side.reason}
+    return status | {"validity": side.validity.value, "correctness": side.correctness}
 
 
 def _change(moved: MetricChange) -> dict[str, Any]:
     found = moved.comparison
-    rounds = (
-        None
-        if found is None
-        else {
-            "rounds": found.rounds,
-            "level": found.level,
-            "p_value": _finite(found.p_value),
-            "rounds_needed": found.rounds_needed,
-        }
-    )
     return {
         "judgement": moved.judgement,
         "change": _estimate(moved.change),
         "reason": moved.reason,
-        "comparison": rounds,
+        "comparison": found
+        and {
+            "rounds": found.rounds,
+            "level": found.level,
+            "p_value": _finite(found.p_value),
+            "rounds_needed": found.rounds_needed,
+        },
     }
 
 
@@ -161,13 +150,8 @@ def _gate(result: GateResult) -> dict[str, Any]:
 def _estimate(found: Estimate | None) -> dict[str, Any] | None:
     if found is None:
         return None
-    return {
-        "value": _finite(found.value),
-        "low": _finite(found.low),
-        "high": _finite(found.high),
-        "n": found.n,
-        "unit": found.unit,
-    }
+    values = {name: _finite(getattr(found, name)) for name in ("value", "low", "high")}
+    return values | {"n": found.n, "unit": found.unit}
 
 
 def _finite(value: float | None) -> float | None:

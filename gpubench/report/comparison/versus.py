@@ -55,47 +55,43 @@ def arms_report(
 
 
 def build_versus(found: Sequence[Versus]) -> ReportModel:
-    """One report of comparisons that share their candidate, or their reference."""
-    models = [_model(each.compared) for each in found]
-    several = len(found) > 1
-    sections = [
-        _renamed(section, number, each.compared if several else None)
-        for number, (each, model) in enumerate(zip(found, models, strict=True))
-        for section in _with_charts(model, each, number)
-    ]
-    names = list(
-        dict.fromkeys(name for each in found for name in (each.compared.reference.name, each.compared.candidate.name))
+    """One report of comparisons that share their candidate, or their reference. Of several, keys stay apart and each
+    heading says which comparison it belongs to.
+    """
+    models: list[ReportModel] = []
+    sections: list[Section] = []
+    headline: list[Line] = []
+    for number, each in enumerate(found):
+        # What `compare` prints, with charts after what differs, and every row with its reason at the end.
+        model = build_comparison(each.compared)
+        rows = build_comparison(each.compared, verbose=True).section("all")
+        suffix = f"-{number + 1}" if number else ""
+        charts = Section(
+            "charts", "Before and after", charts=versus_charts(each.compared, each.reference, each.candidate, suffix)
+        )
+        at = 1 if model.sections and model.sections[0].key == "differs" else 0
+        shown = [*model.sections[:at], charts, *model.sections[at:], *([rows] if rows else [])]
+        names = f"{each.compared.candidate.name} against {each.compared.reference.name}"
+        for section in (section for section in shown if not section.empty):
+            named = replace(section, key=f"{section.key}{suffix}", heading=f"{section.heading}: {names}")
+            sections.append(named if len(found) > 1 else section)
+        several = [(*line(f"{names}: "), *said) for said in model.headline[:2]]
+        headline += several if len(found) > 1 else model.headline
+        models.append(model)
+    first = found[0].compared
+    references, candidates = (
+        [getattr(each.compared, side).name for each in found] for side in ("reference", "candidate")
     )
+    arms = first.candidate.source == "arm"
     return ReportModel(
-        title=f"{found[0].compared.candidate.name} against {joined([each.compared.reference.name for each in found])}"
-        if not _arms(found)
-        else f"{joined([each.compared.candidate.name for each in found])} against {found[0].compared.reference.name}",
+        title=f"{joined(candidates)} against {first.reference.name}"
+        if arms
+        else f"{first.candidate.name} against {joined(references)}",
         subtitle=_subtitle(found, models),
-        run=", ".join(names),
-        headline=tuple(
-            said for each, model in zip(found, models, strict=True) for said in _headline(each, model, several)
-        ),
+        run=", ".join(dict.fromkeys(name for pair in zip(references, candidates, strict=True) for name in pair)),
+        headline=tuple(headline),
         sections=(*sections, *_setups(found)),
     )
-
-
-def _model(compared: Compared) -> ReportModel:
-    """What `compare` prints, with every row and its reason at the end."""
-    model = build_comparison(compared)
-    rows = build_comparison(compared, verbose=True).section("all")
-    return model if rows is None else replace(model, sections=(*model.sections, rows))
-
-
-def _arms(found: Sequence[Versus]) -> bool:
-    return found[0].compared.candidate.source == "arm"
-
-
-def _headline(each: Versus, model: ReportModel, several: bool) -> Sequence[Line]:
-    """The verdicts; where there are several comparisons, each says of which it speaks."""
-    if not several:
-        return model.headline
-    names = f"{each.compared.candidate.name} against {each.compared.reference.name}: "
-    return [(*line(names), *said) for said in model.headline[:2]]
 
 
 def _subtitle(found: Sequence[Versus], models: Sequence[ReportModel]) -> Line:
@@ -111,24 +107,6 @@ def _subtitle(found: Sequence[Versus], models: Sequence[ReportModel]) -> Line:
             f"{plain(model.subtitle)}. Differs{against}: {', '.join(texts) or 'nothing that was recorded'}{more}."
         )
     return line(" ".join(said))
-
-
-def _with_charts(model: ReportModel, each: Versus, number: int) -> Sequence[Section]:
-    """The sections of one comparison, its charts after what differs."""
-    charts = versus_charts(each.compared, each.reference, each.candidate, suffix=f"-{number + 1}" if number else "")
-    shown = Section("charts", "Before and after", charts=charts)
-    keys = [section.key for section in model.sections]
-    at = keys.index("differs") + 1 if "differs" in keys else 0
-    sections = [*model.sections[:at], shown, *model.sections[at:]]
-    return [section for section in sections if not section.empty]
-
-
-def _renamed(section: Section, number: int, compared: Compared | None) -> Section:
-    """Keys stay apart where a report holds several comparisons, and headings say which one they belong to."""
-    if compared is None:
-        return section
-    heading = f"{section.heading}: {compared.candidate.name} against {compared.reference.name}"
-    return replace(section, key=f"{section.key}-{number + 1}" if number else section.key, heading=heading)
 
 
 def _setups(found: Sequence[Versus]) -> tuple[Section, ...]:

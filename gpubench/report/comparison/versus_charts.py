@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
@@ -34,11 +34,7 @@ def versus_charts(compared: Compared, before: RunSummary, after: RunSummary, suf
     names = (compared.reference.name, compared.candidate.name)
     charts = [_moved(compared), *(chart for pair in pairs for chart in _pair(pair, names, compared))]
     charts.append(_accuracy(before, after, names))
-    return tuple(_keyed(chart, suffix) for chart in charts if chart is not None)
-
-
-def _keyed(chart: Chart, suffix: str) -> Chart:
-    return replace(chart, key=f"{chart.key}{suffix}")
+    return tuple(replace(chart, key=f"{chart.key}{suffix}") for chart in charts if chart is not None)
 
 
 def _moved(compared: Compared) -> Chart | None:
@@ -80,11 +76,8 @@ def _speed_ratio(moved: MetricChange) -> tuple[float, float | None, float | None
     low, high = (None if end is None else 1 + end for end in (moved.change.low, moved.change.high))
     if METRICS[moved.metric].better == "higher":
         return value, low, high
-    return 1 / value, _inverse(high), _inverse(low)
-
-
-def _inverse(value: float | None) -> float | None:
-    return None if value is None or value <= 0 else 1 / value
+    inverse = [None if end is None or end <= 0 else 1 / end for end in (high, low)]
+    return 1 / value, inverse[0], inverse[1]
 
 
 def _pair(pair: tuple[Contest, Contest], names: tuple[str, str], compared: Compared) -> Iterable[Chart | None]:
@@ -197,7 +190,12 @@ def _accuracy(before: RunSummary, after: RunSummary, names: tuple[str, str]) -> 
         return None
     sides = ((first, _REFERENCE, names[0]), (second, "valid", names[1]))
     rows = [(*row[:5], standing, name) for chart, standing, name in sides for row in chart.rows]
-    finding = _accuracy_finding(first.rows, second.rows)
+    known = {row[0]: float(row[1] or 0.0) for row in first.rows}
+    moved = {str(row[0]): float(row[1] or 0.0) - known[row[0]] for row in second.rows if row[0] in known}
+    most = max(moved, key=lambda name: abs(moved[name]), default="")
+    finding = (
+        f"Test accuracy moved by {moved[most]:+.1f} points at most ({most})" if moved else "Test accuracy of both runs"
+    )
     return replace(
         second,
         title=finding,
@@ -206,12 +204,3 @@ def _accuracy(before: RunSummary, after: RunSummary, names: tuple[str, str]) -> 
         columns=(*second.columns[:6], "run"),
         reading=f"Test accuracy at each precision with its 95 % interval: filled {names[1]}, hollow {names[0]}.",
     )
-
-
-def _accuracy_finding(before: Sequence[tuple[Datum, ...]], after: Sequence[tuple[Datum, ...]]) -> str:
-    known = {row[0]: float(row[1] or 0.0) for row in before}
-    moved = {str(row[0]): float(row[1] or 0.0) - known[row[0]] for row in after if row[0] in known}
-    if not moved:
-        return "Test accuracy of both runs"
-    most = max(moved, key=lambda name: abs(moved[name]))
-    return f"Test accuracy moved by {moved[most]:+.1f} points at most ({most})"

@@ -2,13 +2,13 @@
 
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Any, TypeGuard
 
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.metrics import METRICS
-from gpubench.core.records import Effective, Failure, Record, Series, Status
+from gpubench.core.records import Failure, Record, Series, Status
 from gpubench.core.units import format_bytes, format_duration, format_percent
 from gpubench.report.model.figure_cells import display_unit, interval_text, metric_cell
 from gpubench.report.model.report_model import CasePage, Cell, Column, Fact, Section, Table, Tone, code, line
@@ -88,17 +88,14 @@ def _figures(entry: CaseSummary) -> tuple[Table, ...]:
         spec = METRICS[name]
         return (spec.title.removesuffix(f" {display_unit(spec)}") if display_unit(spec) else spec.title) or name
 
+    def interval(name: str) -> str:
+        return interval_text(entry.metrics[name], METRICS[name])
+
     figures = (
         Column("metric", "metric", "left", cell=title),
         Column("value", "value", cell=lambda name: metric_cell(name, entry.metrics, spread=True)),
         Column("unit", "unit", "left", cell=lambda name: display_unit(METRICS[name])),
-        Column(
-            "interval",
-            "95 % interval",
-            "left",
-            priority=1,
-            cell=lambda name: interval_text(entry.metrics[name], METRICS[name]),
-        ),
+        Column("interval", "95 % interval", "left", priority=1, cell=interval),
         Column("launches", "launches", priority=3, cell=lambda name: entry.metrics[name].n),
         Column("name", "name", "left", priority=2, cell=lambda name: name),
     )
@@ -121,15 +118,20 @@ def _launches(entry: CaseSummary) -> tuple[Table, ...]:
     def took(record: Record) -> Cell | None:
         return None if record.wall_s is None else Cell(format_duration(record.wall_s), value=record.wall_s)
 
+    def half_width(series: Series) -> Cell | str:
+        if series.low_s is None or series.high_s is None:
+            return ""
+        half = (series.high_s - series.low_s) / 2 / series.median_s
+        return Cell(f"{half * 100:.2f}%", value=half)
+
+    def median(series: Series) -> Cell:
+        return Cell(f"{series.median_s * 1e3:.4g}", value=series.median_s * 1e3)
+
     columns = (
         Column("repeat", "launch", cell=lambda record: record.repeat),
         Column("status", "status", "left", cell=lambda record: record.status.value),
-        Column(
-            "median",
-            "median ms",
-            cell=steps(lambda series: Cell(f"{series.median_s * 1e3:.4g}", value=series.median_s * 1e3)),
-        ),
-        Column("spread", "±", cell=steps(_half_width)),
+        Column("median", "median ms", cell=steps(median)),
+        Column("spread", "±", cell=steps(half_width)),
         Column("steady", "steady steps", priority=2, cell=steps(lambda series: str(series.num_steady * series.group))),
         Column("warmup", "warm-up", priority=3, cell=steps(lambda series: str(series.num_warmup * series.group))),
         Column("tau", "tau", priority=6, cell=steps(lambda series: f"{series.tau:.1f}")),
@@ -145,16 +147,14 @@ def _launches(entry: CaseSummary) -> tuple[Table, ...]:
     return (Table.of("launches", columns, entry.records, tone=tone).without_empty_columns(),) if entry.records else ()
 
 
-def _half_width(series: Series) -> Cell | str:
-    if series.low_s is None or series.high_s is None:
-        return ""
-    half = (series.high_s - series.low_s) / 2 / series.median_s
-    return Cell(f"{half * 100:.2f}%", value=half)
-
-
 def _settings(entry: CaseSummary) -> Table:
     """Settings at a default that says nothing (no data root, no environment variables) are left out."""
-    asked, back = entry.case.settings, _read_back(entry.effective)
+    asked, back = entry.case.settings, dict[str, str]()
+    left_out = {"versions", "extra", "device_uuid", "device_name"}
+    for name, value in entry.effective.model_dump(exclude=left_out).items() if entry.effective is not None else ():
+        if value is not None and value != {}:
+            pairs = isinstance(value, dict)
+            back[name] = ", ".join(f"{key} {each}" for key, each in value.items()) if pairs else _written(value)
     names = [
         name
         for name, value in asked.items()
@@ -168,18 +168,6 @@ def _settings(entry: CaseSummary) -> Table:
     return Table.of("settings", columns, [*names, *(name for name, text in back.items() if text and name not in asked)])
 
 
-def _read_back(effective: Effective | None) -> dict[str, str]:
-    if effective is None:
-        return {}
-    found: dict[str, str] = {}
-    for name, value in effective.model_dump(exclude={"versions", "extra", "device_uuid", "device_name"}).items():
-        if value is None or value == {}:
-            continue
-        pairs = isinstance(value, dict)
-        found[name] = ", ".join(f"{key} {each}" for key, each in value.items()) if pairs else _written(value)
-    return found
-
-
 def _written(value: Any) -> str:
     """A value as a suite file has it."""
     if value is None or isinstance(value, bool):
@@ -191,21 +179,15 @@ def _written(value: Any) -> str:
 
 def repeat_command(entry: CaseSummary, info: RunInfo) -> str:
     """The command that measures just this case, with the options that changed the suite for the run."""
-    words = ["gpubench", "run", info.suite_path or info.suite_name, *_changes(info.argv)]
-    name = f"{QUALITY if entry.planned.kind == 'quality' else ''}{entry.planned.case_id}"
-    return shlex.join([*words, "--case", name])
-
-
-def _changes(argv: Sequence[str]) -> list[str]:
-    """Of a command line, the options that change what a case is or how it is measured."""
-    words: list[str] = []
-    rest = iter(argv)
+    words = ["gpubench", "run", info.suite_path or info.suite_name]
+    rest = iter(info.argv)
     for word in rest:
         if word in _CHANGING:
             words += [word, *islice(rest, 1)]
         elif word.partition("=")[0] in _CHANGING[1:] or re.match(r"-s.|--download$", word):
             words.append(word)
-    return words
+    name = f"{QUALITY if entry.planned.kind == 'quality' else ''}{entry.planned.case_id}"
+    return shlex.join([*words, "--case", name])
 
 
 _SOURCES = {"counter_ticks": "the energy counter, interpolated between its ticks"}
@@ -227,13 +209,24 @@ def telemetry_facts(entry: CaseSummary) -> tuple[Fact, ...]:
         processes = count(len(others), "process", "processes") if others else "none"
     readings, coverage = detail.get("num_readings"), detail.get("coverage")
     covered = f", {format_percent(coverage, decimals=0)} of the window" if _is_number(coverage) else ""
+    source, uncertainty = str(detail.get("energy_source") or ""), detail.get("energy_uncertainty_pct")
+    energy = [f"from {_SOURCES.get(source, source.replace('_', ' '))}"] if source else []
+    if source and uncertainty is not None:
+        energy.append(f"±{uncertainty:.1f}% over this window")
+    if source and detail.get("energy_valid") is False:
+        energy.append(f"not valid ({detail.get('energy_invalid_reason') or 'no reason was recorded'})")
+    shares = detail.get("throttle_share_by_reason") or {}
+    known = {name: share for name, share in shares.items() if _is_number(share)}
+    held = [
+        f"{format_percent(share)} by {THROTTLE_REASONS.get(name, name)}" for name, share in known.items() if share > 0
+    ]
     texts = (
-        ("Energy", _energy(detail)),
+        ("Energy", ", ".join(energy)),
         ("Idle power", _number(detail, "idle_power_w", "W")),
         ("Power limit", _number(detail, "power_limit_w", "W")),
         ("SM clock", clocks),
         ("Clocks held by a setting", {True: "yes", False: "no"}.get(detail.get("clocks_held_by_setting"), "")),  # type: ignore[arg-type]
-        ("Held down", _throttle(detail)),
+        ("Held down", ", ".join(held) if held else "never" if known else ""),
         ("Memory temperature", _number(detail, "memory_temperature_c", "°C")),
         ("Device memory", format_bytes(total) if _is_number(total) else ""),
         ("Other processes", processes),
@@ -246,27 +239,6 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float)
 
 
-def _energy(detail: Mapping[str, Any]) -> str:
-    source = str(detail.get("energy_source") or "")
-    if not source:
-        return ""
-    parts = [f"from {_SOURCES.get(source, source.replace('_', ' '))}"]
-    if detail.get("energy_uncertainty_pct") is not None:
-        parts.append(f"±{detail['energy_uncertainty_pct']:.1f}% over this window")
-    if detail.get("energy_valid") is False:
-        parts.append(f"not valid ({detail.get('energy_invalid_reason') or 'no reason was recorded'})")
-    return ", ".join(parts)
-
-
 def _number(detail: Mapping[str, Any], name: str, unit: str) -> str:
     value = detail.get(name)
     return f"{value:.0f} {unit}" if _is_number(value) else ""
-
-
-def _throttle(detail: Mapping[str, Any]) -> str:
-    shares = detail.get("throttle_share_by_reason") or {}
-    known = {name: share for name, share in shares.items() if _is_number(share)}
-    held = [
-        f"{format_percent(share)} by {THROTTLE_REASONS.get(name, name)}" for name, share in known.items() if share > 0
-    ]
-    return ", ".join(held) if held else "never" if known else ""

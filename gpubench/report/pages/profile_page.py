@@ -7,7 +7,7 @@ from gpubench.core.findings import Severity
 from gpubench.core.units import format_bytes, format_number, format_percent
 from gpubench.profile.figures.summary_model import CopySummary, DeviceSummary, PhaseSummary, ProfileSummary
 from gpubench.report.model.inert_text import shorten
-from gpubench.report.model.report_model import Cell, Column, Fact, Line, Section, Table, code, line
+from gpubench.report.model.report_model import Cell, Column, Fact, Line, Section, Table, code, line, lines
 from gpubench.report.topics.profiles import amount_cell, share_cell, short_name
 
 NAME_WIDTH = 60
@@ -45,11 +45,25 @@ def profile_page(
     """Every section of a profile. `label` names the case, `trace` is where the trace was kept (None: it was not)."""
     scale = Scale(summary)
     devices = [_device(device, scale, top, name_width) for device in summary.devices]
+    table = host_phases(summary, scale)
+    none = lines("" if table.rows else "And no steps with phases.")
+    host = Section("host", "No GPU in this trace", lines=none, tables=(table,) if table.rows else ())
+    # `!` what spoils, `?` what only explains; each with what to do.
+    findings = (
+        Fact(
+            f"{'?' if found.severity is Severity.INFO else '!'} {found.code}",
+            line(f"{found.message} {found.hint}".strip()),
+        )
+        for found in summary.warnings
+    )
+    opened = (
+        () if trace is None else (Fact("File", line(code(str(trace)))), Fact("Open it", opener(summary.tool, trace)))
+    )
     sections = (
         Section("profile", "Profile", facts=_head(summary, label, scale)),
-        *(devices or [_host(summary, scale)]),
-        Section("profile_findings", "What it says", facts=_findings(summary)),
-        Section("trace", "Trace", facts=_trace(summary, trace)),
+        *(devices or [host]),
+        Section("profile_findings", "What it says", facts=tuple(findings)),
+        Section("trace", "Trace", facts=opened),
     )
     return tuple(section for section in sections if not section.empty)
 
@@ -59,19 +73,14 @@ def _head(summary: ProfileSummary, label: str, scale: Scale) -> tuple[Fact, ...]
     facts = [Fact("Made by", line(tool)), Fact("Read from", line(code(summary.source)))]
     if label:
         facts.append(Fact("Case", line(label)))
-    return (*facts, Fact("Steps", line(_steps(summary, scale))))
-
-
-def _steps(summary: ProfileSummary, scale: Scale) -> str:
+    steps, found = f"{summary.steps}, kernel by kernel", summary.perturbation
     if summary.steps is None:
-        return "none marked; the figures cover the whole trace"
-    if summary.step_time_ns is None:
-        return f"{summary.steps}, kernel by kernel"
-    said = f"{summary.steps}, {scale.text(summary.step_time_ns)} {scale.unit} each while profiled"
-    found = summary.perturbation
-    if found is None:
-        return said
-    return f"{said}, {found.ratio:.2f} times the measured {format_number(found.measured_step_time_s * 1e3)} ms"
+        steps = "none marked; the figures cover the whole trace"
+    elif summary.step_time_ns is not None:
+        steps = f"{summary.steps}, {scale.text(summary.step_time_ns)} {scale.unit} each while profiled"
+        measured = 0.0 if found is None else found.measured_step_time_s * 1e3
+        steps += "" if found is None else f", {found.ratio:.2f} times the measured {format_number(measured)} ms"
+    return (*facts, Fact("Steps", line(steps)))
 
 
 def _device(device: DeviceSummary, scale: Scale, top: int, name_width: int) -> Section:
@@ -85,7 +94,7 @@ def _device(device: DeviceSummary, scale: Scale, top: int, name_width: int) -> S
     return Section(
         f"gpu_{device.device}",
         name,
-        lines=tuple(line(each) for each in said if each),
+        lines=lines(*said),
         tables=tuple(table.without_empty_columns() for table in tables if table.rows),
     )
 
@@ -118,28 +127,6 @@ def tensor_core_line(device: DeviceSummary) -> str:
         f"Tensor cores: {format_percent(device.tensor_core_share)} of the kernel time, told by "
         f"{device.tensor_core_source}{rest}."
     )
-
-
-def _host(summary: ProfileSummary, scale: Scale) -> Section:
-    table = host_phases(summary, scale)
-    if not table.rows:
-        return Section("host", "No GPU in this trace", lines=(line("And no steps with phases."),))
-    return Section("host", "No GPU in this trace", tables=(table,))
-
-
-def _findings(summary: ProfileSummary) -> tuple[Fact, ...]:
-    """`!` what spoils, `?` what only explains; each with what to do."""
-    return tuple(
-        Fact(
-            f"{'?' if found.severity is Severity.INFO else '!'} {found.code}",
-            line(f"{found.message} {found.hint}".strip()),
-        )
-        for found in summary.warnings
-    )
-
-
-def _trace(summary: ProfileSummary, trace: Path | None) -> tuple[Fact, ...]:
-    return () if trace is None else (Fact("File", line(code(str(trace)))), Fact("Open it", opener(summary.tool, trace)))
 
 
 def opener(tool: str, trace: Path) -> Line:
