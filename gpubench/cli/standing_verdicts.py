@@ -91,7 +91,7 @@ class Verdicts:
         from gpubench.analysis.compare.case_changes import compare_metric
         from gpubench.core.metrics import METRICS
 
-        spec = METRICS["latency_s" if before.case.timing == "latency" else "throughput"]
+        spec = METRICS[before.speed_metric]
         moved = compare_metric(spec, before, after, self._settings, interleaved=True)
         tries = max((record.repeat for record in (*before.records, *after.records)), default=0)
         if moved.comparison is None:
@@ -127,7 +127,7 @@ class Verdicts:
         return min([*planned, self._most], key=lambda at: (at < rounds, at))
 
     def _screened(self, arm: str, logs: Sequence[float]) -> Standing:
-        from gpubench.analysis.compare.screened_cases import looks_changed
+        from gpubench.analysis.compare.compare_sides import looks_changed
         from gpubench.analysis.verdict.interleaved_rounds import compare_log_ratios
 
         assert self._screen is not None

@@ -86,7 +86,7 @@ def _about(best: Best, bests: Sequence[Best], against: Sequence[Gain], summary: 
 
 
 def _speed_text(entry: CaseSummary) -> str:
-    name = "latency_s" if entry.case.timing == "latency" else "throughput"
+    name = entry.speed_metric
     unit = METRICS[name].display_unit or METRICS[name].unit
     cell = metric_cell(name, entry.metrics, spread=True)
     return f"{cell.text} {unit} {cell.spread}".rstrip()

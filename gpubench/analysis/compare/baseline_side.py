@@ -3,7 +3,7 @@
 from typing import Any
 
 from gpubench.analysis.compare.run_sides import Side, side_of
-from gpubench.analysis.summary.comparable_case import CaseEntry
+from gpubench.analysis.summary.case_summary import CaseEntry
 from gpubench.analysis.summary.run_summary import RecordedRun
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
@@ -46,10 +46,6 @@ def baseline_of(
     measured = {(case.kind, case.case_id): case for case in side.cases if case.status is not Status.SKIPPED}
     kept = [case for case in (before.cases if before else ()) if (case.kind, case.id) not in measured]
     names = (*(name for name, spec in METRICS.items() if spec.better is not None), "flops_per_sample")
-    metrics = {
-        key: {name: tuple(map(rounded, values.values())) for name in names if (values := case.launch_values(name))}
-        for key, case in measured.items()
-    }
     cases = [
         BaselineCase(
             id=case.case_id,
@@ -61,9 +57,9 @@ def baseline_of(
             validity=case.validity,
             correctness=case.correctness,
             effective=dict(case.took_effect()),
-            metrics=metrics[key],
+            metrics={n: tuple(map(rounded, found.values())) for n in names if (found := case.launch_values(n))},
         )
-        for key, case in measured.items()
+        for case in measured.values()
     ]
     commit = side.facts.get("git commit") if arm is None else None
     return Baseline(

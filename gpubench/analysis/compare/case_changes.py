@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from gpubench.analysis.summary.comparable_case import ComparableCase, HasCases
+from gpubench.analysis.compare.run_sides import Side
+from gpubench.analysis.summary.case_summary import CaseEntry, CaseSummary, ComparableCase
+from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.analysis.verdict.interleaved_rounds import compare_log_ratios
 from gpubench.analysis.verdict.judge import Comparison, Level, Verdict
 from gpubench.analysis.verdict.judge_settings import CompareSettings
@@ -73,8 +75,8 @@ class CaseChange:
 
 
 def compare_runs(
-    reference: HasCases,
-    candidate: HasCases,
+    reference: Side | RunSummary,
+    candidate: Side | RunSummary,
     metrics: Sequence[str],
     settings: CompareSettings | None = None,
     *,
@@ -87,46 +89,30 @@ def compare_runs(
     neither side of a case has are left out.
     """
     chosen = settings or CompareSettings()
-    before, after = ({(entry.kind, entry.case_id): entry for entry in side.cases} for side in (reference, candidate))
-    names = [*after, *(name for name in before if name not in after)]
-    return tuple(
-        compare_cases(
-            before.get(name), after.get(name), metrics, chosen, interleaved=interleaved, allow_unpaired=allow_unpaired
-        )
-        for name in names
-    )
+    how = {"interleaved": interleaved, "allow_unpaired": allow_unpaired}
+    befores, afters = ({(entry.kind, entry.case_id): entry for entry in side.cases} for side in (reference, candidate))
+    found = []
+    for key in dict.fromkeys((*afters, *befores)):
+        before, after = befores.get(key), afters.get(key)
+        kind = _kind(before, after)
+        changes = {}
+        if kind == "measured" and before is not None and after is not None:
+            names = [name for name in metrics if before.launch_values(name) or after.launch_values(name)]
+            changes = {name: compare_metric(METRICS[name], before, after, chosen, **how) for name in names}
+        found.append(CaseChange(key[1], (afters.get(key) or befores[key]).label, kind, before, after, changes))
+    return tuple(found)
 
 
-def compare_cases(
-    reference: ComparableCase | None,
-    candidate: ComparableCase | None,
-    metrics: Sequence[str],
-    settings: CompareSettings,
-    *,
-    interleaved: bool = False,
-    allow_unpaired: bool = False,
-) -> CaseChange:
-    """One case in both runs; ValueError if it is in neither."""
-    present = candidate or reference
-    if present is None:
-        raise ValueError("a case must be in at least one of the runs")
-    changes = {}
-    kind: CaseChangeKind
-    if reference is None:
-        kind = "added"
-    elif candidate is None:
-        kind = "removed"
-    elif candidate.status is Status.OK:
-        kind = "measured" if reference.status is Status.OK else "fixed"
-        for name in metrics if kind == "measured" else ():
-            if reference.launch_values(name) or candidate.launch_values(name):
-                spec, how = METRICS[name], {"interleaved": interleaved, "allow_unpaired": allow_unpaired}
-                changes[name] = compare_metric(spec, reference, candidate, settings, **how)
-    elif reference.status is not Status.OK or candidate.status in (Status.SKIPPED, Status.UNSUPPORTED):
-        kind = "not_measured"
-    else:
-        kind = "now_oom" if candidate.status is Status.OOM else "now_failed"
-    return CaseChange(present.case_id, present.label, kind, reference, candidate, changes)
+def _kind(before: ComparableCase | None, after: ComparableCase | None) -> CaseChangeKind:
+    if before is None:
+        return "added"
+    if after is None:
+        return "removed"
+    if after.status is Status.OK:
+        return "measured" if before.status is Status.OK else "fixed"
+    if before.status is not Status.OK or after.status in (Status.SKIPPED, Status.UNSUPPORTED):
+        return "not_measured"
+    return "now_oom" if after.status is Status.OOM else "now_failed"
 
 
 def compare_metric(
@@ -150,17 +136,24 @@ def compare_metric(
     if why_not:
         return MetricChange(spec.name, "unclear", None, why_not)
     if spec.summarise == "max":
-        return _maxima(spec, max(before.values()), max(after.values()))
+        old, new = max(before.values()), max(after.values())
+        relative = spec.scale == "ratio" and old > 0
+        change = new / old - 1 if relative else new - old
+        worse = change > 0 if spec.better == "lower" else change < 0
+        judgement: Judgement = "same" if abs(change) <= spec.tolerance else "worse" if worse else "better"
+        moved = Estimate(value=change, unit="1" if relative else spec.unit)
+        return MetricChange(spec.name, judgement, moved, "nearly deterministic: maxima compared")
     if spec.scale == "difference" or min(*before.values(), *after.values()) <= 0:
         return _differences(spec, list(before.values()), list(after.values()), settings)
     if interleaved:
         logs, level = round_log_ratios(spec, reference, candidate)
         return ratio_change(spec, replace(compare_log_ratios(list(logs.values()), settings), level=level))
     first, second = ([value ** _sign(spec) for value in side.values()] for side in (before, after))
-    of_first, of_second = reference.interval(spec.name), candidate.interval(spec.name)
-    if len(first) == len(second) == 1 and of_first is not None and of_second is not None:
-        ends = (of_first, of_second)
-        return ratio_change(spec, compare_single(first[0], second[0], ends, settings, allow_unpaired=allow_unpaired))
+    sides = [side.intervals.get(spec.name) for side in (reference, candidate) if isinstance(side, CaseEntry)]
+    ends = [interval for interval in sides if interval is not None]
+    if len(first) == len(second) == 1 and len(ends) == 2:
+        pair = (ends[0], ends[1])
+        return ratio_change(spec, compare_single(first[0], second[0], pair, settings, allow_unpaired=allow_unpaired))
     return ratio_change(spec, compare_stored(first, second, settings, allow_unpaired=allow_unpaired))
 
 
@@ -199,7 +192,7 @@ def round_log_ratios(
     sample.
     """
     before, after = reference.launch_values(spec.name), candidate.launch_values(spec.name)
-    blocks = candidate.block_ratios() if spec.name in STEP_METRICS else {}
+    blocks = candidate.block_ratios() if isinstance(candidate, CaseSummary) and spec.name in STEP_METRICS else {}
     rounds = sorted(repeat for repeat in before if repeat in after)
     if not rounds or not all(repeat in blocks for repeat in rounds):
         sign = _sign(spec)
@@ -216,15 +209,6 @@ def round_log_ratios(
 def _sign(spec: MetricSpec) -> int:
     """Rates are judged as the times they are the inverse of, so that `slower` means worse for every metric."""
     return -1 if spec.better == "higher" else 1
-
-
-def _maxima(spec: MetricSpec, before: float, after: float) -> MetricChange:
-    relative = spec.scale == "ratio" and before > 0
-    change = after / before - 1 if relative else after - before
-    worse = change > 0 if spec.better == "lower" else change < 0
-    judgement: Judgement = "same" if abs(change) <= spec.tolerance else "worse" if worse else "better"
-    moved = Estimate(value=change, unit="1" if relative else spec.unit)
-    return MetricChange(spec.name, judgement, moved, "nearly deterministic: maxima compared")
 
 
 def _differences(

@@ -1,22 +1,50 @@
 """Compare two sides: what differs around them, how their cases moved, and the overall change."""
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from gpubench.analysis.compare.case_changes import CaseChange, compare_runs
-from gpubench.analysis.compare.overall_change import Overall, overall, weakest_level
-from gpubench.analysis.compare.run_sides import Side
-from gpubench.analysis.compare.screened_cases import judge_screened
-from gpubench.analysis.compare.side_differences import Difference, differences
+from gpubench.analysis.compare.case_changes import (
+    STEP_METRICS,
+    CaseChange,
+    MetricChange,
+    compare_runs,
+    ratio_change,
+    round_log_ratios,
+)
+from gpubench.analysis.compare.run_sides import Difference, Side, differences
+from gpubench.analysis.summary.launch_estimates import from_location
 from gpubench.analysis.verdict.judge import Level
 from gpubench.analysis.verdict.judge_settings import CompareSettings
+from gpubench.analysis.verdict.many_comparisons import Logs, judge_suite, screen
 from gpubench.core.errors import UsageError
+from gpubench.core.metrics import METRICS
+from gpubench.core.records import Estimate
+from gpubench.stats.estimators import Location
 
 SPEED = ("throughput", "latency_s")
 MEMORY = ("peak_memory_allocated_bytes", "peak_rss_bytes")
 COMPARED = (*SPEED, *MEMORY, "energy_per_sample_j", "accuracy")
 """Metrics compared by default, as far as they were measured."""
+
+SPEED_METRICS = (*SPEED, "step_time_s")
+"""The speed of a case is the first of these that it has."""
+
+LEVELS: tuple[Level, ...] = ("single", "stored", "launch", "block")
+"""Weakest first."""
+
+LEAST_ROUNDS = 3
+"""The fewest that a trimmed mean with its error needs."""
+
+
+@dataclass(frozen=True)
+class Overall:
+    """Geometric mean of candidate over reference time, over `num_cases` cases; above 1 the candidate takes longer."""
+
+    ratio: Estimate
+    num_cases: int
 
 
 @dataclass(frozen=True)
@@ -102,3 +130,81 @@ def refuse(compared: Compared, *, force: bool = False) -> None:
             f"{names} cannot be compared, their numbers mean nothing together: {said}",
             hint=f"Measure both {where}; --force compares them as they are.",
         )
+
+
+def speed_change(change: CaseChange) -> MetricChange | None:
+    """How the case's speed moved; None if it was not measured."""
+    return next((change.changes[name] for name in SPEED_METRICS if name in change.changes), None)
+
+
+def overall(changes: Iterable[CaseChange]) -> Overall | None:
+    """Over every case whose speed was measured on both sides and is not INVALID; None without one.
+
+    The cases are not a sample of something larger: the interval covers how well each ratio is known (their errors
+    taken as independent), not how much they differ. There is none if any case has none.
+    """
+    moved = [found.comparison for change in changes if (found := speed_change(change)) is not None]
+    known = [comparison for comparison in moved if comparison is not None and math.isfinite(comparison.ratio)]
+    if not known:
+        return None
+    num = len(known)
+    mean = sum(math.log(comparison.ratio) for comparison in known) / num
+    parts = [comparison.location for comparison in known if comparison.location is not None]
+    if len(parts) < num:
+        return Overall(Estimate(value=math.exp(mean), n=num, unit="1"), num)
+    # The mean of independent estimates; degrees of freedom by Welch and Satterthwaite.
+    variances = [part.standard_error**2 for part in parts]
+    total = sum(variances)
+    df = total**2 / sum(v**2 / part.df for v, part in zip(variances, parts, strict=True)) if total else math.inf
+    location = Location(mean, math.sqrt(total) / num, df)
+    if num == 1:  # `from_location` takes n = 1 for a single launch
+        low, high = (math.exp(end) for end in location.interval())
+        return Overall(Estimate(value=math.exp(mean), low=low, high=high, n=1, unit="1"), 1)
+    return Overall(from_location(location, num, "1", exponential=True), num)
+
+
+def weakest_level(changes: Iterable[CaseChange]) -> Level | None:
+    """The weakest level of all comparisons; None if nothing was compared as a ratio."""
+    found = {
+        moved.comparison.level
+        for change in changes
+        for moved in change.changes.values()
+        if moved.comparison is not None and moved.comparison.level is not None
+    }
+    return min(found, key=LEVELS.index, default=None)
+
+
+def judge_screened(
+    changes: Sequence[CaseChange], screen_rounds: int, settings: CompareSettings
+) -> tuple[CaseChange, ...]:
+    """The same changes with their speeds judged as a suite, under control of the false discovery rate.
+
+    Suspects are judged on their rounds after `screen_rounds` alone; one without fresh rounds is `unclear`.
+    """
+    judged = list(changes)
+    for metric in sorted({name for change in changes for name in change.changes if name in STEP_METRICS}):
+        first: dict[str, Logs] = {}
+        later: dict[str, Logs] = {}
+        levels: dict[str, Level] = {}
+        for at, change in enumerate(judged):
+            moved = change.changes.get(metric)
+            if moved is not None and moved.comparison is not None and change.reference and change.candidate:
+                logs, levels[str(at)] = round_log_ratios(METRICS[metric], change.reference, change.candidate)
+                first[str(at)] = [value for repeat, value in logs.items() if repeat <= screen_rounds]
+                later[str(at)] = [value for repeat, value in logs.items() if repeat > screen_rounds]
+        screened, fresh = (
+            {name: logs for name, logs in rounds.items() if len(logs) >= LEAST_ROUNDS} for rounds in (first, later)
+        )
+        for name, found in judge_suite(screened, partial(_given, fresh), settings).items():
+            at, moved = int(name), ratio_change(METRICS[metric], replace(found, level=levels[name]))
+            judged[at] = replace(judged[at], changes={**judged[at].changes, metric: moved})
+    return tuple(judged)
+
+
+def _given(fresh: Mapping[str, Logs], _names: tuple[str, ...]) -> Mapping[str, Logs]:
+    return fresh
+
+
+def looks_changed(logs: Sequence[float], settings: CompareSettings) -> bool:
+    """Whether a case with these log ratios in its screening rounds must be measured again."""
+    return len(logs) >= LEAST_ROUNDS and bool(screen({"case": logs}, settings))

@@ -6,7 +6,7 @@ from statistics import median
 from typing import Any
 
 from gpubench.analysis.compare.run_sides import Side
-from gpubench.analysis.summary.comparable_case import CaseEntry
+from gpubench.analysis.summary.case_summary import CaseEntry
 from gpubench.core.errors import UsageError
 from gpubench.core.metrics import METRICS
 from gpubench.store.pytest_benchmark_files import PytestFile, PytestTest
@@ -30,32 +30,28 @@ def side_of_files(files: Sequence[PytestFile], name: str) -> Side:
     if not by_test:
         hint = "Did the tests use the `benchmark` or `gpu_benchmark` fixture?"
         raise UsageError(f"{name} holds no benchmark", hint=hint)
-    entries = tuple(map(_entry, by_test.values()))
+    entries = []
+    for launches in by_test.values():
+        last = launches[-1][1]
+        values: dict[str, dict[int, float]] = {}
+        for number, test in launches:
+            for metric, value in _metrics(test).items():
+                values.setdefault(metric, {})[number] = value
+        interval = _interval(last) if len(launches) == 1 else None
+        limits = (_own(last.extra).get("limits") or {}).items()
+        entry = CaseEntry(
+            case_id=last.fullname,
+            label=last.name,
+            settings={"test": last.fullname, "group": last.group, **last.params},
+            values=values,
+            intervals={} if interval is None else {"step_time_s": interval},
+            limits={name: float(most) for name, most in limits if name in METRICS and isinstance(most, int | float)},
+        )
+        entries.append(entry)
     newest = ordered[-1]
     commit = str(newest.commit.get("id") or "")[:12]
-    changed = " with changes" if newest.commit.get("dirty") else ""
-    facts = {"git commit": commit + changed} if commit else {}
-    return Side(name, "pytest-benchmark", "", entries, _environment(newest), facts)
-
-
-def _entry(launches: Sequence[tuple[int, PytestTest]]) -> CaseEntry:
-    last = launches[-1][1]
-    values: dict[str, dict[int, float]] = {}
-    for number, test in launches:
-        for metric, value in _metrics(test).items():
-            values.setdefault(metric, {})[number] = value
-    interval = _interval(last) if len(launches) == 1 else None
-    limits = _own(last.extra).get("limits") or {}
-    return CaseEntry(
-        case_id=last.fullname,
-        label=last.name,
-        settings={"test": last.fullname, "group": last.group, **last.params},
-        values=values,
-        intervals={} if interval is None else {"step_time_s": interval},
-        limits={
-            name: float(limit) for name, limit in limits.items() if name in METRICS and isinstance(limit, int | float)
-        },
-    )
+    facts = {"git commit": f"{commit}{' with changes' if newest.commit.get('dirty') else ''}"} if commit else {}
+    return Side(name, "pytest-benchmark", "", tuple(entries), _environment(newest), facts)
 
 
 def _metrics(test: PytestTest) -> dict[str, float]:

@@ -1,15 +1,39 @@
-"""The sides of a comparison, and how a run or one of its arms becomes one."""
+"""The sides of a comparison, how a run or one of its arms becomes one, and what differs between two."""
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from gpubench.analysis.summary.comparable_case import ComparableCase
+from gpubench.analysis.summary.case_summary import ComparableCase
 from gpubench.analysis.summary.run_summary import RecordedRun, RunSummary, summarise_run
 from gpubench.core.errors import UsageError
+from gpubench.core.records import Status
 from gpubench.machine.environment import comparable
+from gpubench.suite.model.case import SPECS
 
 Source = Literal["run", "arm", "baseline", "pytest-benchmark"]
+
+_GPU_REFUSED = re.compile(r"gpu\d+\.(name|memory_total_bytes|mig)")
+_CPU_REFUSED = re.compile(r"cpu\.(model|num_threads_usable)")
+_EFFECTIVE_REFUSED = re.compile(
+    "|".join(
+        [name for name, spec in SPECS.items() if spec.if_differs == "refused"]
+        + [r"math\..+", "autocast_dtype", "compute_dtype", "training", "nvtx"]
+    )
+)
+_NAMES = {
+    "driver.driver": "driver",
+    "driver.cuda_driver": "CUDA driver",
+    "python.version": "Python",
+    "worker.cuda": "CUDA",
+    "worker.cudnn": "cuDNN",
+    "cpu.model": "CPU",
+    "cpu.num_threads_usable": "usable hardware threads",
+    "system.kernel": "kernel",
+    "python.free_threaded": "free-threaded Python",
+}
 
 
 @dataclass(frozen=True)
@@ -92,3 +116,57 @@ def commit_of(run: RecordedRun) -> str | None:
 def facts_of(run: RecordedRun) -> dict[str, Any]:
     commit = commit_of(run)
     return {} if commit is None else {"git commit": commit}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """`before` or `after` is None if that side lacks it. `refused`: it makes the two sides incomparable."""
+
+    name: str
+    before: Any
+    after: Any
+    refused: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The name for readers: `torch` for `packages.torch`."""
+        if self.name in _NAMES:
+            return _NAMES[self.name]
+        part, _, rest = self.name.partition(".")
+        if part in ("packages", "worker", "variables", "env", "set"):
+            return rest
+        return f"{part.replace('gpu', 'GPU ')} {rest.replace('_', ' ')}" if rest else part
+
+
+def differences(reference: Side, candidate: Side) -> tuple[Difference, ...]:
+    """Every recorded difference, refused ones first. Arms of one run are meant to differ: nothing is refused there.
+
+    The GPU refuses if any case runs on one, the processor if all run on the CPU. A package of the parent that the
+    worker reports with the same two versions is named once.
+    """
+    befores = {(case.kind, case.case_id): case for case in reference.cases}
+    pairs = [(befores[key], case) for case in candidate.cases if (key := (case.kind, case.case_id)) in befores]
+    suites = (reference.suite, candidate.suite)
+    found = [Difference("suite", *suites, refused=True)] if suites[0] != suites[1] else []
+    on_gpu = any(str(case.settings.get("device", "cpu")).startswith("cuda") for _, case in pairs)
+    refused = _GPU_REFUSED if on_gpu else _CPU_REFUSED
+    before, after = {**reference.environment, **reference.facts}, {**candidate.environment, **candidate.facts}
+    for name in dict.fromkeys((*before, *after)):
+        old, new = before.get(name), after.get(name)
+        worker = name.replace("packages.", "worker.", 1) if name.startswith("packages.") else None
+        twice = worker is not None and (before.get(worker), after.get(worker)) == (old, new)
+        if old != new and not twice:
+            found.append(Difference(name, old, new, refused=refused.fullmatch(name) is not None))
+    # Settings that took effect differently in cases that asked for the same, once per setting and change. Only what
+    # both sides know counts: a record of an older gpubench may lack a field.
+    counts: Counter[tuple[str, Any, Any]] = Counter()
+    for one, other in pairs:
+        if one.status is Status.OK and other.status is Status.OK:
+            was, now = one.took_effect(), other.took_effect()
+            counts.update((name, was[name], now[name]) for name in was if name in now and was[name] != now[name])
+    for (name, old, new), number in counts.items():
+        shown = f"{name} in {number} case{'s' if number > 1 else ''}"
+        found.append(Difference(shown, old, new, refused=_EFFECTIVE_REFUSED.fullmatch(name) is not None))
+    if reference.source == candidate.source == "arm":
+        found = [Difference(each.name, each.before, each.after) for each in found]
+    return tuple(sorted(found, key=lambda each: not each.refused))

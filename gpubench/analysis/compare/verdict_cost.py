@@ -1,32 +1,29 @@
 """What a verdict costs: from a pilot's noise to rounds, minutes and the chance of finding a change that matters."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
 from gpubench.analysis.compare.case_changes import round_log_ratios
+from gpubench.analysis.compare.compare_sides import LEAST_ROUNDS
 from gpubench.analysis.compare.run_sides import arms_of
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RecordedRun, summarise_run
+from gpubench.analysis.verdict.interleaved_rounds import judge_many
 from gpubench.analysis.verdict.judge import Level
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.analysis.verdict.many_comparisons import FALSE_DISCOVERY_RATE, SCREEN_ALPHA, SCREEN_ROUNDS
-from gpubench.analysis.verdict.simulated_verdicts import judge_many
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Record
-from gpubench.stats.estimators import rounds_needed, trimmed_location, trimmed_moments
+from gpubench.stats.estimators import TRIM, rounds_needed, trimmed_location, trimmed_moments
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    FloatArray = NDArray[np.float64]
+    from gpubench.analysis.verdict.interleaved_rounds import FloatArray
 
 TRIALS = 2000
-LEAST_ROUNDS = 3
 CONFIDENCE = 0.9
 
 
@@ -43,9 +40,6 @@ class VerdictForecast:
     rounds_same: float
     rounds_slower: float
     needed: int | None
-
-
-Foresee = Callable[[float], VerdictForecast]
 
 
 @dataclass(frozen=True)
@@ -102,36 +96,29 @@ def plan(pilot: RecordedRun, settings: CompareSettings, *, seed: int = 0, one_by
     draws = _draws(settings, seed)
     num = sum(case.skip_status is None and case.kind == "measure" for case in pilot.info.cases)
 
-    def foresee(spread: float) -> VerdictForecast:
-        screened = one_by_one is not None and num > one_by_one
-        return _forecast_screened(spread, settings, draws, num) if screened else _forecast(spread, settings, draws)
-
     cases = []
     if len(arms) >= 2:
         sides = [summarise_run(pilot, arm=arm, metrics=()).cases for arm in arms[:2]]
         for before, after in zip(sides[0], sides[1], strict=True):
-            ratios, level = round_log_ratios(METRICS[_metric(after)], before, after)
+            ratios, level = round_log_ratios(METRICS[after.speed_metric], before, after)
             seconds = _seconds([*before.records, *after.records])
-            cases.append(_case(after, level, list(ratios.values()), 1.0, seconds, settings, foresee))
+            cases.append(_case(after, level, list(ratios.values()), 1.0, seconds, settings))
     else:
         for case in summarise_run(pilot, metrics=()).cases:
-            logs = [math.log(value) for value in case.launch_values(_metric(case)).values() if value > 0]
-            seconds = 2 * _seconds(case.records)
-            cases.append(_case(case, "launch", logs, math.sqrt(2), seconds, settings, foresee))
-    return VerdictPlan(settings, tuple(cases), _overhead_s(pilot.records))
+            logs = [math.log(value) for value in case.launch_values(case.speed_metric).values() if value > 0]
+            cases.append(_case(case, "launch", logs, math.sqrt(2), 2 * _seconds(case.records), settings))
+
+    def foresee(spread: float) -> VerdictForecast:
+        screened = one_by_one is not None and num > one_by_one
+        return _forecast_screened(spread, settings, draws, num) if screened else forecast(spread, settings, draws=draws)
+
+    foreseen = (case if case.spread is None else replace(case, forecast=foresee(case.spread)) for case in cases)
+    return VerdictPlan(settings, tuple(foreseen), _overhead_s(pilot.records))
 
 
-def forecast(
-    spread: float, settings: CompareSettings, *, effect: float | None = None, seed: int = 0
-) -> VerdictForecast:
-    """For a standard deviation of a round's log ratio, and a true slow-down of `effect` (None: of `sesoi`)."""
-    return _forecast(spread, settings, _draws(settings, seed), effect)
-
-
-def spread_of(logs: Sequence[float], settings: CompareSettings | None = None) -> float:
+def spread_of(logs: Sequence[float], trim: float = TRIM) -> float:
     """Standard deviation of a round's log ratio, from the standard error of the rounds' trimmed mean."""
-    chosen = settings or CompareSettings()
-    return trimmed_location(logs, chosen.trim).standard_error * math.sqrt(len(logs))
+    return trimmed_location(logs, trim).standard_error * math.sqrt(len(logs))
 
 
 def _draws(settings: CompareSettings, seed: int) -> "FloatArray":
@@ -142,12 +129,13 @@ def _draws(settings: CompareSettings, seed: int) -> "FloatArray":
     return draws
 
 
-def _forecast(
-    spread: float, settings: CompareSettings, draws: "FloatArray", effect: float | None = None
+def forecast(
+    spread: float, settings: CompareSettings, *, effect: float | None = None, draws: "FloatArray | None" = None
 ) -> VerdictForecast:
+    """For a standard deviation of a round's log ratio, and a true slow-down of `effect` (None: of `sesoi`)."""
     shift = math.log1p(settings.sesoi if effect is None else effect)
-    rounds = draws[:, : settings.max_rounds]
-    same, slower = (judge_many(each + spread * rounds, settings) for each in (0.0, shift))
+    noise = spread * (_draws(settings, 0) if draws is None else draws)[:, : settings.max_rounds]
+    same, slower = (judge_many(each + noise, settings) for each in (0.0, shift))
     found = float((slower.verdict == "slower").mean())
     looks = settings.schedule()
     needed = rounds_needed(spread, shift, looks[-1].alpha, trim=settings.trim)
@@ -199,30 +187,19 @@ def _directions(logs: "FloatArray", settings: CompareSettings) -> tuple["FloatAr
     return stdtr(df, -t), stdtr(df, t), mean
 
 
-def _metric(case: CaseSummary) -> str:
-    return "latency_s" if case.case.timing == "latency" else "throughput"
-
-
 def _case(
-    case: CaseSummary,
-    level: Level,
-    logs: Sequence[float],
-    factor: float,
-    seconds: float,
-    settings: CompareSettings,
-    foresee: Foresee,
+    case: CaseSummary, level: Level, logs: Sequence[float], factor: float, seconds: float, settings: CompareSettings
 ) -> CasePlan:
-    """The interval of a standard deviation is sqrt(df / chi2), exact for normal values."""
+    """Without its forecast. The interval of a standard deviation is sqrt(df / chi2), exact for normal values."""
     from scipy.special import chdtri
 
     if len(logs) < LEAST_ROUNDS:
         why = case.reason or f"{len(logs)} of the {LEAST_ROUNDS} rounds that a forecast needs"
         return CasePlan(case.case_id, case.label, level, len(logs), None, None, None, seconds, None, why)
-    df = trimmed_location(logs, settings.trim).df
-    spread = factor * spread_of(logs, settings)
-    tail = (1 - CONFIDENCE) / 2
+    df, tail = trimmed_location(logs, settings.trim).df, (1 - CONFIDENCE) / 2
+    spread = factor * spread_of(logs, settings.trim)
     low, high = (spread * math.sqrt(df / chdtri(df, q)) for q in (tail, 1 - tail))
-    return CasePlan(case.case_id, case.label, level, len(logs), spread, low, high, seconds, foresee(spread))
+    return CasePlan(case.case_id, case.label, level, len(logs), spread, low, high, seconds, None)
 
 
 def _seconds(records: Sequence[Record]) -> float:
@@ -238,13 +215,11 @@ def _seconds(records: Sequence[Record]) -> float:
 
 def _overhead_s(records: Sequence[Record]) -> float:
     """Median time from the end of a round's last launch to the start of the next round's first."""
-    spans: dict[int, tuple[float, float]] = {}
+    times: dict[int, list[float]] = {}
     for record in records:
-        if record.started_unix_s is None or record.wall_s is None or record.kind != "measure":
-            continue
-        begin, end = record.started_unix_s, record.started_unix_s + record.wall_s
-        before = spans.get(record.repeat, (begin, end))
-        spans[record.repeat] = (min(begin, before[0]), max(end, before[1]))
-    ordered = [spans[repeat] for repeat in sorted(spans)]
-    gaps = [max(0.0, after[0] - before[1]) for before, after in pairwise(ordered)]
+        if record.started_unix_s is not None and record.wall_s is not None and record.kind == "measure":
+            ends = (record.started_unix_s, record.started_unix_s + record.wall_s)
+            times.setdefault(record.repeat, []).extend(ends)
+    rounds = [times[repeat] for repeat in sorted(times)]
+    gaps = [max(0.0, min(after) - max(before)) for before, after in pairwise(rounds)]
     return median(gaps) if gaps else 0.0

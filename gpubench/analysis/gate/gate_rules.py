@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
-from gpubench.analysis.summary.comparable_case import ComparableCase, Keeps
+from gpubench.analysis.summary.case_summary import CaseEntry, ComparableCase, Keeps
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.core.findings import Validity
 from gpubench.core.metrics import METRICS
@@ -156,10 +156,9 @@ def check_gates(rules: Sequence[GateRule], changes: Sequence[CaseChange]) -> tup
 
 def _check(rule: GateRule, changes: Sequence[CaseChange]) -> GateResult:
     if rule.metric == "status":
-        ends = [(change, _end(change.reference), _end(change.candidate)) for change in changes]
-        broken = tuple(change for change, before, after in ends if before == "ok" and after in rule.no_new)
-        worst = next(iter(broken), None)
-        return GateResult(rule, _outcome(broken, (), len(changes)), worst, broken, (), tuple(changes))
+        broken = tuple(each for each in changes if _end(each.reference) == "ok" and _end(each.candidate) in rule.no_new)
+        outcome = _outcome(broken, (), len(changes))
+        return GateResult(rule, outcome, next(iter(broken), None), broken, (), tuple(changes))
     covered = tuple(change for change in changes if rule.metric in change.changes)
     failures = tuple(change for change in covered if _breaks(rule, change.changes[rule.metric]))
     unclear = tuple(change for change in covered if change.changes[rule.metric].judgement == "unclear")
@@ -227,7 +226,7 @@ def limit_rules(cases: Iterable[ComparableCase]) -> tuple[GateRule, ...]:
     """Rules of the limits that a source declares for single cases; put last, they decide for theirs."""
     of_limit: dict[tuple[str, float], list[ComparableCase]] = {}
     for case in cases:
-        for metric, limit in getattr(case, "limits", {}).items():
+        for metric, limit in case.limits.items() if isinstance(case, CaseEntry) else ():
             of_limit.setdefault((metric, limit), []).append(case)
     rules = []
     for (metric, limit), found in of_limit.items():

@@ -1,12 +1,11 @@
 """One metric over the stored runs, case by case, with the runs at which its level changed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gpubench.analysis.compare.run_sides import Side, arms_of, commit_of, facts_of
-from gpubench.analysis.compare.side_differences import Difference, differences
+from gpubench.analysis.compare.run_sides import Difference, Side, arms_of, commit_of, differences, facts_of
 from gpubench.analysis.history.change_points import MAX_VALUES, ChangePoint, change_points
-from gpubench.analysis.summary.comparable_case import Keeps
+from gpubench.analysis.summary.case_summary import Keeps
 from gpubench.analysis.summary.launch_estimates import estimate
 from gpubench.analysis.summary.run_summary import RecordedRun, summarise_run
 from gpubench.core.findings import Validity
@@ -68,21 +67,17 @@ def histories(
             point = HistoryPoint(info.run, info.created, value, len(values), commit_of(run))
             key = (machine_name(info.environment), info.suite_name, case.case_id)
             found.setdefault(key, []).append((point, run, case.label))
-    return tuple(_history(key, entries[-MAX_VALUES:], floor, seed) for key, entries in found.items())
-
-
-def _history(
-    key: tuple[str, str, str], entries: Sequence[tuple[HistoryPoint, RecordedRun, str]], floor: float, seed: int
-) -> CaseHistory:
-    machine, suite, case_id = key
-    points = tuple(point for point, _, _ in entries)
-    values = [point.value for point in points]
-    found = change_points(values, floor=floor, seed=seed) if all(value > 0 for value in values) else ()
-    changes = []
-    for each in found:
-        before, after = (
-            Side(run.info.run, "run", run.info.suite_name, (), comparable(run.info.environment), facts_of(run))
-            for _, run, _ in entries[each.at - 1 : each.at + 1]
-        )
-        changes.append(Change(each, points[each.at - 1], points[each.at], differences(before, after)))
-    return CaseHistory(case_id, entries[-1][2], suite, machine, points, tuple(changes))
+    made = []
+    for (machine, suite, case_id), entries in found.items():
+        newest = entries[-MAX_VALUES:]
+        points = tuple(point for point, _, _ in newest)
+        values = [point.value for point in points]
+        changes = []
+        for each in change_points(values, floor=floor, seed=seed) if min(values) > 0 else ():
+            before, after = (
+                Side(run.info.run, "run", suite, (), comparable(run.info.environment), facts_of(run))
+                for _, run, _ in newest[each.at - 1 : each.at + 1]
+            )
+            changes.append(Change(each, points[each.at - 1], points[each.at], differences(before, after)))
+        made.append(CaseHistory(case_id, newest[-1][2], suite, machine, points, tuple(changes)))
+    return tuple(made)

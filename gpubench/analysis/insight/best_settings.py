@@ -8,7 +8,7 @@ from typing import Any
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.launch_estimates import from_location, mean_difference
 from gpubench.core.findings import Validity
-from gpubench.core.records import Estimate, Status
+from gpubench.core.records import Estimate
 from gpubench.suite.model.case import Case
 from gpubench.suite.select.patterns import matches
 
@@ -40,14 +40,9 @@ class Gain:
     ratio: Estimate
 
 
-def speed_metric(summary: CaseSummary) -> str:
-    """`throughput`, or `latency_s` for synchronised requests, which are never ranked with it."""
-    return "latency_s" if summary.case.timing == "latency" else "throughput"
-
-
 def speed(summary: CaseSummary) -> float | None:
     """Samples per second, or requests per second for latency timing; None without a figure."""
-    found = summary.metrics.get(speed_metric(summary))
+    found = summary.metrics.get(summary.speed_metric)
     if found is None or found.value <= 0:
         return None
     return 1 / found.value if summary.case.timing == "latency" else found.value
@@ -57,9 +52,18 @@ def best_settings(summaries: Iterable[CaseSummary]) -> tuple[Best, ...]:
     """One `Best` per workload, mode, device, timing and precision (latency: and batch size), in the order met."""
     groups: dict[tuple[Any, ...], list[CaseSummary]] = {}
     for entry in summaries:
-        if entry.status is Status.OK and entry.validity is not Validity.INVALID and speed(entry) is not None:
+        if entry.usable and speed(entry) is not None:
             groups.setdefault((*_contest(entry.case), entry.case.precision), []).append(entry)
-    return tuple(_best(group) for group in groups.values())
+    found = []
+    for group in groups.values():
+        winners = [entry for entry in group if entry.validity is Validity.VALID and entry.correctness == "pass"]
+        fastest = max(winners or group, key=lambda entry: speed(entry) or 0.0)
+        weak = [entry.message for entry in fastest.findings if entry.effect != "none"]
+        why_not = weak[0] if weak else "its output failed the check"
+        if fastest.correctness == "unverified":
+            why_not = "its output was not verified"
+        found.append(Best(fastest, bool(winners), None if winners else why_not, len(group)))
+    return tuple(found)
 
 
 def best_overall(bests: Iterable[Best]) -> tuple[Best, ...]:
@@ -76,10 +80,14 @@ def gains(bests: Sequence[Best], baseline: Mapping[str, Any]) -> tuple[Gain, ...
     Best against best, because a baseline at a poor batch size would flatter the rest. Empty for an empty baseline.
     """
     found = []
+    matching = [other for other in bests if matches(other.summary.case.settings, baseline)] if baseline else []
     for best in bests:
-        against = _baseline_of(best, bests, baseline)
-        ratio = speedup(best.summary, against.summary) if against is not None and against is not best else None
-        if against is not None and ratio is not None:
+        ours = best.summary.case
+        same = ("workload", "mode", "timing", *(("batch_size",) if ours.timing == "latency" else ()))
+        fits = [other for other in matching if all(getattr(other.summary.case, n) == getattr(ours, n) for n in same)]
+        against = max(fits, key=_rank, default=best)
+        ratio = None if against is best else speedup(best.summary, against.summary)
+        if ratio is not None:
             found.append(Gain(best, against, ratio))
     return tuple(found)
 
@@ -90,16 +98,15 @@ def speedup(summary: CaseSummary, baseline: CaseSummary) -> Estimate | None:
     Paired by repeat where both have the same repeats (launches of one round share the state of the machine), else
     Welch. No interval from a single launch a side. None where either has no figure or their timing differs.
     """
-    metric = speed_metric(summary)
-    if metric != speed_metric(baseline):
+    metric = summary.speed_metric
+    if metric != baseline.speed_metric:
         return None
-    ours, theirs = _logs(summary, metric), _logs(baseline, metric)
-    return from_location(*mean_difference(ours, theirs), "1", exponential=True) if ours and theirs else None
-
-
-def _logs(summary: CaseSummary, metric: str) -> dict[int, float]:
     sign = -1 if metric == "latency_s" else 1
-    return {repeat: sign * math.log(value) for repeat, value in summary.launch_values(metric).items() if value > 0}
+    ours, theirs = (
+        {repeat: sign * math.log(value) for repeat, value in side.launch_values(metric).items() if value > 0}
+        for side in (summary, baseline)
+    )
+    return from_location(*mean_difference(ours, theirs), "1", exponential=True) if ours and theirs else None
 
 
 def _contest(case: Case) -> tuple[Any, ...]:
@@ -109,30 +116,3 @@ def _contest(case: Case) -> tuple[Any, ...]:
 
 def _rank(best: Best) -> tuple[bool, float]:
     return best.won, speed(best.summary) or 0.0
-
-
-def _best(group: Sequence[CaseSummary]) -> Best:
-    winners = [entry for entry in group if entry.validity is Validity.VALID and entry.correctness == "pass"]
-    fastest = max(winners or group, key=lambda entry: speed(entry) or 0.0)
-    if winners:
-        return Best(fastest, True, None, len(group))
-    weak = [entry.message for entry in fastest.findings if entry.effect != "none"]
-    why_not = weak[0] if weak else "its output failed the check"
-    if fastest.correctness == "unverified":
-        why_not = "its output was not verified"
-    return Best(fastest, False, why_not, len(group))
-
-
-def _baseline_of(best: Best, bests: Sequence[Best], baseline: Mapping[str, Any]) -> Best | None:
-    if not baseline:
-        return None
-    ours = best.summary.case
-    fits = [
-        other
-        for other in bests
-        if matches(other.summary.case.settings, baseline)
-        and (other.summary.case.workload, other.summary.case.mode, other.summary.case.timing)
-        == (ours.workload, ours.mode, ours.timing)
-        and (ours.timing == "throughput" or other.summary.case.batch_size == ours.batch_size)
-    ]
-    return max(fits, key=_rank, default=None)

@@ -11,7 +11,7 @@ from gpubench.analysis.insight.best_settings import speedup
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.launch_estimates import geometric_estimate
 from gpubench.core.findings import Validity
-from gpubench.core.records import Estimate, Status
+from gpubench.core.records import Estimate
 from gpubench.suite.model.case import SPECS
 from gpubench.suite.model.settings import default, is_number
 
@@ -51,14 +51,6 @@ class FactorEffect:
     pairs: tuple[Pair, ...] = field(repr=False)
     memory_ratio: Estimate | None = None
 
-    @property
-    def least(self) -> Pair:
-        return min(self.pairs, key=lambda pair: pair.ratio)
-
-    @property
-    def most(self) -> Pair:
-        return max(self.pairs, key=lambda pair: pair.ratio)
-
 
 def factor_effects(
     summaries: Iterable[CaseSummary], factors: Mapping[str, Any] | None = None
@@ -67,9 +59,9 @@ def factor_effects(
 
     Only ok cases that are not INVALID count. `factors` replaces the settings and their base values.
     """
-    usable = [entry for entry in summaries if entry.status is Status.OK and entry.validity is not Validity.INVALID]
-    found = [_effects_of(name, base, usable) for name, base in (FACTORS if factors is None else factors).items()]
-    return tuple(effect for effects in found for effect in effects)
+    usable = [entry for entry in summaries if entry.usable]
+    chosen = FACTORS if factors is None else factors
+    return tuple(effect for name, base in chosen.items() for effect in _effects_of(name, base, usable))
 
 
 def _effects_of(factor: str, base: Any, usable: Sequence[CaseSummary]) -> list[FactorEffect]:
@@ -103,6 +95,9 @@ def _pairs_in(block: Sequence[CaseSummary], factor: str, base: Any) -> list[Pair
 def _effect(factor: str, context_names: Sequence[str], pairs: tuple[Pair, ...]) -> FactorEffect:
     first = pairs[0]
     own = speedup(first.other, first.base) if len(pairs) == 1 else None
+    name = "peak_memory_allocated_bytes"
+    memory = [(pair.other.metrics.get(name), pair.base.metrics.get(name)) for pair in pairs]
+    grown = [math.log(b.value / a.value) for b, a in memory if a and b and min(a.value, b.value) > 0]
     return FactorEffect(
         factor=factor,
         base=getattr(first.base.case, factor),
@@ -112,16 +107,5 @@ def _effect(factor: str, context_names: Sequence[str], pairs: tuple[Pair, ...]) 
         num_suspect=sum(Validity.SUSPECT in (pair.base.validity, pair.other.validity) for pair in pairs),
         context={name: getattr(first.base.case, name) for name in context_names},
         pairs=pairs,
-        memory_ratio=_memory_ratio(pairs),
+        memory_ratio=geometric_estimate(grown, "1") if len(grown) == len(pairs) else None,
     )
-
-
-def _memory_ratio(pairs: Sequence[Pair]) -> Estimate | None:
-    logs = []
-    for pair in pairs:
-        base = pair.base.metrics.get("peak_memory_allocated_bytes")
-        other = pair.other.metrics.get("peak_memory_allocated_bytes")
-        if base is None or other is None or min(base.value, other.value) <= 0:
-            return None
-        logs.append(math.log(other.value / base.value))
-    return geometric_estimate(logs, "1")

@@ -1,14 +1,19 @@
 """How far each case is from the measured ceilings of its device (Williams, Waterman, Patterson 2009)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.measured_ceilings import Ceiling, CeilingDevice, ceilings_of, device_of, is_operator
+from gpubench.analysis.summary.measured_ceilings import (
+    Ceiling,
+    CeilingDevice,
+    ceilings_of,
+    device_of,
+    is_operator,
+    scaled,
+)
 from gpubench.analysis.summary.run_summary import RunSummary
-from gpubench.analysis.summary.utilization import scaled
-from gpubench.core.findings import Validity
-from gpubench.core.records import Estimate, Status
+from gpubench.core.records import Estimate
 
 Limit = Literal["arithmetic", "memory"]
 _NEEDED = {"achieved_flops", "flops_per_sample", "bytes_per_sample"}
@@ -57,37 +62,30 @@ def rooflines(summary: RunSummary) -> tuple[Roofline, ...]:
     groups: dict[tuple[CeilingDevice, str], list[CaseSummary]] = {}
     for entry in summary.cases:
         device = device_of(entry, summary.info.environment)
-        usable = entry.status is Status.OK and entry.validity is not Validity.INVALID
-        if device is not None and usable and entry.metrics.keys() >= _NEEDED:
+        if device is not None and entry.usable and entry.metrics.keys() >= _NEEDED:
             groups.setdefault((device, entry.case.precision), []).append(entry)
     found = []
     for (device, precision), entries in groups.items():
         peak, memory = ceilings.peak_flops(entries[0], device), ceilings.get(device, "memory")
         launch = ceilings.get(device, "launch")
-        points = (replace(_point(entry, peak, memory), of_launch=launch_share(entry, launch)) for entry in entries)
+        points = (_point(entry, peak, memory, launch) for entry in entries)
         found.append(Roofline(device, precision, peak, memory, tuple(points)))
     return tuple(found)
 
 
-def launch_share(entry: CaseSummary, launch: Ceiling | None) -> float | None:
-    """Launches of a step over those the host can do in the step's time.
-
-    None if either is unknown, and on a CPU, which runs operators instead of launching them.
-    """
-    operators, step_s = entry.metrics.get("operators_per_step"), entry.metrics.get("step_time_s")
-    if launch is None or entry.case.device_type == "cpu" or operators is None or step_s is None:
-        return None
-    return operators.value / launch.value.value / step_s.value
-
-
-def _point(entry: CaseSummary, peak: Ceiling | None, memory: Ceiling | None) -> RooflinePoint:
+def _point(entry: CaseSummary, peak: Ceiling | None, memory: Ceiling | None, launch: Ceiling | None) -> RooflinePoint:
     metrics = entry.metrics
     intensity = metrics["flops_per_sample"].value / metrics["bytes_per_sample"].value
     achieved = metrics["achieved_flops"]
     top = None if peak is None else peak.value.value
     slope = None if memory is None else memory.value.value * intensity
     of_peak = None if top is None or is_operator(entry.case) else scaled(achieved, 1 / top, "1")
-    if top is None or slope is None:
-        return RooflinePoint(entry, intensity, achieved, of_peak, None, None)
-    limit: Limit = "memory" if slope < top else "arithmetic"
-    return RooflinePoint(entry, intensity, achieved, of_peak, scaled(achieved, 1 / min(top, slope), "1"), limit)
+    of_roof: Estimate | None = None
+    limit: Limit | None = None
+    if top is not None and slope is not None:
+        limit, of_roof = "memory" if slope < top else "arithmetic", scaled(achieved, 1 / min(top, slope), "1")
+    of_launch = None
+    operators, step_s = metrics.get("operators_per_step"), metrics.get("step_time_s")
+    if launch and operators and step_s and entry.case.device_type != "cpu":  # which runs operators, and launches none
+        of_launch = operators.value / launch.value.value / step_s.value
+    return RooflinePoint(entry, intensity, achieved, of_peak, of_roof, limit, of_launch)

@@ -47,31 +47,25 @@ class QualitySummary:
 def judge_quality(summaries: Sequence["CaseSummary"], suite: Mapping[str, Any]) -> tuple[QualitySummary, ...]:
     """Each quality entry against the reference of the suite's `quality` section, on the same device if it has one."""
     settings = QualitySettings.model_validate(suite.get("quality") or {})
-    judged = []
+    limit, judged = settings.max_accuracy_drop, []
     for entry in summaries:
         same_work = [other for other in summaries if other.case.workload == entry.case.workload]
         fits = [other for other in same_work if matches(other.case.settings, settings.reference)]
         same_device = [other for other in fits if other.case.device == entry.case.device]
-        judged.append(_judge(entry, next(iter(same_device or fits), None), settings.max_accuracy_drop))
+        reference = next(iter(same_device or fits), None)
+        ours, theirs = _accuracy_by_seed(entry), _accuracy_by_seed(reference) if reference is not None else {}
+        if reference is entry or not ours or not theirs:
+            judged.append(QualitySummary(entry, reference, "reference" if reference is entry else "unknown", limit))
+            continue
+        # Paired by seed if both have the same seeds: those share weights and shuffling.
+        location, n = mean_difference(ours, theirs)
+        enough = min(len(ours), len(theirs)) >= SEEDS_FOR_A_BOUND
+        bound = location.mean - t_quantile(0.95, location.df) * location.standard_error if enough else None
+        verdict: Literal["ok", "drop"] = "drop" if (location.mean if bound is None else bound) < -limit else "ok"
+        difference = from_location(location, n, "1")
+        by: Literal["bound", "difference"] = "bound" if enough else "difference"
+        judged.append(QualitySummary(entry, reference, verdict, limit, difference, bound, by))
     return tuple(judged)
-
-
-def _judge(entry: "CaseSummary", reference: "CaseSummary | None", limit: float) -> QualitySummary:
-    if reference is entry:
-        return QualitySummary(entry, reference, "reference", limit)
-    ours = _accuracy_by_seed(entry)
-    theirs = _accuracy_by_seed(reference) if reference is not None else {}
-    if not ours or not theirs:
-        return QualitySummary(entry, reference, "unknown", limit)
-    # Paired by seed if both have the same seeds: those share weights and shuffling.
-    location, n = mean_difference(ours, theirs)
-    difference = from_location(location, n, "1")
-    if min(len(ours), len(theirs)) < SEEDS_FOR_A_BOUND:
-        verdict: Literal["ok", "drop"] = "drop" if location.mean < -limit else "ok"
-        return QualitySummary(entry, reference, verdict, limit, difference, None, "difference")
-    bound = location.mean - t_quantile(0.95, location.df) * location.standard_error
-    verdict = "drop" if bound < -limit else "ok"
-    return QualitySummary(entry, reference, verdict, limit, difference, bound, "bound")
 
 
 def _accuracy_by_seed(summary: "CaseSummary") -> dict[int, float]:
@@ -84,35 +78,22 @@ def _accuracy_by_seed(summary: "CaseSummary") -> dict[int, float]:
 
 def drop_findings(summary: "CaseSummary", quality: Sequence[QualitySummary]) -> tuple[Finding, ...]:
     """GB307 for a training case whose workload, device and precision lost accuracy."""
-    case = summary.case
-    return tuple(
-        _drop(entry)
-        for entry in quality
-        if case.mode == "train"
-        and entry.verdict == "drop"
-        and (entry.summary.case.workload, entry.device, entry.precision) == (case.workload, case.device, case.precision)
-    )
-
-
-def _drop(entry: QualitySummary) -> Finding:
-    assert entry.difference is not None
-    assert entry.reference is not None
-    points = f"{entry.difference.value * 100:+.2f} points"
-    limit = f"{format_percent(entry.max_drop)[:-1]} points are allowed"
-    against = f"against {entry.reference.case.precision} on {entry.reference.case.device}"
-    if entry.judged_by == "bound" and entry.lower_bound is not None:
-        message = (
-            f"Test accuracy {points} {against} over {entry.difference.n} seeds; with 95 % confidence not worse than "
-            f"{entry.lower_bound * 100:+.2f}, and {limit}."
-        )
-    else:
-        message = f"Test accuracy {points} {against}; {limit}. Fewer than three seeds: the plain difference was judged."
-    return finding(
-        "GB307",
-        message,
-        difference=entry.difference.value,
-        lower_bound=entry.lower_bound,
-        max_accuracy_drop=entry.max_drop,
-        num_seeds=entry.difference.n,
-        judged_by=entry.judged_by,
-    )
+    case, found = summary.case, []
+    key = (case.workload, case.device, case.precision)
+    for entry in quality if case.mode == "train" else ():
+        if entry.verdict != "drop" or (entry.summary.case.workload, entry.device, entry.precision) != key:
+            continue
+        assert entry.difference is not None
+        assert entry.reference is not None
+        points = f"{entry.difference.value * 100:+.2f} points"
+        limit = f"{format_percent(entry.max_drop)[:-1]} points are allowed"
+        message = f"Test accuracy {points} against {entry.reference.case.precision} on {entry.reference.case.device}"
+        if entry.judged_by == "bound" and entry.lower_bound is not None:
+            worst = f"with 95 % confidence not worse than {entry.lower_bound * 100:+.2f}"
+            message += f" over {entry.difference.n} seeds; {worst}, and {limit}."
+        else:
+            message += f"; {limit}. Fewer than three seeds: the plain difference was judged."
+        facts: dict[str, Any] = {"difference": entry.difference.value, "lower_bound": entry.lower_bound}
+        facts |= {"max_accuracy_drop": entry.max_drop, "num_seeds": entry.difference.n, "judged_by": entry.judged_by}
+        found.append(finding("GB307", message, **facts))
+    return tuple(found)

@@ -1,15 +1,16 @@
-"""One case over its launches."""
+"""A case: over the launches of a run, or as a baseline or another tool's file has it."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
-from gpubench.analysis.summary.comparable_case import Correctness, flat_effective
 from gpubench.core.findings import Finding, Validity
 from gpubench.core.records import CRASHED, Effective, Estimate, Record, Status
 from gpubench.store.run_info import PlannedCase
-from gpubench.suite.model.case import Case
+from gpubench.suite.model.case import SPECS, Case
+
+Correctness = Literal["pass", "fail", "unverified"]
 
 _GPU_ENERGY = frozenset({"energy_j", "energy_per_sample_j", "samples_per_j", "energy_above_idle_j", "mean_power_w"})
 
@@ -55,12 +56,21 @@ class CaseSummary:
         return self.planned.settings
 
     @property
+    def speed_metric(self) -> str:
+        """`throughput`, or `latency_s` for synchronised requests, which are never ranked with it."""
+        return "latency_s" if self.case.timing == "latency" else "throughput"
+
+    @property
+    def usable(self) -> bool:
+        """Whether its figures may be used: ok and not INVALID."""
+        return self.status is Status.OK and self.validity is not Validity.INVALID
+
+    @property
     def ok_records(self) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.status is Status.OK)
 
     @property
     def crashed_records(self) -> tuple[Record, ...]:
-        """Launches that crashed or ran out of time."""
         return tuple(record for record in self.records if record.status in CRASHED)
 
     @property
@@ -77,10 +87,6 @@ class CaseSummary:
                 found[record.repeat] = value
         return found
 
-    def interval(self, metric: str) -> tuple[float, float] | None:  # noqa: ARG002 - the protocol's signature
-        """None: steps within a launch say nothing about how much launches differ."""
-        return None
-
     def block_ratios(self) -> dict[int, float]:
         """Log ratios of launches that held both arms in alternating blocks, by repeat."""
         found = {record.repeat: record.block_log_ratio for record in self.ok_records}
@@ -90,16 +96,69 @@ class CaseSummary:
         return flat_effective(self.effective)
 
 
+@dataclass(frozen=True)
+class CaseEntry:
+    """A case without records. `values` has its launches by metric and repeat, in the registry's SI units.
+
+    `intervals`: of a metric of a single launch, from its own steps. `limits`: the largest relative regression by
+    metric, if the source declares one for this case. `effective`: the settings read back, flat; empty if unknown.
+    """
+
+    case_id: str
+    label: str
+    settings: Mapping[str, Any]
+    values: Mapping[str, Mapping[int, float]]
+    kind: str = "measure"
+    status: Status = Status.OK
+    reason: str | None = None
+    validity: Validity = Validity.VALID
+    correctness: Correctness = "unverified"
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    effective: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def num_crashed(self) -> int:
+        return int(self.status in CRASHED)
+
+    def launch_values(self, metric: str) -> dict[int, float]:
+        return dict(self.values.get(metric, {}))
+
+    def took_effect(self) -> Mapping[str, Any]:
+        return self.effective
+
+
+ComparableCase = CaseSummary | CaseEntry
+Keeps = Callable[[ComparableCase], bool]
+"""Whether a case is among those selected."""
+
+
 def launch_metrics(record: Record) -> Mapping[str, float | None]:
     """A record's metrics with those its parity check and training run imply."""
     implied: dict[str, float | None] = {}
     if record.parity is not None:
-        implied["parity_logits_rel_error"] = record.parity.logits_rel_error
-        implied["parity_loss_rel_error"] = record.parity.loss_rel_error
-        implied["parity_gradient_rel_error"] = record.parity.gradient_rel_error
+        compared = ("logits_rel_error", "loss_rel_error", "gradient_rel_error")
+        implied = {f"parity_{name}": getattr(record.parity, name) for name in compared}
     if record.quality is not None:
         names = ("accuracy", "precision_macro", "recall_macro", "final_loss", "time_to_accuracy_s", "steps_to_accuracy")
         implied |= {name: getattr(record.quality, name) for name in names}
         if record.quality.time_to_accuracy_s is not None:
             implied["energy_to_accuracy_j"] = record.metrics.get("energy_j")
     return implied | dict(record.metrics)
+
+
+_COMPARED = (
+    *(name for name, spec in SPECS.items() if spec.read_back is not None and spec.if_differs != "ignored"),
+    *("autocast_dtype", "compute_dtype", "training", "inference_mode", "grad_scaler", "interop_threads"),
+)
+"""Settings that are read back, and what follows from them."""
+
+
+def flat_effective(effective: Effective | None) -> dict[str, Any]:
+    """The settings that decide whether two sides did the same; mathematics per operation (`math.cudnn.conv`)."""
+    if effective is None:
+        return {}
+    fields = {name: effective.read(name) for name in _COMPARED}
+    mathematics = {f"math.{name}": value for name, value in effective.math.items()}
+    emitter = {"nvtx": effective.extra.get("nvtx")}  # whether a profiler took the ranges, which cost time then
+    return {name: value for name, value in (fields | mathematics | emitter).items() if value is not None}

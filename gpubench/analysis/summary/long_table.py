@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.metrics import METRICS
 from gpubench.suite.model.case import Case
@@ -23,29 +22,19 @@ def frame(run: RunSummary) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    rows = [row for case in (*run.cases, *(entry.summary for entry in run.quality)) for row in _rows(case)]
+    rows: list[dict[str, Any]] = []
+    for case in (*run.cases, *(entry.summary for entry in run.quality)):
+        settings = {name: _cell(value) for name, value in case.settings.items()}
+        common = {"index": case.planned.index, "case": case.case_id, "kind": case.kind, "label": case.label, **settings}
+        common |= {"status": case.status.value, "reason": case.reason}
+        common |= {"validity": case.validity.value, "correctness": case.correctness}
+        figures = [
+            {"metric": name, "unit": METRICS[name].unit, **found.model_dump(include={"value", "low", "high", "n"})}
+            for name, found in case.metrics.items()
+        ]
+        rows += [{**common, **figure} for figure in figures or [{}]]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype({"n": "Int64", "value": "float64", "low": "float64", "high": "float64"})
-
-
-def _rows(summary: CaseSummary) -> list[dict[str, Any]]:
-    common = {
-        "index": summary.planned.index,
-        "case": summary.planned.case_id,
-        "kind": summary.planned.kind,
-        "label": summary.planned.label,
-        **{name: _cell(value) for name, value in summary.case.settings.items()},
-        "status": summary.status.value,
-        "reason": summary.reason,
-        "validity": summary.validity.value,
-        "correctness": summary.correctness,
-    }
-    figures = [
-        {"metric": name, "value": found.value, "low": found.low, "high": found.high, "n": found.n}
-        | {"unit": METRICS[name].unit}
-        for name, found in summary.metrics.items()
-    ]
-    return [{**common, **figure} for figure in figures or [{}]]
 
 
 def _cell(value: Any) -> Any:

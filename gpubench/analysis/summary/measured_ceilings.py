@@ -1,12 +1,11 @@
-"""The most that was measured on a device: the ceilings of achieved figures, never a number from a datasheet."""
+"""Achieved arithmetic and bandwidth, and the most that was measured on a device: never a number from a datasheet."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from gpubench.analysis.summary.utilization import mfu
 from gpubench.core.findings import Validity
-from gpubench.core.records import Estimate, Status
+from gpubench.core.records import Estimate
 from gpubench.machine.environment_variables import anonymise
 from gpubench.store.run_info import RunInfo
 from gpubench.suite.model.case import Case
@@ -82,9 +81,6 @@ class Ceilings:
     def __iter__(self) -> Any:
         return iter(self._chosen.values())
 
-    def __bool__(self) -> bool:
-        return bool(self._chosen)
-
     def get(self, device: CeilingDevice | None, quantity: Quantity, precision: str | None = None) -> Ceiling | None:
         if device is None:
             return None
@@ -119,14 +115,13 @@ def measured_ceilings(info: RunInfo, entries: Iterable["CaseSummary"]) -> tuple[
     found = []
     for entry in entries:
         device, what = device_of(entry, info.environment), _what(entry.case)
-        if device is None or what is None or entry.status is not Status.OK or entry.validity is Validity.INVALID:
+        if device is None or what is None or not entry.usable:
             continue
         quantity, precision, metric = what
         value = entry.metrics.get(metric)
         if value is not None:
-            bare = Ceiling(quantity, precision, device, value, entry.label, info.run, info.created)
-            suspect = entry.validity is Validity.SUSPECT
-            found.append(replace(bare, conditions=conditions_of(info, device.key), suspect=suspect))
+            where = (entry.label, info.run, info.created, conditions_of(info, device.key))
+            found.append(Ceiling(quantity, precision, device, value, *where, entry.validity is Validity.SUSPECT))
     return tuple(found)
 
 
@@ -168,18 +163,10 @@ def known_ceilings(info: RunInfo, keys: Iterable[str]) -> tuple[Ceiling, ...]:
 
 def to_facts(ceiling: Ceiling) -> dict[str, Any]:
     """JSON types only; `from_facts` reads them back."""
-    return {
-        "quantity": ceiling.quantity,
-        "precision": ceiling.precision,
-        "device_name": ceiling.device.name,
-        "threads": ceiling.device.threads,
-        "value": ceiling.value.model_dump(mode="json"),
-        "label": ceiling.label,
-        "run": ceiling.run,
-        "measured": ceiling.measured,
-        "conditions": dict(ceiling.conditions),
-        "suspect": ceiling.suspect,
-    }
+    named = {name: getattr(ceiling, name) for name in ("quantity", "precision", "label", "run", "measured", "suspect")}
+    device = {"device_name": ceiling.device.name, "threads": ceiling.device.threads}
+    value = ceiling.value.model_dump(mode="json")
+    return {**named, **device, "value": value, "conditions": dict(ceiling.conditions)}
 
 
 def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
@@ -198,6 +185,42 @@ def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def achieved_flops(metrics: Mapping[str, Estimate]) -> Estimate | None:
+    """FLOP/s: FLOPs per sample times samples/s. None if either is unknown.
+
+    FLOPs as FlopCounterMode counts them (a multiply-add is two): matrix and convolution work counts, element-wise work
+    does not. The interval is that of the throughput: the count is exact.
+    """
+    return metrics.get("achieved_flops") or _times_rate(metrics, "flops_per_sample", "FLOP/s")
+
+
+def achieved_bandwidth(metrics: Mapping[str, Estimate]) -> Estimate | None:
+    """Bytes/s: bytes per sample times samples/s. None if either is unknown. The count is exact, as for FLOPs."""
+    return _times_rate(metrics, "bytes_per_sample", "B/s")
+
+
+def _times_rate(metrics: Mapping[str, Estimate], per_sample: str, unit: str) -> Estimate | None:
+    count, rate = metrics.get(per_sample), metrics.get("throughput")
+    return scaled(rate, count.value, unit) if count and rate and count.value > 0 else None
+
+
+def mfu(achieved: Estimate | None, measured_peak_flops: float | None) -> Estimate | None:
+    """Model FLOPs utilisation: achieved over the peak *measured* on this device at this precision, in [0, 1].
+
+    None without a measured peak. A peak looked up by the device's name is never used: boost clocks, power caps and
+    parts sold under one name differ by more than the share that people compare.
+    """
+    if achieved is None or measured_peak_flops is None or measured_peak_flops <= 0:
+        return None
+    return scaled(achieved, 1 / measured_peak_flops, "1")
+
+
+def scaled(estimate: Estimate, factor: float, unit: str) -> Estimate:
+    """The estimate in another unit, by an exact positive factor."""
+    low, high = (None if end is None else end * factor for end in (estimate.low, estimate.high))
+    return estimate.model_copy(update={"value": estimate.value * factor, "low": low, "high": high, "unit": unit})
 
 
 NO_PEAK = "no peak was measured on this device at this precision (suite roofline measures it)"

@@ -2,23 +2,25 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gpubench.analysis.summary.accuracy_verdict import QualitySummary, drop_findings, judge_quality
-from gpubench.analysis.summary.case_summary import CaseSummary, launch_metrics
-from gpubench.analysis.summary.comparable_case import Correctness
+from gpubench.analysis.summary.case_summary import CaseSummary, Correctness, launch_metrics
 from gpubench.analysis.summary.launch_estimates import estimate
-from gpubench.analysis.summary.measured_ceilings import with_mfu
-from gpubench.analysis.summary.merge_launches import merge_findings, merge_status, spread_finding
-from gpubench.analysis.summary.utilization import achieved_bandwidth, achieved_flops
+from gpubench.analysis.summary.measured_ceilings import achieved_bandwidth, achieved_flops, with_mfu
 from gpubench.core.findings import Finding, Validity, finding, validity
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Estimate, Record, Status, latest
+from gpubench.core.units import format_percent
+from gpubench.stats.estimators import mean_location
 from gpubench.store.run_info import PlannedCase, RunInfo
 
 _TAILS = frozenset(f"{time}_{tail}_s" for time in ("step_time", "latency") for tail in ("p90", "p95", "p99"))
+_WORST_FIRST = (Status.FAILED, Status.TIMEOUT, Status.OOM, Status.UNSUPPORTED, Status.SKIPPED)
+_LEAST_SPREAD = 0.01
+_MUCH_MORE = 3.0
 
 
 class RecordedRun(Protocol):
@@ -52,10 +54,21 @@ def summarise_run(run: RecordedRun, *, arm: str | None = None, metrics: Collecti
     Where a repeat was recorded twice (a resumed run), the later record counts. Training cases carry the accuracy
     finding of the quality entry of the same workload, device and precision.
     """
-    of_case = _records_by_case(record for record in run.records if arm is None or record.arm == arm)
+    records = latest(record for record in run.records if arm is None or record.arm == arm)
+    of_case: dict[int, list[Record]] = {}
+    for record in sorted(records, key=lambda each: (each.case_index, each.repeat)):
+        of_case.setdefault(record.case_index, []).append(record)
     summaries = [summarise_case(planned, of_case.get(planned.index, ()), metrics) for planned in run.info.cases]
-    quality = judge_quality([entry for entry in summaries if entry.planned.kind == "quality"], run.info.suite)
-    cases = [_with_findings(entry, drop_findings(entry, quality)) for entry in summaries if _is_measure(entry)]
+    quality = judge_quality([entry for entry in summaries if entry.kind == "quality"], run.info.suite)
+    cases = []
+    for entry in summaries:
+        dropped = drop_findings(entry, quality) if entry.kind == "measure" else ()
+        if dropped:
+            everything = (*entry.findings, *dropped)
+            standing = Validity.INVALID if entry.correctness == "fail" else validity(everything)
+            entry = replace(entry, findings=everything, validity=standing)
+        if entry.kind == "measure":
+            cases.append(entry)
     return RunSummary(info=run.info, cases=tuple(with_mfu(run.info, cases)), quality=quality)
 
 
@@ -71,8 +84,11 @@ def summarise_case(
     status, reason = merge_status(planned, records)
     metrics = _metrics(ok, METRICS if wanted is None else wanted)
     correctness = _correctness(ok)
+    own = []
+    if len(ok) == 1 and planned.kind == "measure":
+        own = [finding("GB206", "One launch: the spread between processes is unknown, so there is no interval.")]
     spread = spread_finding(ok) if wanted is None else None
-    findings = (*merge_findings(ok or records), *_own_findings(planned, ok), *([spread] if spread else ()))
+    findings = (*merge_findings(ok or records), *own, *([spread] if spread else ()))
     return CaseSummary(
         planned=planned,
         status=status,
@@ -87,15 +103,53 @@ def summarise_case(
     )
 
 
-def _is_measure(summary: CaseSummary) -> bool:
-    return summary.planned.kind == "measure"
+def merge_status(planned: PlannedCase, records: Sequence[Record]) -> tuple[Status, str | None]:
+    """A case is ok if any launch was, else as its worst launch. The reason names the other ends."""
+    if not records:
+        return planned.skip_status or Status.SKIPPED, planned.skip_reason or "not measured yet"
+    worst = [record for status in _WORST_FIRST for record in records if record.status is status]
+    if len(worst) == len(records):
+        return worst[0].status, worst[0].reason
+    if not worst:
+        return Status.OK, None
+    ends = ", ".join(dict.fromkeys(record.status.value for record in worst))
+    return Status.OK, f"{len(worst)} of {len(records)} launches did not end well ({ends}): {worst[0].reason or ends}"
 
 
-def _records_by_case(records: Iterable[Record]) -> dict[int, list[Record]]:
-    by_case: dict[int, list[Record]] = {}
-    for record in sorted(latest(records), key=lambda each: (each.case_index, each.repeat)):
-        by_case.setdefault(record.case_index, []).append(record)
-    return by_case
+def merge_findings(records: Sequence[Record]) -> tuple[Finding, ...]:
+    """One finding per code, in the order met, with the number of launches that have it unless all do."""
+    by_code: dict[str, list[Finding]] = {}
+    for record in records:
+        for code, entry in {entry.code: entry for entry in record.findings}.items():
+            by_code.setdefault(code, []).append(entry)
+    total, merged = len(records), []
+    for first, *others in by_code.values():
+        if total == 1:
+            merged.append(first)
+            continue
+        num = 1 + len(others)
+        message = first.message + (f" ({num} of {total} launches)" if num < total else "")
+        data = {**first.data, "num_launches_with": num, "num_launches": total}
+        merged.append(first.model_copy(update={"message": message, "data": data}))
+    return tuple(merged)
+
+
+def spread_finding(ok: Sequence[Record]) -> Finding | None:
+    """GB211 if launches differ by more than 1 % and by more than three times what their own steps explain."""
+    series = [record.series for record in ok if record.series is not None]
+    widths = [(s.high_s - s.low_s) / 2 / s.median_s for s in series if s.low_s is not None and s.high_s is not None]
+    if len(series) < 3 or not widths:
+        return None
+    between = mean_location([math.log(s.median_s) for s in series]).standard_error * math.sqrt(len(series))
+    within = sorted(widths)[len(widths) // 2] / 1.96
+    if between <= max(_LEAST_SPREAD, _MUCH_MORE * within):
+        return None
+    return finding(
+        "GB211",
+        f"Launches vary by {format_percent(between)}, steps within a launch explain {format_percent(within)}.",
+        between=between,
+        within=within,
+    )
 
 
 def _metrics(ok: Sequence[Record], wanted: Collection[str]) -> dict[str, Estimate]:
@@ -108,8 +162,7 @@ def _metrics(ok: Sequence[Record], wanted: Collection[str]) -> dict[str, Estimat
                 values.setdefault(name, []).append(value)
     for name in _TAILS & values.keys():
         if len(values[name]) < len(ok):
-            # Of the launches with enough steps alone it would be held against a median of them all.
-            del values[name]
+            del values[name]  # from some launches alone, and the median is from all of them
     metrics = {name: estimate(values[name], METRICS[name]) for name in METRICS.known(values) if name in wanted}
     derived = {"achieved_flops": achieved_flops(metrics), "achieved_bandwidth": achieved_bandwidth(metrics)}
     return metrics | {name: found for name, found in derived.items() if found is not None}
@@ -130,18 +183,3 @@ def _correctness(ok: Sequence[Record]) -> Correctness:
     if broken or False in verdicts:
         return "fail"
     return "pass" if verdicts else "unverified"
-
-
-def _own_findings(planned: PlannedCase, ok: Sequence[Record]) -> list[Finding]:
-    found = []
-    if len(ok) == 1 and planned.kind == "measure":
-        found.append(finding("GB206", "One launch: the spread between processes is unknown, so there is no interval."))
-    return found
-
-
-def _with_findings(summary: CaseSummary, findings: Sequence[Finding]) -> CaseSummary:
-    if not findings:
-        return summary
-    everything = (*summary.findings, *findings)
-    standing = Validity.INVALID if summary.correctness == "fail" else validity(everything)
-    return replace(summary, findings=everything, validity=standing)

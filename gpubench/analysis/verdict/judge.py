@@ -17,8 +17,6 @@ Verdict = Literal["slower", "faster", "same", "unclear"]
 Level = Literal["block", "launch", "stored", "single"]
 """How arms were measured, strongest first: alternating blocks, launches in turn, separate runs, one process a side."""
 
-Rounds = Sequence[Sequence[float]]
-
 _MOST_LOG = math.log(sys.float_info.max)
 
 
@@ -52,28 +50,20 @@ class Comparison:
         return self.ratio - 1
 
 
-def log_ratios(reference: Rounds, candidate: Rounds) -> list[float]:
-    """log(median candidate / median reference) of each round. ValueError for arms of different length or bad times."""
-    if len(reference) != len(candidate):
-        raise ValueError(f"the arms must have as many rounds: {len(reference)} and {len(candidate)}")
-    return [round_log_ratio(ours, theirs) for ours, theirs in zip(reference, candidate, strict=True)]
-
-
 def round_log_ratio(reference_steps: "ArrayLike", candidate_steps: "ArrayLike") -> float:
     """Log ratio of the medians of one round's step times."""
-    return math.log(_median(candidate_steps)) - math.log(_median(reference_steps))
-
-
-def _median(steps: "ArrayLike") -> float:
     import numpy as np
 
-    t = np.asarray(steps, dtype=float)
-    if t.ndim != 1 or t.size == 0:
-        raise ValueError("a round must be a list of at least one step time")
-    if not np.isfinite(t).all() or t.min() <= 0:
-        raise ValueError("step times must be finite and positive seconds")
-    low, high = np.sort(t)[[(t.size - 1) // 2, t.size // 2]]
-    return float(low + (high - low) / 2)  # not (low + high) / 2, which may be more than a float holds
+    medians = []
+    for steps in (reference_steps, candidate_steps):
+        t = np.asarray(steps, dtype=float)
+        if t.ndim != 1 or t.size == 0:
+            raise ValueError("a round must be a list of at least one step time")
+        if not np.isfinite(t).all() or t.min() <= 0:
+            raise ValueError("step times must be finite and positive seconds")
+        low, high = np.sort(t)[[(t.size - 1) // 2, t.size // 2]]
+        medians.append(float(low + (high - low) / 2))  # (low + high) / 2 may be more than a float holds
+    return math.log(medians[1]) - math.log(medians[0])
 
 
 def _exp(value: float) -> float:
@@ -113,22 +103,14 @@ def _verdict(found: Location, settings: CompareSettings, look: Look) -> tuple[Ve
     if significant and abs(found.mean) >= limit / 2:
         word: Verdict = "slower" if found.mean > 0 else "faster"
         return word, f"significant at this look (p = {p_value:.2g}; {look.alpha:.2g} may be spent)"
-    if equivalent(found, settings, look):
+    # Two one-sided tests against -+ sesoi, each at what this look may spend (Schuirmann 1987), at most at the level of
+    # the reported interval, so that the interval of what is called `same` lies inside -+ sesoi.
+    low, high = found.interval(1 - 2 * min(look.beta, (1 - settings.interval_level) / 2))
+    if -limit < low and high < limit:
         small = " (a real difference, smaller than half of it)" if significant else ""
         return "same", f"a change of {format_percent(settings.sesoi)} is ruled out{small}"
     why = "smaller than half the effect of interest" if significant else "not significant"
     return "unclear", f"{why}, and a change of {format_percent(settings.sesoi)} is not ruled out"
-
-
-def equivalent(found: Location, settings: CompareSettings, look: Look) -> bool:
-    """Two one-sided tests against -+ sesoi, each at what this look may spend (Schuirmann 1987).
-
-    At most at the level of the reported interval, so that the interval of what is called `same` lies inside -+ sesoi.
-    """
-    limit = math.log1p(settings.sesoi)
-    level = min(look.beta, (1 - settings.interval_level) / 2)
-    low, high = found.interval(1 - 2 * level)
-    return -limit < low and high < limit
 
 
 def too_few(logs: Sequence[float], settings: CompareSettings) -> Comparison:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from gpubench.analysis.verdict.judge import Comparison, Rounds, judge, log_ratios
+from gpubench.analysis.verdict.judge import Comparison, judge
 from gpubench.analysis.verdict.judge_settings import CompareSettings, Look
 from gpubench.stats.estimators import trimmed_location
 
@@ -18,7 +18,8 @@ SCREEN_ALPHA = 0.05
 FALSE_DISCOVERY_RATE = 0.05
 
 Direction = Literal["slower", "faster"]
-Arms = tuple[Rounds, Rounds]
+Logs = Sequence[float]
+"""Log ratios of a case's rounds, candidate over reference step time."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +45,12 @@ def benjamini_hochberg(p_values: Sequence[float], rate: float = FALSE_DISCOVERY_
     return tuple(p <= threshold for p in p_values)
 
 
-def screen(cases: Mapping[str, Arms], settings: CompareSettings | None = None) -> tuple[Suspect, ...]:
-    """Cases to measure again: one-sided p below 0.05 in either direction. `cases`: (reference, candidate) by name."""
+def screen(cases: Mapping[str, Logs], settings: CompareSettings | None = None) -> tuple[Suspect, ...]:
+    """Cases to measure again: one-sided p below 0.05 in either direction."""
     trim = (settings or CompareSettings()).trim
     suspects = []
-    for name, (reference, candidate) in cases.items():
-        found = trimmed_location(log_ratios(reference, candidate), trim)
+    for name, logs in cases.items():
+        found = trimmed_location(logs, trim)
         direction: Direction = "slower" if found.mean > 0 else "faster"
         p_value = found.p_above() if direction == "slower" else 1 - found.p_above()
         if p_value < SCREEN_ALPHA:
@@ -58,8 +59,8 @@ def screen(cases: Mapping[str, Arms], settings: CompareSettings | None = None) -
 
 
 def judge_suite(
-    cases: Mapping[str, Arms],
-    confirm: Callable[[tuple[str, ...]], Mapping[str, Arms]],
+    cases: Mapping[str, Logs],
+    confirm: Callable[[tuple[str, ...]], Mapping[str, Logs]],
     settings: CompareSettings | None = None,
 ) -> dict[str, Comparison]:
     """Verdicts of all cases. `confirm` measures the named cases again and returns their fresh rounds.
@@ -67,21 +68,21 @@ def judge_suite(
     A suspect is `slower` or `faster` where Benjamini-Hochberg at 5 % over the suspects rejects "not in that direction"
     on the fresh rounds and the effect is at least half of `sesoi`. Estimates of suspects come from the fresh rounds
     alone, since those that drew attention are biased. Everything else is `same` if changes of `sesoi` are ruled out,
-    or `unclear`. ValueError if `confirm` leaves out a suspect.
+    or `unclear`, as is a suspect without fresh rounds.
     """
     chosen = settings or CompareSettings()
-    suspects = screen(cases, chosen)
-    names = tuple(suspect.name for suspect in suspects)
-    fresh = confirm(names) if names else {}
-    missing = [name for name in names if name not in fresh]
-    if missing:
-        raise ValueError(f"no fresh rounds for {', '.join(missing)}")
-    verdicts = {name: _without_alarm(log_ratios(*arms), chosen) for name, arms in cases.items()}
-    logs = {name: log_ratios(*fresh[name]) for name in names}
-    above = {name: trimmed_location(logs[name], chosen.trim).p_above() for name in names}
+    found_suspects = screen(cases, chosen)
+    fresh = confirm(tuple(suspect.name for suspect in found_suspects)) if found_suspects else {}
+    verdicts = {name: _without_alarm(logs, chosen) for name, logs in cases.items()}
+    for each in found_suspects:
+        if each.name not in fresh:
+            reason = f"looks {each.direction} in its first rounds; the fresh ones that would tell are missing"
+            verdicts[each.name] = replace(verdicts[each.name], verdict="unclear", reason=reason, rounds_needed=None)
+    suspects = [each for each in found_suspects if each.name in fresh]
+    above = {each.name: trimmed_location(fresh[each.name], chosen.trim).p_above() for each in suspects}
     p_values = [above[each.name] if each.direction == "slower" else 1 - above[each.name] for each in suspects]
     for suspect, p_value, rejected in zip(suspects, p_values, benjamini_hochberg(p_values), strict=True):
-        again = logs[suspect.name]
+        again = fresh[suspect.name]
         if not rejected:
             verdicts[suspect.name] = _without_alarm(again, chosen)
             continue

@@ -37,11 +37,11 @@ def compare_stored(
     if launches < 2:
         mean = sum(second) / len(second) - sum(first) / len(first)
         return Comparison("unclear", math.exp(mean), None, None, launches, ONE_PROCESS, chosen, level="stored")
-    found = welch_difference(first, second)
-    verdict, reason = _verdict(found, launches, chosen)
-    if verdict in ("slower", "faster") and not allow_unpaired:
-        verdict, reason = "unclear", f"{NOT_INTERLEAVED}: looks {verdict}, but so would another session of the same"
-    return _comparison(found, launches, chosen, verdict, reason)
+    judged = _judged(welch_difference(first, second), launches, chosen)
+    if judged.verdict in ("slower", "faster") and not allow_unpaired:
+        reason = f"{NOT_INTERLEAVED}: looks {judged.verdict}, but so would another session of the same"
+        return replace(judged, verdict="unclear", reason=reason)
+    return judged
 
 
 def compare_single(
@@ -62,12 +62,12 @@ def compare_single(
     (first,), (second,) = _logs([reference]), _logs([candidate])
     errors = [abs(end - start) / 2 / _NORMAL_95 for start, end in (_logs(ends) for ends in intervals)]
     found = Location(second - first, math.hypot(*errors), math.inf)
-    verdict, reason = _verdict(found, MIN_LAUNCHES, chosen)
-    if allow_unpaired:
-        reason += "; one process a side, how much processes differ is not in the interval"
-    else:
-        verdict, reason = "unclear", ONE_PROCESS
-    return replace(_comparison(found, 1, chosen, verdict, reason), level="single")
+    judged = replace(_judged(found, MIN_LAUNCHES, chosen), rounds=1, level="single")
+    if not allow_unpaired:
+        return replace(judged, verdict="unclear", reason=ONE_PROCESS)
+    return replace(
+        judged, reason=f"{judged.reason}; one process a side, how much processes differ is not in the interval"
+    )
 
 
 def _logs(times: Sequence[float]) -> list[float]:
@@ -76,20 +76,18 @@ def _logs(times: Sequence[float]) -> list[float]:
     return [math.log(t) for t in times]
 
 
-def _verdict(found: Location, launches: int, settings: CompareSettings) -> tuple[Verdict, str]:
-    limit = math.log1p(settings.sesoi)
+def _judged(found: Location, launches: int, settings: CompareSettings) -> Comparison:
+    limit, p_value = math.log1p(settings.sesoi), found.p_value()
+    low, high = found.interval(settings.confidence)
+    verdict: Verdict = "unclear"
     if launches < MIN_LAUNCHES:
-        return "unclear", f"a verdict needs at least {MIN_LAUNCHES} launches a side"
-    p_value = found.p_value()
-    if p_value <= settings.alpha and abs(found.mean) >= limit / 2:
-        return ("slower" if found.mean > 0 else "faster"), f"significant (p = {p_value:.2g})"
-    low, high = found.interval(settings.confidence)
-    if -limit < low and high < limit:
-        return "same", f"the whole interval lies inside ±{format_percent(settings.sesoi)}"
-    return "unclear", f"not significant, and a change of {format_percent(settings.sesoi)} is not ruled out"
-
-
-def _comparison(found: Location, launches: int, settings: CompareSettings, verdict: Verdict, reason: str) -> Comparison:
-    low, high = found.interval(settings.confidence)
-    bare = Comparison(verdict, math.exp(found.mean), math.exp(low), math.exp(high), launches, reason, settings)
-    return replace(bare, p_value=found.p_value(), alpha=settings.alpha, level="stored", location=found)
+        reason = f"a verdict needs at least {MIN_LAUNCHES} launches a side"
+    elif p_value <= settings.alpha and abs(found.mean) >= limit / 2:
+        verdict, reason = ("slower" if found.mean > 0 else "faster"), f"significant (p = {p_value:.2g})"
+    elif -limit < low and high < limit:
+        verdict, reason = "same", f"the whole interval lies inside ±{format_percent(settings.sesoi)}"
+    else:
+        reason = f"not significant, and a change of {format_percent(settings.sesoi)} is not ruled out"
+    ends = (math.exp(found.mean), math.exp(low), math.exp(high))
+    bare = Comparison(verdict, *ends, launches, reason, settings, p_value=p_value, alpha=settings.alpha)
+    return replace(bare, level="stored", location=found)

@@ -9,7 +9,7 @@ from gpubench.analysis.compare.baseline_side import baseline_side
 from gpubench.analysis.compare.run_sides import Side, arm_sides, arms_of, side_of
 from gpubench.analysis.gate.gate_outcome import DEFAULT_FILE_RULES, DEFAULT_RULES
 from gpubench.analysis.gate.gate_rules import GateRule, limit_rules, parse_gate, rules_of
-from gpubench.analysis.summary.comparable_case import ComparableCase
+from gpubench.analysis.summary.case_summary import ComparableCase
 from gpubench.cli.open_run import open_run
 from gpubench.core.errors import UsageError
 from gpubench.store.baselines import baseline_path, read_baseline

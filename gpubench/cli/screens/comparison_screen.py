@@ -49,7 +49,7 @@ def _explanation(compared: "Compared", reference: Path, candidate: Path) -> "tup
     """What the profiles tell about cases that got slower; nothing without profiles, or if arms of a run share them."""
     if reference == candidate:
         return ()
-    from gpubench.analysis.compare.overall_change import speed_change
+    from gpubench.analysis.compare.compare_sides import speed_change
     from gpubench.analysis.summary.case_summary import CaseSummary
     from gpubench.analysis.verdict.not_interleaved import NOT_INTERLEAVED
     from gpubench.profile.figures.summary_model import stored_profile

@@ -4,8 +4,7 @@ import math
 from collections.abc import Mapping
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
-from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.comparable_case import ComparableCase
+from gpubench.analysis.summary.case_summary import CaseSummary, ComparableCase
 from gpubench.analysis.summary.launch_estimates import estimate
 from gpubench.core.findings import Effect, Validity
 from gpubench.core.metrics import METRICS

@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
-from gpubench.analysis.compare.compare_sides import Compared
-from gpubench.analysis.compare.overall_change import speed_change
-from gpubench.analysis.compare.side_differences import Difference
-from gpubench.analysis.summary.comparable_case import ComparableCase
+from gpubench.analysis.compare.compare_sides import Compared, speed_change
+from gpubench.analysis.compare.run_sides import Difference
+from gpubench.analysis.summary.case_summary import ComparableCase
 from gpubench.analysis.verdict.not_interleaved import NOT_INTERLEAVED
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status

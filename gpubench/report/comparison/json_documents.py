@@ -8,7 +8,7 @@ from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
 from gpubench.analysis.compare.compare_sides import Compared
 from gpubench.analysis.gate.gate_outcome import Checked
 from gpubench.analysis.gate.gate_rules import GateResult
-from gpubench.analysis.summary.comparable_case import ComparableCase
+from gpubench.analysis.summary.case_summary import ComparableCase
 from gpubench.core.records import Estimate
 from gpubench.core.version import __version__
 from gpubench.report.comparison.gate_screen import why_real

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
-from gpubench.analysis.compare.compare_sides import Compared
-from gpubench.analysis.compare.overall_change import speed_change
+from gpubench.analysis.compare.compare_sides import Compared, speed_change
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.metrics import METRICS
 from gpubench.core.units import format_percent

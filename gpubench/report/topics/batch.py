@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from gpubench.analysis.insight.best_settings import speed, speed_metric
+from gpubench.analysis.insight.best_settings import speed
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
@@ -110,7 +110,7 @@ def _leaders(lines: Lines, *, counted: bool) -> dict[int, tuple[str, ...]]:
 
 def _overlap(first: CaseSummary, second: CaseSummary) -> bool:
     """Whether two intervals of the speed share a value; without intervals nothing is known to be apart."""
-    name = speed_metric(first)
+    name = first.speed_metric
     ours, theirs = first.metrics[name], second.metrics[name]
     if ours.low is None or ours.high is None or theirs.low is None or theirs.high is None:
         return True

@@ -86,7 +86,8 @@ def _change(effect: FactorEffect, arrow: str) -> str:
 
 
 def _range(effect: FactorEffect) -> str:
-    return f"{effect.least.ratio:.2f} to {effect.most.ratio:.2f}" if effect.num_pairs > 1 else ""
+    ratios = [pair.ratio for pair in effect.pairs]
+    return f"{min(ratios):.2f} to {max(ratios):.2f}" if effect.num_pairs > 1 else ""
 
 
 def _memory(effect: FactorEffect) -> Cell | None:

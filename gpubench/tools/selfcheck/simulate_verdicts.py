@@ -1,14 +1,13 @@
 """The simulation that checks the error rates of the judge."""
 
-import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gpubench.analysis.verdict.interleaved_rounds import judge_many
 from gpubench.analysis.verdict.judge_settings import CompareSettings
-from gpubench.analysis.verdict.many_comparisons import SCREEN_ROUNDS, Arms, judge_suite
-from gpubench.analysis.verdict.simulated_verdicts import judge_many
+from gpubench.analysis.verdict.many_comparisons import SCREEN_ROUNDS, Logs, judge_suite
 from gpubench.stats.estimators import t_quantile, trimmed_moments
 from gpubench.tools.selfcheck.other_tool_rules import PYPERF_PROCESSES, RULES
 from gpubench.tools.selfcheck.simulated_steps import SCENES, Scene, simulate
@@ -121,21 +120,16 @@ def suite_alarms(suites: int, seed: int, between: float = 0.01) -> dict[str, flo
     scene = Scene("suite", between=between)
     confirmed = naive = 0
 
-    def confirm(names: tuple[str, ...]) -> dict[str, Arms]:
-        fresh = _as_cases(log_ratios(simulate(scene, 0.0, rng, len(names), SCREEN_ROUNDS)))
-        return dict(zip(names, fresh.values(), strict=True))
+    def confirm(names: tuple[str, ...]) -> dict[str, Logs]:
+        return dict(zip(names, log_ratios(simulate(scene, 0.0, rng, len(names), SCREEN_ROUNDS)).tolist(), strict=True))
 
     for _ in range(suites):
         logs = log_ratios(simulate(scene, 0.0, rng, SUITE_CASES, SCREEN_ROUNDS))
         mean, error, df = trimmed_moments(logs, 0.0)
         naive += bool(np.any(np.abs(mean) > t_quantile(0.975, df) * error))
-        found = judge_suite(_as_cases(logs), confirm)
+        found = judge_suite({str(number): row for number, row in enumerate(logs.tolist())}, confirm)
         confirmed += any(entry.verdict in ("slower", "faster") for entry in found.values())
     return {SCREEN_AND_CONFIRM: confirmed / suites, "a t-test per case at 5 %": naive / suites}
-
-
-def _as_cases(logs: "FloatArray") -> dict[str, Arms]:
-    return {str(number): ([[1.0]] * len(row), [[math.exp(value)] for value in row]) for number, row in enumerate(logs)}
 
 
 def run_selfcheck(*, trials: int, suites: int, seed: int, scenes: tuple[Scene, ...] = SCENES) -> Selfcheck:

@@ -12,7 +12,7 @@ from gpubench.analysis.gate.gate_rules import (
     parse_gate,
     rules_of,
 )
-from gpubench.analysis.summary.comparable_case import CaseEntry
+from gpubench.analysis.summary.case_summary import CaseEntry
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.core.records import Status

@@ -65,7 +65,7 @@ def test_mfu_is_absent_where_no_peak_was_measured_whatever_the_datasheet_says():
     summary, found = ceilings(made)
     assert "mfu" not in summary.cases[0].metrics
     assert summary.cases[0].absent["mfu"] == NO_PEAK
-    assert not found
+    assert not list(found)
 
 
 @pytest.mark.parametrize("other", [{"precision": "fp32"}, {"uuid": "GPU-another"}, {"device": "cpu"}])
@@ -160,7 +160,7 @@ def test_of_other_conditions_the_newest_stands_in_and_is_told_apart():
 def test_what_is_no_ceiling_is_left_out(broken):
     assert from_facts(UUID, broken) is None
     _, found = run_knowing(broken)
-    assert not found
+    assert not list(found)
 
 
 def test_without_a_device_there_is_none():

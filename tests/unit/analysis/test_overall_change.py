@@ -4,7 +4,7 @@ import pytest
 from fakes.analysis_runs import RunBuilder
 
 from gpubench.analysis.compare.case_changes import compare_runs
-from gpubench.analysis.compare.overall_change import overall, speed_change, weakest_level
+from gpubench.analysis.compare.compare_sides import overall, speed_change, weakest_level
 from gpubench.analysis.summary.run_summary import summarise_run
 
 

@@ -2,8 +2,7 @@ import pytest
 from fakes.gate_runs import ENVIRONMENT, STEADY, HandMade, two_arms
 
 from gpubench.analysis.compare.compare_sides import compare_sides, refuse
-from gpubench.analysis.compare.run_sides import arm_sides, arms_of, side_of
-from gpubench.analysis.compare.side_differences import Difference, differences
+from gpubench.analysis.compare.run_sides import Difference, arm_sides, arms_of, differences, side_of
 from gpubench.core.errors import UsageError
 from gpubench.core.records import Status
 from gpubench.store.run_reader import load_run

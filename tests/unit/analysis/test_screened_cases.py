@@ -4,9 +4,8 @@ import random
 import pytest
 from fakes.gate_runs import two_arms
 
-from gpubench.analysis.compare.compare_sides import compare_sides
+from gpubench.analysis.compare.compare_sides import compare_sides, looks_changed
 from gpubench.analysis.compare.run_sides import arm_sides
-from gpubench.analysis.compare.screened_cases import looks_changed
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.store.run_info import ArmInfo, RunInfo
 

@@ -1,6 +1,6 @@
 import pytest
 
-from gpubench.analysis.summary.utilization import achieved_flops, mfu
+from gpubench.analysis.summary.measured_ceilings import achieved_flops, mfu
 from gpubench.core.records import Estimate
 
 RATE = Estimate(value=100.0, low=90.0, high=110.0, n=3, unit="samples/s")

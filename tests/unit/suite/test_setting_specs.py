@@ -26,9 +26,9 @@ class Case(model.Case):
 model.Case = Case
 model.SPECS["tile"] = TILE
 
-from gpubench.analysis.compare.side_differences import _EFFECTIVE_REFUSED
+from gpubench.analysis.compare.run_sides import _EFFECTIVE_REFUSED
 from gpubench.analysis.insight.factor_effects import FACTORS
-from gpubench.analysis.summary.comparable_case import flat_effective
+from gpubench.analysis.summary.case_summary import flat_effective
 from gpubench.core.records import Effective
 from gpubench.report.model.words import title, word
 from gpubench.runner.arms.arm import why_not_blocks

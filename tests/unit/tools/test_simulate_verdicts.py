@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from gpubench.analysis.verdict.interleaved_rounds import compare_log_ratios
-from gpubench.analysis.verdict.simulated_verdicts import judge_many
+from gpubench.analysis.verdict.interleaved_rounds import compare_log_ratios, judge_many
 from gpubench.tools.selfcheck.__main__ import main
 from gpubench.tools.selfcheck.other_tool_rules import RULES
 from gpubench.tools.selfcheck.simulate_verdicts import SCREEN_AND_CONFIRM, _missed, log_ratios, run_scene, suite_alarms
