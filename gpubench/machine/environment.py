@@ -7,8 +7,7 @@ from typing import Any
 from gpubench.machine import host_facts, installed_software, stored_ceilings
 from gpubench.machine.environment_variables import anonymise, performance_variables
 from gpubench.machine.selftest import gpu_selftest, host_selftest
-from gpubench.telemetry.devices.base import TelemetryError
-from gpubench.telemetry.devices.bounded import bounded
+from gpubench.telemetry.devices.base import TelemetryError, bounded
 from gpubench.telemetry.devices.nvml import card_facts as facts
 from gpubench.telemetry.devices.nvml import library
 

@@ -8,16 +8,11 @@ from typing import Any, Self
 
 from gpubench.core.findings import Finding
 from gpubench.telemetry.devices.base import Backend, Identity, TelemetryError
-from gpubench.telemetry.devices.bounded import bounded
-from gpubench.telemetry.devices.cuda_visible import identify
-from gpubench.telemetry.devices.nvml import NvmlBackend
 from gpubench.telemetry.devices.open_backend import open_backend
 from gpubench.telemetry.devices.replay import Recording
-from gpubench.telemetry.devices.rocm import RocmBackend
 from gpubench.telemetry.sampled_device import SampledDevice
 from gpubench.telemetry.sampling.sampler import Schedule
-from gpubench.telemetry.window.telemetry_window import GPU_METRICS, all_absent
-from gpubench.telemetry.window.window_figures import WindowSummary
+from gpubench.telemetry.window.window_figures import TelemetryWindow
 
 _READY_S = 3.0
 
@@ -81,9 +76,7 @@ class Monitor:
     def __init__(
         self, device: int | str = 0, *, schedule: Schedule | None = None, backend: Backend | None = None
     ) -> None:
-        self._device = device
-        self._schedule = schedule or Schedule()
-        self._backend = backend
+        self._device, self._schedule, self._backend = device, schedule or Schedule(), backend
         self._sampled: SampledDevice | None = None
         self.reason = "the monitor is not open"
         self.remedy = ""
@@ -117,19 +110,14 @@ class Monitor:
         if not self._backend.available:
             return
         try:
-            device = self._backend.open(self._identity(self._backend))
+            known = isinstance(self._backend, Backend)  # another package's need not inherit from it
+            identity = self._backend.identify(self._device) if known else Identity(uuid=str(self._device))
+            device = self._backend.open(identity)
         except TelemetryError as error:
             self.reason, self.remedy = str(error), error.remedy
             return
         self._sampled = SampledDevice(device, "sampled", self._schedule).start()
         self._sampled.wait_until_ready(_READY_S)
-
-    def _identity(self, backend: Backend) -> Identity:
-        if isinstance(backend, NvmlBackend):
-            return bounded(lambda: identify(self._device, backend.library), 30.0, what="NVML")
-        if isinstance(backend, RocmBackend):
-            return bounded(lambda: backend.identify(self._device), 30.0, what="amdsmi")
-        return Identity(uuid=str(self._device))
 
     def window(self, start_s: float, end_s: float, *, idle: tuple[float, float] | None = None) -> MonitorWindow:
         """Telemetry of [start_s, end_s], in CLOCK_MONOTONIC seconds (`time.monotonic()`), both in the past.
@@ -142,12 +130,8 @@ class Monitor:
         if end_s > self._schedule.clock() + 0.001:
             raise ValueError("the window is not over: give CLOCK_MONOTONIC seconds (time.monotonic()) of the past")
         if self._sampled is None:
-            return _window(start_s, end_s, _absent(self.reason))
-        self._sampled.settle_past(end_s)
-        lost = self._sampled.lost_in(end_s)
-        if lost is not None:
-            return _window(start_s, end_s, _absent(f"the GPU was lost ({lost})"))
-        return _window(start_s, end_s, self._sampled.summarise(start_s, end_s, 0, idle=idle)[0])
+            return _window(start_s, end_s, TelemetryWindow.without_gpu(self.reason, {}))
+        return _window(start_s, end_s, self._sampled.window(start_s, end_s, idle=idle))
 
     def recording(self) -> Recording:
         """Everything read so far, to be played back with `ReplayBackend`. ValueError before the first reading."""
@@ -167,18 +151,14 @@ class Monitor:
             self._backend.close()
 
 
-def _absent(reason: str) -> WindowSummary:
-    return WindowSummary(*all_absent(reason, GPU_METRICS), {"energy_invalid_reason": reason})
-
-
-def _window(start_s: float, end_s: float, summary: WindowSummary) -> MonitorWindow:
+def _window(start_s: float, end_s: float, summary: TelemetryWindow) -> MonitorWindow:
     names, detail = MonitorWindow.__dataclass_fields__, summary.detail
     return MonitorWindow(
         start_s=start_s,
         end_s=end_s,
         energy_source=detail.get("energy_source"),
         energy_valid=bool(detail.get("energy_valid")),
-        energy_invalid_reason=detail.get("energy_invalid_reason"),
+        energy_invalid_reason=detail.get("energy_invalid_reason") or summary.absent.get("energy_j"),
         energy_uncertainty_pct=detail.get("energy_uncertainty_pct"),
         throttle_shares=detail.get("throttle_share_by_reason", {}),
         findings=tuple(summary.findings),

@@ -3,20 +3,18 @@
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 from gpubench.core.findings import Finding, finding
 from gpubench.telemetry.devices import rapl
-from gpubench.telemetry.devices.base import Backend, Device, Identity, Survey, TelemetryError
-from gpubench.telemetry.devices.null import NullBackend
-from gpubench.telemetry.devices.nvml import codes
+from gpubench.telemetry.devices.base import Backend, Device, Identity, NullBackend, Survey, TelemetryError
+from gpubench.telemetry.devices.nvml.library import LIBRARY_NOT_FOUND, PASSING, Kind, kind_of
 from gpubench.telemetry.devices.open_backend import open_backend
-from gpubench.telemetry.sampled_device import ReadingMode, SampledDevice
+from gpubench.telemetry.sampled_device import SampledDevice
 from gpubench.telemetry.sampling.launch_surroundings import NOT_SURVEYED, Surroundings
 from gpubench.telemetry.sampling.sampler import Schedule
-from gpubench.telemetry.window.telemetry_window import GPU_METRICS, TelemetryWindow, all_absent
 from gpubench.telemetry.window.throttling import REASON_BITS
-from gpubench.telemetry.window.window_figures import POWERS, REACH_S, WindowSummary, series_of
+from gpubench.telemetry.window.window_figures import POWERS, REACH_S, TelemetryWindow
 
 Mode = Literal["off", "boundary", "sampled"]
 DeviceLike = Mapping[str, Any] | Identity
@@ -26,13 +24,11 @@ _CLOSE_S = 0.4
 _ON_CPU = "the case ran on the CPU"
 
 
-class Opened:
+class Opened(NamedTuple):
     """A device found for an identity: its readings and its surroundings."""
 
-    def __init__(self, device: Device, mode: ReadingMode, schedule: Schedule) -> None:
-        self.device = device
-        self.sampled = SampledDevice(device, mode, schedule).start()
-        self.surroundings = Surroundings(device)
+    sampled: SampledDevice
+    surroundings: Surroundings
 
 
 class TelemetrySession:
@@ -43,9 +39,7 @@ class TelemetrySession:
     """
 
     def __init__(self, mode: Mode, backend: Backend, cpu: Device | TelemetryError, schedule: Schedule) -> None:
-        self.mode = mode
-        self.backend = backend
-        self._schedule = schedule
+        self.mode, self.backend, self._schedule = mode, backend, schedule
         self._opened: dict[Identity, Opened | TelemetryError] = {}
         self._current: Identity | None = None
         self._tracked = False
@@ -85,23 +79,24 @@ class TelemetrySession:
         self._tracked = True
         self._current = None if device is None else Identity.of(device)
         refused = None if self._current is None else self._opened.get(self._current)
-        if self._current is not None and isinstance(refused, TelemetryError) and refused.code in codes.PASSING:
+        if self._current is not None and isinstance(refused, TelemetryError) and refused.code in PASSING:
             del self._opened[self._current]
         opened = self._open(self._current)
         for other in self._opened.values():
             if isinstance(other, Opened):
-                other.sampled.pause(other is not opened)
+                other.sampled.sampler.pause(other is not opened)
 
     def _open(self, identity: Identity | None) -> Opened | TelemetryError | None:
         if identity is None or self.mode == "off":
             return None
         if identity not in self._opened:
             try:
-                opened = Opened(self.backend.open(identity), self.mode, self._schedule)
+                device = self.backend.open(identity)
             except TelemetryError as error:
                 self._opened[identity] = error
             else:
-                opened.surroundings.begin(self._listed.get(opened.device.key, NOT_SURVEYED))
+                opened = Opened(SampledDevice(device, self.mode, self._schedule).start(), Surroundings(device))
+                opened.surroundings.begin(self._listed.get(device.key, NOT_SURVEYED))
                 self._opened[identity] = opened
         return self._opened[identity]
 
@@ -112,7 +107,7 @@ class TelemetrySession:
         """
         opened = self._open(self._current)
         if isinstance(opened, Opened):
-            opened.sampled.pause(False)
+            opened.sampled.sampler.pause(False)
             opened.surroundings.before()
         elif self.available and not self._tracked:
             try:
@@ -152,57 +147,35 @@ class TelemetrySession:
         if not end_s > start_s:
             raise ValueError(f"a window must last: it goes from {start_s} to {end_s}")
         opened = self._open(self._current if device is None else Identity.of(device))
-        summary, series = self._gpu(opened, start_s, end_s, num_samples, idle)
-        self._cpu_energy(summary, start_s, end_s)
+        if isinstance(opened, Opened):
+            window = opened.sampled.window(start_s, end_s, num_samples, idle=idle)
+            window.detail = self._detail(opened) | window.detail
+            if "lost" not in window.detail:
+                self._process_memory(opened, window)
+                window.findings.extend(opened.surroundings.new_findings())
+                window.detail |= opened.surroundings.detail()
+        else:  # the CPU, no driver, or a card that could not be matched
+            reason = self.reason or (_ON_CPU if opened is None else str(opened))
+            detail = {"mode": self.mode, "available": False, "reason": reason}
+            window = TelemetryWindow.without_gpu(reason, detail, *([] if opened is None else [self._refusal(opened)]))
+        self._cpu_energy(window, start_s, end_s)
         for sampled in self._active():
             sampled.sampler.forget_before(end_s - _KEEP_S - REACH_S)
-        return TelemetryWindow(summary.metrics, summary.absent, tuple(summary.findings), summary.detail, series)
-
-    def _gpu(
-        self,
-        opened: Opened | TelemetryError | None,
-        start_s: float,
-        end_s: float,
-        num_samples: int,
-        idle: tuple[float, float] | None,
-    ) -> tuple[WindowSummary, dict[str, list[float]]]:
-        if not isinstance(opened, Opened):
-            return self._absent(opened), {}
-        sampled = opened.sampled
-        sampled.read_now()
-        sampled.settle_past(end_s)
-        lost = sampled.lost_in(end_s)
-        if lost is not None:
-            detail = self._detail(opened) | {"energy_valid": False, "lost": lost}
-            reason = f"the GPU was lost ({lost})"
-            found = [finding("GB413", f"The GPU was lost ({lost}).")]
-            return WindowSummary(*all_absent(reason, GPU_METRICS), detail, found), {}
-        summary, readings = sampled.summarise(start_s, end_s, num_samples, idle=idle)
-        self._process_memory(opened, summary)
-        summary.findings.extend(opened.surroundings.new_findings())
-        summary.detail = self._detail(opened) | summary.detail | opened.surroundings.detail()
-        return summary, series_of(readings.fast.cut(start_s, end_s), readings.slow.cut(start_s, end_s))
-
-    def _absent(self, why: TelemetryError | None) -> WindowSummary:
-        """No device: the CPU, no driver, or one that could not be matched."""
-        reason = self.reason or (_ON_CPU if why is None else str(why))
-        detail = {"mode": self.mode, "available": False, "reason": reason}
-        found = [] if why is None else [self._refusal(why)]
-        return WindowSummary(*all_absent(reason, GPU_METRICS), detail, found)
+        return window
 
     def _refusal(self, why: TelemetryError) -> Finding:
         if not self.backend.available:
             hint = why.remedy or None
-            if why.code == codes.LIBRARY_NOT_FOUND:
+            if why.code == LIBRARY_NOT_FOUND:
                 hint = "The case ran on CUDA, so the driver is there: its libnvidia-ml.so.1 is not, or refuses "
                 hint += "(in a container, add the `utility` driver capability)."
             return finding("GB401", f"No telemetry: {why}.", hint=hint)
-        if codes.kind_of(why.code) is codes.Kind.LOST:
+        if kind_of(why.code) is Kind.LOST:
             return finding("GB413", f"The GPU is lost ({why}).")
         return finding("GB415", f"No telemetry: {why}.", hint=why.remedy or None)
 
     def _detail(self, opened: Opened) -> dict[str, Any]:
-        sampler, device = opened.sampled.sampler, opened.device
+        sampler, device = opened.sampled.sampler, opened.sampled.device
         return {
             "mode": self.mode,
             "available": True,
@@ -216,7 +189,7 @@ class TelemetrySession:
             "sampler_errors": list(sampler.errors),
         }
 
-    def _process_memory(self, opened: Opened, summary: WindowSummary) -> None:
+    def _process_memory(self, opened: Opened, summary: TelemetryWindow) -> None:
         """Device memory in use during the window less that before the launch, unless other processes used the GPU."""
         used, before = summary.metrics.get("device_memory_used_bytes"), opened.surroundings.memory_before_bytes
         why = "device memory was not read before the launch" if before is None else "device memory was not read"
@@ -225,13 +198,11 @@ class TelemetrySession:
         held = None if used is None or before is None else max(0.0, used - before)
         summary.put("process_memory_bytes", held, why)
 
-    def _cpu_energy(self, summary: WindowSummary, start_s: float, end_s: float) -> None:
+    def _cpu_energy(self, summary: TelemetryWindow, start_s: float, end_s: float) -> None:
         if self._cpu is None:
             summary.put("cpu_energy_j", None, "telemetry is off" if self.mode == "off" else self._cpu_reason)
             return
-        self._cpu.read_now()
-        self._cpu.settle_past(end_s)
-        cpu, _ = self._cpu.summarise(start_s, end_s, 0)
+        cpu = self._cpu.window(start_s, end_s)
         summary.put("cpu_energy_j", cpu.metrics["energy_j"], cpu.absent.get("energy_j", ""))
         summary.detail["cpu_energy_uncertainty_pct"] = cpu.detail["energy_uncertainty_pct"]
 
@@ -262,10 +233,9 @@ class TelemetrySession:
     def close(self) -> None:
         """Ends every sampler within a second; a driver call that never returns is abandoned."""
         sampled = [one.sampled for one in self._opened.values() if isinstance(one, Opened)]
-        if self._cpu is not None:
-            sampled.append(self._cpu)
+        sampled += [self._cpu] if self._cpu else []
         for one in sampled:
-            one.end()
+            one.sampler.end()
         deadline_s = time.monotonic() + _CLOSE_S
         ended = [one.close(max(0.0, deadline_s - time.monotonic())) for one in sampled]
         # A thread inside NVML would make the shutdown hang too; both end with the process.

@@ -5,12 +5,12 @@ import time
 from dataclasses import replace
 from typing import Literal, Self
 
-from gpubench.telemetry.devices.base import Device, TelemetryError
-from gpubench.telemetry.devices.bounded import bounded
+from gpubench.core.findings import finding
+from gpubench.telemetry.devices.base import Device, TelemetryError, bounded
 from gpubench.telemetry.devices.periods import Periods
 from gpubench.telemetry.devices.replay import Recording
 from gpubench.telemetry.sampling.sampler import Sampler, Schedule
-from gpubench.telemetry.window.window_figures import REACH_S, Readings, WindowOf, WindowSummary
+from gpubench.telemetry.window.window_figures import REACH_S, Readings, TelemetryWindow, WindowOf
 
 ReadingMode = Literal["boundary", "sampled"]
 
@@ -29,8 +29,7 @@ class SampledDevice:
     def __init__(
         self, device: Device, mode: ReadingMode, schedule: Schedule, *, periods: Periods | None = None
     ) -> None:
-        self.device = device
-        self.mode = mode
+        self.device, self.mode = device, mode
         self.sampler = Sampler(device, schedule if periods is None else replace(schedule, probe_periods=False))
         self.sampler.periods = periods or Periods()
 
@@ -43,9 +42,6 @@ class SampledDevice:
     @property
     def periods(self) -> Periods:
         return self.sampler.periods
-
-    def pause(self, paused: bool) -> None:
-        self.sampler.pause(paused)
 
     def read_now(self) -> None:
         """`boundary` mode: one fast and one slow reading, abandoned after a second. `sampled` mode: nothing."""
@@ -83,15 +79,28 @@ class SampledDevice:
         after_s = self.sampler.lost_after_s
         return self.device.lost if after_s is not None and end_s > after_s else None
 
+    def window(
+        self, start_s: float, end_s: float, num_samples: int = 0, *, idle: tuple[float, float] | None = None
+    ) -> TelemetryWindow:
+        """Figures of [start_s, end_s] once the readings that follow it are there; nothing but a reason if the device
+        was lost. `idle`: an interval with an idle context, used from 0.5 s on.
+        """
+        self.read_now()
+        self.settle_past(end_s)
+        lost = self.lost_in(end_s)
+        if lost is None:
+            return self.summarise(start_s, end_s, num_samples, idle=idle)
+        detail, found = {"energy_valid": False, "lost": lost}, finding("GB413", f"The GPU was lost ({lost}).")
+        return TelemetryWindow.without_gpu(f"the GPU was lost ({lost})", detail, found)
+
     def readings(self, start_s: float, end_s: float) -> Readings:
         """A copy of the readings around the window."""
         reach_s = REACH_S + 4 * (self.periods.counter_s or 0.1)
-        sampled = self.mode == "sampled"
         return Readings(
             fast=self.sampler.fast.cut(start_s - reach_s, end_s + reach_s),
             slow=self.sampler.slow.cut(start_s - reach_s, end_s + reach_s),
             activities=tuple(self.sampler.activities),
-            interval_s=self.sampler.schedule.fast_s if sampled else None,
+            interval_s=self.sampler.schedule.fast_s if self.mode == "sampled" else None,
             periods=self.periods,
             missing=dict(self.device.missing),
             parent_shared=self.device.parent_shared,
@@ -99,23 +108,18 @@ class SampledDevice:
 
     def summarise(
         self, start_s: float, end_s: float, num_samples: int, *, idle: tuple[float, float] | None = None
-    ) -> tuple[WindowSummary, Readings]:
-        """Figures of the window, and their readings. `idle`: an interval with an idle context, used from 0.5 s on."""
+    ) -> TelemetryWindow:
+        """Figures of the readings there are, and these readings."""
         idle_w = None
         if idle is not None and idle[1] - idle[0] >= _LEAST_IDLE_S:
             idle_w = WindowOf(self.readings(*idle), *idle, 0).summarise().metrics["mean_power_w"]
-        readings = self.readings(start_s, end_s)
-        return WindowOf(readings, start_s, end_s, num_samples).summarise(idle_w), readings
+        return WindowOf(self.readings(start_s, end_s), start_s, end_s, num_samples).summarise(idle_w)
 
     def recording(self) -> Recording:
         """Everything read so far. ValueError before the first reading."""
         fast, slow = (history.cut(-math.inf, math.inf) for history in (self.sampler.fast, self.sampler.slow))
         tables = [{"time_s": cut.time_s, "took_s": cut.took_s, **cut.columns} for cut in (fast, slow)]
         return Recording(self.device.name, *tables)
-
-    def end(self) -> None:
-        """Asks the sampler to end, without waiting for it."""
-        self.sampler.end()
 
     def close(self, timeout_s: float = 0.9) -> bool:
         """Ends the sampler and frees the device. False if the driver takes longer than `timeout_s` seconds."""

@@ -68,7 +68,7 @@ def test_an_added_section_and_metric_are_in_the_report(package):
 TELEMETRY = """
 import time
 from gpubench.telemetry.devices import nvml, open_backend as opened
-from gpubench.telemetry.devices.null import NullBackend
+from gpubench.telemetry.devices.base import NullBackend
 from gpubench.telemetry.monitor import Monitor
 
 nvml.open_backend = lambda clock: NullBackend("no NVIDIA driver")

@@ -7,8 +7,7 @@ from typing import Any
 from gpubench.core.units import format_bytes
 from gpubench.machine.doctor_row import DoctorRow, Group, Level, doctor_row
 from gpubench.telemetry.devices import cuda_visible
-from gpubench.telemetry.devices.base import Identity, Survey, TelemetryError
-from gpubench.telemetry.devices.null import NullBackend
+from gpubench.telemetry.devices.base import Identity, NullBackend, Survey, TelemetryError
 from gpubench.telemetry.devices.nvml import NvmlBackend, card_facts, open_backend
 from gpubench.telemetry.window.throttling import CLOCKS_SET_BIT, REASON_BITS
 

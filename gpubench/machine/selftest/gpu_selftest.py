@@ -107,7 +107,7 @@ def _under_load(program: Program, device: NvmlDevice, monitored: SampledDevice) 
     alternating = program.line(_ALTERNATE_S + 10)
     facts |= _aliasing(monitored, steady, alternating)
     program.line(5.0)
-    schedule = blocks.alternate(lambda on: monitored.pause(not on), _COST_PAIRS, _COST_BLOCK_S, seed=1)
+    schedule = blocks.alternate(lambda on: monitored.sampler.pause(not on), _COST_PAIRS, _COST_BLOCK_S, seed=1)
     steps = [tuple(step) for step in program.line(_START_S)["steps"]]
     return facts | host_selftest.judge(steps, schedule)
 
@@ -134,7 +134,7 @@ def _aliasing(monitored: SampledDevice, steady: Mapping[str, Any], alternating: 
 def _differences(monitored: SampledDevice, part: Mapping[str, Any]) -> dict[str, float | None]:
     """Over the last five seconds of a part, in % of the one-second average."""
     end_s = part["end_s"] - 0.2
-    summary, _ = monitored.summarise(end_s - _WINDOW_S, end_s, 0)
+    summary = monitored.summarise(end_s - _WINDOW_S, end_s, 0)
     detail = summary.detail
     if detail["energy_source"] != "counter_ticks" or "cross_check" not in detail:
         return {"counter": None, "instant": None, "mean_power_w": summary.metrics["mean_power_w"]}

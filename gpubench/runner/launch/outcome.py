@@ -8,7 +8,7 @@ from gpubench.core.records import Failure, Status
 from gpubench.core.units import format_duration
 from gpubench.protocol.messages import Failed, Result
 from gpubench.runner.launch.job_pipe import describe_exit
-from gpubench.telemetry.window.telemetry_window import TelemetryWindow
+from gpubench.telemetry.window.window_figures import TelemetryWindow
 
 _EXPLAINED = {
     "SIGKILL": ": killed from outside, as the kernel does when memory runs out",

@@ -11,7 +11,7 @@ from gpubench.machine.environment_variables import anonymise, hide_homes, hide_u
 from gpubench.protocol.messages import Failed, Result
 from gpubench.runner.launch.outcome import LaunchOutcome
 from gpubench.store.run_info import PlannedCase
-from gpubench.telemetry.window.telemetry_window import TelemetryWindow
+from gpubench.telemetry.window.window_figures import TelemetryWindow
 
 GPU_LOST = "GB413"
 

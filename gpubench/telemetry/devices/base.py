@@ -1,12 +1,15 @@
-"""What a source of telemetry is: the protocol every backend follows, and the readings they return.
+"""What a source of telemetry is: what every backend inherits, and the readings they return.
 
 Times are seconds of CLOCK_MONOTONIC (`time.monotonic()`), taken before the call that read the value. What a device
 cannot say is None in a reading, with the reason in the device's `missing` under the same name.
 """
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, TypeVar
+
+Answer = TypeVar("Answer")
 
 THROTTLE_REASONS = ("power_cap", "sync_boost", "sw_thermal", "hw_thermal", "power_brake")
 """Why a driver holds clocks down, in the order of `FastReading.throttle_s`."""
@@ -111,98 +114,140 @@ class TelemetryError(Exception):
         self.remedy = remedy
 
 
-class Device(Protocol):
-    """One device under observation.
+class Device:
+    """One device under observation. A backend's own inherits from it, and replaces what its hardware can tell.
+
+    `kind` is the backend's name, `key` what tells this device from others (its UUID), `missing` why a reading has None,
+    by the reading's field; a field that recovers leaves. With `parent_shared`, power, energy and clocks are those of a
+    whole card of which this is a slice.
 
     `read_fast`, `read_slow` and `activity` are called from the sampler's thread and return what could be read: faults
     become None plus an entry in `missing`, and `lost` where the device is gone. `state` and `survey` are slow, are
     never called inside a window, and `state` may raise `TelemetryError`.
     """
 
-    @property
-    def kind(self) -> str:
-        """The backend's name."""
-        ...
+    kind: str
+    key: str
+    name: str
+    parent_shared = False
 
-    @property
-    def key(self) -> str:
-        """What tells this device from others: its UUID."""
-        ...
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def missing(self) -> dict[str, str]:
-        """Why a reading has None, by the reading's field; a field that recovers leaves."""
-        ...
+    def __init__(self) -> None:
+        self.missing: dict[str, str] = {}
 
     @property
     def lost(self) -> str | None:
         """The fault that showed the device gone, for good; None while it is there."""
-        ...
-
-    @property
-    def parent_shared(self) -> bool:
-        """Power, energy and clocks are those of a whole card of which this is a slice."""
-        ...
+        return None
 
     def read_fast(self) -> FastReading:
         """Power, energy counter, SM clock, throttle times and reasons. Units: see `FastReading`."""
-        ...
-
-    def read_slow(self) -> SlowReading:
-        """Memory, temperatures, utilization, memory clock, P-state. Units: see `SlowReading`."""
-        ...
+        return self.read_power()
 
     def read_power(self) -> FastReading:
         """Only counter and powers, as cheaply as possible: for measuring update periods. Units: see `FastReading`."""
-        ...
+        return FastReading()
+
+    def read_slow(self) -> SlowReading:
+        """Memory, temperatures, utilization, memory clock, P-state. Units: see `SlowReading`."""
+        return SlowReading()
 
     def activity(self) -> Activity | None:
         """Mean activity since the last call, None on the first and where there is none. Units: see `Activity`."""
-        ...
+        return None
 
     def state(self) -> dict[str, Any]:
         """Limits, link, ECC, persistence. Units: in each key's name."""
-        ...
+        return {}
 
     def survey(self) -> Survey:
         """Processes with a compute context and memory in use. Milliseconds. Units: see `Survey`."""
-        ...
+        return Survey([], None)
 
     def faults(self) -> dict[str, int]:
         """Failed calls so far, by call and code. Units: counts."""
-        ...
+        return {}
 
     def close(self) -> None:
         """Frees what the device holds. Never raises."""
-        ...
 
 
-class Backend(Protocol):
-    """A source of devices. `available` False means every window is absent, with `reason`."""
+def surveyed(processes: Callable[[], list[ProcessUse]], used_bytes: Callable[[], int]) -> Survey:
+    """What both questions give; None with the reason in `why` for one that raises `TelemetryError`."""
+    why: list[str] = []
 
-    @property
-    def kind(self) -> str: ...
+    def ask(question: Callable[[], Answer]) -> Answer | None:
+        try:
+            return question()
+        except TelemetryError as fault:
+            why.append(str(fault))
+            return None
 
-    @property
-    def available(self) -> bool: ...
+    return Survey(ask(processes), ask(used_bytes), "; ".join(why))
 
-    @property
-    def reason(self) -> str: ...
 
-    @property
-    def remedy(self) -> str: ...
+class Backend:
+    """A source of devices. `available` False means every window is absent, with `reason` (a few words for a table) and
+    `remedy` (a sentence).
+    """
+
+    kind: str
+    available = True
+    reason = ""
+    remedy = ""
 
     def survey(self) -> dict[str, Survey]:
-        """Every device by its key, before anybody knows which one will be used."""
-        ...
+        """Every device by its key, before it is known which one will be used."""
+        return {}
+
+    def identify(self, device: int | str) -> Identity:
+        """What a caller names by number, UUID or address. TelemetryError where that means no device, or several."""
+        return Identity(uuid=str(device))
 
     def open(self, identity: Identity) -> Device:
         """The device that CUDA calls `identity`. TelemetryError where none matches beyond doubt."""
-        ...
+        raise TelemetryError(f"the {self.kind} backend has no {identity.uuid}")
 
     def close(self) -> None:
         """Lets go of the library. Never raises."""
-        ...
+
+
+class NullBackend(Backend):
+    """The backend of a machine without telemetry: the same code runs, and every window says why it is empty."""
+
+    kind = "null"
+    available = False
+
+    def __init__(self, reason: str, remedy: str = "", *, code: int | None = None) -> None:
+        self.reason, self.remedy, self.code = reason, remedy, code
+
+    def open(self, identity: Identity) -> Device:  # noqa: ARG002 - as the base class has it
+        """Always raises `TelemetryError` with the reason."""
+        raise TelemetryError(self.reason, code=self.code, remedy=self.remedy)
+
+
+def bounded(call: Callable[[], Answer], timeout_s: float, *, what: str) -> Answer:
+    """The answer of `call`, run in a daemon thread; its exceptions are raised here.
+
+    TelemetryError if there is none after `timeout_s` seconds: the thread is left behind, because nothing can end a
+    thread inside a C call.
+    """
+    answer: list[Answer] = []
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            answer.append(call())
+        except BaseException as error:  # noqa: BLE001 - handed to the caller, who raises it
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name=f"gpubench {what}", daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    if errors:
+        raise errors[0]
+    if not answer:
+        raise TelemetryError(
+            f"{what} did not answer within {timeout_s:g} s",
+            remedy="The driver hangs: look at `dmesg` for Xid messages; a reset or reboot is usually needed.",
+        )
+    return answer[0]

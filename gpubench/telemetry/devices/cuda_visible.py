@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from gpubench.telemetry.devices.base import Identity, TelemetryError
 from gpubench.telemetry.devices.nvml import card_facts
@@ -44,7 +45,10 @@ def identify(device: int | str, library: Library, environ: Mapping[str, str] | N
     environ = os.environ if environ is None else environ
     if isinstance(device, str) and (device.startswith(("GPU-", "MIG-")) or _PCI.match(device)):
         return _named(device, library)
-    number = _number(device)
+    text = str(device).removeprefix("cuda:") if str(device) != "cuda" else "0"
+    if not text.isdecimal():
+        raise TelemetryError(f"not a device: {device!r}", remedy="Give a CUDA device number, a UUID or a PCI address.")
+    number = int(text)
     asked = _ask_cuda(number, environ)
     return asked if asked is not None else _read_variable(number, library, environ)
 
@@ -68,13 +72,6 @@ def shown(library: Library, environ: Mapping[str, str] | None = None) -> list[st
     return [uuid for uuid in uuids if uuid in chosen]
 
 
-def _number(device: int | str) -> int:
-    text = str(device).removeprefix("cuda:") if str(device) != "cuda" else "0"
-    if not text.isdecimal():
-        raise TelemetryError(f"not a device: {device!r}", remedy="Give a CUDA device number, a UUID or a PCI address.")
-    return int(text)
-
-
 def _named(text: str, library: Library) -> Identity:
     if _PCI.match(text):
         return Identity(pci=text)
@@ -88,16 +85,9 @@ def _named(text: str, library: Library) -> Identity:
 def _ask_cuda(number: int, environ: Mapping[str, str]) -> Identity | None:
     """What the CUDA driver says in a separate process; None without a driver."""
     command = [sys.executable, "-I", "-S", "-c", _ASK_CUDA, str(number)]
+    options: dict[str, Any] = {"env": dict(environ), "timeout": _TIMEOUT_S, "stdin": subprocess.DEVNULL}
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
     except subprocess.TimeoutExpired:
         return None
     if done.returncode == 0:
@@ -114,9 +104,8 @@ def _read_variable(number: int, library: Library, environ: Mapping[str, str]) ->
     if variable is not None:
         entries = _valid_prefix([entry.strip() for entry in variable.split(",")], len(uuids))
     if number >= len(entries):
-        raise TelemetryError(
-            f"CUDA has no device {number}: {len(entries)} visible", remedy="Look at CUDA_VISIBLE_DEVICES."
-        )
+        found = f"CUDA has no device {number}: {len(entries)} visible"
+        raise TelemetryError(found, remedy="Look at CUDA_VISIBLE_DEVICES.")
     entry = entries[number]
     if not entry.isdecimal():
         return _named(entry, library)

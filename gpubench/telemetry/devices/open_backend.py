@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from gpubench.core.extensions import TELEMETRY_GROUP, extensions
 from gpubench.telemetry.devices import nvml
-from gpubench.telemetry.devices.base import Backend
+from gpubench.telemetry.devices.base import Backend, NullBackend
 from gpubench.telemetry.devices.rocm import open_rocm
 
 
@@ -27,4 +27,7 @@ def open_backend(*, clock: Callable[[], float] = time.monotonic) -> Backend:
                 return backend
         except Exception as error:  # noqa: BLE001 - another package may raise anything
             extension.left_out(f"{type(error).__name__}: {error}")
-    return amd or nvidia
+    if amd is None:
+        return nvidia
+    remedy = " ".join(filter(None, (nvidia.remedy, amd.remedy)))
+    return NullBackend(f"{nvidia.reason}; {amd.reason}", remedy)

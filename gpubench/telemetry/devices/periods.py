@@ -58,20 +58,12 @@ def measure_periods(
                 if name in last:
                     changes[name].append(at_s)
                 last[name] = value
-        if _enough(changes, last, at_s - start_s, least_s, most_s) or wait(poll_s):
+        waited_for = "counter_j" if "counter_j" in last else next(iter(last), None)
+        enough = waited_for is None or len(changes[waited_for]) >= _ENOUGH_CHANGES
+        elapsed_s = at_s - start_s
+        if elapsed_s >= most_s or (enough and elapsed_s >= least_s) or wait(poll_s):
             break
     return Periods(*(mean_period_s(changes[name]) for name in _QUANTITIES))
-
-
-def _enough(
-    changes: dict[str, list[float]], last: dict[str, float], elapsed_s: float, least_s: float, most_s: float
-) -> bool:
-    if elapsed_s >= most_s:
-        return True
-    if elapsed_s < least_s:
-        return False
-    waited_for = "counter_j" if "counter_j" in last else next(iter(last), None)
-    return waited_for is None or len(changes[waited_for]) >= _ENOUGH_CHANGES
 
 
 def mean_period_s(times_s: Sequence[float]) -> float | None:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from gpubench.telemetry.devices.base import Activity, FastReading, SlowReading, Survey, TelemetryError
+from gpubench.telemetry.devices.base import Device, FastReading, TelemetryError
 from gpubench.telemetry.devices.periods import Periods
 
 POWERCAP = Path("/sys/class/powercap")
@@ -40,18 +40,16 @@ class Zone:
         os.close(self._fd)
 
 
-class RaplDevice:
+class RaplDevice(Device):
     """The machine's CPU packages together, as a device with nothing but an energy counter."""
 
     kind = "rapl"
     key = "cpu"
     name = "CPU packages"
-    lost: str | None = None
-    parent_shared = False
 
     def __init__(self, zones: list[Zone]) -> None:
+        super().__init__()
         self._zones = zones
-        self.missing: dict[str, str] = {}
 
     def read_power(self) -> FastReading:
         """Only `counter_j`, the sum over packages since opening. Units: J."""
@@ -61,29 +59,9 @@ class RaplDevice:
             self.missing["counter_j"] = f"energy_uj: {error}"
             return FastReading()
 
-    def read_fast(self) -> FastReading:
-        """As `read_power`. Units: J."""
-        return self.read_power()
-
-    def read_slow(self) -> SlowReading:
-        """Nothing: RAPL has no slow quantities. Units: none."""
-        return SlowReading()
-
-    def activity(self) -> Activity | None:
-        """None: a CPU has no GPM counters. Units: none."""
-        return None
-
     def state(self) -> dict[str, Any]:
         """Names of the zones. Units: none."""
         return {"zones": [zone.name for zone in self._zones], "absent": {}}
-
-    def survey(self) -> Survey:
-        """Nothing: no process is foreign to a CPU. Units: none."""
-        return Survey([], None)
-
-    def faults(self) -> dict[str, int]:
-        """None are counted: `missing` has the last one. Units: counts."""
-        return {}
 
     def close(self) -> None:
         for zone in self._zones:

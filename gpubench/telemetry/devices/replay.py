@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gpubench.telemetry.devices.base import Activity, FastReading, Identity, SlowReading, Survey
+from gpubench.telemetry.devices.base import Backend, Device, FastReading, Identity, SlowReading, Survey
 
 RECORDING_SCHEMA = 1
 
@@ -73,19 +73,15 @@ def _times(table: Mapping[str, Column]) -> list[float]:
     return [float(at_s) for at_s in table.get("time_s", ()) if at_s is not None]
 
 
-class ReplayDevice:
+class ReplayDevice(Device):
     """Gives the reading that was current at the same distance from the start; after the end, nothing."""
 
     kind = "replay"
-    lost: str | None = None
-    parent_shared = False
 
     def __init__(self, recording: Recording, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.key = f"replay:{recording.name}"
-        self.name = recording.name
-        self.missing: dict[str, str] = {}
-        self._recording = recording
-        self._clock = clock
+        super().__init__()
+        self.key, self.name = f"replay:{recording.name}", recording.name
+        self._recording, self._clock = recording, clock
         self._offset_s = recording.start_s - clock()
         self._fast_times_s = _times(recording.fast)
         self._slow_times_s = _times(recording.slow)
@@ -99,21 +95,13 @@ class ReplayDevice:
         row = {name: table[name][position] for name in fields if name in table}
         return {name: None if value is None or math.isnan(value) else value for name, value in row.items()}
 
-    def read_fast(self) -> FastReading:
+    def read_power(self) -> FastReading:
         """The fast reading of this moment. Units: see `FastReading`."""
         return FastReading(**self._row(self._recording.fast, self._fast_times_s, FastReading._fields))
-
-    def read_power(self) -> FastReading:
-        """As `read_fast`. Units: see `FastReading`."""
-        return self.read_fast()
 
     def read_slow(self) -> SlowReading:
         """The slow reading of this moment. Units: see `SlowReading`."""
         return SlowReading(**self._row(self._recording.slow, self._slow_times_s, SlowReading._fields))
-
-    def activity(self) -> Activity | None:
-        """None: recordings hold no GPM samples. Units: none."""
-        return None
 
     def state(self) -> dict[str, Any]:
         """Nothing is known of the recorded card's limits. Units: none."""
@@ -123,33 +111,15 @@ class ReplayDevice:
         """Nothing is known of other processes. Units: none."""
         return Survey(None, None, "a recording holds no process list")
 
-    def faults(self) -> dict[str, int]:
-        """None. Units: counts."""
-        return {}
 
-    def close(self) -> None:
-        """Nothing to free."""
-
-
-class ReplayBackend:
+class ReplayBackend(Backend):
     """Every device is the recording's."""
 
     kind = "replay"
-    available = True
-    reason = ""
-    remedy = ""
 
     def __init__(self, recording: Recording, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._recording = recording
-        self._clock = clock
+        self._recording, self._clock = recording, clock
 
-    def survey(self) -> dict[str, Survey]:
-        """Nothing is known."""
-        return {}
-
-    def open(self, identity: Identity) -> ReplayDevice:  # noqa: ARG002 - the protocol's signature
+    def open(self, identity: Identity) -> ReplayDevice:  # noqa: ARG002 - as the base class has it
         """Starts the recording from its beginning."""
         return ReplayDevice(self._recording, clock=self._clock)
-
-    def close(self) -> None:
-        """Nothing to let go of."""

@@ -15,21 +15,25 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import reduce
+from itertools import takewhile
+from operator import getitem
 from types import ModuleType
 from typing import Any
 
 from gpubench.telemetry.devices.base import (
-    Activity,
     Backend,
+    Device,
     FastReading,
     Identity,
+    NullBackend,
     ProcessUse,
     SlowReading,
     Survey,
     TelemetryError,
+    bounded,
+    surveyed,
 )
-from gpubench.telemetry.devices.bounded import bounded
-from gpubench.telemetry.devices.null import NullBackend
 
 _TIMEOUT_S = 20.0
 _CLOSE_TIMEOUT_S = 0.4
@@ -73,36 +77,40 @@ class AmdSmi:
             raise AmdSmiError(name, str(info).strip(), status) from None
 
 
-class RocmDevice:
+class RocmDevice(Device):
     """One AMD GPU under observation. Power and clocks of a partition are those of the whole chip."""
 
     kind = "rocm"
 
     def __init__(self, smi: AmdSmi, handle: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
         self.key, self.name = _uuid(smi, handle), ""
         with contextlib.suppress(AmdSmiError):
             self.name = str(smi.call("amdsmi_get_gpu_asic_info", handle)["market_name"])
-        self.missing: dict[str, str] = {"pstate": "AMD GPUs have no P-states"}
-        self.lost: str | None = None
-        self._smi, self._handle, self._clock = smi, handle, clock
-        self._enum: Any = smi.module
+        self.missing["pstate"] = "AMD GPUs have no P-states"
+        self._lost: str | None = None
+        self._smi, self._handle, self._clock, self._enum = smi, handle, clock, smi.module
         self._faults: Counter[str] = Counter()
         self._given: set[tuple[Any, ...]] = set()
         self._off: set[tuple[Any, ...]] = set()
         self._ticks_before = self._wrapped_ticks = 0
         self._residencies: dict[str, int] = {}
-        self._throttled_s: dict[str, float] = {}
-        self._residencies_s = 0.0
+        self._residencies_s, self._throttled_s = 0.0, dict.fromkeys(_RESIDENCIES, 0.0)
         try:
             partition = smi.call("amdsmi_get_gpu_compute_partition", handle)
         except AmdSmiError:
             partition = "N/A"  # a chip that cannot be partitioned
         self.parent_shared = partition not in ("SPX", "N/A", "")
 
+    @property
+    def lost(self) -> str | None:
+        """The call that found the device gone; None while it answers."""
+        return self._lost
+
     def read_fast(self) -> FastReading:
         """Power, energy counter, GFX clock and throttle times. Units: see `FastReading`."""
-        power = self.read_power()
-        return power._replace(sm_clock_mhz=self._clock_mhz("sm_clock_mhz", "GFX"), **self._throttle_times())
+        clock_mhz = self._clock_mhz("sm_clock_mhz", self._enum.AmdSmiClkType.GFX)
+        return self.read_power()._replace(sm_clock_mhz=clock_mhz, **self._throttle_times())
 
     def read_power(self) -> FastReading:
         """Energy counter and powers. Units: see `FastReading`.
@@ -120,50 +128,44 @@ class RocmDevice:
 
     def read_slow(self) -> SlowReading:
         """Memory, temperatures, activity, memory clock. Units: see `SlowReading`."""
-        vram = self._enum.AmdSmiMemoryType.VRAM
+        vram, sensors = self._enum.AmdSmiMemoryType.VRAM, self._enum.AmdSmiTemperatureType
         activity = self._ask("utilization", "amdsmi_get_gpu_activity")
         percent = None if activity is None else self._number("utilization", activity, "gfx_activity")
         return SlowReading(
             memory_used_bytes=self._ask("memory_used_bytes", "amdsmi_get_gpu_memory_usage", vram),
             memory_total_bytes=self._ask("memory_total_bytes", "amdsmi_get_gpu_memory_total", vram),
-            temperature_c=self._celsius("temperature_c", "JUNCTION", "EDGE"),
-            memory_temperature_c=self._celsius("memory_temperature_c", "VRAM"),
+            temperature_c=self._celsius("temperature_c", sensors.JUNCTION, sensors.EDGE),
+            memory_temperature_c=self._celsius("memory_temperature_c", sensors.VRAM),
             utilization=None if percent is None else percent / 100,
-            memory_clock_mhz=self._clock_mhz("memory_clock_mhz", "MEM"),
+            memory_clock_mhz=self._clock_mhz("memory_clock_mhz", self._enum.AmdSmiClkType.MEM),
         )
-
-    def activity(self) -> Activity | None:
-        """None: amdsmi has no mean activity of the units of a chip."""
-        return None
 
     def state(self) -> dict[str, Any]:
         """Power limits, largest clocks and link; absent ones under `absent`. Units: in each key's name."""
+        kinds = self._enum.AmdSmiClkType
+        asked: dict[str, tuple[tuple[Any, ...], tuple[str, ...]]] = {
+            "power_limit_w": (("amdsmi_get_power_cap_info",), ("power_cap",)),
+            "power_limit_default_w": (("amdsmi_get_power_cap_info",), ("default_power_cap",)),
+            "power_limit_min_w": (("amdsmi_get_power_cap_info",), ("min_power_cap",)),
+            "power_limit_max_w": (("amdsmi_get_power_cap_info",), ("max_power_cap",)),
+            "sm_clock_max_mhz": (("amdsmi_get_clock_info", kinds.GFX), ("max_clk",)),
+            "memory_clock_max_mhz": (("amdsmi_get_clock_info", kinds.MEM), ("max_clk",)),
+            "pcie_width": (("amdsmi_get_pcie_info",), ("pcie_metric", "pcie_width")),
+            "pcie_width_max": (("amdsmi_get_pcie_info",), ("pcie_static", "max_pcie_width")),
+        }
         values: dict[str, Any] = {}
         absent: dict[str, str] = {}
-
-        def cap_w(name: str) -> float:
-            return float(self._call("amdsmi_get_power_cap_info")[name] * 1e-6)
-
-        facts: tuple[tuple[str, Callable[[], Any]], ...] = (
-            ("power_limit_w", lambda: cap_w("power_cap")),
-            ("power_limit_default_w", lambda: cap_w("default_power_cap")),
-            ("power_limit_min_w", lambda: cap_w("min_power_cap")),
-            ("power_limit_max_w", lambda: cap_w("max_power_cap")),
-            ("sm_clock_max_mhz", lambda: self._call("amdsmi_get_clock_info", self._enum.AmdSmiClkType.GFX)["max_clk"]),
-            (
-                "memory_clock_max_mhz",
-                lambda: self._call("amdsmi_get_clock_info", self._enum.AmdSmiClkType.MEM)["max_clk"],
-            ),
-            ("pcie_width", lambda: self._call("amdsmi_get_pcie_info")["pcie_metric"]["pcie_width"]),
-            ("pcie_width_max", lambda: self._call("amdsmi_get_pcie_info")["pcie_static"]["max_pcie_width"]),
-        )
-        for name, read in facts:
+        for name, ((call, *args), keys) in asked.items():
+            values[name] = None
             try:
-                values[name] = read()
+                value = reduce(getitem, keys, self._smi.call(call, self._handle, *args))
             except (AmdSmiError, KeyError, TypeError) as error:
-                values[name], absent[name] = None, str(error)
-            if values[name] == "N/A":
-                values[name], absent[name] = None, "amdsmi says N/A"
+                absent[name] = str(error)
+            else:
+                if value == "N/A":
+                    absent[name] = "amdsmi says N/A"
+                else:
+                    values[name] = float(value * 1e-6) if name.startswith("power") else value
         return {**values, "absent": absent}
 
     def survey(self) -> Survey:
@@ -174,24 +176,18 @@ class RocmDevice:
         """Failed calls so far, by call and status. Units: counts."""
         return dict(sorted(self._faults.items()))
 
-    def close(self) -> None:
-        """Nothing to free: handles belong to the library."""
-
-    def _call(self, name: str, *args: Any) -> Any:
-        return self._smi.call(name, self._handle, *args)
-
     def _ask(self, quantity: str, name: str, *args: Any) -> Any:
         """The call's answer, None with the reason in `missing`. What was never there is asked for once."""
         call = (name, *args)
-        if self.lost is not None or call in self._off:
+        if self._lost is not None or call in self._off:
             return None
         try:
-            answer = self._call(name, *args)
+            answer = self._smi.call(name, self._handle, *args)
         except AmdSmiError as fault:
             self.missing[quantity] = str(fault)
             self._faults[f"{fault.call}: {fault.status if fault.status is not None else 'no status'}"] += 1
             if fault.status in _LOST:
-                self.lost = str(fault)
+                self._lost = str(fault)
             elif fault.status in _NOT_SUPPORTED and call not in self._given:
                 self._off.add(call)
             return None
@@ -230,74 +226,65 @@ class RocmDevice:
         self._ticks_before = now
         return (now + self._wrapped_ticks) * size_uj * 1e-6
 
-    def _clock_mhz(self, quantity: str, kind: str) -> float | None:
-        answer = self._ask(quantity, "amdsmi_get_clock_info", getattr(self._enum.AmdSmiClkType, kind))
+    def _clock_mhz(self, quantity: str, kind: Any) -> float | None:
+        answer = self._ask(quantity, "amdsmi_get_clock_info", kind)
         return None if answer is None else self._number(quantity, answer, "clk", "cur_clk")
 
-    def _celsius(self, quantity: str, *sensors: str) -> float | None:
-        for sensor in sensors:
-            kind = getattr(self._enum.AmdSmiTemperatureType, sensor)
-            found = self._ask(quantity, "amdsmi_get_temp_metric", kind, self._enum.AmdSmiTemperatureMetric.CURRENT)
-            if found is not None:
-                return float(found)
-        return None
+    def _celsius(self, quantity: str, *sensors: Any) -> float | None:
+        current = self._enum.AmdSmiTemperatureMetric.CURRENT
+        answers = (self._ask(quantity, "amdsmi_get_temp_metric", sensor, current) for sensor in sensors)
+        return next((float(answer) for answer in answers if answer is not None), None)
 
     def _throttle_times(self) -> dict[str, Any]:
         """Seconds under each limit since the first reading: the share of the firmware's cycles, times what passed.
 
         Of the temperature limits the one that held longest, because they overlap.
         """
-        nothing: dict[str, Any] = dict.fromkeys(_RESIDENCIES)
         now_s = self._clock()
         metrics = self._ask("reasons", "amdsmi_get_gpu_metrics_info")
         if metrics is None:
-            return nothing
+            return dict.fromkeys(_RESIDENCIES)
         names = ("accumulation_counter", *(name for group in _RESIDENCIES.values() for name in group))
         numbers = {name: metrics.get(name) for name in names}
         if not all(isinstance(value, int) for value in numbers.values()):
             self.missing["reasons"] = "this chip or driver does not accumulate time under limits"
-            return nothing
+            return dict.fromkeys(_RESIDENCIES)
         self.missing["reasons"] = "AMD GPUs tell the time under each limit, no reasons of the moment"
         before, self._residencies = self._residencies, {name: int(value or 0) for name, value in numbers.items()}
         passed_s, self._residencies_s = now_s - self._residencies_s, now_s
-        cycles = self._since(before, "accumulation_counter")
+        turn = 1 << _COUNTER_BITS
+        added = {name: (now - before[name]) % turn if before else 0 for name, now in self._residencies.items()}
+        cycles = added["accumulation_counter"]
         for quantity, parts in _RESIDENCIES.items():
-            share = max(self._since(before, part) for part in parts) / cycles if cycles else 0.0
-            self._throttled_s[quantity] = self._throttled_s.get(quantity, 0.0) + min(1.0, share) * passed_s
+            share = max(added[part] for part in parts) / cycles if cycles else 0.0
+            self._throttled_s[quantity] += min(1.0, share) * passed_s
         return dict(self._throttled_s)
 
-    def _since(self, before: Mapping[str, int], name: str) -> int:
-        return (self._residencies[name] - before[name]) % (1 << _COUNTER_BITS) if before else 0
 
-
-class RocmBackend:
+class RocmBackend(Backend):
     """Every AMD GPU that the driver shows to this process."""
 
     kind = "rocm"
-    available = True
-    reason = ""
-    remedy = ""
 
     def __init__(self, smi: AmdSmi, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._smi, self._clock = smi, clock
 
     def open(self, identity: Identity) -> RocmDevice:
         """The GPU that HIP calls `identity`, by PCI address or UUID. TelemetryError unless exactly one matches."""
-        return bounded(lambda: self._open(identity), _TIMEOUT_S, what="amdsmi")
 
-    def _open(self, identity: Identity) -> RocmDevice:
-        handles = self._smi.call("amdsmi_get_processor_handles")
-        found = [handle for handle in handles if identity.pci and _pci(self._smi, handle) == identity.pci.lower()]
-        if not found and identity.uuid:
-            uuid = f"GPU-{identity.uuid.removeprefix('GPU-').lower()}"
-            found = [handle for handle in handles if _uuid(self._smi, handle) == uuid]
-        if len(found) == 1:
-            return RocmDevice(self._smi, found[0], clock=self._clock)
-        named = identity.pci or identity.uuid
-        raise TelemetryError(
-            f"{len(found)} of {len(handles)} AMD GPUs match {named}",
-            remedy="In a container, check that the card's /dev/dri and /dev/kfd are passed in.",
-        )
+        def find() -> RocmDevice:
+            handles = self._smi.call("amdsmi_get_processor_handles")
+            found = [handle for handle in handles if identity.pci and _pci(self._smi, handle) == identity.pci.lower()]
+            if not found and identity.uuid:
+                uuid = f"GPU-{identity.uuid.removeprefix('GPU-').lower()}"
+                found = [handle for handle in handles if _uuid(self._smi, handle) == uuid]
+            if len(found) == 1:
+                return RocmDevice(self._smi, found[0], clock=self._clock)
+            remedy = "In a container, check that the card's /dev/dri and /dev/kfd are passed in."
+            named = f"{len(found)} of {len(handles)} AMD GPUs match {identity.pci or identity.uuid}"
+            raise TelemetryError(named, remedy=remedy)
+
+        return bounded(find, _TIMEOUT_S, what="amdsmi")
 
     def identify(self, device: int | str, environ: Mapping[str, str] = os.environ) -> Identity:
         """Of a device by HIP's number (`0`, `"cuda:1"`), UUID (`"GPU-..."`) or PCI address, or TelemetryError.
@@ -311,16 +298,14 @@ class RocmBackend:
         if ":" in text and not text.startswith("cuda"):
             return Identity(pci=text)
         number = text.removeprefix("cuda").removeprefix(":") or "0"
-        visible = self._in_hip_order()
+        visible = bounded(self._in_hip_order, _TIMEOUT_S, what="amdsmi")
         second = "HIP_VISIBLE_DEVICES" if "HIP_VISIBLE_DEVICES" in environ else "CUDA_VISIBLE_DEVICES"
         for variable in ("ROCR_VISIBLE_DEVICES", second):
             if variable in environ:
                 visible = _selected(visible, environ[variable])
         if not number.isdecimal() or int(number) >= len(visible):
-            raise TelemetryError(
-                f"HIP has no device {text}: {len(visible)} visible",
-                remedy="Look at ROCR_VISIBLE_DEVICES and HIP_VISIBLE_DEVICES.",
-            )
+            remedy = "Look at ROCR_VISIBLE_DEVICES and HIP_VISIBLE_DEVICES."
+            raise TelemetryError(f"HIP has no device {text}: {len(visible)} visible", remedy=remedy)
         return visible[int(number)]
 
     def _in_hip_order(self) -> list[Identity]:
@@ -345,25 +330,24 @@ class RocmBackend:
 
     def close(self) -> None:
         """Shuts amdsmi down; a driver that hangs on it is left behind after 0.4 s."""
-        try:
+        with contextlib.suppress(TelemetryError):
             bounded(lambda: self._smi.call("amdsmi_shut_down"), _CLOSE_TIMEOUT_S, what="amdsmi_shut_down")
-        except TelemetryError:
-            return
 
 
 def open_rocm(*, clock: Callable[[], float] = time.monotonic) -> Backend | None:
-    """AMD's backend, or one that says why there is none; None if amdsmi or the library it loads is not installed."""
+    """AMD's backend, or one that says why there is none; None if amdsmi is not installed."""
     try:
-        module = importlib.import_module("amdsmi")
-    except Exception:  # noqa: BLE001 - it loads libamd_smi.so when imported, and fails in a different way per version
-        return None
-    smi = AmdSmi(module)
-    try:
+        smi = AmdSmi(importlib.import_module("amdsmi"))
         bounded(lambda: smi.call("amdsmi_init"), _TIMEOUT_S, what="amdsmi")
         if not smi.call("amdsmi_get_processor_handles"):
             return NullBackend("no AMD GPU")
     except TelemetryError as error:
         return NullBackend(str(error), error.remedy or "Load the amdgpu module, and join the groups render and video.")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it loads libamd_smi.so when imported, and each version fails differently
+        if isinstance(error, ModuleNotFoundError) and error.name == "amdsmi":
+            return None
+        remedy = "Install the amdsmi of ROCm's own version, in /opt/rocm/share/amd_smi, with its libamd_smi.so."
+        return NullBackend(f"amdsmi cannot be loaded: {error or type(error).__name__}", remedy)
     return RocmBackend(smi, clock=clock)
 
 
@@ -382,30 +366,18 @@ def _pci(smi: AmdSmi, handle: Any) -> str:
 
 def _selected(visible: list[Identity], variable: str) -> list[Identity]:
     """What the entries of a variable name, up to the first that names nothing."""
-    chosen: list[Identity] = []
-    for entry in (each.strip() for each in variable.split(",")):
-        named = [each for each in visible if each.uuid and each.uuid.lower() == entry.lower()]
-        if entry.isdecimal() and int(entry) < len(visible):
-            named = [visible[int(entry)]]
-        if not named:
-            break
-        chosen.append(named[0])
-    return chosen
+    by_name = {str(number): each for number, each in enumerate(visible)}
+    by_name |= {each.uuid.lower(): each for each in visible if each.uuid}
+    entries = (by_name.get(entry.strip().lower()) for entry in variable.split(","))
+    return [each for each in takewhile(lambda each: each is not None, entries) if each is not None]
 
 
 def _survey(smi: AmdSmi, handle: Any) -> Survey:
-    why: list[str] = []
-    processes: list[ProcessUse] | None = None
-    used: int | None = None
-    try:
+    def processes() -> list[ProcessUse]:
         listed = smi.call("amdsmi_get_gpu_process_list", handle)
-        processes = [
+        return [
             ProcessUse(int(each["pid"]), int(each["memory_usage"]["vram_mem"]), str(each["name"])) for each in listed
         ]
-    except AmdSmiError as fault:
-        why.append(str(fault))
-    try:
-        used = int(smi.call("amdsmi_get_gpu_memory_usage", handle, smi.module.AmdSmiMemoryType.VRAM))
-    except AmdSmiError as fault:
-        why.append(str(fault))
-    return Survey(processes, used, "; ".join(why))
+
+    vram = smi.module.AmdSmiMemoryType.VRAM
+    return surveyed(processes, lambda: int(smi.call("amdsmi_get_gpu_memory_usage", handle, vram)))

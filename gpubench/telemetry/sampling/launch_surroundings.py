@@ -6,8 +6,7 @@ from typing import Any
 
 from gpubench.core.findings import Finding, finding
 from gpubench.core.units import format_bytes
-from gpubench.telemetry.devices.base import Device, ProcessUse, Survey, TelemetryError
-from gpubench.telemetry.devices.bounded import bounded
+from gpubench.telemetry.devices.base import Device, ProcessUse, Survey, TelemetryError, bounded
 
 NOT_SURVEYED = Survey(None, None, "the device was not known before the launch")
 _TIMEOUT_S = 2.0
@@ -25,10 +24,8 @@ class Surroundings:
     """
 
     def __init__(self, device: Device, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._device = device
-        self._sleep = sleep
-        self._before = NOT_SURVEYED
-        self._after = NOT_SURVEYED
+        self._device, self._sleep = device, sleep
+        self._before = self._after = NOT_SURVEYED
         self._state_before: Mapping[str, Any] = {}
         self._state_after: Mapping[str, Any] = {}
         self._reported: set[str] = set()

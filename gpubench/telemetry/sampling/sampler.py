@@ -41,18 +41,15 @@ class Sampler:
     """
 
     def __init__(self, device: Device, schedule: Schedule = Schedule()) -> None:
-        self.device = device
-        self.schedule = schedule
-        self.fast = History(FastReading._fields)
-        self.slow = History(SlowReading._fields)
+        self.device, self.schedule = device, schedule
+        self.fast, self.slow = History(FastReading._fields), History(SlowReading._fields)
         self.activities: list[Activity] = []
         self.periods = Periods()
-        self.num_ticks = 0
-        self.num_skipped = 0
+        self.num_ticks = self.num_skipped = 0
         self.errors: list[str] = []
         self.stuck = False
         self.lost_after_s: float | None = None
-        self._clock = schedule.clock
+        self.now = schedule.clock
         self._next_slow_s = -math.inf
         self._ending = threading.Event()
         self._resumed = threading.Event()
@@ -97,19 +94,19 @@ class Sampler:
         if self.schedule.probe_periods:
             self._guarded(self._measure_periods)
         self.probed.set()
-        deadline_s = self._clock()
+        deadline_s = self.now()
         while not self._ending.is_set():
             if not self._resumed.is_set():
                 # Nothing wakes up while paused: a paused sampler costs nothing.
                 self._resumed.wait()
-                deadline_s = self._clock()
+                deadline_s = self.now()
                 continue
             self._guarded(self.tick)
             deadline_s += self.schedule.fast_s
-            skipped = max(0, math.ceil((self._clock() - deadline_s) / self.schedule.fast_s))
+            skipped = max(0, math.ceil((self.now() - deadline_s) / self.schedule.fast_s))
             self.num_skipped += skipped
             deadline_s += skipped * self.schedule.fast_s
-            self._ending.wait(max(0.0, deadline_s - self._clock()))
+            self._ending.wait(max(0.0, deadline_s - self.now()))
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
@@ -119,14 +116,14 @@ class Sampler:
                 self.errors.append(f"{type(error).__name__}: {error}")
 
     def _measure_periods(self) -> None:
-        self.periods = measure_periods(self.device, self._clock, self._ending.wait, record=self._record)
+        self.periods = measure_periods(self.device, self.now, self._ending.wait, record=self._record)
 
     def _record(self, at_s: float, reading: FastReading) -> None:
-        self.fast.append(at_s, self._clock() - at_s, reading)
+        self.fast.append(at_s, self.now() - at_s, reading)
 
     def tick(self) -> None:
         """One fast reading, and a slow one when due. Called by the thread, and by tests with a fake clock."""
-        at_s = self._clock()
+        at_s = self.now()
         last_good_s = self.fast.last_s
         reading = self.device.read_fast()
         if self.device.lost is not None:
@@ -137,10 +134,10 @@ class Sampler:
         with self._ticked:
             self._ticked.notify_all()
         if at_s >= self._next_slow_s:
-            at_s = self._clock()
+            at_s = self.now()
             self._next_slow_s = at_s + self.schedule.slow_s - 0.5 * self.schedule.fast_s
             slow = self.device.read_slow()
-            self.slow.append(at_s, self._clock() - at_s, slow)
+            self.slow.append(at_s, self.now() - at_s, slow)
             activity = self.device.activity()
             if activity is not None:
                 self.activities.append(activity)
@@ -149,10 +146,6 @@ class Sampler:
         """One fast and one slow reading, from the caller's thread (`boundary` mode)."""
         self._next_slow_s = -math.inf
         self._guarded(self.tick)
-
-    def now(self) -> float:
-        """The sampler's clock, in seconds."""
-        return self._clock()
 
     def forget_before(self, at_s: float) -> None:
         """Drops readings older than `at_s`."""

@@ -5,7 +5,7 @@ known to within half the bracket of these reads. Energy at an edge is interpolat
 """
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
@@ -108,8 +108,8 @@ def energy_at(ticks: list[Tick], at_s: float) -> Edge | None:
     return Edge(energy_j, share * (1 - share) * width_s, max(near_w) - min(near_w), timing_j, width_s)
 
 
-class TickEnergy(NamedTuple):
-    """Energy between two edges with its uncertainty. Units: J."""
+class UncertainEnergy(NamedTuple):
+    """Energy of a stretch of time with its uncertainty. Units: J."""
 
     energy_j: float
     uncertainty_j: float
@@ -117,7 +117,7 @@ class TickEnergy(NamedTuple):
 
 def energy_between(
     ticks: list[Tick], start_s: float, end_s: float, update_period_s: float, swing_w: float = 0.0
-) -> TickEnergy | None:
+) -> UncertainEnergy | None:
     """Energy of [start_s, end_s]; None if an edge is not between two updates.
 
     Uncertainty: that of the updates' moments, independent at the two edges; and a quarter of the distance between
@@ -133,11 +133,11 @@ def energy_between(
     stepping_j = start.lever_s * start.spread_w + end.lever_s * end.spread_w
     swinging_j = math.hypot(start.lever_s, end.lever_s) * swing_w
     shape_j = max(least_j, math.hypot(stepping_j, swinging_j))
-    return TickEnergy(energy_j, shape_j + math.hypot(start.timing_j, end.timing_j))
+    return UncertainEnergy(energy_j, shape_j + math.hypot(start.timing_j, end.timing_j))
 
 
 class Curve:
-    """Energy over time as a line through points of (time in s, energy in J), for many look-ups."""
+    """A quantity over time as a line through points of (time in s, joules or seconds), for many look-ups."""
 
     def __init__(self, points: Iterable[tuple[float, float]]) -> None:
         pairs = list(points)
@@ -145,8 +145,10 @@ class Curve:
         self._energies_j = [energy_j for _, energy_j in pairs]
 
     def at(self, at_s: float) -> float | None:
-        """Joules at `at_s`; None outside the points."""
-        right = bisect_right(self._times_s, at_s)
+        """The value at `at_s`; None outside the points."""
+        right = bisect_left(self._times_s, at_s)
+        if right < len(self._times_s) and self._times_s[right] == at_s:
+            return self._energies_j[right]
         if right == 0 or right == len(self._times_s):
             return None
         left = right - 1
@@ -154,6 +156,6 @@ class Curve:
         return self._energies_j[left] + share * (self._energies_j[right] - self._energies_j[left])
 
     def between(self, start_s: float, end_s: float) -> float | None:
-        """Joules of [start_s, end_s]; None if an edge is outside the points."""
+        """What [start_s, end_s] added; None if an edge is outside the points."""
         start_j, end_j = self.at(start_s), self.at(end_s)
         return None if start_j is None or end_j is None else end_j - start_j

@@ -63,11 +63,7 @@ class EnergyOf:
     """The energy of one window from its readings. `cut` must reach beyond both edges by at least an update period."""
 
     def __init__(self, cut: Cut, start_s: float, end_s: float, *, interval_s: float, periods: Periods) -> None:
-        self._cut = cut
-        self._start_s = start_s
-        self._end_s = end_s
-        self._interval_s = interval_s
-        self._periods = periods
+        self._start_s, self._end_s, self._interval_s, self._periods = start_s, end_s, interval_s, periods
         self._counter = unwrap(cut.points("counter_j"), start_s)
         self._ticks: list[Tick] = find_ticks(self._counter.points, periods.counter_s)
         # From all updates around the window if readings resolve them: that is finer than the probe at the start.
@@ -76,9 +72,8 @@ class EnergyOf:
         period_s = (seen_s if resolved else periods.counter_s or seen_s) or ASSUMED_PERIOD_S
         # A period is measured to no better than 10 ms, and 3.005 s would be an odd least window.
         self._update_period_s = round(period_s, 2) if period_s >= 0.05 else period_s
-        self._average = power_integral.readings(cut.points("power_average_w"))
-        self._instant = power_integral.readings(cut.points("power_instant_w"))
-        self._usage = power_integral.readings(cut.points("power_usage_w"))
+        powers = ("power_average_w", "power_instant_w", "power_usage_w")
+        self._average, self._instant, self._usage = (power_integral.readings(cut.points(name)) for name in powers)
         self._findings: list[Finding] = []
         self._detail: dict[str, Any] = {}
 

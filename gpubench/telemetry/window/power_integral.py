@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from statistics import fmean, pstdev
 from typing import NamedTuple
 
-from gpubench.telemetry.window.counter_ticks import Curve
+from gpubench.telemetry.window.counter_ticks import Curve, UncertainEnergy
 
 AVERAGE_SPAN_S = 1.0
 """Field 185 is the mean of the last second (nvml.h)."""
@@ -23,13 +23,6 @@ _LEAST_COMPARED = 3
 
 Reading = tuple[float, float]
 """(time in s, power in W)."""
-
-
-class PowerEnergy(NamedTuple):
-    """Integral of power with its uncertainty. Units: J."""
-
-    energy_j: float
-    uncertainty_j: float
 
 
 def readings(points: Iterable[tuple[float, float, float]]) -> list[Reading]:
@@ -132,7 +125,7 @@ def compare_with_average(
 
 def average_energy(
     average: list[Reading], start_s: float, end_s: float, interval_s: float, period_s: float | None
-) -> PowerEnergy | None:
+) -> UncertainEnergy | None:
     """Integral of the one-second average.
 
     It lags by half its span, so the error is the difference of power between the second before the start and that
@@ -145,12 +138,12 @@ def average_energy(
     mean_w = energy_j / (end_s - start_s)
     lag_j = 0.5 * AVERAGE_SPAN_S * abs(last_w - first_w)
     hold_j = mean_w * (0.5 * (period_s or _SENSOR_PERIOD_S) + 0.7 * interval_s)
-    return PowerEnergy(energy_j, lag_j + hold_j)
+    return UncertainEnergy(energy_j, lag_j + hold_j)
 
 
 def instant_energy(
     instant: list[Reading], start_s: float, end_s: float, interval_s: float, period_s: float | None
-) -> PowerEnergy | None:
+) -> UncertainEnergy | None:
     """Integral of the instantaneous power, whose sensor sees only part of the time.
 
     The uncertainty is that of a random sample of the load; a load in step with the sensor can be much further off,
@@ -165,4 +158,4 @@ def instant_energy(
     spread_w = pstdev(inside) if len(inside) > 1 else 0.0
     sampling_j = 2 * spread_w * math.sqrt(span_s * period_s)
     hold_j = energy_j / span_s * (period_s + 0.7 * interval_s)
-    return PowerEnergy(energy_j, sampling_j + hold_j)
+    return UncertainEnergy(energy_j, sampling_j + hold_j)

@@ -1,11 +1,11 @@
 """Throttling of a window: share of time by reason, from the driver's time counters or from sampled reasons."""
 
-import itertools
 from typing import NamedTuple
 
 from gpubench.core.findings import Finding, finding
 from gpubench.telemetry.devices.base import THROTTLE_REASONS
 from gpubench.telemetry.sampling.reading_history import Cut
+from gpubench.telemetry.window.counter_ticks import Curve
 
 REASON_BITS = {"power_cap": 0x4, "sync_boost": 0x10, "sw_thermal": 0x20, "hw_thermal": 0x40, "power_brake": 0x80}
 """Bits of NVML's clocks-event reasons (nvml.h)."""
@@ -68,24 +68,12 @@ def _counted(cut: Cut, reason: str, start_s: float, end_s: float) -> float | Non
     documented unit).
     """
     points = [(at_s, value) for at_s, _, value in cut.points(f"throttle_{reason}_s")]
-    if len(points) < 2:
+    if len(points) < 2 or points[-1][0] - points[0][0] < 0.5 * (end_s - start_s):
         return None
-    (first_s, _first), (last_s, _last) = points[0], points[-1]
-    if not first_s < end_s or not last_s > start_s or last_s - first_s < 0.5 * (end_s - start_s):
-        return None
-    held_s = _at(points, end_s) - _at(points, start_s)
-    share = held_s / (min(end_s, last_s) - max(start_s, first_s))
+    first_s, last_s = max(start_s, points[0][0]), min(end_s, points[-1][0])
+    held_s = Curve(points).between(first_s, last_s) if first_s < last_s else None
+    share = -1.0 if held_s is None else held_s / (last_s - first_s)
     return min(1.0, share) if 0 <= share <= 1.1 else None
-
-
-def _at(points: list[tuple[float, float]], at_s: float) -> float:
-    """Linear between readings, constant outside them."""
-    if at_s <= points[0][0]:
-        return points[0][1]
-    for (before_s, before), (after_s, after) in itertools.pairwise(points):
-        if at_s <= after_s:
-            return before + (after - before) * (at_s - before_s) / (after_s - before_s)
-    return points[-1][1]
 
 
 def _sampled(cut: Cut, start_s: float, end_s: float) -> tuple[dict[str, float], float | None]:

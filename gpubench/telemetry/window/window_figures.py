@@ -4,10 +4,10 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
-from typing import Any
+from typing import Any, Self
 
 from gpubench.core.findings import Finding, finding
-from gpubench.telemetry.devices.base import Activity
+from gpubench.telemetry.devices.base import Activity, SlowReading
 from gpubench.telemetry.devices.periods import Periods
 from gpubench.telemetry.sampling.reading_history import Cut
 from gpubench.telemetry.window.energy_sources import CARD_GAIN_PCT, EnergyOf
@@ -19,6 +19,28 @@ REACH_S = 2.0
 _CLOCK_MOVED = 0.02
 _LEAST_COVERAGE = 0.8
 POWERS = ("power_instant_w", "power_average_w", "power_usage_w")
+
+GPU_METRICS = (
+    "energy_j",
+    "energy_per_sample_j",
+    "samples_per_j",
+    "energy_above_idle_j",
+    "mean_power_w",
+    "peak_power_w",
+    "sm_clock_mhz",
+    "memory_clock_mhz",
+    "temperature_c",
+    "throttle_share",
+    "utilization",
+    "device_memory_used_bytes",
+    "process_memory_bytes",
+    "sm_activity",
+    "tensor_activity",
+    "dram_activity",
+)
+"""Metrics of the GPU, by their names in the metric registry."""
+
+METRICS = (*GPU_METRICS, "cpu_energy_j")
 
 
 @dataclass(frozen=True)
@@ -35,13 +57,19 @@ class Readings:
 
 
 @dataclass
-class WindowSummary:
-    """Figures of a window by metric name, reasons of the absent ones, and the record's detail."""
+class TelemetryWindow:
+    """Telemetry of one window. Every name of `metrics` that is None has its reason in `absent`.
+
+    `detail` is stored in the record unchanged: energy source, validity and uncertainty, throttle time by reason,
+    limits, what was missing. `series` has the readings inside the window (and one before and after it): `<name>` with
+    its times in `<fast|slow>_time_s`, seconds of CLOCK_MONOTONIC, NaN for missing readings.
+    """
 
     metrics: dict[str, float | None] = field(default_factory=dict)
     absent: dict[str, str] = field(default_factory=dict)
-    detail: dict[str, Any] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    detail: dict[str, Any] = field(default_factory=dict)
+    series: dict[str, list[float]] = field(default_factory=dict)
 
     def put(self, name: str, value: float | None, why_absent: str) -> None:
         """Stores a metric, with the reason if it is None."""
@@ -49,18 +77,23 @@ class WindowSummary:
         if value is None:
             self.absent[name] = why_absent
 
+    @classmethod
+    def without_gpu(cls, reason: str, detail: dict[str, Any], *findings: Finding) -> Self:
+        """No metric of a GPU, all for one reason."""
+        return cls(dict.fromkeys(GPU_METRICS), dict.fromkeys(GPU_METRICS, reason), list(findings), detail)
 
+
+@dataclass
 class WindowOf:
     """Summarises the readings of [start_s, end_s], in which `num_samples` samples were processed."""
 
-    def __init__(self, readings: Readings, start_s: float, end_s: float, num_samples: int) -> None:
-        self._readings = readings
-        self._start_s = start_s
-        self._end_s = end_s
-        self._num_samples = num_samples
-        self._out = WindowSummary()
+    readings: Readings
+    start_s: float
+    end_s: float
+    num_samples: int
+    out: TelemetryWindow = field(default_factory=TelemetryWindow)
 
-    def summarise(self, idle_w: float | None = None) -> WindowSummary:
+    def summarise(self, idle_w: float | None = None) -> TelemetryWindow:
         """Every GPU metric except those that need the process list. `idle_w` is the power of the idle context."""
         self._energy(idle_w)
         self._clocks()
@@ -68,26 +101,23 @@ class WindowOf:
         self._throttling()
         self._activity()
         self._coverage()
-        if self._readings.parent_shared:
+        if self.readings.parent_shared:
             message = "Power, energy and clocks are those of the whole card, not of the slice."
-            self._out.findings.append(finding("GB416", message))
-        return self._out
+            self.out.findings.append(finding("GB416", message))
+        fast, slow = self.readings.fast, self.readings.slow
+        self.out.series = series_of(fast.cut(self.start_s, self.end_s), slow.cut(self.start_s, self.end_s))
+        return self.out
 
     def _why(self, quantity: str) -> str:
-        return self._readings.missing.get(quantity, "no reading fell into the window")
+        return self.readings.missing.get(quantity, "no reading fell into the window")
 
     def _energy(self, idle_w: float | None) -> None:
-        energy = EnergyOf(
-            self._readings.fast,
-            self._start_s,
-            self._end_s,
-            interval_s=self._readings.interval_s or 0.0,
-            periods=self._readings.periods,
-        ).result()
-        self._out.findings.extend(energy.findings)
+        interval_s, periods = self.readings.interval_s or 0.0, self.readings.periods
+        energy = EnergyOf(self.readings.fast, self.start_s, self.end_s, interval_s=interval_s, periods=periods).result()
+        self.out.findings.extend(energy.findings)
         value_j, why = energy.energy_j, energy.reason or ""
-        window_s, count = self._end_s - self._start_s, self._num_samples
-        put = self._out.put
+        window_s, count = self.end_s - self.start_s, self.num_samples
+        put = self.out.put
         put("energy_j", value_j, why)
         put("mean_power_w", None if value_j is None else value_j / window_s, why)
         why_rate = why if value_j is None else "the window holds no samples"
@@ -96,11 +126,11 @@ class WindowOf:
         why_idle = why if value_j is None else "no idle power was measured with the context up"
         above_j = None if value_j is None or idle_w is None else value_j - idle_w * window_s
         put("energy_above_idle_j", above_j, why_idle)
-        powers = {name: self._readings.fast.values(name, self._start_s, self._end_s) for name in POWERS}
+        powers = {name: self.readings.fast.values(name, self.start_s, self.end_s) for name in POWERS}
         source = next((name for name, values in powers.items() if values), None)
         put("peak_power_w", max(powers[source]) if source else None, self._why("power_instant_w"))
-        shared = self._readings.parent_shared
-        self._out.detail |= {
+        shared = self.readings.parent_shared
+        self.out.detail |= {
             "energy_source": energy.source,
             "energy_scope": "parent_shared" if shared else "device",
             "energy_valid": energy.valid and not shared,
@@ -114,85 +144,73 @@ class WindowOf:
         }
 
     def _clocks(self) -> None:
-        clocks = self._readings.fast.values("sm_clock_mhz", self._start_s, self._end_s)
-        self._out.put("sm_clock_mhz", fmean(clocks) if clocks else None, self._why("sm_clock_mhz"))
+        clocks = self.readings.fast.values("sm_clock_mhz", self.start_s, self.end_s)
+        self.out.put("sm_clock_mhz", fmean(clocks) if clocks else None, self._why("sm_clock_mhz"))
         if not clocks:
             return
         low, high = min(clocks), max(clocks)
-        self._out.detail.update(sm_clock_min_mhz=low, sm_clock_max_mhz=high)
+        self.out.detail.update(sm_clock_min_mhz=low, sm_clock_max_mhz=high)
         part = len(clocks) // 5
         if part >= 3:
             drift = fmean(clocks[-part:]) / fmean(clocks[:part]) - 1
-            self._out.detail["sm_clock_drift"] = drift
+            self.out.detail["sm_clock_drift"] = drift
             if abs(drift) > _CLOCK_MOVED:
                 message = f"The SM clock changed by {drift:+.1%} from the first to the last fifth of the window."
-                self._out.findings.append(finding("GB406", message, drift=drift))
-        masks = self._readings.fast.values("reasons", self._start_s, self._end_s)
+                self.out.findings.append(finding("GB406", message, drift=drift))
+        masks = self.readings.fast.values("reasons", self.start_s, self.end_s)
         held = bool(masks) and sum(bool(int(mask) & CLOCKS_SET_BIT) for mask in masks) > len(masks) / 2
-        self._out.detail["clocks_held_by_setting"] = held if masks else None
+        self.out.detail["clocks_held_by_setting"] = held if masks else None
         if high - low > _CLOCK_MOVED * high and not held:
             message = f"The SM clock ran between {low:.0f} and {high:.0f} MHz."
-            self._out.findings.append(finding("GB405", message, low_mhz=low, high_mhz=high))
+            self.out.findings.append(finding("GB405", message, low_mhz=low, high_mhz=high))
 
     def _slow(self) -> None:
-        put = self._out.put
-        for name, metric, take in (
-            ("memory_used_bytes", "device_memory_used_bytes", max),
-            ("temperature_c", "temperature_c", max),
-            ("utilization", "utilization", fmean),
-            ("memory_clock_mhz", "memory_clock_mhz", fmean),
-        ):
-            values = self._near(name)
-            put(metric, take(values) if values else None, self._why(name))
-        for name, key in (
-            ("memory_temperature_c", "memory_temperature_c"),
-            ("memory_total_bytes", "memory_total_bytes"),
-            ("pstate", "pstate_slowest"),
-        ):
-            values = self._near(name)
-            self._out.detail[key] = max(values) if values else None
-
-    def _near(self, name: str) -> list[float]:
-        """Readings inside the window; for a window between two slow ticks, those on both sides of it."""
-        cut = self._readings.slow
-        return cut.values(name, self._start_s, self._end_s) or cut.values(
-            name, self._start_s - REACH_S, self._end_s + REACH_S
-        )
+        """From readings inside the window; for a window between two slow ticks, from those on both sides of it."""
+        cut, take = self.readings.slow, {"utilization": fmean, "memory_clock_mhz": fmean}
+        for name in SlowReading._fields:
+            values = cut.values(name, self.start_s, self.end_s)
+            values = values or cut.values(name, self.start_s - REACH_S, self.end_s + REACH_S)
+            figure = take.get(name, max)(values) if values else None
+            if name in {"memory_temperature_c", "memory_total_bytes", "pstate"}:
+                self.out.detail["pstate_slowest" if name == "pstate" else name] = figure
+            else:
+                metric = "device_memory_used_bytes" if name == "memory_used_bytes" else name
+                self.out.put(metric, figure, self._why(name))
 
     def _throttling(self) -> None:
-        found = throttling(self._readings.fast, self._start_s, self._end_s)
-        self._out.put("throttle_share", found.share, self._why("reasons"))
-        self._out.findings.extend(found.findings)
-        self._out.detail.update(throttle_share_by_reason=found.by_reason, throttle_source=found.source)
+        found = throttling(self.readings.fast, self.start_s, self.end_s)
+        self.out.put("throttle_share", found.share, self._why("reasons"))
+        self.out.findings.extend(found.findings)
+        self.out.detail.update(throttle_share_by_reason=found.by_reason, throttle_source=found.source)
 
     def _activity(self) -> None:
         """Means of the hardware's counters over the intervals that overlap the window, weighted by the overlap."""
         parts = []
-        for activity in self._readings.activities:
-            overlap_s = min(activity.end_s, self._end_s) - max(activity.start_s, self._start_s)
+        for activity in self.readings.activities:
+            overlap_s = min(activity.end_s, self.end_s) - max(activity.start_s, self.start_s)
             if overlap_s > 0:
                 parts.append((overlap_s, activity))
-        covered = sum(overlap_s for overlap_s, _ in parts) / (self._end_s - self._start_s)
-        why = self._readings.missing.get("activity", "no pair of GPM samples lies in the window")
+        covered = sum(overlap_s for overlap_s, _ in parts) / (self.end_s - self.start_s)
+        why = self.readings.missing.get("activity", "no pair of GPM samples lies in the window")
         for name in ("sm", "tensor", "dram"):
             known = [(overlap_s, getattr(part, name)) for overlap_s, part in parts if getattr(part, name) is not None]
             weight_s = sum(overlap_s for overlap_s, _ in known)
             mean = sum(overlap_s * share for overlap_s, share in known) / weight_s if weight_s else None
-            self._out.put(f"{name}_activity", mean if covered >= 0.5 else None, why)
+            self.out.put(f"{name}_activity", mean if covered >= 0.5 else None, why)
 
     def _coverage(self) -> None:
-        interval_s = self._readings.interval_s
-        times = [at_s for at_s in self._readings.fast.time_s if self._start_s <= at_s <= self._end_s]
-        self._out.detail["num_readings"] = len(times)
+        interval_s = self.readings.interval_s
+        times = [at_s for at_s in self.readings.fast.time_s if self.start_s <= at_s <= self.end_s]
+        self.out.detail["num_readings"] = len(times)
         if interval_s is None:
             return
-        edges = [self._start_s, *times, self._end_s]
+        edges = [self.start_s, *times, self.end_s]
         gap_s = max(after - before for before, after in itertools.pairwise(edges))
-        coverage = min(1.0, len(times) * interval_s / (self._end_s - self._start_s))
-        self._out.detail.update(coverage=coverage, longest_gap_s=gap_s)
-        if coverage < _LEAST_COVERAGE and self._end_s - self._start_s > 5 * interval_s:
+        coverage = min(1.0, len(times) * interval_s / (self.end_s - self.start_s))
+        self.out.detail.update(coverage=coverage, longest_gap_s=gap_s)
+        if coverage < _LEAST_COVERAGE and self.end_s - self.start_s > 5 * interval_s:
             message = f"Readings cover {coverage:.0%} of the window; the longest gap is {gap_s:.2g} s."
-            self._out.findings.append(finding("GB417", message, coverage=coverage, longest_gap_s=gap_s))
+            self.out.findings.append(finding("GB417", message, coverage=coverage, longest_gap_s=gap_s))
 
 
 def series_of(fast: Cut, slow: Cut) -> dict[str, list[float]]:

@@ -9,7 +9,7 @@ from gpubench.telemetry.devices.nvml import NvmlBackend, library
 from gpubench.telemetry.devices.periods import Periods
 from gpubench.telemetry.sampled_device import SampledDevice
 from gpubench.telemetry.sampling.sampler import Schedule
-from gpubench.telemetry.window.window_figures import WindowSummary
+from gpubench.telemetry.window.window_figures import TelemetryWindow
 
 IDENTITY = Identity(uuid=UUID, name=NAME, total_bytes=79 * 2**30)
 
@@ -32,8 +32,8 @@ class Player:
             while at_s < self.fake.now():
                 at_s += step_s
 
-    def summary(self, start_s: float, end_s: float, num_samples: int = 1000) -> WindowSummary:
-        return self.monitored.summarise(start_s, end_s, num_samples)[0]
+    def summary(self, start_s: float, end_s: float, num_samples: int = 1000) -> TelemetryWindow:
+        return self.monitored.summarise(start_s, end_s, num_samples)
 
 
 def watch(fake: Fake, *, periods: Periods | None = None, fast_s: float = 0.05, identity: Identity = IDENTITY) -> Player:

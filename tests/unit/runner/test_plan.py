@@ -8,7 +8,7 @@ from gpubench.runner.plan import cannot_run, forecast, plan_cases
 from gpubench.suite.cases.expand import quality_cases
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Measure, QualitySettings, Suite
-from gpubench.telemetry.window.telemetry_window import TelemetryWindow
+from gpubench.telemetry.window.window_figures import TelemetryWindow
 
 OURS = HostKey(None, ())
 NO_CUDA = Hello(pid=1, role="host", cuda_unavailable="Found no NVIDIA driver on your system")

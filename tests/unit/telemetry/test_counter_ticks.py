@@ -159,7 +159,8 @@ def test_energy_is_looked_up_between_points_and_nowhere_else() -> None:
     assert curve.at(1.0) == 10.0
     assert curve.at(1.5) == 20.0
     assert curve.between(1.5, 3.0) == 10.0
-    assert curve.at(0.9) is curve.at(4.0) is curve.between(0.0, 2.0) is Curve([]).at(1.0) is None
+    assert curve.at(4.0) == 30.0
+    assert curve.at(0.9) is curve.at(4.1) is curve.between(0.0, 2.0) is Curve([]).at(1.0) is None
 
 
 def test_the_period_is_the_mean_distance_of_updates_and_knows_those_that_were_not_seen() -> None:

@@ -120,10 +120,10 @@ def test_idle_power_is_subtracted_where_it_was_measured(fake: Fake) -> None:
     fake.trace([(0.0, IDLE_W), (100.0, 500.0), (110.0, IDLE_W)])
     player = watch(fake, periods=PERIODS)
     player.play(90.0, 106.0)
-    summary, _ = player.monitored.summarise(101.0, 105.0, 1, idle=(92.0, 96.0))
+    summary = player.monitored.summarise(101.0, 105.0, 1, idle=(92.0, 96.0))
     assert summary.detail["idle_power_w"] == pytest.approx(IDLE_W, rel=1e-3)
     assert summary.metrics["energy_above_idle_j"] == pytest.approx(4 * (500 - IDLE_W), rel=2e-3)
-    without, _ = player.monitored.summarise(101.0, 105.0, 1)
+    without = player.monitored.summarise(101.0, 105.0, 1)
     assert without.metrics["energy_above_idle_j"] is None
     assert without.absent["energy_above_idle_j"] == "no idle power was measured with the context up"
 

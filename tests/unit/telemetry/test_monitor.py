@@ -12,7 +12,7 @@ from fakes.nvml.control import GIB, NAME, OTHER_UUID, UUID, Fake
 
 import gpubench.telemetry
 from gpubench.telemetry import Monitor, Recording, ReplayBackend, Schedule
-from gpubench.telemetry.devices.null import NullBackend
+from gpubench.telemetry.devices.base import NullBackend
 
 QUICK = Schedule(fast_s=0.02, slow_s=0.1)
 

@@ -9,11 +9,11 @@ import pytest
 from fakes.nvml.control import NAME, RETURN_CODES, UUID, Fake
 from fakes.nvml.player import watch
 
-from gpubench.telemetry.devices.nvml import NvmlBackend, codes, fields, open_backend
-from gpubench.telemetry.devices.nvml.library import Library, NvmlError
+from gpubench.telemetry.devices.nvml import NvmlBackend, open_backend, readers
+from gpubench.telemetry.devices.nvml.library import FUNCTION_NOT_FOUND, NAMES, Library, NvmlError
 from gpubench.telemetry.run_telemetry import TelemetrySession, open_session
 from gpubench.telemetry.sampling.sampler import Schedule
-from gpubench.telemetry.window.telemetry_window import METRICS
+from gpubench.telemetry.window.window_figures import METRICS
 
 SAMPLED_CALLS = (
     "nvmlDeviceGetFieldValues",
@@ -67,8 +67,8 @@ def test_the_table_of_codes_is_the_bindings() -> None:
         for name, value in vars(pynvml).items()
         if name.startswith("NVML_ERROR_") and isinstance(value, int)
     }
-    assert names.items() <= codes.NAMES.items()
-    assert set(RETURN_CODES) <= set(codes.NAMES)
+    assert names.items() <= NAMES.items()
+    assert set(RETURN_CODES) <= set(NAMES)
 
 
 class OldBinding:
@@ -90,7 +90,7 @@ def test_what_an_older_binding_lacks_becomes_data_too() -> None:
     with pytest.raises(NvmlError, match="not in this nvidia-ml-py"):
         library.call("nvmlDeviceGetTemperatureV", None, 0)
     answer = SimpleNamespace(valueType=6, value=SimpleNamespace(dVal=1.0))
-    assert fields._decode(answer) is None
+    assert readers._decode(answer) is None
 
 
 def test_a_call_that_the_library_has_only_in_an_older_version_is_one_that_is_missing(
@@ -104,7 +104,7 @@ def test_a_call_that_the_library_has_only_in_an_older_version_is_one_that_is_mis
     assert isinstance(backend, NvmlBackend)
     with pytest.raises(NvmlError) as raised:
         backend.library.call("nvmlDeviceGetComputeRunningProcesses", None)
-    assert raised.value.code == codes.FUNCTION_NOT_FOUND
+    assert raised.value.code == FUNCTION_NOT_FOUND
 
 
 @pytest.mark.parametrize("call", SAMPLED_CALLS)
@@ -182,7 +182,7 @@ def test_each_code_of_the_initialisation_is_a_reason_and_a_remedy(fake: Fake, co
         session.track(None)
         window = session.window(1.0, 2.0, 10)
         assert window.absent["energy_j"] == session.reason
-        assert window.findings == ()
+        assert window.findings == []
 
 
 def test_a_code_from_the_future_is_shown_as_its_number(fake: Fake) -> None:

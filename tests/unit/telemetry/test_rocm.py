@@ -236,6 +236,31 @@ def test_without_amdsmi_the_reason_is_that_of_nvml(monkeypatch):
     assert open_backend().reason == "nvidia-ml-py is not installed"
 
 
+@pytest.mark.parametrize("error", [OSError("libamd_smi.so: cannot open shared object file"), SystemExit(1)])
+def test_an_amdsmi_that_cannot_be_loaded_says_why(monkeypatch, error):
+    def refuse(name):
+        raise error
+
+    monkeypatch.setattr("gpubench.telemetry.devices.rocm.importlib.import_module", refuse)
+    backend = open_rocm()
+    assert (backend.available, backend.reason) == (False, f"amdsmi cannot be loaded: {error}")
+    assert "/opt/rocm" in backend.remedy
+
+
+def test_a_part_of_amdsmi_that_is_missing_is_no_missing_amdsmi(monkeypatch):
+    def refuse(name):
+        raise ModuleNotFoundError("No module named 'yaml'", name="yaml")
+
+    monkeypatch.setattr("gpubench.telemetry.devices.rocm.importlib.import_module", refuse)
+    assert open_rocm().reason == "amdsmi cannot be loaded: No module named 'yaml'"
+
+
+def test_two_drivers_that_refuse_both_say_why(smi, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    smi.cards.clear()
+    assert open_backend().reason == "nvidia-ml-py is not installed; no AMD GPU"
+
+
 def test_where_nvml_is_not_amdsmi_is_opened(smi, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     backend = open_backend()

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 import pytest
 from fakes.nvml.control import GIB, NAME, OTHER_UUID, UUID, Fake
 
-from gpubench.telemetry.devices.base import Identity, TelemetryError
-from gpubench.telemetry.devices.null import NullBackend
+from gpubench.telemetry.devices.base import Identity, NullBackend, TelemetryError
 from gpubench.telemetry.devices.nvml import open_backend
 from gpubench.telemetry.run_telemetry import TelemetrySession, open_session
 from gpubench.telemetry.sampling.sampler import Schedule
-from gpubench.telemetry.window.telemetry_window import METRICS, TelemetryWindow
+from gpubench.telemetry.window.window_figures import METRICS, TelemetryWindow
 
 DEVICE = {"uuid": UUID, "name": NAME, "total_bytes": 79 * GIB, "pci": "0000:41:00.0"}
 OTHER = {"uuid": OTHER_UUID, "name": NAME}
@@ -58,7 +57,7 @@ def test_without_a_driver_everything_is_absent_for_one_reason_and_nothing_is_fou
     assert window.metrics.keys() == set(METRICS)
     assert window.metrics["energy_j"] is None
     assert {window.absent[name] for name in METRICS if name != "cpu_energy_j"} == {"no NVIDIA driver"}
-    assert window.findings == ()
+    assert window.findings == []
     assert window.series == {}
 
 
@@ -68,7 +67,7 @@ def test_switched_off_says_so() -> None:
         assert (session.available, session.reason) == (False, "telemetry is off")
         window = session.window(1.0, 2.0, 100)
     assert set(window.absent.values()) == {"telemetry is off"}
-    assert window.findings == ()
+    assert window.findings == []
 
 
 def test_a_case_on_the_cpu_of_a_machine_with_a_gpu_has_no_gpu_figures(session: TelemetrySession) -> None:
@@ -76,7 +75,7 @@ def test_a_case_on_the_cpu_of_a_machine_with_a_gpu_has_no_gpu_figures(session: T
     session.track(None)
     window = session.window(1.0, 2.0, 100)
     assert window.absent["energy_j"] == "the case ran on the CPU"
-    assert window.findings == ()
+    assert window.findings == []
 
 
 def test_a_cuda_case_without_nvml_is_told_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,9 +122,7 @@ def test_another_process_is_a_finding_with_its_name_and_its_memory(card: Fake, s
     assert window.absent["process_memory_bytes"] == "other processes were on the GPU"
 
 
-def test_a_process_that_came_during_the_launch_is_found_after_it_and_once(
-    card: Fake, session: TelemetrySession
-) -> None:
+def test_a_process_that_starts_during_the_launch_is_found_after_it_once(card: Fake, session: TelemetrySession) -> None:
     window = launch(session)
     card.processes(5151)
     assert "GB407" not in codes(window)
@@ -210,7 +207,7 @@ def test_what_the_parent_does_while_a_launch_measures_calls_no_driver(card: Fake
     """So that a driver call of half a second holds up the sampler's thread, and neither the parent nor the worker."""
     launch(session)
     for opened in session._opened.values():
-        opened.sampled.pause(True)  # type: ignore[union-attr]
+        opened.sampled.sampler.pause(True)  # type: ignore[union-attr]
     time.sleep(0.1)
     num_calls = len(card.calls())
     session.phase("warmup")

@@ -2,10 +2,10 @@ import pytest
 from fakes.nvml.control import HW_THERMAL, POWER_BRAKE, POWER_CAP, SW_THERMAL, SYNC_BOOST, Fake
 from fakes.nvml.player import watch
 
-from gpubench.telemetry.window.window_figures import WindowSummary
+from gpubench.telemetry.window.window_figures import TelemetryWindow
 
 
-def observed(fake: Fake, *holds: tuple[int, float, float], rules: tuple[tuple[str, int], ...] = ()) -> WindowSummary:
+def observed(fake: Fake, *holds: tuple[int, float, float], rules: tuple[tuple[str, int], ...] = ()) -> TelemetryWindow:
     fake.add_device()
     fake.trace([(0.0, 400.0)])
     for hold in holds:

@@ -8,8 +8,7 @@ from fakes.nvml.player import IDENTITY, watch
 
 from gpubench.core.metrics import METRICS as REGISTRY
 from gpubench.telemetry.devices.base import Identity
-from gpubench.telemetry.window.telemetry_window import METRICS
-from gpubench.telemetry.window.window_figures import series_of
+from gpubench.telemetry.window.window_figures import METRICS, series_of
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """NVML through nvidia-ml-py (import name `pynvml`): the only part of telemetry that knows the binding."""
 
+import contextlib
 import time
 from collections.abc import Callable
 
-from gpubench.telemetry.devices.base import Backend, Identity, Survey, TelemetryError
-from gpubench.telemetry.devices.bounded import bounded
-from gpubench.telemetry.devices.null import NullBackend
+from gpubench.telemetry.devices import cuda_visible
+from gpubench.telemetry.devices.base import Backend, Identity, NullBackend, Survey, TelemetryError, bounded
 from gpubench.telemetry.devices.nvml import library as nvml_library
 from gpubench.telemetry.devices.nvml.card import NvmlDevice
 from gpubench.telemetry.devices.nvml.card_facts import survey_all
@@ -13,20 +13,22 @@ from gpubench.telemetry.devices.nvml.locate import find
 
 _INIT_TIMEOUT_S = 20.0
 _OPEN_TIMEOUT_S = 5.0
+_IDENTIFY_TIMEOUT_S = 30.0
 _CLOSE_TIMEOUT_S = 0.4
 
 
-class NvmlBackend:
+class NvmlBackend(Backend):
     """Every card that the driver shows to this process."""
 
     kind = "nvml"
-    available = True
-    reason = ""
-    remedy = ""
 
     def __init__(self, library: nvml_library.Library, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.library = library
         self._clock = clock
+
+    def identify(self, device: int | str) -> Identity:
+        """By CUDA's number, a UUID or a PCI address. TelemetryError where that means no card, or could mean several."""
+        return bounded(lambda: cuda_visible.identify(device, self.library), _IDENTIFY_TIMEOUT_S, what="NVML")
 
     def open(self, identity: Identity) -> NvmlDevice:
         """The card that CUDA calls `identity`. TelemetryError where none matches or the driver does not answer."""
@@ -39,10 +41,8 @@ class NvmlBackend:
 
     def close(self) -> None:
         """Gives NVML back; a driver that hangs on it is left behind after 0.4 s."""
-        try:
+        with contextlib.suppress(TelemetryError):
             bounded(self.library.close, _CLOSE_TIMEOUT_S, what="nvmlShutdown")
-        except TelemetryError:
-            return
 
 
 def open_backend(*, clock: Callable[[], float] = time.monotonic) -> Backend:

@@ -4,72 +4,55 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gpubench.telemetry.devices.base import Activity, FastReading, SlowReading, Survey
-from gpubench.telemetry.devices.nvml import card_facts, fields
+from gpubench.telemetry.devices.base import Activity, Device, FastReading, SlowReading, Survey
+from gpubench.telemetry.devices.nvml import card_facts, readers
 from gpubench.telemetry.devices.nvml.card_facts import survey_of
 from gpubench.telemetry.devices.nvml.gpm import Gpm
 from gpubench.telemetry.devices.nvml.library import Library
 from gpubench.telemetry.devices.nvml.locate import MatchedCard
-from gpubench.telemetry.devices.nvml.reader import Notes, Reader
+from gpubench.telemetry.devices.nvml.readers import Notes, Reader
 
-_SM, _MEMORY = 1, 2
-_GPU_SENSOR = 0
 _MEMORY_V2 = 0x02000028
 _MOST_WATTS = 20_000
-_POWERS = (fields.POWER_INSTANT, fields.POWER_AVERAGE, fields.COUNTER)
+_CALLS: dict[str, tuple[tuple[Any, ...], ...]] = {
+    "counter_j": (("nvmlDeviceGetTotalEnergyConsumption",),),
+    "power_usage_w": (("nvmlDeviceGetPowerUsage",),),
+    "sm_clock_mhz": (("nvmlDeviceGetClockInfo", 1),),
+    "memory_clock_mhz": (("nvmlDeviceGetClockInfo", 2),),
+    "reasons": (("nvmlDeviceGetCurrentClocksEventReasons",), ("nvmlDeviceGetCurrentClocksThrottleReasons",)),
+    "temperature_c": (("nvmlDeviceGetTemperature", 0), ("nvmlDeviceGetTemperatureV", 0)),
+    "utilization": (("nvmlDeviceGetUtilizationRates",),),
+    "pstate": (("nvmlDeviceGetPerformanceState",),),
+    "memory_used_bytes": (("nvmlDeviceGetMemoryInfo", _MEMORY_V2), ("nvmlDeviceGetMemoryInfo",)),
+}
+"""By quantity: the calls that may give it, with their arguments after the handle (clock 1: SM, 2: memory; sensor 0)."""
 
 
-class NvmlDevice:
+class NvmlDevice(Device):
     """NVML's view of one card. For a MIG slice, power and clocks are the whole card's and memory is the slice's."""
 
     kind = "nvml"
 
     def __init__(self, library: Library, found: MatchedCard, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.key = found.uuid
-        self.name = found.name
-        self.how = found.how
+        self.key, self.name, self.how = found.uuid, found.name, found.how
         self.parent_shared = found.parent_shared
-        self._library = library
-        self._handle = found.handle
-        self._memory_handle = found.memory_handle
+        self._library, self._handle, self._memory_handle = library, found.handle, found.memory_handle
         self.notes = Notes()
-        self._fields = fields.Fields(library, found.handle, self.notes, (*_POWERS, *fields.THROTTLE))
-        self._memory_temperature = fields.Fields(library, found.handle, self.notes, (fields.MEMORY_TEMPERATURE,))
+        self.missing = self.notes.missing
+        fast = (readers.POWER_INSTANT, readers.POWER_AVERAGE, readers.COUNTER, *readers.THROTTLE)
+        self._fields = readers.Fields(library, found.handle, self.notes, fast)
+        self._memory_temperature = readers.Fields(library, found.handle, self.notes, (readers.MEMORY_TEMPERATURE,))
         self._given: set[str] = set()
         self._gpm = Gpm(library, found.handle, self.notes, clock)
         self._gpm.off = found.parent_shared
-        self._make_readers()
+        handles = {"memory_used_bytes": found.memory_handle}
+        self._readers = {
+            quantity: Reader(quantity, library, handles.get(quantity, found.handle), self.notes, calls)
+            for quantity, calls in _CALLS.items()
+        }
 
-    def _make_readers(self) -> None:
-        self._counter = self._reader("counter_j", ("nvmlDeviceGetTotalEnergyConsumption",))
-        self._usage = self._reader("power_usage_w", ("nvmlDeviceGetPowerUsage",))
-        self._sm_clock = self._reader("sm_clock_mhz", ("nvmlDeviceGetClockInfo", _SM))
-        self._memory_clock = self._reader("memory_clock_mhz", ("nvmlDeviceGetClockInfo", _MEMORY))
-        self._reasons = self._reader(
-            "reasons", ("nvmlDeviceGetCurrentClocksEventReasons",), ("nvmlDeviceGetCurrentClocksThrottleReasons",)
-        )
-        self._temperature = self._reader(
-            "temperature_c", ("nvmlDeviceGetTemperature", _GPU_SENSOR), ("nvmlDeviceGetTemperatureV", _GPU_SENSOR)
-        )
-        self._utilization = self._reader("utilization", ("nvmlDeviceGetUtilizationRates",))
-        self._pstate = self._reader("pstate", ("nvmlDeviceGetPerformanceState",))
-        self._memory = Reader(
-            "memory_used_bytes",
-            self.notes,
-            lambda: self._library.call("nvmlDeviceGetMemoryInfo", self._memory_handle, _MEMORY_V2),
-            lambda: self._library.call("nvmlDeviceGetMemoryInfo", self._memory_handle),
-        )
-
-    def _reader(self, quantity: str, *calls: tuple[Any, ...]) -> Reader:
-        def candidate(name: str, *args: Any) -> Callable[[], Any]:
-            return lambda: self._library.call(name, self._handle, *args)
-
-        return Reader(quantity, self.notes, *(candidate(*call) for call in calls))
-
-    @property
-    def missing(self) -> dict[str, str]:
-        """What cannot be read, with the last fault of each."""
-        return self.notes.missing
+    def _read(self, quantity: str) -> Any:
+        return self._readers[quantity].read()
 
     @property
     def lost(self) -> str | None:
@@ -79,8 +62,8 @@ class NvmlDevice:
     def read_fast(self) -> FastReading:
         """Power, counter, SM clock, throttle times and reasons. Units: see `FastReading`."""
         values: dict[str, Any] = dict(self.read_power()._asdict())
-        values["sm_clock_mhz"] = _positive(self._sm_clock.read())
-        values["reasons"] = self._reasons.read()
+        values["sm_clock_mhz"] = _positive(self._read("sm_clock_mhz"))
+        values["reasons"] = self._read("reasons")
         return FastReading(**values)
 
     def read_power(self) -> FastReading:
@@ -94,23 +77,23 @@ class NvmlDevice:
             values[name] = _plausible(name, values.get(name))
         self._given.update(name for name, value in values.items() if value is not None)
         if "counter_j" not in self._given:
-            values["counter_j"] = _positive(_scaled(self._counter.read(), 1e-3))
+            values["counter_j"] = _positive(_scaled(self._read("counter_j"), 1e-3))
         if not self._given & {"power_instant_w", "power_average_w"}:
-            values["power_usage_w"] = _plausible("power_usage_w", _scaled(self._usage.read(), 1e-3))
+            values["power_usage_w"] = _plausible("power_usage_w", _scaled(self._read("power_usage_w"), 1e-3))
         return FastReading(**values)
 
     def read_slow(self) -> SlowReading:
         """Memory, temperatures, utilization, memory clock, P-state. Units: see `SlowReading`."""
-        memory = self._memory.read()
-        utilization = self._utilization.read()
+        memory = self._read("memory_used_bytes")
+        utilization = self._read("utilization")
         return SlowReading(
             memory_used_bytes=None if memory is None else float(memory.used),
             memory_total_bytes=None if memory is None else _positive(float(memory.total)),
-            temperature_c=_scaled(self._temperature.read(), 1.0),
+            temperature_c=_scaled(self._read("temperature_c"), 1.0),
             memory_temperature_c=_positive(self._memory_temperature.read().get("memory_temperature_c")),
             utilization=None if utilization is None else utilization.gpu / 100,
-            memory_clock_mhz=_positive(_scaled(self._memory_clock.read(), 1.0)),
-            pstate=_scaled(self._pstate.read(), 1.0),
+            memory_clock_mhz=_positive(_scaled(self._read("memory_clock_mhz"), 1.0)),
+            pstate=_scaled(self._read("pstate"), 1.0),
         )
 
     def activity(self) -> Activity | None:

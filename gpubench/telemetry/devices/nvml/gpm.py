@@ -6,9 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gpubench.telemetry.devices.base import Activity
-from gpubench.telemetry.devices.nvml import codes
-from gpubench.telemetry.devices.nvml.library import Library, NvmlError
-from gpubench.telemetry.devices.nvml.reader import Notes
+from gpubench.telemetry.devices.nvml.library import Kind, Library, NvmlError
+from gpubench.telemetry.devices.nvml.readers import Notes
 
 _SM, _TENSOR, _DRAM = 2, 5, 10
 _LEAST_GAP_S = 0.1
@@ -26,15 +25,11 @@ class Gpm:
     def __init__(
         self, library: Library, handle: Any, notes: Notes, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._library = library
-        self._handle = handle
-        self._notes = notes
-        self._clock = clock
+        self._library, self._handle, self._notes, self._clock = library, handle, notes, clock
         self._samples: list[Any] = []
         self._last_s: float | None = None
         self._num_slow = 0
-        self._settled = False
-        self.off = False
+        self._settled = self.off = False
 
     def read(self) -> Activity | None:
         """Activity since the last call; None on the first, after a fault, and where GPM is off. Never raises
@@ -51,7 +46,7 @@ class Gpm:
             kind = self._notes.add("activity", fault)
             self._last_s = None
             # Before the first success this is a probe; NO_PERMISSION is the usual answer to a plain user.
-            self.off = kind is codes.Kind.OFF and not self._settled
+            self.off = kind is Kind.OFF and not self._settled
             return None
         finally:
             took_s = self._clock() - start_s

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from gpubench.telemetry.devices.base import Identity, TelemetryError
-from gpubench.telemetry.devices.nvml import card_facts, codes
-from gpubench.telemetry.devices.nvml.library import Library, NvmlError
+from gpubench.telemetry.devices.nvml import card_facts
+from gpubench.telemetry.devices.nvml.library import PASSING, Kind, Library, NvmlError, kind_of, name_of
 
 Answer = TypeVar("Answer")
 _MEMORY_TOLERANCE = 0.1
@@ -34,10 +34,10 @@ def find(library: Library, identity: Identity) -> MatchedCard:
             handle = library.call(call, argument)
             return _verified(library, handle, identity, how)
         except NvmlError as fault:
-            if codes.kind_of(fault.code) is codes.Kind.LOST:
+            if kind_of(fault.code) is Kind.LOST:
                 raise
-            tried.append(f"{how} {argument}: {codes.name_of(fault.code)}")
-            passing = fault.code if fault.code in codes.PASSING else passing
+            tried.append(f"{how} {argument}: {name_of(fault.code)}")
+            passing = fault.code if fault.code in PASSING else passing
     raise TelemetryError(
         "no NVML device matches the CUDA device" + (f" ({'; '.join(tried)})" if tried else ": CUDA named none"),
         code=passing,
@@ -58,18 +58,20 @@ def _attempts(identity: Identity) -> list[tuple[str, str, str]]:
 
 
 def _verified(library: Library, handle: Any, identity: Identity, how: str) -> MatchedCard:
-    parent, is_slice = _parent(library, handle)
+    answer = _ask(lambda: library.call("nvmlDeviceIsMigDeviceHandle", handle))  # a driver without it has no slices
+    is_slice = bool(getattr(answer, "value", answer))
+    parent = library.call("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle) if is_slice else handle
     name = _ask(lambda: str(library.call("nvmlDeviceGetName", handle)))
     uuid = _ask(lambda: str(library.call("nvmlDeviceGetUUID", handle)))
     total = _ask(lambda: card_facts.memory(library, handle)[0])
+    differs, cuda_bytes = None, identity.total_bytes
     if identity.name and name and not _same_name(identity.name, name):
-        raise _disagreement("name", identity.name, name)
-    if (
-        identity.total_bytes
-        and total
-        and abs(identity.total_bytes - total) > _MEMORY_TOLERANCE * max(identity.total_bytes, total)
-    ):
-        raise _disagreement("total memory in bytes", identity.total_bytes, total)
+        differs = f"name is {name}, CUDA says {identity.name}"
+    elif cuda_bytes and total and abs(cuda_bytes - total) > _MEMORY_TOLERANCE * max(cuda_bytes, total):
+        differs = f"total memory in bytes is {total}, CUDA says {cuda_bytes}"
+    if differs:
+        remedy = "Check CUDA_VISIBLE_DEVICES and, in a container, which cards the driver's library sees."
+        raise TelemetryError(f"the NVML device found is another one: its {differs}", remedy=remedy)
     return MatchedCard(
         parent, handle, uuid or str(identity.uuid or identity.pci), name or identity.name or "", how, is_slice
     )
@@ -80,27 +82,12 @@ def _ask(question: Callable[[], Answer]) -> Answer | None:
     try:
         return question()
     except NvmlError as fault:
-        if codes.kind_of(fault.code) is codes.Kind.LOST:
+        if kind_of(fault.code) is Kind.LOST:
             raise
         return None
-
-
-def _parent(library: Library, handle: Any) -> tuple[Any, bool]:
-    """(card, whether `handle` is a MIG slice of it). A driver without MIG calls has no slices."""
-    answer = _ask(lambda: library.call("nvmlDeviceIsMigDeviceHandle", handle))
-    if not getattr(answer, "value", answer):
-        return handle, False
-    return library.call("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle), True
 
 
 def _same_name(cuda: str, nvml: str) -> bool:
     """Equal, or one with more detail than the other (`NVIDIA H100 80GB HBM3 MIG 1g.10gb`)."""
     short, long = sorted((cuda.removeprefix("NVIDIA ").strip(), nvml.removeprefix("NVIDIA ").strip()), key=len)
     return long.startswith(short)
-
-
-def _disagreement(what: str, cuda: object, nvml: object) -> TelemetryError:
-    return TelemetryError(
-        f"the NVML device found is another one: its {what} is {nvml}, CUDA says {cuda}",
-        remedy="Check CUDA_VISIBLE_DEVICES and, in a container, which cards the driver's library sees.",
-    )
