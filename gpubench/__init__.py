@@ -20,37 +20,18 @@ if TYPE_CHECKING:
     from gpubench.worker.workloads.base import Health, ParityProbe, Unsupported, Workload
     from gpubench.worker.workloads.classifier.classifier import Classifier
 
-_HOMES = {
-    "Classifier": "gpubench.worker.workloads.classifier.classifier",
-    "CompareSettings": "gpubench.analysis.verdict.judge_settings",
-    "Health": "gpubench.worker.workloads.base",
-    "ParityProbe": "gpubench.worker.workloads.base",
-    "SequentialComparison": "gpubench.analysis.verdict.interleaved_rounds",
-    "Unsupported": "gpubench.worker.workloads.base",
-    "Workload": "gpubench.worker.workloads.base",
-    "compare": "gpubench.api",
-    "compare_rounds": "gpubench.analysis.verdict.interleaved_rounds",
-    "load_run": "gpubench.api",
-    "load_suite": "gpubench.api",
-    "run_suite": "gpubench.api",
+_NAMES = {
+    "gpubench.analysis.verdict.interleaved_rounds": ("SequentialComparison", "compare_rounds"),
+    "gpubench.analysis.verdict.judge_settings": ("CompareSettings",),
+    "gpubench.api": ("compare", "load_run", "load_suite", "run_suite"),
+    "gpubench.worker.workloads.base": ("Health", "ParityProbe", "Unsupported", "Workload"),
+    "gpubench.worker.workloads.classifier.classifier": ("Classifier",),
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
-__all__ = [
-    "Classifier",
-    "CompareSettings",
-    "Health",
-    "ParityProbe",
-    "SequentialComparison",
-    "Unsupported",
-    "Workload",
-    "__version__",
-    "compare",
-    "compare_rounds",
-    "load_run",
-    "load_suite",
-    "run_suite",
-    "telemetry",
-]
+__all__ = ["Classifier", "CompareSettings", "Health", "ParityProbe", "SequentialComparison", "Unsupported"]
+__all__ += ["Workload", "__version__", "compare", "compare_rounds", "load_run", "load_suite", "run_suite"]
+__all__ += ["telemetry"]
 
 
 _get = lazy_names(__name__, _HOMES)

@@ -25,59 +25,22 @@ if TYPE_CHECKING:
         TelemetryError,
     )
 
-_REPORT, _BASE = "gpubench.report.model.report_model", "gpubench.telemetry.devices.base"
-
-_HOMES = {
-    "Activity": _BASE,
-    "Backend": _BASE,
-    "Cell": _REPORT,
-    "Column": _REPORT,
-    "Device": _BASE,
-    "Effect": "gpubench.core.findings",
-    "ExtensionWarning": "gpubench.core.extensions",
-    "FastReading": _BASE,
-    "Finding": "gpubench.core.findings",
-    "FindingSpec": "gpubench.core.findings",
-    "Identity": _BASE,
-    "MetricSpec": "gpubench.core.metrics",
-    "ProcessUse": _BASE,
-    "Row": _REPORT,
-    "Section": _REPORT,
-    "Severity": "gpubench.core.findings",
-    "SlowReading": _BASE,
-    "Survey": _BASE,
-    "Table": _REPORT,
-    "TelemetryError": _BASE,
-    "View": "gpubench.report.view.run_view",
-    "finding": "gpubench.core.findings",
-    "line": _REPORT,
+_NAMES = {
+    "gpubench.core.extensions": ("ExtensionWarning",),
+    "gpubench.core.findings": ("Effect", "Finding", "FindingSpec", "Severity", "finding"),
+    "gpubench.core.metrics": ("MetricSpec",),
+    "gpubench.report.model.report_model": ("Cell", "Column", "Row", "Section", "Table", "line"),
+    "gpubench.report.view.run_view": ("View",),
+    "gpubench.telemetry.devices.base": (
+        *("Activity", "Backend", "Device", "FastReading", "Identity"),
+        *("ProcessUse", "SlowReading", "Survey", "TelemetryError"),
+    ),
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
-__all__ = [
-    "Activity",
-    "Backend",
-    "Cell",
-    "Column",
-    "Device",
-    "Effect",
-    "ExtensionWarning",
-    "FastReading",
-    "Finding",
-    "FindingSpec",
-    "Identity",
-    "MetricSpec",
-    "ProcessUse",
-    "Row",
-    "Section",
-    "Severity",
-    "SlowReading",
-    "Survey",
-    "Table",
-    "TelemetryError",
-    "View",
-    "finding",
-    "line",
-]
+__all__ = ["Activity", "Backend", "Cell", "Column", "Device", "Effect", "ExtensionWarning", "FastReading"]
+__all__ += ["Finding", "FindingSpec", "Identity", "MetricSpec", "ProcessUse", "Row", "Section", "Severity"]
+__all__ += ["SlowReading", "Survey", "Table", "TelemetryError", "View", "finding", "line"]
 
 
 __getattr__ = lazy_names(__name__, _HOMES)

@@ -10,13 +10,14 @@ import pytest
 
 if TYPE_CHECKING:
     from gpubench.pytest_support.gpu_benchmark import GpuBenchmark
+    from gpubench.telemetry.monitor import Monitor
 
 MARKER = (
     "gpubench(max_regression=..., max_time=..., max_memory=..., device=..., l2_flush=...): limits and options of a "
     "gpu_benchmark. max_regression ('5%', or a dict by metric) is the limit of `gpubench check`; max_time ('2ms', per "
     "call) and max_memory ('1GiB', peak allocated on the device) fail the test itself."
 )
-_MONITOR = pytest.StashKey[object]()
+_MONITOR = pytest.StashKey["Monitor"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,9 +51,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     monitor = config.stash.get(_MONITOR, None)
     if monitor is not None:
-        from gpubench.pytest_support.energy_meter import close
-
-        close(monitor)
+        monitor.close()
 
 
 @pytest.fixture
@@ -68,10 +67,10 @@ def gpu_benchmark(benchmark: object, request: pytest.FixtureRequest) -> "GpuBenc
     return GpuBenchmark(benchmark, options_of(request.node, request.config), lambda: _monitor(request.config))
 
 
-def _monitor(config: pytest.Config) -> object:
+def _monitor(config: pytest.Config) -> "Monitor":
     """The energy monitor of this session, opened on first use."""
     if _MONITOR not in config.stash:
-        from gpubench.pytest_support.energy_meter import open_monitor
+        from gpubench.pytest_support.gpu_benchmark import open_monitor
 
         config.stash[_MONITOR] = open_monitor(str(config.getoption("--gpubench-device")))
     return config.stash[_MONITOR]

@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 
 from gpubench.profile.figures.summary_model import json_schema
-from gpubench.tools.record_schema import record_schema
+from gpubench.tools.schemas import record_schema, suite_schema
 from gpubench.tools.suite_reference import suite_reference
-from gpubench.tools.suite_schema import suite_schema
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -11,8 +11,13 @@ from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.cli.open_run import shown_name
 from gpubench.cli.run_arms import AskedArms
-from gpubench.cli.screens.comparison_screen import print_compared, print_compared_json, print_comparison
-from gpubench.cli.screens.final_screen import final_screen, result_writer
+from gpubench.cli.screens.final_screen import (
+    final_screen,
+    print_compared,
+    print_compared_json,
+    print_comparison,
+    result_writer,
+)
 from gpubench.core.errors import ExitStatus, MachineUnfitError, UsageError
 from gpubench.core.findings import unfit
 from gpubench.core.metrics import SESOI

@@ -4,7 +4,7 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-from gpubench.machine import host_facts, installed_software, stored_ceilings
+from gpubench.machine import host_facts, installed_software, machine_cache
 from gpubench.machine.environment_variables import anonymise, performance_variables
 from gpubench.machine.selftest import gpu_selftest, host_selftest
 from gpubench.telemetry.devices.base import TelemetryError, bounded
@@ -15,17 +15,8 @@ ENVIRONMENT_SCHEMA = 1
 _DRIVER_TIMEOUT_S = 10.0
 
 GPU_COMPARABLE = (
-    "name",
-    "memory_total_bytes",
-    "power_limit_w",
-    "sm_clock_max_mhz",
-    "memory_clock_max_mhz",
-    "sm_clock_application_mhz",
-    "ecc",
-    "mig",
-    "pcie_generation_max",
-    "pcie_width",
-    "vbios",
+    *("name", "memory_total_bytes", "power_limit_w", "sm_clock_max_mhz", "memory_clock_max_mhz"),
+    *("sm_clock_application_mhz", "ecc", "mig", "pcie_generation_max", "pcie_width", "vbios"),
 )
 _CPU_COMPARABLE = ("model", "num_threads_usable", "num_cores", "smt", "governor", "boost", "flags")
 _SYSTEM_COMPARABLE = ("os", "kernel", "container", "virtual", "cpu_quota")
@@ -50,7 +41,7 @@ def collect(worker_versions: Mapping[str, Any], *, anonymous: bool = False) -> d
     uuids = [gpu["uuid"] for gpu in gpus if gpu.get("uuid")]
     shown = {uuid: anonymise(uuid) if anonymous else uuid for uuid in uuids}
     version = driver.get("driver") if driver else None
-    ceilings = stored_ceilings.known([stored_ceilings.CPU, *uuids])
+    ceilings = machine_cache.known_ceilings([machine_cache.CPU, *uuids])
     return {
         "schema": ENVIRONMENT_SCHEMA,
         "hostname": None if anonymous else platform.node(),

@@ -10,27 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 RELEVANT_FLAGS = (
-    "avx",
-    "avx2",
-    "fma",
-    "f16c",
-    "avx512f",
-    "avx512bw",
-    "avx512vl",
-    "avx512_vnni",
-    "avx512_bf16",
-    "avx512_fp16",
-    "avx_vnni",
-    "amx_tile",
-    "amx_bf16",
-    "amx_int8",
-    "asimd",
-    "asimdhp",
-    "sve",
-    "sve2",
-    "bf16",
-    "i8mm",
-    "hypervisor",
+    *("avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16"),
+    *("avx512_fp16", "avx_vnni", "amx_tile", "amx_bf16", "amx_int8", "asimd", "asimdhp", "sve", "sve2"),
+    *("bf16", "i8mm", "hypervisor"),
 )
 """CPU flags that decide which kernels a math library picks; `hypervisor`: the machine is virtual."""
 

@@ -11,26 +11,10 @@ from typing import Any
 from gpubench.core.version import __version__
 
 PACKAGES = (
-    "gpubench",
-    "torch",
-    "torchvision",
-    "triton",
-    "numpy",
-    "scipy",
-    "pandas",
-    "pydantic",
-    "nvidia-ml-py",
-    "nvtx",
-    "nvidia-cudnn-cu12",
-    "nvidia-cudnn-cu13",
-    "nvidia-cublas-cu12",
-    "nvidia-cublas",
-    "nvidia-cuda-runtime-cu12",
-    "nvidia-cuda-runtime",
-    "nvidia-nccl-cu12",
-    "nvidia-nccl-cu13",
-    "scikit-learn",
-    "ruptures",
+    *("gpubench", "torch", "torchvision", "triton", "numpy", "scipy", "pandas", "pydantic"),
+    *("nvidia-ml-py", "nvtx", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12"),
+    *("nvidia-cublas", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime", "nvidia-nccl-cu12"),
+    *("nvidia-nccl-cu13", "scikit-learn", "ruptures"),
 )
 """Distributions whose version may change a figure."""
 

@@ -3,11 +3,20 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gpubench.machine import host_facts
+
 CACHE_SCHEMA = 1
+CPU = "cpu"
+
+StoredCeiling = dict[str, Any]
+"""One ceiling in JSON types, as `analysis.summary.measured_ceilings` writes and reads it."""
+
+_KIND = ("quantity", "precision", "threads")
+"""Ceilings that agree in these replace each other."""
 
 
 def folder(environ: Mapping[str, str] | None = None, part: str = "doctor") -> Path:
@@ -49,3 +58,48 @@ def store(identity: Mapping[str, Any], facts: Mapping[str, Any], where: Path | N
     except OSError:
         return None
     return path
+
+
+def ceilings_identity(key: str) -> dict[str, Any]:
+    """The identity of a device. `key` is a card's UUID, or `cpu`."""
+    return {"kind": "cpu", "model": host_facts.cpu()["model"]} if key == CPU else {"kind": "gpu", "uuid": key}
+
+
+def known_ceilings(keys: Iterable[str], where: Path | None = None) -> dict[str, list[StoredCeiling]]:
+    """The stored ceilings of these devices; devices without any are left out."""
+    found = {key: _stored_ceilings(key, where) for key in keys}
+    return {key: ceilings for key, ceilings in found.items() if ceilings}
+
+
+def remember_ceilings(key: str, measured: Sequence[Mapping[str, Any]], where: Path | None = None) -> Path | None:
+    """Adds what was measured to the device's file; None if it cannot be written (a read-only home is no error)."""
+    return store(
+        ceilings_identity(key),
+        {"ceilings": merged_ceilings(_stored_ceilings(key, where), measured)},
+        where or folder(part="ceilings"),
+    )
+
+
+def merged_ceilings(before: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str, Any]]) -> list[StoredCeiling]:
+    """One ceiling of each kind.
+
+    Of two under the same conditions (driver, torch, power limit) the higher: a peak is the most ever reached. Under
+    different conditions the newer: the older no longer describes this device.
+    """
+    kept: dict[tuple[Any, ...], StoredCeiling] = {}
+    for each in (*before, *measured):
+        kind = tuple(each.get(name) for name in _KIND)
+        old = kept.get(kind)
+        if (
+            old is None
+            or old["conditions"] != each["conditions"]
+            or float(each["value"]["value"]) > float(old["value"]["value"])
+        ):
+            kept[kind] = dict(each)
+    return list(kept.values())
+
+
+def _stored_ceilings(key: str, where: Path | None) -> list[StoredCeiling]:
+    """Entries without a value or conditions are useless and dropped."""
+    stored = (load(ceilings_identity(key), where or folder(part="ceilings")) or {}).get("ceilings", [])
+    return [each for each in stored if isinstance(each, dict) and {"value", "conditions", *_KIND} <= each.keys()]

@@ -10,8 +10,8 @@ import pytest
 
 from gpubench.analysis.compare.pytest_benchmark_side import EXTRA_KEY
 from gpubench.core.units import format_bytes
-from gpubench.pytest_support.own_limits import broken_limits
-from gpubench.pytest_support.plugin_options import Options
+from gpubench.pytest_support.plugin_options import Options, broken_limits
+from gpubench.telemetry.monitor import Monitor
 
 if TYPE_CHECKING:
     from gpubench.worker.timing.pytest_timer import CudaRounds
@@ -25,7 +25,7 @@ ON_CPU = "the test runs on the CPU"
 class GpuBenchmark:
     """Is called like `benchmark`. Its attribute `benchmark` is pytest-benchmark's fixture, for everything else."""
 
-    def __init__(self, benchmark: Any, options: Options, monitor: Callable[[], object]) -> None:
+    def __init__(self, benchmark: Any, options: Options, monitor: Callable[[], Monitor]) -> None:
         missing = [name for name in _NEEDED if not hasattr(benchmark, name)]
         if missing:
             raise pytest.UsageError(f"this pytest-benchmark has no {missing[0]}: gpubench knows versions 5.0 to 5.3")
@@ -119,11 +119,25 @@ class GpuBenchmark:
         if monitor is None:
             own["absent"]["energy_per_sample_j"] = "not asked for (--gpubench-energy)"
             return result
-        from gpubench.pytest_support.energy_meter import energy_of
-
         energy_j, reason = energy_of(monitor, started_s, ended_s)
         if energy_j is None or rounds.num_calls == 0:
             own["absent"]["energy_per_sample_j"] = reason
         else:  # one call is one sample
             own["metrics"]["energy_per_sample_j"] = energy_j / rounds.num_calls
         return result
+
+
+def open_monitor(device: str) -> Monitor:
+    """Samples the device (`auto`, `cuda`: CUDA's first). Takes up to three seconds; never fails, see `reason`."""
+    _, _, number = device.partition(":")
+    monitor = Monitor(int(number) if number.isdigit() else 0)
+    monitor.open()
+    return monitor
+
+
+def energy_of(monitor: Monitor, started_s: float, ended_s: float) -> tuple[float | None, str]:
+    """Joules between two times of `time.monotonic()`, or None and why there is no valid figure."""
+    window = monitor.window(started_s, ended_s)
+    if window.energy_j is None or not window.energy_valid:
+        return None, window.energy_invalid_reason or window.absent.get("energy_j") or monitor.reason
+    return window.energy_j, ""

@@ -1,14 +1,16 @@
-"""Options and limits of a test, from the command line and its `gpubench` markers."""
+"""Options and limits of a test, from the command line and its `gpubench` markers, and which limits it breaks."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, TypeVar
 
 import pytest
 
 from gpubench.core.metrics import METRICS
-from gpubench.core.units import parse_bytes, parse_duration, parse_fraction
+from gpubench.core.units import format_bytes, format_duration, parse_bytes, parse_duration, parse_fraction
+from gpubench.stats.median_interval import median_interval
 
 T = TypeVar("T", int, float)
 
@@ -83,3 +85,24 @@ def _parsed(node: pytest.Item, name: str, parse: Callable[[Any], T], given: Any)
     if value < 0:
         raise pytest.UsageError(f"{node.nodeid}: {name}: must not be below 0")
     return value
+
+
+def broken_limits(options: Options, times_s: Sequence[float], metrics: Mapping[str, float]) -> list[str]:
+    """A sentence per broken limit; times are seconds per call, one per round.
+
+    The time limit is broken if the whole interval of the median is above it, so that a single slow round fails nothing.
+    With too few rounds for an interval, the smallest time counts.
+    """
+    found = []
+    if options.max_time_s is not None and times_s:
+        interval = median_interval(times_s) if len(times_s) > 1 else None
+        low = min(times_s) if interval is None else interval[0]
+        if low > options.max_time_s:
+            found.append(
+                f"a call takes {format_duration(median(times_s))} (with 95 % confidence more than "
+                f"{format_duration(low)}), limit {format_duration(options.max_time_s)}"
+            )
+    peak = metrics.get("peak_memory_allocated_bytes")
+    if options.max_memory_bytes is not None and peak is not None and peak > options.max_memory_bytes:
+        found.append(f"peak memory {format_bytes(peak)}, limit {format_bytes(options.max_memory_bytes)}")
+    return found

@@ -10,7 +10,7 @@ from gpubench.analysis.compare.run_sides import arms_of
 from gpubench.analysis.summary.measured_ceilings import Ceiling, measured_ceilings, to_facts
 from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.core.errors import StoreError
-from gpubench.machine import stored_ceilings
+from gpubench.machine import machine_cache
 from gpubench.profile.figures.summary_model import stored_profiles
 from gpubench.report.build import build_report
 from gpubench.report.comparison.versus import arms_report
@@ -137,6 +137,7 @@ def keep_ceilings(summary: RunSummary, where: Path | None = None) -> tuple[Path,
     for ceiling in measured_ceilings(summary.info, summary.cases):
         by_device.setdefault(ceiling.device.key, []).append(ceiling)
     written = [
-        stored_ceilings.remember(key, [to_facts(each) for each in found], where) for key, found in by_device.items()
+        machine_cache.remember_ceilings(key, [to_facts(each) for each in found], where)
+        for key, found in by_device.items()
     ]
     return tuple(path for path in written if path is not None)

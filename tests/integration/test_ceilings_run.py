@@ -12,7 +12,7 @@ from gpubench.analysis.insight.ablation import waterfall
 from gpubench.analysis.summary.measured_ceilings import CPU
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.records import Status
-from gpubench.machine import stored_ceilings
+from gpubench.machine import machine_cache
 from gpubench.store.run_reader import load_run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the host forks on Linux only")
@@ -81,7 +81,7 @@ def cases(summary, workload):
 
 def test_a_run_of_operators_leaves_the_ceilings_of_this_cpu(runs):
     summaries, screens, cache = runs
-    (kept,) = stored_ceilings.known([CPU], cache / "ceilings").values()
+    (kept,) = machine_cache.known_ceilings([CPU], cache / "ceilings").values()
     kinds = {(each["quantity"], each["precision"], each["threads"]): each["value"]["value"] for each in kept}
     assert set(kinds) == {("flops", "fp32", 1), ("memory", None, 1), ("launch", None, 1)}
     arithmetic = [

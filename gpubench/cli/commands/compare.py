@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.cli.screens.comparison_screen import print_compared, print_compared_json
+from gpubench.cli.screens.final_screen import print_compared, print_compared_json
 from gpubench.cli.shared_options import complete_runs, json_option, select_option, share, store_option, wide_option
 
 if TYPE_CHECKING:

@@ -40,11 +40,12 @@ def command(*, strict: bool, as_json: bool, as_block: bool, self_test: bool | No
       gpubench doctor --env          a block to paste into an issue
     """  # noqa: D301 - click looks for the character itself
     from gpubench.core.errors import ExitStatus, UsageError
-    from gpubench.machine.doctor.examination import examine
+    from gpubench.machine.doctor.examination import SelfTest, examine
 
     if as_json and as_block:
         raise UsageError("--json and --env exclude each other", hint="--json is for programs, --env for people.")
-    found = examine({None: "auto", True: "always", False: "never"}[self_test], _say)  # type: ignore[arg-type]
+    asked: SelfTest = "auto" if self_test is None else "always" if self_test else "never"
+    found = examine(asked, lambda text: click.echo(f"doctor: {text}", err=True))
     if as_json:
         rows = [row.as_dict() for row in found.rows]
         content = {"schema": 1, "fit": found.fit, "rows": rows, "facts": found.facts}
@@ -54,11 +55,6 @@ def command(*, strict: bool, as_json: bool, as_block: bool, self_test: bool | No
     else:
         _print(found)
     return ExitStatus.MACHINE_UNFIT if strict and not found.fit else ExitStatus.OK
-
-
-def _say(text: str) -> None:
-    """Progress, to stderr."""
-    click.echo(f"doctor: {text}", err=True)
 
 
 def _block(found: "Examination") -> str:
@@ -77,7 +73,7 @@ def _block(found: "Examination") -> str:
 
 def _print(found: "Examination") -> None:
     from gpubench.cli.console import prose_width, result_console
-    from gpubench.machine.doctor_row import Group
+    from gpubench.machine.doctor_row import Group, Level
 
     console = result_console()
     width = prose_width(sys.stdout)
@@ -89,7 +85,12 @@ def _print(found: "Examination") -> None:
             for row in rows:
                 _print_row(console, row, names, width)
             console.print()
-    for text in _wrapped(_verdict(found), width):
+    bad, warned = (sum(row.level is level for row in found.rows) for level in (Level.BAD, Level.WARN))
+    verdict = "Nothing found that spoils measurements."
+    if bad or warned:
+        fit = "Fit to measure" if found.fit else "Not fit to measure"
+        verdict = f"{fit}: {bad} bad, {warned} to know about{'' if found.fit else ' (exit 4 with --strict)'}."
+    for text in _wrapped(verdict, width):
         console.print(text, soft_wrap=True)
 
 
@@ -127,11 +128,3 @@ def _print_row(console: "Console", row: "DoctorRow", names: int, width: int) -> 
     if row.remedy and level != "ok":
         for more in _wrapped(row.remedy, width - indent - 3):
             console.print(f"{'':<{indent}}   {more}", style="dim", soft_wrap=True)
-
-
-def _verdict(found: "Examination") -> str:
-    counts = {level: sum(row.level.value == level for row in found.rows) for level in ("bad", "warn")}
-    if found.fit and not counts["warn"]:
-        return "Nothing found that spoils measurements."
-    counted = f"{counts['bad']} bad, {counts['warn']} to know about"
-    return f"Fit to measure: {counted}." if found.fit else f"Not fit to measure: {counted} (exit 4 with --strict)."

@@ -17,7 +17,7 @@ from gpubench.cli.shared_options import (
 )
 
 if TYPE_CHECKING:
-    from gpubench.runner.run import RunRequest
+    from gpubench.runner.arms.levels import Level
     from gpubench.store.run_reader import Run
 
 PILOT_ROUNDS = 6
@@ -60,7 +60,7 @@ def command(
     pilot: str | None,
     rounds: int,
     max_rounds: int,
-    interleave: str | None,
+    interleave: "Level | None",
     overrides: tuple[str, ...],
     selection: str | None,
     as_json: bool,
@@ -81,8 +81,7 @@ def command(
     from gpubench.analysis.compare.verdict_cost import plan
     from gpubench.analysis.verdict.judge_settings import CompareSettings
     from gpubench.cli.open_run import open_run
-    from gpubench.cli.screens.comparison_screen import print_comparison
-    from gpubench.cli.screens.final_screen import result_writer
+    from gpubench.cli.screens.final_screen import print_comparison, result_writer
     from gpubench.cli.standing_verdicts import MANY_CASES
     from gpubench.report.comparison.json_documents import to_lines
     from gpubench.report.comparison.plan_screen import build_plan, plan_document
@@ -90,7 +89,9 @@ def command(
     if (suite is None) == (pilot is None):
         raise click.UsageError("Name a suite to measure a pilot of, or a --pilot run to use its noise.")
     if pilot is None:
-        run = _measured(_request(suite or "", overrides, selection, rounds, interleave, store), wide=wide)
+        run = _pilot(
+            suite or "", overrides, selection=selection, rounds=rounds, interleave=interleave, store=store, wide=wide
+        )
     else:
         run = open_run(pilot, store)
         # Alternating launches forecast nothing of alternating blocks of steps.
@@ -109,36 +110,37 @@ def command(
     print_comparison(result_writer(wide=wide), model)
 
 
-def _request(
-    source: str, overrides: tuple[str, ...], selection: str | None, rounds: int, interleave: str | None, store: Path
-) -> "RunRequest":
-    """The suite against itself: two arms that change nothing."""
+def _pilot(
+    source: str,
+    overrides: tuple[str, ...],
+    *,
+    selection: str | None,
+    rounds: int,
+    interleave: "Level | None",
+    store: Path,
+    wide: bool,
+) -> "Run":
+    """Measures the suite against itself: two arms that change nothing."""
+    from gpubench.analysis.verdict.judge_settings import CompareSettings
+    from gpubench.cli.screens.run_progress import open_progress
+    from gpubench.cli.standing_verdicts import Verdicts
     from gpubench.runner.arms.arm import Arm
-    from gpubench.runner.run import RunRequest
+    from gpubench.runner.run import RunRequest, start
+    from gpubench.store.run_reader import load_run
     from gpubench.suite.load import load_suite
 
-    loaded = load_suite(source, (*overrides, "quality=off"))
-    return RunRequest(
-        loaded,
+    request = RunRequest(
+        load_suite(source, (*overrides, "quality=off")),
         selection=selection,
         store=store,
         tag=None,
         argv=("gpubench", *sys.argv[1:]),
         arms=(Arm("first"), Arm("second")),
         rounds=rounds,
-        interleave="block" if interleave == "block" else "launch" if interleave == "launch" else None,
+        interleave=interleave,
     )
-
-
-def _measured(request: "RunRequest", *, wide: bool) -> "Run":
-    from gpubench.analysis.verdict.judge_settings import CompareSettings
-    from gpubench.cli.screens.run_progress import open_progress
-    from gpubench.cli.standing_verdicts import Verdicts
-    from gpubench.runner.run import start
-    from gpubench.store.run_reader import load_run
-
     # They settle nothing, as equal arms have no verdict, but their launches must not share a row.
-    verdicts = Verdicts([arm.name for arm in request.arms], request.rounds or 0, CompareSettings())
+    verdicts = Verdicts([arm.name for arm in request.arms], rounds, CompareSettings())
     with open_progress(wide=wide, verdicts=verdicts) as progress:
         outcome = start(request, progress)
     if outcome.interrupted:

@@ -3,7 +3,6 @@
 import re
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,8 +151,16 @@ def command(
       gpubench run cnn --arm base= --arm head=set.precision=amp-bf16 -s device=cuda -s precision=fp32
       gpubench run suites/mine.yaml --arm base=git=main --arm head=git=HEAD
     """  # noqa: D301 - click looks for the character itself
-    _check_use(suite, resumed, overrides, selection, cases, dry_run=dry_run)
-    _check_resumed(resumed, {"--tag": tag, "--seed": seed, "--out": out, "--repeats": repeats, "--timeout": timeout})
+    if (suite is None) == (resumed is None):
+        raise click.UsageError("Name a suite to run, or a run to --resume.")
+    if resumed is not None and (overrides or selection or cases or dry_run):
+        raise click.UsageError("--resume cannot be combined with -s, -k, --case or --dry-run.")
+    planned = {"--tag": tag, "--seed": seed, "--out": out, "--repeats": repeats, "--timeout": timeout}
+    given = [option for option, value in planned.items() if value is not None]
+    if resumed is not None and given:
+        raise click.UsageError(f"--resume continues the run as planned: it cannot be combined with {given[0]}.")
+    if selection is not None and cases:
+        raise click.UsageError("-k and --case exclude each other.")
     asked = AskedArms(arms, interleave, rounds, sesoi)
     asked.check_use(repeats=repeats, resumed=resumed is not None)
     if baseline is not None and arms:
@@ -170,9 +177,11 @@ def command(
     ending = RunEnding(strict, report, as_json, wide, asked, against)
     if resumed is not None:
         return _resume(resumed, store, ending, budget=budget, download=download, oom_skip=not no_oom_skip)
+    overrides += () if repeats is None else (f"measure.repeats={repeats}",)
+    overrides += () if timeout is None else (f"measure.timeout={timeout}",)
     request = _request(
         suite or "",
-        _all_overrides(overrides, repeats, timeout),
+        overrides,
         asked,
         selection=selection,
         cases=cases,
@@ -187,36 +196,14 @@ def command(
     )
     if dry_run:
         return _dry_run(request, as_json=as_json, wide=wide)
-    return _run(request, ending)
+    from gpubench.cli.screens.run_progress import open_progress
+    from gpubench.runner.run import start
 
-
-def _check_use(
-    suite: str | None,
-    resumed: str | None,
-    overrides: tuple[str, ...],
-    selection: str | None,
-    cases: tuple[str, ...],
-    *,
-    dry_run: bool,
-) -> None:
-    if (suite is None) == (resumed is None):
-        raise click.UsageError("Name a suite to run, or a run to --resume.")
-    if resumed is not None and (overrides or selection or cases or dry_run):
-        raise click.UsageError("--resume cannot be combined with -s, -k, --case or --dry-run.")
-    if selection is not None and cases:
-        raise click.UsageError("-k and --case exclude each other.")
-
-
-def _check_resumed(resumed: str | None, planned: Mapping[str, object]) -> None:
-    given = [option for option, value in planned.items() if value is not None]
-    if resumed is not None and given:
-        raise click.UsageError(f"--resume continues the run as planned: it cannot be combined with {given[0]}.")
-
-
-def _all_overrides(overrides: tuple[str, ...], repeats: int | None, timeout: float | None) -> tuple[str, ...]:
-    extra = [f"measure.repeats={repeats}"] if repeats is not None else []
-    extra += [f"measure.timeout={timeout}"] if timeout is not None else []
-    return (*overrides, *extra)
+    names = [arm.name for arm in request.arms]
+    verdicts = asked.verdicts(names, request.rounds or 0, request.screen_rounds)
+    with open_progress(wide=wide, verdicts=verdicts) as progress:
+        outcome = start(request, progress, before=ending.before, settled=verdicts)
+    return ending.after(outcome, store)
 
 
 def _request(source: str, overrides: tuple[str, ...], arms: AskedArms, **asked: Any) -> "RunRequest":
@@ -228,17 +215,6 @@ def _request(source: str, overrides: tuple[str, ...], arms: AskedArms, **asked: 
         click.echo(str(warning), err=True)
     request = RunRequest(loaded, argv=("gpubench", *sys.argv[1:]), **asked)
     return replace(request, **arms.fields(loaded, len(request.wanted())))
-
-
-def _run(request: "RunRequest", ending: "RunEnding") -> int:
-    from gpubench.cli.screens.run_progress import open_progress
-    from gpubench.runner.run import start
-
-    names = [arm.name for arm in request.arms]
-    verdicts = ending.arms.verdicts(names, request.rounds or 0, request.screen_rounds)
-    with open_progress(wide=ending.wide, verdicts=verdicts) as progress:
-        outcome = start(request, progress, before=ending.before, settled=verdicts)
-    return ending.after(outcome, request.store)
 
 
 def _resume(

@@ -40,6 +40,7 @@ def command(run: str, *, as_json: bool, as_csv: bool, everything: bool, wide: bo
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.summary.run_summary import summarise_run
     from gpubench.cli.open_run import open_run, pick_case, shown_name
+    from gpubench.report.render.json_document import run_document, to_json
     from gpubench.store.run_names import split_case
 
     if as_json and as_csv:
@@ -49,31 +50,21 @@ def command(run: str, *, as_json: bool, as_csv: bool, everything: bool, wide: bo
     summary = summarise_run(stored)
     chosen = None if case is None else pick_case(summary, case)
     if as_json:
-        _print_json(summary, chosen, stored.folder)
+        document = run_document(summary, folder=str(stored.folder))
+        if chosen is not None:
+            document["cases"] = [case for case in document["cases"] if case["index"] == chosen.planned.index]
+        sys.stdout.write(to_json(document))
     elif as_csv:
-        _print_csv(summary, chosen)
+        from gpubench.analysis.summary.long_table import frame
+
+        table = frame(summary)
+        if chosen is not None:
+            table = table[table["index"] == chosen.planned.index]
+        sys.stdout.write(table.to_csv(index=False))
     elif chosen is not None:
         _print_case(chosen, summary.info, stored.folder, wide=wide)
     else:
         _print_run(summary, stored, shown_name(stored.folder, store), everything=everything, wide=wide)
-
-
-def _print_json(summary: "RunSummary", chosen: "CaseSummary | None", folder: Path) -> None:
-    from gpubench.report.render.json_document import run_document, to_json
-
-    document = run_document(summary, folder=str(folder))
-    if chosen is not None:
-        document["cases"] = [case for case in document["cases"] if case["index"] == chosen.planned.index]
-    sys.stdout.write(to_json(document))
-
-
-def _print_csv(summary: "RunSummary", chosen: "CaseSummary | None") -> None:
-    from gpubench.analysis.summary.long_table import frame
-
-    table = frame(summary)
-    if chosen is not None:
-        table = table[table["index"] == chosen.planned.index]
-    sys.stdout.write(table.to_csv(index=False))
 
 
 def _print_case(chosen: "CaseSummary", info: "RunInfo", folder: Path, *, wide: bool) -> None:

@@ -12,8 +12,7 @@ from gpubench.analysis.gate.gate_outcome import Checked, check, metrics_of, sett
 from gpubench.cli.gate.choose_sides import CheckRequest, rules_for_run, sides_to_check
 from gpubench.cli.gate.keep_baseline import first_baseline, keep
 from gpubench.cli.open_run import open_run, shown_name
-from gpubench.cli.screens.comparison_screen import print_comparison
-from gpubench.cli.screens.final_screen import result_writer
+from gpubench.cli.screens.final_screen import print_comparison, result_writer
 from gpubench.core.errors import ExitStatus, MachineUnfitError
 from gpubench.core.findings import unfit
 from gpubench.core.metrics import SESOI

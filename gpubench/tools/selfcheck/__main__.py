@@ -4,8 +4,7 @@ import sys
 
 import click
 
-from gpubench.tools.selfcheck.result_tables import TARGET_NOTES, render
-from gpubench.tools.selfcheck.simulate_verdicts import run_selfcheck
+from gpubench.tools.selfcheck.simulate_verdicts import TARGET_NOTES, render, run_selfcheck
 
 
 @click.group()

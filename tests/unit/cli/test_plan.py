@@ -6,6 +6,7 @@ from fakes.gate_runs import two_arms
 
 from gpubench.cli.commands import plan
 from gpubench.cli.main import COMMANDS, main
+from gpubench.runner.run import RunOutcome
 from gpubench.store.run_reader import load_run
 
 NOISY = (1.0, 1.3, 0.8, 1.2, 0.7, 1.1, 0.9, 1.25, 0.75, 1.05)
@@ -73,11 +74,12 @@ def test_json_has_every_figure(capsys):
 def test_without_a_pilot_the_suite_is_measured_against_itself(capsys, monkeypatch):
     asked = []
 
-    def measured(request, *, wide):
+    def start(request, _progress):
         asked.append(request)
-        return load_run(a_pilot("measured"))
+        pilot = load_run(a_pilot("measured"))
+        return RunOutcome(pilot.folder, pilot.info, interrupted=False)
 
-    monkeypatch.setattr(plan, "_measured", measured)
+    monkeypatch.setattr("gpubench.runner.run.start", start)
     Path("suite.yaml").write_text(
         "schema: 1\nname: mine\ndefaults: {data: digits}\nmatrix: {batch_size: [8, 16]}\nquality: {epochs: 1}\n"
     )
@@ -133,6 +135,6 @@ def test_launches_of_the_two_arms_of_a_pilot_share_no_row(monkeypatch):
         "start",
         lambda *_: runner.RunOutcome(a_pilot(), load_run(Path("reports/pilot")).info, interrupted=False),
     )
-    request = plan._request("cnn-smoke", (), None, 6, None, Path("reports"))
-    found = plan._measured(request, wide=False)
+    options = {"selection": None, "rounds": 6, "interleave": None, "store": Path("reports"), "wide": False}
+    found = plan._pilot("cnn-smoke", (), **options)
     assert shown[0].of(found.info.cases[0]) == ()

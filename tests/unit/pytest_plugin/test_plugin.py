@@ -3,12 +3,13 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np  # noqa: F401 - what a pytest inside this one imports is taken out again, and numpy cannot be imported twice
 import pytest
 from fakes.torch_module import FakeTorch, TorchCuda
 
-from gpubench.pytest_support import energy_meter
+from gpubench.pytest_support import gpu_benchmark
 from gpubench.store.pytest_benchmark_files import read_pytest_file
 
 pytest_plugins = ["pytester"]
@@ -252,22 +253,21 @@ def test_an_ordinary_benchmark_in_the_same_file_is_left_alone(run, torch):
 
 
 def test_energy_is_per_call_where_it_is_valid_and_absent_with_its_reason_elsewhere(run, torch, monkeypatch):
-    monkeypatch.setattr(energy_meter, "open_monitor", lambda device: device)
-    monkeypatch.setattr(energy_meter, "close", lambda monitor: None)
+    monkeypatch.setattr(gpu_benchmark, "open_monitor", lambda device: Mock())
     source = KERNEL + "def test_k(gpu_benchmark):\n    gpu_benchmark.pedantic(work, rounds=5, iterations=3)\n"
-    monkeypatch.setattr(energy_meter, "energy_of", lambda *_: (32.0, ""))
+    monkeypatch.setattr(gpu_benchmark, "energy_of", lambda *_: (32.0, ""))
     _, tests = run(source, "--gpubench-energy")
     # Fifteen timed calls, and the sixteenth for its result goes past the timer: joules are those of the timed ones.
     assert tests["test_k"]["extra_info"]["gpubench"]["metrics"]["energy_per_sample_j"] == pytest.approx(32.0 / 15)
-    monkeypatch.setattr(energy_meter, "energy_of", lambda *_: (None, "the window is too short"))
+    monkeypatch.setattr(gpu_benchmark, "energy_of", lambda *_: (None, "the window is too short"))
     _, tests = run(source, "--gpubench-energy")
     assert tests["test_k"]["extra_info"]["gpubench"]["absent"]["energy_per_sample_j"] == "the window is too short"
 
 
 def test_without_a_driver_energy_is_absent_with_the_reason():
-    monitor = energy_meter.open_monitor("auto")
-    found, reason = energy_meter.energy_of(monitor, 1.0, 2.0)
-    energy_meter.close(monitor)
+    monitor = gpu_benchmark.open_monitor("auto")
+    found, reason = gpu_benchmark.energy_of(monitor, 1.0, 2.0)
+    monitor.close()
     if found is None:
         assert reason
 

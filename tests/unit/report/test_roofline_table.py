@@ -4,7 +4,7 @@ from fakes.ceiling_runs import GPU_ENVIRONMENT, H100, UUID, Ceiled
 from gpubench.analysis.summary.measured_ceilings import measured_ceilings, to_facts
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import finding
-from gpubench.machine import stored_ceilings
+from gpubench.machine import machine_cache
 from gpubench.report.build import build_report
 from gpubench.report.model.report_model import plain
 from gpubench.report.topics.ceilings import ceilings_table, roofline_charts, roofline_table, section
@@ -121,7 +121,7 @@ def test_a_run_of_operators_is_kept_for_later_runs(tmp_path):
     summary = summarise_run(ceiled().run())
     (path,) = keep_ceilings(summary, tmp_path)
     assert path.parent == tmp_path
-    stored = stored_ceilings.known([UUID], tmp_path)[UUID]
+    stored = machine_cache.known_ceilings([UUID], tmp_path)[UUID]
     made = Ceiled()
     made.model(2800.0, precision="bf16")
     later = summarise_run(made.run(environment={**GPU_ENVIRONMENT, "ceilings": {UUID: stored}}))

@@ -7,7 +7,7 @@ import pytest
 from fakes.runs import Invented, invented_run
 
 from gpubench.core.records import Record
-from gpubench.tools.record_schema import record_schema
+from gpubench.tools.schemas import record_schema
 
 STORED = Path(__file__).parents[3] / "schemas" / "record-1.json"
 RUN = invented_run()
@@ -18,7 +18,7 @@ def lines(*records: Record) -> list[object]:
 
 
 def test_the_stored_schema_is_the_models() -> None:
-    """Make it anew: python -c "import json; from gpubench.tools.record_schema import record_schema;
+    """Make it anew: python -c "import json; from gpubench.tools.schemas import record_schema;
     print(json.dumps(record_schema(), indent=2))" > schemas/record-1.json
     """
     assert json.loads(STORED.read_text()) == record_schema()

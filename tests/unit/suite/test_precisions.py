@@ -26,7 +26,7 @@ from gpubench.report.drawing import palette
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.settings import choices
 from gpubench.suite.model.mistake_messages import near_word
-from gpubench.tools.suite_schema import suite_schema
+from gpubench.tools.schemas import suite_schema
 from gpubench.worker.checks.unsupported import unsupported
 from gpubench.worker.workloads.numerics import NUMERICS
 

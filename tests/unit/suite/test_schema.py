@@ -7,8 +7,8 @@ import pytest
 from gpubench.suite.read.problems import SourceText
 from gpubench.suite.read.shipped import shipped_suites
 from gpubench.suite.read.yaml_document import plain, read_yaml
+from gpubench.tools.schemas import suite_schema
 from gpubench.tools.suite_reference import suite_reference
-from gpubench.tools.suite_schema import suite_schema
 
 ROOT = Path(__file__).parents[3]
 VALIDATOR = jsonschema.Draft202012Validator(suite_schema())

@@ -37,7 +37,7 @@ from gpubench.suite.cases.expand import ACCURACY_FOLLOWS
 from gpubench.suite.model.settings import SETTINGS, is_number, normal
 from gpubench.suite.model.mistake_messages import near_word
 from gpubench.tools.suite_reference import suite_reference
-from gpubench.tools.suite_schema import suite_schema
+from gpubench.tools.schemas import suite_schema
 from gpubench.worker.effective_settings import mismatches
 
 assert SETTINGS[-1] == "tile" and normal("tile", "4") == 4 and is_number("tile")

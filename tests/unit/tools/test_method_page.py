@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gpubench.tools.selfcheck.other_tool_rules import RULES
-from gpubench.tools.selfcheck.result_tables import TARGET_NOTES
+from gpubench.tools.selfcheck.simulate_verdicts import TARGET_NOTES
 from gpubench.tools.selfcheck.simulated_steps import SCENES
 
 PAGE = (Path(__file__).parents[3] / "docs" / "method.md").read_text(encoding="utf-8")

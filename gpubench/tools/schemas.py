@@ -1,9 +1,13 @@
-"""The JSON Schema of a suite file, kept in `schemas/suite-1.json` for editors."""
+"""The JSON Schemas of suite files, for editors, and of stored records, kept in `schemas/`."""
 
 import json
 from typing import Any
 
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import FloatSchema
+
 from gpubench.core.metrics import METRICS
+from gpubench.core.records import RECORD_SCHEMA, Record
 from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.model.settings import SETTINGS, is_number, is_switch
 from gpubench.suite.model.suite import Suite
@@ -17,8 +21,10 @@ Schema = dict[str, Any]
 
 
 def suite_schema() -> Schema:
-    """What an editor may check and complete. It accepts all that `gpubench validate` accepts, and a little more: what
-    depends on other parts of the file, or is written inside text (durations, shares), is left to `validate`.
+    """What an editor may check and complete, kept in `schemas/suite-1.json`.
+
+    It accepts all that `gpubench validate` accepts, and a little more: what depends on other parts of the file, or is
+    written inside text (durations, shares), is left to `validate`.
     """
     text = json.dumps(Suite.model_json_schema(by_alias=True)).replace("QualitySettings", "Quality")  # as released
     schema = _tidy(json.loads(text))
@@ -129,3 +135,17 @@ def _tidy(schema: Any) -> Any:
         for key, value in schema.items()
         if not (key in dropped and not isinstance(value, dict))
     }
+
+
+class _Stored(GenerateJsonSchema):
+    """Numbers that are not finite are stored as text, as JSON has none."""
+
+    def float_schema(self, schema: FloatSchema) -> JsonSchemaValue:
+        return {"anyOf": [super().float_schema(schema), {"enum": ["NaN", "Infinity", "-Infinity"]}]}
+
+
+def record_schema() -> dict[str, Any]:
+    """The schema of one line of `records.jsonl`, kept in `schemas/record-1.json`."""
+    schema = Record.model_json_schema(by_alias=True, mode="serialization", schema_generator=_Stored)
+    schema["properties"]["schema"] = {"const": RECORD_SCHEMA, "title": "Schema"}
+    return {"$schema": _DIALECT, **schema}
