@@ -40,7 +40,7 @@ Examples:
 
 \b
 Exit status:
-  0 ok    1 gate failed    2 wrong use    3 a case failed
+  0 ok    1 gate failed    2 usage error    3 a case failed
   4 machine unfit (--strict)    130 interrupted    141 broken pipe
 """
 

@@ -48,7 +48,7 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
         _say("error: interrupted")
         return ExitStatus.INTERRUPTED
     except click.ClickException as error:
-        return _wrong_use(error)
+        return _usage_error(error)
     except GpubenchError as error:
         return _expected(error)
     except OSError as error:
@@ -84,7 +84,7 @@ def _invoke(command: click.Command, arguments: list[str], name: str, meta: dict[
     return int(returned) if isinstance(returned, int) else ExitStatus.OK
 
 
-def _wrong_use(error: click.ClickException) -> int:
+def _usage_error(error: click.ClickException) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         _say(error.format_message())
         return ExitStatus.USAGE

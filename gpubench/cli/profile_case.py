@@ -8,11 +8,17 @@ from typing import Any
 
 import click
 
+from gpubench.analysis.summary.run_summary import summarise_run
+from gpubench.cli.open_run import open_run, pick_case
 from gpubench.core.errors import UsageError
 from gpubench.profile.capture import capture_case
 from gpubench.profile.capture.capture_case import CapturePlan
 from gpubench.profile.figures.summary_model import SUMMARY_FILE, profile_folder
 from gpubench.protocol.profile_job import ProfileJob
+from gpubench.store.run_names import split_case
+from gpubench.suite.cases.labels import label_cases, named_cases
+from gpubench.suite.load import load_suite
+from gpubench.suite.select.expression import parse_selection
 
 _MOST_NAMED = 8
 
@@ -61,9 +67,6 @@ def _of_suite(
     out: Path | None,
     store: Path,
 ) -> Chosen:
-    from gpubench.suite.cases.labels import label_cases, named_cases
-    from gpubench.suite.load import load_suite
-    from gpubench.suite.select.expression import parse_selection
 
     if selection and named:
         raise UsageError("-k and --case exclude each other.")
@@ -106,10 +109,6 @@ def _of_suite(
 
 def _of_run(target: str, wanted: dict[str, Any], out: Path | None, store: Path) -> Chosen:
     """A case of a stored run; the profile goes into the run's folder unless `out` is given."""
-    from gpubench.analysis.summary.run_summary import summarise_run
-    from gpubench.cli.open_run import open_run, pick_case
-    from gpubench.store.run_names import split_case
-
     reference, name = split_case(target)
     if name is None:
         raise UsageError(f"{target} is a run; a profile is of one case.", hint=f"Name it: {target}:1")

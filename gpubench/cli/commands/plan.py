@@ -17,7 +17,7 @@ from gpubench.cli.shared_options import (
 )
 
 if TYPE_CHECKING:
-    from gpubench.runner.arms.levels import Level
+    from gpubench.runner.arms.arm import Level
     from gpubench.store.run_reader import Run
 
 PILOT_ROUNDS = 6

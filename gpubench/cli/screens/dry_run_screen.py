@@ -2,22 +2,21 @@
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from gpubench.cli.screens.final_screen import result_writer
 from gpubench.core.units import format_duration
+from gpubench.report.model.report_model import Cell, Column, Row, Table, line
 from gpubench.report.model.words import count
 from gpubench.runner.plan import TimeForecast, forecast
 from gpubench.store.run_info import PlannedCase
-
-if TYPE_CHECKING:
-    from gpubench.report.model.report_model import Table
-    from gpubench.suite.load import LoadedSuite
+from gpubench.suite.load import LoadedSuite
 
 
 def print_plan(
-    loaded: "LoadedSuite",
+    loaded: LoadedSuite,
     planned: Sequence[PlannedCase],
     *,
     host_s: float,
@@ -31,8 +30,6 @@ def print_plan(
     if as_json:
         click.echo(json.dumps(_document(loaded, planned, expected), indent=2))
         return
-    from gpubench.cli.screens.final_screen import result_writer
-    from gpubench.report.model.report_model import line
 
     writer = result_writer(wide=wide)
     writer.table(_table(planned))
@@ -45,8 +42,7 @@ def print_plan(
         writer.text(line(f"Expected time: {span} (steady cases end early; compiling and large models take longer)."))
 
 
-def _table(planned: Sequence[PlannedCase]) -> "Table":
-    from gpubench.report.model.report_model import Cell, Column, Row, Table
+def _table(planned: Sequence[PlannedCase]) -> Table:
 
     columns = (
         Column("index", "#"),
@@ -63,7 +59,7 @@ def _table(planned: Sequence[PlannedCase]) -> "Table":
     return Table("plan", columns, tuple(rows))
 
 
-def _document(loaded: "LoadedSuite", planned: Sequence[PlannedCase], expected: TimeForecast) -> dict[str, Any]:
+def _document(loaded: LoadedSuite, planned: Sequence[PlannedCase], expected: TimeForecast) -> dict[str, Any]:
     return {
         "schema": 1,
         "suite": {"name": loaded.suite.name, "digest": loaded.digest},

@@ -1,12 +1,22 @@
 """The lists of `gpubench list`: entries as plain data, and how a table shows them."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gpubench.core.errors import UsageError
+from gpubench.core.did_you_mean import near
+from gpubench.core.errors import StoreError, UsageError
+from gpubench.core.findings import FINDINGS
+from gpubench.core.metrics import METRICS
+from gpubench.core.records import latest
 from gpubench.report.model.report_model import Cell, Column, Fact, Line, Row, Table, code, line
+from gpubench.store.run_names import list_runs
+from gpubench.store.run_reader import load_run
+from gpubench.suite.load import load_suite
+from gpubench.suite.model.workload_names import BUILT_IN, FAMILIES
+from gpubench.suite.read.shipped import shipped_suites
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,6 @@ class Listing:
         found = tuple(entry for entry, known in zip(self.entries, names, strict=True) if name.lower() in known)
         if found:
             return replace(self, entries=found)
-        from gpubench.core.did_you_mean import near
 
         meant = near(name, [str(entry[key]) for entry in self.entries])
         raise UsageError(
@@ -51,8 +60,6 @@ def _text(value: Any) -> str:
 
 def findings() -> Listing:
     """Every finding code: what it means, what it does to a figure, what to do."""
-    from gpubench.core.findings import FINDINGS
-
     entries = tuple(
         {
             "code": spec.code,
@@ -82,8 +89,6 @@ def findings() -> Listing:
 
 def metrics() -> Listing:
     """Every metric of the registry."""
-    from gpubench.core.metrics import METRICS
-
     entries = tuple(
         {
             "name": spec.name,
@@ -111,9 +116,6 @@ def metrics() -> Listing:
 
 def suites() -> Listing:
     """Suites that ship with the package, with the cases each expands to."""
-    from gpubench.suite.load import load_suite
-    from gpubench.suite.read.shipped import shipped_suites
-
     entries = []
     for name, path in sorted(shipped_suites().items()):
         loaded = load_suite(path)
@@ -132,8 +134,6 @@ def suites() -> Listing:
 
 def workloads() -> Listing:
     """What `workload:` may name. Torchvision's models are not listed: that would import torch."""
-    from gpubench.suite.model.workload_names import BUILT_IN, FAMILIES
-
     what = {name: workload.what for name, workload in BUILT_IN.items()} | FAMILIES
     entries = tuple({"name": name, "what": text} for name, text in what.items())
     columns = (Column("name", "workload", "left"), Column("what", "what a step is", "left", flexible=True))
@@ -142,8 +142,6 @@ def workloads() -> Listing:
 
 def runs(store: Path) -> Listing:
     """Stored runs, the newest first."""
-    from gpubench.store.run_names import list_runs
-
     columns = (
         Column("run", "run", "left"),
         Column("tag", "tag", "left", priority=2),
@@ -157,11 +155,6 @@ def runs(store: Path) -> Listing:
 
 
 def _head(folder: Path) -> dict[str, Any]:
-    from collections import Counter
-
-    from gpubench.core.errors import StoreError
-    from gpubench.core.records import latest
-    from gpubench.store.run_reader import load_run
 
     try:
         run = load_run(folder)
