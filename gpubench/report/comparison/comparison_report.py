@@ -53,7 +53,7 @@ _FOLDED = ("metric", "verdict")
 def build_comparison(compared: Compared, *, verbose: bool = False, extra: Sequence[Section] = ()) -> ReportModel:
     """One candidate against its reference. `verbose` lists every row with the reason of its verdict.
 
-    `extra` sections (an explanation from profiles) stand before what is unclear.
+    `extra` sections (an explanation from profiles) go before what is unclear.
     """
     rows = list(moves(compared.changes))
     changed = [each for each in rows if _stands_out(compared, each)]
@@ -94,7 +94,7 @@ def _stands_out(compared: Compared, each: Moved) -> bool:
 
 
 def _headline(compared: Compared) -> tuple[Line, ...]:
-    """Of the speed, in words: the first metric of each case that is a speed; then the step time over all cases."""
+    """Verdicts on speed (the first metric of each case that is a speed), then the step time over all cases."""
     known = (speed_change(change) for change in compared.changes if not now_invalid(change))
     words = Counter(verdict_word(moved) for moved in known if moved is not None)
     parts = [

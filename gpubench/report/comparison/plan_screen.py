@@ -54,7 +54,7 @@ def build_plan(plan: VerdictPlan, *, pilot: str, suite: str = "SUITE", asked: Se
 def _headline(plan: VerdictPlan) -> Line:
     known = [case.forecast for case in plan.cases if case.forecast is not None]
     if not known:
-        return line(strong("No case has a forecast: "), "the pilot has too few rounds that came to an end.")
+        return line(strong("No case has a forecast: "), "too few rounds of the pilot finished.")
     weak = sum(forecast.found < ENOUGH for forecast in known)
     time = f"{format_duration(plan.seconds_same)} if nothing changed, {format_duration(plan.seconds_most)} at most"
     if not weak:

@@ -79,8 +79,22 @@ _NUMBERS = ("d", "transform", "x", "y", "x1", "x2", "y1", "y2", "width", "height
 
 
 def draw(chart: Chart) -> str:
-    """The chart as SVG with names for colours, to stand inside a page that declares them; scales to its place."""
-    return ET.tostring(_cleaned(chart), encoding="unicode")
+    """The chart as SVG with names for colours, for a page that declares them; scales to its place."""
+    import vl_convert
+
+    ET.register_namespace("", _SVG)
+    # The document is vl-convert's, made from our own specification: nothing from outside is parsed as markup.
+    root = ET.fromstring(vl_convert.vegalite_to_svg(specification(chart)))  # noqa: S314
+    _tidy(root)
+    width, height = root.get("viewBox", "").split()[2:]
+    for name in set(root.attrib) - {"viewBox"}:
+        del root.attrib[name]
+    root.attrib.update({"width": width, "height": height, "role": "img", "aria-label": inert(chart.alt)})
+    for at, (tag, text) in enumerate((("title", chart.title), ("desc", chart.alt))):
+        words = ET.Element(f"{{{_SVG}}}{tag}")
+        words.text = inert(text)
+        root.insert(at, words)
+    return ET.tostring(root, encoding="unicode")
 
 
 def stand_alone(drawing: str) -> str:
@@ -91,33 +105,6 @@ def stand_alone(drawing: str) -> str:
     paper = f'<rect width="{width}" height="{height}" fill="{palette.name("paper")}"/>'
     colours = palette.tokens(dark=False)
     return _TOKEN.sub(lambda match: colours[match[1]], f"{head}{box}{opening}>{paper}{body}") + "\n"
-
-
-def _cleaned(chart: Chart) -> ET.Element:
-    ET.register_namespace("", _SVG)
-    # The document is vl-convert's, made from our own specification: nothing from outside is parsed as markup.
-    root = ET.fromstring(_convert(specification(chart)))  # noqa: S314
-    _tidy(root)
-    size = root.get("viewBox", "").split()
-    for name in list(root.attrib):
-        if name not in ("viewBox", "width", "height"):
-            del root.attrib[name]
-    root.set("role", "img")
-    root.set("aria-label", inert(chart.alt))
-    root.set("width", size[2])
-    root.set("height", size[3])
-    for at, (tag, text) in enumerate((("title", chart.title), ("desc", chart.alt))):
-        words = ET.Element(f"{{{_SVG}}}{tag}")
-        words.text = inert(text)
-        root.insert(at, words)
-    return root
-
-
-def _convert(spec: dict[str, Any]) -> str:
-    import vl_convert
-
-    drawn: str = vl_convert.vegalite_to_svg(spec)
-    return drawn
 
 
 def _tidy(parent: ET.Element) -> None:

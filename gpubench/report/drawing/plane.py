@@ -19,9 +19,18 @@ def lines(sheet: Sheet) -> Any:
     x_title, y_title = sheet.chart.columns[1:3]
     points = [row | {"said": said(row, x_title, y_title)} for row in everything if row["y"] is not None]
     series = series_of(everything)
-    x = alt.X("x:Q", title=x_title, scale=_x_scale(sheet), axis=_x_axis(everything))
+    log = {"type": "log", "base": 2} if sheet.options.get("x_scale") == "log2" else {"zero": False}
+    values = sorted({row["x"] for row in everything})
+    ticks = alt.Axis(
+        values=values[:: max(1, -(-len(values) // _MOST_TICKS))], grid=False, format="d", labelOverlap=True
+    )
+    x = alt.X("x:Q", title=x_title, scale=alt.Scale(nice=False, padding=14, **log), axis=ticks)
+    large = max((abs(row["y"]) for row in points), default=0.0) >= 10_000
+    axis = alt.Axis(format="~s" if large else GROUPED, tickCount=6)
+    if sheet.options.get("y_scale") == "log":
+        axis = alt.Axis(format="~g", tickCount=5)
     scale = alt.Scale(type=sheet.options.get("y_scale", "linear"), zero=sheet.options.get("zero", True), nice=True)
-    y = alt.Y("y:Q", title=y_title, scale=scale, axis=_y_axis(sheet, points))
+    y = alt.Y("y:Q", title=y_title, scale=scale, axis=axis)
     base = sheet.chart_of(points)
     layers = [
         base.mark_line(strokeWidth=2).encode(x=x, y=y, color=color(series), detail=["kind:N"], **_dashes(everything))
@@ -44,30 +53,6 @@ def _dashes(rows: Rows) -> dict[str, Any]:
     scale = alt.Scale(domain=kinds, range=[_DASHES[number % len(_DASHES)] for number in range(len(kinds))])
     legend = alt.Legend(title=None, symbolStrokeColor=palette.name("ink"), symbolType="stroke")
     return {"strokeDash": alt.StrokeDash("kind:N", scale=scale, legend=legend)}
-
-
-def _x_scale(sheet: Sheet) -> Any:
-    import altair as alt
-
-    log = {"type": "log", "base": 2} if sheet.options.get("x_scale") == "log2" else {"zero": False}
-    return alt.Scale(nice=False, padding=14, **log)
-
-
-def _x_axis(rows: Rows) -> Any:
-    import altair as alt
-
-    values = sorted({row["x"] for row in rows})
-    step = max(1, -(-len(values) // _MOST_TICKS))
-    return alt.Axis(values=values[::step], grid=False, format="d", labelOverlap=True)
-
-
-def _y_axis(sheet: Sheet, rows: Rows) -> Any:
-    import altair as alt
-
-    if sheet.options.get("y_scale") == "log":
-        return alt.Axis(format="~g", tickCount=5)
-    large = max((abs(row["y"]) for row in rows), default=0.0) >= 10_000
-    return alt.Axis(format="~s" if large else GROUPED, tickCount=6)
 
 
 def _ooms(sheet: Sheet, rows: Rows, x: Any, series: Sequence[str]) -> list[Any]:

@@ -8,35 +8,8 @@ from gpubench.report.drawing import palette
 from gpubench.report.drawing.sheet import GROUPED, ROW, WIDTH, Sheet, color, marks, series_of
 from gpubench.report.model.inert_text import inert
 
-_TICKS = (
-    0.01,
-    0.02,
-    0.05,
-    0.1,
-    0.2,
-    0.3,
-    0.5,
-    0.7,
-    0.8,
-    0.9,
-    0.95,
-    1.05,
-    1.1,
-    1.2,
-    1.5,
-    2,
-    3,
-    5,
-    7,
-    10,
-    20,
-    30,
-    50,
-    100,
-    200,
-    500,
-    1000,
-)
+_BELOW_ONE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
+_ABOVE_ONE = (1.05, 1.1, 1.2, 1.5, 2, 3, 5, 7, 10, 20, 30, 50, 100, 200, 500, 1000)
 _LABELS = 150
 _READINGS = {"faster": "good", "slower": "bad", "same": "accent", "unclear": "muted", "no interval": "muted"}
 
@@ -72,10 +45,10 @@ def forest(sheet: Sheet) -> Any:
 
 
 def _ratio_ticks(low: float, high: float) -> list[float]:
-    """1, and round ratios that stand apart from each other by a seventh of the axis or more."""
+    """1, and round ratios at least a sixth of the axis apart."""
     apart = math.log(high / low) / 6
     ticks = [1.0]
-    for tick in sorted(_TICKS, key=lambda each: abs(math.log(each))):
+    for tick in sorted(_BELOW_ONE + _ABOVE_ONE, key=lambda each: abs(math.log(each))):
         if low <= tick <= high and all(abs(math.log(tick / other)) >= apart for other in ticks):
             ticks.append(tick)
     return sorted(ticks)
@@ -139,7 +112,7 @@ def heat(sheet: Sheet) -> Any:
 
 
 def dots(sheet: Sheet) -> Any:
-    """A row per category with its marks, intervals where known, a limit across and ticks of their own."""
+    """A row per category with its marks, intervals where known, a limit across and ticks."""
     import altair as alt
 
     rows = sheet.rows("row", "x", "low", "high", "series", "standing", "case")

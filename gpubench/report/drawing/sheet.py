@@ -17,7 +17,7 @@ Rows = list[dict[str, Any]]
 
 
 class Sheet:
-    """One chart while it is drawn. Data is named and kept beside the drawing: altair copies what stands inside it."""
+    """One chart while it is drawn. Data is named and kept beside the drawing: altair copies what is inside it."""
 
     def __init__(self, chart: Chart) -> None:
         self.chart = chart

@@ -7,9 +7,9 @@ _HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def inert(text: str) -> str:
-    """One line of visible characters: whatever moves a cursor, turns text around, hides or breaks it is spelled out.
+    """One line of visible characters: what moves a cursor, turns text around, hides or breaks it is spelled out.
 
-    An escape character becomes the four characters of its Python spelling, a newline the two of its own.
+    An escape character becomes the four characters of its Python spelling, a newline its two.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -32,13 +32,9 @@ def cell_width(text: str) -> int:
     """Columns a terminal gives to `text`: two for wide East Asian characters and emoji, none for combining marks."""
     if text.isascii():
         return len(text)
-    return sum(_width_of(char) for char in text)
-
-
-def _width_of(char: str) -> int:
-    if unicodedata.combining(char):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
 
 
 def shorten(text: str, width: int) -> str:

@@ -1,7 +1,7 @@
 """A report, free of any format: what is said and in which order, never how it looks.
 
-Built once by `report.build`, rendered by `terminal`, `markdown` and whatever comes. Text from outside stands here as it
-is; each renderer makes it harmless in its own way. Numbers come both as text, in digits that follow their interval, and
+Built once by `report.build`, rendered by each format. Text from outside is kept as it is; each renderer makes it
+harmless in its own way. Numbers come both as text, in digits that follow their interval, and
 as values, for sorting, charts and CSV.
 """
 
@@ -102,7 +102,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """`notes` stand below: what the columns mean, what no row has and why. `narrow` holds the same rows in fewer
+    """`notes` go below: what the columns mean, what no row has and why. `narrow` holds the same rows in fewer
     columns, for where not even the columns that always stay would fit.
     """
 
@@ -153,7 +153,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Remark:
-    """Every occurrence of one finding code: what it means for the numbers, where it was met, what to do."""
+    """Every occurrence of one finding code: what it means for the numbers, where it occurred, what to do."""
 
     mark: str
     code: str
@@ -181,7 +181,7 @@ class Chart:
 
     `title` states what it shows as a finding, `alt` the same for who cannot see it. `columns` and `rows` are all it is
     drawn from, in the units the columns name: the CSV that goes with it. `options` holds what else the drawing of
-    `form` needs (axis titles, limits, the order of series): see `report.charts.draw`.
+    `form` needs (axis titles, limits, the order of series): see `report.drawing.draw`.
     """
 
     key: str
@@ -196,7 +196,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Section:
-    """Charts stand after `lines` and before the tables whose figures they show."""
+    """Charts go after `lines` and before the tables whose figures they show."""
 
     key: str
     heading: str

@@ -194,7 +194,7 @@ _SOURCES = {"counter_ticks": "the energy counter, interpolated between its ticks
 
 
 def telemetry_facts(entry: CaseSummary) -> tuple[Fact, ...]:
-    """Of the first launch that has any; empty where nothing was recorded."""
+    """Facts of the first launch that has any; empty where nothing was recorded."""
     detail = next((record.telemetry for record in entry.ok_records if record.telemetry), None)
     if not detail:
         return ()

@@ -139,7 +139,7 @@ def opener(tool: str, trace: Path) -> Line:
 
 
 def device_phases(device: DeviceSummary, scale: Scale) -> Table:
-    """Where a step goes. Of more phases than `MOST_PHASES` (another program's ranges) the longest."""
+    """Where a step goes: the longest `MOST_PHASES` phases (another program may mark many)."""
     longest = sorted(device.phases, key=lambda each: (each.cpu_ns or 0.0) + each.gpu_busy_ns, reverse=True)[
         :MOST_PHASES
     ]

@@ -15,7 +15,7 @@ MAX_SUMMARY_BYTES = 1_000_000
 """A step's summary may take 1 MiB; one that is larger is refused whole."""
 
 MAX_ANNOTATIONS = 10
-"""Of each kind that GitHub shows per step."""
+"""The most of each kind that GitHub shows per step."""
 
 
 def step_summary(model: ReportModel) -> str:

@@ -32,7 +32,7 @@ _MANY = 400
 """
 
 _MOST_COLUMNS = 12
-"""Of a table of a single case."""
+"""The most columns a table of a single case has."""
 
 _TAGS = {"strong": "strong", "code": "code", "muted": "small"}
 

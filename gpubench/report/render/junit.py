@@ -1,7 +1,8 @@
 """The outcome of a check as JUnit XML: one suite per gate, one test per case it covers.
 
 The form is the one that Jenkins, GitLab, GitHub actions and pytest agree on: `testsuites` > `testsuite` > `testcase`
-with `failure`, `error` or `skipped` inside, counts and `time` on every level.
+with `failure`, `error` or `skipped` inside, counts and `time` on every level. Text is made inert: XML 1.0 has no way
+to write control characters.
 """
 
 import xml.etree.ElementTree as ET
@@ -34,7 +35,7 @@ def junit_xml(checked: Checked) -> str:
 
 def _suite(root: ET.Element, result: GateResult) -> dict[str, int]:
     title = f"{gate_title(result)} {limit_text(result)}"
-    suite = ET.SubElement(root, "testsuite", name=_plain(title))
+    suite = ET.SubElement(root, "testsuite", name=inert(title))
     failures = {change.case_id: change for change in result.failures}
     unclear = {change.case_id for change in result.unclear}
     num_skipped = 0
@@ -43,15 +44,15 @@ def _suite(root: ET.Element, result: GateResult) -> dict[str, int]:
         broken = failures.get(change.case_id)
         if broken is not None:
             message = f"{moved_by(broken, broken.changes.get(result.rule.metric))}, limit {limit_text(result)}"
-            failure = ET.SubElement(test, "failure", message=_plain(message), type="regression")
-            failure.text = _plain(f"{change.label}: {message}. {why_real(result, broken)}.")
+            failure = ET.SubElement(test, "failure", message=inert(message), type="regression")
+            failure.text = inert(f"{change.label}: {message}. {why_real(result, broken)}.")
         elif change.case_id in unclear:
             moved = change.changes.get(result.rule.metric)
             reason = kind_word(change) if moved is None else moved.reason
-            ET.SubElement(test, "system-out").text = _plain(f"unclear: {reason}")
+            ET.SubElement(test, "system-out").text = inert(f"unclear: {reason}")
         elif change.reference is None or change.candidate is None:
             num_skipped += 1
-            ET.SubElement(test, "skipped", message=_plain(kind_word(change)))
+            ET.SubElement(test, "skipped", message=inert(kind_word(change)))
     counts = {"tests": result.num_cases, "failures": len(failures), "errors": 0, "skipped": num_skipped}
     _count(suite, counts)
     return counts
@@ -65,9 +66,9 @@ def _ends(root: ET.Element, crashed: list[CaseChange], others: list[CaseChange])
     for change in crashed:
         first = next(iter(crashed_launches(change.measured)), change.measured)
         test = _test(suite, "gpubench.run", change)
-        ET.SubElement(test, "error", message=_plain(crash_text(change.measured)), type=first.status.value)
+        ET.SubElement(test, "error", message=inert(crash_text(change.measured)), type=first.status.value)
     for change in others:
-        ET.SubElement(_test(suite, "gpubench.run", change), "skipped", message=_plain(end_text(change)))
+        ET.SubElement(_test(suite, "gpubench.run", change), "skipped", message=inert(end_text(change)))
     counts = {"tests": len(crashed) + len(others), "failures": 0, "errors": len(crashed), "skipped": len(others)}
     _count(suite, counts)
     return counts
@@ -78,14 +79,9 @@ def _crashed(change: CaseChange) -> bool:
 
 
 def _test(suite: ET.Element, classname: str, change: CaseChange) -> ET.Element:
-    return ET.SubElement(suite, "testcase", classname=classname, name=_plain(change.label), time="0")
+    return ET.SubElement(suite, "testcase", classname=classname, name=inert(change.label), time="0")
 
 
 def _count(suite: ET.Element, counts: dict[str, int]) -> None:
     suite.attrib.update({name: str(number) for name, number in counts.items()})
     suite.set("time", "0")
-
-
-def _plain(text: str) -> str:
-    """XML 1.0 has no way to write control characters."""
-    return inert(text)

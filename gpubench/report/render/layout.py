@@ -102,7 +102,7 @@ def _pad(text: str, size: int, right: bool, measure: Callable[[str], int]) -> st
 
 
 def _wrap(text: str, size: int, measure: Callable[[str], int]) -> list[str]:
-    """Words on lines of at most `size`; a word that is longer stands alone on its line."""
+    """Words on lines of at most `size`; a longer word gets its own line."""
     lines: list[str] = []
     for word in text.split(" "):
         if lines and measure(lines[-1]) + 1 + measure(word) <= size:

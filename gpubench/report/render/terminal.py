@@ -1,6 +1,7 @@
 """The report on a terminal. Lines are laid out here to the width; rich only colours and writes them."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -20,7 +21,7 @@ from gpubench.report.model.report_model import (
     Tone,
 )
 from gpubench.report.model.words import count
-from gpubench.report.render.layout import fit, header, row_lines
+from gpubench.report.render.layout import GAP, fit, header, row_lines
 
 STYLES: dict[Style, str] = {"plain": "", "strong": "bold", "code": "cyan", "muted": "dim"}
 TONES: dict[Tone, str] = {"plain": "", "good": "green", "warning": "yellow", "bad": "red", "muted": "dim"}
@@ -112,7 +113,7 @@ class TerminalReport:
             )
 
     def remark(self, remark: Remark) -> None:
-        """Code and meaning, what it does to the numbers, where it was met, what to do."""
+        """Code and meaning, what it does to the numbers, where it occurred, what to do."""
         tone = remark.tone
         head = f"{remark.mark} {remark.code} {remark.name}, {count(remark.num_cases, 'case')}: {remark.consequence}"
         self.text((Span(head),), indent=_INDENT, hang=_INDENT + "  ", tone=tone)
@@ -142,40 +143,29 @@ class TerminalReport:
 
 def wrap(said: Line, width: int, indent: str, hang: str) -> list[Text]:
     """Spans as styled lines of at most `width` columns."""
-    words = [(word, STYLES[span.style]) for span in said for word in _split(inert(span.text))]
+    # Words with the space before them, so that joining them gives the text again.
+    words = [
+        (f" {word}" if number else word, STYLES[span.style])
+        for span in said
+        for number, word in enumerate(inert(span.text).split(" "))
+    ]
     lines = [Text(indent)]
     used = cell_len(indent)
     for word, style in words:
-        size = cell_len(word)
         if used + len(word.rstrip()) > width and used > cell_len(hang) and word.strip():
             lines[-1].rstrip()
             lines.append(Text(hang))
             used = cell_len(hang)
             word = word.lstrip()
-            size = cell_len(word)
         lines[-1].append(word, style)
-        used += size
+        used += cell_len(word)
     lines[-1].rstrip()
     return lines
 
 
-def _split(text: str) -> list[str]:
-    """Words with the space before them, so that joining them gives the text again."""
-    parts: list[str] = []
-    for position, word in enumerate(text.split(" ")):
-        parts.append(word if position == 0 else f" {word}")
-    return parts
-
-
 def _least_width(table: Table) -> int:
     """Width of the columns that always stay, notes at their least."""
-    always = Table(
-        table.key,
-        tuple(c for c in table.columns if c.priority == 0),
-        tuple(
-            type(row)(tuple(cell for cell, c in zip(row.cells, table.columns, strict=True) if c.priority == 0))
-            for row in table.rows
-        ),
-    )
-    fitted = fit(always, 0, cell_len)
-    return sum(fitted.widths) + 2 * (len(fitted.widths) - 1)
+    kept = [at for at, column in enumerate(table.columns) if column.priority == 0]
+    rows = tuple(replace(row, cells=tuple(row.cells[at] for at in kept)) for row in table.rows)
+    fitted = fit(replace(table, columns=tuple(table.columns[at] for at in kept), rows=rows), 0, cell_len)
+    return sum(fitted.widths) + len(GAP) * (len(kept) - 1)

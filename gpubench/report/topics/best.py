@@ -57,7 +57,11 @@ def _table(timing: str, shown: Sequence[Best], bests: Sequence[Best], summary: R
     baseline = summary.info.suite.get("baseline") or {}
     ratios = {id(gain.best): gain.ratio for gain in gains(bests, baseline)}
     overall = {id(best) for best in best_overall(shown) if best.won}
-    accuracies = _accuracies(summary)
+    accuracies = {
+        _training(trained): metric_cell("accuracy", trained.metrics)
+        for trained in (quality.summary for quality in summary.quality)
+        if "accuracy" in trained.metrics
+    }
 
     def against(best: Best) -> Cell | str:
         if id(best) in ratios:
@@ -105,14 +109,6 @@ def _table(timing: str, shown: Sequence[Best], bests: Sequence[Best], summary: R
 def setting_text(entry: CaseSummary, names: Sequence[str]) -> str:
     """`b256 NHWC bench`: settings that differ over the suite, in as few words as tell them apart."""
     return " ".join(short_word(name, getattr(entry.case, name)) for name in names) or entry.label
-
-
-def _accuracies(summary: RunSummary) -> dict[tuple[str, ...], Cell]:
-    found = {}
-    for quality in summary.quality:
-        if "accuracy" in quality.summary.metrics:
-            found[_training(quality.summary)] = metric_cell("accuracy", quality.summary.metrics)
-    return found
 
 
 def _training(entry: CaseSummary) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def section(view: View) -> Section:
 
 
 def ceilings_table(summary: RunSummary) -> Table | None:
-    """Of every device of the run; None where no ceiling of any of them is known."""
+    """The ceilings of every device of the run; None where none is known."""
     met = (device_of(entry, summary.info.environment) for entry in summary.cases)
     devices = list(dict.fromkeys(device for device in met if device is not None))
     known = ceilings_of(summary.info, summary.cases)
@@ -131,9 +131,7 @@ def _ceiling_notes(found: Sequence[Ceiling], known: Ceilings) -> tuple[Line, ...
 
 
 def roofline_table(summary: RunSummary) -> Table | None:
-    """A row per case that is no operator; None where none has FLOPs and bytes, or no ceiling is known to hold it
-    against.
-    """
+    """A row per case that is no operator; None without FLOPs and bytes, or without a ceiling to compare with."""
     found = rooflines(summary)
     points = [point for roofline in found for point in roofline.points if not is_operator(point.summary.case)]
     if not any(point.of_peak is not None or point.of_roof is not None for point in points):

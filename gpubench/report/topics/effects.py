@@ -1,7 +1,6 @@
 """What each setting does, all others equal, and from that what to switch on."""
 
 from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any
 
 from gpubench.analysis.insight.best_settings import best_overall, best_settings, speed
@@ -12,7 +11,7 @@ from gpubench.core.findings import Validity
 from gpubench.core.metrics import SESOI
 from gpubench.core.units import format_percent
 from gpubench.report.model.figure_cells import ratio_cell, ratio_text
-from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Datum, Section, Table, Tone, line
+from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Datum, Section, Table, Tone, lines
 from gpubench.report.model.words import place, task, title, varying, word
 from gpubench.report.view.contests import MOST_CHARTED, Contest, rank, times
 from gpubench.report.view.run_view import View
@@ -44,26 +43,41 @@ def effects_table(summary: RunSummary, effects: Sequence[FactorEffect] | None = 
         weakened = f", {effect.num_suspect} of the pairs weakened" if effect.num_suspect else ""
         return _verdict(effect)[1] + weakened
 
+    def common(effect: FactorEffect) -> str:
+        """What the pairs have in common that differs between the effects of the table."""
+        context = effect.context
+        words = {
+            "workload": str(context.get("workload")) if "workload" in several else "",
+            "mode": task(effect.pairs[0].base.case).lower(),
+            "timing": str(context.get("timing")) if "timing" in several else "",
+            "device": place(str(context.get("device"))).removeprefix("the "),
+        }
+        return " ".join(said for name, said in words.items() if name in context and said)
+
+    def span(effect: FactorEffect) -> str:
+        ratios = [pair.ratio for pair in effect.pairs]
+        return f"{min(ratios):.2f} to {max(ratios):.2f}" if effect.num_pairs > 1 else ""
+
+    def memory(effect: FactorEffect) -> Cell | None:
+        ratio = effect.memory_ratio
+        return None if ratio is None else Cell(f"{ratio.value:.2f}x", value=ratio.value)
+
     columns = (
         Column("mark", "", "left", cell=lambda each: _verdict(each)[0]),
         Column("factor", "setting", "left", cell=lambda each: title(each.factor)),
         Column("change", "from -> to", "left", cell=lambda each: _change(each, "->")),
-        Column("context", "where", "left", cell=lambda each: _place(each, several)),
+        Column("context", "where", "left", cell=common),
         Column("speed", "speed", cell=lambda each: ratio_cell(each.ratio)),
         Column("pairs", "pairs", priority=3, cell=lambda each: each.num_pairs),
-        Column("range", "least to most", priority=4, cell=_range),
-        Column("memory", "memory", priority=2, cell=_memory),
+        Column("range", "least to most", priority=4, cell=span),
+        Column("memory", "memory", priority=2, cell=memory),
         Column("verdict", "reading", "left", priority=5, cell=reading),
     )
-    notes = (
-        line(
-            "speed: geometric mean of the ratios over pairs of cases that are otherwise equal, with its 95 % interval; "
-            "above 1 is faster."
-        ),
-        line(
-            f"+ faster, - slower; = the same: the whole interval is within {format_percent(SESOI)} of 1; "
-            "? unclear: the interval holds 1, or one launch a side gives none."
-        ),
+    notes = lines(
+        "speed: geometric mean of the ratios over pairs of cases that are otherwise equal, with its 95 % interval; "
+        "above 1 is faster.",
+        f"+ faster, - slower; = the same: the whole interval is within {format_percent(SESOI)} of 1; ? unclear: the "
+        "interval holds 1, or one launch a side gives none.",
     )
     table = Table.of("effects", columns, found, notes=notes, tone=lambda each: _verdict(each)[2])
     return table.without_empty_columns() if found else None
@@ -83,29 +97,6 @@ def _verdict(effect: FactorEffect) -> tuple[str, str, Tone]:
 
 def _change(effect: FactorEffect, arrow: str) -> str:
     return f"{word(effect.factor, effect.base)} {arrow} {word(effect.factor, effect.value)}"
-
-
-def _range(effect: FactorEffect) -> str:
-    ratios = [pair.ratio for pair in effect.pairs]
-    return f"{min(ratios):.2f} to {max(ratios):.2f}" if effect.num_pairs > 1 else ""
-
-
-def _memory(effect: FactorEffect) -> Cell | None:
-    ratio = effect.memory_ratio
-    return None if ratio is None else Cell(f"{ratio.value:.2f}x", value=ratio.value)
-
-
-def _place(effect: FactorEffect, several: AbstractSet[str]) -> str:
-    """What the pairs have in common that differs between the effects of the table."""
-    context = dict(effect.context)
-    words = [str(context["workload"])] if "workload" in context and "workload" in several else []
-    if "mode" in context:
-        words.append(task(effect.pairs[0].base.case).lower())
-    if "timing" in context and "timing" in several:
-        words.append(str(context["timing"]))
-    if "device" in context:
-        words.append(place(str(context["device"])).removeprefix("the "))
-    return " ".join(words)
 
 
 def effect_charts(summary: RunSummary, effects: Sequence[FactorEffect] | None = None) -> tuple[Chart, ...]:
@@ -134,7 +125,13 @@ def label(effect: FactorEffect) -> str:
 
 def _forest(subject: str, effects: Sequence[FactorEffect]) -> Chart:
     shown = sorted(effects, key=lambda effect: -effect.ratio.value)[:_MOST_IN_FOREST]
-    finding = _finding(shown)
+    # The setting that buys most, and the one that costs most, of those whose interval leaves 1 out.
+    sure = [effect for effect in shown if _verdict(effect)[1] == "faster"]
+    bad = [effect for effect in shown if _verdict(effect)[1] == "slower"]
+    said = [f"{label(each)} buys most, {times(each.ratio.value)}" for each in sure[:1]]
+    said += [f"{label(each)} costs most, {times(each.ratio.value)}" for each in bad[-1:]]
+    none = f"no setting has a clear effect; the largest is {label(shown[0])}, {ratio_text(shown[0].ratio)}"
+    finding = "; ".join(said) or none
     rows: list[tuple[Datum, ...]] = []
     for effect in shown:
         found, reading = effect.ratio, _verdict(effect)[1]
@@ -154,16 +151,6 @@ def _forest(subject: str, effects: Sequence[FactorEffect]) -> Chart:
         rows=tuple(rows),
         options={"x_title": "times as fast"},
     )
-
-
-def _finding(effects: Sequence[FactorEffect]) -> str:
-    """The setting that buys most, and the one that costs most, of those whose interval leaves 1 out."""
-    sure = [effect for effect in effects if _verdict(effect)[1] == "faster"]
-    bad = [effect for effect in effects if _verdict(effect)[1] == "slower"]
-    said = [f"{label(each)} buys most, {times(each.ratio.value)}" for each in sure[:1]]
-    said += [f"{label(each)} costs most, {times(each.ratio.value)}" for each in bad[-1:]]
-    none = f"no setting has a clear effect; the largest is {label(effects[0])}, {ratio_text(effects[0].ratio)}"
-    return "; ".join(said) or none
 
 
 def heat_chart(contest: Contest) -> Chart | None:
@@ -196,7 +183,10 @@ def _heat(contest: Contest, across: str, down: str, fields: Fields, best: CaseSu
     pairs = [f"{short_word(across, x)} {word(down, y)}" for x, y in (fastest, slowest)]
     finding = f"{pairs[0]} is {times(ratio)} as fast as {pairs[1]}"
     columns, rows = (
-        sorted({place[at] for place in fields}, key=LEGEND_ORDER.index if name == "precision" else _none_first)
+        sorted(
+            {place[at] for place in fields},
+            key=LEGEND_ORDER.index if name == "precision" else lambda value: (value is not None, value or 0),
+        )
         for at, name in enumerate((across, down))
     )
     held = " ".join(
@@ -231,10 +221,6 @@ def _equal_but_for(cases: Sequence[CaseSummary], best: CaseSummary, names: tuple
     return [entry for entry in cases if rest(entry) == wanted]
 
 
-def _none_first(value: Any) -> tuple[bool, Any]:
-    return value is not None, value or 0
-
-
 _MOST_PLACES = 6
 _NO_MEMORY = 0.01
 
@@ -265,11 +251,9 @@ def switches_table(summary: RunSummary, effects: Sequence[FactorEffect] | None =
             for number, place in enumerate(places)
         ),
     )
-    notes = (
-        line(
-            "How many times as fast with all other settings equal, geometric mean over pairs with its 95 % interval: "
-            "the value that pays most, `keep` where none does for certain. Figures that are weakened do not advise."
-        ),
+    notes = lines(
+        "How many times as fast with all other settings equal, geometric mean over pairs with its 95 % interval: the "
+        "value that pays most, `keep` where none does for certain. Figures that are weakened do not advise."
     )
     return Table.of("switches", columns, factors, notes=notes)
 
@@ -285,7 +269,9 @@ def _cell(effects: Sequence[FactorEffect]) -> Cell:
     paying = [effect for effect in sound if effect.ratio.low is not None and effect.ratio.low > 1]
     if paying:
         best = max(paying, key=lambda effect: effect.ratio.value)
-        return Cell(f"{word(best.factor, best.value)}: {_times_text(best)}{_memory_text(best)}", value=best.ratio.value)
+        held = 1.0 if best.memory_ratio is None else best.memory_ratio.value
+        memory = f", memory {held:.2f}x" if abs(held - 1) >= _NO_MEMORY else ""
+        return Cell(f"{word(best.factor, best.value)}: {_times_text(best)}{memory}", value=best.ratio.value)
     base = word(effects[0].factor, effects[0].base)
     if not sound:
         return Cell(f"keep {base}: the rest is weakened")
@@ -297,12 +283,6 @@ def _cell(effects: Sequence[FactorEffect]) -> Cell:
 def _times_text(effect: FactorEffect) -> str:
     number, _, rest = ratio_text(effect.ratio).partition(" ")
     return f"{number}x {rest}".rstrip()
-
-
-def _memory_text(effect: FactorEffect) -> str:
-    """What it does to memory, where that is more than a hundredth."""
-    ratio = effect.memory_ratio
-    return "" if ratio is None or abs(ratio.value - 1) < _NO_MEMORY else f", memory {ratio.value:.2f}x"
 
 
 def switches_section(view: View) -> Section | None:

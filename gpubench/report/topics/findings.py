@@ -1,4 +1,4 @@
-"""Findings gathered by code: what each means for the numbers, where it was met, and what to do."""
+"""Findings gathered by code: what each means for the numbers, where it occurred, and what to do."""
 
 from collections.abc import Iterable
 
@@ -22,34 +22,27 @@ def remarks(summaries: Iterable[CaseSummary]) -> tuple[Remark, ...]:
     """One remark per code over all cases: errors first, then warnings, then what only explains."""
     met: dict[str, list[tuple[CaseSummary, Finding]]] = {}
     for entry in summaries:
-        for found in _met(entry):
-            met.setdefault(found.code, []).append((entry, found))
-    gathered = [_remark(code, places) for code, places in met.items()]
+        # A case without a figure has those alone that its launches met, and none about a figure.
+        codes = {found.code for record in entry.records for found in record.findings}
+        for found in entry.findings:
+            if entry.status is Status.OK or found.code in codes:
+                met.setdefault(found.code, []).append((entry, found))
+    gathered = []
+    for code, places in met.items():
+        first, spec = places[0][1], FINDINGS.get(code)
+        remark = Remark(
+            mark=_MARKS[first.severity],
+            code=code,
+            name=spec.name if spec else "",
+            severity=first.severity.value,
+            consequence=_CONSEQUENCES[first.effect],
+            meaning=spec.meaning if spec else first.message,
+            examples=tuple((entry.label, found.message) for entry, found in places[:_EXAMPLES]),
+            remedies=tuple(dict.fromkeys(found.hint for _, found in places if found.hint)),
+            num_cases=len({entry.planned.index for entry, _ in places}),
+        )
+        gathered.append(remark)
     return tuple(sorted(gathered, key=lambda remark: (_ORDER[Severity(remark.severity)], remark.code)))
-
-
-def _met(entry: CaseSummary) -> tuple[Finding, ...]:
-    """Findings of a case; where it has no figure, those alone that its launches met, and none about a figure."""
-    if entry.status is Status.OK:
-        return entry.findings
-    codes = {found.code for record in entry.records for found in record.findings}
-    return tuple(found for found in entry.findings if found.code in codes)
-
-
-def _remark(code: str, places: list[tuple[CaseSummary, Finding]]) -> Remark:
-    first = places[0][1]
-    spec = FINDINGS.get(code)
-    return Remark(
-        mark=_MARKS[first.severity],
-        code=code,
-        name=spec.name if spec else "",
-        severity=first.severity.value,
-        consequence=_CONSEQUENCES[first.effect],
-        meaning=spec.meaning if spec else first.message,
-        examples=tuple((entry.label, found.message) for entry, found in places[:_EXAMPLES]),
-        remedies=tuple(dict.fromkeys(found.hint for _, found in places if found.hint)),
-        num_cases=len({entry.planned.index for entry, _ in places}),
-    )
 
 
 def section(view: View) -> Section:

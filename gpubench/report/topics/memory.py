@@ -26,7 +26,7 @@ METRICS_SHOWN = (
 
 def largest_batches(summaries: Sequence[CaseSummary]) -> tuple[Line, ...]:
     """For settings of which some batch ran out of memory: the largest that fits, and what the next one asked for. A
-    batch that was searched for (`max`) stands in no such row.
+    batch that was searched for (`max`) is left out.
 
     Settings of one precision and place that end at the same batch are said once.
     """

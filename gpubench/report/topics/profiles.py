@@ -48,11 +48,32 @@ def _table(view: View, entries: Sequence[CaseSummary]) -> Table:
         """The first device; nothing for a profile of the host alone."""
         return profiled(lambda profile: get(profile.devices[0]) if profile.devices else None)
 
+    def slowed(profile: ProfileSummary) -> Cell | None:
+        found = profile.perturbation
+        return None if found is None else Cell(f"x{found.ratio:.2f}", value=found.ratio)
+
+    def longest_phase(profile: ProfileSummary) -> str:
+        """Of GPU time where there is a GPU, else of the host."""
+        spent = [(each.share, each.name) for each in profile.host_phases]
+        if profile.devices:
+            spent = [(each.gpu_share or 0.0, each.name) for each in profile.devices[0].phases]
+        share, name = max(spent, default=(0.0, ""))
+        return f"{name} {format_percent(share)}" if spent else ""
+
+    def pageable(device: DeviceSummary) -> Cell | None:
+        size = sum(copy.pageable_bytes or 0 for copy in device.copies.values())
+        return Cell(format_bytes(size), value=size) if size else None
+
+    def top_kernel(device: DeviceSummary) -> Cell | None:
+        for top in device.top_kernels[:1]:
+            return Cell(f"{format_percent(top.share)} {shorten(short_name(top.name), _NAME_WIDTH)}", value=top.name)
+        return None
+
     columns = (
         Column("index", "#", cell=lambda entry: entry.planned.index),
         Column("case", "case", "left", cell=lambda entry: entry.label),
         Column("step", "step ms", cell=lambda entry: metric_cell("step_time_s", entry.metrics, spread=True)),
-        Column("profiled", "profiled", priority=3, cell=profiled(_slowed)),
+        Column("profiled", "profiled", priority=3, cell=profiled(slowed)),
         Column("idle", "GPU idle", cell=on_device(lambda device: share_cell(device.idle))),
         Column("bound", "bound by", "left", priority=1, cell=on_device(lambda device: device.bound)),
         Column(
@@ -64,40 +85,11 @@ def _table(view: View, entries: Sequence[CaseSummary]) -> Table:
             priority=2,
             cell=on_device(lambda device: share_cell(device.tensor_core_share)),
         ),
-        Column("pageable", "pageable", priority=4, cell=on_device(_pageable)),
-        Column("phase", "longest phase", "left", priority=1, cell=profiled(_longest_phase)),
-        Column("kernel", "top kernel", "left", priority=5, cell=on_device(_top_kernel)),
+        Column("pageable", "pageable", priority=4, cell=on_device(pageable)),
+        Column("phase", "longest phase", "left", priority=1, cell=profiled(longest_phase)),
+        Column("kernel", "top kernel", "left", priority=5, cell=on_device(top_kernel)),
     )
     return Table.of("profiles", columns, entries, case_index=lambda entry: entry.planned.index).without_empty_columns()
-
-
-def _slowed(profile: ProfileSummary) -> Cell | None:
-    found = profile.perturbation
-    return None if found is None else Cell(f"x{found.ratio:.2f}", value=found.ratio)
-
-
-def _pageable(device: DeviceSummary) -> Cell | None:
-    size = sum(copy.pageable_bytes or 0 for copy in device.copies.values())
-    return Cell(format_bytes(size), value=size) if size else None
-
-
-def _longest_phase(profile: ProfileSummary) -> str:
-    """Of GPU time where there is a GPU, else of the host."""
-    if profile.devices:
-        spent = [(each.gpu_share or 0.0, each.name) for each in profile.devices[0].phases]
-    else:
-        spent = [(each.share, each.name) for each in profile.host_phases]
-    if not spent:
-        return ""
-    share, name = max(spent)
-    return f"{name} {format_percent(share)}"
-
-
-def _top_kernel(device: DeviceSummary) -> Cell | None:
-    if not device.top_kernels:
-        return None
-    top = device.top_kernels[0]
-    return Cell(f"{format_percent(top.share)} {shorten(short_name(top.name), _NAME_WIDTH)}", value=top.name)
 
 
 def share_cell(share: float | None) -> Cell:

@@ -1,7 +1,7 @@
 """The machine and the software a run was made on, as a list of facts."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gpubench.analysis.summary.run_summary import RunSummary
@@ -41,10 +41,10 @@ def environment_facts(summary: RunSummary) -> tuple[Fact, ...]:
         *_versions(info, ("numpy",)),
     ]
     facts += [
-        Fact("Driver", line(_joined([driver.get("driver"), cuda]))),
+        Fact("Driver", line(", ".join(filter(None, [driver.get("driver"), cuda])))),
         _cpu(env),
         Fact("System", line(_system(env))),
-        Fact("Software", line(_joined(software))),
+        Fact("Software", line(", ".join(filter(None, software)))),
     ]
 
     git = env.get("git") or {}
@@ -61,10 +61,6 @@ def environment_facts(summary: RunSummary) -> tuple[Fact, ...]:
     return tuple(fact for fact in facts if fact.text)
 
 
-def _joined(parts: Iterable[str | None]) -> str:
-    return ", ".join(part for part in parts if part)
-
-
 def machine_line(info: RunInfo) -> str:
     """The device and software in one line: `NVIDIA H100 80GB HBM3, driver 580.95.05, CUDA 13.0, torch 2.13.0`."""
     env = info.environment
@@ -75,7 +71,7 @@ def machine_line(info: RunInfo) -> str:
         threads = cpu.get("num_threads_usable")
         usable = f" ({count(threads, 'thread')})" if threads else ""
         names = [f"no GPU, {cpu.get('model') or 'CPU'}{usable}"]
-    return _joined([*names, f"driver {driver}" if driver else "", *_versions(info, _WORKER)])
+    return ", ".join(filter(None, [*names, f"driver {driver}" if driver else "", *_versions(info, _WORKER)]))
 
 
 def _gpu(gpu: Mapping[str, Any]) -> str:
@@ -121,18 +117,13 @@ def _system(env: Mapping[str, Any]) -> str:
 def _versions(info: RunInfo, names: tuple[str, ...]) -> list[str]:
     env, own = info.environment, info.versions
     known = {**(env.get("packages") or {}), **(env.get("worker") or {}), **{k: v for k, v in own.items() if v}}
-    found = ((name, known.get(name)) for name in names)
-    return [
-        f"{_NAMES.get(name, name)} {_version(name, value)}"
-        for name, value in found
-        if isinstance(value, str | int | float) and value != ""
-    ]
-
-
-def _version(name: str, value: Any) -> str:
-    """One number, as cuDNN gives its version, is written out: 91500 is 9.15.0."""
-    text = str(value)
-    if name != "cudnn" or not text.isdigit() or len(text) < 5:
-        return text
-    number = int(text)
-    return f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+    said = []
+    for name in names:
+        value = known.get(name)
+        if isinstance(value, str | int | float) and value != "":
+            text = str(value)
+            if name == "cudnn" and text.isdigit() and len(text) >= 5:  # one number: 91500 is 9.15.0
+                number = int(text)
+                text = f"{number // 10000}.{number // 100 % 100}.{number % 100}"
+            said.append(f"{_NAMES.get(name, name)} {text}")
+    return said

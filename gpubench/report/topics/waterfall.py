@@ -5,7 +5,19 @@ from collections.abc import Callable
 from gpubench.analysis.insight.ablation import Changes, Stage, Waterfall, waterfall
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.report.model.figure_cells import measured_cell, metric_cell, ratio_cell, ratio_text
-from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Datum, Line, Section, Table, line, strong
+from gpubench.report.model.report_model import (
+    EMPTY,
+    Cell,
+    Chart,
+    Column,
+    Datum,
+    Line,
+    Section,
+    Table,
+    line,
+    lines,
+    strong,
+)
 from gpubench.report.model.words import joined, title, word
 from gpubench.report.view.case_tables import MEMORY, mark, memory_metric, metric_column, tone
 from gpubench.report.view.contests import times
@@ -32,7 +44,7 @@ def section(view: View) -> Section | None:
 
 
 def in_words(found: Waterfall) -> Line:
-    """How much faster the fastest stage is than the base, and which steps that came from most."""
+    """How much faster the fastest stage is than the base, and which steps gave most of it."""
     best, base = found.best, strong(found.base.label)
     if best.total.value <= 1:
         return line("No step made ", base, " faster.")
@@ -74,13 +86,14 @@ def waterfall_table(found: Waterfall) -> Table:
         Column("mfu", "MFU %", priority=2, unit="%", cell=metric("mfu")),
         metric_column(MEMORY, 3, metric(MEMORY)),
     )
-    notes = (
-        line(
-            f"base: {found.base.label}. Each step stands on those above it; alone: the same change on the base "
-            "by itself."
-        ),
-        line(_multiplied(found)),
-        *(line(f"left out: {changes_text(each.changes)} ({each.reason})") for each in found.left_out),
+    whole, product = found.whole, found.product
+    inside = whole.low is not None and whole.high is not None and whole.low <= product <= whole.high
+    agrees = ", and holds it in its interval" if inside else ", apart, since some launches are missing"
+    agrees = "" if abs(product / whole.value - 1) < _SAME else agrees
+    notes = lines(
+        f"base: {found.base.label}. Each step builds on those above it; alone: the same change on the base by itself.",
+        f"The steps multiply to {product:.3g}; the last case over the base is {ratio_text(whole)}{agrees}.",
+        *(f"left out: {changes_text(each.changes)} ({each.reason})" for each in found.left_out),
     )
     return Table.of(
         "waterfall",
@@ -95,16 +108,6 @@ def waterfall_table(found: Waterfall) -> Table:
 
 def _case_of(item: Stage | CaseSummary) -> CaseSummary:
     return item.summary if isinstance(item, Stage) else item
-
-
-def _multiplied(found: Waterfall) -> str:
-    """The steps multiplied, held against the last case over the base."""
-    whole, product = found.whole, found.product
-    said = f"The steps multiply to {product:.3g}; the last case over the base is {ratio_text(whole)}"
-    if abs(product / whole.value - 1) < _SAME:
-        return f"{said}."
-    inside = whole.low is not None and whole.high is not None and whole.low <= product <= whole.high
-    return f"{said}, {'and holds it in its interval' if inside else 'apart, since some launches are missing'}."
 
 
 def changes_text(changes: Changes) -> str:
@@ -130,7 +133,7 @@ def waterfall_chart(found: Waterfall) -> Chart:
         form="waterfall",
         title=finding,
         reading=(
-            f"From {found.base.label} downwards, each change stands on top of those above it; a bar goes from the "
+            f"From {found.base.label} downwards, each change builds on those above it; a bar goes from the "
             "speed before it to the speed with it, in multiples of the base, with the 95 % interval at its end."
         ),
         alt=f"Waterfall of speed over the changes of the suite's path. {finding}.",

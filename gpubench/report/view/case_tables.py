@@ -109,20 +109,14 @@ def setting_cell(entry: CaseSummary, name: str) -> Cell:
 def _figure(entry: CaseSummary, name: str, *, first: bool) -> Cell:
     if entry.status is not Status.OK:
         if name == MEMORY and not first and entry.status is Status.OOM:
-            return _memory_of_oom(entry)
+            # `>79.2`: what the device has, which was not enough; else what was held and asked for.
+            failures = (record.failure for record in entry.records if record.failure is not None)
+            sizes = (each.total_bytes or (each.allocated_bytes or 0) + (each.requested_bytes or 0) for each in failures)
+            return next((Cell(f">{format_number(size / GIB)}") for size in sizes if size), EMPTY)
         return Cell(status_word(entry)) if first else EMPTY
     if name == MEMORY:
         return metric_cell(memory_metric(entry), entry.metrics)
     return metric_cell(name, entry.metrics, spread=first)
-
-
-def _memory_of_oom(entry: CaseSummary) -> Cell:
-    """`>79.2`: what the device has, which was not enough; else what was held and asked for."""
-    for failure in (record.failure for record in entry.records if record.failure is not None):
-        known = failure.total_bytes or ((failure.allocated_bytes or 0) + (failure.requested_bytes or 0))
-        if known:
-            return Cell(f">{format_number(known / GIB)}")
-    return EMPTY
 
 
 def memory_metric(entry: CaseSummary) -> str:

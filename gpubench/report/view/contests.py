@@ -73,7 +73,14 @@ def contests(cases: Sequence[CaseSummary]) -> tuple[Contest, ...]:
         groups.setdefault((case.workload, case.mode, case.device, case.timing), []).append(entry)
     several = len({key[0] for key in groups}) > 1
     ordered = sorted(groups.items(), key=lambda group: rank(group[1][0].case))
-    return tuple(_contest(key, tuple(found), several_workloads=several) for key, found in ordered)
+    made = []
+    for (workload, mode, device, timing), found in ordered:
+        what = " latency" if timing == "latency" else ""
+        words = (workload if several else "", mode, device, what)
+        key = re.sub(r"[^A-Za-z0-9]+", "-", "-".join(words)).strip("-").lower()
+        where = f" ({workload})" if several else ""
+        made.append(Contest(key, f"{task(found[0].case)}{what} on {place(device)}{where}", timing, tuple(found)))
+    return tuple(made)
 
 
 def rank(case: Case) -> tuple[bool, bool, bool]:
@@ -86,20 +93,10 @@ def charted(summary: RunSummary) -> tuple[Contest, ...]:
     return tuple(contest for contest in contests(summary.cases) if contest.rankable)[:MOST_CHARTED]
 
 
-def _contest(key: tuple[str, ...], cases: tuple[CaseSummary, ...], *, several_workloads: bool) -> Contest:
-    workload, mode, device, timing = key
-    parts = [workload] if several_workloads else []
-    parts += [mode, device, *(["latency"] if timing == "latency" else [])]
-    where = f" ({workload})" if several_workloads else ""
-    what = " latency" if timing == "latency" else ""
-    subject = f"{task(cases[0].case)}{what} on {place(device)}{where}"
-    return Contest(re.sub(r"[^A-Za-z0-9]+", "-", "-".join(parts)).strip("-").lower(), subject, timing, cases)
-
-
 def by_batch(contest: Contest) -> dict[str, list[CaseSummary]]:
     """Per precision, cases that differ in the batch size alone, in its order: the line of that precision's best case.
 
-    Where its best case was measured at one batch size only, the settings with the most batch sizes stand in.
+    Where its best case was measured at one batch size only, the settings with the most batch sizes are used.
     """
     lines = {}
     for precision in contest.precisions:
@@ -119,11 +116,12 @@ def _line_of(cases: Sequence[CaseSummary]) -> list[CaseSummary]:
     if not measured:
         return []
     best = max(best_settings(cases), key=lambda found: (found.won, speed(found.summary) or 0.0)).summary
-    return max(measured, key=lambda block: (len(block) > 1 and _holds(block, best), len(block), _holds(block, best)))
 
+    def rank(block: Sequence[CaseSummary]) -> tuple[bool, int, bool]:
+        holds = any(entry is best for entry in block)
+        return len(block) > 1 and holds, len(block), holds
 
-def _holds(block: Sequence[CaseSummary], wanted: CaseSummary) -> bool:
-    return any(entry is wanted for entry in block)
+    return max(measured, key=rank)
 
 
 def other_settings(line: Sequence[CaseSummary], contest: Contest) -> str:
@@ -135,16 +133,11 @@ def other_settings(line: Sequence[CaseSummary], contest: Contest) -> str:
 def largest_that_fits(contest: Contest, precision: str) -> str:
     """`fp32 fits batch 256 and not 1024`; empty where nothing ran out. The smallest batch that did not fit counts."""
     mine = [entry for entry in contest.cases if entry.case.precision == precision]
-    ooms = [batch_of(entry) for entry in mine if entry.status is Status.OOM]
-    fits = [batch_of(entry) for entry in mine if entry.status is Status.OK]
-    fits = [batch for batch in fits if ooms and batch < min(ooms)]
-    if not ooms:
+    oom = min((batch_of(entry) for entry in mine if entry.status is Status.OOM), default=None)
+    if oom is None:
         return ""
-    return (
-        f"{precision} fits batch {max(fits)} and not {min(ooms)}"
-        if fits
-        else f"{precision} does not fit batch {min(ooms)}"
-    )
+    fits = [batch_of(entry) for entry in mine if entry.status is Status.OK and batch_of(entry) < oom]
+    return f"{precision} fits batch {max(fits)} and not {oom}" if fits else f"{precision} does not fit batch {oom}"
 
 
 BAND = "The band is the 95 % interval over launches."

@@ -65,7 +65,7 @@ def load_samples(run: RunWithSamples, summary: RunSummary) -> tuple[dict[int, li
     found: dict[int, list[LaunchSamples]] = {}
     notices = []
     for entry in wanted(summary):
-        for record in _recorded(entry):
+        for record in [each for each in entry.ok_records if each.samples is not None][:_MOST_LAUNCHES]:
             try:
                 arrays = run.samples(record)
             except StoreError as error:
@@ -77,26 +77,15 @@ def load_samples(run: RunWithSamples, summary: RunSummary) -> tuple[dict[int, li
     return found, notices
 
 
-def _recorded(entry: CaseSummary) -> Sequence[Record]:
-    return [record for record in entry.ok_records if record.samples is not None][:_MOST_LAUNCHES]
-
-
 def _launch(record: Record, arrays: Mapping[str, "NDArray[np.float64]"]) -> LaunchSamples | None:
     """Steady steps and readings; None without steps. Times of readings count from the window's start."""
     steps, series, window = arrays.get("step_times_s"), record.series, record.window
     if steps is None or series is None:
         return None
-    start_s = 0.0 if window is None else window.start_s
+    start_s, duration_s = (0.0, 0.0) if window is None else (window.start_s, window.duration_s)
     telemetry = {
-        name.removeprefix(_TELEMETRY): values for name, values in arrays.items() if name.startswith(_TELEMETRY)
+        name.removeprefix(_TELEMETRY): (values - start_s if name.endswith("_time_s") else values).tolist()
+        for name, values in arrays.items()
+        if name.startswith(_TELEMETRY)
     }
-    shifted = {
-        name: (values - start_s if name.endswith("_time_s") else values).tolist() for name, values in telemetry.items()
-    }
-    return LaunchSamples(
-        repeat=record.repeat,
-        step_times_s=steps[series.num_warmup :].tolist(),
-        group=series.group,
-        telemetry=shifted,
-        duration_s=0.0 if window is None else window.duration_s,
-    )
+    return LaunchSamples(record.repeat, steps[series.num_warmup :].tolist(), series.group, telemetry, duration_s)
