@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from gpubench.analysis.compare.compare_sides import Compared
-    from gpubench.analysis.compare.run_sides import Side
     from gpubench.analysis.summary.run_summary import RunSummary
     from gpubench.analysis.verdict.judge_settings import CompareSettings
     from gpubench.runner.events import Listener
@@ -111,27 +110,25 @@ def compare(
     mean nothing together.
     """
     from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides, refuse
+    from gpubench.analysis.compare.run_sides import arm_sides, side_of
 
-    first, second = _sides(_opened(reference, store), None if candidate is None else _opened(candidate, store))
+    opened = _opened(reference, store)
+    if candidate is not None:
+        other = _opened(candidate, store)
+        first, second = side_of(opened, opened.info.run), side_of(other, other.info.run)
+    else:
+        first, arms = arm_sides(opened)
+        if len(arms) > 1:
+            names = ", ".join(side.name for side in (first, *arms))
+            raise UsageError(
+                f"run {opened.info.run} has more than two arms: {names}",
+                hint=f"`gpubench compare {opened.info.run}` compares each of them with the first.",
+            )
+        second = arms[0]
     asked = COMPARED if metrics is None else tuple(metrics)
     compared = compare_sides(first, second, asked, settings, allow_unpaired=allow_unpaired)
     refuse(compared, force=force)
     return compared
-
-
-def _sides(reference: StoredRun, candidate: StoredRun | None) -> "tuple[Side, Side]":
-    from gpubench.analysis.compare.run_sides import arm_sides, side_of
-
-    if candidate is not None:
-        return side_of(reference, reference.info.run), side_of(candidate, candidate.info.run)
-    first, others = arm_sides(reference)
-    if len(others) > 1:
-        names = ", ".join(side.name for side in (first, *others))
-        raise UsageError(
-            f"run {reference.info.run} has more than two arms: {names}",
-            hint=f"`gpubench compare {reference.info.run}` compares each of them with the first.",
-        )
-    return first, others[0]
 
 
 def _opened(run: StoredRun | str | Path, store: str | Path) -> StoredRun:

@@ -48,9 +48,20 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
         _say("error: interrupted")
         return ExitStatus.INTERRUPTED
     except click.ClickException as error:
-        return _usage_error(error)
+        message, context = error.format_message(), getattr(error, "ctx", None)
+        if isinstance(error, click.exceptions.NoArgsIsHelpError):
+            _say(message)
+        else:
+            _say(f"error: {message[:1].lower()}{message[1:]}")
+            if context is not None:
+                _say(f"hint: `{context.command_path} --help` explains its use")
+        return ExitStatus.USAGE
     except GpubenchError as error:
-        return _expected(error)
+        # The mistakes of a suite file are a complete text, each with its place.
+        _say(str(error) if getattr(error, "problems", None) else f"error: {error}")
+        if error.hint:
+            _say(f"hint: {error.hint}")
+        return error.exit_status
     except OSError as error:
         if error.filename is not None or error.errno not in _CANNOT_WRITE:
             return _unexpected(error, debug=_wants_debug(meta))
@@ -82,27 +93,6 @@ def _invoke(command: click.Command, arguments: list[str], name: str, meta: dict[
         _say(f"error: {ended.code}")
         return ExitStatus.USAGE
     return int(returned) if isinstance(returned, int) else ExitStatus.OK
-
-
-def _usage_error(error: click.ClickException) -> int:
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        _say(error.format_message())
-        return ExitStatus.USAGE
-    message = error.format_message()
-    _say(f"error: {message[:1].lower()}{message[1:]}")
-    context = getattr(error, "ctx", None)
-    if context is not None:
-        _say(f"hint: `{context.command_path} --help` explains its use")
-    return ExitStatus.USAGE
-
-
-def _expected(error: GpubenchError) -> int:
-    # The mistakes of a suite file are a complete text, each with its place.
-    text = str(error)
-    _say(text if getattr(error, "problems", None) else f"error: {text}")
-    if error.hint:
-        _say(f"hint: {error.hint}")
-    return error.exit_status
 
 
 def _unexpected(error: Exception, *, debug: bool) -> int:

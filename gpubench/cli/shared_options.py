@@ -61,6 +61,15 @@ store_option: Decorator = click.option(
 
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
+set_option: Decorator = click.option(
+    "-s",
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="AXIS=V,..",
+    help="Replace an axis or setting: batch_size=64,256, device=cpu, measure.max_time=5s, quality=off.",
+)
+
 select_option: Decorator = click.option(
     "-k", "selection", metavar="EXPR", help="Only cases that match: 'precision=amp-bf16 and batch_size>=64'."
 )

@@ -64,15 +64,12 @@ def _limits(node: pytest.Item, given: Any) -> dict[str, float]:
     if unknown:
         raise pytest.UsageError(f"{node.nodeid}: max_regression: {unknown[0]!r} is not a metric that can get worse")
     for name, limit in named.items():
-        if METRICS[name].scale == "ratio" and _is_bare(limit) and float(limit) >= 1:
+        # A number without a unit; parsing reports what is no number at all.
+        bare = (isinstance(limit, int | float) and not isinstance(limit, bool)) or _BARE.fullmatch(str(limit))
+        if METRICS[name].scale == "ratio" and bare and float(limit) >= 1:
             raise pytest.UsageError(f"{node.nodeid}: max_regression: {limit} is {float(limit):.0%}; write '{limit}%'")
     limits = {name: _parsed(node, "max_regression", parse_fraction, limit) for name, limit in named.items()}
     return {name: limit for name, limit in limits.items() if limit is not None}
-
-
-def _is_bare(limit: Any) -> bool:
-    """Whether it is a number without a unit; parsing reports what is no number at all."""
-    return (isinstance(limit, int | float) and not isinstance(limit, bool)) or bool(_BARE.fullmatch(str(limit)))
 
 
 def _parsed(node: pytest.Item, name: str, parse: Callable[[Any], T], given: Any) -> T | None:

@@ -111,7 +111,10 @@ def _page() -> Iterator[str]:
     yield _RULES
     yield "## Settings of a case\n"
     yield "For `defaults`, the axes of `matrix`, and wherever settings are matched or set.\n"
-    yield from _case_table()
+    yield "| setting | values | default | meaning |"
+    yield "|---|---|---|---|"
+    for name, info in Case.model_fields.items():
+        yield f"| `{name}` | {_values(name)} | {_default(info)} | {info.description} |"
     yield "\n## `measure`\n"
     yield "Durations: `500ms`, `2s`, `5m`, `1h30m`, or a number of seconds. Shares: `1%`, `1pp` or `0.01`.\n"
     yield from _table(Measure)
@@ -129,13 +132,6 @@ def _table(model: type[BaseModel]) -> Iterator[str]:
     yield "|---|---|---|"
     for name, info in model.model_fields.items():
         yield f"| `{info.alias or name}` | {_default(info)} | {info.description} |"
-
-
-def _case_table() -> Iterator[str]:
-    yield "| setting | values | default | meaning |"
-    yield "|---|---|---|---|"
-    for name, info in Case.model_fields.items():
-        yield f"| `{name}` | {_values(name)} | {_default(info)} | {info.description} |"
 
 
 def _values(name: str) -> str:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from gpubench.machine.doctor.examination import Examination
-    from gpubench.machine.doctor_row import DoctorRow, Group
+    from gpubench.machine.doctor_row import DoctorRow
 
 _MARKS = {"ok": " ", "warn": "!", "bad": "x", "n/a": "."}
 _STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red", "n/a": "dim"}
@@ -78,10 +78,15 @@ def _print(found: "Examination") -> None:
     console = result_console()
     width = prose_width(sys.stdout)
     names = max(len(row.name) for row in found.rows)
+    dates = [facts["measured_unix_s"] for facts in found.facts.values() if facts and facts.get("measured_unix_s")]
     for group in Group:
         rows = [row for row in found.rows if row.group == group]
         if rows:
-            console.print(_heading(group, found), style="bold", soft_wrap=True)
+            name = f"{group.value[:1].upper()}{group.value[1:]}"
+            if group is Group.SELF_TEST and dates:  # its stored figures are shown
+                date = time.strftime("%Y-%m-%d %H:%M", time.localtime(min(dates)))
+                name += f" of {date} (--self-test runs it again)"
+            console.print(name, style="bold", soft_wrap=True)
             for row in rows:
                 _print_row(console, row, names, width)
             console.print()
@@ -92,18 +97,6 @@ def _print(found: "Examination") -> None:
         verdict = f"{fit}: {bad} bad, {warned} to know about{'' if found.fit else ' (exit 4 with --strict)'}."
     for text in _wrapped(verdict, width):
         console.print(text, soft_wrap=True)
-
-
-def _heading(group: "Group", found: "Examination") -> str:
-    """The group's name; for the self-test with its date, since its stored figures are shown."""
-    from gpubench.machine.doctor_row import Group
-
-    name = f"{group.value[:1].upper()}{group.value[1:]}"
-    dates = [facts["measured_unix_s"] for facts in found.facts.values() if facts and facts.get("measured_unix_s")]
-    if group is not Group.SELF_TEST or not dates:
-        return name
-    date = time.strftime("%Y-%m-%d %H:%M", time.localtime(min(dates)))
-    return f"{name} of {date} (--self-test runs it again)"
 
 
 def _wrapped(text: str, width: int) -> list[str]:

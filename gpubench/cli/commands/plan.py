@@ -11,6 +11,7 @@ from gpubench.cli.shared_options import (
     complete_suites,
     json_option,
     select_option,
+    set_option,
     share,
     store_option,
     wide_option,
@@ -48,7 +49,7 @@ MAX_ROUNDS = 24
     type=click.Choice(["block", "launch"]),
     help="How arms will alternate (default: the strongest way).",
 )
-@click.option("-s", "--set", "overrides", multiple=True, metavar="AXIS=V,..", help="Replace an axis or setting.")
+@set_option
 @select_option
 @json_option
 @wide_option

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from gpubench.cli.shared_options import complete_suites, json_option, seconds, store_option, wide_option
+from gpubench.cli.shared_options import complete_suites, json_option, seconds, set_option, store_option, wide_option
 
 if TYPE_CHECKING:
     from gpubench.profile.capture.capture_case import ToolChoice
@@ -111,9 +111,7 @@ def show(
     "-k", "selection", metavar="EXPR", help="Keep the one case to profile: 'precision=amp-bf16 and batch_size=64'."
 )
 @click.option("--case", "named", metavar="ID", help="The case to profile: its id, the beginning of it, or its label.")
-@click.option(
-    "-s", "--set", "overrides", metavar="AXIS=V,..", multiple=True, help="Replace an axis or a setting of the suite."
-)
+@set_option
 @click.option(
     "--tool",
     type=click.Choice(["auto", "nsys", "ncu", "torch"]),

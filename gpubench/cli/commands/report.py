@@ -58,8 +58,15 @@ def command(
     from gpubench.report.render.markdown import render_markdown
     from gpubench.report.write import report_of, write_both, write_html, write_markdown
 
-    if output is not None and str(output) != "-":
-        _refuse_output(output, force=force)
+    if output is not None and str(output) != "-":  # refused before anything is computed
+        if output.suffix.lower() not in (*_HTML, *_MARKDOWN):
+            raise UsageError(
+                f"a report is HTML or Markdown: {output} ends in neither .html nor .md",
+                hint="Give the file a name that ends in .html or .md.",
+            )
+        with suppress(OSError):  # not a path at all, which writing reports better
+            if output.exists() and not force:
+                raise UsageError(f"{output} exists", hint="Add --force to overwrite it.")
     stored = open_run(run, store)
     others = [open_run(reference, store) for reference in references]
     stem = "report"
@@ -74,15 +81,3 @@ def command(
         sys.stdout.write(render_markdown(model))
     else:
         click.echo(write_html(model, output) if output.suffix.lower() in _HTML else write_markdown(model, output))
-
-
-def _refuse_output(path: Path, *, force: bool) -> None:
-    """UsageError, before anything is computed, for a name of another format or a file not to be overwritten."""
-    if path.suffix.lower() not in (*_HTML, *_MARKDOWN):
-        raise UsageError(
-            f"a report is HTML or Markdown: {path} ends in neither .html nor .md",
-            hint="Give the file a name that ends in .html or .md.",
-        )
-    with suppress(OSError):  # not a path at all, which writing reports better
-        if path.exists() and not force:
-            raise UsageError(f"{path} exists", hint="Add --force to overwrite it.")

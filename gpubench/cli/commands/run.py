@@ -5,7 +5,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
@@ -16,6 +16,7 @@ from gpubench.cli.shared_options import (
     json_option,
     seconds,
     select_option,
+    set_option,
     share,
     store_option,
     wide_option,
@@ -43,14 +44,7 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
 
 @click.command(name="run")
 @click.argument("suite", metavar="SUITE", required=False, shell_complete=complete_suites)
-@click.option(
-    "-s",
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="AXIS=V,..",
-    help="Replace an axis or setting: batch_size=64,256, device=cpu, measure.max_time=5s, quality=off.",
-)
+@set_option
 @select_option
 @click.option(
     "--case", "cases", multiple=True, metavar="ID", help="Only this case: its id, the beginning of it, or its label."
@@ -171,6 +165,9 @@ def command(
         )
     from gpubench.cli.gate.choose_sides import stored_side
     from gpubench.cli.run_ending import RunEnding
+    from gpubench.cli.screens.run_progress import open_progress
+    from gpubench.runner.run import RunRequest, start
+    from gpubench.suite.load import load_suite
 
     # Read before anything is measured: `@last` is the run before, and a name that is wrong costs no time.
     against = None if baseline is None else stored_side(baseline, store)
@@ -179,10 +176,12 @@ def command(
         return _resume(resumed, store, ending, budget=budget, download=download, oom_skip=not no_oom_skip)
     overrides += () if repeats is None else (f"measure.repeats={repeats}",)
     overrides += () if timeout is None else (f"measure.timeout={timeout}",)
-    request = _request(
-        suite or "",
-        overrides,
-        asked,
+    loaded = load_suite(suite or "", overrides)
+    for warning in loaded.warnings:
+        click.echo(str(warning), err=True)
+    request = RunRequest(
+        loaded,
+        argv=("gpubench", *sys.argv[1:]),
         selection=selection,
         cases=cases,
         store=store,
@@ -194,27 +193,14 @@ def command(
         skip_after_oom=not no_oom_skip,
         anonymous=anonymous,
     )
+    request = replace(request, **asked.fields(loaded, len(request.wanted())))
     if dry_run:
         return _dry_run(request, as_json=as_json, wide=wide)
-    from gpubench.cli.screens.run_progress import open_progress
-    from gpubench.runner.run import start
-
     names = [arm.name for arm in request.arms]
     verdicts = asked.verdicts(names, request.rounds or 0, request.screen_rounds)
     with open_progress(wide=wide, verdicts=verdicts) as progress:
         outcome = start(request, progress, before=ending.before, settled=verdicts)
     return ending.after(outcome, store)
-
-
-def _request(source: str, overrides: tuple[str, ...], arms: AskedArms, **asked: Any) -> "RunRequest":
-    from gpubench.runner.run import RunRequest
-    from gpubench.suite.load import load_suite
-
-    loaded = load_suite(source, overrides)
-    for warning in loaded.warnings:
-        click.echo(str(warning), err=True)
-    request = RunRequest(loaded, argv=("gpubench", *sys.argv[1:]), **asked)
-    return replace(request, **arms.fields(loaded, len(request.wanted())))
 
 
 def _resume(

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from gpubench.cli.shared_options import complete_suites, json_option, select_option, wide_option
+from gpubench.cli.shared_options import complete_suites, json_option, select_option, set_option, wide_option
 from gpubench.core.errors import ExitStatus, SuiteError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gpubench.report.model.report_model import Fact, Table
+    from gpubench.report.model.report_model import Fact
     from gpubench.suite.load import LoadedSuite
     from gpubench.suite.model.case import Case
     from gpubench.suite.read.problems import Problem
@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 
 @click.command(name="validate")
 @click.argument("suite", metavar="SUITE", shell_complete=complete_suites)
-@click.option(
-    "-s",
-    "--set",
-    "overrides",
-    multiple=True,
-    metavar="AXIS=V,..",
-    help="Replace an axis or setting, as in `gpubench run`.",
-)
+@set_option
 @select_option
 @click.option("--cases", "list_cases", is_flag=True, help="List the cases.")
 @json_option
@@ -92,7 +85,7 @@ def _numbered(entries: "Iterable[tuple[str, Case]]") -> Labelled:
 
 def _print(loaded: "LoadedSuite", cases: Labelled, trained: Labelled, *, list_cases: bool, wide: bool) -> None:
     from gpubench.cli.screens.final_screen import result_writer
-    from gpubench.report.model.report_model import code, line
+    from gpubench.report.model.report_model import Cell, Column, Row, Table, code, line
     from gpubench.report.model.words import count
 
     for each in loaded.warnings:
@@ -102,7 +95,9 @@ def _print(loaded: "LoadedSuite", cases: Labelled, trained: Labelled, *, list_ca
     writer.facts(_facts(loaded, cases, trained))
     if list_cases and cases:
         writer.blank()
-        writer.table(_table(cases))
+        columns = (Column("index", "#"), Column("label", "case", "left"), Column("id", "id", "left", priority=1))
+        rows = tuple(Row((Cell(str(index)), Cell(label), Cell(case.case_id))) for index, label, case in cases)
+        writer.table(Table("cases", columns, rows))
     writer.blank()
     said = count(len(loaded.warnings), "warning") if loaded.warnings else "No mistakes"
     more = "" if list_cases or not cases else "--cases lists the cases; "
@@ -153,14 +148,6 @@ def _values(name: str, values: list[Any]) -> str:
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _table(cases: Labelled) -> "Table":
-    from gpubench.report.model.report_model import Cell, Column, Row, Table
-
-    columns = (Column("index", "#"), Column("label", "case", "left"), Column("id", "id", "left", priority=1))
-    rows = tuple(Row((Cell(str(index)), Cell(label), Cell(case.case_id))) for index, label, case in cases)
-    return Table("cases", columns, rows)
 
 
 def _name(loaded: "LoadedSuite") -> str:

@@ -48,8 +48,13 @@ def keep(checked: Checked, run: Run, asked: CheckRequest) -> Checked:
         return replace(checked, accepted=asked.accept)
     if asked.accept is None and not (asked.update and checked.verdict is ExitStatus.OK):
         return checked
-    doubtful = [] if asked.accept is not None else _doubtful(checked)
-    if doubtful:
+    doubtful = [  # metrics that are `unclear` in some case, with an estimate beyond the limit
+        result.rule.metric
+        for result in checked.results
+        if (limit := result.rule.max_regression) is not None
+        and any(regression_of(change, result.rule.metric) > limit for change in result.unclear)
+    ]
+    if doubtful and asked.accept is None:
         click.echo(
             f"note: the baseline is unchanged: {', '.join(doubtful)} may be beyond the limit, which these data cannot "
             "tell. --accept REASON makes this run the baseline anyway.",
@@ -58,16 +63,6 @@ def keep(checked: Checked, run: Run, asked: CheckRequest) -> Checked:
         return checked
     written = _write(run, _path(run, asked), asked.accept or PASSED)
     return replace(checked, accepted=asked.accept, written=written)
-
-
-def _doubtful(checked: Checked) -> list[str]:
-    """Metrics that are `unclear` in some case, with an estimate beyond the limit."""
-    return [
-        result.rule.metric
-        for result in checked.results
-        if result.rule.max_regression is not None
-        and any(regression_of(change, result.rule.metric) > result.rule.max_regression for change in result.unclear)
-    ]
 
 
 def _path(run: Run, asked: CheckRequest) -> Path:

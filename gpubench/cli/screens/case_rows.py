@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import summarise_case
 from gpubench.core.records import Record, Status
 from gpubench.report.model.figure_cells import metric_cell
 from gpubench.report.model.inert_text import inert
 from gpubench.report.model.report_model import Cell, Row, Table, Tone
 from gpubench.report.model.words import varying
-from gpubench.report.render.layout import Fitted, fit, header, row_lines
+from gpubench.report.render.layout import fit, header, row_lines
 from gpubench.report.view.case_tables import MEMORY, case_table
 from gpubench.store.run_info import PlannedCase, RunInfo
 
@@ -33,13 +32,22 @@ class CaseRows:
         planned = [entry for entry in info.cases if entry.kind == "measure" and entry.skip_status is None]
         summaries = [summarise_case(entry, ()) for entry in planned]
         self.axes = varying(entry.case for entry in summaries)
-        self.metrics = _metrics(summaries, has_gpu=bool(info.environment.get("gpus")))
+        timings = {entry.case.timing for entry in summaries}
+        lead = [name for name, timing in (("throughput", "throughput"), ("latency_s", "latency")) if timing in timings]
+        rest = [*(["step_time_s"] if "throughput" in timings else []), MEMORY]
+        rest += ["energy_per_sample_j"] if info.environment.get("gpus") else []
+        self.metrics = (*(lead or ["throughput"]), *rest)
         table = case_table("live", summaries, self.axes, self.metrics)
         assert table.narrow is not None
         bare = fit(_with_room(table), 0)
         self.narrow = sum(bare.widths) + 2 * (len(bare.widths) - 1) > width
         self.table = _with_room(table.narrow if self.narrow else table)
-        self.fitted = _with_long_notes(self.table, fit(self.table, width), width)
+        self.fitted = fit(self.table, width)
+        if self.fitted.columns and self.table.columns[self.fitted.columns[-1]].flexible:
+            # The last column, with the reason why a case has no figures, takes the rest of the width.
+            *before, last = self.fitted.widths
+            spare = width - sum(before) - last - 2 * len(before)
+            self.fitted = replace(self.fitted, widths=(*before, last + max(0, spare)))
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -56,13 +64,6 @@ class CaseRows:
         return row_lines(self.table, found, self.fitted), found.tone
 
 
-def _metrics(summaries: Sequence[CaseSummary], *, has_gpu: bool) -> tuple[str, ...]:
-    timings = {entry.case.timing for entry in summaries}
-    lead = [name for name, timing in (("throughput", "throughput"), ("latency_s", "latency")) if timing in timings]
-    rest = ["step_time_s"] if "throughput" in timings else []
-    return (*(lead or ["throughput"]), *rest, MEMORY, *(["energy_per_sample_j"] if has_gpu else []))
-
-
 def _with_room(table: Table) -> Table:
     room = Row(tuple(Cell(_ROOM.get(column.key, "")) for column in table.columns))
     # That a case has not ended yet must not widen its columns.
@@ -71,14 +72,6 @@ def _with_room(table: Table) -> Table:
         pairs = zip(table.columns, row.cells, strict=True)
         blank.append(replace(row, cells=tuple(Cell("") if column.key in _ROOM else cell for column, cell in pairs)))
     return replace(table, rows=(room, *blank))
-
-
-def _with_long_notes(table: Table, fitted: Fitted, width: int) -> Fitted:
-    """The last column, with the reason why a case has no figures, takes the rest of the width."""
-    if not fitted.columns or not table.columns[fitted.columns[-1]].flexible:
-        return fitted
-    spare = width - sum(fitted.widths) - 2 * (len(fitted.widths) - 1)
-    return replace(fitted, widths=(*fitted.widths[:-1], fitted.widths[-1] + max(0, spare)))
 
 
 def launch_text(planned: PlannedCase, record: Record) -> str:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
@@ -10,7 +9,7 @@ from gpubench.cli.screens.final_screen import result_writer
 from gpubench.core.units import format_duration
 from gpubench.report.model.report_model import Cell, Column, Row, Table, line
 from gpubench.report.model.words import count
-from gpubench.runner.plan import TimeForecast, forecast
+from gpubench.runner.plan import forecast
 from gpubench.store.run_info import PlannedCase
 from gpubench.suite.load import LoadedSuite
 
@@ -28,22 +27,15 @@ def print_plan(
     """On stdout, as a table or as one JSON document. With arms, for the most `rounds` that a case may get."""
     expected = forecast(loaded.suite, planned, host_s=host_s, num_arms=num_arms, rounds=rounds)
     if as_json:
-        click.echo(json.dumps(_document(loaded, planned, expected), indent=2))
+        document = {
+            "schema": 1,
+            "suite": {"name": loaded.suite.name, "digest": loaded.digest},
+            "cases": [case.model_dump(mode="json") for case in planned],
+            "launches": expected.num_launches,
+            "expected_s": {"least": round(expected.least_s, 1), "most": round(expected.most_s, 1)},
+        }
+        click.echo(json.dumps(document, indent=2))
         return
-
-    writer = result_writer(wide=wide)
-    writer.table(_table(planned))
-    writer.blank()
-    skipped = sum(case.skip_status is not None for case in planned)
-    cases = f"{count(len(planned) - skipped, 'case')} would run" + (f", {skipped} would not" if skipped else "")
-    writer.text(line(f"{cases}: {count(expected.num_launches, 'launch', 'launches')}. Nothing ran."))
-    if expected.num_launches:
-        span = f"{format_duration(expected.least_s)} to {format_duration(expected.most_s)}"
-        writer.text(line(f"Expected time: {span} (steady cases end early; compiling and large models take longer)."))
-
-
-def _table(planned: Sequence[PlannedCase]) -> Table:
-
     columns = (
         Column("index", "#"),
         Column("label", "case", "left"),
@@ -56,14 +48,13 @@ def _table(planned: Sequence[PlannedCase]) -> Table:
         if case.skip_status is not None:
             here = f"{case.skip_status.value}: {case.skip_reason}"
         rows.append(Row((Cell(str(case.index)), Cell(case.label), Cell(case.case_id), Cell(here))))
-    return Table("plan", columns, tuple(rows))
 
-
-def _document(loaded: LoadedSuite, planned: Sequence[PlannedCase], expected: TimeForecast) -> dict[str, Any]:
-    return {
-        "schema": 1,
-        "suite": {"name": loaded.suite.name, "digest": loaded.digest},
-        "cases": [case.model_dump(mode="json") for case in planned],
-        "launches": expected.num_launches,
-        "expected_s": {"least": round(expected.least_s, 1), "most": round(expected.most_s, 1)},
-    }
+    writer = result_writer(wide=wide)
+    writer.table(Table("plan", columns, tuple(rows)))
+    writer.blank()
+    skipped = sum(case.skip_status is not None for case in planned)
+    cases = f"{count(len(planned) - skipped, 'case')} would run" + (f", {skipped} would not" if skipped else "")
+    writer.text(line(f"{cases}: {count(expected.num_launches, 'launch', 'launches')}. Nothing ran."))
+    if expected.num_launches:
+        span = f"{format_duration(expected.least_s)} to {format_duration(expected.most_s)}"
+        writer.text(line(f"Expected time: {span} (steady cases end early; compiling and large models take longer)."))

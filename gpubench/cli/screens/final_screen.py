@@ -21,11 +21,6 @@ def result_writer(*, wide: bool = False) -> TerminalReport:
     return TerminalReport(result_console(), table_width(sys.stdout, wide=wide), prose_width(sys.stdout))
 
 
-def _short(section: "Section") -> bool:
-    """Whether there is room for it on a screen that is read in one go."""
-    return sum(len(table.rows) for table in section.tables) <= _MOST_ROWS
-
-
 def final_screen(writer: TerminalReport, model: "ReportModel") -> None:
     """After a run: the findings in words, the best settings, what each setting does, what spoiled the numbers."""
     from gpubench.report.model.report_model import Section, Span
@@ -37,7 +32,9 @@ def final_screen(writer: TerminalReport, model: "ReportModel") -> None:
         writer.text(said, indent="  ")
     for key in ("best", "waterfall", "effects", "ceilings", "accuracy", "unmeasured"):
         section = model.section(key)
-        if section is not None and (key != "ceilings" or _short(section)) and not replace(section, charts=()).empty:
+        # Ceilings only where there is room for them on a screen that is read in one go.
+        fits = section is None or key != "ceilings" or sum(len(table.rows) for table in section.tables) <= _MOST_ROWS
+        if section is not None and fits and not replace(section, charts=()).empty:
             writer.section(section)
     findings = model.section("findings")
     if findings is None:

@@ -31,7 +31,11 @@ def rows(
     text = f"{python['version']} ({python['implementation']}{', debug build' if debug else ''})"
     remedy = "A debug build is several times slower: use a release build."
     interpreter = _row("Python", Level.BAD if debug else Level.OK, text, remedy)
-    return [interpreter, *_torch(facts, driver), *_binding(), _profiler(environ), *variables(environ)]
+    path = environ.get("GPUBENCH_NSYS") or shutil.which("nsys", path=environ.get("PATH", ""))
+    without = "not on PATH: `profile` uses torch.profiler, unless a folder of CUDA or Nsight holds one"
+    remedy = "Install Nsight Systems for timelines of the whole machine."
+    profiler = _row("nsys", Level.OK if path else Level.NA, path or without, remedy)
+    return [interpreter, *_torch(facts, driver), *_binding(), profiler, *variables(environ)]
 
 
 _row = partial(doctor_row, Group.SOFTWARE)
@@ -90,14 +94,6 @@ def _binding() -> list[DoctorRow]:
         return found
     remedy = "pip uninstall pynvml; pip install --force-reinstall nvidia-ml-py"
     return [*found, _row("pynvml", Level.WARN, f"the deprecated project {deprecated} shadows nvidia-ml-py", remedy)]
-
-
-def _profiler(environ: Mapping[str, str]) -> DoctorRow:
-    path = environ.get("GPUBENCH_NSYS") or shutil.which("nsys", path=environ.get("PATH", ""))
-    if path:
-        return _row("nsys", Level.OK, path)
-    text = "not on PATH: `profile` uses torch.profiler, unless a folder of CUDA or Nsight holds one"
-    return _row("nsys", Level.NA, text, "Install Nsight Systems for timelines of the whole machine.")
 
 
 def variables(environ: Mapping[str, str]) -> list[DoctorRow]:

@@ -30,6 +30,7 @@ _REPEATS = 30
 _SLOW_CALL_S = 0.005
 _CLOCKS_AGREE = 0.01
 _ALIAS_PCT = 3.0
+_STEADY_SPREAD = 0.02
 
 
 def identity(uuid: str, driver: str | None) -> dict[str, Any]:
@@ -149,29 +150,43 @@ def rows(title: str, facts: Mapping[str, Any] | None, why_not: str = host_selfte
     """`facts` of `measure`, or None if the card was not measured, for the reason `why_not`."""
     if facts is None:
         return [_row(f"{title} self-test", Level.NA, why_not)]
-    found = [_gpm_row(title, facts["gpm"]), _latency_row(title, facts)]
+    gpm, readable = facts["gpm"], "SM, tensor and DRAM activity readable"
+    activity = (Level.OK, readable) if gpm["readable"] else (Level.NA, str(gpm["why_not"]))
+    found = [_row(f"{title} GPM", *activity), _latency_row(title, facts)]
     if facts.get("error"):
         remedy = "The doctor could not compute on this card: see the rows on torch and CUDA."
         return [*found, _row(f"{title} load", Level.NA, str(facts["error"]), remedy)]
+    timers = _row(f"{title} timers", Level.NA, "no CUDA events")
+    if (difference := facts["clock_difference"]) is not None:
+        level = Level.OK if abs(difference) <= _CLOCKS_AGREE else Level.BAD
+        remedy = "No timing on this card can be trusted: update the driver, or check the virtual machine's clock."
+        timers = _row(f"{title} timers", level, f"CUDA events and wall clock differ by {difference:+.3%}", remedy)
+
+    periods = [
+        f"{name.removesuffix('_s').replace('_', ' ')} {format_duration(period)}"
+        for name, period in facts["update_periods_s"].items()
+        if period is not None
+    ]
+    updates = (Level.OK, ", ".join(periods)) if periods else (Level.NA, "no reading changed often enough")
+
+    steady = _row(f"{title} steadiness", Level.NA, "too few steps")
+    if (spread := facts.get("spread")) is not None:
+        text = f"equal steps of {format_duration(facts['step_s'])} spread by {format_percent(spread)}"
+        remedy = "Lock the clocks, or give the card time to warm up before measuring."
+        steady = _row(f"{title} steadiness", Level.OK if spread <= _STEADY_SPREAD else Level.WARN, text, remedy)
     return [
         *found,
-        _timers_row(title, facts),
-        _periods_row(title, facts["update_periods_s"]),
+        timers,
+        _row(f"{title} update periods", *updates),
         # Energy rests on the counter; that instant power aliases is known and harmless.
         _alias_row(f"{title} energy counter", facts["counter_alias_pct"], Level.BAD),
         _alias_row(f"{title} instant power", facts["instant_alias_pct"], Level.OK),
-        _steadiness_row(title, facts),
+        steady,
         host_selftest.cost_row(f"{title} sampler cost", facts),
     ]
 
 
 _row = partial(doctor_row, Group.SELF_TEST)
-
-
-def _gpm_row(title: str, gpm: Mapping[str, Any]) -> DoctorRow:
-    if gpm["readable"]:
-        return _row(f"{title} GPM", Level.OK, "SM, tensor and DRAM activity readable")
-    return _row(f"{title} GPM", Level.NA, str(gpm["why_not"]))
 
 
 def _latency_row(title: str, facts: Mapping[str, Any]) -> DoctorRow:
@@ -186,26 +201,6 @@ def _latency_row(title: str, facts: Mapping[str, Any]) -> DoctorRow:
     return _row(f"{title} call latency", Level.WARN if slow else Level.OK, text, remedy)
 
 
-def _timers_row(title: str, facts: Mapping[str, Any]) -> DoctorRow:
-    difference = facts["clock_difference"]
-    if difference is None:
-        return _row(f"{title} timers", Level.NA, "no CUDA events")
-    level = Level.OK if abs(difference) <= _CLOCKS_AGREE else Level.BAD
-    remedy = "No timing on this card can be trusted: update the driver, or check the virtual machine's clock."
-    return _row(f"{title} timers", level, f"CUDA events and wall clock differ by {difference:+.3%}", remedy)
-
-
-def _periods_row(title: str, periods: Mapping[str, float | None]) -> DoctorRow:
-    known = [
-        f"{name.removesuffix('_s').replace('_', ' ')} {format_duration(period)}"
-        for name, period in periods.items()
-        if period is not None
-    ]
-    if not known:
-        return _row(f"{title} update periods", Level.NA, "no reading changed often enough")
-    return _row(f"{title} update periods", Level.OK, ", ".join(known))
-
-
 def _alias_row(name: str, percent: float | None, level: Level) -> DoctorRow:
     """`level` if the sensor aliases."""
     if percent is None:
@@ -214,15 +209,6 @@ def _alias_row(name: str, percent: float | None, level: Level) -> DoctorRow:
         return _row(name, Level.OK, f"sees all of a changing load ({percent:+.1f}% against a steady one)")
     remedy = "Do not quote energy from this card: its counter misses part of a changing load."
     return _row(name, level, f"aliases: {percent:+.1f}% on a load of 50 ms in every 100 ms", remedy)
-
-
-def _steadiness_row(title: str, facts: Mapping[str, Any]) -> DoctorRow:
-    spread = facts.get("spread")
-    if spread is None:
-        return _row(f"{title} steadiness", Level.NA, "too few steps")
-    text = f"equal steps of {format_duration(facts['step_s'])} spread by {format_percent(spread)}"
-    remedy = "Lock the clocks, or give the card time to warm up before measuring."
-    return _row(f"{title} steadiness", Level.OK if spread <= 0.02 else Level.WARN, text, remedy)
 
 
 def cached(uuid: str, driver: str | None, where: Any = None) -> dict[str, Any] | None:

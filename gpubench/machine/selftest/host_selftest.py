@@ -55,7 +55,9 @@ def measure(say: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
 
 
 def clocks(seconds: float = _CLOCK_S) -> dict[str, Any]:
-    """How well the clocks of this process agree over `seconds`, and their resolution. Units: s; rates relative."""
+    """How well the clocks of this process agree over `seconds`, their resolution (the smallest step between readings),
+    and by how much a sleep of 1 ms is late (median). Units: s; rates relative.
+    """
     raw = getattr(time, "CLOCK_MONOTONIC_RAW", time.CLOCK_MONOTONIC)
     readers: dict[str, Callable[[], float]] = {
         "perf_counter": time.perf_counter,
@@ -69,28 +71,17 @@ def clocks(seconds: float = _CLOCK_S) -> dict[str, Any]:
         base_s, start_s = before[name]
         elapsed_s, reference_s = read() - start_s, time.monotonic() - base_s
         rates[name] = elapsed_s / reference_s - 1
-    return {"relative_to_monotonic": rates, "resolution_s": _resolution(), "sleep_excess_s": _sleep_excess()}
-
-
-def _resolution() -> float:
-    """Smallest step between two readings of perf_counter, in seconds."""
-    steps = []
+    steps, excess = [], []
     for _ in range(1000):
         start_s = time.perf_counter()
         while (now_s := time.perf_counter()) == start_s:
             pass
         steps.append(now_s - start_s)
-    return min(steps)
-
-
-def _sleep_excess() -> float:
-    """Median excess of a 1 ms sleep, in seconds."""
-    excess = []
     for _ in range(50):
         start_s = time.perf_counter()
         time.sleep(0.001)
         excess.append(time.perf_counter() - start_s - 0.001)
-    return median(excess)
+    return {"relative_to_monotonic": rates, "resolution_s": min(steps), "sleep_excess_s": median(excess)}
 
 
 def beside_load(num_pairs: int = _PAIRS, block_s: float = _BLOCK_S) -> dict[str, Any]:
@@ -141,43 +132,35 @@ def _something_to_read() -> Device:
         return ReplayDevice(Recording("stand-in", fast, {}))
 
 
+_row = partial(doctor_row, Group.SELF_TEST)
+
+
 def rows(facts: Mapping[str, Any] | None) -> list[DoctorRow]:
     """`facts` of `measure`, or None if it was not run."""
     if facts is None:
         return [_row("self-test", Level.NA, NOT_RUN)]
-    found = [_clock_row(facts["clocks"])]
-    if facts.get("error"):
-        return [*found, _row("load", Level.NA, str(facts["error"]))]
-    return [*found, _steadiness(facts), _itself(facts), cost_row("sampler cost (CPU)", facts)]
-
-
-_row = partial(doctor_row, Group.SELF_TEST)
-
-
-def _clock_row(facts: Mapping[str, Any]) -> DoctorRow:
-    worst = max(abs(rate) for rate in facts["relative_to_monotonic"].values())
-    text = f"clocks agree to {worst * 1e6:.0f} ppm, resolution {facts['resolution_s'] * 1e9:.0f} ns"
+    worst = max(abs(rate) for rate in facts["clocks"]["relative_to_monotonic"].values())
+    text = f"clocks agree to {worst * 1e6:.0f} ppm, resolution {facts['clocks']['resolution_s'] * 1e9:.0f} ns"
     remedy = "A clock is being stepped or slewed: check time synchronisation, and the clock source."
-    return _row("timer agreement", Level.OK if worst <= _CLOCKS_AGREE else Level.BAD, text, remedy)
+    timers = _row("timer agreement", Level.OK if worst <= _CLOCKS_AGREE else Level.BAD, text, remedy)
+    if facts.get("error"):
+        return [timers, _row("load", Level.NA, str(facts["error"]))]
 
-
-def _steadiness(facts: Mapping[str, Any]) -> DoctorRow:
     spread, slow = facts.get("spread"), facts.get("slow_steps")
-    if spread is None or slow is None:
-        return _row("steadiness", Level.NA, "too few steps")
-    text = f"equal steps spread by {format_percent(spread)}, {format_percent(slow)} of them over 1.2 times the median"
-    remedy = "Expect wide intervals for CPU cases: stop other programs, pin the run, set the performance governor."
-    return _row("steadiness", Level.OK if spread <= _STEADY and slow <= 0.05 else Level.WARN, text, remedy)
+    steady = _row("steadiness", Level.NA, "too few steps")
+    if spread is not None and slow is not None:
+        text = (
+            f"equal steps spread by {format_percent(spread)}, {format_percent(slow)} of them over 1.2 times the median"
+        )
+        remedy = "Expect wide intervals for CPU cases: stop other programs, pin the run, set the performance governor."
+        steady = _row("steadiness", Level.OK if spread <= _STEADY and slow <= 0.05 else Level.WARN, text, remedy)
 
-
-def _itself(facts: Mapping[str, Any]) -> DoctorRow:
-    ratio = facts.get("same_arm")
-    if not ratio or ratio["low"] is None:
-        return _row("A/A comparison", Level.NA, "too few blocks")
-    text = f"a load against itself: {ratio['value'] - 1:+.2%} ({ratio['low'] - 1:+.2%} to {ratio['high'] - 1:+.2%})"
-    level = Level.OK if ratio["low"] <= 1 <= ratio["high"] else Level.WARN
-    remedy = "Two equal halves differ: this machine drifts; compare interleaved runs only."
-    return _row("A/A comparison", level, text, remedy)
+    ratio, itself = facts.get("same_arm"), _row("A/A comparison", Level.NA, "too few blocks")
+    if ratio and ratio["low"] is not None:
+        text = f"a load against itself: {ratio['value'] - 1:+.2%} ({ratio['low'] - 1:+.2%} to {ratio['high'] - 1:+.2%})"
+        remedy = "Two equal halves differ: this machine drifts; compare interleaved runs only."
+        itself = _row("A/A comparison", Level.OK if ratio["low"] <= 1 <= ratio["high"] else Level.WARN, text, remedy)
+    return [timers, steady, itself, cost_row("sampler cost (CPU)", facts)]
 
 
 def cost_row(name: str, facts: Mapping[str, Any]) -> DoctorRow:

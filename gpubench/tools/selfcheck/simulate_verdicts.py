@@ -148,9 +148,31 @@ def render(found: Selfcheck) -> str:
         f"{found.trials} comparisons per scene and effect, {found.suites} suites, seed {found.seed}. Shares in per "
         "cent. gpubench's arms are interleaved; the other tools compare two sessions, as they are used."
     )
+    words = ("slower", "faster", "same", "unclear")
+    ours = [
+        [
+            result.scene.name,
+            f"{result.effect:+.0%}" if result.effect else "none",
+            *(_percent(result.shares[word]) for word in words),
+            _percent(result.coverage),
+            f"{result.mean_rounds:.1f}",
+        ]
+        for result in found.results
+    ]
+    scenes: dict[str, list[Mapping[str, float]]] = {}  # the share of `slower` by tool, one after the other effect
+    for result in found.results:
+        slower = {"gpubench": result.shares["slower"], **result.others}
+        scenes.setdefault(result.scene.name, []).append(slower)
+    tools = ("gpubench", *RULES)
+    others = [
+        [name, *(" / ".join(f"{shares[tool] * 100:.1f}" for shares in pair) for tool in tools)]
+        for name, pair in scenes.items()
+    ]
     alarms = [[name, _percent(share)] for name, share in found.suite_alarms.items()]
     suites = _table(["50 unchanged cases, launches vary 1 %", "suites with any alarm"], alarms)
-    return "\n\n".join((head, _ours(found), _others(found), suites))
+    verdicts = _table(["scene", "effect", *words, "coverage", "rounds"], ours)
+    compared = "`slower` with no change / at +3 %:\n\n" + _table(["scene", *tools], others)
+    return f"{head}\n\n{verdicts}\n\n{compared}\n\n{suites}"
 
 
 def _table(header: list[str], rows: list[list[str]]) -> str:
@@ -160,33 +182,3 @@ def _table(header: list[str], rows: list[list[str]]) -> str:
 
 def _percent(share: float) -> str:
     return f"{share * 100:.2f}" if share < 0.1 else f"{share * 100:.1f}"
-
-
-def _ours(found: Selfcheck) -> str:
-    header = ["scene", "effect", "slower", "faster", "same", "unclear", "coverage", "rounds"]
-    rows = [
-        [
-            result.scene.name,
-            f"{result.effect:+.0%}" if result.effect else "none",
-            *(_percent(result.shares[word]) for word in ("slower", "faster", "same", "unclear")),
-            _percent(result.coverage),
-            f"{result.mean_rounds:.1f}",
-        ]
-        for result in found.results
-    ]
-    return _table(header, rows)
-
-
-def _others(found: Selfcheck) -> str:
-    pairs: dict[str, list[SceneResult]] = {}
-    for result in found.results:
-        pairs.setdefault(result.scene.name, []).append(result)
-    rows = [
-        [name, _slower(results, None), *(_slower(results, rule) for rule in RULES)] for name, results in pairs.items()
-    ]
-    return "`slower` with no change / at +3 %:\n\n" + _table(["scene", "gpubench", *RULES], rows)
-
-
-def _slower(results: list[SceneResult], rule: str | None) -> str:
-    shares = [result.shares["slower"] if rule is None else result.others[rule] for result in results]
-    return " / ".join(f"{share * 100:.1f}" for share in shares)
