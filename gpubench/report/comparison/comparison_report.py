@@ -46,9 +46,6 @@ from gpubench.report.model.words import count, joined
 
 Moved = tuple[CaseChange, MetricChange]
 
-_FOLDED = ("metric", "verdict")
-"""Columns whose text moves to the case's where there is no room for them: rows of a case stay apart at any width."""
-
 
 def build_comparison(compared: Compared, *, verbose: bool = False, extra: Sequence[Section] = ()) -> ReportModel:
     """One candidate against its reference. `verbose` lists every row with the reason of its verdict.
@@ -160,10 +157,15 @@ def _tables(key: str, rows: Sequence[Moved], compared: Compared, *, why: bool) -
         word = "now INVALID" if now_invalid(change) else verdict_word(moved)
         return f"{word}, output unverified" if checks and word == "faster" and unverified(change) else word
 
+    folded = of(lambda change, moved: f"{change.label}, {metric_title(moved.metric)}: {verdict(change, moved)}")
+    told = of(lambda _, moved: moved.reason if why or moved.judgement == "unclear" else "")
+    reason = Column("why", "why", "left", flexible=True, cell=told)
     columns = (
         Column("mark", "", "left", cell=of(mark)),
-        Column("case", "case", "left", flexible=True, cell=of(lambda change, _: change.label)),
-        Column("metric", "metric", "left", cell=of(lambda _, moved: metric_title(moved.metric))),
+        Column("case", "case", "left", flexible=True, form="wide", cell=of(lambda change, _: change.label)),
+        # Where there is no room, metric and verdict move to the case's text: rows of a case differ at any width.
+        Column("case", "case", "left", flexible=True, form="narrow", cell=folded),
+        Column("metric", "metric", "left", form="wide", cell=of(lambda _, moved: metric_title(moved.metric))),
         Column("reference", before, priority=4, cell=of(lambda change, moved: _value(change.reference, moved))),
         Column("candidate", after, priority=3, cell=of(lambda change, moved: _value(change.candidate, moved))),
         Column("unit", "", "left", priority=2, cell=of(lambda _, moved: unit_of(moved.metric))),
@@ -171,29 +173,14 @@ def _tables(key: str, rows: Sequence[Moved], compared: Compared, *, why: bool) -
         Column(
             "rounds", "n", priority=5, cell=of(lambda _, moved: (moved.comparison and moved.comparison.rounds) or None)
         ),
-        Column("verdict", "verdict", "left", cell=of(verdict)),
-        Column(
-            "why",
-            "why",
-            "left",
-            flexible=True,
-            cell=of(lambda _, moved: moved.reason if why or moved.judgement == "unclear" else ""),
-        ),
+        Column("verdict", "verdict", "left", form="wide", cell=of(verdict)),
+        replace(reason, form="wide"),
+        replace(reason, form="narrow", priority=1),
     )
-    folded = of(lambda change, moved: f"{change.label}, {metric_title(moved.metric)}: {verdict(change, moved)}")
-    fewer = [
-        replace(column, cell=folded)
-        if column.key == "case"
-        else replace(column, priority=max(column.priority, column.key == "why"))
-        for column in columns
-        if column.key not in _FOLDED
-    ]
     meaning = {"-": "- worse", "+": "+ better", "?": "? unclear", "!": "! weakened by a finding"}
     used = [text for sign, text in meaning.items() if any(sign in mark(*row) for row in rows)]
     notes = (line("   ".join(used)),) if used else ()
-    narrow = Table.of(key, fewer, rows, notes=notes, tone=of(tone)).without_empty_columns()
-    wide = Table.of(key, columns, rows, notes=notes, tone=of(tone))
-    return (replace(wide, narrow=narrow).without_empty_columns(),)
+    return (Table.of(key, columns, rows, notes=notes, tone=of(tone)).without_empty_columns(),)
 
 
 def _change_cell(moved: MetricChange) -> Cell:
@@ -222,16 +209,16 @@ def ends_table(changes: Sequence[CaseChange]) -> tuple[Table, ...]:
     """How each of these cases ended, and why; no table where there is none."""
     if not changes:
         return ()
-    sign, reason = (
+    columns = (
         Column("mark", "", "left", cell=mark),
+        Column("case", "case", "left", flexible=True, form="wide", cell=lambda each: each.label),
+        Column(
+            "case", "case", "left", flexible=True, form="narrow", cell=lambda each: f"{each.label}: {kind_word(each)}"
+        ),
+        Column("verdict", "verdict", "left", form="wide", cell=kind_word),
         Column("reason", "reason", "left", flexible=True, cell=end_reason),
     )
-    label = Column("case", "case", "left", flexible=True, cell=lambda each: each.label)
-    folded = replace(label, cell=lambda each: f"{each.label}: {kind_word(each)}")
-    verdict = Column("verdict", "verdict", "left", cell=kind_word)
-    narrow = Table.of("ends", (sign, folded, reason), changes, tone=tone).without_empty_columns()
-    wide = Table.of("ends", (sign, label, verdict, reason), changes, tone=tone)
-    return (replace(wide, narrow=narrow).without_empty_columns(),)
+    return (Table.of("ends", columns, changes, tone=tone).without_empty_columns(),)
 
 
 def _counts(compared: Compared, num_changed: int, *, verbose: bool) -> tuple[Line, ...]:

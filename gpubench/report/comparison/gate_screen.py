@@ -88,23 +88,18 @@ def _gates(checked: Checked) -> Table:
     def folded(result: GateResult) -> str:
         return f"{_limited(result, gate_title(result))}: {outcome_text(result)}"
 
-    sign = Column("mark", "", "left", cell=lambda result: _MARKS[result.outcome])
-    gate = Column("gate", "gate", "left", flexible=True, cell=gate_title)
-    limit = Column("limit", "limit", "left", flexible=True, cell=limit_text)
-    rest = (
+    columns = (
+        Column("mark", "", "left", cell=lambda result: _MARKS[result.outcome]),
+        Column("gate", "gate", "left", flexible=True, form="wide", cell=gate_title),
+        Column("gate", "gate", "left", flexible=True, form="narrow", cell=folded),
+        Column("limit", "limit", "left", flexible=True, form="wide", cell=limit_text),
         Column("worst", "worst (95 % interval)", cell=worst),
-        Column(
-            "where", "where", "left", flexible=True, priority=1, cell=lambda result: result.worst and result.worst.label
-        ),
+        Column("where", "where", "left", 1, flexible=True, cell=lambda result: result.worst and result.worst.label),
         Column("cases", "cases", priority=2, cell=lambda result: result.num_cases),
+        Column("outcome", "outcome", "left", form="wide", cell=outcome_text),
     )
-    outcome = Column("outcome", "outcome", "left", cell=outcome_text)
-
-    def table(*columns: Column) -> Table:
-        return Table.of("gates", columns, checked.results, tone=lambda result: _TONES[result.outcome])
-
-    narrow = table(sign, replace(gate, cell=folded), *rest).without_empty_columns()
-    return replace(table(sign, gate, limit, *rest, outcome), narrow=narrow).without_empty_columns()
+    made = Table.of("gates", columns, checked.results, tone=lambda result: _TONES[result.outcome])
+    return made.without_empty_columns()
 
 
 def _limited(result: GateResult, what: str) -> str:
@@ -144,22 +139,19 @@ def _failures(checked: Checked) -> tuple[Table, ...]:
     def metric(moved: MetricChange | None) -> str:
         return "status" if moved is None else metric_title(moved.metric)
 
-    sign = Column("mark", "", "left", cell=lambda _: "-")
-    label = Column("case", "case", "left", flexible=True, cell=of(lambda _, change, __: change.label))
     folded = of(lambda result, change, moved: f"{change.label}: {_limited(result, metric(moved))}")
-    change = Column("change", "change (95 % interval)", cell=of(lambda _, change, moved: moved_by(change, moved)))
     why = Column("why", "why", "left", flexible=True, cell=of(lambda result, change, _: why_real(result, change)))
-    wide = (
-        sign,
-        label,
-        Column("metric", "metric", "left", cell=of(lambda _, __, moved: metric(moved))),
-        change,
-        Column("limit", "limit", "left", flexible=True, cell=of(lambda result, _, __: limit_text(result))),
-        why,
+    columns = (
+        Column("mark", "", "left", cell=lambda _: "-"),
+        Column("case", "case", "left", flexible=True, form="wide", cell=of(lambda _, change, __: change.label)),
+        Column("case", "case", "left", flexible=True, form="narrow", cell=folded),
+        Column("metric", "metric", "left", form="wide", cell=of(lambda _, __, moved: metric(moved))),
+        Column("change", "change (95 % interval)", cell=of(lambda _, change, moved: moved_by(change, moved))),
+        Column("limit", "limit", "left", flexible=True, form="wide", cell=of(lambda result, _, __: limit_text(result))),
+        replace(why, form="wide"),
+        replace(why, form="narrow", priority=1),
     )
-    fewer = (sign, replace(label, cell=folded), change, replace(why, priority=1))
-    tables = [Table.of("failures", columns, rows, tone=lambda _: "bad") for columns in (wide, fewer)]
-    return (replace(tables[0], narrow=tables[1]).without_empty_columns(),)
+    return (Table.of("failures", columns, rows, tone=lambda _: "bad").without_empty_columns(),)
 
 
 def failures(results: Sequence[GateResult]) -> list[tuple[GateResult, CaseChange, MetricChange | None]]:

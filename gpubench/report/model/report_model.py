@@ -74,8 +74,8 @@ class Column:
     """`priority` 0 always stays; where there is no room, the column with the highest goes first, whole.
 
     `key` is stable (a setting or a metric's name), `unit` that of the cells' `value` where it has one. `flexible` text
-    (messages, notes) may be wrapped; nothing is ever cut. `cell` gives the cell of whatever a row of the table is
-    about: text and whole numbers become cells, None an empty one.
+    (messages, notes) may be wrapped; nothing is ever cut. `form` is the form of the table that has the column. `cell`
+    gives the cell of what a row is about: text and whole numbers become cells, None an empty one.
     """
 
     key: str
@@ -84,6 +84,7 @@ class Column:
     priority: int = 0
     unit: str = ""
     flexible: bool = False
+    form: Literal["both", "wide", "narrow"] = "both"
     cell: Callable[[Any], Cell | str | int | None] | None = field(default=None, compare=False, repr=False)
 
     def cell_of(self, item: Any) -> Cell:
@@ -126,21 +127,28 @@ class Table:
         case_index: Callable[[Any], int | None] | None = None,
     ) -> "Table":
         """A row per item, its cells as the columns give them."""
-        rows = tuple(
-            Row(
-                tuple(column.cell_of(each) for column in columns),
-                tone(each) if tone else "plain",
-                case_index(each) if case_index else None,
+        everything = tuple(items)
+
+        def made(kept: tuple[Column, ...], narrow: "Table | None") -> "Table":
+            rows = tuple(
+                Row(
+                    tuple(column.cell_of(each) for column in kept),
+                    tone(each) if tone else "plain",
+                    case_index(each) if case_index else None,
+                )
+                for each in everything
             )
-            for each in items
-        )
-        return cls(key, tuple(columns), rows, title, notes)
+            return cls(key, kept, rows, title, notes, narrow)
+
+        wide, fewer = (tuple(each for each in columns if each.form != other) for other in ("narrow", "wide"))
+        return made(wide, None if wide == fewer else made(fewer, None))
 
     def without_empty_columns(self) -> "Table":
         """The table without columns in which no row has anything."""
         kept = [at for at in range(len(self.columns)) if any(row.cells[at].full for row in self.rows)]
         rows = tuple(replace(row, cells=tuple(row.cells[at] for at in kept)) for row in self.rows)
-        return replace(self, columns=tuple(self.columns[at] for at in kept), rows=rows)
+        narrow = None if self.narrow is None else self.narrow.without_empty_columns()
+        return replace(self, columns=tuple(self.columns[at] for at in kept), rows=rows, narrow=narrow)
 
 
 @dataclass(frozen=True)

@@ -70,20 +70,14 @@ def case_table(
     ]
     if note:
         figures.append(Column("note", "note", "left", flexible=True, cell=note_text))
-    head = (Column("mark", "", "left", cell=mark), Column("index", "#", cell=lambda entry: entry.planned.index))
-    label = Column("label", "case", "left", cell=lambda entry: Cell(entry.label, value=entry.label))
-
-    def table(names: Iterable[Column]) -> Table:
-        return Table.of(
-            key,
-            (*head, *names, *figures),
-            summaries,
-            notes=notes,
-            tone=tone,
-            case_index=lambda entry: entry.planned.index,
-        )
-
-    return replace(table(setting_column(name) for name in axes), narrow=table([label]))
+    columns = (
+        Column("mark", "", "left", cell=mark),
+        Column("index", "#", cell=lambda entry: entry.planned.index),
+        *(replace(setting_column(name), form="wide") for name in axes),
+        Column("label", "case", "left", form="narrow", cell=lambda entry: Cell(entry.label, value=entry.label)),
+        *figures,
+    )
+    return Table.of(key, columns, summaries, notes=notes, tone=tone, case_index=lambda entry: entry.planned.index)
 
 
 def metric_column(name: str, priority: int, cell: Callable[[Any], Cell] | None = None) -> Column:
