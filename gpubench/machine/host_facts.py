@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gpubench.machine import control_groups
+
 RELEVANT_FLAGS = (
     *("avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16"),
     *("avx512_fp16", "avx_vnni", "amx_tile", "amx_bf16", "amx_int8", "asimd", "asimdhp", "sve", "sve2"),
@@ -127,17 +129,6 @@ def container(root: Path = Path("/")) -> str | None:
     return "apptainer" if os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER") else None
 
 
-def cpu_quota(root: Path = Path("/")) -> float | None:
-    """CPUs that the control group allows (quota over period, cgroup v2 or v1); None if unlimited or unknown."""
-    text = read_text(root / "sys/fs/cgroup/cpu.max")
-    if text:
-        quota, _, period = text.partition(" ")
-        return None if quota == "max" or not period else float(quota) / float(period)
-    quota_us = read_number(root / "sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-    period_us = read_number(root / "sys/fs/cgroup/cpu/cpu.cfs_period_us")
-    return quota_us / period_us if quota_us and period_us and quota_us > 0 else None
-
-
 def memory_bytes(root: Path = Path("/")) -> int | None:
     """Physical memory in bytes."""
     found = re.search(r"MemTotal:\s+(\d+) kB", read_text(root / "proc/meminfo") or "")
@@ -150,6 +141,7 @@ def system(root: Path = Path("/")) -> dict[str, Any]:
         distribution = platform.freedesktop_os_release().get("PRETTY_NAME")
     except OSError:
         distribution = None
+    limit = control_groups.memory_limit(root)
     return {
         "os": platform.system(),
         "kernel": platform.release(),
@@ -157,6 +149,7 @@ def system(root: Path = Path("/")) -> dict[str, Any]:
         "distribution": distribution,
         "container": container(root),
         "virtual": "hypervisor" in set(_cpuinfo(root).get("flags", "").split()),
-        "cpu_quota": cpu_quota(root),
+        "cpu_quota": control_groups.cpu_quota(root),
         "memory_bytes": memory_bytes(root),
+        "memory_limit_bytes": limit and limit.limit_bytes,
     }

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from gpubench.machine import host_facts
+from gpubench.machine import control_groups, host_facts
 from gpubench.machine.doctor_row import DoctorRow, Group, Level, doctor_row
 from gpubench.telemetry.devices.base import TelemetryError
 from gpubench.telemetry.devices.rapl import open_rapl
@@ -20,7 +20,7 @@ Pause = Callable[[float], None]
 
 def rows(root: Path = Path("/"), pause: Pause = time.sleep) -> list[DoctorRow]:
     """Every row, in about half a second; `n/a` if it does not apply. `pause` waits between two looks at the CPUs."""
-    checks = (_governor, _boost, _clock, _virtual, _quota, _memory, _battery, _thermal)
+    checks = (_governor, _boost, _clock, _virtual, _quota, _memory, _power_supply, _thermal)
     return [*_load(root, pause), *(check(root) for check in checks), _rapl(root)]
 
 
@@ -79,7 +79,9 @@ def _virtual(root: Path) -> DoctorRow:
 
 
 def _quota(root: Path) -> DoctorRow:
-    quota = host_facts.cpu_quota(root)
+    quota = control_groups.cpu_quota(root)
+    if quota is None and control_groups.hidden("cpu", root):
+        return _row("CPU quota", Level.NA, "control groups are not visible here (/sys/fs/cgroup)")
     if quota is None:
         return _row("CPU quota", Level.OK, "none")
     threads = host_facts.usable_threads() or 1
@@ -92,23 +94,48 @@ def _quota(root: Path) -> DoctorRow:
 def _memory(root: Path) -> DoctorRow:
     text = host_facts.read_text(root / "proc/meminfo") or ""
     values = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines() if len(line.split()) >= 2}
-    total, free = values.get("MemTotal"), values.get("MemAvailable")
+    total, free = (values[name] * 1024 if name in values else None for name in ("MemTotal", "MemAvailable"))
+    limit, whose = control_groups.memory_limit(root), ""
+    if limit is not None and (total is None or limit.limit_bytes < total):
+        total, free = limit.limit_bytes, min(limit.left_bytes, limit.left_bytes if free is None else free)
+        whose = " (limit of the control group)"
     if not total or free is None:
         return _row("memory", Level.NA, "not visible")
     swapped = values.get("SwapTotal", 0) - values.get("SwapFree", 0)
-    shown = f"{free / 2**20:.1f} of {total / 2**20:.1f} GiB available"
+    shown = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB available{whose}"
     if free < _LEAST_FREE * total:
         return _row("memory", Level.BAD, shown, "Close other programs: a machine that swaps cannot be measured.")
     remedy = "Some memory is swapped out; it may come back in the middle of a measurement."
     return _row("memory", Level.WARN if swapped > 2**20 else Level.OK, shown, remedy)
 
 
-def _battery(root: Path) -> DoctorRow:
-    supplies = (root / "sys/class/power_supply").glob("*/online")
-    states = {host_facts.read_text(path) for path in supplies}
-    if states == {"0"}:
+def _power_supply(root: Path) -> DoctorRow:
+    """By the kernel's sysfs-class-power. Neither a supply of scope `Device` (in a mouse or a headset) nor an empty USB
+    port (it is offline) says what powers the machine.
+    """
+    supplies = []
+    for folder in sorted((root / "sys/class/power_supply").glob("*")):
+        supply = {
+            name: host_facts.read_text(folder / name) for name in ("type", "scope", "online", "status", "present")
+        }
+        if supply["scope"] != "Device" and supply["present"] != "0":
+            supplies.append(supply)
+    batteries = [supply["status"] for supply in supplies if supply["type"] in {"Battery", "UPS"}]
+    adapters = [supply for supply in supplies if supply["type"] not in {"Battery", "UPS"}]
+    online = any(supply["online"] in {"1", "2"} for supply in adapters)
+    unplugged = any(supply["online"] == "0" and supply["type"] in {"Mains", None} for supply in adapters)
+    discharging = "Discharging" in batteries
+    charged = bool({"Charging", "Full", "Not charging"} & set(batteries))
+    if online and discharging:
+        remedy = "The adapter gives less than the machine takes: use a stronger one, or clocks may be held down."
+        return _row("power supply", Level.WARN, "mains, and the battery discharges", remedy)
+    if not online and (discharging or (unplugged and not charged)):
         return _row("power supply", Level.BAD, "on battery", "Plug the machine in: clocks are held down on battery.")
-    return _row("power supply", Level.OK if "1" in states else Level.NA, "mains" if "1" in states else "not visible")
+    if online or charged:
+        return _row("power supply", Level.OK, "mains")
+    if adapters and not batteries:
+        return _row("power supply", Level.OK, "mains (there is no battery)")
+    return _row("power supply", Level.NA, "not visible")
 
 
 def _thermal(root: Path) -> DoctorRow:

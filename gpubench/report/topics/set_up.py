@@ -109,6 +109,8 @@ def _system(env: Mapping[str, Any]) -> str:
     parts += ["a virtual machine"] if system.get("virtual") else []
     parts += [f"{format_bytes(system['memory_bytes'])} memory"] if system.get("memory_bytes") else []
     parts += [f"limited to {system['cpu_quota']:g} CPUs"] if system.get("cpu_quota") else []
+    limit = system.get("memory_limit_bytes")
+    parts += [f"limited to {format_bytes(limit)} memory"] if limit else []
     if env.get("hostname"):
         parts.append(f"host {env['hostname']}")
     return ", ".join(parts)

@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from gpubench.machine.control_groups import memory_limit
 from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
 from gpubench.worker import effective_settings
@@ -153,10 +154,11 @@ def give_back_at_once() -> None:
 
 
 def _available(proc: Path = _PROC) -> int:
-    """Bytes that can be had without swapping: the machine's, or the control group's if those are fewer."""
+    """Bytes that can be had without swapping: the machine's, or those the control groups leave if they are fewer."""
     lines = (proc / "meminfo").read_text().splitlines()
     machine = next(int(line.split()[1]) * _KIB for line in lines if line.startswith("MemAvailable:"))
-    return min([machine, *_control_group()])
+    limit = memory_limit()
+    return machine if limit is None else min(machine, limit.left_bytes)
 
 
 def _address_space(name: str) -> int:
@@ -166,11 +168,3 @@ def _address_space(name: str) -> int:
             "the largest batch on a CPU is searched for by the address space, which this system does not tell"
         )
     return found
-
-
-def _control_group(root: Path = Path("/sys/fs/cgroup")) -> list[int]:
-    try:
-        most, used = ((root / name).read_text().strip() for name in ("memory.max", "memory.current"))
-    except OSError:
-        return []
-    return [int(most) - int(used)] if most.isdigit() and used.isdigit() else []

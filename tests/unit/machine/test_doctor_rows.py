@@ -132,6 +132,16 @@ def test_a_host_set_up_for_measuring_is_ok(tmp_path: Path, monkeypatch: pytest.M
         ({"sys/fs/cgroup/cpu.max": "50000 100000"}, "CPU quota", Level.WARN),
         ({"proc/meminfo": "MemTotal: 1000000 kB\nMemAvailable: 50000 kB\n"}, "memory", Level.BAD),
         ({"sys/class/power_supply/AC/online": "0"}, "power supply", Level.BAD),
+        (
+            {"proc/self/cgroup": "0::/job\n", "sys/fs/cgroup/job/cpu.max": "50000 100000"},
+            "CPU quota",
+            Level.WARN,
+        ),
+        (
+            {"sys/fs/cgroup/memory.max": f"{2**20}", "sys/fs/cgroup/memory.current": f"{2**20 - 10}"},
+            "memory",
+            Level.BAD,
+        ),
         ({"sys/devices/system/cpu/cpu0/thermal_throttle/package_throttle_count": "7"}, "CPU heat", Level.WARN),
     ],
 )
@@ -141,6 +151,56 @@ def test_each_thing_that_spoils_a_host_is_seen_and_has_a_remedy(
     row = row_of(host_rows(sysroot(tmp_path, **{**GOOD_HOST, **files})), name)
     assert row.level is level
     assert row.remedy
+
+
+def supplies(**by_name: str) -> dict[str, str]:
+    """Files of supplies, each given as `type=Mains online=0`."""
+    attributes = {name: dict(each.split("=") for each in text.split()) for name, text in by_name.items()}
+    return {
+        f"sys/class/power_supply/{name}/{attribute}": f"{value}\n"
+        for name, values in attributes.items()
+        for attribute, value in values.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("files", "level", "text"),
+    [
+        (supplies(ucsi1="type=USB online=0", ucsi2="type=USB online=0"), Level.OK, "mains (there is no battery)"),
+        (supplies(hidpp_battery_0="type=Battery scope=Device status=Discharging online=1"), Level.NA, "not visible"),
+        (
+            supplies(
+                mouse="type=Battery scope=Device online=1", AC="type=Mains online=0", BAT0="type=Battery status=Full"
+            ),
+            Level.OK,
+            "mains",
+        ),
+        (supplies(mouse="type=Battery scope=Device online=1", AC="type=Mains online=0"), Level.BAD, "on battery"),
+        (supplies(AC="type=Mains online=0", BAT0="type=Battery status=Discharging"), Level.BAD, "on battery"),
+        (supplies(ucsi="type=USB online=0", BAT0="type=Battery status=Discharging"), Level.BAD, "on battery"),
+        (supplies(BAT0="type=Battery status=Discharging present=1"), Level.BAD, "on battery"),
+        (supplies(AC="type=Mains online=1", BAT0="type=Battery present=0"), Level.OK, "mains"),
+        (supplies(ucsi="type=USB online=1", BAT0="type=Battery status=Charging"), Level.OK, "mains"),
+        (supplies(AC="type=Mains online=0", ucsi="type=USB online=1"), Level.OK, "mains"),
+        (
+            supplies(AC="type=Mains online=1", BAT="type=Battery status=Discharging"),
+            Level.WARN,
+            "mains, and the battery",
+        ),
+        (supplies(BAT0="type=Battery status=Unknown"), Level.NA, "not visible"),
+        ({}, Level.NA, "not visible"),
+    ],
+)
+def test_the_power_supply_is_the_machines_own(tmp_path: Path, files: dict[str, str], level: Level, text: str) -> None:
+    host = {name: content for name, content in GOOD_HOST.items() if "power_supply" not in name}
+    row = row_of(host_rows(sysroot(tmp_path, **host, **files)), "power supply")
+    assert row.level is level
+    assert row.text.startswith(text)
+
+
+def test_control_groups_that_cannot_be_read_are_not_a_machine_without_quota(tmp_path: Path) -> None:
+    row = row_of(host_rows(sysroot(tmp_path, **GOOD_HOST, **{"proc/self/cgroup": "0::/job\n"})), "CPU quota")
+    assert (row.level, row.text) == (Level.NA, "control groups are not visible here (/sys/fs/cgroup)")
 
 
 def test_a_host_that_shows_nothing_is_not_applicable_and_not_a_crash(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fakes.nvml.control import UUID, Fake
 
-from gpubench.machine import environment, host_facts, installed_software
+from gpubench.machine import control_groups, environment, host_facts, installed_software
 from gpubench.machine.environment_variables import anonymise, hide_uuids, performance_variables
 
 VERSIONS = {"torch": "2.15.0", "cuda": "13.2", "cudnn": 92600}
@@ -241,8 +241,8 @@ def test_the_container_is_recognised(
 
 
 def test_a_cpu_quota_is_read_from_either_cgroup_version(tmp_path: Path) -> None:
-    assert host_facts.cpu_quota(sysroot(tmp_path / "v2", **{"sys/fs/cgroup/cpu.max": "150000 100000"})) == 1.5
-    assert host_facts.cpu_quota(sysroot(tmp_path / "none", **{"sys/fs/cgroup/cpu.max": "max 100000"})) is None
+    assert control_groups.cpu_quota(sysroot(tmp_path / "v2", **{"sys/fs/cgroup/cpu.max": "150000 100000"})) == 1.5
+    assert control_groups.cpu_quota(sysroot(tmp_path / "none", **{"sys/fs/cgroup/cpu.max": "max 100000"})) is None
     v1 = {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "50000", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000"}
-    assert host_facts.cpu_quota(sysroot(tmp_path / "v1", **v1)) == 0.5
-    assert host_facts.cpu_quota(tmp_path / "nothing") is None
+    assert control_groups.cpu_quota(sysroot(tmp_path / "v1", **v1)) == 0.5
+    assert control_groups.cpu_quota(tmp_path / "nothing") is None

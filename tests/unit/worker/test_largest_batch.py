@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gpubench.core.units import MIB
+from gpubench.machine.control_groups import MemoryLimit
 from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
 from gpubench.worker.batch_search import largest_batch, trial
@@ -123,20 +124,14 @@ def test_headroom_is_a_share_and_never_less_than_64_mib():
     assert with_headroom(MIB) == 0
 
 
-def test_free_memory_is_the_machines_or_the_control_groups_if_that_is_less(tmp_path, monkeypatch):
+def test_free_memory_is_the_machines_or_what_control_groups_leave(tmp_path, monkeypatch):
     (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    8000 kB\n")
-    monkeypatch.setattr(trial, "_control_group", list)
+    monkeypatch.setattr(trial, "memory_limit", lambda: None)
     assert trial._available(tmp_path) == 8000 * 1024
-    monkeypatch.setattr(trial, "_control_group", lambda: [1234])
+    monkeypatch.setattr(trial, "memory_limit", lambda: MemoryLimit(5000, 1234))
     assert trial._available(tmp_path) == 1234
-
-
-@pytest.mark.parametrize(("most", "used", "left"), [("5000", "2000", [3000]), ("max", "2000", [])])
-def test_a_control_group_leaves_its_limit_less_what_is_used(tmp_path, most, used, left):
-    (tmp_path / "memory.max").write_text(most + "\n")
-    (tmp_path / "memory.current").write_text(used + "\n")
-    assert trial._control_group(tmp_path) == left
-    assert trial._control_group(tmp_path / "none") == []
+    monkeypatch.setattr(trial, "memory_limit", lambda: MemoryLimit(2**40, 2**40))
+    assert trial._available(tmp_path) == 8000 * 1024
 
 
 def job_of(case):
