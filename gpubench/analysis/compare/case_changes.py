@@ -25,6 +25,8 @@ CaseChangeKind = Literal["measured", "now_oom", "now_failed", "fixed", "added", 
 SAME_WORK = 0.01
 """Largest relative difference of FLOPs per sample between sides that did the same work."""
 
+NOT_ON_BOTH_SIDES = "not measured on both sides"
+
 STEP_METRICS = frozenset({"step_time_s", "throughput", "latency_s"})
 """Step time and what follows from it: the metrics that alternating blocks measure as a ratio."""
 
@@ -167,7 +169,7 @@ def _why_not(
     if spec.better is None:
         return "has no better direction"
     if not before or not after:
-        return "not measured on both sides"
+        return NOT_ON_BOTH_SIDES
     sides = {"reference": reference, "candidate": candidate}
     invalid = [name for name, side in sides.items() if side.validity is Validity.INVALID]
     if invalid:

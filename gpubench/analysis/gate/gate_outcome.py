@@ -6,9 +6,18 @@ from pathlib import Path
 
 from gpubench.analysis.compare.case_changes import CaseChange
 from gpubench.analysis.compare.compare_sides import Compared
-from gpubench.analysis.gate.gate_rules import STATUSES, GateResult, GateRule, check_gates, confirm, exit_status
+from gpubench.analysis.gate.gate_rules import (
+    STATUSES,
+    GateResult,
+    GateRule,
+    OnUnclear,
+    check_gates,
+    confirm,
+    exit_status,
+)
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.analysis.verdict.not_interleaved import MIN_LAUNCHES
+from gpubench.core.did_you_mean import near
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.core.metrics import METRICS
 
@@ -30,7 +39,8 @@ Remeasure = Callable[[Sequence[CaseChange], int], Compared]
 class Checked:
     """A checked comparison. `declared` False: no gates were declared, the default ones were used.
 
-    `accepted` is the reason given to `--accept`, `written` the baseline that was written.
+    `accepted` is the reason given to `--accept`, `written` the baseline that was written. `on_unclear`: what follows
+    from what could not be decided, None if the user did not say.
     """
 
     compared: Compared
@@ -39,17 +49,26 @@ class Checked:
     fresh: Compared | None = None
     accepted: str | None = None
     written: Path | None = None
+    on_unclear: OnUnclear | None = None
 
     @property
     def verdict(self) -> ExitStatus:
         """The exit status of the gates and cases, whatever was accepted."""
-        return exit_status(self.results, self.compared.changes)
+        fresh = () if self.fresh is None else self.fresh.changes
+        crashed_again = tuple(change for change in fresh if change.candidate and change.candidate.num_crashed)
+        return exit_status(self.results, (*self.compared.changes, *crashed_again), self.on_unclear)
 
     @property
     def status(self) -> ExitStatus:
-        """The exit status: a failed gate that was accepted is no failure."""
-        accepted = self.accepted is not None and self.verdict is ExitStatus.GATE_FAILED
+        """The exit status: what was accepted, a failed gate or one that could not be judged, is no failure."""
+        accepted = self.accepted is not None and self.verdict in (ExitStatus.GATE_FAILED, ExitStatus.USAGE)
         return exit_status((), self.compared.changes) if accepted else self.verdict
+
+    @property
+    def num_without_data(self) -> int:
+        """Cases that a gate decides for and that no gate could judge, as one side did not measure them."""
+        covered = {id(change) for result in self.results for change in result.covered}
+        return len({id(change) for result in self.results for change in result.no_data} - covered)
 
 
 def metrics_of(rules: Sequence[GateRule]) -> tuple[str, ...]:
@@ -90,27 +109,26 @@ def check(
     declared: bool,
     rounds: int = 0,
     remeasure: Remeasure | None = None,
+    on_unclear: OnUnclear | None = None,
 ) -> Checked:
     """Judge a comparison. With `rounds`, cases that break a limit are measured again by `remeasure` before they fail.
 
-    UsageError if the only rules of a metric name cases that do not exist, if no rule met a case with its metric (a
-    gate that checks nothing must not pass), and for too few `rounds` to judge a failure again.
+    UsageError if a rule that the user named met no case with its metric, if no rule did (a gate that checks nothing
+    must not pass), and for too few `rounds` to judge a failure again.
     """
-    general = {rule.metric for rule in rules if not rule.cases and not rule.where}
-    for rule in rules:
-        if rule.cases and rule.metric not in general and not any(map(rule.covers, compared.changes)):
-            hint = "The expression after `@` must match a case of either side; a limit on nothing would always be kept."
-            raise UsageError(f"gate {rule}: there is no such case", hint=hint)
     results = check_gates(rules, compared.changes)
+    for result in results:
+        if result.rule.named and result.outcome == "no data":
+            raise _without_data(result.rule, compared)
     if not declared:
         results = tuple(result for result in results if result.outcome != "no data")
-    if all(result.outcome == "no data" for result in results):
+    if not any(result.covered for result in results):
         wanted = ", ".join(dict.fromkeys(rule.metric for rule in rules))
         raise UsageError(
             f"nothing was checked: no case of {compared.candidate.name} has {wanted} on both sides",
             hint="`gpubench list metrics` names what is measured; --gate METRIC=LIMIT chooses.",
         )
-    judged = [result.rule for result in results if result.outcome != "no data"]
+    judged = [result.rule for result in results if result.covered]
     least, metric = max((_least_rounds(rule, compared), rule.metric) for rule in judged)
     if 0 < rounds < least:
         plural = "s" if rounds > 1 else ""
@@ -120,6 +138,20 @@ def check(
         )
     failing = {id(change): change for result in results for change in result.failures}
     if not rounds or not failing or remeasure is None:
-        return Checked(compared, results, declared)
+        return Checked(compared, results, declared, on_unclear=on_unclear)
     fresh = remeasure(tuple(failing.values()), rounds)
-    return Checked(compared, confirm(results, fresh.changes, rounds), declared, fresh)
+    return Checked(compared, confirm(results, fresh.changes, rounds), declared, fresh, on_unclear=on_unclear)
+
+
+def _without_data(rule: GateRule, compared: Compared) -> UsageError:
+    """Of a gate that the user named: no such case, or none with the metric on both sides."""
+    if not any(map(rule.covers, compared.changes)):
+        meant = near(rule.cases, {change.label for change in compared.changes})
+        hint = meant or "the expression after `@` must match a case of either side"
+        return UsageError(f"gate {rule}: there is no such case", hint=f"{hint[:1].upper()}{hint[1:]}")
+    if rule.metric == "status":
+        why = f"no case of {compared.candidate.name} was run on both sides"
+    else:
+        why = f"no case of {compared.candidate.name} has {rule.metric} on both sides"
+    hint = "`gpubench show RUN:CASE` says what a case measured, and why not the rest; leave the gate out otherwise."
+    return UsageError(f"gate {rule}: nothing to judge, {why}", hint=hint)

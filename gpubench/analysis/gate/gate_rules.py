@@ -5,8 +5,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
-from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
+from gpubench.analysis.compare.case_changes import NOT_ON_BOTH_SIDES, CaseChange, MetricChange
 from gpubench.analysis.summary.case_summary import CaseEntry, ComparableCase, Keeps
+from gpubench.core.did_you_mean import near
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.core.findings import Validity
 from gpubench.core.metrics import METRICS
@@ -15,19 +16,27 @@ from gpubench.core.units import format_percent
 from gpubench.suite.model.suite import Gate
 from gpubench.suite.select.patterns import matches
 
-Outcome = Literal["pass", "fail", "unclear", "no data"]
+Outcome = Literal["pass", "fail", "unclear", "no data", "overruled"]
+OnUnclear = Literal["pass", "warn", "fail"]
 
 STATUSES = ("oom", "failed", "timeout", "unsupported", "invalid")
 """Ends of a case that a gate on `status` may forbid; `invalid`: its figures may not be used (e.g. wrong output)."""
 
 AT_CASES = "@"
 
+MEASURED = (Status.OK, Status.OOM, Status.FAILED, Status.TIMEOUT)
+"""Ends of a case that was tried."""
+
+_MEANT = {"memory": "peak_memory_allocated_bytes", "latency": "latency_s", "step_time": "step_time_s"}
+_MEANT |= {"time": "step_time_s", "energy": "energy_per_sample_j", "speed": "throughput", "oom": "status"}
+
 
 @dataclass(frozen=True)
 class GateRule:
     """One limit. `max_regression` is relative for ratios, absolute for shares and accuracies; `no_new` names statuses.
 
-    It covers the cases that match `where` and pass `keeps`, if given; `cases` is `keeps` as the user wrote it.
+    It covers the cases that match `where` and pass `keeps`, if given; `cases` is `keeps` as the user wrote it. `named`:
+    the user asked for it by name, so that it must not be without data.
     """
 
     metric: str
@@ -36,6 +45,7 @@ class GateRule:
     where: Mapping[str, Any] = field(default_factory=dict)
     cases: str = ""
     keeps: Keeps | None = field(default=None, compare=False, repr=False)
+    named: bool = field(default=False, compare=False, repr=False)
 
     def __str__(self) -> str:
         where = "".join(f" {name}={value}" for name, value in self.where.items())
@@ -51,19 +61,24 @@ class GateRule:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Fresh measurements of cases that had broken the limit: how many rounds, and the cases that kept it then."""
+    """Fresh measurements of cases that had broken the limit: how many rounds, and the cases that kept it then.
+
+    `lost`: cases whose fresh rounds could not be judged (crashed, skipped, INVALID): their failures stand.
+    """
 
     rounds: int
     kept: tuple[CaseChange, ...]
+    lost: tuple[CaseChange, ...] = ()
 
 
 @dataclass(frozen=True)
 class GateResult:
-    """A rule's outcome over the cases it `covered`: those it decides for that have its metric.
+    """A rule's outcome over the cases it `covered`: those it decides for that have its metric on both sides.
 
     `worst` is the case with the largest regression (None for statuses without a new failure). `failures` broke the
-    limit; `unclear` cannot be told. The outcome is `fail` with any failure, else `unclear` with any unclear case,
-    `no data` if the rule met no case, else `pass`.
+    limit; `unclear` cannot be told; `no_data` are the cases it decides for that were not measured on both sides. The
+    outcome is `fail` with any failure, else `unclear` with any unclear case, else `pass`; without a case `overruled`
+    if later rules decide for all of its cases, else `no data`.
     """
 
     rule: GateRule
@@ -73,6 +88,7 @@ class GateResult:
     unclear: tuple[CaseChange, ...]
     covered: tuple[CaseChange, ...]
     confirmation: Confirmation | None = None
+    no_data: tuple[CaseChange, ...] = ()
 
     @property
     def num_cases(self) -> int:
@@ -103,12 +119,12 @@ def parse_gate(text: str, select: Callable[[str], Keeps] | None = None) -> GateR
     keeps = select(cases) if cases and select is not None else None
     if metric == "status":
         names = tuple(name.strip() for name in limit.split(","))
-        return _checked(GateRule(metric, no_new=names, cases=cases, keeps=keeps))
+        return _checked(GateRule(metric, no_new=names, cases=cases, keeps=keeps, named=True))
     try:
         fraction = parse_fraction(limit)
     except ValueError as error:
         raise UsageError(f"gate {metric}: {error}") from error
-    rule = _checked(GateRule(metric, fraction, cases=cases, keeps=keeps))
+    rule = _checked(GateRule(metric, fraction, cases=cases, keeps=keeps, named=True))
     if fraction >= 1 and limit[-1:].isdigit() and METRICS[metric].scale == "ratio":
         raise UsageError(
             f"gate {metric}: {limit} is {format_percent(fraction)}",
@@ -121,14 +137,19 @@ def _checked(rule: GateRule) -> GateRule:
     if rule.metric == "status":
         unknown = [name for name in rule.no_new if name not in STATUSES]
         if unknown or not rule.no_new:
+            meant = next((hint for name in unknown if (hint := near(name, STATUSES))), "")
             raise UsageError(
                 f"gate status: {', '.join(unknown) or 'no status'} is not one it can forbid",
-                hint=f"Choose from {', '.join(STATUSES)}.",
+                hint=f"{meant.capitalize()} " * bool(meant) + f"Choose from {', '.join(STATUSES)}.",
             )
         return rule
     if rule.metric not in METRICS or METRICS[rule.metric].better is None:
-        known = ", ".join(name for name, spec in METRICS.items() if spec.better is not None)
-        raise UsageError(f"gate {rule.metric}: not a metric that can get worse", hint=f"Choose from {known}.")
+        known = ("status", *(name for name, spec in METRICS.items() if spec.better is not None))
+        meant = near(rule.metric, known, _MEANT)
+        hint = f"{meant[:1].upper()}{meant[1:]} `gpubench list metrics` has all." if meant else ""
+        raise UsageError(
+            f"gate {rule.metric}: not a metric that can get worse", hint=hint or f"Choose from {', '.join(known)}."
+        )
     if rule.max_regression is None or rule.max_regression < 0:
         raise UsageError(f"gate {rule.metric}: needs a limit of at least 0", hint=f"Write {rule.metric}=3%.")
     if METRICS[rule.metric].never_worse_by(rule.max_regression):
@@ -151,19 +172,36 @@ def check_gates(rules: Sequence[GateRule], changes: Sequence[CaseChange]) -> tup
         last = {rule.metric: position for position, rule in enumerate(rules) if rule.covers(change)}
         for position in last.values():
             decided[position].append(change)
-    return tuple(_check(rule, covered) for rule, covered in zip(rules, decided, strict=True))
+    results = []
+    for rule, mine in zip(rules, decided, strict=True):
+        result = _check(rule, mine)
+        overruled = not mine and any(map(rule.covers, changes))
+        results.append(replace(result, outcome="overruled") if overruled else result)
+    return tuple(results)
 
 
 def _check(rule: GateRule, changes: Sequence[CaseChange]) -> GateResult:
+    told = [_has_data(rule, change) for change in changes]
+    covered = tuple(change for change, has in zip(changes, told, strict=True) if has)
+    no_data = tuple(change for change, has in zip(changes, told, strict=True) if not has)
     if rule.metric == "status":
-        broken = tuple(each for each in changes if _end(each.reference) == "ok" and _end(each.candidate) in rule.no_new)
-        outcome = _outcome(broken, (), len(changes))
-        return GateResult(rule, outcome, next(iter(broken), None), broken, (), tuple(changes))
-    covered = tuple(change for change in changes if rule.metric in change.changes)
+        broken = tuple(each for each in covered if _end(each.reference) == "ok" and _end(each.candidate) in rule.no_new)
+        outcome = _outcome(broken, (), len(covered))
+        return GateResult(rule, outcome, next(iter(broken), None), broken, (), covered, no_data=no_data)
     failures = tuple(change for change in covered if _breaks(rule, change.changes[rule.metric]))
     unclear = tuple(change for change in covered if change.changes[rule.metric].judgement == "unclear")
     worst = max(covered, key=lambda change: regression_of(change, rule.metric), default=None)
-    return GateResult(rule, _outcome(failures, unclear, len(covered)), worst, failures, unclear, covered)
+    outcome = _outcome(failures, unclear, len(covered))
+    return GateResult(rule, outcome, worst, failures, unclear, covered, no_data=no_data)
+
+
+def _has_data(rule: GateRule, change: CaseChange) -> bool:
+    """Whether both sides measured what the rule is about. A case that did not run here says nothing of its status."""
+    if rule.metric == "status":
+        sides = (change.reference, change.candidate)
+        return all(side is not None and (side.status in MEASURED or side.status.value in rule.no_new) for side in sides)
+    moved = change.changes.get(rule.metric)
+    return moved is not None and moved.reason != NOT_ON_BOTH_SIDES
 
 
 def _outcome(failures: Sequence[CaseChange], unclear: Sequence[CaseChange], num_cases: int) -> Outcome:
@@ -194,32 +232,46 @@ def confirm(results: Sequence[GateResult], fresh: Sequence[CaseChange], rounds: 
     """The same rules after `rounds` fresh rounds of the cases that failed, judged on those alone.
 
     The rounds that drew attention are biased towards alarm and are not used again. A case fails only if its fresh
-    rounds break the limit as well; one that could not be measured again is `unclear`.
+    rounds break the limit as well, or could not be judged: what was not measured again takes no failure back.
     """
     again = {(change.measured.kind, change.case_id): change for change in fresh}
     return tuple(_confirmed(result, again, rounds) if result.failures else result for result in results)
 
 
 def _confirmed(result: GateResult, again: Mapping[tuple[str, str], CaseChange], rounds: int) -> GateResult:
-    metric = result.rule.metric
-    measured, missing = [], []
+    measured, lost = [], []
     for change in result.failures:
         fresh = again.get((change.measured.kind, change.case_id))
-        if fresh is not None:
+        if fresh is None or not _told_again(result.rule, fresh, rounds):
+            lost.append(change)
+        else:
             measured.append(fresh)
-        if fresh is None or (metric != "status" and metric not in fresh.changes):
-            missing.append(change)
     checked = _check(result.rule, measured)
-    not_kept = {change.case_id for change in (*checked.failures, *checked.unclear, *missing)}
-    unclear = (*result.unclear, *checked.unclear, *missing)
+    failures, unclear = (*checked.failures, *lost), (*result.unclear, *checked.unclear)
+    not_kept = {(change.measured.kind, change.case_id) for change in (*failures, *checked.unclear)}
+    kept = tuple(change for change in measured if (change.measured.kind, change.case_id) not in not_kept)
     return replace(
         result,
-        outcome=_outcome(checked.failures, unclear, result.num_cases),
+        outcome=_outcome(failures, unclear, result.num_cases),
         worst=checked.worst if checked.failures else result.worst,
-        failures=checked.failures,
+        failures=failures,
         unclear=unclear,
-        confirmation=Confirmation(rounds, tuple(change for change in measured if change.case_id not in not_kept)),
+        confirmation=Confirmation(rounds, kept, tuple(lost)),
     )
+
+
+def _told_again(rule: GateRule, fresh: CaseChange, rounds: int) -> bool:
+    """Whether fresh rounds say anything: both sides measured, and where they leave a metric unclear, all of them."""
+    if not _has_data(rule, fresh) or fresh.candidate is None:
+        return False
+    if rule.metric == "status":
+        return _end(fresh.reference) == "ok" and _end(fresh.candidate) in ("ok", *rule.no_new)
+    moved = fresh.changes[rule.metric]
+    if moved.judgement != "unclear":
+        return True
+    paired = moved.comparison is not None and moved.comparison.level in ("block", "launch")
+    num = moved.comparison.rounds if paired and moved.comparison else len(fresh.candidate.launch_values(rule.metric))
+    return moved.change is not None and num >= rounds
 
 
 def limit_rules(cases: Iterable[ComparableCase]) -> tuple[GateRule, ...]:
@@ -237,13 +289,25 @@ def limit_rules(cases: Iterable[ComparableCase]) -> tuple[GateRule, ...]:
     return tuple(rules)
 
 
-def exit_status(results: Iterable[GateResult], changes: Iterable[CaseChange] = ()) -> ExitStatus:
-    """`GATE_FAILED` if any rule failed, else `CASE_FAILED` if the candidate crashed or ran out of time, else `OK`.
+def exit_status(
+    results: Iterable[GateResult], changes: Iterable[CaseChange] = (), on_unclear: OnUnclear | None = None
+) -> ExitStatus:
+    """What the gates and the ends of the candidate's cases come down to, the first that holds:
 
-    One crashed launch is enough, even if others gave a figure. `unclear` is shown and is no failure; running out of
-    memory is a result, which a gate on `status` may forbid.
+    `GATE_FAILED` if a rule failed or, with `on_unclear` "fail", is unclear or without data. `CASE_FAILED` if any launch
+    of the candidate crashed or ran out of time, or a case newly ran out of memory or became INVALID (so that no limit
+    can be judged there) and no rule on `status` covers it.
+    `USAGE` if no rule could judge a single case, unless `on_unclear` says what follows from that. Else `OK`.
     """
-    if any(result.outcome == "fail" for result in results):
+    found = tuple(results)
+    outcomes = {result.outcome for result in found}
+    if "fail" in outcomes or (on_unclear == "fail" and outcomes & {"unclear", "no data"}):
         return ExitStatus.GATE_FAILED
-    crashed = any(change.candidate is not None and change.candidate.num_crashed for change in changes)
-    return ExitStatus.CASE_FAILED if crashed else ExitStatus.OK
+    told = {id(change) for result in found if result.rule.metric == "status" for change in result.covered}
+    for change in changes:
+        crashed = change.candidate is not None and change.candidate.num_crashed > 0
+        spoilt = _end(change.reference) == "ok" and _end(change.candidate) in ("oom", "invalid")
+        if crashed or (spoilt and id(change) not in told):
+            return ExitStatus.CASE_FAILED
+    decided = any(len(result.unclear) < result.num_cases for result in found)
+    return ExitStatus.OK if decided or on_unclear is not None or not found else ExitStatus.USAGE

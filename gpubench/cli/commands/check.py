@@ -1,10 +1,14 @@
 """`gpubench check`: the gate."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from gpubench.cli.shared_options import complete_runs, json_option, share, store_option, wide_option
+
+if TYPE_CHECKING:
+    from gpubench.analysis.gate.gate_rules import OnUnclear
 
 BASELINES = Path("suites") / "baselines"
 
@@ -46,6 +50,11 @@ BASELINES = Path("suites") / "baselines"
 @click.option("--arm", metavar="NAME", help="The arm to check, for runs with more than two.")
 @click.option("--sesoi", type=share, help="Smallest change that matters (default: 3%, or that of the run's arms).")
 @click.option("--allow-unpaired", is_flag=True, help="Let times fail a gate even if the sides were not interleaved.")
+@click.option(
+    "--on-unclear",
+    type=click.Choice(["pass", "warn", "fail"]),
+    help="What follows from gates that cannot be decided (default: pass, but not if none can be).",
+)
 @click.option("--force", is_flag=True, help="Check even if GPU, suite or settings differ.")
 @click.option("--strict", is_flag=True, help="Exit 4 if the machine was unfit during the run.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write JUnit XML.")
@@ -79,6 +88,7 @@ def command(
     arm: str | None,
     sesoi: float | None,
     allow_unpaired: bool,
+    on_unclear: "OnUnclear | None",
     force: bool,
     strict: bool,
     junit: Path | None,
@@ -90,10 +100,11 @@ def command(
 ) -> int:
     """Fail if a run regressed from its baseline: the CI gate.
 
-    A limit is broken if the whole interval of a change lies beyond it; `unclear` never fails. The strongest check is of
-    the arms of one run, which were interleaved (`gpubench run SUITE --arm base=... --arm head=...`). Against a stored
-    baseline or run, memory and statuses are always judged, speed only with --allow-unpaired. If several limits for a
-    metric cover a case, the last one counts: the suite's `gates:`, then --gate.
+    A limit is broken if the whole interval of a change lies beyond it; `unclear` fails with --on-unclear fail only. The
+    strongest check is of the arms of one run, which were interleaved (`gpubench run SUITE --arm base=... --arm
+    head=...`). Against a stored baseline or run, memory and statuses are always judged, speed only with
+    --allow-unpaired. If several limits for a metric cover a case, the last one counts: the suite's `gates:`, then
+    --gate.
 
     \b
     Examples:
@@ -102,8 +113,8 @@ def command(
       gpubench check @last --accept 'the new cache needs more memory'
       gpubench check head --against base --format pytest-benchmark
     Exit status:
-      0 passed    1 a gate failed    2 nothing could be checked
-      3 cases crashed    4 the machine was unfit (--strict)
+      0 passed    1 a gate failed    2 nothing could be judged, or a --gate has no data
+      3 cases crashed or gave no figures    4 the machine was unfit (--strict)
     """  # noqa: D301 - click looks for the character itself
     import gc
 
@@ -120,7 +131,7 @@ def command(
     from gpubench.cli.gate.pytest_gate import check_files
 
     asked = CheckRequest(
-        against, gates, sesoi, rounds or 0, allow_unpaired, force, arm, update, accept, baselines, store
+        against, gates, sesoi, rounds or 0, allow_unpaired, force, arm, update, accept, baselines, store, on_unclear
     )
     end = CheckEnd(junit, output, as_json, wide)
     if form == "pytest-benchmark":

@@ -17,7 +17,7 @@ from gpubench.core.errors import ExitStatus, MachineUnfitError
 from gpubench.core.findings import unfit
 from gpubench.core.metrics import SESOI
 from gpubench.core.records import CRASHED
-from gpubench.report.comparison.gate_screen import build_check
+from gpubench.report.comparison.gate_screen import build_check, gate_title
 from gpubench.report.comparison.json_documents import gate_document, to_lines
 from gpubench.report.render.github import annotations, step_summary
 from gpubench.report.render.junit import junit_xml
@@ -47,7 +47,10 @@ def check_stored(reference: str, asked: CheckRequest, end: "CheckEnd", *, strict
     compared = compare_sides(*sides, metrics_of(rules), settings, allow_unpaired=asked.allow_unpaired)
     refuse(compared, force=asked.force)
     again = remeasure(run, compared, allow_unpaired=asked.allow_unpaired)
-    checked = keep(check(compared, rules, declared=declared, rounds=asked.rounds, remeasure=again), run, asked)
+    checked = check(
+        compared, rules, declared=declared, rounds=asked.rounds, remeasure=again, on_unclear=asked.on_unclear
+    )
+    checked = keep(checked, run, asked)
     return end.report(checked, shown_name(run.folder, asked.store), gate=end.output or run.folder / GATE_NAME)
 
 
@@ -84,6 +87,9 @@ class CheckEnd:
         if os.environ.get("GITHUB_ACTIONS") == "true":
             for each in annotations(checked):
                 click.echo(each, err=True)  # stdout is for results
+        undecided = [gate_title(result) for result in checked.results if result.outcome in ("unclear", "no data")]
+        if checked.on_unclear == "warn" and undecided:
+            click.echo(f"warning: not decided everywhere: {', '.join(undecided)}", err=True)
         if self.as_json:
             sys.stdout.write(to_lines(gate_document(checked)))
         else:

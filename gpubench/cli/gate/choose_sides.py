@@ -8,7 +8,7 @@ from pathlib import Path
 from gpubench.analysis.compare.baseline_side import baseline_side
 from gpubench.analysis.compare.run_sides import Side, arm_sides, arms_of, side_of
 from gpubench.analysis.gate.gate_outcome import DEFAULT_FILE_RULES, DEFAULT_RULES
-from gpubench.analysis.gate.gate_rules import GateRule, limit_rules, parse_gate, rules_of
+from gpubench.analysis.gate.gate_rules import GateRule, OnUnclear, limit_rules, parse_gate, rules_of
 from gpubench.analysis.summary.case_summary import ComparableCase
 from gpubench.cli.open_run import open_run
 from gpubench.core.errors import UsageError
@@ -34,6 +34,7 @@ class CheckRequest:
     accept: str | None
     baselines: Path
     store: Path
+    on_unclear: OnUnclear | None = None
 
 
 def sides_to_compare(

@@ -12,6 +12,7 @@ from gpubench.analysis.gate.gate_outcome import Checked
 from gpubench.analysis.gate.gate_rules import regression_of
 from gpubench.cli.gate.choose_sides import CheckRequest, rules_for_run
 from gpubench.core.errors import ExitStatus, UsageError
+from gpubench.core.records import Status
 from gpubench.store.baselines import baseline_path, read_baseline, write_baseline
 from gpubench.store.run_reader import Run
 
@@ -22,7 +23,8 @@ FIRST = "the first baseline"
 def first_baseline(run: Run, asked: CheckRequest) -> Path | None:
     """The file if the run was written as the first baseline of its machine and suite; None if there is one to check.
 
-    UsageError for `--update` of a run with arms: they are judged against each other and need no baseline.
+    UsageError for a run that measured nothing, and for `--update` of a run with arms: they are judged against each
+    other and need no baseline.
     """
     if arms_of(run):
         if asked.update:
@@ -35,6 +37,8 @@ def first_baseline(run: Run, asked: CheckRequest) -> Path | None:
     if asked.against or path.exists() or not (asked.update or asked.accept):
         return None
     rules_for_run(run, asked.gates)  # refuses an unreadable gate, although there is nothing to judge
+    if not any(record.status is Status.OK for record in run.records):
+        raise UsageError(f"run {run.info.run} measured nothing: there is nothing to keep as a baseline")
     return _write(run, path, asked.accept or FIRST)
 
 

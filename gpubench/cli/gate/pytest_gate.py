@@ -36,7 +36,7 @@ def check_files(files: Sequence[str], asked: CheckRequest) -> Checked:
         interleaved=are_interleaved(before, after),
     )
     refuse(compared, force=asked.force)
-    return check(compared, rules, declared=declared)
+    return check(compared, rules, declared=declared, on_unclear=asked.on_unclear)
 
 
 def _paths(given: Sequence[str]) -> list[Path]:

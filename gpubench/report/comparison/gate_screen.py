@@ -36,8 +36,8 @@ from gpubench.report.model.words import count
 
 _NAMED = 5
 _STAND_IN = line("No gate was declared (", code("gates:"), " in the suite, ", code("--gate"), "): these stand in.")
-_MARKS = {"fail": "-", "unclear": "?", "no data": "?", "pass": ""}
-_TONES: dict[str, Tone] = {"fail": "bad", "unclear": "muted", "no data": "muted", "pass": "plain"}
+_MARKS = {"fail": "-", "unclear": "?", "no data": "?", "pass": "", "overruled": ""}
+_TONES: dict[str, Tone] = {"fail": "bad", "pass": "plain"}
 
 
 def build_check(checked: Checked, *, run: str) -> ReportModel:
@@ -66,17 +66,28 @@ def build_check(checked: Checked, *, run: str) -> ReportModel:
 
 
 def _headline(checked: Checked) -> Line:
+    outcomes = Counter(result.outcome for result in checked.results)
     failed = [result for result in checked.results if result.outcome == "fail"]
+    unclear = count(outcomes["unclear"], "gate")
     if failed:
         cases = {change.case_id for result in failed for change in result.failures}
         said = f"{count(len(failed), 'gate')} of {len(checked.results)} failed, in {count(len(cases), 'case')}"
         return line(strong(f"FAIL: {said}."), " Accepted." if checked.accepted is not None else "")
-    unclear = sum(result.outcome == "unclear" for result in checked.results)
-    doubt = f" {count(unclear, 'gate')} could not be decided everywhere, which is no failure." if unclear else ""
-    kept = sum(result.outcome == "pass" for result in checked.results)
+    if checked.verdict is ExitStatus.GATE_FAILED:
+        undecided = count(outcomes["unclear"] + outcomes["no data"], "gate")
+        return line(strong(f"FAIL: {undecided} could not be decided"), " (", code("--on-unclear fail"), ").")
+    doubt = f" {unclear} could not be decided everywhere, which is no failure." if outcomes["unclear"] else ""
     if checked.verdict is ExitStatus.CASE_FAILED:
-        return line(strong("No gate failed, but cases did: they crashed or ran out of time."), doubt)
-    return line(strong(f"PASS: {count(kept, 'gate')} kept."), doubt)
+        return line(strong("No gate failed, but cases did: they gave no figures that may be used."), doubt)
+    if checked.verdict is ExitStatus.USAGE:
+        return line(strong("NOT JUDGED: no gate could be decided in any case."))
+    lacking = [
+        count(number, what)
+        for number, what in ((outcomes["no data"], "gate"), (checked.num_without_data, "case"))
+        if number
+    ]
+    without = f" No data: {' and '.join(lacking)}." if lacking else ""
+    return line(strong(f"PASS: {count(outcomes['pass'], 'gate')} kept."), doubt, without)
 
 
 def _gates(checked: Checked) -> Table:
@@ -98,7 +109,7 @@ def _gates(checked: Checked) -> Table:
         Column("cases", "cases", priority=2, cell=lambda result: result.num_cases),
         Column("outcome", "outcome", "left", form="wide", cell=outcome_text),
     )
-    made = Table.of("gates", columns, checked.results, tone=lambda result: _TONES[result.outcome])
+    made = Table.of("gates", columns, checked.results, tone=lambda result: _TONES.get(result.outcome, "muted"))
     return made.without_empty_columns()
 
 
@@ -123,8 +134,11 @@ def limit_text(result: GateResult) -> str:
 def outcome_text(result: GateResult) -> str:
     """`fail, 2 cases, confirmed`; `pass`, `unclear in 3`."""
     if result.outcome == "fail":
-        confirmed = ", confirmed" if result.confirmation is not None else ""
+        fresh = result.confirmation
+        confirmed = "" if fresh is None else ", not measured again" if fresh.lost else ", confirmed"
         return f"fail, {count(len(result.failures), 'case')}{confirmed}"
+    if result.outcome == "overruled":
+        return "later gates decide"
     return f"unclear in {len(result.unclear)}" if result.outcome == "unclear" else result.outcome
 
 
@@ -176,6 +190,8 @@ def why_real(result: GateResult, change: CaseChange) -> str:
     else:
         why = moved.reason
     fresh = result.confirmation
+    if fresh is not None and any(each is change for each in fresh.lost):
+        return f"{why}; the fresh rounds gave no figure that could take it back"
     return why if fresh is None else f"{why}, confirmed in {count(fresh.rounds, 'fresh round')}"
 
 
@@ -224,19 +240,8 @@ def _missing(checked: Checked) -> tuple[Line, ...]:
 
 def _unclear(checked: Checked) -> tuple[Line, ...]:
     """Reasons of what no gate could decide: of cases that were measured again, those of the fresh rounds."""
-    unclear, lost = [], Counter[str]()
-    for result in checked.results:
-        for change in result.unclear:
-            moved = change.changes.get(result.rule.metric)
-            if moved is not None and moved.judgement == "unclear":
-                unclear.append(moved)
-            else:
-                lost[gate_title(result)] += 1
-    lines = (
-        line(f"{title}: {count(number, 'case')} beyond the limit, of which the fresh rounds have no figure")
-        for title, number in lost.items()
-    )
-    return (*lines, *unclear_lines(unclear, checked.compared.settings.sesoi))
+    unclear = [change.changes[result.rule.metric] for result in checked.results for change in result.unclear]
+    return tuple(unclear_lines(unclear, checked.compared.settings.sesoi))
 
 
 def _next(checked: Checked, run: str) -> tuple[Line, ...]:
@@ -254,6 +259,8 @@ def _next(checked: Checked, run: str) -> tuple[Line, ...]:
             "" if named is None or candidate.source != reference.source else f"gpubench compare {named}{run} -v"
         )
         said.append(line("To look: ", rows, ", " if rows.text else "", code(f"gpubench show {run}:CASE")))
+    if checked.verdict is ExitStatus.USAGE and checked.accepted is None:
+        said.append(line("To pass all the same: ", code("--on-unclear pass"), "; to fail: ", code("--on-unclear fail")))
     failed = checked.verdict is ExitStatus.GATE_FAILED and checked.accepted is None
     if failed and reference.source == "baseline":
         accept = code(f"gpubench check {run} --accept 'REASON'")

@@ -143,7 +143,12 @@ def _gate(result: GateResult) -> dict[str, Any]:
         "unclear": [change.case_id for change in result.unclear],
         "confirmation": None
         if result.confirmation is None
-        else {"rounds": result.confirmation.rounds, "kept": [change.case_id for change in result.confirmation.kept]},
+        else {
+            "rounds": result.confirmation.rounds,
+            "kept": [change.case_id for change in result.confirmation.kept],
+            "lost": [change.case_id for change in result.confirmation.lost],
+        },
+        "no_data": [change.case_id for change in result.no_data],
     }
 
 

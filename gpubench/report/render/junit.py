@@ -38,7 +38,6 @@ def _suite(root: ET.Element, result: GateResult) -> dict[str, int]:
     suite = ET.SubElement(root, "testsuite", name=inert(title))
     failures = {change.case_id: change for change in result.failures}
     unclear = {change.case_id for change in result.unclear}
-    num_skipped = 0
     for change in result.covered:
         test = _test(suite, f"gpubench.{result.rule.metric}", change)
         broken = failures.get(change.case_id)
@@ -50,10 +49,12 @@ def _suite(root: ET.Element, result: GateResult) -> dict[str, int]:
             moved = change.changes.get(result.rule.metric)
             reason = kind_word(change) if moved is None else moved.reason
             ET.SubElement(test, "system-out").text = inert(f"unclear: {reason}")
-        elif change.reference is None or change.candidate is None:
-            num_skipped += 1
-            ET.SubElement(test, "skipped", message=inert(kind_word(change)))
-    counts = {"tests": result.num_cases, "failures": len(failures), "errors": 0, "skipped": num_skipped}
+    lacking = [change for change in result.no_data if change.kind != "measured"]
+    for change in lacking:
+        test = _test(suite, f"gpubench.{result.rule.metric}", change)
+        ET.SubElement(test, "skipped", message=inert(f"no data: {kind_word(change)}"))
+    num_tests = result.num_cases + len(lacking)
+    counts = {"tests": num_tests, "failures": len(failures), "errors": 0, "skipped": len(lacking)}
     _count(suite, counts)
     return counts
 

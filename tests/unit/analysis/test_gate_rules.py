@@ -64,11 +64,42 @@ def test_an_interval_that_holds_the_limit_does_not_fail():
     assert result.outcome == "pass"
 
 
-def test_unclear_never_fails():
-    result = check("throughput=3%", arms(0.95, noise=0.2))
+def test_unclear_is_no_failure_beside_a_case_that_was_decided():
+    changes = (*arms(0.95, noise=0.2), *arms(1.0, batch_size=128))
+    result = check("throughput=3%", changes)
     assert result.outcome == "unclear"
     assert [change.label for change in result.unclear] == ["batch_size=64"]
     assert exit_status([result]) is ExitStatus.OK
+    assert exit_status([result], on_unclear="fail") is ExitStatus.GATE_FAILED
+
+
+def test_where_no_case_was_decided_it_is_not_green_unless_the_user_says_so():
+    result = check("throughput=3%", arms(0.95, noise=0.2))
+    assert exit_status([result]) is ExitStatus.USAGE
+    given = ("pass", "warn", "fail")
+    assert [exit_status([result], on_unclear=each) for each in given] == [ExitStatus.OK] * 2 + [ExitStatus.GATE_FAILED]
+
+
+@pytest.mark.parametrize(("gate", "status"), [("status=failed", ExitStatus.OK), ("throughput=3%", 3)])
+def test_a_case_that_newly_has_no_figures_is_green_only_by_a_gate_on_its_status(gate, status):
+    before, after = RunBuilder(), RunBuilder()
+    before.measured(STEADY, batch_size=1)
+    after.record(after.plan(batch_size=1), 1, Status.OOM, failure=an_oom())
+    for build in (before, after):
+        build.measured(STEADY, batch_size=2)
+    changes = compare_runs(summarise_run(before.run()), summarise_run(after.run()), ["throughput"], interleaved=True)
+    assert exit_status([check(gate, changes)], changes) == status
+
+
+def test_a_case_that_one_side_did_not_run_is_no_data_of_a_status():
+    before, after = RunBuilder(), RunBuilder()
+    for build, batch_size in ((before, 1), (before, 2), (after, 2)):
+        build.measured(STEADY, batch_size=batch_size)
+    after.plan(batch_size=1)  # planned, and never launched
+    changes = compare_runs(summarise_run(before.run()), summarise_run(after.run()), ["throughput"])
+    result = check("status=oom,failed", changes)
+    assert ([change.label for change in result.covered], result.outcome) == (["batch_size=2"], "pass")
+    assert [change.label for change in result.no_data] == ["batch_size=1"]
 
 
 def test_stored_runs_do_not_fail_a_gate_on_speed():
@@ -122,7 +153,7 @@ def test_of_several_rules_the_last_that_covers_a_case_decides():
     general, own = GateRule("throughput", 0.03), GateRule("throughput", 0.2, where={"batch_size": 128})
     changes = arms(1.0, 0.9)
     assert [result.outcome for result in check_gates([general, own], changes)] == ["pass", "pass"]
-    assert [result.outcome for result in check_gates([own, general], changes)] == ["no data", "fail"]
+    assert [result.outcome for result in check_gates([own, general], changes)] == ["overruled", "fail"]
 
 
 def test_a_gate_of_the_command_line_may_name_its_cases():
@@ -154,13 +185,55 @@ def test_a_failure_stands_only_if_fresh_rounds_break_the_limit_too():
     assert [change.label for change in falls.confirmation.kept] == ["batch_size=128"]
 
 
-def test_a_failure_that_cannot_be_measured_again_is_unclear():
+def test_a_failure_whose_fresh_rounds_are_too_noisy_is_unclear():
     results = check_gates([GateRule("throughput", 0.03)], arms(1.0, 0.9))
-    for fresh in ((), arms(1.0, 0.9, noise=0.5)):
-        (result,) = confirm(results, fresh, 6)
-        assert (result.outcome, result.failures) == ("unclear", ())
-        assert [change.label for change in result.unclear] == ["batch_size=128"]
-        assert result.confirmation.kept == ()
+    (result,) = confirm(results, arms(1.0, 0.9, noise=0.5), 6)
+    assert (result.outcome, result.failures) == ("unclear", ())
+    assert [change.label for change in result.unclear] == ["batch_size=128"]
+    assert (result.confirmation.kept, result.confirmation.lost) == ((), ())
+
+
+def fresh_rounds(before: list[float], after: list[float], *, lost: str = "", **fields):
+    """Fresh rounds of the case that fails below. The side named `lost` crashed in every launch."""
+    sides = {"reference": RunBuilder(), "candidate": RunBuilder()}
+    for (name, build), rates in zip(sides.items(), (before, after), strict=True):
+        if name == lost:
+            build.record(build.plan(batch_size=128), 1, Status.FAILED, reason="segmentation fault")
+        elif rates:
+            build.measured(rates, batch_size=128, **(fields if name == "candidate" else {}))
+        else:
+            build.plan(batch_size=128)
+    return compare_runs(*(summarise_run(build.run()) for build in sides.values()), ["throughput"], interleaved=True)
+
+
+@pytest.mark.parametrize(
+    "fresh",
+    [
+        (),
+        fresh_rounds(STEADY, STEADY, lost="candidate"),
+        fresh_rounds(STEADY, STEADY, lost="reference"),
+        fresh_rounds(STEADY, []),
+        fresh_rounds(STEADY[:2], STEADY[:2]),
+        fresh_rounds(STEADY, STEADY, parity=False),
+    ],
+    ids=["not measured", "crashed", "reference crashed", "skipped", "too few rounds left", "wrong output"],
+)
+def test_fresh_rounds_that_cannot_be_judged_take_no_failure_back(fresh):
+    results = check_gates([GateRule("throughput", 0.03)], arms(1.0, 0.9))
+    (result,) = confirm(results, fresh, 6)
+    assert (result.outcome, [change.label for change in result.failures]) == ("fail", ["batch_size=128"])
+    assert (result.confirmation.kept, result.confirmation.lost) == ((), result.failures)
+
+
+@pytest.mark.parametrize("lost", ["candidate", "reference"])
+def test_a_new_oom_is_taken_back_by_fresh_rounds_only_where_they_ran(lost):
+    before, after = RunBuilder(), RunBuilder()
+    before.measured(STEADY, batch_size=128)
+    after.record(after.plan(batch_size=128), 1, Status.OOM, failure=an_oom())
+    changes = compare_runs(summarise_run(before.run()), summarise_run(after.run()), ["throughput"])
+    results = check_gates([GateRule("status", no_new=("oom",))], changes)
+    assert confirm(results, fresh_rounds(STEADY, STEADY, lost=lost), 1)[0].outcome == "fail"
+    assert confirm(results, fresh_rounds(STEADY, STEADY), 1)[0].outcome == "pass"
 
 
 def test_rules_that_did_not_fail_are_not_touched_by_a_confirmation():
