@@ -6,7 +6,7 @@ from pathlib import Path
 import rich_click as click
 
 from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides, refuse
-from gpubench.analysis.compare.run_sides import Side, arm_sides, side_of
+from gpubench.analysis.compare.run_sides import Side, arm_sides, arms_of, side_of
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.cli.open_run import shown_name
@@ -21,7 +21,7 @@ from gpubench.cli.screens.final_screen import (
 from gpubench.core.errors import ExitStatus, MachineUnfitError, UsageError
 from gpubench.core.findings import unfit
 from gpubench.core.metrics import SESOI
-from gpubench.core.records import CRASHED
+from gpubench.core.records import CRASHED, Status, latest
 from gpubench.machine.doctor.examination import unfit_rows
 from gpubench.report.build import build_report
 from gpubench.report.comparison.comparison_report import build_comparison
@@ -38,10 +38,18 @@ class RunEnding:
     """The options of `gpubench run` that concern its end. `baseline` is what the run is compared with."""
 
     def __init__(
-        self, strict: bool, report: bool, as_json: bool, wide: bool, arms: AskedArms, baseline: Side | None
+        self,
+        strict: bool,
+        report: bool,
+        as_json: bool,
+        wide: bool,
+        arms: AskedArms,
+        baseline: Side | None,
+        *,
+        allow_empty: bool = False,
     ) -> None:
         self.strict, self.report, self.as_json, self.wide = strict, report, as_json, wide
-        self.arms, self.baseline = arms, baseline
+        self.arms, self.baseline, self.allow_empty = arms, baseline, allow_empty
 
     def before(self, info: RunInfo) -> None:
         """Before the first launch: `--strict` refuses a machine that is not fit."""
@@ -115,7 +123,15 @@ class RunEnding:
                 hint=f"`gpubench list findings {unfit(codes)[0]}` explains.",
             )
         ended = {record.status for record in stored.records} | {case.skip_status for case in stored.info.cases}
-        return ExitStatus.CASE_FAILED if ended & CRASHED else ExitStatus.OK
+        if ended & CRASHED:
+            return ExitStatus.CASE_FAILED
+        measured = {record.arm for record in latest(stored.records) if record.status is Status.OK}
+        lacking = [arm for arm in arms_of(stored) or (None,) if arm not in measured]
+        if not lacking or self.allow_empty:
+            return ExitStatus.OK
+        of_arm = f" of arm {lacking[0]}" if lacking[0] is not None else ""
+        click.echo(f"No case{of_arm} gave a figure: exit status 3. --allow-empty makes that 0.", err=True)
+        return ExitStatus.CASE_FAILED
 
 
 def _print_next(stored: Run, name: str, written: Path | None, *, interrupted: bool) -> None:

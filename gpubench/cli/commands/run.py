@@ -96,6 +96,7 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
 @click.option(
     "--strict", is_flag=True, help="Exit 4 if the machine is not fit for measuring, before or during the run."
 )
+@click.option("--allow-empty", is_flag=True, help="Exit 0 even if no case gave a figure.")
 @click.option("--report/--no-report", default=True, show_default=True, help="Write the report into the run folder.")
 @json_option
 @wide_option
@@ -123,6 +124,7 @@ def command(
     no_oom_skip: bool,
     anonymous: bool,
     strict: bool,
+    allow_empty: bool,
     report: bool,
     as_json: bool,
     wide: bool,
@@ -171,7 +173,7 @@ def command(
 
     # Read before anything is measured: `@last` is the run before, and a name that is wrong costs no time.
     against = None if baseline is None else stored_side(baseline, store)
-    ending = RunEnding(strict, report, as_json, wide, asked, against)
+    ending = RunEnding(strict, report, as_json, wide, asked, against, allow_empty=allow_empty)
     if resumed is not None:
         return _resume(resumed, store, ending, budget=budget, download=download, oom_skip=not no_oom_skip)
     overrides += () if repeats is None else (f"measure.repeats={repeats}",)
