@@ -83,7 +83,8 @@ def comparable(env: Mapping[str, Any]) -> dict[str, Any]:
     def take(part: str, values: Mapping[str, Any] | None, names: tuple[str, ...]) -> None:
         flat.update({f"{part}.{name}": values[name] for name in names if values and values.get(name) is not None})
 
-    for position, gpu in enumerate(env.get("gpus") or ()):
+    readable = [gpu for gpu in env.get("gpus") or () if gpu.get("name")]  # a neighbour's card has no number here
+    for position, gpu in enumerate(readable):
         take(f"gpu{position}", gpu, GPU_COMPARABLE)
     take("driver", env.get("driver"), ("driver", "cuda_driver"))
     take("cpu", env.get("cpu"), _CPU_COMPARABLE)

@@ -9,6 +9,7 @@ from gpubench.machine.doctor_row import DoctorRow, Group, Level, doctor_row
 from gpubench.telemetry.devices import cuda_visible
 from gpubench.telemetry.devices.base import Identity, NullBackend, Survey, TelemetryError
 from gpubench.telemetry.devices.nvml import NvmlBackend, card_facts, open_backend
+from gpubench.telemetry.devices.nvml.library import NO_PERMISSION, name_of
 from gpubench.telemetry.window.throttling import CLOCKS_SET_BIT, REASON_BITS
 
 _HOT_C = 80
@@ -24,12 +25,17 @@ def rows(*, only_shown: bool = False) -> tuple[list[DoctorRow], Mapping[str, Any
             # No driver at all is a machine without a GPU; any other refusal is a broken one.
             absent = isinstance(backend, NullBackend) and backend.code in {9, 12}
             return [_row("NVML", Level.NA if absent else Level.BAD, backend.reason, backend.remedy)], None, []
-        uuids = cuda_visible.shown(backend.library) if only_shown else None
+        uuids = cuda_visible.shown(backend.library)
         driver = card_facts.read_driver(backend.library)
-        gpus = [gpu for gpu in card_facts.read_gpus(backend.library) if uuids is None or gpu.get("uuid") in uuids]
-        found = [_row("driver", Level.OK, f"{driver['driver']}, serves CUDA {driver['cuda_driver']}")]
+        gpus = card_facts.read_gpus(backend.library)
+        versions = (driver["driver"] or "version unknown", f"serves CUDA {driver['cuda_driver'] or 'unknown'}")
+        found = [_row("driver", Level.OK, ", ".join(versions))]
         for gpu in gpus:
-            found += _of_gpu(backend, gpu)
+            if gpu.get("uuid") in uuids:
+                found += _of_gpu(backend, gpu)
+            elif not only_shown:
+                found.append(_not_shown(gpu))
+        gpus = [gpu for gpu in gpus if gpu.get("uuid") in uuids or not only_shown]
     except TelemetryError as error:
         return [_row("NVML", Level.BAD, str(error), error.remedy)], None, []
     else:
@@ -44,15 +50,16 @@ _row = partial(doctor_row, Group.GPU)
 def _of_gpu(backend: NvmlBackend, gpu: Mapping[str, Any]) -> list[DoctorRow]:
     """The rows of one card; their names carry its NVML index."""
     title = f"GPU {gpu['nvml_index']}"
-    if not gpu.get("uuid"):
-        return [_row(title, Level.BAD, f"cannot be read: {gpu.get('absent')}", "`nvidia-smi -q` may say more.")]
     memory = format_bytes(gpu["memory_total_bytes"]) if gpu.get("memory_total_bytes") else "memory unknown"
-    device = backend.open(Identity(uuid=gpu["uuid"]))
+    try:
+        device = backend.open(Identity(uuid=gpu["uuid"]))
+    except TelemetryError as error:
+        return [_row(title, Level.BAD, f"cannot be read: {error}", error.remedy or "`nvidia-smi -q` may say more.")]
     fast, slow = device.read_fast(), device.read_slow()
     reasons = fast.reasons or 0
     device.close()
     return [
-        _row(title, Level.OK, f"{gpu.get('name')}, {memory}", uuid=gpu["uuid"]),
+        _row(title, Level.OK, f"{gpu.get('name') or 'name unknown'}, {memory}", uuid=gpu["uuid"]),
         _processes(title, device.survey()),
         _load(title, slow.utilization),
         _power_limit(title, gpu),
@@ -62,6 +69,21 @@ def _of_gpu(backend: NvmlBackend, gpu: Mapping[str, Any]) -> list[DoctorRow]:
         _energy(title, fast.counter_j, fast.power_instant_w or fast.power_average_w or fast.power_usage_w),
         *_settings(title, gpu),
     ]
+
+
+def _not_shown(gpu: Mapping[str, Any]) -> DoctorRow:
+    """A neighbour spoils nothing here, whatever its state: it is not used."""
+    title, absent = f"GPU {gpu['nvml_index']}", gpu["absent"]
+    if gpu.get("uuid"):
+        text = f"{gpu.get('name') or 'name unknown'}, not used: CUDA_VISIBLE_DEVICES leaves it out"
+        return _row(title, Level.NA, text, uuid=gpu["uuid"])
+    reason = absent.get("handle") or absent.get("uuid") or "it does not tell its UUID"
+    if name_of(NO_PERMISSION) in reason:
+        return _row(title, Level.NA, f"not given to this process: {reason}")
+    remedy = (
+        "Other cards can be used. `nvidia-smi -q` and `dmesg` (Xid messages) may say more; a lost card needs a reset."
+    )
+    return _row(title, Level.WARN, f"cannot be read: {reason}", remedy)
 
 
 def _processes(title: str, survey: Survey) -> DoctorRow:
@@ -96,10 +118,11 @@ def _power_limit(title: str, gpu: Mapping[str, Any]) -> DoctorRow:
 
 def _clocks(title: str, gpu: Mapping[str, Any], reasons: int) -> DoctorRow:
     highest = gpu.get("sm_clock_max_mhz")
+    limit = "" if highest is None else f"up to {highest} MHz"
     if reasons & CLOCKS_SET_BIT:
-        return _row(f"{title} clocks", Level.OK, f"held by a setting (maximum {highest} MHz)")
+        return _row(f"{title} clocks", Level.OK, ", ".join(filter(None, ["held by a setting", limit])))
     remedy = f"For the steadiest comparisons: sudo nvidia-smi -i {gpu.get('nvml_index', 0)} -lgc MHZ (undo: -rgc)."
-    return _row(f"{title} clocks", Level.WARN, f"SM clock not locked (up to {highest} MHz)", remedy)
+    return _row(f"{title} clocks", Level.WARN, f"SM clock not locked ({limit or 'its maximum cannot be read'})", remedy)
 
 
 def _throttling(title: str, reasons: int) -> DoctorRow:

@@ -1,19 +1,24 @@
-"""Which card CUDA calls device N, without torch and without a CUDA context in this process."""
+"""Which card CUDA calls device N, without torch and without a CUDA context in this process.
+
+Only cards that this process may open have a number in CUDA; NVML counts the others too (a neighbour's in a shared node,
+a lost one).
+"""
 
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpubench.telemetry.devices.base import Identity, TelemetryError
-from gpubench.telemetry.devices.nvml import card_facts
 from gpubench.telemetry.devices.nvml.library import Library, NvmlError
 
 _TIMEOUT_S = 20.0
 _PCI = re.compile(r"^([0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}(\.[0-7])?$")
+
+_LEADING_NUMBER = re.compile(r"[+-]?\d+")
 
 # Runs in a separate process: cuInit here would spoil every later fork of the caller's program.
 _ASK_CUDA = """
@@ -43,43 +48,87 @@ def identify(device: int | str, library: Library, environ: Mapping[str, str] | N
     where the number means no card, or could mean several.
     """
     environ = os.environ if environ is None else environ
-    if isinstance(device, str) and (device.startswith(("GPU-", "MIG-")) or _PCI.match(device)):
-        return _named(device, library)
+    if isinstance(device, str) and _PCI.match(device):
+        return Identity(pci=device)
+    if isinstance(device, str) and device.startswith(("GPU-", "MIG-")):
+        try:
+            matches = [uuid for uuid in _cards(library) if uuid.lower().startswith(device.lower())]
+        except TelemetryError:
+            matches = []  # a whole UUID needs no list
+        if len(matches) > 1:
+            raise TelemetryError(f"{device} is the beginning of {len(matches)} UUIDs")
+        # NVML lists cards only: a MIG slice's UUID must be whole, and is asked for as it is.
+        return Identity(uuid=matches[0] if matches else device)
     text = str(device).removeprefix("cuda:") if str(device) != "cuda" else "0"
     if not text.isdecimal():
         raise TelemetryError(f"not a device: {device!r}", remedy="Give a CUDA device number, a UUID or a PCI address.")
-    number = int(text)
-    asked = _ask_cuda(number, environ)
-    return asked if asked is not None else _read_variable(number, library, environ)
+    asked = _ask_cuda(int(text), environ)
+    if asked is not None:
+        return asked
+    visible, order_is_known = _read_variable(library, environ)
+    if int(text) >= len(visible):
+        found = f"CUDA has no device {text}: {len(visible)} visible"
+        raise TelemetryError(found, remedy="Look at CUDA_VISIBLE_DEVICES.")
+    if not order_is_known:
+        raise TelemetryError(
+            f"which card CUDA calls {text} is unknown: cards differ and CUDA orders them by speed",
+            remedy="Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the card by its UUID.",
+        )
+    return Identity(uuid=visible[int(text)])
 
 
 def shown(library: Library, environ: Mapping[str, str] | None = None) -> list[str]:
-    """UUIDs of the cards that CUDA_VISIBLE_DEVICES leaves to this process; of every card where that cannot be told (MIG
-    slices, numbers whose order is unknown). TelemetryError where the cards cannot be listed.
+    """UUIDs of the cards that this process may open and CUDA_VISIBLE_DEVICES leaves to it, in NVML's order; of a MIG
+    slice the card it is a part of. All that it may open where that cannot be told. TelemetryError without any.
     """
     environ = os.environ if environ is None else environ
-    uuids = _uuids(library)
-    variable = environ.get("CUDA_VISIBLE_DEVICES")
-    if variable is None:
-        return uuids
-    entries = _valid_prefix([entry.strip() for entry in variable.split(",")], len(uuids))
-    numbers = [entry for entry in entries if entry.isdecimal()]
-    if any(entry.startswith("MIG-") for entry in entries) or (
-        numbers and not _order_is_known(library, environ, len(uuids))
-    ):
-        return uuids
-    chosen = {uuids[int(entry)] if entry.isdecimal() else _named(entry, library).uuid for entry in entries}
-    return [uuid for uuid in uuids if uuid in chosen]
+    cards = list(_cards(library))
+    visible, order_is_known = _read_variable(library, environ)
+    if not order_is_known:
+        found = [_ask_cuda(number, environ) for number in range(len(visible))]
+        uuids = [f"GPU-{each.uuid.removeprefix('GPU-')}" if each and each.uuid else None for each in found]
+        return cards if None in uuids else [card for card in cards if card in uuids]
+    try:
+        parents = [_card_of(name, library) if name.startswith("MIG-") else name for name in visible]
+    except NvmlError:
+        return cards
+    return [card for card in cards if card in parents]
 
 
-def _named(text: str, library: Library) -> Identity:
-    if _PCI.match(text):
-        return Identity(pci=text)
-    matches = [uuid for uuid in _uuids(library) if uuid.lower().startswith(text.lower())]
-    if len(matches) > 1:
-        raise TelemetryError(f"{text} is the beginning of {len(matches)} UUIDs")
-    # NVML lists cards only: a MIG slice's UUID must be whole, and is asked for as it is.
-    return Identity(uuid=matches[0] if matches else text)
+def selected(variable: str, uuids: Sequence[str]) -> list[int | str]:
+    """What a list of visible devices leaves of the cards in CUDA's order: their positions, and MIG slices by name.
+
+    As torch and CUDA read it (`torch.cuda._parse_visible_devices`, checked against driver 525 in pytorch#92315): a list
+    of UUIDs or their beginnings if it starts with one, else of numbers, of each of which only the leading digits count
+    (`1gpu2` is 1). It ends before the first entry that names no card, and one that is repeated leaves nothing at all.
+    """
+    chosen: list[int | str] = []
+    for entry in parse(variable):
+        place: int | str = entry
+        if isinstance(entry, str) and not entry.startswith("MIG-"):
+            matches = [position for position, uuid in enumerate(uuids) if uuid.startswith(entry)]
+            place = matches[0] if len(matches) == 1 else len(uuids)
+        if isinstance(place, int) and place >= len(uuids):
+            break
+        if place in chosen:
+            return []
+        chosen.append(place)
+    return chosen
+
+
+def parse(variable: str) -> list[int | str]:
+    """The entries that count: all UUIDs with one prefix, or all numbers."""
+    prefix = variable[:4] if variable.startswith(("GPU-", "MIG-")) else ""
+    entries: list[int | str] = []
+    for text in variable.split(","):
+        number = _LEADING_NUMBER.match(text.strip())
+        entry = text if prefix else int(number[0]) if number else -1
+        if entry in entries:
+            return []
+        if (prefix and not text.startswith(prefix)) or (isinstance(entry, int) and entry < 0):
+            break
+        entries.append(entry)
+    return entries
 
 
 def _ask_cuda(number: int, environ: Mapping[str, str]) -> Identity | None:
@@ -97,46 +146,40 @@ def _ask_cuda(number: int, environ: Mapping[str, str]) -> Identity | None:
     return None
 
 
-def _read_variable(number: int, library: Library, environ: Mapping[str, str]) -> Identity:
-    uuids = _uuids(library)
-    variable = environ.get("CUDA_VISIBLE_DEVICES")
-    entries = [str(position) for position in range(len(uuids))]
-    if variable is not None:
-        entries = _valid_prefix([entry.strip() for entry in variable.split(",")], len(uuids))
-    if number >= len(entries):
-        found = f"CUDA has no device {number}: {len(entries)} visible"
-        raise TelemetryError(found, remedy="Look at CUDA_VISIBLE_DEVICES.")
-    entry = entries[number]
-    if not entry.isdecimal():
-        return _named(entry, library)
-    if not _order_is_known(library, environ, len(uuids)):
-        raise TelemetryError(
-            f"which card CUDA calls {number} is unknown: cards differ and CUDA orders them by speed",
-            remedy="Set CUDA_DEVICE_ORDER=PCI_BUS_ID, or name the card by its UUID.",
-        )
-    return Identity(uuid=uuids[int(entry)])
+def _read_variable(library: Library, environ: Mapping[str, str]) -> tuple[list[str], bool]:
+    """(UUIDs in CUDA's order, whether that order is known)."""
+    cards, variable = _cards(library), environ.get("CUDA_VISIBLE_DEVICES")
+    uuids = list(cards)
+    chosen = list(range(len(uuids))) if variable is None else selected(variable, uuids)
+    by_number = variable is None or any(isinstance(entry, int) for entry in parse(variable))
+    known = not by_number or len(set(cards.values())) <= 1 or environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID"
+    return [uuids[place] if isinstance(place, int) else place for place in chosen], known
 
 
-def _valid_prefix(entries: list[str], num_cards: int) -> list[str]:
-    """CUDA ignores an invalid entry and all that follow it."""
-    kept = []
-    for entry in entries:
-        if not (entry.startswith(("GPU-", "MIG-")) or (entry.isdecimal() and int(entry) < num_cards)):
-            break
-        kept.append(entry)
-    return kept
-
-
-def _uuids(library: Library) -> list[str]:
-    """UUIDs in NVML's order, which is that of PCI addresses."""
+def _cards(library: Library) -> dict[str, str | None]:
+    """Names by UUID of the cards that this process may open, in NVML's order, which is that of PCI addresses."""
+    cards: dict[str, str | None] = {}
+    fault: NvmlError | None = None
     try:
-        handles = [library.call("nvmlDeviceGetHandleByIndex", i) for i in range(library.call("nvmlDeviceGetCount"))]
-        return [str(library.call("nvmlDeviceGetUUID", handle)) for handle in handles]
-    except NvmlError as fault:
-        raise TelemetryError(f"the cards could not be listed: {fault}", code=fault.code) from None
+        for index in range(library.call("nvmlDeviceGetCount")):
+            try:
+                handle = library.call("nvmlDeviceGetHandleByIndex", index)
+                uuid = str(library.call("nvmlDeviceGetUUID", handle))
+            except NvmlError as error:
+                fault = fault or error
+                continue
+            try:
+                cards[uuid] = str(library.call("nvmlDeviceGetName", handle))
+            except NvmlError:
+                cards[uuid] = None
+    except NvmlError as error:
+        fault = error
+    if fault is not None and not cards:
+        raise TelemetryError(f"the cards could not be listed: {fault}", code=fault.code)
+    return cards
 
 
-def _order_is_known(library: Library, environ: Mapping[str, str], num_cards: int) -> bool:
-    if num_cards <= 1 or environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID":
-        return True
-    return len({gpu.get("name") for gpu in card_facts.read_gpus(library)}) == 1
+def _card_of(mig: str, library: Library) -> str:
+    handle = library.call("nvmlDeviceGetHandleByUUID", mig)
+    card = library.call("nvmlDeviceGetDeviceHandleFromMigDeviceHandle", handle)
+    return str(library.call("nvmlDeviceGetUUID", card))

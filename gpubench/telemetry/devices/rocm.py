@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import reduce
-from itertools import takewhile
 from operator import getitem
 from types import ModuleType
 from typing import Any
@@ -34,6 +33,7 @@ from gpubench.telemetry.devices.base import (
     bounded,
     surveyed,
 )
+from gpubench.telemetry.devices.cuda_visible import selected
 
 _TIMEOUT_S = 20.0
 _CLOSE_TIMEOUT_S = 0.4
@@ -290,7 +290,7 @@ class RocmBackend(Backend):
         """Of a device by HIP's number (`0`, `"cuda:1"`), UUID (`"GPU-..."`) or PCI address, or TelemetryError.
 
         ROCR_VISIBLE_DEVICES is applied first, and HIP_VISIBLE_DEVICES (or CUDA_VISIBLE_DEVICES, which HIP takes too) to
-        what is left; each holds numbers or UUIDs.
+        what is left; each is read as torch reads it.
         """
         text = str(device)
         if text.startswith("GPU-"):
@@ -302,7 +302,8 @@ class RocmBackend(Backend):
         second = "HIP_VISIBLE_DEVICES" if "HIP_VISIBLE_DEVICES" in environ else "CUDA_VISIBLE_DEVICES"
         for variable in ("ROCR_VISIBLE_DEVICES", second):
             if variable in environ:
-                visible = _selected(visible, environ[variable])
+                chosen = selected(environ[variable], [each.uuid or "" for each in visible])
+                visible = [visible[place] for place in chosen if isinstance(place, int)]
         if not number.isdecimal() or int(number) >= len(visible):
             remedy = "Look at ROCR_VISIBLE_DEVICES and HIP_VISIBLE_DEVICES."
             raise TelemetryError(f"HIP has no device {text}: {len(visible)} visible", remedy=remedy)
@@ -362,14 +363,6 @@ def _uuid(smi: AmdSmi, handle: Any) -> str:
 
 def _pci(smi: AmdSmi, handle: Any) -> str:
     return str(smi.call("amdsmi_get_gpu_device_bdf", handle)).lower()
-
-
-def _selected(visible: list[Identity], variable: str) -> list[Identity]:
-    """What the entries of a variable name, up to the first that names nothing."""
-    by_name = {str(number): each for number, each in enumerate(visible)}
-    by_name |= {each.uuid.lower(): each for each in visible if each.uuid}
-    entries = (by_name.get(entry.strip().lower()) for entry in variable.split(","))
-    return [each for each in takewhile(lambda each: each is not None, entries) if each is not None]
 
 
 def _survey(smi: AmdSmi, handle: Any) -> Survey:

@@ -347,16 +347,18 @@ ret_t nvmlDeviceGetCount_v2(unsigned *out) {
     return OK;
 }
 ret_t nvmlDeviceGetHandleByIndex_v2(unsigned i, device_t **out) {
-    ENTER(NULL);
     if (i >= (unsigned)num_devices) return INVALID;
+    ENTER(&devices[i]);
     *out = &devices[i];
     return OK;
 }
 ret_t nvmlDeviceGetHandleByUUID(const char *uuid, device_t **out) {
-    ENTER(NULL);
+    device_t *found = NULL;
     for (int i = 0; i < num_devices; i++)
-        if (!strcasecmp(devices[i].uuid, uuid)) { *out = &devices[i]; return OK; }
-    return NOT_FOUND;
+        if (!strcasecmp(devices[i].uuid, uuid)) found = &devices[i];
+    ENTER(found);
+    *out = found;
+    return found ? OK : NOT_FOUND;
 }
 ret_t nvmlDeviceGetHandleByPciBusId_v2(const char *pci, device_t **out) {
     ENTER(NULL);

@@ -23,6 +23,11 @@ def fake(fake_library: Path) -> Iterator[control.Fake]:
 
 
 @pytest.fixture(autouse=True)
+def _every_card_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The doctor's cache, empty and away from the user's own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

@@ -60,6 +60,80 @@ def test_clocks_held_by_a_setting_are_ok(fake: Fake) -> None:
     assert level_of(gpu_rows.rows()[0], "GPU 0 clocks") is Level.OK
 
 
+def test_a_clock_whose_maximum_is_unknown_is_not_called_none(fake: Fake) -> None:
+    fake.add_device()
+    fake.rule("nvmlDeviceGetMaxClockInfo", 3)
+    assert row_of(gpu_rows.rows()[0], "GPU 0 clocks").text == "SM clock not locked (its maximum cannot be read)"
+    fake.state(reasons=0x2)
+    assert row_of(gpu_rows.rows()[0], "GPU 0 clocks").text == "held by a setting"
+
+
+def test_no_row_shows_none_or_a_dict_whatever_is_missing(fake: Fake) -> None:
+    fake.add_device()
+    for call in (
+        "nvmlDeviceGetName",
+        "nvmlDeviceGetMemoryInfo_v2",
+        "nvmlSystemGetDriverVersion",
+        "nvmlDeviceGetMaxClockInfo",
+    ):
+        fake.rule(call, 3)
+    fake.rule("nvmlSystemGetCudaDriverVersion_v2", 3)
+    assert [row.text for row in gpu_rows.rows()[0] if "None" in row.text or "{" in row.text] == []
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "level", "text"),
+    [
+        (
+            "nvmlDeviceGetHandleByIndex_v2",
+            4,
+            Level.NA,
+            "not given to this process: nvmlDeviceGetHandleByIndex: NO_PERMISSION",
+        ),
+        ("nvmlDeviceGetHandleByIndex_v2", 15, Level.WARN, "cannot be read: nvmlDeviceGetHandleByIndex: GPU_IS_LOST"),
+        ("*", 15, Level.WARN, "cannot be read: nvmlDeviceGetHandleByIndex: GPU_IS_LOST"),
+        ("nvmlDeviceGetUUID", 999, Level.WARN, "cannot be read: nvmlDeviceGetUUID: UNKNOWN"),
+    ],
+)
+def test_a_bad_neighbour_does_not_make_a_healthy_card_unfit(
+    fake: Fake, call: str, code: int, level: Level, text: str
+) -> None:
+    fake.add_device(OTHER_UUID)
+    fake.add_device(UUID)
+    fake.rule("nvmlDeviceGetUtilizationRates", zero=True)
+    fake.rule(call, code, device=0)
+    rows, _, gpus = gpu_rows.rows()
+    assert row_of(rows, "GPU 0").level is level
+    assert row_of(rows, "GPU 0").text.startswith(text)
+    assert row_of(rows, "GPU 1").level is Level.OK
+    assert fit(rows)
+    rows, _, gpus = gpu_rows.rows(only_shown=True)
+    assert not [row for row in rows if row.name.startswith("GPU 0")]
+    assert [gpu["uuid"] for gpu in gpus] == [f"GPU-{UUID}"]
+
+
+def test_a_card_that_is_left_out_is_not_judged(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.add_device(OTHER_UUID)
+    fake.add_device(UUID)
+    fake.rule("nvmlDeviceGetUtilizationRates", zero=True)
+    fake.processes(4242, device=0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    rows, _, gpus = gpu_rows.rows()
+    assert row_of(rows, "GPU 0").text == "NVIDIA Fake 100, not used: CUDA_VISIBLE_DEVICES leaves it out"
+    assert fit(rows)
+    assert len(gpus) == 2
+
+
+def test_cards_that_are_all_lost_are_bad(fake: Fake) -> None:
+    fake.add_device()
+    fake.rule("nvmlDeviceGetHandleByIndex_v2", 15)
+    (row,) = gpu_rows.rows()[0]
+    assert (row.level, row.text) == (
+        Level.BAD,
+        "the cards could not be listed: nvmlDeviceGetHandleByIndex: GPU_IS_LOST (15)",
+    )
+
+
 def test_what_cannot_be_read_is_not_applicable(fake: Fake) -> None:
     fake.add_device()
     for call in (

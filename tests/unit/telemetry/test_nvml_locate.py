@@ -1,10 +1,14 @@
 """From CUDA's device to NVML's, and never by index."""
 
+import itertools
+
 import pytest
 from fakes.nvml.control import GIB, NAME, OTHER_UUID, UUID, Fake
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from gpubench.telemetry.devices.base import Identity, TelemetryError
-from gpubench.telemetry.devices.cuda_visible import identify, shown
+from gpubench.telemetry.devices.cuda_visible import identify, parse, selected, shown
 from gpubench.telemetry.devices.nvml import NvmlBackend, library
 from gpubench.telemetry.devices.nvml.card import NvmlDevice
 
@@ -50,6 +54,15 @@ def test_without_a_known_uuid_the_pci_address_decides(fake: Fake) -> None:
     device = opened(fake, uuid="ffffffff-0000-4000-8000-00000000000f", pci="0000:41:00.0")
     assert device.key == f"GPU-{UUID}"
     assert device.how == "pci"
+
+
+def test_a_search_by_uuid_that_a_lost_neighbour_breaks_is_made_by_address(fake: Fake) -> None:
+    fake.add_device(OTHER_UUID, pci="00000000:18:00.0")
+    fake.add_device(UUID, pci="00000000:41:00.0")
+    fake.rule("nvmlDeviceGetHandleByUUID", 15)
+    assert opened(fake, uuid=UUID, pci="0000:41:00.0").key == f"GPU-{UUID}"
+    with pytest.raises(TelemetryError, match="GPU_IS_LOST"):
+        opened(fake, uuid=UUID)
 
 
 def test_what_cannot_be_found_is_refused_and_says_what_was_tried(fake: Fake) -> None:
@@ -118,6 +131,97 @@ def test_entries_after_an_invalid_one_do_not_count() -> None:
         identified(1, CUDA_VISIBLE_DEVICES="1,7,0")
     with pytest.raises(TelemetryError, match="0 visible"):
         identified(0, CUDA_VISIBLE_DEVICES="")
+
+
+THIRD_UUID = "fa4e1000-0000-4000-8000-000000000003"
+SPECIALS = [
+    "0-1",
+    "0;1",
+    "1.0",
+    "1gpu2",
+    "0,0",
+    "1,2,1",
+    "-1",
+    "1,-1,0",
+    "+1",
+    " 2 ",
+    "",
+    ",",
+    "01",
+    "0x1",
+    "all",
+    "7",
+    "9,0",
+]
+UUIDS = [f"GPU-{UUID}", f"GPU-{OTHER_UUID}", f"GPU-{THIRD_UUID}"]
+MIG_NAMES = [f"MIG-{MIG_UUID}", f"MIG-GPU-{UUID}/1/0", "MIG-"]
+BEGINNINGS = ["GPU-", "GPU-fa4e0000", "GPU-fa4e1", "GPU-nothing", "gpu-fa4e1", f" GPU-{UUID}", UUID]
+entries = st.one_of(
+    st.sampled_from([*SPECIALS, *UUIDS, *MIG_NAMES, *BEGINNINGS]),
+    st.integers(-3, 5).map(str),
+    st.text("0123456789+- .;xGPU", max_size=4),
+)
+
+
+@given(st.lists(entries, min_size=1, max_size=5).map(",".join))
+@example("0,GPU-fa4e1")
+@example("GPU-fa4e1,0")
+@example("GPU-fa4e1,GPU-fa4e1")
+def test_visible_devices_are_read_as_torch_reads_them(variable: str) -> None:
+    torch_cuda = pytest.importorskip("torch").cuda
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.version.hip", None)
+        patch.setenv("CUDA_VISIBLE_DEVICES", variable)
+        try:
+            parsed = torch_cuda._parse_visible_devices()
+        except ValueError:  # `+` alone, which C's strtoul takes for 0
+            return
+    assert parse(variable) == parsed
+    if parsed and isinstance(parsed[0], str):
+        is_mig = parsed[0].startswith("MIG-")
+        expected = parsed if is_mig else torch_cuda._transform_uuid_to_ordinals(parsed, UUIDS)
+    else:
+        expected = list(itertools.takewhile(lambda number: number < len(UUIDS), parsed))
+    assert selected(variable, UUIDS) == expected
+
+
+@pytest.mark.parametrize("code", [4, 15, 999])
+def test_numbers_count_only_cards_that_can_be_opened(two_cards: Fake, code: int) -> None:
+    two_cards.rule("nvmlDeviceGetHandleByIndex_v2", code, device=0)
+    assert identified(0).uuid == identified(f"GPU-{OTHER_UUID}").uuid == f"GPU-{OTHER_UUID}"
+    assert identified(0, CUDA_VISIBLE_DEVICES="0").uuid == f"GPU-{OTHER_UUID}"
+    assert shown(library.load(), {"CUDA_VISIBLE_DEVICES": "0"}) == [f"GPU-{OTHER_UUID}"]
+    with pytest.raises(TelemetryError, match="CUDA has no device 1: 1 visible"):
+        identified(1)
+
+
+def test_an_unlike_neighbour_that_cannot_be_opened_leaves_the_order_known(two_cards: Fake) -> None:
+    two_cards.add_device(THIRD_UUID, name="NVIDIA Other 1")
+    two_cards.rule("nvmlDeviceGetHandleByIndex_v2", 4, device=2)
+    assert identified(1).uuid == f"GPU-{OTHER_UUID}"
+
+
+def test_a_whole_uuid_needs_no_list_of_cards(two_cards: Fake) -> None:
+    two_cards.rule("nvmlDeviceGetHandleByIndex_v2", 15)
+    assert identified(f"GPU-{UUID}").uuid == f"GPU-{UUID}"
+    with pytest.raises(TelemetryError, match="could not be listed"):
+        identified(0)
+
+
+def test_of_unlike_cards_those_are_shown_that_the_driver_names(
+    two_cards: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    two_cards.add_device(THIRD_UUID, name="NVIDIA Other 1")
+    assert len(shown(library.load(), {"CUDA_VISIBLE_DEVICES": "0"})) == 3, "without a driver to ask: all"
+    monkeypatch.setattr(
+        "gpubench.telemetry.devices.cuda_visible._ask_cuda", lambda _number, _environ: Identity(uuid=THIRD_UUID)
+    )
+    assert shown(library.load(), {"CUDA_VISIBLE_DEVICES": "0"}) == [f"GPU-{THIRD_UUID}"]
+
+
+def test_of_a_slice_its_card_is_shown(two_cards: Fake) -> None:
+    two_cards.add_device(MIG_UUID, prefix="MIG-", name=f"{NAME} MIG 1g.10gb", memory=10 * GIB, parent=1, pci="")
+    assert shown(library.load(), {"CUDA_VISIBLE_DEVICES": f"MIG-{MIG_UUID}"}) == [f"GPU-{OTHER_UUID}"]
 
 
 def test_unlike_cards_without_a_fixed_order_are_not_guessed(two_cards: Fake) -> None:

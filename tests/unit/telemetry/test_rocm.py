@@ -209,6 +209,8 @@ def test_a_device_that_amdsmi_does_not_list_is_refused(smi):
         (1, {"ROCR_VISIBLE_DEVICES": "1,0"}, "0000:05:00.0"),
         (0, {"ROCR_VISIBLE_DEVICES": "1,0", "HIP_VISIBLE_DEVICES": "1"}, "0000:05:00.0"),
         ("0000:06:00.0", {"HIP_VISIBLE_DEVICES": "0"}, "0000:06:00.0"),
+        (0, {"HIP_VISIBLE_DEVICES": "1-0"}, "0000:06:00.0"),
+        (0, {"HIP_VISIBLE_DEVICES": "GPU-8d04fc29038c01f1,0"}, "0000:06:00.0"),
     ],
 )
 def test_a_number_counts_what_the_variables_leave_visible(smi, device, environ, pci):
@@ -222,7 +224,13 @@ def test_numbers_are_hips_and_not_amdsmis(smi):
 
 
 @pytest.mark.parametrize(
-    ("device", "environ"), [(2, {}), (1, {"HIP_VISIBLE_DEVICES": "0"}), (0, {"ROCR_VISIBLE_DEVICES": ""})]
+    ("device", "environ"),
+    [
+        (2, {}),
+        (1, {"HIP_VISIBLE_DEVICES": "0"}),
+        (0, {"ROCR_VISIBLE_DEVICES": ""}),
+        (0, {"HIP_VISIBLE_DEVICES": "1,1"}),
+    ],
 )
 def test_a_number_beyond_the_visible_devices_is_refused(smi, device, environ):
     with pytest.raises(TelemetryError, match="HIP has no device"):

@@ -12,6 +12,7 @@ from typing import Any
 
 from gpubench.telemetry.devices.base import TelemetryError
 
+NO_PERMISSION = 4
 LIBRARY_NOT_FOUND = 12
 FUNCTION_NOT_FOUND = 13
 

@@ -29,15 +29,18 @@ def find(library: Library, identity: Identity) -> MatchedCard:
     """
     tried: list[str] = []
     passing: int | None = None
+    lost: NvmlError | None = None
     for how, call, argument in _attempts(identity):
         try:
             handle = library.call(call, argument)
             return _verified(library, handle, identity, how)
         except NvmlError as fault:
             if kind_of(fault.code) is Kind.LOST:
-                raise
+                lost = lost or fault  # a lost neighbour may break the search by UUID: the address is tried as well
             tried.append(f"{how} {argument}: {name_of(fault.code)}")
             passing = fault.code if fault.code in PASSING else passing
+    if lost is not None:
+        raise lost
     raise TelemetryError(
         "no NVML device matches the CUDA device" + (f" ({'; '.join(tried)})" if tried else ": CUDA named none"),
         code=passing,
