@@ -30,6 +30,10 @@ class StoredRun(Run):
     be read, `samples(record)` the single step times of a launch.
     """
 
+    def __repr__(self) -> str:
+        """Its name, suite and size: the records alone may be megabytes of text."""
+        return f"<StoredRun {self.info.run}: suite {self.info.suite_name}, {len(self.records)} launches, {self.folder}>"
+
     def summary(self, *, arm: str | None = None) -> "RunSummary":
         """Case by case: status, estimates with 95 % intervals, findings. With `arm`, of that arm's launches alone."""
         from gpubench.analysis.summary.run_summary import summarise_run

@@ -44,3 +44,7 @@ __all__ += ["SlowReading", "Survey", "Table", "TelemetryError", "View", "finding
 
 
 __getattr__ = lazy_names(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -15,3 +15,9 @@ def near(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = N
         return f"did you mean {meant!r}?"
     found = get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
     return f"did you mean {by_lower[found[0]]!r}?" if found else ""
+
+
+def near_aside(word: str, known: Iterable[str]) -> str:
+    """The same to be put behind a sentence: ` (did you mean 'fp16'?)`, or nothing."""
+    meant = near(word, known)
+    return f" ({meant})" if meant else ""

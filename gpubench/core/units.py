@@ -31,8 +31,9 @@ MIB = 2**20
 
 
 def _parse(text: str | float, units: dict[str, float] | dict[str, int], what: str) -> float:
-    if isinstance(text, bool):
-        raise ValueError(f"expected {what}, got a boolean")
+    if isinstance(text, bool) or not isinstance(text, str | int | float):
+        kinds = {bool: "a boolean", list: "a list", tuple: "a list", dict: "a mapping", type(None): "nothing"}
+        raise ValueError(f"expected {what}, got {kinds.get(type(text), type(text).__name__)}")
     if isinstance(text, int | float):
         value = float(text)
     else:

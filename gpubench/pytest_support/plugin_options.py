@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from gpubench.core.did_you_mean import near_aside
 from gpubench.core.metrics import METRICS
 from gpubench.core.units import format_bytes, format_duration, parse_bytes, parse_duration, parse_fraction
 from gpubench.stats.median_interval import median_interval
@@ -40,8 +41,8 @@ def options_of(node: pytest.Item, config: pytest.Config) -> Options:
         given = {**marker.kwargs, **given}
     unknown = [name for name in given if name not in _KNOWN]
     if unknown:
-        known = ", ".join(_KNOWN)
-        raise pytest.UsageError(f"{node.nodeid}: the gpubench marker has no {unknown[0]!r}: it takes {known}")
+        meant, known = near_aside(unknown[0], _KNOWN), ", ".join(_KNOWN)
+        raise pytest.UsageError(f"{node.nodeid}: the gpubench marker has no {unknown[0]!r}{meant}: it takes {known}")
     device = str(given.get("device", config.getoption("--gpubench-device")))
     if not _DEVICE.fullmatch(device):
         raise pytest.UsageError(f"{node.nodeid}: there is no device {device!r}: choose auto, cpu, cuda or cuda:N")
@@ -62,7 +63,10 @@ def _limits(node: pytest.Item, given: Any) -> dict[str, float]:
     named = given if isinstance(given, dict) else {"step_time_s": given}
     unknown = [name for name in named if name not in METRICS or METRICS[name].better is None]
     if unknown:
-        raise pytest.UsageError(f"{node.nodeid}: max_regression: {unknown[0]!r} is not a metric that can get worse")
+        meant = near_aside(unknown[0], [name for name, spec in METRICS.items() if spec.better is not None])
+        raise pytest.UsageError(
+            f"{node.nodeid}: max_regression: {unknown[0]!r} is not a metric that can get worse{meant}"
+        )
     for name, limit in named.items():
         # A number without a unit; parsing reports what is no number at all.
         bare = (isinstance(limit, int | float) and not isinstance(limit, bool)) or _BARE.fullmatch(str(limit))

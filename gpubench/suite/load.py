@@ -13,11 +13,12 @@ from gpubench.suite.cases.expand import Expansion, expand, quality_cases
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Suite
 from gpubench.suite.read.find_mistakes import check
+from gpubench.suite.read.find_workload import why_missing
 from gpubench.suite.read.overrides import apply_overrides
-from gpubench.suite.read.problems import Mark, Problem, SourceText, error, suite_error
+from gpubench.suite.read.problems import Mark, Problem, SourceText, error, in_order, path_text, suite_error
 from gpubench.suite.read.shipped import shipped_suites
 from gpubench.suite.read.suspicious_settings import oddities
-from gpubench.suite.read.yaml_document import BadText, YamlMapping, read_yaml
+from gpubench.suite.read.yaml_document import BadText, YamlMapping, paths_of, read_yaml, value_mark
 
 MAX_BYTES = 256 * 1024
 
@@ -38,7 +39,15 @@ class LoadedSuite:
     warnings: tuple[Problem, ...] = ()
     quality_cases: tuple[Case, ...] = ()
     overrides: tuple[str, ...] = ()
-    expansion: Expansion = field(repr=False, kw_only=True)
+    expansion: Expansion = field(kw_only=True)
+
+    def __repr__(self) -> str:
+        return f"<LoadedSuite {self.suite.name}: {len(self.cases)} cases, {self.path}>"
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The folder beside the suite file, where workloads are looked for first."""
+        return () if self.path is None else (str(self.path.resolve().parent),)
 
 
 def load_suite(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSuite:
@@ -78,6 +87,20 @@ def parse_suite(text: str, overrides: Sequence[str] = (), *, path: Path | None =
         overrides=tuple(overrides),
         expansion=expansion,
     )
+
+
+def missing_workloads(loaded: LoadedSuite) -> tuple[Problem, ...]:
+    """Workloads that cannot be found here, each in its place in the file. Another `python` may well find its own."""
+    root, _ = read_yaml(loaded.text, SourceText.of_text(str(loaded.path), loaded.text))
+    assert isinstance(root, YamlMapping), "it was loaded from it"
+    root, _ = apply_overrides(root, loaded.overrides)
+    found = []
+    for name in dict.fromkeys(case.workload for case in loaded.cases if case.python is None):
+        said, suggestion = why_missing(name, loaded.beside)
+        if said:
+            place = next(paths_of(root, name), ())
+            found.append(error(path_text(place), said, value_mark(root, place), suggestion))
+    return in_order(found)
 
 
 def digest_of(suite: Suite) -> str:

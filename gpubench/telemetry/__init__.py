@@ -21,3 +21,7 @@ _HOMES = {
 }
 
 __getattr__ = lazy_names(__name__, _HOMES)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,3 +1,4 @@
+import importlib
 import inspect
 import subprocess
 import sys
@@ -57,7 +58,7 @@ def test_the_public_names_are_these() -> None:
 
 
 def test_every_public_name_is_there_and_shown_by_dir() -> None:
-    assert set(gpubench.__all__) <= set(dir(gpubench))
+    assert dir(gpubench) == sorted(gpubench.__all__)
     for name in gpubench.__all__:
         assert getattr(gpubench, name) is not None
 
@@ -97,6 +98,19 @@ def test_a_class_that_builds_a_step_is_a_workload() -> None:
 def test_every_function_says_what_it_does() -> None:
     for name in api.__all__:
         assert len(inspect.getdoc(getattr(api, name)) or "") > 40
+
+
+@pytest.mark.parametrize("module", ["extend", "telemetry"])
+def test_dir_shows_only_the_public_names(module: str) -> None:
+    public = importlib.import_module(f"gpubench.{module}")
+    assert dir(public) == sorted(public.__all__)
+
+
+def test_what_a_person_prints_is_shown_in_a_line(reports: Path) -> None:
+    run = gpubench.load_run("first", store=reports)
+    assert repr(run) == f"<StoredRun first: suite {run.info.suite_name}, {len(run.records)} launches, {run.folder}>"
+    for shown in (run.summary(), gpubench.compare(run, run), gpubench.load_suite("cnn")):
+        assert len(repr(shown)) < 120
 
 
 @pytest.mark.parametrize("reference", ["@last~1", "first", "fir", "base"])

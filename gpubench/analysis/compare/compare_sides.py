@@ -60,6 +60,9 @@ class Compared:
     interleaved: bool
     allow_unpaired: bool = False
 
+    def __repr__(self) -> str:
+        return f"<Compared {self.candidate.name} with {self.reference.name}: {len(self.changes)} cases>"
+
     @property
     def refused(self) -> tuple[Difference, ...]:
         """Differences that make the numbers incomparable."""

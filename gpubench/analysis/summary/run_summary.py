@@ -40,6 +40,9 @@ class RunSummary:
     cases: tuple[CaseSummary, ...]
     quality: tuple[QualitySummary, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<RunSummary of {self.info.run}: {len(self.cases)} cases, {len(self.quality)} trained to a result>"
+
     @property
     def counts(self) -> dict[Status, int]:
         """Cases by status, quality entries included; only what occurs, in the order of `Status`."""

@@ -60,13 +60,17 @@ def command(
     from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides, refuse
     from gpubench.analysis.verdict.judge_settings import CompareSettings
     from gpubench.cli.gate.choose_sides import sides_to_compare
-    from gpubench.core.metrics import SESOI
+    from gpubench.core.did_you_mean import near_aside
+    from gpubench.core.metrics import METRICS, SESOI
     from gpubench.report.comparison.comparison_report import unknown_metrics
     from gpubench.store.run_names import resolve_run
 
     wrong = unknown_metrics(metrics)
     if wrong:
-        message = f"{wrong[0]!r} is not a metric that can get better or worse; `gpubench list metrics` names them"
+        meant = near_aside(wrong[0], METRICS)
+        message = (
+            f"{wrong[0]!r} is not a metric that can get better or worse{meant}; `gpubench list metrics` names them"
+        )
         raise click.BadParameter(message, param_hint="--metric")
     first, others, run = sides_to_compare(runs, store, reference)
     settings = CompareSettings(sesoi=sesoi or (run and run.info.sesoi) or SESOI)

@@ -37,11 +37,13 @@ def command(
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.history.case_history import histories
     from gpubench.cli.gate.choose_sides import by_settings
+    from gpubench.core.did_you_mean import near_aside
+    from gpubench.core.metrics import METRICS
     from gpubench.report.comparison.comparison_report import unknown_metrics
 
     if unknown_metrics([metric]):
-        hint = "`gpubench list metrics` names them."
-        raise UsageError(f"{metric!r} is not a metric that can get better or worse", hint=hint)
+        said = f"{metric!r} is not a metric that can get better or worse{near_aside(metric, METRICS)}"
+        raise UsageError(said, hint="`gpubench list metrics` names them.")
     runs, notes = _stored_runs(store, suite)
     keeps = None if selection is None else by_settings(selection)
     found = histories(runs, metric, keeps, floor=floor)

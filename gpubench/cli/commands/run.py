@@ -225,9 +225,10 @@ def _resume(
 
 
 def _dry_run(request: "RunRequest", *, as_json: bool, wide: bool) -> int:
+    """Exit status 3, as of the run, if a case would fail for want of its workload."""
     import tempfile
 
-    from gpubench.cli.screens.dry_run_screen import print_plan
+    from gpubench.cli.screens.dry_run_screen import print_plan, without_workload
     from gpubench.runner.run import preview
 
     click.echo("asking the worker what this machine can do ...", err=True)
@@ -235,6 +236,8 @@ def _dry_run(request: "RunRequest", *, as_json: bool, wide: bool) -> int:
         began = time.monotonic()
         planned = preview(request, Path(folder) / "host.log")
         started_s = time.monotonic() - began
+    if not any(arm.python for arm in request.arms):  # their workloads are looked for by another interpreter
+        planned = without_workload(request.loaded, planned)
     print_plan(
         request.loaded,
         planned,
@@ -244,4 +247,4 @@ def _dry_run(request: "RunRequest", *, as_json: bool, wide: bool) -> int:
         num_arms=len(request.arms) or 1,
         rounds=request.rounds,
     )
-    return ExitStatus.OK
+    return ExitStatus.CASE_FAILED if any(case.skip_status == "failed" for case in planned) else ExitStatus.OK

@@ -29,8 +29,8 @@ def command(
 ) -> int:
     """Check a suite file and count its cases.
 
-    Shows every mistake at once, each with its place, and what is allowed but probably not meant. Asks nothing of this
-    machine: `gpubench run SUITE --dry-run` says what would run here.
+    Shows every mistake at once, each with its place, and what is allowed but probably not meant. Workloads are looked
+    for, but not imported. Asks nothing of this machine: `gpubench run SUITE --dry-run` says what would run here.
 
     \b
     Examples:
@@ -38,10 +38,14 @@ def command(
       gpubench validate cnn --cases -k 'device=cuda and mode=train'
       gpubench validate my.yaml --json     for editors: mistakes with line and column
     """  # noqa: D301 - click looks for the character itself
-    from gpubench.suite.load import load_suite
+    from gpubench.suite.load import load_suite, missing_workloads
+    from gpubench.suite.read.problems import suite_error
 
     try:
         loaded = load_suite(suite, overrides)
+        missing = missing_workloads(loaded)
+        if missing:
+            raise suite_error(missing)
     except SuiteError as found:
         if not as_json:
             raise

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 import click
 
 from gpubench.cli.screens.final_screen import result_writer
+from gpubench.core.records import Status
 from gpubench.core.units import format_duration
 from gpubench.report.model.report_model import Cell, Column, Row, Table, line
 from gpubench.report.model.words import count
 from gpubench.runner.plan import forecast
 from gpubench.store.run_info import PlannedCase
 from gpubench.suite.load import LoadedSuite
+from gpubench.suite.read.find_workload import why_missing
 
 
 def print_plan(
@@ -58,3 +60,14 @@ def print_plan(
     if expected.num_launches:
         span = f"{format_duration(expected.least_s)} to {format_duration(expected.most_s)}"
         writer.text(line(f"Expected time: {span} (steady cases end early; compiling and large models take longer)."))
+
+
+def without_workload(loaded: LoadedSuite, planned: Sequence[PlannedCase]) -> tuple[PlannedCase, ...]:
+    """The plan, with cases marked as failed whose workload cannot be found here."""
+    why = {case.workload: why_missing(case.workload, loaded.beside)[0] for case in loaded.cases}
+    return tuple(
+        case.model_copy(update={"skip_status": Status.FAILED, "skip_reason": why[case.case.workload]})
+        if case.skip_status is None and case.case.python is None and why.get(case.case.workload)
+        else case
+        for case in planned
+    )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gpubench.core.did_you_mean import near
+from gpubench.core.did_you_mean import near_aside
 from gpubench.core.errors import StoreError, UsageError
 from gpubench.core.findings import FINDINGS
 from gpubench.core.metrics import METRICS
@@ -17,6 +17,8 @@ from gpubench.store.run_reader import load_run
 from gpubench.suite.load import load_suite
 from gpubench.suite.model.workload_names import BUILT_IN, FAMILIES
 from gpubench.suite.read.shipped import shipped_suites
+
+_MOST_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,13 @@ class Listing:
         if found:
             return replace(self, entries=found)
 
-        meant = near(name, [str(entry[key]) for entry in self.entries])
+        keys = [str(entry[key]) for entry in self.entries]
+        # The nearest code or date means something else: what begins like it is more likely meant.
+        begin = [known for known in keys if known.lower().startswith(name.lower())]
+        listed = ", ".join(begin[:_MOST_NAMED]) + (" and more" if len(begin) > _MOST_NAMED else "")
+        meant = f"; {listed} {'begin' if len(begin) > 1 else 'begins'} with it" if begin else near_aside(name, keys)
         raise UsageError(
-            f"there is no {self.kind} named {name!r}" + (f" ({meant})" if meant else ""),
+            f"there is no {self.kind} named {name!r}{meant}",
             hint=f"`gpubench list {self.kind}s` lists them.",
         )
 

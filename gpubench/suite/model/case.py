@@ -314,6 +314,8 @@ class Case(BaseModel):
                 raise ValueError(f"not a name of an environment variable: {name!r}")
             if isinstance(entry, bool) or not isinstance(entry, str | int | float):
                 raise ValueError(f"the value of {name} must be text or a number (quote it)")
+            if "\0" in str(entry):
+                raise ValueError(f"the value of {name} contains a NUL, which no environment variable can")
             texts[name] = str(entry)
         return texts
 

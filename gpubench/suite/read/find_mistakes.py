@@ -179,10 +179,16 @@ class _Checker:
         asked = count_combinations(suite) + len(path_settings(suite.path)) + len(suite.include)
         if asked > MAX_CASES:
             self._say_key(("matrix",), too_many(asked))
-        if suite.measure.min_time > suite.measure.max_time:
-            self._say(("measure", "min_time"), f"longer than max_time ({suite.measure.max_time:g} s)")
-        if suite.measure.min_steps > suite.measure.max_steps:
-            self._say(("measure", "min_steps"), f"more than max_steps ({suite.measure.max_steps})")
+        measure, given = suite.measure, self._data.get("measure") or {}
+        for least, most, unit, above, below in (
+            ("min_time", "max_time", " s", "longer", "shorter"),
+            ("min_steps", "max_steps", "", "more", "less"),
+        ):
+            low, high = getattr(measure, least), getattr(measure, most)
+            if low > high and least in given:
+                self._say(("measure", least), f"{low:g}{unit} is {above} than {most} ({high:g}{unit})")
+            elif low > high:
+                self._say(("measure", most), f"{high:g}{unit} is {below} than {least} ({low:g}{unit} by default)")
         if suite.quality is None:
             return
         if suite.quality.data is not None:

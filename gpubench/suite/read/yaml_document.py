@@ -84,6 +84,17 @@ def find(root: YamlNode, path: Path) -> YamlNode | None:
     return last if len(nodes) == len(path) + 1 else None
 
 
+def paths_of(node: YamlNode, value: str, path: Path = ()) -> Iterator[Path]:
+    """Where this text stands as a value, from the beginning of the file."""
+    if isinstance(node, YamlScalar):
+        if node.value == value:
+            yield path
+        return
+    inside = enumerate(node.elements) if isinstance(node, YamlList) else ((k, e.node) for k, e in node.entries.items())
+    for part, inner in inside:
+        yield from paths_of(inner, value, (*path, part))
+
+
 def existing(root: YamlNode, path: Path) -> Path:
     """The longest beginning of `path` that exists."""
     return path[: len(list(_along(root, path))) - 1]
@@ -177,6 +188,8 @@ class _BoundedComposer(Composer, BaseResolver):
             raise _Refused("a key must be a word", event)
         if is_key and event.value == "<<" and event.implicit[0]:
             raise _Refused("merge keys are not part of a suite file; put what is shared into `defaults`", event)
+        if isinstance(event, yaml.ScalarEvent) and "\0" in event.value:
+            raise _Refused("text with a NUL character, which no path, variable or name can hold", event)
         anchor, before = event.anchor, self._num_nodes
         size = None if is_key else 1
         if isinstance(event, yaml.AliasEvent):

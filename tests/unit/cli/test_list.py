@@ -39,3 +39,10 @@ def test_a_run_is_found_by_its_tag(store: Path, capsys: pytest.CaptureFixture[st
 def test_a_finding_is_found_by_code_and_by_name(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "findings", name]) == ExitStatus.OK
     assert "GB204" in capsys.readouterr().out
+
+
+def test_the_beginning_of_codes_names_those_that_begin_with_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "findings", "gb20"]) == 2
+    said = capsys.readouterr().err
+    assert "there is no finding named 'gb20'; GB201, GB202, " in said
+    assert "did you mean" not in said

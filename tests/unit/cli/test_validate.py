@@ -146,3 +146,71 @@ def test_shipped_suites_go_by_their_name(capsys):
     assert "requires" in out
     assert main(["validate", "resnet51"]) == 2
     assert "Did you mean 'resnet50'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("workload", "said"),
+    [
+        ("nomodule:Nope", "there is no module 'nomodule' beside the suite file or on the Python path"),
+        ("min:Net", "did you mean 'mine'?"),
+        ("mine:Nett", "the module 'mine' has no 'Nett'"),
+        ("mine:Nett", "did you mean 'Net'?"),
+        ("json.nowhere:Thing", "there is no module 'json.nowhere'"),
+        ("json.decoder:JSONDekoder", "did you mean 'JSONDecoder'?"),
+    ],
+)
+def test_a_workload_that_is_not_there_is_a_mistake_with_its_place(validate, workload, said):
+    Path("mine.py").write_text("class Net: ...\nraise SystemExit('validate must not import this')\n")
+    status, out, err = validate(f'schema: 1\nname: demo\ndefaults: {{workload: "{workload}"}}\n')
+    assert (status, out) == (2, "")
+    assert "demo.yaml:3:22 error defaults.workload: " in err
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class Net: ...",
+        "from elsewhere import Net",
+        "from elsewhere import *",
+        "try:\n    from elsewhere import Net\nexcept ImportError:\n    Net = None",
+        "if True:\n    class Net: ...",
+        "def __getattr__(name): ...",
+        "globals()['N' + 'et'] = 1",
+        "this is no Python",
+    ],
+)
+def test_a_workload_that_may_be_there_is_left_to_the_worker(validate, source):
+    Path("mine.py").write_text(source)
+    assert validate('schema: 1\nname: demo\ndefaults: {workload: "mine:Net"}\n')[0] == 0
+
+
+def test_a_workload_for_another_interpreter_is_left_to_it(validate):
+    text = 'schema: 1\nname: demo\ndefaults: {workload: "nomodule:Nope"}\nmatrix: {python: [other/bin/python]}\n'
+    assert validate(text)[0] == 0
+
+
+@pytest.mark.parametrize("body", ["defaults: {env: {A: %s}}", "matrix: {python: [%s]}", "defaults: {data_root: %s}"])
+def test_text_with_a_nul_is_a_mistake_with_its_place(validate, body):
+    status, _, err = validate("schema: 1\nname: demo\n" + body % '"x\\0y"')
+    assert status == 2
+    assert f"demo.yaml:3:{body.index('%') + 1} error" in err
+    assert "NUL" in err
+
+
+def test_a_dry_run_marks_cases_whose_workload_is_not_there(tmp_path):
+    from gpubench.cli.screens.dry_run_screen import without_workload
+    from gpubench.store.run_info import PlannedCase
+    from gpubench.suite.load import load_suite
+
+    path = tmp_path / "demo.yaml"
+    path.write_text('schema: 1\nname: demo\nmatrix: {workload: [cnn, "nomodule:Nope"]}\n')
+    loaded = load_suite(path)
+    planned = [
+        PlannedCase(index=number, case_id=case.case_id, label="", settings=case.settings)
+        for number, case in enumerate(loaded.cases, start=1)
+    ]
+    there, missing = without_workload(loaded, planned)
+    assert there.skip_status is None
+    assert missing.skip_status == "failed"
+    assert "no module 'nomodule'" in missing.skip_reason

@@ -216,6 +216,7 @@ def test_limits_of_a_marker_reach_gpubench_check(run, no_torch, pytester):
         ("gpubench(max_time='fast')", "max_time: expected a duration"),
         ("gpubench(max_memory='-1')", "max_memory: must not be below 0"),
         ("gpubench(max_regression={'speed': '5%'})", "'speed' is not a metric that can get worse"),
+        ("gpubench(max_regression={'step_tim_s': '5%'})", "did you mean 'step_time_s'?"),
         ("gpubench(max_regression=5)", "max_regression: 5 is 500%; write '5%'"),
         ("gpubench(max_regression={'step_time_s': '3'})", "max_regression: 3 is 300%; write '3%'"),
         ("gpubench(device='gpu')", "there is no device 'gpu': choose auto, cpu, cuda or cuda:N"),
