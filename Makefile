@@ -1,15 +1,16 @@
 # Two commands do everything on a fresh machine with Python 3.11+ and pip:
 #   make run        sets up .venv, runs the main suite, says where the report is
 #   make test       sets up .venv with the test extra, runs every check
-# A contributor's loop is make test-fast: unit tests, lint and types.
+# A contributor's loop is make test-fast: unit tests (but for the slow ones), lint and types.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 SUITE  ?= suites/cnn.yaml
 
-# Tests in at most four processes, each with a file at a time: tests of a file share fixtures such as a real run.
-JOBS   ?= auto
-PYTEST := $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Tests run in one process more than there are cores, at most four, because tests of real runs often wait. Each process takes a
+# file at a time: tests of a file share fixtures such as a real run.
+JOBS   ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1) if hasattr(os, "sched_getaffinity") else 2)')
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: run test test-fast lint bench schemas clean
 
@@ -22,7 +23,7 @@ test: lint
 	GPUBENCH_FETCH_NSYS=1 $(PYTEST)
 
 test-fast: lint
-	$(PYTEST) -q tests/unit
+	$(PYTEST) -q -m "not slow" tests/unit
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -50,11 +50,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if reason:
         for item in gpu_tests:
             item.add_marker(pytest.mark.skip(reason=reason))
-    if hasattr(
-        config, "workerinput"
-    ):  # xdist hands out file after file: the slow ones first, so that none is left for last
+    if hasattr(config, "workerinput"):
+        # xdist hands out file after file: the long ones first, so that none is left for last.
         slow = {item.path for item in items if item.get_closest_marker("slow")}
-        items.sort(key=lambda item: item.path not in slow)
+        rooms = ("integration", "browser")
+        items.sort(key=lambda item: 0 if item.path.parent.name in rooms else 1 if item.path in slow else 2)
 
 
 def pytest_collection_finish() -> None:

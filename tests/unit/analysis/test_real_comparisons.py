@@ -61,6 +61,7 @@ def test_slow_downs_are_found_as_often_as_predicted(script, measured, level, eff
     assert binomtest(found["slower"], found.total(), expected).pvalue > 0.001
 
 
+@pytest.mark.slow
 def test_the_method_page_and_the_report_show_what_these_rounds_say(script, measured):
     made = "\n".join(script.tables(measured))
     for page in ("docs/method.md", "reports/aa/README.md"):

@@ -172,6 +172,7 @@ def test_calls_of_a_card_are_timed_and_gpm_is_tried(fake: Fake) -> None:
     assert gpu_selftest.latencies(device)["slow_tick"] > 0.01
 
 
+@pytest.mark.slow
 def test_aliasing_is_what_the_two_loads_differ_by(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole measurement on the fake, in short: a counter that sums an aliasing sensor is found out."""
     monkeypatch.setattr(gpu_selftest, "_WINDOW_S", 2.0)

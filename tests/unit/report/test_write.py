@@ -185,6 +185,7 @@ def test_the_report_needs_no_torch_and_loads_altair_only_to_draw() -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.slow
 def test_a_written_report_needed_no_torch(run: Run, tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from gpubench.store.run_reader import load_run; from gpubench.report.write "

@@ -111,6 +111,7 @@ def test_an_empty_series_is_refused():
         precision_of_median([])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sigma", "phi", "trials"), [(0.02, 0.0, 300), (0.05, 0.6, 200), (0.03, 0.9, 120)])
 def test_the_interval_at_the_stop_covers_the_median(sigma, phi, trials):
     """94 to 99 % is what this rule is for; fewer trials here, so the bound is three standard errors below 94 %."""
@@ -123,6 +124,7 @@ def test_the_interval_at_the_stop_covers_the_median(sigma, phi, trials):
     assert covered / trials >= 0.94 - 3 * math.sqrt(0.94 * 0.06 / trials)
 
 
+@pytest.mark.slow
 def test_a_single_peek_at_a_95_percent_interval_covers_less_than_this_rule():
     """Why the rule is as it is: stop at the first look whose interval is narrow, steps taken as independent."""
     covered = peeked = 0

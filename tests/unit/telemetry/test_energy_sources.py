@@ -39,6 +39,7 @@ def test_a_steady_load_is_measured_from_counter_ticks_and_is_valid(fake: Fake) -
     assert summary.detail["energy_uncertainty_pct"] == pytest.approx(100 * (0.25 * 0.1 + 2**0.5 * 0.025) / 4, rel=0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("update_s", "jitter", "load_periods_s", "probed"),
     [

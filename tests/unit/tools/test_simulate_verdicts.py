@@ -27,6 +27,7 @@ def results():
     return {(scene.name, effect): run_scene(scene, effect, TRIALS, SEED) for scene in SCENES for effect in (0.0, 0.03)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", JUDGED, ids=lambda scene: scene.name)
 def test_unchanged_cases_are_called_slower_at_most_once_in_a_hundred(results, scene):
     assert results[scene.name, 0.0].shares["slower"] <= 0.01
@@ -75,6 +76,7 @@ def test_a_threshold_of_seven_percent_misses_three(results):
     assert results["launches vary 1 %", 0.03].others["TorchBench 7 %"] < 0.05
 
 
+@pytest.mark.slow
 def test_a_suite_of_fifty_unchanged_cases_raises_an_alarm_at_most_once_in_twenty():
     found = suite_alarms(60, SEED)
     assert found[SCREEN_AND_CONFIRM] <= 0.05

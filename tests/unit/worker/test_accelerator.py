@@ -155,6 +155,7 @@ def _measured(tmp_path, **settings):
     return measure(RunningJob(job, sender, Stop()))
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_cuda_is_measured_by_its_own_clock(fake_device, tmp_path):
     result = _measured(tmp_path)
     assert result.series.clock == "cuda_event"
@@ -169,6 +170,7 @@ def test_a_device_that_is_not_cuda_is_measured_by_its_own_clock(fake_device, tmp
     assert not [each for each in result.findings if each.code in ("GB201", "GB301")]
 
 
+@pytest.mark.slow
 def test_a_request_to_a_device_that_is_not_cuda_waits_for_its_answer(fake_device, tmp_path):
     result = _measured(tmp_path, timing="latency", mode="infer")
     assert result.metrics["latency_s"] == pytest.approx(0.00205, rel=0.01)

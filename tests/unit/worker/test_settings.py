@@ -207,6 +207,7 @@ def test_the_numeric_probe_sees_rounding_that_no_flag_shows(monkeypatch, dtype):
     assert effective_settings.observed_math(torch, accelerator_of("cpu"))["matmul"] == "reduced"
 
 
+@pytest.mark.slow
 def test_an_environment_that_lowers_float32_behind_torchs_flags_is_seen():
     """oneDNN's own variable is honoured where the CPU has bf16 units; either way the probe must say what happened."""
     script = (
