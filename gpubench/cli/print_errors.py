@@ -103,11 +103,13 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
     if debug:
         _say(text.rstrip())
         return ExitStatus.USAGE
+    from gpubench.core.secrets import mask_text
+
     header = f"gpubench {' '.join(sys.argv[1:])}\nPython {sys.version}\n\n"
     try:
         descriptor, name = tempfile.mkstemp(prefix=time.strftime("gpubench-%Y%m%d-%H%M%S-"), suffix=".txt")
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(header + text)
+            file.write(mask_text(header + text))
     except OSError:
         _say("hint: this is a bug; --debug shows the traceback")
     else:

@@ -5,6 +5,8 @@ import os
 import re
 from collections.abc import Mapping
 
+from gpubench.core.secrets import is_secret_name, masked
+
 EXACT = (
     frozenset({"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "CUDA_LAUNCH_BLOCKING", "CUDA_MODULE_LOADING"})
     | {"CUDA_CACHE_DISABLE", "CUDA_CACHE_PATH", "CUDA_DEVICE_MAX_CONNECTIONS", "CUDA_AUTO_BOOST"}
@@ -27,7 +29,6 @@ PREFIXES = (
 )
 """Families of names, whole."""
 
-_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|AUTH", re.IGNORECASE)
 _HOME = re.compile(r"/(?:home|Users)/[^/\s:]+")
 _UUID = re.compile(r"(?:MIG-GPU|GPU|MIG)-[0-9a-fA-F][0-9a-fA-F-]{7,}")
 
@@ -52,7 +53,7 @@ def hide_homes(text: str, environ: Mapping[str, str] | None = None) -> str:
 def performance_variables(environ: Mapping[str, str] | None = None, *, anonymous: bool = False) -> dict[str, str]:
     """The variables that are set, by name. `anonymous` hides home folders and hashes UUIDs in their values."""
     environ = os.environ if environ is None else environ
-    kept = {name: value for name, value in sorted(environ.items()) if matters(name)}
+    kept = {name: masked(name, value) for name, value in sorted(environ.items()) if matters(name)}
     if not anonymous:
         return kept
     return {name: hide_homes(hide_uuids(value), environ) for name, value in kept.items()}
@@ -60,4 +61,4 @@ def performance_variables(environ: Mapping[str, str] | None = None, *, anonymous
 
 def matters(name: str) -> bool:
     """Whether a variable of this name changes performance, and its name does not look like a secret's."""
-    return (name in EXACT or name.startswith(PREFIXES)) and not _SECRET.search(name)
+    return (name in EXACT or name.startswith(PREFIXES)) and not is_secret_name(name)

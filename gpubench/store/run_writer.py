@@ -8,8 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pydantic_core import from_json, to_json
+
 from gpubench.core.errors import StoreError
-from gpubench.core.records import Record
+from gpubench.core.records import Frozen, Record
+from gpubench.core.secrets import hide_secrets
 from gpubench.store.atomic_files import PROBE_NAME, check_room, store_error, write_atomically
 from gpubench.store.journal import Journal
 from gpubench.store.lock import LOCK_NAME, FolderLock
@@ -72,13 +75,13 @@ class RunWriter:
 
     def update_info(self, info: RunInfo) -> None:
         """Replace `run.json`, whole or not at all."""
-        content = info.model_dump_json(by_alias=True, indent=1).encode() + b"\n"
+        content = _without_secrets(info, indent=1) + b"\n"
         write_atomically(self.folder / RUN_NAME, content, partial=self.folder / _PARTIAL_HEAD)
         self._info = info
 
     def append(self, record: Record) -> None:
         """Store one launch, durably when this returns. If it fails, what was stored before is untouched."""
-        self._records.append(record.model_dump_json(by_alias=True).encode())
+        self._records.append(_without_secrets(record))
 
     def write_samples(self, name: str, arrays: Mapping[str, Sequence[float | None]]) -> str:
         """Store the series of a launch under `samples/`; gives the path for `Record.samples`. None becomes NaN."""
@@ -114,6 +117,10 @@ class RunWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _without_secrets(model: Frozen, indent: int | None = None) -> bytes:
+    return to_json(hide_secrets(from_json(model.model_dump_json(by_alias=True))), indent=indent)
 
 
 def _make(folder: Path) -> bool:

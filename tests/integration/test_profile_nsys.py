@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from gpubench.core.secrets import without_secrets
 from gpubench.profile.capture import capture_case, profiler_tools, run_tool
 from gpubench.profile.capture.hide_processes import Hiding, hide_processes
 from gpubench.profile.capture.run_tool import SessionError
-from gpubench.profile.capture.secrets import without_secrets
 from gpubench.profile.figures.summary_model import ProfileSummary
 from gpubench.profile.traces.nsys_sqlite import read
 from gpubench.profile.traces.trace import Trace, TraceError

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from gpubench.core.errors import UsageError
+from gpubench.core.secrets import given_back, without_secrets
 from gpubench.profile.capture import profiler_tools, run_tool
 from gpubench.profile.capture.hide_processes import Hiding, hide_processes
 from gpubench.profile.capture.profiler_tools import ToolAbsentError
 from gpubench.profile.capture.run_tool import SessionError
 from gpubench.profile.capture.search_report import secrets_in_report
-from gpubench.profile.capture.secrets import without_secrets
 from gpubench.profile.figures.summarize import summarize
 from gpubench.profile.figures.summary_model import TABLES_FILE, TRACE_STEM, ProfileSummary, StartEnvironment
 from gpubench.profile.traces import ncu_csv
@@ -80,7 +80,7 @@ def plan(
         if name not in environ:
             raise UsageError(f"--pass-env {name}: there is no such variable in the environment.")
     clean, withheld = without_secrets(environ, pass_env)
-    clean |= job.case.env
+    clean |= given_back(job.case.env, environ)
     tool, options = _choose(job.case, choice, nsys=nsys, ncu=ncu, environ=clean)
     steps = _NCU_STEPS if tool is not None and tool.name == "ncu" else job.steps
     job = job.model_copy(update={"tool": "torch" if tool is None else tool.name, "steps": steps})

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpubench.core.errors import ExitStatus, GpubenchError
+from gpubench.core.secrets import without_secrets
 from gpubench.profile.capture.profiler_tools import Tool, export_command, find_tool
-from gpubench.profile.capture.secrets import without_secrets
 from gpubench.profile.traces.read_trace import check_readable, read_trace
 from gpubench.profile.traces.trace import NSYS_OLD_REPORT, NSYS_REPORT, NSYS_UNIMPORTED, Trace, TraceError
 

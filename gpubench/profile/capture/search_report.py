@@ -4,9 +4,9 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from gpubench.core.secrets import secret_part
 from gpubench.profile.capture.profiler_tools import Tool, text_command
 from gpubench.profile.capture.run_tool import run_tool, scratch_folder
-from gpubench.profile.capture.secrets import secret_part
 
 SHORTEST = 6
 """Bytes that a secret has at least; shorter values are switches (`1`, `true`)."""

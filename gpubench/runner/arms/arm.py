@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from gpubench.core.errors import UsageError
+from gpubench.core.secrets import hide_secrets
 from gpubench.runner.arms.interpreters import find_python
 from gpubench.runner.arms.revision import find_revision, install
 from gpubench.store.run_info import ArmInfo, PlannedCase
@@ -49,8 +50,8 @@ class Arm:
 
     @property
     def info(self) -> ArmInfo:
-        """What a run's head keeps of it, enough to make it again."""
-        return ArmInfo(name=self.name, given=dict(self.given))
+        """What a run's head keeps of it: enough to make it again, but for secrets."""
+        return ArmInfo(name=self.name, given=hide_secrets(self.given))
 
 
 def make_arm(text: ArmText, say: Say = lambda _: None) -> Arm:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpubench.core.errors import WorkerError
+from gpubench.core.secrets import given_back, masked
 from gpubench.protocol.messages import PROTOCOL_VERSION, End, Hello, Message, encode
 from gpubench.runner.launch.job_pipe import END_TIMEOUT_S, HostProcess
 from gpubench.suite.model.case import Case
@@ -34,7 +35,7 @@ class HostKey(NamedTuple):
         return cls(case.python, tuple(sorted(case.env.items())))
 
     def __str__(self) -> str:
-        parts = [f"{name}={value}" for name, value in self.env]
+        parts = [f"{name}={masked(name, value)}" for name, value in self.env]
         return " ".join([*parts, self.python or "this interpreter"])
 
 
@@ -87,6 +88,7 @@ class Host(HostProcess):
 
     def _start(self, theirs: socket.socket) -> "subprocess.Popen[bytes]":
         """Another interpreter gets this gpubench and nothing else of this one's packages; ours finds its own."""
+        env = given_back(dict(self.key.env), os.environ)
         path = [] if self.key.python is None else [_bridge().name, *filter(None, [os.environ.get("PYTHONPATH")])]
         with self.log.open("ab") as output:
             return subprocess.Popen(
@@ -96,7 +98,7 @@ class Host(HostProcess):
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # Ctrl-C in the terminal is the parent's affair
-                env=os.environ | ({"PYTHONPATH": os.pathsep.join(path)} if path else {}) | dict(self.key.env),
+                env=os.environ | ({"PYTHONPATH": os.pathsep.join(path)} if path else {}) | env,
             )
 
     def _greeting(self, deadline_s: float) -> Hello:

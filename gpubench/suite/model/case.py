@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
+from gpubench.core.secrets import masked
 from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.suite.model.setting_spec import SettingSpec, always, either, named
 from gpubench.suite.model.workload_names import EXAMPLES
@@ -36,7 +37,7 @@ def _layout_name(value: str) -> str:
 
 
 def _variables(env: dict[str, str], separator: str) -> str:
-    return separator.join(f"{name}={value}" for name, value in sorted(env.items()))
+    return separator.join(f"{name}={masked(name, value)}" for name, value in sorted(env.items()))
 
 
 def _trains(case: "Case") -> bool:

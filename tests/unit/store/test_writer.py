@@ -8,6 +8,8 @@ import pytest
 from fakes.runs import FakeRun
 
 from gpubench.core.errors import StoreError
+from gpubench.core.records import Failure
+from gpubench.store.run_info import ArmInfo
 from gpubench.store.run_reader import load_run
 from gpubench.store.run_writer import RunWriter
 
@@ -210,3 +212,19 @@ def test_closing_again_is_harmless(tmp_path: Path, fake: FakeRun) -> None:
     writer = RunWriter.create(tmp_path / "run", fake.info)
     writer.close()
     writer.close()
+
+
+def test_no_secret_is_stored(tmp_path: Path, fake: FakeRun) -> None:
+    case = fake.info.cases[0]
+    changes = {
+        "argv": ("gpubench", "run", "--arm", "head=env.MY_TOKEN=planted"),
+        "arms": (ArmInfo(name="base"), ArmInfo(name="head", given={"env.MY_TOKEN": "planted"})),
+        "suite": {**fake.info.suite, "defaults": {"env": {"API_KEY": "planted"}}},
+        "cases": (case.model_copy(update={"settings": {**case.settings, "env": {"API_KEY": "planted"}}}),),
+    }
+    failure = Failure(phase="build", error="ConnectionError", message="cannot reach redis://me:planted@host:1")
+    with RunWriter.create(tmp_path / "run", fake.info.model_copy(update=changes)) as writer:
+        writer.append(fake.records[0].model_copy(update={"failure": failure}))
+    stored = "".join(path.read_text() for path in (tmp_path / "run").iterdir())
+    assert stored.count("(withheld)") == 5
+    assert "planted" not in stored

@@ -1,0 +1,156 @@
+import pytest
+
+from gpubench.core.errors import UsageError
+from gpubench.core.secrets import given_back, hide_secrets, mask_text, masked, secret_part, without_secrets
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "HF_TOKEN",
+        "GITHUB_TOKEN",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SESSION_TOKEN",
+        "WANDB_API_KEY",
+        "OPENAI_APIKEY",
+        "DB_PASSWORD",
+        "PGPASSWORD",
+        "MYSQL_PWD",
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "SSH_AUTH_SOCK",
+        "SENTRY_DSN",
+        "SLACK_WEBHOOK_URL",
+        "GIT_PAT",
+        "my_secret",
+        "GPG_KEY",
+        "PRIVATE_KEY",
+        "SESSION_COOKIE",
+        "TORCH_HUB_PAT",
+        "TRITON_SIGNING_KEY",
+        "MKL_LICENSE_KEY",
+        "NCCL_CRED",
+        "OMP_JWT",
+        "TORCHINDUCTOR_PASS",
+        "CUDNN_PASSPHRASE",
+        "TORCH_SESSION",
+        "dbPassword",
+        "accessTokens",
+        "PASSWORD2",
+    ],
+)
+def test_a_name_that_looks_like_a_secret_is_left_out(name):
+    assert without_secrets({name: "x", "PATH": "/bin"}) == ({"PATH": "/bin"}, {name: "x"})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://user:hunter2@example.org/simple",
+        "postgres://me:pw@db/x",
+        "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+        "AKIAIOSFODNN7EXAMPLE",
+        "hf_abcdefghijklmnop",
+        "-----BEGIN RSA PRIVATE KEY-----\nxyz",
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc",
+    ],
+)
+def test_a_value_that_looks_like_a_secret_is_left_out_whatever_its_name(value):
+    assert without_secrets({"PIP_INDEX_URL": value})[0] == {}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PATH",
+        "PWD",
+        "OLDPWD",
+        "HOME",
+        "LD_LIBRARY_PATH",
+        "CUDA_VISIBLE_DEVICES",
+        "PYTHONPATH",
+        "OMP_NUM_THREADS",
+        "KEYBOARD",
+        "TOKENIZERS_PARALLELISM",
+        "CUBLAS_WORKSPACE_CONFIG",
+        "NVIDIA_TF32_OVERRIDE",
+        "XDG_SESSION_ID",
+        "NCCL_DEBUG",
+        "MONKEY",
+        "AUTHOR",
+        "COMPASS",
+        "TORCH_LOGS",
+    ],
+)
+def test_what_a_program_needs_stays(name):
+    assert without_secrets({name: "value"}) == ({name: "value"}, {})
+
+
+def test_an_address_without_a_password_stays():
+    assert without_secrets({"PIP_INDEX_URL": "https://example.org/simple"})[1] == {}
+
+
+def test_what_is_let_through_by_name_stays():
+    environ = {"HF_TOKEN": "x", "MY_KEY": "y"}
+    assert without_secrets(environ, ["HF_TOKEN"]) == ({"HF_TOKEN": "x"}, {"MY_KEY": "y"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "part"),
+    [
+        ("PIP_INDEX_URL", "https://user:hunter2@example.org/simple", "user:hunter2"),
+        ("DB_DSN", "postgres://me:pw@db/x", "postgres://me:pw@db/x"),
+        ("WHATEVER", "ghp_abcdefghijklmnop", "ghp_abcdefghijklmnop"),
+        ("PWD", "/home/me", None),
+    ],
+)
+def test_of_an_address_the_password_alone_is_secret(name, value, part):
+    assert secret_part(name, value) == part
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("--arm head=env.MY_TOKEN=abc", "--arm head=env.MY_TOKEN=(withheld)"),
+        ("head='env.MY_TOKEN=abc, env.B=2'", "head='env.MY_TOKEN=(withheld), env.B=2'"),
+        ("env={MY_TOKEN: abc, B: 2}", "env={MY_TOKEN: (withheld), B: 2}"),
+        ('{"password": "a b"}', '{"password": "(withheld)"}'),
+        ("redis://u:p@ss/x@host:1", "redis://u:(withheld)@host:1"),
+        ("https://host/x?token=abc&n=1", "https://host/x?token=(withheld)&n=1"),
+        ("Authorization: Bearer abcdefghijk", "Authorization: Bearer (withheld)"),
+        ("refused: ghp_abcdefghijklmnop", "refused: (withheld)"),
+        ("train cpu fp32 b64 lr=0.1", "train cpu fp32 b64 lr=0.1"),
+        ("TORCH_LOGS=+dynamo https://host/path", "TORCH_LOGS=+dynamo https://host/path"),
+        ("USE_KEY=1", "USE_KEY=1"),
+    ],
+)
+def test_a_text_is_shown_without_its_secrets(text, shown):
+    assert mask_text(text) == shown
+    assert mask_text(shown) == shown
+
+
+def test_a_document_is_stored_without_its_secrets():
+    document = {
+        "argv": ["gpubench", "--token", "abc", "--pass-env", "HF_TOKEN", "--api-key=abc"],
+        "settings": {"workload": "hf_abcdefghijklmnop:Net", "env": {"MY_KEY": "abc", "N": "1"}, "seed": 3},
+        "variables": {"TORCH_X_URL": "http://u:abc@h"},
+    }
+    assert hide_secrets(document) == {
+        "argv": ["gpubench", "--token", "(withheld)", "--pass-env", "HF_TOKEN", "--api-key=(withheld)"],
+        "settings": {"workload": "hf_abcdefghijklmnop:Net", "env": {"MY_KEY": "(withheld)", "N": "1"}, "seed": 3},
+        "variables": {"TORCH_X_URL": "http://u:(withheld)@h"},
+    }
+
+
+def test_a_withheld_value_is_taken_from_the_environment_or_asked_for():
+    env = {"MY_KEY": masked("MY_KEY", "abc"), "N": "1"}
+    assert given_back(env, {"MY_KEY": "abc"}) == {"MY_KEY": "abc", "N": "1"}
+    with pytest.raises(UsageError, match="MY_KEY") as caught:
+        given_back(env, {})
+    assert "MY_KEY=..." in caught.value.hint
+
+
+def test_a_long_text_is_searched_in_linear_time():
+    """Each of these made a careless expression look at every pair of characters; the suite's time limit catches it."""
+    for part in ("x", "a=", "://a:", "eyJ-", "KEY='", "-----BEGIN "):
+        assert mask_text(part * 20_000)
