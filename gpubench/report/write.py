@@ -1,20 +1,23 @@
 """The one place of the report that touches files: HTML, its Markdown twin, the charts beside it, stored ceilings."""
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
 from gpubench.analysis.compare.run_sides import arms_of
 from gpubench.analysis.summary.measured_ceilings import Ceiling, measured_ceilings, to_facts
 from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
-from gpubench.core.errors import StoreError
+from gpubench.core.errors import StoreError, UsageError
 from gpubench.machine import machine_cache
 from gpubench.profile.figures.summary_model import stored_profiles
 from gpubench.report.build import build_report
 from gpubench.report.comparison.versus import arms_report
-from gpubench.report.model.report_model import ReportModel
+from gpubench.report.drawing.draw import draw_apart, stand_alone
+from gpubench.report.model.report_model import ReportModel, lines
 from gpubench.report.render.csv_text import chart_csv
 from gpubench.report.render.html import render_html
 from gpubench.report.render.markdown import render_markdown
@@ -23,6 +26,10 @@ from gpubench.report.view.samples import RunWithSamples, load_samples
 
 REPORT_NAME = "report"
 CHARTS_FOLDER = "charts"
+CHARTS_LIST = ".gpubench-charts"
+"""In a folder of charts, the names of those that a report wrote, one a line."""
+_CHART_FILE = re.compile(r"^[\w.-]+\.(?:svg|csv)$", re.MULTILINE | re.ASCII)
+_MOST_LISTED_BYTES = 2**20
 _MOST_ROWS = 40
 """Cases from which on tables of single quantities show the fastest of each precision alone."""
 
@@ -62,36 +69,41 @@ def write_both(model: ReportModel, folder: Path, stem: str = REPORT_NAME) -> Pat
 
     Each file is written whole or not at all. StoreError if one cannot be written.
     """
-    drawings = draw_charts(model)
-    write_markdown(model, folder / f"{stem}.md", drawings)
-    return write_html(model, folder / f"{stem}.html", drawings)
+    drawn = draw_charts(model)
+    write_markdown(model, folder / f"{stem}.md", drawn, force=True)
+    return write_html(model, folder / f"{stem}.html", drawn)
 
 
-def draw_charts(model: ReportModel) -> dict[str, str]:
-    """Every chart as SVG by its key."""
-    from gpubench.report.drawing.draw import draw
+def draw_charts(model: ReportModel) -> tuple[ReportModel, dict[str, str]]:
+    """The report with a sentence in the place of each chart that could not be drawn, and the others as SVG by key."""
+    drawings, reasons = draw_apart(model.charts)
+    sections = []
+    for section in model.sections:
+        failed = [chart for chart in section.charts if chart.key in reasons]
+        said = lines(*(f"Not drawn: {chart.title} ({reasons[chart.key]})." for chart in failed))
+        charts = tuple(chart for chart in section.charts if chart not in failed)
+        sections.append(replace(section, charts=charts, lines=(*section.lines, *said)) if failed else section)
+    return replace(model, sections=tuple(sections)), drawings
 
-    return {chart.key: draw(chart) for chart in model.charts}
 
-
-def write_html(model: ReportModel, path: Path, drawings: Mapping[str, str] | None = None) -> Path:
-    """The report as one HTML file. StoreError if it cannot be written."""
-    _write(path, render_html(model, draw_charts(model) if drawings is None else drawings))
+def write_html(model: ReportModel, path: Path, drawn: tuple[ReportModel, dict[str, str]] | None = None) -> Path:
+    """The report as one HTML file, with the charts of `draw_charts`. StoreError if it cannot be written."""
+    _write(path, render_html(*(drawn or draw_charts(model))))
     return path
 
 
-def write_markdown(model: ReportModel, path: Path, drawings: Mapping[str, str] | None = None) -> Path:
+def write_markdown(
+    model: ReportModel, path: Path, drawn: tuple[ReportModel, dict[str, str]] | None = None, *, force: bool = False
+) -> Path:
     """The report as Markdown, with its charts as SVG and CSV in a folder beside it. StoreError if one cannot be
-    written.
+    written; files in that folder that no report wrote are overwritten only with `force`, and never removed.
     """
-    from gpubench.report.drawing.draw import stand_alone
-
     folder = path.parent / charts_folder(path)
-    drawn = draw_charts(model) if drawings is None else drawings
-    files = {f"{key}.svg": stand_alone(drawing) for key, drawing in drawn.items()}
-    files |= {f"{chart.key}.csv": chart_csv(chart) for chart in model.charts}
-    _write_folder(folder, files)
-    _write(path, render_markdown(model, charts=folder.name))
+    shown, drawings = drawn or draw_charts(model)
+    files = {f"{key}.svg": stand_alone(drawing) for key, drawing in drawings.items()}
+    files |= {f"{chart.key}.csv": chart_csv(chart) for chart in shown.charts}
+    _write_folder(folder, files, force=force)
+    _write(path, render_markdown(shown, charts=folder.name))
     return path
 
 
@@ -100,23 +112,43 @@ def charts_folder(path: Path) -> str:
     return CHARTS_FOLDER if path.stem == REPORT_NAME else f"{path.stem}-{CHARTS_FOLDER}"
 
 
-def _write_folder(folder: Path, files: Mapping[str, str]) -> None:
-    """Charts that are no longer drawn are removed: nothing else may stand in a folder of charts."""
+def _write_folder(folder: Path, files: Mapping[str, str], *, force: bool) -> None:
+    """The charts, and a list of them: what an earlier list names and is no longer drawn is removed, nothing else."""
+    listed = folder / CHARTS_LIST
     try:
+        if folder.is_symlink():
+            raise StoreError(
+                f"{folder} is a link: no charts are written through it", hint="Remove it, or use -o FILE.md."
+            )
         folder.mkdir(exist_ok=True) if files or folder.exists() else None
+        known = listed.is_file() and not listed.is_symlink() and listed.stat().st_size < _MOST_LISTED_BYTES
+        ours = set(_CHART_FILE.findall(listed.read_text(encoding="utf-8", errors="replace"))) if known else set[str]()
+        foreign = [] if force else [name for name in files if name not in ours and os.path.lexists(folder / name)]
+        if foreign:
+            raise UsageError(
+                f"{folder / foreign[0]} exists and was not written by a report", hint="Add --force to overwrite it."
+            )
+        # The list comes first: what is written after it is known to be ours, however this ends.
+        if files or known:
+            _write(listed, "".join(f"{name}\n" for name in sorted({*files, *ours})))
         for name, text in files.items():
             _write(folder / name, text)
-        for old in folder.glob("*.*") if folder.exists() else ():
-            if old.suffix in (".svg", ".csv") and old.name not in files:
-                old.unlink()
+        for name in ours - files.keys():
+            (folder / name).unlink(missing_ok=True)
+        if ours - files.keys():
+            _write(listed, "".join(f"{name}\n" for name in sorted(files)))
     except OSError as error:
         raise _cannot(folder, error) from error
 
 
 def _write(path: Path, text: str) -> None:
+    """Whole or not at all. A link at `path` is replaced, never followed."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text, encoding="utf-8")
+        partial.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with open(os.open(partial, flags, 0o666), "w", encoding="utf-8") as file:  # noqa: PTH123 - flags of our own
+            file.write(text)
         partial.replace(path)
     except OSError as error:
         # Where nothing can be written nothing can be removed either; what stays is hidden and never read.

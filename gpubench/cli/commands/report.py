@@ -80,4 +80,5 @@ def command(
     elif str(output) == "-":
         sys.stdout.write(render_markdown(model))
     else:
-        click.echo(write_html(model, output) if output.suffix.lower() in _HTML else write_markdown(model, output))
+        html = output.suffix.lower() in _HTML
+        click.echo(write_html(model, output) if html else write_markdown(model, output, force=force))

@@ -1,8 +1,15 @@
 """From a `Chart` to SVG: a Vega-Lite specification through altair, drawn by vl-convert, tidied and described."""
 
+import json
+import os
+import pickle
 import re
+import resource
+import signal
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gpubench.report.drawing import palette, panels, plane, ranks
@@ -95,6 +102,67 @@ def draw(chart: Chart) -> str:
         words.text = inert(text)
         root.insert(at, words)
     return ET.tostring(root, encoding="unicode")
+
+
+_CHILD = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from gpubench.report.drawing import draw; draw.main()"
+)
+_START_TIMEOUT_S = 120.0
+_CHART_TIMEOUT_S = 5.0
+
+
+def draw_apart(charts: Sequence[Chart]) -> tuple[dict[str, str], dict[str, str]]:
+    """Drawings by key, and by key why a chart has none. Drawn by another process: the JavaScript engine that draws ends
+    a process that it finds too little memory in.
+    """
+    drawings: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    left = list(charts)
+    while left:
+        why, answers = _ask_child(left)
+        for answer in answers:
+            (drawings if answer.get("svg") else reasons)[answer["key"]] = answer.get("svg") or answer["error"]
+        rest = [chart for chart in left if chart.key not in drawings and chart.key not in reasons]
+        # A child that ended over one chart may draw the others; one that drew nothing will draw no other.
+        lost = rest[:1] if answers else rest
+        reasons |= {chart.key: why for chart in lost}
+        left = rest[len(lost) :]
+    return drawings, reasons
+
+
+def _ask_child(charts: Sequence[Chart]) -> tuple[str, list[dict[str, str]]]:
+    """How the child ended, and its answers until then."""
+    command = [sys.executable, "-I", "-c", _CHILD, json.dumps(sys.path)]
+    limit_s = _START_TIMEOUT_S + _CHART_TIMEOUT_S * len(charts)
+    try:
+        ended = subprocess.run(command, input=pickle.dumps(charts), capture_output=True, check=False, timeout=limit_s)
+        why, said = _end_of(ended), ended.stdout
+    except subprocess.TimeoutExpired as error:
+        why, said = f"the process that draws took more than {limit_s:.0f} s", error.stdout or b""
+    except OSError as error:
+        why, said = f"the process that draws could not be started: {error.strerror}", b""
+    return why, [json.loads(each) for each in said.splitlines(keepends=True) if each.endswith(b"\n")]
+
+
+def _end_of(ended: "subprocess.CompletedProcess[bytes]") -> str:
+    if ended.returncode < 0:
+        name = signal.Signals(-ended.returncode).name
+        return f"the process that draws was ended by {name}; too little memory (`ulimit -v`) does that"
+    last = ended.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+    return f"the process that draws ended with status {ended.returncode}: {last}".removesuffix(": ")
+
+
+def main() -> None:
+    """Charts as a pickle on stdin, an answer a line on stdout: `key` with `svg` or with `error`."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever a library prints is no answer
+    for chart in pickle.load(sys.stdin.buffer):  # noqa: S301 - from our own parent
+        try:
+            answer = {"svg": draw(chart)}
+        except Exception as error:  # noqa: BLE001 - one chart must not cost the others
+            answer = {"error": f"{type(error).__name__}: {error}".partition("\n")[0][:200]}
+        print(json.dumps({"key": chart.key, **answer}), file=answers, flush=True)
 
 
 def stand_alone(drawing: str) -> str:

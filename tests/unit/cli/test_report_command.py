@@ -30,7 +30,7 @@ def not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     from gpubench.report import write
 
     empty = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
-    monkeypatch.setattr(write, "draw_charts", lambda model: dict.fromkeys((chart.key for chart in model.charts), empty))
+    monkeypatch.setattr(write, "draw_apart", lambda charts: (dict.fromkeys((chart.key for chart in charts), empty), {}))
 
 
 def report(store: Path, *arguments: str) -> int:

@@ -1,7 +1,9 @@
 import errno
+import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,9 @@ from fakes.runs import FakeRun, cpu_run
 from fakes.stored import stored
 
 from gpubench.analysis.summary.run_summary import summarise_run
-from gpubench.core.errors import StoreError
+from gpubench.core.errors import StoreError, UsageError
 from gpubench.report import write
+from gpubench.report.drawing.draw import draw_apart
 from gpubench.report.render.csv_text import chart_csv
 from gpubench.report.render.markdown import render_markdown
 from gpubench.report.view.samples import LaunchSamples, load_samples, wanted
@@ -48,7 +51,7 @@ def page(run: Run) -> Path:
 def not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Charts as empty drawings, where a test is not about them."""
     empty = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
-    monkeypatch.setattr(write, "draw_charts", lambda model: dict.fromkeys((chart.key for chart in model.charts), empty))
+    monkeypatch.setattr(write, "draw_apart", lambda charts: (dict.fromkeys((chart.key for chart in charts), empty), {}))
 
 
 def test_a_run_gets_its_page_its_markdown_and_its_charts(run: Run, page: Path) -> None:
@@ -61,7 +64,7 @@ def test_a_run_gets_its_page_its_markdown_and_its_charts(run: Run, page: Path) -
         "timeline-train-cuda.svg",
         "loss.svg",
     } <= set(charts)
-    assert {Path(name).suffix for name in charts} == {".svg", ".csv"}
+    assert {Path(name).suffix for name in charts if name != write.CHARTS_LIST} == {".svg", ".csv"}
 
 
 def test_the_published_report_is_what_its_records_say() -> None:
@@ -79,7 +82,7 @@ def test_a_place_that_cannot_be_written_is_an_error_with_its_cause(
         raise OSError(errno.EROFS, "Read-only file system", str(path))
 
     model = report_of(run, "run")
-    monkeypatch.setattr(Path, "write_text", refuse)
+    monkeypatch.setattr(Path, "replace", refuse)
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(StoreError, match=r"cannot write .*a\.html: Read-only file system"):
         write_html(model, tmp_path / "a.html")
@@ -106,14 +109,89 @@ def test_nothing_but_the_report_is_left(run: Run, page: Path) -> None:
     assert page.is_file()
 
 
-def test_charts_that_are_no_longer_drawn_go(tmp_path: Path, not_drawn: None) -> None:
-    run = small_run(tmp_path / "run")
-    folder = run.folder / "charts"
+def test_only_charts_that_a_report_wrote_go(tmp_path: Path, not_drawn: None) -> None:
+    model = report_of(small_run(tmp_path / "run"))
+    folder = tmp_path / "bench-charts"
     folder.mkdir()
-    for name in ("old.svg", "old.csv", "mine.txt"):
-        (folder / name).write_text("x")
-    write_report(run)
-    assert sorted(path.name for path in folder.iterdir() if path.stem in ("old", "mine")) == ["mine.txt"]
+    for name in ("architecture.svg", "my-data.csv", "notes.txt"):
+        (folder / name).write_text("mine")
+    write_markdown(model, tmp_path / "bench.md")
+    assert (folder / "batch-train-cuda.svg").is_file()
+    write_markdown(replace(model, sections=()), tmp_path / "bench.md")
+    left = {path.name: path.read_text() for path in folder.iterdir()}
+    assert left == {"architecture.svg": "mine", "my-data.csv": "mine", "notes.txt": "mine", write.CHARTS_LIST: ""}
+
+
+def test_a_list_of_charts_names_nothing_outside_its_folder(tmp_path: Path, not_drawn: None) -> None:
+    model = report_of(small_run(tmp_path / "run"))
+    (tmp_path / "mine.svg").write_text("mine")
+    (tmp_path / "bench-charts").mkdir()
+    listed = tmp_path / "bench-charts" / write.CHARTS_LIST
+    listed.write_text(f"../mine.svg\n{tmp_path}/mine.svg\nrun.json\n")
+    (tmp_path / "bench-charts" / "run.json").write_text("{}")
+    write_markdown(model, tmp_path / "bench.md")
+    assert (tmp_path / "mine.svg").read_text() == "mine"
+    assert (tmp_path / "bench-charts" / "run.json").read_text() == "{}"
+
+
+def test_a_chart_that_a_person_made_is_overwritten_only_with_force(tmp_path: Path, not_drawn: None) -> None:
+    model = report_of(small_run(tmp_path / "run"))
+    mine = tmp_path / "bench-charts" / "batch-train-cuda.svg"
+    mine.parent.mkdir()
+    mine.write_text("mine")
+    with pytest.raises(UsageError, match=r"batch-train-cuda\.svg exists and was not written by a report"):
+        write_markdown(model, tmp_path / "bench.md")
+    assert [path.name for path in mine.parent.iterdir()] == [mine.name]
+    assert mine.read_text() == "mine"
+    write_markdown(model, tmp_path / "bench.md", force=True)
+    assert mine.read_text() != "mine"
+
+
+def test_a_report_follows_no_link(tmp_path: Path, not_drawn: None) -> None:
+    run = small_run(tmp_path / "run")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("old.svg", "page", "partial"):
+        (elsewhere / name).write_text("mine")
+    charts = run.folder / "charts"
+    charts.symlink_to(elsewhere)
+    with pytest.raises(StoreError, match=r"charts is a link"):
+        write_report(run)
+    charts.unlink()
+    (run.folder / "report.html").symlink_to(elsewhere / "page")
+    (run.folder / f".report.html.{os.getpid()}").symlink_to(elsewhere / "partial")
+    assert not write_report(run).is_symlink()
+    assert {path.read_text() for path in elsewhere.iterdir()} == {"mine"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        ("resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30, 8 * 2**30))", "ended by SIG"),
+        ("import sys; sys.executable = '/nowhere/python'", "could not be started: No such file or directory"),
+    ],
+)
+def test_charts_that_cannot_be_drawn_are_sentences(run: Run, tmp_path: Path, limits: str, why: str) -> None:
+    code = (
+        f"import resource, pathlib; {limits}\n"
+        "from gpubench.store.run_reader import load_run; from gpubench.report.write import report_of, write_both\n"
+        f"print(write_both(report_of(load_run(pathlib.Path({str(run.folder)!r}))), pathlib.Path({str(tmp_path)!r})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path / 'report.html'}\n"
+    told = (tmp_path / "report.md").read_text()
+    assert why in told
+    assert told.count("Not drawn: ") == len(report_of(run).charts)
+    assert "charts/" not in told
+    assert "Not drawn: " in (tmp_path / "report.html").read_text()
+    assert not list(tmp_path.glob("core*"))
+
+
+def test_one_chart_that_fails_does_not_cost_the_others(run: Run) -> None:
+    charts = report_of(run).charts[:3]
+    drawings, reasons = draw_apart([charts[0], replace(charts[1], rows=((),)), charts[2]])
+    assert set(drawings) == {charts[0].key, charts[2].key}
+    assert list(reasons) == [charts[1].key]
 
 
 def test_a_report_of_another_name_has_charts_of_its_own(run: Run, tmp_path: Path, not_drawn: None) -> None:
