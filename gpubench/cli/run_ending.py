@@ -26,6 +26,7 @@ from gpubench.machine.doctor.examination import unfit_rows
 from gpubench.report.build import build_report
 from gpubench.report.comparison.comparison_report import build_comparison
 from gpubench.report.comparison.versus import arms_report
+from gpubench.report.model.report_model import ReportModel
 from gpubench.report.render.json_document import run_document, to_json
 from gpubench.report.view.run_view import View
 from gpubench.report.write import keep_ceilings, report_of, write_both
@@ -77,10 +78,9 @@ class RunEnding:
         summary = summarise_run(stored)
         keep_ceilings(summary)
         model = report_of(stored, name, summary) if self.report else None
-        written = None if model is None else write_both(model, stored.folder)
         if self.as_json:
             sys.stdout.write(to_json(run_document(summary, folder=str(stored.folder))))
-            return written
+            return self._written(model, stored)
         writer = result_writer(wide=self.wide)
         writer.blank()
         final_screen(writer, model or build_report(View(summary, name=name), pages=False))
@@ -94,23 +94,28 @@ class RunEnding:
             else:
                 print_comparison(result_writer(wide=self.wide), build_comparison(compared))
             writer.blank()
-        return written
+        return self._written(model, stored)
+
+    def _written(self, model: ReportModel | None, stored: Run) -> Path | None:
+        """Writes the report once the result is on the screen: drawing needs memory, files need room."""
+        sys.stdout.flush()
+        return None if model is None else write_both(model, stored.folder)
 
     def _compare_arms(self, stored: Run) -> Path | None:
         """What `gpubench compare` prints: every arm against the first. Returns the report's path."""
         summaries = {arm.name: summarise_run(stored, arm=arm.name) for arm in stored.info.arms}
-        written = write_both(arms_report(stored, summaries=summaries), stored.folder) if self.report else None
+        model = arms_report(stored, summaries=summaries) if self.report else None
         first, others = arm_sides(stored, summaries=summaries)
         settings = CompareSettings(sesoi=self.arms.sesoi or stored.info.sesoi or SESOI)
         found = [compare_sides(first, side, COMPARED, settings) for side in others]
         if self.as_json:
             print_compared_json(found)
-            return written
+            return self._written(model, stored)
         click.echo()
         for number, each in enumerate(found):
             print_compared(each, (stored.folder, stored.folder), verbose=False, wide=self.wide, again=bool(number))
         click.echo()
-        return written
+        return self._written(model, stored)
 
     def _status(self, stored: Run, *, interrupted: bool) -> int:
         if interrupted:

@@ -96,3 +96,23 @@ def test_two_runs_are_held_against_each_other(store: Path, capsys: pytest.Captur
 def test_a_run_that_is_not_there_is_said(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert report(store, "nothing") == ExitStatus.USAGE
     assert "nothing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_run_shows_its_result_before_its_report_is_drawn(
+    store: Path, as_json: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gpubench.cli import run_ending
+    from gpubench.cli.run_arms import AskedArms
+    from gpubench.runner.run import RunOutcome
+    from gpubench.store.run_reader import load_run
+
+    shown: list[str] = []
+    monkeypatch.setattr(run_ending, "write_both", lambda model, folder: shown.append(capsys.readouterr().out))
+    monkeypatch.setattr(run_ending, "keep_ceilings", lambda summary: ())
+    stored_run = load_run(store / "20261124-0901-cnn-0002")
+    ending = run_ending.RunEnding(
+        strict=False, report=True, as_json=as_json, wide=False, arms=AskedArms(), baseline=None
+    )
+    ending.after(RunOutcome(stored_run.folder, stored_run.info, interrupted=False), store)
+    assert ('"metrics"' if as_json else "was fastest") in shown[0]
