@@ -35,7 +35,7 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
 
         return shell_complete(command, {}, name, "_GPUBENCH_COMPLETE", completion)
     if sys.stdout is None:
-        _say("error: stdout is closed, so results cannot be written")
+        say("error: stdout is closed, so results cannot be written")
         return ExitStatus.USAGE
     meta: dict[str, Any] = {}
     try:
@@ -45,28 +45,28 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
         _discard_stdout()
         return BROKEN_PIPE
     except (KeyboardInterrupt, EOFError, click.Abort):
-        _say("error: interrupted")
+        say("error: interrupted")
         return ExitStatus.INTERRUPTED
     except click.ClickException as error:
         message, context = error.format_message(), getattr(error, "ctx", None)
         if isinstance(error, click.exceptions.NoArgsIsHelpError):
-            _say(message)
+            say(message)
         else:
-            _say(f"error: {message[:1].lower()}{message[1:]}")
+            say(f"error: {message[:1].lower()}{message[1:]}")
             if context is not None:
-                _say(f"hint: `{context.command_path} --help` explains its use")
+                say(f"hint: `{context.command_path} --help` explains its use")
         return ExitStatus.USAGE
     except GpubenchError as error:
         # The mistakes of a suite file are a complete text, each with its place.
-        _say(str(error) if getattr(error, "problems", None) else f"error: {error}")
+        say(str(error) if getattr(error, "problems", None) else f"error: {error}")
         if error.hint:
-            _say(f"hint: {error.hint}")
+            say(f"hint: {error.hint}")
         return error.exit_status
     except OSError as error:
         if error.filename is not None or error.errno not in _CANNOT_WRITE:
             return _unexpected(error, debug=_wants_debug(meta))
         _discard_stdout()
-        _say(f"error: the result cannot be written: {(error.strerror or str(error)).lower()}")
+        say(f"error: the result cannot be written: {(error.strerror or str(error)).lower()}")
         return ExitStatus.USAGE
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence on screen, the traceback in a file
         return _unexpected(error, debug=_wants_debug(meta))
@@ -90,7 +90,7 @@ def _invoke(command: click.Command, arguments: list[str], name: str, meta: dict[
     except SystemExit as ended:
         if ended.code is None or isinstance(ended.code, int):
             return ended.code or ExitStatus.OK
-        _say(f"error: {ended.code}")
+        say(f"error: {ended.code}")
         return ExitStatus.USAGE
     return int(returned) if isinstance(returned, int) else ExitStatus.OK
 
@@ -99,9 +99,9 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
     text = "".join(traceback.format_exception(error))
     last = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" at {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
-    _say(f"error: gpubench itself failed ({type(error).__name__}{where}): {error}")
+    say(f"error: gpubench itself failed ({type(error).__name__}{where}): {error}")
     if debug:
-        _say(text.rstrip())
+        say(text.rstrip())
         return ExitStatus.USAGE
     from gpubench.core.secrets import mask_text
 
@@ -111,13 +111,13 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(mask_text(header + text))
     except OSError:
-        _say("hint: this is a bug; --debug shows the traceback")
+        say("hint: this is a bug; --debug shows the traceback")
     else:
-        _say(f"hint: this is a bug; the traceback is in {name}")
+        say(f"hint: this is a bug; the traceback is in {name}")
     return ExitStatus.USAGE
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     """One message to stderr, control characters made visible. A closed stderr is ignored."""
     from gpubench.report.model.inert_text import inert_lines
 

@@ -6,10 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import click
-
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.cli.open_run import open_run, pick_case
+from gpubench.cli.print_errors import say
 from gpubench.core.errors import UsageError
 from gpubench.profile.capture import capture_case
 from gpubench.profile.capture.capture_case import CapturePlan
@@ -72,7 +71,7 @@ def _of_suite(
         raise UsageError("-k and --case exclude each other.")
     loaded = load_suite(target, overrides)
     for warning in loaded.warnings:
-        click.echo(str(warning), err=True)
+        say(str(warning))
     keeps = parse_selection(selection) if selection else None
     labelled = zip(loaded.cases, label_cases(loaded.cases), strict=True)
     ids = None if named is None else named_cases([named], loaded.cases, overrides=overrides).measured
@@ -148,10 +147,6 @@ def command_line(plan: CapturePlan) -> str:
 
 def capture(plan: CapturePlan, chosen: Chosen, *, timeout_s: float, keep_trace: bool) -> capture_case.Captured:
     """Runs it and leaves `profile.json` in the folder. Progress goes to stderr."""
-
-    def say(text: str) -> None:
-        click.echo(text, err=True)
-
     job = plan.job
     say(f"Profiling {job.label} with {job.tool}: {job.steps} steady steps after warm-up")
     if plan.withheld:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from gpubench.cli.print_errors import say
 from gpubench.cli.standing_verdicts import CONFIRM_ROUNDS, MANY_CASES, SCREEN_ROUNDS, SEQUENTIAL_ROUNDS, Verdicts
 from gpubench.core.metrics import SESOI
 
@@ -96,4 +97,4 @@ def arms_again(info: "RunInfo") -> "tuple[Arm, ...]":
 
 
 def _say(text: str) -> None:
-    click.echo(f"{text} ...", err=True)
+    say(f"{text} ...")

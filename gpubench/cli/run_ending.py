@@ -10,6 +10,7 @@ from gpubench.analysis.compare.run_sides import Side, arm_sides, arms_of, side_o
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.cli.open_run import shown_name
+from gpubench.cli.print_errors import say
 from gpubench.cli.run_arms import AskedArms
 from gpubench.cli.screens.final_screen import (
     final_screen,
@@ -90,7 +91,7 @@ class RunEnding:
             try:
                 refuse(compared)
             except UsageError as error:  # the run is stored all the same
-                click.echo(f"note: not compared with the baseline: {error}", err=True)
+                say(f"note: not compared with the baseline: {error}")
             else:
                 print_comparison(result_writer(wide=self.wide), build_comparison(compared))
             writer.blank()

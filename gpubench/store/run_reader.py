@@ -1,5 +1,7 @@
 """Reading a run folder."""
 
+import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +70,23 @@ def load_info(folder: Path) -> RunInfo:
         raise StoreError(f"{folder} was {error}", hint=error.hint) from error
     except ValueError as error:
         raise StoreError(f"{path} is not the head of a run: {_first(error)}", hint=_ANOTHER) from error
+
+
+def read_log(folder: Path, log: str, most_bytes: int = 20_000) -> str:
+    """The end of a log that a record names; empty unless that is an ordinary file inside the run folder."""
+    path = folder.resolve() / log
+    try:
+        if path.resolve() != path or not path.is_relative_to(folder.resolve()):
+            return ""
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                return ""
+            file.seek(max(0, status.st_size - most_bytes))
+            text = file.read(most_bytes).decode("utf-8", "backslashreplace")
+    except (OSError, ValueError):  # gone, not readable, or no path at all
+        return ""
+    return text if status.st_size <= most_bytes else f"[...]\n{text}"
 
 
 def _read_records(path: Path) -> Iterator[Record | str]:

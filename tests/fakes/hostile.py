@@ -1,5 +1,6 @@
 """Strings that try to be something else than text, in every place of a run where text from outside can stand."""
 
+import re
 from typing import Any
 
 from fakes.runs import FakeRun, Invented
@@ -13,9 +14,12 @@ MARKDOWN = "| [x](http://evil.example) ![i](y) `rm -rf` @team #12 **b** <b>"
 TERMINAL = "\x1b[31mred\x1b]0;title\x07\x9b2J\r\n"
 BIDI = "\u202egnp.exe\u2066\u200b\ufeff"
 FORMULA = '=HYPERLINK("http://evil.example")'
+COMMANDS = " ::error file=x::y ##[add-mask]z ##vso[task.setvariable]w"
 EXPRESSION = "{{ 7*7 }}{% raw %}${7*7}"
 
-HOSTILE = f"{SCRIPT} {CLOSING} {MARKDOWN} {TERMINAL} {BIDI} {EXPRESSION}"
+HOSTILE = f"{SCRIPT} {CLOSING} {MARKDOWN} {TERMINAL} {BIDI} {EXPRESSION}{COMMANDS}"
+STEERS_CI = re.compile(r"^\s*::\w|##\w*\[", re.MULTILINE)
+"""What GitHub or Azure would take from a log as a command."""
 MOVES_A_TERMINAL = ("\x1b", "\x07", "\x9b", "\r", "\u202e", "\u2066", "\u200b", "\ufeff")
 
 

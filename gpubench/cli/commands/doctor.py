@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from gpubench.cli.print_errors import say
+from gpubench.report.model.inert_text import json_text
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -45,11 +48,11 @@ def command(*, strict: bool, as_json: bool, as_block: bool, self_test: bool | No
     if as_json and as_block:
         raise UsageError("--json and --env exclude each other", hint="--json is for programs, --env for people.")
     asked: SelfTest = "auto" if self_test is None else "always" if self_test else "never"
-    found = examine(asked, lambda text: click.echo(f"doctor: {text}", err=True))
+    found = examine(asked, lambda text: say(f"doctor: {text}"))
     if as_json:
         rows = [row.as_dict() for row in found.rows]
         content = {"schema": 1, "fit": found.fit, "rows": rows, "facts": found.facts}
-        click.echo(json.dumps(content, indent=2, default=str))
+        click.echo(json_text(content, indent=2, default=str))
     elif as_block:
         click.echo(_block(found))
     else:

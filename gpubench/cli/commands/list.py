@@ -6,6 +6,7 @@ from pathlib import Path
 import rich_click as click
 
 from gpubench.cli.shared_options import json_option, store_option, wide_option
+from gpubench.report.model.inert_text import json_text
 
 KINDS = ("suites", "workloads", "metrics", "findings", "runs")
 
@@ -28,8 +29,6 @@ def command(kind: str, name: str | None, *, as_json: bool, wide: bool, store: Pa
       gpubench list metrics throughput
       gpubench list runs --store results --json
     """  # noqa: D301 - click looks for the character itself
-    import json
-
     from gpubench.cli.screens import listings
     from gpubench.cli.screens.final_screen import result_writer
 
@@ -44,7 +43,7 @@ def command(kind: str, name: str | None, *, as_json: bool, wide: bool, store: Pa
     if name is not None:
         listing = listing.only(name)
     if as_json:
-        click.echo(json.dumps({"schema": 1, kind: listing.entries}, indent=2))
+        click.echo(json_text({"schema": 1, kind: listing.entries}, indent=2))
         return
     writer = result_writer(wide=wide)
     if name is not None:

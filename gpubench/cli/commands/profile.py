@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from gpubench.cli.shared_options import complete_suites, json_option, seconds, set_option, store_option, wide_option
+from gpubench.report.model.inert_text import json_text
 
 if TYPE_CHECKING:
     from gpubench.profile.capture.capture_case import ToolChoice
@@ -91,7 +92,7 @@ def show(
 ) -> None:
     """The result on stdout: JSON, or the screen. `trace` is where the trace was kept (None: it was not)."""
     if as_json:
-        click.echo(summary.model_dump_json(by_alias=True, indent=2))
+        click.echo(json_text(summary.model_dump(mode="json", by_alias=True), indent=2))
         return
     from gpubench.cli.screens.final_screen import result_writer
     from gpubench.report.pages.profile_page import profile_page

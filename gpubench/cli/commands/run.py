@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from gpubench.cli.print_errors import say
 from gpubench.cli.run_arms import AskedArms, arms_again
 from gpubench.cli.shared_options import (
     complete_runs,
@@ -180,7 +181,7 @@ def command(
     overrides += () if timeout is None else (f"measure.timeout={timeout}",)
     loaded = load_suite(suite or "", overrides)
     for warning in loaded.warnings:
-        click.echo(str(warning), err=True)
+        say(str(warning))
     request = RunRequest(
         loaded,
         argv=("gpubench", *sys.argv[1:]),

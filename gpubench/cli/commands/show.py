@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from gpubench.cli.print_errors import say
 from gpubench.cli.shared_options import complete_runs, json_option, store_option, wide_option
 
 if TYPE_CHECKING:
@@ -56,11 +57,12 @@ def command(run: str, *, as_json: bool, as_csv: bool, everything: bool, wide: bo
         sys.stdout.write(to_json(document))
     elif as_csv:
         from gpubench.analysis.summary.long_table import frame
+        from gpubench.report.render.csv_text import safe_table
 
         table = frame(summary)
         if chosen is not None:
             table = table[table["index"] == chosen.planned.index]
-        sys.stdout.write(table.to_csv(index=False))
+        sys.stdout.write(safe_table(table).to_csv(index=False))
     elif chosen is not None:
         _print_case(chosen, summary.info, stored.folder, wide=wide)
     else:
@@ -83,15 +85,12 @@ def _print_case(chosen: "CaseSummary", info: "RunInfo", folder: Path, *, wide: b
     result_writer(wide=wide).page(page)
 
 
-def _log(chosen: "CaseSummary", folder: Path, *, most: int = 20_000) -> str:
+def _log(chosen: "CaseSummary", folder: Path) -> str:
     """The end of the log of the first failed launch; empty if there is none."""
+    from gpubench.store.run_reader import read_log
+
     logs = (record.failure.log for record in chosen.records if record.failure is not None and record.failure.log)
-    for log in logs:
-        path = folder / log
-        if path.is_file():
-            text = path.read_text(encoding="utf-8", errors="backslashreplace")
-            return text if len(text) <= most else f"[...]\n{text[-most:]}"
-    return ""
+    return next((text for log in logs if (text := read_log(folder, log))), "")
 
 
 def _print_run(summary: "RunSummary", stored: "Run", name: str, *, everything: bool, wide: bool) -> None:
@@ -104,4 +103,4 @@ def _print_run(summary: "RunSummary", stored: "Run", name: str, *, everything: b
     model = build_report(view, pages=False)
     result_writer(wide=wide).report(model, None if everything else SECTIONS)
     for notice in stored.dropped:
-        click.echo(f"note: {notice}", err=True)
+        say(f"note: {notice}")

@@ -1,12 +1,13 @@
 """`gpubench validate`: is a suite file right, and how many cases does it make?"""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from gpubench.cli.print_errors import say
 from gpubench.cli.shared_options import complete_suites, json_option, select_option, set_option, wide_option
 from gpubench.core.errors import ExitStatus, SuiteError, UsageError
+from gpubench.report.model.inert_text import json_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -93,7 +94,7 @@ def _print(loaded: "LoadedSuite", cases: Labelled, trained: Labelled, *, list_ca
     from gpubench.report.model.words import count
 
     for each in loaded.warnings:
-        click.echo(str(each), err=True)
+        say(str(each))
     writer = result_writer(wide=wide)
     writer.heading(f"{loaded.suite.name}: {loaded.suite.description}".rstrip(": "))
     writer.facts(_facts(loaded, cases, trained))
@@ -204,4 +205,4 @@ def _problem(problem: "Problem") -> dict[str, Any]:
 
 
 def _print_json(document: dict[str, Any]) -> None:
-    click.echo(json.dumps(document, indent=2))
+    click.echo(json_text(document, indent=2))

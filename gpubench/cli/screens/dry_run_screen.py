@@ -1,6 +1,5 @@
 """What a run would do here: cases, skips with their reasons, launches and time."""
 
-import json
 from collections.abc import Sequence
 
 import click
@@ -8,6 +7,7 @@ import click
 from gpubench.cli.screens.final_screen import result_writer
 from gpubench.core.records import Status
 from gpubench.core.units import format_duration
+from gpubench.report.model.inert_text import json_text
 from gpubench.report.model.report_model import Cell, Column, Row, Table, line
 from gpubench.report.model.words import count
 from gpubench.runner.plan import forecast
@@ -36,7 +36,7 @@ def print_plan(
             "launches": expected.num_launches,
             "expected_s": {"least": round(expected.least_s, 1), "most": round(expected.most_s, 1)},
         }
-        click.echo(json.dumps(document, indent=2))
+        click.echo(json_text(document, indent=2))
         return
     columns = (
         Column("index", "#"),

@@ -56,7 +56,7 @@ def status_lines(running: Running | None, tally: Tally, width: int) -> list[str]
 
 
 def launch_line(running: Running, width: int) -> str:
-    parts: list[Part] = [(0, running.phase)]
+    parts: list[Part] = [(0, inert(running.phase))]
     if running.repeats > 1:
         parts.insert(0, (2, f"launch {running.repeat}/{running.repeats}"))
     parts += _progress(running)

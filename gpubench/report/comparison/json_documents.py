@@ -1,6 +1,5 @@
 """A comparison and a gate as JSON documents: `schemas/comparison-1.json`, `schemas/gate-1.json`. They only grow."""
 
-import json
 import math
 from typing import Any
 
@@ -12,6 +11,7 @@ from gpubench.analysis.summary.case_summary import ComparableCase
 from gpubench.core.records import Estimate
 from gpubench.core.version import __version__
 from gpubench.report.comparison.gate_screen import why_real
+from gpubench.report.model.inert_text import json_text
 from gpubench.suite.model.case import Case
 
 DOCUMENT_SCHEMA = 1
@@ -57,15 +57,11 @@ def to_lines(document: dict[str, Any]) -> str:
     parts = []
     for name, value in document.items():
         if isinstance(value, list) and value:
-            entries = ",\n".join(f"    {_line(each)}" for each in value)
-            parts.append(f"  {_line(name)}: [\n{entries}\n  ]")
+            entries = ",\n".join(f"    {json_text(each)}" for each in value)
+            parts.append(f"  {json_text(name)}: [\n{entries}\n  ]")
         else:
-            parts.append(f"  {_line(name)}: {_line(value)}")
+            parts.append(f"  {json_text(name)}: {json_text(value)}")
     return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
-def _line(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, ensure_ascii=True)
 
 
 def _sides(compared: Compared) -> dict[str, Any]:

@@ -2,11 +2,15 @@
 
 import csv
 import io
+from typing import TYPE_CHECKING
 
 from gpubench.report.model.inert_text import inert
 from gpubench.report.model.report_model import Chart, Datum
 
-_FORMULA = ("=", "+", "-", "@")
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FORMULA = tuple("=+-@＝＋－＠")
 
 
 def chart_csv(chart: Chart) -> str:
@@ -25,5 +29,19 @@ def _field(value: Datum) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = inert(str(value))
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+    return csv_field(value) if isinstance(value, str) else str(value)
+
+
+def csv_field(text: str) -> str:
+    """Text of one visible line, behind an apostrophe where a spreadsheet would take it for a formula."""
+    shown = inert(text)
+    return f"'{shown}" if text.lstrip().startswith(_FORMULA) else shown
+
+
+def safe_table(table: "pd.DataFrame") -> "pd.DataFrame":
+    """The table with `csv_field` for every text in it."""
+    for name in table.select_dtypes(exclude="number"):
+        texts = {text: csv_field(text) for text in set(table[name]) if isinstance(text, str)}
+        if any(text != shown for text, shown in texts.items()):
+            table[name] = [texts.get(value, value) for value in table[name]]
+    return table

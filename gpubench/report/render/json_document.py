@@ -4,13 +4,13 @@ Values are in the registry's SI units; what could not be measured is left out of
 `absent`. There is no NaN in it: a number that is not finite is null.
 """
 
-import json
 import math
 from typing import Any
 
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.records import Estimate
+from gpubench.report.model.inert_text import json_text
 
 DOCUMENT_SCHEMA = 1
 
@@ -73,10 +73,8 @@ def _estimate(found: Estimate) -> dict[str, Any]:
 
 
 def to_json(document: Any) -> str:
-    """Two-space indented, one trailing newline; characters beyond ASCII escaped, so that nothing in it moves a
-    terminal.
-    """
-    return json.dumps(document, indent=2, allow_nan=False, ensure_ascii=True) + "\n"
+    """Two-space indented, one trailing newline."""
+    return json_text(document, indent=2) + "\n"
 
 
 def _finite(value: Any) -> Any:

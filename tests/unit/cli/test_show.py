@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import pty
@@ -6,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes.hostile import HOSTILE, MOVES_A_TERMINAL, STEERS_CI, hostile_run
 from fakes.runs import invented_run
 from fakes.stored import stored
 
 from gpubench.cli.main import main
 from gpubench.core.errors import ExitStatus
+from gpubench.store.run_reader import read_log
 
 ROOT = Path(__file__).parents[3]
 
@@ -80,6 +83,61 @@ def test_csv_has_a_row_per_case_and_metric(store: Path, capsys: pytest.CaptureFi
     head, *rows = capsys.readouterr().out.splitlines()
     assert head.startswith("index,case,kind,label,workload")
     assert any(",throughput," in row for row in rows)
+
+
+@pytest.mark.parametrize("arguments", [("--all",), ("--csv",), ("--json",), *((f":{case}",) for case in range(1, 8))])
+def test_what_comes_from_outside_is_inert_on_every_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    run = stored(hostile_run(), tmp_path / "run")
+    failed = next(record for record in run.records if record.failure is not None)
+    assert failed.failure is not None
+    assert failed.failure.log is not None
+    log = run.folder / failed.failure.log
+    log.parent.mkdir(parents=True)
+    log.write_text(HOSTILE)
+    name = f"{run.folder}{arguments[0]}" if arguments[0].startswith(":") else str(run.folder)
+    assert show(tmp_path, name, *(each for each in arguments if each.startswith("-"))) == ExitStatus.OK
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert not [char for char in MOVES_A_TERMINAL if char in text]
+        assert not STEERS_CI.search(text)
+    if arguments == ("--csv",):
+        fields = [field for row in csv.reader(said.out.splitlines()) for field in row]
+        assert not [field for field in fields if field.lstrip().startswith(("=", "+", "@", "-")) and not number(field)]
+        assert any(field.startswith("'=HYPERLINK") for field in fields)
+
+
+def number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("kind", ["parent", "absolute", "link", "link above", "pipe", "folder", "nul"])
+def test_a_log_is_read_only_inside_its_run(tmp_path: Path, kind: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("a secret")
+    run = tmp_path / "run"
+    (run / "cases").mkdir(parents=True)
+    (run / "cases" / "link").symlink_to(secret)
+    (run / "above").symlink_to(tmp_path)
+    os.mkfifo(run / "cases" / "pipe")
+    names = {"parent": "../secret", "absolute": str(secret), "link": "cases/link", "link above": "above/secret"}
+    names |= {"pipe": "cases/pipe", "folder": "cases", "nul": "cases/a\0b"}
+    assert read_log(run, names[kind]) == ""
+
+
+def test_of_a_long_log_only_the_end_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "1.log").open("wb") as file:
+        file.truncate(3 * 2**30)
+        file.seek(0, os.SEEK_END)
+        file.write(b"the end")
+    shown = read_log(tmp_path, "1.log", most_bytes=10)
+    assert shown == "[...]\n\0\0\0the end"
 
 
 def test_json_and_csv_exclude_each_other(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
