@@ -198,6 +198,10 @@ _CATALOGUE = {
         "torch.compile split the model into more than one graph.",
         "`TORCH_LOGS=graph_breaks` names the lines.",
     ),
+    ("GB311", "not-seen", _INFO, _NONE, "not seen"): (
+        "The watched step did not show whether a setting took effect, so that it is what was asked for is unverified.",
+        "Give the workload a `probe` method that tells it (`compute_dtype` for the precision).",
+    ),
     # GB4xx: telemetry, power, clocks, other processes. Effects are on the case's figures. A finding on energy alone
     # leaves throughput alone: the record's telemetry marks it (`energy_valid` false, with the reason), and gates on
     # energy leave such figures out.

@@ -21,6 +21,7 @@ from gpubench.worker.accelerator import Accelerator, accelerator_of, software
 from gpubench.worker.checks.unsupported import unsupported
 from gpubench.worker.failures import SettingsMismatch
 from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.workloads.numerics import NOT_SEEN
 
 MATH = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
 """Every operation whose float32 can be computed in less, by its place in `torch.backends`."""
@@ -165,10 +166,16 @@ def _precision(
 ) -> str:
     """The name of what was really computed in, from types seen and from the mode float32 is computed in."""
     compute: str | None = probe.get("compute_dtype")
-    if compute not in (None, "float32"):
-        weights: str = probe.get("parameter_dtype", compute)
-        key = (weights, compute, probe.get("autocast_dtype") is not None)
-        return _BY_TYPES.get(key, f"{compute} products of {weights} weights")
+    autocast: str | None = probe.get("autocast_dtype")
+    if compute is None:
+        return NOT_SEEN
+    parts = set(compute.split("+"))
+    if autocast is not None and autocast in parts and parts <= {autocast, "float32"}:
+        compute = autocast  # autocast leaves to float32 what needs it, and a workload may do so too
+    if compute != "float32":
+        weights: str = probe.get("parameter_dtype") or ("float32" if autocast else compute)
+        key = (weights, compute, autocast is not None)
+        return _BY_TYPES.get(key, compute if weights == compute else f"{compute} products of {weights} weights")
     on_gpu = accelerator.device.type == "cuda"
     modes = {math[name] for name in ("cuda.matmul", "cudnn.conv")} if on_gpu else set()
     seen = {mode for mode in observed.values() if mode is not None}
@@ -216,9 +223,10 @@ def _disagreements(case: Case, effective: Effective) -> Iterator[tuple[str, Any,
         "training": case.mode == "train",
         "inference_mode": case.mode == "infer",
     }
+    not_seen = effective.extra.get("not_seen", ())
     for setting, asked in expected.items():
         got = effective.read(setting)
-        if asked is not None and got is not None and got != asked:
+        if asked is not None and got not in (None, asked, NOT_SEEN) and setting not in not_seen:
             yield setting, asked, got
     for name, got in effective.math.items():
         if name.startswith("mkldnn") != (case.device_type == "cuda") and got != precision.math:

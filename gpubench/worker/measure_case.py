@@ -198,6 +198,8 @@ class _Measurement:
         effective = effective_settings.read_back(
             self._case, optional_facts.probe(workload, self._case, step), self._case.device
         )
+        if first_time:
+            after_steps.unseen(self._launch, workload, effective)
         if self._job.case.batch_size == "max" and effective.batch_size is None:
             # A workload that says nothing of its batch was given the one that was found.
             effective = effective.model_copy(update={"batch_size": self._case.batch})

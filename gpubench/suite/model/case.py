@@ -164,6 +164,8 @@ class Case(BaseModel):
             read_back=always,
             if_differs="refused",
             effect=True,
+            cause="torch.compile made no graph. TORCH_COMPILE_DISABLE in the environment, a stance of `force_eager` or "
+            "`torch.compiler.disable` switch it off; a workload of your own must call torch.compile.",
         ),
     ] = Field("off", description="torch.compile mode; compile time is reported apart from throughput.")
     cuda_graph: Annotated[

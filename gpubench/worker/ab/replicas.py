@@ -25,7 +25,7 @@ from gpubench.worker.timing.cpu_time import own_delay_s
 from gpubench.worker.timing.timers import Block, Verdict, timer_for
 from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.compiled import CompileStats
+from gpubench.worker.workloads.compiled import CompileStats, graphs_made
 from gpubench.worker.workloads.registry import resolve
 
 DROPPED_STEPS = 2
@@ -58,6 +58,7 @@ class Replica:
         effective_settings.apply(self.case, self._torch)
         job = self.launch.job
         compiled_before = optional_facts.compile_stats(self.case)
+        self._graphs_before = 0 if compiled_before is None else graphs_made()
         memory, held = self._accelerator.memory, 0
         if memory is not None:
             memory.free_workspaces()  # or the arm that is built first would pay for those of all
@@ -162,9 +163,10 @@ class Replica:
         return {**effective_settings.math_modes(self._torch), **effective_settings.cudnn_flags(self._torch)}
 
     def _read_back(self, *, before: bool) -> None:
-        effective = effective_settings.read_back(
-            self.case, optional_facts.probe(self._workload, self.case, self._step), self.case.device
-        )
+        told = optional_facts.probe(self._workload, self.case, self._step, self._graphs_before)
+        effective = effective_settings.read_back(self.case, told, self.case.device)
+        if before:
+            after_steps.unseen(self.launch, self._workload, effective)
         self.launch.effective = effective
         effective_settings.check(self.case, effective, before=before)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gpubench.core.findings import Finding, finding
+from gpubench.core.records import Effective
 from gpubench.core.units import format_percent
 from gpubench.suite.model.case import Case
 from gpubench.worker.checks.work_counts import count_bytes, count_flops
@@ -57,6 +58,15 @@ def _health_findings(told: Health, case: Case, num_steps: int, exact: bool) -> I
     if exact and told.optimizer_steps is not None and (done := told.optimizer_steps + skipped) != num_steps:
         message = f"{num_steps} steps were timed, and the workload did {done} optimizer steps."
         yield finding("GB308", message, num_steps=num_steps, optimizer_steps=told.optimizer_steps, skipped=skipped)
+
+
+def unseen(launch: RunningJob, workload: Any, effective: Effective) -> None:
+    """GB311 for settings that the watched step did not show; an operator that computes nothing has no precision."""
+    has_precision = getattr(workload, "has_precision", True)
+    names = [name for name in effective.extra.get("not_seen", ()) if name != "precision" or has_precision]
+    if names:
+        message = f"Whether the step does what was asked for was not seen of: {', '.join(names)}."
+        launch.findings.append(finding("GB311", message, settings=names))
 
 
 def workload_figures(launch: RunningJob, workload: Any) -> Metrics:

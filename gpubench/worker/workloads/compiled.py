@@ -90,6 +90,15 @@ def _is_default(folder: str | None) -> bool:
     return folder in (None, default_cache_dir())
 
 
+def graphs_made() -> int:
+    """Graphs that torch.compile has handed to its compiler in this process: none where it is switched off, or where all
+    code opted out.
+    """
+    from torch._dynamo.utils import counters
+
+    return int(counters["stats"]["unique_graphs"])
+
+
 def compile_stats() -> CompileStats:
     """Reads torch's record of its last 64 compilations. A backward compiled later counts as time only."""
     from torch._dynamo import utils

@@ -8,22 +8,31 @@ from gpubench.core.findings import Finding
 from gpubench.core.metrics import METRICS
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import Health, Step
-from gpubench.worker.workloads.compiled import CompileStats
+from gpubench.worker.workloads.compiled import CompileStats, graphs_made
 from gpubench.worker.workloads.compiled import compile_stats as read_compile_stats
-from gpubench.worker.workloads.numerics import observe
+from gpubench.worker.workloads.numerics import NOT_SEEN, observe
 
 
-def probe(workload: Any, case: Case, step: Step) -> dict[str, Any] | None:
+def probe(workload: Any, case: Case, step: Step, graphs_before: int = 0) -> dict[str, Any]:
     """What the workload's `probe` says; without one, what one more step computes in. Not for between measured steps.
 
-    None for a compiled or graphed step, which cannot be observed: only global settings are judged then.
+    A compiled or graphed step cannot be observed. That it is compiled is known from graphs that torch.compile made
+    since `graphs_before` of this process; arms of the same code share graphs, and then it is not seen. `extra` lists
+    under `not_seen` what was asked for and nothing tells.
     """
     own = getattr(workload, "probe", None)
+    found: dict[str, Any] = {}
     if own is not None:
-        return dict(own())
-    if case.compile != "off" or case.cuda_graph:
-        return None
-    return observe(step)
+        found = dict(own())
+    elif case.compile == "off" and not case.cuda_graph:
+        found = observe(step, case.device_type)
+    if case.compile != "off":
+        now = graphs_made()
+        found["compile"] = case.compile if now > graphs_before else NOT_SEEN if now else "off"
+    untold = [name for name in ("cuda_graph", "num_workers") if getattr(case, name) and name not in found]
+    seen = {"precision": found.get("compute_dtype"), "compile": found.get("compile")}
+    untold += [name for name, value in seen.items() if value == NOT_SEEN or (name == "precision" and value is None)]
+    return {**found, "extra": {**found.get("extra", {}), **({"not_seen": untold} if untold else {})}}
 
 
 def samples_per_step(workload: Any, case: Case) -> int:

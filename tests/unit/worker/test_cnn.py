@@ -288,7 +288,7 @@ def test_a_compiled_step_compiles_once_and_says_so(built):
     assert stats.num_graphs == 1
     assert (stats.graph_breaks, stats.recompilations) == (0, 0)
     assert stats.compile_s > 0
-    assert workload.probe()["compile"] == "default"
+    assert facts.probe(workload, case, step)["compile"] == "default"
     assert workload.health().parameters_moved is True
 
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -330,3 +331,119 @@ def test_on_a_gpu_what_took_effect_is_what_was_asked_for(built, precision, memor
     assert effective_settings.mismatches(case, effective, effective) == ()
     assert effective.device_uuid.startswith(("GPU-", "MIG-"))
     assert effective.extra["total_bytes"] > 2**30
+
+
+class _Step:
+    """A workload with nothing but `build`; `make` gives its step."""
+
+    def __init__(self, make):
+        self.build = lambda case, device: make()
+
+
+def _named(make, case=None):
+    case = case or Case(mode="infer")
+    effective_settings.apply(case, torch)
+    step = make()
+    step()
+    return effective_of(_Step(make), case, step)
+
+
+def _quantised():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = torch.ao.quantization.quantize_dynamic(torch.nn.Sequential(torch.nn.Linear(8, 8)), dtype=torch.qint8)
+    images = torch.randn(4, 8)
+    return torch.inference_mode()(lambda: model(images))
+
+
+def _attention(dtype):
+    q = torch.randn(2, 2, 8, 8, dtype=dtype)
+    return torch.inference_mode()(lambda: torch.nn.functional.scaled_dot_product_attention(q, q, q))
+
+
+def _lstm(dtype):
+    lstm, features = torch.nn.LSTM(8, 8).to(dtype), torch.randn(3, 2, 8, dtype=dtype)
+    return torch.inference_mode()(lambda: lstm(features))
+
+
+def _of(operation, dtype, size=(8, 8)):
+    x = torch.randint(-8, 8, size).to(dtype)
+    return torch.inference_mode()(lambda: operation(x))
+
+
+@pytest.mark.parametrize(
+    ("make", "precision"),
+    [
+        (_quantised, "int8"),
+        (lambda: _of(lambda x: torch._int_mm(x, x), torch.int8, (32, 32)), "int8"),
+        (lambda: _attention(torch.bfloat16), "bf16"),
+        (lambda: _attention(torch.float32), "fp32"),
+        (lambda: _lstm(torch.bfloat16), "bf16"),
+        (lambda: _lstm(torch.float32), "fp32"),
+        (lambda: _of(torch.nn.functional.gelu, torch.float16), "fp16"),
+        (lambda: _of(torch.fft.rfft, torch.float32), "fp32"),
+        (lambda: _of(lambda x: torch.einsum("ik,jk->ij", x, x), torch.float64), "float64"),
+        (
+            lambda: _of(lambda x: torch.nn.functional.interpolate(x, scale_factor=2.0), torch.float32, (1, 3, 8, 8)),
+            "fp32",
+        ),
+        (lambda: _of(torch.sort, torch.int64), "not seen"),
+        (lambda: lambda: None, "not seen"),
+    ],
+)
+def test_a_step_is_called_by_what_it_computes_in(make, precision):
+    effective = _named(make)
+    assert effective.precision == precision
+    assert ("precision" in disagreeing(Case(mode="infer"), effective)) is (precision not in ("fp32", "not seen"))
+
+
+def test_autocast_in_a_workload_of_ones_own_is_what_was_asked_for():
+    def make():
+        model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.LayerNorm(8), torch.nn.Linear(8, 2))
+        optimizer, features = torch.optim.SGD(model.parameters(), lr=0.1), torch.randn(4, 8)
+
+        def step():
+            optimizer.zero_grad()
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss = model(features).float().square().mean()
+            loss.backward()
+            optimizer.step()
+
+        return step
+
+    case = Case(precision="amp-bf16")
+    effective = _named(make, case)
+    assert (effective.precision, effective.autocast_dtype) == ("amp-bf16", "bfloat16")
+    assert disagreeing(case, effective) == {}
+    assert "precision" in disagreeing(Case(precision="bf16"), effective)
+
+
+def _compiled(graphs, before, monkeypatch):
+    monkeypatch.setattr(optional_facts, "graphs_made", lambda: graphs)
+    case = Case(compile="default", mode="infer")
+    effective_settings.apply(case, torch)
+    told = optional_facts.probe(_Step(int), case, int, before)
+    return disagreeing(case, effective_settings.read_back(case, told, "cpu")), told
+
+
+@pytest.mark.parametrize(("graphs", "before", "compiled"), [(0, 0, "off"), (2, 0, "default"), (2, 2, "not seen")])
+def test_a_compiled_step_has_graphs(graphs, before, compiled, monkeypatch):
+    found, told = _compiled(graphs, before, monkeypatch)
+    assert told["compile"] == compiled
+    assert set(found) == ({"compile"} if compiled == "off" else set())
+    assert "precision" in told["extra"]["not_seen"]
+    if found:
+        assert "TORCH_COMPILE_DISABLE" in found["compile"].hint
+
+
+@pytest.mark.parametrize("opted_out", [True, False])
+def test_code_that_opted_out_of_compiling_has_no_graph(opted_out):
+    from gpubench.worker.workloads.compiled import graphs_made
+
+    double = torch.nn.Module()
+    double.forward = lambda x: x * 2
+    if opted_out:
+        double.forward = torch.compiler.disable(double.forward)
+    before = graphs_made()
+    torch.compile(double, backend="eager")(torch.ones(2))
+    assert graphs_made() - before == (0 if opted_out else 1)

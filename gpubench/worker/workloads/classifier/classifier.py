@@ -15,7 +15,7 @@ from gpubench.worker.workloads.classifier.batches import BatchSource, Format, ma
 from gpubench.worker.workloads.classifier.optimizers import CountingScaler, make_optimizer
 from gpubench.worker.workloads.classifier.steps import GraphedStep, InferStep, Snapshot, TrainStep, health_of, no_phases
 from gpubench.worker.workloads.compiled import USES_CUDA_GRAPHS, compile_model, compile_stats
-from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, dtype_name, observe_forward
+from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, dtype_name, observe
 
 PROBE_SAMPLES = 2
 
@@ -175,16 +175,17 @@ class Classifier:
         assert model is not None
         assert engine is not None
         images = self._take_images()
-        seen = observe_forward(model, lambda: _forward(engine, model, images[:PROBE_SAMPLES], case), images.device.type)
+        modes: dict[str, Any] = {}
+        seen = observe(lambda: modes.update(self._forward(images[:PROBE_SAMPLES])), images.device.type)
         extra = {**seen.pop("extra"), "image_shape": list(images.shape)}
         if case.compile != "off":
             extra["compile_stats"] = compile_stats()._asdict()
         return {
             **seen,
+            **modes,
             "batch_size": len(images),
             "parameter_dtype": "+".join(sorted({str(dtype_name(p.dtype)) for p in model.parameters()})),
             "grad_scaler": isinstance(engine, TrainStep) and engine.scaler is not None and engine.scaler.is_enabled(),
-            "compile": case.compile if engine.model is not model else "off",
             "cuda_graph": case.cuda_graph,
             "data_path": case.data_path,
             "num_workers": getattr(getattr(self.source, "loader", None), "num_workers", 0),
@@ -194,6 +195,30 @@ class Classifier:
             else all(bool(group.get("fused")) for group in self.optimizer.param_groups),
             "extra": extra,
         }
+
+    def _forward(self, images_NCHW: torch.Tensor) -> dict[str, Any]:
+        """One forward that leaves no trace (running statistics and the random state are put back), and its modes."""
+        case, model, engine, device = self._case, self.model, self._engine, images_NCHW.device
+        assert case is not None
+        assert model is not None
+        assert engine is not None
+        buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+        with (
+            torch.random.fork_rng(accelerator_of(device).rng_devices()),
+            torch.inference_mode(case.mode == "infer"),
+            engine.autocast(),
+        ):
+            autocast = torch.is_autocast_enabled(device.type)
+            modes = {
+                "autocast_dtype": dtype_name(torch.get_autocast_dtype(device.type)) if autocast else None,
+                "training": any(module.training for module in model.modules()),
+                "inference_mode": torch.is_inference_mode_enabled(),
+                "output_dtype": dtype_name(self.logits(model(images_NCHW)).dtype),
+            }
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        return modes
 
     def _take_images(self) -> torch.Tensor:
         """A batch as a step gets it. The wait for it is not a step's, so it leaves no trace in `input_waits_s`."""
@@ -213,17 +238,6 @@ class Classifier:
         if self.source is not None:
             self.source.close()
         self.model = self.optimizer = self.source = self._engine = self._snapshot = None
-
-
-def _forward(engine: TrainStep | InferStep, model: nn.Module, images_NCHW: torch.Tensor, case: Case) -> None:
-    """One forward that leaves no trace: running statistics and the random state are put back."""
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    devices = accelerator_of(images_NCHW.device).rng_devices()
-    with torch.random.fork_rng(devices), torch.inference_mode(case.mode == "infer"), engine.autocast():
-        model(images_NCHW)
-    with torch.no_grad():
-        for buffer, before in buffers:
-            buffer.copy_(before)
 
 
 def _prepare_gradients(case: Case, model: nn.Module) -> bool:

@@ -79,7 +79,7 @@ class Operator:
         """Types and layout seen in one more step."""
         assert self._case is not None, "build comes first"
         assert self._step is not None
-        seen = observe(self._step)
+        seen = observe(self._step, self._case.device_type)
         return {
             **seen,
             "parameter_dtype": seen["compute_dtype"],
