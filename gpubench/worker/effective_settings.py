@@ -142,9 +142,10 @@ def observed_math(torch: Any, accelerator: Accelerator) -> dict[str, str | None]
 
     factor, device = 1.0 + 2.0**-12, accelerator.device
     size, batch, pixels = (1024, 16, 56) if accelerator.asynchronous else (256, 4, 16)
-    matrix = torch.full((size, size), factor, device=device)
-    image = torch.full((batch, 64, pixels, pixels), factor, device=device)
-    weights = torch.full((64, 64, 3, 3), 1.0, device=device)
+    where = {"dtype": torch.float32, "device": device}  # a workload may leave other defaults
+    matrix = torch.full((size, size), factor, **where)
+    image = torch.full((batch, 64, pixels, pixels), factor, **where)
+    weights = torch.full((64, 64, 3, 3), 1.0, **where)
     with torch.no_grad(), torch.autocast(device.type, enabled=False), no_autotuning():
         product = (matrix @ torch.ones_like(matrix)) / size
         convolution = torch.nn.functional.conv2d(image, weights) / (64 * 9)

@@ -54,7 +54,10 @@ class Phases(Protocol):
 
 @dataclass(frozen=True)
 class ParityProbe:
-    """Outputs of one fixed batch as CPU fp64 tensors: logits NC, loss scalar, gradient flattened (None for `infer`)."""
+    """Outputs of one fixed batch as CPU fp64 tensors: logits NC, loss scalar, gradient flattened (None for `infer`).
+
+    `again_NC`: the logits of the same batch once more, by which a model that draws at random is told from a wrong one.
+    """
 
     logits_NC: Any
     loss: Any
@@ -63,6 +66,7 @@ class ParityProbe:
     reference_loss: Any
     reference_gradient: Any | None
     num_samples: int
+    again_NC: Any | None = None
 
 
 class Unsupported(Exception):  # noqa: N818 - it is a result, not an error

@@ -173,7 +173,7 @@ class Endless(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self._seed)
         while True:
-            yield from torch.randperm(self._num_samples, generator=generator).tolist()
+            yield from torch.randperm(self._num_samples, generator=generator, device="cpu").tolist()
 
 
 def make_source(case: Case, layout: Format, data: DataSet | None, device: torch.device) -> BatchSource:
@@ -212,5 +212,5 @@ def make_batches(
 
 def _random_batch(layout: Format, num_samples: int, generator: torch.Generator) -> Batch:
     shape = (num_samples, 3, layout.image_size, layout.image_size)
-    images = torch.randn(shape, generator=generator, device=generator.device)
+    images = torch.randn(shape, generator=generator, dtype=torch.float32, device=generator.device)
     return images, torch.randint(layout.num_classes, (num_samples,), generator=generator, device=generator.device)

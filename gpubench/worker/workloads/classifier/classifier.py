@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
@@ -50,10 +51,10 @@ class Classifier:
 
     def loss(self, output: Any, labels_N: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy of raw logits."""
-        return nn.functional.cross_entropy(output, labels_N)
+        return nn.functional.cross_entropy(self.logits(output), labels_N)
 
     def logits(self, output: Any) -> torch.Tensor:
-        """The logits NC in what the model returned."""
+        """The logits NC in what the model returned: override it where that is not a tensor."""
         tensor: torch.Tensor = output
         return tensor
 
@@ -98,9 +99,12 @@ class Classifier:
         For inference, and where `settled` asks for it, batch normalisation gets usable statistics first.
         """
         torch.manual_seed(case.seed)
-        model = self.make_model(case)
+        model, size = self.make_model(case), self.image_size(case)
+        if any(map(is_lazy, model.parameters())):
+            with torch.no_grad():
+                model.eval()(torch.zeros(2, 3, size, size))
         if settled or case.mode == "infer":
-            normalisation.settle(model, self.image_size(case), case.seed)
+            normalisation.settle(model, size, case.seed)
         model = model.to(device=device, dtype=NUMERICS[case.precision].weights)
         layout = self.input_format(case).memory_format
         return model.to(memory_format=layout).train(case.mode == "train")

@@ -25,9 +25,10 @@ def settle(model: nn.Module, image_size: int, seed: int) -> nn.Module:
     was_training = model.training
     hooks = [layer.register_forward_pre_hook(_take_mean_square) for layer in layers]
     generator = torch.Generator().manual_seed(seed)
+    shape, dtype = (NUM_SAMPLES, 3, image_size, image_size), next(model.parameters()).dtype
     try:
         with torch.no_grad():
-            model.eval()(torch.randn(NUM_SAMPLES, 3, image_size, image_size, generator=generator))
+            model.eval()(torch.randn(shape, generator=generator, dtype=dtype, device="cpu"))
     finally:
         for hook in hooks:
             hook.remove()

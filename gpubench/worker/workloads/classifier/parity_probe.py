@@ -1,6 +1,5 @@
 """A classifier's fixed batch, once as the timed step computes it and once in fp64 on the CPU."""
 
-import copy
 from typing import Any, Protocol
 
 import torch
@@ -33,17 +32,25 @@ def run(workload: "ProbedClassifier", case: Case, device: torch.device) -> Parit
     could tell from a mistake. A compiled case compiles anew for the eight samples, in the same compile mode. The
     gradient is that of the unscaled loss.
     """
-    model = workload.place_model(case, device, settled=True)
-    switch_off_randomness(model)
-    normalisation.freeze(model)
+    model, reference = (workload.place_model(case, where, settled=True) for where in (device, torch.device("cpu")))
+    for each in (model, reference):
+        switch_off_randomness(each)
+        normalisation.freeze(each)
     wake_zero_layers(model)
-    reference = copy.deepcopy(model).cpu().to(memory_format=torch.contiguous_format).double()
+    # Not a copy of the model, because locks and computed weights have none. `double` makes the weights its own.
+    for its, own in zip(_state(reference), _state(model), strict=True):
+        its.data = own.detach().cpu()
+    reference = reference.to(memory_format=torch.contiguous_format).double()
     images, labels = fixed_batch(workload, case)
     layout = workload.input_format(case)
     placed = layout.cast(images.to(device)), labels.to(device)
-    measured = _pass(workload, case, model, placed, device.type)
+    measured, again = (_pass(workload, case, model, placed, device.type) for _ in range(2))
     expected = _pass(workload, case, reference, (images.double(), labels), "cpu", exact=True)
-    return ParityProbe(*measured, *expected, num_samples=len(labels))
+    return ParityProbe(*measured, *expected, num_samples=len(labels), again_NC=again[0])
+
+
+def _state(model: torch.nn.Module) -> list[torch.Tensor]:
+    return [*model.parameters(), *model.buffers()]
 
 
 def fixed_batch(workload: "ProbedClassifier", case: Case) -> Batch:
@@ -99,7 +106,7 @@ def _pass(
             if train:
                 (loss * scale).backward()  # type: ignore[no-untyped-call]
                 gradients = [_fp64(p.grad).flatten() for p in model.parameters() if p.grad is not None]
-                gradient = torch.cat(gradients) / scale  # exact for a power of two
+                gradient = torch.cat(gradients) / scale if gradients else None  # exact for a power of two
         if gradient is None or torch.isfinite(gradient).all():
             break
     return logits, _fp64(loss), gradient

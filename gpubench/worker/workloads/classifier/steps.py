@@ -3,7 +3,7 @@
 Nothing here waits for the device: finiteness is accumulated there and read after the last step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -158,8 +158,19 @@ class InferStep:
 
 
 def _all_finite(output: Any) -> bool:
-    tensors = [output] if isinstance(output, torch.Tensor) else [each for each in output if each is not None]
-    return all(bool(torch.isfinite(tensor).all().item()) for tensor in tensors)
+    return all(bool(torch.isfinite(tensor).all().item()) for tensor in tensors_in(output))
+
+
+def tensors_in(output: Any) -> Iterator[torch.Tensor]:
+    """In whatever a model returns: a tensor, a container, or an object that holds them, such as a dataclass."""
+    if isinstance(output, torch.Tensor):
+        yield output
+        return
+    parts = output.values() if isinstance(output, Mapping) else output
+    if not isinstance(parts, Iterable):
+        parts = getattr(output, "__dict__", {}).values()
+    for part in () if isinstance(parts, str) else parts:
+        yield from tensors_in(part)
 
 
 class GraphedStep:
@@ -221,8 +232,9 @@ class Snapshot:
 
 
 def _sample(parameter: torch.Tensor) -> torch.Tensor:
-    """In the order of memory, so that no layout makes a copy of the whole parameter."""
-    num_elements = min(parameter.numel(), SNAPSHOT_ELEMENTS)
+    """In the order of memory, so that no layout makes a copy of the whole parameter; expanded ones have less memory."""
+    stored = parameter.untyped_storage().nbytes() // parameter.itemsize - parameter.storage_offset()
+    num_elements = min(parameter.numel(), stored, SNAPSHOT_ELEMENTS)
     return parameter.detach().as_strided((num_elements,), (1,)).to("cpu", copy=True)
 
 
