@@ -59,7 +59,7 @@ def read_pytest_file(path: Path) -> PytestFile:
 
 
 def _test(entry: Mapping[str, Any]) -> PytestTest:
-    stats = dict(entry["stats"])
+    stats = dict(entry["stats"] or {})  # none of a test that failed
     return PytestTest(
         name=str(entry["name"]),
         fullname=str(entry.get("fullname") or entry["name"]),

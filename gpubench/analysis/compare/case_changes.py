@@ -131,7 +131,8 @@ def compare_metric(
     Maxima (memory, counts) are nearly deterministic: any change above the metric's tolerance counts. Times, rates and
     energies are compared as ratios over launches, paired by round if they were interleaved, or by block if the arms
     alternated in blocks. Shares and accuracies are compared as differences with Welch's interval. A case that is
-    INVALID on either side, or whose sides did not do the same work, is `unclear`.
+    INVALID on either side, or whose sides did not do the same work, is `unclear`. Launches whose value is not above 0
+    have no place in a ratio: they are left out, which the reason says.
     """
     before, after = reference.launch_values(spec.name), candidate.launch_values(spec.name)
     why_not = _why_not(spec, reference, candidate, before, after)
@@ -145,14 +146,38 @@ def compare_metric(
         judgement: Judgement = "same" if abs(change) <= spec.tolerance else "worse" if worse else "better"
         moved = Estimate(value=change, unit="1" if relative else spec.unit)
         return MetricChange(spec.name, judgement, moved, "nearly deterministic: maxima compared")
-    if spec.scale == "difference" or min(*before.values(), *after.values()) <= 0:
+    if spec.scale == "difference":
         return _differences(spec, list(before.values()), list(after.values()), settings)
+    first, second = ([value for value in side.values() if value > 0] for side in (before, after))
+    if not first or not second:
+        if spec.group != "time" and not any(before.values()) and not any(after.values()):
+            return MetricChange(spec.name, "same", Estimate(value=0.0, unit="1"), "0 on both sides")
+        lacking = " and ".join(name for name, left in (("reference", first), ("candidate", second)) if not left)
+        return MetricChange(spec.name, "unclear", None, f"{NOT_ON_BOTH_SIDES}: never above 0 ({lacking})")
+    found = _compare_ratios(spec, reference, candidate, settings, interleaved, allow_unpaired)
+    left_out = len(before) + len(after) - len(first) - len(second)
+    if left_out:
+        reason = f"{found.reason} ({left_out} of {len(before) + len(after)} launches left out: not above 0)"
+        found = replace(found, reason=reason)
+    return found
+
+
+def _compare_ratios(
+    spec: MetricSpec,
+    reference: ComparableCase,
+    candidate: ComparableCase,
+    settings: CompareSettings,
+    interleaved: bool,
+    allow_unpaired: bool,
+) -> MetricChange:
     if interleaved:
         logs, level = round_log_ratios(spec, reference, candidate)
+        if not logs:
+            return MetricChange(spec.name, "unclear", None, "no round has a figure of both sides")
         return ratio_change(spec, replace(compare_log_ratios(list(logs.values()), settings), level=level))
-    first, second = ([value ** _sign(spec) for value in side.values()] for side in (before, after))
-    sides = [side.intervals.get(spec.name) for side in (reference, candidate) if isinstance(side, CaseEntry)]
-    ends = [interval for interval in sides if interval is not None]
+    sign, sides = _sign(spec), (reference, candidate)
+    first, second = ([v**sign for v in side.launch_values(spec.name).values() if v > 0] for side in sides)
+    ends = [found for side in sides if isinstance(side, CaseEntry) and (found := side.intervals.get(spec.name))]
     if len(first) == len(second) == 1 and len(ends) == 2:
         pair = (ends[0], ends[1])
         return ratio_change(spec, compare_single(first[0], second[0], pair, settings, allow_unpaired=allow_unpaired))
@@ -195,10 +220,10 @@ def round_log_ratios(
     """
     before, after = reference.launch_values(spec.name), candidate.launch_values(spec.name)
     blocks = candidate.block_ratios() if isinstance(candidate, CaseSummary) and spec.name in STEP_METRICS else {}
-    rounds = sorted(repeat for repeat in before if repeat in after)
+    rounds = sorted(repeat for repeat in before if repeat in after and before[repeat] > 0 and after[repeat] > 0)
     if not rounds or not all(repeat in blocks for repeat in rounds):
         sign = _sign(spec)
-        return {repeat: sign * math.log(after[repeat] / before[repeat]) for repeat in rounds}, "launch"
+        return {repeat: sign * (math.log(after[repeat]) - math.log(before[repeat])) for repeat in rounds}, "launch"
     if spec.name != "throughput":
         return {repeat: blocks[repeat] for repeat in rounds}, "block"
     samples = []  # per step, of either side

@@ -37,7 +37,7 @@ def side_of_files(files: Sequence[PytestFile], name: str) -> Side:
         for number, test in launches:
             for metric, value in _metrics(test).items():
                 values.setdefault(metric, {})[number] = value
-        interval = _interval(last) if len(launches) == 1 else None
+        interval = _interval(last) if len(launches) == 1 and "step_time_s" in values else None
         limits = (_own(last.extra).get("limits") or {}).items()
         entry = CaseEntry(
             case_id=last.fullname,

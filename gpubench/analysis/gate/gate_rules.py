@@ -201,7 +201,7 @@ def _has_data(rule: GateRule, change: CaseChange) -> bool:
         sides = (change.reference, change.candidate)
         return all(side is not None and (side.status in MEASURED or side.status.value in rule.no_new) for side in sides)
     moved = change.changes.get(rule.metric)
-    return moved is not None and moved.reason != NOT_ON_BOTH_SIDES
+    return moved is not None and not moved.reason.startswith(NOT_ON_BOTH_SIDES)
 
 
 def _outcome(failures: Sequence[CaseChange], unclear: Sequence[CaseChange], num_cases: int) -> Outcome:
@@ -225,6 +225,8 @@ def _breaks(rule: GateRule, moved: MetricChange) -> bool:
     found = moved.regression
     if moved.judgement != "worse" or found is None or rule.max_regression is None:
         return False
+    if METRICS[rule.metric].scale == "ratio" and found.unit != "1":  # from 0, which is worse by any share
+        return True
     return (found.value if found.low is None else found.low) > rule.max_regression
 
 

@@ -127,5 +127,6 @@ def by_settings(text: str) -> Callable[[ComparableCase], bool]:
 
 
 def by_name(text: str) -> Callable[[ComparableCase], bool]:
-    """Tests by a pattern of their names (`test_sort*`, `tests/test_a.py::*`)."""
-    return lambda entry: fnmatchcase(entry.label, text) or fnmatchcase(entry.case_id, text)
+    """Tests by their names, or a pattern of them (`test_sort*`, `tests/test_a.py::*`). Brackets are part of a name."""
+    pattern = text.replace("[", "[[]")
+    return lambda entry: any(name == text or fnmatchcase(name, pattern) for name in (entry.label, entry.case_id))

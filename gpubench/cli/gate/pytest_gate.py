@@ -48,6 +48,8 @@ def _paths(given: Sequence[str]) -> list[Path]:
             matched = sorted(path.rglob("*.json"))
         elif path.exists() or not any(sign in each for sign in "*?["):
             matched = [path]
+        elif path.parent.is_dir():  # whatever signs its own name holds
+            matched = sorted(path.parent.glob(path.name))
         else:
             matched = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor) if path.anchor else path)))
         if not matched:

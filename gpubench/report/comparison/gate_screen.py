@@ -87,7 +87,8 @@ def _headline(checked: Checked) -> Line:
         if number
     ]
     without = f" No data: {' and '.join(lacking)}." if lacking else ""
-    return line(strong(f"PASS: {count(outcomes['pass'], 'gate')} kept."), doubt, without)
+    kept = f"PASS: {count(outcomes['pass'], 'gate')} kept." if outcomes["pass"] else "No gate failed."
+    return line(strong(kept), doubt, without)
 
 
 def _gates(checked: Checked) -> Table:

@@ -1,8 +1,11 @@
+import json
+
 import pytest
 from fakes.pytest_json import steady, write_pytest_json
 
 from gpubench.analysis.compare.compare_sides import compare_sides, refuse
 from gpubench.analysis.compare.pytest_benchmark_side import are_interleaved, side_of_files
+from gpubench.analysis.gate.gate_rules import GateRule, check_gates
 from gpubench.core.errors import StoreError, UsageError
 from gpubench.store.pytest_benchmark_files import read_pytest_file
 
@@ -119,3 +122,49 @@ def test_a_missing_file_and_one_without_tests_are_wrong_use(tmp_path):
         read_pytest_file(tmp_path / "none.json")
     with pytest.raises(UsageError, match="holds no benchmark"):
         side_of_files([read_pytest_file(write_pytest_json(tmp_path / "a.json", {}))], "a")
+
+
+def rounds_of(tmp_path, base: list[float], head: list[float]):
+    """Ten files a side, made in turn, of one test; a number per file."""
+    sides = []
+    for number, (name, times) in enumerate((("base", base), ("head", head))):
+        files = [
+            write_pytest_json(
+                tmp_path / f"{name}{r}.json", {TEST: [t] * 5}, created=f"2026-11-24T10:{r:02d}:{number}0+00:00"
+            )
+            for r, t in enumerate(times)
+        ]
+        sides.append(side_of_files([read_pytest_file(path) for path in files], name))
+    return compare_sides(*sides, ["step_time_s"], interleaved=True)
+
+
+def steady_times(seconds: float) -> list[float]:
+    return [seconds * (1 + 0.001 * (-1) ** r) for r in range(10)]
+
+
+@pytest.mark.parametrize("odd", [0.0, -1e-3])
+def test_a_time_that_is_not_above_0_is_left_out_and_the_rest_stays_a_ratio(tmp_path, odd):
+    base = [*steady_times(1e-6)[:-1], odd]
+    found = the_change(rounds_of(tmp_path, base, steady_times(5e-6)))
+    assert (found.judgement, found.change.unit) == ("worse", "1")
+    assert found.change.value == pytest.approx(4.0, rel=0.01)
+    assert "1 of 20 launches left out" in found.reason
+
+
+@pytest.mark.parametrize("seconds", [1e-2, 1.0])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_clock_that_never_ticked_gives_no_figure_to_judge(tmp_path, seconds, turned):
+    sides = [[0.0] * 10, steady_times(seconds)]
+    compared = rounds_of(tmp_path, *(reversed(sides) if turned else sides))
+    (result,) = check_gates([GateRule("step_time_s", 0.03)], compared.changes)
+    assert (result.outcome, the_change(compared).change) == ("no data", None)
+    assert the_change(rounds_of(tmp_path, [0.0] * 10, [0.0] * 10)).judgement == "unclear"
+
+
+def test_a_test_that_failed_has_no_figures_and_spoils_no_other(tmp_path):
+    path = write_pytest_json(tmp_path / "a.json", {TEST: [1.0], "tests/test_a.py::test_bad": [1.0]})
+    document = json.loads(path.read_text())
+    document["benchmarks"][1]["stats"] = None
+    path.write_text(json.dumps(document))
+    good, bad = side_of_files([read_pytest_file(path)], "a").cases
+    assert (good.launch_values("step_time_s"), bad.launch_values("step_time_s")) == ({1: 1.0}, {})

@@ -821,6 +821,25 @@ class TestPytestBenchmark:
         assert check(capsys, "head", "--against", "base", *self.FORM, *gates)[0] == 0
         assert check(capsys, "head", "--against", "base", *self.FORM, *gates[:2])[0] == 1
 
+    def test_a_name_as_printed_names_that_test_and_no_other(self, capsys):
+        names = ("test_attention[fp16-8]", "test_attention[f-8]", "test_norm[shape0]")
+        for side, factor in (("base", 1.0), ("head", 1.2)):
+            for r in range(10):
+                tests = {f"t.py::{n}": [0.01 * (factor if n == names[0] else 1.0) * (1 + r / 1e5)] * 5 for n in names}
+                minute = f"{2 * r + (side == 'head'):02d}"
+                write_pytest_json(Path(side) / f"{r}.json", tests, created=f"2026-11-24T10:{minute}:00+00:00")
+        general = ("head", "--against", "base", *self.FORM, "--gate", "step_time_s=30%", "--gate")
+        for named in (names[0], f"t.py::{names[0]}", "test_attention[fp*]"):
+            assert check(capsys, *general, f"step_time_s=5%@{named}")[0] == 1, named
+        assert check(capsys, *general, "step_time_s=5%@test_attention[f-8]")[0] == 0
+        status, _, err = check(capsys, *general, "step_time_s=5%@test_attention[fp16-9]")
+        assert (status, "Did you mean 'test_attention[fp16-8]'?" in err) == (2, True)
+
+    def test_a_folder_with_brackets_in_its_name_is_no_pattern(self, capsys):
+        self.rounds(1.1)
+        Path("base").rename("base[1]")
+        assert check(capsys, "head", "--against", "base[1]/*.json", *self.FORM)[0] == 1
+
     def test_limits_that_a_test_declares_go_before_the_rest(self, capsys):
         extra = {self.SORT: {"gpubench": {"limits": {"step_time_s": 0.3}}}}
         base = self.write("base.json", 0.010)
