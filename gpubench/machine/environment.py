@@ -18,7 +18,7 @@ GPU_COMPARABLE = (
     *("name", "memory_total_bytes", "power_limit_w", "sm_clock_max_mhz", "memory_clock_max_mhz"),
     *("sm_clock_application_mhz", "ecc", "mig", "pcie_generation_max", "pcie_width", "vbios"),
 )
-_CPU_COMPARABLE = ("model", "num_threads_usable", "num_cores", "smt", "governor", "boost", "flags")
+_CPU_COMPARABLE = ("model", "family", "num_threads_usable", "num_cores", "smt", "governor", "boost", "flags")
 _SYSTEM_COMPARABLE = ("os", "kernel", "container", "virtual", "cpu_quota")
 _PACKAGE_COMPARABLE = ("gpubench", "torch", "torchvision", "triton", "numpy")
 

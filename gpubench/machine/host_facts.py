@@ -53,6 +53,7 @@ def cpu(root: Path = Path("/")) -> dict[str, Any]:
     max_khz = read_number(policy / "cpuinfo_max_freq")
     return {
         "model": info.get("model name") or info.get("Hardware") or platform.processor() or platform.machine(),
+        "family": "-".join(info[name] for name in ("cpu family", "model") if name in info) or None,
         "machine": platform.machine(),
         "num_threads": os.cpu_count(),
         "num_threads_usable": usable_threads(),

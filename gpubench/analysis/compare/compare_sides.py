@@ -123,11 +123,7 @@ def refuse(compared: Compared, *, force: bool = False) -> None:
             hint = "Cases are matched by all of their settings. `gpubench show RUN` lists those of a run."
         raise UsageError(f"{names} have no case in common: no two {what}", hint=hint)
     if compared.refused and not force:
-        said = "; ".join(
-            f"{each.shown}: {'none' if each.before is None else each.before}"
-            f" and {'none' if each.after is None else each.after}"
-            for each in compared.refused
-        )
+        said = "; ".join(map(str, compared.refused))
         where = "in turn on one machine" if files else "on one machine with one suite (`gpubench run SUITE --arm ...`)"
         raise UsageError(
             f"{names} cannot be compared, their numbers mean nothing together: {said}",

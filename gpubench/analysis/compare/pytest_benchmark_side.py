@@ -9,6 +9,7 @@ from gpubench.analysis.compare.run_sides import Side
 from gpubench.analysis.summary.case_summary import CaseEntry
 from gpubench.core.errors import UsageError
 from gpubench.core.metrics import METRICS
+from gpubench.machine.host_facts import RELEVANT_FLAGS
 from gpubench.store.pytest_benchmark_files import PytestFile, PytestTest
 
 EXTRA_KEY = "gpubench"
@@ -92,13 +93,15 @@ def _environment(file: PytestFile) -> dict[str, Any]:
     cpu = file.machine.get("cpu") or {}
     named = {
         "cpu.model": cpu.get("brand_raw") or cpu.get("brand"),
+        "cpu.family": "-".join(str(cpu[name]) for name in ("family", "model") if name in cpu),
+        "cpu.flags": [flag for flag in RELEVANT_FLAGS if flag in (cpu.get("flags") or ())],
         "cpu.num_threads_usable": cpu.get("count"),
         "python.version": file.machine.get("python_version"),
         "python.implementation": file.machine.get("python_implementation"),
         "system.os": file.machine.get("system"),
         "system.kernel": file.machine.get("release"),
     }
-    return {name: value for name, value in named.items() if value not in (None, "")}
+    return {name: value for name, value in named.items() if value not in (None, "", [])}
 
 
 def are_interleaved(reference: Sequence[PytestFile], candidate: Sequence[PytestFile]) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,8 +15,11 @@ from gpubench.suite.model.case import SPECS
 
 Source = Literal["run", "arm", "baseline", "pytest-benchmark"]
 
-_GPU_REFUSED = re.compile(r"gpu\d+\.(name|memory_total_bytes|mig)")
-_CPU_REFUSED = re.compile(r"cpu\.(model|num_threads_usable)")
+_MACHINE = {
+    "cuda": re.compile(r"gpu\d+\.(name|memory_total_bytes|mig)|driver\.driver"),
+    "cpu": re.compile(r"cpu\.(model|family|flags|num_threads_usable)|system\.cpu_quota"),
+}
+"""What makes a machine another one for cases on its GPU and on its processor: it chooses kernels, or limits them."""
 _EFFECTIVE_REFUSED = re.compile(
     "|".join(
         [name for name, spec in SPECS.items() if spec.if_differs == "refused"]
@@ -30,7 +33,10 @@ _NAMES = {
     "worker.cuda": "CUDA",
     "worker.cudnn": "cuDNN",
     "cpu.model": "CPU",
+    "cpu.family": "CPU family",
+    "cpu.flags": "CPU flags",
     "cpu.num_threads_usable": "usable hardware threads",
+    "system.cpu_quota": "CPU quota",
     "system.kernel": "kernel",
     "python.free_threaded": "free-threaded Python",
 }
@@ -137,26 +143,51 @@ class Difference:
             return rest
         return f"{part.replace('gpu', 'GPU ')} {rest.replace('_', ' ')}" if rest else part
 
+    def __str__(self) -> str:
+        """`driver: 550.1 and 560.2`; of lists what is new and what is gone: `CPU flags: avx512_bf16 is new`."""
+        if isinstance(self.before, list | tuple) and isinstance(self.after, list | tuple):
+            words = [f"{name} is gone" for name in self.before if name not in self.after]
+            words += [f"{name} is new" for name in self.after if name not in self.before]
+            return f"{self.shown}: {', '.join(words) or 'in another order'}"
+        old, new = ("none" if value is None else value for value in (self.before, self.after))
+        return f"{self.shown}: {old} and {new}"
+
+
+def machine_of(environment: Mapping[str, Any], devices: Iterable[str]) -> dict[str, Any]:
+    """What of a comparable environment says which machine it is, for cases on these devices (`cpu`, `cuda:1`)."""
+    kinds = {device.partition(":")[0] for device in devices}
+    patterns = [pattern for kind, pattern in _MACHINE.items() if kind in kinds]
+    return {name: value for name, value in environment.items() if any(each.fullmatch(name) for each in patterns)}
+
+
+def other_machine(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
+    """Names in which two results of `machine_of` differ. What one side did not record says nothing, but no quota and
+    no card are facts.
+    """
+    names = before.keys() | after.keys()
+    known = {name for name in names if (name in before and name in after) or name[:3] in ("gpu", "sys")}
+    return {name for name in known if before.get(name) != after.get(name)}
+
 
 def differences(reference: Side, candidate: Side) -> tuple[Difference, ...]:
     """Every recorded difference, refused ones first. Arms of one run are meant to differ: nothing is refused there.
 
-    The GPU refuses if any case runs on one, the processor if all run on the CPU. A package of the parent that the
-    worker reports with the same two versions is named once.
+    Another machine is refused: another GPU or driver if any case runs on a GPU, another processor or quota if any runs
+    on the CPU. A package of the parent that the worker reports with the same two versions is named once.
     """
     befores = {(case.kind, case.case_id): case for case in reference.cases}
     pairs = [(befores[key], case) for case in candidate.cases if (key := (case.kind, case.case_id)) in befores]
     suites = (reference.suite, candidate.suite)
     found = [Difference("suite", *suites, refused=True)] if suites[0] != suites[1] else []
-    on_gpu = any(str(case.settings.get("device", "cpu")).startswith("cuda") for _, case in pairs)
-    refused = _GPU_REFUSED if on_gpu else _CPU_REFUSED
+    devices = {str(case.settings.get("device", "cpu")) for _, case in pairs}
+    refused = other_machine(*(machine_of(side.environment, devices) for side in (reference, candidate)))
     before, after = {**reference.environment, **reference.facts}, {**candidate.environment, **candidate.facts}
     for name in dict.fromkeys((*before, *after)):
         old, new = before.get(name), after.get(name)
         worker = name.replace("packages.", "worker.", 1) if name.startswith("packages.") else None
         twice = worker is not None and (before.get(worker), after.get(worker)) == (old, new)
         if old != new and not twice:
-            found.append(Difference(name, old, new, refused=refused.fullmatch(name) is not None))
+            found.append(Difference(name, old, new, refused=name in refused))
     # Settings that took effect differently in cases that asked for the same, once per setting and change. Only what
     # both sides know counts: a record of an older gpubench may lack a field.
     counts: Counter[tuple[str, Any, Any]] = Counter()

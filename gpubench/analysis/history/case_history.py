@@ -1,9 +1,19 @@
 """One metric over the stored runs, case by case, with the runs at which its level changed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from gpubench.analysis.compare.run_sides import Difference, Side, arms_of, commit_of, differences, facts_of
+from gpubench.analysis.compare.run_sides import (
+    Difference,
+    Side,
+    arms_of,
+    commit_of,
+    differences,
+    facts_of,
+    machine_of,
+    other_machine,
+)
 from gpubench.analysis.history.change_points import MAX_VALUES, ChangePoint, change_points
 from gpubench.analysis.summary.case_summary import Keeps
 from gpubench.analysis.summary.launch_estimates import estimate
@@ -37,7 +47,7 @@ class Change:
 
 @dataclass(frozen=True)
 class CaseHistory:
-    """A case of a suite on a machine, oldest run first."""
+    """A case of a suite on a machine, oldest run first. `machine`: its name, and what tells it from its namesakes."""
 
     case_id: str
     label: str
@@ -50,22 +60,26 @@ class CaseHistory:
 def histories(
     runs: Iterable[RecordedRun], metric: str, keeps: Keeps | None = None, *, floor: float = 0.03, seed: int = 0
 ) -> tuple[CaseHistory, ...]:
-    """A history per case, suite and machine, of runs given oldest first.
+    """A history per case, suite and machine, of runs given oldest first. Machines of one name that differ in processor
+    flags, family or quota (on a GPU: in driver) are several.
 
     Cases that are INVALID in a run, and runs that have arms, are left out. The newest 1000 runs count.
     """
-    found: dict[tuple[str, str, str], list[tuple[HistoryPoint, RecordedRun, str]]] = {}
+    found: dict[tuple[_Machine, str, str], list[tuple[HistoryPoint, RecordedRun, str]]] = {}
+    machines: dict[str, list[_Machine]] = {}
     for run in runs:
         if arms_of(run):
             continue
         info, summary = run.info, summarise_run(run, metrics=())
+        here = {kind: _known(machines, info.environment, kind) for kind in ("cpu", "cuda")}
         for case in (*summary.cases, *(entry.summary for entry in summary.quality)):
             values = list(case.launch_values(metric).values())
             if not values or case.validity is Validity.INVALID or not (keeps is None or keeps(case)):
                 continue
             value = estimate(values, METRICS[metric]).value
             point = HistoryPoint(info.run, info.created, value, len(values), commit_of(run))
-            key = (machine_name(info.environment), info.suite_name, case.case_id)
+            device = str(case.settings.get("device", "cpu")).partition(":")[0]
+            key = (here.get(device, here["cpu"]), info.suite_name, case.case_id)
             found.setdefault(key, []).append((point, run, case.label))
     made = []
     for (machine, suite, case_id), entries in found.items():
@@ -79,5 +93,40 @@ def histories(
                 for _, run, _ in newest[each.at - 1 : each.at + 1]
             )
             changes.append(Change(each, points[each.at - 1], points[each.at], differences(before, after)))
-        made.append(CaseHistory(case_id, newest[-1][2], suite, machine, points, tuple(changes)))
+        label = machine.told_from(machines[machine.kind])
+        made.append(CaseHistory(case_id, newest[-1][2], suite, label, points, tuple(changes)))
     return tuple(made)
+
+
+def _known(machines: dict[str, list["_Machine"]], environment: Mapping[str, Any], kind: str) -> "_Machine":
+    """The machine of a run, among those met so far if it is one of them."""
+    here = _Machine(machine_name(environment), kind, machine_of(comparable(environment), [kind]))
+    same = machines.setdefault(kind, [])
+    known = next((each for each in same if each.name == here.name and not other_machine(each.facts, here.facts)), None)
+    if known is None:
+        same.append(here)
+        return here
+    known.facts.update(here.facts)
+    return known
+
+
+@dataclass(frozen=True, eq=False)
+class _Machine:
+    """A machine as far as cases on its `kind` of device are concerned; `facts` as `machine_of` gives them."""
+
+    name: str
+    kind: str
+    facts: dict[str, Any]
+
+    def told_from(self, others: Iterable["_Machine"]) -> str:
+        """Its name, with what tells it from other machines of that name."""
+        alike = [each for each in others if each.name == self.name and each is not self]
+        said = []
+        for name in sorted({name for each in alike for name in other_machine(self.facts, each.facts)}):
+            value, shown = self.facts.get(name), Difference(name, None, None).shown
+            if isinstance(value, list | tuple):
+                lacking = {flag for each in alike for flag in each.facts.get(name) or () if flag not in value}
+                said.append(f"without {', '.join(sorted(lacking))}" if lacking else f"all {shown}")
+            else:
+                said.append(f"no {shown}" if value is None else f"{shown} {value}")
+        return f"{self.name} ({'; '.join(said)})" if said else self.name

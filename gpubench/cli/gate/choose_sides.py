@@ -1,17 +1,20 @@
 """What `gpubench check` and `gpubench compare` are asked, and the sides it names: runs, arms, baselines."""
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from gpubench.analysis.compare.baseline_side import baseline_side
-from gpubench.analysis.compare.run_sides import Side, arm_sides, arms_of, side_of
+from gpubench.analysis.compare.run_sides import Side, arm_sides, arms_of, machine_of, other_machine, side_of
 from gpubench.analysis.gate.gate_outcome import DEFAULT_FILE_RULES, DEFAULT_RULES
 from gpubench.analysis.gate.gate_rules import GateRule, OnUnclear, limit_rules, parse_gate, rules_of
 from gpubench.analysis.summary.case_summary import ComparableCase
 from gpubench.cli.open_run import open_run
 from gpubench.core.errors import UsageError
+from gpubench.machine.environment import comparable
 from gpubench.store.baselines import baseline_path, read_baseline
 from gpubench.store.run_reader import Run
 from gpubench.suite.model.case import Case
@@ -73,9 +76,27 @@ def sides_to_check(run: Run, asked: CheckRequest) -> tuple[Side, Side]:
         raise UsageError(f"run {run.info.run} has no arms, so no arm {arm!r}")
     candidate = side_of(run, _name(run))
     if against is None:
-        path = baseline_path(asked.baselines, run.info.environment, run.info.suite_name)
-        return baseline_side(read_baseline(path)), candidate
+        path = baseline_file(run, asked.baselines)
+        shared = baseline_path(asked.baselines, run.info.environment, run.info.suite_name)
+        # Where only another machine of that name has one, it is told what differs.
+        return baseline_side(read_baseline(path if path.exists() else shared)), candidate
     return stored_side(against, asked.store), candidate
+
+
+def baseline_file(run: Run, folder: Path) -> Path:
+    """The file of the baseline of the run's suite on its machine.
+
+    Machines of one name may differ in what chooses their kernels (processor flags, family, quota; driver): the first
+    to keep a baseline has the folder of that name, another one a folder whose name ends with a digest of its facts.
+    """
+    info = run.info
+    path = baseline_path(folder, info.environment, info.suite_name)
+    devices = {str(planned.case.device) for planned in info.cases}
+    here = machine_of(comparable(info.environment), devices)
+    if not path.exists() or not other_machine(machine_of(read_baseline(path).environment, devices), here):
+        return path
+    digest = hashlib.sha256(json.dumps(here, sort_keys=True, default=str).encode()).hexdigest()[:6]
+    return path.parent.with_name(f"{path.parent.name}-{digest}") / path.name
 
 
 def stored_side(reference: str, store: Path) -> Side:

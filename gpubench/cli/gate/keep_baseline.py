@@ -10,10 +10,10 @@ from gpubench.analysis.compare.baseline_side import baseline_of
 from gpubench.analysis.compare.run_sides import arms_of
 from gpubench.analysis.gate.gate_outcome import Checked
 from gpubench.analysis.gate.gate_rules import regression_of
-from gpubench.cli.gate.choose_sides import CheckRequest, rules_for_run
+from gpubench.cli.gate.choose_sides import CheckRequest, baseline_file, rules_for_run
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.core.records import Status
-from gpubench.store.baselines import baseline_path, read_baseline, write_baseline
+from gpubench.store.baselines import read_baseline, write_baseline
 from gpubench.store.run_reader import Run
 
 PASSED = "the check passed"
@@ -33,7 +33,7 @@ def first_baseline(run: Run, asked: CheckRequest) -> Path | None:
                 hint="Leave --update out; a run without --arm makes a baseline.",
             )
         return None
-    path = _path(run, asked)
+    path = baseline_file(run, asked.baselines)
     if asked.against or path.exists() or not (asked.update or asked.accept):
         return None
     rules_for_run(run, asked.gates)  # refuses an unreadable gate, although there is nothing to judge
@@ -65,13 +65,8 @@ def keep(checked: Checked, run: Run, asked: CheckRequest) -> Checked:
             err=True,
         )
         return checked
-    written = _write(run, _path(run, asked), asked.accept or PASSED)
+    written = _write(run, baseline_file(run, asked.baselines), asked.accept or PASSED)
     return replace(checked, accepted=asked.accept, written=written)
-
-
-def _path(run: Run, asked: CheckRequest) -> Path:
-
-    return baseline_path(asked.baselines, run.info.environment, run.info.suite_name)
 
 
 def _write(run: Run, path: Path, reason: str) -> Path:

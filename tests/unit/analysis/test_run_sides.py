@@ -1,5 +1,5 @@
 import pytest
-from fakes.gate_runs import ENVIRONMENT, STEADY, HandMade, two_arms
+from fakes.gate_runs import ENVIRONMENT, NO_GPU_ENVIRONMENT, STEADY, HandMade, two_arms
 
 from gpubench.analysis.compare.compare_sides import compare_sides, refuse
 from gpubench.analysis.compare.run_sides import Difference, arm_sides, arms_of, differences, side_of
@@ -77,7 +77,8 @@ def test_equal_runs_differ_in_nothing(tmp_path):
         ({**ENVIRONMENT, "gpus": [{**ENVIRONMENT["gpus"][0], "name": "NVIDIA Other"}]}, "GPU 0 name", True),
         ({**ENVIRONMENT, "gpus": [{**ENVIRONMENT["gpus"][0], "power_limit_w": 500.0}]}, "GPU 0 power limit w", False),
         ({**ENVIRONMENT, "gpus": []}, "GPU 0 name", True),
-        (changed(ENVIRONMENT, "driver", driver="600.1"), "driver", False),
+        (changed(ENVIRONMENT, "driver", driver="600.1"), "driver", True),
+        (changed(ENVIRONMENT, "cpu", flags=["avx2"]), "CPU flags", False),
         (changed(ENVIRONMENT, "cpu", model="Another CPU"), "CPU", False),
         (changed(ENVIRONMENT, "worker", torch="2.14.0"), "torch", False),
         ({**ENVIRONMENT, "git": {"commit": "ffffffffffffffff", "dirty": True}}, "git commit", False),
@@ -92,8 +93,6 @@ def test_on_a_gpu_another_card_is_refused_and_the_rest_is_listed(tmp_path, after
 
 
 def test_on_the_cpu_another_processor_is_refused(tmp_path):
-    from fakes.gate_runs import NO_GPU_ENVIRONMENT
-
     before = side_of(stored(a_run(), tmp_path, "one"), "one")
     made = HandMade(environment=changed(NO_GPU_ENVIRONMENT, "cpu", model="Another CPU"))
     made.measured(1000.0)
@@ -105,6 +104,25 @@ def test_on_the_cpu_another_processor_is_refused(tmp_path):
     with pytest.raises(UsageError, match="mean nothing together: CPU: Imaginary CPU and Another CPU"):
         refuse(compared)
     refuse(compared, force=True)
+
+
+@pytest.mark.parametrize(
+    ("part", "before", "after", "said"),
+    [
+        ("cpu", {"flags": ["avx2"]}, {"flags": ["avx2", "avx512_bf16"]}, "CPU flags: avx512_bf16 is new"),
+        ("cpu", {"flags": ["avx2", "amx_bf16"]}, {"flags": ["avx2"]}, "CPU flags: amx_bf16 is gone"),
+        ("cpu", {"family": "6-85"}, {"family": "6-143"}, "CPU family: 6-85 and 6-143"),
+        ("system", {"cpu_quota": None}, {"cpu_quota": 2.0}, "CPU quota: none and 2.0"),
+        ("cpu", {"flags": None, "family": None}, {"flags": ["avx2"], "family": "6-85"}, ""),
+    ],
+)
+def test_a_processor_of_the_same_name_may_be_another_machine(tmp_path, part, before, after, said):
+    sides = []
+    for name, values in (("one", before), ("two", after)):
+        made = HandMade(environment=changed(NO_GPU_ENVIRONMENT, part, **values))
+        made.measured(1000.0)
+        sides.append(side_of(stored(made, tmp_path, name), name))
+    assert [str(each) for each in differences(*sides) if each.refused] == [said] * bool(said)
 
 
 def test_a_package_that_the_worker_reports_too_is_said_once(tmp_path):

@@ -585,6 +585,19 @@ class TestEnds:
 class TestBaseline:
     PATH = Path("suites/baselines/nvidia-imaginary-80gb/fake.json")
 
+    def test_another_machine_of_that_name_has_a_baseline_of_its_own(self, capsys):
+        stored("a")
+        check(capsys, "--update")
+        newer = {**ENVIRONMENT, "driver": {**ENVIRONMENT["driver"], "driver": "600.2"}}
+        stored("b", memory=2.0, environment=newer)
+        status, _, err = check(capsys)
+        assert (status, "driver: " in err and "600.2" in err) == (2, True)
+        assert check(capsys, "--update")[0] == 0
+        assert self.PATH in Path("suites/baselines").glob("*/fake.json")
+        assert len(list(Path("suites/baselines").glob("*/fake.json"))) == 2
+        assert check(capsys)[0] == 0
+        assert check(capsys, "a")[0] == 0
+
     def test_update_makes_the_first_one_and_the_next_check_uses_it(self, capsys):
         stored("a")
         status, out, _ = check(capsys, "--update")

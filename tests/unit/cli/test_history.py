@@ -13,10 +13,15 @@ def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def runs(rates, *, start=0, commit="a", torch="2.13.0", batch_size=64):
+def runs(rates, *, start=0, commit="a", torch="2.13.0", batch_size=64, driver="580.1"):
     for number, rate in enumerate(rates, start=start):
         made = HandMade(
-            environment={**ENVIRONMENT, "git": {"commit": commit * 12, "dirty": False}, "worker": {"torch": torch}}
+            environment={
+                **ENVIRONMENT,
+                "git": {"commit": commit * 12, "dirty": False},
+                "worker": {"torch": torch},
+                "driver": {**ENVIRONMENT["driver"], "driver": driver},
+            }
         )
         made.measured(rate * STEADY[number % 10], STEADY[:3], device="cuda", batch_size=batch_size)
         made.write(Path("reports"), f"run-{number:02d}", created=f"2026-11-{1 + number:02d}T10:00:00Z")
@@ -39,6 +44,24 @@ def test_a_change_of_level_names_its_run_and_what_else_changed(capsys):
     assert "-10" in row
     assert "torch and git commit" in row
     assert "gpubench run fake --arm before=git=aaaaaaaaaaaa --arm after=git=bbbbbbbbbbbb" in out
+
+
+def test_another_driver_is_another_machine_and_no_change_of_level(capsys):
+    runs([1000.0] * 6)
+    runs([900.0] * 6, start=6, driver="600.2")
+    _, out, _ = call(capsys, "throughput", "--json")
+    found = json.loads(out)["series"]
+    assert [(len(series["points"]), series["changes"]) for series in found] == [(6, []), (6, [])]
+    assert [series["machine"] for series in found] == [
+        "nvidia-imaginary-80gb (driver 580.1)",
+        "nvidia-imaginary-80gb (driver 600.2)",
+    ]
+
+
+def test_what_an_older_record_lacks_makes_no_other_machine(capsys):
+    runs([1000.0] * 3)
+    runs([1000.0] * 3, start=3, driver=None)
+    assert len(json.loads(call(capsys, "throughput", "--json")[1])["series"]) == 1
 
 
 def test_no_change_is_said(capsys):
