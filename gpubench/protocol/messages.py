@@ -195,15 +195,12 @@ class LineBuffer:
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """The lines that `chunk` completes, without their newlines. ValueError for a line longer than 256 MiB."""
-        *complete, last = chunk.split(b"\n")
-        lines = []
-        for piece in complete:
-            lines.append(b"".join((*self._chunks, piece)))
-            self._chunks.clear()
-            self._num_bytes = 0
-        if last:
-            self._chunks.append(last)
-            self._num_bytes += len(last)
+        *lines, last = chunk.split(b"\n")
+        if lines:
+            lines[0] = b"".join((*self._chunks, lines[0]))
+            self._chunks, self._num_bytes = [], 0
+        self._chunks.append(last)
+        self._num_bytes += len(last)
         if self._num_bytes > MAX_LINE_BYTES:
             raise ValueError(f"a message is longer than {MAX_LINE_BYTES} bytes")
         return lines

@@ -1,4 +1,4 @@
-"""What a run tells whoever listens: typed, in order, from one thread. The runner never prints."""
+"""What a run tells its listener: typed, in order, from one thread. The runner never prints."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""In which order launches happen: round by round, each round in an order of its own.
+"""In which order launches happen: round by round, each round in another order.
 
 A round holds one launch of every case that still needs one. Cases are shuffled so that what drifts over a run (heat,
 clocks, a neighbour) falls on all of them alike; the seed is recorded, so that the order can be repeated.
@@ -52,8 +52,11 @@ class LaunchSchedule:
         self.num_launches = self.num_left
         for record in records:
             self.note(record)
-        for case in self.cases:
-            self._begin_half_rounds_anew(case)
+        for case in self.cases:  # rounds of a stored run in which only some arms were measured begin anew
+            left = [self._left[case.index, arm] for arm in self.arms]
+            if case.kind == "measure" and not self.one_sided(case):
+                for mine in left:
+                    mine |= set().union(*left)
 
     @property
     def num_left(self) -> int:
@@ -111,15 +114,6 @@ class LaunchSchedule:
             alike = (self._alike[record.case_index], record.arm)
             batch = self._batch[record.case_index]
             self._smallest_oom[alike] = min(batch, self._smallest_oom.get(alike, batch))
-
-    def _begin_half_rounds_anew(self, case: PlannedCase) -> None:
-        """Rounds of a stored run in which only some arms were measured, maybe hours ago."""
-        if case.kind != "measure" or self.one_sided(case):
-            return
-        left = [self._left[case.index, arm] for arm in self.arms]
-        for repeat in set().union(*left):
-            for mine in left:
-                mine.add(repeat)
 
     def settle(self, case: PlannedCase) -> None:
         """No more launches of this case are wanted."""

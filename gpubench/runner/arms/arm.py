@@ -55,7 +55,7 @@ class Arm:
 
 
 def make_arm(text: ArmText, say: Say = lambda _: None) -> Arm:
-    """The arm with its interpreter found and its revision installed; `say` is told of what takes time.
+    """The arm with its interpreter found and its revision installed; `say` hears what takes time.
 
     UsageError if there is no such interpreter or revision, or it cannot be installed.
     """

@@ -1,9 +1,9 @@
 """Ctrl-C as a request: once to end the step and store, twice to stop now."""
 
+import contextlib
 import os
 import signal
 import threading
-from types import FrameType, TracebackType
 from typing import Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -33,31 +33,24 @@ class Guard:
     def request(self) -> None:
         """As a signal does: asks for the end of the run, and the second time for its end at once."""
         self.requests += 1
-        try:
+        with contextlib.suppress(BlockingIOError):  # full of wake-ups that have not been read yet: no more is needed
             os.write(self._writer, b"!")
-        except BlockingIOError:
-            return  # the pipe is full of wake-ups that have not been read yet: one more is not needed
 
     def drain(self) -> None:
         """Takes the wake-ups out of `fd`, so that the next one is seen."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             while os.read(self.fd, 64):
                 pass
-        except BlockingIOError:
-            return
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
-                self._before[number] = signal.signal(number, self._caught)
+                self._before[number] = signal.signal(number, lambda *_: self.request())
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before.clear()
         os.close(self.fd)
         os.close(self._writer)
-
-    def _caught(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - signal's signature
-        self.request()

@@ -1,4 +1,4 @@
-"""What a launch came to: how it ended, what was seen meanwhile, and the status, reason and findings that follow."""
+"""The outcome of a launch: how it ended, what was seen meanwhile, and the status, reason and findings that follow."""
 
 from dataclasses import dataclass
 from typing import Literal, Self
@@ -22,8 +22,8 @@ _EXPLAINED = {
 class LaunchOutcome:
     """From the first message to what the record says. Times in seconds; `hello_s` from asking to the first message.
 
-    `Launching` fills in how it ended: `answer` is the child's last word (None: it died without one), `killed` why the
-    parent killed it, `garbage` what came through its pipe and was no message, `host_lost` how its host ended meanwhile.
+    `Launching` fills in how it ended: `answer` is the child's result or failure (None: it died first), `killed` why
+    the parent killed it, `garbage` what was sent and was no message, `host_lost` how its host ended meanwhile.
     `Attempts` adds the clock, `log` (inside the run folder; None if empty) and telemetry. `judge` sets the rest; status
     None: the launch was stopped on request before it had anything to store.
     """
@@ -89,7 +89,7 @@ class LaunchOutcome:
         self.status, self.findings = Status.OK, tuple(found)
 
     def _died(self) -> None:
-        """No last word: it crashed, was killed from outside, or talked nonsense."""
+        """No answer: it crashed, was killed from outside, or sent garbage."""
         if self.host_lost is not None:
             reason = f"{self.host_lost} while the case was in {self.phase}"
             return self._failed(Status.FAILED, "WorkerLost", reason)

@@ -1,4 +1,4 @@
-"""From what a launch came to, to its record: figures, telemetry of exactly its window, samples in a file beside it."""
+"""From the outcome of a launch to its record: figures, telemetry of exactly its window, samples in a file."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -115,7 +115,12 @@ class Host(HostProcess):
             except ValueError as error:
                 raise WorkerError(f"the worker host sent what is no message: {error}") from error
             if said is None:
-                raise self._stillborn()
+                self._process.wait(END_TIMEOUT_S)
+                tail = self._tail()
+                hint = "The last line of its output says why."
+                if "No module named" in tail:
+                    hint = f"Install gpubench and torch into it: {self._interpreter} -m pip install gpubench"
+                raise WorkerError(f"the worker host of {self._interpreter} did not start: {tail}", hint=hint)
             messages = said
         greeting = messages[0]
         if not isinstance(greeting, Hello) or greeting.role != "host":
@@ -126,14 +131,6 @@ class Host(HostProcess):
                 hint="Install the same gpubench into both interpreters.",
             )
         return greeting
-
-    def _stillborn(self) -> WorkerError:
-        self._process.wait(END_TIMEOUT_S)
-        said = self._tail()
-        hint = "The last line of its output says why."
-        if "No module named" in said:
-            hint = f"Install gpubench and torch into it: {self._interpreter} -m pip install gpubench"
-        return WorkerError(f"the worker host of {self._interpreter} did not start: {said}", hint=hint)
 
     def _tail(self) -> str:
         """The last line it wrote."""
@@ -152,7 +149,7 @@ def _bridge() -> "tempfile.TemporaryDirectory[str]":
 
 
 class HostPool:
-    """The hosts of a round, started when they are needed. `started` is told of each new one.
+    """The hosts of a round, started when they are needed. `started` is called with each new one.
 
     At most `limit` live at a time: each holds some hundreds of MB. The one that was used longest ago makes room.
     """

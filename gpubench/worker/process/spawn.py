@@ -24,10 +24,9 @@ class Child:
     @classmethod
     def of(cls, pid: int, process: "subprocess.Popen[bytes] | None" = None) -> "Child":
         try:
-            pidfd = os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
-        except OSError:  # a kernel before 5.3, or a sandbox that forbids it
-            pidfd = None
-        return cls(pid, pidfd, process)
+            return cls(pid, os.pidfd_open(pid), process)
+        except (AttributeError, OSError):  # not Linux, a kernel before 5.3, or a sandbox that forbids it
+            return cls(pid, None, process)
 
     def ended(self, ready: "Iterable[object]") -> bool:
         """Whether it has ended, given what a selector found ready. It stays a zombie, so its id stays taken."""
@@ -102,7 +101,7 @@ def fresh(job: Job, message_fd: int, reason: str) -> Child:
 
 
 def redirect(log: str) -> None:
-    """Gives stdin /dev/null, stdout and stderr to the end of `log`, for this process and whatever it starts."""
+    """Gives stdin /dev/null, stdout and stderr to the end of `log`, for this process and what it starts."""
     null, out = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for number, fd in enumerate((null, out, out)):
         os.dup2(fd, number)
