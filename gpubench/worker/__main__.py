@@ -17,6 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--parent", type=int, help="process id of the host (--child)")
     parser.add_argument("--reason", default="", help="why the host did not fork (--child)")
     options = parser.parse_args(arguments)
+    del sys.argv[1:]  # a workload that reads its own options when it is imported finds none
     if options.child:
         return _child(options)
     if options.socket_fd is None:

@@ -1,12 +1,15 @@
 """A helper program that answers in JSON lines on its stdout."""
 
 import json
+import os
 import queue
 import subprocess
 import sys
 import threading
 from types import TracebackType
 from typing import Any, Self
+
+from gpubench.protocol import start_module
 
 
 class ProgramError(Exception):
@@ -18,7 +21,8 @@ class Program:
 
     def __init__(self, module: str, *arguments: str, python: str = sys.executable) -> None:
         self._process = subprocess.Popen(
-            [python, "-m", module, *arguments],
+            start_module.command(module, *arguments, python=python),
+            env=os.environ | start_module.environment(None if python == sys.executable else python),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             stdin=subprocess.DEVNULL,

@@ -1,7 +1,6 @@
 """`gpubench profile` on a case: decides the tool, builds the command, runs it, and reads what came out."""
 
 import os
-import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from gpubench.profile.figures.summary_model import TABLES_FILE, TRACE_STEM, Prof
 from gpubench.profile.traces import ncu_csv
 from gpubench.profile.traces.read_trace import read_trace
 from gpubench.profile.traces.trace import NCU_REPORT, NSYS_REPORT, NSYS_UNIMPORTED
+from gpubench.protocol import start_module
 from gpubench.protocol.profile_job import JOB_FILE, RESULT_FILE, TORCH_TRACE, ProfileJob, ProfileResult
 from gpubench.suite.model.case import Case
 
@@ -81,10 +81,11 @@ def plan(
             raise UsageError(f"--pass-env {name}: there is no such variable in the environment.")
     clean, withheld = without_secrets(environ, pass_env)
     clean |= given_back(job.case.env, environ)
+    clean |= start_module.environment(job.case.python, clean)
     tool, options = _choose(job.case, choice, nsys=nsys, ncu=ncu, environ=clean)
     steps = _NCU_STEPS if tool is not None and tool.name == "ncu" else job.steps
     job = job.model_copy(update={"tool": "torch" if tool is None else tool.name, "steps": steps})
-    command = [job.case.python or sys.executable, "-u", "-m", WORKER, str(job.folder / JOB_FILE)]
+    command = start_module.command(WORKER, str(job.folder / JOB_FILE), python=job.case.python)
     output, hiding = job.folder / TRACE_STEM, Hiding()
     if tool is not None and tool.name == "ncu":
         command = profiler_tools.ncu_command(tool, output, command)

@@ -1,14 +1,12 @@
 """Worker hosts as the parent holds them: started as programs, one per interpreter and environment."""
 
 import contextlib
-import functools
 import os
 import select
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -16,6 +14,7 @@ from typing import NamedTuple
 
 from gpubench.core.errors import WorkerError
 from gpubench.core.secrets import given_back, masked
+from gpubench.protocol import start_module
 from gpubench.protocol.messages import PROTOCOL_VERSION, End, Hello, Message, encode
 from gpubench.runner.launch.job_pipe import END_TIMEOUT_S, HostProcess
 from gpubench.suite.model.case import Case
@@ -87,18 +86,16 @@ class Host(HostProcess):
         self.socket.close()
 
     def _start(self, theirs: socket.socket) -> "subprocess.Popen[bytes]":
-        """Another interpreter gets this gpubench and nothing else of this one's packages; ours finds its own."""
-        env = given_back(dict(self.key.env), os.environ)
-        path = [] if self.key.python is None else [_bridge().name, *filter(None, [os.environ.get("PYTHONPATH")])]
+        python, environ = self.key.python, os.environ | given_back(dict(self.key.env), os.environ)
         with self.log.open("ab") as output:
             return subprocess.Popen(
-                [self._interpreter, "-u", "-m", "gpubench.worker", "--socket-fd", str(theirs.fileno())],
+                start_module.command("gpubench.worker", "--socket-fd", str(theirs.fileno()), python=python),
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # Ctrl-C in the terminal is the parent's affair
-                env=os.environ | ({"PYTHONPATH": os.pathsep.join(path)} if path else {}) | env,
+                env=environ | start_module.environment(python, environ),
             )
 
     def _greeting(self, deadline_s: float) -> Hello:
@@ -138,14 +135,6 @@ class Host(HostProcess):
             lines = self.log.read_text(encoding="utf-8", errors="backslashreplace").split("\n")
             return next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing")
         return "it wrote nothing"
-
-
-@functools.cache
-def _bridge() -> "tempfile.TemporaryDirectory[str]":
-    """A folder that holds this package alone; removed when this process ends."""
-    folder = tempfile.TemporaryDirectory(prefix="gpubench-")
-    (Path(folder.name) / "gpubench").symlink_to(Path(__file__).resolve().parents[2], target_is_directory=True)
-    return folder
 
 
 class HostPool:

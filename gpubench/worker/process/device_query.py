@@ -13,6 +13,8 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gpubench.protocol import start_module
+
 TIMEOUT_S = 60.0
 """A driver that takes longer to start than this is broken; eight cards without persistence mode take some 20 s."""
 
@@ -73,7 +75,7 @@ def ask_in_child(torch: Any, timeout_s: float = TIMEOUT_S) -> Devices:
 def ask_in_program(timeout_s: float = TIMEOUT_S) -> Devices:
     """What `ask` says in a fresh interpreter, outside of any profiler's session."""
     environ = {name: value for name, value in os.environ.items() if name not in _INJECTED}
-    command = [sys.executable, "-m", "gpubench.worker.process.device_query"]
+    command = start_module.command("gpubench.worker.process.device_query")
     try:
         done = subprocess.run(command, capture_output=True, timeout=timeout_s, env=environ, check=False)
     except subprocess.TimeoutExpired:

@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from gpubench.protocol import start_module
 from gpubench.protocol.messages import Job, encode
 from gpubench.worker.forking import BOOT_FAILED, die_with
 
@@ -88,8 +89,7 @@ def fresh(job: Job, message_fd: int, reason: str) -> Child:
     """A new interpreter for `job`. It reads the job from a pipe; its output goes to the job's log from the start."""
     reader, writer = os.pipe()
     fds = ["--job-fd", str(reader), "--message-fd", str(message_fd)]
-    command = [sys.executable, "-u", "-m", "gpubench.worker", "--child", *fds]
-    command += ["--parent", str(os.getpid()), "--reason", reason]
+    command = start_module.command("gpubench.worker", "--child", *fds, "--parent", str(os.getpid()), "--reason", reason)
     with open(job.log, "ab") as log:  # noqa: PTH123 - the parent named it; it may not be a regular file
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(reader, message_fd), process_group=0

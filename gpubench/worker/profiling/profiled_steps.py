@@ -35,6 +35,7 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m gpubench.worker.profiling.profiled_steps JOB.json", file=sys.stderr)  # noqa: T201
         return 2
     job = ProfileJob.model_validate_json(Path(arguments[0]).read_bytes())
+    del sys.argv[1:]  # they are not for the workload
     result = run(job)
     path = job.folder / RESULT_FILE
     partial = path.with_suffix(".partial")  # the parent may look at any moment

@@ -1,8 +1,12 @@
 """Finds a workload by the name a suite gives it."""
 
+import contextlib
 import importlib
+import importlib.util
 import inspect
+import os
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -86,11 +90,20 @@ def _made_by(target: str) -> Workload:
 
 
 def _import(module: str, search_path: Sequence[str]) -> Any:
-    """Imports with `search_path` before the Python path, and leaves it there: loader processes may import lazily."""
-    folders = [folder for folder in map(str, search_path) if folder not in sys.path]
-    sys.path[:0] = folders
+    """The module beside the suite if there is one, else from the Python path, at whose end stands the working folder.
+
+    Folders beside the suite stay on the path, for its other files: after the standard library, whose names they may use
+    too, and before what is installed. A module whose name is taken already is imported under another one.
+    """
+    _extend_path(search_path)
     importlib.invalidate_caches()
+    name = module.partition(".")[0]
     try:
+        for folder in map(Path, search_path):
+            files = [each for each in (folder / name / "__init__.py", folder / f"{name}.py") if each.is_file()]
+            if files and _is_taken(name, files[0]):
+                _import_as(f"_beside_the_suite_{name}", files[0])
+                return importlib.import_module(f"_beside_the_suite_{module}")
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
@@ -99,6 +112,39 @@ def _import(module: str, search_path: Sequence[str]) -> Any:
         beside = [file.stem for folder in search_path for file in sorted(Path(folder).glob("*.py"))]
         hint = _hint(near(module, beside)) or "Put its file beside the suite file, or install it."
         raise UsageError(f"The module {module!r} was not found (looked in {where}).", hint=hint) from error
+
+
+def _extend_path(search_path: Sequence[str]) -> None:
+    places = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib")]
+    standard = [each for each in sys.path if each in places or each.endswith((".zip", "lib-dynload"))]
+    beside = [str(folder) for folder in search_path if str(folder) not in sys.path]
+    sys.path[:] = [*standard, *beside, *(each for each in sys.path if each not in standard)]
+    with contextlib.suppress(FileNotFoundError):  # it was removed
+        if not os.environ.get("PYTHONSAFEPATH") and os.getcwd() not in sys.path:  # noqa: PTH109 - as sys.path has it
+            sys.path.append(os.getcwd())  # noqa: PTH109
+
+
+def _is_taken(name: str, file: Path) -> bool:
+    """Whether importing the name would give another file than this one."""
+    loaded = sys.modules.get(name)
+    if loaded is None:
+        return name in sys.stdlib_module_names
+    where = getattr(loaded, "__file__", None)
+    return where is None or Path(where).resolve() != file.resolve()
+
+
+def _import_as(name: str, file: Path) -> None:
+    if name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(sys.modules[name])
+    except BaseException:
+        del sys.modules[name]
+        raise
 
 
 def _attribute(module: Any, attribute: str, name: str) -> Any:

@@ -40,6 +40,11 @@ def test_a_full_disk_under_the_result_is_told_as_such():
     assert said == "error: the result cannot be written: no space left on device\n"
 
 
+def test_closed_stdin_and_stderr_do_not_disturb_a_command():
+    assert gpubench("show", PUBLISHED, shell="$run 0<&- 2>&- | grep -q 'samples/s'") == (0, "")
+    assert gpubench("show", "/no/such/run", shell="$run 0<&- 2>&-") == (2, "")
+
+
 def test_a_closed_stdout_is_told_as_such():
     status, said = gpubench("show", PUBLISHED, shell="$run >&-")
     assert status == 2

@@ -125,8 +125,8 @@ def test_a_dry_run_prints_the_command_line_and_makes_nothing(
 ):
     store = tmp_path / "store"
     command = dry_run(capsys, str(suite), "-k", "precision=fp32 and batch_size=8", "--store", str(store))
-    assert command[1:4] == ["-u", "-m", "gpubench.worker.profiling.profiled_steps"]
-    folder = Path(command[4]).parent
+    assert command[1:5] == ["-P", "-u", "-m", "gpubench.worker.profiling.profiled_steps"]
+    folder = Path(command[5]).parent
     assert folder.parent == store
     assert "-profile-mine-" in folder.name
     assert not store.exists()
@@ -152,7 +152,7 @@ def test_several_cases_are_named_with_the_way_to_narrow_them_down(suite: Path, c
 def test_a_case_is_chosen_by_its_label_or_id(suite: Path, capsys: pytest.CaptureFixture[str]):
     case_id = Case(device="cpu", batch_size=16).case_id
     for name in ("fp32 b16", case_id, case_id[:6]):
-        assert f"-profile-mine-{case_id}" in dry_run(capsys, str(suite), "--case", name)[4]
+        assert f"-profile-mine-{case_id}" in dry_run(capsys, str(suite), "--case", name)[5]
     assert main(["profile", str(suite), "--case", "fp32 b17"]) == 2
     assert "the suite has no case 'fp32 b17': did you mean 'fp32 b16'?" in capsys.readouterr().err
     assert main(["profile", str(suite), "--case", case_id, "-k", "precision=fp32"]) == 2

@@ -1,4 +1,6 @@
+import importlib
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from gpubench.worker.workloads.torchvision_cnn import TorchvisionCNN
 def beside_suite(tmp_path, monkeypatch):
     """Writes a module into a folder that stands for the suite's; what was imported is forgotten afterwards."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    written = []
+    written, before = [], dict(sys.modules)
 
     def write(name: str, text: str) -> tuple[str, ...]:
         (tmp_path / f"{name}.py").write_text(text)
@@ -25,6 +27,9 @@ def beside_suite(tmp_path, monkeypatch):
     yield write
     for name in written:
         sys.modules.pop(name, None)
+        sys.modules.pop(f"_beside_the_suite_{name}", None)
+        if name in before:
+            sys.modules[name] = before[name]
 
 
 GOOD = "class Mine:\n    def build(self, case, device):\n        return lambda: None\n"
@@ -134,3 +139,31 @@ def test_phases_and_download_are_handed_over():
     assert isinstance(workload, CNN)
     assert workload.phases is phases
     assert workload.download is True
+
+
+@pytest.mark.parametrize("name", ["profile", "statistics", "random"])
+def test_a_module_beside_the_suite_may_have_a_standard_name(beside_suite, name):
+    found = sys.modules.get(name)
+    search = beside_suite(name, GOOD)
+    assert type(resolve(f"{name}:Mine", search)).__name__ == "Mine"
+    assert type(resolve(f"{name}:Mine", search)).__name__ == "Mine"
+    assert sys.modules.get(name) is found
+    assert importlib.import_module(name).__file__.startswith(sysconfig.get_path("stdlib"))
+
+
+def test_a_module_beside_the_suite_comes_before_a_loaded_one(beside_suite, tmp_path):
+    search = beside_suite("numpy", GOOD)
+    assert type(resolve("numpy:Mine", search)).__name__ == "Mine"
+    assert not Path(sys.modules["numpy"].__file__).is_relative_to(tmp_path)
+
+
+def test_the_working_folder_hides_nothing_that_is_installed_or_beside_the_suite(beside_suite, tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for name in ("mine_twice", "tomllib", "mine_here"):
+        (here / f"{name}.py").write_text("Mine = None\n" if name != "mine_here" else GOOD)
+    search = beside_suite("mine_twice", GOOD + "import tomllib\nassert tomllib.loads\n")
+    assert resolve("mine_twice:Mine", search) is not None
+    assert resolve("mine_here:Mine", search) is not None
