@@ -36,7 +36,7 @@ class Job(Frozen):
     adds the reference a second time, to see whether an arm equals itself. `case` is then that of the reference.
 
     `largest_batch`: what an earlier launch of a case with `batch_size: max` found, so that all its launches run the
-    same.
+    same. `scratch` is a folder for temporary files, which the parent removes whatever ends the child.
     """
 
     type: Literal["job"] = "job"
@@ -55,6 +55,7 @@ class Job(Frozen):
     parity: bool = False
     seed: int = 0
     log: str
+    scratch: str | None = None
     search_path: tuple[str, ...] = ()
     download: bool = False
 
@@ -182,7 +183,7 @@ def decode(line: bytes) -> Message:
     return MESSAGES.validate_json(line)
 
 
-MAX_LINE_BYTES = 256 * 2**20
+MAX_LINE_BYTES = 64 * 2**20
 """A result with a hundred thousand step times takes about 2 MB; anything longer than this is no message."""
 
 
@@ -194,7 +195,7 @@ class LineBuffer:
         self._num_bytes = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The lines that `chunk` completes, without their newlines. ValueError for a line longer than 256 MiB."""
+        """The lines that `chunk` completes, without their newlines. ValueError for a line longer than 64 MiB."""
         *lines, last = chunk.split(b"\n")
         if lines:
             lines[0] = b"".join((*self._chunks, lines[0]))

@@ -9,7 +9,7 @@ from gpubench.core.errors import WorkerError
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Record, Status
 from gpubench.core.units import format_percent
-from gpubench.protocol.messages import Job, Result, SelfCheck
+from gpubench.protocol.messages import Failed, Job, Result, SelfCheck
 from gpubench.runner.arms.arm import Level
 from gpubench.runner.events import Listener, Notice
 from gpubench.runner.launch.attempt import Attempts
@@ -129,10 +129,10 @@ class BlockLaunches:
         if outcome.status is None:
             return (), None
         answer = outcome.answer
-        if not isinstance(answer, Result):
+        if not isinstance(answer, Result) or not answer.arms:
             # Which arm it was is found out when each has its own process.
             codes = {each.code for each in answer.findings} if answer else set()
-            own = answer is not None and (answer.status != "failed" or "GB301" in codes)
+            own = isinstance(answer, Failed) and (answer.status != "failed" or "GB301" in codes)
             if own or launch.case.index not in self._proven:
                 reason = outcome.reason or "it failed"
                 self._fall_back(launch.case, finding("GB106", f"The arms did not run in one process: {reason}."))

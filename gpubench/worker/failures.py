@@ -105,7 +105,8 @@ def _reason(error: BaseException, phase: str, short: BaseException | None) -> st
     if short is not None:
         requested = _sizes(str(short)).get("requested_bytes")
         return f"out of memory in {phase}" + (f" (asked for {format_bytes(requested)})" if requested else "")
-    first = next((line.strip() for line in _message(error).splitlines() if line.strip()), type(error).__name__)
+    lines = (line.strip() for line in _message(error)[:_LONGEST_MESSAGE].splitlines())
+    first = next(filter(None, lines), type(error).__name__)
     if isinstance(error, SystemExit | GpubenchError | SettingsMismatch):
         return first
     return f"{type(error).__name__}: {first}"

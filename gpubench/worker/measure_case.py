@@ -52,7 +52,7 @@ class _Measurement:
     def run(self) -> Result:
         if self._case.batch_size == "max":
             self._find_largest()
-        with cold_caches(self._case.compile):
+        with cold_caches(self._case.compile, self._job.scratch):
             return self._run()
 
     def _run(self) -> Result:

@@ -149,7 +149,7 @@ class ScriptedHost(Host):
 
     def kill_child(self, pid):
         self.lab.killed.append(pid)
-        if not self.lab.unkillable:
+        if self.running is not None and not self.lab.unkillable:
             self.running.steps = [-9]
 
     def end(self):

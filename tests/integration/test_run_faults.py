@@ -98,7 +98,7 @@ def test_the_run_goes_on_to_its_end_and_exits_with_3(faults):
         ("HangsAtItsEnd", Status.OK, None),
         ("KillsItself", Status.FAILED, "SIGKILL"),
         ("KillsItsHost", Status.FAILED, "worker host"),
-        ("TalksNonsense", Status.FAILED, "what is no message"),
+        ("TalksNonsense", Status.FAILED, "what cannot be a message"),
         ("TearsItsMessage", Status.FAILED, "its last message is torn"),
         ("LeavesProcess", Status.OK, None),
         ("NoSuchClass", Status.FAILED, "NoSuchClass"),

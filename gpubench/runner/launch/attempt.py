@@ -1,10 +1,13 @@
 """One job on a host, with everything around it: telemetry, the log, the clock, and news for the listener."""
 
 import contextlib
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from gpubench.protocol import start_module
 from gpubench.protocol.messages import Job, Phase, Progress, Result
 from gpubench.runner.events import LaunchPhase, LaunchProgress, Listener, Notice
 from gpubench.runner.launch.interrupt import Guard
@@ -61,7 +64,12 @@ class Attempts:
         self._telemetry.track(devices[0] if devices else None)
         self._telemetry.before_launch()
         started_unix_s, began_s = time.time(), self._limits.clock()
-        outcome = Launching(host, job, self._guard, self._notify(job), self._limits, times=times).run()
+        scratch = tempfile.mkdtemp(dir=start_module.scratch_folder())
+        job = job.model_copy(update={"scratch": scratch})
+        try:
+            outcome = Launching(host, job, self._guard, self._notify(job), self._limits, times=times).run()
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)  # a child that was killed left it as it was
         outcome.started_unix_s, outcome.wall_s = started_unix_s, self._limits.clock() - began_s
         answer = outcome.answer
         if isinstance(answer, Result) and answer.window is not None and answer.window.duration_s > 0:

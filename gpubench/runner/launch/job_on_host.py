@@ -10,6 +10,7 @@ from typing import Literal
 
 from gpubench.core.errors import WorkerError
 from gpubench.protocol.messages import Exited, Hello, Job, Phase, Progress, Started
+from gpubench.runner.launch import check_message
 from gpubench.runner.launch.interrupt import Guard
 from gpubench.runner.launch.job_pipe import Garbage, Heard, HostLost
 from gpubench.runner.launch.outcome import LaunchOutcome
@@ -71,6 +72,8 @@ class Launching:
             rest, outcome.torn = pipe.rest()
             for each in rest:
                 self._take(each)
+        if outcome.host_lost is not None and outcome.pid is not None:
+            self._host.kill_child(outcome.pid)  # the kernel ended the child with its host, but not what it had started
         return outcome
 
     def _obey(self) -> None:
@@ -119,6 +122,10 @@ class Launching:
             outcome.exit_code = heard.exit_code
         elif outcome.garbage is not None:
             return
+        elif isinstance(heard, Garbage):
+            self._refuse(heard.why)
+        elif (why := check_message.problem(heard, self._job)) is not None:
+            self._refuse(why)
         elif isinstance(heard, Hello):
             outcome.hello_s = self._clock() - self._began_s
         elif isinstance(heard, Phase):
@@ -126,9 +133,10 @@ class Launching:
             self._notify(heard)
         elif isinstance(heard, Progress):
             self._notify(heard)
-        elif isinstance(heard, Garbage):
-            outcome.garbage = heard.why
-            self._kill("garbage")
         elif outcome.answer is None:
             outcome.answer = heard
             self._limit_s = min(self._limit_s, self._clock() + TEARDOWN_S)
+
+    def _refuse(self, why: str) -> None:
+        self._outcome.garbage = why
+        self._kill("garbage")

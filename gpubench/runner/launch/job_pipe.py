@@ -28,6 +28,14 @@ _CHUNK_BYTES = 1 << 20
 END_TIMEOUT_S = 5.0
 
 
+_EXPLAINED = {
+    "SIGKILL": ": killed from outside, as the kernel does when memory runs out",
+    "SIGSEGV": ": a crash in native code",
+    "SIGBUS": ": a crash in native code, or no room in /dev/shm",
+    "SIGABRT": ": native code gave up",
+}
+
+
 class Garbage(NamedTuple):
     """What came through a child's pipe and is no message."""
 
@@ -173,3 +181,9 @@ def describe_exit(code: int) -> str:
         return signal.Signals(-code).name
     except ValueError:
         return f"signal {-code}"
+
+
+def explain_exit(code: int) -> str:
+    """`describe_exit` with what such an end usually means."""
+    how = describe_exit(code)
+    return how + _EXPLAINED.get(how, "")

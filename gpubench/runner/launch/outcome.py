@@ -7,15 +7,8 @@ from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Failure, Status
 from gpubench.core.units import format_duration
 from gpubench.protocol.messages import Failed, Result
-from gpubench.runner.launch.job_pipe import describe_exit
+from gpubench.runner.launch.job_pipe import describe_exit, explain_exit
 from gpubench.telemetry.window.window_figures import TelemetryWindow
-
-_EXPLAINED = {
-    "SIGKILL": ": killed from outside, as the kernel does when memory runs out",
-    "SIGSEGV": ": a crash in native code",
-    "SIGBUS": ": a crash in native code, or no room in /dev/shm",
-    "SIGABRT": ": native code gave up",
-}
 
 
 @dataclass
@@ -72,16 +65,21 @@ class LaunchOutcome:
     def _measured(self, answer: Result) -> None:
         """Complete figures; what went wrong afterwards is a finding. Interrupted without a step: nothing to store."""
         if answer.interrupted and answer.series is None and answer.quality is None:
-            return
+            if self.asked_to_stop is None and not answer.arms:
+                reason = f"a signal from outside (SIGTERM) ended the process in {self.phase}, before it had a figure"
+                self._failed(Status.FAILED, "Interrupted", reason)
+            if self.asked_to_stop is not None or not answer.arms:
+                return
         found = list(answer.findings)
         if answer.interrupted:
-            why = "the time budget" if self.asked_to_stop == "budget" else "a request to stop"
+            causes = {"budget": "the time budget", "stop": "a request to stop", None: "a signal from outside (SIGTERM)"}
+            why = causes[self.asked_to_stop]
             found.append(finding("GB104", f"The measurement was ended early by {why}; the steps so far are kept."))
         trouble = None
         if self.killed == "teardown":
             trouble = "did not end by itself and was killed"
         elif self.garbage is not None:
-            trouble = f"sent what is no message ({self.garbage})"
+            trouble = f"sent what cannot be a message ({self.garbage})"
         elif self.exit_code and self.killed is None:
             trouble = f"ended with {describe_exit(self.exit_code)}"
         if trouble is not None:
@@ -94,10 +92,10 @@ class LaunchOutcome:
             reason = f"{self.host_lost} while the case was in {self.phase}"
             return self._failed(Status.FAILED, "WorkerLost", reason)
         if self.garbage is not None:
-            reason = f"the worker sent what is no message: {self.garbage}"
+            reason = f"the worker sent what cannot be a message: {self.garbage}"
             return self._failed(Status.FAILED, "ProtocolError", reason)
-        how = describe_exit(self.exit_code or 0)
-        reason = f"the process ended in {self.phase} without a result ({how}{_EXPLAINED.get(how, '')})"
+        how = explain_exit(self.exit_code or 0)
+        reason = f"the process ended in {self.phase} without a result ({how})"
         if self.torn:
             reason += "; its last message is torn"
         return self._failed(Status.FAILED, "ProcessDied", reason)

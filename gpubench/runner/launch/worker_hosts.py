@@ -16,11 +16,15 @@ from gpubench.core.errors import WorkerError
 from gpubench.core.secrets import given_back, masked
 from gpubench.protocol import start_module
 from gpubench.protocol.messages import PROTOCOL_VERSION, End, Hello, Message, encode
-from gpubench.runner.launch.job_pipe import END_TIMEOUT_S, HostProcess
+from gpubench.runner.launch.job_pipe import END_TIMEOUT_S, HostProcess, explain_exit
 from gpubench.suite.model.case import Case
 
 START_TIMEOUT_S = 180.0
 """Importing torch from a cold network disk takes a minute and more."""
+
+
+class HostKilledError(WorkerError):
+    """A signal ended a host before it was ready. That may have been an accident: it is worth another try."""
 
 
 class HostKey(NamedTuple):
@@ -112,12 +116,14 @@ class Host(HostProcess):
             except ValueError as error:
                 raise WorkerError(f"the worker host sent what is no message: {error}") from error
             if said is None:
-                self._process.wait(END_TIMEOUT_S)
-                tail = self._tail()
+                code, tail = self._process.wait(END_TIMEOUT_S), self._tail()
                 hint = "The last line of its output says why."
                 if "No module named" in tail:
                     hint = f"Install gpubench and torch into it: {self._interpreter} -m pip install gpubench"
-                raise WorkerError(f"the worker host of {self._interpreter} did not start: {tail}", hint=hint)
+                failed = f"the worker host of {self._interpreter} did not start"
+                if code < 0:
+                    raise HostKilledError(f"{failed}: {explain_exit(code)}; its last output: {tail}")
+                raise WorkerError(f"{failed}: {tail}", hint=hint)
             messages = said
         greeting = messages[0]
         if not isinstance(greeting, Hello) or greeting.role != "host":
@@ -164,7 +170,10 @@ class HostPool:
         if host is None:
             while len(self._hosts) >= self._limit:
                 self._hosts.pop(next(iter(self._hosts))).end()
-            host = self._start(key, self._log)
+            try:
+                host = self._start(key, self._log)
+            except HostKilledError:
+                host = self._start(key, self._log)
             self._started(host)
         self._hosts[key] = host
         return host

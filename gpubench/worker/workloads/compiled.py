@@ -63,7 +63,7 @@ CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 @contextmanager
-def cold_caches(mode: Compile) -> Iterator[None]:
+def cold_caches(mode: Compile, scratch: str | None = None) -> Iterator[None]:
     """Compilation inside finds nothing from earlier: torch keeps what it compiled and tuned in a folder that all
     processes share, and with it the reference CNN compiles in a tenth of the time. Another folder named by the
     environment is used as it is.
@@ -72,7 +72,7 @@ def cold_caches(mode: Compile) -> Iterator[None]:
     if mode == "off" or not _is_default(shared):
         yield
         return
-    with TemporaryDirectory(prefix="gpubench-compile-", ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(prefix="gpubench-compile-", dir=scratch, ignore_cleanup_errors=True) as folder:
         os.environ[CACHE_VARIABLE] = folder
         try:
             yield

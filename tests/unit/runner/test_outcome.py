@@ -36,7 +36,7 @@ def test_a_result_and_a_clean_end_is_ok():
         ({"exit_code": -11}, "SIGSEGV"),
         ({"exit_code": 3}, "exit status 3"),
         ({"exit_code": -9, "killed": "teardown"}, "did not end by itself"),
-        ({"exit_code": 0, "garbage": "Invalid JSON"}, "no message (Invalid JSON)"),
+        ({"exit_code": 0, "garbage": "Invalid JSON"}, "cannot be a message (Invalid JSON)"),
     ],
 )
 def test_trouble_after_the_result_is_a_finding_and_the_figures_stand(fields, said):
@@ -54,9 +54,19 @@ def test_a_measurement_ended_early_says_so():
 
 def test_a_launch_stopped_before_its_first_step_has_nothing_to_store():
     nothing = Result(absent={"step_time_s": "it was ended before its first step was done"}, interrupted=True)
-    assert judged(answer=nothing, exit_code=0).status is None
+    assert judged(answer=nothing, exit_code=0, asked_to_stop="stop").status is None
+    assert judged(answer=nothing, exit_code=0, asked_to_stop="budget").status is None
     assert judged(exit_code=-15, asked_to_stop="stop").status is None
     assert judged(exit_code=-9, killed="stop").status is None
+
+
+def test_a_launch_that_another_program_stopped_failed():
+    found = judged(answer=Result(interrupted=True), exit_code=0)
+    assert found.status is Status.FAILED
+    assert found.reason == "a signal from outside (SIGTERM) ended the process in measuring, before it had a figure"
+    early = judged(answer=DONE.model_copy(update={"interrupted": True}), exit_code=0)
+    assert (early.status, codes(early)) == (Status.OK, ["GB104"])
+    assert "a signal from outside" in early.findings[0].message
 
 
 def test_what_the_worker_says_of_its_failure_is_kept_and_its_log_is_named_inside_the_run_folder():
@@ -81,7 +91,7 @@ def test_a_time_out_names_the_limit_and_the_phase():
         ({"exit_code": -9}, "SIGKILL: killed from outside, as the kernel does when memory runs out"),
         ({"exit_code": 5}, "exit status 5"),
         ({"exit_code": -11, "torn": True}, "its last message is torn"),
-        ({"exit_code": -9, "killed": "garbage", "garbage": "Invalid JSON"}, "what is no message: Invalid JSON"),
+        ({"exit_code": -9, "killed": "garbage", "garbage": "Invalid JSON"}, "what cannot be a message: Invalid JSON"),
         (
             {"host_lost": "worker host 12 ended (SIGKILL)"},
             "worker host 12 ended (SIGKILL) while the case was in measuring",

@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fakes.scripted_host import DONE, Lab, Wait, blocks, fails, hangs, loses_its_host, measures
+from fakes.scripted_host import DONE, SERIES, Lab, Wait, blocks, fails, hangs, loses_its_host, measures
 
 from gpubench.core.records import Effective, Status
 from gpubench.protocol.messages import Result, SelfCheck
@@ -174,8 +174,49 @@ def test_a_host_that_does_not_report_a_killed_child_is_replaced(lab):
 def test_a_child_that_talks_nonsense_is_killed(lab):
     lab.script = lambda _: [Garbage("Invalid JSON"), DONE, Wait(1e6)]
     (record,) = lab.run([SMALL], repeats=1)
-    assert record.reason == "the worker sent what is no message: Invalid JSON"
+    assert record.reason == "the worker sent what cannot be a message: Invalid JSON"
     assert lab.killed == [1]
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        Result(),
+        Result(interrupted=True),
+        DONE.model_copy(update={"series": SERIES.model_copy(update={"median_s": 0.0})}),
+    ],
+    ids=["empty", "interrupted", "median-0"],
+)
+def test_a_result_that_cannot_be_true_is_a_failed_record(lab, forged):
+    lab.script = lambda job: [forged, 0] if job.case.batch_size == 64 else measures()
+    records = lab.run([SMALL, LARGE], repeats=1)
+    assert {record.case_index: record.status.value for record in records} == {1: "failed", 2: "ok"}
+
+
+def test_blocks_without_every_arm_fall_back_to_launches(lab):
+    lab.script = lambda job: measures(1.0, Result(arms=(DONE,))) if job.kind == "blocks" else measures()
+    records = lab.run([SMALL], repeats=1, arms=ARMS, levels={1: "block"})
+    assert [(record.arm, codes(record)) for record in records] == [("base", ["GB106"]), ("head", ["GB106"])]
+
+
+def test_what_a_child_started_is_ended_when_its_host_is_lost(lab):
+    lab.script = lambda job: loses_its_host() if job.job == 1 else measures()
+    lab.run([SMALL], repeats=1)
+    assert lab.killed == [1]
+
+
+def test_what_a_child_leaves_in_its_scratch_folder_is_removed(lab):
+    made = []
+
+    def script(job):
+        made.append(Path(job.scratch))
+        (made[-1] / "kernel.so").write_bytes(b"x")
+        return loses_its_host()
+
+    lab.script = script
+    lab.run([SMALL], repeats=1)
+    assert len(made) == 2
+    assert not any(folder.exists() for folder in made)
 
 
 # Budget

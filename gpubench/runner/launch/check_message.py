@@ -1,0 +1,93 @@
+"""Whether a message of a child can be true: what it measured is stored, drawn and compared, so its shape is checked.
+
+A workload may write to any file descriptor of its process, and memory may be damaged. A message that cannot be true
+makes the launch a failed row; it never ends the run.
+"""
+
+import math
+from collections.abc import Iterable
+
+from gpubench.core.records import Series, Window
+from gpubench.protocol.messages import Failed, Job, Message, Phase, Progress, Result
+
+MOST_BYTES = 1 << 20
+"""Of a message as JSON, without its series. The largest honest ones are some 20 kB: settings, findings, metrics."""
+
+MOST_NAME = 100
+MOST_MARKS = 1000
+
+
+def problem(message: Message, job: Job) -> str | None:
+    """What cannot be true about a message of `job`'s child; None if nothing is."""
+    if isinstance(message, Phase):
+        return None if _is_name(message.name) and math.isfinite(message.at_s) else "a phase without a proper name"
+    if isinstance(message, Progress):
+        shown = (message.step_time_s, message.rel_half_width, message.fraction)
+        return None if _finite(shown) else "progress that is not a number"
+    if isinstance(message, Failed):
+        return _too_large(message)
+    if isinstance(message, Result):
+        return _of_result(message, job)
+    return None
+
+
+def _of_result(result: Result, job: Job) -> str | None:
+    measures = bool(result.arms) if job.kind == "blocks" else (result.series or result.quality) is not None
+    if not measures and not result.interrupted:
+        return "a result without figures"
+    if result.arms and len(result.arms) != len(job.arms):
+        return f"figures of {len(result.arms)} arms, where {len(job.arms)} were asked for"
+    for each in (result, *result.arms):
+        found = _of_figures(each)
+        if found is None and each is not result and each.series is None:
+            found = "an arm without figures"
+        if found is not None:
+            return found
+    return None
+
+
+def _of_figures(result: Result) -> str | None:
+    if result.window is not None and not _is_window(result.window):
+        return f"a window from {result.window.start_s} to {result.window.end_s}"
+    if result.series is not None and not _is_series(result.series):
+        return f"a series with the median {result.series.median_s} ({result.series.low_s} to {result.series.high_s})"
+    if not _finite(result.step_times_s) or min(result.step_times_s, default=0.0) < 0:
+        return "step times that are no times"
+    if not _finite((result.block_log_ratio,)):
+        return f"a ratio of {result.block_log_ratio}"
+    if len(result.marks) > MOST_MARKS or not all(_is_name(name) for name in (*result.marks, *result.metrics)):
+        return "marks or metrics without proper names"
+    if any(not _finite(values) for values in result.marks.values()) or len(result.marks.get("idle_s", (0, 0))) != 2:
+        return "marks that are no times"
+    return _too_large(result)
+
+
+def _is_window(window: Window) -> bool:
+    return _finite((window.start_s, window.end_s)) and window.start_s <= window.end_s and window.num_samples >= 0
+
+
+def _is_series(series: Series) -> bool:
+    low, high = series.low_s, series.high_s
+    numbers = (series.tau, series.n_effective, series.rel_spread, series.drift)
+    ordered = low is None or high is None or 0 <= low <= high
+    counts = (series.group, series.num_total, series.num_warmup, series.num_steady)
+    return (
+        _finite((*numbers, series.median_s, low, high))
+        and series.median_s > 0
+        and (low is None) == (high is None)
+        and ordered
+        and min(counts) >= 0
+    )
+
+
+def _too_large(message: Result | Failed) -> str | None:
+    size = len(message.model_dump_json(exclude={"step_times_s", "marks", "arms"}))
+    return f"{size} bytes beside its series" if size > MOST_BYTES else None
+
+
+def _is_name(name: str) -> bool:
+    return 0 < len(name) <= MOST_NAME and name.isprintable() and "/" not in name
+
+
+def _finite(values: Iterable[float | None]) -> bool:
+    return all(value is None or math.isfinite(value) for value in values)
