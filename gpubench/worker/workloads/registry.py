@@ -126,11 +126,10 @@ def _extend_path(search_path: Sequence[str]) -> None:
 
 def _is_taken(name: str, file: Path) -> bool:
     """Whether importing the name would give another file than this one."""
-    loaded = sys.modules.get(name)
-    if loaded is None:
+    where = getattr(sys.modules.get(name), "__file__", None)
+    if where is None:
         return name in sys.stdlib_module_names
-    where = getattr(loaded, "__file__", None)
-    return where is None or Path(where).resolve() != file.resolve()
+    return Path(where).resolve() != file.resolve()
 
 
 def _import_as(name: str, file: Path) -> None:
