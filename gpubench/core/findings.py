@@ -280,6 +280,10 @@ _CATALOGUE = {
         "The card counted uncorrected memory errors while the case ran.",
         "Check the card (`nvidia-smi -q -d ECC,ROW_REMAPPER`), reset it, and measure again.",
     ),
+    ("GB419", "module-counter", _INFO, _NONE, "module J"): (
+        "The card shares a module with a CPU (a superchip), and its energy counter is, or may be, the module's.",
+        "Energy is taken from the GPU's own power readings where there are any; `show RUN:CASE` names the scope.",
+    ),
     # GB5xx: traces. None of them touches a measured figure: a profile explains numbers, it never makes one.
     ("GB501", "no-device-work", _WARNING, _NONE, "no GPU rows"): (
         "The program called CUDA, but the trace contains no GPU work.",

@@ -203,7 +203,11 @@ class TelemetrySession:
             summary.put("cpu_energy_j", None, "telemetry is off" if self.mode == "off" else self._cpu_reason)
             return
         cpu = self._cpu.window(start_s, end_s)
-        summary.put("cpu_energy_j", cpu.metrics["energy_j"], cpu.absent.get("energy_j", ""))
+        why = cpu.absent.get("energy_j", "")
+        if "GB412" in {found.code for found in cpu.findings}:
+            why = "the CPU's energy counter went backwards, or may have wrapped unseen, during the window"
+            summary.findings.append(finding("GB412", f"T{why[1:]}."))
+        summary.put("cpu_energy_j", cpu.metrics["energy_j"], why)
         summary.detail["cpu_energy_uncertainty_pct"] = cpu.detail["energy_uncertainty_pct"]
 
     def _active(self) -> list[SampledDevice]:

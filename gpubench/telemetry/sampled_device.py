@@ -104,6 +104,10 @@ class SampledDevice:
             periods=self.periods,
             missing=dict(self.device.missing),
             parent_shared=self.device.parent_shared,
+            # A device of another package may lack what was added after the first release.
+            on_module=getattr(self.device, "on_module", False),
+            counter_wrap_j=getattr(self.device, "counter_wrap_j", None),
+            scopes=getattr(self.device, "scopes", {}),
         )
 
     def summarise(

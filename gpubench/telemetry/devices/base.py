@@ -119,7 +119,9 @@ class Device:
 
     `kind` is the backend's name, `key` what tells this device from others (its UUID), `missing` why a reading has None,
     by the reading's field; a field that recovers leaves. With `parent_shared`, power, energy and clocks are those of a
-    whole card of which this is a slice.
+    whole card of which this is a slice. With `on_module` the card shares its module with a CPU, and a counter or sensor
+    may be the module's; `scopes` names the readings that are known to be. `counter_wrap_j` is the energy at which the
+    counter begins anew; without it, a counter that goes backwards was reset.
 
     `read_fast`, `read_slow` and `activity` are called from the sampler's thread and return what could be read: faults
     become None plus an entry in `missing`, and `lost` where the device is gone. `state` and `survey` are slow, are
@@ -130,9 +132,12 @@ class Device:
     key: str
     name: str
     parent_shared = False
+    on_module = False
+    counter_wrap_j: float | None = None
 
     def __init__(self) -> None:
         self.missing: dict[str, str] = {}
+        self.scopes: dict[str, str] = {}
 
     @property
     def lost(self) -> str | None:

@@ -4,6 +4,8 @@ Since 2020 kernels let only root read `energy_uj` (CVE-2020-8694); AMD's package
 """
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +16,46 @@ POWERCAP = Path("/sys/class/powercap")
 PERIODS = Periods(counter_s=0.001)
 """RAPL counters are updated about every millisecond (Intel SDM vol. 3B, 15.10)."""
 
+_MOST_W = 600.0
+"""More than any package takes for long."""
+
+_LATE_S = 0.1
+_UNMASK = (
+    "Let the container see it: docker run --security-opt systempaths=unconfined "
+    "-v /sys/devices/virtual/powercap:/sys/devices/virtual/powercap:ro "
+    "(podman: --security-opt unmask=/sys/devices/virtual/powercap)."
+)
+
 
 class Zone:
-    """One package's counter, kept open. Its wrap at `max_energy_range_uj` is undone, so `total_j` only grows."""
+    """One package's counter, kept open. `total_j` only grows: its wrap at `max_energy_range_uj` is undone."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, now_s: float) -> None:
         self.name = (folder / "name").read_text(encoding="ascii").strip()
-        self._range_uj = int((folder / "max_energy_range_uj").read_text(encoding="ascii"))
         self._fd = os.open(folder / "energy_uj", os.O_RDONLY | os.O_CLOEXEC)
-        self._last_uj = self._read_uj()
-        self._total_uj = 0
+        self._last_uj, self._last_s = self._read_uj(), now_s
+        try:
+            self._range_uj = int((folder / "max_energy_range_uj").read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            self._range_uj = 0  # where only `energy_uj` was passed in: a wrap then counts as a reset
+        self.total_j = 0.0
 
     def _read_uj(self) -> int:
         return int(os.pread(self._fd, 32, 0))
 
-    def total_j(self) -> float:
-        """Joules since this zone was opened. OSError or ValueError where the file cannot be read."""
+    def read(self, now_s: float) -> bool:
+        """Adds what was used since the last reading. False if that cannot be known: after a suspend or a reset, or so
+        late that the counter may have wrapped unseen. OSError or ValueError where the file cannot be read.
+        """
         now_uj = self._read_uj()
-        delta_uj = now_uj - self._last_uj
-        self._total_uj += delta_uj if delta_uj >= 0 else delta_uj + self._range_uj + 1
-        self._last_uj = now_uj
-        return self._total_uj / 1e6
+        most_uj = _MOST_W * 1e6 * (now_s - self._last_s + _LATE_S)
+        added_uj = {now_uj - self._last_uj}
+        added_uj |= {now_uj - self._last_uj + self._range_uj + 1} if self._range_uj else set()
+        possible = [each for each in added_uj if 0 <= each <= most_uj]
+        self._last_uj, self._last_s = now_uj, now_s
+        if len(possible) == 1:
+            self.total_j += possible[0] / 1e6
+        return len(possible) == 1
 
     def close(self) -> None:
         os.close(self._fd)
@@ -47,17 +68,22 @@ class RaplDevice(Device):
     key = "cpu"
     name = "CPU packages"
 
-    def __init__(self, zones: list[Zone]) -> None:
+    def __init__(self, zones: list[Zone], clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self._zones = zones
+        self._zones, self._clock = zones, clock
 
     def read_power(self) -> FastReading:
-        """Only `counter_j`, the sum over packages since opening. Units: J."""
+        """Only `counter_j`, the sum over packages since opening, or since one of them was reset. Units: J."""
+        now_s = self._clock()
         try:
-            return FastReading(counter_j=sum(zone.total_j() for zone in self._zones))
+            known = [zone.read(now_s) for zone in self._zones]
         except (OSError, ValueError) as error:
             self.missing["counter_j"] = f"energy_uj: {error}"
             return FastReading()
+        if not all(known):
+            for zone in self._zones:
+                zone.total_j = 0.0
+        return FastReading(counter_j=sum(zone.total_j for zone in self._zones))
 
     def state(self) -> dict[str, Any]:
         """Names of the zones. Units: none."""
@@ -68,25 +94,43 @@ class RaplDevice(Device):
             zone.close()
 
 
-def open_rapl(root: Path = POWERCAP) -> RaplDevice:
+def open_rapl(root: Path = POWERCAP, *, clock: Callable[[], float] = time.monotonic) -> RaplDevice:
     """The machine's packages. TelemetryError with the reason where there are none or they may not be read.
 
     Memory-mapped duplicates (`intel-rapl-mmio`) and the zones inside a package (cores, DRAM) are left out.
     """
-    folders = [folder for folder in sorted(root.glob("intel-rapl:*")) if folder.name.count(":") == 1]
-    packages = [folder for folder in folders if _name(folder).startswith("package")]
+    folders = [folder for folder in sorted(root.glob("intel-rapl*:*")) if folder.name.count(":") == 1]
+    names = {folder: _name(folder) for folder in folders}
+    packages = [each for each in folders if each.name.startswith("intel-rapl:") and names[each].startswith("package")]
     if not packages:
-        raise TelemetryError("no RAPL counters on this machine")
+        reason, remedy = _why_none(root, names)
+        raise TelemetryError(reason, remedy=remedy)
     zones: list[Zone] = []
     try:
-        zones.extend(Zone(folder) for folder in packages)
+        zones.extend(Zone(folder, clock()) for folder in packages)
     except PermissionError:
         raise TelemetryError(
             "RAPL needs root", remedy="sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj (until the next boot)"
         ) from None
     except (OSError, ValueError) as error:
         raise TelemetryError(f"RAPL could not be read: {error}") from None
-    return RaplDevice(zones)
+    return RaplDevice(zones, clock)
+
+
+def _why_none(root: Path, names: dict[Path, str]) -> tuple[str, str]:
+    """(reason, remedy) where no zone is a package. `os.listdir` sees links that lead nowhere; a glob does as well."""
+    if not root.is_dir():
+        remedy = "On a machine of your own: sudo modprobe intel_rapl_common intel_rapl_msr."
+        return "no RAPL counters: this kernel or virtual machine shows no powercap", remedy
+    if any(folder.is_symlink() and not folder.exists() for folder in root.iterdir()):
+        return "RAPL is hidden: the links in /sys/class/powercap lead nowhere, as in a container", _UNMASK
+    if names:
+        shown = ", ".join(f"{folder.name} ({name or 'no name'})" for folder, name in names.items())
+        return f"RAPL shows no CPU package, only {shown}", ""
+    if any(root.iterdir()):
+        remedy = "On a machine of your own: sudo modprobe intel_rapl_msr. In a container: " + _UNMASK
+        return "powercap shows no RAPL zone", remedy
+    return "no RAPL counters: /sys/class/powercap is empty", "Load intel_rapl_msr, or in a container: " + _UNMASK
 
 
 def _name(folder: Path) -> str:

@@ -77,6 +77,7 @@ class ReplayDevice(Device):
     """Gives the reading that was current at the same distance from the start; after the end, nothing."""
 
     kind = "replay"
+    counter_wrap_j = 2**32 / 1000  # NVML's: recordings are of cards
 
     def __init__(self, recording: Recording, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()

@@ -93,7 +93,6 @@ class RocmDevice(Device):
         self._faults: Counter[str] = Counter()
         self._given: set[tuple[Any, ...]] = set()
         self._off: set[tuple[Any, ...]] = set()
-        self._ticks_before = self._wrapped_ticks = 0
         self._residencies: dict[str, int] = {}
         self._residencies_s, self._throttled_s = 0.0, dict.fromkeys(_RESIDENCIES, 0.0)
         try:
@@ -215,16 +214,13 @@ class RocmDevice(Device):
         return watts
 
     def _joules(self, energy: Mapping[str, Any]) -> float | None:
-        """Ticks times their size. A counter of 32 bits wraps, at 15.3 uJ and 700 W every 94 s: the turns are added."""
+        """Ticks times their size. A counter of 32 bits begins anew, at 15.3 uJ and 700 W every 94 s."""
         ticks = self._number("counter_j", energy, "energy_accumulator", "power")
         size_uj = self._number("counter_j", energy, "counter_resolution")
         if ticks is None or size_uj is None:
             return None
-        now, half = int(ticks), 1 << (_COUNTER_BITS - 1)
-        if now < half <= self._ticks_before < 2 * half:
-            self._wrapped_ticks += 2 * half
-        self._ticks_before = now
-        return (now + self._wrapped_ticks) * size_uj * 1e-6
+        self.counter_wrap_j = (1 << _COUNTER_BITS) * size_uj * 1e-6
+        return ticks * size_uj * 1e-6
 
     def _clock_mhz(self, quantity: str, kind: Any) -> float | None:
         answer = self._ask(quantity, "amdsmi_get_clock_info", kind)

@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-_WRAP_J = 2**32 / 1000
-_MOST_W = 20_000.0
+_MOST_W = 5_000.0
+"""More than any card, module or CPU package takes."""
+
 _SLOWEST_UPDATE_S = 5.0
-"""Longest time whose energy one update may add."""
+"""Longest time whose energy one update may add, as long as the counter's own period is not known."""
 
 Point = tuple[float, float, float]
 """(time before the call in s, how long the call took in s, value)."""
@@ -42,31 +43,38 @@ class Edge(NamedTuple):
 
 
 class Unwrapped(NamedTuple):
-    """Counter readings with 32-bit wraps undone. `reset_at_s`: time of the first that went backwards, if any."""
+    """Counter readings with wraps undone. `reset_at_s`: time of the first that went backwards, if any."""
 
     points: list[Point]
     num_wraps: int
     reset_at_s: float | None
 
 
-def unwrap(points: Iterable[Point], since_s: float = -math.inf) -> Unwrapped:
-    """Undoes wraps at 2^32 mJ; any other step backwards is a reset.
+def unwrap(
+    points: Iterable[Point],
+    since_s: float = -math.inf,
+    *,
+    wrap_j: float | None = 2**32 / 1000,
+    update_period_s: float | None = None,
+) -> Unwrapped:
+    """Undoes wraps at `wrap_j`; any other step backwards is a reset.
 
     A reset before `since_s` drops the readings before it, a later one ends the series. A wrap is believed only if it
-    implies a power that a card can have, as a reset from a high value looks like a wrap with an absurd power. A step
+    implies a power that hardware can have, as a reset from a high value looks like a wrap with an absurd power. A step
     forwards that no card could make is a misread value, and is left out.
     """
     kept: list[Point] = []
     offset_j, num_wraps = 0.0, 0
+    late_s = _SLOWEST_UPDATE_S if update_period_s is None else max(1.0, 3 * update_period_s)
     for at_s, took_s, value_j in points:
         now_j = value_j + offset_j
         if kept:
-            most_j = kept[-1][2] + _MOST_W * (at_s + took_s - kept[-1][0] + _SLOWEST_UPDATE_S)
+            most_j = kept[-1][2] + _MOST_W * (at_s + took_s - kept[-1][0] + late_s)
             if now_j > most_j:
                 continue
             if now_j < kept[-1][2] - 1e-6:
-                if kept[-1][2] <= now_j + _WRAP_J <= most_j:
-                    offset_j += _WRAP_J
+                if wrap_j is not None and kept[-1][2] <= now_j + wrap_j <= most_j:
+                    offset_j += wrap_j
                     num_wraps += 1
                 elif at_s < since_s:
                     kept, offset_j, num_wraps = [], 0.0, 0

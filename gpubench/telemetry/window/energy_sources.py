@@ -1,5 +1,7 @@
 """Energy of a window: its source, its uncertainty, and whether it is valid."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +25,7 @@ _EDGE_PERIODS, _EDGE_INTERVALS = 0.25, 0.7
 """Uncertainty of both edges of a window together, in update periods and reading intervals at mean power."""
 
 _TRAPEZOID_S = 10.0
+_NOT_COVERED = "readings do not cover the window"
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,28 @@ def minimum_window_s(source: str, update_period_s: float) -> float:
 
 
 class EnergyOf:
-    """The energy of one window from its readings. `cut` must reach beyond both edges by at least an update period."""
+    """The energy of one window from its readings. `cut` must reach beyond both edges by at least an update period.
 
-    def __init__(self, cut: Cut, start_s: float, end_s: float, *, interval_s: float, periods: Periods) -> None:
+    `wrap_j` is the energy at which the counter begins anew, `on_module` whether it may be that of a whole module, and
+    `missing` why readings have no value.
+    """
+
+    def __init__(
+        self,
+        cut: Cut,
+        start_s: float,
+        end_s: float,
+        *,
+        interval_s: float,
+        periods: Periods,
+        wrap_j: float | None = None,
+        on_module: bool = False,
+        missing: Mapping[str, str] | None = None,
+    ) -> None:
         self._start_s, self._end_s, self._interval_s, self._periods = start_s, end_s, interval_s, periods
-        self._counter = unwrap(cut.points("counter_j"), start_s)
+        self._on_module, self._missing = on_module, missing or {}
+        counter = cut.points("counter_j")
+        self._counter = unwrap(counter, start_s, wrap_j=wrap_j, update_period_s=periods.counter_s)
         self._ticks: list[Tick] = find_ticks(self._counter.points, periods.counter_s)
         # From all updates around the window if readings resolve them: that is finer than the probe at the start.
         seen_s = mean_period_s([tick.at_s for tick in self._ticks])
@@ -79,16 +99,23 @@ class EnergyOf:
 
     def result(self) -> Energy:
         """The best source that covers the window, judged."""
-        reset_s = self._counter.reset_at_s
-        if reset_s is not None and reset_s <= self._end_s + self._update_period_s:
+        if self._was_reset():
             self._findings.append(finding("GB412", "The energy counter went backwards during the window."))
-        chosen = self._from_ticks() or self._from_delta() or self._from_average() or self._from_instant()
+        counted = self._from_ticks() or self._from_delta()
+        chosen = counted or self._from_power()
         if chosen is None:
-            some = self._counter.points or self._average or self._instant or self._usage
-            nothing = "the card gave neither an energy counter nor a power reading"
-            why = "readings do not cover the window" if some else nothing
-            return Energy(None, None, False, why, findings=tuple(self._findings))
-        disagreement = self._cross_check(chosen)
+            return Energy(None, None, False, self._why_nothing(), findings=tuple(self._findings))
+        if counted is None and self._counter.points:
+            self._detail["counter_unused"] = self._why_no_counter()
+        disagreement, explained = self._cross_check(chosen), False
+        if counted is not None:
+            chosen = self._of_the_gpu(counted, disagreement)
+            explained = chosen is not counted
+        if disagreement is not None and abs(disagreement.difference) > disagreement.uncertainty and not explained:
+            direction = "above" if disagreement.difference > 0 else "below"
+            message = f"Energy from {chosen.source} is {abs(disagreement.difference):.1%} {direction} that from the"
+            message += " one-second average power."
+            self._findings.append(finding("GB411", message, difference_pct=100 * disagreement.difference))
         integral = power_integral.trapezoid(self._instant, self._start_s, self._end_s)
         if integral is not None and chosen.source != "power_instant":
             self._detail["instant_difference_pct"] = 100 * (integral / chosen.energy_j - 1)
@@ -97,7 +124,8 @@ class EnergyOf:
             self._findings.append(finding("GB414", message))
         reason = self._why_invalid(chosen)
         edge_pct = 100 * chosen.uncertainty_j / chosen.energy_j
-        uncertainty_pct = edge_pct if disagreement is None else (edge_pct**2 + (100 * disagreement) ** 2) ** 0.5
+        unexplained_pct = 0.0 if disagreement is None or explained else 100 * disagreement.difference
+        uncertainty_pct = (edge_pct**2 + unexplained_pct**2) ** 0.5
         return Energy(
             chosen.energy_j,
             chosen.source,
@@ -108,6 +136,54 @@ class EnergyOf:
             {**self._detail, "update_period_s": self._update_period_s, "num_counter_wraps": self._counter.num_wraps},
             tuple(self._findings),
         )
+
+    def _was_reset(self) -> bool:
+        reset_s = self._counter.reset_at_s
+        return reset_s is not None and reset_s <= self._end_s + self._update_period_s
+
+    def _why_no_counter(self) -> str:
+        """Why a counter that was read gives no energy."""
+        if self._was_reset():
+            return "the energy counter went backwards during the window"
+        if len(self._counter.points) > 1 and not self._ticks:
+            return "the energy counter did not move"
+        return "the energy counter stopped during the window" if self._stands_still() else _NOT_COVERED
+
+    def _why_nothing(self) -> str:
+        if self._counter.points:
+            return self._why_no_counter()
+        if self._average or self._instant or self._usage:
+            return _NOT_COVERED
+        names = {"counter_j": "counter", "power_instant_w": "power"}
+        why = [f"{names[name]}: {self._missing[name]}" for name in names if name in self._missing]
+        nothing = "the card gave neither an energy counter nor a power reading"
+        return f"{nothing} ({'; '.join(why)})" if why else nothing
+
+    def _of_the_gpu(self, counted: Candidate, disagreement: power_integral.AverageDeviation | None) -> Candidate:
+        """`counted`, or where it is the energy of more than the GPU, that of its power sensor.
+
+        It is if it lies above the one-second average, and the card shares a module with a CPU or its mean is a power
+        that no reading of the window comes near.
+        """
+        mean_w = counted.energy_j / (self._end_s - self._start_s)
+        series = (self._instant, self._average, self._usage)
+        inside = [watts for each in series for at_s, watts in each if self._start_s <= at_s <= self._end_s]
+        if disagreement is None:
+            module = self._on_module  # nothing to compare it with
+        else:
+            above = disagreement.difference > disagreement.uncertainty
+            module = above and (self._on_module or mean_w > (1 + DISAGREEMENT) * max(inside, default=math.inf))
+        if not module:
+            return counted
+        self._detail |= {"counter_scope": "module", "counter_energy_j": counted.energy_j}
+        of_gpu = self._from_power()
+        known = "is the module's" if disagreement is not None else "may be the module's"
+        used = "that of the GPU, from its power" if of_gpu else "the counter's"
+        message = f"The energy counter {known} ({mean_w:.0f} W on average); the energy shown is {used}."
+        self._findings.append(finding("GB419", message, counter_w=mean_w))
+        if of_gpu is None:
+            self._detail["energy_scope"] = "module"
+        return of_gpu or counted
 
     def _from_ticks(self) -> Candidate | None:
         """From updates of the counter around both edges."""
@@ -141,6 +217,9 @@ class EnergyOf:
         minimum_s = minimum_window_s("counter_delta", self._update_period_s)
         return Candidate("counter_delta", energy_j, uncertainty_j, minimum_s)
 
+    def _from_power(self) -> Candidate | None:
+        return self._from_average() or self._from_instant()
+
     def _from_average(self) -> Candidate | None:
         if not power_integral.settled(self._average, self._start_s):
             return None
@@ -160,11 +239,12 @@ class EnergyOf:
                 return Candidate(source, *integral, _TRAPEZOID_S)
         return None
 
-    def _cross_check(self, chosen: Candidate) -> float | None:
-        """Share by which the chosen source and the one-second average differ; None if they cannot be compared.
+    def _cross_check(self, chosen: Candidate) -> power_integral.AverageDeviation | None:
+        """By how much the chosen source lies above the one-second average, and how much of it is allowed; None if they
+        cannot be compared.
 
         Each reading of the average is compared with the chosen source's figure for the same second, so that neither the
-        average's lag nor a load that changes over seconds looks like a disagreement. Adds the finding.
+        average's lag nor a load that changes over seconds looks like a disagreement.
         """
         settled = power_integral.settled(self._average, self._start_s)
         start_s = self._start_s if settled else self._start_s + power_integral.AVERAGE_SPAN_S + 0.25
@@ -177,19 +257,14 @@ class EnergyOf:
         )
         if found is None:
             return None
-        allowed = max(DISAGREEMENT, found.uncertainty)
+        found = found._replace(uncertainty=max(DISAGREEMENT, found.uncertainty))
         self._detail["cross_check"] = {
             "with": "power_average",
             "over_s": self._end_s - start_s,
             "difference_pct": 100 * found.difference,
-            "allowed_pct": 100 * allowed,
+            "allowed_pct": 100 * found.uncertainty,
         }
-        if abs(found.difference) > allowed:
-            direction = "above" if found.difference > 0 else "below"
-            message = f"Energy from {chosen.source} is {abs(found.difference):.1%} {direction} that from the"
-            message += " one-second average power."
-            self._findings.append(finding("GB411", message, difference_pct=100 * found.difference))
-        return found.difference
+        return found
 
     def _why_invalid(self, chosen: Candidate) -> str | None:
         window_s = self._end_s - self._start_s

@@ -18,6 +18,8 @@ REACH_S = 2.0
 
 _CLOCK_MOVED = 0.02
 _LEAST_COVERAGE = 0.8
+_SENSOR_NOISE = 1.03
+"""A peak may read this much less than the mean before it is not believed."""
 POWERS = ("power_instant_w", "power_average_w", "power_usage_w")
 
 GPU_METRICS = (
@@ -54,6 +56,9 @@ class Readings:
     periods: Periods = field(default_factory=Periods)
     missing: Mapping[str, str] = field(default_factory=dict)
     parent_shared: bool = False
+    on_module: bool = False
+    counter_wrap_j: float | None = None
+    scopes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -109,11 +114,22 @@ class WindowOf:
         return self.out
 
     def _why(self, quantity: str) -> str:
+        if any(self.start_s <= at_s <= self.end_s for at_s in self.readings.fast.time_s):
+            return self.readings.missing.get(quantity, "the driver gave no value")
         return self.readings.missing.get(quantity, "no reading fell into the window")
 
     def _energy(self, idle_w: float | None) -> None:
-        interval_s, periods = self.readings.interval_s or 0.0, self.readings.periods
-        energy = EnergyOf(self.readings.fast, self.start_s, self.end_s, interval_s=interval_s, periods=periods).result()
+        readings = self.readings
+        energy = EnergyOf(
+            readings.fast,
+            self.start_s,
+            self.end_s,
+            interval_s=readings.interval_s or 0.0,
+            periods=readings.periods,
+            wrap_j=readings.counter_wrap_j,
+            on_module=readings.on_module,
+            missing=readings.missing,
+        ).result()
         self.out.findings.extend(energy.findings)
         value_j, why = energy.energy_j, energy.reason or ""
         window_s, count = self.end_s - self.start_s, self.num_samples
@@ -128,11 +144,17 @@ class WindowOf:
         put("energy_above_idle_j", above_j, why_idle)
         powers = {name: self.readings.fast.values(name, self.start_s, self.end_s) for name in POWERS}
         source = next((name for name, values in powers.items() if values), None)
-        put("peak_power_w", max(powers[source]) if source else None, self._why("power_instant_w"))
-        shared = self.readings.parent_shared
+        peak_w, why_peak = max(powers[source]) if source else None, self._why("power_instant_w")
+        if peak_w is not None and value_j is not None and value_j / window_s > peak_w:
+            why_peak = (
+                f"the highest reading of {source} is {peak_w:.0f} W, less than the mean: it misses part of the load"
+            )
+            peak_w = value_j / window_s if value_j / window_s <= _SENSOR_NOISE * peak_w else None
+        put("peak_power_w", peak_w, why_peak)
+        shared, integrated = readings.parent_shared, f"{(energy.source or '').removesuffix('_unsettled')}_w"
         self.out.detail |= {
             "energy_source": energy.source,
-            "energy_scope": "parent_shared" if shared else "device",
+            "energy_scope": "parent_shared" if shared else readings.scopes.get(integrated, "device"),
             "energy_valid": energy.valid and not shared,
             "energy_invalid_reason": "the whole card's, shared by its MIG slices" if shared else energy.reason,
             "energy_uncertainty_pct": energy.uncertainty_pct,
@@ -140,6 +162,7 @@ class WindowOf:
             "energy_minimum_window_s": energy.minimum_s,
             **energy.detail,
             "peak_power_source": source and source.removesuffix("_w"),
+            "peak_power_scope": source and readings.scopes.get(source, "device"),
             "idle_power_w": idle_w,
         }
 

@@ -191,6 +191,18 @@ def test_a_reset_before_the_window_drops_what_came_before_it_and_no_more() -> No
     assert (unwrapped.num_wraps, unwrapped.reset_at_s) == (0, None)
 
 
+@pytest.mark.parametrize("last_j", [2**32 / 1000 - 20_000, 2**32 / 1000 - 6000])
+def test_a_fall_from_near_the_top_is_no_wrap_if_no_card_takes_so_much_power(last_j: float) -> None:
+    points = [(0.0, 0.0, last_j - 30), (0.05, 0.0, last_j), (0.1, 0.0, 3.0), (0.15, 0.0, 20.0)]
+    unwrapped = unwrap(points, update_period_s=0.1)
+    assert (unwrapped.num_wraps, unwrapped.reset_at_s) == (0, 0.1)
+
+
+def test_a_counter_that_never_wraps_was_reset() -> None:
+    wrap_j = 2**32 / 1000
+    assert unwrap([(0.0, 0.0, wrap_j - 10), (0.1, 0.0, 30.0)], wrap_j=None).reset_at_s == 0.1
+
+
 def test_a_wrap_of_a_counter_that_is_updated_once_in_seconds_is_still_a_wrap() -> None:
     wrap_j = 2**32 / 1000
     unwrapped = unwrap([(0.0, 0.0, wrap_j - 100), (0.05, 0.0, wrap_j - 100), (0.1, 0.0, 1300.0)])

@@ -3,9 +3,10 @@
 import random
 
 import pytest
-from fakes.nvml.control import AVERAGE, COUNTER, INSTANT, Fake, square
+from fakes.nvml.control import AVERAGE, COUNTER, INSTANT, NAME, UUID, Fake, square
 from fakes.nvml.player import Player, watch
 
+from gpubench.telemetry.devices.base import FastReading, Identity
 from gpubench.telemetry.devices.periods import Periods
 
 IDLE_W = 80.0
@@ -341,9 +342,85 @@ def test_nothing_to_read_is_absent_with_its_reason_and_never_zero(fake: Fake) ->
     summary = measured(fake, 100.0, 104.0).summary(100.0, 104.0)
     for name in ("energy_j", "mean_power_w", "energy_per_sample_j", "samples_per_j"):
         assert summary.metrics[name] is None
-        assert summary.absent[name] == "the card gave neither an energy counter nor a power reading"
+        assert summary.absent[name] == (
+            "the card gave neither an energy counter nor a power reading "
+            "(counter: nvmlDeviceGetTotalEnergyConsumption: NOT_SUPPORTED (3); "
+            "power: nvmlDeviceGetFieldValues: NOT_SUPPORTED (3))"
+        )
     assert summary.metrics["peak_power_w"] is None
     assert "NOT_SUPPORTED" in summary.absent["peak_power_w"]
+
+
+@pytest.mark.parametrize(("factor", "name"), [(1.6, "NVIDIA GH200 480GB"), (1.2, "NVIDIA GH200 480GB"), (1.6, NAME)])
+def test_a_counter_of_the_whole_module_is_not_the_gpus_energy(fake: Fake, factor: float, name: str) -> None:
+    fake.add_device(name=name)
+    warm(fake)
+    player = watch(fake, periods=PERIODS, identity=Identity(uuid=UUID))
+    original = player.monitored.device.read_fast
+
+    def with_the_cpus() -> FastReading:
+        reading = original()
+        assert reading.counter_j is not None
+        return reading._replace(counter_j=reading.counter_j * factor)
+
+    player.monitored.device.read_fast = with_the_cpus  # type: ignore[method-assign]
+    player.play(96.0, 115.0)
+    summary = player.summary(100.0, 112.0)
+    assert summary.detail["energy_source"] == "power_average"
+    assert summary.detail["energy_scope"] == "device"
+    assert summary.detail["counter_scope"] == "module"
+    assert summary.detail["counter_energy_j"] == pytest.approx(6000.0 * factor, rel=0.01)
+    assert summary.metrics["energy_j"] == pytest.approx(6000.0, rel=0.01)
+    assert summary.metrics["mean_power_w"] <= summary.metrics["peak_power_w"]  # type: ignore[operator]
+    assert summary.detail["energy_valid"] is True
+    assert [found.code for found in summary.findings] == ["GB419"]
+
+
+def test_a_superchip_whose_counter_agrees_with_its_power_is_read_as_any_card(fake: Fake) -> None:
+    fake.add_device(name="NVIDIA GB200")
+    warm(fake)
+    player = watch(fake, periods=PERIODS, identity=Identity(uuid=UUID))
+    player.play(96.0, 108.0)
+    summary = player.summary(100.0, 106.0)
+    assert (summary.detail["energy_source"], summary.detail["energy_scope"]) == ("counter_ticks", "device")
+    assert summary.findings == []
+
+
+def test_power_that_only_the_module_gives_is_named(fake: Fake) -> None:
+    fake.add_device()
+    fake.abilities(scope=1, energy_counter=False)
+    warm(fake)
+    summary = measured(fake, 100.0, 112.0).summary(100.0, 112.0)
+    assert summary.detail["energy_source"] == "power_average"
+    assert (summary.detail["energy_scope"], summary.detail["peak_power_scope"]) == ("module", "module")
+
+
+def test_a_counter_that_never_moves_says_so(fake: Fake) -> None:
+    fake.add_device()
+    warm(fake)
+    player = watch(fake, periods=PERIODS)
+    original = player.monitored.device.read_fast
+
+    def stuck() -> FastReading:
+        return original()._replace(counter_j=4711.0)
+
+    player.monitored.device.read_fast = stuck  # type: ignore[method-assign]
+    player.play(96.0, 115.0)
+    summary = player.summary(100.0, 112.0)
+    assert summary.detail["energy_source"] == "power_average"
+    assert summary.detail["counter_unused"] == "the energy counter did not move"
+    player.monitored.device.read_fast = lambda: FastReading(counter_j=4711.0)  # type: ignore[method-assign]
+    player.play(120.0, 130.0)
+    assert player.summary(121.0, 129.0).absent["energy_j"] == "the energy counter did not move"
+
+
+def test_a_zero_is_the_drivers_answer_and_not_a_missing_reading(fake: Fake) -> None:
+    fake.add_device()
+    fake.abilities(fields=False, energy_counter=False)
+    fake.rule("nvmlDeviceGetPowerUsage", zero=True)
+    summary = measured(fake, 100.0, 104.0).summary(100.0, 104.0)
+    assert summary.absent["energy_j"].startswith("the card gave neither")
+    assert summary.metrics["peak_power_w"] is None
 
 
 def test_readings_that_do_not_reach_the_edges_give_no_energy(fake: Fake) -> None:

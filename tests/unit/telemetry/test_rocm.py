@@ -10,6 +10,7 @@ from gpubench.telemetry.devices.open_backend import open_backend
 from gpubench.telemetry.devices.rocm import RocmBackend, open_rocm
 from gpubench.telemetry.monitor import Monitor
 from gpubench.telemetry.sampling.sampler import Schedule
+from gpubench.telemetry.window.counter_ticks import unwrap
 
 UUID = "GPU-8d04fc29038c01f0"
 
@@ -52,12 +53,17 @@ def test_an_energy_counter_of_an_older_amdsmi_is_read_too(device, smi):
     assert device.read_power().counter_j == pytest.approx(30.518)
 
 
-def test_an_energy_counter_of_32_bits_that_wraps_goes_on(device, smi):
+@pytest.mark.parametrize(("before", "after", "wraps"), [(2**32 - 1000, 5000, 1), (2**31, 5000, 0)])
+def test_an_energy_counter_of_32_bits_wraps_where_the_power_is_possible(device, smi, before, after, wraps):
     energy = smi.cards[0]["energy_count"]
-    energy["energy_accumulator"] = 2**32 - 1000
-    before_j = device.read_power().counter_j
-    energy["energy_accumulator"] = 5000
-    assert device.read_power().counter_j - before_j == pytest.approx(6000 * 15.259e-6)
+    points = []
+    for at_s, ticks in ((0.0, before - 1000), (0.05, before), (0.1, after), (0.15, after + 1000)):
+        energy["energy_accumulator"] = ticks
+        points.append((at_s, 0.0, device.read_power().counter_j))
+    found = unwrap(points, wrap_j=device.counter_wrap_j, update_period_s=0.001)
+    assert (found.num_wraps, found.reset_at_s) == ((1, None) if wraps else (0, 0.1))
+    if wraps:
+        assert found.points[-1][2] - found.points[0][2] == pytest.approx(8000 * 15.259e-6, rel=1e-6)
 
 
 def test_clocks_are_in_megahertz_whatever_their_key(device, smi):

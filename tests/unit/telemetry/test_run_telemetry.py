@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 from fakes.nvml.control import GIB, NAME, OTHER_UUID, UUID, Fake
 
-from gpubench.telemetry.devices.base import Identity, NullBackend, TelemetryError
+from gpubench.telemetry.devices.base import Device, FastReading, Identity, NullBackend, TelemetryError
 from gpubench.telemetry.devices.nvml import open_backend
 from gpubench.telemetry.run_telemetry import TelemetrySession, open_session
 from gpubench.telemetry.sampling.sampler import Schedule
@@ -184,6 +184,28 @@ def test_boundary_mode_reads_at_the_phases_and_starts_no_thread(card: Fake) -> N
     assert [name for _, name in card.calls()].count("nvmlDeviceGetFieldValues") <= 6
 
 
+class FallingCounter(Device):
+    kind, key, name = "rapl", "cpu", "CPU packages"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counters_j = iter((100.0, 50.0, 50.0))
+
+    def read_power(self) -> FastReading:
+        return FastReading(counter_j=next(self.counters_j))
+
+
+def test_a_cpu_counter_that_goes_backwards_gives_no_energy_and_a_finding() -> None:
+    with TelemetrySession("boundary", NullBackend("no NVIDIA driver"), FallingCounter(), QUICK) as session:
+        session.phase("measuring")
+        start_s = time.monotonic()
+        time.sleep(0.05)
+        window = session.window(start_s, time.monotonic(), 1)
+    assert window.metrics["cpu_energy_j"] is None
+    assert "went backwards" in window.absent["cpu_energy_j"]
+    assert codes(window) == ["GB412"]
+
+
 def test_the_live_view_has_the_last_readings(card: Fake, session: TelemetrySession) -> None:
     card.state(reasons=0x4, temperature=64)
     launch(session)
@@ -244,5 +266,6 @@ def test_a_passing_fault_at_opening_is_tried_again_with_the_next_launch(card: Fa
 
 def test_a_card_lost_at_opening_is_lost(card: Fake, session: TelemetrySession) -> None:
     card.rule("nvmlDeviceGetHandleByUUID", 15)
+    card.rule("nvmlDeviceGetHandleByPciBusId_v2", 15)
     session.track(DEVICE)
     assert codes(session.window(1.0, 2.0, 1)) == ["GB413"]

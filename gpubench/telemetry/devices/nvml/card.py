@@ -1,5 +1,6 @@
 """One card under observation."""
 
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,9 @@ from gpubench.telemetry.devices.nvml.readers import Notes, Reader
 
 _MEMORY_V2 = 0x02000028
 _MOST_WATTS = 20_000
+_SUPERCHIP = re.compile(r"\b(GH|GB)\d+|Grace")
+"""A GPU on one module with a Grace CPU: the energy counter of GH200 is the module's (ml-energy/zeus#172)."""
+
 _CALLS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "counter_j": (("nvmlDeviceGetTotalEnergyConsumption",),),
     "power_usage_w": (("nvmlDeviceGetPowerUsage",),),
@@ -32,13 +36,15 @@ class NvmlDevice(Device):
     """NVML's view of one card. For a MIG slice, power and clocks are the whole card's and memory is the slice's."""
 
     kind = "nvml"
+    counter_wrap_j = 2**32 / 1000  # some drivers count millijoules in 32 bits
 
     def __init__(self, library: Library, found: MatchedCard, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.key, self.name, self.how = found.uuid, found.name, found.how
         self.parent_shared = found.parent_shared
+        self.on_module = bool(_SUPERCHIP.search(found.name))
         self._library, self._handle, self._memory_handle = library, found.handle, found.memory_handle
         self.notes = Notes()
-        self.missing = self.notes.missing
+        self.missing, self.scopes = self.notes.missing, self.notes.scopes
         fast = (readers.POWER_INSTANT, readers.POWER_AVERAGE, readers.COUNTER, *readers.THROTTLE)
         self._fields = readers.Fields(library, found.handle, self.notes, fast)
         self._memory_temperature = readers.Fields(library, found.handle, self.notes, (readers.MEMORY_TEMPERATURE,))
@@ -74,13 +80,19 @@ class NvmlDevice(Device):
         """
         values: dict[str, Any] = self._fields.read()
         for name in ("power_instant_w", "power_average_w", "counter_j"):
-            values[name] = _plausible(name, values.get(name))
+            values[name] = self._plausible(name, values.get(name))
         self._given.update(name for name, value in values.items() if value is not None)
         if "counter_j" not in self._given:
-            values["counter_j"] = _positive(_scaled(self._read("counter_j"), 1e-3))
+            values["counter_j"] = self._plausible("counter_j", _scaled(self._read("counter_j"), 1e-3))
         if not self._given & {"power_instant_w", "power_average_w"}:
-            values["power_usage_w"] = _plausible("power_usage_w", _scaled(self._read("power_usage_w"), 1e-3))
+            values["power_usage_w"] = self._plausible("power_usage_w", _scaled(self._read("power_usage_w"), 1e-3))
         return FastReading(**values)
+
+    def _plausible(self, name: str, value: float | None) -> float | None:
+        if value is not None and (value <= 0 or (name.startswith("power") and value > _MOST_WATTS)):
+            self.missing[name] = f"the driver says {value:g} {'W' if name.startswith('power') else 'J'}"
+            return None
+        return value
 
     def read_slow(self) -> SlowReading:
         """Memory, temperatures, utilization, memory clock, P-state. Units: see `SlowReading`."""
@@ -123,9 +135,3 @@ def _scaled(value: Any, factor: float) -> float | None:
 
 def _positive(value: float | None) -> float | None:
     return value if value is not None and value > 0 else None
-
-
-def _plausible(name: str, value: float | None) -> float | None:
-    if name.startswith("power") and value is not None and value > _MOST_WATTS:
-        return None
-    return _positive(value)

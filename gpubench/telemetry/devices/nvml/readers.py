@@ -16,10 +16,13 @@ from gpubench.telemetry.devices.nvml.library import Kind, Library, NvmlError, ki
 
 
 class Notes:
-    """What went wrong on one device: `missing` by quantity, `faults` by (call, code), `lost` once the card is gone."""
+    """What went wrong on one device: `missing` by quantity, `faults` by (call, code), `lost` once the card is gone; and
+    `scopes`, the quantities that only the whole module gives.
+    """
 
     def __init__(self) -> None:
         self.missing: dict[str, str] = {}
+        self.scopes: dict[str, str] = {}
         self.faults: Counter[tuple[str, int | None]] = Counter()
         self.lost: str | None = None
 
@@ -133,8 +136,11 @@ class Fields:
             return bool(self._scopes[quantity])
         value = _decode(answer)
         if value is None:
+            self._notes.missing[quantity] = f"field {answer.fieldId}: the driver says it is not available"
             return False
         self._settled.add(quantity)
+        if self._scopes[quantity][0] == _MODULE:
+            self._notes.scopes[quantity] = "module"
         self._notes.missing.pop(quantity, None)
         values[quantity] = value * self._specs[quantity].factor
         return False
