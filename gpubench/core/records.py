@@ -6,13 +6,15 @@ under the same name.
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gpubench.core.findings import Finding
 
 RECORD_SCHEMA = 1
+
+Label = Annotated[str, Field(max_length=4096)]
 
 
 class Frozen(BaseModel):
@@ -195,7 +197,7 @@ class Record(Frozen):
     kind: Literal["measure", "quality"] = "measure"
     case_index: int
     case_id: str
-    label: str
+    label: Label
     arm: str | None = None
     repeat: int
     status: Status

@@ -1,10 +1,13 @@
-"""Files are written whole or not at all, and a sentence says why one cannot be written."""
+"""Files are written whole or not at all and never through links; reading is limited in kind and size."""
 
 import errno
 import os
 import shutil
+import stat
+import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from gpubench.core.errors import StoreError
 from gpubench.core.units import format_bytes
@@ -15,6 +18,10 @@ MIN_FREE_BYTES = 16 * 2**20
 _PROBE_BYTES = 2**20
 PROBE_NAME = ".probe"
 
+MOST_BYTES = 128 * 2**20
+"""A file that is read whole is at most this large: ten thousand cases take some 15 MiB."""
+
+_REMOVE_IT = "Look at what it is; without it gpubench makes a file or folder of its own."
 _ELSEWHERE = "Choose another place with --store DIR or --out DIR."
 _FULL = "Free some space, or choose another place with --store DIR. What was stored before stays readable."
 _HINTS = {
@@ -40,7 +47,8 @@ def write_atomically(path: Path, content: bytes, *, partial: Path | None = None)
     """
     beside = partial or path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with beside.open("wb") as file:
+        remove_if_there(beside)
+        with os.fdopen(open_own(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -52,6 +60,65 @@ def write_atomically(path: Path, content: bytes, *, partial: Path | None = None)
     except BaseException:
         remove_if_there(beside)
         raise
+
+
+def open_own(path: Path, flags: int) -> int:
+    """A descriptor of a file that gpubench writes. StoreError if `path` is a link, a second name, or no regular file.
+
+    OSError as `os.open`. Whoever plants a link in a run folder must not choose what is overwritten.
+    """
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise StoreError(f"{path} is a link, and gpubench does not write through links", hint=_REMOVE_IT) from error
+    facts = os.fstat(descriptor)
+    if stat.S_ISREG(facts.st_mode) and facts.st_nlink <= 1:
+        return descriptor
+    os.close(descriptor)
+    what = "has a second name (a hard link)" if stat.S_ISREG(facts.st_mode) else "is not a regular file"
+    raise StoreError(f"{path} {what}, so gpubench does not write to it", hint=_REMOVE_IT)
+
+
+def inside(folder: Path, relative: str | Path) -> Path:
+    """A path in a run folder. StoreError if it leads out of it: by `..`, from the root, or through a link."""
+    path = folder / relative
+    try:
+        if path.resolve().is_relative_to(folder.resolve()):
+            return path
+    except (OSError, ValueError, RuntimeError) as error:
+        raise StoreError(f"{str(relative)[:200]!r} in {folder} is not a path: {error}") from error
+    raise StoreError(f"{str(relative)[:200]!r} is outside the run folder {folder}", hint=_REMOVE_IT)
+
+
+def open_regular(path: Path, most_bytes: int = MOST_BYTES) -> BinaryIO:
+    """A stored file for reading. StoreError for a pipe, a device, or more than `most_bytes`; OSError as `open`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    facts = os.fstat(descriptor)
+    if stat.S_ISREG(facts.st_mode) and facts.st_size <= most_bytes:
+        return os.fdopen(descriptor, "rb")
+    os.close(descriptor)
+    if stat.S_ISDIR(facts.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(facts.st_mode):
+        raise StoreError(f"{path} is not a regular file")
+    size, most = format_bytes(facts.st_size), format_bytes(most_bytes)
+    raise StoreError(f"{path} is too large to be read: {size}, and at most {most} are expected")
+
+
+def read_regular(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """Its whole content; errors as `open_regular`."""
+    with open_regular(path, most_bytes) as file:
+        return file.read(most_bytes + 1)
+
+
+def read_end(path: Path, most_bytes: int) -> tuple[str, bool]:
+    """The last `most_bytes` of a log of any size, and whether that is all of it. Errors as `open_regular`."""
+    with open_regular(path, sys.maxsize) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - most_bytes))
+        return file.read(most_bytes).decode(errors="backslashreplace"), size <= most_bytes
 
 
 def sync_folder(folder: Path) -> None:
@@ -86,7 +153,9 @@ def check_room(folder: Path) -> None:
     probe = folder / PROBE_NAME
     try:
         # Random, so that a file system that compresses cannot make it small.
-        probe.write_bytes(os.urandom(_PROBE_BYTES))
+        remove_if_there(probe)
+        with os.fdopen(open_own(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+            file.write(os.urandom(_PROBE_BYTES))
     except OSError as error:
         raise store_error("write to", folder, error) from error
     finally:

@@ -17,7 +17,7 @@ from pydantic_core import from_json
 from gpubench.core.errors import StoreError, UsageError
 from gpubench.core.findings import Validity
 from gpubench.core.records import Frozen, Status
-from gpubench.store.atomic_files import store_error, write_atomically
+from gpubench.store.atomic_files import read_regular, store_error, write_atomically
 
 BASELINE_SCHEMA = 1
 
@@ -90,7 +90,7 @@ def baseline_path(folder: Path, environment: Mapping[str, Any], suite: str) -> P
 def read_baseline(path: Path) -> Baseline:
     """The baseline of a file. UsageError if there is none, StoreError if it cannot be read."""
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except FileNotFoundError:
         raise UsageError(
             f"there is no baseline {path}",

@@ -4,7 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from gpubench.store.atomic_files import store_error
+from gpubench.store.atomic_files import open_own, store_error
 
 _BLOCK_BYTES = 2**16
 
@@ -16,7 +16,7 @@ class Journal:
         """Open or make the file and cut off a torn last line. StoreError if it fails."""
         self._path = path
         try:
-            self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._descriptor: int | None = open_own(path, os.O_RDWR | os.O_CREAT)
         except OSError as error:
             raise store_error("open", path, error) from error
         try:

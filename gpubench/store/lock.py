@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gpubench.core.errors import StoreError
-from gpubench.store.atomic_files import remove_if_there, store_error
+from gpubench.store.atomic_files import open_own, remove_if_there, store_error
 
 LOCK_NAME = ".lock"
 
@@ -50,11 +50,11 @@ class FolderLock:
 
 def _locked(path: Path) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             with suppress(FileNotFoundError):
-                if os.path.samestat(path.stat(), os.fstat(descriptor)):
+                if os.path.samestat(path.lstat(), os.fstat(descriptor)):
                     return descriptor
         except BlockingIOError:
             holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from gpubench.core.errors import StoreError, UsageError
-from gpubench.store.atomic_files import store_error
+from gpubench.store.atomic_files import read_regular, store_error
 
 _HOW = "Write one with: pytest --benchmark-json=FILE"
 
@@ -40,7 +40,7 @@ class PytestFile:
 def read_pytest_file(path: Path) -> PytestFile:
     """UsageError if there is no such file, StoreError if it cannot be read or is not one of pytest-benchmark's."""
     try:
-        document: Any = from_json(path.read_bytes())
+        document: Any = from_json(read_regular(path))
         if not isinstance(document, dict) or not isinstance(document.get("benchmarks"), list):
             raise ValueError("it has no list of benchmarks")  # noqa: TRY301 - one message for all that is wrong with it
         return PytestFile(

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError
 
 from gpubench.core.errors import StoreError
-from gpubench.core.records import Frozen, Status
+from gpubench.core.records import Frozen, Label, Status
 from gpubench.suite.model.case import Case
 
 RUN_SCHEMA = 1
@@ -21,7 +21,7 @@ class PlannedCase(Frozen):
     index: int
     kind: Literal["measure", "quality"] = "measure"
     case_id: str
-    label: str
+    label: Label
     settings: dict[str, Any]
     skip_status: Status | None = None
     skip_reason: str | None = None

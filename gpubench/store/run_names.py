@@ -11,7 +11,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from gpubench.core.errors import StoreError, UsageError
-from gpubench.store.atomic_files import store_error
+from gpubench.store.atomic_files import read_regular, store_error
 from gpubench.store.run_reader import RUN_NAME
 
 _LAST = re.compile(r"@last(?:~(\d{1,9}))?")
@@ -121,8 +121,8 @@ def _head(folder: Path) -> _Head:
     """A damaged head is listed too, by the age of its file, so that it can be seen."""
     path = folder / RUN_NAME
     try:
-        document: Any = from_json(path.read_bytes())
-    except (OSError, ValueError):
+        document: Any = from_json(read_regular(path))
+    except (OSError, StoreError, ValueError):
         document = None
     head = document if isinstance(document, dict) else {}
     try:

@@ -1,18 +1,17 @@
 """Reading a run folder."""
 
-import os
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from gpubench.core.errors import StoreError
 from gpubench.core.records import RECORD_SCHEMA, Record
-from gpubench.store.atomic_files import store_error
+from gpubench.core.units import format_bytes
+from gpubench.store.atomic_files import inside, open_regular, read_end, read_regular, store_error
 from gpubench.store.migrate import NewerSchema, migrate_record, migrate_run
 from gpubench.store.run_info import RunInfo
 from gpubench.store.sample_files import read_samples
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 
 RUN_NAME = "run.json"
 RECORDS_NAME = "records.jsonl"
+_MOST_RECORDS_BYTES = 4 * 2**30
+MOST_LINE_BYTES = 8 * 2**20
 _ANOTHER = "`gpubench list runs` shows the stored runs; --store DIR says where they are."
 
 
@@ -55,7 +56,7 @@ def load_info(folder: Path) -> RunInfo:
     """The head of a run, `run.json`, without its records. StoreError as for `load_run`."""
     path = folder / RUN_NAME
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         if not folder.exists():
             raise StoreError(f"there is no folder {folder}", hint=_ANOTHER) from None
@@ -74,42 +75,44 @@ def load_info(folder: Path) -> RunInfo:
 
 def read_log(folder: Path, log: str, most_bytes: int = 20_000) -> str:
     """The end of a log that a record names; empty unless that is an ordinary file inside the run folder."""
-    path = folder.resolve() / log
     try:
-        if path.resolve() != path or not path.is_relative_to(folder.resolve()):
-            return ""
-        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                return ""
-            file.seek(max(0, status.st_size - most_bytes))
-            text = file.read(most_bytes).decode("utf-8", "backslashreplace")
-    except (OSError, ValueError):  # gone, not readable, or no path at all
+        text, whole = read_end(inside(folder, log), most_bytes)
+    except (OSError, StoreError):
         return ""
-    return text if status.st_size <= most_bytes else f"[...]\n{text}"
+    return text if whole else f"[...]\n{text}"
 
 
 def _read_records(path: Path) -> Iterator[Record | str]:
     """Records, and a sentence for each line that is not one."""
     try:
-        content = path.read_bytes()
+        with open_regular(path, _MOST_RECORDS_BYTES) as file:
+            yield from _parsed_lines(file, path)
     except FileNotFoundError:
         yield f"{RECORDS_NAME} is missing: no launch of this run can be read"
-        return
     except OSError as error:
         raise store_error("read", path, error) from error
-    *lines, rest = content.split(b"\n")
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
+
+
+def _parsed_lines(file: BinaryIO, path: Path) -> Iterator[Record | str]:
+    number, rest = 0, b""
+    while line := file.readline(MOST_LINE_BYTES):
+        number += 1
+        if not line.endswith(b"\n") and len(line) == MOST_LINE_BYTES:
+            while (part := file.readline(MOST_LINE_BYTES)) and not part.endswith(b"\n"):
+                pass
+            most = format_bytes(MOST_LINE_BYTES)
+            yield f"line {number} of {RECORDS_NAME} is longer than {most} and was left out"
             continue
-        try:
-            yield parse_record(line)
-        except NewerSchema as error:
-            raise StoreError(f"line {number} of {path} was {error}", hint=error.hint) from error
-        except ValueError as error:
-            yield (
-                f"line {number} of {RECORDS_NAME} ({len(line)} bytes) cannot be read and was left out: {_first(error)}"
-            )
+        if not line.endswith(b"\n"):
+            rest = line
+        elif line.strip():
+            try:
+                yield parse_record(line)
+            except NewerSchema as error:
+                raise StoreError(f"line {number} of {path} was {error}", hint=error.hint) from error
+            except ValueError as error:
+                size = len(line) - 1
+                yield f"line {number} of {RECORDS_NAME} ({size} bytes) cannot be read and was left out: {_first(error)}"
     if rest:
         yield (
             f"the last line of {RECORDS_NAME} ({len(rest)} bytes) was cut short, by a crash or a full disk: "

@@ -13,7 +13,7 @@ from pydantic_core import from_json, to_json
 from gpubench.core.errors import StoreError
 from gpubench.core.records import Frozen, Record
 from gpubench.core.secrets import hide_secrets
-from gpubench.store.atomic_files import PROBE_NAME, check_room, store_error, write_atomically
+from gpubench.store.atomic_files import PROBE_NAME, check_room, inside, store_error, write_atomically
 from gpubench.store.journal import Journal
 from gpubench.store.lock import LOCK_NAME, FolderLock
 from gpubench.store.run_info import RunInfo
@@ -89,7 +89,7 @@ class RunWriter:
 
     def case_folder(self, index: int) -> Path:
         """`cases/<index>/`, made if need be: logs, memory snapshots and traces of a case."""
-        path = self.folder / CASES_FOLDER / str(index)
+        path = inside(self.folder, f"{CASES_FOLDER}/{index}")
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -99,7 +99,7 @@ class RunWriter:
     def log_path(self, index: int, repeat: int, arm: str | None = None) -> Path:
         """Where the output of a launch goes: `cases/12/1.log`, with an arm `cases/12/base-1.log`."""
         prefix = "" if arm is None else re.sub(r"[^A-Za-z0-9_-]", "_", arm) + "-"
-        return self.case_folder(index) / f"{prefix}{repeat}.log"
+        return inside(self.folder, self.case_folder(index).relative_to(self.folder) / f"{prefix}{repeat}.log")
 
     def relative(self, path: Path) -> str:
         """A path inside the run folder as records name it."""

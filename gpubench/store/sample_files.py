@@ -1,6 +1,7 @@
 """The long series of a launch (step times, phase marks, telemetry), in a file beside the records."""
 
 import io
+import math
 import re
 import zipfile
 import zlib
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gpubench.core.errors import StoreError
-from gpubench.store.atomic_files import store_error, write_atomically
+from gpubench.core.units import format_bytes
+from gpubench.store.atomic_files import MOST_BYTES, inside, open_regular, store_error, write_atomically
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +32,7 @@ def write_samples(folder: Path, name: str, arrays: Mapping[str, Sequence[float |
     if not _NAME.fullmatch(name):
         raise ValueError(f"not a name of a samples file: {name!r}")
     relative = Path(SAMPLES_FOLDER) / f"{name}.npz"
-    path = folder / relative
+    path = inside(folder, relative)
     try:
         path.parent.mkdir(exist_ok=True)
     except OSError as error:
@@ -49,18 +51,16 @@ def write_samples(folder: Path, name: str, arrays: Mapping[str, Sequence[float |
 
 def read_samples(folder: Path, relative: str) -> "dict[str, NDArray[np.float64]]":
     """The arrays of a samples file by name. StoreError for one that is missing, damaged or outside the run folder."""
-    import numpy as np
-
-    path = folder / relative
-    if not path.resolve().is_relative_to(folder.resolve()):
-        raise StoreError(f"a record of {folder} names samples outside the run folder: {relative!r}")
+    path = inside(folder, relative)
     arrays = {}
     try:
-        with zipfile.ZipFile(path) as archive:
-            for name in archive.namelist():
-                with archive.open(name) as file:
-                    array = np.asarray(np.lib.format.read_array(file, allow_pickle=False), dtype=np.float64)
-                arrays[name.removesuffix(".npy")] = array
+        with open_regular(path) as content, zipfile.ZipFile(content) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+            if unpacked > MOST_BYTES:
+                raise StoreError(f"{path} unpacks to {format_bytes(unpacked)}, which is no series", hint=_ONLY_STEPS)
+            for entry in archive.infolist():
+                array = _array(archive.read(entry))
+                arrays[entry.filename.removesuffix(".npy")] = array
     except FileNotFoundError:
         raise StoreError(f"{path} is missing", hint=_ONLY_STEPS) from None
     except OSError as error:
@@ -68,3 +68,16 @@ def read_samples(folder: Path, relative: str) -> "dict[str, NDArray[np.float64]]
     except (ValueError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise StoreError(f"{path} is damaged: {error}", hint=_ONLY_STEPS) from error
     return arrays
+
+
+def _array(content: bytes) -> "NDArray[np.float64]":
+    """Of a .npy file. ValueError unless its numbers are as many as its header says: the header alone allocates none."""
+    import numpy as np
+
+    file = io.BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, kind = read_header(file)
+    if kind.hasobject or math.prod(shape) * kind.itemsize != len(content) - file.tell():
+        raise ValueError("an array is not as long as its header says, or holds no numbers")
+    return np.asarray(np.frombuffer(content, kind, offset=file.tell()), dtype=np.float64)

@@ -17,8 +17,10 @@ from gpubench.core.secrets import given_back, masked
 from gpubench.protocol import start_module
 from gpubench.protocol.messages import PROTOCOL_VERSION, End, Hello, Message, encode
 from gpubench.runner.launch.job_pipe import END_TIMEOUT_S, HostProcess, explain_exit
+from gpubench.store.atomic_files import open_own, read_end
 from gpubench.suite.model.case import Case
 
+_TAIL_BYTES = 10_000
 START_TIMEOUT_S = 180.0
 """Importing torch from a cold network disk takes a minute and more."""
 
@@ -91,7 +93,7 @@ class Host(HostProcess):
 
     def _start(self, theirs: socket.socket) -> "subprocess.Popen[bytes]":
         python, environ = self.key.python, os.environ | given_back(dict(self.key.env), os.environ)
-        with self.log.open("ab") as output:
+        with os.fdopen(open_own(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as output:
             return subprocess.Popen(
                 start_module.command("gpubench.worker", "--socket-fd", str(theirs.fileno()), python=python),
                 pass_fds=(theirs.fileno(),),
@@ -138,7 +140,7 @@ class Host(HostProcess):
     def _tail(self) -> str:
         """The last line it wrote."""
         with contextlib.suppress(OSError):
-            lines = self.log.read_text(encoding="utf-8", errors="backslashreplace").split("\n")
+            lines = read_end(self.log, _TAIL_BYTES)[0].split("\n")
             return next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing")
         return "it wrote nothing"
 

@@ -105,10 +105,10 @@ def test_a_disk_with_no_room_is_refused_before_anything_is_measured(
 def test_a_quota_is_found_before_anything_is_measured(
     tmp_path: Path, fake: FakeRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def over_quota(*_: object) -> int:
+    def over_quota(_: int) -> bytes:
         raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
 
-    monkeypatch.setattr(Path, "write_bytes", over_quota)
+    monkeypatch.setattr("gpubench.store.atomic_files.os.urandom", over_quota)
     with pytest.raises(StoreError, match=r"cannot write to .*: disk quota exceeded"):
         RunWriter.create(tmp_path / "run", fake.info)
     assert left_in(tmp_path) == []
