@@ -343,6 +343,30 @@ _CATALOGUE = {
         "Several processes in the trace have steps; the figures describe one process per device.",
         "Look at another: `gpubench profile read FILE --process PID`.",
     ),
+    ("GB514", "rows-left-out", _WARNING, _NONE, "rows left out"): (
+        "The trace has rows that were not understood; no figure includes them.",
+        "If they are GPU work, shares and idle time are wrong: capture again, with another version of the profiler.",
+    ),
+    ("GB515", "work-missing", _WARNING, _NONE, "work missing"): (
+        "More than 1 % of the launches have no GPU work in the trace, so what looks idle may be work that was lost.",
+        "Capture fewer steps, or start the capture earlier; do not trust the idle time.",
+    ),
+    ("GB516", "trace-doubtful", _WARNING, _NONE, "doubtful"): (
+        "The profiler stored a warning or an error in the trace, or its rows can be understood in several ways.",
+        "If records were lost, the figures lack them: capture fewer steps.",
+    ),
+    ("GB517", "steps-cut-off", _INFO, _NONE, "steps cut off"): (
+        "The capture ended inside a step, so the step does not count.",
+        "Nothing to do if there are others: figures per step are those of whole steps.",
+    ),
+    ("GB518", "copies-are-the-limit", _INFO, _NONE, "copy-bound"): (
+        "Copies took more of the time than kernels did, with no kernel running meanwhile.",
+        "Copy less, keep data and weights on the device, or copy from pinned memory on another stream, under kernels.",
+    ),
+    ("GB519", "empty-capture", _WARNING, _NONE, "empty capture"): (
+        "The capture is empty: it holds no range, no CUDA call and no GPU work.",
+        "It did not cover the program's work: check its range, and for children `--trace-fork-before-exec=true`.",
+    ),
 }
 """Code, name, severity, effect and mark of each, with its meaning and its remedy."""
 

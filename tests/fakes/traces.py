@@ -215,6 +215,12 @@ _TABLES = {
     "CUPTI_ACTIVITY_KIND_GRAPH_TRACE": f"{_OPERATION}, graphId INTEGER",
     "TARGET_INFO_GPU": "id INTEGER, name TEXT",
 }
+_CALLS = {
+    "kernel": "cudaLaunchKernel",
+    "copy": "cudaMemcpyAsync",
+    "memset": "cudaMemsetAsync",
+    "graph": "cudaGraphLaunch",
+}
 _COPY_KINDS = {"h2d": 1, "d2h": 2, "d2d": 8}
 _GLOBAL_PID = (1 << 48) | (PID << 24)
 
@@ -249,7 +255,7 @@ def write_sqlite(
             }
             writer.insert(
                 "CUPTI_ACTIVITY_KIND_RUNTIME",
-                [launch | {"correlationId": number, "nameId": writer.string("cudaLaunchKernel")}],
+                [launch | {"correlationId": number, "nameId": writer.string(_CALLS[work.kind])}],
             )
         writer.insert(*_nsys_row(work, place, writer))
     return writer.finish()
@@ -361,7 +367,7 @@ def write_kineto(scenario: Scenario, path: Path) -> Path:
         )
     for number, work in enumerate(scenario.work, start=1):
         if work.launched is not None:
-            launch = {"ph": "X", "cat": "cuda_runtime", "name": "cudaLaunchKernel", "pid": PID, "tid": work.thread}
+            launch = {"ph": "X", "cat": "cuda_runtime", "name": _CALLS[work.kind], "pid": PID, "tid": work.thread}
             events.append(launch | _times(work.launched, work.launched + 5) | {"args": {"correlation": number}})
         events.append(_kineto_event(work, number))
     head: dict[str, Any] = {"schemaVersion": 1, "baseTimeNanoseconds": 1_700_000_000_000_000_000, "traceEvents": events}

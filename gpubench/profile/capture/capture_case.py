@@ -83,6 +83,8 @@ def plan(
     clean |= given_back(job.case.env, environ)
     clean |= start_module.environment(job.case.python, clean)
     tool, options = _choose(job.case, choice, nsys=nsys, ncu=ncu, environ=clean)
+    if tool is not None:
+        clean = clean | profiler_tools.C_LOCALE | job.case.env
     steps = _NCU_STEPS if tool is not None and tool.name == "ncu" else job.steps
     job = job.model_copy(update={"tool": "torch" if tool is None else tool.name, "steps": steps})
     command = start_module.command(WORKER, str(job.folder / JOB_FILE), python=job.case.python)
@@ -156,7 +158,8 @@ def _capture(plan: CapturePlan, timeout_s: float, measured_step_time_s: float | 
         with run_tool.scratch_folder() as scratch:
             printed = scratch / "kernels.csv"
             command = profiler_tools.ncu_csv_command(plan.tool, path)
-            run_tool.run_tool(command, log=printed, environ=plan.environ, timeout_s=_PRINT_TIMEOUT_S)
+            environ = {**plan.environ, **profiler_tools.C_LOCALE}
+            run_tool.run_tool(command, log=printed, environ=environ, timeout_s=_PRINT_TIMEOUT_S)
             trace = ncu_csv.read(printed)
     trace.source = str(path)
     summary = summarize(

@@ -45,6 +45,10 @@ some 600, and one that is cut short has no optimizer.
 """
 
 
+C_LOCALE = {"LC_ALL": "C"}
+"""For the tools: other locales group digits and translate messages, which are read here."""
+
+
 class ToolAbsentError(UsageError):
     """A profiler was asked for and none was found, or the one found lacks an option that is needed."""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gpubench.core.errors import ExitStatus, GpubenchError
 from gpubench.core.secrets import without_secrets
-from gpubench.profile.capture.profiler_tools import Tool, export_command, find_tool
+from gpubench.profile.capture.profiler_tools import C_LOCALE, Tool, export_command, find_tool
 from gpubench.profile.traces.read_trace import check_readable, read_trace
 from gpubench.profile.traces.trace import NSYS_OLD_REPORT, NSYS_REPORT, NSYS_UNIMPORTED, Trace, TraceError
 
@@ -171,7 +171,9 @@ def export(tool: Tool, report: Path, output: Path, *, environ: Mapping[str, str]
     """Exports a report of nsys to SQLite at `output`. TraceError if this nsys cannot read it."""
     log = output.with_suffix(".export.log")
     output.unlink(missing_ok=True)
-    ended = run_tool(export_command(tool, report, output), log=log, environ=environ, timeout_s=timeout_s)
+    ended = run_tool(
+        export_command(tool, report, output), log=log, environ={**environ, **C_LOCALE}, timeout_s=timeout_s
+    )
     if ended.timed_out:
         raise timed_out("nsys export", ended, timeout_s)
     if output.is_file() and output.stat().st_size:

@@ -81,19 +81,41 @@ def is_step(each: Range, step_name: str | None) -> bool:
     return each.name.startswith(_TORCH_STEP)
 
 
-def find_steps(trace: Trace, step_name: str | None = None) -> dict[int, Steps]:
-    """Per process, the steps and the phases inside. Our own ranges win over torch's `ProfilerStep#`.
+def find_steps(
+    trace: Trace, step_name: str | None = None, lost: Sequence[LaunchCall] = ()
+) -> tuple[dict[int, Steps], int]:
+    """Per process, the steps and the phases inside; and how many steps were left out because the capture cut them off.
 
-    Of our own steps those of the warm-up do not count: a trace of a whole run holds them, too. Of several threads with
-    steps, the main thread counts, or the one with most of them.
+    Our own ranges win over torch's `ProfilerStep#`. Of our own steps those of the warm-up do not count: a trace of a
+    whole run holds them, too. Of several threads with steps, the main thread counts, or the one with most of them. A
+    step is cut off if its range never ended, or if all GPU work is missing from some launch in it on (`lost`, by
+    start).
     """
     candidates = [each for each in trace.ranges if is_step(each, step_name)]
     if step_name is None and any(each.domain == DOMAIN for each in candidates):
         candidates = _steady([each for each in candidates if each.domain == DOMAIN], trace)
+    ends = _ends_of_work(trace, lost)
     by_process: defaultdict[int, list[Range]] = defaultdict(list)
     for each in candidates:
-        by_process[each.process].append(each)
-    return {process: _steps_of(trace, process, ranges) for process, ranges in by_process.items()}
+        if not each.cut_off and each.end <= ends.get(each.process, each.end):
+            by_process[each.process].append(each)
+    whole = sum(map(len, by_process.values()))
+    found = {process: _steps_of(trace, process, ranges) for process, ranges in by_process.items()}
+    return found, len(candidates) - whole
+
+
+def _ends_of_work(trace: Trace, lost: Sequence[LaunchCall]) -> dict[int, int]:
+    """Per process, the first launch of a kernel after which no work is in the trace any more."""
+    last: dict[int, int] = {}
+    for each in trace.operations if lost else ():
+        launch = None if each.launch is None else trace.launches.get(each.launch)
+        if launch is not None:
+            last[launch.process] = max(launch.start, last.get(launch.process, launch.start))
+    ends: dict[int, int] = {}
+    for call in lost:
+        if call.kind == "kernel" and call.start > last.get(call.process, call.start):
+            ends.setdefault(call.process, call.start)
+    return ends
 
 
 def _steady(steps: Sequence[Range], trace: Trace) -> list[Range]:
@@ -124,7 +146,7 @@ def _steps_of(trace: Trace, process: int, candidates: Sequence[Range]) -> Steps:
     domain = DOMAIN if ours else spans.ranges[0].domain
     inside: defaultdict[int, list[Range]] = defaultdict(list)
     for each in own:
-        if each.domain == domain and each.nested and _may_be_phase(each, spans, thread):
+        if each.domain == domain and _may_be_phase(each, spans, thread):
             inside[each.thread].append(each)
     phases = {key: Spans(_outermost(ranges)) for key, ranges in inside.items()}
     return Steps(process, thread, spans, phases, ours)
@@ -157,6 +179,11 @@ def process_id(process: int) -> int:
     return process & _PID_BITS
 
 
+def process_name(process: int, trace: Trace) -> str:
+    """Its id, and its rank or machine where the trace has several."""
+    return trace.process_names.get(process, str(process_id(process)))
+
+
 def main_steps(steps: Mapping[int, Steps], trace: Trace, process: int | None = None) -> Steps | None:
     """The steps that stand for the whole trace: those of `process` (an id; TraceError if it has none), else of the
     process with most of them, the first of equals. None if there are no steps.
@@ -175,7 +202,9 @@ def main_steps(steps: Mapping[int, Steps], trace: Trace, process: int | None = N
 
 def steps_of_device(operations: Sequence[Operation], steps: Mapping[int, Steps], main: Steps | None) -> Steps | None:
     """The main steps if their process used this device, else those of the process that gave it most work."""
-    counts = Counter(operation.process for operation in operations if operation.process in steps)
+    counts = Counter(
+        operation.process for operation in operations if operation.process is not None and operation.process in steps
+    )
     if main is not None and main.process in counts:
         return main
     return steps[max(counts, key=lambda process: (counts[process], -process))] if counts else None
@@ -189,4 +218,4 @@ def left_out(steps: Mapping[int, Steps], used: Sequence[Steps], trace: Trace) ->
         for each in trace.ranges
         if each.process in others and each.domain == DOMAIN and each.name.startswith(_CASE)
     }
-    return tuple(f"{process_id(number)}{cases.get(number, '')}" for number in sorted(others))
+    return tuple(f"{process_name(number, trace)}{cases.get(number, '')}" for number in sorted(others))

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from gpubench.profile.figures import idle
 from gpubench.profile.figures.attribution import Place, Steps
-from gpubench.profile.figures.kernel_names import kernel_class, uses_tensor_cores
+from gpubench.profile.figures.kernel_names import TensorCore, kernel_class, uses_tensor_cores
 from gpubench.profile.figures.summary_model import ClassSummary, CopySummary, DeviceSummary, KernelSummary, PhaseSummary
 from gpubench.profile.figures.time_intervals import Interval, clip, gaps, intersection, total
-from gpubench.profile.traces.trace import LaunchCall, Operation, Trace
+from gpubench.profile.traces.trace import Device, Key, LaunchCall, Operation, Trace
 from gpubench.protocol.profile_job import PHASES
 
 _NO_STEPS = "the trace marks no steps"
@@ -34,7 +34,7 @@ class DeviceWork:
         return None if not self.num_steps else amount / self.num_steps
 
 
-def work_of(operations: Sequence[Operation], steps: Steps | None, launches: dict[int, LaunchCall]) -> DeviceWork:
+def work_of(operations: Sequence[Operation], steps: Steps | None, launches: dict[Key, LaunchCall]) -> DeviceWork:
     """Cuts the window.
 
     With steps it runs from the start of the first to the end of the last, or to the end of the work that they launched
@@ -55,10 +55,17 @@ def work_of(operations: Sequence[Operation], steps: Steps | None, launches: dict
     return DeviceWork((low, end), operations, inside, places, len(steps.ranges))
 
 
-def summarise_device(device: int, work: DeviceWork, steps: Steps | None, trace: Trace, *, top: int) -> DeviceSummary:
-    """The figures of one device. `top` limits the list of kernels; classes cover all of them."""
+def summarise_device(
+    device: int, work: DeviceWork, steps: Steps | None, trace: Trace, lost: Sequence[LaunchCall], *, top: int
+) -> DeviceSummary:
+    """The figures of one device. `top` limits the list of kernels; classes cover all of them. `lost` are the launches
+    whose work is not in the trace, by start.
+    """
     window_ns = max(1, work.window[1] - work.window[0])
     busy = clip(((each.start, each.end) for each in work.operations), work.window)
+    computing = clip(((each.start, each.end) for each in work.operations if each.kind != "copy"), work.window)
+    kernel_share = total(computing) / window_ns
+    copy_share = (total(busy) - total(computing)) / window_ns
     free = gaps(busy, work.window)
     busy_ns = total(busy)
     idle_share = 1 - busy_ns / window_ns
@@ -67,8 +74,10 @@ def summarise_device(device: int, work: DeviceWork, steps: Steps | None, trace: 
     if any(each.launch is not None for each in work.inside):
         pageable = any(copy.pageable_bytes for copy in copies.values())
         waiting = idle.input_time(steps, work.window, pageable=pageable)
-        why = idle.reasons(free, work.operations, trace.launches, waiting, window_ns)
-    bound = idle.bound_of(idle_share, why)
+        owners = {each.process for each in work.operations}
+        own_lost = [each for each in lost if each.process in owners or None in owners]
+        why = idle.reasons(free, work.operations, trace.launches, own_lost, waiting, window_ns)
+    bound = idle.bound_of(idle_share, kernel_share, copy_share, why)
     kernels = work.kernels
     kernel_ns = sum(each.end - each.start for each in kernels)
     phases = _phases(work, steps)
@@ -76,23 +85,25 @@ def summarise_device(device: int, work: DeviceWork, steps: Steps | None, trace: 
     loose_ns = sum(each.end - each.start for each, place in pairs if place.phase is None)
     all_ns = sum(each.end - each.start for each in work.inside)
     names = _kernel_table(work, kernels, kernel_ns)
+    known = trace.devices.get(device, Device(device))
     return DeviceSummary(
-        device=device,
-        name=trace.device_names.get(device),
+        device=known.number,
+        owner=known.owner,
+        name=known.name,
         window_ns=window_ns,
         busy_ns=busy_ns,
         idle=idle_share,
         idle_reasons=why,
         bound=bound,
-        bound_statement=idle.statement(bound, idle_share, why),
+        bound_statement=idle.statement(bound, idle_share, kernel_share, copy_share, why),
         largest_gap_ns=max((end - start for start, end in free), default=0),
         streams=len({each.stream for each in work.inside}),
         steps=work.num_steps,
         kernels=len(kernels),
         kernels_per_step=work.per_step(len(kernels)),
         kernel_ns=kernel_ns,
-        tensor_core_share=_share_of(names, "yes"),
-        tensor_core_unknown_share=_share_of(names, "unknown"),
+        tensor_core_share=None if trace.lengths_unknown else _share_of(names, "yes"),
+        tensor_core_unknown_share=None if trace.lengths_unknown else _share_of(names, "unknown"),
         tensor_core_source="counters" if any(each.tensor_cores is not None for each in kernels) else "kernel names",
         copies=copies,
         memsets=sum(each.kind == "memset" for each in work.inside),
@@ -100,15 +111,23 @@ def summarise_device(device: int, work: DeviceWork, steps: Steps | None, trace: 
         phases=phases,
         unattributed_ns=loose_ns if phases else None,
         unattributed_share=loose_ns / all_ns if phases and all_ns else None,
+        unlinked_share=sum(each.end - each.start for each in work.inside if each.launch is None) / max(1, all_ns),
         classes=_classes(names),
         top_kernels=tuple(names[:top]),
         num_kernel_names=len(names),
-        absent=_absent(work, phases, kernels, all_ns, explained=why is not None),
+        absent=_absent(work, phases, kernels, all_ns, explained=why is not None, lengths_unknown=trace.lengths_unknown)
+        | {f"copies.{way}.bytes": "some copies lack their size" for way, copy in copies.items() if copy.bytes is None},
     )
 
 
 def _absent(
-    work: DeviceWork, phases: Sequence[PhaseSummary], kernels: Sequence[Operation], all_ns: int, *, explained: bool
+    work: DeviceWork,
+    phases: Sequence[PhaseSummary],
+    kernels: Sequence[Operation],
+    all_ns: int,
+    *,
+    explained: bool,
+    lengths_unknown: bool,
 ) -> dict[str, str]:
     absent: dict[str, str] = {}
     if work.num_steps is None:
@@ -119,7 +138,9 @@ def _absent(
         )
     elif not all_ns:
         absent["unattributed_share"] = "the steps launched no work on this device"
-    if not kernels:
+    if lengths_unknown:
+        absent |= dict.fromkeys(("tensor_core_share", "tensor_core_unknown_share"), "some kernels lack their length")
+    elif not kernels:
         reason = (
             "CUDA graphs were traced as a whole"
             if any(each.kind == "graph" for each in work.inside)
@@ -135,17 +156,23 @@ def _kernel_table(work: DeviceWork, kernels: Iterable[Operation], kernel_ns: int
     """By name, longest total first. Tensor cores as counted, where they were."""
     counts: Counter[str] = Counter()
     totals: Counter[str] = Counter()
-    counted: dict[str, bool] = {}
+    counted: defaultdict[str, set[bool | None]] = defaultdict(set)
     for each in kernels:
         counts[each.name] += 1
         totals[each.name] += each.end - each.start
-        if each.tensor_cores is not None:
-            counted[each.name] = counted.get(each.name, False) or each.tensor_cores
+        counted[each.name].add(each.tensor_cores)
+    were_counted = any(answers - {None} for answers in counted.values())
+
+    def tensor_cores(name: str) -> TensorCore:
+        if not were_counted:
+            return uses_tensor_cores(name)
+        return "yes" if True in counted[name] else "unknown" if None in counted[name] else "no"
+
     return [
         KernelSummary(
             name=name,
             **{"class": kernel_class(name)},
-            tensor_core=("yes" if counted[name] else "no") if name in counted else uses_tensor_cores(name),
+            tensor_core=tensor_cores(name),
             count=counts[name],
             per_step=work.per_step(counts[name]),
             total_ns=total_ns,
@@ -185,21 +212,33 @@ def _copies(work: DeviceWork) -> dict[str, CopySummary]:
             groups.setdefault(each.direction or "other", []).append(each)
     found = {}
     for direction, copies in groups.items():
-        num_bytes = sum(each.bytes or 0 for each in copies)
+        num_bytes = _sum(each.bytes for each in copies)
         summed_ns = sum(each.end - each.start for each in copies)
         busy = idle.united(copies)
         busy_ns = total(busy)
-        sided = [each for each in copies if each.pageable is not None]
+        pageable = [each for each in copies if each.pageable]
+        sides_known = direction not in _SIDED or all(each.pageable is not None for each in copies)
         found[direction] = CopySummary(
             count=len(copies),
             bytes=num_bytes,
-            bytes_per_step=work.per_step(num_bytes),
+            bytes_per_step=None if num_bytes is None else work.per_step(num_bytes),
             busy_ns=busy_ns,
-            gb_per_s=num_bytes / summed_ns if summed_ns else None,
+            gb_per_s=num_bytes / summed_ns if summed_ns and num_bytes is not None else None,
             overlap=total(intersection(busy, running)) / busy_ns if busy_ns else None,
-            pageable_bytes=sum(each.bytes or 0 for each in sided if each.pageable) if sided or not copies else None,
+            pageable_bytes=_sum(each.bytes for each in pageable) if sides_known else None,
+            pageable_ns=total(idle.united(pageable)),
         )
     return found
+
+
+_SIDED = ("h2d", "d2h", "h2h", "other")
+"""Directions in which a side may be memory of the host."""
+
+
+def _sum(parts: Iterable[int | None]) -> int | None:
+    """None if any part is unknown."""
+    known = list(parts)
+    return None if None in known else sum(each for each in known if each is not None)
 
 
 def _phases(work: DeviceWork, steps: Steps | None) -> tuple[PhaseSummary, ...]:

@@ -1,21 +1,24 @@
 """Why a device was idle: what the host was doing meanwhile."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from gpubench.profile.figures.attribution import Steps
 from gpubench.profile.figures.summary_model import Bound, IdleReasons
 from gpubench.profile.figures.time_intervals import Interval, clip, intersection, total, union
-from gpubench.profile.traces.trace import LaunchCall, Operation
+from gpubench.profile.traces.trace import Key, LaunchCall, Operation
 from gpubench.protocol.profile_job import DOMAIN, PHASES
 
 BUSY_ENOUGH = 0.10
 """Below this idle share a device is called the limit itself."""
+_MENTIONED = 0.10
 
 
 def reasons(
     free: Sequence[Interval],
-    operations: Iterable[Operation],
-    launches: dict[int, LaunchCall],
+    operations: Sequence[Operation],
+    launches: dict[Key, LaunchCall],
+    lost: Sequence[LaunchCall],
     input_time: Sequence[Interval],
     window_ns: int,
 ) -> IdleReasons:
@@ -24,18 +27,40 @@ def reasons(
     A gap belongs to the host if the work that ended it was launched after the gap had begun (a gap that nothing ended:
     the host had nothing more to launch); that part of it in which the host was in `input_time` is input. A launch that
     had happened before means that the work waited for other work.
+
+    A gap is unknown if the launch of the work that ended it is not in the trace, or if work is missing that was
+    launched after the work before the gap and before the work after it. `lost` are the launches of missing work, by
+    start.
     """
-    launched: dict[int, int] = {}  # start of work -> when its launch began; the earliest if several start together
+    launched: dict[int, int | None] = {}  # start of work -> its launch; the earliest if several start together
     for operation in operations:
         launch = None if operation.launch is None else launches.get(operation.launch)
-        if launch is not None:
-            launched[operation.start] = min(launch.start, launched.get(operation.start, launch.start))
-    late = [gap for gap in free if launched.get(gap[1], gap[0]) >= gap[0]]
+        moments = [each for each in (launch and launch.start, launched.get(operation.start)) if each is not None]
+        launched[operation.start] = min(moments, default=None)
+    lost_at = [call.start for call in lost]
+    starts = sorted(launched)
+    at = missing = unknown_ns = 0
+    late = []
+    for begin, end in free:
+        while at < len(starts) and starts[at] < end:
+            moment = launched[starts[at]]
+            if moment is not None:
+                missing = max(missing, bisect_right(lost_at, moment))
+            at += 1
+        after = launched.get(end)
+        if (end in launched and after is None) or (
+            missing < len(lost_at) and (after is None or lost_at[missing] < after)
+        ):
+            unknown_ns += end - begin
+        elif after is None or after >= begin:
+            late.append((begin, end))
     host_ns = total(late)
     input_ns = total(intersection(late, input_time))
-    dependency_ns = total(free) - host_ns
     return IdleReasons(
-        launch=(host_ns - input_ns) / window_ns, input=input_ns / window_ns, dependency=dependency_ns / window_ns
+        launch=(host_ns - input_ns) / window_ns,
+        input=input_ns / window_ns,
+        dependency=(total(free) - host_ns - unknown_ns) / window_ns,
+        unknown=unknown_ns / window_ns,
     )
 
 
@@ -55,18 +80,28 @@ def input_time(steps: Steps | None, window: Interval, *, pageable: bool) -> list
     return clip(waiting, window)
 
 
-def bound_of(idle: float, why: IdleReasons | None) -> Bound | None:
-    """What limits the step; None where launches are unknown, so that gaps cannot be explained."""
+def bound_of(idle: float, kernels: float, copies: float, why: IdleReasons | None) -> Bound | None:
+    """What limits the step, by shares of its time: `copies` is that of copies while no kernel ran, `kernels` the rest
+    of the busy time. None where most of the idle time has no known reason.
+    """
+    if copies > max(idle, kernels):
+        return "copy"
     if idle < BUSY_ENOUGH:
         return "gpu"
     if why is None:
         return None
-    shares: dict[Bound, float] = {"launch": why.launch, "input": why.input, "dependency": why.dependency}
+    shares: dict[Bound | None, float] = {
+        "launch": why.launch,
+        "input": why.input,
+        "dependency": why.dependency,
+        None: why.unknown,
+    }
     return max(shares, key=lambda each: shares[each])
 
 
 _STATEMENTS: dict[Bound | None, str] = {
     "gpu": "GPU-bound: busy {busy:.0%} of the time; a step gets shorter only if its GPU work does.",
+    "copy": "copy-bound: copies take {copies:.0%} of the time while no kernel runs, kernels {kernels:.0%}.",
     "launch": "launch-bound: idle {idle:.0%} of the time, {launch:.0%} because the host had not launched the next work "
     "yet.",
     "input": "input-bound: idle {idle:.0%} of the time, {input:.0%} while the host fetched the next batch.",
@@ -76,10 +111,13 @@ _STATEMENTS: dict[Bound | None, str] = {
 }
 
 
-def statement(bound: Bound | None, idle: float, why: IdleReasons | None) -> str:
+def statement(bound: Bound | None, idle: float, kernels: float, copies: float, why: IdleReasons | None) -> str:
     """One sentence for the screen."""
     shares = {} if why is None else why.model_dump()
-    return _STATEMENTS[bound].format(busy=1 - idle, idle=idle, **shares)
+    said = _STATEMENTS[bound].format(busy=1 - idle, idle=idle, kernels=kernels, copies=copies, **shares)
+    if bound == "gpu" and copies >= _MENTIONED:
+        return f"{said[:-1]}; copies take {copies:.0%} while no kernel runs."
+    return said
 
 
 def united(operations: Iterable[Operation]) -> list[Interval]:

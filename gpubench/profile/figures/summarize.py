@@ -8,7 +8,7 @@ from gpubench.profile.figures.attribution import Steps, find_steps, left_out, ma
 from gpubench.profile.figures.device_summary import host_times, summarise_device, work_of
 from gpubench.profile.figures.summary_model import DeviceSummary, HostPhase, Perturbation, ProfileSummary
 from gpubench.profile.figures.trace_findings import remarks
-from gpubench.profile.traces.trace import Operation, Trace
+from gpubench.profile.traces.trace import Operation, Trace, lost_launches
 
 TOP_KERNELS = 20
 _ONE_BY_ONE = "kernels ran one by one, so nothing is known of time on the host, overlap and idle time"
@@ -31,7 +31,8 @@ def summarize(
     steps count if several have some (TraceError if it has none). `measured_step_time_s` is the step time measured
     without a profiler, in seconds; `case` the settings of the profiled case, for warnings that depend on them.
     """
-    steps = find_steps(trace, step_name)
+    lost = lost_launches(trace)
+    steps, cut_off = find_steps(trace, step_name, lost)
     main = main_steps(steps, trace, process)
     by_device: defaultdict[int, list[Operation]] = defaultdict(list)
     for operation in trace.operations:
@@ -39,7 +40,7 @@ def summarize(
     work = dict(sorted(by_device.items()))
     own = {device: steps_of_device(operations, steps, main) for device, operations in work.items()}
     devices = tuple(
-        summarise_device(device, work_of(operations, own[device], trace.launches), own[device], trace, top=top)
+        summarise_device(device, work_of(operations, own[device], trace.launches), own[device], trace, lost, top=top)
         for device, operations in work.items()
     )
     if not trace.timeline:
@@ -49,7 +50,7 @@ def summarize(
     host_phases: tuple[HostPhase, ...] = ()
     perturbation: Perturbation | None = None
     if main is not None and trace.timeline:
-        windows_ns = [device.window_ns for device in devices if own[device.device] is main]
+        windows_ns = [device.window_ns for key, device in zip(work, devices, strict=True) if own[key] is main]
         step_time_ns, host_phases = _times_of_a_step(main, windows_ns)
         if measured_step_time_s:
             profiled_s = step_time_ns / 1e9
@@ -72,6 +73,8 @@ def summarize(
         expected_steps=expected_steps,
         step_name=step_name,
         case=case,
+        cut_off=cut_off,
+        lost=lost,
         left_out=left_out(steps, used, trace),
     )
     return ProfileSummary(
@@ -86,6 +89,7 @@ def summarize(
         devices=devices,
         perturbation=perturbation,
         warnings=tuple(found),
+        unread=dict(trace.unread),
         absent=absent,
         case=None if case is None else dict(case),
     )

@@ -20,7 +20,7 @@ TRACE_STEM = "profile"
 TABLES_FILE = f"{TRACE_STEM}.sqlite"
 _TRACES = (f"{TRACE_STEM}{NSYS_REPORT}", TABLES_FILE, TORCH_TRACE)
 
-Bound = Literal["gpu", "launch", "input", "dependency"]
+Bound = Literal["gpu", "copy", "launch", "input", "dependency"]
 
 
 class PhaseSummary(Frozen):
@@ -70,16 +70,18 @@ class ClassSummary(Frozen):
 
 class CopySummary(Frozen):
     """Copies in one direction. `gb_per_s` is 1e9 bytes per second of copying; `overlap` the share of the copying time
-    in which a kernel of the same device ran as well. `pageable_bytes` is None if the trace does not tell.
+    in which a kernel of the same device ran as well. `bytes` and what is made of them are None if the size of a single
+    copy is unknown, `pageable_bytes` also if its memory is; `pageable_ns` is the time of the copies known to be.
     """
 
     count: int
-    bytes: int
+    bytes: int | None
     bytes_per_step: float | None
     busy_ns: int
     gb_per_s: float | None
     overlap: float | None
     pageable_bytes: int | None
+    pageable_ns: int = 0
 
 
 class IdleReasons(Frozen):
@@ -87,22 +89,27 @@ class IdleReasons(Frozen):
 
     `launch`: the work that ended the gap was launched only after the gap had begun, the host was late. `input`: the
     same, and the host was fetching or transferring input. `dependency`: the work was launched in time and waited for
-    something else (another stream, an event, the few microseconds between dependent kernels).
+    something else (another stream, an event, the few microseconds between dependent kernels). `unknown`: the launch or
+    the work that would tell is not in the trace.
     """
 
     launch: float
     input: float
     dependency: float
+    unknown: float = 0.0
 
 
 class DeviceSummary(Frozen):
-    """One device. `idle` is 1 - `busy_ns` / `window_ns`, where `busy_ns` is the union of kernels, copies, memsets and
-    graphs.
+    """One device. `owner` says which rank, process or machine calls it `device`, if the trace has several that do.
+
+    `idle` is 1 - `busy_ns` / `window_ns`, where `busy_ns` is the union of kernels, copies, memsets and graphs.
+    `unlinked_share` is the part of the GPU time whose launches are not in the trace.
 
     Of a tool that runs kernels one by one (ncu) `idle` and `largest_gap_ns` are None, and `window_ns` is `busy_ns`.
     """
 
     device: int
+    owner: str | None = None
     name: str | None
     window_ns: int
     busy_ns: int
@@ -125,10 +132,16 @@ class DeviceSummary(Frozen):
     phases: tuple[PhaseSummary, ...]
     unattributed_ns: int | None
     unattributed_share: float | None
+    unlinked_share: float = 0.0
     classes: tuple[ClassSummary, ...]
     top_kernels: tuple[KernelSummary, ...]
     num_kernel_names: int
     absent: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """`GPU 0`, or `GPU 0 of rank 1`."""
+        return f"GPU {self.device}" + (f" of {self.owner}" if self.owner else "")
 
 
 class Perturbation(Frozen):
@@ -153,7 +166,7 @@ class ProfileSummary(Frozen):
     """One trace. `window` says what the figures cover: the `steps`, or the whole `trace` if it marks none.
 
     `process` is the id of the process whose steps they are, as that process saw it. `environment` is None for a trace
-    that `gpubench profile` did not capture.
+    that `gpubench profile` did not capture. `unread` counts the rows that were left out, by what is wrong with them.
     """
 
     schema_number: int = Field(default=PROFILE_SCHEMA, alias="schema")
@@ -168,6 +181,7 @@ class ProfileSummary(Frozen):
     devices: tuple[DeviceSummary, ...]
     perturbation: Perturbation | None = None
     warnings: tuple[Finding, ...] = ()
+    unread: dict[str, int] = Field(default_factory=dict)
     absent: dict[str, str] = Field(default_factory=dict)
     case: dict[str, Any] | None = None
     environment: StartEnvironment | None = None

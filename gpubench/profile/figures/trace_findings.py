@@ -7,12 +7,17 @@ from gpubench.core.findings import Finding, finding
 from gpubench.core.units import format_bytes, format_percent
 from gpubench.profile.figures.attribution import Steps
 from gpubench.profile.figures.summary_model import DeviceSummary, Perturbation
-from gpubench.profile.traces.trace import Trace
+from gpubench.profile.traces.trace import LaunchCall, Trace, listed
 from gpubench.suite.model.precisions import PRECISIONS
 
 MOST_PERTURBATION = 1.15
 MOST_UNATTRIBUTED = 0.01
 MOST_LAYOUT = 0.05
+MOST_LOST = 0.01
+LEAST_PAGEABLE_BYTES = 64 << 10
+"""Up to this size CUDA copies from pageable memory without making the host wait."""
+LEAST_PAGEABLE_SHARE = 0.01
+_MESSAGES_SHOWN = 3
 _PRODUCTS_MATTER = 0.25
 _FEW_TENSOR_CORES = 0.05
 _REDUCED = frozenset(name for name, spec in PRECISIONS.items() if spec.reduced)
@@ -27,13 +32,22 @@ def remarks(
     expected_steps: int | None = None,
     step_name: str | None = None,
     case: Mapping[str, Any] | None = None,
+    cut_off: int = 0,
+    lost: Sequence[LaunchCall] = (),
     left_out: Sequence[str] = (),
 ) -> Iterator[Finding]:
-    """In order of weight: what makes the trace useless first, what only explains it last."""
+    """In order of weight: what makes the trace useless first, what only explains it last. `lost` are the launches whose
+    work is not in the trace, `cut_off` counts the steps that the end of the capture cut off.
+    """
     settings = case or {}
+    if trace.empty:
+        yield finding("GB519", "The capture is empty: no range, no CUDA call and no GPU work was recorded.")
+    yield from _about_completeness(trace, lost)
+    if trace.empty:
+        return
     if not devices and (trace.cuda_seen or str(settings.get("device", "")).startswith("cuda")):
         yield finding("GB501", "The program called CUDA, but the trace holds no kernel and no copy of any GPU.")
-    yield from _about_steps(steps, expected_steps, step_name)
+    yield from _about_steps(steps, expected_steps, step_name, cut_off)
     if left_out:
         yield finding(
             "GB513",
@@ -61,7 +75,30 @@ _LESS_DISTURBING = (
 )
 
 
-def _about_steps(steps: Steps | None, expected: int | None, step_name: str | None) -> Iterator[Finding]:
+def _about_completeness(trace: Trace, lost: Sequence[LaunchCall]) -> Iterator[Finding]:
+    if trace.unread:
+        count = trace.unread.total()
+        yield finding("GB514", f"Left out: {listed(trace.unread)}.", rows=count)
+    if trace.messages:
+        shown = " ".join(
+            each if each.endswith((".", "!", "?")) else f"{each}." for each in trace.messages[:_MESSAGES_SHOWN]
+        )
+        more = len(trace.messages) - _MESSAGES_SHOWN
+        yield finding("GB516", f"{shown} And {more} more." if more > 0 else shown, messages=len(trace.messages))
+    calls = sum(each.kind in ("kernel", "copy") for each in trace.launches.values())
+    if lost and len(lost) > MOST_LOST * calls:
+        yield finding(
+            "GB515",
+            f"{len(lost)} of {calls} launches have no GPU work in the trace; idle time is not to be trusted.",
+            lost=len(lost),
+            launches=calls,
+        )
+
+
+def _about_steps(steps: Steps | None, expected: int | None, step_name: str | None, cut_off: int) -> Iterator[Finding]:
+    if cut_off:
+        what = "1 step was" if cut_off == 1 else f"{cut_off} steps were"
+        yield finding("GB517", f"{what} cut off by the end of the capture and left out.", steps=cut_off)
     if steps is None:
         sought = f"named {step_name!r} " if step_name else ""
         yield finding("GB507", f"No range {sought}marks a step; the figures cover the whole trace.")
@@ -75,19 +112,24 @@ def _about_steps(steps: Steps | None, expected: int | None, step_name: str | Non
 
 
 def _about_work(device: DeviceSummary, settings: Mapping[str, Any], *, timeline: bool) -> Iterator[Finding]:
-    where = f"GPU {device.device}: "
+    where = f"{device.label}: "
     if device.graphs:
         yield finding(
             "GB508", f"{where}{device.graphs} CUDA graph launches were traced as a whole.", graphs=device.graphs
         )
     for direction, copy in device.copies.items():
-        if copy.pageable_bytes:
+        size = copy.pageable_bytes or 0
+        if (
+            size / (device.steps or 1) > LEAST_PAGEABLE_BYTES
+            and copy.pageable_ns > LEAST_PAGEABLE_SHARE * device.busy_ns
+            and copy.bytes is not None
+        ):
             yield finding(
                 "GB504",
-                f"{where}{format_bytes(copy.pageable_bytes)} of {format_bytes(copy.bytes)} went {_WAYS[direction]} "
+                f"{where}{format_bytes(size)} of {format_bytes(copy.bytes)} went {_WAYS.get(direction, direction)} "
                 "through pageable memory" + (f" at {copy.gb_per_s:.1f} GB/s." if copy.gb_per_s else "."),
                 direction=direction,
-                pageable_bytes=copy.pageable_bytes,
+                pageable_bytes=size,
             )
     shares = {each.kernel_class: each.share for each in device.classes}
     yield from _about_tensor_cores(device, shares, settings)
@@ -108,6 +150,12 @@ def _about_work(device: DeviceSummary, settings: Mapping[str, Any], *, timeline:
             "GB512",
             f"{where}no launch of this device's work is in the trace, so it has no phases and idle time no reason.",
         )
+    elif timeline and device.unlinked_share > MOST_LOST:
+        yield finding(
+            "GB512",
+            f"{where}the launches of {format_percent(device.unlinked_share)} of the GPU time are not in the trace.",
+            share=device.unlinked_share,
+        )
 
 
 _WAYS = {"h2d": "to the device", "d2h": "to the host"}
@@ -126,7 +174,7 @@ def _about_tensor_cores(
         asked = f" at precision {precision}" if precision else ""
         yield finding(
             "GB509",
-            f"GPU {device.device}: products and convolutions are {format_percent(products)} of the kernel time{asked}, "
+            f"{device.label}: products and convolutions are {format_percent(products)} of the kernel time{asked}, "
             f"kernels that use tensor cores {format_percent(share)} (told by {device.tensor_core_source}).",
             products=products,
             tensor_core_share=share,
@@ -136,14 +184,16 @@ def _about_tensor_cores(
 def _about_idleness(device: DeviceSummary, settings: Mapping[str, Any]) -> Iterator[Finding]:
     """The remedy leaves out what the case already does."""
     why = device.idle_reasons
+    if device.bound == "copy":
+        yield finding("GB518", f"{device.label}: {device.bound_statement.removeprefix('copy-bound: ')}")
     if why is None or device.bound not in ("launch", "input"):
         return
     data = {"idle": device.idle, **why.model_dump()}
     if device.bound == "input":
-        message = f"GPU {device.device} waited for input {format_percent(why.input)} of the time."
+        message = f"{device.label} waited for input {format_percent(why.input)} of the time."
         yield finding("GB506", message, hint=_input_remedy(settings), **data)
     else:
-        message = f"GPU {device.device} waited for the host to launch work {format_percent(why.launch)} of the time."
+        message = f"{device.label} waited for the host to launch work {format_percent(why.launch)} of the time."
         yield finding("GB505", message, hint=_launch_remedy(settings), **data)
 
 

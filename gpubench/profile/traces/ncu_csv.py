@@ -10,33 +10,51 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from gpubench.profile.traces.trace import STEP, LaunchCall, Operation, Range, Trace, TraceError
+from gpubench.profile.traces.trace import STEP, LaunchCall, Operation, Range, Trace, TraceError, listed, without_times
 from gpubench.protocol.profile_job import DOMAIN, PHASES
 
 _DURATION = "gpu__time_duration.sum"
 _TENSOR = ("sm__inst_executed_pipe_tensor", "sm__pipe_tensor")
-_UNITS_NS = {"ns": 1.0, "nsecond": 1.0, "us": 1e3, "usecond": 1e3, "ms": 1e6, "msecond": 1e6, "s": 1e9, "second": 1e9}
+_UNITS_NS = {
+    **dict.fromkeys(("ns", "nsec", "nsecond", "nanosecond"), 1.0),
+    **dict.fromkeys(("us", "usec", "usecond", "microsecond"), 1e3),
+    **dict.fromkeys(("ms", "msec", "msecond", "millisecond"), 1e6),
+    **dict.fromkeys(("s", "sec", "second"), 1e9),
+}
 _PHASE = re.compile(rf"\b{DOMAIN}:({'|'.join(PHASES)}):")
 _PROCESS_RANGES, _THREAD_RANGES = "Start/Stop_Range", "Push/Pop_Range"
+_PLAIN = re.compile(r"(\d+|[1-9]\d{0,2}(,\d{3})+)(\.\d+)?([eE][+-]?\d+)?")
+_DIGITS = re.compile(r"\d[^A-Za-z%()+-]*\d")
 
 Row = Mapping[str, str]
 
 
 def read(path: Path) -> Trace:
-    """The kernels in a file of what ncu printed, its other messages included. TraceError if there are none."""
-    with path.open(newline="", errors="replace") as file:
+    """The kernels in a file of what ncu printed, its other messages included. TraceError if there are none.
+
+    A kernel whose length cannot be read is left out and counted. If the file was printed in another locale, numbers
+    with a point or a comma could be meant in two ways, so none of them is read.
+    """
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
         lines = [line for line in file if line.startswith('"')]
     rows = list(csv.DictReader(lines))
     if len(rows) < 2 or _DURATION not in rows[0]:
         raise TraceError(f"{path} holds no kernels of ncu: no table with the column {_DURATION}.")
     units, kernels = rows[0], [row for row in rows[1:] if (row.get("ID") or "").isdigit()]
+    unit = _UNITS_NS.get((units.get(_DURATION) or "ns").lower())
+    counters = [column for column in rows[0] if column and column.startswith((_DURATION, *_TENSOR))]
+    foreign = any(_is_foreign((row.get(column) or "").strip()) for row in kernels for column in counters)
     trace = Trace(tool="ncu", source=str(path), timeline=False, cuda_seen=True)
     phases: list[str | None] = []
     at = 0
     for number, row in enumerate(kernels):
+        duration = _number(row.get(_DURATION), foreign=foreign)
+        if duration is None or unit is None:
+            trace.unread[without_times("kernel")] += 1
+            continue
         process = _whole(row.get("Process ID"))
-        length = max(1, round(_number(row.get(_DURATION)) * _UNITS_NS.get(units.get(_DURATION) or "ns", 1.0)))
-        trace.launches[number] = LaunchCall(at, at, process, process)
+        length = max(1, round(duration * unit))
+        trace.launches[process, number] = LaunchCall(at, at, process, process)
         trace.operations.append(
             Operation(
                 "kernel",
@@ -46,20 +64,28 @@ def read(path: Path) -> Trace:
                 _whole(row.get("Device")),
                 _whole(row.get("Stream")),
                 process,
-                number,
-                tensor_cores=_tensor_cores(row),
+                (process, number),
+                tensor_cores=_tensor_cores([row.get(column) for column in counters[1:]], foreign=foreign),
             )
         )
         phases.append(_phase(row))
         at += length
-    trace.main_threads = {each.process: each.process for each in trace.operations}
+    if foreign:
+        trace.messages.append("The numbers were printed in another locale; print them with LC_ALL=C.")
+    if not trace.operations:
+        raise TraceError(
+            f"{path} holds no kernel whose length can be read: {listed(trace.unread) or 'no rows'}, in the unit "
+            f"{units.get(_DURATION)!r}.",
+            hint="Print it again with: LC_ALL=C ncu --import REPORT --csv --page raw --print-units base",
+        )
+    trace.main_threads = {each.process: each.process for each in trace.launches.values()}
     trace.ranges = list(_ranges(trace.operations, phases))
     return trace
 
 
 def _ranges(operations: Sequence[Operation], phases: Sequence[str | None]) -> Iterator[Range]:
     """One step around everything of a process, and a phase around neighbours that have it."""
-    for process in dict.fromkeys(each.process for each in operations):
+    for process in dict.fromkeys(each.process for each in operations if each.process is not None):
         own = [(each, phase) for each, phase in zip(operations, phases, strict=True) if each.process == process]
         yield Range(DOMAIN, STEP, own[0][0].start, own[-1][0].end, process, process)
         for phase, group in groupby(own, key=lambda pair: pair[1]):
@@ -77,18 +103,25 @@ def _phase(row: Row) -> str | None:
     return None
 
 
-def _tensor_cores(row: Row) -> bool | None:
-    """Whether any counter of the tensor pipe moved; None if none was read."""
-    cells = [value or "" for column, value in row.items() if column and column.startswith(_TENSOR)]
-    counters = [cell for cell in cells if re.fullmatch(r"[\d.,]+", cell)]
-    return any(_number(value) > 0 for value in counters) if counters else None
+def _is_foreign(text: str) -> bool:
+    """Whether only another locale writes a number so: groups by dots, spaces or apostrophes, decimals by a comma."""
+    return bool(_DIGITS.fullmatch(text)) and not _PLAIN.fullmatch(text)
 
 
-def _number(text: str | None) -> float:
-    try:
-        return float((text or "0").replace(",", ""))
-    except ValueError:
-        return 0.0
+def _tensor_cores(cells: Sequence[str | None], *, foreign: bool) -> bool | None:
+    """Whether any counter of the tensor pipe moved; None if that cannot be told from those that were read."""
+    counts = [_number(cell, foreign=foreign) for cell in cells]
+    if any(counts):
+        return True
+    return None if not counts or None in counts else False
+
+
+def _number(text: str | None, *, foreign: bool) -> float | None:
+    """None for what is no number (`n/a`, `nan`, `inf`), or might be another one in the locale it was printed in."""
+    text = (text or "").strip()
+    if not _PLAIN.fullmatch(text) or (foreign and not text.isdecimal()):
+        return None
+    return float(text.replace(",", ""))
 
 
 def _whole(text: str | None) -> int:

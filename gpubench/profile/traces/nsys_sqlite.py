@@ -4,8 +4,10 @@ Tables exist only when they hold rows and columns come and go between versions, 
 asked for. Nothing is written: the file is opened read-only.
 """
 
+import re
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from urllib.parse import quote
 
 from gpubench.profile.traces.trace import (
     COPY_NAMES,
+    Device,
     Direction,
     LaunchCall,
     Operation,
@@ -20,9 +23,22 @@ from gpubench.profile.traces.trace import (
     Range,
     Trace,
     TraceError,
+    call_kind,
+    without_times,
 )
 
-_DOMAIN_CREATED, _PUSH_POP, _START_END = 75, 59, 60
+_DOMAIN_CREATED = 75
+_RANGES = {59: True, 60: False, 70: True, 71: False}
+"""Types of NVTX events that are ranges, and whether they nest; 70 and 71 were imported from text files."""
+_MARKS = frozenset((33, 34, 39, 64, 65, 72, 73, 74, _DOMAIN_CREATED, 76, 97, 98, 99))
+"""Types of marks and names, which no figure needs."""
+_CUPTI = "CUPTI_ACTIVITY_KIND_"
+_CALLS = (f"{_CUPTI}RUNTIME", f"{_CUPTI}DRIVER")
+_READ_KINDS = frozenset(("RUNTIME", "DRIVER", "KERNEL", "MEMCPY", "MEMSET", "GRAPH_TRACE"))
+_NOT_NEEDED = frozenset(("SYNCHRONIZATION", "OVERHEAD", "CUDA_EVENT", "EXTERNAL_CORRELATION", "MARKER", "NAME"))
+_VERSIONED = re.compile(r"_V(\d+)$")
+_LEVELS = {2: "Warning", 3: "Error"}
+_SHOWN_LEVELS = ("Error", "Warning")
 _METADATA = ("META_DATA_EXPORT", "EXPORT_META_DATA")
 _COPY_DIRECTIONS: dict[int, Direction] = {
     **dict.fromkeys((1, 3, 11), "h2d"),
@@ -47,7 +63,7 @@ def read(path: Path) -> Trace:
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             return _Reader(connection, path).read()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, ArithmeticError, TypeError, ValueError) as error:  # text where there should be a number
         raise TraceError(
             f"{path} could not be read as an export of Nsight Systems: {error}.",
             hint="Export the report again: nsys export --type sqlite --force-overwrite=true REPORT.nsys-rep",
@@ -58,6 +74,7 @@ class _Reader:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
+        connection.text_factory = lambda text: text.decode(errors="replace")  # names are the program's own bytes
         names = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
         self._tables = {
             name: frozenset(row[1] for row in connection.execute(f'PRAGMA table_info("{name}")'))
@@ -65,16 +82,23 @@ class _Reader:
             if '"' not in name
         }
         self._strings: dict[int, str] = dict(self._rows("StringIds", ("id", "value")))
-        self._devices: dict[tuple[int, int], int] = {}
-        self._processes: list[int] | None = None
+        self._devices_named = any("deviceId" in columns for columns in self._tables.values())
+        self._gpus: dict[tuple[int, int], int] = {}
+        self._machines: list[int] = []
+        self._processes: list[int] = []
 
-    def _rows(self, table: str, columns: Sequence[str], where: str = "") -> Iterator[tuple[Any, ...]]:
-        """Rows of `table` in these columns, None for a column it lacks; nothing if there is no such table."""
+    def _rows(self, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Rows of `table` in these columns, None for a column it lacks; nothing if there is no such table.
+
+        Some versions call a table `NAME_V2`: the newest of those counts where there is none of the documented name.
+        """
+        if table not in self._tables:
+            table = max((each for each in self._tables if _base(each) == table), key=_version, default=table)
         have = self._tables.get(table)
         if have is None:
             return iter(())
         wanted = ", ".join(f'"{column}"' if column in have else "NULL" for column in columns)
-        return self._connection.execute(f'SELECT {wanted} FROM "{table}" {where}')  # noqa: S608 - names looked up in the schema
+        return self._connection.execute(f'SELECT {wanted} FROM "{table}"')  # noqa: S608 - names looked up in the schema
 
     def read(self) -> Trace:
         version = None
@@ -90,32 +114,50 @@ class _Reader:
                 hint="Expected a file made by: nsys export --type sqlite REPORT.nsys-rep",
             )
         trace = Trace(tool="nsys", tool_version=None if version is None else str(version), source=str(self._path))
-        for gpu, name in self._rows("TARGET_INFO_GPU", ("id", "name")):
-            if name is not None:
-                trace.device_names[gpu] = str(name)
-        for gpu, cuda, pid in self._rows("TARGET_INFO_CUDA_DEVICE", ("gpuId", "cudaId", "pid")):
-            if gpu is not None and cuda is not None and pid is not None:
-                self._devices[pid, cuda] = gpu  # CUDA's number in that process -> the GPU's number in the report
+        trace.capture_ns = max(
+            (row[0] for row in self._rows("ANALYSIS_DETAILS", ("duration",)) if row[0]), default=None
+        )
         self._read_launches(trace)
+        self._read_gpus()
         self._read_operations(trace)
         self._read_ranges(trace)
+        self._read_diagnostics(trace)
+        self._count_other_tables(trace)
         seen = {launch.process for launch in trace.launches.values()} | {each.process for each in trace.ranges}
         trace.main_threads = {process: process << 24 | process & _LOW_BITS for process in seen}
+        self._name_devices(trace, seen)
         return trace
 
     def _read_launches(self, trace: Trace) -> None:
         launches = trace.launches
-        for start, end, thread, correlation in self._rows(
-            "CUPTI_ACTIVITY_KIND_RUNTIME", ("start", "end", "globalTid", "correlationId")
-        ):
-            trace.cuda_seen = True
-            if correlation is None or thread is None or start is None:
-                continue
-            process = thread >> 24
-            key = _key(process, correlation)
-            known = launches.get(key)
-            if known is None or start < known.start:  # a call within a call: the outer one began it
-                launches[key] = LaunchCall(start, end if end is not None else start, process, thread)
+        kinds = {number: call_kind(name) for number, name in self._strings.items()}
+        columns = ("start", "end", "globalTid", "correlationId", "nameId", "returnValue")
+        for table in _CALLS:
+            for start, end, thread, correlation, name, failed in self._rows(table, columns):
+                trace.cuda_seen = True
+                if not correlation or thread is None:
+                    continue
+                if start is None:
+                    trace.unread["calls without times"] += 1
+                    continue
+                process = thread >> 24
+                known = launches.get((process, correlation))
+                if known is None or start < known.start:  # a call within a call: the outer one began it
+                    kind = "other" if failed else kinds.get(name, "other")
+                    launches[process, correlation] = LaunchCall(
+                        start, start if end is None else end, process, thread, kind
+                    )
+        self._processes = sorted({launch.process for launch in launches.values()})
+
+    def _read_gpus(self) -> None:
+        """CUDA's number of a GPU in a process -> its number in the report. Process ids repeat between machines: where
+        they contradict each other, nothing is known.
+        """
+        found: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
+        for gpu, cuda, pid in self._rows("TARGET_INFO_CUDA_DEVICE", ("gpuId", "cudaId", "pid")):
+            if gpu is not None and cuda is not None and pid is not None:
+                found[pid & _LOW_BITS, cuda].add(gpu)
+        self._gpus = {key: gpus.pop() for key, gpus in found.items() if len(gpus) == 1}
 
     def _read_operations(self, trace: Trace) -> None:
         string = self._strings.get
@@ -143,19 +185,27 @@ class _Reader:
         pageable: bool | None = None,
     ) -> None:
         """`row` begins with the columns of `_PLACE`."""
-        start, end, device, stream, global_pid, correlation = row[:6]
-        if start is None or end is None:
-            trace.unread[f"{kind} without times"] = trace.unread.get(f"{kind} without times", 0) + 1
+        start, end, number, stream, global_pid, correlation = row[:6]
+        if start is None or end is None or end < start or not end:
+            trace.unread[without_times(kind)] += 1
+            return
+        if number is None and self._devices_named:
+            trace.unread["rows of work without a device"] += 1
             return
         process = self._process(global_pid, correlation, trace)
-        launch = None if correlation is None else _key(process, correlation)
+        number = self._gpus.get((0 if process is None else process & _LOW_BITS, number or 0), number or 0)
+        machine = None if process is None else process >> 24
+        if machine is not None and machine not in self._machines:
+            self._machines.append(machine)
+        device = number if machine is None else self._machines.index(machine) << 16 | number
+        launch = None if process is None or not correlation else (process, correlation)
         trace.operations.append(
             Operation(
                 kind,
                 name,
                 start,
-                max(start, end),
-                self._devices.get((process & _LOW_BITS, device or 0), device or 0),
+                end,
+                device,
                 stream or 0,
                 process,
                 launch if launch in trace.launches else None,
@@ -165,21 +215,35 @@ class _Reader:
             )
         )
 
-    def _process(self, global_pid: int | None, correlation: int | None, trace: Trace) -> int:
+    def _process(self, global_pid: int | None, correlation: int | None, trace: Trace) -> int | None:
         """GlobalPid has the process in the same bits as globalTid. Old exports lack it: then it is the only process, or
         the only one with this correlation.
         """
         if global_pid is not None:
             return global_pid >> 24
-        if self._processes is None:
-            self._processes = sorted({launch.process for launch in trace.launches.values()})
-        processes = self._processes
-        if len(processes) == 1:
-            return processes[0]
-        candidates = [
-            each for each in processes if correlation is not None and _key(each, correlation) in trace.launches
-        ]
-        return candidates[0] if len(candidates) == 1 else 0
+        if len(self._processes) == 1:
+            return self._processes[0]
+        able = [each for each in self._processes if correlation and (each, correlation) in trace.launches]
+        return able[0] if len(able) == 1 else None
+
+    def _name_devices(self, trace: Trace, processes: Collection[int]) -> None:
+        """GPUs and process ids are numbered per machine: in a report of several, their names say of which."""
+        names: dict[tuple[int | None, int], str] = {}
+        for machine, gpu, name in self._rows("TARGET_INFO_GPU", ("vmId", "id", "name")):
+            if name is not None:
+                names[machine, gpu] = names[None, gpu] = str(name)
+        several = len(self._machines) > 1
+        for device in {each.device for each in trace.operations}:
+            index, number = device >> 16, device & 0xFFFF
+            machine = self._machines[index] << 48 if self._machines else None
+            owner = f"machine {index + 1}" if several else None
+            name = names.get((machine, number)) or (None if several else names.get((None, number)))
+            trace.devices[device] = Device(number, name, owner)
+        if several:
+            for process in processes:
+                if process >> 24 in self._machines:
+                    machine_number = self._machines.index(process >> 24) + 1
+                    trace.process_names[process] = f"{process & _LOW_BITS} on machine {machine_number}"
 
     def _read_ranges(self, trace: Trace) -> None:
         rows = list(self._rows("NVTX_EVENTS", _RANGE))
@@ -191,25 +255,57 @@ class _Reader:
         last = max((moment for row in rows for moment in row[:2] if moment is not None), default=0)
         last = max([last, *(operation.end for operation in trace.operations)])
         for start, end, kind, text, text_id, thread, domain, *payloads in rows:
-            if kind not in (_PUSH_POP, _START_END) or thread is None or start is None:
+            if kind in _MARKS:
+                trace.known_rows += 1
+                continue
+            if kind not in _RANGES:
+                trace.unread[f"events of NVTX type {kind}"] += 1
+                continue
+            if thread is None or start is None:
+                trace.unread["ranges without a thread or a start"] += 1
                 continue
             process = thread >> 24
             name = text if text is not None else self._strings.get(text_id, "")
             payload = next((int(value) for value in payloads if value is not None), None)
+            cut_off = end is None
             trace.ranges.append(
                 Range(
                     domains.get((process, domain)) or domains.get((None, domain), ""),
                     name,
                     start,
-                    last if end is None else end,
+                    last if cut_off else max(start, end),
                     process,
                     thread,
                     payload,
-                    kind == _PUSH_POP,
+                    _RANGES[kind],
+                    cut_off,
                 )
             )
 
+    def _read_diagnostics(self, trace: Trace) -> None:
+        levels = dict(self._rows("ENUM_DIAGNOSTIC_SEVERITY_LEVEL", ("id", "name"))) or _LEVELS
+        rows = [(levels.get(level), text) for level, text in self._rows("DIAGNOSTIC_EVENT", ("severity", "text"))]
+        worst_first = sorted(
+            (row for row in rows if row[0] in _SHOWN_LEVELS), key=lambda row: _SHOWN_LEVELS.index(row[0])
+        )
+        trace.messages += dict.fromkeys(str(text).strip() for _, text in worst_first)
 
-def _key(process: int, correlation: int) -> int:
-    """Correlation numbers are those of a process."""
-    return process << 40 | correlation
+    def _count_other_tables(self, trace: Trace) -> None:
+        for table in self._tables:
+            kind = _base(table).removeprefix(_CUPTI)
+            if not table.startswith(_CUPTI) or kind in _READ_KINDS:
+                continue
+            ((count,),) = self._connection.execute(f'SELECT COUNT(*) FROM "{table}"')  # noqa: S608 - from the schema
+            if kind in _NOT_NEEDED:
+                trace.known_rows += count
+            elif count:
+                trace.unread[f"rows of {table}"] += count
+
+
+def _base(table: str) -> str:
+    return _VERSIONED.sub("", table)
+
+
+def _version(table: str) -> int:
+    found = _VERSIONED.search(table)
+    return int(found[1]) if found else 0

@@ -4,7 +4,14 @@ import gc
 from pathlib import Path
 
 from gpubench.profile.traces import kineto, nsys_sqlite
-from gpubench.profile.traces.trace import NCU_REPORT, NSYS_UNIMPORTED, Trace, TraceError
+from gpubench.profile.traces.trace import NCU_REPORT, NSYS_UNIMPORTED, Trace, TraceError, leave_out_impossible, listed
+
+_HINTS = {
+    "torch": "Reads traces of torch.profiler (torch 1.8.1 or newer); those of torch.autograd.profiler mark neither "
+    "steps nor GPU work. Profile again with torch.profiler.",
+    "nsys": "Reads ranges, CUDA calls and GPU work of Nsight Systems: nsys profile --trace=cuda,nvtx PROGRAM",
+    "ncu": "",
+}
 
 
 def read_trace(path: Path) -> Trace:
@@ -18,10 +25,18 @@ def read_trace(path: Path) -> Trace:
     was_on = gc.isenabled()
     gc.disable()  # readers make millions of small objects and drop none: looking for garbage took a quarter of the time
     try:
+        trace = None
         if head.startswith(nsys_sqlite.MAGIC):
-            return nsys_sqlite.read(path)
-        if kineto.looks_like_one(head):
-            return kineto.read(path)
+            trace = nsys_sqlite.read(path)
+        elif kineto.looks_like_one(head):
+            trace = kineto.read(path)
+        if trace is not None:
+            leave_out_impossible(trace)
+            if trace.empty and trace.unread:
+                raise TraceError(
+                    f"Nothing in {path} was understood: it holds {listed(trace.unread)}.", hint=_HINTS[trace.tool]
+                )
+            return trace
     finally:
         if was_on:
             gc.enable()

@@ -1,6 +1,7 @@
 """One profile in full: where a step goes, why the GPU waits, which kernels, which copies, and what to do about it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from gpubench.core.findings import Severity
@@ -45,6 +46,8 @@ def profile_page(
     """Every section of a profile. `label` names the case, `trace` is where the trace was kept (None: it was not)."""
     scale = Scale(summary)
     devices = [_device(device, scale, top, name_width) for device in summary.devices]
+    if len({section.key for section in devices}) < len(devices):  # several ranks or machines number GPUs from 0
+        devices = [replace(section, key=f"{section.key}_{number}") for number, section in enumerate(devices)]
     table = host_phases(summary, scale)
     none = lines("" if table.rows else "And no steps with phases.")
     host = Section("host", "No GPU in this trace", lines=none, tables=(table,) if table.rows else ())
@@ -84,7 +87,7 @@ def _head(summary: ProfileSummary, label: str, scale: Scale) -> tuple[Fact, ...]
 
 
 def _device(device: DeviceSummary, scale: Scale, top: int, name_width: int) -> Section:
-    name = f"GPU {device.device}" + (f"  {device.name}" if device.name else "")
+    name = device.label + (f"  {device.name}" if device.name else "")
     said = (
         f"{device.bound_statement[:1].upper()}{device.bound_statement[1:]}",
         _idle(device, scale),
@@ -110,6 +113,7 @@ def _idle(device: DeviceSummary, scale: Scale) -> str:
             (why.launch, "host late to launch"),
             (why.input, "fetching input"),
             (why.dependency, "waiting for other work"),
+            (why.unknown, "unknown"),
         )
     )
     parts = [f"{format_percent(share)} {what}" for share, what in shares if share > 0]
@@ -218,7 +222,7 @@ def copies(device: DeviceSummary, scale: Scale) -> Table:
 
     def size(found: CopySummary) -> Cell:
         size = found.bytes if found.bytes_per_step is None else found.bytes_per_step
-        return Cell(format_bytes(size), value=size)
+        return Cell("unknown") if size is None else Cell(format_bytes(size), value=size)
 
     def rate(found: CopySummary) -> Cell:
         return _NONE if found.gb_per_s is None else Cell(format_number(found.gb_per_s), value=found.gb_per_s)
