@@ -7,6 +7,7 @@ import pytest
 from fakes import traces
 
 from gpubench.cli.main import main
+from gpubench.core.findings import FINDINGS
 from gpubench.profile.figures.summarize import summarize
 from gpubench.profile.traces.read_trace import read_trace
 
@@ -42,10 +43,8 @@ def test_the_cause_that_the_page_names_is_the_one_the_trace_shows():
 
 def test_every_failure_in_the_page_is_a_message_of_the_code():
     page = (DOCS / "profiling.md").read_text()
-    package = DOCS.parent / "gpubench"
-    sources = "".join(
-        path.read_text() for path in [*(package / "profile").rglob("*.py"), package / "core/findings/catalogue.py"]
-    )
+    profile = DOCS.parent / "gpubench" / "profile"
+    sources = " ".join([*FINDINGS, *(path.read_text() for path in profile.rglob("*.py"))])
     messages = [
         line.split("`")[1] for line in page.split("## When it does not work")[1].splitlines() if line.startswith("| `")
     ]
