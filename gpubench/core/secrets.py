@@ -35,6 +35,8 @@ _IN_ADDRESS = re.compile(
     r"""(?<=://)(?P<user>[^/\s:@"'\\]*:)(?:(?!://)[^\s"'\\])+(?=@)|(?<=://)[^/\s:@"'\\]{20,}(?=@)"""
 )
 """`user:password` of an address, or a token instead of both."""
+_ADDRESS_ALONE = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
+"""The same where a value stands alone: its password may hold quotes, which end one inside a text."""
 _NAMED = re.compile(r"""(?<![\w.-])([A-Za-z_-][\w.-]{0,200}+)(?:=|\\?["'] ?: ?|(?<=[A-Z0-9]): )""")
 _VALUE = re.compile(r"""\\?(["'])(?P<quoted>[^"']*)\\?\1|(?P<bare>[^\s&,;"'\\(){}\[\]]+)""")
 """`NAME=value`, `"name": "value"` and `NAME: value` inside a text."""
@@ -53,7 +55,7 @@ def secret_part(name: str, value: str) -> str | None:
         return None
     if is_secret_name(name) or _TOKENS.search(value):
         return value
-    address = _IN_ADDRESS.search(value)
+    address = _IN_ADDRESS.search(value) or _ADDRESS_ALONE.search(value)
     return None if address is None else address[0]
 
 
