@@ -9,7 +9,7 @@ from gpubench.profile.figures.attribution import Place, Steps
 from gpubench.profile.figures.kernel_names import TensorCore, kernel_class, uses_tensor_cores
 from gpubench.profile.figures.summary_model import ClassSummary, CopySummary, DeviceSummary, KernelSummary, PhaseSummary
 from gpubench.profile.figures.time_intervals import Interval, clip, gaps, intersection, total
-from gpubench.profile.traces.trace import Device, Key, LaunchCall, Operation, Trace
+from gpubench.profile.traces.trace import Key, LaunchCall, Operation, Trace, TracedDevice
 from gpubench.protocol.profile_job import PHASES
 
 _NO_STEPS = "the trace marks no steps"
@@ -85,7 +85,7 @@ def summarise_device(
     loose_ns = sum(each.end - each.start for each, place in pairs if place.phase is None)
     all_ns = sum(each.end - each.start for each in work.inside)
     names = _kernel_table(work, kernels, kernel_ns)
-    known = trace.devices.get(device, Device(device))
+    known = trace.devices.get(device, TracedDevice(device))
     return DeviceSummary(
         device=known.number,
         owner=known.owner,

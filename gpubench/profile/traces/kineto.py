@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from gpubench.profile.traces.trace import (
     COPY_NAMES,
-    Device,
     Direction,
     Key,
     LaunchCall,
@@ -21,6 +20,7 @@ from gpubench.profile.traces.trace import (
     OperationKind,
     Range,
     Trace,
+    TracedDevice,
     TraceError,
     call_kind,
     without_times,
@@ -64,7 +64,7 @@ def read(path: Path) -> Trace:
     if not isinstance(events, list):
         raise TraceError(f"{path} is JSON, but no trace: it has no list `traceEvents`.", hint=_EXPECTED)
     head = document if isinstance(document, dict) else {}
-    return _Reader(str(path), head).read(events)
+    return _KinetoReader(str(path), head).read(events)
 
 
 class _DeviceEvent(NamedTuple):
@@ -76,7 +76,7 @@ class _DeviceEvent(NamedTuple):
     operation: Operation
 
 
-class _Reader:
+class _KinetoReader:
     def __init__(self, source: str, head: dict[str, Any]) -> None:
         self._trace = Trace(tool="torch", source=source)
         self._names: dict[int, str] = {}
@@ -209,7 +209,7 @@ class _Reader:
                 process = processes[0] if processes else None
                 key = None if process is None or correlation is None else (process, correlation)
                 found = key if key in trace.launches else None
-                trace.devices[number] = Device(number, self._names.get(number))
+                trace.devices[number] = TracedDevice(number, self._names.get(number))
                 trace.operations.append(operation._replace(process=process, launch=found))
                 continue
             process = owners.get(str(track))
@@ -222,7 +222,7 @@ class _Reader:
             key = None if process is None or correlation is None else (process, correlation)
             device = (processes.index(process) + 1 if process is not None else 0) << 16 | number & 0xFFFF
             owner = "an unknown process" if process is None else self._owner_name(process)
-            trace.devices[device] = Device(number, self._names.get(number), owner)
+            trace.devices[device] = TracedDevice(number, self._names.get(number), owner)
             found = key if key in trace.launches else None
             trace.operations.append(operation._replace(device=device, process=process, launch=found))
         if merged:

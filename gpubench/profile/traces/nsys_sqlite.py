@@ -15,13 +15,13 @@ from urllib.parse import quote
 
 from gpubench.profile.traces.trace import (
     COPY_NAMES,
-    Device,
     Direction,
     LaunchCall,
     Operation,
     OperationKind,
     Range,
     Trace,
+    TracedDevice,
     TraceError,
     call_kind,
     without_times,
@@ -238,7 +238,7 @@ class _Reader:
             machine = self._machines[index] << 48 if self._machines else None
             owner = f"machine {index + 1}" if several else None
             name = names.get((machine, number)) or (None if several else names.get((None, number)))
-            trace.devices[device] = Device(number, name, owner)
+            trace.devices[device] = TracedDevice(number, name, owner)
         if several:
             for process in processes:
                 if process >> 24 in self._machines:

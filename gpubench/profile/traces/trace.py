@@ -102,7 +102,7 @@ class Operation(NamedTuple):
     tensor_cores: bool | None = None
 
 
-class Device(NamedTuple):
+class TracedDevice(NamedTuple):
     """`number` is what its owner calls it; `owner` (`rank 1`, `machine 2`) is None if only one numbers devices."""
 
     number: int
@@ -127,7 +127,7 @@ class Trace:
     ranges: list[Range] = field(default_factory=list)
     launches: dict[Key, LaunchCall] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
-    devices: dict[int, Device] = field(default_factory=dict)
+    devices: dict[int, TracedDevice] = field(default_factory=dict)
     main_threads: dict[int, int] = field(default_factory=dict)
     process_names: dict[int, str] = field(default_factory=dict)
     cuda_seen: bool = False
