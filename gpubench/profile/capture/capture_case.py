@@ -83,8 +83,8 @@ def plan(
     clean |= given_back(job.case.env, environ)
     clean |= start_module.environment(job.case.python, clean)
     tool, options = _choose(job.case, choice, nsys=nsys, ncu=ncu, environ=clean)
-    if tool is not None:
-        clean = clean | profiler_tools.C_LOCALE | job.case.env
+    if tool is not None and "LC_ALL" not in job.case.env:
+        clean |= profiler_tools.C_LOCALE
     steps = _NCU_STEPS if tool is not None and tool.name == "ncu" else job.steps
     job = job.model_copy(update={"tool": "torch" if tool is None else tool.name, "steps": steps})
     command = start_module.command(WORKER, str(job.folder / JOB_FILE), python=job.case.python)

@@ -8,11 +8,13 @@ import pytest
 from fakes import traces
 
 from gpubench.core.errors import UsageError
+from gpubench.core.secrets import WITHHELD
 from gpubench.profile.capture import capture_case
 from gpubench.profile.capture.hide_processes import Hiding
 from gpubench.profile.capture.profiler_tools import ToolAbsentError
 from gpubench.profile.capture.run_tool import SessionError
 from gpubench.profile.figures.summary_model import StartEnvironment
+from gpubench.protocol import start_module
 from gpubench.protocol.profile_job import ProfileJob
 from gpubench.suite.model.case import Case
 
@@ -100,7 +102,24 @@ def test_a_profiler_inside_a_profiler_is_refused(tmp_path: Path):
 def test_secrets_leave_the_environment_and_what_the_case_sets_stays(tmp_path: Path):
     made = capture_case.plan(job(tmp_path, env={"FLAG": "1"}), "torch", environ={**ENVIRON, "HF_TOKEN": "x"})
     assert made.withheld == {"HF_TOKEN": "x"}
-    assert made.environ == {**ENVIRON, "FLAG": "1"}
+    assert made.environ == {**ENVIRON, "FLAG": "1", **start_module.environment(environ=ENVIRON)}
+
+
+def test_tools_print_numbers_as_they_are_read_unless_the_case_sets_the_locale(tmp_path: Path):
+    """Other locales group digits and translate messages."""
+    ncu = str(script(tmp_path / "ncu", "exit 0"))
+    german = {**ENVIRON, "LANG": "de_DE.UTF-8", "LC_ALL": "de_DE.UTF-8"}
+    assert capture_case.plan(job(tmp_path), "ncu", ncu=ncu, environ=german).environ["LC_ALL"] == "C"
+    own = job(tmp_path, env={"LC_ALL": "fr_FR.UTF-8"})
+    assert capture_case.plan(own, "ncu", ncu=ncu, environ=german).environ["LC_ALL"] == "fr_FR.UTF-8"
+    assert capture_case.plan(job(tmp_path), "torch", environ=german).environ["LC_ALL"] == "de_DE.UTF-8"
+
+
+def test_a_tool_gets_the_cases_own_secret_and_not_what_stands_for_it(tmp_path: Path):
+    stored = job(tmp_path, env={"HF_TOKEN": WITHHELD})
+    ncu = str(script(tmp_path / "ncu", "exit 0"))
+    made = capture_case.plan(stored, "ncu", ncu=ncu, environ={**ENVIRON, "HF_TOKEN": "the-value"})
+    assert made.environ["HF_TOKEN"] == "the-value"
 
 
 @pytest.mark.parametrize("tool", ["torch", "ncu"])
