@@ -10,7 +10,7 @@
 # Ctrl-C ends the running part, keeps what it has measured, and writes archive and table.
 #
 # Needs no network. Packages may lie anywhere on PYTHONPATH. It changes no clock, limit or mode of any card.
-# Exit status: 0, 1 if a part failed or ran out of time, 2 on wrong use, 130 if interrupted.
+# Exit status: 0, 1 if a part failed or ran out of time, 2 for a usage error, 130 if interrupted.
 set -uo pipefail
 
 budget=30 call='' out=gpu-acceptance python=${PYTHON:-python3}
@@ -177,7 +177,7 @@ go_on() { # NAME SECONDS COMMAND...: the part, for at most so long
   [ -z "$interrupted" ] || return
   if [ "$state" = more ] && [ "$limit" -lt "$start_s" ]; then return; fi
   [ "$limit" -gt 0 ] || { left_out "$name" "the budget was used up"; return; }
-  # What cannot be resumed is not begun where this call would cut it, unless a call of its own would as well.
+  # What cannot be resumed is not begun where this call would cut it, unless a separate call would as well.
   if [ "$in_call" -lt "$(least "$limit" "$start_s")" ] || { [ "$3" != suite ] && [ "$in_call" -lt "$limit" ] && [ "$num_run" -gt 0 ]; }; then
     left_out "$name" "for the next call"
     return
