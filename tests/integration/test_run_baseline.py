@@ -50,7 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory):
 
 
 def test_a_run_is_compared_with_the_one_before(run):
-    status, out, _ = run("--baseline", "before", "--tag", "after")
+    status, out, _ = run("--baseline", "@last", "--tag", "after")
     assert status == 0
     compared = out[out.index("against") :]
     assert "(before)" in compared.splitlines()[0]
