@@ -1,4 +1,4 @@
-"""In which order launches happen: round by round, each round in another order.
+"""The order of launches: round by round, each round shuffled anew.
 
 A round holds one launch of every case that still needs one. Cases are shuffled so that what drifts over a run (heat,
 clocks, a neighbour) falls on all of them alike; the seed is recorded, so that the order can be repeated.
