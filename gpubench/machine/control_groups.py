@@ -41,7 +41,7 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
         if not quota_us:
             quota_us, period_us = (_read(group / f"cpu.cfs_{name}_us") or "" for name in ("quota", "period"))
         if quota_us.isdecimal():
-            quotas.append(int(quota_us) / (int(period_us) if period_us.isdecimal() else _DEFAULT_PERIOD_US))
+            quotas.append(int(quota_us) / ((period_us.isdecimal() and int(period_us)) or _DEFAULT_PERIOD_US))
     return min(quotas, default=None)
 
 

@@ -48,7 +48,7 @@ class SampledDevice:
         if self.mode != "boundary":
             return
         try:
-            bounded(self.sampler.read_both, _READ_TIMEOUT_S, what="NVML")
+            bounded(self.sampler.read_both, _READ_TIMEOUT_S, what=f"the {self.device.kind} driver")
         except TelemetryError as error:
             self.sampler.errors.append(str(error))
 
@@ -131,7 +131,11 @@ class SampledDevice:
         if not self.sampler.stop(timeout_s):
             return False
         try:
-            bounded(self.device.close, max(_LEAST_CLOSE_S, deadline_s - time.monotonic()), what="NVML")
+            bounded(
+                self.device.close,
+                max(_LEAST_CLOSE_S, deadline_s - time.monotonic()),
+                what=f"the {self.device.kind} driver",
+            )
         except TelemetryError:
             return False
         return True

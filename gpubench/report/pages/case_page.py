@@ -190,6 +190,7 @@ def repeat_command(entry: CaseSummary, info: RunInfo) -> str:
     return shlex.join([*words, "--case", name])
 
 
+_SCOPES = {"parent_shared": "of the whole card", "module": "of the whole module"}
 _SOURCES = {"counter_ticks": "the energy counter, interpolated between its ticks"}
 
 
@@ -211,6 +212,7 @@ def telemetry_facts(entry: CaseSummary) -> tuple[Fact, ...]:
     covered = f", {format_percent(coverage, decimals=0)} of the window" if _is_number(coverage) else ""
     source, uncertainty = str(detail.get("energy_source") or ""), detail.get("energy_uncertainty_pct")
     energy = [f"from {_SOURCES.get(source, source.replace('_', ' '))}"] if source else []
+    energy += [_SCOPES[scope] for scope in (detail.get("energy_scope"),) if source and scope in _SCOPES]
     if source and uncertainty is not None:
         energy.append(f"±{uncertainty:.1f}% over this window")
     if source and detail.get("energy_valid") is False:

@@ -253,6 +253,6 @@ def bounded(call: Callable[[], Answer], timeout_s: float, *, what: str) -> Answe
     if not answer:
         raise TelemetryError(
             f"{what} did not answer within {timeout_s:g} s",
-            remedy="The driver hangs: look at `dmesg` for Xid messages; a reset or reboot is usually needed.",
+            remedy="The driver hangs: look at `dmesg` (NVIDIA's: Xid messages); a reset or reboot is usually needed.",
         )
     return answer[0]

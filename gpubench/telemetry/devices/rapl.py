@@ -16,7 +16,7 @@ POWERCAP = Path("/sys/class/powercap")
 PERIODS = Periods(counter_s=0.001)
 """RAPL counters are updated about every millisecond (Intel SDM vol. 3B, 15.10)."""
 
-_MOST_W = 600.0
+_MOST_W = 800.0
 """More than any package takes for long."""
 
 _LATE_S = 0.1

@@ -269,15 +269,15 @@ class RocmBackend(Backend):
         """The GPU that HIP calls `identity`, by PCI address or UUID. TelemetryError unless exactly one matches."""
 
         def find() -> RocmDevice:
-            handles = self._smi.call("amdsmi_get_processor_handles")
-            found = [handle for handle in handles if identity.pci and _pci(self._smi, handle) == identity.pci.lower()]
+            cards = _cards(self._smi)
+            found = [handle for handle, card in cards if identity.pci and card.pci == identity.pci.lower()]
             if not found and identity.uuid:
                 uuid = f"GPU-{identity.uuid.removeprefix('GPU-').lower()}"
-                found = [handle for handle in handles if _uuid(self._smi, handle) == uuid]
+                found = [handle for handle, card in cards if card.uuid == uuid]
             if len(found) == 1:
                 return RocmDevice(self._smi, found[0], clock=self._clock)
             remedy = "In a container, check that the card's /dev/dri and /dev/kfd are passed in."
-            named = f"{len(found)} of {len(handles)} AMD GPUs match {identity.pci or identity.uuid}"
+            named = f"{len(found)} of {len(cards)} AMD GPUs match {identity.pci or identity.uuid}"
             raise TelemetryError(named, remedy=remedy)
 
         return bounded(find, _TIMEOUT_S, what="amdsmi")
@@ -307,12 +307,11 @@ class RocmBackend(Backend):
 
     def _in_hip_order(self) -> list[Identity]:
         found = []
-        for position, handle in enumerate(self._smi.call("amdsmi_get_processor_handles")):
+        for position, (handle, identity) in enumerate(_cards(self._smi)):
             try:
                 order = self._smi.call("amdsmi_get_gpu_enumeration_info", handle)["hip_id"]
             except (AmdSmiError, KeyError):
                 order = position  # amdsmi before ROCm 6.4 does not know HIP's numbers
-            identity = Identity(uuid=_uuid(self._smi, handle), pci=_pci(self._smi, handle))
             found.append((order if isinstance(order, int) else position, position, identity))
         return [identity for _, _, identity in sorted(found, key=lambda each: each[:2])]
 
@@ -320,8 +319,7 @@ class RocmBackend(Backend):
         """Processes and memory of every GPU, by UUID. TelemetryError where the driver does not answer."""
 
         def ask() -> dict[str, Survey]:
-            handles = self._smi.call("amdsmi_get_processor_handles")
-            return {_uuid(self._smi, handle): _survey(self._smi, handle) for handle in handles}
+            return {str(card.uuid): _survey(self._smi, handle) for handle, card in _cards(self._smi)}
 
         return bounded(ask, _TIMEOUT_S, what="amdsmi")
 
@@ -346,6 +344,15 @@ def open_rocm(*, clock: Callable[[], float] = time.monotonic) -> Backend | None:
         remedy = "Install the amdsmi of ROCm's own version, in /opt/rocm/share/amd_smi, with its libamd_smi.so."
         return NullBackend(f"amdsmi cannot be loaded: {error or type(error).__name__}", remedy)
     return RocmBackend(smi, clock=clock)
+
+
+def _cards(smi: AmdSmi) -> list[tuple[Any, Identity]]:
+    """Handles and identities of the cards that answer: a lost neighbour spoils nothing for the others."""
+    cards = []
+    for handle in smi.call("amdsmi_get_processor_handles"):
+        with contextlib.suppress(AmdSmiError):
+            cards.append((handle, Identity(uuid=_uuid(smi, handle), pci=_pci(smi, handle))))
+    return cards
 
 
 def _uuid(smi: AmdSmi, handle: Any) -> str:

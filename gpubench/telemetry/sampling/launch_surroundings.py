@@ -53,13 +53,13 @@ class Surroundings:
 
     def _survey(self) -> Survey:
         try:
-            return bounded(self._device.survey, _TIMEOUT_S, what="NVML")
+            return bounded(self._device.survey, _TIMEOUT_S, what=f"the {self._device.kind} driver")
         except TelemetryError as error:
             return Survey(None, None, str(error))
 
     def _state(self) -> Mapping[str, Any]:
         try:
-            return bounded(self._device.state, _TIMEOUT_S, what="NVML")
+            return bounded(self._device.state, _TIMEOUT_S, what=f"the {self._device.kind} driver")
         except TelemetryError as error:
             return {"absent": {"state": str(error)}}
 

@@ -223,6 +223,14 @@ def test_a_number_counts_what_the_variables_leave_visible(smi, device, environ, 
     assert open_rocm().identify(device, environ).pci == pci
 
 
+def test_a_lost_neighbour_has_no_number_and_spoils_nothing(smi):
+    del smi.cards[0]["gpu_device_bdf"]
+    backend = open_rocm()
+    assert backend.identify(0, {}).pci == "0000:06:00.0"
+    assert backend.open(Identity(pci="0000:06:00.0")).read_power().power_instant_w == 551
+    assert set(backend.survey()) == {"GPU-8d04fc29038c01f1"}
+
+
 def test_numbers_are_hips_and_not_amdsmis(smi):
     for each, number in zip(smi.cards, (1, 0), strict=True):
         each["gpu_enumeration_info"] = {"hip_id": number}
