@@ -249,6 +249,25 @@ class Slowable(Sleeper):
         return lambda: time.sleep(seconds)
 
 
+class Meddler(Sleeper):
+    """Sets something for the whole process where its learning rate is 1: when built, or in every step."""
+
+    meddle = staticmethod(lambda: None)
+    in_steps = False
+
+    def build(self, case, device):
+        meddles = case.learning_rate == 1
+        if meddles and not self.in_steps:
+            self.meddle()
+
+        def step():
+            if meddles and self.in_steps:
+                self.meddle()
+            time.sleep(SLEEP_S)
+
+        return step
+
+
 class Alone(Sleeper):
     """There is room for one of it in a process."""
 

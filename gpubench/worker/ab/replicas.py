@@ -14,6 +14,7 @@ from typing import Any
 from gpubench.core.findings import Finding, finding
 from gpubench.protocol.messages import JobArm
 from gpubench.worker import effective_settings
+from gpubench.worker.ab.process_state import changes, process_state
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.checks import after_steps
 from gpubench.worker.checks import parity as parity_check
@@ -56,6 +57,7 @@ class Replica:
         if reason is not None:
             raise Unsupported(f"arm {self.name}: {reason}")
         effective_settings.apply(self.case, self._torch)
+        shared = process_state(self._torch)
         job = self.launch.job
         compiled_before = optional_facts.compile_stats(self.case)
         self._graphs_before = 0 if compiled_before is None else graphs_made()
@@ -73,6 +75,7 @@ class Replica:
         if memory is not None:
             self.peak_bytes = memory.peak() - held
         self._read_back(before=True)
+        self._keep_shared(shared)
         self._flags = self._read_flags()
         compiled = optional_facts.compile_stats(self.case)
         self._compiled: CompileStats | None = None
@@ -118,6 +121,7 @@ class Replica:
     def judge(self) -> None:
         """Whether the steps did their work, with the settings that were asked for: findings, or SettingsMismatch."""
         self.switch_to()
+        self._keep_shared(self._shared)
         self.told = after_steps.health(self.launch, self._workload, self.case, self.num_steps)
         now, begun, in_all = optional_facts.compile_stats(self.case), self._compiled_by_all, None
         if now is not None and begun is not None and self._compiled is not None:
@@ -153,6 +157,13 @@ class Replica:
         self.leaves_waits_out = (
             self.timer.clock == "perf_counter" and self.case.timing != "latency" and self._has_room()
         )
+
+    def _keep_shared(self, before: dict[str, object]) -> None:
+        """Unsupported where this arm, or one that was measured since, changed what every arm of the process shares."""
+        self._shared = process_state(self._torch)
+        found = changes(before, self._shared)
+        if found:
+            raise Unsupported(f"arm {self.name} changes what the arms of a process share ({', '.join(found)})")
 
     def _has_room(self) -> bool:
         """Whether there are as many CPUs as this arm has threads: only other programs can then make it wait."""

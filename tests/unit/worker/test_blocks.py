@@ -3,6 +3,7 @@
 import math
 import sys
 import time
+import tracemalloc
 import types
 
 import pytest
@@ -130,6 +131,51 @@ def test_a_setting_that_does_not_hold_at_a_switch_ends_the_job(run, monkeypatch)
     assert failed.type == "failed"
     assert [entry.code for entry in failed.findings] == ["GB301"]
     assert "after the switch to arm" in failed.findings[0].message
+
+
+def _hook():
+    torch.nn.modules.module.register_module_forward_hook(lambda *_: None)
+
+
+@pytest.mark.parametrize("in_steps", [False, True])
+@pytest.mark.parametrize(
+    ("meddle", "undo", "name"),
+    [
+        (lambda: torch.autograd.set_detect_anomaly(True), torch.autograd.set_detect_anomaly, "anomaly detection"),
+        (lambda: torch.set_num_threads(3), torch.set_num_threads, "threads"),
+        (lambda: torch.set_default_dtype(torch.float64), torch.set_default_dtype, "default dtype"),
+        (lambda: torch.set_default_device("meta"), torch.set_default_device, "default device"),
+        (
+            lambda: torch.use_deterministic_algorithms(True),
+            torch.use_deterministic_algorithms,
+            "deterministic algorithms",
+        ),
+        (lambda: torch.set_grad_enabled(False), torch.set_grad_enabled, "gradients"),
+        (lambda: torch.set_flush_denormal(True), torch.set_flush_denormal, "flushing of denormal numbers"),
+        (_hook, lambda _: torch.nn.modules.module._global_forward_hooks.clear(), "_global_forward_hooks"),
+        (tracemalloc.start, lambda _: tracemalloc.stop(), "tracemalloc"),
+    ],
+    ids=["anomaly", "threads", "dtype", "device", "determinism", "grad", "denormals", "hooks", "tracemalloc"],
+)
+def test_an_arm_that_changes_the_whole_process_is_measured_in_launches(run, monkeypatch, meddle, undo, name, in_steps):
+    monkeypatch.syspath_prepend(FAKES)
+    import workloads
+
+    monkeypatch.setattr(workloads.Meddler, "meddle", staticmethod(meddle))
+    monkeypatch.setattr(workloads.Meddler, "in_steps", in_steps)
+    usual = {
+        "threads": torch.get_num_threads(),
+        "default dtype": torch.float32,
+        "default device": None,
+        "gradients": True,
+    }
+    try:
+        failed = run({"base": {}, "head": {"learning_rate": 1}}, "workloads:Meddler")
+    finally:
+        undo(usual.get(name, False))
+    assert (failed.type, failed.status) == ("failed", "unsupported")
+    assert failed.reason.startswith("arm head changes what the arms of a process share")
+    assert name in failed.reason
 
 
 def test_the_twin_is_the_reference_again_and_has_no_figures_of_its_own(run):
