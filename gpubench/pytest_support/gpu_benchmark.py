@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from gpubench.analysis.compare.pytest_benchmark_side import EXTRA_KEY
+from gpubench.core.deferred import HINT, deferred, makes_deferred
 from gpubench.core.units import format_bytes
 from gpubench.pytest_support.plugin_options import Options, broken_limits
 from gpubench.telemetry.monitor import Monitor
@@ -35,11 +36,11 @@ class GpuBenchmark:
 
     def __call__(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Time `function(*args, **kwargs)` and return its result. Fails the test if a limit of its marker is broken."""
-        return self._measured(lambda: self.benchmark(function, *args, **kwargs))
+        return self._measured(function, lambda: self.benchmark(function, *args, **kwargs))
 
     def pedantic(self, target: Callable[..., Any], **options: Any) -> Any:
         """The same with given rounds, iterations and warm-up, like `benchmark.pedantic`."""
-        return self._measured(lambda: self.benchmark.pedantic(target, **options))
+        return self._measured(target, lambda: self.benchmark.pedantic(target, **options))
 
     @property
     def extra_info(self) -> dict[str, Any]:
@@ -61,7 +62,8 @@ class GpuBenchmark:
     def group(self, name: str | None) -> None:
         self.benchmark.group = name
 
-    def _measured(self, run: Callable[[], Any]) -> Any:
+    def _measured(self, function: Callable[..., Any], run: Callable[[], Any]) -> Any:
+        self._refuse(makes_deferred(function))
         rounds, why_not = self._rounds()
         own: dict[str, Any] = {
             "clock": "perf_counter" if rounds is None else "cuda_event",
@@ -76,6 +78,7 @@ class GpuBenchmark:
             result = run()
         else:
             result = self._on_device(rounds, run, own)
+        self._refuse(deferred(result))
         if self.stats is not None:
             broken = broken_limits(self._options, list(self.stats.stats.data), own["metrics"])
             if broken:
@@ -85,6 +88,12 @@ class GpuBenchmark:
                 message = f"max_memory={format_bytes(most)} was not checked: {why_not}"
                 warnings.warn(pytest.PytestWarning(message), stacklevel=3)
         return result
+
+    def _refuse(self, unfinished: str | None) -> None:
+        """Fails the test where what it calls only returns a coroutine, a generator or the like, which does no work."""
+        if unfinished is not None:
+            self.benchmark._mode = "gpu_benchmark"  # noqa: SLF001 - or pytest-benchmark warns that it was not used
+            pytest.fail(f"the benchmarked call returns {unfinished}, so nothing was timed. {HINT}", pytrace=False)
 
     def _rounds(self) -> "tuple[CudaRounds | None, str]":
         """The device's clock, or why the host's is used. pytest.UsageError if CUDA was requested and is missing."""

@@ -109,7 +109,7 @@ class _Measurement:
         self._memory = MemoryWatch(self._accelerator.memory)
         began = time.perf_counter()
         try:
-            step = workload.build(self._case, self._device)
+            step = optional_facts.build(workload, self._case, self._device)
             self._wait()
         except BaseException:
             after_steps.close(workload)

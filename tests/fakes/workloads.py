@@ -249,6 +249,28 @@ class Slowable(Sleeper):
         return lambda: time.sleep(seconds)
 
 
+class Coroutine:
+    """Its step is never awaited."""
+
+    def build(self, case, device):
+        async def work():
+            pass
+
+        return work
+
+
+class Lazy:
+    """Its step returns an iterator that nobody asks for anything."""
+
+    def build(self, case, device):
+        return lambda: map(time.sleep, [SLEEP_S])
+
+
+class NoStep:
+    def build(self, case, device):
+        return 7
+
+
 class Meddler(Sleeper):
     """Sets something for the whole process where its learning rate is 1: when built, or in every step."""
 

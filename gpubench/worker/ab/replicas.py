@@ -67,7 +67,7 @@ class Replica:
             held = memory.allocated()
         self._workload = resolve(self.case.workload, job.search_path, download=job.download)
         self.samples_per_step = optional_facts.samples_per_step(self._workload, self.case)
-        self._step = self._workload.build(self.case, self.device)
+        self._step = optional_facts.build(self._workload, self.case, self.device)
         self._wait()
         if memory is not None:
             memory.reset_peak()

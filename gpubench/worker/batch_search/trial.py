@@ -134,7 +134,7 @@ def _attempt(case: Case, job: Job, torch: Any, limit: int | None, told: dict[str
     else:
         told["limit_bytes"] = limit
     workload = resolve(case.workload, job.search_path, download=job.download)
-    step = workload.build(case, accelerator.device)
+    step = facts.build(workload, case, accelerator.device)
     for _ in range(STEPS):
         step()
     accelerator.synchronize()

@@ -8,6 +8,8 @@ from functools import reduce
 from itertools import accumulate
 from typing import Literal
 
+from gpubench.core.deferred import HINT, deferred
+from gpubench.core.errors import UsageError
 from gpubench.protocol.messages import Progress
 from gpubench.stats.stopping_rule import StopDecision, StoppingRule
 from gpubench.suite.model.suite import Measure
@@ -83,7 +85,7 @@ def first_steps(step: Step, wait: Callable[[], None], measure: Measure, stopped:
     Enough to get over compiling, autotuning and what a loader has prefetched, so that the last of them tell how long a
     step is. Two have to do where steps are so slow that more would eat into the time to measure. Ends early at
     `max_steps`, when `stopped`, or `max_time` after the first step: that one may compile for longer than the
-    measurement is to take.
+    measurement is to take. UsageError for a step whose result is still to be computed.
     """
     times: list[float] = []
     wait()
@@ -92,10 +94,13 @@ def first_steps(step: Step, wait: Callable[[], None], measure: Measure, stopped:
     over = stopped()
     while not over:
         start = time.perf_counter_ns()
-        step()
+        result = step()
         wait()
         now = time.perf_counter_ns()
         times.append(max(now - start, 1) * _NS)
+        if (unfinished := deferred(result)) is not None:
+            raise UsageError(f"A step returned {unfinished}, so it did not do its work.", hint=HINT)
+        del result  # a step must not find its last output still held
         if len(times) == 1:
             settled, patience_ends = now + _SETTLE_S / _NS, now + _SHARE_OF_MAX_TIME * measure.max_time / _NS
             time_ends = now + measure.max_time / _NS

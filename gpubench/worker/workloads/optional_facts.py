@@ -1,8 +1,10 @@
 """Reads what a workload may tell (`base.Workload` lists it), whether it tells it or not."""
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
+from gpubench.core.deferred import HINT, deferred, makes_deferred
+from gpubench.core.errors import UsageError
 from gpubench.core.extensions import METRICS_GROUP
 from gpubench.core.findings import Finding
 from gpubench.core.metrics import METRICS
@@ -11,6 +13,16 @@ from gpubench.worker.workloads.base import Health, Step
 from gpubench.worker.workloads.compiled import CompileStats, graphs_made
 from gpubench.worker.workloads.compiled import compile_stats as read_compile_stats
 from gpubench.worker.workloads.numerics import NOT_SEEN, observe
+
+
+def build(workload: Any, case: Case, device: Any) -> Step:
+    """The workload's step. UsageError where `build` gives something else."""
+    step = workload.build(case, device)
+    found = deferred(step) if not callable(step) else makes_deferred(step)
+    if callable(step) and found is None:
+        return cast(Step, step)
+    what = f"a function that returns {found}" if callable(step) else found or f"{type(step).__name__}, not a function"
+    raise UsageError(f"`build` of {case.workload} returned {what}.", hint=HINT if found else "It returns one step.")
 
 
 def probe(workload: Any, case: Case, step: Step, graphs_before: int = 0) -> dict[str, Any]:

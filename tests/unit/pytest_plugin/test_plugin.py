@@ -292,3 +292,28 @@ def test_the_entry_point_is_declared():
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["entry-points"]["pytest11"] == {"gpubench": "gpubench.pytest_plugin"}
+
+
+def test_a_call_that_only_promises_its_work_fails(run):
+    result, _ = run(
+        """
+        async def work():
+            pass
+
+        def items():
+            yield 1
+
+        def test_coroutine(gpu_benchmark):
+            gpu_benchmark(work)
+
+        def test_generator(gpu_benchmark):
+            gpu_benchmark.pedantic(items, rounds=2)
+
+        def test_iterator(gpu_benchmark):
+            gpu_benchmark(map, int, [])
+        """,
+        save=False,
+    )
+    result.assert_outcomes(failed=3)
+    for kind in ("a coroutine", "a generator", "an iterator (map)"):
+        result.stdout.fnmatch_lines(f"*the benchmarked call returns {kind}, so nothing was timed.*")

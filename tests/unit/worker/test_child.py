@@ -59,6 +59,20 @@ def test_a_workload_says_what_a_step_is(run):
     assert "GB308" not in _codes(result)
 
 
+@pytest.mark.parametrize(
+    ("workload", "reason"),
+    [
+        ("Coroutine", "`build` of workloads:Coroutine returned a function that returns a coroutine"),
+        ("Lazy", "A step returned an iterator (map), so it did not do its work."),
+        ("NoStep", "`build` of workloads:NoStep returned int, not a function."),
+    ],
+)
+def test_a_step_that_only_promises_its_work_is_a_failed_row(run, workload, reason):
+    failed = run(f"workloads:{workload}")[-1]
+    assert (failed.type, failed.status) == ("failed", "failed")
+    assert failed.reason.startswith(reason)
+
+
 def test_less_work_than_was_timed_is_found(run):
     result = run("workloads:Miscounts")[-1]
     assert "GB308" in _codes(result)
