@@ -61,6 +61,8 @@ def read(path: Path) -> Trace:
     """The trace in a file of torch.profiler. TraceError if it is damaged, or JSON of another kind."""
     document = _load(path)
     events = document.get("traceEvents") if isinstance(document, dict) else document
+    if _is_nsys_row(document if isinstance(document, dict) else next(iter(events or ()), None)):
+        raise TraceError(f"{path} is a report of Nsight Systems that was exported to JSON.", hint=_EXPORT_TO_SQLITE)
     if not isinstance(events, list):
         raise TraceError(f"{path} is JSON, but no trace: it has no list `traceEvents`.", hint=_EXPECTED)
     head = document if isinstance(document, dict) else {}
@@ -83,6 +85,9 @@ class _KinetoReader:
         self._work: list[_DeviceEvent] = []
         self._repeated: set[Key] = set()
         self._extent: dict[int, tuple[int, int]] = {}  # process -> first and last of its host events in the file
+        for level in ("ERROR", "WARNING"):  # what Kineto logged
+            logged = head.get(level)
+            self._trace.messages += map(str, logged if isinstance(logged, list) else ())
         devices = head.get("deviceProperties")
         for device in devices if isinstance(devices, list) else ():
             if isinstance(device, dict) and (number := _integer(device.get("id"))) is not None and "name" in device:
@@ -353,6 +358,10 @@ def _load(path: Path) -> Any:
     try:
         return _parse(text)
     except ValueError as error:
+        if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
+            first, _ = json.JSONDecoder(strict=False).raw_decode(text.lstrip())
+            if _is_nsys_row(first):  # one object a line
+                return first
         if text.lstrip().startswith("["):
             try:
                 return _parse(text.rstrip().rstrip(",") + "]")
@@ -363,11 +372,19 @@ def _load(path: Path) -> Any:
         raise TraceError(f"{path} is JSON nested too deeply to be a trace.", hint=_EXPECTED) from error
 
 
+def _is_nsys_row(document: Any) -> bool:
+    return (
+        isinstance(document, dict)
+        and not {"ph", "traceEvents"} & document.keys()
+        and any(key in ("data", "Type") or key.endswith("Event") for key in document)
+    )
+
+
 def _parse(text: str) -> Any:
     return json.loads(text, parse_float=str, parse_constant=lambda _: None, strict=False)
 
 
-_NSYS_ROW = re.compile(r'\s*\{\s*"(data|Type|\w+Event)"\s*:')
+_EXPORT_TO_SQLITE = "Export it to SQLite, which is read: nsys export --type sqlite REPORT.nsys-rep"
 _BARE_WORD = re.compile(r"[-+]?[A-Za-z][\w./#-]*")
 
 
@@ -375,11 +392,6 @@ def _why_not_json(text: str, error: ValueError) -> str:
     """The way out, by what stands where reading stopped."""
     if not isinstance(error, json.JSONDecodeError):  # a number of thousands of digits
         return _EXPECTED
-    if _NSYS_ROW.match(text) and error.msg == "Extra data":
-        return (
-            "This looks like `nsys export --type json`. Export the report to SQLite, which is read: "
-            "nsys export --type sqlite REPORT.nsys-rep"
-        )
     here = text[error.pos : error.pos + 40]
     word = _BARE_WORD.match(here)
     if "escape" in error.msg:

@@ -37,8 +37,8 @@ _CALLS = (f"{_CUPTI}RUNTIME", f"{_CUPTI}DRIVER")
 _READ_KINDS = frozenset(("RUNTIME", "DRIVER", "KERNEL", "MEMCPY", "MEMSET", "GRAPH_TRACE"))
 _NOT_NEEDED = frozenset(("SYNCHRONIZATION", "OVERHEAD", "CUDA_EVENT", "EXTERNAL_CORRELATION", "MARKER", "NAME"))
 _VERSIONED = re.compile(r"_V(\d+)$")
-_LEVELS = {2: "Warning", 3: "Error"}
-_SHOWN_LEVELS = ("Error", "Warning")
+_LEVELS = {2: "warning", 3: "error"}
+_SHOWN_LEVELS = ("fatal", "error", "warning")
 _METADATA = ("META_DATA_EXPORT", "EXPORT_META_DATA")
 _COPY_DIRECTIONS: dict[int, Direction] = {
     **dict.fromkeys((1, 3, 11), "h2d"),
@@ -81,9 +81,10 @@ class _Reader:
             for (name,) in names
             if '"' not in name
         }
-        self._strings: dict[int, str] = dict(self._rows("StringIds", ("id", "value")))
+        self._strings = {number: _text(value) for number, value in self._rows("StringIds", ("id", "value"))}
         self._devices_named = any("deviceId" in columns for columns in self._tables.values())
         self._gpus: dict[tuple[int, int], int] = {}
+        self._users: defaultdict[int, set[int]] = defaultdict(set)  # processes that number their GPUs for themselves
         self._machines: list[int] = []
         self._processes: list[int] = []
 
@@ -193,11 +194,14 @@ class _Reader:
             trace.unread["rows of work without a device"] += 1
             return
         process = self._process(global_pid, correlation, trace)
-        number = self._gpus.get((0 if process is None else process & _LOW_BITS, number or 0), number or 0)
+        gpu = self._gpus.get((0 if process is None else process & _LOW_BITS, number or 0))
+        known, number = gpu is not None, (number or 0) if gpu is None else gpu
         machine = None if process is None else process >> 24
         if machine is not None and machine not in self._machines:
             self._machines.append(machine)
         device = number if machine is None else self._machines.index(machine) << 16 | number
+        if process is not None and not known:
+            self._users[device].add(process)
         launch = None if process is None or not correlation else (process, correlation)
         trace.operations.append(
             Operation(
@@ -232,6 +236,11 @@ class _Reader:
         for machine, gpu, name in self._rows("TARGET_INFO_GPU", ("vmId", "id", "name")):
             if name is not None:
                 names[machine, gpu] = names[None, gpu] = str(name)
+        for device, users in self._users.items():
+            if len(users) > 1:
+                trace.messages.append(
+                    f"{len(users)} processes have a GPU {device & 0xFFFF}; the export does not say if it is the same."
+                )
         several = len(self._machines) > 1
         for device in {each.device for each in trace.operations}:
             index, number = device >> 16, device & 0xFFFF
@@ -250,7 +259,7 @@ class _Reader:
         domains: dict[tuple[int | None, int], str] = {}
         for _, _, kind, text, text_id, thread, domain, *_ in rows:
             if kind == _DOMAIN_CREATED:
-                named = text if text is not None else self._strings.get(text_id, "")
+                named = _text(text) if text is not None else self._strings.get(text_id, "")
                 domains[None if thread is None else thread >> 24, domain] = named
         last = max((moment for row in rows for moment in row[:2] if moment is not None), default=0)
         last = max([last, *(operation.end for operation in trace.operations)])
@@ -265,7 +274,7 @@ class _Reader:
                 trace.unread["ranges without a thread or a start"] += 1
                 continue
             process = thread >> 24
-            name = text if text is not None else self._strings.get(text_id, "")
+            name = _text(text) if text is not None else self._strings.get(text_id, "")
             payload = next((int(value) for value in payloads if value is not None), None)
             cut_off = end is None
             trace.ranges.append(
@@ -284,11 +293,12 @@ class _Reader:
 
     def _read_diagnostics(self, trace: Trace) -> None:
         levels = dict(self._rows("ENUM_DIAGNOSTIC_SEVERITY_LEVEL", ("id", "name"))) or _LEVELS
-        rows = [(levels.get(level), text) for level, text in self._rows("DIAGNOSTIC_EVENT", ("severity", "text"))]
+        events = self._rows("DIAGNOSTIC_EVENT", ("severity", "text"))
+        rows = [(str(levels.get(level)).lower(), _text(text)) for level, text in events]
         worst_first = sorted(
             (row for row in rows if row[0] in _SHOWN_LEVELS), key=lambda row: _SHOWN_LEVELS.index(row[0])
         )
-        trace.messages += dict.fromkeys(str(text).strip() for _, text in worst_first)
+        trace.messages += dict.fromkeys(text.strip() for _, text in worst_first)
 
     def _count_other_tables(self, trace: Trace) -> None:
         for table in self._tables:
@@ -300,6 +310,10 @@ class _Reader:
                 trace.known_rows += count
             elif count:
                 trace.unread[f"rows of {table}"] += count
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else "" if value is None else str(value)
 
 
 def _base(table: str) -> str:

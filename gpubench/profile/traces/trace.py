@@ -154,6 +154,7 @@ _SLACK_NS = 1_000_000
 
 def leave_out_impossible(trace: Trace) -> None:
     """Moves to `unread` what cannot have happened: work and ranges longer than the capture, or an hour away from it.
+    Work that begins before its launch is mentioned: the clocks of host and device differ.
 
     Tools write such rows where the hardware gave no time. The capture is as long as the tool says, else from the first
     to the last event of the host, where there are ranges.
@@ -186,6 +187,16 @@ def leave_out_impossible(trace: Trace) -> None:
     if len(ranges) < len(trace.ranges):
         trace.unread["ranges longer than the capture or outside of it"] += len(trace.ranges) - len(ranges)
     trace.operations, trace.ranges = operations, ranges
+    early = [
+        call.start - each.start
+        for each in operations
+        if each.launch is not None and (call := trace.launches[each.launch]).start > each.start
+    ]
+    if early:
+        trace.messages.append(
+            f"GPU work begins up to {max(early) / 1e3:.3g} us before its launch ({len(early)} of {len(operations)} "
+            "pieces): the clocks of host and GPU differ, and reasons of idle time are wrong by as much."
+        )
 
 
 _PLURALS: dict[OperationKind, str] = {"kernel": "kernels", "copy": "copies", "memset": "memsets", "graph": "graphs"}

@@ -61,8 +61,11 @@ def _table(view: View, entries: Sequence[CaseSummary]) -> Table:
         return f"{name} {format_percent(share)}" if spent else ""
 
     def pageable(device: DeviceSummary) -> Cell | None:
-        size = sum(copy.pageable_bytes or 0 for copy in device.copies.values())
-        return Cell(format_bytes(size), value=size) if size else None
+        sizes = [copy.pageable_bytes for copy in device.copies.values()]
+        known = [size for size in sizes if size is not None]
+        if len(known) < len(sizes):
+            return Cell("unknown")
+        return Cell(format_bytes(sum(known)), value=sum(known)) if any(known) else None
 
     def top_kernel(device: DeviceSummary) -> Cell | None:
         for top in device.top_kernels[:1]:

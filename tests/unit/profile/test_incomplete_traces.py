@@ -297,6 +297,29 @@ def test_what_nsys_itself_warns_of_is_shown_worst_first(tmp_path: Path):
     assert said(summary)["GB516"] == "8 kernel records were dropped. Not all events were collected."
 
 
+def test_what_kineto_logged_as_a_warning_is_shown(tmp_path: Path):
+    summary = kineto(tmp_path, rank_events(), WARNING=["CUPTI buffers were dropped"], INFO=["Enabling GPU tracing"])
+    assert said(summary)["GB516"] == "CUPTI buffers were dropped."
+
+
+def test_work_before_its_launch_shows_that_the_clocks_differ(tmp_path: Path):
+    events = rank_events()
+    events[2]["ts"] -= 60
+    assert said(kineto(tmp_path, events))["GB516"].startswith(
+        "GPU work begins up to 10 us before its launch (1 of 6 pieces)"
+    )
+
+
+def test_processes_that_number_gpus_for_themselves_may_mean_different_ones(tmp_path: Path):
+    other = f"UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET globalPid = {1 << 48 | 200 << 24} WHERE correlationId = 3"
+    assert said(nsys(tmp_path, other))["GB516"].startswith("2 processes have a GPU 0")
+    (tmp_path / "t.sqlite").unlink()
+    same = (
+        "CREATE TABLE TARGET_INFO_CUDA_DEVICE AS SELECT 0 AS gpuId, 0 AS cudaId, 100 AS pid UNION SELECT 0, 0, 200",
+    )
+    assert "GB516" not in said(nsys(tmp_path, other, *same))
+
+
 def test_tables_of_a_second_version_are_read(tmp_path: Path):
     tables = ("NVTX_EVENTS", "CUPTI_ACTIVITY_KIND_KERNEL", "CUPTI_ACTIVITY_KIND_RUNTIME")
     expected = nsys(tmp_path)
@@ -343,9 +366,17 @@ def test_each_way_of_not_being_json_has_its_own_way_out(before, after, hint, tmp
     assert hint in error.value.hint
 
 
-def test_an_export_of_nsys_to_json_says_which_to_make(tmp_path: Path):
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"data": ["python3"]}\n{"Type": 59, "NvtxEvent": {}}\n',
+        '{"Type": 59, "NvtxEvent": {}}',
+        '[{"Type": 48, "CudaEvent": {}}]',
+    ],
+)
+def test_an_export_of_nsys_to_json_says_which_to_make(content, tmp_path: Path):
     path = tmp_path / "t.json"
-    path.write_text('{"data": ["python3"]}\n{"Type": 59, "NvtxEvent": {}}\n')
+    path.write_text(content)
     with pytest.raises(TraceError) as error:
         read_trace(path)
     assert "nsys export --type sqlite" in error.value.hint
