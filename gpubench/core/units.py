@@ -107,7 +107,11 @@ def format_percent(fraction: float, *, signed: bool = False, decimals: int | Non
 
 
 def format_duration(seconds: float) -> str:
-    """For people: `350 ms`, `4.2 s`, `18m 12s`, `2h 05m`."""
+    """For people: `350 ms`, `4.2 s`, `18m 12s`, `2h 05m`. A stored number may be anything: `unknown`, `1e+30 s`."""
+    if not math.isfinite(seconds):
+        return "unknown"
+    if abs(seconds) > 1e9:
+        return f"{seconds:.0e} s"
     if seconds < 0:
         return "-" + format_duration(-seconds)
     if seconds < 1e-3:

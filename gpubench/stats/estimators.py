@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
+_MOST_LOG = 700.0
+
 TRIM = 0.2
 
 
@@ -83,6 +85,11 @@ def _cut(num: int, trim: float) -> int:
     if not 0 <= trim < 0.5:
         raise ValueError(f"trim must be in [0, 0.5), got {trim}")
     return math.floor(trim * num + 1e-9)
+
+
+def bounded_exp(value: float) -> float:
+    """The exponential of a log, never 0 and never beyond what a float holds."""
+    return math.exp(min(max(value, -_MOST_LOG), _MOST_LOG))
 
 
 def trimmed_location(values: Sequence[float], trim: float = TRIM) -> Location:

@@ -1,15 +1,34 @@
 """The head of a run folder: `run.json`."""
 
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from gpubench.core.errors import StoreError
 from gpubench.core.records import Frozen, Label, Status
 from gpubench.suite.model.case import Case
 
 RUN_SCHEMA = 1
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+_TABLES = {"system", "cpu", "python", "packages", "worker", "git", "variables", "driver", "self_test", "ceilings"}
+_TABLES |= {"defaults", "measure", "quality", "baseline"}
+_LISTS = {"gpus", "gates", "path"}
+"""Parts of the environment and of the suite file."""
+
+
+def understood(model: type[_Model], value: Any, what: str) -> _Model:
+    """A stored part as this version's model. StoreError if this version does not know something in it."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise StoreError(
+            f"{what} that this gpubench does not know: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            hint="Read the run with the gpubench that wrote it, or update: pip install --upgrade gpubench",
+        ) from error
 
 
 class PlannedCase(Frozen):
@@ -29,15 +48,7 @@ class PlannedCase(Frozen):
     @cached_property
     def case(self) -> Case:
         """The settings as a `Case`. StoreError if this version does not know one of them."""
-        try:
-            return Case.model_validate(self.settings)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            raise StoreError(
-                f"case {self.label!r} has a setting that this gpubench does not know: "
-                f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
-                hint="Read the run with the gpubench that wrote it, or update: pip install --upgrade gpubench",
-            ) from error
+        return understood(Case, self.settings, f"case {self.label!r} has a setting")
 
 
 class ArmInfo(Frozen):
@@ -77,4 +88,18 @@ class RunInfo(Frozen):
     arms: tuple[ArmInfo, ...] = ()
     interleave: Literal["block", "launch"] | None = None
     screen_rounds: int | None = None
-    sesoi: float | None = None
+    sesoi: float | None = Field(default=None, gt=0, lt=1)
+
+    @field_validator("environment", "suite")
+    @classmethod
+    def _has_the_parts_that_are_read(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """ValueError where a part that others take for a table or a list is something else."""
+        for name in _TABLES & value.keys():
+            if not isinstance(value[name], dict | None):
+                raise ValueError(f"{name} is no table")
+        for name in _LISTS & value.keys():
+            if not isinstance(value[name], list | None):
+                raise ValueError(f"{name} is no list")
+        if not all(isinstance(gpu, dict) for gpu in value.get("gpus") or ()):
+            raise ValueError("gpus is no list of tables")
+        return value

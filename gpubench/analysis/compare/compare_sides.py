@@ -22,7 +22,7 @@ from gpubench.analysis.verdict.many_comparisons import Logs, judge_suite, screen
 from gpubench.core.errors import UsageError
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Estimate
-from gpubench.stats.estimators import Location
+from gpubench.stats.estimators import Location, bounded_exp
 
 SPEED = ("throughput", "latency_s")
 MEMORY = ("peak_memory_allocated_bytes", "peak_rss_bytes")
@@ -150,15 +150,15 @@ def overall(changes: Iterable[CaseChange]) -> Overall | None:
     mean = sum(math.log(comparison.ratio) for comparison in known) / num
     parts = [comparison.location for comparison in known if comparison.location is not None]
     if len(parts) < num:
-        return Overall(Estimate(value=math.exp(mean), n=num, unit="1"), num)
+        return Overall(Estimate(value=bounded_exp(mean), n=num, unit="1"), num)
     # The mean of independent estimates; degrees of freedom by Welch and Satterthwaite.
     variances = [part.standard_error**2 for part in parts]
     total = sum(variances)
     df = total**2 / sum(v**2 / part.df for v, part in zip(variances, parts, strict=True)) if total else math.inf
     location = Location(mean, math.sqrt(total) / num, df)
     if num == 1:  # `from_location` takes n = 1 for a single launch
-        low, high = (math.exp(end) for end in location.interval())
-        return Overall(Estimate(value=math.exp(mean), low=low, high=high, n=1, unit="1"), 1)
+        low, high = (bounded_exp(end) for end in location.interval())
+        return Overall(Estimate(value=bounded_exp(mean), low=low, high=high, n=1, unit="1"), 1)
     return Overall(from_location(location, num, "1", exponential=True), num)
 
 

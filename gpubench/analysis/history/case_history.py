@@ -18,6 +18,7 @@ from gpubench.analysis.history.change_points import MAX_VALUES, ChangePoint, cha
 from gpubench.analysis.summary.case_summary import Keeps
 from gpubench.analysis.summary.launch_estimates import estimate
 from gpubench.analysis.summary.run_summary import RecordedRun, summarise_run
+from gpubench.core.errors import StoreError
 from gpubench.core.findings import Validity
 from gpubench.core.metrics import METRICS
 from gpubench.machine.environment import comparable
@@ -58,19 +59,32 @@ class CaseHistory:
 
 
 def histories(
-    runs: Iterable[RecordedRun], metric: str, keeps: Keeps | None = None, *, floor: float = 0.03, seed: int = 0
+    runs: Iterable[RecordedRun],
+    metric: str,
+    keeps: Keeps | None = None,
+    *,
+    floor: float = 0.03,
+    seed: int = 0,
+    notes: list[str] | None = None,
 ) -> tuple[CaseHistory, ...]:
     """A history per case, suite and machine, of runs given oldest first. Machines of one name that differ in processor
     flags, family or quota (on a GPU: in driver) are several.
 
-    Cases that are INVALID in a run, and runs that have arms, are left out. The newest 1000 runs count.
+    Cases that are INVALID in a run, and runs that have arms, are left out. The newest 1000 runs count. `notes` gets a
+    line for each run that this version cannot read.
     """
     found: dict[tuple[_Machine, str, str], list[tuple[HistoryPoint, RecordedRun, str]]] = {}
     machines: dict[str, list[_Machine]] = {}
     for run in runs:
         if arms_of(run):
             continue
-        info, summary = run.info, summarise_run(run, metrics=())
+        try:
+            info, summary = run.info, summarise_run(run, metrics=())
+        except StoreError as error:
+            if notes is None:
+                raise
+            notes.append(f"{run.info.run} was left out: {error}")
+            continue
         here = {kind: _known(machines, info.environment, kind) for kind in ("cpu", "cuda")}
         for case in (*summary.cases, *(entry.summary for entry in summary.quality)):
             values = list(case.launch_values(metric).values())

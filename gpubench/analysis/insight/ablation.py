@@ -9,6 +9,7 @@ from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.findings import Validity
 from gpubench.core.records import Estimate, Status
+from gpubench.store.run_info import understood
 from gpubench.suite.cases.expand import staged_cases
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Suite
@@ -71,7 +72,7 @@ def waterfall(summary: RunSummary) -> Waterfall | None:
     """The path of the run's suite. None without a path, without a figure of the base, or of any stage after it."""
     if not summary.info.suite.get("path"):
         return None
-    staged, alone = staged_cases(Suite.model_validate(summary.info.suite))
+    staged, alone = staged_cases(understood(Suite, summary.info.suite, "the run has a suite"))
     measured = {entry.planned.case_id: entry for entry in summary.cases}
     base = measured.get(staged[0].case_id)
     if base is None or _why_not(base) is not None:

@@ -9,6 +9,7 @@ from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Estimate, Status
 from gpubench.core.units import format_percent
 from gpubench.stats.estimators import t_quantile
+from gpubench.store.run_info import understood
 from gpubench.suite.model.suite import QualitySettings
 from gpubench.suite.select.patterns import matches
 
@@ -46,7 +47,7 @@ class QualitySummary:
 
 def judge_quality(summaries: Sequence["CaseSummary"], suite: Mapping[str, Any]) -> tuple[QualitySummary, ...]:
     """Each quality entry against the reference of the suite's `quality` section, on the same device if it has one."""
-    settings = QualitySettings.model_validate(suite.get("quality") or {})
+    settings = understood(QualitySettings, suite.get("quality") or {}, "the run's suite has a quality section")
     limit, judged = settings.max_accuracy_drop, []
     for entry in summaries:
         same_work = [other for other in summaries if other.case.workload == entry.case.workload]

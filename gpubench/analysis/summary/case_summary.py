@@ -1,17 +1,19 @@
 """A case: over the launches of a run, or as a baseline or another tool's file has it."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gpubench.core.findings import Finding, Validity
+from gpubench.core.metrics import METRICS
 from gpubench.core.records import CRASHED, Effective, Estimate, Record, Status
 from gpubench.store.run_info import PlannedCase
 from gpubench.suite.model.case import SPECS, Case
 
 Correctness = Literal["pass", "fail", "unverified"]
 
+_LEAST, _MOST, _MOST_LOG = 1e-100, 1e100, 100.0
+_MAY_BE_NEGATIVE = frozenset({"energy_above_idle_j", "final_loss"})
 _GPU_ENERGY = frozenset({"energy_j", "energy_per_sample_j", "samples_per_j", "energy_above_idle_j", "mean_power_w"})
 
 
@@ -83,14 +85,14 @@ class CaseSummary:
         for record in self.ok_records:
             value = launch_metrics(record).get(metric)
             valid = metric not in _GPU_ENERGY or (record.telemetry or {}).get("energy_valid") is not False
-            if valid and value is not None and math.isfinite(value):
+            if valid and value is not None and is_figure(metric, value):
                 found[record.repeat] = value
         return found
 
     def block_ratios(self) -> dict[int, float]:
         """Log ratios of launches that held both arms in alternating blocks, by repeat."""
         found = {record.repeat: record.block_log_ratio for record in self.ok_records}
-        return {repeat: value for repeat, value in found.items() if value is not None and math.isfinite(value)}
+        return {repeat: value for repeat, value in found.items() if value is not None and abs(value) <= _MOST_LOG}
 
     def took_effect(self) -> Mapping[str, Any]:
         return flat_effective(self.effective)
@@ -131,6 +133,15 @@ class CaseEntry:
 ComparableCase = CaseSummary | CaseEntry
 Keeps = Callable[[ComparableCase], bool]
 """Whether a case is among those selected."""
+
+
+def is_figure(metric: str, value: float) -> bool:
+    """Whether a stored value can be a measurement: finite, of a size that arithmetic survives, and not negative where
+    that means nothing. A record may come from anywhere.
+    """
+    spec = METRICS.get(metric)
+    signed = spec is None or spec.scale == "difference" or metric in _MAY_BE_NEGATIVE
+    return value == 0 or (_LEAST <= abs(value) <= _MOST and (signed or value > 0))
 
 
 def launch_metrics(record: Record) -> Mapping[str, float | None]:

@@ -6,7 +6,7 @@ from statistics import median
 
 from gpubench.core.metrics import MetricSpec
 from gpubench.core.records import Estimate
-from gpubench.stats.estimators import Location, mean_location, welch_difference
+from gpubench.stats.estimators import Location, bounded_exp, mean_location, welch_difference
 from gpubench.stats.median_interval import median_interval
 
 CONFIDENCE = 0.95
@@ -41,7 +41,7 @@ def geometric_estimate(logs: Sequence[float], unit: str = "") -> Estimate:
 
 def from_location(location: Location, n: int, unit: str = "", *, exponential: bool = False) -> Estimate:
     """An `Estimate` of n values; without an interval for n = 1, whose standard error is unknown."""
-    back = math.exp if exponential else float
+    back = bounded_exp if exponential else float
     if n < 2 or not math.isfinite(location.standard_error):
         return Estimate(value=back(location.mean), n=n, unit=unit)
     low, high = location.interval(CONFIDENCE)

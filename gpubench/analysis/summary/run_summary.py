@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gpubench.analysis.summary.accuracy_verdict import QualitySummary, drop_findings, judge_quality
-from gpubench.analysis.summary.case_summary import CaseSummary, Correctness, launch_metrics
+from gpubench.analysis.summary.case_summary import CaseSummary, Correctness, is_figure, launch_metrics
 from gpubench.analysis.summary.launch_estimates import estimate
 from gpubench.analysis.summary.measured_ceilings import achieved_bandwidth, achieved_flops, with_mfu
 from gpubench.core.findings import Finding, Validity, finding, validity
@@ -161,7 +161,7 @@ def _metrics(ok: Sequence[Record], wanted: Collection[str]) -> dict[str, Estimat
     values: dict[str, list[float]] = {}
     for record in ok:
         for name, value in launch_metrics(record).items():
-            if value is not None and math.isfinite(value):
+            if value is not None and is_figure(name, value):
                 values.setdefault(name, []).append(value)
     for name in _TAILS & values.keys():
         if len(values[name]) < len(ok):
@@ -175,8 +175,8 @@ def _absent(ok: Sequence[Record], metrics: Mapping[str, Estimate]) -> dict[str, 
     reasons = {name: why for record in reversed(ok) for name, why in record.absent.items()}
     for record in ok:
         for name, value in launch_metrics(record).items():
-            if value is not None and not math.isfinite(value):
-                reasons.setdefault(name, f"not finite ({value}) in repeat {record.repeat}")
+            if value is not None and not is_figure(name, value):
+                reasons.setdefault(name, f"not a usable figure ({value:g}) in repeat {record.repeat}")
     return {name: why for name, why in reasons.items() if name not in metrics}
 
 

@@ -1,14 +1,13 @@
 """One look at the rounds of a comparison: estimate, test, verdict."""
 
 import math
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from gpubench.analysis.verdict.judge_settings import CompareSettings, Look
 from gpubench.core.units import format_percent
-from gpubench.stats.estimators import Location, rounds_needed, trimmed_location
+from gpubench.stats.estimators import Location, bounded_exp, rounds_needed, trimmed_location
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 Verdict = Literal["slower", "faster", "same", "unclear"]
 Level = Literal["block", "launch", "stored", "single"]
 """How arms were measured, strongest first: alternating blocks, launches in turn, separate runs, one process a side."""
-
-_MOST_LOG = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True)
@@ -66,11 +63,6 @@ def round_log_ratio(reference_steps: "ArrayLike", candidate_steps: "ArrayLike") 
     return math.log(medians[1]) - math.log(medians[0])
 
 
-def _exp(value: float) -> float:
-    """The exponential of `value`, limited to about the largest float."""
-    return math.exp(min(value, _MOST_LOG))
-
-
 def judge(logs: Sequence[float], settings: CompareSettings, look: Look) -> Comparison:
     """One look at the log ratios of some rounds. `unclear` here means: not settled by this look."""
     found = trimmed_location(logs, settings.trim)
@@ -80,12 +72,12 @@ def judge(logs: Sequence[float], settings: CompareSettings, look: Look) -> Compa
     if verdict == "unclear":
         spread, last = found.standard_error * math.sqrt(len(logs)), settings.schedule()[-1]
         needed = rounds_needed(spread, math.log1p(settings.sesoi), last.alpha, trim=settings.trim)
-    percents = " to ".join(format_percent(_exp(end) - 1, signed=True) for end in (low, high))
+    percents = " to ".join(format_percent(bounded_exp(end) - 1, signed=True) for end in (low, high))
     return Comparison(
         verdict,
-        _exp(found.mean),
-        _exp(low),
-        _exp(high),
+        bounded_exp(found.mean),
+        bounded_exp(low),
+        bounded_exp(high),
         len(logs),
         f"{percents}: {reason}",
         settings,
@@ -118,7 +110,7 @@ def too_few(logs: Sequence[float], settings: CompareSettings) -> Comparison:
     first = settings.schedule()[0].rounds
     found = trimmed_location(logs, settings.trim) if len(logs) > 1 else None
     mean = found.mean if found else logs[0] if logs else math.nan
-    low, high = (_exp(end) for end in found.interval(settings.interval_level)) if found else (None, None)
+    low, high = (bounded_exp(end) for end in found.interval(settings.interval_level)) if found else (None, None)
     reason = f"{len(logs)} of the {first} rounds that the first look needs"
-    bare = Comparison("unclear", _exp(mean), low, high, len(logs), reason, settings)
+    bare = Comparison("unclear", bounded_exp(mean), low, high, len(logs), reason, settings)
     return replace(bare, rounds_needed=first, location=found)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from gpubench.analysis.verdict.judge import Comparison, Verdict
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.core.units import format_percent
-from gpubench.stats.estimators import Location, welch_difference
+from gpubench.stats.estimators import Location, bounded_exp, welch_difference
 
 MIN_LAUNCHES = 3
 NOT_INTERLEAVED = "not interleaved"
@@ -36,7 +36,7 @@ def compare_stored(
     launches = min(len(first), len(second))
     if launches < 2:
         mean = sum(second) / len(second) - sum(first) / len(first)
-        return Comparison("unclear", math.exp(mean), None, None, launches, ONE_PROCESS, chosen, level="stored")
+        return Comparison("unclear", bounded_exp(mean), None, None, launches, ONE_PROCESS, chosen, level="stored")
     judged = _judged(welch_difference(first, second), launches, chosen)
     if judged.verdict in ("slower", "faster") and not allow_unpaired:
         reason = f"{NOT_INTERLEAVED}: looks {judged.verdict}, but so would another session of the same"
@@ -88,6 +88,6 @@ def _judged(found: Location, launches: int, settings: CompareSettings) -> Compar
         verdict, reason = "same", f"the whole interval lies inside ±{format_percent(settings.sesoi)}"
     else:
         reason = f"not significant, and a change of {format_percent(settings.sesoi)} is not ruled out"
-    ends = (math.exp(found.mean), math.exp(low), math.exp(high))
+    ends = (bounded_exp(found.mean), bounded_exp(low), bounded_exp(high))
     bare = Comparison(verdict, *ends, launches, reason, settings, p_value=p_value, alpha=settings.alpha)
     return replace(bare, level="stored", location=found)

@@ -46,7 +46,7 @@ def command(
         raise UsageError(said, hint="`gpubench list metrics` names them.")
     runs, notes = _stored_runs(store, suite)
     keeps = None if selection is None else by_settings(selection)
-    found = histories(runs, metric, keeps, floor=floor)
+    found = histories(runs, metric, keeps, floor=floor, notes=notes)
     if not found:
         raise UsageError(
             f"no stored run in {store} has {metric}{' of such a case' if selection else ''}",

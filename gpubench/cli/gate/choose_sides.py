@@ -16,6 +16,7 @@ from gpubench.cli.open_run import open_run
 from gpubench.core.errors import UsageError
 from gpubench.machine.environment import comparable
 from gpubench.store.baselines import baseline_path, read_baseline
+from gpubench.store.run_info import understood
 from gpubench.store.run_reader import Run
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Gate
@@ -129,7 +130,9 @@ def rules_for_run(run: Run, given: Sequence[str]) -> tuple[tuple[GateRule, ...],
 
     Without any, the default ones.
     """
-    declared = rules_of(Gate.model_validate(gate) for gate in run.info.suite.get("gates") or ())
+    declared = rules_of(
+        understood(Gate, gate, "the run's suite has a gate") for gate in run.info.suite.get("gates") or ()
+    )
     rules = (*declared, *(parse_gate(text, by_settings) for text in given))
     return (rules, True) if rules else (DEFAULT_RULES, False)
 

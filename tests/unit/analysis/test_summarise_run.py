@@ -169,7 +169,7 @@ def test_a_value_that_is_not_finite_is_absent_and_not_averaged():
     build = RunBuilder()
     planned = build.plan()
     build.record(planned, 1, metrics={"final_loss": math.nan})
-    assert only(build).absent == {"final_loss": "not finite (nan) in repeat 1"}
+    assert only(build).absent == {"final_loss": "not a usable figure (nan) in repeat 1"}
 
 
 def test_achieved_flops_follow_from_the_count_and_the_rate():
@@ -325,3 +325,24 @@ def test_of_several_reasons_for_no_figure_the_first_launch_gives_it():
     build.record(planned, 2, metrics={"throughput": 1.0}, absent={"flops_per_sample": "counted in the first launch"})
     (case,) = summarise_run(build.run()).cases
     assert case.absent["flops_per_sample"] == "the workload does not count them"
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 1e308, -5.0, 1e-320])
+def test_a_stored_number_that_can_be_no_measurement_is_left_out_and_named(odd):
+    build = RunBuilder()
+    planned = build.measured([100.0, 101.0, 99.0])
+    build.record(planned, 4, metrics={"throughput": odd})
+    case = only(build)
+    assert case.metrics["throughput"].value == pytest.approx(100.0, rel=0.01)
+    assert sorted(case.launch_values("throughput")) == [1, 2, 3]
+    alone = RunBuilder()
+    alone.record(alone.plan(), 1, metrics={"throughput": odd})
+    assert only(alone).absent["throughput"].startswith("not a usable figure")
+
+
+def test_launches_a_universe_apart_still_make_a_figure():
+    build = RunBuilder()
+    build.measured([1e-99, 1e99])
+    found = only(build).metrics["throughput"]
+    assert math.isfinite(found.high)
+    assert 0 < found.low < found.value < found.high

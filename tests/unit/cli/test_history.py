@@ -109,6 +109,21 @@ def test_runs_with_arms_and_damaged_ones_are_left_out_and_named(capsys):
     assert "1 with arms left out" in out
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("precision", "fp4"), ("tile", 3), ("batch_size", "many")],
+)
+def test_a_run_with_a_setting_of_another_version_is_one_line(capsys, part, value):
+    runs([1000.0] * 3)
+    head = Path("reports/run-01/run.json")
+    content = json.loads(head.read_text())
+    content["cases"][0]["settings"][part] = value
+    head.write_text(json.dumps(content))
+    status, out, _ = call(capsys)
+    assert (status, "run-01 was left out" in " ".join(out.split())) == (0, True)
+    assert "1 case over 2 runs" in out
+
+
 def test_json_holds_every_point(capsys):
     runs([1000.0] * 5)
     runs([900.0] * 5, start=5, commit="b")

@@ -200,3 +200,24 @@ def test_a_run_from_before_a_setting_keeps_its_settings_and_its_case_has_the_def
     info = load_info(folder)
     assert info.cases[0].case.cpu_threads is None
     assert json.loads(info.model_dump_json(by_alias=True)) == head
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("environment", {"gpus": 3}),
+        ("environment", {"gpus": [None]}),
+        ("environment", {"cpu": "x"}),
+        ("suite", {"quality": 3}),
+        ("suite", {"baseline": [1]}),
+        ("sesoi", float("nan")),
+        ("sesoi", -3),
+    ],
+)
+def test_a_head_whose_parts_are_something_else_is_refused_in_one_sentence(
+    folder: Path, part: str, value: object
+) -> None:
+    head = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**head, part: value}))
+    with pytest.raises(StoreError, match="is not the head of a run"):
+        load_run(folder)
