@@ -67,7 +67,11 @@ def memory_limit(root: Path = Path("/")) -> MemoryLimit | None:
 
 def hidden(controller: str, root: Path = Path("/")) -> bool:
     """Whether this process is in groups that cannot be read here: then no limit seen does not mean no limit."""
-    return bool(_own_groups(root)) and not _groups(controller, root)
+    own = _own_groups(root)
+    version = controller if controller in own else ""
+    mounts = [mount for mount in _mounts(root) if version in (mount.controllers or {""})]
+    outside = bool(mounts) and all(".." in mount.first_group for mount in mounts)  # a namespace without its own mount
+    return bool(own) and (outside or not _groups(controller, root))
 
 
 def _groups(controller: str, root: Path) -> list[Path]:

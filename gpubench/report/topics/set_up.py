@@ -75,6 +75,8 @@ def machine_line(info: RunInfo) -> str:
 
 
 def _gpu(gpu: Mapping[str, Any]) -> str:
+    if not gpu.get("uuid") and (gpu.get("absent") or {}).get("handle"):
+        return f"not readable ({gpu['absent']['handle']})"
     parts = [str(gpu.get("name") or "unnamed")]
     if gpu.get("memory_total_bytes"):
         parts.append(format_bytes(gpu["memory_total_bytes"]))

@@ -130,3 +130,10 @@ def test_groups_that_are_mounted_nowhere_are_hidden(tmp_path: Path) -> None:
     assert control_groups.hidden("cpu", root)
     assert not control_groups.hidden("memory", root)
     assert not control_groups.hidden("cpu", tmp_path / "a kernel without control groups")
+
+
+def test_a_namespace_that_sees_the_mount_of_another_hides_the_group(tmp_path: Path) -> None:
+    mounts = V2.replace(" / /sys", " /../.. /sys")
+    root = tree(tmp_path, "0::/\n", mounts, {"cpu.max": "100000 100000\n"})
+    assert control_groups.hidden("cpu", root)
+    assert control_groups.cpu_quota(root) == 1.0, "a group above the namespace limits it as well"

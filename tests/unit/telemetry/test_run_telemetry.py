@@ -6,7 +6,7 @@ from fakes.nvml.control import GIB, NAME, OTHER_UUID, UUID, Fake
 
 from gpubench.telemetry.devices.base import Device, FastReading, Identity, NullBackend, TelemetryError
 from gpubench.telemetry.devices.nvml import open_backend
-from gpubench.telemetry.run_telemetry import TelemetrySession, open_session
+from gpubench.telemetry.run_telemetry import Mode, TelemetrySession, open_session
 from gpubench.telemetry.sampling.sampler import Schedule
 from gpubench.telemetry.window.window_figures import METRICS, TelemetryWindow
 
@@ -158,6 +158,23 @@ def test_a_lost_gpu_spoils_its_window_and_no_other(card: Fake, session: Telemetr
     other = session.window(start_s, time.monotonic(), 10)
     assert other.metrics["mean_power_w"] == pytest.approx(200.0, rel=0.2)
     assert "GB413" not in codes(other)
+
+
+@pytest.mark.parametrize("mode", ["boundary", "sampled"])
+@pytest.mark.parametrize("code", [4, 15])
+def test_a_neighbour_that_is_lost_or_forbidden_spoils_nothing(card: Fake, mode: Mode, code: int) -> None:
+    card.add_device(OTHER_UUID)
+    card.rule("*", code, device=1)
+    with open_session(mode, backend=open_backend(), schedule=QUICK) as session:
+        session.before_launch()
+        session.track(DEVICE)
+        session.phase("measuring")
+        time.sleep(0.15)
+        start_s = time.monotonic()
+        time.sleep(0.3)
+        window = session.window(start_s, time.monotonic(), 10)
+    assert window.metrics["mean_power_w"] == pytest.approx(300.0, rel=0.2)
+    assert not {"GB401", "GB413", "GB415"} & set(codes(window))
 
 
 def test_a_card_that_cannot_be_matched_is_refused_with_a_finding(session: TelemetrySession) -> None:
