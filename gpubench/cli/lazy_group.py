@@ -5,11 +5,14 @@ the command's own. A command without its module is neither listed nor found.
 """
 
 import os
-import shutil
+import re
 import sys
+import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.util import find_spec
+from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import rich_click as click
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _MOST_WIDTH = 100
+_KEPT = "\b\n"
+"""Click's mark before a paragraph whose lines are kept as they are."""
 
 
 class LazyCommand(NamedTuple):
@@ -53,6 +58,7 @@ class LazyGroup(RichGroup):
             return None
         command: click.Command = import_module(entry.module).command
         add_common_options(command, self.params)
+        command.help = fit_kept_lines(cleandoc(command.help or ""), _help_width())
         return command
 
     def resolve_command(
@@ -95,18 +101,65 @@ def add_common_options(command: click.Command, options: Sequence[click.Parameter
     )
 
 
+def _help_width() -> int:
+    """As rich takes it: COLUMNS, or the width of the terminal that any standard stream is."""
+    columns = os.environ.get("COLUMNS", "")
+    width = int(columns) if columns.isdigit() else 0
+    for stream in () if width else (0, 1, 2):
+        with suppress(OSError):
+            width = os.get_terminal_size(stream).columns
+            break
+    return min(width or 80, _MOST_WIDTH)
+
+
+def _filled(text: str, width: int, first: str = "", rest: str | None = None) -> str:
+    """Lines broken at spaces alone: never inside a word, an option or a path."""
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=first if rest is None else rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def fit_kept_lines(text: str, width: int) -> str:
+    """A help text whose paragraphs with kept lines fit `width`.
+
+    A line too long for it is broken between its parts (a command and its explanation are two or more spaces apart),
+    and a part too long for a line at its spaces.
+    """
+    paragraphs = []
+    for paragraph in text.split("\n\n"):
+        lines = paragraph.split("\n")
+        if paragraph.startswith(_KEPT):
+            lines = [broken for line in lines for broken in (_parted(line, width) if len(line) > width else [line])]
+        paragraphs.append("\n".join(lines))
+    return "\n\n".join(paragraphs)
+
+
+def _parted(line: str, width: int) -> list[str]:
+    indent = line[: len(line) - len(line.lstrip())]
+    hang = indent if line.lstrip()[:1].isdigit() else f"{indent}    "
+    lines: list[str] = []
+    for part in re.split(r" {2,}", line.strip()):
+        if lines and hang == indent and len(f"{lines[-1]}    {part}") <= width:
+            lines[-1] += f"    {part}"
+        else:
+            lines += _filled(part, width, hang if lines else indent, f"{hang}  ").split("\n")
+    return lines
+
+
 def _write_help(ctx: click.Context, text: str, commands: Sequence[tuple[str, str, str]]) -> str:
     """Usage, text, commands as (panel, name, line), options, as the help of the commands looks, which rich-click draws.
 
     Without rich, which would take longer than all the rest of the command.
     """
-    width = shutil.get_terminal_size((_MOST_WIDTH, 24)).columns
-    formatter = click.HelpFormatter(width=min(width, _MOST_WIDTH))
+    formatter = click.HelpFormatter(width=_help_width())
     formatter.write(f"{_heading(ctx, 'Usage:')} {ctx.command_path} [OPTIONS] COMMAND [ARGS]...\n\n")
-    for paragraph in text.strip().split("\n\n"):
-        # A backspace on its first line keeps the lines of a paragraph as they are (click's convention).
-        kept = paragraph.startswith("\b")
-        shown = paragraph[2:] if kept else click.wrap_text(" ".join(paragraph.split()), formatter.width)
+    for paragraph in fit_kept_lines(text.strip(), formatter.width).split("\n\n"):
+        shown = paragraph[2:] if paragraph.startswith(_KEPT) else _filled(" ".join(paragraph.split()), formatter.width)
         formatter.write(shown + "\n\n")
     longest = max((len(name) for _, name, _ in commands), default=0)
     for panel in dict.fromkeys(panel for panel, _, _ in commands):
@@ -124,7 +177,7 @@ def _write_pairs(
     size = max(least, *(len(name) for name, _ in pairs))
     for name, line in pairs:
         hang = " " * (size + 4)
-        wrapped = click.wrap_text(line, formatter.width, initial_indent=hang, subsequent_indent=hang)
+        wrapped = _filled(line, formatter.width, hang)
         formatter.write(f"  {click.style(name, fg='cyan') if _colored(ctx) else name}{wrapped[len(name) + 2 :]}\n")
     formatter.write("\n")
 

@@ -50,7 +50,9 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
     except click.ClickException as error:
         message, context = error.format_message(), getattr(error, "ctx", None)
         if isinstance(error, click.exceptions.NoArgsIsHelpError):
-            say(message)
+            # Help, perhaps in colour, which click takes out where stderr is no terminal.
+            with suppress(BrokenPipeError, ValueError):
+                click.echo(message, err=True, color=error.ctx.color if error.ctx else None)
         else:
             say(f"error: {message[:1].lower()}{message[1:]}")
             if context is not None:

@@ -27,7 +27,7 @@ BASELINES = Path("suites") / "baselines"
     "gates",
     multiple=True,
     metavar="METRIC=LIMIT",
-    help="A limit: throughput=3%, status=oom,failed; for single cases throughput=8%@'batch_size<64'.",
+    help="A limit: throughput=3%, status=oom,failed; for single cases throughput=8%@mode=infer.",
 )
 @click.option(
     "--confirm",

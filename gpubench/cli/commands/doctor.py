@@ -13,7 +13,7 @@ from gpubench.report.model.inert_text import json_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from gpubench.machine.doctor.examination import Examination
+    from gpubench.machine.doctor.examination import Examination, SelfTest
     from gpubench.machine.doctor_row import DoctorRow
 
 _MARKS = {"ok": " ", "warn": "!", "bad": "x", "n/a": "."}
@@ -25,12 +25,10 @@ _STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red", "n/a": "dim"}
 @click.option("--json", "as_json", is_flag=True, help="Print rows and facts as JSON.")
 @click.option("--env", "as_block", is_flag=True, help="Print a block for an issue (UUIDs hashed, no host name).")
 @click.option(
-    "--self-test/--no-self-test",
-    "self_test",
-    default=None,
-    help="Run the self-test (up to a minute), or skip it (default: run it if none is stored).",
+    "--self-test", flag_value="always", default="auto", help="Run the self-test again (up to a minute), stored or not."
 )
-def command(*, strict: bool, as_json: bool, as_block: bool, self_test: bool | None) -> int:
+@click.option("--no-self-test", "self_test", flag_value="never", help="Skip it (default: run it if none is stored).")
+def command(*, strict: bool, as_json: bool, as_block: bool, self_test: "SelfTest") -> int:
     """Check this machine for anything that spoils measurements.
 
     Each row is ok, warn, bad or n/a, with what to do about it. Nothing is changed on the machine.
@@ -43,12 +41,11 @@ def command(*, strict: bool, as_json: bool, as_block: bool, self_test: bool | No
       gpubench doctor --env          a block to paste into an issue
     """  # noqa: D301 - click looks for the character itself
     from gpubench.core.errors import ExitStatus, UsageError
-    from gpubench.machine.doctor.examination import SelfTest, examine
+    from gpubench.machine.doctor.examination import examine
 
     if as_json and as_block:
         raise UsageError("--json and --env exclude each other", hint="--json is for programs, --env for people.")
-    asked: SelfTest = "auto" if self_test is None else "always" if self_test else "never"
-    found = examine(asked, lambda text: say(f"doctor: {text}"))
+    found = examine(self_test, lambda text: say(f"doctor: {text}"))
     if as_json:
         rows = [row.as_dict() for row in found.rows]
         content = {"schema": 1, "fit": found.fit, "rows": rows, "facts": found.facts}

@@ -128,9 +128,8 @@ def show(
     help="Steady steps to capture (ncu: always 1).",
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Print the command line, run nothing.")
-@click.option(
-    "--keep-trace/--no-keep-trace", default=True, show_default=True, help="Keep the file that a viewer opens."
-)
+@click.option("--no-keep-trace", "keep_trace", flag_value=False, help="Delete the file that a viewer opens.")
+@click.option("--keep-trace", "keep_trace", flag_value=True, default=True, hidden=True)
 @click.option("--memory", is_flag=True, help="Also write torch's allocation snapshot of the steady steps (CUDA).")
 @click.option(
     "--pass-env",

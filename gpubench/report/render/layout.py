@@ -24,18 +24,28 @@ class Fitted:
 def fit(table: Table, width: int, measure: Callable[[str], int] = cell_width) -> Fitted:
     """The columns of `table` that fit into `width`. Only columns of a priority above 0 go; the highest goes first, and
     among equals the last. A flexible column takes what is left, at least 24 characters, and is wrapped between words;
-    where others follow it, it is never narrower than its longest word, which would push them out of line.
+    where others follow it, it is never narrower than its longest word, which would push them out of line. If that is
+    still too wide, the widest texts are wrapped as well, down to their longest word.
     """
     shown = list(range(len(table.columns)))
     wide = [_natural(table, index, measure) for index in shown]
-    words = [_longest_word(table, index, measure) if table.columns[index].flexible else 0 for index in shown]
+    words = [_longest_word(table, index, measure) for index in shown]
     while sum(_least(table, shown, wide, words)) + len(GAP) * (len(shown) - 1) > width:
         free = [index for index in shown if table.columns[index].priority > 0]
         if not free:
             break
         shown.remove(max(free, key=lambda index: (table.columns[index].priority, index)))
     left_out = (column.title for index, column in enumerate(table.columns) if index not in shown)
-    widths = _widths(shown, wide, _least(table, shown, wide, words), width)
+    sizes = _least(table, shown, wide, words)
+    over = sum(sizes) + len(GAP) * (len(shown) - 1) - width
+    for position, index in sorted(enumerate(shown), key=lambda at: -sizes[at[0]]) if over > 0 else ():
+        column = table.columns[index]
+        if column.align == "left":
+            narrowest = max(words[index], measure(inert(column.title)))
+            narrower = max(0, min(over, sizes[position] - narrowest))
+            sizes[position] -= narrower
+            over -= narrower
+    widths = _widths(shown, wide, sizes, width)
     return Fitted(tuple(shown), widths, tuple(title for title in left_out if title))
 
 
@@ -77,7 +87,7 @@ def row_lines(table: Table, row: Row, fitted: Fitted, measure: Callable[[str], i
     """The row as text: one line, or more where a flexible cell is wrapped."""
     cells = [
         _wrap(inert(row.cells[index].full), size, measure)
-        if table.columns[index].flexible
+        if table.columns[index].flexible or table.columns[index].align == "left"
         else [inert(row.cells[index].full)]
         for index, size in zip(fitted.columns, fitted.widths, strict=True)
     ]

@@ -1,15 +1,12 @@
 import csv
 import json
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from fakes.hostile import HOSTILE, MOVES_A_TERMINAL, STEERS_CI, hostile_run
 from fakes.runs import invented_run
 from fakes.stored import stored
+from fakes.terminal import on_a_terminal
 
 from gpubench.cli.main import main
 from gpubench.core.errors import ExitStatus
@@ -156,24 +153,3 @@ def test_on_a_real_terminal_columns_go_whole_and_are_named(store: Path, width: i
 
 def test_no_color_is_honoured_on_a_terminal(store: Path) -> None:
     assert "\x1b[" not in on_a_terminal(["show", "@last", "--store", str(store)], 100, NO_COLOR="1", TERM="dumb")
-
-
-def on_a_terminal(arguments: list[str], width: int, **environment: str) -> str:
-    """What `gpubench` writes to a terminal of that many columns."""
-    master, slave = pty.openpty()
-    env = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "CI", "COLUMNS")}
-    env |= {"COLUMNS": str(width), "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), **environment}
-    process = subprocess.Popen([sys.executable, "-m", "gpubench", *arguments], stdout=slave, stderr=slave, env=env)
-    os.close(slave)
-    said = b""
-    while True:
-        try:
-            part = os.read(master, 65536)
-        except OSError:  # the other end is closed
-            break
-        if not part:
-            break
-        said += part
-    os.close(master)
-    assert process.wait() == 0
-    return said.decode()
