@@ -7,6 +7,7 @@ outside CI. A pipe has no width: tables are written whole, unless COLUMNS is set
 import codecs
 import os
 import sys
+import textwrap
 from functools import cache
 from typing import IO, TYPE_CHECKING, Any, Literal
 
@@ -112,6 +113,32 @@ def table_width(file: IO[str], *, wide: bool = False) -> int:
 def prose_width(file: IO[str]) -> int:
     """Width of a line of text in characters: never more than is easy to read."""
     return min(_width(file), _PROSE_WIDTH)
+
+
+def filled(text: str, width: int, first: str = "", rest: str | None = None) -> str:
+    """Lines broken at spaces alone: never inside a word, an option or a path."""
+    return textwrap.fill(
+        text,
+        width,
+        initial_indent=first,
+        subsequent_indent=first if rest is None else rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def fitted(text: str, file: IO[str]) -> str:
+    """The text as it is, but where `file` is a terminal with its long lines broken at spaces.
+
+    Quoted lines of a file, with what points into them, stay whole.
+    """
+    if not file.isatty():
+        return text
+    width = _width(file)
+    lines = text.split("\n")
+    return "\n".join(
+        line if len(line) <= width or " | " in line[:12] else filled(line, width, "", "  ") for line in lines
+    )
 
 
 def redraws(file: IO[str]) -> bool:

@@ -7,7 +7,6 @@ the command's own. A command without its module is neither listed nor found.
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -17,6 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import rich_click as click
 from rich_click import RichGroup
+
+from gpubench.cli.console import filled
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -112,18 +113,6 @@ def _help_width() -> int:
     return min(width or 80, _MOST_WIDTH)
 
 
-def _filled(text: str, width: int, first: str = "", rest: str | None = None) -> str:
-    """Lines broken at spaces alone: never inside a word, an option or a path."""
-    return textwrap.fill(
-        text,
-        width,
-        initial_indent=first,
-        subsequent_indent=first if rest is None else rest,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
 def fit_kept_lines(text: str, width: int) -> str:
     """A help text whose paragraphs with kept lines fit `width`.
 
@@ -147,7 +136,7 @@ def _parted(line: str, width: int) -> list[str]:
         if lines and hang == indent and len(f"{lines[-1]}    {part}") <= width:
             lines[-1] += f"    {part}"
         else:
-            lines += _filled(part, width, hang if lines else indent, f"{hang}  ").split("\n")
+            lines += filled(part, width, hang if lines else indent, f"{hang}  ").split("\n")
     return lines
 
 
@@ -159,7 +148,7 @@ def _write_help(ctx: click.Context, text: str, commands: Sequence[tuple[str, str
     formatter = click.HelpFormatter(width=_help_width())
     formatter.write(f"{_heading(ctx, 'Usage:')} {ctx.command_path} [OPTIONS] COMMAND [ARGS]...\n\n")
     for paragraph in fit_kept_lines(text.strip(), formatter.width).split("\n\n"):
-        shown = paragraph[2:] if paragraph.startswith(_KEPT) else _filled(" ".join(paragraph.split()), formatter.width)
+        shown = paragraph[2:] if paragraph.startswith(_KEPT) else filled(" ".join(paragraph.split()), formatter.width)
         formatter.write(shown + "\n\n")
     longest = max((len(name) for _, name, _ in commands), default=0)
     for panel in dict.fromkeys(panel for panel, _, _ in commands):
@@ -177,7 +166,7 @@ def _write_pairs(
     size = max(least, *(len(name) for name, _ in pairs))
     for name, line in pairs:
         hang = " " * (size + 4)
-        wrapped = _filled(line, formatter.width, hang)
+        wrapped = filled(line, formatter.width, hang)
         formatter.write(f"  {click.style(name, fg='cyan') if _colored(ctx) else name}{wrapped[len(name) + 2 :]}\n")
     formatter.write("\n")
 

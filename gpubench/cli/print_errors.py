@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from gpubench.cli.console import fitted
 from gpubench.core.errors import ExitStatus, GpubenchError
 
 BROKEN_PIPE = 141
@@ -123,8 +124,10 @@ def say(text: str) -> None:
     """One message to stderr, control characters made visible. A closed stderr is ignored."""
     from gpubench.report.model.inert_text import inert_lines
 
+    if sys.stderr is None:
+        return
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    shown = inert_lines(text).encode(encoding, "backslashreplace").decode(encoding)
+    shown = fitted(inert_lines(text), sys.stderr).encode(encoding, "backslashreplace").decode(encoding)
     with suppress(BrokenPipeError, ValueError):
         sys.stderr.write(shown + "\n")
         sys.stderr.flush()

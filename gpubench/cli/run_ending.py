@@ -9,6 +9,7 @@ from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides, ref
 from gpubench.analysis.compare.run_sides import Side, arm_sides, arms_of, side_of
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.analysis.verdict.judge_settings import CompareSettings
+from gpubench.cli.console import filled, table_width
 from gpubench.cli.open_run import shown_name
 from gpubench.cli.print_errors import say
 from gpubench.cli.run_arms import AskedArms
@@ -141,21 +142,26 @@ class RunEnding:
 
 
 def _print_next(stored: Run, name: str, written: Path | None, *, interrupted: bool) -> None:
-    """Where the run is, and what to type next."""
-    lines = [f"Run     {stored.folder}"]
+    """Where the run is, and what to type next. An explanation that does not fit its line goes below it."""
+    lines = [("Run", str(stored.folder), "")]
     if written is not None:
-        lines.append(f"Report  {written}")
+        lines.append(("Report", str(written), ""))
     if interrupted:
-        lines.append(f"Next    gpubench run --resume {name}      measures what is missing")
+        lines.append(("Next", f"gpubench run --resume {name}", "measures what is missing"))
     elif stored.info.arms:
-        lines += [
-            f"Next    gpubench compare {name} -v   every row with its reason",
-            f"        gpubench check {name}        the gate: exit 1 if a limit is broken",
-        ]
+        lines.append(("Next", f"gpubench compare {name} -v", "every row with its reason"))
+        lines.append(("", f"gpubench check {name}", "the gate: exit 1 if a limit is broken"))
     else:
-        lines += [
-            f"Next    gpubench show {name}:1       one case in full",
-            f"        gpubench show {name} --all   every section",
-        ]
-    for each in lines:
-        click.echo(each)
+        lines.append(("Next", f"gpubench show {name}:1", "one case in full"))
+        lines.append(("", f"gpubench show {name} --all", "every section"))
+    widest = max(len(what) for _, what, why in lines if why)
+    longest = max(len(why) for *_, why in lines)
+    width = table_width(sys.stdout)
+    for title, what, why in lines:
+        beside = why and widest + 11 + longest <= width
+        if len(what) + 8 > width and not why:  # a long path gets a line to itself
+            click.echo(f"{title}\n{what}")
+            continue
+        click.echo(filled(f"{what:<{widest}}   {why}" if beside else what, width, f"{title:<8}", " " * 8))
+        if why and not beside:
+            click.echo(filled(why, width, " " * 10))

@@ -25,7 +25,8 @@ def fit(table: Table, width: int, measure: Callable[[str], int] = cell_width) ->
     """The columns of `table` that fit into `width`. Only columns of a priority above 0 go; the highest goes first, and
     among equals the last. A flexible column takes what is left, at least 24 characters, and is wrapped between words;
     where others follow it, it is never narrower than its longest word, which would push them out of line. If that is
-    still too wide, the widest texts are wrapped as well, down to their longest word.
+    still too wide, the widest texts are wrapped as well, down to their longest word; a `width` of 0 asks for the least
+    width without that.
     """
     shown = list(range(len(table.columns)))
     wide = [_natural(table, index, measure) for index in shown]
@@ -38,7 +39,11 @@ def fit(table: Table, width: int, measure: Callable[[str], int] = cell_width) ->
     left_out = (column.title for index, column in enumerate(table.columns) if index not in shown)
     sizes = _least(table, shown, wide, words)
     over = sum(sizes) + len(GAP) * (len(shown) - 1) - width
-    for position, index in sorted(enumerate(shown), key=lambda at: -sizes[at[0]]) if over > 0 else ():
+    for position, index in (
+        sorted(enumerate(shown), key=lambda at: (not table.columns[at[1]].flexible, -sizes[at[0]]))
+        if over > 0 and width > 0
+        else ()
+    ):
         column = table.columns[index]
         if column.align == "left":
             narrowest = max(words[index], measure(inert(column.title)))

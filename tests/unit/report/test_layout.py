@@ -50,10 +50,18 @@ def test_whole_columns_go_by_priority_and_are_named() -> None:
     assert fit(TABLE, 56).left_out == ("step ms", "mem GiB")
 
 
-def test_what_always_stays_is_written_whole_even_where_it_does_not_fit() -> None:
+def test_numbers_stay_whole_and_texts_break_at_spaces_where_nothing_fits() -> None:
     lines = lines_of(TABLE, 10)
     assert fit(TABLE, 10).left_out == ("step ms", "mem GiB")
-    assert lines[1].startswith("fp32 b64        1\u202f395 ±0.4%")
+    assert lines[1].startswith("fp32 b64   1\u202f395 ±0.4%")
+    assert lines[2].startswith("amp-bf16  2\u202f894 ±10.4%  not")
+    assert lines[3].startswith("b128")
+
+
+def test_the_widest_text_is_wrapped_before_a_row_is_too_wide() -> None:
+    columns = (Column("a", "case", "left"), Column("b", "what", "left"), Column("c", "speed"))
+    table = Table("t", columns, (Row((Cell("one two three four"), Cell("five six"), Cell("1.25x"))),))
+    assert lines_of(table, 30) == ["case           what      speed", "one two three  five six  1.25x", "four"]
 
 
 def test_a_column_without_a_title_goes_without_a_word() -> None:

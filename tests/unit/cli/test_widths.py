@@ -1,0 +1,89 @@
+"""No screen breaks a word at 60, 80, 100 or 140 columns."""
+
+import sys
+from types import SimpleNamespace
+
+import pytest
+from fakes.gate_runs import two_arms
+from fakes.runs import invented_run
+from fakes.stored import stored
+from fakes.terminal import WIDTHS, broken_lines, on_a_terminal
+
+from gpubench.cli import run_ending
+from gpubench.cli.main import main
+from gpubench.store.run_reader import load_run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    stored(invented_run(tag="first"), folder / "reports" / "20261123-1602-cnn-7f3a")
+    made = two_arms()
+    for batch in (64, 256):
+        made.measured(1000.0, head=900.0, batch_size=batch)
+    made.write(folder / "reports", "arms")
+    return folder
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    "command",
+    [
+        "validate cnn --cases",
+        "list findings",
+        "list runs",
+        "show first",
+        "show first --all",
+        "show first:3",
+        "compare arms -v",
+        "check arms",
+        "plan --pilot arms",
+        "history",
+    ],
+)
+def test_a_screen_breaks_no_word(folder, capsys, monkeypatch, command, width):
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", str(width))
+    main(command.split())
+    assert broken_lines(capsys.readouterr().out, width) == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_message_breaks_no_word(folder, width):
+    said = on_a_terminal(["show", "first:99"], width, folder)
+    assert broken_lines(said, width) == []
+    assert "Name a case by its number" in " ".join(said.split())
+
+
+def test_the_quoted_line_of_a_suite_stays_whole(tmp_path):
+    (tmp_path / "long.yaml").write_text(f"schema: 1\nname: s\ndescription: {'so ' * 40}\nmeasur: 1\n")
+    lines = on_a_terminal(["validate", "long.yaml", "-s", f"batch_siz={'1,' * 40}1"], 60, tmp_path).splitlines()
+    assert f"   | batch_siz={'1,' * 40}1" in lines
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("end", ["first", "arms", "interrupted"])
+def test_what_to_type_next_breaks_no_word(folder, capsys, monkeypatch, end, width):
+    run = load_run(folder / "reports" / ("arms" if end == "arms" else "20261123-1602-cnn-7f3a"))
+    monkeypatch.setattr(run_ending, "table_width", lambda _: width)
+    run_ending._print_next(run, run.folder.name, run.folder / "report.html", interrupted=end == "interrupted")
+    said = capsys.readouterr().out
+    assert broken_lines(said, width) == []
+    assert "gpubench " in said
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_an_explanation_goes_below_what_to_type_where_it_does_not_fit(capsys, monkeypatch, width):
+    run = SimpleNamespace(folder="reports/20261123-1602-cnn-7f3a", info=SimpleNamespace(arms=()))
+    monkeypatch.setattr(run_ending, "table_width", lambda _: width)
+    run_ending._print_next(run, "20261123-1602-cnn-7f3a", None, interrupted=False)
+    _, first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("Next    gpubench show 20261123-1602-cnn-7f3a:1")
+    assert first.endswith("one case in full") == (width >= 80)
+    assert second.startswith("        gpubench show" if width >= 80 else "          one case in full")
+
+
+def test_a_message_on_a_pipe_is_one_line(folder, capsys):
+    assert main(["show", "first:99", "--store", str(folder / "reports")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+    assert not sys.stderr.isatty()
