@@ -23,6 +23,7 @@ from gpubench.worker.timing.timers import Verdict
 from gpubench.worker.workloads.compiled import CompileStats
 
 QUICK = Measure(min_time=0.05, max_time=1.0, min_steps=10, target_rel_ci=0.2)
+PATIENT = Measure(min_time=0.05, max_time=8.0, min_steps=10, target_rel_ci=0.2)  # enough turns on a busy machine too
 SMALL = {"image_size": 8, "batch_size": 4}
 
 
@@ -179,7 +180,7 @@ def test_an_arm_that_changes_the_whole_process_is_measured_in_launches(run, monk
 
 
 def test_the_twin_is_the_reference_again_and_has_no_figures_of_its_own(run):
-    result = run({"base": {}, "head": {"learning_rate": 25}}, twin=True)
+    result = run({"base": {}, "head": {"learning_rate": 25}}, twin=True, measure=PATIENT)
     assert len(result.arms) == 2
     assert abs(result.self_check.twin) < 0.06
     assert len(result.marks["twin_ratios"]) == result.arms[0].effective.extra["blocks"]["turns"]
@@ -218,7 +219,7 @@ def test_a_request_to_stop_keeps_the_turns_so_far(run):
         stop.calls += 1
         return stop.calls > 60
 
-    result = run({"base": {}, "head": {}}, stop=asked)
+    result = run({"base": {}, "head": {}}, stop=asked, measure=PATIENT)
     assert result.interrupted
     assert all(arm.interrupted and arm.step_times_s for arm in result.arms)
     early = run({"base": {}, "head": {}}, stop=lambda: True)
