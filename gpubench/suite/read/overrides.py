@@ -32,7 +32,7 @@ def _apply(root: YamlMapping, text: str) -> YamlMapping:
     key = Mark(source, 0, 0, len(name))
     if not equals:
         raise BadText(error("", "expected NAME=VALUE", Mark(source, 0, len(text))))
-    given = _values(values, source, len(name) + 1)
+    given = _values(name, values, source)
     section, dot, field = name.partition(".")
     if name in SETTINGS:
         return _set(root, name, key, given)
@@ -47,9 +47,10 @@ def _apply(root: YamlMapping, text: str) -> YamlMapping:
     )
 
 
-def _values(text: str, source: SourceText, column: int) -> list[YamlNode]:
+def _values(name: str, text: str, source: SourceText) -> list[YamlNode]:
     """The values between commas, read as the elements of a YAML list: quotes and brackets mean what they mean there."""
-    node, problems = read_yaml(f"{' ' * (column - 1)}[{text}]", source)
+    column = len(name) + 1
+    node, problems = read_yaml(f"{' ' * len(name)}[{text}]", source, (name,))
     if problems:
         raise BadText(problems[0])
     if not isinstance(node, YamlList):

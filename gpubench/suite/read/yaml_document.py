@@ -19,6 +19,9 @@ from gpubench.suite.read.problems import Mark, Path, Problem, SourceText, error,
 MAX_DEPTH = 20
 MAX_NODES = 50_000
 
+_AS_WRITTEN = frozenset({"env", "shape"})
+"""Settings whose values are text: `3.10` is not 3.1 there."""
+
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TAG = "tag:yaml.org,2002:"
@@ -138,8 +141,11 @@ class BadText(Exception):  # noqa: N818 - a verdict on text, carried to where pr
         self.problem = problem
 
 
-def read_yaml(text: str, source: SourceText) -> tuple[YamlNode, list[Problem]]:
-    """The one document in `text`, and mistakes after which reading could go on (duplicate keys). BadText otherwise."""
+def read_yaml(text: str, source: SourceText, path: Path = ()) -> tuple[YamlNode, list[Problem]]:
+    """The one document in `text`, and mistakes after which reading could go on (duplicate keys). BadText otherwise.
+
+    `path` says where in a suite the text stands: numbers below `env` and `shape` stay as they are written.
+    """
     odd = _UNPRINTABLE.search(text)
     if odd is not None:
         line = text.count("\n", 0, odd.start())
@@ -147,7 +153,7 @@ def read_yaml(text: str, source: SourceText) -> tuple[YamlNode, list[Problem]]:
         raise BadText(error("", f"character U+{ord(odd[0]):04X} is not allowed in a suite file", mark))
     try:
         root, tree = _BoundedComposer(text).document(), _Tree(source)
-        return (YamlScalar(Mark(source), None) if root is None else tree.node(root, ())), tree.problems
+        return (YamlScalar(Mark(source), None) if root is None else tree.node(root, path)), tree.problems
     except _Refused as refused:
         raise BadText(error("", str(refused), _mark(refused.place, source))) from refused
     except yaml.MarkedYAMLError as found:
@@ -226,15 +232,17 @@ class _Tree:
         self._made: dict[yaml.Node, YamlNode] = {}
 
     def node(self, node: yaml.Node, path: Path) -> YamlNode:
+        mark = _mark(node, self._source)
+        if isinstance(node, yaml.ScalarNode):
+            value = _value_of(node)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            return YamlScalar(mark, str(node.value) if is_number and not _AS_WRITTEN.isdisjoint(path) else value)
         if node not in self._made:
-            mark = _mark(node, self._source)
             if isinstance(node, yaml.MappingNode):
                 self._made[node] = YamlMapping(mark, self._entries(node, path))
-            elif isinstance(node, yaml.SequenceNode):
+            else:
                 elements = [self.node(each, (*path, at)) for at, each in enumerate(node.value)]
                 self._made[node] = YamlList(mark, elements)
-            else:
-                self._made[node] = YamlScalar(mark, _value_of(node))
         return self._made[node]
 
     def _entries(self, mapping: yaml.MappingNode, path: Path) -> dict[str, YamlEntry]:

@@ -106,3 +106,19 @@ def test_the_caret_stands_below_the_wrong_value(parsed):
 
 def test_a_section_of_the_wrong_kind_is_the_mistake_that_is_reported(problems):
     assert problems("measure: 3", "measure.repeats=2") == ["measure: expected settings (`name: value`), got 3"]
+
+
+@pytest.mark.parametrize("written", ["3.10", "1e3", "0x10", "010", "12345678901234567890", "+5", "1.", "1_000", "off"])
+def test_variables_and_shapes_keep_their_text(parsed, written):
+    env = {"A": written}
+    assert parsed(f"defaults: {{env: {{A: {written}}}}}").cases[0].env == env
+    assert parsed(f"matrix: {{env: [{{}}, {{A: {written}}}]}}").cases[1].env == env
+    assert (
+        parsed(f"exclude: [{{env: {{A: {written}}}}}]\nmatrix: {{env: [{{}}, {{A: '{written}'}}]}}").cases[0].env == {}
+    )
+    assert parsed("", f"env={{A: {written}}}").cases[0].env == env
+
+
+def test_a_number_used_again_as_a_variable_keeps_its_text(parsed):
+    (case,) = parsed("defaults: {batch_size: &n 064, env: {A: *n}, workload: operators:matmul, shape: 64}").cases
+    assert (case.batch_size, case.env, case.shape) == (64, {"A": "064"}, "64")
