@@ -15,6 +15,10 @@ from gpubench.core.findings import Finding
 RECORD_SCHEMA = 1
 
 Label = Annotated[str, Field(max_length=4096)]
+Figure = Annotated[float, Field(ge=-1e30, le=1e30)]
+Positive = Annotated[float, Field(ge=1e-30, le=1e30)]
+Count = Annotated[int, Field(ge=0, le=2**53)]
+"""Numbers that a measurement can give; what is stored otherwise is damaged."""
 
 
 class Frozen(BaseModel):
@@ -103,10 +107,10 @@ class Effective(Frozen):
 class Window(Frozen):
     """Edges of the measured steps on CLOCK_MONOTONIC (`time.monotonic()`), shared by all processes of a machine."""
 
-    start_s: float
-    end_s: float
-    num_steps: int
-    num_samples: int
+    start_s: Figure
+    end_s: Figure
+    num_steps: Count
+    num_samples: Count
 
     @property
     def duration_s(self) -> float:
@@ -171,16 +175,16 @@ class Series(Frozen):
     clock: Literal["perf_counter", "cuda_event"]
     timing: Literal["throughput", "latency"]
     group: int = 1
-    num_total: int
-    num_warmup: int
-    num_steady: int
-    tau: float
-    n_effective: float
-    median_s: float
-    low_s: float | None = None
-    high_s: float | None = None
-    rel_spread: float | None = None
-    drift: float | None = None
+    num_total: Count
+    num_warmup: Count
+    num_steady: Count
+    tau: Figure
+    n_effective: Figure
+    median_s: Positive
+    low_s: Positive | None = None
+    high_s: Positive | None = None
+    rel_spread: Figure | None = None
+    drift: Figure | None = None
     steady: bool = True
     converged: bool = True
     bound: Literal["gpu", "launch", "input", "cpu"] | None = None
@@ -202,8 +206,8 @@ class Record(Frozen):
     repeat: int
     status: Status
     reason: str | None = None
-    started_unix_s: float | None = None
-    wall_s: float | None = None
+    started_unix_s: Figure | None = None
+    wall_s: Figure | None = None
     isolation: Literal["fork", "fresh"] | None = None
     host_pid: int | None = None
     pid: int | None = None
@@ -218,7 +222,7 @@ class Record(Frozen):
     failure: Failure | None = None
     findings: tuple[Finding, ...] = ()
     samples: str | None = None
-    block_log_ratio: float | None = None
+    block_log_ratio: Figure | None = None
 
 
 def latest(records: Iterable[Record]) -> list[Record]:

@@ -22,7 +22,7 @@ from gpubench.runner.launch.worker_hosts import Host, HostPool, versions_of
 from gpubench.runner.plan import Hellos, greet, plan_cases
 from gpubench.runner.rounds import Rounds, Settled
 from gpubench.runner.schedule import LaunchSchedule
-from gpubench.store.run_info import PlannedCase, RunInfo
+from gpubench.store.run_info import PlannedCase, RunInfo, understood
 from gpubench.store.run_names import new_run_name
 from gpubench.store.run_reader import Run, load_run
 from gpubench.store.run_writer import RunWriter
@@ -197,7 +197,7 @@ def resume(
     """
     with RunWriter.resume(request.folder) as writer, _Stage(writer, listener) as stage:
         run = load_run(request.folder)
-        info, suite = run.info, Suite.model_validate(run.info.suite)
+        info, suite = run.info, understood(Suite, run.info.suite, "the run's suite has a setting")
         _same_arms(info, request.arms)
         hellos = greet(stage.pool, [entry.case for entry in info.cases], request.arms)
         _same_machine(info, environment.collect(_versions(hellos), anonymous=bool(info.environment.get("anonymous"))))

@@ -80,14 +80,14 @@ class RunInfo(Frozen):
     argv: tuple[str, ...] = ()
     tag: str | None = None
     seed: int = 0
-    repeats: int = 1
+    repeats: int = Field(1, ge=0, le=10**6)
     versions: dict[str, str | None] = Field(default_factory=dict)
     environment: dict[str, Any] = Field(default_factory=dict)
     cases: tuple[PlannedCase, ...] = ()
     selection: str | None = None
     arms: tuple[ArmInfo, ...] = ()
     interleave: Literal["block", "launch"] | None = None
-    screen_rounds: int | None = None
+    screen_rounds: int | None = Field(None, ge=0, le=10**6)
     sesoi: float | None = Field(default=None, gt=0, lt=1)
 
     @field_validator("environment", "suite")

@@ -1,5 +1,6 @@
 """Reading a run folder."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 RUN_NAME = "run.json"
 RECORDS_NAME = "records.jsonl"
 _MOST_RECORDS_BYTES = 4 * 2**30
+_BARE_NAN = re.compile(rb"[:,\[]\s*-?(NaN|Infinity)")
 MOST_LINE_BYTES = 8 * 2**20
 _ANOTHER = "`gpubench list runs` shows the stored runs; --store DIR says where they are."
 
@@ -122,6 +124,8 @@ def _parsed_lines(file: BinaryIO, path: Path) -> Iterator[Record | str]:
 
 def parse_record(line: bytes) -> Record:
     """The record of one line, whatever number it was stored under. NewerSchema, or ValueError if it is none."""
+    if _BARE_NAN.search(line):
+        _object(line)  # ValueError unless they are inside a text
     try:
         record = Record.model_validate_json(line)
     except ValidationError:
@@ -135,7 +139,7 @@ def _object(content: bytes) -> dict[str, Any]:
     if not content.strip():
         raise ValueError("it is empty")
     try:
-        document = from_json(content)
+        document = from_json(content, allow_inf_nan=False)
     except ValueError as error:
         raise ValueError(f"it is not JSON ({error})") from error
     if not isinstance(document, dict):

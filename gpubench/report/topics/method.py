@@ -8,12 +8,13 @@ from gpubench.core.units import format_duration, format_percent
 from gpubench.report.model.report_model import Fact, Line, Section, code, line, lines
 from gpubench.report.model.words import count
 from gpubench.report.view.run_view import View
+from gpubench.store.run_info import understood
 from gpubench.suite.model.suite import Measure
 
 
 def method_lines(summary: RunSummary) -> tuple[Line, ...]:
     """Isolation, clock, warm-up, stopping, interval and correctness, with the numbers of this run's suite."""
-    measure = Measure.model_validate(summary.info.suite.get("measure") or {})
+    measure = understood(Measure, summary.info.suite.get("measure") or {}, "the run's suite has a setting")
     series = [record.series for entry in summary.cases for record in entry.ok_records if record.series is not None]
     ways = {record.isolation for entry in summary.cases for record in entry.records if record.isolation}
     isolation = " Some or all were fresh interpreters." if "fresh" in ways else ""

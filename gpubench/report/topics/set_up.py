@@ -100,7 +100,7 @@ def _cpu(env: Mapping[str, Any]) -> Fact:
     if cpu.get("num_threads_usable"):
         parts.append(f"{cpu['num_threads_usable']} of {cpu.get('num_threads') or '?'} hardware threads")
     parts += [f"governor {cpu['governor']}"] if cpu.get("governor") else []
-    flags = [flag for flag in cpu.get("flags") or () if flag != "hypervisor"]
+    flags = [str(flag) for flag in cpu.get("flags") or () if flag != "hypervisor"]
     return Fact("CPU", line(", ".join(parts), muted(f" ({' '.join(flags)})") if flags else ""))
 
 

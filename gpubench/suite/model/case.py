@@ -277,7 +277,9 @@ class Case(BaseModel):
             accuracy=True,
         ),
     ] = Field(
-        default_factory=dict, description="Environment variables of the worker; a case that sets any gets its own host."
+        default_factory=dict,
+        description="Environment variables of the worker, as they are written (`3.10` stays 3.10). "
+        "A case that sets any gets its own host.",
     )
     python: Annotated[str | None, SettingSpec("python", label=named("python"), quiet=True, accuracy=True)] = Field(
         None, description="Another interpreter for the worker (two torch versions in one run)."
