@@ -253,8 +253,8 @@ _CATALOGUE = {
         "Do not quote the energy of this case; `gpubench doctor` says whether this card's counter can be trusted.",
     ),
     ("GB412", "counter-reset", _WARNING, _NONE, "J reset"): (
-        "The energy counter went backwards during the window; energy was taken from power readings instead.",
-        "A driver reload or GPU reset does this: find out what caused it, and measure again.",
+        "An energy counter went backwards during the window: energy is from power readings instead, or absent.",
+        "A suspend, a driver reload or a GPU reset does this: find out what caused it, and measure again.",
     ),
     ("GB413", "gpu-lost", _ERROR, _INVALIDATES, "GPU lost"): (
         "The driver lost the GPU while the case ran.",

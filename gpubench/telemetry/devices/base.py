@@ -121,7 +121,7 @@ class Device:
     by the reading's field; a field that recovers leaves. With `parent_shared`, power, energy and clocks are those of a
     whole card of which this is a slice. With `on_module` the card shares its module with a CPU, and a counter or sensor
     may be the module's; `scopes` names the readings that are known to be. `counter_wrap_j` is the energy at which the
-    counter begins anew; without it, a counter that goes backwards was reset.
+    counter wraps; without it, a counter that goes backwards was reset.
 
     `read_fast`, `read_slow` and `activity` are called from the sampler's thread and return what could be read: faults
     become None plus an entry in `missing`, and `lost` where the device is gone. `state` and `survey` are slow, are

@@ -214,7 +214,7 @@ class RocmDevice(Device):
         return watts
 
     def _joules(self, energy: Mapping[str, Any]) -> float | None:
-        """Ticks times their size. A counter of 32 bits begins anew, at 15.3 uJ and 700 W every 94 s."""
+        """Ticks times their size. A counter of 32 bits wraps, at 15.3 uJ and 700 W every 94 s."""
         ticks = self._number("counter_j", energy, "energy_accumulator", "power")
         size_uj = self._number("counter_j", energy, "counter_resolution")
         if ticks is None or size_uj is None:

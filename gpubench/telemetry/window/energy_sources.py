@@ -65,7 +65,7 @@ def minimum_window_s(source: str, update_period_s: float) -> float:
 class EnergyOf:
     """The energy of one window from its readings. `cut` must reach beyond both edges by at least an update period.
 
-    `wrap_j` is the energy at which the counter begins anew, `on_module` whether it may be that of a whole module, and
+    `wrap_j` is the energy at which the counter wraps, `on_module` whether it may be that of a whole module, and
     `missing` why readings have no value.
     """
 
