@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpubench.telemetry.devices.base import Identity, TelemetryError
-from gpubench.telemetry.devices.nvml.library import Library, NvmlError
+from gpubench.telemetry.devices.nvml.library import NO_PERMISSION, Library, NvmlError
 
 _TIMEOUT_S = 20.0
 _PCI = re.compile(r"^([0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}(\.[0-7])?$")
@@ -157,7 +157,10 @@ def _read_variable(library: Library, environ: Mapping[str, str]) -> tuple[list[s
 
 
 def _cards(library: Library) -> dict[str, str | None]:
-    """Names by UUID of the cards that this process may open, in NVML's order, which is that of PCI addresses."""
+    """Names by UUID of the cards that this process may open, in NVML's order, which is that of PCI addresses.
+
+    TelemetryError where there is none for another reason than that cards belong to other jobs.
+    """
     cards: dict[str, str | None] = {}
     fault: NvmlError | None = None
     try:
@@ -166,7 +169,7 @@ def _cards(library: Library) -> dict[str, str | None]:
                 handle = library.call("nvmlDeviceGetHandleByIndex", index)
                 uuid = str(library.call("nvmlDeviceGetUUID", handle))
             except NvmlError as error:
-                fault = fault or error
+                fault = fault if error.code == NO_PERMISSION else fault or error
                 continue
             try:
                 cards[uuid] = str(library.call("nvmlDeviceGetName", handle))

@@ -118,16 +118,17 @@ def open_rapl(root: Path = POWERCAP, *, clock: Callable[[], float] = time.monoto
 
 
 def _why_none(root: Path, names: dict[Path, str]) -> tuple[str, str]:
-    """(reason, remedy) where no zone is a package. `os.listdir` sees links that lead nowhere; a glob does as well."""
+    """(reason, remedy) where no zone is a package."""
     if not root.is_dir():
         remedy = "On a machine of your own: sudo modprobe intel_rapl_common intel_rapl_msr."
         return "no RAPL counters: this kernel or virtual machine shows no powercap", remedy
-    if any(folder.is_symlink() and not folder.exists() for folder in root.iterdir()):
+    inside = list(root.glob("*"))
+    if any(folder.is_symlink() and not folder.exists() for folder in inside):
         return "RAPL is hidden: the links in /sys/class/powercap lead nowhere, as in a container", _UNMASK
     if names:
         shown = ", ".join(f"{folder.name} ({name or 'no name'})" for folder, name in names.items())
         return f"RAPL shows no CPU package, only {shown}", ""
-    if any(root.iterdir()):
+    if inside:
         remedy = "On a machine of your own: sudo modprobe intel_rapl_msr. In a container: " + _UNMASK
         return "powercap shows no RAPL zone", remedy
     return "no RAPL counters: /sys/class/powercap is empty", "Load intel_rapl_msr, or in a container: " + _UNMASK
@@ -136,5 +137,5 @@ def _why_none(root: Path, names: dict[Path, str]) -> tuple[str, str]:
 def _name(folder: Path) -> str:
     try:
         return (folder / "name").read_text(encoding="ascii").strip()
-    except OSError:
+    except (OSError, ValueError):
         return ""

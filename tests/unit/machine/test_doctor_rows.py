@@ -124,6 +124,15 @@ def test_a_card_that_is_left_out_is_not_judged(fake: Fake, monkeypatch: pytest.M
     assert len(gpus) == 2
 
 
+def test_a_job_that_was_given_no_card_is_not_unfit(fake: Fake) -> None:
+    fake.add_device(OTHER_UUID)
+    fake.add_device(UUID)
+    fake.rule("nvmlDeviceGetHandleByIndex_v2", 4)
+    rows, _, _ = gpu_rows.rows()
+    assert level_of(rows, "GPU 0") is level_of(rows, "GPU 1") is Level.NA
+    assert fit(rows)
+
+
 def test_cards_that_are_all_lost_are_bad(fake: Fake) -> None:
     fake.add_device()
     fake.rule("nvmlDeviceGetHandleByIndex_v2", 15)

@@ -195,6 +195,12 @@ def test_numbers_count_only_cards_that_can_be_opened(two_cards: Fake, code: int)
         identified(1)
 
 
+def test_a_job_that_was_given_no_card_has_no_number(two_cards: Fake) -> None:
+    two_cards.rule("nvmlDeviceGetHandleByIndex_v2", 4)
+    with pytest.raises(TelemetryError, match="CUDA has no device 0: 0 visible"):
+        identified(0)
+
+
 def test_an_unlike_neighbour_that_cannot_be_opened_leaves_the_order_known(two_cards: Fake) -> None:
     two_cards.add_device(THIRD_UUID, name="NVIDIA Other 1")
     two_cards.rule("nvmlDeviceGetHandleByIndex_v2", 4, device=2)
