@@ -44,6 +44,8 @@ def choose(
     memory: bool,
     store: Path,
     download: bool = False,
+    force: bool = False,
+    trust: bool = False,
 ) -> Chosen:
     """The one case that `target` and `selection` leave, or that is `named`; else UsageError with the candidates."""
     wanted = {"tool": "torch", "steps": steps, "memory": memory, "download": download}
@@ -53,7 +55,7 @@ def choose(
                 f"{target} is a case of a stored run, which cannot be combined with -s, -k or --case.",
                 hint="Profile a case of its suite instead: gpubench profile SUITE --case ID.",
             )
-        return _of_run(target, wanted, out, store)
+        return _of_run(target, wanted, out, store, force=force, trust=trust)
     return _of_suite(target, selection, named, overrides, wanted, out, store)
 
 
@@ -106,14 +108,22 @@ def _of_suite(
     return Chosen(job)
 
 
-def _of_run(target: str, wanted: dict[str, Any], out: Path | None, store: Path) -> Chosen:
+def _of_run(target: str, wanted: dict[str, Any], out: Path | None, store: Path, *, force: bool, trust: bool) -> Chosen:
     """A case of a stored run; the profile goes into the run's folder unless `out` is given."""
+    from gpubench.runner.arms.interpreters import find_python
+    from gpubench.runner.stored_run import check_files, check_own, place_of
+
     reference, name = split_case(target)
     if name is None:
         raise UsageError(f"{target} is a run; a profile is of one case.", hint=f"Name it: {target}:1")
     run = open_run(reference, store)
     entry = pick_case(summarise_run(run), name)
     info, case = run.info, entry.case
+    check_own(info, trust=trust)
+    place = place_of(info)
+    check_files(info, force=force)
+    if case.python is not None:
+        case = case.model_copy(update={"python": find_python(case.python, place.folder)})
     if case.batch_size == "max":
         found = entry.effective.batch_size if entry.effective is not None else None
         if found is None:
@@ -126,7 +136,8 @@ def _of_run(target: str, wanted: dict[str, Any], out: Path | None, store: Path) 
         suite=info.suite_name,
         label=entry.label,
         folder=folder.resolve(),
-        search_path=_search_path(None if info.suite_path is None else Path(info.suite_path)),
+        search_path=place.search_path,
+        working_folder=place.folder,
     )
     measured = entry.metrics.get("step_time_s")
     return Chosen(job, None if measured is None else measured.value, run.folder if out is None else None)

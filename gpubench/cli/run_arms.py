@@ -89,11 +89,11 @@ class AskedArms:
         return Verdicts(names, rounds, settings, screen_rounds)
 
 
-def arms_again(info: "RunInfo") -> "tuple[Arm, ...]":
-    """The arms of a stored run. UsageError where they cannot be made again."""
+def arms_again(info: "RunInfo", folder: Path | None = None) -> "tuple[Arm, ...]":
+    """The arms of a stored run, which was started in `folder`. UsageError where they cannot be made again."""
     from gpubench.runner.arms.arm import restored
 
-    return tuple(restored(arm, _say) for arm in info.arms)
+    return tuple(restored(arm, _say, folder) for arm in info.arms)
 
 
 def _say(text: str) -> None:

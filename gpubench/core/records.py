@@ -194,7 +194,8 @@ class Record(Frozen):
     """One launch of one case: what was asked for, what took effect, and the result. One line of `records.jsonl`.
 
     `block_log_ratio`, of a launch with two arms in alternating blocks, is in the record of the second arm: the
-    median over pairs of blocks of log(its step time / the first arm's).
+    median over pairs of blocks of log(its step time / the first arm's). `workload_digest`: of all files that the
+    workload was loaded from and that are not installed; None for a built-in one.
     """
 
     schema_number: int = Field(default=RECORD_SCHEMA, alias="schema")
@@ -223,6 +224,7 @@ class Record(Frozen):
     findings: tuple[Finding, ...] = ()
     samples: str | None = None
     block_log_ratio: Figure | None = None
+    workload_digest: str | None = None
 
 
 def latest(records: Iterable[Record]) -> list[Record]:

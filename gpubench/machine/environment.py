@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gpubench.machine import host_facts, installed_software, machine_cache
@@ -23,13 +24,16 @@ _SYSTEM_COMPARABLE = ("os", "kernel", "container", "virtual", "cpu_quota")
 _PACKAGE_COMPARABLE = ("gpubench", "torch", "torchvision", "triton", "numpy")
 
 
-def collect(worker_versions: Mapping[str, Any], *, anonymous: bool = False) -> dict[str, Any]:
+def collect(
+    worker_versions: Mapping[str, Any], *, anonymous: bool = False, folder: Path | None = None
+) -> dict[str, Any]:
     """The fingerprint, JSON types only. Never raises and takes at most about ten seconds, whatever the driver does.
 
     `worker_versions` is what the worker host reported (torch, CUDA build, cuDNN): this process never imports torch.
     `anonymous` omits the host's name, hashes UUIDs and hides home folders. What could not be read is None, with the
     reason in the part's `absent`. `self_test` is the last of `gpubench doctor` on this host and each card under this
     driver (None if never run), `ceilings` those measured so far of the CPU and each card. Keys name their units.
+    `folder` is the one whose git checkout counts, by default the current one.
     """
     driver: dict[str, Any] | None = None
     gpus: list[dict[str, Any]] = []
@@ -51,7 +55,7 @@ def collect(worker_versions: Mapping[str, Any], *, anonymous: bool = False) -> d
         "python": installed_software.python(),
         "packages": installed_software.packages(),
         "worker": dict(worker_versions),
-        "git": installed_software.git(),
+        "git": installed_software.git(folder),
         "variables": performance_variables(anonymous=anonymous),
         "driver": driver,
         "gpus": [{**gpu, "uuid": shown.get(gpu.get("uuid"))} for gpu in gpus] if anonymous else gpus,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,10 @@ def folder(environ: Mapping[str, str] | None = None, part: str = "doctor") -> Pa
     """`$XDG_CACHE_HOME/gpubench/<part>`, by default under `~/.cache`."""
     environ = os.environ if environ is None else environ
     base = environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "gpubench" / part
+    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - pathlib's raises where a user id has no home folder
+    if not home.is_absolute():
+        home = Path(tempfile.gettempdir()) / f"home-{os.getuid()}"
+    return (Path(base) if base else home / ".cache") / "gpubench" / part
 
 
 def key_of(identity: Mapping[str, Any]) -> str:

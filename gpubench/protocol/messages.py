@@ -136,6 +136,8 @@ class Result(Frozen):
 
     Of a job of kind `blocks`, `arms` holds the figures of each in the job's order, every one but the first with its
     `block_log_ratio` against the first; `window` is then that of all of them together, and other figures are empty.
+
+    `files`: digests of the files that the workload was loaded from, by path.
     """
 
     type: Literal["result"] = "result"
@@ -150,6 +152,7 @@ class Result(Frozen):
     step_times_s: tuple[float, ...] = ()
     marks: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     interrupted: bool = False
+    files: dict[str, str] = Field(default_factory=dict)
     arms: "tuple[Result, ...]" = ()
     block_log_ratio: float | None = None
     self_check: SelfCheck | None = None

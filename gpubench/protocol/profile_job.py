@@ -25,8 +25,8 @@ PHASES = ("data", "h2d", "forward", "loss", "backward", "optimizer")
 class ProfileJob(Frozen):
     """Build the case, warm it up, then run `steps` steady steps with `tool` listening.
 
-    `folder` receives what the worker leaves. Warm-up runs at least `warmup_steps` steps and `warmup_s` seconds, so that
-    compiling, autotuning and the allocator are done.
+    `folder` receives what the worker leaves; relative paths of the case begin in `working_folder`. Warm-up runs at
+    least `warmup_steps` steps and `warmup_s` seconds, so that compiling, autotuning and the allocator are done.
     """
 
     tool: Literal["nsys", "ncu", "torch"]
@@ -37,6 +37,7 @@ class ProfileJob(Frozen):
     warmup_steps: int = Field(10, ge=0)
     warmup_s: float = Field(1.0, ge=0)
     folder: Path
+    working_folder: Path | None = None
     search_path: tuple[str, ...] = ()
     download: bool = False
     memory: bool = False

@@ -143,6 +143,7 @@ class BlockLaunches:
         window, noticed = shared(outcome.window), (*answer.findings, *outcome.noticed)
         records: list[Record] = []
         for arm, figures in zip(job.arms, answer.arms, strict=True):
+            figures = figures.model_copy(update={"files": answer.files})
             if not records:
                 figures = figures.model_copy(update={"marks": answer.marks | figures.marks})
             mine = replace(outcome, answer=figures, window=window, noticed=noticed).judge()

@@ -2,10 +2,12 @@
 
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,18 +15,20 @@ from gpubench.core.errors import UsageError
 from gpubench.core.records import Record
 from gpubench.core.version import __version__
 from gpubench.machine import environment
+from gpubench.machine.environment_variables import hide_homes
 from gpubench.protocol.messages import Hello
 from gpubench.runner.arms.arm import Arm, Level, check_cases, level_of_run, levels_of
-from gpubench.runner.events import HostStarted, Listener, RunFinished, RunStarted
-from gpubench.runner.launch.interrupt import Guard
+from gpubench.runner.events import HostStarted, Listener, Notice, RunFinished, RunStarted
+from gpubench.runner.launch.interrupt import Guard, ended_by_signals
 from gpubench.runner.launch.job_on_host import Limits
-from gpubench.runner.launch.worker_hosts import Host, HostPool, versions_of
+from gpubench.runner.launch.worker_hosts import Host, HostPool, current_folder, versions_of
 from gpubench.runner.plan import Hellos, greet, plan_cases
 from gpubench.runner.rounds import Rounds, Settled
 from gpubench.runner.schedule import LaunchSchedule
+from gpubench.runner.stored_run import check_arms, check_own, check_planned, check_unchanged, origin_of, place_of
 from gpubench.store.run_info import PlannedCase, RunInfo, understood
 from gpubench.store.run_names import new_run_name
-from gpubench.store.run_reader import Run, load_run
+from gpubench.store.run_reader import Run, load_info, load_run
 from gpubench.store.run_writer import RunWriter
 from gpubench.suite.cases.labels import NamedCases, named_cases
 from gpubench.suite.load import LoadedSuite, load_suite
@@ -44,10 +48,10 @@ class RunRequest:
     """What is asked of a run. `cases` are ids or labels of those to run, instead of a `selection`. `out` is the run's
     folder; without it one is made inside `store`.
 
-    `budget_s` in seconds; `seed` None draws one. `arms` are the sides of an A/B, the reference first: then `rounds` is
-    the most that a case gets (None: the suite's repeats), of which every case of a screened run gets `screen_rounds`,
-    `sesoi` the smallest change that matters, and `interleave` how the arms take turns (None: the strongest way that
-    each case allows).
+    `budget_s` in seconds; `seed` None draws one. `folder` is where relative paths begin (None: the current one). `arms`
+    are the sides of an A/B, the reference first: then `rounds` is the most that a case gets (None: the suite's
+    repeats), of which every case of a screened run gets `screen_rounds`, `sesoi` the smallest change that matters, and
+    `interleave` how the arms take turns (None: the strongest way that each case allows).
     """
 
     loaded: LoadedSuite
@@ -64,6 +68,7 @@ class RunRequest:
     argv: tuple[str, ...] = ()
     arms: tuple[Arm, ...] = ()
     search_path: tuple[str, ...] = ()
+    folder: Path | None = None
     rounds: int | None = None
     screen_rounds: int | None = None
     sesoi: float | None = None
@@ -113,7 +118,8 @@ class RunRequest:
 @dataclass(frozen=True)
 class ResumeRequest:
     """What is asked of a run that goes on. What is measured is as it was planned; `arms` are those of the run, made
-    again.
+    again. `force` goes on although the code, the machine or its state differ, `trust` with a run of someone else that
+    names programs.
     """
 
     folder: Path
@@ -122,6 +128,8 @@ class ResumeRequest:
     skip_after_oom: bool = True
     arms: tuple[Arm, ...] = ()
     search_path: tuple[str, ...] = ()
+    force: bool = False
+    trust: bool = False
 
 
 @dataclass(frozen=True)
@@ -161,26 +169,23 @@ def start(
     name = request.out.name if request.out is not None else new_run_name(suite.name, now, request.store)
     folder = request.out or request.store / name
     info = _info(request, name, now)
-    with RunWriter.create(folder, info) as writer, _Stage(writer, listener) as stage:
+    beside = () if request.loaded.path is None else (str(Path(request.loaded.path).absolute().parent),)
+    made = planned = False
+    with ended_by_signals():
         try:
-            hellos = greet(stage.pool, cases, request.arms)
-            planned, levels = request.planned(hellos)
-            versions = _versions(hellos)
-            info = info.model_copy(
-                update={
-                    "cases": planned,
-                    "interleave": level_of_run(levels) if request.arms else None,
-                    "versions": {**versions, "gpubench": __version__},
-                    "environment": environment.collect(versions, anonymous=request.anonymous),
-                }
-            )
-            writer.update_info(info)
-            if before is not None:
-                before(info)
+            with RunWriter.create(folder, info) as writer, _Stage(writer, listener, request.folder) as stage:
+                made = True
+                hellos = greet(stage.pool, cases, request.arms)
+                info, levels = _planned(info, request, hellos)
+                writer.update_info(info)
+                if before is not None:
+                    before(info)
+                planned = True
+                return stage.measure(info, suite, request, settled, levels, beside)
         except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)  # it holds nothing but the head of a run that never began
+            if made and not planned:
+                shutil.rmtree(folder, ignore_errors=True)  # it holds nothing but the head of a run that never began
             raise
-        return stage.measure(info, suite, request, settled, levels)
 
 
 def resume(
@@ -192,20 +197,32 @@ def resume(
 ) -> RunOutcome:
     """Measures what is missing of a stored run: launches without a record, cut short, or left out for the time budget.
 
-    Suite, cases, seed, repeats and arms are those of the run. UsageError where another GPU or torch is here than the
-    run began on, or where `request.arms` are not its arms.
+    Suite, cases, seed, repeats and arms are those of the run. UsageError where its code is not there, or `request.arms`
+    are not its arms; also where the code or the machine is another than the run began on, or someone else made it,
+    unless the request says so.
     """
-    with RunWriter.resume(request.folder) as writer, _Stage(writer, listener) as stage:
+    info = load_info(request.folder)
+    check_planned(info, request.folder)
+    check_own(info, trust=request.trust)
+    check_arms(info, [arm.name for arm in request.arms])
+    place = place_of(info)
+    with (
+        ended_by_signals(),
+        RunWriter.resume(request.folder) as writer,
+        _Stage(writer, listener, place.folder) as stage,
+    ):
         run = load_run(request.folder)
         info, suite = run.info, understood(Suite, run.info.suite, "the run's suite has a setting")
-        _same_arms(info, request.arms)
         hellos = greet(stage.pool, [entry.case for entry in info.cases], request.arms)
-        _same_machine(info, environment.collect(_versions(hellos), anonymous=bool(info.environment.get("anonymous"))))
+        hidden = bool(info.environment.get("anonymous"))
+        here = environment.collect(_versions(hellos), anonymous=hidden, folder=place.folder)
+        for each in check_unchanged(info, here, _interpreter(hidden=hidden), force=request.force):
+            stage.tell(Notice(f"the run goes on although it differs: {each}", "Compare its launches with care."))
         if before is not None:
             before(info)
         asked: Level | None = "launch" if info.interleave == "launch" else None
         levels = levels_of(request.arms, info.cases, asked) if request.arms else {}
-        return stage.measure(info, suite, request, settled, levels, run.records)
+        return stage.measure(info, suite, request, settled, levels, place.search_path, run.records)
 
 
 def preview(request: RunRequest, log: Path) -> tuple[PlannedCase, ...]:
@@ -220,10 +237,10 @@ def preview(request: RunRequest, log: Path) -> tuple[PlannedCase, ...]:
 class _Stage:
     """Hosts and telemetry of a run, open from planning to its end."""
 
-    def __init__(self, writer: RunWriter, listener: Listener | None) -> None:
-        self._writer, self._tell = writer, listener or (lambda _: None)
-        self._log = writer.folder / HOST_LOG
-        self.pool = HostPool(self._log, self._host_started)
+    def __init__(self, writer: RunWriter, listener: Listener | None, folder: Path | None) -> None:
+        self._writer, self.tell = writer, listener or (lambda _: None)
+        self._log = writer.folder.absolute() / HOST_LOG
+        self.pool = HostPool(self._log, self._host_started, start=partial(Host, folder=folder))
         self._began_s = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -235,7 +252,7 @@ class _Stage:
             self._log.unlink()
 
     def _host_started(self, host: Host) -> None:
-        self._tell(HostStarted(host.pid, host.seconds, dict(host.hello.versions), host.hello.devices))
+        self.tell(HostStarted(host.pid, host.seconds, dict(host.hello.versions), host.hello.devices))
 
     def measure(
         self,
@@ -244,6 +261,7 @@ class _Stage:
         request: RunRequest | ResumeRequest,
         settled: Settled | None,
         levels: Mapping[int, Level],
+        beside: tuple[str, ...],
         records: Sequence[Record] = (),
     ) -> RunOutcome:
         schedule = LaunchSchedule(
@@ -255,9 +273,8 @@ class _Stage:
             skip_after_oom=request.skip_after_oom,
             records=records,
         )
-        self._tell(RunStarted(info, self._writer.folder, schedule.num_launches, schedule.num_done))
+        self.tell(RunStarted(info, self._writer.folder, schedule.num_launches, schedule.num_done))
         deadline_s = None if request.budget_s is None else self._began_s + request.budget_s
-        beside = () if info.suite_path is None else (str(Path(info.suite_path).resolve().parent),)
         with Guard() as guard, open_session(suite.measure.telemetry) as telemetry:
             Rounds(
                 suite,
@@ -265,7 +282,7 @@ class _Stage:
                 self._writer,
                 telemetry,
                 guard,
-                self._tell,
+                self.tell,
                 Limits(suite.measure.timeout, deadline_s),
                 arms={arm.name: arm for arm in request.arms} or {None: None},
                 search_path=(*request.search_path, *beside),
@@ -274,19 +291,20 @@ class _Stage:
                 levels=levels,
                 hide=bool(info.environment.get("anonymous")),
             ).run(self.pool)
-        self._tell(RunFinished(self._writer.folder, guard.stopping, time.monotonic() - self._began_s))
+        self.tell(RunFinished(self._writer.folder, guard.stopping, time.monotonic() - self._began_s))
         return RunOutcome(self._writer.folder, info, guard.stopping)
 
 
 def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
     """The head as far as it is known before any worker was started."""
     loaded = request.loaded
+    folder, shown = request.folder or current_folder(), hide_homes if request.anonymous else str
     return RunInfo(
         run=name,
         suite_name=loaded.suite.name,
         suite=loaded.suite.model_dump(mode="json", by_alias=True, exclude_unset=True),
         suite_digest=loaded.digest,
-        suite_path=None if loaded.path is None else str(loaded.path),
+        suite_path=None if loaded.path is None else shown(str(loaded.path)),
         created=now.isoformat(timespec="seconds").replace("+00:00", "Z"),
         argv=request.argv,
         tag=request.tag,
@@ -296,30 +314,29 @@ def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
         arms=tuple(arm.info for arm in request.arms),
         screen_rounds=request.screen_rounds,
         sesoi=request.sesoi,
+        working_folder=None if folder is None else shown(str(folder)),
+        interpreter=_interpreter(hidden=request.anonymous),
     )
+
+
+def _planned(info: RunInfo, request: RunRequest, hellos: Hellos) -> tuple[RunInfo, dict[int, Level]]:
+    """The head with what is known once the hosts have said hello, and how the arms of each case take turns."""
+    planned, levels = request.planned(hellos)
+    versions = _versions(hellos)
+    info = info.model_copy(
+        update={
+            "cases": planned,
+            "interleave": level_of_run(levels) if request.arms else None,
+            "versions": {**versions, "gpubench": __version__},
+            "environment": environment.collect(versions, anonymous=request.anonymous, folder=request.folder),
+        }
+    )
+    return info.model_copy(update={"origin": origin_of(info)}), levels
+
+
+def _interpreter(*, hidden: bool) -> str:
+    return hide_homes(sys.prefix) if hidden else sys.prefix
 
 
 def _versions(hellos: Hellos) -> dict[str, str | None]:
     return versions_of([hello for hello in hellos.values() if isinstance(hello, Hello)])
-
-
-def _same_machine(info: RunInfo, here: Mapping[str, Any]) -> None:
-    """Figures of two GPUs or two versions of torch must not share a run."""
-    before, now = environment.comparable(info.environment), environment.comparable(here)
-    moved = [
-        f"{name}: {before.get(name)} then, {now.get(name)} now"
-        for name in sorted(before.keys() | now.keys())
-        if name.endswith(".name") or name in ("worker.torch", "driver.driver", "cpu.model")
-        if before.get(name) != now.get(name)
-    ]
-    if moved:
-        raise UsageError(
-            f"run {info.run} was made in another environment ({'; '.join(moved)})",
-            hint="Start a new run here, and compare the two.",
-        )
-
-
-def _same_arms(info: RunInfo, arms: Sequence[Arm]) -> None:
-    before, now = (", ".join(arm.name for arm in each) or "none" for each in (info.arms, arms))
-    if before != now:
-        raise UsageError(f"run {info.run} has other arms ({before}) than it is to go on with ({now})")

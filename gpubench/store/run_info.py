@@ -68,6 +68,10 @@ class RunInfo(Frozen):
     process, or launches in turn. Of many cases every one gets `screen_rounds`, and only those that then look changed
     get the rest, on which alone they are judged; None: each case is judged while it is measured. `sesoi` is the
     smallest change that mattered then (0.03 is 3 %), None where there are no arms.
+
+    Relative paths (`suite_path`, data sets, interpreters) are relative to `working_folder`. `interpreter` is the prefix
+    of the Python that ran gpubench; `workload_files` are digests of the files that the workloads were loaded from;
+    `origin` is a mark by which the user who made the run knows it again.
     """
 
     schema_number: int = Field(default=RUN_SCHEMA, alias="schema")
@@ -89,6 +93,10 @@ class RunInfo(Frozen):
     interleave: Literal["block", "launch"] | None = None
     screen_rounds: int | None = Field(None, ge=0, le=10**6)
     sesoi: float | None = Field(default=None, gt=0, lt=1)
+    working_folder: str | None = None
+    interpreter: str | None = None
+    workload_files: dict[str, str] = Field(default_factory=dict)
+    origin: str | None = None
 
     @field_validator("environment", "suite")
     @classmethod

@@ -51,6 +51,7 @@ class RunWriter:
             records = Journal(folder / RECORDS_NAME)
             undo.callback((folder / RECORDS_NAME).unlink, missing_ok=True)
             undo.callback(records.close)
+            undo.callback((folder / RUN_NAME).unlink, missing_ok=True)
             writer = cls(folder, info, lock, records)
             writer.update_info(info)
             undo.pop_all()

@@ -47,7 +47,7 @@ def gpubench(arguments: list[str]) -> int:
     return main(arguments)
 
 
-def remeasure(run, compared, *, allow_unpaired):  # type: ignore[no-untyped-def]
+def remeasure(run, compared, *, allow_unpaired, force):  # type: ignore[no-untyped-def]
     def again(_changes, rounds):  # type: ignore[no-untyped-def]
         fresh = load_run(make_run(run.folder / "confirm-1", rounds))
         return confirm.fresh_comparison(run, fresh, compared, allow_unpaired=allow_unpaired)

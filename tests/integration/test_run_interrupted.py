@@ -32,7 +32,7 @@ class Run:
 
     def __init__(self, folder, *arguments):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gpubench", "run", *arguments, "--store", str(folder / "runs"), "--no-report"],
+            [sys.executable, "-m", "gpubench", "run", "--store", str(folder / "runs"), "--no-report", *arguments],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
@@ -99,6 +99,59 @@ def test_a_killed_run_keeps_what_it_finished_and_an_interrupted_one_what_it_bega
     finished = load_run(_only_run(tmp_path))
     whole = [record for record in finished.records if "GB104" not in {entry.code for entry in record.findings}]
     assert sorted(record.case_index for record in whole) == [1, 2, 3]
+
+
+def _begun(folder):
+    """A run that has a folder and a head, and is not planned yet: its host is importing torch."""
+    run = Run(folder, _suite(folder, "50s"))
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("runs/*/run.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_before_the_plan_leaves_nothing_behind(tmp_path, number):
+    run = _begun(tmp_path)
+    run.process.send_signal(number)
+    status, _, err = run.end()
+    assert (status, err.strip().splitlines()[-1:]) == (130, ["error: interrupted"])
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_run_killed_before_its_plan_says_that_nothing_is_missing(tmp_path):
+    run = _begun(tmp_path)
+    run.process.kill()
+    run.end()
+    status, _, err = Run(tmp_path, "--resume", "@last").end()
+    assert status == 2
+    assert "was ended before it was planned" in err
+
+
+def test_a_run_is_resumed_with_its_own_code_from_any_folder(tmp_path):
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    for folder in (home, elsewhere):
+        folder.mkdir()
+        (folder / "workloads.py").write_text(FAKES.read_text())
+    (elsewhere / "workloads.py").write_text("raise RuntimeError('the wrong code')\n")
+    (home / "steady.yaml").write_text(SUITE % "100ms")
+    store = ["--store", str(home / "runs")]
+    assert Run(home, "steady.yaml", "--budget", "0.1s").end()[0] in (0, 3)
+    status, _, err = Run(elsewhere, "--resume", "@last", *store).end()
+    assert status == 0, err
+    (path,) = (home / "runs").iterdir()
+    run = load_run(path)
+    assert [record.status for record in run.records].count(Status.OK) == 3
+    assert [Path(file) for file in run.info.workload_files] == [home / "workloads.py"]
+    assert len({record.workload_digest for record in run.records if record.status is Status.OK}) == 1
+
+    (home / "workloads.py").write_text(FAKES.read_text() + "\n")
+    status, _, err = Run(elsewhere, "--resume", "@last", *store).end()
+    assert status == 2
+    assert "workloads.py was changed" in err
+    status, _, err = Run(elsewhere, "--resume", "@last", "--force", *store).end()
+    assert status == 0
+    assert "goes on although it differs" in err
 
 
 def test_a_second_ctrl_c_ends_the_run_at_once(tmp_path):

@@ -137,6 +137,8 @@ def show(
     multiple=True,
     help="Start the program with this variable although it looks like a secret.",
 )
+@click.option("--force", is_flag=True, help="Profile a case of a stored run although its code was changed since.")
+@click.option("--trust", is_flag=True, help="Start what a stored run made by someone else names.")
 @click.option("--download", is_flag=True, help="Let data sets be downloaded into their `data_root`.")
 @store_option
 @click.option(
@@ -170,6 +172,8 @@ def case(
     keep_trace: bool,
     memory: bool,
     pass_env: tuple[str, ...],
+    force: bool,
+    trust: bool,
     download: bool,
     store: Path,
     out: Path | None,
@@ -189,7 +193,7 @@ def case(
     from gpubench.profile.capture import capture_case
 
     wanted: dict[str, Any] = {"steps": steps, "out": out, "memory": memory, "download": download, "store": store}
-    chosen = profile_case.choose(target, selection, named, overrides, **wanted)
+    chosen = profile_case.choose(target, selection, named, overrides, force=force, trust=trust, **wanted)
     made = capture_case.plan(chosen.job, tool, nsys=nsys, ncu=ncu, pass_env=pass_env)
     if dry_run:
         click.echo(profile_case.command_line(made))

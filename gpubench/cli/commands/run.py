@@ -85,6 +85,8 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
 @click.option(
     "--resume", "resumed", metavar="RUN", shell_complete=complete_runs, help="Measure what a stored run still lacks."
 )
+@click.option("--force", is_flag=True, help="With --resume: go on although code, variables or the machine differ.")
+@click.option("--trust", is_flag=True, help="With --resume: start what a run made by someone else names.")
 @click.option(
     "--baseline",
     metavar="REF",
@@ -120,6 +122,8 @@ def command(
     out: Path | None,
     tag: str | None,
     resumed: str | None,
+    force: bool,
+    trust: bool,
     baseline: str | None,
     download: bool,
     no_oom_skip: bool,
@@ -150,6 +154,8 @@ def command(
     """  # noqa: D301 - click looks for the character itself
     if (suite is None) == (resumed is None):
         raise click.UsageError("Name a suite to run, or a run to --resume.")
+    if resumed is None and (force or trust):
+        raise click.UsageError(f"{'--force' if force else '--trust'} is about a stored run: it needs --resume RUN.")
     if resumed is not None and (overrides or selection or cases or dry_run):
         raise click.UsageError("--resume cannot be combined with -s, -k, --case or --dry-run.")
     planned = {"--tag": tag, "--seed": seed, "--out": out, "--repeats": repeats, "--timeout": timeout}
@@ -176,7 +182,16 @@ def command(
     against = None if baseline is None else stored_side(baseline, store)
     ending = RunEnding(strict, report, as_json, wide, asked, against, allow_empty=allow_empty)
     if resumed is not None:
-        return _resume(resumed, store, ending, budget=budget, download=download, oom_skip=not no_oom_skip)
+        return _resume(
+            resumed,
+            store,
+            ending,
+            budget=budget,
+            download=download,
+            oom_skip=not no_oom_skip,
+            force=force,
+            trust=trust,
+        )
     overrides += () if repeats is None else (f"measure.repeats={repeats}",)
     overrides += () if timeout is None else (f"measure.timeout={timeout}",)
     loaded = load_suite(suite or "", overrides)
@@ -207,10 +222,19 @@ def command(
 
 
 def _resume(
-    reference: str, store: Path, ending: "RunEnding", *, budget: float | None, download: bool, oom_skip: bool
+    reference: str,
+    store: Path,
+    ending: "RunEnding",
+    *,
+    budget: float | None,
+    download: bool,
+    oom_skip: bool,
+    force: bool,
+    trust: bool,
 ) -> int:
     from gpubench.cli.screens.run_progress import open_progress
     from gpubench.runner.run import ResumeRequest, resume
+    from gpubench.runner.stored_run import check_own, place_of
     from gpubench.store.run_names import resolve_run
     from gpubench.store.run_reader import load_info
 
@@ -218,7 +242,16 @@ def _resume(
     info = load_info(folder)
     if info.arms and ending.baseline is not None:
         raise click.UsageError("A run with arms is compared with its first arm: --baseline cannot be combined with it.")
-    request = ResumeRequest(folder, budget_s=budget, download=download, skip_after_oom=oom_skip, arms=arms_again(info))
+    check_own(info, trust=trust)
+    request = ResumeRequest(
+        folder,
+        budget_s=budget,
+        download=download,
+        skip_after_oom=oom_skip,
+        arms=arms_again(info, place_of(info).folder),
+        force=force,
+        trust=trust,
+    )
     verdicts = ending.arms.verdicts([arm.name for arm in info.arms], info.repeats, info.screen_rounds, info.sesoi)
     with open_progress(wide=ending.wide, verdicts=verdicts) as progress:
         outcome = resume(request, progress, before=ending.before, settled=verdicts)

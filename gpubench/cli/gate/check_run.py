@@ -46,7 +46,7 @@ def check_stored(reference: str, asked: CheckRequest, end: "CheckEnd", *, strict
     settings = settings_for(rules, asked.sesoi or run.info.sesoi or SESOI)
     compared = compare_sides(*sides, metrics_of(rules), settings, allow_unpaired=asked.allow_unpaired)
     refuse(compared, force=asked.force)
-    again = remeasure(run, compared, allow_unpaired=asked.allow_unpaired)
+    again = remeasure(run, compared, allow_unpaired=asked.allow_unpaired, force=asked.force)
     checked = check(
         compared, rules, declared=declared, rounds=asked.rounds, remeasure=again, on_unclear=asked.on_unclear
     )

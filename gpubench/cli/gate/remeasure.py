@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from gpubench.analysis.compare.case_changes import CaseChange
 from gpubench.analysis.compare.compare_sides import Compared, compare_sides, refuse
@@ -14,12 +13,13 @@ from gpubench.cli.screens.run_progress import open_progress
 from gpubench.cli.standing_verdicts import Verdicts
 from gpubench.core.records import Record
 from gpubench.runner.run import RunRequest, start
+from gpubench.runner.stored_run import check_files, check_own, place_of
 from gpubench.store.run_info import PlannedCase
 from gpubench.store.run_reader import Run, load_run
 from gpubench.suite.load import parse_suite
 
 
-def remeasure(run: Run, compared: Compared, *, allow_unpaired: bool) -> Remeasure:
+def remeasure(run: Run, compared: Compared, *, allow_unpaired: bool, force: bool = False) -> Remeasure:
     """A function that measures cases of `run` again, on this machine, into a run folder inside `run`'s own.
 
     A run with arms measures both again, interleaved; any other is compared with the same reference as before.
@@ -28,7 +28,7 @@ def remeasure(run: Run, compared: Compared, *, allow_unpaired: bool) -> Remeasur
 
     def again(changes: Sequence[CaseChange], rounds: int) -> Compared:
 
-        request = request_for(run, changes, rounds)
+        request = request_for(run, changes, rounds, force=force)
         names = [arm.name for arm in request.arms]
         verdicts = Verdicts(names, rounds, compared.settings) if names else None
 
@@ -47,8 +47,13 @@ def remeasure(run: Run, compared: Compared, *, allow_unpaired: bool) -> Remeasur
     return again
 
 
-def request_for(run: Run, changes: Sequence[CaseChange], rounds: int) -> RunRequest:
-    """The named cases of the run's suite with the run's arms, `rounds` launches each."""
+def request_for(run: Run, changes: Sequence[CaseChange], rounds: int, *, force: bool = False) -> RunRequest:
+    """The named cases of the run's suite with the run's arms, `rounds` launches each.
+
+    UsageError if its code is not there or was changed, or if someone else made the run, unless `force`.
+    """
+    check_own(run.info, trust=force, option="--force")
+    check_files(run.info, force=force)
     loaded = parse_suite(json.dumps(run.info.suite))
     wanted = {change.case_id for change in changes if change.measured.kind == "measure"}
     trained = any(change.measured.kind == "quality" for change in changes)
@@ -56,14 +61,15 @@ def request_for(run: Run, changes: Sequence[CaseChange], rounds: int) -> RunRequ
     suite = loaded.suite.model_copy(update={"measure": measure, "quality": loaded.suite.quality if trained else None})
     cases = tuple(case for case in loaded.cases if case.case_id in wanted)
     quality = loaded.quality_cases if trained else ()
-    path = None if run.info.suite_path is None else Path(run.info.suite_path)
+    place = place_of(run.info)
     number = 1
     while (free := run.folder / f"confirm-{number}").exists():
         number += 1
     return RunRequest(
-        replace(loaded, suite=suite, cases=cases, quality_cases=quality, path=path),
+        replace(loaded, suite=suite, cases=cases, quality_cases=quality, path=place.suite),
         out=free,
-        arms=arms_again(run.info),
+        arms=arms_again(run.info, place.folder),
+        folder=place.folder,
         interleave="launch" if run.info.interleave == "launch" else None,
         argv=("gpubench", "check", "--confirm", str(rounds)),
     )

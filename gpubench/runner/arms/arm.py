@@ -7,6 +7,7 @@ needs a launch per arm.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from gpubench.core.errors import UsageError
@@ -54,16 +55,18 @@ class Arm:
         return ArmInfo(name=self.name, given=hide_secrets(self.given))
 
 
-def make_arm(text: ArmText, say: Say = lambda _: None) -> Arm:
+def make_arm(text: ArmText, say: Say = lambda _: None, folder: Path | None = None) -> Arm:
     """The arm with its interpreter found and its revision installed; `say` hears what takes time.
+
+    Relative paths begin in `folder`, whose repository it is (None: the current one).
 
     UsageError if there is no such interpreter or revision, or it cannot be installed.
     """
     try:
-        python = None if text.python is None else find_python(text.python)
+        python = None if text.python is None else find_python(text.python, folder)
         given = dict(text.given)
         if text.git is not None:
-            revision = find_revision(given.get(COMMIT, text.git), shown=text.git)
+            revision = find_revision(given.get(COMMIT, text.git), shown=text.git, folder=folder)
             python = install(revision, python, say)
             given[COMMIT] = revision.commit
     except UsageError as error:
@@ -72,11 +75,11 @@ def make_arm(text: ArmText, say: Say = lambda _: None) -> Arm:
     return Arm(text.name, python, env, dict(text.settings), given)
 
 
-def restored(info: ArmInfo, say: Say = lambda _: None) -> Arm:
-    """The arm of a stored run. UsageError if it cannot be made again here."""
+def restored(info: ArmInfo, say: Say = lambda _: None, folder: Path | None = None) -> Arm:
+    """The arm of a stored run, which was started in `folder`. UsageError if it cannot be made again here."""
     items = {name: value for name, value in info.given.items() if name != COMMIT}
     text = arm_from_items(info.name, items)
-    return make_arm(replace(text, given=dict(info.given)), say)
+    return make_arm(replace(text, given=dict(info.given)), say, folder)
 
 
 def check_cases(arms: Sequence[Arm], planned: Sequence[PlannedCase]) -> None:

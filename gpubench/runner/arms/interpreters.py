@@ -1,6 +1,7 @@
 """Python interpreters by path or name, and where their packages are."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -28,12 +29,13 @@ class Interpreter:
     folders: tuple[str, ...]
 
 
-def find_python(text: str) -> str:
+def find_python(text: str, folder: Path | None = None) -> str:
     """The program that `text` names: a path, the folder of an environment, or a name on PATH. UsageError if none.
 
-    Links are not followed: the interpreter of a virtual environment is a link, and its place is what makes it one.
+    A relative path begins in `folder`. Links are not followed: the interpreter of a virtual environment is a link, and
+    its place is what makes it one.
     """
-    path = Path(text).expanduser()
+    path = (folder or Path()) / os.path.expanduser(text)  # noqa: PTH111 - pathlib's raises without a home folder
     if path.is_dir():
         inside = path / "bin" / "python"
         if not inside.exists():
@@ -43,7 +45,7 @@ def find_python(text: str) -> str:
         path = inside
     if path.exists():
         return str(path.absolute())
-    found = None if len(path.parts) > 1 else shutil.which(text)
+    found = None if len(Path(text).parts) > 1 else shutil.which(text)
     if found is None:
         raise UsageError(
             f"there is no interpreter {text}",

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from gpubench.machine.environment_variables import hide_homes
 from gpubench.protocol import start_module
 from gpubench.protocol.messages import Job, Phase, Progress, Result
 from gpubench.runner.events import LaunchPhase, LaunchProgress, Listener, Notice
@@ -28,6 +29,7 @@ class Attempts:
         self._limits = limits
         self._num_jobs = 0
         self._said_stopping = False
+        self._said_changed: set[str] = set()
 
     def next_number(self) -> int:
         self._num_jobs += 1
@@ -78,9 +80,24 @@ class Attempts:
                 window.start_s, window.end_s, window.num_samples, idle=(idle[0], idle[1]) if idle else None
             )
         outcome.noticed = self._telemetry.after_launch()
+        if isinstance(answer, Result) and answer.files:
+            self._note_files(answer.files)
         self._say_if_stopping()
         outcome.log = self._keep_log(log)
         return outcome.judge()
+
+    def _note_files(self, files: dict[str, str]) -> None:
+        """Keeps in the run's head what the workloads were loaded from; says so if a file is not what it was."""
+        info = self._writer.info
+        files = {hide_homes(path) if info.environment.get("anonymous") else path: each for path, each in files.items()}
+        changed = [path for path, digest in files.items() if info.workload_files.get(path, digest) != digest]
+        for path in changed:
+            if path not in self._said_changed:
+                self._said_changed.add(path)
+                hint = "What was measured before and after is other code: start a new run."
+                self._tell(Notice(f"{path} was changed during the run", hint))
+        if not files.keys() <= info.workload_files.keys():
+            self._writer.update_info(info.model_copy(update={"workload_files": files | info.workload_files}))
 
     def _say_if_stopping(self) -> None:
         if self._guard.stopping and not self._said_stopping:

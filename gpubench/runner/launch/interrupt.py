@@ -4,7 +4,8 @@ import contextlib
 import os
 import signal
 import threading
-from typing import Self
+from collections.abc import Iterator
+from typing import NoReturn, Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -44,7 +45,7 @@ class Guard:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
+            for number in _caught_signals():
                 self._before[number] = signal.signal(number, lambda *_: self.request())
         return self
 
@@ -54,3 +55,27 @@ class Guard:
         self._before.clear()
         os.close(self.fd)
         os.close(self._writer)
+
+
+def _caught_signals() -> list[signal.Signals]:
+    """SIGHUP stays ignored under `nohup`."""
+    return [each for each in _SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """While nothing is measured, SIGTERM and SIGHUP end a run as Ctrl-C does: by KeyboardInterrupt, which cleans up."""
+
+    def end(*_: object) -> NoReturn:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)  # cleaning up is not disturbed
+        raise KeyboardInterrupt
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {each: signal.signal(each, end) for each in _caught_signals() if each != signal.SIGINT}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)

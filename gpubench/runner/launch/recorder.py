@@ -8,6 +8,7 @@ from gpubench.core.findings import Finding
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Failure, Record, Status
 from gpubench.machine.environment_variables import anonymise, hide_homes, hide_uuids
+from gpubench.protocol.loaded_files import joint_digest
 from gpubench.protocol.messages import Failed, Result
 from gpubench.runner.launch.outcome import LaunchOutcome
 from gpubench.store.run_info import PlannedCase
@@ -96,6 +97,7 @@ def _figures(answer: Result, hello_s: float | None, window: TelemetryWindow | No
     same = "effective", "window", "series", "parity", "quality", "block_log_ratio"
     return {
         **{name: getattr(answer, name) for name in same},
+        "workload_digest": joint_digest(answer.files),
         "metrics": metrics,
         "absent": {name: reason for name, reason in absent.items() if metrics.get(name) is None},
     }

@@ -47,9 +47,14 @@ class HostKey(NamedTuple):
 class Host(HostProcess):
     """A running host. `hello` is what it said of itself, `seconds` how long its start took."""
 
-    def __init__(self, key: HostKey, log: Path, *, timeout_s: float = START_TIMEOUT_S) -> None:
-        """WorkerError where it cannot be started, says nothing in time, or speaks another version of the protocol."""
-        self.key, self.log = key, log
+    def __init__(
+        self, key: HostKey, log: Path, *, folder: Path | None = None, timeout_s: float = START_TIMEOUT_S
+    ) -> None:
+        """`folder` is its working folder, by default the current one.
+
+        WorkerError where it cannot be started, says nothing in time, or speaks another version of the protocol.
+        """
+        self.key, self.log, self._folder = key, log, folder
         self._interpreter = key.python or sys.executable
         began_s = time.monotonic()
         ours, theirs = socket.socketpair()
@@ -98,6 +103,7 @@ class Host(HostProcess):
                 start_module.command("gpubench.worker", "--socket-fd", str(theirs.fileno()), python=python),
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
+                cwd=self._folder or current_folder() or "/",
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # Ctrl-C in the terminal is the parent's affair
@@ -143,6 +149,14 @@ class Host(HostProcess):
             lines = read_end(self.log, _TAIL_BYTES)[0].split("\n")
             return next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing")
         return "it wrote nothing"
+
+
+def current_folder() -> Path | None:
+    """None where it was removed."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
 class HostPool:

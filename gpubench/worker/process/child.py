@@ -3,6 +3,7 @@
 import os
 import sys
 
+from gpubench.protocol.loaded_files import loaded_files
 from gpubench.protocol.messages import Failed, Hello, Job, Result
 from gpubench.worker.failures import SettingsMismatch, as_failed, write_traceback
 from gpubench.worker.job import Interrupted, RunningJob, Sender, Stop
@@ -26,7 +27,10 @@ def main(job: Job, message_fd: int, *, no_fork: str | None = None) -> None:
 def run_job(job: Job, sender: Sender, *, stop: Stop | None = None, no_fork: str | None = None) -> None:
     """Sends phases and progress, and in the end exactly one `Result` or `Failed`."""
     launch = RunningJob(job, sender, stop or Stop(), no_fork=no_fork)
-    sender.send(_outcome(launch))
+    outcome = _outcome(launch)
+    if isinstance(outcome, Result):
+        outcome = outcome.model_copy(update={"files": loaded_files(job.scratch)})
+    sender.send(outcome)
 
 
 def _outcome(launch: RunningJob) -> Result | Failed:

@@ -6,6 +6,7 @@ Every range that a tool should see is opened by the listener or, for phases, by 
 for the device between steps.
 """
 
+import os
 import sys
 import time
 import traceback
@@ -36,6 +37,8 @@ def main(arguments: list[str]) -> int:
         return 2
     job = ProfileJob.model_validate_json(Path(arguments[0]).read_bytes())
     del sys.argv[1:]  # they are not for the workload
+    if job.working_folder is not None:
+        os.chdir(job.working_folder)
     result = run(job)
     path = job.folder / RESULT_FILE
     partial = path.with_suffix(".partial")  # the parent may look at any moment

@@ -356,7 +356,7 @@ class TestConfirm:
         """`--confirm` without a machine: the fresh rounds are another hand-made run."""
         asked = []
 
-        def remeasure(run, compared, *, allow_unpaired):
+        def remeasure(run, compared, *, allow_unpaired, force):
             def again(changes, rounds):
                 asked.append(([change.label for change in changes], rounds))
                 fresh = load_run(arms(head, factors, name="fresh"))
@@ -392,7 +392,7 @@ class TestConfirm:
         assert "throughput: 1 case, not significant, and a change of 3.0% is not ruled out" in unclear
 
     def test_a_case_that_gives_no_figure_again_says_so(self, capsys, monkeypatch):
-        def remeasure(run, compared, *, allow_unpaired):
+        def remeasure(run, compared, *, allow_unpaired, force):
             def again(changes, rounds):
                 made = two_arms()
                 planned = made.plan(batch_size=64)
@@ -480,7 +480,7 @@ class TestConfirm:
         changes = [
             change for change in compare_sides(reference, other).changes if change.measured.settings["batch_size"] == 64
         ]
-        request = confirm.request_for(run, changes, 9)
+        request = confirm.request_for(run, changes, 9, force=True)
         assert [case.batch_size for case in request.loaded.cases] == [64]
         assert (request.loaded.suite.measure.repeats, request.loaded.suite.quality) == (9, None)
         assert request.out == run.folder / "confirm-1"

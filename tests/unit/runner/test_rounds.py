@@ -11,6 +11,7 @@ from gpubench.protocol.messages import Result, SelfCheck
 from gpubench.runner.arms.arm import Arm
 from gpubench.runner.events import CaseFinished, RoundFinished
 from gpubench.runner.launch.job_pipe import Garbage
+from gpubench.store.run_reader import load_run
 from gpubench.suite.model.case import Case
 
 SMALL, LARGE, OTHER = Case(batch_size=64), Case(batch_size=128), Case(batch_size=64, precision="tf32")
@@ -217,6 +218,15 @@ def test_what_a_child_leaves_in_its_scratch_folder_is_removed(lab):
     lab.run([SMALL], repeats=1)
     assert len(made) == 2
     assert not any(folder.exists() for folder in made)
+
+
+def test_the_head_of_a_run_keeps_what_its_workloads_were_loaded_from(lab):
+    digests = iter(["1", "1", "2"])
+    lab.script = lambda _: measures(result=DONE.model_copy(update={"files": {"/x/mine.py": next(digests)}}))
+    records = lab.run([SMALL], repeats=3)
+    assert load_run(lab.folder).info.workload_files == {"/x/mine.py": "1"}
+    assert records[0].workload_digest == records[1].workload_digest != records[2].workload_digest
+    assert lab.notices == ["/x/mine.py was changed during the run"]
 
 
 # Budget

@@ -1,0 +1,157 @@
+"""What a stored run needs before more of it is measured: its folder, its files, its machine, and that it is one's own.
+
+Measuring more of a run with other code, on another machine or elsewhere would mix figures that do not belong together,
+and a run made by someone else names programs that would be started here.
+"""
+
+import hmac
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gpubench.core.errors import UsageError
+from gpubench.machine import environment, machine_cache
+from gpubench.protocol.loaded_files import file_digest
+from gpubench.store.run_info import RunInfo
+
+_SHOWN = 4
+_OWN_KEY = "own-runs.key"
+
+
+@dataclass(frozen=True)
+class RunPlace:
+    """Where a run was started, and its suite file; None where that is not known, or the suite is no file."""
+
+    folder: Path | None
+    suite: Path | None
+
+    @property
+    def search_path(self) -> tuple[str, ...]:
+        """Where its workloads are."""
+        return () if self.suite is None else (str(self.suite.parent),)
+
+
+def place_of(info: RunInfo) -> RunPlace:
+    """UsageError if a folder or file that the run needs is not there any more."""
+    folder = None if info.working_folder is None else _expanded(info.working_folder)
+    suite = None if info.suite_path is None else ((folder or Path()) / _expanded(info.suite_path)).absolute()
+    own = any(_is_own(str(case.settings.get("workload", ""))) for case in info.cases)
+    missing = next((each for each in (folder, suite) if each is not None and not each.exists()), None)
+    if own and missing is not None:
+        raise UsageError(
+            f"run {info.run} measures workloads beside its suite file, and {missing} is not there",
+            hint="Go to the folder in which the run was started, put the file back, or start a new run.",
+        )
+    return RunPlace(folder if folder is not None and folder.is_dir() else None, suite)
+
+
+def check_unchanged(info: RunInfo, here: Mapping[str, Any], interpreter: str, *, force: bool) -> tuple[str, ...]:
+    """What differs from when the run began: code, commit, variables, machine, versions. UsageError unless `force`."""
+    before, now = environment.comparable(info.environment), environment.comparable(here)
+    before |= {"git.commit": (info.environment.get("git") or {}).get("commit"), "interpreter": info.interpreter}
+    now |= {"git.commit": (here.get("git") or {}).get("commit"), "interpreter": interpreter}
+    moved = [
+        f"{name}: {before.get(name)} then, {now.get(name)} now"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+        and (name.startswith("variables.") or name.endswith(".name") or None not in (before.get(name), now.get(name)))
+    ]
+    moved += _files_changed(info)
+    if moved and not force:
+        more = f"; and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else ""
+        raise UsageError(
+            f"run {info.run} was made in another state ({'; '.join(moved[:_SHOWN])}{more})",
+            hint="Start a new run and compare the two; --force goes on all the same.",
+        )
+    return tuple(moved)
+
+
+def check_files(info: RunInfo, *, force: bool) -> None:
+    """UsageError if the files of its workloads are not what they were, unless `force`."""
+    changed = _files_changed(info)
+    if changed and not force:
+        raise UsageError(
+            f"run {info.run} measured other code: {'; '.join(changed[:_SHOWN])}",
+            hint="Start a new run; --force goes on all the same.",
+        )
+
+
+def _files_changed(info: RunInfo) -> list[str]:
+    return [f"{path} {how}" for path, digest in info.workload_files.items() if (how := _file_changed(path, digest))]
+
+
+def _file_changed(path: str, digest: str) -> str | None:
+    try:
+        now = file_digest(_expanded(path))
+    except OSError:
+        return "is not there any more"
+    return None if now == digest else "was changed"
+
+
+def check_own(info: RunInfo, *, trust: bool, option: str = "--trust") -> None:
+    """UsageError for a run that was not made by this user here and names programs or files, unless `trust`."""
+    if trust or (info.origin is not None and info.origin == origin_of(info)):
+        return
+    starts = {f"the interpreter {case.settings['python']}" for case in info.cases if case.settings.get("python")}
+    starts |= {f"the variable {name}" for case in info.cases for name in case.settings.get("env") or ()}
+    given = [(arm.name, name) for arm in info.arms for name in arm.given if not name.startswith("set.")]
+    starts |= {f"the arm {arm} with {name}" for arm, name in given}
+    starts |= {
+        f"the workload {case.settings['workload']}"
+        for case in info.cases
+        if _is_own(str(case.settings.get("workload", "")))
+    }
+    if starts:
+        more = f" and {len(starts) - _SHOWN} more" if len(starts) > _SHOWN else ""
+        shown = ", ".join(sorted(starts)[:_SHOWN]) + more
+        raise UsageError(
+            f"run {info.run} was not made here by you, and would start {shown}",
+            hint=f"If you know what that is, {option} goes on.",
+        )
+
+
+def origin_of(info: RunInfo) -> str | None:
+    """A mark that only this user can make on this machine, of what the run would start; None without a cache folder."""
+    path = machine_cache.folder(part="own") / _OWN_KEY
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123
+                file.write(os.urandom(32))
+        except FileExistsError:
+            pass
+        key = path.read_bytes()
+    except OSError:
+        return None
+    started = info.model_dump(mode="json", include={"run", "suite_path", "working_folder", "cases", "arms"})
+    return hmac.new(key, json.dumps(started, sort_keys=True).encode(), "sha256").hexdigest()[:32]
+
+
+def check_arms(info: RunInfo, names: Sequence[str]) -> None:
+    """UsageError unless they are the arms of the run."""
+    before, now = (", ".join(each) or "none" for each in ([arm.name for arm in info.arms], names))
+    if before != now:
+        raise UsageError(f"run {info.run} has other arms ({before}) than it is to go on with ({now})")
+
+
+def check_planned(info: RunInfo, folder: Path) -> None:
+    """UsageError for a run that was killed before its plan was stored: there is nothing to measure more of."""
+    if not info.environment and not info.cases:
+        source = info.suite_path or info.suite_name
+        raise UsageError(
+            f"run {info.run} was ended before it was planned, so nothing of it is missing",
+            hint=f"Remove {folder} and start again: gpubench run {source}",
+        )
+
+
+def _is_own(workload: str) -> bool:
+    """Whether a workload is a class in a file of the user."""
+    kind, colon, _ = workload.partition(":")
+    return bool(colon) and kind not in ("torchvision", "operators")
+
+
+def _expanded(path: str) -> Path:
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises where there is no home folder

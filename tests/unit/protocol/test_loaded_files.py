@@ -1,0 +1,27 @@
+import sys
+
+from gpubench.protocol.loaded_files import file_digest, joint_digest, loaded_files
+from gpubench.worker.workloads.registry import resolve
+
+GOOD = "import helper_of_mine\nclass Mine:\n    def build(self, case, device):\n        return lambda: None\n"
+
+
+def test_files_of_a_workload_are_those_neither_installed_nor_ours(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name, text in (("mine_digested", GOOD), ("helper_of_mine", "X = 1\n"), ("made_on_the_fly", "")):
+        (tmp_path / f"{name}.py").write_text(text)
+    before = loaded_files()
+    resolve("mine_digested:Mine", (str(tmp_path),))
+    found = {path: digest for path, digest in loaded_files().items() if path not in before}
+    paths = [str(tmp_path / "helper_of_mine.py"), str(tmp_path / "mine_digested.py")]
+    assert found == {path: file_digest(tmp_path / path) for path in paths}
+    assert loaded_files(scratch=str(tmp_path)).keys().isdisjoint(paths)
+    assert not any("site-packages" in path or "/gpubench/" in path for path in found)
+    for name in ("mine_digested", "helper_of_mine"):
+        del sys.modules[name]
+
+
+def test_a_joint_digest_is_the_same_in_another_folder_and_another_for_other_code():
+    assert joint_digest({}) is None
+    assert joint_digest({"/a/x.py": "1", "/a/y.py": "2"}) == joint_digest({"/b/y.py": "2", "/b/x.py": "1"})
+    assert joint_digest({"/a/x.py": "1"}) != joint_digest({"/a/x.py": "2"})

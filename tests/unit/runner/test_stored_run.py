@@ -1,0 +1,147 @@
+import json
+
+import pytest
+
+from gpubench.core.errors import UsageError
+from gpubench.protocol.loaded_files import file_digest
+from gpubench.runner import stored_run
+from gpubench.runner.stored_run import check_files, check_own, check_planned, check_unchanged, origin_of, place_of
+from gpubench.store.run_info import ArmInfo, PlannedCase, RunInfo
+from gpubench.suite.model.case import Case
+
+HERE = {
+    "cpu": {"model": "C", "num_threads_usable": 8},
+    "worker": {"torch": "2.12", "python": "3.11.7"},
+    "gpus": [{"name": "H"}],
+    "variables": {},
+    "git": {"commit": "aaaa"},
+}
+PREFIX = "/venv"
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def project(tmp_path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "suite.yaml").write_text("schema: 1\n")
+    (folder / "mine.py").write_text("STEP = 1\n")
+    return folder
+
+
+def run_info(project, case=None, **fields):
+    case = case or Case(workload="mine:Net")
+    planned = PlannedCase(index=1, case_id=case.case_id, label="a", settings=case.settings)
+    path = project / "mine.py"
+    return RunInfo(
+        run="r",
+        suite_name="s",
+        suite={},
+        suite_digest="d",
+        created="2026-01-01T00:00:00Z",
+        **{
+            "suite_path": "suite.yaml",
+            "working_folder": str(project),
+            "cases": (planned,),
+            "environment": HERE,
+            "interpreter": PREFIX,
+            "workload_files": {str(path): file_digest(path)},
+            **fields,
+        },
+    )
+
+
+def test_the_code_of_a_run_is_found_from_any_folder(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = place_of(run_info(project))
+    assert (place.folder, place.search_path) == (project, (str(project),))
+    assert place_of(run_info(project, suite_path="/shipped/cnn.yaml", case=Case())).folder == project
+
+
+def test_code_that_is_not_there_is_named(project, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=f"{tmp_path}/suite.yaml is not there"):
+        place_of(run_info(project, working_folder=None))
+    with pytest.raises(UsageError, match="/no/such is not there"):
+        place_of(run_info(project, working_folder="/no/such"))
+    assert place_of(run_info(project, working_folder="/no/such", case=Case())).folder is None
+
+
+def changed(**fields):
+    return json.loads(json.dumps({**HERE, **fields}))
+
+
+@pytest.mark.parametrize(
+    ("here", "prefix", "said"),
+    [
+        (changed(git={"commit": "bbbb"}), PREFIX, "git.commit: aaaa then, bbbb now"),
+        (changed(variables={"OMP_NUM_THREADS": "1"}), PREFIX, "variables.OMP_NUM_THREADS: None then, 1 now"),
+        (changed(cpu={"model": "C", "num_threads_usable": 1}), PREFIX, "cpu.num_threads_usable: 8 then, 1 now"),
+        (changed(worker={"torch": "2.13", "python": "3.11.7"}), PREFIX, "worker.torch: 2.12 then, 2.13 now"),
+        (changed(gpus=[]), PREFIX, "gpu0.name: H then, None now"),
+        (HERE, "/other", "interpreter: /venv then, /other now"),
+    ],
+)
+def test_another_state_is_refused_unless_forced(project, here, prefix, said):
+    with pytest.raises(UsageError, match="was made in another state") as caught:
+        check_unchanged(run_info(project), here, prefix, force=False)
+    assert said in str(caught.value)
+    assert "--force" in caught.value.hint
+    assert check_unchanged(run_info(project), here, prefix, force=True) == (said,)
+
+
+def test_the_same_state_is_not_refused(project):
+    assert check_unchanged(run_info(project), HERE, PREFIX, force=False) == ()
+    assert check_unchanged(run_info(project, interpreter=None), HERE, "/other", force=False) == ()
+
+
+def test_changed_or_missing_source_is_refused_unless_forced(project):
+    info = run_info(project)
+    (project / "mine.py").write_text("STEP = 2\n")
+    with pytest.raises(UsageError, match=r"mine.py was changed"):
+        check_unchanged(info, HERE, PREFIX, force=False)
+    (project / "mine.py").unlink()
+    with pytest.raises(UsageError, match=r"measured other code: .*mine.py is not there any more"):
+        check_files(info, force=False)
+    check_files(info, force=True)
+
+
+def test_a_run_of_ones_own_may_start_what_it_names(project):
+    case = Case(workload="mine:Net", python="/other/python", env={"A": "1"})
+    info = run_info(project, case, arms=(ArmInfo(name="base", given={"git": "main"}),))
+    with pytest.raises(UsageError, match="was not made here by you") as caught:
+        check_own(info, trust=False)
+    for said in ("the interpreter /other/python", "the variable A", "the workload mine:Net", "the arm base with git"):
+        assert said in str(caught.value)
+    assert "--trust" in caught.value.hint
+    check_own(info, trust=True)
+    check_own(info.model_copy(update={"origin": origin_of(info)}), trust=False)
+
+
+def test_a_run_that_was_altered_is_not_ones_own(project):
+    info = run_info(project)
+    info = info.model_copy(update={"origin": origin_of(info)})
+    check_own(info, trust=False)
+    for altered in ({"working_folder": "/evil"}, {"arms": (ArmInfo(name="x", given={"python": "/evil"}),)}):
+        with pytest.raises(UsageError, match="was not made here by you"):
+            check_own(info.model_copy(update=altered), trust=False)
+
+
+def test_a_run_that_names_nothing_needs_no_trust(project):
+    check_own(run_info(project, Case(workload="torchvision:resnet18")), trust=False)
+
+
+def test_without_a_cache_folder_no_run_is_known_as_ones_own(project, monkeypatch):
+    monkeypatch.setattr(stored_run.machine_cache, "folder", lambda part: project / "mine.py" / part)
+    assert origin_of(run_info(project)) is None
+
+
+def test_a_run_ended_before_its_plan_says_so(project):
+    with pytest.raises(UsageError, match="ended before it was planned") as caught:
+        check_planned(run_info(project, cases=(), environment={}), project)
+    assert "gpubench run suite.yaml" in caught.value.hint
+    check_planned(run_info(project), project)
