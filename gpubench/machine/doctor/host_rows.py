@@ -13,6 +13,7 @@ from gpubench.telemetry.devices.rapl import open_rapl
 _STEADY_CLOCKS = {"tsc", "kvm-clock", "arch_sys_counter", "hyperv_clocksource_tsc_page"}
 _LEAST_FREE = 0.1
 _LOOK_S = 0.5
+_RAPL_S = 0.05
 _BUSY_WARN, _BUSY_BAD, _STOLEN = 0.1, 0.5, 0.01
 
 Pause = Callable[[float], None]
@@ -21,7 +22,7 @@ Pause = Callable[[float], None]
 def rows(root: Path = Path("/"), pause: Pause = time.sleep) -> list[DoctorRow]:
     """Every row, in about half a second; `n/a` if it does not apply. `pause` waits between two looks at the CPUs."""
     checks = (_governor, _boost, _clock, _virtual, _quota, _memory, _power_supply, _thermal)
-    return [*_load(root, pause), *(check(root) for check in checks), _rapl(root)]
+    return [*_load(root, pause), *(check(root) for check in checks), _rapl(root, pause)]
 
 
 _row = partial(doctor_row, Group.HOST)
@@ -148,10 +149,18 @@ def _thermal(root: Path) -> DoctorRow:
     return _row("CPU heat", Level.OK, "never throttled since boot")
 
 
-def _rapl(root: Path) -> DoctorRow:
+def _rapl(root: Path, pause: Pause = time.sleep) -> DoctorRow:
     try:
         device = open_rapl(root / "sys/class/powercap")
     except TelemetryError as error:
         return _row("CPU energy", Level.NA, str(error), error.remedy)
+    before_j = device.read_power().counter_j
+    pause(_RAPL_S)
+    after_j, missing = device.read_power().counter_j, device.missing.get("counter_j")
     device.close()
+    if before_j is None or after_j is None:
+        return _row("CPU energy", Level.NA, f"RAPL cannot be read: {missing}")
+    if after_j == before_j:
+        remedy = "CPU energy will be absent: virtual machines show counters that never move."
+        return _row("CPU energy", Level.WARN, f"RAPL readable, but its counters stood still for {_RAPL_S:g} s", remedy)
     return _row("CPU energy", Level.OK, "RAPL readable")

@@ -112,8 +112,10 @@ def open_rapl(root: Path = POWERCAP, *, clock: Callable[[], float] = time.monoto
         raise TelemetryError(
             "RAPL needs root", remedy="sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj (until the next boot)"
         ) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise TelemetryError(f"RAPL could not be read: {error}") from None
+    except ValueError:
+        raise TelemetryError("RAPL is hidden: energy_uj holds no number, as in a container", remedy=_UNMASK) from None
     return RaplDevice(zones, clock)
 
 
@@ -125,6 +127,8 @@ def _why_none(root: Path, names: dict[Path, str]) -> tuple[str, str]:
     inside = list(root.glob("*"))
     if any(folder.is_symlink() and not folder.exists() for folder in inside):
         return "RAPL is hidden: the links in /sys/class/powercap lead nowhere, as in a container", _UNMASK
+    if names and not any(names.values()):
+        return "RAPL is hidden: the zones in /sys/class/powercap are empty, as in a container", _UNMASK
     if names:
         shown = ", ".join(f"{folder.name} ({name or 'no name'})" for folder, name in names.items())
         return f"RAPL shows no CPU package, only {shown}", ""

@@ -281,6 +281,21 @@ def test_the_power_supply_is_the_machines_own(tmp_path: Path, files: dict[str, s
     assert row.text.startswith(text)
 
 
+@pytest.mark.parametrize(
+    ("now", "level", "text"),
+    [
+        ("2000000", Level.OK, "RAPL readable"),
+        ("1000000", Level.WARN, "RAPL readable, but its counters stood still for 0.05 s"),
+        ("", Level.NA, "RAPL cannot be read: energy_uj: invalid literal for int() with base 10: b''"),
+    ],
+)
+def test_the_cpus_energy_counter_is_looked_at_twice(tmp_path: Path, now: str, level: Level, text: str) -> None:
+    zone = {"name": "package-0\n", "energy_uj": "1000000\n", "max_energy_range_uj": "262143328850\n"}
+    root = sysroot(tmp_path, **{f"sys/class/powercap/intel-rapl:0/{name}": value for name, value in zone.items()})
+    row = check_host._rapl(root, lambda _s: sysroot(root, **{"sys/class/powercap/intel-rapl:0/energy_uj": now}))
+    assert (row.level, row.text) == (level, text)
+
+
 def test_control_groups_that_cannot_be_read_are_not_a_machine_without_quota(tmp_path: Path) -> None:
     row = row_of(host_rows(sysroot(tmp_path, **GOOD_HOST, **{"proc/self/cgroup": "0::/job\n"})), "CPU quota")
     assert (row.level, row.text) == (Level.NA, "control groups are not visible here (/sys/fs/cgroup)")

@@ -122,6 +122,13 @@ def test_links_that_lead_nowhere_are_a_container_that_hides_the_counters(tmp_pat
     assert "-v /sys/devices/virtual/powercap:/sys/devices/virtual/powercap:ro" in error.remedy
 
 
+def test_counters_that_are_masked_in_place_are_hidden_as_well(tmp_path: Path) -> None:
+    (tmp_path / "empty" / "intel-rapl:0").mkdir(parents=True)
+    assert str(refused(tmp_path / "empty")).startswith("RAPL is hidden: the zones in /sys/class/powercap are empty")
+    zone(tmp_path / "null", "intel-rapl:0", "package-0", 0).write_text("")
+    assert str(refused(tmp_path / "null")).startswith("RAPL is hidden: energy_uj holds no number")
+
+
 def test_zones_that_are_no_package_are_named(tmp_path: Path) -> None:
     zone(tmp_path, "intel-rapl-mmio:0", "package-0", 0)
     zone(tmp_path, "intel-rapl:0", "psys", 0)
