@@ -109,6 +109,10 @@ _CATALOGUE = {
         "In one process, an arm differed from itself (the arm before it had an effect); launches were used instead.",
         "Nothing to do: the measured blocks are not used. `--interleave launch` skips the attempt.",
     ),
+    ("GB108", "instrumented", _WARNING, _WEAKENS, "instrumented"): (
+        "A tracer, profiler or debugger watched the process while it was measured.",
+        "Measure without it (coverage, tracemalloc, a debugger, anomaly detection); the message names it.",
+    ),
     # GB2xx: timing, warm-up, convergence.
     ("GB201", "clock-mismatch", _ERROR, _INVALIDATES, "clock!"): (
         "Wall clock and device clock disagree about the length of the measured block.",

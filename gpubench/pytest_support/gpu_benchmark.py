@@ -10,6 +10,7 @@ import pytest
 
 from gpubench.analysis.compare.pytest_benchmark_side import EXTRA_KEY
 from gpubench.core.deferred import HINT, deferred, makes_deferred
+from gpubench.core.instruments import instruments
 from gpubench.core.units import format_bytes
 from gpubench.pytest_support.plugin_options import Options, broken_limits
 from gpubench.telemetry.monitor import Monitor
@@ -79,6 +80,10 @@ class GpuBenchmark:
         else:
             result = self._on_device(rounds, run, own)
         self._refuse(deferred(result))
+        watchers = instruments(traced=False)  # pytest-benchmark takes trace functions out meanwhile
+        if watchers:
+            message = f"the times contain the work of {', '.join(watchers)}"
+            warnings.warn(pytest.PytestWarning(message), stacklevel=3)
         if self.stats is not None:
             broken = broken_limits(self._options, list(self.stats.stats.data), own["metrics"])
             if broken:

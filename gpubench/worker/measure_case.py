@@ -198,6 +198,7 @@ class _Measurement:
         effective = effective_settings.read_back(
             self._case, optional_facts.probe(workload, self._case, step), self._case.device
         )
+        after_steps.instrumented(self._launch)
         if first_time:
             after_steps.unseen(self._launch, workload, effective)
         if self._job.case.batch_size == "max" and effective.batch_size is None:

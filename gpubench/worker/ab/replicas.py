@@ -176,6 +176,7 @@ class Replica:
     def _read_back(self, *, before: bool) -> None:
         told = optional_facts.probe(self._workload, self.case, self._step, self._graphs_before)
         effective = effective_settings.read_back(self.case, told, self.case.device)
+        after_steps.instrumented(self.launch)
         if before:
             after_steps.unseen(self.launch, self._workload, effective)
         self.launch.effective = effective

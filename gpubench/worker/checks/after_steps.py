@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gpubench.core.findings import Finding, finding
+from gpubench.core.instruments import instruments
 from gpubench.core.records import Effective
 from gpubench.core.units import format_percent
 from gpubench.suite.model.case import Case
@@ -67,6 +68,13 @@ def unseen(launch: RunningJob, workload: Any, effective: Effective) -> None:
     if names:
         message = f"Whether the step does what was asked for was not seen of: {', '.join(names)}."
         launch.findings.append(finding("GB311", message, settings=names))
+
+
+def instrumented(launch: RunningJob) -> None:
+    """GB108, once, for what watches this process now."""
+    found = instruments()
+    if found and all(each.code != "GB108" for each in launch.findings):
+        launch.findings.append(finding("GB108", f"Watched while it was measured, by {', '.join(found)}.", by=found))
 
 
 def workload_figures(launch: RunningJob, workload: Any) -> Metrics:

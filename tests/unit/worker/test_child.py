@@ -4,6 +4,7 @@ import itertools
 import signal
 import sys
 import time
+import tracemalloc
 
 import pytest
 import torch
@@ -71,6 +72,33 @@ def test_a_step_that_only_promises_its_work_is_a_failed_row(run, workload, reaso
     failed = run(f"workloads:{workload}")[-1]
     assert (failed.type, failed.status) == ("failed", "failed")
     assert failed.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "name"),
+    [
+        (tracemalloc.start, tracemalloc.stop, "tracemalloc"),
+        (lambda: sys.setprofile(lambda *_: None), lambda: sys.setprofile(None), "a profile function of"),
+        (
+            lambda: torch.autograd.set_detect_anomaly(True),
+            lambda: torch.autograd.set_detect_anomaly(False),
+            "torch's anomaly detection",
+        ),
+    ],
+    ids=["tracemalloc", "profile", "anomaly"],
+)
+def test_what_watches_the_process_is_found(run, monkeypatch, begin, end, name):
+    monkeypatch.syspath_prepend(FAKES)
+    import workloads
+
+    monkeypatch.setattr(workloads.Meddler, "meddle", staticmethod(begin))
+    try:
+        result = run("workloads:Meddler", learning_rate=1)[-1]
+    finally:
+        end()
+    (found,) = (each for each in result.findings if each.code == "GB108")
+    assert name in found.message
+    assert "GB108" not in _codes(run("workloads:Meddler")[-1])
 
 
 def test_less_work_than_was_timed_is_found(run):
