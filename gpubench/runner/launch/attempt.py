@@ -13,7 +13,7 @@ from gpubench.protocol.messages import Job, Phase, Progress, Result
 from gpubench.runner.events import LaunchPhase, LaunchProgress, Listener, Notice
 from gpubench.runner.launch.interrupt import Guard
 from gpubench.runner.launch.job_on_host import Launching, Limits
-from gpubench.runner.launch.outcome import LaunchOutcome
+from gpubench.runner.launch.outcome import LaunchOutcome, last_error
 from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool, device_index
 from gpubench.store.run_writer import RunWriter
 from gpubench.telemetry.run_telemetry import TelemetrySession
@@ -83,6 +83,8 @@ class Attempts:
         if isinstance(answer, Result) and answer.files:
             self._note_files(answer.files)
         self._say_if_stopping()
+        if outcome.killed == "timeout":
+            outcome.log_error = last_error(log)
         outcome.log = self._keep_log(log)
         return outcome.judge()
 

@@ -1,14 +1,33 @@
 """The outcome of a launch: how it ended, what was seen meanwhile, and the status, reason and findings that follow."""
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, Self
 
+from gpubench.core.errors import StoreError
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Failure, Status
 from gpubench.core.units import format_duration
 from gpubench.protocol.messages import Failed, Result
 from gpubench.runner.launch.job_pipe import describe_exit, explain_exit
+from gpubench.store.atomic_files import read_end
 from gpubench.telemetry.window.window_figures import TelemetryWindow
+
+_LOG_TAIL_BYTES = 2**16
+_ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b.*")
+_LONGEST_LINE = 300
+_NO_SHARED_MEMORY = re.compile(r"shared memory|/dev/shm|\bshm\b")
+"""What torch says in a loader process that cannot hand over a batch; its reader then waits for ever."""
+
+
+def last_error(log: Path) -> str | None:
+    """The last line of a log that names an exception; None without one."""
+    try:
+        lines = read_end(log, _LOG_TAIL_BYTES)[0].splitlines()
+    except (OSError, StoreError):
+        return None
+    return next((line[:_LONGEST_LINE] for line in reversed(lines) if _ERROR_LINE.match(line)), None)
 
 
 @dataclass
@@ -17,8 +36,8 @@ class LaunchOutcome:
 
     `Launching` fills in how it ended: `answer` is the child's result or failure (None: it died first), `killed` why
     the parent killed it, `garbage` what was sent and was no message, `host_lost` how its host ended meanwhile.
-    `Attempts` adds the clock, `log` (inside the run folder; None if empty) and telemetry. `judge` sets the rest; status
-    None: the launch was stopped on request before it had anything to store.
+    `Attempts` adds the clock, `log` (inside the run folder; None if empty), `log_error` and telemetry. `judge` sets the
+    rest; status None: the launch was stopped on request before it had anything to store.
     """
 
     host_pid: int = 0
@@ -38,6 +57,7 @@ class LaunchOutcome:
     started_unix_s: float = 0.0
     wall_s: float = 0.0
     log: str | None = None
+    log_error: str | None = None
     window: TelemetryWindow | None = None
     noticed: tuple[Finding, ...] = ()
 
@@ -56,8 +76,12 @@ class LaunchOutcome:
             self.status, self.reason, self.findings = Status(answer.status), answer.reason, answer.findings
             self.failure = answer.failure and answer.failure.model_copy(update={"log": self.log})
         elif self.killed == "timeout":
-            limit = format_duration(self.timeout_s)
-            self._failed(Status.TIMEOUT, "TimeoutError", f"no result within {limit} (it was in {self.phase})")
+            reason = f"no result within {format_duration(self.timeout_s)} (it was in {self.phase})"
+            if self.log_error is not None and _NO_SHARED_MEMORY.search(self.log_error):
+                reason += ": /dev/shm is too small for the batches that loader processes pass through it"
+            if self.log_error is not None:
+                reason += f"; the last error in its log: {self.log_error}"
+            self._failed(Status.TIMEOUT, "TimeoutError", reason)
         elif self.killed != "stop" and (self.asked_to_stop is None or self.garbage is not None):
             self._died()
         return self

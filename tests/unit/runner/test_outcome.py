@@ -2,7 +2,7 @@ import pytest
 
 from gpubench.core.records import Failure, Series, Status
 from gpubench.protocol.messages import Failed, Result
-from gpubench.runner.launch.outcome import LaunchOutcome
+from gpubench.runner.launch.outcome import LaunchOutcome, last_error
 
 SERIES = Series(
     clock="perf_counter",
@@ -44,6 +44,27 @@ def test_trouble_after_the_result_is_a_finding_and_the_figures_stand(fields, sai
     assert found.status is Status.OK
     assert codes(found) == ["GB102"]
     assert said in found.findings[0].message
+
+
+def test_a_hang_is_explained_by_the_last_error_in_the_log(tmp_path):
+    log = tmp_path / "log"
+    log.write_text(
+        "one\nRuntimeError: unable to allocate shared memory(shm) for file </torch_1>: No space left\n  end\n"
+    )
+    found = judged(exit_code=-9, killed="timeout", log_error=last_error(log))
+    assert found.status is Status.TIMEOUT
+    assert "/dev/shm is too small for the batches" in found.reason
+    assert "RuntimeError: unable to allocate shared memory(shm)" in found.reason
+    log.write_text("a line\nvalue: torch.distributed.DistError: a peer is gone\ntorch.distributed.DistError: gone\n")
+    found = judged(exit_code=-9, killed="timeout", log_error=last_error(log))
+    assert found.reason.endswith("; the last error in its log: torch.distributed.DistError: gone")
+    assert "/dev/shm" not in found.reason
+
+
+def test_a_log_without_an_error_explains_nothing(tmp_path):
+    (tmp_path / "log").write_text("epoch 1\nErrors: 0\n")
+    assert last_error(tmp_path / "log") is None
+    assert last_error(tmp_path / "none") is None
 
 
 def test_a_measurement_ended_early_says_so():
