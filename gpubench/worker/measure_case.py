@@ -198,14 +198,12 @@ class _Measurement:
         effective = effective_settings.read_back(
             self._case, optional_facts.probe(workload, self._case, step), self._case.device
         )
-        after_steps.instrumented(self._launch)
-        if first_time:
-            after_steps.unseen(self._launch, workload, effective)
         if self._job.case.batch_size == "max" and effective.batch_size is None:
             # A workload that says nothing of its batch was given the one that was found.
             effective = effective.model_copy(update={"batch_size": self._case.batch})
         self._launch.effective = _with_extra(effective, nvtx=emitter.state)
         effective_settings.check(self._case, effective, before=first_time)
+        after_steps.note_doubts(self._launch, workload, effective)
 
     def _idle_share(self, step: Step, measured: loop.Measured) -> tuple[float | None, str | None]:
         if not self._on_gpu:

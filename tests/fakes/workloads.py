@@ -133,6 +133,16 @@ class LeavesProcess(Sleeper):
         return super().build(case, device)
 
 
+class LeavesDaemon(Sleeper):
+    """The same in a session of its own, with a child: what ends a process group does not reach them."""
+
+    def build(self, case, device):
+        left = subprocess.Popen(["sh", "-c", "sleep 600 & echo left $! $$; wait"], start_new_session=True)
+        time.sleep(0.2)
+        assert left.poll() is None
+        return super().build(case, device)
+
+
 class CloseRaises(Sleeper):
     def close(self):
         raise RuntimeError("the loader is stuck")

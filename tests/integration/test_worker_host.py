@@ -196,6 +196,15 @@ def test_what_a_child_leaves_running_is_ended_with_it(host):
     assert _gone(left)
 
 
+def test_a_daemon_that_a_child_leaves_running_is_ended_with_it(host):
+    running = host.send("workloads:LeavesDaemon")
+    running.started()
+    running.messages()
+    exited = running.exited()
+    for left in map(int, host.log_of(exited.job).split()[1:]):
+        assert not is_alive(left)
+
+
 def test_the_reference_cnn_on_real_digits_runs_through_a_host(host):
     messages, exited = host.run("cnn", data="digits", batch_size=16, parity=True, suite="t", label="cnn b16")
     result = messages[-1]

@@ -176,11 +176,9 @@ class Replica:
     def _read_back(self, *, before: bool) -> None:
         told = optional_facts.probe(self._workload, self.case, self._step, self._graphs_before)
         effective = effective_settings.read_back(self.case, told, self.case.device)
-        after_steps.instrumented(self.launch)
-        if before:
-            after_steps.unseen(self.launch, self._workload, effective)
         self.launch.effective = effective
         effective_settings.check(self.case, effective, before=before)
+        after_steps.note_doubts(self.launch, self._workload, effective)
 
 
 class _BlockWatch:

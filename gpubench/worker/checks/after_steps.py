@@ -61,20 +61,20 @@ def _health_findings(told: Health, case: Case, num_steps: int, exact: bool) -> I
         yield finding("GB308", message, num_steps=num_steps, optimizer_steps=told.optimizer_steps, skipped=skipped)
 
 
-def unseen(launch: RunningJob, workload: Any, effective: Effective) -> None:
-    """GB311 for settings that the watched step did not show; an operator that computes nothing has no precision."""
+def note_doubts(launch: RunningJob, workload: Any, effective: Effective) -> None:
+    """GB311 for settings that the watched step did not show, GB108 for what watches this process; each once.
+
+    An operator that computes nothing has no precision to show.
+    """
     has_precision = getattr(workload, "has_precision", True)
     names = [name for name in effective.extra.get("not_seen", ()) if name != "precision" or has_precision]
-    if names:
+    known, watchers = {each.code for each in launch.findings}, instruments()
+    if names and "GB311" not in known:
         message = f"Whether the step does what was asked for was not seen of: {', '.join(names)}."
         launch.findings.append(finding("GB311", message, settings=names))
-
-
-def instrumented(launch: RunningJob) -> None:
-    """GB108, once, for what watches this process now."""
-    found = instruments()
-    if found and all(each.code != "GB108" for each in launch.findings):
-        launch.findings.append(finding("GB108", f"Watched while it was measured, by {', '.join(found)}.", by=found))
+    if watchers and "GB108" not in known:
+        message = f"Watched while it was measured, by {', '.join(watchers)}."
+        launch.findings.append(finding("GB108", message, by=watchers))
 
 
 def workload_figures(launch: RunningJob, workload: Any) -> Metrics:

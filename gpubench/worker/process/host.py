@@ -95,6 +95,8 @@ class JobServer:
             if self._child is not None:
                 self._child.kill()
                 self._child.reap()
+                if self._no_fork is None:
+                    forking.end_orphans()
 
     def _read(self) -> bool:
         """Takes in what the parent sent; says whether it was `end`."""
@@ -140,6 +142,8 @@ class JobServer:
         if child.pidfd is not None:
             self._selector.unregister(child.pidfd)
         code = child.reap()
+        if self._no_fork is None:  # a profiler's own processes may be among them
+            forking.end_orphans()
         self._child = None
         self._send(Exited(job=self._job, pid=child.pid, exit_code=code))
 
@@ -194,6 +198,8 @@ def main(socket_fd: int) -> int:
     """Prepares this process, says hello on the socket with this number, and serves it to the end. Exit status 0."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent decides what happens to a child
     no_fork = why_not_fork()
+    if no_fork is None:
+        forking.adopt_orphans()
     with contextlib.closing(socket.socket(fileno=socket_fd)) as connection:
         connection.set_inheritable(False)
         preload(everything=no_fork is None)
