@@ -14,6 +14,7 @@ from gpubench.cli.open_run import shown_name
 from gpubench.cli.print_errors import say
 from gpubench.cli.run_arms import AskedArms
 from gpubench.cli.screens.final_screen import (
+    RESULT_SECTIONS,
     final_screen,
     print_compared,
     print_compared_json,
@@ -85,7 +86,7 @@ class RunEnding:
             return self._written(model, stored)
         writer = result_writer(wide=self.wide)
         writer.blank()
-        final_screen(writer, model or build_report(View(summary, name=name), pages=False))
+        final_screen(writer, model or build_report(View(summary, name=name), pages=False, only=RESULT_SECTIONS))
         writer.blank()
         if self.baseline is not None:
             compared = compare_sides(self.baseline, side_of(stored, stored.info.run, summary=summary))

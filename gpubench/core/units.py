@@ -94,7 +94,7 @@ def decimals_for(value: float, half_width: float | None, *, most: int = 6) -> in
 
 def format_number(value: float, half_width: float | None = None, *, most: int = 6) -> str:
     """A number whose digits follow its uncertainty: `format_number(2894.3, 11.6)` -> `2 894`."""
-    return group_digits(f"{value:.{decimals_for(value, half_width, most=most)}f}")
+    return f"{value:,.{decimals_for(value, half_width, most=most)}f}".replace(",", "\u202f")
 
 
 def format_percent(fraction: float, *, signed: bool = False, decimals: int | None = None) -> str:

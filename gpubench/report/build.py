@@ -2,7 +2,7 @@
 
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from gpubench.analysis.summary.run_summary import RunSummary
@@ -35,33 +35,37 @@ from gpubench.report.view.run_view import View
 Topic = Callable[[View], Section | None]
 """Makes one section; None, or an empty section, where this run has nothing to show in it."""
 
-ORDER: tuple[Topic, ...] = (
-    effects.switches_section,
-    best.section,
-    batch.section,
-    waterfall.section,
-    effects.section,
-    memory.section,
-    energy.section,
-    ceilings.section,
-    efficiency.section,
-    steadiness.section,
-    accuracy.section,
-    profiles.section,
-    cases.section,
-    cold_start.section,
-    cases.unmeasured_section,
-    findings.section,
-    set_up.section,
-    method.section,
-    method.repeat_section,
-)
+ORDER: dict[str, Topic] = {
+    "switches": effects.switches_section,
+    "best": best.section,
+    "batch": batch.section,
+    "waterfall": waterfall.section,
+    "effects": effects.section,
+    "memory": memory.section,
+    "energy": energy.section,
+    "ceilings": ceilings.section,
+    "efficiency": efficiency.section,
+    "steadiness": steadiness.section,
+    "accuracy": accuracy.section,
+    "profiles": profiles.section,
+    "cases": cases.section,
+    "cold": cold_start.section,
+    "unmeasured": cases.unmeasured_section,
+    "findings": findings.section,
+    "environment": set_up.section,
+    "method": method.section,
+    "repeat": method.repeat_section,
+}
+"""By the key of the section."""
 
 
-def sections() -> tuple[Topic, ...]:
-    """Every section that a report asks for; those of other packages follow the cold start."""
-    at = ORDER.index(cases.unmeasured_section)
-    return (*ORDER[:at], *map(_guarded, extensions(SECTIONS_GROUP)), *ORDER[at:])
+def sections(only: Collection[str] | None = None) -> tuple[Topic, ...]:
+    """Every section that a report asks for, or those `only`; those of other packages follow the cold start."""
+    if only is not None:
+        return tuple(topic for key, topic in ORDER.items() if key in only)
+    known = list(ORDER.values())
+    at = known.index(cases.unmeasured_section)
+    return (*known[:at], *map(_guarded, extensions(SECTIONS_GROUP)), *known[at:])
 
 
 def _guarded(extension: Extension) -> Topic:
@@ -82,11 +86,11 @@ def _guarded(extension: Extension) -> Topic:
     return section
 
 
-def build_report(view: View, *, pages: bool = True) -> ReportModel:
-    """The report of one run; without `pages` the single cases are left out."""
+def build_report(view: View, *, pages: bool = True, only: Collection[str] | None = None) -> ReportModel:
+    """The report of one run; without `pages` the single cases are left out, with `only` all but these sections."""
     summary = view.summary
     subject = str(summary.info.suite.get("description") or f"run {summary.info.run}").strip().rstrip(".")
-    made = [section for topic in sections() if (section := topic(view)) is not None and not section.empty]
+    made = [section for topic in sections(only) if (section := topic(view)) is not None and not section.empty]
     return ReportModel(
         title=f"{summary.info.suite_name}: {subject}",
         subtitle=line(f"{counts_text(summary)}. {sentence(machine_line(summary.info))}."),

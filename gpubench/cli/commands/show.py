@@ -100,7 +100,7 @@ def _print_run(summary: "RunSummary", stored: "Run", name: str, *, everything: b
     from gpubench.report.view.run_view import View
 
     view = View(summary, name=name, profiles=stored_profiles(stored.folder), notices=stored.dropped)
-    model = build_report(view, pages=False)
-    result_writer(wide=wide).report(model, None if everything else SECTIONS)
+    model = build_report(view, pages=False, only=None if everything else SECTIONS)
+    result_writer(wide=wide).report(model)
     for notice in stored.dropped:
         say(f"note: {notice}")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gpubench.report.model.report_model import ReportModel, Section
 
 _MOST_ROWS = 30
+RESULT_SECTIONS = ("best", "waterfall", "effects", "ceilings", "accuracy", "unmeasured", "findings")
 
 
 def result_writer(*, wide: bool = False) -> TerminalReport:
@@ -30,7 +31,7 @@ def final_screen(writer: TerminalReport, model: "ReportModel") -> None:
     for said in model.headline:
         writer.blank()
         writer.text(said, indent="  ")
-    for key in ("best", "waterfall", "effects", "ceilings", "accuracy", "unmeasured"):
+    for key in RESULT_SECTIONS[:-1]:
         section = model.section(key)
         # Ceilings only where there is room for them on a screen that is read in one go.
         fits = section is None or key != "ceilings" or sum(len(table.rows) for table in section.tables) <= _MOST_ROWS

@@ -35,8 +35,8 @@ def figure_cell(found: Estimate, spec: MetricSpec, *, spread: bool = False) -> C
 
     `spread` adds the half-width of the 95 % interval: relative, or absolute for shares and accuracies.
     """
-    value, low, high = (None if v is None else v * spec.display_factor for v in (found.value, found.low, found.high))
-    assert value is not None
+    factor, low, high = spec.display_factor, found.low, found.high
+    value, low, high = found.value * factor, low and low * factor, high and high * factor
     # An interval wider than the figure itself would leave no digit of it: a step of 0 ms.
     half = None if low is None or high is None else min((high - low) / 2, abs(value))
     return Cell(number(value, half, spec), spread_text(found, spec) if spread else "", value, low, high)

@@ -7,7 +7,8 @@ as values, for sorting, charts and CSV.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import cached_property, partial
+from typing import Any, Literal, NamedTuple
 
 Style = Literal["plain", "strong", "code", "muted"]
 Tone = Literal["plain", "good", "warning", "bad", "muted"]
@@ -51,8 +52,7 @@ def plain(text: Line) -> str:
     return "".join(span.text for span in text)
 
 
-@dataclass(frozen=True)
-class Cell:
+class Cell(NamedTuple):
     """`text` is printed, `spread` after it (`±0.4%`). `value`, `low` and `high` are in the column's unit."""
 
     text: str
@@ -87,11 +87,13 @@ class Column:
     form: Literal["both", "wide", "narrow"] = "both"
     cell: Callable[[Any], Cell | str | int | None] | None = field(default=None, compare=False, repr=False)
 
-    def cell_of(self, item: Any) -> Cell:
-        found = None if self.cell is None else self.cell(item)
-        if isinstance(found, Cell):
-            return found
-        return EMPTY if found is None else Cell(found) if isinstance(found, str) else Cell(str(found), value=found)
+    def cells_of(self, items: Sequence[Any]) -> list[Cell]:
+        found = [None] * len(items) if self.cell is None else map(self.cell, items)
+        return [each if isinstance(each, Cell) else _as_cell(each) for each in found]
+
+
+def _as_cell(found: str | int | None) -> Cell:
+    return EMPTY if found is None else Cell(found) if isinstance(found, str) else Cell(str(found), value=found)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """`notes` go below: what the columns mean, what no row has and why. `narrow` holds the same rows in fewer
+    """`notes` go below: what the columns mean, what no row has and why. `narrow` has the same rows in fewer
     columns, for where not even the columns that always stay would fit.
     """
 
@@ -112,7 +114,11 @@ class Table:
     rows: tuple[Row, ...]
     title: str = ""
     notes: tuple[Line, ...] = ()
-    narrow: "Table | None" = None
+    fewer: Callable[[], "Table"] | None = field(default=None, compare=False, repr=False)
+
+    @cached_property
+    def narrow(self) -> "Table | None":
+        return None if self.fewer is None else self.fewer()
 
     @classmethod
     def of(
@@ -129,26 +135,24 @@ class Table:
         """A row per item, its cells as the columns give them."""
         everything = tuple(items)
 
-        def made(kept: tuple[Column, ...], narrow: "Table | None") -> "Table":
+        def made(kept: tuple[Column, ...], fewer: Callable[[], "Table"] | None = None) -> "Table":
+            cells = zip(*(column.cells_of(everything) for column in kept), strict=True)
             rows = tuple(
-                Row(
-                    tuple(column.cell_of(each) for column in kept),
-                    tone(each) if tone else "plain",
-                    case_index(each) if case_index else None,
-                )
-                for each in everything
+                Row(found, tone(each) if tone else "plain", case_index(each) if case_index else None)
+                for each, found in zip(everything, cells, strict=True)
             )
-            return cls(key, kept, rows, title, notes, narrow)
+            return cls(key, kept, rows, title, notes, fewer)
 
-        wide, fewer = (tuple(each for each in columns if each.form != other) for other in ("narrow", "wide"))
-        return made(wide, None if wide == fewer else made(fewer, None))
+        wide, few = (tuple(each for each in columns if each.form != other) for other in ("narrow", "wide"))
+        return made(wide, None if wide == few else partial(made, few))
 
     def without_empty_columns(self) -> "Table":
         """The table without columns in which no row has anything."""
         kept = [at for at in range(len(self.columns)) if any(row.cells[at].full for row in self.rows)]
         rows = tuple(replace(row, cells=tuple(row.cells[at] for at in kept)) for row in self.rows)
-        narrow = None if self.narrow is None else self.narrow.without_empty_columns()
-        return replace(self, columns=tuple(self.columns[at] for at in kept), rows=rows, narrow=narrow)
+        get = self.fewer
+        fewer = None if get is None else lambda: get().without_empty_columns()
+        return replace(self, columns=tuple(self.columns[at] for at in kept), rows=rows, fewer=fewer)
 
 
 @dataclass(frozen=True)

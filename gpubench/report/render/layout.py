@@ -22,20 +22,27 @@ class Fitted:
 
 
 def fit(table: Table, width: int, measure: Callable[[str], int] = cell_width) -> Fitted:
-    """The columns of `table` that fit into `width`. Only columns of a priority above 0 go; the highest goes first, and
-    among equals the last. A flexible column takes what is left, at least 24 characters, and is wrapped between words;
-    where others follow it, it is never narrower than its longest word, which would push them out of line. If that is
-    still too wide, the widest texts are wrapped as well, down to their longest word; a `width` of 0 asks for the least
-    width without that.
+    """The columns of `table` that fit into `width`. Only columns of a priority above 0 go; the highest goes first, of
+    equals the last, and what fits after all comes back. A flexible column takes what is left, at least 24 characters,
+    and is wrapped between words; where others follow it, it is never narrower than its longest word, which would push
+    them out of line. If that is still too wide, the widest texts are wrapped as well, down to their longest word; a
+    `width` of 0 asks for the least width without that.
     """
     shown = list(range(len(table.columns)))
     wide = [_natural(table, index, measure) for index in shown]
     words = [_longest_word(table, index, measure) for index in shown]
-    while sum(_least(table, shown, wide, words)) + len(GAP) * (len(shown) - 1) > width:
-        free = [index for index in shown if table.columns[index].priority > 0]
-        if not free:
-            break
-        shown.remove(max(free, key=lambda index: (table.columns[index].priority, index)))
+
+    def fits(columns: Sequence[int]) -> bool:
+        return sum(_least(table, columns, wide, words)) + len(GAP) * (len(columns) - 1) <= width
+
+    ranked = sorted(shown, key=lambda index: (table.columns[index].priority, index))
+    gone: list[int] = []
+    while not fits(shown) and ranked and table.columns[ranked[-1]].priority > 0:
+        gone.insert(0, ranked.pop())
+        shown.remove(gone[0])
+    for index in gone:  # one that is wide may have gone for it: what fits beside the rest comes back
+        if fits(sorted([*shown, index])):
+            shown = sorted([*shown, index])
     left_out = (column.title for index, column in enumerate(table.columns) if index not in shown)
     sizes = _least(table, shown, wide, words)
     over = sum(sizes) + len(GAP) * (len(shown) - 1) - width

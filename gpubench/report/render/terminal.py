@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.segment import Segment, Segments
 from rich.text import Text
 
 from gpubench.report.model.inert_text import inert, inert_lines
@@ -40,14 +41,13 @@ class TerminalReport:
         self.prose_width = prose_width
         self.wide_option = wide_option
 
-    def report(self, model: ReportModel, sections: Sequence[str] | None = None) -> None:
-        """Headline and sections, all or those named."""
+    def report(self, model: ReportModel) -> None:
+        """Headline and sections."""
         self.heading(model.title)
         self.text(model.subtitle, tone="muted")
         self.headline(model.headline)
         for section in model.sections:
-            if sections is None or section.key in sections:
-                self.section(section)
+            self.section(section)
 
     def headline(self, lines: Iterable[Line]) -> None:
         for said in lines:
@@ -91,9 +91,14 @@ class TerminalReport:
             table = table.narrow
         fitted = fit(table, width, cell_len)
         self.write(Text(_INDENT + header(table, fitted, cell_len), style="dim"))
-        for row in table.rows:
-            for each in row_lines(table, row, fitted, cell_len):
-                self.write(Text(_INDENT + each, style=TONES[row.tone]))
+        # Laid out already: as segments, thousands of rows are written in no time.
+        styles = {tone: self.console.get_style(style) for tone, style in TONES.items()}
+        rows = [
+            Segment(f"{_INDENT}{each}\n", styles[row.tone])
+            for row in table.rows
+            for each in row_lines(table, row, fitted, cell_len)
+        ]
+        self.console.print(Segments(rows), soft_wrap=True, end="")
         if fitted.left_out:
             self.text(
                 (Span(f"not shown at this width: {', '.join(fitted.left_out)} ({self.wide_option})"),),

@@ -46,7 +46,7 @@ def test_a_new_section_is_its_function_and_one_line_in_the_order(monkeypatch: py
         table = Table("toy", (Column("number", "cases"),), (Row((Cell(str(len(view.everything))),)),))
         return Section("toy", "A toy section", short="Toy", lines=(line(f"of {view.name}"),), tables=(table,))
 
-    monkeypatch.setattr(build, "ORDER", (*build.ORDER, toy))
+    monkeypatch.setattr(build, "ORDER", {**build.ORDER, "toy": toy})
     model = build_report(View(summarise_run(cpu_run()), name="one"))
     assert model.sections[-1].key == "toy"
     assert render_markdown(model).endswith("## A toy section\n\nof one\n\n| cases |\n| ---: |\n| 6 |\n")
@@ -58,6 +58,8 @@ def test_a_new_section_is_its_function_and_one_line_in_the_order(monkeypatch: py
 def test_every_module_of_a_topic_is_in_the_order() -> None:
     modules = {path.stem for path in Path(accuracy.__file__).parent.glob("*.py")} - {"__init__"}
     assert {topic.__module__.rpartition(".")[2] for topic in build.sections()} == modules
+    view = View(summarise_run(cpu_run()))
+    assert all(made is None or made.key == key for key, topic in build.ORDER.items() for made in [topic(view)])
 
 
 def test_sections_without_content_are_left_out() -> None:
