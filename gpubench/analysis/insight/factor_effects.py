@@ -1,6 +1,5 @@
 """What each setting does, all others equal."""
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.launch_estimates import geometric_estimate
 from gpubench.core.findings import Validity
 from gpubench.core.records import Estimate
-from gpubench.suite.model.case import SPECS
+from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.model.settings import default, is_number
 
 # Each setting and the value that its effect is relative to; None is the smallest value measured.
@@ -61,15 +60,25 @@ def factor_effects(
     """
     usable = [entry for entry in summaries if entry.usable]
     chosen = FACTORS if factors is None else factors
-    return tuple(effect for name, base in chosen.items() for effect in _effects_of(name, base, usable))
+    # A case as the texts of those settings in which any differ: there may be thousands of cases.
+    texts = [{name: repr(value) for name, value in entry.case.settings.items()} for entry in usable]
+    differ = sorted(name for name in {*chosen, *Case.model_fields} if len({text.get(name) for text in texts}) > 1)
+    keys = [tuple(text.get(name) for name in differ) for text in texts]
+    found: list[FactorEffect] = []
+    for name in (name for name in chosen if name in differ):
+        at = differ.index(name)
+        found += _effects_of(name, chosen[name], usable, [(*key[:at], *key[at + 1 :]) for key in keys])
+    return tuple(found)
 
 
-def _effects_of(factor: str, base: Any, usable: Sequence[CaseSummary]) -> list[FactorEffect]:
+def _effects_of(
+    factor: str, base: Any, usable: Sequence[CaseSummary], rests: Sequence[tuple[str | None, ...]]
+) -> list[FactorEffect]:
+    """`rests` are the other settings of each case."""
     context_names = [name for name in _GROUPED_BY if name != factor]
-    otherwise_equal: dict[str, list[CaseSummary]] = {}
-    for entry in usable:
-        rest = {name: value for name, value in entry.case.settings.items() if name != factor}
-        otherwise_equal.setdefault(json.dumps(rest, sort_keys=True), []).append(entry)
+    otherwise_equal: dict[tuple[str | None, ...], list[CaseSummary]] = {}
+    for entry, rest in zip(usable, rests, strict=True):
+        otherwise_equal.setdefault(rest, []).append(entry)
 
     def order(pair: Pair) -> tuple[Any, ...]:
         context = tuple(str(getattr(pair.base.case, name)) for name in context_names)
