@@ -2,10 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
-
-from gpubench.core.units import format_percent
 
 if TYPE_CHECKING:
     from gpubench.analysis.compare.case_changes import MetricChange
@@ -39,16 +37,18 @@ class Standing:
     found: "Comparison | None"
     rounds: int
     why: str = ""
+    metric: str = "throughput"
 
     def __str__(self) -> str:
-        """`head vs base +3.1% [2.2, 4.0] slower, round 10`."""
+        """`head vs base throughput -3.1% (-4.0, -2.2) slower, round 10`: the change as the table of the end has it."""
+        from gpubench.analysis.compare.case_changes import ratio_change
+        from gpubench.core.metrics import METRICS
+        from gpubench.report.comparison.change_cells import change_text, metric_title
+
         parts = [f"{self.arm} vs {self.reference}"]
-        found = self.found
-        if found is not None and math.isfinite(found.ratio):
-            parts.append(format_percent(found.change, signed=True))
-            if found.low is not None and found.high is not None:
-                low, high = (format_percent(end - 1, signed=True).removesuffix("%") for end in (found.low, found.high))
-                parts.append(f"[{low}, {high}]")
+        if self.found is not None and math.isfinite(self.found.ratio):
+            moved = ratio_change(METRICS[self.metric], self.found)
+            parts.append(f"{metric_title(self.metric)} {change_text(moved)}")
         tail = f" ({self.why})" if self.why else ""
         return f"{' '.join(parts)} {self.verdict or 'undecided'}, round {self.rounds}{tail}"
 
@@ -101,7 +101,8 @@ class Verdicts:
         logs = list(round_log_ratios(spec, before, after)[0].values())
         if not logs:
             return self._without(arm, moved, tries)
-        return self._screened(arm, logs) if self._screen is not None else self._sequential(arm, logs)
+        found = self._screened(arm, logs) if self._screen is not None else self._sequential(arm, logs)
+        return replace(found, metric=spec.name)
 
     def _without(self, arm: str, moved: "MetricChange", tries: int) -> Standing:
         """No round can be compared: at once where none ever will, else after some tries."""

@@ -71,7 +71,7 @@ def test_a_slow_down_is_found_and_the_same_arm_is_never_called_slower(judged):
 
 def test_the_log_shows_the_verdict_forming_and_the_screen_the_verdict(judged):
     done, run = judged
-    assert "slow vs base +2" in done.stderr
+    assert "slow vs base throughput -" in done.stderr
     assert "undecided, round 3 (looked at after 6)" in done.stderr
     assert "slower, round 6" in done.stderr
     assert "slow against base" in done.stdout

@@ -37,7 +37,9 @@ class FactorEffect:
 
     `ratio` is the geometric mean of the speed ratios over the pairs; its interval is the t interval of their logs
     (one pair: that pair's own, over its launches). `context` has the workload, mode, timing and device that the pairs
-    share. `memory_ratio` is the same for peak allocated memory, None if not measured.
+    share. Pairs with a weakened case (`num_suspect`) are left out where there are others; where there are none, all
+    are used and the effect is `weakened`: nothing is certain. `memory_ratio` is the same for peak allocated memory,
+    None if not measured.
     """
 
     factor: str
@@ -49,6 +51,7 @@ class FactorEffect:
     context: Mapping[str, Any]
     pairs: tuple[Pair, ...] = field(repr=False)
     memory_ratio: Estimate | None = None
+    weakened: bool = False
 
 
 def factor_effects(
@@ -101,7 +104,9 @@ def _pairs_in(block: Sequence[CaseSummary], factor: str, base: Any) -> list[Pair
     return [Pair(bases[0], entry, ratio.value) for entry, ratio in ratios if ratio is not None]
 
 
-def _effect(factor: str, context_names: Sequence[str], pairs: tuple[Pair, ...]) -> FactorEffect:
+def _effect(factor: str, context_names: Sequence[str], known: tuple[Pair, ...]) -> FactorEffect:
+    sound = tuple(pair for pair in known if Validity.SUSPECT not in (pair.base.validity, pair.other.validity))
+    pairs = sound or known
     first = pairs[0]
     own = speedup(first.other, first.base) if len(pairs) == 1 else None
     name = "peak_memory_allocated_bytes"
@@ -113,7 +118,8 @@ def _effect(factor: str, context_names: Sequence[str], pairs: tuple[Pair, ...]) 
         value=getattr(first.other.case, factor),
         ratio=own or geometric_estimate([math.log(pair.ratio) for pair in pairs], "1"),
         num_pairs=len(pairs),
-        num_suspect=sum(Validity.SUSPECT in (pair.base.validity, pair.other.validity) for pair in pairs),
+        num_suspect=len(known) - len(sound),
+        weakened=not sound,
         context={name: getattr(first.base.case, name) for name in context_names},
         pairs=pairs,
         memory_ratio=geometric_estimate(grown, "1") if len(grown) == len(pairs) else None,

@@ -142,15 +142,18 @@ def crashed_launches(side: ComparableCase) -> tuple[Record, ...]:
 
 
 def mark(change: CaseChange, moved: MetricChange | None = None) -> str:
-    """`-` worse, `+` better, `?` unclear, `!` weakened by a finding, nothing where nothing moved."""
+    """`-` worse, `+` better, `?` unclear, nothing where nothing moved. What a finding weakens is `!`, not worse
+    or better.
+    """
     if moved is None:
         return "-" if ended_badly(change) else "+" if change.kind == "fixed" and not _is_invalid(change) else ""
     if now_invalid(change):
         return "-"
     if moved.judgement == "unclear":
         return "?"
-    found = {"worse": "-", "better": "+"}.get(moved.judgement, "")
-    return found + ("!" if is_suspect(change) else "")
+    if is_suspect(change):
+        return "!"
+    return {"worse": "-", "better": "+"}.get(moved.judgement, "")
 
 
 def tone(change: CaseChange, moved: MetricChange | None = None) -> Tone:
@@ -158,6 +161,8 @@ def tone(change: CaseChange, moved: MetricChange | None = None) -> Tone:
         return "bad"
     if "+" in mark(change, moved):
         return "good"
+    if "!" in mark(change, moved):
+        return "warning"
     return "muted" if moved is not None and moved.judgement == "unclear" else "plain"
 
 

@@ -19,6 +19,7 @@ from gpubench.report.comparison.change_cells import (
     change_text,
     end_reason,
     ended_badly,
+    is_suspect,
     kind_word,
     mark,
     metric_title,
@@ -42,7 +43,7 @@ from gpubench.report.model.report_model import (
     lines,
     strong,
 )
-from gpubench.report.model.words import count, joined
+from gpubench.report.model.words import count, joined, sentence
 
 Moved = tuple[CaseChange, MetricChange]
 
@@ -103,15 +104,19 @@ def _headline(compared: Compared) -> tuple[Line, ...]:
     if words:
         said = [line("Speed: ", strong(joined(parts)), f" of {count(words.total(), 'case')}.")]
     found = compared.overall
-    if found is not None and math.isfinite(found.ratio.value):
+    how = "" if compared.interleaved else ", as stored"
+    moved = next((each for change in compared.changes if (each := speed_change(change)) and each.comparison), None)
+    if found is not None and found.num_cases == 1 and moved is not None:  # as its row says it
+        said.append(line(f"{sentence(metric_title(moved.metric))} {change_text(moved)}{how}."))
+    elif found is not None and math.isfinite(found.ratio.value):
         percent, *ends = (
             format_percent(end - 1, signed=True)
             for end in (found.ratio.value, found.ratio.low, found.ratio.high)
             if end is not None
         )
         interval = f" ({' to '.join(ends)})" if len(ends) == 2 else ""
-        over = f", geometric mean over {count(found.num_cases, 'case')}" if found.num_cases > 1 else ""
-        said.append(line(f"Step time {percent}{interval}{over}{'' if compared.interleaved else ', as stored'}."))
+        over = f", geometric mean over {count(found.num_cases, 'case')}"
+        said.append(line(f"Step time {percent}{interval}{over}{how}."))
     if compared.level == "stored":
         measure = "measure both in one run with `gpubench run SUITE --arm ...`"
         follows = (
@@ -155,7 +160,9 @@ def _tables(key: str, rows: Sequence[Moved], compared: Compared, *, why: bool) -
 
     def verdict(change: CaseChange, moved: MetricChange) -> str:
         word = "now INVALID" if now_invalid(change) else verdict_word(moved)
-        return f"{word}, output unverified" if checks and word == "faster" and unverified(change) else word
+        if moved.judgement in ("worse", "better") and is_suspect(change):
+            word += ", weakened"
+        return f"{word}, output unverified" if checks and moved.judgement == "better" and unverified(change) else word
 
     folded = of(lambda change, moved: f"{change.label}, {metric_title(moved.metric)}: {verdict(change, moved)}")
     told = of(lambda _, moved: moved.reason if why or moved.judgement == "unclear" else "")

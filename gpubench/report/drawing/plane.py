@@ -5,10 +5,12 @@ from typing import Any
 
 from gpubench.report.drawing import palette
 from gpubench.report.drawing.sheet import GROUPED, HEIGHT, WIDTH, Rows, Sheet, color, marks, said, series_of
+from gpubench.report.model.inert_text import cell_width
 
 _DASHES = ([1, 0], [5, 4], [2, 2], [8, 3, 2, 3])
 _MOST_TICKS = 9
 _MOST_NAMED = 4
+_MOST_LEGEND = 40
 
 
 def lines(sheet: Sheet) -> Any:
@@ -51,7 +53,11 @@ def _dashes(rows: Rows) -> dict[str, Any]:
     if len(kinds) < 2:
         return {}
     scale = alt.Scale(domain=kinds, range=[_DASHES[number % len(_DASHES)] for number in range(len(kinds))])
-    legend = alt.Legend(title=None, symbolStrokeColor=palette.name("ink"), symbolType="stroke")
+    # Below the chart: beside the legend of the colours it would run over it, or make the drawing wider.
+    columns = 1 if sum(cell_width(kind) for kind in kinds) > _MOST_LEGEND else len(kinds)
+    legend = alt.Legend(
+        title=None, symbolStrokeColor=palette.name("ink"), symbolType="stroke", orient="bottom", columns=columns
+    )
     return {"strokeDash": alt.StrokeDash("kind:N", scale=scale, legend=legend)}
 
 

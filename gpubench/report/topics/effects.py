@@ -7,7 +7,6 @@ from gpubench.analysis.insight.best_settings import best_overall, best_settings,
 from gpubench.analysis.insight.factor_effects import FactorEffect, factor_effects
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
-from gpubench.core.findings import Validity
 from gpubench.core.metrics import SESOI
 from gpubench.core.units import format_percent
 from gpubench.report.model.figure_cells import ratio_cell, ratio_text
@@ -40,8 +39,8 @@ def effects_table(summary: RunSummary, effects: Sequence[FactorEffect] | None = 
     }
 
     def reading(effect: FactorEffect) -> str:
-        weakened = f", {effect.num_suspect} of the pairs weakened" if effect.num_suspect else ""
-        return _verdict(effect)[1] + weakened
+        left_out = "" if effect.weakened or not effect.num_suspect else f", {effect.num_suspect} weakened left out"
+        return _verdict(effect)[1] + left_out
 
     def common(effect: FactorEffect) -> str:
         """What the pairs have in common that differs between the effects of the table."""
@@ -78,6 +77,9 @@ def effects_table(summary: RunSummary, effects: Sequence[FactorEffect] | None = 
         "above 1 is faster.",
         f"+ faster, - slower; = the same: the whole interval is within {format_percent(SESOI)} of 1; ? unclear: the "
         "interval holds 1, or one launch a side gives none.",
+        "! weakened: a finding weakens every pair, so nothing is certain."
+        if any(each.weakened for each in found)
+        else "",
     )
     table = Table.of("effects", columns, found, notes=notes, tone=lambda each: _verdict(each)[2])
     return table.without_empty_columns() if found else None
@@ -85,6 +87,8 @@ def effects_table(summary: RunSummary, effects: Sequence[FactorEffect] | None = 
 
 def _verdict(effect: FactorEffect) -> tuple[str, str, Tone]:
     low, high = effect.ratio.low, effect.ratio.high
+    if effect.weakened:
+        return "!", "weakened", "warning"
     if low is None or high is None:
         return "?", "no interval", "muted"
     if low > 1:
@@ -135,7 +139,7 @@ def _forest(subject: str, effects: Sequence[FactorEffect]) -> Chart:
     rows: list[tuple[Datum, ...]] = []
     for effect in shown:
         found, reading = effect.ratio, _verdict(effect)[1]
-        reading = "unclear" if reading == "same" else reading
+        reading = "unclear" if reading in ("same", "weakened") else reading
         rows.append((label(effect), found.value, found.low, found.high, effect.num_pairs, reading))
     key = "".join(char if char.isalnum() else "-" for char in subject.lower()).strip("-")
     return Chart(
@@ -261,11 +265,7 @@ def switches_table(summary: RunSummary, effects: Sequence[FactorEffect] | None =
 def _cell(effects: Sequence[FactorEffect]) -> Cell:
     if not effects:
         return EMPTY
-    sound = [
-        effect
-        for effect in effects
-        if any(pair.base.validity is Validity.VALID is pair.other.validity for pair in effect.pairs)
-    ]
+    sound = [effect for effect in effects if not effect.weakened]
     paying = [effect for effect in sound if effect.ratio.low is not None and effect.ratio.low > 1]
     if paying:
         best = max(paying, key=lambda effect: effect.ratio.value)

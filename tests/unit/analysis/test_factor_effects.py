@@ -63,15 +63,15 @@ def test_batch_size_is_against_the_smallest():
     assert (effect.base, effect.ratio.value) == (32, pytest.approx(4.0))
 
 
-def test_invalid_cases_take_no_part_and_suspect_ones_are_counted():
+def test_invalid_cases_take_no_part_and_weakened_ones_only_where_no_other_can():
     build = RunBuilder()
     for batch in (32, 64, 128):
         build.measured([100.0, 100.0], batch_size=batch, precision="fp32")
     build.measured([200.0, 200.0], batch_size=32, precision="tf32", parity=False)
-    build.measured([300.0, 300.0], batch_size=64, precision="tf32", findings=[finding("GB202", "drifts")])
+    build.measured([500.0, 500.0], batch_size=64, precision="tf32", findings=[finding("GB202", "drifts")])
     build.measured([300.0, 300.0], batch_size=128, precision="tf32")
     effect = the(effects(build), "precision", "tf32")
-    assert (effect.num_pairs, effect.num_suspect) == (2, 1)
+    assert (effect.num_pairs, effect.num_suspect, effect.weakened) == (1, 1, False)
     assert effect.ratio.value == pytest.approx(3.0)
 
 

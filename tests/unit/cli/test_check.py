@@ -441,7 +441,7 @@ class TestConfirm:
         confirm.remeasure(run, compared, allow_unpaired=False)(compared.changes, 8)
         assert answers == [False]
         (standing,) = shown[0].of(run.info.cases[0])
-        assert str(standing).startswith("head vs base +11.")
+        assert str(standing).startswith("head vs base throughput -10.")
 
     def test_fresh_rounds_of_another_machine_are_refused(self):
         from fakes.gate_runs import NO_GPU_ENVIRONMENT

@@ -5,8 +5,10 @@ import random
 import click
 import pytest
 from fakes.gate_runs import two_arms
-from fakes.runs import ENVIRONMENT
+from fakes.runs import ENVIRONMENT, effective
 
+from gpubench.analysis.compare.compare_sides import compare_sides
+from gpubench.analysis.compare.run_sides import arm_sides, differences
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.cli.console import make_console
 from gpubench.cli.run_arms import AskedArms
@@ -14,8 +16,14 @@ from gpubench.cli.screens.run_progress import LiveProgress, LogProgress
 from gpubench.cli.standing_verdicts import Verdicts
 from gpubench.core.findings import finding
 from gpubench.core.records import Status
+from gpubench.report.comparison.comparison_report import build_comparison
+from gpubench.report.model.report_model import plain
 from gpubench.runner.events import CaseFinished, LaunchFinished, LaunchStarted, RoundFinished, RunStarted
 from gpubench.store.run_info import ArmInfo, RunInfo
+from gpubench.store.run_reader import load_run
+from gpubench.suite.model.case import Case
+
+DRIFTS = finding("GB202", "Step time drifted.")
 
 
 def noise(number, mean=0.0, spread=0.005, seed=0):
@@ -50,9 +58,40 @@ def test_a_plain_change_is_settled_at_the_first_look():
     assert rounds_used(measured, judge) == 6
     (standing,) = judge.of(measured.case)
     assert standing.verdict == "slower"
-    assert str(standing).startswith("head vs base +")
+    assert str(standing).startswith("head vs base throughput -")
     assert str(standing).endswith("slower, round 6")
     assert standing.tone == "bad"
+
+
+@pytest.mark.parametrize(("logs", "weak"), [(noise(6, 0.05), ()), (noise(6, -0.05), ()), (noise(6, 0.05), (DRIFTS,))])
+def test_one_case_has_the_same_change_while_measured_in_words_and_in_the_table(logs, weak, tmp_path):
+    measured = Measured(logs, findings=list(weak))
+    judge, run = verdicts(), load_run(measured.made.write(tmp_path, "run"))
+    judge(measured.case, measured.records())
+    (standing,) = judge.of(measured.case)
+    reference, others = arm_sides(run)
+    model = build_comparison(compare_sides(reference, others[0]))
+    (row,) = model.section("changed").tables[0].rows[:1]
+    change = row.cells[6].text
+    assert change.count(",") == 1
+    assert f"throughput {change}" in str(standing)
+    assert f"Throughput {change}." in [plain(said) for said in model.headline]
+    word = "slower" if logs[0] > 0 else "faster"
+    assert (row.cells[0].text, row.cells[8].text.partition(", output")[0]) == (
+        ("!", f"{word}, weakened") if weak else ("-" if word == "slower" else "+", word)
+    )
+
+
+def test_an_arm_that_sets_nothing_is_said_with_the_suites_value(tmp_path):
+    made = two_arms(given={"head": {"set.batch_size": "32"}})
+    case = made.plan(batch_size=64)
+    for arm, batch in (("base", 64), ("head", 32)):
+        made.launches(case, 1000.0, [1.0] * 6, arm=arm)
+        took = effective(Case(batch_size=batch))
+        made.records[-6:] = [record.model_copy(update={"effective": took}) for record in made.records[-6:]]
+    reference, (head,) = arm_sides(load_run(made.write(tmp_path, "run")))
+    told = [f"{each.shown} {each.before} -> {each.after}" for each in differences(reference, head)]
+    assert told == ["batch_size 64 -> 32"]
 
 
 def test_a_change_the_other_way_is_faster_and_none_is_the_same():
@@ -170,7 +209,7 @@ def test_a_log_says_after_each_round_how_the_arms_stand():
     assert "launches in turn" in said
     assert "at most 24 rounds of 2 arms" in said
     assert "[head]  launch 1" in said
-    assert "64: head vs base +" in said
+    assert "64: head vs base throughput -" in said
     assert "undecided, round 5 (looked at after 6)" in said
     assert said.rstrip().splitlines()[-1].endswith("slower, round 6")
 

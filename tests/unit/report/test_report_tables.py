@@ -121,9 +121,9 @@ def test_an_effect_whose_interval_holds_one_is_unclear(summary: RunSummary) -> N
     assert table is not None
     rows = [texts(row) for row in table.rows]
     assert [row[:4] for row in rows] == [
-        ["+", "precision", "fp32 -> amp-bf16", "training CPU"],
+        ["!", "precision", "fp32 -> amp-bf16", "training CPU"],
         ["+", "precision", "fp32 -> amp-bf16", "training GPU"],
-        ["+", "precision", "fp32 -> tf32", "training GPU"],
+        ["!", "precision", "fp32 -> tf32", "training GPU"],
         ["+", "batch", "64 -> 256", "training CPU"],
         ["?", "batch", "256 -> 1024", "training GPU"],
     ]

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import pytest
@@ -6,6 +7,7 @@ from fakes.runs import ENVIRONMENT, FakeRun
 
 from gpubench.core.errors import UsageError
 from gpubench.report.comparison.versus import arms_report, runs_report
+from gpubench.report.drawing.draw import draw
 from gpubench.report.model.report_model import ReportModel, plain
 from gpubench.report.render.markdown import render_markdown
 from gpubench.store.run_info import ArmInfo
@@ -125,3 +127,18 @@ def test_the_arms_of_one_run_are_held_against_its_first() -> None:
 def test_markdown_without_charts_has_no_empty_section(model: ReportModel) -> None:
     assert "## Before and after" not in render_markdown(model)
     assert "## Before and after" in render_markdown(model, charts="charts")
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("20261123-1602-cnn-before", "20261123-1602-cnn-after-some-changes")])
+def test_the_legend_of_the_runs_lies_below_and_widens_nothing(names: tuple[str, str]) -> None:
+    runs = [
+        replace(run, info=run.info.model_copy(update={"tag": name}))
+        for run, name in zip((BEFORE, AFTER), names, strict=True)
+    ]
+    both = next(chart for chart in runs_report(runs[1], runs[:1], allow_unpaired=True).charts if chart.form == "lines")
+    one = replace(both, rows=tuple((*row[:5], "", *row[6:]) for row in both.rows))
+    widths, heights = zip(
+        *(map(float, re.findall(r'(?:width|height)="([\d.]+)"', draw(each))[:2]) for each in (both, one)), strict=True
+    )
+    assert widths[0] <= widths[1] + 30
+    assert heights[0] > heights[1]
