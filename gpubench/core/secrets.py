@@ -18,8 +18,13 @@ _SECRET_PART = re.compile(
     r"|PSW|PW|PWD|SALT|SAS|SESSION|SESSIONID|SIG|SIGNATURE|WEBHOOK"
     r"|\w*(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|(API|ACCESS|PRIVATE|SECRET)KEY))S?"
 )
-_HARMLESS = re.compile(r"--pass-env|(OLD)?PWD|(DESKTOP|XDG|DBUS)_SESSION\w*|XDG_\w+|SESSION_MANAGER")
-"""Names that match and are folders, of the desktop, or an option of `gpubench profile`."""
+_HARMLESS = re.compile(
+    r"--pass-env|(OLD)?PWD|(DESKTOP|XDG|DBUS)_SESSION\w*|XDG_\w+|SESSION_MANAGER"
+    r"|(?i:(-+)?session[-_]name)|NSYS_PROFILING_SESSION_ID|GPUBENCH_PROFILE_SESSION"
+)
+"""Names that match and are folders, of the desktop, an option of `gpubench profile`, or what nsys and gpubench number
+their sessions with: every report of nsys holds those.
+"""
 _SWITCH = re.compile(r"|\d{1,3}|true|false|yes|no|on|off|none|null", re.IGNORECASE)
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 

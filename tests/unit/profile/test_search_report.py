@@ -44,6 +44,8 @@ def found(folder: Path, line: str, withheld: dict[str, str] | None = None, *pass
         ('Args: "run --suite=cnn -k precision=fp32"', ()),
         ('data: "USE_AUTH=true"', ()),
         ('data: "PATH=/usr/bin"', ()),
+        (r'data: "GPUBENCH_PROFILE_SESSION=0123456789abcdef\000NSYS_PROFILING_SESSION_ID=4711231"', ()),
+        ('Args: "--start-agent --session_name=profile-4711231"', ()),
         ("Timestamp = 1", ()),
     ],
 )
