@@ -94,7 +94,7 @@ def test_help_shows_both_uses(capsys: pytest.CaptureFixture[str]):
     out = capsys.readouterr().out
     assert "gpubench profile read FILE" in out
     assert main(["profile", "case", "--help"]) == 0
-    assert "--keep-trace" in capsys.readouterr().out
+    assert "--no-keep-trace" in capsys.readouterr().out
 
 
 SUITE = """
