@@ -97,7 +97,7 @@ def open_regular(path: Path, most_bytes: int = MOST_BYTES) -> BinaryIO:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     facts = os.fstat(descriptor)
     if stat.S_ISREG(facts.st_mode) and facts.st_size <= most_bytes:
-        return os.fdopen(descriptor, "rb")
+        return os.fdopen(descriptor, "rb", buffering=2**18)
     os.close(descriptor)
     if stat.S_ISDIR(facts.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))

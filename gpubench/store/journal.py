@@ -4,6 +4,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from gpubench.core.errors import StoreError
 from gpubench.store.atomic_files import open_own, store_error
 
 _BLOCK_BYTES = 2**16
@@ -44,7 +45,7 @@ class Journal:
             os.fsync(self._descriptor)
         except BaseException as error:
             # If this fails too, the next append cuts, and readers drop a torn line anyway.
-            with suppress(OSError):
+            with suppress(OSError, StoreError):
                 self._cut()
             if isinstance(error, OSError):
                 raise store_error("write", self._path, error) from error
@@ -57,7 +58,20 @@ class Journal:
             self._descriptor = None
 
     def _cut(self) -> None:
-        if self._descriptor is not None and os.fstat(self._descriptor).st_size != self._end:
+        """Back to the end of the last whole line. StoreError if another program took stored lines away or replaced it.
+
+        Writing on at the old end would fill the gap with zeros, and the lines that follow would be lost as well.
+        """
+        if self._descriptor is None:
+            return
+        facts = os.fstat(self._descriptor)
+        if facts.st_size < self._end or facts.st_nlink == 0:
+            what = "removed" if facts.st_nlink == 0 else f"cut from {self._end} to {facts.st_size} bytes"
+            raise StoreError(
+                f"{self._path} was {what} by another program while the run wrote to it",
+                hint="What is left of it can be read; --resume measures the launches that it lacks.",
+            )
+        if facts.st_size > self._end:
             os.ftruncate(self._descriptor, self._end)
 
 

@@ -3,7 +3,7 @@
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gpubench.core.errors import StoreError
 from gpubench.core.records import Frozen, Label, Status
@@ -49,6 +49,24 @@ class PlannedCase(Frozen):
     def case(self) -> Case:
         """The settings as a `Case`. StoreError if this version does not know one of them."""
         return understood(Case, self.settings, f"case {self.label!r} has a setting")
+
+
+class _CaseIndex(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    index: int
+
+
+class RunHead(BaseModel):
+    """The part of `run.json` that a list of runs shows."""
+
+    model_config = ConfigDict(frozen=True, from_attributes=True, populate_by_name=True)
+
+    schema_number: int = Field(alias="schema")
+    suite_name: str
+    created: str
+    tag: str | None = None
+    cases: tuple[_CaseIndex, ...] = ()
 
 
 class ArmInfo(Frozen):

@@ -6,13 +6,11 @@ import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from pydantic_core import from_json
 
 from gpubench.core.errors import StoreError, UsageError
-from gpubench.store.atomic_files import read_regular, store_error
-from gpubench.store.run_reader import RUN_NAME
+from gpubench.store.atomic_files import store_error
+from gpubench.store.run_info import RunHead
+from gpubench.store.run_reader import RUN_NAME, load_head
 
 _LAST = re.compile(r"@last(?:~(\d{1,9}))?")
 _MOST_NAMED = 6
@@ -23,7 +21,12 @@ class _Head:
     folder: Path
     age: tuple[float, float]
     """Start and, for runs of the same second, the time its head was written; seconds since the epoch."""
-    tag: str | None
+    head: RunHead | None
+    """None if damaged."""
+
+    @property
+    def tag(self) -> str | None:
+        return None if self.head is None else self.head.tag
 
     @property
     def called(self) -> str:
@@ -44,6 +47,11 @@ def new_run_name(suite_name: str, now: datetime, store: Path | None = None) -> s
 def list_runs(store: Path) -> list[Path]:
     """The run folders of a store, the newest first by when they were started. A store that does not exist has none."""
     return [head.folder for head in _heads(store)]
+
+
+def list_heads(store: Path) -> list[tuple[Path, RunHead | None]]:
+    """The same with what a list shows of each; None for a head that is damaged."""
+    return [(head.folder, head.head) for head in _heads(store)]
 
 
 def resolve_run(reference: str | Path, store: Path) -> Path:
@@ -119,23 +127,19 @@ def _heads(store: Path) -> list[_Head]:
 
 def _head(folder: Path) -> _Head:
     """A damaged head is listed too, by the age of its file, so that it can be seen."""
-    path = folder / RUN_NAME
     try:
-        document: Any = from_json(read_regular(path))
-    except (OSError, StoreError, ValueError):
-        document = None
-    head = document if isinstance(document, dict) else {}
-    try:
-        written = path.stat().st_mtime
+        written = (folder / RUN_NAME).stat().st_mtime
     except OSError:
         written = 0.0
     try:
-        moment = datetime.fromisoformat(head["created"])
+        head = load_head(folder)
+        moment = datetime.fromisoformat(head.created)
         created = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (KeyError, TypeError, ValueError, OverflowError):
+    except StoreError:
+        return _Head(folder, (written, written), None)
+    except (ValueError, OverflowError):
         created = written
-    tag = head.get("tag")
-    return _Head(folder, (created, written), tag if isinstance(tag, str) else None)
+    return _Head(folder, (created, written), head)
 
 
 def _run_folder(path: Path) -> Path | None:

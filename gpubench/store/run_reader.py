@@ -1,7 +1,10 @@
 """Reading a run folder."""
 
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -10,11 +13,11 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from gpubench.core.errors import StoreError
-from gpubench.core.records import RECORD_SCHEMA, Record
+from gpubench.core.records import RECORD_SCHEMA, Record, Status
 from gpubench.core.units import format_bytes
 from gpubench.store.atomic_files import inside, open_regular, read_end, read_regular, store_error
 from gpubench.store.migrate import NewerSchema, migrate_record, migrate_run
-from gpubench.store.run_info import RunInfo
+from gpubench.store.run_info import RUN_SCHEMA, RunHead, RunInfo
 from gpubench.store.sample_files import read_samples
 
 if TYPE_CHECKING:
@@ -24,6 +27,17 @@ if TYPE_CHECKING:
 RUN_NAME = "run.json"
 RECORDS_NAME = "records.jsonl"
 _MOST_RECORDS_BYTES = 4 * 2**30
+_TEXT = rb'"(?:[^"\\]|\\.)*"'
+_BEGINNING = re.compile(
+    rb'\{"schema":1,"kind":"\w+","case_index":(?P<case>\d+),"case_id":"\w*","label":'
+    + _TEXT
+    + rb',"arm":(?P<arm>null|'
+    + _TEXT
+    + rb'),"repeat":(?P<repeat>\d+),"status":"(?P<status>'
+    + "|".join(Status).encode()
+    + rb')",'
+)
+"""Of a line as `RunWriter` stores it."""
 _BARE_NAN = re.compile(rb"[:,\[]\s*-?(NaN|Infinity)")
 MOST_LINE_BYTES = 8 * 2**20
 _ANOTHER = "`gpubench list runs` shows the stored runs; --store DIR says where they are."
@@ -52,6 +66,31 @@ def load_run(folder: Path) -> Run:
     entries = list(_read_records(folder / RECORDS_NAME))
     records = tuple(entry for entry in entries if isinstance(entry, Record))
     return Run(info, records, folder, tuple(entry for entry in entries if isinstance(entry, str)))
+
+
+def load_head(folder: Path) -> RunHead:
+    """What a list of runs shows of one, its cases counted and not built. StoreError as for `load_run`."""
+    with suppress(OSError, StoreError, ValidationError):
+        head = RunHead.model_validate_json(read_regular(folder / RUN_NAME))
+        if head.schema_number == RUN_SCHEMA:
+            return head
+    return RunHead.model_validate(load_info(folder), from_attributes=True)
+
+
+def count_ends(folder: Path) -> Counter[str]:
+    """Launches of a run by how they ended, the last record of each; only the beginning of each line is looked at."""
+    ends: dict[tuple[Any, ...], str] = {}
+    with suppress(FileNotFoundError), open_regular(folder / RECORDS_NAME, _MOST_RECORDS_BYTES) as file:
+        while line := file.readline(MOST_LINE_BYTES):
+            found = _BEGINNING.match(line)
+            if found and line.endswith(b"}\n"):
+                ends[found["case"], found["arm"], found["repeat"]] = found["status"].decode()
+            elif line.endswith(b"\n"):
+                with suppress(ValueError):
+                    record = parse_record(line)
+                    arm = b"null" if record.arm is None else json.dumps(record.arm).encode()
+                    ends[b"%d" % record.case_index, arm, b"%d" % record.repeat] = record.status.value
+    return Counter(ends.values())
 
 
 def load_info(folder: Path) -> RunInfo:

@@ -1,6 +1,5 @@
 """The lists of `gpubench list`: entries as plain data, and how a table shows them."""
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,10 +9,10 @@ from gpubench.core.did_you_mean import near_aside
 from gpubench.core.errors import StoreError, UsageError
 from gpubench.core.findings import FINDINGS
 from gpubench.core.metrics import METRICS
-from gpubench.core.records import latest
 from gpubench.report.model.report_model import Cell, Column, Fact, Line, Row, Table, code, line
-from gpubench.store.run_names import list_runs
-from gpubench.store.run_reader import load_run
+from gpubench.store.run_info import RunHead
+from gpubench.store.run_names import list_heads
+from gpubench.store.run_reader import count_ends, load_head
 from gpubench.suite.load import load_suite
 from gpubench.suite.model.workload_names import BUILT_IN, FAMILIES
 from gpubench.suite.read.shipped import shipped_suites
@@ -157,17 +156,16 @@ def runs(store: Path) -> Listing:
         Column("ended", "launches", "left", priority=1),
     )
     empty = (line(f"No runs in {store}. ", code("gpubench run cnn-smoke"), " makes one."),)
-    return Listing("run", columns, tuple(map(_head, list_runs(store))), (), empty)
+    entries = tuple(_run_entry(folder, head) for folder, head in list_heads(store))
+    return Listing("run", columns, entries, (), empty)
 
 
-def _head(folder: Path) -> dict[str, Any]:
-
+def _run_entry(folder: Path, head: RunHead | None) -> dict[str, Any]:
+    entry: dict[str, Any] = {"run": folder.name, "tag": None, "suite": "", "created": "", "cases": None}
     try:
-        run = load_run(folder)
+        head = load_head(folder) if head is None else head
+        entry |= {"tag": head.tag, "suite": head.suite_name, "created": head.created, "cases": len(head.cases)}
+        entry["ended"] = dict(count_ends(folder))
     except StoreError as error:
-        head: dict[str, Any] = {"tag": None, "suite": "", "created": "", "cases": None, "ended": f"unreadable: {error}"}
-    else:
-        ended = Counter(record.status.value for record in latest(run.records))
-        head = {"tag": run.info.tag, "suite": run.info.suite_name, "created": run.info.created}
-        head |= {"cases": len(run.info.cases), "ended": dict(ended)}
-    return {"run": folder.name, **head, "folder": str(folder)}
+        entry["ended"] = f"unreadable: {error}"
+    return {**entry, "folder": str(folder)}

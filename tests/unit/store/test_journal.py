@@ -143,3 +143,20 @@ def test_after_close_nothing_can_be_stored(journal: Journal) -> None:
     journal.close()
     with pytest.raises(ValueError, match="closed"):
         journal.append(b"late")
+
+
+@pytest.mark.parametrize("how", ["cut", "removed"])
+def test_a_file_that_another_program_changed_is_not_written_on(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "records.jsonl"
+    journal = Journal(path)
+    for line in (b"one", b"two"):
+        journal.append(line)
+    if how == "cut":
+        os.truncate(path, 4)
+    else:
+        path.unlink()
+    with pytest.raises(StoreError, match=f"was {how}.*by another program") as caught:
+        journal.append(b"three")
+    journal.close()
+    assert "--resume" in caught.value.hint
+    assert how == "removed" or path.read_bytes() == b"one\n"

@@ -1,14 +1,15 @@
 import json
 import math
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from fakes.runs import FakeRun, Invented, invented_run
 
 from gpubench.core.errors import StoreError
-from gpubench.core.records import Record, Status
-from gpubench.store.run_reader import load_info, load_run
+from gpubench.core.records import Record, Status, latest
+from gpubench.store.run_reader import count_ends, load_head, load_info, load_run
 from gpubench.store.run_writer import RunWriter
 
 
@@ -221,3 +222,18 @@ def test_a_head_whose_parts_are_something_else_is_refused_in_one_sentence(
     (folder / "run.json").write_text(json.dumps({**head, part: value}))
     with pytest.raises(StoreError, match="is not the head of a run"):
         load_run(folder)
+
+
+def test_a_list_of_runs_counts_launches_as_reading_them_does(folder: Path, fake: FakeRun) -> None:
+    first = fake.records[0]
+    odd = first.model_copy(update={"label": 'a "quoted", {odd} \\ label', "arm": 'b"1', "repeat": 7})
+    with RunWriter.resume(folder) as writer:
+        for record in (odd, first.model_copy(update={"status": Status.OOM})):
+            writer.append(record)
+    path = folder / "records.jsonl"
+    spaced = json.dumps(json.loads(odd.model_copy(update={"repeat": 8}).model_dump_json(by_alias=True)))
+    path.write_text(path.read_text() + spaced + "\n" + "not a record\n" + path.read_text()[:500])
+    run = load_run(folder)
+    assert count_ends(folder) == Counter(record.status.value for record in latest(run.records))
+    assert count_ends(folder)["oom"] == 1
+    assert len(load_head(folder).cases) == len(run.info.cases)
