@@ -12,6 +12,7 @@ kgd_pp_interface.h). They give times under each limit, and no reasons of the mom
 import contextlib
 import importlib
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -40,6 +41,9 @@ _CLOSE_TIMEOUT_S = 0.4
 _MOST_WATTS = 20_000
 _NOT_SUPPORTED = frozenset({2, 3, 5, 10})
 """AMDSMI_STATUS_NOT_SUPPORTED, NOT_YET_IMPLEMENTED, FAIL_LOAD_SYMBOL and NO_PERM: asking again changes nothing."""
+
+_APU = re.compile(r"\bMI\d+A\b")
+"""GPU and CPU in one socket (MI300A), whose power and energy amdsmi gives together."""
 
 _LOST = frozenset({31, 34, 54})
 """AMDSMI_STATUS_NOT_FOUND, DRIVER_NOT_LOADED and AMDGPU_RESTART_ERR."""
@@ -88,6 +92,8 @@ class RocmDevice(Device):
         with contextlib.suppress(AmdSmiError):
             self.name = str(smi.call("amdsmi_get_gpu_asic_info", handle)["market_name"])
         self.missing["pstate"] = "AMD GPUs have no P-states"
+        if _APU.search(self.name):
+            self.scopes = dict.fromkeys(("counter_j", "power_instant_w", "power_average_w", "power_usage_w"), "module")
         self._lost: str | None = None
         self._smi, self._handle, self._clock, self._enum = smi, handle, clock, smi.module
         self._faults: Counter[str] = Counter()

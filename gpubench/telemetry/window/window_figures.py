@@ -151,7 +151,9 @@ class WindowOf:
             )
             peak_w = value_j / window_s if value_j / window_s <= _SENSOR_NOISE * peak_w else None
         put("peak_power_w", peak_w, why_peak)
-        shared, integrated = readings.parent_shared, f"{(energy.source or '').removesuffix('_unsettled')}_w"
+        source_of_energy = (energy.source or "").removesuffix("_unsettled")
+        integrated = "counter_j" if source_of_energy.startswith("counter") else f"{source_of_energy}_w"
+        shared = readings.parent_shared
         self.out.detail |= {
             "energy_source": energy.source,
             "energy_scope": "parent_shared" if shared else readings.scopes.get(integrated, "device"),

@@ -3,10 +3,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from fakes.nvml.control import UUID, Fake
+from fakes.nvml.control import OTHER_UUID, UUID, Fake
 
 from gpubench.machine import control_groups, environment, host_facts, installed_software
 from gpubench.machine.environment_variables import anonymise, hide_uuids, performance_variables
+from gpubench.telemetry.devices.nvml import card_facts, library
 
 VERSIONS = {"torch": "2.15.0", "cuda": "13.2", "cudnn": 92600}
 
@@ -238,6 +239,17 @@ def test_the_container_is_recognised(
     for name in ("KUBERNETES_SERVICE_HOST", "APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"):
         monkeypatch.delenv(name, raising=False)
     assert host_facts.container(sysroot(tmp_path, **files)) == expected
+
+
+def test_a_lost_card_is_not_asked_for_every_fact(fake: Fake) -> None:
+    fake.add_device()
+    fake.add_device(OTHER_UUID)
+    fake.rule("nvmlDeviceGetName", 15, device=0)
+    lost, healthy = card_facts.read_gpus(library.load())
+    assert lost["power_limit_w"] is None
+    assert lost["absent"]["power_limit_w"] == "nvmlDeviceGetName: GPU_IS_LOST (15)"
+    assert healthy["power_limit_w"] == 700.0
+    assert [name for _, name in fake.calls()].count("nvmlDeviceGetEnforcedPowerLimit") == 1
 
 
 def test_a_cpu_quota_is_read_from_either_cgroup_version(tmp_path: Path) -> None:

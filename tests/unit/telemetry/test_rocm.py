@@ -160,6 +160,14 @@ def test_a_call_that_fails_leaves_none_with_its_reason(device, smi, call, field,
     assert device.lost is None
 
 
+def test_the_power_of_a_gpu_and_cpu_in_one_socket_is_the_modules(smi):
+    assert open_rocm().open(Identity(uuid=UUID)).scopes == {}
+    smi.cards[0]["gpu_asic_info"]["market_name"] = "AMD Instinct MI300A"
+    device = open_rocm().open(Identity(uuid=UUID))
+    assert set(device.scopes.values()) == {"module"}
+    assert {"counter_j", "power_instant_w"} <= set(device.scopes)
+
+
 def test_a_call_that_works_again_has_no_reason_left(device, smi):
     smi.failing["amdsmi_get_energy_count"] = 8
     device.read_power()

@@ -71,15 +71,21 @@ STATE: dict[str, Fact] = {
 def read_facts(library: Library, handle: Any, facts: dict[str, Fact]) -> dict[str, Any]:
     """Every fact by name, None where it could not be read, with the reasons under `absent`.
 
-    Units: in each key's name. Never raises; a card that is lost gives nothing but reasons.
+    Units: in each key's name. Never raises; a card that is lost gives nothing but reasons, and is asked no more: its
+    calls may take seconds each.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict.fromkeys(facts)
     absent: dict[str, str] = {}
+    lost: str | None = None
     for name, read in facts.items():
+        if lost is not None:
+            absent[name] = lost
+            continue
         try:
             values[name] = read(library, handle)
         except NvmlError as fault:
-            values[name], absent[name] = None, str(fault)
+            absent[name] = str(fault)
+            lost = str(fault) if kind_of(fault.code) is Kind.LOST else None
     return {**values, "absent": absent}
 
 
