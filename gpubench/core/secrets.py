@@ -76,7 +76,9 @@ def without_secrets(environ: Mapping[str, str], passed: Collection[str] = ()) ->
 
 def masked(name: str, value: str) -> str:
     """The value of a variable as it may be shown."""
-    return WITHHELD if is_secret_name(name) and not _SWITCH.fullmatch(value) else mask_text(value)
+    if is_secret_name(name) and not _SWITCH.fullmatch(value):
+        return WITHHELD
+    return mask_text(_ADDRESS_ALONE.sub(lambda found: f"{found[0].partition(':')[0]}:{WITHHELD}", value))
 
 
 def mask_text(text: str) -> str:

@@ -157,3 +157,10 @@ def test_a_long_text_is_searched_in_linear_time():
     """Each of these made a careless expression look at every pair of characters; the suite's time limit catches it."""
     for part in ("x", "a=", "://a:", "eyJ-", "KEY='", "-----BEGIN "):
         assert mask_text(part * 20_000)
+
+
+@pytest.mark.parametrize("password", ['pa"ss\\word', "it's", "plain", "p@ss"])
+def test_a_quote_in_the_password_of_an_address_hides_nothing_from_the_rule(password):
+    address = f"redis://me:{password}@host/x"
+    assert secret_part("URL", address) == f"me:{password}"
+    assert masked("URL", address) == "redis://me:(withheld)@host/x"
