@@ -68,7 +68,9 @@ def identify(device: int | str, library: Library, environ: Mapping[str, str] | N
     visible, order_is_known = _read_variable(library, environ)
     if int(text) >= len(visible):
         found = f"CUDA has no device {text}: {len(visible)} visible"
-        raise TelemetryError(found, remedy="Look at CUDA_VISIBLE_DEVICES.")
+        variable = environ.get("CUDA_VISIBLE_DEVICES")
+        remedy = f"Look at CUDA_VISIBLE_DEVICES{'' if variable is None else f' ({variable!r})'}."
+        raise TelemetryError(found, remedy=remedy)
     if not order_is_known:
         raise TelemetryError(
             f"which card CUDA calls {text} is unknown: cards differ and CUDA orders them by speed",
@@ -98,7 +100,7 @@ def shown(library: Library, environ: Mapping[str, str] | None = None) -> list[st
 def selected(variable: str, uuids: Sequence[str]) -> list[int | str]:
     """What a list of visible devices leaves of the cards in CUDA's order: their positions, and MIG slices by name.
 
-    As torch and CUDA read it (`torch.cuda._parse_visible_devices`, checked against driver 525 in pytorch#92315): a list
+    As torch reads it (`torch.cuda._parse_visible_devices`, and pytorch#92315 for what the driver does): a list
     of UUIDs or their beginnings if it starts with one, else of numbers, of each of which only the leading digits count
     (`1gpu2` is 1). It ends before the first entry that names no card, and one that is repeated leaves nothing at all.
     """
