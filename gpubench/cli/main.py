@@ -33,10 +33,10 @@ combination, each launch in its own process, reads the settings back, and says h
 
 \b
 Examples:
-  gpubench run cnn-smoke                   a first run, under a minute
-  gpubench run suites/cnn.yaml --dry-run   what would run here, and for how long
-  gpubench show @last                      the latest run again
-  gpubench show @last:12                   one of its cases in full
+  gpubench run cnn-smoke        a first run, under a minute
+  gpubench run cnn --dry-run    what would run here, and for how long
+  gpubench show @last           the latest run again
+  gpubench show @last:3         one of its cases in full
 
 \b
 Exit status:

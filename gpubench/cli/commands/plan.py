@@ -75,7 +75,7 @@ def command(
 
     \b
     Examples:
-      gpubench plan suites/cnn.yaml --sesoi 2%
+      gpubench plan cnn --sesoi 2%
       gpubench plan cnn -k 'device=cuda' --rounds 10
       gpubench plan --pilot @last --sesoi 5%       from a stored run
     """  # noqa: D301 - click looks for the character itself

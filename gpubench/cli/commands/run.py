@@ -143,7 +143,7 @@ def command(
     \b
     Examples:
       gpubench run cnn-smoke                              a first run, under a minute
-      gpubench run suites/cnn.yaml --dry-run              what would run here
+      gpubench run cnn --dry-run                          what would run here
       gpubench run cnn -s device=cuda -s batch_size=64,256 -k 'mode=train'
       gpubench run cnn --case 9c41d6                      one case, by the beginning of its id
       gpubench run cnn --budget 20m --tag before          named, and at most 20 minutes

@@ -35,7 +35,7 @@ def command(
 
     \b
     Examples:
-      gpubench validate suites/cnn.yaml
+      gpubench validate cnn
       gpubench validate cnn --cases -k 'device=cuda and mode=train'
       gpubench validate my.yaml --json     for editors: mistakes with line and column
     """  # noqa: D301 - click looks for the character itself
