@@ -97,7 +97,7 @@ def build_report(view: View, *, pages: bool = True, only: Collection[str] | None
         run=summary.info.run,
         headline=headline(summary),
         sections=_with_distinct_charts(made),
-        pages=case_pages(view.everything, summary.info) if pages else (),
+        pages=case_pages(view.in_full, summary.info) if pages else (),
         answers=answers(summary),
     )
 

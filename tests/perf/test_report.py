@@ -1,7 +1,10 @@
-"""A report of 1,000 cases, page, Markdown and charts, takes under 10 s of one core. The limit is promised, so it is
-asserted.
+"""What reports and screens of many cases cost. That a report of 1,000 cases, page, Markdown and charts, takes under 10 s
+of one core is promised, so it is asserted.
 """
 
+import resource
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -48,3 +51,15 @@ def test_a_page_of_200_cases_is_under_2_mb(tmp_path: Path, benchmark) -> None:
     page = benchmark.pedantic(lambda: write_html(report_of(run), tmp_path / "page.html"), rounds=1)
     assert len(run.info.cases) > 200
     assert page.stat().st_size < MOST_BYTES_OF_200
+
+
+@pytest.mark.parametrize("command", ["show", "report"])
+def test_ten_thousand_cases_are_shown(tmp_path: Path, benchmark, command: str) -> None:
+    """Seconds and MB, for comparison between versions: nothing is promised."""
+    run = a_run(tmp_path / "run", seeds=70)
+    assert len(run.info.cases) > 10_000
+    del run
+    arguments = [sys.executable, "-m", "gpubench", command, str(tmp_path / "run")]
+    benchmark.pedantic(lambda: subprocess.run(arguments, stdout=subprocess.DEVNULL, check=True), rounds=1)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    benchmark.extra_info.update(cpu_s=used.ru_utime + used.ru_stime, most_mb=used.ru_maxrss / 1024)

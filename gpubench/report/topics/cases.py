@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
-from gpubench.report.model.report_model import Column, Section, Table, line
+from gpubench.report.model.report_model import Column, Section, Table, lines
 from gpubench.report.model.words import ranges
 from gpubench.report.view.case_tables import (
     MARKS,
@@ -33,9 +33,16 @@ _METRICS = (
 
 def section(view: View) -> Section:
     table = cases_table(view)
-    memory = line("mem: peak allocated by torch on a GPU; on a CPU the peak resident memory above its baseline.")
     shown = any(column.key == MEMORY for column in table.columns)
-    return Section("cases", "All cases", lines=(memory,) if shown else (), tables=(table,))
+    many = view.most_rows is not None and len(view.in_full) < len(view.everything)
+    said = lines(
+        "mem: peak allocated by torch on a GPU; on a CPU the peak resident memory above its baseline." if shown else "",
+        f"Of so many cases {len(view.in_full)} open in full here, the fastest of each precision, mode and device; "
+        "`gpubench show RUN:NUMBER` shows any."
+        if many
+        else "",
+    )
+    return Section("cases", "All cases", lines=said, tables=(table,))
 
 
 def cases_table(view: View) -> Table:

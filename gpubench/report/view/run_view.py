@@ -16,6 +16,8 @@ from gpubench.report.view.samples import Samples, fastest_of_each
 if TYPE_CHECKING:
     from gpubench.profile.figures.summary_model import ProfileSummary
 
+MOST_IN_FULL = 2000
+
 
 @dataclass(frozen=True)
 class View:
@@ -56,6 +58,11 @@ class View:
             return tuple(shown)
         chosen = {id(entry) for contest in contests(shown) for entry in fastest_of_each(contest)}
         return tuple(entry for entry in shown if id(entry) in chosen)
+
+    @property
+    def in_full(self) -> tuple[CaseSummary, ...]:
+        """The cases with a page of their own: all, or of so many that no browser would open them, those few."""
+        return self.everything if len(self.everything) <= MOST_IN_FULL else self.few
 
     @property
     def few_note(self) -> tuple[Line, ...]:

@@ -1,3 +1,4 @@
+import re
 import shlex
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from gpubench.report.pages.case_page import case_page, repeat_command
 from gpubench.report.render.html import render_html
 from gpubench.report.render.markdown import render_markdown
 from gpubench.report.topics import accuracy
+from gpubench.report.view import run_view
 from gpubench.report.view.run_view import View
 from gpubench.suite.cases.labels import named_cases
 
@@ -175,3 +177,17 @@ def test_a_hostile_path_is_quoted_in_the_command() -> None:
     made.measured("cpu fp32", 900.0, device="cpu", data="digits")
     summary = summarise_run(made.run(suite_path="x; rm -rf ~"))
     assert repeat_command(summary.cases[0], summary.info).startswith("gpubench run 'x; rm -rf ~' --case ")
+
+
+def test_of_very_many_cases_few_open_in_full_and_the_table_says_which(monkeypatch: pytest.MonkeyPatch) -> None:
+    summary = summarise_run(invented_run())
+    everything = build_report(View(summary, most_rows=4))
+    monkeypatch.setattr(run_view, "MOST_IN_FULL", 5)
+    few = build_report(View(summary, most_rows=4))
+    assert 0 < len(few.pages) < len(everything.pages) == len(View(summary).everything)
+    section = few.section("cases")
+    assert section is not None
+    assert f"{len(few.pages)} open in full here" in plain(section.lines[-1])
+    page = render_html(few, {})
+    opened = set(re.findall(r'href="#full-(\d+)"', page))
+    assert opened == {str(each.index) for each in few.pages}
