@@ -206,6 +206,10 @@ _CATALOGUE = {
         "The watched step did not show whether a setting took effect, so that it is what was asked for is unverified.",
         "Give the workload a `probe` method that tells it (`compute_dtype` for the precision).",
     ),
+    ("GB312", "partial-batches", _WARNING, _WEAKENS, "partial"): (
+        "A DataLoader gave the measured steps batches that were not full; their samples are counted as drawn.",
+        "Pass it `drop_last=True`: there is no one step time of batches of two sizes.",
+    ),
     # GB4xx: telemetry, power, clocks, other processes. Effects are on the case's figures. A finding on energy alone
     # leaves throughput alone: the record's telemetry marks it (`energy_valid` false, with the reason), and gates on
     # energy leave such figures out.

@@ -20,6 +20,7 @@ from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.profiling.nvtx import Emitter, open_emitter
 from gpubench.worker.timing import loop
 from gpubench.worker.timing.device_busy import device_busy
+from gpubench.worker.timing.drawn_batches import DrawnBatches
 from gpubench.worker.timing.launch_figures import Figures, figures
 from gpubench.worker.timing.memory import Memory, MemoryWatch
 from gpubench.worker.timing.timers import LatencyTimer, Step, timer_for
@@ -119,7 +120,9 @@ class _Measurement:
         return workload, step
 
     def _measure(self, workload: Any, bare_step: Step, emitter: Emitter) -> tuple[loop.Measured, Figures, Memory]:
-        first = self._first_steps(emitter, bare_step)
+        drawn = DrawnBatches()
+        with drawn:
+            first = self._first_steps(emitter, bare_step)
         with self._memory.aside():
             self._read_back(workload, bare_step, emitter, first_time=True)
         compiled_before = optional_facts.compile_stats(self._case)
@@ -128,7 +131,8 @@ class _Measurement:
             optional_facts.reset_health(workload)
         told_before = [0 if over else len(waits or ()) for waits in optional_facts.waits_s(workload)]
         blocking_copies = self._on_gpu and self._case.data_path == "pageable"
-        measured = self._steps(first, bare_step, emitter, over=over)
+        with drawn:
+            measured = self._steps(first, bare_step, emitter, over=over)
         self._wait()
         memory = self._memory.read()
         input_waits_s, device_waits_s = (
@@ -137,7 +141,7 @@ class _Measurement:
         )
         found = figures(
             measured,
-            samples_per_step=self._samples_per_step,
+            samples_per_step=after_steps.samples_done(self._launch, workload, self._samples_per_step, drawn.share),
             target_rel_ci=self._job.measure.target_rel_ci,
             on_gpu=self._on_gpu,
             input_waits_s=input_waits_s,

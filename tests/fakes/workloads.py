@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import itertools
 import os
 import resource
 import signal
@@ -141,6 +142,35 @@ class LeavesDaemon(Sleeper):
         time.sleep(0.2)
         assert left.poll() is None
         return super().build(case, device)
+
+
+class Loads:
+    """Each step takes a batch of its DataLoader of 6 samples, the last of an epoch whether full or not."""
+
+    num_workers = 0
+
+    def build(self, case, device):
+        import torch
+        from torch.utils.data import DataLoader
+
+        loader = DataLoader(
+            list(range(6)),
+            batch_size=case.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=lambda samples: torch.tensor(samples).float().reshape(1, -1),
+        )
+        batches = itertools.chain.from_iterable(itertools.repeat(loader))
+
+        def step():
+            time.sleep(SLEEP_S / 4)
+            return next(batches).mean()
+
+        return step
+
+
+class CountsItself(Loads):
+    def samples_per_step(self, case):
+        return 3
 
 
 class CloseRaises(Sleeper):

@@ -23,6 +23,7 @@ from gpubench.worker.failures import SettingsMismatch
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.timing import loop
 from gpubench.worker.timing.cpu_time import own_delay_s
+from gpubench.worker.timing.drawn_batches import DrawnBatches
 from gpubench.worker.timing.timers import Block, Verdict, timer_for
 from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.base import Unsupported
@@ -48,6 +49,7 @@ class Replica:
         self.device, self._wait = self._accelerator.device, self._accelerator.synchronize
         job = launch.job.model_copy(update={"case": arm.case, "label": f"{launch.job.label} [{arm.name}]"})
         self.launch = RunningJob(job, launch.sender, launch.stop)
+        self._drawn = DrawnBatches()
         self._workload: Any = None
         self._step: Any = None
 
@@ -66,7 +68,7 @@ class Replica:
             memory.free_workspaces()  # or the arm that is built first would pay for those of all
             held = memory.allocated()
         self._workload = resolve(self.case.workload, job.search_path, download=job.download)
-        self.samples_per_step = optional_facts.samples_per_step(self._workload, self.case)
+        self.samples_per_step: float = optional_facts.samples_per_step(self._workload, self.case)
         self._step = optional_facts.build(self._workload, self.case, self.device)
         self._wait()
         if memory is not None:
@@ -110,7 +112,8 @@ class Replica:
     def run_block(self, stopped: Callable[[], bool]) -> float | None:
         """Median seconds per step of one block's counted groups, without waits for a busy CPU; None if cut short."""
         watch = _BlockWatch(self.dropped + self.kept, stopped, waits=self.leaves_waits_out)
-        block = self.timer.run(self._step, self.group, watch)
+        with self._drawn:
+            block = self.timer.run(self._step, self.group, watch)
         self.num_steps += len(block.times_s) * self.group
         if len(block.times_s) < self.dropped + self.kept:
             return None
@@ -122,6 +125,9 @@ class Replica:
         """Whether the steps did their work, with the settings that were asked for: findings, or SettingsMismatch."""
         self.switch_to()
         self._keep_shared(self._shared)
+        self.samples_per_step = after_steps.samples_done(
+            self.launch, self._workload, self.samples_per_step, self._drawn.share
+        )
         self.told = after_steps.health(self.launch, self._workload, self.case, self.num_steps)
         now, begun, in_all = optional_facts.compile_stats(self.case), self._compiled_by_all, None
         if now is not None and begun is not None and self._compiled is not None:
@@ -145,7 +151,8 @@ class Replica:
 
     def _warm_up(self) -> None:
         measure = self.launch.job.measure
-        first = loop.first_steps(self._step, self._wait, measure, self.launch.stop)
+        with self._drawn:
+            first = loop.first_steps(self._step, self._wait, measure, self.launch.stop)
         if not first.times_s:
             raise Interrupted("it was ended before the first step was done")
         self.step_s, self.group = first.typical_s, 1

@@ -77,6 +77,17 @@ def note_doubts(launch: RunningJob, workload: Any, effective: Effective) -> None
         launch.findings.append(finding("GB108", message, by=watchers))
 
 
+def samples_done(launch: RunningJob, workload: Any, samples_per_step: float, share: float) -> float:
+    """Samples of a step on average, given the `share` of full batches that its DataLoader drew: GB312 below 1. A
+    workload that counts its samples itself knows better.
+    """
+    if share >= 1 or hasattr(workload, "samples_per_step"):
+        return samples_per_step
+    message = f"The steps' DataLoader gave {format_percent(share)} of the samples of full batches."
+    launch.findings.append(finding("GB312", message, share=share))
+    return samples_per_step * share
+
+
 def workload_figures(launch: RunningJob, workload: Any) -> Metrics:
     """What the workload measured itself, and its own findings."""
     launch.findings += optional_facts.own_findings(workload)

@@ -43,7 +43,7 @@ class Figures:
 def figures(
     measured: Measured,
     *,
-    samples_per_step: int,
+    samples_per_step: float,
     target_rel_ci: float,
     on_gpu: bool,
     input_waits_s: Waits,
@@ -104,15 +104,15 @@ def series_of(measured: Measured, target_rel_ci: float) -> Series:
     )
 
 
-def window_of(measured: Measured, series: Series, samples_per_step: int) -> Window:
+def window_of(measured: Measured, series: Series, samples_per_step: float) -> Window:
     """Of the steady steps, on `time.monotonic()`."""
     num_steps = series.num_steady * series.group
     start_s, end_s = measured.starts_s[series.num_warmup], measured.ends_s[-1]
-    return Window(start_s=start_s, end_s=end_s, num_steps=num_steps, num_samples=num_steps * samples_per_step)
+    return Window(start_s=start_s, end_s=end_s, num_steps=num_steps, num_samples=round(num_steps * samples_per_step))
 
 
 def timing_metrics(
-    times_s: Sequence[float], series: Series, samples_per_step: int
+    times_s: Sequence[float], series: Series, samples_per_step: float
 ) -> tuple[dict[str, float | None], dict[str, str]]:
     """Step time or latency with its percentiles, and throughput, from the seconds per step of every timed group."""
     steady = times_s[series.num_warmup :]

@@ -101,6 +101,15 @@ def test_samples_are_counted_by_each_arm_s_batch(run):
         assert arm.metrics["throughput"] * arm.metrics["step_time_s"] == pytest.approx(batch)
 
 
+def test_samples_of_partial_batches_are_counted_by_arm(run):
+    result = run(
+        {"base": {"batch_size": 3, "mode": "infer"}, "head": {"batch_size": 4, "mode": "infer"}}, "workloads:Loads"
+    )
+    for arm in result.arms:
+        assert arm.metrics["throughput"] * arm.metrics["step_time_s"] == pytest.approx(3, rel=0.1)
+    assert [any(each.code == "GB312" for each in arm.findings) for arm in result.arms] == [False, True]
+
+
 def test_torch_s_settings_are_set_and_read_back_at_every_switch(run, monkeypatch):
     seen = []
     real = replicas.effective_settings.apply

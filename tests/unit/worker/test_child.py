@@ -101,6 +101,16 @@ def test_what_watches_the_process_is_found(run, monkeypatch, begin, end, name):
     assert "GB108" not in _codes(run("workloads:Meddler")[-1])
 
 
+@pytest.mark.parametrize(
+    ("workload", "batch_size", "samples"), [("Loads", 4, 3), ("Loads", 3, 3), ("CountsItself", 4, 3)]
+)
+def test_a_partial_last_batch_counts_as_what_it_holds(run, workload, batch_size, samples):
+    result = run(f"workloads:{workload}", mode="infer", batch_size=batch_size)[-1]
+    assert result.metrics["throughput"] * result.metrics["step_time_s"] == pytest.approx(samples, rel=0.1)
+    assert result.window.num_samples / result.window.num_steps == pytest.approx(samples, rel=0.1)
+    assert ("GB312" in _codes(result)) is (samples < batch_size and workload == "Loads")
+
+
 def test_less_work_than_was_timed_is_found(run):
     result = run("workloads:Miscounts")[-1]
     assert "GB308" in _codes(result)
