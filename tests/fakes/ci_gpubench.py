@@ -69,7 +69,10 @@ def python(arguments: list[str]) -> int:
         assert Path(written).parent.is_dir(), written
         write_pytest_json(
             Path(written),
-            {"benchmarks/test_a.py::test_sort": steady(10.0 / rate)},
+            {
+                "benchmarks/test_a.py::test_sort": steady(10.0 / rate),
+                "benchmarks/test_a.py::test_startup_of_the_package": steady(0.5),
+            },
             created=f"2026-11-24T10:{number:02d}:00+00:00",
         )
     else:
