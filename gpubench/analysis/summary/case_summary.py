@@ -139,9 +139,11 @@ def is_figure(metric: str, value: float) -> bool:
     """Whether a stored value can be a measurement: finite, of a size that arithmetic survives, and not negative where
     that means nothing. A record may come from anywhere.
     """
+    if _LEAST <= value <= _MOST or value == 0:
+        return True
     spec = METRICS.get(metric)
     signed = spec is None or spec.scale == "difference" or metric in _MAY_BE_NEGATIVE
-    return value == 0 or (_LEAST <= abs(value) <= _MOST and (signed or value > 0))
+    return signed and -_MOST <= value <= -_LEAST
 
 
 def launch_metrics(record: Record) -> Mapping[str, float | None]:
@@ -155,7 +157,7 @@ def launch_metrics(record: Record) -> Mapping[str, float | None]:
         implied |= {name: getattr(record.quality, name) for name in names}
         if record.quality.time_to_accuracy_s is not None:
             implied["energy_to_accuracy_j"] = record.metrics.get("energy_j")
-    return implied | dict(record.metrics)
+    return implied | dict(record.metrics) if implied else record.metrics
 
 
 _COMPARED = (

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -85,7 +85,7 @@ def summarise_case(
     """
     ok = [record for record in records if record.status is Status.OK]
     status, reason = merge_status(planned, records)
-    metrics = _metrics(ok, METRICS if wanted is None else wanted)
+    metrics, absent = _metrics(ok, METRICS if wanted is None else wanted)
     correctness = _correctness(ok)
     own = []
     if len(ok) == 1 and planned.kind == "measure":
@@ -98,7 +98,7 @@ def summarise_case(
         reason=reason,
         records=tuple(records),
         metrics=metrics,
-        absent=_absent(ok, metrics),
+        absent=absent,
         findings=findings,
         validity=Validity.INVALID if correctness == "fail" else validity(findings),
         correctness=correctness,
@@ -155,29 +155,25 @@ def spread_finding(ok: Sequence[Record]) -> Finding | None:
     )
 
 
-def _metrics(ok: Sequence[Record], wanted: Collection[str]) -> dict[str, Estimate]:
+def _metrics(ok: Sequence[Record], wanted: Collection[str]) -> tuple[dict[str, Estimate], dict[str, str]]:
+    """The figures, and the reasons of what no launch could measure."""
+    reasons = {name: why for record in reversed(ok) for name, why in record.absent.items()}
     if not wanted:
-        return {}
+        return {}, reasons
     values: dict[str, list[float]] = {}
     for record in ok:
         for name, value in launch_metrics(record).items():
             if value is not None and is_figure(name, value):
                 values.setdefault(name, []).append(value)
+            elif value is not None:
+                reasons.setdefault(name, f"not a usable figure ({value:g}) in repeat {record.repeat}")
     for name in _TAILS & values.keys():
         if len(values[name]) < len(ok):
             del values[name]  # from some launches alone, and the median is from all of them
     metrics = {name: estimate(values[name], METRICS[name]) for name in METRICS.known(values) if name in wanted}
     derived = {"achieved_flops": achieved_flops(metrics), "achieved_bandwidth": achieved_bandwidth(metrics)}
-    return metrics | {name: found for name, found in derived.items() if found is not None}
-
-
-def _absent(ok: Sequence[Record], metrics: Mapping[str, Estimate]) -> dict[str, str]:
-    reasons = {name: why for record in reversed(ok) for name, why in record.absent.items()}
-    for record in ok:
-        for name, value in launch_metrics(record).items():
-            if value is not None and not is_figure(name, value):
-                reasons.setdefault(name, f"not a usable figure ({value:g}) in repeat {record.repeat}")
-    return {name: why for name, why in reasons.items() if name not in metrics}
+    metrics |= {name: found for name, found in derived.items() if found is not None}
+    return metrics, {name: why for name, why in reasons.items() if name not in metrics}
 
 
 def _correctness(ok: Sequence[Record]) -> Correctness:

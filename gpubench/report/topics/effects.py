@@ -34,9 +34,8 @@ def section(view: View) -> Section | None:
 def effects_table(summary: RunSummary, effects: Sequence[FactorEffect] | None = None) -> Table | None:
     """One row per setting, change and place; None where no two cases differ in one setting alone."""
     found = factor_effects(summary.cases) if effects is None else effects
-    several = {
-        name for effect in found for name in effect.context if len({each.context.get(name) for each in found}) > 1
-    }
+    names = {name for effect in found for name in effect.context}
+    several = {name for name in names if len({each.context.get(name) for each in found}) > 1}
 
     def reading(effect: FactorEffect) -> str:
         left_out = "" if effect.weakened or not effect.num_suspect else f", {effect.num_suspect} weakened left out"
