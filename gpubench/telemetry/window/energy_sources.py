@@ -138,8 +138,9 @@ class EnergyOf:
         )
 
     def _was_reset(self) -> bool:
-        reset_s = self._counter.reset_at_s
-        return reset_s is not None and reset_s <= self._end_s + self._update_period_s
+        """Whether the counter fell before a reading that the window's end needs."""
+        last_s = self._counter.points[-1][0] if self._counter.points else -math.inf
+        return self._counter.reset_at_s is not None and last_s <= self._end_s + self._update_period_s
 
     def _why_no_counter(self) -> str:
         """Why a counter that was read gives no energy."""
