@@ -21,6 +21,9 @@ PROBE_NAME = ".probe"
 MOST_BYTES = 128 * 2**20
 """A file that is read whole is at most this large: ten thousand cases take some 15 MiB."""
 
+MOST_LOG_BYTES = 2 * 2**20
+"""What is kept of the output of a launch."""
+
 _REMOVE_IT = "Look at what it is; without it gpubench makes a file or folder of its own."
 _ELSEWHERE = "Choose another place with --store DIR or --out DIR."
 _FULL = "Free some space, or choose another place with --store DIR. What was stored before stays readable."
@@ -119,6 +122,18 @@ def read_end(path: Path, most_bytes: int) -> tuple[str, bool]:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - most_bytes))
         return file.read(most_bytes).decode(errors="backslashreplace"), size <= most_bytes
+
+
+def cut_log(path: Path, most_bytes: int = MOST_LOG_BYTES) -> None:
+    """Leave the beginning and the end of a long log: a workload that prints in every step must not fill the disk."""
+    with os.fdopen(open_own(path, os.O_RDWR), "r+b") as file:
+        half, size = most_bytes // 2, file.seek(0, os.SEEK_END)
+        if size > most_bytes:
+            file.seek(size - half)
+            end = file.read(half)
+            file.truncate(half)
+            file.seek(half)
+            file.write(f"\n[{size - 2 * half} bytes left out here]\n".encode() + end)
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gpubench.core.errors import StoreError
-from gpubench.store.atomic_files import store_error, write_atomically
+from gpubench.store.atomic_files import cut_log, store_error, write_atomically
 
 
 def test_a_file_is_written_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -61,3 +61,13 @@ def test_the_hint_fits_the_cause(number: int, hint: str) -> None:
     error = store_error("write", Path("reports/x"), OSError(number, os.strerror(number)))
     assert str(error) == f"cannot write reports/x: {os.strerror(number).lower()}"
     assert hint in error.hint
+
+
+def test_of_a_long_log_the_beginning_and_the_end_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "1.log"
+    path.write_bytes(b"begin" + b"x" * 1000 + b"end")
+    cut_log(path, 10)
+    assert path.read_bytes() == b"begin\n[998 bytes left out here]\nxxend"
+    path.write_bytes(b"short")
+    cut_log(path, 10)
+    assert path.read_bytes() == b"short"
