@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gpubench.core.errors import UsageError
+from gpubench.core.secrets import hide_secrets
 from gpubench.machine import environment, machine_cache
 from gpubench.protocol.loaded_files import file_digest
 from gpubench.store.run_info import RunInfo
@@ -126,7 +127,8 @@ def origin_of(info: RunInfo) -> str | None:
         key = path.read_bytes()
     except OSError:
         return None
-    started = info.model_dump(mode="json", include={"run", "suite_path", "working_folder", "cases", "arms"})
+    named = info.model_dump(mode="json", include={"run", "suite_path", "working_folder", "cases", "arms"})
+    started = hide_secrets(named)  # as they are stored
     return hmac.new(key, json.dumps(started, sort_keys=True).encode(), "sha256").hexdigest()[:32]
 
 

@@ -7,6 +7,8 @@ from gpubench.protocol.loaded_files import file_digest
 from gpubench.runner import stored_run
 from gpubench.runner.stored_run import check_files, check_own, check_planned, check_unchanged, origin_of, place_of
 from gpubench.store.run_info import ArmInfo, PlannedCase, RunInfo
+from gpubench.store.run_reader import load_info
+from gpubench.store.run_writer import RunWriter
 from gpubench.suite.model.case import Case
 
 HERE = {
@@ -120,6 +122,14 @@ def test_a_run_of_ones_own_may_start_what_it_names(project):
     assert "--trust" in caught.value.hint
     check_own(info, trust=True)
     check_own(info.model_copy(update={"origin": origin_of(info)}), trust=False)
+
+
+def test_a_run_stored_without_its_secrets_is_still_ones_own(project, tmp_path):
+    info = run_info(project, Case(workload="mine:Net", env={"API_KEY": "planted"}))
+    RunWriter.create(tmp_path / "run", info.model_copy(update={"origin": origin_of(info)})).close()
+    stored = load_info(tmp_path / "run")
+    assert stored.cases[0].settings["env"] == {"API_KEY": "(withheld)"}
+    check_own(stored, trust=False)
 
 
 def test_a_run_that_was_altered_is_not_ones_own(project):
