@@ -11,7 +11,7 @@ import pytest
 from gpubench.analysis.compare.pytest_benchmark_side import EXTRA_KEY
 from gpubench.core.deferred import HINT, deferred, makes_deferred
 from gpubench.core.instruments import instruments
-from gpubench.core.units import format_bytes
+from gpubench.core.units import format_bytes, format_duration
 from gpubench.pytest_support.plugin_options import Options, broken_limits
 from gpubench.telemetry.monitor import Monitor
 
@@ -29,6 +29,12 @@ class GpuBenchmark:
 
     def __init__(self, benchmark: Any, options: Options, monitor: Callable[[], Monitor]) -> None:
         missing = [name for name in _NEEDED if not hasattr(benchmark, name)]
+        home = type(benchmark).__module__.partition(".")[0]
+        if missing and home != "pytest_benchmark":
+            raise pytest.UsageError(
+                f"gpu_benchmark needs the fixture `benchmark` of pytest-benchmark, and met that of {home}: "
+                "another plugin has taken its place (pytest-codspeed does, with --codspeed)"
+            )
         if missing:
             raise pytest.UsageError(f"this pytest-benchmark has no {missing[0]}: gpubench knows versions 5.0 to 5.3")
         self.benchmark = benchmark
@@ -88,10 +94,16 @@ class GpuBenchmark:
             broken = broken_limits(self._options, list(self.stats.stats.data), own["metrics"])
             if broken:
                 pytest.fail("; ".join(broken), pytrace=False)
-            most = self._options.max_memory_bytes
-            if rounds is None and most is not None:
-                message = f"max_memory={format_bytes(most)} was not checked: {why_not}"
-                warnings.warn(pytest.PytestWarning(message), stacklevel=3)
+        unchecked, most = [], self._options.max_memory_bytes
+        if self.stats is None and self._options.max_time_s is not None:
+            unchecked.append(f"max_time={format_duration(self._options.max_time_s)}")
+        if most is not None and (self.stats is None or rounds is None):
+            unchecked.append(f"max_memory={format_bytes(most)}")
+        if unchecked:
+            disabled = "benchmarks are disabled (--benchmark-disable, or several processes of pytest-xdist)"
+            why = disabled if self.stats is None else why_not
+            message = f"{' and '.join(unchecked)} {'was' if len(unchecked) == 1 else 'were'} not checked: {why}"
+            warnings.warn(pytest.PytestWarning(message), stacklevel=3)
         return result
 
     def _refuse(self, unfinished: str | None) -> None:

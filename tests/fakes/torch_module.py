@@ -50,6 +50,8 @@ class FakeTorch(SimpleNamespace):
 
     def __init__(self, cuda: TorchCuda) -> None:
         super().__init__(cuda=cuda, device=str, uint8="uint8", version=SimpleNamespace(cuda="13.0", hip=None))
+        self.is_anomaly_enabled = lambda: False
+        self.autograd = SimpleNamespace(_profiler_enabled=lambda: False)
         self.flushes = 0
 
     def empty(self, size: int, *, dtype: str, device: str) -> Any:

@@ -317,3 +317,33 @@ def test_a_call_that_only_promises_its_work_fails(run):
     result.assert_outcomes(failed=3)
     for kind in ("a coroutine", "a generator", "an iterator (map)"):
         result.stdout.fnmatch_lines(f"*the benchmarked call returns {kind}, so nothing was timed.*")
+
+
+LIMITED = """
+    import pytest
+    @pytest.mark.gpubench(max_time='1ns', max_memory='1GiB')
+    def test_k(gpu_benchmark):
+        gpu_benchmark(sum, [1])
+"""
+
+
+@pytest.mark.parametrize("options", [("--benchmark-disable",), ("-n", "1")])
+def test_limits_that_disabled_benchmarks_cannot_check_are_a_warning(run, no_torch, options):
+    result, _ = run(LIMITED, *options, "-W", "default", save=False)
+    assert "max_time=0 us and max_memory=1.0 GiB were not checked: benchmarks are disabled" in result.stdout.str()
+
+
+def test_a_fixture_of_another_plugin_is_named():
+    from gpubench.pytest_support.plugin_options import Options
+
+    Fixture = type("BenchmarkFixture", (), {"__module__": "pytest_codspeed.plugin"})
+    with pytest.raises(pytest.UsageError, match="met that of pytest_codspeed: another plugin has taken its place"):
+        gpu_benchmark.GpuBenchmark(Fixture(), Options(), lambda: None)
+
+
+def test_an_old_pytest_benchmark_is_named_by_what_it_lacks():
+    from gpubench.pytest_support.plugin_options import Options
+
+    Fixture = type("BenchmarkFixture", (), {"__module__": "pytest_benchmark.fixture"})
+    with pytest.raises(pytest.UsageError, match="this pytest-benchmark has no _make_runner"):
+        gpu_benchmark.GpuBenchmark(Fixture(), Options(), lambda: None)
