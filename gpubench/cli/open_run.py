@@ -27,10 +27,14 @@ def pick_case(summary: "RunSummary", name: str) -> "CaseSummary":
     if len(found) == 1:
         return found[0]
     what = "is the beginning of several cases" if found else "is no case"
-    last = max((entry.planned.index for entry in everything), default=0)
+    measured = [entry.planned.index for entry in summary.cases]
+    trained = [quality.summary.planned.index for quality in summary.quality]
+    numbers = f"{min(measured, default=1)} to {max(measured, default=0)}" if measured else ""
+    if trained:
+        numbers += f"{', ' if numbers else ''}{min(trained)} to {max(trained)} for the trainings to a result"
     raise UsageError(
         f"{name!r} {what} of run {summary.info.run}",
-        hint=f"Name a case by its number (1 to {last}), its label in quotes, or its id; "
+        hint=f"Name a case by its number ({numbers}), its label in quotes, or its id; "
         f"`gpubench show {summary.info.run}` lists them.",
     )
 

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from gpubench.core.secrets import mask_text
+
 
 class Level(StrEnum):
     """`bad` spoils figures (`--strict` refuses the machine), `warn` may, `n/a` could not be checked here."""
@@ -39,8 +41,8 @@ class DoctorRow:
 
 
 def doctor_row(group: Group, name: str, level: Level, text: str, remedy: str = "", **data: Any) -> DoctorRow:
-    """A row; `remedy` is dropped if the level is `ok`."""
-    return DoctorRow(group, name, level, text, "" if level is Level.OK else remedy, data)
+    """A row; `remedy` is dropped if the level is `ok`. Secrets in its text (of a variable, a path) are withheld."""
+    return DoctorRow(group, name, level, mask_text(text), "" if level is Level.OK else remedy, data)
 
 
 def fit(rows: list[DoctorRow]) -> bool:

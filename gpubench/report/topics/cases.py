@@ -1,6 +1,6 @@
 """Every measured case with its speed, memory and energy; cases without figures, gathered by how and why they ended."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.metrics import METRICS
@@ -58,12 +58,19 @@ def cases_table(view: View) -> Table:
     return case_table("cases", entries, view.axes, names, notes=notes)
 
 
+def _numbers(entries: Sequence[CaseSummary]) -> str:
+    """Of trainings to a result, which the table of cases does not list, apart from the others."""
+    kinds = (("measure", ""), ("quality", "trainings "))
+    of_kind = ((what, [entry.planned.index for entry in entries if entry.planned.kind == kind]) for kind, what in kinds)
+    return ", ".join(f"{what}{ranges(numbers)}" for what, numbers in of_kind if numbers)
+
+
 _ORDER = [Status.FAILED, Status.TIMEOUT, Status.OOM, Status.UNSUPPORTED, Status.SKIPPED]
 _COLUMNS = (
     Column("mark", "", "left", cell=lambda found: "" if found[0].status in QUIET else "-"),
     Column("status", "status", "left", cell=lambda found: status_word(found[0])),
     Column("count", "cases", cell=len),
-    Column("numbers", "#", "left", flexible=True, cell=lambda found: ranges(each.planned.index for each in found)),
+    Column("numbers", "#", "left", flexible=True, cell=lambda found: _numbers(found)),
     Column("reason", "reason", "left", flexible=True, cell=lambda found: found[0].reason or ""),
 )
 

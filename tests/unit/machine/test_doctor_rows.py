@@ -424,3 +424,11 @@ def test_a_variable_that_slows_everything_down_makes_a_run_unfit(monkeypatch: py
     monkeypatch.setenv("CUDA_LAUNCH_BLOCKING", "1")
     (found,) = examination.unfit_rows({})
     assert found == "CUDA_LAUNCH_BLOCKING: 1: makes every launch wait for the device"
+
+
+def test_a_secret_in_the_text_of_a_row_is_withheld() -> None:
+    from gpubench.machine.doctor.software_rows import variables
+
+    (row,) = variables({"LD_PRELOAD": "libproxy.so https://user:geheim42@host"})
+    assert "geheim42" not in row.text
+    assert "libproxy.so" in row.text
