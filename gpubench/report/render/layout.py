@@ -1,5 +1,6 @@
 """Tables as lines of text: columns that do not fit go whole, and are named. No number is ever cut."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -25,8 +26,8 @@ def fit(table: Table, width: int, measure: Callable[[str], int] = cell_width) ->
     """The columns of `table` that fit into `width`. Only columns of a priority above 0 go; the highest goes first, of
     equals the last, and what fits after all comes back. A flexible column takes what is left, at least 24 characters,
     and is wrapped between words; where others follow it, it is never narrower than its longest word, which would push
-    them out of line. If that is still too wide, the widest texts are wrapped as well, down to their longest word; a
-    `width` of 0 asks for the least width without that.
+    them out of line. If that is still too wide, the widest texts are wrapped as well, numbers last, down to their
+    longest word; a `width` of 0 asks for the least width without that.
     """
     shown = list(range(len(table.columns)))
     wide = [_natural(table, index, measure) for index in shown]
@@ -46,17 +47,16 @@ def fit(table: Table, width: int, measure: Callable[[str], int] = cell_width) ->
     left_out = (column.title for index, column in enumerate(table.columns) if index not in shown)
     sizes = _least(table, shown, wide, words)
     over = sum(sizes) + len(GAP) * (len(shown) - 1) - width
-    for position, index in (
-        sorted(enumerate(shown), key=lambda at: (not table.columns[at[1]].flexible, -sizes[at[0]]))
-        if over > 0 and width > 0
-        else ()
-    ):
-        column = table.columns[index]
-        if column.align == "left":
-            narrowest = max(words[index], measure(inert(column.title)))
-            narrower = max(0, min(over, sizes[position] - narrowest))
-            sizes[position] -= narrower
-            over -= narrower
+
+    def first(at: tuple[int, int]) -> tuple[bool, bool, int]:
+        column = table.columns[at[1]]
+        return not column.flexible, column.align != "left", -sizes[at[0]]
+
+    for position, index in sorted(enumerate(shown), key=first) if over > 0 and width > 0 else ():
+        narrowest = max(words[index], measure(inert(table.columns[index].title)))
+        narrower = max(0, min(over, sizes[position] - narrowest))
+        sizes[position] -= narrower
+        over -= narrower
     widths = _widths(shown, wide, sizes, width)
     return Fitted(tuple(shown), widths, tuple(title for title in left_out if title))
 
@@ -67,7 +67,12 @@ def _natural(table: Table, index: int, measure: Callable[[str], int]) -> int:
 
 
 def _longest_word(table: Table, index: int, measure: Callable[[str], int]) -> int:
-    return max((measure(word) for row in table.rows for word in inert(row.cells[index].full).split(" ")), default=0)
+    return max((measure(word) for row in table.rows for word in _words(inert(row.cells[index].full))), default=0)
+
+
+def _words(text: str) -> list[str]:
+    """What a line may be broken between; a number and its `±0.4%` stay together."""
+    return re.split(r" (?!±)", text)
 
 
 def _least(table: Table, shown: Sequence[int], wide: Sequence[int], words: Sequence[int]) -> list[int]:
@@ -96,11 +101,9 @@ def header(table: Table, fitted: Fitted, measure: Callable[[str], int] = cell_wi
 
 
 def row_lines(table: Table, row: Row, fitted: Fitted, measure: Callable[[str], int] = cell_width) -> list[str]:
-    """The row as text: one line, or more where a flexible cell is wrapped."""
+    """The row as text: one line, or more where a cell is wrapped."""
     cells = [
         _wrap(inert(row.cells[index].full), size, measure)
-        if table.columns[index].flexible or table.columns[index].align == "left"
-        else [inert(row.cells[index].full)]
         for index, size in zip(fitted.columns, fitted.widths, strict=True)
     ]
     return _join(table, fitted, cells, measure)
@@ -125,8 +128,10 @@ def _pad(text: str, size: int, right: bool, measure: Callable[[str], int]) -> st
 
 def _wrap(text: str, size: int, measure: Callable[[str], int]) -> list[str]:
     """Words on lines of at most `size`; a longer word gets its own line."""
+    if measure(text) <= size:
+        return [text]
     lines: list[str] = []
-    for word in text.split(" "):
+    for word in _words(text):
         if lines and measure(lines[-1]) + 1 + measure(word) <= size:
             lines[-1] += f" {word}"
         else:

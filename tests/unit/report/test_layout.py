@@ -1,8 +1,10 @@
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gpubench.report.model.inert_text import cell_width
 from gpubench.report.model.report_model import Cell, Column, Row, Table
 from gpubench.report.render.layout import fit, header, row_lines
 
@@ -122,3 +124,17 @@ def test_no_number_is_ever_cut(numbers: list[str], width: int) -> None:
     shown = re.split(r"\s+", lines_of(table, width)[1].strip())
     assert shown == [numbers[at] for at in fitted.columns]
     assert {f"c{at}" for at in range(5)} == {f"c{at}" for at in fitted.columns} | set(fitted.left_out)
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_an_interval_is_wrapped_where_nothing_else_can_give_way(width: int) -> None:
+    columns = (Column("a", "precision", "left"), Column("b", "samples/s"), Column("c", "step ms"))
+    rows = tuple(
+        Row((Cell("amp-bf16"), Cell("5\u202f088", "(3\u202f835 to 6\u202f752)"), Cell("50.1", "(38.0 to 66.0)")))
+        for _ in range(2)
+    )
+    table = Table("t", columns, rows)
+    fitted = fit(table, width)
+    said = [header(table, fitted), *(each for row in rows for each in row_lines(table, row, fitted))]
+    assert max(map(cell_width, said)) <= width
+    assert " ".join(said).count("6\u202f752)") == 2
