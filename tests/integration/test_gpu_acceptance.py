@@ -75,7 +75,8 @@ class Script:
 
     def unpacked(self):
         with tarfile.open(self.out / "gpu-acceptance.tar.gz") as archive:
-            archive.extractall(self.folder / "unpacked", filter="data")
+            archive.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 has filters
+            archive.extractall(self.folder / "unpacked")
         return self.folder / "unpacked"
 
 
