@@ -1,5 +1,6 @@
 """Packages, interpreter, and the git checkout a run was started in."""
 
+import os
 import platform
 import subprocess
 import sys
@@ -17,6 +18,24 @@ PACKAGES = (
     *("nvidia-nccl-cu13", "scikit-learn", "ruptures"),
 )
 """Distributions whose version may change a figure."""
+
+
+_OF_A_HOOK = frozenset(
+    [
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_PREFIX",
+        "GIT_COMMON_DIR",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_SHALLOW_FILE",
+        "GIT_GRAFT_FILE",
+        "GIT_NAMESPACE",
+    ]
+)
+"""Of `git rev-parse --local-env-vars`: those that name another repository than the folder's."""
 
 
 def packages() -> dict[str, str | None]:
@@ -62,10 +81,22 @@ def git(folder: Path | None = None, *, timeout_s: float = 5.0) -> dict[str, Any]
     return {"commit": None, "dirty": None, "branch": None, "reason": reason}
 
 
+def git_environment() -> dict[str, str]:
+    """The environment without what a hook tells git of its own repository: the folder decides which one is meant."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
+
+
 def _git(arguments: list[str], folder: Path | None, timeout_s: float) -> str:
     # No lock, pager or prompt: this must never disturb other work in the same checkout.
     command = ["git", "--no-optional-locks", *arguments]
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=timeout_s, check=True, stdin=subprocess.DEVNULL
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=True,
+        stdin=subprocess.DEVNULL,
+        env=git_environment(),
     )
     return done.stdout.strip()

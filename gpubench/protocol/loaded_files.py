@@ -21,10 +21,12 @@ def loaded_files(scratch: str | None = None) -> dict[str, str]:
     files = {}
     for module in list(sys.modules.values()):
         path = getattr(module, "__file__", None)
-        if not isinstance(path, str) or path.startswith(outside) or os.path.realpath(path).startswith(outside):
+        if not isinstance(path, str) or not Path(path).is_absolute():  # torch has modules that only say they are files
+            continue
+        if path.startswith(outside) or os.path.realpath(path).startswith(outside):
             continue
         try:
-            files[os.path.abspath(path)] = file_digest(Path(path))  # noqa: PTH100 - links are kept
+            files[path] = file_digest(Path(path))
         except OSError:
             continue  # made on the fly, and removed
     return dict(sorted(files.items()))

@@ -6,7 +6,17 @@ import pytest
 from fakes.toy_repository import ToyRepository
 
 from gpubench.core.errors import UsageError
-from gpubench.runner.arms.revision import INSTALLED, check_not_shadowed, find_revision, install
+from gpubench.machine import installed_software
+from gpubench.runner.arms import base_packages
+from gpubench.runner.arms.revision import (
+    INSTALLED,
+    _beside,
+    _cause,
+    _pip_environment,
+    check_not_shadowed,
+    find_revision,
+    install,
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +95,95 @@ def test_the_environment_sees_the_packages_of_its_base(first):
     assert Path(where[1]) == Path(python).parent.parent
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [{"PIP_USER": "1"}, {"PIP_TARGET": "elsewhere"}, {"PIP_PREFIX": "elsewhere"}, {"XDG_CONFIG_HOME": "config"}],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_settings_of_pip_send_a_revision_nowhere_else(toy, tmp_path, monkeypatch, settings):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "config" / "pip").mkdir(parents=True)
+    (tmp_path / "config" / "pip" / "pip.conf").write_text(f"[install]\ntarget = {tmp_path}/elsewhere\n")
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value if value == "1" else str(tmp_path / value))
+    python = install(find_revision("v1", folder=toy.folder))
+    where = run(python, "import toy; print(toy.__file__, toy.STEP_S)")
+    assert where == f"{Path(python).parents[1]}/lib/python3.{sys.version_info[1]}/site-packages/toy/__init__.py 0.001"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_where_packages_come_from_is_kept_of_pips_settings(tmp_path, monkeypatch):
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "pip.conf").write_text("[global]\nindex-url = https://mirror.example/simple\nuser = true\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("PIP_TARGET", "/elsewhere")
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL"):
+        monkeypatch.delenv(name, raising=False)
+    environ = _pip_environment([sys.executable, "-m", "pip"])
+    assert environ["PIP_INDEX_URL"] == "https://mirror.example/simple"
+    assert environ["PIP_CONFIG_FILE"] == "/dev/null"
+    assert not {"PIP_USER", "PIP_TARGET"} & environ.keys()
+
+
+@pytest.mark.parametrize("kind", ["path", "finder"])
+def test_a_base_in_development_mode_adds_nothing_of_the_working_tree(toy, tmp_path, kind):
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    (site / "other.pth").write_text(f"{tmp_path}\n")
+    lines = {"path": str(toy.folder), "finder": "import __editable___toy_finder; __editable___toy_finder.install()"}
+    (site / "toy.pth").write_text(lines[kind] + "\n")
+    finder = (
+        f"import sys\nMAPPING = {{'toy': '{toy.folder}/toy'}}\ndef install():\n    sys.path.append('{toy.folder}')\n"
+    )
+    (site / "__editable___toy_finder.py").write_text(finder)
+    start = f"import runpy; runpy.run_path({base_packages.__file__!r})['add']({str(toy.folder)!r} + '/', (), ({str(site)!r},))"
+    path = run(sys.executable, f"{start}; import sys; print(sys.path)")
+    assert str(site) in path
+    assert f"'{tmp_path}'" in path
+    assert str(toy.folder) not in path
+
+
+def test_an_environment_inside_the_repository_is_used(tmp_path):
+    site = tmp_path / "venv" / "site-packages"
+    site.mkdir(parents=True)
+    (site / "own.pth").write_text(f"{tmp_path}/venv\n{tmp_path}/src\n")
+    start = f"import runpy; add = runpy.run_path({base_packages.__file__!r})['add']"
+    outside = (f"{tmp_path}/venv/",)
+    path = run(
+        sys.executable, f"{start}; add('{tmp_path}/', {outside!r}, ({str(site)!r},)); import sys; print(sys.path)"
+    )
+    assert str(site) in path
+    assert f"{tmp_path}/src" not in path
+
+
+def test_a_hook_of_another_repository_does_not_change_what_is_meant(toy, tmp_path, monkeypatch):
+    head = toy.git("rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other.git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
+    assert find_revision("v1", folder=toy.folder).commit == toy.first
+    assert installed_software.git(toy.folder)["commit"] == head
+
+
+def test_environments_whose_names_have_dots_do_not_share_a_lock():
+    assert _beside(Path("/c/toy-1.0-abc"), "lock") != _beside(Path("/c/toy-1.1-abc"), "lock")
+
+
+def test_the_cause_is_the_programs_last_line_and_not_pips():
+    said = [
+        "error: subprocess-exited-with-error",
+        "[3 lines of output]",
+        "Traceback (most recent call last):",
+        "RuntimeError: no wheel today",
+        "[end of output]",
+        "note: This error originates from a subprocess, and is likely not a problem with pip.",
+        "ERROR: Failed building wheel for toy",
+        "ERROR: Failed to build installable wheels for some pyproject.toml based projects",
+    ]
+    assert _cause(said) == "RuntimeError: no wheel today"
+    assert _cause(said[:1] + said[6:7]) == "ERROR: Failed building wheel for toy"
+    assert _cause([]) is None
+
+
 def test_an_environment_is_made_once_per_commit(toy, first):
     said = []
     assert install(find_revision(toy.first, folder=toy.folder), say=said.append) == first[0]
@@ -126,7 +225,7 @@ def test_a_package_that_cannot_be_built_says_why_and_where_its_log_is(toy, cache
     (toy.folder / "backend.py").write_text("def build_wheel(*_):\n    raise RuntimeError('no wheel today')\n")
     revision = find_revision(toy.commit(0.003), folder=toy.folder)
     toy.git("reset", "--quiet", "--hard", toy.second)
-    with pytest.raises(UsageError, match="cannot be installed") as caught:
+    with pytest.raises(UsageError, match=r"cannot be installed: .*no wheel today") as caught:
         install(revision)
     log = Path(caught.value.hint.removeprefix("Its whole output is in ").rstrip("."))
     assert "no wheel today" in log.read_text()

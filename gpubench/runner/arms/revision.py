@@ -2,32 +2,57 @@
 
 The working tree is never touched, nor git's own state: the revision is exported (`git archive`) into a temporary folder
 and installed from there. The environment sees every package of the interpreter it was made from, so that torch is
-neither downloaded nor copied; only the package under test comes from the revision. Environments are kept, one per
-commit and interpreter.
+neither downloaded nor copied; only the package under test comes from the revision, also where that interpreter has it
+in development mode. Environments are kept, one per commit and interpreter.
 """
 
+import ast
 import fcntl
 import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpubench.core.did_you_mean import near
 from gpubench.core.errors import UsageError
+from gpubench.machine.installed_software import git_environment
 from gpubench.machine.machine_cache import folder as cache_folder
-from gpubench.runner.arms import interpreters
+from gpubench.runner.arms import base_packages, interpreters
 from gpubench.runner.arms.interpreters import Interpreter
 
 INSTALLED = "installed.json"
-_BASE_PATH = "_gpubench_base.pth"
+_BASE = "_gpubench_base"
+_PIP_KEPT = frozenset(
+    [
+        "index-url",
+        "extra-index-url",
+        "find-links",
+        "no-index",
+        "trusted-host",
+        "cert",
+        "client-cert",
+        "proxy",
+        "timeout",
+        "default-timeout",
+        "retries",
+        "keyring-provider",
+        "cache-dir",
+        "no-cache-dir",
+        "constraint",
+        "prefer-binary",
+    ]
+)
+"""Settings of pip that say where packages come from. Others may send them elsewhere: user, target, prefix, root."""
+
 _PROJECT_FILES = ("pyproject.toml", "setup.py")
 _TIMEOUT_S = 1800.0
 _MODULES = """\
@@ -103,6 +128,11 @@ def install(revision: Revision, python: str | None = None, say: Callable[[str], 
             shutil.rmtree(folder, ignore_errors=True)
             _make(revision, base, folder)
     modules = json.loads((folder / INSTALLED).read_text(encoding="utf-8"))["modules"]
+    if not modules:
+        raise UsageError(
+            f"revision {revision} installed no module into {folder}",
+            hint=f"The output of pip is in {_beside(folder, 'log')}.",
+        )
     if "gpubench" in modules:
         raise UsageError(
             "gpubench itself cannot be an arm: the workers of both arms run the gpubench that compares them"
@@ -127,25 +157,29 @@ def check_not_shadowed(python: str, folders: Sequence[str]) -> None:
 
 
 def _name(revision: Revision, base: Interpreter) -> str:
-    identity = json.dumps([str(revision.root), revision.project, base.python, base.version, base.prefix, base.folders])
+    place = [2, str(revision.root), revision.project]
+    identity = json.dumps([*place, base.python, base.version, base.prefix, base.folders])
     return f"{revision.root.name}-{revision.commit[:12]}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
 def _make(revision: Revision, base: Interpreter, folder: Path) -> None:
-    log = folder.with_suffix(".log")
-    pip_version = subprocess.run([base.python, "-m", "pip", "--version"], capture_output=True, check=False)
+    log = _beside(folder, "log")
+    pip_version = subprocess.run([base.python, "-P", "-m", "pip", "--version"], capture_output=True, check=False)
     has_pip = pip_version.returncode == 0
     bare = ["--without-pip"] if has_pip else []
     _run(
-        [base.python, "-m", "venv", "--system-site-packages", *bare, str(folder)],
+        [base.python, "-P", "-m", "venv", *bare, str(folder)],
         log,
         f"{base.python} makes no virtual environment",
     )
     program = folder / "bin" / "python"
     (packages,) = folder.glob("lib/python*/site-packages")
-    lines = [f"import site; site.addsitedir({each!r})" for each in base.folders]
-    (packages / _BASE_PATH).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    pip = [base.python, "-m", "pip", "--python", str(program)] if has_pip else [str(program), "-m", "pip"]
+    root, prefix = (f"{os.path.realpath(each)}{os.sep}" for each in (revision.root, base.prefix))
+    outside = (prefix, f"{os.path.realpath(folder)}{os.sep}")
+    shutil.copy(base_packages.__file__, packages / f"{_BASE}.py")
+    start = f"import {_BASE}; {_BASE}.add({root!r}, {outside!r}, {base.folders!r})\n"
+    (packages / f"{_BASE}.pth").write_text(start, encoding="utf-8")
+    pip = [base.python, "-P", "-m", "pip", "--python", str(program)] if has_pip else [str(program), "-P", "-m", "pip"]
     with tempfile.TemporaryDirectory(prefix="gpubench-arm-") as source:
         _export(revision, Path(source))
         command = [
@@ -156,15 +190,20 @@ def _make(revision: Revision, base: Interpreter, folder: Path) -> None:
             "--no-warn-script-location",
             f"{source}/{revision.project}",
         ]
-        _run(command, log, f"revision {revision} cannot be installed", version=f"0+g{revision.commit[:12]}")
+        environ = _pip_environment(pip) | {"SETUPTOOLS_SCM_PRETEND_VERSION": f"0+g{revision.commit[:12]}"}
+        _run(command, log, f"revision {revision} cannot be installed", environ)  # an export has no tags
     done = subprocess.run([str(program), "-c", _MODULES, str(packages)], capture_output=True, text=True, check=True)
-    content = {"commit": revision.commit, "modules": json.loads(done.stdout)}
+    modules = [name for name in json.loads(done.stdout) if name != _BASE]
+    content = {"commit": revision.commit, "modules": modules, "root": str(revision.root)}
     (folder / INSTALLED).write_text(json.dumps(content), encoding="utf-8")
 
 
 def _export(revision: Revision, target: Path) -> None:
     done = subprocess.run(
-        ["git", "-C", str(revision.root), "archive", "--format=tar", revision.commit], capture_output=True, check=False
+        ["git", "-C", str(revision.root), "archive", "--format=tar", revision.commit],
+        capture_output=True,
+        check=False,
+        env=git_environment(),
     )
     if done.returncode != 0:
         raise UsageError(f"revision {revision} cannot be exported: {done.stderr.decode(errors='replace').strip()}")
@@ -173,9 +212,19 @@ def _export(revision: Revision, target: Path) -> None:
         archive.extractall(target)  # noqa: S202 - git wrote it, into an empty folder
 
 
-def _run(command: Sequence[str], log: Path, failed: str, *, version: str | None = None) -> None:
-    """UsageError with `failed` and the last error. An export has no tags: tools that need one are told `version`."""
-    environ = {**os.environ, **({"SETUPTOOLS_SCM_PRETEND_VERSION": version} if version else {})}
+def _pip_environment(pip: Sequence[str]) -> dict[str, str]:
+    """The environment in which pip installs where it is told to: of its settings only those that name sources."""
+    asked = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=False).stdout
+    kept = {}
+    for name, value in re.findall(r"^[\w:]+\.([\w-]+)=(.*)$", asked, re.MULTILINE):
+        if name in _PIP_KEPT:
+            kept[f"PIP_{name.upper().replace('-', '_')}"] = " ".join(str(ast.literal_eval(value)).split())
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    return clean | kept | {"PIP_CONFIG_FILE": os.devnull}
+
+
+def _run(command: Sequence[str], log: Path, failed: str, environ: Mapping[str, str] = os.environ) -> None:
+    """UsageError with `failed` and what went wrong."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         try:
@@ -195,9 +244,22 @@ def _run(command: Sequence[str], log: Path, failed: str, *, version: str | None 
     if done.returncode != 0:
         written = log.read_text(encoding="utf-8", errors="replace").splitlines()
         lines = [line.strip() for line in written if line.strip()]
-        errors = [line for line in lines if line.lower().startswith("error") and "subprocess-exited" not in line]
-        last = (errors or lines or ["it says nothing"])[-1]
+        last = _cause(lines) or "it says nothing"
         raise UsageError(f"{failed}: {last}", hint=f"Its whole output is in {log}.")
+
+
+def _cause(lines: Sequence[str]) -> str | None:
+    """The line of pip's output that says why: the last one of the program that failed, before pip's own words."""
+    ends = [at for at, line in enumerate(lines) if line.startswith("[end of output]")]
+    if ends and ends[-1] > 0 and "lines of output]" not in lines[ends[-1] - 1]:
+        return lines[ends[-1] - 1]
+    errors = [line for line in lines if line.lower().startswith("error") and "subprocess-exited" not in line]
+    return (errors or [*lines])[-1] if lines else None
+
+
+def _beside(folder: Path, kind: str) -> Path:
+    """A file of an environment, outside of it: the names of both may have dots."""
+    return folder.with_name(f"{folder.name}.{kind}")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
@@ -214,7 +276,8 @@ def _git_error(folder: Path) -> str:
 
 def _ran_git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     try:
-        return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=False)
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=git_environment())
     except FileNotFoundError:
         raise UsageError("git is not installed", hint="An arm with `git=` needs it.") from None
 
@@ -222,7 +285,7 @@ def _ran_git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """One process at a time makes an environment; the next finds it made. UsageError if the cache cannot be written."""
-    path = folder.with_suffix(".lock")
+    path = _beside(folder, "lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("w")

@@ -5,6 +5,7 @@ import sys
 
 from gpubench.protocol.loaded_files import loaded_files
 from gpubench.protocol.messages import Failed, Hello, Job, Result
+from gpubench.worker.checks.arm_modules import not_of_the_revision
 from gpubench.worker.failures import SettingsMismatch, as_failed, write_traceback
 from gpubench.worker.job import Interrupted, RunningJob, Sender, Stop
 from gpubench.worker.process.channel import Channel
@@ -30,6 +31,9 @@ def run_job(job: Job, sender: Sender, *, stop: Stop | None = None, no_fork: str 
     outcome = _outcome(launch)
     if isinstance(outcome, Result):
         outcome = outcome.model_copy(update={"files": loaded_files(job.scratch)})
+        wrong = not_of_the_revision(job.search_path)
+        if wrong is not None:
+            outcome = Failed(status="failed", reason=wrong, effective=launch.effective, findings=outcome.findings)
     sender.send(outcome)
 
 

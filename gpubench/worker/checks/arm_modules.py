@@ -1,0 +1,36 @@
+"""Whether the code under test came from the revision that this interpreter's environment was made for."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+INSTALLED = "installed.json"
+"""In an environment of `gpubench.runner.arms.revision`: the commit, the modules it installs, and its repository."""
+
+
+def not_of_the_revision(search_path: Sequence[str] = (), prefix: str = sys.prefix) -> str | None:
+    """A module that was loaded from somewhere else; None if there is none, or the environment is of no revision.
+
+    Modules from `search_path`, beside the suite, are the workloads and may lie in the repository's working tree.
+    """
+    try:
+        installed = json.loads((Path(prefix) / INSTALLED).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    names, root = set(installed["modules"]), installed.get("root")
+    allowed = tuple(_folder(each) for each in (prefix, *search_path, *(p for p in sys.path if "site-packages" in p)))
+    for name, module in sorted(sys.modules.items()):
+        path = getattr(module, "__file__", None)
+        if not isinstance(path, str) or not Path(path).is_absolute():  # torch has modules that only say they are files
+            continue
+        real = os.path.realpath(path)
+        strange = name.partition(".")[0] in names and not real.startswith(_folder(prefix))
+        if strange or (root is not None and real.startswith(_folder(root)) and not real.startswith(allowed)):
+            return f"{name} was loaded from {path}, not from the revision {installed.get('commit', '')[:12]}"
+    return None
+
+
+def _folder(path: str) -> str:
+    return os.path.realpath(path) + os.sep
