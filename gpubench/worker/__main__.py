@@ -33,9 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _child(options: argparse.Namespace) -> int:
     from gpubench.protocol.messages import Job, decode
-    from gpubench.worker import forking
+    from gpubench.worker import process_lifetime
 
-    forking.die_with(options.parent)
+    process_lifetime.die_with(options.parent)
     with os.fdopen(options.job_fd, "rb") as pipe:
         job = decode(pipe.read())
     if not isinstance(job, Job):

@@ -14,7 +14,7 @@ from gpubench.suite.model.case import Case
 from gpubench.worker import effective_settings
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.failures import as_failed
-from gpubench.worker.forking import CAN_FORK, die_with
+from gpubench.worker.process_lifetime import CAN_FORK, die_with
 from gpubench.worker.timing.memory import status_bytes
 from gpubench.worker.workloads import optional_facts as facts
 from gpubench.worker.workloads.base import Unsupported

@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from gpubench.protocol.messages import End, Exited, Hello, Job, LineBuffer, Message, Started, decode, encode
-from gpubench.worker import forking
+from gpubench.worker import process_lifetime
 from gpubench.worker.process import device_query, spawn
 
 _NVML_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
@@ -54,7 +54,7 @@ PROFILED = ("NSYS_PROFILING_SESSION_ID", "NVTX_INJECTION64_PATH", "CUDA_INJECTIO
 
 def why_not_fork(environ: Mapping[str, str] = os.environ) -> str | None:
     """Why each job gets a fresh process instead of a fork, or None."""
-    if not forking.CAN_FORK:
+    if not process_lifetime.CAN_FORK:
         return "this system cannot fork a process that has loaded torch"
     name = next((name for name in PROFILED if environ.get(name)), None)
     return None if name is None else f"a profiler watches this run ({name} is set) and does not follow a fork"
@@ -96,7 +96,7 @@ class JobServer:
                 self._child.kill()
                 self._child.reap()
                 if self._no_fork is None:
-                    forking.end_orphans()
+                    process_lifetime.end_orphans()
 
     def _read(self) -> bool:
         """Takes in what the parent sent; says whether it was `end`."""
@@ -143,7 +143,7 @@ class JobServer:
             self._selector.unregister(child.pidfd)
         code = child.reap()
         if self._no_fork is None:  # a profiler's own processes may be among them
-            forking.end_orphans()
+            process_lifetime.end_orphans()
         self._child = None
         self._send(Exited(job=self._job, pid=child.pid, exit_code=code))
 
@@ -199,7 +199,7 @@ def main(socket_fd: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent decides what happens to a child
     no_fork = why_not_fork()
     if no_fork is None:
-        forking.adopt_orphans()
+        process_lifetime.adopt_orphans()
     with contextlib.closing(socket.socket(fileno=socket_fd)) as connection:
         connection.set_inheritable(False)
         preload(everything=no_fork is None)

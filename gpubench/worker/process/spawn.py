@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from gpubench.protocol import start_module
 from gpubench.protocol.messages import Job, encode
-from gpubench.worker.forking import BOOT_FAILED, die_with
+from gpubench.worker.process_lifetime import BOOT_FAILED, die_with
 
 
 @dataclass

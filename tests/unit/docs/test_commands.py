@@ -18,6 +18,8 @@ from gpubench.cli.main import main
 from gpubench.machine.doctor import examination
 from gpubench.runner.arms.arm import Arm
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[3]
 PAGES = ("README.md", "docs/guide.md", "docs/ci.md", "docs/ab.md", "docs/profiling.md", "docs/index.md")
 TRACE = "docs/traces/bf16-no-faster.json"
