@@ -22,7 +22,7 @@ from gpubench.cli.screens.final_screen import (
     result_writer,
 )
 from gpubench.core.errors import ExitStatus, MachineUnfitError, UsageError
-from gpubench.core.findings import unfit
+from gpubench.core.findings import Validity, unfit, validity
 from gpubench.core.metrics import SESOI
 from gpubench.core.records import CRASHED, Status, latest
 from gpubench.machine.doctor.examination import unfit_rows
@@ -133,12 +133,16 @@ class RunEnding:
         ended = {record.status for record in stored.records} | {case.skip_status for case in stored.info.cases}
         if ended & CRASHED:
             return ExitStatus.CASE_FAILED
-        measured = {record.arm for record in latest(stored.records) if record.status is Status.OK}
+        measured = {
+            record.arm
+            for record in latest(stored.records)
+            if record.status is Status.OK and validity(record.findings) is not Validity.INVALID
+        }
         lacking = [arm for arm in arms_of(stored) or (None,) if arm not in measured]
         if not lacking or self.allow_empty:
             return ExitStatus.OK
         of_arm = f" of arm {lacking[0]}" if lacking[0] is not None else ""
-        click.echo(f"No case{of_arm} gave a figure: exit status 3. --allow-empty makes that 0.", err=True)
+        click.echo(f"No case{of_arm} gave a valid figure: exit status 3. --allow-empty makes that 0.", err=True)
         return ExitStatus.CASE_FAILED
 
 

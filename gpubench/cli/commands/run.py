@@ -99,7 +99,7 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
 @click.option(
     "--strict", is_flag=True, help="Exit 4 if the machine is not fit for measuring, before or during the run."
 )
-@click.option("--allow-empty", is_flag=True, help="Exit 0 even if no case gave a figure.")
+@click.option("--allow-empty", is_flag=True, help="Exit 0 even if no case gave a valid figure.")
 @click.option("--report/--no-report", default=True, show_default=True, help="Write the report into the run folder.")
 @json_option
 @wide_option

@@ -7,6 +7,7 @@ from fakes.gate_runs import HandMade, two_arms
 
 from gpubench.cli.run_arms import AskedArms
 from gpubench.cli.run_ending import RunEnding
+from gpubench.core.findings import finding
 from gpubench.core.records import Status
 from gpubench.runner.run import RunOutcome
 from gpubench.store.run_reader import load_run
@@ -26,8 +27,15 @@ def test_a_run_without_any_figure_is_3_unless_it_may_be_empty(tmp_path, capsys, 
         if status is not None:
             made.ended(planned, status, "the reason")
     assert ending(made, tmp_path) == 3
-    assert "No case gave a figure" in capsys.readouterr().err
+    assert "No case gave a valid figure" in capsys.readouterr().err
     assert ending(made, tmp_path / "again", allow_empty=True) == 0
+
+
+def test_a_run_of_invalid_figures_is_3(tmp_path, capsys):
+    made = HandMade()
+    made.launches(made.plan(batch_size=1), 1000.0, findings=[finding("GB301", "tf32 was asked for, fp32 was used")])
+    assert ending(made, tmp_path) == 3
+    assert "No case gave a valid figure" in capsys.readouterr().err
 
 
 def test_one_case_with_a_figure_is_enough(tmp_path):
@@ -49,4 +57,4 @@ def test_an_arm_without_any_figure_is_3(tmp_path, capsys):
     made.launches(planned, 1000.0, arm="base")
     made.ended(planned, Status.OOM, "out of memory", arm="head")
     assert ending(made, tmp_path) == 3
-    assert "No case of arm head gave a figure" in capsys.readouterr().err
+    assert "No case of arm head gave a valid figure" in capsys.readouterr().err
