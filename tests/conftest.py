@@ -16,10 +16,12 @@ for name in ("COLUMNS", "LINES", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COU
 # Tests run beside each other, and threads of torch that wait for each other take the processor from the rest.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A shell without job control starts background commands with SIGINT ignored, and every child inherits that. Tests interrupt
-# what they start.
+# A shell without job control starts background commands with SIGINT ignored, and nohup ignores SIGHUP; every child inherits
+# that. Tests send both to what they start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda *_: None)  # a program that is started gets the default again
 
 # Every run tries the same examples, so that a change is judged by what it changed.
 settings.register_profile("gpubench", derandomize=True, deadline=None)

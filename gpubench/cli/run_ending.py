@@ -1,4 +1,4 @@
-"""What `gpubench run` does with a run that is over, and the exit status it gives."""
+"""Finishes a run: result, report, comparison with a baseline, and the exit status of `gpubench run`."""
 
 import sys
 from pathlib import Path

@@ -218,7 +218,7 @@ _CATALOGUE = {
         "Install the NVIDIA driver and nvidia-ml-py, or run with access to the device.",
     ),
     ("GB402", "power-capped", _INFO, _NONE, "power cap"): (
-        "The card ran at its power limit, which lowered its clocks. No fault: the card runs this load like that.",
+        "The card ran at its power limit, which lowered its clocks. This is normal for this load.",
         "Quote the power limit with the figure; compare only with runs at the same limit.",
     ),
     ("GB403", "throttled", _WARNING, _WEAKENS, "throttled"): (
@@ -278,7 +278,7 @@ _CATALOGUE = {
     ),
     ("GB416", "parent-shared", _INFO, _NONE, "MIG"): (
         "The case ran on a MIG slice: power, energy and clocks are those of the whole card.",
-        "Throughput is the slice's own; leave energy out of comparisons.",
+        "Throughput is for the slice only; leave energy out of comparisons.",
     ),
     ("GB417", "readings-missing", _INFO, _NONE, "gaps"): (
         "Part of the window has no telemetry readings: calls to the driver failed or were slow.",
@@ -360,7 +360,7 @@ _CATALOGUE = {
         "Capture fewer steps, or start the capture earlier; do not trust the idle time.",
     ),
     ("GB516", "trace-doubtful", _WARNING, _NONE, "doubtful"): (
-        "The profiler stored a warning or an error in the trace, or its rows can be understood in several ways.",
+        "The profiler stored a warning or an error in the trace, or its rows are ambiguous.",
         "If records were lost, the figures lack them: capture fewer steps.",
     ),
     ("GB517", "steps-cut-off", _INFO, _NONE, "steps cut off"): (

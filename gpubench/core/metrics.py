@@ -126,7 +126,7 @@ _SPECS = (
         "1",
         "largest batch",
         "higher",
-        "Largest batch whose real step fits into memory, headroom kept.",
+        "Largest batch whose real step fits into memory, leaving headroom.",
         summarise="median",
         group="memory",
     ),

@@ -65,7 +65,7 @@ def check_unchanged(info: RunInfo, here: Mapping[str, Any], interpreter: str, *,
         more = f"; and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else ""
         raise UsageError(
             f"run {info.run} was made in another state ({'; '.join(moved[:_SHOWN])}{more})",
-            hint="Start a new run and compare the two; --force goes on all the same.",
+            hint="Start a new run and compare the two; --force continues anyway.",
         )
     return tuple(moved)
 
@@ -76,7 +76,7 @@ def check_files(info: RunInfo, *, force: bool) -> None:
     if changed and not force:
         raise UsageError(
             f"run {info.run} measured other code: {'; '.join(changed[:_SHOWN])}",
-            hint="Start a new run; --force goes on all the same.",
+            hint="Start a new run; --force continues anyway.",
         )
 
 
@@ -115,7 +115,7 @@ def check_own(info: RunInfo, *, trust: bool, option: str = "--trust") -> None:
 
 
 def origin_of(info: RunInfo) -> str | None:
-    """A mark that only this user can make on this machine, of what the run would start; None without a cache folder."""
+    """Signs what the run would start with a key of this user on this machine; None without a cache folder."""
     path = machine_cache.folder(part="own") / _OWN_KEY
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -83,7 +83,7 @@ def _width(series: Series, target_rel_ci: float) -> Finding | None:
     if series.low_s is None or series.high_s is None:
         return finding(
             "GB208",
-            f"{series.num_steady} steady steps are worth {series.n_effective:.0f} independent ones; "
+            f"The {series.num_steady} steady steps hold only {series.n_effective:.0f} independent ones; "
             "an interval of the median needs six.",
             num_steady=series.num_steady,
             n_effective=series.n_effective,

@@ -55,7 +55,7 @@ def test_a_run_is_compared_with_the_one_before(run):
     compared = out[out.index("against") :]
     assert "(before)" in compared.splitlines()[0]
     assert "1 case in common" in compared
-    assert "Step time" in compared
+    assert "Speed: " in compared
     assert compared.index("All in all") < compared.index("Next ")
 
 

@@ -103,7 +103,7 @@ def arm_sides(
         raise UsageError(f"run {run.info.run} has no arm {reference!r}", hint=f"Its arms: {', '.join(arms) or 'none'}.")
     if len(arms) < 2:
         raise UsageError(
-            f"run {run.info.run} has no two arms to compare",
+            f"run {run.info.run} has fewer than two arms",
             hint="Name a second run, or measure two arms in one run: gpubench run SUITE --arm base=... --arm head=...",
         )
     first = reference or arms[0]

@@ -9,6 +9,7 @@ import rich_click as click
 
 from gpubench.cli.print_errors import say
 from gpubench.report.model.inert_text import json_text
+from gpubench.report.model.words import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,7 +95,7 @@ def _print(found: "Examination") -> None:
     verdict = "Nothing found that spoils measurements."
     if bad or warned:
         fit = "Fit to measure" if found.fit else "Not fit to measure"
-        verdict = f"{fit}: {bad} bad, {warned} to know about{'' if found.fit else ' (exit 4 with --strict)'}."
+        verdict = f"{fit}: {bad} bad, {count(warned, 'warning')}{'' if found.fit else ' (exit 4 with --strict)'}."
     for text in _wrapped(verdict, width):
         console.print(text, soft_wrap=True)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def command(
     metric: str, *, selection: str | None, suite: str | None, floor: float, as_json: bool, wide: bool, store: Path
 ) -> None:
-    """A metric over the stored runs, with changes of level.
+    """Show a metric across stored runs and flag shifts.
 
     Each case of each machine is a separate series. A change needs four runs on either side and is found by the energy
     statistic with permutations. It is a reason to measure again and never a gate, as stored runs were not interleaved.
@@ -81,5 +81,5 @@ def _stored_runs(store: Path, suite: str | None) -> "tuple[list[Run], list[str]]
             runs.append(run)
     with_arms = sum(bool(arms_of(run)) for run in runs)
     if with_arms:
-        notes.append(f"{with_arms} with arms left out: their launches belong to different sides.")
+        notes.append(f"A/B runs left out: {with_arms}.")
     return runs, notes

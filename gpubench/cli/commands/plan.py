@@ -68,7 +68,7 @@ def command(
     wide: bool,
     store: Path,
 ) -> None:
-    """How many rounds and minutes a verdict will cost.
+    """Estimate how many rounds and how long a verdict takes.
 
     Measures SUITE against itself for a few rounds, and forecasts from their noise, per case, the chance of finding a
     slow-down of --sesoi, the rounds until a verdict, and the time. More rounds make the forecast more certain.

@@ -32,7 +32,7 @@ def rows(
     remedy = "A debug build is several times slower: use a release build."
     interpreter = _row("Python", Level.BAD if debug else Level.OK, text, remedy)
     path = environ.get("GPUBENCH_NSYS") or shutil.which("nsys", path=environ.get("PATH", ""))
-    without = "not on PATH: `profile` uses torch.profiler, unless a folder of CUDA or Nsight holds one"
+    without = "not on PATH: `profile` uses torch.profiler, unless nsys is in a CUDA or Nsight folder"
     remedy = "Install Nsight Systems for timelines of the whole machine."
     profiler = _row("nsys", Level.OK if path else Level.NA, path or without, remedy)
     return [interpreter, *_torch(facts, driver), *_binding(), profiler, *variables(environ)]

@@ -175,7 +175,7 @@ def _about_tensor_cores(
         yield finding(
             "GB509",
             f"{device.label}: products and convolutions are {format_percent(products)} of the kernel time{asked}, "
-            f"kernels that use tensor cores {format_percent(share)} (told by {device.tensor_core_source}).",
+            f"kernels that use tensor cores {format_percent(share)} (detected by {device.tensor_core_source}).",
             products=products,
             tensor_core_share=share,
         )

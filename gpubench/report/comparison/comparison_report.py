@@ -257,7 +257,7 @@ def unclear_lines(unclear: Sequence[MetricChange], sesoi: float) -> tuple[Line, 
     return lines(
         *(f"{metric_title(metric)}: {count(number, 'case')}, {why}" for (metric, why), number in reasons.items()),
         f"{rounds} rounds would tell a change of {format_percent(sesoi)} from none." if rounds else "",
-        "`unclear` means that these data can tell neither a change nor its absence; it never fails a gate.",
+        "`unclear` means that the data show neither a change nor that there is none; it never fails a gate.",
     )
 
 

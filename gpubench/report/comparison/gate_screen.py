@@ -76,7 +76,7 @@ def _headline(checked: Checked) -> Line:
     if checked.verdict is ExitStatus.GATE_FAILED:
         undecided = count(outcomes["unclear"] + outcomes["no data"], "gate")
         return line(strong(f"FAIL: {undecided} could not be decided"), " (", code("--on-unclear fail"), ").")
-    doubt = f" {unclear} could not be decided everywhere, which is no failure." if outcomes["unclear"] else ""
+    doubt = f" {unclear} was unclear in some cases; this is not a failure." if outcomes["unclear"] else ""
     if checked.verdict is ExitStatus.CASE_FAILED:
         return line(strong("No gate failed, but cases did: they gave no figures that may be used."), doubt)
     if checked.verdict is ExitStatus.USAGE:
@@ -250,7 +250,7 @@ def _next(checked: Checked, run: str) -> tuple[Line, ...]:
     reference, candidate = checked.compared.reference, checked.compared.candidate
     said = []
     if checked.compared.level in ("stored", "single") and any(result.unclear for result in checked.results):
-        told = "Runs of different times cannot fail a gate on speed: measure both in one run with "
+        told = "Runs made at different times cannot fail a speed gate: measure both in one run with "
         judged = (", or judge them all the same with ", code("--allow-unpaired"), ".")
         said.append(line(told, code("gpubench run SUITE --arm ..."), *judged))
     if checked.verdict is not ExitStatus.OK and candidate.source != "pytest-benchmark":

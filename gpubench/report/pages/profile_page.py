@@ -128,7 +128,7 @@ def tensor_core_line(device: DeviceSummary) -> str:
     unknown = device.tensor_core_unknown_share
     rest = f"; {format_percent(unknown)} in kernels whose names do not tell" if unknown else ""
     return (
-        f"Tensor cores: {format_percent(device.tensor_core_share)} of the kernel time, told by "
+        f"Tensor cores: {format_percent(device.tensor_core_share)} of the kernel time, detected by "
         f"{device.tensor_core_source}{rest}."
     )
 

@@ -119,7 +119,7 @@ def _quality_notes(summary: RunSummary) -> tuple[Line, ...]:
     chosen = joined(sorted({f"{run.learning_rate:g}" for run in runs if len(run.learning_rates_tried) > 1}))
     return lines(
         f"{summary.quality[0].summary.case.data}: {first.num_train} images to train on, {first.num_validation} to "
-        f"choose the learning rate on, {first.num_test} to judge on; {first.epochs} epochs. Precision and recall are "
+        f"choose the learning rate on, {first.num_test} to test on; {first.epochs} epochs. Precision and recall are "
         "macro averages over classes.",
         f"to target: training time until {targets} was first reached." if targets else "",
         f"Limit: {limit} percentage {'point' if limit == '1' else 'points'} below the reference; a precision below it "

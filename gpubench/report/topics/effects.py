@@ -1,5 +1,6 @@
 """What each setting does, all others equal, and from that what to switch on."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -75,7 +76,7 @@ def effects_table(summary: RunSummary, effects: Sequence[FactorEffect] | None = 
         "speed: geometric mean of the ratios over pairs of cases that are otherwise equal, with its 95 % interval; "
         "above 1 is faster.",
         f"+ faster, - slower; = the same: the whole interval is within {format_percent(SESOI)} of 1; ? unclear: the "
-        "interval holds 1, or one launch a side gives none.",
+        "interval holds 1, or there is only one launch per side.",
         "! weakened: a finding weakens every pair, so nothing is certain."
         if any(each.weakened for each in found)
         else "",
@@ -133,7 +134,8 @@ def _forest(subject: str, effects: Sequence[FactorEffect]) -> Chart:
     bad = [effect for effect in shown if _verdict(effect)[1] == "slower"]
     said = [f"{label(each)} buys most, {times(each.ratio.value)}" for each in sure[:1]]
     said += [f"{label(each)} costs most, {times(each.ratio.value)}" for each in bad[-1:]]
-    none = f"no setting has a clear effect; the largest is {label(shown[0])}, {ratio_text(shown[0].ratio)}"
+    largest = max(shown, key=lambda effect: abs(math.log(effect.ratio.value)))
+    none = f"no setting has a clear effect; the largest is {label(largest)}, {ratio_text(largest.ratio)}"
     finding = "; ".join(said) or none
     rows: list[tuple[Datum, ...]] = []
     for effect in shown:
@@ -256,7 +258,7 @@ def switches_table(summary: RunSummary, effects: Sequence[FactorEffect] | None =
     )
     notes = lines(
         "How many times as fast with all other settings equal, geometric mean over pairs with its 95 % interval: the "
-        "value that pays most, `keep` where none does for certain. Figures that are weakened do not advise."
+        "value that pays most, `keep` where none does for certain. Weakened results are ignored here."
     )
     return Table.of("switches", columns, factors, notes=notes)
 

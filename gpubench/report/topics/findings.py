@@ -13,7 +13,7 @@ _ORDER = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2}
 _MARKS = {Severity.ERROR: "-", Severity.WARNING: "!", Severity.INFO: "?"}
 _CONSEQUENCES = {
     Effect.INVALIDATES: "the figure is not valid",
-    Effect.WEAKENS: "the figure is weakened and wins no headline",
+    Effect.WEAKENS: "the result is less reliable and is never reported as best",
     Effect.NONE: "the figure stands",
 }
 

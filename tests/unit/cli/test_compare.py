@@ -58,7 +58,7 @@ def test_arms_are_judged_and_what_differs_comes_before_any_number(store, capsys)
     assert "now OOM  out of memory in warmup" in out
     assert "throughput: 1 worse, 1 better, 1 unchanged and 1 unclear" in out
     assert "geometric mean over 4 cases" in out
-    assert "`unclear` means that these data can tell neither a change nor its absence" in out
+    assert "`unclear` means that the data show neither a change nor that there is none" in out
 
 
 def test_verbose_lists_every_row_with_its_reason(store, capsys):
@@ -170,7 +170,7 @@ def test_a_single_run_without_arms_is_refused(store, capsys):
     stored(store, "one", 1000.0)
     status, _, err = compare(store, capsys, "one")
     assert status == 2
-    assert "no two arms to compare" in err
+    assert "fewer than two arms" in err
 
 
 def test_an_unknown_metric_is_wrong_use(store, capsys):

@@ -54,7 +54,7 @@ def test_rows_are_grouped_with_marks_levels_and_remedies(examined: list[object])
     assert "! GPU 0 clocks" in said
     assert "sudo nvidia-smi -lgc MHZ" in said
     assert "never shown" not in said
-    assert lines[-1] == "Fit to measure: 0 bad, 1 to know about."
+    assert lines[-1] == "Fit to measure: 0 bad, 1 warning."
 
 
 def test_strict_exits_with_4_only_for_what_is_bad(examined: list[object]) -> None:
@@ -63,7 +63,7 @@ def test_strict_exits_with_4_only_for_what_is_bad(examined: list[object]) -> Non
     assert run("--strict")[0] == 4
     status, said = run()
     assert status == 0
-    assert said.splitlines()[-1] == "Not fit to measure: 1 bad, 0 to know about (exit 4 with --strict)."
+    assert said.splitlines()[-1] == "Not fit to measure: 1 bad, 0 warnings (exit 4 with --strict)."
 
 
 def test_json_has_rows_facts_and_the_verdict(examined: list[object]) -> None:

@@ -106,7 +106,7 @@ def test_runs_with_arms_and_damaged_ones_are_left_out_and_named(capsys):
     status, out, _ = call(capsys)
     assert status == 0
     assert "run-01 was left out" in out
-    assert "1 with arms left out" in out
+    assert "A/B runs left out: 1." in out
 
 
 @pytest.mark.parametrize(

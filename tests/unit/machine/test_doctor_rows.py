@@ -341,7 +341,7 @@ def test_an_nsys_that_is_named_or_on_path_is_shown_and_none_is_no_fault(tmp_path
         assert row_of(software_rows.rows(TORCH, DRIVER, environ), "nsys").text == str(tool)
     absent = row_of(software_rows.rows(TORCH, DRIVER, {"PATH": ""}), "nsys")
     assert absent.level is Level.NA
-    assert "unless a folder of CUDA or Nsight holds one" in absent.text
+    assert "unless nsys is in a CUDA or Nsight folder" in absent.text
 
 
 @pytest.mark.parametrize(

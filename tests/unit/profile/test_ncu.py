@@ -110,7 +110,7 @@ def test_the_page_says_so(tmp_path: Path):
     said = [plain(each) for each in page[1].lines]
     assert said == [
         "Kernels ran one by one, so nothing is known of time on the host, overlap and idle time.",
-        "Tensor cores: 70.0% of the kernel time, told by counters.",
+        "Tensor cores: 70.0% of the kernel time, detected by counters.",
     ]
 
 

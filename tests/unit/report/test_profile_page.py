@@ -45,7 +45,7 @@ def test_the_page(tmp_path: Path):
         "  Launch-bound: idle 27% of the time, 14% because the host had not launched the next work yet.\n"
         "  Idle 26.9%, by reason: 14.4% host late to launch, 11.9% fetching input, 0.5% waiting for other\n"
         "  work. Largest gap 140 us.\n"
-        "  Tensor cores: 61.5% of the kernel time, told by kernel names.\n"
+        "  Tensor cores: 61.5% of the kernel time, detected by kernel names.\n"
         "\n"
         "  Where a step goes\n"
         "  phase       CPU us  GPU busy us  GPU span us  GPU time  kernels\n"

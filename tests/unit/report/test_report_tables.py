@@ -176,6 +176,6 @@ def test_findings_are_gathered_by_code_with_meaning_and_remedy(summary: RunSumma
         ("GB204", 1),
     ]
     drift = found[1]
-    assert drift.consequence == "the figure is weakened and wins no headline"
+    assert drift.consequence == "the result is less reliable and is never reported as best"
     assert drift.examples == (("cpu amp-bf16 b64", "Step time drifted by +2.1 % [1.4, 2.8] over the window."),)
     assert drift.remedies[0].startswith("Measure longer")
