@@ -218,7 +218,9 @@ def test_the_arms_of_one_run_are_compared_round_by_round(tmp_path: Path) -> None
     assert compared.changes[0].changes["throughput"].judgement == "worse"
 
 
-@pytest.mark.parametrize(("names", "what"), [((), "no two arms"), (("a", "b", "c"), "more than two arms: a, b, c")])
+@pytest.mark.parametrize(
+    ("names", "what"), [((), "fewer than two arms"), (("a", "b", "c"), "more than two arms: a, b, c")]
+)
 def test_a_run_alone_needs_two_arms_to_be_compared(tmp_path: Path, names: tuple[str, ...], what: str) -> None:
     folder = store(tmp_path / "run", two_arms(*names) if names else cpu_run())
     with pytest.raises(UsageError, match=what):

@@ -48,7 +48,7 @@ def test_launches_of_two_arms_are_never_mixed(tmp_path):
         side_of(run, "one")
     with pytest.raises(UsageError, match="has no arm 'old'"):
         arm_sides(run, "old")
-    with pytest.raises(UsageError, match="no two arms to compare"):
+    with pytest.raises(UsageError, match="fewer than two arms"):
         arm_sides(stored(a_run(), tmp_path, "two"))
 
 
