@@ -128,7 +128,7 @@ def filled(text: str, width: int, first: str = "", rest: str | None = None) -> s
 
 
 def fitted(text: str, file: IO[str]) -> str:
-    """The text as it is, but where `file` is a terminal with its long lines broken at spaces.
+    """The text; where `file` is a terminal, long lines are broken at spaces.
 
     Quoted lines of a file, with what points into them, stay whole.
     """

@@ -82,7 +82,7 @@ def git(folder: Path | None = None, *, timeout_s: float = 5.0) -> dict[str, Any]
 
 
 def git_environment() -> dict[str, str]:
-    """The environment without what a hook tells git of its own repository: the folder decides which one is meant."""
+    """The environment without the variables that git sets for hooks: the folder decides which repository is meant."""
     return {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gpubench.core.home_folder import expand_home
 from gpubench.machine import host_facts
 
 CACHE_SCHEMA = 1
@@ -24,7 +25,7 @@ def folder(environ: Mapping[str, str] | None = None, part: str = "doctor") -> Pa
     """`$XDG_CACHE_HOME/gpubench/<part>`, by default under `~/.cache`."""
     environ = os.environ if environ is None else environ
     base = environ.get("XDG_CACHE_HOME")
-    home = Path(os.path.expanduser("~"))  # noqa: PTH111 - pathlib's raises where a user id has no home folder
+    home = expand_home("~")
     if not home.is_absolute():
         home = Path(tempfile.gettempdir()) / f"home-{os.getuid()}"
     return (Path(base) if base else home / ".cache") / "gpubench" / part

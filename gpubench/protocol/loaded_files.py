@@ -19,10 +19,7 @@ def loaded_files(scratch: str | None = None) -> dict[str, str]:
     outside = tuple(f"{folder}{os.sep}" for folder in (_PACKAGE, *standard, *installed, *caches) if folder)
     outside += tuple(f"{os.path.realpath(folder)}{os.sep}" for folder in outside)
     files = {}
-    for module in list(sys.modules.values()):
-        path = getattr(module, "__file__", None)
-        if not isinstance(path, str) or not Path(path).is_absolute():  # torch has modules that only say they are files
-            continue
+    for _, path in module_files():
         if path.startswith(outside) or os.path.realpath(path).startswith(outside):
             continue
         try:
@@ -30,6 +27,13 @@ def loaded_files(scratch: str | None = None) -> dict[str, str]:
         except OSError:
             continue  # made on the fly, and removed
     return dict(sorted(files.items()))
+
+
+def module_files() -> list[tuple[str, str]]:
+    """Name and file of every module that this process has loaded from one, by name."""
+    files = [(name, getattr(module, "__file__", None)) for name, module in sorted(sys.modules.items())]
+    # torch has modules that only say they are files
+    return [(name, path) for name, path in files if isinstance(path, str) and Path(path).is_absolute()]
 
 
 def file_digest(path: Path) -> str:

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +22,7 @@ from gpubench.report.render.html import render_html
 from gpubench.report.render.markdown import render_markdown
 from gpubench.report.view.run_view import View
 from gpubench.report.view.samples import RunWithSamples, load_samples
+from gpubench.store.atomic_files import replace_file
 
 REPORT_NAME = "report"
 CHARTS_FOLDER = "charts"
@@ -143,17 +143,9 @@ def _write_folder(folder: Path, files: Mapping[str, str], *, force: bool) -> Non
 
 def _write(path: Path, text: str) -> None:
     """Whole or not at all. A link at `path` is replaced, never followed."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(partial, flags, 0o666), "w", encoding="utf-8") as file:  # noqa: PTH123 - flags of our own
-            file.write(text)
-        partial.replace(path)
+        replace_file(path, text.encode(), mode=0o666)
     except OSError as error:
-        # Where nothing can be written nothing can be removed either; what stays is hidden and never read.
-        with suppress(OSError):
-            partial.unlink()
         raise _cannot(path, error) from error
 
 

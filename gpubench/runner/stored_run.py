@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from gpubench.core.errors import UsageError
+from gpubench.core.home_folder import expand_home
 from gpubench.core.secrets import hide_secrets
 from gpubench.machine import environment, machine_cache
 from gpubench.protocol.loaded_files import file_digest
 from gpubench.store.run_info import RunInfo
+from gpubench.suite.model.workload_names import is_users
 
 _SHOWN = 4
 _OWN_KEY = "own-runs.key"
@@ -37,9 +39,9 @@ class RunPlace:
 
 def place_of(info: RunInfo) -> RunPlace:
     """UsageError if a folder or file that the run needs is not there any more."""
-    folder = None if info.working_folder is None else _expanded(info.working_folder)
-    suite = None if info.suite_path is None else ((folder or Path()) / _expanded(info.suite_path)).absolute()
-    own = any(_is_own(str(case.settings.get("workload", ""))) for case in info.cases)
+    folder = None if info.working_folder is None else expand_home(info.working_folder)
+    suite = None if info.suite_path is None else ((folder or Path()) / expand_home(info.suite_path)).absolute()
+    own = any(is_users(str(case.settings.get("workload", ""))) for case in info.cases)
     missing = next((each for each in (folder, suite) if each is not None and not each.exists()), None)
     if own and missing is not None:
         raise UsageError(
@@ -86,7 +88,7 @@ def _files_changed(info: RunInfo) -> list[str]:
 
 def _file_changed(path: str, digest: str) -> str | None:
     try:
-        now = file_digest(_expanded(path))
+        now = file_digest(expand_home(path))
     except OSError:
         return "is not there any more"
     return None if now == digest else "was changed"
@@ -103,7 +105,7 @@ def check_own(info: RunInfo, *, trust: bool, option: str = "--trust") -> None:
     starts |= {
         f"the workload {case.settings['workload']}"
         for case in info.cases
-        if _is_own(str(case.settings.get("workload", "")))
+        if is_users(str(case.settings.get("workload", "")))
     }
     if starts:
         more = f" and {len(starts) - _SHOWN} more" if len(starts) > _SHOWN else ""
@@ -147,13 +149,3 @@ def check_planned(info: RunInfo, folder: Path) -> None:
             f"run {info.run} was ended before it was planned, so nothing of it is missing",
             hint=f"Remove {folder} and start again: gpubench run {source}",
         )
-
-
-def _is_own(workload: str) -> bool:
-    """Whether a workload is a class in a file of the user."""
-    kind, colon, _ = workload.partition(":")
-    return bool(colon) and kind not in ("torchvision", "operators")
-
-
-def _expanded(path: str) -> Path:
-    return Path(os.path.expanduser(path))  # noqa: PTH111 - pathlib's raises where there is no home folder

@@ -48,30 +48,39 @@ def write_atomically(path: Path, content: bytes, *, partial: Path | None = None)
 
     `partial` is the name used until then; the default is safe where several processes write the same file.
     """
+    try:
+        replace_file(path, content, partial=partial, durable=True)
+    except OSError as error:
+        raise store_error("write", path, error) from error
+
+
+def replace_file(
+    path: Path, content: bytes, *, partial: Path | None = None, durable: bool = False, mode: int = 0o644
+) -> None:
+    """As `write_atomically` with OSError; only `durable` survives a power cut. A link at `path` is replaced."""
     beside = partial or path.with_name(f".{path.name}.{os.getpid()}")
     try:
         remove_if_there(beside)
-        with os.fdopen(open_own(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        with os.fdopen(open_own(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         beside.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        remove_if_there(beside)
-        raise store_error("write", path, error) from error
+        if durable:
+            sync_folder(path.parent)
     except BaseException:
         remove_if_there(beside)
         raise
 
 
-def open_own(path: Path, flags: int) -> int:
+def open_own(path: Path, flags: int, mode: int = 0o644) -> int:
     """A descriptor of a file that gpubench writes. StoreError if `path` is a link, a second name, or no regular file.
 
-    OSError as `os.open`. Whoever plants a link in a run folder must not choose what is overwritten.
+    OSError as `os.open`. A link planted in a run folder must not choose what is overwritten.
     """
     try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, mode)
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise

@@ -1,4 +1,4 @@
-"""Whether this process may fork, how a child learns that its parent is gone, and what becomes of its own children."""
+"""Whether this process may fork, how a child notices that its parent has exited, and the end of orphans."""
 
 import contextlib
 import ctypes
@@ -23,7 +23,7 @@ def die_with(parent: int) -> None:
 
 
 def adopt_orphans() -> None:
-    """Makes this process the parent of whatever its children leave running, daemons in sessions of their own too."""
+    """Makes this process the parent of everything its children leave running, daemons in other sessions included."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # a kernel before 3.4 refuses, and init takes them
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fakes.arm_suite import SUITE
 from fakes.toy_repository import ToyRepository
 
 from gpubench.cli.run_arms import AskedArms, arms_again
@@ -24,12 +25,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the host forks 
 
 ROOT = Path(__file__).parents[2]
 FAKES = Path(__file__).parents[1] / "fakes"
-SUITE = """\
-schema: 1
-name: arms
-defaults: {workload: "%s", batch_size: 8}
-measure: {min_time: 0.1s, max_time: 0.4s, min_steps: 20, target_rel_ci: 10%%, parity: false, telemetry: "off", repeats: 1}
-"""
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from fakes.arm_suite import SUITE
 
 from gpubench.store.run_reader import load_run
 
@@ -15,12 +16,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the host forks 
 
 ROOT = Path(__file__).parents[2]
 FAKES = Path(__file__).parents[1] / "fakes"
-SUITE = """\
-schema: 1
-name: arms
-defaults: {workload: "%s", batch_size: 8}
-measure: {min_time: 0.1s, max_time: 0.4s, min_steps: 20, target_rel_ci: 10%%, parity: false, telemetry: "off", repeats: 1}
-"""
 
 
 @pytest.fixture(scope="module")

@@ -61,7 +61,7 @@ class View:
 
     @property
     def in_full(self) -> tuple[CaseSummary, ...]:
-        """The cases with a page of their own: all, or of so many that no browser would open them, those few."""
+        """The cases that get a page: all, or only a few where a browser could not open so many."""
         return self.everything if len(self.everything) <= MOST_IN_FULL else self.few
 
     @property

@@ -1,7 +1,6 @@
 """Python interpreters by path or name, and where their packages are."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gpubench.core.errors import UsageError
+from gpubench.core.home_folder import expand_home
 
 _ASK = """\
 import json, os, site, sys
@@ -35,7 +35,7 @@ def find_python(text: str, folder: Path | None = None) -> str:
     A relative path begins in `folder`. Links are not followed: the interpreter of a virtual environment is a link, and
     its place is what makes it one.
     """
-    path = (folder or Path()) / os.path.expanduser(text)  # noqa: PTH111 - pathlib's raises without a home folder
+    path = (folder or Path()) / expand_home(text)
     if path.is_dir():
         inside = path / "bin" / "python"
         if not inside.exists():

@@ -93,7 +93,7 @@ class HostProcess:
 
 
 class JobPipe:
-    """A job on a host: what its child says through its own pipe, and what the host says of it. A context manager."""
+    """A job on a host: the messages of its child and those of the host about it. A context manager."""
 
     def __init__(self, host: HostProcess, job: Job, wake_fd: int) -> None:
         self._host, self._job, self._lines = host, job, LineBuffer()

@@ -42,3 +42,9 @@ FAMILIES = {
 }
 
 EXAMPLES = (*BUILT_IN, *FAMILIES)
+
+
+def is_users(workload: str) -> bool:
+    """Whether it is a class in a file of the user: `module:Class`."""
+    kind, colon, _ = workload.partition(":")
+    return bool(colon) and kind not in ("torchvision", "operators")

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gpubench.core.did_you_mean import near
+from gpubench.suite.model.workload_names import is_users
 
 _LARGEST = 2**20
 
@@ -17,9 +18,9 @@ def why_missing(name: str, search_path: Sequence[str]) -> tuple[str, str]:
 
     `search_path` holds the folders beside the suite file, which come before the Python path.
     """
-    module, colon, attribute = name.partition(":")
-    if not colon or module in ("torchvision", "operators"):  # checked with the other values of a setting
+    if not is_users(name):  # checked with the other values of a setting
         return "", ""
+    module, _, attribute = name.partition(":")
     found = _spec_of(module, search_path)
     if found is None:
         beside = [file.stem for folder in search_path for file in sorted(Path(folder).glob("*.py"))]

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gpubench.protocol.loaded_files import module_files
+
 INSTALLED = "installed.json"
 """In an environment of `gpubench.runner.arms.revision`: the commit, the modules it installs, and its repository."""
 
@@ -21,10 +23,7 @@ def not_of_the_revision(search_path: Sequence[str] = (), prefix: str = sys.prefi
         return None
     names, root = set(installed["modules"]), installed.get("root")
     allowed = tuple(_folder(each) for each in (prefix, *search_path, *(p for p in sys.path if "site-packages" in p)))
-    for name, module in sorted(sys.modules.items()):
-        path = getattr(module, "__file__", None)
-        if not isinstance(path, str) or not Path(path).is_absolute():  # torch has modules that only say they are files
-            continue
+    for name, path in module_files():
         real = os.path.realpath(path)
         strange = name.partition(".")[0] in names and not real.startswith(_folder(prefix))
         if strange or (root is not None and real.startswith(_folder(root)) and not real.startswith(allowed)):
