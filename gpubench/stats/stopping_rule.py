@@ -68,7 +68,8 @@ class StoppingRule:
     Well enough: half-width of the 95 % order-statistic interval at most `target_rel_ci` of the median, and at least
     30 autocorrelation times of steady steps. Two looks in a row, because a single look at a 95 % interval, repeated
     until it passes, covers far less than 95 %. Times in seconds; `min_steps` and `max_steps` count timed groups.
-    `min_time_s` is time after warm-up, `max_time_s` includes it. The limits win over everything.
+    `min_time_s` is time of the series after its warm-up, `max_time_s` counts from the first step on, whether it is
+    part of the series or not. The limits win over everything.
     """
 
     def __init__(
@@ -84,18 +85,18 @@ class StoppingRule:
         self.max_time_s = max_time_s
         self.max_steps = max_steps
         self._next_look = max(1, min(min_steps, max_steps))
-        self._next_look_s = max_time_s
         self._passed = 0
 
     def due(self, num_groups: int, elapsed_s: float) -> bool:
         """Whether `look` should be called now: two comparisons, cheap enough for every step."""
-        return num_groups >= self._next_look or elapsed_s >= self._next_look_s
+        return num_groups >= self._next_look or elapsed_s >= self.max_time_s
 
-    def look(self, step_times_s: "ArrayLike", elapsed_s: float) -> StopDecision:
+    def look(self, step_times_s: "ArrayLike", elapsed_s: float, *, series_s: float | None = None) -> StopDecision:
         """Judge the series so far (every timed group in order, warm-up included; seconds per step).
 
-        `elapsed_s` is the time since its first step. Costs a few milliseconds, so call it when `due`, between blocks.
-        ValueError for an empty series.
+        `elapsed_s` is the time since the first step. `series_s` is how long the groups of the series took together,
+        less where first steps or pauses are not in it; None for `elapsed_s`. Costs a few milliseconds, so call it when
+        `due`, between blocks. ValueError for an empty series.
         """
         import numpy as np
 
@@ -103,7 +104,8 @@ class StoppingRule:
         num_warmup = warmup_length(t)
         found = precision_of_median(t[num_warmup:])
         self._passed = self._passed + 1 if found.reaches(self.target_rel_ci) else 0
-        steady_s = elapsed_s * float(t[num_warmup:].sum() / t.sum())
+        series_s = elapsed_s if series_s is None else series_s
+        steady_s = series_s * float(t[num_warmup:].sum() / t.sum())
         reason: Reason = "continue"
         if self._passed >= LOOKS_NEEDED and steady_s >= self.min_time_s:
             reason = "converged"
@@ -111,12 +113,11 @@ class StoppingRule:
             reason = "max_time"
         elif t.size >= self.max_steps:
             reason = "max_steps"
-        grown = max(t.size + 1, math.ceil(t.size * LOOK_GROWTH))
-        self._next_look = min(grown, max(self.max_steps, t.size + 1))
-        self._next_look_s = self.max_time_s
+        num_more = math.ceil(t.size * (LOOK_GROWTH - 1))
         if self._passed >= LOOKS_NEEDED:
             # Only min_time is missing: look again when it is reached, not a quarter of the series later.
-            self._next_look_s = min(self.max_time_s, elapsed_s + max(self.min_time_s - steady_s, 0.0))
+            num_more = min(num_more, math.ceil((self.min_time_s - steady_s) * t.size / series_s))
+        self._next_look = t.size + max(1, min(num_more, self.max_steps - t.size))
         return StopDecision(
             reason != "continue", reason, num_warmup, found.median, found.rel_half_width, found.n_effective, found.tau
         )

@@ -169,6 +169,11 @@ class Measured:
         return (len(self.times_s) - self.num_leading) * self.group
 
     @property
+    def series_s(self) -> float:
+        """Seconds inside the timed groups."""
+        return sum(self.times_s) * self.group
+
+    @property
     def wall_s(self) -> float:
         """Seconds inside blocks, by the host's clock."""
         return sum(block.wall_s for block in self.blocks)
@@ -215,7 +220,7 @@ def measure_steps(
             measured.reason = "interrupted"
             return measured
         elapsed_s = (time.perf_counter_ns() - first.began_ns) * _NS
-        look = rule.look(measured.times_s, elapsed_s)
+        look = rule.look(measured.times_s, elapsed_s, series_s=measured.series_s)
         watch.tell(look)
         if look.reason != "continue":
             measured.reason = look.reason

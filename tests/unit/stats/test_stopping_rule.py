@@ -96,6 +96,15 @@ def test_when_only_min_time_is_missing_the_next_look_comes_when_it_is_over():
     assert 10.0 <= times[look.num_warmup : num].sum() <= 10.5
 
 
+def test_min_time_counts_the_series_and_max_time_all_since_the_first_step():
+    times = np.full(120, 0.01) * np.exp(0.002 * np.random.default_rng(8).standard_normal(120))
+    rule = StoppingRule(0.01, 1.0, 30.0, 50, 10**6)
+    rule.look(times[:63], 20.63, series_s=0.63)
+    assert not rule.look(times[:79], 20.79, series_s=0.79).stop
+    assert rule.look(times, 21.2, series_s=1.2).reason == "converged"
+    assert StoppingRule(0.01, 2.0, 20.0, 50, 10**6).look(times, 20.0, series_s=1.0).reason == "max_time"
+
+
 def test_a_limit_of_steps_below_the_first_look_is_looked_at():
     look, num = drive(StoppingRule(0.01, 0, 1e9, 50, 20), simulate(7, 60, 0.01, 0.0))
     assert (look.reason, num) == ("max_steps", 20)

@@ -185,6 +185,40 @@ def test_on_cuda_the_window_is_three_seconds_unless_the_suite_says(clock):
     assert stopping_rule(Measure(min_time=1), 1, on_gpu=False).min_time_s == 1.0
 
 
+@pytest.mark.parametrize("cold_s", [0.0, 2.0, 30.0])
+@pytest.mark.parametrize("device_ns", [90_000, 2_000_000, 40_000_000])
+def test_first_steps_that_are_not_in_the_series_take_nothing_from_its_window(clock, cold_s, device_ns):
+    """What cuDNN, autotuning or compiling costs before, and what looks cost between blocks, is no measured time."""
+    from random import Random
+
+    noise, calls = Random(4), []
+
+    def step():
+        clock.launch(host_ns=20_000, device_ns=round(device_ns * (1 + 0.002 * noise.random())))
+        if not calls:
+            clock.now_ns += round(cold_s * 1e9)
+        calls.append(1)
+
+    measure = Measure(min_time=1, max_time=20, target_rel_ci=0.05)
+    first = _first(clock, step, measure)
+    group = group_size(first.typical_s, measure)
+    rule = stopping_rule(measure, group, first.cold_s, on_gpu=True)
+    look = rule.look
+
+    def slow_look(*args, **kwargs):
+        clock.now_ns += 5_000_000
+        looked.append(look(*args, **kwargs))
+        return looked[-1]
+
+    looked = []
+    rule.look = slow_look
+    measured = measure_steps(step, DeviceTimer(clock), rule, first, group=group, stopped=never, notify=lambda _: True)
+    assert measured.reason == "converged"
+    window_s = sum(measured.times_s[looked[-1].num_warmup :]) * group
+    assert 3.1 <= window_s <= 3.25
+    assert len(looked) < 30, "min_time is reached in few looks"
+
+
 def test_max_steps_counts_steps_and_not_groups():
     assert stopping_rule(Measure(max_steps=1000), 10, on_gpu=False).max_steps == 100
 
