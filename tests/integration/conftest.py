@@ -1,4 +1,7 @@
+from collections.abc import Callable
+
 import pytest
+from fakes.cuda import control
 from fakes.nsys import find_nsys
 
 
@@ -9,3 +12,11 @@ def nsys() -> str:
     if path is None:
         pytest.skip(reason)
     return path
+
+
+@pytest.fixture(scope="session")
+def fake_cuda() -> Callable[..., dict[str, str]]:
+    """Makes the environment of a program on the fake CUDA; skips with the reason where that cannot be built."""
+    if reason := control.missing():
+        pytest.skip(reason)
+    return control.environment

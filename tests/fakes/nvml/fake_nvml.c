@@ -298,14 +298,24 @@ double fake_energy(int device, double start, double end) {
     return energy(&devices[device], end) - energy(&devices[device], start);
 }
 
-/* For a program that only has LD_LIBRARY_PATH: one card that draws FAKE_NVML_WATTS, and FAKE_NVML_FAIL_INIT. */
+static unsigned long long setting(const char *name, unsigned long long otherwise) {
+    const char *value = getenv(name);
+    return value && *value ? strtoull(value, NULL, 10) : otherwise;
+}
+
+/* For a program that only has LD_LIBRARY_PATH: FAKE_GPUS cards (1) of FAKE_GPU_BYTES (80 GiB) that draw FAKE_NVML_WATTS,
+ * and FAKE_NVML_FAIL_INIT. The fake CUDA has the same cards. */
 __attribute__((constructor)) static void from_environment(void) {
     const char *watts = getenv("FAKE_NVML_WATTS"), *fail = getenv("FAKE_NVML_FAIL_INIT");
     if (fail) fake_add_rule("nvmlInitWithFlags", -1, atoi(fail), 0, 1e18, 0, 0);
     if (!watts) return;
     double t[1] = {now() - 3600}, w[1] = {atof(watts)};
-    fake_set_trace(fake_add_device("NVIDIA Fake 100", "GPU-fa4e0000-0000-4000-8000-000000000001", "00000000:41:00.0",
-                                   80ull << 30, -1), 1, t, w);
+    for (int i = 0; i < (int)setting("FAKE_GPUS", 1); i++) {
+        char uuid[96], pci[32];
+        snprintf(uuid, sizeof uuid, "GPU-fa4e0000-0000-4000-8000-%012d", i + 1);
+        snprintf(pci, sizeof pci, "00000000:%02X:00.0", 0x41 + i);
+        fake_set_trace(fake_add_device("NVIDIA Fake 100", uuid, pci, setting("FAKE_GPU_BYTES", 80ull << 30), -1), 1, t, w);
+    }
 }
 
 /* ---- NVML ---- */
@@ -322,6 +332,11 @@ typedef struct {
 } field_t;
 
 ret_t nvmlInitWithFlags(unsigned flags) { (void)flags; ENTER(NULL); return OK; }
+/* torch's own, most of them for the words of an out of memory. */
+ret_t nvmlInit(void) { return nvmlInitWithFlags(0); }
+ret_t nvmlInit_v2(void) { return nvmlInitWithFlags(0); }
+ret_t nvmlDeviceGetNvLinkRemoteDeviceType(device_t *d, unsigned link, int *out) { (void)link; (void)out; ENTER(d); return NOT_SUPPORTED; }
+ret_t nvmlDeviceGetNvLinkRemotePciInfo_v2(device_t *d, unsigned link, void *out) { (void)link; (void)out; ENTER(d); return NOT_SUPPORTED; }
 ret_t nvmlShutdown(void) { ENTER(NULL); return OK; }
 const char *nvmlErrorString(ret_t code) { (void)code; return "fake error"; }
 
@@ -459,6 +474,14 @@ ret_t nvmlDeviceGetComputeRunningProcesses_v3(device_t *d, unsigned *count, void
     if (*count < (unsigned)d->num_pids || (d->num_pids && !out)) { *count = d->num_pids; return TOO_SMALL; }
     *count = d->num_pids;
     for (int i = 0; i < d->num_pids; i++) ((process_t *)out)[i] = (process_t){d->pids[i], d->pid_memory[i], -1u, -1u};
+    return OK;
+}
+ret_t nvmlDeviceGetComputeRunningProcesses(device_t *d, unsigned *count, void *out) {
+    typedef struct { unsigned pid; unsigned long long bytes; } process_t;
+    ENTER(d);
+    if (*count < (unsigned)d->num_pids || (d->num_pids && !out)) { *count = d->num_pids; return TOO_SMALL; }
+    *count = d->num_pids;
+    for (int i = 0; i < d->num_pids; i++) ((process_t *)out)[i] = (process_t){d->pids[i], d->pid_memory[i]};
     return OK;
 }
 ret_t nvmlDeviceGetCurrentClocksThrottleReasons(device_t *d, unsigned long long *out) { ENTER(d); *out = reasons_now(d->parent ? d->parent : d); return OK; }
