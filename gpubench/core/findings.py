@@ -203,12 +203,12 @@ _CATALOGUE = {
         "`TORCH_LOGS=graph_breaks` names the lines.",
     ),
     ("GB311", "not-seen", _INFO, _NONE, "not seen"): (
-        "The watched step did not show whether a setting took effect, so that it is what was asked for is unverified.",
-        "Give the workload a `probe` method that tells it (`compute_dtype` for the precision).",
+        "The watched steps did not show whether a setting took effect.",
+        "Let the workload report it: `compute_dtype` in `probe()` for the precision, or `samples_per_step(case)`.",
     ),
     ("GB312", "partial-batches", _WARNING, _WEAKENS, "partial"): (
-        "A DataLoader gave the measured steps batches that were not full; their samples are counted as drawn.",
-        "Pass it `drop_last=True`: there is no one step time of batches of two sizes.",
+        "Some batches of the DataLoader were not full. Throughput counts the samples they held.",
+        "Pass `drop_last=True` to the DataLoader: full and partial batches do not take the same time.",
     ),
     # GB4xx: telemetry, power, clocks, other processes. Effects are on the case's figures. A finding on energy alone
     # leaves throughput alone: the record's telemetry marks it (`energy_valid` false, with the reason), and gates on

@@ -82,8 +82,9 @@ def _set_math(torch: Any, *, tf32: bool) -> None:
         _backend(torch, name).fp32_precision = "ieee" if name.startswith("mkldnn") else math
 
 
-def read_back(case: Case, workload_probe: dict[str, Any] | None, device: Any) -> Effective:  # noqa: ARG001 - part of the seam
-    """What holds now. `workload_probe` is what the workload's `probe()` said of the built step (None: it has none).
+def read_back(case: Case, workload_probe: dict[str, Any] | None, device: Any) -> Effective:
+    """What holds now. `workload_probe` is what the workload's `probe()` said of the built step (None: it has none). As
+    asked by what was watched, but with operators that were not, precision is not seen.
 
     Call it before and after the measured steps: it runs a small product and a small convolution on `device` to see
     whether float32 is computed in less (that also catches what the environment overrides behind torch's flags), and
@@ -93,13 +94,15 @@ def read_back(case: Case, workload_probe: dict[str, Any] | None, device: Any) ->
 
     accelerator = accelerator_of(device)
     probe = dict(workload_probe or {})
+    elsewhere = bool(probe.get("extra", {}).get("unseen_operators"))
     observed, facts = observed_math(torch, accelerator), accelerator.facts()
     environment = {name: os.environ[name] for name in WATCHED_VARIABLES if name in os.environ}
     extra = {**probe.pop("extra", {}), "observed_math": observed, "environment": environment, **facts.extra}
     math, has_gpu = math_modes(torch), accelerator_of("cuda").problem() is None
     cudnn = torch.backends.cudnn.version() if has_gpu else None  # type: ignore[no-untyped-call]
+    precision = _precision(probe, math, observed, accelerator)
     return Effective(
-        precision=_precision(probe, math, observed, accelerator),
+        precision=NOT_SEEN if elsewhere and precision == case.precision else precision,
         math=math,
         **cudnn_flags(torch),
         cpu_threads=torch.get_num_threads(),
@@ -224,7 +227,7 @@ def _disagreements(case: Case, effective: Effective) -> Iterator[tuple[str, Any,
         "training": case.mode == "train",
         "inference_mode": case.mode == "infer",
     }
-    not_seen = effective.extra.get("not_seen", ())
+    not_seen = set(effective.extra.get("not_seen", ())) - {"precision"}  # what was seen of it may be wrong already
     for setting, asked in expected.items():
         got = effective.read(setting)
         if asked is not None and got not in (None, asked, NOT_SEEN) and setting not in not_seen:

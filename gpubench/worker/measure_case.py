@@ -120,7 +120,7 @@ class _Measurement:
         return workload, step
 
     def _measure(self, workload: Any, bare_step: Step, emitter: Emitter) -> tuple[loop.Measured, Figures, Memory]:
-        drawn = DrawnBatches()
+        drawn = DrawnBatches(self._case)
         with drawn:
             first = self._first_steps(emitter, bare_step)
         with self._memory.aside():
@@ -141,7 +141,7 @@ class _Measurement:
         )
         found = figures(
             measured,
-            samples_per_step=after_steps.samples_done(self._launch, workload, self._samples_per_step, drawn.share),
+            samples_per_step=after_steps.samples_done(self._launch, workload, self._samples_per_step, drawn),
             target_rel_ci=self._job.measure.target_rel_ci,
             on_gpu=self._on_gpu,
             input_waits_s=input_waits_s,

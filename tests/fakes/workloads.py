@@ -148,16 +148,22 @@ class Loads:
     """Each step takes a batch of its DataLoader of 6 samples, the last of an epoch whether full or not."""
 
     num_workers = 0
+    factor = 1
+    dataset = "map"
 
     def build(self, case, device):
         import torch
-        from torch.utils.data import DataLoader
+        from torch.utils.data import DataLoader, IterableDataset
+
+        class Stream(IterableDataset):
+            def __iter__(self):
+                return iter(range(6))
 
         loader = DataLoader(
-            list(range(6)),
-            batch_size=case.batch_size,
+            Stream() if self.dataset == "stream" else list(range(6)),
+            batch_size=case.batch_size * self.factor,
             num_workers=self.num_workers,
-            collate_fn=lambda samples: torch.tensor(samples).float().reshape(1, -1),
+            collate_fn=lambda samples: self.collate(torch.tensor(samples).float()),
         )
         batches = itertools.chain.from_iterable(itertools.repeat(loader))
 
@@ -166,6 +172,30 @@ class Loads:
             return next(batches).mean()
 
         return step
+
+    def collate(self, samples):
+        return samples.reshape(1, -1)
+
+
+class LoadsStream(Loads):
+    """The same from a data set without indices."""
+
+    dataset = "stream"
+
+    def collate(self, samples):
+        return samples
+
+
+class LoadsStreamOfRows(Loads):
+    """The first size of a batch is not that of its samples."""
+
+    dataset = "stream"
+
+
+class LoadsLess(Loads):
+    """Its batches are not the case's."""
+
+    factor = 2
 
 
 class CountsItself(Loads):

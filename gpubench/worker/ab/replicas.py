@@ -49,7 +49,6 @@ class Replica:
         self.device, self._wait = self._accelerator.device, self._accelerator.synchronize
         job = launch.job.model_copy(update={"case": arm.case, "label": f"{launch.job.label} [{arm.name}]"})
         self.launch = RunningJob(job, launch.sender, launch.stop)
-        self._drawn = DrawnBatches()
         self._workload: Any = None
         self._step: Any = None
 
@@ -69,6 +68,7 @@ class Replica:
             held = memory.allocated()
         self._workload = resolve(self.case.workload, job.search_path, download=job.download)
         self.samples_per_step: float = optional_facts.samples_per_step(self._workload, self.case)
+        self._drawn = DrawnBatches(self.case)
         self._step = optional_facts.build(self._workload, self.case, self.device)
         self._wait()
         if memory is not None:
@@ -126,7 +126,7 @@ class Replica:
         self.switch_to()
         self._keep_shared(self._shared)
         self.samples_per_step = after_steps.samples_done(
-            self.launch, self._workload, self.samples_per_step, self._drawn.share
+            self.launch, self._workload, self.samples_per_step, self._drawn
         )
         self.told = after_steps.health(self.launch, self._workload, self.case, self.num_steps)
         now, begun, in_all = optional_facts.compile_stats(self.case), self._compiled_by_all, None

@@ -13,6 +13,7 @@ from gpubench.core.units import format_percent
 from gpubench.suite.model.case import Case
 from gpubench.worker.checks.work_counts import count_bytes, count_flops
 from gpubench.worker.job import RunningJob
+from gpubench.worker.timing.drawn_batches import DrawnBatches
 from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.base import Health
 from gpubench.worker.workloads.compiled import CompileStats
@@ -68,24 +69,30 @@ def note_doubts(launch: RunningJob, workload: Any, effective: Effective) -> None
     """
     has_precision = getattr(workload, "has_precision", True)
     names = [name for name in effective.extra.get("not_seen", ()) if name != "precision" or has_precision]
-    known, watchers = {each.code for each in launch.findings}, instruments()
-    if names and "GB311" not in known:
-        message = f"Whether the step does what was asked for was not seen of: {', '.join(names)}."
-        launch.findings.append(finding("GB311", message, settings=names))
-    if watchers and "GB108" not in known:
+    watchers = instruments()
+    if names and (doubt := _not_seen(names)) not in launch.findings:
+        launch.findings.append(doubt)
+    if watchers and "GB108" not in {each.code for each in launch.findings}:
         message = f"Watched while it was measured, by {', '.join(watchers)}."
         launch.findings.append(finding("GB108", message, by=watchers))
 
 
-def samples_done(launch: RunningJob, workload: Any, samples_per_step: float, share: float) -> float:
-    """Samples of a step on average, given the `share` of full batches that its DataLoader drew: GB312 below 1. A
-    workload that counts its samples itself knows better.
+def _not_seen(names: list[str]) -> Finding:
+    return finding("GB311", f"Not seen while steps were watched: {', '.join(names)}.", settings=names)
+
+
+def samples_done(launch: RunningJob, workload: Any, samples_per_step: float, drawn: DrawnBatches) -> float:
+    """Samples of a step on average, given what its DataLoaders drew: GB312 for batches that were not full, GB311 where
+    they do not show it. A workload that counts its samples itself knows better.
     """
-    if share >= 1 or hasattr(workload, "samples_per_step"):
+    if hasattr(workload, "samples_per_step"):
         return samples_per_step
-    message = f"The steps' DataLoader gave {format_percent(share)} of the samples of full batches."
-    launch.findings.append(finding("GB312", message, share=share))
-    return samples_per_step * share
+    if not drawn.seen:
+        launch.findings.append(_not_seen(["samples per step"]))
+    if drawn.share < 1:
+        message = f"The DataLoader's batches were {format_percent(drawn.share)} full on average."
+        launch.findings.append(finding("GB312", message, share=drawn.share))
+    return samples_per_step * drawn.share
 
 
 def workload_figures(launch: RunningJob, workload: Any) -> Metrics:

@@ -12,7 +12,8 @@ from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import Health, Step
 from gpubench.worker.workloads.compiled import CompileStats, graphs_made
 from gpubench.worker.workloads.compiled import compile_stats as read_compile_stats
-from gpubench.worker.workloads.numerics import NOT_SEEN, observe
+from gpubench.worker.workloads.numerics import NOT_SEEN
+from gpubench.worker.workloads.watched_steps import observe
 
 
 def build(workload: Any, case: Case, device: Any) -> Step:
@@ -26,7 +27,7 @@ def build(workload: Any, case: Case, device: Any) -> Step:
 
 
 def probe(workload: Any, case: Case, step: Step, graphs_before: int = 0) -> dict[str, Any]:
-    """What the workload's `probe` says; without one, what one more step computes in. Not for between measured steps.
+    """What the workload's `probe` says; without one, what a few more steps compute in. Not for between measured steps.
 
     A compiled or graphed step cannot be observed. That it is compiled is known from graphs that torch.compile made
     since `graphs_before` of this process; arms of the same code share graphs, and then it is not seen. `extra` lists
@@ -42,8 +43,10 @@ def probe(workload: Any, case: Case, step: Step, graphs_before: int = 0) -> dict
         now = graphs_made()
         found["compile"] = case.compile if now > graphs_before else NOT_SEEN if now else "off"
     untold = [name for name in ("cuda_graph", "num_workers") if getattr(case, name) and name not in found]
-    seen = {"precision": found.get("compute_dtype"), "compile": found.get("compile")}
-    untold += [name for name, value in seen.items() if value == NOT_SEEN or (name == "precision" and value is None)]
+    if found.get("compute_dtype") is None or found.get("extra", {}).get("unseen_operators"):
+        untold.append("precision")
+    if found.get("compile") == NOT_SEEN:
+        untold.append("compile")
     return {**found, "extra": {**found.get("extra", {}), **({"not_seen": untold} if untold else {})}}
 
 

@@ -222,8 +222,9 @@ def test_convolutions_and_products_really_compute_in_the_precision_asked_for(bui
     facts = workload.probe()
     assert facts["compute_dtype"] == facts["output_dtype"] == compute
     assert facts["parameter_dtype"] == weights
-    assert facts["extra"]["convolution_dtypes"] == {compute: 2}
-    assert facts["extra"]["product_dtypes"] == {compute: 1}
+    steps = facts["extra"]["watched_steps"]
+    assert facts["extra"]["convolution_dtypes"] == {compute: 2 * steps}
+    assert facts["extra"]["product_dtypes"] == {compute: steps}
 
 
 def test_channels_last_holds_for_the_input_and_for_every_convolution(built):
@@ -231,8 +232,8 @@ def test_channels_last_holds_for_the_input_and_for_every_convolution(built):
     step()
     facts = workload.probe()
     assert facts["memory_format"] == "channels_last"
-    assert facts["extra"]["convolution_input_layouts"] == {"channels_last": 2}
-    assert facts["extra"]["convolution_weight_layouts"] == {"channels_last": 2}
+    layers = {"channels_last": 2 * facts["extra"]["watched_steps"]}
+    assert facts["extra"]["convolution_input_layouts"] == facts["extra"]["convolution_weight_layouts"] == layers
     assert workload.source.batches[0][0].stride() == (12 * 12 * 3, 1, 12 * 3, 3)
 
 

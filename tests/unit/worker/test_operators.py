@@ -12,10 +12,10 @@ from gpubench.worker import accelerator, effective_settings
 from gpubench.worker.checks import parity
 from gpubench.worker.checks.work_counts import count_bytes, count_flops
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.numerics import Observer
 from gpubench.worker.workloads.operators.operator import UNKNOWN_CACHE_BYTES, last_cache_bytes, num_sets
 from gpubench.worker.workloads.optional_facts import probe, samples_per_step
 from gpubench.worker.workloads.registry import resolve
+from gpubench.worker.workloads.watched_steps import Observer
 
 SMALL_CACHE = 64 * 2**10
 

@@ -1,6 +1,8 @@
+import itertools
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ from gpubench.worker import effective_settings
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.checks import unsupported
 from gpubench.worker.workloads import optional_facts
-from gpubench.worker.workloads.numerics import observe
+from gpubench.worker.workloads.watched_steps import observe
 
 
 def effective_of(workload, case, step=lambda: None):
@@ -62,7 +64,7 @@ def test_looking_at_a_step_tunes_nothing():
     torch.backends.cudnn.benchmark = True
     seen = []
     observe(lambda: seen.append(torch.backends.cudnn.benchmark))
-    assert (seen, torch.backends.cudnn.benchmark) == ([False], True)
+    assert (set(seen), torch.backends.cudnn.benchmark) == ({False}, True)
 
 
 @pytest.mark.parametrize("value", [True, False])
@@ -416,6 +418,66 @@ def test_autocast_in_a_workload_of_ones_own_is_what_was_asked_for():
     assert (effective.precision, effective.autocast_dtype) == ("amp-bf16", "bfloat16")
     assert disagreeing(case, effective) == {}
     assert "precision" in disagreeing(Case(precision="bf16"), effective)
+
+
+def _in_another_thread(dtype, here=torch.float32):
+    """Computes `here` in the thread that is watched, and `dtype` in one that was there before."""
+    threads = ThreadPoolExecutor(1)
+    x, y = torch.ones(8, 8), torch.ones(8, 8)
+    threads.submit(int).result()
+    return torch.inference_mode()(
+        lambda: (threads.submit(lambda: x.to(dtype) @ x.to(dtype)).result(), y.to(here) @ y.to(here))
+    )
+
+
+@pytest.mark.parametrize("here", [torch.float32, torch.bfloat16])
+def test_what_another_thread_computes_is_not_seen(here):
+    effective = _named(lambda: _in_another_thread(torch.bfloat16, here))
+    assert effective.extra["unseen_operators"] == ["matmul", "mm"]
+    assert effective.extra["not_seen"] == ["precision"]
+    assert effective.precision == ("not seen" if here == torch.float32 else "bf16")
+    assert ("precision" in disagreeing(Case(mode="infer"), effective)) is (here == torch.bfloat16)
+
+
+def test_without_a_product_of_its_own_a_thread_shows_no_type():
+    threads, x = ThreadPoolExecutor(1), torch.ones(8, 8)
+    effective = _named(lambda: lambda: threads.submit(lambda: x @ x).result() + 1, Case(precision="bf16", mode="infer"))
+    assert effective.precision == "not seen"
+
+
+def test_threads_that_only_move_data_change_nothing():
+    threads, x = ThreadPoolExecutor(1), torch.ones(8, 8)
+    effective = _named(lambda: lambda: x @ threads.submit(x.clone).result())
+    assert (effective.precision, "unseen_operators" in effective.extra) == ("fp32", False)
+
+
+def test_nothing_is_written_where_the_workload_writes(capfd):
+    observe(lambda: torch.ones(2) + 1)
+    assert capfd.readouterr() == ("", "")
+
+
+def _in_turns(*dtypes, cast=False):
+    """A product of the next of `dtypes` in each step; with `cast`, None is one outside of autocast."""
+    turns, x = itertools.cycle(dtypes), torch.ones(8, 8)
+
+    def step():
+        dtype = next(turns)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=cast and dtype is not None), torch.inference_mode():
+            return (x @ x) if cast else (x.to(dtype) @ x.to(dtype))
+
+    return step
+
+
+def test_a_type_of_every_second_step_is_found():
+    found = disagreeing(Case(mode="infer"), _named(lambda: _in_turns(torch.float32, torch.bfloat16)))
+    assert found["precision"].data["got"] == "bfloat16+float32"
+
+
+def test_autocast_of_every_second_step_is_found():
+    case = Case(precision="amp-bf16", mode="infer")
+    found = disagreeing(case, _named(lambda: _in_turns(torch.bfloat16, None, cast=True), case))
+    assert found["autocast_dtype"].data["got"] == "bfloat16+none"
+    assert disagreeing(case, _named(lambda: _in_turns(torch.bfloat16, cast=True), case)) == {}
 
 
 def _compiled(graphs, before, monkeypatch):

@@ -16,7 +16,8 @@ from gpubench.worker.workloads.classifier.batches import BatchSource, Format, ma
 from gpubench.worker.workloads.classifier.optimizers import CountingScaler, make_optimizer
 from gpubench.worker.workloads.classifier.steps import GraphedStep, InferStep, Snapshot, TrainStep, health_of, no_phases
 from gpubench.worker.workloads.compiled import USES_CUDA_GRAPHS, compile_model, compile_stats
-from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, dtype_name, observe
+from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, dtype_name
+from gpubench.worker.workloads.watched_steps import observe
 
 PROBE_SAMPLES = 2
 

@@ -18,7 +18,8 @@ from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import Step, Unsupported
-from gpubench.worker.workloads.numerics import NUMERICS, observe
+from gpubench.worker.workloads.numerics import NUMERICS
+from gpubench.worker.workloads.watched_steps import observe
 
 Inputs = TypeVar("Inputs")
 

@@ -1,0 +1,228 @@
+"""What steps really compute in: types, layouts and modes, seen below autograd and autocast while a few of them run."""
+
+import json
+import os
+import re
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from gpubench.worker.workloads.numerics import dtype_name, layout_of, no_autotuning
+
+CONVOLUTION = re.compile(r"q?conv\w*|miopen|deform\w*")
+PRODUCT = re.compile(r"[a-z]*(mm|matmul|gemm|gemv|mv|dot|linear|attention|attn|lstm|gru|rnn|einsum)|transformer")
+"""A word of an operator's name, by which an operator of any library is a convolution or a product."""
+
+_QUANTISED = ("quantized", "onednn")
+_COPIES = re.compile(r"_?to(_copy)?|copy_?|clone|contiguous|empty\w*|new_\w+|\w+_like|detach|alias|lift\w*")
+"""What only moves or makes values computes in nothing."""
+
+LEAST_STEPS = 2
+"""A type used only in every second step is met."""
+
+MOST_STEPS = 8
+_WATCH_S = 0.05
+
+_SEEN = "gpubench watches this thread"
+
+
+class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Notes the types that every operator computes in, and the layout of a convolution's inputs.
+
+    For steps that are not measured: it slows each operator down by tens of microseconds, and does not see into a
+    compiled or graphed step, nor what no torch operator does, nor other threads than its own and autograd's.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.convolution_dtypes: Counter[str] = Counter()
+        self.product_dtypes: Counter[str] = Counter()
+        self.other_dtypes: Counter[str] = Counter()
+        self.input_layouts: list[str] = []
+        self.weight_layouts: list[str] = []
+        self.calls: Counter[str] = Counter()
+        self.step_dtypes: list[set[str]] = [set()]
+        self._first_inputs = {0}
+        self._threads: set[int] = set()
+
+    def begin_step(self) -> None:
+        self.step_dtypes.append(set())
+        self._first_inputs.add(len(self.input_layouts))
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if threading.get_ident() not in self._threads:
+            self._threads.add(threading.get_ident())
+            with torch.profiler.record_function(_SEEN):
+                pass
+        result = func(*args, **(kwargs or {}))
+        name: str = func.overloadpacket.__name__
+        self.calls[name] += 1
+        taken = [leaf for leaf in tree_leaves((args, kwargs or {})) if isinstance(leaf, torch.Tensor)]
+        if _is(CONVOLUTION, name):
+            self._note_product(func, taken, self.convolution_dtypes)
+            if len(taken) > 1 and "backward" not in name:
+                self._note_layout(taken[0], self.input_layouts)
+                self._note_layout(taken[1], self.weight_layouts)
+        elif _is(PRODUCT, name):
+            self._note_product(func, taken, self.product_dtypes)
+        elif taken and not _COPIES.fullmatch(name):
+            given = [leaf for leaf in tree_leaves(result) if isinstance(leaf, torch.Tensor)]
+            self.other_dtypes.update({_type(each) for each in (*taken, *given) if each.numel() > 1 and _computes(each)})
+        return result
+
+    def _note_product(self, func: Any, taken: list[torch.Tensor], seen: Counter[str]) -> None:
+        dtypes = _operands(func, taken)
+        seen[dtypes] += 1
+        self.step_dtypes[-1].update(dtypes.split("+"))
+
+    @staticmethod
+    def _note_layout(tensor: torch.Tensor, seen: list[str]) -> None:
+        layout = layout_of(tensor)
+        if layout is not None:
+            seen.append(layout)
+
+    def facts(self) -> dict[str, Any]:
+        """`compute_dtype`: the types of all convolutions and products, joined by `+`; in a step without any, the
+        floating-point types of all other operators; None where there were none of those either.
+
+        `memory_format`: of a step's first convolution's input and of every convolution's weights, `mixed` if they
+        disagree. What layers in between do to the layout is counted in `extra`.
+        """
+        first = {layout for index, layout in enumerate(self.input_layouts) if index in self._first_inputs}
+        layouts = first.union(self.weight_layouts)
+        products = {each for key in (*self.convolution_dtypes, *self.product_dtypes) for each in key.split("+")}
+        return {
+            "compute_dtype": "+".join(sorted(products or self.other_dtypes)) or None,
+            "memory_format": layouts.pop() if len(layouts) == 1 else ("mixed" if layouts else None),
+            "extra": {
+                "convolution_dtypes": dict(self.convolution_dtypes),
+                "product_dtypes": dict(self.product_dtypes),
+                "other_dtypes": dict(self.other_dtypes),
+                "convolution_input_layouts": dict(Counter(self.input_layouts)),
+                "convolution_weight_layouts": dict(Counter(self.weight_layouts)),
+            },
+        }
+
+
+def _operands(func: Any, taken: list[torch.Tensor]) -> str:
+    """What a product multiplies: the types of its first two tensors, where an int64 beside a float is an index.
+
+    Quantised operators take float32 and hide their weights; their names say what they multiply.
+    """
+    if func.namespace in _QUANTISED:
+        return "float16" if "fp16" in func.overloadpacket.__name__ else "int8"
+    floats = {_type(each) for each in taken[:2] if _computes(each) or each.dtype.itemsize == 1}
+    return "+".join(sorted((floats or {_type(each) for each in taken[:2]}) - {"bool"}))
+
+
+def _is(kind: re.Pattern[str], name: str) -> bool:
+    return any(map(kind.fullmatch, name.strip("_").split("_")))
+
+
+def _computes(tensor: torch.Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
+
+
+def _type(tensor: torch.Tensor) -> str:
+    """Complex numbers are computed in the type of their parts."""
+    return str(dtype_name(tensor.dtype.to_real() if tensor.is_complex() else tensor.dtype))
+
+
+class _AutocastWatch(TorchFunctionMode):
+    """The type that autocast casts to, where a torch function was called under it: operators do not show that."""
+
+    def __init__(self, device_type: str) -> None:
+        super().__init__()
+        self.dtype: str | None = None
+        self._device_type = device_type
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if torch.is_autocast_enabled(self._device_type):
+            self.dtype = dtype_name(torch.get_autocast_dtype(self._device_type))
+        return func(*args, **(kwargs or {}))
+
+
+class _AllThreads:
+    """Inside `with`, notes the operators of every thread of the process, which no `TorchDispatchMode` sees."""
+
+    def __enter__(self) -> Self:
+        self._file = tempfile.NamedTemporaryFile(suffix=".json")
+        self._threads: dict[int, set[str]] = {}
+        self._trace = torch.profiler.ExecutionTraceObserver()
+        with _without_stderr():  # torch says there that it begins and ends
+            self._trace.register_callback(self._file.name)
+            self._trace.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with _without_stderr():
+            self._trace.unregister_callback()
+        text = Path(self._file.name).read_text(encoding="utf-8", errors="replace")
+        self._file.close()
+        for node in json.loads(text)["nodes"]:
+            thread = next(each["value"] for each in node["attrs"] if each["name"] == "tid")
+            if any(each.startswith("Tensor") for each in node["inputs"]["types"]) or node["name"] == _SEEN:
+                self._threads.setdefault(thread, set()).add(node["name"])
+
+    def unseen(self, *, products: bool) -> set[str]:
+        """Operators of threads that the observer did not see: `products` and convolutions, or all that compute."""
+        names = {name for each in self._threads.values() if _SEEN not in each for name in each}
+        operators = {name.rpartition("::")[2] for name in names if "::" in name}
+        if not products:
+            return {name for name in operators if not _COPIES.fullmatch(name)}
+        return {name for name in operators if _is(PRODUCT, name) or _is(CONVOLUTION, name)}
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """For what C++ writes there."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def observe(step: Callable[[], Any], device_type: str = "cpu") -> dict[str, Any]:
+    """Runs `step` a few times and says what it computed in (see `Observer.facts`), and under which autocast: joined by
+    `+` where steps differ. `extra` lists under `unseen_operators` what other threads computed meanwhile; without a
+    product in this one, it shows no type then.
+    """
+    casts: list[str | None] = []
+    with Observer() as observer, no_autotuning(), _AllThreads() as threads:
+        ends = time.perf_counter() + _WATCH_S
+        while len(casts) < LEAST_STEPS or (len(casts) < MOST_STEPS and time.perf_counter() < ends):
+            observer.begin_step()
+            with _AutocastWatch(device_type) as autocast:
+                step()
+            casts.append(autocast.dtype)
+    facts: dict[str, Any] = observer.facts()
+    products = set().union(*observer.step_dtypes)
+    told = {
+        cast if cast in dtypes or cast not in products else None
+        for cast, dtypes in zip(casts, observer.step_dtypes[1:], strict=True)
+        if dtypes or not products
+    }
+    unseen = threads.unseen(products=bool(products))
+    extra = {**facts["extra"], "watched_steps": len(casts), **({"unseen_operators": sorted(unseen)} if unseen else {})}
+    return {
+        **facts,
+        "compute_dtype": None if unseen and not products else facts["compute_dtype"],
+        "autocast_dtype": told.pop() if len(told) == 1 else "+".join(sorted(cast or "none" for cast in told)),
+        "extra": extra,
+    }
