@@ -8,11 +8,13 @@ import rich_click as click
 
 from gpubench.cli.console import set_color
 from gpubench.cli.lazy_group import LazyCommand, LazyGroup
+from gpubench.cli.own_variables import set_own_variables
 from gpubench.cli.print_errors import set_debug, status_of
 from gpubench.core.version import __version__
 
 COMMANDS = (
     LazyCommand("run", "Measure", "Run a suite and store the results."),
+    LazyCommand("stat", "Measure", "Measure any program: time, memory, energy, clocks."),
     LazyCommand("profile", "Measure", "Run one case under a profiler, or read a trace."),
     LazyCommand("validate", "Measure", "Check a suite file and count its cases."),
     LazyCommand("compare", "Analyse", "Compare runs, case by case."),
@@ -79,8 +81,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (that of the process by default) and return its exit status. Prints errors, raises none."""
-    # pydantic would read the metadata of every installed package in search of plugins: a tenth of the start-up.
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    set_own_variables()
     _open_closed_streams()
     return status_of(cli, list(sys.argv[1:] if arguments is None else arguments))
 

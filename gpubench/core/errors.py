@@ -29,7 +29,7 @@ class ExitStatus(IntEnum):
 class GpubenchError(Exception):
     """Base of every error shown to the user. `str(error)` is the sentence, `hint` says what to do."""
 
-    exit_status = ExitStatus.USAGE
+    exit_status: int = ExitStatus.USAGE
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

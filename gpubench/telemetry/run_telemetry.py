@@ -115,6 +115,11 @@ class TelemetrySession:
             except TelemetryError:
                 self._listed = {}  # each card reports it when it is tracked
 
+    def wait_until_ready(self, timeout_s: float) -> None:
+        """Waits until a window may start on the tracked device and the CPU, at most `timeout_s` seconds for each."""
+        for sampled in self._active():
+            sampled.wait_until_ready(timeout_s)
+
     def phase(self, name: str) -> None:  # noqa: ARG002 - every change of phase is a boundary
         """The launch entered a phase (`measuring`, ...). Only `boundary` mode reads here; `sampled` does nothing."""
         for sampled in self._active():

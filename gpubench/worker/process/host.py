@@ -17,6 +17,7 @@ import sys
 from collections import deque
 from collections.abc import Mapping
 
+from gpubench.core import process_tree
 from gpubench.protocol.messages import End, Exited, Hello, Job, LineBuffer, Message, Started, decode, encode
 from gpubench.worker import process_lifetime
 from gpubench.worker.process import device_query, spawn
@@ -96,7 +97,7 @@ class JobServer:
                 self._child.kill()
                 self._child.reap()
                 if self._no_fork is None:
-                    process_lifetime.end_orphans()
+                    process_tree.end_orphans()
 
     def _read(self) -> bool:
         """Takes in what the parent sent; says whether it was `end`."""
@@ -143,7 +144,7 @@ class JobServer:
             self._selector.unregister(child.pidfd)
         code = child.reap()
         if self._no_fork is None:  # a profiler's own processes may be among them
-            process_lifetime.end_orphans()
+            process_tree.end_orphans()
         self._child = None
         self._send(Exited(job=self._job, pid=child.pid, exit_code=code))
 
@@ -199,7 +200,7 @@ def main(socket_fd: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent decides what happens to a child
     no_fork = why_not_fork()
     if no_fork is None:
-        process_lifetime.adopt_orphans()
+        process_tree.adopt_orphans()
     with contextlib.closing(socket.socket(fileno=socket_fd)) as connection:
         connection.set_inheritable(False)
         preload(everything=no_fork is None)

@@ -1,0 +1,109 @@
+"""`gpubench stat`: time, memory, energy and clocks of any program."""
+
+import shlex
+import subprocess
+from functools import partial
+from typing import IO, TYPE_CHECKING
+
+import rich_click as click
+
+from gpubench.cli.print_errors import say
+from gpubench.cli.shared_options import share
+from gpubench.report.model.inert_text import json_text
+
+if TYPE_CHECKING:
+    from gpubench.cli.measured_program import MeasuredPrograms
+
+_USE = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+
+
+@click.command(name="stat", context_settings=_USE)
+@click.argument("command_line", metavar="COMMAND [ARG]...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.option("-r", "--runs", type=click.IntRange(1, 10_000), help="Runs, or rounds at most with --against.")
+@click.option("-w", "--warmup", type=click.IntRange(0, 1000), default=0, help="Runs before them that do not count.")
+@click.option("--against", metavar="'COMMAND'", help="A command to run in turn with it, and a verdict on wall time.")
+@click.option("--sesoi", type=share, help="Smallest change that matters, with --against (default: 3%).")
+@click.option("--device", "devices", multiple=True, metavar="DEVICE", help="CUDA number, UUID or PCI address (all).")
+@click.option("--ignore-failure", is_flag=True, help="Go on when a run ends with another status than 0.")
+@click.option("-q", "--quiet", is_flag=True, help="Discard what the program writes to stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout; the program's stdout goes to stderr.")
+@click.option("-o", "--output", type=click.File("w", lazy=False), metavar="FILE", help="Write the figures to a file.")
+def command(
+    command_line: tuple[str, ...],
+    *,
+    runs: int | None,
+    warmup: int,
+    against: str | None,
+    sesoi: float | None,
+    devices: tuple[str, ...],
+    ignore_failure: bool,
+    quiet: bool,
+    as_json: bool,
+    output: IO[str] | None,
+) -> int:
+    """Measure any program: wall and CPU time, peak memory, energy, clocks and throttling.
+
+    The program keeps its standard streams, signals reach it, and its exit status is that of gpubench (128 + n after
+    signal n, 127 if there is no such program, 126 if it cannot be started). Figures go to stderr. Memory is that of all
+    its processes; GPU figures are those of each card that it may open, so a busy neighbour on a card counts.
+
+    With --against, both commands run in turn, in random order within a round, until a verdict on wall time or the
+    last round.
+
+    \b
+    Examples:
+      gpubench stat python train.py --epochs 1
+      gpubench stat -r 10 --json -- ./bench > figures.json
+      gpubench stat --against 'python old.py' -- python new.py
+      gpubench stat -- sh -c 'make -j8 && ./bench'
+    """  # noqa: D301 - click looks for the character itself
+    from gpubench.cli.measured_program import ProgramTelemetry, as_document, measure_programs
+    from gpubench.runner.program_run import find_program
+
+    reference = _words(against)
+    if sesoi is not None and reference is None:
+        raise click.UsageError("--sesoi is about a verdict: name the other command with --against.")
+    for words in (command_line, reference) if reference else (command_line,):
+        find_program(words)
+    stdout = subprocess.DEVNULL if quiet else 2 if as_json else None
+    with ProgramTelemetry(devices) as telemetry:
+        measured = measure_programs(
+            partial(telemetry.measure, stdout=stdout),
+            command_line,
+            reference,
+            runs=runs,
+            warmup=warmup,
+            sesoi=sesoi,
+            ignore_failure=ignore_failure,
+        )
+        why_no_device = telemetry.without_devices
+    text = json_text(as_document(measured, why_no_device), indent=2) if as_json else _screen(measured, why_no_device)
+    click.echo(text, file=output, err=not as_json)
+    if measured.stopped:
+        say(f"note: {measured.stopped}")
+    return measured.exit_status
+
+
+def _words(against: str | None) -> tuple[str, ...] | None:
+    if against is None:
+        return None
+    try:
+        words = tuple(shlex.split(against))
+    except ValueError as error:
+        raise click.BadParameter(f"{error} in {against!r}", param_hint="--against") from error
+    if not words:
+        raise click.BadParameter("names no command", param_hint="--against")
+    return words
+
+
+def _screen(measured: "MeasuredPrograms", why_no_device: str) -> str:
+    from gpubench.cli.screens.program_screen import program_lines, verdict_line
+
+    lines: list[str] = []
+    if measured.reference is not None and measured.reference_runs:
+        lines += ["", *program_lines(measured.reference, measured.reference_runs, why_no_device)]
+    if measured.runs:
+        lines += ["", *program_lines(measured.command, measured.runs, why_no_device)]
+    if measured.reference is not None and measured.comparison is not None:
+        lines += ["", verdict_line(measured.command, measured.reference, measured.comparison)]
+    return "\n".join(lines)

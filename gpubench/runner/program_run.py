@@ -1,0 +1,262 @@
+"""One run of any program: time, memory of its processes, and how it ended. The program keeps its standard streams."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from gpubench.core.errors import UsageError
+from gpubench.core.process_tree import PROC, adopt_orphans, descendants
+
+SAMPLE_S = 0.02
+_MOST_SHARE = 0.05
+"""Reading memory may take this share of one CPU: many processes, or large ones, are read less often."""
+
+_FROM_THE_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
+"""A terminal sends them to the whole foreground group, the program included."""
+
+_PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, *_FROM_THE_TERMINAL)
+
+
+@dataclass(frozen=True)
+class ProgramRun:
+    """How one run of a program went. Units: seconds, bytes; `start_s` and `end_s` of CLOCK_MONOTONIC.
+
+    `returncode` as in `subprocess`: negative for the signal that ended it. CPU times are those of the program, of what
+    it waited for, and of its orphans that have ended. `peak_memory_bytes` is the largest sum over all its processes in
+    any reading; pages that processes share count once. `largest_process_bytes` is the peak of the largest process.
+    What could not be measured is None, and `absent` says why under the same name. `left_running` counts processes that
+    still run; `interrupted` says whether SIGINT or SIGTERM reached gpubench meanwhile.
+    """
+
+    start_s: float
+    end_s: float
+    returncode: int
+    user_s: float
+    system_s: float
+    peak_memory_bytes: int | None
+    largest_process_bytes: int | None
+    num_processes: int
+    left_running: int
+    interrupted: bool
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def wall_s(self) -> float:
+        return self.end_s - self.start_s
+
+    @property
+    def exit_status(self) -> int:
+        """As a shell reports it: 128 + n after signal n."""
+        return self.returncode if self.returncode >= 0 else 128 - self.returncode
+
+
+def find_program(command: Sequence[str]) -> str:
+    """The path of the program. ProgramStartError (status 127 or 126, as in a shell) where there is none to start."""
+    found = shutil.which(command[0])
+    if found is not None:
+        return found
+    if os.sep in command[0] and Path(command[0]).exists():
+        raise ProgramStartError(f"{command[0]} is not an executable file", 126, hint="Does it need `chmod +x`?")
+    hint = "A command of the shell needs one: gpubench stat -- sh -c '...'." if " " not in command[0] else ""
+    raise ProgramStartError(f"there is no program {command[0]!r}", 127, hint=hint or "Write its arguments as words.")
+
+
+class ProgramStartError(UsageError):
+    """The program cannot be started; `exit_status` is what a shell would give."""
+
+    def __init__(self, message: str, status: int, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_status = status
+
+
+def run_program(command: Sequence[str], environ: Mapping[str, str], *, stdout: int | None = None) -> ProgramRun:
+    """Run `command` to its end. ProgramStartError where it cannot be.
+
+    SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGINT and SIGQUIT go to the program, which decides what they mean.
+    """
+    path = find_program(command)
+    adopt_orphans()
+    own_peak = _status_bytes(os.getpid(), "VmHWM") or 0
+    memory = TreeMemory(but=descendants())
+    before = _children_usage()
+    with _signals_passed_on() as passed:
+        start_s = time.monotonic()
+        try:
+            # Not closing descriptors lets subprocess use vfork: 1 ms less, whatever memory this process has.
+            process = subprocess.Popen(
+                list(command), executable=path, env=dict(environ), stdout=stdout, close_fds=False
+            )
+        except OSError as error:
+            raise ProgramStartError(f"{path} cannot be started: {error.strerror}", 126) from error
+        passed.start_with(process.pid)
+        memory.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        end_s = time.monotonic()
+        process.returncode = os.waitstatus_to_exitcode(status)
+    memory.stop()
+    left_running = len(memory.of_the_program(_reap_orphans()))
+    after = _children_usage()
+    # Linux carries the peak of the process that forked over to the program: below that the figure says nothing.
+    largest = usage.ru_maxrss * 1024 if usage.ru_maxrss * 1024 > own_peak else memory.largest_bytes
+    peak = max((each for each in (memory.peak_bytes, largest) if each is not None), default=None)
+    why = "it ended before its memory could be read" if PROC.exists() else "this system has no /proc"
+    return ProgramRun(
+        start_s,
+        end_s,
+        process.returncode,
+        after[0] - before[0],
+        after[1] - before[1],
+        peak,
+        largest,
+        memory.num_processes,
+        left_running,
+        passed.interrupted,
+        {} if peak is not None else dict.fromkeys(("peak_memory_bytes", "largest_process_bytes"), why),
+    )
+
+
+class TreeMemory:
+    """Reads the memory of all processes below this one, `but` some, until stopped. Bytes; None without a reading.
+
+    A process alone is read by its resident size. Several share pages, most after a fork, so theirs is the proportional
+    one (PSS, proc(5)), which counts a page once.
+    """
+
+    def __init__(self, but: Sequence[int] = (), read: Callable[[Sequence[int]], int | None] | None = None) -> None:
+        self.peak_bytes: int | None = None
+        self.largest_bytes: int | None = None
+        self.num_processes = 1
+        self._read = read or tree_bytes
+        self._ending = threading.Event()
+        self._thread = threading.Thread(target=self._sample, name="memory of the program", daemon=True)
+        self._seen: set[int] = set()
+        self._but = frozenset(but)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def of_the_program(self, pids: Sequence[int]) -> list[int]:
+        return [pid for pid in pids if pid not in self._but]
+
+    def _sample(self) -> None:
+        while True:
+            start_s = time.thread_time()
+            self.take(self.of_the_program(descendants()))
+            if self._ending.wait(max(SAMPLE_S, (time.thread_time() - start_s) / _MOST_SHARE)):
+                return
+
+    def take(self, pids: Sequence[int]) -> None:
+        """One reading."""
+        self._seen.update(pids)
+        self.num_processes = max(1, len(self._seen))
+        total = self._read(pids)
+        largest = max((peak for pid in pids if (peak := _status_bytes(pid, "VmHWM"))), default=None)
+        self.peak_bytes = _larger(self.peak_bytes, total)
+        self.largest_bytes = _larger(self.largest_bytes, largest)
+
+
+def tree_bytes(pids: Sequence[int]) -> int | None:
+    """Memory of processes, pages that they share counted once; None where none can be read. Units: bytes."""
+    if len(pids) == 1:
+        return _status_bytes(pids[0], "VmRSS")
+    found = [_proportional_bytes(pid) or _status_bytes(pid, "VmRSS") for pid in pids]
+    known = [each for each in found if each is not None]
+    return sum(known) if known else None
+
+
+def _proportional_bytes(pid: int) -> int | None:
+    """None for a process of another user, and before Linux 4.14."""
+    return _kib_line(PROC / str(pid) / "smaps_rollup", "Pss")
+
+
+def _status_bytes(pid: int, name: str) -> int | None:
+    return _kib_line(PROC / str(pid) / "status", name)
+
+
+def _kib_line(path: Path, name: str) -> int | None:
+    with suppress(OSError):
+        for line in path.read_text(errors="replace").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def _larger(first: int | None, second: int | None) -> int | None:
+    return max((each for each in (first, second) if each is not None), default=None)
+
+
+def _children_usage() -> tuple[float, float]:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime, usage.ru_stime
+
+
+def _reap_orphans() -> list[int]:
+    """Reads the status of orphans that have ended, so that their CPU time counts. Returns those that still run."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    return descendants()
+
+
+class _PassedOn:
+    """Passes signals on to the program; those that come while it starts, once it has."""
+
+    def __init__(self) -> None:
+        self.interrupted = False
+        self._pid: int | None = None
+        self._early: list[int] = []
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        self.interrupted |= number in (signal.SIGINT, signal.SIGTERM)
+        if number in _FROM_THE_TERMINAL and _in_foreground():
+            return
+        if self._pid is None:
+            self._early.append(number)
+            return
+        with suppress(ProcessLookupError):
+            os.kill(self._pid, number)
+
+    def start_with(self, pid: int) -> None:
+        self._pid = pid
+        for number in self._early:
+            self(number, None)
+
+
+def _in_foreground() -> bool:
+    """Whether a signal of the terminal would have reached the program too."""
+    try:
+        terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.tcgetpgrp(terminal) == os.getpgrp()
+    except OSError:
+        return False
+    finally:
+        os.close(terminal)
+
+
+@contextmanager
+def _signals_passed_on() -> Iterator[_PassedOn]:
+    """A handler, unlike an ignored signal, is not inherited by the program; what was ignored before stays ignored."""
+    passed = _PassedOn()
+    wanted = [each for each in _PASSED_ON if signal.getsignal(each) is not signal.SIG_IGN]
+    usual = {each: signal.signal(each, passed) for each in wanted}
+    try:
+        yield passed
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
