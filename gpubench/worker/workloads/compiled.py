@@ -60,34 +60,39 @@ def compile_model(model: torch.nn.Module, mode: Compile, device_type: str) -> Ca
 
 
 CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+TRITON_CACHE_VARIABLE = "TRITON_CACHE_DIR"
 
 
 @contextmanager
 def cold_caches(mode: Compile, scratch: str | None = None) -> Iterator[None]:
     """Compilation inside finds nothing from earlier: torch keeps what it compiled and tuned in a folder that all
-    processes share, and with it the reference CNN compiles in a tenth of the time. Another folder named by the
-    environment is used as it is.
+    processes share, and with it the reference CNN compiles in a tenth of the time; Triton keeps its kernels in another.
+    Where the environment names one of the folders, it is used as it is.
     """
-    shared = os.environ.get(CACHE_VARIABLE)
-    if mode == "off" or not _is_default(shared):
+    before = {name: os.environ.get(name) for name in (CACHE_VARIABLE, TRITON_CACHE_VARIABLE)}
+    if mode == "off" or not _is_default(before[CACHE_VARIABLE]):
         yield
         return
     with TemporaryDirectory(prefix="gpubench-compile-", dir=scratch, ignore_cleanup_errors=True) as folder:
         os.environ[CACHE_VARIABLE] = folder
+        if _is_default(before[TRITON_CACHE_VARIABLE]):
+            os.environ[TRITON_CACHE_VARIABLE] = str(Path(folder, "triton"))
         try:
             yield
         finally:
-            if shared is None:
-                del os.environ[CACHE_VARIABLE]
-            else:
-                os.environ[CACHE_VARIABLE] = shared
+            for name, value in before.items():
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
 
 
 def _is_default(folder: str | None) -> bool:
-    """Torch puts its default folder into the environment when it is imported."""
+    """Torch puts its default folder into the environment when it is imported, and one within it for Triton when it
+    first compiles a kernel.
+    """
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
-    return folder in (None, default_cache_dir())
+    return folder is None or Path(folder).is_relative_to(default_cache_dir())
 
 
 def graphs_made() -> int:

@@ -262,30 +262,49 @@ def test_looking_at_the_step_leaves_its_weights_and_its_count_alone(built):
 
 
 def test_compilation_finds_nothing_from_earlier_unless_a_folder_is_named(monkeypatch, tmp_path):
-    def folder_for(mode):
-        with compiled.cold_caches(mode):
-            return os.environ.get(compiled.CACHE_VARIABLE)
+    variables = compiled.CACHE_VARIABLE, compiled.TRITON_CACHE_VARIABLE
 
-    for shared in (None, default_cache_dir()):
-        monkeypatch.delenv(compiled.CACHE_VARIABLE, raising=False)
-        if shared is not None:
-            monkeypatch.setenv(compiled.CACHE_VARIABLE, shared)
-        first, second = folder_for("default"), folder_for("default")
-        assert len({first, second, default_cache_dir()}) == 3
-        assert not Path(first).exists()
-        assert folder_for("off") == os.environ.get(compiled.CACHE_VARIABLE) == shared
-    monkeypatch.setenv(compiled.CACHE_VARIABLE, str(tmp_path))
-    assert folder_for("default") == str(tmp_path)
+    def set_folders(*folders):
+        for name, folder in zip(variables, folders, strict=True):
+            monkeypatch.delenv(name, raising=False)
+            if folder is not None:
+                monkeypatch.setenv(name, folder)
+
+    def folders():
+        return tuple(os.environ.get(name) for name in variables)
+
+    def folders_for(mode):
+        with compiled.cold_caches(mode):
+            return folders()
+
+    default = default_cache_dir()
+    for shared in ((None, None), (default, None), (default, str(Path(default, "triton", "0")))):
+        set_folders(*shared)
+        first, second = folders_for("default"), folders_for("default")
+        assert len({*first, *second, *shared, None, default}) == 4 + len({*shared, None, default})
+        assert not any(Path(folder).exists() for folder in first)
+        assert folders_for("off") == folders() == shared
+    set_folders(str(tmp_path), None)
+    assert folders_for("default") == (str(tmp_path), None)
+    set_folders(None, str(tmp_path))
+    assert folders_for("default")[1] == folders()[1] == str(tmp_path)
+
+
+def test_triton_keeps_its_kernels_where_the_worker_says(monkeypatch, tmp_path):
+    knobs = pytest.importorskip("triton.knobs", reason="torch came without Triton")
+    monkeypatch.setenv(compiled.TRITON_CACHE_VARIABLE, str(tmp_path))
+    assert knobs.cache.dir == str(tmp_path)
 
 
 @pytest.mark.slow
 def test_a_compiled_step_compiles_once_and_says_so(built):
     from gpubench.worker.workloads import optional_facts as facts
 
+    before = compiled.compile_stats()
     workload, step, case = built(compile="default", batch_size=4)
     for _ in range(3):
         step()
-    stats = facts.compile_stats(case)
+    stats = facts.compile_stats(case).since(before)
     assert stats.num_graphs == 1
     assert (stats.graph_breaks, stats.recompilations) == (0, 0)
     assert stats.compile_s > 0

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from fakes import gpu_convolutions
 
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import PRECISIONS, ParityLimits
@@ -65,6 +66,58 @@ def test_bf16_sold_as_fp32_fails():
     probe = resolve("cnn").parity(case, "cpu")
     assert parity.judge(probe, PRECISIONS["bf16"].parity).passed
     assert not parity.judge(probe, PRECISIONS["fp32"].parity).passed
+
+
+@pytest.mark.parametrize(
+    ("workload", "size"), [("cnn", 28), pytest.param("torchvision:resnet18", 32, marks=pytest.mark.slow)]
+)
+def test_the_limit_of_fp32_tells_a_gpus_tf32_from_its_other_algorithms(monkeypatch, workload, size):
+    """Winograd's rounds more than a sum of products does, and is still fp32."""
+    case = Case(workload=workload, image_size=size, mode="infer", data="digits")
+    effective_settings.apply(case, torch)
+    images, weights = torch.randn(2, 3, 9, 10), torch.randn(5, 3, 3, 3)
+    exact = torch.nn.functional.conv2d(images.double(), weights.double(), padding=1)
+    assert parity.relative_l2(gpu_convolutions.winograd(images, weights, None), exact) < 1e-6
+    gpu_convolutions.use(monkeypatch, "winograd")
+    winograd = parity.check(resolve(workload), case, "cpu")
+    assert 0 < winograd.logits_rel_error < winograd.logits_limit / 10
+    assert winograd.passed
+    monkeypatch.undo()
+    gpu_convolutions.use(monkeypatch, "tf32")
+    tf32 = parity.check(resolve(workload), case, "cpu")
+    assert tf32.logits_rel_error > 10 * tf32.logits_limit
+    assert not tf32.passed
+
+
+@pytest.mark.parametrize("mode", ["train", "infer"])
+def test_a_compiled_case_is_checked_as_it_was_compiled(monkeypatch, mode):
+    """With its own batch: kernels for another are others, and compiling them takes as long again."""
+    real, batches = torch.compile, []
+
+    def counting(graph, inputs):
+        batches.extend(each.shape[0] for each in inputs if each.shape[-2:] == (8, 8))
+        return graph.forward
+
+    monkeypatch.setattr(
+        torch, "compile", lambda model, *, mode, dynamic: real(model, backend=counting, dynamic=dynamic)
+    )
+
+    class Own(ReferenceCNN):  # torch counts compilations of a forward for the whole process
+        def forward(self, images_NCHW):
+            return super().forward(images_NCHW)
+
+    class OwnWorkload(CNN):
+        def make_model(self, case):
+            return Own(self.num_classes(case), self.image_size(case))
+
+    case = Case(mode=mode, compile="default", batch_size=24, image_size=8, data="synthetic")
+    effective_settings.apply(case, torch)
+    workload = OwnWorkload()
+    workload.build(case, torch.device("cpu"))()
+    workload.close()
+    result = parity.check(workload, case, torch.device("cpu"))
+    assert batches == [24]
+    assert (result.passed, result.num_samples) == (True, 8)
 
 
 class Skipping(ReferenceCNN):

@@ -29,8 +29,10 @@ def run(workload: "ProbedClassifier", case: Case, device: torch.device) -> Parit
     """Both passes start from the same weights (already rounded to the case's type) and the same float32 images, in the
     case's mode, but without dropout and stochastic depth, and with frozen statistics in batch normalisation: with those
     of a small batch, an untrained resnet50 amplifies rounding to a logits error of 10 to 30 % in bf16, which no limit
-    could tell from a mistake. A compiled case compiles anew for the eight samples, in the same compile mode. The
-    gradient is that of the unscaled loss.
+    could tell from a mistake. The gradient is that of the unscaled loss.
+
+    A compiled case gets its samples repeated to its own batch: what it has compiled is then what is checked, unless
+    freezing and switching off make it compile anew.
     """
     model, reference = (workload.place_model(case, where, settled=True) for where in (device, torch.device("cpu")))
     for each in (model, reference):
@@ -43,9 +45,12 @@ def run(workload: "ProbedClassifier", case: Case, device: torch.device) -> Parit
     reference = reference.to(memory_format=torch.contiguous_format).double()
     images, labels = fixed_batch(workload, case)
     layout = workload.input_format(case)
-    placed = layout.cast(images.to(device)), labels.to(device)
+    copies = 1 if case.compile == "off" else case.batch // len(labels)
+    images_on_device = images.to(device, layout.dtype).repeat(copies, 1, 1, 1)
+    placed = layout.cast(images_on_device), labels.to(device).repeat(copies)
     measured, again = (_pass(workload, case, model, placed, device.type) for _ in range(2))
-    expected = _pass(workload, case, reference, (images.double(), labels), "cpu", exact=True)
+    logits, loss, gradient = _pass(workload, case, reference, (images.double(), labels), "cpu", exact=True)
+    expected = logits.repeat(copies, 1), loss, gradient
     return ParityProbe(*measured, *expected, num_samples=len(labels), again_NC=again[0])
 
 
