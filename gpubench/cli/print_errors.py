@@ -127,13 +127,14 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
 
 
 def say(text: str) -> None:
-    """One message to stderr, control characters made visible. A closed stderr is ignored."""
+    """One message to stderr, secrets withheld and control characters made visible. A closed stderr is ignored."""
+    from gpubench.core.secrets import mask_text
     from gpubench.report.model.inert_text import inert_lines
 
     if sys.stderr is None:
         return
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
-    shown = fitted(inert_lines(text), sys.stderr).encode(encoding, "backslashreplace").decode(encoding)
+    shown = fitted(inert_lines(mask_text(text)), sys.stderr).encode(encoding, "backslashreplace").decode(encoding)
     with suppress(BrokenPipeError, ValueError):
         sys.stderr.write(shown + "\n")
         sys.stderr.flush()

@@ -14,6 +14,7 @@ from gpubench.profile.capture import capture_case
 from gpubench.profile.capture.capture_case import CapturePlan
 from gpubench.profile.figures.summary_model import SUMMARY_FILE, profile_folder
 from gpubench.protocol.profile_job import ProfileJob
+from gpubench.store.atomic_files import inside, write_atomically
 from gpubench.store.run_names import split_case
 from gpubench.suite.cases.labels import label_cases, named_cases
 from gpubench.suite.load import load_suite
@@ -129,7 +130,7 @@ def _of_run(target: str, wanted: dict[str, Any], out: Path | None, store: Path, 
         if found is None:
             raise UsageError(f"{entry.label} found no batch that fits, so there is none to profile.")
         case = case.model_copy(update={"batch_size": found})
-    folder = out or profile_folder(run.folder, entry.planned.index)
+    folder = out or inside(run.folder, profile_folder(run.folder, entry.planned.index).relative_to(run.folder))
     job = ProfileJob(
         **wanted,
         case=case,
@@ -156,7 +157,9 @@ def command_line(plan: CapturePlan) -> str:
     return "\n".join([*lines, shlex.join(plan.command)])
 
 
-def capture(plan: CapturePlan, chosen: Chosen, *, timeout_s: float, keep_trace: bool) -> capture_case.Captured:
+def capture(
+    plan: CapturePlan, chosen: Chosen, *, timeout_s: float, keep_trace: bool, force: bool = False
+) -> capture_case.Captured:
     """Runs it and leaves `profile.json` in the folder. Progress goes to stderr."""
     job = plan.job
     say(f"Profiling {job.label} with {job.tool}: {job.steps} steady steps after warm-up")
@@ -167,11 +170,13 @@ def capture(plan: CapturePlan, chosen: Chosen, *, timeout_s: float, keep_trace: 
     if plan.passed:
         in_report = "; the report contains the value" if plan.tool else ""
         say(f"Passed to the program as asked: {', '.join(plan.passed)}{in_report}")
-    captured = capture_case.run(plan, timeout_s=timeout_s, measured_step_time_s=chosen.measured_step_time_s)
+    captured = capture_case.run(
+        plan, timeout_s=timeout_s, measured_step_time_s=chosen.measured_step_time_s, force=force
+    )
     if captured.note:
         say(captured.note)
     path = plan.folder / SUMMARY_FILE
-    path.write_text(captured.summary.model_dump_json(by_alias=True, indent=2) + "\n")
+    write_atomically(path, captured.summary.model_dump_json(by_alias=True, indent=2).encode() + b"\n")
     say(f"Summary in {path}")
     if chosen.run is not None:
         say(f"`gpubench report {chosen.run}` writes the run's report again, with this profile")

@@ -1,12 +1,16 @@
 """What looks like a secret, and texts without it: the one rule for everything that is written, shown or handed on.
 
 A variable is secret by its name (`HF_TOKEN`, `TORCH_HUB_PAT`, `dbPassword`) or by its value (a password in an address,
-a private key, the usual prefixes of tokens). Better one too many: few of them explain a figure.
+a private key, the usual prefixes of tokens). Better one too many: few of them explain a figure. What is secret in the
+environment, or in variables that a worker was started with (`remember`), is withheld wherever a text repeats it.
 """
 
+import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 from gpubench.core.errors import UsageError
 
@@ -25,7 +29,7 @@ _HARMLESS = re.compile(
 """Names that match and are folders, of the desktop, an option of `gpubench profile`, or what nsys and gpubench number
 their sessions with: every report of nsys holds those.
 """
-_SWITCH = re.compile(r"|\d{1,3}|true|false|yes|no|on|off|none|null", re.IGNORECASE)
+_SWITCH = re.compile(r"|\d{1,3}|true|false|yes|no|on|off|none|null|\.\.\.|\*+", re.IGNORECASE)
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 _TOKENS = re.compile(
@@ -37,14 +41,35 @@ _TOKENS = re.compile(
     re.DOTALL,
 )
 _IN_ADDRESS = re.compile(
-    r"""(?<=://)(?P<user>[^/\s:@"'\\]*:)(?:(?!://)[^\s"'\\])+(?=@)|(?<=://)[^/\s:@"'\\]{20,}(?=@)"""
+    r"""(?<=://)(?P<user>[^/\s:@"'\\]*:)(?:(?!://)(?:[^\s"'\\]|(?:\\?["']|\\)(?![\s"'\\,;:)\]}>]|\Z)))+(?=@)"""
+    r"""|(?<=://)[^/\s:@"'\\]{20,}(?=@)"""
 )
-"""`user:password` of an address, or a token instead of both."""
+"""`user:password` of an address, or a token instead of both. A quote before a separator ends the address."""
 _ADDRESS_ALONE = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
 """The same where a value stands alone: its password may hold quotes, which end one inside a text."""
-_NAMED = re.compile(r"""(?<![\w.-])([A-Za-z_-][\w.-]{0,200}+)(?:=|\\?["'] ?: ?|(?<=[A-Z0-9]): )""")
-_VALUE = re.compile(r"""\\?(["'])(?P<quoted>[^"']*)\\?\1|(?P<bare>[^\s&,;"'\\(){}\[\]]+)""")
-"""`NAME=value`, `"name": "value"` and `NAME: value` inside a text."""
+_NAMED = re.compile(
+    r"""(?<![\w.-])(?P<name>[A-Za-z_-][\w.-]{0,200}+)"""
+    r"""(?:=|\\?["'] ?: ?|(?<=[A-Z0-9]): |(?P<loose> ?: ?| = )|(?P<option> )(?=[^\s-]))"""
+)
+_VALUE = re.compile(r"""[\[{]?(?:\\?(["'])(?P<quoted>(?:(?!\\?\1)[^\n])*)|(?P<bare>[^\s&,;"'\\(){}\[\]]+))""")
+"""`NAME=value`, `"name": "value"` and `NAME: value` inside a text; also `password: value`, `token = value` and
+`--password value`, by fewer names or where the name is an option, as prose has colons as well. A quote that is not
+closed ends with its line.
+"""
+_PLAIN = re.compile(r"[\w.-]{0,11}")
+_MAY_BE_NAMED = re.compile(
+    r"auth|bearer|cookie|cred|csrf|dsn|jwt|key|kube|netrc|otp|pass|pat|psw|pw|salt|sas|secret|session|sig|token|webhook",
+    re.IGNORECASE,
+)
+"""Spares most texts the search for names."""
+_LOOSE_NAME = re.compile(
+    r".*(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(API|ACCESS|PRIVATE|SECRET)[_-]?KEY|COOKIE)", re.IGNORECASE
+)
+_NUMBER = re.compile(r"[-+.,\d]*%?")
+_SCHEME = re.compile(r"(?:Basic|Bearer|Digest|Token|None)\b", re.IGNORECASE)
+_SHORTEST = 8
+_WORD = re.compile(r"[A-Za-z]+([ _-][A-Za-z]+)*|[\d.,:+-]+")
+"""A value that may as well be a setting (`channels_last`, `cuda:0`, a number) is withheld only by its name."""
 _KEPT = frozenset({"workload", "case_id", "suite_digest", "commit"})
 """Keys of a document whose values are names and never secrets."""
 
@@ -76,28 +101,101 @@ def without_secrets(environ: Mapping[str, str], passed: Collection[str] = ()) ->
 
 def masked(name: str, value: str) -> str:
     """The value of a variable as it may be shown."""
+    return _masked(name, value, _known())
+
+
+def _masked(name: str, value: str, known: re.Pattern[str] | None) -> str:
     if is_secret_name(name) and not _SWITCH.fullmatch(value):
         return WITHHELD
-    return mask_text(_ADDRESS_ALONE.sub(lambda found: f"{found[0].partition(':')[0]}:{WITHHELD}", value))
+    return _mask(_ADDRESS_ALONE.sub(lambda found: f"{found[0].partition(':')[0]}:{WITHHELD}", value), known)
+
+
+def remember(env: Mapping[str, str]) -> None:
+    """From now on the secrets among these variables are withheld from every text, like those of the environment."""
+    _remembered.update(env.items())
+
+
+_remembered: set[tuple[str, str]] = set()
 
 
 def mask_text(text: str) -> str:
-    """A text with the secrets in it withheld: `--arm head=env.MY_TOKEN=...`, `redis://user:...@host`, tokens."""
+    """A text with the secrets in it withheld: `--arm head=env.MY_TOKEN=...`, `redis://user:...@host`, tokens, and the
+    values of secret variables.
+    """
+    return _mask(text, _known())
+
+
+def _mask(text: str, known: re.Pattern[str] | None) -> str:
+    if known is not None:
+        text = known.sub(WITHHELD, text)
+    if _PLAIN.fullmatch(text):
+        return text
     text = _IN_ADDRESS.sub(lambda found: f"{found['user'] or ''}{WITHHELD}", _TOKENS.sub(WITHHELD, text))
-    kept, at = [], 0
-    for named in _NAMED.finditer(text):
-        if named.start() < at or not is_secret_name(named[1].rpartition(".")[2]):
+    return _without_named(text) if _MAY_BE_NAMED.search(text) else text
+
+
+def _without_named(text: str) -> str:
+    kept, at, start = [], 0, 0
+    while named := _NAMED.search(text, start):
+        start = named.end("name") + 1
+        if not _is_named_secret(named):
             continue
         value = _VALUE.match(text, named.end())
-        start, end = value.span(value.lastgroup or 0) if value else (0, 0)
-        if (
-            value is not None
-            and WITHHELD not in text[start : end + len(WITHHELD)]
-            and not _SWITCH.fullmatch(text[start:end])
-        ):
-            kept += [text[at:start], WITHHELD]
-            at = end
+        begin, end = value.span(value.lastgroup or 0) if value else (0, 0)
+        if value is None or WITHHELD in text[begin : end + len(WITHHELD)] or _SWITCH.fullmatch(text[begin:end]):
+            continue
+        if (named["loose"] or named["option"]) and _NUMBER.fullmatch(text[begin:end]):
+            continue
+        if _SCHEME.fullmatch(text[begin:end]):
+            continue
+        kept += [text[at:begin], WITHHELD]
+        at = start = end
     return "".join([*kept, text[at:]])
+
+
+def _is_named_secret(named: re.Match[str]) -> bool:
+    name = named["name"].rpartition(".")[2]
+    if named["loose"]:
+        return _LOOSE_NAME.fullmatch(name) is not None
+    return (named["option"] is None or named["name"].startswith("--")) and is_secret_name(name)
+
+
+def _known() -> re.Pattern[str] | None:
+    return _any_of(frozenset(os.environ.items()) | _remembered)
+
+
+@lru_cache(maxsize=8)
+def _any_of(variables: frozenset[tuple[str, str]]) -> re.Pattern[str] | None:
+    """Finds the secrets of these variables, as they are, quoted as Python does, or for an address; None without any."""
+    spellings = {
+        spelling
+        for name, value in variables
+        for secret in _secrets_in(name, value)
+        for spelling in (secret, repr(secret)[1:-1], quote(secret, safe=""), quote(secret))
+    }
+    if not spellings:
+        return None
+    either = "|".join(map(re.escape, sorted(spellings, key=len, reverse=True)))
+    return re.compile(rf"(?<![A-Za-z0-9])(?:{either})(?![A-Za-z0-9])")
+
+
+def _secrets_in(name: str, value: str) -> Iterator[str]:
+    """What of a variable is withheld from texts: long enough, and neither a word nor a path that exists."""
+    part = secret_part(name, value)
+    if part is None:
+        return
+    of_address = _IN_ADDRESS.search(value) or _ADDRESS_ALONE.search(value)
+    password = of_address[0].rpartition(":")[2] if of_address is not None else ""
+    for secret in (password, part.strip() if part == value else ""):
+        if len(secret) >= _SHORTEST and not _WORD.fullmatch(secret) and not _is_path(secret):
+            yield secret
+
+
+def _is_path(text: str) -> bool:
+    try:
+        return os.path.isabs(text) and os.path.exists(text)  # noqa: PTH110, PTH117 - Path() fails for some texts
+    except ValueError:
+        return False
 
 
 def hide_secrets(document: Any, name: str = "") -> Any:
@@ -105,16 +203,22 @@ def hide_secrets(document: Any, name: str = "") -> Any:
 
     In a list a word after `--name` has this name, as in a command line.
     """
+    return _hide(document, name, _known())
+
+
+def _hide(document: Any, name: str, known: re.Pattern[str] | None) -> Any:
     if isinstance(document, Mapping):
-        return {key: hide_secrets(value, str(key)) for key, value in document.items()}
+        return {key: _hide(value, str(key), known) for key, value in document.items()}
     if isinstance(document, list | tuple):
         before = [each if isinstance(each, str) and each.startswith("--") else name for each in document]
-        return [hide_secrets(value, option) for option, value in zip([name, *before], document, strict=False)]
-    return masked(name, document) if isinstance(document, str) and name not in _KEPT else document
+        return [_hide(value, option, known) for option, value in zip([name, *before], document, strict=False)]
+    return _masked(name, document, known) if isinstance(document, str) and name not in _KEPT else document
 
 
 def given_back(env: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """`env` of a stored case, with values that were withheld taken from `environ`. UsageError for one that it lacks."""
+    """`env` of a case for the program that is started with it: values that were withheld when it was stored are taken
+    from `environ` (UsageError for one that it lacks), and its secrets are remembered.
+    """
     withheld = [name for name, value in env.items() if WITHHELD in value]
     for name in withheld:
         if name not in environ:
@@ -122,4 +226,6 @@ def given_back(env: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, 
                 f"the run did not store the value of {name}, which looks like a secret",
                 hint=f"Give it in the environment: {name}=... gpubench ...",
             )
-    return {**env, **{name: environ[name] for name in withheld}}
+    given = {**env, **{name: environ[name] for name in withheld}}
+    remember(given)
+    return given

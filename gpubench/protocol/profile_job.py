@@ -11,6 +11,7 @@ from gpubench.suite.model.case import Case
 
 JOB_FILE = "job.json"
 RESULT_FILE = "worker.json"
+PARTIAL_RESULT = "worker.partial"
 TORCH_TRACE = "trace.json.gz"
 MEMORY_SNAPSHOT = "memory.pickle"
 

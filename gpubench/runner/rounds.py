@@ -110,7 +110,7 @@ class Rounds:
 
     def _store(self, record: Record, launch: PlannedLaunch) -> None:
         record = anonymous(record) if self._hide else record
-        self._writer.append(record)
+        record = self._writer.append(record)
         self._schedule.note(record)
         self._tell(LaunchFinished(launch.case, record, self._schedule.num_done, self._schedule.num_launches))
         if self._schedule.over(launch.case) and (None in self._arms or launch.case.kind == "quality"):

@@ -5,20 +5,22 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from gpubench.core.errors import UsageError
+from gpubench.core.errors import StoreError, UsageError
 from gpubench.core.records import Record
+from gpubench.core.secrets import mask_text
 from gpubench.core.version import __version__
 from gpubench.machine import environment
 from gpubench.machine.environment_variables import hide_homes
 from gpubench.protocol.messages import Hello
 from gpubench.runner.arms.arm import Arm, Level, check_cases, level_of_run, levels_of
-from gpubench.runner.events import HostStarted, Listener, Notice, RunFinished, RunStarted
+from gpubench.runner.events import Event, HostStarted, LaunchPhase, Listener, Notice, RunFinished, RunStarted
 from gpubench.runner.launch.interrupt import Guard, ended_by_signals
 from gpubench.runner.launch.job_on_host import Limits
 from gpubench.runner.launch.worker_hosts import Host, HostPool, current_folder, versions_of
@@ -26,6 +28,7 @@ from gpubench.runner.plan import Hellos, greet, plan_cases
 from gpubench.runner.rounds import Rounds, Settled
 from gpubench.runner.schedule import LaunchSchedule
 from gpubench.runner.stored_run import check_arms, check_own, check_planned, check_unchanged, origin_of, place_of
+from gpubench.store.atomic_files import tidy_log
 from gpubench.store.run_info import PlannedCase, RunInfo, understood
 from gpubench.store.run_names import new_run_name
 from gpubench.store.run_reader import Run, load_info, load_run
@@ -238,7 +241,7 @@ class _Stage:
     """Hosts and telemetry of a run, open from planning to its end."""
 
     def __init__(self, writer: RunWriter, listener: Listener | None, folder: Path | None) -> None:
-        self._writer, self.tell = writer, listener or (lambda _: None)
+        self._writer, self._listener = writer, listener or (lambda _: None)
         self._log = writer.folder.absolute() / HOST_LOG
         self.pool = HostPool(self._log, self._host_started, start=partial(Host, folder=folder))
         self._began_s = time.monotonic()
@@ -250,6 +253,17 @@ class _Stage:
         self.pool.close(now=True)
         if self._log.exists() and self._log.stat().st_size == 0:
             self._log.unlink()
+        elif self._log.exists():
+            with suppress(OSError, StoreError):
+                tidy_log(self._log)
+
+    def tell(self, event: Event) -> None:
+        """Hands an event on, what workers and workloads said in it without secrets; records are stored without any."""
+        if isinstance(event, Notice):
+            event = Notice(mask_text(event.message), mask_text(event.hint))
+        elif isinstance(event, LaunchPhase):
+            event = LaunchPhase(mask_text(event.name))
+        self._listener(event)
 
     def _host_started(self, host: Host) -> None:
         self.tell(HostStarted(host.pid, host.seconds, dict(host.hello.versions), host.hello.devices))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gpubench.core.errors import StoreError
+from gpubench.core.secrets import mask_text
 from gpubench.core.units import format_bytes
 
 MIN_FREE_BYTES = 16 * 2**20
@@ -133,8 +134,10 @@ def read_end(path: Path, most_bytes: int) -> tuple[str, bool]:
         return file.read(most_bytes).decode(errors="backslashreplace"), size <= most_bytes
 
 
-def cut_log(path: Path, most_bytes: int = MOST_LOG_BYTES) -> None:
-    """Leave the beginning and the end of a long log: a workload that prints in every step must not fill the disk."""
+def tidy_log(path: Path, most_bytes: int = MOST_LOG_BYTES) -> None:
+    """Leave the beginning and the end of a long log, as a workload that prints in every step must not fill the disk,
+    and withhold what looks like a secret.
+    """
     with os.fdopen(open_own(path, os.O_RDWR), "r+b") as file:
         half, size = most_bytes // 2, file.seek(0, os.SEEK_END)
         if size > most_bytes:
@@ -143,6 +146,12 @@ def cut_log(path: Path, most_bytes: int = MOST_LOG_BYTES) -> None:
             file.truncate(half)
             file.seek(half)
             file.write(f"\n[{size - 2 * half} bytes left out here]\n".encode() + end)
+        file.seek(0)
+        text = file.read().decode(errors="surrogateescape")
+        if (shown := mask_text(text)) != text:
+            file.seek(0)
+            file.write(shown.encode(errors="surrogateescape"))
+            file.truncate()
 
 
 def sync_folder(folder: Path) -> None:

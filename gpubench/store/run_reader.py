@@ -14,6 +14,7 @@ from pydantic_core import from_json
 
 from gpubench.core.errors import StoreError
 from gpubench.core.records import RECORD_SCHEMA, Record, Status
+from gpubench.core.secrets import mask_text
 from gpubench.core.units import format_bytes
 from gpubench.store.atomic_files import inside, open_regular, read_end, read_regular, store_error
 from gpubench.store.migrate import NewerSchema, migrate_record, migrate_run
@@ -115,12 +116,12 @@ def load_info(folder: Path) -> RunInfo:
 
 
 def read_log(folder: Path, log: str, most_bytes: int = 20_000) -> str:
-    """The end of a log that a record names; empty unless that is an ordinary file inside the run folder."""
+    """The end of a log that a record names, without secrets; empty unless that is an ordinary file of the run."""
     try:
         text, whole = read_end(inside(folder, log), most_bytes)
     except (OSError, StoreError):
         return ""
-    return text if whole else f"[...]\n{text}"
+    return mask_text(text if whole else f"[...]\n{text}")
 
 
 def _read_records(path: Path) -> Iterator[Record | str]:

@@ -11,7 +11,7 @@ from typing import Self
 from pydantic_core import from_json, to_json
 
 from gpubench.core.errors import StoreError
-from gpubench.core.records import Frozen, Record
+from gpubench.core.records import Record
 from gpubench.core.secrets import hide_secrets
 from gpubench.store.atomic_files import PROBE_NAME, check_room, inside, store_error, write_atomically
 from gpubench.store.journal import Journal
@@ -76,13 +76,19 @@ class RunWriter:
 
     def update_info(self, info: RunInfo) -> None:
         """Replace `run.json`, whole or not at all."""
-        content = _without_secrets(info, indent=1) + b"\n"
+        content = to_json(hide_secrets(from_json(info.model_dump_json(by_alias=True))), indent=1) + b"\n"
         write_atomically(self.folder / RUN_NAME, content, partial=self.folder / _PARTIAL_HEAD)
         self._info = info
 
-    def append(self, record: Record) -> None:
-        """Store one launch, durably when this returns. If it fails, what was stored before is untouched."""
-        self._records.append(_without_secrets(record))
+    def append(self, record: Record) -> Record:
+        """Store one launch, durably when this returns, and give it as stored: without secrets.
+
+        If it fails, what was stored before is untouched.
+        """
+        given = from_json(record.model_dump_json(by_alias=True))
+        stored = hide_secrets(given)
+        self._records.append(to_json(stored))
+        return record if stored == given else Record.model_validate(stored)
 
     def write_samples(self, name: str, arrays: Mapping[str, Sequence[float | None]]) -> str:
         """Store the series of a launch under `samples/`; gives the path for `Record.samples`. None becomes NaN."""
@@ -118,10 +124,6 @@ class RunWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _without_secrets(model: Frozen, indent: int | None = None) -> bytes:
-    return to_json(hide_secrets(from_json(model.model_dump_json(by_alias=True))), indent=indent)
 
 
 def _make(folder: Path) -> bool:

@@ -104,7 +104,7 @@ def holds_no_planted_secret(session: Session, nsys: str, folder: Path) -> str:
     report = session.folder / "profile.nsys-rep"
     exports = [exported(nsys, report, folder, "text"), exported(nsys, report, folder, "sqlite")]
     files = [path for path in session.folder.rglob("*") if path.is_file()]
-    assert {path.name for path in files} == {"profile.json", "profile.log", "profile.nsys-rep", "worker.json"}
+    assert {path.name for path in files} == {"profile.json", "profile.log", "profile.nsys-rep"}
     for path in [*files, *exports]:
         for secret in (*SECRETS.values(), *OF_THE_SHELL.values(), "pa55word"):
             assert secret.encode() not in path.read_bytes(), (path, secret)
@@ -183,7 +183,7 @@ def test_a_report_with_the_secret_of_another_process_is_not_kept(
     assert taken.trace is None
     assert "SHELL_NOTE" in taken.note
     assert "SHELL_TOKEN" in taken.note
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"profile.log", "worker.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"profile.log"}
 
 
 def test_the_report_is_read_from_its_own_format_too(captured: Session, nsys: str):

@@ -117,7 +117,7 @@ def test_a_workload_next_to_the_suite_is_profiled_by_the_command(tmp_path: Path,
     printed = capsys.readouterr()
     document = json.loads(printed.out)
     (folder,) = store.iterdir()
-    assert sorted(path.name for path in folder.iterdir()) == ["profile.json", "profile.log", "worker.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["profile.json", "profile.log"]
     assert json.loads((folder / "profile.json").read_text()) == document
     assert (document["steps"], document["case"]["batch_size"]) == (3, 8)
     assert [each["name"] for each in document["host_phases"]] == ["forward", "backward"]

@@ -137,7 +137,11 @@ def show(
     multiple=True,
     help="Start the program with this variable although it looks like a secret.",
 )
-@click.option("--force", is_flag=True, help="Profile a case of a stored run although its code was changed since.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Profile although the code of the stored run was changed since, or the folder holds other files.",
+)
 @click.option("--trust", is_flag=True, help="Start what a stored run made by someone else names.")
 @click.option("--download", is_flag=True, help="Let data sets be downloaded into their `data_root`.")
 @store_option
@@ -198,6 +202,6 @@ def case(
     if dry_run:
         click.echo(profile_case.command_line(made))
         return
-    captured = profile_case.capture(made, chosen, timeout_s=timeout, keep_trace=keep_trace)
+    captured = profile_case.capture(made, chosen, timeout_s=timeout, keep_trace=keep_trace, force=force)
     kept = captured.trace if keep_trace else None
     show(captured.summary, as_json=as_json, wide=wide, trace=kept, top=top, label=chosen.job.label)

@@ -7,6 +7,7 @@ import rich_click as click
 from gpubench.cli.print_errors import say
 from gpubench.cli.shared_options import complete_suites, json_option, select_option, set_option, wide_option
 from gpubench.core.errors import ExitStatus, SuiteError, UsageError
+from gpubench.core.secrets import hide_secrets, mask_text
 from gpubench.report.model.inert_text import json_text
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def _print(loaded: "LoadedSuite", cases: Labelled, trained: Labelled, *, list_ca
     for each in loaded.warnings:
         say(str(each))
     writer = result_writer(wide=wide)
-    writer.heading(f"{loaded.suite.name}: {loaded.suite.description}".rstrip(": "))
+    writer.heading(mask_text(f"{loaded.suite.name}: {loaded.suite.description}".rstrip(": ")))
     writer.facts(_facts(loaded, cases, trained))
     if list_cases and cases:
         writer.blank()
@@ -205,4 +206,4 @@ def _problem(problem: "Problem") -> dict[str, Any]:
 
 
 def _print_json(document: dict[str, Any]) -> None:
-    click.echo(json_text(document, indent=2))
+    click.echo(json_text(hide_secrets(document), indent=2))

@@ -6,6 +6,7 @@ import click
 
 from gpubench.cli.screens.final_screen import result_writer
 from gpubench.core.records import Status
+from gpubench.core.secrets import hide_secrets, mask_text
 from gpubench.core.units import format_duration
 from gpubench.report.model.inert_text import json_text
 from gpubench.report.model.report_model import Cell, Column, Row, Table, line
@@ -36,7 +37,7 @@ def print_plan(
             "launches": expected.num_launches,
             "expected_s": {"least": round(expected.least_s, 1), "most": round(expected.most_s, 1)},
         }
-        click.echo(json_text(document, indent=2))
+        click.echo(json_text(hide_secrets(document), indent=2))
         return
     columns = (
         Column("index", "#"),
@@ -48,7 +49,7 @@ def print_plan(
     for case in planned:
         here = "trains to a result" if case.kind == "quality" else "measured"
         if case.skip_status is not None:
-            here = f"{case.skip_status.value}: {case.skip_reason}"
+            here = mask_text(f"{case.skip_status.value}: {case.skip_reason}")
         rows.append(Row((Cell(str(case.index)), Cell(case.label), Cell(case.case_id), Cell(here))))
 
     writer = result_writer(wide=wide)

@@ -2,29 +2,50 @@
 
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from gpubench.core.errors import UsageError
-from gpubench.core.secrets import given_back, without_secrets
+from pydantic import ValidationError
+
+from gpubench.core.errors import StoreError, UsageError
+from gpubench.core.secrets import given_back, hide_secrets, without_secrets
 from gpubench.profile.capture import profiler_tools, run_tool
 from gpubench.profile.capture.hide_processes import Hiding, hide_processes
 from gpubench.profile.capture.profiler_tools import ToolAbsentError
-from gpubench.profile.capture.run_tool import SessionError
+from gpubench.profile.capture.run_tool import EXPORT_LOG, SessionError
 from gpubench.profile.capture.search_report import secrets_in_report
 from gpubench.profile.figures.summarize import summarize
-from gpubench.profile.figures.summary_model import TABLES_FILE, TRACE_STEM, ProfileSummary, StartEnvironment
+from gpubench.profile.figures.summary_model import (
+    SUMMARY_FILE,
+    TABLES_FILE,
+    TRACE_STEM,
+    ProfileSummary,
+    StartEnvironment,
+)
 from gpubench.profile.traces import ncu_csv
 from gpubench.profile.traces.read_trace import read_trace
 from gpubench.profile.traces.trace import NCU_REPORT, NSYS_REPORT, NSYS_UNIMPORTED
 from gpubench.protocol import start_module
-from gpubench.protocol.profile_job import JOB_FILE, RESULT_FILE, TORCH_TRACE, ProfileJob, ProfileResult
+from gpubench.protocol.profile_job import (
+    JOB_FILE,
+    MEMORY_SNAPSHOT,
+    PARTIAL_RESULT,
+    RESULT_FILE,
+    TORCH_TRACE,
+    ProfileJob,
+    ProfileResult,
+)
+from gpubench.store.atomic_files import open_own, read_regular, replace_file, store_error, tidy_log
 from gpubench.suite.model.case import Case
 
 ToolChoice = Literal["auto", "nsys", "ncu", "torch"]
 WORKER = "gpubench.worker.profiling.profiled_steps"
 _REPORTS = (*(f"{TRACE_STEM}{suffix}" for suffix in (NSYS_REPORT, NSYS_UNIMPORTED, NCU_REPORT)), TORCH_TRACE)
+_LOG = f"{TRACE_STEM}.log"
+_OURS = (JOB_FILE, RESULT_FILE, PARTIAL_RESULT, MEMORY_SNAPSHOT, *_REPORTS, TABLES_FILE, EXPORT_LOG, SUMMARY_FILE)
+"""What a capture writes beside its log. Only files of these names are replaced or removed."""
 _CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")
 _NCU_STEPS = 1
 _PRINT_TIMEOUT_S = 300.0
@@ -77,7 +98,7 @@ def plan(
     environ = dict(os.environ if environ is None else environ)
     run_tool.refuse_nested(environ)
     for name in pass_env:
-        if name not in environ:
+        if name not in environ and name not in job.case.env:
             raise UsageError(f"--pass-env {name}: there is no such variable in the environment.")
     clean, withheld = without_secrets(environ, pass_env)
     clean |= given_back(job.case.env, environ)
@@ -120,30 +141,64 @@ def _choose(
         raise
 
 
-def run(plan: CapturePlan, *, timeout_s: float, measured_step_time_s: float | None = None) -> Captured:
+def run(
+    plan: CapturePlan, *, timeout_s: float, measured_step_time_s: float | None = None, force: bool = False
+) -> Captured:
     """Captures. SessionError if the tool or the case failed; then the folder keeps the log, and no report, which might
-    hold secrets.
+    hold secrets. UsageError if the folder holds files that no capture wrote, unless `force`.
 
     Without `measured_step_time_s` the profiled steps are compared with those that the worker ran just before the
     capture.
     """
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    for name in (RESULT_FILE, *_REPORTS, TABLES_FILE):
-        (plan.folder / name).unlink(missing_ok=True)
-    (plan.folder / JOB_FILE).write_text(plan.job.model_dump_json(indent=1))
+    _make_room(plan.folder, force=force)
     try:
+        # The case's own variables may be secrets.
+        replace_file(plan.folder / JOB_FILE, plan.job.model_dump_json(indent=1).encode(), mode=0o600)
         return _capture(plan, timeout_s, measured_step_time_s)
     except BaseException:
-        for name in (*_REPORTS, TABLES_FILE):
-            (plan.folder / name).unlink(missing_ok=True)
+        _remove(plan.folder, (*_REPORTS, TABLES_FILE))
         raise
+    finally:
+        _remove(plan.folder, (JOB_FILE, RESULT_FILE))
+        with suppress(OSError, StoreError):
+            tidy_log(plan.folder / _LOG)
+
+
+def _make_room(folder: Path, *, force: bool) -> None:
+    """The folder without what was captured in it before. UsageError if it holds anything else, unless `force`.
+
+    A file of one of our names is ours where the log is, which is written first.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        there = {entry.name for entry in os.scandir(folder)}
+    except OSError as error:
+        raise store_error("make", folder, error) from error
+    others = sorted(there.difference((_LOG, *_OURS) if _LOG in there else ()))
+    if others and not force:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        raise UsageError(
+            f"{folder} holds other files: {others[0]}{more}",
+            hint="Choose another folder with --out DIR; --force replaces what a profile writes there, nothing else.",
+        )
+    _remove(folder, (_LOG, *_OURS))
+    os.close(open_own(folder / _LOG, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+
+
+def _remove(folder: Path, names: Collection[str]) -> None:
+    """Removes files of ours; of a link the link."""
+    for path in (folder / name for name in names):
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise store_error("remove", path, error) from error
 
 
 def _capture(plan: CapturePlan, timeout_s: float, measured_step_time_s: float | None) -> Captured:
     with run_tool.scratch_folder() as scratch:
         # Tools collect into temporary files that hold as much of the environment as their reports do.
         environ = dict(plan.environ) if plan.tool is None else {**plan.environ, "TMPDIR": str(scratch)}
-        log = plan.folder / f"{TRACE_STEM}.log"
+        log = plan.folder / _LOG
         ended = run_tool.run_tool(plan.command, log=log, environ=environ, timeout_s=timeout_s)
     result = _result(plan, ended, timeout_s)
     output = plan.folder / TRACE_STEM
@@ -166,7 +221,7 @@ def _capture(plan: CapturePlan, timeout_s: float, measured_step_time_s: float | 
         trace,
         measured_step_time_s=measured_step_time_s or result.step_time_before_s,
         expected_steps=plan.job.steps,
-        case=plan.job.case.settings,
+        case=hide_secrets(plan.job.case.settings),
     )
     kept: Path | None = path
     note = ""
@@ -181,16 +236,16 @@ def _capture(plan: CapturePlan, timeout_s: float, measured_step_time_s: float | 
 
 def _kept_report(plan: CapturePlan, tool: profiler_tools.Tool, report: Path) -> tuple[Path | None, str]:
     """The report if no secret is in it, else neither it nor its tables, which list environments as well. And a note."""
-    passed = {plan.environ[name] for name in (*plan.passed, *plan.job.case.env)}
-    found = secrets_in_report(tool, report, plan.withheld, environ=plan.environ, passed=passed)
+    passed = {plan.environ[name] for name in plan.passed}
+    sought = {**plan.withheld, **without_secrets(plan.job.case.env, plan.passed)[1]}
+    found = secrets_in_report(tool, report, sought, environ=plan.environ, passed=passed)
     if found == ():
         seen = (
             "nsys could see other processes here, and its report lists their environment. Nothing in it looks like a "
             "secret; look at it before you pass it on."
         )
         return report, "" if plan.hiding.way else seen
-    report.unlink()
-    (plan.folder / TABLES_FILE).unlink(missing_ok=True)
+    _remove(plan.folder, (report.name, TABLES_FILE))
     why = f"it holds the values of {', '.join(found)}" if found else "it could not be searched for secrets"
     return None, (
         f"The report was not kept, as {why}: nsys lists the processes it can see. Profile with `--tool torch` for a "
@@ -202,7 +257,10 @@ def _result(plan: CapturePlan, ended: run_tool.Ended, timeout_s: float) -> Profi
     """What the worker left; its failure explains more than the tool's."""
     path = plan.folder / RESULT_FILE
     if path.exists():
-        result = ProfileResult.model_validate_json(path.read_bytes())
+        try:
+            result = ProfileResult.model_validate_json(read_regular(path))
+        except ValidationError as error:
+            raise SessionError(f"The worker left a result that cannot be read: {error.errors()[0]['msg']}") from error
         if result.status != "ok":
             raise SessionError(
                 f"The case could not be profiled ({result.status}): {result.reason}", hint=f"See {ended.log}."
@@ -228,6 +286,4 @@ def _result(plan: CapturePlan, ended: run_tool.Ended, timeout_s: float) -> Profi
 def tidy(plan: CapturePlan, captured: Captured, *, keep_trace: bool) -> None:
     """Removes what can be made again from the trace; without `keep_trace` the trace as well."""
     kept = captured.trace if keep_trace else None
-    for path in (plan.folder / name for name in (JOB_FILE, *_REPORTS, TABLES_FILE)):
-        if path != kept:
-            path.unlink(missing_ok=True)
+    _remove(plan.folder, [name for name in (*_REPORTS, TABLES_FILE) if plan.folder / name != kept])

@@ -21,13 +21,16 @@ from gpubench.core.secrets import without_secrets
 from gpubench.profile.capture.profiler_tools import C_LOCALE, Tool, export_command, find_tool
 from gpubench.profile.traces.read_trace import check_readable, read_trace
 from gpubench.profile.traces.trace import NSYS_OLD_REPORT, NSYS_REPORT, NSYS_UNIMPORTED, Trace, TraceError
+from gpubench.store.atomic_files import open_own, read_end
 
 INSIDE = ("NSYS_PROFILING_SESSION_ID", "NV_COMPUTE_PROFILER_PERFWORKS_DIR", "CUDA_INJECTION64_PATH")
 """Variables that a profiler sets for the programs under it."""
 
+EXPORT_LOG = "profile.export.log"
 _MARK = "GPUBENCH_PROFILE_SESSION"
 _GRACE_S = 5.0
 _LOG_LINES = 12
+_TAIL_BYTES = 2**16
 _NO_PERMISSION = re.compile(
     r"ERR_NVGPUCTRPERM|INSUFFICIENT_PRIVILEGES|insufficient privilege|permission to access", re.IGNORECASE
 )
@@ -57,7 +60,7 @@ class Ended:
 
     def last_lines(self, count: int = _LOG_LINES) -> str:
         """The log's end, without progress bars."""
-        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        text = read_end(self.log, _TAIL_BYTES)[0] if self.log.exists() else ""
         lines = [line.rstrip() for line in re.split(r"[\r\n]+", text) if line.strip() and "%" not in line]
         return "\n".join(lines[-count:]) or "(nothing)"
 
@@ -90,7 +93,7 @@ def run_tool(
     """
     mark = secrets.token_hex(8)
     started = time.monotonic()
-    with log.open("wb") as output:
+    with os.fdopen(open_own(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), "wb") as output:
         try:
             process = subprocess.Popen(
                 list(command),
@@ -155,7 +158,9 @@ def report_of(ended: Ended, output: Path, *, timeout_s: float) -> Path:
         )
     if _NO_PERMISSION.search(tail):
         raise SessionError(f"nsys was not allowed to profile:\n{tail}", hint=_PERMISSION_HINT)
-    if "Capture range started" not in ended.log.read_text(errors="replace"):
+    with ended.log.open("rb") as lines:
+        opened = any(b"Capture range started" in line for line in lines)
+    if not opened:
         raise SessionError(
             "The capture never opened: the program ended without starting the range that nsys waited for. The log ends "
             f"with:\n{tail}",
@@ -169,7 +174,7 @@ def report_of(ended: Ended, output: Path, *, timeout_s: float) -> Path:
 
 def export(tool: Tool, report: Path, output: Path, *, environ: Mapping[str, str], timeout_s: float = 600.0) -> Path:
     """Exports a report of nsys to SQLite at `output`. TraceError if this nsys cannot read it."""
-    log = output.with_suffix(".export.log")
+    log = output.with_name(EXPORT_LOG)
     output.unlink(missing_ok=True)
     ended = run_tool(
         export_command(tool, report, output), log=log, environ={**environ, **C_LOCALE}, timeout_s=timeout_s

@@ -16,7 +16,7 @@ from gpubench.runner.launch.interrupt import Guard
 from gpubench.runner.launch.job_on_host import Launching, Limits
 from gpubench.runner.launch.outcome import LaunchOutcome, last_error
 from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool, device_index
-from gpubench.store.atomic_files import cut_log
+from gpubench.store.atomic_files import tidy_log
 from gpubench.store.run_writer import RunWriter
 from gpubench.telemetry.run_telemetry import TelemetrySession
 
@@ -126,9 +126,9 @@ class Attempts:
         return notify
 
     def _keep_log(self, log: Path) -> str | None:
-        """Its path inside the run folder; an empty one is removed, of a long one the middle."""
+        """Its path inside the run folder; an empty one is removed, of a long one the middle, of each what is secret."""
         with contextlib.suppress(OSError, StoreError):
-            cut_log(log)
+            tidy_log(log)
         with contextlib.suppress(FileNotFoundError):
             if log.stat().st_size > 0:
                 inside = log.relative_to(self._writer.folder.resolve())  # a worker knows its log by its absolute path

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpubench.core.errors import WorkerError
-from gpubench.core.secrets import given_back, masked
+from gpubench.core.secrets import given_back, mask_text, masked
 from gpubench.protocol import start_module
 from gpubench.protocol.messages import PROTOCOL_VERSION, End, Hello, Message, encode
 from gpubench.runner.launch.job_pipe import END_TIMEOUT_S, HostProcess, explain_exit
@@ -147,7 +147,7 @@ class Host(HostProcess):
         """The last line it wrote."""
         with contextlib.suppress(OSError):
             lines = read_end(self.log, _TAIL_BYTES)[0].split("\n")
-            return next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing")
+            return mask_text(next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing"))
         return "it wrote nothing"
 
 

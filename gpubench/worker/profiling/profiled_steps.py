@@ -16,7 +16,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gpubench.core.errors import GpubenchError
-from gpubench.protocol.profile_job import MEMORY_SNAPSHOT, RESULT_FILE, TORCH_TRACE, ProfileJob, ProfileResult
+from gpubench.protocol.profile_job import (
+    MEMORY_SNAPSHOT,
+    PARTIAL_RESULT,
+    RESULT_FILE,
+    TORCH_TRACE,
+    ProfileJob,
+    ProfileResult,
+)
 from gpubench.worker import effective_settings
 from gpubench.worker.accelerator import DeviceMemory, accelerator_of
 from gpubench.worker.failures import shortage
@@ -41,7 +48,7 @@ def main(arguments: list[str]) -> int:
         os.chdir(job.working_folder)
     result = run(job)
     path = job.folder / RESULT_FILE
-    partial = path.with_suffix(".partial")  # the parent may look at any moment
+    partial = job.folder / PARTIAL_RESULT  # the parent may look at any moment
     partial.write_text(result.model_dump_json(by_alias=True, indent=1))
     partial.replace(path)
     return 0 if result.status == "ok" else 1

@@ -214,3 +214,19 @@ def test_a_dry_run_marks_cases_whose_workload_is_not_there(tmp_path):
     assert there.skip_status is None
     assert missing.skip_status == "failed"
     assert "no module 'nomodule'" in missing.skip_reason
+
+
+def test_no_secret_of_a_suite_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "schema: 1\nname: s\ndescription: of https://me:planted-1@host\n"
+        "defaults: {device: cpu, env: {API_KEY: planted-2}}\nmatrix: {env: [{B_KEY: planted-3}, {}]}\n"
+    )
+    assert main(["validate", str(path), "--cases"]) == 0
+    assert main(["validate", str(path), "--cases", "--json"]) == 0
+    assert main(["validate", str(path), "-s", "env.API_KEY=planted-4", "-s", "api_key: planted-5"]) == 2
+    path.write_text("schema: 1\nname: s\ndefaults: {env: {API_KEY: ['planted-6'], B_KEY: planted-7}}\n")
+    assert main(["validate", str(path)]) == 2
+    shown = "".join(capsys.readouterr())
+    assert "(withheld)" in shown
+    assert "planted" not in shown

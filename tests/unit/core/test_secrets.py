@@ -1,7 +1,8 @@
 import pytest
 
+from gpubench.core import secrets
 from gpubench.core.errors import UsageError
-from gpubench.core.secrets import given_back, hide_secrets, mask_text, masked, secret_part, without_secrets
+from gpubench.core.secrets import WITHHELD, given_back, hide_secrets, mask_text, masked, secret_part, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -122,6 +123,19 @@ def test_of_an_address_the_password_alone_is_secret(name, value, part):
         ("https://host/x?token=abc&n=1", "https://host/x?token=(withheld)&n=1"),
         ("Authorization: Bearer abcdefghijk", "Authorization: Bearer (withheld)"),
         ("refused: ghp_abcdefghijklmnop", "refused: (withheld)"),
+        ("password: hunter2, then", "password: (withheld), then"),
+        ("api_key = abc", "api_key = (withheld)"),
+        ("X-Access-Token : abc", "X-Access-Token : (withheld)"),
+        ("mysql --password hunter2 --port 1", "mysql --password (withheld) --port 1"),
+        ("at 'https://u:p'w@host/x', again", "at 'https://u:(withheld)@host/x', again"),
+        ('"https://u:p"w\\@host/x"', '"https://u:(withheld)@host/x"'),
+        ('"http://host:80/","mail":"x@y"', '"http://host:80/","mail":"x@y"'),
+        ("num_tokens: 512, max_token = 4096", "num_tokens: 512, max_token = 4096"),
+        ('KEY: "it\'s long", n', 'KEY: "(withheld)", n'),
+        ("MY_TOKEN: ['abc', 1]", "MY_TOKEN: ['(withheld)', 1]"),
+        ('A_KEY: "cut off...\n"next line"', 'A_KEY: "(withheld)\n"next line"'),
+        ("wrong key: batchsize", "wrong key: batchsize"),
+        ("the session of pass one", "the session of pass one"),
         ("train cpu fp32 b64 lr=0.1", "train cpu fp32 b64 lr=0.1"),
         ("TORCH_LOGS=+dynamo https://host/path", "TORCH_LOGS=+dynamo https://host/path"),
         ("USE_KEY=1", "USE_KEY=1"),
@@ -164,3 +178,18 @@ def test_a_quote_in_the_password_of_an_address_hides_nothing_from_the_rule(passw
     address = f"redis://me:{password}@host/x"
     assert secret_part("URL", address) == f"me:{password}"
     assert masked("URL", address) == "redis://me:(withheld)@host/x"
+
+
+def test_what_is_secret_in_the_environment_is_withheld_wherever_it_is_repeated(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WANDB_API_KEY", "correct-horse 7/f")
+    monkeypatch.setenv("STORE_URL", "s3://me:battery7staple@host")
+    secrets.remember({"CASE_TOKEN": "only-in-a-case-1"})
+    text = "said correct-horse 7/f, correct-horse%207%2Ff, battery7staple! and only-in-a-case-1"
+    assert mask_text(text) == f"said {WITHHELD}, {WITHHELD}, {WITHHELD}! and {WITHHELD}"
+    assert hide_secrets({"reason": ["battery7staple"]}) == {"reason": [WITHHELD]}
+
+
+@pytest.mark.parametrize("value", ["channels_last", "cuda:0", "16777216", "short1", "/usr/bin"])
+def test_a_secret_that_may_be_a_setting_or_a_folder_hides_no_others(value, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SOME_KEY", value)
+    assert mask_text(f"memory_format {value}/x") == f"memory_format {value}/x"

@@ -190,9 +190,9 @@ def stored(tmp_path: Path) -> Path:
 def test_tidying_keeps_the_report_or_not(tmp_path: Path, stored: Path):
     made, captured = run_with(tmp_path, nsys(tmp_path, WORKS, exporting(stored, 'echo clean > "$out"')))
     capture_case.tidy(made, captured, keep_trace=True)
-    assert names(made.folder) == ["profile.log", "profile.nsys-rep", "worker.json"]
+    assert names(made.folder) == ["profile.log", "profile.nsys-rep"]
     capture_case.tidy(made, captured, keep_trace=False)
-    assert names(made.folder) == ["profile.log", "worker.json"]
+    assert names(made.folder) == ["profile.log"]
 
 
 def test_a_variable_let_through_by_name_stays_and_is_recorded(tmp_path: Path, stored: Path):
@@ -230,7 +230,7 @@ def test_a_report_that_cannot_be_searched_for_secrets_is_not_kept(tmp_path: Path
     assert captured.trace is None
     assert "The report was not kept, as it could not be searched" in captured.note
     capture_case.tidy(made, captured, keep_trace=True)
-    assert names(made.folder) == ["profile.log", "worker.json"]
+    assert names(made.folder) == ["profile.log"]
 
 
 def test_a_report_that_holds_a_secret_is_not_kept_nor_are_its_tables(tmp_path: Path, stored: Path):
@@ -256,10 +256,69 @@ def test_what_was_captured_before_is_not_taken_for_a_new_report(tmp_path: Path):
     tool = nsys(tmp_path, RUN_PROGRAM)
     made = capture_case.plan(job(tmp_path, python=str(worker(tmp_path))), "nsys", nsys=str(tool), environ=ENVIRON)
     made.folder.mkdir()
-    (made.folder / "profile.nsys-rep").write_text("of yesterday")
+    for name in ("profile.nsys-rep", "profile.log", "job.json"):
+        (made.folder / name).write_text("of yesterday")
     with pytest.raises(SessionError, match="never opened"):
         capture_case.run(made, timeout_s=60)
-    assert names(made.folder) == ["job.json", "profile.log", "worker.json"]
+    assert names(made.folder) == ["profile.log"]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "profile.json", "job.json"])
+def test_a_folder_with_other_files_is_refused_and_by_force_keeps_what_a_profile_does_not_write(name, tmp_path: Path):
+    made = capture_case.plan(
+        job(tmp_path, python=str(worker(tmp_path))), "nsys", nsys=str(nsys(tmp_path, RUN_PROGRAM)), environ=ENVIRON
+    )
+    made.folder.mkdir()
+    (made.folder / name).write_text("mine")
+    with pytest.raises(UsageError, match=f"holds other files: {name}"):
+        capture_case.run(made, timeout_s=60)
+    assert (made.folder / name).read_text() == "mine"
+    with pytest.raises(SessionError):
+        capture_case.run(made, timeout_s=60, force=True)
+    assert names(made.folder) == sorted({"profile.log"} | ({name} & {"notes.txt"}))
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path, stored: Path):
+    made = capture_case.plan(
+        job(tmp_path, python=str(worker(tmp_path))),
+        "nsys",
+        nsys=str(nsys(tmp_path, WORKS, exporting(stored, 'echo clean > "$out"'))),
+        environ=ENVIRON,
+    )
+    made.folder.mkdir()
+    theirs = tmp_path / "theirs"
+    theirs.write_text("keep me")
+    for name in (capture_case._LOG, *capture_case._OURS):
+        (made.folder / name).symlink_to(theirs)
+    capture_case.run(made, timeout_s=60)
+    assert theirs.read_text() == "keep me"
+    assert not (made.folder / "profile.nsys-rep").is_symlink()
+
+
+def test_the_secret_of_a_case_reaches_the_program_and_no_file(tmp_path: Path, stored: Path):
+    body = f'echo "the key is $MY_KEY"; stat -c %a {tmp_path}/out/job.json > {tmp_path}/mode; {WORKS}'
+    made = capture_case.plan(
+        job(tmp_path, python=str(worker(tmp_path)), env={"MY_KEY": "open-sesame-7"}),
+        "nsys",
+        nsys=str(nsys(tmp_path, body, exporting(stored, 'echo clean > "$out"'))),
+        environ=ENVIRON,
+    )
+    assert made.environ["MY_KEY"] == "open-sesame-7"
+    captured = capture_case.run(made, timeout_s=60)
+    assert (tmp_path / "mode").read_text() == "600\n"
+    assert captured.summary.case["env"] == {"MY_KEY": WITHHELD}
+    assert (made.folder / "profile.log").read_text().startswith(f"the key is {WITHHELD}")
+    assert not any("open-sesame-7" in path.read_text(errors="replace") for path in made.folder.iterdir())
+
+
+def test_a_report_that_holds_a_secret_of_the_case_is_kept_only_where_it_was_let_through(tmp_path: Path, stored: Path):
+    shown = 'echo "data: \\"MY_KEY=$MY_KEY\\"" > "$out"'
+    tool = str(nsys(tmp_path, WORKS, exporting(stored, shown)))
+    asked = job(tmp_path, python=str(worker(tmp_path)), env={"MY_KEY": "open-sesame-7"})
+    made = capture_case.plan(asked, "nsys", nsys=tool, environ=ENVIRON)
+    assert "it holds the values of MY_KEY" in capture_case.run(made, timeout_s=60).note
+    made = capture_case.plan(asked, "nsys", nsys=tool, environ=ENVIRON, pass_env=["MY_KEY"])
+    assert capture_case.run(made, timeout_s=60).trace is not None
 
 
 def test_a_capture_that_fails_leaves_no_collected_data(tmp_path: Path):

@@ -150,7 +150,7 @@ def test_a_capture_ends_in_a_summary_and_keeps_the_report(tmp_path: Path):
     assert captured.summary.source == str(made.folder / "profile.ncu-rep")
     assert captured.note == ""
     capture_case.tidy(made, captured, keep_trace=True)
-    assert sorted(path.name for path in made.folder.iterdir()) == ["profile.log", "profile.ncu-rep", "worker.json"]
+    assert sorted(path.name for path in made.folder.iterdir()) == ["profile.log", "profile.ncu-rep"]
 
 
 def test_a_step_with_more_kernels_than_are_replayed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

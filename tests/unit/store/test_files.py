@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gpubench.core.errors import StoreError
-from gpubench.store.atomic_files import cut_log, store_error, write_atomically
+from gpubench.store.atomic_files import store_error, tidy_log, write_atomically
 
 
 def test_a_file_is_written_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -66,8 +66,15 @@ def test_the_hint_fits_the_cause(number: int, hint: str) -> None:
 def test_of_a_long_log_the_beginning_and_the_end_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "1.log"
     path.write_bytes(b"begin" + b"x" * 1000 + b"end")
-    cut_log(path, 10)
+    tidy_log(path, 10)
     assert path.read_bytes() == b"begin\n[998 bytes left out here]\nxxend"
     path.write_bytes(b"short")
-    cut_log(path, 10)
+    tidy_log(path, 10)
     assert path.read_bytes() == b"short"
+
+
+def test_a_log_is_kept_without_secrets_and_otherwise_to_the_byte(tmp_path: Path) -> None:
+    path = tmp_path / "1.log"
+    path.write_bytes(b"\xff at redis://me:planted@host, password: planted\r\n\x00end")
+    tidy_log(path)
+    assert path.read_bytes() == b"\xff at redis://me:(withheld)@host, password: (withheld)\r\n\x00end"

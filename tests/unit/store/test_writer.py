@@ -224,7 +224,8 @@ def test_no_secret_is_stored(tmp_path: Path, fake: FakeRun) -> None:
     }
     failure = Failure(phase="build", error="ConnectionError", message="cannot reach redis://me:planted@host:1")
     with RunWriter.create(tmp_path / "run", fake.info.model_copy(update=changes)) as writer:
-        writer.append(fake.records[0].model_copy(update={"failure": failure}))
+        announced = writer.append(fake.records[0].model_copy(update={"failure": failure}))
+    assert "planted" not in repr(announced)
     stored = "".join(path.read_text() for path in (tmp_path / "run").iterdir())
     assert stored.count("(withheld)") == 5
     assert "planted" not in stored
