@@ -26,11 +26,11 @@ class _Mount(NamedTuple):
 
 class MemoryLimit(NamedTuple):
     """`limit_bytes`: the smallest on the path. `left_bytes`: the least that any group on it leaves, where what the
-    kernel can take back (files read and not used since) counts as free.
+    kernel can take back (files read and not used since) counts as free; None if none says what is used.
     """
 
     limit_bytes: int
-    left_bytes: int
+    left_bytes: int | None
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
@@ -58,11 +58,12 @@ def memory_limit(root: Path = Path("/")) -> MemoryLimit | None:
         used = _read(group / "memory.current") or _read(group / "memory.usage_in_bytes") or ""
         if limits:
             idle_files = stat.get("total_inactive_file") or stat.get("inactive_file") or "0"
-            held = max(0, int(used) - int(idle_files)) if used.isdecimal() else 0
-            found.append(MemoryLimit(min(limits), max(0, min(limits) - held)))
+            left = max(0, min(limits) - max(0, int(used) - int(idle_files))) if used.isdecimal() else None
+            found.append(MemoryLimit(min(limits), left))
     if not found:
         return None
-    return MemoryLimit(min(each.limit_bytes for each in found), min(each.left_bytes for each in found))
+    left_bytes = [each.left_bytes for each in found if each.left_bytes is not None]
+    return MemoryLimit(min(each.limit_bytes for each in found), min(left_bytes, default=None))
 
 
 def hidden(controller: str, root: Path = Path("/")) -> bool:

@@ -130,6 +130,14 @@ def container(root: Path = Path("/")) -> str | None:
     return "apptainer" if os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER") else None
 
 
+def virtual(root: Path = Path("/")) -> bool | None:
+    """Whether a hypervisor runs this kernel; None where only x86 would say, by the flag `hypervisor`."""
+    if any((root / path).exists() for path in ("sys/hypervisor/type", "proc/device-tree/hypervisor/compatible")):
+        return True
+    flags = _cpuinfo(root).get("flags")
+    return None if flags is None else "hypervisor" in flags.split()
+
+
 def memory_bytes(root: Path = Path("/")) -> int | None:
     """Physical memory in bytes."""
     found = re.search(r"MemTotal:\s+(\d+) kB", read_text(root / "proc/meminfo") or "")
@@ -149,8 +157,8 @@ def system(root: Path = Path("/")) -> dict[str, Any]:
         "libc": " ".join(filter(None, platform.libc_ver())) or None,
         "distribution": distribution,
         "container": container(root),
-        "virtual": "hypervisor" in set(_cpuinfo(root).get("flags", "").split()),
+        "virtual": virtual(root),
         "cpu_quota": control_groups.cpu_quota(root),
         "memory_bytes": memory_bytes(root),
-        "memory_limit_bytes": limit and limit.limit_bytes,
+        "memory_limit_bytes": None if limit is None else limit.limit_bytes,
     }

@@ -56,7 +56,7 @@ def _of_gpu(backend: NvmlBackend, gpu: Mapping[str, Any]) -> list[DoctorRow]:
     except TelemetryError as error:
         return [_row(title, Level.BAD, f"cannot be read: {error}", error.remedy or "`nvidia-smi -q` may say more.")]
     fast, slow = device.read_fast(), device.read_slow()
-    reasons = fast.reasons or 0
+    reasons = fast.reasons
     device.close()
     return [
         _row(title, Level.OK, f"{gpu.get('name') or 'name unknown'}, {memory}", uuid=gpu["uuid"]),
@@ -116,16 +116,21 @@ def _power_limit(title: str, gpu: Mapping[str, Any]) -> DoctorRow:
     return _row(f"{title} power limit", Level.OK, f"{limit:.0f} W")
 
 
-def _clocks(title: str, gpu: Mapping[str, Any], reasons: int) -> DoctorRow:
+def _clocks(title: str, gpu: Mapping[str, Any], reasons: int | None) -> DoctorRow:
     highest = gpu.get("sm_clock_max_mhz")
     limit = "" if highest is None else f"up to {highest} MHz"
+    if reasons is None:
+        text = ", ".join(filter(None, ["whether a setting holds them cannot be read", limit]))
+        return _row(f"{title} clocks", Level.NA, text)
     if reasons & CLOCKS_SET_BIT:
         return _row(f"{title} clocks", Level.OK, ", ".join(filter(None, ["held by a setting", limit])))
     remedy = f"For the steadiest comparisons: sudo nvidia-smi -i {gpu.get('nvml_index', 0)} -lgc MHZ (undo: -rgc)."
     return _row(f"{title} clocks", Level.WARN, f"SM clock not locked ({limit or 'its maximum cannot be read'})", remedy)
 
 
-def _throttling(title: str, reasons: int) -> DoctorRow:
+def _throttling(title: str, reasons: int | None) -> DoctorRow:
+    if reasons is None:
+        return _row(f"{title} throttling", Level.NA, "cannot be read")
     held = [name.replace("_", " ") for name, bit in REASON_BITS.items() if reasons & bit]
     if not held:
         return _row(f"{title} throttling", Level.OK, "clocks are not held down")

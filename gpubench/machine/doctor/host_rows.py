@@ -74,6 +74,8 @@ def _clock(root: Path) -> DoctorRow:
 
 def _virtual(root: Path) -> DoctorRow:
     facts = host_facts.system(root)
+    if facts["virtual"] is None and facts["container"] is None:
+        return _row("machine", Level.NA, "the kernel does not say whether it is virtual")
     where = ", ".join(filter(None, ["virtual machine" if facts["virtual"] else "", facts["container"] or ""]))
     remedy = "Neighbours may take CPU time unseen: prefer repeats and interleaved comparisons."
     return _row("machine", Level.WARN if facts["virtual"] else Level.OK, where or "bare metal", remedy)
@@ -98,21 +100,23 @@ def _memory(root: Path) -> DoctorRow:
     total, free = (values[name] * 1024 if name in values else None for name in ("MemTotal", "MemAvailable"))
     limit, whose = control_groups.memory_limit(root), ""
     if limit is not None and (total is None or limit.limit_bytes < total):
-        total, free = limit.limit_bytes, min(limit.left_bytes, limit.left_bytes if free is None else free)
+        known = [each for each in (limit.left_bytes, free) if each is not None]
+        total, free = limit.limit_bytes, min(known, default=None)
         whose = " (limit of the control group)"
-    if not total or free is None:
+    if total is None or free is None:
         return _row("memory", Level.NA, "not visible")
     swapped = values.get("SwapTotal", 0) - values.get("SwapFree", 0)
     shown = f"{free / 2**30:.1f} of {total / 2**30:.1f} GiB available{whose}"
-    if free < _LEAST_FREE * total:
-        return _row("memory", Level.BAD, shown, "Close other programs: a machine that swaps cannot be measured.")
+    if free <= _LEAST_FREE * total:
+        remedy = "Raise the limit." if whose else "Close other programs: a machine that swaps cannot be measured."
+        return _row("memory", Level.BAD, shown, remedy)
     remedy = "Some memory is swapped out; it may come back in the middle of a measurement."
     return _row("memory", Level.WARN if swapped > 2**20 else Level.OK, shown, remedy)
 
 
 def _power_supply(root: Path) -> DoctorRow:
     """By the kernel's sysfs-class-power. Neither a supply of scope `Device` (in a mouse or a headset) nor an empty USB
-    port (it is offline) says what powers the machine.
+    port (it is offline) says what powers the machine. Without a battery no adapter can be what is missing.
     """
     supplies = []
     for folder in sorted((root / "sys/class/power_supply").glob("*")):
@@ -130,7 +134,7 @@ def _power_supply(root: Path) -> DoctorRow:
     if online and discharging:
         remedy = "The adapter gives less than the machine takes: use a stronger one, or clocks may be held down."
         return _row("power supply", Level.WARN, "mains, and the battery discharges", remedy)
-    if not online and (discharging or (unplugged and not charged)):
+    if not online and (discharging or (batteries and unplugged and not charged)):
         return _row("power supply", Level.BAD, "on battery", "Plug the machine in: clocks are held down on battery.")
     if online or charged:
         return _row("power supply", Level.OK, "mains")
@@ -154,13 +158,16 @@ def _rapl(root: Path, pause: Pause = time.sleep) -> DoctorRow:
         device = open_rapl(root / "sys/class/powercap")
     except TelemetryError as error:
         return _row("CPU energy", Level.NA, str(error), error.remedy)
-    before_j = device.read_power().counter_j
+    device.read_power()
+    looked_s = time.monotonic()
     pause(_RAPL_S)
-    after_j, missing = device.read_power().counter_j, device.missing.get("counter_j")
+    reading, missing = device.read_power(), device.missing.get("counter_j")
+    still = device.still(time.monotonic() - looked_s)
     device.close()
-    if before_j is None or after_j is None:
+    if reading.counter_j is None:
         return _row("CPU energy", Level.NA, f"RAPL cannot be read: {missing}")
-    if after_j == before_j:
-        remedy = "CPU energy will be absent: virtual machines show counters that never move."
-        return _row("CPU energy", Level.WARN, f"RAPL readable, but its counters stood still for {_RAPL_S:g} s", remedy)
+    if still:
+        remedy = "CPU energy will be absent. Virtual machines often show counters that never move."
+        text = f"RAPL readable, but the counter of {' and '.join(still)} stood still for {_RAPL_S:g} s"
+        return _row("CPU energy", Level.WARN, text, remedy)
     return _row("CPU energy", Level.OK, "RAPL readable")

@@ -112,7 +112,7 @@ def _system(env: Mapping[str, Any]) -> str:
     parts += [f"{format_bytes(system['memory_bytes'])} memory"] if system.get("memory_bytes") else []
     parts += [f"limited to {system['cpu_quota']:g} CPUs"] if system.get("cpu_quota") else []
     limit = system.get("memory_limit_bytes")
-    parts += [f"limited to {format_bytes(limit)} memory"] if limit else []
+    parts += [f"limited to {format_bytes(limit)} memory"] if limit is not None else []
     if env.get("hostname"):
         parts.append(f"host {env['hostname']}")
     return ", ".join(parts)

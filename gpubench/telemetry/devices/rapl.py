@@ -20,6 +20,9 @@ _MOST_W = 800.0
 """More than any package takes for long."""
 
 _LATE_S = 0.1
+_STILL_S = 1.0
+"""Far longer than a package's counter takes to move, whatever it does."""
+
 _UNMASK = (
     "Let the container see it: docker run --security-opt systempaths=unconfined "
     "-v /sys/devices/virtual/powercap:/sys/devices/virtual/powercap:ro "
@@ -34,6 +37,8 @@ class Zone:
         self.name = (folder / "name").read_text(encoding="ascii").strip()
         self._fd = os.open(folder / "energy_uj", os.O_RDONLY | os.O_CLOEXEC)
         self._last_uj, self._last_s = self._read_uj(), now_s
+        self.moved_s = now_s
+        """When the counter last had another value than before."""
         try:
             self._range_uj = int((folder / "max_energy_range_uj").read_text(encoding="ascii"))
         except (OSError, ValueError):
@@ -52,6 +57,7 @@ class Zone:
         added_uj = {now_uj - self._last_uj}
         added_uj |= {now_uj - self._last_uj + self._range_uj + 1} if self._range_uj else set()
         possible = [each for each in added_uj if 0 <= each <= most_uj]
+        self.moved_s = self.moved_s if now_uj == self._last_uj else now_s
         self._last_uj, self._last_s = now_uj, now_s
         if len(possible) == 1:
             self.total_j += possible[0] / 1e6
@@ -83,7 +89,16 @@ class RaplDevice(Device):
         if not all(known):
             for zone in self._zones:
                 zone.total_j = 0.0
+        if still := self.still(_STILL_S):
+            self.missing["counter_j"] = f"the counter of {' and '.join(still)} stands still"
+            return FastReading()
+        self.missing.pop("counter_j", None)
         return FastReading(counter_j=sum(zone.total_j for zone in self._zones))
+
+    def still(self, for_s: float) -> list[str]:
+        """Names of the packages whose counter has not moved for so many seconds: without them the sum means nothing."""
+        now_s = self._clock()
+        return [zone.name for zone in self._zones if now_s - zone.moved_s > for_s]
 
     def state(self) -> dict[str, Any]:
         """Names of the zones. Units: none."""

@@ -257,6 +257,9 @@ class RocmDevice(Device):
         turn = 1 << _COUNTER_BITS
         added = {name: (now - before[name]) % turn if before else 0 for name, now in self._residencies.items()}
         cycles = added["accumulation_counter"]
+        if before and not cycles:  # nothing accumulated yet says nothing
+            self._residencies, self._residencies_s = before, now_s - passed_s
+            return dict.fromkeys(_RESIDENCIES)
         for quantity, parts in _RESIDENCIES.items():
             share = max(added[part] for part in parts) / cycles if cycles else 0.0
             self._throttled_s[quantity] += min(1.0, share) * passed_s

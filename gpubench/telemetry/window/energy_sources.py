@@ -148,7 +148,9 @@ class EnergyOf:
             return "the energy counter went backwards during the window"
         if len(self._counter.points) > 1 and not self._ticks:
             return "the energy counter did not move"
-        return "the energy counter stopped during the window" if self._stands_still() else _NOT_COVERED
+        if self._stands_still():
+            return "the energy counter stopped during the window"
+        return self._missing.get("counter_j", _NOT_COVERED)
 
     def _why_nothing(self) -> str:
         if self._counter.points:
@@ -157,7 +159,7 @@ class EnergyOf:
             return _NOT_COVERED
         names = {"counter_j": "counter", "power_instant_w": "power"}
         why = [f"{names[name]}: {self._missing[name]}" for name in names if name in self._missing]
-        nothing = "the card gave neither an energy counter nor a power reading"
+        nothing = "there was neither an energy counter nor a power reading"
         return f"{nothing} ({'; '.join(why)})" if why else nothing
 
     def _of_the_gpu(self, counted: Candidate, disagreement: power_integral.AverageDeviation | None) -> Candidate:

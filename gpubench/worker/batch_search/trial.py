@@ -158,7 +158,9 @@ def _available(proc: Path = _PROC) -> int:
     lines = (proc / "meminfo").read_text().splitlines()
     machine = next(int(line.split()[1]) * _KIB for line in lines if line.startswith("MemAvailable:"))
     limit = memory_limit()
-    return machine if limit is None else min(machine, limit.left_bytes)
+    if limit is None:
+        return machine
+    return min(machine, limit.limit_bytes if limit.left_bytes is None else limit.left_bytes)
 
 
 def _address_space(name: str) -> int:

@@ -114,7 +114,7 @@ def test_a_group_above_that_does_not_count_what_is_below_sets_no_limit(tmp_path:
         "memory/slurm/job/memory.use_hierarchy": "0\n",
     }
     root = tree(tmp_path, "9:memory:/slurm/job\n", mounts, files)
-    assert control_groups.memory_limit(root) == MemoryLimit(300 * MIB, 300 * MIB)
+    assert control_groups.memory_limit(root) == MemoryLimit(300 * MIB, None)
 
 
 def test_without_a_limit_there_is_none(tmp_path: Path) -> None:

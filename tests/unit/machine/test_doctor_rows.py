@@ -81,6 +81,15 @@ def test_no_row_shows_none_or_a_dict_whatever_is_missing(fake: Fake) -> None:
     assert [row.text for row in gpu_rows.rows()[0] if "None" in row.text or "{" in row.text] == []
 
 
+def test_reasons_that_cannot_be_read_are_no_card_at_ease(fake: Fake) -> None:
+    fake.add_device()
+    fake.rule("nvmlDeviceGetCurrentClocksEventReasons", 3)
+    fake.rule("nvmlDeviceGetCurrentClocksThrottleReasons", 3)
+    by_name = {row.name: row for row in gpu_rows.rows()[0]}
+    assert (by_name["GPU 0 throttling"].level, by_name["GPU 0 throttling"].text) == (Level.NA, "cannot be read")
+    assert by_name["GPU 0 clocks"].text.startswith("whether a setting holds them cannot be read")
+
+
 @pytest.mark.parametrize(
     ("call", "code", "level", "text"),
     [
@@ -214,7 +223,12 @@ def test_a_host_set_up_for_measuring_is_ok(tmp_path: Path, monkeypatch: pytest.M
         ({"proc/cpuinfo": "flags : hypervisor\n"}, "machine", Level.WARN),
         ({"sys/fs/cgroup/cpu.max": "50000 100000"}, "CPU quota", Level.WARN),
         ({"proc/meminfo": "MemTotal: 1000000 kB\nMemAvailable: 50000 kB\n"}, "memory", Level.BAD),
-        ({"sys/class/power_supply/AC/online": "0"}, "power supply", Level.BAD),
+        (
+            {"sys/class/power_supply/AC/online": "0", "sys/class/power_supply/BAT0/type": "Battery"},
+            "power supply",
+            Level.BAD,
+        ),
+        ({"sys/fs/cgroup/memory.max": "0", "sys/fs/cgroup/memory.current": "4096"}, "memory", Level.BAD),
         (
             {"proc/self/cgroup": "0::/job\n", "sys/fs/cgroup/job/cpu.max": "50000 100000"},
             "CPU quota",
@@ -258,7 +272,13 @@ def supplies(**by_name: str) -> dict[str, str]:
             Level.OK,
             "mains",
         ),
-        (supplies(mouse="type=Battery scope=Device online=1", AC="type=Mains online=0"), Level.BAD, "on battery"),
+        (
+            supplies(mouse="type=Battery scope=Device online=1", AC="type=Mains online=0"),
+            Level.OK,
+            "mains (there is no",
+        ),
+        (supplies(AC="type=Mains online=0", BAT0="type=Battery present=0"), Level.OK, "mains (there is no battery)"),
+        (supplies(AC="type=Mains online=0", BAT0="type=Battery status=Unknown"), Level.BAD, "on battery"),
         (supplies(AC="type=Mains online=0", BAT0="type=Battery status=Discharging"), Level.BAD, "on battery"),
         (supplies(ucsi="type=USB online=0", BAT0="type=Battery status=Discharging"), Level.BAD, "on battery"),
         (supplies(BAT0="type=Battery status=Discharging present=1"), Level.BAD, "on battery"),
@@ -285,7 +305,7 @@ def test_the_power_supply_is_the_machines_own(tmp_path: Path, files: dict[str, s
     ("now", "level", "text"),
     [
         ("2000000", Level.OK, "RAPL readable"),
-        ("1000000", Level.WARN, "RAPL readable, but its counters stood still for 0.05 s"),
+        ("1000000", Level.WARN, "RAPL readable, but the counter of package-0 stood still for 0.05 s"),
         ("", Level.NA, "RAPL cannot be read: energy_uj: invalid literal for int() with base 10: b''"),
     ],
 )
@@ -293,6 +313,32 @@ def test_the_cpus_energy_counter_is_looked_at_twice(tmp_path: Path, now: str, le
     zone = {"name": "package-0\n", "energy_uj": "1000000\n", "max_energy_range_uj": "262143328850\n"}
     root = sysroot(tmp_path, **{f"sys/class/powercap/intel-rapl:0/{name}": value for name, value in zone.items()})
     row = check_host._rapl(root, lambda _s: sysroot(root, **{"sys/class/powercap/intel-rapl:0/energy_uj": now}))
+    assert (row.level, row.text) == (level, text)
+
+
+def test_a_package_whose_counter_stands_still_is_named(tmp_path: Path) -> None:
+    zone = {"energy_uj": "1000000\n", "max_energy_range_uj": "262143328850\n"}
+    files = {f"sys/class/powercap/intel-rapl:{i}/{name}": value for i in range(2) for name, value in zone.items()}
+    names = {f"sys/class/powercap/intel-rapl:{i}/name": f"package-{i}\n" for i in range(2)}
+    root = sysroot(tmp_path, **files, **names)
+    row = check_host._rapl(root, lambda _s: sysroot(root, **{"sys/class/powercap/intel-rapl:0/energy_uj": "2000000"}))
+    assert row.level is Level.WARN
+    assert row.text == "RAPL readable, but the counter of package-1 stood still for 0.05 s"
+
+
+@pytest.mark.parametrize(
+    ("files", "level", "text"),
+    [
+        ({"proc/cpuinfo": "Features : asimd\n"}, Level.NA, "the kernel does not say whether it is virtual"),
+        ({"proc/cpuinfo": "Features : asimd\n", "sys/hypervisor/type": "xen\n"}, Level.WARN, "virtual machine"),
+        ({"proc/cpuinfo": "flags : avx2\n"}, Level.OK, "bare metal"),
+    ],
+)
+def test_a_machine_is_bare_metal_only_where_the_kernel_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], level: Level, text: str
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    row = row_of(host_rows(sysroot(tmp_path, **{**GOOD_HOST, **files})), "machine")
     assert (row.level, row.text) == (level, text)
 
 

@@ -343,7 +343,7 @@ def test_nothing_to_read_is_absent_with_its_reason_and_never_zero(fake: Fake) ->
     for name in ("energy_j", "mean_power_w", "energy_per_sample_j", "samples_per_j"):
         assert summary.metrics[name] is None
         assert summary.absent[name] == (
-            "the card gave neither an energy counter nor a power reading "
+            "there was neither an energy counter nor a power reading "
             "(counter: nvmlDeviceGetTotalEnergyConsumption: NOT_SUPPORTED (3); "
             "power: nvmlDeviceGetFieldValues: NOT_SUPPORTED (3))"
         )
@@ -419,7 +419,7 @@ def test_a_zero_is_the_drivers_answer_and_not_a_missing_reading(fake: Fake) -> N
     fake.abilities(fields=False, energy_counter=False)
     fake.rule("nvmlDeviceGetPowerUsage", zero=True)
     summary = measured(fake, 100.0, 104.0).summary(100.0, 104.0)
-    assert summary.absent["energy_j"].startswith("the card gave neither")
+    assert summary.absent["energy_j"].startswith("there was neither")
     assert summary.metrics["peak_power_w"] is None
 
 

@@ -92,6 +92,23 @@ def test_a_suspend_inside_a_window_leaves_no_energy_and_says_why(tmp_path: Path)
     assert [found.code for found in across.findings] == ["GB412"]
 
 
+def test_a_package_that_stands_still_beside_another_leaves_no_energy_and_is_named(tmp_path: Path) -> None:
+    now_s, total_uj = [0.0], 40_000_000_000
+    counter = zone(tmp_path, "intel-rapl:0", "package-0", total_uj)
+    zone(tmp_path, "intel-rapl:1", "package-1", 7)
+    device = open_rapl(tmp_path, clock=lambda: now_s[0])
+    sampled = SampledDevice(device, "sampled", Schedule(clock=lambda: now_s[0], probe_periods=False), periods=PERIODS)
+    for tick in range(400):
+        now_s[0] = 0.05 * tick
+        total_uj += 3_000_000
+        counter.write_text(f"{total_uj}\n")
+        sampled.sampler.tick()
+    early, late = sampled.summarise(0.2, 4.2, 0), sampled.summarise(10.0, 14.5, 0)
+    assert early.absent["energy_j"] == "the counter of package-1 stands still"
+    assert late.metrics["energy_j"] is None
+    assert late.absent["energy_j"].endswith("(counter: the counter of package-1 stands still)")
+
+
 def test_a_counter_without_its_range_is_read(tmp_path: Path) -> None:
     counter = zone(tmp_path, "intel-rapl:0", "package-0", 1_000_000)
     (tmp_path / "intel-rapl:0" / "max_energy_range_uj").unlink()

@@ -112,6 +112,15 @@ def test_cycles_that_wrap_at_32_bits_are_counted_on(device, smi, clock):
     assert device.read_fast().throttle_power_cap_s == pytest.approx(0.25)
 
 
+def test_a_reading_before_the_firmware_accumulated_anything_says_nothing(device, smi, clock):
+    device.read_fast()
+    clock.now_s += 2.0
+    assert device.read_fast().throttle_power_cap_s is None
+    metrics = smi.cards[0]["gpu_metrics_info"]
+    metrics |= {"accumulation_counter": metrics["accumulation_counter"] + 1000, "ppt_residency_acc": 10**6}
+    assert device.read_fast().throttle_power_cap_s == pytest.approx(2.0)
+
+
 def test_a_chip_that_accumulates_no_limits_says_so(device, smi):
     smi.cards[0]["gpu_metrics_info"]["ppt_residency_acc"] = "N/A"
     assert device.read_fast().throttle_power_cap_s is None
