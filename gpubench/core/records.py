@@ -147,7 +147,10 @@ class Parity(Frozen):
 
 
 class Quality(Frozen):
-    """One training run on real data, judged on its test split."""
+    """One training run on real data, judged on its test split.
+
+    `trainings_in_window`: a run too short for a valid energy figure is repeated, and the window is of so many.
+    """
 
     seed: int
     epochs: int
@@ -167,6 +170,7 @@ class Quality(Frozen):
     num_validation: int
     num_test: int
     skipped_steps: int = 0
+    trainings_in_window: int = Field(1, ge=1)
 
 
 class Series(Frozen):

@@ -1,5 +1,6 @@
 """Training to a result on real data: the quality stage."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from gpubench.suite.model.suite import QualitySettings
 from gpubench.worker import effective_settings
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.job import Interrupted, RunningJob
+from gpubench.worker.timing.loop import least_window_s
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.classifier.batches import Batch, Format
 from gpubench.worker.workloads.classifier.classifier import Classifier
@@ -30,6 +32,12 @@ WHOLE_SPLIT_BYTES = 2**30
 
 EVALUATION_BATCH = 256
 
+READY_STEPS = 3
+"""Steps that are thrown away first: else the first training would pay for starting libraries and loading kernels."""
+
+MOST_TRAININGS = 200
+"""Of one window."""
+
 
 Notify = Callable[[str, float], None]
 """Told where the run is: `training` or `evaluating`, and the fraction of the whole that is done."""
@@ -40,7 +48,9 @@ Look = Callable[[Classifier, Case], None]
 """Is shown the trained workload and the case it was trained for, after each training run."""
 
 TellWindow = Callable[[Window], None]
-"""Told when the chosen training began, and when it reached its target (otherwise when it ended)."""
+"""Told when the chosen training began, and when it reached its target (otherwise when it ended). Where that is shorter
+than a valid energy figure needs, the window is of the same training again and again (`Quality.trainings_in_window`).
+"""
 
 
 def train_case(launch: RunningJob) -> Result:
@@ -61,7 +71,10 @@ def train_case(launch: RunningJob) -> Result:
         launch.sender.offer(Progress(num_steps=0, fraction=fraction))
 
     windows: list[Window] = []
-    found = train(job, device, notify, launch.stop, read_back, windows.append)
+    least_s = 0.0
+    if job.measure.telemetry != "off" and accelerator_of(device).asynchronous:
+        least_s = least_window_s(job.measure, on_gpu=True)
+    found = train(job, device, notify, launch.stop, read_back, windows.append, least_s)
     metrics: dict[str, Any] = found.model_dump(include=set(METRICS))
     why = "no target accuracy was set" if found.target_accuracy is None else "the target accuracy was not reached"
     return Result(
@@ -102,6 +115,7 @@ def train(
     stop: Stop = lambda: False,
     look: Look = lambda _workload, _case: None,
     tell_window: TellWindow = lambda _window: None,
+    least_window_s: float = 0.0,
 ) -> Quality:
     """Trains at the case's device, precision and layout, once per learning rate, and judges the best on the test split.
 
@@ -119,14 +133,16 @@ def train(
     if not isinstance(workload, Classifier):
         raise Unsupported(f"{case.workload} has no `quality` method, so its accuracy is not known")
     trainer = _Trainer(workload, case, asked, torch.device(device), notify, stop)
+    trainer.get_ready()
     runs = []
     for rate in asked.learning_rate:
         runs.append(trainer.run(rate))
         look(workload, trainer.case)
     best = max(runs, key=lambda run: run.accuracy_per_epoch[-1])
-    if best.window is not None:
-        tell_window(best.window)
-    return trainer.result(best, runs)
+    assert best.window is not None, "there is an epoch at least"
+    window, num_trainings = trainer.long_window(best, best.window, least_window_s)
+    tell_window(window)
+    return trainer.result(best, runs, num_trainings)
 
 
 def quality_case(case: Case, asked: QualitySettings, seed: int) -> Case:
@@ -227,17 +243,32 @@ class _Trainer:
         self._layout = workload.input_format(self.case)
         self._epochs_done = 0
 
-    def run(self, learning_rate: float) -> _Run:
-        run = _Run(learning_rate)
+    def _begin(self, learning_rate: float) -> tuple[TrainStep, EpochSource]:
+        """A new model, and its images in the order of the first epoch."""
         case = self.case.model_copy(update={"learning_rate": learning_rate})
         source = EpochSource(
             self._data, self._data.train, self._layout, self._device, case.seed, augment=self._workload.augment
         )
-        step = self._workload.training_step(case, self._device, source)
+        return self._workload.training_step(case, self._device, source), source
+
+    def get_ready(self) -> None:
+        """Steps and a validation that no figure contains."""
+        step, _ = self._begin(self._asked.learning_rate[0])
+        for _ in range(READY_STEPS):
+            if self._stop():
+                raise Interrupted("training was ended before it had a result")
+            step()
+        self._predict(self._data.validation)
+        self._synchronise()
+
+    def run(self, learning_rate: float) -> _Run:
+        run = _Run(learning_rate)
+        step, source = self._begin(learning_rate)
         assert self._workload.model is not None
         began_s = time.monotonic()
         for _ in range(self._asked.epochs):
             ended_s = self._train_epoch(step, source, run)
+            self._epochs_done += 1
             if run.time_to_accuracy_s is None:
                 num_samples = run.num_steps * self.case.batch
                 run.window = Window(start_s=began_s, end_s=ended_s, num_steps=run.num_steps, num_samples=num_samples)
@@ -265,8 +296,30 @@ class _Trainer:
         ended_s = time.monotonic()
         run.num_steps = step.num_steps
         run.loss_per_epoch.append(float(loss_sum) / source.num_batches)
-        self._epochs_done += 1
         return ended_s
+
+    def long_window(self, run: _Run, window: Window, least_s: float) -> tuple[Window, int]:
+        """A window of at least `least_s`, and how many trainings it holds: that of `run`, or of as many new ones as it
+        takes, each as far as the window of `run` went. All are built before the first begins.
+        """
+        num = min(math.ceil(least_s / (window.end_s - window.start_s)), MOST_TRAININGS)
+        if num <= 1:
+            return window, 1
+        built = [(*self._begin(run.learning_rate), self._workload.model) for _ in range(num)]
+        num_epochs = math.ceil(window.num_steps / built[0][1].num_batches)
+        self._synchronise()
+        began_s = time.monotonic()
+        try:
+            for step, source, model in built:
+                self._workload.model, again = model, _Run(run.learning_rate)
+                for epoch in range(num_epochs):
+                    if epoch > 0:
+                        self._validate(again)
+                    ended_s = self._train_epoch(step, source, again)
+        except Interrupted:
+            return window, 1
+        total = {"num_steps": num * window.num_steps, "num_samples": num * window.num_samples}
+        return Window(start_s=began_s, end_s=ended_s, **total), num
 
     def _validate(self, run: _Run) -> None:
         split = self._data.validation
@@ -279,7 +332,7 @@ class _Trainer:
     def _predict(self, split: Split) -> torch.Tensor:
         return predict(self._workload, self.case, self._data, split, self._device)
 
-    def result(self, best: _Run, runs: list[_Run]) -> Quality:
+    def result(self, best: _Run, runs: list[_Run], num_trainings: int) -> Quality:
         from sklearn.metrics import accuracy_score, precision_score, recall_score
 
         self._tell("evaluating")
@@ -306,6 +359,7 @@ class _Trainer:
             num_validation=len(self._data.validation),
             num_test=len(self._data.test),
             skipped_steps=best.skipped_steps,
+            trainings_in_window=num_trainings,
         )
 
     def _tell(self, name: str) -> None:

@@ -156,7 +156,9 @@ def launch_metrics(record: Record) -> Mapping[str, float | None]:
         names = ("accuracy", "precision_macro", "recall_macro", "final_loss", "time_to_accuracy_s", "steps_to_accuracy")
         implied |= {name: getattr(record.quality, name) for name in names}
         if record.quality.time_to_accuracy_s is not None:
-            implied["energy_to_accuracy_j"] = record.metrics.get("energy_j")
+            energy_j = record.metrics.get("energy_j")
+            each_j = None if energy_j is None else energy_j / record.quality.trainings_in_window
+            implied["energy_to_accuracy_j"] = each_j
     return implied | dict(record.metrics) if implied else record.metrics
 
 

@@ -205,6 +205,9 @@ def to_accuracy_table(summary: RunSummary) -> Table | None:
         f"Target: {format_percent(target, decimals=0)} of the validation split, looked at after every epoch. Time is "
         "that of training alone; joules are of the device from the first step to the end of the epoch that reached "
         "it, validation included. Intervals over seeds.",
+        "Trainings that were too short for a valid energy figure were repeated: joules are the mean of one."
+        if any(run.trainings_in_window > 1 for runs in targeted.values() for run in runs)
+        else "",
         "! some seeds did not reach it: time, steps and joules are of those that did."
         if any(map(short, shown))
         else "",

@@ -179,16 +179,20 @@ class Measured:
         return sum(block.wall_s for block in self.blocks)
 
 
+def least_window_s(measure: Measure, *, on_gpu: bool) -> float:
+    """Seconds that a window must be long for a valid energy figure; 0 where there is none."""
+    if measure.min_window is not None:
+        return measure.min_window
+    return MIN_DEVICE_WINDOW_S if on_gpu else 0.0
+
+
 def stopping_rule(measure: Measure, group: int, cold_s: float = 0.0, *, on_gpu: bool) -> StoppingRule:
     """The rule for groups of `group` steps. On a GPU the steady window is long enough for an energy figure, `max_time`
     permitting. `cold_s`: seconds of the first step, which `max_time` does not count.
     """
-    window_s = measure.min_window
-    if window_s is None:
-        window_s = MIN_DEVICE_WINDOW_S if on_gpu else 0.0
     return StoppingRule(
         target_rel_ci=measure.target_rel_ci,
-        min_time_s=max(measure.min_time, window_s),
+        min_time_s=max(measure.min_time, least_window_s(measure, on_gpu=on_gpu)),
         max_time_s=measure.max_time + cold_s,
         min_steps=measure.min_steps,
         max_steps=max(1, measure.max_steps // group),

@@ -7,7 +7,7 @@ from gpubench.report.topics.accuracy import to_accuracy_table
 from gpubench.report.view.run_view import View
 
 
-def trained(times, joules=None, *, target=0.95):
+def trained(times, joules=None, *, target=0.95, trainings=1):
     """Quality entries (precision -> seconds to the target per seed, None where it was not reached)."""
     made = Invented()
     for precision, seconds in times.items():
@@ -20,6 +20,7 @@ def trained(times, joules=None, *, target=0.95):
                     "seed": seed,
                     "time_to_accuracy_s": to_target,
                     "target_accuracy": target,
+                    "trainings_in_window": trainings,
                     "steps_to_accuracy": None if to_target is None else 60,
                 }
             )
@@ -46,6 +47,14 @@ def test_each_precision_has_its_time_with_an_interval_over_seeds_and_is_held_aga
     assert [text.split()[0] for text in texts(table, "time_to_accuracy_s")] == ["2.0", "1.0"]
     assert all("±" in text for text in texts(table, "time_to_accuracy_s"))
     assert texts(table, "speed") == ["", "2.000x ±0.000"]
+
+
+def test_joules_of_repeated_trainings_are_those_of_one():
+    summary = trained({"fp32": [0.1, 0.1, 0.1]}, {"fp32": [600.0, 600.0, 600.0]}, trainings=30)
+    table = to_accuracy_table(summary)
+    assert texts(table, "energy_to_accuracy_j") == ["20.000"]
+    assert "were repeated: joules are the mean of one" in plain(table.notes[-1])
+    assert "repeated" not in plain(to_accuracy_table(trained(TIMES)).notes[-1])
 
 
 def test_joules_to_the_target_are_those_of_the_runs_that_reached_it():

@@ -1,13 +1,19 @@
+import itertools
+import time
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from gpubench.core.errors import UsageError
 from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
-from gpubench.suite.model.suite import QualitySettings
+from gpubench.suite.model.suite import Measure, QualitySettings
 from gpubench.worker import effective_settings
 from gpubench.worker import quality as trainer
 from gpubench.worker.job import Interrupted
+
+SMALL = Case(data="digits", image_size=8)
 
 
 def job(case=None, seed=0, **asked):
@@ -62,7 +68,7 @@ def test_the_learning_rate_is_chosen_on_the_validation_split_and_the_test_split_
     assert result.learning_rate == 3e-3
     assert set(result.learning_rates_tried) == {"1e-06", "0.003"}
     assert result.learning_rates_tried["0.003"] > result.learning_rates_tried["1e-06"]
-    assert sizes == ["validation"] * 4 + ["test"]
+    assert sizes == ["validation"] * 5 + ["test"], "the first of them is thrown away"
 
 
 @pytest.mark.slow
@@ -76,6 +82,53 @@ def test_the_result_is_that_of_the_chosen_rate_not_of_the_last():
 def test_a_target_that_is_not_reached_has_no_time():
     result = train(epochs=1, batch_size=256, target_accuracy=1.0)
     assert (result.time_to_accuracy_s, result.steps_to_accuracy) == (None, None)
+
+
+def test_starting_the_libraries_is_in_no_training_time(monkeypatch):
+    calls, run_step = [], trainer.TrainStep.__call__
+
+    def step(self):
+        calls.append(1)
+        return run_step(self)
+
+    monkeypatch.setattr(trainer.TrainStep, "__call__", step)
+    slow_start = SimpleNamespace(perf_counter=lambda: float(min(len(calls), 1)), monotonic=time.monotonic)
+    monkeypatch.setattr(trainer, "time", slow_start)
+    assert train(SMALL, epochs=1, batch_size=1257).training_time_s == 0
+    assert len(calls) == trainer.READY_STEPS + 1
+
+
+def test_a_training_too_short_for_an_energy_figure_is_repeated_as_far_as_it_went(monkeypatch):
+    windows, asked = [], {"epochs": 2, "batch_size": 512, "target_accuracy": 0.01}
+    once = train(SMALL, **asked)
+    clock = SimpleNamespace(perf_counter=time.perf_counter, monotonic=itertools.count().__next__)
+    monkeypatch.setattr(trainer, "time", clock)  # an epoch takes a second
+    found = trainer.train(job(SMALL, **asked), "cpu", tell_window=windows.append, least_window_s=3.1)
+    assert (once.trainings_in_window, found.trainings_in_window) == (1, 4)
+    assert windows[0].num_steps == 4 * 2, "one epoch each: it reached the target"
+    assert windows[0].num_samples == 4 * 1024
+    assert found.steps_to_accuracy == 2
+    assert found.loss_per_epoch == once.loss_per_epoch
+    assert found.accuracy == once.accuracy
+
+
+@pytest.mark.parametrize(
+    ("measure", "on_gpu", "least_s"),
+    [({}, True, 3.1), ({"min_window": 5}, True, 5.0), ({"telemetry": "off"}, True, 0.0), ({}, False, 0.0)],
+)
+def test_it_is_repeated_on_devices_whose_energy_is_measured(monkeypatch, measure, on_gpu, least_s):
+    asked = []
+
+    def train(*args):
+        asked.append(args[-1])
+        raise Interrupted("enough")
+
+    monkeypatch.setattr(trainer, "train", train)
+    monkeypatch.setattr(trainer, "accelerator_of", lambda _device: SimpleNamespace(asynchronous=on_gpu))
+    launch = SimpleNamespace(job=job().model_copy(update={"measure": Measure.model_validate(measure)}), stop=None)
+    with pytest.raises(Interrupted):
+        trainer.train_case(launch)
+    assert asked == [least_s]
 
 
 def test_synthetic_data_has_no_accuracy():
