@@ -6,6 +6,7 @@ than `scipy.stats`.
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -46,8 +47,9 @@ class Location(NamedTuple):
         return 0.0 if difference == 0 else math.copysign(math.inf, difference)
 
 
+@lru_cache(maxsize=1024)
 def t_quantile(probability: float, df: float) -> float:
-    """Quantile of Student's t."""
+    """Quantile of Student's t. Few degrees of freedom occur, and many figures ask for each."""
     from scipy.special import stdtrit
 
     return float(stdtrit(df, probability))

@@ -3,20 +3,14 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from gpubench.analysis.summary.case_figures import scaled
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.measured_ceilings import (
-    Ceiling,
-    CeilingDevice,
-    ceilings_of,
-    device_of,
-    is_operator,
-    scaled,
-)
+from gpubench.analysis.summary.measured_ceilings import Ceiling, CeilingDevice, ceilings_of, device_of, is_operator
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.records import Estimate
 
 Limit = Literal["arithmetic", "memory"]
-_NEEDED = {"achieved_flops", "flops_per_sample", "bytes_per_sample"}
+_NEEDED = ("achieved_flops", "flops_per_sample", "bytes_per_sample")
 
 
 @dataclass(frozen=True)
@@ -62,7 +56,7 @@ def rooflines(summary: RunSummary) -> tuple[Roofline, ...]:
     groups: dict[tuple[CeilingDevice, str], list[CaseSummary]] = {}
     for entry in summary.cases:
         device = device_of(entry, summary.info.environment)
-        if device is not None and entry.usable and entry.metrics.keys() >= _NEEDED:
+        if device is not None and entry.usable and all(name in entry.metrics for name in _NEEDED):
             groups.setdefault((device, entry.case.precision), []).append(entry)
     found = []
     for (device, precision), entries in groups.items():

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
+from gpubench.analysis.summary.case_figures import CaseFigures, is_figure, launch_value
 from gpubench.core.findings import Finding, Validity
-from gpubench.core.metrics import METRICS
-from gpubench.core.records import CRASHED, Effective, Estimate, Record, Status
+from gpubench.core.records import CRASHED, Effective, Record, Status
 from gpubench.store.run_info import PlannedCase
 from gpubench.suite.model.case import SPECS, Case
 
 Correctness = Literal["pass", "fail", "unverified"]
 
-_LEAST, _MOST, _MOST_LOG = 1e-100, 1e100, 100.0
-_MAY_BE_NEGATIVE = frozenset({"energy_above_idle_j", "final_loss"})
+_MOST_LOG = 100.0
 _GPU_ENERGY = frozenset({"energy_j", "energy_per_sample_j", "samples_per_j", "energy_above_idle_j", "mean_power_w"})
 
 
@@ -30,12 +30,15 @@ class CaseSummary:
     status: Status
     reason: str | None
     records: tuple[Record, ...]
-    metrics: dict[str, Estimate]
-    absent: dict[str, str]
+    metrics: CaseFigures
     findings: tuple[Finding, ...]
     validity: Validity
     correctness: Correctness
     effective: Effective | None
+
+    @property
+    def absent(self) -> Mapping[str, str]:
+        return self.metrics.absent
 
     @property
     def case(self) -> Case:
@@ -67,7 +70,7 @@ class CaseSummary:
         """Whether its figures may be used: ok and not INVALID."""
         return self.status is Status.OK and self.validity is not Validity.INVALID
 
-    @property
+    @cached_property
     def ok_records(self) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.status is Status.OK)
 
@@ -83,7 +86,7 @@ class CaseSummary:
         """The metric's finite values by repeat, of ok launches. Invalid energy is left out."""
         found = {}
         for record in self.ok_records:
-            value = launch_metrics(record).get(metric)
+            value = launch_value(record, metric)
             valid = metric not in _GPU_ENERGY or (record.telemetry or {}).get("energy_valid") is not False
             if valid and value is not None and is_figure(metric, value):
                 found[record.repeat] = value
@@ -133,33 +136,6 @@ class CaseEntry:
 ComparableCase = CaseSummary | CaseEntry
 Keeps = Callable[[ComparableCase], bool]
 """Whether a case is among those selected."""
-
-
-def is_figure(metric: str, value: float) -> bool:
-    """Whether a stored value can be a measurement: finite, of a size that arithmetic survives, and not negative where
-    that means nothing. A record may come from anywhere.
-    """
-    if _LEAST <= value <= _MOST or value == 0:
-        return True
-    spec = METRICS.get(metric)
-    signed = spec is None or spec.scale == "difference" or metric in _MAY_BE_NEGATIVE
-    return signed and -_MOST <= value <= -_LEAST
-
-
-def launch_metrics(record: Record) -> Mapping[str, float | None]:
-    """A record's metrics with those its parity check and training run imply."""
-    implied: dict[str, float | None] = {}
-    if record.parity is not None:
-        compared = ("logits_rel_error", "loss_rel_error", "gradient_rel_error")
-        implied = {f"parity_{name}": getattr(record.parity, name) for name in compared}
-    if record.quality is not None:
-        names = ("accuracy", "precision_macro", "recall_macro", "final_loss", "time_to_accuracy_s", "steps_to_accuracy")
-        implied |= {name: getattr(record.quality, name) for name in names}
-        if record.quality.time_to_accuracy_s is not None:
-            energy_j = record.metrics.get("energy_j")
-            each_j = None if energy_j is None else energy_j / record.quality.trainings_in_window
-            implied["energy_to_accuracy_j"] = each_j
-    return implied | dict(record.metrics) if implied else record.metrics
 
 
 _COMPARED = (

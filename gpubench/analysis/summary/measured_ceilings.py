@@ -187,58 +187,14 @@ def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
         return None
 
 
-def achieved_flops(metrics: Mapping[str, Estimate]) -> Estimate | None:
-    """FLOP/s: FLOPs per sample times samples/s. None if either is unknown.
-
-    FLOPs as FlopCounterMode counts them (a multiply-add is two): matrix and convolution work counts, element-wise work
-    does not. The interval is that of the throughput: the count is exact.
-    """
-    return metrics.get("achieved_flops") or _times_rate(metrics, "flops_per_sample", "FLOP/s")
-
-
-def achieved_bandwidth(metrics: Mapping[str, Estimate]) -> Estimate | None:
-    """Bytes/s: bytes per sample times samples/s. None if either is unknown. The count is exact, as for FLOPs."""
-    return _times_rate(metrics, "bytes_per_sample", "B/s")
-
-
-def _times_rate(metrics: Mapping[str, Estimate], per_sample: str, unit: str) -> Estimate | None:
-    count, rate = metrics.get(per_sample), metrics.get("throughput")
-    return scaled(rate, count.value, unit) if count and rate and count.value > 0 else None
-
-
-def mfu(achieved: Estimate | None, measured_peak_flops: float | None) -> Estimate | None:
-    """Model FLOPs utilisation: achieved over the peak *measured* on this device at this precision, in [0, 1].
-
-    None without a measured peak. A peak looked up by the device's name is never used: boost clocks, power caps and
-    parts sold under one name differ by more than the share that people compare.
-    """
-    if achieved is None or measured_peak_flops is None or measured_peak_flops <= 0:
-        return None
-    return scaled(achieved, 1 / measured_peak_flops, "1")
-
-
-def scaled(estimate: Estimate, factor: float, unit: str) -> Estimate:
-    """The estimate in another unit, by an exact positive factor."""
-    low, high = (None if end is None else end * factor for end in (estimate.low, estimate.high))
-    return estimate.model_copy(update={"value": estimate.value * factor, "low": low, "high": high, "unit": unit})
-
-
-NO_PEAK = "no peak was measured on this device at this precision (suite roofline measures it)"
-
-
 def with_mfu(info: RunInfo, entries: Sequence["CaseSummary"]) -> list["CaseSummary"]:
     """The cases with their MFU if a peak was measured on their device at their precision; else with the reason."""
     ceilings = ceilings_of(info, entries)
     found = []
     for entry in entries:
-        achieved = entry.metrics.get("achieved_flops")
-        if achieved is not None and not is_operator(entry.case):
-            peak = ceilings.peak_flops(entry, device_of(entry, info.environment))
-            share = mfu(achieved, None if peak is None else peak.value.value)
-            if share is None:
-                found.append(replace(entry, absent={**entry.absent, "mfu": NO_PEAK}))
-            else:
-                found.append(replace(entry, metrics={**entry.metrics, "mfu": share}))
-        else:
+        if is_operator(entry.case):
             found.append(entry)
+            continue
+        peak = ceilings.peak_flops(entry, device_of(entry, info.environment))
+        found.append(replace(entry, metrics=entry.metrics.with_peak(None if peak is None else peak.value.value)))
     return found

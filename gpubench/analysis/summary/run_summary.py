@@ -7,17 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gpubench.analysis.summary.accuracy_verdict import QualitySummary, drop_findings, judge_quality
-from gpubench.analysis.summary.case_summary import CaseSummary, Correctness, is_figure, launch_metrics
-from gpubench.analysis.summary.launch_estimates import estimate
-from gpubench.analysis.summary.measured_ceilings import achieved_bandwidth, achieved_flops, with_mfu
+from gpubench.analysis.summary.case_figures import CaseFigures
+from gpubench.analysis.summary.case_summary import CaseSummary, Correctness
+from gpubench.analysis.summary.measured_ceilings import with_mfu
 from gpubench.core.findings import Finding, Validity, finding, validity
-from gpubench.core.metrics import METRICS
-from gpubench.core.records import Estimate, Record, Status, latest
+from gpubench.core.records import Record, Status, latest
 from gpubench.core.units import format_percent
 from gpubench.stats.estimators import mean_location
 from gpubench.store.run_info import PlannedCase, RunInfo
 
-_TAILS = frozenset(f"{time}_{tail}_s" for time in ("step_time", "latency") for tail in ("p90", "p95", "p99"))
 _WORST_FIRST = (Status.FAILED, Status.TIMEOUT, Status.OOM, Status.UNSUPPORTED, Status.SKIPPED)
 _LEAST_SPREAD = 0.01
 _MUCH_MORE = 3.0
@@ -85,7 +83,6 @@ def summarise_case(
     """
     ok = [record for record in records if record.status is Status.OK]
     status, reason = merge_status(planned, records)
-    metrics, absent = _metrics(ok, METRICS if wanted is None else wanted)
     correctness = _correctness(ok)
     own = []
     if len(ok) == 1 and planned.kind == "measure":
@@ -97,8 +94,7 @@ def summarise_case(
         status=status,
         reason=reason,
         records=tuple(records),
-        metrics=metrics,
-        absent=absent,
+        metrics=CaseFigures(ok, wanted),
         findings=findings,
         validity=Validity.INVALID if correctness == "fail" else validity(findings),
         correctness=correctness,
@@ -153,27 +149,6 @@ def spread_finding(ok: Sequence[Record]) -> Finding | None:
         between=between,
         within=within,
     )
-
-
-def _metrics(ok: Sequence[Record], wanted: Collection[str]) -> tuple[dict[str, Estimate], dict[str, str]]:
-    """The figures, and the reasons of what no launch could measure."""
-    reasons = {name: why for record in reversed(ok) for name, why in record.absent.items()}
-    if not wanted:
-        return {}, reasons
-    values: dict[str, list[float]] = {}
-    for record in ok:
-        for name, value in launch_metrics(record).items():
-            if value is not None and is_figure(name, value):
-                values.setdefault(name, []).append(value)
-            elif value is not None:
-                reasons.setdefault(name, f"not a usable figure ({value:g}) in repeat {record.repeat}")
-    for name in _TAILS & values.keys():
-        if len(values[name]) < len(ok):
-            del values[name]  # from some launches alone, and the median is from all of them
-    metrics = {name: estimate(values[name], METRICS[name]) for name in METRICS.known(values) if name in wanted}
-    derived = {"achieved_flops": achieved_flops(metrics), "achieved_bandwidth": achieved_bandwidth(metrics)}
-    metrics |= {name: found for name, found in derived.items() if found is not None}
-    return metrics, {name: why for name, why in reasons.items() if name not in metrics}
 
 
 def _correctness(ok: Sequence[Record]) -> Correctness:

@@ -62,7 +62,7 @@ def case_document(entry: CaseSummary) -> dict[str, Any]:
         "correctness": entry.correctness,
         "launches": len(entry.records),
         "metrics": {name: _estimate(found) for name, found in entry.metrics.items()},
-        "absent": entry.absent,
+        "absent": dict(entry.absent),
         "findings": [found.model_dump(mode="json") for found in entry.findings],
         "failure": None if failure is None else failure.model_dump(mode="json"),
     }

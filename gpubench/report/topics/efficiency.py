@@ -1,7 +1,8 @@
 """Achieved arithmetic against what this device was measured to be able to do."""
 
+from gpubench.analysis.summary.case_figures import mfu
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.measured_ceilings import ceilings_of, device_of, is_operator, mfu
+from gpubench.analysis.summary.measured_ceilings import ceilings_of, device_of, is_operator
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.units import format_number, format_percent
 from gpubench.report.model.report_model import Chart, Datum, Section

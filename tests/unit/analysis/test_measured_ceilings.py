@@ -1,10 +1,10 @@
 import pytest
 from fakes.ceiling_runs import GPU_ENVIRONMENT, H100, UUID, Ceiled
 
+from gpubench.analysis.summary.case_figures import NO_PEAK
 from gpubench.analysis.summary.datasheet import lookup
 from gpubench.analysis.summary.measured_ceilings import (
     CPU,
-    NO_PEAK,
     CeilingDevice,
     Ceilings,
     ceilings_of,

@@ -1,24 +1,39 @@
 import pytest
+from fakes.analysis_runs import RunBuilder
 
-from gpubench.analysis.summary.measured_ceilings import achieved_flops, mfu
+from gpubench.analysis.summary.case_figures import mfu
+from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.records import Estimate
 
-RATE = Estimate(value=100.0, low=90.0, high=110.0, n=3, unit="samples/s")
+
+def figures(**metrics: float):
+    """Of a case of two launches, the second at three times the rate of the first."""
+    build = RunBuilder()
+    planned = build.plan()
+    for repeat in (1, 2):
+        values = {name: value * 3 ** (repeat - 1) if name == "throughput" else value for name, value in metrics.items()}
+        build.record(planned, repeat, metrics=values)
+    (summary,) = summarise_run(build.run()).cases
+    return summary.metrics
 
 
 def test_achieved_flops_are_flops_per_sample_times_rate_with_its_interval():
-    found = achieved_flops({"throughput": RATE, "flops_per_sample": Estimate(value=2e9)})
-    assert found == Estimate(value=2e11, low=1.8e11, high=2.2e11, n=3, unit="FLOP/s")
+    found = figures(throughput=100.0, flops_per_sample=2e9)
+    rate, achieved = found["throughput"], found["achieved_flops"]
+    assert rate.low is not None
+    assert rate.high is not None
+    assert achieved == Estimate(value=rate.value * 2e9, low=rate.low * 2e9, high=rate.high * 2e9, n=2, unit="FLOP/s")
 
 
-@pytest.mark.parametrize("known", [{}, {"throughput": RATE}, {"flops_per_sample": Estimate(value=1.0)}])
+@pytest.mark.parametrize("known", [{}, {"throughput": 100.0}, {"flops_per_sample": 1.0}])
 def test_without_count_or_rate_there_are_none(known):
-    assert achieved_flops(known) is None
+    assert "achieved_flops" not in figures(**known)
 
 
 def test_what_the_worker_measured_is_kept():
-    measured = Estimate(value=5.0, unit="FLOP/s")
-    assert achieved_flops({"achieved_flops": measured, "throughput": RATE}) is measured
+    assert figures(achieved_flops=5.0, throughput=100.0, flops_per_sample=1.0)["achieved_flops"].value == pytest.approx(
+        5.0
+    )
 
 
 def test_mfu_needs_a_measured_peak():

@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from fakes.runs import Invented, cpu_run, invented_run
 
+from gpubench.analysis.summary.case_figures import CaseFigures
 from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.core.records import Status
 from gpubench.report.model.report_model import Row, Table, plain
@@ -82,9 +83,15 @@ def test_without_a_driver_power_is_absent_once_and_not_in_every_row() -> None:
 
 def test_reasons_that_differ_in_their_number_alone_are_one_reason() -> None:
     why = "needs an effective sample of 299, this series has"
+    run = cpu_run()
     cases = [
-        replace(entry, metrics={}, absent={"step_time_p99_s": f"{why} {has}"})
-        for entry, has in zip(summarise_run(cpu_run()).cases, (31, 20), strict=False)
+        replace(
+            entry,
+            metrics=CaseFigures(
+                [record.model_copy(update={"metrics": {}, "absent": {"step_time_p99_s": f"{why} {has}"}})]
+            ),
+        )
+        for entry, record, has in zip(summarise_run(run).cases, run.records, (31, 20), strict=False)
     ]
     assert [plain(note) for note in absent_notes(cases, ["step_time_p99_s"])] == [f"p99 ms: n/a ({why} 20 to 31)"]
     assert plain(absent_notes(cases[:1], ["step_time_p99_s"])[0]) == f"p99 ms: n/a ({why} 31)"

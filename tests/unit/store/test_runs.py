@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fakes.runs import FakeRun, Invented, invented_run
+from fakes.runs import FakeRun, Invented, cpu_run, invented_run
 
 from gpubench.core.errors import StoreError
 from gpubench.core.records import Record, Status, latest
@@ -237,3 +237,18 @@ def test_a_list_of_runs_counts_launches_as_reading_them_does(folder: Path, fake:
     assert count_ends(folder) == Counter(record.status.value for record in latest(run.records))
     assert count_ends(folder)["oom"] == 1
     assert len(load_head(folder).cases) == len(run.info.cases)
+
+
+def test_launches_of_a_case_share_what_is_equal_and_keep_what_is_not(tmp_path: Path) -> None:
+    made = cpu_run(repeats=3)
+    assert made.records[2].effective is not None
+    took = made.records[2].effective.model_copy(update={"cpu_threads": 77})
+    stored = tuple(r if r is not made.records[2] else r.model_copy(update={"effective": took}) for r in made.records)
+    with RunWriter.create(tmp_path / "run", made.info) as writer:
+        for record in stored:
+            writer.append(record)
+    back = load_run(tmp_path / "run").records
+    assert back == stored
+    assert back[1].effective is back[0].effective
+    assert back[2].effective == took
+    assert {frozenset(record.model_fields_set) for record in back} == {frozenset(Record.model_fields)}

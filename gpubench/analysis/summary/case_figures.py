@@ -1,0 +1,181 @@
+"""The figures of a case, each estimated from its launches when it is first asked for: of thousands of cases few are
+shown in full.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from gpubench.analysis.summary.launch_estimates import estimate
+from gpubench.core.metrics import METRICS
+from gpubench.core.records import Estimate, Record
+
+NO_PEAK = "no peak was measured on this device at this precision (suite roofline measures it)"
+
+_LEAST, _MOST = 1e-100, 1e100
+_MAY_BE_NEGATIVE = frozenset({"energy_above_idle_j", "final_loss"})
+_TAILS = frozenset(f"{time}_{tail}_s" for time in ("step_time", "latency") for tail in ("p90", "p95", "p99"))
+_DERIVED = ("achieved_flops", "achieved_bandwidth", "mfu")
+
+
+class CaseFigures(Mapping[str, Estimate]):
+    """By metric; what no launch could measure is in `absent`, with its reason.
+
+    `launches` are those that were ok; with `wanted`, there are figures of those metrics alone.
+    """
+
+    __slots__ = ("_found", "_launches", "_needs_peak", "_peak", "_wanted")
+
+    def __init__(self, launches: Sequence[Record], wanted: Collection[str] | None = None) -> None:
+        self._launches, self._wanted = launches, wanted
+        self._found: dict[str, Estimate | None] = {}
+        self._needs_peak, self._peak = False, 0.0
+
+    def with_peak(self, flops: float | None) -> "CaseFigures":
+        """The same with the MFU: the share of the peak measured on the device of the case, FLOP/s; None if unknown."""
+        figures = CaseFigures(self._launches, self._wanted)
+        figures._needs_peak, figures._peak = True, flops or 0.0
+        return figures
+
+    @property
+    def absent(self) -> "Reasons":
+        return Reasons(self, self._launches)
+
+    @property
+    def lacks_peak(self) -> bool:
+        """Whether a peak alone is missing for the MFU."""
+        return self._needs_peak and self._peak <= 0 and "achieved_flops" in self
+
+    def __getitem__(self, name: str) -> Estimate:
+        if name not in self._found:
+            self._found[name] = self._derived(name) or self._of_launches(name)
+        found = self._found[name]
+        if found is None:
+            raise KeyError(name)
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        recorded = {name for record in self._launches for name in launch_metrics(record)}
+        known = [name for name in METRICS if name in recorded]
+        return (name for name in dict.fromkeys((*known, *_DERIVED)) if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def _derived(self, name: str) -> Estimate | None:
+        if name == "mfu":
+            return mfu(self.get("achieved_flops"), self._peak)
+        if name == "achieved_flops":
+            return self._of_launches(name) or _times_rate(self, "flops_per_sample", "FLOP/s")
+        return _times_rate(self, "bytes_per_sample", "B/s") if name == "achieved_bandwidth" else None
+
+    def _of_launches(self, name: str) -> Estimate | None:
+        if name not in METRICS or (self._wanted is not None and name not in self._wanted):
+            return None
+        found = (launch_value(record, name) for record in self._launches)
+        values = [value for value in found if value is not None and is_figure(name, value)]
+        if not values or (name in _TAILS and len(values) < len(self._launches)):
+            return None  # a tail of some launches alone does not go with a median of all
+        return estimate(values, METRICS[name])
+
+
+class Reasons(Mapping[str, str]):
+    """Why there is no figure, by metric."""
+
+    __slots__ = ("_figures", "_launches")
+
+    def __init__(self, figures: CaseFigures, launches: Sequence[Record]) -> None:
+        self._figures, self._launches = figures, launches
+
+    def __getitem__(self, name: str) -> str:
+        if name == "mfu" and self._figures.lacks_peak:
+            return NO_PEAK
+        given = next((record.absent[name] for record in self._launches if name in record.absent), None)
+        why = self._unusable(name) if given is None else given
+        if why is None or name in self._figures:
+            raise KeyError(name)
+        return why
+
+    def __iter__(self) -> Iterator[str]:
+        given = (name for record in reversed(self._launches) for name in record.absent)
+        recorded = (name for record in self._launches for name in launch_metrics(record))
+        return (name for name in dict.fromkeys((*given, *recorded, "mfu")) if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+    def _unusable(self, name: str) -> str | None:
+        for record in self._launches:
+            value = launch_value(record, name)
+            if value is not None and not is_figure(name, value):
+                return f"not a usable figure ({value:g}) in repeat {record.repeat}"
+        return None
+
+
+def is_figure(metric: str, value: float) -> bool:
+    """Whether a stored value can be a measurement: finite, of a size that arithmetic survives, and not negative where
+    that means nothing. A record may come from anywhere.
+    """
+    if _LEAST <= value <= _MOST or value == 0:
+        return True
+    spec = METRICS.get(metric)
+    signed = spec is None or spec.scale == "difference" or metric in _MAY_BE_NEGATIVE
+    return signed and -_MOST <= value <= -_LEAST
+
+
+def launch_value(record: Record, name: str) -> float | None:
+    """A record's value of one metric, given or implied by its parity check or training run."""
+    metrics = record.metrics
+    return metrics[name] if name in metrics else _implied(record).get(name)
+
+
+def launch_metrics(record: Record) -> Mapping[str, float | None]:
+    """All of them."""
+    implied = _implied(record)
+    return {**implied, **record.metrics} if implied else record.metrics
+
+
+def _implied(record: Record) -> dict[str, float | None]:
+    implied: dict[str, float | None] = {}
+    if record.parity is not None:
+        compared = ("logits_rel_error", "loss_rel_error", "gradient_rel_error")
+        implied = {f"parity_{name}": getattr(record.parity, name) for name in compared}
+    if record.quality is not None:
+        names = ("accuracy", "precision_macro", "recall_macro", "final_loss", "time_to_accuracy_s", "steps_to_accuracy")
+        implied |= {name: getattr(record.quality, name) for name in names}
+        if record.quality.time_to_accuracy_s is not None:
+            energy_j = record.metrics.get("energy_j")
+            each_j = None if energy_j is None else energy_j / record.quality.trainings_in_window
+            implied["energy_to_accuracy_j"] = each_j
+    return implied
+
+
+def _times_rate(figures: Mapping[str, Estimate], per_sample: str, unit: str) -> Estimate | None:
+    """FLOP/s or bytes/s: those per sample times samples/s; None if either is unknown.
+
+    FLOPs as FlopCounterMode counts them (a multiply-add is two): matrix and convolution work counts, element-wise work
+    does not. The interval is that of the throughput: the count is exact.
+    """
+    count, rate = figures.get(per_sample), figures.get("throughput")
+    return scaled(rate, count.value, unit) if count and rate and count.value > 0 else None
+
+
+def mfu(achieved: Estimate | None, measured_peak_flops: float | None) -> Estimate | None:
+    """Model FLOPs utilisation: achieved over the peak *measured* on this device at this precision, in [0, 1].
+
+    None without a measured peak. A peak looked up by the device's name is never used: boost clocks, power caps and
+    parts sold under one name differ by more than the share that people compare.
+    """
+    if achieved is None or measured_peak_flops is None or measured_peak_flops <= 0:
+        return None
+    return scaled(achieved, 1 / measured_peak_flops, "1")
+
+
+def scaled(estimate: Estimate, factor: float, unit: str) -> Estimate:
+    """The estimate in another unit, by an exact positive factor."""
+    low, high = (None if end is None else end * factor for end in (estimate.low, estimate.high))
+    return estimate.model_copy(update={"value": estimate.value * factor, "low": low, "high": high, "unit": unit})
