@@ -375,6 +375,10 @@ _CATALOGUE = {
         "The capture is empty: it holds no range, no CUDA call and no GPU work.",
         "It did not cover the program's work: check its range, and for children `--trace-fork-before-exec=true`.",
     ),
+    ("GB520", "shared-gpu", _INFO, _NONE, "shared GPU"): (
+        "Other processes worked on the GPU during the steps; busy and idle time cover all of them.",
+        "Look at another one: `gpubench profile read FILE --process PID`. To know one alone, give it a GPU of its own.",
+    ),
 }
 """Code, name, severity, effect and mark of each, with its meaning and its remedy."""
 

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 from gpubench.profile.traces.trace import STEP, LaunchCall, Operation, Range, Trace, TraceError
@@ -15,6 +16,8 @@ from gpubench.protocol.profile_job import DOMAIN, PHASES
 
 _TORCH_STEP = "ProfilerStep#"
 _CASE = "case:"
+_RUN_KERNELS = ("kernel", "graph")
+_ROUNDING = 0.01
 _PID_BITS = 0xFFFFFF
 """Below them a process's number holds its id, whatever the tool puts above."""
 
@@ -81,15 +84,21 @@ def is_step(each: Range, step_name: str | None) -> bool:
     return each.name.startswith(_TORCH_STEP)
 
 
-def find_steps(
-    trace: Trace, step_name: str | None = None, lost: Sequence[LaunchCall] = ()
-) -> tuple[dict[int, Steps], int]:
-    """Per process, the steps and the phases inside; and how many steps were left out because the capture cut them off.
+class FoundSteps(NamedTuple):
+    """Steps by process; how many were left out because the capture cut them off, and whose because they overlap."""
+
+    by_process: dict[int, Steps]
+    cut_off: int
+    overlapping: tuple[str, ...]
+
+
+def find_steps(trace: Trace, step_name: str | None = None, lost: Sequence[LaunchCall] = ()) -> FoundSteps:
+    """Per process, the steps and the phases inside.
 
     Our own ranges win over torch's `ProfilerStep#`. Of our own steps those of the warm-up do not count: a trace of a
     whole run holds them, too. Of several threads with steps, the main thread counts, or the one with most of them. A
     step is cut off if its range never ended, or if all GPU work is missing from some launch in it on (`lost`, by
-    start).
+    start). Where the steps of a process overlap, several processes have its id, and nothing tells their steps apart.
     """
     candidates = [each for each in trace.ranges if is_step(each, step_name)]
     if step_name is None and any(each.domain == DOMAIN for each in candidates):
@@ -100,22 +109,45 @@ def find_steps(
         if not each.cut_off and each.end <= ends.get(each.process, each.end):
             by_process[each.process].append(each)
     whole = sum(map(len, by_process.values()))
+    mixed = [process for process, ranges in by_process.items() if _overlap(process, ranges, trace)]
+    for process in mixed:
+        del by_process[process]
     found = {process: _steps_of(trace, process, ranges) for process, ranges in by_process.items()}
-    return found, len(candidates) - whole
+    return FoundSteps(found, len(candidates) - whole, tuple(process_name(process, trace) for process in mixed))
 
 
 def _ends_of_work(trace: Trace, lost: Sequence[LaunchCall]) -> dict[int, int]:
-    """Per process, the first launch of a kernel after which no work is in the trace any more."""
+    """Per process, the first launch of kernels after which none is in the trace any more, though some were before.
+
+    Later work without a launch shows that the capture went on.
+    """
     last: dict[int, int] = {}
+    went_on = max((each.start for each in trace.operations if lost and each.launch is None), default=0)
     for each in trace.operations if lost else ():
         launch = None if each.launch is None else trace.launches.get(each.launch)
-        if launch is not None:
+        if launch is not None and launch.kind in _RUN_KERNELS:
             last[launch.process] = max(launch.start, last.get(launch.process, launch.start))
     ends: dict[int, int] = {}
     for call in lost:
-        if call.kind == "kernel" and call.start > last.get(call.process, call.start):
+        if call.kind in _RUN_KERNELS and call.start > max(went_on, last.get(call.process, call.start)):
             ends.setdefault(call.process, call.start)
     return ends
+
+
+def _overlap(process: int, steps: Sequence[Range], trace: Trace) -> bool:
+    """Whether the thread of the steps would be in two of them at once, by more than clocks are rounded."""
+    thread = _step_thread(trace, process, steps)
+    return any(
+        before.end - after.start > _ROUNDING * min(before.end - before.start, after.end - after.start)
+        for before, after in pairwise(_outermost([each for each in steps if each.thread == thread]))
+        if before.nested and after.nested
+    )
+
+
+def _step_thread(trace: Trace, process: int, candidates: Sequence[Range]) -> int:
+    counts = Counter(each.thread for each in candidates)
+    main = trace.main_threads.get(process)
+    return main if main is not None and main in counts else counts.most_common(1)[0][0]
 
 
 def _steady(steps: Sequence[Range], trace: Trace) -> list[Range]:
@@ -137,9 +169,7 @@ def _steady(steps: Sequence[Range], trace: Trace) -> list[Range]:
 
 
 def _steps_of(trace: Trace, process: int, candidates: Sequence[Range]) -> Steps:
-    counts = Counter(each.thread for each in candidates)
-    main = trace.main_threads.get(process)
-    thread = main if main is not None and main in counts else counts.most_common(1)[0][0]
+    thread = _step_thread(trace, process, candidates)
     spans = Spans(_outermost([each for each in candidates if each.thread == thread]))
     own = [each for each in trace.ranges if each.process == process]
     ours = any(each.domain == DOMAIN and each.name in PHASES for each in own)
@@ -174,14 +204,15 @@ def _outermost(ranges: Sequence[Range]) -> list[Range]:
     return result
 
 
-def process_id(process: int) -> int:
-    """What the operating system calls a process of a trace."""
-    return process & _PID_BITS
+def process_id(process: int, trace: Trace) -> int | None:
+    """What the operating system calls a process of a trace; None if the trace does not tell."""
+    return trace.process_ids.get(process, process & _PID_BITS)
 
 
 def process_name(process: int, trace: Trace) -> str:
     """Its id, and its rank or machine where the trace has several."""
-    return trace.process_names.get(process, str(process_id(process)))
+    number = process_id(process, trace)
+    return trace.process_names.get(process, "without an id" if number is None else str(number))
 
 
 def main_steps(steps: Mapping[int, Steps], trace: Trace, process: int | None = None) -> Steps | None:
@@ -189,9 +220,13 @@ def main_steps(steps: Mapping[int, Steps], trace: Trace, process: int | None = N
     process with most of them, the first of equals. None if there are no steps.
     """
     if process is not None:
-        found = next((each for number, each in steps.items() if process_id(number) == process), None)
+        able = [each for number, each in steps.items() if process_id(number, trace) == process]
+        if len(able) > 1:
+            names = ", ".join(process_name(each.process, trace) for each in able)
+            raise TraceError(f"{len(able)} processes of {trace.source} have the id {process}: {names}.")
+        found = able[0] if able else None
         if found is None:
-            known = ", ".join(str(process_id(number)) for number in steps) or "none"
+            known = ", ".join(process_name(number, trace) for number in steps) or "none"
             raise TraceError(f"Process {process} has no steps in {trace.source}.", hint=f"With steps: {known}.")
         return found
     if not steps:

@@ -9,7 +9,7 @@ from gpubench.profile.figures.attribution import Place, Steps
 from gpubench.profile.figures.kernel_names import TensorCore, kernel_class, uses_tensor_cores
 from gpubench.profile.figures.summary_model import ClassSummary, CopySummary, DeviceSummary, KernelSummary, PhaseSummary
 from gpubench.profile.figures.time_intervals import Interval, clip, gaps, intersection, total
-from gpubench.profile.traces.trace import Key, LaunchCall, Operation, Trace, TracedDevice
+from gpubench.profile.traces.trace import DeviceKey, Key, LaunchCall, Operation, Trace, TracedDevice
 from gpubench.protocol.profile_job import PHASES
 
 _NO_STEPS = "the trace marks no steps"
@@ -18,7 +18,9 @@ _NO_PLACE = Place(None, None)
 
 @dataclass(frozen=True)
 class DeviceWork:
-    """The work of one device: `inside` was launched in the window, `operations` is all work in the trace."""
+    """The work of one device: `inside` was launched in the window by the process of the steps, `operations` is all work
+    in the trace.
+    """
 
     window: Interval
     operations: Sequence[Operation]
@@ -47,6 +49,8 @@ def work_of(operations: Sequence[Operation], steps: Steps | None, launches: dict
     low, high = steps.ranges[0].start, steps.ranges[-1].end
     inside, places = [], []
     for each in operations:
+        if each.process != steps.process:
+            continue
         launch = None if each.launch is None else launches.get(each.launch)
         if low <= (each.start if launch is None else launch.start) < high:
             inside.append(each)
@@ -56,7 +60,7 @@ def work_of(operations: Sequence[Operation], steps: Steps | None, launches: dict
 
 
 def summarise_device(
-    device: int, work: DeviceWork, steps: Steps | None, trace: Trace, lost: Sequence[LaunchCall], *, top: int
+    device: DeviceKey, work: DeviceWork, steps: Steps | None, trace: Trace, lost: Sequence[LaunchCall], *, top: int
 ) -> DeviceSummary:
     """The figures of one device. `top` limits the list of kernels; classes cover all of them. `lost` are the launches
     whose work is not in the trace, by start.
@@ -85,19 +89,25 @@ def summarise_device(
     loose_ns = sum(each.end - each.start for each, place in pairs if place.phase is None)
     all_ns = sum(each.end - each.start for each in work.inside)
     names = _kernel_table(work, kernels, kernel_ns)
-    known = trace.devices.get(device, TracedDevice(device))
+    known = trace.devices.get(device, TracedDevice(device[1]))
+    own_ns = busy_ns
+    if steps is not None:
+        own = ((each.start, each.end) for each in work.operations if each.process == steps.process)
+        own_ns = total(clip(own, work.window))
+    streams = {each.stream for each in work.inside}
     return DeviceSummary(
         device=known.number,
         owner=known.owner,
         name=known.name,
         window_ns=window_ns,
         busy_ns=busy_ns,
+        others_ns=busy_ns - own_ns,
         idle=idle_share,
         idle_reasons=why,
         bound=bound,
         bound_statement=idle.statement(bound, idle_share, kernel_share, copy_share, why),
         largest_gap_ns=max((end - start for start, end in free), default=0),
-        streams=len({each.stream for each in work.inside}),
+        streams=None if None in streams else len(streams),
         steps=work.num_steps,
         kernels=len(kernels),
         kernels_per_step=work.per_step(len(kernels)),
@@ -147,6 +157,8 @@ def _absent(
             else "no kernel ran"
         )
         absent |= dict.fromkeys(("tensor_core_share", "tensor_core_unknown_share"), reason)
+    if any(each.stream is None for each in work.inside):
+        absent["streams"] = "some work does not tell its stream"
     if not explained:
         absent["idle_reasons"] = "no launch of this device's work is in the trace"
     return absent

@@ -2,8 +2,8 @@
 
 Names are the libraries' own business and change with every release, so each figure made from them says that it was. The
 tables are ordered: the first pattern found decides. Patterns were written against the naming of cuBLAS and cuBLASLt
-(`nvjet`, `gemm`, `gemv`), cuDNN (`xmma`, `implicit_gemm`, `winograd`), CUTLASS (`tensorop`, `simt`, `Gmma`), ATen, NCCL
-and Triton.
+(`nvjet`, `gemm`, `gemv`), cuDNN (`xmma`, `implicit_gemm`, `winograd`), CUTLASS (`tensorop`, `simt`, `Gmma`), ATen,
+NCCL, Triton, FBGEMM, and of AMD's rocBLAS and hipBLASLt (`Cijk_`), MIOpen and Composable Kernel.
 """
 
 import re
@@ -13,9 +13,16 @@ from typing import Literal
 TensorCore = Literal["yes", "no", "unknown"]
 
 _CLASSES: tuple[tuple[str, str], ...] = (
-    ("comm", r"nccl|nvshmem|rccl|allreduce|all_reduce|allgather|reducescatter|one_shot_|two_shot_|deep_?ep"),
+    ("comm", r"nccl|nvshmem|rccl|msccl|allreduce|all_reduce|allgather|reducescatter|one_shot_|two_shot_|deep_?ep"),
     ("triton", r"^triton_|triton_(poi|red|per|tem|mm|bmm|fused)|_triton_kernel"),
-    ("attention", r"fmha|flash_(fwd|bwd)|flash::|flash_?attn|_sdpa|attention|mha_(fwd|bwd)"),
+    (
+        "embedding",
+        (
+            r"embedding_(codegen|forward|backward)|permute_(pooled|\dd|indices|lengths)|bounds_check_indices|jagged"
+            r"|lxu_cache|bucketize_sparse|offsets_range|linearize_\w*ind"
+        ),
+    ),
+    ("attention", r"fmha|flash_(fwd|bwd)|flash::|flash_?attn|_sdpa|attention|(mha|attn)_(fwd|bwd)"),
     ("optimizer", r"multi_tensor_apply|fused_?(adam|sgd|lamb)|(adam|sgd|adagrad|lamb)w?_?(kernel|functor|math|update)"),
     (
         "norm",
@@ -27,20 +34,34 @@ _CLASSES: tuple[tuple[str, str], ...] = (
         "layout",
         r"nchwtonhwc|nhwctonchw|nchw_?to_?nhwc|nhwc_?to_?nchw|transpose|convert_?tensor|tensor_?transform|im2col|col2im",
     ),
-    ("conv", r"fprop|dgrad|wgrad|conv|winograd|implicit_gemm|cudnn.*gemm|scudnn|hcudnn|fft2d|cgemm.*cudnn|depthwise"),
-    ("gemm", r"gemm|gemv|nvjet|cublas|splitkreduce|matmul|_mm_|cutlass|\bdot_kernel|reduce_1block_kernel.*dot"),
+    (
+        "conv",
+        r"igemm_(fwd|bwd|wrw)|compute_?b?_?offsets_?kernel|fprop|dgrad|wgrad|conv|winograd|implicit_gemm|cudnn.*gemm|scudnn|hcudnn|fft2d|cgemm.*cudnn|depthwise",
+    ),
+    (
+        "gemm",
+        r"cijk_|(?<!fb)gemm|gemv|nvjet|cublas|splitkreduce|matmul|_mm_|cutlass|\bdot_kernel|reduce_1block_kernel.*dot",
+    ),
     ("random", r"distribution_|philox|curand|dropout|randperm|bernoulli"),
     ("embedding", r"embedding|index_?(select|put|kernel|elementwise|add|copy)|gather|scatter"),
     ("sort", r"radix_?sort|sort_?kernel|topk|bitonic|devicescan|scan_|unique"),
     ("copy", r"direct_copy|copy_kernel|catarraybatchedcopy|copy_device_to_device|memcpy"),
     ("fill", r"fillfunctor|memset|fill_kernel"),
     ("reduce", r"reduce"),
-    ("elementwise", r"elementwise|pointwise|unrolled|foreach|functor|_kernel_impl|lerp|axpby|op_tensor|add_tensor"),
+    (
+        "elementwise",
+        (
+            r"elementwise|pointwise|unrolled|foreach|functor|_kernel_impl|lerp|axpby|op_tensor|add_tensor|scale_?packed"
+            r"|quantize|qparam|_to_float|float_to_"
+        ),
+    ),
 )
 _CLASS_PATTERNS = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in _CLASSES)
 
-_NOT_TENSOR_CORE = re.compile(r"ffma|simt|sgemm|dgemm_|gemv|scudnn", re.IGNORECASE)
-"""Names of plain CUDA-core products; they win over every sign below (`xmma` kernels with `ffma` are the usual trap)."""
+_NOT_TENSOR_CORE = re.compile(r"ffma|simt|sgemm|dgemm_|gemv|scudnn|cijk_(?!.*_MI\d+x\d).*_TT\d+_\d+", re.IGNORECASE)
+"""Names of plain CUDA-core products; they win over every sign below (`xmma` kernels with `ffma` are the usual trap).
+rocBLAS names the tile of a thread (`TT4_4`) where it uses no matrix instruction (`MI16x16x1`).
+"""
 
 _TENSOR_CORE = re.compile(
     r"""
@@ -54,10 +75,13 @@ _TENSOR_CORE = re.compile(
     | xmma_.*(?:bf16bf16|f16f16|tf32tf32|tf32f32|i8i8|e4m3|e5m2|f8f8)
     | flash_(?:fwd|bwd) | flash::.*kernel | flash_?attn(?:fwd|bwd) | fmha.*(?:sm[789]\d|sm1\d\d|cutlass) | _sdpa_sm\d+
     | marlin | machete
+    | cijk_.*_MI\d+x\d+x\d | mfma | wmma | xdl(?:ops)?_ | gtcx   # AMD's matrix cores
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-_UNKNOWN = re.compile(r"^triton_|_triton_kernel|^kernel_cutlass_|^_?matmul_kernel", re.IGNORECASE)
+_UNKNOWN = re.compile(
+    r"^triton_|_triton_kernel|^kernel_cutlass_|^_?matmul_kernel|cijk_(?!.*_MI\d+x\d+x\d)", re.IGNORECASE
+)
 
 
 @lru_cache(maxsize=65536)

@@ -8,7 +8,8 @@ from gpubench.profile.figures.attribution import Steps, find_steps, left_out, ma
 from gpubench.profile.figures.device_summary import host_times, summarise_device, work_of
 from gpubench.profile.figures.summary_model import DeviceSummary, HostPhase, Perturbation, ProfileSummary
 from gpubench.profile.figures.trace_findings import remarks
-from gpubench.profile.traces.trace import Operation, Trace, lost_launches
+from gpubench.profile.traces.integrity import lost_launches
+from gpubench.profile.traces.trace import DeviceKey, Operation, Trace
 
 TOP_KERNELS = 20
 _ONE_BY_ONE = "kernels ran one by one, so nothing is known of time on the host, overlap and idle time"
@@ -32,9 +33,10 @@ def summarize(
     without a profiler, in seconds; `case` the settings of the profiled case, for warnings that depend on them.
     """
     lost = lost_launches(trace)
-    steps, cut_off = find_steps(trace, step_name, lost)
+    found_steps = find_steps(trace, step_name, lost)
+    steps = found_steps.by_process
     main = main_steps(steps, trace, process)
-    by_device: defaultdict[int, list[Operation]] = defaultdict(list)
+    by_device: defaultdict[DeviceKey, list[Operation]] = defaultdict(list)
     for operation in trace.operations:
         by_device[operation.device].append(operation)
     work = dict(sorted(by_device.items()))
@@ -73,7 +75,8 @@ def summarize(
         expected_steps=expected_steps,
         step_name=step_name,
         case=case,
-        cut_off=cut_off,
+        cut_off=found_steps.cut_off,
+        overlapping=found_steps.overlapping,
         lost=lost,
         left_out=left_out(steps, used, trace),
     )
@@ -82,7 +85,7 @@ def summarize(
         tool_version=trace.tool_version,
         source=trace.source,
         window="trace" if main is None else "steps",
-        process=None if main is None else process_id(main.process),
+        process=None if main is None else process_id(main.process, trace),
         steps=None if main is None else len(main.ranges),
         step_time_ns=step_time_ns,
         host_phases=host_phases,

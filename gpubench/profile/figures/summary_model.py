@@ -100,25 +100,28 @@ class IdleReasons(Frozen):
 
 
 class DeviceSummary(Frozen):
-    """One device. `owner` says which rank, process or machine calls it `device`, if the trace has several that do.
+    """One device. `owner` says which rank, process or machine calls it `device`, if the trace has several that do;
+    `device` is None if the trace numbers no device.
 
-    `idle` is 1 - `busy_ns` / `window_ns`, where `busy_ns` is the union of kernels, copies, memsets and graphs.
-    `unlinked_share` is the part of the GPU time whose launches are not in the trace.
+    `idle` is 1 - `busy_ns` / `window_ns`, where `busy_ns` is the union of kernels, copies, memsets and graphs of all
+    processes; `others_ns` is its part in which only work of other processes ran than the one whose steps they are. All
+    other figures leave that work out. `unlinked_share` is the part of the GPU time whose launches are not in the trace.
 
     Of a tool that runs kernels one by one (ncu) `idle` and `largest_gap_ns` are None, and `window_ns` is `busy_ns`.
     """
 
-    device: int
+    device: int | None
     owner: str | None = None
     name: str | None
     window_ns: int
     busy_ns: int
+    others_ns: int = 0
     idle: float | None
     idle_reasons: IdleReasons | None
     bound: Bound | None
     bound_statement: str
     largest_gap_ns: int | None
-    streams: int
+    streams: int | None
     steps: int | None
     kernels: int
     kernels_per_step: float | None
@@ -141,7 +144,8 @@ class DeviceSummary(Frozen):
     @property
     def label(self) -> str:
         """`GPU 0`, or `GPU 0 of rank 1`."""
-        return f"GPU {self.device}" + (f" of {self.owner}" if self.owner else "")
+        number = "" if self.device is None else f" {self.device}"
+        return f"GPU{number}" + (f" of {self.owner}" if self.owner else "")
 
 
 class Perturbation(Frozen):

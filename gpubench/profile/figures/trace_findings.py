@@ -7,7 +7,7 @@ from gpubench.core.findings import Finding, finding
 from gpubench.core.units import format_bytes, format_percent
 from gpubench.profile.figures.attribution import Steps
 from gpubench.profile.figures.summary_model import DeviceSummary, Perturbation
-from gpubench.profile.traces.trace import LaunchCall, Trace, listed
+from gpubench.profile.traces.trace import LAUNCHES, LaunchCall, Trace, listed
 from gpubench.suite.model.precisions import PRECISIONS
 
 MOST_PERTURBATION = 1.15
@@ -33,16 +33,18 @@ def remarks(
     step_name: str | None = None,
     case: Mapping[str, Any] | None = None,
     cut_off: int = 0,
+    overlapping: Sequence[str] = (),
     lost: Sequence[LaunchCall] = (),
     left_out: Sequence[str] = (),
 ) -> Iterator[Finding]:
     """In order of weight: what makes the trace useless first, what only explains it last. `lost` are the launches whose
-    work is not in the trace, `cut_off` counts the steps that the end of the capture cut off.
+    work is not in the trace, `cut_off` counts the steps that the end of the capture cut off, `overlapping` names the
+    processes whose steps do.
     """
     settings = case or {}
     if trace.empty:
         yield finding("GB519", "The capture is empty: no range, no CUDA call and no GPU work was recorded.")
-    yield from _about_completeness(trace, lost)
+    yield from _about_completeness(trace, lost, overlapping)
     if trace.empty:
         return
     if not devices and (trace.cuda_seen or str(settings.get("device", "")).startswith("cuda")):
@@ -75,22 +77,28 @@ _LESS_DISTURBING = (
 )
 
 
-def _about_completeness(trace: Trace, lost: Sequence[LaunchCall]) -> Iterator[Finding]:
+def _about_completeness(trace: Trace, lost: Sequence[LaunchCall], overlapping: Sequence[str]) -> Iterator[Finding]:
     if trace.unread:
         count = trace.unread.total()
         yield finding("GB514", f"Left out: {listed(trace.unread)}.", rows=count)
-    if trace.messages:
-        shown = " ".join(
-            each if each.endswith((".", "!", "?")) else f"{each}." for each in trace.messages[:_MESSAGES_SHOWN]
-        )
-        more = len(trace.messages) - _MESSAGES_SHOWN
-        yield finding("GB516", f"{shown} And {more} more." if more > 0 else shown, messages=len(trace.messages))
-    calls = sum(each.kind in ("kernel", "copy") for each in trace.launches.values())
-    if lost and len(lost) > MOST_LOST * calls:
+    messages = [
+        *(
+            f"The steps of process {each} overlap, as those of several would: none of them counts."
+            for each in overlapping
+        ),
+        *trace.messages,
+    ]
+    if messages:
+        shown = " ".join(each if each.endswith((".", "!", "?")) else f"{each}." for each in messages[:_MESSAGES_SHOWN])
+        more = len(messages) - _MESSAGES_SHOWN
+        yield finding("GB516", f"{shown} And {more} more." if more > 0 else shown, messages=len(messages))
+    calls = sum(each.kind in LAUNCHES for each in trace.launches.values())
+    num_lost = sum(each.kind in LAUNCHES for each in lost)
+    if num_lost > MOST_LOST * calls:
         yield finding(
             "GB515",
-            f"{len(lost)} of {calls} launches have no GPU work in the trace; idle time is not to be trusted.",
-            lost=len(lost),
+            f"{num_lost} of {calls} launches have no GPU work in the trace; idle time is not to be trusted.",
+            lost=num_lost,
             launches=calls,
         )
 
@@ -116,6 +124,14 @@ def _about_work(device: DeviceSummary, settings: Mapping[str, Any], *, timeline:
     if device.graphs:
         yield finding(
             "GB508", f"{where}{device.graphs} CUDA graph launches were traced as a whole.", graphs=device.graphs
+        )
+    if device.others_ns > MOST_LOST * device.busy_ns:
+        share = device.others_ns / device.busy_ns
+        yield finding(
+            "GB520",
+            f"{where}{format_percent(share)} of its busy time is work of other processes; the figures of steps, phases "
+            "and kernels leave it out.",
+            share=share,
         )
     for direction, copy in device.copies.items():
         size = copy.pageable_bytes or 0

@@ -9,8 +9,25 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
-from gpubench.profile.traces.trace import STEP, LaunchCall, Operation, Range, Trace, TraceError, listed, without_times
+from gpubench.profile.traces.integrity import leave_out_impossible
+from gpubench.profile.traces.trace import (
+    MOST_DEVICES,
+    MOST_NS,
+    STEP,
+    TWICE,
+    UNNUMBERED,
+    LaunchCall,
+    Operation,
+    Range,
+    Trace,
+    TracedDevice,
+    TraceError,
+    decoded,
+    listed,
+    without_times,
+)
 from gpubench.protocol.profile_job import DOMAIN, PHASES
 
 _DURATION = "gpu__time_duration.sum"
@@ -22,65 +39,133 @@ _UNITS_NS = {
     **dict.fromkeys(("s", "sec", "second"), 1e9),
 }
 _PHASE = re.compile(rf"\b{DOMAIN}:({'|'.join(PHASES)}):")
-_PROCESS_RANGES, _THREAD_RANGES = "Start/Stop_Range", "Push/Pop_Range"
+_RANGE_COLUMNS = _PROCESS_RANGES, _THREAD_RANGES = "Start/Stop_Range", "Push/Pop_Range"
 _PLAIN = re.compile(r"(\d+|[1-9]\d{0,2}(,\d{3})+)(\.\d+)?([eE][+-]?\d+)?")
-_DIGITS = re.compile(r"\d[^A-Za-z%()+-]*\d")
+_GROUPED = re.compile(r"\d[^A-Za-z%()+-]*\d")
 
-Row = Mapping[str, str]
+_HEADER = re.compile(r'^"ID",', re.MULTILINE)
+_DIGITS = 18
+_UNKNOWN_PROCESS = 0
+
+
+class _Row(NamedTuple):
+    """A kernel: its cells and their units by column, and the number of the table that it is in."""
+
+    table: int
+    cells: Mapping[str, str]
+    units: Mapping[str, str]
 
 
 def read(path: Path) -> Trace:
     """The kernels in a file of what ncu printed, its other messages included. TraceError if there are none.
 
     A kernel whose length cannot be read is left out and counted. If the file was printed in another locale, numbers
-    with a point or a comma could be meant in two ways, so none of them is read.
+    with a point or a comma could be meant in two ways, so none of them is read. Each table has its own columns and
+    units.
     """
-    with path.open(newline="", encoding="utf-8", errors="replace") as file:
-        lines = [line for line in file if line.startswith('"')]
-    rows = list(csv.DictReader(lines))
-    if len(rows) < 2 or _DURATION not in rows[0]:
-        raise TraceError(f"{path} holds no kernels of ncu: no table with the column {_DURATION}.")
-    units, kernels = rows[0], [row for row in rows[1:] if (row.get("ID") or "").isdigit()]
-    unit = _UNITS_NS.get((units.get(_DURATION) or "ns").lower())
-    counters = [column for column in rows[0] if column and column.startswith((_DURATION, *_TENSOR))]
-    foreign = any(_is_foreign((row.get(column) or "").strip()) for row in kernels for column in counters)
     trace = Trace(tool="ncu", source=str(path), timeline=False, cuda_seen=True)
+    kernels = list(_rows(path, trace))
+    if not any(_DURATION in row.cells for row in kernels):
+        raise TraceError(f"{path} holds no kernels of ncu: no table with the column {_DURATION}.")
+    foreign = any(_is_foreign(cell.strip()) for row in kernels for cell in _counters(row))
     phases: list[str | None] = []
+    ours = any(DOMAIN in cell for row in kernels for cell in _ranges_of(row.cells))
+    known: set[tuple[int, str]] = set()
     at = 0
     for number, row in enumerate(kernels):
-        duration = _number(row.get(_DURATION), foreign=foreign)
-        if duration is None or unit is None:
+        if (row.table, row.cells["ID"]) in known:
+            trace.unread[f"kernels {TWICE}"] += 1
+            continue
+        known.add((row.table, row.cells["ID"]))
+        length = _length(row, foreign=foreign)
+        if length is None:
             trace.unread[without_times("kernel")] += 1
             continue
-        process = _whole(row.get("Process ID"))
-        length = max(1, round(duration * unit))
+        process, device = _whole(row.cells.get("Process ID")), _whole(row.cells.get("Device"))
+        if process is None:
+            process = _UNKNOWN_PROCESS
+            trace.process_ids[process] = None
+        if device is not None and device >= MOST_DEVICES:
+            device = None
         trace.launches[process, number] = LaunchCall(at, at, process, process)
-        trace.operations.append(
-            Operation(
-                "kernel",
-                row.get("Kernel Name") or "(unnamed kernel)",
-                at,
-                at + length,
-                _whole(row.get("Device")),
-                _whole(row.get("Stream")),
-                process,
-                (process, number),
-                tensor_cores=_tensor_cores([row.get(column) for column in counters[1:]], foreign=foreign),
-            )
+        operation = Operation(
+            "kernel",
+            row.cells.get("Kernel Name") or "(unnamed kernel)",
+            at,
+            at + length,
+            (0, UNNUMBERED if device is None else device),
+            _whole(row.cells.get("Stream")),
+            process,
+            (process, number),
+            tensor_cores=_tensor_cores(_counters(row, _TENSOR), foreign=foreign),
         )
-        phases.append(_phase(row))
+        trace.devices[operation.device] = TracedDevice(device)
+        trace.operations.append(operation)
+        phases.append(_phase(row.cells))
         at += length
     if foreign:
         trace.messages.append("The numbers were printed in another locale; print them with LC_ALL=C.")
     if not trace.operations:
         raise TraceError(
             f"{path} holds no kernel whose length can be read: {listed(trace.unread) or 'no rows'}, in the unit "
-            f"{units.get(_DURATION)!r}.",
+            f"{kernels[0].units.get(_DURATION)!r}.",
             hint="Print it again with: LC_ALL=C ncu --import REPORT --csv --page raw --print-units base",
         )
     trace.main_threads = {each.process: each.process for each in trace.launches.values()}
-    trace.ranges = list(_ranges(trace.operations, phases))
+    trace.ranges = list(_ranges(trace.operations, phases)) if ours else []
+    leave_out_impossible(trace)
     return trace
+
+
+def looks_like_one(head: bytes) -> bool:
+    """Whether the beginning of a file may be what ncu printed."""
+    return _HEADER.search(decoded(head)) is not None
+
+
+def _rows(path: Path, trace: Trace) -> Iterator[_Row]:
+    """A table begins with its columns, then their units. A row of another length is cut off."""
+    columns: list[str] = []
+    units: dict[str, str] = {}
+    table = 0
+    for line in decoded(path.read_bytes()).splitlines():
+        if not line.startswith('"'):
+            continue
+        cells = _cells(line)
+        if cells and cells[0] == "ID":
+            columns, units, table = cells, {}, table + 1
+        elif cells is None or len(cells) != len(columns):
+            if columns:
+                trace.unread["rows that were cut off"] += 1
+        elif not cells[0]:
+            units = dict(zip(columns, cells, strict=True))
+        elif _whole(cells[0]) is not None:
+            yield _Row(table, dict(zip(columns, cells, strict=True)), units)
+        else:
+            trace.unread["rows without a number"] += 1
+
+
+def _cells(line: str) -> list[str] | None:
+    """None for a line that ends inside a cell. Names may be longer than Python's limit for a cell."""
+    limit = csv.field_size_limit(max(len(line), 1))
+    try:
+        return next(csv.reader([line], strict=True))
+    except csv.Error:
+        return None
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _counters(row: _Row, names: tuple[str, ...] = (_DURATION, *_TENSOR)) -> list[str]:
+    return [cell for column, cell in row.cells.items() if column.startswith(names)]
+
+
+def _length(row: _Row, *, foreign: bool) -> int | None:
+    """In ns; None without a number, a known unit, or if it is no time that a kernel can take."""
+    duration = _number(row.cells.get(_DURATION), foreign=foreign)
+    unit = _UNITS_NS.get(row.units.get(_DURATION, "").lower())
+    if duration is None or unit is None or not 0.5 < duration * unit < MOST_NS:
+        return None
+    return round(duration * unit)
 
 
 def _ranges(operations: Sequence[Operation], phases: Sequence[str | None]) -> Iterator[Range]:
@@ -94,21 +179,25 @@ def _ranges(operations: Sequence[Operation], phases: Sequence[str | None]) -> It
                 yield Range(DOMAIN, phase, members[0].start, members[-1].end, process, process)
 
 
-def _phase(row: Row) -> str | None:
-    for kind in (_PROCESS_RANGES, _THREAD_RANGES):
-        cells = [value for column, value in row.items() if column and kind in column and value]
+def _phase(row: Mapping[str, str]) -> str | None:
+    for cells in _ranges_of(row, _PROCESS_RANGES), _ranges_of(row, _THREAD_RANGES):
         found = [match for cell in cells for match in _PHASE.findall(cell)]
         if found:
             return str(found[-1])
     return None
 
 
+def _ranges_of(row: Mapping[str, str], *kinds: str) -> list[str]:
+    """The cells that name the ranges open at a launch."""
+    return [cell for column, cell in row.items() for kind in kinds or _RANGE_COLUMNS if kind in column]
+
+
 def _is_foreign(text: str) -> bool:
     """Whether only another locale writes a number so: groups by dots, spaces or apostrophes, decimals by a comma."""
-    return bool(_DIGITS.fullmatch(text)) and not _PLAIN.fullmatch(text)
+    return bool(_GROUPED.fullmatch(text)) and not _PLAIN.fullmatch(text)
 
 
-def _tensor_cores(cells: Sequence[str | None], *, foreign: bool) -> bool | None:
+def _tensor_cores(cells: Sequence[str], *, foreign: bool) -> bool | None:
     """Whether any counter of the tensor pipe moved; None if that cannot be told from those that were read."""
     counts = [_number(cell, foreign=foreign) for cell in cells]
     if any(counts):
@@ -124,5 +213,5 @@ def _number(text: str | None, *, foreign: bool) -> float | None:
     return float(text.replace(",", ""))
 
 
-def _whole(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdecimal() and len(text) <= _DIGITS else None

@@ -1,20 +1,26 @@
 """Reads the SQLite file that `nsys export --type sqlite` makes.
 
 Tables exist only when they hold rows and columns come and go between versions, so both are looked up before they are
-asked for. Nothing is written: the file is opened read-only.
+asked for. A value that is no whole number where one belongs is unknown. Nothing is written: the file is opened
+read-only.
 """
 
 import re
 import sqlite3
+import struct
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from gpubench.profile.traces.trace import (
     COPY_NAMES,
+    MOST_DEVICES,
+    UNNUMBERED,
+    DeviceKey,
     Direction,
     LaunchCall,
     Operation,
@@ -34,7 +40,12 @@ _MARKS = frozenset((33, 34, 39, 64, 65, 72, 73, 74, _DOMAIN_CREATED, 76, 97, 98,
 """Types of marks and names, which no figure needs."""
 _CUPTI = "CUPTI_ACTIVITY_KIND_"
 _CALLS = (f"{_CUPTI}RUNTIME", f"{_CUPTI}DRIVER")
-_READ_KINDS = frozenset(("RUNTIME", "DRIVER", "KERNEL", "MEMCPY", "MEMSET", "GRAPH_TRACE"))
+_TEXTS = frozenset(("name", "value", "text"))
+_WHOLE_NUMBER = (
+    "CASE typeof({0}) WHEN 'integer' THEN {0} WHEN 'blob' THEN NULL "
+    "ELSE CASE WHEN CAST({0} AS INTEGER) = {0} THEN CAST({0} AS INTEGER) END END"
+)
+"""A column as the integer that it is or that its text or decimal number stands for, else NULL."""
 _NOT_NEEDED = frozenset(("SYNCHRONIZATION", "OVERHEAD", "CUDA_EVENT", "EXTERNAL_CORRELATION", "MARKER", "NAME"))
 _VERSIONED = re.compile(r"_V(\d+)$")
 _LEVELS = {2: "warning", 3: "error"}
@@ -55,10 +66,15 @@ _LOW_BITS = 0xFFFFFF
 """A globalTid is the thread id, the process id above it, the machine above that; a main thread has its process's id."""
 MAGIC = b"SQLite format 3\0"
 """What the file begins with."""
+_HEAD = struct.Struct(">16sH6xII60xI")
+"""Of the file's first 96 bytes: the magic, the size of a page (1: 65536), the counter of changes, the number of pages,
+and the counter for which that number holds.
+"""
 
 
 def read(path: Path) -> Trace:
     """The trace in an export. TraceError if the file is damaged or no export of Nsight Systems."""
+    _check_whole(path)
     uri = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
@@ -66,8 +82,29 @@ def read(path: Path) -> Trace:
     except (sqlite3.Error, ArithmeticError, TypeError, ValueError) as error:  # text where there should be a number
         raise TraceError(
             f"{path} could not be read as an export of Nsight Systems: {error}.",
-            hint="Export the report again: nsys export --type sqlite --force-overwrite=true REPORT.nsys-rep",
+            hint=_EXPORT_AGAIN,
         ) from error
+
+
+def _check_whole(path: Path) -> None:
+    """SQLite itself does not notice that the end of a file is missing until it needs a page of it."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD.size)
+    if len(head) == _HEAD.size:
+        _, page, changes, pages, holds_for = _HEAD.unpack(head)
+        expected, found = pages * (page if page > 1 else 1 << 16), path.stat().st_size
+        if changes == holds_for and found < expected:
+            raise TraceError(f"{path} is cut off: it has {found} of {expected} bytes.", hint=_EXPORT_AGAIN)
+    for suffix in ("-wal", "-journal"):
+        beside = path.with_name(f"{path.name}{suffix}")
+        if beside.exists() and beside.stat().st_size:
+            raise TraceError(
+                f"{path} is unfinished: {beside.name} next to it holds what was not yet written into it.",
+                hint=_EXPORT_AGAIN,
+            )
+
+
+_EXPORT_AGAIN = "Export the report again: nsys export --type sqlite --force-overwrite=true REPORT.nsys-rep"
 
 
 class _Reader:
@@ -81,25 +118,32 @@ class _Reader:
             for (name,) in names
             if '"' not in name
         }
+        self._read: set[str] = set()
         self._strings = {number: _text(value) for number, value in self._rows("StringIds", ("id", "value"))}
-        self._devices_named = any("deviceId" in columns for columns in self._tables.values())
         self._gpus: dict[tuple[int, int], int] = {}
-        self._users: defaultdict[int, set[int]] = defaultdict(set)  # processes that number their GPUs for themselves
+        self._users: defaultdict[DeviceKey, set[int]] = defaultdict(
+            set
+        )  # processes that number their GPUs for themselves
         self._machines: list[int] = []
         self._processes: list[int] = []
 
     def _rows(self, table: str, columns: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         """Rows of `table` in these columns, None for a column it lacks; nothing if there is no such table.
 
-        Some versions call a table `NAME_V2`: the newest of those counts where there is none of the documented name.
+        Some versions call a table `NAME_V2`: the newest of those with rows counts where the documented name has none.
         """
-        if table not in self._tables:
-            table = max((each for each in self._tables if _base(each) == table), key=_version, default=table)
-        have = self._tables.get(table)
-        if have is None:
-            return iter(())
-        wanted = ", ".join(f'"{column}"' if column in have else "NULL" for column in columns)
-        return self._connection.execute(f'SELECT {wanted} FROM "{table}"')  # noqa: S608 - names looked up in the schema
+        named = sorted(
+            (each for each in self._tables if _base(each) == table), key=lambda each: (each != table, -_version(each))
+        )
+        for each in named:
+            have = self._tables[each]
+            wanted = ", ".join(_column(column) if column in have else "NULL" for column in columns)
+            rows = self._connection.execute(f'SELECT {wanted} FROM "{each}"')  # noqa: S608 - names looked up in the schema
+            first = rows.fetchone()
+            if first is not None:
+                self._read.add(each)
+                return chain((first,), rows)
+        return iter(())
 
     def read(self) -> Trace:
         version = None
@@ -116,7 +160,7 @@ class _Reader:
             )
         trace = Trace(tool="nsys", tool_version=None if version is None else str(version), source=str(self._path))
         trace.capture_ns = max(
-            (row[0] for row in self._rows("ANALYSIS_DETAILS", ("duration",)) if row[0]), default=None
+            (row[0] for row in self._rows("ANALYSIS_DETAILS", ("duration",)) if (row[0] or 0) > 0), default=None
         )
         self._read_launches(trace)
         self._read_gpus()
@@ -136,7 +180,10 @@ class _Reader:
         for table in _CALLS:
             for start, end, thread, correlation, name, failed in self._rows(table, columns):
                 trace.cuda_seen = True
-                if not correlation or thread is None:
+                kind = kinds.get(name, "unnamed")
+                if kind == "unnamed":
+                    trace.unread["calls without a name"] += 1
+                if not correlation or thread is None or thread < 0:
                     continue
                 if start is None:
                     trace.unread["calls without times"] += 1
@@ -144,9 +191,8 @@ class _Reader:
                 process = thread >> 24
                 known = launches.get((process, correlation))
                 if known is None or start < known.start:  # a call within a call: the outer one began it
-                    kind = "other" if failed else kinds.get(name, "other")
                     launches[process, correlation] = LaunchCall(
-                        start, start if end is None else end, process, thread, kind
+                        start, start if end is None else end, process, thread, "other" if failed else kind
                     )
         self._processes = sorted({launch.process for launch in launches.values()})
 
@@ -156,7 +202,7 @@ class _Reader:
         """
         found: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
         for gpu, cuda, pid in self._rows("TARGET_INFO_CUDA_DEVICE", ("gpuId", "cudaId", "pid")):
-            if gpu is not None and cuda is not None and pid is not None:
+            if gpu is not None and 0 <= gpu < MOST_DEVICES and cuda is not None and pid is not None:
                 found[pid & _LOW_BITS, cuda].add(gpu)
         self._gpus = {key: gpus.pop() for key, gpus in found.items() if len(gpus) == 1}
 
@@ -168,7 +214,7 @@ class _Reader:
         for row in self._rows("CUPTI_ACTIVITY_KIND_MEMCPY", (*_PLACE, "bytes", "copyKind", "srcKind", "dstKind")):
             direction = _COPY_DIRECTIONS.get(row[7], "other")
             host = {"h2d": row[8], "d2h": row[9]}.get(direction)
-            pageable = None if host is None or host >= _UNKNOWN_MEMORY else host == _PAGEABLE
+            pageable = None if host is None or not 0 <= host < _UNKNOWN_MEMORY else host == _PAGEABLE
             self._add(trace, row, "copy", COPY_NAMES[direction], row[6], direction, pageable)
         for row in self._rows("CUPTI_ACTIVITY_KIND_MEMSET", (*_PLACE, "bytes")):
             self._add(trace, row, "memset", "Memset", row[6])
@@ -190,17 +236,15 @@ class _Reader:
         if start is None or end is None or end < start or not end:
             trace.unread[without_times(kind)] += 1
             return
-        if number is None and self._devices_named:
-            trace.unread["rows of work without a device"] += 1
-            return
         process = self._process(global_pid, correlation, trace)
-        gpu = self._gpus.get((0 if process is None else process & _LOW_BITS, number or 0))
-        known, number = gpu is not None, (number or 0) if gpu is None else gpu
+        if number is None or not 0 <= number < MOST_DEVICES:
+            number = UNNUMBERED
+        gpu = self._gpus.get((0 if process is None else process & _LOW_BITS, number))
         machine = None if process is None else process >> 24
         if machine is not None and machine not in self._machines:
             self._machines.append(machine)
-        device = number if machine is None else self._machines.index(machine) << 16 | number
-        if process is not None and not known:
+        device = (0 if machine is None else self._machines.index(machine), number if gpu is None else gpu)
+        if process is not None and gpu is None and number != UNNUMBERED:
             self._users[device].add(process)
         launch = None if process is None or not correlation else (process, correlation)
         trace.operations.append(
@@ -210,12 +254,13 @@ class _Reader:
                 start,
                 end,
                 device,
-                stream or 0,
+                stream,
                 process,
                 launch if launch in trace.launches else None,
-                num_bytes,
+                None if num_bytes is None or num_bytes < 0 else num_bytes,
                 direction,
                 pageable,
+                correlation=correlation or None,
             )
         )
 
@@ -224,7 +269,7 @@ class _Reader:
         the only one with this correlation.
         """
         if global_pid is not None:
-            return global_pid >> 24
+            return int(global_pid) >> 24 if global_pid >= 0 else None
         if len(self._processes) == 1:
             return self._processes[0]
         able = [each for each in self._processes if correlation and (each, correlation) in trace.launches]
@@ -239,15 +284,15 @@ class _Reader:
         for device, users in self._users.items():
             if len(users) > 1:
                 trace.messages.append(
-                    f"{len(users)} processes have a GPU {device & 0xFFFF}; the export does not say if it is the same."
+                    f"{len(users)} processes have a GPU {device[1]}; the export does not say if it is the same."
                 )
         several = len(self._machines) > 1
         for device in {each.device for each in trace.operations}:
-            index, number = device >> 16, device & 0xFFFF
+            index, number = device
             machine = self._machines[index] << 48 if self._machines else None
             owner = f"machine {index + 1}" if several else None
             name = names.get((machine, number)) or (None if several else names.get((None, number)))
-            trace.devices[device] = TracedDevice(number, name, owner)
+            trace.devices[device] = TracedDevice(None if number == UNNUMBERED else number, name, owner)
         if several:
             for process in processes:
                 if process >> 24 in self._machines:
@@ -270,8 +315,11 @@ class _Reader:
             if kind not in _RANGES:
                 trace.unread[f"events of NVTX type {kind}"] += 1
                 continue
-            if thread is None or start is None:
+            if thread is None or thread < 0 or start is None:
                 trace.unread["ranges without a thread or a start"] += 1
+                continue
+            if end is not None and end < start:
+                trace.unread["ranges that end before they begin"] += 1
                 continue
             process = thread >> 24
             name = _text(text) if text is not None else self._strings.get(text_id, "")
@@ -282,7 +330,7 @@ class _Reader:
                     domains.get((process, domain)) or domains.get((None, domain), ""),
                     name,
                     start,
-                    last if cut_off else max(start, end),
+                    last if end is None else end,
                     process,
                     thread,
                     payload,
@@ -303,7 +351,7 @@ class _Reader:
     def _count_other_tables(self, trace: Trace) -> None:
         for table in self._tables:
             kind = _base(table).removeprefix(_CUPTI)
-            if not table.startswith(_CUPTI) or kind in _READ_KINDS:
+            if table in self._read or not (table.startswith(_CUPTI) or _base(table) == "NVTX_EVENTS"):
                 continue
             ((count,),) = self._connection.execute(f'SELECT COUNT(*) FROM "{table}"')  # noqa: S608 - from the schema
             if kind in _NOT_NEEDED:
@@ -314,6 +362,10 @@ class _Reader:
 
 def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else "" if value is None else str(value)
+
+
+def _column(name: str) -> str:
+    return f'"{name}"' if name in _TEXTS else _WHOLE_NUMBER.format(f'"{name}"')
 
 
 def _base(table: str) -> str:

@@ -3,9 +3,11 @@
 import gc
 from pathlib import Path
 
-from gpubench.profile.traces import kineto, nsys_sqlite
-from gpubench.profile.traces.trace import NCU_REPORT, NSYS_UNIMPORTED, Trace, TraceError, leave_out_impossible, listed
+from gpubench.profile.traces import chrome_json, kineto, ncu_csv, nsys_sqlite
+from gpubench.profile.traces.integrity import leave_out_impossible
+from gpubench.profile.traces.trace import NCU_REPORT, NSYS_UNIMPORTED, Trace, TraceError, listed
 
+_HEAD_BYTES = 1 << 16
 _HINTS = {
     "torch": "Reads traces of torch.profiler (torch 1.8.1 or newer); those of torch.autograd.profiler mark neither "
     "steps nor GPU work. Profile again with torch.profiler.",
@@ -15,21 +17,25 @@ _HINTS = {
 
 
 def read_trace(path: Path) -> Trace:
-    """An SQLite export of nsys, or a trace of torch.profiler, plain or gzip. TraceError says what was expected.
+    """An SQLite export of nsys, a trace of torch.profiler, plain or gzip, or what ncu printed as CSV.
+
+    TraceError says what was expected.
 
     A report of nsys itself must be exported first, see `gpubench.profile.capture.run_tool.export`.
     """
     check_readable(path)
     with path.open("rb") as file:
-        head = file.read(64)
+        head = file.read(_HEAD_BYTES)
     was_on = gc.isenabled()
     gc.disable()  # readers make millions of small objects and drop none: looking for garbage took a quarter of the time
     try:
         trace = None
         if head.startswith(nsys_sqlite.MAGIC):
             trace = nsys_sqlite.read(path)
-        elif kineto.looks_like_one(head):
+        elif chrome_json.looks_like_one(head):
             trace = kineto.read(path)
+        elif ncu_csv.looks_like_one(head):
+            trace = ncu_csv.read(path)
         if trace is not None:
             leave_out_impossible(trace)
             if trace.empty and trace.unread:
@@ -43,12 +49,15 @@ def read_trace(path: Path) -> Trace:
     hints = {
         NSYS_UNIMPORTED: "A .qdstrm was never imported: nsys did not find its importer. Run its QdstrmImporter -i FILE "
         "on a machine with the whole of Nsight Systems.",
-        NCU_REPORT: "Print a report of Nsight Compute with: ncu --import FILE --page details",
+        NCU_REPORT: "Print a report of Nsight Compute, and read that: LC_ALL=C ncu --import FILE --csv --page raw "
+        "--print-units base > kernels.csv",
     }
     raise TraceError(
         f"{path} is neither an SQLite export of Nsight Systems nor a trace of torch.profiler.",
         hint=hints.get(
-            path.suffix, "Reads: .nsys-rep, .sqlite (nsys export --type sqlite), .json and .json.gz (torch.profiler)."
+            path.suffix,
+            "Reads: .nsys-rep, .sqlite (nsys export --type sqlite), .json and .json.gz (torch.profiler), .csv (ncu "
+            "--csv --page raw).",
         ),
     )
 

@@ -5,11 +5,11 @@ processes never share a number; a process is named by the number that its thread
 None, never 0.
 """
 
+import codecs
 import re
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 from gpubench.core.errors import UsageError
 
@@ -17,6 +17,12 @@ STEP = "step"
 NSYS_REPORT, NSYS_OLD_REPORT, NSYS_UNIMPORTED, NCU_REPORT = ".nsys-rep", ".qdrep", ".qdstrm", ".ncu-rep"
 Key = tuple[int, int]
 """What links a launch with its work: the number of the process, and the correlation number that counts inside it."""
+DeviceKey = tuple[int, int]
+"""Who numbers the device (0: all processes alike), and its number, `UNNUMBERED` in a file that numbers none."""
+UNNUMBERED = -1
+MOST_NS = 1 << 63
+"""Times of this size are no times, in either direction."""
+MOST_DEVICES = 1 << 31
 OperationKind = Literal["kernel", "copy", "memset", "graph"]
 Direction = Literal["h2d", "d2h", "d2d", "p2p", "h2h", "other"]
 
@@ -54,20 +60,28 @@ class Range(NamedTuple):
     cut_off: bool = False
 
 
-CallKind = Literal["kernel", "copy", "graph capture begins", "graph capture ends", "other"]
-_CALLS = re.compile(r"(?:cuda|cu|hip)\w*?(?:(Launch(?:Cooperative)?Kernel)|Memcpy)", re.IGNORECASE)
+CallKind = Literal["kernel", "graph", "copy", "graph capture begins", "graph capture ends", "other", "unnamed"]
+_CALLS = re.compile(
+    r"(?:cuda|cu|hip)\w*?(?:(?P<graph>GraphLaunch)|(?P<kernel>Launch(?:Cooperative)?Kernel|Launch(?:Grid|_|$))"
+    r"|(?P<copy>Memcpy))",
+    re.IGNORECASE,
+)
+LAUNCHES: tuple[CallKind, ...] = ("kernel", "graph", "copy")
+"""Calls that leave work on the device. Small memsets leave none."""
 
 
 def call_kind(name: str) -> CallKind:
-    """What a call of the CUDA or HIP runtime or driver of this name does: launch a kernel, copy, or something that need
-    not leave work on the device. Graph launches count as `other`: tools trace them in several ways.
+    """What a call of the CUDA or HIP runtime or driver of this name does: one of `LAUNCHES`, or something that need not
+    leave work on the device. Nothing is known of a call without a name.
     """
+    if not name:
+        return "unnamed"
     if "StreamBeginCapture" in name:
         return "graph capture begins"
     if "StreamEndCapture" in name:
         return "graph capture ends"
     found = _CALLS.match(name)
-    return "other" if found is None else "kernel" if found[1] else "copy"
+    return "other" if found is None else cast(CallKind, found.lastgroup)
 
 
 class LaunchCall(NamedTuple):
@@ -82,37 +96,42 @@ class LaunchCall(NamedTuple):
 
 class Operation(NamedTuple):
     """One piece of device work. `device` is its key in `Trace.devices`, `launch` that in `Trace.launches`, None if the
-    tool does not know it, like `process`.
+    tool does not know it, like `process` and `stream`.
 
     `bytes`, `direction` and `pageable` are those of copies (None: unknown); a graph is a whole CUDA graph traced as
-    one. `tensor_cores` tells whether a kernel used them (None: not counted).
+    one. `correlation` is the number that the tool gave it, whether its launch is in the trace or not. `tensor_cores`
+    tells whether a kernel used them (None: not counted).
     """
 
     kind: OperationKind
     name: str
     start: int
     end: int
-    device: int
-    stream: int
+    device: DeviceKey
+    stream: int | None
     process: int | None
     launch: Key | None = None
     bytes: int | None = None
     direction: Direction | None = None
     pageable: bool | None = None
     tensor_cores: bool | None = None
+    correlation: int | None = None
 
 
 class TracedDevice(NamedTuple):
-    """`number` is what its owner calls it; `owner` (`rank 1`, `machine 2`) is None if only one numbers devices."""
+    """`number` is what its owner calls it, None in a file that numbers none; `owner` (`rank 1`, `machine 2`) is None if
+    only one numbers devices.
+    """
 
-    number: int
+    number: int | None
     name: str | None = None
     owner: str | None = None
 
 
 @dataclass
 class Trace:
-    """One file. `main_threads` by process, if the tool tells; `process_names` of processes whose id does not tell all.
+    """One file. `main_threads` by process, if the tool tells; `process_names` of processes whose id does not tell all;
+    `process_ids` of those whose number does not hold the id (None: the file does not tell it).
 
     `cuda_seen` says that the program called CUDA at all: a trace with calls and without device work was taken without
     the permission, or by a tool that does not know the driver. `capture_ns` is how long the tool says it collected.
@@ -127,9 +146,10 @@ class Trace:
     ranges: list[Range] = field(default_factory=list)
     launches: dict[Key, LaunchCall] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
-    devices: dict[int, TracedDevice] = field(default_factory=dict)
+    devices: dict[DeviceKey, TracedDevice] = field(default_factory=dict)
     main_threads: dict[int, int] = field(default_factory=dict)
     process_names: dict[int, str] = field(default_factory=dict)
+    process_ids: dict[int, int | None] = field(default_factory=dict)
     cuda_seen: bool = False
     timeline: bool = True
     capture_ns: int | None = None
@@ -145,98 +165,25 @@ class Trace:
     @property
     def lengths_unknown(self) -> bool:
         """Some kernels ran for a time that the trace does not tell, so sums over all of them are not known."""
-        return any(what.startswith(_PLURALS["kernel"]) for what in self.unread)
+        return any(what.startswith(PLURALS["kernel"]) and not what.endswith(TWICE) for what in self.unread)
 
 
-_FAR_NS = 3_600_000_000_000
-_SLACK_NS = 1_000_000
+PLURALS: dict[OperationKind, str] = {"kernel": "kernels", "copy": "copies", "memset": "memsets", "graph": "graphs"}
 
 
-def leave_out_impossible(trace: Trace) -> None:
-    """Moves to `unread` what cannot have happened: work and ranges longer than the capture, or an hour away from it.
-    Work that begins before its launch is mentioned: the clocks of host and device differ.
-
-    Tools write such rows where the hardware gave no time. The capture is as long as the tool says, else from the first
-    to the last event of the host, where there are ranges.
-    """
-    if not trace.timeline:
-        return
-    host = [(each.start, each.end) for each in trace.ranges]
-    host += [(each.start, each.end) for each in trace.launches.values()]
-    starts = sorted(start for start, _ in host) or sorted(each.start for each in trace.operations)
-    if not starts:
-        return
-    middle = starts[len(starts) // 2]
-    near = [(start, end) for start, end in host if abs(start - middle) < _FAR_NS] or [(middle, middle)]
-    first, last = min(near)[0], max(near)[0]
-    longest = trace.capture_ns
-    work_limit = longest
-    if longest is None and trace.ranges:
-        work_limit = max(end for _, end in near) - first
-
-    def possible(each: Range | Operation, limit: int | None) -> bool:
-        if each.start < first - _FAR_NS or each.start > last + _FAR_NS:
-            return False
-        return limit is None or each.end - each.start <= limit + limit // 100 + _SLACK_NS
-
-    operations = [each for each in trace.operations if possible(each, work_limit)]
-    ranges = [each for each in trace.ranges if possible(each, longest)]
-    kinds = Counter(each.kind for each in trace.operations) - Counter(each.kind for each in operations)
-    for kind, count in kinds.items():
-        trace.unread[f"{_PLURALS[kind]} longer than the capture or outside of it"] += count
-    if len(ranges) < len(trace.ranges):
-        trace.unread["ranges longer than the capture or outside of it"] += len(trace.ranges) - len(ranges)
-    trace.operations, trace.ranges = operations, ranges
-    early = [
-        call.start - each.start
-        for each in operations
-        if each.launch is not None and (call := trace.launches[each.launch]).start > each.start
-    ]
-    if early:
-        trace.messages.append(
-            f"GPU work begins up to {max(early) / 1e3:.3g} us before its launch ({len(early)} of {len(operations)} "
-            "pieces): the clocks of host and GPU differ, and reasons of idle time are wrong by as much."
-        )
-
-
-_PLURALS: dict[OperationKind, str] = {"kernel": "kernels", "copy": "copies", "memset": "memsets", "graph": "graphs"}
+TWICE = "that are in the file twice"
+"""How repeated rows are counted in `unread`; no work is missing without them."""
 
 
 def without_times(kind: OperationKind) -> str:
     """How work whose times the tool does not know is counted in `unread`."""
-    return f"{_PLURALS[kind]} without times"
+    return f"{PLURALS[kind]} without times"
 
 
-def lost_launches(trace: Trace) -> list[LaunchCall]:
-    """Calls whose work is not in the trace, by start; none if work that no launch is known of could be theirs.
-
-    Calls that only record a CUDA graph leave no work, and a kind of work that the trace lacks altogether was not
-    collected.
-    """
-    linked = {each.launch for each in trace.operations}
-    unlinked = sum(each.launch is None for each in trace.operations)
-    kinds = {each.kind for each in trace.operations}
-    recording = _graph_captures(trace.launches.values())
-    lost = sorted(
-        call
-        for key, call in trace.launches.items()
-        if call.kind in kinds
-        and key not in linked
-        and not any(start <= call.start < end for start, end in recording.get(call.thread, ()))
-    )
-    return lost if len(lost) > unlinked else []
-
-
-def _graph_captures(calls: Iterable[LaunchCall]) -> dict[int, list[tuple[int, int]]]:
-    """Per thread, when its calls were recorded into a CUDA graph and not carried out."""
-    found: dict[int, list[tuple[int, int]]] = {}
-    began: dict[int, int] = {}
-    for call in sorted(each for each in calls if each.kind.startswith("graph capture")):
-        if call.kind == "graph capture begins":
-            began[call.thread] = call.start
-        elif call.thread in began:
-            found.setdefault(call.thread, []).append((began.pop(call.thread), call.start))
-    return found
+def decoded(content: bytes) -> str:
+    """Text in UTF-8, or in UTF-16 with its mark, as PowerShell redirects output; what is neither is replaced."""
+    utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if utf_16 else "utf-8", errors="replace").removeprefix("\ufeff")
 
 
 def listed(counts: Counter[str]) -> str:

@@ -199,4 +199,4 @@ def test_work_of_another_process_on_the_same_device_belongs_to_no_phase(tmp_path
     connection.close()
     device = summarize(read_trace(path)).devices[0]
     assert device.phases[0].kernels_per_step == 1
-    assert (device.unattributed_ns, device.busy_ns) == (100 * US, 600 * US)
+    assert (device.unattributed_ns, device.busy_ns, device.others_ns) == (0, 600 * US, 100 * US)

@@ -1,61 +1,17 @@
 """Traces that lack something or contradict themselves: what is unknown is absent, and what was not understood is said."""
 
 import json
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 from fakes import traces
+from fakes.odd_traces import T0, US, event, kineto, nsys, rank_events, said
 
 from gpubench.profile.figures.summarize import summarize
 from gpubench.profile.traces.read_trace import read_trace
 from gpubench.profile.traces.trace import TraceError
 from gpubench.report.model.report_model import plain
 from gpubench.report.pages.profile_page import profile_page
-
-T0 = 1_760_000_000_000_000  # us since 1970, as Kineto writes it
-US = 1000
-
-
-def event(
-    category: str | None, name: str, ts: object, dur: object, *, pid: object = 40, tid: object = 40, **args
-) -> dict:
-    found = {"ph": "X", "name": name, "ts": ts, "dur": dur, "pid": pid, "tid": tid, "args": args}
-    return found if category is None else {**found, "cat": category}
-
-
-def rank_events(pid: object = 40, gpu_pid: object = 0, *, shift: int = 0) -> list[dict]:
-    """Three steps of 1000 us, each with two kernels of 300 us that the host launched 50 us before."""
-    events = []
-    for index in range(3):
-        base = T0 + 1000 * index + shift
-        events.append(event("user_annotation", f"ProfilerStep#{index}", base, 1000, pid=pid, tid=pid))
-        for half in range(2):
-            at, number = base + 50 + 400 * half, 10 * index + half + 1
-            place = {"device": 0, "stream": 7, "correlation": number}
-            events.append(event("cuda_runtime", "cudaLaunchKernel", at, 5, pid=pid, tid=pid, correlation=number))
-            events.append(event("kernel", traces.GEMM, at + 50, 300, pid=gpu_pid, tid=7, **place))
-    return events
-
-
-def kineto(folder: Path, events: list[dict], **head):
-    path = folder / "t.json"
-    path.write_text(json.dumps({"traceEvents": events, **head}))
-    return summarize(read_trace(path))
-
-
-def nsys(folder: Path, *statements: str, scenario: traces.Scenario | None = None, **options):
-    path = traces.write_sqlite(scenario or traces.two_steps(), folder / "t.sqlite")
-    with closing(sqlite3.connect(path)) as connection:
-        for statement in statements:
-            connection.execute(statement)
-        connection.commit()
-    return summarize(read_trace(path), **options)
-
-
-def said(summary) -> dict[str, str]:
-    return {each.code: each.message for each in summary.warnings}
 
 
 @pytest.mark.parametrize(
@@ -202,12 +158,14 @@ def test_traces_of_torch_1_8_have_other_categories(tmp_path: Path):
 
 
 def test_rows_that_are_not_understood_are_counted_by_category(tmp_path: Path):
-    events = [*rank_events(), event(None, "x", 1, 1), event("mtia_ccp", "y", T0, 5), {"ph": "B", "name": "z", "ts": T0}]
+    events = [*rank_events(), event(None, "x", 1, 1), event("mtia_ccp", "y", T0, 5), {"ph": ["X"]}, 7]
+    events += [{"ph": "b", "cat": "P2P_API", "name": "Send", "ts": T0}, {"ph": "s", "cat": "ac2g", "name": "flow"}]
     summary = kineto(tmp_path, events)
     assert summary.unread == {
         "events without a category": 1,
         "events of category `mtia_ccp`": 1,
-        "events in two halves (B and E)": 1,
+        "entries that are no trace events": 2,
+        "asynchronous events of category `P2P_API`": 1,
     }
     odd = "INSERT INTO NVTX_EVENTS (start, end, eventType, globalTid) VALUES (1, 2, 123, 5)"
     table = "CREATE TABLE CUPTI_ACTIVITY_KIND_JIT AS SELECT 1 AS a UNION SELECT 2"
@@ -225,66 +183,6 @@ def test_an_empty_capture_is_called_empty(events, tmp_path: Path):
     assert said(kineto(tmp_path, events)).keys() == {"GB519"}
     empty = traces.write_sqlite(traces.Scenario(), tmp_path / "t.sqlite", lacking=["NVTX_EVENTS"])
     assert said(summarize(read_trace(empty))).keys() == {"GB519"}
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [
-        ((4000, 0), (5000, 0)),
-        ((4000, 0), (104_000, 100_000)),
-        (("[rank0] 40", "[rank0] 0"), ("[rank1] 40", "[rank1] 0")),
-    ],
-    ids=["one after the other", "numbers moved", "ranks named"],
-)
-def test_two_ranks_in_one_file_keep_their_launches_and_gpus_apart(first, second, tmp_path: Path):
-    """Both call their GPU 0 and count correlation numbers from 1."""
-    summary = kineto(tmp_path, rank_events(*first) + rank_events(*second, shift=3))
-    assert [(each.device, each.steps, each.kernels, each.busy_ns) for each in summary.devices] == [
-        (0, 3, 6, 1800 * US),
-        (0, 3, 6, 1800 * US),
-    ]
-    owners = [each.owner for each in summary.devices]
-    assert owners == (
-        ["rank 0", "rank 1"] if isinstance(first[0], str) else [f"process {first[0]}", f"process {second[0]}"]
-    )
-    assert len({section.key for section in profile_page(summary)}) == len(profile_page(summary))
-
-
-def test_work_that_could_be_of_either_rank_is_of_neither(tmp_path: Path):
-    events = sorted(rank_events(4000) + rank_events(5000, shift=3), key=lambda each: each["ts"])
-    summary = kineto(tmp_path, events)
-    assert [(each.owner, each.kernels, each.idle_reasons) for each in summary.devices] == [
-        ("an unknown process", 12, None)
-    ]
-    assert "nothing tells which of them launched 12 pieces" in said(summary)["GB516"]
-
-
-def test_a_correlation_number_used_twice_in_a_process_links_nothing(tmp_path: Path):
-    summary = kineto(tmp_path, rank_events(1) + rank_events(1, shift=3))
-    assert summary.unread == {"calls whose correlation number is used twice in their process": 6}
-    assert summary.devices[0].idle_reasons is None
-
-
-def test_machines_number_their_processes_and_gpus_for_themselves(tmp_path: Path):
-    other = 2 << 48
-    mask = (1 << 48) - 1
-    copies = [
-        f"INSERT INTO {table} ({columns}, {owner}) SELECT {columns}, {other} | ({owner} & {mask}) FROM {table}"
-        for table, columns, owner in (
-            ("NVTX_EVENTS", "start, end, eventType, text, textId, domainId, int64Value", "globalTid"),
-            ("CUPTI_ACTIVITY_KIND_RUNTIME", "start, end, correlationId, nameId", "globalTid"),
-            (
-                "CUPTI_ACTIVITY_KIND_KERNEL",
-                "start, end, deviceId, streamId, correlationId, demangledName, shortName",
-                "globalPid",
-            ),
-        )
-    ]
-    summary = nsys(tmp_path, *copies)
-    assert [(each.label, each.steps, each.kernels) for each in summary.devices] == [
-        ("GPU 0 of machine 1", 2, 14),
-        ("GPU 0 of machine 2", 2, 14),
-    ]
 
 
 def test_what_nsys_itself_warns_of_is_shown_worst_first(tmp_path: Path):
@@ -310,20 +208,9 @@ def test_work_before_its_launch_shows_that_the_clocks_differ(tmp_path: Path):
     )
 
 
-def test_processes_that_number_gpus_for_themselves_may_mean_different_ones(tmp_path: Path):
-    other = f"UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET globalPid = {1 << 48 | 200 << 24} WHERE correlationId = 3"
-    assert said(nsys(tmp_path, other))["GB516"].startswith("2 processes have a GPU 0")
-    (tmp_path / "t.sqlite").unlink()
-    same = (
-        "CREATE TABLE TARGET_INFO_CUDA_DEVICE AS SELECT 0 AS gpuId, 0 AS cudaId, 100 AS pid UNION SELECT 0, 0, 200",
-    )
-    assert "GB516" not in said(nsys(tmp_path, other, *same))
-
-
 def test_tables_of_a_second_version_are_read(tmp_path: Path):
     tables = ("NVTX_EVENTS", "CUPTI_ACTIVITY_KIND_KERNEL", "CUPTI_ACTIVITY_KIND_RUNTIME")
     expected = nsys(tmp_path)
-    (tmp_path / "t.sqlite").unlink()
     summary = nsys(tmp_path, *(f"ALTER TABLE {table} RENAME TO {table}_V2" for table in tables))
     assert (summary.devices, summary.unread) == (expected.devices, {})
 
@@ -331,7 +218,6 @@ def test_tables_of_a_second_version_are_read(tmp_path: Path):
 @pytest.mark.parametrize("kind", [60, 70, 71])
 def test_ranges_that_do_not_nest_or_were_imported_are_phases(kind, tmp_path: Path):
     expected = nsys(tmp_path)
-    (tmp_path / "t.sqlite").unlink()
     which = "int64Value IS NULL" if kind != 70 else "eventType = 59"
     assert nsys(tmp_path, f"UPDATE NVTX_EVENTS SET eventType = {kind} WHERE eventType = 59 AND {which}").devices == (
         expected.devices

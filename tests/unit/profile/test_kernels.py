@@ -159,6 +159,33 @@ NAMES = [
         "attention",
         "yes",
     ),
+    ("Cijk_Ailk_Bljk_HHS_BH_MT128x128x16_MI16x16x16x1_SN_1LDSB0_APM1_ABV0_ACED0_K1_TT4_32_WG16_16_1", "gemm", "yes"),
+    ("Cijk_Alik_Bljk_SB_Bias_AS_SAV_UserArgs_MT64x16x32_MI16x16x1_SN_LDSB0_ISA90a_WG64_4_1", "gemm", "yes"),
+    ("Cijk_Ailk_Bljk_SB_MT16x16x16_SE_AF0EM1_AMAS2_ISA000_K1_TT2_2_USFGRO0_WG8_8_1", "gemm", "no"),
+    ("Custom_Cijk_Ailk_Bljk_F8NH_HHS_BH_Bias_AS_SAB_SAV_shortname0_gfx942", "gemm", "unknown"),
+    ("igemm_fwd_gtcx_nhwc_bf16_bx0_ex1_bt256x128x32_wt32x32x8_ws1x1_wr2x2", "conv", "yes"),
+    ("miopenSp3AsmConv_v30_3_1_gfx9_fp32_f2x3_stride1", "conv", "no"),
+    (
+        (
+            "void split_embedding_backward_codegen_rowwise_adagrad_unweighted_kernel_warp_per_row_1<c10::Half, float>"
+            "(fbgemm_gpu::Params)"
+        ),
+        "embedding",
+        "no",
+    ),
+    (
+        "void split_embedding_codegen_forward_weighted_kernel<c10::Half, float, false, long, 2ul>(int)",
+        "embedding",
+        "no",
+    ),
+    ("void fbgemm_gpu::permute_2D_data_kernel<false, int, int, decltype(nullptr)>(int, int, int)", "embedding", "no"),
+    ("void fbgemm_gpu::(anonymous namespace)::_FP8rowwise_to_float_cuda_kernel<float>(int)", "elementwise", "no"),
+    (
+        "void at::native::vectorized_elementwise_kernel<4, fbgemm_gpu::_hfp8_to_float_gpu(at::Tensor const&)>(int)",
+        "elementwise",
+        "no",
+    ),
+    ("void cask_cudnn_infer::computeOffsetsKernel<false, false>(cask_cudnn_infer::Params)", "conv", "no"),
     ("my_own_thing", "other", "no"),
 ]
 

@@ -13,6 +13,7 @@ from gpubench.profile.capture import capture_case, profiler_tools
 from gpubench.profile.capture.run_tool import SessionError
 from gpubench.profile.figures.summarize import summarize
 from gpubench.profile.traces import ncu_csv
+from gpubench.profile.traces.read_trace import read_trace
 from gpubench.profile.traces.trace import TraceError
 from gpubench.protocol.profile_job import ProfileJob
 from gpubench.report.model.report_model import plain
@@ -120,6 +121,65 @@ def test_a_print_without_kernels_is_an_error(text, tmp_path: Path):
     path.write_text(text)
     with pytest.raises(TraceError, match="holds no kernels of ncu"):
         ncu_csv.read(path)
+
+
+def read(folder: Path, text: str):
+    path = folder / "kernels.csv"
+    path.write_text(text)
+    return summarize(ncu_csv.read(path))
+
+
+def test_each_table_has_its_own_columns_and_units(tmp_path: Path):
+    summary = read(tmp_path, printed(unit="ns") + printed(unit="us", scale=1000.0, tensor=False))
+    assert (summary.devices[0].kernels, summary.devices[0].busy_ns) == (12, 20_000)
+
+
+@pytest.mark.parametrize("cell", ["1e400", "\u00b2", "-5", "0", "n/a", "nan", "inf", "", "0x10", "9" * 400])
+def test_a_length_that_no_kernel_can_have_is_left_out_and_counted(cell, tmp_path: Path):
+    summary = read(tmp_path, printed().replace('"3,000"', f'"{cell}"'))
+    assert summary.unread == {"kernels without times": 1}
+    assert (summary.devices[0].kernels, summary.devices[0].tensor_core_share) == (5, None)
+
+
+@pytest.mark.parametrize("unit", ["", "fortnight", "byte"])
+def test_an_unknown_unit_is_no_nanosecond(unit, tmp_path: Path):
+    with pytest.raises(TraceError, match="holds no kernel whose length can be read") as error:
+        read(tmp_path, printed(unit=unit))
+    assert f"in the unit '{unit}'" in str(error.value)
+
+
+def test_names_may_be_longer_than_a_cell_of_python_and_hold_anything(tmp_path: Path):
+    name = "k" * 200_000 + ', "quoted" \u00b2'
+    summary = read(tmp_path, printed([(name, 3000, 0, "forward")]))
+    assert summary.devices[0].top_kernels[0].name == name
+
+
+def test_a_print_that_was_cut_off_in_a_number_does_not_shorten_it(tmp_path: Path):
+    text = printed(tensor=False)
+    summary = read(tmp_path, text[: text.rindex('500"') + 1])
+    assert (summary.devices[0].kernels, summary.unread) == (5, {"rows that were cut off": 1})
+
+
+@pytest.mark.parametrize("number", ["\u00b2", "", "-1", "first"])
+def test_processes_devices_and_streams_without_a_number_are_unknown(number, tmp_path: Path):
+    text = printed().replace('"4711"', f'"{number}"').replace('"7","0"', f'"{number}","{number}"')
+    summary = read(tmp_path, text)
+    device = summary.devices[0]
+    assert (summary.process, device.device, device.streams, device.kernels) == (None, None, None, 6)
+
+
+def test_a_row_that_is_printed_twice_counts_once(tmp_path: Path):
+    text = printed()
+    summary = read(tmp_path, text + text.splitlines()[-1] + "\n")
+    assert (summary.devices[0].kernels, summary.unread) == (6, {"kernels that are in the file twice": 1})
+    assert summary.devices[0].tensor_core_share == pytest.approx(0.7)
+
+
+def test_what_ncu_printed_of_any_program_is_read_and_has_no_step_that_nothing_marks(tmp_path: Path):
+    path = tmp_path / "kernels.csv"
+    path.write_text("==PROF== Connected\n" + printed().replace("gpubench:", "mine:"), encoding="utf-16")
+    summary = summarize(read_trace(path))
+    assert (summary.tool, summary.steps, summary.devices[0].kernels) == ("ncu", None, 6)
 
 
 def script(path: Path, body: str) -> Path:

@@ -1,0 +1,122 @@
+"""What in a trace cannot be true, and what is missing from it: to be asked before anything is summed."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from gpubench.profile.traces.trace import LAUNCHES, PLURALS, TWICE, UNNUMBERED, LaunchCall, Operation, Range, Trace
+
+_FAR_NS = 3_600_000_000_000
+_SLACK_NS = 1_000_000
+
+
+def leave_out_impossible(trace: Trace) -> None:
+    """Moves to `unread` what cannot have happened or be told apart: work that is in the file twice, work without a
+    device where other work has one, work and ranges longer than the capture, or an hour away from it. A launch of one
+    kernel that several kernels claim links none of them. Work that begins before its launch is mentioned: the clocks of
+    host and device differ.
+
+    Tools write such rows where the hardware gave no time. The capture is as long as the tool says, else from the first
+    to the last event of the host, where there are ranges.
+    """
+    _leave_out_unnumbered(trace)
+    if not trace.timeline:
+        return
+    _leave_out_repeated(trace)
+    host = [(each.start, each.end) for each in trace.ranges]
+    host += [(each.start, each.end) for each in trace.launches.values()]
+    starts = sorted(start for start, _ in host) or sorted(each.start for each in trace.operations)
+    if not starts:
+        return
+    middle = starts[len(starts) // 2]
+    near = [(start, end) for start, end in host if abs(start - middle) < _FAR_NS] or [(middle, middle)]
+    first, last = min(near)[0], max(near)[0]
+    longest = trace.capture_ns
+    work_limit = longest
+    if longest is None and trace.ranges:
+        work_limit = max(end for _, end in near) - first
+
+    def possible(each: Range | Operation, limit: int | None) -> bool:
+        if each.start < first - _FAR_NS or each.start > last + _FAR_NS:
+            return False
+        return limit is None or each.end - each.start <= limit + limit // 100 + _SLACK_NS
+
+    operations = [each for each in trace.operations if possible(each, work_limit)]
+    ranges = [each for each in trace.ranges if possible(each, longest)]
+    kinds = Counter(each.kind for each in trace.operations) - Counter(each.kind for each in operations)
+    for kind, count in kinds.items():
+        trace.unread[f"{PLURALS[kind]} longer than the capture or outside of it"] += count
+    if len(ranges) < len(trace.ranges):
+        trace.unread["ranges longer than the capture or outside of it"] += len(trace.ranges) - len(ranges)
+    trace.operations, trace.ranges = operations, ranges
+    early = [
+        call.start - each.start
+        for each in operations
+        if each.launch is not None and (call := trace.launches[each.launch]).start > each.start
+    ]
+    if early:
+        trace.messages.append(
+            f"GPU work begins up to {max(early) / 1e3:.3g} us before its launch ({len(early)} of {len(operations)} "
+            "pieces): the clocks of host and GPU differ, and reasons of idle time are wrong by as much."
+        )
+
+
+def _leave_out_unnumbered(trace: Trace) -> None:
+    """A file that numbers no device has one, or does not tell."""
+    if {number == UNNUMBERED for _, number in trace.devices} == {True, False}:
+        for each in trace.operations:
+            if each.device[1] == UNNUMBERED:
+                trace.unread[f"{PLURALS[each.kind]} without a device"] += 1
+        trace.operations = [each for each in trace.operations if each.device[1] != UNNUMBERED]
+
+
+def _leave_out_repeated(trace: Trace) -> None:
+    """Equal work on one stream at the same time is the same work. One launch starts one kernel: where several claim it,
+    the file mixes processes that use the same numbers.
+    """
+    once = list(dict.fromkeys(trace.operations))
+    for kind, count in (Counter(each.kind for each in trace.operations) - Counter(each.kind for each in once)).items():
+        trace.unread[f"{PLURALS[kind]} {TWICE}"] += count
+    claims = Counter(each.launch for each in once if each.kind == "kernel" and each.launch is not None)
+    disputed = {key for key, count in claims.items() if count > 1 and trace.launches[key].kind == "kernel"}
+    if disputed:
+        once = [each._replace(launch=None) if each.launch in disputed else each for each in once]
+        trace.messages.append(
+            f"{len(disputed)} launches of one kernel have several in the file, as if it held the work of processes "
+            "that it does not name; none of it is linked, and what is said of a GPU may be of several."
+        )
+    trace.operations = once
+
+
+def lost_launches(trace: Trace) -> list[LaunchCall]:
+    """Calls whose work is not in the trace, by start; none if work without a number could be theirs, or if no work of a
+    device was collected. A call without a name may be one.
+
+    Calls that only record a CUDA graph leave no work.
+    """
+    if not trace.operations:
+        return []
+    done = {(each.process, each.correlation) for each in trace.operations}
+    unnumbered = sum(each.correlation is None for each in trace.operations)
+    recording = _graph_captures(trace.launches.values())
+    lost = sorted(
+        call
+        for key, call in trace.launches.items()
+        if call.kind in (*LAUNCHES, "unnamed")
+        and key not in done
+        and (None, key[1]) not in done
+        and not any(start <= call.start < end for start, end in recording.get((call.process, call.thread), ()))
+    )
+    return lost if len(lost) > unnumbered else []
+
+
+def _graph_captures(calls: Iterable[LaunchCall]) -> dict[tuple[int, int], list[tuple[int, int]]]:
+    """Per process and thread, when its calls were recorded into a CUDA graph and not carried out."""
+    found: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    began: dict[tuple[int, int], int] = {}
+    for call in sorted(each for each in calls if each.kind.startswith("graph capture")):
+        thread = (call.process, call.thread)
+        if call.kind == "graph capture begins":
+            began[thread] = call.start
+        elif thread in began:
+            found.setdefault(thread, []).append((began.pop(thread), call.start))
+    return found

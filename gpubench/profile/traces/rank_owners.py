@@ -1,0 +1,214 @@
+"""Whose work it is, in a file with the traces of several ranks: each counts its devices and its launches from the same
+number.
+"""
+
+import re
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from gpubench.profile.traces.chrome_json import integer
+from gpubench.profile.traces.trace import MOST_DEVICES, UNNUMBERED, Operation, Trace, TracedDevice
+
+_RANK = re.compile(r"\brank\D{0,3}(\d+)", re.IGNORECASE)
+_WORDS = re.compile(r"\w+")
+_KINDS_OF_TRACKS = frozenset(("gpu", "device", "pid", "process"))
+_PID_BITS = 24
+
+
+class Named(NamedTuple):
+    """What a file calls a process or a track of device work: the words that tell whose it is (`host1 rank 0`, empty for
+    a plain number), and its number. Tools that merge the traces of several ranks put both into one text.
+    """
+
+    label: str
+    number: int | None
+
+
+def named(pid: Any) -> Named:
+    """`40` is a number; `[rank1] 40` and `host1 rank 0, GPU 2` are a rank's name and a number."""
+    number = integer(pid)
+    if number is not None or pid is None:
+        return Named("", number)
+    words = _WORDS.findall(_RANK.sub(r"rank\1", str(pid)))
+    if len(words) > 1 and words[-1].isascii() and words[-1].isdigit():
+        number = integer(words.pop())
+    label = " ".join(word for word in words if word.lower() not in _KINDS_OF_TRACKS)
+    return Named(re.sub(r"\brank(\d+)", r"rank \1", label), number)
+
+
+class DrawnWork(NamedTuple):
+    """Work of a device that waits until all launches are known. `track` is the process that the file draws it in,
+    `position` its place in the file.
+    """
+
+    position: int
+    track: str
+    label: str
+    correlation: int | None
+    device: int | None
+    operation: Operation
+
+    @classmethod
+    def at(cls, position: int, pid: Any, correlation: int | None, device: Any, operation: Operation) -> "DrawnWork":
+        """`device` is the number that the file gives it (`...`: none, the track's is meant)."""
+        label, number = named(pid)
+        if device is not ...:
+            number = integer(device)
+        number = number if number is not None and 0 <= number < MOST_DEVICES else None
+        return cls(position, str(pid), label, correlation, number, operation)
+
+
+@dataclass
+class HostProcesses:
+    """The processes with events of the host: their numbers by what the file calls them, the words in that, and where in
+    the file the first and the last event of each is.
+    """
+
+    trace: Trace
+    numbers: dict[str, int] = field(default_factory=dict)
+    labels: dict[int, str] = field(default_factory=dict)
+    extent: dict[int, tuple[int, int]] = field(default_factory=dict)
+
+    def see(self, position: int, pid: Any) -> int:
+        """The number of the process that an event is of."""
+        if (process := self.numbers.get(str(pid))) is None:
+            process = self.numbers[str(pid)] = self._new(pid)
+        self.extent[process] = (self.extent.get(process, (position, position))[0], position)
+        return process
+
+    def _new(self, pid: Any) -> int:
+        label, number = named(pid)
+        if number is not None and number == integer(pid) and 0 <= number < 1 << _PID_BITS:
+            return number
+        process = (len(self.numbers) + 1) << _PID_BITS
+        self.trace.process_ids[process] = number
+        if label:
+            self.labels[process] = label
+            self.trace.process_names[process] = label if _RANK.search(label) else str(pid)
+        return process
+
+    def name(self, process: int) -> str:
+        """`rank 1`, or `process 40`."""
+        number = self.trace.process_ids.get(process, process)
+        unnamed = "a process without an id" if number is None else f"process {number}"
+        return self.trace.process_names.get(process, unnamed)
+
+
+def link(trace: Trace, work: Sequence[DrawnWork], hosts: HostProcesses, gpu_names: Mapping[int, str]) -> None:
+    """Finds the launch of each piece of work, and gives devices that several processes number a key for each.
+
+    torch.profiler sees one process; a file with events of several was merged from the files of several ranks.
+    """
+    calls = Counter(process for process, _ in trace.launches)
+    processes = sorted(hosts.extent, key=lambda each: -calls[each])
+    labels = set(hosts.labels.values())
+    shared = any(each.label in labels for each in work)
+    work = [each if shared or _RANK.search(each.label) else each._replace(label="") for each in work]
+    strangers = list(dict.fromkeys(each.label for each in work if each.label and each.label not in labels))
+    merged = len(processes) > 1 or bool(processes and strangers) or len(strangers) > 1
+    only = processes[0] if processes else None
+    owners = _Owners(trace, work, hosts, processes).of_work() if merged else [only] * len(work)
+    alone = not merged or (not strangers and len(set(owners)) == 1 and owners[0] is not None)
+    unclear = 0
+    for process, (_, _, label, correlation, number, operation) in zip(owners, work, strict=True):
+        owner, name, place = None, None, 0
+        if alone:
+            name = None if number is None else gpu_names.get(number)  # the head of a merged file is one rank's
+        elif process is not None:
+            owner, place = hosts.name(process), processes.index(process) + 1
+        elif label in strangers:
+            owner, place = label, len(processes) + 1 + strangers.index(label)
+        else:
+            owner = "an unknown process"
+            unclear += 1
+        device = (place, UNNUMBERED if number is None else number)
+        trace.devices[device] = TracedDevice(number, name, owner)
+        key = None if process is None or correlation is None else (process, correlation)
+        found = key if key in trace.launches else None
+        trace.operations.append(
+            operation._replace(device=device, process=process, launch=found, correlation=correlation)
+        )
+    if merged:
+        for process in processes:
+            trace.process_names.setdefault(process, hosts.name(process))
+    if unclear:
+        trace.messages.append(
+            f"Several processes use the same correlation numbers, and nothing tells which of them launched {unclear} "
+            "pieces of GPU work."
+        )
+
+
+class _Owners:
+    """Whose each piece of work is, in a file of several processes."""
+
+    def __init__(self, trace: Trace, work: Sequence[DrawnWork], hosts: HostProcesses, processes: Sequence[int]) -> None:
+        self._launches = trace.launches
+        self._callers = {process for process, _ in trace.launches}
+        self._work, self._hosts, self._processes = work, hosts, processes
+
+    def of_work(self) -> list[int | None]:
+        """The process of the work's track where the file tells it, else the one whose part of the file it is in, else
+        the only one with a launch of its number.
+        """
+        of_track = self._of_tracks()
+        loose = [at for at, each in enumerate(self._work) if of_track[each.track] is None and not each.label]
+        blocks = self._blocks()
+        by_block: dict[int, int | None] = {}
+        if blocks:
+            by_block = {
+                at: blocks[max(0, bisect_right(blocks, (self._work[at].position, 1 << 62)) - 1)][1] for at in loose
+            }
+            if not all(self._fits(process, self._work[at]) for at, process in by_block.items()):
+                by_block = {}
+        owners = [of_track[each.track] for each in self._work]
+        for at in loose:
+            owners[at] = by_block[at] if by_block else self._only_launcher(self._work[at])
+        return owners
+
+    def _only_launcher(self, work: DrawnWork) -> int | None:
+        able = [each for each in self._processes if work.correlation is not None and self._fits(each, work)]
+        return able[0] if len(able) == 1 else None
+
+    def _of_tracks(self) -> dict[str, int | None]:
+        """The process whose work each track of device work shows: the one of the same name, or the only one left that
+        can have launched all of it. Two tracks that use the same correlation numbers are of two processes.
+        """
+        tracks: defaultdict[str, list[DrawnWork]] = defaultdict(list)
+        for each in self._work:
+            tracks[each.track].append(each)
+        numbers = {track: {each.correlation for each in work} - {None} for track, work in tracks.items()}
+        able: dict[str, set[int]] = {}
+        for track, work in tracks.items():
+            alike = [process for process, label in self._hosts.labels.items() if label == work[0].label]
+            among = alike if work[0].label else self._processes
+            able[track] = {each for each in among if len(among) == 1 or all(self._fits(each, item) for item in work)}
+        left = {track for track in tracks if numbers[track] or tracks[track][0].label}
+        owners: dict[str, int | None] = dict.fromkeys(tracks)
+        while clear := [track for track in left if len(able[track]) == 1]:
+            left.discard(clear[0])
+            (process,) = able[clear[0]]
+            owners[clear[0]] = process
+            for track in left:
+                if numbers[track] & numbers[clear[0]]:
+                    able[track].discard(process)
+        return owners
+
+    def _fits(self, process: int | None, work: DrawnWork) -> bool:
+        """Whether the process can have launched the work: a launch of its number is there, and before it. Nothing is
+        known of processes without calls.
+        """
+        if process is None or work.correlation is None or process not in self._callers:
+            return True
+        call = self._launches.get((process, work.correlation))
+        return call is not None and call.start <= work.operation.start
+
+    def _blocks(self) -> list[tuple[int, int]]:
+        """Where the events of each process begin in the file, if it holds one rank after the other; else nothing."""
+        parts = sorted((*self._hosts.extent[process], process) for process in self._processes)
+        if any(before[1] > after[0] for before, after in pairwise(parts)):
+            return []
+        return [(first, process) for first, _, process in parts]
