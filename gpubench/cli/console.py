@@ -127,14 +127,19 @@ def filled(text: str, width: int, first: str = "", rest: str | None = None) -> s
     )
 
 
+def terminal_width(file: IO[str]) -> int | None:
+    """None where `file` is no terminal."""
+    return _width(file) if file.isatty() else None
+
+
 def fitted(text: str, file: IO[str]) -> str:
     """The text; where `file` is a terminal, long lines are broken at spaces.
 
     Quoted lines of a file, with what points into them, stay whole.
     """
-    if not file.isatty():
+    width = terminal_width(file)
+    if width is None:
         return text
-    width = _width(file)
     lines = text.split("\n")
     return "\n".join(
         line if len(line) <= width or " | " in line[:12] else filled(line, width, "", "  ") for line in lines

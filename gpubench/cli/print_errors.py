@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from gpubench.cli.console import fitted
+from gpubench.cli.console import fitted, terminal_width
 from gpubench.core.errors import ExitStatus, GpubenchError
 
 BROKEN_PIPE = 141
@@ -61,8 +61,13 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
                 say(f"hint: `{context.command_path} --help` explains its use")
         return ExitStatus.USAGE
     except GpubenchError as error:
-        # The mistakes of a suite file are a complete text, each with its place.
-        say(str(error) if getattr(error, "problems", None) else f"error: {error}")
+        if problems := getattr(error, "problems", ()):
+            from gpubench.suite.read.problems import as_text
+
+            # The mistakes of a suite file are a complete text, each with its place.
+            say(as_text(problems, _width()))
+        else:
+            say(f"error: {error}")
         if error.hint:
             say(f"hint: {error.hint}")
         return error.exit_status
@@ -138,6 +143,15 @@ def say(text: str) -> None:
     with suppress(BrokenPipeError, ValueError):
         sys.stderr.write(shown + "\n")
         sys.stderr.flush()
+
+
+def say_warning(problem: Any) -> None:
+    """What is odd in a suite file, its line cut to the terminal's width."""
+    say(problem.shown(_width()))
+
+
+def _width() -> int | None:
+    return None if sys.stderr is None else terminal_width(sys.stderr)
 
 
 def _discard_stdout() -> None:

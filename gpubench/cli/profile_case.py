@@ -8,7 +8,7 @@ from typing import Any
 
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.cli.open_run import open_run, pick_case
-from gpubench.cli.print_errors import say
+from gpubench.cli.print_errors import say, say_warning
 from gpubench.core.errors import UsageError
 from gpubench.profile.capture import capture_case
 from gpubench.profile.capture.capture_case import CapturePlan
@@ -74,7 +74,7 @@ def _of_suite(
         raise UsageError("-k and --case exclude each other.")
     loaded = load_suite(target, overrides)
     for warning in loaded.warnings:
-        say(str(warning))
+        say_warning(warning)
     keeps = parse_selection(selection) if selection else None
     labelled = zip(loaded.cases, label_cases(loaded.cases), strict=True)
     ids = None if named is None else named_cases([named], loaded.cases, overrides=overrides).measured

@@ -142,7 +142,7 @@ class RunEnding:
         if not lacking or self.allow_empty:
             return ExitStatus.OK
         of_arm = f" of arm {lacking[0]}" if lacking[0] is not None else ""
-        click.echo(f"No case{of_arm} gave a valid figure: exit status 3. --allow-empty makes that 0.", err=True)
+        say(f"No case{of_arm} gave a valid figure: exit status 3. --allow-empty makes that 0.")
         return ExitStatus.CASE_FAILED
 
 

@@ -55,6 +55,7 @@ class _CaseIndex(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     index: int
+    kind: str = "measure"
 
 
 class RunHead(BaseModel):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from gpubench.analysis.verdict.judge_settings import CompareSettings, Look
@@ -24,8 +24,8 @@ class Comparison:
     `ratio` is candidate over reference step time (1.03: the candidate takes 3 % longer), with the 95 % interval
     `low` .. `high`, from `rounds` rounds. `p_value` is two-sided, for "no change", at the deciding look, and `alpha`
     the level spent there (None before the first look). `rounds_needed`, of an unclear comparison, is the total number
-    of rounds that would find an effect of `sesoi` 95 times in 100; None if no affordable number would. `level` says
-    how the arms were measured.
+    of rounds that would find an effect of `sesoi` 95 times in 100; None if no affordable number would, and before the
+    first look. `level` says how the arms were measured.
     """
 
     verdict: Verdict
@@ -112,5 +112,4 @@ def too_few(logs: Sequence[float], settings: CompareSettings) -> Comparison:
     mean = found.mean if found else logs[0] if logs else math.nan
     low, high = (bounded_exp(end) for end in found.interval(settings.interval_level)) if found else (None, None)
     reason = f"{len(logs)} of the {first} rounds that the first look needs"
-    bare = Comparison("unclear", bounded_exp(mean), low, high, len(logs), reason, settings)
-    return replace(bare, rounds_needed=first, location=found)
+    return Comparison("unclear", bounded_exp(mean), low, high, len(logs), reason, settings, location=found)

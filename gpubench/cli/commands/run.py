@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.cli.print_errors import say
+from gpubench.cli.print_errors import say_warning
 from gpubench.cli.run_arms import AskedArms, arms_again
 from gpubench.cli.shared_options import (
     complete_runs,
@@ -69,7 +69,7 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
     "--rounds",
     type=click.IntRange(1, 1000),
     metavar="N",
-    help="With arms: at most N rounds per case (24; the suite's repeats do not count). Decided cases stop earlier.",
+    help="With arms: at most N rounds per case, 6 to 1000 (24; over 16 cases need 16). Decided cases stop earlier.",
 )
 @click.option(
     "--sesoi", type=share, help="With arms: the smallest change that matters (3%; with --resume, that of the run)."
@@ -196,7 +196,7 @@ def command(
     overrides += () if timeout is None else (f"measure.timeout={timeout}",)
     loaded = load_suite(suite or "", overrides)
     for warning in loaded.warnings:
-        say(str(warning))
+        say_warning(warning)
     request = RunRequest(
         loaded,
         argv=("gpubench", *sys.argv[1:]),

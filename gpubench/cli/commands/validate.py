@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from gpubench.cli.print_errors import say
+from gpubench.cli.print_errors import say_warning
 from gpubench.cli.shared_options import complete_suites, json_option, select_option, set_option, wide_option
 from gpubench.core.errors import ExitStatus, SuiteError, UsageError
 from gpubench.core.secrets import hide_secrets, mask_text
@@ -95,7 +95,7 @@ def _print(loaded: "LoadedSuite", cases: Labelled, trained: Labelled, *, list_ca
     from gpubench.report.model.words import count
 
     for each in loaded.warnings:
-        say(str(each))
+        say_warning(each)
     writer = result_writer(wide=wide)
     writer.heading(mask_text(f"{loaded.suite.name}: {loaded.suite.description}".rstrip(": ")))
     writer.facts(_facts(loaded, cases, trained))

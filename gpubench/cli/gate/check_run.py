@@ -12,6 +12,7 @@ from gpubench.analysis.gate.gate_outcome import Checked, check, metrics_of, sett
 from gpubench.cli.gate.choose_sides import CheckRequest, rules_for_run, sides_to_check
 from gpubench.cli.gate.keep_baseline import first_baseline, keep
 from gpubench.cli.open_run import open_run, shown_name
+from gpubench.cli.print_errors import say
 from gpubench.cli.screens.final_screen import print_comparison, result_writer
 from gpubench.core.errors import ExitStatus, MachineUnfitError
 from gpubench.core.findings import unfit
@@ -19,6 +20,7 @@ from gpubench.core.metrics import SESOI
 from gpubench.core.records import CRASHED
 from gpubench.report.comparison.gate_screen import build_check, gate_title
 from gpubench.report.comparison.json_documents import gate_document, to_lines
+from gpubench.report.model.report_model import code, line
 from gpubench.report.render.github import annotations, step_summary
 from gpubench.report.render.junit import junit_xml
 from gpubench.store.atomic_files import store_error, write_atomically
@@ -89,7 +91,7 @@ class CheckEnd:
                 click.echo(each, err=True)  # stdout is for results
         undecided = [gate_title(result) for result in checked.results if result.outcome in ("unclear", "no data")]
         if checked.on_unclear == "warn" and undecided:
-            click.echo(f"warning: not decided everywhere: {', '.join(undecided)}", err=True)
+            say(f"warning: not decided everywhere: {', '.join(undecided)}")
         if self.as_json:
             sys.stdout.write(to_lines(gate_document(checked)))
         else:
@@ -103,5 +105,6 @@ class CheckEnd:
         if self.as_json:
             sys.stdout.write(to_lines({"schema": 1, "status": int(status), "baseline_written": str(written)}))
         else:
-            click.echo(f"Baseline written: {written}. There was none to check against. Commit it.")
+            said = line("Baseline written: ", code(str(written)), ". There was none to check against. Commit it.")
+            result_writer(wide=self.wide).text(said)
         return status

@@ -4,13 +4,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import click
-
 from gpubench.analysis.compare.baseline_side import baseline_of
 from gpubench.analysis.compare.run_sides import arms_of
 from gpubench.analysis.gate.gate_outcome import Checked
 from gpubench.analysis.gate.gate_rules import regression_of
 from gpubench.cli.gate.choose_sides import CheckRequest, baseline_file, rules_for_run
+from gpubench.cli.print_errors import say
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.core.records import Status
 from gpubench.store.baselines import read_baseline, write_baseline
@@ -59,10 +58,9 @@ def keep(checked: Checked, run: Run, asked: CheckRequest) -> Checked:
         and any(regression_of(change, result.rule.metric) > limit for change in result.unclear)
     ]
     if doubtful and asked.accept is None:
-        click.echo(
+        say(
             f"note: the baseline is unchanged: {', '.join(doubtful)} may be beyond the limit, which these data cannot "
-            "tell. --accept REASON makes this run the baseline anyway.",
-            err=True,
+            "tell. --accept REASON makes this run the baseline anyway."
         )
         return checked
     written = _write(run, baseline_file(run, asked.baselines), asked.accept or PASSED)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
+from gpubench.analysis.compare.compare_sides import SPEED_METRICS
 from gpubench.analysis.gate.gate_outcome import Checked
 from gpubench.analysis.gate.gate_rules import GateResult
 from gpubench.core.errors import ExitStatus
@@ -25,6 +26,7 @@ from gpubench.report.model.report_model import (
     Line,
     ReportModel,
     Section,
+    Span,
     Table,
     Tone,
     code,
@@ -88,7 +90,14 @@ def _headline(checked: Checked) -> Line:
     ]
     without = f" No data: {' and '.join(lacking)}." if lacking else ""
     kept = f"PASS: {count(outcomes['pass'], 'gate')} kept." if outcomes["pass"] else "No gate failed."
-    return line(strong(kept), doubt, without)
+    return line(strong(kept), doubt, without, *_speed_left_out(checked))
+
+
+def _speed_left_out(checked: Checked) -> tuple[str | Span, ...]:
+    """That no gate is on a speed: who reads PASS takes it for one."""
+    if any(result.rule.metric in SPEED_METRICS for result in checked.results):
+        return ()
+    return (" Speed was not judged: no gate is on it (", code("--gate throughput=3%"), ").")
 
 
 def _gates(checked: Checked) -> Table:

@@ -31,7 +31,7 @@ def build_history(metric: str, found: Sequence[CaseHistory], *, floor: float, no
     changed = [(history, change) for history in found for change in history.changes]
     short = sum(len(history.points) < MIN_RUNS for history in found)
     needs = f"shorter than {MIN_RUNS} runs: a change of level needs four on each side."
-    too_short = f"{count(short, 'series', 'series')} {needs}" if short else ""
+    too_short = f"{count(short, 'series', 'series')} {needs}" if 0 < short < len(found) else ""
     sections = (
         Section("changes", "Changes of level", tables=_changes(metric, changed)),
         Section("next", "Next", lines=_next(changed)),
@@ -45,14 +45,18 @@ def build_history(metric: str, found: Sequence[CaseHistory], *, floor: float, no
             f"{count(len(found), 'case')} over {count(runs, 'run')}; changes of {format_percent(floor)} and more"
         ),
         run="",
-        headline=(_headline(changed),),
+        headline=(_headline(changed, len(found), short),),
         sections=tuple(section for section in sections if not section.empty),
     )
 
 
-def _headline(changed: Sequence[tuple[CaseHistory, Change]]) -> Line:
+def _headline(changed: Sequence[tuple[CaseHistory, Change]], num_series: int, num_short: int) -> Line:
+    if not changed and num_short == num_series:
+        told = f"No series has {MIN_RUNS} runs yet: a change of level needs four on each side."
+        return line(strong("Too early to tell."), " ", told)
     if not changed:
-        return line("No change of level.")
+        where = f" in the {count(num_series - num_short, 'series', 'series')} that can tell" if num_short else ""
+        return line(f"No change of level{where}.")
     cases = len({(history.machine, history.case_id) for history, _ in changed})
     said = f"{count(len(changed), 'change')} of level in {count(cases, 'case')}."
     return line(

@@ -79,15 +79,21 @@ def _finding(contest: Contest, lines: Lines) -> str:
     if len(lines) == 1:
         return f"{last} {said}"
     from_batch = min(batch for batch in leaders if all(last in leaders[b] for b in leaders if b >= batch))
-    level = " or level" if any(len(leaders[batch]) > 1 for batch in leaders if batch >= from_batch) else ""
-    if from_batch == min(leaders):
-        where = f"at every batch size and {said}" if len(leaders) > 1 else f"at batch {from_batch}; it {said}"
-        return f"{last} is fastest{level} {where}{_not_counted(lines, leaders)}"
-    others = joined(list(dict.fromkeys(leaders[batch][0] for batch in leaders if batch < from_batch)))
-    return (
-        f"{last} is fastest{level} from batch {from_batch} on, {others} below; {last} "
-        f"{said}{_not_counted(lines, leaders)}"
-    )
+    led = [batch for batch in leaders if batch >= from_batch]
+    sure = all(leaders[batch] == (last,) for batch in led)
+    leads = f"{last} is fastest" if sure else f"nothing is clearly faster than {last}"
+    drawn = {batch_of(entry) for line in lines.values() for entry in line if has_figure(entry)}
+    if not {batch for batch in drawn if batch >= from_batch} <= set(led):  # some have hollow points alone
+        where = f"at batch {joined([str(batch) for batch in led])}"
+    elif from_batch == min(leaders) < max(leaders):
+        where = f"at {'every' if sure else 'any'} batch size"
+    elif from_batch == min(leaders):
+        where = f"at batch {from_batch}"
+    else:
+        others = joined(list(dict.fromkeys(leaders[batch][0] for batch in leaders if batch < from_batch)))
+        where = f"from batch {from_batch} on" + (f", {others} below" if sure else "")
+    then = "and" if where == "at every batch size" else f"; {last}"
+    return f"{leads} {where} {then} {said}{_not_counted(lines, leaders)}".replace(" ;", ";")
 
 
 def _leaders(lines: Lines, *, counted: bool) -> dict[int, tuple[str, ...]]:

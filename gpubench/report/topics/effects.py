@@ -8,6 +8,7 @@ from gpubench.analysis.insight.best_settings import best_overall, best_settings,
 from gpubench.analysis.insight.factor_effects import FactorEffect, factor_effects
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
+from gpubench.core.findings import Validity
 from gpubench.core.metrics import SESOI
 from gpubench.core.units import format_percent
 from gpubench.report.model.figure_cells import ratio_cell, ratio_text
@@ -258,7 +259,7 @@ def switches_table(summary: RunSummary, effects: Sequence[FactorEffect] | None =
     )
     notes = lines(
         "How many times as fast with all other settings equal, geometric mean over pairs with its 95 % interval: the "
-        "value that pays most, `keep` where none does for certain. Weakened results are ignored here."
+        "value that pays most, `keep` where none does for certain. Weakened results do not count here."
     )
     return Table.of("switches", columns, factors, notes=notes)
 
@@ -275,7 +276,8 @@ def _cell(effects: Sequence[FactorEffect]) -> Cell:
         return Cell(f"{word(best.factor, best.value)}: {_times_text(best)}{memory}", value=best.ratio.value)
     base = word(effects[0].factor, effects[0].base)
     if not sound:
-        return Cell(f"keep {base}: the rest is weakened")
+        weakened = any(pair.base.validity is Validity.SUSPECT for effect in effects for pair in effect.pairs)
+        return Cell("undecided: all is weakened" if weakened else f"keep {base}: the rest is weakened")
     best = max(sound, key=lambda effect: effect.ratio.value)
     sure = "" if best.ratio.low is None or best.ratio.high is None or best.ratio.high < 1 else ", unclear"
     return Cell(f"keep {base}: {word(best.factor, best.value)} {_times_text(best)}{sure}", value=best.ratio.value)

@@ -10,7 +10,7 @@ from gpubench.core.errors import SuiteError
 
 _MOST_SHOWN = 50
 _MOST_COLUMNS = 100
-_LEAD = 40
+_LEAST_COLUMNS = 20
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # those of YAML 1.1
 
 
@@ -62,8 +62,12 @@ class Problem:
     suggestion: str = ""
 
     def __str__(self) -> str:
+        return self.shown()
+
+    def shown(self, width: int | None = None) -> str:
+        """With the quoted line cut around its mark where it is longer than `width`, by default about 100 columns."""
         head = f"{self.mark} {self.severity} {self.path}".rstrip()
-        snippet = _snippet(self.mark, self.suggestion)
+        snippet = _snippet(self.mark, self.suggestion, width)
         if snippet:
             return f"{head}: {self.message}\n{snippet}"
         return f"{head}: {self.message}{', ' if self.suggestion else ''}{self.suggestion}"
@@ -88,26 +92,44 @@ def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
 def suite_error(problems: Sequence[Problem]) -> SuiteError:
     """All of them at once, the number of errors last."""
     ordered = in_order(problems)
-    shown = [str(problem) for problem in ordered[:_MOST_SHOWN]]
+    return SuiteError(as_text(ordered), ordered)
+
+
+def as_text(ordered: Sequence[Problem], width: int | None = None) -> str:
+    """Every problem with its place, as wide as `Problem.shown` says, and how many errors there are."""
+    shown = [problem.shown(width) for problem in ordered[:_MOST_SHOWN]]
     if len(ordered) > _MOST_SHOWN:
         shown.append(f"... and {len(ordered) - _MOST_SHOWN} more")
     num_errors = sum(problem.severity == "error" for problem in ordered)
     shown.append(f"{num_errors} error{'' if num_errors == 1 else 's'}. Nothing ran.")
-    return SuiteError("\n".join(shown), ordered)
+    return "\n".join(shown)
 
 
-def _snippet(mark: Mark, suggestion: str) -> str:
+def _snippet(mark: Mark, suggestion: str, width: int | None) -> str:
     """The line with a caret below the mark; a long line is cut around it. Empty where the source has no such line."""
     if mark.line >= len(mark.source.lines) or not mark.source.lines[mark.line].strip():
         return ""
     text, column, length = mark.source.lines[mark.line].replace("\t", " ").rstrip(), mark.column, mark.length
-    if len(text) > _MOST_COLUMNS:
-        start = max(0, column - _LEAD)
-        end = start + _MOST_COLUMNS
+    gutter = "" if mark.source.option else str(mark.line + 1)
+    most = _MOST_COLUMNS if width is None else max(_LEAST_COLUMNS, width - len(gutter) - len("   |  ......"))
+    if _columns(text) > most:
+        start = max(0, column - 2 * most // 5)
+        while _columns(text[start:column]) > most // 2:  # wide characters
+            start += 1
+        end = start + most
+        while _columns(text[start:end]) > most:
+            end -= 1
         head, tail = "..." if start else "", "..." if end < len(text) else ""
         text = f"{head}{text[start:end]}{tail}"
         column, length = column - start + len(head), min(length, end - column)
-    gutter = "" if mark.source.option else str(mark.line + 1)
-    indent = "".join("  " if unicodedata.east_asian_width(char) in "WF" else " " for char in text[:column])
+    margin, indent = " " * len(gutter), " " * _columns(text[:column])
     carets = "^" * max(1, min(length, len(text) - column))
-    return f"  {gutter} | {text}\n  {' ' * len(gutter)} | {indent}{carets} {suggestion}".rstrip()
+    below = f"  {margin} | {indent}{carets}"
+    if width is not None and suggestion and len(below) + 1 + len(suggestion) > width:
+        below += f"\n  {margin}   {suggestion}"
+        suggestion = ""
+    return f"  {gutter} | {text}\n{below} {suggestion}".rstrip()
+
+
+def _columns(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)

@@ -213,6 +213,14 @@ class TestRefusals:
         assert (status, "measured nothing" in err) == (2, True)
         assert not Path("suites").exists()
 
+    @pytest.mark.parametrize("gate", ["status", "throughput"])
+    def test_passing_without_a_gate_on_speed_says_so(self, capsys, gate):
+        rule = {"no_new": ["oom"]} if gate == "status" else {"max_regression": "70%"}
+        arms(390.0, suite={"gates": [{"metric": gate, **rule}]})
+        _, out, _ = check(capsys)
+        assert "PASS: 1 gate kept." in out
+        assert ("Speed was not judged: no gate is on it (--gate throughput=3%)." in out) is (gate == "status")
+
     def test_a_gate_of_the_suite_without_data_is_counted(self, capsys):
         gates = [{"metric": metric, "max_regression": "3%"} for metric in ("throughput", "energy_per_sample_j")]
         arms(1000.0, suite={"gates": gates})

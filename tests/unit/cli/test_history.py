@@ -72,6 +72,13 @@ def test_no_change_is_said(capsys):
     assert "1 case over 10 runs" in out
 
 
+def test_too_few_runs_to_tell_are_no_level_that_did_not_change(capsys):
+    runs([1000.0, 500.0, 200.0])
+    out = call(capsys, "throughput")[1]
+    assert "Too early to tell. No series has 8 runs yet" in out
+    assert "No change of level" not in out
+
+
 def test_the_direction_of_the_metric_says_what_is_worse(capsys):
     runs([1000.0] * 5)
     runs([1200.0] * 5, start=5)
@@ -81,9 +88,11 @@ def test_the_direction_of_the_metric_says_what_is_worse(capsys):
     assert any(line.lstrip().startswith("+ ") and "run-05" in line for line in energy.splitlines())
 
 
-def test_few_runs_are_said_to_be_too_few(capsys):
-    runs([1000.0] * 7)
-    assert "shorter than 8 runs: a change of level needs four on each side" in call(capsys)[1]
+def test_what_is_shorter_than_the_rest_is_counted(capsys):
+    runs([1000.0] * 8)
+    runs([1000.0] * 3, start=8, driver="600.2")
+    assert "in the 1 series that can tell" in call(capsys)[1]
+    assert "1 series shorter than 8 runs: a change of level needs four on each side" in call(capsys)[1]
 
 
 def test_cases_are_chosen_by_an_expression_and_runs_by_their_suite(capsys):

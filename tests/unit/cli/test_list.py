@@ -26,7 +26,7 @@ def store(tmp_path: Path) -> Path:
 def test_a_launch_that_was_measured_later_is_counted_once(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "runs", "--store", str(store)]) == ExitStatus.OK
     (row,) = [line for line in capsys.readouterr().out.splitlines() if NAME in line]
-    assert row.endswith("1  1 ok")
+    assert row.split()[-4:] == ["1", "0", "1", "ok"]
 
 
 def test_a_run_is_found_by_its_tag(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from fakes.gate_runs import two_arms
 from fakes.runs import invented_run
 from fakes.stored import stored
-from fakes.terminal import WIDTHS, broken_lines, on_a_terminal
+from fakes.terminal import WIDTHS, broken_lines, on_a_terminal, plain
 
 from gpubench.cli import run_ending
 from gpubench.cli.main import main
@@ -55,10 +55,24 @@ def test_a_message_breaks_no_word(folder, width):
     assert "Name a case by its number" in " ".join(said.split())
 
 
-def test_the_quoted_line_of_a_suite_stays_whole(tmp_path):
-    (tmp_path / "long.yaml").write_text(f"schema: 1\nname: s\ndescription: {'so ' * 40}\nmeasur: 1\n")
-    lines = on_a_terminal(["validate", "long.yaml", "-s", f"batch_siz={'1,' * 40}1"], 60, tmp_path).splitlines()
-    assert f"   | batch_siz={'1,' * 40}1" in lines
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_the_quoted_line_of_a_suite_is_cut_around_what_the_caret_points_at(tmp_path, width):
+    (tmp_path / "long.yaml").write_text(
+        f"schema: 1\nname: s\ndefaults: {{{'cudnn_enabled: true, ' * 1}learning_rate: 0.1, seed: 7, cudnn_benchmark: on, "
+        "fused: false, precision: fp23, device: cpu}\n"
+    )
+    said = plain(on_a_terminal(["validate", "long.yaml", "-s", f"batch_siz={'1,' * 40}1"], width, tmp_path))
+    lines = said.splitlines()
+    assert broken_lines(said, width) == []
+    quoted = {
+        at: line for at, line in enumerate(lines) if line.lstrip(" 0123456789").startswith("|") and "^" not in line
+    }
+    pointed = []
+    for at, line in quoted.items():
+        below = lines[at + 1]
+        assert len(line) <= width
+        pointed.append("".join(char for char, caret in zip(line, below, strict=False) if caret == "^"))
+    assert pointed == ["batch_siz", "fp23"]
 
 
 @pytest.mark.parametrize("width", WIDTHS)

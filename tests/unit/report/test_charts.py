@@ -75,9 +75,21 @@ def test_a_change_of_leader_is_told_with_its_batch_size() -> None:
     assert title.endswith("levelling off at 256")
 
 
-def test_precisions_whose_intervals_overlap_are_called_level() -> None:
+def test_of_precisions_whose_intervals_overlap_none_is_called_fastest() -> None:
     run = gpu_run({"fp32": {64: 200.0, 256: 240.0}, "tf32": {64: 200.1, 256: 240.1}})
-    assert "is fastest or level at every batch size" in chart_of(run, "batch-train-cuda").title
+    assert (
+        "nothing is clearly faster than tf32 at any batch size; tf32 gains" in chart_of(run, "batch-train-cuda").title
+    )
+
+
+def test_a_batch_size_with_hollow_points_alone_is_led_by_none() -> None:
+    made, drift = Invented(), [finding("GB202", "Step time drifted by +2.1 % over the window.")]
+    for batch, fp32, bf16, found in ((64, 100.0, 300.0, drift), (256, 500.0, 400.0, ())):
+        made.measured(f"fp32 b{batch}", fp32, precision="fp32", batch_size=batch, findings=found, **GPU)
+        made.measured(f"amp-bf16 b{batch}", bf16, precision="amp-bf16", batch_size=batch, findings=found, **GPU)
+    assert "fp32 is fastest at batch 256; fp32" in chart_of(made.run(), "batch-train-cuda").title
+    made.measured("fp32 b1024", 600.0, precision="fp32", batch_size=1024, findings=drift, **GPU)
+    assert "fp32 is fastest at batch 256; fp32" in chart_of(made.run(), "batch-train-cuda").title
 
 
 def test_a_weakened_case_leads_no_chart_and_is_hollow() -> None:

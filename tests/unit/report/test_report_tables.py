@@ -5,12 +5,13 @@ from fakes.runs import Invented, cpu_run, invented_run
 
 from gpubench.analysis.summary.case_figures import CaseFigures
 from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
+from gpubench.core.findings import finding
 from gpubench.core.records import Status
 from gpubench.report.model.report_model import Row, Table, plain
 from gpubench.report.topics.accuracy import parity_table, quality_table
 from gpubench.report.topics.best import best_tables
 from gpubench.report.topics.cases import cases_table, unmeasured_table
-from gpubench.report.topics.effects import effects_table
+from gpubench.report.topics.effects import effects_table, switches_table
 from gpubench.report.topics.findings import remarks
 from gpubench.report.topics.memory import largest_batches
 from gpubench.report.view.case_tables import MARKS, absent_notes
@@ -135,6 +136,20 @@ def test_an_effect_whose_interval_holds_one_is_unclear(summary: RunSummary) -> N
         ["?", "batch", "256 -> 1024", "training GPU"],
     ]
     assert rows[4][4] == "1.4x (0.8 to 2.7)"
+
+
+@pytest.mark.parametrize(
+    ("weakened", "advice"),
+    [(("fp32", "bf16"), "undecided: all is weakened"), (("bf16",), "keep fp32: the rest is weakened")],
+)
+def test_a_value_that_is_weakened_itself_is_not_to_be_kept(weakened: tuple[str, ...], advice: str) -> None:
+    made, drift = Invented(), [finding("GB202", "Step time drifted by +2.1 % over the window.")]
+    for precision, speed in (("fp32", 100.0), ("bf16", 300.0)):
+        found = drift if precision in weakened else ()
+        made.measured(precision, speed, precision=precision, batch_size=64, device="cuda", findings=found)
+    table = switches_table(summarise_run(made.run()))
+    assert table is not None
+    assert [row.cells[1].text for row in table.rows] == [advice]
 
 
 def test_accuracy_is_judged_against_the_reference(summary: RunSummary) -> None:
