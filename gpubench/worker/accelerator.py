@@ -6,15 +6,18 @@ in `gpubench.telemetry.devices`. torch's build for AMD calls its devices `cuda` 
 """
 
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from gpubench.suite.model.precisions import PRECISIONS
 
 Step = Callable[[], object]
+
+_ALLOCATED_PEAK = "allocated_bytes.all.peak"
 
 _ROCM_TF32 = ("gfx94", "gfx95")
 """Architectures with TF32, as in `torch.cuda.is_tf32_supported`."""
@@ -52,14 +55,26 @@ class DeviceEvent(Protocol):
 
 
 class DeviceMemory:
-    """torch's allocator on one GPU. Sizes in bytes."""
+    """torch's allocator on one GPU. Sizes in bytes.
+
+    A captured graph writes to its pool at every replay without asking the allocator, to which free is what the captured
+    call gave back. Here that counts as allocated.
+    """
+
+    given_back: ClassVar[dict[Any, int]] = {}
+    """By the pool of a graph, the most that the captured call held at once of what it gave back; of graphs that other
+    code captured it is not known, and all that is free in their pools counts.
+    """
 
     def __init__(self, device: Any, torch: Any) -> None:
         self._device, self._torch, self._cuda = device, torch, torch.cuda
+        self._replayed_at_reset = 0
 
     def statistics(self) -> dict[str, int]:
         """By torch's own names (`allocated_bytes.all.peak`); empty where nothing was allocated or counted."""
         found: dict[str, int] = self._cuda.memory_stats(self._device)
+        if _ALLOCATED_PEAK in found:
+            found[_ALLOCATED_PEAK] += self._replayed_at_reset
         return found
 
     def free_and_total(self) -> tuple[int, int]:
@@ -68,14 +83,32 @@ class DeviceMemory:
         return int(free), int(total)
 
     def allocated(self) -> int:
-        return int(self._cuda.memory_allocated(self._device))
+        return int(self._cuda.memory_allocated(self._device)) + self._replayed()
 
     def peak(self) -> int:
-        """Most bytes allocated at once since `reset_peak`."""
-        return int(self._cuda.max_memory_allocated(self._device))
+        """Most bytes allocated at once since `reset_peak`. A graph captured since then counts by its capture."""
+        return int(self.statistics().get(_ALLOCATED_PEAK, 0))
 
     def reset_peak(self) -> None:
         self._cuda.reset_peak_memory_stats(self._device)
+        self._replayed_at_reset = self._replayed()
+
+    @contextmanager
+    def capturing(self, graph: Any) -> Iterator[None]:
+        """Inside, `graph` is captured: notes what the call holds of what it gives back. Resets the peak."""
+        self._cuda.reset_peak_memory_stats(self._device)
+        yield
+        peak, left = self._cuda.max_memory_allocated(self._device), self._cuda.memory_allocated(self._device)
+        self.given_back[tuple(graph.pool())] = int(peak - left)
+
+    def _replayed(self) -> int:
+        """What replays use of all graphs' pools, beyond what is allocated there. The pool (0, 0) is the allocator's."""
+        free: Counter[Any] = Counter()
+        for segment in self._cuda.memory_snapshot():
+            if segment["device"] == (self._device.index or 0):
+                free[tuple(segment["segment_pool_id"])] += segment["total_size"] - segment["allocated_size"]
+        del free[0, 0]
+        return sum(min(num_bytes, self.given_back.get(pool, num_bytes)) for pool, num_bytes in free.items())
 
     def free_workspaces(self) -> None:
         """Gives back what libraries keep between calls: cuBLAS up to 32 MiB for each thread that multiplied, counted as
@@ -211,7 +244,7 @@ class CudaAccelerator(Accelerator):
             before()
         graph = self._cuda.CUDAGraph()
         # Thread-local, or a loader's thread that pins memory meanwhile would spoil the capture.
-        with self._cuda.graph(graph, capture_error_mode="thread_local"):
+        with self.memory.capturing(graph), self._cuda.graph(graph, capture_error_mode="thread_local"):
             result = step()
         return CapturedGraph(graph.replay, result)
 

@@ -41,6 +41,9 @@ class TorchCuda(FakeDevice):
     def allocate(self, num_bytes: int) -> None:
         self.peak_bytes = max(self.peak_bytes, self.allocated_bytes + num_bytes)
 
+    def memory_snapshot(self) -> list[dict[str, Any]]:
+        return []
+
     def memory_stats(self, _device: Any) -> dict[str, int]:
         return {"allocated_bytes.all.peak": self.peak_bytes, "reserved_bytes.all.peak": 2 * self.peak_bytes}
 

@@ -1,3 +1,4 @@
+import contextlib
 import sys
 import types
 import warnings
@@ -72,3 +73,30 @@ def fake_device(monkeypatch):
     monkeypatch.setitem(sys.modules, "fakework", module)
     monkeypatch.setitem(accelerator.ACCELERATORS, "fake", lambda _name: device)
     return device
+
+
+class _Stream:
+    def __init__(self, device=None):
+        pass
+
+    def wait_stream(self, other):
+        pass
+
+
+@pytest.fixture
+def captures(monkeypatch):
+    """The CPU as a GPU that captures nothing. `options` of the last capture; `replayed` graphs."""
+    seen = types.SimpleNamespace(options={}, replayed=[])
+
+    def graph(_graph, **given):
+        seen.options.update(given)
+        return contextlib.nullcontext()
+
+    monkeypatch.setitem(accelerator.ACCELERATORS, "cpu", accelerator.gpu)
+    monkeypatch.setattr(accelerator.DeviceMemory, "capturing", lambda *_: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "Stream", _Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", _Stream)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _stream: contextlib.nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", type("Graph", (), {"replay": lambda self: seen.replayed.append(self)}))
+    return seen

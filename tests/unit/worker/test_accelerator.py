@@ -12,6 +12,7 @@ from gpubench.suite.model.suite import Measure
 from gpubench.worker.accelerator import (
     Accelerator,
     CudaAccelerator,
+    DeviceMemory,
     RocmAccelerator,
     accelerator_of,
     gpu,
@@ -54,6 +55,58 @@ class _Device(str):
     @property
     def index(self):
         return int(self.partition(":")[2]) if ":" in self else None
+
+
+class _Allocator:
+    """Counts as torch's does: what a captured call gave back is free."""
+
+    def __init__(self):
+        self.allocated = self.most = 100
+        self.segments = [self._segment((0, 0), 1000, 100), self._segment((0, 0), 500, 0, device=1)]
+
+    def capture(self, pool, *, total, kept, most):
+        """A call that takes at most `most` bytes at once of its pool's `total`, and keeps some."""
+        self.segments.append(self._segment(pool, total, kept))
+        self.most = max(self.most, self.allocated + most)
+        self.allocated += kept
+
+    def memory_snapshot(self):
+        return self.segments
+
+    def memory_allocated(self, _device):
+        return self.allocated
+
+    def max_memory_allocated(self, _device):
+        return self.most
+
+    def reset_peak_memory_stats(self, _device):
+        self.most = self.allocated
+
+    def memory_stats(self, _device):
+        return {"allocated_bytes.all.peak": self.most}
+
+    @staticmethod
+    def _segment(pool, total, allocated, device=0):
+        return {"segment_pool_id": pool, "total_size": total, "allocated_size": allocated, "device": device}
+
+
+def test_what_a_graph_uses_at_every_replay_counts_as_allocated():
+    allocator = _Allocator()
+    memory = DeviceMemory(_Device("cuda"), SimpleNamespace(cuda=allocator))
+    with memory.capturing(SimpleNamespace(pool=lambda: (0, 1))):
+        allocator.capture((0, 1), total=64, kept=10, most=50)
+    assert memory.allocated() == 100 + 50
+    memory.reset_peak()
+    assert memory.peak() == memory.statistics()["allocated_bytes.all.peak"] == 100 + 50
+
+
+def test_of_a_graph_that_other_code_captured_all_its_pool_counts():
+    allocator = _Allocator()
+    memory = DeviceMemory(_Device("cuda:0"), SimpleNamespace(cuda=allocator))
+    allocator.capture((0, 7), total=64, kept=10, most=50)
+    assert memory.peak() == 100 + 50  # its capture was seen by the allocator
+    memory.reset_peak()
+    assert memory.peak() == 100 + 64
 
 
 def test_no_other_file_of_the_worker_names_torch_cuda():

@@ -1,4 +1,3 @@
-import contextlib
 import weakref
 
 import pytest
@@ -8,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.workload_names import BUILT_IN, OPERATORS
-from gpubench.worker import accelerator, effective_settings
+from gpubench.worker import effective_settings
 from gpubench.worker.checks import parity
 from gpubench.worker.checks.work_counts import count_bytes, count_flops
 from gpubench.worker.workloads.base import Unsupported
@@ -231,17 +230,9 @@ def test_an_unknown_operator_names_the_nearest(name, hint):
     assert hint in caught.value.hint
 
 
-class FakeStream:
-    def __init__(self, device=None):
-        pass
-
-    def wait_stream(self, other):
-        pass
-
-
-def test_a_captured_step_keeps_the_memory_that_its_graph_writes_to(monkeypatch):
+def test_a_captured_step_keeps_the_memory_that_its_graph_writes_to(monkeypatch, captures):
     """The graph knows an address only: memory that was given back would be somebody else's, or nobody's."""
-    real, made, replays = torch.ones, [], []
+    real, made = torch.ones, []
 
     def ones(*sizes, **given):
         tensor = real(*sizes, **given)
@@ -249,17 +240,11 @@ def test_a_captured_step_keeps_the_memory_that_its_graph_writes_to(monkeypatch):
         return tensor
 
     monkeypatch.setattr(torch, "ones", ones)
-    monkeypatch.setitem(accelerator.ACCELERATORS, "cpu", accelerator.gpu)
-    monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
-    monkeypatch.setattr(torch.cuda, "current_stream", FakeStream)
-    monkeypatch.setattr(torch.cuda, "stream", lambda _stream: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "graph", lambda _graph, **_: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", type("Graph", (), {"replay": lambda self: replays.append(self)}))
     case = case_of("launch", cuda_graph=True, batch_size=3)
     step = resolve(case.workload).build(case, "cpu")
     assert made[0]() is not None
     assert step() is made[0]()
-    assert len(replays) == 1
+    assert len(captures.replayed) == 1
 
 
 def test_a_suite_file_may_name_every_operator_and_every_workload_with_a_bare_name():
