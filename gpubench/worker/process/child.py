@@ -60,15 +60,26 @@ def _outcome(launch: RunningJob) -> Result | Failed:
 
 
 def _failed(launch: RunningJob, error: BaseException) -> Failed:
-    peaks: dict[str, int] = {}  # of the device's allocator, in bytes; none where it was not used
-    if "torch" in sys.modules:  # importing it may be what failed
-        from gpubench.worker.accelerator import accelerator_of
-
-        accelerator = accelerator_of(launch.job.case.device)
-        if accelerator.memory is not None and accelerator.problem() is None:
-            known = accelerator.memory.statistics()
-            peaks = {name: known[f"{name}.all.peak"] for name in _PEAKS if known.get(f"{name}.all.peak") is not None}
+    peaks = _device_peaks(launch)
     if not isinstance(error, Unsupported | SettingsMismatch):
         write_traceback(error)
     failed = as_failed(error, launch.phase, peaks=peaks, log=launch.job.log, effective=launch.effective)
     return failed.model_copy(update={"findings": (*launch.findings, *failed.findings)})
+
+
+def _device_peaks(launch: RunningJob) -> dict[str, int]:
+    """Of the device's allocator, in bytes; none where it was not used, or cannot be asked any more: an illegal memory
+    access makes every later call fail, and the row is about the first.
+    """
+    if "torch" not in sys.modules:  # importing it may be what failed
+        return {}
+    from gpubench.worker.accelerator import accelerator_of
+
+    try:
+        accelerator = accelerator_of(launch.job.case.device)
+        if accelerator.memory is None or accelerator.problem() is not None:
+            return {}
+        known = accelerator.memory.statistics()
+    except RuntimeError:
+        return {}
+    return {name: known[f"{name}.all.peak"] for name in _PEAKS if known.get(f"{name}.all.peak") is not None}

@@ -14,7 +14,7 @@ from fakes.slim import slim_module
 from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Measure, QualitySettings
-from gpubench.worker import effective_settings
+from gpubench.worker import accelerator, effective_settings
 from gpubench.worker.checks import after_steps
 from gpubench.worker.job import Stop
 from gpubench.worker.process.child import run_job
@@ -297,3 +297,16 @@ def test_parity_comes_when_the_step_and_what_it_holds_are_gone(run, monkeypatch)
     result = run("slim:Slim", parity=True)[-1]
     assert result.parity is not None, result.absent
     assert result.parity.passed
+
+
+def test_a_device_that_cannot_be_asked_any_more_does_not_cost_the_row(run, monkeypatch):
+    class Broken(accelerator.Accelerator):
+        def problem(self):
+            raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+        memory = property(problem)
+
+    monkeypatch.setitem(accelerator.ACCELERATORS, "cpu", Broken)
+    failed = run("workloads:Raises")[-1]
+    assert (failed.type, failed.failure.allocated_bytes) == ("failed", None)
+    assert failed.reason.endswith("an illegal memory access was encountered")
