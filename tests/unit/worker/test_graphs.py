@@ -2,43 +2,20 @@
 one.
 """
 
-import contextlib
-
 import pytest
 import torch
 
-from gpubench.worker import accelerator
 from gpubench.worker.workloads.classifier.batches import Resident
 from gpubench.worker.workloads.classifier.steps import WARMUP_STEPS
 
 
-class FakeStream:
-    def __init__(self, device=None):
-        pass
-
-    def wait_stream(self, other):
-        pass
-
-
 @pytest.fixture
-def graphed(built, monkeypatch):
+def graphed(built, captures):
     """`graphed(**settings)` -> (workload, graphed step, eager step, images that each forward saw)."""
-    options = {}
-    monkeypatch.setitem(accelerator.ACCELERATORS, "cpu", accelerator.gpu)
-    monkeypatch.setattr(torch.cuda, "Stream", FakeStream)
-    monkeypatch.setattr(torch.cuda, "current_stream", FakeStream)
-    monkeypatch.setattr(torch.cuda, "stream", lambda _stream: contextlib.nullcontext())
-    monkeypatch.setattr(torch.cuda, "CUDAGraph", type("Graph", (), {"replay": None}))
-
-    def capture(_graph, **given):
-        options.update(given)
-        return contextlib.nullcontext()
-
-    monkeypatch.setattr(torch.cuda, "graph", capture)
 
     def build(**settings):
         workload, step, _ = built(cuda_graph=True, **settings)
-        assert options == {"capture_error_mode": "thread_local"}
+        assert captures.options == {"capture_error_mode": "thread_local"}
         eager, seen = step._eager, []
         workload.model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
 
@@ -76,6 +53,15 @@ def test_replays_are_counted_and_warm_up_is_not(graphed):
         step()
     health = workload.health()
     assert (health.optimizer_steps, health.parameters_moved, health.finite) == (4, True, True)
+
+
+def test_an_output_is_judged_where_the_graph_wrote_it_and_not_by_another_forward(graphed):
+    workload, step, eager, seen = graphed(mode="infer")
+    step()
+    assert workload.health().finite is True
+    eager.output = torch.full((2, 10), float("nan"))
+    assert workload.health().finite is False
+    assert len(seen) == 1
 
 
 @pytest.mark.gpu

@@ -123,6 +123,7 @@ class InferStep:
         self.model, self.source = model, source
         self.num_steps = 0
         self.output: Any = None
+        self.is_captured = False
         self.autocast, self._phases = autocast, phases
 
     def __call__(self) -> Any:
@@ -146,10 +147,11 @@ class InferStep:
 
     def finite(self) -> bool:
         """Whether the last output since the reset is finite, and one more of each batch of a pool that had its turn (at
-        most 8). Waits for the device.
+        most 8). A graph has its last output where it writes at every replay, and no memory left for another forward.
+        Waits for the device.
         """
         num_steps, finite = self.num_steps, self.output is None or _all_finite(self.output)
-        if isinstance(self.source, Resident):
+        if isinstance(self.source, Resident) and not self.is_captured:
             self.source.rewind()
             for _ in range(min(num_steps, len(self.source.batches))):
                 finite = _all_finite(self()) and finite
@@ -195,6 +197,8 @@ class GraphedStep:
             step, num_warmups=WARMUP_STEPS, before=self._drop_gradients
         )
         step.reset()
+        if isinstance(step, InferStep):
+            step.is_captured = True
 
     def _drop_gradients(self) -> None:
         if isinstance(self._eager, TrainStep):
