@@ -10,10 +10,11 @@ from typing import Any
 
 from gpubench.core.records import Effective
 from gpubench.protocol.messages import Result
+from gpubench.suite.model.case import Case
 from gpubench.worker import effective_settings
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.batch_search import largest_batch
-from gpubench.worker.batch_search.trial import give_back_at_once
+from gpubench.worker.batch_search.trial import TrialMemory, give_back_at_once, with_headroom
 from gpubench.worker.checks import after_steps
 from gpubench.worker.checks import parity as parity_check
 from gpubench.worker.job import Interrupted, RunningJob
@@ -56,9 +57,35 @@ class _Measurement:
         with cold_caches(self._case.compile, self._job.scratch):
             return self._run()
 
+    def rehearse(self, case: Case, found: TrialMemory) -> None:
+        """What `run` does with memory, in its order and under the same limit, with two steps wherever that has many:
+        whether the measurement of a batch would fit. For a process that ends after it.
+        """
+        self._case = case
+        self._prepare()
+        found.limit_bytes = self._limit_memory()
+        workload, step = self._build(open_emitter())
+        self._few(step)
+        with self._memory.aside():
+            self._look(workload, step)
+        optional_facts.reset_health(workload)
+        self._few(step)
+        found.peak_bytes = self._memory.read().metrics["peak_memory_allocated_bytes"]
+        optional_facts.health(workload)
+        self._look(workload, step)
+        optional_facts.close(workload)
+
+    def _few(self, step: Step) -> None:
+        for _ in range(2):  # the second is the first with the optimizer's state in place
+            step()
+        self._wait()
+
     def _run(self) -> Result:
         self._launch.enter("build")
         self._prepare()
+        if self._job.case.batch_size == "max":
+            self._limit_memory()
+        self._stand_idle()
         emitter = open_emitter()
         with ExitStack() as ranges:
             for name in (f"suite:{self._job.suite}", f"case:{self._job.label or self._case.workload}"):
@@ -86,7 +113,7 @@ class _Measurement:
             self._case = largest_batch.with_batch(self._case, known)
         else:
             self._launch.enter("searching")
-            self._case, found = largest_batch.resolve(self._launch, self._torch)
+            self._case, found = largest_batch.resolve(self._launch, self.rehearse)
             self._largest = {"largest_batch": found.facts()}
             for name, value in found.metrics().items():
                 self._put(name, value, "a single batch was tried")
@@ -97,6 +124,19 @@ class _Measurement:
         context_s = loop.create_context(self._accelerator)
         self._put("cuda_context_s", context_s, None if context_s is not None else "the case runs on the CPU")
         effective_settings.prepare(self._case, self._torch)
+
+    def _limit_memory(self) -> int | None:
+        """Keeps the headroom of a largest batch free; bytes that are left to use. None on a CPU, where it is the
+        address space that a trial limits.
+        """
+        memory = self._accelerator.memory
+        if memory is None:
+            return None
+        allowed = with_headroom(memory.free_and_total()[0])
+        memory.limit(allowed)
+        return allowed
+
+    def _stand_idle(self) -> None:
         if self._on_gpu and self._job.measure.telemetry != "off":
             began = time.monotonic()
             time.sleep(IDLE_S)  # holds the context and does nothing, so that idle power is known
@@ -199,15 +239,17 @@ class _Measurement:
 
     def _read_back(self, workload: Any, step: Step, emitter: Emitter, *, first_time: bool) -> None:
         """SettingsMismatch as soon as a setting is not as asked: what would follow is not the case's figure."""
-        effective = effective_settings.read_back(
-            self._case, optional_facts.probe(workload, self._case, step), self._case.device
-        )
+        effective = self._look(workload, step)
         if self._job.case.batch_size == "max" and effective.batch_size is None:
             # A workload that says nothing of its batch was given the one that was found.
             effective = effective.model_copy(update={"batch_size": self._case.batch})
         self._launch.effective = _with_extra(effective, nvtx=emitter.state)
         effective_settings.check(self._case, effective, before=first_time)
         after_steps.note_doubts(self._launch, workload, effective)
+
+    def _look(self, workload: Any, step: Step) -> Effective:
+        told = optional_facts.probe(workload, self._case, step)
+        return effective_settings.read_back(self._case, told, self._case.device)
 
     def _idle_share(self, step: Step, measured: loop.Measured) -> tuple[float | None, str | None]:
         if not self._on_gpu:

@@ -1,7 +1,7 @@
 """`batch_size: max`: the largest batch whose real step fits into memory, found by trying.
 
-Each trial is a separate process that builds the case and does two whole steps (the second with the optimizer's state in
-place), so that it leaves nothing behind for the next trial or the measurement.
+Each trial is a separate process that does with memory what the measurement does, so that it leaves nothing behind for
+the next trial or the measurement.
 """
 
 import time
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from gpubench.core.units import format_bytes, format_percent
 from gpubench.protocol.messages import Progress
 from gpubench.suite.model.case import Case
-from gpubench.worker.batch_search.trial import HEADROOM, Trial, limit_bytes, try_batch
+from gpubench.worker.batch_search.trial import HEADROOM, Rehearse, Trial, limit_bytes, try_batch
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.workloads.base import Unsupported
 
@@ -90,8 +90,9 @@ class LargestBatch:
         }
 
 
-def resolve(launch: RunningJob, torch: Any) -> tuple[Case, LargestBatch]:
-    """The launch's case with its batch as a number. Before anything touches CUDA in this process: it forks.
+def resolve(launch: RunningJob, rehearse: Rehearse) -> tuple[Case, LargestBatch]:
+    """The launch's case with its batch as a number. Before anything touches CUDA in this process: it forks, and each
+    fork does `rehearse`.
 
     Raises Unsupported where the case has no largest batch, NothingFits where one sample is too much, Interrupted when
     told to stop, and RuntimeError where even the smallest batch fails for another reason than memory.
@@ -106,7 +107,7 @@ def resolve(launch: RunningJob, torch: Any) -> tuple[Case, LargestBatch]:
     def attempt(batch: int) -> Trial:
         if launch.stop():
             raise Interrupted("it was ended while the largest batch was searched for")
-        trial = try_batch(with_batch(case, batch), launch.job, torch, limit)
+        trial = try_batch(with_batch(case, batch), rehearse, limit)
         launch.sender.offer(Progress(num_steps=batch))
         return trial
 

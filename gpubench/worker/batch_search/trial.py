@@ -1,31 +1,26 @@
-"""One batch tried: a process that builds the case, does two whole steps with less memory than there is, and is gone."""
+"""One batch tried: a process that rehearses the case's measurement with less memory than there is, and is gone."""
 
 import ctypes
 import json
 import os
 import resource
 import signal
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from gpubench.machine.control_groups import memory_limit
-from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
-from gpubench.worker import effective_settings
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.failures import as_failed
 from gpubench.worker.process_lifetime import CAN_FORK, die_with
 from gpubench.worker.timing.memory import status_bytes
-from gpubench.worker.workloads import optional_facts as facts
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.registry import resolve
 
 HEADROOM = 0.05
 LEAST_HEADROOM_BYTES = 64 * 2**20
 """What a trial may not touch of the free memory: for what is allocated outside of torch, and for fragmentation."""
-
-STEPS = 2
-"""The second step is the first that has the optimizer's state in place."""
 
 _PROC = Path("/proc")
 _KIB = 1024
@@ -53,6 +48,20 @@ class Trial(NamedTuple):
         return {"batch": self.batch, "fits": self.fits, "peak_bytes": self.peak_bytes, "reason": self.reason or None}
 
 
+@dataclass
+class TrialMemory:
+    """Bytes, as far as a rehearsal has got: what it may take of the device, and the most that it took (None on a CPU,
+    where the address space tells).
+    """
+
+    limit_bytes: int | None = None
+    peak_bytes: float | None = None
+
+
+Rehearse = Callable[[Case, TrialMemory], None]
+"""Does with memory what a measurement of the case does."""
+
+
 def limit_bytes(device_type: str) -> int | None:
     """Bytes a trial on the CPU may add: free memory or what is left of the address-space limit, less headroom. None on
     a GPU, where only a trial can ask the device.
@@ -70,8 +79,8 @@ def with_headroom(free: int) -> int:
     return max(0, free - max(int(HEADROOM * free), LEAST_HEADROOM_BYTES))
 
 
-def try_batch(case: Case, job: Job, torch: Any, limit: int | None) -> Trial:
-    """Builds `case` in a forked process and steps it twice. Raises Unsupported if the case cannot run here at all."""
+def try_batch(case: Case, rehearse: Rehearse, limit: int | None) -> Trial:
+    """Rehearses `case` in a forked process. Raises Unsupported if the case cannot run here at all."""
     if not CAN_FORK:
         raise Unsupported("the largest batch is searched for in forked processes, which this system does not have")
     reader, writer = os.pipe()
@@ -79,7 +88,7 @@ def try_batch(case: Case, job: Job, torch: Any, limit: int | None) -> Trial:
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _run(case, job, torch, limit, writer, parent)
+        _run(case, rehearse, limit, writer, parent)
     os.close(writer)
     with os.fdopen(reader, "rb") as pipe:
         said = pipe.read()
@@ -98,18 +107,21 @@ def try_batch(case: Case, job: Job, torch: Any, limit: int | None) -> Trial:
     )
 
 
-def _run(case: Case, job: Job, torch: Any, limit: int | None, writer: int, parent: int) -> NoReturn:
+def _run(case: Case, rehearse: Rehearse, limit: int | None, writer: int, parent: int) -> NoReturn:
     """Never returns: whatever happens is told through the pipe, or by how the process ends."""
     told: dict[str, Any] = {}
+    found = TrialMemory()
     try:
         die_with(parent)
-        _attempt(case, job, torch, limit, told)
+        told["peak_bytes"] = _attempt(case, rehearse, limit, found)
+        told["fits"] = True
     except Unsupported as error:
         told |= {"unsupported": True, "reason": str(error)}
     except BaseException as error:  # noqa: BLE001 - a step may end in any way, sys.exit of a workload included
         failed = as_failed(error, "its steps")
         told |= {"reason": failed.reason, "out_of_memory": failed.status == "oom"}
     finally:
+        told["limit_bytes"] = found.limit_bytes
         if limit is not None:  # there must be memory to tell the outcome with
             _, hard = resource.getrlimit(resource.RLIMIT_AS)
             resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
@@ -117,30 +129,17 @@ def _run(case: Case, job: Job, torch: Any, limit: int | None, writer: int, paren
         os._exit(0)
 
 
-def _attempt(case: Case, job: Job, torch: Any, limit: int | None, told: dict[str, Any]) -> None:
-    """Fills `told`: the limit first, so that it is known of a batch that does not fit."""
-    accelerator = accelerator_of(case.device)
-    memory = accelerator.memory
-    base = _address_space("VmSize") if limit is not None else 0
-    if limit is not None:
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (base + limit, hard))
-        give_back_at_once()
-    effective_settings.prepare(case, torch)
-    if memory is not None:
-        allowed = with_headroom(memory.free_and_total()[0])
-        memory.limit(allowed)
-        told["limit_bytes"] = allowed
-    else:
-        told["limit_bytes"] = limit
-    workload = resolve(case.workload, job.search_path, download=job.download)
-    step = facts.build(workload, case, accelerator.device)
-    for _ in range(STEPS):
-        step()
-    accelerator.synchronize()
-    told["peak_bytes"] = memory.peak() if memory is not None else _address_space("VmPeak") - base
-    told["fits"] = True
-    facts.close(workload)
+def _attempt(case: Case, rehearse: Rehearse, limit: int | None, found: TrialMemory) -> float | None:
+    """The most bytes taken: of torch's allocator on a GPU, of address space under `limit` on a CPU."""
+    if limit is None:
+        rehearse(case, found)
+        return found.peak_bytes
+    base = _address_space("VmSize")
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (base + limit, hard))
+    give_back_at_once()
+    rehearse(case, found)
+    return _address_space("VmPeak") - base
 
 
 def give_back_at_once() -> None:

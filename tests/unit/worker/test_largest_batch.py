@@ -1,5 +1,4 @@
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -151,13 +150,13 @@ class Sent(list):
 def test_where_memory_does_not_grow_with_the_batch_none_is_the_largest(workload):
     case = Case(workload=workload, batch_size="max", mode="infer")
     with pytest.raises(Unsupported, match="does not grow"):
-        resolve(RunningJob(job_of(case), Sent(), Stop()), torch)
+        resolve(RunningJob(job_of(case), Sent(), Stop()), None)
 
 
 def test_a_latency_names_its_batch():
     case = Case(batch_size="max", mode="infer", timing="latency")
     with pytest.raises(Unsupported, match="a latency names its batch"):
-        resolve(RunningJob(job_of(case), Sent(), Stop()), torch)
+        resolve(RunningJob(job_of(case), Sent(), Stop()), None)
 
 
 def test_each_trial_is_told_as_progress_and_the_search_can_be_stopped(monkeypatch):
@@ -170,7 +169,7 @@ def test_each_trial_is_told_as_progress_and_the_search_can_be_stopped(monkeypatc
 
     monkeypatch.setattr(largest_batch, "try_batch", attempt)
     with pytest.raises(largest_batch.Interrupted):
-        resolve(RunningJob(job_of(Case(batch_size="max")), sent, stop), torch)
+        resolve(RunningJob(job_of(Case(batch_size="max")), sent, stop), None)
     assert [message.num_steps for message in sent] == memory.tried
 
 
