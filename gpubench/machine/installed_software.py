@@ -15,7 +15,7 @@ PACKAGES = (
     *("gpubench", "torch", "torchvision", "triton", "numpy", "scipy", "pandas", "pydantic"),
     *("nvidia-ml-py", "nvtx", "nvidia-cudnn-cu12", "nvidia-cudnn-cu13", "nvidia-cublas-cu12"),
     *("nvidia-cublas", "nvidia-cuda-runtime-cu12", "nvidia-cuda-runtime", "nvidia-nccl-cu12"),
-    *("nvidia-nccl-cu13", "scikit-learn", "ruptures"),
+    *("nvidia-nccl-cu13", "scikit-learn"),
 )
 """Distributions whose version may change a figure."""
 

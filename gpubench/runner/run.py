@@ -18,8 +18,9 @@ from gpubench.core.secrets import mask_text
 from gpubench.core.version import __version__
 from gpubench.machine import environment
 from gpubench.machine.environment_variables import hide_homes
+from gpubench.protocol.host_modules import host_modules
 from gpubench.protocol.messages import Hello
-from gpubench.runner.arms.arm import Arm, Level, check_cases, level_of_run, levels_of
+from gpubench.runner.arms.arm import Arm, Level, check_cases, level_of_run, levels_of, why_not_blocks
 from gpubench.runner.events import Event, HostStarted, LaunchPhase, Listener, Notice, RunFinished, RunStarted
 from gpubench.runner.launch.interrupt import Guard, ended_by_signals
 from gpubench.runner.launch.job_on_host import Limits
@@ -173,10 +174,11 @@ def start(
     folder = request.out or request.store / name
     info = _info(request, name, now)
     beside = () if request.loaded.path is None else (str(Path(request.loaded.path).absolute().parent),)
+    modules = _modules(suite, cases, request.arms, (*request.search_path, *beside), request.interleave)
     made = planned = False
     with ended_by_signals():
         try:
-            with RunWriter.create(folder, info) as writer, _Stage(writer, listener, request.folder) as stage:
+            with RunWriter.create(folder, info) as writer, _Stage(writer, listener, request.folder, modules) as stage:
                 made = True
                 hellos = greet(stage.pool, cases, request.arms)
                 info, levels = _planned(info, request, hellos)
@@ -209,21 +211,24 @@ def resume(
     check_own(info, trust=request.trust)
     check_arms(info, [arm.name for arm in request.arms])
     place = place_of(info)
+    suite = understood(Suite, info.suite, "the run's suite has a setting")
+    cases = [entry.case for entry in info.cases]
+    asked: Level | None = "launch" if info.interleave == "launch" else None
+    modules = _modules(suite, cases, request.arms, (*request.search_path, *place.search_path), asked)
     with (
         ended_by_signals(),
         RunWriter.resume(request.folder) as writer,
-        _Stage(writer, listener, place.folder) as stage,
+        _Stage(writer, listener, place.folder, modules) as stage,
     ):
         run = load_run(request.folder)
-        info, suite = run.info, understood(Suite, run.info.suite, "the run's suite has a setting")
-        hellos = greet(stage.pool, [entry.case for entry in info.cases], request.arms)
+        info = run.info
+        hellos = greet(stage.pool, cases, request.arms)
         hidden = bool(info.environment.get("anonymous"))
         here = environment.collect(_versions(hellos), anonymous=hidden, folder=place.folder)
         for each in check_unchanged(info, here, _interpreter(hidden=hidden), force=request.force):
             stage.tell(Notice(f"the run goes on although it differs: {each}", "Compare its launches with care."))
         if before is not None:
             before(info)
-        asked: Level | None = "launch" if info.interleave == "launch" else None
         levels = levels_of(request.arms, info.cases, asked) if request.arms else {}
         return stage.measure(info, suite, request, settled, levels, place.search_path, run.records)
 
@@ -240,10 +245,12 @@ def preview(request: RunRequest, log: Path) -> tuple[PlannedCase, ...]:
 class _Stage:
     """Hosts and telemetry of a run, open from planning to its end."""
 
-    def __init__(self, writer: RunWriter, listener: Listener | None, folder: Path | None) -> None:
+    def __init__(
+        self, writer: RunWriter, listener: Listener | None, folder: Path | None, modules: tuple[str, ...]
+    ) -> None:
         self._writer, self._listener = writer, listener or (lambda _: None)
         self._log = writer.folder.absolute() / HOST_LOG
-        self.pool = HostPool(self._log, self._host_started, start=partial(Host, folder=folder))
+        self.pool = HostPool(self._log, self._host_started, start=partial(Host, folder=folder, modules=modules))
         self._began_s = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -346,6 +353,15 @@ def _planned(info: RunInfo, request: RunRequest, hellos: Hellos) -> tuple[RunInf
         }
     )
     return info.model_copy(update={"origin": origin_of(info)}), levels
+
+
+def _modules(
+    suite: Suite, cases: Sequence[Case], arms: Sequence[Arm], search_path: Sequence[str], interleave: Level | None
+) -> tuple[str, ...]:
+    """What hosts import for these cases, each as every arm measures it."""
+    sides = [{arm.name: arm.case(case) for arm in arms} or {"": case} for case in cases]
+    blocks = bool(arms) and interleave != "launch" and any(why_not_blocks(each) is None for each in sides)
+    return host_modules(suite, [case for each in sides for case in each.values()], search_path, blocks=blocks)
 
 
 def _interpreter(*, hidden: bool) -> str:

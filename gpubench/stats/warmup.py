@@ -53,24 +53,45 @@ def mser_truncation(blocks: "ArrayLike") -> int:
 def change_points(blocks: "ArrayLike") -> tuple[int, ...]:
     """Starts of the segments of constant level, the first of them 0.
 
-    PELT with a least-squares cost (Killick, Fearnhead, Eckley 2012) through ruptures, whose linear-kernel solver is
-    the same cost in C. The series is scaled by 1.4826 MAD of its differences and the penalty is 3 tau ln n, where tau
-    is taken from the second half: a warm-up in the first would look like an endless autocorrelation and hide itself.
+    The segmentation with the least squares plus a penalty per segment, which PELT finds too (Killick, Fearnhead, Eckley
+    2012); `MAX_BLOCKS` values are few enough to try every start. The series is scaled by 1.4826 MAD of its differences
+    and the penalty is 3 tau ln n, where tau is taken from the second half: a warm-up in the first would look like an
+    endless autocorrelation and hide itself.
     """
     import numpy as np
 
     x = np.asarray(blocks, dtype=float)
     if x.size < 2 * _MIN_SEGMENT + 2 or np.ptp(x) == 0:
         return (0,)
-    import ruptures
-
     # A clock too coarse to show noise must not make every tick a phase: the scale is at least 0.1 %.
     differences = np.diff(x)
     scale = max(float(_MAD_TO_SIGMA * np.median(np.abs(differences - np.median(differences)))), _LEAST_SCALE)
     penalty = 3 * autocorrelation_time(x[x.size // 2 :]) * math.log(x.size)
-    search = ruptures.KernelCPD(kernel="linear", min_size=_MIN_SEGMENT, jump=1)
-    ends = search.fit((x / scale).reshape(-1, 1)).predict(pen=penalty)
-    return (0, *(int(end) for end in ends[:-1]))
+    return segments(x / scale, penalty)
+
+
+def segments(values: "ArrayLike", penalty: float) -> tuple[int, ...]:
+    """Starts of the segments, of two values or more each, with the least sum of squares about their means plus
+    `penalty` per segment. Takes time as the square of their number.
+    """
+    import numpy as np
+
+    x = np.asarray(values, dtype=float)
+    x = x - x.mean()
+    sums, squares = (np.concatenate(([0.0], np.cumsum(each))) for each in (x, x * x))
+    least = np.full(x.size + 1, np.inf)  # of the first so many values; a segment of one value has no end
+    least[0] = 0.0
+    starts = np.zeros(x.size + 1, dtype=int)
+    for end in range(_MIN_SEGMENT, x.size + 1):
+        before = end - _MIN_SEGMENT + 1
+        total = sums[end] - sums[:before]
+        costs = least[:before] + squares[end] - squares[:before] - total * total / np.arange(end, _MIN_SEGMENT - 1, -1)
+        starts[end] = start = int(costs.argmin())
+        least[end] = costs[start] + penalty
+    found = [int(starts[-1])]
+    while found[-1]:
+        found.append(int(starts[found[-1]]))
+    return tuple(reversed(found))
 
 
 def pelt_truncation(blocks: "ArrayLike") -> int:

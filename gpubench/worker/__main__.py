@@ -11,6 +11,7 @@ import sys
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m gpubench.worker", description=__doc__, allow_abbrev=False)
     parser.add_argument("--socket-fd", type=int, help="the host's end of the parent's socket pair")
+    parser.add_argument("--modules", nargs="*", default=[], metavar="MODULE", help="imported before the first job")
     parser.add_argument("--child", action="store_true", help="run one job in this process")
     parser.add_argument("--job-fd", type=int, help="pipe that holds the job (--child)")
     parser.add_argument("--message-fd", type=int, help="pipe for the child's messages (--child)")
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--socket-fd is missing: this program is started by `gpubench run`")
     from gpubench.worker.process import host
 
-    status = host.main(options.socket_fd)
+    status = host.main(options.socket_fd, options.modules)
     # Everything it served is over. Tearing torch down takes a second, and complains about objects that were frozen.
     sys.stdout.flush()
     sys.stderr.flush()

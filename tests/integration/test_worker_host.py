@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -217,6 +218,39 @@ def test_the_reference_cnn_on_real_digits_runs_through_a_host(host):
     absent = {name for name, value in result.metrics.items() if value is None}
     assert absent <= set(result.absent)
     assert set(result.metrics) == set(result.metrics) | set(result.absent)
+
+
+WITH_WHAT_A_HOST_LOADED = """
+import sys
+from gpubench.protocol.host_modules import ALWAYS, host_modules
+from gpubench.protocol.messages import Job
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Measure, Suite
+from gpubench.worker.process import child, host
+
+class Sender:
+    def send(self, message):
+        self.last = message
+
+    offer = send
+
+case = Case(data="digits", batch_size=16, precision="amp-bf16")
+host.preload((*ALWAYS, *host_modules(Suite(schema=1, name="s"), [case])))
+loaded, sender = set(sys.modules), Sender()
+measure = Measure(min_time=0.05, max_time=0.2, min_steps=10, target_rel_ci=0.5)
+child.run_job(Job(job=1, case=case, measure=measure, parity=True, log="/dev/null"), sender)
+print(sender.last.type, *sorted({name.partition(".")[0] for name in set(sys.modules) - loaded}))
+"""
+
+
+def test_a_job_imports_no_library_of_its_own():
+    printed = subprocess.run(
+        [sys.executable, "-c", WITH_WHAT_A_HOST_LOADED], capture_output=True, text=True, check=True, timeout=120
+    )
+    outcome, *imported = printed.stdout.split()
+    assert outcome == "result", printed.stderr
+    # Files of data beside modules that were loaded, and what Python needs to read them.
+    assert set(imported) <= {"importlib", "sklearn", "gpubench"}
 
 
 def test_killing_the_host_ends_its_child(tmp_path):

@@ -58,4 +58,4 @@ def test_neither_torch_nor_pandas_is_loaded(folder: Path):
     said, _ = check(folder, "after", python=("-X", "importtime"))
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in said.splitlines()}
     assert "numpy" in loaded
-    assert not loaded & {"torch", "torchvision", "pandas", "altair", "ruptures", "sklearn", "matplotlib"}
+    assert not loaded & {"torch", "torchvision", "pandas", "altair", "sklearn", "matplotlib"}

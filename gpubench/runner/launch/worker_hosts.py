@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,13 +48,19 @@ class Host(HostProcess):
     """A running host. `hello` is what it said of itself, `seconds` how long its start took."""
 
     def __init__(
-        self, key: HostKey, log: Path, *, folder: Path | None = None, timeout_s: float = START_TIMEOUT_S
+        self,
+        key: HostKey,
+        log: Path,
+        *,
+        folder: Path | None = None,
+        modules: Sequence[str] = (),
+        timeout_s: float = START_TIMEOUT_S,
     ) -> None:
-        """`folder` is its working folder, by default the current one.
+        """`folder` is its working folder, by default the current one. It imports `modules` for its jobs.
 
         WorkerError where it cannot be started, says nothing in time, or speaks another version of the protocol.
         """
-        self.key, self.log, self._folder = key, log, folder
+        self.key, self.log, self._folder, self._modules = key, log, folder, modules
         self._interpreter = key.python or sys.executable
         began_s = time.monotonic()
         ours, theirs = socket.socketpair()
@@ -98,9 +104,10 @@ class Host(HostProcess):
 
     def _start(self, theirs: socket.socket) -> "subprocess.Popen[bytes]":
         python, environ = self.key.python, os.environ | given_back(dict(self.key.env), os.environ)
+        arguments = ["--socket-fd", str(theirs.fileno()), "--modules", *self._modules]
         with os.fdopen(open_own(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as output:
             return subprocess.Popen(
-                start_module.command("gpubench.worker", "--socket-fd", str(theirs.fileno()), python=python),
+                start_module.command("gpubench.worker", *arguments, python=python),
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 cwd=self._folder or current_folder() or "/",

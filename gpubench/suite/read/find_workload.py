@@ -21,7 +21,7 @@ def why_missing(name: str, search_path: Sequence[str]) -> tuple[str, str]:
     if not is_users(name):  # checked with the other values of a setting
         return "", ""
     module, _, attribute = name.partition(":")
-    found = _spec_of(module, search_path)
+    found = spec_of(module, search_path)
     if found is None:
         beside = [file.stem for folder in search_path for file in sorted(Path(folder).glob("*.py"))]
         return f"there is no module {module!r} beside the suite file or on the Python path", near(module, beside)
@@ -32,7 +32,7 @@ def why_missing(name: str, search_path: Sequence[str]) -> tuple[str, str]:
     return f"the module {module!r} has no {first!r}", near(first, names)
 
 
-def _spec_of(module: str, search_path: Sequence[str]) -> ModuleSpec | None:
+def spec_of(module: str, search_path: Sequence[str]) -> ModuleSpec | None:
     """As import would find it, but packages above it are not run."""
     top, *parts = module.split(".")
     try:

@@ -1,4 +1,4 @@
-"""The worker's host: imports everything once, touches no CUDA, and makes one process per job.
+"""The worker's host: imports once what the jobs will need, touches no CUDA, and makes one process per job.
 
 It waits on two file descriptors, the parent's socket and the child's pidfd, and does nothing in between. It runs no
 torch operation and starts no thread, because a forked child inherits neither. When the parent is gone it ends what it
@@ -15,36 +15,15 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from gpubench.core import process_tree
+from gpubench.protocol.host_modules import ALWAYS
 from gpubench.protocol.messages import End, Exited, Hello, Job, LineBuffer, Message, Started, decode, encode
 from gpubench.worker import process_lifetime
 from gpubench.worker.process import device_query, spawn
 
 _NVML_CHECK = "PYTORCH_NVML_BASED_CUDA_CHECK"
-
-MODULES = (
-    "torch",
-    "torchvision",
-    "numpy",
-    "scipy.stats",
-    "ruptures",
-    "sklearn.datasets",
-    "sklearn.metrics",
-    "nvtx",
-    "gpubench.stats.stopping_rule",
-    "gpubench.stats.step_series",
-    "gpubench.worker.measure_case",
-    "gpubench.worker.ab.blocks",
-    "gpubench.worker.quality",
-    "gpubench.worker.workloads.cnn",
-    "gpubench.worker.workloads.torchvision_cnn",
-    "torch.utils.flop_counter",
-    "torch.optim.adam",
-    "torch.optim.adamw",
-    "torch.optim.sgd",
-)
 
 _CHUNK_BYTES = 65536
 _POLL_S = 0.05
@@ -155,8 +134,8 @@ class JobServer:
             raise ParentGone from error
 
 
-def preload(*, everything: bool) -> None:
-    """Imports what children will need; without `everything`, torch alone (a fresh process imports for itself).
+def preload(modules: Sequence[str]) -> None:
+    """Imports what children will need.
 
     While modules are imported, torch answers "is CUDA there?" through NVML: a library that asks at import time would
     otherwise initialise CUDA here, and no child could use it any more.
@@ -164,7 +143,7 @@ def preload(*, everything: bool) -> None:
     was_set = _NVML_CHECK in os.environ
     os.environ.setdefault(_NVML_CHECK, "1")
     try:
-        for name in MODULES if everything else MODULES[:1]:
+        for name in modules:
             importlib.import_module(name)
     finally:
         if not was_set:
@@ -195,15 +174,19 @@ def hello(*, can_fork: bool) -> Hello:
     )
 
 
-def main(socket_fd: int) -> int:
-    """Prepares this process, says hello on the socket with this number, and serves it to the end. Exit status 0."""
+def main(socket_fd: int, modules: Sequence[str] = ()) -> int:
+    """Prepares this process, says hello on the socket with this number, and serves it to the end. Exit status 0.
+
+    `modules` are imported first, besides those that every job needs; without fork torch alone, since a fresh process
+    imports for itself.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent decides what happens to a child
     no_fork = why_not_fork()
     if no_fork is None:
         process_tree.adopt_orphans()
     with contextlib.closing(socket.socket(fileno=socket_fd)) as connection:
         connection.set_inheritable(False)
-        preload(everything=no_fork is None)
+        preload((*ALWAYS, *modules) if no_fork is None else ALWAYS[:1])
         greeting = hello(can_fork=no_fork is None)
         gc.collect()
         gc.freeze()  # what is shared with children stays shared: no collection of theirs touches it

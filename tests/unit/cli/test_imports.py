@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "torchvision", "pandas", "numpy", "scipy", "altair", "sklearn", "ruptures", "pynvml")
+HEAVY = ("torch", "torchvision", "pandas", "numpy", "scipy", "altair", "sklearn", "pynvml")
 
 PROBE = """
 import json, sys

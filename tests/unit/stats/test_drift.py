@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import theilslopes
 
-from gpubench.stats.steady_steps import Drift, drift
+from gpubench.stats.steady_steps import Drift, drift, slope_interval
 
 
 def noisy(num: int, seed: int, sigma: float = 0.01) -> np.ndarray:
@@ -38,12 +38,19 @@ def test_getting_faster_is_a_drift_too():
     assert not found.steady
 
 
-def test_slope_and_interval_are_those_of_scipy():
+@pytest.mark.parametrize("num", [5, 6, 11, 20])
+@pytest.mark.parametrize("digits", [0, 1, 9])  # with many ties, some, none
+def test_slope_and_interval_are_those_of_scipy(num, digits):
+    for seed in range(10):
+        values = np.round(np.random.default_rng(seed).standard_normal(num), digits)
+        expected = theilslopes(values, np.arange(num), alpha=0.95)
+        assert slope_interval(values) == pytest.approx((expected[0], expected[2], expected[3]))
+
+
+def test_the_drift_is_the_slope_of_the_block_medians_over_the_window():
     times = noisy(1000, 9)
     blocks = np.median(np.log(times).reshape(20, 50), axis=1)
-    expected = theilslopes(blocks, np.arange(20), alpha=0.95)
-    found = drift(times)
-    assert np.log1p(found) == pytest.approx(19 * np.array([expected[0], expected[2], expected[3]]))
+    assert np.log1p(drift(times)) == pytest.approx(19 * np.array(slope_interval(blocks)))
 
 
 def test_too_few_steps_have_no_drift():

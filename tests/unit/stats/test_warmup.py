@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -5,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gpubench.stats.warmup import block_medians, change_points, mser_truncation, pelt_truncation, warmup_length
+from gpubench.stats.warmup import (
+    block_medians,
+    change_points,
+    mser_truncation,
+    pelt_truncation,
+    segments,
+    warmup_length,
+)
 
 
 def noisy(num: int, seed: int = 0, sigma: float = 0.01) -> np.ndarray:
@@ -40,6 +48,17 @@ def test_a_jump_is_found_where_it_is():
     x = np.log(noisy(100))
     x[:30] += 0.2
     assert change_points(x) == (0, 30)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("penalty", [0.5, 2.0, 8.0])
+def test_segments_are_the_cheapest_of_all_that_there_are(seed, penalty):
+    x = np.random.default_rng(seed).standard_normal(10)
+    x[:4] += 2
+    places = (cut for num in range(5) for cut in itertools.combinations(range(2, 9), num))
+    possible = [cut for cut in places if min(np.diff((0, *cut, 10))) >= 2]
+    costs = {(0, *cut): sum(part.var() * part.size + penalty for part in np.split(x, cut)) for cut in possible}
+    assert segments(x, penalty) == min(costs, key=costs.get)
 
 
 def test_levels_within_one_percent_are_merged_from_the_end():

@@ -342,9 +342,9 @@ def test_arms_alternate_on_a_gpu_by_its_own_clock(run):
 
 
 def test_the_module_is_loaded_before_any_fork():
-    from gpubench.worker.process.host import MODULES
+    from gpubench.protocol.host_modules import ALWAYS
 
-    assert blocks.__name__ in MODULES
+    assert blocks.__name__ in ALWAYS
 
 
 def test_what_a_block_waited_for_a_cpu_that_others_had_is_left_out(monkeypatch):

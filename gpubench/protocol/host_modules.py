@@ -1,0 +1,72 @@
+"""What a worker host imports before it forks, so that no job has to in its own process.
+
+It is chosen for the cases of a run, since a host is started in every round: besides torch itself, its compiler,
+torchvision, scipy.stats and scikit-learn take about a second each.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Suite
+from gpubench.suite.model.workload_names import is_users
+from gpubench.suite.read.find_workload import spec_of
+
+ALWAYS = (
+    "torch",
+    "numpy",
+    "scipy.special",
+    "nvtx",
+    "gpubench.stats.stopping_rule",
+    "gpubench.stats.step_series",
+    "gpubench.worker.measure_case",
+    "gpubench.worker.ab.blocks",
+    "gpubench.worker.quality",
+    "gpubench.worker.workloads.cnn",
+    "torch.utils.flop_counter",
+    "torch.optim.adam",
+    "torch.optim.adamw",
+    "torch.optim.sgd",
+)
+COMPILER = ("torch._dynamo",)
+"""Torch imports it when the first optimizer is made and when operators are looked at, whether anything is compiled or
+not.
+"""
+TORCHVISION = ("torchvision", "gpubench.worker.workloads.torchvision_cnn")
+REAL_DATA = ("sklearn.datasets", "sklearn.model_selection")
+ACCURACY = ("sklearn.metrics",)
+BLOCKS = ("scipy.stats",)
+EVERYTHING = (*ALWAYS, *COMPILER, *TORCHVISION, *REAL_DATA, *ACCURACY, *BLOCKS)
+
+
+def host_modules(
+    suite: Suite, cases: Iterable[Case], search_path: Sequence[str] = (), *, blocks: bool = False
+) -> tuple[str, ...]:
+    """What `cases` need besides `ALWAYS`. `blocks`: some are measured in alternating blocks. `search_path`: the folders
+    in which users' workloads are looked for first.
+    """
+    cases = tuple(cases)
+    libraries = {name for workload in {case.workload for case in cases} for name in _libraries(workload, search_path)}
+    data = {case.data for case in cases} | ({suite.quality.data} if suite.quality is not None else set())
+    data -= {"synthetic", None}
+    groups = {
+        COMPILER: "torch" in libraries,
+        TORCHVISION: "torchvision" in libraries or not data <= {"digits"},
+        REAL_DATA: bool(data),
+        ACCURACY: suite.quality is not None,
+        BLOCKS: blocks,
+    }
+    return tuple(name for names, wanted in groups.items() if wanted for name in names)
+
+
+def _libraries(workload: str, search_path: Sequence[str]) -> set[str]:
+    """Which of torch and torchvision it uses. A user's: those that its file names, and both if it is not one file."""
+    module = workload.partition(":")[0]
+    if not is_users(workload):
+        return {"torch", module}
+    found = spec_of(module, search_path)
+    file = Path("" if found is None or found.submodule_search_locations is not None else found.origin or "")
+    if file.suffix != ".py" or not file.is_file():
+        return {"torch", "torchvision"}
+    return set(re.findall(r"\b(?:torch|torchvision)\b", file.read_text(encoding="utf-8", errors="replace")))
