@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from gpubench.analysis.insight.best_settings import Best, Gain, best_overall, best_settings, gains, speed, speedup
+from gpubench.analysis.insight.best_settings import Best, Gain, best_overall, best_settings, gains, speedup
 from gpubench.analysis.summary.accuracy_verdict import QualitySummary
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
@@ -76,11 +76,11 @@ def _about(best: Best, bests: Sequence[Best], against: Sequence[Gain], summary: 
     faster = [
         other
         for other in summary.cases
-        if other.status is Status.OK and (speed(other) or 0.0) > (speed(entry) or 0.0) and _rivals(entry, other)
+        if other.status is Status.OK and (other.speed or 0.0) > (entry.speed or 0.0) and _rivals(entry, other)
     ]
     left_out = [
         line("Faster but not counted: ", strong(other.label), f", {_speed_text(other)}: {why_not(other)}")
-        for other in sorted(faster, key=lambda each: -(speed(each) or 0.0))[:3]
+        for other in sorted(faster, key=lambda each: -(each.speed or 0.0))[:3]
     ]
     return [first, *_others_against_fp32(subject, best, bests, summary), *left_out]
 

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from gpubench.analysis.insight.best_settings import speed, speedup
+from gpubench.analysis.insight.best_settings import speedup
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.findings import Validity
@@ -103,7 +103,7 @@ def _why_not(entry: CaseSummary) -> str | None:
         return f"{entry.status.value}: {entry.reason}" if entry.reason else entry.status.value
     if entry.validity is Validity.INVALID:
         return next((found.message for found in entry.findings if found.effect == "invalidates"), "its output is wrong")
-    return None if speed(entry) is not None else "it has no speed"
+    return None if entry.speed is not None else "it has no speed"
 
 
 def changes(before: Case, after: Case) -> Changes:

@@ -1,6 +1,5 @@
 """The best settings and what they gain: data for the first lines of a report."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,24 +39,16 @@ class Gain:
     ratio: Estimate
 
 
-def speed(summary: CaseSummary) -> float | None:
-    """Samples per second, or requests per second for latency timing; None without a figure."""
-    found = summary.metrics.get(summary.speed_metric)
-    if found is None or found.value <= 0:
-        return None
-    return 1 / found.value if summary.case.timing == "latency" else found.value
-
-
 def best_settings(summaries: Iterable[CaseSummary]) -> tuple[Best, ...]:
     """One `Best` per workload, mode, device, timing and precision (latency: and batch size), in the order met."""
     groups: dict[tuple[Any, ...], list[CaseSummary]] = {}
     for entry in summaries:
-        if entry.usable and speed(entry) is not None:
+        if entry.usable and entry.speed is not None:
             groups.setdefault((*_contest(entry.case), entry.case.precision), []).append(entry)
     found = []
     for group in groups.values():
         winners = [entry for entry in group if entry.validity is Validity.VALID and entry.correctness == "pass"]
-        fastest = max(winners or group, key=lambda entry: speed(entry) or 0.0)
+        fastest = max(winners or group, key=lambda entry: entry.speed or 0.0)
         weak = [entry.message for entry in fastest.findings if entry.effect != "none"]
         why_not = weak[0] if weak else "its output failed the check"
         if fastest.correctness == "unverified":
@@ -98,14 +89,9 @@ def speedup(summary: CaseSummary, baseline: CaseSummary) -> Estimate | None:
     Paired by repeat where both have the same repeats (launches of one round share the state of the machine), else
     Welch. No interval from a single launch a side. None where either has no figure or their timing differs.
     """
-    metric = summary.speed_metric
-    if metric != baseline.speed_metric:
+    if summary.speed_metric != baseline.speed_metric:
         return None
-    sign = -1 if metric == "latency_s" else 1
-    ours, theirs = (
-        {repeat: sign * math.log(value) for repeat, value in side.launch_values(metric).items() if value > 0}
-        for side in (summary, baseline)
-    )
+    ours, theirs = summary.log_speeds, baseline.log_speeds
     return from_location(*mean_difference(ours, theirs), "1", exponential=True) if ours and theirs else None
 
 
@@ -115,4 +101,4 @@ def _contest(case: Case) -> tuple[Any, ...]:
 
 
 def _rank(best: Best) -> tuple[bool, float]:
-    return best.won, speed(best.summary) or 0.0
+    return best.won, best.summary.speed or 0.0

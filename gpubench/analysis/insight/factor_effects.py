@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Any
 
 from gpubench.analysis.insight.best_settings import speedup
@@ -64,22 +63,21 @@ def factor_effects(
     usable = [entry for entry in summaries if entry.usable]
     chosen = FACTORS if factors is None else factors
     # A case as the texts of those settings in which any differ: there may be thousands of cases.
-    texts = [{name: repr(value) for name, value in entry.case.settings.items()} for entry in usable]
-    differ = sorted(name for name in {*chosen, *Case.model_fields} if len({text.get(name) for text in texts}) > 1)
-    keys = [tuple(text.get(name) for name in differ) for text in texts]
+    texts = {name: [repr(entry.case.settings.get(name)) for entry in usable] for name in {*chosen, *Case.model_fields}}
+    differ = sorted(name for name, column in texts.items() if len(set(column)) > 1)
     found: list[FactorEffect] = []
     for name in (name for name in chosen if name in differ):
-        at = differ.index(name)
-        found += _effects_of(name, chosen[name], usable, [(*key[:at], *key[at + 1 :]) for key in keys])
+        rests = zip(*(texts[other] for other in differ if other != name), strict=True)
+        found += _effects_of(name, chosen[name], usable, list(rests) or [()] * len(usable))
     return tuple(found)
 
 
 def _effects_of(
-    factor: str, base: Any, usable: Sequence[CaseSummary], rests: Sequence[tuple[str | None, ...]]
+    factor: str, base: Any, usable: Sequence[CaseSummary], rests: Sequence[tuple[str, ...]]
 ) -> list[FactorEffect]:
     """`rests` are the other settings of each case."""
     context_names = [name for name in _GROUPED_BY if name != factor]
-    otherwise_equal: dict[tuple[str | None, ...], list[CaseSummary]] = {}
+    otherwise_equal: dict[tuple[str, ...], list[CaseSummary]] = {}
     for entry, rest in zip(usable, rests, strict=True):
         otherwise_equal.setdefault(rest, []).append(entry)
 
@@ -88,9 +86,10 @@ def _effects_of(
         values = (getattr(pair.base.case, factor), getattr(pair.other.case, factor))
         return (*context, *((0, float(v), "") if isinstance(v, int | float) else (1, 0.0, str(v)) for v in values))
 
-    pairs = [pair for block in otherwise_equal.values() for pair in _pairs_in(block, factor, base)]
-    groups = groupby(sorted(pairs, key=order), key=order)
-    return [_effect(factor, context_names, tuple(members)) for _, members in groups]
+    groups: dict[tuple[Any, ...], list[Pair]] = {}
+    for pair in (pair for block in otherwise_equal.values() for pair in _pairs_in(block, factor, base)):
+        groups.setdefault(order(pair), []).append(pair)
+    return [_effect(factor, context_names, tuple(groups[key])) for key in sorted(groups)]
 
 
 def _pairs_in(block: Sequence[CaseSummary], factor: str, base: Any) -> list[Pair]:

@@ -45,12 +45,13 @@ class CaseFigures(Mapping[str, Estimate]):
         return self._needs_peak and self._peak <= 0 and "achieved_flops" in self
 
     def __getitem__(self, name: str) -> Estimate:
-        if name not in self._found:
-            self._found[name] = self._derived(name) or self._of_launches(name)
-        found = self._found[name]
+        found = self._figure(name)
         if found is None:
             raise KeyError(name)
         return found
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and self._figure(name) is not None
 
     def __iter__(self) -> Iterator[str]:
         recorded = {name for record in self._launches for name in launch_metrics(record)}
@@ -63,12 +64,17 @@ class CaseFigures(Mapping[str, Estimate]):
     def __repr__(self) -> str:
         return repr(dict(self))
 
+    def _figure(self, name: str) -> Estimate | None:
+        if name not in self._found:
+            self._found[name] = self._derived(name) if name in _DERIVED else self._of_launches(name)
+        return self._found[name]
+
     def _derived(self, name: str) -> Estimate | None:
-        if name == "mfu":
-            return mfu(self.get("achieved_flops"), self._peak)
         if name == "achieved_flops":
             return self._of_launches(name) or _times_rate(self, "flops_per_sample", "FLOP/s")
-        return _times_rate(self, "bytes_per_sample", "B/s") if name == "achieved_bandwidth" else None
+        if name == "achieved_bandwidth":
+            return _times_rate(self, "bytes_per_sample", "B/s") or self._of_launches(name)
+        return mfu(self.get("achieved_flops"), self._peak) or self._of_launches(name)
 
     def _of_launches(self, name: str) -> Estimate | None:
         if name not in METRICS or (self._wanted is not None and name not in self._wanted):

@@ -1,5 +1,6 @@
 """A case: over the launches of a run, or as a baseline or another tool's file has it."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -40,7 +41,7 @@ class CaseSummary:
     def absent(self) -> Mapping[str, str]:
         return self.metrics.absent
 
-    @property
+    @cached_property
     def case(self) -> Case:
         return self.planned.case
 
@@ -64,6 +65,20 @@ class CaseSummary:
     def speed_metric(self) -> str:
         """`throughput`, or `latency_s` for synchronised requests, which are never ranked with it."""
         return "latency_s" if self.case.timing == "latency" else "throughput"
+
+    @cached_property
+    def speed(self) -> float | None:
+        """Samples per second, or requests per second for latency timing; None without a figure."""
+        found = self.metrics.get(self.speed_metric)
+        if found is None or found.value <= 0:
+            return None
+        return 1 / found.value if self.case.timing == "latency" else found.value
+
+    @cached_property
+    def log_speeds(self) -> Mapping[int, float]:
+        """Of each ok launch by repeat, the log of its samples or requests per second."""
+        sign = -1 if self.case.timing == "latency" else 1
+        return {r: sign * math.log(value) for r, value in self.launch_values(self.speed_metric).items() if value > 0}
 
     @property
     def usable(self) -> bool:

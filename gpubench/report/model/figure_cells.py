@@ -8,6 +8,7 @@ from gpubench.core.units import format_number, format_percent, group_digits
 from gpubench.report.model.report_model import EMPTY, Cell
 
 NOT_AVAILABLE = "n/a"
+_NOT_AVAILABLE = Cell(NOT_AVAILABLE)
 _FINEST = 2e-4
 _EXACT = 1e-6
 _WIDE = 0.1
@@ -22,12 +23,13 @@ def display_unit(spec: MetricSpec) -> str:
 
 def metric_cell(name: str, metrics: Mapping[str, Estimate], *, spread: bool = False) -> Cell:
     """The metric's cell; `n/a` where there is no figure."""
-    return measured_cell(name, metrics, spread=spread) if name in metrics else Cell(NOT_AVAILABLE)
+    return measured_cell(name, metrics, spread=spread, otherwise=_NOT_AVAILABLE)
 
 
-def measured_cell(name: str, metrics: Mapping[str, Estimate], *, spread: bool = False) -> Cell:
+def measured_cell(name: str, metrics: Mapping[str, Estimate], *, spread: bool = False, otherwise: Cell = EMPTY) -> Cell:
     """The same, empty where there is no figure."""
-    return figure_cell(metrics[name], METRICS[name], spread=spread) if name in metrics else EMPTY
+    found = metrics.get(name)
+    return otherwise if found is None else figure_cell(found, METRICS[name], spread=spread)
 
 
 def figure_cell(found: Estimate, spec: MetricSpec, *, spread: bool = False) -> Cell:

@@ -134,16 +134,17 @@ class Table:
     ) -> "Table":
         """A row per item, its cells as the columns give them."""
         everything = tuple(items)
+        cells = [None if column.form == "narrow" else column.cells_of(everything) for column in columns]
 
-        def made(kept: tuple[Column, ...], fewer: Callable[[], "Table"] | None = None) -> "Table":
-            cells = zip(*(column.cells_of(everything) for column in kept), strict=True)
+        def made(kept: Sequence[int], fewer: Callable[[], "Table"] | None = None) -> "Table":
+            found = zip(*(cells[at] or columns[at].cells_of(everything) for at in kept), strict=True)
             rows = tuple(
-                Row(found, tone(each) if tone else "plain", case_index(each) if case_index else None)
-                for each, found in zip(everything, cells, strict=True)
+                Row(row, tone(each) if tone else "plain", case_index(each) if case_index else None)
+                for each, row in zip(everything, found, strict=True)
             )
-            return cls(key, kept, rows, title, notes, fewer)
+            return cls(key, tuple(columns[at] for at in kept), rows, title, notes, fewer)
 
-        wide, few = (tuple(each for each in columns if each.form != other) for other in ("narrow", "wide"))
+        wide, few = ([at for at, each in enumerate(columns) if each.form != other] for other in ("narrow", "wide"))
         return made(wide, None if wide == few else partial(made, few))
 
     def without_empty_columns(self) -> "Table":

@@ -75,4 +75,10 @@ def word(name: str, value: Any) -> str:
 def varying(cases: Iterable[Case]) -> tuple[str, ...]:
     """Settings in which these cases differ, in the order of `Case`."""
     everything = list(cases)
-    return tuple(name for name in Case.model_fields if len({repr(getattr(case, name)) for case in everything}) > 1)
+    return tuple(name for name in Case.model_fields if _differ([getattr(case, name) for case in everything]))
+
+
+def _differ(values: Sequence[Any]) -> bool:
+    first = next(iter(values), None)
+    said = repr(first)
+    return any(value is not first and repr(value) != said for value in values)

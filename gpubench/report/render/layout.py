@@ -29,12 +29,25 @@ def fit(table: Table, width: int, measure: Callable[[str], int] = cell_width) ->
     them out of line. If that is still too wide, the widest texts are wrapped as well, numbers last, down to their
     longest word; a `width` of 0 asks for the least width without that.
     """
+    return _fit(table, width, _Sizes(table, measure), measure)
+
+
+def fit_form(table: Table, width: int, measure: Callable[[str], int] = cell_width) -> tuple[Table, Fitted]:
+    """The same, of the narrow form of `table` where not even the columns that always stay would fit."""
+    sizes_of = _Sizes(table, measure)
+    kept = [at for at, column in enumerate(table.columns) if column.priority == 0]
+    if table.fewer is not None and sum(sizes_of.least(kept)) + len(GAP) * (len(kept) - 1) > width:
+        narrow = table.narrow or table
+        return narrow, fit(narrow, width, measure)
+    return table, _fit(table, width, sizes_of, measure)
+
+
+def _fit(table: Table, width: int, sizes_of: "_Sizes", measure: Callable[[str], int]) -> Fitted:
     shown = list(range(len(table.columns)))
-    wide = [_natural(table, index, measure) for index in shown]
-    words = [_longest_word(table, index, measure) for index in shown]
+    wide = sizes_of.wide
 
     def fits(columns: Sequence[int]) -> bool:
-        return sum(_least(table, columns, wide, words)) + len(GAP) * (len(columns) - 1) <= width
+        return sum(sizes_of.least(columns)) + len(GAP) * (len(columns) - 1) <= width
 
     ranked = sorted(shown, key=lambda index: (table.columns[index].priority, index))
     gone: list[int] = []
@@ -45,7 +58,7 @@ def fit(table: Table, width: int, measure: Callable[[str], int] = cell_width) ->
         if fits(sorted([*shown, index])):
             shown = sorted([*shown, index])
     left_out = (column.title for index, column in enumerate(table.columns) if index not in shown)
-    sizes = _least(table, shown, wide, words)
+    sizes = sizes_of.least(shown)
     over = sum(sizes) + len(GAP) * (len(shown) - 1) - width
 
     def first(at: tuple[int, int]) -> tuple[bool, bool, int]:
@@ -53,7 +66,7 @@ def fit(table: Table, width: int, measure: Callable[[str], int] = cell_width) ->
         return not column.flexible, column.align != "left", -sizes[at[0]]
 
     for position, index in sorted(enumerate(shown), key=first) if over > 0 and width > 0 else ():
-        narrowest = max(words[index], measure(inert(table.columns[index].title)))
+        narrowest = max(sizes_of.longest_word(index), measure(inert(table.columns[index].title)))
         narrower = max(0, min(over, sizes[position] - narrowest))
         sizes[position] -= narrower
         over -= narrower
@@ -61,27 +74,38 @@ def fit(table: Table, width: int, measure: Callable[[str], int] = cell_width) ->
     return Fitted(tuple(shown), widths, tuple(title for title in left_out if title))
 
 
-def _natural(table: Table, index: int, measure: Callable[[str], int]) -> int:
-    cells = (measure(inert(row.cells[index].full)) for row in table.rows)
-    return max(measure(inert(table.columns[index].title)), max(cells, default=0))
+class _Sizes:
+    """How wide the columns of a table are; each text is looked at once, whatever is asked of it."""
 
+    def __init__(self, table: Table, measure: Callable[[str], int]) -> None:
+        self._columns, self._measure = table.columns, measure
+        cells = zip(*(row.cells for row in table.rows), strict=True) if table.rows else [()] * len(table.columns)
+        self._texts = [{inert(cell.full) for cell in column} for column in cells]
+        titles = (inert(column.title) for column in table.columns)
+        self.wide = [max(map(measure, {title, *texts})) for title, texts in zip(titles, self._texts, strict=True)]
+        self._words: dict[int, int] = {}
 
-def _longest_word(table: Table, index: int, measure: Callable[[str], int]) -> int:
-    return max((measure(word) for row in table.rows for word in _words(inert(row.cells[index].full))), default=0)
+    def longest_word(self, index: int) -> int:
+        if index not in self._words:
+            words = {word for text in self._texts[index] for word in _words(text)}
+            self._words[index] = max(map(self._measure, words), default=0)
+        return self._words[index]
+
+    def least(self, shown: Sequence[int]) -> list[int]:
+        """Per column that is shown the fewest characters it can do with."""
+        sizes = []
+        for index in shown:
+            size = self.wide[index]
+            if self._columns[index].flexible:
+                word = 0 if index == shown[-1] else self.longest_word(index)
+                size = min(size, max(_LEAST_FLEXIBLE, word))
+            sizes.append(size)
+        return sizes
 
 
 def _words(text: str) -> list[str]:
     """What a line may be broken between; a number and its `±0.4%` stay together."""
     return re.split(r" (?!±)", text)
-
-
-def _least(table: Table, shown: Sequence[int], wide: Sequence[int], words: Sequence[int]) -> list[int]:
-    """Per column that is shown the fewest characters it can do with."""
-    sizes = []
-    for index in shown:
-        word = 0 if index == shown[-1] else words[index]
-        sizes.append(min(wide[index], max(_LEAST_FLEXIBLE, word)) if table.columns[index].flexible else wide[index])
-    return sizes
 
 
 def _widths(shown: Sequence[int], wide: Sequence[int], least: Sequence[int], width: int) -> tuple[int, ...]:
@@ -102,11 +126,16 @@ def header(table: Table, fitted: Fitted, measure: Callable[[str], int] = cell_wi
 
 def row_lines(table: Table, row: Row, fitted: Fitted, measure: Callable[[str], int] = cell_width) -> list[str]:
     """The row as text: one line, or more where a cell is wrapped."""
-    cells = [
-        _wrap(inert(row.cells[index].full), size, measure)
-        for index, size in zip(fitted.columns, fitted.widths, strict=True)
+    texts = [inert(row.cells[index].full) for index in fitted.columns]
+    spaces = [size - measure(text) for text, size in zip(texts, fitted.widths, strict=True)]
+    if min(spaces, default=0) < 0:
+        cells = [_wrap(text, size, measure) for text, size in zip(texts, fitted.widths, strict=True)]
+        return _join(table, fitted, cells, measure)
+    parts = [
+        " " * space + text if table.columns[index].align == "right" else text + " " * space
+        for index, text, space in zip(fitted.columns, texts, spaces, strict=True)
     ]
-    return _join(table, fitted, cells, measure)
+    return [GAP.join(parts).rstrip()]
 
 
 def _join(table: Table, fitted: Fitted, cells: list[list[str]], measure: Callable[[str], int]) -> list[str]:

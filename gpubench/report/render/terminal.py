@@ -1,7 +1,6 @@
 """The report on a terminal. Lines are laid out here to the width; rich only colours and writes them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -22,7 +21,7 @@ from gpubench.report.model.report_model import (
     Tone,
 )
 from gpubench.report.model.words import count
-from gpubench.report.render.layout import GAP, fit, header, row_lines
+from gpubench.report.render.layout import fit_form, header, row_lines
 
 STYLES: dict[Style, str] = {"plain": "", "strong": "bold", "code": "cyan", "muted": "dim"}
 TONES: dict[Tone, str] = {"plain": "", "good": "green", "warning": "yellow", "bad": "red", "muted": "dim"}
@@ -87,9 +86,7 @@ class TerminalReport:
         if table.title:
             self.write(Text(_INDENT + inert(table.title), style="bold"))
         width = self.table_width - len(_INDENT)
-        if table.narrow is not None and _least_width(table) > width:
-            table = table.narrow
-        fitted = fit(table, width, cell_len)
+        table, fitted = fit_form(table, width, cell_len)
         self.write(Text(_INDENT + header(table, fitted, cell_len), style="dim"))
         # Laid out already: as segments, thousands of rows are written in no time.
         styles = {tone: self.console.get_style(style) for tone, style in TONES.items()}
@@ -166,11 +163,3 @@ def wrap(said: Line, width: int, indent: str, hang: str) -> list[Text]:
         used += cell_len(word)
     lines[-1].rstrip()
     return lines
-
-
-def _least_width(table: Table) -> int:
-    """Width of the columns that always stay, notes at their least."""
-    kept = [at for at, column in enumerate(table.columns) if column.priority == 0]
-    rows = tuple(replace(row, cells=tuple(row.cells[at] for at in kept)) for row in table.rows)
-    fitted = fit(replace(table, columns=tuple(table.columns[at] for at in kept), rows=rows), 0, cell_len)
-    return sum(fitted.widths) + len(GAP) * (len(kept) - 1)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from gpubench.analysis.insight.best_settings import speed
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
@@ -107,7 +106,7 @@ def _leaders(lines: Lines, *, counted: bool) -> dict[int, tuple[str, ...]]:
             entries.setdefault(batch_of(entry), []).append(entry)
     leaders: dict[int, tuple[str, ...]] = {}
     for batch, found in sorted(entries.items()):
-        first, *rest = sorted(found, key=lambda entry: -(speed(entry) or 0.0))
+        first, *rest = sorted(found, key=lambda entry: -(entry.speed or 0.0))
         leaders[batch] = tuple(
             entry.case.precision for entry in (first, *(each for each in rest if _overlap(first, each)))
         )
@@ -129,8 +128,8 @@ def _not_counted(lines: Lines, leaders: Mapping[int, tuple[str, ...]]) -> str:
     for entry in (entry for line in lines.values() for entry in line):
         batch = batch_of(entry)
         if has_figure(entry) and standing(entry) != "valid" and batch in leaders:
-            leader = next(speed(each) for each in lines[leaders[batch][0]] if batch_of(each) == batch)
-            faster |= {entry.case.precision} if (speed(entry) or 0.0) > (leader or math.inf) else set()
+            leader = next(each.speed for each in lines[leaders[batch][0]] if batch_of(each) == batch)
+            faster |= {entry.case.precision} if (entry.speed or 0.0) > (leader or math.inf) else set()
     return f" ({joined(sorted(faster))}, hollow, was faster and does not count)" if faster else ""
 
 
@@ -145,7 +144,7 @@ def _scaling(line: Sequence[CaseSummary], contest: Contest) -> str:
     if contest.timing == "latency":
         ratio = last.metrics["latency_s"].value / first.metrics["latency_s"].value
         return f"takes {times(ratio)} as long {span}"
-    ratio = (speed(last) or 1.0) / (speed(first) or 1.0)
+    ratio = (last.speed or 1.0) / (first.speed or 1.0)
     flat = _flat_from(line)
     ending = f", levelling off at {flat}" if flat is not None and ratio > _LEVELS_OFF else ""
     if ratio >= _DOUBLED:
@@ -158,7 +157,7 @@ def _flat_from(line: Sequence[CaseSummary]) -> int | None:
     flat = None
     for small, large in zip(reversed(line[:-1]), reversed(line[1:]), strict=True):
         doublings = math.log2(batch_of(large) / batch_of(small))
-        gain = ((speed(large) or 1.0) / (speed(small) or 1.0)) ** (1 / doublings)
+        gain = ((large.speed or 1.0) / (small.speed or 1.0)) ** (1 / doublings)
         if gain >= _LEVELS_OFF:
             break
         flat = batch_of(small)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpubench.analysis.insight.best_settings import best_overall, best_settings, speed
+from gpubench.analysis.insight.best_settings import best_overall, best_settings
 from gpubench.analysis.insight.factor_effects import FactorEffect, factor_effects
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
@@ -164,12 +164,12 @@ def heat_chart(contest: Contest) -> Chart | None:
     usable = contest.rankable
     if not usable:
         return None
-    best = max(best_overall(best_settings(usable)), key=lambda one: (one.won, speed(one.summary) or 0.0)).summary
+    best = max(best_overall(best_settings(usable)), key=lambda one: (one.won, one.summary.speed or 0.0)).summary
     spreads = {}
     for name in varying(entry.case for entry in usable):
         equal = [] if isinstance(getattr(best.case, name), dict) else _equal_but_for(usable, best, (name,))
         if 2 <= len(equal) <= _MOST_VALUES:
-            speeds = [speed(entry) or 1.0 for entry in equal]
+            speeds = [entry.speed or 1.0 for entry in equal]
             spreads[name] = max(speeds) / min(speeds)
     axes = sorted(spreads, key=lambda name: -spreads[name])[:2]
     if len(axes) < 2:
@@ -183,9 +183,9 @@ def heat_chart(contest: Contest) -> Chart | None:
 
 
 def _heat(contest: Contest, across: str, down: str, fields: Fields, best: CaseSummary) -> Chart:
-    slowest = min(fields, key=lambda place: speed(fields[place]) or 0.0)
-    fastest = max(fields, key=lambda place: speed(fields[place]) or 0.0)
-    ratio = (speed(fields[fastest]) or 1.0) / (speed(fields[slowest]) or 1.0)
+    slowest = min(fields, key=lambda place: fields[place].speed or 0.0)
+    fastest = max(fields, key=lambda place: fields[place].speed or 0.0)
+    ratio = (fields[fastest].speed or 1.0) / (fields[slowest].speed or 1.0)
     pairs = [f"{short_word(across, x)} {word(down, y)}" for x, y in (fastest, slowest)]
     finding = f"{pairs[0]} is {times(ratio)} as fast as {pairs[1]}"
     columns, rows = (
@@ -199,7 +199,7 @@ def _heat(contest: Contest, across: str, down: str, fields: Fields, best: CaseSu
         short_word(name, getattr(best.case, name)) for name in contest.differing if name not in (across, down)
     )
     data: list[tuple[Datum, ...]] = [
-        (word(across, x), word(down, y), (speed(fields[x, y]) or 0.0) / (speed(fields[slowest]) or 1.0))
+        (word(across, x), word(down, y), (fields[x, y].speed or 0.0) / (fields[slowest].speed or 1.0))
         for y in rows
         for x in columns
         if (x, y) in fields

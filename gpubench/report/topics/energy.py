@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from gpubench.analysis.insight.best_settings import speed
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.units import format_number, format_percent
@@ -32,7 +31,7 @@ def frontier(entries: Sequence[CaseSummary]) -> tuple[CaseSummary, ...]:
     """Cases that no other beats in both speed and energy per sample, the fastest first."""
     best = float("inf")
     found = []
-    for entry in sorted(entries, key=lambda each: (-(speed(each) or 0.0), each.metrics[_ENERGY].value)):
+    for entry in sorted(entries, key=lambda each: (-(each.speed or 0.0), each.metrics[_ENERGY].value)):
         if entry.metrics[_ENERGY].value < best:
             best = entry.metrics[_ENERGY].value
             found.append(entry)
@@ -55,7 +54,7 @@ def energy_chart(contest: Contest) -> Chart | None:
     rows: list[tuple[Datum, ...]] = []
     for entry in entries:
         energy, place = entry.metrics[_ENERGY].value * factor, "frontier" if id(entry) in named else ""
-        rows.append((entry.case.precision, speed(entry), energy, name_of(entry, contest), place, standing(entry)))
+        rows.append((entry.case.precision, entry.speed, energy, name_of(entry, contest), place, standing(entry)))
     return Chart(
         key=f"energy-{contest.key}",
         form="scatter",
@@ -79,7 +78,7 @@ def _finding(contest: Contest, best: Sequence[CaseSummary], factor: float, unit:
     if fastest is cheapest:
         return f"{name_of(fastest, contest)} is both fastest and cheapest, at {said}"
     ratio = fastest.metrics[_ENERGY].value / cheapest.metrics[_ENERGY].value
-    slower = (speed(fastest) or 1.0) / (speed(cheapest) or 1.0)
+    slower = (fastest.speed or 1.0) / (cheapest.speed or 1.0)
     return (
         f"{name_of(cheapest, contest)} is cheapest at {said}; the fastest, {name_of(fastest, contest)}, is "
         f"{times(slower)} as fast for {times(ratio)} the energy"

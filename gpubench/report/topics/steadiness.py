@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
-from gpubench.analysis.insight.best_settings import speed
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.units import format_percent
 from gpubench.report.model.report_model import Chart, Datum, Section
@@ -127,7 +126,7 @@ def timeline_chart(contest: Contest, samples: Samples) -> Chart | None:
     entries = [entry for entry in fastest_of_each(contest) if samples.get(entry.planned.index)]
     if not entries:
         return None
-    entry = max(entries, key=lambda each: (standing(each) == "valid", speed(each) or 0.0))
+    entry = max(entries, key=lambda each: (standing(each) == "valid", each.speed or 0.0))
     launch = samples[entry.planned.index][0]
     times = [value * launch.group for value in launch.step_times_s]
     # Medians of equal parts of the series at the time of their end: no more points than can be seen.

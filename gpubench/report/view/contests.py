@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from gpubench.analysis.insight.best_settings import best_settings, speed
+from gpubench.analysis.insight.best_settings import best_settings
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.findings import Effect, Validity
@@ -37,7 +37,7 @@ class Contest:
     def metric(self) -> str:
         return "latency_s" if self.timing == "latency" else "throughput"
 
-    @property
+    @cached_property
     def rankable(self) -> tuple[CaseSummary, ...]:
         """Those with a figure that is not invalid."""
         return tuple(entry for entry in self.cases if has_figure(entry))
@@ -62,7 +62,7 @@ def batch_of(entry: CaseSummary) -> int:
 
 
 def has_figure(entry: CaseSummary) -> bool:
-    return entry.status is Status.OK and entry.validity is not Validity.INVALID and speed(entry) is not None
+    return entry.status is Status.OK and entry.validity is not Validity.INVALID and entry.speed is not None
 
 
 def contests(cases: Sequence[CaseSummary]) -> tuple[Contest, ...]:
@@ -115,7 +115,7 @@ def _line_of(cases: Sequence[CaseSummary]) -> list[CaseSummary]:
     measured = [block for block in blocks.values() if any(map(has_figure, block))]
     if not measured:
         return []
-    best = max(best_settings(cases), key=lambda found: (found.won, speed(found.summary) or 0.0)).summary
+    best = max(best_settings(cases), key=lambda found: (found.won, found.summary.speed or 0.0)).summary
 
     def rank(block: Sequence[CaseSummary]) -> tuple[bool, int, bool]:
         holds = any(entry is best for entry in block)

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from gpubench.analysis.insight.best_settings import speed
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RecordedRun, RunSummary
 from gpubench.core.errors import StoreError
@@ -46,7 +45,7 @@ def fastest_of_each(contest: Contest) -> tuple[CaseSummary, ...]:
     for precision in contest.precisions:
         mine = [entry for entry in contest.rankable if entry.case.precision == precision]
         if mine:
-            chosen.append(max(mine, key=lambda entry: (standing(entry) == "valid", speed(entry) or 0.0)))
+            chosen.append(max(mine, key=lambda entry: (standing(entry) == "valid", entry.speed or 0.0)))
     return tuple(chosen)
 
 
