@@ -6,6 +6,7 @@ out.
 
 import math
 import re
+import sys
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([A-Za-zµ%]*)\s*")
@@ -35,7 +36,7 @@ def _parse(text: str | float, units: dict[str, float] | dict[str, int], what: st
         kinds = {bool: "a boolean", list: "a list", tuple: "a list", dict: "a mapping", type(None): "nothing"}
         raise ValueError(f"expected {what}, got {kinds.get(type(text), type(text).__name__)}")
     if isinstance(text, int | float):
-        value = float(text)
+        value = float(text) if abs(text) <= sys.float_info.max else math.inf
     else:
         match = _QUANTITY.fullmatch(text)
         if match is None or match[2] not in units:

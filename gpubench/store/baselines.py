@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
-from pydantic_core import from_json
 
 from gpubench.core.errors import StoreError, UsageError
 from gpubench.core.findings import Validity
 from gpubench.core.records import Frozen, Status
 from gpubench.store.atomic_files import read_regular, store_error, write_atomically
+from gpubench.store.parse_json import parse_json
 
 BASELINE_SCHEMA = 1
 
@@ -39,7 +39,7 @@ class BaselineCase(Frozen):
     reason: str | None = None
     validity: Validity = Validity.VALID
     correctness: Literal["pass", "fail", "unverified"] = "unverified"
-    effective: dict[str, Any] = Field(default_factory=dict)
+    effective: dict[str, str | int | float | bool | None] = Field(default_factory=dict)
     metrics: dict[str, tuple[float, ...]] = Field(default_factory=dict)
 
 
@@ -99,7 +99,7 @@ def read_baseline(path: Path) -> Baseline:
     except OSError as error:
         raise store_error("read", path, error) from error
     try:
-        document = from_json(content)
+        document = parse_json(content)
         number = document.get("schema") if isinstance(document, dict) else None
         if isinstance(number, int) and number > BASELINE_SCHEMA:
             raise StoreError(f"{path} was written by a newer gpubench (schema {number})", hint="Update gpubench.")

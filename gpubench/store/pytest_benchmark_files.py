@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import from_json
-
 from gpubench.core.errors import StoreError, UsageError
 from gpubench.store.atomic_files import read_regular, store_error
+from gpubench.store.parse_json import parse_json
 
 _HOW = "Write one with: pytest --benchmark-json=FILE"
 
@@ -40,14 +39,14 @@ class PytestFile:
 def read_pytest_file(path: Path) -> PytestFile:
     """UsageError if there is no such file, StoreError if it cannot be read or is not one of pytest-benchmark's."""
     try:
-        document: Any = from_json(read_regular(path))
+        document: Any = parse_json(read_regular(path), finite=False)
         if not isinstance(document, dict) or not isinstance(document.get("benchmarks"), list):
             raise ValueError("it has no list of benchmarks")  # noqa: TRY301 - one message for all that is wrong with it
         return PytestFile(
             path,
             str(document.get("datetime") or ""),
-            document.get("machine_info") or {},
-            document.get("commit_info") or {},
+            _object(document, "machine_info"),
+            _object(document, "commit_info"),
             tuple(_test(entry) for entry in document["benchmarks"]),
         )
     except FileNotFoundError:
@@ -64,8 +63,15 @@ def _test(entry: Mapping[str, Any]) -> PytestTest:
         name=str(entry["name"]),
         fullname=str(entry.get("fullname") or entry["name"]),
         group=entry.get("group"),
-        params=entry.get("params") or {},
+        params=_object(entry, "params"),
         data=tuple(float(value) for value in stats.pop("data", None) or ()),
         stats=stats,
-        extra=entry.get("extra_info") or {},
+        extra=_object(entry, "extra_info"),
     )
+
+
+def _object(document: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = document.get(key) or {}
+    if not isinstance(value, dict):
+        raise ValueError(f"{key} is not an object")
+    return value

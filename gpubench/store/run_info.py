@@ -27,7 +27,7 @@ def understood(model: type[_Model], value: Any, what: str) -> _Model:
         first = error.errors(include_url=False)[0]
         raise StoreError(
             f"{what} that this gpubench does not know: {'.'.join(map(str, first['loc']))}: {first['msg']}",
-            hint="Read the run with the gpubench that wrote it, or update: pip install --upgrade gpubench",
+            hint="Read it with the gpubench that wrote it, or update: pip install --upgrade gpubench",
         ) from error
 
 

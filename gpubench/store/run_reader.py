@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json
 
 from gpubench.core.errors import StoreError
 from gpubench.core.records import RECORD_SCHEMA, Record, Status
@@ -18,6 +17,7 @@ from gpubench.core.secrets import mask_text
 from gpubench.core.units import format_bytes
 from gpubench.store.atomic_files import inside, open_regular, read_end, read_regular, store_error
 from gpubench.store.migrate import NewerSchema, migrate_record, migrate_run
+from gpubench.store.parse_json import parse_json
 from gpubench.store.run_info import RUN_SCHEMA, RunHead, RunInfo
 from gpubench.store.sample_files import read_samples
 
@@ -206,7 +206,7 @@ def _object(content: bytes) -> dict[str, Any]:
     if not content.strip():
         raise ValueError("it is empty")
     try:
-        document = from_json(content, allow_inf_nan=False)
+        document = parse_json(content)
     except ValueError as error:
         raise ValueError(f"it is not JSON ({error})") from error
     if not isinstance(document, dict):

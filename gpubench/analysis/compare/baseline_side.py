@@ -8,6 +8,7 @@ from gpubench.analysis.summary.run_summary import RecordedRun
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
 from gpubench.store.baselines import Accepted, Baseline, BaselineCase, machine_name, rounded
+from gpubench.store.run_info import understood
 from gpubench.suite.model.case import Case
 
 
@@ -20,7 +21,7 @@ def baseline_side(baseline: Baseline) -> Side:
             case_id=case.id,
             label=case.label,
             kind=case.kind,
-            settings=Case.model_validate(case.settings).settings,
+            settings=understood(Case, case.settings, "the baseline has a setting").settings,
             values={name: dict(enumerate(values, start=1)) for name, values in case.metrics.items()},
             status=case.status,
             reason=case.reason,

@@ -39,7 +39,7 @@ def side_of_files(files: Sequence[PytestFile], name: str) -> Side:
             for metric, value in _metrics(test).items():
                 values.setdefault(metric, {})[number] = value
         interval = _interval(last) if len(launches) == 1 and "step_time_s" in values else None
-        limits = (_own(last.extra).get("limits") or {}).items()
+        limits = _object(_own(last.extra).get("limits")).items()
         entry = CaseEntry(
             case_id=last.fullname,
             label=last.name,
@@ -57,7 +57,7 @@ def side_of_files(files: Sequence[PytestFile], name: str) -> Side:
 
 def _metrics(test: PytestTest) -> dict[str, float]:
     """The median round as the step time, and what gpubench's fixture measured."""
-    own = _own(test.extra).get("metrics") or {}
+    own = _object(_own(test.extra).get("metrics"))
     found = {"step_time_s": _median(test), **{name: own[name] for name in own if name in METRICS}}
     return {
         name: float(value) for name, value in found.items() if isinstance(value, int | float) and math.isfinite(value)
@@ -84,17 +84,22 @@ def _interval(test: PytestTest) -> tuple[float, float] | None:
 
 
 def _own(extra: Mapping[str, Any]) -> Mapping[str, Any]:
-    own = extra.get(EXTRA_KEY)
-    return own if isinstance(own, dict) else {}
+    return _object(extra.get(EXTRA_KEY))
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    """Nothing, for what is no object: these fields are anyone's."""
+    return value if isinstance(value, dict) else {}
 
 
 def _environment(file: PytestFile) -> dict[str, Any]:
     """The comparable part of pytest-benchmark's machine information."""
-    cpu = file.machine.get("cpu") or {}
+    cpu = _object(file.machine.get("cpu"))
+    flags = cpu.get("flags")
     named = {
         "cpu.model": cpu.get("brand_raw") or cpu.get("brand"),
         "cpu.family": "-".join(str(cpu[name]) for name in ("family", "model") if name in cpu),
-        "cpu.flags": [flag for flag in RELEVANT_FLAGS if flag in (cpu.get("flags") or ())],
+        "cpu.flags": [flag for flag in RELEVANT_FLAGS if isinstance(flags, list) and flag in flags],
         "cpu.num_threads_usable": cpu.get("count"),
         "python.version": file.machine.get("python_version"),
         "python.implementation": file.machine.get("python_implementation"),
@@ -115,5 +120,5 @@ def are_interleaved(reference: Sequence[PytestFile], candidate: Sequence[PytestF
     if len({created for created, _ in every}) < len(every) or not all(created for created, _ in every):
         return False
     sides = [side for _, side in sorted(every)]
-    nodes = {file.machine.get("node") for file in (*reference, *candidate)}
+    nodes = {str(file.machine.get("node")) for file in (*reference, *candidate)}
     return len(nodes) == 1 and all(one != other for one, other in zip(sides[::2], sides[1::2], strict=True))

@@ -166,5 +166,6 @@ def flat_effective(effective: Effective | None) -> dict[str, Any]:
         return {}
     fields = {name: effective.read(name) for name in _COMPARED}
     mathematics = {f"math.{name}": value for name, value in effective.math.items()}
-    emitter = {"nvtx": effective.extra.get("nvtx")}  # whether a profiler took the ranges, which cost time then
+    taken = effective.extra.get("nvtx")  # whether a profiler took the ranges, which cost time then
+    emitter = {"nvtx": None if taken is None else str(taken)}
     return {name: value for name, value in (fields | mathematics | emitter).items() if value is not None}
