@@ -231,8 +231,8 @@ def main_steps(steps: Mapping[int, Steps], trace: Trace, process: int | None = N
         return found
     if not steps:
         return None
-    first = {each.process: each.start for each in reversed(trace.ranges)}
-    return steps[min(steps, key=lambda number: (-len(steps[number].ranges), first.get(number, 0)))]
+    first = {number: min(each.start for each in own.ranges) for number, own in steps.items()}
+    return steps[min(steps, key=lambda number: (-len(steps[number].ranges), first[number], number))]
 
 
 def steps_of_device(operations: Sequence[Operation], steps: Mapping[int, Steps], main: Steps | None) -> Steps | None:

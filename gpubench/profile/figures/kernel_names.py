@@ -10,6 +10,8 @@ import re
 from functools import lru_cache
 from typing import Literal
 
+from gpubench.profile.traces.trace import UNNAMED
+
 TensorCore = Literal["yes", "no", "unknown"]
 
 _CLASSES: tuple[tuple[str, str], ...] = (
@@ -98,6 +100,6 @@ def uses_tensor_cores(name: str) -> TensorCore:
     """Whether a kernel of this name computes on tensor cores; the names of Triton's kernels do not tell."""
     if _NOT_TENSOR_CORE.search(name):
         return "no"
-    if _UNKNOWN.search(name):
+    if name == UNNAMED or _UNKNOWN.search(name):
         return "unknown"
     return "yes" if _TENSOR_CORE.search(name) else "no"

@@ -11,9 +11,10 @@ _SLACK_NS = 1_000_000
 
 def leave_out_impossible(trace: Trace) -> None:
     """Moves to `unread` what cannot have happened or be told apart: work that is in the file twice, work without a
-    device where other work has one, work and ranges longer than the capture, or an hour away from it. A launch of one
-    kernel that several kernels claim links none of them. Work that begins before its launch is mentioned: the clocks of
-    host and device differ.
+    device where other work has one, work, calls and ranges longer than the capture, or an hour away from it.
+
+    A launch of one kernel that several kernels claim links none of them. Work that begins before its launch is
+    mentioned: the clocks of host and device differ.
 
     Tools write such rows where the hardware gave no time. The capture is as long as the tool says, else from the first
     to the last event of the host, where there are ranges.
@@ -27,19 +28,24 @@ def leave_out_impossible(trace: Trace) -> None:
     starts = sorted(start for start, _ in host) or sorted(each.start for each in trace.operations)
     if not starts:
         return
-    middle = starts[len(starts) // 2]
-    near = [(start, end) for start, end in host if abs(start - middle) < _FAR_NS] or [(middle, middle)]
-    first, last = min(near)[0], max(near)[0]
     longest = trace.capture_ns
+    far = max(_FAR_NS, longest or 0)
+    middle = starts[len(starts) // 2]
+    near = [(start, end) for start, end in host if abs(start - middle) < far] or [(middle, middle)]
+    first, last = min(near)[0], max(near)[0]
     work_limit = longest
     if longest is None and trace.ranges:
         work_limit = max(end for _, end in near) - first
 
-    def possible(each: Range | Operation, limit: int | None) -> bool:
-        if each.start < first - _FAR_NS or each.start > last + _FAR_NS:
+    def possible(each: Range | LaunchCall | Operation, limit: int | None) -> bool:
+        if each.start < first - far or max(each.start, each.end) > last + far:
             return False
         return limit is None or each.end - each.start <= limit + limit // 100 + _SLACK_NS
 
+    launches = {key: each for key, each in trace.launches.items() if possible(each, longest)}
+    if len(launches) < len(trace.launches):
+        trace.unread["calls longer than the capture or outside of it"] += len(trace.launches) - len(launches)
+        trace.launches = launches
     operations = [each for each in trace.operations if possible(each, work_limit)]
     ranges = [each for each in trace.ranges if possible(each, longest)]
     kinds = Counter(each.kind for each in trace.operations) - Counter(each.kind for each in operations)
@@ -47,11 +53,12 @@ def leave_out_impossible(trace: Trace) -> None:
         trace.unread[f"{PLURALS[kind]} longer than the capture or outside of it"] += count
     if len(ranges) < len(trace.ranges):
         trace.unread["ranges longer than the capture or outside of it"] += len(trace.ranges) - len(ranges)
+    operations = [each if each.launch in launches else each._replace(launch=None) for each in operations]
     trace.operations, trace.ranges = operations, ranges
     early = [
         call.start - each.start
         for each in operations
-        if each.launch is not None and (call := trace.launches[each.launch]).start > each.start
+        if each.launch is not None and (call := launches[each.launch]).start > each.start
     ]
     if early:
         trace.messages.append(

@@ -18,6 +18,7 @@ from gpubench.profile.traces.chrome_json import (
 from gpubench.profile.traces.rank_owners import DrawnWork, HostProcesses, link
 from gpubench.profile.traces.trace import (
     COPY_NAMES,
+    UNNAMED,
     UNNUMBERED,
     Direction,
     Key,
@@ -163,6 +164,9 @@ class _KinetoReader:
         if start is None:
             self._trace.unread["ranges without times"] += 1
             return
+        if not text:
+            self._trace.unread["ranges without a name"] += 1
+            return
         domain, name = (DOMAIN if text.startswith(PREFIX) else ""), text.removeprefix(PREFIX)
         process = self._hosts.see(index, event.get("pid"))
         thread, stop = number(event.get("tid")), start if end is None else end
@@ -208,7 +212,7 @@ class _KinetoReader:
         size = integer(arguments.get("bytes"))
         operation = Operation(
             kind,
-            name or "(unnamed kernel)",
+            name or UNNAMED,
             start,
             end,
             (0, UNNUMBERED),

@@ -17,6 +17,7 @@ from gpubench.profile.traces.trace import (
     MOST_NS,
     STEP,
     TWICE,
+    UNNAMED,
     UNNUMBERED,
     LaunchCall,
     Operation,
@@ -90,7 +91,7 @@ def read(path: Path) -> Trace:
         trace.launches[process, number] = LaunchCall(at, at, process, process)
         operation = Operation(
             "kernel",
-            row.cells.get("Kernel Name") or "(unnamed kernel)",
+            row.cells.get("Kernel Name") or UNNAMED,
             at,
             at + length,
             (0, UNNUMBERED if device is None else device),
@@ -123,25 +124,32 @@ def looks_like_one(head: bytes) -> bool:
 
 
 def _rows(path: Path, trace: Trace) -> Iterator[_Row]:
-    """A table begins with its columns, then their units. A row of another length is cut off."""
+    """A table begins with its columns, then their units. A row of another length is cut off; without columns, or after
+    units in its middle, nothing says what it holds.
+    """
     columns: list[str] = []
-    units: dict[str, str] = {}
+    units: dict[str, str] | None = None
     table = 0
-    for line in decoded(path.read_bytes()).splitlines():
-        if not line.startswith('"'):
+    for line in decoded(path.read_bytes()).replace("\r\n", "\n").split("\n"):
+        cells = _cells(line) if line.startswith('"') else []
+        if cells == []:
             continue
-        cells = _cells(line)
-        if cells and cells[0] == "ID":
-            columns, units, table = cells, {}, table + 1
+        if cells is not None and cells[0] == "ID":
+            columns, units, table = cells, None, table + 1
+        elif not columns:
+            trace.unread["rows of a table without its columns"] += 1
         elif cells is None or len(cells) != len(columns):
-            if columns:
-                trace.unread["rows that were cut off"] += 1
-        elif not cells[0]:
+            trace.unread["rows that were cut off"] += 1
+        elif cells[0]:
+            units = units or {}
+            if _whole(cells[0]) is None:
+                trace.unread["rows without a number"] += 1
+            else:
+                yield _Row(table, dict(zip(columns, cells, strict=True)), units)
+        elif units is None:
             units = dict(zip(columns, cells, strict=True))
-        elif _whole(cells[0]) is not None:
-            yield _Row(table, dict(zip(columns, cells, strict=True)), units)
         else:
-            trace.unread["rows without a number"] += 1
+            columns = []
 
 
 def _cells(line: str) -> list[str] | None:

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from gpubench.profile.traces.trace import (
     COPY_NAMES,
     MOST_DEVICES,
+    UNNAMED,
     UNNUMBERED,
     DeviceKey,
     Direction,
@@ -209,7 +210,7 @@ class _Reader:
     def _read_operations(self, trace: Trace) -> None:
         string = self._strings.get
         for row in self._rows("CUPTI_ACTIVITY_KIND_KERNEL", (*_PLACE, "demangledName", "shortName")):
-            name = string(row[6]) or string(row[7]) or "(unnamed kernel)"
+            name = string(row[6]) or string(row[7]) or UNNAMED
             self._add(trace, row, "kernel", name)
         for row in self._rows("CUPTI_ACTIVITY_KIND_MEMCPY", (*_PLACE, "bytes", "copyKind", "srcKind", "dstKind")):
             direction = _COPY_DIRECTIONS.get(row[7], "other")
@@ -317,6 +318,9 @@ class _Reader:
                 continue
             if thread is None or thread < 0 or start is None:
                 trace.unread["ranges without a thread or a start"] += 1
+                continue
+            if text is None and text_id not in self._strings:
+                trace.unread["ranges without a name"] += 1
                 continue
             if end is not None and end < start:
                 trace.unread["ranges that end before they begin"] += 1

@@ -4,7 +4,7 @@ number.
 
 import re
 from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,6 +14,7 @@ from gpubench.profile.traces.chrome_json import integer
 from gpubench.profile.traces.trace import MOST_DEVICES, UNNUMBERED, Operation, Trace, TracedDevice
 
 _RANK = re.compile(r"\brank\D{0,3}(\d+)", re.IGNORECASE)
+_DIGITS = re.compile(r"([0-9]+)")
 _WORDS = re.compile(r"\w+")
 _KINDS_OF_TRACKS = frozenset(("gpu", "device", "pid", "process"))
 _PID_BITS = 24
@@ -103,8 +104,7 @@ def link(trace: Trace, work: Sequence[DrawnWork], hosts: HostProcesses, gpu_name
 
     torch.profiler sees one process; a file with events of several was merged from the files of several ranks.
     """
-    calls = Counter(process for process, _ in trace.launches)
-    processes = sorted(hosts.extent, key=lambda each: -calls[each])
+    processes = sorted(hosts.extent, key=lambda each: (_natural(hosts.name(each)), each))
     labels = set(hosts.labels.values())
     shared = any(each.label in labels for each in work)
     work = [each if shared or _RANK.search(each.label) else each._replace(label="") for each in work]
@@ -140,6 +140,11 @@ def link(trace: Trace, work: Sequence[DrawnWork], hosts: HostProcesses, gpu_name
             f"Several processes use the same correlation numbers, and nothing tells which of them launched {unclear} "
             "pieces of GPU work."
         )
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Orders `rank 2` before `rank 10`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in _DIGITS.split(name)]
 
 
 class _Owners:

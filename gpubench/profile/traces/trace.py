@@ -37,6 +37,9 @@ COPY_NAMES: dict[Direction, str] = {
 """One name per direction, whatever the tool calls it."""
 
 
+UNNAMED = "(unnamed kernel)"
+
+
 class TraceError(UsageError):
     """A trace that cannot be read: not there, not a trace, damaged, or of a version that this machine cannot export."""
 

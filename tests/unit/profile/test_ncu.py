@@ -160,6 +160,15 @@ def test_a_print_that_was_cut_off_in_a_number_does_not_shorten_it(tmp_path: Path
     assert (summary.devices[0].kernels, summary.unread) == (5, {"rows that were cut off": 1})
 
 
+def test_rows_whose_columns_or_units_are_missing_are_counted_and_not_read_by_those_of_another_table(tmp_path: Path):
+    first, second = printed(unit="ns").splitlines(), printed(unit="s", scale=1e9).splitlines()
+    headless = read(tmp_path, "\n".join([*first, *second[1:]]))
+    assert (headless.devices[0].busy_ns, headless.unread) == (10_000, {"rows of a table without its columns": 6})
+    assert read(tmp_path, "\n".join([first[2], *first])).unread == {"rows of a table without its columns": 1}
+    unitless = read(tmp_path, "\n".join([*first, second[0], *second[2:]]))
+    assert (unitless.devices[0].busy_ns, unitless.unread) == (10_000, {"kernels without times": 6})
+
+
 @pytest.mark.parametrize("number", ["\u00b2", "", "-1", "first"])
 def test_processes_devices_and_streams_without_a_number_are_unknown(number, tmp_path: Path):
     text = printed().replace('"4711"', f'"{number}"').replace('"7","0"', f'"{number}","{number}"')

@@ -136,6 +136,28 @@ def test_a_range_of_nsys_that_ends_before_it_begins_is_left_out(tmp_path: Path):
     assert (summary.steps, summary.unread) == (1, {"ranges that end before they begin": 1})
 
 
+@pytest.mark.parametrize("start", [0, -(1 << 62), 1 << 62])
+def test_a_call_hours_away_from_the_rest_launched_nothing(start, tmp_path: Path):
+    """A kernel of the steps stays one, as one whose launch is not known."""
+    odd = f"UPDATE CUPTI_ACTIVITY_KIND_RUNTIME SET start = {start} WHERE correlationId = 3"
+    late = f"UPDATE {{}} SET start = start + {T0}, end = end + {T0} WHERE start > 0"
+    tables = [f"CUPTI_ACTIVITY_KIND_{kind}" for kind in ("RUNTIME", "KERNEL", "MEMCPY", "MEMSET")]
+    summary = nsys(tmp_path, *(late.format(each) for each in (*tables, "NVTX_EVENTS")), odd)
+    assert summary.unread == {"calls longer than the capture or outside of it": 1}
+    assert (summary.devices[0].kernels, summary.devices[0].unlinked_share > 0) == (14, True)
+
+
+def test_ranges_and_kernels_without_a_name_are_unknown(tmp_path: Path):
+    nameless = "UPDATE NVTX_EVENTS SET textId = 9999 WHERE int64Value = 1"
+    summary = nsys(tmp_path, nameless)
+    assert (summary.steps, summary.unread) == (1, {"ranges without a name": 1})
+    assert kineto(tmp_path, [*rank_events(), event("user_annotation", "", T0, 5)]).unread == {
+        "ranges without a name": 1
+    }
+    blank = "UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET demangledName = NULL, shortName = NULL"
+    assert nsys(tmp_path, blank).devices[0].tensor_core_unknown_share == 1.0
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
 def test_a_trace_in_another_encoding_of_unicode_is_read(encoding, tmp_path: Path):
     """PowerShell writes UTF-16 where it redirects output."""
