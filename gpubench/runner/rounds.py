@@ -60,21 +60,25 @@ class Rounds:
         """Every round. `pool` holds hosts that were started for planning: the first round takes them."""
         try:
             self._settle(self._schedule.cases)
-            for number in self._schedule.rounds:
-                launches = self._schedule.round(number)
-                if self._schedule.is_measuring(number) and number > 1:
-                    # A new host each round: children of one host share its layout in memory.
-                    pool.close()
-                for launch in launches:
-                    if not (self._guard.stopping or self._limits.used_up):
-                        self._one(launch, pool)
-                self._settle(list({launch.case.index: launch.case for launch in launches}.values()))
-                if self._guard.stopping or self._limits.used_up:
-                    break
+            for group in self._schedule.groups:
+                self._rounds_of(group, pool)
         finally:
             pool.close(now=self._guard.now)
         if self._limits.used_up and not self._guard.stopping:
             self._out_of_budget()
+
+    def _rounds_of(self, group: Sequence[PlannedCase], pool: HostPool) -> None:
+        for number in self._schedule.rounds:
+            launches = self._schedule.round(number, group)
+            if self._schedule.is_measuring(number) and number > 1 and launches:
+                # A new host each round: children of one host share its layout in memory.
+                pool.close()
+            for launch in launches:
+                if not (self._guard.stopping or self._limits.used_up):
+                    self._one(launch, pool)
+            self._settle(list({launch.case.index: launch.case for launch in launches}.values()))
+            if self._guard.stopping or self._limits.used_up:
+                break
 
     def _settle(self, cases: Sequence[PlannedCase]) -> None:
         """Cases that have been judged leave the schedule, and so do those of which an arm has ended for good."""

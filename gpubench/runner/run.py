@@ -52,7 +52,8 @@ class RunRequest:
     """What is asked of a run. `cases` are ids or labels of those to run, instead of a `selection`. `out` is the run's
     folder; without it one is made inside `store`.
 
-    `budget_s` in seconds; `seed` None draws one. `folder` is where relative paths begin (None: the current one). `arms`
+    `budget_s` in seconds; `seed` None draws one. `at_once`: so many cases are measured to their end before the next
+    ones (None: all cases share their rounds). `folder` is where relative paths begin (None: the current one). `arms`
     are the sides of an A/B, the reference first: then `rounds` is the most that a case gets (None: the suite's
     repeats), of which every case of a screened run gets `screen_rounds`, `sesoi` the smallest change that matters, and
     `interleave` how the arms take turns (None: the strongest way that each case allows).
@@ -68,6 +69,7 @@ class RunRequest:
     budget_s: float | None = None
     download: bool = False
     skip_after_oom: bool = True
+    at_once: int | None = None
     anonymous: bool = False
     argv: tuple[str, ...] = ()
     arms: tuple[Arm, ...] = ()
@@ -123,13 +125,14 @@ class RunRequest:
 class ResumeRequest:
     """What is asked of a run that goes on. What is measured is as it was planned; `arms` are those of the run, made
     again. `force` goes on although the code, the machine or its state differ, `trust` with a run of someone else that
-    names programs.
+    names programs. `at_once` as in `RunRequest`.
     """
 
     folder: Path
     budget_s: float | None = None
     download: bool = False
     skip_after_oom: bool = True
+    at_once: int | None = None
     arms: tuple[Arm, ...] = ()
     search_path: tuple[str, ...] = ()
     force: bool = False
@@ -292,6 +295,7 @@ class _Stage:
             seed=info.seed,
             arms=[arm.name for arm in request.arms] or [None],
             skip_after_oom=request.skip_after_oom,
+            at_once=request.at_once,
             records=records,
         )
         self.tell(RunStarted(info, self._writer.folder, schedule.num_launches, schedule.num_done))

@@ -1,7 +1,8 @@
 """The order of launches: round by round, each round shuffled anew.
 
 A round holds one launch of every case that still needs one. Cases are shuffled so that what drifts over a run (heat,
-clocks, a neighbour) falls on all of them alike; the seed is recorded, so that the order can be repeated.
+clocks, a neighbour) falls on all of them alike; the seed is recorded, so that the order can be repeated. Where time may
+not suffice for all cases, `at_once` of them at a time get all their rounds before the next ones get any.
 """
 
 import json
@@ -32,12 +33,13 @@ class LaunchSchedule:
         seed: int = 0,
         arms: Sequence[str | None] = (None,),
         skip_after_oom: bool = True,
+        at_once: int | None = None,
         records: Iterable[Record] = (),
     ) -> None:
         self.cases = [case for case in cases if case.skip_status is None]
         self._repeats, self._quality_seeds, self.seed = repeats, quality_seeds, seed
         self.arms = tuple(arms)
-        self._skip_after_oom = skip_after_oom
+        self._skip_after_oom, self._at_once = skip_after_oom, at_once
         self._records: dict[int, dict[tuple[int, str | None], Record]] = {case.index: {} for case in self.cases}
         self._left = {
             (case.index, arm): set(range(1, self.num_rounds(case) + 1)) for case in self.cases for arm in self.arms
@@ -68,6 +70,16 @@ class LaunchSchedule:
         return self.num_launches - self.num_left
 
     @property
+    def groups(self) -> list[list[PlannedCase]]:
+        """The cases that share rounds, in the order of the suite: all of them, or `at_once`, and training last."""
+        if self._at_once is None:
+            return [self.cases]
+        measured = [case for case in self.cases if case.kind == "measure"]
+        starts = range(0, len(measured), self._at_once)
+        trained = [case for case in self.cases if case.kind == "quality"]
+        return [*(measured[start : start + self._at_once] for start in starts), trained]
+
+    @property
     def rounds(self) -> range:
         """Numbers of the rounds: those of measuring, then those of training."""
         trained = any(case.kind == "quality" for case in self.cases)
@@ -77,11 +89,14 @@ class LaunchSchedule:
         """Whether a round measures, rather than trains to a result."""
         return number <= self._repeats
 
-    def round(self, number: int) -> list[PlannedLaunch]:
-        """The launches of a round that are left, cases in random order; the arms of a case stand side by side."""
+    def round(self, number: int, group: Sequence[PlannedCase] | None = None) -> list[PlannedLaunch]:
+        """The launches of a round that are left, cases in random order; the arms of a case stand side by side.
+
+        `group` is one of `groups`; None takes all cases.
+        """
         order = random.Random(f"{self.seed}/{number}")
         kind, repeat = ("measure", number) if self.is_measuring(number) else ("quality", number - self._repeats)
-        cases = [case for case in self.cases if case.kind == kind]
+        cases = [case for case in (self.cases if group is None else group) if case.kind == kind]
         order.shuffle(cases)
         launches = []
         for case in cases:

@@ -186,6 +186,7 @@ class Lab:
         repeats: int = 3,
         seed: int = 1,
         budget_s: float | None = None,
+        at_once: int | None = None,
         arms: tuple[Arm, ...] = (),
         levels=None,
         settled=None,
@@ -207,7 +208,12 @@ class Lab:
         self.events, self.jobs, self.hosts, self.guard = [], [], [], Guard()
         writer = RunWriter.resume(self.folder) if is_stored else RunWriter.create(self.folder, info)
         schedule = LaunchSchedule(
-            planned, repeats=repeats, seed=seed, arms=[arm.name for arm in arms] or [None], records=stored
+            planned,
+            repeats=repeats,
+            seed=seed,
+            arms=[arm.name for arm in arms] or [None],
+            at_once=at_once,
+            records=stored,
         )
         limits = Limits(timeout_s, None if budget_s is None else self.clock() + budget_s, self.clock)
         pool = HostPool(self.folder / "host.log", lambda _: None, start=self._start)

@@ -75,6 +75,12 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
     "--sesoi", type=share, help="With arms: the smallest change that matters (3%; with --resume, that of the run)."
 )
 @click.option("--budget", callback=seconds, metavar="TIME", help="Stop after this long (20m); what is left is listed.")
+@click.option(
+    "--at-once",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Measure N cases to the end, then the next N: within a --budget some cases whole, not a part of each.",
+)
 @click.option("--timeout", callback=seconds, metavar="TIME", help="End a launch that takes longer (status timeout).")
 @click.option(
     "--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of the launch order; drawn and recorded if not given."
@@ -112,6 +118,7 @@ def command(
     dry_run: bool,
     repeats: int | None,
     budget: float | None,
+    at_once: int | None,
     arms: tuple[str, ...],
     interleave: str | None,
     rounds: int | None,
@@ -187,6 +194,7 @@ def command(
             store,
             ending,
             budget=budget,
+            at_once=at_once,
             download=download,
             oom_skip=not no_oom_skip,
             force=force,
@@ -207,6 +215,7 @@ def command(
         tag=tag,
         seed=seed,
         budget_s=budget,
+        at_once=at_once,
         download=download,
         skip_after_oom=not no_oom_skip,
         anonymous=anonymous,
@@ -227,6 +236,7 @@ def _resume(
     ending: "RunEnding",
     *,
     budget: float | None,
+    at_once: int | None,
     download: bool,
     oom_skip: bool,
     force: bool,
@@ -246,6 +256,7 @@ def _resume(
     request = ResumeRequest(
         folder,
         budget_s=budget,
+        at_once=at_once,
         download=download,
         skip_after_oom=oom_skip,
         arms=arms_again(info, place_of(info).folder),

@@ -242,6 +242,15 @@ def test_a_used_up_budget_stops_the_running_launch_and_names_what_is_left(lab):
     assert lab.notices[-1] == "the time budget was used up: 2 launches were left out"
 
 
+def test_a_budget_may_rather_measure_some_cases_whole(lab):
+    lab.script = lambda _: measures(10.0)
+    records = lab.run([SMALL, LARGE], repeats=2, budget_s=25, at_once=1)
+    assert [(record.case_index, record.repeat) for record in records] == [(1, 1), (1, 2), (2, 1)]
+    assert codes(records[2]) == ["GB104"]
+    again = lab.run([SMALL, LARGE], repeats=2, at_once=1)
+    assert [(record.case_index, record.repeat) for record in again[3:]] == [(2, 1), (2, 2)]
+
+
 def test_a_budget_that_suffices_leaves_nothing_out(lab):
     assert statuses(lab.run([SMALL, LARGE], repeats=2, budget_s=100)) == ["ok"] * 4
     assert lab.notices == []

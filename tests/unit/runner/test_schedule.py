@@ -46,6 +46,17 @@ def test_the_order_is_drawn_anew_each_round_and_repeats_with_its_seed():
     assert orders[0] != [launch.case.index for launch in LaunchSchedule(cases, repeats=2, seed=8).round(1)]
 
 
+def test_cases_taken_a_few_at_once_are_measured_to_their_end_first():
+    cases = [*plan(1, 2, 3), plan(64, kind="quality")[0].model_copy(update={"index": 4})]
+    schedule = LaunchSchedule(cases, repeats=2, at_once=2)
+    groups = [
+        [(launch.case.index, launch.repeat) for number in schedule.rounds for launch in schedule.round(number, group)]
+        for group in schedule.groups
+    ]
+    assert [sorted(group) for group in groups] == [[(1, 1), (1, 2), (2, 1), (2, 2)], [(3, 1), (3, 2)], [(4, 1)]]
+    assert [repeat for _, repeat in groups[0]] == [1, 1, 2, 2]
+
+
 def test_training_to_a_result_comes_after_all_measuring():
     cases = [*plan(64), plan(64, kind="quality")[0].model_copy(update={"index": 2})]
     schedule = LaunchSchedule(cases, repeats=3, quality_seeds=2)
