@@ -2,22 +2,26 @@
 # Everything that needs a GPU, in one command: most valuable first, each part within its share of the budget, and at the end
 # one archive of run folders and a short table. Works without a GPU too: its parts are then skipped with their reasons.
 #
-#   scripts/gpu_acceptance.sh [--budget MINUTES] [--call MINUTES] [--out FOLDER] [--python PATH] [--suites DIR]
+#   scripts/gpu_acceptance.sh [--budget MINUTES] [--call MINUTES] [--out FOLDER] [--python PATH] [--wheels DIR]
+#                             [--suites DIR] [--plan]
 #
-# The budget (default 30) is that of all calls with the same --out together. Where a command may not last as long, give
-# --call somewhat less than it may last, and call again: parts that are done are left alone, a run that was cut short is
-# resumed, and what parts leave over goes to the runs that were. To go on elsewhere, unpack the archive as --out first.
-# Ctrl-C ends the running part, keeps what it has measured, and writes archive and table.
+# The budget (default 26) is that of all calls with the same --out together. Where a command may not last as long, give
+# --call somewhat less than it may last, and call again: parts that are done are left alone, a run or tests that were cut
+# short go on, and what parts leave over goes to those. To go on elsewhere, unpack the archive as --out first. A run takes
+# its cases a few at a time, so that what it has when it is cut short are whole cases, the first ones of its suite.
+# Ctrl-C ends the running part, keeps what it has measured, and writes archive and table. --plan only says what would be
+# done, in which call, and for how long.
 #
-# Needs no network. Packages may lie anywhere on PYTHONPATH. It changes no clock, limit or mode of any card.
+# Needs no network. Packages may lie anywhere on PYTHONPATH; --wheels installs those of a folder, for this script alone
+# (scripts/pack_wheels.py fills one). It changes no clock, limit or mode of any card.
 # Exit status: 0, 1 if a part failed or ran out of time, 2 for a usage error, 130 if interrupted.
 set -uo pipefail
 
-budget=30 call='' out=gpu-acceptance python=${PYTHON:-python3}
+budget=26 call='' out=gpu-acceptance python=${PYTHON:-python3} wheels='' plan=''
 here=$(cd "$(dirname "$0")/.." && pwd)
 suites=$here/suites
 
-usage() { sed -n '2,14p' "$0" | sed 's/^# \{0,1\}//'; }
+usage() { sed -n '2,19p' "$0" | sed 's/^# \{0,1\}//'; }
 wrong() { echo "error: $1" >&2; exit 2; }
 while [ $# -gt 0 ]; do
   case $1 in
@@ -25,6 +29,8 @@ while [ $# -gt 0 ]; do
     --call) call=${2:?--call needs minutes}; shift 2 ;;
     --out) out=${2:?--out needs a folder}; shift 2 ;;
     --python) python=${2:?--python needs a path}; shift 2 ;;
+    --wheels) wheels=${2:?--wheels needs a folder}; shift 2 ;;
+    --plan) plan=yes; shift ;;
     --suites) suites=${2:?--suites needs a folder}; shift 2 ;;
     -h | --help) usage; exit 0 ;;
     *) usage >&2; wrong "unknown option $1" ;;
@@ -42,18 +48,26 @@ suites=$(cd "$suites" && pwd) || exit 2
 mkdir -p "$out/logs" "$out/runs" "$out/parts" || exit 2
 out=$(cd "$out" && pwd)
 parts=$out/parts
+if [ -n "$wheels" ] && [ -z "$plan" ]; then
+  "$python" -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target "$out/site" "$wheels"/*.whl ||
+    wrong "the wheels of $wheels cannot be installed"
+  PYTHONPATH=$out/site${PYTHONPATH:+:$PYTHONPATH}
+fi
 export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
-"$python" -m gpubench --version >/dev/null || wrong "$python cannot run gpubench"
+# Ceilings that one call has measured are those of the next. Compiling again in every launch would take most of the time: the
+# first launch is cold, and figures of compiling are those of the first.
+export XDG_CACHE_HOME=$out/cache TORCHINDUCTOR_CACHE_DIR=$out/compiled
+[ -n "$plan" ] || "$python" -m gpubench --version >/dev/null || wrong "$python cannot run gpubench"
 
 least() { echo $(($1 < $2 ? $1 : $2)); }
 # A part may take so much longer than it was given, to store what it has and write a report, then it is interrupted; a run
 # that goes on is not worth starting for less than `start_s`; the last seconds of a call are for ending it and the archive.
-grace_s=45 kill_after_s=15 start_s=20 ending_s=$(least 40 $((call_s / 4)))
+grace_s=45 kill_after_s=15 start_s=$(least 20 $((call_s / 2))) ending_s=$(least 40 $((call_s / 4)))
 began=$(date +%s)
-gpu=$("$python" -c 'import torch; torch.cuda.init(); print(torch.cuda.get_device_name(0))' 2>"$out/logs/cuda.log") || gpu=''
-no_gpu="no CUDA device: $(tail -n 1 "$out/logs/cuda.log" | sed 's/^[A-Za-z.]*Error: //; s/\. .*//')"
+[ -n "$plan" ] || gpu=$("$python" -c 'import torch; torch.cuda.init(); print(torch.cuda.get_device_name(0))' 2>"$out/logs/cuda.log") || gpu=''
+no_gpu="no CUDA device: $(tail -n 1 "$out/logs/cuda.log" 2>/dev/null | sed 's/^[A-Za-z.]*Error: //; s/\. .*//')"
 device=cuda
-[ -n "$gpu" ] || device=cpu
+[ -n "${gpu=}" ] || device=cpu
 
 # What is known of a part lies in parts/NAME, a line each: its state (`running`, `more` to do, `done`), its seconds in all
 # calls, its outcome and a note. Empty for a part that was never begun.
@@ -91,7 +105,8 @@ settle_killed() {
   done
 }
 
-row() { printf '%-24s %-11s %6s  %s\n' "$1" "$2" "$3" "$4"; }
+row() { printf '%-24s %-11s %7s %6s  %s\n' "$1" "$2" "$3" "$4" "$5"; }
+share_of() { echo $((budget_s * $1 / 100 > 0 ? budget_s * $1 / 100 : 1)); } # seconds of PERCENT
 left_of_budget() { echo $((budget_s - $(spent_by_all))); }
 left_of_call() { echo $((call_s - ending_s - ($(date +%s) - began))); }
 has_tool() { "$python" -c 'import sys; from gpubench.profile.capture.profiler_tools import find_tool; find_tool(sys.argv[1])' "$1" 2>/dev/null; }
@@ -110,16 +125,22 @@ limited() {
 run_gpubench() { limited "$python" -m gpubench "$@"; }
 # suite NAME [OPTION...]: a run of suites/NAME.yaml, resumed where it was cut short
 suite() {
-  local folder=$out/runs/$1 file=$suites/$1.yaml
+  local folder=$out/runs/$1 file=$suites/$1.yaml limits=(--budget "${LIMIT_S}s" --at-once 4)
   shift
-  [ -s "$folder/records.jsonl" ] && run_gpubench run --resume "$folder" --budget "${LIMIT_S}s"
+  # --force: the next call may be on another machine of the kind; the run's log then says so.
+  [ -s "$folder/records.jsonl" ] && run_gpubench run --resume "$folder" --force "${limits[@]}"
   rm -rf "$folder" # nothing was measured in it yet
-  run_gpubench run "$file" --out "$folder" --budget "${LIMIT_S}s" "$@"
+  run_gpubench run "$file" --out "$folder" "${limits[@]}" "$@"
 }
-# Of pytest's plugins only the one that its settings name: others of the machine may warn or get in the way.
+# tests FOLDER...: their tests that need a GPU and have no outcome yet. Of pytest's plugins only the one that its settings
+# name: others of the machine may warn or get in the way.
 tests() {
-  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 limited "$python" -m pytest "$here/tests/gpu/$1.py" -v -rs -W default -p pytest_timeout \
-    -p no:cacheprovider --rootdir "$here" -c "$here/pyproject.toml"
+  local files done=() grace_s=5
+  cd "$here" || exit 2
+  mapfile -t files < <(grep -rlE 'mark\.gpu\b' "$@" --include='test_*.py' | sort)
+  mapfile -t done < <(sed -nE 's/^(tests[^ ]*) (PASSED|FAILED|ERROR|SKIPPED).*/--deselect=\1/p' "$out/logs/$NAME"*.log)
+  PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 limited "$python" -m pytest "${files[@]}" -m gpu -v -rs -W default -p pytest_timeout \
+    -p no:cacheprovider "${done[@]}"
 }
 doctor() {
   # shellcheck disable=SC2016 # expanded by the inner shell
@@ -131,24 +152,24 @@ profile() {
     -k "mode=train and device=$device and precision=$2 and batch_size=64 and not cudnn_benchmark"
 }
 
-# Calls $1 for every part with its name, percent of the budget, need (any, gpu, or a tool on a GPU) and command.
+# Calls $1 for every part with its name, percent of the budget, need (any, gpu, or a tool on a GPU) and command. The most
+# valuable come first: where the budget is short, the last ones are left out.
 each_part() {
-  "$1" cnn 20 any suite cnn
-  "$1" test_timing 5 gpu tests test_timing
-  "$1" test_precision 10 gpu tests test_precision
-  "$1" test_memory_and_device 10 gpu tests test_memory_and_device
-  "$1" test_ceilings 6 gpu tests test_ceilings
-  "$1" doctor 6 any doctor
-  "$1" roofline 10 any suite roofline -s "device=$device"
-  "$1" ablation 12 gpu suite ablation
-  "$1" profile-fp32-torch 2 any profile torch fp32
-  "$1" profile-bf16-torch 2 any profile torch amp-bf16
+  local twice=(-s measure.repeats=2 -s measure.max_time=10s)
+  "$1" tests 24 gpu tests tests/gpu tests/unit
+  "$1" doctor 4 any doctor
+  "$1" roofline 10 any suite roofline "${twice[@]}" -s "device=$device" -s shape=8192 \
+    -k 'not workload=operators:conv2d or shape=256x14x256x3'
+  "$1" cnn 15 any suite cnn "${twice[@]}" -s batch_size=64,1024 -k 'device=cpu or cudnn_benchmark'
+  "$1" ablation 13 gpu suite ablation "${twice[@]}" -s measure.parity=false
+  "$1" cnn-limit 9 gpu suite cnn-limit "${twice[@]}"
+  "$1" inference 8 any suite inference "${twice[@]}" -s "device=$device" -s precision=fp32,bf16 -s batch_size=1,8,64
+  "$1" resnet50 7 gpu suite resnet50 "${twice[@]}" -s mode=train -s precision=amp-bf16,fp32 -s memory_format=NHWC \
+    -s batch_size=256,max -k 'compile=off'
   "$1" profile-bf16-nsys 2 nsys profile nsys amp-bf16
-  "$1" profile-bf16-ncu 2 ncu profile ncu amp-bf16
-  "$1" inference 5 any suite inference -s "device=$device"
-  "$1" resnet50 4 gpu suite resnet50
-  "$1" cnn-limit 2 gpu suite cnn-limit
-  "$1" cnn-accuracy 2 any suite cnn-accuracy
+  "$1" profile-bf16-torch 2 any profile torch amp-bf16
+  "$1" profile-bf16-ncu 1 ncu profile ncu amp-bf16
+  "$1" cnn-accuracy 5 any suite cnn-accuracy -s "device=$device" -s measure.repeats=1 -s quality.seeds=3
 }
 
 # What every part gets at first: its share.
@@ -161,14 +182,16 @@ begin() { # NAME PERCENT NEED COMMAND...
     [ -n "$state" ] || remember "$1" '' 0 skipped "$why"
     return
   fi
-  share=$((budget_s * $2 / 100 > 0 ? budget_s * $2 / 100 : 1))
+  share=$(share_of "$2")
   go_on "$1" "$((share - spent))" "${@:4}"
 }
-# What runs that were cut short get at last: all that is left.
+# What runs and tests that were cut short get at last: all that is left.
 deepen() {
   recall "$1"
-  if [ "$4" = suite ] && [ "$state" = more ]; then go_on "$1" "$(left_of_budget)" "${@:4}"; fi
+  if resumable "$4" && [ "$state" = more ]; then go_on "$1" "$(left_of_budget)" "${@:4}"; fi
 }
+
+resumable() { [ "$1" = suite ] || [ "$1" = tests ]; }
 
 job='' interrupted='' num_run=0
 go_on() { # NAME SECONDS COMMAND...: the part, for at most so long
@@ -178,7 +201,7 @@ go_on() { # NAME SECONDS COMMAND...: the part, for at most so long
   if [ "$state" = more ] && [ "$limit" -lt "$start_s" ]; then return; fi
   [ "$limit" -gt 0 ] || { left_out "$name" "the budget was used up"; return; }
   # What cannot be resumed is not begun where this call would cut it, unless a separate call would as well.
-  if [ "$in_call" -lt "$(least "$limit" "$start_s")" ] || { [ "$3" != suite ] && [ "$in_call" -lt "$limit" ] && [ "$num_run" -gt 0 ]; }; then
+  if [ "$in_call" -lt "$(least "$limit" "$start_s")" ] || { ! resumable "$3" && [ "$in_call" -lt "$limit" ] && [ "$num_run" -gt 0 ]; }; then
     left_out "$name" "for the next call"
     return
   fi
@@ -186,7 +209,7 @@ go_on() { # NAME SECONDS COMMAND...: the part, for at most so long
   num_run=$((num_run + 1)) started=$(date +%s) log=$(next_log_of "$name")
   : >"$log"
   remember "$name" running "$spent" running ''
-  LIMIT_S=$(least "$limit" "$in_call")
+  LIMIT_S=$(least "$limit" "$in_call") NAME=$name
   "$@" >"$log" 2>&1 </dev/null &
   job=$!
   [ -z "$interrupted" ] || stop
@@ -199,37 +222,41 @@ go_on() { # NAME SECONDS COMMAND...: the part, for at most so long
   job=''
   judge "$name" "$1" "$status" "$log" $((spent + $(date +%s) - started))
   recall "$name"
-  row "$name" "$outcome" "$spent" "$note"
+  row "$name" "$outcome" "" "$spent" "$note"
 }
 left_out() { # NAME WHY: never begun so far, or with more to do
   [ -n "$state" ] || remember "$1" '' 0 "left out" "$2"
 }
 
-summary() { # COMMAND LOG: the line that says most
+summary() { # NAME COMMAND LOG: the line that says most
   local said=''
-  case $1 in
-    suite) said=$(sed -n '/^Result/,/^$/s/^  \([0-9][0-9]* case.*\)/\1/p' "$2" | head -n 1 | sed 's/\. .*//') ;;
-    profile) said=$(sed -n 's/^  Steps  *//p' "$2" | head -n 1) ;;
+  case $2 in
+    suite) [ ! -s "$out/runs/$1/records.jsonl" ] || said=$("$python" "$here/scripts/complete_cases.py" "$out/runs/$1") ;;
+    profile) said=$(sed -n 's/^  Steps  *//p' "$3" | head -n 1) ;;
+    tests) said=$(cat "$out/logs/$1"*.log | sed -nE 's/^tests[^ ]* (PASSED|FAILED|ERROR|SKIPPED).*/\1/p' | sort | uniq -c |
+      awk '{ printf "%s%s %s", sep, $1, tolower($2); sep = ", " }') ;;
   esac
-  [ -n "$said" ] || said=$(grep -m 1 '^error' "$2") || said=$(grep -v '^[[:space:]]*$' "$2" | tail -n 1)
+  [ -n "$said" ] || said=$(grep -m 1 '^error' "$3") || said=$(grep -v '^[[:space:]]*$' "$3" | tail -n 1)
   echo "${said:0:100}"
 }
 
 judge() { # NAME COMMAND STATUS LOG SECONDS: what has become of a part
   local said
-  said=$(summary "$2" "$4")
+  said=$(summary "$1" "$2" "$4")
   if [ -n "$interrupted" ]; then
     remember "$1" more "$5" interrupted "$said"
+  elif [ "$2" = tests ] && [ "$3" = 124 ]; then
+    remember "$1" more "$5" partly "$said"
   elif [ "$3" = 124 ] || [ "$3" = 137 ]; then
     remember "$1" more "$5" "time out" "$said"
   elif [ "$2" = suite ] && grep -q 'the time budget was used up' "$4"; then
     remember "$1" more "$5" partly "$said"
-  elif [ "$3" = 0 ]; then
+  elif [ "$2" = tests ] && { [ "$3" = 1 ] || { [ "$3" -le 5 ] && grep -qE '^tests.* (FAILED|ERROR)' "$out/logs/$1"*.log; }; }; then
+    remember "$1" done "$5" "failed 1" "$said" # a failed test is a result, and takes as long the next time
+  elif [ "$3" = 0 ] || { [ "$2" = tests ] && [ "$3" = 5 ]; }; then # 5: no test was left
     remember "$1" done "$5" ok "$said"
   elif [ "$2" = suite ] && [ "$3" = 3 ]; then
     remember "$1" done "$5" "ok, rows" "some case failed: $said"
-  elif [ "$2" = tests ] && [ "$3" = 1 ]; then
-    remember "$1" done "$5" "failed 1" "$said" # a failed test is a result, and takes as long the next time
   else
     remember "$1" more "$5" "failed $3" "$said"
   fi
@@ -242,13 +269,14 @@ stop() {
 }
 finish() {
   local failed=0 archive=$out/gpu-acceptance.tar.gz doctor_json=()
-  write_row() { recall "$1"; row "$1" "${outcome:-left out}" "$spent" "$note"; }
-  { row part outcome seconds note; each_part write_row; } >"$out/table.txt"
+  write_row() { recall "$1"; row "$1" "${outcome:-left out}" "$(share_of "$2")" "$spent" "$note"; }
+  { row part outcome planned spent note; each_part write_row; } >"$out/table.txt"
   echo
   cat "$out/table.txt"
   ! cat "$parts"/* | awk 'NR % 4 == 3' | grep -Eq '^(failed|time out)' || failed=1
+  mkdir -p "$out/cache"
   [ ! -e "$out/doctor.json" ] || doctor_json=(doctor.json)
-  if tar -C "$out" -czf "$archive" logs parts runs table.txt "${doctor_json[@]}"; then
+  if tar -C "$out" -czf "$archive" logs parts runs cache table.txt "${doctor_json[@]}"; then
     echo "archive: $archive ($(du -h "$archive" | cut -f1))"
   else
     echo "error: no archive of $out could be made" >&2
@@ -258,8 +286,22 @@ finish() {
   exit "$failed"
 }
 
+# The parts in their order, with the call in which each begins if every part takes what it is given.
+print_plan() {
+  local total=0
+  plan_row() {
+    recall "$1"
+    row "$1" "${state:-to do}" "$(share_of "$2")" "$spent" "call $((total / (call_s - ending_s) + 1)), needs $3"
+    total=$((total + $(share_of "$2") - spent))
+  }
+  row part state planned spent when
+  each_part plan_row
+  echo "$total s are left to do, of a budget of $budget_s s in calls of $call_s s"
+}
+
 trap stop INT TERM HUP
 settle_killed
+[ -z "$plan" ] || { print_plan; exit 0; }
 [ -n "$gpu" ] && echo "GPU: $gpu" || echo "$no_gpu: GPU parts are skipped"
 echo "budget: $budget minutes, $(spent_by_all) s of them spent; results in $out"
 each_part begin

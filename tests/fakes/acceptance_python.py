@@ -63,6 +63,17 @@ def suite(arguments):
     return status
 
 
+def tests(arguments):
+    """pytest: four tests that share the seconds; those that are deselected are left out."""
+    names = [f"tests/gpu/test_x.py::{name}" for name in ("a", "b", "c", "d")]
+    left = [name for name in names if f"--deselect={name}" not in arguments]
+    status = PLAN["status"].get("tests", 0)
+    for name in left:
+        time.sleep(PLAN["seconds"].get("tests", 0.0) / len(names))
+        print(f"{name} {'FAILED' if status and name == left[-1] else 'PASSED'}", flush=True)
+    return status if left else 5
+
+
 def main(arguments):
     signal.signal(signal.SIGINT, interrupt)
     with Path(os.environ["FAKE_CALLS"]).open("a") as calls:
@@ -71,7 +82,15 @@ def main(arguments):
         return code(arguments)
     if arguments[1] == "gpubench" and arguments[2] == "run":
         return suite(arguments)
-    name = Path(arguments[2]).stem if arguments[1] == "pytest" else arguments[2]
+    if arguments[0].endswith("complete_cases.py"):
+        print("2 of 2 cases complete")
+        return 0
+    if arguments[1] == "pip":
+        Path(option(arguments, "--target")).mkdir(parents=True, exist_ok=True)
+        return PLAN["status"].get("pip", 0)
+    if arguments[1] == "pytest":
+        return tests(arguments)
+    name = arguments[2]
     time.sleep(PLAN["seconds"].get(name, 0.0))
     print(f"{name} did what it does")
     return PLAN["status"].get(name, 0)
