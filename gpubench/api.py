@@ -86,10 +86,12 @@ def run_suite(
     `budget_s`, ...). SuiteError, UsageError or StoreError before anything is measured; a case that fails is a record.
     Ctrl-C ends the step and stores it, then raises KeyboardInterrupt.
     """
+    from gpubench.analysis.insight.paired_ratios import still_wanted
     from gpubench.report.write import keep_ceilings
     from gpubench.runner.run import run_suite as run
 
-    stored = _stored(run(source, listener, overrides=overrides, selection=selection, store=Path(store), **options))
+    asked = {"selection": selection, "store": Path(store), **options}
+    stored = _stored(run(source, listener, overrides=overrides, still_wanted=still_wanted, **asked))
     keep_ceilings(stored.summary())
     return stored
 
@@ -140,4 +142,4 @@ def _opened(run: StoredRun | str | Path, store: str | Path) -> StoredRun:
 
 
 def _stored(run: Run) -> StoredRun:
-    return StoredRun(run.info, run.records, run.folder, run.dropped)
+    return StoredRun(run.info, run.records, run.folder, run.dropped, run.contests)

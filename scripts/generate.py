@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from gpubench.profile.figures.summary_model import json_schema
-from gpubench.tools.schemas import record_schema, suite_schema
+from gpubench.tools.schemas import contest_schema, record_schema, suite_schema
 from gpubench.tools.suite_reference import suite_reference
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main() -> None:
     schemas = {"suite-1": suite_schema(), "record-1": record_schema(), "profile-1": json_schema()}
+    schemas["contest-1"] = contest_schema()
     for name, schema in schemas.items():
         (ROOT / "schemas" / f"{name}.json").write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
     (ROOT / "docs" / "suite-reference.md").write_text(suite_reference(), encoding="utf-8")

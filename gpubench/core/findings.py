@@ -161,6 +161,10 @@ _CATALOGUE = {
         "Launches differ from each other by much more than steps within a launch do.",
         "The quoted interval already includes this; more `--repeats` make it narrower.",
     ),
+    ("GB212", "two-levels", _INFO, _NONE, "two levels"): (
+        "Launches of the case fall into two groups with nothing in between: processes have two modes.",
+        "Both are real. Look for what differs between processes: memory layout, algorithms, the CPU they ran on.",
+    ),
     # GB3xx: settings, parity, accuracy, work done.
     ("GB301", "settings-mismatch", _ERROR, _INVALIDATES, "settings!"): (
         "A setting read back after it was set is not what was asked for.",
@@ -378,6 +382,15 @@ _CATALOGUE = {
     ("GB520", "shared-gpu", _INFO, _NONE, "shared GPU"): (
         "Other processes worked on the GPU during the steps; busy and idle time cover all of them.",
         "Look at another one: `gpubench profile read FILE --process PID`. To know one alone, give it a GPU of its own.",
+    ),
+    # GB6xx: judging.
+    ("GB601", "contest-differs", _WARNING, _NONE, "contest differs"): (
+        "Taking turns in one process, two cases compare differently than their launches do, beyond both intervals.",
+        "Believe the contest for which is faster, the launches for how fast. The message says what was different.",
+    ),
+    ("GB602", "twins-differ", _WARNING, _NONE, "twins differ"): (
+        "In a contest, two copies of one case differ: the machine's own error is larger than the intervals say.",
+        "Quiet the machine, or give the contest more time (`-s contest.budget=5m`); doubt ratios of that size.",
     ),
 }
 """Code, name, severity, effect and mark of each, with its meaning and its remedy."""

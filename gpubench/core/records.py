@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from gpubench.core.findings import Finding
 
 RECORD_SCHEMA = 1
+CONTEST_SCHEMA = 1
 
 Label = Annotated[str, Field(max_length=4096)]
 Figure = Annotated[float, Field(ge=-1e30, le=1e30)]
@@ -229,6 +230,42 @@ class Record(Frozen):
     samples: str | None = None
     block_log_ratio: Figure | None = None
     workload_digest: str | None = None
+
+
+class ContestRecord(Frozen):
+    """One process of a contest: cases that took turns in short blocks. One line of `contests.jsonl`.
+
+    Cases go by their index in the plan. A contest too large for one process has several parts a round, each with the
+    contest's first case. `log_speeds`: log of samples (latency: of requests) per second at the level of this process,
+    so that only differences mean something; empty unless ok. `twin`: that of the first case's second replica, None
+    where there was no room. `threads_asked`: fewer than torch's own, because others used the CPU.
+    """
+
+    schema_number: int = Field(default=CONTEST_SCHEMA, alias="schema")
+    cases: tuple[int, ...] = Field(min_length=1)
+    label: Label
+    round: int = Field(ge=1)
+    part: int = Field(1, ge=1)
+    status: Status
+    reason: str | None = None
+    started_unix_s: Figure | None = None
+    wall_s: Figure | None = None
+    host_pid: int | None = None
+    pid: int | None = None
+    num_turns: Count | None = None
+    threads: Count | None = None
+    threads_asked: Count | None = None
+    waits_left_out: bool = False
+    log_speeds: dict[int, Figure] = Field(default_factory=dict)
+    twin: Figure | None = None
+    failure: Failure | None = None
+    findings: tuple[Finding, ...] = ()
+    samples: str | None = None
+
+
+def latest_contests(records: Iterable[ContestRecord]) -> list[ContestRecord]:
+    """The last record per process; a resumed run may contain duplicates."""
+    return list({(record.cases[0], record.round, record.part): record for record in records}.values())
 
 
 def latest(records: Iterable[Record]) -> list[Record]:

@@ -34,6 +34,7 @@ class Job(Frozen):
 
     `blocks` measures `arms`, the reference first, in alternating blocks of steps; `order` seeds their order, and `twin`
     adds the reference a second time, to see whether an arm equals itself. `case` is then that of the reference.
+    `contest` does the same with short blocks and asks only how the arms compare: `Turns`, not figures of each.
 
     `largest_batch`: what an earlier launch of a case with `batch_size: max` found, so that all its launches run the
     same. `scratch` is a folder for temporary files, which the parent removes whatever ends the child.
@@ -41,7 +42,7 @@ class Job(Frozen):
 
     type: Literal["job"] = "job"
     job: int
-    kind: Literal["measure", "quality", "blocks"] = "measure"
+    kind: Literal["measure", "quality", "blocks", "contest"] = "measure"
     case: Case
     largest_batch: int | None = None
     arms: tuple[JobArm, ...] = ()
@@ -131,6 +132,21 @@ class SelfCheck(Frozen):
     p_value: float | None = None
 
 
+class Turns(Frozen):
+    """What the turns of one process say about its arms.
+
+    `log_speeds` by arm: log of samples (latency: of requests) per second, at the level of the process; only differences
+    mean something. `twin` is that of the reference's second replica, None where there was no room for it. `threads`
+    are torch's, `waits_left_out` whether waiting for a CPU that other programs had is not part of the times.
+    """
+
+    num_turns: int
+    log_speeds: dict[str, float]
+    twin: float | None = None
+    threads: int | None = None
+    waits_left_out: bool = False
+
+
 class Result(Frozen):
     """Child to parent: the launch's figures. Times in seconds; `step_times_s` holds every timed step, warm-up included.
 
@@ -156,6 +172,7 @@ class Result(Frozen):
     arms: "tuple[Result, ...]" = ()
     block_log_ratio: float | None = None
     self_check: SelfCheck | None = None
+    turns: Turns | None = None
 
 
 class Failed(Frozen):

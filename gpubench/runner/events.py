@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gpubench.core.records import Record
+from gpubench.core.records import ContestRecord, Record
 from gpubench.store.run_info import PlannedCase, RunInfo
 
 
@@ -84,6 +84,23 @@ class CaseFinished:
 
 
 @dataclass(frozen=True)
+class ContestStarted:
+    """`num_cases` of a contest begin to take turns in one process, in round `number` of at most `most`."""
+
+    label: str
+    num_cases: int
+    number: int
+    most: int
+
+
+@dataclass(frozen=True)
+class ContestFinished:
+    """One process of a contest is over."""
+
+    record: ContestRecord
+
+
+@dataclass(frozen=True)
 class Notice:
     """Something a person should know that belongs to no case (host died, budget used up, stop asked for)."""
 
@@ -107,6 +124,8 @@ Event = (
     | LaunchFinished
     | RoundFinished
     | CaseFinished
+    | ContestStarted
+    | ContestFinished
     | Notice
     | RunFinished
 )

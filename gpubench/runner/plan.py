@@ -8,6 +8,7 @@ from gpubench.core.errors import WorkerError
 from gpubench.core.records import Status
 from gpubench.protocol.messages import Hello
 from gpubench.runner.arms.arm import Arm
+from gpubench.runner.contest.groups import LEAST_ROUNDS, MOST_CASES, contest_groups, parts_of, process_measure
 from gpubench.runner.launch.worker_hosts import HostKey, HostPool, device_index
 from gpubench.store.run_info import PlannedCase
 from gpubench.suite.cases.expand import quality_cases
@@ -119,11 +120,17 @@ def cannot_run(case: Case, suite: Suite, hello: Hello | str) -> tuple[Status | N
 
 
 class TimeForecast(NamedTuple):
-    """Launches, and the least and most seconds they should take. Compilation and large models come on top."""
+    """Launches, and the least and most seconds they should take. Compilation and large models come on top.
+
+    `contests`: those that follow, with how many cases; their least and most seconds, which the former include.
+    """
 
     num_launches: int
     least_s: float
     most_s: float
+    contests: tuple[tuple[str, int], ...] = ()
+    contests_least_s: float = 0.0
+    contests_most_s: float = 0.0
 
 
 def forecast(
@@ -141,8 +148,24 @@ def forecast(
     rates = 1 if quality is None else len(quality.learning_rate)
     num_rounds = (repeats if measured else 0) + (seeds if trained else 0)
     least_launch_s = min(suite.measure.min_time, suite.measure.max_time) + OVERHEAD_S
+    groups = contest_groups(planned) if suite.contest is not None and num_arms == 1 else ()
+    budget_s = 0.0 if suite.contest is None else suite.contest.budget
+    least_s = most_s = 0.0
+    for group in groups:
+        num_parts = len(parts_of(group, group.cases, {}, None))
+        replicas = min(len(group.cases), MOST_CASES) + 1
+        process = process_measure(suite.measure, budget_s, replicas)
+        build_s = host_s + replicas * OVERHEAD_S / 2
+        least_s += LEAST_ROUNDS * num_parts * (build_s + replicas * process.min_time)
+        most_s += max(budget_s, LEAST_ROUNDS * num_parts * (build_s + replicas * process.max_time))
     return TimeForecast(
         measured + trained,
-        num_rounds * host_s + measured * least_launch_s + trained * rates * TRAINING_S[0],
-        num_rounds * host_s + measured * (suite.measure.max_time + OVERHEAD_S) + trained * rates * TRAINING_S[1],
+        num_rounds * host_s + measured * least_launch_s + trained * rates * TRAINING_S[0] + least_s,
+        num_rounds * host_s
+        + measured * (suite.measure.max_time + OVERHEAD_S)
+        + trained * rates * TRAINING_S[1]
+        + most_s,
+        tuple((group.label, len(group.cases)) for group in groups),
+        least_s,
+        most_s,
     )

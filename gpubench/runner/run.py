@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gpubench.core.errors import StoreError, UsageError
-from gpubench.core.records import Record
+from gpubench.core.records import ContestRecord, Record
 from gpubench.core.secrets import mask_text
 from gpubench.core.version import __version__
 from gpubench.machine import environment
@@ -21,7 +21,9 @@ from gpubench.machine.environment_variables import hide_homes
 from gpubench.protocol.host_modules import host_modules
 from gpubench.protocol.messages import Hello
 from gpubench.runner.arms.arm import Arm, Level, check_cases, level_of_run, levels_of, why_not_blocks
+from gpubench.runner.contest.contests import Contests, StillWanted
 from gpubench.runner.events import Event, HostStarted, LaunchPhase, Listener, Notice, RunFinished, RunStarted
+from gpubench.runner.launch.attempt import Attempts
 from gpubench.runner.launch.interrupt import Guard, ended_by_signals
 from gpubench.runner.launch.job_on_host import Limits
 from gpubench.runner.launch.worker_hosts import Host, HostPool, current_folder, versions_of
@@ -149,14 +151,20 @@ class RunOutcome:
 
 
 def run_suite(
-    source: str | Path, listener: Listener | None = None, *, overrides: Sequence[str] = (), **asked: Any
+    source: str | Path,
+    listener: Listener | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    still_wanted: StillWanted | None = None,
+    **asked: Any,
 ) -> Run:
-    """Load a suite, run it, and open what it left. `asked` are the fields of `RunRequest`.
+    """Load a suite, run it, and open what it left. `asked` are the fields of `RunRequest`; without `still_wanted` a
+    contest has three rounds.
 
     Raises SuiteError, UsageError, StoreError or WorkerError before anything is measured; afterwards every end of a case
     is a record. KeyboardInterrupt after an interrupted run, whose folder holds what was measured.
     """
-    outcome = start(RunRequest(load_suite(source, overrides), **asked), listener)
+    outcome = start(RunRequest(load_suite(source, overrides), **asked), listener, still_wanted=still_wanted)
     if outcome.interrupted:
         raise KeyboardInterrupt(f"the run was interrupted; what was measured is in {outcome.folder}")
     return load_run(outcome.folder)
@@ -168,6 +176,7 @@ def start(
     *,
     before: BeforeMeasuring | None = None,
     settled: Settled | None = None,
+    still_wanted: StillWanted | None = None,
 ) -> RunOutcome:
     """A new run. The folder is made first, so that a disk that cannot hold it is found before a worker starts."""
     now = datetime.now(UTC)
@@ -189,7 +198,7 @@ def start(
                 if before is not None:
                     before(info)
                 planned = True
-                return stage.measure(info, suite, request, settled, levels, beside)
+                return stage.measure(info, suite, request, settled, levels, beside, still_wanted=still_wanted)
         except BaseException:
             if made and not planned:
                 shutil.rmtree(folder, ignore_errors=True)  # it holds nothing but the head of a run that never began
@@ -202,6 +211,7 @@ def resume(
     *,
     before: BeforeMeasuring | None = None,
     settled: Settled | None = None,
+    still_wanted: StillWanted | None = None,
 ) -> RunOutcome:
     """Measures what is missing of a stored run: launches without a record, cut short, or left out for the time budget.
 
@@ -233,7 +243,17 @@ def resume(
         if before is not None:
             before(info)
         levels = levels_of(request.arms, info.cases, asked) if request.arms else {}
-        return stage.measure(info, suite, request, settled, levels, place.search_path, run.records)
+        return stage.measure(
+            info,
+            suite,
+            request,
+            settled,
+            levels,
+            place.search_path,
+            run.records,
+            still_wanted=still_wanted,
+            contests=run.contests,
+        )
 
 
 def preview(request: RunRequest, log: Path) -> tuple[PlannedCase, ...]:
@@ -287,6 +307,9 @@ class _Stage:
         levels: Mapping[int, Level],
         beside: tuple[str, ...],
         records: Sequence[Record] = (),
+        *,
+        still_wanted: StillWanted | None = None,
+        contests: Sequence[ContestRecord] = (),
     ) -> RunOutcome:
         schedule = LaunchSchedule(
             info.cases,
@@ -300,6 +323,8 @@ class _Stage:
         )
         self.tell(RunStarted(info, self._writer.folder, schedule.num_launches, schedule.num_done))
         deadline_s = None if request.budget_s is None else self._began_s + request.budget_s
+        limits, search_path = Limits(suite.measure.timeout, deadline_s), (*request.search_path, *beside)
+        hide = bool(info.environment.get("anonymous"))
         with Guard() as guard, open_session(suite.measure.telemetry) as telemetry:
             Rounds(
                 suite,
@@ -308,13 +333,27 @@ class _Stage:
                 telemetry,
                 guard,
                 self.tell,
-                Limits(suite.measure.timeout, deadline_s),
+                limits,
                 arms={arm.name: arm for arm in request.arms} or {None: None},
-                search_path=(*request.search_path, *beside),
+                search_path=search_path,
                 download=request.download,
                 settled=settled,
                 levels=levels,
-                hide=bool(info.environment.get("anonymous")),
+                hide=hide,
+            ).run(self.pool)
+            Contests(
+                suite,
+                schedule,
+                self._writer,
+                Attempts(self._writer, telemetry, guard, self.tell, limits),
+                guard,
+                self.tell,
+                limits,
+                still_wanted=still_wanted,
+                search_path=search_path,
+                download=request.download,
+                hide=hide,
+                records=contests,
             ).run(self.pool)
         self.tell(RunFinished(self._writer.folder, guard.stopping, time.monotonic() - self._began_s))
         return RunOutcome(self._writer.folder, info, guard.stopping)

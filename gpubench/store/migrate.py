@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gpubench.core.errors import StoreError
-from gpubench.core.records import RECORD_SCHEMA
+from gpubench.core.records import CONTEST_SCHEMA, RECORD_SCHEMA
 from gpubench.store.run_info import RUN_SCHEMA
 
 Document = dict[str, Any]
@@ -18,6 +18,7 @@ Step = Callable[[Document], Document]
 
 RUN_STEPS: Mapping[int, Step] = {}
 RECORD_STEPS: Mapping[int, Step] = {}
+CONTEST_STEPS: Mapping[int, Step] = {}
 
 
 class NewerSchema(StoreError):  # noqa: N818 - named for what it says
@@ -32,6 +33,11 @@ def migrate_run(document: Document) -> Document:
 def migrate_record(document: Document) -> Document:
     """A line of `records.jsonl` in today's form."""
     return migrate(document, current=RECORD_SCHEMA, steps=RECORD_STEPS)
+
+
+def migrate_contest(document: Document) -> Document:
+    """A line of `contests.jsonl` in today's form. Runs from before contests have no such file."""
+    return migrate(document, current=CONTEST_SCHEMA, steps=CONTEST_STEPS)
 
 
 def migrate(document: Document, *, current: int, steps: Mapping[int, Step]) -> Document:

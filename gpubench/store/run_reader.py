@@ -3,20 +3,20 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from gpubench.core.errors import StoreError
-from gpubench.core.records import RECORD_SCHEMA, Record, Status
+from gpubench.core.records import RECORD_SCHEMA, ContestRecord, Record, Status
 from gpubench.core.secrets import mask_text
 from gpubench.core.units import format_bytes
 from gpubench.store.atomic_files import inside, open_regular, read_end, read_regular, store_error
-from gpubench.store.migrate import NewerSchema, migrate_record, migrate_run
+from gpubench.store.migrate import NewerSchema, migrate_contest, migrate_record, migrate_run
 from gpubench.store.parse_json import parse_json
 from gpubench.store.run_info import RUN_SCHEMA, RunHead, RunInfo
 from gpubench.store.sample_files import read_samples
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 RUN_NAME = "run.json"
 RECORDS_NAME = "records.jsonl"
+CONTESTS_NAME = "contests.jsonl"
 _MOST_RECORDS_BYTES = 4 * 2**30
+_Entry = TypeVar("_Entry", Record, ContestRecord)
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
 _BEGINNING = re.compile(
     rb'\{"schema":1,"kind":"\w+","case_index":(?P<case>\d+),"case_id":"\w*","label":'
@@ -46,12 +48,16 @@ _ANOTHER = "`gpubench list runs` shows the stored runs; --store DIR says where t
 
 @dataclass(frozen=True)
 class Run:
-    """A stored run. `records` in the order they were stored; `dropped` says which lines could not be read, and why."""
+    """A stored run. `records` in the order they were stored; `dropped` says which lines could not be read, and why.
+
+    `contests`: processes in which cases took turns; empty for a run from before there were any.
+    """
 
     info: RunInfo
     records: tuple[Record, ...]
     folder: Path
     dropped: tuple[str, ...] = ()
+    contests: tuple[ContestRecord, ...] = ()
 
     def samples(self, record: Record) -> "dict[str, NDArray[np.float64]]":
         """The series of a launch by name, times in seconds; empty where none were stored. StoreError if damaged."""
@@ -73,7 +79,13 @@ def load_run(folder: Path) -> Run:
             _share_parts(entry, before.get(entry.case_index))
             before[entry.case_index] = entry
             records.append(entry)
-    return Run(info, tuple(records), folder, tuple(dropped))
+    contests = []
+    for each in _read_contests(folder / CONTESTS_NAME):
+        if isinstance(each, str):
+            dropped.append(each)
+        else:
+            contests.append(each)
+    return Run(info, tuple(records), folder, tuple(dropped), tuple(contests))
 
 
 _ALIKE = ("case_id", "label", "effective", "window", "absent", "telemetry", "parity")
@@ -155,14 +167,28 @@ def _read_records(path: Path) -> Iterator[Record | str]:
     """Records, and a sentence for each line that is not one."""
     try:
         with open_regular(path, _MOST_RECORDS_BYTES) as file:
-            yield from _parsed_lines(file, path)
+            yield from _parsed_lines(file, path, parse_record)
     except FileNotFoundError:
         yield f"{RECORDS_NAME} is missing: no launch of this run can be read"
     except OSError as error:
         raise store_error("read", path, error) from error
 
 
-def _parsed_lines(file: BinaryIO, path: Path) -> Iterator[Record | str]:
+def _read_contests(path: Path) -> Iterator[ContestRecord | str]:
+    try:
+        with open_regular(path, _MOST_RECORDS_BYTES) as file:
+            yield from _parsed_lines(file, path, _parse_contest)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise store_error("read", path, error) from error
+
+
+def _parse_contest(line: bytes) -> ContestRecord:
+    return ContestRecord.model_validate(migrate_contest(_object(line)))
+
+
+def _parsed_lines(file: BinaryIO, path: Path, parse: Callable[[bytes], _Entry]) -> Iterator[_Entry | str]:
     number, rest = 0, b""
     while line := file.readline(MOST_LINE_BYTES):
         number += 1
@@ -170,21 +196,21 @@ def _parsed_lines(file: BinaryIO, path: Path) -> Iterator[Record | str]:
             while (part := file.readline(MOST_LINE_BYTES)) and not part.endswith(b"\n"):
                 pass
             most = format_bytes(MOST_LINE_BYTES)
-            yield f"line {number} of {RECORDS_NAME} is longer than {most} and was left out"
+            yield f"line {number} of {path.name} is longer than {most} and was left out"
             continue
         if not line.endswith(b"\n"):
             rest = line
         elif line.strip():
             try:
-                yield parse_record(line)
+                yield parse(line)
             except NewerSchema as error:
                 raise StoreError(f"line {number} of {path} was {error}", hint=error.hint) from error
             except ValueError as error:
                 size = len(line) - 1
-                yield f"line {number} of {RECORDS_NAME} ({size} bytes) cannot be read and was left out: {_first(error)}"
+                yield f"line {number} of {path.name} ({size} bytes) cannot be read and was left out: {_first(error)}"
     if rest:
         yield (
-            f"the last line of {RECORDS_NAME} ({len(rest)} bytes) was cut short, by a crash or a full disk: "
+            f"the last line of {path.name} ({len(rest)} bytes) was cut short, by a crash or a full disk: "
             "its launch is missing, and --resume measures it again"
         )
 

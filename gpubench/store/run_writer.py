@@ -11,13 +11,13 @@ from typing import Self
 from pydantic_core import from_json, to_json
 
 from gpubench.core.errors import StoreError
-from gpubench.core.records import Record
+from gpubench.core.records import ContestRecord, Record
 from gpubench.core.secrets import hide_secrets
 from gpubench.store.atomic_files import PROBE_NAME, check_room, inside, store_error, write_atomically
 from gpubench.store.journal import Journal
 from gpubench.store.lock import LOCK_NAME, FolderLock
 from gpubench.store.run_info import RunInfo
-from gpubench.store.run_reader import RECORDS_NAME, RUN_NAME, load_info
+from gpubench.store.run_reader import CONTESTS_NAME, RECORDS_NAME, RUN_NAME, load_info
 from gpubench.store.sample_files import write_samples
 
 CASES_FOLDER = "cases"
@@ -34,6 +34,7 @@ class RunWriter:
         self._info = info
         self._lock = lock
         self._records = records
+        self._contests: Journal | None = None
 
     @classmethod
     def create(cls, folder: Path, info: RunInfo) -> "RunWriter":
@@ -90,6 +91,12 @@ class RunWriter:
         self._records.append(to_json(stored))
         return record if stored == given else Record.model_validate(stored)
 
+    def append_contest(self, record: ContestRecord) -> None:
+        """Store one process of a contest, as `append` does a launch."""
+        if self._contests is None:
+            self._contests = Journal(self.folder / CONTESTS_NAME)
+        self._contests.append(to_json(hide_secrets(from_json(record.model_dump_json(by_alias=True)))))
+
     def write_samples(self, name: str, arrays: Mapping[str, Sequence[float | None]]) -> str:
         """Store the series of a launch under `samples/`; gives the path for `Record.samples`. None becomes NaN."""
         return write_samples(self.folder, name, arrays)
@@ -115,6 +122,8 @@ class RunWriter:
     def close(self) -> None:
         """Release the folder. Closing again is harmless."""
         self._records.close()
+        if self._contests is not None:
+            self._contests.close()
         self._lock.release()
 
     def __enter__(self) -> Self:

@@ -7,7 +7,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core.core_schema import FloatSchema
 
 from gpubench.core.metrics import METRICS
-from gpubench.core.records import RECORD_SCHEMA, Record
+from gpubench.core.records import CONTEST_SCHEMA, RECORD_SCHEMA, ContestRecord, Frozen, Record
 from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.model.settings import SETTINGS, is_number, is_switch
 from gpubench.suite.model.suite import Suite
@@ -26,7 +26,11 @@ def suite_schema() -> Schema:
     It accepts all that `gpubench validate` accepts, and a little more: what depends on other parts of the file, or is
     written inside text (durations, shares), is left to `validate`.
     """
-    text = json.dumps(Suite.model_json_schema(by_alias=True)).replace("QualitySettings", "Quality")  # as released
+    text = (
+        json.dumps(Suite.model_json_schema(by_alias=True))
+        .replace("QualitySettings", "Quality")
+        .replace("ContestSettings", "Contest")
+    )  # as released
     schema = _tidy(json.loads(text))
     definitions, sections = schema["$defs"], schema["properties"]
     settings = _settings()
@@ -90,7 +94,8 @@ def _refine_quality(quality: dict[str, Schema], sections: dict[str, Schema]) -> 
     _refer(quality, "data", {"anyOf": [_setting("data"), {"type": "null"}]})
     one = quality["learning_rate"]["items"]
     quality["learning_rate"] = _also(quality["learning_rate"], one)
-    sections["quality"] = _also(sections["quality"], {"const": "off"})
+    for name in ("quality", "contest"):
+        sections[name] = _also(sections[name], {"const": "off"})
 
 
 def _also(schema: Schema, other: Schema) -> Schema:
@@ -146,6 +151,15 @@ class _Stored(GenerateJsonSchema):
 
 def record_schema() -> dict[str, Any]:
     """The schema of one line of `records.jsonl`, kept in `schemas/record-1.json`."""
-    schema = Record.model_json_schema(by_alias=True, mode="serialization", schema_generator=_Stored)
-    schema["properties"]["schema"] = {"const": RECORD_SCHEMA, "title": "Schema"}
+    return _stored_schema(Record, RECORD_SCHEMA)
+
+
+def contest_schema() -> dict[str, Any]:
+    """The schema of one line of `contests.jsonl`, kept in `schemas/contest-1.json`."""
+    return _stored_schema(ContestRecord, CONTEST_SCHEMA)
+
+
+def _stored_schema(model: type[Frozen], number: int) -> dict[str, Any]:
+    schema = model.model_json_schema(by_alias=True, mode="serialization", schema_generator=_Stored)
+    schema["properties"]["schema"] = {"const": number, "title": "Schema"}
     return {"$schema": _DIALECT, **schema}

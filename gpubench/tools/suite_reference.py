@@ -11,7 +11,7 @@ from gpubench.core.units import format_bytes
 from gpubench.suite.load import MAX_BYTES
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.settings import choices, is_number, is_switch
-from gpubench.suite.model.suite import MAX_CASES, Gate, Measure, QualitySettings, Suite, When
+from gpubench.suite.model.suite import MAX_CASES, ContestSettings, Gate, Measure, QualitySettings, Suite, When
 
 _HEAD = """# Suite files
 
@@ -65,6 +65,11 @@ matrix:
 ```
 """
 
+_CONTEST = """\
+After their launches, the cases of one mode and device take turns in short blocks, in at least three processes: effects,
+ratios and the ranking come from there ([method](method.md)). `contest: off` leaves that out.
+"""
+
 _COMMAND_LINE = """
 ## On the command line
 
@@ -76,8 +81,9 @@ only value of its axis; several make an axis. `when` no longer sets a setting gi
 | `-s batch_size=64,128` | makes or replaces an axis |
 | `-s batch_size='{pow2: [5, 8]}'` | the same with powers of two |
 | `-s device=cuda` | a default, or the only value of the axis |
-| `-s measure.repeats=5` | a key of `measure` or `quality` |
+| `-s measure.repeats=5` | a key of `measure`, `quality` or `contest` |
 | `-s quality=off` | no training to a result |
+| `-s contest=off` | no contest |
 
 `-k EXPRESSION` keeps the cases it is true for:
 
@@ -120,6 +126,9 @@ def _page() -> Iterator[str]:
     yield from _table(Measure)
     yield "\n## `quality`\n"
     yield from _table(QualitySettings)
+    yield "\n## `contest`\n"
+    yield _CONTEST
+    yield from _table(ContestSettings)
     yield "\n## `when`\n"
     yield from _table(When)
     yield "\n## `gates`\n"

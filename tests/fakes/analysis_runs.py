@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gpubench.core.findings import Finding
-from gpubench.core.records import Failure, Parity, Quality, Record, Series, Status
+from gpubench.core.records import ContestRecord, Failure, Parity, Quality, Record, Series, Status
 from gpubench.store.run_info import PlannedCase, RunInfo
 from gpubench.suite.model.case import Case
 
@@ -15,6 +15,7 @@ class FakeRun:
     info: RunInfo
     records: tuple[Record, ...]
     dropped: tuple[str, ...] = ()
+    contests: tuple[ContestRecord, ...] = ()
 
 
 @dataclass

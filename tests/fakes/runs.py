@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gpubench.core.findings import Finding, finding
-from gpubench.core.records import Effective, Failure, Parity, Quality, Record, Series, Status, Window
+from gpubench.core.records import ContestRecord, Effective, Failure, Parity, Quality, Record, Series, Status, Window
 from gpubench.store.run_info import PlannedCase, RunInfo
 from gpubench.suite.model.case import Case
 
@@ -60,6 +60,7 @@ class FakeRun:
     info: RunInfo
     records: tuple[Record, ...]
     dropped: tuple[str, ...] = ()
+    contests: tuple[ContestRecord, ...] = ()
 
 
 @dataclass

@@ -1,14 +1,17 @@
 """A worker host that answers jobs from a script: in memory, without a process or torch, on a clock that is handed in."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gpubench.core.errors import WorkerError
 from gpubench.core.records import Record, Series
-from gpubench.protocol.messages import Exited, Failed, Hello, Job, Phase, Result, Started
+from gpubench.protocol.messages import Exited, Failed, Hello, Job, Phase, Result, Started, Turns
 from gpubench.runner.arms.arm import Arm
+from gpubench.runner.contest.contests import Contests
 from gpubench.runner.events import Event, LaunchFinished, LaunchStarted, Notice
+from gpubench.runner.launch.attempt import Attempts
 from gpubench.runner.launch.interrupt import Guard
 from gpubench.runner.launch.job_on_host import Limits
 from gpubench.runner.launch.job_pipe import Garbage, HostLost
@@ -19,7 +22,7 @@ from gpubench.store.run_info import PlannedCase, RunInfo
 from gpubench.store.run_reader import load_run
 from gpubench.store.run_writer import RunWriter
 from gpubench.suite.model.case import Case
-from gpubench.suite.model.suite import Measure, Suite
+from gpubench.suite.model.suite import ContestSettings, Measure, Suite
 from gpubench.telemetry.run_telemetry import open_session
 
 SERIES = Series(
@@ -64,6 +67,12 @@ def blocks(job: Job, **result) -> list[Step]:
     """All arms of a job in alternating blocks, the second as fast as the first."""
     arms = [DONE, *[DONE.model_copy(update={"block_log_ratio": 0.0}) for _ in job.arms[1:]]]
     return measures(4.0, Result(arms=tuple(arms), **result))
+
+
+def takes_turns(job: Job, speeds: dict[str, float], *, seconds: float = 8.0, twin: float = 0.0) -> list[Step]:
+    """A contest's job: how many times as fast as the first each arm is, by its name."""
+    logs = {arm.name: math.log(speeds.get(arm.name, 1.0)) for arm in job.arms}
+    return measures(seconds, Result(turns=Turns(num_turns=40, log_speeds=logs, twin=twin, threads=2)))
 
 
 def fails(status: str = "failed", reason: str = "RuntimeError: no") -> list[Step]:
@@ -191,6 +200,8 @@ class Lab:
         levels=None,
         settled=None,
         timeout_s: float = 300.0,
+        contest_s: float | None = None,
+        still_wanted=None,
     ) -> tuple[Record, ...]:
         """The records of the run in the order stored, those of earlier calls first."""
         planned = tuple(
@@ -199,12 +210,17 @@ class Lab:
             )
             for at, case in enumerate(cases, start=1)
         )
-        suite = Suite(schema=1, name="s", measure=Measure(repeats=repeats, timeout=timeout_s, telemetry="off"))
+        suite = Suite(
+            schema=1,
+            name="s",
+            measure=Measure(repeats=repeats, timeout=timeout_s, telemetry="off"),
+            contest=None if contest_s is None else ContestSettings(budget=contest_s),
+        )
         info = RunInfo(
             run="r", suite_name="s", suite={}, suite_digest="d", created="2026-01-01T00:00:00Z", cases=planned
         )
         is_stored = self.folder.exists()
-        stored = load_run(self.folder).records if is_stored else ()
+        stored, contests = (load_run(self.folder).records, load_run(self.folder).contests) if is_stored else ((), ())
         self.events, self.jobs, self.hosts, self.guard = [], [], [], Guard()
         writer = RunWriter.resume(self.folder) if is_stored else RunWriter.create(self.folder, info)
         schedule = LaunchSchedule(
@@ -229,6 +245,17 @@ class Lab:
                 arms={arm.name: arm for arm in arms} or {None: None},
                 levels=levels,
                 settled=settled,
+            ).run(pool)
+            Contests(
+                suite,
+                schedule,
+                writer,
+                Attempts(writer, telemetry, self.guard, self.events.append, limits),
+                self.guard,
+                self.events.append,
+                limits,
+                still_wanted=still_wanted,
+                records=contests,
             ).run(pool)
         return load_run(self.folder).records
 

@@ -1,11 +1,12 @@
 """Real runs with workers that answer from a script: plan, schedule, records, reports are those of a run, torch is not."""
 
+import math
 from pathlib import Path
 
 from fakes.runs import a_parity, a_quality, absent, effective, metrics, series
 from fakes.scripted_host import Lab, ScriptedHost, Step, measures
 
-from gpubench.protocol.messages import Hello, Job, Result
+from gpubench.protocol.messages import Hello, Job, Result, Turns
 from gpubench.runner.launch.worker_hosts import HostPool
 from gpubench.suite.model.case import Case
 
@@ -30,10 +31,19 @@ def script(job: Job) -> list[Step]:
         return measures(1.0, replace_quality(job))
     if job.kind == "measure":
         return measures(1.0, _result(job.case, job.repeat))
+    if job.kind == "contest":
+        return measures(1.0, Result(turns=_turns(job)))
     arms = [_result(arm.case, job.repeat) for arm in job.arms]
     log_ratio = FACTORS[job.repeat % len(FACTORS)] - 1
     others = [arm.model_copy(update={"block_log_ratio": log_ratio}) for arm in arms[1:]]
     return measures(1.0, Result(arms=(arms[0], *others)))
+
+
+def _turns(job: Job) -> Turns:
+    """Cases as fast as their launches say, the reference's twin as fast as itself."""
+    noise = {arm.name: FACTORS[(job.repeat + at) % len(FACTORS)] for at, arm in enumerate(job.arms)}
+    speeds = {name: math.log(1000.0 * factor) for name, factor in noise.items()}
+    return Turns(num_turns=30, log_speeds=speeds, twin=speeds[job.arms[0].name] + 0.001, threads=2)
 
 
 def replace_quality(job: Job) -> Result:

@@ -29,6 +29,7 @@ include:
   - {workload: operators:copy, shape: 8MiB}
   - {workload: operators:launch, batch_size: 200}
 measure: {min_time: 0.1s, max_time: 0.6s, min_steps: 10, target_rel_ci: 50%, repeats: 2}
+contest: off
 """
 STEPS = """\
 schema: 1
@@ -42,6 +43,7 @@ path:
 include:
   - {workload: "fits:FitsFive", batch_size: max}
 measure: {min_time: 0.1s, max_time: 0.6s, min_steps: 10, target_rel_ci: 50%, repeats: 2}
+contest: off
 """
 FITS_FIVE = """\
 class FitsFive:

@@ -24,6 +24,7 @@ matrix:
   workload: ["workloads:Sleeper"]
   batch_size: [1, 2, 4]
 measure: {min_time: %s, max_time: 60s, target_rel_ci: 50%%, repeats: 1, timeout: 100s}
+contest: off
 """
 
 

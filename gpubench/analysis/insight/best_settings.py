@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gpubench.analysis.insight.paired_ratios import paired_logs
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.launch_estimates import from_location, mean_difference
-from gpubench.core.findings import Validity
+from gpubench.analysis.summary.contest_levels import paired_estimate
+from gpubench.analysis.summary.with_contests import launch_ratio
 from gpubench.core.records import Estimate
 from gpubench.suite.model.case import Case
 from gpubench.suite.select.patterns import matches
@@ -16,8 +17,8 @@ from gpubench.suite.select.patterns import matches
 class Best:
     """The fastest of the cases with the same workload, mode, device, timing and precision (for latency, also batch).
 
-    `won`: it is VALID and its output passed the check. If no case is, this is the fastest of the rest, with `won`
-    False and the reason in `why_not`.
+    `won`: it is VALID (or took turns with the others) and its output passed the check. If no case is, this is the
+    fastest of the rest, with `won` False and the reason in `why_not`.
     """
 
     summary: CaseSummary
@@ -47,8 +48,8 @@ def best_settings(summaries: Iterable[CaseSummary]) -> tuple[Best, ...]:
             groups.setdefault((*_contest(entry.case), entry.case.precision), []).append(entry)
     found = []
     for group in groups.values():
-        winners = [entry for entry in group if entry.validity is Validity.VALID and entry.correctness == "pass"]
-        fastest = max(winners or group, key=lambda entry: entry.speed or 0.0)
+        winners = [entry for entry in group if entry.comparable and entry.correctness == "pass"]
+        fastest = max(winners or group, key=lambda entry: entry.rank_speed or 0.0)
         weak = [entry.message for entry in fastest.findings if entry.effect != "none"]
         why_not = weak[0] if weak else "its output failed the check"
         if fastest.correctness == "unverified":
@@ -86,13 +87,12 @@ def gains(bests: Sequence[Best], baseline: Mapping[str, Any]) -> tuple[Gain, ...
 def speedup(summary: CaseSummary, baseline: CaseSummary) -> Estimate | None:
     """How many times faster `summary` is than `baseline`: exp of the mean log ratio, with its 95 % interval.
 
-    Paired by repeat where both have the same repeats (launches of one round share the state of the machine), else
-    Welch. No interval from a single launch a side. None where either has no figure or their timing differs.
+    From the contest in which both took turns. If they met in none, from launches: paired by repeat where both have the
+    same repeats (launches of one round share the state of the machine), else Welch. No interval from a single launch a
+    side. None where either has no figure or their timing differs.
     """
-    if summary.speed_metric != baseline.speed_metric:
-        return None
-    ours, theirs = summary.log_speeds, baseline.log_speeds
-    return from_location(*mean_difference(ours, theirs), "1", exponential=True) if ours and theirs else None
+    logs = paired_logs([(summary, baseline)])
+    return paired_estimate(logs) if logs else launch_ratio(summary, baseline)
 
 
 def _contest(case: Case) -> tuple[Any, ...]:
@@ -101,4 +101,4 @@ def _contest(case: Case) -> tuple[Any, ...]:
 
 
 def _rank(best: Best) -> tuple[bool, float]:
-    return best.won, best.summary.speed or 0.0
+    return best.won, best.summary.rank_speed or 0.0

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gpubench.analysis.insight.best_settings import speedup
+from gpubench.analysis.insight.paired_ratios import PairedVerdict, paired_logs, speed_verdict
 from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.contest_levels import paired_estimate
 from gpubench.analysis.summary.launch_estimates import geometric_estimate
-from gpubench.core.findings import Validity
 from gpubench.core.records import Estimate
 from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.model.settings import default, is_number
@@ -39,6 +40,9 @@ class FactorEffect:
     share. Pairs with a weakened case (`num_suspect`) are left out where there are others; where there are none, all
     are used and the effect is `weakened`: nothing is certain. `memory_ratio` is the same for peak allocated memory,
     None if not measured.
+
+    Where both cases of every pair took turns in a contest, `ratio` is the mean over the pairs in each round, with an
+    interval over rounds, and `verdict` what that says; `verdict` is None where the ratio comes from launches.
     """
 
     factor: str
@@ -51,6 +55,7 @@ class FactorEffect:
     pairs: tuple[Pair, ...] = field(repr=False)
     memory_ratio: Estimate | None = None
     weakened: bool = False
+    verdict: PairedVerdict | None = None
 
 
 def factor_effects(
@@ -104,10 +109,11 @@ def _pairs_in(block: Sequence[CaseSummary], factor: str, base: Any) -> list[Pair
 
 
 def _effect(factor: str, context_names: Sequence[str], known: tuple[Pair, ...]) -> FactorEffect:
-    sound = tuple(pair for pair in known if Validity.SUSPECT not in (pair.base.validity, pair.other.validity))
+    sound = tuple(pair for pair in known if pair.base.comparable and pair.other.comparable)
     pairs = sound or known
     first = pairs[0]
-    own = speedup(first.other, first.base) if len(pairs) == 1 else None
+    logs = paired_logs([(pair.other, pair.base) for pair in pairs])
+    own = paired_estimate(logs) if logs else speedup(first.other, first.base) if len(pairs) == 1 else None
     name = "peak_memory_allocated_bytes"
     memory = [(pair.other.metrics.get(name), pair.base.metrics.get(name)) for pair in pairs]
     grown = [math.log(b.value / a.value) for b, a in memory if a and b and min(a.value, b.value) > 0]
@@ -122,4 +128,5 @@ def _effect(factor: str, context_names: Sequence[str], known: tuple[Pair, ...]) 
         context={name: getattr(first.base.case, name) for name in context_names},
         pairs=pairs,
         memory_ratio=geometric_estimate(grown, "1") if len(grown) == len(pairs) else None,
+        verdict=speed_verdict(logs),
     )

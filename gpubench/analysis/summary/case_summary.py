@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from gpubench.analysis.summary.case_figures import CaseFigures, is_figure, launch_value
+from gpubench.analysis.summary.contest_levels import ContestLevels
 from gpubench.core.findings import Finding, Validity
 from gpubench.core.records import CRASHED, Effective, Record, Status
 from gpubench.store.run_info import PlannedCase
@@ -24,7 +25,9 @@ class CaseSummary:
 
     `status` is `ok` if any launch was, with the other launches' ends in `reason`; else that of the worst launch.
     `records` has the last record of each repeat, in order. `metrics` comes from the ok launches; what no launch could
-    measure is in `absent` with its reason. `effective` is that of the first ok launch.
+    measure is in `absent` with its reason. `effective` is that of the first ok launch. `contest`: where it took turns
+    with others; `contest_speed`: samples (latency: requests) per second there, brought to the level of the launches of
+    the contest's cases, so that ratios of it are those of the contest.
     """
 
     planned: PlannedCase
@@ -36,6 +39,8 @@ class CaseSummary:
     validity: Validity
     correctness: Correctness
     effective: Effective | None
+    contest: ContestLevels | None = field(default=None, repr=False)
+    contest_speed: float | None = None
 
     @property
     def absent(self) -> Mapping[str, str]:
@@ -84,6 +89,20 @@ class CaseSummary:
     def usable(self) -> bool:
         """Whether its figures may be used: ok and not INVALID."""
         return self.status is Status.OK and self.validity is not Validity.INVALID
+
+    @property
+    def rank_speed(self) -> float | None:
+        """`speed` for ranking: where cases took turns, it differs by what they differed there."""
+        return self.contest_speed or self.speed
+
+    @property
+    def comparable(self) -> bool:
+        """Whether its ratios to others are as good as a VALID case's: also where it took turns, and only the timing of
+        its launches was weakened, on which no ratio of the contest rests.
+        """
+        weak = [entry for entry in self.findings if entry.effect != "none"]
+        timing = all(entry.code.startswith("GB2") or entry.code == "GB407" for entry in weak)
+        return self.validity is Validity.VALID or (self.usable and self.contest is not None and timing)
 
     @cached_property
     def ok_records(self) -> tuple[Record, ...]:

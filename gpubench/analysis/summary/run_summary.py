@@ -9,9 +9,12 @@ from typing import Protocol
 from gpubench.analysis.summary.accuracy_verdict import QualitySummary, drop_findings, judge_quality
 from gpubench.analysis.summary.case_figures import CaseFigures
 from gpubench.analysis.summary.case_summary import CaseSummary, Correctness
+from gpubench.analysis.summary.contest_levels import ContestLevels, contest_levels
 from gpubench.analysis.summary.measured_ceilings import with_mfu
+from gpubench.analysis.summary.two_levels import two_levels
+from gpubench.analysis.summary.with_contests import with_contests
 from gpubench.core.findings import Finding, Validity, finding, validity
-from gpubench.core.records import Record, Status, latest
+from gpubench.core.records import ContestRecord, Record, Status, latest
 from gpubench.core.units import format_percent
 from gpubench.stats.estimators import mean_location
 from gpubench.store.run_info import PlannedCase, RunInfo
@@ -28,15 +31,18 @@ class RecordedRun(Protocol):
     def info(self) -> RunInfo: ...
     @property
     def records(self) -> Sequence[Record]: ...
+    @property
+    def contests(self) -> Sequence[ContestRecord]: ...
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Measured cases and quality entries in the order of the plan."""
+    """Measured cases and quality entries in the order of the plan, and the contests in which cases took turns."""
 
     info: RunInfo
     cases: tuple[CaseSummary, ...]
     quality: tuple[QualitySummary, ...] = ()
+    contests: tuple[ContestLevels, ...] = ()
 
     def __repr__(self) -> str:
         return f"<RunSummary of {self.info.run}: {len(self.cases)} cases, {len(self.quality)} trained to a result>"
@@ -70,7 +76,9 @@ def summarise_run(run: RecordedRun, *, arm: str | None = None, metrics: Collecti
             entry = replace(entry, findings=everything, validity=standing)
         if entry.kind == "measure":
             cases.append(entry)
-    return RunSummary(info=run.info, cases=tuple(with_mfu(run.info, cases)), quality=quality)
+    contests = contest_levels(run.contests) if arm is None else ()
+    met = with_contests(with_mfu(run.info, cases), contests)
+    return RunSummary(info=run.info, cases=met, quality=quality, contests=contests)
 
 
 def summarise_case(
@@ -87,8 +95,8 @@ def summarise_case(
     own = []
     if len(ok) == 1 and planned.kind == "measure":
         own = [finding("GB206", "One launch: the spread between processes is unknown, so there is no interval.")]
-    spread = spread_finding(ok) if wanted is None else None
-    findings = (*merge_findings(ok or records), *own, *([spread] if spread else ()))
+    spread = (spread_finding(ok), two_levels(ok)) if wanted is None else ()
+    findings = (*merge_findings(ok or records), *own, *(each for each in spread if each is not None))
     return CaseSummary(
         planned=planned,
         status=status,

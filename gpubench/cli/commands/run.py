@@ -53,6 +53,9 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
 @click.option("-n", "--dry-run", is_flag=True, help="Show cases, skips and a time estimate; measure nothing.")
 @click.option("--repeats", type=click.IntRange(1, 1000), help="Launches per case, each in its own process.")
 @click.option(
+    "--no-contest", is_flag=True, help="Launches alone: do not let cases take turns in one process afterwards."
+)
+@click.option(
     "--arm",
     "arms",
     multiple=True,
@@ -117,6 +120,7 @@ def command(
     cases: tuple[str, ...],
     dry_run: bool,
     repeats: int | None,
+    no_contest: bool,
     budget: float | None,
     at_once: int | None,
     arms: tuple[str, ...],
@@ -167,6 +171,7 @@ def command(
         raise click.UsageError("--resume cannot be combined with -s, -k, --case or --dry-run.")
     planned = {"--tag": tag, "--seed": seed, "--out": out, "--repeats": repeats, "--timeout": timeout}
     given = [option for option, value in planned.items() if value is not None]
+    given += ["--no-contest"] if no_contest else []
     if resumed is not None and given:
         raise click.UsageError(f"--resume continues the run as planned: it cannot be combined with {given[0]}.")
     if selection is not None and cases:
@@ -179,6 +184,7 @@ def command(
         raise click.UsageError(
             "--json prints the run alone; `gpubench compare REF @last --json` prints the comparison with a stored one."
         )
+    from gpubench.analysis.insight.paired_ratios import still_wanted
     from gpubench.cli.gate.choose_sides import stored_side
     from gpubench.cli.run_ending import RunEnding
     from gpubench.cli.screens.run_progress import open_progress
@@ -201,6 +207,7 @@ def command(
             trust=trust,
         )
     overrides += () if repeats is None else (f"measure.repeats={repeats}",)
+    overrides += ("contest=off",) if no_contest else ()
     overrides += () if timeout is None else (f"measure.timeout={timeout}",)
     loaded = load_suite(suite or "", overrides)
     for warning in loaded.warnings:
@@ -226,7 +233,7 @@ def command(
     names = [arm.name for arm in request.arms]
     verdicts = asked.verdicts(names, request.rounds or 0, request.screen_rounds)
     with open_progress(wide=wide, verdicts=verdicts) as progress:
-        outcome = start(request, progress, before=ending.before, settled=verdicts)
+        outcome = start(request, progress, before=ending.before, settled=verdicts, still_wanted=still_wanted)
     return ending.after(outcome, store)
 
 
@@ -242,6 +249,7 @@ def _resume(
     force: bool,
     trust: bool,
 ) -> int:
+    from gpubench.analysis.insight.paired_ratios import still_wanted
     from gpubench.cli.screens.run_progress import open_progress
     from gpubench.runner.run import ResumeRequest, resume
     from gpubench.runner.stored_run import check_own, place_of
@@ -265,7 +273,7 @@ def _resume(
     )
     verdicts = ending.arms.verdicts([arm.name for arm in info.arms], info.repeats, info.screen_rounds, info.sesoi)
     with open_progress(wide=ending.wide, verdicts=verdicts) as progress:
-        outcome = resume(request, progress, before=ending.before, settled=verdicts)
+        outcome = resume(request, progress, before=ending.before, settled=verdicts, still_wanted=still_wanted)
     return ending.after(outcome, store)
 
 

@@ -58,7 +58,9 @@ def request_for(run: Run, changes: Sequence[CaseChange], rounds: int, *, force: 
     wanted = {change.case_id for change in changes if change.measured.kind == "measure"}
     trained = any(change.measured.kind == "quality" for change in changes)
     measure = loaded.suite.measure.model_copy(update={"repeats": rounds})
-    suite = loaded.suite.model_copy(update={"measure": measure, "quality": loaded.suite.quality if trained else None})
+    suite = loaded.suite.model_copy(
+        update={"measure": measure, "quality": loaded.suite.quality if trained else None, "contest": None}
+    )
     cases = tuple(case for case in loaded.cases if case.case_id in wanted)
     quality = loaded.quality_cases if trained else ()
     place = place_of(run.info)

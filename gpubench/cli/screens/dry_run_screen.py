@@ -36,6 +36,11 @@ def print_plan(
             "cases": [case.model_dump(mode="json") for case in planned],
             "launches": expected.num_launches,
             "expected_s": {"least": round(expected.least_s, 1), "most": round(expected.most_s, 1)},
+            "contests": [{"label": label, "cases": number} for label, number in expected.contests],
+            "contests_expected_s": {
+                "least": round(expected.contests_least_s, 1),
+                "most": round(expected.contests_most_s, 1),
+            },
         }
         click.echo(json_text(hide_secrets(document), indent=2))
         return
@@ -58,6 +63,10 @@ def print_plan(
     skipped = sum(case.skip_status is not None for case in planned)
     cases = f"{count(len(planned) - skipped, 'case')} would run" + (f", {skipped} would not" if skipped else "")
     writer.text(line(f"{cases}: {count(expected.num_launches, 'launch', 'launches')}. Nothing ran."))
+    if expected.contests:
+        held = ", ".join(f"{label} ({count(number, 'case')})" for label, number in expected.contests)
+        span = f"{format_duration(expected.contests_least_s)} to {format_duration(expected.contests_most_s)}"
+        writer.text(line(f"Then cases take turns in one process: {held}: {span}. --no-contest leaves that out."))
     if expected.num_launches:
         span = f"{format_duration(expected.least_s)} to {format_duration(expected.most_s)}"
         writer.text(line(f"Expected time: {span} (steady cases end early; compiling and large models take longer)."))

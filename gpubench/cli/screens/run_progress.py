@@ -26,6 +26,8 @@ from gpubench.report.render.terminal import TONES, TerminalReport
 from gpubench.report.topics.set_up import machine_line
 from gpubench.runner.events import (
     CaseFinished,
+    ContestFinished,
+    ContestStarted,
     Event,
     HostStarted,
     LaunchFinished,
@@ -100,6 +102,10 @@ class RunProgress(ABC):
                 self.round_finished(event)
             case CaseFinished():
                 self._case_finished(event)
+            case ContestStarted():
+                self.running = Running(f"contest: {event.label}", event.number, event.most)
+            case ContestFinished():
+                self.running = None
             case Notice():
                 self.print_text(f"note: {event.message}", "warning")
                 if event.hint:

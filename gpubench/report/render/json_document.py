@@ -5,9 +5,13 @@ Values are in the registry's SI units; what could not be measured is left out of
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
+from gpubench.analysis.insight.factor_effects import factor_effects
+from gpubench.analysis.insight.paired_ratios import speed_verdict
 from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.contest_levels import ContestLevels, paired_estimate
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.records import Estimate
 from gpubench.report.model.inert_text import json_text
@@ -40,6 +44,7 @@ def run_document(summary: RunSummary, *, folder: str | None = None) -> dict[str,
             "description": info.suite.get("description", ""),
         },
         "environment": info.environment,
+        "contests": [_contest_document(each, summary.cases) for each in summary.contests],
         "cases": [case_document(entry) for entry in sorted(everything, key=lambda entry: entry.planned.index)],
     }
     cleaned: dict[str, Any] = _finite(document)
@@ -66,6 +71,40 @@ def case_document(entry: CaseSummary) -> dict[str, Any]:
         "findings": [found.model_dump(mode="json") for found in entry.findings],
         "failure": None if failure is None else failure.model_dump(mode="json"),
     }
+
+
+def _contest_document(contest: ContestLevels, cases: Sequence[CaseSummary]) -> dict[str, Any]:
+    """Cases that took turns: each over the first one, and the first one's second copy over it (the machine's error)."""
+    return {
+        "label": contest.label,
+        "first": contest.first,
+        "rounds": len(contest.rounds),
+        "processes": contest.num_processes,
+        "seconds": contest.seconds,
+        "threads": contest.threads,
+        "itself": None if not contest.twins else _ratio(list(contest.twins)),
+        "ratios": [
+            {"case": index, **_ratio(list(contest.log_ratios(index, contest.first).values()))}
+            for index in contest.cases
+            if index != contest.first
+        ],
+        "effects": [
+            {
+                "setting": effect.factor,
+                "from": effect.base,
+                "to": effect.value,
+                "ratio": _estimate(effect.ratio),
+                "verdict": effect.verdict,
+                "pairs": effect.num_pairs,
+            }
+            for effect in factor_effects([entry for entry in cases if entry.contest is contest])
+            if effect.verdict is not None
+        ],
+    }
+
+
+def _ratio(log_ratios: list[float]) -> dict[str, Any]:
+    return {**_estimate(paired_estimate(log_ratios)), "verdict": speed_verdict(log_ratios)}
 
 
 def _estimate(found: Estimate) -> dict[str, Any]:

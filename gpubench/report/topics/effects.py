@@ -6,6 +6,7 @@ from typing import Any
 
 from gpubench.analysis.insight.best_settings import best_overall, best_settings
 from gpubench.analysis.insight.factor_effects import FactorEffect, factor_effects
+from gpubench.analysis.insight.paired_ratios import PairedVerdict
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.findings import Validity
@@ -14,6 +15,7 @@ from gpubench.core.units import format_percent
 from gpubench.report.model.figure_cells import ratio_cell, ratio_text
 from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Datum, Section, Table, Tone, lines
 from gpubench.report.model.words import place, task, title, varying, word
+from gpubench.report.view.contest_lines import contest_lines
 from gpubench.report.view.contests import MOST_CHARTED, Contest, rank, times
 from gpubench.report.view.run_view import View
 from gpubench.suite.cases.labels import short_word
@@ -22,6 +24,13 @@ from gpubench.suite.model.precisions import LEGEND_ORDER
 _MOST_IN_FOREST = 24
 _MOST_VALUES = 12
 _LEAST_FIELDS = 4
+
+_READ: dict[PairedVerdict, tuple[str, str, Tone]] = {
+    "faster": ("+", "faster", "good"),
+    "slower": ("-", "slower", "bad"),
+    "same": ("=", "same", "plain"),
+    "unclear": ("?", "unclear", "muted"),
+}
 
 Fields = dict[tuple[Any, Any], CaseSummary]
 
@@ -82,6 +91,7 @@ def effects_table(summary: RunSummary, effects: Sequence[FactorEffect] | None = 
         if any(each.weakened for each in found)
         else "",
     )
+    notes += contest_lines(summary)
     table = Table.of("effects", columns, found, notes=notes, tone=lambda each: _verdict(each)[2])
     return table.without_empty_columns() if found else None
 
@@ -90,6 +100,8 @@ def _verdict(effect: FactorEffect) -> tuple[str, str, Tone]:
     low, high = effect.ratio.low, effect.ratio.high
     if effect.weakened:
         return "!", "weakened", "warning"
+    if effect.verdict is not None:
+        return _READ[effect.verdict]
     if low is None or high is None:
         return "?", "no interval", "muted"
     if low > 1:
@@ -164,12 +176,12 @@ def heat_chart(contest: Contest) -> Chart | None:
     usable = contest.rankable
     if not usable:
         return None
-    best = max(best_overall(best_settings(usable)), key=lambda one: (one.won, one.summary.speed or 0.0)).summary
+    best = max(best_overall(best_settings(usable)), key=lambda one: (one.won, one.summary.rank_speed or 0.0)).summary
     spreads = {}
     for name in varying(entry.case for entry in usable):
         equal = [] if isinstance(getattr(best.case, name), dict) else _equal_but_for(usable, best, (name,))
         if 2 <= len(equal) <= _MOST_VALUES:
-            speeds = [entry.speed or 1.0 for entry in equal]
+            speeds = [entry.rank_speed or 1.0 for entry in equal]
             spreads[name] = max(speeds) / min(speeds)
     axes = sorted(spreads, key=lambda name: -spreads[name])[:2]
     if len(axes) < 2:
@@ -183,9 +195,9 @@ def heat_chart(contest: Contest) -> Chart | None:
 
 
 def _heat(contest: Contest, across: str, down: str, fields: Fields, best: CaseSummary) -> Chart:
-    slowest = min(fields, key=lambda place: fields[place].speed or 0.0)
-    fastest = max(fields, key=lambda place: fields[place].speed or 0.0)
-    ratio = (fields[fastest].speed or 1.0) / (fields[slowest].speed or 1.0)
+    slowest = min(fields, key=lambda place: fields[place].rank_speed or 0.0)
+    fastest = max(fields, key=lambda place: fields[place].rank_speed or 0.0)
+    ratio = (fields[fastest].rank_speed or 1.0) / (fields[slowest].rank_speed or 1.0)
     pairs = [f"{short_word(across, x)} {word(down, y)}" for x, y in (fastest, slowest)]
     finding = f"{pairs[0]} is {times(ratio)} as fast as {pairs[1]}"
     columns, rows = (
@@ -199,7 +211,7 @@ def _heat(contest: Contest, across: str, down: str, fields: Fields, best: CaseSu
         short_word(name, getattr(best.case, name)) for name in contest.differing if name not in (across, down)
     )
     data: list[tuple[Datum, ...]] = [
-        (word(across, x), word(down, y), (fields[x, y].speed or 0.0) / (fields[slowest].speed or 1.0))
+        (word(across, x), word(down, y), (fields[x, y].rank_speed or 0.0) / (fields[slowest].rank_speed or 1.0))
         for y in rows
         for x in columns
         if (x, y) in fields

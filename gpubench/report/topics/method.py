@@ -54,6 +54,11 @@ def method_lines(summary: RunSummary) -> tuple[Line, ...]:
         else "± and intervals are 95 % t intervals over launches on log times: they hold what differs between "
         "processes (memory layout, autotuning), not only between steps. Figures of several launches "
         "are geometric means.",
+        "Effects, ratios and the ranking come from cases that took turns in one process, in blocks of 20 ms or two "
+        "steps, in random order within each turn. A process gives one value per case; intervals are over processes. "
+        "Cases that never met in one process are compared by their launches."
+        if summary.contests
+        else "",
         "Throughput is samples per step over the median step time. Nothing is dropped for being slow. A figure that is "
         "weakened or invalid (marks ! and -), or whose output was not verified (?), is shown and wins no headline.",
     )

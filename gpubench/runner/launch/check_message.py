@@ -33,6 +33,8 @@ def problem(message: Message, job: Job) -> str | None:
 
 def _of_result(result: Result, job: Job) -> str | None:
     measures = bool(result.arms) if job.kind == "blocks" else (result.series or result.quality) is not None
+    if job.kind == "contest":
+        return _of_contest(result, job) or _of_figures(result)
     if not measures and not result.interrupted:
         return "a result without figures"
     if result.arms and len(result.arms) != len(job.arms):
@@ -44,6 +46,15 @@ def _of_result(result: Result, job: Job) -> str | None:
         if found is not None:
             return found
     return None
+
+
+def _of_contest(result: Result, job: Job) -> str | None:
+    turns = result.turns
+    if turns is None:
+        return None if result.interrupted else "a contest without turns"
+    if turns.log_speeds.keys() != {arm.name for arm in job.arms} or turns.num_turns < 1:
+        return "turns of other arms than were asked for"
+    return None if _finite((*turns.log_speeds.values(), turns.twin)) else "speeds that are no numbers"
 
 
 def _of_figures(result: Result) -> str | None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from gpubench.core.findings import Finding
 from gpubench.core.metrics import METRICS
-from gpubench.core.records import Failure, Record, Status
+from gpubench.core.records import Failure, Frozen, Record, Status
 from gpubench.machine.environment_variables import anonymise, hide_homes, hide_uuids
 from gpubench.protocol.loaded_files import joint_digest
 from gpubench.protocol.messages import Failed, Result
@@ -17,6 +17,8 @@ from gpubench.telemetry.window.window_figures import TelemetryWindow
 GPU_LOST = "GB413"
 
 _UUIDS = frozenset({"uuid", "device_uuid"})
+
+_Stored = TypeVar("_Stored", bound=Frozen)
 
 WriteSamples = Callable[[str, Mapping[str, Sequence[float]]], str]
 
@@ -103,9 +105,9 @@ def _figures(answer: Result, hello_s: float | None, window: TelemetryWindow | No
     }
 
 
-def anonymous(record: Record) -> Record:
+def anonymous(record: _Stored) -> _Stored:
     """The same card gets the same digits in every record and in the environment of the run."""
-    return Record.model_validate(_hidden(record.model_dump(mode="json", by_alias=True)))
+    return type(record).model_validate(_hidden(record.model_dump(mode="json", by_alias=True)))
 
 
 def _hidden(value: Any, name: str = "") -> Any:

@@ -80,6 +80,14 @@ class QualitySettings(SuiteModel):
     )
 
 
+class ContestSettings(SuiteModel):
+    """Cases taking turns, after their launches."""
+
+    budget: Duration = Field(
+        90.0, gt=0, le=7 * 86400, description="Most time of one contest, all of its processes together."
+    )
+
+
 class When(SuiteModel):
     """Settings that follow an axis: cases that match `if` get `set`."""
 
@@ -143,5 +151,10 @@ class Suite(SuiteModel):
     measure: Measure = Field(default_factory=Measure, description="How long and how often each case is measured.")
     quality: QualitySettings | None = Field(
         None, description="Trains to a result on real data; `off`, or left out, for none."
+    )
+    contest: ContestSettings | None = Field(
+        default_factory=ContestSettings,
+        description="Lets cases of one mode and device take turns in one process after their launches, which decides "
+        "effects and ranking; `off` for none.",
     )
     gates: list[Gate] = Field(default_factory=list, description="Limits that `gpubench check` applies.")

@@ -10,11 +10,17 @@ from gpubench.core.units import format_percent, parse_fraction
 from gpubench.suite.cases.expand import count_combinations, path_settings, too_many
 from gpubench.suite.model.mistake_messages import near_word, said_of, shown
 from gpubench.suite.model.settings import SETTINGS, BadValue, check_workload, normal
-from gpubench.suite.model.suite import MAX_CASES, Gate, Measure, QualitySettings, Suite, When
+from gpubench.suite.model.suite import MAX_CASES, ContestSettings, Gate, Measure, QualitySettings, Suite, When
 from gpubench.suite.read.problems import Path, Problem, error, path_text
 from gpubench.suite.read.yaml_document import YamlList, YamlMapping, existing, find, key_mark, plain, value_mark
 
-_MODELS: dict[str, type[BaseModel]] = {"measure": Measure, "quality": QualitySettings, "when": When, "gates": Gate}
+_MODELS: dict[str, type[BaseModel]] = {
+    "measure": Measure,
+    "quality": QualitySettings,
+    "contest": ContestSettings,
+    "when": When,
+    "gates": Gate,
+}
 _PLAIN_SECTIONS = (("defaults",), ("baseline",), ("quality", "reference"))
 _PATTERN_LISTS = (("exclude",), ("path",), ("include",))
 _MOST_POW2 = 24
@@ -34,10 +40,12 @@ class _Checker:
         self.problems: list[Problem] = []
 
     def whole(self) -> Suite | None:
-        if self._data.get("quality") == "off":
-            self._data["quality"] = None
+        off = {name for name in ("quality", "contest") if self._data.get(name) == "off"}
+        self._data |= dict.fromkeys(off)
         # `exclude:` with nothing after it is the same as no `exclude`.
-        for name in [name for name, value in self._data.items() if value is None and name != "quality"]:
+        for name in [
+            name for name, value in self._data.items() if value is None and name not in ("quality", "contest")
+        ]:
             if name in Suite.model_fields and not Suite.model_fields[name].is_required():
                 del self._data[name]
         for name, values in self._axes().items():

@@ -4,18 +4,23 @@ from collections.abc import Sequence
 
 from gpubench.suite.model.mistake_messages import near_word
 from gpubench.suite.model.settings import SETTINGS
-from gpubench.suite.model.suite import Measure, QualitySettings
+from gpubench.suite.model.suite import ContestSettings, Measure, QualitySettings
 from gpubench.suite.read.problems import Mark, Problem, SourceText, error
 from gpubench.suite.read.yaml_document import BadText, YamlEntry, YamlList, YamlMapping, YamlNode, YamlScalar, read_yaml
 
-_SECTIONS = {"measure": tuple(Measure.model_fields), "quality": tuple(QualitySettings.model_fields)}
+_SECTIONS = {
+    "measure": tuple(Measure.model_fields),
+    "quality": tuple(QualitySettings.model_fields),
+    "contest": tuple(ContestSettings.model_fields),
+}
 
 
 def apply_overrides(root: YamlMapping, texts: Sequence[str]) -> tuple[YamlMapping, list[Problem]]:
     """The suite with each of `texts` applied, in their order, and what is wrong with them.
 
     One value of a setting becomes its default, or the only value of its axis; several make an axis. A setting given
-    here is no longer set by any `when`, nor changed on the `path`. `quality=off` drops the section.
+    here is no longer set by any `when`, nor changed on the `path`. `quality=off` drops the section,
+    `contest=off` switches it off.
     """
     problems: list[Problem] = []
     for text in texts:
@@ -41,9 +46,16 @@ def _apply(root: YamlMapping, text: str) -> YamlMapping:
         return _set_in(root, section, field, key, given[0] if len(given) == 1 else YamlList(given[0].mark, given))
     if name == "quality" and len(given) == 1 and _is_off(given[0]):
         return root.without("quality")
+    if name == "contest" and len(given) == 1 and _is_off(given[0]):
+        return root.with_entry("contest", YamlEntry(key, YamlScalar(given[0].mark, "off")))
     in_sections = [f"{section}.{each}" for section, fields in _SECTIONS.items() for each in fields]
     raise BadText(
-        error("", f"there is no setting {name!r}", key, near_word(name, [*SETTINGS, *in_sections, "quality=off"]))
+        error(
+            "",
+            f"there is no setting {name!r}",
+            key,
+            near_word(name, [*SETTINGS, *in_sections, "quality=off", "contest=off"]),
+        )
     )
 
 

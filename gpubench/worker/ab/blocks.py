@@ -11,11 +11,11 @@ from contextlib import ExitStack
 from typing import Any
 
 from gpubench.core.records import Window
-from gpubench.protocol.messages import JobArm, Progress, Result
+from gpubench.protocol.messages import JobArm, Progress, Result, Turns
 from gpubench.stats.stopping_rule import StopDecision, StoppingRule
 from gpubench.suite.model.suite import Measure
 from gpubench.worker.ab.replicas import DROPPED_STEPS, Replica
-from gpubench.worker.ab.turns import Turn, arm_result, orders, ratios, self_check
+from gpubench.worker.ab.turns import Turn, arm_result, levels, orders, ratios, self_check
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.failures import shortage
 from gpubench.worker.job import Interrupted, RunningJob
@@ -29,9 +29,15 @@ BLOCK_STEPS = 5
 BLOCK_S = 0.02
 """A block has at least this many counted steps, and enough short ones to last this long."""
 
+CONTEST_STEPS = 2
+"""The least of a contest's blocks: the shorter a turn, the less the machine changes within it."""
+
 LEAST_TURNS = 20
 LEAST_TURNS_OF_CHECK = 40
 """Turns before the first look, time permitting; an arm checked against itself needs more, some of each kind."""
+
+SLOW_STEP_S = 0.005
+"""What a switch leaves behind (caches, the allocator's order) is over after so long."""
 
 _MANY_TURNS = 10
 _OVERTIME = 1.25
@@ -68,7 +74,7 @@ class _Session:
             for arm in self._job.arms:
                 self._replicas[arm.name].judge()
             self._launch.enter("closing")
-        return self._result()
+        return self._compared() if self._job.kind == "contest" else self._result()
 
     def _build(self) -> None:
         """All replicas in random order, because the first gets other memory; without the twin if it has no room."""
@@ -97,7 +103,8 @@ class _Session:
             self._replicas.clear()
 
     def _take_turns(self) -> None:
-        plan_blocks(list(self._replicas.values()), self._job.measure)
+        least = CONTEST_STEPS if self._job.kind == "contest" else BLOCK_STEPS
+        plan_blocks(list(self._replicas.values()), self._job.measure, least)
         for replica in self._replicas.values():
             replica.begin()
         first, *others = (arm.name for arm in self._job.arms)
@@ -129,6 +136,27 @@ class _Session:
             previous = name
         return Turn(times_s, after)
 
+    def _compared(self) -> Result:
+        """How the arms of a contest compare: no figures of each, which their launches have."""
+        known = levels(self._turns)
+        speeds = {name: replica.log_speed(known[name]) for name, replica in self._replicas.items()}
+        replicas = self._replicas.values()
+        return Result(
+            turns=Turns(
+                num_turns=len(self._turns),
+                log_speeds={name: speed for name, speed in speeds.items() if name != TWIN},
+                twin=speeds.get(TWIN),
+                threads=self._torch.get_num_threads() if self._job.case.device_type == "cpu" else None,
+                waits_left_out=all(replica.leaves_waits_out for replica in replicas),
+            ),
+            findings=(*self._launch.finish(), *(entry for each in replicas for entry in each.launch.findings)),
+            marks={
+                f"block_s_{place}": tuple(turn.times_s[name] for turn in self._turns)
+                for place, name in enumerate(sorted(self._replicas))
+            },
+            interrupted=self._launch.stop(),
+        )
+
     def _result(self) -> Result:
         first = self._job.arms[0].name
         over = self._launch.stop()
@@ -154,12 +182,15 @@ class _Session:
         )
 
 
-def plan_blocks(replicas: list[Replica], measure: Measure) -> None:
+def plan_blocks(replicas: list[Replica], measure: Measure, least: int = BLOCK_STEPS) -> None:
     """Sets the steps per block: few, so that the arms of a turn run under the same conditions and slow steps get
-    several turns too.
+    several turns too. Blocks of fewer than five steps drop only one if that takes 5 ms.
     """
-    steps = {replica: max(BLOCK_STEPS, round(BLOCK_S / replica.step_s)) for replica in replicas}
-    turn_s = sum((DROPPED_STEPS + number) * replica.step_s for replica, number in steps.items())
+    steps = {replica: max(least, round(BLOCK_S / replica.step_s)) for replica in replicas}
+    for replica in replicas:
+        slow = least < BLOCK_STEPS and replica.step_s >= SLOW_STEP_S
+        replica.dropped_steps = 1 if slow else DROPPED_STEPS
+    turn_s = sum((replica.dropped_steps + number) * replica.step_s for replica, number in steps.items())
     share = min(1.0, measure.max_time * len(replicas) / _MANY_TURNS / turn_s)
     for replica, number in steps.items():
         replica.plan_blocks(max(1, int(number * share)))

@@ -43,6 +43,7 @@ class Replica:
         self.name, self.case = arm.name, arm.case
         self.blocks: list[Block] = []
         self.num_steps = 0
+        self.dropped_steps = DROPPED_STEPS
         self.peak_bytes: int | None = None
         self._torch = torch
         self._accelerator = accelerator_of(arm.case.device)
@@ -106,7 +107,7 @@ class Replica:
 
     def plan_blocks(self, num_steps: int) -> None:
         """Blocks are to hold so many steps that count, in whole groups."""
-        self.dropped = math.ceil(DROPPED_STEPS / self.group)
+        self.dropped = math.ceil(self.dropped_steps / self.group)
         self.kept = max(1, math.ceil(num_steps / self.group))
 
     def run_block(self, stopped: Callable[[], bool]) -> float | None:
@@ -135,6 +136,10 @@ class Replica:
         compiled = after_steps.compiler(self.launch, self.case, self._compiled, in_all)
         self.told = (self.told[0] | compiled[0], self.told[1] | compiled[1])
         self._read_back(before=False)
+
+    def log_speed(self, log_step_s: float) -> float:
+        """Log of samples per second (of requests, where they are timed one by one) at that log of a step's seconds."""
+        return -log_step_s if self.case.timing == "latency" else math.log(self.samples_per_step) - log_step_s
 
     def close(self) -> list[Finding]:
         """Lets go of the step too, so that what it holds on the device makes room for `check_output`."""

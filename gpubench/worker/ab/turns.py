@@ -12,6 +12,7 @@ from statistics import median
 
 from gpubench.protocol.messages import Result, SelfCheck
 from gpubench.stats.autocorrelation import autocorrelation_time
+from gpubench.stats.column_levels import column_levels
 from gpubench.stats.median_interval import median_interval
 from gpubench.stats.step_series import series_findings
 from gpubench.stats.warmup import pelt_truncation
@@ -64,6 +65,17 @@ def orders(names: Sequence[str], seed: int) -> Iterator[list[str]]:
 def ratios(turns: Sequence[Turn], reference: str, candidate: str) -> list[float]:
     """Of each turn, the candidate's step time over the reference's."""
     return [turn.times_s[candidate] / turn.times_s[reference] for turn in turns]
+
+
+def levels(turns: Sequence[Turn]) -> dict[str, float]:
+    """Log seconds per step of each arm, what a turn did to all of its blocks taken out.
+
+    The first tenth of the turns is left out: by rule, whatever their ratios are. ValueError where there are no turns.
+    """
+    names = sorted(turns[0].times_s)
+    steady = turns[min(len(turns) - 1, max(1, len(turns) // 10)) :]
+    found = column_levels([[math.log(turn.times_s[name]) for name in names] for turn in steady])
+    return dict(zip(names, found, strict=True))
 
 
 def log_ratio(found: Sequence[float]) -> float:

@@ -43,7 +43,7 @@ def _outcome(launch: RunningJob) -> Result | Failed:
             from gpubench.worker.quality import train_case
 
             return train_case(launch)
-        if launch.job.kind == "blocks":
+        if launch.job.kind in ("blocks", "contest"):
             from gpubench.worker.ab.blocks import measure_blocks
 
             return measure_blocks(launch)

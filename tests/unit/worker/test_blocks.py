@@ -45,12 +45,11 @@ def run(tmp_path, monkeypatch):
         cases = {name: Case(workload=workload, **settings) for name, settings in arms.items()}
         job = Job(
             job=1,
-            kind="blocks",
             case=next(iter(cases.values())),
             log=str(tmp_path / "log"),
             search_path=(FAKES,),
             arms=tuple(JobArm(name=name, case=case) for name, case in cases.items()),
-            **{"measure": QUICK, **job},
+            **{"kind": "blocks", "measure": QUICK, **job},
         )
         messages = Messages()
         run_job(job, messages, stop=stop)
@@ -370,3 +369,28 @@ def test_where_the_clock_is_the_devices_or_threads_are_too_many_nothing_is_left_
     result = run({"base": {"mode": "infer", "timing": "latency"}, "head": {"mode": "infer", "timing": "latency"}})
     assert result.arms[0].effective.extra["blocks"]["waits_left_out"] is False
     assert result.arms[1].metrics["latency_s"] > 0.004
+
+
+def test_a_contest_says_how_fast_each_arm_is_relative_to_the_others_and_to_its_twin(run):
+    arms = {"base": {"batch_size": 4}, "slow": {"batch_size": 4, "learning_rate": 25}, "large": {"batch_size": 8}}
+    turns = run(arms, kind="contest", twin=True).turns
+    speeds = turns.log_speeds
+    assert speeds["slow"] - speeds["base"] == pytest.approx(-math.log(1.25), abs=0.06)
+    assert speeds["large"] - speeds["base"] == pytest.approx(math.log(2), abs=0.06)
+    assert turns.twin == pytest.approx(speeds["base"], abs=0.06)
+    assert turns.num_turns >= blocks.LEAST_TURNS
+    assert turns.threads == torch.get_num_threads()
+
+
+def test_blocks_of_a_contest_are_two_steps_or_20_ms():
+    class Planned:
+        def __init__(self, step_s):
+            self.step_s = step_s
+
+        def plan_blocks(self, num_steps):
+            self.num_steps = num_steps
+
+    quick, slow = Planned(0.001), Planned(0.03)
+    plan_blocks([quick, slow], Measure(max_time=60), blocks.CONTEST_STEPS)
+    assert (quick.num_steps, quick.dropped_steps) == (20, DROPPED_STEPS)
+    assert (slow.num_steps, slow.dropped_steps) == (2, 1)

@@ -1,0 +1,88 @@
+"""Ratios of cases that took turns: what they say, and whether another round would say more."""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import Literal
+
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.contest_levels import CONTEST, ContestLevels, contest_levels, judged
+from gpubench.analysis.verdict.judge import Comparison
+from gpubench.core.records import ContestRecord, Record
+from gpubench.stats.estimators import rounds_needed
+from gpubench.store.run_info import PlannedCase
+
+PairedVerdict = Literal["faster", "slower", "same", "unclear"]
+_WORDS: dict[str, PairedVerdict] = {"slower": "faster", "faster": "slower", "same": "same", "unclear": "unclear"}
+"""`judge` compares times, a contest speeds."""
+
+
+def met(one: CaseSummary, other: CaseSummary) -> ContestLevels | None:
+    """The contest in which both cases took part; None if there is none."""
+    found = one.contest
+    if found is None or found is not other.contest:
+        return None
+    return found if found.log_ratios(one.planned.index, other.planned.index) else None
+
+
+def paired_logs(pairs: Iterable[tuple[CaseSummary, CaseSummary]]) -> list[float]:
+    """Log speed of the first over the second of each pair, averaged over the pairs, by round of their contests.
+
+    Rounds that all pairs have; none where a pair never met. Rounds of different contests are independent, so that it
+    does not matter which of them are averaged.
+    """
+    by_pair = []
+    for one, other in pairs:
+        contest = met(one, other)
+        if contest is None:
+            return []
+        by_pair.append(contest.log_ratios(one.planned.index, other.planned.index))
+    if not by_pair:
+        return []
+    rounds = sorted(set.intersection(*({*known} for known in by_pair)))
+    return [math.fsum(known[number] for known in by_pair) / len(by_pair) for number in rounds]
+
+
+def speed_verdict(log_ratios: Sequence[float]) -> PairedVerdict | None:
+    """What the rounds say about speed; None for no rounds."""
+    found = judged(log_ratios)
+    return None if found is None else _WORDS[found.verdict]
+
+
+def still_wanted(
+    cases: Sequence[PlannedCase], _launches: Sequence[Record], records: Sequence[ContestRecord]
+) -> frozenset[int]:
+    """Cases of a contest that another round may still tell something about: those of a pair that matters and is open.
+
+    Pairs matter that differ in one setting, and the fastest with the second. A pair is settled by its verdict, and
+    hopeless where the largest effect that its interval allows could not be found in the rounds of a contest.
+    """
+    levels = next(iter(contest_levels(records)), None)
+    if levels is None:
+        return frozenset(case.index for case in cases)
+    wanted: set[int] = set()
+    for one, other in _pairs(cases, levels):
+        if _is_open(judged(list(levels.log_ratios(one, other).values()))):
+            wanted |= {one, other}
+    return frozenset(wanted)
+
+
+def _pairs(cases: Sequence[PlannedCase], levels: ContestLevels) -> list[tuple[int, int]]:
+    alike = [
+        (one.index, other.index)
+        for one, other in combinations(cases, 2)
+        if sum(one.settings.get(name) != value for name, value in other.settings.items()) == 1
+    ]
+    ranked = sorted(levels.standing, key=lambda case: -levels.standing[case])
+    return [*alike, (ranked[0], ranked[1])] if len(ranked) > 1 else alike
+
+
+def _is_open(found: Comparison | None) -> bool:
+    if found is None or found.location is None:
+        return True
+    if found.verdict != "unclear" or found.rounds >= CONTEST.max_rounds or found.low is None or found.high is None:
+        return found.verdict == "unclear" and found.rounds < CONTEST.max_rounds
+    most = max(abs(math.log(found.low)), abs(math.log(found.high)), math.log1p(CONTEST.sesoi))
+    spread = found.location.standard_error * math.sqrt(found.rounds)
+    needed = rounds_needed(spread, most, CONTEST.schedule()[-1].alpha, power=0.5, trim=CONTEST.trim)
+    return needed is not None and needed <= CONTEST.max_rounds

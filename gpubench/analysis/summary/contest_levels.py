@@ -1,0 +1,108 @@
+"""What the processes of a contest say together: how fast its cases are relative to each other, round by round."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from gpubench.analysis.verdict.interleaved_rounds import compare_log_ratios
+from gpubench.analysis.verdict.judge import Comparison
+from gpubench.analysis.verdict.judge_settings import CompareSettings
+from gpubench.core.records import ContestRecord, Estimate, Status, latest_contests
+from gpubench.stats.estimators import bounded_exp, trimmed_location
+
+CONTEST = CompareSettings(alpha=0.01, looks=(3, 4, 6, 9, 12), max_rounds=12, trim=0.125)
+"""Each round is a new process. Of fewer than eight rounds none is trimmed: they would lose what they know of spread."""
+
+
+@dataclass(frozen=True)
+class ContestLevels:
+    """A contest with at least one whole process. `rounds`: log speed of each case relative to the first case, by round.
+
+    `twins`: log speed of the first case's second replica relative to the first, one per process. `threads`: what
+    the contest was limited to because others used the CPU (None: not limited).
+    """
+
+    label: str
+    first: int
+    rounds: dict[int, dict[int, float]]
+    twins: tuple[float, ...]
+    num_processes: int
+    num_turns: int
+    seconds: float
+    threads: int | None = None
+
+    @cached_property
+    def cases(self) -> tuple[int, ...]:
+        """Case indexes that have a level."""
+        return tuple(sorted({case for levels in self.rounds.values() for case in levels}))
+
+    @cached_property
+    def standing(self) -> dict[int, float]:
+        """Log speed of each case relative to the first, over its rounds."""
+        return {
+            case: math.fsum(known := [levels[case] for levels in self.rounds.values() if case in levels]) / len(known)
+            for case in self.cases
+        }
+
+    def log_ratios(self, other: int, base: int) -> dict[int, float]:
+        """Log of how many times as fast `other` is as `base`, by round; empty where they never met."""
+        return {
+            number: levels[other] - levels[base]
+            for number, levels in self.rounds.items()
+            if other in levels and base in levels
+        }
+
+    @property
+    def itself(self) -> Comparison | None:
+        """The first case against itself (A/A), in times of speed: the machine's own error. None without a twin."""
+        return judged(self.twins)
+
+
+def contest_levels(records: Iterable[ContestRecord]) -> tuple[ContestLevels, ...]:
+    """Every contest of a run, in the order of its first case."""
+    by_first: dict[int, list[ContestRecord]] = {}
+    for record in latest_contests(records):
+        if record.status is Status.OK and record.cases[0] in record.log_speeds:
+            by_first.setdefault(record.cases[0], []).append(record)
+    return tuple(_levels(first, sorted(mine, key=_place)) for first, mine in sorted(by_first.items()))
+
+
+def _place(record: ContestRecord) -> tuple[int, int]:
+    return record.round, record.part
+
+
+def _levels(first: int, records: Sequence[ContestRecord]) -> ContestLevels:
+    rounds: dict[int, dict[int, float]] = {}
+    for record in records:
+        mine = rounds.setdefault(record.round, {})
+        mine |= {case: speed - record.log_speeds[first] for case, speed in record.log_speeds.items()}
+    return ContestLevels(
+        label=records[0].label,
+        first=first,
+        rounds=rounds,
+        twins=tuple(record.twin - record.log_speeds[first] for record in records if record.twin is not None),
+        num_processes=len(records),
+        num_turns=sum(record.num_turns or 0 for record in records),
+        seconds=math.fsum(record.wall_s or 0.0 for record in records),
+        threads=records[0].threads_asked,
+    )
+
+
+def judged(log_ratios: Sequence[float]) -> Comparison | None:
+    """`compare_log_ratios` with the rules of a contest; `slower` there is `faster` here, for these are ratios of speed.
+
+    None for no ratios.
+    """
+    return compare_log_ratios(log_ratios, CONTEST) if log_ratios else None
+
+
+def paired_estimate(log_ratios: Sequence[float]) -> Estimate:
+    """The ratio over all rounds, its interval at the level that a stop by the data asks for. ValueError for none."""
+    if len(log_ratios) < 2:
+        return Estimate(value=bounded_exp(log_ratios[0]), n=1, unit="1")
+    found = trimmed_location(log_ratios, CONTEST.trim)
+    low, high = found.interval(CONTEST.interval_level)
+    return Estimate(
+        value=bounded_exp(found.mean), low=bounded_exp(low), high=bounded_exp(high), n=len(log_ratios), unit="1"
+    )

@@ -1,0 +1,261 @@
+"""The contests of a run: after the launches, cases take turns in processes of their contest, round by round."""
+
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+from gpubench.core.errors import WorkerError
+from gpubench.core.records import ContestRecord, Failure, Record, Status, latest_contests
+from gpubench.machine.control_groups import memory_limit
+from gpubench.machine.host_facts import memory_bytes
+from gpubench.protocol.messages import Job, JobArm, Result
+from gpubench.runner.contest.free_cpus import threads_beside_others
+from gpubench.runner.contest.groups import (
+    LEAST_ROUNDS,
+    MOST_CASES,
+    MOST_ROUNDS,
+    ContestGroup,
+    Part,
+    contest_groups,
+    is_valid,
+    parts_of,
+    process_measure,
+)
+from gpubench.runner.events import ContestFinished, ContestStarted, Listener, Notice
+from gpubench.runner.launch.attempt import Attempts
+from gpubench.runner.launch.interrupt import Guard
+from gpubench.runner.launch.job_on_host import Limits
+from gpubench.runner.launch.outcome import LaunchOutcome
+from gpubench.runner.launch.recorder import anonymous
+from gpubench.runner.launch.worker_hosts import HostKey, HostPool, device_index
+from gpubench.runner.schedule import LaunchSchedule
+from gpubench.store.run_info import PlannedCase
+from gpubench.store.run_writer import RunWriter
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.suite import Suite
+
+MOST_OVERTIME = 2.0
+"""Times the budget, for the least rounds."""
+
+_MEMORY_SHARE = 0.8
+
+StillWanted = Callable[[Sequence[PlannedCase], Sequence[Record], Sequence[ContestRecord]], AbstractSet[int]]
+"""Asked after each round with a contest's cases, their launches and its processes so far: the cases (by index) of which
+another round is wanted.
+"""
+
+
+class Contests:
+    """A process that fails is a record and ends its contest; the run goes on."""
+
+    def __init__(
+        self,
+        suite: Suite,
+        schedule: LaunchSchedule,
+        writer: RunWriter,
+        attempts: Attempts,
+        guard: Guard,
+        listener: Listener,
+        limits: Limits,
+        *,
+        still_wanted: StillWanted | None = None,
+        search_path: tuple[str, ...] = (),
+        download: bool = False,
+        hide: bool = False,
+        records: Sequence[ContestRecord] = (),
+    ) -> None:
+        self._suite, self._schedule, self._writer, self._attempts = suite, schedule, writer, attempts
+        self._guard, self._tell, self._limits = guard, listener, limits
+        self._still_wanted, self._search_path = still_wanted, search_path
+        self._download, self._hide = download, hide
+        self._records = latest_contests(records)
+
+    def run(self, pool: HostPool) -> None:
+        """Every contest of the suite; none where it is switched off, or the run has arms, which take turns already."""
+        settings = self._suite.contest
+        if settings is None or self._schedule.arms != (None,):
+            return
+        valid = [case for case in self._schedule.cases if is_valid(self._schedule.records_of(case))]
+        try:
+            for group in contest_groups(valid):
+                if not self._ended:
+                    self._hold(group, settings.budget, pool)
+        finally:
+            pool.close(now=self._guard.now)
+
+    @property
+    def _ended(self) -> bool:
+        return self._guard.stopping or self._limits.used_up
+
+    def _hold(self, group: ContestGroup, budget_s: float, pool: HostPool) -> None:
+        launches = [record for case in group.cases for record in self._schedule.records_of(case)]
+        mine = [record for record in self._records if record.cases[0] == group.first.index]
+        threads = self._threads(group, launches, mine)
+        sizes = {case.index: _bytes_of(self._schedule.records_of(case), case.case) for case in group.cases}
+        most = MOST_CASES
+        for number in range(1, MOST_ROUNDS + 1):
+            wanted = self._wanted(group, launches, [each for each in mine if each.round < number])
+            if len(wanted) < 2:
+                return
+            parts = parts_of(group, wanted, sizes, self._room(group, pool), most)
+            if number > LEAST_ROUNDS and _seconds(mine) > budget_s:
+                return
+            fresh = False
+            for place, part in enumerate(parts, start=1):
+                if any((each.round, each.part, each.status) == (number, place, Status.OK) for each in mine):
+                    continue
+                if self._ended or _seconds(mine) > MOST_OVERTIME * budget_s:
+                    return
+                if not fresh:
+                    pool.close()  # children of one host share its layout in memory
+                    fresh = True
+                self._tell(ContestStarted(group.label, len(part), number, MOST_ROUNDS))
+                record = self._process(group, part, number, place, threads, budget_s, pool)
+                if record is None:
+                    return
+                record = anonymous(record) if self._hide else record
+                self._writer.append_contest(record)
+                mine.append(record)
+                self._tell(ContestFinished(record))
+                if record.status is not Status.OK:
+                    if record.status is not Status.OOM or len(part) <= 2:
+                        self._tell(Notice(f"contest {group.label}: {record.reason}", "Its cases keep their launches."))
+                        return
+                    most = max(2, len(part) // 2)
+
+    def _wanted(
+        self, group: ContestGroup, launches: Sequence[Record], before: Sequence[ContestRecord]
+    ) -> list[PlannedCase]:
+        rounds = {each.round for each in before if each.status is Status.OK}
+        if len(rounds) < LEAST_ROUNDS:
+            return list(group.cases)
+        if self._still_wanted is None:
+            return []
+        wanted = {*self._still_wanted(group.cases, launches, before)}
+        if not wanted:
+            return []
+        return [case for case in group.cases if case.index in {*wanted, group.first.index}]
+
+    def _threads(self, group: ContestGroup, launches: Sequence[Record], before: Sequence[ContestRecord]) -> int | None:
+        """All processes of a contest use the same number."""
+        if group.first.case.device_type != "cpu" or group.first.case.cpu_threads is not None:
+            return None
+        if before:
+            return before[0].threads_asked
+        threads = threads_beside_others(launches)
+        if threads is not None:
+            self._tell(
+                Notice(
+                    f"contest {group.label}: others use the CPU, so cases take turns with {threads} of its threads",
+                    "Levels of launches are of all threads: a ratio may differ between the two.",
+                )
+            )
+        return threads
+
+    def _room(self, group: ContestGroup, pool: HostPool) -> int | None:
+        """Bytes that the arms of one process may hold together."""
+        first = group.first.case
+        if first.device_type != "cuda":
+            limit, machine = memory_limit(), memory_bytes()
+            known = [each for each in (limit and limit.limit_bytes, machine) if each]
+            return int(_MEMORY_SHARE * min(known)) if known else None
+        devices = pool.get(HostKey.of(first)).hello.devices
+        totals = [each.get("total_bytes") for each in devices if each.get("index") == device_index(first)]
+        return int(_MEMORY_SHARE * totals[0]) if totals and totals[0] else None
+
+    def _process(
+        self,
+        group: ContestGroup,
+        part: Part,
+        number: int,
+        place: int,
+        threads: int | None,
+        budget_s: float,
+        pool: HostPool,
+    ) -> ContestRecord | None:
+        """None where it was stopped before it had anything to store."""
+        head = {
+            "cases": tuple(case.index for case in part),
+            "label": group.label,
+            "round": number,
+            "part": place,
+            "threads_asked": threads,
+        }
+        try:
+            outcome = self._attempts.run(
+                pool, self._job(group, part, number, place, threads, budget_s), group.label, times=len(part) + 1
+            )
+        except WorkerError as error:
+            failure = Failure(phase="starting", error="WorkerError", message=f"{error} {error.hint}".strip())
+            return ContestRecord.model_validate(
+                {**head, "status": Status.FAILED, "reason": str(error), "failure": failure}
+            )
+        cut_short = isinstance(outcome.answer, Result) and outcome.answer.interrupted
+        if outcome.status is None or cut_short:
+            return None
+        name = f"contest-{group.first.index:04d}-{number}-{place}"
+        return ContestRecord.model_validate({**head, **_told(outcome, self._writer, name)})
+
+    def _job(
+        self, group: ContestGroup, part: Part, number: int, place: int, threads: int | None, budget_s: float
+    ) -> Job:
+        cases = [_with_threads(entry.case, threads) for entry in part]
+        arms = tuple(JobArm(name=str(entry.index), case=case) for entry, case in zip(part, cases, strict=True))
+        seed = f"{self._schedule.seed}/contest/{group.first.index}/{number}/{place}"
+        return Job(
+            job=self._attempts.next_number(),
+            kind="contest",
+            case=cases[0],
+            arms=arms,
+            order=random.Random(seed).randrange(2**31),
+            twin=True,
+            repeat=number,
+            suite=self._suite.name,
+            label=group.label,
+            measure=process_measure(self._suite.measure, budget_s, len(part) + 1),
+            seed=cases[0].seed,
+            log=str(self._writer.log_path(group.first.index, number, f"contest{place}").resolve()),
+            search_path=self._search_path,
+            download=self._download,
+        )
+
+
+def _seconds(records: Sequence[ContestRecord]) -> float:
+    """What processes took; not the start of their hosts, which takes longest where a contest needs its rounds most."""
+    return math.fsum(record.wall_s or 0.0 for record in records)
+
+
+def _with_threads(case: Case, threads: int | None) -> Case:
+    return case if threads is None else Case.model_validate({**case.settings, "cpu_threads": threads})
+
+
+def _bytes_of(records: Sequence[Record], case: Case) -> int:
+    """What a case held in its launches, at most; 0 where that was not measured."""
+    name = "peak_memory_reserved_bytes" if case.device_type == "cuda" else "peak_rss_bytes"
+    return int(max((record.metrics.get(name) or 0.0 for record in records), default=0.0))
+
+
+def _told(outcome: LaunchOutcome, writer: RunWriter, name: str) -> Mapping[str, object]:
+    answer, figures = outcome.answer, {}
+    if isinstance(answer, Result) and answer.turns is not None:
+        turns = answer.turns
+        figures = {
+            "log_speeds": {int(arm): speed for arm, speed in turns.log_speeds.items()},
+            "twin": turns.twin,
+            "num_turns": turns.num_turns,
+            "threads": turns.threads,
+            "waits_left_out": turns.waits_left_out,
+            "samples": writer.write_samples(name, {f"mark_{key}": each for key, each in answer.marks.items()}),
+        }
+    return {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "failure": outcome.failure,
+        "findings": outcome.findings,
+        "started_unix_s": outcome.started_unix_s,
+        "wall_s": outcome.wall_s,
+        "host_pid": outcome.host_pid,
+        "pid": outcome.pid,
+        **figures,
+    }

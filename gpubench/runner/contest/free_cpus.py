@@ -1,0 +1,46 @@
+"""How many threads a contest on the CPU may use while other programs run.
+
+With as many threads as CPUs, a step waits for the thread that lost its CPU, and what its main thread waited does not
+say how long: twins of one arm then differ by tens of per cent. With a CPU to spare they differ by half a per cent.
+"""
+
+import math
+import os
+import time
+from collections.abc import Sequence
+
+from gpubench.core.records import Record
+from gpubench.machine.host_facts import HostCpuTime, cpu_time
+
+PREEMPTED = "GB205"
+BUSY_SHARE = 0.2
+"""Of a contest's launches: if more of them waited for a CPU, the machine is busy."""
+
+LOOK_S = 0.5
+
+
+def threads_beside_others(records: Sequence[Record]) -> int | None:
+    """Threads for a contest of cases with these launches: those of the CPUs that are free. None: torch's own number.
+
+    Call it while no worker measures. Looks at the machine for half a second, if the launches say that it is busy.
+    """
+    waited = sum(any(entry.code == PREEMPTED for entry in record.findings) for record in records)
+    if not records or waited <= BUSY_SHARE * len(records):
+        return None
+    before = cpu_time()
+    time.sleep(LOOK_S)
+    return free_cpus(before, cpu_time(), _usable())
+
+
+def free_cpus(before: HostCpuTime | None, after: HostCpuTime | None, usable: int) -> int:
+    """Whole CPUs that others left idle between two readings: at least one, and one less than there are."""
+    most = max(1, usable - 1)
+    if before is None or after is None or after.total <= before.total:
+        return most
+    taken = (after.busy - before.busy + after.stolen - before.stolen) / (after.total - before.total)
+    machine = os.cpu_count() or usable
+    return max(1, min(most, math.floor(machine * (1 - taken) + 0.25)))
+
+
+def _usable() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
