@@ -88,13 +88,15 @@ def found_batches(summaries: Sequence[CaseSummary]) -> tuple[Line, ...]:
         if slope is not None and fixed is not None:
             bent = f" (trials lie up to {format_percent(deviation)} from that line)" if deviation > _STRAIGHT else ""
             cost = f": {format_bytes(slope.value)} a sample on top of {format_bytes(fixed.value)}{bent}"
+        which = f"whose whole step fits into {format_bytes(facts['limit_bytes'])}, which leaves {headroom} of the free"
+        which = f"{which} memory alone{cost}."
+        if not facts.get("ended_by_memory", True):
+            which = f"that runs, and it is not memory that ends there{cost}."
         said = line(
             strong(entry.label),
             ": batch ",
             strong(group_digits(str(batch))),
-            f" is the largest whose whole step fits into {format_bytes(facts['limit_bytes'])}, which leaves "
-            f"{headroom} of the free memory alone{cost}. Batch {group_digits(str(batch + 1))}: "
-            f"{facts['next_fails_with']}",
+            f" is the largest {which} Batch {group_digits(str(batch + 1))}: {facts['next_fails_with']}",
         )
         found.append(said)
     return tuple(found)

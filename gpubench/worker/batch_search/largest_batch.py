@@ -59,7 +59,9 @@ def fit_line(points: Sequence[tuple[int, int]]) -> MemoryLine | None:
 
 @dataclass(frozen=True)
 class LargestBatch:
-    """`batch` ran, `batch + 1` did not, for `reason`. `limit`: bytes that a trial could take, without the headroom."""
+    """`batch` ran, `batch + 1` did not, for `reason`, which need not be memory. `limit`: bytes that a trial could take,
+    without the headroom.
+    """
 
     batch: int
     reason: str
@@ -70,6 +72,11 @@ class LargestBatch:
     @property
     def line(self) -> MemoryLine | None:
         return fit_line([(trial.batch, trial.peak_bytes) for trial in self.trials if trial.peak_bytes is not None])
+
+    @property
+    def ended_by_memory(self) -> bool:
+        """Whether `batch + 1` ran out of memory, or was not tried."""
+        return all(trial.out_of_memory for trial in self.trials if trial.batch == self.batch + 1)
 
     def metrics(self) -> dict[str, float | None]:
         line = self.line
@@ -84,6 +91,7 @@ class LargestBatch:
             "headroom": HEADROOM,
             "limit_bytes": self.limit,
             "next_fails_with": self.reason,
+            "ended_by_memory": self.ended_by_memory,
             "line_deviation": None if line is None else line.deviation,
             "searched_s": self.seconds,
             "trials": [trial.facts() for trial in self.trials],

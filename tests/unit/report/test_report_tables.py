@@ -13,7 +13,7 @@ from gpubench.report.topics.best import best_tables
 from gpubench.report.topics.cases import cases_table, unmeasured_table
 from gpubench.report.topics.effects import effects_table, switches_table
 from gpubench.report.topics.findings import remarks
-from gpubench.report.topics.memory import largest_batches
+from gpubench.report.topics.memory import found_batches, largest_batches
 from gpubench.report.view.case_tables import MARKS, absent_notes
 from gpubench.report.view.run_view import View
 
@@ -164,6 +164,27 @@ def test_parity_tells_how_many_passed(summary: RunSummary) -> None:
     assert table is not None
     assert column(table, "passed") == ["2 of 2", "1 of 1", "2 of 2", "1 of 1", "2 of 2", "0 of 1"]
     assert table.rows[-1].tone == "bad"
+
+
+def test_a_search_that_memory_did_not_end_says_what_did(summary: RunSummary) -> None:
+    facts = {"batch": 9000, "headroom": 0.05, "limit_bytes": 2**30, "next_fails_with": "RuntimeError: 32 bits"}
+
+    def told(**more: bool) -> str:
+        entry = summary.cases[0]
+        effective = entry.records[0].effective
+        assert effective is not None
+        effective = effective.model_copy(update={"extra": {"largest_batch": facts | more}})
+        record = entry.records[0].model_copy(update={"effective": effective})
+        (said,) = found_batches([replace(entry, records=(record,))])
+        return plain(said).replace("\u202f", " ")
+
+    assert told(ended_by_memory=False) == (
+        "cpu fp32 b64: batch 9 000 is the largest that runs, and it is not memory that ends there. "
+        "Batch 9 001: RuntimeError: 32 bits"
+    )
+    fits = "batch 9 000 is the largest whose whole step fits into 1.0 GiB"
+    assert fits in told(ended_by_memory=True)
+    assert fits in told()  # of a run stored before that was told
 
 
 def test_the_largest_batch_that_fits_is_told_with_the_sizes(summary: RunSummary) -> None:

@@ -83,6 +83,20 @@ def test_a_batch_that_fails_for_another_reason_is_no_matter_of_memory():
     assert not is_out_of_memory(caught.value)
 
 
+def test_where_a_larger_batch_fails_for_another_reason_it_is_told_as_that_reason():
+    """As from libraries that count elements in 32 bits."""
+    memory = Memory(5_000)
+    refused = "RuntimeError: CUDNN_STATUS_NOT_SUPPORTED"
+
+    def attempt(batch):
+        return memory(batch) if 10 * batch < 2**10 else Trial(batch, False, None, 5_000, refused)
+
+    found = search(attempt, 5_000)
+    assert (found.batch, found.reason) == (102, refused)
+    assert found.facts()["ended_by_memory"] is False
+    assert search(memory, 5_000).facts()["ended_by_memory"] is True
+
+
 def test_on_a_device_the_least_that_any_trial_was_allowed_is_the_limit():
     free = iter([9_000, 8_000, 7_500, *[7_000] * 50])
 
