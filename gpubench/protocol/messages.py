@@ -194,8 +194,10 @@ MESSAGES: TypeAdapter[Message] = TypeAdapter(Message)
 
 
 def encode(message: Message) -> bytes:
-    """One line of JSON with its newline. NaN and infinities survive (as Python's JSON spells them)."""
-    return MESSAGES.dump_json(message, by_alias=True) + b"\n"
+    """One line of JSON with its newline. NaN and infinities survive, by the message's own configuration: that of a
+    TypeAdapter would write null.
+    """
+    return message.model_dump_json(by_alias=True).encode() + b"\n"
 
 
 def decode(line: bytes) -> Message:

@@ -8,6 +8,8 @@ import socket
 import subprocess
 from typing import NamedTuple, Self
 
+from pydantic import ValidationError
+
 from gpubench.core.errors import WorkerError
 from gpubench.protocol.messages import (
     Exited,
@@ -134,7 +136,9 @@ class JobPipe:
                 messages = self._host.read()
             except ValueError as error:
                 self._host.kill()
-                heard.append(HostLost(f"worker host {self._host.pid} sent what is no message ({first_line(error)})"))
+                heard.append(
+                    HostLost(f"worker host {self._host.pid} sent what is no message ({why_no_message(error)})")
+                )
                 return heard
             if messages is None:
                 heard.append(HostLost(self._host.obituary()))
@@ -165,12 +169,16 @@ class JobPipe:
                 else:
                     heard.append(Garbage(f"a child does not send {message.type!r}"))
         except ValueError as error:
-            heard.append(Garbage(first_line(error)))
+            heard.append(Garbage(why_no_message(error)))
         return "more" if chunk else "end"
 
 
-def first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)[:200]
+def why_no_message(error: ValueError) -> str:
+    """The first thing that is wrong, with its place in the message."""
+    if not isinstance(error, ValidationError):
+        return str(error)[:200]
+    found = error.errors(include_url=False, include_input=False)[0]
+    return ": ".join(filter(None, (".".join(map(str, found["loc"])), found["msg"])))[:200]
 
 
 def describe_exit(code: int) -> str:
