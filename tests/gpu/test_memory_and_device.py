@@ -17,6 +17,15 @@ def _smi(query, *arguments):
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
 
 
+def _told(record, *names):
+    """Metrics of a record; skips where the driver gives none, with its reason."""
+    values = [record.metrics[name] for name in names]
+    for name, value in zip(names, values, strict=True):
+        if value is None:
+            pytest.skip(f"{name}: {record.absent[name]}")
+    return values
+
+
 def test_an_oom_is_a_row_with_its_sizes_and_the_next_case_is_clean(host):
     messages, _ = host.run("torchvision:resnet50", device="cuda", batch_size=2**20, measure=QUICK)
     failed = messages[-1]
@@ -87,14 +96,15 @@ def test_power_and_energy_agree_with_what_nvidia_smi_logs(tmp_path, host):
             smi.terminate()
             smi.wait()
     (record,) = run.records
+    mean_w, energy_j = _told(record, "mean_power_w", "energy_j")
     assert record.telemetry["energy_valid"], record.telemetry
     readings = [float(line) for line in log.read_text().split() if line.replace(".", "").isdigit()]
+    if not readings:
+        pytest.skip("nvidia-smi logs no power of this card")
     busy = sorted(each for each in readings if each > max(readings) / 2)  # not the start, nor the check on the CPU
     logged_w = busy[len(busy) // 2]
-    assert record.metrics["mean_power_w"] == pytest.approx(logged_w, rel=0.05)
-    assert record.metrics["energy_j"] == pytest.approx(
-        record.metrics["mean_power_w"] * record.window.duration_s, rel=1e-6
-    )
+    assert mean_w == pytest.approx(logged_w, rel=0.05)
+    assert energy_j == pytest.approx(mean_w * record.window.duration_s, rel=1e-6)
 
 
 @pytest.mark.usefixtures("host")
@@ -128,9 +138,9 @@ def test_telemetry_knows_the_card_that_the_case_ran_on(tmp_path):
     (folder,) = tmp_path.iterdir()
     for record in load_run(folder).records:
         assert record.telemetry["available"], record.telemetry
-        assert record.metrics["mean_power_w"] > 0
-        assert record.metrics["device_memory_used_bytes"] > 0
         assert record.effective.device_uuid.removeprefix("GPU-") in record.telemetry["device"]["uuid"]
+        assert record.metrics["device_memory_used_bytes"] > 0
+        assert _told(record, "mean_power_w")[0] > 0
 
 
 @pytest.mark.usefixtures("host")
@@ -144,6 +154,6 @@ def test_an_idle_card_takes_less_than_a_busy_one(tmp_path):
         "measure: {min_time: 5s, max_time: 20s, repeats: 1}\n"
     )
     (record,) = run_suite(suite, store=tmp_path / "runs").records
-    above = record.metrics["energy_above_idle_j"]
-    assert above is None or 0 < above < record.metrics["energy_j"]
-    assert record.metrics["sm_clock_mhz"] > 0
+    above_j, energy_j, clock_mhz = _told(record, "energy_above_idle_j", "energy_j", "sm_clock_mhz")
+    assert 0 < above_j < energy_j
+    assert clock_mhz > 0

@@ -125,4 +125,4 @@ def environment(**settings: object) -> dict[str, str]:
     """What a program needs in its environment to run on the fake and the fake NVML, with `settings` by the names above."""
     folder = libraries()
     paths = {"LD_PRELOAD": folder / SONAME, "LD_LIBRARY_PATH": folder, "TRITON_LIBCUDA_PATH": folder}
-    return {name: str(value) for name, value in {**paths, "FAKE_NVML_WATTS": 300, **settings}.items()}
+    return {name: str(value) for name, value in {**paths, "FAKE_GPUS": 1, "FAKE_NVML_WATTS": 300, **settings}.items()}

@@ -112,6 +112,7 @@ EXPORT CUresult cuModuleLoadData(CUmodule *out, const void *) {
 EXPORT CUresult cuModuleLoadDataEx(CUmodule *out, const void *image, unsigned, CUjit_option *, void **) {
     return cuModuleLoadData(out, image);
 }
+EXPORT CUresult cuModuleLoad(CUmodule *out, const char *) { return cuModuleLoadData(out, nullptr); }
 EXPORT CUresult cuModuleUnload(CUmodule) { return CUDA_SUCCESS; }
 EXPORT CUresult cuModuleGetFunction(CUfunction *out, CUmodule, const char *) {
     *out = (CUfunction)&module;
@@ -123,6 +124,10 @@ EXPORT CUresult cuFuncGetAttribute(int *out, CUfunction_attribute attribute, CUf
 }
 EXPORT CUresult cuFuncSetAttribute(CUfunction, CUfunction_attribute, int) { return CUDA_SUCCESS; }
 EXPORT CUresult cuFuncSetCacheConfig(CUfunction, CUfunc_cache) { return CUDA_SUCCESS; }
+EXPORT CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *out, CUfunction, int, size_t) {
+    *out = 8;
+    return CUDA_SUCCESS;
+}
 EXPORT CUresult cuOccupancyMaxActiveClusters(int *out, CUfunction, const CUlaunchConfig *) {
     *out = 16;
     return CUDA_SUCCESS;
@@ -133,6 +138,10 @@ static CUresult start(CUstream stream) {
 }
 EXPORT CUresult cuLaunchKernel(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
                                CUstream stream, void **, void **) {
+    return start(stream);
+}
+EXPORT CUresult cuLaunchCooperativeKernel(CUfunction, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+                                          unsigned, CUstream stream, void **) {
     return start(stream);
 }
 EXPORT CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction, void **, void **) {
