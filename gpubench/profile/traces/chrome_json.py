@@ -102,7 +102,7 @@ def nanoseconds(microseconds: Any) -> int | None:
         if len(whole) <= _DIGITS and len(decimals) <= _DECIMALS and (whole + decimals).isdecimal():
             return int(whole + decimals.ljust(_DECIMALS, "0"))
         try:
-            value = Decimal(microseconds) * 1000
+            value = _decimal(microseconds) * 1000
             found = round(value) if abs(value) < MOST_NS else MOST_NS
         except (ArithmeticError, ValueError):
             return None
@@ -115,13 +115,20 @@ def integer(value: Any) -> int | None:
     """None for what is no whole number of 64 bits."""
     if type(value) is not int:
         try:
-            number = Decimal(value) if isinstance(value, str) else None
+            number = _decimal(value) if isinstance(value, str) else None
             if number is None or not abs(number) < MOST_NS or number % 1:
                 return None
         except (ArithmeticError, ValueError):
             return None
         return int(number)
     return value if abs(value) < MOST_NS else None
+
+
+def _decimal(text: str) -> Decimal:
+    """ValueError for what only Python reads as a number: `4000_1` names two."""
+    if "_" in text:
+        raise ValueError(text)
+    return Decimal(text)
 
 
 def number(value: Any) -> int:

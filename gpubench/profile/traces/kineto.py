@@ -81,7 +81,7 @@ class _KinetoReader:
         for level in ("ERROR", "WARNING"):  # what Kineto logged
             logged = head.get(level)
             self._trace.messages += map(str, logged if isinstance(logged, list) else ())
-        devices = head.get("deviceProperties")
+        devices = head.get("deviceProperties", head.get("computeProperties"))  # the second until torch 1.9
         for device in devices if isinstance(devices, list) else ():
             if isinstance(device, dict) and (key := integer(device.get("id"))) is not None and "name" in device:
                 self._names[key] = str(device["name"])

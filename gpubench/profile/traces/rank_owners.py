@@ -4,7 +4,7 @@ number.
 
 import re
 from bisect import bisect_right
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from gpubench.profile.traces.chrome_json import integer
 from gpubench.profile.traces.trace import MOST_DEVICES, UNNUMBERED, Operation, Trace, TracedDevice
 
-_RANK = re.compile(r"\brank\D{0,3}(\d+)", re.IGNORECASE)
+_RANK = re.compile(r"(?<![^\W_])rank\D{0,3}(\d+)", re.IGNORECASE)
 _DIGITS = re.compile(r"([0-9]+)")
-_WORDS = re.compile(r"\w+")
+_WORDS = re.compile(r"[^\W_]+")
+_LETTERS = re.compile(r"[^\W\d_]")
 _KINDS_OF_TRACKS = frozenset(("gpu", "device", "pid", "process"))
 _PID_BITS = 24
 
@@ -30,9 +31,11 @@ class Named(NamedTuple):
 
 
 def named(pid: Any) -> Named:
-    """`40` is a number; `[rank1] 40` and `host1 rank 0, GPU 2` are a rank's name and a number."""
+    """`40` is a number; `[rank1] 40`, `rank1_40` and `host1 rank 0, GPU 2` are a rank's name and a number. `40_1` does
+    not tell which of its numbers is what.
+    """
     number = integer(pid)
-    if number is not None or pid is None:
+    if number is not None or pid is None or not _LETTERS.search(str(pid)):
         return Named("", number)
     words = _WORDS.findall(_RANK.sub(r"rank\1", str(pid)))
     if len(words) > 1 and words[-1].isascii() and words[-1].isdigit():
@@ -43,7 +46,7 @@ def named(pid: Any) -> Named:
 
 class DrawnWork(NamedTuple):
     """Work of a device that waits until all launches are known. `track` is the process that the file draws it in,
-    `position` its place in the file.
+    `position` its place in the file. `drawn_as` says that the track alone gave the device its number.
     """
 
     position: int
@@ -51,6 +54,7 @@ class DrawnWork(NamedTuple):
     label: str
     correlation: int | None
     device: int | None
+    drawn_as: bool
     operation: Operation
 
     @classmethod
@@ -60,7 +64,7 @@ class DrawnWork(NamedTuple):
         if device is not ...:
             number = integer(device)
         number = number if number is not None and 0 <= number < MOST_DEVICES else None
-        return cls(position, str(pid), label, correlation, number, operation)
+        return cls(position, str(pid), label, correlation, number, device is ..., operation)
 
 
 @dataclass
@@ -89,7 +93,8 @@ class HostProcesses:
         self.trace.process_ids[process] = number
         if label:
             self.labels[process] = label
-            self.trace.process_names[process] = label if _RANK.search(label) else str(pid)
+        if isinstance(pid, str) and pid != str(number):
+            self.trace.process_names[process] = label if _RANK.search(label) else pid
         return process
 
     def name(self, process: int) -> str:
@@ -106,6 +111,7 @@ def link(trace: Trace, work: Sequence[DrawnWork], hosts: HostProcesses, gpu_name
     """
     processes = sorted(hosts.extent, key=lambda each: (_natural(hosts.name(each)), each))
     labels = set(hosts.labels.values())
+    work = [each._replace(device=None) if each.drawn_as and each.track in hosts.numbers else each for each in work]
     shared = any(each.label in labels for each in work)
     work = [each if shared or _RANK.search(each.label) else each._replace(label="") for each in work]
     strangers = list(dict.fromkeys(each.label for each in work if each.label and each.label not in labels))
@@ -113,8 +119,8 @@ def link(trace: Trace, work: Sequence[DrawnWork], hosts: HostProcesses, gpu_name
     only = processes[0] if processes else None
     owners = _Owners(trace, work, hosts, processes).of_work() if merged else [only] * len(work)
     alone = not merged or (not strangers and len(set(owners)) == 1 and owners[0] is not None)
-    unclear = 0
-    for process, (_, _, label, correlation, number, operation) in zip(owners, work, strict=True):
+    unclear: Counter[str] = Counter()  # work by track, of tracks without a known owner: each has a place of its own
+    for process, (_, track, label, correlation, number, _, operation) in zip(owners, work, strict=True):
         owner, name, place = None, None, 0
         if alone:
             name = None if number is None else gpu_names.get(number)  # the head of a merged file is one rank's
@@ -123,8 +129,9 @@ def link(trace: Trace, work: Sequence[DrawnWork], hosts: HostProcesses, gpu_name
         elif label in strangers:
             owner, place = label, len(processes) + 1 + strangers.index(label)
         else:
-            owner = "an unknown process"
-            unclear += 1
+            unclear[track] += 1
+            owner = "an unknown process" + ("" if track == str(number) else f", drawn as {track}")
+            place = len(processes) + 1 + len(strangers) + list(unclear).index(track)
         device = (place, UNNUMBERED if number is None else number)
         trace.devices[device] = TracedDevice(number, name, owner)
         key = None if process is None or correlation is None else (process, correlation)
@@ -137,8 +144,8 @@ def link(trace: Trace, work: Sequence[DrawnWork], hosts: HostProcesses, gpu_name
             trace.process_names.setdefault(process, hosts.name(process))
     if unclear:
         trace.messages.append(
-            f"Several processes use the same correlation numbers, and nothing tells which of them launched {unclear} "
-            "pieces of GPU work."
+            f"Several processes use the same correlation numbers, and nothing tells which of them launched "
+            f"{unclear.total()} pieces of GPU work."
         )
 
 

@@ -48,6 +48,21 @@ def test_work_on_a_device_that_the_file_does_not_tell_is_left_out_and_counted(de
     assert found["unread"] == {"kernels without a device": 1}
 
 
+def test_the_id_of_the_process_is_no_number_of_a_gpu(tmp_path: Path):
+    """Some programs draw kernels in the process that launched them."""
+    events = rank_events(gpu_pid=40)
+    for each in events:
+        each["args"].pop("device", None)
+    assert [each.label for each in kineto(tmp_path, events).devices] == ["GPU"]
+
+
+def test_gpus_have_the_names_that_old_traces_give_them(tmp_path: Path):
+    for key in ("deviceProperties", "computeProperties"):
+        assert (
+            kineto(tmp_path, rank_events(), **{key: [{"id": 0, "name": "Tesla V100"}]}).devices[0].name == "Tesla V100"
+        )
+
+
 def test_a_file_that_numbers_no_device_has_one_without_a_number(tmp_path: Path):
     events = rank_events(gpu_pid=None)
     for each in events:
