@@ -85,10 +85,13 @@ def is_step(each: Range, step_name: str | None) -> bool:
 
 
 class FoundSteps(NamedTuple):
-    """Steps by process; how many were left out because the capture cut them off, and whose because they overlap."""
+    """Steps by process; how many were left out because the capture cut them off, how many as those of another thread,
+    and whose because they overlap.
+    """
 
     by_process: dict[int, Steps]
     cut_off: int
+    elsewhere: int
     overlapping: tuple[str, ...]
 
 
@@ -113,7 +116,9 @@ def find_steps(trace: Trace, step_name: str | None = None, lost: Sequence[Launch
     for process in mixed:
         del by_process[process]
     found = {process: _steps_of(trace, process, ranges) for process, ranges in by_process.items()}
-    return FoundSteps(found, len(candidates) - whole, tuple(process_name(process, trace) for process in mixed))
+    names = tuple(process_name(process, trace) for process in mixed)
+    elsewhere = sum(each.thread != found[process].thread for process in found for each in by_process[process])
+    return FoundSteps(found, len(candidates) - whole, elsewhere, names)
 
 
 def _ends_of_work(trace: Trace, lost: Sequence[LaunchCall]) -> dict[int, int]:

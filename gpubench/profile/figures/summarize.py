@@ -75,8 +75,7 @@ def summarize(
         expected_steps=expected_steps,
         step_name=step_name,
         case=case,
-        cut_off=found_steps.cut_off,
-        overlapping=found_steps.overlapping,
+        found_steps=found_steps,
         lost=lost,
         left_out=left_out(steps, used, trace),
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from gpubench.core.findings import Finding, finding
 from gpubench.core.units import format_bytes, format_percent
-from gpubench.profile.figures.attribution import Steps
+from gpubench.profile.figures.attribution import FoundSteps, Steps
 from gpubench.profile.figures.summary_model import DeviceSummary, Perturbation
 from gpubench.profile.traces.trace import LAUNCHES, LaunchCall, Trace, listed
 from gpubench.suite.model.precisions import PRECISIONS
@@ -29,27 +29,25 @@ def remarks(
     steps: Steps | None,
     perturbation: Perturbation | None,
     *,
+    found_steps: FoundSteps,
     expected_steps: int | None = None,
     step_name: str | None = None,
     case: Mapping[str, Any] | None = None,
-    cut_off: int = 0,
-    overlapping: Sequence[str] = (),
     lost: Sequence[LaunchCall] = (),
     left_out: Sequence[str] = (),
 ) -> Iterator[Finding]:
     """In order of weight: what makes the trace useless first, what only explains it last. `lost` are the launches whose
-    work is not in the trace, `cut_off` counts the steps that the end of the capture cut off, `overlapping` names the
-    processes whose steps do.
+    work is not in the trace.
     """
     settings = case or {}
     if trace.empty:
         yield finding("GB519", "The capture is empty: no range, no CUDA call and no GPU work was recorded.")
-    yield from _about_completeness(trace, lost, overlapping)
+    yield from _about_completeness(trace, lost, found_steps)
     if trace.empty:
         return
     if not devices and (trace.cuda_seen or str(settings.get("device", "")).startswith("cuda")):
         yield finding("GB501", "The program called CUDA, but the trace holds no kernel and no copy of any GPU.")
-    yield from _about_steps(steps, expected_steps, step_name, cut_off)
+    yield from _about_steps(steps, expected_steps, step_name, found_steps.cut_off)
     if left_out:
         yield finding(
             "GB513",
@@ -77,17 +75,19 @@ _LESS_DISTURBING = (
 )
 
 
-def _about_completeness(trace: Trace, lost: Sequence[LaunchCall], overlapping: Sequence[str]) -> Iterator[Finding]:
+def _about_completeness(trace: Trace, lost: Sequence[LaunchCall], found_steps: FoundSteps) -> Iterator[Finding]:
     if trace.unread:
         count = trace.unread.total()
         yield finding("GB514", f"Left out: {listed(trace.unread)}.", rows=count)
     messages = [
         *(
             f"The steps of process {each} overlap, as those of several would: none of them counts."
-            for each in overlapping
+            for each in found_steps.overlapping
         ),
         *trace.messages,
     ]
+    if found_steps.elsewhere:
+        messages.append(f"Steps on other threads than most are not counted: {found_steps.elsewhere}.")
     if messages:
         shown = " ".join(each if each.endswith((".", "!", "?")) else f"{each}." for each in messages[:_MESSAGES_SHOWN])
         more = len(messages) - _MESSAGES_SHOWN

@@ -124,6 +124,17 @@ def integer(value: Any) -> int | None:
     return value if abs(value) < MOST_NS else None
 
 
+def is_name(value: Any) -> bool:
+    """Whether it is a text, and not of a number (numbers with a point are read as text, too)."""
+    if not isinstance(value, str) or not value.strip():
+        return False
+    try:
+        _decimal(value)
+    except (ArithmeticError, ValueError):
+        return True
+    return False
+
+
 def _decimal(text: str) -> Decimal:
     """ValueError for what only Python reads as a number: `4000_1` names two."""
     if "_" in text:

@@ -111,6 +111,7 @@ class _KinetoReader:
                 f"Calls of {self._hosts.name(process)} use the same correlation numbers, as if several processes with "
                 "this id were in the file; what is said of a GPU may be of several."
             )
+        self._hosts.leave_out_nameless()
         ids = {process: trace.process_ids.get(process, process) for process in self._hosts.extent}
         trace.main_threads = {process: found for process, found in ids.items() if found is not None}
         link(trace, self._work, self._hosts, self._names)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from gpubench.profile.traces.chrome_json import integer
+from gpubench.profile.traces.chrome_json import integer, is_name
 from gpubench.profile.traces.trace import MOST_DEVICES, UNNUMBERED, Operation, Trace, TracedDevice
 
 _RANK = re.compile(r"(?<![^\W_])rank\D{0,3}(\d+)", re.IGNORECASE)
@@ -19,6 +19,7 @@ _WORDS = re.compile(r"[^\W_]+")
 _LETTERS = re.compile(r"[^\W\d_]")
 _KINDS_OF_TRACKS = frozenset(("gpu", "device", "pid", "process"))
 _PID_BITS = 24
+_NO_PROCESS = -1
 
 
 class Named(NamedTuple):
@@ -35,7 +36,7 @@ def named(pid: Any) -> Named:
     not tell which of its numbers is what.
     """
     number = integer(pid)
-    if number is not None or pid is None or not _LETTERS.search(str(pid)):
+    if number is not None or not is_name(pid) or not _LETTERS.search(pid):
         return Named("", number)
     words = _WORDS.findall(_RANK.sub(r"rank\1", str(pid)))
     if len(words) > 1 and words[-1].isascii() and words[-1].isdigit():
@@ -79,13 +80,18 @@ class HostProcesses:
     extent: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def see(self, position: int, pid: Any) -> int:
-        """The number of the process that an event is of."""
+        """The number of the process that an event is of; one of its own for all events that do not tell."""
+        if integer(pid) is None and not is_name(pid):
+            pid = None
         if (process := self.numbers.get(str(pid))) is None:
             process = self.numbers[str(pid)] = self._new(pid)
         self.extent[process] = (self.extent.get(process, (position, position))[0], position)
         return process
 
     def _new(self, pid: Any) -> int:
+        if pid is None:
+            self.trace.process_ids[_NO_PROCESS] = None
+            return _NO_PROCESS
         label, number = named(pid)
         if number is not None and number == integer(pid) and 0 <= number < 1 << _PID_BITS:
             return number
@@ -96,6 +102,18 @@ class HostProcesses:
         if isinstance(pid, str) and pid != str(number):
             self.trace.process_names[process] = label if _RANK.search(label) else pid
         return process
+
+    def leave_out_nameless(self) -> None:
+        """Where others tell their process, an event that does not may be of any."""
+        if _NO_PROCESS not in self.extent or len(self.extent) == 1:
+            return
+        del self.extent[_NO_PROCESS]
+        trace = self.trace
+        launches = {key: call for key, call in trace.launches.items() if call.process != _NO_PROCESS}
+        ranges = [each for each in trace.ranges if each.process != _NO_PROCESS]
+        if count := len(trace.launches) + len(trace.ranges) - len(launches) - len(ranges):
+            trace.unread["events of the host without a process"] += count
+        trace.launches, trace.ranges = launches, ranges
 
     def name(self, process: int) -> str:
         """`rank 1`, or `process 40`."""

@@ -162,6 +162,23 @@ def test_ranks_with_one_process_id_have_no_steps_and_it_is_said(tmp_path: Path):
     assert said(summary)["GB516"].startswith("The steps of process 1 overlap, as those of several would: none of them")
 
 
+@pytest.mark.parametrize("pid", [None, True, [1], float("inf"), "", 1e400])
+def test_an_event_that_does_not_tell_its_process_is_of_none_of_several(pid, tmp_path: Path):
+    events = rank_events()
+    events[1]["pid"] = pid
+    summary = kineto(tmp_path, events)
+    assert summary.unread == {"events of the host without a process": 1}
+    assert [(each.label, each.steps, each.kernels) for each in summary.devices] == [("GPU 0", 3, 6)]
+    assert summary.devices[0].unlinked_share == pytest.approx(1 / 6)
+
+
+def test_steps_of_other_threads_are_counted_as_left_out(tmp_path: Path):
+    events = rank_events()
+    events[0]["tid"] = 41
+    summary = kineto(tmp_path, events)
+    assert (summary.steps, said(summary)["GB516"]) == (2, "Steps on other threads than most are not counted: 1.")
+
+
 def test_a_launch_that_several_kernels_claim_links_none(tmp_path: Path):
     strangers = [copy.deepcopy(each) for each in rank_events() if each["cat"] == "kernel"]
     for each in strangers:
