@@ -104,7 +104,7 @@ def _of_suite(
         suite=loaded.suite.name,
         label=label or str(case.case_id),
         folder=folder.resolve(),
-        search_path=_search_path(loaded.path),
+        search_path=loaded.beside,
     )
     return Chosen(job)
 
@@ -142,11 +142,6 @@ def _of_run(target: str, wanted: dict[str, Any], out: Path | None, store: Path, 
     )
     measured = entry.metrics.get("step_time_s")
     return Chosen(job, None if measured is None else measured.value, run.folder if out is None else None)
-
-
-def _search_path(suite: Path | None) -> tuple[str, ...]:
-    """Where a user's workloads are: next to the suite."""
-    return () if suite is None else (str(suite.resolve().parent),)
 
 
 def command_line(plan: CapturePlan) -> str:

@@ -53,10 +53,9 @@ class AskedArms:
             return {}
         rounds, screen_rounds = self._rounds(num_cases)
         arms = tuple(make_arm(text, _say) for text in parse_arms(self.texts))
-        beside = () if loaded.path is None else (str(Path(loaded.path).resolve().parent),)
         for arm in arms:
             if arm.python is not None:
-                check_not_shadowed(arm.python, beside)
+                check_not_shadowed(arm.python, loaded.beside)
         return {
             "arms": arms,
             "rounds": rounds,

@@ -179,7 +179,7 @@ class Series(Frozen):
 
     clock: Literal["perf_counter", "cuda_event"]
     timing: Literal["throughput", "latency"]
-    group: int = 1
+    group: Count = 1
     num_total: Count
     num_warmup: Count
     num_steady: Count

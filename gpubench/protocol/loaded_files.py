@@ -1,12 +1,19 @@
-"""The files that a workload's code came from: what of this process is neither installed nor part of this package."""
+"""The files that a workload came from: code that is neither installed nor part of this package, and the data beside it.
+
+Data is what the workload opens for reading in its own process, below the folder of its suite, outside the timed steps.
+"""
 
 import hashlib
 import os
 import sys
 import sysconfig
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = str(Path(__file__).resolve().parents[1])
+MOST_DATA_FILES = 200
+_MOST_HASHED_BYTES = 64 * 2**20
 _CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TORCH_EXTENSIONS_DIR")
 """Compilers leave modules there that have another name each time."""
 
@@ -15,8 +22,8 @@ def loaded_files(scratch: str | None = None) -> dict[str, str]:
     """Digest by path. Nothing below `scratch`, the folder of this launch, is part of it."""
     installed = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     standard = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    caches = [scratch, *map(os.environ.get, _CACHES)]
-    outside = tuple(f"{folder}{os.sep}" for folder in (_PACKAGE, *standard, *installed, *caches) if folder)
+    folders = (_PACKAGE, *standard, *installed, *_scratch_folders(scratch))
+    outside = tuple(f"{folder}{os.sep}" for folder in folders if folder)
     outside += tuple(f"{os.path.realpath(folder)}{os.sep}" for folder in outside)
     files = {}
     for _, path in module_files():
@@ -29,6 +36,54 @@ def loaded_files(scratch: str | None = None) -> dict[str, str]:
     return dict(sorted(files.items()))
 
 
+def imported_names(files: Collection[str], beside: Collection[str]) -> tuple[str, ...]:
+    """Modules and packages that this process has imported from files other than these, without the standard library's,
+    this one, and those of names in `beside`: what a new file of such a name beside the suite would hide.
+    """
+    names = {name.partition(".")[0] for name, path in module_files() if path not in files}
+    return tuple(
+        sorted(names.difference(sys.stdlib_module_names, beside, ("__main__", "__mp_main__", Path(_PACKAGE).name)))
+    )
+
+
+class OpenedFiles:
+    """Notes which files below `folders` this process opens for reading, while `wanted` says so."""
+
+    def __init__(self, folders: Iterable[str], wanted: Callable[[], bool]) -> None:
+        self._folders = tuple(f"{os.path.realpath(folder)}{os.sep}" for folder in folders)
+        self._wanted = wanted
+        self._read: set[str] = set()
+        self._written: set[str] = set()
+        if self._folders:
+            sys.addaudithook(self._heard)
+
+    def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and self._wanted() and len(self._read) <= MOST_DATA_FILES:
+            path, _, flags = arguments
+            if isinstance(path, str | bytes) and isinstance(flags, int):
+                path = os.path.realpath(os.fsdecode(path))
+                if path.startswith(self._folders):
+                    (self._read if flags & os.O_ACCMODE == os.O_RDONLY else self._written).add(path)
+
+    def digests(self, scratch: str | None = None) -> dict[str, str]:
+        """Of regular files that were read and not written; of more than `MOST_DATA_FILES` none, they are a data set."""
+        if len(self._read) > MOST_DATA_FILES:
+            return {}
+        outside = tuple(f"{os.path.realpath(folder)}{os.sep}" for folder in _scratch_folders(scratch))
+        found = {}
+        for path in sorted(self._read - self._written):
+            if not path.startswith(outside) and "__pycache__" not in path and Path(path).is_file():
+                try:
+                    found[path] = file_digest(Path(path))
+                except OSError:
+                    continue  # it was removed meanwhile
+        return found
+
+
+def _scratch_folders(scratch: str | None) -> list[str]:
+    return [folder for folder in (scratch, *map(os.environ.get, _CACHES)) if folder]
+
+
 def module_files() -> list[tuple[str, str]]:
     """Name and file of every module that this process has loaded from one, by name."""
     files = [(name, getattr(module, "__file__", None)) for name, module in sorted(sys.modules.items())]
@@ -37,8 +92,11 @@ def module_files() -> list[tuple[str, str]]:
 
 
 def file_digest(path: Path) -> str:
-    """Sixteen hex digits of its SHA-256. OSError if it cannot be read."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    """Sixteen hex digits of its SHA-256, of a large file of its size and time. OSError if it cannot be read."""
+    facts = path.stat()
+    large = facts.st_size > _MOST_HASHED_BYTES
+    content = f"{facts.st_size} {facts.st_mtime_ns}".encode() if large else path.read_bytes()
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def joint_digest(files: dict[str, str]) -> str | None:

@@ -153,7 +153,8 @@ class Result(Frozen):
     Of a job of kind `blocks`, `arms` holds the figures of each in the job's order, every one but the first with its
     `block_log_ratio` against the first; `window` is then that of all of them together, and other figures are empty.
 
-    `files`: digests of the files that the workload was loaded from, by path.
+    By path, digests of the files that the workload was loaded from (`files`), and of data that it read (`data_files`).
+    `imported`: names of the modules that it used from elsewhere.
     """
 
     type: Literal["result"] = "result"
@@ -169,6 +170,8 @@ class Result(Frozen):
     marks: dict[str, tuple[float, ...]] = Field(default_factory=dict)
     interrupted: bool = False
     files: dict[str, str] = Field(default_factory=dict)
+    data_files: dict[str, str] = Field(default_factory=dict)
+    imported: tuple[str, ...] = ()
     arms: "tuple[Result, ...]" = ()
     block_log_ratio: float | None = None
     self_check: SelfCheck | None = None

@@ -185,7 +185,7 @@ def start(
     name = request.out.name if request.out is not None else new_run_name(suite.name, now, request.store)
     folder = request.out or request.store / name
     info = _info(request, name, now)
-    beside = () if request.loaded.path is None else (str(Path(request.loaded.path).absolute().parent),)
+    beside = request.loaded.beside
     modules = _modules(suite, cases, request.arms, (*request.search_path, *beside), request.interleave)
     made = planned = False
     with ended_by_signals():

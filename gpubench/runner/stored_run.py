@@ -18,7 +18,8 @@ from gpubench.core.secrets import hide_secrets
 from gpubench.machine import environment, machine_cache
 from gpubench.protocol.loaded_files import file_digest
 from gpubench.store.run_info import RunInfo
-from gpubench.suite.model.workload_names import is_users
+from gpubench.suite.load import beside
+from gpubench.suite.model.workload_names import first_on_the_path, is_users, modules_beside
 
 _SHOWN = 4
 _OWN_KEY = "own-runs.key"
@@ -34,7 +35,7 @@ class RunPlace:
     @property
     def search_path(self) -> tuple[str, ...]:
         """Where its workloads are."""
-        return () if self.suite is None else (str(self.suite.parent),)
+        return beside(self.suite)
 
 
 def place_of(info: RunInfo) -> RunPlace:
@@ -83,7 +84,14 @@ def check_files(info: RunInfo, *, force: bool) -> None:
 
 
 def _files_changed(info: RunInfo) -> list[str]:
-    return [f"{path} {how}" for path, digest in info.workload_files.items() if (how := _file_changed(path, digest))]
+    changed = [f"{path} {how}" for path, digest in info.workload_files.items() if (how := _file_changed(path, digest))]
+    return [*changed, *_modules_added(info)]
+
+
+def _modules_added(info: RunInfo) -> list[str]:
+    """Modules on the path before what is installed that would now be imported in place of what the run used."""
+    there, used = modules_beside(first_on_the_path(place_of(info).search_path)), set(info.imported)
+    return [f"{file} was added, and hides the {name} that the run used" for name, file in there.items() if name in used]
 
 
 def _file_changed(path: str, digest: str) -> str | None:

@@ -89,8 +89,9 @@ class RunInfo(Frozen):
     smallest change that mattered then (0.03 is 3 %), None where there are no arms.
 
     Relative paths (`suite_path`, data sets, interpreters) are relative to `working_folder`. `interpreter` is the prefix
-    of the Python that ran gpubench; `workload_files` are digests of the files that the workloads were loaded from;
-    `origin` is a mark by which the user who made the run knows it again.
+    of the Python that ran gpubench; `workload_files` are digests of the files that the workloads were loaded from, and
+    of the data that they read beside them; `imported` names the modules that they used from elsewhere; `origin` is a
+    mark by which the user who made the run knows it again.
     """
 
     schema_number: int = Field(default=RUN_SCHEMA, alias="schema")
@@ -115,6 +116,7 @@ class RunInfo(Frozen):
     working_folder: str | None = None
     interpreter: str | None = None
     workload_files: dict[str, str] = Field(default_factory=dict)
+    imported: tuple[str, ...] = ()
     origin: str | None = None
 
     @field_validator("environment", "suite")

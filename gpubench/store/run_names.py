@@ -1,12 +1,12 @@
 """What runs are called: folder, unique prefix, tag, `@last`, `@last~2`; and `run:case`."""
 
-import difflib
 import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gpubench.core.did_you_mean import near
 from gpubench.core.errors import StoreError, UsageError
 from gpubench.store.atomic_files import store_error
 from gpubench.store.run_info import RunHead
@@ -166,9 +166,9 @@ def _none(text: str, heads: list[_Head], store: Path) -> UsageError:
         hint = "`gpubench run cnn-smoke` makes one; --store DIR says where runs are."
         return UsageError(f"no run is called {text!r}: there is none in {store}", hint=hint)
     known = [name for head in heads for name in (head.folder.name, head.tag) if name]
-    close = difflib.get_close_matches(text, known, n=1, cutoff=0.6)
-    if close:
-        return UsageError(f"no run in {store} is called {text!r}", hint=f"Did you mean {close[0]}?")
+    meant = near(text, known)
+    if meant:
+        return UsageError(f"no run in {store} is called {text!r}", hint=f"D{meant[1:]}")
     newest = ", ".join(head.called for head in heads[:3])
     return UsageError(
         f"no run in {store} is called {text!r}", hint=f"The newest: {newest}. `gpubench list runs` shows all."

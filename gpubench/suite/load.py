@@ -47,7 +47,14 @@ class LoadedSuite:
     @property
     def beside(self) -> tuple[str, ...]:
         """The folder beside the suite file, where workloads are looked for first."""
-        return () if self.path is None else (str(self.path.resolve().parent),)
+        return beside(self.path)
+
+
+def beside(suite: Path | None) -> tuple[str, ...]:
+    """The folder of a suite file; nothing for a suite from text. Of a link it is the folder of the file that it leads
+    to, as for a script that Python runs.
+    """
+    return () if suite is None else (str(suite.resolve().parent),)
 
 
 def load_suite(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSuite:

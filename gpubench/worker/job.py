@@ -11,6 +11,8 @@ from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Effective
 from gpubench.protocol.messages import Job, Message, Phase
 
+TIMED_PHASES = frozenset({"measuring", "training"})
+
 
 class Sender(Protocol):
     """Where messages go: a `Channel`, or a list in a test."""

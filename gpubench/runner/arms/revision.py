@@ -28,6 +28,7 @@ from gpubench.machine.installed_software import git_environment
 from gpubench.machine.machine_cache import folder as cache_folder
 from gpubench.runner.arms import base_packages, interpreters
 from gpubench.runner.arms.interpreters import Interpreter
+from gpubench.suite.model.workload_names import first_on_the_path
 
 INSTALLED = "installed.json"
 _BASE = "_gpubench_base"
@@ -145,9 +146,8 @@ def check_not_shadowed(python: str, folders: Sequence[str]) -> None:
     record = Path(python).parent.parent / INSTALLED
     if not record.exists():
         return
-    first = [*folders, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     for module in json.loads(record.read_text(encoding="utf-8"))["modules"]:
-        for folder in map(Path, first):
+        for folder in map(Path, first_on_the_path(folders)):
             if (folder / module).is_dir() or (folder / f"{module}.py").exists():
                 raise UsageError(
                     f"{module} is in {folder}, which comes first on the workers' path: "

@@ -83,25 +83,28 @@ class Attempts:
             )
         outcome.noticed = self._telemetry.after_launch()
         if isinstance(answer, Result) and answer.files:
-            self._note_files(answer.files)
+            self._note_files(answer.files | answer.data_files, answer.imported)
         self._say_if_stopping()
         if outcome.killed == "timeout":
             outcome.log_error = last_error(log)
         outcome.log = self._keep_log(log)
         return outcome.judge()
 
-    def _note_files(self, files: dict[str, str]) -> None:
-        """Keeps in the run's head what the workloads were loaded from; says so if a file is not what it was."""
+    def _note_files(self, files: dict[str, str], imported: tuple[str, ...]) -> None:
+        """Keeps in the run's head what the workloads were made of; says so if a file is not what it was."""
         info = self._writer.info
         files = {hide_homes(path) if info.environment.get("anonymous") else path: each for path, each in files.items()}
         changed = [path for path, digest in files.items() if info.workload_files.get(path, digest) != digest]
         for path in changed:
             if path not in self._said_changed:
                 self._said_changed.add(path)
-                hint = "What was measured before and after is other code: start a new run."
+                hint = "What was measured before and after differs: start a new run."
                 self._tell(Notice(f"{path} was changed during the run", hint))
-        if not files.keys() <= info.workload_files.keys():
-            self._writer.update_info(info.model_copy(update={"workload_files": files | info.workload_files}))
+        known = info.workload_files.keys(), set(info.imported)
+        if not (files.keys() <= known[0] and known[1].issuperset(imported)):
+            names = tuple(sorted(known[1].union(imported)))
+            changes = {"workload_files": files | info.workload_files, "imported": names}
+            self._writer.update_info(info.model_copy(update=changes))
 
     def _say_if_stopping(self) -> None:
         if self._guard.stopping and not self._said_stopping:

@@ -1,5 +1,9 @@
 """What `workload:` may name. A built-in workload is one entry here and its own file in the worker."""
 
+import os
+from collections.abc import Iterable
+from importlib.machinery import all_suffixes
+from pathlib import Path
 from typing import NamedTuple
 
 _WORKER = "gpubench.worker.workloads"
@@ -42,6 +46,22 @@ FAMILIES = {
 }
 
 EXAMPLES = (*BUILT_IN, *FAMILIES)
+
+
+def first_on_the_path(search_path: Iterable[str]) -> list[str]:
+    """The folders that a worker imports from before what is installed: beside the suite, and PYTHONPATH."""
+    return [*search_path, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+
+
+def modules_beside(search_path: Iterable[str]) -> dict[str, Path]:
+    """Modules and packages that these folders hold, and the file that importing each would run. The first counts."""
+    found: dict[str, Path] = {}
+    for folder in map(Path, search_path):
+        files = [*folder.glob("*/__init__.py"), *(each for end in all_suffixes() for each in folder.glob(f"*{end}"))]
+        for file in files:  # a package comes before a module of its name
+            name = file.parent.name if file.name == "__init__.py" else file.name.partition(".")[0]
+            found.setdefault(name, file)
+    return {name: found[name] for name in sorted(found) if name.isidentifier()}
 
 
 def is_users(workload: str) -> bool:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from gpubench.core.did_you_mean import near
-from gpubench.suite.model.workload_names import is_users
+from gpubench.suite.model.workload_names import is_users, modules_beside
 
 _LARGEST = 2**20
 
@@ -23,8 +23,8 @@ def why_missing(name: str, search_path: Sequence[str]) -> tuple[str, str]:
     module, _, attribute = name.partition(":")
     found = spec_of(module, search_path)
     if found is None:
-        beside = [file.stem for folder in search_path for file in sorted(Path(folder).glob("*.py"))]
-        return f"there is no module {module!r} beside the suite file or on the Python path", near(module, beside)
+        said = f"there is no module {module!r} beside the suite file or on the Python path"
+        return said, near(module, modules_beside(search_path))
     names = _names_in(found)
     first = attribute.partition(".")[0]
     if names is None or first in names:

@@ -3,11 +3,12 @@
 import os
 import sys
 
-from gpubench.protocol.loaded_files import loaded_files
+from gpubench.protocol.loaded_files import OpenedFiles, imported_names, loaded_files
 from gpubench.protocol.messages import Failed, Hello, Job, Result
+from gpubench.suite.model.workload_names import first_on_the_path, modules_beside
 from gpubench.worker.checks.arm_modules import not_of_the_revision
 from gpubench.worker.failures import SettingsMismatch, as_failed, write_traceback
-from gpubench.worker.job import Interrupted, RunningJob, Sender, Stop
+from gpubench.worker.job import TIMED_PHASES, Interrupted, RunningJob, Sender, Stop
 from gpubench.worker.process.channel import Channel
 from gpubench.worker.workloads.base import Unsupported
 
@@ -28,9 +29,13 @@ def main(job: Job, message_fd: int, *, no_fork: str | None = None) -> None:
 def run_job(job: Job, sender: Sender, *, stop: Stop | None = None, no_fork: str | None = None) -> None:
     """Sends phases and progress, and in the end exactly one `Result` or `Failed`."""
     launch = RunningJob(job, sender, stop or Stop(), no_fork=no_fork)
+    opened = OpenedFiles(job.search_path, lambda: launch.phase not in TIMED_PHASES)
     outcome = _outcome(launch)
     if isinstance(outcome, Result):
-        outcome = outcome.model_copy(update={"files": loaded_files(job.scratch)})
+        files, data = loaded_files(job.scratch), opened.digests(job.scratch)
+        data = {path: digest for path, digest in data.items() if path not in files}
+        names = imported_names(files, modules_beside(first_on_the_path(job.search_path)))
+        outcome = outcome.model_copy(update={"files": files, "data_files": data, "imported": names})
         wrong = not_of_the_revision(job.search_path)
         if wrong is not None:
             outcome = Failed(status="failed", reason=wrong, effective=launch.effective, findings=outcome.findings)

@@ -13,7 +13,7 @@ from typing import Any
 
 from gpubench.core.did_you_mean import near
 from gpubench.core.errors import UsageError
-from gpubench.suite.model.workload_names import BUILT_IN, EXAMPLES, OPERATORS
+from gpubench.suite.model.workload_names import BUILT_IN, EXAMPLES, OPERATORS, modules_beside
 from gpubench.worker.workloads.base import Phases, Workload
 
 
@@ -109,8 +109,7 @@ def _import(module: str, search_path: Sequence[str]) -> Any:
         if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
             raise
         where = ", ".join([*map(str, search_path), "the Python path"])
-        beside = [file.stem for folder in search_path for file in sorted(Path(folder).glob("*.py"))]
-        hint = _hint(near(module, beside)) or "Put its file beside the suite file, or install it."
+        hint = _hint(near(module, modules_beside(search_path))) or "Put its file beside the suite file, or install it."
         raise UsageError(f"The module {module!r} was not found (looked in {where}).", hint=hint) from error
 
 

@@ -1,6 +1,13 @@
 import sys
 
-from gpubench.protocol.loaded_files import file_digest, joint_digest, loaded_files
+from gpubench.protocol.loaded_files import (
+    MOST_DATA_FILES,
+    OpenedFiles,
+    file_digest,
+    imported_names,
+    joint_digest,
+    loaded_files,
+)
 from gpubench.worker.workloads.registry import resolve
 
 GOOD = "import helper_of_mine\nclass Mine:\n    def build(self, case, device):\n        return lambda: None\n"
@@ -25,3 +32,34 @@ def test_a_joint_digest_is_the_same_in_another_folder_and_another_for_other_code
     assert joint_digest({}) is None
     assert joint_digest({"/a/x.py": "1", "/a/y.py": "2"}) == joint_digest({"/b/y.py": "2", "/b/x.py": "1"})
     assert joint_digest({"/a/x.py": "1"}) != joint_digest({"/a/x.py": "2"})
+
+
+def test_data_is_what_was_read_and_not_written_below_the_folder_while_wanted(tmp_path):
+    folder, wanted = tmp_path / "suite", [True]
+    folder.mkdir()
+    for name in ("read.txt", "written.txt", "later.txt", "../outside.txt"):
+        (folder / name).write_text(name)
+    opened = OpenedFiles([str(folder)], lambda: wanted[0])
+    (folder / "read.txt").read_text()
+    (tmp_path / "outside.txt").read_text()
+    (folder / "written.txt").read_text()
+    (folder / "written.txt").write_text("again")
+    wanted[0] = False
+    (folder / "later.txt").read_text()
+    assert opened.digests() == {str(folder / "read.txt"): file_digest(folder / "read.txt")}
+    assert opened.digests(scratch=str(folder)) == {}
+
+
+def test_very_many_files_are_a_data_set_and_not_noted(tmp_path):
+    opened = OpenedFiles([str(tmp_path)], lambda: True)
+    for number in range(MOST_DATA_FILES + 1):
+        (tmp_path / f"{number}.bin").touch()
+        (tmp_path / f"{number}.bin").read_bytes()
+    assert opened.digests() == {}
+
+
+def test_names_from_elsewhere_are_those_that_a_file_beside_the_suite_could_hide(tmp_path):
+    names = imported_names((), beside=("torch",))
+    assert {"pytest", "pydantic"} <= set(names)
+    assert {"os", "gpubench", "torch", "__main__"}.isdisjoint(names)
+    assert "pytest" not in imported_names([sys.modules["pytest"].__file__], ())

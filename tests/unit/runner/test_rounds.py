@@ -184,9 +184,9 @@ def test_a_child_that_talks_nonsense_is_killed(lab):
     [
         Result(),
         Result(interrupted=True),
-        DONE.model_copy(update={"series": SERIES.model_copy(update={"median_s": 0.0})}),
+        DONE.model_copy(update={"series": SERIES.model_copy(update={"low_s": 0.02, "high_s": 0.01})}),
     ],
-    ids=["empty", "interrupted", "median-0"],
+    ids=["empty", "interrupted", "low-above-high"],
 )
 def test_a_result_that_cannot_be_true_is_a_failed_record(lab, forged):
     lab.script = lambda job: [forged, 0] if job.case.batch_size == 64 else measures()

@@ -112,6 +112,34 @@ def test_changed_or_missing_source_is_refused_unless_forced(project):
     check_files(info, force=True)
 
 
+def test_changed_data_is_refused_as_changed_source_is(project):
+    (project / "labels.txt").write_text("a b")
+    info = run_info(project, workload_files={str(project / "labels.txt"): file_digest(project / "labels.txt")})
+    check_files(info, force=False)
+    (project / "labels.txt").write_text("a c")
+    with pytest.raises(UsageError, match=r"labels.txt was changed"):
+        check_files(info, force=False)
+
+
+@pytest.mark.parametrize("name", ["helper.py", "helper/__init__.py"])
+def test_a_module_added_since_that_hides_one_of_the_run_is_refused(project, tmp_path, monkeypatch, name):
+    info = run_info(project, imported=("helper", "numpy"))
+    check_files(info, force=False)
+    for folder in (project, tmp_path / "on-the-path"):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).touch()
+        with pytest.raises(UsageError, match=f"{name} was added, and hides the helper that the run used"):
+            check_files(info, force=False)
+        (folder / name).unlink()
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "on-the-path"))
+
+
+def test_the_workloads_of_a_linked_suite_are_beside_the_file_itself(project, tmp_path):
+    (tmp_path / "link.yaml").symlink_to(project / "suite.yaml")
+    info = run_info(project, suite_path=str(tmp_path / "link.yaml"))
+    assert place_of(info).search_path == (str(project),)
+
+
 def test_a_run_of_ones_own_may_start_what_it_names(project):
     case = Case(workload="mine:Net", python="/other/python", env={"A": "1"})
     info = run_info(project, case, arms=(ArmInfo(name="base", given={"git": "main"}),))

@@ -142,7 +142,7 @@ def test_many_candidates_are_counted_instead_of_listed(tmp_path: Path) -> None:
 def test_a_slip_gets_a_suggestion(store: Path) -> None:
     with pytest.raises(UsageError, match="is called '20261123-1602-cnn-7f3b'") as caught:
         resolve_run("20261123-1602-cnn-7f3b", store)
-    assert caught.value.hint == "Did you mean 20261123-1602-cnn-7f3a?"
+    assert caught.value.hint == "Did you mean '20261123-1602-cnn-7f3a'?"
 
 
 @pytest.mark.parametrize("reference", ["nothing-like-it", "", "./no/such/path", "\0", "x" * 5000])
