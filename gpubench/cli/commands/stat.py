@@ -9,6 +9,7 @@ import rich_click as click
 
 from gpubench.cli.print_errors import say
 from gpubench.cli.shared_options import share
+from gpubench.core.secrets import hide_secrets, mask_text
 from gpubench.report.model.inert_text import json_text
 
 if TYPE_CHECKING:
@@ -77,7 +78,10 @@ def command(
             ignore_failure=ignore_failure,
         )
         why_no_device = telemetry.without_devices
-    text = json_text(as_document(measured, why_no_device), indent=2) if as_json else _screen(measured, why_no_device)
+    if as_json:
+        text = json_text(hide_secrets(as_document(measured, why_no_device)), indent=2)
+    else:
+        text = mask_text(_screen(measured, why_no_device))
     click.echo(text, file=output, err=not as_json)
     if measured.stopped:
         say(f"note: {measured.stopped}")

@@ -18,16 +18,17 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gpubench.core.did_you_mean import near
-from gpubench.core.errors import UsageError
+from gpubench.core.errors import StoreError, UsageError
 from gpubench.machine.installed_software import git_environment
 from gpubench.machine.machine_cache import folder as cache_folder
 from gpubench.runner.arms import base_packages, interpreters
 from gpubench.runner.arms.interpreters import Interpreter
+from gpubench.store.atomic_files import tidy_log
 from gpubench.suite.model.workload_names import first_on_the_path
 
 INSTALLED = "installed.json"
@@ -241,6 +242,9 @@ def _run(command: Sequence[str], log: Path, failed: str, environ: Mapping[str, s
             raise UsageError(
                 f"{failed}: not done within {_TIMEOUT_S / 60:.0f} minutes", hint=f"Its output is in {log}."
             ) from None
+        finally:
+            with suppress(OSError, StoreError):
+                tidy_log(log)  # an index may be named with its password
     if done.returncode != 0:
         written = log.read_text(encoding="utf-8", errors="replace").splitlines()
         lines = [line.strip() for line in written if line.strip()]

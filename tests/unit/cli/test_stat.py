@@ -218,3 +218,11 @@ def test_the_program_does_not_get_variables_that_gpubench_set(monkeypatch):
     monkeypatch.setattr(own_variables, "_set", set())
     own_variables.set_own_variables()  # the user's own stays
     assert own_variables.users_environment()["PYDANTIC_DISABLE_PLUGINS"] == "__all__"
+
+
+@pytest.mark.parametrize("options", [["--json"], []])
+def test_no_secret_of_a_command_line_is_shown(options, monkeypatch, capfd):
+    monkeypatch.setenv("MY_TOKEN", "planted-in-env-1")
+    given = ["--api-key", "planted", "Authorization: Bearer planted-too", "planted-in-env-1"]
+    assert main(["stat", *options, "--", sys.executable, "-c", "", *given]) == 0
+    assert "planted" not in "".join(capfd.readouterr())
