@@ -181,8 +181,9 @@ def _tables(key: str, rows: Sequence[Moved], compared: Compared, *, why: bool) -
             "rounds", "n", priority=5, cell=of(lambda _, moved: (moved.comparison and moved.comparison.rounds) or None)
         ),
         Column("verdict", "verdict", "left", form="wide", cell=of(verdict)),
-        replace(reason, form="wide"),
-        replace(reason, form="narrow", priority=1),
+        # Without -v the section on what is unclear has the reasons as well.
+        replace(reason, form="wide", priority=0 if why else 6),
+        replace(reason, form="narrow", priority=1 if why else 6),
     )
     meaning = {"-": "- worse", "+": "+ better", "?": "? unclear", "!": "! weakened by a finding"}
     used = [text for sign, text in meaning.items() if any(sign in mark(*row) for row in rows)]

@@ -78,7 +78,8 @@ def _headline(checked: Checked) -> Line:
     if checked.verdict is ExitStatus.GATE_FAILED:
         undecided = count(outcomes["unclear"] + outcomes["no data"], "gate")
         return line(strong(f"FAIL: {undecided} could not be decided"), " (", code("--on-unclear fail"), ").")
-    doubt = f" {unclear} was unclear in some cases; this is not a failure." if outcomes["unclear"] else ""
+    were = "was" if outcomes["unclear"] == 1 else "were"
+    doubt = f" {unclear} {were} unclear in some cases; this is not a failure." if outcomes["unclear"] else ""
     if checked.verdict is ExitStatus.CASE_FAILED:
         return line(strong("No gate failed, but cases did: they gave no figures that may be used."), doubt)
     if checked.verdict is ExitStatus.USAGE:

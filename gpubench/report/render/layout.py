@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 from gpubench.report.model.inert_text import cell_width, inert
 from gpubench.report.model.report_model import Cell, Row, Table
@@ -24,10 +25,10 @@ class Fitted:
 
 def fit(table: Table, width: int, measure: Callable[[str], int] = cell_width) -> Fitted:
     """The columns of `table` that fit into `width`. Only columns of a priority above 0 go; the highest goes first, of
-    equals the last, and what fits after all comes back. A flexible column takes what is left, at least 24 characters,
-    and is wrapped between words; where others follow it, it is never narrower than its longest word, which would push
-    them out of line. If that is still too wide, the widest texts are wrapped as well, numbers last, down to their
-    longest word; a `width` of 0 asks for the least width without that.
+    equals the last, and what fits after all comes back, numbers with their unit. A flexible column takes what is left,
+    at least 24 characters, and is wrapped between words; where others follow it, it is never narrower than its longest
+    word, which would push them out of line. If that is still too wide, the widest texts are wrapped as well, numbers
+    last, down to their longest word; a `width` of 0 asks for the least width without that.
     """
     return _fit(table, width, _Sizes(table, measure), measure)
 
@@ -54,9 +55,14 @@ def _fit(table: Table, width: int, sizes_of: "_Sizes", measure: Callable[[str], 
     while not fits(shown) and ranked and table.columns[ranked[-1]].priority > 0:
         gone.insert(0, ranked.pop())
         shown.remove(gone[0])
+    for index in [at for at in shown if table.columns[at].priority and not table.columns[at].title]:
+        if not any(index in _units_of(table, at) for at in shown):  # of no number that is left
+            shown.remove(index)
+            gone.insert(0, index)
     for index in gone:  # one that is wide may have gone for it: what fits beside the rest comes back
-        if fits(sorted([*shown, index])):
-            shown = sorted([*shown, index])
+        more = {index, *_units_of(table, index)} - {*shown} if table.columns[index].title else ()
+        if more and fits(sorted([*shown, *more])):
+            shown = sorted([*shown, *more])
     left_out = (column.title for index, column in enumerate(table.columns) if index not in shown)
     sizes = sizes_of.least(shown)
     over = sum(sizes) + len(GAP) * (len(shown) - 1) - width
@@ -72,6 +78,13 @@ def _fit(table: Table, width: int, sizes_of: "_Sizes", measure: Callable[[str], 
         over -= narrower
     widths = _widths(shown, wide, sizes, width)
     return Fitted(tuple(shown), widths, tuple(title for title in left_out if title))
+
+
+def _units_of(table: Table, index: int) -> list[int]:
+    """The column without a title that says in what numbers before it are: they are shown with it alone."""
+    numbers = takewhile(lambda at: table.columns[at].align == "right", range(index, len(table.columns)))
+    after = max(numbers, default=len(table.columns)) + 1
+    return [after] if after < len(table.columns) and not table.columns[after].title else []
 
 
 class _Sizes:

@@ -288,8 +288,20 @@ def test_rows_of_a_case_can_be_told_apart_at_any_width(store, capsys, monkeypatc
     words = " ".join(rows.split())
     assert (words.count("throughput"), words.count("peak rss")) == (2, 2)
     assert "metric" not in "".join(line for line in rows.splitlines() if "not shown at this width" in line)
-    assert ("n, why" in rows) == (width == 60), "reasons go last of all"
+    assert ("why (--wide)" in rows) == (width == 60), "reasons go last of all"
     assert "head, ," not in rows
+
+
+def test_both_values_with_their_unit_go_before_reasons_that_are_told_below(store, capsys, monkeypatch):
+    made = two_arms()
+    made.measured(1000.0, STEADY[:3], head=950.0, batch_size=64)
+    made.write(store, "arms")
+    monkeypatch.setenv("COLUMNS", "100")
+    _, out, _ = compare(store, capsys, "arms")
+    row = out[out.index("Changed") :].splitlines()[2].split(" ")
+    assert [word for word in row if word][:6] == ["?", "64", "throughput", "1\u202f000", "950", "samples/s"]
+    assert "3 of the 6 rounds that the first look needs" in out[out.index("Unclear") :]
+    assert "would tell" not in out
 
 
 def test_what_v_would_list_is_not_promised_where_it_was_given(store, capsys):

@@ -52,6 +52,23 @@ def test_whole_columns_go_by_priority_and_are_named() -> None:
     assert fit(TABLE, 56).left_out == ("step ms", "mem GiB")
 
 
+@pytest.mark.parametrize(
+    ("width", "keys"),
+    [(38, "case before after unit change"), (30, "case after unit change"), (27, "case change"), (12, "case change")],
+)
+def test_numbers_are_shown_with_their_unit_or_not_at_all(width: int, keys: str) -> None:
+    columns = (
+        Column("case", "case", "left"),
+        Column("before", "before", priority=4),
+        Column("after", "after", priority=3),
+        Column("unit", "", "left", priority=2),
+        Column("change", "change"),
+    )
+    row = Row(tuple(map(Cell, ("fp32", "100.0", "90.0", "samples/s", "-10.0%"))))
+    fitted = fit(Table("t", columns, (row,)), width)
+    assert [columns[at].key for at in fitted.columns] == keys.split()
+
+
 def test_numbers_stay_whole_and_texts_break_at_spaces_where_nothing_fits() -> None:
     lines = lines_of(TABLE, 10)
     assert fit(TABLE, 10).left_out == ("step ms", "mem GiB")
