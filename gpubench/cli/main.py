@@ -63,7 +63,7 @@ HELP_STYLE = {"theme": "default-slim", "text_paragraph_linebreaks": "\n\n", "sty
     expose_value=False,
     is_eager=True,
     callback=set_color,
-    help="Colour; `auto` looks at the terminal and at NO_COLOR.",
+    help="When to use colour; `auto` respects the terminal and NO_COLOR.",
 )
 @click.option(
     "--debug",

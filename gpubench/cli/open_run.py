@@ -26,14 +26,15 @@ def pick_case(summary: "RunSummary", name: str) -> "CaseSummary":
     found = found or [entry for entry in everything if len(name) >= 4 and entry.planned.case_id.startswith(name)]
     if len(found) == 1:
         return found[0]
-    what = "is the beginning of several cases" if found else "is no case"
+    run = f"run {summary.info.run}"
+    said = f"several cases of {run} begin with {name!r}" if found else f"{run} has no case {name!r}"
     measured = [entry.planned.index for entry in summary.cases]
     trained = [quality.summary.planned.index for quality in summary.quality]
     numbers = f"{min(measured, default=1)} to {max(measured, default=0)}" if measured else ""
     if trained:
-        numbers += f"{', ' if numbers else ''}{min(trained)} to {max(trained)} for the trainings to a result"
+        numbers += f"{', ' if numbers else ''}{min(trained)} to {max(trained)} for accuracy runs"
     raise UsageError(
-        f"{name!r} {what} of run {summary.info.run}",
+        said,
         hint=f"Name a case by its number ({numbers}), its label in quotes, or its id; "
         f"`gpubench show {summary.info.run}` lists them.",
     )

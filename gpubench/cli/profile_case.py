@@ -91,12 +91,12 @@ def _of_suite(
         listed = "\n".join(f"  {label}" for _, label in left[:_MOST_NAMED])
         more = f"\n  ... and {len(left) - _MOST_NAMED} more" if len(left) > _MOST_NAMED else ""
         raise UsageError(
-            f"A profile is of one case, and {len(left)} are left:\n{listed}{more}",
+            f"Only one case can be profiled, and {len(left)} match:\n{listed}{more}",
             hint="Name it (--case ID), or narrow them down: -k 'precision=amp-bf16 and batch_size=64'",
         )
     ((case, label),) = left
     if case.batch_size == "max":
-        raise UsageError("The largest batch is not known before it is measured.", hint="Name one: -s batch_size=256")
+        raise UsageError("The largest batch is not known until it is measured.", hint="Name one: -s batch_size=256")
     folder = out or store / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-profile-{loaded.suite.name}-{case.case_id}"
     job = ProfileJob(
         **wanted,
@@ -116,7 +116,7 @@ def _of_run(target: str, wanted: dict[str, Any], out: Path | None, store: Path, 
 
     reference, name = split_case(target)
     if name is None:
-        raise UsageError(f"{target} is a run; a profile is of one case.", hint=f"Name it: {target}:1")
+        raise UsageError(f"{target} is a run, and only one case can be profiled.", hint=f"Name it: {target}:1")
     run = open_run(reference, store)
     entry = pick_case(summarise_run(run), name)
     info, case = run.info, entry.case

@@ -33,14 +33,14 @@ class AskedArms:
         """click.UsageError for options that do not go together."""
         if self.texts and repeats is not None:
             raise click.UsageError(
-                "With --arm a case gets rounds until it is settled: --rounds limits them, not --repeats."
+                "--repeats cannot be combined with --arm: cases get rounds until they are decided, at most --rounds."
             )
         if self.texts and resumed:
             raise click.UsageError("--resume continues the arms of the run: it cannot be combined with --arm.")
         if not self.texts and (self.interleave is not None or self.rounds is not None):
             option = "--interleave" if self.interleave is not None else "--rounds"
             raise click.UsageError(
-                f"{option} is about arms: name two with --arm NAME=... (for launches of a case: --repeats)."
+                f"{option} applies only to arms: give two with --arm NAME=... (--repeats sets the launches of a case)."
             )
 
     def fields(self, loaded: "LoadedSuite", num_cases: int) -> dict[str, Any]:

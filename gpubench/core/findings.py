@@ -83,74 +83,74 @@ _CATALOGUE = {
     # GB1xx: worker, process and scheduling.
     ("GB101", "no-fork", _INFO, _NONE, "fresh"): (
         "The case ran in a fresh process instead of one forked from a prepared host.",
-        "Nothing to do: the figure is just as good; the run only takes longer.",
+        "Nothing to do: the figure is as good, the run just takes longer.",
     ),
     ("GB102", "teardown", _WARNING, _NONE, "teardown"): (
-        "The measurement was complete, but the process did not end cleanly afterwards (signal, hang or error status).",
-        "Look at the case's stderr in the run folder; a crash at exit often means a broken driver or extension.",
+        "The measurement was complete, but the process did not exit cleanly afterwards (signal, hang or error status).",
+        "Check the case's stderr in the run folder: a crash at exit often points to a broken driver or extension.",
     ),
     ("GB103", "worker-output", _INFO, _NONE, "output"): (
-        "The workload wrote to stdout or stderr; the text is kept in the case's folder.",
-        "Printing inside a step takes time; remove it from a measured workload.",
+        "The workload wrote to stdout or stderr. The text is in the case's folder.",
+        "Remove prints from the step: they take time.",
     ),
     ("GB104", "interrupted", _WARNING, _WEAKENS, "short"): (
-        "Ctrl-C or the time budget ended the measurement early; the steps so far are kept.",
-        "Resume the run with `--resume` to measure what is missing.",
+        "Ctrl-C or the time budget ended the measurement early. The steps measured so far are kept.",
+        "Use `--resume` to measure what is missing.",
     ),
     ("GB105", "budget", _INFO, _NONE, "budget"): (
-        "Repeats or cases were left out because the time budget was used up.",
+        "The time budget ran out before all cases and repeats were measured.",
         "Raise `--budget`, or `--resume` the run.",
     ),
     ("GB106", "not-in-blocks", _INFO, _NONE, "launches"): (
         "The arms could not alternate in one process and were measured in separate launches.",
-        "Nothing to do: the verdict is just as good but takes more rounds. The message says why.",
+        "Nothing to do: the verdict is as good, but takes more rounds. The message says why.",
     ),
     ("GB107", "carry-over", _INFO, _NONE, "carry-over"): (
-        "In one process, an arm differed from itself (the arm before it had an effect); launches were used instead.",
-        "Nothing to do: the measured blocks are not used. `--interleave launch` skips the attempt.",
+        "Sharing one process changed an arm's speed (the arm before it left something behind), so launches were used.",
+        "Nothing to do: the affected blocks are not used. `--interleave launch` skips the attempt.",
     ),
     ("GB108", "instrumented", _WARNING, _WEAKENS, "instrumented"): (
-        "A tracer, profiler or debugger watched the process while it was measured.",
-        "Measure without it (coverage, tracemalloc, a debugger, anomaly detection); the message names it.",
+        "A tracer, profiler or debugger was active during the measurement.",
+        "Turn it off (coverage, tracemalloc, a debugger, anomaly detection): the message names it.",
     ),
     # GB2xx: timing, warm-up, convergence.
     ("GB201", "clock-mismatch", _ERROR, _INVALIDATES, "clock!"): (
-        "Wall clock and device clock disagree about the length of the measured block.",
+        "The host's clock and the device's clock disagree about the length of the measured block.",
         (
             "Check for a broken driver or a virtual machine without a stable clock (`gpubench doctor`). Do not quote "
             "this figure."
         ),
     ),
     ("GB202", "not-steady", _WARNING, _WEAKENS, "drifts"): (
-        "Step time still drifted over the measured window.",
-        "Measure longer (`measure.max_time`), or look for heating, throttling or a growing workload.",
+        "Step time was still drifting during the measured window.",
+        "Measure longer (`measure.max_time`), or look for heating, throttling or a workload that grows.",
     ),
     ("GB203", "not-converged", _WARNING, _WEAKENS, "wide"): (
-        "Reached `max_time` before the interval of the median met `target_rel_ci`.",
+        "`max_time` ran out before the median was as precise as `target_rel_ci` asks.",
         "Raise `measure.max_time`, loosen `measure.target_rel_ci`, or quiet the machine.",
     ),
     ("GB204", "outliers", _INFO, _NONE, "outliers"): (
-        "Some steps took much longer than the median; all of them are kept.",
-        "The median is hardly affected; look at p99 and sustained throughput if these steps matter to you.",
+        "Some steps took much longer than the median. None was dropped.",
+        "The median is hardly affected. If slow steps matter to you, look at p99 and sustained throughput.",
     ),
     ("GB205", "pre-empted", _WARNING, _WEAKENS, "pre-empted"): (
-        "The process waited for the CPU while it measured: wall time exceeded CPU time.",
-        "Stop other programs, or pin the run to free cores.",
+        "Other programs took CPU time from the measurement: the process had to wait for a core.",
+        "Stop other programs, or pin the run to idle cores.",
     ),
     ("GB206", "few-launches", _WARNING, _WEAKENS, "n=1"): (
-        "Fewer than two launches: the spread between processes is unknown, so no interval can be given.",
+        "With fewer than two launches, the spread between processes is unknown, so there is no interval.",
         "Run with at least `--repeats 3`.",
     ),
     ("GB207", "grouped-steps", _INFO, _NONE, "grouped"): (
-        "Steps are shorter than 1 ms and were timed in groups; percentiles are of groups.",
-        "Nothing to do; quote the median, not the tail.",
+        "Steps shorter than 1 ms were timed in groups, so percentiles describe groups.",
+        "Nothing to do, but quote the median rather than the tail.",
     ),
     ("GB208", "few-steps", _WARNING, _WEAKENS, "few steps"): (
-        "Too few steps were measured for an interval of the median.",
+        "Too few steps were measured to give the median an interval.",
         "Raise `measure.max_time`, or use a smaller batch.",
     ),
     ("GB209", "launch-bound", _INFO, _NONE, "launch-bound"): (
-        "The device waited for the host to launch work: a faster GPU would change little.",
+        "The device waited for the host to launch work. A faster GPU would not help much.",
         "Use CUDA graphs, `compile`, a fused optimizer, or a larger batch.",
     ),
     ("GB210", "input-bound", _INFO, _NONE, "input-bound"): (
@@ -158,8 +158,8 @@ _CATALOGUE = {
         "Use more loader workers, pinned memory, or data resident on the device.",
     ),
     ("GB211", "launches-differ", _INFO, _NONE, "launches differ"): (
-        "Launches differ from each other by much more than steps within a launch do.",
-        "The quoted interval already includes this; more `--repeats` make it narrower.",
+        "Launches differ from each other far more than the steps within one launch.",
+        "The interval already accounts for this. More `--repeats` make it narrower.",
     ),
     ("GB212", "two-levels", _INFO, _NONE, "two levels"): (
         "Launches of the case fall into two groups with nothing in between: processes have two modes.",
@@ -167,36 +167,36 @@ _CATALOGUE = {
     ),
     # GB3xx: settings, parity, accuracy, work done.
     ("GB301", "settings-mismatch", _ERROR, _INVALIDATES, "settings!"): (
-        "A setting read back after it was set is not what was asked for.",
-        "Something overrides it (an environment variable, the workload, an old torch); the message says what.",
+        "A setting did not take effect: what was read back is not what was asked for.",
+        "An environment variable, the workload or an old torch overrides it. The message names the setting.",
     ),
     ("GB302", "not-finite", _ERROR, _INVALIDATES, "NaN"): (
         "The loss or the output was NaN or infinite during the measured steps.",
         "Lower the learning rate, or use a precision with more range.",
     ),
     ("GB303", "parameters-unmoved", _ERROR, _INVALIDATES, "no update"): (
-        "Training steps did not change the parameters, so they did not do the work.",
-        "Check that the optimizer holds the model's parameters and that the scaler does not skip every step.",
+        "Training steps did not change the parameters, so nothing was trained.",
+        "Check that the optimizer has the model's parameters and that the scaler does not skip every step.",
     ),
     ("GB304", "scaler-skips", _WARNING, _INVALIDATES, "skips"): (
         "GradScaler skipped more than 1 % of the timed optimizer steps.",
-        "A skipped step looks too fast. Measure longer so that the scale settles, or lower the initial scale.",
+        "Skipped steps make a case look too fast. Measure longer so that the scale settles, or start at a lower scale.",
     ),
     ("GB305", "parity-failed", _ERROR, _INVALIDATES, "parity!"): (
-        "The output on a fixed batch differs from the fp64 reference by more than this precision explains.",
-        "Look at the effective settings: a kernel, layout or compiled graph computes something else.",
+        "The output on a fixed batch is further from the fp64 reference than this precision can explain.",
+        "Check the effective settings: a kernel, a layout or the compiled graph computes something else.",
     ),
     ("GB306", "unverified", _INFO, _NONE, "unverified"): (
-        "The workload offers no reference output, so correctness was not checked.",
-        "Give the workload a `parity` method to have its precision and layout verified.",
+        "The workload has no reference output, so its correctness was not checked.",
+        "Add a `parity` method to the workload to verify precision and layout.",
     ),
     ("GB307", "accuracy-drop", _WARNING, _WEAKENS, "accuracy"): (
-        "Trained at this precision, test accuracy fell below the reference by more than the suite allows.",
-        "Keep this precision out of training, or tune its learning rate and loss scale.",
+        "Training at this precision lost more test accuracy than the suite allows.",
+        "Do not train at this precision, or tune its learning rate and loss scale.",
     ),
     ("GB308", "work-differs", _ERROR, _INVALIDATES, "work!"): (
         "The case did a different amount of work than its reference (samples, shapes or FLOPs).",
-        "Check the workload: figures of different work must not be compared.",
+        "Check the workload: figures for different amounts of work cannot be compared.",
     ),
     ("GB309", "recompiled", _WARNING, _WEAKENS, "recompiled"): (
         "torch.compile compiled again during the measured steps.",
@@ -204,7 +204,7 @@ _CATALOGUE = {
     ),
     ("GB310", "graph-breaks", _INFO, _NONE, "graph breaks"): (
         "torch.compile split the model into more than one graph.",
-        "`TORCH_LOGS=graph_breaks` names the lines.",
+        "Set `TORCH_LOGS=graph_breaks` to see which lines break the graph.",
     ),
     ("GB311", "not-seen", _INFO, _NONE, "not seen"): (
         "The watched steps did not show whether a setting took effect.",
@@ -222,79 +222,79 @@ _CATALOGUE = {
         "Install the NVIDIA driver and nvidia-ml-py, or run with access to the device.",
     ),
     ("GB402", "power-capped", _INFO, _NONE, "power cap"): (
-        "The card ran at its power limit, which lowered its clocks. This is normal for this load.",
-        "Quote the power limit with the figure; compare only with runs at the same limit.",
+        "The card reached its power limit and lowered its clocks. This is normal under heavy load.",
+        "Quote the power limit with the figure, and compare only with runs at the same limit.",
     ),
     ("GB403", "throttled", _WARNING, _WEAKENS, "throttled"): (
-        "The driver held clocks down because of heat, or to keep step with another card (sync boost).",
+        "The driver lowered the clocks because of heat, or to match another card (sync boost).",
         "Improve cooling, let the card cool down between runs, or lock the clocks below the point where it throttles.",
     ),
     ("GB404", "hardware-slowdown", _ERROR, _INVALIDATES, "hw slowdown"): (
-        "The hardware cut the clocks (critical heat, or the board's power brake): an emergency, not normal operation.",
+        "The hardware cut the clocks in an emergency (critical heat, or the board's power brake).",
         (
             "Check cooling, power cables and power supply; `nvidia-smi -q -d PERFORMANCE` shows the reason. Do not "
             "quote this figure."
         ),
     ),
     ("GB405", "clocks-not-locked", _INFO, _NONE, "clocks free"): (
-        "The SM clock moved during the window: it is not locked.",
-        "Nothing to do for throughput; for the steadiest comparisons lock it (`nvidia-smi -lgc MHZ`, as root).",
+        "The SM clock changed during the window, because it is not locked.",
+        "Nothing to do for throughput. For the steadiest comparisons, lock it (`nvidia-smi -lgc MHZ`, as root).",
     ),
     ("GB406", "clock-drift", _WARNING, _WEAKENS, "clock drift"): (
-        "The SM clock at the end of the window differed from that at its start by more than 2 %.",
-        "Warm the card up for longer, or lock its clocks: steps in this window ran at different speeds.",
+        "The SM clock changed by more than 2 % between the start and the end of the window.",
+        "Warm the card up for longer, or lock its clocks. Steps in this window ran at different speeds.",
     ),
     ("GB407", "other-process", _WARNING, _WEAKENS, "shared GPU"): (
         "Another process had a compute context on this GPU while the case ran.",
         "Stop it, or choose another GPU with CUDA_VISIBLE_DEVICES.",
     ),
     ("GB408", "power-limit-lowered", _WARNING, _NONE, "low limit"): (
-        "The power limit is below this card's default: figures are right for this limit, not for the card.",
-        "Restore it (`nvidia-smi -pl WATTS`, needs root), or state the limit wherever you quote the figure.",
+        "The power limit is below this card's default. Figures hold for this limit, not for the card.",
+        "Restore it (`nvidia-smi -pl WATTS`, as root), or quote the limit with the figure.",
     ),
     ("GB409", "power-limit-changed", _WARNING, _WEAKENS, "limit moved"): (
         "The power limit changed while the case ran.",
-        "Find what sets it (a job prologue, a power manager) and measure again.",
+        "Find out what changes it (a job prologue, a power manager) and measure again.",
     ),
     ("GB410", "energy-window-short", _INFO, _NONE, "short J"): (
-        "The measured window is shorter than a valid energy figure needs on this card.",
-        "Raise `measure.min_window` (or `measure.min_time`): the value is kept, but gates leave it out.",
+        "The measured window is too short for a valid energy figure on this card.",
+        "Raise `measure.min_window` (or `measure.min_time`). The value is kept, but gates ignore it.",
     ),
     ("GB411", "energy-disagrees", _WARNING, _NONE, "J suspect"): (
         "Two ways of measuring the same energy disagree by more than 3 %.",
-        "Do not quote the energy of this case; `gpubench doctor` says whether this card's counter can be trusted.",
+        "Do not quote this energy figure. `gpubench doctor` checks whether the card's counter can be trusted.",
     ),
     ("GB412", "counter-reset", _WARNING, _NONE, "J reset"): (
-        "An energy counter went backwards during the window: energy is from power readings instead, or absent.",
-        "A suspend, a driver reload or a GPU reset does this: find out what caused it, and measure again.",
+        "An energy counter went backwards during the window. Energy comes from power readings instead, or is absent.",
+        "A suspend, a driver reload or a GPU reset can cause this. Find out which, and measure again.",
     ),
     ("GB413", "gpu-lost", _ERROR, _INVALIDATES, "GPU lost"): (
         "The driver lost the GPU while the case ran.",
-        "Look at `dmesg` for Xid messages (79: fell off the bus), check power and seating; most need a power cycle.",
+        "Check `dmesg` for Xid messages (79: fell off the bus), power and seating. Most cases need a power cycle.",
     ),
     ("GB414", "power-aliasing", _WARNING, _NONE, "J aliased"): (
-        "Energy comes from a power sensor that sees only part of the time: for a periodic load it can be far off.",
-        "Do not quote this energy figure; cards with an energy counter (Volta and newer) do not have this problem.",
+        "Energy comes from a power sensor that samples only part of the time. With a periodic load it can be far off.",
+        "Do not quote this energy figure. Cards with an energy counter (Volta and newer) do not have this problem.",
     ),
     ("GB415", "device-unmatched", _WARNING, _NONE, "which GPU?"): (
-        "The device that CUDA uses could not be matched to one card with certainty, so nothing was read.",
+        "It is not certain which card CUDA uses, so no telemetry was read.",
         "Check CUDA_VISIBLE_DEVICES and, in a container, the driver's libraries; `gpubench doctor` lists the cards.",
     ),
     ("GB416", "parent-shared", _INFO, _NONE, "MIG"): (
-        "The case ran on a MIG slice: power, energy and clocks are those of the whole card.",
-        "Throughput is for the slice only; leave energy out of comparisons.",
+        "The case ran on a MIG slice, but power, energy and clocks are for the whole card.",
+        "Throughput is for the slice. Do not compare energy.",
     ),
     ("GB417", "readings-missing", _INFO, _NONE, "gaps"): (
-        "Part of the window has no telemetry readings: calls to the driver failed or were slow.",
-        "`show RUN:CASE` lists what is missing; a busy or faulty driver causes this.",
+        "Some telemetry readings are missing, because calls to the driver failed or were slow.",
+        "`gpubench show RUN:CASE` lists what is missing. The usual cause is a busy or faulty driver.",
     ),
     ("GB418", "ecc-errors", _ERROR, _WEAKENS, "ECC"): (
-        "The card counted uncorrected memory errors while the case ran.",
+        "The card reported uncorrected memory errors while the case ran.",
         "Check the card (`nvidia-smi -q -d ECC,ROW_REMAPPER`), reset it, and measure again.",
     ),
     ("GB419", "module-counter", _INFO, _NONE, "module J"): (
-        "The card shares a module with a CPU (a superchip), and its energy counter is, or may be, the module's.",
-        "Energy is taken from the GPU's own power readings where there are any; `show RUN:CASE` names the scope.",
+        "The card shares a module with a CPU (a superchip), and its energy counter may cover the whole module.",
+        "Energy comes from the GPU's power readings if there are any. `gpubench show RUN:CASE` names the scope.",
     ),
     # GB5xx: traces. None of them touches a measured figure: a profile explains numbers, it never makes one.
     ("GB501", "no-device-work", _WARNING, _NONE, "no GPU rows"): (

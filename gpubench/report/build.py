@@ -116,10 +116,10 @@ def _with_distinct_charts(made: list[Section]) -> tuple[Section, ...]:
 
 
 def counts_text(summary: RunSummary) -> str:
-    """`12 cases: 10 ok, 1 oom, 1 skipped`; training runs to a result are counted separately."""
+    """`12 cases: 10 ok, 1 oom, 1 skipped`; accuracy runs are counted separately."""
     total = count(len(summary.cases), "case")
     if summary.quality:
-        trained = count(len(summary.quality), "training run to a result", "training runs to a result")
+        trained = count(len(summary.quality), "accuracy run")
         total = f"{total} and {trained}"
     counts = ", ".join(f"{number} {status.value}" for status, number in summary.counts.items())
     return f"{total}: {counts}" if counts else total

@@ -209,7 +209,7 @@ class _Measurement:
         with emitter.named("warmup"):
             first = loop.first_steps(emitter.steps(step), self._wait, self._job.measure, self._launch.stop)
             if not first.times_s:
-                raise Interrupted("it was ended before its first step was done")
+                raise Interrupted("it was stopped before its first step ended")
             self._group, num_more = 1, 0
             if not first.over and self._case.timing != "latency":
                 step_s = first.typical_s

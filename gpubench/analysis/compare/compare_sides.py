@@ -126,7 +126,7 @@ def refuse(compared: Compared, *, force: bool = False) -> None:
         said = "; ".join(map(str, compared.refused))
         where = "in turn on one machine" if files else "on one machine with one suite (`gpubench run SUITE --arm ...`)"
         raise UsageError(
-            f"{names} cannot be compared, their numbers mean nothing together: {said}",
+            f"{names} cannot be compared: {said}",
             hint=f"Measure both {where}; --force compares them as they are.",
         )
 

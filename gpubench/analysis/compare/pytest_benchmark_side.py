@@ -30,7 +30,7 @@ def side_of_files(files: Sequence[PytestFile], name: str) -> Side:
             by_test.setdefault(test.fullname, []).append((number, test))
     if not by_test:
         hint = "Did the tests use the `benchmark` or `gpu_benchmark` fixture?"
-        raise UsageError(f"{name} holds no benchmark", hint=hint)
+        raise UsageError(f"{name} contains no benchmark", hint=hint)
     entries = []
     for launches in by_test.values():
         last = launches[-1][1]

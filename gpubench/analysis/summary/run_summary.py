@@ -45,7 +45,7 @@ class RunSummary:
     contests: tuple[ContestLevels, ...] = ()
 
     def __repr__(self) -> str:
-        return f"<RunSummary of {self.info.run}: {len(self.cases)} cases, {len(self.quality)} trained to a result>"
+        return f"<RunSummary of {self.info.run}: {len(self.cases)} cases, {len(self.quality)} accuracy runs>"
 
     @property
     def counts(self) -> dict[Status, int]:

@@ -37,15 +37,17 @@ BASELINES = Path("suites") / "baselines"
     metavar="N",
     help="Measure cases that break a limit again for N rounds (1 to 1000); fail only those that break it again.",
 )
-@click.option("--accept", metavar="REASON", help="Exit 0 even if a gate failed, and keep the run as the baseline.")
-@click.option("--update", is_flag=True, help="Keep the run as this machine's baseline if it passes or there is none.")
+@click.option("--accept", metavar="REASON", help="Exit 0 even if a gate failed, and make the run the baseline.")
+@click.option(
+    "--update", is_flag=True, help="Make the run this machine's baseline if it passes, or if there is none yet."
+)
 @click.option(
     "--format",
     "form",
     type=click.Choice(["run", "pytest-benchmark"]),
     default="run",
     show_default=True,
-    help="What RUN and REF are: stored runs, or JSON files of pytest-benchmark.",
+    help="What RUN and REF are: stored runs, or JSON files from pytest-benchmark.",
 )
 @click.option("--arm", metavar="NAME", help="The arm to check, for runs with more than two.")
 @click.option("--sesoi", type=share, help="Smallest change that matters (default: 3%, or that of the run's arms).")
@@ -53,7 +55,7 @@ BASELINES = Path("suites") / "baselines"
 @click.option(
     "--on-unclear",
     type=click.Choice(["pass", "warn", "fail"]),
-    help="What follows from gates that cannot be decided (default: pass, but not if none can be).",
+    help="How to treat gates that cannot be decided (default: pass, unless none can be).",
 )
 @click.option("--force", is_flag=True, help="Check even if GPU, suite or settings differ.")
 @click.option("--strict", is_flag=True, help="Exit 4 if the machine was unfit during the run.")
@@ -100,11 +102,10 @@ def command(
 ) -> int:
     """Fail if a run regressed from its baseline: the CI gate.
 
-    A limit is broken if the whole interval of a change lies beyond it; `unclear` fails with --on-unclear fail only. The
-    strongest check is of the arms of one run, which were interleaved (`gpubench run SUITE --arm base=... --arm
-    head=...`). Against a stored baseline or run, memory and statuses are always judged, speed only with
-    --allow-unpaired. If several limits for a metric cover a case, the last one counts: the suite's `gates:`, then
-    --gate.
+    A gate fails if the whole interval of a change is beyond its limit; `unclear` fails only with --on-unclear fail. The
+    strongest check compares the interleaved arms of one run (`gpubench run SUITE --arm base=... --arm head=...`).
+    Against a stored baseline or run, memory and statuses are always judged, speed only with --allow-unpaired. If
+    several limits for a metric cover a case, the last one counts: the suite's `gates:`, then --gate.
 
     \b
     Examples:
@@ -121,11 +122,13 @@ def command(
     if accept is not None and update:
         raise click.UsageError("--accept and --update exclude each other: both write the baseline.")
     if accept is not None and not accept.strip():
-        raise click.UsageError("--accept needs a reason: it is kept in the baseline's history.")
+        raise click.UsageError("--accept needs a reason, which is stored in the baseline's history.")
     if strict and form == "pytest-benchmark":
-        raise click.UsageError("--strict needs the machine's fitness, which files of pytest-benchmark do not have.")
+        raise click.UsageError(
+            "--strict cannot be combined with --format pytest-benchmark: files do not say if the machine was fit."
+        )
     if len(runs) > 1 and form == "run":
-        raise click.UsageError("One run is checked at a time; --against names what to check it against.")
+        raise click.UsageError("Give one run to check, and what to check it against with --against.")
     from gpubench.cli.gate.check_run import CheckEnd, check_stored
     from gpubench.cli.gate.choose_sides import CheckRequest
     from gpubench.cli.gate.pytest_gate import check_files

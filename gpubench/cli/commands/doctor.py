@@ -22,13 +22,23 @@ _STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red", "n/a": "dim"}
 
 
 @click.command(name="doctor")
-@click.option("--strict", is_flag=True, help="Exit 4 if anything found would spoil a measurement (a `bad` row).")
+@click.option("--strict", is_flag=True, help="Exit 4 if anything would spoil a measurement (a `bad` row).")
 @click.option("--json", "as_json", is_flag=True, help="Print rows and facts as JSON.")
-@click.option("--env", "as_block", is_flag=True, help="Print a block for an issue (UUIDs hashed, no host name).")
 @click.option(
-    "--self-test", flag_value="always", default="auto", help="Run the self-test again (up to a minute), stored or not."
+    "--env", "as_block", is_flag=True, help="Print a block to paste into an issue (UUIDs hashed, no host name)."
 )
-@click.option("--no-self-test", "self_test", flag_value="never", help="Skip it (default: run it if none is stored).")
+@click.option(
+    "--self-test",
+    flag_value="always",
+    default="auto",
+    help="Run the self-test even if a result is stored (up to a minute).",
+)
+@click.option(
+    "--no-self-test",
+    "self_test",
+    flag_value="never",
+    help="Skip the self-test (default: run it if no result is stored).",
+)
 def command(*, strict: bool, as_json: bool, as_block: bool, self_test: "SelfTest") -> int:
     """Check this machine for anything that spoils measurements.
 

@@ -27,7 +27,8 @@ def command(
     """Show a metric across stored runs and flag shifts.
 
     Each case of each machine is a separate series. A change needs four runs on either side and is found by the energy
-    statistic with permutations. It is a reason to measure again and never a gate, as stored runs were not interleaved.
+    statistic with permutations. Take it as a reason to measure again,
+    never as a gate: stored runs were not interleaved.
 
     \b
     Examples:

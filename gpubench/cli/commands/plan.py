@@ -70,7 +70,7 @@ def command(
 ) -> None:
     """Estimate how many rounds and how long a verdict takes.
 
-    Measures SUITE against itself for a few rounds, and forecasts from their noise, per case, the chance of finding a
+    Measures SUITE against itself for a few rounds. From their noise it forecasts, per case, the chance of finding a
     slow-down of --sesoi, the rounds until a verdict, and the time. More rounds make the forecast more certain.
 
     \b

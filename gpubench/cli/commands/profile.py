@@ -53,15 +53,17 @@ def command() -> None:
 
 @command.command(name="read")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--step", "step_name", metavar="NAME", help="The range that marks a step, in a trace of another program.")
-@click.option("--process", type=int, metavar="PID", help="The process whose steps count, if several have some.")
+@click.option(
+    "--step", "step_name", metavar="NAME", help="Name of the range that marks a step, in a trace of another program."
+)
+@click.option("--process", type=int, metavar="PID", help="The process to look at, if several have steps.")
 @click.option(
     "--measured",
     callback=seconds,
     metavar="TIME",
-    help="Step time without a profiler (`4.2ms`), to tell how much it disturbed.",
+    help="Step time without a profiler (`4.2ms`), to show how much the profiler slowed it down.",
 )
-@click.option("--nsys", metavar="PATH", help="The nsys that opens a .nsys-rep.")
+@click.option("--nsys", metavar="PATH", help="Path of the nsys that opens a .nsys-rep.")
 @_top_option
 @json_option
 @wide_option
@@ -109,7 +111,7 @@ def show(
 @command.command(name="case")
 @click.argument("target", metavar="SUITE|RUN:CASE", shell_complete=complete_suites)
 @click.option(
-    "-k", "selection", metavar="EXPR", help="Keep the one case to profile: 'precision=amp-bf16 and batch_size=64'."
+    "-k", "selection", metavar="EXPR", help="Select the one case to profile: 'precision=amp-bf16 and batch_size=64'."
 )
 @click.option("--case", "named", metavar="ID", help="The case to profile: its id, the beginning of it, or its label.")
 @set_option
@@ -135,21 +137,21 @@ def show(
     "--pass-env",
     metavar="NAME",
     multiple=True,
-    help="Start the program with this variable although it looks like a secret.",
+    help="Pass this variable to the program even though it looks like a secret.",
 )
 @click.option(
     "--force",
     is_flag=True,
-    help="Profile although the code of the stored run was changed since, or the folder holds other files.",
+    help="Profile even if the stored run's code has changed, or --out contains other files.",
 )
-@click.option("--trust", is_flag=True, help="Start what a stored run made by someone else names.")
-@click.option("--download", is_flag=True, help="Let data sets be downloaded into their `data_root`.")
+@click.option("--trust", is_flag=True, help="Allow a stored run that someone else made to start its code.")
+@click.option("--download", is_flag=True, help="Allow data sets to be downloaded into their `data_root`.")
 @store_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="The folder of this profile (default: a new one in the store, or in the run's folder).",
+    help="Folder for this profile (default: a new one in the store, or in the run's folder).",
 )
 @click.option(
     "--timeout",
@@ -157,10 +159,10 @@ def show(
     show_default=True,
     callback=seconds,
     metavar="TIME",
-    help="End the profiler after this long.",
+    help="Stop the profiler after this long.",
 )
-@click.option("--nsys", metavar="PATH", help="The nsys to use.")
-@click.option("--ncu", metavar="PATH", help="The ncu to use.")
+@click.option("--nsys", metavar="PATH", help="Path of the nsys to use.")
+@click.option("--ncu", metavar="PATH", help="Path of the ncu to use.")
 @_top_option
 @json_option
 @wide_option

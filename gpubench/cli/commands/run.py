@@ -36,7 +36,7 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
     """What other commands can tell from a path, `@last` and `run:case`."""
     if value is not None and not _TAG.fullmatch(value):
         raise click.BadParameter(
-            f"a tag is made of letters, digits, '.', '-' and '_', and begins with a letter or digit; got {value!r}",
+            f"a tag may contain letters, digits, '.', '-' and '_', and starts with a letter or digit; got {value!r}",
             ctx,
             param,
         )
@@ -77,32 +77,39 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
 @click.option(
     "--sesoi", type=share, help="With arms: the smallest change that matters (3%; with --resume, that of the run)."
 )
-@click.option("--budget", callback=seconds, metavar="TIME", help="Stop after this long (20m); what is left is listed.")
+@click.option("--budget", callback=seconds, metavar="TIME", help="Stop after this long (20m), and list what is left.")
 @click.option(
     "--at-once",
     type=click.IntRange(1),
     metavar="N",
     help="Measure N cases to the end, then the next N: within a --budget some cases whole, not a part of each.",
 )
-@click.option("--timeout", callback=seconds, metavar="TIME", help="End a launch that takes longer (status timeout).")
+@click.option("--timeout", callback=seconds, metavar="TIME", help="Stop a launch that takes longer (status `timeout`).")
 @click.option(
-    "--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of the launch order; drawn and recorded if not given."
+    "--timeout", callback=seconds, metavar="TIME", help="Stop a launch that takes longer than this (status `timeout`)."
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of the launch order (default: random, and recorded)."
 )
 @store_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder for this run.")
-@click.option("--tag", callback=_tag, metavar="NAME", help="A name by which other commands find the run.")
+@click.option("--tag", callback=_tag, metavar="NAME", help="A name for the run that other commands accept.")
 @click.option(
-    "--resume", "resumed", metavar="RUN", shell_complete=complete_runs, help="Measure what a stored run still lacks."
+    "--resume",
+    "resumed",
+    metavar="RUN",
+    shell_complete=complete_runs,
+    help="Continue a stored run: measure what is missing.",
 )
-@click.option("--force", is_flag=True, help="With --resume: go on although code, variables or the machine differ.")
-@click.option("--trust", is_flag=True, help="With --resume: start what a run made by someone else names.")
+@click.option("--force", is_flag=True, help="With --resume: continue even if code, variables or the machine changed.")
+@click.option("--trust", is_flag=True, help="With --resume: allow a run that someone else made to start its code.")
 @click.option(
     "--baseline",
     metavar="REF",
     shell_complete=complete_runs,
-    help="A stored run or a baseline file: what changed since is printed at the end.",
+    help="A stored run or a baseline file to compare with at the end.",
 )
-@click.option("--download", is_flag=True, help="Let data sets be downloaded into their `data_root`.")
+@click.option("--download", is_flag=True, help="Allow data sets to be downloaded into their `data_root`.")
 @click.option("--no-oom-skip", is_flag=True, help="Measure larger batches even after a smaller one ran out of memory.")
 @click.option("--anonymous", is_flag=True, help="Leave out the host name and hash UUIDs.")
 @click.option(
@@ -166,7 +173,7 @@ def command(
     if (suite is None) == (resumed is None):
         raise click.UsageError("Name a suite to run, or a run to --resume.")
     if resumed is None and (force or trust):
-        raise click.UsageError(f"{'--force' if force else '--trust'} is about a stored run: it needs --resume RUN.")
+        raise click.UsageError(f"{'--force' if force else '--trust'} applies only to a stored run: add --resume RUN.")
     if resumed is not None and (overrides or selection or cases or dry_run):
         raise click.UsageError("--resume cannot be combined with -s, -k, --case or --dry-run.")
     planned = {"--tag": tag, "--seed": seed, "--out": out, "--repeats": repeats, "--timeout": timeout}
@@ -179,7 +186,7 @@ def command(
     asked = AskedArms(arms, interleave, rounds, sesoi)
     asked.check_use(repeats=repeats, resumed=resumed is not None)
     if baseline is not None and arms:
-        raise click.UsageError("Arms are compared with the first of them: --baseline cannot be combined with --arm.")
+        raise click.UsageError("--baseline cannot be combined with --arm: arms are compared with the first one.")
     if baseline is not None and as_json:
         raise click.UsageError(
             "--json prints the run alone; `gpubench compare REF @last --json` prints the comparison with a stored one."
@@ -259,7 +266,9 @@ def _resume(
     folder = resolve_run(reference, store)
     info = load_info(folder)
     if info.arms and ending.baseline is not None:
-        raise click.UsageError("A run with arms is compared with its first arm: --baseline cannot be combined with it.")
+        raise click.UsageError(
+            "--baseline cannot be combined with a run that has arms: they are compared with the first one."
+        )
     check_own(info, trust=trust)
     request = ResumeRequest(
         folder,

@@ -31,8 +31,8 @@ def command(
 ) -> int:
     """Check a suite file and count its cases.
 
-    Shows every mistake at once, each with its place, and what is allowed but probably not meant. Workloads are looked
-    for, but not imported. Asks nothing of this machine: `gpubench run SUITE --dry-run` says what would run here.
+    Shows every mistake at once, with line and column, and warns of what is allowed but probably not meant. Workloads
+    are looked up but not imported. Use `gpubench run SUITE --dry-run` to see what would run on this machine.
 
     \b
     Examples:
@@ -134,7 +134,7 @@ def _facts(loaded: "LoadedSuite", cases: Labelled, trained: Labelled) -> "tuple[
         facts.append(
             Fact(
                 "quality",
-                line(f"{count(runs, 'training run')} to a result, {count(suite.quality.epochs, 'epoch')} each"),
+                line(f"{count(runs, 'accuracy run')} of {count(suite.quality.epochs, 'epoch')}"),
             )
         )
     if suite.requires:

@@ -28,8 +28,8 @@ def first_baseline(run: Run, asked: CheckRequest) -> Path | None:
     if arms_of(run):
         if asked.update:
             raise UsageError(
-                f"run {run.info.run} has arms: they are judged against each other, and no baseline is kept of them",
-                hint="Leave --update out; a run without --arm makes a baseline.",
+                f"run {run.info.run} has arms, which are compared with each other, so it cannot be a baseline",
+                hint="Leave out --update, or make a baseline from a run without --arm.",
             )
         return None
     path = baseline_file(run, asked.baselines)

@@ -52,7 +52,7 @@ def print_plan(
     )
     rows = []
     for case in planned:
-        here = "trains to a result" if case.kind == "quality" else "measured"
+        here = "accuracy run" if case.kind == "quality" else "measured"
         if case.skip_status is not None:
             here = mask_text(f"{case.skip_status.value}: {case.skip_reason}")
         rows.append(Row((Cell(str(case.index)), Cell(case.label), Cell(case.case_id), Cell(here))))

@@ -128,7 +128,7 @@ def suites() -> Listing:
             {
                 "name": name,
                 "cases": len(loaded.cases),
-                "trainings": len(loaded.quality_cases),
+                "accuracy_runs": len(loaded.quality_cases),
                 "description": loaded.suite.description,
                 "path": str(path),
             }
@@ -136,7 +136,7 @@ def suites() -> Listing:
     columns = (
         Column("name", "suite", "left"),
         Column("cases", "cases", priority=1),
-        Column("trainings", "trainings", priority=2),
+        Column("accuracy_runs", "accuracy runs", priority=2),
         Column("description", "what it answers", "left", flexible=True),
     )
     validate = code("gpubench validate NAME --cases")
@@ -160,7 +160,7 @@ def runs(store: Path) -> Listing:
         Column("suite", "suite", "left"),
         Column("created", "created", "left", priority=3),
         Column("cases", "cases"),
-        Column("trainings", "trainings", priority=2),
+        Column("accuracy_runs", "accuracy runs", priority=2),
         Column("ended", "launches", "left", priority=1),
     )
     empty = (line(f"No runs in {store}. ", code("gpubench run cnn-smoke"), " makes one."),)
@@ -170,12 +170,12 @@ def runs(store: Path) -> Listing:
 
 def _run_entry(folder: Path, head: RunHead | None) -> dict[str, Any]:
     entry: dict[str, Any] = {"run": folder.name, "tag": None, "suite": "", "created": ""}
-    entry |= {"cases": None, "trainings": None}
+    entry |= {"cases": None, "accuracy_runs": None}
     try:
         head = load_head(folder) if head is None else head
         trained = sum(case.kind == "quality" for case in head.cases)
         entry |= {"tag": head.tag, "suite": head.suite_name, "created": head.created}
-        entry |= {"cases": len(head.cases) - trained, "trainings": trained}
+        entry |= {"cases": len(head.cases) - trained, "accuracy_runs": trained}
         entry["ended"] = dict(count_ends(folder))
     except StoreError as error:
         entry["ended"] = f"unreadable: {error}"

@@ -64,7 +64,7 @@ def build_comparison(compared: Compared, *, verbose: bool = False, extra: Sequen
         Section("changed", "Changed", tables=_tables("changed", changed, compared, why=verbose)),
         Section("ends", "Ended otherwise", tables=ends),
         *extra,
-        Section("counts", "All in all", lines=_counts(compared, len(changed), verbose=verbose)),
+        Section("counts", "Summary", lines=_counts(compared, len(changed), verbose=verbose)),
         Section("unclear", "Unclear", lines=unclear_lines(unclear, compared.settings.sesoi)),
         Section("all", "Every row", tables=_tables("all", rows, compared, why=True) if verbose else ()),
     )
@@ -133,7 +133,7 @@ def _headline(compared: Compared) -> tuple[Line, ...]:
 def difference_facts(found: Sequence[Difference]) -> tuple[Fact, ...]:
     """`torch  2.12.1 -> 2.13.0`; with a word where the numbers mean nothing together."""
     return tuple(
-        Fact(each.shown, line(_change_of(each), " (forced: the numbers mean nothing together)" if each.refused else ""))
+        Fact(each.shown, line(_change_of(each), " (forced: these numbers cannot be compared)" if each.refused else ""))
         for each in found
     )
 

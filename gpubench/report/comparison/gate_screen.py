@@ -37,7 +37,9 @@ from gpubench.report.model.report_model import (
 from gpubench.report.model.words import count
 
 _NAMED = 5
-_STAND_IN = line("No gate was declared (", code("gates:"), " in the suite, ", code("--gate"), "): these stand in.")
+_STAND_IN = line(
+    "No gate was declared (", code("gates:"), " in the suite, ", code("--gate"), "); these are the defaults."
+)
 _MARKS = {"fail": "-", "unclear": "?", "no data": "?", "pass": "", "overruled": ""}
 _TONES: dict[str, Tone] = {"fail": "bad", "pass": "plain"}
 

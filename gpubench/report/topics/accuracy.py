@@ -92,7 +92,7 @@ def quality_table(summary: RunSummary) -> Table | None:
         "quality",
         columns,
         summary.quality,
-        title="Training to a result",
+        title="Accuracy runs",
         notes=_quality_notes(summary),
         tone=lambda each: _VERDICTS[each.verdict][2] if ended[id(each)] else "muted",
         case_index=lambda each: each.summary.planned.index if ended[id(each)] else None,
@@ -123,7 +123,7 @@ def _quality_notes(summary: RunSummary) -> tuple[Line, ...]:
         "macro averages over classes.",
         f"to target: training time until {targets} was first reached." if targets else "",
         f"Limit: {limit} percentage {'point' if limit == '1' else 'points'} below the reference; a precision below it "
-        "wins no headline for training.",
+        "is never called best for training.",
         f"Learning rate chosen on the validation split: {chosen}." if chosen else "",
     )
 

@@ -60,7 +60,7 @@ def method_lines(summary: RunSummary) -> tuple[Line, ...]:
         if summary.contests
         else "",
         "Throughput is samples per step over the median step time. Nothing is dropped for being slow. A figure that is "
-        "weakened or invalid (marks ! and -), or whose output was not verified (?), is shown and wins no headline.",
+        "weakened or invalid (marks ! and -), or whose output was not verified (?), is shown but never called best.",
     )
 
 

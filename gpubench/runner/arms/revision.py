@@ -90,7 +90,7 @@ def find_revision(text: str, *, shown: str | None = None, folder: Path | None = 
     top = _git(here, "rev-parse", "--show-toplevel")
     if top is None:
         raise UsageError(
-            f"{here} is in no git repository that git reads: {_git_error(here)}",
+            f"{here} is not in a git repository that git can read: {_git_error(here)}",
             hint="Run it inside the repository of the package under test.",
         )
     root = Path(top)

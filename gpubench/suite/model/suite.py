@@ -58,12 +58,12 @@ class Measure(SuiteModel):
 
 
 class QualitySettings(SuiteModel):
-    """Training to a result on real data, per device and precision of the suite's training cases."""
+    """Accuracy runs: whole trainings on real data, per device and precision of the suite's training cases."""
 
     epochs: int = Field(8, ge=1, le=10_000, description="Passes over the training split.")
     data: str | None = Field(None, description="None takes the cases' own; synthetic data has no accuracy.")
-    batch_size: int = Field(64, ge=1, description="Samples per step of these trainings, whatever is measured.")
-    optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="Of these trainings.")
+    batch_size: int = Field(64, ge=1, description="Samples per step of the accuracy runs, whatever is measured.")
+    optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="Of the accuracy runs.")
     learning_rate: Annotated[
         tuple[Annotated[float, Field(gt=0, le=100)], ...],
         BeforeValidator(lambda v: v if isinstance(v, list | tuple) else [v]),
@@ -150,7 +150,7 @@ class Suite(SuiteModel):
     baseline: dict[str, Any] = Field(default_factory=dict, description="Cases that speed-ups are stated against.")
     measure: Measure = Field(default_factory=Measure, description="How long and how often each case is measured.")
     quality: QualitySettings | None = Field(
-        None, description="Trains to a result on real data; `off`, or left out, for none."
+        None, description="Accuracy runs: trains on real data and tests the model; `off`, or left out, for none."
     )
     contest: ContestSettings | None = Field(
         default_factory=ContestSettings,

@@ -38,7 +38,7 @@ def oddities(
     for index in expansion.repeated_includes:
         warn(("include", index), "the suite has this case already; measured once")
     if suite.quality is not None and expansion.cases and not trained:
-        warn(("quality",), "there is no training case, so nothing is trained to a result", key=True)
+        warn(("quality",), "there is no training case, so there are no accuracy runs", key=True)
     if narrowed or not expansion.cases:
         return in_order(found)
     for index in expansion.idle_excludes:

@@ -159,7 +159,7 @@ class Replica:
         with self._drawn:
             first = loop.first_steps(self._step, self._wait, measure, self.launch.stop)
         if not first.times_s:
-            raise Interrupted("it was ended before the first step was done")
+            raise Interrupted("it was stopped before its first step ended")
         self.step_s, self.group = first.typical_s, 1
         if self.case.timing != "latency":
             if self._accelerator.asynchronous:

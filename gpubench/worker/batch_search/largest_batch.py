@@ -107,14 +107,16 @@ def resolve(launch: RunningJob, rehearse: Rehearse) -> tuple[Case, LargestBatch]
     """
     case = launch.job.case
     if case.workload in _CONSTANT:
-        raise Unsupported(f"the memory of {case.workload} does not grow with `batch_size`, so none is the largest")
+        raise Unsupported(
+            f"the memory of {case.workload} does not grow with `batch_size`, so there is no largest batch"
+        )
     if case.timing == "latency":
-        raise Unsupported("the largest batch is a matter of throughput; a latency names its batch")
+        raise Unsupported("`batch_size: max` is for throughput: a latency case needs a batch size")
     limit = limit_bytes(case.device_type)
 
     def attempt(batch: int) -> Trial:
         if launch.stop():
-            raise Interrupted("it was ended while the largest batch was searched for")
+            raise Interrupted("it was stopped during the search for the largest batch")
         trial = try_batch(with_batch(case, batch), rehearse, limit)
         launch.sender.offer(Progress(num_steps=batch))
         return trial

@@ -82,7 +82,7 @@ def with_headroom(free: int) -> int:
 def try_batch(case: Case, rehearse: Rehearse, limit: int | None) -> Trial:
     """Rehearses `case` in a forked process. Raises Unsupported if the case cannot run here at all."""
     if not CAN_FORK:
-        raise Unsupported("the largest batch is searched for in forked processes, which this system does not have")
+        raise Unsupported("the search for the largest batch needs to fork, which this system cannot")
     reader, writer = os.pipe()
     parent = os.getpid()
     pid = os.fork()
@@ -166,6 +166,6 @@ def _address_space(name: str) -> int:
     found = status_bytes(_PROC / "self", name)
     if found is None:
         raise Unsupported(
-            "the largest batch on a CPU is searched for by the address space, which this system does not tell"
+            "the search for the largest batch on a CPU needs the address space, which this system does not report"
         )
     return found

@@ -30,7 +30,7 @@ def resolve(
     workload: Any = _make(name, search_path)
     if not callable(getattr(workload, "build", None)):
         raise UsageError(
-            f"{name} is no workload: it has no `build(self, case, device)`.",
+            f"{name} is not a workload: it has no `build(self, case, device)`.",
             hint="`build` returns a function that does one step; docs/workloads.md shows one in ten lines.",
         )
     if phases is not None and hasattr(workload, "phases"):

@@ -120,7 +120,7 @@ def test_what_pytest_benchmark_did_not_write_is_refused(tmp_path, content):
 def test_a_missing_file_and_one_without_tests_are_wrong_use(tmp_path):
     with pytest.raises(UsageError, match="there is no file"):
         read_pytest_file(tmp_path / "none.json")
-    with pytest.raises(UsageError, match="holds no benchmark"):
+    with pytest.raises(UsageError, match="contains no benchmark"):
         side_of_files([read_pytest_file(write_pytest_json(tmp_path / "a.json", {}))], "a")
 
 

@@ -101,7 +101,7 @@ def test_on_the_cpu_another_processor_is_refused(tmp_path):
         Difference("cpu.model", "Imaginary CPU", "Another CPU", refused=True)
     ]
     compared = compare_sides(before, other)
-    with pytest.raises(UsageError, match="mean nothing together: CPU: Imaginary CPU and Another CPU"):
+    with pytest.raises(UsageError, match="cannot be compared: CPU: Imaginary CPU and Another CPU"):
         refuse(compared)
     refuse(compared, force=True)
 

@@ -185,7 +185,7 @@ class TestRefusals:
         stored("b", environment={**ENVIRONMENT, "gpus": [{**ENVIRONMENT["gpus"][0], "name": "NVIDIA Other"}]})
         status, _, err = check(capsys, "b", "--against", "a")
         assert status == 2
-        assert "mean nothing together: GPU 0 name" in err
+        assert "cannot be compared: GPU 0 name" in err
         assert check(capsys, "b", "--against", "a", "--force")[0] == 0
 
     def test_no_case_in_common(self, capsys):
@@ -243,12 +243,12 @@ class TestRefusals:
             (["--arm", "other"], "has no arm 'other'"),
             (["--accept", " "], "--accept needs a reason"),
             (["--accept", "x", "--update"], "exclude each other"),
-            (["--update"], "has arms: they are judged against each other"),
+            (["--update"], "has arms, which are compared with each other"),
             (["--confirm", "0"], "0 is not in the range"),
             (["--confirm", "5"], "5 fresh rounds cannot confirm a failure of throughput"),
             (["--gate", "throughput=3"], "nothing breaks a limit of 300%"),
             (["--sesoi", "0"], "must be above 0"),
-            (["arms", "arms"], "one run is checked at a time"),
+            (["arms", "arms"], "give one run to check"),
             (["--against", "base", "--against", "base"], "--against may be given once"),
         ],
     )
@@ -465,7 +465,7 @@ class TestConfirm:
         fresh = load_run(made.write(Path("reports"), "fresh"))
         compared = compare_sides(reference, other, ("throughput",))
         # Arms of two runs: their machines must agree all the same.
-        with pytest.raises(UsageError, match="mean nothing together"):
+        with pytest.raises(UsageError, match="cannot be compared"):
             confirm.fresh_comparison(run, fresh, compared, allow_unpaired=False)
 
     def test_what_is_asked_of_the_runner_are_the_failing_cases_with_their_arms(self):
@@ -879,7 +879,10 @@ class TestPytestBenchmark:
             (("none-*.json", "--against", "base.json"), "no file matches none-*.json"),
             (("empty", "--against", "base.json"), "empty holds no JSON files"),
             (("head.json", "--against", "base.json", "--confirm", "3"), "--confirm cannot be combined with"),
-            (("head.json", "--against", "base.json", "--strict"), "--strict needs the machine's fitness"),
+            (
+                ("head.json", "--against", "base.json", "--strict"),
+                "--strict cannot be combined with --format pytest-benchmark",
+            ),
             (("head.json", "--against", "base.json", "--update"), "--update cannot be combined with"),
         ],
     )

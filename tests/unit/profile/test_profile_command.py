@@ -143,7 +143,7 @@ def test_overrides_leave_one_case_where_there_were_four(
 def test_several_cases_are_named_with_the_way_to_narrow_them_down(suite: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["profile", str(suite), "-k", "precision=fp32"]) == 2
     err = capsys.readouterr().err
-    assert "A profile is of one case, and 2 are left:\n  fp32 b8\n  fp32 b16\n" in err
+    assert "Only one case can be profiled, and 2 match:\n  fp32 b8\n  fp32 b16\n" in err
     assert "Name it (--case ID), or narrow them down: -k" in err
     assert main(["profile", str(suite), "-k", "batch_size=99"]) == 2
     assert "No case of the suite matches 'batch_size=99'." in capsys.readouterr().err
@@ -182,8 +182,8 @@ def test_a_run_by_its_path_and_a_case_by_its_label(store: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["@last:9"], "'9' is no case of run"),
-        (["@last"], "@last is a run; a profile is of one case."),
+        (["@last:9"], "has no case '9'"),
+        (["@last"], "@last is a run, and only one case can be profiled."),
         (["nothing:1"], "no run in"),
         (["@last:1", "-k", "device=cpu"], "cannot be combined with -s, -k or --case"),
         (["@last:1", "--case", "0123456789"], "cannot be combined with -s, -k or --case"),

@@ -233,7 +233,7 @@ def test_a_request_to_stop_keeps_the_turns_so_far(run):
     early = run({"base": {}, "head": {}}, stop=lambda: True)
     assert early.interrupted
     assert early.arms == ()
-    assert "ended before" in early.absent["step_time_s"]
+    assert "stopped before" in early.absent["step_time_s"]
 
 
 def test_phases_and_progress_are_told(run):

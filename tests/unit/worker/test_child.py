@@ -252,7 +252,7 @@ def test_a_stop_before_the_first_step_is_an_interrupted_result_without_figures(r
     stop.requested = True
     result = run(stop=stop)[-1]
     assert (result.interrupted, result.series, result.metrics) == (True, None, {})
-    assert result.absent == {"step_time_s": "it was ended before its first step was done"}
+    assert result.absent == {"step_time_s": "it was stopped before its first step ended"}
 
 
 def test_the_quality_stage_reports_what_training_came_to(run):

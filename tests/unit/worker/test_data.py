@@ -72,7 +72,7 @@ def test_an_absent_set_names_the_folder_and_the_option(name, tmp_path):
 
 
 def test_an_unknown_set_is_refused():
-    with pytest.raises(UsageError, match="no images called 'imagenet'"):
+    with pytest.raises(UsageError, match="no data set called 'imagenet'"):
         data.load("imagenet")
 
 

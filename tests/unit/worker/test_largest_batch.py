@@ -169,7 +169,7 @@ def test_where_memory_does_not_grow_with_the_batch_none_is_the_largest(workload)
 
 def test_a_latency_names_its_batch():
     case = Case(batch_size="max", mode="infer", timing="latency")
-    with pytest.raises(Unsupported, match="a latency names its batch"):
+    with pytest.raises(Unsupported, match="a latency case needs a batch size"):
         resolve(RunningJob(job_of(case), Sent(), Stop()), None)
 
 

@@ -74,7 +74,7 @@ def load(name: str, *, root: str | None = None, download: bool = False, seed: in
         return _digits(seed)
     if name not in TORCHVISION_SETS:
         known = ", ".join(["digits", *TORCHVISION_SETS])
-        raise UsageError(f"There are no images called {name!r}.", hint=f"Real data: {known}.")
+        raise UsageError(f"There is no data set called {name!r}.", hint=f"Real data: {known}.")
     return _torchvision_set(name, Path(root).expanduser() if root else default_root(), download, seed)
 
 
