@@ -84,7 +84,6 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
     metavar="N",
     help="Measure N cases to the end, then the next N: within a --budget some cases whole, not a part of each.",
 )
-@click.option("--timeout", callback=seconds, metavar="TIME", help="Stop a launch that takes longer (status `timeout`).")
 @click.option(
     "--timeout", callback=seconds, metavar="TIME", help="Stop a launch that takes longer than this (status `timeout`)."
 )
