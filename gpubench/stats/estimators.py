@@ -108,8 +108,12 @@ def trimmed_location(values: Sequence[float], trim: float = TRIM) -> Location:
 
 
 def mean_location(values: Sequence[float]) -> Location:
-    """The ordinary mean with its t interval. ValueError below two values."""
-    return trimmed_location(values, 0.0)
+    """The ordinary mean with its t interval: `trimmed_location` without a trim. ValueError below two values."""
+    num = len(values)
+    _cut(num, 0.0)
+    mean = math.fsum(values) / num
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (num - 1))
+    return Location(mean, spread / math.sqrt(num), num - 1)
 
 
 def welch_difference(first: Sequence[float], second: Sequence[float]) -> Location:

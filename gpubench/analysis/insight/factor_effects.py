@@ -5,13 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gpubench.analysis.insight.best_settings import speedup
+from gpubench.analysis.insight.best_settings import speed_ratio, speedup
 from gpubench.analysis.insight.paired_ratios import PairedVerdict, paired_logs, speed_verdict
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.contest_levels import paired_estimate
 from gpubench.analysis.summary.launch_estimates import geometric_estimate
 from gpubench.core.records import Estimate
-from gpubench.suite.model.case import SPECS, Case
+from gpubench.suite.cases.labels import varying
+from gpubench.suite.model.case import SPECS
 from gpubench.suite.model.settings import default, is_number
 
 # Each setting and the value that its effect is relative to; None is the smallest value measured.
@@ -68,8 +69,8 @@ def factor_effects(
     usable = [entry for entry in summaries if entry.usable]
     chosen = FACTORS if factors is None else factors
     # A case as the texts of those settings in which any differ: there may be thousands of cases.
-    texts = {name: [repr(entry.case.settings.get(name)) for entry in usable] for name in {*chosen, *Case.model_fields}}
-    differ = sorted(name for name, column in texts.items() if len(set(column)) > 1)
+    differ = sorted(varying(entry.case for entry in usable))
+    texts = {name: [repr(getattr(entry.case, name)) for entry in usable] for name in differ}
     found: list[FactorEffect] = []
     for name in (name for name in chosen if name in differ):
         rests = zip(*(texts[other] for other in differ if other != name), strict=True)
@@ -104,8 +105,8 @@ def _pairs_in(block: Sequence[CaseSummary], factor: str, base: Any) -> list[Pair
     bases = [entry for entry, value in zip(block, values, strict=True) if value == wanted]
     if not bases:
         return []
-    ratios = [(entry, speedup(entry, bases[0])) for entry in block if entry is not bases[0]]
-    return [Pair(bases[0], entry, ratio.value) for entry, ratio in ratios if ratio is not None]
+    ratios = [(entry, speed_ratio(entry, bases[0])) for entry in block if entry is not bases[0]]
+    return [Pair(bases[0], entry, ratio) for entry, ratio in ratios if ratio is not None]
 
 
 def _effect(factor: str, context_names: Sequence[str], known: tuple[Pair, ...]) -> FactorEffect:

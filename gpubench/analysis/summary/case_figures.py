@@ -13,36 +13,42 @@ NO_PEAK = "no peak was measured on this device at this precision (suite roofline
 _LEAST, _MOST = 1e-100, 1e100
 _MAY_BE_NEGATIVE = frozenset({"energy_above_idle_j", "final_loss"})
 _TAILS = frozenset(f"{time}_{tail}_s" for time in ("step_time", "latency") for tail in ("p90", "p95", "p99"))
+_OF_PARITY = ("parity_logits_rel_error", "parity_loss_rel_error", "parity_gradient_rel_error")
+_OF_QUALITY = ("accuracy", "precision_macro", "recall_macro", "final_loss", "time_to_accuracy_s", "steps_to_accuracy")
+_MAY_BE_IMPLIED = frozenset({*_OF_PARITY, *_OF_QUALITY, "energy_to_accuracy_j"})
 _DERIVED = ("achieved_flops", "achieved_bandwidth", "mfu")
 
 
 class CaseFigures(Mapping[str, Estimate]):
     """By metric; what no launch could measure is in `absent`, with its reason.
 
-    `launches` are those that were ok; with `wanted`, there are figures of those metrics alone.
+    `launches` are those that were ok; with `wanted`, there are figures of those metrics alone. `peak_flops`, the peak
+    measured on the device of the case in FLOP/s, gives the MFU: 0 where it is unknown, None where none is asked for.
     """
 
-    __slots__ = ("_found", "_launches", "_needs_peak", "_peak", "_wanted")
+    __slots__ = ("_found", "_launches", "_wanted", "peak_flops")
 
     def __init__(self, launches: Sequence[Record], wanted: Collection[str] | None = None) -> None:
         self._launches, self._wanted = launches, wanted
         self._found: dict[str, Estimate | None] = {}
-        self._needs_peak, self._peak = False, 0.0
-
-    def with_peak(self, flops: float | None) -> "CaseFigures":
-        """The same with the MFU: the share of the peak measured on the device of the case, FLOP/s; None if unknown."""
-        figures = CaseFigures(self._launches, self._wanted)
-        figures._needs_peak, figures._peak = True, flops or 0.0
-        return figures
+        self.peak_flops: float | None = None
 
     @property
     def absent(self) -> "Reasons":
         return Reasons(self, self._launches)
 
-    @property
-    def lacks_peak(self) -> bool:
-        """Whether a peak alone is missing for the MFU."""
-        return self._needs_peak and self._peak <= 0 and "achieved_flops" in self
+    def why_absent(self, name: str) -> str | None:
+        """The reason of a metric that has no figure; None where it has one, or no reason is known."""
+        if name == "mfu" and self.peak_flops is not None and self.peak_flops <= 0 and "achieved_flops" in self:
+            return NO_PEAK
+        for record in self._launches:
+            if name in record.absent:
+                return None if name in self else record.absent[name]
+        for record in self._launches:
+            value = launch_value(record, name)
+            if value is not None and not is_figure(name, value):
+                return None if name in self else f"not a usable figure ({value:g}) in repeat {record.repeat}"
+        return None
 
     def __getitem__(self, name: str) -> Estimate:
         found = self._figure(name)
@@ -74,7 +80,7 @@ class CaseFigures(Mapping[str, Estimate]):
             return self._of_launches(name) or _times_rate(self, "flops_per_sample", "FLOP/s")
         if name == "achieved_bandwidth":
             return _times_rate(self, "bytes_per_sample", "B/s") or self._of_launches(name)
-        return mfu(self.get("achieved_flops"), self._peak) or self._of_launches(name)
+        return mfu(self.get("achieved_flops"), self.peak_flops) or self._of_launches(name)
 
     def _of_launches(self, name: str) -> Estimate | None:
         if name not in METRICS or (self._wanted is not None and name not in self._wanted):
@@ -95,11 +101,8 @@ class Reasons(Mapping[str, str]):
         self._figures, self._launches = figures, launches
 
     def __getitem__(self, name: str) -> str:
-        if name == "mfu" and self._figures.lacks_peak:
-            return NO_PEAK
-        given = next((record.absent[name] for record in self._launches if name in record.absent), None)
-        why = self._unusable(name) if given is None else given
-        if why is None or name in self._figures:
+        why = self._figures.why_absent(name)
+        if why is None:
             raise KeyError(name)
         return why
 
@@ -113,13 +116,6 @@ class Reasons(Mapping[str, str]):
 
     def __repr__(self) -> str:
         return repr(dict(self))
-
-    def _unusable(self, name: str) -> str | None:
-        for record in self._launches:
-            value = launch_value(record, name)
-            if value is not None and not is_figure(name, value):
-                return f"not a usable figure ({value:g}) in repeat {record.repeat}"
-        return None
 
 
 def is_figure(metric: str, value: float) -> bool:
@@ -136,7 +132,7 @@ def is_figure(metric: str, value: float) -> bool:
 def launch_value(record: Record, name: str) -> float | None:
     """A record's value of one metric, given or implied by its parity check or training run."""
     metrics = record.metrics
-    return metrics[name] if name in metrics else _implied(record).get(name)
+    return metrics[name] if name in metrics else _implied(record).get(name) if name in _MAY_BE_IMPLIED else None
 
 
 def launch_metrics(record: Record) -> Mapping[str, float | None]:
@@ -146,17 +142,13 @@ def launch_metrics(record: Record) -> Mapping[str, float | None]:
 
 
 def _implied(record: Record) -> dict[str, float | None]:
-    implied: dict[str, float | None] = {}
-    if record.parity is not None:
-        compared = ("logits_rel_error", "loss_rel_error", "gradient_rel_error")
-        implied = {f"parity_{name}": getattr(record.parity, name) for name in compared}
-    if record.quality is not None:
-        names = ("accuracy", "precision_macro", "recall_macro", "final_loss", "time_to_accuracy_s", "steps_to_accuracy")
-        implied |= {name: getattr(record.quality, name) for name in names}
-        if record.quality.time_to_accuracy_s is not None:
+    parity, quality = record.parity, record.quality
+    implied = {} if parity is None else {name: getattr(parity, name.removeprefix("parity_")) for name in _OF_PARITY}
+    if quality is not None:
+        implied |= {name: getattr(quality, name) for name in _OF_QUALITY}
+        if quality.time_to_accuracy_s is not None:
             energy_j = record.metrics.get("energy_j")
-            each_j = None if energy_j is None else energy_j / record.quality.trainings_in_window
-            implied["energy_to_accuracy_j"] = each_j
+            implied["energy_to_accuracy_j"] = None if energy_j is None else energy_j / quality.trainings_in_window
     return implied
 
 

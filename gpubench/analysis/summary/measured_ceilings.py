@@ -1,7 +1,7 @@
 """Achieved arithmetic and bandwidth, and the most that was measured on a device: never a number from a datasheet."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from gpubench.core.findings import Validity
@@ -187,14 +187,11 @@ def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
         return None
 
 
-def with_mfu(info: RunInfo, entries: Sequence["CaseSummary"]) -> list["CaseSummary"]:
-    """The cases with their MFU if a peak was measured on their device at their precision; else with the reason."""
+def judge_by_peaks(info: RunInfo, entries: Sequence["CaseSummary"]) -> None:
+    """Give each case the peak that was measured on its device at its precision, for its MFU."""
     ceilings = ceilings_of(info, entries)
-    found = []
+    known = any(ceilings)
     for entry in entries:
-        if is_operator(entry.case):
-            found.append(entry)
-            continue
-        peak = ceilings.peak_flops(entry, device_of(entry, info.environment))
-        found.append(replace(entry, metrics=entry.metrics.with_peak(None if peak is None else peak.value.value)))
-    return found
+        if not is_operator(entry.case):
+            peak = ceilings.peak_flops(entry, device_of(entry, info.environment)) if known else None
+            entry.metrics.peak_flops = 0.0 if peak is None else peak.value.value

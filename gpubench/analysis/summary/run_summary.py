@@ -10,7 +10,7 @@ from gpubench.analysis.summary.accuracy_verdict import QualitySummary, drop_find
 from gpubench.analysis.summary.case_figures import CaseFigures
 from gpubench.analysis.summary.case_summary import CaseSummary, Correctness
 from gpubench.analysis.summary.contest_levels import ContestLevels, contest_levels
-from gpubench.analysis.summary.measured_ceilings import with_mfu
+from gpubench.analysis.summary.measured_ceilings import judge_by_peaks
 from gpubench.analysis.summary.two_levels import two_levels
 from gpubench.analysis.summary.with_contests import with_contests
 from gpubench.core.findings import Finding, Validity, finding, validity
@@ -76,9 +76,9 @@ def summarise_run(run: RecordedRun, *, arm: str | None = None, metrics: Collecti
             entry = replace(entry, findings=everything, validity=standing)
         if entry.kind == "measure":
             cases.append(entry)
+    judge_by_peaks(run.info, cases)
     contests = contest_levels(run.contests) if arm is None else ()
-    met = with_contests(with_mfu(run.info, cases), contests)
-    return RunSummary(info=run.info, cases=met, quality=quality, contests=contests)
+    return RunSummary(info=run.info, cases=with_contests(cases, contests), quality=quality, contests=contests)
 
 
 def summarise_case(

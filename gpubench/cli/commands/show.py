@@ -17,12 +17,20 @@ if TYPE_CHECKING:
 
 SECTIONS = ("best", "effects", "accuracy", "cases", "unmeasured", "findings", "repeat")
 
+_MOST_LISTED = 1000
+"""Rows of the table of cases: with more, the answers are out of sight."""
+
 
 @click.command(name="show")
 @click.argument("run", metavar="[RUN[:CASE]]", default="@last", shell_complete=complete_runs)
 @json_option
 @click.option("--csv", "as_csv", is_flag=True, help="Print the long table (a row per case and metric) as CSV.")
-@click.option("--all", "everything", is_flag=True, help="Every section: step times, memory, energy, cold start, ...")
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Every section (step times, memory, energy, ...) and case.",
+)
 @wide_option
 @store_option
 def command(run: str, *, as_json: bool, as_csv: bool, everything: bool, wide: bool, store: Path) -> None:
@@ -99,7 +107,13 @@ def _print_run(summary: "RunSummary", stored: "Run", name: str, *, everything: b
     from gpubench.report.build import build_report
     from gpubench.report.view.run_view import View
 
-    view = View(summary, name=name, profiles=stored_profiles(stored.folder), notices=stored.dropped)
+    view = View(
+        summary,
+        name=name,
+        profiles=stored_profiles(stored.folder),
+        notices=stored.dropped,
+        most_listed=None if everything else _MOST_LISTED,
+    )
     model = build_report(view, pages=False, only=None if everything else SECTIONS)
     result_writer(wide=wide).report(model)
     for notice in stored.dropped:

@@ -8,10 +8,10 @@ from gpubench.core.records import Record, Status
 from gpubench.report.model.figure_cells import metric_cell
 from gpubench.report.model.inert_text import inert
 from gpubench.report.model.report_model import Cell, Row, Table, Tone
-from gpubench.report.model.words import varying
 from gpubench.report.render.layout import fit, header, row_lines
 from gpubench.report.view.case_tables import MEMORY, case_table
 from gpubench.store.run_info import PlannedCase, RunInfo
+from gpubench.suite.cases.labels import varying
 
 # Room for figures that are not known yet; a wider one breaks the alignment of its row, but is written whole.
 _ROOM = {

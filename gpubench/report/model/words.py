@@ -70,15 +70,3 @@ def word(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def varying(cases: Iterable[Case]) -> tuple[str, ...]:
-    """Settings in which these cases differ, in the order of `Case`."""
-    everything = list(cases)
-    return tuple(name for name in Case.model_fields if _differ([getattr(case, name) for case in everything]))
-
-
-def _differ(values: Sequence[Any]) -> bool:
-    first = next(iter(values), None)
-    said = repr(first)
-    return any(value is not first and repr(value) != said for value in values)

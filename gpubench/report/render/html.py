@@ -8,7 +8,7 @@ import base64
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -20,7 +20,7 @@ from markupsafe import Markup, escape
 from gpubench.core.version import __version__
 from gpubench.report.drawing import palette
 from gpubench.report.model.inert_text import inert, inert_lines
-from gpubench.report.model.report_model import Cell, Line, ReportModel, Span, Table, plain
+from gpubench.report.model.report_model import Cell, Column, Line, ReportModel, Span, Table, plain
 from gpubench.report.render.csv_text import chart_csv
 
 Drawings = Mapping[str, str]
@@ -79,9 +79,10 @@ def _environment() -> Environment:
         "csv": chart_csv,
         "plain": plain,
         "intervals": intervals,
+        "classes": _classes,
+        "rows": rows_html,
     }
-    environment.tests["hidden_number"] = _is_hidden_number
-    environment.globals |= {"precisions": tuple(palette.PRECISIONS), "cases_key": CASES, "many": _MANY}
+    environment.globals |= {"precisions": tuple(palette.PRECISIONS), "many": _MANY}
     return environment
 
 
@@ -92,10 +93,65 @@ def _harmless(value: Any) -> Any:
     return "" if value is None else inert(value) if isinstance(value, str) else value
 
 
+def rows_html(table: Table, drawn: Sequence["Drawn | None"], in_full: Collection[int]) -> Markup:
+    """The rows of a table, `drawn` beside their `speed`; those of cases `in_full` open them. Of ten thousand rows a
+    template would take most of the time that the whole report does.
+    """
+    head = 1 if len(table.columns) > 1 and table.columns[0].key == "mark" else 0
+    columns = [
+        (f'<th scope="row"{_classes(column)}>' if at == head else f"<td{_classes(column)}", column.key)
+        for at, column in enumerate(table.columns)
+    ]
+    parts = []
+    for number, row in enumerate(table.rows):
+        tone = "" if row.tone == "plain" else f' class="t-{row.tone}"'
+        case = "" if row.case_index is None else f' data-case="{row.case_index}"'
+        anchor = f' id="case-{row.case_index}"' if case and table.key == CASES else ""
+        parts.append(f"<tr{tone}{case}{anchor}>\n")
+        for at, (cell, (start, key)) in enumerate(zip(row.cells, columns, strict=True)):
+            text = _cell_html(cell, dot=key == "precision")
+            if at == head:
+                opened = f'<a href="#full-{row.case_index}">{text}</a>' if row.case_index in in_full else text
+                parts.append(f"{start}{opened}</th>\n")
+            else:
+                sorted_by = f' data-v="{cell.value}"' if _is_hidden_number(cell) else ""
+                parts.append(f"{start}{sorted_by}>{text}</td>\n")
+            if key == "speed" and drawn:
+                here = drawn[number]
+                parts.append(f'<td class="strips">{"" if here is None else _strip(here)}</td>')
+        parts.append("</tr>\n")
+    return Markup("".join(parts))  # noqa: S704 - every text in it is escaped
+
+
+def _cell_html(cell: Cell, *, dot: bool) -> str:
+    text = str(escape(inert(cell.text)))
+    shown = f'<i class="dot c-{text}" aria-hidden="true"></i>' if dot and cell.text in palette.PRECISIONS else ""
+    return f'{shown}{text} <span class="pm">{escape(inert(cell.spread))}</span>' if cell.spread else shown + text
+
+
+def _strip(drawn: "Drawn") -> str:
+    span = "" if drawn.low is None else f'<line class="span" x1="{drawn.low}" x2="{drawn.high}" y1="7" y2="7"/>'
+    return (
+        f'<svg class="strip {drawn.tone}" viewBox="0 0 120 14" width="120" height="14" aria-hidden="true">'
+        f'<line class="one" x1="{drawn.one}" x2="{drawn.one}" y1="0" y2="14"/>{span}'
+        f'<circle cx="{drawn.at}" cy="7" r="4"/></svg>\n'
+    )
+
+
+def _classes(column: Column) -> Markup:
+    """Numbers to the right, text that may wrap, the mark."""
+    kinds = {"r": column.align == "right", "f": column.flexible, "m": column.key == "mark"}
+    found = " ".join(name for name, fits in kinds.items() if fits)
+    return Markup(f' class="{found}"' if found else "")  # noqa: S704 - ours
+
+
+_SHOWS_ITS_NUMBER = re.compile(r">?[-+]?\d[\d\u202f]*(\.\d+)?(e[-+]\d+)?[x%]?( ±.*)?$")
+
+
 def _is_hidden_number(cell: Cell) -> bool:
     """Whether the text does not show the number by which a column is sorted: a duration, a ratio in words."""
     known = isinstance(cell.value, int | float) and not isinstance(cell.value, bool)
-    return known and re.match(r">?[-+]?\d[\d\u202f]*(\.\d+)?(e[-+]\d+)?[x%]?( ±.*)?$", cell.text) is None
+    return known and _SHOWS_ITS_NUMBER.match(cell.text) is None
 
 
 def line_html(said: Line) -> Markup:

@@ -7,7 +7,7 @@ from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.report.model.figure_cells import metric_cell, ratio_cell
 from gpubench.report.model.report_model import Cell, Column, Section, Table, line
-from gpubench.report.model.words import pattern, varying
+from gpubench.report.model.words import pattern
 from gpubench.report.view.case_tables import (
     MEMORY,
     absent_notes,
@@ -18,7 +18,7 @@ from gpubench.report.view.case_tables import (
 )
 from gpubench.report.view.contests import why_not
 from gpubench.report.view.run_view import View
-from gpubench.suite.cases.labels import short_word
+from gpubench.suite.cases.labels import short_word, varying
 from gpubench.suite.select.patterns import matches
 
 _IDENTITY = ("workload", "mode", "timing", "device", "precision")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
-from gpubench.report.model.report_model import Column, Section, Table, lines
+from gpubench.report.model.report_model import Column, Section, Table, code, line, lines
 from gpubench.report.model.words import ranges
 from gpubench.report.view.case_tables import (
     MARKS,
@@ -55,7 +55,12 @@ def cases_table(view: View) -> Table:
     names = [name for name in (*_METRICS, *METRICS.added) if name not in unused]
     names = [name for name in names if name in ("throughput", "latency_s") or metrics_present(entries, [name])]
     notes = (MARKS, *absent_notes(entries, ("mean_power_w", "energy_per_sample_j")))
-    return case_table("cases", entries, view.axes, names, notes=notes)
+    shown = entries[: view.most_listed]
+    if len(shown) < len(entries):
+        every, figures = (code(f"gpubench show {view.name or 'RUN'} {option}") for option in ("--all", "--csv"))
+        of_all = f"The first {len(shown)} of {len(entries)} cases; "
+        notes = (line(of_all, every, " lists them all, ", figures, " prints their figures."), *notes)
+    return case_table("cases", shown, view.axes, names, notes=notes)
 
 
 def _numbers(entries: Sequence[CaseSummary]) -> str:

@@ -14,11 +14,11 @@ from gpubench.core.metrics import SESOI
 from gpubench.core.units import format_percent
 from gpubench.report.model.figure_cells import ratio_cell, ratio_text
 from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Datum, Section, Table, Tone, lines
-from gpubench.report.model.words import place, task, title, varying, word
+from gpubench.report.model.words import place, task, title, word
 from gpubench.report.view.contest_lines import contest_lines
 from gpubench.report.view.contests import MOST_CHARTED, Contest, rank, times
 from gpubench.report.view.run_view import View
-from gpubench.suite.cases.labels import short_word
+from gpubench.suite.cases.labels import short_word, varying
 from gpubench.suite.model.precisions import LEGEND_ORDER
 
 _MOST_IN_FOREST = 24

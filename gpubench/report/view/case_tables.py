@@ -35,8 +35,10 @@ def absent_notes(summaries: Iterable[CaseSummary], names: Sequence[str]) -> tupl
     everything = [entry for entry in summaries if entry.status is Status.OK]
     by_reason: dict[str, list[str]] = {}
     for name in names:
-        reasons = dict.fromkeys(entry.absent[name] for entry in everything if name in entry.absent)
-        if reasons and not any(_has(entry, name) for entry in everything):
+        if any(_has(entry, name) for entry in everything):
+            continue
+        reasons = dict.fromkeys(why for entry in everything if (why := entry.metrics.why_absent(name)) is not None)
+        if reasons:
             by_reason.setdefault("; ".join(_merged(reasons)), []).append(METRICS[name].title)
     return tuple(line(f"{', '.join(titles)}: {NOT_AVAILABLE} ({reason})") for reason, titles in by_reason.items())
 

@@ -12,8 +12,8 @@ from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.findings import Effect, Validity
 from gpubench.core.records import Status
 from gpubench.core.units import format_percent
-from gpubench.report.model.words import place, task, varying
-from gpubench.suite.cases.labels import short_word
+from gpubench.report.model.words import place, task
+from gpubench.suite.cases.labels import short_word, varying
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import LEGEND_ORDER
 

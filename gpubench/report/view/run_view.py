@@ -9,9 +9,9 @@ from gpubench.analysis.insight.factor_effects import FactorEffect, factor_effect
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.report.model.report_model import Chart, Line, code, line
-from gpubench.report.model.words import varying
 from gpubench.report.view.contests import Contest, charted, contests
 from gpubench.report.view.samples import Samples, fastest_of_each
+from gpubench.suite.cases.labels import varying
 
 if TYPE_CHECKING:
     from gpubench.profile.figures.summary_model import ProfileSummary
@@ -25,7 +25,7 @@ class View:
 
     `notices` are things to know about the stored run itself (a torn line, a migrated record). `charts` is false for
     what cannot show them. Tables of single quantities show only the fastest case of each precision where there would
-    be more than `most_rows` rows.
+    be more than `most_rows` rows; the table of all cases has the first `most_listed` of them.
     """
 
     summary: RunSummary
@@ -35,6 +35,7 @@ class View:
     notices: Sequence[str] = ()
     charts: bool = False
     most_rows: int | None = None
+    most_listed: int | None = None
 
     @cached_property
     def everything(self) -> tuple[CaseSummary, ...]:
@@ -72,7 +73,10 @@ class View:
         what = "The fastest case of each precision, mode and device; every case is under All cases"
         return (line(f"{what}, and in ", code("gpubench show RUN --all"), "."),)
 
+    @cached_property
+    def _charted(self) -> tuple[Contest, ...]:
+        return charted(self.summary) if self.charts else ()
+
     def chart_each(self, *makers: Callable[[Contest], Chart | None]) -> tuple[Chart, ...]:
         """The charts of each contest, those without data left out."""
-        shown = charted(self.summary) if self.charts else ()
-        return tuple(chart for contest in shown for make in makers if (chart := make(contest)) is not None)
+        return tuple(chart for contest in self._charted for make in makers if (chart := make(contest)) is not None)

@@ -25,8 +25,7 @@ def label_cases(cases: Sequence[Case]) -> tuple[str, ...]:
     it is on. No two labels are equal. A single case is named by workload, mode, device,
     precision and batch size.
     """
-    names = [name for name in Case.model_fields if len({repr(getattr(case, name)) for case in cases}) > 1]
-    names = names or ["workload", "mode", "device", "precision", "batch_size"]
+    names = varying(cases) or ("workload", "mode", "device", "precision", "batch_size")
     labels = []
     for case in cases:
         values = {name: getattr(case, name) for name in names}
@@ -34,6 +33,18 @@ def label_cases(cases: Sequence[Case]) -> tuple[str, ...]:
         labels.append(" ".join(short_word(name, values[name]) for name in spoken or names))
     unique = _unique(labels, [str(case.case_id) for case in cases])
     return _unique(unique, [f"#{at + 1}" for at in range(len(cases))])
+
+
+def varying(cases: Iterable[Case]) -> tuple[str, ...]:
+    """Settings in which these cases differ, in the order of `Case`."""
+    everything = list(cases)
+    return tuple(name for name in Case.model_fields if _differ([getattr(case, name) for case in everything]))
+
+
+def _differ(values: Sequence[Any]) -> bool:
+    first = next(iter(values), None)
+    said = repr(first)
+    return any(value is not first and repr(value) != said for value in values)
 
 
 def short_word(name: str, value: Any) -> str:

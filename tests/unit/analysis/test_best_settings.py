@@ -4,7 +4,7 @@ import pytest
 from fakes.analysis_runs import RunBuilder
 from scipy import stats
 
-from gpubench.analysis.insight.best_settings import best_overall, best_settings, gains, speedup
+from gpubench.analysis.insight.best_settings import best_overall, best_settings, gains, speed_ratio, speedup
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import finding
 
@@ -107,6 +107,17 @@ def test_latency_and_throughput_are_never_compared():
     build.record(planned, 1, metrics={"latency_s": 0.001})
     base, other = cases(build)
     assert speedup(other, base) is None
+    assert speed_ratio(other, base) is None
+
+
+@pytest.mark.parametrize("theirs", [[100.0, 110.0, 97.0], [100.0, 110.0], [100.0]], ids=["paired", "welch", "single"])
+def test_the_ratio_alone_is_that_of_the_speed_up(theirs):
+    build = RunBuilder()
+    build.measured(theirs, precision="fp32")
+    build.measured([203.0, 241.0, 187.0], precision="tf32")
+    build.measured([203.0, 241.0], precision="bf16")
+    base, *others = cases(build)
+    assert [speed_ratio(other, base) for other in others] == [speedup(other, base).value for other in others]
 
 
 def test_gains_are_best_against_best_of_the_baseline():

@@ -76,6 +76,15 @@ def test_the_narrow_form_names_cases_by_their_label(summary: RunSummary) -> None
     assert column(narrow, "throughput") == column(cases_table(View(summary)), "throughput")
 
 
+def test_of_very_many_cases_a_screen_lists_the_first_and_says_so(summary: RunSummary) -> None:
+    whole, table = cases_table(View(summary)), cases_table(View(summary, name="@last", most_listed=3))
+    assert [row.case_index for row in table.rows] == [1, 2, 3]
+    assert table.columns == whole.columns
+    said = f"The first 3 of {len(summary.cases)} cases; gpubench show @last --all lists them all, "
+    assert plain(table.notes[0]) == f"{said}gpubench show @last --csv prints their figures."
+    assert cases_table(View(summary, most_listed=len(summary.cases))) == whole
+
+
 def test_without_a_driver_power_is_absent_once_and_not_in_every_row() -> None:
     table = cases_table(View(summarise_run(cpu_run())))
     assert "mean_power_w" not in [each.key for each in table.columns]
