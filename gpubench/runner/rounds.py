@@ -163,7 +163,7 @@ class Rounds:
             quality=self._suite.quality if quality else None,
             parity=self._suite.measure.parity and launch.repeat == 1,
             seed=case.seed + launch.repeat - 1 if quality else case.seed,
-            log=str(self._writer.log_path(launch.case.index, launch.repeat, launch.arm).resolve()),
+            log=str(self._writer.log_path(launch.case.index, launch.repeat, launch.arm)),
             search_path=self._search_path,
             download=self._download,
         )

@@ -19,7 +19,7 @@ from gpubench.machine import environment, machine_cache
 from gpubench.protocol.loaded_files import file_digest
 from gpubench.store.run_info import RunInfo
 from gpubench.suite.load import beside
-from gpubench.suite.model.workload_names import first_on_the_path, is_users, modules_beside
+from gpubench.suite.model.workload_names import first_on_the_path, is_users, module_names, modules_beside
 
 _SHOWN = 4
 _OWN_KEY = "own-runs.key"
@@ -90,8 +90,11 @@ def _files_changed(info: RunInfo) -> list[str]:
 
 def _modules_added(info: RunInfo) -> list[str]:
     """Modules on the path before what is installed that would now be imported in place of what the run used."""
-    there, used = modules_beside(first_on_the_path(place_of(info).search_path)), set(info.imported)
-    return [f"{file} was added, and hides the {name} that the run used" for name, file in there.items() if name in used]
+    there = modules_beside(first_on_the_path(place_of(info).search_path))
+    files = {expand_home(path).resolve() for path in info.workload_files}
+    names = {*info.imported, *module_names(files)}
+    added = {name: file for name, file in there.items() if name in names and file.resolve() not in files}
+    return [f"{file} was not there, and hides the {name} that the run used" for name, file in added.items()]
 
 
 def _file_changed(path: str, digest: str) -> str | None:

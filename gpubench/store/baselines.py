@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from gpubench.core.errors import StoreError, UsageError
 from gpubench.core.findings import Validity
 from gpubench.core.records import Frozen, Status
+from gpubench.core.secrets import hide_secrets
 from gpubench.store.atomic_files import read_regular, store_error, write_atomically
 from gpubench.store.parse_json import parse_json
 
@@ -126,7 +127,7 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
 
 def _text(baseline: Baseline) -> str:
     """JSON with a line per key of the head, per entry of the history and per case."""
-    head = baseline.model_dump(mode="json", by_alias=True)
+    head = hide_secrets(baseline.model_dump(mode="json", by_alias=True))  # the reason is a person's text
     lists = {name: head.pop(name) for name in ("history", "cases")}
     environment = head.pop("environment")
     parts = [f" {json.dumps(name)}: {_line(value)}" for name, value in head.items()]

@@ -111,9 +111,10 @@ class RunWriter:
         return path
 
     def log_path(self, index: int, repeat: int, arm: str | None = None) -> Path:
-        """Where the output of a launch goes: `cases/12/1.log`, with an arm `cases/12/base-1.log`."""
+        """Where the output of a launch goes: `cases/12/1.log`, with an arm `cases/12/base-1.log`. An absolute path."""
         prefix = "" if arm is None else re.sub(r"[^A-Za-z0-9_-]", "_", arm) + "-"
-        return inside(self.folder, self.case_folder(index).relative_to(self.folder) / f"{prefix}{repeat}.log")
+        relative = self.case_folder(index).relative_to(self.folder) / f"{prefix}{repeat}.log"
+        return self.folder.resolve() / inside(self.folder, relative).relative_to(self.folder)
 
     def relative(self, path: Path) -> str:
         """A path inside the run folder as records name it."""

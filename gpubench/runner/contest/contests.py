@@ -215,7 +215,7 @@ class Contests:
             label=group.label,
             measure=process_measure(self._suite.measure, budget_s, len(part) + 1),
             seed=cases[0].seed,
-            log=str(self._writer.log_path(group.first.index, number, f"contest{place}").resolve()),
+            log=str(self._writer.log_path(group.first.index, number, f"contest{place}")),
             search_path=self._search_path,
             download=self._download,
         )

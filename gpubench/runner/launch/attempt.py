@@ -1,6 +1,7 @@
 """One job on a host, with everything around it: telemetry, the log, the clock, and news for the listener."""
 
 import contextlib
+import os
 import shutil
 import tempfile
 import time
@@ -16,7 +17,7 @@ from gpubench.runner.launch.interrupt import Guard
 from gpubench.runner.launch.job_on_host import Launching, Limits
 from gpubench.runner.launch.outcome import LaunchOutcome, last_error
 from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool, device_index
-from gpubench.store.atomic_files import tidy_log
+from gpubench.store.atomic_files import open_own, store_error, tidy_log
 from gpubench.store.run_writer import RunWriter
 from gpubench.telemetry.run_telemetry import TelemetrySession
 
@@ -62,7 +63,11 @@ class Attempts:
 
     def _run(self, host: Host, job: Job, times: int) -> LaunchOutcome:
         log = Path(job.log)
-        log.parent.mkdir(parents=True, exist_ok=True)  # an earlier attempt removes it if it left nothing in it
+        try:
+            log.parent.mkdir(parents=True, exist_ok=True)  # an earlier attempt removes it if it left nothing in it
+            os.close(open_own(log, os.O_WRONLY | os.O_CREAT))  # the worker would follow a link
+        except OSError as error:
+            raise store_error("write", log, error) from error
         on_gpu, index = job.case.device_type == "cuda", device_index(job.case)
         devices = [device for device in host.hello.devices if on_gpu and device.get("index") == index]
         self._telemetry.track(devices[0] if devices else None)

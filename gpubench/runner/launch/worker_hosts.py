@@ -17,7 +17,7 @@ from gpubench.core.secrets import given_back, mask_text, masked
 from gpubench.protocol import start_module
 from gpubench.protocol.messages import PROTOCOL_VERSION, End, Hello, Message, encode
 from gpubench.runner.launch.job_pipe import END_TIMEOUT_S, HostProcess, explain_exit
-from gpubench.store.atomic_files import open_own, read_end
+from gpubench.store.atomic_files import open_own, read_end, store_error
 from gpubench.suite.model.case import Case
 
 _TAIL_BYTES = 10_000
@@ -105,7 +105,11 @@ class Host(HostProcess):
     def _start(self, theirs: socket.socket) -> "subprocess.Popen[bytes]":
         python, environ = self.key.python, os.environ | given_back(dict(self.key.env), os.environ)
         arguments = ["--socket-fd", str(theirs.fileno()), "--modules", *self._modules]
-        with os.fdopen(open_own(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as output:
+        try:
+            descriptor = open_own(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        except OSError as error:
+            raise store_error("write", self.log, error) from error
+        with os.fdopen(descriptor, "ab") as output:
             return subprocess.Popen(
                 start_module.command("gpubench.worker", *arguments, python=python),
                 pass_fds=(theirs.fileno(),),

@@ -1,7 +1,7 @@
 """What `workload:` may name. A built-in workload is one entry here and its own file in the worker."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from importlib.machinery import all_suffixes
 from pathlib import Path
 from typing import NamedTuple
@@ -62,6 +62,16 @@ def modules_beside(search_path: Iterable[str]) -> dict[str, Path]:
             name = file.parent.name if file.name == "__init__.py" else file.name.partition(".")[0]
             found.setdefault(name, file)
     return {name: found[name] for name in sorted(found) if name.isidentifier()}
+
+
+def module_names(files: Collection[Path]) -> set[str]:
+    """What is imported by the name of one of these files: modules and packages that lie in no package of `files`."""
+    names = {}
+    for file in files:
+        module = file.parent if file.name == "__init__.py" else file
+        if file.name.endswith(tuple(all_suffixes())) and module.parent / "__init__.py" not in files:
+            names[file] = module.name.partition(".")[0]
+    return set(names.values())
 
 
 def is_users(workload: str) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from fakes.scripted_host import DONE, SERIES, Lab, Wait, blocks, fails, hangs, loses_its_host, measures
 
+from gpubench.core.errors import StoreError
 from gpubench.core.records import Effective, Status
 from gpubench.protocol.messages import Result, SelfCheck
 from gpubench.runner.arms.arm import Arm
@@ -218,6 +219,19 @@ def test_what_a_child_leaves_in_its_scratch_folder_is_removed(lab):
     lab.run([SMALL], repeats=1)
     assert len(made) == 2
     assert not any(folder.exists() for folder in made)
+
+
+@pytest.mark.parametrize("target", ["records.jsonl", "../elsewhere"])
+def test_no_log_is_written_through_a_link(lab, target):
+    lab.run([SMALL], repeats=1)
+    (lab.folder.parent / "elsewhere").write_text("mine")
+    before = (lab.folder / target).read_bytes()
+    log = lab.folder / "cases" / "1" / "2.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.symlink_to(lab.folder / target)
+    with pytest.raises(StoreError):
+        lab.run([SMALL], repeats=2)
+    assert (lab.folder / target).read_bytes() == before
 
 
 def test_the_head_of_a_run_keeps_what_its_workloads_were_loaded_from(lab):

@@ -128,10 +128,26 @@ def test_a_module_added_since_that_hides_one_of_the_run_is_refused(project, tmp_
     for folder in (project, tmp_path / "on-the-path"):
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / name).touch()
-        with pytest.raises(UsageError, match=f"{name} was added, and hides the helper that the run used"):
+        with pytest.raises(UsageError, match=f"{name} was not there, and hides the helper that the run used"):
             check_files(info, force=False)
         (folder / name).unlink()
         monkeypatch.setenv("PYTHONPATH", str(tmp_path / "on-the-path"))
+
+
+def test_another_folder_on_the_path_with_the_module_of_the_run_is_refused(project, tmp_path, monkeypatch):
+    for folder in ("a/mine", "b/mine", "b/util"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "__init__.py").touch()
+    files = [tmp_path / "a/mine/__init__.py", tmp_path / "a/mine/util.py"]
+    files[1].touch()
+    info = run_info(project, workload_files={str(file): file_digest(file) for file in files})
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "a"))
+    (project / "mine.py").unlink()
+    check_files(info, force=False)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "b"))
+    with pytest.raises(UsageError, match=r"b/mine/__init__\.py was not there, and hides the mine that") as caught:
+        check_files(info, force=False)
+    assert "util" not in str(caught.value)
 
 
 def test_the_workloads_of_a_linked_suite_are_beside_the_file_itself(project, tmp_path):

@@ -98,3 +98,9 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
 def test_seven_digits_are_kept():
     assert rounded(1234.56789123) == 1234.568
     assert rounded(1e-9 / 3) == 3.333333e-10
+
+
+def test_a_secret_in_the_reason_is_not_stored(tmp_path):
+    accepted = Accepted(created="2026-11-24T10:00:00Z", run="r", reason="token=planted")
+    write_baseline(tmp_path / "b.json", a_baseline(history=(accepted,)))
+    assert read_baseline(tmp_path / "b.json").history[0].reason == "token=(withheld)"
