@@ -17,7 +17,7 @@ import shlex
 from fakes.cuda import control
 
 settings = {"FAKE_GPU_BYTES": 140 * control.GIB, "FAKE_CUDNN_START_S": 1.5}
-for name, value in control.environment(**settings).items():
+for name, value in {**control.environment(**settings), "FAKE_UUID": control.nvml.UUID}.items():
     print(f"export {name}={shlex.quote(value)}")
 ' >"$folder/environment"
 
@@ -25,6 +25,7 @@ cat >"$folder/nvidia-smi" <<'END'
 #!/usr/bin/env bash
 case " $* " in
   *" -L "*) echo 'GPU 0: NVIDIA Fake 100' ;;
+  *uuid*) echo "$FAKE_UUID" ;;
   *" -lms "*) while sleep 0.2; do echo 300.0; done ;;
   *) echo 300.0 ;;
 esac

@@ -187,7 +187,8 @@ def _precision(
         return "fp32"
     if modes == {"tf32"} and "reduced" in seen:
         return "tf32"
-    return f"fp32 with products in {'+'.join(sorted(seen))} (torch says {'+'.join(sorted(modes)) or 'ieee'})"
+    products = "+".join(sorted(seen)) or "neither fp32 nor TF32"
+    return f"fp32 with products in {products} (torch says {'+'.join(sorted(modes)) or 'ieee'})"
 
 
 def check(case: Case, effective: Effective, *, before: bool) -> None:

@@ -3,6 +3,7 @@ import subprocess
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -182,6 +183,12 @@ def test_a_custom_workload_in_fp32_has_nothing_to_answer_for():
     effective_settings.apply(case, torch)
     workload = Custom()
     assert disagreeing(case, effective_of(workload, case, workload.build(case, "cpu"))) == {}
+
+
+def test_products_that_no_precision_explains_are_called_so():
+    modes, gpu = {"cuda.matmul": "tf32", "cudnn.conv": "tf32"}, SimpleNamespace(device=torch.device("cuda"))
+    read = effective_settings._precision({"compute_dtype": "float32"}, modes, {"matmul": None, "conv": None}, gpu)
+    assert read == "fp32 with products in neither fp32 nor TF32 (torch says tf32)"
 
 
 def test_the_environment_is_named_as_the_cause():
