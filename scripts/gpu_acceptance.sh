@@ -45,8 +45,8 @@ call_s=$budget_s
 [ -z "$call" ] || call_s=$(seconds_of --call "$call") || exit 2
 
 suites=$(cd "$suites" && pwd) || exit 2
-mkdir -p "$out/logs" "$out/runs" "$out/parts" || exit 2
-out=$(cd "$out" && pwd)
+[ -n "$plan" ] || mkdir -p "$out/logs" "$out/runs" "$out/parts" || exit 2
+out=$(realpath -m "$out")
 parts=$out/parts
 if [ -n "$wheels" ] && [ -z "$plan" ]; then
   "$python" -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target "$out/site" "$wheels"/*.whl ||

@@ -213,6 +213,7 @@ def test_the_plan_names_every_part_with_its_time_and_its_call_and_starts_nothing
     assert calls == sorted(calls)
     assert set(calls) == {1, 2, 3}
     assert not (staged.folder / "calls").exists()
+    assert not staged.out.exists()
 
 
 def test_carried_wheels_are_installed_for_the_script_alone(staged):
