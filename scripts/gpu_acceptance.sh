@@ -125,7 +125,7 @@ limited() {
 run_gpubench() { limited "$python" -m gpubench "$@"; }
 # suite NAME [OPTION...]: a run of suites/NAME.yaml, resumed where it was cut short
 suite() {
-  local folder=$out/runs/$1 file=$suites/$1.yaml limits=(--budget "${LIMIT_S}s" --at-once 4)
+  local folder=$out/runs/$1 file=$suites/$1.yaml limits=(--budget "${LIMIT_S}s" --at-once 2)
   shift
   # --force: the next call may be on another machine of the kind; the run's log then says so.
   [ -s "$folder/records.jsonl" ] && run_gpubench run --resume "$folder" --force "${limits[@]}"
@@ -155,12 +155,13 @@ profile() {
 # Calls $1 for every part with its name, percent of the budget, need (any, gpu, or a tool on a GPU) and command. The most
 # valuable come first: where the budget is short, the last ones are left out.
 each_part() {
-  local twice=(-s measure.repeats=2 -s measure.max_time=10s)
+  local twice=(-s measure.repeats=2 -s measure.max_time=6s) # as long as an energy figure needs, and not much longer
   "$1" tests 24 gpu tests tests/gpu tests/unit
   "$1" doctor 4 any doctor
   "$1" roofline 10 any suite roofline "${twice[@]}" -s "device=$device" -s shape=8192 \
     -k 'not workload=operators:conv2d or shape=256x14x256x3'
-  "$1" cnn 15 any suite cnn "${twice[@]}" -s batch_size=64,1024 -k 'device=cpu or cudnn_benchmark'
+  "$1" cnn 15 any suite cnn "${twice[@]}" -s batch_size=64,1024 \
+    -k 'cudnn_benchmark or device=cpu and mode=train and precision=fp32 and batch_size=64'
   "$1" ablation 13 gpu suite ablation "${twice[@]}" -s measure.parity=false
   "$1" cnn-limit 9 gpu suite cnn-limit "${twice[@]}"
   "$1" inference 8 any suite inference "${twice[@]}" -s "device=$device" -s precision=fp32,bf16 -s batch_size=1,8,64
