@@ -120,7 +120,9 @@ why_not() { # NEED: why a part with it cannot be done here, empty if it can
 # starts what runs beside it with interrupts ignored, and may itself have been started so, which no trap takes back. An
 # interrupt makes gpubench end its helpers, and pytest say what it saw.
 limited() {
-  exec env --default-signal=INT timeout --signal=INT --kill-after="$kill_after_s" "$((LIMIT_S + grace_s))" "$@"
+  local most_s
+  most_s=$(least $((LIMIT_S + grace_s)) $(($(left_of_call) + ending_s / 2)))
+  exec env --default-signal=INT timeout --signal=INT --kill-after="$kill_after_s" "$((most_s > 1 ? most_s : 1))" "$@"
 }
 run_gpubench() { limited "$python" -m gpubench "$@"; }
 # suite NAME [OPTION...]: a run of suites/NAME.yaml, resumed where it was cut short
