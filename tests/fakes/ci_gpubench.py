@@ -14,13 +14,6 @@ import shutil
 import sys
 from pathlib import Path
 
-from fakes.gate_runs import STEADY, two_arms
-from fakes.pytest_json import steady, write_pytest_json
-
-from gpubench.cli.gate import remeasure as confirm
-from gpubench.cli.main import main
-from gpubench.store.run_reader import load_run
-
 
 def head_rate() -> float:
     return float(os.environ.get("HEAD_RATE", "1000"))
@@ -31,6 +24,8 @@ def value_of(arguments: list[str], option: str) -> str:
 
 
 def make_run(folder: Path, rounds: int) -> Path:
+    from fakes.gate_runs import STEADY, two_arms
+
     made = two_arms(given={"base": {"git": os.environ["BASE"]}, "head": {"git": os.environ.get("HEAD", "HEAD")}})
     for batch_size in (64, 128):
         made.measured(1000.0, STEADY[:rounds], head=head_rate(), batch_size=batch_size)
@@ -43,11 +38,17 @@ def gpubench(arguments: list[str]) -> int:
         assert len(arms) == 2, arms
         make_run(Path(value_of(arguments, "--out")), int(value_of(arguments, "--rounds")))
         return int(os.environ.get("RUN_STATUS", "0"))
+    from gpubench.cli.gate import remeasure as confirm
+    from gpubench.cli.main import main
+
     confirm.remeasure = remeasure  # type: ignore[assignment]
     return main(arguments)
 
 
 def remeasure(run, compared, *, allow_unpaired, force):  # type: ignore[no-untyped-def]
+    from gpubench.cli.gate import remeasure as confirm
+    from gpubench.store.run_reader import load_run
+
     def again(_changes, rounds):  # type: ignore[no-untyped-def]
         fresh = load_run(make_run(run.folder / "confirm-1", rounds))
         return confirm.fresh_comparison(run, fresh, compared, allow_unpaired=allow_unpaired)
@@ -63,6 +64,8 @@ def python(arguments: list[str]) -> int:
         for name in ("python", "gpubench"):
             shutil.copy(Path(os.environ["CI_STUBS"]) / name, place / name)
     elif module == "pytest":
+        from fakes.pytest_json import steady, write_pytest_json
+
         written = next(each.partition("=")[2] for each in arguments if each.startswith("--benchmark-json="))
         number = len(Path(os.environ["CI_LOG"]).read_text().splitlines())
         rate = 1000.0 if Path.cwd().name == "base-tree" else head_rate()

@@ -38,8 +38,8 @@ def test_an_oom_is_a_row_with_its_sizes_and_the_next_case_is_clean(host):
 
 
 def test_peak_memory_is_what_a_hand_computed_workload_holds(host):
-    """`workloads:HoldsMemory` keeps 256 MiB and takes 512 MiB more inside each step."""
-    messages, _ = host.run("workloads:HoldsMemory", device="cuda", measure=QUICK)
+    """`torch_workloads:HoldsMemory` keeps 256 MiB and takes 512 MiB more inside each step."""
+    messages, _ = host.run("torch_workloads:HoldsMemory", device="cuda", measure=QUICK)
     assert messages[-1].type == "result", messages[-1]
     assert messages[-1].metrics["peak_memory_allocated_bytes"] == pytest.approx(768 * 2**20, rel=0.001)
     assert messages[-1].metrics["peak_memory_reserved_bytes"] >= 768 * 2**20

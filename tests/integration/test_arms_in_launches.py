@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fakes.arm_suite import SUITE
+from fakes.scripted_workers import script_the_workers
 from fakes.toy_repository import ToyRepository
 
 from gpubench.cli.run_arms import AskedArms, arms_again
@@ -110,8 +111,9 @@ def test_an_arm_that_cannot_run_is_a_row_and_ends_its_case(tmp_path):
     assert {record.repeat for record in run.records} == {1}
 
 
-def test_a_resumed_run_goes_on_with_its_arms_and_leaves_settled_cases_alone(tmp_path):
-    begun = measured(asked(tmp_path, ["base", "head=set.learning_rate=25"], budget_s=0.001))
+def test_a_resumed_run_goes_on_with_its_arms_and_leaves_settled_cases_alone(tmp_path, monkeypatch):
+    script_the_workers(monkeypatch)
+    begun = measured(asked(tmp_path, ["base", "head=set.learning_rate=25"], budget_s=1e-9))
     assert {record.status for record in begun.records} == {Status.SKIPPED}
 
     def go_on(settled=None):
@@ -174,7 +176,8 @@ def test_two_revisions_of_a_package_are_held_against_each_other(tmp_path, monkey
     assert commits == [toy.git("rev-parse", name) for name in ("before", "main")]
 
 
-def test_arms_are_refused_before_anything_is_measured(tmp_path):
+def test_arms_are_refused_before_anything_is_measured(tmp_path, monkeypatch):
+    script_the_workers(monkeypatch)
     with pytest.raises(Exception, match="one process"):
         start(asked(tmp_path, ["base", "head=env.A=1"], interleave="block"))
     assert not (tmp_path / "run").exists()

@@ -24,7 +24,7 @@ matrix:
 include:
   - {workload: "workloads:ReadsItsEnvironment", env: {GPUBENCH_TEST_FLAVOUR: vanilla}}
   - {workload: "workloads:Sleeper", python: /no/such/python}
-  - {workload: cnn, device: cuda, data: digits}
+  - {workload: "workloads:Counts", device: cuda}
 measure: {min_time: 0.1s, max_time: 0.5s, min_steps: 10, target_rel_ci: 50%%, repeats: 1, timeout: 10s}
 contest: off
 """
@@ -36,7 +36,7 @@ NAMES = (
     "Exits",
     "ExitsHard",
     "Prints",
-    "Grows",
+    "GrowsInPython",
     "Segfaults",
     "Hangs",
     "HangsAtItsEnd",
@@ -70,7 +70,7 @@ def faults(tmp_path_factory):
 
 def record(faults, name, **settings):
     _, run = faults
-    wanted = {"workload": name if name == "cnn" else f"workloads:{name}", **settings}
+    wanted = {"workload": f"workloads:{name}", **settings}
     (case,) = [case for case in run.info.cases if all(case.settings[key] == value for key, value in wanted.items())]
     return next(record for record in run.records if record.case_index == case.index)
 
@@ -93,7 +93,7 @@ def test_the_run_goes_on_to_its_end_and_exits_with_3(faults):
         ("Exits", Status.FAILED, "sys.exit(3)"),
         ("ExitsHard", Status.FAILED, "without a result (exit status 5)"),
         ("Prints", Status.OK, None),
-        ("Grows", Status.OOM, "out of memory in"),
+        ("GrowsInPython", Status.OOM, "out of memory in"),
         ("Segfaults", Status.FAILED, "SIGSEGV"),
         ("Hangs", Status.TIMEOUT, "no result within 10.0 s"),
         ("HangsAtItsEnd", Status.OK, None),

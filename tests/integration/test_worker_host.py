@@ -131,14 +131,14 @@ def test_what_a_workload_prints_never_reaches_the_messages(host):
     assert host.log_of(exited.job) == '{"type": "result"}\nfrom below\n'
 
 
-@pytest.mark.parametrize("name", ["Grows", "GrowsInPython"])
-def test_allocating_without_end_is_an_oom_row(host, name):
-    messages, exited = host.run(f"workloads:{name}", measure=LONG)
+@pytest.mark.parametrize("workload", ["torch_workloads:Grows", "workloads:GrowsInPython"])
+def test_allocating_without_end_is_an_oom_row(host, workload):
+    messages, exited = host.run(workload, measure=LONG)
     failed = messages[-1]
     assert (failed.type, failed.status) == ("failed", "oom"), failed
     assert failed.failure.phase in ("warmup", "measuring")
     assert exited.exit_code == 0
-    if name == "Grows":
+    if workload == "torch_workloads:Grows":
         assert failed.failure.requested_bytes == 512 * 2**20
         assert failed.reason == f"out of memory in {failed.failure.phase} (asked for 512 MiB)"
 
@@ -182,7 +182,7 @@ def test_sigterm_before_the_first_step_is_an_interrupted_result_without_figures(
 
 
 def test_a_changed_setting_fails_the_case(host):
-    failed = host.run("workloads:TurnsOffCudnn")[0][-1]
+    failed = host.run("torch_workloads:TurnsOffCudnn")[0][-1]
     assert (failed.status, _codes(failed)) == ("failed", {"GB301"})
     assert "cudnn_enabled was off" in failed.reason
     assert failed.effective.cudnn_enabled is False

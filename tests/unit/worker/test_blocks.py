@@ -102,7 +102,8 @@ def test_samples_are_counted_by_each_arm_s_batch(run):
 
 def test_samples_of_partial_batches_are_counted_by_arm(run):
     result = run(
-        {"base": {"batch_size": 3, "mode": "infer"}, "head": {"batch_size": 4, "mode": "infer"}}, "workloads:Loads"
+        {"base": {"batch_size": 3, "mode": "infer"}, "head": {"batch_size": 4, "mode": "infer"}},
+        "torch_workloads:Loads",
     )
     for arm in result.arms:
         assert arm.metrics["throughput"] * arm.metrics["step_time_s"] == pytest.approx(3, rel=0.1)

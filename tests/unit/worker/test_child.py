@@ -106,7 +106,7 @@ def test_what_watches_the_process_is_found(run, monkeypatch, begin, end, name):
     [("Loads", 4, 3), ("Loads", 3, 3), ("LoadsStream", 4, 3), ("LoadsStream", 3, 3), ("CountsItself", 4, 3)],
 )
 def test_a_partial_last_batch_counts_as_what_it_holds(run, workload, batch_size, samples):
-    result = run(f"workloads:{workload}", mode="infer", batch_size=batch_size)[-1]
+    result = run(f"torch_workloads:{workload}", mode="infer", batch_size=batch_size)[-1]
     assert result.metrics["throughput"] * result.metrics["step_time_s"] == pytest.approx(samples, rel=0.1)
     assert result.window.num_samples / result.window.num_steps == pytest.approx(samples, rel=0.1)
     assert ("GB312" in _codes(result)) is (samples < batch_size and workload != "CountsItself")
@@ -115,7 +115,7 @@ def test_a_partial_last_batch_counts_as_what_it_holds(run, workload, batch_size,
 
 @pytest.mark.parametrize(("workload", "batch_size"), [("LoadsStreamOfRows", 4), ("LoadsLess", 3)])
 def test_batches_that_do_not_show_the_case_s_samples_are_not_seen(run, workload, batch_size):
-    result = run(f"workloads:{workload}", mode="infer", batch_size=batch_size)[-1]
+    result = run(f"torch_workloads:{workload}", mode="infer", batch_size=batch_size)[-1]
     (found,) = (each for each in result.findings if "samples per step" in each.message)
     assert (found.code, found.data["settings"]) == ("GB311", ["samples per step"])
 
