@@ -112,7 +112,7 @@ class GrowsInPython:
         return self._step
 
     def _step(self):
-        self.kept.append(bytearray(64 * 2**20))
+        self.kept.append(bytearray(512 * 2**20))
 
 
 class Segfaults:

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 from fakes.matrix import matrix_run
+from fakes.reports import draw_nothing
 from fakes.stored import stored
 
 from gpubench.cli.main import main
@@ -27,10 +28,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Charts as empty drawings: these tests are about files and words."""
-    from gpubench.report import write
-
-    empty = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
-    monkeypatch.setattr(write, "draw_apart", lambda charts: (dict.fromkeys((chart.key for chart in charts), empty), {}))
+    draw_nothing(monkeypatch)
 
 
 def report(store: Path, *arguments: str) -> int:

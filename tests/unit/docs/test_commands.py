@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from fakes.reports import draw_nothing
 from fakes.scripted_workers import script_the_workers
 
 from gpubench.cli.main import main
@@ -79,6 +80,7 @@ def ran(tmp_path_factory):
     results = {}
     with pytest.MonkeyPatch.context() as patch:
         script_the_workers(patch)
+        draw_nothing(patch)
         patch.setenv("COLUMNS", "100")
         patch.setattr(examination, "_torch_facts", dict)
         patch.setattr(examination, "_host_facts", lambda *_: None)

@@ -10,6 +10,7 @@ import pytest
 from fakes.hostile import HOSTILE, MOVES_A_TERMINAL, hostile_run
 from fakes.matrix import matrix_run, samples_of
 from fakes.profiles import write_profile
+from fakes.reports import draw_nothing
 from fakes.runs import FakeRun, cpu_run
 from fakes.stored import stored
 
@@ -50,8 +51,7 @@ def page(run: Run) -> Path:
 @pytest.fixture
 def not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Charts as empty drawings, where a test is not about them."""
-    empty = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1 1"></svg>'
-    monkeypatch.setattr(write, "draw_apart", lambda charts: (dict.fromkeys((chart.key for chart in charts), empty), {}))
+    draw_nothing(monkeypatch)
 
 
 def test_a_run_gets_its_page_its_markdown_and_its_charts(run: Run, page: Path) -> None:
