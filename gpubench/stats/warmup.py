@@ -78,16 +78,17 @@ def segments(values: "ArrayLike", penalty: float) -> tuple[int, ...]:
 
     x = np.asarray(values, dtype=float)
     x = x - x.mean()
-    sums, squares = (np.concatenate(([0.0], np.cumsum(each))) for each in (x, x * x))
-    least = np.full(x.size + 1, np.inf)  # of the first so many values; a segment of one value has no end
-    least[0] = 0.0
+    sums = np.concatenate(([0.0], np.cumsum(x)))
+    per_length = 1 / np.arange(x.size, 0, -1)
     starts = np.zeros(x.size + 1, dtype=int)
+    before = np.full(x.size + 1, np.inf)  # least cost before a start, but for the sum of x^2, which all have alike
+    before[0] = 0.0
     for end in range(_MIN_SEGMENT, x.size + 1):
-        before = end - _MIN_SEGMENT + 1
-        total = sums[end] - sums[:before]
-        costs = least[:before] + squares[end] - squares[:before] - total * total / np.arange(end, _MIN_SEGMENT - 1, -1)
-        starts[end] = start = int(costs.argmin())
-        least[end] = costs[start] + penalty
+        num = end - _MIN_SEGMENT + 1
+        total = sums[end] - sums[:num]
+        costs = before[:num] - total * total * per_length[x.size - end :][:num]
+        starts[end] = start = costs.argmin()
+        before[end] = costs[start] + penalty
     found = [int(starts[-1])]
     while found[-1]:
         found.append(int(starts[found[-1]]))

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from gpubench.stats.median_interval import median_interval
 from gpubench.stats.stopping_rule import StopDecision, StoppingRule, precision_of_median
@@ -10,8 +11,8 @@ from gpubench.stats.stopping_rule import StopDecision, StoppingRule, precision_o
 def simulate(seed: int, num: int, sigma: float, phi: float, warm: float = 0.5) -> np.ndarray:
     rng = np.random.default_rng(seed)
     x = rng.standard_normal(num + 100)
-    for i in range(1, x.size):
-        x[i] = phi * x[i - 1] + math.sqrt(1 - phi**2) * x[i]
+    x[1:] *= math.sqrt(1 - phi**2)
+    x = lfilter([1.0], [1.0, -phi], x)
     return 0.01 * np.exp(sigma * x[100:]) * (1 + warm * np.exp(-np.arange(num) / 8))
 
 
