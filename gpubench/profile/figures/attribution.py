@@ -126,9 +126,11 @@ def _ends_of_work(trace: Trace, lost: Sequence[LaunchCall]) -> dict[int, int]:
 
     Later work without a launch shows that the capture went on.
     """
+    if not lost:
+        return {}
     last: dict[int, int] = {}
-    went_on = max((each.start for each in trace.operations if lost and each.launch is None), default=0)
-    for each in trace.operations if lost else ():
+    went_on = max((each.start for each in trace.operations if each.launch is None), default=0)
+    for each in trace.operations:
         launch = None if each.launch is None else trace.launches.get(each.launch)
         if launch is not None and launch.kind in _RUN_KERNELS:
             last[launch.process] = max(launch.start, last.get(launch.process, launch.start))

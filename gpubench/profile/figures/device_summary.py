@@ -91,7 +91,7 @@ def summarise_device(
     names = _kernel_table(work, kernels, kernel_ns)
     known = trace.devices.get(device, TracedDevice(device[1]))
     own_ns = busy_ns
-    if steps is not None:
+    if steps is not None and any(each.process != steps.process for each in work.operations):
         own = ((each.start, each.end) for each in work.operations if each.process == steps.process)
         own_ns = total(clip(own, work.window))
     streams = {each.stream for each in work.inside}

@@ -2,9 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import TypeVar
 
 from gpubench.profile.traces.trace import LAUNCHES, PLURALS, TWICE, UNNUMBERED, LaunchCall, Operation, Range, Trace
 
+_Timed = TypeVar("_Timed", Range, LaunchCall, Operation)
+_MAY_WORK = (*LAUNCHES, "unnamed")
 _FAR_NS = 3_600_000_000_000
 _SLACK_NS = 1_000_000
 
@@ -37,28 +40,30 @@ def leave_out_impossible(trace: Trace) -> None:
     if longest is None and trace.ranges:
         work_limit = max(end for _, end in near) - first
 
-    def possible(each: Range | LaunchCall | Operation, limit: int | None) -> bool:
-        if each.start < first - far or max(each.start, each.end) > last + far:
-            return False
-        return limit is None or each.end - each.start <= limit + limit // 100 + _SLACK_NS
+    def possible(all_of: Iterable[_Timed], limit: int | None) -> list[_Timed]:
+        low, high = first - far, last + far
+        most = high - low if limit is None else limit + limit // 100 + _SLACK_NS
+        return [
+            each for each in all_of if low <= each.start <= high and each.end <= high and each.end - each.start <= most
+        ]
 
-    launches = {key: each for key, each in trace.launches.items() if possible(each, longest)}
-    if len(launches) < len(trace.launches):
-        trace.unread["calls longer than the capture or outside of it"] += len(trace.launches) - len(launches)
-        trace.launches = launches
-    operations = [each for each in trace.operations if possible(each, work_limit)]
-    ranges = [each for each in trace.ranges if possible(each, longest)]
+    operations = possible(trace.operations, work_limit)
+    ranges = possible(trace.ranges, longest)
+    if impossible := len(trace.launches) - len(possible(trace.launches.values(), longest)):
+        trace.unread["calls longer than the capture or outside of it"] += impossible
+        kept = set(possible(trace.launches.values(), longest))
+        trace.launches = {key: call for key, call in trace.launches.items() if call in kept}
+        operations = [each if each.launch in trace.launches else each._replace(launch=None) for each in operations]
     kinds = Counter(each.kind for each in trace.operations) - Counter(each.kind for each in operations)
     for kind, count in kinds.items():
         trace.unread[f"{PLURALS[kind]} longer than the capture or outside of it"] += count
     if len(ranges) < len(trace.ranges):
         trace.unread["ranges longer than the capture or outside of it"] += len(trace.ranges) - len(ranges)
-    operations = [each if each.launch in launches else each._replace(launch=None) for each in operations]
     trace.operations, trace.ranges = operations, ranges
     early = [
         call.start - each.start
         for each in operations
-        if each.launch is not None and (call := launches[each.launch]).start > each.start
+        if each.launch is not None and (call := trace.launches[each.launch]).start > each.start
     ]
     if early:
         trace.messages.append(
@@ -80,11 +85,16 @@ def _leave_out_repeated(trace: Trace) -> None:
     """Equal work on one stream at the same time is the same work. One launch starts one kernel: where several claim it,
     the file mixes processes that use the same numbers.
     """
-    once = list(dict.fromkeys(trace.operations))
-    for kind, count in (Counter(each.kind for each in trace.operations) - Counter(each.kind for each in once)).items():
-        trace.unread[f"{PLURALS[kind]} {TWICE}"] += count
-    claims = Counter(each.launch for each in once if each.kind == "kernel" and each.launch is not None)
-    disputed = {key for key, count in claims.items() if count > 1 and trace.launches[key].kind == "kernel"}
+    once = trace.operations
+    if len({(each.start, each.end, each.stream) for each in once}) < len(once):
+        once = list(dict.fromkeys(once))
+        for kind, count in (
+            Counter(each.kind for each in trace.operations) - Counter(each.kind for each in once)
+        ).items():
+            trace.unread[f"{PLURALS[kind]} {TWICE}"] += count
+    claims = [each.launch for each in once if each.kind == "kernel" and each.launch is not None]
+    repeated = Counter(claims) if len(set(claims)) < len(claims) else Counter()
+    disputed = {key for key, count in repeated.items() if count > 1 and trace.launches[key].kind == "kernel"}
     if disputed:
         once = [each._replace(launch=None) if each.launch in disputed else each for each in once]
         trace.messages.append(
@@ -108,8 +118,8 @@ def lost_launches(trace: Trace) -> list[LaunchCall]:
     lost = sorted(
         call
         for key, call in trace.launches.items()
-        if call.kind in (*LAUNCHES, "unnamed")
-        and key not in done
+        if key not in done
+        and call.kind in _MAY_WORK
         and (None, key[1]) not in done
         and not any(start <= call.start < end for start, end in recording.get((call.process, call.thread), ()))
     )

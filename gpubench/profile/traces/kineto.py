@@ -221,8 +221,9 @@ class _KinetoReader:
             None,
             None,
             None if size is None or size < 0 else size,
+            direction,
+            pageable,
         )
-        operation = operation._replace(direction=direction, pageable=pageable)
         correlation = integer(arguments.get("correlation")) or None
         device = arguments.get("device", ...)
         self._work.append(DrawnWork.at(index, event.get("pid"), correlation, device, operation))

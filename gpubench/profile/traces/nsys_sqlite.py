@@ -184,7 +184,10 @@ class _Reader:
                 kind = kinds.get(name, "unnamed")
                 if kind == "unnamed":
                     trace.unread["calls without a name"] += 1
-                if not correlation or thread is None or thread < 0:
+                if thread is None or thread < 0:
+                    trace.unread["calls without a thread"] += 1
+                    continue
+                if not correlation:
                     continue
                 if start is None:
                     trace.unread["calls without times"] += 1

@@ -75,21 +75,20 @@ class HostProcesses:
     """
 
     trace: Trace
-    numbers: dict[str, int] = field(default_factory=dict)
+    numbers: dict[int | str, int] = field(default_factory=dict)
     labels: dict[int, str] = field(default_factory=dict)
     extent: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def see(self, position: int, pid: Any) -> int:
         """The number of the process that an event is of; one of its own for all events that do not tell."""
-        if integer(pid) is None and not is_name(pid):
-            pid = None
-        if (process := self.numbers.get(str(pid))) is None:
-            process = self.numbers[str(pid)] = self._new(pid)
+        key = pid if type(pid) in (int, str) else ""
+        if (process := self.numbers.get(key)) is None:
+            process = self.numbers[key] = self._new(key)
         self.extent[process] = (self.extent.get(process, (position, position))[0], position)
         return process
 
-    def _new(self, pid: Any) -> int:
-        if pid is None:
+    def _new(self, pid: int | str) -> int:
+        if integer(pid) is None and not is_name(pid):
             self.trace.process_ids[_NO_PROCESS] = None
             return _NO_PROCESS
         label, number = named(pid)
@@ -129,9 +128,12 @@ def link(trace: Trace, work: Sequence[DrawnWork], hosts: HostProcesses, gpu_name
     """
     processes = sorted(hosts.extent, key=lambda each: (_natural(hosts.name(each)), each))
     labels = set(hosts.labels.values())
-    work = [each._replace(device=None) if each.drawn_as and each.track in hosts.numbers else each for each in work]
+    drawn = {str(pid) for pid in hosts.numbers}
+    work = [each._replace(device=None) if each.drawn_as and each.track in drawn else each for each in work]
     shared = any(each.label in labels for each in work)
-    work = [each if shared or _RANK.search(each.label) else each._replace(label="") for each in work]
+    work = [
+        each._replace(label="") if each.label and not shared and not _RANK.search(each.label) else each for each in work
+    ]
     strangers = list(dict.fromkeys(each.label for each in work if each.label and each.label not in labels))
     merged = len(processes) > 1 or bool(processes and strangers) or len(strangers) > 1
     only = processes[0] if processes else None

@@ -105,6 +105,12 @@ def test_a_time_of_nsys_that_is_no_number_is_unknown(value, tmp_path: Path):
     assert nsys(tmp_path, EXACT, odd, *RENAME).unread == {"kernels without times": 1}
 
 
+def test_a_call_that_does_not_tell_its_thread_launched_nothing_and_is_counted(tmp_path: Path):
+    for value in ("NULL", "-7"):
+        summary = nsys(tmp_path, f"UPDATE CUPTI_ACTIVITY_KIND_RUNTIME SET globalTid = {value} WHERE correlationId = 3")
+        assert (summary.unread, summary.devices[0].unlinked_share > 0) == ({"calls without a thread": 1}, True)
+
+
 def test_a_negative_size_is_unknown(tmp_path: Path):
     copies = nsys(tmp_path, "UPDATE CUPTI_ACTIVITY_KIND_MEMCPY SET bytes = -4 WHERE copyKind = 2").devices[0].copies
     assert (copies["d2h"].bytes, copies["h2d"].bytes) == (None, 8_000_000)
