@@ -298,7 +298,7 @@ _CATALOGUE = {
     ),
     # GB5xx: traces. None of them touches a measured figure: a profile explains numbers, it never makes one.
     ("GB501", "no-device-work", _WARNING, _NONE, "no GPU rows"): (
-        "The program called CUDA, but the trace contains no GPU work.",
+        "The program called CUDA, but the trace has no GPU work.",
         (
             "The profiler could not collect it: check that it is not older than the driver, that no other tool traces "
             "the same process, and that the container may use the GPU's counters."
@@ -309,11 +309,11 @@ _CATALOGUE = {
         "Trust counts and shares of GPU time, but not host times or gaps.",
     ),
     ("GB503", "unattributed", _INFO, _NONE, "unattributed"): (
-        "More than 1 % of the GPU time was launched outside of every phase.",
+        "More than 1 % of the GPU time was launched outside any phase.",
         "The phase figures leave it out. It was launched by code between the phases of a step.",
     ),
     ("GB504", "pageable-copies", _WARNING, _NONE, "pageable"): (
-        "Data was copied between device and pageable host memory: slower than pinned, and it makes the host wait.",
+        "Data was copied to or from pageable host memory, which is slower than pinned memory and makes the host wait.",
         "Pin the memory (`data_path: pinned`, or DataLoader's `pin_memory=True`) and copy with `non_blocking=True`.",
     ),
     ("GB505", "gpu-waits-for-launches", _INFO, _NONE, "launch-bound"): (
@@ -353,7 +353,7 @@ _CATALOGUE = {
     ),
     ("GB513", "several-processes", _INFO, _NONE, "several processes"): (
         "Several processes in the trace have steps; the figures describe one process per device.",
-        "Look at another: `gpubench profile read FILE --process PID`.",
+        "To see another one: `gpubench profile read FILE --process PID`.",
     ),
     ("GB514", "rows-left-out", _WARNING, _NONE, "rows left out"): (
         "The trace has rows that were not understood; no figure includes them.",
@@ -372,16 +372,16 @@ _CATALOGUE = {
         "Nothing to do if there are others: figures per step are those of whole steps.",
     ),
     ("GB518", "copies-are-the-limit", _INFO, _NONE, "copy-bound"): (
-        "Copies took more of the time than kernels did, with no kernel running meanwhile.",
+        "Copies with no kernel running took more time than kernels did.",
         "Copy less, keep data and weights on the device, or copy from pinned memory on another stream, under kernels.",
     ),
     ("GB519", "empty-capture", _WARNING, _NONE, "empty capture"): (
         "The capture is empty: it holds no range, no CUDA call and no GPU work.",
-        "It did not cover the program's work: check its range, and for children `--trace-fork-before-exec=true`.",
+        "It missed the program's work: check its range, and for child processes add `--trace-fork-before-exec=true`.",
     ),
     ("GB520", "shared-gpu", _INFO, _NONE, "shared GPU"): (
         "Other processes worked on the GPU during the steps; busy and idle time cover all of them.",
-        "Look at another one: `gpubench profile read FILE --process PID`. To know one alone, give it a GPU of its own.",
+        "To see another one: `gpubench profile read FILE --process PID`. For one alone, run nothing else on the GPU.",
     ),
     # GB6xx: judging.
     ("GB601", "contest-differs", _WARNING, _NONE, "contest differs"): (

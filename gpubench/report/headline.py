@@ -129,7 +129,7 @@ def _others_against_fp32(subject: str, best: Best, bests: Sequence[Best], summar
 
 
 def _trained(entry: CaseSummary, quality: Sequence[QualitySummary]) -> QualitySummary | None:
-    """The training run to a result at the case's workload, device and precision, if it has an accuracy."""
+    """The accuracy run at the case's workload, device and precision, if it has an accuracy."""
     for other in quality if entry.case.mode == "train" else ():
         ours = other.summary.case
         if all(getattr(ours, name) == getattr(entry.case, name) for name in ("workload", "device", "precision")):

@@ -59,7 +59,7 @@ def plan_cases(
     arms: Sequence[Arm] = (),
     trained_ids: AbstractSet[CaseId] | None = None,
 ) -> tuple[PlannedCase, ...]:
-    """Measured cases in the order of the suite, then the training runs to a result that follow from them.
+    """Measured cases in the order of the suite, then the accuracy runs that follow from them.
 
     Those that `kept` refuses are left out; labels are those of the whole suite, so that a part of it is labelled like
     the whole. With `trained_ids` these training runs are planned, whatever cases are kept. With arms,

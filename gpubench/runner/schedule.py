@@ -86,7 +86,7 @@ class LaunchSchedule:
         return range(1, self._repeats + (self._quality_seeds if trained else 0) + 1)
 
     def is_measuring(self, number: int) -> bool:
-        """Whether a round measures, rather than trains to a result."""
+        """Whether a round measures, rather than trains for accuracy."""
         return number <= self._repeats
 
     def round(self, number: int, group: Sequence[PlannedCase] | None = None) -> list[PlannedLaunch]:

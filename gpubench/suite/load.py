@@ -25,7 +25,7 @@ MAX_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class LoadedSuite:
-    """`cases` are those to measure, in the suite's order; `quality_cases` those to train to a result.
+    """`cases` are those to measure, in the suite's order; `quality_cases` the accuracy runs.
 
     `text` is the content of the file at `path`. `digest` covers what is measured: the suite with its `overrides`,
     without its description. Comments and the order of keys do not change it, the order of axes does.

@@ -1,4 +1,4 @@
-"""Training to a result on real data: the quality stage."""
+"""Accuracy runs, whole trainings on real data: the quality stage."""
 
 import math
 import time

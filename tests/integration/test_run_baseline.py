@@ -56,7 +56,7 @@ def test_a_run_is_compared_with_the_one_before(run):
     assert "(before)" in compared.splitlines()[0]
     assert "1 case in common" in compared
     assert "Speed: " in compared
-    assert compared.index("All in all") < compared.index("Next ")
+    assert compared.index("Summary") < compared.index("Next ")
 
 
 def test_a_baseline_that_has_nothing_in_common_is_a_note_below_a_run_that_is_stored(run):

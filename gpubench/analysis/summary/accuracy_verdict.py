@@ -21,7 +21,7 @@ SEEDS_FOR_A_BOUND = 3
 
 @dataclass(frozen=True)
 class QualitySummary:
-    """Training to a result at one device and precision.
+    """The accuracy runs at one device and precision.
 
     `difference` is test accuracy less that of the reference (a share, so 0.01 is a percentage point); `lower_bound`
     its one-sided 95 % bound, from three seeds a side on. `judged_by` says which of the two was compared with

@@ -66,8 +66,8 @@ Labelled = tuple[tuple[int, str, "Case"], ...]
 
 
 def _selected(loaded: "LoadedSuite", selection: str | None) -> tuple[Labelled, Labelled]:
-    """Cases to measure that the selection keeps, with the labels they have in the whole suite, and the trainings to a
-    result that follow from them.
+    """Cases to measure that the selection keeps, with the labels they have in the whole suite, and the accuracy
+    runs that follow from them.
     """
     from gpubench.suite.cases.expand import quality_cases
     from gpubench.suite.cases.labels import label_cases

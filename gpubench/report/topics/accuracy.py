@@ -165,7 +165,7 @@ def parity_table(summary: RunSummary) -> Table | None:
 
 
 def to_accuracy_table(summary: RunSummary) -> Table | None:
-    """A row per training to a result that had a target; None without any."""
+    """A row per accuracy run that had a target; None without any."""
     targeted = {id(each): [run for run in _runs(each) if run.target_accuracy is not None] for each in summary.quality}
     shown = [each for each in summary.quality if targeted[id(each)]]
     if not shown:

@@ -64,7 +64,7 @@ def cases_table(view: View) -> Table:
 
 
 def _numbers(entries: Sequence[CaseSummary]) -> str:
-    """Of trainings to a result, which the table of cases does not list, apart from the others."""
+    """Of accuracy runs, which the table of cases does not list, apart from the others."""
     kinds = (("measure", ""), ("quality", "accuracy runs "))
     of_kind = ((what, [entry.planned.index for entry in entries if entry.planned.kind == kind]) for kind, what in kinds)
     return ", ".join(f"{what}{ranges(numbers)}" for what, numbers in of_kind if numbers)

@@ -40,7 +40,7 @@ def method_lines(summary: RunSummary) -> tuple[Line, ...]:
     if late:
         lengths += f" {count(late, 'launch', 'launches')} of {len(series)} reached the limit first."
     return lines(
-        f"Each case was launched {count(summary.info.repeats, 'time')}, each launch in a process of its own, all "
+        f"Each case was launched {count(summary.info.repeats, 'time')}, each launch in a separate process, all "
         f"launches in random order (seed {summary.info.seed}).{isolation} Settings were set, then read back before "
         "and after the measured steps; a mismatch fails the case.",
         " ".join(filter(None, timed)) or "No step was timed.",

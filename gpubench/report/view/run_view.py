@@ -39,7 +39,7 @@ class View:
 
     @cached_property
     def everything(self) -> tuple[CaseSummary, ...]:
-        """Measured cases, then training runs to a result."""
+        """Measured cases, then accuracy runs."""
         return (*self.summary.cases, *(quality.summary for quality in self.summary.quality))
 
     @cached_property

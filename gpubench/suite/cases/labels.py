@@ -10,7 +10,7 @@ from gpubench.suite.model.case import SPECS, Case, CaseId
 from gpubench.suite.model.settings import default
 
 QUALITY = "quality "
-"""Before the name of a training to a result, which may have the same settings, and so the same id, as a case."""
+"""Before the name of an accuracy run, which may have the same settings, and so the same id, as a case."""
 
 _SHORTEST_PREFIX = 4
 _MOST_NAMED = 8
@@ -65,7 +65,7 @@ def _unique(labels: Sequence[str], endings: Sequence[str]) -> tuple[str, ...]:
 
 
 class NamedCases(NamedTuple):
-    """Ids of cases to measure, and of those to train to a result."""
+    """Ids of cases to measure, and of accuracy runs."""
 
     measured: frozenset[CaseId]
     trained: frozenset[CaseId]
@@ -74,7 +74,7 @@ class NamedCases(NamedTuple):
 def named_cases(
     names: Iterable[str], cases: Sequence[Case], trained: Sequence[Case] = (), *, overrides: Sequence[str] = ()
 ) -> NamedCases:
-    """What `names` stand for among the `cases` of a suite and those that are `trained` to a result.
+    """What `names` stand for among the `cases` of a suite and those that are `trained` for accuracy.
 
     A prefix of an id needs four characters or more. `overrides` are those that the suite was read with. UsageError for
     a name that matches no case, or several.

@@ -69,7 +69,7 @@ class ResNet9(nn.Module):
 
 
 class CifarNet(Classifier):
-    """The network, and how it is trained to a result: the learning rate of the suite is the peak of the triangle."""
+    """The network, and how it is trained for accuracy: the learning rate of the suite is the peak of the triangle."""
 
     default_image_size = IMAGE_SIZE
     default_num_classes = NUM_CLASSES

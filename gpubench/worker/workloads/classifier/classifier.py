@@ -59,7 +59,7 @@ class Classifier:
         tensor: torch.Tensor = output
         return tensor
 
-    # How it is trained to a result, where plain steps would not get it there. The measured steps do none of this.
+    # How it is trained for accuracy, where plain steps would not get it there. The measured steps do none of this.
 
     def augment(self, images_NCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:  # noqa: ARG002
         """The prepared images of a training batch, changed at random (by `generator`, which is on the CPU)."""
