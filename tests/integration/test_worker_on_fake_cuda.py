@@ -1,10 +1,26 @@
-"""Cases on the fake CUDA: what the worker does on a GPU, wherever no value and no speed is asked for."""
+"""Cases on the fake CUDA: what the worker does on a GPU, wherever no value and no speed is asked for. `tests/sweep` has all
+cases of all suites, and every combination of settings.
+"""
+
+import os
+import subprocess
+import sys
 
 import pytest
 from fakes.cuda.control import GIB
 from fakes.hosting import QUICK, HostUnderTest
+from fakes.nvml.control import OTHER_UUID
+
+from gpubench.core.findings import Validity, validity
+from gpubench.core.records import Status
+from gpubench.store.run_reader import load_run
+from gpubench.suite.cases.expand import expand
+from gpubench.suite.load import load_suite
 
 pytestmark = pytest.mark.slow
+
+NO_VALUES = {"GB302", "GB303", "GB305"}
+"""What a kernel that computes nothing leads to."""
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +70,45 @@ def test_an_oom_is_a_row_with_its_sizes_and_the_next_case_is_clean(host):
     assert failed.failure.requested_bytes > GIB
     assert failed.failure.total_bytes == 140 * GIB
     assert _result(host, "cnn").metrics["allocator_retries"] == 0
+
+
+@pytest.mark.parametrize("suite", ["roofline", "cnn", "cnn-limit", "dataloading", "inference", "ablation", "resnet50"])
+def test_the_last_case_of_a_shipped_suite_is_measured_whole(host, suite):
+    """Without TF32, which is seen in values, and without a compiler, which takes its time."""
+    cases = [case for case in expand(load_suite(suite).suite).cases if (case.device, case.compile) == ("cuda", "off")]
+    case = [case for case in cases if case.precision != "tf32"][-1]
+    settings = case.model_dump(exclude={"workload", "device"}) | {"num_workers": min(1, case.num_workers)}
+    found = _result(host, case.workload, **settings)
+    assert found.metrics["latency_s" if case.timing == "latency" else "step_time_s"] > 0
+    assert {each.code for each in found.findings if each.code.startswith("GB3")} <= NO_VALUES
+
+
+def test_a_run_follows_the_card_it_names_and_calls_no_figure_without_values_valid(fake_cuda, tmp_path):
+    text = (
+        "schema: 1\nname: second\nrequires: cuda\ndefaults: {workload: cnn, device: 'cuda:1', data: digits}\n"
+        "matrix: {cuda_graph: [false, true]}\n"
+        "measure: {min_time: 100ms, max_time: 1s, min_window: 100ms, repeats: 1, target_rel_ci: 0.5}\n"
+    )
+    (tmp_path / "second.yaml").write_text(text)
+    command = [sys.executable, "-m", "gpubench", "run", str(tmp_path / "second.yaml"), "--out", str(tmp_path / "run")]
+    log = tmp_path / "log"
+    environ = os.environ | fake_cuda(FAKE_GPUS=2, FAKE_CUDA_LOG=log)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environ, check=False)
+    assert done.returncode == 3, done.stdout + done.stderr
+    records = load_run(tmp_path / "run").records
+    assert [record.status for record in records] == [Status.OK, Status.OK]
+    for record in records:
+        assert validity(record.findings) is Validity.INVALID
+        assert {"GB303", "GB305"} <= {each.code for each in record.findings}
+        assert record.effective.device_uuid == record.telemetry["device"]["uuid"] == f"GPU-{OTHER_UUID}"
+        assert record.metrics["mean_power_w"] == pytest.approx(300, rel=0.01)
+    assert not log.exists()  # nothing that CUDA would not allow
+
+
+def test_products_that_show_no_precision_are_told_as_that(host):
+    failed = host.run("cnn", device="cuda", precision="tf32", measure=QUICK)[0][-1]
+    assert (failed.type, [each.code for each in failed.findings]) == ("failed", ["GB301"])
+    assert failed.reason.startswith("precision was fp32 with products in neither fp32 nor TF32 (torch says tf32)")
 
 
 def test_an_error_that_breaks_the_device_is_a_row_that_names_it(fake_cuda, tmp_path):

@@ -9,7 +9,8 @@ captures or after a fork, what is accounted as memory, out of memory, how errors
 What it cannot: any value and any speed. A kernel computes nothing and takes some microseconds of a device's clock, so
 outputs are zeros or what was there before, a loss is 0 and no parameter moves: measured cases are INVALID by GB302, GB303
 or GB305. Of copies on the device only those up to 1 MiB move, of other copies the first 64 MiB. Memory is not shared between
-processes: what one takes is free for the next. CUPTI finds no device, so profilers see no kernels.
+processes: what one takes is free for the next. CUPTI finds no device, so profilers see no kernels. What is not here says so:
+the driver's other functions answer "not supported", cuDNN has no plan for attention.
 
 Environment of a program on it, all optional:
     FAKE_GPUS               cards, numbered and named as by the fake NVML (1); CUDA_VISIBLE_DEVICES chooses among them
