@@ -29,6 +29,8 @@ _OOM_MESSAGES = re.compile(
 
 _LONGEST_MESSAGE = 4000
 
+_KEPT: list[BaseException] = []
+
 
 class SettingsMismatch(Exception):  # noqa: N818 - becomes a row, is never shown as an error of this program
     """A setting did not take effect; `findings` say which."""
@@ -85,8 +87,13 @@ def as_failed(
 
 
 def write_traceback(error: BaseException) -> None:
-    """To stderr, which is the case's log; then frees what the frames hold, so that there is memory to report with."""
+    """To stderr, which is the case's log. Then frees what the frames hold if memory was short, so that there is some to
+    report with, and else keeps it to the end of the process: freeing an event of a device that an error broke aborts.
+    """
     traceback.print_exception(error)
+    if shortage(error) is None:
+        _KEPT.append(error)
+        return
     seen: BaseException | None = error
     while seen is not None:
         traceback.clear_frames(seen.__traceback__)

@@ -1,10 +1,13 @@
 """Messages as the libraries really write them."""
 
+import gc
+import weakref
+
 import pytest
 
 from gpubench.core.errors import UsageError
 from gpubench.core.findings import finding
-from gpubench.worker.failures import SettingsMismatch, as_failed, is_out_of_memory
+from gpubench.worker.failures import SettingsMismatch, as_failed, is_out_of_memory, write_traceback
 from gpubench.worker.workloads.base import Unsupported
 
 GIB, MIB = 2**30, 2**20
@@ -105,3 +108,22 @@ def test_a_mismatch_brings_its_findings():
     wrong = finding("GB301", "precision was tf32 before the measured steps; fp32 was asked for.")
     failed = as_failed(SettingsMismatch((wrong,)), "warmup")
     assert (failed.status, failed.findings, failed.reason) == ("failed", (wrong,), wrong.message)
+
+
+@pytest.mark.parametrize(("error", "is_kept"), [(RuntimeError("CUDA error: ..."), True), (MemoryError(), False)])
+def test_what_a_failed_step_held_is_freed_where_memory_was_short_and_else_kept(capsys, error, is_kept):
+    """Freeing an event of a device that an error broke would end the process before its row is sent."""
+    seen = []
+
+    def step():
+        held = type("Event", (), {})()
+        seen.append(weakref.ref(held))
+        raise error
+
+    try:
+        step()
+    except (RuntimeError, MemoryError) as caught:
+        write_traceback(caught)
+    gc.collect()
+    assert (seen[0]() is not None) is is_kept
+    assert "Traceback" in capsys.readouterr().err
