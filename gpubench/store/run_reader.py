@@ -30,7 +30,7 @@ RECORDS_NAME = "records.jsonl"
 CONTESTS_NAME = "contests.jsonl"
 _MOST_RECORDS_BYTES = 4 * 2**30
 _Entry = TypeVar("_Entry", Record, ContestRecord)
-_TEXT = rb'"(?:[^"\\]|\\.)*"'
+_TEXT = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _BEGINNING = re.compile(
     rb'\{"schema":1,"kind":"\w+","case_index":(?P<case>\d+),"case_id":"\w*","label":'
     + _TEXT
@@ -119,18 +119,18 @@ def load_head(folder: Path) -> RunHead:
 
 def count_ends(folder: Path) -> Counter[str]:
     """Launches of a run by how they ended, the last record of each; only the beginning of each line is looked at."""
-    ends: dict[tuple[Any, ...], str] = {}
+    ends: dict[Any, bytes] = {}
     with suppress(FileNotFoundError), open_regular(folder / RECORDS_NAME, _MOST_RECORDS_BYTES) as file:
         while line := file.readline(MOST_LINE_BYTES):
             found = _BEGINNING.match(line)
             if found and line.endswith(b"}\n"):
-                ends[found["case"], found["arm"], found["repeat"]] = found["status"].decode()
+                ends[found.group("case", "arm", "repeat")] = found["status"]
             elif line.endswith(b"\n"):
                 with suppress(ValueError):
                     record = parse_record(line)
                     arm = b"null" if record.arm is None else json.dumps(record.arm).encode()
-                    ends[b"%d" % record.case_index, arm, b"%d" % record.repeat] = record.status.value
-    return Counter(ends.values())
+                    ends[b"%d" % record.case_index, arm, b"%d" % record.repeat] = record.status.encode()
+    return Counter({status.decode(): number for status, number in Counter(ends.values()).items()})
 
 
 def load_info(folder: Path) -> RunInfo:

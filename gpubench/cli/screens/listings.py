@@ -13,9 +13,7 @@ from gpubench.report.model.report_model import Cell, Column, Fact, Line, Row, Ta
 from gpubench.store.run_info import RunHead
 from gpubench.store.run_names import list_heads
 from gpubench.store.run_reader import count_ends, load_head
-from gpubench.suite.load import load_suite
 from gpubench.suite.model.workload_names import BUILT_IN, FAMILIES
-from gpubench.suite.read.shipped import shipped_suites
 
 _MOST_NAMED = 12
 
@@ -121,6 +119,9 @@ def metrics() -> Listing:
 
 def suites() -> Listing:
     """Suites that ship with the package, with the cases each expands to."""
+    from gpubench.suite.load import load_suite  # here, as the other lists need neither
+    from gpubench.suite.read.shipped import shipped_suites
+
     entries = []
     for name, path in sorted(shipped_suites().items()):
         loaded = load_suite(path)
