@@ -37,6 +37,12 @@ class CaseFigures(Mapping[str, Estimate]):
     def absent(self) -> "Reasons":
         return Reasons(self, self._launches)
 
+    @property
+    def mentioned(self) -> set[str]:
+        """Metrics that may have a figure or a reason; of all others there is neither."""
+        own = (names for record in self._launches for names in (record.metrics, record.absent))
+        return {*_DERIVED, *_MAY_BE_IMPLIED}.union(*own)
+
     def why_absent(self, name: str) -> str | None:
         """The reason of a metric that has no figure; None where it has one, or no reason is known."""
         if name == "mfu" and self.peak_flops is not None and self.peak_flops <= 0 and "achieved_flops" in self:

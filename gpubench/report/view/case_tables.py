@@ -33,9 +33,10 @@ def metrics_present(summaries: Iterable[CaseSummary], names: Sequence[str]) -> t
 def absent_notes(summaries: Iterable[CaseSummary], names: Sequence[str]) -> tuple[Line, ...]:
     """Why no case has a figure of these metrics, once per reason: `W, J/sample: n/a (no NVIDIA driver)`."""
     everything = [entry for entry in summaries if entry.status is Status.OK]
+    mentioned = set[str]().union(*(entry.metrics.mentioned for entry in everything))
     by_reason: dict[str, list[str]] = {}
     for name in names:
-        if any(_has(entry, name) for entry in everything):
+        if name not in mentioned or any(_has(entry, name) for entry in everything):
             continue
         reasons = dict.fromkeys(why for entry in everything if (why := entry.metrics.why_absent(name)) is not None)
         if reasons:
