@@ -78,7 +78,7 @@ def read(
     as_json: bool,
     wide: bool,
 ) -> None:
-    """Summarise FILE: .nsys-rep, .sqlite (nsys export) or .json/.json.gz (torch.profiler), of any program."""
+    """Summarise FILE: .nsys-rep, .sqlite (nsys export), .json/.json.gz (torch.profiler), .csv (ncu), of any program."""
     from gpubench.profile.capture.run_tool import open_trace
     from gpubench.profile.figures.summarize import TOP_KERNELS, summarize
 

@@ -6,6 +6,7 @@ range open in its process (start/end ranges, which `gpubench` opens for this too
 
 import csv
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -71,13 +72,18 @@ def read(path: Path) -> Trace:
     foreign = any(_is_foreign(cell.strip()) for row in kernels for cell in _counters(row))
     phases: list[str | None] = []
     ours = any(DOMAIN in cell for row in kernels for cell in _ranges_of(row.cells))
-    known: set[tuple[int, str]] = set()
+    alike: defaultdict[tuple[int, str], list[Mapping[str, str]]] = defaultdict(list)
     at = 0
+    for row in kernels:
+        alike[row.table, row.cells["ID"]].append(row.cells)
     for number, row in enumerate(kernels):
-        if (row.table, row.cells["ID"]) in known:
+        first, *others = alike[row.table, row.cells["ID"]]
+        if any(each != first for each in others):
+            trace.unread["kernels of the same number, of which none can be told to be right"] += 1
+            continue
+        if row.cells is not first:
             trace.unread[f"kernels {TWICE}"] += 1
             continue
-        known.add((row.table, row.cells["ID"]))
         length = _length(row, foreign=foreign)
         if length is None:
             trace.unread[without_times("kernel")] += 1

@@ -184,6 +184,13 @@ def test_a_row_that_is_printed_twice_counts_once(tmp_path: Path):
     assert summary.devices[0].tensor_core_share == pytest.approx(0.7)
 
 
+def test_two_kernels_of_one_number_are_both_left_out(tmp_path: Path):
+    text = printed()
+    summary = read(tmp_path, text + text.splitlines()[-1].replace('"500"', '"700"') + "\n")
+    assert (summary.devices[0].kernels, summary.devices[0].tensor_core_share) == (5, None)
+    assert summary.unread == {"kernels of the same number, of which none can be told to be right": 2}
+
+
 def test_what_ncu_printed_of_any_program_is_read_and_has_no_step_that_nothing_marks(tmp_path: Path):
     path = tmp_path / "kernels.csv"
     path.write_text("==PROF== Connected\n" + printed().replace("gpubench:", "mine:"), encoding="utf-16")
