@@ -17,6 +17,7 @@ COMMANDS = (
     LazyCommand("stat", "Measure", "Measure any program: time, memory, energy, clocks."),
     LazyCommand("profile", "Measure", "Run one case under a profiler, or read a trace."),
     LazyCommand("validate", "Measure", "Check a suite file and count its cases."),
+    LazyCommand("init", "Measure", "Write a suite and a model to begin with."),
     LazyCommand("compare", "Analyse", "Compare runs, case by case."),
     LazyCommand("check", "Analyse", "Fail if a run regressed from its baseline: the CI gate."),
     LazyCommand("plan", "Analyse", "Estimate how many rounds and how long a verdict takes."),

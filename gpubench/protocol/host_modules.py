@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Suite
-from gpubench.suite.model.workload_names import is_users
+from gpubench.suite.model.workload_names import find_file, is_users
 from gpubench.suite.read.find_workload import spec_of
 
 ALWAYS = (
@@ -24,6 +24,7 @@ ALWAYS = (
     "gpubench.worker.ab.blocks",
     "gpubench.worker.quality",
     "gpubench.worker.workloads.cnn",
+    "gpubench.worker.workloads.users_module",
     "torch.utils.flop_counter",
     "torch.optim.adam",
     "torch.optim.adamw",
@@ -62,11 +63,15 @@ def host_modules(
 
 def _libraries(workload: str, search_path: Sequence[str]) -> set[str]:
     """Which of torch and torchvision it uses. A user's: those that its file names, and both if it is not one file."""
-    module = workload.partition(":")[0]
+    module = workload.rpartition(":")[0]
     if not is_users(workload):
         return {"torch", module}
-    found = spec_of(module, search_path)
-    file = Path("" if found is None or found.submodule_search_locations is not None else found.origin or "")
-    if file.suffix != ".py" or not file.is_file():
+    file = find_file(module, search_path) if module.endswith(".py") else _file_of(module, search_path)
+    if file is None or file.suffix != ".py" or not file.is_file():
         return {"torch", "torchvision"}
     return set(re.findall(r"\b(?:torch|torchvision)\b", file.read_text(encoding="utf-8", errors="replace")))
+
+
+def _file_of(module: str, search_path: Sequence[str]) -> Path | None:
+    found = spec_of(module, search_path)
+    return None if found is None or found.submodule_search_locations is not None else Path(found.origin or "")

@@ -369,6 +369,7 @@ def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
         suite=loaded.suite.model_dump(mode="json", by_alias=True, exclude_unset=True),
         suite_digest=loaded.digest,
         suite_path=None if loaded.path is None else shown(str(loaded.path)),
+        target=loaded.target,
         created=now.isoformat(timespec="seconds").replace("+00:00", "Z"),
         argv=request.argv,
         tag=request.tag,

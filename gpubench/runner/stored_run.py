@@ -155,7 +155,7 @@ def check_arms(info: RunInfo, names: Sequence[str]) -> None:
 def check_planned(info: RunInfo, folder: Path) -> None:
     """UsageError for a run that was killed before its plan was stored: there is nothing to measure more of."""
     if not info.environment and not info.cases:
-        source = info.suite_path or info.suite_name
+        source = info.source
         raise UsageError(
             f"run {info.run} was ended before it was planned, so nothing of it is missing",
             hint=f"Remove {folder} and start again: gpubench run {source}",

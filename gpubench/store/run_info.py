@@ -88,10 +88,11 @@ class RunInfo(Frozen):
     get the rest, on which alone they are judged; None: each case is judged while it is measured. `sesoi` is the
     smallest change that mattered then (0.03 is 3 %), None where there are no arms.
 
-    Relative paths (`suite_path`, data sets, interpreters) are relative to `working_folder`. `interpreter` is the prefix
-    of the Python that ran gpubench; `workload_files` are digests of the files that the workloads were loaded from, and
-    of the data that they read beside them; `imported` names the modules that they used from elsewhere; `origin` is a
-    mark by which the user who made the run knows it again.
+    `target` is the workload that was named instead of a suite. Relative paths (`suite_path`, data sets, interpreters)
+    are relative to `working_folder`. `interpreter` is the prefix of the Python that ran gpubench; `workload_files` are
+    digests of the files that the workloads were loaded from, and of the data that they read beside them; `imported`
+    names the modules that they used from elsewhere; `origin` is a mark by which the user who made the run knows it
+    again.
     """
 
     schema_number: int = Field(default=RUN_SCHEMA, alias="schema")
@@ -100,6 +101,7 @@ class RunInfo(Frozen):
     suite: dict[str, Any]
     suite_digest: str
     suite_path: str | None = None
+    target: str | None = None
     created: str
     argv: tuple[str, ...] = ()
     tag: str | None = None
@@ -118,6 +120,11 @@ class RunInfo(Frozen):
     workload_files: dict[str, str] = Field(default_factory=dict)
     imported: tuple[str, ...] = ()
     origin: str | None = None
+
+    @property
+    def source(self) -> str:
+        """What named the suite on the command line: its file, the target it was made for, or its name."""
+        return self.suite_path or self.target or self.suite_name
 
     @field_validator("environment", "suite")
     @classmethod

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from gpubench.core.did_you_mean import near
 from gpubench.core.errors import UsageError
@@ -12,6 +13,7 @@ from gpubench.core.units import format_bytes
 from gpubench.suite.cases.expand import Expansion, expand, quality_cases
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Suite
+from gpubench.suite.read.auto_device import auto_device, with_device
 from gpubench.suite.read.find_mistakes import check
 from gpubench.suite.read.find_workload import why_missing
 from gpubench.suite.read.overrides import apply_overrides
@@ -19,6 +21,7 @@ from gpubench.suite.read.problems import Mark, Problem, SourceText, error, in_or
 from gpubench.suite.read.shipped import shipped_suites
 from gpubench.suite.read.suspicious_settings import oddities
 from gpubench.suite.read.yaml_document import BadText, YamlMapping, paths_of, read_yaml, value_mark
+from gpubench.suite.target import is_target, target_suite
 
 MAX_BYTES = 256 * 1024
 
@@ -27,8 +30,9 @@ MAX_BYTES = 256 * 1024
 class LoadedSuite:
     """`cases` are those to measure, in the suite's order; `quality_cases` the accuracy runs.
 
-    `text` is the content of the file at `path`. `digest` covers what is measured: the suite with its `overrides`,
-    without its description. Comments and the order of keys do not change it, the order of axes does.
+    `text` is the content of the file at `path`, or the suite made for a `target` that was named instead of a file.
+    `digest` covers what is measured: the suite with its `overrides`, without its description. Comments and the order of
+    keys do not change it, the order of axes does.
     """
 
     suite: Suite
@@ -39,10 +43,16 @@ class LoadedSuite:
     warnings: tuple[Problem, ...] = ()
     quality_cases: tuple[Case, ...] = ()
     overrides: tuple[str, ...] = ()
+    target: str | None = None
     expansion: Expansion = field(kw_only=True)
 
     def __repr__(self) -> str:
-        return f"<LoadedSuite {self.suite.name}: {len(self.cases)} cases, {self.path}>"
+        return f"<LoadedSuite {self.suite.name}: {len(self.cases)} cases, {self.source}>"
+
+    @property
+    def source(self) -> str:
+        """What names it on a command line."""
+        return str(self.path or self.target or self.suite.name)
 
     @property
     def beside(self) -> tuple[str, ...]:
@@ -58,10 +68,13 @@ def beside(suite: Path | None) -> tuple[str, ...]:
 
 
 def load_suite(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSuite:
-    """The suite in a file, or the shipped one of that name, with `overrides` (`batch_size=64,128`) applied.
+    """The suite in a file, the shipped one of that name, or that of a target, with `overrides` (`batch_size=64,128`).
 
-    SuiteError with every mistake in its place; UsageError if there is no such file, or it cannot be read.
+    A target is a workload: `torchvision:resnet18`, `module:Name`, `file.py:Name`. SuiteError with every mistake in its
+    place; UsageError if there is no such file or target, or it cannot be read.
     """
+    if is_target(str(source)):
+        return replace(parse_suite(target_suite(str(source)), overrides), target=str(source))
     path = find_suite(source)
     return parse_suite(_read(path), overrides, path=path)
 
@@ -77,6 +90,7 @@ def parse_suite(text: str, overrides: Sequence[str] = (), *, path: Path | None =
         said = "the file is empty" if not text.strip() else "a suite file is a mapping: `schema: 1`, `name: ...`, ..."
         raise suite_error([error("", said, root.mark)])
     root, wrong = apply_overrides(root, overrides)
+    root = with_device(root, auto_device())
     suite, mistakes = check(root)
     problems = [*problems, *wrong, *mistakes]
     if problems or suite is None:
@@ -96,14 +110,18 @@ def parse_suite(text: str, overrides: Sequence[str] = (), *, path: Path | None =
     )
 
 
-def missing_workloads(loaded: LoadedSuite) -> tuple[Problem, ...]:
-    """Workloads that cannot be found here, each in its place in the file. Another `python` may well find its own."""
+def missing_workloads(
+    loaded: LoadedSuite, unusable: Mapping[str, tuple[str, str]] = MappingProxyType({})
+) -> tuple[Problem, ...]:
+    """Workloads that cannot be found here, each in its place in the file, and those that are known to be `unusable`
+    (what is wrong and what to do, by name). Another `python` may well find its own.
+    """
     root, _ = read_yaml(loaded.text, SourceText.of_text(str(loaded.path), loaded.text))
     assert isinstance(root, YamlMapping), "it was loaded from it"
     root, _ = apply_overrides(root, loaded.overrides)
     found = []
     for name in dict.fromkeys(case.workload for case in loaded.cases if case.python is None):
-        said, suggestion = why_missing(name, loaded.beside)
+        said, suggestion = unusable.get(name) or why_missing(name, loaded.beside)
         if said:
             place = next(paths_of(root, name), ())
             found.append(error(path_text(place), said, value_mark(root, place), suggestion))

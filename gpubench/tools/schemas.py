@@ -71,13 +71,17 @@ def _settings() -> dict[str, Schema]:
             aliases = [*SPECS[name].aliases, *(alias.lower() for alias in SPECS[name].aliases)]
             schema[name] = _also(schema[name], {"enum": aliases})
     schema["compile"] = _also(schema["compile"], {"type": "boolean"})
-    schema["shape"] = _also(schema["shape"], {"type": "integer", "minimum": 1})
+    for name in ("shape", "input"):
+        schema[name] = _also(schema[name], {"type": "integer", "minimum": 1})
     schema["env"]["additionalProperties"] = {"type": ["string", "number"]}
     return schema
 
 
 def _axis(name: str) -> Schema:
     values: Schema = {"type": "array", "items": _setting(name)}
+    if name == "params":
+        lists = {"type": "object", "additionalProperties": {"type": "array", "minItems": 1}}
+        return {"anyOf": [values, {"description": "Parameters, each with the values to combine.", **lists}]}
     if not is_number(name):
         return values
     exponents = {

@@ -144,7 +144,11 @@ class _Measurement:
 
     def _build(self, emitter: Emitter) -> tuple[Any, Step]:
         workload = resolve(
-            self._case.workload, self._job.search_path, phases=emitter.phase, download=self._job.download
+            self._case.workload,
+            self._job.search_path,
+            params=self._case.params,
+            phases=emitter.phase,
+            download=self._job.download,
         )
         self._samples_per_step = optional_facts.samples_per_step(workload, self._case)
         self._memory = MemoryWatch(self._accelerator.memory)

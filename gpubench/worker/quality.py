@@ -125,7 +125,7 @@ def train(
     """
     asked = job.quality or QualitySettings.model_validate({})
     case = quality_case(job.case, asked, job.seed)
-    workload = resolve(case.workload, job.search_path, download=job.download)
+    workload = resolve(case.workload, job.search_path, params=case.params, download=job.download)
     own = getattr(workload, "quality", None)
     if own is not None:
         result: Quality = own(job, device)

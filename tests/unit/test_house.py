@@ -73,7 +73,7 @@ def test_a_class_name_means_one_thing_in_the_whole_package():
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: str(folder.relative_to(ROOT)))
 def test_no_two_names_of_a_folder_differ_only_in_grammar(folder):
     by_stem = defaultdict(set)
-    for path in itertools.chain(folder.glob("*.py"), (inner for inner in FOLDERS if inner.parent == folder)):
+    for path in itertools.chain(folder.glob("[!_]*.py"), (inner for inner in FOLDERS if inner.parent == folder)):
         by_stem[_stem(path.stem)].add(path.stem)
     assert [names for names in by_stem.values() if len(names) > 1] == []
 

@@ -27,6 +27,7 @@ from gpubench.core.errors import ExitStatus
 if TYPE_CHECKING:
     from gpubench.cli.run_ending import RunEnding
     from gpubench.runner.run import RunRequest
+    from gpubench.suite.load import LoadedSuite
 
 
 _TAG = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -44,8 +45,15 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
 
 
 @click.command(name="run")
-@click.argument("suite", metavar="SUITE", required=False, shell_complete=complete_suites)
+@click.argument("suite", metavar="SUITE|TARGET", required=False, shell_complete=complete_suites)
 @set_option
+@click.option("--input", "sample", metavar="SHAPE", help="Of one sample for your own model: 3x224x224, int30000:128.")
+@click.option(
+    "--loss",
+    type=click.Choice(["cross-entropy", "mse", "output"]),
+    metavar="LOSS",
+    help="Of your own model: cross-entropy, mse, or output if it returns its loss.",
+)
 @select_option
 @click.option(
     "--case", "cases", multiple=True, metavar="ID", help="Only this case: its id, the beginning of it, or its label."
@@ -122,6 +130,8 @@ def command(
     suite: str | None,
     *,
     overrides: tuple[str, ...],
+    sample: str | None,
+    loss: str | None,
     selection: str | None,
     cases: tuple[str, ...],
     dry_run: bool,
@@ -153,14 +163,18 @@ def command(
 ) -> int:
     """Run a suite and store the results.
 
-    SUITE is a file, or the name of a suite that ships with gpubench (`gpubench list`). Every launch of a case runs in a
-    separate process; settings are read back; a case that cannot run here becomes a row with the reason. Ctrl-C ends
-    the running step and stores it; a second Ctrl-C stops at once. Nothing measured so far is lost.
+    SUITE is a file, or the name of a suite that ships with gpubench (`gpubench list`). TARGET is a model:
+    torchvision:NAME, or your own as FILE.py:NAME or MODULE:NAME, an nn.Module class or a function that returns one.
+    Every launch of a case runs in a separate process; settings are read back; a case that cannot run here becomes a row
+    with the reason. Ctrl-C ends the running step and stores it; a second Ctrl-C stops at once. Nothing measured so far
+    is lost.
 
     \b
     Examples:
       gpubench run cnn-smoke                              a first run, under a minute
       gpubench run cnn --dry-run                          what would run here
+      gpubench run torchvision:resnet18 -s precision=fp32,amp-bf16
+      gpubench run mymodel.py:Net --input 3x64x64 -s batch_size=16,64
       gpubench run cnn -s device=cuda -s batch_size=64,256 -k 'mode=train'
       gpubench run cnn --case 9c41d6                      one case, by the beginning of its id
       gpubench run cnn --budget 20m --tag before          named, and at most 20 minutes
@@ -170,7 +184,7 @@ def command(
       gpubench run suites/mine.yaml --arm base=git=main --arm head=git=HEAD
     """  # noqa: D301 - click looks for the character itself
     if (suite is None) == (resumed is None):
-        raise click.UsageError("Name a suite to run, or a run to --resume.")
+        raise click.UsageError("Name a suite or target to run, or a run to --resume.")
     if resumed is None and (force or trust):
         raise click.UsageError(f"{'--force' if force else '--trust'} applies only to a stored run: add --resume RUN.")
     if resumed is not None and (overrides or selection or cases or dry_run):
@@ -215,7 +229,10 @@ def command(
     overrides += () if repeats is None else (f"measure.repeats={repeats}",)
     overrides += ("contest=off",) if no_contest else ()
     overrides += () if timeout is None else (f"measure.timeout={timeout}",)
+    overrides += tuple(f"{name}={value}" for name, value in (("input", sample), ("loss", loss)) if value is not None)
     loaded = load_suite(suite or "", overrides)
+    if loaded.path is None and not dry_run:
+        _check_target(loaded)
     for warning in loaded.warnings:
         say_warning(warning)
     request = RunRequest(
@@ -241,6 +258,15 @@ def command(
     with open_progress(wide=wide, verdicts=verdicts) as progress:
         outcome = start(request, progress, before=ending.before, settled=verdicts, still_wanted=still_wanted)
     return ending.after(outcome, store)
+
+
+def _check_target(loaded: "LoadedSuite") -> None:
+    """UsageError if the user's module cannot be imported, or is no model."""
+    from gpubench.core.errors import UsageError
+    from gpubench.runner.check_workloads import unusable_workloads
+
+    for said, hint in unusable_workloads(loaded.cases, shipped_too=True).values():
+        raise UsageError(said, hint=hint)
 
 
 def _resume(

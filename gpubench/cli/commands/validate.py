@@ -31,8 +31,8 @@ def command(
 ) -> int:
     """Check a suite file and count its cases.
 
-    Shows every mistake at once, with line and column, and warns of what is allowed but probably not meant. Workloads
-    are looked up but not imported. Use `gpubench run SUITE --dry-run` to see what would run on this machine.
+    Shows every mistake at once, with line and column, and warns of what is allowed but probably not meant. Workloads of
+    your own are imported. Use `gpubench run SUITE --dry-run` to see what would run on this machine.
 
     \b
     Examples:
@@ -40,12 +40,15 @@ def command(
       gpubench validate cnn --cases -k 'device=cuda and mode=train'
       gpubench validate my.yaml --json     for editors: mistakes with line and column
     """  # noqa: D301 - click looks for the character itself
+    from gpubench.runner.check_workloads import unusable_workloads
     from gpubench.suite.load import load_suite, missing_workloads
     from gpubench.suite.read.problems import suite_error
 
     try:
         loaded = load_suite(suite, overrides)
-        missing = missing_workloads(loaded)
+        missing = missing_workloads(loaded) or missing_workloads(
+            loaded, unusable_workloads(loaded.cases, loaded.beside)
+        )
         if missing:
             raise suite_error(missing)
     except SuiteError as found:
@@ -123,7 +126,7 @@ def _facts(loaded: "LoadedSuite", cases: Labelled, trained: Labelled) -> "tuple[
     left = "" if len(cases) == len(loaded.cases) else f" of {len(loaded.cases)}"
     launches = f"{len(cases) * suite.measure.repeats}: {count(suite.measure.repeats, 'launch', 'launches')} per case"
     facts = [
-        Fact("file", line(str(loaded.path))),
+        Fact("target" if loaded.target else "file", line(loaded.source)),
         Fact("digest", line(loaded.digest)),
         *(Fact(name, line(_values(name, values))) for name, values in suite.matrix.items()),
         Fact("cases", line(f"{len(cases)}{left} ({', '.join(made)})")),
@@ -162,7 +165,7 @@ def _name(loaded: "LoadedSuite") -> str:
 
     shipped = shipped_suites().get(loaded.suite.name)
     same = shipped is not None and loaded.path is not None and shipped == loaded.path.resolve()
-    return loaded.suite.name if same else str(loaded.path)
+    return loaded.suite.name if same else loaded.source
 
 
 def _document(loaded: "LoadedSuite", cases: Labelled, trained: Labelled, *, list_cases: bool) -> dict[str, Any]:
@@ -173,7 +176,7 @@ def _document(loaded: "LoadedSuite", cases: Labelled, trained: Labelled, *, list
             "name": loaded.suite.name,
             "description": loaded.suite.description,
             "digest": loaded.digest,
-            "path": str(loaded.path),
+            "path": None if loaded.path is None else str(loaded.path),
         },
         "num_combinations": loaded.expansion.num_combinations,
         "num_excluded": loaded.expansion.num_excluded,

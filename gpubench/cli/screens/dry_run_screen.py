@@ -11,6 +11,7 @@ from gpubench.core.units import format_duration
 from gpubench.report.model.inert_text import json_text
 from gpubench.report.model.report_model import Cell, Column, Row, Table, line
 from gpubench.report.model.words import count
+from gpubench.runner.check_workloads import unusable_workloads
 from gpubench.runner.plan import forecast
 from gpubench.store.run_info import PlannedCase
 from gpubench.suite.load import LoadedSuite
@@ -75,6 +76,8 @@ def print_plan(
 def without_workload(loaded: LoadedSuite, planned: Sequence[PlannedCase]) -> tuple[PlannedCase, ...]:
     """The plan, with cases marked as failed whose workload cannot be found here."""
     why = {case.workload: why_missing(case.workload, loaded.beside)[0] for case in loaded.cases}
+    found = [case for case in loaded.cases if not why[case.workload]]
+    why |= {name: said for name, (said, _) in unusable_workloads(found, loaded.beside).items()}
     return tuple(
         case.model_copy(update={"skip_status": Status.FAILED, "skip_reason": why[case.case.workload]})
         if case.skip_status is None and case.case.python is None and why.get(case.case.workload)

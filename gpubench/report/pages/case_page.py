@@ -179,7 +179,7 @@ def _written(value: Any) -> str:
 
 def repeat_command(entry: CaseSummary, info: RunInfo) -> str:
     """The command that measures just this case, with the options that changed the suite for the run."""
-    words = ["gpubench", "run", info.suite_path or info.suite_name]
+    words = ["gpubench", "run", info.source]
     rest = iter(info.argv)
     for word in rest:
         if word in _CHANGING:

@@ -75,7 +75,7 @@ def section(view: View) -> Section:
 
 def repeat_section(view: View) -> Section:
     info, name = view.summary.info, view.name or view.summary.info.run
-    typed = command_line(info.argv) or f"gpubench run {info.suite_path or info.suite_name} --seed {info.seed}"
+    typed = command_line(info.argv) or f"gpubench run {info.source} --seed {info.seed}"
     facts = [Fact("Repeat", line(code(typed)))]
     missing = [
         entry for entry in view.summary.cases if entry.status is Status.SKIPPED and not entry.planned.skip_status

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from gpubench.core.secrets import masked
+from gpubench.suite.model.input_shape import PATTERN
 from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.suite.model.setting_spec import SettingSpec, always, either, named
 from gpubench.suite.model.workload_names import EXAMPLES
@@ -24,11 +25,13 @@ Compile = Literal["off", "default", "reduce-overhead", "max-autotune"]
 DataPath = Literal["resident", "pinned", "pageable", "loader"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 Timing = Literal["throughput", "latency"]
+Loss = Literal["cross-entropy", "mse", "output"]
+Param = bool | int | float | str
 BatchSize = Annotated[int, Field(ge=1, le=2**24)] | Literal["max"]
 
 _DATA = ("synthetic", "digits", "mnist", "fashion-mnist", "cifar10")
 _DEVICE = r"^(cpu|cuda(:\d+)?)$"
-_WORKLOAD = r"^[A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?$"
+_WORKLOAD = r"^([A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?|[^:\x00-\x1f]+\.py:[A-Za-z_][\w.]*)$"
 _SHAPE = r"^([1-9]\d*(x[1-9]\d*){0,4}|[1-9]\d*(KiB|MiB|GiB))$"
 
 
@@ -38,6 +41,10 @@ def _layout_name(value: str) -> str:
 
 def _variables(env: dict[str, str], separator: str) -> str:
     return separator.join(f"{name}={masked(name, value)}" for name, value in sorted(env.items()))
+
+
+def _params(params: dict[str, Param], separator: str) -> str:
+    return separator.join(f"{name}={value}" for name, value in sorted(params.items()))
 
 
 def _trains(case: "Case") -> bool:
@@ -70,7 +77,8 @@ class Case(BaseModel):
     workload: Annotated[str, SettingSpec("workload", accuracy=True, words=EXAMPLES)] = Field(
         "cnn",
         pattern=_WORKLOAD,
-        description="`cnn`, `torchvision:<model>`, `operators:<operator>`, or `module:Class` for your own.",
+        description="`cnn`, `torchvision:<model>`, `operators:<operator>`, or your own as `module:Name` or "
+        "`file.py:Name`: an nn.Module class, a function that returns a module, or a class with `build`.",
     )
     mode: Annotated[Mode, SettingSpec("mode", meant={"training": "train", "inference": "infer", "eval": "infer"})] = (
         Field(
@@ -86,10 +94,15 @@ class Case(BaseModel):
             read_back=lambda case: case.device != "cuda",
             effect=True,
             accuracy=True,
-            words=("cpu", "cuda"),
+            words=("auto", "cpu", "cuda"),
             meant={"gpu": "cuda"},
         ),
-    ] = Field("cpu", pattern=_DEVICE, description="`cpu`, `cuda` or `cuda:N` (CUDA's own numbering).")
+    ] = Field(
+        "cpu",
+        pattern=_DEVICE,
+        description="`cpu`, `cuda` or `cuda:N` (CUDA's own numbering). In a suite `auto` is the GPU where this machine "
+        "has one, else the CPU.",
+    )
     precision: Annotated[
         Precision,
         SettingSpec(
@@ -224,6 +237,36 @@ class Case(BaseModel):
     num_classes: Annotated[int | None, SettingSpec("classes", label=named("classes"), quiet=True, in_process=True)] = (
         Field(None, ge=2, le=10**6, description="None takes the data's own (synthetic: 10, torchvision models 1000).")
     )
+    input: Annotated[
+        str | None, SettingSpec("sample", label=named("input"), quiet=True, in_process=True, accuracy=True)
+    ] = Field(
+        None,
+        pattern=PATTERN,
+        description="Shape of one sample for your own module: `3x224x224`, or `int30000:128` for 128 integers below "
+        "30000.",
+    )
+    loss: Annotated[
+        Loss | None, SettingSpec("loss", label=named("loss"), quiet=True, in_process=True, accuracy=True)
+    ] = Field(
+        None,
+        description="Of your own module: `cross-entropy` or `mse` with random targets, or `output` where it returns "
+        "its loss. None chooses by the shape of its output.",
+    )
+    params: Annotated[
+        dict[str, Param],
+        SettingSpec(
+            "params",
+            label=lambda value: _params(value, ",") or "params=none",
+            cell=lambda value: _params(value, " ") or "-",
+            quiet=True,
+            in_process=True,
+            accuracy=True,
+        ),
+    ] = Field(
+        default_factory=dict,
+        description="Free settings of your own workload: arguments of a module or function, `case.params` in `build`. "
+        "`params.NAME` is an axis like any setting.",
+    )
     optimizer: Annotated[
         Optimizer, SettingSpec("optimizer", in_process=True, read_back=_trains, if_differs="refused", effect=True)
     ] = Field("sgd", description="`sgd` (momentum 0.9), `adam` or `adamw`.")
@@ -298,7 +341,7 @@ class Case(BaseModel):
         except ValidationError:
             raise ValueError("must be a whole number from 1 to 16777216, or `max`") from None
 
-    @field_validator("shape", mode="before")
+    @field_validator("shape", "input", mode="before")
     @classmethod
     def _shape_may_be_a_number(cls, value: Any) -> Any:
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value

@@ -1,7 +1,7 @@
 """What `workload:` may name. A built-in workload is one entry here and its own file in the worker."""
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from importlib.machinery import all_suffixes
 from pathlib import Path
 from typing import NamedTuple
@@ -41,8 +41,8 @@ FAMILIES = {
     "mobilenet_v3_large, ...), random weights.",
     "operators:<operator>": "One operator alone: matmul, conv2d, copy or launch, with its sizes in `shape`; "
     "the measured ceilings come from these.",
-    "<module>:<Class>": "Your own: a class with build(case, device) that returns a callable doing one step, on the "
-    "Python path or beside the suite file.",
+    "<module>:<Name>": "Your own, on the Python path or beside the suite file (or <file.py>:<Name>): an nn.Module "
+    "class, a function that returns a module, or a class with build(case, device).",
 }
 
 EXAMPLES = (*BUILT_IN, *FAMILIES)
@@ -75,6 +75,12 @@ def module_names(files: Collection[Path]) -> set[str]:
 
 
 def is_users(workload: str) -> bool:
-    """Whether it is a class in a file of the user: `module:Class`."""
+    """Whether it is in a module or file of the user: `module:Name`."""
     kind, colon, _ = workload.partition(":")
     return bool(colon) and kind not in ("torchvision", "operators")
+
+
+def find_file(name: str, folders: Sequence[str]) -> Path | None:
+    """The file that `file.py:Name` names: from one of the folders, or from the working folder."""
+    places = (Path(folder, name) for folder in (*folders, "."))
+    return next((place.absolute() for place in places if place.is_file()), None)

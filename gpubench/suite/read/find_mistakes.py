@@ -1,6 +1,7 @@
 """Every mistake of a suite at once: in its form, its settings, its gates."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -51,6 +52,8 @@ class _Checker:
         for name, values in self._axes().items():
             if isinstance(values, dict) and list(values) == ["pow2"]:
                 self._axes()[name] = self._powers(("matrix", name, "pow2"), values["pow2"])
+            elif isinstance(values, dict) and name == "params":
+                self._axes()[name] = self._combined(values)
         suite = None
         try:
             suite = Suite.model_validate(self._data)
@@ -72,6 +75,16 @@ class _Checker:
             return [2**exponent for exponent in range(ends[0], ends[1] + 1)]
         self._say(path, f"expected two exponents, as in [5, 10] (from 0, at most {_MOST_POW2})")
         return []
+
+    def _combined(self, lists: dict[str, Any]) -> list[dict[str, Any]]:
+        """`params: {width: [64, 128], depth: [2]}` becomes its combinations, each with the parameters of `defaults`."""
+        for name, values in lists.items():
+            if not isinstance(values, list) or not values:
+                self._say(("matrix", "params", name), "expected a list of values, as in [64, 128]")
+                return []
+        defaults = (self._data.get("defaults") or {}).get("params")
+        common = defaults if isinstance(defaults, dict) else {}
+        return [common | dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
 
     def _say_model(self, found: Any) -> None:
         path, kind = tuple(found["loc"]), found["type"]

@@ -2,15 +2,16 @@
 
 import ast
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
 
 from gpubench.core.did_you_mean import near
-from gpubench.suite.model.workload_names import is_users, modules_beside
+from gpubench.suite.model.workload_names import find_file, is_users, modules_beside
 
 _LARGEST = 2**20
+_MOST_NAMED = 8
 
 
 def why_missing(name: str, search_path: Sequence[str]) -> tuple[str, str]:
@@ -20,16 +21,29 @@ def why_missing(name: str, search_path: Sequence[str]) -> tuple[str, str]:
     """
     if not is_users(name):  # checked with the other values of a setting
         return "", ""
-    module, _, attribute = name.partition(":")
-    found = spec_of(module, search_path)
-    if found is None:
-        said = f"there is no module {module!r} beside the suite file or on the Python path"
-        return said, near(module, modules_beside(search_path))
-    names = _names_in(found)
+    module, _, attribute = name.rpartition(":")
+    if module.endswith(".py"):
+        file = find_file(module, search_path)
+        if file is None:
+            there = [each.name for each in Path(module).parent.glob("*.py")]
+            return f"there is no file {module!r}", near(Path(module).name, sorted(there))
+        names = names_in(file)
+    else:
+        found = spec_of(module, search_path)
+        if found is None:
+            said = f"there is no module {module!r} beside the suite file or on the Python path"
+            return said, near(module, modules_beside(search_path))
+        names = names_in(Path(found.origin or ""))
     first = attribute.partition(".")[0]
     if names is None or first in names:
         return "", ""
-    return f"the module {module!r} has no {first!r}", near(first, names)
+    what = "file" if module.endswith(".py") else "module"
+    return f"the {what} {module!r} has no {first!r}", near(first, names) or _offer(names)
+
+
+def _offer(names: Iterable[str]) -> str:
+    public = sorted(name for name in names if not name.startswith("_"))
+    return f"it has {', '.join(public[:_MOST_NAMED])}" if public else "it defines nothing"
 
 
 def spec_of(module: str, search_path: Sequence[str]) -> ModuleSpec | None:
@@ -50,9 +64,10 @@ def spec_of(module: str, search_path: Sequence[str]) -> ModuleSpec | None:
     return spec
 
 
-def _names_in(spec: ModuleSpec) -> set[str] | None:
-    """The names a module's source binds at its top. None if it has no source, or binds names that cannot be read."""
-    path = Path(spec.origin or "")
+def names_in(path: Path) -> set[str] | None:
+    """The names that the source of a module binds at its top. None if it has no source, or binds names that cannot be
+    read.
+    """
     if path.suffix != ".py" or not path.is_file() or path.stat().st_size > _LARGEST:
         return None
     try:

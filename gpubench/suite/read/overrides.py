@@ -18,9 +18,9 @@ _SECTIONS = {
 def apply_overrides(root: YamlMapping, texts: Sequence[str]) -> tuple[YamlMapping, list[Problem]]:
     """The suite with each of `texts` applied, in their order, and what is wrong with them.
 
-    One value of a setting becomes its default, or the only value of its axis; several make an axis. A setting given
-    here is no longer set by any `when`, nor changed on the `path`. `quality=off` drops the section,
-    `contest=off` switches it off.
+    `params.NAME` is a setting too. One value of a setting becomes its default, or the only value of its axis; several
+    make an axis. A setting given here is no longer set by any `when`, nor changed on the `path`. `quality=off` drops
+    the section, `contest=off` switches it off.
     """
     problems: list[Problem] = []
     for text in texts:
@@ -44,6 +44,8 @@ def _apply(root: YamlMapping, text: str) -> YamlMapping:
     if dot and section in _SECTIONS:
         # Several values become a list, which one of these keys (the learning rates) takes.
         return _set_in(root, section, field, key, given[0] if len(given) == 1 else YamlList(given[0].mark, given))
+    if section == "params" and field:
+        return _set_param(root, field, key, given)
     if name == "quality" and len(given) == 1 and _is_off(given[0]):
         return root.without("quality")
     if name == "contest" and len(given) == 1 and _is_off(given[0]):
@@ -81,6 +83,22 @@ def _set(root: YamlMapping, name: str, key: Mark, given: list[YamlNode]) -> Yaml
     if is_axis or spread or len(given) > 1:
         return _set_in(root, "matrix", name, key, given[0] if spread else YamlList(given[0].mark, given))
     return _set_in(root, "defaults", name, key, given[0])
+
+
+def _set_param(root: YamlMapping, name: str, key: Mark, given: list[YamlNode]) -> YamlMapping:
+    """One value goes to `defaults`, unless the parameter has an axis; several make an axis."""
+    matrix = root.get("matrix")
+    axes = matrix.get("params") if isinstance(matrix, YamlMapping) else None
+    if isinstance(axes, YamlList):
+        raise BadText(error("", "the suite lists whole `params` as an axis: write it as params: {NAME: [...]}", key))
+    is_axis = isinstance(axes, YamlMapping) and name in axes.entries
+    section = "matrix" if is_axis or len(given) > 1 else "defaults"
+    there = root.get(section)
+    params = there.get("params") if isinstance(there, YamlMapping) else None
+    value = YamlList(given[0].mark, given) if section == "matrix" else given[0]
+    entry = YamlEntry(key, value)
+    changed = params.with_entry(name, entry) if isinstance(params, YamlMapping) else YamlMapping(key, {name: entry})
+    return _set_in(root, section, "params", key, changed)
 
 
 def _set_in(root: YamlMapping, section: str, name: str, key: Mark, value: YamlNode) -> YamlMapping:

@@ -6,7 +6,7 @@
     comparison:  NAME | NAME OPERATOR VALUE ("," VALUE)* | NAME ["not"] "in" "(" VALUE ("," VALUE)* ")"
 
 OPERATOR is `=` `==` `!=` `<` `<=` `>` `>=` `~` (contains) or `!~`. A NAME alone is a yes-or-no setting that is on;
-`env.NAME` is an environment variable. Several values mean any of them.
+`env.NAME` is an environment variable, `params.NAME` a parameter of the workload. Several values mean any of them.
 """
 
 import operator
@@ -24,6 +24,7 @@ from gpubench.suite.select.patterns import Test, compiled, fits
 _TOKEN = re.compile(
     r"\s*(?:(?P<op>==|!=|<=|>=|!~|[=<>~(),])|(?P<quoted>'[^']*'|\"[^\"]*\")|(?P<word>[^\s=<>!~(),'\"]+))"
 )
+_MEMBER = re.compile(r"(env|params)\.(.+)")
 _KEYWORDS = ("and", "or", "not", "in")
 _ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _LONGEST = 4000
@@ -159,7 +160,7 @@ class _SelectionParser:
         token = self._take()
         if token.kind not in ("word", "keyword"):
             self._fail("expected the name of a setting", token)
-        if token.text not in SETTINGS and not re.fullmatch(r"env\..+", token.text):
+        if token.text not in SETTINGS and not _MEMBER.fullmatch(token.text):
             self._fail(f"there is no setting {token.text!r}", token, near_word(token.text, SETTINGS))
         return token
 
@@ -177,8 +178,8 @@ class _SelectionParser:
 
     def _equals(self, name: _Token, value: _Token) -> Test:
         held = self._normal(name, value)
-        variable = name.text.removeprefix("env.")
-        pattern = compiled({name.text: held} if variable == name.text else {"env": {variable: held}})
+        member = _MEMBER.fullmatch(name.text)
+        pattern = compiled({name.text: held} if member is None else {member[1]: {member[2]: held}})
         return lambda settings: fits(settings, pattern)
 
     def _ordered(self, name: _Token, sign: _Token) -> Test:
@@ -195,10 +196,10 @@ class _SelectionParser:
         return test
 
     def _contains(self, name: _Token, value: _Token) -> Test:
-        part, variable = _unquoted(value).lower(), name.text.removeprefix("env.")
+        part, member = _unquoted(value).lower(), _MEMBER.fullmatch(name.text)
 
         def test(settings: Mapping[str, Any]) -> bool:
-            held = settings[name.text] if variable == name.text else settings["env"].get(variable, "")
+            held = settings[name.text] if member is None else settings[member[1]].get(member[2], "")
             text = " ".join(f"{key}={each}" for key, each in held.items()) if isinstance(held, dict) else str(held)
             return part in text.lower()
 
@@ -206,10 +207,11 @@ class _SelectionParser:
 
     def _normal(self, name: _Token, value: _Token) -> Any:
         text = _unquoted(value)
-        if name.text.startswith("env."):
+        if _MEMBER.fullmatch(name.text):
             return text
-        if name.text == "env":
-            self._fail("`env` holds several variables", name, "name one: env.NAME=value")
+        if name.text in ("env", "params"):
+            what = {"env": "variables", "params": "parameters"}[name.text]
+            self._fail(f"`{name.text}` holds several {what}", name, f"name one: {name.text}.NAME=value")
         given = None if value.kind == "word" and text in ("null", "none", "None") else text
         try:
             return normal(name.text, given)

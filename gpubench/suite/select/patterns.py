@@ -18,8 +18,8 @@ def matches(settings: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
     """Whether every setting that `where` names has the value given there, or one of those in a list.
 
     Values are taken as in a suite file (`NHWC`, `off`). `device: cuda` fits every CUDA device, `cuda:1` only this one;
-    `env` fits if the variables given have these values, whatever else is set. An empty `where` fits everything, a
-    setting that is unknown nothing.
+    `env` and `params` fit if the names given have these values, whatever else is set. An empty `where` fits everything,
+    a setting that is unknown nothing.
     """
     return fits(settings, _compiled(json.dumps(where, sort_keys=True, default=str)))
 
@@ -52,6 +52,12 @@ def _compiled(text: str) -> Pattern:
 def _fits(name: str, actual: Any, wanted: Any) -> bool:
     if name == "device" and wanted == "cuda":
         return str(actual).partition(":")[0] == "cuda"
-    if name == "env" and isinstance(wanted, dict) and isinstance(actual, Mapping):
-        return all(actual.get(key) == value for key, value in wanted.items()) and bool(wanted or not actual)
+    if name in ("env", "params") and isinstance(wanted, dict) and isinstance(actual, Mapping):
+        same = (_word(actual.get(key)) == _word(value) for key, value in wanted.items())
+        return all(same) and bool(wanted or not actual)
     return bool(actual == wanted)
+
+
+def _word(value: Any) -> str:
+    """`-k` knows no types: `params.width=64` is a text."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -67,7 +67,7 @@ class Replica:
         if memory is not None:
             memory.free_workspaces()  # or the arm that is built first would pay for those of all
             held = memory.allocated()
-        self._workload = resolve(self.case.workload, job.search_path, download=job.download)
+        self._workload = resolve(self.case.workload, job.search_path, params=self.case.params, download=job.download)
         self.samples_per_step: float = optional_facts.samples_per_step(self._workload, self.case)
         self._drawn = DrawnBatches(self.case)
         self._step = optional_facts.build(self._workload, self.case, self.device)

@@ -83,7 +83,7 @@ def _counted(workload: Any, case: Case, method: str, nothing: str, count: Callab
 def _step_on_meta(
     workload: Classifier, case: Case, batch: int, dtype: torch.dtype, counter: AbstractContextManager[Any]
 ) -> None:
-    train, size = case.mode == "train", workload.image_size(case)
+    train, layout = case.mode == "train", workload.input_format(case).plain(batch)
     try:
         with torch.device("meta"):
             made = workload.make_model(case)
@@ -91,10 +91,9 @@ def _step_on_meta(
         made = workload.make_model(case).to("meta")  # regnet's initialisation reads values
     model = made.to(dtype).train(train)
     switch_off_randomness(model)
-    images = torch.empty(batch, 3, size, size, dtype=dtype, device="meta")
-    labels = torch.zeros(batch, dtype=torch.int64, device="meta")
+    samples, targets = layout._replace(dtype=dtype).unfilled(torch.device("meta"))
     with counter, torch.set_grad_enabled(train):
-        loss = workload.loss(model(images), labels)
+        loss = workload.loss(model(samples), targets)
         if train:
             loss.backward()  # type: ignore[no-untyped-call]
 

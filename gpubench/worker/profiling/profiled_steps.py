@@ -76,7 +76,9 @@ def _run(job: ProfileJob, torch: Any) -> ProfileResult:
     effective_settings.prepare(job.case, torch)
     listener = listener_for(job)
     device = torch.device(job.case.device)
-    workload: Any = resolve(job.case.workload, job.search_path, phases=listener.phase, download=job.download)
+    workload: Any = resolve(
+        job.case.workload, job.search_path, params=job.case.params, phases=listener.phase, download=job.download
+    )
     step = workload.build(job.case, device)
     wait = accelerator_of(device).synchronize
     try:

@@ -7,32 +7,36 @@ import inspect
 import os
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from gpubench.core.did_you_mean import near
 from gpubench.core.errors import UsageError
-from gpubench.suite.model.workload_names import BUILT_IN, EXAMPLES, OPERATORS, modules_beside
+from gpubench.suite.model.workload_names import BUILT_IN, EXAMPLES, OPERATORS, find_file, modules_beside
 from gpubench.worker.workloads.base import Phases, Workload
 
 
 def resolve(
-    name: str, search_path: Sequence[str] = (), *, phases: Phases | None = None, download: bool = False
+    name: str,
+    search_path: Sequence[str] = (),
+    *,
+    params: Mapping[str, Any] = MappingProxyType({}),
+    phases: Phases | None = None,
+    download: bool = False,
 ) -> Workload:
     """A new instance of the workload called `name`; nothing is built yet.
 
-    `cnn`, `resnet9`, `torchvision:<model>`, `operators:<operator>`, or `module:Class`, imported from the Python path or
-    from the folders of `search_path` (those beside the suite file). `phases` and `download` are handed to a workload
-    that has attributes of these names. UsageError with the nearest names if there is no such thing; an error raised
-    inside the module itself is not hidden.
+    `cnn`, `resnet9`, `torchvision:<model>`, `operators:<operator>`; or `module:Name`, imported from the Python path or
+    from the folders of `search_path` (those beside the suite file), or `file.py:Name`, found from the same folders and
+    the working folder. `Name` is a class with `build`, an nn.Module (its class, an instance, or a function that returns
+    one), or a function that does one step; a function gets `params` as keyword arguments. `phases` and `download` are
+    handed to a workload that has attributes of these names. UsageError with the nearest names if there is no such
+    thing; an error raised inside the module itself is not hidden.
     """
-    workload: Any = _make(name, search_path)
-    if not callable(getattr(workload, "build", None)):
-        raise UsageError(
-            f"{name} is not a workload: it has no `build(self, case, device)`.",
-            hint="`build` returns a function that does one step; docs/workloads.md shows one in ten lines.",
-        )
+    workload: Any = _make(name, search_path, params)
     if phases is not None and hasattr(workload, "phases"):
         workload.phases = phases
     if hasattr(workload, "download"):
@@ -41,8 +45,8 @@ def resolve(
     return found
 
 
-def _make(name: str, search_path: Sequence[str]) -> Any:
-    module, colon, attribute = name.partition(":")
+def _make(name: str, search_path: Sequence[str], params: Mapping[str, Any]) -> Any:
+    module, colon, attribute = name.rpartition(":")
     if not colon:
         return _built_in(name)
     if module == "torchvision":
@@ -54,16 +58,50 @@ def _make(name: str, search_path: Sequence[str]) -> Any:
             return _made_by(OPERATORS[attribute])
         hint = _hint(near(attribute, OPERATORS).replace("'", "'operators:", 1))
         raise UsageError(f"There is no operator {attribute!r}.", hint=hint or f"Operators: {', '.join(OPERATORS)}.")
-    make = _attribute(_import(module, search_path), attribute, name)
-    if not callable(make):
-        raise UsageError(f"{name} is a {type(make).__name__}, not a class.", hint="Name the workload's class.")
-    if inspect.isclass(make):
-        try:
-            inspect.signature(make).bind()
-        except TypeError as error:
-            hint = "A workload takes its settings in `build`."
-            raise UsageError(f"{name} cannot be made without arguments: {error}.", hint=hint) from error
-    return make()
+    found = _attribute(_imported(module, search_path), attribute, name)
+    return _users(found, name, params)
+
+
+def _users(found: Any, name: str, params: Mapping[str, Any]) -> Any:
+    """A workload of what a user named."""
+    from torch import nn
+
+    from gpubench.worker.workloads.users_module import UsersModule, UsersStep, called
+
+    if isinstance(found, nn.Module) or (inspect.isclass(found) and issubclass(found, nn.Module)):
+        return UsersModule(name, found)
+    if not callable(found):
+        raise UsageError(f"{name} is a value of type {type(found).__name__}.", hint=_WHAT_TO_NAME)
+    if inspect.isclass(found):
+        if not callable(getattr(found, "build", None)):
+            raise UsageError(f"{name} is a class without `build(self, case, device)`.", hint=_WHAT_TO_NAME)
+        return called(name, found, {})
+    made = called(name, found, params)
+    if isinstance(made, nn.Module):
+        return UsersModule(name, found)
+    return made if callable(getattr(made, "build", None)) else UsersStep(partial(found, **params))
+
+
+_WHAT_TO_NAME = (
+    "Name an nn.Module class or instance, a function that returns one or does one step, or a class with "
+    "`build(self, case, device)`."
+)
+
+
+def _imported(module: str, search_path: Sequence[str]) -> Any:
+    """The module, or that of a file. UsageError where there is none, or it ends the process."""
+    try:
+        if not module.endswith(".py"):
+            return _import(module, search_path)
+        file = find_file(module, search_path)
+        if file is None:
+            raise UsageError(f"There is no file {module}.")
+        return _import(file.stem, (str(file.parent),))
+    except SystemExit as ended:
+        raise UsageError(
+            f"{module} ended the process while it was imported: sys.exit({ended.code!r}).",
+            hint='Put what it runs below `if __name__ == "__main__":`.',
+        ) from ended
 
 
 def _built_in(name: str) -> Workload:
@@ -74,7 +112,7 @@ def _built_in(name: str) -> Workload:
     meant = near(name, [*BUILT_IN, *model_names()])
     if not any(repr(each) in meant for each in BUILT_IN):
         meant = meant.replace("'", "'torchvision:", 1)
-    names = f"Workloads: {', '.join(EXAMPLES[:-1])}, or `module:Class` for your own."
+    names = f"Workloads: {', '.join(EXAMPLES[:-1])}, or `module:Name` for your own."
     raise UsageError(f"There is no workload {name!r}.", hint=_hint(meant) or names)
 
 

@@ -84,6 +84,8 @@ def ran(tmp_path_factory):
         patch.setenv("COLUMNS", "100")
         patch.setattr(examination, "_torch_facts", dict)
         patch.setattr(examination, "_host_facts", lambda *_: None)
+        for place in ("runner.check_workloads", "cli.screens.dry_run_screen"):
+            patch.setattr(f"gpubench.{place}.unusable_workloads", lambda *_, **__: {})
         patch.setattr("gpubench.runner.arms.arm.make_arm", lambda text, _: Arm(text.name, settings=text.settings))
         for page in PAGES:
             folder = tmp_path_factory.mktemp("empty")
@@ -94,7 +96,7 @@ def ran(tmp_path_factory):
             (folder / "my.yaml").write_text(
                 re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/guide.md").read_text(), re.DOTALL)[0]
             )
-            (folder / "mymodel.py").write_text("class MyWorkload: ...\n")
+            (folder / "mymodel.py").write_text("class Net: ...\n")
             (folder / TRACE).parent.mkdir(parents=True)
             shutil.copy(ROOT / TRACE, folder / TRACE)
             if page == "docs/profiling.md":

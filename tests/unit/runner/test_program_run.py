@@ -38,9 +38,12 @@ def test_wall_and_cpu_time_are_those_of_the_program():
     assert asleep.user_s + asleep.system_s < 0.1
 
 
-def test_cpu_time_of_an_orphan_that_has_ended_counts():
-    busy = "import time; t = time.process_time()\nwhile time.process_time() < t + 0.2: pass"
-    ended = run(["sh", "-c", f"(setsid {sys.executable} -S -c '{busy}' &) ; sleep 1"])
+def test_cpu_time_of_an_orphan_that_has_ended_counts(tmp_path):
+    busy = (
+        f"import time; t = time.process_time()\nwhile time.process_time() < t + 0.2: pass\nopen('{tmp_path}/done', 'w')"
+    )
+    wait = f"until [ -e {tmp_path}/done ]; do sleep 0.05; done; sleep 0.2"
+    ended = run(["sh", "-c", f'(setsid {sys.executable} -S -c "{busy}" &) ; {wait}'])
     assert ended.user_s + ended.system_s >= 0.2
     assert ended.left_running == 0
 

@@ -92,7 +92,20 @@ def test_sides_that_computed_something_else_are_refused():
 
 def test_what_may_change_accuracy_is_trained_apart():
     learned = names(lambda spec: spec.accuracy)
-    assert learned == ["workload", "device", "precision", "data", "data_root", "image_size", "seed", "env", "python"]
+    assert learned == [
+        "workload",
+        "device",
+        "precision",
+        "data",
+        "data_root",
+        "image_size",
+        "input",
+        "loss",
+        "params",
+        "seed",
+        "env",
+        "python",
+    ]
 
 
 def test_effects_are_reported_for_what_may_change_speed():
@@ -104,6 +117,9 @@ def test_effects_are_reported_for_what_may_change_speed():
             "data",
             "data_root",
             "num_classes",
+            "input",
+            "loss",
+            "params",
             "learning_rate",
             "timing",
             "seed",

@@ -5,6 +5,7 @@ A source gives batches for ever. `fetch` gets one on the host side (for `residen
 of the weights, as a tuned input pipeline would deliver them.
 """
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -27,31 +28,67 @@ POOL_SAMPLES = 512
 
 
 class Format(NamedTuple):
-    """Shape, type and layout of a batch: images are `batch_size` x 3 x `image_size` x `image_size`."""
+    """Shape, type and layout of a batch: `batch_size` samples of `sample_shape`, and what is wanted of each.
+
+    Samples are floats, or with `below` integers from 0 to one less. Targets are class indices below `num_classes`, one
+    per sample or for each element of `target_shape`; without classes they are floats of that shape.
+    """
 
     batch_size: int
-    image_size: int
-    num_classes: int
+    sample_shape: tuple[int, ...]
+    num_classes: int | None
     dtype: torch.dtype
     memory_format: torch.memory_format
+    below: int | None = None
+    target_shape: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, case: Case, image_size: int, num_classes: int) -> "Format":
-        layout = torch.channels_last if case.memory_format == "channels_last" else torch.contiguous_format
-        return cls(case.batch, image_size, num_classes, NUMERICS[case.precision].weights, layout)
+    def of_images(cls, case: Case, image_size: int, num_classes: int) -> "Format":
+        """Images of three channels and a class for each."""
+        shape = (3, image_size, image_size)
+        return cls(case.batch, shape, num_classes, NUMERICS[case.precision].weights, layout_of(case))
+
+    @property
+    def image_size(self) -> int:
+        return self.sample_shape[-1]
 
     @property
     def num_pool_batches(self) -> int:
-        batch_bytes = self.batch_size * 3 * self.image_size**2 * self.dtype.itemsize
+        size = self.dtype.itemsize if self.below is None else torch.int64.itemsize
+        batch_bytes = self.batch_size * math.prod(self.sample_shape) * size
         return max(1, min(POOL_BATCHES, POOL_BYTES // batch_bytes))
 
-    def cast(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-        return images_NCHW.to(self.dtype).contiguous(memory_format=self.memory_format)
+    def plain(self, batch_size: int) -> "Format":
+        """The same in float32 and without a layout."""
+        return self._replace(batch_size=batch_size, dtype=torch.float32, memory_format=torch.contiguous_format)
 
-    def collate(self, samples: list[tuple[torch.Tensor, int]]) -> Batch:
-        """A batch of single samples (in the loader's process)."""
-        images, labels = zip(*samples, strict=True)
-        return self.cast(torch.stack(images)), torch.tensor(labels)
+    def cast(self, samples: torch.Tensor) -> torch.Tensor:
+        """Float samples in the type and layout of the case; integers as they are."""
+        if self.below is not None:
+            return samples
+        return samples.to(self.dtype).contiguous(memory_format=self.memory_format)
+
+    def unfilled(self, device: torch.device) -> Batch:
+        """A batch of the right shapes and types, whatever is in it."""
+        shape, target = (self.batch_size, *self.sample_shape), (self.batch_size, *self.target_shape)
+        return (
+            torch.empty(shape, dtype=self.dtype if self.below is None else torch.int64, device=device),
+            torch.empty(target, dtype=self.dtype if self.num_classes is None else torch.int64, device=device),
+        )
+
+    def random(self, num_samples: int, generator: torch.Generator) -> Batch:
+        """Seeded samples and targets, float32 or int64, on the generator's device."""
+        shape = (num_samples, *self.sample_shape)
+        return (
+            _drawn(shape, self.below, generator),
+            _drawn((num_samples, *self.target_shape), self.num_classes, generator),
+        )
+
+    def collate(self, samples: list[tuple[torch.Tensor, Any]]) -> Batch:
+        """A batch of single samples and their targets (in the loader's process)."""
+        inputs, targets = zip(*samples, strict=True)
+        single = isinstance(targets[0], int)
+        return self.cast(torch.stack(inputs)), torch.tensor(targets) if single else torch.stack(targets)
 
 
 class BatchSource(Protocol):
@@ -144,24 +181,26 @@ class Loader:
         del self.loader
 
 
-class Samples(Dataset[tuple[torch.Tensor, int]]):
+class Samples(Dataset[tuple[torch.Tensor, Any]]):
     """Single images: prepared one at a time from a real set, or from a pool of random ones."""
 
     def __init__(self, layout: Format, data: DataSet | None, split: Split | None, seed: int) -> None:
         self._layout, self._data = layout, data
         if split is None:
-            sample_bytes = 3 * layout.image_size**2 * torch.float32.itemsize
+            sample_bytes = math.prod(layout.sample_shape) * torch.float32.itemsize
             num_samples = max(1, min(POOL_SAMPLES, POOL_BYTES // sample_bytes))
-            split = Split(*_random_batch(layout, num_samples, torch.Generator().manual_seed(seed)))
+            split = Split(*layout.random(num_samples, seeded(seed)))
         self._split = split
 
     def __len__(self) -> int:
         return len(self._split)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, Any]:
         raw = self._split.images_NCHW[index : index + 1]
         image = raw if self._data is None else self._data.prepare(raw, self._layout.image_size)
-        return image[0], int(self._split.labels_N[index])
+        target = self._split.labels_N[index]
+        is_class = target.ndim == 0 and not target.is_floating_point()
+        return image[0], int(target) if is_class else target  # a tensor each would cost the loader more
 
 
 class Endless(Sampler[int]):
@@ -200,7 +239,7 @@ def make_batches(
     if data is None or split is None:
         generator = torch.Generator(device).manual_seed(seed)
         for _ in range(num_batches):
-            images, labels = _random_batch(layout, layout.batch_size, generator)
+            images, labels = layout.random(layout.batch_size, generator)
             yield layout.cast(images), labels
         return
     indices = iter(Endless(len(split), seed))
@@ -210,7 +249,16 @@ def make_batches(
         yield layout.cast(images), taken.labels_N.to(device)
 
 
-def _random_batch(layout: Format, num_samples: int, generator: torch.Generator) -> Batch:
-    shape = (num_samples, 3, layout.image_size, layout.image_size)
-    images = torch.randn(shape, generator=generator, dtype=torch.float32, device=generator.device)
-    return images, torch.randint(layout.num_classes, (num_samples,), generator=generator, device=generator.device)
+def layout_of(case: Case) -> torch.memory_format:
+    return torch.channels_last if case.memory_format == "channels_last" else torch.contiguous_format
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A generator on the CPU."""
+    return torch.Generator().manual_seed(seed)
+
+
+def _drawn(shape: tuple[int, ...], below: int | None, generator: torch.Generator) -> torch.Tensor:
+    if below is None:
+        return torch.randn(shape, generator=generator, dtype=torch.float32, device=generator.device)
+    return torch.randint(below, shape, generator=generator, device=generator.device)

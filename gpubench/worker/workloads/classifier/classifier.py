@@ -1,5 +1,6 @@
 """What image classifiers share: the step, its parity with fp64, its facts and its health."""
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import Health, ParityProbe, Phases, Step
 from gpubench.worker.workloads.classifier import datasets as image_data
 from gpubench.worker.workloads.classifier import normalisation, parity_probe
-from gpubench.worker.workloads.classifier.batches import BatchSource, Format, make_source
+from gpubench.worker.workloads.classifier.batches import BatchSource, Format, layout_of, make_source, seeded
 from gpubench.worker.workloads.classifier.optimizers import CountingScaler, make_optimizer
 from gpubench.worker.workloads.classifier.steps import GraphedStep, InferStep, Snapshot, TrainStep, health_of, no_phases
 from gpubench.worker.workloads.compiled import USES_CUDA_GRAPHS, compile_model, compile_stats
@@ -84,7 +85,11 @@ class Classifier:
         return case.num_classes or in_data or self.default_num_classes
 
     def input_format(self, case: Case) -> Format:
-        return Format.of(case, self.image_size(case), self.num_classes(case))
+        return Format.of_images(case, self.image_size(case), self.num_classes(case))
+
+    def example(self, case: Case, num_samples: int) -> torch.Tensor:
+        """A few seeded samples in float32 (or integers) on the CPU."""
+        return self.input_format(case).plain(num_samples).random(num_samples, seeded(case.seed))[0]
 
     def load_data(self, case: Case) -> image_data.DataSet | None:
         """The case's real images; None for synthetic ones."""
@@ -100,15 +105,14 @@ class Classifier:
         For inference, and where `settled` asks for it, batch normalisation gets usable statistics first.
         """
         torch.manual_seed(case.seed)
-        model, size = self.make_model(case), self.image_size(case)
+        model = self.make_model(case)
         if any(map(is_lazy, model.parameters())):
             with torch.no_grad():
-                model.eval()(torch.zeros(2, 3, size, size))
+                model.eval()(torch.zeros_like(self.example(case, 2)))
         if settled or case.mode == "infer":
-            normalisation.settle(model, size, case.seed)
+            normalisation.settle(model, partial(self.example, case))
         model = model.to(device=device, dtype=NUMERICS[case.precision].weights)
-        layout = self.input_format(case).memory_format
-        return model.to(memory_format=layout).train(case.mode == "train")
+        return model.to(memory_format=layout_of(case)).train(case.mode == "train")
 
     def build(self, case: Case, device: Any) -> Step:
         device = torch.device(device)

@@ -1,5 +1,7 @@
 """Statistics for batch normalisation that has never seen data."""
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -8,7 +10,7 @@ NUM_SAMPLES = 2
 ACTIVATION_RMS = 0.25
 
 
-def settle(model: nn.Module, image_size: int, seed: int) -> nn.Module:
+def settle(model: nn.Module, example: Callable[[int], torch.Tensor]) -> nn.Module:
     """Gives every batch normalisation of a CPU model statistics that keep activations near 1/4; returns the model.
 
     Untrained statistics (mean 0, variance 1) normalise nothing: through the residual sums of a resnet152 or the
@@ -17,18 +19,18 @@ def settle(model: nn.Module, image_size: int, seed: int) -> nn.Module:
     amplifies rounding at every layer: a resnet50 then errs by 20 % in bf16 and by 3e-5 in fp32 where nothing is wrong.
     So the mean stays 0 and every channel of a layer is divided by the same number: no cancellation, no channel blown
     up. A root mean square of 1/4 (not 1) keeps smooth activations (efficientnet's) nearly linear. Logits of 20
-    torchvision models then err by 0.5 to 3 % in bf16 and by less than 2e-6 in fp32. It takes one forward of two images.
+    torchvision models then err by 0.5 to 3 % in bf16 and by less than 2e-6 in fp32. It takes one forward of two images,
+    which `example(2)` gives in float32 on the CPU.
     """
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     if not layers:
         return model
     was_training = model.training
     hooks = [layer.register_forward_pre_hook(_take_mean_square) for layer in layers]
-    generator = torch.Generator().manual_seed(seed)
-    shape, dtype = (NUM_SAMPLES, 3, image_size, image_size), next(model.parameters()).dtype
+    samples, dtype = example(NUM_SAMPLES), next(model.parameters()).dtype
     try:
         with torch.no_grad():
-            model.eval()(torch.randn(shape, generator=generator, dtype=dtype, device="cpu"))
+            model.eval()(samples.to(dtype) if samples.is_floating_point() else samples)
     finally:
         for hook in hooks:
             hook.remove()

@@ -46,12 +46,20 @@ def run(workload: "ProbedClassifier", case: Case, device: torch.device) -> Parit
     images, labels = fixed_batch(workload, case)
     layout = workload.input_format(case)
     copies = 1 if case.compile == "off" else case.batch // len(labels)
-    images_on_device = images.to(device, layout.dtype).repeat(copies, 1, 1, 1)
-    placed = layout.cast(images_on_device), labels.to(device).repeat(copies)
+    placed = layout.cast(_repeated(layout.cast(images.to(device)), copies)), _repeated(labels.to(device), copies)
     measured, again = (_pass(workload, case, model, placed, device.type) for _ in range(2))
-    logits, loss, gradient = _pass(workload, case, reference, (images.double(), labels), "cpu", exact=True)
-    expected = logits.repeat(copies, 1), loss, gradient
+    batch = _exact(images), _exact(labels)
+    logits, loss, gradient = _pass(workload, case, reference, batch, "cpu", exact=True)
+    expected = _repeated(logits, copies), loss, gradient
     return ParityProbe(*measured, *expected, num_samples=len(labels), again_NC=again[0])
+
+
+def _repeated(tensor: torch.Tensor, copies: int) -> torch.Tensor:
+    return tensor.repeat(copies, *[1] * (tensor.ndim - 1)) if copies > 1 else tensor
+
+
+def _exact(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def _state(model: torch.nn.Module) -> list[torch.Tensor]:
@@ -61,8 +69,7 @@ def _state(model: torch.nn.Module) -> list[torch.Tensor]:
 def fixed_batch(workload: "ProbedClassifier", case: Case) -> Batch:
     """At most eight samples in float32 on the CPU: of the real data's test split where the case has real data."""
     num_samples = min(case.batch, NUM_SAMPLES)
-    layout = workload.input_format(case)
-    plain = Format(num_samples, layout.image_size, layout.num_classes, torch.float32, torch.contiguous_format)
+    plain = workload.input_format(case).plain(num_samples)
     data = workload.load_data(case)
     return next(make_batches(plain, data, None if data is None else data.test, torch.device("cpu"), case.seed, 1))
 

@@ -1,0 +1,59 @@
+"""Whether the workloads that users name can be used, asked of a program that imports them."""
+
+import json
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from gpubench.core.secrets import mask_text
+from gpubench.protocol import start_module
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.workload_names import is_users
+
+TIMEOUT_S = 300.0
+"""As for a launch."""
+
+_LAST_LINES = 3
+
+
+def unusable_workloads(
+    cases: Iterable[Case], search_path: Sequence[str] = (), *, shipped_too: bool = False
+) -> dict[str, tuple[str, str]]:
+    """By the workload's name what is wrong with it, and what to do (may be empty). Those that can be used are left out.
+
+    Only those of the user are looked at, and not those of another interpreter; with `shipped_too` torchvision's too.
+    What modules print is shown only where the program ends without an answer.
+    """
+    asked: dict[str, Case] = {}
+    for case in cases:
+        if (is_users(case.workload) or (shipped_too and ":" in case.workload)) and case.python is None:
+            asked.setdefault(case.workload, case)
+    if not asked:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="gpubench-") as folder:
+        request, answer = Path(folder, "request.json"), Path(folder, "answer.json")
+        content = {"cases": [case.settings for case in asked.values()], "search_path": list(search_path)}
+        request.write_text(json.dumps(content), encoding="utf-8")
+        command = start_module.command("gpubench.worker.process.check_workloads", str(request), str(answer))
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="backslashreplace",
+                timeout=TIMEOUT_S,
+                env={**os.environ, **start_module.environment()},
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            why = f"importing it takes longer than {TIMEOUT_S:.0f} s", ""
+            return dict.fromkeys(asked, why)
+        if not answer.exists():
+            last = mask_text(" / ".join(f"{done.stdout}\n{done.stderr}".strip().splitlines()[-_LAST_LINES:]))
+            why = f"importing it ended the process with {done.returncode}: {last or 'it printed nothing'}", ""
+            return dict.fromkeys(asked, why)
+        found = json.loads(answer.read_text(encoding="utf-8"))
+    return {name: (said[0], said[1]) for name, said in zip(asked, found, strict=True) if said is not None}

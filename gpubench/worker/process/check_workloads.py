@@ -1,0 +1,41 @@
+"""Imports the workloads that users name and says what is wrong with them; a program, since imports run their code.
+
+`python -m gpubench.worker.process.check_workloads REQUEST ANSWER`: both are JSON files.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from gpubench.core.errors import GpubenchError
+from gpubench.suite.model.case import Case
+from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.workloads.registry import resolve
+from gpubench.worker.workloads.users_module import UsersModule
+
+
+def why_unusable(case: Case, search_path: tuple[str, ...]) -> tuple[str, str] | None:
+    """What is wrong with the case's workload, and what to do; None if it can be used. Nothing is measured."""
+    try:
+        workload: Any = resolve(case.workload, search_path, params=case.params)
+        if isinstance(workload, UsersModule):
+            workload.input_format(case)
+    except GpubenchError as error:
+        return str(error), error.hint
+    except Unsupported as error:
+        return str(error), ""
+    except Exception as error:  # noqa: BLE001 - whatever the user's code raises is the answer
+        return f"{case.workload} cannot be used: {type(error).__name__}: {error}", ""
+    return None
+
+
+def main(request: str, answer: str) -> None:
+    asked = json.loads(Path(request).read_text(encoding="utf-8"))
+    cases = [Case.model_validate(settings) for settings in asked["cases"]]
+    found = [why_unusable(case, tuple(asked["search_path"])) for case in cases]
+    Path(answer).write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

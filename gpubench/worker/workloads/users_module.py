@@ -1,0 +1,213 @@
+"""A module of the user's as a workload: an nn.Module class, a function that returns one, or a finished module."""
+
+import copy
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from gpubench.core.errors import UsageError
+from gpubench.suite.model.case import Case
+from gpubench.suite.model.input_shape import InputShape
+from gpubench.worker.workloads.base import Step, Unsupported
+from gpubench.worker.workloads.classifier.batches import Format, layout_of
+from gpubench.worker.workloads.classifier.classifier import Classifier
+from gpubench.worker.workloads.classifier.steps import tensors_in
+from gpubench.worker.workloads.numerics import NUMERICS
+
+_PROBED = 2
+"""Samples of the forward that shows the shape of the output."""
+
+
+class Judged(NamedTuple):
+    """How a module's output is judged: the loss, the shape of one sample's target, and its classes (None: floats).
+
+    `last` where classes are the output's last dimension, as of tokens, instead of its second.
+    """
+
+    loss: str
+    target_shape: tuple[int, ...] = ()
+    num_classes: int | None = None
+    last: bool = False
+
+
+class UsersModule(Classifier):
+    """`module:Net`, `file.py:Net`: everything that the built-in models have, with an input as `case.input` says.
+
+    Without `case.loss`, outputs N x C get cross-entropy with random classes, as do those of tokens N x L x C; a
+    scalar, or an output with a `loss`, is the loss itself; anything else is compared with random targets (mse).
+    """
+
+    default_image_size = 224
+
+    def __init__(self, name: str, target: Any) -> None:
+        super().__init__()
+        self.name, self._target = name, target
+        self._judged: Judged | None = None
+        self._spare: nn.Module | None = None
+
+    def make_model(self, case: Case) -> nn.Module:
+        """The module, made with `case.params` as keyword arguments. UsageError where that gives no module."""
+        spare, self._spare = self._spare, None
+        return spare or self._made(case)
+
+    def _made(self, case: Case) -> nn.Module:
+        if isinstance(self._target, nn.Module):
+            if case.params:
+                raise UsageError(f"{self.name} is a finished module: it takes no `params`.", hint="Name its class.")
+            return copy.deepcopy(self._target)
+        made = called(self.name, self._target, case.params)
+        if not isinstance(made, nn.Module):
+            raise UsageError(f"{self.name} returned {_kind(made)}, not an nn.Module.")
+        return made
+
+    def input_format(self, case: Case) -> Format:
+        """The shapes of a batch. UsageError where no input is named, or the module cannot take it."""
+        below, shape = self._input_of(case)
+        if case.memory_format == "channels_last" and len(shape) != 3:
+            raise Unsupported(f"channels_last is a layout of images, and a sample of {case.input} is none")
+        plain = Format(_PROBED, shape, None, torch.float32, torch.contiguous_format, below)
+        self._judged = self._judged or self._judge(case, plain)
+        if case.data != "synthetic":
+            self._check_classes(case, self._judged)
+        return plain._replace(
+            batch_size=case.batch,
+            num_classes=self._judged.num_classes,
+            dtype=NUMERICS[case.precision].weights,
+            memory_format=layout_of(case),
+            target_shape=self._judged.target_shape,
+        )
+
+    def _check_classes(self, case: Case, judged: Judged) -> None:
+        num_classes = super().num_classes(case.model_copy(update={"num_classes": None}))
+        if judged.num_classes is None or judged.target_shape or judged.num_classes < num_classes:
+            got = "no classes" if judged.num_classes is None or judged.target_shape else f"{judged.num_classes} classes"
+            raise UsageError(f"{case.data} has {num_classes} classes, and {self.name} returns {got}.")
+
+    def _input_of(self, case: Case) -> InputShape:
+        if case.input is not None and case.data == "synthetic":
+            return InputShape.of(case.input)
+        if case.image_size is not None or case.data != "synthetic":
+            size = self.image_size(case)
+            return InputShape(None, (3, size, size))
+        raise UsageError(
+            f"{case.workload} needs the shape of one sample.",
+            hint="Give it as --input 3x224x224 (an image), --input 128 (numbers) or --input int30000:128 (token ids "
+            "below 30 000); in a suite as `input`.",
+        )
+
+    def _judge(self, case: Case, layout: Format) -> Judged:
+        """From one forward of two samples on the CPU."""
+        torch.manual_seed(case.seed)
+        model = self._spare = self._made(case)
+        if case.mode == "train" and not any(parameter.requires_grad for parameter in model.parameters()):
+            raise Unsupported(f"{self.name} has no parameters to train; measure it with -s mode=infer")
+        samples = layout.random(_PROBED, torch.Generator().manual_seed(case.seed))[0]
+        was_training = model.training
+        try:
+            with torch.no_grad():
+                output = model.eval()(samples)
+        except Exception as error:
+            raise UsageError(
+                f"{self.name} cannot take a batch of {_PROBED} samples of {_shown(layout.sample_shape)}: "
+                f"{type(error).__name__}: {error}",
+                hint="Is the shape of one sample right (--input)? It has no batch dimension.",
+            ) from error
+        model.train(was_training)
+        own = own_loss(output)
+        if case.loss == "output" or (case.loss is None and own is not None):
+            if own is None:
+                raise UsageError(f"{self.name} returned no loss, which `loss: output` asks for.")
+            return Judged("output")
+        shape = tuple(self.logits(output).shape)
+        if not shape or shape[0] != _PROBED:
+            raise UsageError(
+                f"{self.name} returned {_shown(shape)} for a batch of {_PROBED}: the first dimension must be the batch."
+            )
+        return self._by_shape(case, shape[1:], is_text=layout.below is not None)
+
+    def _by_shape(self, case: Case, shape: tuple[int, ...], *, is_text: bool) -> Judged:
+        last = is_text and len(shape) == 2
+        if case.loss == "mse" or (case.loss is None and not last and (len(shape) != 1 or shape[0] < 2)):
+            return Judged("mse", shape)
+        if not shape or (shape[-1] if last else shape[0]) < 2:
+            raise UsageError(f"{self.name} returned {_shown(shape)} per sample: cross-entropy needs several classes.")
+        if last:
+            return Judged("cross-entropy", shape[:-1], shape[-1], last=True)
+        return Judged("cross-entropy", shape[1:], shape[0])
+
+    def loss(self, output: Any, labels_N: torch.Tensor) -> torch.Tensor:
+        """As the output's shape or `case.loss` asks for."""
+        judged = self._judged or Judged("cross-entropy")
+        if judged.loss == "output":
+            found = own_loss(output)
+            if found is None:
+                raise UsageError(f"{self.name} returned no loss in training mode, as it did in evaluation mode.")
+            return found
+        logits = self.logits(output)
+        if judged.loss == "mse":
+            return nn.functional.mse_loss(logits, labels_N.to(logits.dtype))
+        if judged.last:
+            logits, labels_N = logits.flatten(0, -2), labels_N.flatten()
+        return nn.functional.cross_entropy(logits, labels_N)
+
+    def logits(self, output: Any) -> torch.Tensor:
+        """The output itself, what it calls `logits`, or the first tensor of floats in it."""
+        named = _member(output, "logits")
+        tensors = [named] if isinstance(named, torch.Tensor) else tensors_in(output)
+        found = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
+        if found is None:
+            raise UsageError(f"{self.name} returned {_kind(output)}: there is no tensor of floats in it.")
+        return found
+
+
+class UsersStep:
+    """A function of the user's that does one step, whatever that is."""
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+
+    def build(self, case: Case, device: Any) -> Step:  # noqa: ARG002 - a function knows neither
+        return self._step
+
+
+def own_loss(output: Any) -> torch.Tensor | None:
+    """The loss that a model computes itself: its scalar output, or what its output calls `loss`."""
+    named = _member(output, "loss")
+    for found in (output, named):
+        if isinstance(found, torch.Tensor) and found.ndim == 0 and found.is_floating_point():
+            return found
+    return None
+
+
+def called(name: str, target: Callable[..., Any], params: Mapping[str, Any]) -> Any:
+    """What it returns for these keyword arguments. UsageError where it takes others."""
+    try:
+        signature = inspect.signature(target)
+    except (TypeError, ValueError):  # built-in ones have none
+        signature = None
+    if signature is not None:
+        try:
+            signature.bind(**params)
+        except TypeError as error:
+            raise UsageError(
+                f"{name} cannot be called: {error}.",
+                hint=f"It takes {signature}. Arguments are given as params: -s params.NAME=VALUE.",
+            ) from error
+    return target(**params)
+
+
+def _member(output: Any, name: str) -> Any:
+    if isinstance(output, torch.Tensor):
+        return None
+    return output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a single number"

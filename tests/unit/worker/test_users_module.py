@@ -1,0 +1,268 @@
+"""Modules of the user's as they are: every kind of class, function, instance and output."""
+
+import dataclasses
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from gpubench.core.errors import UsageError
+from gpubench.suite.model.case import Case
+from gpubench.worker.checks import parity
+from gpubench.worker.checks.work_counts import count_flops
+from gpubench.worker.process.check_workloads import why_unusable
+from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.workloads.registry import resolve
+from gpubench.worker.workloads.users_module import UsersModule
+
+MODELS = """
+import dataclasses
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(3, width, 3), nn.BatchNorm2d(width), nn.Linear(width, 5)
+    def forward(self, images):
+        return self.head(torch.relu(self.norm(self.conv(images))).mean((2, 3)))
+
+@dataclasses.dataclass
+class Output:
+    hidden: torch.Tensor
+    logits: torch.Tensor
+
+class Structured(Net):
+    def forward(self, images):
+        logits = super().forward(images)
+        return Output(logits * 2, logits)
+
+class Named(Net):
+    def forward(self, images):
+        return {"mask": torch.ones(len(images), dtype=torch.bool), "logits": super().forward(images)}
+
+class OwnLoss(Net):
+    def forward(self, images):
+        logits = super().forward(images)
+        return {"loss": logits.square().mean(), "logits": logits}
+
+class Language(nn.Module):
+    def __init__(self, width=8):
+        super().__init__()
+        self.embed, self.out = nn.Embedding(50, width), nn.Linear(width, 50)
+    def forward(self, tokens):
+        return self.out(self.embed(tokens))
+
+class Autoencoder(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+    def forward(self, images):
+        return self.conv(images)
+
+class Nothing(Net):
+    def forward(self, images):
+        super().forward(images)
+
+class Frozen(nn.Module):
+    def forward(self, images):
+        return images.flatten(1)
+
+class TimeFirst(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out = nn.Linear(6, 4)
+    def forward(self, x):
+        return self.out(x).transpose(0, 1)
+
+class NeedsWidth(nn.Module):
+    def __init__(self, width):
+        super().__init__()
+        self.out = nn.Linear(6, width)
+    def forward(self, x):
+        return self.out(x)
+
+class NoBuild:
+    pass
+
+def make(width=3):
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, width))
+
+def makes_text():
+    return nn.Identity if False else "text"
+
+def step():
+    steps.append(1)
+
+def wants(a, b):
+    pass
+
+steps = []
+regression = nn.Linear(6, 1)
+number = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    made = tmp_path_factory.mktemp("models")
+    (made / "users_models.py").write_text(MODELS)
+    (made / "my-models.py").write_text(MODELS)
+    (made / "leaves.py").write_text("import sys\nsys.exit('usage: leaves.py FILE')\n")
+    before = list(sys.path)
+    yield made
+    sys.path[:] = before
+
+
+@pytest.fixture
+def built(folder):
+    made = []
+
+    def build(name, **settings):
+        case = Case(workload=f"users_models:{name}", batch_size=4, **settings)
+        workload = resolve(case.workload, (str(folder),), params=case.params)
+        made.append(workload)
+        return workload, workload.build(case, "cpu"), case
+
+    yield build
+    for workload in made:
+        getattr(workload, "close", lambda: None)()
+
+
+IMAGES = {"input": "3x8x8"}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "loss"),
+    [
+        ("Net", IMAGES, "cross-entropy"),
+        ("Structured", IMAGES, "cross-entropy"),
+        ("Named", IMAGES, "cross-entropy"),
+        ("OwnLoss", IMAGES, "output"),
+        ("Language", {"input": "int50:6"}, "cross-entropy"),
+        ("Autoencoder", IMAGES, "mse"),
+        ("make", {"input": 12}, "cross-entropy"),
+        ("regression", {"input": "6"}, "mse"),
+        ("Net", {**IMAGES, "loss": "mse"}, "mse"),
+        ("Autoencoder", {**IMAGES, "loss": "cross-entropy"}, "cross-entropy"),
+    ],
+)
+@pytest.mark.parametrize("precision", ["fp32", "amp-bf16", "bf16"])
+def test_a_module_trains_and_equals_fp64(built, name, settings, loss, precision):
+    workload, step, case = built(name, precision=precision, **settings)
+    workload.reset_health()
+    for _ in range(2):
+        step()
+    health = workload.health()
+    assert (health.finite, health.parameters_moved, health.optimizer_steps) == (True, True, 2)
+    assert workload._judged.loss == loss
+    assert parity.check(workload, case, "cpu").passed
+
+
+@pytest.mark.parametrize("name", ["Net", "Structured", "Language", "OwnLoss"])
+def test_a_module_infers(built, name):
+    workload, step, case = built(name, mode="infer", input="int50:6" if name == "Language" else "3x8x8")
+    step()
+    assert workload.health().finite
+    assert parity.check(workload, case, "cpu").passed
+
+
+def test_flops_are_those_of_the_module(built):
+    workload, _, case = built("make", input="12", mode="infer", params={"width": 7})
+    assert count_flops(workload, case).per_sample == 2 * 12 * 7
+
+
+def test_layout_and_data_path_are_as_for_built_in_models(built):
+    workload, step, _ = built("Net", input="3x8x8", memory_format="channels_last", data_path="loader", num_workers=1)
+    step()
+    assert workload.probe()["memory_format"] == "channels_last"
+    _, step, _ = built("Language", input="int50:6", data_path="loader", num_workers=1)
+    step()
+
+
+def test_weights_depend_on_the_seed_alone(built):
+    first, second, third = (built("Net", seed=seed, **IMAGES)[0].model for seed in (1, 1, 2))
+    weights = [model.conv.weight.detach() for model in (first, second, third)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_an_instance_is_copied_for_every_launch(folder, built):
+    workload, step, _ = built("regression", input="6")
+    before = sys.modules["users_models"].regression.weight.detach().clone()
+    step()
+    assert torch.equal(sys.modules["users_models"].regression.weight, before)
+    assert workload.model is not sys.modules["users_models"].regression
+
+
+def test_real_images_bring_their_classes(built):
+    _, step, _ = built("make", data="digits", image_size=2, params={"width": 10})
+    step()
+
+
+def test_a_file_is_found_beside_the_suite_and_in_the_working_folder(folder, monkeypatch):
+    case = Case(workload="my-models.py:Net", input="3x8x8")
+    assert isinstance(resolve(case.workload, (str(folder),)), UsersModule)
+    monkeypatch.chdir(folder)
+    assert isinstance(resolve(case.workload), UsersModule)
+    assert isinstance(resolve(f"{folder}/my-models.py:Net"), UsersModule)
+    with pytest.raises(UsageError, match=r"There is no file other\.py"):
+        resolve("other.py:Net")
+
+
+def test_a_function_that_returns_no_module_is_a_step(folder):
+    workload = resolve("users_models:step", (str(folder),))
+    step = workload.build(Case(workload="users_models:step"), "cpu")
+    before = len(sys.modules["users_models"].steps)
+    step()
+    assert len(sys.modules["users_models"].steps) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "said"),
+    [
+        ("Net", {}, "needs the shape of one sample"),
+        ("Net", {"input": "4x8x8"}, "cannot take a batch of 2 samples of 4x8x8: RuntimeError"),
+        ("Net", {"data": "digits", "image_size": 8}, "digits has 10 classes, and users_models:Net returns 5 classes"),
+        ("Net", {**IMAGES, "params": {"wid": 3}}, "unexpected keyword argument 'wid'"),
+        ("NeedsWidth", {"input": "6"}, "missing a required argument: 'width'"),
+        ("wants", {"input": "6"}, "missing a required argument: 'a'"),
+        ("regression", {"input": "6", "params": {"width": 3}}, "takes no `params`"),
+        ("Nothing", IMAGES, "returned nothing: there is no tensor of floats in it"),
+        ("Net", {**IMAGES, "loss": "output"}, "returned no loss"),
+        ("Frozen", IMAGES, "has no parameters to train"),
+        ("TimeFirst", {"input": "5x6"}, "returned 5x2x4 for a batch of 2: the first dimension must be the batch"),
+        ("regression", {"input": "6", "loss": "cross-entropy"}, "cross-entropy needs several classes"),
+        ("NoBuild", {}, "is a class without `build"),
+        ("number", {}, "is a value of type int"),
+        ("Nett", {}, "has no 'Nett'"),
+        ("Language", {"input": "int50:6", "memory_format": "channels_last"}, "is a layout of images"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_is_measured(folder, name, settings, said):
+    found = why_unusable(Case(workload=f"users_models:{name}", **settings), (str(folder),))
+    assert found is not None
+    assert said in found[0]
+
+
+def test_a_module_that_ends_the_process_is_named(folder):
+    said, hint = why_unusable(Case(workload="leaves:Net"), (str(folder),))
+    assert "ended the process while it was imported: sys.exit('usage: leaves.py FILE')" in said
+    assert "__main__" in hint
+
+
+def test_a_module_without_parameters_can_be_measured_in_inference(built):
+    _, step, _ = built("Frozen", mode="infer", **IMAGES)
+    step()
+    with pytest.raises(Unsupported, match="no parameters"):
+        built("Frozen", **IMAGES)
+
+
+def test_a_module_is_seen_as_it_computes(built):
+    workload, _, _ = built("Language", input="int50:6", precision="amp-bf16")
+    facts = workload.probe()
+    assert facts["autocast_dtype"] == "bfloat16"
+    assert facts["batch_size"] == 4
+    assert dataclasses.is_dataclass(workload) is False
+    assert isinstance(workload.model, nn.Module)
