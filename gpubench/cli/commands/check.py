@@ -35,7 +35,7 @@ BASELINES = Path("suites") / "baselines"
     type=click.IntRange(1, 1000),
     default=None,
     metavar="N",
-    help="Measure cases that break a limit again for N rounds (1 to 1000); fail only those that break it again.",
+    help="Measure cases that break a limit again for N rounds; fail only those that break it again.",
 )
 @click.option("--accept", metavar="REASON", help="Exit 0 even if a gate failed, and make the run the baseline.")
 @click.option(

@@ -78,9 +78,9 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
 )
 @click.option(
     "--rounds",
-    type=click.IntRange(1, 1000),
+    type=click.IntRange(6, 1000),
     metavar="N",
-    help="With arms: at most N rounds per case, 6 to 1000 (24; over 16 cases need 16). Decided cases stop earlier.",
+    help="With arms: at most N rounds per case (24; over 16 cases need 16 or more). Decided cases stop earlier.",
 )
 @click.option(
     "--sesoi", type=share, help="With arms: the smallest change that matters (3%; with --resume, that of the run)."

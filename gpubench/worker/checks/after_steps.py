@@ -63,7 +63,7 @@ def _health_findings(told: Health, case: Case, num_steps: int, exact: bool) -> I
 
 
 def note_doubts(launch: RunningJob, workload: Any, effective: Effective) -> None:
-    """GB311 for settings that the watched step did not show, GB108 for what watches this process; each once.
+    """GB311 for settings that the watched steps did not show, GB108 for what watches this process; each once.
 
     An operator that computes nothing has no precision to show.
     """

@@ -44,7 +44,7 @@ def autocast_of(precision: str, device_type: str) -> Callable[[], AbstractContex
 
 
 NOT_SEEN = "not seen"
-"""Read back for a setting whose effect the watched step did not show. It is not judged."""
+"""Read back for a setting whose effect the watched steps did not show. It is not judged."""
 
 
 def dtype_name(dtype: torch.dtype | None) -> str | None:

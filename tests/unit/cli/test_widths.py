@@ -37,6 +37,7 @@ def folder(tmp_path_factory):
         "show first:3",
         "compare arms -v",
         "check arms",
+        "check first --update",
         "plan --pilot arms",
         "history",
     ],

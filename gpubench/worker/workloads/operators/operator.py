@@ -77,7 +77,7 @@ class Operator:
         return captured if case.cuda_graph else None
 
     def probe(self) -> dict[str, Any]:
-        """Types and layout seen in one more step."""
+        """Types and layout seen in a few more steps."""
         assert self._case is not None, "build comes first"
         assert self._step is not None
         seen = observe(self._step, self._case.device_type)
