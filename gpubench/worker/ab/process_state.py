@@ -27,7 +27,7 @@ def process_state(torch: Any) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "usable CPUs": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "default dtype": torch.get_default_dtype(),
-        "default device": torch.get_default_device(),
+        "default device": torch.empty(0).device,  # get_default_device fails in torch 2.9 once it was set back
         "deterministic algorithms": torch.get_deterministic_debug_mode(),
         "filling of uninitialised memory": torch.utils.deterministic.fill_uninitialized_memory,
         "gradients": torch.is_grad_enabled(),
