@@ -29,7 +29,7 @@ class AskedArms:
     rounds: int | None = None
     sesoi: float | None = None
 
-    def check_use(self, *, repeats: int | None, resumed: bool) -> None:
+    def check_use(self, *, repeats: str | None, resumed: bool) -> None:
         """click.UsageError for options that do not go together."""
         if self.texts and repeats is not None:
             raise click.UsageError(

@@ -139,9 +139,11 @@ def forecast(
     """`host_s` is what starting a worker host costs here: one is started for every round. `rounds`: instead of the
     suite's repeats.
     """
-    repeats = suite.measure.repeats if rounds is None else rounds
+    repeats = suite.measure.most_repeats if rounds is None else rounds
+    least_repeats = suite.measure.least_repeats if rounds is None else rounds
     wanted = [case for case in planned if case.skip_status is None]
-    measured = sum(case.kind == "measure" for case in wanted) * repeats * num_arms
+    num_measured = sum(case.kind == "measure" for case in wanted) * num_arms
+    measured, least_measured = num_measured * repeats, num_measured * least_repeats
     quality = suite.quality
     seeds = 0 if quality is None else quality.seeds
     trained = sum(case.kind == "quality" for case in wanted) * seeds * num_arms
@@ -160,7 +162,10 @@ def forecast(
         most_s += max(budget_s, LEAST_ROUNDS * num_parts * (build_s + replicas * process.max_time))
     return TimeForecast(
         measured + trained,
-        num_rounds * host_s + measured * least_launch_s + trained * rates * TRAINING_S[0] + least_s,
+        (num_rounds - (repeats - least_repeats if measured else 0)) * host_s
+        + least_measured * least_launch_s
+        + trained * rates * TRAINING_S[0]
+        + least_s,
         num_rounds * host_s
         + measured * (suite.measure.max_time + OVERHEAD_S)
         + trained * rates * TRAINING_S[1]

@@ -81,8 +81,11 @@ class Rounds:
                 break
 
     def _settle(self, cases: Sequence[PlannedCase]) -> None:
-        """Cases that have been judged leave the schedule, and so do those of which an arm has ended for good."""
+        """Cases that are known well enough, or judged, leave the schedule, and those of which an arm ended for good."""
         if None in self._arms:
+            for case in cases:
+                if self._schedule.settle_if_known(case):
+                    self._case_over(case)
             return
         for case in cases:
             records = self._schedule.records_of(case)

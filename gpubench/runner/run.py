@@ -29,7 +29,7 @@ from gpubench.runner.launch.job_on_host import Limits
 from gpubench.runner.launch.worker_hosts import Host, HostPool, current_folder, versions_of
 from gpubench.runner.plan import Hellos, greet, plan_cases
 from gpubench.runner.rounds import Rounds, Settled
-from gpubench.runner.schedule import LaunchSchedule
+from gpubench.runner.schedule import LaunchSchedule, UntilKnown
 from gpubench.runner.stored_run import check_arms, check_own, check_planned, check_unchanged, origin_of, place_of
 from gpubench.store.atomic_files import tidy_log
 from gpubench.store.run_info import PlannedCase, RunInfo, understood
@@ -319,6 +319,7 @@ class _Stage:
             arms=[arm.name for arm in request.arms] or [None],
             skip_after_oom=request.skip_after_oom,
             at_once=request.at_once,
+            until=_until_known(suite) if not request.arms else None,
             records=records,
         )
         self.tell(RunStarted(info, self._writer.folder, schedule.num_launches, schedule.num_done))
@@ -374,7 +375,7 @@ def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
         argv=request.argv,
         tag=request.tag,
         seed=secrets.randbelow(2**31) if request.seed is None else request.seed,
-        repeats=request.rounds or loaded.suite.measure.repeats,
+        repeats=request.rounds or loaded.suite.measure.most_repeats,
         selection=request.selection,
         arms=tuple(arm.info for arm in request.arms),
         screen_rounds=request.screen_rounds,
@@ -406,6 +407,11 @@ def _modules(
     sides = [{arm.name: arm.case(case) for arm in arms} or {"": case} for case in cases]
     blocks = bool(arms) and interleave != "launch" and any(why_not_blocks(each) is None for each in sides)
     return host_modules(suite, [case for each in sides for case in each.values()], search_path, blocks=blocks)
+
+
+def _until_known(suite: Suite) -> UntilKnown | None:
+    measure = suite.measure
+    return None if measure.repeat_range is None else UntilKnown(measure.repeat_range.min, measure.target_rel_ci)
 
 
 def _interpreter(*, hidden: bool) -> str:

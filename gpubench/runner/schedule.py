@@ -9,9 +9,11 @@ import json
 import math
 import random
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from gpubench.core.records import Record, Status
 from gpubench.runner.launch.recorder import PlannedLaunch
+from gpubench.stats.launch_looks import are_enough
 from gpubench.store.run_info import PlannedCase
 
 FINAL = frozenset({Status.OOM, Status.UNSUPPORTED, Status.TIMEOUT})
@@ -19,6 +21,14 @@ FINAL = frozenset({Status.OOM, Status.UNSUPPORTED, Status.TIMEOUT})
 
 LARGER = "larger than an OOM"
 OUT_OF_BUDGET = "the time budget was used up"
+
+
+@dataclass(frozen=True)
+class UntilKnown:
+    """Launches go on until the interval of a case's step time is narrow enough; a case gets at least `least`."""
+
+    least: int
+    target_rel_ci: float
 
 
 class LaunchSchedule:
@@ -34,12 +44,13 @@ class LaunchSchedule:
         arms: Sequence[str | None] = (None,),
         skip_after_oom: bool = True,
         at_once: int | None = None,
+        until: UntilKnown | None = None,
         records: Iterable[Record] = (),
     ) -> None:
         self.cases = [case for case in cases if case.skip_status is None]
         self._repeats, self._quality_seeds, self.seed = repeats, quality_seeds, seed
         self.arms = tuple(arms)
-        self._skip_after_oom, self._at_once = skip_after_oom, at_once
+        self._skip_after_oom, self._at_once, self._until = skip_after_oom, at_once, until
         self._records: dict[int, dict[tuple[int, str | None], Record]] = {case.index: {} for case in self.cases}
         self._left = {
             (case.index, arm): set(range(1, self.num_rounds(case) + 1)) for case in self.cases for arm in self.arms
@@ -59,6 +70,7 @@ class LaunchSchedule:
             if case.kind == "measure" and not self.one_sided(case):
                 for mine in left:
                     mine |= set().union(*left)
+            self.settle_if_known(case)
 
     @property
     def num_left(self) -> int:
@@ -134,6 +146,19 @@ class LaunchSchedule:
         """No more launches of this case are wanted."""
         for arm in self.arms:
             self._left[case.index, arm].clear()
+
+    def settle_if_known(self, case: PlannedCase) -> bool:
+        """Settles a case whose launches are enough; whether they are. Never without a range of repeats."""
+        until = self._until
+        if until is None or case.kind != "measure" or self.over(case):
+            return False
+        records = self.records_of(case)
+        logs = [math.log(record.series.median_s) for record in records if record.status is Status.OK and record.series]
+        hopeless = not logs and len(records) >= until.least
+        enough = hopeless or are_enough(logs, until.least, self._repeats, until.target_rel_ci)
+        if enough:
+            self.settle(case)
+        return enough
 
     def one_sided(self, case: PlannedCase) -> bool:
         """Whether an arm of the case has ended for good, so that the others have nothing to be compared with."""

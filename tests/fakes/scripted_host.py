@@ -202,6 +202,7 @@ class Lab:
         timeout_s: float = 300.0,
         contest_s: float | None = None,
         still_wanted=None,
+        until=None,
     ) -> tuple[Record, ...]:
         """The records of the run in the order stored, those of earlier calls first."""
         planned = tuple(
@@ -229,6 +230,7 @@ class Lab:
             seed=seed,
             arms=[arm.name for arm in arms] or [None],
             at_once=at_once,
+            until=until,
             records=stored,
         )
         limits = Limits(timeout_s, None if budget_s is None else self.clock() + budget_s, self.clock)

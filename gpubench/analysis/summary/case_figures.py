@@ -4,7 +4,7 @@ shown in full.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from gpubench.analysis.summary.launch_estimates import estimate
+from gpubench.analysis.summary.launch_estimates import CONFIDENCE, estimate
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Estimate, Record
 
@@ -26,10 +26,12 @@ class CaseFigures(Mapping[str, Estimate]):
     measured on the device of the case in FLOP/s, gives the MFU: 0 where it is unknown, None where none is asked for.
     """
 
-    __slots__ = ("_found", "_launches", "_wanted", "peak_flops")
+    __slots__ = ("_confidence", "_found", "_launches", "_wanted", "peak_flops")
 
-    def __init__(self, launches: Sequence[Record], wanted: Collection[str] | None = None) -> None:
-        self._launches, self._wanted = launches, wanted
+    def __init__(
+        self, launches: Sequence[Record], wanted: Collection[str] | None = None, confidence: float = CONFIDENCE
+    ) -> None:
+        self._launches, self._wanted, self._confidence = launches, wanted, confidence
         self._found: dict[str, Estimate | None] = {}
         self.peak_flops: float | None = None
 
@@ -95,7 +97,7 @@ class CaseFigures(Mapping[str, Estimate]):
         values = [value for value in found if value is not None and is_figure(name, value)]
         if not values or (name in _TAILS and len(values) < len(self._launches)):
             return None  # a tail of some launches alone does not go with a median of all
-        return estimate(values, METRICS[name])
+        return estimate(values, METRICS[name], self._confidence)
 
 
 class Reasons(Mapping[str, str]):

@@ -12,13 +12,14 @@ from gpubench.stats.median_interval import median_interval
 CONFIDENCE = 0.95
 
 
-def estimate(values: Sequence[float], spec: MetricSpec) -> Estimate:
+def estimate(values: Sequence[float], spec: MetricSpec, confidence: float = CONFIDENCE) -> Estimate:
     """The figure of a metric over launches, by the metric's own rule, with a 95 % interval if one is possible.
 
     Times and rates: geometric mean with a t interval on logs, since launches differ by factors (Georges, Buytaert,
     Eeckhout 2007: the launch is the unit of replication, not the step). Accuracies and shares: arithmetic mean with
     its t interval. Maxima: the largest, without an interval. Medians (cold-start times): an order-statistic interval
-    from six launches. One launch has no interval. ValueError without values or with one that is not finite.
+    from six launches. One launch has no interval. `confidence` is the nominal level of t intervals, more than 95 %
+    where the data decided how many launches there are. ValueError without values or with one that is not finite.
     """
     if not values:
         raise ValueError(f"no launch has a value of {spec.name}")
@@ -30,8 +31,9 @@ def estimate(values: Sequence[float], spec: MetricSpec) -> Estimate:
         low, high = median_interval(values) or (None, None)
         return Estimate(value=median(values), low=low, high=high, n=len(values), unit=spec.unit)
     if spec.summarise == "geometric" and min(values) > 0 and len(values) > 1:
-        return geometric_estimate([math.log(value) for value in values], spec.unit)
-    return from_location(_location(values), len(values), spec.unit)
+        logs = _location([math.log(value) for value in values])
+        return from_location(logs, len(values), spec.unit, exponential=True, confidence=confidence)
+    return from_location(_location(values), len(values), spec.unit, confidence=confidence)
 
 
 def geometric_estimate(logs: Sequence[float], unit: str = "") -> Estimate:
@@ -39,12 +41,14 @@ def geometric_estimate(logs: Sequence[float], unit: str = "") -> Estimate:
     return from_location(_location(logs), len(logs), unit, exponential=True)
 
 
-def from_location(location: Location, n: int, unit: str = "", *, exponential: bool = False) -> Estimate:
+def from_location(
+    location: Location, n: int, unit: str = "", *, exponential: bool = False, confidence: float = CONFIDENCE
+) -> Estimate:
     """An `Estimate` of n values; without an interval for n = 1, whose standard error is unknown."""
     back = bounded_exp if exponential else float
     if n < 2 or not math.isfinite(location.standard_error):
         return Estimate(value=back(location.mean), n=n, unit=unit)
-    low, high = location.interval(CONFIDENCE)
+    low, high = location.interval(confidence)
     return Estimate(value=back(location.mean), low=back(low), high=back(high), n=n, unit=unit)
 
 

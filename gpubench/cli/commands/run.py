@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gpubench.suite.load import LoadedSuite
 
 
+_MOST_REPEATS = 1000
 _TAG = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
@@ -42,6 +43,17 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
             param,
         )
     return value
+
+
+def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """As `-s measure.repeats=` takes it: `5`, `auto`, or `{min: 3, max: 12}` for `3..12`."""
+    if value is None or value == "auto":
+        return value
+    least, dots, most = value.partition("..")
+    numbers = [least, most] if dots else [least]
+    if not all(number.isdecimal() and 1 <= int(number) <= _MOST_REPEATS for number in numbers):
+        raise click.BadParameter(f"expected a number from 1 to 1000, 3..12 or auto, got {value!r}", ctx, param)
+    return f"{{min: {least}, max: {most}}}" if dots else value
 
 
 @click.command(name="run")
@@ -59,7 +71,12 @@ def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str |
     "--case", "cases", multiple=True, metavar="ID", help="Only this case: its id, the beginning of it, or its label."
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Show cases, skips and a time estimate; measure nothing.")
-@click.option("--repeats", type=click.IntRange(1, 1000), help="Launches per case, each in its own process.")
+@click.option(
+    "--repeats",
+    callback=_repeats,
+    metavar="N",
+    help="Launches per case, each in its own process: a number, 3..12 (until the interval is narrow enough), or auto.",
+)
 @click.option(
     "--no-contest", is_flag=True, help="Launches alone: do not let cases take turns in one process afterwards."
 )
@@ -135,7 +152,7 @@ def command(
     selection: str | None,
     cases: tuple[str, ...],
     dry_run: bool,
-    repeats: int | None,
+    repeats: str | None,
     no_contest: bool,
     budget: float | None,
     at_once: int | None,

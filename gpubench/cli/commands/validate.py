@@ -124,7 +124,9 @@ def _facts(loaded: "LoadedSuite", cases: Labelled, trained: Labelled) -> "tuple[
     made += [f"a path of {count(len(suite.path), 'change')}"] if suite.path else []
     made += [f"{len(suite.include)} included"] if suite.include else []
     left = "" if len(cases) == len(loaded.cases) else f" of {len(loaded.cases)}"
-    launches = f"{len(cases) * suite.measure.repeats}: {count(suite.measure.repeats, 'launch', 'launches')} per case"
+    least, most = suite.measure.least_repeats, suite.measure.most_repeats
+    repeats = count(most, "launch", "launches") if least == most else f"{least} to {most} launches"
+    launches = f"{len(cases) * most}: {repeats} per case"
     facts = [
         Fact("target" if loaded.target else "file", line(loaded.source)),
         Fact("digest", line(loaded.digest)),
@@ -181,7 +183,7 @@ def _document(loaded: "LoadedSuite", cases: Labelled, trained: Labelled, *, list
         "num_combinations": loaded.expansion.num_combinations,
         "num_excluded": loaded.expansion.num_excluded,
         "num_cases": len(cases),
-        "num_launches": len(cases) * loaded.suite.measure.repeats,
+        "num_launches": len(cases) * loaded.suite.measure.most_repeats,
         "num_quality_runs": len(trained) * (loaded.suite.quality.seeds if loaded.suite.quality else 0),
         "problems": [_problem(each) for each in loaded.warnings],
     }

@@ -40,7 +40,7 @@ def method_lines(summary: RunSummary) -> tuple[Line, ...]:
     if late:
         lengths += f" {count(late, 'launch', 'launches')} of {len(series)} reached the limit first."
     return lines(
-        f"Each case was launched {count(summary.info.repeats, 'time')}, each launch in a separate process, all "
+        f"Each case was launched {_repeats(summary, measure)}, each launch in a separate process, all "
         f"launches in random order (seed {summary.info.seed}).{isolation} Settings were set, then read back before "
         "and after the measured steps; a mismatch fails the case.",
         " ".join(filter(None, timed)) or "No step was timed.",
@@ -62,6 +62,14 @@ def method_lines(summary: RunSummary) -> tuple[Line, ...]:
         "Throughput is samples per step over the median step time. Nothing is dropped for being slow. A figure that is "
         "weakened or invalid (marks ! and -), or whose output was not verified (?), is shown but never called best.",
     )
+
+
+def _repeats(summary: RunSummary, measure: Measure) -> str:
+    known = measure.repeat_range
+    if known is None or summary.info.arms:
+        return count(summary.info.repeats, "time")
+    until = f"until the half-width of its interval was {format_percent(measure.target_rel_ci)}"
+    return f"{known.min} to {known.max} times ({until})"
 
 
 def section(view: View) -> Section:

@@ -2,7 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
 
 from gpubench.core.units import parse_duration, parse_fraction
 
@@ -25,6 +34,33 @@ class SuiteModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
+class RepeatRange(SuiteModel):
+    """At least and at most so many launches per case."""
+
+    min: int = Field(ge=3, le=1000, description="Fewer than three launches give no useful interval.")
+    max: int = Field(ge=3, le=1000)
+
+
+AUTO_REPEATS = RepeatRange(min=5, max=10)
+
+
+def _one_message_for_repeats(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    if isinstance(value, bool):
+        raise ValueError(f"expected a whole number, got {str(value).lower()}")
+    try:
+        found = handler(value)
+    except ValidationError:
+        raise ValueError("must be a whole number from 1 to 1000, `auto`, or {min: 3, max: 12} (min from 3)") from None
+    if isinstance(found, RepeatRange) and found.min > found.max:
+        raise ValueError(f"min is {found.min}, more than max ({found.max})")
+    return found
+
+
+Repeats = Annotated[
+    Annotated[int, Field(ge=1, le=1000)] | Literal["auto"] | RepeatRange, WrapValidator(_one_message_for_repeats)
+]
+
+
 class Measure(SuiteModel):
     """How long and how often each case is measured. Durations in seconds, `target_rel_ci` a fraction."""
 
@@ -45,7 +81,11 @@ class Measure(SuiteModel):
         50, ge=5, le=10**7, description="First look at the series; fewer only if `max_time` comes first."
     )
     max_steps: int = Field(100_000, ge=5, le=10**7, description="Measure at most this many steps.")
-    repeats: int = Field(3, ge=1, le=1000, description="Launches per case, each in its own process.")
+    repeats: Repeats = Field(
+        3,
+        description="Launches per case, each in its own process. `{min: 3, max: 12}`, or `auto` (5 to 10): until the "
+        "half-width of the quoted interval is at most `target_rel_ci`.",
+    )
     timeout: Duration = Field(
         300.0, gt=0, le=7 * 86400, description="A launch that takes longer is ended: status `timeout`."
     )
@@ -55,6 +95,21 @@ class Measure(SuiteModel):
         "only, `off`.",
     )
     parity: bool = Field(True, description="Check each case's output against fp64 on a fixed batch, once per case.")
+
+    @property
+    def repeat_range(self) -> RepeatRange | None:
+        """Between which numbers the data decide; None for a fixed number of launches."""
+        if isinstance(self.repeats, int):
+            return None
+        return AUTO_REPEATS if self.repeats == "auto" else self.repeats
+
+    @property
+    def least_repeats(self) -> int:
+        return self.repeats if isinstance(self.repeats, int) else (self.repeat_range or AUTO_REPEATS).min
+
+    @property
+    def most_repeats(self) -> int:
+        return self.repeats if isinstance(self.repeats, int) else (self.repeat_range or AUTO_REPEATS).max
 
 
 class QualitySettings(SuiteModel):

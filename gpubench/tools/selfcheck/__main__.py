@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from gpubench.tools.selfcheck.simulate_contests import CONTEST_SCENES, render_contests, render_launches, run_contests
 from gpubench.tools.selfcheck.simulate_verdicts import TARGET_NOTES, render, run_selfcheck
 
 
@@ -30,6 +31,26 @@ def statistics(trials: int, suites: int, seed: int) -> None:
     missed = found.missed
     click.echo(TARGET_NOTES if not missed else "Missed targets:\n" + "\n".join(f"* {line}" for line in missed))
     sys.exit(1 if missed else 0)
+
+
+@main.command()
+@click.option("--trials", type=click.IntRange(1), default=1000, show_default=True, help="Contests per scene.")
+@click.option("--seed", default=20261130, show_default=True, help="Seed of the whole simulation.")
+def contests(trials: int, seed: int) -> None:
+    """Simulate whole contests, block by block, and count verdicts; exit 1 if equal cases differ in more than 1 %."""
+    counts = [run_contests(scene, trials, seed) for scene in CONTEST_SCENES]
+    click.echo(render_contests(counts))
+    most = 0.01 + 3 * (0.01 / trials) ** 0.5
+    wrong = [each for each in counts if max(each.equal_called_different, each.itself_called_different) > most]
+    sys.exit(1 if wrong else 0)
+
+
+@main.command()
+@click.option("--trials", type=click.IntRange(1), default=10_000, show_default=True, help="Cases per scene.")
+@click.option("--seed", default=20261130, show_default=True, help="Seed of the whole simulation.")
+def launches(trials: int, seed: int) -> None:
+    """Simulate cases whose launches go on until their interval is narrow enough, and count what it covers."""
+    click.echo(render_launches(trials, seed))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from gpubench.protocol.messages import Result, SelfCheck
 from gpubench.runner.arms.arm import Arm
 from gpubench.runner.events import CaseFinished, RoundFinished
 from gpubench.runner.launch.job_pipe import Garbage
+from gpubench.runner.schedule import UntilKnown
 from gpubench.store.run_reader import load_run
 from gpubench.suite.model.case import Case
 
@@ -417,3 +418,39 @@ def test_a_resumed_run_remembers_that_blocks_fell_back(lab):
     lab.run([SMALL], repeats=1, arms=ARMS, levels={1: "block"})
     lab.run([SMALL], repeats=2, arms=ARMS, levels={1: "block"})
     assert [job.kind for job in lab.jobs] == ["measure", "measure"]
+
+
+# As many launches as a case needs
+
+
+def launched_times(lab, index):
+    return sum(case == index for case, _repeat, _arm in lab.launched)
+
+
+def varying(by_repeat):
+    """Launches of which those of batch 128 differ from each other."""
+
+    def script(job):
+        factor = by_repeat(job.repeat) if job.case == LARGE else 1.0
+        return measures(2.0, DONE.model_copy(update={"series": SERIES.model_copy(update={"median_s": 0.01 * factor})}))
+
+    return script
+
+
+def test_a_case_whose_launches_agree_gets_the_least_and_one_whose_differ_the_most(lab):
+    lab.script = varying(lambda repeat: 1 + 0.1 * (repeat % 2))
+    lab.run([SMALL, LARGE], repeats=6, until=UntilKnown(3, 0.01))
+    assert (launched_times(lab, 1), launched_times(lab, 2)) == (3, 6)
+    assert [event.case.index for event in lab.told(CaseFinished)] == [1, 2]
+
+
+def test_a_case_that_always_fails_gets_the_least(lab):
+    lab.script = lambda job: fails() if job.case == LARGE else measures()
+    lab.run([SMALL, LARGE], repeats=6, until=UntilKnown(3, 0.01))
+    assert launched_times(lab, 2) == 3
+
+
+def test_a_case_that_is_known_well_enough_is_not_measured_again_when_a_run_goes_on(lab):
+    lab.run([SMALL], repeats=6, until=UntilKnown(3, 0.01))
+    lab.run([SMALL], repeats=6, until=UntilKnown(3, 0.01))
+    assert lab.launched == []

@@ -1,0 +1,36 @@
+"""How many launches a case needs: after some of them it is looked whether the quoted interval is narrow enough."""
+
+import math
+from collections.abc import Sequence
+
+from gpubench.stats.estimators import mean_location
+
+CONFIDENCE = 0.97
+"""Nominal level of the interval where the data say how many launches there are. It covers 94 to 97 % then, if launches
+vary by 0.5 to 3 % (`python -m gpubench.tools.selfcheck launches`).
+"""
+
+LOOK_GROWTH = 1.33
+"""Looking after every launch would stop at the first interval that is narrow by chance."""
+
+
+def looks(least: int, most: int) -> tuple[int, ...]:
+    """Numbers of launches after which to look: 3, 4, 6, 8, 11, 12 from 3 to 12; `most` is always the last."""
+    found, number = [], least
+    while number < most:
+        found.append(number)
+        number = max(number + 1, math.ceil(number * LOOK_GROWTH))
+    return (*found, most)
+
+
+def are_enough(values: Sequence[float], least: int, most: int, target_rel_ci: float) -> bool:
+    """Whether the first launches were enough at one of the looks. `values` are logs of their medians, in order."""
+    for number in looks(least, most):
+        if number > len(values):
+            return False
+        if number == most:
+            return True
+        low, high = mean_location(values[:number]).interval(CONFIDENCE)
+        if (high - low) / 2 <= math.log1p(target_rel_ci):
+            return True
+    return False

@@ -1,0 +1,26 @@
+"""Contests and numbers of launches with known answers, in a small simulation. The larger one is in docs/method.md."""
+
+import pytest
+
+from gpubench.tools.selfcheck.simulate_contests import CONTEST_SCENES, launch_coverage, run_contests
+
+SCENES = {scene.name: scene for scene in CONTEST_SCENES}
+
+
+@pytest.mark.parametrize("name", ["usual", "processes vary 1 %"])
+def test_effects_of_five_per_cent_are_decided_and_equal_cases_are_never_called_different(name):
+    found = run_contests(SCENES[name], trials=15, seed=1)
+    assert found.decided >= 0.9
+    assert found.wrong == found.equal_called_different == found.itself_called_different == 0
+    assert found.half_width < 0.03
+
+
+def test_a_quiet_machine_needs_three_processes():
+    assert run_contests(SCENES["quiet"], trials=10, seed=1).mean_rounds < 3.5
+
+
+@pytest.mark.parametrize("scene", ["vary 0.5 %", "vary 1 %", "vary 3 %", "heavy tails, 1 %", "two modes, 1.5 % apart"])
+def test_the_quoted_interval_covers_the_truth_where_the_data_decide_how_many_launches_there_are(scene):
+    share, launches = launch_coverage(scene, trials=1500, seed=1, least=5, most=10)
+    assert 0.93 <= share <= 0.985
+    assert 5 <= launches <= 10
