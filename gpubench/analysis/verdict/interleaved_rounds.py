@@ -151,6 +151,7 @@ def _look_many(
 
     limit = math.log1p(settings.sesoi)
     mean, error, df = trimmed_moments(logs, settings.trim)
+    error = np.maximum(error, settings.least_spread / math.sqrt(logs.shape[1]))
     with np.errstate(divide="ignore", invalid="ignore"):
         significant = np.where(error > 0, 2 * stdtr(df, -np.abs(mean) / error) <= look.alpha, mean != 0)
     reach = t_quantile(1 - min(look.beta, (1 - settings.interval_level) / 2), df) * error

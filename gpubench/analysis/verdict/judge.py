@@ -63,9 +63,15 @@ def round_log_ratio(reference_steps: "ArrayLike", candidate_steps: "ArrayLike") 
     return math.log(medians[1]) - math.log(medians[0])
 
 
+def located(logs: Sequence[float], settings: CompareSettings) -> Location:
+    """Trimmed mean of some rounds, its error no smaller than rounds of the least spread would give it."""
+    found = trimmed_location(logs, settings.trim)
+    return found._replace(standard_error=max(found.standard_error, settings.least_spread / math.sqrt(len(logs))))
+
+
 def judge(logs: Sequence[float], settings: CompareSettings, look: Look) -> Comparison:
     """One look at the log ratios of some rounds. `unclear` here means: not settled by this look."""
-    found = trimmed_location(logs, settings.trim)
+    found = located(logs, settings)
     low, high = found.interval(settings.interval_level)
     verdict, reason = _verdict(found, settings, look)
     needed = None
@@ -108,7 +114,7 @@ def _verdict(found: Location, settings: CompareSettings, look: Look) -> tuple[Ve
 def too_few(logs: Sequence[float], settings: CompareSettings) -> Comparison:
     """Not enough rounds for a first look: a ratio, an interval from two rounds on, and never a verdict."""
     first = settings.schedule()[0].rounds
-    found = trimmed_location(logs, settings.trim) if len(logs) > 1 else None
+    found = located(logs, settings) if len(logs) > 1 else None
     mean = found.mean if found else logs[0] if logs else math.nan
     low, high = (bounded_exp(end) for end in found.interval(settings.interval_level)) if found else (None, None)
     reason = f"{len(logs)} of the {first} rounds that the first look needs"

