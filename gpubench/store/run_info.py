@@ -1,5 +1,7 @@
 """The head of a run folder: `run.json`."""
 
+import re
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal, TypeVar
 
@@ -17,6 +19,16 @@ _TABLES = {"system", "cpu", "python", "packages", "worker", "git", "variables", 
 _TABLES |= {"defaults", "measure", "quality", "baseline"}
 _LISTS = {"gpus", "gates", "path"}
 """Parts of the environment and of the suite file."""
+_IS_NUMBER = re.compile(r"num_\w+|\w+_(bytes|mhz|w|c)")
+
+
+def _check_numbers(table: Mapping[str, Any]) -> None:
+    """ValueError where what is called by a unit or a count is no number."""
+    for name, value in table.items():
+        if isinstance(value, dict):
+            _check_numbers(value)
+        elif _IS_NUMBER.fullmatch(name) and not isinstance(value, int | float | None):
+            raise ValueError(f"{name} is no number")
 
 
 def understood(model: type[_Model], value: Any, what: str) -> _Model:
@@ -138,4 +150,13 @@ class RunInfo(Frozen):
                 raise ValueError(f"{name} is no list")
         if not all(isinstance(gpu, dict) for gpu in value.get("gpus") or ()):
             raise ValueError("gpus is no list of tables")
+        for table in (value.get("system"), value.get("cpu"), *(value.get("gpus") or ())):
+            _check_numbers(table or {})
+        if not all(
+            isinstance(gpu.get(name), str | None) for gpu in value.get("gpus") or () for name in ("name", "uuid")
+        ):
+            raise ValueError("the name or uuid of a GPU is no text")
+        flags = (value.get("cpu") or {}).get("flags")
+        if flags is not None and not (isinstance(flags, list) and all(isinstance(flag, str) for flag in flags)):
+            raise ValueError("cpu.flags is no list of words")
         return value

@@ -41,7 +41,7 @@ def environment_facts(summary: RunSummary) -> tuple[Fact, ...]:
         *_versions(info, ("numpy",)),
     ]
     facts += [
-        Fact("Driver", line(", ".join(filter(None, [driver.get("driver"), cuda])))),
+        Fact("Driver", line(", ".join(map(str, filter(None, [driver.get("driver"), cuda]))))),
         _cpu(env),
         Fact("System", line(_system(env))),
         Fact("Software", line(", ".join(filter(None, software)))),

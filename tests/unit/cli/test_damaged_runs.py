@@ -72,3 +72,26 @@ def test_a_damaged_head_is_a_sentence(store: Path, capsys: pytest.CaptureFixture
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
     assert main(["show", path.parent.name, "--store", str(store)]) == ExitStatus.USAGE
     assert "is not the head of a run: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("cpu", "flags"), 3.5),
+        (("cpu", "flags"), [[1]]),
+        (("system", "memory_bytes"), [1]),
+        (("cpu", "num_threads"), "x"),
+    ],
+)
+def test_an_odd_fact_of_the_machine_is_a_line(
+    store: Path, capsys: pytest.CaptureFixture[str], path: tuple[str, str], value: object
+) -> None:
+    head = store / "20261123-1602-cnn-7f3a" / "run.json"
+    document = json.loads(head.read_text())
+    document["environment"].setdefault(path[0], {})[path[1]] = value
+    head.write_text(json.dumps(document))
+    assert main(["show", "20261123-1602-cnn-7f3a", "--all", "--store", str(store)]) == ExitStatus.USAGE
+    assert (
+        f"environment: Value error, {path[1] if path[1] != 'flags' else 'cpu.flags'} is no" in capsys.readouterr().err
+    )
+    assert main(["history", "--store", str(store)]) == ExitStatus.OK

@@ -174,6 +174,15 @@ def test_a_case_of_a_stored_run_is_profiled_into_the_runs_folder(run, store: Pat
     assert command[-1] == str(store / "20261123-1602-mine-7f3a" / "cases" / "2" / "profile" / "job.json")
 
 
+@pytest.mark.parametrize("link", ["cases/2", "cases/2/profile"])
+def test_a_link_in_a_run_does_not_lead_a_profile_elsewhere(link, store: Path, capsys: pytest.CaptureFixture[str]):
+    place = store / "20261123-1602-mine-7f3a" / link
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(store)
+    assert main(["profile", "before:2", "--store", str(store), "--dry-run"]) == 2
+    assert "is outside the run folder" in capsys.readouterr().err
+
+
 def test_a_run_by_its_path_and_a_case_by_its_label(store: Path, capsys: pytest.CaptureFixture[str]):
     folder = store / "20261123-1602-mine-7f3a"
     assert dry_run(capsys, f"{folder}:cpu 128")[-1] == str(folder / "cases" / "2" / "profile" / "job.json")
