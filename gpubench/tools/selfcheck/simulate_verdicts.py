@@ -9,7 +9,7 @@ from gpubench.analysis.verdict.interleaved_rounds import judge_many
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.analysis.verdict.many_comparisons import SCREEN_ROUNDS, Logs, judge_suite
 from gpubench.stats.estimators import t_quantile, trimmed_moments
-from gpubench.tools.selfcheck.other_tool_rules import PYPERF_PROCESSES, RULES
+from gpubench.tools.selfcheck.other_tool_rules import PYPERF_PROCESSES, RULES, Rule
 from gpubench.tools.selfcheck.simulated_steps import SCENES, Scene, simulate
 
 if TYPE_CHECKING:
@@ -87,21 +87,22 @@ def log_ratios(times: "FloatArray") -> "FloatArray":
     return ratios
 
 
-def run_scene(scene: Scene, effect: float, trials: int, seed: int) -> SceneResult:
-    """Judge `trials` comparisons of this scene: interleaved by gpubench, as two stored sessions by the other rules."""
+def run_scene(scene: Scene, effect: float, trials: int, seed: int, rules: Mapping[str, Rule] = RULES) -> SceneResult:
+    """Judge `trials` comparisons of this scene: interleaved by gpubench, as two stored sessions by other `rules`."""
     import numpy as np
 
     settings = CompareSettings()
     rng = np.random.default_rng([seed, zlib.crc32(scene.name.encode()), round(effect * 1000)])
     # The other tools have their own warm-up phase, so they get steps without one.
     warmed_up = replace(scene, warmup=0.0)
-    logs, alarms, done = [], dict.fromkeys(RULES, 0), 0
+    logs, alarms, done = [], dict.fromkeys(rules, 0), 0
     while done < trials:
         size = min(_CHUNK, trials - done)
         logs.append(log_ratios(simulate(scene, effect, rng, size, settings.max_rounds)))
-        stored = simulate(warmed_up, effect, rng, size, PYPERF_PROCESSES, interleaved=False)
-        for name, rule in RULES.items():
-            alarms[name] += int(rule(stored[:, :, 0], stored[:, :, 1]).sum())
+        if rules:
+            stored = simulate(warmed_up, effect, rng, size, PYPERF_PROCESSES, interleaved=False)
+            for name, rule in rules.items():
+                alarms[name] += int(rule(stored[:, :, 0], stored[:, :, 1]).sum())
         done += size
     found = judge_many(np.concatenate(logs), settings)
     words = ("slower", "faster", "same", "unclear")
