@@ -2,7 +2,7 @@
 of one core is promised, so it is asserted.
 """
 
-import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -13,9 +13,11 @@ from fakes.matrix import matrix_run, samples_of
 from fakes.stored import stored
 
 from gpubench.analysis.summary.run_summary import summarise_run
+from gpubench.report.build import build_report
+from gpubench.report.view.run_view import View
 from gpubench.report.view.samples import wanted
 from gpubench.report.write import report_of, write_both, write_html
-from gpubench.store.run_reader import Run
+from gpubench.store.run_reader import Run, load_run
 
 LIMIT_S = 10.0
 MOST_BYTES_OF_200 = 2_000_000
@@ -53,13 +55,67 @@ def test_a_page_of_200_cases_is_under_2_mb(tmp_path: Path, benchmark) -> None:
     assert page.stat().st_size < MOST_BYTES_OF_200
 
 
-@pytest.mark.parametrize("command", ["show", "report"])
-def test_ten_thousand_cases_are_shown(tmp_path: Path, benchmark, command: str) -> None:
-    """Seconds and MB, for comparison between versions: nothing is promised."""
-    run = a_run(tmp_path / "run", seeds=70)
-    assert len(run.info.cases) > 10_000
-    del run
-    arguments = [sys.executable, "-m", "gpubench", command, str(tmp_path / "run")]
-    benchmark.pedantic(lambda: subprocess.run(arguments, stdout=subprocess.DEVNULL, check=True), rounds=1)
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    benchmark.extra_info.update(cpu_s=used.ru_utime + used.ru_stime, most_mb=used.ru_maxrss / 1024)
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of three launches a case: 10,085 cases twice over, and 149."""
+    store = tmp_path_factory.mktemp("many") / "reports"
+    assert len(a_run(store / "thousands", seeds=70).info.cases) > 10_000
+    shutil.copytree(store / "thousands", store / "again")
+    a_run(store / "few", seeds=1)
+    return store
+
+
+MEASURING = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+"""
+"""In a process of its own: a new process begins with the peak of the one that starts it, here that of the tests."""
+
+
+def spent(*arguments: str, store: Path) -> tuple[float, float]:
+    """Seconds of CPU and the most MB of a command and what it started."""
+    command = [sys.executable, "-m", "gpubench", *arguments, "--store", str(store)]
+    done = subprocess.run([sys.executable, "-c", MEASURING, *command], capture_output=True, text=True, check=True)
+    cpu_s, most_mb = map(float, done.stdout.split())
+    return cpu_s, most_mb
+
+
+@pytest.mark.parametrize(
+    ("command", "most_mb", "most_times"), [("show", 400, 8), ("report", 500, 6)], ids=["show", "report"]
+)
+def test_ten_thousand_cases_are_read_in_bounded_memory(
+    store: Path, benchmark, command: str, most_mb: float, most_times: float
+) -> None:
+    """In time that is a small multiple of what 149 cases take, most of which is the start."""
+    few_s, _ = spent(command, "few", store=store)
+    many_s, many_mb = benchmark.pedantic(lambda: spent(command, "thousands", store=store), rounds=1)
+    benchmark.extra_info.update(cpu_s=many_s, most_mb=many_mb, times=many_s / few_s)
+    assert many_mb < most_mb
+    assert many_s / few_s < most_times
+
+
+def test_a_list_of_runs_looks_at_no_more_than_the_beginnings_of_records(store: Path, benchmark) -> None:
+    show_s, _ = spent("show", "thousands", store=store)
+    list_s, list_mb = benchmark.pedantic(lambda: spent("list", "runs", store=store), rounds=3)
+    benchmark.extra_info.update(cpu_s=list_s, most_mb=list_mb)
+    assert list_s < show_s / 3
+    assert list_mb < 100
+
+
+def test_reading_grows_as_the_number_of_cases_does(store: Path, benchmark) -> None:
+    """Loading, summarising and the sections of a screen, per case, at 10,085 cases and at 149."""
+
+    def per_case_s(name: str, times: int) -> float:
+        started = time.process_time()
+        for _ in range(times):
+            run = load_run(store / name)
+            build_report(View(summarise_run(run)), pages=False)
+        return (time.process_time() - started) / times / len(run.info.cases)
+
+    per_case_s("few", 1)
+    few_s = per_case_s("few", 10)
+    many_s = benchmark.pedantic(lambda: per_case_s("thousands", 1), rounds=1)
+    benchmark.extra_info.update(few_s=few_s, many_s=many_s)
+    assert many_s < 2 * few_s
