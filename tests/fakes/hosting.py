@@ -56,14 +56,24 @@ class Running:
 
 
 class HostUnderTest:
-    def __init__(self, folder, **environ):
+    def __init__(self, folder, modules=(), **environ):
+        """`modules` are imported before it forks, as the runner asks for by the cases of a run."""
         self.folder = Path(folder)
         self.log = self.folder / "host.log"
         ours, theirs = socket.socketpair()
         self._socket = ours
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-u", "-m", "gpubench.worker", "--socket-fd", str(theirs.fileno())],
+                [
+                    sys.executable,
+                    "-u",
+                    "-m",
+                    "gpubench.worker",
+                    "--socket-fd",
+                    str(theirs.fileno()),
+                    "--modules",
+                    *modules,
+                ],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

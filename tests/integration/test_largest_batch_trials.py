@@ -12,6 +12,7 @@ import torch
 from fakes.hosting import QUICK, HostUnderTest
 
 from gpubench.core.units import MIB
+from gpubench.protocol.host_modules import COMPILER
 from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
 from gpubench.worker.batch_search.trial import limit_bytes, try_batch
@@ -125,7 +126,7 @@ def test_the_address_space_that_is_left_bounds_what_a_trial_may_take():
 @pytest.fixture
 def limited_host(tmp_path):
     """A host with 180 MiB of address space above what it has."""
-    host = HostUnderTest(tmp_path)
+    host = HostUnderTest(tmp_path, COMPILER)
     status = Path(f"/proc/{host.process.pid}/status").read_text()
     used = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmSize"))
     resource.prlimit(host.process.pid, resource.RLIMIT_AS, (used + 180 * MIB, resource.RLIM_INFINITY))

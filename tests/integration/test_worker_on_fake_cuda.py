@@ -13,6 +13,7 @@ from fakes.nvml.control import OTHER_UUID
 
 from gpubench.core.findings import Validity, validity
 from gpubench.core.records import Status
+from gpubench.protocol.host_modules import COMPILER, TORCHVISION
 from gpubench.store.run_reader import load_run
 from gpubench.suite.cases.expand import expand
 from gpubench.suite.load import load_suite
@@ -26,7 +27,8 @@ NO_VALUES = {"GB302", "GB303", "GB305"}
 @pytest.fixture(scope="module")
 def host(fake_cuda, tmp_path_factory):
     """With a card of 140 GiB."""
-    host = HostUnderTest(tmp_path_factory.mktemp("host"), **fake_cuda(FAKE_GPU_BYTES=140 * GIB))
+    environ = fake_cuda(FAKE_GPU_BYTES=140 * GIB)
+    host = HostUnderTest(tmp_path_factory.mktemp("host"), (*COMPILER, *TORCHVISION), **environ)
     yield host
     host.close()
 
