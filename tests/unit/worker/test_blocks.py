@@ -374,12 +374,12 @@ def test_where_the_clock_is_the_devices_or_threads_are_too_many_nothing_is_left_
 
 def test_a_contest_says_how_fast_each_arm_is_relative_to_the_others_and_to_its_twin(run):
     arms = {"base": {"batch_size": 4}, "slow": {"batch_size": 4, "learning_rate": 25}, "large": {"batch_size": 8}}
-    turns = run(arms, kind="contest", twin=True).turns
+    turns = run(arms, kind="contest", twin=True, measure=PATIENT).turns
     speeds = turns.log_speeds
     assert speeds["slow"] - speeds["base"] == pytest.approx(-math.log(1.25), abs=0.06)
     assert speeds["large"] - speeds["base"] == pytest.approx(math.log(2), abs=0.06)
     assert turns.twin == pytest.approx(speeds["base"], abs=0.06)
-    assert turns.num_turns >= blocks.LEAST_TURNS
+    assert turns.num_turns > 5
     assert turns.threads == torch.get_num_threads()
 
 
