@@ -1,4 +1,4 @@
-"""gpubench: GPU benchmarking and profiling whose numbers can be trusted.
+"""gpubench: GPU benchmarking and profiling with numbers you can trust.
 
     run = gpubench.run_suite("cnn-smoke")         # or load_run("@last")
     table = run.frame()                           # one row per case and metric

@@ -26,16 +26,16 @@ DEFAULT_STORE = "reports"
 class StoredRun(Run):
     """A run read from its folder.
 
-    `info` is what was asked and of which machine, `records` every launch in the order stored, `dropped` what could not
-    be read, `samples(record)` the single step times of a launch.
+    `info` describes the request and the machine, `records` has every launch in the order stored, `dropped` lists what
+    could not be read, and `samples(record)` returns the step times of one launch.
     """
 
     def __repr__(self) -> str:
-        """Its name, suite and size: the records alone may be megabytes of text."""
+        """Name, suite and size only, because the records may be megabytes of text."""
         return f"<StoredRun {self.info.run}: suite {self.info.suite_name}, {len(self.records)} launches, {self.folder}>"
 
     def summary(self, *, arm: str | None = None) -> "RunSummary":
-        """Case by case: status, estimates with 95 % intervals, findings. With `arm`, of that arm's launches alone."""
+        """Status, estimates with 95 % intervals and findings per case. With `arm`, only from that arm's launches."""
         from gpubench.analysis.summary.run_summary import summarise_run
 
         return summarise_run(self, arm=arm)
@@ -48,10 +48,10 @@ class StoredRun(Run):
 
 
 def load_run(reference: str | Path = "@last", store: str | Path = DEFAULT_STORE) -> StoredRun:
-    """The run that `reference` names: a path, a folder of `store`, the beginning of its name, a tag, `@last`,
+    """Load the run that `reference` names: a path, a folder in `store`, the start of its name, a tag, `@last`,
     `@last~2`.
 
-    UsageError if it names none or several, StoreError if the folder cannot be read.
+    UsageError if no run or several runs match, StoreError if the folder cannot be read.
     """
     from gpubench.store.run_names import resolve_run
     from gpubench.store.run_reader import load_run as load
@@ -60,8 +60,8 @@ def load_run(reference: str | Path = "@last", store: str | Path = DEFAULT_STORE)
 
 
 def load_suite(source: str | Path, overrides: Sequence[str] = ()) -> "LoadedSuite":
-    """A suite and its cases, from a file or by the name of one that ships; `overrides` as `-s` takes them
-    (`AXIS=V,..`).
+    """Load a suite and its cases, from a file or by the name of a suite that ships with gpubench. `overrides` are
+    written as for `-s` (`AXIS=V,..`).
 
     SuiteError with every mistake at once, UsageError if there is no such suite.
     """
@@ -81,10 +81,10 @@ def run_suite(
 ) -> StoredRun:
     """Measure a suite as `gpubench run` does, and load the stored run.
 
-    `selection` keeps cases as `-k` does; `listener` is called with each event of `gpubench.runner.events`, from the
-    thread that called. Other keywords are the fields of `gpubench.runner.run.RunRequest` (`out`, `tag`, `seed`,
-    `budget_s`, ...). SuiteError, UsageError or StoreError before anything is measured; a case that fails is a record.
-    Ctrl-C ends the step and stores it, then raises KeyboardInterrupt.
+    `selection` keeps cases as `-k` does. `listener` is called with each event of `gpubench.runner.events`, in the
+    calling thread. Other keywords are the fields of `gpubench.runner.run.RunRequest` (`out`, `tag`, `seed`,
+    `budget_s`, ...). SuiteError, UsageError or StoreError are raised before anything is measured; a case that fails is
+    a record. Ctrl-C ends the step and stores it, then raises KeyboardInterrupt.
     """
     from gpubench.analysis.insight.paired_ratios import still_wanted
     from gpubench.report.write import keep_ceilings
@@ -106,14 +106,13 @@ def compare(
     force: bool = False,
     store: str | Path = DEFAULT_STORE,
 ) -> "Compared":
-    """How the cases of one run moved against the same cases of another; without `candidate`, of the run's second arm
-    against its first.
+    """Compare the cases of two runs; without `candidate`, the second arm of a run with its first.
 
-    Runs may be given as `load_run` takes them. The result's `changes` hold a judgement per case and metric,
-    `differences` what else differs between the two. Without `metrics`: speed, memory, energy and accuracy, as far as
-    measured. Two runs were not interleaved, and sessions differ with nothing changed: times that look slower or faster
-    are `unclear` unless `allow_unpaired`. UsageError, unless `force`, where GPU or suite differ so that the numbers
-    mean nothing together.
+    Runs may be given as `load_run` takes them. The result has `changes`, a verdict per case and
+    metric, and `differences`, what else differs between the two. Without `metrics`: speed, memory, energy and accuracy,
+    if they were measured. Two runs were not interleaved, and sessions differ even if nothing changed: times that look
+    slower or faster are `unclear` unless `allow_unpaired`. UsageError if GPU or suite differ so that the numbers cannot
+    be compared, unless `force`.
     """
     from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides, refuse
     from gpubench.analysis.compare.run_sides import arm_sides, side_of

@@ -1,6 +1,6 @@
 """The names that a package needs to add metrics, findings, sections of reports and telemetry (docs/extending.md).
 
-Names are loaded when they are first used.
+Each name is imported when it is first used.
 """
 
 from typing import TYPE_CHECKING

@@ -17,7 +17,7 @@ COMMANDS = (
     LazyCommand("stat", "Measure", "Measure any program: time, memory, energy, clocks."),
     LazyCommand("profile", "Measure", "Run one case under a profiler, or read a trace."),
     LazyCommand("validate", "Measure", "Check a suite file and count its cases."),
-    LazyCommand("init", "Measure", "Write a suite and a model to begin with."),
+    LazyCommand("init", "Measure", "Write a starter suite and model."),
     LazyCommand("compare", "Analyse", "Compare runs, case by case."),
     LazyCommand("check", "Analyse", "Fail if a run regressed from its baseline: the CI gate."),
     LazyCommand("plan", "Analyse", "Estimate how many rounds and how long a verdict takes."),
@@ -29,7 +29,7 @@ COMMANDS = (
     LazyCommand("completion", "Inspect", "Print the completion script of a shell."),
 )
 
-HELP = """GPU benchmarking and profiling whose numbers can be trusted.
+HELP = """GPU benchmarking and profiling with numbers you can trust.
 
 A suite file names the settings to try (device, precision, batch size, layout, cuDNN, ...). `run` measures every
 combination, each launch in its own process, reads the settings back, and says how certain each figure is.

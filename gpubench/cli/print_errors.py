@@ -58,7 +58,7 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
         else:
             say(f"error: {message[:1].lower()}{message[1:]}")
             if context is not None:
-                say(f"hint: `{context.command_path} --help` explains its use")
+                say(f"hint: `{context.command_path} --help` shows its usage")
         return ExitStatus.USAGE
     except GpubenchError as error:
         if problems := getattr(error, "problems", ()):

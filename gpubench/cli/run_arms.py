@@ -33,7 +33,7 @@ class AskedArms:
         """click.UsageError for options that do not go together."""
         if self.texts and repeats is not None:
             raise click.UsageError(
-                "--repeats cannot be combined with --arm: cases get rounds until they are decided, at most --rounds."
+                "--repeats cannot be combined with --arm: cases are measured until they are decided, at most --rounds."
             )
         if self.texts and resumed:
             raise click.UsageError("--resume continues the arms of the run: it cannot be combined with --arm.")

@@ -64,7 +64,7 @@ class RunEnding:
         if bad:
             raise MachineUnfitError(
                 f"this machine is not fit for measuring: {'; '.join(bad)}",
-                hint="`gpubench doctor` says what to do; without --strict the run goes on.",
+                hint="`gpubench doctor` says what to do; without --strict the run continues.",
             )
 
     def after(self, outcome: RunOutcome, store: Path) -> int:

@@ -32,7 +32,7 @@ class GpuBenchmark:
         home = type(benchmark).__module__.partition(".")[0]
         if missing and home != "pytest_benchmark":
             raise pytest.UsageError(
-                f"gpu_benchmark needs the fixture `benchmark` of pytest-benchmark, and met that of {home}: "
+                f"gpu_benchmark needs the fixture `benchmark` of pytest-benchmark, but found that of {home}: "
                 "another plugin has taken its place (pytest-codspeed does, with --codspeed)"
             )
         if missing:

@@ -37,7 +37,7 @@ def options_of(node: pytest.Item, config: pytest.Config) -> Options:
     given: dict[str, Any] = {}
     for marker in node.iter_markers("gpubench"):
         if marker.args:
-            raise pytest.UsageError(f"{node.nodeid}: the gpubench marker takes keywords alone: {', '.join(_KNOWN)}")
+            raise pytest.UsageError(f"{node.nodeid}: the gpubench marker takes only keywords: {', '.join(_KNOWN)}")
         given = {**marker.kwargs, **given}
     unknown = [name for name in given if name not in _KNOWN]
     if unknown:

@@ -118,7 +118,8 @@ def _write_folder(folder: Path, files: Mapping[str, str], *, force: bool) -> Non
     try:
         if folder.is_symlink():
             raise StoreError(
-                f"{folder} is a link: no charts are written through it", hint="Remove it, or use -o FILE.md."
+                f"{folder} is a link, and gpubench does not write charts through links",
+                hint="Remove it, or use -o FILE.md.",
             )
         folder.mkdir(exist_ok=True) if files or folder.exists() else None
         known = listed.is_file() and not listed.is_symlink() and listed.stat().st_size < _MOST_LISTED_BYTES

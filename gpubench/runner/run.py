@@ -239,7 +239,7 @@ def resume(
         hidden = bool(info.environment.get("anonymous"))
         here = environment.collect(_versions(hellos), anonymous=hidden, folder=place.folder)
         for each in check_unchanged(info, here, _interpreter(hidden=hidden), force=request.force):
-            stage.tell(Notice(f"the run goes on although it differs: {each}", "Compare its launches with care."))
+            stage.tell(Notice(f"the run continues although it differs: {each}", "Compare its launches with care."))
         if before is not None:
             before(info)
         levels = levels_of(request.arms, info.cases, asked) if request.arms else {}

@@ -39,14 +39,14 @@ class RunPlace:
 
 
 def place_of(info: RunInfo) -> RunPlace:
-    """UsageError if a folder or file that the run needs is not there any more."""
+    """UsageError if a folder or file that the run needs no longer exists."""
     folder = None if info.working_folder is None else expand_home(info.working_folder)
     suite = None if info.suite_path is None else ((folder or Path()) / expand_home(info.suite_path)).absolute()
     own = any(is_users(str(case.settings.get("workload", ""))) for case in info.cases)
     missing = next((each for each in (folder, suite) if each is not None and not each.exists()), None)
     if own and missing is not None:
         raise UsageError(
-            f"run {info.run} measures workloads beside its suite file, and {missing} is not there",
+            f"run {info.run} measures workloads next to its suite file, but {missing} does not exist",
             hint="Go to the folder in which the run was started, put the file back, or start a new run.",
         )
     return RunPlace(folder if folder is not None and folder.is_dir() else None, suite)
@@ -67,7 +67,7 @@ def check_unchanged(info: RunInfo, here: Mapping[str, Any], interpreter: str, *,
     if moved and not force:
         more = f"; and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else ""
         raise UsageError(
-            f"run {info.run} was made in another state ({'; '.join(moved[:_SHOWN])}{more})",
+            f"run {info.run} was made in a different state ({'; '.join(moved[:_SHOWN])}{more})",
             hint="Start a new run and compare the two; --force continues anyway.",
         )
     return tuple(moved)
@@ -78,7 +78,7 @@ def check_files(info: RunInfo, *, force: bool) -> None:
     changed = _files_changed(info)
     if changed and not force:
         raise UsageError(
-            f"run {info.run} measured other code: {'; '.join(changed[:_SHOWN])}",
+            f"run {info.run} measured different code: {'; '.join(changed[:_SHOWN])}",
             hint="Start a new run; --force continues anyway.",
         )
 
@@ -94,14 +94,14 @@ def _modules_added(info: RunInfo) -> list[str]:
     files = {expand_home(path).resolve() for path in info.workload_files}
     names = {*info.imported, *module_names(files)}
     added = {name: file for name, file in there.items() if name in names and file.resolve() not in files}
-    return [f"{file} was not there, and hides the {name} that the run used" for name, file in added.items()]
+    return [f"{file} is new, and hides the {name} that the run used" for name, file in added.items()]
 
 
 def _file_changed(path: str, digest: str) -> str | None:
     try:
         now = file_digest(expand_home(path))
     except OSError:
-        return "is not there any more"
+        return "no longer exists"
     return None if now == digest else "was changed"
 
 
@@ -122,8 +122,8 @@ def check_own(info: RunInfo, *, trust: bool, option: str = "--trust") -> None:
         more = f" and {len(starts) - _SHOWN} more" if len(starts) > _SHOWN else ""
         shown = ", ".join(sorted(starts)[:_SHOWN]) + more
         raise UsageError(
-            f"run {info.run} was not made here by you, and would start {shown}",
-            hint=f"If you know what that is, {option} goes on.",
+            f"run {info.run} was not made by you on this machine, and would start {shown}",
+            hint=f"If you trust it, add {option}.",
         )
 
 
@@ -149,7 +149,7 @@ def check_arms(info: RunInfo, names: Sequence[str]) -> None:
     """UsageError unless they are the arms of the run."""
     before, now = (", ".join(each) or "none" for each in ([arm.name for arm in info.arms], names))
     if before != now:
-        raise UsageError(f"run {info.run} has other arms ({before}) than it is to go on with ({now})")
+        raise UsageError(f"run {info.run} has the arms {before}, so it cannot continue with {now}")
 
 
 def check_planned(info: RunInfo, folder: Path) -> None:
@@ -157,6 +157,6 @@ def check_planned(info: RunInfo, folder: Path) -> None:
     if not info.environment and not info.cases:
         source = info.source
         raise UsageError(
-            f"run {info.run} was ended before it was planned, so nothing of it is missing",
+            f"run {info.run} was stopped before it was planned, so there is nothing to resume",
             hint=f"Remove {folder} and start again: gpubench run {source}",
         )

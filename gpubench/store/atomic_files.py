@@ -25,7 +25,7 @@ MOST_BYTES = 128 * 2**20
 MOST_LOG_BYTES = 2 * 2**20
 """What is kept of the output of a launch."""
 
-_REMOVE_IT = "Look at what it is; without it gpubench makes a file or folder of its own."
+_REMOVE_IT = "Check what it is, and remove it: gpubench then makes a new one."
 _ELSEWHERE = "Choose another place with --store DIR or --out DIR."
 _FULL = "Free some space, or choose another place with --store DIR. What was stored before stays readable."
 _HINTS = {

@@ -28,7 +28,7 @@ def _check_numbers(table: Mapping[str, Any]) -> None:
         if isinstance(value, dict):
             _check_numbers(value)
         elif _IS_NUMBER.fullmatch(name) and not isinstance(value, int | float | None):
-            raise ValueError(f"{name} is no number")
+            raise ValueError(f"{name} is not a number")
 
 
 def understood(model: type[_Model], value: Any, what: str) -> _Model:
@@ -144,19 +144,19 @@ class RunInfo(Frozen):
         """ValueError where a part that others take for a table or a list is something else."""
         for name in _TABLES & value.keys():
             if not isinstance(value[name], dict | None):
-                raise ValueError(f"{name} is no table")
+                raise ValueError(f"{name} is not a table")
         for name in _LISTS & value.keys():
             if not isinstance(value[name], list | None):
-                raise ValueError(f"{name} is no list")
+                raise ValueError(f"{name} is not a list")
         if not all(isinstance(gpu, dict) for gpu in value.get("gpus") or ()):
-            raise ValueError("gpus is no list of tables")
+            raise ValueError("gpus is not a list of tables")
         for table in (value.get("system"), value.get("cpu"), *(value.get("gpus") or ())):
             _check_numbers(table or {})
         if not all(
             isinstance(gpu.get(name), str | None) for gpu in value.get("gpus") or () for name in ("name", "uuid")
         ):
-            raise ValueError("the name or uuid of a GPU is no text")
+            raise ValueError("the name or uuid of a GPU is not text")
         flags = (value.get("cpu") or {}).get("flags")
         if flags is not None and not (isinstance(flags, list) and all(isinstance(flag, str) for flag in flags)):
-            raise ValueError("cpu.flags is no list of words")
+            raise ValueError("cpu.flags is not a list of words")
         return value

@@ -77,7 +77,7 @@ def resolve_run(reference: str | Path, store: Path) -> Path:
         raise _none(text, heads, store)
     named = "\n".join(f"  {head.called}" for head in found[:_MOST_NAMED])
     more = f"\n  ... and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
-    raise UsageError(f"{text!r} may be any of {len(found)} runs:\n{named}{more}", hint="Type more of its name.")
+    raise UsageError(f"{text!r} matches {len(found)} runs:\n{named}{more}", hint="Type more of its name.")
 
 
 def split_case(text: str) -> tuple[str, str | None]:
@@ -93,7 +93,8 @@ def split_case(text: str) -> tuple[str, str | None]:
     run, case = next((way for way in reversed(ways) if way[0] and _run_folder(Path(way[0]))), ways[0])
     if not run or not case:
         raise UsageError(
-            f"{text!r} names no {'case' if run else 'run'}", hint="Write RUN:CASE, for example @last:12, or RUN alone."
+            f"{text!r} does not name a {'case' if run else 'run'}",
+            hint="Write RUN:CASE, for example @last:12, or RUN alone.",
         )
     return run, case
 
@@ -101,7 +102,7 @@ def split_case(text: str) -> tuple[str, str | None]:
 def _by_age(text: str, store: Path) -> Path:
     match = _LAST.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text!r} names no run", hint="@last is the last run, @last~2 the one two before it.")
+        raise UsageError(f"{text!r} does not name a run", hint="@last is the last run, @last~2 the one two before it.")
     back = int(match[1] or 0)
     heads = _heads(store)
     if back < len(heads):
@@ -110,7 +111,7 @@ def _by_age(text: str, store: Path) -> Path:
         raise _none(text, heads, store)
     count = "1 run" if len(heads) == 1 else f"{len(heads)} runs"
     oldest = "@last" if len(heads) == 1 else f"@last~{len(heads) - 1}"
-    raise UsageError(f"{text} goes too far back: {store} holds {count}", hint=f"{oldest} is the oldest.")
+    raise UsageError(f"{text} goes too far back: {store} contains {count}", hint=f"{oldest} is the oldest.")
 
 
 def _heads(store: Path) -> list[_Head]:
@@ -119,7 +120,7 @@ def _heads(store: Path) -> list[_Head]:
     except FileNotFoundError:
         return []
     except NotADirectoryError:
-        raise StoreError(f"{store} is not a folder", hint="--store DIR says where the run folders are.") from None
+        raise StoreError(f"{store} is not a folder", hint="--store DIR sets the folder of runs.") from None
     except OSError as error:
         raise store_error("read", store, error) from error
     return sorted(map(_head, folders), key=lambda head: (head.age, head.folder.name), reverse=True)
@@ -163,8 +164,8 @@ def _exists(path: Path) -> bool:
 
 def _none(text: str, heads: list[_Head], store: Path) -> UsageError:
     if not heads:
-        hint = "`gpubench run cnn-smoke` makes one; --store DIR says where runs are."
-        return UsageError(f"no run is called {text!r}: there is none in {store}", hint=hint)
+        hint = "`gpubench run cnn-smoke` makes one; --store DIR sets the folder of runs."
+        return UsageError(f"no run is called {text!r}: {store} contains no runs", hint=hint)
     known = [name for head in heads for name in (head.folder.name, head.tag) if name]
     meant = near(text, known)
     if meant:

@@ -43,7 +43,7 @@ _BEGINNING = re.compile(
 """Of a line as `RunWriter` stores it."""
 _BARE_NAN = re.compile(rb"[:,\[]\s*-?(NaN|Infinity)")
 MOST_LINE_BYTES = 8 * 2**20
-_ANOTHER = "`gpubench list runs` shows the stored runs; --store DIR says where they are."
+_ANOTHER = "`gpubench list runs` shows the stored runs; --store DIR sets their folder."
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ def load_info(folder: Path) -> RunInfo:
         if not folder.exists():
             raise StoreError(f"there is no folder {folder}", hint=_ANOTHER) from None
         if not folder.is_dir():
-            raise StoreError(f"{folder} is not a folder", hint="A run is a folder that holds run.json.") from None
-        raise StoreError(f"{folder} holds no run: there is no {RUN_NAME} in it", hint=_ANOTHER) from None
+            raise StoreError(f"{folder} is not a folder", hint="A run is a folder that contains run.json.") from None
+        raise StoreError(f"{folder} is not a run: it contains no {RUN_NAME}", hint=_ANOTHER) from None
     except OSError as error:
         raise store_error("read", path, error) from error
     try:
@@ -151,7 +151,7 @@ def load_info(folder: Path) -> RunInfo:
     except NewerSchema as error:
         raise StoreError(f"{folder} was {error}", hint=error.hint) from error
     except ValueError as error:
-        raise StoreError(f"{path} is not the head of a run: {_first(error)}", hint=_ANOTHER) from error
+        raise StoreError(f"{path} does not describe a run: {_first(error)}", hint=_ANOTHER) from error
 
 
 def read_log(folder: Path, log: str, most_bytes: int = 20_000) -> str:

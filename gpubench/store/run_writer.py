@@ -156,7 +156,7 @@ def _check_empty(folder: Path) -> None:
         raise store_error("read", folder, error) from error
     if RUN_NAME in names:
         raise StoreError(
-            f"{folder} holds a run already", hint="`--resume RUN` continues it; --out DIR chooses another folder."
+            f"{folder} already contains a run", hint="`--resume RUN` continues it; --out DIR chooses another folder."
         )
     # A head is written after the (still empty) records: without one, empty records are what a killed start left.
     if names == {RECORDS_NAME} and (folder / RECORDS_NAME).stat().st_size == 0:

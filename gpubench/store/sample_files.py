@@ -57,7 +57,9 @@ def read_samples(folder: Path, relative: str) -> "dict[str, NDArray[np.float64]]
         with open_regular(path) as content, zipfile.ZipFile(content) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
             if unpacked > MOST_BYTES:
-                raise StoreError(f"{path} unpacks to {format_bytes(unpacked)}, which is no series", hint=_ONLY_STEPS)
+                raise StoreError(
+                    f"{path} unpacks to {format_bytes(unpacked)}, too much for step times", hint=_ONLY_STEPS
+                )
             for entry in archive.infolist():
                 array = _array(archive.read(entry))
                 arrays[entry.filename.removesuffix(".npy")] = array

@@ -43,7 +43,7 @@ def _refuse_file_alone(file: str) -> NoReturn:
     if not path.is_file():
         raise UsageError(f"There is no file {file}.", hint="A target in a file is path/to/file.py:Name.")
     offered = ", ".join(f"{file}:{name}" for name in sorted(names or ()) if name[:1].isupper()) or f"{file}:Name"
-    raise UsageError(f"{file} is a file; a target names one thing in it.", hint=f"For example {offered}.")
+    raise UsageError(f"{file} is a file; a target names one object in it.", hint=f"For example {offered}.")
 
 
 def _slug(name: str) -> str:

@@ -22,8 +22,8 @@ class MonitorWindow:
     """Telemetry of [start_s, end_s]. What could not be measured is None, and `absent` says why under the same name.
 
     Units: J, W, MHz, bytes, degrees Celsius; shares of 1. `energy_uncertainty_pct` does not include the card's gain
-    error (about 5 %): ratios on one card do not have it, absolute joules do. If `energy_valid` is False,
-    `energy_invalid_reason` says why: such a value is an indication, no result.
+    error (about 5 %): it affects absolute joules, but not ratios on one card. If `energy_valid` is False,
+    `energy_invalid_reason` says why: such a value is only an indication.
     """
 
     start_s: float
@@ -69,8 +69,8 @@ class Monitor:
         print(window.energy_j, window.energy_uncertainty_pct, window.energy_valid)
 
     `device` is CUDA's number (CUDA_VISIBLE_DEVICES counts), a UUID, or a PCI address. Without a driver or a matching
-    card nothing raises: `available` is False, `reason` says why, and every window is absent with that reason. Entering
-    takes up to three seconds, in which the card's update periods are measured; pass a `Schedule` to change that.
+    card nothing is raised: `available` is False, `reason` says why, and every window is absent with that reason.
+    Entering takes up to three seconds, while the card's update periods are measured; pass a `Schedule` to change that.
     """
 
     def __init__(
@@ -123,12 +123,12 @@ class Monitor:
         """Telemetry of [start_s, end_s], in CLOCK_MONOTONIC seconds (`time.monotonic()`), both in the past.
 
         Waits a few tenths of a second for the readings that follow the window (two seconds with a slow counter). `idle`
-        is an interval to take the idle power from. ValueError for a window that does not last or is not over.
+        is an interval to take the idle power from. ValueError for a window that is empty or has not ended.
         """
         if not (math.isfinite(start_s) and math.isfinite(end_s) and start_s < end_s):
-            raise ValueError(f"a window must last: it goes from {start_s} to {end_s}")
+            raise ValueError(f"a window must end after it starts, got {start_s} to {end_s}")
         if end_s > self._schedule.clock() + 0.001:
-            raise ValueError("the window is not over: give CLOCK_MONOTONIC seconds (time.monotonic()) of the past")
+            raise ValueError("the window has not ended: give CLOCK_MONOTONIC seconds (time.monotonic()) in the past")
         if self._sampled is None:
             return _window(start_s, end_s, TelemetryWindow.without_gpu(self.reason, {}))
         return _window(start_s, end_s, self._sampled.window(start_s, end_s, idle=idle))
@@ -144,7 +144,7 @@ class Monitor:
         self.recording().save(path)
 
     def close(self) -> None:
-        """Ends the sampling thread, within a second whatever the driver does."""
+        """Ends the sampling thread within a second, even if the driver hangs."""
         sampled, self._sampled = self._sampled, None
         self.reason = "the monitor is closed"
         if (sampled is None or sampled.close(0.4)) and self._backend is not None:

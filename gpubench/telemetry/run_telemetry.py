@@ -150,7 +150,7 @@ class TelemetrySession:
         last.
         """
         if not end_s > start_s:
-            raise ValueError(f"a window must last: it goes from {start_s} to {end_s}")
+            raise ValueError(f"a window must end after it starts, got {start_s} to {end_s}")
         opened = self._open(self._current if device is None else Identity.of(device))
         if isinstance(opened, Opened):
             window = opened.sampled.window(start_s, end_s, num_samples, idle=idle)

@@ -75,7 +75,7 @@ def test_a_folder_without_a_repository_or_a_package_is_refused(tmp_path):
     repository = ToyRepository(tmp_path / "bare")
     (repository.folder / "pyproject.toml").unlink()
     repository.commit(0.001)
-    with pytest.raises(UsageError, match="holds no package"):
+    with pytest.raises(UsageError, match="contains no package"):
         find_revision("main", folder=repository.folder)
 
 

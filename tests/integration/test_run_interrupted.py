@@ -126,7 +126,7 @@ def test_a_run_killed_before_its_plan_says_that_nothing_is_missing(tmp_path):
     run.end()
     status, _, err = Run(tmp_path, "--resume", "@last").end()
     assert status == 2
-    assert "was ended before it was planned" in err
+    assert "was stopped before it was planned" in err
 
 
 def test_a_run_is_resumed_with_its_own_code_from_any_folder(tmp_path):
@@ -152,7 +152,7 @@ def test_a_run_is_resumed_with_its_own_code_from_any_folder(tmp_path):
     assert "workloads.py was changed" in err
     status, _, err = Run(elsewhere, "--resume", "@last", "--force", *store).end()
     assert status == 0
-    assert "goes on although it differs" in err
+    assert "continues although it differs" in err
 
 
 def test_a_second_ctrl_c_ends_the_run_at_once(tmp_path):

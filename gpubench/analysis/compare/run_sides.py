@@ -75,8 +75,8 @@ def side_of(run: RecordedRun, name: str, *, arm: str | None = None, summary: Run
     arms = arms_of(run)
     if arm is None and arms:
         raise UsageError(
-            f"run {run.info.run} has the arms {', '.join(arms)}: its launches belong to either",
-            hint=f"Compare them with each other: name {run.info.run} alone.",
+            f"run {run.info.run} has the arms {', '.join(arms)}, so it cannot be one side of a comparison",
+            hint=f"To compare its arms with each other, name {run.info.run} alone.",
         )
     summary = summary or summarise_run(run, arm=arm, metrics=())
     cases = (*summary.cases, *(entry.summary for entry in summary.quality))

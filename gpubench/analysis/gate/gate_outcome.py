@@ -153,5 +153,7 @@ def _without_data(rule: GateRule, compared: Compared) -> UsageError:
         why = f"no case of {compared.candidate.name} was run on both sides"
     else:
         why = f"no case of {compared.candidate.name} has {rule.metric} on both sides"
-    hint = "`gpubench show RUN:CASE` says what a case measured, and why not the rest; leave the gate out otherwise."
+    hint = (
+        "`gpubench show RUN:CASE` shows what a case measured, and why the rest is missing. Otherwise remove the gate."
+    )
     return UsageError(f"gate {rule}: nothing to judge, {why}", hint=hint)

@@ -114,7 +114,7 @@ def parse_gate(text: str, select: Callable[[str], Keeps] | None = None) -> GateR
         raise UsageError(
             f"not a gate: {text!r}",
             hint="Write METRIC=LIMIT, for example throughput=3% or status=oom,failed; "
-            "METRIC=LIMIT@EXPR limits single cases.",
+            "METRIC=LIMIT@EXPR limits only the cases that match.",
         )
     keeps = select(cases) if cases and select is not None else None
     if metric == "status":
@@ -139,14 +139,14 @@ def _checked(rule: GateRule) -> GateRule:
         if unknown or not rule.no_new:
             meant = next((hint for name in unknown if (hint := near(name, STATUSES))), "")
             raise UsageError(
-                f"gate status: {', '.join(unknown) or 'no status'} is not one it can forbid",
+                f"gate status: {', '.join(unknown) or 'no status'} is not a status that a gate can forbid",
                 hint=f"{meant.capitalize()} " * bool(meant) + f"Choose from {', '.join(STATUSES)}.",
             )
         return rule
     if rule.metric not in METRICS or METRICS[rule.metric].better is None:
         known = ("status", *(name for name, spec in METRICS.items() if spec.better is not None))
         meant = near(rule.metric, known, _MEANT)
-        hint = f"{meant[:1].upper()}{meant[1:]} `gpubench list metrics` has all." if meant else ""
+        hint = f"{meant[:1].upper()}{meant[1:]} `gpubench list metrics` lists all." if meant else ""
         raise UsageError(
             f"gate {rule.metric}: not a metric that can get worse", hint=hint or f"Choose from {', '.join(known)}."
         )
@@ -155,7 +155,7 @@ def _checked(rule: GateRule) -> GateRule:
     if METRICS[rule.metric].never_worse_by(rule.max_regression):
         limit = format_percent(rule.max_regression)
         raise UsageError(
-            f"gate {rule.metric}: nothing breaks a limit of {limit}, it cannot fall by more than 100%",
+            f"gate {rule.metric}: a limit of {limit} can never be broken: it cannot fall by more than 100%",
             hint=f"Write {rule.metric}=3%.",
         )
     return rule

@@ -25,11 +25,11 @@ def compare_stored(
 ) -> Comparison:
     """Judge two stored runs from the median step time, in seconds, of each of their launches.
 
-    Welch's test on logs, launches as the units. Two sessions of one machine differ by about 1 % with nothing changed,
-    which no test on these data can see: `slower` and `faster` need `allow_unpaired`, and are otherwise `unclear` with
-    the reason "not interleaved". Fewer than three launches a side give no verdict, and a single one no interval.
-    `rounds` is the smaller number of launches. ValueError for a side that is empty or has a time that is not finite and
-    positive.
+    Welch's test on logs, launches as the units. Two sessions on one machine differ by about 1 % even if nothing
+    changed, and no test on these data can see that: `slower` and `faster` need `allow_unpaired`, and are otherwise
+    `unclear` with the reason "not interleaved". Fewer than three launches a side give no verdict, and a single one no
+    interval. `rounds` is the smaller number of launches. ValueError for a side that is empty or has a time that is not
+    finite and positive.
     """
     chosen = settings or CompareSettings()
     first, second = _logs(reference), _logs(candidate)

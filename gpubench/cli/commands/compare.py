@@ -49,7 +49,7 @@ def command(
     With one RUN, compares its arms, launch against launch of the same round: the strongest comparison. With several,
     each against the first. Differences in the environment come first, and runs that are not comparable are refused.
     Stored runs are never called slower or faster without --allow-unpaired: two sessions on one machine differ by about
-    1 % with nothing changed.
+    1 % even if nothing changed.
 
     \b
     Examples:

@@ -42,7 +42,7 @@ _STYLES = {"ok": "green", "warn": "yellow", "bad": "bold red", "n/a": "dim"}
 def command(*, strict: bool, as_json: bool, as_block: bool, self_test: "SelfTest") -> int:
     """Check this machine for anything that spoils measurements.
 
-    Each row is ok, warn, bad or n/a, with what to do about it. Nothing is changed on the machine.
+    Each row is ok, warn, bad or n/a, and says what to do. Nothing on the machine is changed.
 
     \b
     Examples:

@@ -50,7 +50,7 @@ def command(
     found = histories(runs, metric, keeps, floor=floor, notes=notes)
     if not found:
         raise UsageError(
-            f"no stored run in {store} has {metric}{' of such a case' if selection else ''}",
+            f"no stored run in {store} has {metric}{' for a matching case' if selection else ''}",
             hint="`gpubench list runs` shows the stored runs; --store DIR sets their folder.",
         )
     if as_json:

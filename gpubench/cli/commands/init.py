@@ -8,7 +8,7 @@ from gpubench.core.errors import UsageError
 
 MODEL_FILE, SUITE_FILE = "mymodel.py", "mysuite.yaml"
 
-MODEL = '''"""A model to measure: replace it by yours."""
+MODEL = '''"""A model to measure: replace it with yours."""
 
 import torch
 from torch import nn
@@ -82,16 +82,16 @@ gates:
 
 @click.command(name="init")
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=Path(), metavar="[FOLDER]")
-@click.option("--force", is_flag=True, help="Replace files that are there.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
 def command(folder: Path, *, force: bool) -> int:
-    """Write a suite and a model to begin with.
+    """Write a starter suite and model.
 
-    Both run as they are, and say in comments what to change. Files that are there are kept, unless --force.
+    Both run unchanged, and their comments say what to edit. Existing files are kept, unless you give --force.
 
     \b
     Examples:
       gpubench init                   mysuite.yaml and mymodel.py, here
-      gpubench init benchmarks        in a folder, which is made
+      gpubench init benchmarks        in a new folder
     """  # noqa: D301 - click looks for the character itself
     from gpubench.store.atomic_files import write_atomically
 

@@ -88,7 +88,7 @@ def command(
     from gpubench.report.comparison.plan_screen import build_plan, plan_document
 
     if (suite is None) == (pilot is None):
-        raise click.UsageError("Name a suite to measure a pilot of, or a --pilot run to use its noise.")
+        raise click.UsageError("Name a suite to measure, or a stored run with --pilot to use its noise.")
     if pilot is None:
         run = _pilot(
             suite or "", overrides, selection=selection, rounds=rounds, interleave=interleave, store=store, wide=wide

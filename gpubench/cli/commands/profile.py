@@ -17,7 +17,7 @@ _OTHER_COLUMNS = 64
 _LEAST_NAME = 32
 _HELP = """Run one case under a profiler, or read a trace.
 
-The options of a capture: `gpubench profile case --help`; the word `case` may be left out.
+For the options of a capture, see `gpubench profile case --help`; the word `case` is optional.
 
 \b
 Examples:
@@ -113,7 +113,7 @@ def show(
 @click.option(
     "-k", "selection", metavar="EXPR", help="Select the one case to profile: 'precision=amp-bf16 and batch_size=64'."
 )
-@click.option("--case", "named", metavar="ID", help="The case to profile: its id, the beginning of it, or its label.")
+@click.option("--case", "named", metavar="ID", help="The case to profile: its id, the start of its id, or its label.")
 @set_option
 @click.option(
     "--tool",
@@ -130,7 +130,7 @@ def show(
     help="Steady steps to capture (ncu: always 1).",
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Print the command line, run nothing.")
-@click.option("--no-keep-trace", "keep_trace", flag_value=False, help="Delete the file that a viewer opens.")
+@click.option("--no-keep-trace", "keep_trace", flag_value=False, help="Delete the trace, and keep only the figures.")
 @click.option("--keep-trace", "keep_trace", flag_value=True, default=True, hidden=True)
 @click.option("--memory", is_flag=True, help="Also write torch's allocation snapshot of the steady steps (CUDA).")
 @click.option(
@@ -144,7 +144,7 @@ def show(
     is_flag=True,
     help="Profile even if the stored run's code has changed, or --out contains other files.",
 )
-@click.option("--trust", is_flag=True, help="Allow a stored run that someone else made to start its code.")
+@click.option("--trust", is_flag=True, help="Allow a stored run from another user or machine to start its code.")
 @click.option("--download", is_flag=True, help="Allow data sets to be downloaded into their `data_root`.")
 @store_option
 @click.option(

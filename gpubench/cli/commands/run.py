@@ -59,16 +59,18 @@ def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 @click.command(name="run")
 @click.argument("suite", metavar="SUITE|TARGET", required=False, shell_complete=complete_suites)
 @set_option
-@click.option("--input", "sample", metavar="SHAPE", help="Of one sample for your own model: 3x224x224, int30000:128.")
+@click.option(
+    "--input", "sample", metavar="SHAPE", help="Shape of one sample of your own model: 3x224x224, int30000:128."
+)
 @click.option(
     "--loss",
     type=click.Choice(["cross-entropy", "mse", "output"]),
     metavar="LOSS",
-    help="Of your own model: cross-entropy, mse, or output if it returns its loss.",
+    help="Loss of your own model: cross-entropy, mse, or output if it returns its loss.",
 )
 @select_option
 @click.option(
-    "--case", "cases", multiple=True, metavar="ID", help="Only this case: its id, the beginning of it, or its label."
+    "--case", "cases", multiple=True, metavar="ID", help="Only this case: its id, the start of its id, or its label."
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Show cases, skips and a time estimate; measure nothing.")
 @click.option(
@@ -77,9 +79,7 @@ def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> s
     metavar="N",
     help="Launches per case, each in its own process: a number, 3..12 (until the interval is narrow enough), or auto.",
 )
-@click.option(
-    "--no-contest", is_flag=True, help="Launches alone: do not let cases take turns in one process afterwards."
-)
+@click.option("--no-contest", is_flag=True, help="Do not let cases take turns in one process after their launches.")
 @click.option(
     "--arm",
     "arms",
@@ -107,7 +107,7 @@ def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> s
     "--at-once",
     type=click.IntRange(1),
     metavar="N",
-    help="Measure N cases to the end, then the next N: within a --budget some cases whole, not a part of each.",
+    help="Finish N cases before the next N, so that a --budget leaves complete cases.",
 )
 @click.option(
     "--timeout", callback=seconds, metavar="TIME", help="Stop a launch that takes longer than this (status `timeout`)."
@@ -126,7 +126,9 @@ def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> s
     help="Continue a stored run: measure what is missing.",
 )
 @click.option("--force", is_flag=True, help="With --resume: continue even if code, variables or the machine changed.")
-@click.option("--trust", is_flag=True, help="With --resume: allow a run that someone else made to start its code.")
+@click.option(
+    "--trust", is_flag=True, help="With --resume: allow a run from another user or machine to start its code."
+)
 @click.option(
     "--baseline",
     metavar="REF",
@@ -193,9 +195,9 @@ def command(
       gpubench run torchvision:resnet18 -s precision=fp32,amp-bf16
       gpubench run mymodel.py:Net --input 3x64x64 -s batch_size=16,64
       gpubench run cnn -s device=cuda -s batch_size=64,256 -k 'mode=train'
-      gpubench run cnn --case 9c41d6                      one case, by the beginning of its id
+      gpubench run cnn --case 9c41d6                      one case, by the start of its id
       gpubench run cnn --budget 20m --tag before          named, and at most 20 minutes
-      gpubench run --resume before                        what is missing of it
+      gpubench run --resume before                        measure what is missing
       gpubench run cnn --baseline before                  and what changed since
       gpubench run cnn --arm base= --arm head=set.precision=amp-bf16 -s device=cuda -s precision=fp32
       gpubench run suites/mine.yaml --arm base=git=main --arm head=git=HEAD

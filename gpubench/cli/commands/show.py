@@ -36,7 +36,7 @@ _MOST_LISTED = 1000
 def command(run: str, *, as_json: bool, as_csv: bool, everything: bool, wide: bool, store: Path) -> None:
     """One run or one case in full.
 
-    RUN is a folder, the beginning of a run's name, a tag, `@last` (the default), or `@last~2` (two before the last).
+    RUN is a folder, the start of a run's name, a tag, `@last` (the default), or `@last~2` (two before the last).
     CASE is a number in the run's table, a label, or a case id.
 
     \b
@@ -44,7 +44,7 @@ def command(run: str, *, as_json: bool, as_csv: bool, everything: bool, wide: bo
       gpubench show                    the last run
       gpubench show @last~1 --all      every section of the run before it
       gpubench show @last:12           case 12: settings, figures, findings
-      gpubench show 20261123 --json    in the form of schemas/run-document-1.json
+      gpubench show 20261123 --json    as schemas/run-document-1.json describes
       gpubench show baseline --csv > runs.csv
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.summary.run_summary import summarise_run

@@ -20,12 +20,14 @@ _USE = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 
 @click.command(name="stat", context_settings=_USE)
 @click.argument("command_line", metavar="COMMAND [ARG]...", nargs=-1, required=True, type=click.UNPROCESSED)
-@click.option("-r", "--runs", type=click.IntRange(1, 10_000), help="Runs, or rounds at most with --against.")
-@click.option("-w", "--warmup", type=click.IntRange(0, 1000), default=0, help="Runs before them that do not count.")
-@click.option("--against", metavar="'COMMAND'", help="A command to run in turn with it, and a verdict on wall time.")
+@click.option("-r", "--runs", type=click.IntRange(1, 10_000), help="Number of runs; with --against, of rounds at most.")
+@click.option("-w", "--warmup", type=click.IntRange(0, 1000), default=0, help="Warm-up runs, which do not count.")
+@click.option("--against", metavar="'COMMAND'", help="Another command to run in turn, for a verdict on wall time.")
 @click.option("--sesoi", type=share, help="Smallest change that matters, with --against (default: 3%).")
-@click.option("--device", "devices", multiple=True, metavar="DEVICE", help="CUDA number, UUID or PCI address (all).")
-@click.option("--ignore-failure", is_flag=True, help="Go on when a run ends with another status than 0.")
+@click.option(
+    "--device", "devices", multiple=True, metavar="DEVICE", help="CUDA number, UUID or PCI address (default: all)."
+)
+@click.option("--ignore-failure", is_flag=True, help="Continue even if a run exits with a non-zero status.")
 @click.option("-q", "--quiet", is_flag=True, help="Discard what the program writes to stdout.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout; the program's stdout goes to stderr.")
 @click.option("-o", "--output", type=click.File("w", lazy=False), metavar="FILE", help="Write the figures to a file.")
@@ -44,9 +46,10 @@ def command(
 ) -> int:
     """Measure any program: wall and CPU time, peak memory, energy, clocks and throttling.
 
-    The program keeps its standard streams, signals reach it, and its exit status is that of gpubench (128 + n after
-    signal n, 127 if there is no such program, 126 if it cannot be started). Figures go to stderr. Memory is that of all
-    its processes; GPU figures are those of each card that it may open, so a busy neighbour on a card counts.
+    Standard streams and signals are passed through to the program, and its exit status becomes that of gpubench
+    (128 + n after signal n, 127 if there is no such program, 126 if it cannot be started). Figures go to stderr. Memory
+    is that of all its processes; GPU figures cover each card that it may open, and include what other programs do
+    there.
 
     With --against, both commands run in turn, in random order within a round, until a verdict on wall time or the
     last round.
@@ -63,7 +66,7 @@ def command(
 
     reference = _words(against)
     if sesoi is not None and reference is None:
-        raise click.UsageError("--sesoi is about a verdict: name the other command with --against.")
+        raise click.UsageError("--sesoi applies only to a verdict: add the other command with --against.")
     for words in (command_line, reference) if reference else (command_line,):
         find_program(words)
     stdout = subprocess.DEVNULL if quiet else 2 if as_json else None

@@ -31,8 +31,8 @@ def command(
 ) -> int:
     """Check a suite file and count its cases.
 
-    Shows every mistake at once, with line and column, and warns of what is allowed but probably not meant. Workloads of
-    your own are imported. Use `gpubench run SUITE --dry-run` to see what would run on this machine.
+    Shows every mistake at once, with line and column, and warns about settings that are valid but probably not meant.
+    Workloads of your own are imported. Use `gpubench run SUITE --dry-run` to see what would run on this machine.
 
     \b
     Examples:

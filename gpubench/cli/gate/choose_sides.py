@@ -52,7 +52,7 @@ def sides_to_compare(
     if len(runs) == 1:
         return (*arm_sides(runs[0], arm), runs[0])
     if arm is not None:
-        raise UsageError("--reference names an arm of one run, and several runs are given")
+        raise UsageError("--reference names an arm of one run, but several runs were given")
     sides = [side_of(run, _name(run)) for run in runs]
     return sides[0], tuple(sides[1:]), None
 
@@ -114,7 +114,7 @@ def _arms_to_check(run: Run, arms: Sequence[str], against: str | None, arm: str 
         raise UsageError(f"run {run.info.run} has no arm {arm!r}", hint=f"Its arms: {', '.join(arms)}.")
     if against is not None and against not in arms:
         raise UsageError(
-            f"run {run.info.run} has arms, and {against!r} is none of them",
+            f"{against!r} is not an arm of run {run.info.run}",
             hint=f"--against names one of {', '.join(arms)}: only the launches of one run were interleaved.",
         )
     reference, candidates = arm_sides(run, against)

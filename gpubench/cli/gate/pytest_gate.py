@@ -53,7 +53,7 @@ def _paths(given: Sequence[str]) -> list[Path]:
         else:
             matched = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor) if path.anchor else path)))
         if not matched:
-            raise UsageError(f"{each} holds no JSON files" if path.is_dir() else f"no file matches {each}")
+            raise UsageError(f"{each} contains no JSON files" if path.is_dir() else f"no file matches {each}")
         found += matched
     return list(dict.fromkeys(found))
 

@@ -67,7 +67,7 @@ def print_plan(
     if expected.contests:
         held = ", ".join(f"{label} ({count(number, 'case')})" for label, number in expected.contests)
         span = f"{format_duration(expected.contests_least_s)} to {format_duration(expected.contests_most_s)}"
-        writer.text(line(f"Then cases take turns in one process: {held}: {span}. --no-contest leaves that out."))
+        writer.text(line(f"Then cases take turns in one process: {held}: {span}. --no-contest skips this."))
     if expected.num_launches:
         span = f"{format_duration(expected.least_s)} to {format_duration(expected.most_s)}"
         writer.text(line(f"Expected time: {span} (steady cases end early; compiling and large models take longer)."))

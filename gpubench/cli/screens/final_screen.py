@@ -42,13 +42,13 @@ def final_screen(writer: TerminalReport, model: "ReportModel") -> None:
         return
     grave = tuple(remark for remark in findings.remarks if remark.severity != "info")
     if grave:
-        writer.section(Section("warnings", "What spoiled numbers", remarks=grave))
+        writer.section(Section("warnings", "What weakened the figures", remarks=grave))
     notes = [
         f"{remark.code} {remark.name} ({remark.num_cases})" for remark in findings.remarks if remark.severity == "info"
     ]
     if notes:
         writer.blank()
-        writer.text((Span(f"Also noted, changing no figure: {', '.join(notes)}."),), tone="muted")
+        writer.text((Span(f"Also noted, without effect on a figure: {', '.join(notes)}."),), tone="muted")
 
 
 def print_comparison(writer: TerminalReport, model: "ReportModel") -> None:

@@ -178,7 +178,7 @@ def _make_room(folder: Path, *, force: bool) -> None:
     if others and not force:
         more = f" and {len(others) - 1} more" if len(others) > 1 else ""
         raise UsageError(
-            f"{folder} holds other files: {others[0]}{more}",
+            f"{folder} contains other files: {others[0]}{more}",
             hint="Choose another folder with --out DIR; --force replaces what a profile writes there, nothing else.",
         )
     _remove(folder, (_LOG, *_OURS))
@@ -242,7 +242,7 @@ def _kept_report(plan: CapturePlan, tool: profiler_tools.Tool, report: Path) -> 
     if found == ():
         seen = (
             "nsys could see other processes here, and its report lists their environment. Nothing in it looks like a "
-            "secret; look at it before you pass it on."
+            "secret; look at it before you share it."
         )
         return report, "" if plan.hiding.way else seen
     _remove(plan.folder, (report.name, TABLES_FILE))

@@ -79,7 +79,7 @@ def _why_not_json(text: str, error: ValueError) -> str:
     if error.msg == "Extra data":
         return (
             f"A second document begins in line {error.lineno}: did several processes write this file at the same time? "
-            "Give the trace of each rank a name of its own."
+            "Give the trace of each rank a different name."
         )
     if word:
         return f"The word {word[0]} in line {error.lineno} is no value of JSON: write null instead."

@@ -99,7 +99,7 @@ def _leave_out_repeated(trace: Trace) -> None:
         once = [each._replace(launch=None) if each.launch in disputed else each for each in once]
         trace.messages.append(
             f"{len(disputed)} launches of one kernel have several in the file, as if it held the work of processes "
-            "that it does not name; none of it is linked, and what is said of a GPU may be of several."
+            "that it does not name; none of it is linked, and the figures of a GPU may cover several."
         )
     trace.operations = once
 

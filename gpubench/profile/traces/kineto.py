@@ -109,7 +109,7 @@ class _KinetoReader:
         for process in sorted({process for process, _ in self._repeated}):
             trace.messages.append(
                 f"Calls of {self._hosts.name(process)} use the same correlation numbers, as if several processes with "
-                "this id were in the file; what is said of a GPU may be of several."
+                "this id were in the file; the figures of a GPU may cover several."
             )
         self._hosts.leave_out_nameless()
         ids = {process: trace.process_ids.get(process, process) for process in self._hosts.extent}

@@ -120,13 +120,13 @@ def _headline(compared: Compared) -> tuple[Line, ...]:
     if compared.level == "stored":
         measure = "measure both in one run with `gpubench run SUITE --arm ...`"
         follows = (
-            ". `--allow-unpaired`: verdicts here do not know that, and call it a change of the code. To tell them "
+            ". `--allow-unpaired`: the verdicts here ignore that, and attribute it to the code. To tell them "
             f"apart, {measure}."
             if compared.allow_unpaired
             else f", so stored runs give no `slower` or `faster`: {measure}, or add `--allow-unpaired` to judge "
-            "them all the same."
+            "them anyway."
         )
-        said.append(line(f"Two sessions of one machine differ by about 1 % with nothing changed{follows}"))
+        said.append(line(f"Two sessions on one machine differ by about 1 % even if nothing changed{follows}"))
     return tuple(said)
 
 
@@ -257,8 +257,8 @@ def unclear_lines(unclear: Sequence[MetricChange], sesoi: float) -> tuple[Line, 
     rounds = " to ".join(dict.fromkeys(group_digits(str(end)) for end in (*needed[:1], *needed[-1:])))
     return lines(
         *(f"{metric_title(metric)}: {count(number, 'case')}, {why}" for (metric, why), number in reasons.items()),
-        f"{rounds} rounds would tell a change of {format_percent(sesoi)} from none." if rounds else "",
-        "`unclear` means that the data show neither a change nor that there is none; it never fails a gate.",
+        f"It takes {rounds} rounds to tell a change of {format_percent(sesoi)} from none." if rounds else "",
+        "`unclear` means that the data neither show a change nor rule one out; it never fails a gate.",
     )
 
 

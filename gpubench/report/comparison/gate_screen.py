@@ -83,7 +83,7 @@ def _headline(checked: Checked) -> Line:
     were = "was" if outcomes["unclear"] == 1 else "were"
     doubt = f" {unclear} {were} unclear in some cases; this is not a failure." if outcomes["unclear"] else ""
     if checked.verdict is ExitStatus.CASE_FAILED:
-        return line(strong("No gate failed, but cases did: they gave no figures that may be used."), doubt)
+        return line(strong("No gate failed, but cases did: they gave no usable figures."), doubt)
     if checked.verdict is ExitStatus.USAGE:
         return line(strong("NOT JUDGED: no gate could be decided in any case."))
     lacking = [
@@ -204,7 +204,7 @@ def why_real(result: GateResult, change: CaseChange) -> str:
         why = moved.reason
     fresh = result.confirmation
     if fresh is not None and any(each is change for each in fresh.lost):
-        return f"{why}; the fresh rounds gave no figure that could take it back"
+        return f"{why}; the fresh rounds gave no figure that could clear it"
     return why if fresh is None else f"{why}, confirmed in {count(fresh.rounds, 'fresh round')}"
 
 
@@ -263,7 +263,7 @@ def _next(checked: Checked, run: str) -> tuple[Line, ...]:
     said = []
     if checked.compared.level in ("stored", "single") and any(result.unclear for result in checked.results):
         told = "Runs made at different times cannot fail a speed gate: measure both in one run with "
-        judged = (", or judge them all the same with ", code("--allow-unpaired"), ".")
+        judged = (", or judge them anyway with ", code("--allow-unpaired"), ".")
         said.append(line(told, code("gpubench run SUITE --arm ..."), *judged))
     if checked.verdict is not ExitStatus.OK and candidate.source != "pytest-benchmark":
         # The command that shows every row; `compare` takes no baseline. A tag may stand behind the name of a run.
@@ -273,7 +273,7 @@ def _next(checked: Checked, run: str) -> tuple[Line, ...]:
         )
         said.append(line("To look: ", rows, ", " if rows.text else "", code(f"gpubench show {run}:CASE")))
     if checked.verdict is ExitStatus.USAGE and checked.accepted is None:
-        said.append(line("To pass all the same: ", code("--on-unclear pass"), "; to fail: ", code("--on-unclear fail")))
+        said.append(line("To pass anyway: ", code("--on-unclear pass"), "; to fail: ", code("--on-unclear fail")))
     failed = checked.verdict is ExitStatus.GATE_FAILED and checked.accepted is None
     if failed and reference.source == "baseline":
         accept = code(f"gpubench check {run} --accept 'REASON'")

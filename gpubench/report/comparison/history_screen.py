@@ -60,7 +60,7 @@ def _headline(changed: Sequence[tuple[CaseHistory, Change]], num_series: int, nu
     cases = len({(history.machine, history.case_id) for history, _ in changed})
     said = f"{count(len(changed), 'change')} of level in {count(cases, 'case')}."
     return line(
-        strong(said), " Stored runs were not interleaved: take this as a request to measure again, not as a verdict."
+        strong(said), " Stored runs were not interleaved: take this as a reason to measure again, not as a verdict."
     )
 
 

@@ -202,7 +202,7 @@ def to_accuracy_table(summary: RunSummary) -> Table | None:
     target = targeted[id(shown[0])][0].target_accuracy
     assert target is not None, "runs without a target have no row"
     notes = lines(
-        f"Target: {format_percent(target, decimals=0)} of the validation split, looked at after every epoch. Time is "
+        f"Target: {format_percent(target, decimals=0)} of the validation split, checked after every epoch. Time is "
         "that of training alone; joules are of the device from the first step to the end of the epoch that reached "
         "it, validation included. Intervals over seeds.",
         "Trainings that were too short for a valid energy figure were repeated: joules are the mean of one."

@@ -37,8 +37,8 @@ def section(view: View) -> Section:
     many = view.most_rows is not None and len(view.in_full) < len(view.everything)
     said = lines(
         "mem: peak allocated by torch on a GPU; on a CPU the peak resident memory above its baseline." if shown else "",
-        f"Of so many cases {len(view.in_full)} open in full here, the fastest of each precision, mode and device; "
-        "`gpubench show RUN:NUMBER` shows any."
+        f"With this many cases, only {len(view.in_full)} open in full here, the fastest of each precision, mode and "
+        "device; `gpubench show RUN:NUMBER` shows any."
         if many
         else "",
     )

@@ -121,8 +121,8 @@ def _ceiling_notes(found: Sequence[Ceiling], known: Ceilings) -> tuple[Line, ...
         if any(each.suspect for each in found)
         else "",
         *(
-            f"datasheet: {sheet.source} ({sheet.dated}), dense, at boost clock, in the unit of its row; MFU is never a "
-            "share of it."
+            f"datasheet: {sheet.source} ({sheet.dated}), dense, at boost clock, in the unit of its row; MFU is never "
+            "computed from it."
             for sheet in sheets.values()
         ),
         *(f"No datasheet is known for a product named exactly {name!r}." for name in sorted(cards)),
@@ -199,7 +199,7 @@ def _point_notes(found: Sequence[Roofline], points: Sequence[RooflinePoint]) -> 
     ]
     return lines(
         "MFU: achieved over the arithmetic ceiling. of roof: over the lower of that and memory bandwidth times "
-        "FLOP/byte, with every operator counted on its own.",
+        "FLOP/byte, with every operator counted separately.",
         f"Left of these, memory sets the roof: {joined(ridges)}." if ridges else "",
         "launch floor: what launching the step's operators one by one takes, over the step's time; near 100 % the host "
         "is the limit, above it launches were saved."

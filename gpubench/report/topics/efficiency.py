@@ -60,7 +60,7 @@ def efficiency_chart(contest: Contest, summary: RunSummary) -> Chart | None:
         rows.append((precision, *values, precision, standing(entry), name_of(entry, contest)))
     ticks = [(entry.case.precision, peaks[id(entry)] * factor) for entry in shown if id(entry) in peaks]
     ruled = (
-        "The tick is the most that was measured on this device at that precision."
+        "The tick is the highest figure measured on this device at that precision."
         if ticks
         else "No ceiling of this device was measured, so no share of one is given: the roofline suite measures it."
     )

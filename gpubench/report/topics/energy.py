@@ -61,7 +61,7 @@ def energy_chart(contest: Contest) -> Chart | None:
         title=f"{contest.subject}: {finding}",
         reading=with_hollow(
             "Each mark is one case; right is faster, down is cheaper. The line joins the frontier: cases that no "
-            "other beats in both. Joules compare on one card; between cards they may be off by 5 %.",
+            "other beats in both. Joules are comparable on one card; between cards they may be off by 5 %.",
             entries,
         ),
         alt=f"Scatter chart of energy per sample against throughput. {contest.subject}: {finding}.",

@@ -51,7 +51,7 @@ def method_lines(summary: RunSummary) -> tuple[Line, ...]:
         "One launch per case: the spread between processes is unknown, so no figure has an interval and none is called "
         "best. Run with --repeats 3 or more."
         if summary.info.repeats < 2
-        else "± and intervals are 95 % t intervals over launches on log times: they hold what differs between "
+        else "± and intervals are 95 % t intervals over launches on log times: they include what differs between "
         "processes (memory layout, autotuning), not only between steps. Figures of several launches "
         "are geometric means.",
         "Effects, ratios and the ranking come from cases that took turns in one process, in blocks of 20 ms or two "

@@ -111,7 +111,7 @@ def find_revision(text: str, *, shown: str | None = None, folder: Path | None = 
         if any(_git(root, "cat-file", "-e", file) is not None for file in files):
             return Revision(shown or text, commit, root, project or ".")
     raise UsageError(
-        f"revision {text} holds no package: there is no pyproject.toml or setup.py in {root.name}",
+        f"revision {text} contains no package: there is no pyproject.toml or setup.py in {root.name}",
         hint="`git=` installs the package of the current repository; run it in the package's folder.",
     )
 
@@ -171,7 +171,7 @@ def _make(revision: Revision, base: Interpreter, folder: Path) -> None:
     _run(
         [base.python, "-P", "-m", "venv", *bare, str(folder)],
         log,
-        f"{base.python} makes no virtual environment",
+        f"{base.python} cannot make a virtual environment",
     )
     program = folder / "bin" / "python"
     (packages,) = folder.glob("lib/python*/site-packages")
@@ -240,7 +240,7 @@ def _run(command: Sequence[str], log: Path, failed: str, environ: Mapping[str, s
             )
         except subprocess.TimeoutExpired:
             raise UsageError(
-                f"{failed}: not done within {_TIMEOUT_S / 60:.0f} minutes", hint=f"Its output is in {log}."
+                f"{failed}: not finished within {_TIMEOUT_S / 60:.0f} minutes", hint=f"Its output is in {log}."
             ) from None
         finally:
             with suppress(OSError, StoreError):
@@ -295,7 +295,8 @@ def _locked(folder: Path) -> Iterator[None]:
         file = path.open("w")
     except OSError as error:
         raise UsageError(
-            f"{path.parent} cannot be written: {error.strerror or error}", hint="XDG_CACHE_HOME says where caches go."
+            f"{path.parent} cannot be written: {error.strerror or error}",
+            hint="Set XDG_CACHE_HOME to a folder that can be written.",
         ) from error
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)

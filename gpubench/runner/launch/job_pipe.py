@@ -137,7 +137,9 @@ class JobPipe:
             except ValueError as error:
                 self._host.kill()
                 heard.append(
-                    HostLost(f"worker host {self._host.pid} sent what is no message ({why_no_message(error)})")
+                    HostLost(
+                        f"worker host {self._host.pid} sent something that is not a message ({why_no_message(error)})"
+                    )
                 )
                 return heard
             if messages is None:

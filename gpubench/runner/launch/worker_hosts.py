@@ -133,7 +133,7 @@ class Host(HostProcess):
             try:
                 said = self.read()
             except ValueError as error:
-                raise WorkerError(f"the worker host sent what is no message: {error}") from error
+                raise WorkerError(f"the worker host sent something that is not a message: {error}") from error
             if said is None:
                 code, tail = self._process.wait(END_TIMEOUT_S), self._tail()
                 hint = "The last line of its output says why."

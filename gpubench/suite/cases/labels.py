@@ -105,6 +105,10 @@ def named_cases(
             raise UsageError(
                 f"the suite has no case {name!r}{f': {meant}' if meant else ''}",
                 hint="`gpubench validate SUITE --cases` lists labels and ids. An id depends on the case's settings: "
-                + (f"{changed} may have changed it." if changed else "give the -s options of the run that it is from."),
+                + (
+                    f"{changed} may have changed it."
+                    if changed
+                    else "use the -s options of the run that it comes from."
+                ),
             )
     return NamedCases(frozenset(chosen[""]), frozenset(chosen[QUALITY]))

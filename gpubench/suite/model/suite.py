@@ -139,7 +139,7 @@ class ContestSettings(SuiteModel):
     """Cases taking turns, after their launches."""
 
     budget: Duration = Field(
-        90.0, gt=0, le=7 * 86400, description="Most time of one contest, all of its processes together."
+        90.0, gt=0, le=7 * 86400, description="Time limit of one contest, for all its processes together."
     )
 
 

@@ -184,7 +184,8 @@ class _Checker:
             # The model has said what is wrong with it.
             return
         if metric.never_worse_by(limit):
-            said = f"nothing breaks a limit of {format_percent(limit)}: {metric.name} cannot fall by more than 100%"
+            shown = format_percent(limit)
+            said = f"a limit of {shown} can never be broken: {metric.name} cannot fall by more than 100%"
             self._say(path, said, "3% is three per cent")
 
     def _refuse_booleans(self) -> None:

@@ -84,7 +84,7 @@ class MemoryWatch:
             metrics |= {"allocator_retries": retries, "device_memory_used_bytes": total - free}
             absent = {name: "this allocator keeps no statistics" for name in _PEAKS if metrics[name] is None}
         else:
-            absent = dict.fromkeys(DEVICE_METRICS, "the case runs on the CPU, which has no allocator of its own")
+            absent = dict.fromkeys(DEVICE_METRICS, "the case runs on the CPU, which has no device allocator")
         peak, source = self._peak_rss()
         metrics["peak_rss_bytes"] = peak
         if peak is None:

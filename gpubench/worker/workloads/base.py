@@ -1,4 +1,4 @@
-"""What a workload is."""
+"""The interface of a workload."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -13,40 +13,40 @@ Step = Callable[[], object]
 
 @runtime_checkable
 class Workload(Protocol):
-    """The least a workload is: `build` returns a callable that does one step.
+    """The minimum of a workload: `build` returns a callable that does one step.
 
-    A workload is made without arguments in the process that will run it. Everything below `build` is optional and is
-    looked up by name; what is absent is shown as absent and never stops a measurement:
+    A workload is constructed without arguments, in the process that will run it. Everything else is optional and looked
+    up by name. What is missing is reported as absent and never stops a measurement:
 
-    * `samples_per_step(case) -> int`: where it is not `case.samples_per_step`;
-    * `flops_per_sample(case) -> float`: where the model is not a `Classifier`'s;
+    * `samples_per_step(case) -> int`: if it is not `case.samples_per_step`;
+    * `flops_per_sample(case) -> float`: if the model is not a `Classifier`'s;
     * `bytes_per_sample(case) -> float`: what the operators of one sample read and write, likewise;
     * `parity(case, device) -> ParityProbe`: the same computation on a fixed batch, at the case's precision and in fp64;
       needs no built step and may be called after `close`;
     * `quality(job, device) -> Quality`: a whole training run on real data;
-    * `probe() -> dict`: facts of the built step by the names of `Effective` (dtypes, layout, training flag, optimizer);
-      called before the first and after the last measured step;
-    * `reset_health()`: called once before the first measured step, so that what follows counts those steps alone;
+    * `probe() -> dict`: facts about the built step, under the names of `Effective` (dtypes, layout, training flag,
+      optimizer); called before the first and after the last measured step;
+    * `reset_health()`: called once before the first measured step, so that `health` counts only the steps after it;
     * `health() -> Health | dict`: accumulated on the device and read after the last step: `finite`, `parameters_moved`,
       `scaler_skipped_steps`, `optimizer_steps`;
     * `metrics() -> dict[str, float | None]`: its own figures, read after the last measured step, None for what this
       launch could not measure; each name is a metric that a package registers (docs/extending.md);
-    * `findings() -> Iterable[Finding]`: what should be known about these figures, read with them;
+    * `findings() -> Iterable[Finding]`: what the reader should know about these figures, read with them;
     * `input_waits_s: list[float] | None`: host time each step since `reset_health` waited for its input, in seconds,
       appended by the step itself (None: a step never waits);
     * `device_waits_s: list[float] | None`: the same of waits for the device itself, such as a GradScaler's;
-    * `close()`: ends loader processes and lets go of memory.
+    * `close()`: ends loader processes and frees memory.
 
-    `workloads.optional_facts` reads these from any workload, whether it has them or not.
+    `workloads.optional_facts` reads these from any workload, with or without them.
     """
 
     def build(self, case: Case, device: Any) -> Step: ...
 
 
 class Phases(Protocol):
-    """Opens a named phase of a step for profilers; costs nothing when none listens.
+    """Opens a named phase of a step for profilers; costs nothing if no profiler listens.
 
-    A workload that wants its phases seen takes a `phases` attribute: it is set before `build`.
+    To show its phases, a workload uses its `phases` attribute, which is set before `build`.
     """
 
     def __call__(self, name: str, /) -> AbstractContextManager[None]: ...
@@ -56,7 +56,7 @@ class Phases(Protocol):
 class ParityProbe:
     """Outputs of one fixed batch as CPU fp64 tensors: logits NC, loss scalar, gradient flattened (None for `infer`).
 
-    `again_NC`: the logits of the same batch once more, by which a model that draws at random is told from a wrong one.
+    `again_NC`: the logits of the same batch once more, to tell a model that draws random numbers from a wrong one.
     """
 
     logits_NC: Any

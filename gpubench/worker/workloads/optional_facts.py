@@ -23,7 +23,10 @@ def build(workload: Any, case: Case, device: Any) -> Step:
     if callable(step) and found is None:
         return cast(Step, step)
     what = f"a function that returns {found}" if callable(step) else found or f"{type(step).__name__}, not a function"
-    raise UsageError(f"`build` of {case.workload} returned {what}.", hint=HINT if found else "It returns one step.")
+    raise UsageError(
+        f"`build` of {case.workload} returned {what}.",
+        hint=HINT if found else "It must return a function that does one step.",
+    )
 
 
 def probe(workload: Any, case: Case, step: Step, graphs_before: int = 0) -> dict[str, Any]:
@@ -89,10 +92,10 @@ def own_metrics(workload: Any) -> dict[str, float | None]:
     told = {str(name): None if value is None else float(value) for name, value in own().items()}
     for name in told:
         if name in METRICS.built_in:
-            raise ValueError(f"`metrics` of the workload gives {name}, which gpubench measures itself")
+            raise ValueError(f"`metrics` of the workload returned {name}, which gpubench measures itself")
         if name not in METRICS.added:
             raise ValueError(
-                f"`metrics` of the workload gives {name}, which no installed package registers in {METRICS_GROUP}"
+                f"`metrics` of the workload returned {name}, which no installed package registers in {METRICS_GROUP}"
             )
     return told
 

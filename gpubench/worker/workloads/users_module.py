@@ -56,7 +56,7 @@ class UsersModule(Classifier):
     def _made(self, case: Case) -> nn.Module:
         if isinstance(self._target, nn.Module):
             if case.params:
-                raise UsageError(f"{self.name} is a finished module: it takes no `params`.", hint="Name its class.")
+                raise UsageError(f"{self.name} is a module instance, so it takes no `params`.", hint="Name its class.")
             return copy.deepcopy(self._target)
         made = called(self.name, self._target, case.params)
         if not isinstance(made, nn.Module):
@@ -67,7 +67,7 @@ class UsersModule(Classifier):
         """The shapes of a batch. UsageError where no input is named, or the module cannot take it."""
         below, shape = self._input_of(case)
         if case.memory_format == "channels_last" and len(shape) != 3:
-            raise Unsupported(f"channels_last is a layout of images, and a sample of {case.input} is none")
+            raise Unsupported(f"channels_last is a layout of images, and a sample of {case.input} is not an image")
         plain = Format(_PROBED, shape, None, torch.float32, torch.contiguous_format, below)
         self._judged = self._judged or self._judge(case, plain)
         if case.data != "synthetic":

@@ -44,7 +44,7 @@ def test_launches_of_two_arms_are_never_mixed(tmp_path):
     made = two_arms()
     made.measured(1000.0, head=900.0)
     run = stored(made, tmp_path)
-    with pytest.raises(UsageError, match="has the arms base, head: its launches belong to either"):
+    with pytest.raises(UsageError, match="has the arms base, head, so it cannot be one side of a comparison"):
         side_of(run, "one")
     with pytest.raises(UsageError, match="has no arm 'old'"):
         arm_sides(run, "old")

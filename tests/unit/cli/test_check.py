@@ -239,14 +239,14 @@ class TestRefusals:
                 ["--gate", "peak_rss_bytes=3%", "--gate", "throughput=9%@batch_size=65"],
                 "@ batch_size=65: there is no such case",
             ),
-            (["--against", "other"], "run arms has arms, and 'other' is none of them"),
+            (["--against", "other"], "'other' is not an arm of run arms"),
             (["--arm", "other"], "has no arm 'other'"),
             (["--accept", " "], "--accept needs a reason"),
             (["--accept", "x", "--update"], "exclude each other"),
             (["--update"], "has arms, which are compared with each other"),
             (["--confirm", "0"], "0 is not in the range"),
             (["--confirm", "5"], "5 fresh rounds cannot confirm a failure of throughput"),
-            (["--gate", "throughput=3"], "nothing breaks a limit of 300%"),
+            (["--gate", "throughput=3"], "a limit of 300% can never be broken"),
             (["--sesoi", "0"], "must be above 0"),
             (["arms", "arms"], "give one run to check"),
             (["--against", "base", "--against", "base"], "--against may be given once"),
@@ -416,7 +416,7 @@ class TestConfirm:
         status, out, _ = check(capsys, "arms", "--confirm", "8")
         assert status == 1
         assert "fail, 1 case, not measured again" in out
-        assert "the fresh rounds gave no figure that could take it back" in " ".join(out.split())
+        assert "the fresh rounds gave no figure that could clear it" in " ".join(out.split())
 
     def test_nothing_is_measured_where_nothing_failed(self, capsys, monkeypatch):
         asked = self.remeasured(monkeypatch, 1000.0)
@@ -877,7 +877,7 @@ class TestPytestBenchmark:
             (("head.json",), "needs files on both sides"),
             (("none.json", "--against", "base.json"), "there is no file none.json"),
             (("none-*.json", "--against", "base.json"), "no file matches none-*.json"),
-            (("empty", "--against", "base.json"), "empty holds no JSON files"),
+            (("empty", "--against", "base.json"), "empty contains no JSON files"),
             (("head.json", "--against", "base.json", "--confirm", "3"), "--confirm cannot be combined with"),
             (
                 ("head.json", "--against", "base.json", "--strict"),

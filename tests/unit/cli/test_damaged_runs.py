@@ -71,7 +71,7 @@ def test_a_damaged_head_is_a_sentence(store: Path, capsys: pytest.CaptureFixture
     path = store / "20261123-1602-cnn-7f3a" / "run.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
     assert main(["show", path.parent.name, "--store", str(store)]) == ExitStatus.USAGE
-    assert "is not the head of a run: " in capsys.readouterr().err
+    assert "does not describe a run: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

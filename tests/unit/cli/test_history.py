@@ -39,7 +39,7 @@ def test_a_change_of_level_names_its_run_and_what_else_changed(capsys):
     status, out, _ = call(capsys)
     assert status == 0
     assert "1 change of level in 1 case." in out
-    assert "a request to measure again, not as a verdict" in " ".join(out.split())
+    assert "a reason to measure again, not as a verdict" in " ".join(out.split())
     row = next(line for line in out.splitlines() if "run-06" in line)
     assert "-10" in row
     assert "torch and git commit" in row

@@ -104,8 +104,8 @@ def test_without_a_pilot_the_suite_is_measured_against_itself(capsys, monkeypatc
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "name a suite to measure a pilot of"),
-        (("cnn-smoke", "--pilot", "@last"), "name a suite to measure a pilot of"),
+        ((), "name a suite to measure, or a stored run"),
+        (("cnn-smoke", "--pilot", "@last"), "name a suite to measure, or a stored run"),
         (("--pilot", "none"), "no run is called 'none'"),
         (("--pilot", "pilot", "--sesoi", "0%"), "must be above 0"),
         (("--pilot", "pilot", "--max-rounds", "2"), "2 is not in the range"),

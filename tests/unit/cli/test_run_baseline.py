@@ -43,7 +43,7 @@ def test_a_wrong_baseline_is_refused_before_anything_is_measured(run, tmp_path: 
     two_arms_run.write(tmp_path / "store", "arms")
     for options, said in (
         (("--baseline", "nowhere"), "nowhere"),
-        (("--baseline", "arms"), "its launches belong to either"),
+        (("--baseline", "arms"), "so it cannot be one side of a comparison"),
         (("--baseline", "arms", "--json"), "gpubench compare REF @last --json"),
         (("--baseline", "arms", "--arm", "a=", "--arm", "b="), "cannot be combined with --arm"),
     ):

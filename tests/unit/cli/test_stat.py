@@ -195,7 +195,7 @@ def test_options_after_the_command_are_its_own(capfd):
     ("arguments", "status", "said"),
     [
         ([], 2, "missing argument"),
-        (["--sesoi", "3%", "true"], 2, "name the other command with --against"),
+        (["--sesoi", "3%", "true"], 2, "add the other command with --against"),
         (["--against", "'", "true"], 2, "No closing quotation"),
         (["--against", " ", "true"], 2, "names no command"),
         (["-r", "0", "true"], 2, "--runs"),

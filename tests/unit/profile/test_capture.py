@@ -270,7 +270,7 @@ def test_a_folder_with_other_files_is_refused_and_by_force_keeps_what_a_profile_
     )
     made.folder.mkdir()
     (made.folder / name).write_text("mine")
-    with pytest.raises(UsageError, match=f"holds other files: {name}"):
+    with pytest.raises(UsageError, match=f"contains other files: {name}"):
         capture_case.run(made, timeout_s=60)
     assert (made.folder / name).read_text() == "mine"
     with pytest.raises(SessionError):

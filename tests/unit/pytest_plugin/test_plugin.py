@@ -211,7 +211,7 @@ def test_limits_of_a_marker_reach_gpubench_check(run, no_torch, pytester):
 @pytest.mark.parametrize(
     ("marker", "said"),
     [
-        ("gpubench('5%')", "takes keywords alone"),
+        ("gpubench('5%')", "takes only keywords"),
         ("gpubench(max_tme='1ms')", "has no 'max_tme'"),
         ("gpubench(max_time='fast')", "max_time: expected a duration"),
         ("gpubench(max_memory='-1')", "max_memory: must not be below 0"),

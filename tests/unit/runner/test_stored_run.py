@@ -66,9 +66,9 @@ def test_the_code_of_a_run_is_found_from_any_folder(project, tmp_path, monkeypat
 
 def test_code_that_is_not_there_is_named(project, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match=f"{tmp_path}/suite.yaml is not there"):
+    with pytest.raises(UsageError, match=f"{tmp_path}/suite.yaml does not exist"):
         place_of(run_info(project, working_folder=None))
-    with pytest.raises(UsageError, match="/no/such is not there"):
+    with pytest.raises(UsageError, match="/no/such does not exist"):
         place_of(run_info(project, working_folder="/no/such"))
     assert place_of(run_info(project, working_folder="/no/such", case=Case())).folder is None
 
@@ -89,7 +89,7 @@ def changed(**fields):
     ],
 )
 def test_another_state_is_refused_unless_forced(project, here, prefix, said):
-    with pytest.raises(UsageError, match="was made in another state") as caught:
+    with pytest.raises(UsageError, match="was made in a different state") as caught:
         check_unchanged(run_info(project), here, prefix, force=False)
     assert said in str(caught.value)
     assert "--force" in caught.value.hint
@@ -107,7 +107,7 @@ def test_changed_or_missing_source_is_refused_unless_forced(project):
     with pytest.raises(UsageError, match=r"mine.py was changed"):
         check_unchanged(info, HERE, PREFIX, force=False)
     (project / "mine.py").unlink()
-    with pytest.raises(UsageError, match=r"measured other code: .*mine.py is not there any more"):
+    with pytest.raises(UsageError, match=r"measured different code: .*mine.py no longer exists"):
         check_files(info, force=False)
     check_files(info, force=True)
 
@@ -128,7 +128,7 @@ def test_a_module_added_since_that_hides_one_of_the_run_is_refused(project, tmp_
     for folder in (project, tmp_path / "on-the-path"):
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         (folder / name).touch()
-        with pytest.raises(UsageError, match=f"{name} was not there, and hides the helper that the run used"):
+        with pytest.raises(UsageError, match=f"{name} is new, and hides the helper that the run used"):
             check_files(info, force=False)
         (folder / name).unlink()
         monkeypatch.setenv("PYTHONPATH", str(tmp_path / "on-the-path"))
@@ -145,7 +145,7 @@ def test_another_folder_on_the_path_with_the_module_of_the_run_is_refused(projec
     (project / "mine.py").unlink()
     check_files(info, force=False)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "b"))
-    with pytest.raises(UsageError, match=r"b/mine/__init__\.py was not there, and hides the mine that") as caught:
+    with pytest.raises(UsageError, match=r"b/mine/__init__\.py is new, and hides the mine that") as caught:
         check_files(info, force=False)
     assert "util" not in str(caught.value)
 
@@ -159,7 +159,7 @@ def test_the_workloads_of_a_linked_suite_are_beside_the_file_itself(project, tmp
 def test_a_run_of_ones_own_may_start_what_it_names(project):
     case = Case(workload="mine:Net", python="/other/python", env={"A": "1"})
     info = run_info(project, case, arms=(ArmInfo(name="base", given={"git": "main"}),))
-    with pytest.raises(UsageError, match="was not made here by you") as caught:
+    with pytest.raises(UsageError, match="was not made by you on this machine") as caught:
         check_own(info, trust=False)
     for said in ("the interpreter /other/python", "the variable A", "the workload mine:Net", "the arm base with git"):
         assert said in str(caught.value)
@@ -181,7 +181,7 @@ def test_a_run_that_was_altered_is_not_ones_own(project):
     info = info.model_copy(update={"origin": origin_of(info)})
     check_own(info, trust=False)
     for altered in ({"working_folder": "/evil"}, {"arms": (ArmInfo(name="x", given={"python": "/evil"}),)}):
-        with pytest.raises(UsageError, match="was not made here by you"):
+        with pytest.raises(UsageError, match="was not made by you on this machine"):
             check_own(info.model_copy(update=altered), trust=False)
 
 
@@ -195,7 +195,7 @@ def test_without_a_cache_folder_no_run_is_known_as_ones_own(project, monkeypatch
 
 
 def test_a_run_ended_before_its_plan_says_so(project):
-    with pytest.raises(UsageError, match="ended before it was planned") as caught:
+    with pytest.raises(UsageError, match="stopped before it was planned") as caught:
         check_planned(run_info(project, cases=(), environment={}), project)
     assert "gpubench run suite.yaml" in caught.value.hint
     check_planned(run_info(project), project)

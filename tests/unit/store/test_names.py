@@ -120,7 +120,7 @@ def test_a_whole_name_counts_although_others_begin_with_it(store: Path) -> None:
 
 
 def test_the_candidates_of_an_unclear_name_are_shown(store: Path) -> None:
-    with pytest.raises(UsageError, match="may be any of 3 runs") as caught:
+    with pytest.raises(UsageError, match="matches 3 runs") as caught:
         resolve_run("202611", store)
     assert "  20261123-1602-cnn-7f3a (tag base)" in str(caught.value)
     assert "20261125-0900-cnn-00ff" in str(caught.value)
@@ -128,14 +128,14 @@ def test_the_candidates_of_an_unclear_name_are_shown(store: Path) -> None:
 
 def test_a_tag_given_twice_is_unclear(store: Path) -> None:
     add(store, "20261126-1602-cnn-1111", "2026-11-26T16:02:11Z", tag="base")
-    with pytest.raises(UsageError, match="'base' may be any of 2 runs"):
+    with pytest.raises(UsageError, match="'base' matches 2 runs"):
         resolve_run("base", store)
 
 
 def test_many_candidates_are_counted_instead_of_listed(tmp_path: Path) -> None:
     for number in range(9):
         add(tmp_path, f"run-{number}", f"2026-11-0{number + 1}T00:00:00Z")
-    with pytest.raises(UsageError, match=r"any of 9 runs[\s\S]*\.\.\. and 3 more"):
+    with pytest.raises(UsageError, match=r"matches 9 runs[\s\S]*\.\.\. and 3 more"):
         resolve_run("run", tmp_path)
 
 
@@ -154,20 +154,20 @@ def test_what_names_no_run_is_told_the_newest(store: Path, reference: str) -> No
 
 @pytest.mark.parametrize("reference", ["@last", "@last~3", "base"])
 def test_an_empty_store_says_how_to_fill_it(tmp_path: Path, reference: str) -> None:
-    with pytest.raises(UsageError, match="there is none in") as caught:
+    with pytest.raises(UsageError, match="contains no runs") as caught:
         resolve_run(reference, tmp_path)
     assert "gpubench run cnn-smoke" in caught.value.hint
 
 
 def test_going_back_too_far_says_how_far_there_is(store: Path) -> None:
-    with pytest.raises(UsageError, match=r"@last~7 goes too far back: .* holds 3 runs") as caught:
+    with pytest.raises(UsageError, match=r"@last~7 goes too far back: .* contains 3 runs") as caught:
         resolve_run("@last~7", store)
     assert caught.value.hint == "@last~2 is the oldest."
 
 
 @pytest.mark.parametrize("reference", ["@first", "@last~", "@last~x", "@last~-1", "@", "@last ~1"])
 def test_a_misspelt_reference_says_what_there_is(store: Path, reference: str) -> None:
-    with pytest.raises(UsageError, match="names no run") as caught:
+    with pytest.raises(UsageError, match="does not name a run") as caught:
         resolve_run(reference, store)
     assert "@last~2" in caught.value.hint
 
@@ -195,7 +195,7 @@ def test_a_colon_in_a_path_is_part_of_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("text", "what"), [("@last:", "case"), (":12", "run"), (":", "run")])
 def test_nothing_beside_the_colon_is_wrong_use(text: str, what: str) -> None:
-    with pytest.raises(UsageError, match=f"names no {what}") as caught:
+    with pytest.raises(UsageError, match=f"does not name a {what}") as caught:
         split_case(text)
     assert "@last:12" in caught.value.hint
 

@@ -112,7 +112,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_something_else_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"holds no run: there is no run\.json in it"):
+    with pytest.raises(StoreError, match=r"is not a run: it contains no run\.json"):
         load_run(tmp_path)
 
 
@@ -137,7 +137,7 @@ def test_a_file_is_no_run(tmp_path: Path) -> None:
 )
 def test_a_damaged_or_foreign_head_is_a_sentence(folder: Path, content: bytes, why: str) -> None:
     (folder / "run.json").write_bytes(content)
-    with pytest.raises(StoreError, match=rf"run\.json is not the head of a run: .*{why}"):
+    with pytest.raises(StoreError, match=rf"run\.json does not describe a run: .*{why}"):
         load_run(folder)
 
 
@@ -220,7 +220,7 @@ def test_a_head_whose_parts_are_something_else_is_refused_in_one_sentence(
 ) -> None:
     head = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps({**head, part: value}))
-    with pytest.raises(StoreError, match="is not the head of a run"):
+    with pytest.raises(StoreError, match="does not describe a run"):
         load_run(folder)
 
 

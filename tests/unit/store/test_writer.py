@@ -41,7 +41,7 @@ def test_an_empty_folder_will_do(tmp_path: Path, fake: FakeRun) -> None:
 
 
 def test_a_folder_that_holds_a_run_is_not_overwritten(folder: Path, fake: FakeRun) -> None:
-    with pytest.raises(StoreError, match="holds a run already") as caught:
+    with pytest.raises(StoreError, match="already contains a run") as caught:
         RunWriter.create(folder, fake.info)
     assert "--resume" in caught.value.hint
     assert load_run(folder).records == fake.records
@@ -167,7 +167,7 @@ def test_only_a_run_can_be_resumed(folder: Path, content: bytes | None) -> None:
     (folder / "run.json").unlink()
     if content is not None:
         (folder / "run.json").write_bytes(content)
-    with pytest.raises(StoreError, match=r"holds no run|is not the head of a run"):
+    with pytest.raises(StoreError, match=r"is not a run|does not describe a run"):
         RunWriter.resume(folder)
     assert ".lock" not in left_in(folder)
 

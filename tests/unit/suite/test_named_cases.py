@@ -43,7 +43,7 @@ def test_an_unknown_name_is_refused_with_the_nearest():
 def test_an_unknown_id_says_what_changes_ids():
     with pytest.raises(UsageError) as plain:
         named_cases(["0123456789"], CASES)
-    assert "give the -s options of the run that it is from" in plain.value.hint
+    assert "use the -s options of the run that it comes from" in plain.value.hint
     with pytest.raises(UsageError) as changed:
         named_cases(["0123456789"], CASES, overrides=["device=cpu"])
     assert "-s device=cpu may have changed it" in changed.value.hint

@@ -42,8 +42,8 @@ def test_a_target_is_a_suite_of_one_workload(target, name):
 @pytest.mark.parametrize(
     ("target", "said", "hint"),
     [
-        ("mymodel.py", "a target names one thing in it", "For example mymodel.py:Net, mymodel.py:Other."),
-        ("mymodel.py:", "a target names one thing in it", "For example mymodel.py:Net"),
+        ("mymodel.py", "a target names one object in it", "For example mymodel.py:Net, mymodel.py:Other."),
+        ("mymodel.py:", "a target names one object in it", "For example mymodel.py:Net"),
         ("mymodl.py", "There is no file mymodl.py", "path/to/file.py:Name"),
         ("mymodl.py:Net", "There is no file 'mymodl.py'", "Did you mean 'mymodel.py'?"),
         ("mymodel.py:Nett", "The file 'mymodel.py' has no 'Nett'", "Did you mean 'Net'?"),

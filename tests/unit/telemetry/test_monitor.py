@@ -97,13 +97,16 @@ def test_a_lost_card_is_a_reason(fake: Fake, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(("start_s", "end_s"), [(2.0, 2.0), (3.0, 2.0), (float("nan"), 2.0), (1.0, float("inf"))])
 def test_a_window_that_does_not_last_is_a_mistake(start_s: float, end_s: float) -> None:
-    with Monitor(backend=NullBackend("none")) as monitor, pytest.raises(ValueError, match="a window must last"):
+    with (
+        Monitor(backend=NullBackend("none")) as monitor,
+        pytest.raises(ValueError, match="a window must end after it starts"),
+    ):
         monitor.window(start_s, end_s)
 
 
 def test_a_window_that_is_not_over_is_a_mistake() -> None:
     now_s = time.monotonic()
-    with Monitor(backend=NullBackend("none")) as monitor, pytest.raises(ValueError, match="not over"):
+    with Monitor(backend=NullBackend("none")) as monitor, pytest.raises(ValueError, match="not ended"):
         monitor.window(now_s, now_s + 60)
 
 

@@ -256,7 +256,7 @@ def test_what_the_parent_does_while_a_launch_measures_calls_no_driver(card: Fake
 
 
 def test_a_window_that_does_not_last_is_a_mistake(session: TelemetrySession) -> None:
-    with pytest.raises(ValueError, match="a window must last"):
+    with pytest.raises(ValueError, match="a window must end after it starts"):
         session.window(2.0, 2.0, 1)
 
 

@@ -74,7 +74,7 @@ def _verified(library: Library, handle: Any, identity: Identity, how: str) -> Ma
         differs = f"total memory in bytes is {total}, CUDA says {cuda_bytes}"
     if differs:
         remedy = "Check CUDA_VISIBLE_DEVICES and, in a container, which cards the driver's library sees."
-        raise TelemetryError(f"the NVML device found is another one: its {differs}", remedy=remedy)
+        raise TelemetryError(f"the NVML device found is a different card: its {differs}", remedy=remedy)
     return MatchedCard(
         parent, handle, uuid or str(identity.uuid or identity.pci), name or identity.name or "", how, is_slice
     )
