@@ -337,7 +337,9 @@ def test_a_fixture_of_another_plugin_is_named():
     from gpubench.pytest_support.plugin_options import Options
 
     Fixture = type("BenchmarkFixture", (), {"__module__": "pytest_codspeed.plugin"})
-    with pytest.raises(pytest.UsageError, match="met that of pytest_codspeed: another plugin has taken its place"):
+    with pytest.raises(
+        pytest.UsageError, match="but found that of pytest_codspeed: another plugin has taken its place"
+    ):
         gpu_benchmark.GpuBenchmark(Fixture(), Options(), lambda: None)
 
 
