@@ -198,6 +198,10 @@ def _is_path(text: str) -> bool:
         return False
 
 
+_OPTION = re.compile(r"--[\w.-]+")
+"""An option whose value is the next word; `--name=value` has its own."""
+
+
 def hide_secrets(document: Any, name: str = "") -> Any:
     """A JSON document with its secrets withheld: strings by the name of their key, and whatever looks like one.
 
@@ -210,7 +214,7 @@ def _hide(document: Any, name: str, known: re.Pattern[str] | None) -> Any:
     if isinstance(document, Mapping):
         return {key: _hide(value, str(key), known) for key, value in document.items()}
     if isinstance(document, list | tuple):
-        before = [each if isinstance(each, str) and each.startswith("--") else name for each in document]
+        before = [each if isinstance(each, str) and _OPTION.fullmatch(each) else name for each in document]
         return [_hide(value, option, known) for option, value in zip([name, *before], document, strict=False)]
     return _masked(name, document, known) if isinstance(document, str) and name not in _KEPT else document
 

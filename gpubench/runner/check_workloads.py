@@ -53,7 +53,10 @@ def unusable_workloads(
             return dict.fromkeys(asked, why)
         if not answer.exists():
             last = mask_text(" / ".join(f"{done.stdout}\n{done.stderr}".strip().splitlines()[-_LAST_LINES:]))
-            why = f"importing it ended the process with {done.returncode}: {last or 'it printed nothing'}", ""
+            why = (
+                f"importing or calling it ended the process with {done.returncode}: {last or 'it printed nothing'}",
+                "",
+            )
             return dict.fromkeys(asked, why)
         found = json.loads(answer.read_text(encoding="utf-8"))
     return {name: (said[0], said[1]) for name, said in zip(asked, found, strict=True) if said is not None}

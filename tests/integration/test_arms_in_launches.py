@@ -187,8 +187,8 @@ def test_options_about_arms_need_arms():
     import click
 
     for wrong, said in (
-        (AskedArms((), "block"), "--interleave is about arms"),
-        (AskedArms((), None, 8), "--rounds is about arms"),
+        (AskedArms((), "block"), "--interleave applies only to arms"),
+        (AskedArms((), None, 8), "--rounds applies only to arms"),
     ):
         with pytest.raises(click.UsageError, match=said):
             wrong.check_use(repeats=None, resumed=False)

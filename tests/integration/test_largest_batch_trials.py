@@ -43,10 +43,10 @@ import functools, json, sys
 import torch
 from integration.test_largest_batch_trials import a_trial
 from gpubench.worker.batch_search.largest_batch import search
-from gpubench.protocol.host_modules import ALWAYS
+from gpubench.protocol.host_modules import ALWAYS, COMPILER
 from gpubench.worker.process.host import preload
 
-preload(ALWAYS)
+preload((*ALWAYS, *COMPILER))
 for limit, given in json.loads(sys.argv[1]):
     tried = functools.cache(lambda batch: a_trial(batch, limit, **given))
     found = search(tried, limit)

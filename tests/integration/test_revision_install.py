@@ -70,7 +70,7 @@ def test_a_repository_that_git_does_not_trust_is_told_from_none(toy, monkeypatch
 
 
 def test_a_folder_without_a_repository_or_a_package_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="is in no git repository"):
+    with pytest.raises(UsageError, match="is not in a git repository"):
         find_revision("main", folder=tmp_path)
     repository = ToyRepository(tmp_path / "bare")
     (repository.folder / "pyproject.toml").unlink()

@@ -102,7 +102,7 @@ def test_a_run_follows_the_card_it_names_and_calls_no_figure_without_values_vali
         assert validity(record.findings) is Validity.INVALID
         assert {"GB303", "GB305"} <= {each.code for each in record.findings}
         assert record.effective.device_uuid == record.telemetry["device"]["uuid"] == f"GPU-{OTHER_UUID}"
-        assert record.metrics["mean_power_w"] == pytest.approx(300, rel=0.01)
+        assert record.metrics["mean_power_w"] == pytest.approx(300, rel=0.05)
     assert not log.exists()  # nothing that CUDA would not allow
 
 

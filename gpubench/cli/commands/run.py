@@ -250,7 +250,7 @@ def command(
     overrides += () if timeout is None else (f"measure.timeout={timeout}",)
     overrides += tuple(f"{name}={value}" for name, value in (("input", sample), ("loss", loss)) if value is not None)
     loaded = load_suite(suite or "", overrides)
-    if loaded.path is None and not dry_run:
+    if loaded.target is not None:
         _check_target(loaded)
     for warning in loaded.warnings:
         say_warning(warning)

@@ -21,6 +21,9 @@ _TITLE = 16
 _DIGITS = 1e-3
 """What the last digit of a figure stands for, as a share of it, where an interval says no more."""
 
+_WIDE = 0.25
+"""Half-width, as a share, above which an interval is written out."""
+
 _TIMES = ((1.0, 1.0, "s"), (1e-3, 1e3, "ms"), (0.0, 1e6, "us"))
 _POWERS = ((1e3, 1e-3, "k"), (1.0, 1.0, ""), (0.0, 1e3, "m"))
 
@@ -148,6 +151,9 @@ def _scaled(found: Estimate, scales: Sequence[tuple[float, float, str]], unit: s
     half = found.half_width
     digits = _DIGITS * abs(found.value) if half is None else max(half, _DIGITS * abs(found.value))
     spread = ""
-    if found.rel_half_width is not None:
+    if found.rel_half_width is not None and found.rel_half_width <= _WIDE:
         spread = f" ±{format_percent(found.rel_half_width)}"
+    elif found.low is not None and found.high is not None:
+        low, high = (format_number(max(0.0, end) * factor, digits * factor) for end in (found.low, found.high))
+        spread = f" ({low} to {high})"
     return f"{format_number(found.value * factor, digits * factor)} {name}{unit}{spread}"

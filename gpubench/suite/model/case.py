@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from gpubench.core.secrets import masked
-from gpubench.suite.model.input_shape import PATTERN
+from gpubench.suite.model.input_shape import InputShape
 from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.suite.model.setting_spec import SettingSpec, always, either, named
 from gpubench.suite.model.workload_names import EXAMPLES
@@ -241,7 +241,6 @@ class Case(BaseModel):
         str | None, SettingSpec("sample", label=named("input"), quiet=True, in_process=True, accuracy=True)
     ] = Field(
         None,
-        pattern=PATTERN,
         description="Shape of one sample for your own module: `3x224x224`, or `int30000:128` for 128 integers below "
         "30000.",
     )
@@ -345,6 +344,13 @@ class Case(BaseModel):
     @classmethod
     def _shape_may_be_a_number(cls, value: Any) -> Any:
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("input", mode="after")
+    @classmethod
+    def _input_is_a_shape(cls, value: str | None) -> str | None:
+        if value is not None:
+            InputShape.of(value)
+        return value
 
     @field_validator("compile", mode="before")
     @classmethod

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-PATTERN = r"^(int[1-9]\d{0,8}:)?[1-9]\d{0,8}(x[1-9]\d{0,8}){0,5}$"
+_PATTERN = re.compile(r"^(int[1-9]\d{0,8}:)?[1-9]\d{0,8}(x[1-9]\d{0,8}){0,5}$")
 
 
 class InputShape(NamedTuple):
@@ -15,7 +15,9 @@ class InputShape(NamedTuple):
     @classmethod
     def of(cls, text: str) -> "InputShape":
         """From `3x224x224` or `int30000:128`. ValueError for anything else."""
-        if not re.match(PATTERN, text):
-            raise ValueError(f"not the shape of a sample: {text!r}")
+        if not _PATTERN.match(text):
+            raise ValueError(
+                f"not the shape of a sample: {text!r}; write 3x224x224, or int30000:128 for integers below 30000"
+            )
         kind, _, sizes = text.rpartition(":")
         return cls(int(kind.removeprefix("int")) if kind else None, tuple(map(int, sizes.split("x"))))

@@ -25,6 +25,8 @@ def why_unusable(case: Case, search_path: tuple[str, ...]) -> tuple[str, str] | 
         return str(error), error.hint
     except Unsupported as error:
         return str(error), ""
+    except SystemExit as ended:
+        return f"{case.workload} ended the process when it was called: sys.exit({ended.code!r}).", ""
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises is the answer
         return f"{case.workload} cannot be used: {type(error).__name__}: {error}", ""
     return None

@@ -8,7 +8,6 @@ import os
 import sys
 import sysconfig
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -32,9 +31,9 @@ def resolve(
     `cnn`, `resnet9`, `torchvision:<model>`, `operators:<operator>`; or `module:Name`, imported from the Python path or
     from the folders of `search_path` (those beside the suite file), or `file.py:Name`, found from the same folders and
     the working folder. `Name` is a class with `build`, an nn.Module (its class, an instance, or a function that returns
-    one), or a function that does one step; a function gets `params` as keyword arguments. `phases` and `download` are
-    handed to a workload that has attributes of these names. UsageError with the nearest names if there is no such
-    thing; an error raised inside the module itself is not hidden.
+    one or a workload); a function gets `params` as keyword arguments. `phases` and `download` are handed to a workload
+    that has attributes of these names. UsageError with the nearest names if there is no such thing; an error raised
+    inside the module itself is not hidden.
     """
     workload: Any = _make(name, search_path, params)
     if phases is not None and hasattr(workload, "phases"):
@@ -66,7 +65,7 @@ def _users(found: Any, name: str, params: Mapping[str, Any]) -> Any:
     """A workload of what a user named."""
     from torch import nn
 
-    from gpubench.worker.workloads.users_module import UsersModule, UsersStep, called
+    from gpubench.worker.workloads.users_module import UsersModule, called
 
     if isinstance(found, nn.Module) or (inspect.isclass(found) and issubclass(found, nn.Module)):
         return UsersModule(name, found)
@@ -79,12 +78,14 @@ def _users(found: Any, name: str, params: Mapping[str, Any]) -> Any:
     made = called(name, found, params)
     if isinstance(made, nn.Module):
         return UsersModule(name, found)
-    return made if callable(getattr(made, "build", None)) else UsersStep(partial(found, **params))
+    if not callable(getattr(made, "build", None)):
+        got = "nothing" if made is None else f"a value of type {type(made).__name__}"
+        raise UsageError(f"{name} returned {got}, not a module.", hint=_WHAT_TO_NAME)
+    return made
 
 
 _WHAT_TO_NAME = (
-    "Name an nn.Module class or instance, a function that returns one or does one step, or a class with "
-    "`build(self, case, device)`."
+    "Name an nn.Module class or instance, a function that returns one, or a class with `build(self, case, device)`."
 )
 
 

@@ -2,6 +2,8 @@
 
 import copy
 import inspect
+import io
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,7 +13,7 @@ from torch import nn
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.input_shape import InputShape
-from gpubench.worker.workloads.base import Step, Unsupported
+from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.classifier.batches import Format, layout_of
 from gpubench.worker.workloads.classifier.classifier import Classifier
 from gpubench.worker.workloads.classifier.steps import tensors_in
@@ -57,7 +59,7 @@ class UsersModule(Classifier):
         if isinstance(self._target, nn.Module):
             if case.params:
                 raise UsageError(f"{self.name} is a module instance, so it takes no `params`.", hint="Name its class.")
-            return copy.deepcopy(self._target)
+            return _copied(self._target)
         made = called(self.name, self._target, case.params)
         if not isinstance(made, nn.Module):
             raise UsageError(f"{self.name} returned {_kind(made)}, not an nn.Module.")
@@ -105,6 +107,9 @@ class UsersModule(Classifier):
         if case.mode == "train" and not any(parameter.requires_grad for parameter in model.parameters()):
             raise Unsupported(f"{self.name} has no parameters to train; measure it with -s mode=infer")
         samples = layout.random(_PROBED, torch.Generator().manual_seed(case.seed))[0]
+        if samples.is_floating_point():
+            own_types = [each.dtype for each in model.parameters() if each.is_floating_point()]
+            samples = samples.to(own_types[0] if own_types else samples.dtype)
         was_training = model.training
         try:
             with torch.no_grad():
@@ -163,14 +168,16 @@ class UsersModule(Classifier):
         return found
 
 
-class UsersStep:
-    """A function of the user's that does one step, whatever that is."""
-
-    def __init__(self, step: Step) -> None:
-        self._step = step
-
-    def build(self, case: Case, device: Any) -> Step:  # noqa: ARG002 - a function knows neither
-        return self._step
+def _copied(module: nn.Module) -> nn.Module:
+    if not isinstance(module, torch.jit.ScriptModule):
+        return copy.deepcopy(module)
+    buffer = io.BytesIO()  # the parameters of a deep copy of TorchScript could not be trained
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # that TorchScript is deprecated
+        torch.jit.save(module, buffer)
+        buffer.seek(0)
+        loaded: nn.Module = torch.jit.load(buffer)  # type: ignore[no-untyped-call]
+    return loaded
 
 
 def own_loss(output: Any) -> torch.Tensor | None:

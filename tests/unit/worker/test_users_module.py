@@ -18,6 +18,7 @@ from gpubench.worker.workloads.users_module import UsersModule
 
 MODELS = """
 import dataclasses
+import warnings
 import torch
 from torch import nn
 
@@ -92,14 +93,31 @@ def make(width=3):
 def makes_text():
     return nn.Identity if False else "text"
 
-def step():
-    steps.append(1)
+class EverySecond(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.out, self.calls = nn.Linear(6, 4), 0
+    def forward(self, x):
+        self.calls += 1
+        if self.calls % 2:
+            return self.out(x)
+        with torch.autocast("cpu", enabled=False):
+            return self.out(x.float())
+
+def returns_nothing():
+    pass
+
+def returns_class():
+    return Net
 
 def wants(a, b):
     pass
 
-steps = []
 regression = nn.Linear(6, 1)
+half = nn.Linear(6, 4).to(torch.bfloat16)
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", FutureWarning)
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(6, 4), nn.ReLU()))
 number = 3
 """
 
@@ -211,12 +229,24 @@ def test_a_file_is_found_beside_the_suite_and_in_the_working_folder(folder, monk
         resolve("other.py:Net")
 
 
-def test_a_function_that_returns_no_module_is_a_step(folder):
-    workload = resolve("users_models:step", (str(folder),))
-    step = workload.build(Case(workload="users_models:step"), "cpu")
-    before = len(sys.modules["users_models"].steps)
+def test_torchscript_trains_as_an_instance(built):
+    workload, step, _ = built("scripted", input="6")
+    workload.reset_health()
     step()
-    assert len(sys.modules["users_models"].steps) == before + 1
+    assert workload.health().parameters_moved
+    assert sys.modules["users_models"].scripted is not workload.model
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_an_instance_may_be_of_another_type(built, precision):
+    workload, step, _ = built("half", input="6", precision=precision)
+    step()
+    assert workload.probe()["parameter_dtype"] == {"fp32": "float32", "bf16": "bfloat16"}[precision]
+
+
+def test_a_module_that_leaves_autocast_in_every_second_call_is_found_out(built):
+    workload, _, _ = built("EverySecond", input="6", precision="amp-bf16")
+    assert workload.probe()["autocast_dtype"] == "bfloat16+none"
 
 
 @pytest.mark.parametrize(
@@ -236,6 +266,9 @@ def test_a_function_that_returns_no_module_is_a_step(folder):
         ("regression", {"input": "6", "loss": "cross-entropy"}, "cross-entropy needs several classes"),
         ("NoBuild", {}, "is a class without `build"),
         ("number", {}, "is a value of type int"),
+        ("returns_nothing", {}, "returned nothing, not a module"),
+        ("returns_class", {}, "returned a value of type type, not a module"),
+        ("makes_text", {}, "returned a value of type str, not a module"),
         ("Nett", {}, "has no 'Nett'"),
         ("Language", {"input": "int50:6", "memory_format": "channels_last"}, "is a layout of images"),
     ],

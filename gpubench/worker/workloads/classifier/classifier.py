@@ -190,8 +190,8 @@ class Classifier:
         if case.compile != "off":
             extra["compile_stats"] = compile_stats()._asdict()
         return {
-            **seen,
             **modes,
+            **seen,
             "batch_size": len(images),
             "parameter_dtype": "+".join(sorted({str(dtype_name(p.dtype)) for p in model.parameters()})),
             "grad_scaler": isinstance(engine, TrainStep) and engine.scaler is not None and engine.scaler.is_enabled(),
