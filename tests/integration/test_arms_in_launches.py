@@ -192,7 +192,7 @@ def test_options_about_arms_need_arms():
     ):
         with pytest.raises(click.UsageError, match=said):
             wrong.check_use(repeats=None, resumed=False)
-    with pytest.raises(click.UsageError, match="--rounds limits them, not --repeats"):
+    with pytest.raises(click.UsageError, match="--repeats cannot be combined with --arm"):
         AskedArms(("a", "b")).check_use(repeats=3, resumed=False)
     with pytest.raises(click.UsageError, match="continues the arms of the run"):
         AskedArms(("a", "b")).check_use(repeats=None, resumed=True)
