@@ -75,4 +75,4 @@ def test_an_unregistered_metric_fails_the_launch_by_name(site, tmp_path):
     done = run_gpubench(site, "run", str(tmp_path / "odd.yaml"), "--store", str(tmp_path / "store"))
     (file,) = (tmp_path / "store").glob("*/records.jsonl")
     assert done.returncode == 3
-    assert "gives unheard, which no installed package registers" in json.loads(file.read_text())["reason"]
+    assert "returned unheard, which no installed package registers" in json.loads(file.read_text())["reason"]
