@@ -1,4 +1,4 @@
-"""The processes below this one, from /proc; none on a system without it."""
+"""The processes below this one and their memory, from /proc; none on a system without it."""
 
 import contextlib
 import ctypes
@@ -40,6 +40,17 @@ def descendants(proc: Path = PROC) -> list[int]:
     for pid in found:
         found.extend(children.get(pid, ()))
     return found
+
+
+def size_of(folder: Path, name: str, file: str = "status") -> int | None:
+    """A size in bytes that a file of a process's folder in /proc names (`VmRSS`, `VmPeak`, ...). None where it names
+    none, or this process may not read it.
+    """
+    try:
+        lines = (folder / file).read_text(errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)
 
 
 def adopt_orphans() -> None:

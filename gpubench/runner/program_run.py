@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 
 from gpubench.core.errors import UsageError
-from gpubench.core.process_tree import PROC, adopt_orphans, descendants
+from gpubench.core.process_tree import PROC, adopt_orphans, descendants, size_of
 
 SAMPLE_S = 0.02
 _MOST_SHARE = 0.05
@@ -85,7 +85,7 @@ def run_program(command: Sequence[str], environ: Mapping[str, str], *, stdout: i
     """
     path = find_program(command)
     adopt_orphans()
-    own_peak = _status_bytes(os.getpid(), "VmHWM") or 0
+    own_peak = size_of(PROC / "self", "VmHWM") or 0
     memory = TreeMemory(but=descendants())
     before = _children_usage()
     with _signals_passed_on() as passed:
@@ -107,7 +107,7 @@ def run_program(command: Sequence[str], environ: Mapping[str, str], *, stdout: i
     after = _children_usage()
     # Linux carries the peak of the process that forked over to the program: below that the figure says nothing.
     largest = usage.ru_maxrss * 1024 if usage.ru_maxrss * 1024 > own_peak else memory.largest_bytes
-    peak = max((each for each in (memory.peak_bytes, largest) if each is not None), default=None)
+    peak = _larger(memory.peak_bytes, largest)
     why = "it ended before its memory could be read" if PROC.exists() else "this system has no /proc"
     return ProgramRun(
         start_s,
@@ -163,35 +163,20 @@ class TreeMemory:
         self._seen.update(pids)
         self.num_processes = max(1, len(self._seen))
         total = self._read(pids)
-        largest = max((peak for pid in pids if (peak := _status_bytes(pid, "VmHWM"))), default=None)
+        largest = max((peak for pid in pids if (peak := size_of(PROC / str(pid), "VmHWM"))), default=None)
         self.peak_bytes = _larger(self.peak_bytes, total)
         self.largest_bytes = _larger(self.largest_bytes, largest)
 
 
 def tree_bytes(pids: Sequence[int]) -> int | None:
     """Memory of processes, pages that they share counted once; None where none can be read. Units: bytes."""
-    if len(pids) == 1:
-        return _status_bytes(pids[0], "VmRSS")
-    found = [_proportional_bytes(pid) or _status_bytes(pid, "VmRSS") for pid in pids]
+    folders = [PROC / str(pid) for pid in pids]
+    if len(folders) == 1:
+        return size_of(folders[0], "VmRSS")
+    # No PSS of a process of another user, nor before Linux 4.14.
+    found = [size_of(folder, "Pss", "smaps_rollup") or size_of(folder, "VmRSS") for folder in folders]
     known = [each for each in found if each is not None]
     return sum(known) if known else None
-
-
-def _proportional_bytes(pid: int) -> int | None:
-    """None for a process of another user, and before Linux 4.14."""
-    return _kib_line(PROC / str(pid) / "smaps_rollup", "Pss")
-
-
-def _status_bytes(pid: int, name: str) -> int | None:
-    return _kib_line(PROC / str(pid) / "status", name)
-
-
-def _kib_line(path: Path, name: str) -> int | None:
-    with suppress(OSError):
-        for line in path.read_text(errors="replace").splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1]) * 1024
-    return None
 
 
 def _larger(first: int | None, second: int | None) -> int | None:

@@ -32,8 +32,8 @@ class Net(nn.Module):
         return self.head(self.features(images).mean((2, 3)))
 
 
-# What is no module, such as a whole training loop, is a class with `build`. It returns a function that does one step:
-# name it as "mymodel.py:Loop" in the suite.
+# To measure something that is not a module, such as a whole training loop, write a class whose `build` returns a
+# function that does one step, and name it in the suite: "mymodel.py:Loop".
 class Loop:
     def build(self, case, device):
         model = Net(**case.params).to(device)

@@ -342,7 +342,8 @@ def _dry_run(request: "RunRequest", *, as_json: bool, wide: bool) -> int:
         began = time.monotonic()
         planned = preview(request, Path(folder) / "host.log")
         started_s = time.monotonic() - began
-    if not any(arm.python for arm in request.arms):  # their workloads are looked for by another interpreter
+    # A target was imported before, and arms with an interpreter look for their workloads themselves.
+    if request.loaded.target is None and not any(arm.python for arm in request.arms):
         planned = without_workload(request.loaded, planned)
     print_plan(
         request.loaded,

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+from gpubench.core.process_tree import size_of
 from gpubench.machine.control_groups import memory_limit
 from gpubench.suite.model.case import Case
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.failures import as_failed
 from gpubench.worker.process_lifetime import CAN_FORK, die_with
-from gpubench.worker.timing.memory import status_bytes
 from gpubench.worker.workloads.base import Unsupported
 
 HEADROOM = 0.05
@@ -163,7 +163,7 @@ def _available(proc: Path = _PROC) -> int:
 
 
 def _address_space(name: str) -> int:
-    found = status_bytes(_PROC / "self", name)
+    found = size_of(_PROC / "self", name)
     if found is None:
         raise Unsupported(
             "the search for the largest batch on a CPU needs the address space, which this system does not report"

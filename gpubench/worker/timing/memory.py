@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from gpubench.core.process_tree import size_of
 from gpubench.worker.accelerator import DeviceMemory
 
 _KIB = 1024
@@ -44,7 +45,7 @@ class MemoryWatch:
         self._retries_before = 0
         self._earlier_peaks: dict[str, int] = {}
         self._peak_was_reset = _reset_peak(proc)
-        self._baseline = status_bytes(proc, "VmRSS")
+        self._baseline = size_of(proc, "VmRSS")
         if self._baseline is None:
             self._baseline = _max_rss_bytes()
 
@@ -99,7 +100,7 @@ class MemoryWatch:
 
     def _peak_rss(self) -> tuple[float | None, str | None]:
         """Above the baseline. A peak that could not be reset may be older than the workload: an upper bound."""
-        peak, source = status_bytes(self._proc, "VmHWM"), "VmHWM"
+        peak, source = size_of(self._proc, "VmHWM"), "VmHWM"
         if peak is None or not self._peak_was_reset:
             peak, source = peak or _max_rss_bytes(), "VmHWM, not reset" if peak else "ru_maxrss"
         if peak is None or self._baseline is None:
@@ -114,15 +115,6 @@ def _reset_peak(proc: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def status_bytes(proc: Path, name: str) -> int | None:
-    """A size from the process's status file (`VmRSS`, `VmPeak`, ...); None where the system has no such file."""
-    try:
-        lines = (proc / "status").read_text().splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * _KIB for line in lines if line.startswith(f"{name}:")), None)
 
 
 def _max_rss_bytes() -> int:
