@@ -21,7 +21,7 @@ budget=26 call='' out=gpu-acceptance python=${PYTHON:-python3} wheels='' plan=''
 here=$(cd "$(dirname "$0")/.." && pwd)
 suites=$here/suites
 
-usage() { sed -n '2,19p' "$0" | sed 's/^# \{0,1\}//'; }
+usage() { sed -n '2,18p' "$0" | sed 's/^# \{0,1\}//'; }
 wrong() { echo "error: $1" >&2; exit 2; }
 while [ $# -gt 0 ]; do
   case $1 in
