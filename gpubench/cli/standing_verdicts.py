@@ -84,7 +84,7 @@ class Verdicts:
         return all(each.verdict is not None for each in standings)
 
     def of(self, case: "PlannedCase") -> tuple[Standing, ...]:
-        """How every arm but the reference stands in this case."""
+        """The verdict on every arm but the reference, in this case."""
         return self._standings.get(case.index, ())
 
     def _standing(self, arm: str, before: "CaseSummary", after: "CaseSummary") -> Standing:

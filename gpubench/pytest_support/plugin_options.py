@@ -68,7 +68,7 @@ def _limits(node: pytest.Item, given: Any) -> dict[str, float]:
             f"{node.nodeid}: max_regression: {unknown[0]!r} is not a metric that can get worse{meant}"
         )
     for name, limit in named.items():
-        # A number without a unit; parsing reports what is no number at all.
+        # A number without a unit; parsing reports text that is not a number at all.
         bare = (isinstance(limit, int | float) and not isinstance(limit, bool)) or _BARE.fullmatch(str(limit))
         if METRICS[name].scale == "ratio" and bare and float(limit) >= 1:
             raise pytest.UsageError(f"{node.nodeid}: max_regression: {limit} is {float(limit):.0%}; write '{limit}%'")

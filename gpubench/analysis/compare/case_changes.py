@@ -262,7 +262,7 @@ def ratio_change(spec: MetricSpec, found: Comparison) -> MetricChange:
     low, high = ends if sign > 0 else ends[::-1]
     change = Estimate(value=found.ratio**sign - 1, low=low, high=high, n=max(1, found.rounds), unit="1")
     reason = found.reason
-    if spec.group not in ("time", "cold"):  # what is no time is not slower but worse
+    if spec.group not in ("time", "cold"):  # only times get slower; other metrics get worse
         reason = reason.replace("looks slower", "looks worse").replace("looks faster", "looks better")
     elif sign < 0 and reason[:1] in "+-0":  # the percentages of a rate's reason are those of its inverse
         reason = f"time per sample {reason}"

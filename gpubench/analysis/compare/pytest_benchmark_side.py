@@ -88,7 +88,7 @@ def _own(extra: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _object(value: Any) -> Mapping[str, Any]:
-    """Nothing, for what is no object: these fields are anyone's."""
+    """Nothing unless it is an object: any plugin may write these fields."""
     return value if isinstance(value, dict) else {}
 
 

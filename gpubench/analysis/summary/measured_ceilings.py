@@ -170,7 +170,7 @@ def to_facts(ceiling: Ceiling) -> dict[str, Any]:
 
 
 def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
-    """None for anything that is no ceiling: a file in a cache folder may contain anything."""
+    """None for anything that is not a ceiling: a file in a cache folder may contain anything."""
     try:
         return Ceiling(
             quantity=facts["quantity"],

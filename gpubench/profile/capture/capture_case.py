@@ -249,7 +249,7 @@ def _kept_report(plan: CapturePlan, tool: profiler_tools.Tool, report: Path) -> 
     why = f"it holds the values of {', '.join(found)}" if found else "it could not be searched for secrets"
     return None, (
         f"The report was not kept, as {why}: nsys lists the processes it can see. Profile with `--tool torch` for a "
-        "trace to keep, or name what is no secret with --pass-env."
+        "trace to keep, or name variables that are not secret with --pass-env."
     )
 
 

@@ -112,7 +112,7 @@ def nanoseconds(microseconds: Any) -> int | None:
 
 
 def integer(value: Any) -> int | None:
-    """None for what is no whole number of 64 bits."""
+    """None for anything but a whole number of 64 bits."""
     if type(value) is not int:
         try:
             number = _decimal(value) if isinstance(value, str) else None

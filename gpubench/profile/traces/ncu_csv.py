@@ -220,7 +220,7 @@ def _tensor_cores(cells: Sequence[str], *, foreign: bool) -> bool | None:
 
 
 def _number(text: str | None, *, foreign: bool) -> float | None:
-    """None for what is no number (`n/a`, `nan`, `inf`), or might be another one in the locale it was printed in."""
+    """None for what is not a number (`n/a`, `nan`, `inf`) or could be read as two numbers, depending on the locale."""
     text = (text or "").strip()
     if not _PLAIN.fullmatch(text) or (foreign and not text.isdecimal()):
         return None

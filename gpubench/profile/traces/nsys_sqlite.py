@@ -1,7 +1,7 @@
 """Reads the SQLite file that `nsys export --type sqlite` makes.
 
 Tables exist only when they hold rows and columns come and go between versions, so both are looked up before they are
-asked for. A value that is no whole number where one belongs is unknown. Nothing is written: the file is opened
+asked for. A value that should be a whole number and is not counts as unknown. Nothing is written: the file is opened
 read-only.
 """
 

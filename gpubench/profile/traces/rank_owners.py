@@ -80,7 +80,7 @@ class HostProcesses:
     extent: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def see(self, position: int, pid: Any) -> int:
-        """The number of the process that an event is of; one of its own for all events that do not tell."""
+        """The number of the process of an event; events that do not tell share one number."""
         key = pid if type(pid) in (int, str) else ""
         if (process := self.numbers.get(key)) is None:
             process = self.numbers[key] = self._new(key)
@@ -139,7 +139,7 @@ def link(trace: Trace, work: Sequence[DrawnWork], hosts: HostProcesses, gpu_name
     only = processes[0] if processes else None
     owners = _Owners(trace, work, hosts, processes).of_work() if merged else [only] * len(work)
     alone = not merged or (not strangers and len(set(owners)) == 1 and owners[0] is not None)
-    unclear: Counter[str] = Counter()  # work by track, of tracks without a known owner: each has a place of its own
+    unclear: Counter[str] = Counter()  # work by track, where the owner of the track is unknown
     for process, (_, track, label, correlation, number, _, operation) in zip(owners, work, strict=True):
         owner, name, place = None, None, 0
         if alone:

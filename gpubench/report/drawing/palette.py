@@ -34,7 +34,7 @@ def name(token: str) -> str:
 
 
 def precision(word: str) -> str:
-    """How a chart asks for a precision's colour; what is no precision gets that of the accent."""
+    """How a chart asks for a precision's colour; anything else gets the accent colour."""
     return f"var(--c-{word})" if word in PRECISIONS else name("accent")
 
 

@@ -18,7 +18,7 @@ def inert(text: str) -> str:
     """One line of visible characters: what moves a cursor, turns text around, hides or breaks it is spelled out.
 
     An escape character becomes the four characters of its Python spelling, a newline its two. What a CI service would
-    take from a log as a command (`::error::`, `##[group]`, `##vso[task]`) has its second character spelled likewise.
+    take from a log as a command (`::error::`, `##[group]`, `##vso[task]`) has its second character escaped, too.
     """
     if text.isprintable() and "##" not in text and "::" not in text:
         return text

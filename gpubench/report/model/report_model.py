@@ -1,4 +1,4 @@
-"""A report, free of any format: what is said and in which order, never how it looks.
+"""A report, free of any format: its content and order, never its looks.
 
 Built once by `report.build`, rendered by each format. Text from outside is kept as it is; each renderer makes it
 harmless in its own way. Numbers come both as text, in digits that follow their interval, and
@@ -158,7 +158,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Fact:
-    """A name and what is said of it: one row of a list of properties."""
+    """A name and its value: one row of a list of properties."""
 
     name: str
     text: Line

@@ -23,7 +23,7 @@ def place(device: str) -> str:
 
 
 def task(case: Case) -> str:
-    """`Training`, `Inference`; the latency of requests is said apart."""
+    """`Training`, `Inference`; the latency of requests has words of its own."""
     return "Training" if case.mode == "train" else "Inference"
 
 

@@ -19,7 +19,7 @@ MAX_ANNOTATIONS = 10
 
 
 def step_summary(model: ReportModel) -> str:
-    """Markdown for the file that `$GITHUB_STEP_SUMMARY` names. Too large a report is cut at a line, which is said."""
+    """Markdown for the file that `$GITHUB_STEP_SUMMARY` names. Too long a report is cut after a line, and says so."""
     text = render_markdown(model)
     if len(text.encode()) <= MAX_SUMMARY_BYTES:
         return text

@@ -131,7 +131,7 @@ def _ceiling_notes(found: Sequence[Ceiling], known: Ceilings) -> tuple[Line, ...
 
 
 def roofline_table(summary: RunSummary) -> Table | None:
-    """A row per case that is no operator; None without FLOPs and bytes, or without a ceiling to compare with."""
+    """A row per case but for single operators; None without FLOPs and bytes, or without a ceiling to compare with."""
     found = rooflines(summary)
     points = [point for roofline in found for point in roofline.points if not is_operator(point.summary.case)]
     if not any(point.of_peak is not None or point.of_roof is not None for point in points):

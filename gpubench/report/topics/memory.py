@@ -28,7 +28,7 @@ def largest_batches(summaries: Sequence[CaseSummary]) -> tuple[Line, ...]:
     """For settings of which some batch ran out of memory: the largest that fits, and what the next one asked for. A
     batch that was searched for (`max`) is left out.
 
-    Settings of one precision and place that end at the same batch are said once.
+    Settings of one precision and place that end at the same batch share a line.
     """
     blocks: dict[str, list[CaseSummary]] = {}
     for entry in (each for each in summaries if each.case.batch_size != "max"):
@@ -72,7 +72,7 @@ def _largest(block: Sequence[CaseSummary]) -> list[Line]:
 
 
 _STRAIGHT = 0.05
-"""Trials that lie farther from the line than this are said to."""
+"""Trials farther from the line than this are named."""
 
 
 def found_batches(summaries: Sequence[CaseSummary]) -> tuple[Line, ...]:

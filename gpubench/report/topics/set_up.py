@@ -23,7 +23,7 @@ def section(view: View) -> Section:
 
 
 def environment_facts(summary: RunSummary) -> tuple[Fact, ...]:
-    """What the environment of the run says; what is absent is said with its reason."""
+    """The environment of the run; what is absent has its reason beside it."""
     info, env = summary.info, summary.info.environment
     gpus = env.get("gpus") or ()
     facts = [Fact(f"GPU {position}", line(_gpu(gpu))) for position, gpu in enumerate(gpus)]

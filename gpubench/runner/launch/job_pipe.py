@@ -71,7 +71,7 @@ class HostProcess:
     def read(self) -> list[Message] | None:
         """The messages that have arrived; None at the end of the host. Call when the socket is readable.
 
-        ValueError for what is no message.
+        ValueError for anything that is not a message.
         """
         try:
             chunk = self.socket.recv(_CHUNK_BYTES)

@@ -20,7 +20,7 @@ class Workload(Protocol):
 
     * `samples_per_step(case) -> int`: if it is not `case.samples_per_step`;
     * `flops_per_sample(case) -> float`: if the model is not a `Classifier`'s;
-    * `bytes_per_sample(case) -> float`: what the operators of one sample read and write, likewise;
+    * `bytes_per_sample(case) -> float`: what the operators of one sample read and write, under the same condition;
     * `parity(case, device) -> ParityProbe`: the same computation on a fixed batch, at the case's precision and in fp64;
       needs no built step and may be called after `close`;
     * `quality(job, device) -> Quality`: a whole training run on real data;
