@@ -140,9 +140,11 @@ def fitted(text: str, file: IO[str]) -> str:
     width = terminal_width(file)
     if width is None:
         return text
-    lines = text.split("\n")
     return "\n".join(
-        line if len(line) <= width or " | " in line[:12] else filled(line, width, "", "  ") for line in lines
+        line
+        if len(line) <= width or " | " in line[:12]
+        else filled(line, width, "", f"{' ' * (len(line) - len(line.lstrip()))}  ")
+        for line in text.split("\n")
     )
 
 

@@ -1,6 +1,5 @@
 """The command line: a table of contents. Each command is a separate module, imported when it is used."""
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -10,6 +9,7 @@ from gpubench.cli.console import set_color
 from gpubench.cli.lazy_group import LazyCommand, LazyGroup
 from gpubench.cli.own_variables import set_own_variables
 from gpubench.cli.print_errors import set_debug, status_of
+from gpubench.cli.streams import prepare_streams
 from gpubench.core.version import __version__
 
 COMMANDS = (
@@ -83,19 +83,5 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (that of the process by default) and return its exit status. Prints errors, raises none."""
     set_own_variables()
-    _open_closed_streams()
+    prepare_streams()
     return status_of(cli, list(sys.argv[1:] if arguments is None else arguments))
-
-
-def _open_closed_streams() -> None:
-    """A closed stdin or stderr becomes /dev/null: a file opened later would get its number, and be written to."""
-    for number in (0, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            null = os.open(os.devnull, os.O_RDWR)
-            if null != number:
-                os.dup2(null, number)
-                os.close(null)
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - for the whole process

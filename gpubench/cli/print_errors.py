@@ -7,13 +7,13 @@ import sys
 import tempfile
 import time
 import traceback
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
 from gpubench.cli.console import fitted, terminal_width
+from gpubench.cli.streams import discard_stdout
 from gpubench.core.errors import ExitStatus, GpubenchError
 
 BROKEN_PIPE = 141
@@ -44,7 +44,7 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
         status = _invoke(command, arguments, name, meta)
         sys.stdout.flush()
     except BrokenPipeError:
-        _discard_stdout()
+        discard_stdout()
         return BROKEN_PIPE
     except (KeyboardInterrupt, EOFError, click.Abort):
         say("error: interrupted")
@@ -53,8 +53,7 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
         message, context = error.format_message(), getattr(error, "ctx", None)
         if isinstance(error, click.exceptions.NoArgsIsHelpError):
             # Help, perhaps in colour, which click takes out where stderr is no terminal.
-            with suppress(BrokenPipeError, ValueError):
-                click.echo(message, err=True, color=error.ctx.color if error.ctx else None)
+            click.echo(message, err=True, color=error.ctx.color if error.ctx else None)
         else:
             say(f"error: {message[:1].lower()}{message[1:]}")
             if context is not None:
@@ -74,7 +73,7 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
     except OSError as error:
         if error.filename is not None or error.errno not in _CANNOT_WRITE:
             return _unexpected(error, debug=_wants_debug(meta))
-        _discard_stdout()
+        discard_stdout()
         say(f"error: the result cannot be written: {(error.strerror or str(error)).lower()}")
         return ExitStatus.USAGE
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence on screen, the traceback in a file
@@ -132,17 +131,14 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
 
 
 def say(text: str) -> None:
-    """One message to stderr, secrets withheld and control characters made visible. A closed stderr is ignored."""
+    """One message to stderr, secrets withheld and control characters made visible."""
     from gpubench.core.secrets import mask_text
     from gpubench.report.model.inert_text import inert_lines
 
-    if sys.stderr is None:
-        return
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     shown = fitted(inert_lines(mask_text(text)), sys.stderr).encode(encoding, "backslashreplace").decode(encoding)
-    with suppress(BrokenPipeError, ValueError):
-        sys.stderr.write(shown + "\n")
-        sys.stderr.flush()
+    sys.stderr.write(shown + "\n")
+    sys.stderr.flush()
 
 
 def say_warning(problem: Any) -> None:
@@ -151,15 +147,4 @@ def say_warning(problem: Any) -> None:
 
 
 def _width() -> int | None:
-    return None if sys.stderr is None else terminal_width(sys.stderr)
-
-
-def _discard_stdout() -> None:
-    """Point stdout at /dev/null, so that the interpreter's flush at exit does not fail."""
-    try:
-        descriptor = sys.stdout.fileno()
-    except (ValueError, OSError):
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
+    return terminal_width(sys.stderr)

@@ -4,6 +4,7 @@
      +-- UsageError          a bad option, suite file, run name or folder              (exit 2)
      |    +-- SuiteError     one or more mistakes in a suite file, all of them at once
      +-- StoreError          a run folder that cannot be written, read or locked       (exit 2)
+     +-- FiguresLostError    `stat` ran the program, but its figures cannot be written (exit 125)
      +-- MachineUnfitError   `--strict` refused the state of this machine              (exit 4)
      +-- WorkerError         a worker broke the protocol or died; becomes a row, rarely shown to the user
 
@@ -23,6 +24,7 @@ class ExitStatus(IntEnum):
     USAGE = 2
     CASE_FAILED = 3
     MACHINE_UNFIT = 4
+    FIGURES_LOST = 125
     INTERRUPTED = 130
 
 
@@ -50,6 +52,12 @@ class SuiteError(UsageError):
 
 class StoreError(GpubenchError):
     """A run folder cannot be created, written, read or locked."""
+
+
+class FiguresLostError(GpubenchError):
+    """A program ran, but its figures cannot be written. The status is what `env` and `timeout` give for their own."""
+
+    exit_status = ExitStatus.FIGURES_LOST
 
 
 class MachineUnfitError(GpubenchError):

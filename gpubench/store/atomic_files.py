@@ -55,6 +55,43 @@ def write_atomically(path: Path, content: bytes, *, partial: Path | None = None)
         raise store_error("write", path, error) from error
 
 
+def write_output(path: Path, text: str) -> None:
+    """A file that the user named, whole or not at all. A link is replaced; pipes, devices and `/dev/stdout` are written
+    to. StoreError if it fails.
+    """
+    prepare_output(path)
+    folder = path.parent.resolve()
+    stands_for_another = path.is_symlink() and (folder == Path("/dev") or folder.is_relative_to("/proc"))
+    try:
+        if stands_for_another or _is_device(path):
+            with path.open("ab") as file:
+                file.write(text.encode())
+        else:
+            replace_file(path, text.encode(), durable=True, mode=0o666)
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def prepare_output(path: Path) -> None:
+    """Before hours of work: make the folder of `write_output`. StoreError if nothing can be written there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    problem = errno.EISDIR if path.is_dir() else errno.EACCES
+    if path.is_dir() or not os.access(path if _is_device(path) else path.parent, os.W_OK):
+        raise _not_written(path, OSError(problem, os.strerror(problem)))
+
+
+def _is_device(path: Path) -> bool:
+    return path.exists() and not path.is_file()
+
+
+def _not_written(path: Path, error: OSError) -> StoreError:
+    why = (error.strerror or str(error)).lower()
+    return StoreError(f"cannot write {path}: {why}", hint="Name a file in a folder that you can write to.")
+
+
 def replace_file(
     path: Path, content: bytes, *, partial: Path | None = None, durable: bool = False, mode: int = 0o644
 ) -> None:

@@ -2,15 +2,21 @@
 
 import shlex
 import subprocess
+import sys
 from functools import partial
-from typing import IO, TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from gpubench.cli.console import fitted
 from gpubench.cli.print_errors import say
 from gpubench.cli.shared_options import share
+from gpubench.cli.streams import discard_stdout, why_messages_were_lost
+from gpubench.core.errors import FiguresLostError, StoreError
 from gpubench.core.secrets import hide_secrets, mask_text
 from gpubench.report.model.inert_text import json_text
+from gpubench.store.atomic_files import prepare_output, write_output
 
 if TYPE_CHECKING:
     from gpubench.cli.measured_program import MeasuredPrograms
@@ -30,7 +36,13 @@ _USE = {"ignore_unknown_options": True, "allow_interspersed_args": False}
 @click.option("--ignore-failure", is_flag=True, help="Continue even if a run exits with a non-zero status.")
 @click.option("-q", "--quiet", is_flag=True, help="Discard what the program writes to stdout.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout; the program's stdout goes to stderr.")
-@click.option("-o", "--output", type=click.File("w", lazy=False), metavar="FILE", help="Write the figures to a file.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, allow_dash=True),
+    metavar="FILE",
+    help="Write the figures to a file (`-`: stdout).",
+)
 def command(
     command_line: tuple[str, ...],
     *,
@@ -42,14 +54,14 @@ def command(
     ignore_failure: bool,
     quiet: bool,
     as_json: bool,
-    output: IO[str] | None,
+    output: Path | None,
 ) -> int:
     """Measure any program: wall and CPU time, peak memory, energy, clocks and throttling.
 
     Standard streams and signals are passed through to the program, and its exit status becomes that of gpubench
-    (128 + n after signal n, 127 if there is no such program, 126 if it cannot be started). Figures go to stderr. Memory
-    is that of all its processes; GPU figures cover each card that it may open, and include what other programs do
-    there.
+    (128 + n after signal n, 127 if there is no such program, 126 if it cannot be started, 125 if the figures cannot be
+    written). Figures go to stderr. Memory is that of all its processes; GPU figures cover each card that it may open,
+    and include what other programs do there.
 
     With --against, both commands run in turn, in random order within a round, until a verdict on wall time or the
     last round.
@@ -69,6 +81,9 @@ def command(
         raise click.UsageError("--sesoi applies only to a verdict: add the other command with --against.")
     for words in (command_line, reference) if reference else (command_line,):
         find_program(words)
+    to_stdout = as_json if output is None else str(output) == "-"
+    if output is not None and not to_stdout:
+        prepare_output(output)
     stdout = subprocess.DEVNULL if quiet else 2 if as_json else None
     with ProgramTelemetry(devices) as telemetry:
         measured = measure_programs(
@@ -85,10 +100,31 @@ def command(
         text = json_text(hide_secrets(as_document(measured, why_no_device)), indent=2)
     else:
         text = mask_text(_screen(measured, why_no_device))
-    click.echo(text, file=output, err=not as_json)
+        text = text if output is not None else fitted(text, sys.stderr)
+    _write(text, None if to_stdout else output, err=not to_stdout)
     if measured.stopped:
         say(f"note: {measured.stopped}")
     return measured.exit_status
+
+
+def _write(text: str, output: Path | None, *, err: bool) -> None:
+    """FiguresLostError if the figures cannot be written; BrokenPipeError if the reader of stdout is gone."""
+    try:
+        if output is not None:
+            write_output(output, text + "\n")
+            return
+        click.echo(text, err=err)
+        lost = why_messages_were_lost() if err else None
+    except StoreError as error:
+        raise FiguresLostError(f"the program ran, but gpubench {error}", hint=error.hint) from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        discard_stdout()
+        lost = error
+    if lost is not None:
+        why = (lost.strerror or str(lost)).lower()
+        raise FiguresLostError(f"the program ran, but its figures cannot be written: {why}") from lost
 
 
 def _words(against: str | None) -> tuple[str, ...] | None:

@@ -23,7 +23,7 @@ from gpubench.report.comparison.json_documents import gate_document, to_lines
 from gpubench.report.model.report_model import code, line
 from gpubench.report.render.github import annotations, step_summary
 from gpubench.report.render.junit import junit_xml
-from gpubench.store.atomic_files import store_error, write_atomically
+from gpubench.store.atomic_files import store_error, write_output
 from gpubench.store.run_reader import Run
 
 GATE_NAME = "gate.json"
@@ -74,11 +74,7 @@ class CheckEnd:
         texts = [] if gate is None else [(gate, to_lines(gate_document(checked)))]
         texts += [] if self.junit is None else [(self.junit, junit_xml(checked))]
         for path, text in texts:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise store_error("make", path.parent, error) from error
-            write_atomically(path, text.encode())
+            write_output(path, text)
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
         if summary:
             try:

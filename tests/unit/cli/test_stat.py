@@ -180,6 +180,21 @@ def test_the_streams_and_the_status_of_the_program_pass_through(tmp_path):
     assert "wall time" in (tmp_path / "figures.txt").read_text()
 
 
+def test_a_link_is_replaced_and_what_it_pointed_to_stays(tmp_path):
+    (tmp_path / "theirs").write_text("theirs")
+    (tmp_path / "figures.txt").symlink_to("theirs")
+    assert main(["stat", "-q", "-o", str(tmp_path / "figures.txt"), "true"]) == 0
+    assert (tmp_path / "theirs").read_text() == "theirs"
+    assert "wall time" in (tmp_path / "figures.txt").read_text()
+
+
+def test_the_program_ran_but_its_figures_cannot_be_written(capfd):
+    assert main(["stat", "-o", "/dev/full", "sh", "-c", "echo ran"]) == 125
+    out, err = capfd.readouterr()
+    assert out == "ran\n"
+    assert err.startswith("error: the program ran, but gpubench cannot write /dev/full: no space left on device\n")
+
+
 def test_json_is_alone_on_stdout():
     done = gpubench("--json", "--", "echo", "hi")
     assert json.loads(done.stdout)["commands"][0]["command"] == ["echo", "hi"]
@@ -199,7 +214,8 @@ def test_options_after_the_command_are_its_own(capfd):
         (["--against", "'", "true"], 2, "No closing quotation"),
         (["--against", " ", "true"], 2, "names no command"),
         (["-r", "0", "true"], 2, "--runs"),
-        (["-o", "/no/such/folder/file", "true"], 2, "/no/such/folder/file"),
+        (["-o", "/dev/null/file", "true"], 2, "cannot write /dev/null/file: "),
+        (["-o", "/", "true"], 2, "cannot write /: is a directory"),
         (["--device", "0", "true"], 2, "--device: "),
         (["--against", "no-such-program", "true"], 127, "there is no program 'no-such-program'"),
         (["make -j8"], 127, "Write its arguments as words."),

@@ -49,3 +49,19 @@ def test_a_closed_stdout_is_told_as_such():
     status, said = gpubench("show", PUBLISHED, shell="$run >&-")
     assert status == 2
     assert said == "error: stdout is closed, so results cannot be written\n"
+
+
+@pytest.mark.parametrize("ending", ["2> /dev/full", "2>&-", "2>&1 > /dev/null | true; exit ${PIPESTATUS[0]}"])
+def test_figures_that_stderr_does_not_take_are_no_success_of_the_program(ending):
+    assert gpubench("stat", "true", shell=f"$run {ending}") == (125, "")
+
+
+def test_figures_that_stdout_does_not_take_are_told():
+    status, said = gpubench("stat", "--json", "true", shell="$run > /dev/full")
+    assert status == 125
+    assert said == "error: the program ran, but its figures cannot be written: no space left on device\n"
+
+
+def test_messages_that_cannot_be_written_leave_result_and_status_as_they_are():
+    assert gpubench("show", "/no/such/run", shell="$run 2> /dev/full") == (2, "")
+    assert gpubench("validate", "cnn-smoke", shell="$run 2> /dev/full | grep -q cases") == (0, "")

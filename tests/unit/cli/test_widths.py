@@ -56,6 +56,13 @@ def test_a_message_breaks_no_word(folder, width):
     assert "Name a case by its number" in " ".join(said.split())
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_figures_of_a_program_and_their_notes_break_no_word(tmp_path, width):
+    said = on_a_terminal(["stat", "--", "true", *["argument"] * 20], width, tmp_path)
+    assert broken_lines(said, width) == []
+    assert "no CPU energy" in " ".join(said.split())
+
+
 @pytest.mark.parametrize("width", [60, 80, 140])
 def test_the_quoted_line_of_a_suite_is_cut_around_what_the_caret_points_at(tmp_path, width):
     (tmp_path / "long.yaml").write_text(

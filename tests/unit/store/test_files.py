@@ -1,11 +1,13 @@
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from gpubench.core.errors import StoreError
-from gpubench.store.atomic_files import store_error, tidy_log, write_atomically
+from gpubench.store.atomic_files import store_error, tidy_log, write_atomically, write_output
 
 
 def test_a_file_is_written_and_nothing_else_is_left(tmp_path: Path) -> None:
@@ -78,3 +80,29 @@ def test_a_log_is_kept_without_secrets_and_otherwise_to_the_byte(tmp_path: Path)
     path.write_bytes(b"\xff at redis://me:planted@host, password: planted\r\n\x00end")
     tidy_log(path)
     assert path.read_bytes() == b"\xff at redis://me:(withheld)@host, password: (withheld)\r\n\x00end"
+
+
+def test_what_the_user_names_replaces_a_link_and_makes_folders(tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("theirs")
+    (tmp_path / "link").symlink_to("theirs")
+    write_output(tmp_path / "link", "ours")
+    write_output(tmp_path / "new" / "folder" / "file", "ours")
+    assert (tmp_path / "theirs").read_text() == "theirs"
+    assert not (tmp_path / "link").is_symlink()
+    assert (tmp_path / "new" / "folder" / "file").read_text() == "ours"
+
+
+def test_devices_and_pipes_that_the_user_names_stay_and_get_the_text(tmp_path: Path) -> None:
+    write_output(Path(os.devnull), "ours")
+    assert Path(os.devnull).is_char_device()
+    with pytest.raises(StoreError, match="cannot write /dev/full: no space left on device"):
+        write_output(Path("/dev/full"), "ours")
+    reading, writing = os.pipe()
+    write_output(Path(f"/dev/fd/{writing}"), "ours")
+    assert os.read(reading, 100) == b"ours"
+    with (tmp_path / "output").open("w") as output:
+        script = "from pathlib import Path\nfrom gpubench.store.atomic_files import write_output\nprint('before', flush=True)\n"
+        script += "write_output(Path('/dev/stdout'), 'ours')"
+        subprocess.run([sys.executable, "-c", script], stdout=output, check=True)
+    assert (tmp_path / "output").read_text() == "before\nours"
+    assert Path("/dev/stdout").is_symlink()
