@@ -29,7 +29,29 @@ _HARMLESS = re.compile(
 """Names that match and are folders, of the desktop, an option of `gpubench profile`, or what nsys and gpubench number
 their sessions with: every report of nsys holds those.
 """
-_SWITCH = re.compile(r"|\d{1,3}|true|false|yes|no|on|off|none|null|\.\.\.|\*+", re.IGNORECASE)
+_SHAPE = r"(?:(?:bool|int\d{1,9})(?::\d+(?:x\d+)*)?|\d+(?:x\d+)+)"
+_SHAPE = r"(?:(?:bool|int\d{1,9})(?::\d+(?:x\d+)*)?|\d+(?:x\d+)+)"
+_MORE_SHAPES = rf"(?:\+(?:\w+=)?(?:{_SHAPE}|\d+))*"
+_SWITCH = re.compile(rf"|\d{{1,3}}|true|false|yes|no|on|off|none|null|\.\.\.|\*+|{_SHAPE}{_MORE_SHAPES}", re.IGNORECASE)
+"""Values that keep no secret, whatever the name: switches, and the shape of an input called `tokens`."""
+_INPUT = re.compile(rf"(?:\w+=)?(?:{_SHAPE}|\d+){_MORE_SHAPES}")
+_PART = re.compile(
+    r"(AUTH|AUTHORIZATION|BEARER|COOKIE|CRED|CREDENTIAL|CSRF|DSN|JWT|KEY|KUBECONFIG|NETRC|OAUTH|OTP|PASS|PASSCODE|PAT"
+    r"|PSW|PW|PWD|SALT|SAS|SESSION|SESSIONID|SIG|SIGNATURE|WEBHOOK"
+    r"|\w*(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|(API|ACCESS|PRIVATE|SECRET)KEY))S?"
+)
+_HARMLESS = re.compile(
+    r"--pass-env|(OLD)?PWD|(DESKTOP|XDG|DBUS)_SESSION\w*|XDG_\w+|SESSION_MANAGER"
+    r"|(?i:(-+)?session[-_]name)|NSYS_PROFILING_SESSION_ID|GPUBENCH_PROFILE_SESSION"
+)
+"""Names that match and are folders, of the desktop, an option of `gpubench profile`, or what nsys and gpubench number
+their sessions with: every report of nsys holds those.
+"""
+_SHAPE = r"(?:(?:bool|int\d{1,9})(?::\d+(?:x\d+)*)?|\d+(?:x\d+)+)"
+_SWITCH = re.compile(
+    rf"|\d{{1,3}}|true|false|yes|no|on|off|none|null|\.\.\.|\*+|{_SHAPE}(?:\+(?:\w+=)?(?:{_SHAPE}|\d+))*", re.IGNORECASE
+)
+"""Values that keep no secret, whatever the name: switches, and the shape of an input called `tokens`."""
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 _TOKENS = re.compile(
@@ -144,7 +166,8 @@ def _without_named(text: str) -> str:
         begin, end = value.span(value.lastgroup or 0) if value else (0, 0)
         if value is None or WITHHELD in text[begin : end + len(WITHHELD)] or _SWITCH.fullmatch(text[begin:end]):
             continue
-        if (named["loose"] or named["option"]) and _NUMBER.fullmatch(text[begin:end]):
+        is_sized = named["loose"] or named["option"] or named["name"].startswith("params.")
+        if is_sized and _NUMBER.fullmatch(text[begin:end]):
             continue
         if _SCHEME.fullmatch(text[begin:end]):
             continue
@@ -216,7 +239,9 @@ def _hide(document: Any, name: str, known: re.Pattern[str] | None) -> Any:
     if isinstance(document, list | tuple):
         before = [each if isinstance(each, str) and _OPTION.fullmatch(each) else name for each in document]
         return [_hide(value, option, known) for option, value in zip([name, *before], document, strict=False)]
-    return _masked(name, document, known) if isinstance(document, str) and name not in _KEPT else document
+    if not isinstance(document, str) or name in _KEPT or (name == "input" and _INPUT.fullmatch(document)):
+        return document
+    return _masked(name, document, known)
 
 
 def given_back(env: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:

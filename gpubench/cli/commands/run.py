@@ -60,7 +60,12 @@ def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 @click.argument("suite", metavar="SUITE|TARGET", required=False, shell_complete=complete_suites)
 @set_option
 @click.option(
-    "--input", "sample", metavar="SHAPE", help="Shape of one sample of your own model: 3x224x224, int30000:128."
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="SHAPE",
+    help="Shape of one sample of your own model: 3x224x224, int30000:128, bool:128. Once for each argument of "
+    "`forward`, in order or as NAME=SHAPE.",
 )
 @click.option(
     "--loss",
@@ -149,7 +154,7 @@ def command(
     suite: str | None,
     *,
     overrides: tuple[str, ...],
-    sample: str | None,
+    inputs: tuple[str, ...],
     loss: str | None,
     selection: str | None,
     cases: tuple[str, ...],
@@ -194,6 +199,7 @@ def command(
       gpubench run cnn --dry-run                          what would run here
       gpubench run torchvision:resnet18 -s precision=fp32,amp-bf16
       gpubench run mymodel.py:Net --input 3x64x64 -s batch_size=16,64
+      gpubench run mymodel.py:Bert --input tokens=int30000:128 --input mask=bool:128
       gpubench run cnn -s device=cuda -s batch_size=64,256 -k 'mode=train'
       gpubench run cnn --case 9c41d6                      one case, by the start of its id
       gpubench run cnn --budget 20m --tag before          named, and at most 20 minutes
@@ -217,6 +223,10 @@ def command(
         raise click.UsageError("-k and --case exclude each other.")
     asked = AskedArms(arms, interleave, rounds, sesoi)
     asked.check_use(repeats=repeats, resumed=resumed is not None)
+    if len(inputs) > 1 and any("," in shape for shape in inputs):
+        raise click.UsageError(
+            "Each of several --input takes one shape; to try several, join them: -s input=3x64x64+10,3x128x128+10."
+        )
     if baseline is not None and arms:
         raise click.UsageError("--baseline cannot be combined with --arm: arms are compared with the first one.")
     if baseline is not None and as_json:
@@ -248,7 +258,8 @@ def command(
     overrides += () if repeats is None else (f"measure.repeats={repeats}",)
     overrides += ("contest=off",) if no_contest else ()
     overrides += () if timeout is None else (f"measure.timeout={timeout}",)
-    overrides += tuple(f"{name}={value}" for name, value in (("input", sample), ("loss", loss)) if value is not None)
+    overrides += (f"input={'+'.join(inputs)}",) if inputs else ()
+    overrides += () if loss is None else (f"loss={loss}",)
     loaded = load_suite(suite or "", overrides)
     if loaded.target is not None:
         _check_target(loaded)

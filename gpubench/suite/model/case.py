@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
 
 from gpubench.core.secrets import masked
-from gpubench.suite.model.input_shape import InputShape
+from gpubench.suite.model.input_shape import parse_inputs
 from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.suite.model.setting_spec import SettingSpec, always, either, named
 from gpubench.suite.model.workload_names import EXAMPLES
@@ -241,8 +241,8 @@ class Case(BaseModel):
         str | None, SettingSpec("sample", label=named("input"), quiet=True, in_process=True, accuracy=True)
     ] = Field(
         None,
-        description="Shape of one sample for your own module: `3x224x224`, or `int30000:128` for 128 integers below "
-        "30000.",
+        description="Shape of one sample for your own module: `3x224x224`, `int30000:128` for 128 integers below "
+        "30000, `bool:128`. Several inputs are joined by `+`, in the order of `forward` or as `NAME=SHAPE`.",
     )
     loss: Annotated[
         Loss | None, SettingSpec("loss", label=named("loss"), quiet=True, in_process=True, accuracy=True)
@@ -349,7 +349,7 @@ class Case(BaseModel):
     @classmethod
     def _input_is_a_shape(cls, value: str | None) -> str | None:
         if value is not None:
-            InputShape.of(value)
+            parse_inputs(value)
         return value
 
     @field_validator("compile", mode="before")

@@ -12,6 +12,7 @@ from gpubench.core.errors import GpubenchError
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.registry import resolve
+from gpubench.worker.workloads.users_errors import raised, remedy
 from gpubench.worker.workloads.users_module import UsersModule
 
 
@@ -28,7 +29,7 @@ def why_unusable(case: Case, search_path: tuple[str, ...]) -> tuple[str, str] | 
     except SystemExit as ended:
         return f"{case.workload} ended the process when it was called: sys.exit({ended.code!r}).", ""
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises is the answer
-        return f"{case.workload} cannot be used: {type(error).__name__}: {error}", ""
+        return f"{case.workload} cannot be used: {raised(error)}", remedy(error)
     return None
 
 

@@ -37,7 +37,7 @@ class CompileStats(NamedTuple):
         return CompileStats._make(mine + its for mine, its in zip(self, other, strict=True))
 
 
-def compile_model(model: torch.nn.Module, mode: Compile, device_type: str) -> Callable[[torch.Tensor], Any]:
+def compile_model(model: torch.nn.Module, mode: Compile, device_type: str) -> Callable[[Any], Any]:
     """`model` compiled for static shapes; as it is with `off`. Compilation itself happens in the first step."""
     if mode == "off":
         return model
@@ -46,15 +46,15 @@ def compile_model(model: torch.nn.Module, mode: Compile, device_type: str) -> Ca
     config = torch._dynamo.config  # noqa: SLF001 - torch documents these settings under this name
     config.recompile_limit = max(config.recompile_limit, MOST_VARIANTS)
     config.fail_on_recompile_limit_hit = True
-    compiled: Callable[[torch.Tensor], Any] = torch.compile(model, mode=mode, dynamic=False)
+    compiled: Callable[[Any], Any] = torch.compile(model, mode=mode, dynamic=False)
     if mode not in USES_CUDA_GRAPHS or device_type != "cuda":
         return compiled
 
     begin_step: Callable[[], None] = torch.compiler.cudagraph_mark_step_begin
 
-    def call(images_NCHW: torch.Tensor) -> Any:
+    def call(samples: Any) -> Any:
         begin_step()  # outputs of the step before are no longer needed, so graphs may reuse their memory
-        return compiled(images_NCHW)
+        return compiled(samples)
 
     return call
 

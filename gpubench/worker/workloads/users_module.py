@@ -12,12 +12,13 @@ from torch import nn
 
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
-from gpubench.suite.model.input_shape import InputShape
+from gpubench.suite.model.input_shape import Inputs, InputShape, parse_inputs
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.classifier.batches import Format, layout_of
+from gpubench.worker.workloads.classifier.batches import Format, Samples, layout_of, parts_of
 from gpubench.worker.workloads.classifier.classifier import Classifier
 from gpubench.worker.workloads.classifier.steps import tensors_in
 from gpubench.worker.workloads.numerics import NUMERICS
+from gpubench.worker.workloads.users_errors import raised, remedy
 
 _PROBED = 2
 """Samples of the forward that shows the shape of the output."""
@@ -35,8 +36,19 @@ class Judged(NamedTuple):
     last: bool = False
 
 
+class SeveralInputs(nn.Module):
+    """A module whose `forward` takes several arguments, called with all of them in one: a tuple, or a dict by name."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, samples: Samples) -> Any:
+        return self.module(**samples) if isinstance(samples, dict) else self.module(*samples)
+
+
 class UsersModule(Classifier):
-    """`module:Net`, `file.py:Net`: everything that the built-in models have, with an input as `case.input` says.
+    """`module:Net`, `file.py:Net`: everything that the built-in models have, with inputs as `case.input` says.
 
     Without `case.loss`, outputs N x C get cross-entropy with random classes, as do those of tokens N x L x C; a
     scalar, or an output with a `loss`, is the loss itself; anything else is compared with random targets (mse).
@@ -51,9 +63,34 @@ class UsersModule(Classifier):
         self._spare: nn.Module | None = None
 
     def make_model(self, case: Case) -> nn.Module:
-        """The module, made with `case.params` as keyword arguments. UsageError where that gives no module."""
+        """The module, made with `case.params` as keyword arguments. UsageError where that gives no module, or one that
+        does not take the case's inputs.
+        """
         spare, self._spare = self._spare, None
-        return spare or self._made(case)
+        return spare or self._taking(self._made(case), self._inputs_of(case))
+
+    def _taking(self, module: nn.Module, inputs: Inputs) -> nn.Module:
+        """As it is, where `forward` takes all inputs as one argument (for named ones this is a dict)."""
+        if isinstance(inputs, InputShape):
+            self._check_arguments(module, 1, {})
+            return module
+        if isinstance(inputs, tuple):
+            self._check_arguments(module, len(inputs), {})
+        elif not _binds(module, 0, inputs) and _binds(module, 1, {}):
+            return module
+        else:
+            self._check_arguments(module, 0, inputs)
+        return SeveralInputs(module)
+
+    def _check_arguments(self, module: nn.Module, num: int, names: Mapping[str, Any]) -> None:
+        if not _binds(module, num, names):
+            given = f"inputs named {', '.join(names)}" if names else f"{num} input{'' if num == 1 else 's'}"
+            raise UsageError(
+                f"{self.name} takes {_arguments_of(module)}, and was given {given}.",
+                hint="Give --input once for each argument of `forward`, in order or by name: "
+                "--input tokens=int30000:128 --input mask=bool:128; in a suite "
+                "`input: tokens=int30000:128+mask=bool:128`.",
+            )
 
     def _made(self, case: Case) -> nn.Module:
         if isinstance(self._target, nn.Module):
@@ -67,10 +104,10 @@ class UsersModule(Classifier):
 
     def input_format(self, case: Case) -> Format:
         """The shapes of a batch. UsageError where no input is named, or the module cannot take it."""
-        below, shape = self._input_of(case)
-        if case.memory_format == "channels_last" and len(shape) != 3:
+        inputs = self._inputs_of(case)
+        if case.memory_format == "channels_last" and not any(len(part.shape) == 3 for part in parts_of(inputs)):
             raise Unsupported(f"channels_last is a layout of images, and a sample of {case.input} is not an image")
-        plain = Format(_PROBED, shape, None, torch.float32, torch.contiguous_format, below)
+        plain = Format(_PROBED, inputs, None, torch.float32, torch.contiguous_format)
         self._judged = self._judged or self._judge(case, plain)
         if case.data != "synthetic":
             self._check_classes(case, self._judged)
@@ -88,37 +125,38 @@ class UsersModule(Classifier):
             got = "no classes" if judged.num_classes is None or judged.target_shape else f"{judged.num_classes} classes"
             raise UsageError(f"{case.data} has {num_classes} classes, and {self.name} returns {got}.")
 
-    def _input_of(self, case: Case) -> InputShape:
+    def _inputs_of(self, case: Case) -> Inputs:
         if case.input is not None and case.data == "synthetic":
-            return InputShape.of(case.input)
+            return parse_inputs(case.input)
         if case.image_size is not None or case.data != "synthetic":
             size = self.image_size(case)
             return InputShape(None, (3, size, size))
         raise UsageError(
-            f"{case.workload} needs the shape of one sample.",
+            f"{self.name} takes {_arguments_of(self._made(case))}: gpubench needs the shape of one sample.",
             hint="Give it as --input 3x224x224 (an image), --input 128 (numbers) or --input int30000:128 (token ids "
-            "below 30 000); in a suite as `input`.",
+            "below 30 000), once for each argument of `forward`; in a suite as `input`.",
         )
 
     def _judge(self, case: Case, layout: Format) -> Judged:
         """From one forward of two samples on the CPU."""
         torch.manual_seed(case.seed)
-        model = self._spare = self._made(case)
+        model = self._spare = self._taking(self._made(case), layout.inputs)
         if case.mode == "train" and not any(parameter.requires_grad for parameter in model.parameters()):
             raise Unsupported(f"{self.name} has no parameters to train; measure it with -s mode=infer")
         samples = layout.random(_PROBED, torch.Generator().manual_seed(case.seed))[0]
-        if samples.is_floating_point():
-            own_types = [each.dtype for each in model.parameters() if each.is_floating_point()]
-            samples = samples.to(own_types[0] if own_types else samples.dtype)
+        own_types = [weights.dtype for weights in model.parameters() if weights.is_floating_point()]
+        samples = layout._replace(dtype=own_types[0] if own_types else torch.float32).cast(samples)
         was_training = model.training
         try:
             with torch.no_grad():
                 output = model.eval()(samples)
         except Exception as error:
             raise UsageError(
-                f"{self.name} cannot take a batch of {_PROBED} samples of {_shown(layout.sample_shape)}: "
-                f"{type(error).__name__}: {error}",
-                hint="Is the shape of one sample right (--input)? It has no batch dimension.",
+                f"{self.name} cannot take a batch of {_PROBED} samples of {_shown_inputs(layout.inputs)}: "
+                f"{raised(error)}",
+                hint=remedy(error)
+                or "Is the shape of one sample right (--input)? It has no batch dimension. "
+                f"The module takes {_arguments_of(_inner(model))}.",
             ) from error
         model.train(was_training)
         own = own_loss(output)
@@ -131,7 +169,8 @@ class UsersModule(Classifier):
             raise UsageError(
                 f"{self.name} returned {_shown(shape)} for a batch of {_PROBED}: the first dimension must be the batch."
             )
-        return self._by_shape(case, shape[1:], is_text=layout.below is not None)
+        is_text = any(part.below is not None and part.shape for part in parts_of(layout.inputs))
+        return self._by_shape(case, shape[1:], is_text=is_text)
 
     def _by_shape(self, case: Case, shape: tuple[int, ...], *, is_text: bool) -> Judged:
         last = is_text and len(shape) == 2
@@ -166,6 +205,33 @@ class UsersModule(Classifier):
         if found is None:
             raise UsageError(f"{self.name} returned {_kind(output)}: there is no tensor of floats in it.")
         return found
+
+
+def _inner(module: nn.Module) -> nn.Module:
+    return module.module if isinstance(module, SeveralInputs) else module
+
+
+def _signature(module: nn.Module) -> inspect.Signature | None:
+    """Of `forward`, without annotations; None where it has none, or leaves all to another."""
+    try:
+        signature = inspect.signature(module.forward)
+    except (TypeError, ValueError):
+        return None
+    bare = [one.replace(annotation=inspect.Parameter.empty) for one in signature.parameters.values()]
+    return signature.replace(parameters=bare, return_annotation=inspect.Signature.empty)
+
+
+def _arguments_of(module: nn.Module) -> str:
+    return str(_signature(module) or "arguments that it does not name")
+
+
+def _binds(module: nn.Module, num: int, names: Mapping[str, Any]) -> bool:
+    """Whether `forward` can be called with `num` arguments and those named."""
+    signature = _signature(module)
+    try:
+        return signature is None or signature.bind(*[None] * num, **names) is not None
+    except TypeError:
+        return False
 
 
 def _copied(module: nn.Module) -> nn.Module:
@@ -214,6 +280,12 @@ def _member(output: Any, name: str) -> Any:
 
 def _kind(value: Any) -> str:
     return "nothing" if value is None else f"a {type(value).__name__}"
+
+
+def _shown_inputs(inputs: Inputs) -> str:
+    if isinstance(inputs, dict):
+        return ", ".join(f"{name}={_shown(part.shape)}" for name, part in inputs.items())
+    return " and ".join(_shown(part.shape) for part in parts_of(inputs))
 
 
 def _shown(shape: tuple[int, ...]) -> str:

@@ -139,6 +139,10 @@ def test_of_an_address_the_password_alone_is_secret(name, value, part):
         ("train cpu fp32 b64 lr=0.1", "train cpu fp32 b64 lr=0.1"),
         ("TORCH_LOGS=+dynamo https://host/path", "TORCH_LOGS=+dynamo https://host/path"),
         ("USE_KEY=1", "USE_KEY=1"),
+        ("--input tokens=int30000:128", "--input tokens=int30000:128"),
+        ("input=tokens=int50:6+keys=bool:6+n=9, token=12345", "input=tokens=int50:6+keys=bool:6+n=9, token=(withheld)"),
+        ("-s params.key_dim=1024,2048", "-s params.key_dim=1024,2048"),
+        ("params.token=abc", "params.token=(withheld)"),
     ],
 )
 def test_a_text_is_shown_without_its_secrets(text, shown):
@@ -157,6 +161,12 @@ def test_a_document_is_stored_without_its_secrets():
         "settings": {"workload": "hf_abcdefghijklmnop:Net", "env": {"MY_KEY": "(withheld)", "N": "1"}, "seed": 3},
         "variables": {"TORCH_X_URL": "http://u:(withheld)@h"},
     }
+
+
+@pytest.mark.parametrize("text", ["tokens=4096", "3x8x8+keys=12345", "tokens=int50:6+mask=bool:6"])
+def test_the_shapes_of_inputs_are_no_secrets(text):
+    assert hide_secrets({"input": text}) == {"input": text}
+    assert hide_secrets({"input": "token=abcdef"}) == {"input": "token=(withheld)"}
 
 
 def test_a_withheld_value_is_taken_from_the_environment_or_asked_for():

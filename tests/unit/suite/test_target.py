@@ -4,7 +4,7 @@ import pytest
 
 from gpubench.core.errors import SuiteError, UsageError
 from gpubench.suite.load import load_suite, parse_suite
-from gpubench.suite.model.input_shape import InputShape
+from gpubench.suite.model.input_shape import parse_inputs
 from gpubench.suite.read import auto_device
 from gpubench.suite.select.expression import parse_selection
 
@@ -110,17 +110,32 @@ def test_a_case_without_parameters_has_the_id_it_always_had():
 
 @pytest.mark.parametrize(
     ("text", "shape"),
-    [("3x224x224", (None, (3, 224, 224))), ("128", (None, (128,))), ("int30000:128", (30000, (128,)))],
+    [
+        ("3x224x224", (None, (3, 224, 224), False)),
+        ("128", (None, (128,), False)),
+        ("int30000:128", (30000, (128,), False)),
+        ("bool:7", (2, (7,), True)),
+        ("3x8x8+int10", ((None, (3, 8, 8), False), (10, (), False))),
+        ("tokens=int50:6+mask=bool:6", {"tokens": (50, (6,), False), "mask": (2, (6,), True)}),
+    ],
 )
 def test_the_shape_of_a_sample(text, shape):
-    assert InputShape.of(text) == shape
+    assert parse_inputs(text) == shape
     assert parse_suite("schema: 1\nname: mine\n", (f"input={text}",)).cases[0].input == text
 
 
-@pytest.mark.parametrize("text", ["", "3x", "x3", "0x3", "float:3", "int:3", "3,3", "1x2x3x4x5x6x7"])
+@pytest.mark.parametrize("text", ["a=3+4", "a=3+a=4"])
+def test_inputs_have_a_name_each_or_none(text):
+    with pytest.raises(ValueError, match="name"):
+        parse_inputs(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "3x", "x3", "0x3", "float:3", "int:3", "int3:", "10:int64", "3,3", "3+", "a=", "1x2x3x4x5x6x7"]
+)
 def test_what_is_no_shape(text):
     with pytest.raises(ValueError, match="not the shape of a sample"):
-        InputShape.of(text)
+        parse_inputs(text)
 
 
 def test_auto_is_the_gpu_where_the_machine_shows_one(tmp_path):

@@ -7,6 +7,7 @@ import torch
 
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
+from gpubench.suite.model.input_shape import InputShape
 from gpubench.worker.quality import EpochSource
 from gpubench.worker.workloads.classifier import datasets as data
 from gpubench.worker.workloads.classifier.batches import Endless, Format, HostMemoryBatches, Loader, make_batches
@@ -96,7 +97,7 @@ def test_mnist_is_read_from_a_local_folder_without_downloading(tmp_path):
 
 
 def layout(**changes):
-    return Format(6, (3, 8, 8), 10, torch.float32, torch.contiguous_format)._replace(**changes)
+    return Format(6, InputShape(None, (3, 8, 8)), 10, torch.float32, torch.contiguous_format)._replace(**changes)
 
 
 def test_cifar10_has_three_channels_and_a_test_split_of_its_own(monkeypatch, tmp_path):
@@ -134,8 +135,8 @@ def test_a_batch_larger_than_the_split_repeats_images(digits):
 
 def test_the_pool_stays_within_its_bounds():
     assert layout().num_pool_batches == 8
-    assert layout(batch_size=256, sample_shape=(3, 224, 224)).num_pool_batches == 1
-    assert layout(batch_size=64, sample_shape=(3, 224, 224)).num_pool_batches == 6
+    assert layout(batch_size=256, inputs=InputShape(None, (3, 224, 224))).num_pool_batches == 1
+    assert layout(batch_size=64, inputs=InputShape(None, (3, 224, 224))).num_pool_batches == 6
 
 
 def test_endless_indices_visit_every_image_once_per_pass():

@@ -55,6 +55,18 @@ class Language(nn.Module):
     def forward(self, tokens):
         return self.out(self.embed(tokens))
 
+class Conditional(Net):
+    def forward(self, images, kinds, *, scale=1.0):
+        return super().forward(images) * (1 + kinds[:, None] * scale)
+
+class Masked(Language):
+    def forward(self, tokens, mask=None):
+        return super().forward(tokens) * mask[..., None]
+
+class FromDict(Language):
+    def forward(self, batch):
+        return super().forward(batch["tokens"]).mean(1) + batch["extra"]
+
 class Autoencoder(nn.Module):
     def __init__(self):
         super().__init__()
@@ -163,6 +175,10 @@ IMAGES = {"input": "3x8x8"}
         ("make", {"input": 12}, "cross-entropy"),
         ("regression", {"input": "6"}, "mse"),
         ("Net", {**IMAGES, "loss": "mse"}, "mse"),
+        ("Net", {"input": "images=3x8x8"}, "cross-entropy"),
+        ("Conditional", {"input": "3x8x8+int10"}, "cross-entropy"),
+        ("Masked", {"input": "tokens=int50:6+mask=bool:6"}, "cross-entropy"),
+        ("FromDict", {"input": "tokens=int50:6+extra=50"}, "cross-entropy"),
         ("Autoencoder", {**IMAGES, "loss": "cross-entropy"}, "cross-entropy"),
     ],
 )
@@ -197,6 +213,42 @@ def test_layout_and_data_path_are_as_for_built_in_models(built):
     assert workload.probe()["memory_format"] == "channels_last"
     _, step, _ = built("Language", input="int50:6", data_path="loader", num_workers=1)
     step()
+
+
+@pytest.mark.parametrize("name", ["Conditional", "Masked", "FromDict"])
+def test_several_inputs_arrive_as_forward_takes_them(built, name):
+    shapes = {
+        "Conditional": "3x8x8+int10",
+        "Masked": "mask=bool:6+tokens=int50:6",
+        "FromDict": "extra=50+tokens=int50:6",
+    }
+    images = {"memory_format": "channels_last"} if name == "Conditional" else {}
+    workload, step, case = built(name, input=shapes[name], mode="infer", precision="bf16", **images)
+    step()
+    assert workload.health().finite
+    assert workload.probe()["batch_size"] == 4
+    assert workload.probe()["parameter_dtype"] == "bfloat16"
+    assert count_flops(workload, case).per_sample > 0
+    _, step, _ = built(name, input=shapes[name], data_path="loader", num_workers=1)
+    step()
+
+
+def test_inputs_hold_what_was_asked_for(built):
+    workload, _, _ = built("Masked", input="tokens=int3:6+mask=bool:6", precision="bf16")
+    samples, targets = workload.source.batches[0]
+    assert {name: (part.dtype, tuple(part.shape)) for name, part in samples.items()} == {
+        "tokens": (torch.int64, (4, 6)),
+        "mask": (torch.bool, (4, 6)),
+    }
+    assert samples["tokens"].unique().tolist() == [0, 1, 2]
+    assert (targets.dtype, tuple(targets.shape)) == (torch.int64, (4, 6))
+
+
+def test_a_compiled_module_takes_several_inputs(built):
+    workload, _, _ = built("Masked", input="tokens=int50:6+mask=bool:6")
+    compiled = torch.compile(workload.model, backend="eager", fullgraph=True)
+    samples, _ = workload.source.batches[0]
+    assert torch.equal(compiled(samples), workload.model(samples))
 
 
 def test_weights_depend_on_the_seed_alone(built):
@@ -252,7 +304,12 @@ def test_a_module_that_leaves_autocast_in_every_second_call_is_found_out(built):
 @pytest.mark.parametrize(
     ("name", "settings", "said"),
     [
-        ("Net", {}, "needs the shape of one sample"),
+        ("Net", {}, "Net takes (images): gpubench needs the shape of one sample"),
+        ("Net", {"input": "3x8x8+4"}, "takes (images), and was given 2 inputs"),
+        ("Conditional", IMAGES, "takes (images, kinds, *, scale=1.0), and was given 1 input"),
+        ("Conditional", {"input": "images=3x8x8"}, "and was given inputs named images"),
+        ("Masked", {"input": "token=int50:6+mask=bool:6"}, "samples of token=6, mask=6: TypeError"),
+        ("FromDict", {"input": "tokens=int50:6+extra=7"}, "samples of tokens=6, extra=7: RuntimeError"),
         ("Net", {"input": "4x8x8"}, "cannot take a batch of 2 samples of 4x8x8: RuntimeError"),
         ("Net", {"data": "digits", "image_size": 8}, "digits has 10 classes, and users_models:Net returns 5 classes"),
         ("Net", {**IMAGES, "params": {"wid": 3}}, "unexpected keyword argument 'wid'"),

@@ -8,7 +8,7 @@ of the weights, as a tuned input pipeline would deliver them.
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import cycle
 from typing import Any, NamedTuple, Protocol
 
@@ -16,79 +16,113 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from gpubench.suite.model.case import Case
+from gpubench.suite.model.input_shape import Inputs, InputShape
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.classifier.datasets import DataSet, Split
 from gpubench.worker.workloads.numerics import NUMERICS
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Samples = torch.Tensor | tuple[torch.Tensor, ...] | dict[str, torch.Tensor]
+"""A module's only input, several in order, or by name."""
+
+Batch = tuple[Samples, torch.Tensor]
 
 POOL_BATCHES = 8
 POOL_BYTES = 256 * 2**20
 POOL_SAMPLES = 512
 
 
-class Format(NamedTuple):
-    """Shape, type and layout of a batch: `batch_size` samples of `sample_shape`, and what is wanted of each.
+def map_inputs(function: Callable[..., Any], first: Any, *others: Any) -> Any:
+    """What `function` returns for every input of some samples (and the same of others), put together likewise."""
+    if isinstance(first, dict):
+        return {name: function(part, *(other[name] for other in others)) for name, part in first.items()}
+    if type(first) in (tuple, list):  # a DataLoader that pins memory makes lists of tuples
+        return tuple(function(*parts) for parts in zip(first, *others, strict=True))
+    return function(first, *others)
 
-    Samples are floats, or with `below` integers from 0 to one less. Targets are class indices below `num_classes`, one
-    per sample or for each element of `target_shape`; without classes they are floats of that shape.
+
+def parts_of(inputs: Any) -> list[Any]:
+    """All inputs of some samples, or of their shapes, without what holds them together."""
+    return list(inputs.values() if isinstance(inputs, dict) else inputs if type(inputs) in (tuple, list) else [inputs])
+
+
+class Format(NamedTuple):
+    """Shapes, types and layout of a batch: `batch_size` samples of `inputs`, and what is wanted of each.
+
+    Targets are class indices below `num_classes`, one per sample or for each element of `target_shape`; without classes
+    they are floats of that shape.
     """
 
     batch_size: int
-    sample_shape: tuple[int, ...]
+    inputs: Inputs
     num_classes: int | None
     dtype: torch.dtype
     memory_format: torch.memory_format
-    below: int | None = None
     target_shape: tuple[int, ...] = ()
 
     @classmethod
     def of_images(cls, case: Case, image_size: int, num_classes: int) -> "Format":
         """Images of three channels and a class for each."""
-        shape = (3, image_size, image_size)
-        return cls(case.batch, shape, num_classes, NUMERICS[case.precision].weights, layout_of(case))
+        image = InputShape(None, (3, image_size, image_size))
+        return cls(case.batch, image, num_classes, NUMERICS[case.precision].weights, layout_of(case))
 
     @property
     def image_size(self) -> int:
-        return self.sample_shape[-1]
+        assert isinstance(self.inputs, InputShape)
+        return self.inputs.shape[-1]
+
+    @property
+    def sample_bytes(self) -> int:
+        return sum(math.prod(part.shape) * (part.itemsize or self.dtype.itemsize) for part in parts_of(self.inputs))
 
     @property
     def num_pool_batches(self) -> int:
-        size = self.dtype.itemsize if self.below is None else torch.int64.itemsize
-        batch_bytes = self.batch_size * math.prod(self.sample_shape) * size
-        return max(1, min(POOL_BATCHES, POOL_BYTES // batch_bytes))
+        return max(1, min(POOL_BATCHES, POOL_BYTES // (self.batch_size * self.sample_bytes)))
 
     def plain(self, batch_size: int) -> "Format":
         """The same in float32 and without a layout."""
         return self._replace(batch_size=batch_size, dtype=torch.float32, memory_format=torch.contiguous_format)
 
-    def cast(self, samples: torch.Tensor) -> torch.Tensor:
-        """Float samples in the type and layout of the case; integers as they are."""
-        if self.below is not None:
-            return samples
-        return samples.to(self.dtype).contiguous(memory_format=self.memory_format)
+    def cast(self, samples: Samples) -> Samples:
+        """Float samples in the type of the case, images in its layout; integers as they are."""
+
+        def cast(part: torch.Tensor) -> torch.Tensor:
+            if not part.is_floating_point():
+                return part
+            return part.to(self.dtype).contiguous(
+                memory_format=self.memory_format if part.ndim == 4 else torch.contiguous_format
+            )
+
+        found: Samples = map_inputs(cast, samples)
+        return found
 
     def unfilled(self, device: torch.device) -> Batch:
         """A batch of the right shapes and types, whatever is in it."""
-        shape, target = (self.batch_size, *self.sample_shape), (self.batch_size, *self.target_shape)
+
+        def empty(part: InputShape) -> torch.Tensor:
+            dtype = self.dtype if part.below is None else torch.bool if part.is_bool else torch.int64
+            return torch.empty((self.batch_size, *part.shape), dtype=dtype, device=device)
+
+        target = (self.batch_size, *self.target_shape)
         return (
-            torch.empty(shape, dtype=self.dtype if self.below is None else torch.int64, device=device),
+            map_inputs(empty, self.inputs),
             torch.empty(target, dtype=self.dtype if self.num_classes is None else torch.int64, device=device),
         )
 
     def random(self, num_samples: int, generator: torch.Generator) -> Batch:
         """Seeded samples and targets, float32 or int64, on the generator's device."""
-        shape = (num_samples, *self.sample_shape)
-        return (
-            _drawn(shape, self.below, generator),
-            _drawn((num_samples, *self.target_shape), self.num_classes, generator),
-        )
 
-    def collate(self, samples: list[tuple[torch.Tensor, Any]]) -> Batch:
+        def drawn(part: InputShape) -> torch.Tensor:
+            values = _drawn((num_samples, *part.shape), part.below, generator)
+            return values.bool() if part.is_bool else values
+
+        return map_inputs(drawn, self.inputs), _drawn((num_samples, *self.target_shape), self.num_classes, generator)
+
+    def collate(self, samples: list[tuple[Samples, Any]]) -> Batch:
         """A batch of single samples and their targets (in the loader's process)."""
         inputs, targets = zip(*samples, strict=True)
         single = isinstance(targets[0], int)
-        return self.cast(torch.stack(inputs)), torch.tensor(targets) if single else torch.stack(targets)
+        stacked: Samples = map_inputs(lambda *parts: torch.stack(parts), *inputs)
+        return self.cast(stacked), torch.tensor(targets) if single else torch.stack(targets)
 
 
 class BatchSource(Protocol):
@@ -129,7 +163,9 @@ class HostMemoryBatches(Resident):
 
     def __init__(self, batches: list[Batch], device: torch.device, *, pinned: bool) -> None:
         if pinned:
-            batches = [(images.pin_memory(), labels.pin_memory()) for images, labels in batches]
+            batches = [
+                (map_inputs(torch.Tensor.pin_memory, samples), labels.pin_memory()) for samples, labels in batches
+            ]
         super().__init__(batches)
         self._device, self._pinned = device, pinned
 
@@ -143,7 +179,7 @@ class Loader:
     The workers (forked, persistent) read, resize and normalise single images, as a usual pipeline does.
     """
 
-    def __init__(self, samples: "Samples", layout: Format, case: Case, device: torch.device) -> None:
+    def __init__(self, samples: "SingleSamples", layout: Format, case: Case, device: torch.device) -> None:
         self.input_waits_s: list[float] | None = []
         self._device, self._pinned = device, accelerator_of(device).asynchronous
         self._fetches_per_step = case.accumulate if case.mode == "train" else 1
@@ -181,26 +217,29 @@ class Loader:
         del self.loader
 
 
-class Samples(Dataset[tuple[torch.Tensor, Any]]):
-    """Single images: prepared one at a time from a real set, or from a pool of random ones."""
+class SingleSamples(Dataset[tuple[Samples, Any]]):
+    """Single images, prepared one at a time from a real set; or single samples of a pool of random ones."""
 
     def __init__(self, layout: Format, data: DataSet | None, split: Split | None, seed: int) -> None:
         self._layout, self._data = layout, data
         if split is None:
-            sample_bytes = math.prod(layout.sample_shape) * torch.float32.itemsize
-            num_samples = max(1, min(POOL_SAMPLES, POOL_BYTES // sample_bytes))
-            split = Split(*layout.random(num_samples, seeded(seed)))
-        self._split = split
+            num_samples = max(1, min(POOL_SAMPLES, POOL_BYTES // layout.plain(1).sample_bytes))
+            self._samples, self._targets = layout.random(num_samples, seeded(seed))
+        else:
+            self._samples, self._targets = split.images_NCHW, split.labels_N
 
     def __len__(self) -> int:
-        return len(self._split)
+        return len(self._targets)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, Any]:
-        raw = self._split.images_NCHW[index : index + 1]
-        image = raw if self._data is None else self._data.prepare(raw, self._layout.image_size)
-        target = self._split.labels_N[index]
+    def __getitem__(self, index: int) -> tuple[Samples, Any]:
+        if self._data is None:
+            sample = map_inputs(lambda part: part[index], self._samples)
+        else:
+            assert isinstance(self._samples, torch.Tensor), "real data are images"
+            sample = self._data.prepare(self._samples[index : index + 1], self._layout.image_size)[0]
+        target = self._targets[index]
         is_class = target.ndim == 0 and not target.is_floating_point()
-        return image[0], int(target) if is_class else target  # a tensor each would cost the loader more
+        return sample, int(target) if is_class else target  # a tensor each would cost the loader more
 
 
 class Endless(Sampler[int]):
@@ -219,7 +258,7 @@ def make_source(case: Case, layout: Format, data: DataSet | None, device: torch.
     """The case's source. `data` None is synthetic; training takes the training split, inference the test split."""
     split = None if data is None else (data.train if case.mode == "train" else data.test)
     if case.data_path == "loader":
-        return Loader(Samples(layout, data, split, case.seed), layout, case, device)
+        return Loader(SingleSamples(layout, data, split, case.seed), layout, case, device)
     where = device if case.data_path == "resident" else torch.device("cpu")
     batches = list(make_batches(layout, data, split, where, case.seed, layout.num_pool_batches))
     if case.data_path == "resident":
@@ -228,8 +267,10 @@ def make_source(case: Case, layout: Format, data: DataSet | None, device: torch.
 
 
 def _copied(batch: Batch, device: torch.device, pinned: bool) -> Batch:
-    images, labels = batch
-    return images.to(device, non_blocking=pinned), labels.to(device, non_blocking=pinned)
+    samples, labels = batch
+    return map_inputs(lambda part: part.to(device, non_blocking=pinned), samples), labels.to(
+        device, non_blocking=pinned
+    )
 
 
 def make_batches(
@@ -239,8 +280,8 @@ def make_batches(
     if data is None or split is None:
         generator = torch.Generator(device).manual_seed(seed)
         for _ in range(num_batches):
-            images, labels = layout.random(layout.batch_size, generator)
-            yield layout.cast(images), labels
+            samples, labels = layout.random(layout.batch_size, generator)
+            yield layout.cast(samples), labels
         return
     indices = iter(Endless(len(split), seed))
     for _ in range(num_batches):

@@ -13,7 +13,16 @@ from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import Health, ParityProbe, Phases, Step
 from gpubench.worker.workloads.classifier import datasets as image_data
 from gpubench.worker.workloads.classifier import normalisation, parity_probe
-from gpubench.worker.workloads.classifier.batches import BatchSource, Format, layout_of, make_source, seeded
+from gpubench.worker.workloads.classifier.batches import (
+    Batch,
+    BatchSource,
+    Format,
+    Samples,
+    layout_of,
+    make_source,
+    map_inputs,
+    seeded,
+)
 from gpubench.worker.workloads.classifier.optimizers import CountingScaler, make_optimizer
 from gpubench.worker.workloads.classifier.steps import GraphedStep, InferStep, Snapshot, TrainStep, health_of, no_phases
 from gpubench.worker.workloads.compiled import USES_CUDA_GRAPHS, compile_model, compile_stats
@@ -87,7 +96,7 @@ class Classifier:
     def input_format(self, case: Case) -> Format:
         return Format.of_images(case, self.image_size(case), self.num_classes(case))
 
-    def example(self, case: Case, num_samples: int) -> torch.Tensor:
+    def example(self, case: Case, num_samples: int) -> Samples:
         """A few seeded samples in float32 (or integers) on the CPU."""
         return self.input_format(case).plain(num_samples).random(num_samples, seeded(case.seed))[0]
 
@@ -108,7 +117,7 @@ class Classifier:
         model = self.make_model(case)
         if any(map(is_lazy, model.parameters())):
             with torch.no_grad():
-                model.eval()(torch.zeros_like(self.example(case, 2)))
+                model.eval()(map_inputs(torch.zeros_like, self.example(case, 2)))
         if settled or case.mode == "infer":
             normalisation.settle(model, partial(self.example, case))
         model = model.to(device=device, dtype=NUMERICS[case.precision].weights)
@@ -183,16 +192,17 @@ class Classifier:
         assert case is not None, "build comes first"
         assert model is not None
         assert engine is not None
-        images = self._take_images()
+        samples, targets = self._take_batch()
+        few = map_inputs(lambda part: part[:PROBE_SAMPLES], samples)
         modes: dict[str, Any] = {}
-        seen = observe(lambda: modes.update(self._forward(images[:PROBE_SAMPLES])), images.device.type)
-        extra = {**seen.pop("extra"), "image_shape": list(images.shape)}
+        seen = observe(lambda: modes.update(self._forward(few, targets.device)), targets.device.type)
+        extra = {**seen.pop("extra"), "image_shape": map_inputs(lambda part: list(part.shape), samples)}
         if case.compile != "off":
             extra["compile_stats"] = compile_stats()._asdict()
         return {
             **modes,
             **seen,
-            "batch_size": len(images),
+            "batch_size": len(targets),
             "parameter_dtype": "+".join(sorted({str(dtype_name(p.dtype)) for p in model.parameters()})),
             "grad_scaler": isinstance(engine, TrainStep) and engine.scaler is not None and engine.scaler.is_enabled(),
             "cuda_graph": case.cuda_graph,
@@ -205,9 +215,9 @@ class Classifier:
             "extra": extra,
         }
 
-    def _forward(self, images_NCHW: torch.Tensor) -> dict[str, Any]:
+    def _forward(self, samples: Samples, device: torch.device) -> dict[str, Any]:
         """One forward that leaves no trace (running statistics and the random state are put back), and its modes."""
-        case, model, engine, device = self._case, self.model, self._engine, images_NCHW.device
+        case, model, engine = self._case, self.model, self._engine
         assert case is not None
         assert model is not None
         assert engine is not None
@@ -222,21 +232,21 @@ class Classifier:
                 "autocast_dtype": dtype_name(torch.get_autocast_dtype(device.type)) if autocast else None,
                 "training": any(module.training for module in model.modules()),
                 "inference_mode": torch.is_inference_mode_enabled(),
-                "output_dtype": dtype_name(self.logits(model(images_NCHW)).dtype),
+                "output_dtype": dtype_name(self.logits(model(samples)).dtype),
             }
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
         return modes
 
-    def _take_images(self) -> torch.Tensor:
+    def _take_batch(self) -> Batch:
         """A batch as a step gets it. The wait for it is not a step's, so it leaves no trace in `input_waits_s`."""
         assert self.source is not None
         waits = None if self.input_waits_s is None else list(self.input_waits_s)
-        images, _ = self.source.transfer(self.source.fetch())
+        batch = self.source.transfer(self.source.fetch())
         if waits is not None and self.input_waits_s is not None:
             self.input_waits_s[:] = waits
-        return images
+        return batch
 
     def parity(self, case: Case, device: Any) -> ParityProbe:
         """A fixed seeded batch through a fresh model, as the case computes it and in fp64."""

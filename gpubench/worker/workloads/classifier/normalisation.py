@@ -6,11 +6,13 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gpubench.worker.workloads.classifier.batches import Samples, map_inputs
+
 NUM_SAMPLES = 2
 ACTIVATION_RMS = 0.25
 
 
-def settle(model: nn.Module, example: Callable[[int], torch.Tensor]) -> nn.Module:
+def settle(model: nn.Module, example: Callable[[int], Samples]) -> nn.Module:
     """Gives every batch normalisation of a CPU model statistics that keep activations near 1/4; returns the model.
 
     Untrained statistics (mean 0, variance 1) normalise nothing: through the residual sums of a resnet152 or the
@@ -30,7 +32,7 @@ def settle(model: nn.Module, example: Callable[[int], torch.Tensor]) -> nn.Modul
     samples, dtype = example(NUM_SAMPLES), next(model.parameters()).dtype
     try:
         with torch.no_grad():
-            model.eval()(samples.to(dtype) if samples.is_floating_point() else samples)
+            model.eval()(map_inputs(lambda part: part.to(dtype) if part.is_floating_point() else part, samples))
     finally:
         for hook in hooks:
             hook.remove()

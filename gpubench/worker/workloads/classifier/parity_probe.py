@@ -7,7 +7,7 @@ import torch
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import ParityProbe
 from gpubench.worker.workloads.classifier import normalisation
-from gpubench.worker.workloads.classifier.batches import Batch, Format, make_batches
+from gpubench.worker.workloads.classifier.batches import Batch, Format, make_batches, map_inputs
 from gpubench.worker.workloads.classifier.datasets import DataSet
 from gpubench.worker.workloads.compiled import compile_model
 from gpubench.worker.workloads.numerics import NUMERICS, autocast_of
@@ -26,7 +26,7 @@ class ProbedClassifier(Protocol):
 
 
 def run(workload: "ProbedClassifier", case: Case, device: torch.device) -> ParityProbe:
-    """Both passes start from the same weights (already rounded to the case's type) and the same float32 images, in the
+    """Both passes start from the same weights (already rounded to the case's type) and the same float32 samples, in the
     case's mode, but without dropout and stochastic depth, and with frozen statistics in batch normalisation: with those
     of a small batch, an untrained resnet50 amplifies rounding to a logits error of 10 to 30 % in bf16, which no limit
     could tell from a mistake. The gradient is that of the unscaled loss.
@@ -43,12 +43,13 @@ def run(workload: "ProbedClassifier", case: Case, device: torch.device) -> Parit
     for its, own in zip(_state(reference), _state(model), strict=True):
         its.data = own.detach().cpu()
     reference = reference.to(memory_format=torch.contiguous_format).double()
-    images, labels = fixed_batch(workload, case)
+    samples, labels = fixed_batch(workload, case)
     layout = workload.input_format(case)
     copies = 1 if case.compile == "off" else case.batch // len(labels)
-    placed = layout.cast(_repeated(layout.cast(images.to(device)), copies)), _repeated(labels.to(device), copies)
+    moved = layout.cast(map_inputs(lambda part: part.to(device), samples))
+    placed = layout.cast(map_inputs(lambda part: _repeated(part, copies), moved)), _repeated(labels.to(device), copies)
     measured, again = (_pass(workload, case, model, placed, device.type) for _ in range(2))
-    batch = _exact(images), _exact(labels)
+    batch = map_inputs(_exact, samples), _exact(labels)
     logits, loss, gradient = _pass(workload, case, reference, batch, "cpu", exact=True)
     expected = _repeated(logits, copies), loss, gradient
     return ParityProbe(*measured, *expected, num_samples=len(labels), again_NC=again[0])
@@ -103,7 +104,7 @@ def _pass(
     exact: bool = False,
 ) -> tuple[Any, Any, Any]:
     """One forward (and backward, in `train`) as CPU fp64 tensors: logits NC, loss, flat gradient or None."""
-    train, (images, labels) = case.mode == "train", batch
+    train, (samples, labels) = case.mode == "train", batch
     autocast = autocast_of("fp32" if exact else case.precision, device_type)
     call = model if exact else compile_model(model, case.compile, device_type)
     # Scales of the loss, tried until the gradient is finite, as a GradScaler would over its first steps.
@@ -112,7 +113,7 @@ def _pass(
         model.zero_grad()
         with torch.inference_mode(not train):
             with autocast():
-                output = call(images)
+                output = call(samples)
                 loss = workload.loss(output, labels)
             logits, gradient = _fp64(workload.logits(output)), None
             if train:

@@ -12,7 +12,7 @@ import torch
 
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import Health, Phases
-from gpubench.worker.workloads.classifier.batches import BatchSource, Resident
+from gpubench.worker.workloads.classifier.batches import BatchSource, Resident, Samples, map_inputs
 from gpubench.worker.workloads.classifier.optimizers import CountingScaler
 
 WARMUP_STEPS = 3
@@ -39,7 +39,7 @@ class TrainStep:
 
     def __init__(
         self,
-        model: Callable[[torch.Tensor], Any],
+        model: Callable[[Samples], Any],
         optimizer: torch.optim.Optimizer,
         source: BatchSource,
         loss: Loss,
@@ -78,10 +78,10 @@ class TrainStep:
         with phases("data"):
             batch = self.source.fetch()
         with phases("h2d"):
-            images, labels = self.source.transfer(batch)
+            samples, labels = self.source.transfer(batch)
         with self.autocast():
             with phases("forward"):
-                output = self.model(images)
+                output = self.model(samples)
             with phases("loss"):
                 loss = self._loss(output, labels)
         with phases("backward"):
@@ -114,7 +114,7 @@ class InferStep:
 
     def __init__(
         self,
-        model: Callable[[torch.Tensor], Any],
+        model: Callable[[Samples], Any],
         source: BatchSource,
         *,
         autocast: Autocast = nullcontext,
@@ -133,9 +133,9 @@ class InferStep:
             with phases("data"):
                 batch = self.source.fetch()
             with phases("h2d"):
-                images, _ = self.source.transfer(batch)
+                samples, _ = self.source.transfer(batch)
             with self.autocast(), phases("forward"):
-                self.output = self.model(images)
+                self.output = self.model(samples)
         self.num_steps += 1
         return self.output
 
@@ -189,7 +189,8 @@ class GraphedStep:
         self._eager, self._source = step, source
         batches = [source.transfer(source.fetch()) for _ in range(num_batches)]
         self._static = [
-            (images.clone(memory_format=torch.preserve_format), labels.clone()) for images, labels in batches
+            (map_inputs(lambda part: part.clone(memory_format=torch.preserve_format), samples), labels.clone())
+            for samples, labels in batches
         ]
         self._copies_input = type(source) is not Resident
         step.source = Resident(self._static)
@@ -206,13 +207,17 @@ class GraphedStep:
 
     def __call__(self) -> Any:
         if self._copies_input:
-            for fixed_images, fixed_labels in self._static:
-                images, labels = self._source.fetch()
-                fixed_images.copy_(images, non_blocking=True)
-                fixed_labels.copy_(labels, non_blocking=True)
+            for fixed_samples, fixed_labels in self._static:
+                samples, labels = self._source.fetch()
+                map_inputs(_refill, fixed_samples, samples)
+                _refill(fixed_labels, labels)
         self._replay()
         self._eager.num_steps += 1
         return self._result
+
+
+def _refill(fixed: torch.Tensor, values: torch.Tensor) -> None:
+    fixed.copy_(values, non_blocking=True)
 
 
 @dataclass(frozen=True)

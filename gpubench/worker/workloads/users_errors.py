@@ -1,0 +1,40 @@
+"""What code of the user's raised, in one sentence: the error, the line that raised it, and what to do."""
+
+import sysconfig
+import traceback
+from pathlib import Path
+
+_NOT_THE_USERS = (
+    str(Path(__file__).parents[2]),  # gpubench
+    *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
+    "<frozen",
+)
+_NEEDS_GPU = ("NVIDIA", "CUDA", "cuda")
+_LONGEST = 600
+
+
+def raised(error: BaseException) -> str:
+    """`ValueError: too wide (net.py, line 7)`: on one line, with the innermost line of the user's own files."""
+    text = " ".join(str(error).split())
+    if isinstance(error, SyntaxError):
+        text, where = error.msg, f"{Path(error.filename or '').name}, line {error.lineno}"
+    else:
+        frames = traceback.extract_tb(error.__traceback__)
+        own = [frame for frame in frames if not frame.filename.startswith(_NOT_THE_USERS)]
+        where = f"{Path(own[-1].filename).name}, line {own[-1].lineno}" if own else ""
+    kept = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+    return f"{type(error).__name__}{': ' if kept else ''}{kept}{f' ({where})' if where else ''}"
+
+
+def remedy(error: BaseException) -> str:
+    """Where the kind of error has a usual cause; else empty."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"Install {error.name} for the Python that runs gpubench, or put its file beside yours."
+    if isinstance(error, EOFError):
+        return 'Put what asks for input below `if __name__ == "__main__":`.'
+    if isinstance(error, RuntimeError | AssertionError) and any(word in str(error) for word in _NEEDS_GPU):
+        return (
+            "gpubench moves the module and its inputs to the device of the case: create them on the CPU, without "
+            "`.cuda()` or `device=`."
+        )
+    return ""
