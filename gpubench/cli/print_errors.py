@@ -116,9 +116,9 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
     if debug:
         say(text.rstrip())
         return ExitStatus.USAGE
-    from gpubench.core.secrets import mask_text
+    from gpubench.core.secrets import hide_secrets, mask_text
 
-    header = f"gpubench {' '.join(sys.argv[1:])}\nPython {sys.version}\n\n"
+    header = f"gpubench {' '.join(hide_secrets(sys.argv[1:]))}\nPython {sys.version}\n\n"
     try:
         descriptor, name = tempfile.mkstemp(prefix=time.strftime("gpubench-%Y%m%d-%H%M%S-"), suffix=".txt")
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:

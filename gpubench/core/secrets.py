@@ -18,7 +18,7 @@ WITHHELD = "(withheld)"
 """Stands for a secret in everything that is stored or shown."""
 
 _SECRET_PART = re.compile(
-    r"(AUTH|AUTHORIZATION|BEARER|COOKIE|CRED|CREDENTIAL|CSRF|DSN|JWT|KEY|KUBECONFIG|NETRC|OAUTH|OTP|PASS|PASSCODE|PAT"
+    r"(AUTH|AUTHORIZATION|BEARER|COOKIE|CRED|CREDENTIAL|CSRF|DSN|JWT|KEY|KUBECONFIG|NETRC|OAUTH|OTP|PASS(IN|OUT|CODE)?|PAT"
     r"|PSW|PW|PWD|SALT|SAS|SESSION|SESSIONID|SIG|SIGNATURE|WEBHOOK"
     r"|\w*(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|(API|ACCESS|PRIVATE|SECRET)KEY))S?"
 )
@@ -29,29 +29,11 @@ _HARMLESS = re.compile(
 """Names that match and are folders, of the desktop, an option of `gpubench profile`, or what nsys and gpubench number
 their sessions with: every report of nsys holds those.
 """
-_SHAPE = r"(?:(?:bool|int\d{1,9})(?::\d+(?:x\d+)*)?|\d+(?:x\d+)+)"
 _SHAPE = r"(?:(?:bool|int\d{1,9})(?::\d+(?:x\d+)*)?|\d+(?:x\d+)+)"
 _MORE_SHAPES = rf"(?:\+(?:\w+=)?(?:{_SHAPE}|\d+))*"
 _SWITCH = re.compile(rf"|\d{{1,3}}|true|false|yes|no|on|off|none|null|\.\.\.|\*+|{_SHAPE}{_MORE_SHAPES}", re.IGNORECASE)
 """Values that keep no secret, whatever the name: switches, and the shape of an input called `tokens`."""
 _INPUT = re.compile(rf"(?:\w+=)?(?:{_SHAPE}|\d+){_MORE_SHAPES}")
-_PART = re.compile(
-    r"(AUTH|AUTHORIZATION|BEARER|COOKIE|CRED|CREDENTIAL|CSRF|DSN|JWT|KEY|KUBECONFIG|NETRC|OAUTH|OTP|PASS|PASSCODE|PAT"
-    r"|PSW|PW|PWD|SALT|SAS|SESSION|SESSIONID|SIG|SIGNATURE|WEBHOOK"
-    r"|\w*(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|(API|ACCESS|PRIVATE|SECRET)KEY))S?"
-)
-_HARMLESS = re.compile(
-    r"--pass-env|(OLD)?PWD|(DESKTOP|XDG|DBUS)_SESSION\w*|XDG_\w+|SESSION_MANAGER"
-    r"|(?i:(-+)?session[-_]name)|NSYS_PROFILING_SESSION_ID|GPUBENCH_PROFILE_SESSION"
-)
-"""Names that match and are folders, of the desktop, an option of `gpubench profile`, or what nsys and gpubench number
-their sessions with: every report of nsys holds those.
-"""
-_SHAPE = r"(?:(?:bool|int\d{1,9})(?::\d+(?:x\d+)*)?|\d+(?:x\d+)+)"
-_SWITCH = re.compile(
-    rf"|\d{{1,3}}|true|false|yes|no|on|off|none|null|\.\.\.|\*+|{_SHAPE}(?:\+(?:\w+=)?(?:{_SHAPE}|\d+))*", re.IGNORECASE
-)
-"""Values that keep no secret, whatever the name: switches, and the shape of an input called `tokens`."""
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
 _TOKENS = re.compile(
@@ -78,7 +60,28 @@ _VALUE = re.compile(r"""[\[{]?(?:\\?(["'])(?P<quoted>(?:(?!\\?\1)[^\n])*)|(?P<ba
 `--password value`, by fewer names or where the name is an option, as prose has colons as well. A quote that is not
 closed ends with its line.
 """
-_PLAIN = re.compile(r"[\w.-]{0,11}")
+_HEADER = re.compile(
+    r"""((?:\b|(?<=-H))(?:(?:proxy-)?authorization|(?:set-)?cookie): ?"""
+    r"""(?:(?:Basic|Bearer|Digest|Token|Negotiate) +)?)(?!None\b)[^\n"'\\]+""",
+    re.IGNORECASE,
+)
+_SHORT = re.compile(
+    r"""(?<![^\s"'`(])(?P<head>-[pP](?P<apart>[ =])?)(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s"'`;|&()\[\]]+)"""
+)
+"""`-p VALUE` and `-pVALUE`, the password of `mysql`, `sshpass`, `docker login`, `zip` ..."""
+_SETTING = re.compile(
+    r"""[-+.,:\d]*%?|[A-Z][A-Z_]*|(?:bf|fp|tf|int|float)\d{1,2}|[-<{$/~].*|no:.*|[a-z_.-]*(?:/[a-z_.-]*)+"""
+)
+"""What `-p` is followed by where it means a port, a number, a precision, a folder, or is a placeholder."""
+_NOT_A_PASSWORD = re.compile(r"[a-zA-Z]+([_-][a-zA-Z]+)*|rint0|.*[=.].*")
+"""After `-p` without a space: `-pthread`, `-print0`, `-precision=fp16`."""
+_USER = r"(?!\d+:\d+(?:\s|$))[\w.@\\-]+[:%]"
+_LOGIN = re.compile(rf"""(?<![^\s"'`(])((?:-[uU]|--(?:proxy-)?user(?=[ =]))[ =]?["']?{_USER})[^\s"'`]+""")
+_LOGIN_VALUE = re.compile(f"({_USER}).+", re.DOTALL)
+"""`-u user:password` of curl, `-U user%password` of smbclient; not `-u 1000:1000`."""
+_ASSIGNED = re.compile(r"(?P<name>-{0,2}[\w.-]+)=(?P<value>.+)", re.DOTALL)
+"""A word of a command line, whose value may hold spaces."""
+_PLAIN = re.compile(r"(?!-[pPuU])[\w.-]{0,11}")
 _MAY_BE_NAMED = re.compile(
     r"auth|bearer|cookie|cred|csrf|dsn|jwt|key|kube|netrc|otp|pass|pat|psw|pw|salt|sas|secret|session|sig|token|webhook",
     re.IGNORECASE,
@@ -88,6 +91,7 @@ _LOOSE_NAME = re.compile(
     r".*(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(API|ACCESS|PRIVATE|SECRET)[_-]?KEY|COOKIE)", re.IGNORECASE
 )
 _NUMBER = re.compile(r"[-+.,\d]*%?")
+_COUNT = re.compile(r"\d+[kKMG]?")
 _SCHEME = re.compile(r"(?:Basic|Bearer|Digest|Token|None)\b", re.IGNORECASE)
 _SHORTEST = 8
 _WORD = re.compile(r"[A-Za-z]+([ _-][A-Za-z]+)*|[\d.,:+-]+")
@@ -101,11 +105,20 @@ def is_secret_name(name: str) -> bool:
     return any(map(_SECRET_PART.fullmatch, parts)) and not _HARMLESS.fullmatch(name)
 
 
+def _is_secret(name: str, value: str) -> bool:
+    return is_secret_name(name) and not _is_plain(name, value)
+
+
+def _is_plain(name: str, value: str) -> bool:
+    """A switch, or a number of tokens."""
+    return bool(_SWITCH.fullmatch(value) or (name.lower().endswith("tokens") and _COUNT.fullmatch(value)))
+
+
 def secret_part(name: str, value: str) -> str | None:
     """The secret in a variable: all of it, or the password in an address; None if nothing looks like one."""
     if _SWITCH.fullmatch(value):
         return None
-    if is_secret_name(name) or _TOKENS.search(value):
+    if _is_secret(name, value) or _TOKENS.search(value):
         return value
     address = _IN_ADDRESS.search(value) or _ADDRESS_ALONE.search(value)
     return None if address is None else address[0]
@@ -127,8 +140,12 @@ def masked(name: str, value: str) -> str:
 
 
 def _masked(name: str, value: str, known: re.Pattern[str] | None) -> str:
-    if is_secret_name(name) and not _SWITCH.fullmatch(value):
+    if _is_secret(name, value):
         return WITHHELD
+    if name in ("-p", "-P") and not _SETTING.fullmatch(value) and not _SWITCH.fullmatch(value):
+        return WITHHELD
+    if name in ("-u", "-U", "--user", "--proxy-user"):
+        value = _LOGIN_VALUE.sub(rf"\1{WITHHELD}", value)
     return _mask(_ADDRESS_ALONE.sub(lambda found: f"{found[0].partition(':')[0]}:{WITHHELD}", value), known)
 
 
@@ -153,7 +170,15 @@ def _mask(text: str, known: re.Pattern[str] | None) -> str:
     if _PLAIN.fullmatch(text):
         return text
     text = _IN_ADDRESS.sub(lambda found: f"{found['user'] or ''}{WITHHELD}", _TOKENS.sub(WITHHELD, text))
-    return _without_named(text) if _MAY_BE_NAMED.search(text) else text
+    text = _LOGIN.sub(rf"\1{WITHHELD}", _SHORT.sub(_without_short, text))
+    return _without_named(_HEADER.sub(rf"\1{WITHHELD}", text)) if _MAY_BE_NAMED.search(text) else text
+
+
+def _without_short(found: re.Match[str]) -> str:
+    value = found["value"].strip("\"',;.")
+    stays = _SETTING if found["apart"] else _NOT_A_PASSWORD
+    harmless = stays.fullmatch(value) or _SETTING.fullmatch(value) or _SWITCH.fullmatch(value)
+    return found[0] if harmless or WITHHELD.startswith(value) else f"{found['head']}{WITHHELD}"
 
 
 def _without_named(text: str) -> str:
@@ -164,7 +189,7 @@ def _without_named(text: str) -> str:
             continue
         value = _VALUE.match(text, named.end())
         begin, end = value.span(value.lastgroup or 0) if value else (0, 0)
-        if value is None or WITHHELD in text[begin : end + len(WITHHELD)] or _SWITCH.fullmatch(text[begin:end]):
+        if value is None or WITHHELD in text[begin : end + len(WITHHELD)] or _is_plain(named["name"], text[begin:end]):
             continue
         is_sized = named["loose"] or named["option"] or named["name"].startswith("params.")
         if is_sized and _NUMBER.fullmatch(text[begin:end]):
@@ -180,7 +205,7 @@ def _is_named_secret(named: re.Match[str]) -> bool:
     name = named["name"].rpartition(".")[2]
     if named["loose"]:
         return _LOOSE_NAME.fullmatch(name) is not None
-    return (named["option"] is None or named["name"].startswith("--")) and is_secret_name(name)
+    return (named["option"] is None or named["name"].startswith("-")) and is_secret_name(name)
 
 
 def _known() -> re.Pattern[str] | None:
@@ -221,7 +246,7 @@ def _is_path(text: str) -> bool:
         return False
 
 
-_OPTION = re.compile(r"--[\w.-]+")
+_OPTION = re.compile(r"--?[\w.-]+")
 """An option whose value is the next word; `--name=value` has its own."""
 
 
@@ -238,10 +263,17 @@ def _hide(document: Any, name: str, known: re.Pattern[str] | None) -> Any:
         return {key: _hide(value, str(key), known) for key, value in document.items()}
     if isinstance(document, list | tuple):
         before = [each if isinstance(each, str) and _OPTION.fullmatch(each) else name for each in document]
-        return [_hide(value, option, known) for option, value in zip([name, *before], document, strict=False)]
+        return [_hide_word(value, option, known) for option, value in zip([name, *before], document, strict=False)]
     if not isinstance(document, str) or name in _KEPT or (name == "input" and _INPUT.fullmatch(document)):
         return document
     return _masked(name, document, known)
+
+
+def _hide_word(word: Any, option: str, known: re.Pattern[str] | None) -> Any:
+    assigned = _ASSIGNED.fullmatch(word) if isinstance(word, str) else None
+    if assigned is not None and _is_secret(assigned["name"], assigned["value"]):
+        return f"{assigned['name']}={WITHHELD}"
+    return _hide(word, option, known)
 
 
 def given_back(env: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:

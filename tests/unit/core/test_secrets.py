@@ -143,6 +143,17 @@ def test_of_an_address_the_password_alone_is_secret(name, value, part):
         ("input=tokens=int50:6+keys=bool:6+n=9, token=12345", "input=tokens=int50:6+keys=bool:6+n=9, token=(withheld)"),
         ("-s params.key_dim=1024,2048", "-s params.key_dim=1024,2048"),
         ("params.token=abc", "params.token=(withheld)"),
+        ("sshpass -p hunter2 ssh", "sshpass -p (withheld) ssh"),
+        ("sh -c 'mysql -phunter2 -u root'", "sh -c 'mysql -p(withheld) -u root'"),
+        ("curl -u me:hunter2 host", "curl -u me:(withheld) host"),
+        ("curl --proxy-user=me:hunter2", "curl --proxy-user=me:(withheld)"),
+        ("prog -token hunter2", "prog -token (withheld)"),
+        ("-H 'Authorization: Token a, b'", "-H 'Authorization: Token (withheld)'"),
+        ("Cookie: a=b; c=d", "Cookie: (withheld)"),
+        ("ssh -p 22, mkdir -p a/b, -p fp16, [-p PORT]", "ssh -p 22, mkdir -p a/b, -p fp16, [-p PORT]"),
+        ("gcc -pthread -p1; find -print0; go -precision=fp8", "gcc -pthread -p1; find -print0; go -precision=fp8"),
+        ("docker run -u 1000:1000", "docker run -u 1000:1000"),
+        ("--max-tokens=4096 --num-tokens 512", "--max-tokens=4096 --num-tokens 512"),
     ],
 )
 def test_a_text_is_shown_without_its_secrets(text, shown):
@@ -169,6 +180,26 @@ def test_the_shapes_of_inputs_are_no_secrets(text):
     assert hide_secrets({"input": "token=abcdef"}) == {"input": "token=(withheld)"}
 
 
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["-p", "a b"], ["-p", WITHHELD]),
+        (["-phunter2"], [f"-p{WITHHELD}"]),
+        (["-u", "me:a b"], ["-u", f"me:{WITHHELD}"]),
+        (["-U", "me%hunter2"], ["-U", f"me%{WITHHELD}"]),
+        (["--header=Authorization: a b"], [f"--header=Authorization: {WITHHELD}"]),
+        (["-HAuthorization: Bearer a"], [f"-HAuthorization: Bearer {WITHHELD}"]),
+        (["env", "MY_KEY=a b", "--password=a b"], ["env", f"MY_KEY={WITHHELD}", f"--password={WITHHELD}"]),
+        (["-passin", "pass:a"], ["-passin", WITHHELD]),
+        (["-p", "8080", "-p", "a/b", "-u", "1:1"], ["-p", "8080", "-p", "a/b", "-u", "1:1"]),
+        (["--max-new-tokens", "4096"], ["--max-new-tokens", "4096"]),
+    ],
+)
+def test_of_a_command_line_the_values_of_secret_options_are_withheld(words, shown):
+    assert hide_secrets(words) == shown
+    assert hide_secrets(shown) == shown
+
+
 def test_a_withheld_value_is_taken_from_the_environment_or_asked_for():
     env = {"MY_KEY": masked("MY_KEY", "abc"), "N": "1"}
     assert given_back(env, {"MY_KEY": "abc"}) == {"MY_KEY": "abc", "N": "1"}
@@ -179,7 +210,7 @@ def test_a_withheld_value_is_taken_from_the_environment_or_asked_for():
 
 def test_a_long_text_is_searched_in_linear_time():
     """Each of these made a careless expression look at every pair of characters; the suite's time limit catches it."""
-    for part in ("x", "a=", "://a:", "eyJ-", "KEY='", "-----BEGIN "):
+    for part in ("x", "a=", "://a:", "eyJ-", "KEY='", "-----BEGIN ", " -p", "-u a:", "Cookie: "):
         assert mask_text(part * 20_000)
 
 
