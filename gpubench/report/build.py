@@ -95,10 +95,10 @@ def build_report(view: View, *, pages: bool = True, only: Collection[str] | None
         title=f"{summary.info.suite_name}: {subject}",
         subtitle=line(f"{counts_text(summary)}. {sentence(machine_line(summary.info))}."),
         run=summary.info.run,
-        headline=headline(summary),
+        headline=headline(view.decision),
         sections=_with_distinct_charts(made),
         pages=case_pages(view.in_full, summary.info) if pages else (),
-        answers=answers(summary),
+        answers=answers(view.decision),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gpubench.analysis.compare.run_sides import arms_of
+from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.measured_ceilings import Ceiling, measured_ceilings, to_facts
 from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.core.errors import StoreError, UsageError
@@ -51,9 +52,11 @@ def report_of(run: RunInFolder, name: str = "", summary: RunSummary | None = Non
     if arms_of(run):
         return arms_report(run)
     summary = summary or summarise_run(run)
-    samples, notices = load_samples(run, summary)
+    decision = Decision(summary)
+    samples, notices = load_samples(run, decision)
     view = View(
         summary,
+        decided=decision,
         name=name,
         samples=samples,
         profiles=stored_profiles(run.folder),

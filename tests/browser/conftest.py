@@ -10,6 +10,7 @@ import pytest
 from fakes.matrix import matrix_run, samples_of
 from fakes.stored import stored
 
+from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.report.comparison.versus import runs_report
 from gpubench.report.view.samples import wanted
@@ -65,7 +66,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("pages")
     before = matrix_run(**SMALL, tag="before")
     after = matrix_run(**SMALL, tag="after", modes=("train",), seed=9, speed={"amp-bf16": 0.9})
-    chosen = [entry.planned.index for entry in wanted(summarise_run(before))]
+    chosen = [entry.planned.index for entry in wanted(Decision(summarise_run(before)))]
     run = stored(before, folder / "run", samples_of(before, chosen, num_steps=100))
     return {
         "run": write_html(report_of(run, "before"), folder / "run.html"),

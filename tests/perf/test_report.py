@@ -12,6 +12,7 @@ import pytest
 from fakes.matrix import matrix_run, samples_of
 from fakes.stored import stored
 
+from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.report.build import build_report
 from gpubench.report.view.run_view import View
@@ -26,7 +27,7 @@ MOST_BYTES_OF_200 = 2_000_000
 def a_run(folder: Path, seeds: int, batches: tuple[int, ...] = (64, 256, 1024, 4096)) -> Run:
     """36 cases per seed and batch size: modes, devices, precisions, layouts, autotuning."""
     run = matrix_run(batches=batches, oom_from=4096, seeds=range(seeds))
-    return stored(run, folder, samples_of(run, [entry.planned.index for entry in wanted(summarise_run(run))]))
+    return stored(run, folder, samples_of(run, [entry.planned.index for entry in wanted(Decision(summarise_run(run)))]))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from gpubench.analysis.insight.best_settings import speedup
+from gpubench.analysis.insight.best_settings import compared, speedup
+from gpubench.analysis.insight.paired_ratios import SpeedVerdict
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.findings import Validity
@@ -20,7 +21,8 @@ Changes = dict[str, tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class Stage:
-    """A case of the path with a figure. `ratio` is its speed over that of the stage before, `total` over the base's.
+    """A case of the path with a figure. `ratio` is its speed over that of the stage before, `total` over the base's;
+    `verdict` and `total_verdict` say whether that is certain.
 
     `changes` are the settings that differ from the stage before (of several entries if some in between have no
     figure). `alone` is the gain of the same change on the base alone; None if not measured.
@@ -31,6 +33,8 @@ class Stage:
     ratio: Estimate
     total: Estimate
     alone: Estimate | None
+    verdict: SpeedVerdict
+    total_verdict: SpeedVerdict
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,8 @@ def waterfall(summary: RunSummary) -> Waterfall | None:
     for position, case in enumerate(staged[1:]):
         entry = measured.get(case.case_id)
         reason = "not part of this run" if entry is None else _why_not(entry)
-        ratio = None if entry is None or reason is not None else speedup(entry, before)
-        total = None if entry is None or reason is not None else speedup(entry, base)
+        ratio = None if entry is None or reason is not None else compared(entry, before)
+        total = None if entry is None or reason is not None else compared(entry, base)
         if entry is None or ratio is None or total is None:
             left_out.append(LeftOut(changes(staged[position], case), reason or "no figure to compare"))
             skipped += 1
@@ -92,7 +96,8 @@ def waterfall(summary: RunSummary) -> Waterfall | None:
         if entry is not before:
             lone = None if skipped else measured.get(alone[position].case_id)
             gain = speedup(lone, base) if lone is not None and lone is not base and _why_not(lone) is None else None
-            stages.append(Stage(entry, changes(before.case, case), ratio, total, gain))
+            changed = changes(before.case, case)
+            stages.append(Stage(entry, changed, ratio.ratio, total.ratio, gain, ratio.verdict, total.verdict))
         before, skipped = entry, 0
     return Waterfall(base, tuple(stages), tuple(left_out)) if stages else None
 

@@ -1,11 +1,11 @@
-"""The best settings and what they gain: data for the first lines of a report."""
+"""The best settings, and how many times as fast one case is as another."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gpubench.analysis.insight.paired_ratios import paired_logs
+from gpubench.analysis.insight.paired_ratios import SpeedVerdict, paired_logs, speed_verdict
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.contest_levels import paired_estimate
 from gpubench.analysis.summary.with_contests import launch_ratio
@@ -34,12 +34,24 @@ class Best:
 
 
 @dataclass(frozen=True)
+class SpeedRatio:
+    """How many times as fast one case is as another, and what may be said of it."""
+
+    ratio: Estimate
+    verdict: SpeedVerdict
+
+    @property
+    def certain(self) -> bool:
+        return self.verdict in ("faster", "slower")
+
+
+@dataclass(frozen=True)
 class Gain:
-    """The best of one precision against the best of the cases that match the suite's `baseline`; above 1 is faster."""
+    """The best of one precision against another, for example the best of those that match the suite's `baseline`."""
 
     best: Best
     baseline: Best
-    ratio: Estimate
+    found: SpeedRatio
 
 
 def best_settings(summaries: Iterable[CaseSummary]) -> tuple[Best, ...]:
@@ -50,7 +62,7 @@ def best_settings(summaries: Iterable[CaseSummary]) -> tuple[Best, ...]:
             groups.setdefault((*_contest(entry.case), entry.case.precision), []).append(entry)
     found = []
     for group in groups.values():
-        winners = [entry for entry in group if entry.comparable and entry.correctness == "pass"]
+        winners = [entry for entry in group if entry.may_win]
         fastest = max(winners or group, key=lambda entry: entry.rank_speed or 0.0)
         weak = [entry.message for entry in fastest.findings if entry.effect != "none"]
         why_not = weak[0] if weak else "its output failed the check"
@@ -80,10 +92,25 @@ def gains(bests: Sequence[Best], baseline: Mapping[str, Any]) -> tuple[Gain, ...
         same = ("workload", "mode", "timing", *(("batch_size",) if ours.timing == "latency" else ()))
         fits = [other for other in matching if all(getattr(other.summary.case, n) == getattr(ours, n) for n in same)]
         against = max(fits, key=_rank, default=best)
-        ratio = None if against is best else speedup(best.summary, against.summary)
-        if ratio is not None:
-            found.append(Gain(best, against, ratio))
+        gain = None if against is best else gain_over(best, against)
+        found += [gain] if gain is not None else []
     return tuple(found)
+
+
+def gain_over(best: Best, baseline: Best) -> Gain | None:
+    """None where the two cannot be compared."""
+    found = compared(best.summary, baseline.summary)
+    return None if found is None else Gain(best, baseline, found)
+
+
+def compared(summary: CaseSummary, baseline: CaseSummary) -> SpeedRatio | None:
+    """`speedup` with its verdict: of the contest where both met in one, else of its interval over launches."""
+    ratio = speedup(summary, baseline)
+    if ratio is None:
+        return None
+    sound = summary.comparable and baseline.comparable
+    verdict = speed_verdict(paired_logs([(summary, baseline)]), ratio) if sound else "weakened"
+    return SpeedRatio(ratio, verdict)
 
 
 def speedup(summary: CaseSummary, baseline: CaseSummary) -> Estimate | None:

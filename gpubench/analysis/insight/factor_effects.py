@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gpubench.analysis.insight.best_settings import speed_ratio, speedup
-from gpubench.analysis.insight.paired_ratios import PairedVerdict, paired_logs, speed_verdict
+from gpubench.analysis.insight.paired_ratios import SpeedVerdict, paired_logs, speed_verdict
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.contest_levels import paired_estimate
 from gpubench.analysis.summary.launch_estimates import geometric_estimate
 from gpubench.core.records import Estimate
 from gpubench.suite.cases.labels import varying
-from gpubench.suite.model.case import SPECS
+from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.model.settings import default, is_number
 
 # Each setting and the value that its effect is relative to; None is the smallest value measured.
@@ -39,11 +39,11 @@ class FactorEffect:
     `ratio` is the geometric mean of the speed ratios over the pairs; its interval is the t interval of their logs
     (one pair: that pair's own, over its launches). `context` has the workload, mode, timing and device that the pairs
     share. Pairs with a weakened case (`num_suspect`) are left out where there are others; where there are none, all
-    are used and the effect is `weakened`: nothing is certain. `memory_ratio` is the same for peak allocated memory,
+    are used and the verdict is `weakened`: nothing is certain. `memory_ratio` is the same for peak allocated memory,
     None if not measured.
 
-    Where both cases of every pair took turns in a contest, `ratio` is the mean over the pairs in each round, with an
-    interval over rounds, and `verdict` what that says; `verdict` is None where the ratio comes from launches.
+    `taken_in_turns`: both cases of every pair met in a contest, `ratio` is the mean over the pairs in each round, and
+    its interval is over rounds.
     """
 
     factor: str
@@ -55,8 +55,13 @@ class FactorEffect:
     context: Mapping[str, Any]
     pairs: tuple[Pair, ...] = field(repr=False)
     memory_ratio: Estimate | None = None
-    weakened: bool = False
-    verdict: PairedVerdict | None = None
+    verdict: SpeedVerdict = "unclear"
+    taken_in_turns: bool = False
+
+    @property
+    def case(self) -> Case:
+        """One of those that the effect is about."""
+        return self.pairs[0].base.case
 
 
 def factor_effects(
@@ -118,16 +123,17 @@ def _effect(factor: str, context_names: Sequence[str], known: tuple[Pair, ...]) 
     name = "peak_memory_allocated_bytes"
     memory = [(pair.other.metrics.get(name), pair.base.metrics.get(name)) for pair in pairs]
     grown = [math.log(b.value / a.value) for b, a in memory if a and b and min(a.value, b.value) > 0]
+    ratio = own or geometric_estimate([math.log(pair.ratio) for pair in pairs], "1")
     return FactorEffect(
         factor=factor,
         base=getattr(first.base.case, factor),
         value=getattr(first.other.case, factor),
-        ratio=own or geometric_estimate([math.log(pair.ratio) for pair in pairs], "1"),
+        ratio=ratio,
         num_pairs=len(pairs),
         num_suspect=len(known) - len(sound),
-        weakened=not sound,
         context={name: getattr(first.base.case, name) for name in context_names},
         pairs=pairs,
         memory_ratio=geometric_estimate(grown, "1") if len(grown) == len(pairs) else None,
-        verdict=speed_verdict(logs),
+        verdict=speed_verdict(logs, ratio) if sound else "weakened",
+        taken_in_turns=bool(logs),
     )

@@ -8,12 +8,14 @@ from typing import Literal
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.contest_levels import CONTEST, ContestLevels, contest_levels, judged
 from gpubench.analysis.verdict.judge import Comparison
-from gpubench.core.records import ContestRecord, Record
+from gpubench.core.metrics import SESOI
+from gpubench.core.records import ContestRecord, Estimate, Record
 from gpubench.stats.estimators import rounds_needed
 from gpubench.store.run_info import PlannedCase
 
-PairedVerdict = Literal["faster", "slower", "same", "unclear"]
-_WORDS: dict[str, PairedVerdict] = {"slower": "faster", "faster": "slower", "same": "same", "unclear": "unclear"}
+SpeedVerdict = Literal["faster", "slower", "same", "unclear", "no interval", "weakened"]
+"""`faster` and `slower` are certain. `weakened`: a finding weakens a side; `no interval`: one launch per side."""
+_WORDS: dict[str, SpeedVerdict] = {"slower": "faster", "faster": "slower", "same": "same", "unclear": "unclear"}
 """`judge` compares times, a contest speeds."""
 
 
@@ -43,10 +45,18 @@ def paired_logs(pairs: Iterable[tuple[CaseSummary, CaseSummary]]) -> list[float]
     return [math.fsum(known[number] for known in by_pair) / len(by_pair) for number in rounds]
 
 
-def speed_verdict(log_ratios: Sequence[float]) -> PairedVerdict | None:
-    """What the rounds say about speed; None for no rounds."""
+def speed_verdict(log_ratios: Sequence[float], ratio: Estimate) -> SpeedVerdict:
+    """What the rounds of a contest say about speed; without any, what the interval of `ratio` says: `same` where all of
+    it is within the smallest effect of interest.
+    """
     found = judged(log_ratios)
-    return None if found is None else _WORDS[found.verdict]
+    if found is not None:
+        return _WORDS[found.verdict]
+    if ratio.low is None or ratio.high is None:
+        return "no interval"
+    if ratio.low > 1 or ratio.high < 1:
+        return "faster" if ratio.low > 1 else "slower"
+    return "same" if ratio.low > 1 / (1 + SESOI) and ratio.high < 1 + SESOI else "unclear"
 
 
 def still_wanted(

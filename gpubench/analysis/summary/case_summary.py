@@ -104,6 +104,11 @@ class CaseSummary:
         timing = all(entry.code.startswith("GB2") or entry.code == "GB407" for entry in weak)
         return self.validity is Validity.VALID or (self.usable and self.contest is not None and timing)
 
+    @property
+    def may_win(self) -> bool:
+        """Whether it may be called best, or worth switching to: `comparable`, and its output passed the check."""
+        return self.comparable and self.correctness == "pass"
+
     @cached_property
     def ok_records(self) -> tuple[Record, ...]:
         return tuple(record for record in self.records if record.status is Status.OK)

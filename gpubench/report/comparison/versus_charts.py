@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
 from gpubench.analysis.compare.compare_sides import Compared, speed_change
+from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.metrics import METRICS
 from gpubench.core.units import format_percent
@@ -28,8 +29,8 @@ def versus_charts(compared: Compared, before: RunSummary, after: RunSummary, suf
     """What moved, then speed, memory, energy and accuracy of both. `suffix` keeps the keys of several comparisons
     apart.
     """
-    theirs = {contest.key: contest for contest in charted(before)}
-    pairs = [(theirs[contest.key], contest) for contest in charted(after) if contest.key in theirs]
+    theirs = {contest.key: contest for contest in charted(Decision(before))}
+    pairs = [(theirs[contest.key], contest) for contest in charted(Decision(after)) if contest.key in theirs]
     names = (compared.reference.name, compared.candidate.name)
     charts = [_moved(compared), *(chart for pair in pairs for chart in _pair(pair, names, compared))]
     charts.append(_accuracy(before, after, names))

@@ -11,7 +11,14 @@ from gpubench.report.model.inert_text import inert
 _BELOW_ONE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 _ABOVE_ONE = (1.05, 1.1, 1.2, 1.5, 2, 3, 5, 7, 10, 20, 30, 50, 100, 200, 500, 1000)
 _LABELS = 150
-_READINGS = {"faster": "good", "slower": "bad", "same": "accent", "unclear": "muted", "no interval": "muted"}
+_READINGS = {
+    "faster": "good",
+    "slower": "bad",
+    "same": "accent",
+    "unclear": "muted",
+    "no interval": "muted",
+    "weakened": "muted",
+}
 
 
 def forest(sheet: Sheet) -> Any:

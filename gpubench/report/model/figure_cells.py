@@ -103,6 +103,11 @@ def ratio_cell(ratio: Estimate | None) -> Cell:
     return Cell(f"{text}x", rest, ratio.value, ratio.low, ratio.high)
 
 
+def times_text(ratio: Estimate) -> str:
+    """The same as text: `4.98x ±0.02`."""
+    return ratio_cell(ratio).full
+
+
 def ratio_interval(ratio: Estimate) -> str:
     """`4.96 to 5.00`; empty without an interval."""
     if ratio.low is None or ratio.high is None or ratio.half_width is None:

@@ -231,7 +231,8 @@ class Section:
 class Answer:
     """The best setting of one contest, in figures: (name, text) in the order of what is asked first.
 
-    `why_not` says why the fastest case is not called best; empty where it won.
+    `said` is the sentence about it. `why_not` says why the fastest case is not called best, empty where it won; `level`
+    which others may be as fast.
     """
 
     subject: str
@@ -239,7 +240,9 @@ class Answer:
     setting: str
     figures: tuple[tuple[str, str], ...]
     case_index: int
+    said: Line = ()
     why_not: str = ""
+    level: str = ""
 
 
 @dataclass(frozen=True)

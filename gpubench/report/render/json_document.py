@@ -5,16 +5,18 @@ Values are in the registry's SI units; what could not be measured is left out of
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
-from gpubench.analysis.insight.factor_effects import factor_effects
+from gpubench.analysis.insight.decision import Advice, Decision
+from gpubench.analysis.insight.factor_effects import FactorEffect
 from gpubench.analysis.insight.paired_ratios import speed_verdict
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.contest_levels import ContestLevels, paired_estimate
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.records import Estimate
+from gpubench.report.headline import headline
 from gpubench.report.model.inert_text import json_text
+from gpubench.report.model.report_model import plain
 
 DOCUMENT_SCHEMA = 1
 
@@ -23,6 +25,7 @@ def run_document(summary: RunSummary, *, folder: str | None = None) -> dict[str,
     """The document of a run, measured cases and quality entries in the order of the plan."""
     info = summary.info
     everything = [*summary.cases, *(quality.summary for quality in summary.quality)]
+    decision = Decision(summary)
     document = {
         "schema": DOCUMENT_SCHEMA,
         "run": {
@@ -43,8 +46,11 @@ def run_document(summary: RunSummary, *, folder: str | None = None) -> dict[str,
             "digest": info.suite_digest,
             "description": info.suite.get("description", ""),
         },
+        "headline": [plain(said) for said in headline(decision)],
+        "effects": [_effect_document(effect) for effect in decision.effects],
+        "advice": [_advice_document(advice) for advice in decision.advice],
         "environment": info.environment,
-        "contests": [_contest_document(each, summary.cases) for each in summary.contests],
+        "contests": [_contest_document(each, decision) for each in summary.contests],
         "cases": [case_document(entry) for entry in sorted(everything, key=lambda entry: entry.planned.index)],
     }
     cleaned: dict[str, Any] = _finite(document)
@@ -73,7 +79,7 @@ def case_document(entry: CaseSummary) -> dict[str, Any]:
     }
 
 
-def _contest_document(contest: ContestLevels, cases: Sequence[CaseSummary]) -> dict[str, Any]:
+def _contest_document(contest: ContestLevels, decision: Decision) -> dict[str, Any]:
     """Cases that took turns: each over the first one, and the first one's second copy over it (the machine's error)."""
     return {
         "label": contest.label,
@@ -89,22 +95,40 @@ def _contest_document(contest: ContestLevels, cases: Sequence[CaseSummary]) -> d
             if index != contest.first
         ],
         "effects": [
-            {
-                "setting": effect.factor,
-                "from": effect.base,
-                "to": effect.value,
-                "ratio": _estimate(effect.ratio),
-                "verdict": effect.verdict,
-                "pairs": effect.num_pairs,
-            }
-            for effect in factor_effects([entry for entry in cases if entry.contest is contest])
-            if effect.verdict is not None
+            _effect_document(effect)
+            for effect in decision.effects
+            if effect.taken_in_turns and all(pair.base.contest is contest for pair in effect.pairs)
         ],
     }
 
 
+def _effect_document(effect: FactorEffect) -> dict[str, Any]:
+    """`value` of `setting` over its `from`, all others equal, in the workload, mode, timing and device of `where`."""
+    return {
+        "where": dict(effect.context),
+        "setting": effect.factor,
+        "from": effect.base,
+        "to": effect.value,
+        "ratio": _estimate(effect.ratio),
+        "verdict": effect.verdict,
+        "pairs": effect.num_pairs,
+        "in_turns": effect.taken_in_turns,
+    }
+
+
+def _advice_document(advice: Advice) -> dict[str, Any]:
+    effect = _effect_document(advice.effect)
+    return {
+        **{name: effect[name] for name in ("where", "setting")},
+        "action": advice.action,
+        "value": {"switch": effect["to"], "keep": effect["from"]}.get(advice.action),
+        "effect": effect,
+    }
+
+
 def _ratio(log_ratios: list[float]) -> dict[str, Any]:
-    return {**_estimate(paired_estimate(log_ratios)), "verdict": speed_verdict(log_ratios)}
+    ratio = paired_estimate(log_ratios)
+    return {**_estimate(ratio), "verdict": speed_verdict(log_ratios, ratio)}
 
 
 def _estimate(found: Estimate) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from gpubench.analysis.insight.best_settings import compared
+from gpubench.analysis.insight.decision import batch_of
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
@@ -12,7 +14,6 @@ from gpubench.report.model.words import joined
 from gpubench.report.view.contests import (
     BAND,
     Contest,
-    batch_of,
     by_batch,
     change,
     has_figure,
@@ -96,30 +97,26 @@ def _finding(contest: Contest, lines: Lines) -> str:
 
 
 def _leaders(lines: Lines, *, counted: bool) -> dict[int, tuple[str, ...]]:
-    """At each batch size the fastest precision, and after it those whose intervals overlap with its own.
+    """At each batch size the fastest precision, and after it those that are not certainly slower.
 
     With `counted`, of the cases that may win a headline.
     """
     entries: dict[int, list[CaseSummary]] = {}
     for entry in (entry for line in lines.values() for entry in line):
-        if has_figure(entry) and (standing(entry) == "valid" or not counted):
+        if has_figure(entry) and (entry.may_win or not counted):
             entries.setdefault(batch_of(entry), []).append(entry)
     leaders: dict[int, tuple[str, ...]] = {}
     for batch, found in sorted(entries.items()):
-        first, *rest = sorted(found, key=lambda entry: -(entry.speed or 0.0))
+        first, *rest = sorted(found, key=lambda entry: -(entry.rank_speed or 0.0))
         leaders[batch] = tuple(
-            entry.case.precision for entry in (first, *(each for each in rest if _overlap(first, each)))
+            entry.case.precision for entry in (first, *(each for each in rest if not _faster(first, each)))
         )
     return leaders
 
 
-def _overlap(first: CaseSummary, second: CaseSummary) -> bool:
-    """Whether two intervals of the speed share a value; without intervals nothing is known to be apart."""
-    name = first.speed_metric
-    ours, theirs = first.metrics[name], second.metrics[name]
-    if ours.low is None or ours.high is None or theirs.low is None or theirs.high is None:
-        return True
-    return ours.low <= theirs.high and theirs.low <= ours.high
+def _faster(first: CaseSummary, second: CaseSummary) -> bool:
+    found = compared(first, second)
+    return found is not None and found.verdict == "faster"
 
 
 def _not_counted(lines: Lines, leaders: Mapping[int, tuple[str, ...]]) -> str:
@@ -127,9 +124,9 @@ def _not_counted(lines: Lines, leaders: Mapping[int, tuple[str, ...]]) -> str:
     faster = set()
     for entry in (entry for line in lines.values() for entry in line):
         batch = batch_of(entry)
-        if has_figure(entry) and standing(entry) != "valid" and batch in leaders:
-            leader = next(each.speed for each in lines[leaders[batch][0]] if batch_of(each) == batch)
-            faster |= {entry.case.precision} if (entry.speed or 0.0) > (leader or math.inf) else set()
+        if has_figure(entry) and not entry.may_win and batch in leaders:
+            leader = next(each.rank_speed for each in lines[leaders[batch][0]] if batch_of(each) == batch)
+            faster |= {entry.case.precision} if (entry.rank_speed or 0.0) > (leader or math.inf) else set()
     return f" ({joined(sorted(faster))}, hollow, was faster and does not count)" if faster else ""
 
 
@@ -139,12 +136,12 @@ def _scaling(line: Sequence[CaseSummary], contest: Contest) -> str:
     if first is last:
         return f"was measured at batch {batch_of(first)} alone"
     span = f"from batch {batch_of(first)} to {batch_of(last)}"
-    if _overlap(first, last):
+    found = compared(last, first)
+    if found is None or not found.certain:
         return f"shows no certain change {span}"
+    ratio = found.ratio.value
     if contest.timing == "latency":
-        ratio = last.metrics["latency_s"].value / first.metrics["latency_s"].value
-        return f"takes {times(ratio)} as long {span}"
-    ratio = (last.speed or 1.0) / (first.speed or 1.0)
+        return f"takes {times(1 / ratio)} as long {span}"
     flat = _flat_from(line)
     ending = f", levelling off at {flat}" if flat is not None and ratio > _LEVELS_OFF else ""
     if ratio >= _DOUBLED:
@@ -157,7 +154,7 @@ def _flat_from(line: Sequence[CaseSummary]) -> int | None:
     flat = None
     for small, large in zip(reversed(line[:-1]), reversed(line[1:]), strict=True):
         doublings = math.log2(batch_of(large) / batch_of(small))
-        gain = ((large.speed or 1.0) / (small.speed or 1.0)) ** (1 / doublings)
+        gain = ((large.rank_speed or 1.0) / (small.rank_speed or 1.0)) ** (1 / doublings)
         if gain >= _LEVELS_OFF:
             break
         flat = batch_of(small)

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from gpubench.analysis.insight.best_settings import Best, best_overall, best_settings, gains
+from gpubench.analysis.insight.best_settings import Best
+from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.report.model.figure_cells import metric_cell, ratio_cell
 from gpubench.report.model.report_model import Cell, Column, Section, Table, line
 from gpubench.report.model.words import pattern
@@ -35,28 +35,29 @@ _AFTER_LATENCY = (("latency_p99_s", 1), ("latency_floor_s", 6), (MEMORY, 3), ("e
 
 
 def section(view: View) -> Section:
-    return Section("best", "Best settings", short="Best", tables=best_tables(view.summary))
+    return Section("best", "Best settings", short="Best", tables=best_tables(view.decision))
 
 
-def best_tables(summary: RunSummary) -> tuple[Table, ...]:
+def best_tables(decision: Decision) -> tuple[Table, ...]:
     """A table for throughput and one for latency, which are never ranked together; those with rows only."""
-    bests = best_settings(summary.cases)
     parts = {
-        timing: [best for best in bests if best.summary.case.timing == timing] for timing in ("throughput", "latency")
+        timing: [best for best in decision.bests if best.summary.case.timing == timing]
+        for timing in ("throughput", "latency")
     }
-    return tuple(_table(timing, found, bests, summary) for timing, found in parts.items() if found)
+    return tuple(_table(timing, found, decision) for timing, found in parts.items() if found)
 
 
-def _table(timing: str, shown: Sequence[Best], bests: Sequence[Best], summary: RunSummary) -> Table:
-    latency = timing == "latency"
+def _table(timing: str, shown: Sequence[Best], decision: Decision) -> Table:
+    latency, summary = timing == "latency", decision.summary
     entries = [best.summary for best in shown]
     differ, told = (varying(entry.case for entry in each) for each in (summary.cases, entries))
     identity = [name for name in _IDENTITY if name in ("device", "precision") or name in told]
     identity += ["batch_size"] if latency else []
     rest = [name for name in differ if name not in _IDENTITY and name not in identity]
     baseline = summary.info.suite.get("baseline") or {}
-    ratios = {id(gain.best): gain.ratio for gain in gains(bests, baseline)}
-    overall = {id(best) for best in best_overall(shown) if best.won}
+    ratios = {id(gain.best): gain.found for gain in decision.gains}
+    marks = {id(entry): "=" for ranking in decision.rankings for entry in ranking.leaders}
+    marks |= {id(ranking.leaders[0]): "+" for ranking in decision.rankings if ranking.certain}
     accuracies = {
         _training(trained): metric_cell("accuracy", trained.metrics)
         for trained in (quality.summary for quality in summary.quality)
@@ -65,7 +66,13 @@ def _table(timing: str, shown: Sequence[Best], bests: Sequence[Best], summary: R
 
     def against(best: Best) -> Cell | str:
         if id(best) in ratios:
-            return ratio_cell(ratios[id(best)])
+            found = ratios[id(best)]
+            cell = ratio_cell(found.ratio)
+            return (
+                cell
+                if found.certain or not best.won
+                else cell._replace(spread=f"{cell.spread} {found.verdict}".strip())
+            )
         return "baseline" if matches(best.summary.case.settings, baseline) else ""
 
     def metric(name: str, priority: int) -> Column:
@@ -74,8 +81,11 @@ def _table(timing: str, shown: Sequence[Best], bests: Sequence[Best], summary: R
 
         return metric_column(name, priority, cell)
 
+    def mark(best: Best) -> str:
+        return marks.get(id(best.summary), "") if best.won else "!"
+
     lead = "latency_s" if latency else "throughput"
-    columns = [Column("mark", "", "left", cell=lambda best: "+" if id(best) in overall else "" if best.won else "!")]
+    columns = [Column("mark", "", "left", cell=mark)]
     columns += [setting_column(name, lambda best: best.summary) for name in identity]
     if rest:
         columns.append(Column("setting", "best setting", "left", cell=lambda best: setting_text(best.summary, rest)))
@@ -90,7 +100,9 @@ def _table(timing: str, shown: Sequence[Best], bests: Sequence[Best], summary: R
         )
         columns.append(trained)
 
-    legend = "+ fastest of its mode and device; " if overall else ""
+    met = {mark(best) for best in shown}
+    legend = "+ fastest of its mode and device; " if "+" in met else ""
+    legend += "= none is certainly faster; " if "=" in met else ""
     versus = f"; vs baseline: best against the best of {pattern(baseline)}" if ratios else ""
     notes = [line(f"{legend}± is the half-width of the 95 % interval over launches{versus}.")]
     lost = [best.summary for best in shown if not best.won]
@@ -101,7 +113,7 @@ def _table(timing: str, shown: Sequence[Best], bests: Sequence[Best], summary: R
         columns,
         shown,
         notes=tuple(notes),
-        tone=lambda best: "good" if id(best) in overall else "plain" if best.won else "warning",
+        tone=lambda best: "good" if mark(best) == "+" else "plain" if best.won else "warning",
         case_index=lambda best: best.summary.planned.index,
     )
 

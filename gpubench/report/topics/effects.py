@@ -4,19 +4,18 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpubench.analysis.insight.best_settings import best_overall, best_settings
-from gpubench.analysis.insight.factor_effects import FactorEffect, factor_effects
-from gpubench.analysis.insight.paired_ratios import PairedVerdict
+from gpubench.analysis.insight.best_settings import compared
+from gpubench.analysis.insight.decision import Advice, Decision, rank
+from gpubench.analysis.insight.factor_effects import FactorEffect
+from gpubench.analysis.insight.paired_ratios import SpeedVerdict
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.run_summary import RunSummary
-from gpubench.core.findings import Validity
 from gpubench.core.metrics import SESOI
 from gpubench.core.units import format_percent
-from gpubench.report.model.figure_cells import ratio_cell, ratio_text
+from gpubench.report.model.figure_cells import ratio_cell, ratio_text, times_text
 from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Datum, Section, Table, Tone, lines
-from gpubench.report.model.words import place, task, title, word
+from gpubench.report.model.words import place, sentence, task, title, word
 from gpubench.report.view.contest_lines import contest_lines
-from gpubench.report.view.contests import MOST_CHARTED, Contest, rank, times
+from gpubench.report.view.contests import MOST_CHARTED, Contest, subject, times
 from gpubench.report.view.run_view import View
 from gpubench.suite.cases.labels import short_word, varying
 from gpubench.suite.model.precisions import LEGEND_ORDER
@@ -25,39 +24,41 @@ _MOST_IN_FOREST = 24
 _MOST_VALUES = 12
 _LEAST_FIELDS = 4
 
-_READ: dict[PairedVerdict, tuple[str, str, Tone]] = {
-    "faster": ("+", "faster", "good"),
-    "slower": ("-", "slower", "bad"),
-    "same": ("=", "same", "plain"),
-    "unclear": ("?", "unclear", "muted"),
+_READ: dict[SpeedVerdict, tuple[str, Tone]] = {
+    "faster": ("+", "good"),
+    "slower": ("-", "bad"),
+    "same": ("=", "plain"),
+    "unclear": ("?", "muted"),
+    "no interval": ("?", "muted"),
+    "weakened": ("!", "warning"),
 }
 
 Fields = dict[tuple[Any, Any], CaseSummary]
 
 
 def section(view: View) -> Section | None:
-    table = effects_table(view.summary, view.effects)
-    charts = (*effect_charts(view.summary, view.effects), *view.chart_each(heat_chart)) if view.charts else ()
+    table = effects_table(view.decision)
+    charts = (*effect_charts(view.decision), *view.chart_each(heat_chart)) if view.charts else ()
     heading = "What each setting does, all others equal"
     return Section("effects", heading, short="Settings", tables=(table,) if table else (), charts=charts)
 
 
-def effects_table(summary: RunSummary, effects: Sequence[FactorEffect] | None = None) -> Table | None:
+def effects_table(decision: Decision) -> Table | None:
     """One row per setting, change and place; None where no two cases differ in one setting alone."""
-    found = factor_effects(summary.cases) if effects is None else effects
+    found = decision.effects
     names = {name for effect in found for name in effect.context}
     several = {name for name in names if len({each.context.get(name) for each in found}) > 1}
 
     def reading(effect: FactorEffect) -> str:
-        left_out = "" if effect.weakened or not effect.num_suspect else f", {effect.num_suspect} weakened left out"
-        return _verdict(effect)[1] + left_out
+        some = effect.num_suspect and effect.verdict != "weakened"
+        return effect.verdict + (f", {effect.num_suspect} weakened left out" if some else "")
 
     def common(effect: FactorEffect) -> str:
         """What the pairs have in common that differs between the effects of the table."""
         context = effect.context
         words = {
             "workload": str(context.get("workload")) if "workload" in several else "",
-            "mode": task(effect.pairs[0].base.case).lower(),
+            "mode": task(effect.case).lower(),
             "timing": str(context.get("timing")) if "timing" in several else "",
             "device": place(str(context.get("device"))).removeprefix("the "),
         }
@@ -72,7 +73,7 @@ def effects_table(summary: RunSummary, effects: Sequence[FactorEffect] | None = 
         return None if ratio is None else Cell(f"{ratio.value:.2f}x", value=ratio.value)
 
     columns = (
-        Column("mark", "", "left", cell=lambda each: _verdict(each)[0]),
+        Column("mark", "", "left", cell=lambda each: _READ[each.verdict][0]),
         Column("factor", "setting", "left", cell=lambda each: title(each.factor)),
         Column("change", "from -> to", "left", cell=lambda each: _change(each, "->")),
         Column("context", "where", "left", cell=common),
@@ -88,51 +89,31 @@ def effects_table(summary: RunSummary, effects: Sequence[FactorEffect] | None = 
         f"+ faster, - slower; = the same: the whole interval is within {format_percent(SESOI)} of 1; ? unclear: the "
         "interval holds 1, or there is only one launch per side.",
         "! weakened: a finding weakens every pair, so nothing is certain."
-        if any(each.weakened for each in found)
+        if any(each.verdict == "weakened" for each in found)
         else "",
     )
-    notes += contest_lines(summary)
-    table = Table.of("effects", columns, found, notes=notes, tone=lambda each: _verdict(each)[2])
+    notes += contest_lines(decision.summary)
+    table = Table.of("effects", columns, found, notes=notes, tone=lambda each: _READ[each.verdict][1])
     return table.without_empty_columns() if found else None
-
-
-def _verdict(effect: FactorEffect) -> tuple[str, str, Tone]:
-    low, high = effect.ratio.low, effect.ratio.high
-    if effect.weakened:
-        return "!", "weakened", "warning"
-    if effect.verdict is not None:
-        return _READ[effect.verdict]
-    if low is None or high is None:
-        return "?", "no interval", "muted"
-    if low > 1:
-        return "+", "faster", "good"
-    if high < 1:
-        return "-", "slower", "bad"
-    same = low > 1 / (1 + SESOI) and high < 1 + SESOI
-    return ("=", "same", "plain") if same else ("?", "unclear", "muted")
 
 
 def _change(effect: FactorEffect, arrow: str) -> str:
     return f"{word(effect.factor, effect.base)} {arrow} {word(effect.factor, effect.value)}"
 
 
-def effect_charts(summary: RunSummary, effects: Sequence[FactorEffect] | None = None) -> tuple[Chart, ...]:
+def effect_charts(decision: Decision) -> tuple[Chart, ...]:
     """One forest per workload, mode, timing and device in which two effects or more are known."""
     groups: dict[str, list[FactorEffect]] = {}
-    found = factor_effects(summary.cases) if effects is None else effects
-    for effect in sorted(found, key=lambda effect: rank(effect.pairs[0].base.case)):
-        groups.setdefault(where(effect, summary), []).append(effect)
+    for effect in sorted(decision.effects, key=lambda effect: rank(effect.case)):
+        groups.setdefault(where(effect, decision), []).append(effect)
     shown = [(subject, members) for subject, members in groups.items() if len(members) > 1]
     return tuple(_forest(subject, members) for subject, members in shown[:MOST_CHARTED])
 
 
-def where(effect: FactorEffect, summary: RunSummary) -> str:
+def where(effect: FactorEffect, decision: Decision) -> str:
     """`Training on the GPU`: what the pairs of an effect have in common."""
-    case = effect.pairs[0].base.case
-    several = len({entry.case.workload for entry in summary.cases}) > 1
-    said = task(case) + (" latency" if case.timing == "latency" else "")
-    said += "" if effect.factor == "device" else f" on {place(case.device)}"
-    return f"{said} ({case.workload})" if several else said
+    several = len({ranking.case.workload for ranking in decision.rankings}) > 1
+    return subject(effect.case, several, device=effect.factor != "device")
 
 
 def label(effect: FactorEffect) -> str:
@@ -143,8 +124,8 @@ def label(effect: FactorEffect) -> str:
 def _forest(subject: str, effects: Sequence[FactorEffect]) -> Chart:
     shown = sorted(effects, key=lambda effect: -effect.ratio.value)[:_MOST_IN_FOREST]
     # The setting that buys most, and the one that costs most, of those whose interval leaves 1 out.
-    sure = [effect for effect in shown if _verdict(effect)[1] == "faster"]
-    bad = [effect for effect in shown if _verdict(effect)[1] == "slower"]
+    sure = [effect for effect in shown if effect.verdict == "faster"]
+    bad = [effect for effect in shown if effect.verdict == "slower"]
     said = [f"{label(each)} buys most, {times(each.ratio.value)}" for each in sure[:1]]
     said += [f"{label(each)} costs most, {times(each.ratio.value)}" for each in bad[-1:]]
     largest = max(shown, key=lambda effect: abs(math.log(effect.ratio.value)))
@@ -152,9 +133,8 @@ def _forest(subject: str, effects: Sequence[FactorEffect]) -> Chart:
     finding = "; ".join(said) or none
     rows: list[tuple[Datum, ...]] = []
     for effect in shown:
-        found, reading = effect.ratio, _verdict(effect)[1]
-        reading = "unclear" if reading in ("same", "weakened") else reading
-        rows.append((label(effect), found.value, found.low, found.high, effect.num_pairs, reading))
+        found = effect.ratio
+        rows.append((label(effect), found.value, found.low, found.high, effect.num_pairs, effect.verdict))
     key = "".join(char if char.isalnum() else "-" for char in subject.lower()).strip("-")
     return Chart(
         key=f"effects-{'-'.join(filter(None, key.split('-')))}",
@@ -176,7 +156,8 @@ def heat_chart(contest: Contest) -> Chart | None:
     usable = contest.rankable
     if not usable:
         return None
-    best = max(best_overall(best_settings(usable)), key=lambda one: (one.won, one.summary.rank_speed or 0.0)).summary
+    assert contest.ranking.first is not None, "a contest with a figure"
+    best = contest.ranking.first.summary
     spreads = {}
     for name in varying(entry.case for entry in usable):
         equal = [] if isinstance(getattr(best.case, name), dict) else _equal_but_for(usable, best, (name,))
@@ -197,9 +178,11 @@ def heat_chart(contest: Contest) -> Chart | None:
 def _heat(contest: Contest, across: str, down: str, fields: Fields, best: CaseSummary) -> Chart:
     slowest = min(fields, key=lambda place: fields[place].rank_speed or 0.0)
     fastest = max(fields, key=lambda place: fields[place].rank_speed or 0.0)
-    ratio = (fields[fastest].rank_speed or 1.0) / (fields[slowest].rank_speed or 1.0)
-    pairs = [f"{short_word(across, x)} {word(down, y)}" for x, y in (fastest, slowest)]
-    finding = f"{pairs[0]} is {times(ratio)} as fast as {pairs[1]}"
+    first, second = (f"{short_word(across, x)} {word(down, y)}" for x, y in (fastest, slowest))
+    found = compared(fields[fastest], fields[slowest])
+    finding = f"no field is certainly faster than {second}"
+    if found is not None and found.verdict == "faster":
+        finding = f"{first} is {times(found.ratio.value)} as fast as {second}"
     columns, rows = (
         sorted(
             {place[at] for place in fields},
@@ -243,24 +226,18 @@ _MOST_PLACES = 6
 _NO_MEMORY = 0.01
 
 
-def switches_table(summary: RunSummary, effects: Sequence[FactorEffect] | None = None) -> Table | None:
-    """One row per setting, one column per place; None where no two cases differ in one setting alone.
-
-    A value of which a case of every pair failed its check is no advice, and is not shown.
+def switches_table(decision: Decision) -> Table | None:
+    """One row per setting, one column per place; None where no two cases differ in one setting alone, or nothing about
+    any is certain: then one sentence says so.
     """
-    known = factor_effects(summary.cases) if effects is None else effects
-    effects = [effect for effect in known if effect.factor != "device"]
-    ordered = sorted(effects, key=lambda effect: rank(effect.pairs[0].base.case))
-    places = list(dict.fromkeys(where(effect, summary) for effect in ordered))[:_MOST_PLACES]
-    factors = list(dict.fromkeys(effect.factor for effect in effects))
-    if not effects:
+    if not decision.advice or not decision.certain:
         return None
-    at: dict[tuple[str, str], list[FactorEffect]] = {}
-    for effect in effects:
-        at.setdefault((effect.factor, where(effect, summary)), []).append(effect)
+    at = {(advice.factor, where(advice.effect, decision)): advice for advice in decision.advice}
+    places = list(dict.fromkeys(place for _, place in at))[:_MOST_PLACES]
+    factors = list(dict.fromkeys(effect.factor for effect in decision.effects if effect.factor != "device"))
 
     def paying(place: str) -> Callable[[str], Cell]:
-        return lambda factor: _cell(at.get((factor, place), ()))
+        return lambda factor: _advice_cell(at.get((factor, place)))
 
     columns = (
         Column("setting", "setting", "left", cell=title),
@@ -271,35 +248,50 @@ def switches_table(summary: RunSummary, effects: Sequence[FactorEffect] | None =
     )
     notes = lines(
         "How many times as fast with all other settings equal, geometric mean over pairs with its 95 % interval: the "
-        "value that pays most, `keep` where none does for certain. Weakened results do not count here."
+        "value that pays most, `keep` where every other is slower or the same, `unclear` where nothing is certain."
     )
     return Table.of("switches", columns, factors, notes=notes)
 
 
-def _cell(effects: Sequence[FactorEffect]) -> Cell:
-    if not effects:
+def _advice_cell(advice: Advice | None) -> Cell:
+    if advice is None:
         return EMPTY
-    sound = [effect for effect in effects if not effect.weakened]
-    paying = [effect for effect in sound if effect.ratio.low is not None and effect.ratio.low > 1]
-    if paying:
-        best = max(paying, key=lambda effect: effect.ratio.value)
-        held = 1.0 if best.memory_ratio is None else best.memory_ratio.value
+    effect = advice.effect
+    value, base, said = word(effect.factor, effect.value), word(effect.factor, effect.base), times_text(effect.ratio)
+    if advice.action == "switch":
+        held = 1.0 if effect.memory_ratio is None else effect.memory_ratio.value
         memory = f", memory {held:.2f}x" if abs(held - 1) >= _NO_MEMORY else ""
-        return Cell(f"{word(best.factor, best.value)}: {_times_text(best)}{memory}", value=best.ratio.value)
-    base = word(effects[0].factor, effects[0].base)
-    if not sound:
-        weakened = any(pair.base.validity is Validity.SUSPECT for effect in effects for pair in effect.pairs)
-        return Cell("undecided: all is weakened" if weakened else f"keep {base}: the rest is weakened")
-    best = max(sound, key=lambda effect: effect.ratio.value)
-    sure = "" if best.ratio.low is None or best.ratio.high is None or best.ratio.high < 1 else ", unclear"
-    return Cell(f"keep {base}: {word(best.factor, best.value)} {_times_text(best)}{sure}", value=best.ratio.value)
+        return Cell(f"{value}: {said}{memory}", value=effect.ratio.value)
+    if advice.action == "depends":
+        return Cell(f"depends: {value} {said} on average, not in the fastest case", value=effect.ratio.value)
+    if advice.action == "keep":
+        return Cell(f"keep {base}: {value} {said}", value=effect.ratio.value)
+    why = "not verified" if advice.unverified else effect.verdict
+    return Cell(f"unclear: {value} {said}" + ("" if why == "unclear" else f", {why}"), value=effect.ratio.value)
 
 
-def _times_text(effect: FactorEffect) -> str:
-    number, _, rest = ratio_text(effect.ratio).partition(" ")
-    return f"{number}x {rest}".rstrip()
+def no_advice(decision: Decision) -> str:
+    """Why nothing about speed is certain; empty where something is, or nothing could be compared."""
+    if decision.certain or not decision.effects:
+        return ""
+    verdicts = {effect.verdict for effect in decision.effects}
+    if verdicts == {"no interval"}:
+        return "no advice: one launch per case shows no spread; add --repeats 3."
+    if verdicts == {"weakened"}:
+        return "no advice: findings weaken every comparison; see what to do about them."
+    error = decision.own_error
+    how = "" if error is None else f" (a case differed from itself by {format_percent(error)}, A/A)"
+    return f"no advice: this machine was too noisy{how}; quiet it or give it more time."
 
 
 def switches_section(view: View) -> Section | None:
-    table = switches_table(view.summary, view.effects)
-    return Section("switches", "What to switch on", short="Switch on", tables=(table,)) if table else None
+    table, none = switches_table(view.decision), no_advice(view.decision)
+    if table is None and not none:
+        return None
+    return Section(
+        "switches",
+        "What to switch on",
+        short="Switch on",
+        lines=lines(sentence(none)),
+        tables=(table,) if table else (),
+    )

@@ -46,7 +46,7 @@ def efficiency_chart(contest: Contest, summary: RunSummary) -> Chart | None:
     peaks = {key: peak.value.value for key, peak in found.items() if peak is not None}
     factor, unit = (1e-12, "TFLOP/s") if max(map(_flops, shown)) >= 1e11 else (1e-9, "GFLOP/s")
 
-    best = max([entry for entry in shown if standing(entry) == "valid"] or shown, key=_flops)
+    best = max([entry for entry in shown if entry.may_win] or shown, key=_flops)
     achieved = best.metrics[_FLOPS]
     half = None if achieved.half_width is None else achieved.half_width * factor
     share = mfu(achieved, peaks.get(id(best)))

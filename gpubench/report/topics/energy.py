@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gpubench.analysis.insight.best_settings import compared
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.units import format_number, format_percent
@@ -31,7 +32,7 @@ def frontier(entries: Sequence[CaseSummary]) -> tuple[CaseSummary, ...]:
     """Cases that no other beats in both speed and energy per sample, the fastest first."""
     best = float("inf")
     found = []
-    for entry in sorted(entries, key=lambda each: (-(each.speed or 0.0), each.metrics[_ENERGY].value)):
+    for entry in sorted(entries, key=lambda each: (-(each.rank_speed or 0.0), each.metrics[_ENERGY].value)):
         if entry.metrics[_ENERGY].value < best:
             best = entry.metrics[_ENERGY].value
             found.append(entry)
@@ -44,7 +45,7 @@ def energy_chart(contest: Contest) -> Chart | None:
     entries = [entry for entry in timed if _ENERGY in entry.metrics]
     if len(entries) < 2:
         return None
-    counted = [entry for entry in entries if standing(entry) == "valid"] or list(entries)
+    counted = [entry for entry in entries if entry.may_win] or list(entries)
     best = frontier(counted)
     named = {id(entry) for entry in best}
     # Whichever unit gives the dearest case a number of one to three digits before the point.
@@ -75,14 +76,16 @@ def _finding(contest: Contest, best: Sequence[CaseSummary], factor: float, unit:
     found = cheapest.metrics[_ENERGY]
     half = None if found.half_width is None else found.half_width * factor
     said = f"{format_number(found.value * factor, half)} {unit} per sample"
+    sure = contest.ranking.certain and fastest is contest.ranking.leaders[0]
     if fastest is cheapest:
-        return f"{name_of(fastest, contest)} is both fastest and cheapest, at {said}"
+        both = "both fastest and cheapest" if sure else "cheapest"
+        return f"{name_of(fastest, contest)} is {both}, at {said}"
     ratio = fastest.metrics[_ENERGY].value / cheapest.metrics[_ENERGY].value
-    slower = (fastest.speed or 1.0) / (cheapest.speed or 1.0)
-    return (
-        f"{name_of(cheapest, contest)} is cheapest at {said}; the fastest, {name_of(fastest, contest)}, is "
-        f"{times(slower)} as fast for {times(ratio)} the energy"
-    )
+    faster = compared(fastest, cheapest)
+    known = faster is not None and faster.verdict == "faster"
+    how = f"{times(faster.ratio.value)} as fast" if faster is not None and known else "not certainly faster,"
+    which = f"the fastest, {name_of(fastest, contest)}," if sure else name_of(fastest, contest)
+    return f"{name_of(cheapest, contest)} is cheapest at {said}; {which} is {how} for {times(ratio)} the energy"
 
 
 def power_chart(contest: Contest, summary: RunSummary) -> Chart | None:

@@ -5,13 +5,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from gpubench.analysis.insight.decision import batch_of
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.records import Status
 from gpubench.core.units import GIB, MIB, format_bytes, format_number, format_percent, group_digits
 from gpubench.report.model.report_model import Chart, Datum, Line, Section, line, strong
 from gpubench.report.model.words import count, joined
 from gpubench.report.view.case_tables import metrics_section
-from gpubench.report.view.contests import Contest, batch_of, by_batch, largest_that_fits
+from gpubench.report.view.contests import Contest, by_batch, largest_that_fits
 from gpubench.report.view.run_view import View
 
 METRICS_SHOWN = (

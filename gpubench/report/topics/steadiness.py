@@ -10,7 +10,7 @@ from gpubench.core.units import format_percent
 from gpubench.report.model.report_model import Chart, Datum, Section
 from gpubench.report.model.words import THROTTLE_REASONS, count, joined
 from gpubench.report.view.case_tables import metrics_section
-from gpubench.report.view.contests import Contest, name_of, standing
+from gpubench.report.view.contests import Contest, name_of
 from gpubench.report.view.run_view import View
 from gpubench.report.view.samples import LaunchSamples, Samples, fastest_of_each
 from gpubench.telemetry.window.throttling import REASON_BITS
@@ -126,7 +126,7 @@ def timeline_chart(contest: Contest, samples: Samples) -> Chart | None:
     entries = [entry for entry in fastest_of_each(contest) if samples.get(entry.planned.index)]
     if not entries:
         return None
-    entry = max(entries, key=lambda each: (standing(each) == "valid", each.speed or 0.0))
+    entry = max(entries, key=lambda each: (each.may_win, each.rank_speed or 0.0))
     launch = samples[entry.planned.index][0]
     times = [value * launch.group for value in launch.step_times_s]
     # Medians of equal parts of the series at the time of their end: no more points than can be seen.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from gpubench.analysis.insight.ablation import Changes, Stage, Waterfall, waterfall
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.report.model.figure_cells import measured_cell, metric_cell, ratio_cell, ratio_text
+from gpubench.report.model.figure_cells import measured_cell, metric_cell, ratio_cell, ratio_text, times_text
 from gpubench.report.model.report_model import (
     EMPTY,
     Cell,
@@ -46,17 +46,18 @@ def section(view: View) -> Section | None:
 def in_words(found: Waterfall) -> Line:
     """How much faster the fastest stage is than the base, and which steps gave most of it."""
     best, base = found.best, strong(found.base.label)
-    if best.total.value <= 1:
-        return line("No step made ", base, " faster.")
+    if best.total_verdict != "faster":
+        sure = " certainly" if best.total.value > 1 else ""
+        return line("No step made ", base, f"{sure} faster.")
     way = found.stages[: found.stages.index(best) + 1]
-    gains = [stage for stage in way if stage.ratio.value > 1]
+    gains = [stage for stage in way if stage.verdict == "faster"]
     gains.sort(key=lambda stage: -stage.ratio.value)
     named = joined([f"{changes_text(stage.changes)} ({times(stage.ratio.value)})" for stage in gains[:_MOST_NAMED]])
     return line(
         strong(best.summary.label),
-        f" is {ratio_text(best.total)} times as fast as ",
+        f" is {times_text(best.total)} as fast as ",
         base,
-        f"; most came from {named}.",
+        f"; most came from {named}." if named else ".",
     )
 
 
@@ -123,11 +124,12 @@ def waterfall_chart(found: Waterfall) -> Chart:
         reading = "faster" if ratio >= 1 else "slower"
         rows.append((changes_text(stage.changes), before, total.value, total.low, total.high, ratio, reading))
         before = total.value
-    most = found.most
-    finding = (
-        f"From {times(1.0)} to {times(found.best.total.value)}: {changes_text(most.changes)} bought most, "
-        f"{ratio_text(most.ratio)} times"
-    )
+    best, most = found.best, found.most
+    finding = "No change is certain to make it faster"
+    if best.total_verdict == "faster":
+        finding = f"From {times(1.0)} to {times(best.total.value)}"
+        sure = most.verdict == "faster"
+        finding += f": {changes_text(most.changes)} bought most, {times_text(most.ratio)}" if sure else ""
     return Chart(
         key="waterfall",
         form="waterfall",

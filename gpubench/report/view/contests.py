@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from gpubench.analysis.insight.best_settings import best_settings
+from gpubench.analysis.insight.best_settings import SpeedRatio, best_settings
+from gpubench.analysis.insight.decision import Decision, Ranking, batch_of
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.run_summary import RunSummary
-from gpubench.core.findings import Effect, Validity
+from gpubench.core.findings import FINDINGS, Effect, Validity
 from gpubench.core.records import Status
 from gpubench.core.units import format_percent
+from gpubench.report.model.figure_cells import times_text
 from gpubench.report.model.words import place, task
 from gpubench.suite.cases.labels import short_word, varying
 from gpubench.suite.model.case import Case
@@ -26,8 +27,15 @@ class Contest:
 
     key: str
     subject: str
-    timing: str
-    cases: tuple[CaseSummary, ...]
+    ranking: Ranking
+
+    @property
+    def cases(self) -> tuple[CaseSummary, ...]:
+        return self.ranking.cases
+
+    @property
+    def timing(self) -> str:
+        return self.first.timing
 
     @property
     def first(self) -> Case:
@@ -53,44 +61,33 @@ class Contest:
         return tuple(name for name in LEGEND_ORDER if name in met)
 
 
-def batch_of(entry: CaseSummary) -> int:
-    """The batch size as a number; of `max` the one that was found, 0 where none was."""
-    asked = entry.case.batch_size
-    if asked != "max":
-        return asked
-    return (entry.effective.batch_size or 0) if entry.effective is not None else 0
-
-
 def has_figure(entry: CaseSummary) -> bool:
     return entry.status is Status.OK and entry.validity is not Validity.INVALID and entry.speed is not None
 
 
-def contests(cases: Sequence[CaseSummary]) -> tuple[Contest, ...]:
-    """GPUs before the CPU, training before inference, otherwise in the order met."""
-    groups: dict[tuple[str, ...], list[CaseSummary]] = {}
-    for entry in cases:
-        case = entry.case
-        groups.setdefault((case.workload, case.mode, case.device, case.timing), []).append(entry)
-    several = len({key[0] for key in groups}) > 1
-    ordered = sorted(groups.items(), key=lambda group: rank(group[1][0].case))
-    made = []
-    for (workload, mode, device, timing), found in ordered:
-        what = " latency" if timing == "latency" else ""
-        words = (workload if several else "", mode, device, what)
-        key = re.sub(r"[^A-Za-z0-9]+", "-", "-".join(words)).strip("-").lower()
-        where = f" ({workload})" if several else ""
-        made.append(Contest(key, f"{task(found[0].case)}{what} on {place(device)}{where}", timing, tuple(found)))
-    return tuple(made)
+def contests(decision: Decision) -> tuple[Contest, ...]:
+    """One per ranking, in their order."""
+    several = len({ranking.case.workload for ranking in decision.rankings}) > 1
+    return tuple(
+        Contest(_key(ranking.case, several), subject(ranking.case, several), ranking) for ranking in decision.rankings
+    )
 
 
-def rank(case: Case) -> tuple[bool, bool, bool]:
-    """What is asked first comes first: GPU, training, throughput."""
-    return case.device_type == "cpu", case.mode != "train", case.timing == "latency"
+def subject(case: Case, several: bool, *, device: bool = True) -> str:
+    """`Training on the GPU`; `several`: the workload is named too."""
+    said = f"{task(case)}{' latency' if case.timing == 'latency' else ''}"
+    said += f" on {place(case.device)}" if device else ""
+    return f"{said} ({case.workload})" if several else said
 
 
-def charted(summary: RunSummary) -> tuple[Contest, ...]:
+def _key(case: Case, several: bool) -> str:
+    words = (case.workload if several else "", case.mode, case.device, "latency" if case.timing == "latency" else "")
+    return re.sub(r"[^A-Za-z0-9]+", "-", "-".join(words)).strip("-").lower()
+
+
+def charted(decision: Decision) -> tuple[Contest, ...]:
     """The contests that get charts: those with a figure, eight at most. The tables hold them all."""
-    return tuple(contest for contest in contests(summary.cases) if contest.rankable)[:MOST_CHARTED]
+    return tuple(contest for contest in contests(decision) if contest.rankable)[:MOST_CHARTED]
 
 
 def by_batch(contest: Contest) -> dict[str, list[CaseSummary]]:
@@ -115,7 +112,7 @@ def _line_of(cases: Sequence[CaseSummary]) -> list[CaseSummary]:
     measured = [block for block in blocks.values() if any(map(has_figure, block))]
     if not measured:
         return []
-    best = max(best_settings(cases), key=lambda found: (found.won, found.summary.speed or 0.0)).summary
+    best = max(best_settings(cases), key=lambda found: (found.won, found.summary.rank_speed or 0.0)).summary
 
     def rank(block: Sequence[CaseSummary]) -> tuple[bool, int, bool]:
         holds = any(entry is best for entry in block)
@@ -170,6 +167,25 @@ def name_of(entry: CaseSummary, contest: Contest) -> str:
     """`amp-bf16 b256 NHWC`: what tells a case of this contest from the others."""
     differ = [name for name in contest.differing if name != "precision"]
     return " ".join([entry.case.precision, *(short_word(name, getattr(entry.case, name)) for name in differ)])
+
+
+def over(found: SpeedRatio, what: str) -> str:
+    """`3.43x ±0.01 as fast as WHAT`; where that is not certain, it says so."""
+    said = times_text(found.ratio)
+    if found.certain:
+        return f"{said} as fast as {what}"
+    return f"as fast as {what} ({said})" if found.verdict == "same" else f"not certainly faster than {what} ({said})"
+
+
+def why_not_short(entry: CaseSummary) -> str:
+    """`is weakened by not-converged (GB203)`: the same as `why_not` within a sentence about the case."""
+    for effect in (Effect.INVALIDATES, Effect.WEAKENS):
+        for found in entry.findings:
+            if found.effect == effect:
+                spec = FINDINGS.get(found.code)
+                verb = "is not valid: " if effect is Effect.INVALIDATES else "is weakened by "
+                return f"{verb}{f'{spec.name} ' if spec else ''}({found.code})"
+    return "its output failed the check" if entry.correctness == "fail" else "its output was not verified"
 
 
 def why_not(entry: CaseSummary) -> str:

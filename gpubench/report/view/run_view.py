@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from gpubench.analysis.insight.factor_effects import FactorEffect, factor_effects
+from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.report.model.report_model import Chart, Line, code, line
@@ -25,7 +25,8 @@ class View:
 
     `notices` are things to know about the stored run itself (a torn line, a migrated record). `charts` is false for
     what cannot show them. Tables of single quantities show only the fastest case of each precision where there would
-    be more than `most_rows` rows; the table of all cases has the first `most_listed` of them.
+    be more than `most_rows` rows; the table of all cases has the first `most_listed` of them. `decided`: where it was
+    needed before.
     """
 
     summary: RunSummary
@@ -36,6 +37,11 @@ class View:
     charts: bool = False
     most_rows: int | None = None
     most_listed: int | None = None
+    decided: Decision | None = None
+
+    @cached_property
+    def decision(self) -> Decision:
+        return self.decided or Decision(self.summary)
 
     @cached_property
     def everything(self) -> tuple[CaseSummary, ...]:
@@ -48,16 +54,12 @@ class View:
         return varying(entry.case for entry in self.summary.cases)
 
     @cached_property
-    def effects(self) -> Sequence[FactorEffect]:
-        return factor_effects(self.summary.cases)
-
-    @cached_property
     def few(self) -> tuple[CaseSummary, ...]:
         """The cases that tables of single quantities show."""
         shown = self.summary.cases
         if self.most_rows is None or len(shown) <= self.most_rows:
             return tuple(shown)
-        chosen = {id(entry) for contest in contests(shown) for entry in fastest_of_each(contest)}
+        chosen = {id(entry) for contest in contests(self.decision) for entry in fastest_of_each(contest)}
         return tuple(entry for entry in shown if id(entry) in chosen)
 
     @property
@@ -75,7 +77,7 @@ class View:
 
     @cached_property
     def _charted(self) -> tuple[Contest, ...]:
-        return charted(self.summary) if self.charts else ()
+        return charted(self.decision) if self.charts else ()
 
     def chart_each(self, *makers: Callable[[Contest], Chart | None]) -> tuple[Chart, ...]:
         """The charts of each contest, those without data left out."""

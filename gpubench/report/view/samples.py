@@ -4,11 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
+from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.run_summary import RecordedRun, RunSummary
+from gpubench.analysis.summary.run_summary import RecordedRun
 from gpubench.core.errors import StoreError
 from gpubench.core.records import Record
-from gpubench.report.view.contests import Contest, charted, standing
+from gpubench.report.view.contests import Contest, charted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,18 +35,18 @@ Samples = Mapping[int, Sequence[LaunchSamples]]
 """Launches by the number of their case."""
 
 
-def wanted(summary: RunSummary) -> tuple[CaseSummary, ...]:
+def wanted(decision: Decision) -> tuple[CaseSummary, ...]:
     """The cases whose samples are shown: few of many."""
-    return tuple(entry for contest in charted(summary) for entry in fastest_of_each(contest))
+    return tuple(entry for contest in charted(decision) for entry in fastest_of_each(contest))
 
 
 def fastest_of_each(contest: Contest) -> tuple[CaseSummary, ...]:
-    """The fastest case of each precision, those that count before those that do not."""
+    """The fastest case of each precision, those that may win before those that may not."""
     chosen = []
     for precision in contest.precisions:
         mine = [entry for entry in contest.rankable if entry.case.precision == precision]
         if mine:
-            chosen.append(max(mine, key=lambda entry: (standing(entry) == "valid", entry.speed or 0.0)))
+            chosen.append(max(mine, key=lambda entry: (entry.may_win, entry.rank_speed or 0.0)))
     return tuple(chosen)
 
 
@@ -59,11 +60,11 @@ class RunWithSamples(RecordedRun, Protocol):
     def samples(self, record: Record) -> "dict[str, NDArray[np.float64]]": ...
 
 
-def load_samples(run: RunWithSamples, summary: RunSummary) -> tuple[dict[int, list[LaunchSamples]], list[str]]:
+def load_samples(run: RunWithSamples, decision: Decision) -> tuple[dict[int, list[LaunchSamples]], list[str]]:
     """Samples by case of those cases that charts show, and a notice for each file that could not be read."""
     found: dict[int, list[LaunchSamples]] = {}
     notices = []
-    for entry in wanted(summary):
+    for entry in wanted(decision):
         for record in [each for each in entry.ok_records if each.samples is not None][:_MOST_LAUNCHES]:
             try:
                 arrays = run.samples(record)

@@ -71,7 +71,7 @@ def test_invalid_cases_take_no_part_and_weakened_ones_only_where_no_other_can():
     build.measured([500.0, 500.0], batch_size=64, precision="tf32", findings=[finding("GB202", "drifts")])
     build.measured([300.0, 300.0], batch_size=128, precision="tf32")
     effect = the(effects(build), "precision", "tf32")
-    assert (effect.num_pairs, effect.num_suspect, effect.weakened) == (1, 1, False)
+    assert (effect.num_pairs, effect.num_suspect, effect.verdict) == (1, 1, "faster")
     assert effect.ratio.value == pytest.approx(3.0)
 
 

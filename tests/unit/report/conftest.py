@@ -2,6 +2,7 @@ import pytest
 from fakes.matrix import matrix_run, samples_of
 from fakes.runs import FakeRun
 
+from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.report.build import build_report
 from gpubench.report.model.report_model import ReportModel
@@ -22,7 +23,7 @@ def matrix_summary(matrix: FakeRun) -> RunSummary:
 
 @pytest.fixture(scope="session")
 def matrix_samples(matrix: FakeRun, matrix_summary: RunSummary) -> Samples:
-    return samples_of(matrix, [entry.planned.index for entry in wanted(matrix_summary)])
+    return samples_of(matrix, [entry.planned.index for entry in wanted(Decision(matrix_summary))])
 
 
 @pytest.fixture(scope="session")

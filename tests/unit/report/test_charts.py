@@ -7,6 +7,7 @@ from fakes.matrix import matrix_run
 from fakes.reports import charts_of
 from fakes.runs import Invented, invented_run
 
+from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.core.findings import finding
 from gpubench.report.model.report_model import Chart, ReportModel
@@ -121,7 +122,7 @@ def test_a_batch_that_ran_out_of_memory_is_a_mark_without_a_figure() -> None:
 
 
 def test_a_line_holds_all_other_settings_fixed(matrix_summary: RunSummary) -> None:
-    for contest in contests(matrix_summary.cases):
+    for contest in contests(Decision(matrix_summary)):
         for line in by_batch(contest).values():
             rest = [{**entry.case.settings, "batch_size": None} for entry in line]
             assert all(settings == rest[0] for settings in rest)
@@ -165,7 +166,7 @@ def test_without_a_measured_ceiling_no_share_of_one_is_given(matrix_summary: Run
 def test_the_spread_of_steps_is_that_within_launches(matrix_summary: RunSummary) -> None:
     index = next(
         entry.planned.index
-        for entry in charted(matrix_summary)[0].cases
+        for entry in charted(Decision(matrix_summary))[0].cases
         if entry.case.precision == "amp-bf16"
         and entry.case.batch_size == 4096
         and entry.case.memory_format == "channels_last"
@@ -198,7 +199,7 @@ def test_the_timeline_says_how_long_the_clock_was_held_down_and_by_what(matrix_m
 
 
 def test_long_series_are_thinned_to_what_can_be_seen(matrix_summary: RunSummary) -> None:
-    entry = charted(matrix_summary)[0].rankable[0]
+    entry = charted(Decision(matrix_summary))[0].rankable[0]
     steps = {
         index.planned.index: [LaunchSamples(1, [0.001] * 100_000, duration_s=100.0)] for index in matrix_summary.cases
     }

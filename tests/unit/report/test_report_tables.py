@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from fakes.runs import Invented, cpu_run, invented_run
 
+from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.case_figures import CaseFigures
 from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.core.findings import finding
@@ -11,7 +12,7 @@ from gpubench.report.model.report_model import Row, Table, plain
 from gpubench.report.topics.accuracy import parity_table, quality_table
 from gpubench.report.topics.best import best_tables
 from gpubench.report.topics.cases import cases_table, unmeasured_table
-from gpubench.report.topics.effects import effects_table, switches_table
+from gpubench.report.topics.effects import effects_table, no_advice, switches_table
 from gpubench.report.topics.findings import remarks
 from gpubench.report.topics.memory import found_batches, largest_batches
 from gpubench.report.view.case_tables import MARKS, absent_notes
@@ -112,7 +113,7 @@ def test_the_legend_of_the_marks_can_be_read_where_spaces_are_drawn_as_one() -> 
 
 
 def test_the_best_of_each_precision_is_held_against_the_baseline(summary: RunSummary) -> None:
-    (table,) = best_tables(summary)
+    (table,) = best_tables(Decision(summary))
     assert column(table, "mark") == ["+", "!", "", "!", "+"]
     assert column(table, "setting") == ["b256 NCHW", "b64 NCHW", "b1024 NHWC", "b1024 NHWC", "b1024 NHWC"]
     assert column(table, "against_baseline")[0] == "baseline"
@@ -120,7 +121,7 @@ def test_the_best_of_each_precision_is_held_against_the_baseline(summary: RunSum
 
 
 def test_what_is_not_called_best_has_its_reason_below(summary: RunSummary) -> None:
-    (table,) = best_tables(summary)
+    (table,) = best_tables(Decision(summary))
     notes = [plain(note) for note in table.notes]
     assert any(note.startswith("! cuda tf32 b1024 is not called best: Test accuracy -3.70 points") for note in notes)
 
@@ -130,11 +131,14 @@ def test_latency_and_throughput_are_ranked_apart() -> None:
     same = {"device": "cpu", "precision": "fp32", "mode": "infer", "data": "digits"}
     made.measured("latency", 900.0, timing="latency", batch_size=1, **same)
     made.measured("throughput", 900.0, timing="throughput", batch_size=1, **same)
-    assert [table.key for table in best_tables(summarise_run(made.run()))] == ["best-throughput", "best-latency"]
+    assert [table.key for table in best_tables(Decision(summarise_run(made.run())))] == [
+        "best-throughput",
+        "best-latency",
+    ]
 
 
 def test_an_effect_whose_interval_holds_one_is_unclear(summary: RunSummary) -> None:
-    table = effects_table(summary)
+    table = effects_table(Decision(summary))
     assert table is not None
     rows = [texts(row) for row in table.rows]
     assert [row[:4] for row in rows] == [
@@ -147,18 +151,21 @@ def test_an_effect_whose_interval_holds_one_is_unclear(summary: RunSummary) -> N
     assert rows[4][4] == "1.4x (0.8 to 2.7)"
 
 
-@pytest.mark.parametrize(
-    ("weakened", "advice"),
-    [(("fp32", "bf16"), "undecided: all is weakened"), (("bf16",), "keep fp32: the rest is weakened")],
-)
-def test_a_value_that_is_weakened_itself_is_not_to_be_kept(weakened: tuple[str, ...], advice: str) -> None:
+@pytest.mark.parametrize("weakened", [(), ("fp32", "bf16"), ("bf16",)])
+def test_what_is_weakened_is_neither_switched_on_nor_kept(weakened: tuple[str, ...]) -> None:
     made, drift = Invented(), [finding("GB202", "Step time drifted by +2.1 % over the window.")]
     for precision, speed in (("fp32", 100.0), ("bf16", 300.0)):
         found = drift if precision in weakened else ()
         made.measured(precision, speed, precision=precision, batch_size=64, device="cuda", findings=found)
-    table = switches_table(summarise_run(made.run()))
-    assert table is not None
-    assert [row.cells[1].text for row in table.rows] == [advice]
+    decision = Decision(summarise_run(made.run()))
+    table = switches_table(decision)
+    if weakened:
+        assert table is None
+        assert no_advice(decision) == "no advice: findings weaken every comparison; see what to do about them."
+    else:
+        assert table is not None
+        assert table.rows[0].cells[1].text.startswith("bf16: 2.99x")
+        assert no_advice(decision) == ""
 
 
 def test_accuracy_is_judged_against_the_reference(summary: RunSummary) -> None:

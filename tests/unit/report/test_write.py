@@ -14,6 +14,7 @@ from fakes.reports import draw_nothing
 from fakes.runs import FakeRun, cpu_run
 from fakes.stored import stored
 
+from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.errors import StoreError, UsageError
 from gpubench.report import write
@@ -34,7 +35,7 @@ def write_report(run: Run, name: str = "") -> Path:
 def small_run(folder: Path, **changes: object) -> Run:
     """Two batch sizes of training, with stored samples of the cases that are drawn."""
     run: FakeRun = matrix_run(batches=(64, 256), modes=("train",), **changes)  # type: ignore[arg-type]
-    chosen = [entry.planned.index for entry in wanted(summarise_run(run))]
+    chosen = [entry.planned.index for entry in wanted(Decision(summarise_run(run)))]
     return stored(run, folder, samples_of(run, chosen, num_steps=60))
 
 
@@ -206,7 +207,7 @@ def test_a_folder_that_cannot_be_written_is_said(run: Run, tmp_path: Path, not_d
 
 
 def test_samples_are_steady_steps_and_readings_since_the_window_began(run: Run) -> None:
-    samples, notices = load_samples(run, summarise_run(run))
+    samples, notices = load_samples(run, Decision(summarise_run(run)))
     assert notices == []
     launches = next(iter(samples.values()))
     assert [launch.repeat for launch in launches] == [1, 2, 3]
