@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -16,6 +17,10 @@ TIMEOUT_S = 300.0
 """As for a launch."""
 
 _LAST_LINES = 3
+_SLOW = (
+    'Move what takes long, such as downloads and training, below `if __name__ == "__main__":` or into a function '
+    "that is not called when the model is made."
+)
 
 
 def unusable_workloads(
@@ -49,14 +54,19 @@ def unusable_workloads(
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            why = f"importing it takes longer than {TIMEOUT_S:.0f} s", ""
-            return dict.fromkeys(asked, why)
+            said = f"importing {_named(asked)} takes longer than {TIMEOUT_S:.0f} s"
+            return dict.fromkeys(asked, (said, _SLOW))
         if not answer.exists():
             last = mask_text(" / ".join(f"{done.stdout}\n{done.stderr}".strip().splitlines()[-_LAST_LINES:]))
-            why = (
-                f"importing or calling it ended the process with {done.returncode}: {last or 'it printed nothing'}",
-                "",
-            )
-            return dict.fromkeys(asked, why)
+            said = f"importing or calling {_named(asked)} ended the process with {_ended(done.returncode)}: "
+            return dict.fromkeys(asked, (f"{said}{last or 'it printed nothing'}", ""))
         found = json.loads(answer.read_text(encoding="utf-8"))
     return {name: (said[0], said[1]) for name, said in zip(asked, found, strict=True) if said is not None}
+
+
+def _named(workloads: Iterable[str]) -> str:
+    return " or ".join(workloads)
+
+
+def _ended(status: int) -> str:
+    return str(status) if status >= 0 else signal.Signals(-status).name

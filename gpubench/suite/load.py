@@ -21,7 +21,7 @@ from gpubench.suite.read.problems import Mark, Problem, SourceText, error, in_or
 from gpubench.suite.read.shipped import shipped_suites
 from gpubench.suite.read.suspicious_settings import oddities
 from gpubench.suite.read.yaml_document import BadText, YamlMapping, paths_of, read_yaml, value_mark
-from gpubench.suite.target import is_target, target_suite
+from gpubench.suite.target import is_target, refuse_other_kinds, refuse_without_name, target_suite
 
 MAX_BYTES = 256 * 1024
 
@@ -140,11 +140,14 @@ def find_suite(source: str | Path) -> Path:
     """The file that `source` names: a path, or the name of a shipped suite. UsageError with the nearest names."""
     path = Path(source)
     if path.is_file():
+        refuse_other_kinds(str(source))
         return path
     shipped = shipped_suites()
     name = str(source)
     if name in shipped:
         return shipped[name]
+    refuse_other_kinds(name)
+    refuse_without_name(name)
     if path.exists():
         raise UsageError(f"{name} is not a file.", hint="Name a suite file, or a suite that ships with gpubench.")
     suggestion = near(path.stem, shipped)

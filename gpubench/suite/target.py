@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from gpubench.core.errors import UsageError
-from gpubench.suite.read.find_workload import names_in, why_missing
+from gpubench.suite.read.find_workload import names_in, offered, why_missing
 
 _LONGEST_NAME = 64
+_MOST_NAMED = 4
 
 _SUITE = """schema: 1
 name: {name}
@@ -16,6 +17,26 @@ description: {workload} alone, as named on the command line.
 defaults: {{workload: {quoted}, device: auto, batch_size: 32}}
 measure: {{target_rel_ci: 2%, min_time: 1s, max_time: 10s}}
 """
+
+
+_NOT_CODE = {
+    ".ipynb": (
+        "{file} is a notebook, which cannot be imported.",
+        "Write the model's cell to a file (`%%writefile mymodel.py` in its first line), and name it as mymodel.py:Net.",
+    ),
+    **dict.fromkeys(
+        (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".onnx", ".pkl"),
+        (
+            "{file} holds weights, not the code of a model.",
+            "Name the class, or a function that makes the model and loads them: mymodel.py:make.",
+        ),
+    ),
+    **dict.fromkeys(
+        (".sh", ".exe"),
+        ("{file} is a program, not a model or a suite.", "`gpubench stat -- ./{file}` measures a program."),
+    ),
+}
+"""By suffix what else may be named where a suite or target is expected: what it is, and what to do."""
 
 
 def is_target(source: str) -> bool:
@@ -29,21 +50,65 @@ def is_target(source: str) -> bool:
 def target_suite(source: str) -> str:
     """The suite of a target, as text. UsageError with what there is where it names nothing."""
     file, colon, name = source.rpartition(":")
+    refuse_other_kinds(file or source)
     if not colon or not name:
         _refuse_file_alone(file or source)
+    if not file or ":" in file:
+        raise UsageError(f"{source!r} is no target.", hint="A target is FILE.py:NAME, MODULE:NAME or torchvision:NAME.")
     missing, suggestion = why_missing(source, ())
     if missing:
         raise UsageError(f"{_capital(missing)}.", hint=_capital(suggestion))
     return _SUITE.format(name=_slug(name), workload=source, quoted=json.dumps(source))
 
 
+def refuse_other_kinds(file: str) -> None:
+    """UsageError for a notebook, weights or a program, by its suffix."""
+    said, hint = _NOT_CODE.get(Path(file).suffix.lower(), ("", ""))
+    if said:
+        raise UsageError(said.format(file=file), hint=hint.format(file=file))
+
+
+def refuse_without_name(source: str) -> None:
+    """UsageError for a folder, and for a module without the name of an object in it."""
+    path, module = Path(source), Path(*source.split("."))
+    if path.is_dir():
+        raise UsageError(f"{source} is a folder.", hint=f"A target names one object: {_example_in(path)}.")
+    if module.with_suffix(".py").is_file() and "/" not in source:
+        _refuse_alone(source, module.with_suffix(".py"), "module")
+
+
+def _example_in(folder: Path) -> str:
+    package = folder / "__init__.py"
+    if offered(names_in(package) or {}):
+        return _examples(".".join(folder.parts), package)
+    files = sorted(folder.glob("*.py"))
+    file = next((each for each in files if "class" in (names_in(each) or {}).values()), folder / "model.py")
+    return _examples(str(file), file) or f"{file}:Name"
+
+
 def _refuse_file_alone(file: str) -> NoReturn:
-    path = Path(file)
-    names = names_in(path) if path.is_file() else None
-    if not path.is_file():
+    if file == "torchvision":
+        raise UsageError("`torchvision:` names no model.", hint="For example torchvision:resnet18.")
+    refuse_without_name(file)
+    if not Path(file).is_file():
         raise UsageError(f"There is no file {file}.", hint="A target in a file is path/to/file.py:Name.")
-    offered = ", ".join(f"{file}:{name}" for name in sorted(names or ()) if name[:1].isupper()) or f"{file}:Name"
-    raise UsageError(f"{file} is a file; a target names one object in it.", hint=f"For example {offered}.")
+    _refuse_alone(file, Path(file), "file")
+
+
+def _refuse_alone(name: str, file: Path, kind: str) -> NoReturn:
+    examples = _examples(name, file)
+    raise UsageError(
+        f"{name} is a {kind}; a target names one object in it.",
+        hint=f"For example {examples}." if examples else "It defines no class or function.",
+    )
+
+
+def _examples(name: str, file: Path) -> str:
+    """Targets in a file: its classes, or where it has none its functions, or its values. Empty where it has nothing."""
+    names = names_in(file) or {}
+    own = offered(names)
+    own = [each for each in own if names[each] == names[own[0]]][:_MOST_NAMED]
+    return ", ".join(f"{name}:{each}" for each in own)
 
 
 def _slug(name: str) -> str:

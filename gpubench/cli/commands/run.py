@@ -262,6 +262,7 @@ def command(
     overrides += () if loss is None else (f"loss={loss}",)
     loaded = load_suite(suite or "", overrides)
     if loaded.target is not None:
+        click.echo(f"importing {loaded.target} ...", err=True)
         _check_target(loaded)
     for warning in loaded.warnings:
         say_warning(warning)

@@ -2,7 +2,7 @@
 
 import ast
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,8 +25,8 @@ def why_missing(name: str, search_path: Sequence[str]) -> tuple[str, str]:
     if module.endswith(".py"):
         file = find_file(module, search_path)
         if file is None:
-            there = [each.name for each in Path(module).parent.glob("*.py")]
-            return f"there is no file {module!r}", near(Path(module).name, sorted(there))
+            there = sorted(each.stem for each in Path(module).parent.glob("*.py"))
+            return f"there is no file {module!r}", near(Path(module).stem, there).replace("'?", ".py'?")
         names = names_in(file)
     else:
         found = spec_of(module, search_path)
@@ -38,12 +38,9 @@ def why_missing(name: str, search_path: Sequence[str]) -> tuple[str, str]:
     if names is None or first in names:
         return "", ""
     what = "file" if module.endswith(".py") else "module"
-    return f"the {what} {module!r} has no {first!r}", near(first, names) or _offer(names)
-
-
-def _offer(names: Iterable[str]) -> str:
-    public = sorted(name for name in names if not name.startswith("_"))
-    return f"it has {', '.join(public[:_MOST_NAMED])}" if public else "it defines nothing"
+    own = offered(names)
+    said = f"it has {', '.join(own[:_MOST_NAMED])}" if own else "it defines nothing"
+    return f"the {what} {module!r} has no {first!r}", near(first, own) or said
 
 
 def spec_of(module: str, search_path: Sequence[str]) -> ModuleSpec | None:
@@ -64,9 +61,9 @@ def spec_of(module: str, search_path: Sequence[str]) -> ModuleSpec | None:
     return spec
 
 
-def names_in(path: Path) -> set[str] | None:
-    """The names that the source of a module binds at its top. None if it has no source, or binds names that cannot be
-    read.
+def names_in(path: Path) -> dict[str, str] | None:
+    """The names that the source of a module binds at its top, in order, each with its kind: `class`, `def`, `value` or
+    `import`. None if it has no source, or binds names that cannot be read.
     """
     if path.suffix != ".py" or not path.is_file() or path.stat().st_size > _LARGEST:
         return None
@@ -74,21 +71,33 @@ def names_in(path: Path) -> set[str] | None:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError):  # the worker says what is wrong with it
         return None
-    names = set(_bound(tree.body))
-    dynamic = {"*", "__getattr__"} & names
+    names = dict(_bound(tree.body, "value" if path.name == "__init__.py" else "import"))
+    dynamic = {"*", "__getattr__"} & names.keys()
     called = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     return None if dynamic or called & {"globals", "setattr", "exec", "vars"} else names
 
 
-def _bound(body: Sequence[ast.stmt]) -> Iterator[str]:
+def _bound(body: Sequence[ast.stmt], from_others: str) -> Iterator[tuple[str, str]]:
+    """`from_others`: the kind of what is imported from other modules, which a package offers as its own."""
     for statement in body:
-        if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield statement.name
+        if isinstance(statement, ast.ClassDef):
+            yield statement.name, "class"
+            continue
+        if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield statement.name, "def"
             continue
         for node in ast.walk(statement):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                yield node.id
-            elif isinstance(node, ast.alias):
-                yield (node.asname or node.name).partition(".")[0]
+                yield node.id, "value"
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                kind = from_others if isinstance(node, ast.ImportFrom) else "import"
+                yield from (((each.asname or each.name).partition(".")[0], kind) for each in node.names)
             elif isinstance(node, ast.ClassDef | ast.FunctionDef):
-                yield node.name
+                yield node.name, "class" if isinstance(node, ast.ClassDef) else "def"
+
+
+def offered(names: Mapping[str, str]) -> list[str]:
+    """What of a module may be a model: its own classes, functions and values, in this order."""
+    public = {name: kind for name, kind in names.items() if not name.startswith("_")}
+    own = {name: kind for name, kind in public.items() if kind != "value" or not name.isupper()}
+    return [name for wanted in ("class", "def", "value") for name, kind in own.items() if kind == wanted]

@@ -15,6 +15,8 @@ from gpubench.worker.workloads.registry import resolve
 from gpubench.worker.workloads.users_errors import raised, remedy
 from gpubench.worker.workloads.users_module import UsersModule
 
+_NO_EXIT = "Raise an exception instead: gpubench then says which line it was."
+
 
 def why_unusable(case: Case, search_path: tuple[str, ...]) -> tuple[str, str] | None:
     """What is wrong with the case's workload, and what to do; None if it can be used. Nothing is measured."""
@@ -27,7 +29,7 @@ def why_unusable(case: Case, search_path: tuple[str, ...]) -> tuple[str, str] | 
     except Unsupported as error:
         return str(error), ""
     except SystemExit as ended:
-        return f"{case.workload} ended the process when it was called: sys.exit({ended.code!r}).", ""
+        return f"{case.workload} ended the process when it was called: sys.exit({ended.code!r}).", _NO_EXIT
     except Exception as error:  # noqa: BLE001 - whatever the user's code raises is the answer
         return f"{case.workload} cannot be used: {raised(error)}", remedy(error)
     return None

@@ -70,7 +70,8 @@ def _users(found: Any, name: str, params: Mapping[str, Any]) -> Any:
     if isinstance(found, nn.Module) or (inspect.isclass(found) and issubclass(found, nn.Module)):
         return UsersModule(name, found)
     if not callable(found):
-        raise UsageError(f"{name} is a value of type {type(found).__name__}.", hint=_WHAT_TO_NAME)
+        what = f"the module {found.__name__}" if inspect.ismodule(found) else f"a value of type {type(found).__name__}"
+        raise UsageError(f"{name} is {what}.", hint=_WHAT_TO_NAME)
     if inspect.isclass(found):
         if not callable(getattr(found, "build", None)):
             raise UsageError(f"{name} is a class without `build(self, case, device)`.", hint=_WHAT_TO_NAME)
@@ -188,7 +189,8 @@ def _attribute(module: Any, attribute: str, name: str) -> Any:
     found = module
     for part in attribute.split("."):
         if not hasattr(found, part):
-            classes = [key for key, value in vars(found).items() if inspect.isclass(value)]
+            own = (key for key, value in vars(found).items() if getattr(value, "__module__", "") == module.__name__)
+            classes = [key for key in own if inspect.isclass(getattr(found, key))]
             hint = _hint(near(part, classes)) or f"Its classes: {', '.join(classes) or 'none'}."
             raise UsageError(f"{name}: the module {module.__name__!r} has no {attribute!r}.", hint=hint)
         found = getattr(found, part)

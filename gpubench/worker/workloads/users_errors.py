@@ -30,6 +30,8 @@ def remedy(error: BaseException) -> str:
     """Where the kind of error has a usual cause; else empty."""
     if isinstance(error, ModuleNotFoundError):
         return f"Install {error.name} for the Python that runs gpubench, or put its file beside yours."
+    if isinstance(error, NotImplementedError) and '"forward"' in str(error):
+        return "Give the class a `forward`."
     if isinstance(error, EOFError):
         return 'Put what asks for input below `if __name__ == "__main__":`.'
     if isinstance(error, RuntimeError | AssertionError) and any(word in str(error) for word in _NEEDS_GPU):

@@ -203,7 +203,10 @@ class UsersModule(Classifier):
         tensors = [named] if isinstance(named, torch.Tensor) else tensors_in(output)
         found = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
         if found is None:
-            raise UsageError(f"{self.name} returned {_kind(output)}: there is no tensor of floats in it.")
+            raise UsageError(
+                f"{self.name} returned {_kind(output)}: there is no tensor of floats in it.",
+                hint="`forward` returns a tensor, or a dict, tuple or object that holds one.",
+            )
         return found
 
 
@@ -267,9 +270,19 @@ def called(name: str, target: Callable[..., Any], params: Mapping[str, Any]) -> 
         except TypeError as error:
             raise UsageError(
                 f"{name} cannot be called: {error}.",
-                hint=f"It takes {signature}. Arguments are given as params: -s params.NAME=VALUE.",
+                hint=f"It takes {signature}. Arguments are given as params: {_as_params(signature, params)}.",
             ) from error
     return target(**params)
+
+
+def _as_params(signature: inspect.Signature, given: Mapping[str, Any]) -> str:
+    """Options for the arguments that are needed and not given."""
+    needed = [
+        name
+        for name, one in signature.parameters.items()
+        if one.default is one.empty and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY) and name not in given
+    ]
+    return " ".join(f"-s params.{name}=VALUE" for name in needed or ["NAME"])
 
 
 def _member(output: Any, name: str) -> Any:

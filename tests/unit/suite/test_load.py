@@ -98,7 +98,7 @@ def test_a_suite_that_is_not_there_is_named_with_the_nearest(tmp_path):
     with pytest.raises(UsageError, match=r"no suite 'cnnn'.*Did you mean 'cnn'") as caught:
         load_suite("cnnn")
     assert "resnet50" in caught.value.hint
-    with pytest.raises(UsageError, match="is not a file"):
+    with pytest.raises(UsageError, match="is a folder"):
         load_suite(tmp_path)
 
 

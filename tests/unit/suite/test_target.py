@@ -11,7 +11,17 @@ from gpubench.suite.select.expression import parse_selection
 
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch):
-    (tmp_path / "mymodel.py").write_text("class Net: pass\nclass Other: pass\ndef make(): pass\n")
+    own = "class Net: pass\nclass Other: pass\ndef make(): pass\nWIDTH = 3\n_hidden = 4\n"
+    (tmp_path / "mymodel.py").write_text(f"import sys\nfrom torch.nn import Linear\n{own}")
+    (tmp_path / "empty.py").write_text("import sys\nfrom torch import nn\nSIZE = 3\n")
+    for folder in ("package", "scripts"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("import os\nfrom package.net import Net\n")
+    (tmp_path / "package" / "net.py").write_text("class Net: pass\n")
+    (tmp_path / "scripts" / "a.py").write_text("x = 3\n")
+    (tmp_path / "scripts" / "train.py").write_text("class Big: pass\n")
+    for other in ("book.ipynb", "resnet.pt", "train.sh"):
+        (tmp_path / other).write_text("x")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -48,7 +58,25 @@ def test_a_target_is_a_suite_of_one_workload(target, name):
         ("mymodl.py:Net", "There is no file 'mymodl.py'", "Did you mean 'mymodel.py'?"),
         ("mymodel.py:Nett", "The file 'mymodel.py' has no 'Nett'", "Did you mean 'Net'?"),
         ("mymodel.py:Zzzzz", "has no 'Zzzzz'", "It has Net, Other, make"),
+        ("mymodel.py:sis", "has no 'sis'", "It has Net, Other, make"),
+        ("mymodel", "mymodel is a module; a target names one object", "For example mymodel:Net, mymodel:Other."),
+        ("mymodle.py:Net", "There is no file 'mymodle.py'", "Did you mean 'mymodel.py'?"),
+        ("empty.py", "empty.py is a file", "It defines no class or function."),
+        ("empty.py:Net", "has no 'Net'", "It defines nothing"),
         ("nomodule:Net", "there is no module 'nomodule'", ""),
+        ("package", "package is a folder", "A target names one object: package:Net."),
+        ("package/", "package/ is a folder", "package:Net."),
+        ("package:", "package is a folder", "package:Net."),
+        ("package:Nett", "has no 'Nett'", "Did you mean 'Net'?"),
+        ("scripts", "scripts is a folder", "A target names one object: scripts/train.py:Big."),
+        ("package.net", "package.net is a module", "For example package.net:Net."),
+        ("book.ipynb", "is a notebook, which cannot be imported", "%%writefile mymodel.py"),
+        ("book.ipynb:Net", "is a notebook, which cannot be imported", "mymodel.py:Net"),
+        ("resnet.pt", "holds weights, not the code of a model", "mymodel.py:make"),
+        ("train.sh", "is a program", "`gpubench stat -- ./train.sh`"),
+        ("torchvision:", "names no model", "torchvision:resnet18"),
+        (":Net", "':Net' is no target", "FILE.py:NAME"),
+        ("mymodel.py:Net:x", "'mymodel.py:Net:x' is no target", "FILE.py:NAME"),
     ],
 )
 def test_a_wrong_target_is_answered_with_what_there_is(target, said, hint):

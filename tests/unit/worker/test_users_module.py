@@ -1,6 +1,7 @@
 """Modules of the user's as they are: every kind of class, function, instance and output."""
 
 import dataclasses
+import io
 import sys
 
 import pytest
@@ -18,6 +19,7 @@ from gpubench.worker.workloads.users_module import UsersModule
 
 MODELS = """
 import dataclasses
+import sys
 import warnings
 import torch
 from torch import nn
@@ -116,6 +118,21 @@ class EverySecond(nn.Module):
         with torch.autocast("cpu", enabled=False):
             return self.out(x.float())
 
+class Raises(Net):
+    def forward(self, images):
+        raise ValueError("my own\\nmistake")
+
+class Exits(Net):
+    def forward(self, images):
+        sys.exit(3)
+
+class NoForward(nn.Module):
+    pass
+
+class WantsGpu(Net):
+    def forward(self, images):
+        raise RuntimeError("Found no NVIDIA driver on your system.")
+
 def returns_nothing():
     pass
 
@@ -132,6 +149,9 @@ with warnings.catch_warnings():
     scripted = torch.jit.script(nn.Sequential(nn.Linear(6, 4), nn.ReLU()))
 number = 3
 """
+
+
+RAISED_AT = next(number for number, line in enumerate(MODELS.splitlines(), 1) if "my own" in line)
 
 
 @pytest.fixture(scope="module")
@@ -334,6 +354,51 @@ def test_what_is_wrong_is_said_before_anything_is_measured(folder, name, setting
     found = why_unusable(Case(workload=f"users_models:{name}", **settings), (str(folder),))
     assert found is not None
     assert said in found[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "hint"),
+    [
+        (
+            "NeedsWidth",
+            "missing a required argument: 'width'",
+            "It takes (width). Arguments are given as params: -s params.width=VALUE",
+        ),
+        ("wants", "missing a required argument: 'a'", "-s params.a=VALUE -s params.b=VALUE"),
+        ("sys", "users_models:sys is the module sys", "Name an nn.Module"),
+        ("Raises", f"ValueError: my own mistake (users_models.py, line {RAISED_AT})", "The module takes (images)"),
+        ("Exits", "ended the process when it was called: sys.exit(3)", "Raise an exception"),
+        ("NoForward", 'missing the required "forward" function', "Give the class a `forward`"),
+        ("WantsGpu", "Found no NVIDIA driver", "without `.cuda()`"),
+        ("Nothing", "returned nothing", "`forward` returns a tensor"),
+    ],
+)
+def test_a_target_that_does_not_work_is_answered_with_what_to_do(folder, name, said, hint):
+    found = why_unusable(
+        Case(workload=f"users_models:{name}", input="6" if name == "NeedsWidth" else "3x8x8", mode="infer"),
+        (str(folder),),
+    )
+    assert found is not None
+    assert said in found[0]
+    assert hint in found[1]
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "hint"),
+    [
+        ("import notthere", "ModuleNotFoundError: No module named 'notthere' (broken0.py, line 1)", "Install notthere"),
+        ("class Net(:", "SyntaxError: invalid syntax (broken1.py, line 1)", ""),
+        ("\nraise OSError('no file')", "OSError: no file (broken2.py, line 2)", ""),
+        ("input()", "EOFError", "__main__"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_answered_with_its_line(folder, monkeypatch, code, said, hint, request):
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    name = f"broken{request.node.callspec.indices['code']}"
+    (folder / f"{name}.py").write_text(code)
+    found = why_unusable(Case(workload=f"{name}:Net", input="3"), (str(folder),))
+    assert said in found[0]
+    assert hint in found[1]
 
 
 def test_a_module_that_ends_the_process_is_named(folder):
