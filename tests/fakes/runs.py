@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gpubench.core.findings import Finding, finding
@@ -265,6 +265,38 @@ def cpu_run(repeats: int = 2, **changes: Any) -> FakeRun:
             batch_size=64,
         )
     return made.run(environment=NO_GPU_ENVIRONMENT, **changes)
+
+
+def in_turns(
+    run: FakeRun, *, rounds: int = 4, noise: float = 0.004, faster: Mapping[int, float] | None = None, seed: int = 3
+) -> FakeRun:
+    """The run with a contest per mode and device, in which its measured cases compare as in launches.
+
+    `noise`: how much processes differ, as a share; `faster`: cases that taking turns makes so many times as fast.
+    """
+    chance, by_place = random.Random(seed), dict[tuple[Any, ...], dict[int, float]]()
+    for record in run.records:
+        if record.kind == "measure" and record.status is Status.OK and record.series is not None:
+            case = Case(**next(each.settings for each in run.info.cases if each.index == record.case_index))
+            speed = (1 if case.timing == "latency" else case.batch_size) / record.series.median_s
+            place = by_place.setdefault((case.workload, case.mode, case.device, case.timing), {})
+            place.setdefault(record.case_index, math.log(speed * (faster or {}).get(record.case_index, 1.0)))
+    contests = [
+        ContestRecord(
+            cases=tuple(speeds),
+            label=" ".join(map(str, place)),
+            round=number,
+            status=Status.OK,
+            wall_s=3.0,
+            num_turns=100,
+            log_speeds={case: speed + chance.gauss(0, noise) for case, speed in speeds.items()},
+            twin=next(iter(speeds.values())) + chance.gauss(0, noise),
+        )
+        for place, speeds in by_place.items()
+        if len(speeds) > 1
+        for number in range(1, rounds + 1)
+    ]
+    return replace(run, contests=tuple(contests))
 
 
 def effective(case: Case) -> Effective:

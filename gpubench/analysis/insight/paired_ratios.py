@@ -13,8 +13,8 @@ from gpubench.core.records import ContestRecord, Estimate, Record
 from gpubench.stats.estimators import rounds_needed
 from gpubench.store.run_info import PlannedCase
 
-SpeedVerdict = Literal["faster", "slower", "same", "unclear", "no interval", "weakened"]
-"""`faster` and `slower` are certain. `weakened`: a finding weakens a side; `no interval`: one launch per side."""
+SpeedVerdict = Literal["faster", "slower", "same", "unclear", "weakened"]
+"""`faster`, `slower` and `same` are certain. `weakened`: a finding weakens a side."""
 _WORDS: dict[str, SpeedVerdict] = {"slower": "faster", "faster": "slower", "same": "same", "unclear": "unclear"}
 """`judge` compares times, a contest speeds."""
 
@@ -53,7 +53,7 @@ def speed_verdict(log_ratios: Sequence[float], ratio: Estimate) -> SpeedVerdict:
     if found is not None:
         return _WORDS[found.verdict]
     if ratio.low is None or ratio.high is None:
-        return "no interval"
+        return "unclear"
     if ratio.low > 1 or ratio.high < 1:
         return "faster" if ratio.low > 1 else "slower"
     return "same" if ratio.low > 1 / (1 + SESOI) and ratio.high < 1 + SESOI else "unclear"

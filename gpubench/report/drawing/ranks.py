@@ -16,7 +16,6 @@ _READINGS = {
     "slower": "bad",
     "same": "accent",
     "unclear": "muted",
-    "no interval": "muted",
     "weakened": "muted",
 }
 

@@ -1,6 +1,7 @@
 """What each setting does, all others equal, and from that what to switch on."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,11 +10,12 @@ from gpubench.analysis.insight.decision import Advice, Decision, rank
 from gpubench.analysis.insight.factor_effects import FactorEffect
 from gpubench.analysis.insight.paired_ratios import SpeedVerdict
 from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.core.findings import FINDINGS
 from gpubench.core.metrics import SESOI
 from gpubench.core.units import format_percent
 from gpubench.report.model.figure_cells import ratio_cell, ratio_text, times_text
 from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Datum, Section, Table, Tone, lines
-from gpubench.report.model.words import place, sentence, task, title, word
+from gpubench.report.model.words import joined, place, sentence, task, title, word
 from gpubench.report.view.contest_lines import contest_lines
 from gpubench.report.view.contests import MOST_CHARTED, Contest, subject, times
 from gpubench.report.view.run_view import View
@@ -29,7 +31,6 @@ _READ: dict[SpeedVerdict, tuple[str, Tone]] = {
     "slower": ("-", "bad"),
     "same": ("=", "plain"),
     "unclear": ("?", "muted"),
-    "no interval": ("?", "muted"),
     "weakened": ("!", "warning"),
 }
 
@@ -86,8 +87,8 @@ def effects_table(decision: Decision) -> Table | None:
     notes = lines(
         "speed: geometric mean of the ratios over pairs of cases that are otherwise equal, with its 95 % interval; "
         "above 1 is faster.",
-        f"+ faster, - slower; = the same: the whole interval is within {format_percent(SESOI)} of 1; ? unclear: the "
-        "interval holds 1, or there is only one launch per side.",
+        f"+ faster, - slower; = the same: the whole interval is within {format_percent(SESOI)} of 1; ? unclear: "
+        "none of these is certain.",
         "! weakened: a finding weakens every pair, so nothing is certain."
         if any(each.verdict == "weakened" for each in found)
         else "",
@@ -224,6 +225,7 @@ def _equal_but_for(cases: Sequence[CaseSummary], best: CaseSummary, names: tuple
 
 _MOST_PLACES = 6
 _NO_MEMORY = 0.01
+_MOST_NAMED = 2
 
 
 def switches_table(decision: Decision) -> Table | None:
@@ -274,11 +276,11 @@ def no_advice(decision: Decision) -> str:
     """Why nothing about speed is certain; empty where something is, or nothing could be compared."""
     if decision.certain or not decision.effects:
         return ""
-    verdicts = {effect.verdict for effect in decision.effects}
-    if verdicts == {"no interval"}:
-        return "no advice: one launch per case shows no spread; add --repeats 3."
-    if verdicts == {"weakened"}:
-        return "no advice: findings weaken every comparison; see what to do about them."
+    if all(effect.verdict == "weakened" for effect in decision.effects):
+        cases = [entry for effect in decision.effects for pair in effect.pairs for entry in (pair.base, pair.other)]
+        codes = Counter(found.code for entry in cases for found in entry.findings if found.effect != "none")
+        named = [f"{FINDINGS[code].name} ({code})" for code, _ in codes.most_common(_MOST_NAMED) if code in FINDINGS]
+        return f"no advice: every comparison is weakened, mostly by {joined(named)}."
     error = decision.own_error
     how = "" if error is None else f" (a case differed from itself by {format_percent(error)}, A/A)"
     return f"no advice: this machine was too noisy{how}; quiet it or give it more time."

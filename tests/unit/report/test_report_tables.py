@@ -161,7 +161,7 @@ def test_what_is_weakened_is_neither_switched_on_nor_kept(weakened: tuple[str, .
     table = switches_table(decision)
     if weakened:
         assert table is None
-        assert no_advice(decision) == "no advice: findings weaken every comparison; see what to do about them."
+        assert no_advice(decision) == "no advice: every comparison is weakened, mostly by not-steady (GB202)."
     else:
         assert table is not None
         assert table.rows[0].cells[1].text.startswith("bf16: 2.99x")
