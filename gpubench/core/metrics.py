@@ -69,6 +69,11 @@ def _energy(
     return MetricSpec(name, unit, title, better, meaning, summarise, group="energy")
 
 
+def _bandwidth(name: str, meaning: str) -> MetricSpec:
+    title = f"{name} GB/s"
+    return MetricSpec(name, "B/s", title, "higher", meaning, display_unit="GB/s", display_factor=1e-9, group="ranks")
+
+
 _SPECS = (
     _time("step_time_s", "step ms", "Median over the steady steps of boundary-to-boundary step time."),
     MetricSpec("throughput", "samples/s", "samples/s", "higher", "Samples per step over median step time."),
@@ -219,6 +224,12 @@ _SPECS = (
         display_unit="GB/s",
         display_factor=1e-9,
         group="efficiency",
+    ),
+    _bandwidth("algbw", "Bytes of a collective's message over its time, as nccl-tests defines it."),
+    _bandwidth(
+        "busbw",
+        "algbw times what a link carries per byte of the message, as nccl-tests defines it: all_reduce 2(n-1)/n, "
+        "all_gather, reduce_scatter and all_to_all (n-1)/n, broadcast and send_recv 1.",
     ),
     _count(
         "scaler_skipped_steps",

@@ -195,12 +195,32 @@ class Series(Frozen):
     bound: Literal["gpu", "launch", "input", "cpu"] | None = None
 
 
+class RankRecord(Frozen):
+    """One process of a launch with several. Times in seconds, medians over steps.
+
+    `own_time_s`: from the start of a step until the rank's last gradients are ready, which no other rank can delay;
+    `exposed_communication_s`: from there until they are summed over all ranks.
+    """
+
+    rank: Count
+    pid: int | None = None
+    device: str | None = None
+    device_name: str | None = None
+    device_uuid: str | None = None
+    step_time_s: Figure | None = None
+    own_time_s: Figure | None = None
+    exposed_communication_s: Figure | None = None
+    peak_memory_bytes: Figure | None = None
+    absent: dict[str, str] = Field(default_factory=dict)
+
+
 class Record(Frozen):
     """One launch of one case: what was asked for, what took effect, and the result. One line of `records.jsonl`.
 
     `block_log_ratio`, of a launch with two arms in alternating blocks, is in the record of the second arm: the
     median over pairs of blocks of log(its step time / the first arm's). `workload_digest`: of all files that the
-    workload was loaded from and that are not installed; None for a built-in one.
+    workload was loaded from and that are not installed; None for a built-in one. `ranks`, of a launch with several
+    processes: each of them.
     """
 
     schema_number: int = Field(default=RECORD_SCHEMA, alias="schema")
@@ -230,6 +250,7 @@ class Record(Frozen):
     samples: str | None = None
     block_log_ratio: Figure | None = None
     workload_digest: str | None = None
+    ranks: tuple[RankRecord, ...] = ()
 
 
 class ContestRecord(Frozen):

@@ -38,7 +38,8 @@ TORCHVISION = ("torchvision", "gpubench.worker.workloads.torchvision_cnn")
 REAL_DATA = ("sklearn.datasets", "sklearn.model_selection")
 ACCURACY = ("sklearn.metrics",)
 BLOCKS = ("scipy.stats",)
-EVERYTHING = (*ALWAYS, *COMPILER, *TORCHVISION, *REAL_DATA, *ACCURACY, *BLOCKS)
+RANKS = ("gpubench.worker.ranks.agent", "gpubench.worker.ranks.together")
+EVERYTHING = (*ALWAYS, *COMPILER, *TORCHVISION, *REAL_DATA, *ACCURACY, *BLOCKS, *RANKS)
 
 
 def host_modules(
@@ -57,6 +58,7 @@ def host_modules(
         REAL_DATA: bool(data),
         ACCURACY: suite.quality is not None,
         BLOCKS: blocks,
+        RANKS: any(case.world_size > 1 for case in cases),
     }
     return tuple(name for names, wanted in groups.items() if wanted for name in names)
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from gpubench.core.findings import Finding
-from gpubench.core.records import Effective, Failure, Frozen, Parity, Quality, Series, Window
+from gpubench.core.records import Effective, Failure, Frozen, Parity, Quality, RankRecord, Series, Window
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Measure, QualitySettings
 
@@ -154,7 +154,7 @@ class Result(Frozen):
     `block_log_ratio` against the first; `window` is then that of all of them together, and other figures are empty.
 
     By path, digests of the files that the workload was loaded from (`files`), and of data that it read (`data_files`).
-    `imported`: names of the modules that it used from elsewhere.
+    `imported`: names of the modules that it used from elsewhere. `ranks`: the processes of a case with several.
     """
 
     type: Literal["result"] = "result"
@@ -176,6 +176,7 @@ class Result(Frozen):
     block_log_ratio: float | None = None
     self_check: SelfCheck | None = None
     turns: Turns | None = None
+    ranks: tuple[RankRecord, ...] = ()
 
 
 class Failed(Frozen):

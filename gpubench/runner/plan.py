@@ -1,5 +1,6 @@
 """What a run will do: the cases of its suite, and which of them this machine cannot run."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Literal, NamedTuple
@@ -109,13 +110,22 @@ def cannot_run(case: Case, suite: Suite, hello: Hello | str) -> tuple[Status | N
     number = len(hello.devices)
     if suite.requires == "cuda" and not number:
         return Status.SKIPPED, f"the suite requires CUDA: {hello.cuda_unavailable or 'there is no CUDA device'}"
+    if case.carrier == "nccl" and case.device_type != "cuda" and case.world_size > 1:
+        return Status.SKIPPED, "nccl carries messages between CUDA devices; on a CPU it is gloo"
     if case.device_type != "cuda":
+        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if case.world_size > usable:
+            return Status.SKIPPED, f"{case.world_size} ranks need a CPU each: there are {usable}"
         return None, None
     if not number:
         return Status.SKIPPED, f"no CUDA device: {hello.cuda_unavailable or 'torch sees none'}"
     index = device_index(case)
     if index >= number:
         return Status.SKIPPED, f"there is no cuda:{index}: CUDA has {number} device{'s' if number > 1 else ''}"
+    if index + case.world_size > number:
+        first = f" from cuda:{index} on" if index else ""
+        have = f"there {'is' if number == 1 else 'are'} {number}"
+        return Status.SKIPPED, f"{case.world_size} ranks need a CUDA device each{first}: {have}"
     return None, None
 
 

@@ -69,7 +69,7 @@ class StoppingRule:
     30 autocorrelation times of steady steps. Two looks in a row, because a single look at a 95 % interval, repeated
     until it passes, covers far less than 95 %. Times in seconds; `min_steps` and `max_steps` count timed groups.
     `min_time_s` is time of the series after its warm-up, `max_time_s` counts from the first step on, whether it is
-    part of the series or not. The limits win over everything.
+    part of the series or not. The limits win over everything. `next_look`: groups at which the next look is due.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class StoppingRule:
         self.min_time_s = min_time_s
         self.max_time_s = max_time_s
         self.max_steps = max_steps
-        self._next_look = max(1, min(min_steps, max_steps))
+        self.next_look = max(1, min(min_steps, max_steps))
         self._passed = 0
 
     def due(self, num_groups: int, elapsed_s: float) -> bool:
         """Whether `look` should be called now: two comparisons, cheap enough for every step."""
-        return num_groups >= self._next_look or elapsed_s >= self.max_time_s
+        return num_groups >= self.next_look or elapsed_s >= self.max_time_s
 
     def look(self, step_times_s: "ArrayLike", elapsed_s: float, *, series_s: float | None = None) -> StopDecision:
         """Judge the series so far (every timed group in order, warm-up included; seconds per step).
@@ -117,7 +117,7 @@ class StoppingRule:
         if self._passed >= LOOKS_NEEDED:
             # Only min_time is missing: look again when it is reached, not a quarter of the series later.
             num_more = min(num_more, math.ceil((self.min_time_s - steady_s) * t.size / series_s))
-        self._next_look = t.size + max(1, min(num_more, self.max_steps - t.size))
+        self.next_look = t.size + max(1, min(num_more, self.max_steps - t.size))
         return StopDecision(
             reason != "continue", reason, num_warmup, found.median, found.rel_half_width, found.n_effective, found.tau
         )

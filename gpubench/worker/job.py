@@ -4,12 +4,17 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Effective
 from gpubench.protocol.messages import Job, Message, Phase
+from gpubench.stats.stopping_rule import StoppingRule
+from gpubench.suite.model.case import Case
+
+Step = Callable[[], object]
 
 TIMED_PHASES = frozenset({"measuring", "training"})
 
@@ -45,11 +50,47 @@ class Stop:
         os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
+class Alone:
+    """How a launch of one process goes about what several ranks have to do together (`ranks.rank.Together`)."""
+
+    several = False
+
+    def agree(self, value: Any) -> Any:
+        """What the first rank has for `value`. Every rank must call it, between steps."""
+        return value
+
+    def rule(self, rule: StoppingRule, group_s: float) -> StoppingRule:  # noqa: ARG002 - ranks use it
+        """The rule that ends the measurement, for all ranks after the same step. `group_s`: about how long a group of
+        steps takes.
+        """
+        return rule
+
+    def take_in(self, workload: Any, case: Case) -> None:
+        """Before the build: prepares a workload to be one of several. Unsupported where it cannot be."""
+
+    def watched(self, step: Step) -> Step:
+        """The step, which shows from outside that it goes on."""
+        return step
+
+    def figures(
+        self,
+        workload: Any,  # noqa: ARG002 - ranks use them
+        step: Step,  # noqa: ARG002
+        metrics: Mapping[str, float | None],  # noqa: ARG002
+        case: Case,  # noqa: ARG002
+    ) -> tuple[dict[str, float | None], dict[str, str]]:
+        """More metrics, and why some are absent, from steps after the measured ones."""
+        return {}, {}
+
+
 class RunningJob:
     """The state of a running job: its phase, the settings read back, findings and marks."""
 
-    def __init__(self, job: Job, sender: Sender, stop: Stop, *, no_fork: str | None = None) -> None:
+    def __init__(
+        self, job: Job, sender: Sender, stop: Stop, *, no_fork: str | None = None, together: Alone | None = None
+    ) -> None:
         self.job, self.sender, self.stop = job, sender, stop
+        self.together = together or Alone()
         self.phase = "starting"
         self.effective: Effective | None = None
         self.findings: list[Finding] = []

@@ -43,7 +43,7 @@ def measure(launch: RunningJob) -> Result:
 class _Measurement:
     def __init__(self, launch: RunningJob, torch: Any) -> None:
         self._launch, self._torch = launch, torch
-        self._job, self._case = launch.job, launch.job.case
+        self._job, self._case, self._together = launch.job, launch.job.case, launch.together
         self._accelerator = accelerator_of(self._case.device)
         self._device, self._on_gpu = self._accelerator.device, self._accelerator.asynchronous
         self._wait = self._accelerator.synchronize
@@ -98,6 +98,7 @@ class _Measurement:
                     if measured.timing == "latency":
                         self._put("latency_floor_s", LatencyTimer(self._wait).floor_s())
                     self._put("device_idle_share", *self._idle_share(bare_step, measured))
+                    self._merge(self._together.figures(workload, bare_step, self._metrics, self._case))
             except BaseException:
                 after_steps.close(workload)  # in the phase that failed: that is what the row will name
                 raise
@@ -151,10 +152,11 @@ class _Measurement:
             download=self._job.download,
         )
         self._samples_per_step = optional_facts.samples_per_step(workload, self._case)
+        self._together.take_in(workload, self._case)
         self._memory = MemoryWatch(self._accelerator.memory)
         began = time.perf_counter()
         try:
-            step = optional_facts.build(workload, self._case, self._device)
+            step = self._together.watched(optional_facts.build(workload, self._case, self._device))
             self._wait()
         except BaseException:
             after_steps.close(workload)
@@ -211,15 +213,17 @@ class _Measurement:
     def _first_steps(self, emitter: Emitter, step: Step) -> loop.FirstSteps:
         self._launch.enter("warmup")
         with emitter.named("warmup"):
-            first = loop.first_steps(emitter.steps(step), self._wait, self._job.measure, self._launch.stop)
+            first = loop.first_steps(
+                emitter.steps(step), self._wait, self._job.measure, self._launch.stop, self._together.agree
+            )
             if not first.times_s:
                 raise Interrupted("it was stopped before its first step ended")
             self._group, num_more = 1, 0
             if not first.over and self._case.timing != "latency":
-                step_s = first.typical_s
+                step_s = self._together.agree(first.typical_s)
                 if self._on_gpu:
                     step_s, num_more = loop.following(step, self._wait, step_s)
-                self._group = loop.group_size(step_s, self._job.measure)
+                self._group = loop.group_size(self._together.agree(step_s), self._job.measure)
         self._num_before = len(first.times_s) + num_more
         self._launch.marks["first_steps_s"] = tuple(first.times_s)
         return first
@@ -230,6 +234,7 @@ class _Measurement:
         if over:
             return loop.only_first_steps(timer, first, stopped=self._launch.stop(), max_time_s=measure.max_time)
         rule = loop.stopping_rule(measure, self._group, first.cold_s, on_gpu=self._on_gpu)
+        rule = self._together.rule(rule, first.typical_s * self._group)
         with emitter.named("steady"):
             return loop.measure_steps(
                 emitter.steps(step, first=self._num_before),
@@ -258,6 +263,8 @@ class _Measurement:
     def _idle_share(self, step: Step, measured: loop.Measured) -> tuple[float | None, str | None]:
         if not self._on_gpu:
             return None, "the case runs on the CPU"
+        if self._together.several:
+            return None, "ranks cannot hold their devices back at the same time"
         enqueue_s, step_time_s = self._metrics.get("host_enqueue_s"), self._metrics.get("step_time_s")
         if enqueue_s is None or step_time_s is None:
             return None, self._absent.get("host_enqueue_s", self._absent.get("step_time_s"))

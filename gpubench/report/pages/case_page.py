@@ -147,19 +147,20 @@ def _launches(entry: CaseSummary) -> tuple[Table, ...]:
     return (Table.of("launches", columns, entry.records, tone=tone).without_empty_columns(),) if entry.records else ()
 
 
+_OF_RANKS = {"world_size", "strategy", "scaling", "backend"}
+
+
 def _settings(entry: CaseSummary) -> Table:
-    """Settings at a default that says nothing (no data root, no environment variables) are left out."""
+    """Settings at a default that says nothing (no data root, no environment variables, a single rank) are left out."""
     asked, back = entry.case.settings, dict[str, str]()
+    idle = {"accumulate"} if entry.case.accumulate == 1 else set()
+    idle |= _OF_RANKS if entry.case.world_size == 1 else set()
     left_out = {"versions", "extra", "device_uuid", "device_name"}
     for name, value in entry.effective.model_dump(exclude=left_out).items() if entry.effective is not None else ():
         if value is not None and value != {}:
             pairs = isinstance(value, dict)
             back[name] = ", ".join(f"{key} {each}" for key, each in value.items()) if pairs else _written(value)
-    names = [
-        name
-        for name, value in asked.items()
-        if name in back or not (value in (None, {}) or (name == "accumulate" and value == 1))
-    ]
+    names = [name for name, value in asked.items() if name in back or not (value in (None, {}) or name in idle)]
     columns = (
         Column("setting", "setting", "left", cell=lambda name: name),
         Column("asked", "asked", "left", cell=lambda name: _written(asked[name]) if name in asked else ""),

@@ -129,6 +129,8 @@ def why_not_blocks(cases: Mapping[str, Case]) -> str | None:
         return "torch keeps the algorithms that it chose for the whole process, with cudnn_benchmark and without"
     if any(case.data_path == "loader" for case in cases.values()):
         return "a loader's workers go on fetching while the other arm is measured"
+    if any(case.world_size > 1 for case in cases.values()):
+        return "several ranks are processes of their own, which cannot alternate with others"
     if any(case.batch_size == "max" for case in cases.values()):
         return "the largest batch is searched for in a process that has the device to itself"
     return None

@@ -16,6 +16,7 @@ from gpubench.runner.events import LaunchPhase, LaunchProgress, Listener, Notice
 from gpubench.runner.launch.interrupt import Guard
 from gpubench.runner.launch.job_on_host import Launching, Limits
 from gpubench.runner.launch.outcome import LaunchOutcome, last_error
+from gpubench.runner.launch.recorder import shared
 from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool, device_index
 from gpubench.store.atomic_files import open_own, store_error, tidy_log
 from gpubench.store.run_writer import RunWriter
@@ -86,6 +87,8 @@ class Attempts:
             outcome.window = self._telemetry.window(
                 window.start_s, window.end_s, window.num_samples, idle=(idle[0], idle[1]) if idle else None
             )
+            if job.case.world_size > 1:
+                outcome.window = shared(outcome.window, "only the device of the first rank was sampled")
         outcome.noticed = self._telemetry.after_launch()
         if isinstance(answer, Result) and answer.files:
             self._note_files(answer.files | answer.data_files, answer.imported)

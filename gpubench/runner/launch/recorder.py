@@ -83,20 +83,20 @@ def _record(launch: PlannedLaunch, **rest: Any) -> Record:
     return Record.model_validate({**ids, "arm": launch.arm, "repeat": launch.repeat, **rest})
 
 
-def shared(window: TelemetryWindow | None) -> TelemetryWindow | None:
-    """The window of several arms as one arm's: the state of the machine, without energy and memory."""
+def shared(window: TelemetryWindow | None, why: str = "the arms shared the window") -> TelemetryWindow | None:
+    """The window of several arms, or ranks, as that of one: the state of its device, without energy and memory."""
     if window is None:
         return None
     own = [name for name, value in window.metrics.items() if value is not None and METRICS[name].group != "state"]
     metrics = {**window.metrics, **dict.fromkeys(own)}
-    absent = {**window.absent, **dict.fromkeys(own, "the arms shared the window")}
+    absent = {**window.absent, **dict.fromkeys(own, why)}
     return replace(window, metrics=metrics, absent=absent, detail={**window.detail, "shared_by_arms": True})
 
 
 def _figures(answer: Result, hello_s: float | None, window: TelemetryWindow | None) -> dict[str, Any]:
     metrics = {**answer.metrics, **(window.metrics if window else {}), "isolation_s": hello_s}
     absent = {"isolation_s": "the worker sent no hello", **answer.absent, **(window.absent if window else {})}
-    same = "effective", "window", "series", "parity", "quality", "block_log_ratio"
+    same = "effective", "window", "series", "parity", "quality", "block_log_ratio", "ranks"
     return {
         **{name: getattr(answer, name) for name in same},
         "workload_digest": joint_digest(answer.files),

@@ -25,6 +25,9 @@ Compile = Literal["off", "default", "reduce-overhead", "max-autotune"]
 DataPath = Literal["resident", "pinned", "pageable", "loader"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 Timing = Literal["throughput", "latency"]
+Strategy = Literal["ddp"]
+Scaling = Literal["weak", "strong"]
+Backend = Literal["auto", "gloo", "nccl"]
 Loss = Literal["cross-entropy", "mse", "output"]
 Param = bool | int | float | str
 BatchSize = Annotated[int, Field(ge=1, le=2**24)] | Literal["max"]
@@ -77,8 +80,9 @@ class Case(BaseModel):
     workload: Annotated[str, SettingSpec("workload", accuracy=True, words=EXAMPLES)] = Field(
         "cnn",
         pattern=_WORKLOAD,
-        description="`cnn`, `torchvision:<model>`, `operators:<operator>`, or your own as `module:Name` or "
-        "`file.py:Name`: an nn.Module class, a function that returns a module, or a class with `build`.",
+        description="`cnn`, `torchvision:<model>`, `operators:<operator>`, `collectives:<name>`, or your own as "
+        "`module:Name` or `file.py:Name`: an nn.Module class, a function that returns a module, or a class with "
+        "`build`.",
     )
     mode: Annotated[Mode, SettingSpec("mode", meant={"training": "train", "inference": "infer", "eval": "infer"})] = (
         Field(
@@ -139,7 +143,7 @@ class Case(BaseModel):
         None,
         pattern=_SHAPE,
         description="Sizes of an operator: matmul `MxNxK`, conv2d `channels x pixels x filters x kernel`, "
-        "copy `256MiB`.",
+        "copy `256MiB`; of a collective the bytes of its message.",
     )
     memory_format: Annotated[MemoryFormat, _LAYOUT] = Field(
         "contiguous", description="`contiguous` (NCHW) or `channels_last` (NHWC)."
@@ -298,6 +302,27 @@ class Case(BaseModel):
             cause="The workload or a library changed the number of threads (`torch.set_num_threads`, OMP_NUM_THREADS).",
         ),
     ] = Field(None, ge=1, le=4096, description="Intra-op threads; None leaves torch's default.")
+    world_size: Annotated[
+        int, SettingSpec("ranks", label=lambda value: f"x{value}", quiet=True, synonyms=("ranks", "nproc"))
+    ] = Field(
+        1,
+        ge=1,
+        le=4096,
+        description="Processes (ranks) that measure the case together, each with a device: `cuda:N` is that of the "
+        "first. On a CPU the ranks share its threads.",
+    )
+    strategy: Annotated[Strategy, SettingSpec("strategy")] = Field(
+        "ddp",
+        description="How the ranks train one model. `ddp`: each has all of it and a part of the batch "
+        "(DistributedDataParallel).",
+    )
+    scaling: Annotated[Scaling, SettingSpec("scaling")] = Field(
+        "weak", description="`weak`: `batch_size` is that of each rank. `strong`: that of all ranks together."
+    )
+    backend: Annotated[Backend, SettingSpec("backend")] = Field(
+        "auto",
+        description="What carries messages between ranks: `nccl` or `gloo`. `auto`: nccl on CUDA, gloo on a CPU.",
+    )
     seed: Annotated[
         int,
         SettingSpec(
@@ -403,6 +428,13 @@ class Case(BaseModel):
         if self.batch_size == "max":
             raise ValueError("the largest batch is known only where the case runs")
         return self.batch_size
+
+    @property
+    def carrier(self) -> Literal["gloo", "nccl"]:
+        """The backend that `auto` stands for."""
+        if self.backend == "auto":
+            return "nccl" if self.device_type == "cuda" else "gloo"
+        return self.backend
 
     @property
     def samples_per_step(self) -> int:

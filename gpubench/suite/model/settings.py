@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.model.mistake_messages import near_word, said_of
-from gpubench.suite.model.workload_names import BUILT_IN, OPERATORS
+from gpubench.suite.model.workload_names import BUILT_IN, BY_NAME
 
 SETTINGS: tuple[str, ...] = tuple(SPECS)
 
@@ -49,16 +49,18 @@ def choices(name: str) -> tuple[str, ...]:
 
 
 def check_workload(name: str) -> None:
-    """BadValue for an unknown bare name or operator. Modules and torchvision's models are looked up by the worker."""
+    """BadValue for an unknown bare name, operator or collective. Modules and torchvision's models are looked up by the
+    worker.
+    """
     kind, colon, rest = name.partition(":")
     if not colon and name not in BUILT_IN:
         # `resnet50` is near `resnet9` and means something else.
         raise BadValue(
             f"unknown value {name!r}", near_word(name, ("cnn",)) or f"choose from {', '.join(choices('workload'))}"
         )
-    if kind == "operators" and rest not in OPERATORS:
-        known = [f"{kind}:{each}" for each in OPERATORS]
-        nearest = near_word(name, known) if near_word(rest, OPERATORS) else ""
+    if kind in BY_NAME and rest not in BY_NAME[kind]:
+        known = [f"{kind}:{each}" for each in BY_NAME[kind]]
+        nearest = near_word(name, known) if near_word(rest, BY_NAME[kind]) else ""
         raise BadValue(f"unknown value {name!r}", nearest or f"choose from {', '.join(known)}")
 
 

@@ -36,11 +36,19 @@ OPERATORS = {
 }
 """What `operators:<operator>` may name, each with the class that the worker imports."""
 
+COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "all_to_all", "send_recv")
+"""What `collectives:<name>` may name."""
+
+BY_NAME = {"operators": tuple(OPERATORS), "collectives": COLLECTIVES}
+"""Families whose names are all known here."""
+
 FAMILIES = {
     "torchvision:<model>": "Any classification model of torchvision by its name (resnet18, resnet50, "
     "mobilenet_v3_large, ...), random weights.",
     "operators:<operator>": "One operator alone: matmul, conv2d, copy or launch, with its sizes in `shape`; "
     "the measured ceilings come from these.",
+    "collectives:<name>": "What ranks tell each other: all_reduce, all_gather, reduce_scatter, broadcast, all_to_all "
+    "or send_recv, with messages of `shape` bytes; needs `world_size` (docs/scaling.md).",
     "<module>:<Name>": "Your own, on the Python path or beside the suite file (or <file.py>:<Name>): an nn.Module "
     "class, a function that returns a module, or a class with build(case, device).",
 }
@@ -77,7 +85,7 @@ def module_names(files: Collection[Path]) -> set[str]:
 def is_users(workload: str) -> bool:
     """Whether it is in a module or file of the user: `module:Name`."""
     kind, colon, _ = workload.partition(":")
-    return bool(colon) and kind not in ("torchvision", "operators")
+    return bool(colon) and kind not in ("torchvision", *BY_NAME)
 
 
 def find_file(name: str, folders: Sequence[str]) -> Path | None:

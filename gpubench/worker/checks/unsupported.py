@@ -27,6 +27,8 @@ def unsupported(case: Case) -> str | None:
 def _contradiction(case: Case) -> str | None:
     if case.timing == "latency" and case.mode == "train":
         return "latency is the time of one synchronised inference request; a training step has none (use throughput)"
+    if case.world_size > 1:
+        return _of_several_ranks(case)
     if not case.cuda_graph:
         return None
     if case.compile in ("reduce-overhead", "max-autotune"):
@@ -34,6 +36,16 @@ def _contradiction(case: Case) -> str | None:
     if PRECISIONS[case.precision].scaled and case.mode == "train":
         return "a GradScaler keeps part of its state on the host, which a CUDA graph cannot hold (use amp-bf16)"
     return None
+
+
+def _of_several_ranks(case: Case) -> str | None:
+    refused = {
+        "ranks are measured step after step (`timing: throughput`)": case.timing == "latency",
+        "a CUDA graph that contains the messages of ranks is not measured yet": case.cuda_graph,
+        "micro-steps of ranks (`accumulate`) are not measured yet": case.accumulate > 1,
+        "the largest batch is searched for in one process; give ranks a number": case.batch_size == "max",
+    }
+    return next((reason for reason, holds in refused.items() if holds), None)
 
 
 def _on_cpu(case: Case) -> str | None:

@@ -8,7 +8,7 @@ from gpubench.protocol.messages import Failed, Hello, Job, Result
 from gpubench.suite.model.workload_names import first_on_the_path, modules_beside
 from gpubench.worker.checks.arm_modules import not_of_the_revision
 from gpubench.worker.failures import SettingsMismatch, as_failed, write_traceback
-from gpubench.worker.job import TIMED_PHASES, Interrupted, RunningJob, Sender, Stop
+from gpubench.worker.job import TIMED_PHASES, Alone, Interrupted, RunningJob, Sender, Stop
 from gpubench.worker.process.channel import Channel
 from gpubench.worker.workloads.base import Unsupported
 
@@ -26,15 +26,20 @@ def main(job: Job, message_fd: int, *, no_fork: str | None = None) -> None:
     channel.close()
 
 
-def run_job(job: Job, sender: Sender, *, stop: Stop | None = None, no_fork: str | None = None) -> None:
-    """Sends phases and progress, and in the end exactly one `Result` or `Failed`."""
-    launch = RunningJob(job, sender, stop or Stop(), no_fork=no_fork)
+def run_job(
+    job: Job, sender: Sender, *, stop: Stop | None = None, no_fork: str | None = None, together: Alone | None = None
+) -> None:
+    """Sends phases and progress, and in the end exactly one `Result` or `Failed`. One of several ranks says `together`
+    with whom.
+    """
+    launch = RunningJob(job, sender, stop or Stop(), no_fork=no_fork, together=together)
     opened = OpenedFiles(job.search_path, lambda: launch.phase not in TIMED_PHASES)
     outcome = _outcome(launch)
     if isinstance(outcome, Result):
-        files, data = loaded_files(job.scratch), opened.digests(job.scratch)
+        files, data = loaded_files(job.scratch) | outcome.files, opened.digests(job.scratch) | outcome.data_files
         data = {path: digest for path, digest in data.items() if path not in files}
         names = imported_names(files, modules_beside(first_on_the_path(job.search_path)))
+        names = tuple(sorted({*names, *outcome.imported}))
         outcome = outcome.model_copy(update={"files": files, "data_files": data, "imported": names})
         wrong = not_of_the_revision(job.search_path)
         if wrong is not None:
@@ -52,6 +57,10 @@ def _outcome(launch: RunningJob) -> Result | Failed:
             from gpubench.worker.ab.blocks import measure_blocks
 
             return measure_blocks(launch)
+        if launch.job.case.world_size > 1 and not launch.together.several:
+            from gpubench.worker.ranks.agent import measure_ranks
+
+            return measure_ranks(launch, run_job)
         from gpubench.worker.measure_case import measure
 
         return measure(launch)

@@ -79,13 +79,20 @@ def create_context(accelerator: Accelerator) -> float | None:
     return time.perf_counter() - began
 
 
-def first_steps(step: Step, wait: Callable[[], None], measure: Measure, stopped: Callable[[], bool]) -> FirstSteps:
+def first_steps(
+    step: Step,
+    wait: Callable[[], None],
+    measure: Measure,
+    stopped: Callable[[], bool],
+    agree: Callable[[tuple[bool, bool]], tuple[bool, bool]] = lambda ends: ends,
+) -> FirstSteps:
     """Runs at least five steps, for at least 0.1 s after the first, each to its end.
 
     Enough to get over compiling, autotuning and what a loader has prefetched, so that the last of them tell how long a
     step is. Two have to do where steps are so slow that more would eat into the time to measure. Ends early at
     `max_steps`, when `stopped`, or `max_time` after the first step: that one may compile for longer than the
-    measurement is to take. UsageError for a step whose result is still to be computed.
+    measurement is to take. UsageError for a step whose result is still to be computed. Of several ranks each must end
+    after the same step: `agree` gives all of them the first one's answers.
     """
     times: list[float] = []
     wait()
@@ -105,9 +112,9 @@ def first_steps(step: Step, wait: Callable[[], None], measure: Measure, stopped:
             settled, patience_ends = now + _SETTLE_S / _NS, now + _SHARE_OF_MAX_TIME * measure.max_time / _NS
             time_ends = now + measure.max_time / _NS
         over = now >= time_ends or len(times) >= measure.max_steps or stopped()
-        if len(times) >= MIN_STEPS and (now >= settled or len(times) >= _MAX_STEPS):
-            break
-        if len(times) >= 2 and now >= patience_ends:
+        enough = len(times) >= MIN_STEPS and (now >= settled or len(times) >= _MAX_STEPS)
+        over, enough = agree((over, enough or (len(times) >= 2 and now >= patience_ends)))
+        if enough:
             break
     return FirstSteps(began, began_s, times, over)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from gpubench.core.did_you_mean import near
 from gpubench.core.errors import UsageError
-from gpubench.suite.model.workload_names import BUILT_IN, EXAMPLES, OPERATORS, find_file, modules_beside
+from gpubench.suite.model.workload_names import BUILT_IN, BY_NAME, EXAMPLES, OPERATORS, find_file, modules_beside
 from gpubench.worker.workloads.base import Phases, Workload
 
 
@@ -28,10 +28,11 @@ def resolve(
 ) -> Workload:
     """A new instance of the workload called `name`; nothing is built yet.
 
-    `cnn`, `resnet9`, `torchvision:<model>`, `operators:<operator>`; or `module:Name`, imported from the Python path or
-    from the folders of `search_path` (those beside the suite file), or `file.py:Name`, found from the same folders and
-    the working folder. `Name` is a class with `build`, an nn.Module (its class, an instance, or a function that returns
-    one or a workload); a function gets `params` as keyword arguments. `phases` and `download` are handed to a workload
+    `cnn`, `resnet9`, `torchvision:<model>`, `operators:<operator>`, `collectives:<name>`; or `module:Name`, imported
+    from the Python path or from the folders of `search_path` (those beside the suite file), or `file.py:Name`, found
+    from the same folders and the working folder. `Name` is a class with `build`, an nn.Module (its class, an instance,
+    or a function that returns one or a workload); a function gets `params` as keyword arguments. `phases` and
+    `download` are handed to a workload
     that has attributes of these names. UsageError with the nearest names if there is no such thing; an error raised
     inside the module itself is not hidden.
     """
@@ -52,11 +53,18 @@ def _make(name: str, search_path: Sequence[str], params: Mapping[str, Any]) -> A
         from gpubench.worker.workloads.torchvision_cnn import TorchvisionCNN
 
         return TorchvisionCNN(attribute)
-    if module == "operators":
-        if attribute in OPERATORS:
+    if module in BY_NAME:
+        if attribute not in BY_NAME[module]:
+            what, known = module.removesuffix("s"), BY_NAME[module]
+            hint = _hint(near(attribute, known).replace("'", f"'{module}:", 1))
+            raise UsageError(
+                f"There is no {what} {attribute!r}.", hint=hint or f"{module.title()}: {', '.join(known)}."
+            )
+        if module == "operators":
             return _made_by(OPERATORS[attribute])
-        hint = _hint(near(attribute, OPERATORS).replace("'", "'operators:", 1))
-        raise UsageError(f"There is no operator {attribute!r}.", hint=hint or f"Operators: {', '.join(OPERATORS)}.")
+        from gpubench.worker.workloads.operators.collectives import Collective
+
+        return Collective(attribute)
     found = _attribute(_imported(module, search_path), attribute, name)
     return _users(found, name, params)
 

@@ -50,7 +50,7 @@ class Operator:
         """Unsupported for settings that an operator does not have."""
         reason = self._refuses(case)
         if reason is not None:
-            raise Unsupported(f"operators:{self.name}: {reason}")
+            raise Unsupported(f"{case.workload}: {reason}")
         self._case = case
         self._step = self.make(case, torch.device(device))
         return self._step

@@ -1,0 +1,66 @@
+"""What ranks tell each other: bus bandwidth over the size of a message."""
+
+from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.core.metrics import METRICS
+from gpubench.core.units import format_bytes, format_number, parse_bytes
+from gpubench.report.model.report_model import Chart, Section, line
+from gpubench.report.view.case_tables import case_table, metrics_present
+from gpubench.report.view.contests import BAND, Contest, standing, with_hollow
+from gpubench.report.view.run_view import View
+
+_SHOWN = ("busbw", "algbw", "step_time_s")
+_KIB = 1024
+_NOTE = (
+    "algbw is the message over its time; busbw what a link carries at least, as nccl-tests defines both. No link speed "
+    "is known here to compare with."
+)
+
+
+def section(view: View) -> Section:
+    entries = [entry for entry in view.summary.cases if _is_collective(entry)]
+    if not metrics_present(entries, ("busbw",)):
+        return Section("collectives", "Collectives")
+    shown = metrics_present(entries, _SHOWN)
+    table = case_table("collectives", entries, view.axes, shown, notes=(line(_NOTE),))
+    return Section("collectives", "Collectives", tables=(table,), charts=view.chart_each(bandwidth_chart))
+
+
+def bandwidth_chart(contest: Contest) -> Chart | None:
+    """Of one collective, a line per precision and number of ranks; None for anything else, or a single size."""
+    shown = [entry for entry in contest.rankable if _is_collective(entry) and "busbw" in entry.metrics]
+    if len({_message_bytes(entry) for entry in shown}) < 2:
+        return None
+    shown.sort(key=_message_bytes)
+    factor = METRICS["busbw"].display_factor
+    rows = []
+    for entry in shown:
+        found, case = entry.metrics["busbw"], entry.case
+        ends = [None if end is None else end * factor for end in (found.low, found.high)]
+        kind = f"{case.world_size} ranks, {case.carrier}"
+        value = found.value * factor
+        rows.append((case.precision, _message_bytes(entry) / _KIB, value, *ends, kind, standing(entry), entry.label))
+    best = max(shown, key=lambda entry: entry.metrics["busbw"].value)
+    name = best.case.workload.partition(":")[2]
+    speed = format_number(best.metrics["busbw"].value * factor)
+    title = f"{name} carries up to {speed} GB/s, at {format_bytes(_message_bytes(best))}"
+    reading = f"Each line is one number of ranks; small messages are bound by latency, large ones by the link. {BAND}"
+    return Chart(
+        key=f"busbw-{contest.key}",
+        form="lines",
+        title=title,
+        reading=with_hollow(reading, shown),
+        alt=f"Line chart of bus bandwidth in GB/s against message size in KiB. {title}.",
+        columns=("precision", "message KiB", "busbw GB/s", "low", "high", "ranks", "standing", "case"),
+        rows=tuple(rows),
+        options={"x_scale": "log2", "y_scale": "log", "zero": False},
+    )
+
+
+def _is_collective(entry: CaseSummary) -> bool:
+    return entry.case.workload.startswith("collectives:")
+
+
+def _message_bytes(entry: CaseSummary) -> int:
+    """As it was sent, which may be a little less than what was asked for."""
+    told = None if entry.effective is None else entry.effective.extra.get("message_bytes")
+    return int(told) if isinstance(told, int) else parse_bytes(entry.case.shape or "0")

@@ -1,0 +1,235 @@
+"""The launch of a case with several ranks: this process starts them, watches them, and joins what they measured.
+
+torch.distributed.elastic starts the processes, notices one that ends and ends the others. Ranks of one machine meet
+through a file, so that no port can be taken by another program and none is open to the network.
+"""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.distributed import FileStore  # type: ignore[attr-defined] # public, and not in its `__all__`
+from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.elastic.rendezvous import (
+    RendezvousHandler,
+    RendezvousInfo,
+    RendezvousParameters,
+    RendezvousStoreInfo,
+    rendezvous_handler_registry,
+)
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from gpubench.core.records import Failure
+from gpubench.core.units import format_duration
+from gpubench.protocol.messages import Failed, Result, decode, encode
+from gpubench.worker.job import Interrupted, RunningJob
+from gpubench.worker.process_lifetime import CAN_FORK
+from gpubench.worker.ranks import rank as one_rank
+from gpubench.worker.ranks.board import Board, Sign
+from gpubench.worker.ranks.join_results import joined
+
+HANG_S = 10.0
+"""A rank whose steps stopped for this long hangs, unless a step has taken half as long before."""
+
+_TIMES_LONGER = 20.0
+_TICK_S = 0.2
+_STACK_S = 0.3
+_RENDEZVOUS = "gpubench-file"
+_WAITS_INSIDE = f"{os.sep}torch{os.sep}"
+"""A rank whose innermost Python frame is in this folder waits for the device or for another rank."""
+
+
+def measure_ranks(launch: RunningJob, run_job: one_rank.RunJob) -> Result | Failed:
+    """Figures of all ranks together, or which rank failed and how. Interrupted where there is nothing to show.
+
+    `run_job` is what each rank does with its job (`process.child.run_job`).
+    """
+    job = launch.job
+    assert job.scratch is not None, "the parent gives every job a folder"
+    scratch, num_ranks = Path(job.scratch), job.case.world_size
+    watch = _Watch(launch, Board(scratch / "board", num_ranks), scratch)
+    descriptor = getattr(launch.sender, "fd", None) if CAN_FORK else None
+    message_fd = None if descriptor is None else os.dup(descriptor)  # a forked process closes the one it inherits
+    threads = max(1, torch.get_num_threads() // num_ranks) if job.case.device_type == "cpu" else torch.get_num_threads()
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=num_ranks,
+        run_id=f"launch-{os.getpid()}",
+        rdzv_backend=_RENDEZVOUS,
+        rdzv_endpoint=str(scratch / "agent-store"),
+        max_restarts=0,
+        monitor_interval=0.05,
+        start_method="fork" if CAN_FORK else "spawn",
+        logs_specs=DefaultLogsSpecs(log_dir=str(scratch / "elastic")),
+    )
+    arguments = (run_job, encode(job), str(scratch), os.getpid(), message_fd, threads)
+    exits: dict[int, int] = {}
+    try:
+        with watch.looking():
+            elastic_launch(config, one_rank.main)(*arguments)
+    except ChildFailedError as error:
+        exits = {rank: failure.exitcode for rank, failure in error.failures.items()}
+    except SignalException:  # asked to stop before the watch had its handler back
+        launch.stop.requested = True
+    finally:
+        if message_fd is not None:
+            os.close(message_fd)
+    return _outcome(launch, watch, exits)
+
+
+def _outcome(launch: RunningJob, watch: "_Watch", exits: dict[int, int]) -> Result | Failed:
+    scratch, num_ranks = watch.scratch, launch.job.case.world_size
+    told: dict[int, Result | Failed] = {}
+    for rank in range(num_ranks):  # what each wrote before it ended
+        file = one_rank.outcome_file(scratch, rank)
+        if file.exists():
+            message = decode(file.read_bytes())
+            assert isinstance(message, Result | Failed)
+            told[rank] = message
+    results = [message for message in told.values() if isinstance(message, Result)]
+    if watch.hung is not None:
+        return _failed(launch, watch.hung.phase, "RankHung", watch.hung.reason)
+    if not exits and len(results) == num_ranks:
+        found = joined(launch.job.case, results)
+        return found.model_copy(update={"findings": (*launch.findings, *found.findings)})
+    if launch.stop() and not exits:
+        raise Interrupted("it was stopped before its ranks had measured anything")
+    first = min(exits, default=0)
+    failed = told.get(first)
+    if isinstance(failed, Failed):
+        alike = {each.reason for each in told.values() if isinstance(each, Failed)} == {failed.reason}
+        if alike and len(told) == num_ranks:
+            return failed
+        return failed.model_copy(update={"reason": f"rank {first} of {num_ranks}: {failed.reason}"})
+    phase = watch.board.sign(first).phase
+    reason = f"rank {first} of {num_ranks} {_how_it_ended(exits.get(first, 0))} in {phase}"
+    return _failed(launch, phase, "RankDied", reason)
+
+
+def _failed(launch: RunningJob, phase: str, error: str, reason: str) -> Failed:
+    failure = Failure(phase=phase, error=error, message=reason, log=launch.job.log)
+    return Failed(status="failed", reason=reason, failure=failure, findings=tuple(launch.findings))
+
+
+def _how_it_ended(exit_code: int) -> str:
+    if exit_code < 0:
+        with contextlib.suppress(ValueError):
+            return f"was ended by {signal.Signals(-exit_code).name}"
+    return f"ended with status {exit_code} and no result"
+
+
+class _Hung:
+    def __init__(self, phase: str, reason: str) -> None:
+        self.phase, self.reason = phase, reason
+
+
+class _Watch:
+    """Looks at the ranks a few times a second, in the main thread: no thread may exist where ranks are forked.
+
+    It passes on the wish to stop, and ends a rank whose steps have stopped. elastic then ends the others.
+    """
+
+    def __init__(self, launch: RunningJob, board: Board, scratch: Path) -> None:
+        self.board, self.scratch = board, scratch
+        self.hung: _Hung | None = None
+        self._launch, self._num_ranks = launch, launch.job.case.world_size
+        self._asks = signal.getsignal(signal.SIGTERM)
+
+    @contextlib.contextmanager
+    def looking(self) -> Iterator[None]:
+        before = signal.signal(signal.SIGALRM, self._look)
+        signal.setitimer(signal.ITIMER_REAL, _TICK_S, _TICK_S)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+            signal.signal(signal.SIGTERM, self._asks)
+
+    def _look(self, *_: object) -> None:
+        if signal.getsignal(signal.SIGTERM) is not self._asks:
+            signal.signal(signal.SIGTERM, self._asks)  # elastic's would end the ranks in the middle of a step
+        if self._launch.stop():
+            self.board.stop()
+        if self.hung is None:
+            signs = [self.board.sign(rank) for rank in range(self._num_ranks)]
+            late = [rank for rank, sign in enumerate(signs) if _is_late(sign)]
+            if late:
+                self._name(late, signs)
+
+    def _name(self, late: list[int], signs: list[Sign]) -> None:
+        """Says which of the late ranks the others wait for, by where each is, and ends them."""
+        for rank in late:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(signs[rank].pid, one_rank.SHOW_STACK)
+        time.sleep(_STACK_S)
+        places = {rank: _innermost(one_rank.stack_file(self.scratch, rank)) for rank in late}
+        waiting = [rank for rank in late if places[rank] is not None and _WAITS_INSIDE in str(places[rank])]
+        guilty = [rank for rank in late if rank not in waiting] or late
+        number = "rank" if len(guilty) == 1 else "ranks"
+        names = ", ".join(map(str, guilty))
+        now_s = time.monotonic()
+        since_s = max(now_s - signs[rank].since_s for rank in guilty)
+        where = places[guilty[0]] or "it does not answer"
+        reason = f"{number} {names} of {self._num_ranks} made no step for {format_duration(since_s)} ({where})"
+        self.hung = _Hung(signs[guilty[0]].phase, reason)
+        for rank in guilty:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(signs[rank].pid, signal.SIGKILL)
+
+
+def _is_late(sign: Sign) -> bool:
+    patience_s = max(HANG_S, _TIMES_LONGER * sign.longest_s)
+    return sign.since_s > 0 and time.monotonic() - sign.since_s > patience_s
+
+
+def _innermost(file: Path) -> str | None:
+    """`slow.py:12 in forward`, from what faulthandler wrote; None where it wrote nothing."""
+    lines = [line.strip() for line in file.read_text(errors="replace").splitlines()] if file.exists() else []
+    frame = next((line for line in lines if line.startswith("File ")), None)
+    if frame is None:
+        return None
+    path, _, rest = frame.removeprefix("File ").partition(", line ")
+    number, _, function = rest.partition(" in ")
+    return f"{path.strip(chr(34))}:{number} in {function}"
+
+
+class _FileRendezvous(RendezvousHandler):
+    """A machine alone meets nobody: the agent is the only node, and its store is a file."""
+
+    def __init__(self, parameters: RendezvousParameters) -> None:
+        self._run_id, self._path = parameters.run_id, parameters.endpoint
+
+    def get_backend(self) -> str:
+        return _RENDEZVOUS
+
+    @property
+    def use_agent_store(self) -> bool:
+        return False
+
+    def next_rendezvous(self) -> RendezvousInfo:
+        return RendezvousInfo(FileStore(self._path, 1), 0, 1, RendezvousStoreInfo("localhost", 0))
+
+    def is_closed(self) -> bool:
+        return False
+
+    def set_closed(self) -> None:
+        """There is no other node to tell."""
+
+    def num_nodes_waiting(self) -> int:
+        return 0
+
+    def get_run_id(self) -> str:
+        return self._run_id
+
+    def shutdown(self) -> bool:
+        return True
+
+
+rendezvous_handler_registry.register(_RENDEZVOUS, _FileRendezvous)

@@ -1,0 +1,73 @@
+"""What ranks and their agent see of each other while they run: a few numbers in memory that all of them map."""
+
+import mmap
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+PHASES = ("starting", "build", "warmup", "measuring", "closing", "parity")
+
+_STOP = 0
+_PID, _PHASE, _SINCE, _LONGEST, _WIDTH = 0, 1, 2, 3, 4
+_BYTES = 8
+
+
+class Sign(NamedTuple):
+    """What a rank last showed. `since_s`: `time.monotonic()` of its last step's end while it does step after step, else
+    0; `longest_s`: the longest time between two of these.
+    """
+
+    pid: int
+    phase: str
+    since_s: float
+    longest_s: float
+
+
+class Board:
+    """A file of 64-bit numbers: first whether all are asked to stop, then four for every rank."""
+
+    def __init__(self, path: Path, num_ranks: int) -> None:
+        """Made if it is not there. OSError where it cannot be."""
+        size = _BYTES * (1 + _WIDTH * num_ranks)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            if os.fstat(descriptor).st_size < size:
+                os.ftruncate(descriptor, size)
+            self._numbers = memoryview(mmap.mmap(descriptor, size)).cast("d")
+        finally:
+            os.close(descriptor)
+
+    @property
+    def stopping(self) -> bool:
+        return self._numbers[_STOP] != 0
+
+    def stop(self) -> None:
+        self._numbers[_STOP] = 1.0
+
+    def row(self, rank: int) -> "memoryview[float]":
+        """The numbers of one rank, for it to write: process id, phase, and two for its steps (`show_step`)."""
+        begin = 1 + _WIDTH * rank
+        return self._numbers[begin : begin + _WIDTH]
+
+    def sign(self, rank: int) -> Sign:
+        row = self.row(rank)
+        return Sign(int(row[_PID]), PHASES[int(row[_PHASE])], row[_SINCE], row[_LONGEST])
+
+
+def show_start(row: "memoryview[float]") -> None:
+    row[_PID] = os.getpid()
+
+
+def show_phase(row: "memoryview[float]", phase: str) -> None:
+    """Steps are not expected any more, or not yet."""
+    row[_SINCE] = 0.0
+    if phase in PHASES:
+        row[_PHASE] = PHASES.index(phase)
+
+
+def show_step(row: "memoryview[float]", now_s: float) -> None:
+    """A step has ended. Takes some 200 ns."""
+    before_s = row[_SINCE]
+    if before_s and now_s - before_s > row[_LONGEST]:
+        row[_LONGEST] = now_s - before_s
+    row[_SINCE] = now_s

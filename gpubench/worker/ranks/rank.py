@@ -1,0 +1,116 @@
+"""One rank: a process that measures its part of a case together with the others."""
+
+import faulthandler
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gpubench.protocol.messages import Failed, Job, Message, Phase, Result, decode, encode
+from gpubench.suite.model.case import Case
+from gpubench.worker.process.channel import Channel
+from gpubench.worker.process_lifetime import die_with
+from gpubench.worker.ranks.board import Board, show_phase, show_start
+
+SHOW_STACK = signal.SIGUSR1
+"""Asks a rank where it is: it writes its Python stack to its `.stack` file, even while it waits inside torch."""
+
+RunJob = Callable[..., None]
+
+_LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
+_LET_THE_FIRST_BE_SEEN_S = 0.5
+"""A rank that fails makes the others fail. Each waits before it ends, so that the first to go is the cause."""
+
+
+def case_of_rank(case: Case, rank: int) -> Case:
+    """What one rank measures: on its own device, and of a batch that is shared its part."""
+    changes: dict[str, Any] = {}
+    if case.device_type == "cuda":
+        changes["device"] = f"cuda:{int(case.device.partition(':')[2] or 0) + rank}"
+    if case.scaling == "strong" and not case.workload.startswith("collectives:"):
+        changes["batch_size"] = case.batch // case.world_size
+    return case.model_copy(update=changes)
+
+
+def outcome_file(scratch: Path, rank: int) -> Path:
+    return scratch / f"rank-{rank}.json"
+
+
+def stack_file(scratch: Path, rank: int) -> Path:
+    return scratch / f"rank-{rank}.stack"
+
+
+class RankSender:
+    """Keeps the outcome in a file for the agent, and tells the parent how the first rank goes on."""
+
+    def __init__(self, file: Path, row: "memoryview[float]", channel: Channel | None) -> None:
+        self._file, self._row, self._channel = file, row, channel
+        self.outcome: Result | Failed | None = None
+
+    def send(self, message: Message) -> None:
+        if isinstance(message, Result | Failed):
+            self.outcome = message
+            return
+        if isinstance(message, Phase):
+            show_phase(self._row, message.name)
+        if self._channel is not None:
+            self._channel.send(message)
+
+    def offer(self, message: Message) -> bool:
+        return self._channel is not None and self._channel.offer(message)
+
+    def keep(self, outcome: Result | Failed) -> None:
+        """Whole or not at all."""
+        part = self._file.with_suffix(".part")
+        part.write_bytes(encode(outcome))
+        part.replace(self._file)
+
+
+def main(run_job: RunJob, job_line: bytes, scratch: str, agent: int, message_fd: int | None, threads: int) -> None:
+    """The entry point that the agent gives to `elastic_launch`."""
+    die_with(agent)
+    rank, place = int(os.environ["RANK"]), Path(scratch)
+    with stack_file(place, rank).open("w") as stack:
+        faulthandler.register(SHOW_STACK, file=stack, all_threads=False)
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", _LOOPBACK)
+        job = decode(job_line)
+        assert isinstance(job, Job)
+        _run(run_job, job, rank, place, message_fd if rank == 0 else None, threads)
+
+
+def _run(run_job: RunJob, job: Job, rank: int, scratch: Path, message_fd: int | None, threads: int) -> None:
+    import torch
+    import torch.distributed as dist
+    from torch.distributed import FileStore  # type: ignore[attr-defined] # public, and not in its `__all__`
+
+    from gpubench.worker.accelerator import accelerator_of
+    from gpubench.worker.ranks.together import Together
+
+    board = Board(scratch / "board", job.case.world_size)
+    row = board.row(rank)
+    show_start(row)
+    if job.case.cpu_threads is None:
+        torch.set_num_threads(threads)
+    case = case_of_rank(job.case, rank)
+    job = job.model_copy(update={"case": case})
+    sender = RankSender(outcome_file(scratch, rank), row, None if message_fd is None else Channel(message_fd))
+    accelerator = accelerator_of(case.device)
+    if accelerator.problem() is None:
+        accelerator.select()
+    store = FileStore(str(scratch / "store"), case.world_size)
+    dist.init_process_group(case.carrier, store=store, rank=rank, world_size=case.world_size)
+    together = Together(board, rank)
+    run_job(job, sender, stop=together.stop, together=together)
+    outcome = sender.outcome
+    assert outcome is not None, "every job ends with an outcome"
+    if isinstance(outcome, Failed):
+        sender.keep(outcome)
+        time.sleep(_LET_THE_FIRST_BE_SEEN_S)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(1)
+    sender.keep(outcome.model_copy(update={"ranks": (together.record_of(outcome),)}))
+    dist.destroy_process_group()
