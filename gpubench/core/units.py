@@ -7,6 +7,7 @@ out.
 import math
 import re
 import sys
+from collections.abc import Callable
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([A-Za-zµ%]*)\s*")
@@ -29,6 +30,7 @@ _BYTES = {
 
 GIB = 2**30
 MIB = 2**20
+_MOST_DECIMALS = 9
 
 
 def _parse(text: str | float, units: dict[str, float] | dict[str, int], what: str) -> float:
@@ -107,6 +109,27 @@ def format_percent(fraction: float, *, signed: bool = False, decimals: int | Non
     return f"{percent:{'+' if signed else ''}.{decimals}f}%"
 
 
+def told_apart(first: float, second: float, write: Callable[..., str] = format_percent) -> tuple[str, str]:
+    """Two numbers that are compared, in digits enough that they are not printed as equal unless they are.
+
+    `write(value)` and `write(value, decimals=3)` print one.
+    """
+    texts, decimals = (write(first), write(second)), 0
+    while texts[0] == texts[1] and first != second and decimals < _MOST_DECIMALS:
+        decimals += 1
+        texts = write(first, decimals=decimals), write(second, decimals=decimals)
+    return texts
+
+
+def format_watts(watts: float, *, decimals: int = 0) -> str:
+    return f"{watts:.{decimals}f} W"
+
+
+def format_significant(value: float, *, decimals: int = 1) -> str:
+    """`0.02`, `2.1e-05`: one digit more than `decimals`."""
+    return f"{value:.{decimals + 1}g}"
+
+
 def format_duration(seconds: float) -> str:
     """For people: `350 ms`, `4.2 s`, `18m 12s`, `2h 05m`. A stored number may be anything: `unknown`, `1e+30 s`."""
     if not math.isfinite(seconds):
@@ -125,6 +148,11 @@ def format_duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m {whole % 60:02d}s"
     return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
+
+
+def format_seconds(seconds: float, *, decimals: int | None = None) -> str:
+    """As `format_duration`, or in milliseconds with so many decimals."""
+    return format_duration(seconds) if decimals is None else f"{seconds * 1e3:.{decimals}f} ms"
 
 
 def format_bytes(num_bytes: float) -> str:

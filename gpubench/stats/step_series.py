@@ -5,7 +5,7 @@ from typing import Literal
 
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Series
-from gpubench.core.units import format_percent
+from gpubench.core.units import format_duration, format_percent, told_apart
 from gpubench.stats.steady_steps import drift, far_outliers
 from gpubench.stats.stopping_rule import precision_of_median
 from gpubench.stats.warmup import warmup_length
@@ -91,11 +91,15 @@ def _width(series: Series, target_rel_ci: float) -> Finding | None:
     if series.converged:
         return None
     width = (series.high_s - series.low_s) / 2 / series.median_s
-    if width > target_rel_ci:
+    if width > 1:
+        factor = series.high_s / series.low_s
         message = (
-            f"Measuring stopped with the median at ±{format_percent(width)}, wider than the "
-            f"±{format_percent(target_rel_ci)} asked for."
+            f"Measuring stopped with the median between {format_duration(series.low_s)} and "
+            f"{format_duration(series.high_s)}: known to a factor of {factor:.{0 if factor >= 10 else 1}f} only."
         )
+    elif width > target_rel_ci:
+        found, asked = told_apart(width, target_rel_ci)
+        message = f"Measuring stopped with the median at ±{found}, wider than the ±{asked} asked for."
     else:
         message = (
             f"The steps vary too slowly to trust ±{format_percent(width)}: the series is {series.n_effective:.0f} "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from gpubench.analysis.summary.launch_estimates import from_location, mean_difference
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Estimate, Status
-from gpubench.core.units import format_percent
+from gpubench.core.units import format_percent, told_apart
 from gpubench.stats.estimators import t_quantile
 from gpubench.store.run_info import understood
 from gpubench.suite.model.suite import QualitySettings
@@ -86,11 +86,11 @@ def drop_findings(summary: "CaseSummary", quality: Sequence[QualitySummary]) -> 
             continue
         assert entry.difference is not None
         assert entry.reference is not None
-        points = f"{entry.difference.value * 100:+.2f} points"
+        points = f"{_points(entry.difference.value, -entry.max_drop)} points"
         limit = f"{format_percent(entry.max_drop)[:-1]} points are allowed"
         message = f"Test accuracy {points} against {entry.reference.case.precision} on {entry.reference.case.device}"
         if entry.judged_by == "bound" and entry.lower_bound is not None:
-            worst = f"with 95 % confidence not worse than {entry.lower_bound * 100:+.2f}"
+            worst = f"with 95 % confidence not worse than {_points(entry.lower_bound, -entry.max_drop)}"
             message += f" over {entry.difference.n} seeds; {worst}, and {limit}."
         else:
             message += f"; {limit}. Fewer than three seeds: the plain difference was judged."
@@ -98,3 +98,7 @@ def drop_findings(summary: "CaseSummary", quality: Sequence[QualitySummary]) -> 
         facts |= {"max_accuracy_drop": entry.max_drop, "num_seeds": entry.difference.n, "judged_by": entry.judged_by}
         found.append(finding("GB307", message, **facts))
     return tuple(found)
+
+
+def _points(share: float, limit: float) -> str:
+    return told_apart(share, limit, lambda each, decimals=2: f"{each * 100:+.{decimals}f}")[0]

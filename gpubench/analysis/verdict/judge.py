@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from gpubench.analysis.verdict.judge_settings import CompareSettings, Look
-from gpubench.core.units import format_percent
+from gpubench.core.units import format_percent, format_significant, told_apart
 from gpubench.stats.estimators import Location, bounded_exp, rounds_needed, trimmed_location
 
 if TYPE_CHECKING:
@@ -100,7 +100,8 @@ def _verdict(found: Location, settings: CompareSettings, look: Look) -> tuple[Ve
     significant = p_value <= look.alpha
     if significant and abs(found.mean) >= limit / 2:
         word: Verdict = "slower" if found.mean > 0 else "faster"
-        return word, f"significant at this look (p = {p_value:.2g}; {look.alpha:.2g} may be spent)"
+        p_text, alpha = told_apart(p_value, look.alpha, format_significant)
+        return word, f"significant at this look (p = {p_text}; {alpha} may be spent)"
     # Two one-sided tests against -+ sesoi, each at what this look may spend (Schuirmann 1987), at most at the level of
     # the reported interval, so that the interval of what is called `same` lies inside -+ sesoi.
     low, high = found.interval(1 - 2 * min(look.beta, (1 - settings.interval_level) / 2))

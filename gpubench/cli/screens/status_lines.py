@@ -73,7 +73,8 @@ def _progress(running: Running) -> list[Part]:
     if running.num_steps:
         parts.append((3, f"{'batch' if running.phase == SEARCHING else 'step'} {running.num_steps}"))
     if running.step_time_s is not None:
-        half = "" if running.rel_half_width is None else f" ±{format_percent(running.rel_half_width)}"
+        known = running.rel_half_width is not None and running.rel_half_width < 1
+        half = f" ±{format_percent(running.rel_half_width or 0.0)}" if known else ""
         width_s = None if running.rel_half_width is None else running.rel_half_width * running.step_time_s * 1e3
         parts.append((1, f"{format_number(running.step_time_s * 1e3, width_s)} ms{half}"))
         if running.target_rel_ci is not None and half:

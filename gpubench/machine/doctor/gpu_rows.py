@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from gpubench.core.units import format_bytes
+from gpubench.core.units import format_bytes, format_watts, told_apart
 from gpubench.machine.doctor_row import DoctorRow, Group, Level, doctor_row
 from gpubench.telemetry.devices import cuda_visible
 from gpubench.telemetry.devices.base import Identity, NullBackend, Survey, TelemetryError
@@ -112,7 +112,8 @@ def _power_limit(title: str, gpu: Mapping[str, Any]) -> DoctorRow:
         return _row(f"{title} power limit", Level.NA, "cannot be read")
     if limit < default - 0.5:
         remedy = f"sudo nvidia-smi -i {gpu['nvml_index']} -pl {default:.0f}, or state the limit with every figure."
-        return _row(f"{title} power limit", Level.BAD, f"{limit:.0f} W, below the default of {default:.0f} W", remedy)
+        ours, usual = told_apart(limit, default, format_watts)
+        return _row(f"{title} power limit", Level.BAD, f"{ours}, below the default of {usual}", remedy)
     return _row(f"{title} power limit", Level.OK, f"{limit:.0f} W")
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from functools import partial
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
 from gpubench.analysis.summary.case_summary import CaseSummary, ComparableCase
@@ -9,7 +10,7 @@ from gpubench.analysis.summary.launch_estimates import estimate
 from gpubench.core.findings import Effect, Validity
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Record, Status
-from gpubench.core.units import format_number, format_percent
+from gpubench.core.units import format_number, format_percent, told_apart
 from gpubench.report.model.figure_cells import NOT_AVAILABLE, display_unit, metric_cell
 from gpubench.report.model.report_model import EMPTY, Cell, Tone
 from gpubench.report.model.words import count
@@ -37,14 +38,16 @@ def metric_title(name: str) -> str:
     return name.removesuffix(f"_{spec.unit}").removesuffix("_s").removesuffix("_j").replace("_", " ")
 
 
-def change_text(moved: MetricChange) -> str:
-    """`-7.3% (-7.8, -6.8)`; for shares and accuracies the difference in points."""
+def change_text(moved: MetricChange, limit: float | None = None) -> str:
+    """`-7.3% (-7.8, -6.8)`; for shares and accuracies the difference in points. Shares differ visibly from `limit`."""
     change, spec = moved.change, METRICS[moved.metric]
     if change is None or not math.isfinite(change.value):
         return NOT_AVAILABLE
     if change.unit == "1" and spec.scale == "ratio":
+        shares = [each for each in (change.value, change.low, change.high) if each is not None]
         text, *ends = (
-            format_percent(each, signed=True) for each in (change.value, change.low, change.high) if each is not None
+            told_apart(each, math.copysign(limit or 0.0, each), partial(format_percent, signed=True))[0]
+            for each in shares
         )
         interval = f" ({', '.join(end.removesuffix('%') for end in ends)})"
         return f"{text}{interval}" if len(ends) == 2 and change.half_width != 0 else text

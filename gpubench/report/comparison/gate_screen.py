@@ -107,7 +107,7 @@ def _gates(checked: Checked) -> Table:
     def worst(result: GateResult) -> str:
         if result.worst is None:
             return ""
-        return moved_by(result.worst, result.worst.changes.get(result.rule.metric))
+        return moved_by(result, result.worst, result.worst.changes.get(result.rule.metric))
 
     def folded(result: GateResult) -> str:
         return f"{_limited(result, gate_title(result))}: {outcome_text(result)}"
@@ -173,7 +173,7 @@ def _failures(checked: Checked) -> tuple[Table, ...]:
         Column("case", "case", "left", flexible=True, form="wide", cell=of(lambda _, change, __: change.label)),
         Column("case", "case", "left", flexible=True, form="narrow", cell=folded),
         Column("metric", "metric", "left", form="wide", cell=of(lambda _, __, moved: metric(moved))),
-        Column("change", "change (95 % interval)", cell=of(lambda _, change, moved: moved_by(change, moved))),
+        Column("change", "change (95 % interval)", cell=of(moved_by)),
         Column("limit", "limit", "left", flexible=True, form="wide", cell=of(lambda result, _, __: limit_text(result))),
         replace(why, form="wide"),
         replace(why, form="narrow", priority=1),
@@ -188,9 +188,9 @@ def failures(results: Sequence[GateResult]) -> list[tuple[GateResult, CaseChange
     ]
 
 
-def moved_by(change: CaseChange, moved: MetricChange | None) -> str:
+def moved_by(result: GateResult, change: CaseChange, moved: MetricChange | None) -> str:
     """How a case broke a rule: its change, or for a status how it ended."""
-    return kind_word(change) if moved is None else change_text(moved)
+    return kind_word(change) if moved is None else change_text(moved, result.rule.max_regression)
 
 
 def why_real(result: GateResult, change: CaseChange) -> str:

@@ -46,13 +46,11 @@ def annotations(checked: Checked) -> list[str]:
 
 def _failures(checked: Checked) -> list[tuple[str, str]]:
     """(title, message) of every failure."""
-    return [
-        (
-            f"gpubench: {gate_title(result)}",
-            f"{change.label}: {moved_by(change, moved)}, limit {limit_text(result)}; {why_real(result, change)}",
-        )
-        for result, change, moved in failures(checked.results)
-    ]
+    found = []
+    for result, change, moved in failures(checked.results):
+        broke = f"{change.label}: {moved_by(result, change, moved)}, limit {limit_text(result)}"
+        found.append((f"gpubench: {gate_title(result)}", f"{broke}; {why_real(result, change)}"))
+    return found
 
 
 def _ends(changes: Iterable[CaseChange]) -> list[tuple[str, str]]:

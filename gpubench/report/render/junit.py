@@ -42,7 +42,7 @@ def _suite(root: ET.Element, result: GateResult) -> dict[str, int]:
         test = _test(suite, f"gpubench.{result.rule.metric}", change)
         broken = failures.get(change.case_id)
         if broken is not None:
-            message = f"{moved_by(broken, broken.changes.get(result.rule.metric))}, limit {limit_text(result)}"
+            message = f"{moved_by(result, broken, broken.changes.get(result.rule.metric))}, limit {limit_text(result)}"
             failure = ET.SubElement(test, "failure", message=inert(message), type="regression")
             failure.text = inert(f"{change.label}: {message}. {why_real(result, broken)}.")
         elif change.case_id in unclear:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gpubench.core.findings import Finding, finding
-from gpubench.core.units import format_bytes
+from gpubench.core.units import format_bytes, format_watts, told_apart
 from gpubench.telemetry.devices.base import Device, ProcessUse, Survey, TelemetryError, bounded
 
 NOT_SURVEYED = Survey(None, None, "the device was not known before the launch")
@@ -97,10 +97,12 @@ class Surroundings:
         limit, default = before.get("power_limit_w"), before.get("power_limit_default_w")
         end = after.get("power_limit_w")
         if limit and default and limit < default - 0.5:
-            message = f"The power limit is {limit:.0f} W, the card's default {default:.0f} W."
+            ours, usual = told_apart(limit, default, format_watts)
+            message = f"The power limit is {ours}, the card's default {usual}."
             found.append(finding("GB408", message, limit_w=limit, default_w=default))
         if limit and end and abs(end - limit) > 0.5:
-            message = f"The power limit went from {limit:.0f} to {end:.0f} W during the launch."
+            first, last = told_apart(limit, end, format_watts)
+            message = f"The power limit went from {first} to {last} during the launch."
             found.append(finding("GB409", message, start_w=limit, end_w=end))
         errors = [state.get("ecc_uncorrected_volatile") for state in (before, after)]
         if errors[0] is not None and errors[1] is not None and errors[1] > errors[0]:

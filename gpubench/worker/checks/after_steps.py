@@ -9,7 +9,7 @@ from typing import Any
 from gpubench.core.findings import Finding, finding
 from gpubench.core.instruments import instruments
 from gpubench.core.records import Effective
-from gpubench.core.units import format_percent
+from gpubench.core.units import format_percent, told_apart
 from gpubench.suite.model.case import Case
 from gpubench.worker.checks.work_counts import count_bytes, count_flops
 from gpubench.worker.job import RunningJob
@@ -90,7 +90,7 @@ def samples_done(launch: RunningJob, workload: Any, samples_per_step: float, dra
     if not drawn.seen:
         launch.findings.append(_not_seen(["samples per step"]))
     if drawn.share < 1:
-        message = f"The DataLoader's batches were {format_percent(drawn.share)} full on average."
+        message = f"The DataLoader's batches were {told_apart(drawn.share, 1.0)[0]} full on average."
         launch.findings.append(finding("GB312", message, share=drawn.share))
     return samples_per_step * drawn.share
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from gpubench.core.findings import finding
 from gpubench.core.records import Parity
+from gpubench.core.units import format_significant, told_apart
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import PRECISIONS, ParityLimits
 from gpubench.worker.checks.after_steps import Metrics, all_absent
@@ -32,10 +33,11 @@ def checked(launch: RunningJob, workload: Any, case: Case, device: Any) -> tuple
         launch.findings.append(finding("GB306", found))
         return None, all_absent(_METRICS, found)
     if not found.passed:
+        logits, most = told_apart(found.logits_rel_error, found.logits_limit, format_significant)
+        loss, most_loss = told_apart(found.loss_rel_error, found.loss_limit, format_significant)
         message = (
-            f"Against fp64 the logits differ by {found.logits_rel_error:.2g} "
-            f"(at most {found.logits_limit:g} at {case.precision}) "
-            f"and the loss by {found.loss_rel_error:.2g} (at most {found.loss_limit:g})."
+            f"Against fp64 the logits differ by {logits} (at most {most} at {case.precision}) "
+            f"and the loss by {loss} (at most {most_loss})."
         )
         launch.findings.append(finding("GB305", message, logits=found.logits_rel_error, loss=found.loss_rel_error))
     errors = (found.logits_rel_error, found.loss_rel_error, found.gradient_rel_error)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Series, Window
-from gpubench.core.units import format_duration, format_percent
+from gpubench.core.units import format_percent, format_seconds, told_apart
 from gpubench.stats.steady_steps import percentiles
 from gpubench.stats.step_series import series_findings, summarise_series
 from gpubench.worker.timing.cpu_time import preempted
@@ -138,10 +138,8 @@ def clock_findings(measured: Measured, input_wait_s: float = 0.0) -> list[Findin
     wrong = disagreement(measured.blocks)
     if wrong is not None:
         wall_s, device_s = wrong
-        message = (
-            f"The measured blocks took {format_duration(wall_s)} by the wall clock "
-            f"and {format_duration(device_s)} by the device's."
-        )
+        wall, device = told_apart(wall_s, device_s, format_seconds)
+        message = f"The measured blocks took {wall} by the wall clock and {device} by the device's."
         found.append(finding("GB201", message, wall_s=wall_s, device_s=device_s))
     if measured.cpu is not None and measured.clock == "perf_counter":
         busy = preempted(measured.cpu, measured.wall_s, input_wait_s)

@@ -3,11 +3,13 @@ from dataclasses import replace
 import pytest
 from fakes.runs import Invented, cpu_run, invented_run
 
+from gpubench.analysis.compare.case_changes import MetricChange
 from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.case_figures import CaseFigures
 from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.core.findings import finding
-from gpubench.core.records import Status
+from gpubench.core.records import Estimate, Status
+from gpubench.report.comparison.change_cells import change_text
 from gpubench.report.model.report_model import Row, Table, plain
 from gpubench.report.topics.accuracy import parity_table, quality_table
 from gpubench.report.topics.best import best_tables
@@ -238,3 +240,11 @@ def test_findings_are_gathered_by_code_with_meaning_and_remedy(summary: RunSumma
     assert drift.consequence == "the result is less reliable and is never reported as best"
     assert drift.examples == (("cpu amp-bf16 b64", "Step time drifted by +2.1 % [1.4, 2.8] over the window."),)
     assert drift.remedies[0].startswith("Measure longer")
+
+
+def test_a_change_just_beyond_a_limit_is_not_printed_as_the_limit():
+    moved = MetricChange(
+        "throughput", "worse", Estimate(value=-0.0302, low=-0.0305, high=-0.03004, unit="1", n=10), "beyond"
+    )
+    assert change_text(moved) == "-3.0% (-3.0, -3.0)"
+    assert change_text(moved, 0.03) == "-3.02% (-3.05, -3.004)"

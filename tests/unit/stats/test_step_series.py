@@ -58,6 +58,18 @@ def test_a_wide_interval_is_not_converged():
     assert "wider than the ±1.0% asked for" in found["GB203"].message
 
 
+def test_a_median_beyond_its_own_size_is_known_to_a_factor():
+    series = summarise(noisy(60, sigma=0.3)).model_copy(update={"low_s": 0.0002, "high_s": 0.0281, "median_s": 0.0002})
+    (found,) = series_findings(series, noisy(60), 0.01)
+    assert "between 200 us and 28 ms: known to a factor of 140 only" in found.message
+
+
+def test_a_width_just_above_the_target_shows_that_it_is():
+    series = summarise(noisy(60, sigma=0.3)).model_copy(update={"low_s": 1.0, "high_s": 1.02002, "median_s": 1.0})
+    (found,) = series_findings(series, noisy(60), 0.01)
+    assert "at ±1.001%, wider than the ±1.000% asked for" in found.message
+
+
 def test_a_slowly_varying_series_says_why_it_is_not_trusted():
     times = 0.01 * (1 + 0.003 * np.sin(np.arange(600) / 15))
     series = summarise(times)
