@@ -77,7 +77,7 @@ def prepare_output(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise _not_written(path.parent, error, "make") from error
     problem = errno.EISDIR if path.is_dir() else errno.EACCES
     if path.is_dir() or not os.access(path if _is_device(path) else path.parent, os.W_OK):
         raise _not_written(path, OSError(problem, os.strerror(problem)))
@@ -87,9 +87,9 @@ def _is_device(path: Path) -> bool:
     return path.exists() and not path.is_file()
 
 
-def _not_written(path: Path, error: OSError) -> StoreError:
+def _not_written(path: Path, error: OSError, action: str = "write") -> StoreError:
     why = (error.strerror or str(error)).lower()
-    return StoreError(f"cannot write {path}: {why}", hint="Name a file in a folder that you can write to.")
+    return StoreError(f"cannot {action} {path}: {why}", hint="Name a file in a folder that you can write to.")
 
 
 def replace_file(

@@ -214,7 +214,7 @@ def test_options_after_the_command_are_its_own(capfd):
         (["--against", "'", "true"], 2, "No closing quotation"),
         (["--against", " ", "true"], 2, "names no command"),
         (["-r", "0", "true"], 2, "--runs"),
-        (["-o", "/dev/null/file", "true"], 2, "cannot write /dev/null/file: "),
+        (["-o", "/dev/null/file", "true"], 2, "cannot make /dev/null: file exists"),
         (["-o", "/", "true"], 2, "cannot write /: is a directory"),
         (["--device", "0", "true"], 2, "--device: "),
         (["--against", "no-such-program", "true"], 127, "there is no program 'no-such-program'"),

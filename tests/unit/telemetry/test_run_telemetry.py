@@ -136,7 +136,7 @@ def test_a_lowered_power_limit_and_one_that_moved_are_findings(card: Fake, sessi
     assert "GB408" in codes(window)
     card.state(limit_w=400.0)
     (found,) = session.after_launch()
-    assert found.message == "The power limit went from 500 to 400 W during the launch."
+    assert found.message == "The power limit went from 500 W to 400 W during the launch."
 
 
 def test_a_lost_gpu_spoils_its_window_and_no_other(card: Fake, session: TelemetrySession) -> None:
