@@ -20,6 +20,7 @@ COMMANDS = (
     LazyCommand("init", "Measure", "Write a starter suite and model."),
     LazyCommand("compare", "Analyse", "Compare runs, case by case."),
     LazyCommand("check", "Analyse", "Fail if a run regressed from its baseline: the CI gate."),
+    LazyCommand("bisect", "Analyse", "Find the commit that made a case slower."),
     LazyCommand("plan", "Analyse", "Estimate how many rounds and how long a verdict takes."),
     LazyCommand("history", "Analyse", "Show a metric across stored runs and flag shifts."),
     LazyCommand("report", "Analyse", "Write the report of a stored run."),

@@ -29,6 +29,7 @@ from gpubench.machine.machine_cache import folder as cache_folder
 from gpubench.runner.arms import base_packages, interpreters
 from gpubench.runner.arms.interpreters import Interpreter
 from gpubench.store.atomic_files import tidy_log
+from gpubench.store.bisection_file import Commit
 from gpubench.suite.model.workload_names import first_on_the_path
 
 INSTALLED = "installed.json"
@@ -114,6 +115,34 @@ def find_revision(text: str, *, shown: str | None = None, folder: Path | None = 
         f"revision {text} contains no package: there is no pyproject.toml or setup.py in {root.name}",
         hint="`git=` installs the package of the current repository; run it in the package's folder.",
     )
+
+
+def commits_between(good: Revision, bad: Revision) -> list[Commit]:
+    """The commits after `good` up to `bad`, oldest first, along first parents: a merge counts as one commit.
+
+    UsageError unless `good` is an ancestor of `bad`.
+    """
+    if _git(good.root, "merge-base", "--is-ancestor", good.commit, bad.commit) is None or good.commit == bad.commit:
+        raise UsageError(
+            f"{good} is not an ancestor of {bad}",
+            hint="--good names the older revision. For two branches, take `git merge-base` of both as the good one.",
+        )
+    found = _commits(good.root, "--first-parent", "--reverse", f"{good.commit}..{bad.commit}")
+    if not found or found[-1].commit != bad.commit:
+        raise UsageError(f"git lists no commits from {good} to {bad}")
+    return found
+
+
+def commit_of(revision: Revision) -> Commit:
+    """What git knows of the commit."""
+    (found,) = _commits(revision.root, "-1", revision.commit)
+    return found
+
+
+def _commits(root: Path, *arguments: str) -> list[Commit]:
+    lines = (_git(root, "log", "--format=%H%x09%cs%x09%an%x09%s", *arguments, "--") or "").splitlines()
+    parts = [line.split("\t", 3) for line in lines]
+    return [Commit(commit=commit, date=date, author=author, subject=subject) for commit, date, author, subject in parts]
 
 
 def install(revision: Revision, python: str | None = None, say: Callable[[str], None] = lambda _: None) -> str:

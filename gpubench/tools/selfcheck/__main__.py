@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from gpubench.tools.selfcheck.simulate_bisections import SPREADS, render_searches, run_searches
 from gpubench.tools.selfcheck.simulate_contests import CONTEST_SCENES, render_contests, render_launches, run_contests
 from gpubench.tools.selfcheck.simulate_verdicts import TARGET_NOTES, render, run_selfcheck
 
@@ -51,6 +52,17 @@ def contests(trials: int, seed: int) -> None:
 def launches(trials: int, seed: int) -> None:
     """Simulate cases whose launches go on until their interval is narrow enough, and count what it covers."""
     click.echo(render_launches(trials, seed))
+
+
+@main.command()
+@click.option("--trials", type=click.IntRange(1), default=200, show_default=True, help="Searches per scene.")
+@click.option("--seed", default=20261130, show_default=True, help="Seed of the whole simulation.")
+def bisect(trials: int, seed: int) -> None:
+    """Simulate searches for one slow commit of 128; exit 1 if fewer than 95 % find it within 12 judgements."""
+    counts = [run_searches(spread, trials, seed) for spread in SPREADS]
+    click.echo(render_searches(counts))
+    least = 0.95 - 3 * (0.95 * 0.05 / trials) ** 0.5
+    sys.exit(1 if any(min(each.right, each.within) < least * trials for each in counts) else 0)
 
 
 if __name__ == "__main__":

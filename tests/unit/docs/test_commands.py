@@ -38,6 +38,9 @@ SKIPPED = {
     "gpubench profile read mine.nsys-rep": "needs the report of a real nsys",
     "gpubench compare perf -v": "reads what a CI job left; tests/integration/test_ci_examples.py runs such jobs",
 }
+IN_A_REPOSITORY = "gpubench bisect "
+"""Needs a repository: tests/unit/cli/test_bisect.py has one."""
+
 SUITE = """
 schema: 1
 name: {name}
@@ -63,7 +66,8 @@ def commands_of(page: str) -> list[str]:
     said = [line.replace("\n", " ") for line in re.findall(r"`(gpubench [^`]+)`", text)]
     said = [line for line in said if len(line.split()) > 2 and not re.search(r"(?<![=@])\b[A-Z]{1,5}\b|\.\.\.", line)]
     found = [re.sub(r"\s+#.*$|\s{3,}[a-z.].*$", "", line).strip() for line in [*lines, *said]]
-    return [each for each in dict.fromkeys(re.sub(r"\s+", " ", line) for line in found) if each not in SKIPPED]
+    commands = dict.fromkeys(re.sub(r"\s+", " ", line) for line in found)
+    return [each for each in commands if each not in SKIPPED and not each.startswith(IN_A_REPOSITORY)]
 
 
 def literal(command: str) -> str:
