@@ -20,6 +20,7 @@ from gpubench.analysis.verdict.not_interleaved import MIN_LAUNCHES
 from gpubench.core.did_you_mean import near
 from gpubench.core.errors import ExitStatus, UsageError
 from gpubench.core.metrics import METRICS
+from gpubench.core.records import CRASHED
 
 LIMIT = 0.03
 DEFAULT_RULES = (
@@ -56,7 +57,17 @@ class Checked:
         """The exit status of the gates and cases, whatever was accepted."""
         fresh = () if self.fresh is None else self.fresh.changes
         crashed_again = tuple(change for change in fresh if change.candidate and change.candidate.num_crashed)
-        return exit_status(self.results, (*self.compared.changes, *crashed_again), self.on_unclear)
+        found = exit_status(self.results, (*self.compared.changes, *crashed_again), self.on_unclear)
+        only_statuses = self.declared and all(result.rule.metric == "status" for result in self.results)
+        judged = found not in (ExitStatus.OK, ExitStatus.USAGE) or only_statuses or self.on_unclear is not None
+        if judged or not self.crashed_side:
+            return found
+        return ExitStatus.CASE_FAILED if self.compared.reference.source == "arm" else ExitStatus.USAGE
+
+    @property
+    def crashed_side(self) -> str:
+        """`every launch of base crashed: segmentation fault`, of a side without any figures; else empty."""
+        return crashed_side(self.compared)
 
     @property
     def status(self) -> ExitStatus:
@@ -69,6 +80,18 @@ class Checked:
         """Cases that a gate decides for and that no gate could judge, as one side did not measure them."""
         covered = {id(change) for result in self.results for change in result.covered}
         return len({id(change) for result in self.results for change in result.no_data} - covered)
+
+
+def crashed_side(compared: Compared) -> str:
+    """Why there is nothing to compare, where that is because all cases of a side crashed or ran out of time."""
+    common = [change for change in compared.changes if change.reference is not None and change.candidate is not None]
+    candidates, references = [change.candidate for change in common], [change.reference for change in common]
+    for side, cases in ((compared.candidate, candidates), (compared.reference, references)):
+        ends = [(case.status, case.reason) for case in cases if case is not None]
+        if ends and all(status in CRASHED for status, _ in ends):
+            reason = next((reason for _, reason in ends if reason), "")
+            return f"every launch of {side.name} crashed{f': {reason}' if reason else ''}"
+    return ""
 
 
 def metrics_of(rules: Sequence[GateRule]) -> tuple[str, ...]:
@@ -117,19 +140,21 @@ def check(
     must not pass), and for too few `rounds` to judge a failure again.
     """
     results = check_gates(rules, compared.changes)
+    crashed = crashed_side(compared)
     for result in results:
-        if result.rule.named and result.outcome == "no data":
+        explained = crashed and any(map(result.rule.covers, compared.changes))
+        if result.rule.named and result.outcome == "no data" and not explained:
             raise _without_data(result.rule, compared)
     if not declared:
         results = tuple(result for result in results if result.outcome != "no data")
-    if not any(result.covered for result in results):
+    if not any(result.covered for result in results) and not crashed:
         wanted = ", ".join(dict.fromkeys(rule.metric for rule in rules))
         raise UsageError(
             f"nothing was checked: no case of {compared.candidate.name} has {wanted} on both sides",
             hint="`gpubench list metrics` names what is measured; --gate METRIC=LIMIT chooses.",
         )
     judged = [result.rule for result in results if result.covered]
-    least, metric = max((_least_rounds(rule, compared), rule.metric) for rule in judged)
+    least, metric = max(((_least_rounds(rule, compared), rule.metric) for rule in judged), default=(0, ""))
     if 0 < rounds < least:
         plural = "s" if rounds > 1 else ""
         raise UsageError(

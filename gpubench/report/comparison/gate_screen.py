@@ -82,6 +82,8 @@ def _headline(checked: Checked) -> Line:
         return line(strong(f"FAIL: {undecided} could not be decided"), " (", code("--on-unclear fail"), ").")
     were = "was" if outcomes["unclear"] == 1 else "were"
     doubt = f" {unclear} {were} unclear in some cases; this is not a failure." if outcomes["unclear"] else ""
+    if checked.verdict is not ExitStatus.OK and checked.crashed_side:
+        return line(strong("NOT JUDGED: "), checked.crashed_side, ".")
     if checked.verdict is ExitStatus.CASE_FAILED:
         return line(strong("No gate failed, but cases did: they gave no usable figures."), doubt)
     if checked.verdict is ExitStatus.USAGE:

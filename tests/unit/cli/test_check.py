@@ -128,6 +128,31 @@ class TestExitStatus:
         assert status == 3
         assert "No gate failed, but cases did" in out
 
+    @pytest.mark.parametrize("gates", [(), ("--gate", "throughput=3%")])
+    @pytest.mark.parametrize("side", ["base", "head"])
+    def test_3_where_every_launch_of_an_arm_crashed_and_no_gate_says_so(self, capsys, side, gates):
+        made = two_arms()
+        planned = made.plan(batch_size=64)
+        made.ended(planned, Status.FAILED, "segmentation fault", arm=side)
+        made.launches(planned, 1000.0, arm="base" if side == "head" else "head")
+        made.write(Path("reports"), "arms")
+        status, out, _ = check(capsys, *gates)
+        by_default_statuses_count = side == "head" and not gates
+        assert status == (1 if by_default_statuses_count else 3)
+        said = f"NOT JUDGED: every launch of {side} crashed: segmentation fault."
+        assert (said in out) is not by_default_statuses_count
+
+    def test_2_where_every_launch_of_the_stored_run_it_is_compared_with_crashed(self, capsys):
+        for name, ended in (("before", True), ("after", False)):
+            made = HandMade()
+            planned = made.plan(batch_size=64)
+            made.ended(planned, Status.FAILED, "boom") if ended else made.launches(planned, 1000.0)
+            made.write(Path("reports"), name)
+        status, out, _ = check(capsys, "after", "--against", "before")
+        assert status == 2
+        assert "NOT JUDGED: every launch of before crashed: boom." in out
+        assert check(capsys, "after", "--against", "before", "--on-unclear", "pass")[0] == 0
+
     def test_3_where_some_launches_of_a_case_crashed_although_others_did_not(self, capsys):
         made = two_arms()
         planned = made.measured(1000.0, head=1000.0, batch_size=64)
