@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from fakes.hosting import is_alive
 
+from gpubench.cli.main import main
 from gpubench.core.records import Status
+from gpubench.runner.launch.worker_hosts import Host
 from gpubench.store.run_reader import load_run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the host forks on Linux only")
@@ -129,7 +131,7 @@ def test_a_run_killed_before_its_plan_says_that_nothing_is_missing(tmp_path):
     assert "was stopped before it was planned" in err
 
 
-def test_a_run_is_resumed_with_its_own_code_from_any_folder(tmp_path):
+def test_what_the_time_budget_leaves_out_is_named_and_measured_on_resume_with_its_own_code_from_any_folder(tmp_path):
     home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
     for folder in (home, elsewhere):
         folder.mkdir()
@@ -137,11 +139,16 @@ def test_a_run_is_resumed_with_its_own_code_from_any_folder(tmp_path):
     (elsewhere / "workloads.py").write_text("raise RuntimeError('the wrong code')\n")
     (home / "steady.yaml").write_text(SUITE % "100ms")
     store = ["--store", str(home / "runs")]
-    assert Run(home, "steady.yaml", "--budget", "0.1s").end()[0] in (0, 3)
+    status, _, err = Run(home, "steady.yaml", "--budget", "0.1s").end()
+    assert status == 3, err  # no case gave a figure
+    assert "the time budget was used up: 3 launches were left out" in err
+    stored = load_run(_only_run(home))
+    assert {record.status for record in stored.records} == {Status.SKIPPED}
+    assert {entry.code for record in stored.records for entry in record.findings} == {"GB105"}
+
     status, _, err = Run(elsewhere, "--resume", "@last", *store).end()
     assert status == 0, err
-    (path,) = (home / "runs").iterdir()
-    run = load_run(path)
+    run = load_run(_only_run(home))
     assert [record.status for record in run.records].count(Status.OK) == 3
     assert [Path(file) for file in run.info.workload_files] == [home / "workloads.py"]
     assert len({record.workload_digest for record in run.records if record.status is Status.OK}) == 1
@@ -169,18 +176,6 @@ def test_a_second_ctrl_c_ends_the_run_at_once(tmp_path):
     assert time.monotonic() - began < 40, "the launch itself would have taken 50 s"
 
 
-def test_what_the_time_budget_leaves_out_is_named_and_measured_on_resume(tmp_path):
-    run = Run(tmp_path, _suite(tmp_path, "100ms"), "--budget", "0.1s")
-    status, _, err = run.end()
-    assert status == 3, err  # no case gave a figure
-    assert "the time budget was used up: 3 launches were left out" in err
-    stored = load_run(_only_run(tmp_path))
-    assert {record.status for record in stored.records} == {Status.SKIPPED}
-    assert {entry.code for record in stored.records for entry in record.findings} == {"GB105"}
-    assert Run(tmp_path, "--resume", "@last").end()[0] == 0
-    assert [record.status for record in load_run(_only_run(tmp_path)).records].count(Status.OK) == 3
-
-
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -200,8 +195,16 @@ def test_what_the_time_budget_leaves_out_is_named_and_measured_on_resume(tmp_pat
         (("--resume", "@last", "--repeats", "5"), "cannot be combined with --repeats"),
     ],
 )
-def test_wrong_use_says_what_is_wrong_and_exits_with_2_before_any_worker_starts(tmp_path, arguments, said):
-    status, out, err = Run(tmp_path, *arguments).end()
+def test_wrong_use_says_what_is_wrong_and_exits_with_2_before_any_worker_starts(
+    tmp_path, monkeypatch, capsys, arguments, said
+):
+    def start_no_host(*_args, **_kwargs):
+        raise AssertionError("a worker was started")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Host, "_start", start_no_host)
+    status = main(["run", "--store", str(tmp_path / "runs"), "--no-report", *arguments])
+    out, err = capsys.readouterr()
     assert status == 2
     assert said in err
     assert out == ""

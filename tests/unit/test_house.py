@@ -23,19 +23,21 @@ def _module(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-MODULES = {_module(path): ast.parse(path.read_text(), str(path)) for path in FILES}
+@pytest.fixture(scope="module")
+def modules() -> dict[str, ast.Module]:
+    return {_module(path): ast.parse(path.read_text(), str(path)) for path in FILES}
 
 
-def _imports(module: str) -> set[str]:
+def _imports(module: str, modules: dict[str, ast.Module]) -> set[str]:
     """The modules of the package that a module imports: at its top, inside a function, or for type checking alone."""
     imported = set()
-    for node in ast.walk(MODULES[module]):
+    for node in ast.walk(modules[module]):
         if isinstance(node, ast.Import):
             imported |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             names = {f"{node.module}.{alias.name}" for alias in node.names}
-            imported |= {name if name in MODULES else node.module for name in names}
-    return (imported & MODULES.keys()) - {module}
+            imported |= {name if name in modules else node.module for name in names}
+    return (imported & modules.keys()) - {module}
 
 
 def _circle(edges: dict[str, set[str]]) -> list[str]:
@@ -52,8 +54,8 @@ def _stem(name: str) -> tuple[str, ...]:
     return tuple(re.sub(r"(?<=...)(ations?|ings?|e?[drs]|ers|e|y|ies)$", "", word) for word in words)
 
 
-def test_no_module_imports_itself_through_others():
-    assert _circle({module: _imports(module) for module in MODULES}) == []
+def test_no_module_imports_itself_through_others(modules):
+    assert _circle({module: _imports(module, modules) for module in modules}) == []
 
 
 def test_a_circle_is_found():
@@ -65,8 +67,8 @@ def test_no_folder_holds_more_modules_than_a_reader_can_survey():
     assert {folder: size for folder, size in sizes.items() if size > MOST_MODULES} == LARGE_FOLDERS
 
 
-def test_a_class_name_means_one_thing_in_the_whole_package():
-    classes = [node.name for tree in MODULES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+def test_a_class_name_means_one_thing_in_the_whole_package(modules):
+    classes = [node.name for tree in modules.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
     assert {name for name, count in Counter(classes).items() if count > 1} == SHARED_CLASS_NAMES
 
 

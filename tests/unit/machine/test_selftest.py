@@ -243,6 +243,7 @@ def test_a_program_whose_library_prints_to_its_output_gives_no_answer() -> None:
         program.line(20.0)
 
 
+@pytest.mark.slow
 def test_the_load_of_torch_reports_parts_on_a_cpu() -> None:
     with Program(
         "gpubench.worker.doctor_work", "load", "--device", "cpu", "--parts", "steady:0.1,alternate:0.2"
@@ -258,9 +259,13 @@ def test_the_load_of_torch_reports_parts_on_a_cpu() -> None:
     assert max(offsets) < 0.06
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_there_is_an_answer() -> None:
     with Program("gpubench.worker.doctor_work", "load", "--device", "cuda:77") as program, pytest.raises(ProgramError):
         program.line(120.0)
+
+
+def test_the_parts_of_a_load_are_read_from_their_text() -> None:
     with pytest.raises(ValueError, match="unknown pattern 'wild'"):
         parse_parts("wild:3")
     assert parse_parts("steady:4,alternate:2.5") == [("steady", 4.0), ("alternate", 2.5)]

@@ -83,16 +83,19 @@ def page(matrix_model: ReportModel) -> str:
     return page_of(matrix_model)
 
 
-def test_the_page_is_well_formed_and_in_order(page: str) -> None:
-    parsed = Page(page)
+@pytest.fixture(scope="module")
+def parsed(page: str) -> Page:
+    return Page(page)
+
+
+def test_the_page_is_well_formed_and_in_order(parsed: Page) -> None:
     levels = [int(tag[1]) for tag, _ in parsed.elements if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels)), "no level of heading is left out"
 
 
-def test_nothing_is_asked_of_the_network(page: str) -> None:
-    parsed = Page(page)
+def test_nothing_is_asked_of_the_network(page: str, parsed: Page) -> None:
     addresses = [
         value
         for _, attributes in parsed.elements
@@ -103,9 +106,9 @@ def test_nothing_is_asked_of_the_network(page: str) -> None:
     assert not re.search(r"@import|url\(", page)
 
 
-def test_the_policy_lets_nothing_run_but_the_pages_own_script_and_style(page: str) -> None:
+def test_the_policy_lets_nothing_run_but_the_pages_own_script_and_style(page: str, parsed: Page) -> None:
     (policy,) = [
-        meta["content"] or "" for meta in Page(page).of("meta") if meta.get("http-equiv") == "Content-Security-Policy"
+        meta["content"] or "" for meta in parsed.of("meta") if meta.get("http-equiv") == "Content-Security-Policy"
     ]
     (script,) = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
     (style,) = re.findall(r"<style>(.*?)</style>", page, re.DOTALL)
@@ -145,20 +148,19 @@ def test_a_fastest_case_that_may_not_win_says_why_in_its_answer() -> None:
     assert "! Not called best: " in page_of(model)
 
 
-def test_tables_have_captions_and_headings_for_columns_and_rows(page: str) -> None:
-    everything = Page(page)
-    assert len(everything.of("table")) == len(everything.of("caption")) > 5
-    parsed = Page(NOSCRIPT.sub("", page))
-    scopes = [heading.get("scope") for heading in parsed.of("th") if heading.get("aria-hidden") != "true"]
+def test_tables_have_captions_and_headings_for_columns_and_rows(page: str, parsed: Page) -> None:
+    assert len(parsed.of("table")) == len(parsed.of("caption")) > 5
+    outside = Page(NOSCRIPT.sub("", page))
+    scopes = [heading.get("scope") for heading in outside.of("th") if heading.get("aria-hidden") != "true"]
     assert set(scopes) == {"col", "row"}
-    regions = [each for each in parsed.of("div") if each.get("role") == "region"]
+    regions = [each for each in outside.of("div") if each.get("role") == "region"]
     assert all(each.get("tabindex") == "0" and each.get("aria-label") for each in regions), (
         "what scrolls is reached by the keyboard"
     )
 
 
-def test_ids_are_unique(page: str) -> None:
-    ids = [attributes["id"] for _, attributes in Page(page).elements if "id" in attributes]
+def test_ids_are_unique(parsed: Page) -> None:
+    ids = [attributes["id"] for _, attributes in parsed.elements if "id" in attributes]
     assert len(set(ids)) == len(ids)
 
 
@@ -172,8 +174,7 @@ def test_every_chart_has_its_finding_how_to_read_it_and_its_data(page: str, matr
     assert "samples/s,low,high" in page
 
 
-def test_an_effect_is_drawn_beside_its_figure(page: str) -> None:
-    parsed = Page(page)
+def test_an_effect_is_drawn_beside_its_figure(parsed: Page) -> None:
     strips = [each for each in parsed.of("svg") if (each.get("class") or "").startswith("strip")]
     assert len(strips) > 10
     assert {each["class"] for each in strips} <= {"strip good", "strip bad", "strip muted"}
@@ -230,6 +231,6 @@ def test_hostile_text_is_inert() -> None:
     assert any("&lt;script&gt;alert(1)&lt;/script&gt;" in case for _, case in NOSCRIPT.findall(page))
 
 
-def test_the_title_of_the_page_is_that_of_the_report(page: str, matrix_model: ReportModel) -> None:
+def test_the_title_of_the_page_is_that_of_the_report(page: str, parsed: Page, matrix_model: ReportModel) -> None:
     assert f"<title>{matrix_model.title}</title>" in page
-    assert plain(matrix_model.subtitle) in "".join(Page(page).text)
+    assert plain(matrix_model.subtitle) in "".join(parsed.text)

@@ -165,6 +165,7 @@ def test_a_report_follows_no_link(tmp_path: Path, not_drawn: None) -> None:
     assert {path.read_text() for path in elsewhere.iterdir()} == {"mine"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("limits", "why"),
     [
@@ -188,6 +189,7 @@ def test_charts_that_cannot_be_drawn_are_sentences(run: Run, tmp_path: Path, lim
     assert not list(tmp_path.glob("core*"))
 
 
+@pytest.mark.slow
 def test_one_chart_that_fails_does_not_cost_the_others(run: Run) -> None:
     charts = report_of(run).charts[:3]
     drawings, reasons = draw_apart([charts[0], replace(charts[1], rows=((),)), charts[2]])

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import gpubench
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import LEGEND_ORDER, PRECISIONS
@@ -41,15 +43,18 @@ assert "GradScaler" in unsupported(Case(precision="amp-new", cuda_graph=True))
 """
 
 
+@pytest.mark.slow
 def test_a_new_precision_needs_only_its_entry():
     subprocess.run([sys.executable, "-c", ADD_ONE], check=True, timeout=120)
 
 
 def test_no_other_module_names_autocast_precisions():
+    texts = {str(file.relative_to(PACKAGE)): file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py")}
     named = {
-        str(file.relative_to(PACKAGE))
-        for file in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        name
+        for name, text in texts.items()
+        if "amp-fp16" in text or "amp-bf16" in text
+        for node in ast.walk(ast.parse(text))
         if isinstance(node, ast.Constant) and node.value in ("amp-fp16", "amp-bf16")
     }
     assert named == {"suite/model/precisions.py"}

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 from gpubench.suite.model.case import SPECS
 
 ADD_ONE = """
@@ -56,6 +58,7 @@ assert found.hint == "The kernel takes powers of two."
 """
 
 
+@pytest.mark.slow
 def test_a_new_setting_needs_only_its_field():
     subprocess.run([sys.executable, "-c", ADD_ONE], check=True, timeout=120)
 

@@ -38,22 +38,26 @@ def test_unchanged_cases_are_called_slower_at_most_once_in_a_hundred(results, sc
     assert results[scene.name, 0.0].shares["slower"] <= 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", JUDGED, ids=lambda scene: scene.name)
 def test_three_percent_is_found_in_at_least_95_of_100(results, scene):
     assert results[scene.name, 0.03].shares["slower"] >= 0.95
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scene", JUDGED, ids=lambda scene: scene.name)
 def test_three_percent_is_called_same_in_at_most_5_of_100(results, scene):
     assert results[scene.name, 0.03].shares["same"] <= 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effect", [0.0, 0.03])
 @pytest.mark.parametrize("scene", JUDGED, ids=lambda scene: scene.name)
 def test_the_interval_covers_the_truth_in_93_to_97_of_100(results, scene, effect):
     assert 0.93 - SLACK <= results[scene.name, effect].coverage <= 0.97 + SLACK
 
 
+@pytest.mark.slow
 def test_too_much_noise_is_answered_unclear(results):
     for effect in (0.0, 0.03):
         found = results["launches vary 3 %", effect]
@@ -62,11 +66,13 @@ def test_too_much_noise_is_answered_unclear(results):
     assert results["launches vary 3 %", 0.03].shares["same"] <= 0.05
 
 
+@pytest.mark.slow
 def test_a_quiet_case_costs_few_rounds(results):
     assert results["launches vary 0.5 %", 0.0].mean_rounds <= 10
     assert results["launches vary 1 %", 0.03].mean_rounds <= 14
 
 
+@pytest.mark.slow
 def test_rules_of_other_tools_raise_false_alarms_on_launches_that_vary_one_percent(results):
     found = results["launches vary 1 %", 0.0].others
     assert list(found) == list(RULES)
@@ -77,6 +83,7 @@ def test_rules_of_other_tools_raise_false_alarms_on_launches_that_vary_one_perce
     assert found["pytest-benchmark median:2%"] > 0.04
 
 
+@pytest.mark.slow
 def test_a_threshold_of_seven_percent_misses_three(results):
     assert results["launches vary 1 %", 0.03].others["TorchBench 7 %"] < 0.05
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads import compiled
@@ -262,6 +261,8 @@ def test_looking_at_the_step_leaves_its_weights_and_its_count_alone(built):
 
 
 def test_compilation_finds_nothing_from_earlier_unless_a_folder_is_named(monkeypatch, tmp_path):
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
     variables = compiled.CACHE_VARIABLE, compiled.TRITON_CACHE_VARIABLE
 
     def set_folders(*folders):
