@@ -4,25 +4,41 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TypeVar
 
-from gpubench.profile.traces.trace import LAUNCHES, PLURALS, TWICE, UNNUMBERED, LaunchCall, Operation, Range, Trace
+from gpubench.profile.traces.trace import (
+    LAUNCHES,
+    PLURALS,
+    TWICE,
+    UNNUMBERED,
+    DeviceKey,
+    LaunchCall,
+    Operation,
+    Range,
+    Trace,
+)
 
 _Timed = TypeVar("_Timed", Range, LaunchCall, Operation)
 _MAY_WORK = (*LAUNCHES, "unnamed")
 _FAR_NS = 3_600_000_000_000
 _SLACK_NS = 1_000_000
+_MOST_COPIED_BYTES = 1 << 40
+_MOST_BYTES_PER_NS = 20_000
+"""More than twice what the memory of any card moves: 20 TB/s."""
+_LEAST_OVERLAP_NS = 1_000
 
 
 def leave_out_impossible(trace: Trace) -> None:
     """Moves to `unread` what cannot have happened or be told apart: work that is in the file twice, work without a
     device where other work has one, work, calls and ranges longer than the capture, or an hour away from it.
 
-    A launch of one kernel that several kernels claim links none of them. Work that begins before its launch is
-    mentioned: the clocks of host and device differ.
+    A launch of one kernel that several kernels claim links none of them. What may be wrong is counted in a message:
+    work that begins before its launch (the clocks of host and device differ), kernels that overlap on one stream. The
+    size of a copy that no card could make is unknown.
 
     Tools write such rows where the hardware gave no time. The capture is as long as the tool says, else from the first
     to the last event of the host, where there are ranges.
     """
     _leave_out_unnumbered(trace)
+    _forget_impossible_sizes(trace)
     if not trace.timeline:
         return
     _leave_out_repeated(trace)
@@ -60,6 +76,7 @@ def leave_out_impossible(trace: Trace) -> None:
     if len(ranges) < len(trace.ranges):
         trace.unread["ranges longer than the capture or outside of it"] += len(trace.ranges) - len(ranges)
     trace.operations, trace.ranges = operations, ranges
+    _mention_overlaps(trace)
     early = [
         call.start - each.start
         for each in operations
@@ -69,6 +86,42 @@ def leave_out_impossible(trace: Trace) -> None:
         trace.messages.append(
             f"GPU work begins up to {max(early) / 1e3:.3g} us before its launch ({len(early)} of {len(operations)} "
             "pieces): the clocks of host and GPU differ, and reasons of idle time are wrong by as much."
+        )
+
+
+def _forget_impossible_sizes(trace: Trace) -> None:
+    sizes = [
+        each.bytes is not None
+        and each.bytes > min(_MOST_COPIED_BYTES, max(1, each.end - each.start) * _MOST_BYTES_PER_NS)
+        for each in trace.operations
+    ]
+    if any(sizes):
+        trace.operations = [
+            each._replace(bytes=None) if wrong else each for each, wrong in zip(trace.operations, sizes, strict=True)
+        ]
+        trace.messages.append(
+            f"{sum(sizes)} of {sum(each.kind == 'copy' for each in trace.operations)} copies are larger than a card "
+            "could copy in their time: their sizes are not used."
+        )
+
+
+def _mention_overlaps(trace: Trace) -> None:
+    """Kernels of one stream run one after the other; a CUDA graph runs its own in parallel."""
+    ended: dict[tuple[DeviceKey, int | None, int], int] = {}
+    overlapping = total = 0
+    for each in sorted(trace.operations, key=lambda each: each.start):
+        of_graph = each.launch is not None and trace.launches[each.launch].kind == "graph"
+        if each.kind != "kernel" or each.stream is None or of_graph:
+            continue
+        stream = (each.device, each.process, each.stream)
+        overlap = min(ended.get(stream, each.start), each.end) - each.start
+        overlapping += overlap > max(_LEAST_OVERLAP_NS, (each.end - each.start) // 10)
+        total += 1
+        ended[stream] = max(ended.get(stream, each.end), each.end)
+    if overlapping:
+        trace.messages.append(
+            f"{overlapping} of {total} kernels begin before the one before them on their stream has ended: their times "
+            "or streams are wrong, unless they were launched to overlap (programmatic dependent launch)."
         )
 
 

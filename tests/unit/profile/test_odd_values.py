@@ -230,3 +230,32 @@ def test_a_database_whose_tables_hold_nonsense_is_no_crash(tmp_path: Path):
         connection.commit()
     with pytest.raises(TraceError, match="was understood: it holds 1 event of NVTX type None"):
         read_trace(path)
+
+
+def test_kernels_that_overlap_on_one_stream_are_counted(tmp_path: Path):
+    events = rank_events()
+    late = event("kernel", "late", T0 + 250, 200, pid=0, tid=7, device=0, stream=7, correlation=90)
+    assert "GB516" not in said(kineto(tmp_path, events))
+    assert "1 of 7 kernels begin before the one before them" in said(kineto(tmp_path, [*events, late]))["GB516"]
+    late["args"]["stream"] = 8
+    assert "GB516" not in said(kineto(tmp_path, [*events, late]))
+
+
+def test_kernels_of_a_graph_may_overlap_on_the_stream_it_was_launched_on(tmp_path: Path):
+    launch = event("cuda_runtime", "cudaGraphLaunch", T0 + 60, 5, correlation=90)
+    both = [
+        event("kernel", name, at, 300, pid=0, tid=7, device=0, stream=7, correlation=90)
+        for name, at in (("a", T0 + 720), ("b", T0 + 730))
+    ]
+    assert "GB516" not in said(kineto(tmp_path, [*rank_events()[:4], launch, *both]))
+
+
+@pytest.mark.parametrize(("size", "known"), [(30_000_000, 30_000_000), (3 * 10**11, None), (2**50, None)])
+def test_a_size_that_no_card_could_copy_in_the_time_is_unknown(size, known, tmp_path: Path):
+    place = {"device": 0, "stream": 9, "correlation": 90, "bytes": size}
+    copy = event("gpu_memcpy", "Memcpy HtoD (Pinned -> Device)", T0 + 100, 800, pid=0, tid=9, **place)
+    found = kineto(tmp_path, [*rank_events(), copy])
+    row = found.devices[0].copies["h2d"]
+    assert row.bytes == known
+    said_so = "1 of 1 copies are larger than a card could copy in their time" in said(found).get("GB516", "")
+    assert said_so is (known is None)
