@@ -121,6 +121,13 @@ class Host(HostProcess):
                 env=environ | start_module.environment(python, environ),
             )
 
+    def _exit_status(self) -> int | None:
+        """That of a host that closed its connection; None if it does not end."""
+        try:
+            return self._process.wait(END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            return None
+
     def _greeting(self, deadline_s: float) -> Hello:
         messages: list[Message] = []
         while not messages:
@@ -135,11 +142,13 @@ class Host(HostProcess):
             except ValueError as error:
                 raise WorkerError(f"the worker host sent something that is not a message: {error}") from error
             if said is None:
-                code, tail = self._process.wait(END_TIMEOUT_S), self._tail()
+                code, tail = self._exit_status(), self._tail()
                 hint = "The last line of its output says why."
                 if "No module named" in tail:
                     hint = f"Install gpubench and torch into it: {self._interpreter} -m pip install gpubench"
                 failed = f"the worker host of {self._interpreter} did not start"
+                if code is None:
+                    raise WorkerError(f"{failed}: it closed its connection and did not end: {tail}", hint=hint)
                 if code < 0:
                     raise HostKilledError(f"{failed}: {explain_exit(code)}; its last output: {tail}")
                 raise WorkerError(f"{failed}: {tail}", hint=hint)
