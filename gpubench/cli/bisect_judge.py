@@ -37,7 +37,7 @@ class ArmJudge:
         what = f"{name_of(state, commit)} against {'the good commit' if against is None else name_of(state, against)}"
         self._show(what)
         reference = state.good if against is None else state.commits[against]
-        texts = tuple(f"{sha[:10]}=git={sha}" for sha in (reference.commit, state.commits[commit].commit))
+        texts = tuple(f"{sha[:10]}=git={sha[:12]}" for sha in (reference.commit, state.commits[commit].commit))
         left_s = self._left_s()
         try:
             make_arm(parse_arm(texts[1]))

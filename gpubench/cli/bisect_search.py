@@ -80,6 +80,11 @@ def answer(state: StoredBisection) -> SearchAnswer:
     return SearchAnswer(suspects, _between(state, suspects), state.judgements[0])
 
 
+def num_left(state: StoredBisection) -> int:
+    """The fewest commits that hold nine tenths of the probability."""
+    return _replayed(state).num_left()
+
+
 def next_question(state: StoredBisection) -> tuple[int, int | None] | None:
     """Commit and reference of the next judgement. The last one compares the suspects with the commit before them."""
     found = _replayed(state)

@@ -93,6 +93,15 @@ class Bisection:
                 first, mass = commit + 1, 0.0
         return best
 
+    def num_left(self) -> int:
+        """The fewest commits that together hold `CONFIDENCE`."""
+        held, number = 0.0, 0
+        for share in sorted(self._belief, reverse=True):
+            held, number = held + share, number + 1
+            if held >= CONFIDENCE:
+                break
+        return number
+
     def _weigh(self, commit: int, against: int | None, ratio: float) -> None:
         """The first bad commit lies after `against` and not after `commit`, `ratio` times as likely as elsewhere."""
         after = -1 if against is None else against

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from gpubench.analysis.verdict.bisection import Suspects
-from gpubench.cli.bisect_search import SearchAnswer, answer, described, explained, name_of
+from gpubench.cli.bisect_search import SearchAnswer, answer, described, explained, name_of, num_left
 from gpubench.core.units import format_percent
 from gpubench.report.model.words import count
 from gpubench.store.bisection_file import Commit, Judgement, StoredBisection
@@ -27,14 +27,10 @@ def judgement_line(state: StoredBisection, number: int) -> str:
     if judged.skipped is not None:
         return f"{number + 1:>3}  {sha}  skipped: {judged.skipped}"
     beside = f" against {state.commits[judged.against].commit[:10]}" if judged.against is not None else ""
-    left = answer(state.model_copy(update={"judgements": state.judgements[: number + 1]})).suspects
-    sure = "" if judged.against is not None else f"; {_most_likely(state, left)}"
+    left = num_left(state.model_copy(update={"judgements": state.judgements[: number + 1]}))
+    sure = "" if judged.against is not None else f"; {count(left, 'commit')} left"
     rounds = f", {count(judged.rounds, 'round')}" if judged.rounds else ""
     return f"{number + 1:>3}  {sha}  {_WORDS[judged.judgement]}{beside}: {described(state, judged)}{rounds}{sure}"
-
-
-def _most_likely(state: StoredBisection, suspects: Suspects) -> str:
-    return f"{_suspects(state, suspects)} with {format_percent(suspects.probability)}"
 
 
 def _suspects(state: StoredBisection, suspects: Suspects) -> str:

@@ -41,6 +41,14 @@ def test_one_wrong_judgement_is_found_out():
     assert (answer.first, answer.last) == (10, 10)
     assert wrong == 31
     assert len(asked) > 6
+    assert search.num_left() == 1
+
+
+def test_what_is_left_shrinks_by_halves():
+    search = bisection(64)
+    assert search.num_left() == 58  # nine tenths of 64
+    search.learn(31, GOOD)
+    assert 27 <= search.num_left() <= 32
 
 
 def test_commits_that_cannot_be_judged_are_told_apart_by_nothing():
