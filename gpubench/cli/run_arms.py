@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gpubench.store.run_info import RunInfo
     from gpubench.suite.load import LoadedSuite
 
-LEAST_ROUNDS = 6
+LEAST_ROUNDS = 5
 LEAST_SCREENED = 16
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _MOST_LOG = 700.0
 
 TRIM = 0.2
+LEAST_TRIMMED = 8
+"""Of fewer values none is cut: one cut at each end of six would leave the error three degrees of freedom."""
 
 
 class Location(NamedTuple):
@@ -65,9 +67,9 @@ def t_tail(t: float, df: float) -> float:
 def trimmed_moments(values: "ArrayLike", trim: float = TRIM) -> tuple["FloatArray", "FloatArray", int]:
     """Trimmed mean, its standard error and degrees of freedom, along the last axis.
 
-    With g = floor(trim R) values cut at each end, s the standard deviation of the values winsorised by as many:
-    se = s / ((1 - 2 g / R) sqrt R) with df = R - 2 g - 1 (Tukey and McLaughlin 1963; Yuen 1974; on differences of
-    pairs it is Yuen's paired test). g = 0 is the ordinary mean. ValueError below two values.
+    With g = floor(trim R) values cut at each end (none of fewer than eight), s the standard deviation of the values
+    winsorised by as many: se = s / ((1 - 2 g / R) sqrt R) with df = R - 2 g - 1 (Tukey and McLaughlin 1963; Yuen 1974;
+    on differences of pairs it is Yuen's paired test). g = 0 is the ordinary mean. ValueError below two values.
     """
     import numpy as np
 
@@ -86,7 +88,7 @@ def _cut(num: int, trim: float) -> int:
         raise ValueError(f"a standard error needs at least two values, got {num}")
     if not 0 <= trim < 0.5:
         raise ValueError(f"trim must be in [0, 0.5), got {trim}")
-    return math.floor(trim * num + 1e-9)
+    return math.floor(trim * num + 1e-9) if num >= LEAST_TRIMMED else 0
 
 
 def bounded_exp(value: float) -> float:
@@ -154,9 +156,7 @@ def detection_power(spread: float, effect: float, alpha: float, rounds: int, *, 
     """Probability that `rounds` rounds find `effect`, and its direction, at two-sided `alpha`; see `rounds_needed`."""
     from scipy.special import nctdtr
 
-    df = rounds - 2 * math.floor(trim * rounds + 1e-9) - 1
-    if df < 1:
-        return 0.0
+    df = rounds - 2 * _cut(rounds, trim) - 1
     if spread == 0:
         return 1.0
     shift = effect * math.sqrt(rounds) / spread

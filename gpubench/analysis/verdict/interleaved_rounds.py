@@ -8,7 +8,7 @@ same rounds by the same rule and give the same verdict.
     >>> head = [[1.1 * t for t in steps] for steps in base]
     >>> found = compare_rounds(base, head, CompareSettings(sesoi=0.03))
     >>> found.verdict, round(found.ratio, 3), found.rounds
-    ('slower', 1.1, 6)
+    ('slower', 1.1, 5)
 """
 
 import math

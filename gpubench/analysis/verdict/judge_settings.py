@@ -6,7 +6,7 @@ from typing import SupportsIndex
 from gpubench.core.metrics import SESOI
 from gpubench.stats.estimators import TRIM
 
-LOOKS = (6, 10, 16, 24)
+LOOKS = (5, 7, 10, 16, 24)
 _MISSES = 0.6
 
 
@@ -34,7 +34,7 @@ class CompareSettings:
     the reported interval, and 1 - (1 - confidence) / 2 is that of `same`. `least_spread`: standard deviation of rounds
     that is assumed at least, on log ratios, however well a few of them agree.
 
-    What is spent at a look grows with its number: 0.1, 0.2, 0.3 and 0.4 of the whole for four looks, so that an early
+    What is spent at a look grows with its number: 1/15, 2/15, ... 5/15 of the whole for five looks, so that an early
     verdict needs plain evidence and the last look keeps most of the power (alpha spending, Lan and DeMets 1983; the
     shares add up to the whole, hence hold under any dependence between looks). `same` spends (1 - confidence) / 2 in
     the same shares: a true effect of `sesoi` is called `same` in at most 2.5 % of comparisons, whatever the noise.

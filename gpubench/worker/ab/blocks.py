@@ -5,6 +5,7 @@ from minute to minute the blocks of a turn drift together, so the ratio is known
 """
 
 import gc
+import math
 import random
 import time
 from contextlib import ExitStack
@@ -25,16 +26,18 @@ from gpubench.worker.timing.timers import no_garbage_collection
 TWIN = "\0twin"
 """Name of the reference's second replica; no arm can be called that."""
 
-BLOCK_STEPS = 5
+BLOCK_STEPS = 2
 BLOCK_S = 0.02
-"""A block has at least this many counted steps, and enough short ones to last this long."""
-
-CONTEST_STEPS = 2
-"""The least of a contest's blocks: the shorter a turn, the less the machine changes within it."""
+"""A block has at least this many counted steps, and enough short ones to last this long: the shorter a turn, the less
+the machine changes within it.
+"""
 
 LEAST_TURNS = 20
 LEAST_TURNS_OF_CHECK = 40
 """Turns before the first look, time permitting; an arm checked against itself needs more, some of each kind."""
+
+LEAST_TURNS_S = 3.0
+"""Or as long as the build took: about what another process costs, which tells more than more turns of this one."""
 
 SLOW_STEP_S = 0.005
 """What a switch leaves behind (caches, the allocator's order) is over after so long."""
@@ -60,6 +63,7 @@ class _Session:
         self._order = random.Random(launch.job.order)
         self._replicas: dict[str, Replica] = {}
         self._turns: list[Turn] = []
+        self._began_s = time.perf_counter()
 
     def run(self) -> Result:
         self._launch.enter("build")
@@ -103,14 +107,14 @@ class _Session:
             self._replicas.clear()
 
     def _take_turns(self) -> None:
-        least = CONTEST_STEPS if self._job.kind == "contest" else BLOCK_STEPS
-        plan_blocks(list(self._replicas.values()), self._job.measure, least)
+        plan_blocks(list(self._replicas.values()), self._job.measure)
         for replica in self._replicas.values():
             replica.begin()
         first, *others = (arm.name for arm in self._job.arms)
         steps_per_block = max(replica.kept * replica.group for replica in self._replicas.values())
         pairs = [(first, other) for other in others]
-        watch = _TurnsWatch(self._launch, pairs, len(self._replicas), steps_per_block)
+        enough_s = max(LEAST_TURNS_S, time.perf_counter() - self._began_s) if self._job.kind == "blocks" else None
+        watch = _TurnsWatch(self._launch, pairs, len(self._replicas), steps_per_block, enough_s)
         with no_garbage_collection():
             previous: str | None = None
             for order in orders(sorted(self._replicas), self._order.randrange(2**32)):
@@ -182,14 +186,13 @@ class _Session:
         )
 
 
-def plan_blocks(replicas: list[Replica], measure: Measure, least: int = BLOCK_STEPS) -> None:
+def plan_blocks(replicas: list[Replica], measure: Measure) -> None:
     """Sets the steps per block: few, so that the arms of a turn run under the same conditions and slow steps get
-    several turns too. Blocks of fewer than five steps drop only one if that takes 5 ms.
+    several turns too. After a switch one step is dropped if it takes 5 ms, else two.
     """
-    steps = {replica: max(least, round(BLOCK_S / replica.step_s)) for replica in replicas}
+    steps = {replica: max(BLOCK_STEPS, round(BLOCK_S / replica.step_s)) for replica in replicas}
     for replica in replicas:
-        slow = least < BLOCK_STEPS and replica.step_s >= SLOW_STEP_S
-        replica.dropped_steps = 1 if slow else DROPPED_STEPS
+        replica.dropped_steps = 1 if replica.step_s >= SLOW_STEP_S else DROPPED_STEPS
     turn_s = sum((replica.dropped_steps + number) * replica.step_s for replica, number in steps.items())
     share = min(1.0, measure.max_time * len(replicas) / _MANY_TURNS / turn_s)
     for replica, number in steps.items():
@@ -197,25 +200,34 @@ def plan_blocks(replicas: list[Replica], measure: Measure, least: int = BLOCK_ST
 
 
 class _TurnsWatch:
-    """Ends the turns when every ratio is known as well as the suite asks, or at its limits times the replicas."""
+    """Ends the turns when every ratio is known as well as the suite asks, or at its limits times the replicas.
+
+    Of an A/B also when they took as long as the rest of the process, and `min_time`: a verdict rests on how processes
+    differ, and equal shares cost at most twice the best ones (Kalibera and Jones 2013, section 6.2).
+    """
 
     def __init__(
-        self, launch: RunningJob, pairs: list[tuple[str, str]], num_replicas: int, steps_per_block: int
+        self,
+        launch: RunningJob,
+        pairs: list[tuple[str, str]],
+        num_replicas: int,
+        steps_per_block: int,
+        enough_s: float | None,
     ) -> None:
         measure = launch.job.measure
         self._launch, self._pairs = launch, pairs
         self._began_s = self._beat_s = time.perf_counter()
         self._latest_s = self._began_s + _OVERTIME * measure.max_time * num_replicas
+        self._least_turns = LEAST_TURNS_OF_CHECK if launch.job.twin else LEAST_TURNS
+        self._enough_s = math.inf if enough_s is None else max(enough_s, measure.min_time)
         self._num_turns = 0
         self._looks: list[StopDecision] = []
         self._rules = [
             StoppingRule(
                 target_rel_ci=measure.target_rel_ci,
-                min_time_s=measure.min_time * num_replicas,
+                min_time_s=measure.min_time * (1 if enough_s is not None else num_replicas),
                 max_time_s=measure.max_time * num_replicas,
-                min_steps=max(
-                    LEAST_TURNS_OF_CHECK if launch.job.twin else LEAST_TURNS, measure.min_steps // steps_per_block
-                ),
+                min_steps=max(self._least_turns, measure.min_steps // steps_per_block),
                 max_steps=max(1, measure.max_steps // steps_per_block),
             )
             for _ in pairs
@@ -237,7 +249,7 @@ class _TurnsWatch:
             if all(look.stop for look in self._looks):
                 return True
         self._tell(turns)
-        return self._launch.stop()
+        return self._launch.stop() or (elapsed_s >= self._enough_s and len(turns) >= self._least_turns)
 
     def _tell(self, turns: list[Turn]) -> None:
         now = time.perf_counter()

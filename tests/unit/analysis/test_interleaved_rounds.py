@@ -31,7 +31,7 @@ def test_the_example_of_the_module_runs():
 
 def test_a_clear_slow_down_is_found_at_the_first_look():
     found = compare_rounds(*rounds(0.10, 0.003))
-    assert (found.verdict, found.rounds) == ("slower", 6)
+    assert (found.verdict, found.rounds) == ("slower", 5)
     assert found.low <= 1.10 <= found.high
     assert found.ratio == pytest.approx(1.10, abs=0.01)
 
@@ -86,15 +86,21 @@ def test_what_both_arms_of_a_round_share_cancels():
 
 
 def test_the_estimate_of_a_hand_computed_look():
-    # Six rounds, g = 1: kept 0.02 0.03 0.04 0.05; winsorised 0.02 0.02 0.03 0.04 0.05 0.05.
-    found = compare_log_ratios([0.01, 0.02, 0.03, 0.04, 0.05, 0.90])
-    spread = math.sqrt(sum((w - 0.035) ** 2 for w in (0.02, 0.02, 0.03, 0.04, 0.05, 0.05)) / 5)
-    error = spread / ((1 - 2 / 6) * math.sqrt(6))
-    assert found.ratio == pytest.approx(math.exp(0.035))
+    # Eight rounds, g = 1: kept 0.02 ... 0.07; winsorised 0.02 0.02 0.03 0.04 0.05 0.06 0.07 0.07.
+    found = compare_log_ratios([0.01, 0.90, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07])
+    spread = math.sqrt(sum((w - 0.045) ** 2 for w in (0.02, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07, 0.07)) / 7)
+    error = spread / ((1 - 2 / 8) * math.sqrt(8))
+    assert found.ratio == pytest.approx(math.exp(0.045))
     assert found.location.standard_error == pytest.approx(error)
-    assert found.location.df == 3
-    # t of three degrees of freedom at 1.5 % in each tail is 3.8960.
-    assert found.high == pytest.approx(math.exp(0.035 + 3.896046 * error), rel=1e-5)
+    assert found.location.df == 5
+    # t of five degrees of freedom at 1.5 % in each tail is 3.0029.
+    assert found.high == pytest.approx(math.exp(0.045 + 3.002875 * error), rel=1e-5)
+
+
+def test_of_few_rounds_none_is_cut():
+    found = compare_log_ratios([0.01, 0.02, 0.03, 0.04, 0.30])
+    assert found.ratio == pytest.approx(math.exp(0.08))
+    assert found.location.df == 4
 
 
 def test_equal_arms_without_noise_are_same():
@@ -106,11 +112,11 @@ def test_a_difference_without_noise_is_certain():
     assert compare_rounds([[0.010]] * 6, [[0.011]] * 6).verdict == "slower"
 
 
-@pytest.mark.parametrize("num", [0, 1, 2, 5])
+@pytest.mark.parametrize("num", [0, 1, 2, 4])
 def test_fewer_rounds_than_the_first_look_never_give_a_verdict(num):
     found = compare_rounds([[0.01]] * num, [[0.02]] * num)
     assert (found.verdict, found.rounds, found.rounds_needed) == ("unclear", num, None)
-    assert found.reason == f"{num} of the 6 rounds that the first look needs"
+    assert found.reason == f"{num} of the 5 rounds that the first look needs"
     assert (found.low is None) == (num < 2)
 
 
@@ -147,16 +153,22 @@ def test_the_median_is_that_of_the_sorted_steps():
     assert compare_rounds([[3.0, 1.0, 2.0]], [[4.0, 1.0, 3.0, 2.0]]).ratio == pytest.approx(1.25)
 
 
-def test_looks_spend_a_tenth_to_four_tenths_of_alpha():
+def test_looks_spend_more_of_alpha_the_later_they_are():
     schedule = CompareSettings().schedule()
-    assert [look.rounds for look in schedule] == [6, 10, 16, 24]
-    assert [look.alpha for look in schedule] == pytest.approx([0.0006, 0.0012, 0.0018, 0.0024])
-    assert [look.beta for look in schedule] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])
+    assert [look.rounds for look in schedule] == [5, 7, 10, 16, 24]
+    assert [look.alpha for look in schedule] == pytest.approx([0.0004, 0.0008, 0.0012, 0.0016, 0.002])
+    assert [look.beta for look in schedule] == pytest.approx([0.025 * share / 15 for share in range(1, 6)])
 
 
 @pytest.mark.parametrize(
     ("rounds_given", "looks", "last_share"),
-    [(6, [6], 1.0), (8, [6, 8], 0.9), (10, [6, 10], 0.9), (20, [6, 10, 16, 20], 0.4), (99, [6, 10, 16, 24], 0.4)],
+    [
+        (5, [5], 1.0),
+        (6, [5, 6], 14 / 15),
+        (7, [5, 7], 14 / 15),
+        (20, [5, 7, 10, 16, 20], 1 / 3),
+        (99, [5, 7, 10, 16, 24], 1 / 3),
+    ],
 )
 def test_data_that_end_early_are_looked_at_once_more_with_what_is_left(rounds_given, looks, last_share):
     schedule = CompareSettings().schedule(rounds_given)
@@ -179,17 +191,17 @@ def test_stored_rounds_get_the_verdict_at_which_measuring_stopped():
 
 
 def test_what_is_left_is_spent_where_a_planned_look_settled_nothing():
-    schedule = CompareSettings().passes(10)
-    assert [look.rounds for look in schedule] == [6, 10, 10]
-    assert [look.alpha for look in schedule] == pytest.approx([0.0006, 0.0012, 0.0054])
-    assert [look.rounds for look in CompareSettings().passes(8)] == [6, 8]
+    schedule = CompareSettings().passes(7)
+    assert [look.rounds for look in schedule] == [5, 7, 7]
+    assert [look.alpha for look in schedule] == pytest.approx([0.0004, 0.0008, 0.0056])
+    assert [look.rounds for look in CompareSettings().passes(6)] == [5, 6]
     assert CompareSettings().passes(24) == CompareSettings().schedule()
-    assert CompareSettings().passes(5) == ()
+    assert CompareSettings().passes(4) == ()
 
 
 def test_max_rounds_is_itself_the_last_look():
-    assert [look.rounds for look in CompareSettings(max_rounds=12).schedule()] == [6, 10, 12]
-    assert [look.rounds for look in CompareSettings(max_rounds=40).schedule()] == [6, 10, 16, 24, 40]
+    assert [look.rounds for look in CompareSettings(max_rounds=12).schedule()] == [5, 7, 10, 12]
+    assert [look.rounds for look in CompareSettings(max_rounds=40).schedule()] == [5, 7, 10, 16, 24, 40]
 
 
 @pytest.mark.parametrize(
@@ -271,8 +283,8 @@ def test_judging_while_measuring_gives_the_same_verdict(logs):
 def test_a_sequential_comparison_is_undecided_until_a_look_settles_it():
     sequential = SequentialComparison(CompareSettings(sesoi=0.03))
     seen = [sequential.add_round([0.01], [0.0111 + 0.00001 * r]) for r in range(7)]
-    assert seen == [None, None, None, None, None, "slower", "slower"]
-    assert (sequential.rounds, sequential.result.rounds) == (6, 6)
+    assert seen == [None, None, None, None, "slower", "slower", "slower"]
+    assert (sequential.rounds, sequential.result.rounds) == (5, 5)
 
 
 def test_only_the_planned_rounds_are_looked_at():
@@ -280,7 +292,7 @@ def test_only_the_planned_rounds_are_looked_at():
     sequential = SequentialComparison()
     seen = [sequential.add_round(a, b) for a, b in zip(*noisy, strict=True)]
     settled = [number for number, verdict in enumerate(seen, start=1) if verdict is not None]
-    assert settled[0] in (6, 10, 16, 24)
+    assert settled[0] in (5, 7, 10, 16, 24)
 
 
 def test_the_result_before_a_verdict_is_a_preview():

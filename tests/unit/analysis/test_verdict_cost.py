@@ -39,7 +39,7 @@ def test_a_quiet_case_is_found_in_few_rounds():
 
 
 def test_no_verdict_is_promised_before_the_first_look():
-    assert forecast(0.0001, SETTINGS).needed == 6
+    assert forecast(0.0001, SETTINGS).needed == 5
 
 
 def test_a_noisy_case_is_not_found_and_the_rounds_it_needs_are_named():
@@ -99,8 +99,8 @@ def test_the_time_of_a_plan_is_that_of_its_launches_and_of_starting_hosts(tmp_pa
         made.measured(1000.0, head=1000.0, batch_size=batch_size)
     found = plan(load_run(timed(made).write(tmp_path, "pilot")), SETTINGS)
     assert found.overhead_s == pytest.approx(5.0)
-    # Six rounds settle each of two cases: 6 x 2 x 4 s, and six hosts.
-    assert found.seconds_same == pytest.approx(6 * 2 * 4 + 6 * 5)
+    # Five rounds settle each of two cases: 5 x 2 x 4 s, and five hosts.
+    assert found.seconds_same == pytest.approx(5 * 2 * 4 + 5 * 5)
     assert found.seconds_most == pytest.approx(24 * (2 * 4 + 5))
 
 

@@ -110,17 +110,17 @@ def test_two_commands_run_in_turn_until_a_verdict():
     measure = scripted({"new": 1.0, "old": 1.2})
     found = measure_programs(measure, ["new"], ["old"], runs=None, warmup=1, order=random.Random(1))
     assert found.comparison.verdict == "faster"
-    assert len(found.runs) == len(found.reference_runs) == found.comparison.rounds == 6
+    assert len(found.runs) == len(found.reference_runs) == found.comparison.rounds == 5
     rounds = [set(measure.taken[at : at + 2]) for at in range(0, len(measure.taken), 2)]
-    assert rounds == [{"new", "old"}] * 7  # one of them to warm up
+    assert rounds == [{"new", "old"}] * 6  # one of them to warm up
     assert measure.taken[::2] != [measure.taken[0]] * 7
     line = verdict_line(["new"], ["old"], found.comparison)
-    assert line == "new takes 16.7% less time than old (-16.7% to -16.7%): faster after 6 rounds"
+    assert line == "new takes 16.7% less time than old (-16.7% to -16.7%): faster after 5 rounds"
 
 
 def test_equal_commands_are_the_same_within_the_smallest_change():
     found = measure_programs(scripted({"a": 1.0, "b": 1.0}), ["a"], ["b"], runs=None, sesoi=0.05)
-    assert "same within 5.0% after 6 rounds" in verdict_line(["a"], ["b"], found.comparison)
+    assert "same within 5.0% after 5 rounds" in verdict_line(["a"], ["b"], found.comparison)
 
 
 def test_few_rounds_give_no_verdict():
@@ -161,7 +161,7 @@ def test_json_has_every_run_and_withholds_secrets():
     document = as_document(found, "no NVIDIA driver")
     assert "s3cr3t" not in json.dumps(document)
     ours, theirs = document["commands"]
-    assert len(ours["runs"]) == len(theirs["runs"]) == 6
+    assert len(ours["runs"]) == len(theirs["runs"]) == 5
     assert ours["metrics"]["wall_s"]["value"] == pytest.approx(1.0)
     assert document["verdict"]["verdict"] == "faster"
     assert document["no_device"] == "no NVIDIA driver"

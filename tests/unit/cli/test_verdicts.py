@@ -55,11 +55,11 @@ def rounds_used(measured, judge, most=24):
 
 def test_a_plain_change_is_settled_at_the_first_look():
     judge, measured = verdicts(), Measured(noise(24, 0.05))
-    assert rounds_used(measured, judge) == 6
+    assert rounds_used(measured, judge) == 5
     (standing,) = judge.of(measured.case)
     assert standing.verdict == "slower"
     assert str(standing).startswith("head vs base throughput -")
-    assert str(standing).endswith("slower, round 6")
+    assert str(standing).endswith("slower, round 5")
     assert standing.tone == "bad"
 
 
@@ -97,21 +97,21 @@ def test_an_arm_that_sets_nothing_is_said_with_the_suites_value(tmp_path):
 def test_a_change_the_other_way_is_faster_and_none_is_the_same():
     for mean, word in ((-0.05, "faster"), (0.0, "same")):
         judge, measured = verdicts(), Measured(noise(24, mean))
-        assert rounds_used(measured, judge) == 6
+        assert rounds_used(measured, judge) == 5
         assert judge.of(measured.case)[0].verdict == word
 
 
 def test_between_looks_nothing_is_settled_however_plain_it_is():
     judge, measured = verdicts(), Measured(noise(24, 0.05))
-    for number in range(1, 6):
+    for number in range(1, 5):
         assert not judge(measured.case, measured.records(number))
     (standing,) = judge.of(measured.case)
     assert standing.verdict is None
-    assert str(standing).endswith("undecided, round 5 (looked at after 6)")
+    assert str(standing).endswith("undecided, round 4 (looked at after 5)")
 
 
 def test_rounds_that_end_between_two_looks_are_looked_at_once_more():
-    judge, measured = Verdicts(["base", "head"], 8, CompareSettings()), Measured(noise(8, 0.05, 0.02, seed=3))
+    judge, measured = Verdicts(["base", "head"], 8, CompareSettings()), Measured(noise(8, 0.05, 0.02, seed=6))
     assert rounds_used(measured, judge, 8) == 8
     (standing,) = judge.of(measured.case)
     assert str(standing).endswith("slower, round 8")
@@ -146,7 +146,7 @@ def test_alternating_blocks_are_judged_by_their_own_ratios():
         for record, log in zip(measured.made.records, noise(24) + noise(24, 0.05), strict=True)
     ]
     judge = verdicts()
-    assert rounds_used(measured, judge) == 6
+    assert rounds_used(measured, judge) == 5
     assert judge.of(measured.case)[0].verdict == "slower"
 
 
@@ -170,13 +170,13 @@ def test_many_cases_are_screened_and_few_are_not():
     assert AskedArms(("a", "b"))._rounds(16) == (24, None)
     assert AskedArms(("a", "b"))._rounds(17) == (20, 10)
     assert AskedArms(("a", "b"), rounds=40)._rounds(50) == (40, 10)
-    with pytest.raises(click.BadParameter, match="3 cases need at least 6 rounds"):
-        AskedArms(("a", "b"), rounds=5)._rounds(3)
+    with pytest.raises(click.BadParameter, match="3 cases need at least 5 rounds"):
+        AskedArms(("a", "b"), rounds=4)._rounds(3)
     with pytest.raises(click.BadParameter, match="need at least 16 rounds: 10 to screen them"):
         AskedArms(("a", "b"), rounds=12)._rounds(30)
 
 
-def events(measured, judge, most=6):
+def events(measured, judge, most=5):
     info = RunInfo(
         run="r",
         suite_name="fake",
@@ -210,8 +210,8 @@ def test_a_log_says_after_each_round_how_the_arms_stand():
     assert "at most 24 rounds of 2 arms" in said
     assert "[head]  launch 1" in said
     assert "64: head vs base throughput -" in said
-    assert "undecided, round 5 (looked at after 6)" in said
-    assert said.rstrip().splitlines()[-1].endswith("slower, round 6")
+    assert "undecided, round 4 (looked at after 5)" in said
+    assert said.rstrip().splitlines()[-1].endswith("slower, round 5")
 
 
 def test_a_terminal_draws_the_forming_verdict_and_keeps_the_settled_one():
@@ -228,9 +228,9 @@ def test_a_terminal_draws_the_forming_verdict_and_keeps_the_settled_one():
     assert any("undecided, round 2" in text for text in drawn)
     assert all(text.count("head vs base") <= 1 for text in drawn)
     assert "head vs base" not in drawn[-1]
-    assert "slower, round 6" in file.getvalue()
+    assert "slower, round 5" in file.getvalue()
 
 
 def test_a_finding_that_weakens_changes_no_verdict():
     judge, measured = verdicts(), Measured(noise(24, 0.05), findings=[finding("GB205", "waited")])
-    assert rounds_used(measured, judge) == 6
+    assert rounds_used(measured, judge) == 5

@@ -1,6 +1,7 @@
 """Arms in alternating blocks, in this process, with a list in place of the pipe."""
 
 import math
+import random
 import sys
 import time
 import tracemalloc
@@ -17,6 +18,7 @@ from gpubench.suite.model.suite import Measure
 from gpubench.worker.ab import blocks, replicas
 from gpubench.worker.ab.blocks import BLOCK_S, BLOCK_STEPS, TWIN, plan_blocks
 from gpubench.worker.ab.replicas import DROPPED_STEPS
+from gpubench.worker.ab.turns import Turn
 from gpubench.worker.job import RunningJob, Stop
 from gpubench.worker.process.child import run_job
 from gpubench.worker.timing.timers import Verdict
@@ -260,7 +262,7 @@ class Slow:
 
 @pytest.mark.parametrize(
     ("step_s", "kept"),
-    [(1e-3, round(BLOCK_S / 1e-3)), (5e-3, BLOCK_STEPS), (0.1, BLOCK_STEPS), (0.5, 2), (1.0, 1), (10.0, 1)],
+    [(1e-3, round(BLOCK_S / 1e-3)), (5e-3, 4), (0.1, BLOCK_STEPS), (0.5, 2), (2.0, 1), (10.0, 1)],
 )
 def test_a_block_is_a_few_steps_and_of_slow_ones_fewer(step_s, kept):
     pair = [Slow(step_s), Slow(step_s)]
@@ -383,7 +385,7 @@ def test_a_contest_says_how_fast_each_arm_is_relative_to_the_others_and_to_its_t
     assert turns.threads == torch.get_num_threads()
 
 
-def test_blocks_of_a_contest_are_two_steps_or_20_ms():
+def test_blocks_are_two_steps_or_20_ms():
     class Planned:
         def __init__(self, step_s):
             self.step_s = step_s
@@ -392,6 +394,34 @@ def test_blocks_of_a_contest_are_two_steps_or_20_ms():
             self.num_steps = num_steps
 
     quick, slow = Planned(0.001), Planned(0.03)
-    plan_blocks([quick, slow], Measure(max_time=60), blocks.CONTEST_STEPS)
+    plan_blocks([quick, slow], Measure(max_time=60))
     assert (quick.num_steps, quick.dropped_steps) == (20, DROPPED_STEPS)
     assert (slow.num_steps, slow.dropped_steps) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ("enough_s", "min_time", "num_turns", "after_s", "over"),
+    [
+        (3.0, 2.0, 60, 2.9, False),
+        (3.0, 2.0, 60, 3.1, True),
+        (3.0, 2.0, 19, 3.1, False),
+        (3.0, 5.0, 60, 4.9, False),
+        (3.0, 5.0, 60, 5.1, True),
+        (None, 2.0, 60, 39.0, False),
+        (None, 2.0, 60, 40.1, True),
+    ],
+)
+def test_turns_whose_ratio_varies_end_with_what_the_rest_of_the_process_took(
+    monkeypatch, enough_s, min_time, num_turns, after_s, over
+):
+    now = [0.0]
+    monkeypatch.setattr(blocks, "time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+    job = types.SimpleNamespace(
+        measure=Measure(min_time=min_time, max_time=20.0), twin=False, arms=[JobArm.model_construct(name="a")]
+    )
+    launch = types.SimpleNamespace(job=job, stop=lambda: False, sender=Messages())
+    watch = blocks._TurnsWatch(launch, [("a", "b")], 2, 4, enough_s)
+    draw = random.Random(1)
+    turns = [Turn({"a": 1.0, "b": math.exp(draw.gauss(0, 0.3))}, {}) for _ in range(num_turns)]
+    now[0] = after_s
+    assert watch.over(turns) is over
