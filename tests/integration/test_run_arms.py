@@ -37,7 +37,7 @@ def judged(tmp_path_factory):
         "--arm",
         "slow=set.learning_rate=25",
         "--rounds",
-        "6",
+        "5",
         "--out",
         "run",
         "--seed",
@@ -67,8 +67,8 @@ def test_a_slow_down_is_found_and_the_same_arm_is_never_called_slower(judged):
 def test_the_log_shows_the_verdict_forming_and_the_screen_the_verdict(judged):
     done, run = judged
     assert "slow vs base throughput -" in done.stderr
-    assert "undecided, round 3 (looked at after 6)" in done.stderr
-    assert "slower, round 6" in done.stderr
+    assert "undecided, round 3 (looked at after 5)" in done.stderr
+    assert "slower, round 5" in done.stderr
     assert "slow against base" in done.stdout
     assert "Speed: 1 slower of 1 case." in done.stdout
     assert "same against base" in done.stdout
@@ -78,11 +78,11 @@ def test_the_log_shows_the_verdict_forming_and_the_screen_the_verdict(judged):
 def test_every_round_holds_every_arm_once_in_a_process_and_host_of_its_own(judged):
     _, run = judged
     assert Counter((record.arm, record.repeat) for record in run.records) == Counter(
-        {(arm, repeat): 1 for arm in ("base", "same", "slow") for repeat in range(1, 7)}
+        {(arm, repeat): 1 for arm in ("base", "same", "slow") for repeat in range(1, 6)}
     )
     for name in ("host_pid", "pid"):
         seen = {record.repeat: getattr(record, name) for record in run.records}
-        assert len(set(seen.values())) == 6
+        assert len(set(seen.values())) == 5
         assert all(seen[record.repeat] == getattr(record, name) for record in run.records)
     assert all((record.block_log_ratio is not None) == (record.arm != "base") for record in run.records)
 
@@ -91,7 +91,7 @@ def test_the_run_remembers_its_arms_and_how_they_took_turns(judged):
     _, run = judged
     assert [arm.name for arm in run.info.arms] == ["base", "same", "slow"]
     assert run.info.arms[2].given == {"set.learning_rate": "25"}
-    assert (run.info.interleave, run.info.repeats, run.info.screen_rounds) == ("block", 6, None)
+    assert (run.info.interleave, run.info.repeats, run.info.screen_rounds) == ("block", 5, None)
 
 
 def test_check_fails_the_slow_arm_and_passes_the_same_one(judged):

@@ -4,7 +4,7 @@ shown in full.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from gpubench.analysis.summary.launch_estimates import CONFIDENCE, estimate
+from gpubench.analysis.summary.launch_estimates import estimate
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Estimate, Record
 
@@ -24,14 +24,15 @@ class CaseFigures(Mapping[str, Estimate]):
 
     `launches` are those that were ok; with `wanted`, there are figures of those metrics alone. `peak_flops`, the peak
     measured on the device of the case in FLOP/s, gives the MFU: 0 where it is unknown, None where none is asked for.
+    `by_data` as in `estimate`.
     """
 
-    __slots__ = ("_confidence", "_found", "_launches", "_wanted", "peak_flops")
+    __slots__ = ("_by_data", "_found", "_launches", "_wanted", "peak_flops")
 
     def __init__(
-        self, launches: Sequence[Record], wanted: Collection[str] | None = None, confidence: float = CONFIDENCE
+        self, launches: Sequence[Record], wanted: Collection[str] | None = None, *, by_data: bool = False
     ) -> None:
-        self._launches, self._wanted, self._confidence = launches, wanted, confidence
+        self._launches, self._wanted, self._by_data = launches, wanted, by_data
         self._found: dict[str, Estimate | None] = {}
         self.peak_flops: float | None = None
 
@@ -97,7 +98,7 @@ class CaseFigures(Mapping[str, Estimate]):
         values = [value for value in found if value is not None and is_figure(name, value)]
         if not values or (name in _TAILS and len(values) < len(self._launches)):
             return None  # a tail of some launches alone does not go with a median of all
-        return estimate(values, METRICS[name], self._confidence)
+        return estimate(values, METRICS[name], by_data=self._by_data)
 
 
 class Reasons(Mapping[str, str]):

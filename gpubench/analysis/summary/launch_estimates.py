@@ -6,32 +6,34 @@ from statistics import median
 
 from gpubench.core.metrics import MetricSpec
 from gpubench.core.records import Estimate
+from gpubench.stats import launch_looks
 from gpubench.stats.estimators import Location, bounded_exp, mean_location, welch_difference
 from gpubench.stats.median_interval import median_interval
 
 CONFIDENCE = 0.95
 
 
-def estimate(values: Sequence[float], spec: MetricSpec, confidence: float = CONFIDENCE) -> Estimate:
+def estimate(values: Sequence[float], spec: MetricSpec, *, by_data: bool = False) -> Estimate:
     """The figure of a metric over launches, by the metric's own rule, with a 95 % interval if one is possible.
 
     Times and rates: geometric mean with a t interval on logs, since launches differ by factors (Georges, Buytaert,
     Eeckhout 2007: the launch is the unit of replication, not the step). Accuracies and shares: arithmetic mean with
     its t interval. Maxima: the largest, without an interval. Medians (cold-start times): an order-statistic interval
-    from six launches. One launch has no interval. `confidence` is the nominal level of t intervals, more than 95 %
-    where the data decided how many launches there are. ValueError without values or with one that is not finite.
+    from six launches. One launch has no interval. `by_data`: the data decided how many launches there are, for which t
+    intervals are wider (`stats.launch_looks`). ValueError without values or with one that is not finite.
     """
     if not values:
         raise ValueError(f"no launch has a value of {spec.name}")
     if not all(math.isfinite(value) for value in values):
         raise ValueError(f"a value of {spec.name} is not finite")
+    confidence = launch_looks.CONFIDENCE if by_data else CONFIDENCE
     if spec.summarise == "max":
         return Estimate(value=max(values), n=len(values), unit=spec.unit)
     if spec.summarise == "median":
         low, high = median_interval(values) or (None, None)
         return Estimate(value=median(values), low=low, high=high, n=len(values), unit=spec.unit)
     if spec.summarise == "geometric" and min(values) > 0 and len(values) > 1:
-        logs = _location([math.log(value) for value in values])
+        logs = (launch_looks.located if by_data else _location)([math.log(value) for value in values])
         return from_location(logs, len(values), spec.unit, exponential=True, confidence=confidence)
     return from_location(_location(values), len(values), spec.unit, confidence=confidence)
 

@@ -10,14 +10,12 @@ from gpubench.analysis.summary.accuracy_verdict import QualitySummary, drop_find
 from gpubench.analysis.summary.case_figures import CaseFigures
 from gpubench.analysis.summary.case_summary import CaseSummary, Correctness
 from gpubench.analysis.summary.contest_levels import ContestLevels, contest_levels
-from gpubench.analysis.summary.launch_estimates import CONFIDENCE
 from gpubench.analysis.summary.measured_ceilings import judge_by_peaks
 from gpubench.analysis.summary.two_levels import two_levels
 from gpubench.analysis.summary.with_contests import with_contests
 from gpubench.core.findings import Finding, Validity, finding, validity
 from gpubench.core.records import ContestRecord, Record, Status, latest
 from gpubench.core.units import format_percent
-from gpubench.stats import launch_looks
 from gpubench.stats.estimators import mean_location
 from gpubench.store.run_info import PlannedCase, RunInfo
 
@@ -67,9 +65,9 @@ def summarise_run(run: RecordedRun, *, arm: str | None = None, metrics: Collecti
     of_case: dict[int, list[Record]] = {}
     for record in sorted(records, key=lambda each: (each.case_index, each.repeat)):
         of_case.setdefault(record.case_index, []).append(record)
-    confidence = quoted_confidence(run.info)
+    by_data = launches_by_data(run.info)
     summaries = [
-        summarise_case(planned, of_case.get(planned.index, ()), metrics, confidence) for planned in run.info.cases
+        summarise_case(planned, of_case.get(planned.index, ()), metrics, by_data=by_data) for planned in run.info.cases
     ]
     quality = judge_quality([entry for entry in summaries if entry.kind == "quality"], run.info.suite)
     cases = []
@@ -86,17 +84,18 @@ def summarise_run(run: RecordedRun, *, arm: str | None = None, metrics: Collecti
     return RunSummary(info=run.info, cases=with_contests(cases, contests), quality=quality, contests=contests)
 
 
-def quoted_confidence(info: RunInfo) -> float:
-    """Nominal level of the intervals of cases: higher where the data decided how many launches there are."""
+def launches_by_data(info: RunInfo) -> bool:
+    """Whether the data decided how many launches a case has."""
     repeats = (info.suite.get("measure") or {}).get("repeats", 0)
-    return CONFIDENCE if isinstance(repeats, int) or info.arms else launch_looks.CONFIDENCE
+    return not (isinstance(repeats, int) or info.arms)
 
 
 def summarise_case(
     planned: PlannedCase,
     records: Sequence[Record],
     wanted: Collection[str] | None = None,
-    confidence: float = CONFIDENCE,
+    *,
+    by_data: bool = False,
 ) -> CaseSummary:
     """One planned case from its records, in any order. A case without records is skipped, with the plan's reason.
 
@@ -116,7 +115,7 @@ def summarise_case(
         status=status,
         reason=reason,
         records=tuple(records),
-        metrics=CaseFigures(ok, wanted, confidence),
+        metrics=CaseFigures(ok, wanted, by_data=by_data),
         findings=findings,
         validity=Validity.INVALID if correctness == "fail" else validity(findings),
         correctness=correctness,

@@ -41,7 +41,7 @@ class RepeatRange(SuiteModel):
     max: int = Field(ge=3, le=1000)
 
 
-AUTO_REPEATS = RepeatRange(min=5, max=10)
+AUTO_REPEATS = RepeatRange(min=3, max=12)
 
 
 def _one_message_for_repeats(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
@@ -83,7 +83,7 @@ class Measure(SuiteModel):
     max_steps: int = Field(100_000, ge=5, le=10**7, description="Measure at most this many steps.")
     repeats: Repeats = Field(
         3,
-        description="Launches per case, each in its own process. `{min: 3, max: 12}`, or `auto` (5 to 10): until the "
+        description="Launches per case, each in its own process. `{min: 3, max: 12}`, or `auto` (3 to 12): until the "
         "half-width of the quoted interval is at most `target_rel_ci`.",
     )
     timeout: Duration = Field(

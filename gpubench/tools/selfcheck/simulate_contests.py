@@ -8,8 +8,7 @@ from gpubench.analysis.insight.paired_ratios import still_wanted
 from gpubench.analysis.summary.contest_levels import CONTEST, contest_levels, judged, paired_estimate
 from gpubench.core.records import ContestRecord, Status
 from gpubench.stats.column_levels import column_levels
-from gpubench.stats.estimators import mean_location
-from gpubench.stats.launch_looks import CONFIDENCE, are_enough, looks
+from gpubench.stats.launch_looks import CONFIDENCE, are_enough, located, looks
 from gpubench.store.run_info import PlannedCase
 
 if TYPE_CHECKING:
@@ -58,7 +57,9 @@ LAUNCH_SCENES = (
     "heavy tails, 1 %",
     "two modes, 1.5 % apart",
     "two modes, 3 % apart",
+    "two modes, 12 % apart",
 )
+LAUNCH_TARGETS = (0.01, 0.03)
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def launch_coverage(
     held = launches = 0
     for logs in _launches(scene, rng, trials, most):
         number = next(n for n in looks(least, most) if are_enough(logs[:n], least, most, target))
-        low, high = mean_location(logs[:number]).interval(CONFIDENCE)
+        low, high = located(logs[:number]).interval(CONFIDENCE)
         held += low <= 0 <= high
         launches += number
     return held / trials, launches / trials
@@ -202,12 +203,11 @@ def render_contests(counts: "list[ContestCounts]") -> str:
 
 
 def render_launches(trials: int, seed: int) -> str:
-    ranges = ((3, 12), (5, 10))
     lines = [
-        "| launches | " + " | ".join(f"{least} to {most}: coverage | launches" for least, most in ranges) + " |",
-        "| --- |" + " ---: |" * 2 * len(ranges),
+        "| launches | " + " | ".join(f"to {target:.0%}: coverage | launches" for target in LAUNCH_TARGETS) + " |",
+        "| --- |" + " ---: |" * 2 * len(LAUNCH_TARGETS),
     ]
     for scene in LAUNCH_SCENES:
-        found = [launch_coverage(scene, trials, seed, least=least, most=most) for least, most in ranges]
+        found = [launch_coverage(scene, trials, seed, least=3, most=12, target=target) for target in LAUNCH_TARGETS]
         lines.append(f"| {scene} | " + " | ".join(f"{share:.1%} | {number:.1f}" for share, number in found) + " |")
     return "\n".join(lines)
