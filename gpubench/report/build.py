@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.extensions import SECTIONS_GROUP, Extension, extensions
+from gpubench.report.first_questions import first_questions
+from gpubench.report.glossary import with_glossary
 from gpubench.report.headline import answers, headline
 from gpubench.report.model.report_model import ReportModel, Section, line
 from gpubench.report.model.words import count, sentence
@@ -23,6 +25,7 @@ from gpubench.report.topics import (
     efficiency,
     energy,
     findings,
+    launches,
     memory,
     method,
     profiles,
@@ -42,6 +45,7 @@ ORDER: dict[str, Topic] = {
     "batch": batch.section,
     "waterfall": waterfall.section,
     "effects": effects.section,
+    "launches": launches.section,
     "memory": memory.section,
     "energy": energy.section,
     "ceilings": ceilings.section,
@@ -93,7 +97,9 @@ def build_report(view: View, *, pages: bool = True, only: Collection[str] | None
     summary = view.summary
     subject = str(summary.info.suite.get("description") or f"run {summary.info.run}").strip().rstrip(".")
     made = [section for topic in sections(only) if (section := topic(view)) is not None and not section.empty]
-    return ReportModel(
+    found = any(entry.speed is not None for entry in summary.cases)
+    made = [replace(each, folded=True) if _is_detail(each, found=found) else each for each in made]
+    model = ReportModel(
         title=f"{summary.info.suite_name}: {subject}",
         subtitle=line(f"{counts_text(summary)}. {sentence(machine_line(summary.info))}."),
         run=summary.info.run,
@@ -101,7 +107,20 @@ def build_report(view: View, *, pages: bool = True, only: Collection[str] | None
         sections=_with_distinct_charts(made),
         pages=case_pages(view.in_full, summary.info) if pages else (),
         answers=answers(view.decision),
+        first=first_questions(view) if view.charts else (),
     )
+    return with_glossary(model) if view.charts else model
+
+
+_DETAILS = {"memory", "energy", "efficiency", "steadiness", "accuracy", "cold", "findings", "environment", "method"}
+_MOST_OPEN = 12
+
+
+def _is_detail(section: Section, *, found: bool) -> bool:
+    """What follows the answer and its reasons; of a run without figures, how each case ended is the answer."""
+    if section.key in ("cases", "unmeasured"):
+        return (section.key == "cases") != found or sum(len(table.rows) for table in section.tables) > _MOST_OPEN
+    return section.key in _DETAILS or section.folded
 
 
 def _with_distinct_charts(made: list[Section]) -> tuple[Section, ...]:

@@ -1,5 +1,6 @@
 """A real browser: Debian's chromium and its driver, through selenium. Skipped with the reason where there is none."""
 
+import itertools
 import os
 import shutil
 import subprocess
@@ -8,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from fakes.matrix import matrix_run, samples_of
+from fakes.runs import NO_DRIVER, NO_GPU_ENVIRONMENT, FakeRun, Invented, cpu_run, in_turns
 from fakes.stored import stored
 
 from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.run_summary import summarise_run
+from gpubench.core.records import Status
 from gpubench.report.comparison.versus import runs_report
 from gpubench.report.view.samples import wanted
 from gpubench.report.write import report_of, write_html
@@ -60,15 +63,44 @@ def browser() -> Iterator[Driver]:
     opened.quit()
 
 
+def long_names() -> FakeRun:
+    """Cases whose workload has a long name, in two sizes, one of which is far from the others in one launch."""
+    made = Invented()
+    workload = "a_package_of_models.vision.transformers:VisionTransformerLargePatch16WithRegisters"
+    for precision, batch in itertools.product(("fp32", "amp-bf16"), (32, 64)):
+        where = {"workload": workload, "mode": "train", "device": "cuda", "precision": precision, "batch_size": batch}
+        made.measured(f"{workload} {precision} b{batch}", 100.0 * batch, spread=0.2, **where)
+        made.measured(f"cnn {precision} b{batch}", 900.0 * batch, **{**where, "workload": "cnn"})
+    return made.run()
+
+
+def skipped() -> FakeRun:
+    made = Invented()
+    for precision in ("fp32", "tf32", "amp-fp16", "amp-bf16"):
+        skip = (Status.SKIPPED, f"no CUDA device: {NO_DRIVER}")
+        made.plan(f"cuda {precision}", skip=skip, device="cuda", precision=precision, batch_size=64)
+    return made.run(environment=NO_GPU_ENVIRONMENT)
+
+
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The page of a run with everything, and that of a comparison."""
+    """The page of a run with everything, of a comparison, and of runs of other kinds."""
     folder = tmp_path_factory.mktemp("pages")
-    before = matrix_run(**SMALL, tag="before")
+    before = in_turns(matrix_run(**SMALL, tag="before"))
     after = matrix_run(**SMALL, tag="after", modes=("train",), seed=9, speed={"amp-bf16": 0.9})
     chosen = [entry.planned.index for entry in wanted(Decision(summarise_run(before)))]
     run = stored(before, folder / "run", samples_of(before, chosen, num_steps=100))
-    return {
+    others = {
+        "no contest": cpu_run(3),
+        "many": matrix_run(seeds=range(2), oom_from=1024),
+        "long": long_names(),
+        "skipped": skipped(),
+    }
+    written = {
+        name: write_html(report_of(stored(other, folder / name), name), folder / f"{name}.html")
+        for name, other in others.items()
+    }
+    return written | {
         "run": write_html(report_of(run, "before"), folder / "run.html"),
         "versus": write_html(runs_report(after, [before], allow_unpaired=True), folder / "versus.html"),
     }

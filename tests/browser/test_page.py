@@ -6,31 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.open_page import open_page
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
 Driver = Any
-
-
-def open_page(
-    browser: Driver, path: Path, *, width: int = 1280, height: int = 900, dark: bool = False, fragment: str = ""
-) -> None:
-    """A fresh page; what was logged before is forgotten."""
-    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    # Reduced motion: a page that still glides is a page on which a click lands beside its target.
-    media = {"prefers-color-scheme": "dark" if dark else "light", "prefers-reduced-motion": "reduce"}
-    features = [{"name": name, "value": value} for name, value in media.items()]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    browser.get("about:blank")
-    for kind in ("browser", "performance"):
-        browser.get_log(kind)
-    browser.get(f"file://{path}{fragment}")
-    # The page replaces a blank one in another process: `get` may return while the blank one still answers.
-    loaded = "return location.protocol === 'file:' && document.readyState === 'complete'"
-    WebDriverWait(browser, 30).until(lambda each: each.execute_script(loaded))
 
 
 def rows(browser: Driver) -> list[WebElement]:
@@ -74,7 +56,7 @@ def test_nothing_is_logged_and_nothing_leaves_the_page(browser: Driver, pages: d
 
 
 def test_a_heading_sorts_the_cases_both_ways(browser: Driver, pages: dict[str, Path]) -> None:
-    open_page(browser, pages["run"])
+    open_page(browser, pages["run"], fragment="#cases")
     press(browser, "throughput")
     speeds = [number(text) for text in column(browser, "throughput") if text[0].isdigit()]
     assert speeds == sorted(speeds)
@@ -88,7 +70,7 @@ def test_a_heading_sorts_the_cases_both_ways(browser: Driver, pages: dict[str, P
 
 
 def test_numbers_sort_as_numbers_and_words_as_words(browser: Driver, pages: dict[str, Path]) -> None:
-    open_page(browser, pages["run"])
+    open_page(browser, pages["run"], fragment="#cases")
     press(browser, "batch_size")
     batches = [int(text) for text in column(browser, "batch_size")]
     assert batches == sorted(batches)
@@ -97,7 +79,7 @@ def test_numbers_sort_as_numbers_and_words_as_words(browser: Driver, pages: dict
 
 
 def test_filters_narrow_the_cases_and_say_how_many_are_left(browser: Driver, pages: dict[str, Path]) -> None:
-    open_page(browser, pages["run"])
+    open_page(browser, pages["run"], fragment="#cases")
     labels = {label.text.split("\n")[0]: label for label in browser.find_elements(By.CSS_SELECTOR, ".filters label")}
     assert {"Search", "mode", "device", "precision", "batch", "layout", "cuDNN"} <= set(labels)
     Select(labels["precision"].find_element(By.TAG_NAME, "select")).select_by_visible_text("tf32")
@@ -112,7 +94,7 @@ def test_filters_narrow_the_cases_and_say_how_many_are_left(browser: Driver, pag
 
 
 def test_a_row_opens_by_keyboard_to_everything_about_its_case(browser: Driver, pages: dict[str, Path]) -> None:
-    open_page(browser, pages["run"])
+    open_page(browser, pages["run"], fragment="#cases")
     button = browser.find_element(By.CSS_SELECTOR, "#case-5 .open")
     button.send_keys(Keys.ENTER)
     assert button.get_attribute("aria-expanded") == "true"
@@ -135,7 +117,7 @@ def test_a_row_opens_by_keyboard_to_everything_about_its_case(browser: Driver, p
 
 
 def test_an_open_row_is_closed_before_the_rows_move(browser: Driver, pages: dict[str, Path]) -> None:
-    open_page(browser, pages["run"])
+    open_page(browser, pages["run"], fragment="#cases")
     browser.find_element(By.CSS_SELECTOR, "#case-5 .open").click()
     press(browser, "step_time_s")
     assert browser.find_elements(By.CSS_SELECTOR, "tr.detail") == []
@@ -147,7 +129,7 @@ def test_a_case_can_be_linked_to(browser: Driver, pages: dict[str, Path]) -> Non
 
 
 def test_a_failed_case_shows_why(browser: Driver, pages: dict[str, Path]) -> None:
-    open_page(browser, pages["run"])
+    open_page(browser, pages["run"], fragment="#cases")
     script = "return [...document.querySelectorAll('table[data-key=cases] tr.t-bad')].map((row) => row.dataset.case)"
     (failed, *_) = browser.execute_script(script)
     browser.execute_script(f"document.querySelector('#case-{failed} .open').click()")

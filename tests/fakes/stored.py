@@ -30,4 +30,6 @@ def stored(run: FakeRun, folder: Path, samples: Samples | None = None) -> Run:
                 arrays = {"step_times_s": [*warmup, *launch.step_times_s], **telemetry}
                 name = write_samples(folder, f"{record.case_index:04d}-{record.repeat}", arrays)
             writer.append(record.model_copy(update={"samples": name}))
+        for contest in run.contests:
+            writer.append_contest(contest)
     return load_run(folder)

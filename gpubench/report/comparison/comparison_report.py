@@ -55,14 +55,14 @@ def build_comparison(compared: Compared, *, verbose: bool = False, extra: Sequen
     """
     rows = list(moves(compared.changes))
     changed = [each for each in rows if _stands_out(compared, each)]
-    ends = ends_table([each for each in compared.changes if _ended_otherwise(each)])
+    ended = [each for each in compared.changes if _ended_otherwise(each)]
     unclear = [moved for _, moved in rows if moved.judgement == "unclear"]
     suite = f"suite {compared.candidate.suite}, " if compared.candidate.suite else ""
     level = f"; {LEVEL_WORDS[compared.level]}" if compared.level else ""
     sections = (
         Section("differs", "Differs", facts=difference_facts(compared.differences)),
         Section("changed", "Changed", tables=_tables("changed", changed, compared, why=verbose)),
-        Section("ends", "Ended otherwise", tables=ends),
+        Section("ends", "Ended otherwise", tables=ends_table(ended), gist=_kinds(ended)),
         *extra,
         Section("counts", "Summary", lines=_counts(compared, len(changed), verbose=verbose)),
         Section("unclear", "Unclear", lines=unclear_lines(unclear, compared.settings.sesoi)),
@@ -211,6 +211,11 @@ def _ended_otherwise(change: CaseChange) -> bool:
     same = before is not None and after is not None and before.status is after.status
     in_part = after is not None and after.status is Status.OK and after.num_crashed > 0
     return ended_badly(change) and (in_part or not same)
+
+
+def _kinds(changes: Iterable[CaseChange]) -> str:
+    """`36 removed, 1 fixed`."""
+    return ", ".join(f"{number} {word}" for word, number in Counter(map(kind_word, changes)).items())
 
 
 def ends_table(changes: Sequence[CaseChange]) -> tuple[Table, ...]:

@@ -7,14 +7,17 @@ from gpubench.analysis.compare.compare_sides import Compared, compare_sides, ref
 from gpubench.analysis.compare.run_sides import arm_sides, arms_of, side_of
 from gpubench.analysis.summary.run_summary import RecordedRun, RunSummary, summarise_run
 from gpubench.analysis.verdict.judge_settings import CompareSettings
+from gpubench.report.comparison.comparison_questions import comparison_questions
 from gpubench.report.comparison.comparison_report import build_comparison
 from gpubench.report.comparison.versus_charts import versus_charts
+from gpubench.report.glossary import with_glossary
 from gpubench.report.model.report_model import Fact, Line, ReportModel, Section, code, line, plain
-from gpubench.report.model.words import joined
+from gpubench.report.model.words import joined, sentence
 from gpubench.report.topics.method import command_line
-from gpubench.report.topics.set_up import environment_facts
+from gpubench.report.topics.set_up import environment_facts, machine_line
 
 _MOST_SAID = 6
+_MOST_OPEN = 12
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ def build_versus(found: Sequence[Versus]) -> ReportModel:
         )
         at = 1 if model.sections and model.sections[0].key == "differs" else 0
         shown = [*model.sections[:at], charts, *model.sections[at:], *([rows] if rows else [])]
+        shown = [replace(section, folded=_is_detail(section)) for section in shown]
         names = f"{each.compared.candidate.name} against {each.compared.reference.name}"
         for section in (section for section in shown if not section.empty):
             named = replace(section, key=f"{section.key}{suffix}", heading=f"{section.heading}: {names}")
@@ -83,7 +87,7 @@ def build_versus(found: Sequence[Versus]) -> ReportModel:
         [getattr(each.compared, side).name for each in found] for side in ("reference", "candidate")
     )
     arms = first.candidate.source == "arm"
-    return ReportModel(
+    model = ReportModel(
         title=f"{joined(candidates)} against {first.reference.name}"
         if arms
         else f"{first.candidate.name} against {joined(references)}",
@@ -92,6 +96,18 @@ def build_versus(found: Sequence[Versus]) -> ReportModel:
         headline=tuple(headline),
         sections=(*sections, *_setups(found)),
     )
+    return with_glossary(model if len(found) > 1 else _with_questions(model, found[0]))
+
+
+def _with_questions(model: ReportModel, each: Versus) -> ReportModel:
+    gates = each.candidate.info.suite.get("gates") or ()
+    first = comparison_questions(each.compared, gates, model.headline)
+    return replace(model, first=first, headline=(*model.headline[:1], *model.headline[2:]))
+
+
+def _is_detail(section: Section) -> bool:
+    long = sum(len(table.rows) for table in section.tables) > _MOST_OPEN
+    return section.key == "all" or (section.key != "changed" and long)
 
 
 def _subtitle(found: Sequence[Versus], models: Sequence[ReportModel]) -> Line:
@@ -119,7 +135,8 @@ def _setups(found: Sequence[Versus]) -> tuple[Section, ...]:
     for number, (name, summary) in enumerate(runs.values()):
         typed = command_line(summary.info.argv)
         facts = (*environment_facts(summary), *((Fact("Command", line(code(typed))),) if typed else ()))
-        sections.append(Section(f"environment-{number + 1}", f"Set-up of {name}", facts=facts))
+        heading, gist = f"Set-up of {name}", sentence(machine_line(summary.info))
+        sections.append(Section(f"environment-{number + 1}", heading, facts=facts, folded=True, gist=gist))
     return tuple(section for section in sections if not section.empty)
 
 

@@ -19,6 +19,7 @@ from gpubench.report.topics.batch import batch_chart
 from gpubench.report.topics.energy import energy_chart
 from gpubench.report.topics.memory import memory_chart
 from gpubench.report.view.contests import Contest, charted
+from gpubench.report.view.launch_dots import LAUNCH
 
 _MOST_ROWS = 16
 _SAME_MEMORY = 0.001
@@ -189,9 +190,11 @@ def _accuracy(before: RunSummary, after: RunSummary, names: tuple[str, str]) -> 
     if first is None or second is None:
         return None
     sides = ((first, _REFERENCE, names[0]), (second, "valid", names[1]))
-    rows = [(*row[:5], standing, name) for chart, standing, name in sides for row in chart.rows]
-    known = {row[0]: float(row[1] or 0.0) for row in first.rows}
-    moved = {str(row[0]): float(row[1] or 0.0) - known[row[0]] for row in second.rows if row[0] in known}
+    rows = [(*row[:5], standing, name) for chart, standing, name in sides for row in chart.rows if row[5] != LAUNCH]
+    known, now = (
+        {str(row[0]): float(row[1] or 0.0) for row in rows if row[5] == side} for side in (_REFERENCE, "valid")
+    )
+    moved = {name: value - known[name] for name, value in now.items() if name in known}
     most = max(moved, key=lambda name: abs(moved[name]), default="")
     finding = (
         f"Test accuracy moved by {moved[most]:+.1f} points at most ({most})" if moved else "Test accuracy of both runs"

@@ -34,8 +34,9 @@ def lines(sheet: Sheet) -> Any:
     scale = alt.Scale(type=sheet.options.get("y_scale", "linear"), zero=sheet.options.get("zero", True), nice=True)
     y = alt.Y("y:Q", title=y_title, scale=scale, axis=axis)
     base = sheet.chart_of(points)
+    figures = sheet.chart_of([row for row in points if row["standing"] != "launch"])
     layers = [
-        base.mark_line(strokeWidth=2).encode(x=x, y=y, color=color(series), detail=["kind:N"], **_dashes(everything))
+        figures.mark_line(strokeWidth=2).encode(x=x, y=y, color=color(series), detail=["kind:N"], **_dashes(everything))
     ]
     banded = [row for row in points if row["low"] is not None]
     if banded:
@@ -62,14 +63,15 @@ def _dashes(rows: Rows) -> dict[str, Any]:
 
 
 def _ooms(sheet: Sheet, rows: Rows, x: Any, series: Sequence[str]) -> list[Any]:
-    """A cross per batch that ran out of memory, at the top, those of one batch below each other."""
+    """A cross per batch that ran out of memory, on the axis, those of one batch above each other."""
     import altair as alt
 
     met: dict[float, int] = {}
     layers = []
-    for row in rows:
+    for row in {(row["series"], row["x"]): row for row in rows}.values():
         rank = met[row["x"]] = met.get(row["x"], -1) + 1
-        mark = sheet.chart_of([row]).mark_text(text="✕ OOM", y=8 + 15 * rank, fontWeight="bold", align="right", dx=12)
+        place = {"y": HEIGHT - 9 - 15 * rank, "align": "right", "dx": 12}
+        mark = sheet.chart_of([row]).mark_text(text="✕ OOM", fontWeight="bold", **place)
         what = f"{row['series']} ran out of memory at batch {row['x']}"
         layers.append(mark.encode(x=x, color=color(series, legend=False), description=alt.value(what)))
     return layers

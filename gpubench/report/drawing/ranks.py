@@ -127,9 +127,9 @@ def dots(sheet: Sheet) -> Any:
             f" ({row['case']})" if row["case"] else ""
         )
     series, order = series_of(rows), list(dict.fromkeys(row["row"] for row in rows))
-    zero = bool(sheet.options.get("zero"))
+    zero, form = bool(sheet.options.get("zero")), sheet.options.get("x_format", GROUPED)
     scale = alt.Scale(zero=zero, nice=True, padding=0 if zero else 16)
-    x = alt.X("x:Q", title=sheet.options.get("x_title"), scale=scale, axis=alt.Axis(format=GROUPED, tickCount=5))
+    x = alt.X("x:Q", title=sheet.options.get("x_title"), scale=scale, axis=alt.Axis(format=form, tickCount=5))
     y = alt.Y("row:N", title=None, sort=order, axis=alt.Axis(domain=False, ticks=False, grid=True))
     layers = []
     spans = [row for row in rows if row["low"] is not None]

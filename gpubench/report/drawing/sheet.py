@@ -7,8 +7,8 @@ from gpubench.report.drawing import palette
 from gpubench.report.model.inert_text import inert
 from gpubench.report.model.report_model import Chart
 
-WIDTH = 384
-HEIGHT = 230
+WIDTH = 340
+HEIGHT = 210
 ROW = 30
 GROUPED = ",~f"
 """Axis labels as 1,900 and 0.002: whole numbers grouped, no more decimals than the ticks need."""
@@ -82,7 +82,7 @@ def shape(series: Sequence[str], *, legend: bool = True) -> Any:
 
 
 def marks(base: Any, series: Sequence[str], *, legend: bool = True, **encoding: Any) -> list[Any]:
-    """Points: filled where the figure counts, hollow where it is weakened or not verified."""
+    """Points: filled where the figure counts, hollow where it is weakened or not verified, small of single launches."""
     import altair as alt
 
     said = {
@@ -91,11 +91,13 @@ def marks(base: Any, series: Sequence[str], *, legend: bool = True, **encoding: 
         "description": alt.Description("said:N"),
         **encoding,
     }
+    launch = base.transform_filter("datum.standing === 'launch'").mark_circle(size=26, opacity=0.65)
     full = base.transform_filter("datum.standing === 'valid'").mark_point(filled=True, size=70, opacity=1)
-    hollow = base.transform_filter("datum.standing !== 'valid'").mark_point(
-        filled=False, size=70, strokeWidth=2, opacity=1
+    hollow = base.transform_filter("datum.standing !== 'valid' && datum.standing !== 'launch'").mark_point(
+        filled=False, fill=palette.name("paper"), size=70, strokeWidth=2, opacity=1
     )
-    return [full.encode(**said), hollow.encode(**said)]
+    small = {name: value for name, value in said.items() if name != "shape"}
+    return [launch.encode(**small), full.encode(**said), hollow.encode(**said)]
 
 
 def said(row: Mapping[str, Any], x_title: str, y_title: str) -> str:
@@ -104,6 +106,6 @@ def said(row: Mapping[str, Any], x_title: str, y_title: str) -> str:
     if row.get("low") is not None and row.get("high") is not None:
         parts.append(f"95 % interval {row['low']:,.6g} to {row['high']:,.6g}")
     parts.append(str(row.get("others") or ""))
-    if row.get("standing") not in (None, "valid"):
+    if row.get("standing") not in (None, "valid", "launch"):
         parts.append(str(row["standing"]))
     return ", ".join(part for part in parts if part)

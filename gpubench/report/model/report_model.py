@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple
 
-Style = Literal["plain", "strong", "code", "muted"]
+Style = Literal["plain", "strong", "code", "muted", "term"]
+"""`term`: a word that the glossary of the report explains."""
 Tone = Literal["plain", "good", "warning", "bad", "muted"]
 """What a row or a line is, for colour. It is always also said: by a mark in the first column or a word in the last."""
 
@@ -220,6 +221,20 @@ class Section:
     charts: tuple[Chart, ...] = ()
     short: str = ""
     """The heading in a bar of links; the heading itself where empty."""
+    folded: bool = False
+    """A detail: a page that can shows the heading and the gist alone until it is asked for the rest."""
+
+    gist: str = ""
+    """What it says in a few words, for where it is folded; where empty, its first chart or sentence says it."""
+
+    @property
+    def in_short(self) -> str:
+        """The gist, else the title of the first chart, else the first sentence, else what a table holds."""
+        if self.gist or self.charts:
+            return self.gist or self.charts[0].title
+        said = [plain(each) for each in (*self.lines, *(fact.text for fact in self.facts))]
+        titles = [column.title for table in self.tables for column in table.columns if column.align == "right"]
+        return said[0].partition(". ")[0].removesuffix(".") if said else ", ".join(dict.fromkeys(titles)).lstrip("#, ")
 
     @property
     def empty(self) -> bool:
@@ -267,9 +282,21 @@ class ReportModel:
     sections: tuple[Section, ...]
     pages: tuple[CasePage, ...] = ()
     answers: tuple[Answer, ...] = ()
+    first: tuple[Fact, ...] = ()
+    """What is asked first, each answered in a sentence: a document shows them in place of the first headline."""
 
     def section(self, key: str) -> Section | None:
         return next((section for section in self.sections if section.key == key), None)
+
+    @property
+    def body(self) -> tuple[Section, ...]:
+        """The sections of a document, without one whose only sentence its `first` lines have."""
+        said = {plain(fact.text) for fact in self.first}
+        return tuple(
+            each
+            for each in self.sections
+            if each.tables or {plain(one) for one in each.lines} - said or each.facts or each.charts or each.remarks
+        )
 
     @property
     def charts(self) -> tuple[Chart, ...]:

@@ -19,6 +19,7 @@ from markupsafe import Markup, escape
 
 from gpubench.core.version import __version__
 from gpubench.report.drawing import palette
+from gpubench.report.glossary import term_of
 from gpubench.report.model.inert_text import inert, inert_lines
 from gpubench.report.model.report_model import Cell, Column, Line, ReportModel, Span, Table, plain
 from gpubench.report.render.csv_text import chart_csv
@@ -81,6 +82,7 @@ def _environment() -> Environment:
         "intervals": intervals,
         "classes": _classes,
         "rows": rows_html,
+        "term_id": term_id,
     }
     environment.globals |= {"precisions": tuple(palette.PRECISIONS), "many": _MANY}
     return environment
@@ -159,10 +161,17 @@ def line_html(said: Line) -> Markup:
 
 
 def _span(span: Span) -> Markup:
+    if span.style == "term":
+        return Markup('<a class="term" href="#{}">{}</a>').format(term_id(term_of(span.text)), inert(span.text))
     tag = _TAGS.get(span.style)
     if tag is None:
         return prose_html(span.text)
     return Markup("<{0}>{1}</{0}>").format(tag, inert(span.text))
+
+
+def term_id(term: str) -> str:
+    """The anchor of a term in the glossary."""
+    return "term-" + re.sub(r"[^a-z0-9]+", "-", term.lower())
 
 
 def prose_html(said: str) -> Markup:

@@ -1,11 +1,12 @@
 """The report as Markdown that a code host shows: tables, no HTML. Text from outside is escaped."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import quote
 
 from gpubench.report.model.inert_text import inert
-from gpubench.report.model.report_model import Line, Remark, ReportModel, Section, Span, Table
+from gpubench.report.model.report_model import Fact, Line, Remark, ReportModel, Section, Span, Table
 from gpubench.report.model.words import count
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<#|~&$])")
@@ -21,16 +22,15 @@ def render_markdown(model: ReportModel, *, charts: str | None = None) -> str:
     `charts` is the folder, beside the file, in which each chart is as SVG and CSV; without it there are none.
     """
     parts = [f"# {escape(model.title)}", text(model.subtitle), f"Run `{_code(model.run)}`"]
-    parts += [text(said) for said in model.headline]
-    shown = [section if charts else replace(section, charts=()) for section in model.sections]
+    parts += [_facts(model.first), *(text(said) for said in model.headline[bool(model.first) :])]
+    shown = [section if charts else replace(section, charts=()) for section in model.body]
     parts += [_section(section, charts) for section in shown if not section.empty]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _section(section: Section, charts: str | None = None) -> str:
     parts = [f"## {escape(section.heading)}", *(text(said) for said in section.lines)]
-    if section.facts:
-        parts.append("\n".join(f"- **{escape(fact.name)}**: {text(fact.text)}" for fact in section.facts))
+    parts.append(_facts(section.facts))
     for chart in section.charts if charts else ():
         place = quote(f"{charts}/{chart.key}", safe="/")
         how = f"How to read: {prose(chart.reading)} [Data as CSV]({place}.csv)"
@@ -38,6 +38,10 @@ def _section(section: Section, charts: str | None = None) -> str:
     parts += [part for table in section.tables for part in _table(table)]
     parts += [_remark(remark) for remark in section.remarks]
     return "\n\n".join(part for part in parts if part)
+
+
+def _facts(facts: Sequence[Fact]) -> str:
+    return "\n".join(f"- **{escape(fact.name)}**: {text(fact.text)}" for fact in facts)
 
 
 def _table(table: Table) -> list[str]:

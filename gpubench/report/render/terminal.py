@@ -23,7 +23,7 @@ from gpubench.report.model.report_model import (
 from gpubench.report.model.words import count
 from gpubench.report.render.layout import fit_form, header, row_lines
 
-STYLES: dict[Style, str] = {"plain": "", "strong": "bold", "code": "cyan", "muted": "dim"}
+STYLES: dict[Style, str] = {"plain": "", "strong": "bold", "code": "cyan", "muted": "dim", "term": ""}
 TONES: dict[Tone, str] = {"plain": "", "good": "green", "warning": "yellow", "bad": "red", "muted": "dim"}
 _INDENT = "  "
 

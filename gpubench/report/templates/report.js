@@ -170,16 +170,26 @@
     if (element.dataset.key === "cases") makeFilterable(element);
   });
 
-  const openNamed = () => {
-    const row = /^#case-\d+$/.test(location.hash) && document.querySelector(location.hash);
-    if (!row) return;
-    row.hidden = false;
-    const button = row.querySelector(".open");
-    if (button && button.getAttribute("aria-expanded") === "false") button.click();
-    row.scrollIntoView({ block: "start" });
+  // What a link leads to is unfolded: a section, a case, or what stands inside of either.
+  const reveal = (hash) => {
+    const target = hash.length > 1 && document.getElementById(hash.slice(1));
+    if (!target) return;
+    const own = target.querySelector(":scope > details");
+    if (own) own.open = true;
+    for (let each = target; each; each = each.parentElement) if (each.tagName === "DETAILS") each.open = true;
+    const button = target.querySelector(":scope > th > .open");
+    if (button) {
+      target.hidden = false;
+      if (button.getAttribute("aria-expanded") === "false") button.click();
+    }
+    target.scrollIntoView({ block: "start" });
   };
-  addEventListener("hashchange", openNamed);
-  openNamed();
+  addEventListener("hashchange", () => reveal(location.hash));
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest('a[href^="#"]');
+    if (link && link.hash === location.hash) reveal(link.hash);
+  });
+  reveal(location.hash);
 
   const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
   const seen = new IntersectionObserver((entries) => {

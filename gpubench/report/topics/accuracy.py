@@ -12,6 +12,7 @@ from gpubench.core.units import format_duration, format_percent
 from gpubench.report.model.figure_cells import measured_cell, metric_cell, ratio_cell
 from gpubench.report.model.report_model import Cell, Chart, Column, Datum, Line, Section, Table, Tone, line, lines
 from gpubench.report.model.words import joined, place
+from gpubench.report.view.launch_dots import DOTS, LAUNCH, launch_dots
 from gpubench.report.view.run_view import View
 
 _VERDICTS: dict[str, tuple[str, str, Tone]] = {
@@ -253,7 +254,9 @@ def _accuracy(known: Sequence[QualitySummary]) -> Chart:
         found = entry.summary.metrics["accuracy"]
         values = [None if value is None else value * 100 for value in (found.value, found.low, found.high)]
         standing = "suspect" if entry.verdict == "drop" else "valid"
-        rows.append((_name(entry, several), *values, entry.precision, standing, entry.verdict))
+        name, dots = _name(entry, several), launch_dots(entry.summary, "accuracy", 100)
+        rows.append((name, *values, entry.precision, standing, entry.verdict))
+        rows += [(name, value, None, None, entry.precision, LAUNCH, launch) for launch, value in dots]
     limits = {
         round((entry.reference.metrics["accuracy"].value - entry.max_drop) * 100, 3)
         for entry in known
@@ -267,7 +270,7 @@ def _accuracy(known: Sequence[QualitySummary]) -> Chart:
         title=finding,
         reading=(
             "Each mark is the test accuracy reached at one precision, with its 95 % interval over seeds where there "
-            f"are several.{beyond}"
+            f"are several. {DOTS}{beyond}"
         ),
         alt=f"Dot chart of test accuracy by precision. {finding}.",
         columns=("trained at", "accuracy %", "low", "high", "precision", "standing", "verdict"),

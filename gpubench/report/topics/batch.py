@@ -22,6 +22,7 @@ from gpubench.report.view.contests import (
     times,
     with_hollow,
 )
+from gpubench.report.view.launch_dots import DOTS, LAUNCH, launch_dots
 from gpubench.report.view.run_view import View
 
 _LEVELS_OFF = 1.05
@@ -43,7 +44,7 @@ def batch_chart(contest: Contest) -> Chart | None:
     ran_out = any(entry.status is Status.OOM for line in lines.values() for entry in line)
     finding = _finding(contest, lines)
     lower = "lower" if contest.timing == "latency" else "higher"
-    reading = f"Each line is one precision with the other settings of its best case; {lower} is faster. {BAND}"
+    reading = f"Each line is one precision with the other settings of its best case; {lower} is faster. {BAND} {DOTS}"
     return Chart(
         key=f"batch-{contest.key}",
         form="lines",
@@ -66,6 +67,8 @@ def _rows(precision: str, line: Sequence[CaseSummary], contest: Contest) -> list
             found = entry.metrics[contest.metric]
             ends = [None if end is None else end * factor for end in (found.low, found.high)]
             rows.append((precision, batch, found.value * factor, *ends, "", standing(entry), others))
+            dots = launch_dots(entry, contest.metric, factor)
+            rows += [(precision, batch, value, None, None, "", LAUNCH, launch) for launch, value in dots]
         elif entry.status is Status.OOM:
             rows.append((precision, batch, None, None, None, "", "OOM", others))
     return rows

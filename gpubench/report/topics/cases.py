@@ -1,12 +1,13 @@
 """Every measured case with its speed, memory and energy; cases without figures, gathered by how and why they ended."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
 from gpubench.report.model.report_model import Column, Section, Table, code, line, lines
-from gpubench.report.model.words import ranges
+from gpubench.report.model.words import count, ranges
 from gpubench.report.view.case_tables import (
     MARKS,
     MEMORY,
@@ -42,7 +43,9 @@ def section(view: View) -> Section:
         if many
         else "",
     )
-    return Section("cases", "All cases", lines=said, tables=(table,))
+    counts = Counter(status_word(entry) for entry in view.summary.cases)
+    gist = ", ".join(f"{number} {word}" for word, number in counts.items())
+    return Section("cases", "All cases", lines=said, tables=(table,), gist=gist)
 
 
 def cases_table(view: View) -> Table:
@@ -82,7 +85,12 @@ _COLUMNS = (
 
 def unmeasured_section(view: View) -> Section | None:
     table = unmeasured_table(view.everything)
-    return Section("unmeasured", "Cases without figures", short="Without figures", tables=(table,)) if table else None
+    if table is None:
+        return None
+    _, status, number, _, reason = (cell.text for cell in table.rows[0].cells)
+    more = f", and {count(len(table.rows) - 1, 'other reason')}" if len(table.rows) > 1 else ""
+    gist = f"{number} {status}: {reason}{more}"
+    return Section("unmeasured", "Cases without figures", short="Without figures", tables=(table,), gist=gist)
 
 
 def unmeasured_table(summaries: Iterable[CaseSummary]) -> Table | None:

@@ -8,6 +8,7 @@ from gpubench.core.units import format_number, format_percent
 from gpubench.report.model.report_model import Chart, Datum, Section
 from gpubench.report.view.case_tables import metrics_section
 from gpubench.report.view.contests import Contest, name_of, standing, with_hollow
+from gpubench.report.view.launch_dots import DOTS, LAUNCH, launch_dots
 from gpubench.report.view.run_view import View
 
 _SHOWN = (
@@ -58,6 +59,8 @@ def efficiency_chart(contest: Contest, summary: RunSummary) -> Chart | None:
         flops, precision = entry.metrics[_FLOPS], entry.case.precision
         values = [None if value is None else value * factor for value in (flops.value, flops.low, flops.high)]
         rows.append((precision, *values, precision, standing(entry), name_of(entry, contest)))
+        dots = launch_dots(entry, _FLOPS, factor)
+        rows += [(precision, value, None, None, precision, LAUNCH, launch) for launch, value in dots]
     ticks = [(entry.case.precision, peaks[id(entry)] * factor) for entry in shown if id(entry) in peaks]
     ruled = (
         "The tick is the highest figure measured on this device at that precision."
@@ -66,7 +69,7 @@ def efficiency_chart(contest: Contest, summary: RunSummary) -> Chart | None:
     )
     what = (
         "Each mark is the fastest case of one precision: operations of its matrix products and convolutions over "
-        "step time."
+        f"step time. {DOTS}"
     )
     return Chart(
         key=f"efficiency-{contest.key}",

@@ -46,4 +46,6 @@ def remarks(summaries: Iterable[CaseSummary]) -> tuple[Remark, ...]:
 
 
 def section(view: View) -> Section:
-    return Section("findings", "Findings", remarks=remarks(view.everything))
+    found = remarks(view.everything)
+    gist = ", ".join(f"{remark.mark} {remark.code} {remark.name} ({remark.num_cases})" for remark in found)
+    return Section("findings", "Findings", remarks=found, gist=gist)

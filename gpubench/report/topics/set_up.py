@@ -9,7 +9,7 @@ from gpubench.core.units import format_bytes
 from gpubench.machine.doctor.examination import self_test_rows
 from gpubench.machine.doctor_row import Level
 from gpubench.report.model.report_model import Fact, Section, line, muted
-from gpubench.report.model.words import count
+from gpubench.report.model.words import count, sentence
 from gpubench.report.view.run_view import View
 from gpubench.store.run_info import RunInfo
 
@@ -19,7 +19,8 @@ _SHOWN_VARIABLES = 12
 
 
 def section(view: View) -> Section:
-    return Section("environment", "Set-up", facts=environment_facts(view.summary))
+    info = view.summary.info
+    return Section("environment", "Set-up", facts=environment_facts(view.summary), gist=sentence(machine_line(info)))
 
 
 def environment_facts(summary: RunSummary) -> tuple[Fact, ...]:

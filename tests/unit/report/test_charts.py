@@ -5,15 +5,17 @@ import math
 import pytest
 from fakes.matrix import matrix_run
 from fakes.reports import charts_of
-from fakes.runs import Invented, invented_run
+from fakes.runs import FakeRun, Invented, invented_run
 
 from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.core.findings import finding
+from gpubench.report.build import build_report
 from gpubench.report.model.report_model import Chart, ReportModel
 from gpubench.report.topics.energy import frontier
 from gpubench.report.topics.steadiness import throttle_spans
 from gpubench.report.view.contests import by_batch, charted, contests
+from gpubench.report.view.run_view import View
 from gpubench.report.view.samples import LaunchSamples, Samples
 
 GPU = {"mode": "train", "device": "cuda", "data": "digits"}
@@ -54,6 +56,7 @@ def test_the_sections_of_the_report_have_the_charts_that_belong_there(matrix_mod
     assert forms == {
         "batch": {"lines"},
         "effects": {"forest", "heat"},
+        "launches": {"dots"},
         "memory": {"lines"},
         "energy": {"scatter", "dots"},
         "efficiency": {"dots"},
@@ -104,7 +107,7 @@ def test_a_weakened_case_leads_no_chart_and_is_hollow() -> None:
     chart = chart_of(made.run(), "batch-train-cuda")
     assert "fp32 is fastest" in chart.title
     assert "amp-fp16, hollow, was faster and does not count" in chart.title
-    assert {row[6] for row in chart.rows if row[0] == "amp-fp16"} == {"suspect"}
+    assert {row[6] for row in chart.rows if row[0] == "amp-fp16"} == {"suspect", "launch"}
     assert "Hollow marks are weakened by a finding." in chart.reading
 
 
@@ -207,6 +210,45 @@ def test_long_series_are_thinned_to_what_can_be_seen(matrix_summary: RunSummary)
     charts = [chart for chart in charts_of(matrix_summary, steps)["steadiness"] if chart.form == "timeline"]
     assert charts
     assert all(len(chart.rows) <= 250 for chart in charts)
+
+
+def launched(*speeds: float) -> FakeRun:
+    """Two cases; of the second each launch as fast as said."""
+    made = Invented(len(speeds))
+    made.measured("fp32", 100.0, precision="fp32", **GPU)
+    made.measured("tf32", 200.0, precision="tf32", **GPU)
+    for record, speed in zip(made.records[-len(speeds) :], speeds, strict=True):
+        step_s = 64 / speed
+        assert record.series is not None
+        changes = {"metrics": {**record.metrics, "throughput": speed, "step_time_s": step_s}}
+        changes["series"] = record.series.model_copy(update={"median_s": step_s})
+        made.records[made.records.index(record)] = record.model_copy(update=changes)
+    return made.run()
+
+
+def test_launches_that_agree_are_said_to() -> None:
+    chart = chart_of(launched(200, 201, 202), "launches-train-cuda")
+    assert "every launch lies within ±" in chart.title
+    assert [row[0] for row in chart.rows] == ["fp32"] * 3 + ["tf32"] * 3, "a dot per launch"
+    assert [row[1] for row in chart.rows[3:]] == pytest.approx([-0.4975, 0, 0.4975])
+
+
+def test_a_launch_far_from_the_others_is_the_finding_and_unfolds_its_section() -> None:
+    run = launched(200, 87, 201)
+    chart = chart_of(run, "launches-train-cuda")
+    assert "launch 2 of tf32 took 2.3x as long as its middle launch" in chart.title
+    both = (run, launched(200, 201, 202))
+    sections = [build_report(View(summarise_run(each), charts=True)).section("launches") for each in both]
+    assert [section is not None and section.folded for section in sections] == [False, True]
+
+
+def test_two_levels_of_launches_are_the_finding() -> None:
+    title = chart_of(launched(200, 200.1, 200.2, 210, 210.1, 210.2), "launches-train-cuda").title
+    assert "tf32 has two levels, 5.0% apart (3 and 3 launches)" in title
+
+
+def test_a_single_launch_is_no_chart_of_launches() -> None:
+    assert not any(section == "launches" for section in charts_of(summarise_run(launched(200))))
 
 
 def test_accuracy_below_the_limit_is_said_and_hollow() -> None:
