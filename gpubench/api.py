@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gpubench.core.errors import UsageError
 from gpubench.store.run_reader import Run
@@ -20,6 +21,36 @@ if TYPE_CHECKING:
 __all__ = ["StoredRun", "compare", "load_run", "load_suite", "run_suite"]
 
 DEFAULT_STORE = "reports"
+
+
+class Drawn(NamedTuple):
+    """One chart: `title` says what it shows, `reading` how to read it; `svg` is a complete document."""
+
+    key: str
+    title: str
+    reading: str
+    svg: str
+
+
+@dataclass(frozen=True)
+class Charts:
+    """Charts of a run. A notebook shows them; elsewhere `save` writes them as SVG files."""
+
+    charts: tuple[Drawn, ...]
+
+    def __repr__(self) -> str:
+        return f"<Charts {', '.join(chart.key for chart in self.charts)}>"
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<figure>{chart.svg}<p>{escape(chart.reading)}</p></figure>" for chart in self.charts)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write one SVG file per chart into `folder`, which is made if needed. Returns the paths."""
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        paths = [Path(folder, f"{chart.key}.svg") for chart in self.charts]
+        for path, chart in zip(paths, self.charts, strict=True):
+            path.write_text(chart.svg, encoding="utf-8")
+        return paths
 
 
 @dataclass(frozen=True)
@@ -40,11 +71,56 @@ class StoredRun(Run):
 
         return summarise_run(self, arm=arm)
 
-    def frame(self) -> "pd.DataFrame":
-        """The long table: one row per case and metric, settings in columns, values in SI units with 95 % intervals."""
-        from gpubench.analysis.summary.long_table import frame
+    def frame(self, *, pivot: bool = False) -> "pd.DataFrame":
+        """The long table: one row per case and metric, settings in columns, values in SI units with 95 % intervals.
 
-        return frame(self.summary())
+        With `pivot` one row per case and a column per metric, without intervals; the settings that differ between cases
+        are its index.
+        """
+        from gpubench.analysis.summary.long_table import frame, wide_frame
+
+        return wide_frame(self.summary()) if pivot else frame(self.summary())
+
+    def _repr_html_(self) -> str:
+        """The screen that ends `gpubench run`, or for a run with arms that of `gpubench compare`: for notebooks."""
+        from gpubench.report.build import build_report
+        from gpubench.report.comparison.versus import arms_report
+        from gpubench.report.render.result_screen import RESULT_SECTIONS, as_html, final_screen, print_comparison
+        from gpubench.report.view.run_view import View
+
+        if self.info.arms:
+            compared = arms_report(self)
+            return as_html(lambda writer: print_comparison(writer, compared))
+        model = build_report(View(self.summary(), name=self.info.run), pages=False, only=RESULT_SECTIONS)
+        return as_html(lambda writer: final_screen(writer, model))
+
+    def plot(self, section: str) -> "Charts":
+        """The charts of a section of the report: `batch`, `effects`, `waterfall`, `memory`, `energy`, `ceilings`,
+        `accuracy`, ... A notebook shows them; `save` writes them.
+
+        UsageError with the sections that have charts if this one has none.
+        """
+        from gpubench.report.drawing.draw import draw_apart, stand_alone
+        from gpubench.report.write import report_of
+
+        model = report_of(self)
+        by_section = {each.key: each.charts for each in model.sections if each.charts}
+        if section not in by_section:
+            raise UsageError(
+                f"run {self.info.run} has no chart for {section!r}",
+                hint=f"It has charts for {', '.join(by_section)}."
+                if by_section
+                else "Too little was measured for one.",
+            )
+        drawings, reasons = draw_apart(by_section[section])
+        if reasons:
+            raise UsageError(f"not drawn: {'; '.join(reasons.values())}")
+        return Charts(
+            tuple(
+                Drawn(each.key, each.title, each.reading, stand_alone(drawings[each.key]))
+                for each in by_section[section]
+            )
+        )
 
 
 def load_run(reference: str | Path = "@last", store: str | Path = DEFAULT_STORE) -> StoredRun:
@@ -79,7 +155,7 @@ def run_suite(
     listener: "Listener | None" = None,
     **options: Any,
 ) -> StoredRun:
-    """Measure a suite as `gpubench run` does, and load the stored run.
+    """Measure a suite or a target as `gpubench run` does, and load the stored run.
 
     `selection` keeps cases as `-k` does. `listener` is called with each event of `gpubench.runner.events`, in the
     calling thread. Other keywords are the fields of `gpubench.runner.run.RunRequest` (`out`, `tag`, `seed`,

@@ -13,14 +13,7 @@ from gpubench.cli.console import filled, table_width
 from gpubench.cli.open_run import shown_name
 from gpubench.cli.print_errors import say
 from gpubench.cli.run_arms import AskedArms
-from gpubench.cli.screens.final_screen import (
-    RESULT_SECTIONS,
-    final_screen,
-    print_compared,
-    print_compared_json,
-    print_comparison,
-    result_writer,
-)
+from gpubench.cli.screens.final_screen import print_compared, print_compared_json, result_writer
 from gpubench.core.errors import ExitStatus, MachineUnfitError, UsageError
 from gpubench.core.findings import Validity, unfit, validity
 from gpubench.core.metrics import SESOI
@@ -31,6 +24,7 @@ from gpubench.report.comparison.comparison_report import build_comparison
 from gpubench.report.comparison.versus import arms_report
 from gpubench.report.model.report_model import ReportModel
 from gpubench.report.render.json_document import run_document, to_json
+from gpubench.report.render.result_screen import RESULT_SECTIONS, final_screen, print_comparison
 from gpubench.report.view.run_view import View
 from gpubench.report.write import keep_ceilings, report_of, write_both
 from gpubench.runner.run import RunOutcome

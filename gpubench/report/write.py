@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -44,8 +44,11 @@ class RunInFolder(RunWithSamples, Protocol):
     def dropped(self) -> Sequence[str]: ...
 
 
-def report_of(run: RunInFolder, name: str = "", summary: RunSummary | None = None) -> ReportModel:
-    """The report of a run with everything a document shows; `name` is how commands may call the run.
+def report_of(
+    run: RunInFolder, name: str = "", summary: RunSummary | None = None, *, only: Collection[str] | None = None
+) -> ReportModel:
+    """The report of a run with everything a document shows; `name` is how commands may call the run. With `only`, of a
+    run without arms these sections alone, without single cases.
 
     A run of several arms is reported as the comparison of them: launches of two arms are never mixed.
     """
@@ -64,7 +67,7 @@ def report_of(run: RunInFolder, name: str = "", summary: RunSummary | None = Non
         charts=True,
         most_rows=_MOST_ROWS,
     )
-    return build_report(view)
+    return build_report(view, pages=only is None, only=only)
 
 
 def write_both(model: ReportModel, folder: Path, stem: str = REPORT_NAME) -> Path:

@@ -8,8 +8,10 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from gpubench.core.errors import UsageError
 from gpubench.core.secrets import mask_text
 from gpubench.protocol import start_module
+from gpubench.suite.load import LoadedSuite
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.workload_names import is_users
 
@@ -62,6 +64,13 @@ def unusable_workloads(
             return dict.fromkeys(asked, (f"{said}{last or 'it printed nothing'}", ""))
         found = json.loads(answer.read_text(encoding="utf-8"))
     return {name: (said[0], said[1]) for name, said in zip(asked, found, strict=True) if said is not None}
+
+
+def check_target(loaded: LoadedSuite) -> None:
+    """UsageError if the module that was named as a target cannot be imported, or is no model."""
+    found = unusable_workloads(loaded.cases, shipped_too=True) if loaded.target is not None else {}
+    for said, hint in found.values():
+        raise UsageError(said, hint=hint)
 
 
 def _named(workloads: Iterable[str]) -> str:

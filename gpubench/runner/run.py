@@ -21,6 +21,7 @@ from gpubench.machine.environment_variables import hide_homes
 from gpubench.protocol.host_modules import host_modules
 from gpubench.protocol.messages import Hello
 from gpubench.runner.arms.arm import Arm, Level, check_cases, level_of_run, levels_of, why_not_blocks
+from gpubench.runner.check_workloads import check_target
 from gpubench.runner.contest.contests import Contests, StillWanted
 from gpubench.runner.events import Event, HostStarted, LaunchPhase, Listener, Notice, RunFinished, RunStarted
 from gpubench.runner.launch.attempt import Attempts
@@ -164,7 +165,9 @@ def run_suite(
     Raises SuiteError, UsageError, StoreError or WorkerError before anything is measured; afterwards every end of a case
     is a record. KeyboardInterrupt after an interrupted run, whose folder holds what was measured.
     """
-    outcome = start(RunRequest(load_suite(source, overrides), **asked), listener, still_wanted=still_wanted)
+    loaded = load_suite(source, overrides)
+    check_target(loaded)
+    outcome = start(RunRequest(loaded, **asked), listener, still_wanted=still_wanted)
     if outcome.interrupted:
         raise KeyboardInterrupt(f"the run was interrupted; what was measured is in {outcome.folder}")
     return load_run(outcome.folder)

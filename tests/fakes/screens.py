@@ -9,10 +9,10 @@ from rich.console import Console
 
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.cli.console import UNLIMITED, make_console
-from gpubench.cli.screens.final_screen import final_screen
 from gpubench.cli.screens.run_progress import LiveProgress, LogProgress, RunProgress
 from gpubench.report.build import build_report
 from gpubench.report.pages.case_page import case_page
+from gpubench.report.render.result_screen import final_screen
 from gpubench.report.render.terminal import TerminalReport
 from gpubench.report.view.run_view import View
 from gpubench.runner.events import Event, RunFinished

@@ -138,6 +138,39 @@ def test_the_frame_is_the_long_table_of_the_run(reports: Path) -> None:
     assert set(table["status"]) == {"ok", "skipped"}
 
 
+def test_the_wide_frame_has_a_row_per_case_and_a_column_per_metric(reports: Path) -> None:
+    run = gpubench.load_run("second", store=reports)
+    wide, long = run.frame(pivot=True), run.frame()
+    assert len(wide) == long["index"].nunique() == 6
+    assert wide.index.is_unique
+    assert set(wide.index.names) <= set(long.columns)
+    assert wide["status"].value_counts().to_dict() == {"ok": 2, "skipped": 4}
+    rates = long[long["metric"] == "throughput"]["value"]
+    assert sorted(wide["throughput"].dropna()) == sorted(rates)
+
+
+def test_a_notebook_shows_the_screen_that_ends_a_run(reports: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)  # where rich would display each line at once
+    shown = gpubench.load_run("first", store=reports)._repr_html_()
+    assert shown.startswith("<pre")
+    assert "Best settings" in shown.replace("</span>", "").replace('<span style="font-weight: bold">', "")
+
+
+def test_charts_of_a_section_are_shown_and_saved(reports: Path) -> None:
+    run = gpubench.load_run("first", store=reports)
+    charts = run.plot("effects")
+    assert repr(charts) == f"<Charts {', '.join(chart.key for chart in charts.charts)}>"
+    assert charts._repr_html_().count("<svg") == len(charts.charts)
+    saved = charts.save(reports / "charts")
+    assert [path.read_text()[:4] for path in saved] == ["<svg"] * len(charts.charts)
+
+
+def test_a_section_without_charts_is_answered_with_those_that_have_some(reports: Path) -> None:
+    with pytest.raises(UsageError, match="has no chart for 'batches'") as caught:
+        gpubench.load_run("first", store=reports).plot("batches")
+    assert "effects" in caught.value.hint
+
+
 def test_the_summary_counts_how_cases_ended(reports: Path) -> None:
     summary = gpubench.load_run("second", store=reports).summary()
     assert {status.value: count for status, count in summary.counts.items()} == {"ok": 2, "skipped": 4}

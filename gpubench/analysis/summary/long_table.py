@@ -14,11 +14,25 @@ _OF_CASE = ("index", "case", "kind", "label", *SETTINGS, "status", "reason", "va
 COLUMNS = (*_OF_CASE, "metric", "value", "low", "high", "n", "unit")
 
 
+def wide_frame(run: RunSummary) -> "pd.DataFrame":
+    """One row per case, the settings in which cases differ (else the label) as its index: `status`, then the value of
+    each metric, NaN where there is none. Intervals are in the long table.
+    """
+    import pandas as pd
+
+    long = frame(run)
+    of_case = long.drop_duplicates("index").set_index("index")
+    differing = [name for name in ("kind", *SETTINGS) if len(of_case[name].unique()) > 1]
+    values = long.dropna(subset=["metric"]).pivot_table(index="index", columns="metric", values="value")
+    order = [name for name in METRICS if name in values]
+    wide = pd.concat([of_case[[*(differing or ["label"]), "status"]], values[order]], axis="columns")
+    return wide.set_index(differing or ["label"])
+
+
 def frame(run: RunSummary) -> "pd.DataFrame":
     """One row per case and metric, settings in columns, values in the registry's SI units, 95 % intervals.
 
     A case without figures has one row with `metric` and `value` missing, so that no case is lost in a group-by.
-    `frame.pivot_table(index=["precision", "batch_size"], columns="metric", values="value")` makes it wide.
     """
     import pandas as pd
 

@@ -59,8 +59,9 @@ def command(
 
         sys.stdout.write(to_lines(history_document(metric, found, floor=floor)))
         return
-    from gpubench.cli.screens.final_screen import print_comparison, result_writer
+    from gpubench.cli.screens.final_screen import result_writer
     from gpubench.report.comparison.history_screen import build_history
+    from gpubench.report.render.result_screen import print_comparison
 
     print_comparison(result_writer(wide=wide), build_history(metric, found, floor=floor, notes=notes))
 

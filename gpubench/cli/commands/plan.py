@@ -82,10 +82,11 @@ def command(
     from gpubench.analysis.compare.verdict_cost import plan
     from gpubench.analysis.verdict.judge_settings import CompareSettings
     from gpubench.cli.open_run import open_run
-    from gpubench.cli.screens.final_screen import print_comparison, result_writer
+    from gpubench.cli.screens.final_screen import result_writer
     from gpubench.cli.standing_verdicts import MANY_CASES
     from gpubench.report.comparison.json_documents import to_lines
     from gpubench.report.comparison.plan_screen import build_plan, plan_document
+    from gpubench.report.render.result_screen import print_comparison
 
     if (suite is None) == (pilot is None):
         raise click.UsageError("Name a suite to measure, or a stored run with --pilot to use its noise.")

@@ -27,8 +27,6 @@ from gpubench.core.errors import ExitStatus
 if TYPE_CHECKING:
     from gpubench.cli.run_ending import RunEnding
     from gpubench.runner.run import RunRequest
-    from gpubench.suite.load import LoadedSuite
-
 
 _MOST_REPEATS = 1000
 _TAG = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
@@ -237,6 +235,7 @@ def command(
     from gpubench.cli.gate.choose_sides import stored_side
     from gpubench.cli.run_ending import RunEnding
     from gpubench.cli.screens.run_progress import open_progress
+    from gpubench.runner.check_workloads import check_target
     from gpubench.runner.run import RunRequest, start
     from gpubench.suite.load import load_suite
 
@@ -263,7 +262,7 @@ def command(
     loaded = load_suite(suite or "", overrides)
     if loaded.target is not None:
         click.echo(f"importing {loaded.target} ...", err=True)
-        _check_target(loaded)
+        check_target(loaded)
     for warning in loaded.warnings:
         say_warning(warning)
     request = RunRequest(
@@ -289,15 +288,6 @@ def command(
     with open_progress(wide=wide, verdicts=verdicts) as progress:
         outcome = start(request, progress, before=ending.before, settled=verdicts, still_wanted=still_wanted)
     return ending.after(outcome, store)
-
-
-def _check_target(loaded: "LoadedSuite") -> None:
-    """UsageError if the user's module cannot be imported, or is no model."""
-    from gpubench.core.errors import UsageError
-    from gpubench.runner.check_workloads import unusable_workloads
-
-    for said, hint in unusable_workloads(loaded.cases, shipped_too=True).values():
-        raise UsageError(said, hint=hint)
 
 
 def _resume(

@@ -13,7 +13,7 @@ from gpubench.cli.gate.choose_sides import CheckRequest, rules_for_run, sides_to
 from gpubench.cli.gate.keep_baseline import first_baseline, keep
 from gpubench.cli.open_run import open_run, shown_name
 from gpubench.cli.print_errors import say
-from gpubench.cli.screens.final_screen import print_comparison, result_writer
+from gpubench.cli.screens.final_screen import result_writer
 from gpubench.core.errors import ExitStatus, MachineUnfitError
 from gpubench.core.findings import unfit
 from gpubench.core.metrics import SESOI
@@ -23,6 +23,7 @@ from gpubench.report.comparison.json_documents import gate_document, to_lines
 from gpubench.report.model.report_model import code, line
 from gpubench.report.render.github import annotations, step_summary
 from gpubench.report.render.junit import junit_xml
+from gpubench.report.render.result_screen import print_comparison
 from gpubench.store.atomic_files import store_error, write_output
 from gpubench.store.run_reader import Run
 

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,57 +10,12 @@ from gpubench.report.render.terminal import TerminalReport
 
 if TYPE_CHECKING:
     from gpubench.analysis.compare.compare_sides import Compared
-    from gpubench.report.model.report_model import ReportModel, Section
-
-_MOST_ROWS = 30
-RESULT_SECTIONS = ("best", "waterfall", "effects", "ceilings", "accuracy", "unmeasured", "findings")
+    from gpubench.report.model.report_model import Section
 
 
 def result_writer(*, wide: bool = False) -> TerminalReport:
     """Writes parts of a report to stdout, at its width."""
     return TerminalReport(result_console(), table_width(sys.stdout, wide=wide), prose_width(sys.stdout))
-
-
-def final_screen(writer: TerminalReport, model: "ReportModel") -> None:
-    """After a run: the findings in words, the best settings, what each setting does, what spoiled the numbers."""
-    from gpubench.report.model.report_model import Section, Span
-
-    writer.heading("Result")
-    writer.text(model.subtitle, tone="muted", indent="  ")
-    for said in model.headline:
-        writer.blank()
-        writer.text(said, indent="  ")
-    for key in RESULT_SECTIONS[:-1]:
-        section = model.section(key)
-        # Ceilings only where there is room for them on a screen that is read in one go.
-        fits = section is None or key != "ceilings" or sum(len(table.rows) for table in section.tables) <= _MOST_ROWS
-        if section is not None and fits and not replace(section, charts=()).empty:
-            writer.section(section)
-    findings = model.section("findings")
-    if findings is None:
-        return
-    grave = tuple(remark for remark in findings.remarks if remark.severity != "info")
-    if grave:
-        writer.section(Section("warnings", "What weakened the figures", remarks=grave))
-    notes = [
-        f"{remark.code} {remark.name} ({remark.num_cases})" for remark in findings.remarks if remark.severity == "info"
-    ]
-    if notes:
-        writer.blank()
-        writer.text((Span(f"Also noted, without effect on a figure: {', '.join(notes)}."),), tone="muted")
-
-
-def print_comparison(writer: TerminalReport, model: "ReportModel") -> None:
-    """Title, what differs in the environment before any number, headline, the rest."""
-    writer.heading(model.title)
-    writer.text(model.subtitle, tone="muted")
-    differs = model.section("differs")
-    if differs is not None:
-        writer.section(differs)
-    writer.headline(model.headline)
-    for section in model.sections:
-        if section is not differs:
-            writer.section(section)
 
 
 def print_compared_json(found: "Sequence[Compared]") -> None:
@@ -74,6 +28,7 @@ def print_compared_json(found: "Sequence[Compared]") -> None:
 
 def print_compared(compared: "Compared", folders: tuple[Path, Path], *, verbose: bool, wide: bool, again: bool) -> None:
     from gpubench.report.comparison.comparison_report import build_comparison
+    from gpubench.report.render.result_screen import print_comparison
 
     writer = result_writer(wide=wide)
     if again:

@@ -9,12 +9,12 @@ from fakes.screens import Still, Ticking, a_console, writer
 
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.cli.console import make_console, redraws
-from gpubench.cli.screens.final_screen import final_screen
 from gpubench.cli.screens.run_progress import LiveProgress, LogProgress, open_progress
 from gpubench.cli.screens.status_lines import Running, Tally, status_lines
 from gpubench.report.build import build_report
 from gpubench.report.model.inert_text import cell_width
 from gpubench.report.pages.case_page import case_page
+from gpubench.report.render.result_screen import final_screen
 from gpubench.report.view.run_view import View
 from gpubench.runner.events import Event
 
