@@ -23,7 +23,7 @@ __all__ = ["StoredRun", "compare", "load_run", "load_suite", "run_suite"]
 DEFAULT_STORE = "reports"
 
 
-class Drawn(NamedTuple):
+class DrawnChart(NamedTuple):
     """One chart: `title` says what it shows, `reading` how to read it; `svg` is a complete document."""
 
     key: str
@@ -36,7 +36,7 @@ class Drawn(NamedTuple):
 class Charts:
     """Charts of a run. A notebook shows them; elsewhere `save` writes them as SVG files."""
 
-    charts: tuple[Drawn, ...]
+    charts: tuple[DrawnChart, ...]
 
     def __repr__(self) -> str:
         return f"<Charts {', '.join(chart.key for chart in self.charts)}>"
@@ -117,7 +117,7 @@ class StoredRun(Run):
             raise UsageError(f"not drawn: {'; '.join(reasons.values())}")
         return Charts(
             tuple(
-                Drawn(each.key, each.title, each.reading, stand_alone(drawings[each.key]))
+                DrawnChart(each.key, each.title, each.reading, stand_alone(drawings[each.key]))
                 for each in by_section[section]
             )
         )

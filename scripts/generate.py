@@ -1,9 +1,10 @@
-"""Writes what is made from the models: the JSON Schemas and the suite reference. Tests hold the files to it."""
+"""Writes what is made from the models and commands: JSON Schemas, suite reference, manual page. Tests compare them."""
 
 import json
 from pathlib import Path
 
 from gpubench.profile.figures.summary_model import json_schema
+from gpubench.tools.man_page import man_page
 from gpubench.tools.schemas import contest_schema, record_schema, suite_schema
 from gpubench.tools.suite_reference import suite_reference
 
@@ -16,6 +17,7 @@ def main() -> None:
     for name, schema in schemas.items():
         (ROOT / "schemas" / f"{name}.json").write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")
     (ROOT / "docs" / "suite-reference.md").write_text(suite_reference(), encoding="utf-8")
+    (ROOT / "docs" / "gpubench.1").write_text(man_page(), encoding="utf-8")
 
 
 if __name__ == "__main__":
