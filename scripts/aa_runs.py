@@ -4,6 +4,7 @@ down.
     python scripts/aa_runs.py measure --folder reports/aa                   # hours; call it again to continue
     python scripts/aa_runs.py collect --folder reports/aa > rounds.csv          every round of every comparison
     python scripts/aa_runs.py report rounds.csv                                 the counts as Markdown
+    python scripts/aa_runs.py contests --folder reports/aa                  # one case under two names; it goes on
 
 Each run is one suite whose cases differ in their seed alone, so that each case is a comparison of its own: 40 of equal
 arms, and 20 for each slow-down, at both levels of interleaving. Cases leave a run when they are settled. What `gpubench
@@ -12,6 +13,7 @@ plan` foretells from the noise of the equal arms stands beside what was found.
 
 import csv
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ import click
 from gpubench.analysis.compare.case_changes import round_log_ratios
 from gpubench.analysis.compare.run_sides import arm_sides
 from gpubench.analysis.compare.verdict_cost import forecast, spread_of
+from gpubench.analysis.insight.paired_ratios import still_wanted
+from gpubench.analysis.summary.contest_levels import contest_levels
 from gpubench.analysis.verdict.interleaved_rounds import compare_log_ratios
 from gpubench.analysis.verdict.judge import Comparison
 from gpubench.analysis.verdict.judge_settings import CompareSettings
@@ -51,6 +55,18 @@ defaults: {{workload: "aa_workload:SlowedCNN", data: digits, mode: train, device
 matrix: {{seed: [{seeds}]}}
 measure: {{min_time: 500ms, max_time: {max_time}, min_steps: 40, target_rel_ci: 2%, telemetry: off, parity: off}}
 """
+
+
+TWO_NAMES = """
+schema: 1
+name: two-names
+description: The reference CNN, and its equal under another name (a learning rate takes no time).
+defaults: {workload: cnn, data: digits, mode: train, device: cpu, batch_size: 8, cpu_threads: 1}
+matrix: {learning_rate: [0.001, 0.001001]}
+measure: {repeats: 1, min_time: 100ms, max_time: 200ms, min_steps: 10, telemetry: off, parity: off}
+contest: {budget: 15s}
+"""
+CONTEST_COLUMNS = ("contest", "round", "other_name", "itself")
 
 
 @dataclass(frozen=True)
@@ -139,6 +155,38 @@ def _rounds(trial: Trial, run: Run) -> Iterator[tuple[str, str, str, str, int, s
         logs, level = round_log_ratios(METRICS["throughput"], before, after)
         for repeat, value in logs.items():
             yield trial.level, f"{trial.effect:g}", after.label, level, repeat, f"{value:.6f}"
+
+
+@main.command()
+@click.option("--folder", type=click.Path(path_type=Path), default=Path("reports/aa"), show_default=True)
+@click.option("--contests", "num", default=100, show_default=True, help="Contests to have in all.")
+def contests(folder: Path, num: int) -> None:
+    """Contests of one case under two names: appends the log ratios of each round to `contests.csv`."""
+    file = folder / "contests.csv"
+    done = len(read_contests(file)) if file.exists() else 0
+    with file.open("a", newline="", buffering=1) as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        if not done:
+            writer.writerow(CONTEST_COLUMNS)
+        for number in range(done + 1, num + 1):
+            with tempfile.TemporaryDirectory() as place:
+                outcome = start(
+                    RunRequest(parse_suite(TWO_NAMES), out=Path(place) / "run", seed=20261130 + number),
+                    still_wanted=still_wanted,
+                )
+                (levels,) = contest_levels(load_run(outcome.folder).contests)
+            first, second = levels.cases
+            pairs = zip(levels.log_ratios(second, first).items(), levels.twins, strict=True)
+            writer.writerows((number, at, f"{other:.6f}", f"{itself:.6f}") for (at, other), itself in pairs)
+
+
+def read_contests(path: Path) -> dict[str, list[tuple[float, float]]]:
+    """By contest, the log ratios of its rounds: the same case under another name, and the first case's twin."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    with path.open(newline="") as lines:
+        for row in csv.DictReader(lines):
+            found.setdefault(row["contest"], []).append((float(row["other_name"]), float(row["itself"])))
+    return found
 
 
 @main.command()

@@ -6,7 +6,7 @@ from itertools import combinations
 from typing import Literal
 
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.analysis.summary.contest_levels import CONTEST, ContestLevels, contest_levels, judged
+from gpubench.analysis.summary.contest_levels import CONTEST, ContestLevels, contest_levels, judged, paired_estimate
 from gpubench.analysis.verdict.judge import Comparison
 from gpubench.core.metrics import SESOI
 from gpubench.core.records import ContestRecord, Estimate, Record
@@ -63,6 +63,7 @@ def still_wanted(
     cases: Sequence[PlannedCase], _launches: Sequence[Record], records: Sequence[ContestRecord]
 ) -> frozenset[int]:
     """Cases of a contest that another round may still tell something about: those of a pair that matters and is open.
+    Where none is, those of a settled pair whose interval is wider than the smallest effect of interest.
 
     Pairs matter that differ in one setting, and the fastest with the second. A pair is settled by its verdict, and
     hopeless where the largest effect that its interval allows could not be found in the rounds of a contest.
@@ -70,11 +71,10 @@ def still_wanted(
     levels = next(iter(contest_levels(records)), None)
     if levels is None:
         return frozenset(case.index for case in cases)
-    wanted: set[int] = set()
-    for one, other in _pairs(cases, levels):
-        if _is_open(judged(list(levels.log_ratios(one, other).values()))):
-            wanted |= {one, other}
-    return frozenset(wanted)
+    found = {pair: list(levels.log_ratios(*pair).values()) for pair in _pairs(cases, levels)}
+    wanted = [pair for pair, logs in found.items() if _is_open(judged(logs))]
+    wanted = wanted or [pair for pair, logs in found.items() if _is_wide(logs)]
+    return frozenset(case for pair in wanted for case in pair)
 
 
 def _pairs(cases: Sequence[PlannedCase], levels: ContestLevels) -> list[tuple[int, int]]:
@@ -96,3 +96,11 @@ def _is_open(found: Comparison | None) -> bool:
     spread = found.location.standard_error * math.sqrt(found.rounds)
     needed = rounds_needed(spread, most, CONTEST.schedule()[-1].alpha, power=0.5, trim=CONTEST.trim)
     return needed is not None and needed <= CONTEST.max_rounds
+
+
+def _is_wide(logs: Sequence[float]) -> bool:
+    found = judged(logs)
+    if found is None or found.verdict == "unclear" or len(logs) >= CONTEST.max_rounds:
+        return False
+    ratio = paired_estimate(logs)
+    return ratio.low is not None and ratio.high is not None and ratio.high - ratio.low > 2 * CONTEST.sesoi * ratio.value

@@ -39,7 +39,7 @@ MAX_ROUNDS = 24
 )
 @click.option(
     "--max-rounds",
-    type=click.IntRange(6, 10_000),
+    type=click.IntRange(5, 10_000),
     default=MAX_ROUNDS,
     show_default=True,
     help="Maximum rounds for a verdict.",

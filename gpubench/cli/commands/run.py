@@ -98,7 +98,7 @@ def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 )
 @click.option(
     "--rounds",
-    type=click.IntRange(6, 1000),
+    type=click.IntRange(5, 1000),
     metavar="N",
     help="With arms: at most N rounds per case (24; over 16 cases need 16 or more). Decided cases stop earlier.",
 )

@@ -196,3 +196,13 @@ def test_a_machine_whose_launches_waited_for_a_cpu_spares_one_and_says_so(lab, m
 def test_equal_cases_are_settled_and_a_contest_ends_when_nothing_more_can_be_told(lab):
     lab.run([A, B, C], contest_s=900, still_wanted=still_wanted)
     assert len(jobs(lab)) == 3  # 1.5 and 0.8 times as fast: no other process would change that
+
+
+def test_a_settled_pair_goes_on_until_its_interval_is_narrow(lab):
+    def script(job):
+        speeds = {"2": 1.5 * (1.01 if job.repeat % 2 else 0.99)}
+        return takes_turns(job, speeds) if job.kind == "contest" else measures()
+
+    lab.script = script
+    lab.run([A, B], contest_s=900, still_wanted=still_wanted)
+    assert len(jobs(lab)) == 4  # after three the half-width is 3.8 %, after four 2.2 %

@@ -439,18 +439,18 @@ def varying(by_repeat):
 
 def test_a_case_whose_launches_agree_gets_the_least_and_one_whose_differ_the_most(lab):
     lab.script = varying(lambda repeat: 1 + 0.1 * (repeat % 2))
-    lab.run([SMALL, LARGE], repeats=6, until=UntilKnown(3, 0.01))
+    lab.run([SMALL, LARGE], repeats=6, until=UntilKnown(3, 0.05))
     assert (launched_times(lab, 1), launched_times(lab, 2)) == (3, 6)
     assert [event.case.index for event in lab.told(CaseFinished)] == [1, 2]
 
 
 def test_a_case_that_always_fails_gets_the_least(lab):
     lab.script = lambda job: fails() if job.case == LARGE else measures()
-    lab.run([SMALL, LARGE], repeats=6, until=UntilKnown(3, 0.01))
+    lab.run([SMALL, LARGE], repeats=6, until=UntilKnown(3, 0.05))
     assert launched_times(lab, 2) == 3
 
 
 def test_a_case_that_is_known_well_enough_is_not_measured_again_when_a_run_goes_on(lab):
-    lab.run([SMALL], repeats=6, until=UntilKnown(3, 0.01))
-    lab.run([SMALL], repeats=6, until=UntilKnown(3, 0.01))
+    lab.run([SMALL], repeats=6, until=UntilKnown(3, 0.05))
+    lab.run([SMALL], repeats=6, until=UntilKnown(3, 0.05))
     assert lab.launched == []
