@@ -68,6 +68,7 @@ class Program:
         except queue.Empty:
             raise ProgramError(f"no answer within {timeout_s:g} s") from None
         if text is None:
+            self._threads[1].join(5.0)  # what it wrote to stderr may be read a little later
             last = self._errors[-1].strip() if self._errors else f"exit status {self._process.wait()}"
             raise ProgramError(f"ended early: {last}")
         try:

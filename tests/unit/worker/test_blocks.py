@@ -139,7 +139,7 @@ def test_a_setting_that_does_not_hold_at_a_switch_ends_the_job(run, monkeypatch)
             torch.backends.cudnn.deterministic = True
 
     monkeypatch.setattr(replicas.effective_settings, "apply", apply)
-    failed = run({"base": SMALL, "head": SMALL}, "cnn")
+    failed = run({"base": SMALL, "head": SMALL}, "cnn", measure=PATIENT)
     assert failed.type == "failed"
     assert [entry.code for entry in failed.findings] == ["GB301"]
     assert "after the switch to arm" in failed.findings[0].message
@@ -240,7 +240,7 @@ def test_a_request_to_stop_keeps_the_turns_so_far(run):
 
 
 def test_phases_and_progress_are_told(run):
-    run({"base": {}, "head": {}})
+    run({"base": {}, "head": {}}, measure=PATIENT)
     told = [message for message in run.messages if message.type == "phase"]
     assert [phase.name for phase in told] == ["build", "measuring", "closing"]
     assert any(message.type == "progress" and message.step_time_s > 0 for message in run.messages)
@@ -309,7 +309,7 @@ def test_what_an_arm_built_later_compiles_is_no_recompilation_of_an_earlier_one(
 def test_what_is_compiled_during_the_turns_is_a_recompilation(run, monkeypatch):
     steps = []
     monkeypatch.setattr(
-        replicas.optional_facts, "compile_stats", lambda _case: CompileStats(1.0, 1, 0, len(steps) // 100)
+        replicas.optional_facts, "compile_stats", lambda _case: CompileStats(1.0, 1, 0, len(steps) // 10)
     )
 
     class Recompiles:
@@ -319,7 +319,7 @@ def test_what_is_compiled_during_the_turns_is_a_recompilation(run, monkeypatch):
     module = types.ModuleType("recompiles")
     module.Recompiles = Recompiles
     monkeypatch.setitem(sys.modules, "recompiles", module)
-    result = run({"base": {}, "head": {}}, "recompiles:Recompiles")
+    result = run({"base": {}, "head": {}}, "recompiles:Recompiles", measure=PATIENT)
     assert all("GB309" in {entry.code for entry in arm.findings} for arm in result.arms)
 
 

@@ -106,7 +106,9 @@ def test_what_watches_the_process_is_found(run, monkeypatch, begin, end, name):
     [("Loads", 4, 3), ("Loads", 3, 3), ("LoadsStream", 4, 3), ("LoadsStream", 3, 3), ("CountsItself", 4, 3)],
 )
 def test_a_partial_last_batch_counts_as_what_it_holds(run, workload, batch_size, samples):
-    result = run(f"torch_workloads:{workload}", mode="infer", batch_size=batch_size)[-1]
+    """At least ten steps, so that one batch more or less is within the tenth."""
+    measure = QUICK.model_copy(update={"max_time": 8.0})
+    result = run(f"torch_workloads:{workload}", mode="infer", batch_size=batch_size, measure=measure)[-1]
     assert result.metrics["throughput"] * result.metrics["step_time_s"] == pytest.approx(samples, rel=0.1)
     assert result.window.num_samples / result.window.num_steps == pytest.approx(samples, rel=0.1)
     assert ("GB312" in _codes(result)) is (samples < batch_size and workload != "CountsItself")
