@@ -95,17 +95,15 @@ def test_the_environment_sees_the_packages_of_its_base(first):
     assert Path(where[1]) == Path(python).parent.parent
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [{"PIP_USER": "1"}, {"PIP_TARGET": "elsewhere"}, {"PIP_PREFIX": "elsewhere"}, {"XDG_CONFIG_HOME": "config"}],
-    ids=lambda settings: next(iter(settings)),
-)
-def test_settings_of_pip_send_a_revision_nowhere_else(toy, tmp_path, monkeypatch, settings):
+def test_settings_of_pip_send_a_revision_nowhere_else(toy, tmp_path, monkeypatch):
+    """Each of them alone would make pip refuse, or install elsewhere."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "config" / "pip").mkdir(parents=True)
     (tmp_path / "config" / "pip" / "pip.conf").write_text(f"[install]\ntarget = {tmp_path}/elsewhere\n")
-    for name, value in settings.items():
-        monkeypatch.setenv(name, value if value == "1" else str(tmp_path / value))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("PIP_USER", "1")
+    for name in ("PIP_TARGET", "PIP_PREFIX"):
+        monkeypatch.setenv(name, str(tmp_path / "elsewhere"))
     python = install(find_revision("v1", folder=toy.folder))
     where = run(python, "import toy; print(toy.__file__, toy.STEP_S)")
     assert where == f"{Path(python).parents[1]}/lib/python3.{sys.version_info[1]}/site-packages/toy/__init__.py 0.001"
