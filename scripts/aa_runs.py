@@ -64,7 +64,7 @@ description: The reference CNN, and its equal under another name (a learning rat
 defaults: {workload: cnn, data: digits, mode: train, device: cpu, batch_size: 8, cpu_threads: 1}
 matrix: {learning_rate: [0.001, 0.001001]}
 measure: {repeats: 1, min_time: 100ms, max_time: 200ms, min_steps: 10, telemetry: off, parity: off}
-contest: {budget: 15s}
+contest: {budget: 7500ms}
 """
 CONTEST_COLUMNS = ("contest", "round", "other_name", "itself")
 
@@ -163,10 +163,11 @@ def _rounds(trial: Trial, run: Run) -> Iterator[tuple[str, str, str, str, int, s
 def contests(folder: Path, num: int) -> None:
     """Contests of one case under two names: appends the log ratios of each round to `contests.csv`."""
     file = folder / "contests.csv"
-    done = len(read_contests(file)) if file.exists() else 0
+    begun = file.exists()
+    done = len(read_contests(file)) if begun else 0
     with file.open("a", newline="", buffering=1) as lines:
         writer = csv.writer(lines, lineterminator="\n")
-        if not done:
+        if not begun:
             writer.writerow(CONTEST_COLUMNS)
         for number in range(done + 1, num + 1):
             with tempfile.TemporaryDirectory() as place:

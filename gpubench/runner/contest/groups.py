@@ -21,8 +21,10 @@ LEAST_ROUNDS = 3
 MOST_ROUNDS = 12
 """Each round has a new host: processes have modes, and fewer than three do not show them."""
 
-PROCESS_SHARE = 0.1
-"""Of the budget, for the turns of one process: builds and a host for each come on top."""
+PROCESS_SHARE = 0.2
+"""Of the budget, for the turns of one process: a build and the start of a host come on top, and take as long on a busy
+machine.
+"""
 
 _LEAST_TIME_SHARE = 0.3
 
