@@ -165,6 +165,10 @@ _CATALOGUE = {
         "Launches of the case fall into two groups with nothing in between: processes have two modes.",
         "Both are real. Look for what differs between processes: memory layout, algorithms, the CPU they ran on.",
     ),
+    ("GB213", "page-faults", _INFO, _NONE, "page faults"): (
+        "Each step gives memory back to the system and fetches it anew, which takes CPU time.",
+        "Let the process keep it: `--arm base= --arm keep=env.MALLOC_TOP_PAD_=268435456` (glibc) shows the gain.",
+    ),
     # GB3xx: settings, parity, accuracy, work done.
     ("GB301", "settings-mismatch", _ERROR, _INVALIDATES, "settings!"): (
         "A setting did not take effect: what was read back is not what was asked for.",

@@ -1,6 +1,7 @@
 """What the process got of the CPU, and what it had to wait for."""
 
 import os
+import resource
 import time
 from typing import NamedTuple
 
@@ -10,34 +11,55 @@ from gpubench.core.units import format_percent
 MAX_RATIO = 1.05
 """Wanted over got: above it, other programs took part of the measurement."""
 
+MAX_KERNEL_SHARE = 0.1
+LEAST_FAULTS = 256
+"""Of a step that fetches a megabyte or more from the system (pages of 4 kB)."""
+
 _LEAST_SHARE_OF_WALL = 0.01
 _NS = 1e-9
 
 
 class CpuTime(NamedTuple):
     """Seconds. `process_s`: CPU time of all threads; `main_s`: of this thread; `delayed_s`: time that threads were
-    ready to run and no CPU was free (None where the kernel does not say); a reading, or the difference of two.
+    ready to run and no CPU was free (None where the kernel does not say); `kernel_s`: of `process_s`, what the kernel
+    took; `page_faults`: how often it handed out a page of memory. A reading, or the difference of two.
     """
 
     process_s: float
     main_s: float
     delayed_s: float | None
+    kernel_s: float = 0.0
+    page_faults: int = 0
 
     @classmethod
     def now(cls) -> "CpuTime":
         """Costs some 20 us a thread: for the edges of a block, not for steps."""
-        return cls(time.process_time_ns() * _NS, time.thread_time_ns() * _NS, run_delay_s())
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        times_s = time.process_time_ns() * _NS, time.thread_time_ns() * _NS
+        return cls(*times_s, run_delay_s(), used.ru_stime, used.ru_minflt)
 
     def __sub__(self, earlier: "CpuTime") -> "CpuTime":
         both = self.delayed_s is not None and earlier.delayed_s is not None
         # A thread that ended in between took its part of the sum with it.
         delayed_s = max(0.0, self.delayed_s - earlier.delayed_s) if both else None  # type: ignore[operator]
-        return CpuTime(self.process_s - earlier.process_s, self.main_s - earlier.main_s, delayed_s)
+        return CpuTime(
+            self.process_s - earlier.process_s,
+            self.main_s - earlier.main_s,
+            delayed_s,
+            self.kernel_s - earlier.kernel_s,
+            self.page_faults - earlier.page_faults,
+        )
 
     def plus(self, other: "CpuTime") -> "CpuTime":
         both = self.delayed_s is not None and other.delayed_s is not None
         delayed_s = self.delayed_s + other.delayed_s if both else None  # type: ignore[operator]
-        return CpuTime(self.process_s + other.process_s, self.main_s + other.main_s, delayed_s)
+        return CpuTime(
+            self.process_s + other.process_s,
+            self.main_s + other.main_s,
+            delayed_s,
+            self.kernel_s + other.kernel_s,
+            self.page_faults + other.page_faults,
+        )
 
 
 def run_delay_s(tasks: str = "/proc/self/task") -> float | None:
@@ -87,4 +109,21 @@ def preempted(cpu: CpuTime, wall_s: float, input_wait_s: float = 0.0) -> Finding
         waited_s=wanted_s - got_s,
         wall_s=wall_s,
         source="wall clock" if cpu.delayed_s is None else "schedstat",
+    )
+
+
+def fetches_memory(cpu: CpuTime, num_steps: int) -> Finding | None:
+    """GB213 where the kernel took 10 % of the CPU time or more, and each of the steps fetched at least a megabyte.
+
+    glibc's allocator gives the free end of its heap back; what lies there differs from process to process.
+    """
+    faults = cpu.page_faults / num_steps if num_steps else 0.0
+    if cpu.process_s <= 0 or faults < LEAST_FAULTS or cpu.kernel_s / cpu.process_s < MAX_KERNEL_SHARE:
+        return None
+    share = cpu.kernel_s / cpu.process_s
+    return finding(
+        "GB213",
+        f"The kernel took {format_percent(share)} of the CPU time, with {faults:.0f} page faults a step.",
+        kernel_share=share,
+        page_faults_per_step=faults,
     )

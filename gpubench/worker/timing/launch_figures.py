@@ -11,7 +11,7 @@ from gpubench.core.records import Series, Window
 from gpubench.core.units import format_percent, format_seconds, told_apart
 from gpubench.stats.steady_steps import percentiles
 from gpubench.stats.step_series import series_findings, summarise_series
-from gpubench.worker.timing.cpu_time import preempted
+from gpubench.worker.timing.cpu_time import fetches_memory, preempted
 from gpubench.worker.timing.loop import Measured
 from gpubench.worker.timing.timers import disagreement
 
@@ -133,7 +133,9 @@ def timing_metrics(
 
 
 def clock_findings(measured: Measured, input_wait_s: float = 0.0) -> list[Finding]:
-    """GB201 where two clocks disagree about the blocks, GB205 where the process waited for a CPU."""
+    """GB201 where two clocks disagree about the blocks, GB205 where the process waited for a CPU, GB213 where its steps
+    fetch their memory anew.
+    """
     found = []
     wrong = disagreement(measured.blocks)
     if wrong is not None:
@@ -142,8 +144,9 @@ def clock_findings(measured: Measured, input_wait_s: float = 0.0) -> list[Findin
         message = f"The measured blocks took {wall} by the wall clock and {device} by the device's."
         found.append(finding("GB201", message, wall_s=wall_s, device_s=device_s))
     if measured.cpu is not None and measured.clock == "perf_counter":
-        busy = preempted(measured.cpu, measured.wall_s, input_wait_s)
-        found += [busy] if busy is not None else []
+        num_steps = sum(len(block.times_s) for block in measured.blocks) * measured.group
+        told = preempted(measured.cpu, measured.wall_s, input_wait_s), fetches_memory(measured.cpu, num_steps)
+        found += [each for each in told if each is not None]
     return found
 
 

@@ -1,9 +1,10 @@
+import mmap
 import threading
 import time
 
 import pytest
 
-from gpubench.worker.timing.cpu_time import CpuTime, own_delay_s, preempted, run_delay_s
+from gpubench.worker.timing.cpu_time import CpuTime, fetches_memory, own_delay_s, preempted, run_delay_s
 
 
 def test_a_process_that_got_what_it_wanted_is_not_pre_empted():
@@ -58,3 +59,22 @@ def test_a_thread_alone_on_its_cpu_waits_for_nobody(tmp_path):
     told.write_text("1000 2500000000 7\n")
     assert own_delay_s(str(told)) == 2.5
     assert own_delay_s(str(tmp_path / "none")) is None
+
+
+@pytest.mark.parametrize(
+    ("kernel_s", "page_faults", "told"), [(0.3, 8600, True), (0.05, 8600, False), (0.3, 200, False)]
+)
+def test_steps_that_fetch_their_memory_anew_are_told(kernel_s, page_faults, told):
+    found = fetches_memory(CpuTime(1.0, 1.0, 0.0, kernel_s, 10 * page_faults), num_steps=10)
+    assert (found is not None) == told
+    if found is not None:
+        assert found.code == "GB213"
+        assert found.message == "The kernel took 30.0% of the CPU time, with 8600 page faults a step."
+
+
+def test_fetching_memory_is_counted_in_page_faults():
+
+    before = CpuTime.now()
+    with mmap.mmap(-1, 4 << 20) as fresh:
+        fresh.write(b"1" * (4 << 20))
+    assert (CpuTime.now() - before).page_faults >= 2  # two huge pages at least
