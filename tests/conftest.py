@@ -68,11 +68,11 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol() -> Generator[None, object, object]:
-    """The same for what a test imports: torch's compiler alone makes every later collection take a tenth of a second."""
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """The same for what tests import or leave: torch's compiler alone makes every later collection take a tenth of a second."""
     loaded = len(sys.modules)
     done = yield
-    if len(sys.modules) > loaded + 50:
+    if len(sys.modules) > loaded + 50 or (nextitem is not None and nextitem.path != item.path):
         gc.collect()
         gc.freeze()
     return done

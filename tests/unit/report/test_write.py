@@ -234,6 +234,7 @@ def test_a_cpu_run_without_samples_has_a_report(tmp_path: Path, not_drawn: None)
     assert "![Histograms of step time" in text
 
 
+@pytest.mark.slow
 def test_hostile_text_is_inert_in_every_file(tmp_path: Path) -> None:
     run = stored(hostile_run(run="20261123-1602-x-0000"), tmp_path / "run")
     write_report(run, HOSTILE)

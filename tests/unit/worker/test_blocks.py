@@ -374,6 +374,7 @@ def test_where_the_clock_is_the_devices_or_threads_are_too_many_nothing_is_left_
     assert result.arms[1].metrics["latency_s"] > 0.004
 
 
+@pytest.mark.slow
 def test_a_contest_says_how_fast_each_arm_is_relative_to_the_others_and_to_its_twin(run):
     arms = {"base": {"batch_size": 4}, "slow": {"batch_size": 4, "learning_rate": 25}, "large": {"batch_size": 8}}
     turns = run(arms, kind="contest", twin=True, measure=PATIENT).turns

@@ -313,6 +313,7 @@ def test_a_compiled_step_compiles_once_and_says_so(built):
     assert workload.health().parameters_moved is True
 
 
+@pytest.mark.slow
 def test_more_variants_of_a_model_than_torch_compiles_by_itself_are_compiled_or_an_error(monkeypatch):
     real, seen = torch.compile, []
 

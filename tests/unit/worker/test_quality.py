@@ -79,11 +79,6 @@ def test_the_result_is_that_of_the_chosen_rate_not_of_the_last():
     assert chosen_first.loss_per_epoch == alone.loss_per_epoch
 
 
-def test_a_target_that_is_not_reached_has_no_time():
-    result = train(epochs=1, batch_size=256, target_accuracy=1.0)
-    assert (result.time_to_accuracy_s, result.steps_to_accuracy) == (None, None)
-
-
 def test_starting_the_libraries_is_in_no_training_time(monkeypatch):
     calls, run_step = [], trainer.TrainStep.__call__
 
@@ -154,10 +149,12 @@ def test_it_stops_when_asked():
     assert len(steps) == 4
 
 
-def test_progress_is_told_and_ends_at_the_whole():
+def test_progress_is_told_and_ends_at_the_whole_and_a_target_that_is_not_reached_has_no_time():
     told = []
-    trainer.train(job(epochs=2, batch_size=512), "cpu", lambda name, fraction: told.append((name, fraction)))
+    asked = job(epochs=2, batch_size=512, target_accuracy=1.0)
+    result = trainer.train(asked, "cpu", lambda name, fraction: told.append((name, fraction)))
     assert told == [("training", 0.0), ("training", 0.5), ("evaluating", 1.0)]
+    assert (result.time_to_accuracy_s, result.steps_to_accuracy) == (None, None)
 
 
 def test_a_case_is_trained_with_the_stages_settings_at_its_own_precision_and_layout():
