@@ -15,7 +15,6 @@ from fakes.screens import writer
 from gpubench.analysis.insight.best_settings import SpeedRatio, compared
 from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.run_summary import RecordedRun, summarise_run
-from gpubench.cli.screens.final_screen import final_screen
 from gpubench.core.findings import finding
 from gpubench.core.records import Status
 from gpubench.report.build import build_report
@@ -25,6 +24,7 @@ from gpubench.report.model.report_model import ReportModel, plain
 from gpubench.report.render.html import render_html
 from gpubench.report.render.json_document import run_document
 from gpubench.report.render.markdown import render_markdown
+from gpubench.report.render.result_screen import final_screen
 from gpubench.report.view.contests import change, contests, name_of, times
 from gpubench.report.view.run_view import View
 from gpubench.store.run_reader import load_run
