@@ -23,6 +23,7 @@ COMMANDS = (
     LazyCommand("bisect", "Analyse", "Find the commit that made a case slower."),
     LazyCommand("plan", "Analyse", "Estimate how many rounds and how long a verdict takes."),
     LazyCommand("history", "Analyse", "Show a metric across stored runs and flag shifts."),
+    LazyCommand("db", "Analyse", "Keep the runs of a team in one database."),
     LazyCommand("report", "Analyse", "Write the report of a stored run."),
     LazyCommand("list", "Inspect", "Suites, workloads, metrics, findings, stored runs."),
     LazyCommand("show", "Inspect", "One run or one case in full."),

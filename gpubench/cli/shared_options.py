@@ -59,6 +59,14 @@ store_option: Decorator = click.option(
     help="Folder that holds the runs.",
 )
 
+database_option: Decorator = click.option(
+    "--db",
+    "database",
+    metavar="URL",
+    envvar="GPUBENCH_DB",
+    help="A database of runs: see `gpubench db --help`.",
+)
+
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
 set_option: Decorator = click.option(

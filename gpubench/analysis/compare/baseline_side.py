@@ -4,7 +4,7 @@ from typing import Any
 
 from gpubench.analysis.compare.run_sides import Side, side_of
 from gpubench.analysis.summary.case_summary import CaseEntry
-from gpubench.analysis.summary.run_summary import RecordedRun
+from gpubench.analysis.summary.run_summary import RecordedRun, RunSummary
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
 from gpubench.store.baselines import Accepted, Baseline, BaselineCase, machine_name, rounded
@@ -36,14 +36,20 @@ def baseline_side(baseline: Baseline) -> Side:
 
 
 def baseline_of(
-    run: RecordedRun, *, created: str, reason: str, arm: str | None = None, before: Baseline | None = None
+    run: RecordedRun,
+    *,
+    created: str,
+    reason: str,
+    arm: str | None = None,
+    before: Baseline | None = None,
+    summary: RunSummary | None = None,
 ) -> Baseline:
-    """A run as a baseline, `created` (UTC) for `reason`. With `arm`, of that arm alone.
+    """A run as a baseline, `created` (UTC) for `reason`. With `arm`, of that arm alone. `summary` if there is one.
 
     It keeps the metrics that can get worse, and how much work a sample is. Cases that the run did not measure (another
     `-k`, a skip) are kept from `before`.
     """
-    side = side_of(run, run.info.run, arm=arm)
+    side = side_of(run, run.info.run, arm=arm, summary=summary)
     measured = {(case.kind, case.case_id): case for case in side.cases if case.status is not Status.SKIPPED}
     kept = [case for case in (before.cases if before else ()) if (case.kind, case.id) not in measured]
     names = (*(name for name, spec in METRICS.items() if spec.better is not None), "flops_per_sample")

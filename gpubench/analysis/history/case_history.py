@@ -1,28 +1,27 @@
 """One metric over the stored runs, case by case, with the runs at which its level changed."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
+from gpubench.analysis.compare.baseline_side import baseline_of, baseline_side
 from gpubench.analysis.compare.run_sides import (
     Difference,
     Side,
     arms_of,
-    commit_of,
     differences,
-    facts_of,
     machine_of,
     other_machine,
+    side_of,
 )
 from gpubench.analysis.history.change_points import MAX_VALUES, ChangePoint, change_points
 from gpubench.analysis.summary.case_summary import Keeps
 from gpubench.analysis.summary.launch_estimates import estimate
-from gpubench.analysis.summary.run_summary import RecordedRun, summarise_run
+from gpubench.analysis.summary.run_summary import RecordedRun, RunSummary
 from gpubench.core.errors import StoreError
 from gpubench.core.findings import Validity
 from gpubench.core.metrics import METRICS
-from gpubench.machine.environment import comparable
-from gpubench.store.baselines import machine_name
+from gpubench.store.baselines import Baseline, machine_name
 
 
 @dataclass(frozen=True)
@@ -58,42 +57,66 @@ class CaseHistory:
     changes: tuple[Change, ...]
 
 
+@dataclass(frozen=True)
+class PastRun:
+    """A run as a history needs it. `machine` is the name of its machine, `created` when it began (UTC)."""
+
+    run: str
+    created: str
+    machine: str
+    side: Side
+
+
+def past_runs(runs: Iterable[RecordedRun], notes: list[str]) -> Iterator[PastRun]:
+    """Runs without arms. `notes` gets a line for each that this version cannot read."""
+    for run in runs:
+        if arms_of(run):
+            continue
+        try:
+            side = side_of(run, run.info.run)
+        except StoreError as error:
+            notes.append(f"{run.info.run} was left out: {error}")
+            continue
+        yield PastRun(run.info.run, run.info.created, machine_name(run.info.environment), side)
+
+
+def kept_run(run: RecordedRun, summary: RunSummary | None = None) -> Baseline:
+    """What a database keeps of a run: the values of its launches, as a baseline does."""
+    return baseline_of(run, created=run.info.created, reason="kept in a database", summary=summary)
+
+
+def past_run(kept: Baseline) -> PastRun:
+    """A run from a database. StoreError if this version does not know one of its settings."""
+    made = kept.history[-1]
+    side = replace(baseline_side(kept), name=made.run, source="run")
+    return PastRun(made.run, made.created, kept.machine, side)
+
+
 def histories(
-    runs: Iterable[RecordedRun],
+    runs: Iterable[PastRun],
     metric: str,
     keeps: Keeps | None = None,
     *,
     floor: float = 0.03,
     seed: int = 0,
-    notes: list[str] | None = None,
 ) -> tuple[CaseHistory, ...]:
     """A history per case, suite and machine, of runs given oldest first. Machines of one name that differ in processor
     flags, family or quota (on a GPU: in driver) are several.
 
-    Cases that are INVALID in a run, and runs that have arms, are left out. The newest 1000 runs count. `notes` gets a
-    line for each run that this version cannot read.
+    Cases that are INVALID in a run are left out. The newest 1000 runs count.
     """
-    found: dict[tuple[_Machine, str, str], list[tuple[HistoryPoint, RecordedRun, str]]] = {}
+    found: dict[tuple[_Machine, str, str], list[tuple[HistoryPoint, PastRun, str]]] = {}
     machines: dict[str, list[_Machine]] = {}
     for run in runs:
-        if arms_of(run):
-            continue
-        try:
-            info, summary = run.info, summarise_run(run, metrics=())
-        except StoreError as error:
-            if notes is None:
-                raise
-            notes.append(f"{run.info.run} was left out: {error}")
-            continue
-        here = {kind: _known(machines, info.environment, kind) for kind in ("cpu", "cuda")}
-        for case in (*summary.cases, *(entry.summary for entry in summary.quality)):
+        here = {kind: _known(machines, run, kind) for kind in ("cpu", "cuda")}
+        for case in run.side.cases:
             values = list(case.launch_values(metric).values())
             if not values or case.validity is Validity.INVALID or not (keeps is None or keeps(case)):
                 continue
             value = estimate(values, METRICS[metric]).value
-            point = HistoryPoint(info.run, info.created, value, len(values), commit_of(run))
+            point = HistoryPoint(run.run, run.created, value, len(values), run.side.facts.get("git commit"))
             device = str(case.settings.get("device", "cpu")).partition(":")[0]
-            key = (here.get(device, here["cpu"]), info.suite_name, case.case_id)
+            key = (here.get(device, here["cpu"]), run.side.suite, case.case_id)
             found.setdefault(key, []).append((point, run, case.label))
     made = []
     for (machine, suite, case_id), entries in found.items():
@@ -102,19 +125,16 @@ def histories(
         values = [point.value for point in points]
         changes = []
         for each in change_points(values, floor=floor, seed=seed) if min(values) > 0 else ():
-            before, after = (
-                Side(run.info.run, "run", suite, (), comparable(run.info.environment), facts_of(run))
-                for _, run, _ in newest[each.at - 1 : each.at + 1]
-            )
+            before, after = (run.side for _, run, _ in newest[each.at - 1 : each.at + 1])
             changes.append(Change(each, points[each.at - 1], points[each.at], differences(before, after)))
         label = machine.told_from(machines[machine.kind])
         made.append(CaseHistory(case_id, newest[-1][2], suite, label, points, tuple(changes)))
     return tuple(made)
 
 
-def _known(machines: dict[str, list["_Machine"]], environment: Mapping[str, Any], kind: str) -> "_Machine":
+def _known(machines: dict[str, list["_Machine"]], run: PastRun, kind: str) -> "_Machine":
     """The machine of a run, among those met so far if it is one of them."""
-    here = _Machine(machine_name(environment), kind, machine_of(comparable(environment), [kind]))
+    here = _Machine(run.machine, kind, machine_of(run.side.environment, [kind]))
     same = machines.setdefault(kind, [])
     known = next((each for each in same if each.name == here.name and not other_machine(each.facts, here.facts)), None)
     if known is None:

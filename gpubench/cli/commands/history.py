@@ -6,11 +6,18 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.cli.shared_options import json_option, select_option, share, store_option, wide_option
+from gpubench.cli.shared_options import (
+    database_option,
+    json_option,
+    select_option,
+    share,
+    store_option,
+    wide_option,
+)
 from gpubench.core.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
-    from gpubench.store.run_reader import Run
+    from gpubench.analysis.history.case_history import PastRun
 
 
 @click.command(name="history")
@@ -21,10 +28,21 @@ if TYPE_CHECKING:
 @json_option
 @wide_option
 @store_option
+@database_option
 def command(
-    metric: str, *, selection: str | None, suite: str | None, floor: float, as_json: bool, wide: bool, store: Path
+    metric: str,
+    *,
+    selection: str | None,
+    suite: str | None,
+    floor: float,
+    as_json: bool,
+    wide: bool,
+    store: Path,
+    database: str | None,
 ) -> None:
     """Show a metric across stored runs and flag shifts.
+
+    With --db, across the runs that `gpubench db sync` put into a database.
 
     Each case of each machine is a separate series. A change needs four runs on either side and is found by the energy
     statistic with permutations. Take it as a reason to measure again,
@@ -35,6 +53,7 @@ def command(
       gpubench history                                     throughput of every case
       gpubench history peak_memory_allocated_bytes --suite cnn
       gpubench history throughput -k 'precision=amp-bf16' --floor 5% --json
+      gpubench history --db sqlite:///runs.db --suite cnn
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.history.case_history import histories
     from gpubench.cli.gate.choose_sides import by_settings
@@ -45,13 +64,17 @@ def command(
     if unknown_metrics([metric]):
         said = f"{metric!r} is not a metric that can get better or worse{near_aside(metric, METRICS)}"
         raise UsageError(said, hint="`gpubench list metrics` names them.")
-    runs, notes = _stored_runs(store, suite)
+    notes: list[str] = []
+    runs = _stored_runs(store, suite, notes) if database is None else _kept_runs(database, suite)
     keeps = None if selection is None else by_settings(selection)
-    found = histories(runs, metric, keeps, floor=floor, notes=notes)
+    found = histories(runs, metric, keeps, floor=floor)
     if not found:
+        where = f"stored run in {store}" if database is None else "run in the database"
         raise UsageError(
-            f"no stored run in {store} has {metric}{' for a matching case' if selection else ''}",
-            hint="`gpubench list runs` shows the stored runs; --store DIR sets their folder.",
+            f"no {where} has {metric}{' for a matching case' if selection else ''}",
+            hint="`gpubench list runs` shows the stored runs; --store DIR sets their folder."
+            if database is None
+            else "`gpubench db sync` puts stored runs into it.",
         )
     if as_json:
         from gpubench.report.comparison.history_screen import history_document
@@ -66,13 +89,14 @@ def command(
     print_comparison(result_writer(wide=wide), build_history(metric, found, floor=floor, notes=notes))
 
 
-def _stored_runs(store: Path, suite: str | None) -> "tuple[list[Run], list[str]]":
-    """Runs of the store, oldest first, and what was left out."""
+def _stored_runs(store: Path, suite: str | None, notes: list[str]) -> "list[PastRun]":
+    """Runs of the store, oldest first; `notes` gets what was left out."""
     from gpubench.analysis.compare.run_sides import arms_of
+    from gpubench.analysis.history.case_history import past_runs
     from gpubench.store.run_names import list_runs
     from gpubench.store.run_reader import load_run
 
-    runs, notes = [], []
+    runs = []
     for folder in reversed(list_runs(store)):
         try:
             run = load_run(folder)
@@ -84,4 +108,12 @@ def _stored_runs(store: Path, suite: str | None) -> "tuple[list[Run], list[str]]
     with_arms = sum(bool(arms_of(run)) for run in runs)
     if with_arms:
         notes.append(f"A/B runs left out: {with_arms}.")
-    return runs, notes
+    return list(past_runs(runs, notes))
+
+
+def _kept_runs(database: str, suite: str | None) -> "list[PastRun]":
+    from gpubench.analysis.history.case_history import past_run
+    from gpubench.store.database import Database
+
+    with Database(database) as opened:
+        return [past_run(kept) for kept in opened.runs(suite)]

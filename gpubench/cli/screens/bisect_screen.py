@@ -64,7 +64,8 @@ def answer_lines(state: StoredBisection, folder: Path, *, stopped: str | None = 
 
 def _headline(state: StoredBisection, found: SearchAnswer, stopped: str | None) -> str:
     where = _suspects(state, found.suspects)
-    sure = f"{format_percent(found.suspects.probability)} sure"
+    share = found.suspects.probability
+    sure = "over 99% sure" if share > 0.99 else f"{share:.0%} sure"
     if stopped is not None:
         return f"Stopped before the answer ({stopped}). So far: {where}, {sure}."
     if found.found:

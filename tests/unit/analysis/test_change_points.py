@@ -96,3 +96,23 @@ def test_what_is_no_series_is_refused(bad):
 @settings(max_examples=30, deadline=None)
 def test_the_unit_does_not_matter(values, factor):
     assert positions(values, permutations=99) == positions([factor * value for value in values], permutations=99)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_the_best_split_is_that_of_all_distances(every):
+    values = np.random.default_rng(2).standard_normal(24)
+
+    def q(at):
+        left, right = values[:at], values[at:]
+        m, n = len(left), len(right)
+        across, inside_left, inside_right = (
+            np.abs(a[:, None] - b[None, :]).sum() for a, b in ((left, right), (left, left), (right, right))
+        )
+        return m * n / (m + n) * (2 * across / (m * n) - inside_left / (m * (m - 1)) - inside_right / (n * (n - 1)))
+
+    best = max(range(4, 21, every), key=q)
+    assert best_split(values, 4, every) == (best, pytest.approx(q(best)))
+
+
+def test_a_long_series_is_split_where_it_changes():
+    assert positions(series(1.0, 1.1, num=300)) == [300]

@@ -31,6 +31,7 @@ STANDS_FOR = {  # what a page leaves to its reader
     "FILE --process 4711": f"{TRACE} --process 100",
     "read FILE": f"read {TRACE}",
     "RUN:CASE": "before:1",
+    "/shared/*/reports --db postgresql+psycopg://bench@db/runs": "reports --db sqlite:///runs.db",
 }
 SKIPPED = {
     "gpubench profile read": "a name",

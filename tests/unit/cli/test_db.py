@@ -1,0 +1,156 @@
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+from fakes.gate_runs import ENVIRONMENT, STEADY, HandMade, two_arms
+
+from gpubench.cli.main import main
+from gpubench.core.errors import ExitStatus
+
+pytest.importorskip("sqlalchemy", reason="SQLAlchemy is an extra: pip install 'gpubench[db]'")
+
+URL = "sqlite:///reports/gpubench.db"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GPUBENCH_DB", raising=False)
+
+
+def runs(rates, *, start=0, commit="a", store=Path("reports")):
+    for number, rate in enumerate(rates, start=start):
+        made = HandMade(environment={**ENVIRONMENT, "git": {"commit": commit * 12, "dirty": False}})
+        made.measured(rate * STEADY[number % 10], STEADY[:3], device="cuda", batch_size=64)
+        made.write(store, f"run-{number:02d}", created=f"2026-11-{1 + number:02d}T10:00:00Z")
+
+
+def call(capsys, *arguments):
+    status = main(list(arguments))
+    printed = capsys.readouterr()
+    return status, printed.out, " ".join(printed.err.split())
+
+
+def rows(query):
+    with sqlite3.connect("reports/gpubench.db") as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_a_history_from_the_database_is_that_of_the_folders(capsys):
+    runs([1000.0] * 6)
+    runs([900.0] * 6, start=6, commit="b")
+    assert call(capsys, "db", "sync") == (ExitStatus.OK, f"12 runs stored in {URL}\n", "")
+    of_folders = json.loads(call(capsys, "history", "--json")[1])
+    of_database = json.loads(call(capsys, "history", "--json", "--db", URL)[1])
+    for document in (of_folders, of_database):
+        for point in document["series"][0]["points"]:
+            point["value"] = round(point["value"], 1)
+        document["series"][0]["changes"][0]["change"] = round(document["series"][0]["changes"][0]["change"], 6)
+    assert of_database == of_folders
+    assert len(of_folders["series"][0]["changes"]) == 1
+    assert call(capsys, "history", "--db", URL)[1] == call(capsys, "history")[1]
+
+
+def test_only_what_is_new_or_has_grown_is_read_again(capsys):
+    runs([1000.0] * 3)
+    call(capsys, "db", "sync")
+    runs([1000.0], start=3)
+    assert call(capsys, "db", "sync")[1] == f"1 run stored in {URL} (3 runs there already)\n"
+    records = Path("reports/run-01/records.jsonl")
+    lines = records.read_text().splitlines(keepends=True)
+    records.write_text("".join(lines[:-1]))
+    assert call(capsys, "db", "sync")[1] == f"1 run stored in {URL} (3 runs there already)\n"
+    assert rows("select count(*) from runs") == [(4,)]
+    launches = dict(rows("select run, launches from figures join runs on run_id = id where metric = 'throughput'"))
+    assert launches == {"run-00": 3, "run-01": 2, "run-02": 3, "run-03": 3}
+
+
+def test_figures_can_be_asked_for_by_other_programs(capsys):
+    runs([1000.0])
+    call(capsys, "db", "sync")
+    (found,) = rows(
+        'select run, suite, machine, unit, value, low, high, status, validity, runs."commit" '
+        "from figures join runs on run_id = id where metric = 'throughput'"
+    )
+    assert found[:4] == ("run-00", "fake", "nvidia-imaginary-80gb", "samples/s")
+    assert found[5] < found[4] < found[6]
+    assert found[4] == pytest.approx(1000, rel=0.02)
+    assert found[7:] == ("ok", "valid", "aaaaaaaaaaaa")
+
+
+def test_several_folders_go_into_the_database_that_the_environment_names(capsys, monkeypatch):
+    runs([1000.0] * 2, store=Path("one"))
+    runs([1000.0] * 2, start=2, store=Path("two"))
+    monkeypatch.setenv("GPUBENCH_DB", "sqlite:///all.db")
+    assert call(capsys, "db", "sync", "one", "two")[1] == "4 runs stored in sqlite:///all.db\n"
+    assert len(json.loads(call(capsys, "history", "--json")[1])["series"][0]["points"]) == 4
+
+
+def test_arms_are_no_points_of_a_history(capsys):
+    runs([1000.0])
+    two_arms().write(Path("reports"), "ab", created="2026-11-20T10:00:00Z")
+    assert call(capsys, "db", "sync")[1] == f"1 run stored in {URL} (1 A/B run left out)\n"
+
+
+def test_a_run_that_cannot_be_read_keeps_none_of_the_others_out(capsys):
+    runs([1000.0] * 2)
+    Path("reports/run-00/run.json").write_text("{")
+    status, out, err = call(capsys, "db", "sync")
+    assert (status, out) == (ExitStatus.CASE_FAILED, f"1 run stored in {URL}\n")
+    assert "note: run-00 was left out" in err
+
+
+def test_what_the_folder_lost_the_database_keeps(capsys):
+    runs([1000.0] * 2)
+    call(capsys, "db", "sync")
+    shutil.rmtree("reports/run-00")
+    assert call(capsys, "db", "sync")[1] == f"0 runs stored in {URL} (1 run there already)\n"
+    assert rows("select count(*) from runs") == [(2,)]
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("reports.db", "that is not the URL of a database"),
+        ("nosuch://host/name", "the driver for nosuch is not installed"),
+        ("sqlite:////no/such/folder/x.db", "cannot be used: unable to open database file"),
+    ],
+)
+def test_a_wrong_database_is_a_sentence(capsys, url, said):
+    runs([1000.0])
+    status, _, err = call(capsys, "db", "sync", "--db", url)
+    assert status == ExitStatus.USAGE
+    assert said in err
+
+
+def test_no_password_is_printed(capsys):
+    runs([1000.0])
+    url = "postgresql+psycopg://bench:hunter2@127.0.0.1:1/gpubench?connect_timeout=2"
+    status, out, err = call(capsys, "db", "sync", "--db", url)
+    assert status == ExitStatus.USAGE
+    assert "@127.0.0.1" in err
+    assert "hunter2" not in out + err
+
+
+def test_a_database_of_a_newer_gpubench_is_refused(capsys):
+    runs([1000.0])
+    call(capsys, "db", "sync")
+    with sqlite3.connect("reports/gpubench.db") as connection:
+        connection.execute("update gpubench_schema set number = 2")
+    status, _, err = call(capsys, "history", "--db", URL)
+    assert status == ExitStatus.USAGE
+    assert "was made by another gpubench (schema 2, this one has 1)" in err
+
+
+def test_a_database_without_runs_says_how_to_fill_it_and_is_not_made_by_reading(capsys):
+    status, _, err = call(capsys, "history", "--db", "sqlite:///typo.db")
+    assert status == ExitStatus.USAGE
+    assert "the database sqlite:///typo.db holds no runs" in err
+    assert "gpubench db sync" in err
+    assert not Path("typo.db").exists()
+
+
+def test_a_folder_that_is_not_there_is_named(capsys):
+    assert call(capsys, "db", "sync", "nowhere")[0] == ExitStatus.USAGE
