@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +107,7 @@ def test_an_odd_event_of_a_trace_is_left_out(name, value, tmp_path: Path, capsys
 @pytest.mark.parametrize("column", ["start", "bytes", "deviceId", "globalPid"])
 def test_an_odd_row_of_an_export_is_left_out(column, value, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     path = traces.write_sqlite(traces.two_steps(), tmp_path / "t.sqlite")
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         table = "CUPTI_ACTIVITY_KIND_MEMCPY"
         connection.execute(f'UPDATE {table} SET "{column}" = ? WHERE rowid = 1', (value,))
     assert main(["profile", "read", str(path)]) == 0

@@ -84,8 +84,8 @@ def test_the_clocks_of_this_process_are_compared_and_resolved() -> None:
 def test_the_load_beside_the_sampler_gives_steadiness_cost_and_itself() -> None:
     facts = host_selftest.beside_load(num_pairs=3, block_s=0.1)
     assert facts["step_s"] > 0
-    # A block in which a busy machine let the load make no step is left out.
-    assert 1 <= facts["sampler_cost"]["num_pairs"] <= 3
+    # Blocks in which a busy machine let the load make no step are left out.
+    assert facts["sampler_cost"] is None or 1 <= facts["sampler_cost"]["num_pairs"] <= 3
     assert facts["same_arm"] is None or facts["same_arm"]["num_pairs"] == 1
     assert json.loads(json.dumps(facts)) == facts
 
