@@ -231,6 +231,38 @@ _SPECS = (
         "algbw times what a link carries per byte of the message, as nccl-tests defines it: all_reduce 2(n-1)/n, "
         "all_gather, reduce_scatter and all_to_all (n-1)/n, broadcast and send_recv 1.",
     ),
+    _share(
+        "scaling_efficiency",
+        "efficiency %",
+        "higher",
+        "Samples/s of all ranks over the number of ranks times that of one process, in the same rounds.",
+        tolerance=0.01,
+        group="ranks",
+    ),
+    _time(
+        "own_time_s", "own ms", "Longest time over ranks from a step's start until a rank's last gradients are ready."
+    ),
+    _time(
+        "exposed_communication_s",
+        "exposed ms",
+        "Time from a rank's last gradients until those of all ranks are summed, on the rank that waits least.",
+    ),
+    _share(
+        "communication_share",
+        "comm %",
+        "lower",
+        "Share of a step in which gradients are exchanged, hidden or not, on the rank that waits least.",
+        tolerance=0.01,
+        group="ranks",
+    ),
+    _share(
+        "rank_skew",
+        "skew %",
+        "lower",
+        "How much longer the slowest rank's own time is than the median of the others.",
+        tolerance=0.01,
+        group="ranks",
+    ),
     _count(
         "scaler_skipped_steps",
         "skipped",
@@ -264,6 +296,18 @@ _SPECS = (
         "Relative L2 error of the gradient against fp64.",
         summarise="max",
         group="checks",
+    ),
+    *(
+        MetricSpec(
+            f"ranks_{what}_rel_error",
+            "1",
+            f"ranks' {what} error",
+            "lower",
+            f"Relative L2 error of the {what} of all ranks together against one process on the same batch.",
+            summarise="max",
+            group="checks",
+        )
+        for what in ("loss", "gradient")
     ),
     _share("accuracy", "accuracy", "higher", "Share of the test split classified correctly.", group="quality"),
     _share(

@@ -198,8 +198,9 @@ class Series(Frozen):
 class RankRecord(Frozen):
     """One process of a launch with several. Times in seconds, medians over steps.
 
-    `own_time_s`: from the start of a step until the rank's last gradients are ready, which no other rank can delay;
-    `exposed_communication_s`: from there until they are summed over all ranks.
+    `own_time_s`: from the start of a step until the rank's last gradients are ready, which no other rank can delay,
+    with its quartiles; `exposed_communication_s`: from there until they are summed over all ranks;
+    `communication_share`: of a step, the part in which gradients are exchanged.
     """
 
     rank: Count
@@ -209,7 +210,10 @@ class RankRecord(Frozen):
     device_uuid: str | None = None
     step_time_s: Figure | None = None
     own_time_s: Figure | None = None
+    own_time_low_s: Figure | None = None
+    own_time_high_s: Figure | None = None
     exposed_communication_s: Figure | None = None
+    communication_share: Figure | None = None
     peak_memory_bytes: Figure | None = None
     absent: dict[str, str] = Field(default_factory=dict)
 

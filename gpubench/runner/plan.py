@@ -115,7 +115,7 @@ def cannot_run(case: Case, suite: Suite, hello: Hello | str) -> tuple[Status | N
     if case.device_type != "cuda":
         usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         if case.world_size > usable:
-            return Status.SKIPPED, f"{case.world_size} ranks need a CPU each: there are {usable}"
+            return Status.SKIPPED, f"{case.world_size} ranks need a CPU each: there {_number_are(usable)}"
         return None, None
     if not number:
         return Status.SKIPPED, f"no CUDA device: {hello.cuda_unavailable or 'torch sees none'}"
@@ -124,9 +124,12 @@ def cannot_run(case: Case, suite: Suite, hello: Hello | str) -> tuple[Status | N
         return Status.SKIPPED, f"there is no cuda:{index}: CUDA has {number} device{'s' if number > 1 else ''}"
     if index + case.world_size > number:
         first = f" from cuda:{index} on" if index else ""
-        have = f"there {'is' if number == 1 else 'are'} {number}"
-        return Status.SKIPPED, f"{case.world_size} ranks need a CUDA device each{first}: {have}"
+        return Status.SKIPPED, f"{case.world_size} ranks need a CUDA device each{first}: there {_number_are(number)}"
     return None, None
+
+
+def _number_are(number: int) -> str:
+    return f"is {number}" if number == 1 else f"are {number}"
 
 
 class TimeForecast(NamedTuple):

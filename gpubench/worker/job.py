@@ -72,6 +72,20 @@ class Alone:
         """The step, which shows from outside that it goes on."""
         return step
 
+    def checks_output(self, workload: Any) -> bool:  # noqa: ARG002
+        """Whether this process compares the workload's output with fp64."""
+        return True
+
+    def compare(
+        self,
+        launch: "RunningJob",  # noqa: ARG002
+        workload: Any,  # noqa: ARG002
+        case: Case,  # noqa: ARG002
+        device: Any,  # noqa: ARG002
+    ) -> tuple[dict[str, float | None], dict[str, str]]:
+        """After the workload is closed: metrics of how far several ranks are from one."""
+        return {}, {}
+
     def figures(
         self,
         workload: Any,  # noqa: ARG002 - ranks use them

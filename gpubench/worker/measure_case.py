@@ -278,9 +278,12 @@ class _Measurement:
     def _result(self, workload: Any, measured: loop.Measured, found: Figures, memory: Memory) -> Result:
         parity = None
         if not self._launch.stop():
-            parity, told = parity_check.checked(self._launch, workload, self._case, self._device)
+            if self._together.checks_output(workload):
+                parity, told = parity_check.checked(self._launch, workload, self._case, self._device)
+                self._merge(told)
+            self._merge(self._together.compare(self._launch, workload, self._case, self._device))
             flops = after_steps.flops(workload, self._case, self._metrics.get("throughput"))
-            self._merge(told, flops, after_steps.traffic(self._launch, workload, self._case))
+            self._merge(flops, after_steps.traffic(self._launch, workload, self._case))
         enqueue_s = tuple(each for block in measured.blocks for each in block.enqueue_s)
         self._launch.marks |= {
             "block_starts_s": tuple(block.started_s for block in measured.blocks),

@@ -16,7 +16,7 @@ _TAILS = frozenset(f"{time}_{tail}_s" for time in ("step_time", "latency") for t
 _OF_PARITY = ("parity_logits_rel_error", "parity_loss_rel_error", "parity_gradient_rel_error")
 _OF_QUALITY = ("accuracy", "precision_macro", "recall_macro", "final_loss", "time_to_accuracy_s", "steps_to_accuracy")
 _MAY_BE_IMPLIED = frozenset({*_OF_PARITY, *_OF_QUALITY, "energy_to_accuracy_j"})
-_DERIVED = ("achieved_flops", "achieved_bandwidth", "mfu")
+_DERIVED = ("achieved_flops", "achieved_bandwidth", "mfu", "scaling_efficiency")
 
 
 class CaseFigures(Mapping[str, Estimate]):
@@ -24,10 +24,10 @@ class CaseFigures(Mapping[str, Estimate]):
 
     `launches` are those that were ok; with `wanted`, there are figures of those metrics alone. `peak_flops`, the peak
     measured on the device of the case in FLOP/s, gives the MFU: 0 where it is unknown, None where none is asked for.
-    `by_data` as in `estimate`.
+    `scaling` is the efficiency of a case with several ranks, or why there is none. `by_data` as in `estimate`.
     """
 
-    __slots__ = ("_by_data", "_found", "_launches", "_wanted", "peak_flops")
+    __slots__ = ("_by_data", "_found", "_launches", "_wanted", "peak_flops", "scaling")
 
     def __init__(
         self, launches: Sequence[Record], wanted: Collection[str] | None = None, *, by_data: bool = False
@@ -35,6 +35,7 @@ class CaseFigures(Mapping[str, Estimate]):
         self._launches, self._wanted, self._by_data = launches, wanted, by_data
         self._found: dict[str, Estimate | None] = {}
         self.peak_flops: float | None = None
+        self.scaling: Estimate | str | None = None
 
     @property
     def absent(self) -> "Reasons":
@@ -50,6 +51,8 @@ class CaseFigures(Mapping[str, Estimate]):
         """The reason of a metric that has no figure; None where it has one, or no reason is known."""
         if name == "mfu" and self.peak_flops is not None and self.peak_flops <= 0 and "achieved_flops" in self:
             return NO_PEAK
+        if name == "scaling_efficiency":
+            return self.scaling if isinstance(self.scaling, str) else None
         for record in self._launches:
             if name in record.absent:
                 return None if name in self else record.absent[name]
@@ -80,6 +83,8 @@ class CaseFigures(Mapping[str, Estimate]):
         return repr(dict(self))
 
     def _figure(self, name: str) -> Estimate | None:
+        if name == "scaling_efficiency":
+            return self.scaling if isinstance(self.scaling, Estimate) else None
         if name not in self._found:
             self._found[name] = self._derived(name) if name in _DERIVED else self._of_launches(name)
         return self._found[name]
@@ -118,7 +123,7 @@ class Reasons(Mapping[str, str]):
     def __iter__(self) -> Iterator[str]:
         given = (name for record in reversed(self._launches) for name in record.absent)
         recorded = (name for record in self._launches for name in launch_metrics(record))
-        return (name for name in dict.fromkeys((*given, *recorded, "mfu")) if name in self)
+        return (name for name in dict.fromkeys((*given, *recorded, "mfu", "scaling_efficiency")) if name in self)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

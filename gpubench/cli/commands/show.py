@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gpubench.store.run_info import RunInfo
     from gpubench.store.run_reader import Run
 
-SECTIONS = ("best", "effects", "accuracy", "cases", "unmeasured", "findings", "repeat")
+SECTIONS = ("best", "effects", "scaling", "collectives", "accuracy", "cases", "unmeasured", "findings", "repeat")
 
 _MOST_LISTED = 1000
 """Rows of the table of cases: with more, the answers are out of sight."""

@@ -95,6 +95,10 @@ def plan(
     variables that look like secrets, because reports keep the whole environment; those in `pass_env` and those that the
     case sets stay. UsageError if a name in `pass_env` is not set.
     """
+    if job.case.world_size > 1:
+        raise UsageError(
+            "A case of several ranks cannot be profiled yet.", hint="Profile one process: -s world_size=1."
+        )
     environ = dict(os.environ if environ is None else environ)
     run_tool.refuse_nested(environ)
     for name in pass_env:

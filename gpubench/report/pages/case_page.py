@@ -7,9 +7,10 @@ from itertools import islice
 from typing import Any, TypeGuard
 
 from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.scaling_efficiency import OF_RANKS
 from gpubench.core.metrics import METRICS
-from gpubench.core.records import Failure, Record, Series, Status
-from gpubench.core.units import format_bytes, format_duration, format_percent
+from gpubench.core.records import Failure, RankRecord, Record, Series, Status
+from gpubench.core.units import GIB, format_bytes, format_duration, format_percent
 from gpubench.report.model.figure_cells import display_unit, interval_text, metric_cell
 from gpubench.report.model.report_model import CasePage, Cell, Column, Fact, Section, Table, Tone, code, line
 from gpubench.report.model.words import THROTTLE_REASONS, count
@@ -37,6 +38,7 @@ def case_page(entry: CaseSummary, info: RunInfo, *, text: str = "") -> CasePage:
         Section("case", f"Case {entry.planned.index}: {entry.label}", facts=_facts(entry)),
         Section("figures", "Figures", tables=_figures(entry)),
         Section("launches", "Launches", tables=_launches(entry)),
+        Section("ranks", "Ranks of the last launch", tables=_ranks(entry)),
         Section("settings", "Settings", tables=(_settings(entry),)),
         Section("telemetry", "Telemetry", facts=telemetry_facts(entry)),
         Section("findings", "Findings", remarks=found),
@@ -147,14 +149,39 @@ def _launches(entry: CaseSummary) -> tuple[Table, ...]:
     return (Table.of("launches", columns, entry.records, tone=tone).without_empty_columns(),) if entry.records else ()
 
 
-_OF_RANKS = {"world_size", "strategy", "scaling", "backend"}
+def _ranks(entry: CaseSummary) -> tuple[Table, ...]:
+    """The ranks of the last launch that has any: earlier ones ran on the same devices."""
+    ranks = next((record.ranks for record in reversed(entry.records) if record.ranks), ())
+
+    def milliseconds(name: str) -> Callable[[RankRecord], Cell | None]:
+        def cell(rank: RankRecord) -> Cell | None:
+            value = getattr(rank, name)
+            return None if value is None else Cell(f"{value * 1e3:.4g}", value=value * 1e3)
+
+        return cell
+
+    def memory(rank: RankRecord) -> Cell | None:
+        value = rank.peak_memory_bytes
+        return None if value is None else Cell(f"{value / GIB:.3g}", value=value / GIB)
+
+    columns = (
+        Column("rank", "rank", cell=lambda rank: rank.rank),
+        Column("device", "device", "left", cell=lambda rank: rank.device or ""),
+        Column("step", "step ms", cell=milliseconds("step_time_s")),
+        Column("own", "own ms", cell=milliseconds("own_time_s")),
+        Column("exposed", "exposed ms", priority=1, cell=milliseconds("exposed_communication_s")),
+        Column("memory", "mem GiB", priority=2, cell=memory),
+        Column("name", "name", "left", priority=4, cell=lambda rank: rank.device_name or ""),
+        Column("pid", "process", priority=3, cell=lambda rank: rank.pid),
+    )
+    return (Table.of("ranks", columns, ranks).without_empty_columns(),) if ranks else ()
 
 
 def _settings(entry: CaseSummary) -> Table:
     """Settings at a default that says nothing (no data root, no environment variables, a single rank) are left out."""
     asked, back = entry.case.settings, dict[str, str]()
     idle = {"accumulate"} if entry.case.accumulate == 1 else set()
-    idle |= _OF_RANKS if entry.case.world_size == 1 else set()
+    idle |= OF_RANKS if entry.case.world_size == 1 else set()
     left_out = {"versions", "extra", "device_uuid", "device_name"}
     for name, value in entry.effective.model_dump(exclude=left_out).items() if entry.effective is not None else ():
         if value is not None and value != {}:

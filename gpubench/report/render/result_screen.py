@@ -10,7 +10,17 @@ from gpubench.report.model.report_model import ReportModel, Section, Span
 from gpubench.report.render.terminal import TerminalReport
 
 _MOST_ROWS = 30
-RESULT_SECTIONS = ("best", "waterfall", "effects", "ceilings", "accuracy", "unmeasured", "findings")
+RESULT_SECTIONS = (
+    "best",
+    "waterfall",
+    "effects",
+    "ceilings",
+    "scaling",
+    "collectives",
+    "accuracy",
+    "unmeasured",
+    "findings",
+)
 
 
 def final_screen(writer: TerminalReport, model: ReportModel) -> None:

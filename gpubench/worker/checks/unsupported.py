@@ -27,8 +27,6 @@ def unsupported(case: Case) -> str | None:
 def _contradiction(case: Case) -> str | None:
     if case.timing == "latency" and case.mode == "train":
         return "latency is the time of one synchronised inference request; a training step has none (use throughput)"
-    if case.world_size > 1:
-        return _of_several_ranks(case)
     if not case.cuda_graph:
         return None
     if case.compile in ("reduce-overhead", "max-autotune"):
@@ -38,12 +36,16 @@ def _contradiction(case: Case) -> str | None:
     return None
 
 
-def _of_several_ranks(case: Case) -> str | None:
+def refused_of_ranks(case: Case) -> str | None:
+    """Why a case with several ranks cannot be measured; None if it can."""
+    shared = case.scaling == "strong" and case.batch_size != "max" and not case.workload.startswith("collectives:")
     refused = {
         "ranks are measured step after step (`timing: throughput`)": case.timing == "latency",
         "a CUDA graph that contains the messages of ranks is not measured yet": case.cuda_graph,
         "micro-steps of ranks (`accumulate`) are not measured yet": case.accumulate > 1,
         "the largest batch is searched for in one process; give ranks a number": case.batch_size == "max",
+        f"{case.world_size} ranks cannot share a batch of {case.batch_size} evenly": shared
+        and case.batch % case.world_size > 0,
     }
     return next((reason for reason, holds in refused.items() if holds), None)
 

@@ -27,11 +27,13 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from gpubench.core.records import Failure
 from gpubench.core.units import format_duration
 from gpubench.protocol.messages import Failed, Result, decode, encode
+from gpubench.worker.checks.unsupported import refused_of_ranks
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.process_lifetime import CAN_FORK
 from gpubench.worker.ranks import rank as one_rank
 from gpubench.worker.ranks.board import Board, Sign
 from gpubench.worker.ranks.join_results import joined
+from gpubench.worker.workloads.base import Unsupported
 
 HANG_S = 10.0
 """A rank whose steps stopped for this long hangs, unless a step has taken half as long before."""
@@ -40,7 +42,7 @@ _TIMES_LONGER = 20.0
 _TICK_S = 0.2
 _STACK_S = 0.3
 _RENDEZVOUS = "gpubench-file"
-_WAITS_INSIDE = f"{os.sep}torch{os.sep}"
+_WAITS_INSIDE = f"{Path(torch.__file__).parent}{os.sep}"
 """A rank whose innermost Python frame is in this folder waits for the device or for another rank."""
 
 
@@ -51,8 +53,11 @@ def measure_ranks(launch: RunningJob, run_job: one_rank.RunJob) -> Result | Fail
     """
     job = launch.job
     assert job.scratch is not None, "the parent gives every job a folder"
+    reason = refused_of_ranks(job.case)
+    if reason is not None:
+        raise Unsupported(reason)
     scratch, num_ranks = Path(job.scratch), job.case.world_size
-    watch = _Watch(launch, Board(scratch / "board", num_ranks), scratch)
+    watch = RankWatch(launch, Board(scratch / "board", num_ranks), scratch)
     descriptor = getattr(launch.sender, "fd", None) if CAN_FORK else None
     message_fd = None if descriptor is None else os.dup(descriptor)  # a forked process closes the one it inherits
     threads = max(1, torch.get_num_threads() // num_ranks) if job.case.device_type == "cpu" else torch.get_num_threads()
@@ -83,7 +88,7 @@ def measure_ranks(launch: RunningJob, run_job: one_rank.RunJob) -> Result | Fail
     return _outcome(launch, watch, exits)
 
 
-def _outcome(launch: RunningJob, watch: "_Watch", exits: dict[int, int]) -> Result | Failed:
+def _outcome(launch: RunningJob, watch: "RankWatch", exits: dict[int, int]) -> Result | Failed:
     scratch, num_ranks = watch.scratch, launch.job.case.world_size
     told: dict[int, Result | Failed] = {}
     for rank in range(num_ranks):  # what each wrote before it ended
@@ -124,12 +129,12 @@ def _how_it_ended(exit_code: int) -> str:
     return f"ended with status {exit_code} and no result"
 
 
-class _Hung:
+class HungRank:
     def __init__(self, phase: str, reason: str) -> None:
         self.phase, self.reason = phase, reason
 
 
-class _Watch:
+class RankWatch:
     """Looks at the ranks a few times a second, in the main thread: no thread may exist where ranks are forked.
 
     It passes on the wish to stop, and ends a rank whose steps have stopped. elastic then ends the others.
@@ -137,13 +142,13 @@ class _Watch:
 
     def __init__(self, launch: RunningJob, board: Board, scratch: Path) -> None:
         self.board, self.scratch = board, scratch
-        self.hung: _Hung | None = None
-        self._launch, self._num_ranks = launch, launch.job.case.world_size
+        self.hung: HungRank | None = None
+        self.launch, self._num_ranks = launch, launch.job.case.world_size
         self._asks = signal.getsignal(signal.SIGTERM)
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[None]:
-        before = signal.signal(signal.SIGALRM, self._look)
+        before = signal.signal(signal.SIGALRM, self.look)
         signal.setitimer(signal.ITIMER_REAL, _TICK_S, _TICK_S)
         try:
             yield
@@ -152,41 +157,42 @@ class _Watch:
             signal.signal(signal.SIGALRM, before)
             signal.signal(signal.SIGTERM, self._asks)
 
-    def _look(self, *_: object) -> None:
+    def look(self, *_: object) -> None:
         if signal.getsignal(signal.SIGTERM) is not self._asks:
             signal.signal(signal.SIGTERM, self._asks)  # elastic's would end the ranks in the middle of a step
-        if self._launch.stop():
+        if self.launch.stop():
             self.board.stop()
         if self.hung is None:
             signs = [self.board.sign(rank) for rank in range(self._num_ranks)]
-            late = [rank for rank, sign in enumerate(signs) if _is_late(sign)]
-            if late:
-                self._name(late, signs)
+            # A step of the slowest is what the others wait for, so that all are given as long as it.
+            patience_s = max(HANG_S, _TIMES_LONGER * max(sign.longest_s for sign in signs))
+            waits_s = [time.monotonic() - sign.since_s if sign.since_s > 0 else 0.0 for sign in signs]
+            if max(waits_s) > patience_s:
+                self._name(signs, max(waits_s))
 
-    def _name(self, late: list[int], signs: list[Sign]) -> None:
-        """Says which of the late ranks the others wait for, by where each is, and ends them."""
-        for rank in late:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(signs[rank].pid, one_rank.SHOW_STACK)
+    def _name(self, signs: list[Sign], waited_s: float) -> None:
+        """Says which rank the others wait for, by where each is, and ends it."""
+        signal.setitimer(signal.ITIMER_REAL, 0)  # no look may begin within this one, and none is needed after it
+        for sign in signs:
+            _signal(sign.pid, one_rank.SHOW_STACK)
         time.sleep(_STACK_S)
-        places = {rank: _innermost(one_rank.stack_file(self.scratch, rank)) for rank in late}
-        waiting = [rank for rank in late if places[rank] is not None and _WAITS_INSIDE in str(places[rank])]
-        guilty = [rank for rank in late if rank not in waiting] or late
-        number = "rank" if len(guilty) == 1 else "ranks"
-        names = ", ".join(map(str, guilty))
-        now_s = time.monotonic()
-        since_s = max(now_s - signs[rank].since_s for rank in guilty)
+        places = [_innermost(one_rank.stack_file(self.scratch, rank)) for rank in range(self._num_ranks)]
+        everyone = list(range(self._num_ranks))
+        guilty = [rank for rank in everyone if not (places[rank] or "").startswith(_WAITS_INSIDE)] or everyone
+        names = "rank " if len(guilty) == 1 else "ranks "
+        names += ", ".join(map(str, guilty))
         where = places[guilty[0]] or "it does not answer"
-        reason = f"{number} {names} of {self._num_ranks} made no step for {format_duration(since_s)} ({where})"
-        self.hung = _Hung(signs[guilty[0]].phase, reason)
+        reason = f"{names} of {self._num_ranks} made no step for {format_duration(waited_s)} ({where})"
+        self.hung = HungRank(signs[guilty[0]].phase, reason)
         for rank in guilty:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(signs[rank].pid, signal.SIGKILL)
+            _signal(signs[rank].pid, signal.SIGKILL)
 
 
-def _is_late(sign: Sign) -> bool:
-    patience_s = max(HANG_S, _TIMES_LONGER * sign.longest_s)
-    return sign.since_s > 0 and time.monotonic() - sign.since_s > patience_s
+def _signal(pid: int, number: int) -> None:
+    """Nothing for a rank that has not said its process id yet, or has ended."""
+    if pid > 0:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def _innermost(file: Path) -> str | None:

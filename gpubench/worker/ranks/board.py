@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -59,8 +60,8 @@ def show_start(row: "memoryview[float]") -> None:
 
 
 def show_phase(row: "memoryview[float]", phase: str) -> None:
-    """Steps are not expected any more, or not yet."""
-    row[_SINCE] = 0.0
+    """Steps are expected from now on while measuring; in warm-up from the end of the first, which may compile."""
+    row[_SINCE] = time.monotonic() if phase == "measuring" else 0.0
     if phase in PHASES:
         row[_PHASE] = PHASES.index(phase)
 

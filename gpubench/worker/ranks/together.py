@@ -10,20 +10,32 @@ import time
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import torch
 import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 
+from gpubench.core.findings import finding
 from gpubench.core.records import RankRecord
 from gpubench.protocol.messages import Result
 from gpubench.stats.stopping_rule import StopDecision, StoppingRule
 from gpubench.suite.model.case import Case
-from gpubench.worker.job import Alone, Step, Stop
+from gpubench.worker.accelerator import Accelerator, accelerator_of
+from gpubench.worker.checks.after_steps import Metrics, all_absent
+from gpubench.worker.job import Alone, RunningJob, Step, Stop
+from gpubench.worker.ranks import strategy_parity
 from gpubench.worker.ranks.board import Board, show_step
+from gpubench.worker.ranks.own_time import GradientWatch
 from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.workloads.classifier.classifier import Classifier
 from gpubench.worker.workloads.operators.collectives import Collective
 
 T = TypeVar("T")
 
 _DEVICE = ("", "_name", "_uuid")
+_OWN = ("own_time_s", "exposed_communication_s", "communication_share")
+_OWN_TIME_S = 1.0
+LEAST_STEPS, MOST_STEPS = 10, 50
+"""Of those that show a rank's own time."""
 
 
 class AgreedStop(Stop):
@@ -66,6 +78,8 @@ class Together(Alone):
         self.stop = AgreedStop()
         self.record = RankRecord(rank=rank)
         self._board, self._row = board, board.row(rank)
+        self._accelerator = Accelerator()
+        self._ddp: DistributedDataParallel | None = None
         self._control: Any = dist.new_group(backend="gloo")
 
     def agree(self, value: T) -> T:
@@ -79,8 +93,19 @@ class Together(Alone):
         return AgreedRule(rule, group_s, self)
 
     def take_in(self, workload: Any, case: Case) -> None:
-        if not isinstance(workload, Collective):
+        if isinstance(workload, Collective):
+            return
+        if not isinstance(workload, Classifier):
             raise Unsupported(f"{case.workload} cannot be one of several ranks; leave `world_size` at 1")
+        self._accelerator = accelerator_of(case.device)
+        workload.distribute, workload.shard = self._distribute, self.record.rank
+
+    def _distribute(self, model: torch.nn.Module) -> torch.nn.Module:
+        """`strategy: ddp`. The last one made is the one that is asked for its own time."""
+        device = self._accelerator.device
+        places = None if device.type == "cpu" else [device]
+        self._ddp = DistributedDataParallel(model, device_ids=places)
+        return self._ddp
 
     def watched(self, step: Step) -> Step:
         row, clock = self._row, time.monotonic
@@ -92,17 +117,51 @@ class Together(Alone):
 
         return watched_step
 
+    def checks_output(self, workload: Any) -> bool:
+        """A model's output is the same on every rank: the first one checks it."""
+        return isinstance(workload, Collective) or self.record.rank == 0
+
     def figures(
-        self,
-        workload: Any,
-        step: Step,  # noqa: ARG002 - models take more steps here
-        metrics: Mapping[str, float | None],
-        case: Case,
+        self, workload: Any, step: Step, metrics: Mapping[str, float | None], case: Case
     ) -> tuple[dict[str, float | None], dict[str, str]]:
         step_time_s = metrics.get("step_time_s")
-        if isinstance(workload, Collective) and step_time_s is not None:
+        if step_time_s is None:
+            return {}, {}
+        if isinstance(workload, Collective):
             return workload.bandwidths(case, step_time_s), {}
+        self._own_time(step, step_time_s)
         return {}, {}
+
+    def _own_time(self, step: Step, step_time_s: float) -> None:
+        if self._ddp is None:
+            self._note(absent=dict.fromkeys(_OWN, "ranks exchange nothing in inference"))
+            return
+        num_steps = self.agree(max(LEAST_STEPS, min(MOST_STEPS, math.ceil(_OWN_TIME_S / step_time_s))))
+        watch = GradientWatch(self._ddp, self._accelerator)
+        found = watch.measure(step, num_steps, lambda: dist.barrier(group=self._control))
+        self._note(**({"absent": dict.fromkeys(_OWN, found)} if isinstance(found, str) else found._asdict()))
+
+    def _note(self, **figures: Any) -> None:
+        self.record = self.record.model_copy(update=figures)
+
+    def compare(self, launch: RunningJob, workload: Any, case: Case, device: Any) -> Metrics:
+        """What the ranks compute together against one process: GB313 if it differs."""
+        names = ("ranks_loss_rel_error", "ranks_gradient_rel_error")
+        if not isinstance(workload, Classifier) or self._ddp is None:
+            return {}, {}
+        if not launch.job.parity:
+            return all_absent(names, "not checked in this launch")
+        found = strategy_parity.compare(workload, case, torch.device(device))
+        if not found.passed:
+            message = (
+                f"{case.world_size} ranks and one process on the same batch differ: the loss by {found.loss:.2g}, the "
+                f"gradient by {found.gradient:.2g} (at most {found.limit:.2g})."
+            )
+            launch.findings.append(finding("GB313", message, loss=found.loss, gradient=found.gradient))
+        errors = [error if math.isfinite(error) else None for error in (found.loss, found.gradient)]
+        reason = "the result was not finite, or of another shape"
+        metrics = dict(zip(names, errors, strict=True))
+        return metrics, {name: reason for name, error in metrics.items() if error is None}
 
     def record_of(self, outcome: Result) -> RankRecord:
         """What the run keeps of the rank, given what it measured."""

@@ -1,3 +1,5 @@
+import pytest
+
 from gpubench.core.records import Status
 from gpubench.protocol.messages import Hello
 from gpubench.runner.arms.arm import Arm
@@ -30,6 +32,22 @@ def test_a_case_for_a_device_that_is_not_there_is_skipped_with_what_torch_said()
 def test_a_gpu_beyond_the_last_is_skipped():
     assert cannot_run(Case(device="cuda:1"), suite(), TWO_GPUS) == (None, None)
     assert cannot_run(Case(device="cuda:2"), suite(), TWO_GPUS)[1] == "there is no cuda:2: CUDA has 2 devices"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"world_size": 2}, None),
+        ({"world_size": 3}, "3 ranks need a CUDA device each: there are 2"),
+        ({"world_size": 2, "device": "cuda:1"}, "2 ranks need a CUDA device each from cuda:1 on: there are 2"),
+        ({"world_size": 2, "backend": "gloo"}, None),
+        ({"device": "cpu", "world_size": 2, "backend": "nccl"}, "nccl carries messages between CUDA devices"),
+        ({"device": "cpu", "world_size": 4096}, "4096 ranks need a CPU each: there "),
+    ],
+)
+def test_ranks_without_a_device_each_are_skipped_with_how_many_there_are(settings, said):
+    status, reason = cannot_run(Case(**{"device": "cuda", **settings}), suite(), TWO_GPUS)
+    assert (status, (reason or "")[: len(said or "")]) == ((None, "") if said is None else (Status.SKIPPED, said))
 
 
 def test_a_suite_that_requires_cuda_skips_even_its_cpu_cases():

@@ -1,5 +1,6 @@
 """What image classifiers share: the step, its parity with fp64, its facts and its health."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -35,10 +36,11 @@ PROBE_SAMPLES = 2
 class Classifier:
     """A model that takes images N3SS and gives logits NC. Subclasses make the model; everything else is here.
 
-    `phases` and `download` may be set before `build`. After it, `model` is the module itself (never the compiled
-    wrapper), `optimizer` its optimizer (None for `infer`), and `input_waits_s` the waits for input per step in seconds
-    (None where a step never waits). Weights depend on `case.seed` alone, so that every device and precision starts from
-    the same ones.
+    `phases` and `download` may be set before `build`. So may be, for one of several ranks, `distribute`, which gives
+    the module to call for a placed one, and `shard`, the rank's number: every rank has its own batches. After it,
+    `model` is the module itself (never the compiled wrapper), `optimizer` its optimizer (None for `infer`), and
+    `input_waits_s` the waits for input per step in seconds (None where a step never waits). Weights depend on
+    `case.seed` alone, so that every device and precision starts from the same ones.
     """
 
     default_image_size: int
@@ -47,6 +49,8 @@ class Classifier:
     def __init__(self) -> None:
         self.phases: Phases = no_phases
         self.download = False
+        self.distribute: Callable[[nn.Module], nn.Module] = _as_it_is
+        self.shard = 0
         self.model: nn.Module | None = None
         self.optimizer: torch.optim.Optimizer | None = None
         self.source: BatchSource | None = None
@@ -125,7 +129,8 @@ class Classifier:
 
     def build(self, case: Case, device: Any) -> Step:
         device = torch.device(device)
-        source = make_source(case, self.input_format(case), self.load_data(case), device)
+        own = case.model_copy(update={"seed": case.seed + self.shard})
+        source = make_source(own, self.input_format(case), self.load_data(case), device)
         make_step = self.training_step if case.mode == "train" else self._inference_step
         self._engine = make_step(case, device, source)
         if not case.cuda_graph:
@@ -136,11 +141,12 @@ class Classifier:
     def training_step(self, case: Case, device: torch.device, source: BatchSource) -> TrainStep:
         """A new model and optimizer, and the step that trains it on batches from `source`."""
         model = self.model = self.place_model(case, device)
+        called = self.distribute(model)
         self._case, self.source = case, source
-        self.optimizer = make_optimizer(case, model.parameters())
+        self.optimizer = make_optimizer(case, called.parameters())
         self._snapshot = Snapshot.of(model)
         self._engine = step = TrainStep(
-            compile_model(model, case.compile, device.type),
+            compile_model(called, case.compile, device.type),
             self.optimizer,
             source,
             self.loss,
@@ -257,6 +263,10 @@ class Classifier:
         if self.source is not None:
             self.source.close()
         self.model = self.optimizer = self.source = self._engine = self._snapshot = None
+
+
+def _as_it_is(model: nn.Module) -> nn.Module:
+    return model
 
 
 def _prepare_gradients(case: Case, model: nn.Module) -> bool:

@@ -1,0 +1,81 @@
+"""What the report shows of cases with several ranks."""
+
+from fakes.runs import Invented
+
+from gpubench.analysis.summary.run_summary import summarise_run
+from gpubench.core.findings import finding
+from gpubench.core.records import RankRecord
+from gpubench.report.model.report_model import plain
+from gpubench.report.pages.case_page import case_page
+from gpubench.report.topics import collectives, scaling
+from gpubench.report.view.run_view import View
+
+COLLECTIVE = {"workload": "collectives:all_reduce", "mode": "infer", "batch_size": 1}
+
+
+def view_of(*cases):
+    """Of cases as (settings, metrics, other fields of the record), three launches each."""
+    made = Invented()
+    for settings, metrics, *rest in cases:
+        planned = made.plan(f"case {len(made.planned) + 1}", **{"device": "cuda", "world_size": 2, **settings})
+        for repeat in (1, 2, 3):
+            made.add(planned, repeat, metrics={"throughput": 100.0, "step_time_s": 0.01, **metrics}, **dict(*rest))
+    return View(summarise_run(made.run()), charts=True)
+
+
+def bandwidths(shape, busbw, **settings):
+    return {**COLLECTIVE, "shape": shape, **settings}, {"busbw": busbw, "algbw": busbw}
+
+
+def test_a_collective_is_drawn_over_the_size_of_its_message_a_line_for_each_number_of_ranks():
+    sizes = {"4KiB": 1e8, "1MiB": 9e9}
+    cases = [bandwidths(shape, busbw, world_size=ranks) for ranks in (2, 8) for shape, busbw in sizes.items()]
+    section = collectives.section(view_of(*cases))
+    (chart,) = section.charts
+    assert chart.title == "all_reduce carries up to 9.00 GB/s, at 1.0 MiB"
+    drawn = [(row[1], round(row[2], 3), row[5]) for row in chart.rows]
+    assert sorted(drawn) == [
+        (4.0, 0.1, "2 ranks, nccl"),
+        (4.0, 0.1, "8 ranks, nccl"),
+        (1024.0, 9.0, "2 ranks, nccl"),
+        (1024.0, 9.0, "8 ranks, nccl"),
+    ]
+    assert len(section.tables[0].rows) == 4
+
+
+def test_one_size_is_a_row_and_no_chart():
+    section = collectives.section(view_of(bandwidths("1MiB", 1e9)))
+    assert section.charts == ()
+    assert len(section.tables[0].rows) == 1
+
+
+def test_runs_of_single_processes_have_neither_section():
+    view = view_of(({"world_size": 1}, {}))
+    assert scaling.section(view).empty
+    assert collectives.section(view).empty
+
+
+def test_efficiency_is_drawn_over_the_number_of_ranks_and_a_slow_rank_said_above():
+    slow = finding("GB213", "Rank 1 takes 37 ms for its own part of a step, the others 15 ms.", rank=1)
+    view = view_of(
+        ({"world_size": 1}, {}),
+        ({"world_size": 2}, {"throughput": 180.0, "rank_skew": 0.01}),
+        ({"world_size": 4}, {"throughput": 320.0, "rank_skew": 1.47}, {"findings": (slow,)}),
+    )
+    section = scaling.section(view)
+    (chart,) = section.charts
+    assert chart.title == "Training on the GPU: 4 ranks keep 80.0% of their speed (weak scaling)"
+    assert [(row[1], round(row[2], 6)) for row in chart.rows] == [(2, 90.0), (4, 80.0)]
+    assert [plain(said) for said in section.lines] == [f"case 3: {slow.message}"]
+
+
+def test_the_page_of_a_case_lists_its_ranks():
+    ranks = (
+        RankRecord(rank=0, pid=7, device="cuda:0", step_time_s=0.02, own_time_s=0.015),
+        RankRecord(rank=1, pid=8, device="cuda:1", step_time_s=0.02, own_time_s=0.037),
+    )
+    view = view_of(({}, {}, {"ranks": ranks}))
+    page = case_page(view.summary.cases[0], view.summary.info)
+    (section,) = [section for section in page.sections if section.key == "ranks"]
+    cells = [[cell.text for cell in row.cells] for row in section.tables[0].rows]
+    assert cells == [["0", "cuda:0", "20", "15", "7"], ["1", "cuda:1", "20", "37", "8"]]
