@@ -19,7 +19,7 @@ from gpubench.report.view.case_tables import status_word
 from gpubench.store.run_info import RunInfo
 from gpubench.suite.cases.labels import QUALITY
 
-_CHANGING = ("-s", "--set", "--repeats", "--timeout")
+_CHANGING = ("-s", "--set", "--input", "--loss", "--repeats", "--timeout")
 """Options of `gpubench run` with a value that change what a case is or how it is measured."""
 
 

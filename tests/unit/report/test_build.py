@@ -157,12 +157,12 @@ def test_the_command_of_a_case_keeps_what_the_run_changed_in_its_suite() -> None
     made.measured("cpu fp32", 900.0, device="cpu", workload="torchvision:resnet18")
     typed = (
         "gpubench run cnn -s workload=torchvision:resnet18 --tag a --set=measure.max_time=5s --repeats 5 -k "
-        "device=cpu -n"
+        "device=cpu --input 3x8x8 --input=int10 --loss mse -n"
     )
     summary = summarise_run(made.run(argv=tuple(typed.split())))
     assert repeat_command(summary.cases[0], summary.info) == (
         "gpubench run suites/cnn.yaml -s workload=torchvision:resnet18 --set=measure.max_time=5s --repeats 5 "
-        f"--case {summary.cases[0].planned.case_id}"
+        f"--input 3x8x8 --input=int10 --loss mse --case {summary.cases[0].planned.case_id}"
     )
 
 
