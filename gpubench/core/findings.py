@@ -167,7 +167,10 @@ _CATALOGUE = {
     ),
     ("GB213", "page-faults", _INFO, _NONE, "page faults"): (
         "Each step gives memory back to the system and fetches it anew, which takes CPU time.",
-        "Let the process keep it: `--arm base= --arm keep=env.MALLOC_TOP_PAD_=268435456` (glibc) shows the gain.",
+        (
+            "Let the process keep it: `--arm base= --arm keep='env.MALLOC_MMAP_THRESHOLD_=4294967296 "
+            "env.MALLOC_TRIM_THRESHOLD_=4294967296'` shows the gain (glibc)."
+        ),
     ),
     # GB3xx: settings, parity, accuracy, work done.
     ("GB213", "straggler", _WARNING, _NONE, "straggler"): (

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from scipy.stats import binomtest
 
+from gpubench.analysis.summary.contest_levels import judged
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -66,3 +68,12 @@ def test_the_method_page_and_the_report_show_what_these_rounds_say(script, measu
     made = "\n".join(script.tables(measured))
     for page in ("docs/method.md", "reports/aa/README.md"):
         assert made in (ROOT / page).read_text(), f"{page}: python scripts/aa_runs.py report reports/aa/rounds.csv"
+
+
+def test_a_case_is_never_called_different_from_itself_under_another_name(script):
+    contests = script.read_contests(ROOT / "reports" / "aa" / "contests.csv")
+    names, twins = ([judged([pair[at] for pair in rounds]).verdict for rounds in contests.values()] for at in (0, 1))
+    assert {*names, *twins} <= {"same", "unclear"}
+    unclear = f"{names.count('same')} `same` and {names.count('unclear')} `unclear`"
+    assert f"In {len(contests)} contests" in (said := (ROOT / "docs" / "method.md").read_text())
+    assert unclear in said
