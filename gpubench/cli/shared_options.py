@@ -1,5 +1,6 @@
 """Options and completions that several commands share."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,6 +77,40 @@ set_option: Decorator = click.option(
     multiple=True,
     metavar="AXIS=V,..",
     help="Replace an axis or setting: batch_size=64,256, device=cpu, measure.max_time=5s, quality=off.",
+)
+
+input_option: Decorator = click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="SHAPE",
+    help="Shape of one sample of your own model: 3x224x224, int30000:128, bool:128. Once for each argument of "
+    "`forward`, in order or as NAME=SHAPE.",
+)
+
+loss_option: Decorator = click.option(
+    "--loss",
+    type=click.Choice(["cross-entropy", "mse", "output"]),
+    metavar="LOSS",
+    help="Loss of your own model: cross-entropy, mse, or output if it returns its loss.",
+)
+
+_TAG = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+
+
+def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """What other commands can tell from a path, `@last` and `run:case`."""
+    if value is not None and not _TAG.fullmatch(value):
+        raise click.BadParameter(
+            f"a tag may contain letters, digits, '.', '-' and '_', and starts with a letter or digit; got {value!r}",
+            ctx,
+            param,
+        )
+    return value
+
+
+tag_option: Decorator = click.option(
+    "--tag", callback=_tag, metavar="NAME", help="A name for the run that other commands accept."
 )
 
 select_option: Decorator = click.option(

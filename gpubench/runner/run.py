@@ -32,11 +32,13 @@ from gpubench.runner.plan import Hellos, greet, plan_cases
 from gpubench.runner.rounds import Rounds, Settled
 from gpubench.runner.schedule import LaunchSchedule, UntilKnown
 from gpubench.runner.stored_run import check_arms, check_own, check_planned, check_unchanged, origin_of, place_of
+from gpubench.runner.tuning import NextStep, Tuning, key_of
 from gpubench.store.atomic_files import tidy_log
-from gpubench.store.run_info import PlannedCase, RunInfo, understood
+from gpubench.store.run_info import PlannedCase, RunInfo, TuneGoal, understood
 from gpubench.store.run_names import new_run_name
 from gpubench.store.run_reader import Run, load_info, load_run
 from gpubench.store.run_writer import RunWriter
+from gpubench.suite.cases.expand import expand
 from gpubench.suite.cases.labels import NamedCases, named_cases
 from gpubench.suite.load import LoadedSuite, load_suite
 from gpubench.suite.model.case import Case, CaseId
@@ -55,11 +57,12 @@ class RunRequest:
     """What is asked of a run. `cases` are ids or labels of those to run, instead of a `selection`. `out` is the run's
     folder; without it one is made inside `store`.
 
-    `budget_s` in seconds; `seed` None draws one. `at_once`: so many cases are measured to their end before the next
-    ones (None: all cases share their rounds). `folder` is where relative paths begin (None: the current one). `arms`
-    are the sides of an A/B, the reference first: then `rounds` is the most that a case gets (None: the suite's
-    repeats), of which every case of a screened run gets `screen_rounds`, `sesoi` the smallest change that matters, and
-    `interleave` how the arms take turns (None: the strongest way that each case allows).
+    `tune` is what a search for the best case looks for. `budget_s` in seconds; `seed` None draws one. `at_once`: so
+    many cases are measured to their end before the next ones (None: all cases share their rounds). `folder` is
+    where relative paths begin (None: the current one). `arms` are the sides of an A/B, the reference first: then
+    `rounds` is the most that a case gets (None: the suite's repeats), of which every case of a screened run gets
+    `screen_rounds`, `sesoi` the smallest change that matters, and `interleave` how the arms take turns (None: the
+    strongest way that each case allows).
     """
 
     loaded: LoadedSuite
@@ -82,6 +85,7 @@ class RunRequest:
     screen_rounds: int | None = None
     sesoi: float | None = None
     interleave: Level | None = None
+    tune: TuneGoal | None = None
 
     @property
     def kept(self) -> Callable[[Case], bool] | None:
@@ -180,8 +184,11 @@ def start(
     before: BeforeMeasuring | None = None,
     settled: Settled | None = None,
     still_wanted: StillWanted | None = None,
+    next_step: NextStep | None = None,
 ) -> RunOutcome:
-    """A new run. The folder is made first, so that a disk that cannot hold it is found before a worker starts."""
+    """A new run; with `next_step` of those of its cases that it asks for. The folder is made first, so that a disk that
+    cannot hold it is found before a worker starts.
+    """
     now = datetime.now(UTC)
     suite = request.loaded.suite
     cases = request.wanted()
@@ -201,6 +208,10 @@ def start(
                 if before is not None:
                     before(info)
                 planned = True
+                if next_step is not None:
+                    grid, info = info.cases, info.model_copy(update={"cases": ()})
+                    writer.update_info(info)
+                    return stage.tune(info, suite, request, grid, next_step, beside)
                 return stage.measure(info, suite, request, settled, levels, beside, still_wanted=still_wanted)
         except BaseException:
             if made and not planned:
@@ -215,6 +226,7 @@ def resume(
     before: BeforeMeasuring | None = None,
     settled: Settled | None = None,
     still_wanted: StillWanted | None = None,
+    next_step: NextStep | None = None,
 ) -> RunOutcome:
     """Measures what is missing of a stored run: launches without a record, cut short, or left out for the time budget.
 
@@ -228,7 +240,7 @@ def resume(
     check_arms(info, [arm.name for arm in request.arms])
     place = place_of(info)
     suite = understood(Suite, info.suite, "the run's suite has a setting")
-    cases = [entry.case for entry in info.cases]
+    cases = [entry.case for entry in info.cases] if info.tune is None else list(expand(suite).cases)
     asked: Level | None = "launch" if info.interleave == "launch" else None
     modules = _modules(suite, cases, request.arms, (*request.search_path, *place.search_path), asked)
     with (
@@ -245,6 +257,9 @@ def resume(
             stage.tell(Notice(f"the run continues although it differs: {each}", "Compare its launches with care."))
         if before is not None:
             before(info)
+        if next_step is not None:
+            grid = plan_cases(suite, cases, hellos)
+            return stage.tune(info, suite, request, grid, next_step, place.search_path)
         levels = levels_of(request.arms, info.cases, asked) if request.arms else {}
         return stage.measure(
             info,
@@ -359,8 +374,39 @@ class _Stage:
                 hide=hide,
                 records=contests,
             ).run(self.pool)
+        return self._finished(guard)
+
+    def tune(
+        self,
+        info: RunInfo,
+        suite: Suite,
+        request: RunRequest | ResumeRequest,
+        grid: Sequence[PlannedCase],
+        next_step: NextStep,
+        beside: tuple[str, ...],
+    ) -> RunOutcome:
+        """Measures the cases of `grid` that `next_step` names, as it names them."""
+        self.tell(RunStarted(info, self._writer.folder, 0))
+        deadline_s = None if request.budget_s is None else self._began_s + request.budget_s
+        with Guard() as guard, open_session(suite.measure.telemetry) as telemetry:
+            Tuning(
+                suite,
+                {key_of(case): case for case in grid},
+                self._writer,
+                telemetry,
+                guard,
+                self.tell,
+                Limits(suite.measure.timeout, deadline_s),
+                next_step,
+                search_path=(*request.search_path, *beside),
+                download=request.download,
+                hide=bool(info.environment.get("anonymous")),
+            ).run(self.pool)
+        return self._finished(guard)
+
+    def _finished(self, guard: Guard) -> RunOutcome:
         self.tell(RunFinished(self._writer.folder, guard.stopping, time.monotonic() - self._began_s))
-        return RunOutcome(self._writer.folder, info, guard.stopping)
+        return RunOutcome(self._writer.folder, self._writer.info, guard.stopping)
 
 
 def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
@@ -383,6 +429,7 @@ def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
         arms=tuple(arm.info for arm in request.arms),
         screen_rounds=request.screen_rounds,
         sesoi=request.sesoi,
+        tune=request.tune,
         working_folder=None if folder is None else shown(str(folder)),
         interpreter=_interpreter(hidden=request.anonymous),
     )

@@ -92,6 +92,13 @@ class ArmInfo(Frozen):
     given: dict[str, str] = Field(default_factory=dict)
 
 
+class TuneGoal(Frozen):
+    """What `gpubench tune` looked for. `price`: money per hour of the machine; `cost` needs it."""
+
+    objective: Literal["speed", "energy", "cost"] = "speed"
+    price: float | None = Field(default=None, gt=0)
+
+
 class RunInfo(Frozen):
     """What was asked, of which machine. `suite` is the suite file as read, with overrides applied.
 
@@ -100,11 +107,12 @@ class RunInfo(Frozen):
     get the rest, on which alone they are judged; None: each case is judged while it is measured. `sesoi` is the
     smallest change that mattered then (0.03 is 3 %), None where there are no arms.
 
-    `target` is the workload that was named instead of a suite. Relative paths (`suite_path`, data sets, interpreters)
-    are relative to `working_folder`. `interpreter` is the prefix of the Python that ran gpubench; `workload_files` are
-    digests of the files that the workloads were loaded from, and of the data that they read beside them; `imported`
-    names the modules that they used from elsewhere; `origin` is a mark by which the user who made the run knows it
-    again.
+    `tune` is set where the cases were chosen while they were measured: `suite` holds the whole grid, `cases` those
+    that were tried. `target` is the workload that was named instead of a suite. Relative paths (`suite_path`, data
+    sets, interpreters) are relative to `working_folder`. `interpreter` is the prefix of the Python that ran
+    gpubench; `workload_files` are digests of the files that the workloads were loaded from, and of the data that
+    they read beside them; `imported` names the modules that they used from elsewhere; `origin` is a mark by which
+    the user who made the run knows it again.
     """
 
     schema_number: int = Field(default=RUN_SCHEMA, alias="schema")
@@ -127,6 +135,7 @@ class RunInfo(Frozen):
     interleave: Literal["block", "launch"] | None = None
     screen_rounds: int | None = Field(None, ge=0, le=10**6)
     sesoi: float | None = Field(default=None, gt=0, lt=1)
+    tune: TuneGoal | None = None
     working_folder: str | None = None
     interpreter: str | None = None
     workload_files: dict[str, str] = Field(default_factory=dict)

@@ -50,9 +50,9 @@ def replace_quality(job: Job) -> Result:
     return Result(effective=effective(job.case), quality=a_quality(0.95))
 
 
-def script_the_workers(monkeypatch) -> None:
+def script_the_workers(monkeypatch, answer=script) -> None:
     """Every run from here on gets its workers from the script. There is no CUDA device."""
-    lab = Lab(Path("lab"), script=script)
+    lab = Lab(Path("lab"), script=answer)
 
     def start(key, _log):
         host = ScriptedHost(key, lab)

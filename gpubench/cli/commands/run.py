@@ -1,6 +1,5 @@
 """`gpubench run`: measure a suite and store the results."""
 
-import re
 import sys
 import time
 from dataclasses import replace
@@ -14,12 +13,15 @@ from gpubench.cli.run_arms import AskedArms, arms_again
 from gpubench.cli.shared_options import (
     complete_runs,
     complete_suites,
+    input_option,
     json_option,
+    loss_option,
     seconds,
     select_option,
     set_option,
     share,
     store_option,
+    tag_option,
     wide_option,
 )
 from gpubench.core.errors import ExitStatus
@@ -29,18 +31,6 @@ if TYPE_CHECKING:
     from gpubench.runner.run import RunRequest
 
 _MOST_REPEATS = 1000
-_TAG = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
-
-
-def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """What other commands can tell from a path, `@last` and `run:case`."""
-    if value is not None and not _TAG.fullmatch(value):
-        raise click.BadParameter(
-            f"a tag may contain letters, digits, '.', '-' and '_', and starts with a letter or digit; got {value!r}",
-            ctx,
-            param,
-        )
-    return value
 
 
 def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
@@ -57,20 +47,8 @@ def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 @click.command(name="run")
 @click.argument("suite", metavar="SUITE|TARGET", required=False, shell_complete=complete_suites)
 @set_option
-@click.option(
-    "--input",
-    "inputs",
-    multiple=True,
-    metavar="SHAPE",
-    help="Shape of one sample of your own model: 3x224x224, int30000:128, bool:128. Once for each argument of "
-    "`forward`, in order or as NAME=SHAPE.",
-)
-@click.option(
-    "--loss",
-    type=click.Choice(["cross-entropy", "mse", "output"]),
-    metavar="LOSS",
-    help="Loss of your own model: cross-entropy, mse, or output if it returns its loss.",
-)
+@input_option
+@loss_option
 @select_option
 @click.option(
     "--case", "cases", multiple=True, metavar="ID", help="Only this case: its id, the start of its id, or its label."
@@ -120,7 +98,7 @@ def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 )
 @store_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder for this run.")
-@click.option("--tag", callback=_tag, metavar="NAME", help="A name for the run that other commands accept.")
+@tag_option
 @click.option(
     "--resume",
     "resumed",
@@ -311,6 +289,8 @@ def _resume(
 
     folder = resolve_run(reference, store)
     info = load_info(folder)
+    if info.tune is not None:
+        raise click.UsageError(f"run {info.run} is a search: gpubench tune --resume {reference} continues it.")
     if info.arms and ending.baseline is not None:
         raise click.UsageError(
             "--baseline cannot be combined with a run that has arms: they are compared with the first one."

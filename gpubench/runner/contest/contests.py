@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 from gpubench.core.errors import WorkerError
 from gpubench.core.records import ContestRecord, Failure, Record, Status, latest_contests
@@ -33,7 +34,7 @@ from gpubench.runner.schedule import LaunchSchedule
 from gpubench.store.run_info import PlannedCase
 from gpubench.store.run_writer import RunWriter
 from gpubench.suite.model.case import Case
-from gpubench.suite.model.suite import Suite
+from gpubench.suite.model.suite import ContestSettings, Suite
 
 MOST_OVERTIME = 2.0
 """Times the budget, for the least rounds."""
@@ -44,6 +45,21 @@ StillWanted = Callable[[Sequence[PlannedCase], Sequence[Record], Sequence[Contes
 """Asked after each round with a contest's cases, their launches and its processes so far: the cases (by index) of which
 another round is wanted.
 """
+
+
+@dataclass
+class _Contest:
+    """A contest while it is held. `most`: cases of one process; `most_s`: what its processes may take together."""
+
+    group: ContestGroup
+    budget_s: float
+    most_s: float
+    launches: Sequence[Record]
+    mine: list[ContestRecord]
+    sizes: Mapping[int, int]
+    threads: int | None
+    twin: bool
+    most: int
 
 
 class Contests:
@@ -89,40 +105,66 @@ class Contests:
         return self._guard.stopping or self._limits.used_up
 
     def _hold(self, group: ContestGroup, budget_s: float, pool: HostPool) -> None:
+        contest = self._begun(group, budget_s)
+        for number in range(1, MOST_ROUNDS + 1):
+            wanted = self._wanted(group, contest.launches, [each for each in contest.mine if each.round < number])
+            if len(wanted) < 2 or (number > LEAST_ROUNDS and _seconds(contest.mine) > budget_s):
+                return
+            if not self._round(contest, wanted, number, pool):
+                return
+
+    def hold_round(self, wanted: Sequence[PlannedCase], pool: HostPool, *, twin: bool) -> None:
+        """One more round of every contest that two or more of these cases have, whatever the suite's budget."""
+        budget_s = (self._suite.contest or ContestSettings()).budget
+        indices = {case.index for case in wanted}
+        valid = [case for case in self._schedule.cases if is_valid(self._schedule.records_of(case))]
+        try:
+            for group in contest_groups(valid):
+                mine = [case for case in group.cases if case.index in {*indices, group.first.index}]
+                if len(mine) > 1 and not self._ended:
+                    contest = self._begun(group, budget_s, most_s=math.inf, twin=twin)
+                    self._round(contest, mine, max((each.round for each in contest.mine), default=0) + 1, pool)
+        finally:
+            pool.close(now=self._guard.now)
+
+    def _begun(
+        self, group: ContestGroup, budget_s: float, *, most_s: float | None = None, twin: bool = True
+    ) -> "_Contest":
         launches = [record for case in group.cases for record in self._schedule.records_of(case)]
         mine = [record for record in self._records if record.cases[0] == group.first.index]
-        threads = self._threads(group, launches, mine)
         sizes = {case.index: _bytes_of(self._schedule.records_of(case), case.case) for case in group.cases}
-        most = MOST_CASES
-        for number in range(1, MOST_ROUNDS + 1):
-            wanted = self._wanted(group, launches, [each for each in mine if each.round < number])
-            if len(wanted) < 2:
-                return
-            parts = parts_of(group, wanted, sizes, self._room(group, pool), most)
-            if number > LEAST_ROUNDS and _seconds(mine) > budget_s:
-                return
-            fresh = False
-            for place, part in enumerate(parts, start=1):
-                if any((each.round, each.part, each.status) == (number, place, Status.OK) for each in mine):
-                    continue
-                if self._ended or _seconds(mine) > MOST_OVERTIME * budget_s:
-                    return
-                if not fresh:
-                    pool.close()  # children of one host share its layout in memory
-                    fresh = True
-                self._tell(ContestStarted(group.label, len(part), number, MOST_ROUNDS))
-                record = self._process(group, part, number, place, threads, budget_s, pool)
-                if record is None:
-                    return
-                record = anonymous(record) if self._hide else record
-                self._writer.append_contest(record)
-                mine.append(record)
-                self._tell(ContestFinished(record))
-                if record.status is not Status.OK:
-                    if record.status is not Status.OOM or len(part) <= 2:
-                        self._tell(Notice(f"contest {group.label}: {record.reason}", "Its cases keep their launches."))
-                        return
-                    most = max(2, len(part) // 2)
+        threads = self._threads(group, launches, mine)
+        too_many = [len(record.cases) for record in mine if record.status is Status.OOM]
+        most = max(2, min([2 * MOST_CASES, *too_many]) // 2)
+        return _Contest(group, budget_s, most_s or MOST_OVERTIME * budget_s, launches, mine, sizes, threads, twin, most)
+
+    def _round(self, contest: "_Contest", wanted: Sequence[PlannedCase], number: int, pool: HostPool) -> bool:
+        """Every part of a round that has no record yet; whether the contest may go on."""
+        group, mine = contest.group, contest.mine
+        fresh = False
+        parts = parts_of(group, wanted, contest.sizes, self._room(group, pool), contest.most)
+        for place, part in enumerate(parts, start=1):
+            if any((each.round, each.part, each.status) == (number, place, Status.OK) for each in mine):
+                continue
+            if self._ended or _seconds(mine) > contest.most_s:
+                return False
+            if not fresh:
+                pool.close()  # children of one host share its layout in memory
+                fresh = True
+            self._tell(ContestStarted(group.label, len(part), number, MOST_ROUNDS))
+            record = self._process(contest, part, number, place, pool)
+            if record is None:
+                return False
+            record = anonymous(record) if self._hide else record
+            self._writer.append_contest(record)
+            mine.append(record)
+            self._tell(ContestFinished(record))
+            if record.status is not Status.OK:
+                if record.status is not Status.OOM or len(part) <= 2:
+                    self._tell(Notice(f"contest {group.label}: {record.reason}", "Its cases keep their launches."))
+                    return False
+                contest.most = max(2, len(part) // 2)
+        return True
 
     def _wanted(
         self, group: ContestGroup, launches: Sequence[Record], before: Sequence[ContestRecord]
@@ -165,26 +207,20 @@ class Contests:
         return int(_MEMORY_SHARE * totals[0]) if totals and totals[0] else None
 
     def _process(
-        self,
-        group: ContestGroup,
-        part: Part,
-        number: int,
-        place: int,
-        threads: int | None,
-        budget_s: float,
-        pool: HostPool,
+        self, contest: "_Contest", part: Part, number: int, place: int, pool: HostPool
     ) -> ContestRecord | None:
         """None where it was stopped before it had anything to store."""
+        group = contest.group
         head = {
             "cases": tuple(case.index for case in part),
             "label": group.label,
             "round": number,
             "part": place,
-            "threads_asked": threads,
+            "threads_asked": contest.threads,
         }
         try:
             outcome = self._attempts.run(
-                pool, self._job(group, part, number, place, threads, budget_s), group.label, times=len(part) + 1
+                pool, self._job(contest, part, number, place), group.label, times=len(part) + contest.twin
             )
         except WorkerError as error:
             failure = Failure(phase="starting", error="WorkerError", message=f"{error} {error.hint}".strip())
@@ -197,10 +233,9 @@ class Contests:
         name = f"contest-{group.first.index:04d}-{number}-{place}"
         return ContestRecord.model_validate({**head, **_told(outcome, self._writer, name)})
 
-    def _job(
-        self, group: ContestGroup, part: Part, number: int, place: int, threads: int | None, budget_s: float
-    ) -> Job:
-        cases = [_with_threads(entry.case, threads) for entry in part]
+    def _job(self, contest: "_Contest", part: Part, number: int, place: int) -> Job:
+        group = contest.group
+        cases = [_with_threads(entry.case, contest.threads) for entry in part]
         arms = tuple(JobArm(name=str(entry.index), case=case) for entry, case in zip(part, cases, strict=True))
         seed = f"{self._schedule.seed}/contest/{group.first.index}/{number}/{place}"
         return Job(
@@ -209,11 +244,11 @@ class Contests:
             case=cases[0],
             arms=arms,
             order=random.Random(seed).randrange(2**31),
-            twin=True,
+            twin=contest.twin,
             repeat=number,
             suite=self._suite.name,
             label=group.label,
-            measure=process_measure(self._suite.measure, budget_s, len(part) + 1),
+            measure=process_measure(self._suite.measure, contest.budget_s, len(part) + contest.twin),
             seed=cases[0].seed,
             log=str(self._writer.log_path(group.first.index, number, f"contest{place}")),
             search_path=self._search_path,

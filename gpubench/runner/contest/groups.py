@@ -61,6 +61,20 @@ def contest_groups(cases: Sequence[PlannedCase]) -> tuple[ContestGroup, ...]:
     return tuple(ContestGroup(tuple(group)) for group in groups if len(group) > 1)
 
 
+def process_groups(cases: Sequence[Case]) -> tuple[int | None, ...]:
+    """For each case a number that it shares with those with which it can take turns; None where it can with none."""
+    firsts: list[Case] = []
+    numbers: list[int | None] = []
+    for case in cases:
+        if not _together(case, case):
+            numbers.append(None)
+            continue
+        number = next((at for at, first in enumerate(firsts) if _together(first, case)), len(firsts))
+        firsts += [case] if number == len(firsts) else []
+        numbers.append(number)
+    return tuple(numbers)
+
+
 def _together(first: Case, other: Case) -> bool:
     return why_not_blocks({"first": first, "other": other}) is None
 

@@ -38,7 +38,12 @@ class Limits:
 
     @property
     def used_up(self) -> bool:
-        return self.deadline_s is not None and self.clock() >= self.deadline_s
+        return self.left_s is not None and self.left_s <= 0
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds of the budget that are left; None without one."""
+        return None if self.deadline_s is None else self.deadline_s - self.clock()
 
 
 class Launching:

@@ -6,6 +6,7 @@ import click
 
 from gpubench.tools.selfcheck.simulate_bisections import SPREADS, render_searches, run_searches
 from gpubench.tools.selfcheck.simulate_contests import CONTEST_SCENES, render_contests, render_launches, run_contests
+from gpubench.tools.selfcheck.simulate_tuning import TUNE_HEADER, run_tuning, tuning_row
 from gpubench.tools.selfcheck.simulate_verdicts import TARGET_NOTES, render, run_selfcheck
 
 
@@ -63,6 +64,23 @@ def bisect(trials: int, seed: int) -> None:
     click.echo(render_searches(counts))
     least = 0.95 - 3 * (0.95 * 0.05 / trials) ** 0.5
     sys.exit(1 if any(min(each.right, each.within) < least * trials for each in counts) else 0)
+
+
+@main.command()
+@click.option("--grids", type=click.IntRange(1), default=100, show_default=True, help="Simulated grids per row.")
+@click.option("--seed", default=20261130, show_default=True, help="Seed of the whole simulation.")
+def tune(grids: int, seed: int) -> None:
+    """Search grids whose best setting is known; exit 1 if the choice or its cost misses the target.
+
+    The choice is to be within 1 % of the best in 95 % of the searches, less three standard errors, and no search may
+    take more than 15 % of the grid's launches.
+    """
+    click.echo(TUNE_HEADER)
+    met = True
+    for counts in run_tuning(grids, seed):
+        click.echo(tuning_row(counts))
+        met = met and counts.met
+    sys.exit(0 if met else 1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,349 @@
+"""`gpubench tune`: search the fastest correct settings of a model."""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from gpubench.cli.print_errors import say
+from gpubench.cli.shared_options import (
+    complete_runs,
+    complete_suites,
+    input_option,
+    loss_option,
+    seconds,
+    set_option,
+    store_option,
+    tag_option,
+)
+from gpubench.core.errors import ExitStatus
+
+if TYPE_CHECKING:
+    from gpubench.analysis.tuning.tuned_run import TunedRun
+    from gpubench.core.records import ContestRecord, Record
+    from gpubench.runner.run import RunOutcome
+    from gpubench.runner.tuning import TuneStep
+    from gpubench.store.run_info import PlannedCase, RunInfo
+    from gpubench.store.run_reader import Run
+    from gpubench.suite.model.suite import Suite
+
+SUITE_NAME = "tuned.yaml"
+_PRICE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)/h")
+
+
+def _price(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """`2.5/h`: money per hour, in whatever currency."""
+    if value is None:
+        return None
+    found = _PRICE.fullmatch(value)
+    if found is None or float(found[1]) <= 0:
+        raise click.BadParameter(f"expected money per hour, such as 2.5/h, got {value!r}", ctx, param)
+    return float(found[1])
+
+
+@click.command(name="tune")
+@click.argument("target", metavar="TARGET|SUITE", required=False, shell_complete=complete_suites)
+@set_option
+@click.option("--axis", "axes", multiple=True, metavar="SETTING", help="Only try this setting; repeat for more.")
+@input_option
+@loss_option
+@click.option(
+    "--objective",
+    type=click.Choice(["speed", "energy", "cost"]),
+    default="speed",
+    show_default=True,
+    help="What is best: samples per second, per joule (needs a meter), or for the money (needs --price).",
+)
+@click.option("--price", callback=_price, metavar="X/h", help="What the machine costs: 2.5/h.")
+@click.option(
+    "--budget", callback=seconds, default="10m", show_default=True, metavar="TIME", help="Stop after this long."
+)
+@click.option("--quality", is_flag=True, help="Also train the best setting on real data, and compare its accuracy.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of the search and its order (default: random).")
+@store_option
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder for this run.")
+@tag_option
+@click.option("--resume", "resumed", metavar="RUN", shell_complete=complete_runs, help="Continue a stored search.")
+@click.option("--force", is_flag=True, help="With --resume: continue even if code, variables or the machine changed.")
+@click.option(
+    "--trust", is_flag=True, help="With --resume: allow a run from another user or machine to start its code."
+)
+@click.option("--report/--no-report", default=True, show_default=True, help="Write the report into the run folder.")
+@click.option("--download", is_flag=True, help="Allow data sets to be downloaded into their `data_root`.")
+def command(
+    target: str | None,
+    *,
+    overrides: tuple[str, ...],
+    axes: tuple[str, ...],
+    inputs: tuple[str, ...],
+    loss: str | None,
+    objective: str,
+    price: float | None,
+    budget: float,
+    quality: bool,
+    seed: int | None,
+    store: Path,
+    out: Path | None,
+    tag: str | None,
+    resumed: str | None,
+    force: bool,
+    trust: bool,
+    report: bool,
+    download: bool,
+) -> int:
+    """Search the fastest correct settings of a model.
+
+    TARGET is a model as for `gpubench run`: torchvision:NAME, FILE.py:NAME or MODULE:NAME. The search tries precision,
+    layout, compilation, batch size, threads and what else applies on the device; with a SUITE, its axes. Each setting
+    gets a launch that checks its output and memory; then settings take turns until the fastest is certain. Ctrl-C
+    keeps what is known.
+
+    \b
+    Examples:
+      gpubench tune torchvision:resnet18 --budget 20m
+      gpubench tune mymodel.py:Net --input 3x64x64 -s batch_size=32       the batch size stays
+      gpubench tune mymodel.py:Net --input 3x64x64 --axis precision --axis compile
+      gpubench tune torchvision:resnet18 --objective cost --price 2.5/h
+      gpubench tune --resume @last --budget 10m                           more time
+
+    \b
+    Exit status:
+      0 a setting was found    2 usage error, or nothing to try
+      3 every setting failed, or the budget was too small    130 interrupted
+    """  # noqa: D301 - click looks for the character itself
+    if (target is None) == (resumed is None):
+        raise click.UsageError("Name a target or suite to tune, or a search to --resume.")
+    if resumed is not None:
+        settled = {"-s": overrides, "--axis": axes, "--input": inputs, "--loss": loss, "--price": price, "--out": out}
+        given = [
+            name for name, value in {**settled, "--tag": tag, "--seed": seed, "--quality": quality}.items() if value
+        ]
+        if given:
+            raise click.UsageError(f"--resume continues the search as it began: it cannot be combined with {given[0]}.")
+        return _ended(
+            _resume(resumed, store, budget, download=download, force=force, trust=trust), store, report=report
+        )
+    if force or trust:
+        raise click.UsageError(f"{'--force' if force else '--trust'} applies only to a stored run: add --resume RUN.")
+    if objective == "cost" and price is None:
+        raise click.UsageError("--objective cost needs --price, such as --price 2.5/h.")
+    from gpubench.runner.run import RunRequest, start
+    from gpubench.store.run_info import TuneGoal
+
+    overrides += (f"input={'+'.join(inputs)}",) if inputs else ()
+    overrides += () if loss is None else (f"loss={loss}",)
+    loaded = _loaded(target or "", overrides, axes, quality=quality)
+    goal = TuneGoal.model_validate({"objective": objective, "price": price})
+    request = RunRequest(
+        loaded,
+        argv=("gpubench", *sys.argv[1:]),
+        store=store,
+        out=out,
+        tag=tag,
+        seed=seed,
+        budget_s=budget,
+        download=download,
+        tune=goal,
+    )
+    from gpubench.cli.screens.tune_screen import print_progress
+
+    chooser = Chooser(loaded.suite, goal)
+    return _ended(start(request, print_progress, before=_check_device, next_step=chooser), store, report=report)
+
+
+def _loaded(target: str, overrides: tuple[str, ...], axes: tuple[str, ...], *, quality: bool) -> Any:
+    from gpubench.core.errors import UsageError
+    from gpubench.runner.check_workloads import unusable_workloads
+    from gpubench.suite.tuned_axes import tuned_suite
+
+    loaded = tuned_suite(target, overrides, axes)
+    if quality and loaded.suite.quality is None:
+        if loaded.cases[0].mode != "train":
+            raise UsageError("--quality needs training cases.", hint="-s mode=train")
+        data = [] if loaded.cases[0].data != "synthetic" else ["quality.data=digits"]
+        loaded = tuned_suite(target, (*overrides, "quality.epochs=8", *data), axes)
+    elif not quality and loaded.suite.quality is not None:
+        loaded = tuned_suite(target, (*overrides, "quality=off"), axes)
+    for said, hint in unusable_workloads(loaded.cases[:1], loaded.beside, shipped_too=True).values():
+        raise UsageError(said, hint=hint)
+    return loaded
+
+
+def _check_device(info: "RunInfo") -> None:
+    """UsageError where no case can be measured here, with the reason."""
+    from gpubench.core.errors import UsageError
+
+    reasons = [case.skip_reason for case in info.cases if case.kind == "measure"]
+    if reasons and all(reasons):
+        raise UsageError(f"Nothing can be measured here: {reasons[0]}.")
+
+
+def _resume(reference: str, store: Path, budget: float, *, download: bool, force: bool, trust: bool) -> "RunOutcome":
+    from gpubench.cli.screens.tune_screen import print_progress
+    from gpubench.core.errors import UsageError
+    from gpubench.runner.run import ResumeRequest, resume
+    from gpubench.store.run_info import understood
+    from gpubench.store.run_names import resolve_run
+    from gpubench.store.run_reader import load_info
+    from gpubench.suite.model.suite import Suite
+
+    folder = resolve_run(reference, store)
+    info = load_info(folder)
+    if info.tune is None:
+        raise UsageError(f"run {info.run} is no search.", hint=f"gpubench run --resume {info.run}")
+    chooser = Chooser(understood(Suite, info.suite, "the run's suite has a setting"), info.tune)
+    request = ResumeRequest(folder, budget_s=budget, download=download, force=force, trust=trust)
+    return resume(request, print_progress, next_step=chooser)
+
+
+class Chooser:
+    """Says what to measure next, from what was measured."""
+
+    def __init__(self, suite: "Suite", goal: Any) -> None:
+        from gpubench.runner.contest.groups import process_groups
+        from gpubench.suite.cases.expand import expand, quality_cases
+
+        self._suite, self._goal = suite, goal
+        self.cases = expand(suite).cases
+        self._groups = process_groups(self.cases)
+        self._trained = quality_cases(suite, self.cases)
+
+    def __call__(
+        self,
+        planned: "Sequence[PlannedCase]",
+        records: "Sequence[Record]",
+        contests: "Sequence[ContestRecord]",
+        left_s: float | None,
+    ) -> "TuneStep | None":
+        from gpubench.runner.tuning import TuneStep
+
+        tuned = self.tuned(planned, records, contests)
+        ask = tuned.next(left_s)
+        ids = [case.case_id for case in self.cases]
+        if ask is not None:
+            launch, contest = ([ids[point] for point in points] for points in (ask.launch, ask.contest))
+            return TuneStep(tuple(launch), tuple(contest), repeat=ask.repeat, twin=ask.stage == "final")
+        if tuned.start is None:
+            return None
+        done = {case.case_id for case in planned if case.kind == "quality"}
+        trained = [case.case_id for point in (tuned.start, tuned.best) for case in self.trained(tuned.cases[point])]
+        wanted = tuple(dict.fromkeys(f"quality {each}" for each in trained if each not in done))
+        return TuneStep(train=wanted) if wanted else None
+
+    def tuned(
+        self,
+        planned: "Sequence[PlannedCase]",
+        records: "Sequence[Record]",
+        contests: "Sequence[ContestRecord]",
+    ) -> "TunedRun":
+        """The search so far; settings that lose accuracy are ruled out."""
+        from gpubench.analysis.tuning.tuned_run import TunedRun
+
+        found = TunedRun(self.cases, self._groups, self._goal.objective, planned, records, contests)
+        lost = self._lost(found, planned, records)
+        if not lost:
+            return found
+        return TunedRun(self.cases, self._groups, self._goal.objective, planned, records, contests, rejected=lost)
+
+    def trained(self, case: Any) -> Any:
+        """The accuracy run that stands for a case; none without `--quality`."""
+        from gpubench.suite.cases.expand import ACCURACY_FOLLOWS, quality_cases
+
+        return [
+            each
+            for mine in quality_cases(self._suite, [case])
+            for each in self._trained
+            if all(getattr(each, name) == getattr(mine, name) for name in ACCURACY_FOLLOWS)
+        ]
+
+    def accuracy(self, case: Any, planned: "Sequence[PlannedCase]", records: "Sequence[Record]") -> float | None:
+        """Test accuracy; None where it is not known."""
+        wanted = {each.case_id for each in self.trained(case)}
+        indices = {each.index for each in planned if each.kind == "quality" and each.case_id in wanted}
+        found = [record.quality.accuracy for record in records if record.case_index in indices and record.quality]
+        return sum(found) / len(found) if found else None
+
+    def _lost(self, found: "TunedRun", planned: "Sequence[PlannedCase]", records: "Sequence[Record]") -> list[str]:
+        if self._suite.quality is None or found.start is None:
+            return []
+        base, by_precision = self.accuracy(found.cases[found.start], planned, records), dict[str, bool]()
+        for case in found.cases if base is not None else ():
+            if case.precision not in by_precision:
+                mine = self.accuracy(case, planned, records)
+                allowed = (base or 0.0) - self._suite.quality.max_accuracy_drop
+                by_precision[case.precision] = mine is not None and mine < allowed
+        return [case.case_id for case in found.cases if by_precision.get(case.precision)]
+
+
+def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
+    """Prints the result, and writes the suite that repeats it and the report."""
+    from gpubench.analysis.tuning.paste_lines import paste_lines
+    from gpubench.cli.open_run import shown_name
+    from gpubench.cli.screens.tune_screen import tune_lines
+    from gpubench.store.run_info import understood
+    from gpubench.store.run_reader import load_run
+    from gpubench.suite.model.suite import Suite
+
+    stored = load_run(outcome.folder)
+    goal, name = stored.info.tune, shown_name(stored.folder, store)
+    assert goal is not None, "it was tuned"
+    chooser = Chooser(understood(Suite, stored.info.suite, "the run's suite has a setting"), goal)
+    tuned = chooser.tuned(stored.info.cases, stored.records, stored.contests)
+    again = f"gpubench tune --resume {name} --budget 10m"
+    if not tuned.measured.valid:
+        first = (
+            tuned.reason(tuned.measured.order[0]) if tuned.measured.order else "the budget was used up before one ran"
+        )
+        say(f"No setting gave a valid figure: {first}.")
+        return ExitStatus.INTERRUPTED if outcome.interrupted else ExitStatus.CASE_FAILED
+    start = tuned.start
+    if len(tuned.measured.valid) < 2 and len(tuned.measured.order) < 2:
+        say(f"The budget was used up before a second setting was measured: {again}")
+        return ExitStatus.INTERRUPTED if outcome.interrupted else ExitStatus.CASE_FAILED
+    best = tuned.cases[tuned.best]
+    known = [
+        chooser.accuracy(tuned.cases[point], stored.info.cases, stored.records) for point in (start or 0, tuned.best)
+    ]
+    accuracy = f"{known[1]:.1%}, of the start {known[0]:.1%}" if None not in known else ""
+    click.echo("\n".join(tune_lines(tuned, paste_lines(best), goal.price, accuracy)))
+    click.echo()
+    suite = stored.folder / SUITE_NAME
+    suite.write_text(_suite_text(stored, tuned), encoding="utf-8")
+    if report:
+        from gpubench.report.write import report_of, write_both
+
+        write_both(report_of(stored, name), stored.folder)
+    click.echo(f"Run     {stored.folder}\nSuite   gpubench run {suite}\nNext    gpubench show {name}")
+    unsure = tuned.best != start and (tuned.together.low is None or tuned.together.low <= 0)
+    if outcome.interrupted or unsure:
+        click.echo(f"More    {again}")
+    return ExitStatus.INTERRUPTED if outcome.interrupted else ExitStatus.OK
+
+
+def _suite_text(stored: "Run", tuned: "TunedRun") -> str:
+    """A suite of the start and the best setting, which take turns again."""
+    from gpubench.suite.model.case import Case
+
+    assert tuned.start is not None, "something was measured"
+    plain = Case().settings
+    start, best = tuned.cases[tuned.start], tuned.cases[tuned.best]
+    defaults = {name: value for name, value in start.settings.items() if value != plain[name] or name == "device"}
+    file, _, attribute = start.workload.rpartition(":")
+    if file.endswith(".py"):
+        beside = Path(stored.info.suite_path).parent if stored.info.suite_path else Path()
+        there = next((each for each in (beside / file, Path(file)) if each.is_file()), Path(file))
+        defaults["workload"] = f"{there.resolve()}:{attribute}"
+    change = {name: best.settings[name] for name in tuned.differ(tuned.start, tuned.best)}
+    written = [
+        f"# Made by gpubench tune, run {stored.info.run}: the start, and the best setting.",
+        "schema: 1",
+        f"name: {stored.info.suite_name}",
+        f"defaults: {json.dumps(defaults)}",
+        f"include: {json.dumps([change] if change else [])}",
+        f"baseline: {json.dumps({name: start.settings[name] for name in change})}",
+    ]
+    return "\n".join(written) + "\n"
