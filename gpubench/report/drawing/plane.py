@@ -86,7 +86,7 @@ def scatter(sheet: Sheet) -> Any:
     for row in rows:
         row["said"] = f"{row['case']}: {row['x']:,.6g} {x_title}, {row['y']:,.4g} {y_title}"
     zero = alt.Scale(zero=True, nice=True)
-    x = alt.X("x:Q", title=x_title, scale=zero, axis=alt.Axis(format="~s", grid=False, tickCount=6))
+    x = alt.X("x:Q", title=x_title, scale=zero, axis=alt.Axis(format="~s", grid=False, tickCount=5, labelOverlap=True))
     y = alt.Y("y:Q", title=y_title, scale=zero, axis=alt.Axis(format=GROUPED, tickCount=6))
     best = sorted((row for row in rows if row["frontier"]), key=lambda row: row["x"])
     thin = {"color": palette.name("muted"), "strokeWidth": 1.2}
@@ -126,7 +126,7 @@ def roofline(sheet: Sheet) -> Any:
             f"{row['case'] or row['what']} ({row['series']}): {row['y']:,.4g} {y_title} at {row['x']:,.4g} {x_title}"
         )
     log = alt.Scale(type="log", nice=False)
-    x = alt.X("x:Q", title=x_title, scale=log, axis=alt.Axis(format="~g", grid=False, tickCount=6))
+    x = alt.X("x:Q", title=x_title, scale=log, axis=alt.Axis(format="~g", grid=False, tickCount=6, labelOverlap=True))
     y = alt.Y("y:Q", title=y_title, scale=log, axis=alt.Axis(format="~g", tickCount=6))
     series = series_of(rows)
     roofs = sheet.chart_of([row for row in rows if row["what"] == "roof"])

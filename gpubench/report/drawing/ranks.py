@@ -6,11 +6,13 @@ from typing import Any
 
 from gpubench.report.drawing import palette
 from gpubench.report.drawing.sheet import GROUPED, ROW, WIDTH, Sheet, color, marks, series_of
-from gpubench.report.model.inert_text import inert
+from gpubench.report.model.inert_text import cell_width, inert
 
 _BELOW_ONE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 _ABOVE_ONE = (1.05, 1.1, 1.2, 1.5, 2, 3, 5, 7, 10, 20, 30, 50, 100, 200, 500, 1000)
 _LABELS = 150
+_LETTER = 6.5
+"""Pixels that a letter of a label takes. The longer the labels, the narrower the rest: a phone shrinks what is wide."""
 _READINGS = {
     "faster": "good",
     "slower": "bad",
@@ -129,7 +131,12 @@ def dots(sheet: Sheet) -> Any:
     series, order = series_of(rows), list(dict.fromkeys(row["row"] for row in rows))
     zero, form = bool(sheet.options.get("zero")), sheet.options.get("x_format", GROUPED)
     scale = alt.Scale(zero=zero, nice=True, padding=0 if zero else 16)
-    x = alt.X("x:Q", title=sheet.options.get("x_title"), scale=scale, axis=alt.Axis(format=form, tickCount=5))
+    x = alt.X(
+        "x:Q",
+        title=sheet.options.get("x_title"),
+        scale=scale,
+        axis=alt.Axis(format=form, tickCount=5, labelOverlap=True),
+    )
     y = alt.Y("row:N", title=None, sort=order, axis=alt.Axis(domain=False, ticks=False, grid=True))
     layers = []
     spans = [row for row in rows if row["low"] is not None]
@@ -138,7 +145,9 @@ def dots(sheet: Sheet) -> Any:
         layers.append(span.encode(x=alt.X("low:Q"), x2="high:Q", y=y, color=color(series, legend=False)))
     layers += marks(sheet.chart_of(rows), series, legend=False, x=x, y=y)
     layers += [*_ticks(sheet, sheet.options.get("ticks", ()), x, y), *sheet.limit_rule("x")]
-    return alt.layer(*layers).properties(width=WIDTH - _LABELS // 2, height=max(2, len(order)) * ROW)
+    spare = WIDTH + _LABELS // 2 - _LETTER * max(map(cell_width, order))
+    width = min(max(spare, WIDTH - _LABELS), WIDTH - _LABELS // 2)
+    return alt.layer(*layers).properties(width=width, height=max(2, len(order)) * ROW)
 
 
 def _ticks(sheet: Sheet, ticks: Sequence[tuple[str, float]], x: Any, y: Any) -> list[Any]:
