@@ -4,7 +4,7 @@ import itertools
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.records import Status
 from gpubench.report.comparison.versus import runs_report
+from gpubench.report.model.report_model import ReportModel
 from gpubench.report.view.samples import wanted
 from gpubench.report.write import report_of, write_html
 
@@ -82,28 +83,40 @@ def skipped() -> FakeRun:
     return made.run(environment=NO_GPU_ENVIRONMENT)
 
 
+class Pages(dict[str, Path]):
+    """Pages by what they show, each written when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __missing__(self, name: str) -> Path:
+        self[name] = write_html(self._model(name), self.folder / f"{name}.html")
+        return self[name]
+
+    def _model(self, name: str) -> ReportModel:
+        if name == "versus":
+            after = matrix_run(**SMALL, tag="after", modes=("train",), seed=9, speed={"amp-bf16": 0.9})
+            return runs_report(after, [matrix_run(**SMALL, tag="before")], allow_unpaired=True)
+        run, samples = RUNS[name](), None
+        if name == "run":
+            chosen = [entry.planned.index for entry in wanted(Decision(summarise_run(run)))]
+            samples = samples_of(run, chosen, num_steps=100)
+        return report_of(stored(run, self.folder / name, samples), "before")
+
+
+RUNS: dict[str, Callable[[], FakeRun]] = {
+    "run": lambda: in_turns(matrix_run(**SMALL, tag="before")),
+    "no contest": lambda: cpu_run(3),
+    "many": lambda: matrix_run(seeds=range(2), oom_from=1024),
+    "long": long_names,
+    "skipped": skipped,
+}
+
+
 @pytest.fixture(scope="session")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The page of a run with everything, of a comparison, and of runs of other kinds."""
-    folder = tmp_path_factory.mktemp("pages")
-    before = in_turns(matrix_run(**SMALL, tag="before"))
-    after = matrix_run(**SMALL, tag="after", modes=("train",), seed=9, speed={"amp-bf16": 0.9})
-    chosen = [entry.planned.index for entry in wanted(Decision(summarise_run(before)))]
-    run = stored(before, folder / "run", samples_of(before, chosen, num_steps=100))
-    others = {
-        "no contest": cpu_run(3),
-        "many": matrix_run(seeds=range(2), oom_from=1024),
-        "long": long_names(),
-        "skipped": skipped(),
-    }
-    written = {
-        name: write_html(report_of(stored(other, folder / name), name), folder / f"{name}.html")
-        for name, other in others.items()
-    }
-    return written | {
-        "run": write_html(report_of(run, "before"), folder / "run.html"),
-        "versus": write_html(runs_report(after, [before], allow_unpaired=True), folder / "versus.html"),
-    }
+    """A run with everything, one without a contest, of many cases, of long names, with no figure; a comparison."""
+    return Pages(tmp_path_factory.mktemp("pages"))
 
 
 @pytest.fixture(scope="session")
