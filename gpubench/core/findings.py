@@ -173,7 +173,7 @@ _CATALOGUE = {
         ),
     ),
     # GB3xx: settings, parity, accuracy, work done.
-    ("GB213", "straggler", _WARNING, _NONE, "straggler"): (
+    ("GB214", "straggler", _WARNING, _NONE, "straggler"): (
         "One rank takes longer for its own part of a step than the others, which wait for it.",
         "Measure its device alone (`-s world_size=1 -s device=cuda:N`), and look at its clocks, temperature and link.",
     ),

@@ -229,7 +229,7 @@ def test_no_rank_is_left_behind(finished):
 def test_a_slow_rank_is_named_by_its_own_time_though_all_steps_take_equally_long(run):
     record = of_net(run, "waits")
     assert min(rank.step_time_s for rank in record.ranks) > 0.1
-    (found,) = [found for found in record.findings if found.code == "GB213"]
+    (found,) = [found for found in record.findings if found.code == "GB214"]
     assert found.data["rank"] == 1
     assert found.data["own_time_s"] > 0.1
 

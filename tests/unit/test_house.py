@@ -91,3 +91,9 @@ def test_the_formatter_has_every_line():
     mark = "# fmt: " + "skip"
     files = [path for folder in ("gpubench", "tests", "scripts") for path in (ROOT / folder).rglob("*.py")]
     assert [str(path.relative_to(ROOT)) for path in files if mark in path.read_text()] == []
+
+
+def test_a_finding_code_has_one_entry():
+    """Two entries of one code would be one meaning for both."""
+    codes = re.findall(r'^    \("(GB\d{3})", "', (PACKAGE / "core" / "findings.py").read_text(), re.MULTILINE)
+    assert [code for code, number in Counter(codes).items() if number > 1] == []

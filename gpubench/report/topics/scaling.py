@@ -33,7 +33,7 @@ def section(view: View) -> Section:
         line(f"{entry.label}: {found.message}")
         for entry in entries
         for found in entry.findings
-        if found.code == "GB213"
+        if found.code == "GB214"
     ]
     charts = view.chart_each(efficiency_chart)
     return Section("scaling", "Scaling", lines=tuple(stragglers), tables=(table,), charts=charts)

@@ -112,7 +112,7 @@ def _own_times(ranks: Sequence[RankRecord]) -> tuple[dict[str, float | None], di
 
 
 def _straggler(ranks: Sequence[RankRecord]) -> Finding | None:
-    """GB213 for a rank whose own time is a tenth longer than that of the others, in three of four of its steps longer
+    """GB214 for a rank whose own time is a tenth longer than that of the others, in three of four of its steps longer
     than in three of four of any other's.
     """
     timed = [rank for rank in ranks if rank.own_time_s and rank.own_time_low_s and rank.own_time_high_s]
@@ -129,7 +129,7 @@ def _straggler(ranks: Sequence[RankRecord]) -> Finding | None:
         f"Rank {slow.rank} ({slow.device_uuid or slow.device}) takes {format_duration(own_s)} for its own part of a "
         f"step, the others {format_duration(usual_s)}."
     )
-    return finding("GB213", message, rank=slow.rank, own_time_s=own_s, others_s=usual_s)
+    return finding("GB214", message, rank=slow.rank, own_time_s=own_s, others_s=usual_s)
 
 
 def _findings(results: Sequence[Result], slowest: int) -> tuple[Finding, ...]:

@@ -56,7 +56,7 @@ def test_runs_of_single_processes_have_neither_section():
 
 
 def test_efficiency_is_drawn_over_the_number_of_ranks_and_a_slow_rank_said_above():
-    slow = finding("GB213", "Rank 1 takes 37 ms for its own part of a step, the others 15 ms.", rank=1)
+    slow = finding("GB214", "Rank 1 takes 37 ms for its own part of a step, the others 15 ms.", rank=1)
     view = view_of(
         ({"world_size": 1}, {}),
         ({"world_size": 2}, {"throughput": 180.0, "rank_skew": 0.01}),

@@ -62,7 +62,7 @@ def test_communication_is_that_of_the_rank_that_waits_least():
 )
 def test_a_straggler_is_named_if_it_is_a_tenth_slower_and_not_by_chance(own_s, spread, named):
     found = joined(CASE, [result(rank, 0.02, each, spread=spread) for rank, each in enumerate(own_s)])
-    assert [each.data["rank"] for each in found.findings if each.code == "GB213"] == ([] if named is None else [named])
+    assert [each.data["rank"] for each in found.findings if each.code == "GB214"] == ([] if named is None else [named])
 
 
 def test_a_finding_of_another_rank_than_the_slowest_is_told_with_its_number():
