@@ -73,7 +73,7 @@ def test_an_arm_that_sleeps_a_quarter_longer_is_measured_as_that(run):
 
 
 def test_blocks_drop_the_first_steps_after_a_switch(run):
-    result = run({"base": {}, "head": {}})
+    result = run({"base": {}, "head": {}}, measure=PATIENT)
     facts = result.arms[0].effective.extra["blocks"]
     assert facts["dropped_groups"] == DROPPED_STEPS
     assert len(result.arms[0].step_times_s) == facts["turns"] * facts["groups"]
