@@ -79,7 +79,6 @@ class RunEnding:
             sys.stdout.write(to_json(run_document(summary, folder=str(stored.folder))))
             return self._written(model, stored)
         writer = result_writer(wide=self.wide)
-        writer.blank()
         final_screen(writer, model or build_report(View(summary, name=name), pages=False, only=RESULT_SECTIONS))
         writer.blank()
         if self.baseline is not None:
@@ -142,17 +141,15 @@ class RunEnding:
 
 def _print_next(stored: Run, name: str, written: Path | None, *, interrupted: bool) -> None:
     """Where the run is, and what to type next. An explanation that does not fit its line goes below it."""
-    lines = [("Run", str(stored.folder), "")]
-    if written is not None:
-        lines.append(("Report", str(written), ""))
+    lines = [("Report", str(written), "") if written is not None else ("Run", str(stored.folder), "")]
     if interrupted:
         lines.append(("Next", f"gpubench run --resume {name}", "measures what is missing"))
     elif stored.info.arms:
         lines.append(("Next", f"gpubench compare {name} -v", "every row with its reason"))
         lines.append(("", f"gpubench check {name}", "the gate: exit 1 if a limit is broken"))
     else:
-        lines.append(("Next", f"gpubench show {name}:1", "one case in full"))
-        lines.append(("", f"gpubench show {name} --all", "every section"))
+        lines.append(("Next", f"gpubench show {name}", "every effect, case and finding"))
+        lines.append(("", f"gpubench show {name}:1", "one case in full"))
     widest = max(len(what) for _, what, why in lines if why)
     longest = max(len(why) for *_, why in lines)
     width = table_width(sys.stdout)

@@ -110,6 +110,9 @@ def build_report(view: View, *, pages: bool = True, only: Collection[str] | None
         pages=case_pages(view.in_full, summary.info) if pages else (),
         answers=answers(view.decision),
         first=first_questions(view) if view.charts else (),
+        counts=counts_text(summary),
+        advice=effects.advice_lines(view.decision),
+        state=set_up.state_lines(summary),
     )
     return with_glossary(model) if view.charts else model
 

@@ -10,7 +10,7 @@ from gpubench.core.metrics import METRICS
 from gpubench.core.units import format_bytes, format_number
 from gpubench.report.model.figure_cells import display_unit, metric_cell, ratio_text, times_text
 from gpubench.report.model.report_model import Answer, Line, line, strong
-from gpubench.report.model.words import count, joined, place, task
+from gpubench.report.model.words import joined, place, task
 from gpubench.report.view.case_tables import memory_metric
 from gpubench.report.view.contests import Contest, contests, largest_that_fits, name_of, over, why_not, why_not_short
 
@@ -38,25 +38,28 @@ def sentence(contest: Contest) -> Line:
     ranking = contest.ranking
     assert ranking.first is not None, "a contest with a figure"
     entry = ranking.first.summary
-    name, speed = strong(name_of(entry, contest)), _speed_text(entry)
+    name = strong(name_of(entry, contest))
     if not ranking.first.won:
-        best = f" had the best, {speed}, but {why_not_short(entry)}."
+        best = f" had the best, {_speed_text(entry)}, but {why_not_short(entry)}."
         return line(f"{contest.subject}: no figure can be called best; ", name, best)
-    gained = joined([over(gain.found, what) for gain, what in _gains(contest)])
-    gained = f", {gained}" if gained else ""
+    figures = _speed_and_gains(contest)
     if not ranking.rivals:
-        return line(f"{contest.subject}: ", name, f" reached {speed}{gained}.")
+        return line(f"{contest.subject}: ", name, f" reached {figures}.")
     at = f" at batch {entry.case.batch_size}" if contest.timing == "latency" else ""
     if ranking.certain:
         how = "had the lowest latency" if contest.timing == "latency" else "was fastest"
-        return line(f"{contest.subject}: ", name, f" {how}{at}, {speed}{gained}.")
-    (rival, found), *others = ranking.level
-    more = f" and {count(len(others), 'other')}" if others else ""
-    equal = all(each.verdict == "same" for _, each in ranking.level)
+        return line(f"{contest.subject}: ", name, f" {how}{at}, {figures}.")
+    equal = all(found.verdict == "same" for _, found in ranking.level)
+    (rival, _), *others = ranking.level
+    who = f"{len(ranking.level)} others" if others else name_of(rival, contest)
     may = "are" if equal and others else "is" if equal else "may be"
-    said = f" had the best figure{at}, {speed}{gained}, but "
-    end = f"{more} {may} as fast: {times_text(found.ratio)}."
-    return line(f"{contest.subject}: ", name, said, strong(name_of(rival, contest)), end)
+    return line(f"{contest.subject}: ", name, f" had the best figure{at}, but ", strong(who), f" {may} as fast.")
+
+
+def _speed_and_gains(contest: Contest) -> str:
+    assert contest.ranking.first is not None, "a contest with a figure"
+    gained = joined([over(gain.found, what) for gain, what in _gains(contest)])
+    return _speed_text(contest.ranking.first.summary) + (f", {gained}" if gained else "")
 
 
 def _gains(contest: Contest) -> list[tuple[Gain, str]]:
@@ -79,6 +82,9 @@ def _details(contest: Contest, quality: Sequence[QualitySummary]) -> list[Line]:
     theirs = "" if ranking.fp32 is None or ranking.fp32 is best else energy_text(ranking.fp32.summary)
     beside = f" (fp32 at its best: {theirs})" if theirs else ""
     said = [text for text in (f"{energy} per sample{beside}" if energy else "", _accuracy_text(entry, quality)) if text]
+    if ranking.level:
+        rival, found = ranking.level[0]
+        said.insert(0, f"{_speed_and_gains(contest)}; {times_text(found.ratio)} as fast as {name_of(rival, contest)}")
     about = line(f"{contest.subject}, ", strong(name_of(entry, contest)), f": {'; '.join(said)}.")
     others = []
     for gain in ranking.against_fp32 if contest.timing == "throughput" else ():

@@ -16,7 +16,7 @@ from gpubench.core.errors import StoreError, UsageError
 from gpubench.core.records import ContestRecord, Record
 from gpubench.core.secrets import mask_text
 from gpubench.core.version import __version__
-from gpubench.machine import environment
+from gpubench.machine import environment, other_programs
 from gpubench.machine.environment_variables import hide_homes
 from gpubench.protocol.host_modules import host_modules
 from gpubench.protocol.messages import Hello
@@ -202,12 +202,15 @@ def start(
         try:
             with RunWriter.create(folder, info) as writer, _Stage(writer, listener, request.folder, modules) as stage:
                 made = True
+                before_hosts = other_programs.look()
                 hellos = greet(stage.pool, cases, request.arms)
-                info, levels = _planned(info, request, hellos)
+                busy = other_programs.others(before_hosts, named=not request.anonymous)
+                info, levels = _planned(info, request, hellos, busy)
                 writer.update_info(info)
                 if before is not None:
                     before(info)
                 planned = True
+                stage.tell_if_busy(busy)
                 if next_step is not None:
                     grid, info = info.cases, info.model_copy(update={"cases": ()})
                     writer.update_info(info)
@@ -250,11 +253,13 @@ def resume(
     ):
         run = load_run(request.folder)
         info = run.info
+        before_hosts = other_programs.look()
         hellos = greet(stage.pool, cases, request.arms)
         hidden = bool(info.environment.get("anonymous"))
         here = environment.collect(_versions(hellos), anonymous=hidden, folder=place.folder)
         for each in check_unchanged(info, here, _interpreter(hidden=hidden), force=request.force):
             stage.tell(Notice(f"the run continues although it differs: {each}", "Compare its launches with care."))
+        stage.tell_if_busy(other_programs.others(before_hosts, named=not hidden))
         if before is not None:
             before(info)
         if next_step is not None:
@@ -312,6 +317,12 @@ class _Stage:
         elif isinstance(event, LaunchPhase):
             event = LaunchPhase(mask_text(event.name))
         self._listener(event)
+
+    def tell_if_busy(self, others: Mapping[str, Any] | None) -> None:
+        """Names the programs that use the CPUs, before anything is measured."""
+        busy = other_programs.busy_text(others)
+        if busy:
+            self.tell(Notice(f"busy machine: {busy}", "Figures will be less certain: stop what can be stopped."))
 
     def _host_started(self, host: Host) -> None:
         self.tell(HostStarted(host.pid, host.seconds, dict(host.hello.versions), host.hello.devices))
@@ -435,7 +446,9 @@ def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
     )
 
 
-def _planned(info: RunInfo, request: RunRequest, hellos: Hellos) -> tuple[RunInfo, dict[int, Level]]:
+def _planned(
+    info: RunInfo, request: RunRequest, hellos: Hellos, others: Mapping[str, Any] | None
+) -> tuple[RunInfo, dict[int, Level]]:
     """The head with what is known once the hosts have said hello, and how the arms of each case take turns."""
     planned, levels = request.planned(hellos)
     versions = _versions(hellos)
@@ -444,7 +457,10 @@ def _planned(info: RunInfo, request: RunRequest, hellos: Hellos) -> tuple[RunInf
             "cases": planned,
             "interleave": level_of_run(levels) if request.arms else None,
             "versions": {**versions, "gpubench": __version__},
-            "environment": environment.collect(versions, anonymous=request.anonymous, folder=request.folder),
+            "environment": {
+                **environment.collect(versions, anonymous=request.anonymous, folder=request.folder),
+                "others": others,
+            },
         }
     )
     return info.model_copy(update={"origin": origin_of(info)}), levels

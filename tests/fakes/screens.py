@@ -17,7 +17,7 @@ from gpubench.report.render.terminal import TerminalReport
 from gpubench.report.view.run_view import View
 from gpubench.runner.events import Event, RunFinished
 
-WIDTHS = (60, 80, 100, 160)
+WIDTHS = (60, 80, 100, 140)
 PROSE = 100
 
 

@@ -49,6 +49,7 @@ MAX_ROUNDS = 24
     type=click.Choice(["block", "launch"]),
     help="How arms will alternate (default: the strongest way).",
 )
+@click.option("--all", "everything", is_flag=True, help="List the cases without a forecast, too.")
 @set_option
 @select_option
 @json_option
@@ -64,6 +65,7 @@ def command(
     interleave: "Level | None",
     overrides: tuple[str, ...],
     selection: str | None,
+    everything: bool,
     as_json: bool,
     wide: bool,
     store: Path,
@@ -108,7 +110,7 @@ def command(
         asked += [word for case in run.info.cases if case.kind == "measure" for word in ("--case", case.case_id)]
     asked += [] if selection is None else ["-k", selection]
     asked += [] if interleave is None else ["--interleave", interleave]
-    model = build_plan(found, pilot=run.info.run, suite=suite or "SUITE", asked=asked)
+    model = build_plan(found, pilot=run.info.run, suite=suite or "SUITE", asked=asked, everything=everything)
     print_comparison(result_writer(wide=wide), model)
 
 

@@ -54,6 +54,7 @@ def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> s
     "--case", "cases", multiple=True, metavar="ID", help="Only this case: its id, the start of its id, or its label."
 )
 @click.option("-n", "--dry-run", is_flag=True, help="Show cases, skips and a time estimate; measure nothing.")
+@click.option("--all", "everything", is_flag=True, help="With --dry-run: list the cases that cannot run here, too.")
 @click.option(
     "--repeats",
     callback=_repeats,
@@ -135,6 +136,7 @@ def command(
     selection: str | None,
     cases: tuple[str, ...],
     dry_run: bool,
+    everything: bool,
     repeats: str | None,
     no_contest: bool,
     budget: float | None,
@@ -195,6 +197,8 @@ def command(
     given += ["--no-contest"] if no_contest else []
     if resumed is not None and given:
         raise click.UsageError(f"--resume continues the run as planned: it cannot be combined with {given[0]}.")
+    if everything and not dry_run:
+        raise click.UsageError("--all goes with --dry-run; `gpubench show RUN --all` lists every case of a stored run.")
     if selection is not None and cases:
         raise click.UsageError("-k and --case exclude each other.")
     asked = AskedArms(arms, interleave, rounds, sesoi)
@@ -260,7 +264,7 @@ def command(
     )
     request = replace(request, **asked.fields(loaded, len(request.wanted())))
     if dry_run:
-        return _dry_run(request, as_json=as_json, wide=wide)
+        return _dry_run(request, as_json=as_json, wide=wide, everything=everything)
     names = [arm.name for arm in request.arms]
     verdicts = asked.verdicts(names, request.rounds or 0, request.screen_rounds)
     with open_progress(wide=wide, verdicts=verdicts) as progress:
@@ -312,7 +316,7 @@ def _resume(
     return ending.after(outcome, store)
 
 
-def _dry_run(request: "RunRequest", *, as_json: bool, wide: bool) -> int:
+def _dry_run(request: "RunRequest", *, as_json: bool, wide: bool, everything: bool) -> int:
     """Exit status 3, as of the run, if a case would fail for want of its workload."""
     import tempfile
 
@@ -335,5 +339,6 @@ def _dry_run(request: "RunRequest", *, as_json: bool, wide: bool) -> int:
         wide=wide,
         num_arms=len(request.arms) or 1,
         rounds=request.rounds,
+        everything=everything,
     )
     return ExitStatus.CASE_FAILED if any(case.skip_status == "failed" for case in planned) else ExitStatus.OK

@@ -15,7 +15,20 @@ if TYPE_CHECKING:
     from gpubench.store.run_info import RunInfo
     from gpubench.store.run_reader import Run
 
-SECTIONS = ("best", "effects", "scaling", "collectives", "accuracy", "cases", "unmeasured", "findings", "repeat")
+SECTIONS = (
+    "switches",
+    "best",
+    "waterfall",
+    "effects",
+    "ceilings",
+    "scaling",
+    "collectives",
+    "accuracy",
+    "cases",
+    "unmeasured",
+    "findings",
+    "repeat",
+)
 
 _MOST_LISTED = 1000
 """Rows of the table of cases: with more, the answers are out of sight."""
@@ -29,7 +42,7 @@ _MOST_LISTED = 1000
     "--all",
     "everything",
     is_flag=True,
-    help="Every section (step times, memory, energy, ...) and case.",
+    help="Every section (step times, memory, energy, ...) and case, also those that could not run here.",
 )
 @wide_option
 @store_option
@@ -113,6 +126,7 @@ def _print_run(summary: "RunSummary", stored: "Run", name: str, *, everything: b
         profiles=stored_profiles(stored.folder),
         notices=stored.dropped,
         most_listed=None if everything else _MOST_LISTED,
+        list_skipped=everything,
     )
     model = build_report(view, pages=False, only=None if everything else SECTIONS)
     result_writer(wide=wide).report(model)

@@ -9,8 +9,9 @@ from gpubench.core.records import Status
 from gpubench.core.secrets import hide_secrets, mask_text
 from gpubench.core.units import format_duration
 from gpubench.report.model.inert_text import json_text
-from gpubench.report.model.report_model import Cell, Column, Row, Table, line
-from gpubench.report.model.words import count
+from gpubench.report.model.report_model import Cell, Column, Row, Table, code, line
+from gpubench.report.model.words import count, left_out_texts
+from gpubench.report.view.run_view import QUIET
 from gpubench.runner.check_workloads import unusable_workloads
 from gpubench.runner.plan import forecast
 from gpubench.store.run_info import PlannedCase
@@ -27,8 +28,11 @@ def print_plan(
     wide: bool,
     num_arms: int = 1,
     rounds: int | None = None,
+    everything: bool = False,
 ) -> None:
-    """On stdout, as a table or as one JSON document. With arms, for the most `rounds` that a case may get."""
+    """On stdout, as a table or as one JSON document. With arms, for the most `rounds` that a case may get. Cases that
+    this machine cannot run are one line a reason; with `everything` they are rows.
+    """
     expected = forecast(loaded.suite, planned, host_s=host_s, num_arms=num_arms, rounds=rounds)
     if as_json:
         document = {
@@ -52,7 +56,8 @@ def print_plan(
         Column("here", "here", "left", flexible=True),
     )
     rows = []
-    for case in planned:
+    quiet = [] if everything else [case for case in planned if case.skip_status in QUIET]
+    for case in (case for case in planned if case not in quiet):
         here = "accuracy run" if case.kind == "quality" else "measured"
         if case.skip_status is not None:
             here = mask_text(f"{case.skip_status.value}: {case.skip_reason}")
@@ -61,6 +66,8 @@ def print_plan(
     writer = result_writer(wide=wide)
     writer.table(Table("plan", columns, tuple(rows)))
     writer.blank()
+    for text in left_out_texts((case.kind, str(case.skip_status), case.skip_reason or "") for case in quiet):
+        writer.text(line(mask_text(text), "; ", code("--all"), " lists them."))
     skipped = sum(case.skip_status is not None for case in planned)
     cases = f"{count(len(planned) - skipped, 'case')} would run" + (f", {skipped} would not" if skipped else "")
     writer.text(line(f"{cases}: {count(expected.num_launches, 'launch', 'launches')}. Nothing ran."))

@@ -1,6 +1,7 @@
 """The screen of `gpubench plan`."""
 
 import shlex
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,10 +29,18 @@ AFFORDABLE = 200
 """Rounds beyond which a quieter machine is the better advice."""
 
 
-def build_plan(plan: VerdictPlan, *, pilot: str, suite: str = "SUITE", asked: Sequence[str] = ()) -> ReportModel:
+def build_plan(
+    plan: VerdictPlan, *, pilot: str, suite: str = "SUITE", asked: Sequence[str] = (), everything: bool = False
+) -> ReportModel:
     """Rounds and time per case. `pilot` is the name of the run the noise was taken from, of `suite` with the options
-    `asked`.
+    `asked`. Cases without a forecast are one line a reason; with `everything` they are rows.
     """
+    shown = [case for case in plan.cases if everything or case.forecast is not None]
+    why = Counter(case.reason for case in plan.cases if case not in shown)
+    without = tuple(
+        line(f"{count(number, 'case')} without a forecast: {reason}; ", code("--all"), " lists them.")
+        for reason, number in why.items()
+    )
     sesoi = format_percent(plan.settings.sesoi)
     notes = lines(
         "noise per round: standard deviation of a round's ratio, with its 90 % interval from the pilot's rounds",
@@ -45,7 +54,7 @@ def build_plan(plan: VerdictPlan, *, pilot: str, suite: str = "SUITE", asked: Se
         run=pilot,
         headline=(_headline(plan),),
         sections=(
-            Section("cases", "Cases", tables=(_table(plan, notes),)),
+            Section("cases", "Cases", lines=without, tables=(_table(plan, shown, notes),) if shown else ()),
             Section("next", "Next", lines=_next(plan, suite, asked)),
         ),
     )
@@ -64,7 +73,7 @@ def _headline(plan: VerdictPlan) -> Line:
     )
 
 
-def _table(plan: VerdictPlan, notes: tuple[Line, ...]) -> Table:
+def _table(plan: VerdictPlan, cases: Sequence[CasePlan], notes: tuple[Line, ...]) -> Table:
     def forecast(get: Callable[[CasePlan, VerdictForecast], Cell | str]) -> Callable[[CasePlan], Cell | str | None]:
         """Nothing for a case without a forecast."""
         return lambda case: None if case.forecast is None else get(case, case.forecast)
@@ -107,7 +116,7 @@ def _table(plan: VerdictPlan, notes: tuple[Line, ...]) -> Table:
         Column("time", "time", priority=1, cell=forecast(time)),
         Column("note", "note", "left", flexible=True, priority=3, cell=note),
     )
-    return Table.of("plan", columns, plan.cases, notes=notes, tone=tone).without_empty_columns()
+    return Table.of("plan", columns, cases, notes=notes, tone=tone).without_empty_columns()
 
 
 def _next(plan: VerdictPlan, suite: str, asked: Sequence[str]) -> tuple[Line, ...]:

@@ -179,6 +179,8 @@ class Remark:
     """(label of the case, message)"""
     remedies: tuple[str, ...]
     num_cases: int
+    explains: float = 0.0
+    """Share of the intervals of speed that this code explains, 0 to 1, averaged over the cases."""
 
     @property
     def tone(self) -> Tone:
@@ -284,6 +286,12 @@ class ReportModel:
     answers: tuple[Answer, ...] = ()
     first: tuple[Fact, ...] = ()
     """What is asked first, each answered in a sentence: a document shows them in place of the first headline."""
+    counts: str = ""
+    """`12 cases: 10 ok, 1 oom, 1 skipped`."""
+    advice: tuple[Line, ...] = ()
+    """What to switch on, one line per mode and device, or the one that says why there is no advice."""
+    state: tuple[Line, ...] = ()
+    """What about the machine may have disturbed the figures; empty for a quiet one."""
 
     def section(self, key: str) -> Section | None:
         return next((section for section in self.sections if section.key == key), None)

@@ -1,5 +1,6 @@
 """The words of a report: counts, places, settings and their values, small pieces of sentences."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,21 @@ def place(device: str) -> str:
 def task(case: Case) -> str:
     """`Training`, `Inference`; the latency of requests has words of its own."""
     return "Training" if case.mode == "train" else "Inference"
+
+
+def left_out_texts(cases: Iterable[tuple[str, str, str]]) -> list[str]:
+    """`48 cases and 4 accuracy runs skipped: no CUDA device`: a text per status and reason, from the kind, status and
+    reason of each case.
+    """
+    groups: dict[tuple[str, str], Counter[str]] = {}
+    for kind, status, reason in cases:
+        groups.setdefault((status, reason), Counter())[kind] += 1
+    things = {"measure": "case", "quality": "accuracy run"}
+    return [
+        f"{joined([count(kinds[kind], thing) for kind, thing in things.items() if kinds[kind]])} {status}"
+        + (f": {reason}" if reason else "")
+        for (status, reason), kinds in groups.items()
+    ]
 
 
 def pattern(settings: Mapping[str, Any]) -> str:

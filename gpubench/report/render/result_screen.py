@@ -1,53 +1,110 @@
 """What a person reads first of a run or a comparison, on a terminal or in a notebook."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from rich.console import Console
 
-from gpubench.report.model.report_model import ReportModel, Section, Span
+from gpubench.core.units import format_percent
+from gpubench.report.model.report_model import Line, Remark, ReportModel, Section, Table, line, plain
+from gpubench.report.model.words import count
 from gpubench.report.render.terminal import TerminalReport
 
-_MOST_ROWS = 30
-RESULT_SECTIONS = (
-    "best",
-    "waterfall",
-    "effects",
-    "ceilings",
-    "scaling",
-    "collectives",
-    "accuracy",
-    "unmeasured",
-    "findings",
-)
+_INDENT = "  "
+_MOST_ROWS, _MOST_BEST = 30, 16
+_MOST_LINES = 8
+_MOST_ENDS = 3
+_MOST_FINDINGS, _MOST_NAMED = 4, 3
+_SCREEN, _NEXT = 40, 5
+"""Lines of the screen, and of what follows on it: where the report is and what to type next."""
+_EXPLAINS = 0.05
+"""A note is worth a line from this share of the intervals on."""
+RESULT_SECTIONS = ("best", "waterfall", "ceilings", "scaling", "collectives", "unmeasured", "findings")
 
 
 def final_screen(writer: TerminalReport, model: ReportModel) -> None:
-    """After a run: the findings in words, the best settings, what each setting does, what spoiled the numbers."""
-    writer.heading("Result")
-    writer.text(model.subtitle, tone="muted", indent="  ")
-    for said in model.headline:
+    """After a run: the state of the machine, the answers, the best settings, what to switch on, and what to do about
+    the findings, in forty lines where a suite allows it. `gpubench show` has the rest.
+    """
+
+    def block(lines: Sequence[Line], heading: str = "", *, most: int = _MOST_LINES) -> None:
+        if not lines:
+            return
         writer.blank()
-        writer.text(said, indent="  ")
-    for key in RESULT_SECTIONS[:-1]:
-        section = model.section(key)
-        # Ceilings only where there is room for them on a screen that is read in one go.
-        fits = section is None or key != "ceilings" or sum(len(table.rows) for table in section.tables) <= _MOST_ROWS
-        if section is not None and fits and not replace(section, charts=()).empty:
-            writer.section(section)
-    findings = model.section("findings")
-    if findings is None:
+        if heading:
+            writer.heading(heading)
+        more = (line(f"and {len(lines) - most} more: gpubench show"),) if len(lines) > most else ()
+        for said in (*lines[:most], *more):
+            writer.text(said, indent=_INDENT, hang=_INDENT * 2)
+
+    writer.heading(f"Result: {model.counts}")
+    for said in (*_without_figures(model), *model.state):
+        writer.text(said, indent=_INDENT, hang=_INDENT * 2)
+    waterfall = model.section("waterfall")
+    words = waterfall.lines if waterfall is not None else ()
+    block([*(tuple(answer.said) for answer in model.answers), *words] or model.headline)
+    kinds = [(key, _MOST_ROWS) for key in ("ceilings", "scaling", "collectives")]
+    for table in (table for key, most in (("best", _MOST_BEST), *kinds) for table in _tables(model.section(key), most)):
+        writer.blank()
+        writer.table(table)
+    block(model.advice, "What to switch on")
+    heading = "What makes figures uncertain, and what to do"
+    room = _SCREEN - _NEXT - writer.num_lines - 3  # a blank line, the heading, and what else was noted
+    block(_what_to_do(model, lambda said: writer.num_lines_of(said, indent=_INDENT, hang=_INDENT * 2), room), heading)
+
+
+def _tables(section: Section | None, most: int) -> tuple[Table, ...]:
+    """With the first note alone, which says what the marks mean; no table of more than `most` rows."""
+    tables = section.tables if section is not None else ()
+    short = (replace(table, title="", notes=_first_sentences(table.notes)) for table in tables)
+    return tuple(table for table in short if len(table.rows) <= most)
+
+
+def _first_sentences(notes: Sequence[Line]) -> tuple[Line, ...]:
+    """The first note up to its last part, which says what the baseline is."""
+    return tuple(line(plain(note).split("; vs baseline", 1)[0].rstrip(".") + ".") for note in notes[:1])
+
+
+def _without_figures(model: ReportModel) -> Iterator[Line]:
+    """What went wrong, a line per end and reason, then what this machine could not run."""
+    section = model.section("unmeasured")
+    if section is None:
         return
-    grave = tuple(remark for remark in findings.remarks if remark.severity != "info")
-    if grave:
-        writer.section(Section("warnings", "What weakened the figures", remarks=grave))
-    notes = [
-        f"{remark.code} {remark.name} ({remark.num_cases})" for remark in findings.remarks if remark.severity == "info"
-    ]
-    if notes:
-        writer.blank()
-        writer.text((Span(f"Also noted, without effect on a figure: {', '.join(notes)}."),), tone="muted")
+    for table in section.tables:
+        for row in table.rows[:_MOST_ENDS]:
+            _, status, number, where, reason = (cell.text for cell in row.cells)
+            yield line(f"- {number} {status} (#{where}): {reason}")
+        if len(table.rows) > _MOST_ENDS:
+            yield line(f"- and {len(table.rows) - _MOST_ENDS} more ends: gpubench show")
+    yield from section.lines
+
+
+def _what_to_do(model: ReportModel, num_lines: Callable[[Line], int], room: int) -> list[Line]:
+    """A line per kind of finding: errors, then what explains most of the intervals of speed; one at least, and as many
+    as there are lines left. The others are named.
+    """
+    section = model.section("findings")
+    remarks = section.remarks if section is not None else ()
+    grave = [each for each in remarks if each.severity != "info" or each.explains >= _EXPLAINS]
+    ranked = sorted(grave, key=lambda each: (each.severity != "error", -each.explains))
+    shown: list[Remark] = []
+    said: list[Line] = []
+    for each in ranked[:_MOST_FINDINGS]:
+        share = each.explains >= _EXPLAINS
+        explains = f", {format_percent(each.explains, decimals=0)} of the interval" if share else ""
+        what = f"{each.mark} {each.name} ({each.code}), {count(each.num_cases, 'case')}{explains}: "
+        found = line(what, each.remedies[0] if each.remedies else each.meaning)
+        room -= num_lines(found)
+        if said and room < 0:
+            break
+        shown.append(each)
+        said.append(found)
+    rest = [each for each in remarks if each not in shown]
+    if not rest:
+        return said
+    named = ", ".join(f"{each.name} ({each.code})" if len(rest) <= _MOST_NAMED else each.code for each in rest)
+    return [*said, line(f"Also noted: {named}.")]
 
 
 def print_comparison(writer: TerminalReport, model: ReportModel) -> None:

@@ -39,6 +39,7 @@ class TerminalReport:
         self.table_width = table_width
         self.prose_width = prose_width
         self.wide_option = wide_option
+        self.num_lines = 0
 
     def report(self, model: ReportModel) -> None:
         """Headline and sections."""
@@ -95,6 +96,7 @@ class TerminalReport:
             for row in table.rows
             for each in row_lines(table, row, fitted, cell_len)
         ]
+        self.num_lines += len(rows)
         self.console.print(Segments(rows), soft_wrap=True, end="")
         if fitted.left_out:
             self.text(
@@ -139,7 +141,12 @@ class TerminalReport:
     def blank(self) -> None:
         self.write(Text(""))
 
+    def num_lines_of(self, said: Line, *, indent: str, hang: str) -> int:
+        """How many lines `text` would write."""
+        return len(wrap(said, self.prose_width, indent, hang))
+
     def write(self, text: Text) -> None:
+        self.num_lines += 1
         self.console.print(text, soft_wrap=True)
 
 

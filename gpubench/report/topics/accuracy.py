@@ -13,7 +13,7 @@ from gpubench.report.model.figure_cells import measured_cell, metric_cell, ratio
 from gpubench.report.model.report_model import Cell, Chart, Column, Datum, Line, Section, Table, Tone, line, lines
 from gpubench.report.model.words import joined, place
 from gpubench.report.view.launch_dots import DOTS, LAUNCH, launch_dots
-from gpubench.report.view.run_view import View
+from gpubench.report.view.run_view import QUIET, View
 
 _VERDICTS: dict[str, tuple[str, str, Tone]] = {
     "reference": ("", "reference", "plain"),
@@ -24,7 +24,11 @@ _VERDICTS: dict[str, tuple[str, str, Tone]] = {
 
 
 def section(view: View) -> Section:
-    tables = (quality_table(view.summary), to_accuracy_table(view.summary), parity_table(view.summary))
+    tables = (
+        quality_table(view.summary, skipped=view.list_skipped),
+        to_accuracy_table(view.summary),
+        parity_table(view.summary),
+    )
     return Section(
         "accuracy",
         "Accuracy and parity",
@@ -38,9 +42,12 @@ def _runs(quality: QualitySummary) -> list[Quality]:
     return [record.quality for record in quality.summary.ok_records if record.quality is not None]
 
 
-def quality_table(summary: RunSummary) -> Table | None:
-    """Accuracy on the test split per device and precision; None without a quality stage."""
-    if not summary.quality:
+def quality_table(summary: RunSummary, *, skipped: bool = False) -> Table | None:
+    """Accuracy on the test split per device and precision; None without a quality stage. `skipped`: those that this
+    machine could not run are rows as well.
+    """
+    shown = [each for each in summary.quality if skipped or each.summary.status not in QUIET]
+    if not shown:
         return None
     ended = {id(each): each.summary.status is Status.OK and bool(_runs(each)) for each in summary.quality}
 
@@ -92,7 +99,7 @@ def quality_table(summary: RunSummary) -> Table | None:
     return Table.of(
         "quality",
         columns,
-        summary.quality,
+        shown,
         title="Accuracy runs",
         notes=_quality_notes(summary),
         tone=lambda each: _VERDICTS[each.verdict][2] if ended[id(each)] else "muted",

@@ -16,7 +16,7 @@ from gpubench.report.view.case_tables import (
     metrics_present,
     setting_column,
 )
-from gpubench.report.view.contests import why_not
+from gpubench.report.view.contests import contests, why_not
 from gpubench.report.view.run_view import View
 from gpubench.suite.cases.labels import short_word, varying
 from gpubench.suite.select.patterns import matches
@@ -50,10 +50,17 @@ def best_tables(decision: Decision) -> tuple[Table, ...]:
 def _table(timing: str, shown: Sequence[Best], decision: Decision) -> Table:
     latency, summary = timing == "latency", decision.summary
     entries = [best.summary for best in shown]
-    differ, told = (varying(entry.case for entry in each) for each in (summary.cases, entries))
-    identity = [name for name in _IDENTITY if name in ("device", "precision") or name in told]
+    told = varying(entry.case for entry in entries)
+    identity = [name for name in _IDENTITY if name == "precision" or name in told]
     identity += ["batch_size"] if latency else []
-    rest = [name for name in differ if name not in _IDENTITY and name not in identity]
+    # As the headline names them: by what tells the cases of the same mode and device apart.
+    settings = {
+        id(entry): " ".join(
+            short_word(name, getattr(entry.case, name)) for name in contest.differing if name not in identity
+        )
+        for contest in contests(decision)
+        for entry in contest.cases
+    }
     baseline = summary.info.suite.get("baseline") or {}
     ratios = {id(gain.best): gain.found for gain in decision.gains}
     marks = {id(entry): "=" for ranking in decision.rankings for entry in ranking.leaders}
@@ -87,8 +94,8 @@ def _table(timing: str, shown: Sequence[Best], decision: Decision) -> Table:
     lead = "latency_s" if latency else "throughput"
     columns = [Column("mark", "", "left", cell=mark)]
     columns += [setting_column(name, lambda best: best.summary) for name in identity]
-    if rest:
-        columns.append(Column("setting", "best setting", "left", cell=lambda best: setting_text(best.summary, rest)))
+    if any(settings[id(entry)] for entry in entries):
+        columns.append(Column("setting", "best setting", "left", cell=lambda best: settings[id(best.summary)]))
     columns.append(metric_column(lead, 0, lambda best: metric_cell(lead, best.summary.metrics, spread=True)))
     if ratios:
         columns.append(Column("against_baseline", "vs baseline", priority=2, cell=against))
@@ -116,11 +123,6 @@ def _table(timing: str, shown: Sequence[Best], decision: Decision) -> Table:
         tone=lambda best: "good" if mark(best) == "+" else "plain" if best.won else "warning",
         case_index=lambda best: best.summary.planned.index,
     )
-
-
-def setting_text(entry: CaseSummary, names: Sequence[str]) -> str:
-    """`b256 NHWC bench`: settings that differ over the suite, in as few words as tell them apart."""
-    return " ".join(short_word(name, getattr(entry.case, name)) for name in names) or entry.label
 
 
 def _training(entry: CaseSummary) -> tuple[str, ...]:

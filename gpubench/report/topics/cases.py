@@ -6,19 +6,18 @@ from collections.abc import Iterable, Sequence
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
-from gpubench.report.model.report_model import Column, Section, Table, code, line, lines
+from gpubench.report.model.report_model import Column, Section, Table, code, line, lines, plain
 from gpubench.report.model.words import count, ranges
 from gpubench.report.view.case_tables import (
     MARKS,
     MEMORY,
-    QUIET,
     absent_notes,
     case_table,
     metrics_present,
     status_word,
     tone,
 )
-from gpubench.report.view.run_view import View
+from gpubench.report.view.run_view import QUIET, View
 
 _METRICS = (
     "throughput",
@@ -35,7 +34,7 @@ _METRICS = (
 def section(view: View) -> Section:
     table = cases_table(view)
     shown = any(column.key == MEMORY for column in table.columns)
-    many = view.most_rows is not None and len(view.in_full) < len(view.everything)
+    many = view.most_rows is not None and len(view.in_full) < len(view.listed)
     said = lines(
         "mem: peak allocated by torch on a GPU; on a CPU the peak resident memory above its baseline." if shown else "",
         f"With this many cases, only {len(view.in_full)} open in full here, the fastest of each precision, mode and "
@@ -50,7 +49,7 @@ def section(view: View) -> Section:
 
 def cases_table(view: View) -> Table:
     """The speed in use first, then what some case has."""
-    entries = view.summary.cases
+    entries = view.listed
     timings = {entry.case.timing for entry in entries}
     unused = (
         {"throughput", "step_time_s"} if timings == {"latency"} else set() if "latency" in timings else {"latency_s"}
@@ -84,13 +83,18 @@ _COLUMNS = (
 
 
 def unmeasured_section(view: View) -> Section | None:
-    table = unmeasured_table(view.everything)
-    if table is None:
+    """Those that this machine cannot run are one line a reason."""
+    said = view.skipped_lines
+    table = unmeasured_table(entry for entry in view.everything if view.list_skipped or entry.status not in QUIET)
+    if table is None and not said:
         return None
-    _, status, number, _, reason = (cell.text for cell in table.rows[0].cells)
-    more = f", and {count(len(table.rows) - 1, 'other reason')}" if len(table.rows) > 1 else ""
-    gist = f"{number} {status}: {reason}{more}"
-    return Section("unmeasured", "Cases without figures", short="Without figures", tables=(table,), gist=gist)
+    ends = [] if table is None else [[cell.text for cell in row.cells] for row in table.rows]
+    gists = [f"{number} {status}: {reason}" for _, status, number, _, reason in ends]
+    gists += [plain(each).partition(";")[0] for each in said]
+    more = f", and {count(len(gists) - 1, 'other reason')}" if len(gists) > 1 else ""
+    heading, tables = "Cases without figures", (table,) if table else ()
+    gist = f"{gists[0]}{more}"
+    return Section("unmeasured", heading, short="Without figures", lines=said, tables=tables, gist=gist)
 
 
 def unmeasured_table(summaries: Iterable[CaseSummary]) -> Table | None:

@@ -14,7 +14,19 @@ from gpubench.core.findings import FINDINGS
 from gpubench.core.metrics import SESOI
 from gpubench.core.units import format_percent
 from gpubench.report.model.figure_cells import ratio_cell, ratio_text, times_text
-from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Datum, Section, Table, Tone, lines
+from gpubench.report.model.report_model import (
+    EMPTY,
+    Cell,
+    Chart,
+    Column,
+    Datum,
+    Line,
+    Section,
+    Table,
+    Tone,
+    line,
+    lines,
+)
 from gpubench.report.model.words import joined, place, sentence, task, title, word
 from gpubench.report.view.contest_lines import contest_lines
 from gpubench.report.view.contests import MOST_CHARTED, Contest, subject, times
@@ -270,6 +282,38 @@ def _advice_cell(advice: Advice | None) -> Cell:
         return Cell(f"keep {base}: {value} {said}", value=effect.ratio.value)
     why = "not verified" if advice.unverified else effect.verdict
     return Cell(f"unclear: {value} {said}" + ("" if why == "unclear" else f", {why}"), value=effect.ratio.value)
+
+
+def advice_lines(decision: Decision) -> tuple[Line, ...]:
+    """The same in a line per place: `Training on the CPU: batch 256 1.26x ±0.02; keep precision fp32: amp-bf16 0.27x`.
+
+    One line where nothing at all is certain.
+    """
+    none = no_advice(decision)
+    if none:
+        return (line(none),)
+    at: dict[str, list[str]] = {where(advice.effect, decision): [] for advice in decision.advice}
+    order = {"switch": 0, "depends": 1, "keep": 2, "undecided": 3}
+    for advice in sorted(decision.advice, key=lambda each: order[each.action]):
+        at[where(advice.effect, decision)] += [_advice_text(advice)] if advice.action != "undecided" else []
+    unsure: dict[str, dict[str, list[str]]] = {}
+    for advice in (each for each in decision.advice if each.action == "undecided"):
+        why = "not verified" if advice.unverified else advice.effect.verdict
+        settings = unsure.setdefault(where(advice.effect, decision), {}).setdefault(why, [])
+        settings.append(title(advice.factor))
+    for subject_of, reasons in unsure.items():
+        at[subject_of] += [f"{why}: {joined(settings)}" for why, settings in reasons.items()]
+    return tuple(line(f"{subject_of}: {'; '.join(at[subject_of])}.") for subject_of in at)
+
+
+def _advice_text(advice: Advice) -> str:
+    effect = advice.effect
+    setting, value, ratio = title(effect.factor), word(effect.factor, effect.value), times_text(effect.ratio)
+    if advice.action == "switch":
+        return f"{setting} {value} {ratio}"
+    if advice.action == "depends":
+        return f"{setting} depends: {value} {ratio} on average, not in the fastest case"
+    return f"keep {setting} {word(effect.factor, effect.base)}: {value} {ratio}"
 
 
 def no_advice(decision: Decision) -> str:

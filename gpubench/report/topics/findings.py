@@ -1,6 +1,7 @@
 """Findings gathered by code: what each means for the numbers, where it occurred, and what to do."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.findings import FINDINGS, Effect, Finding, Severity
@@ -18,10 +19,35 @@ _CONSEQUENCES = {
 }
 
 
+_SIZES: dict[str, Callable[[Mapping[str, Any]], float]] = {
+    "GB202": lambda data: abs(data["drift"]),
+    "GB203": lambda data: data["rel_half_width"],
+    "GB204": lambda data: data["excess_share"],
+    "GB205": lambda data: 1 - 1 / data["ratio"],
+    "GB211": lambda data: data["between"],
+    "GB212": lambda data: data["apart"],
+}
+"""How much of the speed an occurrence moves, as a share; other codes do not say."""
+
+
+def explains(entry: CaseSummary, found: Finding) -> float:
+    """Share of the case's interval of speed (0 to 1) that an occurrence explains; 0 where it does not say."""
+    speed, size = entry.metrics.get(entry.speed_metric), _SIZES.get(found.code)
+    half = None if speed is None else speed.rel_half_width
+    if not half or size is None:
+        return 0.0
+    try:
+        return min(1.0, size(found.data) / half)
+    except (KeyError, TypeError, ZeroDivisionError):  # written by another version: it may say less
+        return 0.0
+
+
 def remarks(summaries: Iterable[CaseSummary]) -> tuple[Remark, ...]:
-    """One remark per code over all cases: errors first, then warnings, then what only explains."""
+    """One remark per code over all cases: errors, warnings, notes; of each, what explains most first."""
     met: dict[str, list[tuple[CaseSummary, Finding]]] = {}
-    for entry in summaries:
+    entries = tuple(summaries)
+    measured = max(1, sum(entry.status is Status.OK for entry in entries))
+    for entry in entries:
         # A case without a figure has those alone that its launches met, and none about a figure.
         codes = {found.code for record in entry.records for found in record.findings}
         for found in entry.findings:
@@ -40,9 +66,12 @@ def remarks(summaries: Iterable[CaseSummary]) -> tuple[Remark, ...]:
             examples=tuple((entry.label, found.message) for entry, found in places[:_EXAMPLES]),
             remedies=tuple(dict.fromkeys(found.hint for _, found in places if found.hint)),
             num_cases=len({entry.planned.index for entry, _ in places}),
+            explains=sum(explains(entry, found) for entry, found in places) / measured,
         )
         gathered.append(remark)
-    return tuple(sorted(gathered, key=lambda remark: (_ORDER[Severity(remark.severity)], remark.code)))
+    return tuple(
+        sorted(gathered, key=lambda remark: (_ORDER[Severity(remark.severity)], -remark.explains, remark.code))
+    )
 
 
 def section(view: View) -> Section:

@@ -8,7 +8,8 @@ from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.units import format_bytes
 from gpubench.machine.doctor.examination import self_test_rows
 from gpubench.machine.doctor_row import Level
-from gpubench.report.model.report_model import Fact, Section, line, muted
+from gpubench.machine.other_programs import busy_text
+from gpubench.report.model.report_model import Fact, Line, Section, line, lines, muted
 from gpubench.report.model.words import count, sentence
 from gpubench.report.view.run_view import View
 from gpubench.store.run_info import RunInfo
@@ -73,6 +74,19 @@ def machine_line(info: RunInfo) -> str:
         usable = f" ({count(threads, 'thread')})" if threads else ""
         names = [f"no GPU, {cpu.get('model') or 'CPU'}{usable}"]
     return ", ".join(filter(None, [*names, f"driver {driver}" if driver else "", *_versions(info, _WORKER)]))
+
+
+def state_lines(summary: RunSummary) -> tuple[Line, ...]:
+    """What about the machine may have disturbed the figures: programs that used its CPUs as the run began, and contests
+    that left CPUs to them.
+    """
+    busy = busy_text(summary.info.environment.get("others"))
+    limited = [contest.threads for contest in summary.contests if contest.threads is not None]
+    said = [f"Busy machine: {busy} as the run began."] if busy else []
+    if limited:
+        used = count(min(limited), "CPU thread")
+        said.append(f"Other programs used the CPUs, so cases took turns with {used}.")
+    return lines(*said)
 
 
 def _gpu(gpu: Mapping[str, Any]) -> str:

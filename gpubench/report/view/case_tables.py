@@ -13,15 +13,13 @@ from gpubench.core.units import GIB, format_number
 from gpubench.report.model.figure_cells import NOT_AVAILABLE, display_unit, metric_cell
 from gpubench.report.model.report_model import EMPTY, Cell, Chart, Column, Line, Section, Table, Tone, line
 from gpubench.report.model.words import title, word
-from gpubench.report.view.run_view import View
+from gpubench.report.view.run_view import QUIET, View
 from gpubench.suite.model.settings import is_number
 
 MEMORY = "memory"
 """Not a metric: peak allocated memory of the device, or on a CPU the peak resident set above its baseline."""
 
 MARKS = line("! weakened by a finding; - no valid figure; ? output not verified")
-QUIET = (Status.SKIPPED, Status.UNSUPPORTED)
-"""Ends that are no failure of the case."""
 
 
 def metrics_present(summaries: Iterable[CaseSummary], names: Sequence[str]) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from gpubench.analysis.insight.decision import Decision
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
+from gpubench.core.records import Status
 from gpubench.report.model.report_model import Chart, Line, code, line
+from gpubench.report.model.words import count, left_out_texts
 from gpubench.report.view.contests import Contest, charted, contests
 from gpubench.report.view.samples import Samples, fastest_of_each
 from gpubench.suite.cases.labels import varying
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from gpubench.profile.figures.summary_model import ProfileSummary
 
 MOST_IN_FULL = 2000
+MOST_REASONS = 3
+QUIET = (Status.SKIPPED, Status.UNSUPPORTED)
+"""Ends that are no failure of the case: this machine cannot run it."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,8 @@ class View:
 
     `notices` are things to know about the stored run itself (a torn line, a migrated record). `charts` is false for
     what cannot show them. Tables of single quantities show only the fastest case of each precision where there would
-    be more than `most_rows` rows; the table of all cases has the first `most_listed` of them. `decided`: where it was
+    be more than `most_rows` rows; the table of all cases has the first `most_listed` of them. With `list_skipped`,
+    cases that this machine could not run are rows as well, instead of one line per reason. `decided`: where it was
     needed before.
     """
 
@@ -37,6 +43,7 @@ class View:
     charts: bool = False
     most_rows: int | None = None
     most_listed: int | None = None
+    list_skipped: bool = False
     decided: Decision | None = None
 
     @cached_property
@@ -49,9 +56,27 @@ class View:
         return (*self.summary.cases, *(quality.summary for quality in self.summary.quality))
 
     @cached_property
+    def listed(self) -> tuple[CaseSummary, ...]:
+        """The measured cases that tables list."""
+        return self._listed(self.summary.cases)
+
+    def _listed(self, entries: Sequence[CaseSummary]) -> tuple[CaseSummary, ...]:
+        return tuple(entry for entry in entries if self.list_skipped or entry.status not in QUIET)
+
+    @property
+    def skipped_lines(self) -> tuple[Line, ...]:
+        """One for each reason why cases could not run, and how to list them; none where they are listed."""
+        quiet = [] if self.list_skipped else [entry for entry in self.everything if entry.status in QUIET]
+        texts = left_out_texts((entry.kind, entry.status.value, entry.reason or "") for entry in quiet)
+        more = len(texts) - MOST_REASONS
+        shown = [*texts[:MOST_REASONS], *([f"and for {count(more, 'more reason')}"] if more > 0 else [])]
+        how = ("; ", code("show --all"), " lists them.")
+        return tuple(line(text, *(how if text is shown[-1] else ".")) for text in shown)
+
+    @cached_property
     def axes(self) -> tuple[str, ...]:
-        """Settings that tell the cases of this run apart."""
-        return varying(entry.case for entry in self.summary.cases)
+        """Settings that tell the listed cases of this run apart."""
+        return varying(entry.case for entry in self.listed)
 
     @cached_property
     def few(self) -> tuple[CaseSummary, ...]:
@@ -65,7 +90,8 @@ class View:
     @property
     def in_full(self) -> tuple[CaseSummary, ...]:
         """The cases that get a page: all, or only a few where a browser could not open so many."""
-        return self.everything if len(self.everything) <= MOST_IN_FULL else self.few
+        listed = self._listed(self.everything)
+        return listed if len(listed) <= MOST_IN_FULL else self.few
 
     @property
     def few_note(self) -> tuple[Line, ...]:

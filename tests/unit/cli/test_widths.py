@@ -100,9 +100,9 @@ def test_an_explanation_goes_below_what_to_type_where_it_does_not_fit(capsys, mo
     monkeypatch.setattr(run_ending, "table_width", lambda _: width)
     run_ending._print_next(run, "20261123-1602-cnn-7f3a", None, interrupted=False)
     _, first, second, *_ = capsys.readouterr().out.splitlines()
-    assert first.startswith("Next    gpubench show 20261123-1602-cnn-7f3a:1")
-    assert first.endswith("one case in full") == (width >= 80)
-    assert second.startswith("        gpubench show" if width >= 80 else "          one case in full")
+    assert first.startswith("Next    gpubench show 20261123-1602-cnn-7f3a")
+    assert first.endswith("every effect, case and finding") == (width >= 80)
+    assert second.startswith("        gpubench show" if width >= 80 else "          every effect, case")
 
 
 def test_a_message_on_a_pipe_is_one_line(folder, capsys):

@@ -36,9 +36,19 @@ def column(table: Table, key: str) -> list[str]:
 
 
 def test_every_case_is_a_row_however_it_ended(summary: RunSummary) -> None:
-    table = cases_table(View(summary))
+    table = cases_table(View(summary, list_skipped=True))
     assert column(table, "index") == [str(number) for number in range(1, 14)]
     assert column(table, "throughput")[9:] == ["OOM", "skipped", "failed", "unsupported"]
+
+
+def test_what_could_not_run_is_a_line_for_each_reason(summary: RunSummary) -> None:
+    view = View(summary)
+    assert column(cases_table(view), "throughput")[9:] == ["OOM", "failed"]
+    assert [plain(said) for said in view.skipped_lines] == [
+        "1 case skipped: larger than an OOM.",
+        "1 case unsupported: a CPU has no TF32; show --all lists them.",
+    ]
+    assert View(summary, list_skipped=True).skipped_lines == ()
 
 
 def test_an_oom_shows_what_was_not_enough(summary: RunSummary) -> None:
@@ -46,7 +56,7 @@ def test_an_oom_shows_what_was_not_enough(summary: RunSummary) -> None:
 
 
 def test_marks_say_what_colour_says(summary: RunSummary) -> None:
-    table = cases_table(View(summary))
+    table = cases_table(View(summary, list_skipped=True))
     assert column(table, "mark") == ["", "", "!", "", "", "!", "", "", "-", "-", "", "-", ""]
     tones = [row.tone for row in table.rows]
     assert tones == [
@@ -83,7 +93,7 @@ def test_of_very_many_cases_a_screen_lists_the_first_and_says_so(summary: RunSum
     whole, table = cases_table(View(summary)), cases_table(View(summary, name="@last", most_listed=3))
     assert [row.case_index for row in table.rows] == [1, 2, 3]
     assert table.columns == whole.columns
-    said = f"The first 3 of {len(summary.cases)} cases; gpubench show @last --all lists them all, "
+    said = f"The first 3 of {len(summary.cases) - 2} cases; gpubench show @last --all lists them all, "
     assert plain(table.notes[0]) == f"{said}gpubench show @last --csv prints their figures."
     assert cases_table(View(summary, most_listed=len(summary.cases))) == whole
 
@@ -117,7 +127,7 @@ def test_the_legend_of_the_marks_can_be_read_where_spaces_are_drawn_as_one() -> 
 def test_the_best_of_each_precision_is_held_against_the_baseline(summary: RunSummary) -> None:
     (table,) = best_tables(Decision(summary))
     assert column(table, "mark") == ["+", "!", "", "!", "+"]
-    assert column(table, "setting") == ["b256 NCHW", "b64 NCHW", "b1024 NHWC", "b1024 NHWC", "b1024 NHWC"]
+    assert column(table, "setting") == ["b256", "b64", "b1024", "b1024", "b1024"]
     assert column(table, "against_baseline")[0] == "baseline"
     assert column(table, "against_baseline")[-1] == "88.0x ±1.7"
 
