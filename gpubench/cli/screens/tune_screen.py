@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.core.units import format_bytes, format_duration, format_number, format_significant
+from gpubench.core.units import format_bytes, format_duration, format_number
 from gpubench.runner.events import ContestFinished, Event, LaunchFinished, Notice, RunStarted
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def print_progress(event: Event) -> None:
         click.echo(f"Run     {event.folder}", err=True)
     elif isinstance(event, LaunchFinished):
         record, speed = event.record, event.record.metrics.get("throughput")
-        told = f"{format_significant(speed, decimals=3)} samples/s" if speed else record.reason or ""
+        told = f"{format_number(speed)} samples/s" if speed else record.reason or ""
         took = "" if record.wall_s is None else f"  {format_duration(record.wall_s)}"
         click.echo(f"launch  {event.case.label}  {record.status.value}  {told}{took}", err=True)
     elif isinstance(event, ContestFinished):
@@ -60,13 +60,13 @@ def _path(tuned: "TunedRun", accuracy: str) -> list[str]:
     parity = tuned.records[best][0].parity
     checked = "parity ok" if parity is not None and parity.passed else "parity unverified"
     lines = [
-        f"Result  {where}: {said(tuned.together)} {_WORDS[tuned.objective]}, {checked} ({tried})",
-        f"  start     {_setting(tuned, start)}",
+        f"Result  {where}: {said(tuned.together)} {_WORDS[tuned.objective]}, {checked}",
+        f"  start     {_setting(tuned, start)} ({tried})",
     ]
     for number, step in enumerate(tuned.steps):
         on_top = " on top" if number else ""
         lines.append(f"  {', '.join(step.changes):<24} {said(step.ratio)}{on_top}{_doubt(step.ratio)}")
-    speeds = [f"{format_significant(tuned.speeds[point], decimals=3)}" for point in (start, best)]
+    speeds = [format_number(tuned.speeds[point]) for point in (start, best)]
     lines.append(f"  {'together':<24} {said(tuned.together)}: {' -> '.join(speeds)} samples/s")
     return [*lines, f"  accuracy  {accuracy}"] if accuracy else lines
 
@@ -115,7 +115,7 @@ def _frontier(tuned: "TunedRun", price: float | None) -> list[str]:
             tuned.metric(point, memory),
             tuned.metric(point, "energy_per_sample_j"),
         )
-        parts = [f"{format_significant(speed, decimals=3)} samples/s"]
+        parts = [f"{format_number(speed)} samples/s"]
         parts += [] if held is None else [format_bytes(held)]
         parts += [] if energy is None else [f"{energy:.3g} J/sample"]
         parts += [] if price is None else [f"{format_number(price / 3600 / speed * 1e6)} per million samples"]
