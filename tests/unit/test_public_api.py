@@ -153,7 +153,7 @@ def test_a_notebook_shows_the_screen_that_ends_a_run(reports: Path, monkeypatch:
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)  # where rich would display each line at once
     shown = gpubench.load_run("first", store=reports)._repr_html_()
     assert shown.startswith("<pre")
-    assert "Best settings" in shown.replace("</span>", "").replace('<span style="font-weight: bold">', "")
+    assert "best setting" in shown.replace("</span>", "").replace('<span style="font-weight: bold">', "")
 
 
 def test_charts_of_a_section_are_shown_and_saved(reports: Path) -> None:
