@@ -9,6 +9,7 @@ from gpubench.core.errors import UsageError
 from gpubench.suite.cases.labels import varying
 from gpubench.suite.load import LoadedSuite, load_suite
 from gpubench.suite.model.case import Case
+from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.suite.target import is_target
 
 _TUNED_BATCHES = 4
@@ -76,13 +77,14 @@ def tuned_suite(source: str, overrides: Sequence[str] = (), axes: Sequence[str] 
 def own_values(case: Case) -> dict[str, list[Any]]:
     """By setting, the values to try for a case like this one; the case's own comes first."""
     on_gpu, trains = case.device_type == "cuda", case.mode == "train"
+    precisions = [
+        name for name, spec in PRECISIONS.items() if on_gpu or (spec.math != "tf32" and spec.compute != "float16")
+    ]
     found: dict[str, list[Any]] = {
-        "precision": ["fp32", "tf32", "amp-bf16", "amp-fp16"] if on_gpu else ["fp32", "amp-bf16"],
+        "precision": [name for name in precisions if not trains or PRECISIONS[name].weights == "float32"],
         "memory_format": ["contiguous", "channels_last"],
         "compile": ["off", "default"],
     }
-    if not trains:
-        found["precision"] += ["bf16", "fp16"] if on_gpu else ["bf16"]
     if on_gpu:
         found["cudnn_benchmark"] = found["cuda_graph"] = [False, True]
         if trains:

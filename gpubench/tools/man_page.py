@@ -20,7 +20,7 @@ _EXAMPLE_COLUMNS = 72
 
 def man_page() -> str:
     """`gpubench.1` in the man macros of troff."""
-    group = click.Context(cli, info_name="gpubench")
+    group = cli.make_context("gpubench", [], resilient_parsing=True)
     parts = [
         f'.TH GPUBENCH 1 "" "gpubench {__version__}" "User Commands"',
         ".SH NAME",

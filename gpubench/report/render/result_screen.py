@@ -44,10 +44,15 @@ def final_screen(writer: TerminalReport, model: ReportModel) -> None:
     waterfall = model.section("waterfall")
     words = waterfall.lines if waterfall is not None else ()
     block([*(tuple(answer.said) for answer in model.answers), *words] or model.headline)
-    kinds = [(key, _MOST_ROWS) for key in ("ceilings", "scaling", "collectives")]
-    for table in (table for key, most in (("best", _MOST_BEST), *kinds) for table in _tables(model.section(key), most)):
+    for table in _tables(model.section("best"), _MOST_BEST):
         writer.blank()
-        writer.table(table)
+        writer.table(replace(table, title=""))
+    for section in filter(None, map(model.section, ("waterfall", "ceilings", "scaling", "collectives"))):
+        for number, table in enumerate(_tables(section, _MOST_ROWS)):
+            writer.blank()
+            if not number:
+                writer.heading(section.heading)
+            writer.table(replace(table, title="") if table.title == section.heading else table)
     block(model.advice, "What to switch on")
     heading = "What makes figures uncertain, and what to do"
     room = _SCREEN - _NEXT - writer.num_lines - 3  # a blank line, the heading, and what else was noted
@@ -57,7 +62,7 @@ def final_screen(writer: TerminalReport, model: ReportModel) -> None:
 def _tables(section: Section | None, most: int) -> tuple[Table, ...]:
     """With the first note alone, which says what the marks mean; no table of more than `most` rows."""
     tables = section.tables if section is not None else ()
-    short = (replace(table, title="", notes=_first_sentences(table.notes)) for table in tables)
+    short = (replace(table, notes=_first_sentences(table.notes)) for table in tables)
     return tuple(table for table in short if len(table.rows) <= most)
 
 

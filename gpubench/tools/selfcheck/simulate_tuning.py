@@ -19,7 +19,7 @@ APART = {"threads", "autotune"}
 NUMERIC = {"threads", "batch"}
 
 LOUD = 0.1
-"""Launches of a GPU do not vary by that much."""
+"""Launches that vary by more are simulated on the smaller grids of a CPU alone: those of a GPU take hours then."""
 
 STRONG_PAIRS = 0.06
 """Then one pair of values in twenty changes the speed by 30 %: outside the target."""
