@@ -20,6 +20,8 @@ _SCREEN, _NEXT = 40, 5
 """Lines of the screen, and of what follows on it: where the report is and what to type next."""
 _EXPLAINS = 0.05
 """A note is worth a line from this share of the intervals on."""
+_FIRST = ("GB601", "GB602")
+"""Findings that explain why two figures of the screen seem to contradict each other."""
 RESULT_SECTIONS = ("best", "waterfall", "ceilings", "scaling", "collectives", "unmeasured", "findings")
 
 
@@ -86,13 +88,13 @@ def _without_figures(model: ReportModel) -> Iterator[Line]:
 
 
 def _what_to_do(model: ReportModel, num_lines: Callable[[Line], int], room: int) -> list[Line]:
-    """A line per kind of finding: errors, then what explains most of the intervals of speed; one at least, and as many
-    as there are lines left. The others are named.
+    """A line per kind of finding: errors, contradictions, then what explains most of the intervals of speed; one at
+    least, and as many as there are lines left. The others are named.
     """
     section = model.section("findings")
     remarks = section.remarks if section is not None else ()
     grave = [each for each in remarks if each.severity != "info" or each.explains >= _EXPLAINS]
-    ranked = sorted(grave, key=lambda each: (each.severity != "error", -each.explains))
+    ranked = sorted(grave, key=lambda each: (each.severity != "error", each.code not in _FIRST, -each.explains))
     shown: list[Remark] = []
     said: list[Line] = []
     for each in ranked[:_MOST_FINDINGS]:

@@ -1,6 +1,7 @@
 """What `gpubench run suites/cnn.yaml` ends with: forty lines at 100 columns, with and without a GPU."""
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from fakes.matrix import throughput
@@ -12,6 +13,8 @@ from gpubench.cli.run_arms import AskedArms
 from gpubench.cli.run_ending import RunEnding
 from gpubench.core.findings import Finding, finding
 from gpubench.core.records import Status
+from gpubench.report.model.report_model import Remark, plain
+from gpubench.report.render import result_screen
 from gpubench.runner.run import RunOutcome
 from gpubench.store.run_reader import Run
 from gpubench.suite.load import load_suite
@@ -105,3 +108,14 @@ def test_what_is_skipped_is_one_line(runs, capsys, monkeypatch):
     assert line == "  48 cases and 2 accuracy runs skipped: no CUDA device: no NVIDIA driver; show --all lists them."
     assert "cuda" not in said
     assert re.search(r"^ +mode +precision +best setting", said, re.MULTILINE), "no column of devices: there is but one"
+
+
+def test_a_finding_that_explains_a_contradiction_comes_before_wide_intervals():
+    explained = {"GB203": 0.6, "GB601": 0.0}
+    remarks = [
+        Remark("!", code, "name", "warning", "", "meaning", (), (f"remedy of {code}",), 2, explains=share)
+        for code, share in explained.items()
+    ]
+    model = SimpleNamespace(section=lambda _: SimpleNamespace(remarks=remarks))
+    said = [plain(each) for each in result_screen._what_to_do(model, lambda _: 1, 10)]
+    assert ["GB601" in said[0], "GB203" in said[1]] == [True, True]
