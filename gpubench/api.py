@@ -46,10 +46,12 @@ class Charts:
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write one SVG file per chart into `folder`, which is made if needed. Returns the paths."""
+        from gpubench.store.atomic_files import write_output
+
         Path(folder).mkdir(parents=True, exist_ok=True)
         paths = [Path(folder, f"{chart.key}.svg") for chart in self.charts]
         for path, chart in zip(paths, self.charts, strict=True):
-            path.write_text(chart.svg, encoding="utf-8")
+            write_output(path, chart.svg)
         return paths
 
 

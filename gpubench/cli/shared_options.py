@@ -95,6 +95,13 @@ loss_option: Decorator = click.option(
     help="Loss of your own model: cross-entropy, mse, or output if it returns its loss.",
 )
 
+
+def model_settings(inputs: tuple[str, ...], loss: str | None) -> tuple[str, ...]:
+    """What `--input` and `--loss` set, as `-s` takes it."""
+    settings = [f"input={'+'.join(inputs)}"] if inputs else []
+    return (*settings, *(() if loss is None else (f"loss={loss}",)))
+
+
 _TAG = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 
 

@@ -91,6 +91,7 @@ def command(
     from gpubench.cli.bisect_search import SearchStopped, answer, search
     from gpubench.cli.screens.bisect_screen import answer_lines, bisection_document, first_line, judgement_line
     from gpubench.report.render.json_document import to_json
+    from gpubench.runner.run import RunRequest
     from gpubench.store.bisection_file import read_bisection, write_bisection
     from gpubench.suite.load import load_suite
 
@@ -98,13 +99,15 @@ def command(
     if resumed is not None:
         folder, state = resumed, read_bisection(resumed)
         _check_folder(state)
+        loaded = load_suite(state.suite, (*state.overrides, "quality=off"))
     else:
         assert suite is not None
         assert good is not None
+        loaded = load_suite(suite, (*overrides, "quality=off"))
+        RunRequest(loaded, selection=selection).wanted()
         state = _begun(suite, overrides, selection, metric, sesoi, rounds, good, bad)
         folder = _made(store, state)
         write_bisection(folder, state)
-    loaded = load_suite(state.suite, (*state.overrides, "quality=off"))
     say(first_line(state))
     for number in range(len(state.judgements)):
         say(judgement_line(state, number))
@@ -142,7 +145,7 @@ def _begun(
     good: str,
     bad: str,
 ) -> "StoredBisection":
-    """A search that has judged nothing. UsageError for revisions, a metric, a suite or cases that are not there."""
+    """A search that has judged nothing. UsageError for revisions or a metric that are not there."""
     from datetime import UTC, datetime
 
     from gpubench.core.did_you_mean import near_aside
@@ -150,14 +153,11 @@ def _begun(
     from gpubench.core.metrics import METRICS
     from gpubench.report.comparison.comparison_report import unknown_metrics
     from gpubench.runner.arms.revision import commit_of, commits_between, find_revision
-    from gpubench.runner.run import RunRequest
     from gpubench.store.bisection_file import StoredBisection
-    from gpubench.suite.load import load_suite
 
     if metric is not None and (unknown_metrics([metric]) or METRICS[metric].group == "quality"):
         said = f"{metric!r} is not a metric that a launch measures and that can get worse{near_aside(metric, METRICS)}"
         raise UsageError(said, hint="`gpubench list metrics` names them.")
-    RunRequest(load_suite(suite, overrides), selection=selection).wanted()
     old, new = find_revision(good), find_revision(bad)
     return StoredBisection(
         created=datetime.now(UTC).isoformat(timespec="seconds"),

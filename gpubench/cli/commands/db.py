@@ -35,7 +35,7 @@ def command() -> None:
 @database_option
 @store_option
 def sync(stores: tuple[Path, ...], *, database: str | None, store: Path) -> int:
-    """Put stored runs into a database; what is there already stays as it is.
+    """Put stored runs into a database. Runs that it has stay as they are.
 
     FOLDERs hold runs, as --store does. Only runs that are new or have grown are read. Runs with arms are left out: an
     A/B is a comparison and no point of a history. Exit status 3 if a run could not be read; the others are stored.

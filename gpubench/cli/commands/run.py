@@ -16,6 +16,7 @@ from gpubench.cli.shared_options import (
     input_option,
     json_option,
     loss_option,
+    model_settings,
     seconds,
     select_option,
     set_option,
@@ -239,8 +240,7 @@ def command(
     overrides += () if repeats is None else (f"measure.repeats={repeats}",)
     overrides += ("contest=off",) if no_contest else ()
     overrides += () if timeout is None else (f"measure.timeout={timeout}",)
-    overrides += (f"input={'+'.join(inputs)}",) if inputs else ()
-    overrides += () if loss is None else (f"loss={loss}",)
+    overrides += model_settings(inputs, loss)
     loaded = load_suite(suite or "", overrides)
     if loaded.target is not None:
         click.echo(f"importing {loaded.target} ...", err=True)

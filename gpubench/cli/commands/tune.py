@@ -15,6 +15,7 @@ from gpubench.cli.shared_options import (
     complete_suites,
     input_option,
     loss_option,
+    model_settings,
     seconds,
     set_option,
     store_option,
@@ -134,9 +135,7 @@ def command(
     from gpubench.runner.run import RunRequest, start
     from gpubench.store.run_info import TuneGoal
 
-    overrides += (f"input={'+'.join(inputs)}",) if inputs else ()
-    overrides += () if loss is None else (f"loss={loss}",)
-    loaded = _loaded(target or "", overrides, axes, quality=quality)
+    loaded = _loaded(target or "", (*overrides, *model_settings(inputs, loss)), axes, quality=quality)
     goal = TuneGoal.model_validate({"objective": objective, "price": price})
     request = RunRequest(
         loaded,
@@ -284,6 +283,7 @@ def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
     from gpubench.analysis.tuning.paste_lines import paste_lines
     from gpubench.cli.open_run import shown_name
     from gpubench.cli.screens.tune_screen import tune_lines
+    from gpubench.store.atomic_files import write_atomically
     from gpubench.store.run_info import understood
     from gpubench.store.run_reader import load_run
     from gpubench.suite.model.suite import Suite
@@ -312,7 +312,7 @@ def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
     click.echo("\n".join(tune_lines(tuned, paste_lines(best), goal.price, accuracy)))
     click.echo()
     suite = stored.folder / SUITE_NAME
-    suite.write_text(_suite_text(stored, tuned), encoding="utf-8")
+    write_atomically(suite, _suite_text(stored, tuned).encode())
     if report:
         from gpubench.report.write import report_of, write_both
 

@@ -99,7 +99,7 @@ def _next(state: StoredBisection, found: SearchAnswer, folder: Path, stopped: st
 
 
 def bisection_document(state: StoredBisection, folder: Path, *, stopped: str | None = None) -> dict[str, Any]:
-    """What `--json` prints: the answer, and the search as it is stored."""
+    """The document of `--json`: the answer, and the stored search."""
     document: dict[str, Any] = {"folder": str(folder), "stopped": stopped, "answer": None}
     if state.judgements:
         found = answer(state)

@@ -24,7 +24,7 @@ def place(device: str) -> str:
 
 
 def task(case: Case) -> str:
-    """`Training`, `Inference`; the latency of requests has words of its own."""
+    """`Training`, `Inference`; latency of requests is named separately."""
     return "Training" if case.mode == "train" else "Inference"
 
 

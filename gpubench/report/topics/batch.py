@@ -16,6 +16,7 @@ from gpubench.report.view.contests import (
     Contest,
     by_batch,
     change,
+    figure,
     has_figure,
     other_settings,
     standing,
@@ -64,9 +65,7 @@ def _rows(precision: str, line: Sequence[CaseSummary], contest: Contest) -> list
     for entry in line:
         batch = batch_of(entry)
         if has_figure(entry):
-            found = entry.metrics[contest.metric]
-            ends = [None if end is None else end * factor for end in (found.low, found.high)]
-            rows.append((precision, batch, found.value * factor, *ends, "", standing(entry), others))
+            rows.append((precision, batch, *figure(entry, contest.metric), "", standing(entry), others))
             dots = launch_dots(entry, contest.metric, factor)
             rows += [(precision, batch, value, None, None, "", LAUNCH, launch) for launch, value in dots]
         elif entry.status is Status.OOM:

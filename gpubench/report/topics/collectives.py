@@ -1,11 +1,10 @@
 """What ranks tell each other: bus bandwidth over the size of a message."""
 
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.core.metrics import METRICS
 from gpubench.core.units import format_bytes, format_number, parse_bytes
 from gpubench.report.model.report_model import Chart, Section, line
 from gpubench.report.view.case_tables import case_table, metrics_present
-from gpubench.report.view.contests import BAND, Contest, standing, with_hollow
+from gpubench.report.view.contests import BAND, Contest, figure, standing, with_hollow
 from gpubench.report.view.run_view import View
 
 _SHOWN = ("busbw", "algbw", "step_time_s")
@@ -31,17 +30,14 @@ def bandwidth_chart(contest: Contest) -> Chart | None:
     if len({_message_bytes(entry) for entry in shown}) < 2:
         return None
     shown.sort(key=_message_bytes)
-    factor = METRICS["busbw"].display_factor
     rows = []
     for entry in shown:
-        found, case = entry.metrics["busbw"], entry.case
-        ends = [None if end is None else end * factor for end in (found.low, found.high)]
+        case, size = entry.case, _message_bytes(entry) / _KIB
         kind = f"{case.world_size} ranks, {case.carrier}"
-        value = found.value * factor
-        rows.append((case.precision, _message_bytes(entry) / _KIB, value, *ends, kind, standing(entry), entry.label))
+        rows.append((case.precision, size, *figure(entry, "busbw"), kind, standing(entry), entry.label))
     best = max(shown, key=lambda entry: entry.metrics["busbw"].value)
     name = best.case.workload.partition(":")[2]
-    speed = format_number(best.metrics["busbw"].value * factor)
+    speed = format_number(figure(best, "busbw")[0])
     title = f"{name} carries up to {speed} GB/s, at {format_bytes(_message_bytes(best))}"
     reading = f"Each line is one number of ranks; small messages are bound by latency, large ones by the link. {BAND}"
     return Chart(

@@ -1,11 +1,10 @@
 """What several ranks make of one: efficiency, communication, and the rank that holds the others up."""
 
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.core.metrics import METRICS
 from gpubench.core.units import format_percent
 from gpubench.report.model.report_model import Chart, Section, line
 from gpubench.report.view.case_tables import absent_notes, case_table, metrics_present
-from gpubench.report.view.contests import BAND, Contest, standing, with_hollow
+from gpubench.report.view.contests import BAND, Contest, figure, standing, with_hollow
 from gpubench.report.view.run_view import View
 
 _SHOWN = (
@@ -45,13 +44,11 @@ def efficiency_chart(contest: Contest) -> Chart | None:
     if len({entry.case.world_size for entry in shown}) < 2:
         return None
     shown.sort(key=lambda entry: entry.case.world_size)
-    factor = METRICS["scaling_efficiency"].display_factor
     rows = []
     for entry in shown:
-        found, case = entry.metrics["scaling_efficiency"], entry.case
-        ends = [None if end is None else end * factor for end in (found.low, found.high)]
+        case, found = entry.case, figure(entry, "scaling_efficiency")
         kind = f"{case.strategy}, {case.scaling}"
-        rows.append((case.precision, case.world_size, found.value * factor, *ends, kind, standing(entry), entry.label))
+        rows.append((case.precision, case.world_size, *found, kind, standing(entry), entry.label))
     last = shown[-1]
     share = format_percent(last.metrics["scaling_efficiency"].value)
     title = f"{contest.subject}: {last.case.world_size} ranks keep {share} of their speed ({last.case.scaling} scaling)"

@@ -8,8 +8,10 @@ from functools import cached_property
 
 from gpubench.analysis.insight.best_settings import SpeedRatio, best_settings
 from gpubench.analysis.insight.decision import Decision, Ranking, batch_of
+from gpubench.analysis.summary.case_figures import scaled
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.findings import FINDINGS, Effect, Validity
+from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
 from gpubench.core.units import format_percent
 from gpubench.report.model.figure_cells import times_text
@@ -135,6 +137,13 @@ def largest_that_fits(contest: Contest, precision: str) -> str:
         return ""
     fits = [batch_of(entry) for entry in mine if entry.status is Status.OK and batch_of(entry) < oom]
     return f"{precision} fits batch {max(fits)} and not {oom}" if fits else f"{precision} does not fit batch {oom}"
+
+
+def figure(entry: CaseSummary, metric: str) -> tuple[float, float | None, float | None]:
+    """The figure with the ends of its interval, as a chart shows them: in the metric's unit of display."""
+    spec = METRICS[metric]
+    found = scaled(entry.metrics[metric], spec.display_factor, spec.unit)
+    return found.value, found.low, found.high
 
 
 BAND = "The band is the 95 % interval over launches."
