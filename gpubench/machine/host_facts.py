@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gpubench.core.usable_cpus import usable_cpus
 from gpubench.machine import control_groups
 
 RELEVANT_FLAGS = (
@@ -56,7 +57,7 @@ def cpu(root: Path = Path("/")) -> dict[str, Any]:
         "family": "-".join(info[name] for name in ("cpu family", "model") if name in info) or None,
         "machine": platform.machine(),
         "num_threads": os.cpu_count(),
-        "num_threads_usable": usable_threads(),
+        "num_threads_usable": usable_cpus(),
         "num_cores": len(_each_cpu(root, "topology/thread_siblings_list")) or None,
         "num_sockets": len(_each_cpu(root, "topology/physical_package_id")) or None,
         "smt": {"1": True, "0": False}.get(read_text(root / "sys/devices/system/cpu/smt/active") or ""),
@@ -73,12 +74,6 @@ def cpu(root: Path = Path("/")) -> dict[str, Any]:
 def _each_cpu(root: Path, name: str) -> set[str]:
     files = (root / "sys/devices/system/cpu").glob(f"cpu[0-9]*/{name}")
     return {text for text in map(read_text, files) if text}
-
-
-def usable_threads() -> int | None:
-    """Hardware threads this process may run on (its affinity mask)."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count()
 
 
 def boost(root: Path = Path("/")) -> bool | None:

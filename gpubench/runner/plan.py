@@ -1,12 +1,12 @@
 """What a run will do: the cases of its suite, and which of them this machine cannot run."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Literal, NamedTuple
 
 from gpubench.core.errors import WorkerError
 from gpubench.core.records import Status
+from gpubench.core.usable_cpus import usable_cpus
 from gpubench.protocol.messages import Hello
 from gpubench.runner.arms.arm import Arm
 from gpubench.runner.contest.groups import LEAST_ROUNDS, MOST_CASES, contest_groups, parts_of, process_measure
@@ -113,7 +113,7 @@ def cannot_run(case: Case, suite: Suite, hello: Hello | str) -> tuple[Status | N
     if case.carrier == "nccl" and case.device_type != "cuda" and case.world_size > 1:
         return Status.SKIPPED, "nccl carries messages between CUDA devices; on a CPU it is gloo"
     if case.device_type != "cuda":
-        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        usable = usable_cpus() or 1
         if case.world_size > usable:
             return Status.SKIPPED, f"{case.world_size} ranks need a CPU each: there {_number_are(usable)}"
         return None, None

@@ -1,11 +1,11 @@
 """What `gpubench tune` tries: the suite of a target with an axis for each setting that may make it faster here."""
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 from gpubench.core.did_you_mean import near
 from gpubench.core.errors import UsageError
+from gpubench.core.usable_cpus import usable_cpus
 from gpubench.suite.cases.labels import varying
 from gpubench.suite.load import LoadedSuite, load_suite
 from gpubench.suite.model.case import Case
@@ -91,10 +91,10 @@ def own_values(case: Case) -> dict[str, list[Any]]:
             found["fused"] = [False, True]
         if case.data_path != "loader":
             found["data_path"] = ["pageable", "pinned"]
-    elif (usable := _usable_cpus()) > 1:
+    elif (usable := usable_cpus() or 1) > 1:
         found["cpu_threads"] = list(dict.fromkeys([usable, max(1, usable // 2), 1]))
     if case.data_path == "loader":
-        found["num_workers"] = [number for number in _WORKERS if number <= max(1, _usable_cpus())]
+        found["num_workers"] = [number for number in _WORKERS if number <= (usable_cpus() or 1)]
     if isinstance(case.batch_size, int):
         found["batch_size"] = [
             case.batch_size * 2**at for at in range(_TUNED_BATCHES_GPU if on_gpu else _TUNED_BATCHES)
@@ -103,10 +103,6 @@ def own_values(case: Case) -> dict[str, list[Any]]:
         name: list(dict.fromkeys([own, *values] if (own := getattr(case, name)) in values else values))
         for name, values in found.items()
     }
-
-
-def _usable_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _text(values: Sequence[Any]) -> str:

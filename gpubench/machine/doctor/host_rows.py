@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from gpubench.core.usable_cpus import usable_cpus
 from gpubench.machine import control_groups, host_facts
 from gpubench.machine.doctor_row import DoctorRow, Group, Level, doctor_row
 from gpubench.telemetry.devices.base import TelemetryError
@@ -87,7 +88,7 @@ def _quota(root: Path) -> DoctorRow:
         return _row("CPU quota", Level.NA, "control groups are not visible here (/sys/fs/cgroup)")
     if quota is None:
         return _row("CPU quota", Level.OK, "none")
-    threads = host_facts.usable_threads() or 1
+    threads = usable_cpus() or 1
     remedy = (
         "Once it is used up, the kernel stops the process for the rest of the period: raise it or use fewer threads."
     )

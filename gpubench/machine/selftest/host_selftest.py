@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from gpubench.core.units import format_percent
+from gpubench.core.usable_cpus import usable_cpus
 from gpubench.machine import host_facts, machine_cache
 from gpubench.machine.doctor_row import DoctorRow, Group, Level, doctor_row
 from gpubench.machine.selftest import alternating_blocks
@@ -37,7 +38,7 @@ def identity() -> dict[str, Any]:
     return {
         "kind": "host",
         "cpu": host_facts.cpu()["model"],
-        "threads": host_facts.usable_threads(),
+        "threads": usable_cpus(),
         "kernel": platform.release(),
     }
 

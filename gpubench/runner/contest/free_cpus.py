@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 from gpubench.core.records import Record
+from gpubench.core.usable_cpus import usable_cpus
 from gpubench.machine.host_facts import HostCpuTime, cpu_time
 
 PREEMPTED = "GB205"
@@ -43,4 +44,4 @@ def free_cpus(before: HostCpuTime | None, after: HostCpuTime | None, usable: int
 
 
 def _usable() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cpus() or 1

@@ -5,13 +5,13 @@ the model (layout, optimizer, compiled graph) were fixed when it was built.
 """
 
 import math
-import os
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any
 
 from gpubench.core.findings import Finding, finding
+from gpubench.core.usable_cpus import usable_cpus
 from gpubench.protocol.messages import JobArm
 from gpubench.worker import effective_settings
 from gpubench.worker.ab.process_state import changes, process_state
@@ -179,7 +179,7 @@ class Replica:
 
     def _has_room(self) -> bool:
         """Whether there are as many CPUs as this arm has threads: only other programs can then make it wait."""
-        usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        usable = usable_cpus() or 1
         return own_delay_s() is not None and self._torch.get_num_threads() <= usable
 
     def _read_flags(self) -> dict[str, Any]:
