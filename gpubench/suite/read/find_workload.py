@@ -47,7 +47,7 @@ def spec_of(module: str, search_path: Sequence[str]) -> ModuleSpec | None:
     """As import would find it, but packages above it are not run."""
     top, *parts = module.split(".")
     try:
-        spec = PathFinder.find_spec(top, [*search_path, "."]) or find_spec(top)
+        spec = PathFinder.find_spec(top, [*search_path, ""]) or find_spec(top)
     except (ImportError, ValueError):  # ValueError: a name that is already imported from no file
         return None
     full = top

@@ -186,3 +186,11 @@ def test_auto_is_replaced_wherever_a_suite_says_it(monkeypatch, device):
     assert [case.device for case in parse_suite("schema: 1\nname: m\n", ("device=cpu,auto",)).cases] == list(
         dict.fromkeys(["cpu", device])
     )
+
+
+def test_a_module_is_looked_for_in_the_folder_that_is_current_now(tmp_path, monkeypatch):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"of_{name}.py").write_text("class Net: ...\n")
+        monkeypatch.chdir(tmp_path / name)
+        assert load_suite(f"of_{name}:Net", ()).target == f"of_{name}:Net"
