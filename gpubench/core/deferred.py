@@ -1,4 +1,4 @@
-"""Results whose work is still to be done: a call that returns one did nothing that is worth timing."""
+"""Results that stand for unfinished work: timing the call that returns one measures nothing."""
 
 import functools
 import inspect
@@ -12,7 +12,7 @@ _LOOKED_AT = 100
 
 
 def deferred(result: Any, depth: int = 2) -> str | None:
-    """What `result`, or something in the container that it is, waits to be: `a coroutine`; None for a finished one."""
+    """The unfinished work in `result` or in the items of a container (`a coroutine`); None if it is finished."""
     kind = type(result).__name__
     if inspect.iscoroutine(result):
         result.close()  # or Python warns that it was never awaited
@@ -31,7 +31,7 @@ def deferred(result: Any, depth: int = 2) -> str | None:
 
 
 def makes_deferred(function: Any) -> str | None:
-    """What every call of `function` would return, where its kind alone tells."""
+    """The unfinished work that every call of `function` returns; None if its type alone does not say."""
     while isinstance(function, functools.partial):
         function = function.func
     own = inspect.isroutine(function) or inspect.isclass(function) or not callable(function)

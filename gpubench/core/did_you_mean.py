@@ -1,13 +1,13 @@
-"""Did you mean ...? The nearest of the known words to one that is not known."""
+"""Did you mean ...? The known word nearest to an unknown one."""
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
 def near(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = None) -> str:
-    """`did you mean 'fp16'?` for the nearest of `known`, whatever its case; empty where none is near.
+    """`did you mean 'fp16'?` with the nearest of `known`, ignoring case; empty if none is near.
 
-    `synonyms`: words that users write for others, in lower case.
+    `synonyms`: words that users write instead of a known one, in lower case.
     """
     by_lower = {each.lower(): each for each in known}
     meant = (synonyms or {}).get(word.lower())
@@ -18,6 +18,6 @@ def near(word: str, known: Iterable[str], synonyms: Mapping[str, str] | None = N
 
 
 def near_aside(word: str, known: Iterable[str]) -> str:
-    """The same to be put behind a sentence: ` (did you mean 'fp16'?)`, or nothing."""
+    """The same in brackets, to end a sentence: ` (did you mean 'fp16'?)`, or nothing."""
     meant = near(word, known)
     return f" ({meant})" if meant else ""

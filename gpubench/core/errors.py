@@ -43,7 +43,7 @@ class UsageError(GpubenchError):
 
 
 class SuiteError(UsageError):
-    """A suite file, or what `-s` made of it, is wrong. `problems` has every mistake; the message shows where."""
+    """A suite file is wrong, as written or after `-s`. `problems` lists every mistake; the message shows where."""
 
     def __init__(self, message: str, problems: Sequence[Any], *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -55,7 +55,9 @@ class StoreError(GpubenchError):
 
 
 class FiguresLostError(GpubenchError):
-    """A program ran, but its figures cannot be written. The status is what `env` and `timeout` give for their own."""
+    """A program ran, but its figures cannot be written. The status is the one that `env` and `timeout` use for their
+    own failures.
+    """
 
     exit_status = ExitStatus.FIGURES_LOST
 

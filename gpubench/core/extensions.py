@@ -1,4 +1,4 @@
-"""What other packages add through Python entry points. They are looked for when something built in does not answer.
+"""What other packages add through Python entry points, which are read only when nothing built in matches.
 
     [project.entry-points."gpubench.metrics"]
     my-metrics = "my_package.metrics:METRICS"
@@ -23,7 +23,7 @@ class ExtensionWarning(UserWarning):
 
 
 class Extension(NamedTuple):
-    """`value` is the object that the entry point names; `source` says whose it is, for messages."""
+    """`value` is the object that the entry point names; `source` names its package in messages."""
 
     source: str
     value: Any
@@ -51,9 +51,10 @@ Spec = TypeVar("Spec")
 
 
 class Registry(Mapping[str, Spec]):
-    """Built-in entries, then those of a group of entry points, which give one entry or a tuple or list of them.
+    """Built-in entries, then those of a group of entry points. An entry point names one entry, or a tuple or list.
 
-    `problem` says why an added entry under this name is invalid; None if it is fine. A name is taken once.
+    `problem` says why an added entry under this name is invalid; None if it is fine. An entry whose name is taken is
+    left out.
     """
 
     def __init__(

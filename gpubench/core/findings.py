@@ -172,11 +172,11 @@ _CATALOGUE = {
             "env.MALLOC_TRIM_THRESHOLD_=4294967296'` shows the gain (glibc)."
         ),
     ),
-    # GB3xx: settings, parity, accuracy, work done.
     ("GB214", "straggler", _WARNING, _NONE, "straggler"): (
         "One rank takes longer for its own part of a step than the others, which wait for it.",
         "Measure its device alone (`-s world_size=1 -s device=cuda:N`), and look at its clocks, temperature and link.",
     ),
+    # GB3xx: settings, parity, accuracy, work done.
     ("GB301", "settings-mismatch", _ERROR, _INVALIDATES, "settings!"): (
         "A setting did not take effect: what was read back is not what was asked for.",
         "An environment variable, the workload or an old torch overrides it. The message names the setting.",
@@ -225,13 +225,13 @@ _CATALOGUE = {
         "Some batches of the DataLoader were not full. Throughput counts the samples they held.",
         "Pass `drop_last=True` to the DataLoader: full and partial batches do not take the same time.",
     ),
-    # GB4xx: telemetry, power, clocks, other processes. Effects are on the case's figures. A finding on energy alone
-    # leaves throughput alone: the record's telemetry marks it (`energy_valid` false, with the reason), and gates on
-    # energy leave such figures out.
     ("GB313", "ranks-differ", _ERROR, _INVALIDATES, "ranks!"): (
         "Several ranks together computed another loss or gradient than one process on the same batch.",
         "Look at what the model keeps between steps or draws at random, and at hooks on its parameters.",
     ),
+    # GB4xx: telemetry, power, clocks, other processes. Effects are on the case's figures. A finding on energy alone
+    # leaves throughput alone: the record's telemetry marks it (`energy_valid` false, with the reason), and gates on
+    # energy leave such figures out.
     ("GB401", "telemetry-unavailable", _INFO, _NONE, "no telemetry"): (
         "Power, clocks and temperature could not be read.",
         "Install the NVIDIA driver and nvidia-ml-py, or run with access to the device.",

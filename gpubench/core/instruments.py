@@ -1,4 +1,4 @@
-"""What watches this process while it runs, and changes every time that is measured in it."""
+"""Tracers, profilers and debuggers in this process, which change every time that is measured in it."""
 
 import sys
 import tracemalloc
@@ -8,7 +8,7 @@ _TOOL_IDS = range(6)
 
 
 def instruments(*, traced: bool = True, status: Path = Path("/proc/self/status")) -> list[str]:
-    """A name each; without `traced`, not those that `sys.settrace` and `sys.setprofile` hold."""
+    """Their names; `traced=False` leaves out the functions set by `sys.settrace` and `sys.setprofile`."""
     found = []
     for kind, hook in (("trace", sys.gettrace()), ("profile", sys.getprofile())) if traced else ():
         if hook is not None:
@@ -32,7 +32,7 @@ def instruments(*, traced: bool = True, status: Path = Path("/proc/self/status")
 
 
 def _tracer(status: Path) -> int:
-    """Process that traces this one (gdb, strace); 0 where there is none or the system does not say."""
+    """The process that traces this one (gdb, strace); 0 if there is none or the system does not say."""
     try:
         lines = status.read_text().splitlines()
     except OSError:

@@ -43,8 +43,8 @@ def descendants(proc: Path = PROC) -> list[int]:
 
 
 def size_of(folder: Path, name: str, file: str = "status") -> int | None:
-    """A size in bytes that a file of a process's folder in /proc names (`VmRSS`, `VmPeak`, ...). None where it names
-    none, or this process may not read it.
+    """A size in bytes from a file in a process's /proc folder (`VmRSS`, `VmPeak`, ...). None if it is not there or may
+    not be read.
     """
     try:
         lines = (folder / file).read_text(errors="replace").splitlines()
@@ -60,7 +60,7 @@ def adopt_orphans() -> None:
 
 
 def end_orphans() -> None:
-    """Ends every child of this process, and what comes to it from those."""
+    """Kills every child of this process, and the orphans that it adopts by that."""
     tried: set[int] = set()
     while orphans := {each.pid for each in processes() if each.parent == os.getpid()} - tried:
         for pid in orphans:

@@ -19,7 +19,7 @@ Label = Annotated[str, Field(max_length=4096)]
 Figure = Annotated[float, Field(ge=-1e30, le=1e30)]
 Positive = Annotated[float, Field(ge=1e-30, le=1e30)]
 Count = Annotated[int, Field(ge=0, le=2**53)]
-"""Numbers that a measurement can give; what is stored otherwise is damaged."""
+"""The range of numbers that a measurement can give; a stored number outside it is damaged."""
 
 
 class Frozen(BaseModel):
@@ -66,9 +66,9 @@ class Estimate(Frozen):
 class Effective(Frozen):
     """Settings read back in the worker after they took effect, before and after the measured steps.
 
-    `math` holds torch's fp32_precision per operation and backend, for example
-    `{"cuda.matmul": "ieee", "cudnn.conv": "tf32"}`; `compute_dtype` the dtype that convolutions and matrix products
-    of a forward really produced, `output_dtype` that of the model's output.
+    `math` holds torch's fp32_precision per operation and backend, for example `{"cuda.matmul": "ieee", "cudnn.conv":
+    "tf32"}`; `compute_dtype` the dtype that convolutions and matrix products really produced in the forward pass,
+    `output_dtype` that of the model's output.
     """
 
     precision: str
@@ -150,7 +150,7 @@ class Parity(Frozen):
 class Quality(Frozen):
     """One training run on real data, judged on its test split.
 
-    `trainings_in_window`: a run too short for a valid energy figure is repeated, and the window is of so many.
+    `trainings_in_window`: a run too short for a valid energy figure is repeated; the window covers this many.
     """
 
     seed: int

@@ -1,8 +1,9 @@
 """What looks like a secret, and texts without it: the one rule for everything that is written, shown or handed on.
 
-A variable is secret by its name (`HF_TOKEN`, `TORCH_HUB_PAT`, `dbPassword`) or by its value (a password in an address,
-a private key, the usual prefixes of tokens). Better one too many: few of them explain a figure. What is secret in the
-environment, or in variables that a worker was started with (`remember`), is withheld wherever a text repeats it.
+A variable is a secret by its name (`HF_TOKEN`, `TORCH_HUB_PAT`, `dbPassword`) or by its value (a password in an
+address, a private key, the usual prefixes of tokens). In doubt it is withheld: few variables explain a figure. The
+secrets of the environment, and of variables that a worker was started with (`remember`), are withheld wherever a text
+repeats them.
 """
 
 import os
@@ -26,13 +27,13 @@ _HARMLESS = re.compile(
     r"--pass-env|(OLD)?PWD|(DESKTOP|XDG|DBUS)_SESSION\w*|XDG_\w+|SESSION_MANAGER"
     r"|(?i:(-+)?session[-_]name)|NSYS_PROFILING_SESSION_ID|GPUBENCH_PROFILE_SESSION"
 )
-"""Names that match and are folders, of the desktop, an option of `gpubench profile`, or what nsys and gpubench number
-their sessions with: every report of nsys holds those.
+"""Names that match but hold no secret: folders, desktop variables, an option of `gpubench profile`, and the session
+numbers of nsys and gpubench, which every nsys report contains.
 """
 _SHAPE = r"(?:(?:bool|int\d{1,9})(?::\d+(?:x\d+)*)?|\d+(?:x\d+)+)"
 _MORE_SHAPES = rf"(?:\+(?:\w+=)?(?:{_SHAPE}|\d+))*"
 _SWITCH = re.compile(rf"|\d{{1,3}}|true|false|yes|no|on|off|none|null|\.\.\.|\*+|{_SHAPE}{_MORE_SHAPES}", re.IGNORECASE)
-"""Values that keep no secret, whatever the name: switches, and the shape of an input called `tokens`."""
+"""Values that are no secret, whatever the name: switches, and the shape of an input called `tokens`."""
 _INPUT = re.compile(rf"(?:\w+=)?(?:{_SHAPE}|\d+){_MORE_SHAPES}")
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 
@@ -72,7 +73,7 @@ _SHORT = re.compile(
 _SETTING = re.compile(
     r"""[-+.,:\d]*%?|[A-Z][A-Z_]*|(?:bf|fp|tf|int|float)\d{1,2}|[-<{$/~].*|no:.*|[a-z_.-]*(?:/[a-z_.-]*)+"""
 )
-"""What `-p` is followed by where it means a port, a number, a precision, a folder, or is a placeholder."""
+"""What follows `-p` when it means a port, a number, a precision, a folder, or is a placeholder."""
 _NOT_A_PASSWORD = re.compile(r"[a-zA-Z]+([_-][a-zA-Z]+)*|rint0|.*[=.].*")
 """After `-p` without a space: `-pthread`, `-print0`, `-precision=fp16`."""
 _USER = r"(?!\d+:\d+(?:\s|$))[\w.@\\-]+[:%]"
@@ -86,7 +87,7 @@ _MAY_BE_NAMED = re.compile(
     r"auth|bearer|cookie|cred|csrf|dsn|jwt|key|kube|netrc|otp|pass|pat|psw|pw|salt|sas|secret|session|sig|token|webhook",
     re.IGNORECASE,
 )
-"""Spares most texts the search for names."""
+"""A quick test that spares most texts the search for names."""
 _LOOSE_NAME = re.compile(
     r".*(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|(API|ACCESS|PRIVATE|SECRET)[_-]?KEY|COOKIE)", re.IGNORECASE
 )
@@ -228,7 +229,7 @@ def _any_of(variables: frozenset[tuple[str, str]]) -> re.Pattern[str] | None:
 
 
 def _secrets_in(name: str, value: str) -> Iterator[str]:
-    """What of a variable is withheld from texts: long enough, and neither a word nor a path that exists."""
+    """The parts of a variable to withhold from texts: long enough, and neither a word nor an existing path."""
     part = secret_part(name, value)
     if part is None:
         return
@@ -277,8 +278,8 @@ def _hide_word(word: Any, option: str, known: re.Pattern[str] | None) -> Any:
 
 
 def given_back(env: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """`env` of a case for the program that is started with it: values that were withheld when it was stored are taken
-    from `environ` (UsageError for one that it lacks), and its secrets are remembered.
+    """A case's `env` for the program it starts. Values withheld when the run was stored are taken from `environ`
+    (UsageError for a missing one), and all its secrets are remembered.
     """
     withheld = [name for name, value in env.items() if WITHHELD in value]
     for name in withheld:

@@ -110,7 +110,7 @@ def format_percent(fraction: float, *, signed: bool = False, decimals: int | Non
 
 
 def told_apart(first: float, second: float, write: Callable[..., str] = format_percent) -> tuple[str, str]:
-    """Two numbers that are compared, in digits enough that they are not printed as equal unless they are.
+    """Two numbers with enough digits that they look equal only if they are.
 
     `write(value)` and `write(value, decimals=3)` print one.
     """

@@ -1,8 +1,8 @@
 """What the kernel's control groups allow this process: CPU time and memory (cgroups(7), both versions).
 
 A process is in one group of each hierarchy (/proc/self/cgroup), and each group on the path from there to the root may
-set a limit: the smallest counts. Where a hierarchy is mounted, and which group that mount begins with (in a container
-not the root), is in /proc/self/mountinfo. `root` is `/`, or a folder with a test's files.
+set a limit: the smallest counts. /proc/self/mountinfo says where a hierarchy is mounted, and with which group the mount
+begins (in a container not the root). `root` is `/`, or a folder with a test's files.
 """
 
 import re
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 _UNLIMITED = 2**60
-"""Version 1 has no word for no limit: it shows the largest number of whole pages."""
+"""Version 1 shows "no limit" as the largest number of whole pages."""
 
 _DEFAULT_PERIOD_US = 100_000
 
@@ -25,8 +25,8 @@ class _Mount(NamedTuple):
 
 
 class MemoryLimit(NamedTuple):
-    """`limit_bytes`: the smallest on the path. `left_bytes`: the least that any group on it leaves, where what the
-    kernel can take back (files read and not used since) counts as free; None if none says what is used.
+    """`limit_bytes`: the smallest on the path. `left_bytes`: the least left in any group on it, counting as free what
+    the kernel can reclaim (file cache not used recently); None if no group reports its use.
     """
 
     limit_bytes: int
@@ -34,7 +34,7 @@ class MemoryLimit(NamedTuple):
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """CPUs that may be used at once, from the smallest quota over period; None if unlimited or unknown."""
+    """CPUs that may be used at once: the smallest quota divided by its period; None if unlimited or unknown."""
     quotas = []
     for group in _groups("cpu", root):
         quota_us, _, period_us = (_read(group / "cpu.max") or "").partition(" ")
@@ -52,7 +52,7 @@ def memory_limit(root: Path = Path("/")) -> MemoryLimit | None:
         lines = [line.split() for line in (_read(group / "memory.stat") or "").splitlines()]
         stat = {words[0]: words[1] for words in lines if len(words) == 2}
         shown = [_read(group / name) or "" for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
-        # Version 1 only, and with the groups above that a container does not show.
+        # Version 1 only; it includes the groups above, which a container does not show.
         shown.append(stat.get("hierarchical_memory_limit", ""))
         limits = [int(text) for text in shown if text.isdecimal() and int(text) < _UNLIMITED]
         used = _read(group / "memory.current") or _read(group / "memory.usage_in_bytes") or ""
@@ -67,7 +67,7 @@ def memory_limit(root: Path = Path("/")) -> MemoryLimit | None:
 
 
 def hidden(controller: str, root: Path = Path("/")) -> bool:
-    """Whether this process is in groups that cannot be read here: then no limit seen does not mean no limit."""
+    """Whether this process is in groups that cannot be read here: there may then be limits that are not seen."""
     own = _own_groups(root)
     version = controller if controller in own else ""
     mounts = [mount for mount in _mounts(root) if version in (mount.controllers or {""})]
@@ -76,13 +76,13 @@ def hidden(controller: str, root: Path = Path("/")) -> bool:
 
 
 def _groups(controller: str, root: Path) -> list[Path]:
-    """The folders of the process's own group in every hierarchy that may have the controller, and of those above it."""
+    """The folders of the process's own group and those above it, in every hierarchy that may have the controller."""
     own, found = _own_groups(root), []
-    # A controller is in one hierarchy: in one of version 1 if it is named there.
+    # A controller is in one hierarchy: in version 1 if named there.
     for version in ([controller] if controller in own else [""]) if own else (controller, ""):
         mounts = [mount for mount in _mounts(root) if version in (mount.controllers or {""})]
         path = own.get(version) if own else "/"
-        if path is None or ".." in path.split("/"):  # outside of what the namespace shows
+        if path is None or ".." in path.split("/"):  # outside the namespace
             continue
         below = [mount for mount in mounts if f"{path}/".startswith(f"{mount.first_group.rstrip('/')}/")]
         folders = [mount.folder / path[len(mount.first_group.rstrip("/")) :].strip("/") for mount in below]
@@ -90,7 +90,7 @@ def _groups(controller: str, root: Path) -> list[Path]:
         for folder in folders or tops:  # a mount that begins elsewhere shows a container's own group
             for group in (folder, *folder.parents):
                 if group != folder and _read(group / "memory.use_hierarchy") == "0":
-                    break  # of version 1: what is above does not count what is below
+                    break  # in version 1, groups above do not count those below
                 if group.is_dir():
                     found.append(group)
                 if group in tops:
@@ -99,7 +99,7 @@ def _groups(controller: str, root: Path) -> list[Path]:
 
 
 def _own_groups(root: Path) -> dict[str, str]:
-    """The process's group by controller; that of version 2 by an empty name."""
+    """The process's group by controller; an empty name for version 2."""
     groups = {}
     for line in (_read(root / "proc/self/cgroup") or "").splitlines():
         _, _, rest = line.partition(":")
@@ -109,7 +109,7 @@ def _own_groups(root: Path) -> dict[str, str]:
 
 
 def _mounts(root: Path) -> Iterator[_Mount]:
-    """From /proc/self/mountinfo (proc(5)); where everyone mounts them if it cannot be read."""
+    """From /proc/self/mountinfo (proc(5)), or the usual places if that cannot be read."""
     table = _read(root / "proc/self/mountinfo")
     for line in (table or "").splitlines():
         fields, _, rest = line.partition(" - ")

@@ -46,5 +46,5 @@ def doctor_row(group: Group, name: str, level: Level, text: str, remedy: str = "
 
 
 def fit(rows: list[DoctorRow]) -> bool:
-    """Whether nothing found would spoil a measurement."""
+    """Whether no row is `bad`."""
     return all(row.level is not Level.BAD for row in rows)

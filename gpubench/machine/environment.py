@@ -31,9 +31,9 @@ def collect(
 
     `worker_versions` is what the worker host reported (torch, CUDA build, cuDNN): this process never imports torch.
     `anonymous` omits the host's name, hashes UUIDs and hides home folders. What could not be read is None, with the
-    reason in the part's `absent`. `self_test` is the last of `gpubench doctor` on this host and each card under this
-    driver (None if never run), `ceilings` those measured so far of the CPU and each card. Keys name their units.
-    `folder` is the one whose git checkout counts, by default the current one.
+    reason in the part's `absent`. `self_test` is the last one of `gpubench doctor` on this host and each card under
+    this driver (None if never run); `ceilings` are those measured so far for the CPU and each card. Keys name their
+    units. `folder` is where to look for a git checkout, by default the current one.
     """
     driver: dict[str, Any] | None = None
     gpus: list[dict[str, Any]] = []
@@ -77,17 +77,18 @@ def _read_gpus() -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def comparable(env: Mapping[str, Any]) -> dict[str, Any]:
-    """What must agree to compare two runs: flat, `part.name` to a value, absent ones left out.
+    """What must agree to compare two runs, as a flat mapping from `part.name` to values, without absent ones.
 
-    Identity (host, UUID, PCI address), the git commit and passing state (volatile counters, the current PCIe
-    generation) are not part of it: two equal cards in two equal machines compare.
+    Identity (host, UUID, PCI address), the git commit and momentary state (volatile counters, the current PCIe
+    generation) are left out, so that equal cards in equal machines can be compared.
     """
     flat: dict[str, Any] = {}
 
     def take(part: str, values: Mapping[str, Any] | None, names: tuple[str, ...]) -> None:
         flat.update({f"{part}.{name}": values[name] for name in names if values and values.get(name) is not None})
 
-    readable = [gpu for gpu in env.get("gpus") or () if gpu.get("name")]  # a neighbour's card has no number here
+    # A card that is not visible here has no number.
+    readable = [gpu for gpu in env.get("gpus") or () if gpu.get("name")]
     for position, gpu in enumerate(readable):
         take(f"gpu{position}", gpu, GPU_COMPARABLE)
     take("driver", env.get("driver"), ("driver", "cuda_driver"))

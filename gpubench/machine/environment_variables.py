@@ -1,4 +1,4 @@
-"""Environment variables that change how fast GPU programs run: only these are stored, so that no secret is."""
+"""Environment variables that change how fast GPU programs run. Only these are stored, so that no secret is."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ PREFIXES = (
     *("OMP_", "KMP_", "MKL_", "TORCH_", "TORCHINDUCTOR_", "TORCHDYNAMO_", "PYTORCH_", "CUDNN_"),
     *("CUBLAS_", "TRITON_", "ONEDNN_", "DNNL_", "NCCL_"),
 )
-"""Families of names, whole."""
+"""Prefixes: all names that begin with one of these."""
 
 _HOME = re.compile(r"/(?:home|Users)/[^/\s:]+")
 _UUID = re.compile(r"(?:MIG-GPU|GPU|MIG)-[0-9a-fA-F][0-9a-fA-F-]{7,}")
@@ -40,12 +40,12 @@ def anonymise(uuid: str) -> str:
 
 
 def hide_uuids(text: str) -> str:
-    """The text with every UUID of a GPU or MIG slice in it hashed."""
+    """The text with every UUID of a GPU or MIG slice hashed."""
     return _UUID.sub(lambda match: anonymise(match[0]), text)
 
 
 def hide_homes(text: str, environ: Mapping[str, str] | None = None) -> str:
-    """The text with every home folder in it as `~`."""
+    """The text with every home folder shortened to `~`."""
     own = (os.environ if environ is None else environ).get("HOME", "")
     return _HOME.sub("~", text.replace(own, "~") if len(own) > 1 else text)
 
@@ -60,5 +60,5 @@ def performance_variables(environ: Mapping[str, str] | None = None, *, anonymous
 
 
 def matters(name: str) -> bool:
-    """Whether a variable of this name changes performance, and its name does not look like a secret's."""
+    """Whether a variable of this name changes performance and does not look like a secret."""
     return (name in EXACT or name.startswith(PREFIXES)) and not is_secret_name(name)

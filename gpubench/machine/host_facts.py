@@ -1,4 +1,4 @@
-"""Facts of the host: CPU, governor, kernel, container. Everything from /proc, /sys and the standard library.
+"""Facts about the host: CPU, governor, kernel, container. All from /proc, /sys and the standard library.
 
 `root` is `/`, or a folder with a test's files.
 """
@@ -17,7 +17,7 @@ RELEVANT_FLAGS = (
     *("avx512_fp16", "avx_vnni", "amx_tile", "amx_bf16", "amx_int8", "asimd", "asimdhp", "sve", "sve2"),
     *("bf16", "i8mm", "hypervisor"),
 )
-"""CPU flags that decide which kernels a math library picks; `hypervisor`: the machine is virtual."""
+"""CPU flags that decide which kernels a math library picks, and `hypervisor`, which marks a virtual machine."""
 
 
 def read_text(path: Path) -> str | None:
@@ -108,7 +108,9 @@ def cpu_time(root: Path = Path("/")) -> HostCpuTime | None:
 
 
 def container(root: Path = Path("/")) -> str | None:
-    """`docker`, `podman`, `kubernetes`, `lxc`, `gvisor`, ... or None outside a container, as far as is visible."""
+    """`docker`, `podman`, `kubernetes`, `lxc`, `gvisor`, ... or None outside a container, as far as that can be
+    seen.
+    """
     if (root / "run/.containerenv").exists():
         return "podman"
     if os.environ.get("KUBERNETES_SERVICE_HOST"):
@@ -126,7 +128,7 @@ def container(root: Path = Path("/")) -> str | None:
 
 
 def virtual(root: Path = Path("/")) -> bool | None:
-    """Whether a hypervisor runs this kernel; None where only x86 would say, by the flag `hypervisor`."""
+    """Whether a hypervisor runs this kernel; None if unknown (the flag `hypervisor` exists on x86 only)."""
     if any((root / path).exists() for path in ("sys/hypervisor/type", "proc/device-tree/hypervisor/compatible")):
         return True
     flags = _cpuinfo(root).get("flags")

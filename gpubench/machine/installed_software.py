@@ -35,7 +35,7 @@ _OF_A_HOOK = frozenset(
         "GIT_NAMESPACE",
     ]
 )
-"""Of `git rev-parse --local-env-vars`: those that name another repository than the folder's."""
+"""Variables of `git rev-parse --local-env-vars` that name another repository than the folder's."""
 
 
 def packages() -> dict[str, str | None]:
@@ -46,7 +46,7 @@ def packages() -> dict[str, str | None]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = None
-    # A checkout that is run without being installed has no metadata.
+    # A checkout that was not installed has no metadata.
     versions["gpubench"] = versions["gpubench"] or __version__
     return versions
 
@@ -82,7 +82,7 @@ def git(folder: Path | None = None, *, timeout_s: float = 5.0) -> dict[str, Any]
 
 
 def git_environment() -> dict[str, str]:
-    """The environment without the variables that git sets for hooks: the folder decides which repository is meant."""
+    """The environment without the variables that git sets for hooks, so that the folder decides on the repository."""
     return {name: value for name, value in os.environ.items() if name not in _OF_A_HOOK}
 
 

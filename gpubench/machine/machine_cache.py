@@ -15,10 +15,10 @@ CACHE_SCHEMA = 1
 CPU = "cpu"
 
 StoredCeiling = dict[str, Any]
-"""One ceiling in JSON types, as `analysis.summary.measured_ceilings` writes and reads it."""
+"""One ceiling in JSON types, written and read by `analysis.summary.measured_ceilings`."""
 
 _KIND = ("quantity", "precision", "threads")
-"""Ceilings that agree in these replace each other."""
+"""Ceilings with equal values of these replace each other."""
 
 
 def folder(environ: Mapping[str, str] | None = None, part: str = "doctor") -> Path:
@@ -32,13 +32,13 @@ def folder(environ: Mapping[str, str] | None = None, part: str = "doctor") -> Pa
 
 
 def key_of(identity: Mapping[str, Any]) -> str:
-    """Sixteen hex digits for the identity of a host or card."""
+    """Sixteen hex digits of the identity of a host or card."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def load(identity: Mapping[str, Any], where: Path | None = None) -> dict[str, Any] | None:
-    """The stored facts; None if there are none, or if they cannot be read or have another schema."""
+    """The stored facts; None if there are none, they cannot be read, or their schema differs."""
     path = (where or folder()) / f"{key_of(identity)}.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -66,7 +66,7 @@ def store(identity: Mapping[str, Any], facts: Mapping[str, Any], where: Path | N
 
 
 def ceilings_identity(key: str) -> dict[str, Any]:
-    """The identity of a device. `key` is a card's UUID, or `cpu`."""
+    """The identity of a device: a card's UUID, or `cpu`."""
     return {"kind": "cpu", "model": host_facts.cpu()["model"]} if key == CPU else {"kind": "gpu", "uuid": key}
 
 
@@ -77,7 +77,7 @@ def known_ceilings(keys: Iterable[str], where: Path | None = None) -> dict[str, 
 
 
 def remember_ceilings(key: str, measured: Sequence[Mapping[str, Any]], where: Path | None = None) -> Path | None:
-    """Adds what was measured to the device's file; None if it cannot be written (a read-only home is no error)."""
+    """Adds new ceilings to the device's file; None if it cannot be written (a read-only home is no error)."""
     return store(
         ceilings_identity(key),
         {"ceilings": merged_ceilings(_stored_ceilings(key, where), measured)},
@@ -86,10 +86,10 @@ def remember_ceilings(key: str, measured: Sequence[Mapping[str, Any]], where: Pa
 
 
 def merged_ceilings(before: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str, Any]]) -> list[StoredCeiling]:
-    """One ceiling of each kind.
+    """One ceiling per kind, from stored and new ones.
 
-    Of two under the same conditions (driver, torch, power limit) the higher: a peak is the most ever reached. Under
-    different conditions the newer: the older no longer describes this device.
+    Under equal conditions (driver, torch, power limit) the higher one wins: a peak is the most ever reached. Under
+    different conditions the newer one: the older no longer describes this device.
     """
     kept: dict[tuple[Any, ...], StoredCeiling] = {}
     for each in (*before, *measured):
@@ -105,6 +105,6 @@ def merged_ceilings(before: Sequence[Mapping[str, Any]], measured: Sequence[Mapp
 
 
 def _stored_ceilings(key: str, where: Path | None) -> list[StoredCeiling]:
-    """Entries without a value or conditions are useless and dropped."""
+    """Entries without a value or conditions are dropped."""
     stored = (load(ceilings_identity(key), where or folder(part="ceilings")) or {}).get("ceilings", [])
     return [each for each in stored if isinstance(each, dict) and {"value", "conditions", *_KIND} <= each.keys()]

@@ -1,4 +1,4 @@
-"""Which other programs use the CPUs: two looks at /proc, some time apart."""
+"""Finds other programs that use the CPUs, from two looks at /proc."""
 
 import os
 import time
@@ -11,7 +11,7 @@ from gpubench.core.units import format_percent
 from gpubench.machine.host_facts import HostCpuTime, cpu_time, read_text
 
 LEAST_SHARE = 0.1
-"""Of the CPUs: other programs that use less in all disturb little."""
+"""Share of the CPUs; other programs that use less in total disturb little."""
 LEAST_PAUSE_S = 0.3
 _MOST_NAMED = 3
 _NAMED_SHARE = 0.05
@@ -26,16 +26,16 @@ class ProgramTimes(NamedTuple):
 
 
 def look(root: Path = Path("/")) -> ProgramTimes:
-    """Now. Processes of other users count as well; those of another container cannot be seen."""
+    """CPU times now. Other users' processes count as well; those of another container cannot be seen."""
     found = {each.pid: _ticks(root / "proc" / str(each.pid) / "stat") for each in processes(root / "proc")}
     known = {pid: ticks for pid, ticks in found.items() if ticks is not None}
     return ProgramTimes(time.monotonic(), cpu_time(root), known)
 
 
 def others(before: ProgramTimes, root: Path = Path("/"), *, named: bool = True) -> dict[str, Any] | None:
-    """What programs other than this one and those it started used of the CPUs since `before`: `share` of all CPUs, and
-    `programs`, the busiest first, each with `pid`, `name` and `share`. `named` False leaves those out. None where /proc
-    does not say.
+    """CPU use since `before` by other programs than this one and those it started: `share` of all CPUs, and `programs`,
+    the busiest first, each with `pid`, `name` and `share`. `named=False` leaves `programs` out. None if /proc does not
+    say.
     """
     time.sleep(max(0.0, before.seconds + LEAST_PAUSE_S - time.monotonic()))
     after = look(root)
@@ -56,8 +56,8 @@ def others(before: ProgramTimes, root: Path = Path("/"), *, named: bool = True) 
 
 
 def busy_text(found: Mapping[str, Any] | None) -> str:
-    """`other programs took 67% of the CPUs (python3, pid 4242: 61%)`, of what `others` found; empty where that is less
-    than a tenth, or unknown.
+    """`other programs took 67% of the CPUs (python3, pid 4242: 61%)`, from the answer of `others`; empty if less than a
+    tenth, or unknown.
     """
     share = (found or {}).get("share")
     if not isinstance(share, float) or share < LEAST_SHARE:
@@ -80,7 +80,7 @@ def _name(root: Path, pid: int) -> str:
 
 
 def _own(listed: list[Listed]) -> set[int]:
-    """Process ids of this program and of all below it."""
+    """Process ids of this program and its descendants."""
     ours = {os.getpid()}
     while more := {each.pid for each in listed if each.parent in ours} - ours:
         ours |= more

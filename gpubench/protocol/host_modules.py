@@ -1,6 +1,6 @@
-"""What a worker host imports before it forks, so that no job has to in its own process.
+"""What a worker host imports before it forks, so that jobs need not.
 
-It is chosen for the cases of a run, since a host is started in every round: besides torch itself, its compiler,
+It is chosen for the cases of a run, since a host starts in every round, and besides torch itself, its compiler,
 torchvision, scipy.stats and scikit-learn take about a second each.
 """
 
@@ -31,9 +31,7 @@ ALWAYS = (
     "torch.optim.sgd",
 )
 COMPILER = ("torch._dynamo",)
-"""Torch imports it when the first optimizer is made and when operators are looked at, whether anything is compiled or
-not.
-"""
+"""Torch imports it for the first optimizer and for operator counting, even if nothing is compiled."""
 TORCHVISION = ("torchvision", "gpubench.worker.workloads.torchvision_cnn")
 REAL_DATA = ("sklearn.datasets", "sklearn.model_selection")
 ACCURACY = ("sklearn.metrics",)
@@ -64,7 +62,9 @@ def host_modules(
 
 
 def _libraries(workload: str, search_path: Sequence[str]) -> set[str]:
-    """Which of torch and torchvision it uses. A user's: those that its file names, and both if it is not one file."""
+    """Which of torch and torchvision the workload uses. For a user's: those that its file names, or both if it is not
+    one file.
+    """
     module = workload.rpartition(":")[0]
     if not is_users(workload):
         return {"torch", module}

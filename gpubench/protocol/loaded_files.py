@@ -15,11 +15,11 @@ _PACKAGE = str(Path(__file__).resolve().parents[1])
 MOST_DATA_FILES = 200
 _MOST_HASHED_BYTES = 64 * 2**20
 _CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR", "TORCH_EXTENSIONS_DIR")
-"""Compilers leave modules there that have another name each time."""
+"""Compilers leave modules here under a new name each time."""
 
 
 def loaded_files(scratch: str | None = None) -> dict[str, str]:
-    """Digest by path. Nothing below `scratch`, the folder of this launch, is part of it."""
+    """Digests by path, without files below `scratch`, the folder of this launch."""
     installed = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
     standard = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     folders = (_PACKAGE, *standard, *installed, *_scratch_folders(scratch))
@@ -32,13 +32,13 @@ def loaded_files(scratch: str | None = None) -> dict[str, str]:
         try:
             files[path] = file_digest(Path(path))
         except OSError:
-            continue  # made on the fly, and removed
+            continue  # generated, and removed by now
     return dict(sorted(files.items()))
 
 
 def imported_names(files: Collection[str], beside: Collection[str]) -> tuple[str, ...]:
-    """Modules and packages that this process has imported from files other than these, without the standard library's,
-    this one, and those of names in `beside`: what a new file of such a name beside the suite would hide.
+    """Modules and packages that this process imported from other files, without the standard library, gpubench, and
+    names in `beside`: a new file of such a name beside the suite would hide them.
     """
     names = {name.partition(".")[0] for name, path in module_files() if path not in files}
     return tuple(
@@ -66,7 +66,9 @@ class OpenedFiles:
                     (self._read if flags & os.O_ACCMODE == os.O_RDONLY else self._written).add(path)
 
     def digests(self, scratch: str | None = None) -> dict[str, str]:
-        """Of regular files that were read and not written; of more than `MOST_DATA_FILES` none, they are a data set."""
+        """Digests of regular files that were read and not written; none if there are more than `MOST_DATA_FILES`, which
+        is a data set.
+        """
         if len(self._read) > MOST_DATA_FILES:
             return {}
         outside = tuple(f"{os.path.realpath(folder)}{os.sep}" for folder in _scratch_folders(scratch))
@@ -76,7 +78,7 @@ class OpenedFiles:
                 try:
                     found[path] = file_digest(Path(path))
                 except OSError:
-                    continue  # it was removed meanwhile
+                    continue  # removed meanwhile
         return found
 
 
@@ -87,12 +89,14 @@ def _scratch_folders(scratch: str | None) -> list[str]:
 def module_files() -> list[tuple[str, str]]:
     """Name and file of every module that this process has loaded from one, by name."""
     files = [(name, getattr(module, "__file__", None)) for name, module in sorted(sys.modules.items())]
-    # torch has modules that only say they are files
+    # torch has modules that only claim to be files
     return [(name, path) for name, path in files if isinstance(path, str) and Path(path).is_absolute()]
 
 
 def file_digest(path: Path) -> str:
-    """Sixteen hex digits of its SHA-256, of a large file of its size and time. OSError if it cannot be read."""
+    """Sixteen hex digits of the file's SHA-256, or for a large file of its size and time. OSError if it cannot be
+    read.
+    """
     facts = path.stat()
     large = facts.st_size > _MOST_HASHED_BYTES
     content = f"{facts.st_size} {facts.st_mtime_ns}".encode() if large else path.read_bytes()

@@ -1,9 +1,9 @@
 """What parent, host and child send each other: one JSON object per line, on separate pipes, never stdout.
 
 The parent starts a host and holds one end of a Unix socket pair with it. To run a job the parent makes a pipe and sends
-its write end with the job; the host forks, and only the child writes to that pipe. So a child that dies in mid-line
-spoils only its own messages. Every message is `{"type": ..., ...}`; the first of each stream is a `hello`
-with the protocol's version.
+its write end with the job; the host forks, and only the child writes to that pipe. So a child that dies mid-line spoils
+only its own messages. Every message is `{"type": ..., ...}`; the first of each stream is a `hello` with the protocol's
+version.
 
     parent -> host    job, end
     host -> parent    hello, started, exited
@@ -33,11 +33,11 @@ class Job(Frozen):
     """Parent to host: do this in a new child. The child's message pipe comes as a file descriptor with it.
 
     `blocks` measures `arms`, the reference first, in alternating blocks of steps; `order` seeds their order, and `twin`
-    adds the reference a second time, to see whether an arm equals itself. `case` is then that of the reference.
-    `contest` does the same with short blocks and asks only how the arms compare: `Turns`, not figures of each.
+    adds the reference a second time, to see whether an arm equals itself. `case` is then the reference's. `contest`
+    does the same with short blocks and only compares the arms: its answer is `Turns`, without figures for each.
 
-    `largest_batch`: what an earlier launch of a case with `batch_size: max` found, so that all its launches run the
-    same. `scratch` is a folder for temporary files, which the parent removes whatever ends the child.
+    `largest_batch`: the batch that an earlier launch of a case with `batch_size: max` found, so that all its launches
+    use the same one. `scratch` is a folder for temporary files, which the parent removes however the child ends.
     """
 
     type: Literal["job"] = "job"
@@ -133,11 +133,11 @@ class SelfCheck(Frozen):
 
 
 class Turns(Frozen):
-    """What the turns of one process say about its arms.
+    """How the arms of one process compare, from their turns.
 
     `log_speeds` by arm: log of samples (latency: of requests) per second, at the level of the process; only differences
-    mean something. `twin` is that of the reference's second replica, None where there was no room for it. `threads`
-    are torch's, `waits_left_out` whether waiting for a CPU that other programs had is not part of the times.
+    mean something. `twin` is that of the reference's second replica, None if there was no room for it. `threads` are
+    torch's, `waits_left_out` whether time spent waiting for a CPU that other programs used is left out.
     """
 
     num_turns: int
@@ -150,11 +150,11 @@ class Turns(Frozen):
 class Result(Frozen):
     """Child to parent: the launch's figures. Times in seconds; `step_times_s` holds every timed step, warm-up included.
 
-    Of a job of kind `blocks`, `arms` holds the figures of each in the job's order, every one but the first with its
-    `block_log_ratio` against the first; `window` is then that of all of them together, and other figures are empty.
+    For a job of kind `blocks`, `arms` holds the figures of each arm in the job's order, all but the first with a
+    `block_log_ratio` against the first; `window` covers all of them, and the other figures are empty.
 
-    By path, digests of the files that the workload was loaded from (`files`), and of data that it read (`data_files`).
-    `imported`: names of the modules that it used from elsewhere. `ranks`: the processes of a case with several.
+    `files` and `data_files`: digests by path of the files that the workload was loaded from, and of data it read.
+    `imported`: names of the modules it used from elsewhere. `ranks`: the processes of a case with several.
     """
 
     type: Literal["result"] = "result"
@@ -198,8 +198,8 @@ MESSAGES: TypeAdapter[Message] = TypeAdapter(Message)
 
 
 def encode(message: Message) -> bytes:
-    """One line of JSON with its newline. NaN and infinities survive, by the message's own configuration: that of a
-    TypeAdapter would write null.
+    """One line of JSON with its newline. NaN and infinities survive because the message's own configuration is used; a
+    TypeAdapter's would write null.
     """
     return message.model_dump_json(by_alias=True).encode() + b"\n"
 
@@ -210,11 +210,11 @@ def decode(line: bytes) -> Message:
 
 
 MAX_LINE_BYTES = 64 * 2**20
-"""A result with a hundred thousand step times takes about 2 MB; anything longer than this is no message."""
+"""A result with a hundred thousand step times takes about 2 MB; nothing longer than this is a message."""
 
 
 class LineBuffer:
-    """Puts lines together from chunks of any size. `rest` is what the stream ended with: a torn message."""
+    """Joins chunks of any size into lines. `rest` is what remains at the end of the stream: a torn message."""
 
     def __init__(self) -> None:
         self._chunks: list[bytes] = []

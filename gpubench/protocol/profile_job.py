@@ -26,8 +26,8 @@ PHASES = ("data", "h2d", "forward", "loss", "backward", "optimizer")
 class ProfileJob(Frozen):
     """Build the case, warm it up, then run `steps` steady steps with `tool` listening.
 
-    `folder` receives what the worker leaves; relative paths of the case begin in `working_folder`. Warm-up runs at
-    least `warmup_steps` steps and `warmup_s` seconds, so that compiling, autotuning and the allocator are done.
+    The worker writes to `folder`; relative paths in the case start at `working_folder`. Warm-up runs at least
+    `warmup_steps` steps and `warmup_s` seconds, so that compiling, autotuning and the allocator are done.
     """
 
     tool: Literal["nsys", "ncu", "torch"]

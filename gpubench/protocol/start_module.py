@@ -1,4 +1,4 @@
-"""How the package starts one of its modules as a program, in an interpreter that sees nothing of the working folder.
+"""Starts a module of this package as a program, in an interpreter that does not import from the working folder.
 
 A folder `gpubench/` or a file `random.py` where the command was typed must not be imported in place of the real one.
 """
@@ -27,11 +27,11 @@ def command(module: str, *arguments: str, python: str | None = None) -> list[str
 
 
 def environment(python: str | None = None, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """The variables that such a program needs on top of `environ`.
+    """The variables that such a program needs besides `environ`.
 
-    `PYTHONPATH` where the interpreter would find no copy of this package or another one: a folder that holds the
-    package and nothing else then comes first. `HOME` and `LOGNAME` for a user id without an account, as in many
-    containers: torch and others ask for both.
+    `PYTHONPATH` if the interpreter would not find this copy of the package: it then starts with a folder that holds
+    nothing but the package. `HOME` and `LOGNAME` for a user id without an account, as in many containers: torch and
+    others ask for both.
     """
     added = {}
     path = [folder for folder in environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
@@ -47,9 +47,7 @@ def environment(python: str | None = None, environ: Mapping[str, str] = os.envir
 
 
 def scratch_folder() -> Path:
-    """A folder for what belongs to this process alone. It is removed at the end; if the process is killed, by the next
-    one that needs such a folder.
-    """
+    """A folder for this process alone, removed at its end, or, if it is killed, by the next process that needs one."""
     return Path(_scratch()[0].name)
 
 
@@ -65,7 +63,7 @@ def _scratch() -> "tuple[tempfile.TemporaryDirectory[str], int]":
 
 
 def remove_leftovers() -> None:
-    """Removes the scratch folders of killed processes: those that no process has locked, unless they are new."""
+    """Removes scratch folders of killed processes: those that are not locked and not new."""
     for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

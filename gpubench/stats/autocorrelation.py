@@ -1,4 +1,4 @@
-"""How many of a series' values are worth one independent value."""
+"""How many values of a series are worth one independent value."""
 
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,8 @@ def geyer_tau(rho: "FloatArray") -> float:
 def sokal_tau(rho: "FloatArray") -> float:
     """Integrated autocorrelation time with Sokal's automatic window, at least 1.
 
-    Sums up to the first lag M with M >= 5 tau(M) (Sokal 1997, "Monte Carlo methods in statistical mechanics",
-    section 3); the last lag given where none is long enough.
+    Sums up to the first lag M with M >= 5 tau(M) (Sokal 1997, "Monte Carlo methods in statistical mechanics", section
+    3); the last given lag if none is long enough.
     """
     import numpy as np
 

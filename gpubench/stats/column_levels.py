@@ -1,4 +1,4 @@
-"""One level for each column of a table whose rows have levels too: arms and their turns."""
+"""Levels of a table's columns (arms), apart from the levels of its rows (turns)."""
 
 from typing import TYPE_CHECKING
 
@@ -10,11 +10,11 @@ _SETTLED = 1e-9
 
 
 def column_levels(table: "ArrayLike") -> list[float]:
-    """Levels of the columns by median polish (Tukey 1977): row levels are taken out, and medians are robust.
+    """Levels of the columns by median polish (Tukey 1977): row levels are removed, and medians resist outliers.
 
-    `table` has a row per turn and a column per arm, in logs, all of them finite. A row that is slow as a whole moves no
-    level, and neither do a few cells that are. Levels are at the median row's; their differences are what counts.
-    ValueError for an empty table.
+    `table` has a row per turn and a column per arm, in logs, all of them finite. Neither a slow row nor a few slow
+    cells move a level. Levels are those of the median row; only their differences matter. ValueError for an empty
+    table.
     """
     import numpy as np
 

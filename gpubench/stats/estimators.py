@@ -1,7 +1,7 @@
-"""The distributions and estimators of every judgement.
+"""The distributions and estimators behind every verdict.
 
-Effects are judged on log time, where a ratio is a difference. It uses `scipy.special` alone, which loads much faster
-than `scipy.stats`.
+Effects are judged on log time, where a ratio is a difference. This module uses `scipy.special` alone, which loads much
+faster than `scipy.stats`.
 """
 
 import math
@@ -19,7 +19,7 @@ _MOST_LOG = 700.0
 
 TRIM = 0.2
 LEAST_TRIMMED = 8
-"""Of fewer values none is cut: one cut at each end of six would leave the error three degrees of freedom."""
+"""Fewer values are not trimmed: cutting one at each end of six would leave the error three degrees of freedom."""
 
 
 class Location(NamedTuple):
@@ -51,7 +51,7 @@ class Location(NamedTuple):
 
 @lru_cache(maxsize=1024)
 def t_quantile(probability: float, df: float) -> float:
-    """Quantile of Student's t. Few degrees of freedom occur, and many figures ask for each."""
+    """Quantile of Student's t, cached: few degrees of freedom occur, each for many figures."""
     from scipy.special import stdtrit
 
     return float(stdtrit(df, probability))
@@ -67,9 +67,9 @@ def t_tail(t: float, df: float) -> float:
 def trimmed_moments(values: "ArrayLike", trim: float = TRIM) -> tuple["FloatArray", "FloatArray", int]:
     """Trimmed mean, its standard error and degrees of freedom, along the last axis.
 
-    With g = floor(trim R) values cut at each end (none of fewer than eight), s the standard deviation of the values
-    winsorised by as many: se = s / ((1 - 2 g / R) sqrt R) with df = R - 2 g - 1 (Tukey and McLaughlin 1963; Yuen 1974;
-    on differences of pairs it is Yuen's paired test). g = 0 is the ordinary mean. ValueError below two values.
+    With g = floor(trim R) values cut at each end (none of fewer than eight), s the standard deviation after winsorising
+    as many: se = s / ((1 - 2 g / R) sqrt R) with df = R - 2 g - 1 (Tukey and McLaughlin 1963; Yuen 1974; on differences
+    of pairs it is Yuen's paired test). g = 0 is the ordinary mean. ValueError below two values.
     """
     import numpy as np
 
@@ -92,12 +92,12 @@ def _cut(num: int, trim: float) -> int:
 
 
 def bounded_exp(value: float) -> float:
-    """The exponential of a log, never 0 and never beyond what a float holds."""
+    """The exponential of a log, kept above 0 and within a float's range."""
     return math.exp(min(max(value, -_MOST_LOG), _MOST_LOG))
 
 
 def trimmed_location(values: Sequence[float], trim: float = TRIM) -> Location:
-    """`trimmed_moments` of one series, in plain Python: for a few launches ten times faster than numpy."""
+    """`trimmed_moments` of one series in plain Python, ten times faster than numpy for a few launches."""
     ordered = sorted(float(value) for value in values)
     num = len(ordered)
     cut = _cut(num, trim)
@@ -110,7 +110,7 @@ def trimmed_location(values: Sequence[float], trim: float = TRIM) -> Location:
 
 
 def mean_location(values: Sequence[float]) -> Location:
-    """The ordinary mean with its t interval: `trimmed_location` without a trim. ValueError below two values."""
+    """The ordinary mean with its t interval: `trimmed_location` without trimming. ValueError below two values."""
     num = len(values)
     _cut(num, 0.0)
     mean = math.fsum(values) / num
@@ -119,7 +119,7 @@ def mean_location(values: Sequence[float]) -> Location:
 
 
 def welch_difference(first: Sequence[float], second: Sequence[float]) -> Location:
-    """Mean of `second` less mean of `first`, variances not assumed equal (Welch 1947). ValueError below two values."""
+    """Mean of `second` minus mean of `first`, variances not assumed equal (Welch 1947). ValueError below two values."""
     a, b = mean_location(first), mean_location(second)
     variance_a, variance_b = a.standard_error**2, b.standard_error**2
     variance = variance_a + variance_b
@@ -135,8 +135,8 @@ def rounds_needed(
     """Rounds after which a paired trimmed test at `alpha` (two-sided) finds `effect` with probability `power`.
 
     `spread` is the standard deviation of a round's log ratio as the trimmed mean sees it (standard error times the
-    square root of the rounds) and `effect` a log ratio. By the non-central t distribution, which is exact for normal
-    rounds without trimming and close with it. None if more than `most`.
+    square root of the rounds) and `effect` a log ratio. Uses the non-central t distribution: exact for normal rounds
+    without trimming, close with it. None if more than `most`.
     """
     if effect <= 0 or spread < 0:
         raise ValueError("effect must be above 0 and spread not below")

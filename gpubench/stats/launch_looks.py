@@ -1,4 +1,4 @@
-"""How many launches a case needs: after some of them it is looked whether the quoted interval is narrow enough."""
+"""How many launches a case needs: at a few set numbers of launches, is the quoted interval narrow enough?"""
 
 import math
 from collections.abc import Sequence
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from gpubench.stats.estimators import Location, mean_location
 
 CONFIDENCE = 0.97
-"""Nominal level of the interval where the data say how many launches there are. It covers 94 to 97 % then, if launches
+"""Nominal level of the interval when the data decide the number of launches. It then covers 94 to 97 %, if launches
 vary by 0.5 to 3 % (`python -m gpubench.tools.selfcheck launches`).
 """
 
 FEW = 8
 LEAST_SPREAD = 0.01
-"""Standard deviation that fewer than eight launches are taken to have at least, on logs. Launches may have two modes,
-and the first few may all be in one of them: at 30 % in the other, three are in one case of three, eight in one of 17.
+"""Least standard deviation, on logs, assumed of fewer than eight launches. Launches may have two modes, and the first
+few may all be in one: with 30 % in the other, three launches miss it in one case of three, eight in one of 17.
 """
 
 LOOK_GROWTH = 1.33
-"""Looking after every launch would stop at the first interval that is narrow by chance."""
+"""A look after every launch would stop at the first interval that is narrow by chance."""
 
 
 def looks(least: int, most: int) -> tuple[int, ...]:
@@ -30,7 +30,7 @@ def looks(least: int, most: int) -> tuple[int, ...]:
 
 
 def located(logs: Sequence[float]) -> Location:
-    """Mean of launches whose number the data decide, as it is quoted. ValueError below two."""
+    """The quoted mean of launches whose number the data decide. ValueError below two."""
     found = mean_location(logs)
     if len(logs) >= FEW:
         return found

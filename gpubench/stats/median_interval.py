@@ -14,9 +14,9 @@ CONFIDENCE = 0.95
 def median_rank(num_values: int, confidence: float = CONFIDENCE) -> int | None:
     """The largest k for which [x_(k), x_(n+1-k)] (ranks from 1) holds the median with at least `confidence`.
 
-    Exact and conservative: P(Bin(n, 1/2) <= k - 1) <= (1 - confidence) / 2. None where even the whole range does not
-    (fewer than six values at 95 %). Free of any assumption about the distribution but independence (David and
-    Nagaraja 2003, "Order statistics", section 7.1; recommended for timings by Le Boudec 2010, section 2.2).
+    Exact and conservative: P(Bin(n, 1/2) <= k - 1) <= (1 - confidence) / 2. None if even the whole range does not
+    (fewer than six values at 95 %). Assumes nothing about the distribution but independence (David and Nagaraja 2003,
+    "Order statistics", section 7.1; recommended for timings by Le Boudec 2010, section 2.2).
     """
     import numpy as np
 
@@ -35,7 +35,7 @@ def median_interval(
     """Interval of the median of a series that is worth `n_effective` independent values (None: all of them).
 
     The ranks are those of `floor(n_effective)` independent values, carried over to the series at equal shares and
-    rounded outwards. In the unit of `times`; None where the effective sample is too small for any interval.
+    rounded outwards. In the unit of `times`; None if the effective sample is too small for any interval.
     """
     import numpy as np
 

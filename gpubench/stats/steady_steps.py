@@ -31,7 +31,7 @@ class Drift(NamedTuple):
 
 
 def drift(step_times: "ArrayLike") -> Drift | None:
-    """Theil-Sen slope over 20 block medians of log step time, times the window; None below 25 steps.
+    """Theil-Sen slope of 20 block medians of log step time, times the window's length; None below 25 steps.
 
     Fewer blocks where 20 would hold fewer than five steps each. The interval is Sen's, from Kendall's distribution
     (Sen 1968), which needs no distribution of the noise.
@@ -78,7 +78,7 @@ class Outliers(NamedTuple):
 
     @property
     def worth_saying(self) -> bool:
-        """One step in a hundred, or one per cent of the time: less changes no figure a person would quote."""
+        """From one step in a hundred, or one per cent of the time: less changes no figure that anyone quotes."""
         return self.num_high > 0 and (
             self.num_high / self.num_steps >= _SHARE_WORTH_SAYING or self.excess_share >= _SHARE_WORTH_SAYING
         )
@@ -87,7 +87,7 @@ class Outliers(NamedTuple):
 def far_outliers(times: "ArrayLike") -> Outliers:
     """Steps beyond the quartiles by more than three interquartile ranges of log time (Tukey 1977, "far out").
 
-    The range is taken as at least 0.1 %, so that a clock's quantum makes no outliers. ValueError for an empty series.
+    The range is at least 0.1 %, so that a coarse clock makes no outliers. ValueError for an empty series.
     """
     import numpy as np
 
@@ -118,8 +118,8 @@ def least_sample(quantile: float, confidence: float = 0.95) -> int:
 def percentiles(steady_times: "ArrayLike", n_effective: float) -> tuple[dict[str, float | None], dict[str, str]]:
     """Percentiles in the unit of `steady_times`, and why those that are None are absent.
 
-    Both are keyed `p50_s`, `p90_s`, `p95_s`, `p99_s`: put `step_time_` or `latency_` before them and they are names
-    of the metric registry.
+    Both are keyed `p50_s`, `p90_s`, `p95_s`, `p99_s`: with `step_time_` or `latency_` before them they are names in the
+    metric registry.
     """
     import numpy as np
 

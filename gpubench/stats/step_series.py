@@ -1,4 +1,4 @@
-"""From the step times of a launch to its figures and findings."""
+"""Turns the step times of a launch into figures and findings."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -22,7 +22,7 @@ def summarise_series(
     """Figures of one launch from seconds per step of each timed group, in order, warm-up included.
 
     `rel_spread` is 1.4826 MAD of log step time: the typical relative deviation of a step, whatever the tail.
-    `converged` by the stopping rule's criterion. ValueError for an empty series or a time that is not positive.
+    `converged` follows the stopping rule's criterion. ValueError for an empty series or a time that is not positive.
     """
     import numpy as np
 

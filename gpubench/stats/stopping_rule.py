@@ -63,13 +63,13 @@ def precision_of_median(steady_times: "ArrayLike") -> Precision:
 
 
 class StoppingRule:
-    """Looks at n = `min_steps`, then every x1.25; stops when two looks in a row know the median well enough.
+    """Looks at n = `min_steps`, then every x1.25; stops when two looks in a row find the median precise enough.
 
-    Well enough: half-width of the 95 % order-statistic interval at most `target_rel_ci` of the median, and at least
+    Precise enough: half-width of the 95 % order-statistic interval at most `target_rel_ci` of the median, and at least
     30 autocorrelation times of steady steps. Two looks in a row, because a single look at a 95 % interval, repeated
     until it passes, covers far less than 95 %. Times in seconds; `min_steps` and `max_steps` count timed groups.
-    `min_time_s` is time of the series after its warm-up, `max_time_s` counts from the first step on, whether it is
-    part of the series or not. The limits win over everything. `next_look`: groups at which the next look is due.
+    `min_time_s` is time of the series after its warm-up, `max_time_s` counts from the first step on, whether it is part
+    of the series or not. The limits win over everything. `next_look`: groups at which the next look is due.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class StoppingRule:
     def look(self, step_times_s: "ArrayLike", elapsed_s: float, *, series_s: float | None = None) -> StopDecision:
         """Judge the series so far (every timed group in order, warm-up included; seconds per step).
 
-        `elapsed_s` is the time since the first step. `series_s` is how long the groups of the series took together,
-        less where first steps or pauses are not in it; None for `elapsed_s`. Costs a few milliseconds, so call it when
-        `due`, between blocks. ValueError for an empty series.
+        `elapsed_s` is the time since the first step. `series_s` is the total time of the groups in the series, less
+        than that if first steps or pauses are not part of it; None means `elapsed_s`. Costs a few milliseconds, so call
+        it when `due`, between blocks. ValueError for an empty series.
         """
         import numpy as np
 

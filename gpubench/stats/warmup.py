@@ -21,7 +21,7 @@ _MAD_TO_SIGMA = 1.4826
 
 
 def block_medians(values: "ArrayLike", block: int) -> "FloatArray":
-    """Medians of consecutive blocks; a rest shorter than a block, at the end, is left out."""
+    """Medians of consecutive blocks; an incomplete last block is left out."""
     import numpy as np
 
     x = np.asarray(values, dtype=float)
@@ -51,19 +51,19 @@ def mser_truncation(blocks: "ArrayLike") -> int:
 
 
 def change_points(blocks: "ArrayLike") -> tuple[int, ...]:
-    """Starts of the segments of constant level, the first of them 0.
+    """Starts of the segments of constant level, beginning with 0.
 
-    The segmentation with the least squares plus a penalty per segment, which PELT finds too (Killick, Fearnhead, Eckley
-    2012); `MAX_BLOCKS` values are few enough to try every start. The series is scaled by 1.4826 MAD of its differences
-    and the penalty is 3 tau ln n, where tau is taken from the second half: a warm-up in the first would look like an
-    endless autocorrelation and hide itself.
+    The segmentation that minimises the sum of squares plus a penalty per segment, which PELT finds too (Killick,
+    Fearnhead, Eckley 2012); `MAX_BLOCKS` values are few enough to try every start. The series is scaled by 1.4826 MAD
+    of its differences and the penalty is 3 tau ln n, where tau is taken from the second half: a warm-up in the first
+    would look like an endless autocorrelation and hide itself.
     """
     import numpy as np
 
     x = np.asarray(blocks, dtype=float)
     if x.size < 2 * _MIN_SEGMENT + 2 or np.ptp(x) == 0:
         return (0,)
-    # A clock too coarse to show noise must not make every tick a phase: the scale is at least 0.1 %.
+    # The scale is at least 0.1 %, or a coarse clock would make every tick a phase.
     differences = np.diff(x)
     scale = max(float(_MAD_TO_SIGMA * np.median(np.abs(differences - np.median(differences)))), _LEAST_SCALE)
     penalty = 3 * autocorrelation_time(x[x.size // 2 :]) * math.log(x.size)
@@ -81,7 +81,8 @@ def segments(values: "ArrayLike", penalty: float) -> tuple[int, ...]:
     sums = np.concatenate(([0.0], np.cumsum(x)))
     per_length = 1 / np.arange(x.size, 0, -1)
     starts = np.zeros(x.size + 1, dtype=int)
-    before = np.full(x.size + 1, np.inf)  # least cost before a start, but for the sum of x^2, which all have alike
+    # Least cost before each start, without the sum of x^2, which is the same for all.
+    before = np.full(x.size + 1, np.inf)
     before[0] = 0.0
     for end in range(_MIN_SEGMENT, x.size + 1):
         num = end - _MIN_SEGMENT + 1

@@ -1,4 +1,4 @@
-"""Files are written whole or not at all and never through links; reading is limited in kind and size."""
+"""Writes files whole or not at all, never through links, and reads only regular files of limited size."""
 
 import errno
 import os
@@ -14,16 +14,16 @@ from gpubench.core.secrets import mask_text
 from gpubench.core.units import format_bytes
 
 MIN_FREE_BYTES = 16 * 2**20
-"""Below this no run is started: step times and logs of a launch take up to some 2 MB."""
+"""Free space that a run needs to start: step times and logs of a launch take up to some 2 MB."""
 
 _PROBE_BYTES = 2**20
 PROBE_NAME = ".probe"
 
 MOST_BYTES = 128 * 2**20
-"""A file that is read whole is at most this large: ten thousand cases take some 15 MiB."""
+"""Largest file that is read whole: ten thousand cases take some 15 MiB."""
 
 MOST_LOG_BYTES = 2 * 2**20
-"""What is kept of the output of a launch."""
+"""How much of a launch's output is kept."""
 
 _REMOVE_IT = "Check what it is, and remove it: gpubench then makes a new one."
 _ELSEWHERE = "Choose another place with --store DIR or --out DIR."
@@ -39,7 +39,7 @@ _HINTS = {
 
 
 def store_error(action: str, path: Path, error: OSError) -> StoreError:
-    """`cannot write X: no space left on device`, with the way out that fits the cause."""
+    """`cannot write X: no space left on device`, with a hint that fits the cause."""
     why = (error.strerror or str(error)).lower()
     return StoreError(f"cannot {action} {path}: {why}", hint=_HINTS.get(error.errno or 0, _ELSEWHERE))
 
@@ -73,7 +73,7 @@ def write_output(path: Path, text: str) -> None:
 
 
 def prepare_output(path: Path) -> None:
-    """Before hours of work: make the folder of `write_output`. StoreError if nothing can be written there."""
+    """Makes the folder for `write_output` before hours of work. StoreError if nothing can be written there."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -95,7 +95,9 @@ def _not_written(path: Path, error: OSError, action: str = "write") -> StoreErro
 def replace_file(
     path: Path, content: bytes, *, partial: Path | None = None, durable: bool = False, mode: int = 0o644
 ) -> None:
-    """As `write_atomically` with OSError; only `durable` survives a power cut. A link at `path` is replaced."""
+    """Like `write_atomically`, but raises OSError; only `durable` survives a power cut. A link at `path` is
+    replaced.
+    """
     beside = partial or path.with_name(f".{path.name}.{os.getpid()}")
     try:
         remove_if_there(beside)
@@ -143,7 +145,7 @@ def inside(folder: Path, relative: str | Path) -> Path:
 
 
 def open_regular(path: Path, most_bytes: int = MOST_BYTES) -> BinaryIO:
-    """A stored file for reading. StoreError for a pipe, a device, or more than `most_bytes`; OSError as `open`."""
+    """A stored file for reading. StoreError for a pipe, a device, or more than `most_bytes`; OSError like `open`."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     facts = os.fstat(descriptor)
     if stat.S_ISREG(facts.st_mode) and facts.st_size <= most_bytes:
@@ -158,13 +160,13 @@ def open_regular(path: Path, most_bytes: int = MOST_BYTES) -> BinaryIO:
 
 
 def read_regular(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
-    """Its whole content; errors as `open_regular`."""
+    """The content of a stored file; errors as for `open_regular`."""
     with open_regular(path, most_bytes) as file:
         return file.read(most_bytes + 1)
 
 
 def read_end(path: Path, most_bytes: int) -> tuple[str, bool]:
-    """The last `most_bytes` of a log of any size, and whether that is all of it. Errors as `open_regular`."""
+    """The last `most_bytes` of a log of any size, and whether that is all of it. Errors as for `open_regular`."""
     with open_regular(path, sys.maxsize) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - most_bytes))
@@ -172,8 +174,8 @@ def read_end(path: Path, most_bytes: int) -> tuple[str, bool]:
 
 
 def tidy_log(path: Path, most_bytes: int = MOST_LOG_BYTES) -> None:
-    """Leave the beginning and the end of a long log, as a workload that prints in every step must not fill the disk,
-    and withhold what looks like a secret.
+    """Keeps the beginning and end of a long log, so that a workload that prints in every step does not fill the disk,
+    and withholds what looks like a secret.
     """
     with os.fdopen(open_own(path, os.O_RDWR), "r+b") as file:
         half, size = most_bytes // 2, file.seek(0, os.SEEK_END)
@@ -222,7 +224,7 @@ def check_room(folder: Path) -> None:
         )
     probe = folder / PROBE_NAME
     try:
-        # Random, so that a file system that compresses cannot make it small.
+        # Random, so that a compressing file system cannot shrink it.
         remove_if_there(probe)
         with os.fdopen(open_own(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
             file.write(os.urandom(_PROBE_BYTES))

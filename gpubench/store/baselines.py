@@ -2,7 +2,7 @@
 
     suites/baselines/<machine>/<suite>.json
 
-One case a line, so that a change of a baseline can be read as a difference of text.
+One case per line, so that changes can be read in a diff.
 """
 
 import json
@@ -45,7 +45,7 @@ class BaselineCase(Frozen):
 
 
 class Accepted(Frozen):
-    """Why the baseline became what it is: when (UTC), from which run and commit, for what reason."""
+    """One update of the baseline: when (UTC), from which run and commit, and for what reason."""
 
     created: str
     run: str
@@ -54,7 +54,9 @@ class Accepted(Frozen):
 
 
 class Baseline(Frozen):
-    """`environment` is the comparable part of the machine's, flat. `history` is oldest first and ends with this one."""
+    """`environment` is the comparable part of the machine's, flat. `history` is oldest first, the current update
+    last.
+    """
 
     schema_number: int = Field(default=BASELINE_SCHEMA, alias="schema")
     suite: str
@@ -66,7 +68,7 @@ class Baseline(Frozen):
 
 
 def machine_name(environment: Mapping[str, Any]) -> str:
-    """The folder of a machine's baselines, from a run's environment: its GPUs, or without one its processor.
+    """The folder of a machine's baselines, from a run's environment: its GPUs, or else its processor.
 
     `nvidia-h100-80gb-hbm3`, `2x-nvidia-l4`, `cpu-amd-epyc-7b13-8-threads`.
     """
@@ -127,7 +129,7 @@ def write_baseline(path: Path, baseline: Baseline) -> None:
 
 def _text(baseline: Baseline) -> str:
     """JSON with a line per key of the head, per entry of the history and per case."""
-    head = hide_secrets(baseline.model_dump(mode="json", by_alias=True))  # the reason is a person's text
+    head = hide_secrets(baseline.model_dump(mode="json", by_alias=True))  # the reason is written by a person
     lists = {name: head.pop(name) for name in ("history", "cases")}
     environment = head.pop("environment")
     parts = [f" {json.dumps(name)}: {_line(value)}" for name, value in head.items()]
@@ -145,5 +147,5 @@ def _line(value: Any) -> str:
 
 
 def rounded(value: float) -> float:
-    """As a baseline keeps it: seven significant digits."""
+    """Rounded to seven significant digits, as in a baseline."""
     return float(f"{value:.{_DIGITS}g}")

@@ -26,7 +26,7 @@ class Commit(Frozen):
 
 
 class LogEffect(Frozen):
-    """Mean log ratio of what should be low, to the reference commit; above 0 is worse."""
+    """Mean log ratio to the reference commit, of a quantity that should be low; above 0 is worse."""
 
     mean: float
     standard_error: float = Field(ge=0)
@@ -36,8 +36,8 @@ class LogEffect(Frozen):
 class Judgement(Frozen):
     """Commit number `commit` against number `against` (None: the good one), from `rounds` rounds of `run`.
 
-    `change` is that of the metric as `gpubench compare` shows it, `effect` what its rounds say. A commit that could not
-    be judged has `skipped`, the reason.
+    `change` is the metric's, as `gpubench compare` shows it; `effect` comes from the rounds. `skipped` says why a
+    commit could not be judged.
     """
 
     commit: int
@@ -51,10 +51,10 @@ class Judgement(Frozen):
 
 
 class StoredBisection(Frozen):
-    """A search and how far it is. `commits` are those after `good`, oldest first, the last one the bad one.
+    """A search and its progress. `commits` are those after `good`, oldest first, ending with the bad one.
 
-    `case_id` and `label` name the case that is followed, known once `good` and the last commit were compared; `others`
-    counts further cases that are worse. `sesoi` is a relative change, `rounds` the most of a judgement.
+    `case_id` and `label` name the case to follow, known once `good` and the last commit were compared; `others` counts
+    further cases that got worse. `sesoi` is a relative change, `rounds` the most rounds of a judgement.
     """
 
     schema_number: int = Field(BISECTION_SCHEMA, alias="schema")

@@ -1,7 +1,7 @@
 """Runs of many machines in one database: SQLite by default, PostgreSQL for a team.
 
-The run folder stays the truth. Of each run the database keeps one document, with what a baseline has of it, and one row
-per case and metric for queries by other programs. Needs SQLAlchemy, the extra `db`.
+The run folder remains the source of truth. For each run the database keeps one document, with the content of a
+baseline, and one row per case and metric for queries by other programs. Needs SQLAlchemy, the extra `db`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -45,7 +45,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class KeptRun:
-    """A run for the database. `stamp` changes when its folder does; `folder` says where it lay when it was read."""
+    """A run for the database. `stamp` changes when its folder does; `folder` is where it was read."""
 
     run: str
     created: str
@@ -58,7 +58,7 @@ class KeptRun:
 
 
 def stamp_of(folder: Path) -> str:
-    """Size and time of the files that grow when a run goes on. StoreError if one is not there."""
+    """Sizes and times of the files that grow during a run. StoreError if one is missing."""
     parts = []
     for name in (RUN_NAME, RECORDS_NAME):
         try:
@@ -75,8 +75,8 @@ def stamp_of(folder: Path) -> str:
 class Database:
     """A context manager. `url` as SQLAlchemy takes it: `sqlite:///PATH`, `postgresql+psycopg://USER@HOST/NAME`.
 
-    UsageError for a URL that is none or names a driver that is not installed, and for a database without tables unless
-    `create`. StoreError if the database cannot be reached, written or read. Passwords are in no message.
+    UsageError for an invalid URL or a driver that is not installed, and for a database without tables unless `create`.
+    StoreError if the database cannot be reached, written or read. No message contains a password.
     """
 
     def __init__(self, url: str, *, create: bool = False) -> None:
@@ -122,7 +122,7 @@ class Database:
         self._engine.dispose()
 
     def stamps(self) -> dict[tuple[str, str], str]:
-        """The stamp of each run by its name and when it was created."""
+        """The stamp of each run, by name and creation time."""
         from sqlalchemy import select
 
         runs = self._tables.tables["runs"]
@@ -131,7 +131,7 @@ class Database:
             return {(row.run, row.created): row.stamp for row in rows}
 
     def put(self, kept: Iterable[KeptRun]) -> int:
-        """Adds runs, each in place of what there is of it, and says how many. What was added before an error stays."""
+        """Adds or replaces runs, and returns how many. What was added before an error stays."""
         number = 0
         for group in _groups(kept, _AT_ONCE):
             with self._working(), self._engine.begin() as connection:
@@ -173,7 +173,7 @@ class Database:
                 tag=kept.tag,
                 folder=kept.folder,
                 stamp=kept.stamp,
-                document=document.model_dump_json(by_alias=True),  # of a stored run, which holds no secrets
+                document=document.model_dump_json(by_alias=True),  # a stored run holds no secrets
             )
         )
         assert added.inserted_primary_key is not None, "the key is a number that the database chose"
@@ -197,7 +197,7 @@ class Database:
 
     @contextmanager
     def _working(self) -> Iterator[None]:
-        """StoreError, in one line and without the password, for whatever the database says."""
+        """Turns any database error into a StoreError of one line, without the password."""
         from sqlalchemy.exc import SQLAlchemyError
 
         try:

@@ -1,4 +1,4 @@
-"""An append-only file of lines. After a crash or a full disk it is readable up to its last whole line."""
+"""An append-only file of lines. After a crash or a full disk it can be read up to its last whole line."""
 
 import os
 from contextlib import suppress
@@ -11,7 +11,7 @@ _BLOCK_BYTES = 2**16
 
 
 class Journal:
-    """Appends lines durably. The caller holds the folder's lock: there is no other writer."""
+    """Appends lines durably. The caller holds the folder's lock, so there is no other writer."""
 
     def __init__(self, path: Path) -> None:
         """Open or make the file and cut off a torn last line. StoreError if it fails."""
@@ -58,9 +58,10 @@ class Journal:
             self._descriptor = None
 
     def _cut(self) -> None:
-        """Back to the end of the last whole line. StoreError if another program took stored lines away or replaced it.
+        """Cuts the file back to its last whole line. StoreError if another program removed stored lines or replaced the
+        file.
 
-        Writing on at the old end would fill the gap with zeros, and the lines that follow would be lost as well.
+        Writing on at the old end would fill the gap with zeros and lose the following lines too.
         """
         if self._descriptor is None:
             return
@@ -76,7 +77,7 @@ class Journal:
 
 
 def _end_of_whole_lines(descriptor: int) -> int:
-    """Offset behind the last newline, found from the end of the file backwards."""
+    """Offset after the last newline, searched backwards from the end of the file."""
     end = os.fstat(descriptor).st_size
     while end > 0:
         start = max(0, end - _BLOCK_BYTES)

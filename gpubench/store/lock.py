@@ -14,7 +14,7 @@ LOCK_NAME = ".lock"
 class FolderLock:
     """An exclusive `flock` on a file in the folder, which also says who holds it.
 
-    The kernel releases it when its process ends, however it ends: the file of a killed process locks nothing.
+    The kernel releases it when the process ends, however it ends: a killed process leaves no lock.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
@@ -39,10 +39,10 @@ class FolderLock:
         return lock
 
     def release(self) -> None:
-        """Let go, and leave no file behind. Again is harmless."""
+        """Release the lock and remove its file. Releasing again is harmless."""
         if self._descriptor is None:
             return
-        # Removed while it is held, so that no process can lock a file that is about to lose its name.
+        # Removed while held, so that no process can lock a file that is about to lose its name.
         remove_if_there(self._path)
         os.close(self._descriptor)
         self._descriptor = None

@@ -1,4 +1,4 @@
-"""Older stored documents are brought to today's form on load. Files are never rewritten for it.
+"""Converts older stored documents to the current schema on load. Files are never rewritten.
 
 A change of a stored format raises its number in `core` and adds one step here, from the old number to the next:
 
@@ -14,7 +14,7 @@ from gpubench.store.run_info import RUN_SCHEMA
 
 Document = dict[str, Any]
 Step = Callable[[Document], Document]
-"""From the document of one number to that of the next. It may change what it is given; the number is set for it."""
+"""From one schema number to the next. It may modify its argument; the caller sets the number."""
 
 RUN_STEPS: Mapping[int, Step] = {}
 RECORD_STEPS: Mapping[int, Step] = {}
@@ -22,28 +22,28 @@ CONTEST_STEPS: Mapping[int, Step] = {}
 
 
 class NewerSchema(StoreError):  # noqa: N818 - named for what it says
-    """Written by a gpubench that knows more than this one: reading it here would lose something."""
+    """Written by a newer gpubench: reading it here would lose something."""
 
 
 def migrate_run(document: Document) -> Document:
-    """A `run.json` in today's form."""
+    """A `run.json` in the current schema."""
     return migrate(document, current=RUN_SCHEMA, steps=RUN_STEPS)
 
 
 def migrate_record(document: Document) -> Document:
-    """A line of `records.jsonl` in today's form."""
+    """A line of `records.jsonl` in the current schema."""
     return migrate(document, current=RECORD_SCHEMA, steps=RECORD_STEPS)
 
 
 def migrate_contest(document: Document) -> Document:
-    """A line of `contests.jsonl` in today's form. Runs from before contests have no such file."""
+    """A line of `contests.jsonl` in the current schema. Runs from before contests have no such file."""
     return migrate(document, current=CONTEST_SCHEMA, steps=CONTEST_STEPS)
 
 
 def migrate(document: Document, *, current: int, steps: Mapping[int, Step]) -> Document:
     """Step by step from the document's number to `current`.
 
-    NewerSchema for a number above it; ValueError for one that is missing, no number, or without a step.
+    NewerSchema for a number above it; ValueError for a missing or invalid number, or one without a step.
     """
     number = document.get("schema")
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:

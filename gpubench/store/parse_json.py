@@ -1,4 +1,4 @@
-"""JSON that may come from anywhere: numbers that no figure can be are refused where the file is read."""
+"""JSON from any source; numbers that no figure can be are refused on reading."""
 
 import math
 import re
@@ -8,7 +8,9 @@ from typing import Any
 from pydantic_core import from_json
 
 _SUSPECT = re.compile(rb"NaN|Infinity|\d{300}|[eE]\+?0*[3-9]\d\d|[eE]\+?\d{4}")
-"""Spares nearly every document the search: a number beyond all floats is long, or has such an exponent."""
+"""A quick test that spares nearly every document the search: a number too large for a float is long, or has such an
+exponent.
+"""
 
 
 def parse_json(content: bytes, *, finite: bool = True) -> Any:

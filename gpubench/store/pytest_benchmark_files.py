@@ -14,7 +14,7 @@ _HOW = "Write one with: pytest --benchmark-json=FILE"
 
 @dataclass(frozen=True)
 class PytestTest:
-    """One test. Times in seconds; `data` holds every round where the file has them, `stats` what was made of them."""
+    """One test. Times in seconds; `data` holds every round if the file has them, `stats` their statistics."""
 
     name: str
     fullname: str
@@ -37,7 +37,7 @@ class PytestFile:
 
 
 def read_pytest_file(path: Path) -> PytestFile:
-    """UsageError if there is no such file, StoreError if it cannot be read or is not one of pytest-benchmark's."""
+    """UsageError if there is no such file, StoreError if it cannot be read or is not from pytest-benchmark."""
     try:
         document: Any = parse_json(read_regular(path), finite=False)
         if not isinstance(document, dict) or not isinstance(document.get("benchmarks"), list):
@@ -58,7 +58,7 @@ def read_pytest_file(path: Path) -> PytestFile:
 
 
 def _test(entry: Mapping[str, Any]) -> PytestTest:
-    stats = dict(entry["stats"] or {})  # none of a test that failed
+    stats = dict(entry["stats"] or {})  # a failed test has none
     return PytestTest(
         name=str(entry["name"]),
         fullname=str(entry.get("fullname") or entry["name"]),

@@ -23,7 +23,7 @@ _IS_NUMBER = re.compile(r"num_\w+|\w+_(bytes|mhz|w|c)")
 
 
 def _check_numbers(table: Mapping[str, Any]) -> None:
-    """ValueError where what is called by a unit or a count is no number."""
+    """ValueError if a value whose name ends in a unit or a count is not a number."""
     for name, value in table.items():
         if isinstance(value, dict):
             _check_numbers(value)
@@ -32,7 +32,7 @@ def _check_numbers(table: Mapping[str, Any]) -> None:
 
 
 def understood(model: type[_Model], value: Any, what: str) -> _Model:
-    """A stored part as this version's model. StoreError if this version does not know something in it."""
+    """A stored part as this version's model. StoreError if it contains something unknown."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -46,7 +46,7 @@ def understood(model: type[_Model], value: Any, what: str) -> _Model:
 class PlannedCase(Frozen):
     """One entry of the plan. `index` counts from 1 in suite order; `skip_status` is set for what will not be measured.
 
-    `settings` are kept as they were stored, so that a run can be listed whose settings this version does not know.
+    `settings` stay as stored, so that a run with settings unknown to this version can still be listed.
     """
 
     index: int
@@ -71,7 +71,7 @@ class _CaseIndex(BaseModel):
 
 
 class RunHead(BaseModel):
-    """The part of `run.json` that a list of runs shows."""
+    """The part of `run.json` shown in a list of runs."""
 
     model_config = ConfigDict(frozen=True, from_attributes=True, populate_by_name=True)
 
@@ -83,9 +83,9 @@ class RunHead(BaseModel):
 
 
 class ArmInfo(Frozen):
-    """One side of an A/B. `given` maps what was asked (`python`, `env.NAME`, `git`, `set.NAME`) to its value.
+    """One side of an A/B. `given` maps each requested item (`python`, `env.NAME`, `git`, `set.NAME`) to its value.
 
-    With `git` it also has `commit`: the full hash of what was installed.
+    With `git` it also has `commit`, the full hash of the installed commit.
     """
 
     name: str
@@ -100,19 +100,18 @@ class TuneGoal(Frozen):
 
 
 class RunInfo(Frozen):
-    """What was asked, of which machine. `suite` is the suite file as read, with overrides applied.
+    """What was to be measured, and on which machine. `suite` is the suite file as read, with overrides applied.
 
-    `arms`, the reference first, of a run that interleaves them; `interleave` is how: alternating blocks of steps in one
-    process, or launches in turn. Of many cases every one gets `screen_rounds`, and only those that then look changed
-    get the rest, on which alone they are judged; None: each case is judged while it is measured. `sesoi` is the
-    smallest change that mattered then (0.03 is 3 %), None where there are no arms.
+    `arms` of an interleaved run, the reference first; `interleave` says how: alternating blocks of steps in one
+    process, or launches in turn. With many cases, each gets `screen_rounds`, and those that then look changed get
+    further rounds, on which alone they are judged; None: each case is judged while it is measured. `sesoi` is the run's
+    smallest effect of interest (0.03 is 3 %), None without arms.
 
-    `tune` is set where the cases were chosen while they were measured: `suite` holds the whole grid, `cases` those
-    that were tried. `target` is the workload that was named instead of a suite. Relative paths (`suite_path`, data
-    sets, interpreters) are relative to `working_folder`. `interpreter` is the prefix of the Python that ran
-    gpubench; `workload_files` are digests of the files that the workloads were loaded from, and of the data that
-    they read beside them; `imported` names the modules that they used from elsewhere; `origin` is a mark by which
-    the user who made the run knows it again.
+    `tune` is set if the cases were chosen during the run: `suite` then holds the whole grid, `cases` those that were
+    tried. `target` is the workload named instead of a suite. Relative paths (`suite_path`, data sets, interpreters) are
+    relative to `working_folder`. `interpreter` is the prefix of the Python that ran gpubench; `workload_files` are
+    digests of the files that the workloads were loaded from and of the data they read beside them; `imported` names the
+    modules they used from elsewhere; `origin` is a mark by which the user who made the run recognises it.
     """
 
     schema_number: int = Field(default=RUN_SCHEMA, alias="schema")
@@ -150,7 +149,7 @@ class RunInfo(Frozen):
     @field_validator("environment", "suite")
     @classmethod
     def _has_the_parts_that_are_read(cls, value: dict[str, Any]) -> dict[str, Any]:
-        """ValueError where a part that others take for a table or a list is something else."""
+        """ValueError if a part that other code reads as a table or a list is something else."""
         for name in _TABLES & value.keys():
             if not isinstance(value[name], dict | None):
                 raise ValueError(f"{name} is not a table")

@@ -1,4 +1,4 @@
-"""What runs are called: folder, unique prefix, tag, `@last`, `@last~2`; and `run:case`."""
+"""Names of runs: folder, unique prefix, tag, `@last`, `@last~2`; and `run:case`."""
 
 import re
 import secrets
@@ -36,7 +36,7 @@ class _Head:
 def new_run_name(suite_name: str, now: datetime, store: Path | None = None) -> str:
     """`20261123-1602-cnn-7f3a`: date and time as `now` gives them, the suite, four random hex digits.
 
-    With `store`, a name that is free there.
+    With `store`, a name that does not exist there.
     """
     while True:
         name = f"{now:%Y%m%d-%H%M}-{suite_name}-{secrets.token_hex(2)}"
@@ -45,17 +45,17 @@ def new_run_name(suite_name: str, now: datetime, store: Path | None = None) -> s
 
 
 def list_runs(store: Path) -> list[Path]:
-    """The run folders of a store, the newest first by when they were started. A store that does not exist has none."""
+    """The run folders of a store, the most recently started first. A missing store has none."""
     return [head.folder for head in _heads(store)]
 
 
 def list_heads(store: Path) -> list[tuple[Path, RunHead | None]]:
-    """The same with what a list shows of each; None for a head that is damaged."""
+    """The same, each with its head; None for a damaged head."""
     return [(head.folder, head.head) for head in _heads(store)]
 
 
 def resolve_run(reference: str | Path, store: Path) -> Path:
-    """The folder of the run that `reference` names. UsageError, with candidates, if that is none or several.
+    """The folder of the run that `reference` names. UsageError, with candidates, if there is none or several.
 
     In this order: `@last` and `@last~N`; a path to a run folder or a file in one; a folder of the store; a tag; the
     beginning of a folder's name.
@@ -84,7 +84,7 @@ def split_case(text: str) -> tuple[str, str | None]:
     """Run and case of `run:case`; the case is None if only a run is named.
 
     Paths and labels may hold colons too: a path that exists is a run, then the longest beginning that is the path of a
-    run folder, then the part before the first colon. UsageError for a side that is empty.
+    run folder, then the part before the first colon. UsageError for an empty side.
     """
     if ":" not in text or _exists(Path(text)):
         return text, None
@@ -127,7 +127,7 @@ def _heads(store: Path) -> list[_Head]:
 
 
 def _head(folder: Path) -> _Head:
-    """A damaged head is listed too, by the age of its file, so that it can be seen."""
+    """A run with a damaged head is listed too, by the age of its file."""
     try:
         written = (folder / RUN_NAME).stat().st_mtime
     except OSError:
@@ -144,7 +144,7 @@ def _head(folder: Path) -> _Head:
 
 
 def _run_folder(path: Path) -> Path | None:
-    """The run folder that `path` is, or is a file of."""
+    """The run folder that `path` is, or lies in."""
     if _holds_run(path):
         return path
     return path.parent if _exists(path) and not path.is_dir() and _holds_run(path.parent) else None
@@ -155,7 +155,7 @@ def _holds_run(folder: Path) -> bool:
 
 
 def _exists(path: Path) -> bool:
-    """False also for what cannot be a path: too long, not permitted, a zero byte."""
+    """False also for text that cannot be a path: too long, not permitted, a zero byte."""
     try:
         return path.exists()
     except (OSError, ValueError):

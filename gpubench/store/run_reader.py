@@ -40,7 +40,7 @@ _BEGINNING = re.compile(
     + "|".join(Status).encode()
     + rb')",'
 )
-"""Of a line as `RunWriter` stores it."""
+"""The beginning of a line as `RunWriter` stores it."""
 _BARE_NAN = re.compile(rb"[:,\[]\s*-?(NaN|Infinity)")
 MOST_LINE_BYTES = 8 * 2**20
 _ANOTHER = "`gpubench list runs` shows the stored runs; --store DIR sets their folder."
@@ -48,9 +48,9 @@ _ANOTHER = "`gpubench list runs` shows the stored runs; --store DIR sets their f
 
 @dataclass(frozen=True)
 class Run:
-    """A stored run. `records` in the order they were stored; `dropped` says which lines could not be read, and why.
+    """A stored run. `records` are in stored order; `dropped` says which lines could not be read, and why.
 
-    `contests`: processes in which cases took turns; empty for a run from before there were any.
+    `contests`: processes in which cases took turns; empty for a run from before contests existed.
     """
 
     info: RunInfo
@@ -60,14 +60,14 @@ class Run:
     contests: tuple[ContestRecord, ...] = ()
 
     def samples(self, record: Record) -> "dict[str, NDArray[np.float64]]":
-        """The series of a launch by name, times in seconds; empty where none were stored. StoreError if damaged."""
+        """The series of a launch by name, times in seconds; empty if none were stored. StoreError if damaged."""
         return {} if record.samples is None else read_samples(self.folder, record.samples)
 
 
 def load_run(folder: Path) -> Run:
-    """The run in `folder`. StoreError if it holds none, or one that this gpubench cannot read.
+    """The run in `folder`. StoreError if there is none, or this gpubench cannot read it.
 
-    Lines of `records.jsonl` that cannot be read, and a last one cut short, are left out and named in `dropped`.
+    Lines of `records.jsonl` that cannot be read, and an incomplete last line, are left out and named in `dropped`.
     """
     info = load_info(folder)
     records, dropped = [], []
@@ -93,8 +93,8 @@ _NAMES_GIVEN: dict[type[BaseModel], set[str]] = {}
 
 
 def _share_parts(record: Record, before: Record | None) -> None:
-    """Let `record` hold what equals it in an earlier launch of its case, not a second copy: of the memory of tens of
-    thousands of records two thirds were that, and the set of given names that pydantic makes for each model.
+    """Lets `record` share equal parts with an earlier launch of its case. Such copies, and the set of given names that
+    pydantic makes for each model, were two thirds of the memory of tens of thousands of records.
     """
     parts = record.__dict__
     for name in _ALIKE if before is not None else ():
@@ -109,7 +109,7 @@ def _share_parts(record: Record, before: Record | None) -> None:
 
 
 def load_head(folder: Path) -> RunHead:
-    """What a list of runs shows of one, its cases counted and not built. StoreError as for `load_run`."""
+    """The part of a run that a list shows; its cases are counted, not built. StoreError as for `load_run`."""
     with suppress(OSError, StoreError, ValidationError):
         head = RunHead.model_validate_json(read_regular(folder / RUN_NAME))
         if head.schema_number == RUN_SCHEMA:
@@ -118,7 +118,7 @@ def load_head(folder: Path) -> RunHead:
 
 
 def count_ends(folder: Path) -> Counter[str]:
-    """Launches of a run by how they ended, the last record of each; only the beginning of each line is looked at."""
+    """How many launches ended in each way, by the last record per launch; reads only the beginning of each line."""
     ends: dict[Any, bytes] = {}
     with suppress(FileNotFoundError), open_regular(folder / RECORDS_NAME, _MOST_RECORDS_BYTES) as file:
         while line := file.readline(MOST_LINE_BYTES):
@@ -155,7 +155,7 @@ def load_info(folder: Path) -> RunInfo:
 
 
 def read_log(folder: Path, log: str, most_bytes: int = 20_000) -> str:
-    """The end of a log that a record names, without secrets; empty unless that is an ordinary file of the run."""
+    """The end of a log that a record names, without secrets; empty unless it is a regular file of the run."""
     try:
         text, whole = read_end(inside(folder, log), most_bytes)
     except (OSError, StoreError):
@@ -164,7 +164,7 @@ def read_log(folder: Path, log: str, most_bytes: int = 20_000) -> str:
 
 
 def _read_records(path: Path) -> Iterator[Record | str]:
-    """Records, and a sentence for each line that is not one."""
+    """Records, and a sentence for each line that cannot be read."""
     try:
         with open_regular(path, _MOST_RECORDS_BYTES) as file:
             yield from _parsed_lines(file, path, parse_record)
@@ -216,9 +216,9 @@ def _parsed_lines(file: BinaryIO, path: Path, parse: Callable[[bytes], _Entry]) 
 
 
 def parse_record(line: bytes) -> Record:
-    """The record of one line, whatever number it was stored under. NewerSchema, or ValueError if it is none."""
+    """The record of one line, of any schema number. NewerSchema, or ValueError if it is not a record."""
     if (b"NaN" in line or b"Infinity" in line) and _BARE_NAN.search(line):
-        _object(line)  # ValueError unless they are inside a text
+        _object(line)  # ValueError unless inside a string
     try:
         record = Record.model_validate_json(line)
     except ValidationError:
@@ -241,7 +241,7 @@ def _object(content: bytes) -> dict[str, Any]:
 
 
 def _first(error: ValueError) -> str:
-    """One line of why."""
+    """The reason in one line."""
     if not isinstance(error, ValidationError):
         return str(error).partition("\n")[0]
     first = error.errors(include_url=False, include_input=False)[0]

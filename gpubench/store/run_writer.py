@@ -1,4 +1,4 @@
-"""Writing a run folder: finished launches stay readable, whatever ends the run."""
+"""Writes a run folder: finished launches stay readable, whatever ends the run."""
 
 import os
 import re
@@ -23,7 +23,7 @@ from gpubench.store.sample_files import write_samples
 CASES_FOLDER = "cases"
 _PARTIAL_HEAD = f".{RUN_NAME}.tmp"
 _OURS = {LOCK_NAME, PROBE_NAME, _PARTIAL_HEAD}
-"""What a run that was killed before it had a head may leave: such a folder counts as empty."""
+"""Files that a run killed before writing its head may leave: such a folder counts as empty."""
 
 
 class RunWriter:
@@ -38,7 +38,7 @@ class RunWriter:
 
     @classmethod
     def create(cls, folder: Path, info: RunInfo) -> "RunWriter":
-        """Make the folder and its head; StoreError, with nothing left behind, if the run could not be stored there.
+        """Make the folder and its head. StoreError, leaving nothing behind, if the run could not be stored there.
 
         The folder must be empty or not exist, be writable, have room on its disk, and not be held by another process.
         """
@@ -60,7 +60,7 @@ class RunWriter:
 
     @classmethod
     def resume(cls, folder: Path) -> "RunWriter":
-        """Continue a stored run. A last record that was cut short is removed before new ones are appended."""
+        """Continue a stored run. An incomplete last record is removed before new ones are appended."""
         info = load_info(folder)
         with ExitStack() as undo:
             lock = FolderLock.acquire(folder)
@@ -82,9 +82,9 @@ class RunWriter:
         self._info = info
 
     def append(self, record: Record) -> Record:
-        """Store one launch, durably when this returns, and give it as stored: without secrets.
+        """Store one launch durably, and return it as stored: without secrets.
 
-        If it fails, what was stored before is untouched.
+        A failure leaves earlier records untouched.
         """
         given = from_json(record.model_dump_json(by_alias=True))
         stored = hide_secrets(given)
@@ -92,13 +92,13 @@ class RunWriter:
         return record if stored == given else Record.model_validate(stored)
 
     def append_contest(self, record: ContestRecord) -> None:
-        """Store one process of a contest, as `append` does a launch."""
+        """Store one process of a contest, like `append`."""
         if self._contests is None:
             self._contests = Journal(self.folder / CONTESTS_NAME)
         self._contests.append(to_json(hide_secrets(from_json(record.model_dump_json(by_alias=True)))))
 
     def write_samples(self, name: str, arrays: Mapping[str, Sequence[float | None]]) -> str:
-        """Store the series of a launch under `samples/`; gives the path for `Record.samples`. None becomes NaN."""
+        """Store the series of a launch under `samples/` and return the path for `Record.samples`. None becomes NaN."""
         return write_samples(self.folder, name, arrays)
 
     def case_folder(self, index: int) -> Path:
@@ -111,13 +111,13 @@ class RunWriter:
         return path
 
     def log_path(self, index: int, repeat: int, arm: str | None = None) -> Path:
-        """Where the output of a launch goes: `cases/12/1.log`, with an arm `cases/12/base-1.log`. An absolute path."""
+        """Absolute path of a launch's output: `cases/12/1.log`, with an arm `cases/12/base-1.log`."""
         prefix = "" if arm is None else re.sub(r"[^A-Za-z0-9_-]", "_", arm) + "-"
         relative = self.case_folder(index).relative_to(self.folder) / f"{prefix}{repeat}.log"
         return self.folder.resolve() / inside(self.folder, relative).relative_to(self.folder)
 
     def relative(self, path: Path) -> str:
-        """A path inside the run folder as records name it."""
+        """A path relative to the run folder, as in records."""
         return path.relative_to(self.folder).as_posix()
 
     def close(self) -> None:
@@ -137,7 +137,7 @@ class RunWriter:
 
 
 def _make(folder: Path) -> bool:
-    """Whether the folder had to be made."""
+    """Makes the folder; False if it existed."""
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
@@ -158,7 +158,7 @@ def _check_empty(folder: Path) -> None:
         raise StoreError(
             f"{folder} already contains a run", hint="`--resume RUN` continues it; --out DIR chooses another folder."
         )
-    # A head is written after the (still empty) records: without one, empty records are what a killed start left.
+    # The head is written after the (still empty) records: empty records without a head come from a killed start.
     if names == {RECORDS_NAME} and (folder / RECORDS_NAME).stat().st_size == 0:
         return
     if names:

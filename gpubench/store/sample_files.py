@@ -23,7 +23,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def write_samples(folder: Path, name: str, arrays: Mapping[str, Sequence[float | None]]) -> str:
-    """Write `samples/<name>.npz` whole or not at all; gives its path relative to the run folder. None becomes NaN.
+    """Write `samples/<name>.npz` whole or not at all, and return its path relative to the run folder. None becomes NaN.
 
     The same arrays give the same bytes. StoreError if it cannot be written.
     """
@@ -38,7 +38,7 @@ def write_samples(folder: Path, name: str, arrays: Mapping[str, Sequence[float |
     except OSError as error:
         raise store_error("make", path.parent, error) from error
     content = io.BytesIO()
-    # numpy.savez takes names as keywords, among which `file` is not free, and stamps the time into the archive.
+    # numpy.savez takes names as keywords, so none may be `file`, and writes the time into the archive.
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for series, values in arrays.items():
             entry = zipfile.ZipInfo(f"{series}.npy")
@@ -73,7 +73,9 @@ def read_samples(folder: Path, relative: str) -> "dict[str, NDArray[np.float64]]
 
 
 def _array(content: bytes) -> "NDArray[np.float64]":
-    """Of a .npy file. ValueError unless its numbers are as many as its header says: the header alone allocates none."""
+    """The array of a .npy file. ValueError unless it is as long as its header says, which is checked before
+    allocating.
+    """
     import numpy as np
 
     file = io.BytesIO(content)

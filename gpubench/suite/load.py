@@ -30,9 +30,9 @@ MAX_BYTES = 256 * 1024
 class LoadedSuite:
     """`cases` are those to measure, in the suite's order; `quality_cases` the accuracy runs.
 
-    `text` is the content of the file at `path`, or the suite made for a `target` that was named instead of a file.
-    `digest` covers what is measured: the suite with its `overrides`, without its description. Comments and the order of
-    keys do not change it, the order of axes does.
+    `text` is the content of the file at `path`, or the suite made for a `target` named instead of a file. `digest`
+    covers what is measured: the suite with its `overrides`, without its description. Comments and the order of keys do
+    not change it, the order of axes does.
     """
 
     suite: Suite
@@ -51,7 +51,7 @@ class LoadedSuite:
 
     @property
     def source(self) -> str:
-        """What names it on a command line."""
+        """The suite's name on a command line."""
         return str(self.path or self.target or self.suite.name)
 
     @property
@@ -61,16 +61,14 @@ class LoadedSuite:
 
 
 def beside(suite: Path | None) -> tuple[str, ...]:
-    """The folder of a suite file; nothing for a suite from text. Of a link it is the folder of the file that it leads
-    to, as for a script that Python runs.
-    """
+    """The folder of a suite file; empty for a suite from text. A link is followed, as Python does for a script."""
     return () if suite is None else (str(suite.resolve().parent),)
 
 
 def load_suite(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSuite:
     """The suite in a file, the shipped one of that name, or that of a target, with `overrides` (`batch_size=64,128`).
 
-    A target is a workload: `torchvision:resnet18`, `module:Name`, `file.py:Name`. SuiteError with every mistake in its
+    A target is a workload: `torchvision:resnet18`, `module:Name`, `file.py:Name`. SuiteError with every mistake and its
     place; UsageError if there is no such file or target, or it cannot be read.
     """
     if is_target(str(source)):
@@ -113,8 +111,8 @@ def parse_suite(text: str, overrides: Sequence[str] = (), *, path: Path | None =
 def missing_workloads(
     loaded: LoadedSuite, unusable: Mapping[str, tuple[str, str]] = MappingProxyType({})
 ) -> tuple[Problem, ...]:
-    """Workloads that cannot be found here, each in its place in the file, and those that are known to be `unusable`
-    (what is wrong and what to do, by name). Another `python` may well find its own.
+    """Workloads that cannot be found here, each with its place in the file, and those known to be `unusable` (by name:
+    what is wrong, and what to do). A case with its own `python` is not checked, as that may find them.
     """
     root, _ = read_yaml(loaded.text, SourceText.of_text(str(loaded.path), loaded.text))
     assert isinstance(root, YamlMapping), "it was loaded from it"
@@ -129,7 +127,7 @@ def missing_workloads(
 
 
 def digest_of(suite: Suite) -> str:
-    """16 hex digits of what the suite measures. Stable over releases that only add keys with a default."""
+    """16 hex digits of what the suite measures. Stable across releases that only add keys with a default."""
     content = suite.model_dump(mode="json", by_alias=True, exclude={"description", "contest"}, exclude_defaults=True)
     content["matrix"] = list(suite.matrix.items())
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))

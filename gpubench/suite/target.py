@@ -36,11 +36,11 @@ _NOT_CODE = {
         ("{file} is a program, not a model or a suite.", "`gpubench stat -- ./{file}` measures a program."),
     ),
 }
-"""By suffix what else may be named where a suite or target is expected: what it is, and what to do."""
+"""By suffix: other files that people name in place of a suite or target, and what to do instead."""
 
 
 def is_target(source: str) -> bool:
-    """Whether it names a workload: `torchvision:resnet18`, `module:Name`, `file.py:Name` or `file.py`.
+    """Whether `source` names a workload: `torchvision:resnet18`, `module:Name`, `file.py:Name` or `file.py`.
 
     A name alone is that of a suite.
     """
@@ -48,7 +48,7 @@ def is_target(source: str) -> bool:
 
 
 def target_suite(source: str) -> str:
-    """The suite of a target, as text. UsageError with what there is where it names nothing."""
+    """The suite of a target, as text. UsageError, with what there is, if it names nothing."""
     file, colon, name = source.rpartition(":")
     refuse_other_kinds(file or source)
     if not colon or not name:
@@ -104,7 +104,7 @@ def _refuse_alone(name: str, file: Path, kind: str) -> NoReturn:
 
 
 def _examples(name: str, file: Path) -> str:
-    """Targets in a file: its classes, or where it has none its functions, or its values. Empty where it has nothing."""
+    """Targets in a file: its classes, or else its functions, or else its values. Empty if it has none."""
     names = names_in(file) or {}
     own = offered(names)
     own = [each for each in own if names[each] == names[own[0]]][:_MOST_NAMED]

@@ -28,15 +28,15 @@ AXES = (
     "batch_size",
     "cpu_threads",
 )
-"""The settings that may be tuned; others change what is computed."""
+"""The settings that may be tuned; the others change what is computed."""
 
 
 def tuned_suite(source: str, overrides: Sequence[str] = (), axes: Sequence[str] = ()) -> LoadedSuite:
-    """The suite whose cases are the grid of settings to try, the start first.
+    """The suite whose cases are the grid of settings to try, starting point first.
 
     A target gets every axis that applies on its device, a suite file has its own. `axes` limits the grid to these
-    settings, and adds them to a suite that does not vary them; `overrides` give values, or fix one. UsageError where
-    there is nothing to choose between, or cases differ in what is no choice.
+    settings, and adds them to a suite that does not vary them; `overrides` give values, or fix one. UsageError if there
+    is nothing to choose between, or if cases differ in a setting that is not tuned.
     """
     for name in axes:
         if name not in AXES:
@@ -75,7 +75,7 @@ def tuned_suite(source: str, overrides: Sequence[str] = (), axes: Sequence[str] 
 
 
 def own_values(case: Case) -> dict[str, list[Any]]:
-    """By setting, the values to try for a case like this one; the case's own comes first."""
+    """The values to try for a case like this one, by setting; the case's own value comes first."""
     on_gpu, trains = case.device_type == "cuda", case.mode == "train"
     precisions = [
         name for name, spec in PRECISIONS.items() if on_gpu or (spec.math != "tf32" and spec.compute != "float16")

@@ -1,4 +1,4 @@
-"""Telemetry for any program: no torch, no gpubench run."""
+"""Telemetry for any program, without torch or a gpubench run."""
 
 import math
 from dataclasses import dataclass, field
@@ -55,7 +55,7 @@ class MonitorWindow:
         return self.end_s - self.start_s
 
     def grams_co2(self, grid_g_per_kwh: float) -> float | None:
-        """Grams of CO2 of the window's energy at a grid intensity in g/kWh; None without an energy figure."""
+        """Grams of CO2 for the window's energy, at a grid intensity in g/kWh; None without an energy figure."""
         return None if self.energy_j is None else self.energy_j / 3.6e6 * grid_g_per_kwh
 
 
@@ -68,7 +68,7 @@ class Monitor:
             window = monitor.window(start_s, time.monotonic())
         print(window.energy_j, window.energy_uncertainty_pct, window.energy_valid)
 
-    `device` is CUDA's number (CUDA_VISIBLE_DEVICES counts), a UUID, or a PCI address. Without a driver or a matching
+    `device` is CUDA's number (CUDA_VISIBLE_DEVICES applies), a UUID, or a PCI address. Without a driver or a matching
     card nothing is raised: `available` is False, `reason` says why, and every window is absent with that reason.
     Entering takes up to three seconds, while the card's update periods are measured; pass a `Schedule` to change that.
     """
@@ -110,7 +110,7 @@ class Monitor:
         if not self._backend.available:
             return
         try:
-            known = isinstance(self._backend, Backend)  # another package's need not inherit from it
+            known = isinstance(self._backend, Backend)  # another package's device need not inherit from it
             identity = self._backend.identify(self._device) if known else Identity(uuid=str(self._device))
             device = self._backend.open(identity)
         except TelemetryError as error:
@@ -123,7 +123,7 @@ class Monitor:
         """Telemetry of [start_s, end_s], in CLOCK_MONOTONIC seconds (`time.monotonic()`), both in the past.
 
         Waits a few tenths of a second for the readings that follow the window (two seconds with a slow counter). `idle`
-        is an interval to take the idle power from. ValueError for a window that is empty or has not ended.
+        is an interval from which to take the idle power. ValueError for a window that is empty or has not ended.
         """
         if not (math.isfinite(start_s) and math.isfinite(end_s) and start_s < end_s):
             raise ValueError(f"a window must end after it starts, got {start_s} to {end_s}")
@@ -134,7 +134,7 @@ class Monitor:
         return _window(start_s, end_s, self._sampled.window(start_s, end_s, idle=idle))
 
     def recording(self) -> Recording:
-        """Everything read so far, to be played back with `ReplayBackend`. ValueError before the first reading."""
+        """Everything read so far, for `ReplayBackend`. ValueError before the first reading."""
         if self._sampled is None:
             raise ValueError(f"nothing was recorded: {self.reason}")
         return self._sampled.recording()

@@ -1,4 +1,4 @@
-"""Telemetry of a run, for the runner: it tracks one device at a time, and cuts windows afterwards."""
+"""Telemetry of a run: tracks one device at a time, and cuts windows afterwards."""
 
 import time
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _ON_CPU = "the case ran on the CPU"
 
 
 class Opened(NamedTuple):
-    """A device found for an identity: its readings and its surroundings."""
+    """An opened device: its readings and its surroundings."""
 
     sampled: SampledDevice
     surroundings: Surroundings
@@ -34,8 +34,8 @@ class Opened(NamedTuple):
 class TelemetrySession:
     """A context manager, open during a run.
 
-    No method raises for anything a driver does, and none takes longer than a few seconds; without a device, everything
-    but `window` returns at once.
+    Whatever a driver does, no method raises or takes longer than a few seconds. Without a device, everything but
+    `window` returns at once.
     """
 
     def __init__(self, mode: Mode, backend: Backend, cpu: Device | TelemetryError, schedule: Schedule) -> None:
@@ -51,17 +51,17 @@ class TelemetrySession:
 
     @property
     def available(self) -> bool:
-        """Whether GPUs can be read at all."""
+        """Whether GPUs can be read."""
         return self.mode != "off" and self.backend.available
 
     @property
     def reason(self) -> str:
-        """Why they cannot, in a few words; empty if they can."""
+        """Why GPUs cannot be read, in a few words; empty if they can."""
         return "telemetry is off" if self.mode == "off" else self.backend.reason
 
     @property
     def remedy(self) -> str:
-        """A sentence: what to do about `reason`."""
+        """What to do about `reason`, as a sentence."""
         return "" if self.mode == "off" else self.backend.remedy
 
     def __enter__(self) -> Self:
@@ -71,10 +71,10 @@ class TelemetrySession:
         self.close()
 
     def track(self, device: DeviceLike | None) -> None:
-        """The device that the running launch computes on (as the worker names it); None for the CPU.
+        """Sets the device that the running launch computes on (as the worker names it); None for the CPU.
 
         The first call for a device opens it and starts its sampler; the samplers of other devices pause. A device that
-        could not be opened for a passing reason is tried again with the next launch.
+        could not be opened for a temporary reason is tried again with the next launch.
         """
         self._tracked = True
         self._current = None if device is None else Identity.of(device)
@@ -103,7 +103,7 @@ class TelemetrySession:
     def before_launch(self) -> None:
         """Just before a launch: lists processes and reads limits of the tracked device.
 
-        Before the first launch that is every card, as it is not known yet which one will be used.
+        Before the first launch all cards are read, because it is not known yet which one will be used.
         """
         opened = self._open(self._current)
         if isinstance(opened, Opened):
@@ -126,7 +126,9 @@ class TelemetrySession:
             sampled.read_now()
 
     def after_launch(self) -> tuple[Finding, ...]:
-        """After a launch's process has ended: processes and limits again. Returns findings that no window has had."""
+        """After a launch's process has ended: processes and limits again. Returns findings that no window has
+        returned.
+        """
         opened = self._open(self._current)
         if not isinstance(opened, Opened):
             return ()
@@ -144,10 +146,9 @@ class TelemetrySession:
     ) -> TelemetryWindow:
         """Telemetry of [start_s, end_s] (CLOCK_MONOTONIC seconds), in which `num_samples` samples were processed.
 
-        `device` if it is not the tracked one; `idle` is an interval in which the process had a context and did nothing.
-        Call it soon after the window's end: it waits a few tenths of a second for the readings that follow the window
-        (two seconds with a slow counter), and then drops those older than a minute. ValueError if the window does not
-        last.
+        `device`: if not the tracked one. `idle`: an interval in which the process had a context but did nothing. Call
+        it soon after the window's end: it waits a few tenths of a second for the readings that follow the window (two
+        seconds with a slow counter), and then drops readings older than a minute. ValueError for an empty window.
         """
         if not end_s > start_s:
             raise ValueError(f"a window must end after it starts, got {start_s} to {end_s}")
@@ -195,7 +196,7 @@ class TelemetrySession:
         }
 
     def _process_memory(self, opened: Opened, summary: TelemetryWindow) -> None:
-        """Device memory in use during the window less that before the launch, unless other processes used the GPU."""
+        """Device memory in use during the window minus that before the launch, unless other processes used the GPU."""
         used, before = summary.metrics.get("device_memory_used_bytes"), opened.surroundings.memory_before_bytes
         why = "device memory was not read before the launch" if before is None else "device memory was not read"
         if opened.surroundings.others:
@@ -247,7 +248,7 @@ class TelemetrySession:
             one.sampler.end()
         deadline_s = time.monotonic() + _CLOSE_S
         ended = [one.close(max(0.0, deadline_s - time.monotonic())) for one in sampled]
-        # A thread inside NVML would make the shutdown hang too; both end with the process.
+        # With a thread stuck inside NVML, the shutdown would hang too; both end with the process.
         if all(ended):
             self.backend.close()
 
@@ -255,10 +256,10 @@ class TelemetrySession:
 def open_session(
     mode: Mode = "sampled", *, backend: Backend | None = None, schedule: Schedule | None = None
 ) -> TelemetrySession:
-    """Telemetry for a run. Never raises: without a driver the session is open, and says why it has nothing.
+    """Telemetry for a run. Never raises: without a driver the session opens, and says why it has no figures.
 
-    `mode`: `off` reads nothing, `boundary` reads twice per window (no thread), `sampled` reads by `schedule`.
-    `backend` replaces NVML (by a replay, or in tests).
+    `mode`: `off` reads nothing, `boundary` reads twice per window (no thread), `sampled` reads by `schedule`. `backend`
+    replaces NVML (with a replay, or in tests).
     """
     schedule = schedule or Schedule()
     if mode == "off":

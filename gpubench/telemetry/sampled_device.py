@@ -1,4 +1,4 @@
-"""A device with its sampler (none in `boundary` mode), and the windows cut from its readings."""
+"""A device with its sampler (none in `boundary` mode), and windows cut from its readings."""
 
 import math
 import time
@@ -21,9 +21,9 @@ _LEAST_IDLE_S = 0.5
 
 
 class SampledDevice:
-    """A device and its readings. In `boundary` mode they are taken only by `read_now`.
+    """A device and its readings. In `boundary` mode only `read_now` takes readings.
 
-    `periods`: the device's update periods, if they are known and need no measuring.
+    `periods`: the device's update periods, if already known.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class SampledDevice:
         return self.sampler.periods
 
     def read_now(self) -> None:
-        """`boundary` mode: one fast and one slow reading, abandoned after a second. `sampled` mode: nothing."""
+        """`boundary` mode: one fast and one slow reading, abandoned after a second. Does nothing in `sampled` mode."""
         if self.mode != "boundary":
             return
         try:
@@ -82,8 +82,8 @@ class SampledDevice:
     def window(
         self, start_s: float, end_s: float, num_samples: int = 0, *, idle: tuple[float, float] | None = None
     ) -> TelemetryWindow:
-        """Figures of [start_s, end_s] once the readings that follow it are there; nothing but a reason if the device
-        was lost. `idle`: an interval with an idle context, used from 0.5 s on.
+        """Figures of [start_s, end_s], once the readings that follow it have arrived; only a reason if the device was
+        lost. `idle`: an interval with an idle context, used if it lasts at least 0.5 s.
         """
         self.read_now()
         self.settle_past(end_s)
@@ -104,7 +104,7 @@ class SampledDevice:
             periods=self.periods,
             missing=dict(self.device.missing),
             parent_shared=self.device.parent_shared,
-            # A device of another package may lack what was added after the first release.
+            # Another package's device may lack what was added after the first release.
             on_module=getattr(self.device, "on_module", False),
             counter_wrap_j=getattr(self.device, "counter_wrap_j", None),
             scopes=getattr(self.device, "scopes", {}),
@@ -113,7 +113,7 @@ class SampledDevice:
     def summarise(
         self, start_s: float, end_s: float, num_samples: int, *, idle: tuple[float, float] | None = None
     ) -> TelemetryWindow:
-        """Figures of the readings there are, and these readings."""
+        """Figures from the available readings, and these readings."""
         idle_w = None
         if idle is not None and idle[1] - idle[0] >= _LEAST_IDLE_S:
             idle_w = WindowOf(self.readings(*idle), *idle, 0).summarise().metrics["mean_power_w"]

@@ -28,17 +28,17 @@ class Examination:
 
     @property
     def fit(self) -> bool:
-        """Whether `--strict` lets this machine measure."""
+        """Whether `--strict` accepts this machine."""
         return fit(self.rows)
 
 
 def examine(self_test: SelfTest = "auto", say: Say = lambda _: None) -> Examination:
     """Looks at software, GPUs and host, and runs the self-test.
 
-    `auto` uses the cached self-test of this host and of each card and driver, and runs missing ones; `always` runs
-    all anew, `never` none. Never raises for a broken machine: the rows describe it. `say` gets progress messages.
+    `auto` uses the cached self-test of this host and of each card and driver, and runs missing ones; `always` repeats
+    all, `never` runs none. Never raises for a broken machine: the rows describe it. `say` gets progress messages.
     """
-    # Before anything of ours runs: later it would be our own load.
+    # First, because later it would show our own load.
     of_host = host_rows.rows()
     of_gpus, driver, gpus = gpu_rows.rows()
     say("torch and CUDA")
@@ -58,10 +58,10 @@ def examine(self_test: SelfTest = "auto", say: Say = lambda _: None) -> Examinat
 
 
 def unfit_rows(environment: Mapping[str, Any], *, uses_gpu: bool = True) -> list[str]:
-    """Why `--strict` refuses this machine before a run, a phrase each; empty if it is fit. Takes half a second.
+    """Why `--strict` refuses this machine before a run, in short phrases; empty if it is fit. Takes half a second.
 
     These are the doctor's `bad` rows on variables, the host and, for a run on GPUs, the cards visible to CUDA.
-    `environment` is the run's fingerprint: without a card in it there is none to check.
+    `environment` is the run's fingerprint; cards are checked only if it has any.
     """
     of_gpus = gpu_rows.rows(only_shown=True)[0] if uses_gpu and environment.get("gpus") else []
     rows = [*software_rows.variables(os.environ), *of_gpus, *host_rows.rows()]
@@ -69,7 +69,7 @@ def unfit_rows(environment: Mapping[str, Any], *, uses_gpu: bool = True) -> list
 
 
 def self_test_rows(environment: Mapping[str, Any]) -> list[DoctorRow]:
-    """The self-test's rows in a run's fingerprint; empty if none had been run by then."""
+    """The self-test's rows from a run's fingerprint; empty if none had been run by then."""
     quoted = environment.get("self_test") or {}
     found = host_selftest.rows(quoted["host"]) if quoted.get("host") else []
     for gpu in environment.get("gpus") or ():

@@ -18,11 +18,11 @@ _DEFAULT_COMPUTE_MODE = 0
 
 
 def rows(*, only_shown: bool = False) -> tuple[list[DoctorRow], Mapping[str, Any] | None, list[dict[str, Any]]]:
-    """(rows, the driver's versions or None, each card's facts). `only_shown`: cards in CUDA_VISIBLE_DEVICES alone."""
+    """(rows, the driver's versions or None, each card's facts). `only_shown`: only cards in CUDA_VISIBLE_DEVICES."""
     backend = open_backend()
     try:
         if not isinstance(backend, NvmlBackend):
-            # No driver at all is a machine without a GPU; any other refusal is a broken one.
+            # Without a driver there is no GPU; any other failure is a fault.
             absent = isinstance(backend, NullBackend) and backend.code in {9, 12}
             return [_row("NVML", Level.NA if absent else Level.BAD, backend.reason, backend.remedy)], None, []
         uuids = cuda_visible.shown(backend.library)
@@ -48,7 +48,7 @@ _row = partial(doctor_row, Group.GPU)
 
 
 def _of_gpu(backend: NvmlBackend, gpu: Mapping[str, Any]) -> list[DoctorRow]:
-    """The rows of one card; their names carry its NVML index."""
+    """The rows of one card, with its NVML index in their names."""
     title = f"GPU {gpu['nvml_index']}"
     memory = format_bytes(gpu["memory_total_bytes"]) if gpu.get("memory_total_bytes") else "memory unknown"
     try:
@@ -72,7 +72,7 @@ def _of_gpu(backend: NvmlBackend, gpu: Mapping[str, Any]) -> list[DoctorRow]:
 
 
 def _not_shown(gpu: Mapping[str, Any]) -> DoctorRow:
-    """A neighbour spoils nothing here, whatever its state: it is not used."""
+    """The row of a card that is not used, so its state does not matter."""
     title, absent = f"GPU {gpu['nvml_index']}", gpu["absent"]
     if gpu.get("uuid"):
         text = f"{gpu.get('name') or 'name unknown'}, not used: CUDA_VISIBLE_DEVICES leaves it out"

@@ -1,4 +1,4 @@
-"""Doctor rows on the host: what makes CPU timings vary, and what cannot be measured."""
+"""Doctor rows on the host: causes of varying CPU timings, and what cannot be measured."""
 
 import time
 from collections.abc import Callable
@@ -30,7 +30,7 @@ _row = partial(doctor_row, Group.HOST)
 
 
 def _load(root: Path, pause: Pause) -> list[DoctorRow]:
-    """What the CPUs do now, not the load average, which still includes the last minute of our own work."""
+    """CPU use now; the load average would include the last minute of our own work."""
     before = host_facts.cpu_time(root)
     pause(_LOOK_S)
     after = host_facts.cpu_time(root)
@@ -116,8 +116,8 @@ def _memory(root: Path) -> DoctorRow:
 
 
 def _power_supply(root: Path) -> DoctorRow:
-    """By the kernel's sysfs-class-power. Neither a supply of scope `Device` (in a mouse or a headset) nor an empty USB
-    port (it is offline) says what powers the machine. Without a battery no adapter can be what is missing.
+    """By the kernel's sysfs-class-power. Ignores supplies of scope `Device` (a mouse, a headset) and empty USB ports
+    (they are offline). A machine without a battery cannot lack an adapter.
     """
     supplies = []
     for folder in sorted((root / "sys/class/power_supply").glob("*")):

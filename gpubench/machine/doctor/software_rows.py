@@ -61,7 +61,7 @@ def _torch(facts: Mapping[str, Any], driver: Mapping[str, Any] | None) -> list[D
 
 
 def _why_no_cuda(built: str | None, served: str | None) -> str:
-    """What to do if the driver works and torch cannot use it. Versions as `13.0`."""
+    """What to do if the driver works but torch cannot use it. Versions look like `13.0`."""
     if built is None:
         return "This torch is built for the CPU alone: install one that is built for CUDA."
     if served is not None and _version(built) > _version(served):

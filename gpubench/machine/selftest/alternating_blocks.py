@@ -1,4 +1,4 @@
-"""Two arms in alternating blocks of one running load: the ratio of their step times, with its interval."""
+"""Compares two arms in alternating blocks of one running load: the ratio of step times, with its interval."""
 
 import math
 import random
@@ -29,7 +29,7 @@ class ArmBlock:
 class Ratio:
     """Step time of the `True` arm over the `False` arm: median over pairs of blocks, with its 95 % interval.
 
-    By order statistics; no interval below six pairs.
+    The interval is by order statistics; there is none below six pairs.
     """
 
     value: float
@@ -53,7 +53,7 @@ def alternate(switch: Callable[[bool], None], num_pairs: int, block_s: float, *,
 
 
 def compare(steps: Sequence[Step], blocks: Sequence[ArmBlock]) -> Ratio | None:
-    """From medians of the steps that are entirely inside each block. None without a usable pair."""
+    """The ratio, from medians of the steps that lie entirely inside each block. None without a usable pair."""
     starts = [start_s for start_s, _ in steps]
     logs = []
     for pair in zip(blocks[::2], blocks[1::2], strict=True):

@@ -1,7 +1,7 @@
-"""A CPU load of equal steps, a separate program that shows the sampler's cost and this machine's steadiness.
+"""A CPU load of equal steps, run as a separate program to measure the sampler's cost and the machine's steadiness.
 
 `python -m gpubench.machine.selftest.cpu_load SECONDS` prints `{"ready": true}`, and at its end each step's start and
-length in seconds of CLOCK_MONOTONIC. Only the standard library: it starts at once and runs where torch does not.
+length in seconds of CLOCK_MONOTONIC. Uses only the standard library, so it starts at once and runs without torch.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ def work(count: int) -> None:
 
 
 def run(seconds: float) -> list[tuple[float, float]]:
-    """(start, length) of every step until `seconds` have passed. A step hashes 64 KiB a power of two times."""
+    """(start, length) of every step until `seconds` have passed. A step hashes 64 KiB 2^n times."""
     count = 1
     while timeit(partial(work, count), number=1) < STEP_S:
         count *= 2

@@ -1,4 +1,4 @@
-"""Undocumented facts of one card: update periods, call latencies, aliasing, GPM, the sampler's cost."""
+"""Measures undocumented facts of one card: update periods, call latencies, aliasing, GPM, the sampler's cost."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -34,7 +34,7 @@ _STEADY_SPREAD = 0.02
 
 
 def identity(uuid: str, driver: str | None) -> dict[str, Any]:
-    """The identity that a card's facts are cached under."""
+    """The identity under which a card's facts are cached."""
     return {"kind": "gpu", "uuid": uuid, "driver": driver}
 
 
@@ -101,7 +101,7 @@ def _under_load(program: Program, device: NvmlDevice, monitored: SampledDevice) 
     monitored.sampler.periods = periods
     facts["update_periods_s"] = periods.as_dict()
     steady = program.line(_STEADY_S + 10)
-    # CUDA events against the wall clock; there are none on a CPU.
+    # CUDA events against the wall clock; a CPU has no events.
     events_s, wall_s = steady["events_s"], steady["end_s"] - steady["start_s"]
     facts["clock_difference"] = None if events_s is None else float(events_s / wall_s - 1)
     program.line(5.0)
@@ -116,7 +116,7 @@ def _under_load(program: Program, device: NvmlDevice, monitored: SampledDevice) 
 def _aliasing(monitored: SampledDevice, steady: Mapping[str, Any], alternating: Mapping[str, Any]) -> dict[str, Any]:
     """The energy counter and the instantaneous power against the one-second average, under both loads.
 
-    A sensor that sees all of the time agrees under both; the difference is aliasing.
+    A sensor that samples all of the time agrees under both; the difference is aliasing.
     """
     calm, choppy = (_differences(monitored, part) for part in (steady, alternating))
 
@@ -141,7 +141,7 @@ def _differences(monitored: SampledDevice, part: Mapping[str, Any]) -> dict[str,
         return {"counter": None, "instant": None, "mean_power_w": summary.metrics["mean_power_w"]}
     counter = detail["cross_check"]["difference_pct"]
     instant = detail.get("instant_difference_pct")
-    # Instant against counter, on the average's scale.
+    # Instant power against the counter, on the average's scale.
     on_average = None if instant is None else ((1 + instant / 100) * (1 + counter / 100) - 1) * 100
     return {"counter": counter, "instant": on_average, "mean_power_w": summary.metrics["mean_power_w"]}
 

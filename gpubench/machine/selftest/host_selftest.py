@@ -1,4 +1,4 @@
-"""The self-test of a host: its clocks, its steadiness, and the cost of the sampler to a running program."""
+"""The self-test of a host: its clocks, its steadiness, and the sampler's cost to a running program."""
 
 import math
 import platform
@@ -34,7 +34,7 @@ _START_S = 10.0
 
 
 def identity() -> dict[str, Any]:
-    """The identity that the host's facts are cached under."""
+    """The identity under which the host's facts are cached."""
     return {
         "kind": "host",
         "cpu": host_facts.cpu()["model"],

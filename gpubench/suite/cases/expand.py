@@ -1,4 +1,4 @@
-"""From a suite to its cases: the product of the axes, without the excluded, with the included; and those to train."""
+"""Expands a suite into its cases (the product of the axes, minus `exclude`, plus `include`) and its accuracy runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from gpubench.suite.model.suite import MAX_CASES, Suite
 from gpubench.suite.select.patterns import Pattern, compiled, fits
 
 ACCURACY_FOLLOWS = tuple(name for name, spec in SPECS.items() if spec.accuracy)
-"""Settings of a case that may change what it learns. Layout, cuDNN's choices, batch sizes of the measurement and the
-way data takes are about speed: the first training case that has the rest equal stands for all.
+"""Settings that may change what a case learns. The others (layout, cuDNN's choices, measured batch sizes, data path)
+are about speed: of training cases that differ only in those, the first stands for all.
 """
 
 
@@ -22,8 +22,8 @@ way data takes are about speed: the first training case that has the rest equal 
 class Expansion:
     """`cases` in matrix order (the last axis changes fastest), then those of `path` and of `include`, each once.
 
-    `idle_excludes` are the indices of entries that match no combination, `repeated_includes` of entries that repeat a
-    case.
+    `idle_excludes`: indices of `exclude` entries that match no combination. `repeated_includes`: those of `include`
+    entries that repeat a case.
     """
 
     cases: tuple[Case, ...]
@@ -34,16 +34,17 @@ class Expansion:
 
 
 def count_combinations(suite: Suite) -> int:
-    """Combinations of the matrix, before any is excluded; counted, not built."""
+    """The number of combinations of the matrix, before `exclude`; none is built."""
     return prod(len(values) for values in suite.matrix.values())
 
 
 def expand(suite: Suite) -> Expansion:
-    """The suite's cases. UsageError, before any is made, for more than MAX_CASES combinations, stages and includes.
+    """The suite's cases. UsageError, before any is built, if there are more than MAX_CASES combinations, stages and
+    includes.
 
-    A combination is `defaults`, then the axes, then each rule of `when` that fits the settings so far, for those that
-    are not axes. An included case, or a stage of the path, is `defaults`, its own settings, and the rules for those
-    that it does not set. `exclude` looks at the finished combination and never at these.
+    A combination is `defaults`, then the axes, then each rule of `when` that fits the settings so far; a rule changes
+    no axis. An included case, or a stage of the path, is `defaults`, its own settings, and the rules for what it does
+    not set. `exclude` applies to finished combinations only, never to these.
     """
     stages = path_settings(suite.path)
     asked = count_combinations(suite) + len(stages) + len(suite.include)
@@ -85,9 +86,10 @@ def staged_cases(suite: Suite) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
 
 
 def quality_cases(suite: Suite, cases: Iterable[Case]) -> tuple[Case, ...]:
-    """One case to train for each device and precision (and whatever else changes accuracy) among the training cases.
+    """The accuracy runs: one case per device, precision and other setting that changes accuracy, from the training
+    cases.
 
-    It has the batch size, optimizer and data of the `quality` section and nothing that is only about speed. Empty where
+    Each has the batch size, optimizer and data of the `quality` section, and nothing that is only about speed. Empty if
     the suite has no such section, or no training case.
     """
     if suite.quality is None:
@@ -120,8 +122,8 @@ def too_many(number: int) -> str:
 
 
 def path_settings(path: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What the cases of a path set beside the suite's defaults: nothing (the base), the first change, the first two and
-    so on, then each change alone. Some may be the same case twice. Empty for an empty path.
+    """What each case of a path sets on top of the suite's defaults: nothing (the base), the first change, the first two
+    and so on, then each change alone. Cases may repeat. Empty for an empty path.
     """
     if not path:
         return []

@@ -1,4 +1,4 @@
-"""Short names of cases, made of what tells them apart; and the cases that a name stands for, as `--case` takes them."""
+"""Short names of cases, made of the settings that tell them apart; and the cases that a `--case` name stands for."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from gpubench.suite.model.case import SPECS, Case, CaseId
 from gpubench.suite.model.settings import default
 
 QUALITY = "quality "
-"""Before the name of an accuracy run, which may have the same settings, and so the same id, as a case."""
+"""Prefix of an accuracy run's name, because it may have the same settings, and so the same id, as a case."""
 
 _SHORTEST_PREFIX = 4
 _MOST_NAMED = 8
@@ -21,9 +21,8 @@ def label_cases(cases: Sequence[Case]) -> tuple[str, ...]:
     """A label for each case: the settings in which these cases differ, in the order of `Case`, in as few words as
     possible.
 
-    `train cpu amp-bf16 b64 NHWC`. What is off by default (compile, a CUDA graph, environment variables) is named where
-    it is on. No two labels are equal. A single case is named by workload, mode, device,
-    precision and batch size.
+    `train cpu amp-bf16 b64 NHWC`. What is off by default (compile, a CUDA graph, environment variables) is named if it
+    is on. No two labels are equal. A single case is named by workload, mode, device, precision and batch size.
     """
     names = varying(cases) or ("workload", "mode", "device", "precision", "batch_size")
     labels = []
@@ -42,7 +41,7 @@ def varying(cases: Iterable[Case]) -> tuple[str, ...]:
 
 
 def _differ(values: Sequence[Any]) -> bool:
-    # Most of thousands are the same few objects.
+    # Among thousands of values most are the same few objects.
     objects = {id(value): value for value in values}
     return len(objects) > 1 and len(set(map(repr, objects.values()))) > 1
 
@@ -74,10 +73,10 @@ class NamedCases(NamedTuple):
 def named_cases(
     names: Iterable[str], cases: Sequence[Case], trained: Sequence[Case] = (), *, overrides: Sequence[str] = ()
 ) -> NamedCases:
-    """What `names` stand for among the `cases` of a suite and those that are `trained` for accuracy.
+    """The `cases` of a suite, and the accuracy runs among `trained`, that `names` stand for.
 
-    A prefix of an id needs four characters or more. `overrides` are those that the suite was read with. UsageError for
-    a name that matches no case, or several.
+    A prefix of an id needs four characters or more. `overrides` are those the suite was read with. UsageError for a
+    name that matches no case, or several.
     """
     chosen: dict[str, set[CaseId]] = {"": set(), QUALITY: set()}
     labelled = {"": list(zip(cases, label_cases(cases), strict=True))}

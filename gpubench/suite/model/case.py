@@ -407,7 +407,7 @@ class Case(BaseModel):
     def case_id(self) -> CaseId:
         """Ten hex digits of the settings that differ from their defaults.
 
-        Stable over runs, machines and releases that only add settings.
+        Stable across runs, machines and releases that only add settings.
         """
         given = self.model_dump(mode="json", exclude_defaults=True)
         text = json.dumps(given, sort_keys=True, separators=(",", ":"))
@@ -424,7 +424,7 @@ class Case(BaseModel):
 
     @property
     def batch(self) -> int:
-        """`batch_size` as a number. ValueError for `max`, which the worker replaces before it builds anything."""
+        """`batch_size` as a number. ValueError for `max`, which the worker replaces before building anything."""
         if self.batch_size == "max":
             raise ValueError("the largest batch is known only where the case runs")
         return self.batch_size

@@ -8,8 +8,8 @@ _SIZES = re.compile(r"[1-9]\d{0,8}(x[1-9]\d{0,8}){0,5}")
 
 
 class InputShape(NamedTuple):
-    """One input of one sample, without the batch dimension. `below`: it holds integers from 0 to one less, or with
-    `is_bool` truth values; None: floats.
+    """One input of one sample, without the batch dimension. `below`: it holds integers below this, or with `is_bool`
+    booleans; None: floats.
     """
 
     below: int | None
@@ -23,7 +23,7 @@ class InputShape(NamedTuple):
 
 
 Inputs = InputShape | tuple[InputShape, ...] | dict[str, InputShape]
-"""A module's only input; several in order; or by name."""
+"""A module's inputs: a single one, several in order, or by name."""
 
 
 def parse_inputs(text: str) -> Inputs:

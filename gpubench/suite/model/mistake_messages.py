@@ -1,4 +1,4 @@
-"""What is wrong with a value or a name, in the words of a suite file, and what was probably meant."""
+"""Messages on wrong values and names, in the words of a suite file, with what was probably meant."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ SYNONYMS = {
     **{word: name for name, spec in SPECS.items() for word in spec.synonyms},
     **{word: value for spec in SPECS.values() for word, value in spec.meant.items()},
 }
-"""What people write for a name or a value."""
+"""What people write instead of a name or a value."""
 _EXPECTED = {
     "int_parsing": "a whole number",
     "int_type": "a whole number",
@@ -40,12 +40,12 @@ _LONGEST = 60
 
 
 def near_word(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'memory_format'?` for `layout`; else the nearest of `known`, empty where none is near."""
+    """`did you mean 'memory_format'?` for `layout`; else the nearest of `known`; empty if none is near."""
     return near(word, known, SYNONYMS)
 
 
 def said_of(error: Mapping[str, Any], words: Sequence[str] = ()) -> tuple[str, str]:
-    """Message and suggestion for one entry of `ValidationError.errors()`. `words` are known good values."""
+    """Message and suggestion for one entry of `ValidationError.errors()`. `words` are valid values."""
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "literal_error":
         return _unknown(value, words or re.findall(r"'([^']*)'", context.get("expected", "")))

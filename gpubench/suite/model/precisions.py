@@ -1,4 +1,4 @@
-"""The precisions: one entry each, from which every table of the package is made."""
+"""The precisions, one entry each: every table in the package comes from these."""
 
 from typing import Literal, NamedTuple
 
@@ -11,7 +11,7 @@ class ParityLimits(NamedTuple):
 
 
 class Generation(NamedTuple):
-    """A generation of NVIDIA's GPUs, by the first compute capability of it."""
+    """A generation of NVIDIA GPUs, by its first compute capability."""
 
     major: int
     minor: int
@@ -22,9 +22,9 @@ class PrecisionSpec(NamedTuple):
     """What a value of `precision` means.
 
     `weights`, `autocast` and `compute` name torch dtypes: `weights` of parameters and images, `autocast` what autocast
-    casts to (None: no autocast), `compute` what convolutions and matrix products must produce. `math` is torch's
-    `fp32_precision` on the GPU. `scaled`: training needs a GradScaler. `units` is the arithmetic that an NVIDIA GPU
-    has since `generation` (None: every one has it). `ceiling`: the precision whose measured peak bounds this one.
+    casts to (None: no autocast), `compute` the dtype that convolutions and matrix products must produce. `math` is
+    torch's `fp32_precision` on the GPU. `scaled`: training needs a GradScaler. `units` is the arithmetic that NVIDIA
+    GPUs have since `generation` (None: all have it). `ceiling`: the precision whose measured peak bounds this one.
     `colour` (on light, on dark) and `mark` are those of its curve in every chart.
     """
 

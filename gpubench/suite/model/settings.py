@@ -1,4 +1,4 @@
-"""The settings of a case one by one: their names, the values each may have, and a value in its stored form."""
+"""The settings of a case one by one: their names, possible values, and the stored form of a value."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -15,7 +15,7 @@ SETTINGS: tuple[str, ...] = tuple(SPECS)
 
 
 class BadValue(ValueError):  # noqa: N818 - reads better where it is caught
-    """A value that a setting cannot have: `message`, and a `suggestion` or an empty text."""
+    """A value that a setting cannot have, with a `suggestion` that may be empty."""
 
     def __init__(self, message: str, suggestion: str = "") -> None:
         super().__init__(message)
@@ -43,18 +43,16 @@ def default(name: str) -> Any:
 
 @cache
 def choices(name: str) -> tuple[str, ...]:
-    """The words a setting may be, for suggestions; empty where it is a number or free text."""
+    """The words a setting may be, for suggestions; empty for a number or free text."""
     words = [word for word in _flat(Case.model_fields[name].annotation) if isinstance(word, str)]
     return (*words, *SPECS[name].words, *SPECS[name].aliases)
 
 
 def check_workload(name: str) -> None:
-    """BadValue for an unknown bare name, operator or collective. Modules and torchvision's models are looked up by the
-    worker.
-    """
+    """BadValue for an unknown bare name, operator or collective. The worker looks up modules and torchvision models."""
     kind, colon, rest = name.partition(":")
     if not colon and name not in BUILT_IN:
-        # `resnet50` is near `resnet9` and means something else.
+        # `resnet50` is near `resnet9` but means something else.
         raise BadValue(
             f"unknown value {name!r}", near_word(name, ("cnn",)) or f"choose from {', '.join(choices('workload'))}"
         )
@@ -65,7 +63,7 @@ def check_workload(name: str) -> None:
 
 
 def is_number(name: str) -> bool:
-    """Whether a setting has an order: batch sizes, learning rates, counts."""
+    """Whether the values of a setting have an order: batch sizes, learning rates, counts."""
     return bool({int, float} & _parts(name))
 
 
@@ -75,7 +73,7 @@ def is_switch(name: str) -> bool:
 
 @cache
 def _parts(name: str) -> frozenset[Any]:
-    """The types, and the words of literals, of which a setting may be; None apart."""
+    """The types and literal words that a setting may be, without None."""
     return frozenset(_flat(Case.model_fields[name].annotation)) - {NoneType}
 
 

@@ -35,7 +35,7 @@ class SuiteModel(BaseModel):
 
 
 class RepeatRange(SuiteModel):
-    """At least and at most so many launches per case."""
+    """The least and the most launches per case."""
 
     min: int = Field(ge=3, le=1000, description="Fewer than three launches give no useful interval.")
     max: int = Field(ge=3, le=1000)
@@ -98,7 +98,7 @@ class Measure(SuiteModel):
 
     @property
     def repeat_range(self) -> RepeatRange | None:
-        """Between which numbers the data decide; None for a fixed number of launches."""
+        """The range in which the data decide; None for a fixed number of launches."""
         if isinstance(self.repeats, int):
             return None
         return AUTO_REPEATS if self.repeats == "auto" else self.repeats

@@ -1,4 +1,4 @@
-"""What `workload:` may name. A built-in workload is one entry here and its own file in the worker."""
+"""What `workload:` may name. A built-in workload is one entry here and one file in the worker."""
 
 import os
 from collections.abc import Collection, Iterable, Sequence
@@ -57,23 +57,25 @@ EXAMPLES = (*BUILT_IN, *FAMILIES)
 
 
 def first_on_the_path(search_path: Iterable[str]) -> list[str]:
-    """The folders that a worker imports from before what is installed: beside the suite, and PYTHONPATH."""
+    """The folders that a worker imports from first: the suite's, then PYTHONPATH."""
     return [*search_path, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
 
 
 def modules_beside(search_path: Iterable[str]) -> dict[str, Path]:
-    """Modules and packages that these folders hold, and the file that importing each would run. The first counts."""
+    """Modules and packages in these folders, and the file that importing each would run; the first folder wins."""
     found: dict[str, Path] = {}
     for folder in map(Path, search_path):
         files = [*folder.glob("*/__init__.py"), *(each for end in all_suffixes() for each in folder.glob(f"*{end}"))]
-        for file in files:  # a package comes before a module of its name
+        for file in files:  # a package wins over a module of the same name
             name = file.parent.name if file.name == "__init__.py" else file.name.partition(".")[0]
             found.setdefault(name, file)
     return {name: found[name] for name in sorted(found) if name.isidentifier()}
 
 
 def module_names(files: Collection[Path]) -> set[str]:
-    """What is imported by the name of one of these files: modules and packages that lie in no package of `files`."""
+    """The names under which `files` are imported: modules and packages that are not inside another package of
+    `files`.
+    """
     names = {}
     for file in files:
         module = file.parent if file.name == "__init__.py" else file
@@ -83,12 +85,12 @@ def module_names(files: Collection[Path]) -> set[str]:
 
 
 def is_users(workload: str) -> bool:
-    """Whether it is in a module or file of the user: `module:Name`."""
+    """Whether it is the user's own: `module:Name` or `file.py:Name`."""
     kind, colon, _ = workload.partition(":")
     return bool(colon) and kind not in ("torchvision", *BY_NAME)
 
 
 def find_file(name: str, folders: Sequence[str]) -> Path | None:
-    """The file that `file.py:Name` names: from one of the folders, or from the working folder."""
+    """The file that `file.py:Name` names, in one of the folders or the working folder."""
     places = (Path(folder, name) for folder in (*folders, "."))
     return next((place.absolute() for place in places if place.is_file()), None)

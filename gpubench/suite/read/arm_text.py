@@ -29,8 +29,8 @@ _EXAMPLE = "An arm looks like: --arm head='python=.venv/bin/python, env.NAME=1, 
 
 @dataclass(frozen=True)
 class ArmText:
-    """One arm as it was written. `given` is every item by its key, in order, unquoted; `settings` in the form a case
-    holds.
+    """One arm as it was written. `given` holds every item by its key, in order, unquoted; `settings` in the form stored
+    in a case.
     """
 
     name: str
@@ -42,8 +42,8 @@ class ArmText:
 
 
 def parse_arms(texts: Sequence[str]) -> tuple[ArmText, ...]:
-    """The arms, the reference first. UsageError for fewer than two, more than eight, a name twice, or one that cannot
-    be read.
+    """The arms, the reference first. UsageError for fewer than two, more than eight, a repeated name, or one that
+    cannot be read.
     """
     arms = tuple(parse_arm(text) for text in texts)
     names = [arm.name for arm in arms]
@@ -59,7 +59,7 @@ def parse_arms(texts: Sequence[str]) -> tuple[ArmText, ...]:
 
 
 def parse_arm(text: str) -> ArmText:
-    """UsageError with a caret below what is wrong."""
+    """One arm. UsageError with a caret below what is wrong."""
     name = text.partition("=")[0]
     if not _NAME.fullmatch(name.strip()):
         _fail(text, 0, max(1, len(name)), "its name must be letters, digits, `.`, `-` and `_`, at most 40")
@@ -101,7 +101,7 @@ def _words(text: str, start: int) -> Iterator[tuple[int, int, str]]:
         try:
             word = lexer.get_token()
         except ValueError:
-            quote = text.rindex(lexer.state)  # type: ignore[attr-defined] # the quote that it waits for
+            quote = text.rindex(lexer.state)  # type: ignore[attr-defined] # the closing quote it waits for
             _fail(text, quote, quote + 1, "a quote is not closed")
         if word is None:
             return

@@ -1,4 +1,4 @@
-"""`device: auto`: the GPU where this machine shows one, else the CPU."""
+"""Resolves `device: auto`: the GPU if this machine has one, else the CPU."""
 
 import os
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _HIDING = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
 
 
 def auto_device(dev: Path = Path("/dev"), environ: Mapping[str, str] = os.environ) -> str:
-    """`cuda` or `cpu`, in a millisecond: torch is not asked. A case on a GPU that torch cannot use says why."""
+    """`cuda` or `cpu`, without asking torch, so in a millisecond. If torch cannot use the GPU, the case says why."""
     if any(environ.get(name, "0").strip() in ("", "-1") for name in _HIDING):
         return "cpu"
     return "cuda" if any(next(dev.glob(pattern), None) for pattern in _GPU_FILES) else "cpu"

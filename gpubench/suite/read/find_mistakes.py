@@ -28,7 +28,7 @@ _MOST_POW2 = 24
 
 
 def check(root: YamlMapping) -> tuple[Suite | None, tuple[Problem, ...]]:
-    """The suite that the tree holds, None if it has any mistake; and the mistakes."""
+    """The suite in the tree (None if it has a mistake), and the mistakes."""
     checker = _Checker(root)
     suite = checker.whole()
     return (None if checker.problems else suite), tuple(checker.problems)
@@ -129,7 +129,7 @@ class _Checker:
                     self._say_key(path, f"`{name}` is an axis of the matrix, which no rule can change")
 
     def _check_section(self, path: Path, *, lists: bool) -> None:
-        """Names and values of settings; `lists` where a list means any of its values."""
+        """Names and values of settings; `lists`: a list means any of its values."""
         section = find(self._root, path)
         for name, entry in section.entries.items() if isinstance(section, YamlMapping) else ():
             if name not in SETTINGS:
@@ -181,7 +181,7 @@ class _Checker:
         try:
             limit = parse_fraction(written)
         except ValueError:
-            # The model has said what is wrong with it.
+            # The model has reported it already.
             return
         if metric.never_worse_by(limit):
             shown = format_percent(limit)
@@ -241,6 +241,6 @@ class _Checker:
 
 
 def _keys_of(path: Path) -> tuple[str, ...]:
-    """Keys known where the last of `path` stands, as they are written in the file."""
+    """The keys allowed at the end of `path`, as written in the file."""
     model = _MODELS.get(str(path[0]), Suite) if len(path) > 1 else Suite
     return tuple(info.alias or name for name, info in model.model_fields.items())

@@ -15,7 +15,7 @@ _MOST_NAMED = 8
 
 
 def why_missing(name: str, search_path: Sequence[str]) -> tuple[str, str]:
-    """Why there is no workload of this name, and a suggestion. Both empty if there is one, or nothing can be said.
+    """Why there is no workload of this name, and a suggestion. Both empty if there is one, or if it is not known.
 
     `search_path` holds the folders beside the suite file, which come before the Python path.
     """
@@ -44,11 +44,11 @@ def why_missing(name: str, search_path: Sequence[str]) -> tuple[str, str]:
 
 
 def spec_of(module: str, search_path: Sequence[str]) -> ModuleSpec | None:
-    """As import would find it, but packages above it are not run."""
+    """The module as import would find it, but without running the packages above it."""
     top, *parts = module.split(".")
     try:
         spec = PathFinder.find_spec(top, [*search_path, ""]) or find_spec(top)
-    except (ImportError, ValueError):  # ValueError: a name that is already imported from no file
+    except (ImportError, ValueError):  # ValueError: a module without a file is imported under this name
         return None
     full = top
     for part in parts:
@@ -69,7 +69,7 @@ def names_in(path: Path) -> dict[str, str] | None:
         return None
     try:
         tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):  # the worker says what is wrong with it
+    except (SyntaxError, ValueError):  # the worker reports what is wrong with it
         return None
     names = dict(_bound(tree.body, "value" if path.name == "__init__.py" else "import"))
     dynamic = {"*", "__getattr__"} & names.keys()
@@ -78,7 +78,7 @@ def names_in(path: Path) -> dict[str, str] | None:
 
 
 def _bound(body: Sequence[ast.stmt], from_others: str) -> Iterator[tuple[str, str]]:
-    """`from_others`: the kind of what is imported from other modules, which a package offers as its own."""
+    """`from_others`: the kind given to names imported from other modules, which a package may offer as its own."""
     for statement in body:
         if isinstance(statement, ast.ClassDef):
             yield statement.name, "class"
@@ -97,7 +97,7 @@ def _bound(body: Sequence[ast.stmt], from_others: str) -> Iterator[tuple[str, st
 
 
 def offered(names: Mapping[str, str]) -> list[str]:
-    """What of a module may be a model: its own classes, functions and values, in this order."""
+    """The names in a module that may be a model: its own classes, functions and values, in this order."""
     public = {name: kind for name, kind in names.items() if not name.startswith("_")}
     own = {name: kind for name, kind in public.items() if kind != "value" or not name.isupper()}
     return [name for wanted in ("class", "def", "value") for name, kind in own.items() if kind == wanted]

@@ -16,11 +16,11 @@ _SECTIONS = {
 
 
 def apply_overrides(root: YamlMapping, texts: Sequence[str]) -> tuple[YamlMapping, list[Problem]]:
-    """The suite with each of `texts` applied, in their order, and what is wrong with them.
+    """The suite with `texts` applied in order, and the mistakes in them.
 
     `params.NAME` is a setting too. One value of a setting becomes its default, or the only value of its axis; several
-    make an axis. A setting given here is no longer set by any `when`, nor changed on the `path`. `quality=off` drops
-    the section, `contest=off` switches it off.
+    make an axis. A setting given here is no longer changed by any `when` or by the `path`. `quality=off` drops the
+    section, `contest=off` switches it off.
     """
     problems: list[Problem] = []
     for text in texts:
@@ -42,7 +42,7 @@ def _apply(root: YamlMapping, text: str) -> YamlMapping:
     if name in SETTINGS:
         return _set(root, name, key, given)
     if dot and section in _SECTIONS:
-        # Several values become a list, which one of these keys (the learning rates) takes.
+        # Several values become a list; one of these keys (the learning rates) takes one.
         return _set_in(root, section, field, key, given[0] if len(given) == 1 else YamlList(given[0].mark, given))
     if section == "params" and field:
         return _set_param(root, field, key, given)
@@ -62,7 +62,7 @@ def _apply(root: YamlMapping, text: str) -> YamlMapping:
 
 
 def _values(name: str, text: str, source: SourceText) -> list[YamlNode]:
-    """The values between commas, read as the elements of a YAML list: quotes and brackets mean what they mean there."""
+    """The values between commas, read as the elements of a YAML list, with its quotes and brackets."""
     column = len(name) + 1
     node, problems = read_yaml(f"{' ' * len(name)}[{text}]", source, (name,))
     if problems:
@@ -106,7 +106,7 @@ def _set_in(root: YamlMapping, section: str, name: str, key: Mark, value: YamlNo
     if there is None or _is_off(there):
         there = YamlMapping(key)
     if not isinstance(there, YamlMapping):
-        return root  # The section is a mistake itself, and is reported as one.
+        return root  # The section itself is a mistake, and reported as such.
     place = root.entries[section].key_mark if section in root.entries else key
     return root.with_entry(section, YamlEntry(place, there.with_entry(name, YamlEntry(key, value))))
 

@@ -1,4 +1,4 @@
-"""Mistakes in a suite, each shown with its place."""
+"""Mistakes in a suite, each with its place."""
 
 import re
 import unicodedata
@@ -38,7 +38,7 @@ class SourceText:
 
 @dataclass(frozen=True)
 class Mark:
-    """A piece of one line of a source. Line and column count from 0; `length` is 0 for a point."""
+    """Part of one line of a source. Line and column count from 0; `length` 0 is a point."""
 
     source: SourceText
     line: int = 0
@@ -65,7 +65,9 @@ class Problem:
         return self.shown()
 
     def shown(self, width: int | None = None) -> str:
-        """With the quoted line cut around its mark where it is longer than `width`, by default about 100 columns."""
+        """The message with its line quoted, cut around the mark if longer than `width` (by default about 100
+        columns).
+        """
         head = f"{self.mark} {self.severity} {self.path}".rstrip()
         snippet = _snippet(self.mark, self.suggestion, width)
         if snippet:
@@ -82,7 +84,7 @@ def warning(path: str, message: str, mark: Mark, suggestion: str = "") -> Proble
 
 
 def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-    """Options first, as they were found, then the file from its beginning; each once."""
+    """Without duplicates: options first, as found, then the file from top to bottom."""
     unique = dict.fromkeys(problems)
     options = [each for each in unique if each.mark.source.option]
     in_file = [each for each in unique if not each.mark.source.option]
@@ -90,13 +92,13 @@ def in_order(problems: Sequence[Problem]) -> tuple[Problem, ...]:
 
 
 def suite_error(problems: Sequence[Problem]) -> SuiteError:
-    """All of them at once, the number of errors last."""
+    """One error for all of them; its last line counts them."""
     ordered = in_order(problems)
     return SuiteError(as_text(ordered), ordered)
 
 
 def as_text(ordered: Sequence[Problem], width: int | None = None) -> str:
-    """Every problem with its place, as wide as `Problem.shown` says, and how many errors there are."""
+    """Every problem with its place (`width`: see `Problem.shown`), and the number of errors."""
     shown = [problem.shown(width) for problem in ordered[:_MOST_SHOWN]]
     if len(ordered) > _MOST_SHOWN:
         shown.append(f"... and {len(ordered) - _MOST_SHOWN} more")
@@ -106,7 +108,7 @@ def as_text(ordered: Sequence[Problem], width: int | None = None) -> str:
 
 
 def _snippet(mark: Mark, suggestion: str, width: int | None) -> str:
-    """The line with a caret below the mark; a long line is cut around it. Empty where the source has no such line."""
+    """The line with a caret below the mark; a long line is cut around it. Empty if the source has no such line."""
     if mark.line >= len(mark.source.lines) or not mark.source.lines[mark.line].strip():
         return ""
     text, column, length = mark.source.lines[mark.line].replace("\t", " ").rstrip(), mark.column, mark.length

@@ -1,4 +1,4 @@
-"""What is allowed in a suite and probably not meant."""
+"""What a suite may say but probably does not mean."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from gpubench.suite.select.patterns import compiled, fits
 def oddities(
     suite: Suite, expansion: Expansion, trained: Sequence[Case], root: YamlMapping, *, narrowed: bool
 ) -> tuple[Problem, ...]:
-    """Warnings. In a suite `narrowed` by overrides, an exclude or the baseline may well match no case."""
+    """Warnings. In a suite `narrowed` by overrides, `exclude` or the baseline may well match no case."""
     found: list[Problem] = []
 
     def warn(path: Path, message: str, *, key: bool = False) -> None:

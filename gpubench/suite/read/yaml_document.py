@@ -1,8 +1,8 @@
-"""YAML text as a tree in which every key and value knows its place.
+"""YAML text as a tree in which every key and value has its place in the file.
 
 PyYAML composes the text and never constructs anything: only mappings, lists and plain values can come out. Plain values
 follow YAML 1.2: only `true` and `false` are booleans, so `off`, `no` and `on` stay words, `1e-3` is a number and `1:30`
-is text. Size, depth and what aliases unfold to are bounded, so that no file can exhaust memory.
+is text. Size, depth and unfolded aliases are bounded, so that no file can exhaust memory.
 """
 
 import re
@@ -20,7 +20,7 @@ MAX_DEPTH = 20
 MAX_NODES = 50_000
 
 _AS_WRITTEN = frozenset({"env", "shape"})
-"""Settings whose values are text: `3.10` is not 3.1 there."""
+"""Settings whose values are text: here `3.10` is not 3.1."""
 
 _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -33,7 +33,7 @@ _PLAIN = {
         r"([-+]?(\.[0-9]+|[0-9]{1,400}(\.[0-9]*)?)([eE][-+]?[0-9]{1,9})?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN))\Z"
     ),
 }
-"""What unquoted words are in the core schema of YAML 1.2; numbers too long to be meant are words."""
+"""Types of unquoted words in the core schema of YAML 1.2; absurdly long numbers stay words."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class YamlMapping:
         return None if entry is None else entry.node
 
     def with_entry(self, key: str, entry: YamlEntry) -> "YamlMapping":
-        """The same with one more, or another, entry; a replaced key keeps its place in the order."""
+        """A copy with an entry added or replaced; a replaced key keeps its place in the order."""
         return YamlMapping(self.mark, {**self.entries, key: entry})
 
     def without(self, key: str) -> "YamlMapping":
@@ -88,7 +88,7 @@ def find(root: YamlNode, path: Path) -> YamlNode | None:
 
 
 def paths_of(node: YamlNode, value: str, path: Path = ()) -> Iterator[Path]:
-    """Where this text stands as a value, from the beginning of the file."""
+    """The places of this text as a value, from the top of the file."""
     if isinstance(node, YamlScalar):
         if node.value == value:
             yield path
@@ -142,7 +142,7 @@ class BadText(Exception):  # noqa: N818 - a verdict on text, carried to where pr
 
 
 def read_yaml(text: str, source: SourceText, path: Path = ()) -> tuple[YamlNode, list[Problem]]:
-    """The one document in `text`, and mistakes after which reading could go on (duplicate keys). BadText otherwise.
+    """The one document in `text`, and the mistakes that do not stop reading (duplicate keys). BadText for others.
 
     `path` says where in a suite the text stands: numbers below `env` and `shape` stay as they are written.
     """
@@ -169,7 +169,7 @@ class _Refused(Exception):  # noqa: N818 - becomes a BadText
 
 
 class _BoundedComposer(Composer, BaseResolver):
-    """PyYAML's composer with bounds, without tags, and without aliases inside of what they stand for."""
+    """PyYAML's composer with bounds, without tags, and without aliases inside their own anchor."""
 
     def __init__(self, text: str) -> None:
         Composer.__init__(self)
@@ -204,7 +204,7 @@ class _BoundedComposer(Composer, BaseResolver):
                 inside = anchor in self._sizes
                 raise _Refused(f"*{anchor} contains itself" if inside else f"&{anchor} is not defined above", event)
         elif event.tag == "!":
-            event.tag = f"{_TAG}str"  # PyYAML would resolve it like an unquoted word.
+            event.tag = f"{_TAG}str"  # PyYAML would resolve a tagged word like an unquoted one.
         elif event.tag not in (None, f"{_TAG}str"):
             raise _Refused(f"the tag {event.tag.replace(_TAG, '!!')[:60]} is not part of a suite file", event)
         if anchor is not None and not isinstance(event, yaml.AliasEvent):
@@ -224,7 +224,7 @@ class _BoundedComposer(Composer, BaseResolver):
 
 
 class _Tree:
-    """Makes the tree of PyYAML's nodes; of a duplicate key the first value stays."""
+    """Turns PyYAML's nodes into the tree; a duplicate key keeps its first value."""
 
     def __init__(self, source: SourceText) -> None:
         self.problems: list[Problem] = []
@@ -271,7 +271,7 @@ def _value_of(node: yaml.Node) -> str | int | float | bool | None:
 
 
 def _mark(place: Any, source: SourceText) -> Mark:
-    """Of an event or node of PyYAML; only of a word on one line the whole of it."""
+    """The mark of a PyYAML event or node: all of a word on one line, else the start."""
     start, end = place.start_mark, place.end_mark
     is_word = isinstance(place, yaml.ScalarEvent | yaml.ScalarNode) and end.line == start.line
     return Mark(source, start.line, start.column, end.column - start.column if is_word else 1)

@@ -45,7 +45,7 @@ class Selection:
 def parse_selection(text: str) -> Selection:
     """The selection that `text` says, in the language above.
 
-    UsageError with a caret below what is wrong, and what may have been meant.
+    UsageError with a caret below what is wrong, and what was probably meant.
     """
     if len(text) > _LONGEST:
         raise UsageError(f"The selection is longer than {_LONGEST} characters.")

@@ -1,4 +1,4 @@
-"""Which cases are meant: patterns of settings, as suite files write them, and expressions, as `-k` takes them."""
+"""Matching cases: patterns of settings, as in suite files, also used by `-k` expressions."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from typing import Any
 from gpubench.suite.model.settings import SETTINGS, BadValue, normal
 
 Pattern = Mapping[str, tuple[Any, ...]]
-"""For each setting the values that fit, in the form that a case holds."""
+"""The values that fit, by setting, in the form stored in a case."""
 
 Test = Callable[[Mapping[str, Any]], bool]
 
@@ -19,13 +19,13 @@ def matches(settings: Mapping[str, Any], where: Mapping[str, Any]) -> bool:
 
     Values are taken as in a suite file (`NHWC`, `off`). `device: cuda` fits every CUDA device, `cuda:1` only this one;
     `env` and `params` fit if the names given have these values, whatever else is set. An empty `where` fits everything,
-    a setting that is unknown nothing.
+    an unknown setting nothing.
     """
     return fits(settings, _compiled(json.dumps(where, sort_keys=True, default=str)))
 
 
 def compiled(where: Mapping[str, Any]) -> Pattern:
-    """`where` with its values in the form that a case holds. A value no case can have stays as it is, and fits none."""
+    """`where` with its values in the form stored in a case. An impossible value stays unchanged and fits no case."""
     pattern = {}
     for name, values in where.items():
         listed = list(values) if isinstance(values, list | tuple) else [values]
@@ -37,7 +37,7 @@ def compiled(where: Mapping[str, Any]) -> Pattern:
 
 
 def fits(settings: Mapping[str, Any], pattern: Pattern) -> bool:
-    """`matches` for a pattern that is compiled once and used for many cases."""
+    """`matches` for a pattern compiled once and used for many cases."""
     return all(
         name in settings and any(_fits(name, settings[name], value) for value in values)
         for name, values in pattern.items()
@@ -59,5 +59,5 @@ def _fits(name: str, actual: Any, wanted: Any) -> bool:
 
 
 def _word(value: Any) -> str:
-    """`-k` knows no types: `params.width=64` is a text."""
+    """`-k` has no types: `params.width=64` is text."""
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,7 +1,7 @@
-"""What a source of telemetry is: what every backend inherits, and the readings they return.
+"""The base classes of telemetry backends and devices, and the readings they return.
 
 Times are seconds of CLOCK_MONOTONIC (`time.monotonic()`), taken before the call that read the value. What a device
-cannot say is None in a reading, with the reason in the device's `missing` under the same name.
+cannot report is None in a reading, with the reason under the same name in the device's `missing`.
 """
 
 import threading
@@ -16,7 +16,7 @@ THROTTLE_REASONS = ("power_cap", "sync_boost", "sw_thermal", "hw_thermal", "powe
 
 
 class FastReading(NamedTuple):
-    """What is read on every fast tick.
+    """The values read on every fast tick.
 
     Units: power W, counter J since an arbitrary start, clock MHz, throttle times s since an arbitrary start; `reasons`
     is NVML's bit mask of clocks-event reasons.
@@ -36,7 +36,7 @@ class FastReading(NamedTuple):
 
 
 class SlowReading(NamedTuple):
-    """What is read once a second.
+    """The values read once a second.
 
     Units: bytes, degrees Celsius, shares of 1, MHz; `pstate` counts from 0, the fastest.
     """
@@ -81,7 +81,7 @@ class Survey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A device as CUDA knows it, sent by the worker: what a backend finds its own handle by.
+    """A device as CUDA knows it, sent by the worker, from which a backend finds its own handle.
 
     `uuid` with or without its `GPU-` or `MIG-` prefix, `pci` as domain:bus:device.function, total_bytes in bytes.
     """
@@ -106,7 +106,7 @@ class Identity:
 
 
 class TelemetryError(Exception):
-    """A source, a device or a call that cannot serve. `code` is NVML's return code where there is one."""
+    """A source, device or call failed. `code` is NVML's return code if there is one."""
 
     def __init__(self, message: str, *, code: int | None = None, remedy: str = "") -> None:
         super().__init__(message)
@@ -115,17 +115,17 @@ class TelemetryError(Exception):
 
 
 class Device:
-    """One device under observation. A backend's own inherits from it, and replaces what its hardware can tell.
+    """One device under observation. A backend's device overrides what its hardware can report.
 
-    `kind` is the backend's name, `key` what tells this device from others (its UUID), `missing` why a reading has None,
-    by the reading's field; a field that recovers leaves. With `parent_shared`, power, energy and clocks are those of a
-    whole card of which this is a slice. With `on_module` the card shares its module with a CPU, and a counter or sensor
-    may be the module's; `scopes` names the readings that are known to be. `counter_wrap_j` is the energy at which the
-    counter wraps; without it, a counter that goes backwards was reset.
+    `kind` is the backend's name, `key` a unique id (its UUID). `missing` says by field why a reading has None; a field
+    that recovers is removed. With `parent_shared`, power, energy and clocks are those of the whole card of which this
+    is a slice. With `on_module` the card shares its module with a CPU, and a counter or sensor may cover the whole
+    module; `scopes` names the readings known to do so. `counter_wrap_j` is the energy at which the counter wraps;
+    without it, a counter that goes backwards was reset.
 
     `read_fast`, `read_slow` and `activity` are called from the sampler's thread and return what could be read: faults
-    become None plus an entry in `missing`, and `lost` where the device is gone. `state` and `survey` are slow, are
-    never called inside a window, and `state` may raise `TelemetryError`.
+    become None plus an entry in `missing`, and `lost` if the device is gone. `state` and `survey` are slow and never
+    called inside a window; `state` may raise `TelemetryError`.
     """
 
     kind: str
@@ -141,7 +141,7 @@ class Device:
 
     @property
     def lost(self) -> str | None:
-        """The fault that showed the device gone, for good; None while it is there."""
+        """The fault that showed that the device is gone for good; None while it is there."""
         return None
 
     def read_fast(self) -> FastReading:
@@ -157,7 +157,7 @@ class Device:
         return SlowReading()
 
     def activity(self) -> Activity | None:
-        """Mean activity since the last call, None on the first and where there is none. Units: see `Activity`."""
+        """Mean activity since the last call; None on the first call, or without counters. Units: see `Activity`."""
         return None
 
     def state(self) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Device:
 
 
 def surveyed(processes: Callable[[], list[ProcessUse]], used_bytes: Callable[[], int]) -> Survey:
-    """What both questions give; None with the reason in `why` for one that raises `TelemetryError`."""
+    """Both answers; None, with the reason in `why`, for one that raises `TelemetryError`."""
     why: list[str] = []
 
     def ask(question: Callable[[], Answer]) -> Answer | None:
@@ -191,7 +191,7 @@ def surveyed(processes: Callable[[], list[ProcessUse]], used_bytes: Callable[[],
 
 
 class Backend:
-    """A source of devices. `available` False means every window is absent, with `reason` (a few words for a table) and
+    """A source of devices. If `available` is False every window is absent, with `reason` (a few words for a table) and
     `remedy` (a sentence).
     """
 
@@ -201,19 +201,19 @@ class Backend:
     remedy = ""
 
     def survey(self) -> dict[str, Survey]:
-        """Every device by its key, before it is known which one will be used."""
+        """All devices by key, for when it is not known yet which one will be used."""
         return {}
 
     def identify(self, device: int | str) -> Identity:
-        """What a caller names by number, UUID or address. TelemetryError where that means no device, or several."""
+        """The device that a caller names by number, UUID or address. TelemetryError if that is none, or several."""
         return Identity(uuid=str(device))
 
     def open(self, identity: Identity) -> Device:
-        """The device that CUDA calls `identity`. TelemetryError where none matches beyond doubt."""
+        """The device that CUDA calls `identity`. TelemetryError if none matches for certain."""
         raise TelemetryError(f"the {self.kind} backend has no {identity.uuid}")
 
     def close(self) -> None:
-        """Lets go of the library. Never raises."""
+        """Releases the library. Never raises."""
 
 
 class NullBackend(Backend):
@@ -233,8 +233,8 @@ class NullBackend(Backend):
 def bounded(call: Callable[[], Answer], timeout_s: float, *, what: str) -> Answer:
     """The answer of `call`, run in a daemon thread; its exceptions are raised here.
 
-    TelemetryError if there is none after `timeout_s` seconds: the thread is left behind, because nothing can end a
-    thread inside a C call.
+    TelemetryError if there is none after `timeout_s` seconds. The thread is then left behind: nothing can end a thread
+    inside a C call.
     """
     answer: list[Answer] = []
     errors: list[BaseException] = []

@@ -1,7 +1,7 @@
 """Which card CUDA calls device N, without torch and without a CUDA context in this process.
 
-Only cards that this process may open have a number in CUDA; NVML counts the others too (a neighbour's in a shared node,
-a lost one).
+CUDA numbers only the cards that this process may open; NVML counts the others too (another user's on a shared node, a
+lost one).
 """
 
 import json
@@ -40,12 +40,12 @@ print(json.dumps({"uuid": "-".join(parts), "name": name.value.decode(), "total_b
 
 
 def identify(device: int | str, library: Library, environ: Mapping[str, str] | None = None) -> Identity:
-    """The identity of a device named by CUDA's number (`0`, `"cuda:1"`), a UUID (`"GPU-..."`, `"MIG-..."`, a prefix of
-    one is enough) or a PCI address. CUDA_VISIBLE_DEVICES counts for numbers, as it does for CUDA.
+    """The identity of a device named by CUDA's number (`0`, `"cuda:1"`), a UUID (`"GPU-..."`, `"MIG-..."`, or a prefix)
+    or a PCI address. CUDA_VISIBLE_DEVICES applies to numbers, as in CUDA.
 
-    The CUDA driver is asked where there is one. Without it the variable is read: its UUIDs as they are, its numbers in
-    the order of PCI addresses, which is CUDA's where CUDA_DEVICE_ORDER says so or all cards are alike. TelemetryError
-    where the number means no card, or could mean several.
+    The CUDA driver is asked if there is one. Without it the variable is read: UUIDs as they are, numbers in the order
+    of PCI addresses, which is CUDA's order if CUDA_DEVICE_ORDER says so or all cards are alike. TelemetryError if the
+    number means no card, or could mean several.
     """
     environ = os.environ if environ is None else environ
     if isinstance(device, str) and _PCI.match(device):
@@ -57,7 +57,7 @@ def identify(device: int | str, library: Library, environ: Mapping[str, str] | N
             matches = []  # a whole UUID needs no list
         if len(matches) > 1:
             raise TelemetryError(f"{device} is the beginning of {len(matches)} UUIDs")
-        # NVML lists cards only: a MIG slice's UUID must be whole, and is asked for as it is.
+        # NVML lists cards only: a MIG slice's UUID must be whole, and is used as it is.
         return Identity(uuid=matches[0] if matches else device)
     text = str(device).removeprefix("cuda:") if str(device) != "cuda" else "0"
     if not text.isdecimal():
@@ -80,8 +80,8 @@ def identify(device: int | str, library: Library, environ: Mapping[str, str] | N
 
 
 def shown(library: Library, environ: Mapping[str, str] | None = None) -> list[str]:
-    """UUIDs of the cards that this process may open and CUDA_VISIBLE_DEVICES leaves to it, in NVML's order; of a MIG
-    slice the card it is a part of. All that it may open where that cannot be told. TelemetryError without any.
+    """UUIDs of the cards that this process may open and CUDA_VISIBLE_DEVICES shows, in NVML's order; for a MIG slice,
+    its card's. If the variable cannot be resolved, all that it may open. TelemetryError if there are none.
     """
     environ = os.environ if environ is None else environ
     cards = list(_cards(library))
@@ -98,11 +98,11 @@ def shown(library: Library, environ: Mapping[str, str] | None = None) -> list[st
 
 
 def selected(variable: str, uuids: Sequence[str]) -> list[int | str]:
-    """What a list of visible devices leaves of the cards in CUDA's order: their positions, and MIG slices by name.
+    """The cards that a list of visible devices selects: positions in CUDA's order, and MIG slices by name.
 
-    As torch reads it (`torch.cuda._parse_visible_devices`, and pytorch#92315 for what the driver does): a list
-    of UUIDs or their beginnings if it starts with one, else of numbers, of each of which only the leading digits count
-    (`1gpu2` is 1). It ends before the first entry that names no card, and one that is repeated leaves nothing at all.
+    As torch reads it (`torch.cuda._parse_visible_devices`, and pytorch#92315 for what the driver does): a list of UUIDs
+    or their beginnings if it starts with one, else of numbers, of which only leading digits count (`1gpu2` is 1). It
+    ends before the first entry that names no card; with a repeated entry nothing is visible at all.
     """
     chosen: list[int | str] = []
     for entry in parse(variable):
@@ -134,7 +134,7 @@ def parse(variable: str) -> list[int | str]:
 
 
 def _ask_cuda(number: int, environ: Mapping[str, str]) -> Identity | None:
-    """What the CUDA driver says in a separate process; None without a driver."""
+    """The CUDA driver's answer, from a separate process; None without a driver."""
     command = [sys.executable, "-I", "-S", "-c", _ASK_CUDA, str(number)]
     options: dict[str, Any] = {"env": dict(environ), "timeout": _TIMEOUT_S, "stdin": subprocess.DEVNULL}
     try:
@@ -159,9 +159,9 @@ def _read_variable(library: Library, environ: Mapping[str, str]) -> tuple[list[s
 
 
 def _cards(library: Library) -> dict[str, str | None]:
-    """Names by UUID of the cards that this process may open, in NVML's order, which is that of PCI addresses.
+    """The cards that this process may open, UUID to name, in NVML's order (by PCI address).
 
-    TelemetryError where there is none for another reason than that cards belong to other jobs.
+    TelemetryError if there is none, unless that is because all cards belong to other jobs.
     """
     cards: dict[str, str | None] = {}
     fault: NvmlError | None = None

@@ -1,4 +1,4 @@
-"""The source of telemetry that this machine has."""
+"""Chooses this machine's source of telemetry."""
 
 import time
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from gpubench.telemetry.devices.rocm import open_rocm
 
 
 def open_backend(*, clock: Callable[[], float] = time.monotonic) -> Backend:
-    """The first that is available of NVML, amdsmi and those of other packages; else one that says why there is none.
+    """The first available of NVML, amdsmi and other packages' backends; else one that says why there is none.
 
-    Never raises. An extension is a callable like this one; None says that it has nothing here.
+    Never raises. An extension is a callable like this one; it returns None if its hardware is missing.
     """
     nvidia = nvml.open_backend(clock=clock)
     if nvidia.available:

@@ -1,4 +1,4 @@
-"""How often a card's energy counter and power readings really change: measured, because it is not documented."""
+"""Measures how often a card's energy counter and power readings really change, which is not documented."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,8 +17,8 @@ _QUANTITIES = ("counter_j", "power_instant_w", "power_average_w", "power_usage_w
 
 @dataclass(frozen=True)
 class Periods:
-    """Time between changes of each reading, in seconds; None where fewer than three changes were seen (a reading that
-    stays the same on an idle card does not tell its period).
+    """Time between changes of each reading, in seconds; None if fewer than three changes were seen (a reading that
+    stays constant on an idle card shows no period).
     """
 
     counter_s: float | None = None
@@ -43,7 +43,7 @@ def measure_periods(
     """Polls the device for 0.6 to 2.5 s, until the counter changed five times.
 
     `wait(seconds)` sleeps and returns something true when polling should end. Polls slower than `poll_s` (a driver that
-    takes milliseconds a call) widen the answer by as much. `record` gets every reading: none is wasted.
+    takes milliseconds a call) widen the answer by as much. `record` receives every reading.
     """
     changes: dict[str, list[float]] = {name: [] for name in _QUANTITIES}
     last: dict[str, float] = {}
@@ -67,9 +67,9 @@ def measure_periods(
 
 
 def mean_period_s(times_s: Sequence[float]) -> float | None:
-    """Mean time between updates of which some were seen, in seconds; None below three.
+    """Mean time between updates in seconds, when only some of them were seen; None below three.
 
-    A gap of several typical ones holds as many updates, that left the value as it was or fell between two readings.
+    A gap of several typical lengths holds that many updates: some left the value unchanged or fell between readings.
     """
     gaps_s = [after - before for before, after in pairwise(times_s)]
     if len(gaps_s) < 2:

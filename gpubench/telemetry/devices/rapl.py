@@ -17,11 +17,11 @@ PERIODS = Periods(counter_s=0.001)
 """RAPL counters are updated about every millisecond (Intel SDM vol. 3B, 15.10)."""
 
 _MOST_W = 800.0
-"""More than any package takes for long."""
+"""Watts; more than any package draws for long."""
 
 _LATE_S = 0.1
 _STILL_S = 1.0
-"""Far longer than a package's counter takes to move, whatever it does."""
+"""Far longer than a package's counter ever stays the same."""
 
 _UNMASK = (
     "Let the container see it: docker run --security-opt systempaths=unconfined "
@@ -31,26 +31,26 @@ _UNMASK = (
 
 
 class Zone:
-    """One package's counter, kept open. `total_j` only grows: its wrap at `max_energy_range_uj` is undone."""
+    """One package's counter, kept open. `total_j` only grows: wraps at `max_energy_range_uj` are undone."""
 
     def __init__(self, folder: Path, now_s: float) -> None:
         self.name = (folder / "name").read_text(encoding="ascii").strip()
         self._fd = os.open(folder / "energy_uj", os.O_RDONLY | os.O_CLOEXEC)
         self._last_uj, self._last_s = self._read_uj(), now_s
         self.moved_s = now_s
-        """When the counter last had another value than before."""
+        """When the counter last changed."""
         try:
             self._range_uj = int((folder / "max_energy_range_uj").read_text(encoding="ascii"))
         except (OSError, ValueError):
-            self._range_uj = 0  # where only `energy_uj` was passed in: a wrap then counts as a reset
+            self._range_uj = 0  # if a container shows only `energy_uj`, a wrap counts as a reset
         self.total_j = 0.0
 
     def _read_uj(self) -> int:
         return int(os.pread(self._fd, 32, 0))
 
     def read(self, now_s: float) -> bool:
-        """Adds what was used since the last reading. False if that cannot be known: after a suspend or a reset, or so
-        late that the counter may have wrapped unseen. OSError or ValueError where the file cannot be read.
+        """Adds the energy since the last reading. False if that is unknown: after a suspend or a reset, or if the
+        counter may have wrapped unseen. OSError or ValueError if the file cannot be read.
         """
         now_uj = self._read_uj()
         most_uj = _MOST_W * 1e6 * (now_s - self._last_s + _LATE_S)
@@ -68,7 +68,7 @@ class Zone:
 
 
 class RaplDevice(Device):
-    """The machine's CPU packages together, as a device with nothing but an energy counter."""
+    """All CPU packages of the machine, as one device that has only an energy counter."""
 
     kind = "rapl"
     key = "cpu"
@@ -96,7 +96,7 @@ class RaplDevice(Device):
         return FastReading(counter_j=sum(zone.total_j for zone in self._zones))
 
     def still(self, for_s: float) -> list[str]:
-        """Names of the packages whose counter has not moved for so many seconds: without them the sum means nothing."""
+        """Packages whose counter has not moved for `for_s` seconds: without them the sum is meaningless."""
         now_s = self._clock()
         return [zone.name for zone in self._zones if now_s - zone.moved_s > for_s]
 
@@ -110,7 +110,7 @@ class RaplDevice(Device):
 
 
 def open_rapl(root: Path = POWERCAP, *, clock: Callable[[], float] = time.monotonic) -> RaplDevice:
-    """The machine's packages. TelemetryError with the reason where there are none or they may not be read.
+    """The machine's packages. TelemetryError, with the reason, if there are none or they may not be read.
 
     Memory-mapped duplicates (`intel-rapl-mmio`) and the zones inside a package (cores, DRAM) are left out.
     """
@@ -135,7 +135,7 @@ def open_rapl(root: Path = POWERCAP, *, clock: Callable[[], float] = time.monoto
 
 
 def _why_none(root: Path, names: dict[Path, str]) -> tuple[str, str]:
-    """(reason, remedy) where no zone is a package."""
+    """(reason, remedy) if no zone is a package."""
     if not root.is_dir():
         remedy = "On a machine of your own: sudo modprobe intel_rapl_common intel_rapl_msr."
         return "no RAPL counters: this kernel or virtual machine shows no powercap", remedy

@@ -1,4 +1,4 @@
-"""Readings of another time, played back as if a device gave them now: for tests, examples, and a look at a stored run.
+"""Plays back recorded readings as if a device gave them now: for tests, examples and stored runs.
 
 A recording is plain JSON: `{"schema": 1, "name": ..., "fast": {"time_s": [...], "power_instant_w": [...]}, "slow":
 {...}}` with the fields of `FastReading` and `SlowReading`; null where a reading is missing.
@@ -22,7 +22,7 @@ Column = Sequence[float | None]
 
 @dataclass(frozen=True)
 class Recording:
-    """Columns by name, `time_s` among them and increasing. ValueError if they are not of one length, or empty."""
+    """Columns by name, with an increasing `time_s`. ValueError if they are empty or differ in length."""
 
     name: str
     fast: Mapping[str, Column]
@@ -74,7 +74,7 @@ def _times(table: Mapping[str, Column]) -> list[float]:
 
 
 class ReplayDevice(Device):
-    """Gives the reading that was current at the same distance from the start; after the end, nothing."""
+    """Gives the reading recorded at the same time since the start; nothing after the end."""
 
     kind = "replay"
     counter_wrap_j = 2**32 / 1000  # NVML's: recordings are of cards
@@ -114,7 +114,7 @@ class ReplayDevice(Device):
 
 
 class ReplayBackend(Backend):
-    """Every device is the recording's."""
+    """A backend on which every device is the recording."""
 
     kind = "replay"
 

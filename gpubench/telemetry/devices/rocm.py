@@ -1,4 +1,4 @@
-"""AMD GPUs through `amdsmi`, AMD's own Python package: imported when a backend is opened, never before.
+"""AMD GPUs through `amdsmi`, AMD's Python package, imported only when a backend is opened.
 
 Units, by include/amd_smi/amdsmi.h and py-interface/amdsmi_interface.py of github.com/ROCm/amdsmi: power W, power caps
 uW (bare-metal Linux), energy in ticks of `counter_resolution` uJ, clocks MHz, temperatures degrees Celsius, activity
@@ -6,7 +6,7 @@ per cent, memory bytes. What a chip lacks is "N/A" or an error; both become None
 
 Throttling comes from the accumulated residencies of `amdsmi_get_gpu_metrics_info` (MI300 and newer): each counts the
 firmware's cycles under one limit, and `accumulation_counter` all cycles, 32 bits wide (gpu_metrics_v1_6 in the kernel's
-kgd_pp_interface.h). They give times under each limit, and no reasons of the moment.
+kgd_pp_interface.h). They give the time under each limit, but not the current reasons.
 """
 
 import contextlib
@@ -40,10 +40,10 @@ _TIMEOUT_S = 20.0
 _CLOSE_TIMEOUT_S = 0.4
 _MOST_WATTS = 20_000
 _NOT_SUPPORTED = frozenset({2, 3, 5, 10})
-"""AMDSMI_STATUS_NOT_SUPPORTED, NOT_YET_IMPLEMENTED, FAIL_LOAD_SYMBOL and NO_PERM: asking again changes nothing."""
+"""AMDSMI_STATUS_NOT_SUPPORTED, NOT_YET_IMPLEMENTED, FAIL_LOAD_SYMBOL and NO_PERM: asking again is useless."""
 
 _APU = re.compile(r"\bMI\d+A\b")
-"""GPU and CPU in one socket (MI300A), whose power and energy amdsmi gives together."""
+"""GPU and CPU in one socket (MI300A), for which amdsmi gives joint power and energy."""
 
 _LOST = frozenset({31, 34, 54})
 """AMDSMI_STATUS_NOT_FOUND, DRIVER_NOT_LOADED and AMDGPU_RESTART_ERR."""
@@ -54,11 +54,11 @@ _RESIDENCIES = {
     "throttle_sw_thermal_s": ("socket_thm_residency_acc", "vr_thm_residency_acc", "hbm_thm_residency_acc"),
     "throttle_hw_thermal_s": ("prochot_residency_acc",),
 }
-"""Package power tracking; temperatures that the firmware holds; the processor-hot signal."""
+"""Package power tracking; the firmware's temperature limits; the processor-hot signal."""
 
 
 class AmdSmiError(TelemetryError):
-    """A failed call of amdsmi. `status` is the library's code, None where the binding itself failed."""
+    """A failed amdsmi call. `status` is the library's code, None where the binding itself failed."""
 
     def __init__(self, call: str, detail: str, status: int | None = None) -> None:
         super().__init__(f"{call}: {detail}")
@@ -72,10 +72,10 @@ class AmdSmi:
         self.module = module
 
     def call(self, name: str, *args: Any) -> Any:
-        """AmdSmiError for whatever goes wrong, in the driver, the library or the binding."""
+        """AmdSmiError for any failure in the driver, the library or the binding."""
         try:
             return getattr(self.module, name)(*args)
-        except Exception as error:  # noqa: BLE001 - of the binding, ctypes or an old version without the call
+        except Exception as error:  # noqa: BLE001 - from the binding, ctypes, or an old version without the call
             status = getattr(error, "err_code", None)
             info = getattr(error, "err_info", None) or f"{type(error).__name__}: {error}"
             raise AmdSmiError(name, str(info).strip(), status) from None
@@ -120,7 +120,7 @@ class RocmDevice(Device):
     def read_power(self) -> FastReading:
         """Energy counter and powers. Units: see `FastReading`.
 
-        MI300 and newer tell the current power, older chips an average; `socket_power` is whichever there is.
+        MI300 and newer report current power, older chips an average; `socket_power` is whichever there is.
         """
         energy = self._ask("counter_j", "amdsmi_get_energy_count")
         power = self._ask("power_instant_w", "amdsmi_get_power_info")
@@ -182,7 +182,9 @@ class RocmDevice(Device):
         return dict(sorted(self._faults.items()))
 
     def _ask(self, quantity: str, name: str, *args: Any) -> Any:
-        """The call's answer, None with the reason in `missing`. What was never there is asked for once."""
+        """The call's answer, or None with the reason in `missing`. A quantity that was never there is read only
+        once.
+        """
         call = (name, *args)
         if self._lost is not None or call in self._off:
             return None
@@ -201,7 +203,7 @@ class RocmDevice(Device):
         return answer
 
     def _number(self, quantity: str, answer: Mapping[str, Any], *keys: str) -> float | None:
-        """The first of the keys that there is; None for "N/A"."""
+        """The value of the first key present; None for "N/A"."""
         value = next((answer[key] for key in keys if key in answer), "N/A")
         if isinstance(value, int | float):
             return float(value)
@@ -213,14 +215,14 @@ class RocmDevice(Device):
             self.missing.setdefault(quantity, self.missing.get("power_instant_w", "no power was read"))
             return None
         watts = self._number(quantity, answer, key)
-        if watts is None or not 0 < watts < _MOST_WATTS:  # 0 and 65535 say nothing
+        if watts is None or not 0 < watts < _MOST_WATTS:  # 0 and 65535 mean unknown
             self.missing.setdefault(quantity, f"amdsmi says {watts} W for {key}")
             return None
         self.missing.pop(quantity, None)
         return watts
 
     def _joules(self, energy: Mapping[str, Any]) -> float | None:
-        """Ticks times their size. A counter of 32 bits wraps, at 15.3 uJ and 700 W every 94 s."""
+        """Ticks times their size. A 32-bit counter wraps: at 15.3 uJ and 700 W every 94 s."""
         ticks = self._number("counter_j", energy, "energy_accumulator", "power")
         size_uj = self._number("counter_j", energy, "counter_resolution")
         if ticks is None or size_uj is None:
@@ -238,9 +240,9 @@ class RocmDevice(Device):
         return next((float(answer) for answer in answers if answer is not None), None)
 
     def _throttle_times(self) -> dict[str, Any]:
-        """Seconds under each limit since the first reading: the share of the firmware's cycles, times what passed.
+        """Seconds under each limit since the first reading: its share of the firmware's cycles, times the elapsed time.
 
-        Of the temperature limits the one that held longest, because they overlap.
+        Temperature limits overlap, so the one that held longest counts.
         """
         now_s = self._clock()
         metrics = self._ask("reasons", "amdsmi_get_gpu_metrics_info")
@@ -257,7 +259,7 @@ class RocmDevice(Device):
         turn = 1 << _COUNTER_BITS
         added = {name: (now - before[name]) % turn if before else 0 for name, now in self._residencies.items()}
         cycles = added["accumulation_counter"]
-        if before and not cycles:  # nothing accumulated yet says nothing
+        if before and not cycles:  # nothing accumulated yet
             self._residencies, self._residencies_s = before, now_s - passed_s
             return dict.fromkeys(_RESIDENCIES)
         for quantity, parts in _RESIDENCIES.items():
@@ -292,10 +294,11 @@ class RocmBackend(Backend):
         return bounded(find, _TIMEOUT_S, what="amdsmi")
 
     def identify(self, device: int | str, environ: Mapping[str, str] = os.environ) -> Identity:
-        """Of a device by HIP's number (`0`, `"cuda:1"`), UUID (`"GPU-..."`) or PCI address, or TelemetryError.
+        """A device by HIP's number (`0`, `"cuda:1"`), UUID (`"GPU-..."`) or PCI address. TelemetryError if there is
+        none.
 
-        ROCR_VISIBLE_DEVICES is applied first, and HIP_VISIBLE_DEVICES (or CUDA_VISIBLE_DEVICES, which HIP takes too) to
-        what is left; each is read as torch reads it.
+        ROCR_VISIBLE_DEVICES is applied first, then HIP_VISIBLE_DEVICES (or CUDA_VISIBLE_DEVICES, which HIP accepts too)
+        to the rest, each as torch reads it.
         """
         text = str(device)
         if text.startswith("GPU-"):
@@ -325,7 +328,7 @@ class RocmBackend(Backend):
         return [identity for _, _, identity in sorted(found, key=lambda each: each[:2])]
 
     def survey(self) -> dict[str, Survey]:
-        """Processes and memory of every GPU, by UUID. TelemetryError where the driver does not answer."""
+        """Processes and memory of every GPU, by UUID. TelemetryError if the driver does not answer."""
 
         def ask() -> dict[str, Survey]:
             return {str(card.uuid): _survey(self._smi, handle) for handle, card in _cards(self._smi)}
@@ -333,7 +336,7 @@ class RocmBackend(Backend):
         return bounded(ask, _TIMEOUT_S, what="amdsmi")
 
     def close(self) -> None:
-        """Shuts amdsmi down; a driver that hangs on it is left behind after 0.4 s."""
+        """Shuts amdsmi down; a driver that hangs is abandoned after 0.4 s."""
         with contextlib.suppress(TelemetryError):
             bounded(lambda: self._smi.call("amdsmi_shut_down"), _CLOSE_TIMEOUT_S, what="amdsmi_shut_down")
 
@@ -356,7 +359,7 @@ def open_rocm(*, clock: Callable[[], float] = time.monotonic) -> Backend | None:
 
 
 def _cards(smi: AmdSmi) -> list[tuple[Any, Identity]]:
-    """Handles and identities of the cards that answer: a lost neighbour spoils nothing for the others."""
+    """Handles and identities of the cards that answer; a lost card does not affect the others."""
     cards = []
     for handle in smi.call("amdsmi_get_processor_handles"):
         with contextlib.suppress(AmdSmiError):
@@ -365,7 +368,7 @@ def _cards(smi: AmdSmi) -> list[tuple[Any, Identity]]:
 
 
 def _uuid(smi: AmdSmi, handle: Any) -> str:
-    """`GPU-` and the serial number in 16 digits, as HIP and ROCR_VISIBLE_DEVICES have it; the address without one."""
+    """`GPU-` and the serial number in 16 digits, as in HIP and ROCR_VISIBLE_DEVICES; without one, the address."""
     try:
         serial = str(smi.call("amdsmi_get_gpu_asic_info", handle)["asic_serial"])
     except AmdSmiError:

@@ -1,4 +1,4 @@
-"""What surrounds a launch: other processes, limits, errors. Read before and after it, never during it."""
+"""The surroundings of a launch: other processes, limits, errors. Read before and after it, never during it."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -31,17 +31,17 @@ class Surroundings:
         self._reported: set[str] = set()
 
     def before(self) -> None:
-        """Before a launch."""
+        """Reads the surroundings before a launch."""
         self.begin(self._survey())
 
     def begin(self, survey: Survey) -> None:
-        """Before a launch whose device was surveyed already (or could not be: `NOT_SURVEYED`)."""
+        """The same for a device that was surveyed already (or could not be: `NOT_SURVEYED`)."""
         self._reported.clear()
         self._before, self._after, self._state_after = survey, NOT_SURVEYED, {}
         self._state_before = self._state()
 
     def after(self) -> None:
-        """After a launch has ended."""
+        """Reads the surroundings after a launch has ended."""
         known = {process.pid for process in self._before.processes or ()}
         waited_s = 0.0
         self._after = self._survey()
@@ -87,7 +87,7 @@ class Surroundings:
         }
 
     def new_findings(self) -> tuple[Finding, ...]:
-        """Findings since the last `before`, each once: first those known already, later those of the end."""
+        """Findings since the last `before`, each once: first what the start shows, later what the end shows."""
         before, after = self._state_before, self._state_after
         found = []
         for other in self.others or ():

@@ -1,4 +1,4 @@
-"""Readings of one device over time: columns of doubles, appended by one thread and copied out by others."""
+"""Readings of one device over time, as columns of doubles that one thread appends to and others copy."""
 
 import math
 import threading
@@ -19,7 +19,7 @@ class Cut:
     columns: dict[str, list[float]]
 
     def points(self, name: str) -> Iterator[tuple[float, float, float]]:
-        """(time_s, took_s, value) of the readings that have `name`."""
+        """(time_s, took_s, value) of readings with a value for `name`."""
         for at_s, took_s, value in zip(self.time_s, self.took_s, self.columns[name], strict=True):
             if not math.isnan(value):
                 yield at_s, took_s, value
@@ -66,7 +66,7 @@ class History:
             return self._time_s[-1] if self._time_s else -math.inf
 
     def last(self) -> dict[str, float | None]:
-        """The last row by name, None for missing values; empty before the first."""
+        """The last row by name, with None for missing values; empty before the first."""
         with self._lock:
             if not self._time_s:
                 return {}

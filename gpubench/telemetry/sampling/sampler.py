@@ -1,4 +1,4 @@
-"""A thread that reads one device on a fixed schedule. It runs in the parent, never in a measured process."""
+"""A thread that reads one device on a fixed schedule, in the parent and never in a measured process."""
 
 import math
 import threading
@@ -33,7 +33,7 @@ class Schedule:
 
 
 class Sampler:
-    """Fast and slow ticks by the schedule, against deadlines of the monotonic clock.
+    """Fast and slow ticks on schedule, against deadlines of the monotonic clock.
 
     Late ticks are skipped and counted in `num_skipped`. Whatever a device does, no exception leaves the thread and
     `stop` returns within its limit; a thread stuck in the driver is abandoned (`stuck`), since nothing can end it.
@@ -97,7 +97,7 @@ class Sampler:
         deadline_s = self.now()
         while not self._ending.is_set():
             if not self._resumed.is_set():
-                # Nothing wakes up while paused: a paused sampler costs nothing.
+                # A paused sampler never wakes up, so it costs nothing.
                 self._resumed.wait()
                 deadline_s = self.now()
                 continue
@@ -111,7 +111,7 @@ class Sampler:
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception as error:  # noqa: BLE001 - telemetry must never end a measurement; what failed is in the record
+        except Exception as error:  # noqa: BLE001 - telemetry must never end a measurement; the record names what failed
             if len(self.errors) < _MOST_ERRORS:
                 self.errors.append(f"{type(error).__name__}: {error}")
 
@@ -122,7 +122,7 @@ class Sampler:
         self.fast.append(at_s, self.now() - at_s, reading)
 
     def tick(self) -> None:
-        """One fast reading, and a slow one when due. Called by the thread, and by tests with a fake clock."""
+        """One fast reading, and a slow one if due. Called by the thread, and by tests with a fake clock."""
         at_s = self.now()
         last_good_s = self.fast.last_s
         reading = self.device.read_fast()

@@ -1,7 +1,7 @@
 """Energy at an instant, from a counter that is updated periodically and read periodically.
 
-A counter read every dt seconds changes every T_u. Its change is seen between two reads, so the moment of the update is
-known to within half the bracket of these reads. Energy at an edge is interpolated between the updates around it.
+A counter read every dt seconds changes every T_u. A change shows between two reads, so the moment of the update is
+known to within half the interval of these reads. Energy at an edge is interpolated between the updates around it.
 """
 
 import math
@@ -11,10 +11,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 _MOST_W = 5_000.0
-"""More than any card, module or CPU package takes."""
+"""Watts; more than any card, module or CPU package draws."""
 
 _SLOWEST_UPDATE_S = 5.0
-"""Longest time whose energy one update may add, as long as the counter's own period is not known."""
+"""Longest time that one update may cover while the counter's own period is unknown."""
 
 Point = tuple[float, float, float]
 """(time before the call in s, how long the call took in s, value)."""
@@ -29,10 +29,10 @@ class Tick(NamedTuple):
 
 
 class Edge(NamedTuple):
-    """Energy at one edge of a window, on a straight line between the updates around it, which lie `width_s` apart.
+    """Energy at one edge of a window, on a straight line between the updates around it, `width_s` apart.
 
-    If power swings by dP inside this bracket, the truth is at most `lever_s` dP away; `spread_w` is the dP that the
-    updates around it show. `timing_j` is the error from the updates' unknown moments. Units: J, s, W.
+    If power swings by dP between them, the true energy is at most `lever_s` dP away; `spread_w` is the dP that the
+    updates show. `timing_j` is the error from not knowing when the updates happened. Units: J, s, W.
     """
 
     energy_j: float
@@ -60,8 +60,8 @@ def unwrap(
     """Undoes wraps at `wrap_j`; any other step backwards is a reset.
 
     A reset before `since_s` drops the readings before it, a later one ends the series. A wrap is believed only if it
-    implies a power that hardware can have, as a reset from a high value looks like a wrap with an absurd power. A step
-    forwards that no card could make is a misread value, and is left out.
+    implies a possible power: a reset from a high value looks like a wrap at an absurd power. A step forwards that no
+    card could make is a misread value and left out.
     """
     kept: list[Point] = []
     offset_j, num_wraps = 0.0, 0
@@ -85,7 +85,7 @@ def unwrap(
 
 
 def find_ticks(points: list[Point], update_period_s: float | None = None) -> list[Tick]:
-    """The updates seen between consecutive reads, at the middle of their brackets.
+    """The updates seen between consecutive reads, placed in the middle of the possible interval.
 
     The update was after the earlier read began and before the later one ended; if the counter updates more often than
     it is read (or a call took long), the last update was at most one period before the later read.
@@ -128,10 +128,10 @@ def energy_between(
 ) -> UncertainEnergy | None:
     """Energy of [start_s, end_s]; None if an edge is not between two updates.
 
-    Uncertainty: that of the updates' moments, independent at the two edges; and a quarter of the distance between
-    updates at mean power, or more if the load allows more. If power differs around the edges, both may err the same way
-    (a load that starts and ends with the window); if it only swings, by `swing_w` as another source shows, they err
-    independently (a load in step with the updates looks steady in them).
+    The uncertainty has two parts: when the updates happened, independent at the two edges; and a quarter of the time
+    between updates at mean power, or more if the load varies more. If power differs around the edges, both may err the
+    same way (a load that starts and ends with the window). If it only swings, by `swing_w` from another source, they
+    err independently (a load in step with the updates looks steady in them).
     """
     start, end = energy_at(ticks, start_s), energy_at(ticks, end_s)
     if start is None or end is None or end_s <= start_s:
@@ -145,7 +145,7 @@ def energy_between(
 
 
 class Curve:
-    """A quantity over time as a line through points of (time in s, joules or seconds), for many look-ups."""
+    """A piecewise linear quantity through points (time in s, joules or seconds), for many look-ups."""
 
     def __init__(self, points: Iterable[tuple[float, float]]) -> None:
         pairs = list(points)
@@ -164,6 +164,6 @@ class Curve:
         return self._energies_j[left] + share * (self._energies_j[right] - self._energies_j[left])
 
     def between(self, start_s: float, end_s: float) -> float | None:
-        """What [start_s, end_s] added; None if an edge is outside the points."""
+        """The increase over [start_s, end_s]; None if an edge is outside the points."""
         start_j, end_j = self.at(start_s), self.at(end_s)
         return None if start_j is None or end_j is None else end_j - start_j

@@ -13,11 +13,11 @@ from gpubench.telemetry.window import power_integral
 from gpubench.telemetry.window.counter_ticks import Curve, Tick, energy_between, find_ticks, unwrap
 
 ASSUMED_PERIOD_S = 0.1
-"""Update period of a counter if it could not be measured."""
+"""Update period assumed of a counter that could not be measured."""
 
 DISAGREEMENT = 0.03
 CARD_GAIN_PCT = 5.0
-"""Gain error between cards ("Part-time Power Measurements"): ratios on one card do not have it, absolute joules do."""
+"""Gain error between cards ("Part-time Power Measurements"): affects absolute joules, but not ratios on one card."""
 
 MOST_UNCERTAINTY_PCT = 5.0
 _RESOLVED_INTERVALS = 1.5
@@ -47,7 +47,7 @@ class Energy:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way of getting the energy. Units: J, s."""
+    """The energy from one source. Units: J, s."""
 
     source: str
     energy_j: float
@@ -56,7 +56,7 @@ class Candidate:
 
 
 def minimum_window_s(source: str, update_period_s: float) -> float:
-    """Shortest window with a valid figure, in seconds: an edge's error is about 1 % of it."""
+    """Shortest window with a valid figure, in seconds: one at which an edge's error is about 1 %."""
     if source == "counter_ticks":
         return max(3.0, 30 * update_period_s)
     return max(5.0, 50 * update_period_s) if source == "counter_delta" else _TRAPEZOID_S
@@ -65,8 +65,8 @@ def minimum_window_s(source: str, update_period_s: float) -> float:
 class EnergyOf:
     """The energy of one window from its readings. `cut` must reach beyond both edges by at least an update period.
 
-    `wrap_j` is the energy at which the counter wraps, `on_module` whether it may be that of a whole module, and
-    `missing` why readings have no value.
+    `wrap_j` is the energy at which the counter wraps. `on_module`: the counter may cover a whole module. `missing`: why
+    readings have no value.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class EnergyOf:
         counter = cut.points("counter_j")
         self._counter = unwrap(counter, start_s, wrap_j=wrap_j, update_period_s=periods.counter_s)
         self._ticks: list[Tick] = find_ticks(self._counter.points, periods.counter_s)
-        # From all updates around the window if readings resolve them: that is finer than the probe at the start.
+        # From all updates around the window, if readings resolve them: more precise than the probe at the start.
         seen_s = mean_period_s([tick.at_s for tick in self._ticks])
         resolved = seen_s is not None and seen_s > _RESOLVED_INTERVALS * interval_s
         period_s = (seen_s if resolved else periods.counter_s or seen_s) or ASSUMED_PERIOD_S
-        # A period is measured to no better than 10 ms, and 3.005 s would be an odd least window.
+        # Rounded: a period is known to about 10 ms, and 3.005 s would be an odd least window.
         self._update_period_s = round(period_s, 2) if period_s >= 0.05 else period_s
         powers = ("power_average_w", "power_instant_w", "power_usage_w")
         self._average, self._instant, self._usage = (power_integral.readings(cut.points(name)) for name in powers)
@@ -98,7 +98,7 @@ class EnergyOf:
         self._detail: dict[str, Any] = {}
 
     def result(self) -> Energy:
-        """The best source that covers the window, judged."""
+        """The energy from the best source that covers the window, and whether it is valid."""
         if self._was_reset():
             self._findings.append(finding("GB412", "The energy counter went backwards during the window."))
         counted = self._from_ticks() or self._from_delta()
@@ -138,7 +138,7 @@ class EnergyOf:
         )
 
     def _was_reset(self) -> bool:
-        """Whether the counter fell before a reading that the window's end needs."""
+        """Whether the counter fell before the last reading that the window needs."""
         last_s = self._counter.points[-1][0] if self._counter.points else -math.inf
         return self._counter.reset_at_s is not None and last_s <= self._end_s + self._update_period_s
 
@@ -163,10 +163,10 @@ class EnergyOf:
         return f"{nothing} ({'; '.join(why)})" if why else nothing
 
     def _of_the_gpu(self, counted: Candidate, disagreement: power_integral.AverageDeviation | None) -> Candidate:
-        """`counted`, or where it is the energy of more than the GPU, that of its power sensor.
+        """`counted`, or, if that is the energy of more than the GPU, the energy from its power sensor.
 
-        It is if it lies above the one-second average, and the card shares a module with a CPU or its mean is a power
-        that no reading of the window comes near.
+        The counter covers more if it lies above the one-second average, and either the card shares a module with a CPU,
+        or no reading in the window comes near the counter's mean power.
         """
         mean_w = counted.energy_j / (self._end_s - self._start_s)
         series = (self._instant, self._average, self._usage)
@@ -196,7 +196,7 @@ class EnergyOf:
             return None
         mean_w = between.energy_j / (self._end_s - self._start_s)
         edges_j = (_EDGE_PERIODS * self._update_period_s + _EDGE_INTERVALS * self._interval_s) * mean_w
-        # If readings come less often than updates, they are what blurs the edges.
+        # If readings are rarer than updates, readings limit the precision of the edges.
         minimum_s = minimum_window_s("counter_ticks", max(self._update_period_s, self._interval_s))
         return Candidate("counter_ticks", between.energy_j, max(between.uncertainty_j, edges_j), minimum_s)
 
@@ -243,11 +243,11 @@ class EnergyOf:
         return None
 
     def _cross_check(self, chosen: Candidate) -> power_integral.AverageDeviation | None:
-        """By how much the chosen source lies above the one-second average, and how much of it is allowed; None if they
+        """How far the chosen source lies above the one-second average, and how much of that is allowed; None if they
         cannot be compared.
 
         Each reading of the average is compared with the chosen source's figure for the same second, so that neither the
-        average's lag nor a load that changes over seconds looks like a disagreement.
+        average's lag nor a slowly changing load looks like a disagreement.
         """
         settled = power_integral.settled(self._average, self._start_s)
         start_s = self._start_s if settled else self._start_s + power_integral.AVERAGE_SPAN_S + 0.25

@@ -13,7 +13,7 @@ AVERAGE_SPAN_S = 1.0
 """Field 185 is the mean of the last second (nvml.h)."""
 
 SETTLED_S = 1.5
-"""After this much of the same load, the one-second average shows nothing older."""
+"""After this long under the same load, the one-second average shows nothing older."""
 
 _SAME_LOAD = 0.05
 _SENSOR_PERIOD_S = 0.1
@@ -73,14 +73,14 @@ def running_energy(series: list[Reading]) -> list[tuple[float, float]]:
 
 
 def swing(series: list[Reading], start_s: float, end_s: float) -> float:
-    """Watts between low and high readings of [start_s, end_s], without the outer twentieths; 0 without readings."""
+    """Watts between the 5th and 95th percentile of readings in [start_s, end_s]; 0 without readings."""
     inside = sorted(watts for at_s, watts in series if start_s <= at_s <= end_s)
     left_out = len(inside) // 20
     return inside[-1 - left_out] - inside[left_out] if inside else 0.0
 
 
 def settled(average: list[Reading], start_s: float) -> bool:
-    """Whether the window's load already ran long enough before it.
+    """Whether the window's load had already run long enough before it.
 
     Then the one-second average just before `start_s` equals (within 5 %) that once it covers the window alone.
     """
@@ -93,7 +93,7 @@ def settled(average: list[Reading], start_s: float) -> bool:
 
 
 class AverageDeviation(NamedTuple):
-    """Another source over the one-second average, less one; and how much of it their timing alone may explain."""
+    """Another source's ratio to the one-second average, minus one; and how much of it timing alone may explain."""
 
     difference: float
     uncertainty: float
@@ -102,10 +102,10 @@ class AverageDeviation(NamedTuple):
 def compare_with_average(
     average: list[Reading], curve: Curve, start_s: float, end_s: float, period_s: float | None
 ) -> AverageDeviation | None:
-    """Means of the average's readings in [start_s, end_s], and of the second before each by `curve`.
+    """Compares the mean of the average's readings in [start_s, end_s] with `curve` over the second before each.
 
-    A reading is half an update period old on average; the error of this grows with the difference of power between the
-    ends. None with fewer than three readings to compare.
+    A reading is half an update period old on average; the error from that grows with the difference in power between
+    the ends. None with fewer than three readings to compare.
     """
     hold_s = 0.5 * (period_s or _SENSOR_PERIOD_S)
     pairs = []
@@ -128,7 +128,7 @@ def average_energy(
 ) -> UncertainEnergy | None:
     """Integral of the one-second average.
 
-    It lags by half its span, so the error is the difference of power between the second before the start and that
+    It lags by half its span, so the error is the difference in power between the second before the start and the one
     before the end; the sensor's hold and the reading interval add to it.
     """
     energy_j = trapezoid(average, start_s, end_s)

@@ -1,4 +1,4 @@
-"""Throttling of a window: share of time by reason, from the driver's time counters or from sampled reasons."""
+"""Throttling in a window: share of time by reason, from the driver's time counters or sampled reasons."""
 
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ _CODES_AND_NAMES = {
 
 
 class Throttling(NamedTuple):
-    """`share` of the window in which clocks were held down for any reason, `by_reason` each. Units: shares of 1."""
+    """`share` of the window in which clocks were held down for any reason, and `by_reason`. Units: shares of 1."""
 
     share: float | None
     by_reason: dict[str, float | None]
@@ -35,10 +35,10 @@ class Throttling(NamedTuple):
 
 
 def throttling(cut: Cut, start_s: float, end_s: float) -> Throttling:
-    """From the time counters if the card has them.
+    """From the time counters, if the card has them, else from sampled reasons.
 
-    Reasons may overlap: `share` is the largest part, or the sampled union if that is larger. A counter that stands
-    still while its reason was set in a fifth of the readings or more is not believed.
+    Reasons may overlap: `share` is the largest part, or the sampled union if that is larger. A counter that stood still
+    while its reason was set in at least a fifth of the readings is not believed.
     """
     sampled, union = _sampled(cut, start_s, end_s)
     by_reason: dict[str, float | None] = {}
@@ -64,7 +64,7 @@ def throttling(cut: Cut, start_s: float, end_s: float) -> Throttling:
 def _counted(cut: Cut, reason: str, start_s: float, end_s: float) -> float | None:
     """Share of the window by the time counter, interpolated to the edges.
 
-    None if readings cover less than half of the window, after a reset, or if it runs faster than time (not the
+    None if readings cover less than half of the window, after a reset, or if it runs faster than time (so not in the
     documented unit).
     """
     points = [(at_s, value) for at_s, _, value in cut.points(f"throttle_{reason}_s")]

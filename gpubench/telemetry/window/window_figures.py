@@ -14,12 +14,12 @@ from gpubench.telemetry.window.energy_sources import CARD_GAIN_PCT, EnergyOf
 from gpubench.telemetry.window.throttling import CLOCKS_SET_BIT, throttling
 
 REACH_S = 2.0
-"""Readings this far outside a window (plus its counter's period) are used to interpolate its edges."""
+"""Readings this far outside a window (plus the counter's period) are used to interpolate its edges."""
 
 _CLOCK_MOVED = 0.02
 _LEAST_COVERAGE = 0.8
 _SENSOR_NOISE = 1.03
-"""A peak may read this much less than the mean before it is not believed."""
+"""A peak more than this far below the mean is not believed."""
 POWERS = ("power_instant_w", "power_average_w", "power_usage_w")
 
 GPU_METRICS = (
@@ -63,11 +63,11 @@ class Readings:
 
 @dataclass
 class TelemetryWindow:
-    """Telemetry of one window. Every name of `metrics` that is None has its reason in `absent`.
+    """Telemetry of one window. Every metric that is None has its reason in `absent`.
 
     `detail` is stored in the record unchanged: energy source, validity and uncertainty, throttle time by reason,
-    limits, what was missing. `series` has the readings inside the window (and one before and after it): `<name>` with
-    its times in `<fast|slow>_time_s`, seconds of CLOCK_MONOTONIC, NaN for missing readings.
+    limits, and what is missing. `series` has the readings inside the window (and one before and after it): `<name>`
+    with its times in `<fast|slow>_time_s`, seconds of CLOCK_MONOTONIC, NaN for missing readings.
     """
 
     metrics: dict[str, float | None] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class TelemetryWindow:
 
     @classmethod
     def without_gpu(cls, reason: str, detail: dict[str, Any], *findings: Finding) -> Self:
-        """No metric of a GPU, all for one reason."""
+        """All GPU metrics absent for one reason."""
         return cls(dict.fromkeys(GPU_METRICS), dict.fromkeys(GPU_METRICS, reason), list(findings), detail)
 
 
@@ -190,7 +190,7 @@ class WindowOf:
             self.out.findings.append(finding("GB405", message, low_mhz=low, high_mhz=high))
 
     def _slow(self) -> None:
-        """From readings inside the window; for a window between two slow ticks, from those on both sides of it."""
+        """From readings inside the window; if it lies between two slow ticks, from those on both sides."""
         cut, take = self.readings.slow, {"utilization": fmean, "memory_clock_mhz": fmean}
         for name in SlowReading._fields:
             values = cut.values(name, self.start_s, self.end_s)

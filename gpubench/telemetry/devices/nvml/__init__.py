@@ -27,20 +27,20 @@ class NvmlBackend(Backend):
         self._clock = clock
 
     def identify(self, device: int | str) -> Identity:
-        """By CUDA's number, a UUID or a PCI address. TelemetryError where that means no card, or could mean several."""
+        """By CUDA's number, a UUID or a PCI address. TelemetryError if that is no card, or could be several."""
         return bounded(lambda: cuda_visible.identify(device, self.library), _IDENTIFY_TIMEOUT_S, what="NVML")
 
     def open(self, identity: Identity) -> NvmlDevice:
-        """The card that CUDA calls `identity`. TelemetryError where none matches or the driver does not answer."""
+        """The card that CUDA calls `identity`. TelemetryError if none matches or the driver does not answer."""
         found = bounded(lambda: find(self.library, identity), _OPEN_TIMEOUT_S, what="NVML")
         return NvmlDevice(self.library, found, clock=self._clock)
 
     def survey(self) -> dict[str, Survey]:
-        """Processes and memory of every card, by UUID. TelemetryError where the driver does not answer."""
+        """Processes and memory of every card, by UUID. TelemetryError if the driver does not answer."""
         return bounded(lambda: survey_all(self.library), _OPEN_TIMEOUT_S, what="NVML")
 
     def close(self) -> None:
-        """Gives NVML back; a driver that hangs on it is left behind after 0.4 s."""
+        """Shuts NVML down; a driver that hangs is abandoned after 0.4 s."""
         with contextlib.suppress(TelemetryError):
             bounded(self.library.close, _CLOSE_TIMEOUT_S, what="nvmlShutdown")
 

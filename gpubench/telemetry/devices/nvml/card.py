@@ -1,4 +1,4 @@
-"""One card under observation."""
+"""One NVIDIA card under observation."""
 
 import re
 import time
@@ -16,7 +16,7 @@ from gpubench.telemetry.devices.nvml.readers import Notes, Reader
 _MEMORY_V2 = 0x02000028
 _MOST_WATTS = 20_000
 _SUPERCHIP = re.compile(r"\b(GH|GB)\d+|Grace")
-"""A GPU on one module with a Grace CPU: the energy counter of GH200 is the module's (ml-energy/zeus#172)."""
+"""GPUs that share a module with a Grace CPU: GH200's energy counter covers the module (ml-energy/zeus#172)."""
 
 _CALLS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "counter_j": (("nvmlDeviceGetTotalEnergyConsumption",),),
@@ -29,7 +29,7 @@ _CALLS: dict[str, tuple[tuple[Any, ...], ...]] = {
     "pstate": (("nvmlDeviceGetPerformanceState",),),
     "memory_used_bytes": (("nvmlDeviceGetMemoryInfo", _MEMORY_V2), ("nvmlDeviceGetMemoryInfo",)),
 }
-"""By quantity: the calls that may give it, with their arguments after the handle (clock 1: SM, 2: memory; sensor 0)."""
+"""The calls that may give each quantity, with their arguments after the handle (clock 1: SM, 2: memory; sensor 0)."""
 
 
 class NvmlDevice(Device):
@@ -75,8 +75,8 @@ class NvmlDevice(Device):
     def read_power(self) -> FastReading:
         """Powers, counter and throttle times: one call on a recent driver. Units: see `FastReading`.
 
-        A power or counter of exactly 0 is a known way of drivers to say nothing, and is taken as missing. What no field
-        has given so far is asked for by its own call.
+        Drivers report exactly 0 for a power or counter they do not know, so 0 counts as missing. What no field has
+        given so far is read by its own call.
         """
         values: dict[str, Any] = self._fields.read()
         for name in ("power_instant_w", "power_average_w", "counter_j"):
@@ -117,7 +117,7 @@ class NvmlDevice(Device):
         return card_facts.read_facts(self._library, self._handle, card_facts.STATE)
 
     def survey(self) -> Survey:
-        """Processes with a compute context and memory in use, of a MIG slice alone. Units: see `Survey`."""
+        """Processes with a compute context and memory in use, for a MIG slice its own. Units: see `Survey`."""
         return survey_of(self._library, self._memory_handle)
 
     def faults(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What a card is, how it is set and which processes use it: read between launches, one failure costing one fact."""
+"""A card's identity, settings and processes, read between launches. A failed call costs one fact."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,7 +27,9 @@ def _pci(library: Library, handle: Any) -> str:
 
 
 def memory(library: Library, handle: Any) -> tuple[int, int, int | None]:
-    """(total, used, reserved by the driver) in bytes. The second version of the call, the first where it is missing."""
+    """(total, used, reserved by the driver) in bytes. By the second version of the call, or the first if that is
+    missing.
+    """
     try:
         info = library.call("nvmlDeviceGetMemoryInfo", handle, _MEMORY_V2)
     except NvmlError as fault:
@@ -71,8 +73,8 @@ STATE: dict[str, Fact] = {
 def read_facts(library: Library, handle: Any, facts: dict[str, Fact]) -> dict[str, Any]:
     """Every fact by name, None where it could not be read, with the reasons under `absent`.
 
-    Units: in each key's name. Never raises; a card that is lost gives nothing but reasons, and is asked no more: its
-    calls may take seconds each.
+    Units: in each key's name. Never raises. A lost card gives only reasons and is not asked again, because each call
+    may take seconds.
     """
     values: dict[str, Any] = dict.fromkeys(facts)
     absent: dict[str, str] = {}
@@ -120,7 +122,7 @@ def survey_of(library: Library, handle: Any) -> Survey:
     """Compute processes and memory in use; what cannot be read is None with the reason in `why`. Units: bytes."""
 
     def name_of(pid: int) -> str:
-        try:  # the driver's name of the process: in a container the process number means nothing here
+        try:  # the driver's own name: a process number from outside a container means nothing here
             return str(library.call("nvmlSystemGetProcessName", pid))
         except NvmlError:
             return ""
@@ -141,6 +143,6 @@ def survey_all(library: Library) -> dict[str, Survey]:
             handle = library.call("nvmlDeviceGetHandleByIndex", index)
             found[str(library.call("nvmlDeviceGetUUID", handle))] = survey_of(library, handle)
         except NvmlError:
-            # Said again, with its reason, when this card is tracked.
+            # Reported, with its reason, when this card is tracked.
             continue
     return found

@@ -18,7 +18,7 @@ _MOST_SLOW_CALLS = 3
 class Gpm:
     """Mean activity between consecutive calls of `read`.
 
-    Samples must lie at least 100 ms apart. Calls that take more than 10 ms three times in a row end it: nothing slow
+    Samples must lie at least 100 ms apart. If calls take more than 10 ms three times in a row, it stops: nothing slow
     may run inside a window.
     """
 
@@ -32,7 +32,7 @@ class Gpm:
         self._settled = self.off = False
 
     def read(self) -> Activity | None:
-        """Activity since the last call; None on the first, after a fault, and where GPM is off. Never raises
+        """Activity since the last call; None on the first call, after a fault, and if GPM is off. Never raises
         `NvmlError`. Units: see `Activity`.
         """
         if self.off or self._notes.lost is not None:

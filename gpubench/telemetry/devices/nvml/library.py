@@ -1,4 +1,4 @@
-"""The NVML library behind one call that turns every failure into a `NvmlError`, and what each return code means.
+"""NVML behind one call that turns every failure into an `NvmlError`, and the meaning of the return codes.
 
 Numbers and names of the codes: nvml.h.
 """
@@ -37,7 +37,7 @@ class Kind(StrEnum):
 
 
 PASSING = frozenset({10, 11, 17, 19, 20, 23, 27, 999})
-"""Codes after which asking for a device again later may well succeed (TIMEOUT, IN_USE, NOT_READY, UNKNOWN, ...)."""
+"""Codes after which opening a device may succeed later (TIMEOUT, IN_USE, NOT_READY, UNKNOWN, ...)."""
 
 _OFF = frozenset({2, 3, 4, 13, 22, 25, 26})
 _LOST = frozenset({15, 16, 28})
@@ -57,11 +57,11 @@ _UNAVAILABLE = {
 }
 
 _MISMATCH = "NVMLLibraryMismatchError"
-"""What the binding raises, since 12.560, if the library lacks a newer version of a call. It is no NVMLError."""
+"""Raised by the binding since 12.560 if the library lacks a newer version of a call; not an NVMLError."""
 
 
 def kind_of(code: int | None) -> Kind:
-    """How to take a return code; None (an error without a code) is transient."""
+    """The kind of a return code; None (an error without a code) is transient."""
     if code in _LOST:
         return Kind.LOST
     return Kind.OFF if code in _OFF else Kind.TRANSIENT
@@ -88,7 +88,7 @@ class NvmlError(TelemetryError):
 
 
 class Library:
-    """NVML, initialised. Every instance holds one of NVML's own references and gives it back once."""
+    """NVML, initialised. Every instance holds one of NVML's own references and releases it once."""
 
     def __init__(self, pynvml: ModuleType) -> None:
         self.pynvml = pynvml
@@ -96,9 +96,10 @@ class Library:
         self._lock = threading.Lock()
 
     def call(self, name: str, *args: Any) -> Any:
-        """`pynvml.<name>(*args)`. NvmlError for whatever goes wrong, in the driver, the library or the binding.
+        """`pynvml.<name>(*args)`. NvmlError for any failure in the driver, the library or the binding.
 
-        The binding's exceptions are unhashable and compare by `.value`, so they are translated here and go no further.
+        The binding's exceptions are unhashable and compare by `.value`, so they are translated here and never passed
+        on.
         """
         try:
             function = getattr(self.pynvml, name)
@@ -115,7 +116,7 @@ class Library:
         raise NvmlError(name, code)
 
     def close(self) -> None:
-        """Gives the reference back, once. A failing shutdown changes nothing for anybody."""
+        """Releases the reference, once. A failing shutdown is harmless."""
         with self._lock:
             was_open, self._open = self._open, False
         if was_open:
@@ -124,7 +125,7 @@ class Library:
 
 
 def load() -> Library:
-    """NVML, initialised. TelemetryError with a reason of a few words, NVML's code and the remedy where it cannot be."""
+    """NVML, initialised. If it cannot be: TelemetryError with a short reason, NVML's code and a remedy."""
     try:
         pynvml = importlib.import_module("pynvml")
     except ImportError:

@@ -1,4 +1,4 @@
-"""From a device as CUDA names it to its NVML handle: by UUID, never by index (the two orders differ)."""
+"""Finds the NVML handle of a CUDA device, by UUID and never by index (the two orders differ)."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
@@ -24,8 +24,8 @@ class MatchedCard(NamedTuple):
 
 
 def find(library: Library, identity: Identity) -> MatchedCard:
-    """The one card that is `identity`. TelemetryError where there is none, or where name or memory disagree; its `code`
-    is set where asking again may help.
+    """The one card that is `identity`. TelemetryError if there is none, or if name or memory disagree; its `code` is
+    set if asking again may help.
     """
     tried: list[str] = []
     passing: int | None = None
@@ -49,7 +49,7 @@ def find(library: Library, identity: Identity) -> MatchedCard:
 
 
 def _attempts(identity: Identity) -> list[tuple[str, str, str]]:
-    """(how, NVML call, argument) in the order to try: as a whole card, as a MIG slice, by PCI address."""
+    """(how, NVML call, argument) in order: as a whole card, as a MIG slice, by PCI address."""
     attempts = []
     if identity.uuid:
         bare = identity.uuid.removeprefix("GPU-") if not identity.uuid.startswith("MIG-GPU-") else identity.uuid
@@ -81,7 +81,9 @@ def _verified(library: Library, handle: Any, identity: Identity, how: str) -> Ma
 
 
 def _ask(question: Callable[[], Answer]) -> Answer | None:
-    """The answer, None where the driver has none: what cannot be asked cannot disagree. A lost card is raised."""
+    """The answer, or None if the driver has none: an unknown name or size is no contradiction. A lost card is
+    raised.
+    """
     try:
         return question()
     except NvmlError as fault:

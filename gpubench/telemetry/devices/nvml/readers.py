@@ -1,10 +1,10 @@
-"""How quantities are read: support is probed and never guessed, and a failed call becomes a note.
+"""Reads quantities: support is probed, never guessed, and a failed call becomes a note.
 
 A `Reader` asks for one quantity by the first of several calls that works; `Fields` asks for many at once
 (`nvmlDeviceGetFieldValues`, field numbers: nvml.h), each with its own return code.
 
 A fault that means "not on this card or driver" moves on to the next call only before the first success. Later the same
-fault is a passing one (drivers do return NOT_SUPPORTED now and then): the call is tried again on the next tick.
+fault is temporary (drivers do return NOT_SUPPORTED now and then): the call is tried again on the next tick.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from gpubench.telemetry.devices.nvml.library import Kind, Library, NvmlError, ki
 
 class Notes:
     """What went wrong on one device: `missing` by quantity, `faults` by (call, code), `lost` once the card is gone; and
-    `scopes`, the quantities that only the whole module gives.
+    `scopes`, the quantities known only for the whole module.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Notes:
         self.lost: str | None = None
 
     def add(self, quantity: str, fault: NvmlError) -> Kind:
-        """Counts the fault and says what kind it is."""
+        """Counts the fault and returns its kind."""
         kind = kind_of(fault.code)
         self.missing[quantity] = str(fault)
         self.faults[fault.call, fault.code] += 1
@@ -76,7 +76,7 @@ _GPU, _MODULE = 0, 1
 
 
 class FieldSpec(NamedTuple):
-    """A quantity, its field number, the factor to SI, and the scopes to try."""
+    """A quantity: its field number, its factor to SI, and the scopes to try."""
 
     quantity: str
     field: int
@@ -93,7 +93,7 @@ MEMORY_TEMPERATURE = FieldSpec("memory_temperature_c", 82, 1.0)
 
 
 class Fields:
-    """A fixed set of fields of one device, read together. Those the card does not have are asked for once only."""
+    """A fixed set of fields of one device, read together. Those the card lacks are asked for only once."""
 
     def __init__(self, library: Library, handle: Any, notes: Notes, specs: tuple[FieldSpec, ...]) -> None:
         self._library, self._handle, self._notes = library, handle, notes
@@ -103,8 +103,8 @@ class Fields:
         self._call_settled = False
 
     def read(self) -> dict[str, float]:
-        """Present values by quantity, in SI units. A field that turns out to be off is asked for in its other scope
-        at once, so that the first reading is already complete. Never raises `NvmlError`.
+        """Values by quantity, in SI units. A field that turns out to be off is read in its other scope at once, so that
+        the first reading is already complete. Never raises `NvmlError`.
         """
         values: dict[str, float] = {}
         wanted = [quantity for quantity, scopes in self._scopes.items() if scopes]
@@ -127,7 +127,7 @@ class Fields:
         return dict(zip(wanted, answers, strict=True))
 
     def _take(self, quantity: str, answer: Any, values: dict[str, float]) -> bool:
-        """Stores the value; True if the quantity should be asked for once more, in another scope."""
+        """Stores the value; True if the quantity should be read again, in another scope."""
         if answer.nvmlReturn:
             kind = self._notes.add(quantity, NvmlError(f"field {answer.fieldId}", int(answer.nvmlReturn)))
             if kind is not Kind.OFF or quantity in self._settled:
