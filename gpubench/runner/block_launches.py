@@ -28,7 +28,9 @@ P_VALUE = 0.006
 
 @dataclass(frozen=True)
 class Suspicion:
-    """`kind` names the pair: two replicas, or a block after another arm and one after the same. Ratio as its log."""
+    """A ratio (as its log) that should be 1: of two replicas, or of a block after another arm to one after the same
+    arm.
+    """
 
     kind: str
     log_ratio: float
@@ -41,7 +43,7 @@ class Suspicion:
 
 
 def suspicion(check: SelfCheck | None) -> Suspicion | None:
-    """What is suspicious about a self-check; None if nothing is, or there was none."""
+    """What is suspicious in a self-check; None if nothing is, or there was none."""
     if check is None:
         return None
     apart = check.low is not None and check.high is not None and (check.low > 0 or check.high < 0)
@@ -58,7 +60,9 @@ def suspicion(check: SelfCheck | None) -> Suspicion | None:
 
 
 class BlockLaunches:
-    """Which cases alternate in one process is remembered in their records, so that a resumed run goes on as it was."""
+    """Measures cases in alternating blocks. Their records show which cases fell back, so that a resumed run goes on
+    alike.
+    """
 
     def __init__(
         self,
@@ -83,16 +87,16 @@ class BlockLaunches:
         return launch.case.kind == "measure" and self._levels.get(index) == "block" and index not in self._fallen
 
     def why_not(self, case: PlannedCase) -> tuple[Finding, ...]:
-        """For the records of a case that went back to launches."""
+        """Why a case fell back to launches, for its records."""
         found = self._fallen.get(case.index)
         return () if found is None or case.kind != "measure" else (found,)
 
     def measure(self, job: Job, launch: PlannedLaunch, pool: HostPool) -> tuple[Record, ...] | None:
-        """Records of every arm (none where the launch was stopped before it had any); None: measure the arms by
-        themselves.
+        """Records of all arms (empty if the launch was stopped before there were any); None: measure each arm by
+        itself.
 
-        The first launch of a case checks that an arm equals itself; a difference has to show again in another process
-        before it counts.
+        The first launch of a case checks that an arm equals itself; a difference counts only if a second process
+        confirms it.
         """
         order = random.Random(f"{self._schedule.seed}/{launch.case.index}/{launch.repeat}").randrange(2**31)
         first = launch.case.index not in self._proven
@@ -130,7 +134,7 @@ class BlockLaunches:
             return (), None
         answer = outcome.answer
         if not isinstance(answer, Result) or not answer.arms:
-            # Which arm it was is found out when each has its own process.
+            # Separate processes will show which arm it was.
             codes = {each.code for each in answer.findings} if answer else set()
             own = isinstance(answer, Failed) and (answer.status != "failed" or "GB301" in codes)
             if own or launch.case.index not in self._proven:
@@ -160,4 +164,6 @@ class BlockLaunches:
 
     def _fall_back(self, case: PlannedCase, why: Finding) -> None:
         self._fallen[case.index] = why
-        self._tell(Notice(f"{case.label!r}: {why.message}", "Its arms take turns in separate launches."))
+        self._tell(
+            Notice(f"{case.label!r}: {why.message}", "From now on the case's arms take turns in separate launches.")
+        )

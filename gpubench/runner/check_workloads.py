@@ -1,4 +1,4 @@
-"""Whether the workloads that users name can be used, asked of a program that imports them."""
+"""Checks that users' workloads can be used, in a separate program that imports them."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from gpubench.suite.model.case import Case
 from gpubench.suite.model.workload_names import is_users
 
 TIMEOUT_S = 300.0
-"""As for a launch."""
+"""Seconds; the same as for a launch."""
 
 _LAST_LINES = 3
 _SLOW = (
@@ -28,10 +28,10 @@ _SLOW = (
 def unusable_workloads(
     cases: Iterable[Case], search_path: Sequence[str] = (), *, shipped_too: bool = False
 ) -> dict[str, tuple[str, str]]:
-    """By the workload's name what is wrong with it, and what to do (may be empty). Those that can be used are left out.
+    """Unusable workloads by name: what is wrong, and what to do (may be empty).
 
-    Only those of the user are looked at, and not those of another interpreter; with `shipped_too` torchvision's too.
-    What modules print is shown only where the program ends without an answer.
+    Checks only users' own workloads for this interpreter, and with `shipped_too` torchvision's. The output of modules
+    is shown only if the program ends without an answer.
     """
     asked: dict[str, Case] = {}
     for case in cases:
@@ -67,7 +67,7 @@ def unusable_workloads(
 
 
 def check_target(loaded: LoadedSuite) -> None:
-    """UsageError if the module that was named as a target cannot be imported, or is no model."""
+    """UsageError if the module named as a target cannot be imported, or is not a model."""
     found = unusable_workloads(loaded.cases, shipped_too=True) if loaded.target is not None else {}
     for said, hint in found.values():
         raise UsageError(said, hint=hint)

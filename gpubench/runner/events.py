@@ -1,4 +1,4 @@
-"""What a run tells its listener: typed, in order, from one thread. The runner never prints."""
+"""The events of a run for its listener: typed, in order, from one thread. The runner never prints."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ class RunStarted:
 
 @dataclass(frozen=True)
 class HostStarted:
-    """A worker host is up. `devices` as it reported them; `seconds` is what its start cost."""
+    """A worker host is up. `devices` are as it reported them; `seconds` is its start time."""
 
     pid: int
     seconds: float
@@ -29,7 +29,7 @@ class HostStarted:
 
 @dataclass(frozen=True)
 class LaunchStarted:
-    """Of `arm`, where the run has arms; without one it holds all of them, in alternating blocks."""
+    """A launch begins. In a run with arms: that of `arm`, or None for all arms in alternating blocks."""
 
     case: PlannedCase
     repeat: int
@@ -64,7 +64,7 @@ class LaunchFinished:
 
 @dataclass(frozen=True)
 class RoundFinished:
-    """Of a run with arms: every arm of the case has its launch of round `number`; its records so far."""
+    """In a run with arms: every arm of the case has its launch of round `number`. With its records so far."""
 
     case: PlannedCase
     records: tuple[Record, ...]
@@ -73,7 +73,7 @@ class RoundFinished:
 
 @dataclass(frozen=True)
 class CaseFinished:
-    """Every launch of this case is over (or it was skipped); its records so far, in order of repeat."""
+    """All launches of this case are over (or skipped). With its records so far, in order of repeat."""
 
     case: PlannedCase
     records: tuple[Record, ...]
@@ -102,7 +102,9 @@ class ContestFinished:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something a person should know that belongs to no case (host died, budget used up, stop asked for)."""
+    """Something the user should know that belongs to no case (a host died, the budget is used up, a stop was
+    requested).
+    """
 
     message: str
     hint: str = ""

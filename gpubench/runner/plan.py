@@ -1,4 +1,4 @@
-"""What a run will do: the cases of its suite, and which of them this machine cannot run."""
+"""Plans a run: the cases of its suite, and which of them this machine cannot run."""
 
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -18,22 +18,22 @@ from gpubench.suite.model.case import Case, CaseId
 from gpubench.suite.model.suite import Suite
 
 OVERHEAD_S = 1.0
-"""A forked child, its build, its warm-up's first step and its parity check, for a small network."""
+"""Seconds for a forked child, its build, first warm-up step and parity check, for a small network."""
 
 TRAINING_S = (2.0, 30.0)
-"""A training run of the reference CNN on small real data, per learning rate: from a GPU to a slow CPU."""
+"""Seconds for training the reference CNN on small real data, per learning rate: from a GPU to a slow CPU."""
 
 Hellos = Mapping[HostKey, Hello | str]
-"""Per host what it said of itself, or why it could not be started."""
+"""By host: its first message, or why it could not be started."""
 
 Kept = Callable[[Case], bool]
 Kind = Literal["measure", "quality"]
 
 
 def greet(pool: HostPool, cases: Sequence[Case], arms: Sequence[Arm]) -> Hellos:
-    """A host for every interpreter and environment that the cases name; why where there is none.
+    """Starts a host for every interpreter and environment that the cases name.
 
-    WorkerError if not a single one can be started, or not that of an arm: nothing could be measured, or compared.
+    WorkerError if none can be started, or one that an arm needs: nothing could be measured, or compared.
     """
     wanted = {HostKey.of(arm.case(case)): arm.name for case in cases for arm in reversed(arms)}
     hellos: dict[HostKey, Hello | str] = {}
@@ -60,11 +60,11 @@ def plan_cases(
     arms: Sequence[Arm] = (),
     trained_ids: AbstractSet[CaseId] | None = None,
 ) -> tuple[PlannedCase, ...]:
-    """Measured cases in the order of the suite, then the accuracy runs that follow from them.
+    """The measured cases in suite order, then the accuracy runs that follow from them.
 
-    Those that `kept` refuses are left out; labels are those of the whole suite, so that a part of it is labelled like
-    the whole. With `trained_ids` these training runs are planned, whatever cases are kept. With arms,
-    a case that one of them cannot run is left out for all.
+    Cases that `kept` refuses are left out; labels are those of the whole suite, so that a part of it has the same. With
+    `trained_ids` these training runs are planned, whatever cases are kept. With arms, a case that one of them cannot
+    run is skipped for all.
     """
     measured = [
         (case, label) for case, label in zip(cases, label_cases(cases), strict=True) if kept is None or kept(case)
@@ -94,7 +94,7 @@ def plan_cases(
 
 
 def _cannot_run_any(case: Case, suite: Suite, hellos: Hellos, arms: Sequence[Arm]) -> tuple[Status | None, str | None]:
-    """Why not every arm of the case can be measured here; without arms, why the case cannot."""
+    """Why some arm of the case, or without arms the case itself, cannot be measured here."""
     cases = [arm.case(case) for arm in arms] or [case]
     ends = [cannot_run(each, suite, hellos[HostKey.of(each)]) for each in cases]
     if len(set(ends)) == 1:
@@ -133,9 +133,10 @@ def _number_are(number: int) -> str:
 
 
 class TimeForecast(NamedTuple):
-    """Launches, and the least and most seconds they should take. Compilation and large models come on top.
+    """The number of launches, and the least and most seconds they should take, without compilation and large models.
 
-    `contests`: those that follow, with how many cases; their least and most seconds, which the former include.
+    `contests`: the number of contests that follow and of their cases, with their least and most seconds, included
+    above.
     """
 
     num_launches: int
@@ -149,8 +150,8 @@ class TimeForecast(NamedTuple):
 def forecast(
     suite: Suite, planned: Sequence[PlannedCase], *, host_s: float, num_arms: int = 1, rounds: int | None = None
 ) -> TimeForecast:
-    """`host_s` is what starting a worker host costs here: one is started for every round. `rounds`: instead of the
-    suite's repeats.
+    """`host_s` is the time to start a worker host, of which every round needs one. `rounds` replaces the suite's
+    repeats.
     """
     repeats = suite.measure.most_repeats if rounds is None else rounds
     least_repeats = suite.measure.least_repeats if rounds is None else rounds

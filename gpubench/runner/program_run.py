@@ -1,4 +1,4 @@
-"""One run of any program: time, memory of its processes, and how it ended. The program keeps its standard streams."""
+"""Runs any program once: its time, memory and exit status. The program keeps its standard streams."""
 
 import os
 import resource
@@ -18,23 +18,23 @@ from gpubench.core.process_tree import PROC, adopt_orphans, descendants, size_of
 
 SAMPLE_S = 0.02
 _MOST_SHARE = 0.05
-"""Reading memory may take this share of one CPU: many processes, or large ones, are read less often."""
+"""Share of one CPU for reading memory; many or large processes are read less often."""
 
 _FROM_THE_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
-"""A terminal sends them to the whole foreground group, the program included."""
+"""Signals that a terminal sends to the whole foreground group, including the program."""
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, *_FROM_THE_TERMINAL)
 
 
 @dataclass(frozen=True)
 class ProgramRun:
-    """How one run of a program went. Units: seconds, bytes; `start_s` and `end_s` of CLOCK_MONOTONIC.
+    """One run of a program. Units: seconds, bytes; `start_s` and `end_s` of CLOCK_MONOTONIC.
 
-    `returncode` as in `subprocess`: negative for the signal that ended it. CPU times are those of the program, of what
-    it waited for, and of its orphans that have ended. `peak_memory_bytes` is the largest sum over all its processes in
-    any reading; pages that processes share count once. `largest_process_bytes` is the peak of the largest process.
-    What could not be measured is None, and `absent` says why under the same name. `left_running` counts processes that
-    still run; `interrupted` says whether SIGINT or SIGTERM reached gpubench meanwhile.
+    `returncode` as in `subprocess`: negative for the signal that ended it. CPU times cover the program, children it
+    waited for, and orphans that have ended. `peak_memory_bytes` is the largest sum over all its processes in any
+    reading; pages that processes share count once. `largest_process_bytes` is the peak of the largest process. What
+    could not be measured is None, and `absent` says why under the same name. `left_running` counts processes that still
+    run; `interrupted`: SIGINT or SIGTERM reached gpubench meanwhile.
     """
 
     start_s: float
@@ -60,7 +60,7 @@ class ProgramRun:
 
 
 def find_program(command: Sequence[str]) -> str:
-    """The path of the program. ProgramStartError (status 127 or 126, as in a shell) where there is none to start."""
+    """The path of the program. ProgramStartError (status 127 or 126, as in a shell) if it cannot be started."""
     found = shutil.which(command[0])
     if found is not None:
         return found
@@ -71,7 +71,7 @@ def find_program(command: Sequence[str]) -> str:
 
 
 class ProgramStartError(UsageError):
-    """The program cannot be started; `exit_status` is what a shell would give."""
+    """The program cannot be started; `exit_status` is the one a shell would give."""
 
     def __init__(self, message: str, status: int, *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -79,7 +79,7 @@ class ProgramStartError(UsageError):
 
 
 def run_program(command: Sequence[str], environ: Mapping[str, str], *, stdout: int | None = None) -> ProgramRun:
-    """Run `command` to its end. ProgramStartError where it cannot be.
+    """Run `command` to its end. ProgramStartError if it cannot be started.
 
     SIGTERM, SIGHUP, SIGUSR1, SIGUSR2, SIGINT and SIGQUIT go to the program, which decides what they mean.
     """
@@ -91,7 +91,7 @@ def run_program(command: Sequence[str], environ: Mapping[str, str], *, stdout: i
     with _signals_passed_on() as passed:
         start_s = time.monotonic()
         try:
-            # Not closing descriptors lets subprocess use vfork: 1 ms less, whatever memory this process has.
+            # Without closing descriptors subprocess can use vfork, which saves 1 ms.
             process = subprocess.Popen(
                 list(command), executable=path, env=dict(environ), stdout=stdout, close_fds=False
             )
@@ -105,7 +105,7 @@ def run_program(command: Sequence[str], environ: Mapping[str, str], *, stdout: i
     memory.stop()
     left_running = len(memory.of_the_program(_reap_orphans()))
     after = _children_usage()
-    # Linux carries the peak of the process that forked over to the program: below that the figure says nothing.
+    # On Linux the program inherits the peak of the process that forked it: below that the figure is meaningless.
     largest = usage.ru_maxrss * 1024 if usage.ru_maxrss * 1024 > own_peak else memory.largest_bytes
     peak = _larger(memory.peak_bytes, largest)
     why = "it ended before its memory could be read" if PROC.exists() else "this system has no /proc"
@@ -125,10 +125,10 @@ def run_program(command: Sequence[str], environ: Mapping[str, str], *, stdout: i
 
 
 class TreeMemory:
-    """Reads the memory of all processes below this one, `but` some, until stopped. Bytes; None without a reading.
+    """Reads the memory of all descendants of this process, except `but`, until stopped. Bytes; None without a reading.
 
-    A process alone is read by its resident size. Several share pages, most after a fork, so theirs is the proportional
-    one (PSS, proc(5)), which counts a page once.
+    A single process is read by its resident size. Several processes share pages, especially after a fork, so they are
+    read by their proportional size (PSS, proc(5)), which counts a page once.
     """
 
     def __init__(self, but: Sequence[int] = (), read: Callable[[Sequence[int]], int | None] | None = None) -> None:
@@ -169,11 +169,11 @@ class TreeMemory:
 
 
 def tree_bytes(pids: Sequence[int]) -> int | None:
-    """Memory of processes, pages that they share counted once; None where none can be read. Units: bytes."""
+    """Memory of processes, counting shared pages once; None if none can be read. Units: bytes."""
     folders = [PROC / str(pid) for pid in pids]
     if len(folders) == 1:
         return size_of(folders[0], "VmRSS")
-    # No PSS of a process of another user, nor before Linux 4.14.
+    # PSS is missing for other users' processes, and before Linux 4.14.
     found = [size_of(folder, "Pss", "smaps_rollup") or size_of(folder, "VmRSS") for folder in folders]
     known = [each for each in found if each is not None]
     return sum(known) if known else None
@@ -189,7 +189,7 @@ def _children_usage() -> tuple[float, float]:
 
 
 def _reap_orphans() -> list[int]:
-    """Reads the status of orphans that have ended, so that their CPU time counts. Returns those that still run."""
+    """Reaps orphans that have ended, so that their CPU time counts. Returns those that still run."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -197,7 +197,7 @@ def _reap_orphans() -> list[int]:
 
 
 class _PassedOn:
-    """Passes signals on to the program; those that come while it starts, once it has."""
+    """Passes signals on to the program; those that arrive during its start, after it."""
 
     def __init__(self) -> None:
         self.interrupted = False
@@ -221,7 +221,7 @@ class _PassedOn:
 
 
 def _in_foreground() -> bool:
-    """Whether a signal of the terminal would have reached the program too."""
+    """Whether a signal from the terminal reaches the program anyway."""
     try:
         terminal = os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
     except OSError:
@@ -236,7 +236,9 @@ def _in_foreground() -> bool:
 
 @contextmanager
 def _signals_passed_on() -> Iterator[_PassedOn]:
-    """A handler, unlike an ignored signal, is not inherited by the program; what was ignored before stays ignored."""
+    """Installs the handlers, which a program, unlike ignored signals, does not inherit. Signals ignored before stay
+    ignored.
+    """
     passed = _PassedOn()
     wanted = [each for each in _PASSED_ON if signal.getsignal(each) is not signal.SIG_IGN]
     usual = {each: signal.signal(each, passed) for each in wanted}

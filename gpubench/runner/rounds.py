@@ -1,4 +1,4 @@
-"""The rounds of a run: launches in their order, each measured, recorded and reported."""
+"""The rounds of a run: each launch in turn is measured, recorded and reported."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -23,11 +23,11 @@ from gpubench.suite.model.suite import Suite
 from gpubench.telemetry.run_telemetry import TelemetrySession
 
 Settled = Callable[[PlannedCase, tuple[Record, ...]], bool]
-"""Asked after each round of an A/B, per case with its records so far: whether no more rounds are wanted."""
+"""Called after each round of an A/B with a case and its records so far; True if it needs no more rounds."""
 
 
 class Rounds:
-    """Does the launches of a schedule. Worker failures never abort the run; only an unwritable store does."""
+    """Runs the launches of a schedule. Worker failures never abort the run; only an unwritable store does."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Rounds:
         self._finished: set[int] = {case.index for case in schedule.cases if schedule.over(case)}
 
     def run(self, pool: HostPool) -> None:
-        """Every round. `pool` holds hosts that were started for planning: the first round takes them."""
+        """Runs every round. `pool` holds the hosts started for planning, which the first round uses."""
         try:
             self._settle(self._schedule.cases)
             for group in self._schedule.groups:
@@ -71,7 +71,7 @@ class Rounds:
         for number in self._schedule.rounds:
             launches = self._schedule.round(number, group)
             if self._schedule.is_measuring(number) and number > 1 and launches:
-                # A new host each round: children of one host share its layout in memory.
+                # A new host each round: children of one host share its memory layout.
                 pool.close()
             for launch in launches:
                 if not (self._guard.stopping or self._limits.used_up):
@@ -81,7 +81,7 @@ class Rounds:
                 break
 
     def _settle(self, cases: Sequence[PlannedCase]) -> None:
-        """Cases that are known well enough, or judged, leave the schedule, and those of which an arm ended for good."""
+        """Removes from the schedule cases that are precise enough, judged, or have an arm that ended for good."""
         if None in self._arms:
             for case in cases:
                 if self._schedule.settle_if_known(case):
@@ -138,7 +138,7 @@ class Rounds:
         arm = self._arms.get(launch.arm)
         case = launch.case.case if arm is None else arm.case(launch.case.case)
         try:
-            pool.get(HostKey.of(case))  # before the job makes a folder for its log
+            pool.get(HostKey.of(case))  # must come before the job makes a folder for its log
             outcome = self._attempts.run(pool, self._job(launch, case), launch.case.label)
         except WorkerError as error:
             failure = Failure(phase="starting", error="WorkerError", message=f"{error} {error.hint}".strip())
@@ -150,7 +150,7 @@ class Rounds:
     def _job(self, launch: PlannedLaunch, case: Case) -> Job:
         quality = launch.case.kind == "quality"
         largest = None
-        if case.batch_size == "max":  # every launch runs what an earlier one found, so that all do the same work
+        if case.batch_size == "max":  # all launches use the batch that the first one found
             before = [record for record in self._schedule.records_of(launch.case) if record.arm == launch.arm]
             done = [record.effective.batch_size for record in before if record.status is Status.OK and record.effective]
             largest = done[0] if done else None
@@ -172,7 +172,7 @@ class Rounds:
         )
 
     def _block_job(self, launch: PlannedLaunch) -> Job:
-        """All arms of the case in one job; `BlockLaunches` fills in what only it knows."""
+        """All arms of the case in one job; `BlockLaunches` fills in the rest."""
         arms = [JobArm(name=arm.name, case=arm.case(launch.case.case)) for arm in self._arms.values() if arm]
         job = self._job(replace(launch, arm=None), arms[0].case)
         return job.model_copy(update={"kind": "blocks", "arms": tuple(arms)})
@@ -180,7 +180,7 @@ class Rounds:
     def _out_of_budget(self) -> None:
         missing = self._schedule.missing()
         for launch in missing:
-            # The launch that the budget cut keeps what it measured.
+            # The launch cut short by the budget keeps what it measured.
             if not self._schedule.has_figure(launch):
                 why = finding("GB105", f"Launch {launch.repeat} and those after it were left out: {OUT_OF_BUDGET}.")
                 self._store(unmeasured(launch, Status.SKIPPED, OUT_OF_BUDGET, why), launch)

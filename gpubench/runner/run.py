@@ -1,4 +1,4 @@
-"""A run from its suite to its last record. Never prints: a listener gets its events."""
+"""Runs a suite to its last record. Never prints; a listener gets its events."""
 
 import secrets
 import shutil
@@ -54,15 +54,15 @@ BeforeMeasuring = Callable[[RunInfo], None]
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What is asked of a run. `cases` are ids or labels of those to run, instead of a `selection`. `out` is the run's
+    """A request for a run. `cases` are ids or labels of cases to run, instead of a `selection`. `out` is the run's
     folder; without it one is made inside `store`.
 
-    `tune` is what a search for the best case looks for. `budget_s` in seconds; `seed` None draws one. `at_once`: so
-    many cases are measured to their end before the next ones (None: all cases share their rounds). `folder` is
-    where relative paths begin (None: the current one). `arms` are the sides of an A/B, the reference first: then
-    `rounds` is the most that a case gets (None: the suite's repeats), of which every case of a screened run gets
-    `screen_rounds`, `sesoi` the smallest change that matters, and `interleave` how the arms take turns (None: the
-    strongest way that each case allows).
+    `tune` is the goal of a search for the best case. `budget_s` in seconds; `seed` None draws one. `at_once`: finish
+    this many cases before starting the next ones (None: all cases share their rounds). `folder` is where relative paths
+    start (None: the current one). `arms` are the sides of an A/B, the reference first. With arms, `rounds` is the most
+    rounds per case (None: the suite's repeats), of which every case of a screened run gets `screen_rounds`; `sesoi` is
+    the smallest effect of interest, and `interleave` how the arms take turns (None: the strongest way each case
+    allows).
     """
 
     loaded: LoadedSuite
@@ -97,7 +97,7 @@ class RunRequest:
 
     @property
     def trained(self) -> frozenset[CaseId] | None:
-        """Ids of the training runs that are asked for by name; None where they follow from the measured cases."""
+        """Ids of training runs requested by name; None if they follow from the measured cases."""
         return self._named.trained if self.cases else None
 
     @property
@@ -106,7 +106,7 @@ class RunRequest:
         return named_cases(self.cases, loaded.cases, loaded.quality_cases, overrides=loaded.overrides)
 
     def wanted(self) -> list[Case]:
-        """The cases asked for, before it is known which of them this machine can run. UsageError if there are none."""
+        """The requested cases, including those this machine cannot run. UsageError if there are none."""
         kept, trained = self.kept, self.trained or ()
         cases = [case for case in self.loaded.cases if kept is None or kept(case)]
         cases += [case for case in self.loaded.quality_cases if case.case_id in trained]
@@ -119,7 +119,7 @@ class RunRequest:
         return cases
 
     def planned(self, hellos: Hellos) -> tuple[tuple[PlannedCase, ...], dict[int, Level]]:
-        """The plan on hosts that said hello, and how the arms of each case take turns. UsageError if they do not suit
+        """The plan on the started hosts, and how the arms of each case take turns. UsageError if the arms do not suit
         the cases.
         """
         loaded, arms = self.loaded, self.arms
@@ -130,9 +130,9 @@ class RunRequest:
 
 @dataclass(frozen=True)
 class ResumeRequest:
-    """What is asked of a run that goes on. What is measured is as it was planned; `arms` are those of the run, made
-    again. `force` goes on although the code, the machine or its state differ, `trust` with a run of someone else that
-    names programs. `at_once` as in `RunRequest`.
+    """A request to continue a run as planned. `arms` are those of the run, made again. `force` continues although the
+    code, the machine or its state differ; `trust` continues someone else's run that names programs. `at_once` as in
+    `RunRequest`.
     """
 
     folder: Path
@@ -148,7 +148,7 @@ class ResumeRequest:
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """`interrupted` by a request; what was measured until then is stored all the same."""
+    """`interrupted`: ended early by a request; what was measured by then is stored."""
 
     folder: Path
     info: RunInfo
@@ -163,11 +163,11 @@ def run_suite(
     still_wanted: StillWanted | None = None,
     **asked: Any,
 ) -> Run:
-    """Load a suite, run it, and open what it left. `asked` are the fields of `RunRequest`; without `still_wanted` a
+    """Load a suite, run it, and open the stored run. `asked` are fields of `RunRequest`; without `still_wanted` a
     contest has three rounds.
 
-    Raises SuiteError, UsageError, StoreError or WorkerError before anything is measured; afterwards every end of a case
-    is a record. KeyboardInterrupt after an interrupted run, whose folder holds what was measured.
+    Raises SuiteError, UsageError, StoreError or WorkerError before anything is measured; afterwards every way a case
+    may end is a record. KeyboardInterrupt after an interrupted run, whose folder holds what was measured.
     """
     loaded = load_suite(source, overrides)
     check_target(loaded)
@@ -186,8 +186,8 @@ def start(
     still_wanted: StillWanted | None = None,
     next_step: NextStep | None = None,
 ) -> RunOutcome:
-    """A new run; with `next_step` of those of its cases that it asks for. The folder is made first, so that a disk that
-    cannot hold it is found before a worker starts.
+    """A new run; with `next_step`, of the cases that it chooses. The folder is made first, so that a full disk is found
+    before a worker starts.
     """
     now = datetime.now(UTC)
     suite = request.loaded.suite
@@ -218,7 +218,7 @@ def start(
                 return stage.measure(info, suite, request, settled, levels, beside, still_wanted=still_wanted)
         except BaseException:
             if made and not planned:
-                shutil.rmtree(folder, ignore_errors=True)  # it holds nothing but the head of a run that never began
+                shutil.rmtree(folder, ignore_errors=True)  # the folder holds only the head of a run that never began
             raise
 
 
@@ -231,11 +231,12 @@ def resume(
     still_wanted: StillWanted | None = None,
     next_step: NextStep | None = None,
 ) -> RunOutcome:
-    """Measures what is missing of a stored run: launches without a record, cut short, or left out for the time budget.
+    """Measures the missing launches of a stored run: those without a record, cut short, or left out for the time
+    budget.
 
-    Suite, cases, seed, repeats and arms are those of the run. UsageError where its code is not there, or `request.arms`
-    are not its arms; also where the code or the machine is another than the run began on, or someone else made it,
-    unless the request says so.
+    Suite, cases, seed, repeats and arms are those of the run. UsageError if its code is missing, or `request.arms` are
+    not its arms; also, unless the request allows it, if the code or the machine has changed since, or if someone else
+    made the run.
     """
     info = load_info(request.folder)
     check_planned(info, request.folder)
@@ -280,7 +281,9 @@ def resume(
 
 
 def preview(request: RunRequest, log: Path) -> tuple[PlannedCase, ...]:
-    """The plan of a run on this machine, with nothing measured or stored. `log` takes what the worker hosts write."""
+    """The plan of a run on this machine, without measuring or storing anything. `log` gets the output of worker
+    hosts.
+    """
     pool = HostPool(log, lambda _: None)
     try:
         return request.planned(greet(pool, request.wanted(), request.arms))[0]
@@ -311,7 +314,7 @@ class _Stage:
                 tidy_log(self._log)
 
     def tell(self, event: Event) -> None:
-        """Hands an event on, what workers and workloads said in it without secrets; records are stored without any."""
+        """Passes an event to the listener, without secrets in the words of workers and workloads."""
         if isinstance(event, Notice):
             event = Notice(mask_text(event.message), mask_text(event.hint))
         elif isinstance(event, LaunchPhase):
@@ -319,7 +322,7 @@ class _Stage:
         self._listener(event)
 
     def tell_if_busy(self, others: Mapping[str, Any] | None) -> None:
-        """Names the programs that use the CPUs, before anything is measured."""
+        """Reports other programs that use the CPUs, before anything is measured."""
         busy = other_programs.busy_text(others)
         if busy:
             self.tell(Notice(f"busy machine: {busy}", "Figures will be less certain: stop what can be stopped."))
@@ -396,7 +399,7 @@ class _Stage:
         next_step: NextStep,
         beside: tuple[str, ...],
     ) -> RunOutcome:
-        """Measures the cases of `grid` that `next_step` names, as it names them."""
+        """Measures the cases of `grid` that `next_step` chooses, step by step."""
         self.tell(RunStarted(info, self._writer.folder, 0))
         deadline_s = None if request.budget_s is None else self._began_s + request.budget_s
         with Guard() as guard, open_session(suite.measure.telemetry) as telemetry:
@@ -421,7 +424,7 @@ class _Stage:
 
 
 def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
-    """The head as far as it is known before any worker was started."""
+    """The run's head as known before any worker starts."""
     loaded = request.loaded
     folder, shown = request.folder or current_folder(), hide_homes if request.anonymous else str
     return RunInfo(
@@ -449,7 +452,7 @@ def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
 def _planned(
     info: RunInfo, request: RunRequest, hellos: Hellos, others: Mapping[str, Any] | None
 ) -> tuple[RunInfo, dict[int, Level]]:
-    """The head with what is known once the hosts have said hello, and how the arms of each case take turns."""
+    """The run's head completed after the hosts have started, and how the arms of each case take turns."""
     planned, levels = request.planned(hellos)
     versions = _versions(hellos)
     info = info.model_copy(
@@ -469,7 +472,7 @@ def _planned(
 def _modules(
     suite: Suite, cases: Sequence[Case], arms: Sequence[Arm], search_path: Sequence[str], interleave: Level | None
 ) -> tuple[str, ...]:
-    """What hosts import for these cases, each as every arm measures it."""
+    """The modules that hosts import for these cases, as changed by every arm."""
     sides = [{arm.name: arm.case(case) for arm in arms} or {"": case} for case in cases]
     blocks = bool(arms) and interleave != "launch" and any(why_not_blocks(each) is None for each in sides)
     return host_modules(suite, [case for each in sides for case in each.values()], search_path, blocks=blocks)

@@ -1,8 +1,8 @@
 """The order of launches: round by round, each round shuffled anew.
 
-A round holds one launch of every case that still needs one. Cases are shuffled so that what drifts over a run (heat,
-clocks, a neighbour) falls on all of them alike; the seed is recorded, so that the order can be repeated. Where time may
-not suffice for all cases, `at_once` of them at a time get all their rounds before the next ones get any.
+A round holds one launch of every case that still needs one. Cases are shuffled so that drift over a run (heat, clocks,
+other programs) affects all of them alike; the seed is recorded, so that the order can be repeated. If time may not
+suffice for all cases, `at_once` of them get all their rounds before the next ones get any.
 """
 
 import json
@@ -17,7 +17,7 @@ from gpubench.stats.launch_looks import are_enough
 from gpubench.store.run_info import PlannedCase
 
 FINAL = frozenset({Status.OOM, Status.UNSUPPORTED, Status.TIMEOUT})
-"""Ends that another launch would only repeat."""
+"""Statuses that another launch would only repeat."""
 
 LARGER = "larger than an OOM"
 OUT_OF_BUDGET = "the time budget was used up"
@@ -25,14 +25,14 @@ OUT_OF_BUDGET = "the time budget was used up"
 
 @dataclass(frozen=True)
 class UntilKnown:
-    """Launches go on until the interval of a case's step time is narrow enough; a case gets at least `least`."""
+    """Repeats a case until the interval of its step time is narrow enough, at least `least` times."""
 
     least: int
     target_rel_ci: float
 
 
 class LaunchSchedule:
-    """What is left to do, given the records so far. `quality_seeds` training runs per quality entry come last."""
+    """The launches left to do, given the records so far. `quality_seeds` training runs per quality entry come last."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class LaunchSchedule:
         self.num_launches = self.num_left
         for record in records:
             self.note(record)
-        for case in self.cases:  # rounds of a stored run in which only some arms were measured begin anew
+        for case in self.cases:  # rounds of a stored run with only some arms measured start anew
             left = [self._left[case.index, arm] for arm in self.arms]
             if case.kind == "measure" and not self.one_sided(case):
                 for mine in left:
@@ -78,12 +78,12 @@ class LaunchSchedule:
 
     @property
     def num_done(self) -> int:
-        """Launches of the whole plan that are done, or that an early end of their case made needless."""
+        """Launches of the whole plan that are done, or no longer needed because their case ended early."""
         return self.num_launches - self.num_left
 
     @property
     def groups(self) -> list[list[PlannedCase]]:
-        """The cases that share rounds, in the order of the suite: all of them, or `at_once`, and training last."""
+        """The cases that share rounds, in suite order: all of them, or `at_once` at a time; training comes last."""
         if self._at_once is None:
             return [self.cases]
         measured = [case for case in self.cases if case.kind == "measure"]
@@ -93,16 +93,16 @@ class LaunchSchedule:
 
     @property
     def rounds(self) -> range:
-        """Numbers of the rounds: those of measuring, then those of training."""
+        """Numbers of the rounds: measuring first, then training."""
         trained = any(case.kind == "quality" for case in self.cases)
         return range(1, self._repeats + (self._quality_seeds if trained else 0) + 1)
 
     def is_measuring(self, number: int) -> bool:
-        """Whether a round measures, rather than trains for accuracy."""
+        """Whether a round measures rather than trains."""
         return number <= self._repeats
 
     def round(self, number: int, group: Sequence[PlannedCase] | None = None) -> list[PlannedLaunch]:
-        """The launches of a round that are left, cases in random order; the arms of a case stand side by side.
+        """The remaining launches of a round, cases in random order, the arms of a case next to each other.
 
         `group` is one of `groups`; None takes all cases.
         """
@@ -117,18 +117,18 @@ class LaunchSchedule:
         return launches
 
     def _order_of_arms(self, case: PlannedCase, number: int) -> list[str | None]:
-        """Drawn for every two rounds, and turned around in the second: each arm comes first as often as last.
+        """Drawn for every two rounds and reversed in the second, so that each arm comes first as often as last.
 
-        What the first launch of a round has ahead of the next one (a cooler device, a colder cache) then cancels. In an
-        order drawn for each round it would be noise that rounds share with nothing: where it is 4 % of the time, 5.7 %
-        of comparisons of equal arms were called changed, against none (20,000 simulated, launches varying by 0.5 %).
+        The difference between the first launch of a round and the next one (a cooler device, a colder cache) then
+        cancels. With an order drawn for each round it would be extra noise: at 4 % of the time, 5.7 % of comparisons of
+        equal arms were called changed, against none (20,000 simulated, launches varying by 0.5 %).
         """
         arms = list(self.arms)
         random.Random(f"{self.seed}/{case.index}/{(number - 1) // 2}").shuffle(arms)
         return arms if number % 2 else arms[::-1]
 
     def note(self, record: Record) -> None:
-        """A launch has ended. An end that another launch would only repeat ends the case for its arm."""
+        """Notes that a launch has ended. A status that another launch would only repeat ends the case for its arm."""
         key = (record.case_index, record.arm)
         if key not in self._left:
             return
@@ -143,12 +143,12 @@ class LaunchSchedule:
             self._smallest_oom[alike] = min(batch, self._smallest_oom.get(alike, batch))
 
     def settle(self, case: PlannedCase) -> None:
-        """No more launches of this case are wanted."""
+        """Ends a case: it needs no more launches."""
         for arm in self.arms:
             self._left[case.index, arm].clear()
 
     def settle_if_known(self, case: PlannedCase) -> bool:
-        """Settles a case whose launches are enough; whether they are. Never without a range of repeats."""
+        """Settles a case that has enough launches, and returns whether it has. Never without a range of repeats."""
         until = self._until
         if until is None or case.kind != "measure" or self.over(case):
             return False
@@ -161,16 +161,16 @@ class LaunchSchedule:
         return enough
 
     def one_sided(self, case: PlannedCase) -> bool:
-        """Whether an arm of the case has ended for good, so that the others have nothing to be compared with."""
+        """Whether an arm of the case has ended for good, which leaves the others nothing to compare with."""
         ended = {record.arm for record in self._records[case.index].values() if _is_final(record)}
         return bool(ended) and len(self.arms) > 1
 
     def is_left(self, launch: PlannedLaunch) -> bool:
-        """Whether a launch of the round is still to be done, after what came out since the round was drawn."""
+        """Whether a launch of the round is still needed, after the results since the round was drawn."""
         return launch.repeat in self._left[launch.case.index, launch.arm]
 
     def why_skip(self, launch: PlannedLaunch) -> str | None:
-        """The reason of a record `skipped`, where a smaller batch of an otherwise equal case ran out of memory."""
+        """Why to skip a launch: a smaller batch of an otherwise equal case ran out of memory."""
         smallest = self._smallest_oom.get((self._alike[launch.case.index], launch.arm))
         larger = smallest is not None and smallest < self._batch[launch.case.index] < math.inf
         return f"{LARGER} (batch {smallest:.0f})" if larger else None
@@ -180,7 +180,7 @@ class LaunchSchedule:
         return not any(self._left[case.index, arm] for arm in self.arms)
 
     def missing(self) -> list[PlannedLaunch]:
-        """The first launch that is missing of each case and arm."""
+        """The first missing launch of each case and arm."""
         return [
             PlannedLaunch(case, min(self._left[case.index, arm]), arm)
             for case in self.cases
@@ -189,12 +189,12 @@ class LaunchSchedule:
         ]
 
     def records_of(self, case: PlannedCase) -> tuple[Record, ...]:
-        """The last record of each launch, in order of repeat."""
+        """The last record per launch, in order of repeat."""
         mine = self._records.get(case.index, {})
         return tuple(mine[key] for key in sorted(mine, key=lambda key: (key[0], key[1] or "")))
 
     def has_figure(self, launch: PlannedLaunch) -> bool:
-        """Whether the launch was measured, if only in part."""
+        """Whether the launch was measured, at least in part."""
         record = self._records[launch.case.index].get((launch.repeat, launch.arm))
         return record is not None and record.status is Status.OK
 
@@ -203,7 +203,7 @@ class LaunchSchedule:
 
 
 def counts(record: Record) -> bool:
-    """Whether a stored launch need not be measured again when a run is resumed: not if it was cut short or left out."""
+    """Whether a stored launch counts when a run is resumed. One that was cut short or left out is measured again."""
     if record.status is Status.SKIPPED:
         return _is_larger(record)
     return all(entry.code != "GB104" for entry in record.findings)

@@ -1,7 +1,7 @@
-"""What a stored run needs before more of it is measured: its folder, its files, its machine, and that it is one's own.
+"""Checks before more of a stored run is measured: its folder, files, machine and owner.
 
-Measuring more of a run with other code, on another machine or elsewhere would mix figures that do not belong together,
-and a run made by someone else names programs that would be started here.
+Continuing a run with other code or on another machine would mix figures that do not belong together, and someone else's
+run names programs that would be started here.
 """
 
 import hmac
@@ -27,19 +27,19 @@ _OWN_KEY = "own-runs.key"
 
 @dataclass(frozen=True)
 class RunPlace:
-    """Where a run was started, and its suite file; None where that is not known, or the suite is no file."""
+    """Where a run was started, and its suite file; None if unknown, or if the suite is not a file."""
 
     folder: Path | None
     suite: Path | None
 
     @property
     def search_path(self) -> tuple[str, ...]:
-        """Where its workloads are."""
+        """The folders of the run's workloads."""
         return beside(self.suite)
 
 
 def place_of(info: RunInfo) -> RunPlace:
-    """UsageError if a folder or file that the run needs no longer exists."""
+    """The run's place. UsageError if a folder or file that it needs no longer exists."""
     folder = None if info.working_folder is None else expand_home(info.working_folder)
     suite = None if info.suite_path is None else ((folder or Path()) / expand_home(info.suite_path)).absolute()
     own = any(is_users(str(case.settings.get("workload", ""))) for case in info.cases)
@@ -53,7 +53,7 @@ def place_of(info: RunInfo) -> RunPlace:
 
 
 def check_unchanged(info: RunInfo, here: Mapping[str, Any], interpreter: str, *, force: bool) -> tuple[str, ...]:
-    """What differs from when the run began: code, commit, variables, machine, versions. UsageError unless `force`."""
+    """What has changed since the run began: code, commit, variables, machine, versions. UsageError unless `force`."""
     before, now = environment.comparable(info.environment), environment.comparable(here)
     before |= {"git.commit": (info.environment.get("git") or {}).get("commit"), "interpreter": info.interpreter}
     now |= {"git.commit": (here.get("git") or {}).get("commit"), "interpreter": interpreter}
@@ -74,7 +74,7 @@ def check_unchanged(info: RunInfo, here: Mapping[str, Any], interpreter: str, *,
 
 
 def check_files(info: RunInfo, *, force: bool) -> None:
-    """UsageError if the files of its workloads are not what they were, unless `force`."""
+    """UsageError if files of its workloads have changed, unless `force`."""
     changed = _files_changed(info)
     if changed and not force:
         raise UsageError(
@@ -89,7 +89,7 @@ def _files_changed(info: RunInfo) -> list[str]:
 
 
 def _modules_added(info: RunInfo) -> list[str]:
-    """Modules on the path before what is installed that would now be imported in place of what the run used."""
+    """New modules on the path that would now be imported in place of what the run used."""
     there = modules_beside(first_on_the_path(place_of(info).search_path))
     files = {expand_home(path).resolve() for path in info.workload_files}
     names = {*info.imported, *module_names(files)}
@@ -106,7 +106,9 @@ def _file_changed(path: str, digest: str) -> str | None:
 
 
 def check_own(info: RunInfo, *, trust: bool, option: str = "--trust") -> None:
-    """UsageError for a run that was not made by this user here and names programs or files, unless `trust`."""
+    """UsageError for a run that names programs or files and was not made by this user on this machine, unless
+    `trust`.
+    """
     if trust or (info.origin is not None and info.origin == origin_of(info)):
         return
     starts = {f"the interpreter {case.settings['python']}" for case in info.cases if case.settings.get("python")}
@@ -128,7 +130,7 @@ def check_own(info: RunInfo, *, trust: bool, option: str = "--trust") -> None:
 
 
 def origin_of(info: RunInfo) -> str | None:
-    """Signs what the run would start with a key of this user on this machine; None without a cache folder."""
+    """A signature of what the run would start, with a key of this user on this machine; None without a cache folder."""
     path = machine_cache.folder(part="own") / _OWN_KEY
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +155,7 @@ def check_arms(info: RunInfo, names: Sequence[str]) -> None:
 
 
 def check_planned(info: RunInfo, folder: Path) -> None:
-    """UsageError for a run that was killed before its plan was stored: there is nothing to measure more of."""
+    """UsageError for a run that was killed before its plan was stored: there is nothing to continue."""
     if not info.environment and not info.cases:
         source = info.source
         raise UsageError(

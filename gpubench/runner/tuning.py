@@ -1,4 +1,4 @@
-"""A run whose cases are chosen while it is measured: step by step, by someone who reads what was measured so far."""
+"""A run whose cases are chosen step by step, from what has been measured so far."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +22,8 @@ from gpubench.telemetry.run_telemetry import TelemetrySession
 
 @dataclass(frozen=True)
 class TuneStep:
-    """Cases by id: launch number `repeat` of each of `launch` that has none, one round of contests of `contest` (with a
-    `twin` of the first case), accuracy runs of `train`.
+    """What to measure next, as case ids: launch number `repeat` of those in `launch` that lack it, a round of contests
+    among `contest` (with a `twin` of the first case), and accuracy runs of `train`.
     """
 
     launch: tuple[str, ...] = ()
@@ -34,11 +34,11 @@ class TuneStep:
 
 
 NextStep = Callable[[Sequence[PlannedCase], Sequence[Record], Sequence[ContestRecord], float | None], TuneStep | None]
-"""Asked with the cases planned so far, their records, and the seconds that are left (None: no limit)."""
+"""Called with the cases planned so far, their records, and the seconds left (None: no limit); returns the next step."""
 
 
 class Tuning:
-    """Does steps until there are no more. `grid` holds every case that a step may name, planned but for its number."""
+    """Runs steps until there are no more. `grid` holds every case that a step may name, planned but not numbered."""
 
     def __init__(
         self,
@@ -70,12 +70,12 @@ class Tuning:
                 self._do(step, run.records, run.contests, pool)
                 after = load_run(self._writer.folder)
                 if (len(after.records), len(after.contests)) == (len(run.records), len(run.contests)):
-                    return  # stopped, or nothing of the step can be measured: asking again would ask for the same
+                    return  # stopped, or nothing in the step can be measured: the next step would be the same
         finally:
             pool.close(now=self._guard.now)
 
     def _plan(self, names: Sequence[str]) -> None:
-        """Cases become part of the run when they are first measured, in that order."""
+        """Adds cases to the run when they are first measured, in that order."""
         info = self._writer.info
         known = {key_of(case) for case in info.cases}
         fresh = [self._grid[name] for name in names if name not in known]
@@ -130,5 +130,5 @@ class Tuning:
 
 
 def key_of(case: PlannedCase) -> str:
-    """An accuracy run may have the id of a measured case."""
+    """The case's name in a step; an accuracy run may have the same id as a measured case."""
     return case.case_id if case.kind == "measure" else f"quality {case.case_id}"

@@ -78,7 +78,7 @@ def command(
     Examples:
       gpubench bisect suites/mine.yaml --good v1.2
       gpubench bisect suites/mine.yaml --good v1.2 --bad main -k 'mode=train' --sesoi 1%
-      gpubench bisect suites/mine.yaml --good v1.2 --metric peak_allocated_bytes
+      gpubench bisect suites/mine.yaml --good v1.2 --metric peak_memory_allocated_bytes
       gpubench bisect --resume reports/20261130-0210-bisect-mine-1f2e
     """  # noqa: D301 - click looks for the character itself
     if (suite is None) == (resumed is None):

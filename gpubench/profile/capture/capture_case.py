@@ -1,4 +1,4 @@
-"""`gpubench profile` on a case: decides the tool, builds the command, runs it, and reads what came out."""
+"""`gpubench profile` on a case: chooses the tool, builds the command, runs it, and reads the result."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -45,7 +45,7 @@ WORKER = "gpubench.worker.profiling.profiled_steps"
 _REPORTS = (*(f"{TRACE_STEM}{suffix}" for suffix in (NSYS_REPORT, NSYS_UNIMPORTED, NCU_REPORT)), TORCH_TRACE)
 _LOG = f"{TRACE_STEM}.log"
 _OURS = (JOB_FILE, RESULT_FILE, PARTIAL_RESULT, MEMORY_SNAPSHOT, *_REPORTS, TABLES_FILE, EXPORT_LOG, SUMMARY_FILE)
-"""What a capture writes beside its log. Only files of these names are replaced or removed."""
+"""The files a capture writes beside its log. Only files with these names are replaced or removed."""
 _CUDA_GRAPH_MODES = ("reduce-overhead", "max-autotune")
 _NCU_STEPS = 1
 _PRINT_TIMEOUT_S = 300.0
@@ -53,8 +53,8 @@ _PRINT_TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class CapturePlan:
-    """What will run. `withheld` are the variables that look like secrets, `passed` the names of those that were let
-    through; `hiding` keeps other processes from nsys. `tool` is None for torch.
+    """What will run. `withheld` are the variables that look like secrets, `passed` the names of those let through;
+    `hiding` hides other processes from nsys. `tool` is None for torch.
     """
 
     job: ProfileJob
@@ -72,7 +72,9 @@ class CapturePlan:
 
 @dataclass(frozen=True)
 class Captured:
-    """A capture that worked. `trace` is the file a viewer opens (None: not kept), `note` is for the screen."""
+    """A successful capture. `trace` is the file to open in a viewer (None: not kept), `note` a remark for the
+    screen.
+    """
 
     result: ProfileResult
     trace: Path | None
@@ -89,7 +91,7 @@ def plan(
     environ: Mapping[str, str] | None = None,
     pass_env: Collection[str] = (),
 ) -> CapturePlan:
-    """Decides the tool and builds its command line; writes nothing.
+    """Chooses the tool and builds its command line; writes nothing.
 
     `auto` is nsys if it can be used and the case runs on CUDA, else torch.profiler. Profiler and program start without
     variables that look like secrets, because reports keep the whole environment; those in `pass_env` and those that the
@@ -127,7 +129,7 @@ def plan(
 def _choose(
     case: Case, choice: ToolChoice, *, nsys: str | None, ncu: str | None, environ: Mapping[str, str]
 ) -> tuple[profiler_tools.Tool | None, frozenset[str]]:
-    """The tool (None: torch.profiler) and the options that nsys knows."""
+    """The tool (None: torch.profiler), and the options this nsys supports."""
     if choice == "torch" or (choice == "auto" and case.device_type != "cuda"):
         return None, frozenset()
     if choice == "ncu":
@@ -148,7 +150,7 @@ def _choose(
 def run(
     plan: CapturePlan, *, timeout_s: float, measured_step_time_s: float | None = None, force: bool = False
 ) -> Captured:
-    """Captures. SessionError if the tool or the case failed; then the folder keeps the log, and no report, which might
+    """Captures. SessionError if the tool or the case failed; the folder then keeps the log but no report, which might
     hold secrets. UsageError if the folder holds files that no capture wrote, unless `force`.
 
     Without `measured_step_time_s` the profiled steps are compared with those that the worker ran just before the
@@ -169,9 +171,9 @@ def run(
 
 
 def _make_room(folder: Path, *, force: bool) -> None:
-    """The folder without what was captured in it before. UsageError if it holds anything else, unless `force`.
+    """Removes an earlier capture from the folder. UsageError if it holds anything else, unless `force`.
 
-    A file of one of our names is ours where the log is, which is written first.
+    Files with our names are ours only if the log is there, because it is written first.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -190,7 +192,7 @@ def _make_room(folder: Path, *, force: bool) -> None:
 
 
 def _remove(folder: Path, names: Collection[str]) -> None:
-    """Removes files of ours; of a link the link."""
+    """Removes our files; a link is removed, not its target."""
     for path in (folder / name for name in names):
         try:
             path.unlink(missing_ok=True)
@@ -200,7 +202,7 @@ def _remove(folder: Path, names: Collection[str]) -> None:
 
 def _capture(plan: CapturePlan, timeout_s: float, measured_step_time_s: float | None) -> Captured:
     with run_tool.scratch_folder() as scratch:
-        # Tools collect into temporary files that hold as much of the environment as their reports do.
+        # The tools' temporary files hold as much of the environment as their reports.
         environ = dict(plan.environ) if plan.tool is None else {**plan.environ, "TMPDIR": str(scratch)}
         log = plan.folder / _LOG
         ended = run_tool.run_tool(plan.command, log=log, environ=environ, timeout_s=timeout_s)
@@ -239,7 +241,9 @@ def _capture(plan: CapturePlan, timeout_s: float, measured_step_time_s: float | 
 
 
 def _kept_report(plan: CapturePlan, tool: profiler_tools.Tool, report: Path) -> tuple[Path | None, str]:
-    """The report if no secret is in it, else neither it nor its tables, which list environments as well. And a note."""
+    """The report if it holds no secret (else it and its tables, which list environments too, are removed), and a
+    note.
+    """
     passed = {plan.environ[name] for name in plan.passed}
     sought = {**plan.withheld, **without_secrets(plan.job.case.env, plan.passed)[1]}
     found = secrets_in_report(tool, report, sought, environ=plan.environ, passed=passed)
@@ -258,7 +262,7 @@ def _kept_report(plan: CapturePlan, tool: profiler_tools.Tool, report: Path) -> 
 
 
 def _result(plan: CapturePlan, ended: run_tool.Ended, timeout_s: float) -> ProfileResult:
-    """What the worker left; its failure explains more than the tool's."""
+    """The worker's result; its failure explains more than the tool's."""
     path = plan.folder / RESULT_FILE
     if path.exists():
         try:
@@ -288,6 +292,6 @@ def _result(plan: CapturePlan, ended: run_tool.Ended, timeout_s: float) -> Profi
 
 
 def tidy(plan: CapturePlan, captured: Captured, *, keep_trace: bool) -> None:
-    """Removes what can be made again from the trace; without `keep_trace` the trace as well."""
+    """Removes files that can be made again from the trace, and without `keep_trace` the trace as well."""
     kept = captured.trace if keep_trace else None
     _remove(plan.folder, [name for name in (*_REPORTS, TABLES_FILE) if plan.folder / name != kept])

@@ -1,9 +1,9 @@
 """Starts a program so that it cannot read the environment of the processes around it.
 
-nsys copies arguments and environment of every process that it may look at into its report, whatever it was asked to
-trace. Why it is done in these two ways, and in this order: `docs/decisions/0010-nsys-does-not-see-other-processes.md`.
+nsys copies the arguments and environment of every process it can see into its report, whatever it was asked to trace.
+For the reasons behind these two ways and their order see `docs/decisions/0010-nsys-does-not-see-other-processes.md`.
 
-This file is also the program that enters the second of them (see `_LANDLOCK`), so it imports the standard library only.
+This file is also the program that sets up the second way (see `_LANDLOCK`), so it imports the standard library only.
 """
 
 import ctypes
@@ -28,10 +28,10 @@ _PROBE_TIMEOUT_S = 30.0
 
 
 class Hiding(NamedTuple):
-    """The words before a command that hide other processes from it.
+    """The prefix of a command that hides other processes from it.
 
-    `namespace`: it sees itself and its children only. `landlock`: it sees the arguments of others, but not their
-    environment. None: nothing works here, and there are no words.
+    `namespace`: it sees only itself and its children. `landlock`: it sees the arguments of others, but not their
+    environment. None: nothing works here, and the prefix is empty.
     """
 
     way: Way | None = None
@@ -39,12 +39,14 @@ class Hiding(NamedTuple):
 
 
 def hide_processes(environ: Mapping[str, str]) -> Hiding:
-    """The first way that demonstrably works here: a program under it fails to read this process's environment."""
+    """The first way that a test shows to work here: a program started with it cannot read this process's
+    environment.
+    """
     try:
         own = Path("/proc/self/environ").read_bytes()
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return Hiding()
-    # In a user namespace root would lose its right to read the files of other users.
+    # In a user namespace, root could no longer read other users' files.
     namespace = _NAMESPACE if os.geteuid() == 0 else _USER_NAMESPACE
     ways: tuple[tuple[Way, tuple[str, ...]], ...] = (("namespace", namespace), ("landlock", _LANDLOCK))
     for way, prefix in ways:
@@ -64,7 +66,7 @@ def hide_processes(environ: Mapping[str, str]) -> Hiding:
     return Hiding()
 
 
-# The rest is the program: enter a Landlock domain, then become the command.
+# The rest is the program: it enters a Landlock domain, then becomes the command.
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # system calls; the same on every architecture
 _ASK_VERSION, _RULE_PATH_BENEATH = 1, 1
@@ -81,12 +83,12 @@ class _PathBeneath(ctypes.Structure):
 
 
 def enter_landlock() -> None:
-    """Puts this process and all that it will start into a Landlock domain (Linux 5.13). OSError if the kernel has none.
+    """Puts this process and all its later children into a Landlock domain (Linux 5.13). OSError if the kernel has none.
 
-    A domain may not look into processes outside of it. It must restrict something else, too: this one handles the right
-    to move files between folders and grants it everywhere (Linux 5.19; a domain that does not handle it forbids it), or
-    before that the right to make block devices. Both capabilities dropped let a process read the memory of any other
-    since Linux 6.16, Landlock or not.
+    A process in a domain cannot look into processes outside it. A domain must restrict something else too: this one
+    handles the right to move files between folders and grants it everywhere (Linux 5.19; a domain that does not handle
+    it forbids it), or on older kernels the right to make block devices. Both capabilities dropped let a process read
+    the memory of any other since Linux 6.16, Landlock or not.
     """
     libc = ctypes.CDLL(None, use_errno=True)
 
@@ -105,7 +107,7 @@ def enter_landlock() -> None:
     for capability in (_CAP_SYS_ADMIN, _CAP_PERFMON):
         libc.prctl(
             _PR_CAPBSET_DROP, capability, 0, 0, 0
-        )  # fails without CAP_SETPCAP: the probe sees whether it matters
+        )  # fails without CAP_SETPCAP; the test shows whether that matters
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     call(_RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)

@@ -1,4 +1,4 @@
-"""Finds nsys and ncu, asks them once what they can do, and builds their command lines."""
+"""Finds nsys and ncu, asks once what they support, and builds their command lines."""
 
 import os
 import re
@@ -40,17 +40,17 @@ _NCU_METRICS = (
     "launch__registers_per_thread",
 )
 NCU_LAUNCHES = 2000
-"""Kernels that ncu replays at most: it runs each of them once per group of counters. A training step of ResNet-50 has
-some 600, and one that is cut short has no optimizer.
+"""Most kernels that ncu replays, each once per group of counters. A training step of ResNet-50 has some 600, and a step
+cut short would lack its optimizer.
 """
 
 
 C_LOCALE = {"LC_ALL": "C"}
-"""For the tools: other locales group digits and translate messages, which are read here."""
+"""Set for the tools, because other locales group digits and translate the messages read here."""
 
 
 class ToolAbsentError(UsageError):
-    """A profiler was asked for and none was found, or the one found lacks an option that is needed."""
+    """A requested profiler was not found, or lacks an option that is needed."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def find_tool(
 ) -> Tool:
     """`--nsys`, then `$GPUBENCH_NSYS`, then PATH, then the folders of CUDA and Nsight, newest version first.
 
-    A place that was named must hold the tool: no other is tried. ToolAbsentError lists the places searched.
+    If a place is named, only that place is tried. ToolAbsentError lists the places searched.
     """
     environ = os.environ if environ is None else environ
     variable = _VARIABLES[name]
@@ -102,7 +102,7 @@ def find_tool(
 
 
 def probe_nsys(tool: Tool, environ: Mapping[str, str]) -> frozenset[str]:
-    """Long options of this nsys, from `nsys profile --help`. ToolAbsentError if it lacks one that is needed."""
+    """Long options of this nsys, from `nsys profile --help`. ToolAbsentError if a needed one is missing."""
     try:
         done = subprocess.run(
             [str(tool.path), "profile", "--help"],
@@ -137,7 +137,7 @@ def nsys_command(
 ) -> list[str]:
     """`nsys profile` around `program`, collecting only while the range `capture` of domain `gpubench` is open.
 
-    `output` is the report without its suffix. CPU sampling is always off: it hangs older versions if the kernel
+    `output` is the report without its suffix. CPU sampling is always off, because it hangs older versions if the kernel
     forbids it.
     """
     wanted = [
@@ -161,12 +161,12 @@ def export_command(tool: Tool, report: Path, output: Path) -> list[str]:
 
 
 def text_command(tool: Tool, report: Path, output: Path) -> list[str]:
-    """Prints everything in a report of nsys, its list of processes included."""
+    """Prints everything in an nsys report, including its list of processes."""
     return [str(tool.path), "export", "--type", "text", "--force-overwrite=true", f"--output={output}", str(report)]
 
 
 def ncu_command(tool: Tool, output: Path, program: Sequence[str]) -> list[str]:
-    """`ncu` around `program`, counters of the kernels launched while `capture` is open. Clocks are left as they are."""
+    """`ncu` around `program`, reading counters of kernels launched while `capture` is open. Clocks stay as they are."""
     return [
         str(tool.path),
         "--nvtx",
@@ -188,5 +188,5 @@ def ncu_command(tool: Tool, output: Path, program: Sequence[str]) -> list[str]:
 
 
 def ncu_csv_command(tool: Tool, report: Path) -> list[str]:
-    """Prints the counters of a report as CSV, one row a kernel."""
+    """Prints the counters in a report as CSV, one row per kernel."""
     return [str(tool.path), "--import", str(report), "--csv", "--page", "raw", "--print-units", "base"]

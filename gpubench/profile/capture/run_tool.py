@@ -1,7 +1,7 @@
-"""Runs a profiler and finds out what became of it.
+"""Runs a profiler and finds out how it ended.
 
-A profiler's exit status says little: nsys exits 0 when its range never opened, when its importer is missing, and when
-an export failed. So the file it should have made is looked for, and its log is read for the reason.
+A profiler's exit status says little: nsys exits 0 if its range never opened, if its importer is missing, and if an
+export failed. So success means that the expected file exists; otherwise the log tells the reason.
 """
 
 import os
@@ -24,7 +24,7 @@ from gpubench.profile.traces.trace import NSYS_OLD_REPORT, NSYS_REPORT, NSYS_UNI
 from gpubench.store.atomic_files import open_own, read_end
 
 INSIDE = ("NSYS_PROFILING_SESSION_ID", "NV_COMPUTE_PROFILER_PERFWORKS_DIR", "CUDA_INJECTION64_PATH")
-"""Variables that a profiler sets for the programs under it."""
+"""Variables that profilers set for the programs they run."""
 
 EXPORT_LOG = "profile.export.log"
 _MARK = "GPUBENCH_PROFILE_SESSION"
@@ -41,14 +41,14 @@ _PERMISSION_HINT = (
 
 
 class SessionError(GpubenchError):
-    """The profiler ran and left no usable trace. The message says which of the known ways of failing it was."""
+    """The profiler ran but left no usable trace. The message says which of the known failures it was."""
 
     exit_status = ExitStatus.CASE_FAILED
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a tool ended. `exit_status` is None if its time ran out and it was ended."""
+    """How a tool ended. `exit_status` is None if it was ended for taking too long."""
 
     exit_status: int | None
     seconds: float
@@ -66,7 +66,9 @@ class Ended:
 
 
 def refuse_nested(environ: Mapping[str, str]) -> None:
-    """nsys, ncu and torch.profiler all subscribe to CUPTI, which serves one. SessionError inside another's session."""
+    """SessionError inside another profiler's session: nsys, ncu and torch.profiler all need CUPTI, which serves only
+    one.
+    """
     name = next((name for name in INSIDE if environ.get(name)), None)
     if name is not None:
         raise SessionError(
@@ -86,10 +88,11 @@ def scratch_folder() -> Iterator[Path]:
 def run_tool(
     command: Sequence[str], *, log: Path, environ: Mapping[str, str], timeout_s: float, cwd: Path | None = None
 ) -> Ended:
-    """Runs to the end or to the time limit, in a new session, without input, output to `log`.
+    """Runs the tool to its end or the time limit, in a new session, without input, with output to `log`.
 
-    Profilers start agents that leave their parent's process group, so every process of the tool carries a mark in its
-    environment, and after the time limit the groups of all that carry it are ended. SessionError if it cannot start.
+    Profilers start agents that leave their parent's process group, so every process of the tool has a mark in its
+    environment, and after the time limit the groups of all marked processes are ended. SessionError if the tool cannot
+    start.
     """
     mark = secrets.token_hex(8)
     started = time.monotonic()
@@ -118,7 +121,7 @@ def run_tool(
 
 
 def _end_groups(process: subprocess.Popen[bytes], mark: str) -> None:
-    """SIGTERM to every group of the session, SIGKILL to what is left after a grace."""
+    """SIGTERM to every group of the session, SIGKILL to those left after a grace period."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         leaders = [process.pid] if process.poll() is None else []
         for pid in (*leaders, *_marked(mark)):
@@ -132,18 +135,18 @@ def _end_groups(process: subprocess.Popen[bytes], mark: str) -> None:
 
 
 def _marked(mark: str) -> list[int]:
-    """Living processes that carry the mark; none on a system without /proc."""
+    """Running processes with the mark; none on a system without /proc."""
     needle = f"{_MARK}={mark}".encode()
     found = []
     for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended, or is another user's
+        with suppress(OSError):  # ended, or another user's
             if needle in (entry / "environ").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
     return found
 
 
 def report_of(ended: Ended, output: Path, *, timeout_s: float) -> Path:
-    """The report that `nsys profile --output=OUTPUT` made. SessionError says why there is none."""
+    """The report made by `nsys profile --output=OUTPUT`. SessionError says why there is none."""
     report, unimported = (output.with_name(f"{output.name}{suffix}") for suffix in (NSYS_REPORT, NSYS_UNIMPORTED))
     tail = ended.last_lines()
     if ended.timed_out:
@@ -173,7 +176,7 @@ def report_of(ended: Ended, output: Path, *, timeout_s: float) -> Path:
 
 
 def export(tool: Tool, report: Path, output: Path, *, environ: Mapping[str, str], timeout_s: float = 600.0) -> Path:
-    """Exports a report of nsys to SQLite at `output`. TraceError if this nsys cannot read it."""
+    """Exports an nsys report to SQLite at `output`. TraceError if this nsys cannot read it."""
     log = output.with_name(EXPORT_LOG)
     output.unlink(missing_ok=True)
     ended = run_tool(
@@ -192,9 +195,9 @@ def export(tool: Tool, report: Path, output: Path, *, environ: Mapping[str, str]
 
 
 def open_trace(path: Path, nsys: str | None = None) -> Trace:
-    """The trace in a file of any known kind; a report of nsys goes through its own export first, by `nsys` if given.
+    """The trace in a file of any known kind; an nsys report is first exported, with `nsys` if given.
 
-    TraceError if it cannot be read, ToolAbsentError if a report was given and there is no nsys.
+    TraceError if it cannot be read, ToolAbsentError for a report if there is no nsys.
     """
     check_readable(path)
     if path.suffix in (NSYS_REPORT, NSYS_OLD_REPORT):
@@ -208,7 +211,7 @@ def open_trace(path: Path, nsys: str | None = None) -> Trace:
 
 
 def check_ncu(ended: Ended, report: Path, *, timeout_s: float) -> Path:
-    """The report of ncu. SessionError says why there is none."""
+    """The ncu report. SessionError says why there is none."""
     tail = ended.last_lines()
     if ended.timed_out:
         raise timed_out("ncu", ended, timeout_s)

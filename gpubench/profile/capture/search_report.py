@@ -1,4 +1,4 @@
-"""Searches a report of nsys for secrets: the evidence that it may be kept."""
+"""Searches an nsys report for secrets, to decide whether it may be kept."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -9,7 +9,7 @@ from gpubench.profile.capture.profiler_tools import Tool, text_command
 from gpubench.profile.capture.run_tool import run_tool, scratch_folder
 
 SHORTEST = 6
-"""Bytes that a secret has at least; shorter values are switches (`1`, `true`)."""
+"""Least length of a secret in bytes; shorter values are switches (`1`, `true`)."""
 
 _ENTRY = re.compile(rb"-{0,2}([A-Za-z_][\w-]*)=(.+)", re.DOTALL)
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)")
@@ -20,10 +20,10 @@ _PRINT_TIMEOUT_S = 300.0
 def secrets_in_report(
     tool: Tool, report: Path, withheld: Mapping[str, str], *, environ: Mapping[str, str], passed: Collection[str] = ()
 ) -> tuple[str, ...] | None:
-    """Names of the variables whose secrets a report of nsys holds: those withheld, and any other that looks like one.
+    """Names of variables whose secrets an nsys report holds: those withheld, and any other that looks like one.
 
-    Searches the file, and what nsys prints of it as text: reports are compressed. `passed` are values that may be in
-    it, `environ` is that of nsys. None if the report could not be printed.
+    Searches the file and, because reports are compressed, its text as printed by nsys. `passed` are values that may be
+    in it, `environ` is the environment for nsys. None if the report could not be printed.
     """
     with scratch_folder() as folder:
         text = folder / "report.txt"
@@ -53,8 +53,8 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
 
 
 def _named_secrets(strings: bytes, passed: Collection[str], *, arguments: bool) -> Iterator[str]:
-    """Names of what looks like a secret in strings separated by zeros: `NAME=value`. In arguments also a word
-    `--name=value`, or a value alone.
+    """Names of values that look like secrets, in zero-separated strings `NAME=value`; in arguments also `--name=value`
+    or a value alone.
     """
     for part in (*strings.split(b"\0"), *(strings.split() if arguments else ())):
         entry = _ENTRY.fullmatch(part)

@@ -1,4 +1,4 @@
-"""Which step and which phase caused a piece of device work, and whose steps count in a trace of several processes.
+"""Assigns device work to steps and phases, and chooses whose steps count in a trace of several processes.
 
 The phase is the one open at the launch on the launching thread, else on the main thread of its process: autograd
 launches a backward pass from a separate thread, on which nothing is ever pushed.
@@ -19,24 +19,24 @@ _CASE = "case:"
 _RUN_KERNELS = ("kernel", "graph")
 _ROUNDING = 0.01
 _PID_BITS = 0xFFFFFF
-"""Below them a process's number holds its id, whatever the tool puts above."""
+"""The low bits of a process's number hold its id; tools use the bits above."""
 
 
 class Spans:
-    """Ranges of one thread that do not overlap, to be asked which one is open at a time."""
+    """Non-overlapping ranges of one thread, for looking up which one is open at a given time."""
 
     def __init__(self, ranges: Iterable[Range]) -> None:
         self.ranges = sorted(ranges, key=lambda each: (each.start, -each.end))
         self._starts = [each.start for each in self.ranges]
 
     def at(self, moment: int) -> int | None:
-        """Index of the range open at `moment` (its end excluded), None between ranges."""
+        """Index of the range open at `moment` (end excluded); None between ranges."""
         index = bisect_right(self._starts, moment) - 1
         return index if index >= 0 and moment < self.ranges[index].end else None
 
 
 class Place(NamedTuple):
-    """Where work belongs: index of its step in order of time, name of its phase; None if there is none."""
+    """The step (index in order of time) and phase (name) that work belongs to; None if there is none."""
 
     step: int | None
     phase: str | None
@@ -44,7 +44,7 @@ class Place(NamedTuple):
 
 @dataclass
 class Steps:
-    """The steps of one process, their thread, and the phases per thread. `ours`: the phases are those of `PHASES`."""
+    """The steps of one process, their thread, and the phases per thread. `ours`: the phases are from `PHASES`."""
 
     process: int
     thread: int
@@ -57,7 +57,7 @@ class Steps:
         return self.spans.ranges
 
     def place(self, launch: LaunchCall) -> Place:
-        """Nowhere for a launch of another process: it only happened at the same time."""
+        """The place of a launch; none for another process, which only ran at the same time."""
         if launch.process != self.process:
             return Place(None, None)
         step = self.spans.at(launch.start)
@@ -70,8 +70,8 @@ class Steps:
 
 
 def is_step(each: Range, step_name: str | None) -> bool:
-    """A step is our own `step`, torch's `ProfilerStep#7`, or what `step_name` names (`train_step` also names
-    `train_step 7`).
+    """Whether a range is a step: our own `step`, torch's `ProfilerStep#7`, or one named `step_name` (`train_step` also
+    matches `train_step 7`).
     """
     if not each.nested and step_name is None:
         return False
@@ -85,8 +85,8 @@ def is_step(each: Range, step_name: str | None) -> bool:
 
 
 class FoundSteps(NamedTuple):
-    """Steps by process; how many were left out because the capture cut them off, how many as those of another thread,
-    and whose because they overlap.
+    """Steps by process, and those left out: how many were cut off by the capture, how many were on other threads, and
+    which processes have overlapping steps.
     """
 
     by_process: dict[int, Steps]
@@ -96,12 +96,12 @@ class FoundSteps(NamedTuple):
 
 
 def find_steps(trace: Trace, step_name: str | None = None, lost: Sequence[LaunchCall] = ()) -> FoundSteps:
-    """Per process, the steps and the phases inside.
+    """Per process, the steps and the phases inside them.
 
-    Our own ranges win over torch's `ProfilerStep#`. Of our own steps those of the warm-up do not count: a trace of a
-    whole run holds them, too. Of several threads with steps, the main thread counts, or the one with most of them. A
-    step is cut off if its range never ended, or if all GPU work is missing from some launch in it on (`lost`, by
-    start). Where the steps of a process overlap, several processes have its id, and nothing tells their steps apart.
+    Our own ranges win over torch's `ProfilerStep#`. Our own warm-up steps, which a trace of a whole run also holds, do
+    not count. If several threads have steps, the main thread counts, or the one with most steps. A step is cut off if
+    its range never ended, or if from some launch in it on all GPU work is missing (`lost`, by start). If the steps of a
+    process overlap, several processes share its id and their steps cannot be told apart.
     """
     candidates = [each for each in trace.ranges if is_step(each, step_name)]
     if step_name is None and any(each.domain == DOMAIN for each in candidates):
@@ -122,7 +122,7 @@ def find_steps(trace: Trace, step_name: str | None = None, lost: Sequence[Launch
 
 
 def _ends_of_work(trace: Trace, lost: Sequence[LaunchCall]) -> dict[int, int]:
-    """Per process, the first launch of kernels after which none is in the trace any more, though some were before.
+    """Per process, the first kernel launch from which on no work is in the trace, if there was some before.
 
     Later work without a launch shows that the capture went on.
     """
@@ -142,7 +142,7 @@ def _ends_of_work(trace: Trace, lost: Sequence[LaunchCall]) -> dict[int, int]:
 
 
 def _overlap(process: int, steps: Sequence[Range], trace: Trace) -> bool:
-    """Whether the thread of the steps would be in two of them at once, by more than clocks are rounded."""
+    """Whether two steps of one thread overlap by more than the rounding of clocks."""
     thread = _step_thread(trace, process, steps)
     return any(
         before.end - after.start > _ROUNDING * min(before.end - before.start, after.end - after.start)
@@ -158,7 +158,7 @@ def _step_thread(trace: Trace, process: int, candidates: Sequence[Range]) -> int
 
 
 def _steady(steps: Sequence[Range], trace: Trace) -> list[Range]:
-    """Steps inside `steady` where their process has it, else those outside of `warmup`."""
+    """Steps inside `steady` if their process has that range, else those outside `warmup`."""
     around = {
         name: [each for each in trace.ranges if each.domain == DOMAIN and each.name == name]
         for name in ("steady", "warmup")
@@ -190,7 +190,7 @@ def _steps_of(trace: Trace, process: int, candidates: Sequence[Range]) -> Steps:
 
 
 def _may_be_phase(each: Range, steps: Spans, step_thread: int) -> bool:
-    """Our own phases by name on any thread; elsewhere whatever lies within a step on the thread of the steps."""
+    """Our own phases by name, on any thread; else any range within a step on the steps' thread."""
     if each.domain == DOMAIN:
         return each.name in PHASES
     if each.thread != step_thread:
@@ -203,7 +203,7 @@ def _may_be_phase(each: Range, steps: Spans, step_thread: int) -> bool:
 
 
 def _outermost(ranges: Sequence[Range]) -> list[Range]:
-    """Ranges that are inside no other of the list. Neighbours that overlap by a rounded nanosecond both stay."""
+    """Ranges that are inside no other range in the list. Neighbours that overlap by a rounded nanosecond both stay."""
     result: list[Range] = []
     for each in sorted(ranges, key=lambda item: (item.start, -item.end)):
         if not result or each.end > result[-1].end:
@@ -212,19 +212,19 @@ def _outermost(ranges: Sequence[Range]) -> list[Range]:
 
 
 def process_id(process: int, trace: Trace) -> int | None:
-    """What the operating system calls a process of a trace; None if the trace does not tell."""
+    """The operating system's id of a process in a trace; None if the trace does not say."""
     return trace.process_ids.get(process, process & _PID_BITS)
 
 
 def process_name(process: int, trace: Trace) -> str:
-    """Its id, and its rank or machine where the trace has several."""
+    """The process's id, with its rank or machine if the trace has several."""
     number = process_id(process, trace)
     return trace.process_names.get(process, "without an id" if number is None else str(number))
 
 
 def main_steps(steps: Mapping[int, Steps], trace: Trace, process: int | None = None) -> Steps | None:
-    """The steps that stand for the whole trace: those of `process` (an id; TraceError if it has none), else of the
-    process with most of them, the first of equals. None if there are no steps.
+    """The steps that represent the whole trace: those of `process` (an id; TraceError if it has none), else of the
+    process with the most, the first if equal. None if there are no steps.
     """
     if process is not None:
         able = [each for number, each in steps.items() if process_id(number, trace) == process]
@@ -243,7 +243,7 @@ def main_steps(steps: Mapping[int, Steps], trace: Trace, process: int | None = N
 
 
 def steps_of_device(operations: Sequence[Operation], steps: Mapping[int, Steps], main: Steps | None) -> Steps | None:
-    """The main steps if their process used this device, else those of the process that gave it most work."""
+    """The main steps if their process used this device, else those of the process with the most work on it."""
     counts = Counter(
         operation.process for operation in operations if operation.process is not None and operation.process in steps
     )
@@ -253,7 +253,7 @@ def steps_of_device(operations: Sequence[Operation], steps: Mapping[int, Steps],
 
 
 def left_out(steps: Mapping[int, Steps], used: Sequence[Steps], trace: Trace) -> tuple[str, ...]:
-    """Processes whose steps no figure is about, by id and, for those of gpubench, the case that they ran."""
+    """Processes whose steps are in no figure, by id and, for gpubench's own, the case they ran."""
     others = steps.keys() - {each.process for each in used}
     cases = {
         each.process: f" {each.name}"

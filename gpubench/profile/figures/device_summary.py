@@ -18,8 +18,8 @@ _NO_PLACE = Place(None, None)
 
 @dataclass(frozen=True)
 class DeviceWork:
-    """The work of one device: `inside` was launched in the window by the process of the steps, `operations` is all work
-    in the trace.
+    """The work of one device: `inside`: launched in the window by the process of the steps; `operations`: all work in
+    the trace.
     """
 
     window: Interval
@@ -37,11 +37,11 @@ class DeviceWork:
 
 
 def work_of(operations: Sequence[Operation], steps: Steps | None, launches: dict[Key, LaunchCall]) -> DeviceWork:
-    """Cuts the window.
+    """Cuts the device's work to the window.
 
-    With steps it runs from the start of the first to the end of the last, or to the end of the work that they launched
-    if that is later: the device runs behind the host, and N steps are over when their work is. Without steps it is the
-    span of the device's work.
+    With steps, the window runs from the start of the first to the end of the last, or to the end of their work if that
+    is later: the device runs behind the host, and N steps are over when their work is. Without steps, it is the span of
+    the device's work.
     """
     if steps is None:
         window = (min(each.start for each in operations), max(each.end for each in operations))
@@ -165,7 +165,7 @@ def _absent(
 
 
 def _kernel_table(work: DeviceWork, kernels: Iterable[Operation], kernel_ns: int) -> list[KernelSummary]:
-    """By name, longest total first. Tensor cores as counted, where they were."""
+    """By name, longest total first. Tensor-core use is as counted, if it was."""
     counts: Counter[str] = Counter()
     totals: Counter[str] = Counter()
     counted: defaultdict[str, set[bool | None]] = defaultdict(set)
@@ -244,7 +244,7 @@ def _copies(work: DeviceWork) -> dict[str, CopySummary]:
 
 
 _SIDED = ("h2d", "d2h", "h2h", "other")
-"""Directions in which a side may be memory of the host."""
+"""Directions in which one side may be host memory."""
 
 
 def _sum(parts: Iterable[int | None]) -> int | None:
@@ -254,12 +254,12 @@ def _sum(parts: Iterable[int | None]) -> int | None:
 
 
 def _phases(work: DeviceWork, steps: Steps | None) -> tuple[PhaseSummary, ...]:
-    """In the order of a step: our own phases as they are defined, others by when they first begin."""
+    """In the order of a step: our own phases as defined, others by their first start."""
     if steps is None or not work.num_steps:
         return ()
     host = host_times(steps)
     members: defaultdict[str, list[Operation]] = defaultdict(list)
-    spans: defaultdict[str, dict[int, Interval]] = defaultdict(dict)  # per step, from first to last work of a phase
+    spans: defaultdict[str, dict[int, Interval]] = defaultdict(dict)  # per step, from a phase's first to last work
     for each, (step, phase) in zip(work.inside, work.places, strict=True):
         if phase is not None:
             members[phase].append(each)
@@ -285,7 +285,7 @@ def _phases(work: DeviceWork, steps: Steps | None) -> tuple[PhaseSummary, ...]:
 
 
 def host_times(steps: Steps) -> dict[str, float]:
-    """Host time per step of each phase on the thread of the steps, in ns, in the order of a step."""
+    """Host time per step of each phase on the steps' thread, in ns, in the order of a step."""
     spans = steps.phases.get(steps.thread)
     window = (steps.ranges[0].start, steps.ranges[-1].end)
     by_name: defaultdict[str, list[Interval]] = defaultdict(list)

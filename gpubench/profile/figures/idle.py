@@ -1,4 +1,4 @@
-"""Why a device was idle: what the host was doing meanwhile."""
+"""Why a device was idle, from what the host did meanwhile."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from gpubench.profile.traces.trace import Key, LaunchCall, Operation
 from gpubench.protocol.profile_job import DOMAIN, PHASES
 
 BUSY_ENOUGH = 0.10
-"""Below this idle share a device is called the limit itself."""
+"""Below this idle share the device itself is the limit."""
 _MENTIONED = 0.10
 
 
@@ -22,17 +22,16 @@ def reasons(
     input_time: Sequence[Interval],
     window_ns: int,
 ) -> IdleReasons:
-    """Shares of the window by reason, for its idle stretches `free`.
+    """Shares of the window by reason, for its idle intervals `free`.
 
-    A gap belongs to the host if the work that ended it was launched after the gap had begun (a gap that nothing ended:
-    the host had nothing more to launch); that part of it in which the host was in `input_time` is input. A launch that
-    had happened before means that the work waited for other work.
+    A gap is the host's if the work that ended it was launched after the gap began (or if no work ended it: the host
+    launched nothing more); the part of it in `input_time` counts as input. If the launch came before the gap, the work
+    waited for other work.
 
-    A gap is unknown if the launch of the work that ended it is not in the trace, or if work is missing that was
-    launched after the work before the gap and before the work after it. `lost` are the launches of missing work, by
-    start.
+    A gap is unknown if the trace lacks the launch of the work that ended it, or lacks work launched between the work
+    before and the work after the gap. `lost` are the launches of missing work, by start.
     """
-    launched: dict[int, int | None] = {}  # start of work -> its launch; the earliest if several start together
+    launched: dict[int, int | None] = {}  # start of work to its launch; the earliest if several start together
     for operation in operations:
         launch = None if operation.launch is None else launches.get(operation.launch)
         moments = [each for each in (launch and launch.start, launched.get(operation.start)) if each is not None]
@@ -65,7 +64,7 @@ def reasons(
 
 
 def input_time(steps: Steps | None, window: Interval, *, pageable: bool) -> list[Interval]:
-    """When the host fetched input: phase `data`, and `h2d` where pageable memory makes a transfer block the host."""
+    """When the host fetched input: phase `data`, and `h2d` if pageable memory makes transfers block the host."""
     if steps is None:
         return []
     spans = steps.phases.get(steps.thread)
@@ -81,8 +80,8 @@ def input_time(steps: Steps | None, window: Interval, *, pageable: bool) -> list
 
 
 def bound_of(idle: float, kernels: float, copies: float, why: IdleReasons | None) -> Bound | None:
-    """What limits the step, by shares of its time: `copies` is that of copies while no kernel ran, `kernels` the rest
-    of the busy time. None where most of the idle time has no known reason.
+    """What limits the step, by shares of its time: `copies` is the time of copies while no kernel ran, `kernels` the
+    rest of the busy time. None if most of the idle time has no known reason.
     """
     if copies > max(idle, kernels):
         return "copy"
@@ -112,7 +111,7 @@ _STATEMENTS: dict[Bound | None, str] = {
 
 
 def statement(bound: Bound | None, idle: float, kernels: float, copies: float, why: IdleReasons | None) -> str:
-    """One sentence for the screen."""
+    """The limit in one sentence."""
     shares = {} if why is None else why.model_dump()
     said = _STATEMENTS[bound].format(busy=1 - idle, idle=idle, kernels=kernels, copies=copies, **shares)
     if bound == "gpu" and copies >= _MENTIONED:

@@ -1,9 +1,9 @@
-"""What a kernel is, told from its name alone.
+"""Classifies kernels by name alone.
 
-Names are the libraries' own business and change with every release, so each figure made from them says that it was. The
-tables are ordered: the first pattern found decides. Patterns were written against the naming of cuBLAS and cuBLASLt
-(`nvjet`, `gemm`, `gemv`), cuDNN (`xmma`, `implicit_gemm`, `winograd`), CUTLASS (`tensorop`, `simt`, `Gmma`), ATen,
-NCCL, Triton, FBGEMM, and of AMD's rocBLAS and hipBLASLt (`Cijk_`), MIOpen and Composable Kernel.
+Libraries change names with every release, so each figure based on them says so. In the tables, the first matching
+pattern decides. Patterns were written against the naming of cuBLAS and cuBLASLt (`nvjet`, `gemm`, `gemv`), cuDNN
+(`xmma`, `implicit_gemm`, `winograd`), CUTLASS (`tensorop`, `simt`, `Gmma`), ATen, NCCL, Triton, FBGEMM, and of AMD's
+rocBLAS and hipBLASLt (`Cijk_`), MIOpen and Composable Kernel.
 """
 
 import re
@@ -61,8 +61,8 @@ _CLASSES: tuple[tuple[str, str], ...] = (
 _CLASS_PATTERNS = tuple((name, re.compile(pattern, re.IGNORECASE)) for name, pattern in _CLASSES)
 
 _NOT_TENSOR_CORE = re.compile(r"ffma|simt|sgemm|dgemm_|gemv|scudnn|cijk_(?!.*_MI\d+x\d).*_TT\d+_\d+", re.IGNORECASE)
-"""Names of plain CUDA-core products; they win over every sign below (`xmma` kernels with `ffma` are the usual trap).
-rocBLAS names the tile of a thread (`TT4_4`) where it uses no matrix instruction (`MI16x16x1`).
+"""Names of plain CUDA-core products; they win over every pattern below (`xmma` kernels with `ffma` are the usual trap).
+rocBLAS names a thread's tile (`TT4_4`) if it uses no matrix instruction (`MI16x16x1`).
 """
 
 _TENSOR_CORE = re.compile(
@@ -88,7 +88,7 @@ _UNKNOWN = re.compile(
 
 @lru_cache(maxsize=65536)
 def kernel_class(name: str) -> str:
-    """`gemm`, `conv`, `norm`, `optimizer`, `elementwise`, `comm` ...; `other` where no pattern is found."""
+    """`gemm`, `conv`, `norm`, `optimizer`, `elementwise`, `comm` ...; `other` if no pattern matches."""
     for label, pattern in _CLASS_PATTERNS:
         if pattern.search(name):
             return label
@@ -97,7 +97,7 @@ def kernel_class(name: str) -> str:
 
 @lru_cache(maxsize=65536)
 def uses_tensor_cores(name: str) -> TensorCore:
-    """Whether a kernel of this name computes on tensor cores; the names of Triton's kernels do not tell."""
+    """Whether a kernel of this name computes on tensor cores; names of Triton kernels do not say."""
     if _NOT_TENSOR_CORE.search(name):
         return "no"
     if name == UNNAMED or _UNKNOWN.search(name):

@@ -1,4 +1,4 @@
-"""From a trace of any tool to its summary: the one place where figures of a profile are made."""
+"""Turns a trace of any tool into its summary: all figures of a profile are made here."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def summarize(
     """Every figure of `gpubench profile`.
 
     `step_name` names the range that is a step in a trace of another program, `process` the id of the process whose
-    steps count if several have some (TraceError if it has none). `measured_step_time_s` is the step time measured
+    steps count if several have steps (TraceError if it has none). `measured_step_time_s` is the step time measured
     without a profiler, in seconds; `case` the settings of the profiled case, for warnings that depend on them.
     """
     lost = lost_launches(trace)
@@ -98,8 +98,8 @@ def summarize(
 
 
 def _times_of_a_step(main: Steps, windows_ns: Sequence[int]) -> tuple[float, tuple[HostPhase, ...]]:
-    """A step's time in ns, and that of its phases on the host. `windows_ns` are those of the devices of these steps: a
-    step is over when the work that it left running is.
+    """A step's time in ns, and its phases on the host. `windows_ns` are the windows of the steps' devices: a step is
+    over when the work it left running is.
     """
     host_ns = main.ranges[-1].end - main.ranges[0].start
     step_ns = sum(each.end - each.start for each in main.ranges) / len(main.ranges)
@@ -111,7 +111,7 @@ def _times_of_a_step(main: Steps, windows_ns: Sequence[int]) -> tuple[float, tup
 
 
 def _without_timeline(device: DeviceSummary) -> DeviceSummary:
-    """The device's figures without those that order and distance in time went into."""
+    """The device's figures without those that depend on when work ran."""
     lost = ("idle", "idle_reasons", "largest_gap_ns", "cpu_ns", "gpu_span_ns")
     return device.model_copy(
         update={

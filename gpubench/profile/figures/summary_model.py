@@ -1,6 +1,6 @@
-"""What a profile says, as stored in a run's `cases/<number>/profile/profile.json` and printed by `profile read --json`.
+"""A profile as stored in a run's `cases/<number>/profile/profile.json` and printed by `profile read --json`.
 
-Times of device and host are in nanoseconds (`_ns`); shares are fractions. What a trace cannot tell is None, with the
+Times of device and host are in nanoseconds (`_ns`); shares are fractions. What a trace does not show is None, with the
 reason in `absent` under the same name. Schema: `schemas/profile-1.json`.
 """
 
@@ -24,11 +24,11 @@ Bound = Literal["gpu", "copy", "launch", "input", "dependency"]
 
 
 class PhaseSummary(Frozen):
-    """One phase of a step; means over the steps. `cpu_ns` is None if the tool stretches host time. `gpu_share` is
-    its part of the summed GPU time of all work in the window.
+    """One phase of a step, as means over the steps. `cpu_ns` is None if the tool stretches host time. `gpu_share` is
+    the phase's share of the summed GPU time of all work in the window.
 
-    `gpu_busy_ns` unites the phase's own work over streams; `gpu_span_ns` runs from its first to its last piece of work
-    in a step, waits included, over the steps that have any.
+    `gpu_busy_ns` is the union of the phase's work over streams; `gpu_span_ns` runs from its first to its last work in a
+    step, including waits, averaged over steps that have any.
     """
 
     name: str
@@ -48,7 +48,9 @@ class HostPhase(Frozen):
 
 
 class KernelSummary(Frozen):
-    """All launches of one kernel in the window. `total_ns` is summed over streams; `share` is of all kernels' total."""
+    """All launches of one kernel in the window. `total_ns` is summed over streams; `share` is the share of all kernels'
+    total.
+    """
 
     name: str
     kernel_class: str = Field(alias="class")
@@ -69,9 +71,9 @@ class ClassSummary(Frozen):
 
 
 class CopySummary(Frozen):
-    """Copies in one direction. `gb_per_s` is 1e9 bytes per second of copying; `overlap` the share of the copying time
-    in which a kernel of the same device ran as well. `bytes` and what is made of them are None if the size of a single
-    copy is unknown, `pageable_bytes` also if its memory is; `pageable_ns` is the time of the copies known to be.
+    """Copies in one direction. `gb_per_s` is 1e9 bytes per second of copying; `overlap` the share of copying time in
+    which a kernel ran on the same device. `bytes` and figures from it are None if any copy's size is unknown,
+    `pageable_bytes` also if any copy's memory is; `pageable_ns` is the time of copies known to be pageable.
     """
 
     count: int
@@ -85,12 +87,12 @@ class CopySummary(Frozen):
 
 
 class IdleReasons(Frozen):
-    """Why the device stood still, as shares of the window; they add up to `idle`.
+    """Why the device was idle, as shares of the window that add up to `idle`.
 
-    `launch`: the work that ended the gap was launched only after the gap had begun, the host was late. `input`: the
-    same, and the host was fetching or transferring input. `dependency`: the work was launched in time and waited for
-    something else (another stream, an event, the few microseconds between dependent kernels). `unknown`: the launch or
-    the work that would tell is not in the trace.
+    `launch`: the host was late: the work that ended the gap was launched after the gap began. `input`: the same, while
+    the host fetched or transferred input. `dependency`: the work was launched in time but waited for something else
+    (another stream, an event, the few microseconds between dependent kernels). `unknown`: the trace lacks the launch or
+    work that would show the reason.
     """
 
     launch: float
@@ -100,14 +102,15 @@ class IdleReasons(Frozen):
 
 
 class DeviceSummary(Frozen):
-    """One device. `owner` says which rank, process or machine calls it `device`, if the trace has several that do;
-    `device` is None if the trace numbers no device.
+    """One device. `owner` is the rank, process or machine that numbers it `device`, if the trace has several; `device`
+    is None if the trace numbers no device.
 
     `idle` is 1 - `busy_ns` / `window_ns`, where `busy_ns` is the union of kernels, copies, memsets and graphs of all
-    processes; `others_ns` is its part in which only work of other processes ran than the one whose steps they are. All
-    other figures leave that work out. `unlinked_share` is the part of the GPU time whose launches are not in the trace.
+    processes; `others_ns` is the part in which only processes other than that of the steps had work. All other figures
+    leave that work out. `unlinked_share` is the share of GPU time whose launches are not in the trace.
 
-    Of a tool that runs kernels one by one (ncu) `idle` and `largest_gap_ns` are None, and `window_ns` is `busy_ns`.
+    For a tool that runs kernels one by one (ncu), `idle` and `largest_gap_ns` are None, and `window_ns` equals
+    `busy_ns`.
     """
 
     device: int | None
@@ -157,8 +160,8 @@ class Perturbation(Frozen):
 
 
 class StartEnvironment(Frozen):
-    """What the profiled program was started with. `withheld` names variables that look like secrets, `passed` those
-    that `--pass-env` let through. `others_hidden_by` tells how other processes were hidden from the tool.
+    """The environment of the profiled program. `withheld` names variables that look like secrets, `passed` those let
+    through by `--pass-env`. `others_hidden_by` says how other processes were hidden from the tool.
     """
 
     withheld: tuple[str, ...] = ()
@@ -169,8 +172,8 @@ class StartEnvironment(Frozen):
 class ProfileSummary(Frozen):
     """One trace. `window` says what the figures cover: the `steps`, or the whole `trace` if it marks none.
 
-    `process` is the id of the process whose steps they are, as that process saw it. `environment` is None for a trace
-    that `gpubench profile` did not capture. `unread` counts the rows that were left out, by what is wrong with them.
+    `process` is the id of the process with these steps, as it saw itself. `environment` is None for a trace that
+    `gpubench profile` did not capture. `unread` counts the rows left out, by reason.
     """
 
     schema_number: int = Field(default=PROFILE_SCHEMA, alias="schema")
@@ -203,7 +206,7 @@ def profile_folder(run: Path, index: int) -> Path:
 
 
 def stored_profile(run: Path, index: int) -> ProfileSummary | None:
-    """The profile of a case; None if there is none, or it cannot be read: a report does without."""
+    """The profile of a case; None if there is none or it cannot be read, so that a report works without it."""
     try:
         return ProfileSummary.model_validate_json((profile_folder(run, index) / SUMMARY_FILE).read_bytes())
     except (OSError, ValidationError):
@@ -211,7 +214,7 @@ def stored_profile(run: Path, index: int) -> ProfileSummary | None:
 
 
 def stored_trace(run: Path, index: int) -> Path | None:
-    """The trace that was kept of a case, None if none was."""
+    """The kept trace of a case; None if none was kept."""
     found = (profile_folder(run, index) / name for name in _TRACES)
     return next((path for path in found if path.is_file()), None)
 

@@ -1,8 +1,8 @@
 """Sets of half-open intervals of integer nanoseconds, as sorted lists of disjoint `(start, end)` with start < end.
 
-Every share of time in a profile is made from these: GPU work is united over streams before it is measured, never
-summed. All functions take intervals in any order, overlapping or empty (an interval that ends before it starts is
-empty), unless they say that they want a union; all of them return a union.
+Every share of time in a profile comes from these: GPU work is united over streams, never summed. Functions accept
+intervals in any order, overlapping or empty (one that ends before it starts is empty), unless they ask for a union; all
+of them return a union.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ Interval = tuple[int, int]
 
 
 def union(intervals: Iterable[Interval]) -> list[Interval]:
-    """Overlapping and touching intervals made one. O(n log n)."""
+    """Merges overlapping and touching intervals. O(n log n)."""
     result: list[Interval] = []
     last_start = last_end = 0
     for start, end in sorted(intervals):
@@ -39,7 +39,7 @@ def total(united: Iterable[Interval]) -> int:
 
 
 def intersection(first: Sequence[Interval], second: Sequence[Interval]) -> list[Interval]:
-    """What two unions have in common. O(n + m)."""
+    """The intersection of two unions. O(n + m)."""
     result: list[Interval] = []
     i = j = 0
     while i < len(first) and j < len(second):
@@ -55,7 +55,7 @@ def intersection(first: Sequence[Interval], second: Sequence[Interval]) -> list[
 
 
 def gaps(united: Sequence[Interval], window: Interval) -> list[Interval]:
-    """What a union leaves free of `window`, its edges included."""
+    """The parts of `window` outside a union, including those at its edges."""
     low, high = window
     result: list[Interval] = []
     at = low

@@ -36,7 +36,7 @@ def remarks(
     lost: Sequence[LaunchCall] = (),
     left_out: Sequence[str] = (),
 ) -> Iterator[Finding]:
-    """In order of weight: what makes the trace useless first, what only explains it last. `lost` are the launches whose
+    """In order of severity: first what makes the trace useless, last what only explains it. `lost` are launches whose
     work is not in the trace.
     """
     settings = case or {}
@@ -180,7 +180,7 @@ _WAYS = {"h2d": "to the device", "d2h": "to the host"}
 def _about_tensor_cores(
     device: DeviceSummary, shares: Mapping[str, float], settings: Mapping[str, Any]
 ) -> Iterator[Finding]:
-    """Silent for strict fp32, which has none to use, and where Triton's kernels hide what they are."""
+    """Nothing for strict fp32, which uses none, nor if Triton kernels leave it open."""
     products = shares.get("gemm", 0.0) + shares.get("conv", 0.0)
     share, unknown = device.tensor_core_share, device.tensor_core_unknown_share
     precision = settings.get("precision")

@@ -1,8 +1,8 @@
-"""The sides of an A/B: what each of them changes about a case, and how they take turns.
+"""The sides of an A/B: what each changes about a case, and how they take turns.
 
 Alternating blocks of steps in one process are the stronger form. They need arms that differ only in what one process
-can hold twice and switch between. What cannot be switched back, or goes on working while the other arm is measured,
-needs a launch per arm.
+can hold twice and switch between. Anything that cannot be switched back, or keeps working while the other arm is
+measured, needs a launch per arm.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -29,9 +29,9 @@ Level = Literal["block", "launch"]
 
 @dataclass(frozen=True)
 class Arm:
-    """One side. `python` is an interpreter, `env` environment variables, `settings` what it sets of a case.
+    """One side: the interpreter, environment variables and settings that it changes of a case.
 
-    `given` holds the items as written, and for `git` the commit that it named.
+    `given` holds the items as written, and for `git` the commit it resolved to.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Arm:
     given: Mapping[str, str] = field(default_factory=dict)
 
     def case(self, case: Case) -> Case:
-        """`case` as this arm measures it. ValueError (pydantic's) for a setting that is not one."""
+        """`case` as this arm measures it. ValueError (pydantic's) for an unknown setting."""
         changes: dict[str, Any] = dict(self.settings)
         if self.python is not None:
             changes["python"] = self.python
@@ -51,14 +51,14 @@ class Arm:
 
     @property
     def info(self) -> ArmInfo:
-        """What a run's head keeps of it: enough to make it again, but for secrets."""
+        """The arm as stored in a run's head: enough to make it again, except for secrets."""
         return ArmInfo(name=self.name, given=hide_secrets(self.given))
 
 
 def make_arm(text: ArmText, say: Say = lambda _: None, folder: Path | None = None) -> Arm:
-    """The arm with its interpreter found and its revision installed; `say` hears what takes time.
+    """The arm, with its interpreter found and its revision installed; `say` gets progress messages.
 
-    Relative paths begin in `folder`, whose repository it is (None: the current one).
+    Relative paths and the git repository are those of `folder` (None: the current one).
 
     UsageError if there is no such interpreter or revision, or it cannot be installed.
     """
@@ -76,14 +76,14 @@ def make_arm(text: ArmText, say: Say = lambda _: None, folder: Path | None = Non
 
 
 def restored(info: ArmInfo, say: Say = lambda _: None, folder: Path | None = None) -> Arm:
-    """The arm of a stored run, which was started in `folder`. UsageError if it cannot be made again here."""
+    """The arm of a stored run that was started in `folder`. UsageError if it cannot be made again here."""
     items = {name: value for name, value in info.given.items() if name != COMMIT}
     text = arm_from_items(info.name, items)
     return make_arm(replace(text, given=dict(info.given)), say, folder)
 
 
 def check_cases(arms: Sequence[Arm], planned: Sequence[PlannedCase]) -> None:
-    """UsageError if an arm sets what tells two cases of the suite apart: both would then measure the same."""
+    """UsageError if an arm sets the setting that tells two cases apart: both would then measure the same."""
     for arm in arms:
         seen: dict[tuple[str, str], PlannedCase] = {}
         for entry in planned:
@@ -101,7 +101,7 @@ def check_cases(arms: Sequence[Arm], planned: Sequence[PlannedCase]) -> None:
 
 
 def levels_of(arms: Sequence[Arm], planned: Sequence[PlannedCase], asked: Level | None = None) -> dict[int, Level]:
-    """The level of every case that will be measured, by its index. UsageError if blocks are asked but impossible."""
+    """How the arms of each measured case take turns, by index. UsageError if blocks are requested but impossible."""
     levels: dict[int, Level] = {}
     for entry in planned:
         if entry.skip_status is not None or entry.kind != "measure":
@@ -137,5 +137,5 @@ def why_not_blocks(cases: Mapping[str, Case]) -> str | None:
 
 
 def level_of_run(levels: Mapping[int, Level]) -> Level:
-    """The stronger level that any case has: what a run's head says."""
+    """The strongest level of any case, for the run's head."""
     return "block" if "block" in levels.values() else "launch"

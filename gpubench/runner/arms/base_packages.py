@@ -1,7 +1,7 @@
-"""Adds the packages of the interpreter that an arm's environment was made from. Copied into it, and run at its start.
+"""Adds the packages of the interpreter that an arm's environment was made from. It is copied there and runs at startup.
 
-A package in development mode would bring its modules from the working tree of the repository: what leads there is left
-out, so that the revision alone comes from the repository.
+A package in development mode would import from the repository's working tree. Paths into it are left out, so that only
+the revision comes from the repository.
 """
 
 import os
@@ -12,9 +12,9 @@ from pathlib import Path
 
 
 def add(root: str, outside: tuple[str, ...], folders: tuple[str, ...]) -> None:
-    """Puts `folders` on the path as `site` does, without those of their .pth files that lead into `root`.
+    """Puts `folders` on the path as `site` does, without .pth files that lead into `root`.
 
-    Folders in `outside` are not part of it: an environment may lie inside a repository.
+    Folders in `outside` do not count as part of `root`: an environment may lie inside a repository.
     """
 
     def inside(path: str) -> bool:

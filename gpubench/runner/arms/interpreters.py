@@ -21,7 +21,7 @@ _TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class Interpreter:
-    """`folders` are those where its packages are installed, in the order of its path."""
+    """`folders` are where its packages are installed, in the order of its path."""
 
     python: str
     version: str
@@ -32,8 +32,8 @@ class Interpreter:
 def find_python(text: str, folder: Path | None = None) -> str:
     """The program that `text` names: a path, the folder of an environment, or a name on PATH. UsageError if none.
 
-    A relative path begins in `folder`. Links are not followed: the interpreter of a virtual environment is a link, and
-    its place is what makes it one.
+    A relative path starts at `folder`. Links are not followed: the interpreter of a virtual environment is a link, and
+    works by its location.
     """
     path = (folder or Path()) / expand_home(text)
     if path.is_dir():

@@ -1,9 +1,9 @@
 """A git revision of the package under test, installed into its own virtual environment.
 
-The working tree is never touched, nor git's own state: the revision is exported (`git archive`) into a temporary folder
+Neither the working tree nor git's state is touched: the revision is exported (`git archive`) into a temporary folder
 and installed from there. The environment sees every package of the interpreter it was made from, so that torch is
-neither downloaded nor copied; only the package under test comes from the revision, also where that interpreter has it
-in development mode. Environments are kept, one per commit and interpreter.
+neither downloaded nor copied. Only the package under test comes from the revision, even if that interpreter has it in
+development mode. Environments are kept, one per commit and interpreter.
 """
 
 import ast
@@ -54,7 +54,7 @@ _PIP_KEPT = frozenset(
         "prefer-binary",
     ]
 )
-"""Settings of pip that say where packages come from. Others may send them elsewhere: user, target, prefix, root."""
+"""pip settings that say where packages come from. Others (user, target, prefix, root) might install them elsewhere."""
 
 _PROJECT_FILES = ("pyproject.toml", "setup.py")
 _TIMEOUT_S = 1800.0
@@ -134,7 +134,7 @@ def commits_between(good: Revision, bad: Revision) -> list[Commit]:
 
 
 def commit_of(revision: Revision) -> Commit:
-    """What git knows of the commit."""
+    """The commit as git describes it."""
     (found,) = _commits(revision.root, "-1", revision.commit)
     return found
 
@@ -146,9 +146,9 @@ def _commits(root: Path, *arguments: str) -> list[Commit]:
 
 
 def install(revision: Revision, python: str | None = None, say: Callable[[str], None] = lambda _: None) -> str:
-    """The interpreter of an environment that holds the revision, made from `python`, by default this one.
+    """The interpreter of an environment with the revision installed, made from `python`, by default this one.
 
-    One made before is used again. UsageError, with the place of the log, if it cannot be made.
+    An existing environment is reused. UsageError, naming the log, if it cannot be made.
     """
     base = interpreters.ask(python)
     folder = cache_folder(part="arms") / _name(revision, base)
@@ -172,7 +172,7 @@ def install(revision: Revision, python: str | None = None, say: Callable[[str], 
 
 
 def check_not_shadowed(python: str, folders: Sequence[str]) -> None:
-    """UsageError if a folder that comes first on the workers' path holds a module that the revision installs."""
+    """UsageError if a folder first on the workers' path holds a module that the revision installs."""
     record = Path(python).parent.parent / INSTALLED
     if not record.exists():
         return
@@ -243,7 +243,9 @@ def _export(revision: Revision, target: Path) -> None:
 
 
 def _pip_environment(pip: Sequence[str]) -> dict[str, str]:
-    """The environment in which pip installs where it is told to: of its settings only those that name sources."""
+    """The environment for pip with only those of its settings that name package sources, so that it installs where
+    told.
+    """
     asked = subprocess.run([*pip, "config", "list"], capture_output=True, text=True, check=False).stdout
     kept = {}
     for name, value in re.findall(r"^[\w:]+\.([\w-]+)=(.*)$", asked, re.MULTILINE):
@@ -254,7 +256,7 @@ def _pip_environment(pip: Sequence[str]) -> dict[str, str]:
 
 
 def _run(command: Sequence[str], log: Path, failed: str, environ: Mapping[str, str] = os.environ) -> None:
-    """UsageError with `failed` and what went wrong."""
+    """Runs a command. UsageError with `failed` and what went wrong."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         try:
@@ -273,7 +275,7 @@ def _run(command: Sequence[str], log: Path, failed: str, environ: Mapping[str, s
             ) from None
         finally:
             with suppress(OSError, StoreError):
-                tidy_log(log)  # an index may be named with its password
+                tidy_log(log)  # the address of an index may contain its password
     if done.returncode != 0:
         written = log.read_text(encoding="utf-8", errors="replace").splitlines()
         lines = [line.strip() for line in written if line.strip()]
@@ -282,7 +284,7 @@ def _run(command: Sequence[str], log: Path, failed: str, environ: Mapping[str, s
 
 
 def _cause(lines: Sequence[str]) -> str | None:
-    """The line of pip's output that says why: the last one of the program that failed, before pip's own words."""
+    """The line of pip's output that says why: the last one of the failed program, before pip's own."""
     ends = [at for at, line in enumerate(lines) if line.startswith("[end of output]")]
     if ends and ends[-1] > 0 and "lines of output]" not in lines[ends[-1] - 1]:
         return lines[ends[-1] - 1]
@@ -291,7 +293,7 @@ def _cause(lines: Sequence[str]) -> str | None:
 
 
 def _beside(folder: Path, kind: str) -> Path:
-    """A file of an environment, outside of it: the names of both may have dots."""
+    """A file beside an environment's folder; both names may contain dots."""
     return folder.with_name(f"{folder.name}.{kind}")
 
 
@@ -302,7 +304,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _git_error(folder: Path) -> str:
-    """Why git reads no repository there: there may be one that another user owns."""
+    """Why git cannot read a repository there: another user may own it."""
     lines = _ran_git(folder, "rev-parse", "--show-toplevel").stderr.splitlines()
     return lines[0].removeprefix("fatal: ") if lines else "it says nothing"
 
@@ -317,7 +319,9 @@ def _ran_git(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time makes an environment; the next finds it made. UsageError if the cache cannot be written."""
+    """Lets one process at a time make an environment; the next finds it made. UsageError if the cache cannot be
+    written.
+    """
     path = _beside(folder, "lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

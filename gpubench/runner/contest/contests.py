@@ -37,19 +37,19 @@ from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import ContestSettings, Suite
 
 MOST_OVERTIME = 2.0
-"""Times the budget, for the least rounds."""
+"""Factor by which the least rounds may exceed the budget."""
 
 _MEMORY_SHARE = 0.8
 
 StillWanted = Callable[[Sequence[PlannedCase], Sequence[Record], Sequence[ContestRecord]], AbstractSet[int]]
-"""Asked after each round with a contest's cases, their launches and its processes so far: the cases (by index) of which
-another round is wanted.
+"""Called after each round with a contest's cases, their launches and its processes so far; returns the cases (by index)
+that need another round.
 """
 
 
 @dataclass
 class _Contest:
-    """A contest while it is held. `most`: cases of one process; `most_s`: what its processes may take together."""
+    """A running contest. `most`: cases per process; `most_s`: time limit of all its processes together."""
 
     group: ContestGroup
     budget_s: float
@@ -63,7 +63,7 @@ class _Contest:
 
 
 class Contests:
-    """A process that fails is a record and ends its contest; the run goes on."""
+    """Runs the contests of a suite. A failed process is recorded and ends its contest; the run goes on."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Contests:
         self._records = latest_contests(records)
 
     def run(self, pool: HostPool) -> None:
-        """Every contest of the suite; none where it is switched off, or the run has arms, which take turns already."""
+        """Runs every contest of the suite; none if switched off, or if the run has arms, which take turns already."""
         settings = self._suite.contest
         if settings is None or self._schedule.arms != (None,):
             return
@@ -114,7 +114,7 @@ class Contests:
                 return
 
     def hold_round(self, wanted: Sequence[PlannedCase], pool: HostPool, *, twin: bool) -> None:
-        """One more round of every contest that two or more of these cases have, whatever the suite's budget."""
+        """Runs one more round of every contest with two or more of these cases, whatever the suite's budget."""
         budget_s = (self._suite.contest or ContestSettings()).budget
         indices = {case.index for case in wanted}
         valid = [case for case in self._schedule.cases if is_valid(self._schedule.records_of(case))]
@@ -139,7 +139,7 @@ class Contests:
         return _Contest(group, budget_s, most_s or MOST_OVERTIME * budget_s, launches, mine, sizes, threads, twin, most)
 
     def _round(self, contest: "_Contest", wanted: Sequence[PlannedCase], number: int, pool: HostPool) -> bool:
-        """Every part of a round that has no record yet; whether the contest may go on."""
+        """Runs every part of a round that has no record yet; returns whether the contest may go on."""
         group, mine = contest.group, contest.mine
         fresh = False
         parts = parts_of(group, wanted, contest.sizes, self._room(group, pool), contest.most)
@@ -149,7 +149,7 @@ class Contests:
             if self._ended or _seconds(mine) > contest.most_s:
                 return False
             if not fresh:
-                pool.close()  # children of one host share its layout in memory
+                pool.close()  # children of one host share its memory layout
                 fresh = True
             self._tell(ContestStarted(group.label, len(part), number, MOST_ROUNDS))
             record = self._process(contest, part, number, place, pool)
@@ -180,7 +180,7 @@ class Contests:
         return [case for case in group.cases if case.index in {*wanted, group.first.index}]
 
     def _threads(self, group: ContestGroup, launches: Sequence[Record], before: Sequence[ContestRecord]) -> int | None:
-        """All processes of a contest use the same number."""
+        """The number of threads, the same for all processes of a contest; None: torch's own."""
         if group.first.case.device_type != "cpu" or group.first.case.cpu_threads is not None:
             return None
         if before:
@@ -196,7 +196,7 @@ class Contests:
         return threads
 
     def _room(self, group: ContestGroup, pool: HostPool) -> int | None:
-        """Bytes that the arms of one process may hold together."""
+        """Bytes that the arms in one process may use together."""
         first = group.first.case
         if first.device_type != "cuda":
             limit, machine = memory_limit(), memory_bytes()
@@ -209,7 +209,7 @@ class Contests:
     def _process(
         self, contest: "_Contest", part: Part, number: int, place: int, pool: HostPool
     ) -> ContestRecord | None:
-        """None where it was stopped before it had anything to store."""
+        """None if it was stopped before there was anything to store."""
         group = contest.group
         head = {
             "cases": tuple(case.index for case in part),
@@ -257,7 +257,7 @@ class Contests:
 
 
 def _seconds(records: Sequence[ContestRecord]) -> float:
-    """What processes took; not the start of their hosts, which takes longest where a contest needs its rounds most."""
+    """Time of the processes, without starting their hosts, which takes longest when a contest needs its rounds most."""
     return math.fsum(record.wall_s or 0.0 for record in records)
 
 
@@ -266,7 +266,7 @@ def _with_threads(case: Case, threads: int | None) -> Case:
 
 
 def _bytes_of(records: Sequence[Record], case: Case) -> int:
-    """What a case held in its launches, at most; 0 where that was not measured."""
+    """Peak memory of a case in its launches; 0 if not measured."""
     name = "peak_memory_reserved_bytes" if case.device_type == "cuda" else "peak_rss_bytes"
     return int(max((record.metrics.get(name) or 0.0 for record in records), default=0.0))
 

@@ -1,7 +1,7 @@
 """How many threads a contest on the CPU may use while other programs run.
 
-With as many threads as CPUs, a step waits for the thread that lost its CPU, and what its main thread waited does not
-say how long: twins of one arm then differ by tens of per cent. With a CPU to spare they differ by half a per cent.
+With as many threads as CPUs, a step waits for whichever thread lost its CPU, which the main thread's waiting time does
+not show: twins of one arm then differ by tens of per cent. With a CPU to spare they differ by half a per cent.
 """
 
 import math
@@ -15,15 +15,15 @@ from gpubench.machine.host_facts import HostCpuTime, cpu_time
 
 PREEMPTED = "GB205"
 BUSY_SHARE = 0.2
-"""Of a contest's launches: if more of them waited for a CPU, the machine is busy."""
+"""Share of a contest's launches; if more waited for a CPU, the machine is busy."""
 
 LOOK_S = 0.5
 
 
 def threads_beside_others(records: Sequence[Record]) -> int | None:
-    """Threads for a contest of cases with these launches: those of the CPUs that are free. None: torch's own number.
+    """Threads for a contest of cases with these launches: as many as CPUs are free. None: torch's own number.
 
-    Call it while no worker measures. Looks at the machine for half a second, if the launches say that it is busy.
+    Call it while no worker measures. Observes the machine for half a second if the launches show that it is busy.
     """
     waited = sum(any(entry.code == PREEMPTED for entry in record.findings) for record in records)
     if not records or waited <= BUSY_SHARE * len(records):
@@ -34,7 +34,7 @@ def threads_beside_others(records: Sequence[Record]) -> int | None:
 
 
 def free_cpus(before: HostCpuTime | None, after: HostCpuTime | None, usable: int) -> int:
-    """Whole CPUs that others left idle between two readings: at least one, and one less than there are."""
+    """Whole CPUs idle between two readings: at least one, at most one less than there are."""
     most = max(1, usable - 1)
     if before is None or after is None or after.total <= before.total:
         return most

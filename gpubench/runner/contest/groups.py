@@ -1,7 +1,7 @@
 """Which cases of a suite take turns with each other, and in which processes.
 
-Cases of one contest can live in one process. Where they are too many, or too large together, a contest has parts that
-share its first case: a level is then relative to that case, and any two cases can be compared.
+Cases of one contest can share a process. If they are too many, or too large together, a contest is split into parts
+that share its first case: levels are relative to that case, so any two cases can be compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,14 @@ from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Measure
 
 MOST_CASES = 8
-"""Of one process: a turn of more would last longer than a machine stays as it is."""
+"""Most cases in one process: with more, a turn would outlast the machine's steady state."""
 
 LEAST_ROUNDS = 3
 MOST_ROUNDS = 12
-"""Each round has a new host: processes have modes, and fewer than three do not show them."""
+"""Least rounds, each with a new host: processes have modes, and fewer than three do not show them."""
 
 PROCESS_SHARE = 0.2
-"""Of the budget, for the turns of one process: a build and the start of a host come on top, and take as long on a busy
-machine.
-"""
+"""Share of the budget for turns: builds and the start of hosts come on top, and take as long on a busy machine."""
 
 _LEAST_TIME_SHARE = 0.3
 
@@ -33,7 +31,7 @@ Part = tuple[PlannedCase, ...]
 
 @dataclass(frozen=True)
 class ContestGroup:
-    """Two or more cases of one contest, in the order of the suite; the first one is in every process."""
+    """Two or more cases of one contest, in suite order; the first one is in every process."""
 
     cases: Part
 
@@ -48,7 +46,7 @@ class ContestGroup:
 
 
 def contest_groups(cases: Sequence[PlannedCase]) -> tuple[ContestGroup, ...]:
-    """Of measured cases, those that can share a process with another. Cases that cannot are left out."""
+    """The measured cases grouped by who can share a process. Cases that cannot share are left out."""
     groups: list[list[PlannedCase]] = []
     for entry in cases:
         if entry.kind != "measure" or entry.skip_status is not None:
@@ -62,7 +60,7 @@ def contest_groups(cases: Sequence[PlannedCase]) -> tuple[ContestGroup, ...]:
 
 
 def process_groups(cases: Sequence[Case]) -> tuple[int | None, ...]:
-    """For each case a number that it shares with those with which it can take turns; None where it can with none."""
+    """A group number for each case, equal for cases that can take turns; None if a case can with no other."""
     firsts: list[Case] = []
     numbers: list[int | None] = []
     for case in cases:
@@ -80,7 +78,7 @@ def _together(first: Case, other: Case) -> bool:
 
 
 def is_valid(records: Sequence[Record]) -> bool:
-    """Whether a case may take part: it ran, and nothing about its launches makes their figures wrong."""
+    """Whether a case may take part: it ran, and no finding invalidates its launches."""
     ok = [record for record in records if record.status is Status.OK]
     wrong = any(entry.effect is Effect.INVALIDATES for record in ok for entry in record.findings)
     return bool(ok) and not wrong and all(record.parity is None or record.parity.passed for record in ok)
@@ -93,11 +91,11 @@ def parts_of(
     room: int | None,
     most: int = MOST_CASES,
 ) -> tuple[Part, ...]:
-    """The processes of one round: each with the group's first case, and every wanted case in one of them.
+    """The processes of one round, each with the group's first case; every wanted case is in one of them.
 
-    `sizes` are bytes by case index, `room` what one process may hold, the first case's second replica included (None:
-    not known). A part takes next the case that differs from those in it in the fewest settings. A case that does not
-    fit even with the first alone gets a part all the same: whether there is room is then seen.
+    `sizes` are bytes by case index, `room` the bytes one process may use, including the first case's second replica
+    (None: unknown). The next case of a part is the one that differs least from those in it. A case that does not fit
+    even with the first alone still gets a part, and is tried.
     """
     first = group.first
     left = [entry for entry in wanted if entry.index != first.index]
@@ -116,13 +114,13 @@ def parts_of(
 
 
 def _distance(entry: PlannedCase, part: Sequence[PlannedCase]) -> tuple[int, int]:
-    """Settings in which it differs from the nearest case of a part; earlier cases first where that is the same."""
+    """Number of settings that differ from the nearest case of a part; ties go to earlier cases."""
     settings = entry.case.settings
     nearest = min(sum(settings[name] != value for name, value in other.case.settings.items()) for other in part)
     return nearest, entry.index
 
 
 def process_measure(measure: Measure, budget_s: float, num_arms: int) -> Measure:
-    """How long one process lets its arms take turns. Times count once per arm, as for any blocks."""
+    """How long the arms of one process take turns. Times count per arm, as for all blocks."""
     most_s = min(measure.max_time, PROCESS_SHARE * budget_s / num_arms)
     return measure.model_copy(update={"max_time": most_s, "min_time": _LEAST_TIME_SHARE * most_s, "parity": False})

@@ -1,4 +1,4 @@
-"""One job on a host, with everything around it: telemetry, the log, the clock, and news for the listener."""
+"""One job on a host, with its telemetry, log, clock and events."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ from gpubench.telemetry.run_telemetry import TelemetrySession
 
 
 class Attempts:
-    """Runs jobs, one at a time. Raises nothing that a worker does."""
+    """Runs jobs, one at a time. Worker failures raise nothing."""
 
     def __init__(
         self, writer: RunWriter, telemetry: TelemetrySession, guard: Guard, listener: Listener, limits: Limits
@@ -40,10 +40,10 @@ class Attempts:
         return self._num_jobs
 
     def run(self, pool: HostPool, job: Job, label: str, *, times: int = 1) -> LaunchOutcome:
-        """A host that dies under the job is replaced, and the job tried once more; never more than once.
+        """If the host dies during the job, it is replaced and the job tried once more.
 
-        `times` the usual timeout: a job that holds several launches takes as long as they. WorkerError if no host can
-        be started.
+        `times` multiplies the timeout, for a job that stands for several launches. WorkerError if no host can be
+        started.
         """
         host = pool.get(HostKey.of(job.case))
         outcome = self._run(host, job, times)
@@ -65,8 +65,8 @@ class Attempts:
     def _run(self, host: Host, job: Job, times: int) -> LaunchOutcome:
         log = Path(job.log)
         try:
-            log.parent.mkdir(parents=True, exist_ok=True)  # an earlier attempt removes it if it left nothing in it
-            os.close(open_own(log, os.O_WRONLY | os.O_CREAT))  # the worker would follow a link
+            log.parent.mkdir(parents=True, exist_ok=True)  # an earlier attempt removes the folder if it is empty
+            os.close(open_own(log, os.O_WRONLY | os.O_CREAT))  # or the worker would follow a link
         except OSError as error:
             raise store_error("write", log, error) from error
         on_gpu, index = job.case.device_type == "cuda", device_index(job.case)
@@ -79,7 +79,7 @@ class Attempts:
         try:
             outcome = Launching(host, job, self._guard, self._notify(job), self._limits, times=times).run()
         finally:
-            shutil.rmtree(scratch, ignore_errors=True)  # a child that was killed left it as it was
+            shutil.rmtree(scratch, ignore_errors=True)  # a killed child left it behind
         outcome.started_unix_s, outcome.wall_s = started_unix_s, self._limits.clock() - began_s
         answer = outcome.answer
         if isinstance(answer, Result) and answer.window is not None and answer.window.duration_s > 0:
@@ -99,7 +99,7 @@ class Attempts:
         return outcome.judge()
 
     def _note_files(self, files: dict[str, str], imported: tuple[str, ...]) -> None:
-        """Keeps in the run's head what the workloads were made of; says so if a file is not what it was."""
+        """Stores in the run's head which files the workloads used; reports a file that has changed."""
         info = self._writer.info
         files = {hide_homes(path) if info.environment.get("anonymous") else path: each for path, each in files.items()}
         changed = [path for path, digest in files.items() if info.workload_files.get(path, digest) != digest]
@@ -137,7 +137,7 @@ class Attempts:
         return notify
 
     def _keep_log(self, log: Path) -> str | None:
-        """Its path inside the run folder; an empty one is removed, of a long one the middle, of each what is secret."""
+        """The log's path in the run folder. An empty log is removed, a long one shortened, and secrets are withheld."""
         with contextlib.suppress(OSError, StoreError):
             tidy_log(log)
         with contextlib.suppress(FileNotFoundError):
@@ -146,5 +146,5 @@ class Attempts:
                 return self._writer.relative(self._writer.folder / inside)
             log.unlink()
         with contextlib.suppress(OSError):
-            log.parent.rmdir()  # it stays if another launch of the case left something there
+            log.parent.rmdir()  # it stays if another launch of the case left files there
         return None

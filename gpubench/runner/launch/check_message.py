@@ -1,8 +1,7 @@
-"""Whether a message of a child can be true: what it measured is stored, drawn and compared, so its shape is checked.
+"""Checks that a child's message is plausible, because its figures are stored, drawn and compared.
 
-A workload may write to any file descriptor of its process, and memory may be damaged. A message that cannot be true
-makes the launch a failed row; it never ends the run. The bounds of single figures are those of their types, without
-which no message is read.
+A workload may write to any file descriptor of its process, and memory may be corrupt. An impossible message makes the
+launch a failed row; it never ends the run. The types of messages already check the bounds of single figures.
 """
 
 import math
@@ -12,14 +11,14 @@ from gpubench.core.records import Series, Window
 from gpubench.protocol.messages import Failed, Job, Message, Phase, Progress, Result
 
 MOST_BYTES = 1 << 20
-"""Of a message as JSON, without its series. The largest honest ones are some 20 kB: settings, findings, metrics."""
+"""Largest message as JSON, without its series. Real ones have up to some 20 kB of settings, findings and metrics."""
 
 MOST_NAME = 100
 MOST_MARKS = 1000
 
 
 def problem(message: Message, job: Job) -> str | None:
-    """What cannot be true about a message of `job`'s child; None if nothing is."""
+    """What is impossible about a message of `job`'s child; None if nothing is."""
     if isinstance(message, Phase):
         return None if _is_name(message.name) and math.isfinite(message.at_s) else "a phase without a proper name"
     if isinstance(message, Progress):

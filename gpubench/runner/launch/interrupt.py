@@ -1,4 +1,4 @@
-"""Ctrl-C as a request: once to end the step and store, twice to stop now."""
+"""Handles Ctrl-C: once to finish the step and store it, twice to stop at once."""
 
 import contextlib
 import os
@@ -11,9 +11,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Guard:
-    """A context manager that turns SIGINT, SIGTERM and SIGHUP into a count, and wakes what waits on `fd`.
+    """A context manager that counts SIGINT, SIGTERM and SIGHUP, and wakes a wait on `fd`.
 
-    Outside of the main thread signals cannot be caught: the guard then never counts, unless `request` is called.
+    Outside the main thread signals cannot be caught; only `request` then counts.
     """
 
     def __init__(self) -> None:
@@ -32,13 +32,13 @@ class Guard:
         return self.requests > 1
 
     def request(self) -> None:
-        """As a signal does: asks for the end of the run, and the second time for its end at once."""
+        """Counts like a signal: the first asks the run to end, the second to end at once."""
         self.requests += 1
-        with contextlib.suppress(BlockingIOError):  # full of wake-ups that have not been read yet: no more is needed
+        with contextlib.suppress(BlockingIOError):  # full of unread wake-ups, which is enough
             os.write(self._writer, b"!")
 
     def drain(self) -> None:
-        """Takes the wake-ups out of `fd`, so that the next one is seen."""
+        """Reads the wake-ups from `fd`, so that the next one is noticed."""
         with contextlib.suppress(BlockingIOError):
             while os.read(self.fd, 64):
                 pass
@@ -64,11 +64,11 @@ def _caught_signals() -> list[signal.Signals]:
 
 @contextlib.contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """While nothing is measured, SIGTERM and SIGHUP end a run as Ctrl-C does: by KeyboardInterrupt, which cleans up."""
+    """Outside measurements, lets SIGTERM and SIGHUP end a run as Ctrl-C does: by KeyboardInterrupt, which cleans up."""
 
     def end(*_: object) -> NoReturn:
         for each in before:
-            signal.signal(each, signal.SIG_IGN)  # cleaning up is not disturbed
+            signal.signal(each, signal.SIG_IGN)  # not during clean-up
         raise KeyboardInterrupt
 
     before = {}

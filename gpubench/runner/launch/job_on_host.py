@@ -1,6 +1,6 @@
-"""One launch as the parent sees it: a job is sent, messages come, and at the end it is known how it ended.
+"""One launch as the parent sees it: sends a job, receives messages, and finds out how it ended.
 
-The parent sleeps until the child, its host or the guard has news, and wakes once a second for the live view.
+The parent sleeps until the child, its host or the guard wakes it, and once a second for the live view.
 """
 
 import time
@@ -20,17 +20,17 @@ TEARDOWN_S = 10.0
 """How long a child may take to exit after its last message."""
 
 KILLED_S = 15.0
-"""After SIGKILL the host reports the end at once; a host that does not is broken."""
+"""How long a host may take to report a killed child; one that takes longer is broken."""
 
 TICK_S = 1.0
 
 Notify = Callable[[Phase | Progress | None], None]
-"""Told of phases and progress, and of None once a second while there is neither."""
+"""Called with phases and progress, and with None once a second if there is neither."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """`timeout_s` ends a launch; at `deadline_s` (on `clock`, in seconds) the time budget of the run is used up."""
+    """`timeout_s` ends a launch; at `deadline_s` (seconds of `clock`) the run's time budget is used up."""
 
     timeout_s: float
     deadline_s: float | None = None
@@ -42,12 +42,14 @@ class Limits:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds of the budget that are left; None without one."""
+        """Seconds left of the budget; None without one."""
         return None if self.deadline_s is None else self.deadline_s - self.clock()
 
 
 class Launching:
-    """Runs one job on a host, within `limits`; `times` the usual timeout for a job that holds several launches."""
+    """Runs one job on a host within `limits`; `times` multiplies the timeout of a job that stands for several
+    launches.
+    """
 
     def __init__(self, host: Host, job: Job, guard: Guard, notify: Notify, limits: Limits, *, times: int = 1) -> None:
         self._host, self._job, self._guard, self._notify = host, job, guard, notify
@@ -58,7 +60,7 @@ class Launching:
         self._seen_requests = 0
 
     def run(self) -> LaunchOutcome:
-        """Returns when the child is gone, or the host is. Raises nothing that a child or a host does."""
+        """Returns when the child or the host is gone. Failures of either raise nothing."""
         outcome = self._outcome
         try:
             pipe = self._host.begin(self._job, self._guard.fd)
@@ -78,11 +80,12 @@ class Launching:
             for each in rest:
                 self._take(each)
         if outcome.host_lost is not None and outcome.pid is not None:
-            self._host.kill_child(outcome.pid)  # the kernel ended the child with its host, but not what it had started
+            # The kernel killed the child with its host, but not what the child had started.
+            self._host.kill_child(outcome.pid)
         return outcome
 
     def _obey(self) -> None:
-        """Requests to stop and time limits."""
+        """Acts on requests to stop and time limits."""
         outcome, now_s = self._outcome, self._clock()
         if self._guard.requests > self._seen_requests:
             self._seen_requests = self._guard.requests
@@ -97,7 +100,7 @@ class Launching:
         if outcome.killed is None:
             self._kill("timeout" if outcome.answer is None else "teardown")
         else:
-            # The child was killed and the host has not reported it: expect nothing more of this host.
+            # The host has not reported the killed child: expect nothing more from it.
             self._host.kill()
             outcome.host_lost = f"worker host {self._host.pid} did not answer"
 
@@ -113,7 +116,7 @@ class Launching:
             self._host.kill_child(self._outcome.pid)
 
     def _take(self, heard: Heard) -> None:
-        """After the first piece of garbage nothing more of this child is believed, and it is killed."""
+        """Handles a message. After the first garbage the child is killed and not believed any more."""
         outcome = self._outcome
         if isinstance(heard, HostLost):
             outcome.host_lost = heard.why

@@ -1,4 +1,4 @@
-"""What the parent hears: of a host through its socket, and of a job's child through the job's own pipe."""
+"""What the parent receives: from a host through its socket, and from a job's child through the job's own pipe."""
 
 import contextlib
 import os
@@ -39,7 +39,7 @@ _EXPLAINED = {
 
 
 class Garbage(NamedTuple):
-    """What came through a child's pipe and is no message."""
+    """Something from a child's pipe that is not a message."""
 
     why: str
 
@@ -65,11 +65,11 @@ class HostProcess:
         return self._process.pid
 
     def begin(self, job: Job, wake_fd: int) -> "JobPipe":
-        """Hands over a job. What is written to `wake_fd` ends a wait. WorkerError if the host is gone."""
+        """Hands over a job. A write to `wake_fd` ends a wait. WorkerError if the host is gone."""
         return JobPipe(self, job, wake_fd)
 
     def read(self) -> list[Message] | None:
-        """The messages that have arrived; None at the end of the host. Call when the socket is readable.
+        """The messages that have arrived; None if the host has ended. Call when the socket is readable.
 
         ValueError for anything that is not a message.
         """
@@ -80,14 +80,14 @@ class HostProcess:
         return [decode(line) for line in self._lines.feed(chunk)] if chunk else None
 
     def obituary(self) -> str:
-        """How it ended, for a person."""
+        """How the host ended, in words."""
         try:
             return f"worker host {self.pid} ended ({describe_exit(self._process.wait(END_TIMEOUT_S))})"
         except subprocess.TimeoutExpired:
             return f"worker host {self.pid} closed its connection"
 
     def kill(self) -> None:
-        """Ends it now. Its child goes with it: the kernel kills the child of a host that dies."""
+        """Kills the host, and with it its child, which the kernel kills when its host dies."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
@@ -95,7 +95,7 @@ class HostProcess:
 
 
 class JobPipe:
-    """A job on a host: the messages of its child and those of the host about it. A context manager."""
+    """A job on a host: the messages of its child, and the host's about it. A context manager."""
 
     def __init__(self, host: HostProcess, job: Job, wake_fd: int) -> None:
         self._host, self._job, self._lines = host, job, LineBuffer()
@@ -124,7 +124,7 @@ class JobPipe:
         os.close(self._reader)
 
     def wait(self, timeout_s: float) -> list[Heard] | None:
-        """What was said, the child's words first; None if nothing happened in time."""
+        """New messages, the child's first; None if nothing happened in time."""
         ready = {key.fileobj for key, _ in self._selector.select(timeout_s)}
         if not ready:
             return None
@@ -149,9 +149,9 @@ class JobPipe:
         return heard
 
     def rest(self) -> tuple[list[Heard], bool]:
-        """What the child left in its pipe, and whether its last message is torn.
+        """The messages left in the child's pipe, and whether the last one is torn.
 
-        Does not wait for the end of the pipe: a process that the child left behind may hold it open.
+        Does not wait for the end of the pipe, which a process left by the child may hold open.
         """
         heard: list[Heard] = []
         while self._hear_child(heard) == "more":
@@ -159,7 +159,7 @@ class JobPipe:
         return heard, bool(self._lines.rest)
 
     def _hear_child(self, heard: list[Heard]) -> str:
-        """Takes in one chunk: `more` may follow, there is `nothing` now, or it was the `end` of the pipe."""
+        """Reads one chunk: `more` may follow, there is `nothing` now, or it was the `end` of the pipe."""
         try:
             chunk = os.read(self._reader, _CHUNK_BYTES)
         except BlockingIOError:
@@ -176,7 +176,7 @@ class JobPipe:
 
 
 def why_no_message(error: ValueError) -> str:
-    """The first thing that is wrong, with its place in the message."""
+    """The first error, with its place in the message."""
     if not isinstance(error, ValidationError):
         return str(error)[:200]
     found = error.errors(include_url=False, include_input=False)[0]

@@ -1,4 +1,4 @@
-"""The outcome of a launch: how it ended, what was seen meanwhile, and the status, reason and findings that follow."""
+"""The outcome of a launch: how it ended, what was observed, and the resulting status, reason and findings."""
 
 import re
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _LOG_TAIL_BYTES = 2**16
 _ERROR_LINE = re.compile(r"[\w.]*(Error|Exception)\b.*")
 _LONGEST_LINE = 300
 _NO_SHARED_MEMORY = re.compile(r"shared memory|/dev/shm|\bshm\b")
-"""What torch says in a loader process that cannot hand over a batch; its reader then waits for ever."""
+"""Torch's message in a loader process that cannot hand over a batch; the reader then waits for ever."""
 
 
 def last_error(log: Path) -> str | None:
@@ -32,10 +32,11 @@ def last_error(log: Path) -> str | None:
 
 @dataclass
 class LaunchOutcome:
-    """From the first message to what the record says. Times in seconds; `hello_s` from asking to the first message.
+    """A launch from its start to its record. Times in seconds; `hello_s` is the time from the request to the first
+    message.
 
-    `Launching` fills in how it ended: `answer` is the child's result or failure (None: it died first), `killed` why
-    the parent killed it, `garbage` what was sent and was no message, `host_lost` how its host ended meanwhile.
+    `Launching` fills in how it ended: `answer` is the child's result or failure (None: it died first), `killed` why the
+    parent killed it, `garbage` what it sent that was not a message, `host_lost` how its host ended meanwhile.
     `Attempts` adds the clock, `log` (inside the run folder; None if empty), `log_error` and telemetry. `judge` sets the
     rest; status None: the launch was stopped on request before it had anything to store.
     """
@@ -67,7 +68,7 @@ class LaunchOutcome:
     findings: tuple[Finding, ...] = ()
 
     def judge(self) -> Self:
-        """Sets status, reason, failure and findings; the figures stay as they came."""
+        """Sets status, reason, failure and findings; the figures stay unchanged."""
         self.status, self.reason, self.failure, self.findings = None, None, None, ()
         answer = self.answer
         if isinstance(answer, Result):
@@ -87,7 +88,9 @@ class LaunchOutcome:
         return self
 
     def _measured(self, answer: Result) -> None:
-        """Complete figures; what went wrong afterwards is a finding. Interrupted without a step: nothing to store."""
+        """The child gave figures; trouble after that is a finding. If interrupted before the first step there is
+        nothing to store.
+        """
         if answer.interrupted and answer.series is None and answer.quality is None:
             if self.asked_to_stop is None and not answer.arms:
                 reason = f"a signal from outside (SIGTERM) ended the process in {self.phase}, before it had a figure"

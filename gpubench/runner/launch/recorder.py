@@ -1,4 +1,4 @@
-"""From the outcome of a launch to its record: figures, telemetry of exactly its window, samples in a file."""
+"""Turns the outcome of a launch into its record: figures, telemetry of exactly its window, samples in a file."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ WriteSamples = Callable[[str, Mapping[str, Sequence[float]]], str]
 
 @dataclass(frozen=True)
 class PlannedLaunch:
-    """One launch to do: of a case, in round `repeat` (from 1), for an arm where the run has arms."""
+    """A launch to do: of a case, in round `repeat` (from 1), and for an arm if the run has arms."""
 
     case: PlannedCase
     repeat: int
@@ -73,7 +73,7 @@ def record_of(
 def unmeasured(
     launch: PlannedLaunch, status: Status, reason: str, *findings: Finding, failure: Failure | None = None
 ) -> Record:
-    """The record of a launch that was skipped, or that no host could be started for."""
+    """The record of a launch that was skipped, or for which no host could be started."""
     return _record(launch, status=status, reason=reason, findings=findings, failure=failure)
 
 
@@ -84,7 +84,7 @@ def _record(launch: PlannedLaunch, **rest: Any) -> Record:
 
 
 def shared(window: TelemetryWindow | None, why: str = "the arms shared the window") -> TelemetryWindow | None:
-    """The window of several arms, or ranks, as that of one: the state of its device, without energy and memory."""
+    """The shared window of several arms or ranks, for one of them: the device's state, without energy and memory."""
     if window is None:
         return None
     own = [name for name, value in window.metrics.items() if value is not None and METRICS[name].group != "state"]
@@ -106,7 +106,9 @@ def _figures(answer: Result, hello_s: float | None, window: TelemetryWindow | No
 
 
 def anonymous(record: _Stored) -> _Stored:
-    """The same card gets the same digits in every record and in the environment of the run."""
+    """The record with hashed UUIDs and hidden homes; a card gets the same digits in every record and in the
+    environment.
+    """
     return type(record).model_validate(_hidden(record.model_dump(mode="json", by_alias=True)))
 
 

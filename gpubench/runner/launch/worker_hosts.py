@@ -1,4 +1,4 @@
-"""Worker hosts as the parent holds them: started as programs, one per interpreter and environment."""
+"""Starts worker hosts as programs, one per interpreter and environment, and keeps them."""
 
 import contextlib
 import os
@@ -26,11 +26,11 @@ START_TIMEOUT_S = 180.0
 
 
 class HostKilledError(WorkerError):
-    """A signal ended a host before it was ready. That may have been an accident: it is worth another try."""
+    """A signal ended a host before it was ready; it may be worth another try."""
 
 
 class HostKey(NamedTuple):
-    """What a host is started with; cases that share it share a host. `python` None is this interpreter."""
+    """What a host is started with; cases with the same key share a host. `python` None is this interpreter."""
 
     python: str | None
     env: tuple[tuple[str, str], ...]
@@ -45,7 +45,7 @@ class HostKey(NamedTuple):
 
 
 class Host(HostProcess):
-    """A running host. `hello` is what it said of itself, `seconds` how long its start took."""
+    """A running host. `hello` is its first message, `seconds` its start time."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Host(HostProcess):
     ) -> None:
         """`folder` is its working folder, by default the current one. It imports `modules` for its jobs.
 
-        WorkerError where it cannot be started, says nothing in time, or speaks another version of the protocol.
+        WorkerError if it cannot be started, does not answer in time, or speaks another version of the protocol.
         """
         self.key, self.log, self._folder, self._modules = key, log, folder, modules
         self._interpreter = key.python or sys.executable
@@ -82,7 +82,7 @@ class Host(HostProcess):
         self.seconds = time.monotonic() - began_s
 
     def stop_child(self, pid: int) -> None:
-        """Asks the child to finish its step and to send what it has."""
+        """Asks the child to finish its step and send its result."""
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGTERM)
 
@@ -93,7 +93,7 @@ class Host(HostProcess):
                 end(pid, signal.SIGKILL)
 
     def end(self) -> None:
-        """Lets it end by itself, and ends it if it does not."""
+        """Asks the host to end, and kills it if it does not."""
         with contextlib.suppress(OSError):
             self.socket.sendall(encode(End()))
         try:
@@ -117,12 +117,12 @@ class Host(HostProcess):
                 cwd=self._folder or current_folder() or "/",
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # Ctrl-C in the terminal is the parent's affair
+                start_new_session=True,  # the parent handles Ctrl-C
                 env=environ | start_module.environment(python, environ),
             )
 
     def _exit_status(self) -> int | None:
-        """That of a host that closed its connection; None if it does not end."""
+        """The exit status after the host closed its connection; None if it does not end."""
         try:
             return self._process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
@@ -172,7 +172,7 @@ class Host(HostProcess):
 
 
 def current_folder() -> Path | None:
-    """None where it was removed."""
+    """The current folder; None if it was removed."""
     try:
         return Path.cwd()
     except FileNotFoundError:
@@ -180,9 +180,9 @@ def current_folder() -> Path | None:
 
 
 class HostPool:
-    """The hosts of a round, started when they are needed. `started` is called with each new one.
+    """The hosts of a round, started on demand. `started` is called with each new one.
 
-    At most `limit` live at a time: each holds some hundreds of MB. The one that was used longest ago makes room.
+    At most `limit` live at a time: each holds some hundreds of MB. The least recently used one makes room.
     """
 
     def __init__(
@@ -197,11 +197,11 @@ class HostPool:
         self._hosts: dict[HostKey, Host] = {}
 
     def make_room(self, number: int) -> None:
-        """For so many hosts at a time: every arm of a comparison needs its own in every round."""
+        """Raises the limit: every arm of a comparison needs its own host in every round."""
         self._limit = max(self._limit, number)
 
     def get(self, key: HostKey) -> Host:
-        """WorkerError where it cannot be started."""
+        """The host for `key`. WorkerError if it cannot be started."""
         host = self._hosts.pop(key, None)
         if host is None:
             while len(self._hosts) >= self._limit:
@@ -215,20 +215,20 @@ class HostPool:
         return host
 
     def discard(self, host: Host) -> None:
-        """A host that broke: it is killed, and the next `get` starts another."""
+        """Kills a broken host; the next `get` starts another."""
         if self._hosts.get(host.key) is host:
             del self._hosts[host.key]
         host.kill()
 
     def close(self, *, now: bool = False) -> None:
-        """Lets every host end by itself, or kills it `now`."""
+        """Ends every host, or kills it `now`."""
         for host in self._hosts.values():
             host.kill() if now else host.end()
         self._hosts.clear()
 
 
 def versions_of(hellos: Iterable[Hello]) -> dict[str, str | None]:
-    """What the hosts run; where they differ, the versions of each, joined: `2.12.1 | 2.13.0`."""
+    """Versions of the hosts' software, joined if they differ: `2.12.1 | 2.13.0`."""
     merged: dict[str, list[str]] = {}
     for hello in hellos:
         for name, value in hello.versions.items():
