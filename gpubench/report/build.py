@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.extensions import SECTIONS_GROUP, Extension, extensions
+from gpubench.core.findings import Validity
+from gpubench.core.records import Status
 from gpubench.report.first_questions import first_questions
 from gpubench.report.glossary import with_glossary
 from gpubench.report.headline import answers, headline
@@ -142,10 +144,17 @@ def _with_distinct_charts(made: list[Section]) -> tuple[Section, ...]:
 
 
 def counts_text(summary: RunSummary) -> str:
-    """`12 cases: 10 ok, 1 oom, 1 skipped`; accuracy runs are counted separately."""
+    """`12 cases: 9 ok, 1 invalid, 1 oom, 1 skipped`; accuracy runs are counted separately."""
     total = count(len(summary.cases), "case")
     if summary.quality:
         trained = count(len(summary.quality), "accuracy run")
         total = f"{total} and {trained}"
-    counts = ", ".join(f"{number} {status.value}" for status, number in summary.counts.items())
+    invalid = sum(entry.status is Status.OK and entry.validity is Validity.INVALID for entry in summary.cases)
+    ends: list[tuple[str, int]] = []
+    for status, number in summary.counts.items():
+        if status is Status.OK:
+            ends += [("ok", number - invalid), ("invalid", invalid)]
+        else:
+            ends.append((status.value, number))
+    counts = ", ".join(f"{number} {end}" for end, number in ends if number)
     return f"{total}: {counts}" if counts else total
