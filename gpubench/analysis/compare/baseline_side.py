@@ -1,4 +1,4 @@
-"""A baseline from a stored run, and a baseline as the reference of a comparison."""
+"""Makes a baseline from a stored run, and a baseline the reference of a comparison."""
 
 from typing import Any
 
@@ -44,10 +44,10 @@ def baseline_of(
     before: Baseline | None = None,
     summary: RunSummary | None = None,
 ) -> Baseline:
-    """A run as a baseline, `created` (UTC) for `reason`. With `arm`, of that arm alone. `summary` if there is one.
+    """A run, or one `arm` of it, as a baseline `created` (UTC) for `reason`. `summary`: the run's, if already made.
 
-    It keeps the metrics that can get worse, and how much work a sample is. Cases that the run did not measure (another
-    `-k`, a skip) are kept from `before`.
+    The baseline has the metrics that can get worse, and the work per sample. Cases that the run did not measure
+    (another `-k`, a skip) are taken from `before`.
     """
     side = side_of(run, run.info.run, arm=arm, summary=summary)
     measured = {(case.kind, case.case_id): case for case in side.cases if case.status is not Status.SKIPPED}

@@ -1,4 +1,4 @@
-"""How a case changed between two runs (or arms): each metric by the rule of its kind."""
+"""How a case changed between two runs (or arms), each metric by its own rule."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,12 +23,12 @@ _JUDGEMENTS: dict[Verdict, Judgement] = {"slower": "worse", "faster": "better", 
 CaseChangeKind = Literal["measured", "now_oom", "now_failed", "fixed", "added", "removed", "not_measured"]
 
 SAME_WORK = 0.01
-"""Largest relative difference of FLOPs per sample between sides that did the same work."""
+"""Largest relative difference in FLOPs per sample between sides that count as the same work."""
 
 NOT_ON_BOTH_SIDES = "not measured on both sides"
 
 STEP_METRICS = frozenset({"step_time_s", "throughput", "latency_s"})
-"""Step time and what follows from it: the metrics that alternating blocks measure as a ratio."""
+"""Step time and metrics derived from it, which alternating blocks measure as a ratio."""
 
 _WORK_METRICS = STEP_METRICS | {"sustained_throughput", "energy_per_sample_j", "samples_per_j"}
 
@@ -37,8 +37,8 @@ _WORK_METRICS = STEP_METRICS | {"sustained_throughput", "energy_per_sample_j", "
 class MetricChange:
     """How one metric moved. `change` is candidate / reference - 1, or the difference for shares and accuracies.
 
-    `worse` and `better` follow the metric's direction in the registry; `reason` says what the judgement rests on.
-    `comparison`, for metrics judged as a ratio, is in terms of what should be low: for a rate, of its inverse.
+    `worse` and `better` follow the metric's direction in the registry; `reason` explains the judgement. `comparison`,
+    for metrics judged as a ratio, is of a quantity that should be low: of a rate, the inverse.
     """
 
     metric: str
@@ -49,7 +49,7 @@ class MetricChange:
 
     @property
     def regression(self) -> Estimate | None:
-        """The change turned so that above 0 is worse. None without a direction or a change."""
+        """The change with its sign turned so that above 0 is worse. None without a direction or a change."""
         better = METRICS[self.metric].better
         if better is None or self.change is None or better == "lower":
             return None if better is None else self.change
@@ -70,7 +70,7 @@ class CaseChange:
 
     @property
     def measured(self) -> ComparableCase:
-        """The side that names the case: the candidate if it has it."""
+        """The case in the candidate, or else in the reference."""
         found = self.candidate or self.reference
         assert found is not None, "a case is in at least one of the runs"
         return found
@@ -85,10 +85,10 @@ def compare_runs(
     interleaved: bool = False,
     allow_unpaired: bool = False,
 ) -> tuple[CaseChange, ...]:
-    """Cases of both sides matched by their settings, in the candidate's order, removed ones last.
+    """The cases of both sides, matched by their settings, in the candidate's order; removed ones last.
 
-    `interleaved`: repeat r of both sides was one round (two arms of one run), so rounds are paired. Metrics that
-    neither side of a case has are left out.
+    `interleaved`: repeat r of both sides was one round (two arms of one run), so rounds are paired. Metrics that a case
+    has on neither side are left out.
     """
     chosen = settings or CompareSettings()
     how = {"interleaved": interleaved, "allow_unpaired": allow_unpaired}
@@ -126,13 +126,13 @@ def compare_metric(
     interleaved: bool = False,
     allow_unpaired: bool = False,
 ) -> MetricChange:
-    """One metric by its own rule.
+    """Compares one metric by its own rule.
 
     Maxima (memory, counts) are nearly deterministic: any change above the metric's tolerance counts. Times, rates and
     energies are compared as ratios over launches, paired by round if they were interleaved, or by block if the arms
     alternated in blocks. Shares and accuracies are compared as differences with Welch's interval. A case that is
     INVALID on either side, or whose sides did not do the same work, is `unclear`. Launches whose value is not above 0
-    have no place in a ratio: they are left out, which the reason says.
+    cannot be part of a ratio; they are left out, and the reason says so.
     """
     before, after = reference.launch_values(spec.name), candidate.launch_values(spec.name)
     why_not = _why_not(spec, reference, candidate, before, after)
@@ -213,7 +213,8 @@ def _why_not(
 def round_log_ratios(
     spec: MetricSpec, reference: ComparableCase, candidate: ComparableCase
 ) -> tuple[dict[int, float], Level]:
-    """The log ratio of what should be low (of a rate, its inverse) for every round that both sides have, and the level.
+    """The log ratio of each round that both sides have, of a quantity that should be low (of a rate, the inverse), and
+    the level.
 
     Alternating blocks give ratios of step time; if the sides differ in samples per step, throughputs are compared per
     sample.
@@ -226,7 +227,7 @@ def round_log_ratios(
         return {repeat: sign * (math.log(after[repeat]) - math.log(before[repeat])) for repeat in rounds}, "launch"
     if spec.name != "throughput":
         return {repeat: blocks[repeat] for repeat in rounds}, "block"
-    samples = []  # per step, of either side
+    samples = []  # per step, for each side
     for side in (reference, candidate):
         rates, times = side.launch_values("throughput"), side.launch_values("step_time_s")
         samples.append(next((rates[repeat] * times[repeat] for repeat in rates if repeat in times), 1.0))
@@ -234,7 +235,7 @@ def round_log_ratios(
 
 
 def _sign(spec: MetricSpec) -> int:
-    """Rates are judged as the times they are the inverse of, so that `slower` means worse for every metric."""
+    """Rates are judged by their inverse, a time, so that `slower` means worse for every metric."""
     return -1 if spec.better == "higher" else 1
 
 
@@ -256,14 +257,14 @@ def _differences(
 
 
 def ratio_change(spec: MetricSpec, found: Comparison) -> MetricChange:
-    """A comparison of what should be low, in terms of the metric itself."""
+    """Turns a comparison of a quantity that should be low into a change of the metric itself."""
     sign = _sign(spec)
     ends = [None if end is None else end**sign - 1 for end in (found.low, found.high)]
     low, high = ends if sign > 0 else ends[::-1]
     change = Estimate(value=found.ratio**sign - 1, low=low, high=high, n=max(1, found.rounds), unit="1")
     reason = found.reason
-    if spec.group not in ("time", "cold"):  # only times get slower; other metrics get worse
+    if spec.group not in ("time", "cold"):  # only times are slower; other metrics are worse
         reason = reason.replace("looks slower", "looks worse").replace("looks faster", "looks better")
-    elif sign < 0 and reason[:1] in "+-0":  # the percentages of a rate's reason are those of its inverse
+    elif sign < 0 and reason[:1] in "+-0":  # the percentages in a rate's reason are those of its inverse
         reason = f"time per sample {reason}"
     return MetricChange(spec.name, _JUDGEMENTS[found.verdict], change, reason, found)

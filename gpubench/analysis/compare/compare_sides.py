@@ -1,4 +1,4 @@
-"""Compare two sides: what differs around them, how their cases moved, and the overall change."""
+"""Compares two sides: differences in their environments, the change of each case, and the overall change."""
 
 import math
 from collections import Counter
@@ -27,21 +27,21 @@ from gpubench.stats.estimators import Location, bounded_exp
 SPEED = ("throughput", "latency_s")
 MEMORY = ("peak_memory_allocated_bytes", "peak_rss_bytes")
 COMPARED = (*SPEED, *MEMORY, "energy_per_sample_j", "accuracy")
-"""Metrics compared by default, as far as they were measured."""
+"""Metrics compared by default, if measured."""
 
 SPEED_METRICS = (*SPEED, "step_time_s")
-"""The speed of a case is the first of these that it has."""
+"""The speed of a case is the first of these that was measured."""
 
 LEVELS: tuple[Level, ...] = ("single", "stored", "launch", "block")
 """Weakest first."""
 
 LEAST_ROUNDS = 3
-"""The fewest that a trimmed mean with its error needs."""
+"""The fewest rounds for a trimmed mean with its error."""
 
 
 @dataclass(frozen=True)
 class Overall:
-    """Geometric mean of candidate over reference time, over `num_cases` cases; above 1 the candidate takes longer."""
+    """Geometric mean of candidate over reference time of `num_cases` cases; above 1 the candidate is slower."""
 
     ratio: Estimate
     num_cases: int
@@ -49,7 +49,7 @@ class Overall:
 
 @dataclass(frozen=True)
 class Compared:
-    """`metrics` are those asked for. `interleaved`: rounds were paired; `allow_unpaired`: verdicts even if not."""
+    """`metrics` are the requested ones. `interleaved`: rounds were paired; `allow_unpaired`: verdicts even if not."""
 
     reference: Side
     candidate: Side
@@ -82,7 +82,7 @@ class Compared:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Judgements of all metrics of all cases, and cases without any by their kind."""
+        """Counts of judgements over all metrics and cases, and of the kinds of cases without any."""
         judged: list[str] = [moved.judgement for change in self.changes for moved in change.changes.values()]
         ends: list[str] = [change.kind for change in self.changes if change.kind != "measured"]
         return dict(Counter([*judged, *ends]))
@@ -97,7 +97,7 @@ def compare_sides(
     allow_unpaired: bool = False,
     interleaved: bool | None = None,
 ) -> Compared:
-    """Everything about two sides. `interleaved` None: arms of one run are, anything else is not."""
+    """Compares two sides. `interleaved` None: True for arms of one run, else False."""
     arms = reference.source == candidate.source == "arm" if interleaved is None else interleaved
     chosen = settings or CompareSettings()
     if arms and reference.rounds > chosen.max_rounds:
@@ -132,12 +132,12 @@ def refuse(compared: Compared, *, force: bool = False) -> None:
 
 
 def speed_change(change: CaseChange) -> MetricChange | None:
-    """How the case's speed moved; None if it was not measured."""
+    """How the case's speed changed; None if it was not measured."""
     return next((change.changes[name] for name in SPEED_METRICS if name in change.changes), None)
 
 
 def overall(changes: Iterable[CaseChange]) -> Overall | None:
-    """Over every case whose speed was measured on both sides and is not INVALID; None without one.
+    """The overall change of cases whose speed was measured on both sides and is not INVALID; None without one.
 
     The cases are not a sample of something larger: the interval covers how well each ratio is known (their errors
     taken as independent), not how much they differ. There is none if any case has none.
@@ -176,7 +176,7 @@ def weakest_level(changes: Iterable[CaseChange]) -> Level | None:
 def judge_screened(
     changes: Sequence[CaseChange], screen_rounds: int, settings: CompareSettings
 ) -> tuple[CaseChange, ...]:
-    """The same changes with their speeds judged as a suite, under control of the false discovery rate.
+    """The same changes, with speeds judged as a suite under control of the false discovery rate.
 
     Suspects are judged on their rounds after `screen_rounds` alone; one without fresh rounds is `unclear`.
     """

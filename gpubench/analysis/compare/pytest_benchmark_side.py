@@ -1,4 +1,4 @@
-"""pytest-benchmark's files as the sides of a comparison. A file is one process that ran all of its tests."""
+"""Files of pytest-benchmark as sides of a comparison. A file is one process that ran all of its tests."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ from gpubench.machine.host_facts import RELEVANT_FLAGS
 from gpubench.store.pytest_benchmark_files import PytestFile, PytestTest
 
 EXTRA_KEY = "gpubench"
-"""Where gpubench's own fixture leaves its figures in a test's `extra_info`."""
+"""Key of the gpubench fixture's figures in a test's `extra_info`."""
 
 _IQR_TO_MEDIAN_ERROR = 1.2533 / 1.349
-"""Standard error of a median over IQR / sqrt n, for normal values."""
+"""Standard error of a median divided by IQR / sqrt n, for normal values."""
 
 _NORMAL_95 = 1.959964
 
@@ -70,7 +70,9 @@ def _median(test: PytestTest) -> float | None:
 
 
 def _interval(test: PytestTest) -> tuple[float, float] | None:
-    """Of the median: by the order of its rounds, thinned by their autocorrelation, or else from the quartiles."""
+    """Interval of the median: from the ranks of the rounds, allowing for autocorrelation, or else from the
+    quartiles.
+    """
     if test.data:
         from gpubench.stats.autocorrelation import autocorrelation_time
         from gpubench.stats.median_interval import median_interval
@@ -88,7 +90,7 @@ def _own(extra: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _object(value: Any) -> Mapping[str, Any]:
-    """Nothing unless it is an object: any plugin may write these fields."""
+    """Empty unless it is an object, as any plugin may write these fields."""
     return value if isinstance(value, dict) else {}
 
 

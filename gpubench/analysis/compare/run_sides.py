@@ -1,4 +1,4 @@
-"""The sides of a comparison, how a run or one of its arms becomes one, and what differs between two."""
+"""The sides of a comparison, made from runs or arms, and the differences between two sides."""
 
 import re
 from collections import Counter
@@ -19,7 +19,7 @@ _MACHINE = {
     "cuda": re.compile(r"gpu\d+\.(name|memory_total_bytes|mig)|driver\.driver"),
     "cpu": re.compile(r"cpu\.(model|family|flags|num_threads_usable)|system\.cpu_quota"),
 }
-"""What makes a machine another one for cases on its GPU and on its processor: it chooses kernels, or limits them."""
+"""Facts that make machines different for cases on a GPU or CPU, because they decide on kernels or limit them."""
 _EFFECTIVE_REFUSED = re.compile(
     "|".join(
         [name for name, spec in SPECS.items() if spec.if_differs == "refused"]
@@ -44,10 +44,11 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class Side:
-    """One side. `environment` is its comparable part, flat; `facts` are other differences (commit, an arm's settings).
+    """One side. `environment` is the comparable part, flat; `facts` are what else may differ (commit, an arm's
+    settings).
 
-    `source` and `suite` decide which sides may be compared. `name` is the one shown. For an arm, `rounds` is the most
-    that a case of its run gets, and `screen_rounds` what a screened run gives every case.
+    `source` and `suite` decide which sides may be compared. `name` is for display. For an arm, `rounds` is the most
+    rounds per case in its run, and `screen_rounds` those that a screened run gives every case.
     """
 
     name: str
@@ -68,9 +69,9 @@ def arms_of(run: RecordedRun) -> tuple[str, ...]:
 
 
 def side_of(run: RecordedRun, name: str, *, arm: str | None = None, summary: RunSummary | None = None) -> Side:
-    """A run, or one arm of it; `summary` is that of its launches, if there is one already.
+    """A run, or one arm of it; `summary`: of its launches, if already made.
 
-    UsageError for a run of several arms if none is named: they must not be mixed.
+    UsageError for a run with arms if none is named, because they must not be mixed.
     """
     arms = arms_of(run)
     if arm is None and arms:
@@ -85,7 +86,7 @@ def side_of(run: RecordedRun, name: str, *, arm: str | None = None, summary: Run
     if arm is None:
         return Side(name, "run", suite, cases, environment, facts_of(run))
     given = next((each.given for each in run.info.arms if each.name == arm), {})
-    # An arm may use another interpreter than the run's first: its own workers say which versions it has.
+    # An arm may use its own interpreter, whose versions its workers report.
     versions = next((case.effective.versions for case in cases if case.effective and case.effective.versions), {})
     environment |= {f"worker.{key}": value for key, value in versions.items() if value is not None}
     return Side(name, "arm", suite, cases, environment, given, run.info.repeats, run.info.screen_rounds)
@@ -96,7 +97,7 @@ def arm_sides(
 ) -> tuple[Side, tuple[Side, ...]]:
     """The reference arm of a run (its first, or the one named) and the others. UsageError without two arms.
 
-    `summaries` by arm, if there are some already.
+    `summaries`: by arm, if already made.
     """
     arms = arms_of(run)
     if reference is not None and reference not in arms:
@@ -112,7 +113,7 @@ def arm_sides(
 
 
 def commit_of(run: RecordedRun) -> str | None:
-    """The short commit of the run, followed by `with changes` if its files had some; None if unknown."""
+    """The run's short commit, followed by `with changes` if tracked files were changed; None if unknown."""
     git = run.info.environment.get("git") or {}
     if not git.get("commit"):
         return None
@@ -144,7 +145,7 @@ class Difference:
         return f"{part.replace('gpu', 'GPU ')} {rest.replace('_', ' ')}" if rest else part
 
     def __str__(self) -> str:
-        """`driver: 550.1 and 560.2`; of lists what is new and what is gone: `CPU flags: avx512_bf16 is new`."""
+        """`driver: 550.1 and 560.2`; for lists, what is new and what is gone: `CPU flags: avx512_bf16 is new`."""
         if isinstance(self.before, list | tuple) and isinstance(self.after, list | tuple):
             words = [f"{name} is gone" for name in self.before if name not in self.after]
             words += [f"{name} is new" for name in self.after if name not in self.before]
@@ -154,15 +155,17 @@ class Difference:
 
 
 def machine_of(environment: Mapping[str, Any], devices: Iterable[str]) -> dict[str, Any]:
-    """What of a comparable environment says which machine it is, for cases on these devices (`cpu`, `cuda:1`)."""
+    """The facts that identify the machine for cases on these devices (`cpu`, `cuda:1`), from a comparable
+    environment.
+    """
     kinds = {device.partition(":")[0] for device in devices}
     patterns = [pattern for kind, pattern in _MACHINE.items() if kind in kinds]
     return {name: value for name, value in environment.items() if any(each.fullmatch(name) for each in patterns)}
 
 
 def other_machine(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[str]:
-    """Names in which two results of `machine_of` differ. What one side did not record says nothing, but no quota and
-    no card are facts.
+    """Names in which two results of `machine_of` differ. A fact missing on one side is ignored, except quota and card,
+    whose absence means something.
     """
     names = before.keys() | after.keys()
     known = {name for name in names if (name in before and name in after) or name[:3] in ("gpu", "sys")}
@@ -170,10 +173,10 @@ def other_machine(before: Mapping[str, Any], after: Mapping[str, Any]) -> set[st
 
 
 def differences(reference: Side, candidate: Side) -> tuple[Difference, ...]:
-    """Every recorded difference, refused ones first. Arms of one run are meant to differ: nothing is refused there.
+    """Every recorded difference, refused ones first. Arms of one run are meant to differ, so nothing is refused.
 
     Another machine is refused: another GPU or driver if any case runs on a GPU, another processor or quota if any runs
-    on the CPU. A package of the parent that the worker reports with the same two versions is named once.
+    on the CPU. A package is named once if parent and worker report the same two versions.
     """
     befores = {(case.kind, case.case_id): case for case in reference.cases}
     pairs = [(befores[key], case) for case in candidate.cases if (key := (case.kind, case.case_id)) in befores]
@@ -184,7 +187,7 @@ def differences(reference: Side, candidate: Side) -> tuple[Difference, ...]:
     before, after = {**reference.environment, **reference.facts}, {**candidate.environment, **candidate.facts}
     for name in dict.fromkeys((*before, *after)):
         old, new = before.get(name), after.get(name)
-        if name.startswith("set.") and (old is None or new is None):  # the other arm measures as the suite says
+        if name.startswith("set.") and (old is None or new is None):  # the other arm keeps the suite's value
             asked = {str(case.settings.get(name.removeprefix("set."), "none")) for case in reference.cases}
             as_is = asked.pop() if len(asked) == 1 else "as the suite says"
             old, new = (as_is if old is None else old), (as_is if new is None else new)
@@ -192,8 +195,8 @@ def differences(reference: Side, candidate: Side) -> tuple[Difference, ...]:
         twice = worker is not None and (before.get(worker), after.get(worker)) == (old, new)
         if old != new and not twice:
             found.append(Difference(name, old, new, refused=name in refused))
-    # Settings that took effect differently in cases that asked for the same, once per setting and change. Only what
-    # both sides know counts: a record of an older gpubench may lack a field.
+    # Settings that took effect differently although the cases are the same, once per setting and change. Only fields on
+    # both sides count: records of an older gpubench may lack some.
     counts: Counter[tuple[str, Any, Any]] = Counter()
     for one, other in pairs:
         if one.status is Status.OK and other.status is Status.OK:

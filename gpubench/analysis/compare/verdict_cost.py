@@ -1,4 +1,4 @@
-"""What a verdict costs: from a pilot's noise to rounds, minutes and the chance of finding a change that matters."""
+"""Forecasts what a verdict costs, from a pilot's noise: rounds, minutes, and the chance of finding a change."""
 
 import math
 from collections.abc import Sequence
@@ -29,11 +29,11 @@ CONFIDENCE = 0.9
 
 @dataclass(frozen=True)
 class VerdictForecast:
-    """The outcome of comparisons whose rounds have a given spread, by simulation of normal rounds.
+    """The outcome of comparisons with a given spread of rounds, from simulated normal rounds.
 
     `found`: share of true slow-downs (of `sesoi` by default) that are called `slower`. `rounds_same` and
     `rounds_slower`: mean rounds until the verdict with no change and at that slow-down. `needed`: total rounds that
-    would find it 95 times in 100, None if no affordable number would.
+    would find it 95 times in 100; None if that is unaffordable.
     """
 
     found: float
@@ -46,7 +46,7 @@ class VerdictForecast:
 class CasePlan:
     """One case of the pilot. `spread`: standard deviation of a round's log ratio, from `rounds` rounds.
 
-    `low` and `high` are its 90 % interval. `seconds` is the time of a round of both arms. Without a forecast,
+    `low` and `high` are its 90 % interval. `seconds` is the time of a round with both arms. Without a forecast,
     `reason` says why.
     """
 
@@ -72,23 +72,23 @@ class VerdictPlan:
 
     @property
     def seconds_same(self) -> float:
-        """Until every case is settled, if nothing changed."""
+        """Seconds until every case is settled if nothing changed."""
         known = [(case.forecast.rounds_same, case.seconds) for case in self.cases if case.forecast]
         most_rounds = max((rounds for rounds, _ in known), default=0)
         return sum(rounds * s for rounds, s in known) + self.overhead_s * most_rounds
 
     @property
     def seconds_most(self) -> float:
-        """If no case is ever settled."""
+        """Seconds if no case is ever settled."""
         known = [case.seconds for case in self.cases if case.forecast]
         return self.settings.max_rounds * (sum(known) + (self.overhead_s if known else 0.0))
 
 
 def plan(pilot: RecordedRun, settings: CompareSettings, *, seed: int = 0, one_by_one: int | None = None) -> VerdictPlan:
-    """From a pilot of two equal arms, or from a run without arms, two of whose launches make a round.
+    """A plan from a pilot of two equal arms, or from a run without arms, of which two launches make a round.
 
-    The spread of step times (or latencies) decides; INVALID figures count too, since noise is noise. More cases than
-    `one_by_one` are judged as a suite, screened and then confirmed (None: always one by one).
+    The spread of step times (or latencies) decides; INVALID figures count too, because only their noise matters. More
+    cases than `one_by_one` are judged as a suite, screened and then confirmed (None: always one by one).
 
     The ratio of two independent launches varies by the square root of two times as much as either.
     """
@@ -117,7 +117,7 @@ def plan(pilot: RecordedRun, settings: CompareSettings, *, seed: int = 0, one_by
 
 
 def spread_of(logs: Sequence[float], trim: float = TRIM) -> float:
-    """Standard deviation of a round's log ratio, from the standard error of the rounds' trimmed mean."""
+    """Standard deviation of one round's log ratio, from the standard error of the trimmed mean of rounds."""
     return trimmed_location(logs, trim).standard_error * math.sqrt(len(logs))
 
 
@@ -132,7 +132,9 @@ def _draws(settings: CompareSettings, seed: int) -> "FloatArray":
 def forecast(
     spread: float, settings: CompareSettings, *, effect: float | None = None, draws: "FloatArray | None" = None
 ) -> VerdictForecast:
-    """For a standard deviation of a round's log ratio, and a true slow-down of `effect` (None: of `sesoi`)."""
+    """The forecast for a given `spread` (standard deviation of a round's log ratio) and a true slow-down of `effect`
+    (None: of `sesoi`).
+    """
     shift = math.log1p(settings.sesoi if effect is None else effect)
     noise = spread * (_draws(settings, 0) if draws is None else draws)[:, : settings.max_rounds]
     same, slower = (judge_many(each + noise, settings) for each in (0.0, shift))
@@ -150,7 +152,7 @@ def forecast(
 def _forecast_screened(
     spread: float, settings: CompareSettings, draws: "FloatArray", num_cases: int
 ) -> VerdictForecast:
-    """For one changed case among unchanged ones.
+    """The forecast for one changed case among unchanged ones.
 
     It is found if its first rounds look slower and the fresh ones, as many as the limit leaves, are below the smallest
     step of Benjamini and Hochberg over as many suspects as chance is expected to give.
@@ -177,7 +179,7 @@ def _forecast_screened(
 
 
 def _directions(logs: "FloatArray", settings: CompareSettings) -> tuple["FloatArray", "FloatArray", "FloatArray"]:
-    """Per row: the one-sided p-values of slower and faster, and the trimmed mean."""
+    """The one-sided p-values of slower and faster, and the trimmed mean, per row."""
     import numpy as np
     from scipy.special import stdtr
 
@@ -190,7 +192,9 @@ def _directions(logs: "FloatArray", settings: CompareSettings) -> tuple["FloatAr
 def _case(
     case: CaseSummary, level: Level, logs: Sequence[float], factor: float, seconds: float, settings: CompareSettings
 ) -> CasePlan:
-    """Without its forecast. The interval of a standard deviation is sqrt(df / chi2), exact for normal values."""
+    """A case without its forecast. The interval of the standard deviation is sqrt(df / chi2), exact for normal
+    values.
+    """
     from scipy.special import chdtri
 
     if len(logs) < LEAST_ROUNDS:
@@ -203,7 +207,7 @@ def _case(
 
 
 def _seconds(records: Sequence[Record]) -> float:
-    """Wall time of a round's launches of one case, median over rounds; a process shared by arms counts once."""
+    """Wall time of one case's launches per round, median over rounds; a process shared by arms counts once."""
     rounds: dict[int, dict[tuple[float | None, int | None, str | None], float]] = {}
     for record in records:
         if record.wall_s is not None:

@@ -1,4 +1,4 @@
-"""The outcome of a gate: its rules applied to a comparison, and the exit status."""
+"""Applies the rules of a gate to a comparison, and decides the exit status."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,21 +27,21 @@ DEFAULT_RULES = (
     *(GateRule(name, LIMIT) for name in ("throughput", "latency_s", "peak_memory_allocated_bytes")),
     GateRule("status", no_new=tuple(name for name in STATUSES if name != "unsupported")),
 )
-"""Rules for a suite that declares none."""
+"""Default rules, for a suite that declares none."""
 
 DEFAULT_FILE_RULES = (GateRule("step_time_s", LIMIT), GateRule("peak_memory_allocated_bytes", LIMIT))
 """Default rules for files of pytest-benchmark."""
 
 Remeasure = Callable[[Sequence[CaseChange], int], Compared]
-"""Measures cases again for the given number of fresh rounds, and compares them as before."""
+"""Measures cases again for a number of fresh rounds, and compares them as before."""
 
 
 @dataclass(frozen=True)
 class Checked:
     """A checked comparison. `declared` False: no gates were declared, the default ones were used.
 
-    `accepted` is the reason given to `--accept`, `written` the baseline that was written. `on_unclear`: what follows
-    from what could not be decided, None if the user did not say.
+    `accepted` is the reason given to `--accept`, `written` the baseline that was written. `on_unclear`: how to treat
+    undecided gates, None if the user did not say.
     """
 
     compared: Compared
@@ -54,7 +54,7 @@ class Checked:
 
     @property
     def verdict(self) -> ExitStatus:
-        """The exit status of the gates and cases, whatever was accepted."""
+        """The exit status of gates and cases, ignoring `--accept`."""
         fresh = () if self.fresh is None else self.fresh.changes
         crashed_again = tuple(change for change in fresh if change.candidate and change.candidate.num_crashed)
         found = exit_status(self.results, (*self.compared.changes, *crashed_again), self.on_unclear)
@@ -66,24 +66,24 @@ class Checked:
 
     @property
     def crashed_side(self) -> str:
-        """`every launch of base crashed: segmentation fault`, of a side without any figures; else empty."""
+        """`every launch of base crashed: segmentation fault` if a side has no figures at all; else empty."""
         return crashed_side(self.compared)
 
     @property
     def status(self) -> ExitStatus:
-        """The exit status: what was accepted, a failed gate or one that could not be judged, is no failure."""
+        """The exit status; with `--accept`, a gate that failed or could not be judged is no failure."""
         accepted = self.accepted is not None and self.verdict in (ExitStatus.GATE_FAILED, ExitStatus.USAGE)
         return exit_status((), self.compared.changes) if accepted else self.verdict
 
     @property
     def num_without_data(self) -> int:
-        """Cases that a gate decides for and that no gate could judge, as one side did not measure them."""
+        """Cases under a gate that no gate could judge, because one side did not measure them."""
         covered = {id(change) for result in self.results for change in result.covered}
         return len({id(change) for result in self.results for change in result.no_data} - covered)
 
 
 def crashed_side(compared: Compared) -> str:
-    """Why there is nothing to compare, where that is because all cases of a side crashed or ran out of time."""
+    """Why there is nothing to compare, if all cases of a side crashed or ran out of time; else empty."""
     common = [change for change in compared.changes if change.reference is not None and change.candidate is not None]
     candidates, references = [change.candidate for change in common], [change.reference for change in common]
     for side, cases in ((compared.candidate, candidates), (compared.reference, references)):
@@ -95,15 +95,15 @@ def crashed_side(compared: Compared) -> str:
 
 
 def metrics_of(rules: Sequence[GateRule]) -> tuple[str, ...]:
-    """The metrics that the rules need compared."""
+    """The metrics to compare for these rules."""
     return tuple(dict.fromkeys(rule.metric for rule in rules if rule.metric != "status"))
 
 
 def settings_for(rules: Sequence[GateRule], sesoi: float) -> CompareSettings:
-    """How to judge for these rules.
+    """The comparison settings for these rules.
 
-    Ratios below half of the smallest effect of interest count as the same, so a limit below that needs a smaller one:
-    twice the limit. A limit of 0 does not change `sesoi`.
+    Ratios below half of the smallest effect of interest count as the same, so a limit below that lowers it to twice the
+    limit. A limit of 0 does not change `sesoi`.
     """
     smallest = sesoi
     for rule in rules:
@@ -114,7 +114,7 @@ def settings_for(rules: Sequence[GateRule], sesoi: float) -> CompareSettings:
 
 
 def _least_rounds(rule: GateRule, compared: Compared) -> int:
-    """The fewest fresh rounds that can judge the rule's metric; with fewer, every failure would be taken back."""
+    """The fewest fresh rounds that can judge the rule's metric; with fewer, no failure could be confirmed."""
     spec = METRICS.get(rule.metric)
     if spec is None or spec.summarise == "max":
         return 1
@@ -136,8 +136,8 @@ def check(
 ) -> Checked:
     """Judge a comparison. With `rounds`, cases that break a limit are measured again by `remeasure` before they fail.
 
-    UsageError if a rule that the user named met no case with its metric, if no rule did (a gate that checks nothing
-    must not pass), and for too few `rounds` to judge a failure again.
+    UsageError if a rule given by the user found no case with its metric, if no rule did (a gate that checks nothing
+    must not pass), and if `rounds` are too few to judge a failure again.
     """
     results = check_gates(rules, compared.changes)
     crashed = crashed_side(compared)
@@ -169,7 +169,7 @@ def check(
 
 
 def _without_data(rule: GateRule, compared: Compared) -> UsageError:
-    """Of a gate that the user named: no such case, or none with the metric on both sides."""
+    """The error for a user's gate that matches no case, or none with the metric on both sides."""
     if not any(map(rule.covers, compared.changes)):
         meant = near(rule.cases, {change.label for change in compared.changes})
         hint = meant or "the expression after `@` must match a case of either side"

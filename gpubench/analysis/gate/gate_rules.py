@@ -1,4 +1,4 @@
-"""Limits, and whether a run keeps them."""
+"""Gate rules, and whether a comparison breaks them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -20,12 +20,12 @@ Outcome = Literal["pass", "fail", "unclear", "no data", "overruled"]
 OnUnclear = Literal["pass", "warn", "fail"]
 
 STATUSES = ("oom", "failed", "timeout", "unsupported", "invalid")
-"""Ends of a case that a gate on `status` may forbid; `invalid`: its figures may not be used (e.g. wrong output)."""
+"""Statuses that a gate on `status` may forbid; `invalid`: the figures may not be used (e.g. wrong output)."""
 
 AT_CASES = "@"
 
 MEASURED = (Status.OK, Status.OOM, Status.FAILED, Status.TIMEOUT)
-"""Ends of a case that was tried."""
+"""Statuses of a case that was tried."""
 
 _MEANT = {"memory": "peak_memory_allocated_bytes", "latency": "latency_s", "step_time": "step_time_s"}
 _MEANT |= {"time": "step_time_s", "energy": "energy_per_sample_j", "speed": "throughput", "oom": "status"}
@@ -36,7 +36,7 @@ class GateRule:
     """One limit. `max_regression` is relative for ratios, absolute for shares and accuracies; `no_new` names statuses.
 
     It covers the cases that match `where` and pass `keeps`, if given; `cases` is `keeps` as the user wrote it. `named`:
-    the user asked for it by name, so that it must not be without data.
+    the user gave this rule, so having no data is an error.
     """
 
     metric: str
@@ -61,7 +61,7 @@ class GateRule:
 
 @dataclass(frozen=True)
 class Confirmation:
-    """Fresh measurements of cases that had broken the limit: how many rounds, and the cases that kept it then.
+    """Fresh measurements of cases that broke the limit: the number of rounds, and the cases that then kept it.
 
     `lost`: cases whose fresh rounds could not be judged (crashed, skipped, INVALID): their failures stand.
     """
@@ -73,12 +73,12 @@ class Confirmation:
 
 @dataclass(frozen=True)
 class GateResult:
-    """A rule's outcome over the cases it `covered`: those it decides for that have its metric on both sides.
+    """A rule's outcome over the cases it `covered`: those it decides that have its metric on both sides.
 
     `worst` is the case with the largest regression (None for statuses without a new failure). `failures` broke the
-    limit; `unclear` cannot be told; `no_data` are the cases it decides for that were not measured on both sides. The
-    outcome is `fail` with any failure, else `unclear` with any unclear case, else `pass`; without a case `overruled`
-    if later rules decide for all of its cases, else `no data`.
+    limit, `unclear` cases are undecided, and `no_data` cases were not measured on both sides. The outcome is `fail`
+    with any failure, else `unclear` with any unclear case, else `pass`; without a case it is `overruled` if later rules
+    decide all of its cases, else `no data`.
     """
 
     rule: GateRule
@@ -104,7 +104,7 @@ def rules_of(gates: Iterable[Gate]) -> tuple[GateRule, ...]:
 def parse_gate(text: str, select: Callable[[str], Keeps] | None = None) -> GateRule:
     """`throughput=3%`, `status=oom,failed`, or `throughput=8%@batch_size<64`; `select` reads the part after `@`.
 
-    UsageError that says what is wrong with it.
+    UsageError if it is not a gate.
     """
     from gpubench.core.units import parse_fraction
 
@@ -162,7 +162,8 @@ def _checked(rule: GateRule) -> GateRule:
 
 
 def check_gates(rules: Sequence[GateRule], changes: Sequence[CaseChange]) -> tuple[GateResult, ...]:
-    """Every rule against the cases it covers; the last of a metric's rules that covers a case decides there.
+    """Applies every rule to the cases it covers; of several rules for a metric, the last one that covers a case
+    decides.
 
     A limit is broken if the metric is judged worse and the whole interval lies beyond the limit; a case that is
     unclear, or whose interval contains the limit, never fails a gate.
@@ -196,7 +197,7 @@ def _check(rule: GateRule, changes: Sequence[CaseChange]) -> GateResult:
 
 
 def _has_data(rule: GateRule, change: CaseChange) -> bool:
-    """Whether both sides measured what the rule is about. A case that did not run here says nothing of its status."""
+    """Whether both sides measured the rule's metric. A case that did not run here has no status to judge."""
     if rule.metric == "status":
         sides = (change.reference, change.candidate)
         return all(side is not None and (side.status in MEASURED or side.status.value in rule.no_new) for side in sides)
@@ -233,8 +234,8 @@ def _breaks(rule: GateRule, moved: MetricChange) -> bool:
 def confirm(results: Sequence[GateResult], fresh: Sequence[CaseChange], rounds: int) -> tuple[GateResult, ...]:
     """The same rules after `rounds` fresh rounds of the cases that failed, judged on those alone.
 
-    The rounds that drew attention are biased towards alarm and are not used again. A case fails only if its fresh
-    rounds break the limit as well, or could not be judged: what was not measured again takes no failure back.
+    The first rounds are biased towards alarm and not used again. A case fails only if its fresh rounds break the limit
+    too, or could not be judged: without new measurements a failure stands.
     """
     again = {(change.measured.kind, change.case_id): change for change in fresh}
     return tuple(_confirmed(result, again, rounds) if result.failures else result for result in results)
@@ -263,7 +264,7 @@ def _confirmed(result: GateResult, again: Mapping[tuple[str, str], CaseChange], 
 
 
 def _told_again(rule: GateRule, fresh: CaseChange, rounds: int) -> bool:
-    """Whether fresh rounds say anything: both sides measured, and where they leave a metric unclear, all of them."""
+    """Whether the fresh rounds decide: both sides were measured, and if the metric stays unclear, in all rounds."""
     if not _has_data(rule, fresh) or fresh.candidate is None:
         return False
     if rule.metric == "status":
@@ -277,7 +278,7 @@ def _told_again(rule: GateRule, fresh: CaseChange, rounds: int) -> bool:
 
 
 def limit_rules(cases: Iterable[ComparableCase]) -> tuple[GateRule, ...]:
-    """Rules of the limits that a source declares for single cases; put last, they decide for theirs."""
+    """Rules from limits that a source declares for single cases; put last, they decide their cases."""
     of_limit: dict[tuple[str, float], list[ComparableCase]] = {}
     for case in cases:
         for metric, limit in case.limits.items() if isinstance(case, CaseEntry) else ():
@@ -294,12 +295,12 @@ def limit_rules(cases: Iterable[ComparableCase]) -> tuple[GateRule, ...]:
 def exit_status(
     results: Iterable[GateResult], changes: Iterable[CaseChange] = (), on_unclear: OnUnclear | None = None
 ) -> ExitStatus:
-    """What the gates and the ends of the candidate's cases come down to, the first that holds:
+    """The exit status from the gates and the candidate's statuses; the first that applies:
 
     `GATE_FAILED` if a rule failed or, with `on_unclear` "fail", is unclear or without data. `CASE_FAILED` if any launch
-    of the candidate crashed or ran out of time, or a case newly ran out of memory or became INVALID (so that no limit
-    can be judged there) and no rule on `status` covers it.
-    `USAGE` if no rule could judge a single case, unless `on_unclear` says what follows from that. Else `OK`.
+    of the candidate crashed or ran out of time, or a case newly ran out of memory or became INVALID (so that its limits
+    cannot be judged) and no rule on `status` covers it. `USAGE` if no rule could judge a single case, unless
+    `on_unclear` decides that. Else `OK`.
     """
     found = tuple(results)
     outcomes = {result.outcome for result in found}

@@ -1,4 +1,4 @@
-"""One metric over the stored runs, case by case, with the runs at which its level changed."""
+"""One metric over the stored runs, case by case, and the runs at which its level changed."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from gpubench.store.baselines import Baseline, machine_name
 
 @dataclass(frozen=True)
 class HistoryPoint:
-    """The metric of a case in one run, in its stored unit, over `n` launches. `commit` as `commit_of` gives it."""
+    """The metric of a case in one run, in its stored unit, over `n` launches. `commit` as from `commit_of`."""
 
     run: str
     created: str
@@ -37,7 +37,9 @@ class HistoryPoint:
 
 @dataclass(frozen=True)
 class Change:
-    """A change of level from `before` (last run of the old) to `after` (first of the new); `differs`: what else did."""
+    """A change of level from `before` (last run of the old level) to `after` (first of the new); `differs`: what else
+    changed.
+    """
 
     found: ChangePoint
     before: HistoryPoint
@@ -47,7 +49,9 @@ class Change:
 
 @dataclass(frozen=True)
 class CaseHistory:
-    """A case of a suite on a machine, oldest run first. `machine`: its name, and what tells it from its namesakes."""
+    """A case of a suite on a machine, oldest run first. `machine`: its name, and what distinguishes it from others of
+    that name.
+    """
 
     case_id: str
     label: str
@@ -59,7 +63,7 @@ class CaseHistory:
 
 @dataclass(frozen=True)
 class PastRun:
-    """A run as a history needs it. `machine` is the name of its machine, `created` when it began (UTC)."""
+    """A run in a history. `machine` is the machine's name, `created` the start of the run (UTC)."""
 
     run: str
     created: str
@@ -81,7 +85,7 @@ def past_runs(runs: Iterable[RecordedRun], notes: list[str]) -> Iterator[PastRun
 
 
 def kept_run(run: RecordedRun, summary: RunSummary | None = None) -> Baseline:
-    """What a database keeps of a run: the values of its launches, as a baseline does."""
+    """A run as kept in a database: the values of its launches, as in a baseline."""
     return baseline_of(run, created=run.info.created, reason="kept in a database", summary=summary)
 
 
@@ -100,8 +104,8 @@ def histories(
     floor: float = 0.03,
     seed: int = 0,
 ) -> tuple[CaseHistory, ...]:
-    """A history per case, suite and machine, of runs given oldest first. Machines of one name that differ in processor
-    flags, family or quota (on a GPU: in driver) are several.
+    """A history per case, suite and machine, from runs given oldest first. Machines of the same name count as different
+    if processor flags, family or quota (for GPU cases: the driver) differ.
 
     Cases that are INVALID in a run are left out. The newest 1000 runs count.
     """
@@ -133,7 +137,7 @@ def histories(
 
 
 def _known(machines: dict[str, list["_Machine"]], run: PastRun, kind: str) -> "_Machine":
-    """The machine of a run, among those met so far if it is one of them."""
+    """The machine of a run, one of those known so far if possible."""
     here = _Machine(run.machine, kind, machine_of(run.side.environment, [kind]))
     same = machines.setdefault(kind, [])
     known = next((each for each in same if each.name == here.name and not other_machine(each.facts, here.facts)), None)
@@ -146,14 +150,14 @@ def _known(machines: dict[str, list["_Machine"]], run: PastRun, kind: str) -> "_
 
 @dataclass(frozen=True, eq=False)
 class _Machine:
-    """A machine as far as cases on its `kind` of device are concerned; `facts` as `machine_of` gives them."""
+    """A machine for cases on one `kind` of device; `facts` as from `machine_of`."""
 
     name: str
     kind: str
     facts: dict[str, Any]
 
     def told_from(self, others: Iterable["_Machine"]) -> str:
-        """Its name, with what tells it from other machines of that name."""
+        """The machine's name, with what distinguishes it from others of that name."""
         alike = [each for each in others if each.name == self.name and each is not self]
         said = []
         for name in sorted({name for each in alike for name in other_machine(self.facts, each.facts)}):

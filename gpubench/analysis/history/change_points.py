@@ -1,8 +1,8 @@
-"""Where a series of runs changed its level: a reason to measure again, never a gate, as runs are not interleaved.
+"""Finds where a series of runs changed its level: a reason to measure again, never a gate, as runs are not interleaved.
 
-The energy statistic of a split compares the distances between the parts with those inside them; permutations of the
-segment tell whether its best split is more than chance (Matteson and James 2014, "A nonparametric approach for
-multiple change point analysis of multivariate data"; Daly et al. 2020 for benchmarks).
+The energy statistic of a split compares distances between the parts with those inside them; permutations of the segment
+show whether its best split is more than chance (Matteson and James 2014, "A nonparametric approach for multiple change
+point analysis of multivariate data"; Daly et al. 2020 for benchmarks).
 """
 
 import math
@@ -23,15 +23,15 @@ MIN_SEGMENT = 4
 PERMUTATIONS = 499
 ALPHA = 0.05
 MAX_VALUES = 1000
-"""Longest series, newest last."""
+"""Most values in a series; the newest are kept."""
 
 _MOST_SPLITS = 100
-"""Of a longer segment, so many splits are tried in each permutation, evenly spaced."""
+"""Most splits tried per permutation of a longer segment, evenly spaced."""
 
 
 @dataclass(frozen=True)
 class ChangePoint:
-    """`at` is the position of the first value of the new level. `change` is relative: new median over old, less 1.
+    """`at` is the position of the first value of the new level. `change` is relative: new median over old, minus 1.
 
     `p_value`: share of permutations of the segment whose best split is at least as good.
     """
@@ -55,11 +55,11 @@ def change_points(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> tuple[ChangePoint, ...]:
-    """Changes of level of positive values in their order, first to last.
+    """Changes of level in a series of positive values, in order.
 
-    Judged on logs. Each part has at least `min_segment` values; a shift of the median below `floor` (0.03 is 3 %) is
-    left out, however certain. Permutations are drawn from `seed`: the same series gives the same answer. ValueError for
-    a value that is not finite and positive, or more than 1000 of them.
+    Works on logs. Each part has at least `min_segment` values; a shift of the median below `floor` (0.03 is 3 %) is
+    left out, however certain. Permutations come from `seed`, so the same series gives the same answer. ValueError for a
+    value that is not finite and positive, or more than 1000 of them.
     """
     import numpy as np
 
@@ -94,18 +94,18 @@ def _splits(
 
 
 def _tie(logs: "FloatArray") -> float:
-    """Statistics closer than this are the same: equal ones differ by rounding, which must not decide."""
+    """Statistics closer than this are equal: rounding must not decide."""
     return 1e-9 * len(logs) * float(logs.max() - logs.min())
 
 
 def best_split(logs: "FloatArray", least: int, every: int = 1) -> tuple[int, float]:
-    """Where the energy statistic is largest, and its value there.
+    """The split with the largest energy statistic, and its value.
 
     Q = m n / (m + n) (2 E|X - Y| - E|X - X'| - E|Y - Y'|), with m and n the sizes of the parts; both parts have at
-    least `least` values. Only every so many splits are tried.
+    least `least` values. Only every `every`-th split is tried.
 
-    The sum of all distances within a part is twice that of gap r x k_r (m - k_r) over the gaps between neighbours in
-    order of size, with k_r the values of the part below the gap: so no distance of two values is ever computed.
+    The sum of all distances within a part is twice the sum of gap r x k_r (m - k_r) over the gaps between neighbours in
+    order of size, where k_r values of the part are below the gap. So no distance of two values is ever computed.
     """
     import numpy as np
 
@@ -120,7 +120,7 @@ def best_split(logs: "FloatArray", least: int, every: int = 1) -> tuple[int, flo
     inside_left, inside_right = gaps @ (left * (m - left)), gaps @ (right * (n - right))
     across = (gaps @ (below[:, 0] * (num - below[:, 0])) - inside_left - inside_right) / 2
     q = m * n / num * (2 * across / (m * n) - inside_left / (m * (m - 1)) - inside_right / (n * (n - 1)))
-    best = int(np.argmax(q >= q.max() - _tie(logs)))  # of equals the first
+    best = int(np.argmax(q >= q.max() - _tie(logs)))  # the first of equals
     return int(at[best]), float(q[best])
 
 

@@ -1,4 +1,4 @@
-"""What each change on a suite's path gained: added one after another from the base, and each alone."""
+"""The gain of each change on a suite's path: added one after another from the base, and each alone."""
 
 import math
 from dataclasses import dataclass
@@ -16,16 +16,16 @@ from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Suite
 
 Changes = dict[str, tuple[Any, Any]]
-"""Setting to its value before and after."""
+"""The values before and after, by setting."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A case of the path with a figure. `ratio` is its speed over that of the stage before, `total` over the base's;
+    """A case of the path with a figure. `ratio` is its speed over the previous stage's, `total` over the base's;
     `verdict` and `total_verdict` say whether that is certain.
 
-    `changes` are the settings that differ from the stage before (of several entries if some in between have no
-    figure). `alone` is the gain of the same change on the base alone; None if not measured.
+    `changes` are the settings that differ from the previous stage (several entries of the path if some have no figure).
+    `alone` is the gain of the same change on the base alone; None if not measured.
     """
 
     summary: CaseSummary
@@ -47,7 +47,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Waterfall:
-    """`whole` is the speed of the last stage over the base's, measured directly: the product of the stages' ratios."""
+    """The stages of a path. `whole`, the speed of the last stage over the base's, is measured directly."""
 
     base: CaseSummary
     stages: tuple[Stage, ...]
@@ -63,7 +63,7 @@ class Waterfall:
 
     @property
     def best(self) -> Stage:
-        """The fastest stage, the earliest of equals. Later changes on the path cost speed."""
+        """The fastest stage, the earliest of equals; later changes on the path cost speed."""
         return max(self.stages, key=lambda stage: stage.total.value)
 
     @property
@@ -73,7 +73,7 @@ class Waterfall:
 
 
 def waterfall(summary: RunSummary) -> Waterfall | None:
-    """The path of the run's suite. None without a path, without a figure of the base, or of any stage after it."""
+    """The path of the run's suite. None without a path, a figure of the base, or one of any later stage."""
     if not summary.info.suite.get("path"):
         return None
     staged, alone = staged_cases(understood(Suite, summary.info.suite, "the run has a suite"))
@@ -103,7 +103,7 @@ def waterfall(summary: RunSummary) -> Waterfall | None:
 
 
 def _why_not(entry: CaseSummary) -> str | None:
-    """Why a case has no place on the path, or None."""
+    """Why a case cannot be shown on the path, or None."""
     if entry.status is not Status.OK:
         return f"{entry.status.value}: {entry.reason}" if entry.reason else entry.status.value
     if entry.validity is Validity.INVALID:

@@ -1,4 +1,4 @@
-"""The best settings, and how many times as fast one case is as another."""
+"""The best settings, and speed ratios between cases."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +19,8 @@ from gpubench.suite.select.patterns import matches
 class Best:
     """The fastest of the cases with the same workload, mode, device, timing and precision (for latency, also batch).
 
-    `won`: it is VALID (or took turns with the others) and its output passed the check. If no case is, this is the
-    fastest of the rest, with `won` False and the reason in `why_not`.
+    `won`: it is VALID (or took turns with the others) and its output passed the check. If there is no such case, this
+    is the fastest of the rest, with `won` False and the reason in `why_not`.
     """
 
     summary: CaseSummary
@@ -35,7 +35,7 @@ class Best:
 
 @dataclass(frozen=True)
 class SpeedRatio:
-    """How many times as fast one case is as another, and what may be said of it."""
+    """How many times as fast one case is as another, with the verdict."""
 
     ratio: Estimate
     verdict: SpeedVerdict
@@ -47,7 +47,7 @@ class SpeedRatio:
 
 @dataclass(frozen=True)
 class Gain:
-    """The best of one precision against another, for example the best of those that match the suite's `baseline`."""
+    """The best of one precision against another best, for example of those that match the suite's `baseline`."""
 
     best: Best
     baseline: Best
@@ -55,7 +55,7 @@ class Gain:
 
 
 def best_settings(summaries: Iterable[CaseSummary]) -> tuple[Best, ...]:
-    """One `Best` per workload, mode, device, timing and precision (latency: and batch size), in the order met."""
+    """One `Best` per workload, mode, device, timing and precision (latency: and batch size), in order of appearance."""
     groups: dict[tuple[Any, ...], list[CaseSummary]] = {}
     for entry in summaries:
         if entry.usable and entry.speed is not None:
@@ -83,7 +83,8 @@ def best_overall(bests: Iterable[Best]) -> tuple[Best, ...]:
 def gains(bests: Sequence[Best], baseline: Mapping[str, Any]) -> tuple[Gain, ...]:
     """Each best against the best that matches `baseline` in the same workload, mode and timing.
 
-    Best against best, because a baseline at a poor batch size would flatter the rest. Empty for an empty baseline.
+    It compares best with best, because a baseline at a poor batch size would flatter the rest. Empty for an empty
+    baseline.
     """
     found = []
     matching = [other for other in bests if matches(other.summary.case.settings, baseline)] if baseline else []
@@ -98,13 +99,13 @@ def gains(bests: Sequence[Best], baseline: Mapping[str, Any]) -> tuple[Gain, ...
 
 
 def gain_over(best: Best, baseline: Best) -> Gain | None:
-    """None where the two cannot be compared."""
+    """The gain of one best over another; None if they cannot be compared."""
     found = compared(best.summary, baseline.summary)
     return None if found is None else Gain(best, baseline, found)
 
 
 def compared(summary: CaseSummary, baseline: CaseSummary) -> SpeedRatio | None:
-    """`speedup` with its verdict: of the contest where both met in one, else of its interval over launches."""
+    """`speedup` with its verdict, from the contest if both met in one, else from the interval over launches."""
     ratio = speedup(summary, baseline)
     if ratio is None:
         return None
@@ -116,16 +117,16 @@ def compared(summary: CaseSummary, baseline: CaseSummary) -> SpeedRatio | None:
 def speedup(summary: CaseSummary, baseline: CaseSummary) -> Estimate | None:
     """How many times faster `summary` is than `baseline`: exp of the mean log ratio, with its 95 % interval.
 
-    From the contest in which both took turns. If they met in none, from launches: paired by repeat where both have the
-    same repeats (launches of one round share the state of the machine), else Welch. No interval from a single launch a
-    side. None where either has no figure or their timing differs.
+    From the contest in which both took turns, or else from launches: paired by repeat if both have the same repeats
+    (launches of one round share the machine's state), else by Welch. No interval from a single launch per side. None if
+    either has no figure or their timing differs.
     """
     logs = paired_logs([(summary, baseline)])
     return paired_estimate(logs) if logs else launch_ratio(summary, baseline)
 
 
 def speed_ratio(summary: CaseSummary, baseline: CaseSummary) -> float | None:
-    """The value of `speedup`, for tens of thousands of pairs whose intervals nothing asks for."""
+    """The value of `speedup` without its interval, for tens of thousands of pairs."""
     ours, theirs = summary.log_speeds, baseline.log_speeds
     in_launches = summary.contest is None and summary.speed_metric == baseline.speed_metric
     if in_launches and ours and ours.keys() == theirs.keys():
@@ -135,7 +136,7 @@ def speed_ratio(summary: CaseSummary, baseline: CaseSummary) -> float | None:
 
 
 def _contest(case: Case) -> tuple[Any, ...]:
-    """Cases are ranked only among those that share these."""
+    """Cases are ranked only among those with equal values of these."""
     return case.workload, case.mode, case.device, case.timing, case.batch_size if case.timing == "latency" else None
 
 

@@ -1,6 +1,6 @@
-"""What a run says: who is fastest, what each setting does, what to switch on, and which of it is certain.
+"""The answers of a run: the fastest case, the effect of each setting, what to switch on, and what is certain.
 
-Every sentence, mark, title and table about speed is written from this one object, so that no two contradict each other.
+Every sentence, mark, title and table about speed comes from this one object, so that no two contradict each other.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,12 +33,12 @@ Action = Literal["switch", "keep", "depends", "undecided"]
 
 @dataclass(frozen=True)
 class Ranking:
-    """Who is fastest among the cases of one workload, mode, device and timing.
+    """The fastest among the cases of one workload, mode, device and timing.
 
-    `first` is the fastest of those that may win (of latency: at its smallest batch), else of the rest with `won` False;
-    None without a figure. `rivals` are the others that may win, `level` those of them that are not certainly slower,
-    each with how many times as fast `first` is. `against_fp32` has every other precision that may win against fp32,
-    each at its best. `uncounted` were faster, but may not win.
+    `first` is the fastest of those that may win (for latency: at its smallest batch), else of the rest with `won`
+    False; None without a figure. `rivals` are the others that may win, and `level` those not certainly slower, each
+    with the ratio of `first` to it. `against_fp32` compares every other precision that may win with fp32, each at its
+    best. `uncounted` were faster, but may not win.
     """
 
     cases: tuple[CaseSummary, ...]
@@ -56,12 +56,12 @@ class Ranking:
 
     @property
     def certain(self) -> bool:
-        """Whether `first` is certainly faster than every other case that may win, of which there is at least one."""
+        """Whether there are rivals, and `first` is certainly faster than all of them."""
         return self.first is not None and self.first.won and bool(self.rivals) and not self.level
 
     @property
     def leaders(self) -> tuple[CaseSummary, ...]:
-        """The first, and those that are not certainly slower; none where no case may win."""
+        """The first, and those not certainly slower; empty if no case may win."""
         if self.first is None or not self.first.won:
             return ()
         return (self.first.summary, *(entry for entry, _ in self.level))
@@ -69,11 +69,11 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do with one setting in one place (workload, mode, timing and device: `context`).
+    """What to do with one setting for one workload, mode, timing and device (`context`).
 
-    `switch`: the effect is certain, and its value is the one to use. `keep`: every other value is known to be slower,
-    or the same. `depends`: a value is faster on average, but the fastest case has another. `undecided`: nothing is
-    certain, or (`unverified`) no output with the faster value was checked. Of the last three, `effect` is the largest.
+    `switch`: use the value of `effect`, which is certain. `keep`: every other value is known to be slower, or the same.
+    `depends`: a value is faster on average, but the fastest case has another. `undecided`: nothing is certain, or
+    (`unverified`) no output with the faster value was checked. In the last three, `effect` is the largest one.
     """
 
     factor: str
@@ -84,7 +84,7 @@ class Advice:
 
 
 class Decision:
-    """What a run says. Each part is computed when it is first asked for."""
+    """The answers of a run, each computed on first use."""
 
     def __init__(self, summary: RunSummary) -> None:
         self.summary = summary
@@ -96,7 +96,7 @@ class Decision:
 
     @cached_property
     def gains(self) -> tuple[Gain, ...]:
-        """Over the suite's baseline."""
+        """The gains over the suite's baseline."""
         return gains(self.bests, self.summary.info.suite.get("baseline") or {})
 
     @cached_property
@@ -141,7 +141,7 @@ class Decision:
 
     @cached_property
     def devices(self) -> tuple[Gain, ...]:
-        """Each GPU against the CPU in the same work, each at its best, where both may win."""
+        """Each GPU against the CPU at the same work, each at its best, if both may win."""
         firsts = [ranking.first for ranking in self.rankings if ranking.first is not None and ranking.first.won]
         found = []
         for best, other in ((best, other) for best in firsts for other in firsts):
@@ -155,12 +155,12 @@ class Decision:
 
     @cached_property
     def effects(self) -> tuple[FactorEffect, ...]:
-        """What each setting does, all others equal."""
+        """The effect of each setting, all others equal."""
         return factor_effects(self.summary.cases)
 
     @cached_property
     def advice(self) -> tuple[Advice, ...]:
-        """One per setting and place, in the order of the rankings; the device is no setting to switch."""
+        """One per setting and context, in the order of the rankings; not for the device."""
         groups: dict[tuple[str, ...], list[FactorEffect]] = {}
         for effect in self.effects:
             if effect.factor != "device":
@@ -171,13 +171,13 @@ class Decision:
 
     @property
     def certain(self) -> bool:
-        """Whether anything about speed is certain: who is fastest, or what a setting does."""
+        """Whether anything about speed is certain: the fastest case, or the effect of a setting."""
         rankings = any(ranking.certain for ranking in self.rankings)
         return rankings or any(effect.verdict in ("faster", "slower", "same") for effect in self.effects)
 
     @property
     def own_error(self) -> float | None:
-        """How far a case may be from itself in a contest, as a share: the worst end of its A/A intervals, or None."""
+        """The machine's own error in contests, as a share: the farthest end of the A/A intervals; None without any."""
         found = [paired_estimate(contest.twins) for contest in self.summary.contests if contest.twins]
         ends = [end for ratio in found for end in (ratio.low, ratio.high, ratio.value) if end is not None]
         return max((abs(end - 1) for end in ends), default=None)
@@ -201,7 +201,7 @@ def _advice(effects: Sequence[FactorEffect], leaders: Sequence[CaseSummary]) -> 
 
 
 def batch_of(entry: CaseSummary) -> int:
-    """The batch size as a number; of `max` the one that was found, 0 where none was."""
+    """The batch size as a number; for `max` the one found, or 0."""
     asked = entry.case.batch_size
     if asked != "max":
         return asked
@@ -209,7 +209,7 @@ def batch_of(entry: CaseSummary) -> int:
 
 
 def rank(case: Case) -> tuple[bool, bool, bool]:
-    """What is asked first comes first: GPU, training, throughput."""
+    """Sorts the most wanted answers first: GPU, training, throughput."""
     return case.device_type == "cpu", case.mode != "train", case.timing == "latency"
 
 
@@ -218,7 +218,7 @@ def _place(case: Case) -> tuple[str, ...]:
 
 
 def _comparable(ours: CaseSummary, theirs: CaseSummary) -> bool:
-    """Of one place; requests of different batch sizes are not compared."""
+    """Whether two cases are in one context; requests of different batch sizes are not compared."""
     return ours.case.timing == "throughput" or ours.case.batch_size == theirs.case.batch_size
 
 

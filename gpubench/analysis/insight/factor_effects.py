@@ -1,4 +1,4 @@
-"""What each setting does, all others equal."""
+"""The effect of each setting, all others equal."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,11 +15,11 @@ from gpubench.suite.cases.labels import varying
 from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.model.settings import default, is_number
 
-# Each setting and the value that its effect is relative to; None is the smallest value measured.
+# Each setting, and the value its effect is relative to; None is the smallest value measured.
 FACTORS: dict[str, Any] = {
     name: None if is_number(name) else default(name) for name, spec in SPECS.items() if spec.effect
 }
-# Effects are separate for each of these: a setting's effect depends on the work and the device.
+# Effects are computed separately for each of these: a setting's effect depends on the work and the device.
 _GROUPED_BY = ("workload", "mode", "timing", "device")
 
 
@@ -36,14 +36,13 @@ class Pair:
 class FactorEffect:
     """How much faster `value` of `factor` is than `base`, over every pair of cases that are otherwise equal.
 
-    `ratio` is the geometric mean of the speed ratios over the pairs; its interval is the t interval of their logs
-    (one pair: that pair's own, over its launches). `context` has the workload, mode, timing and device that the pairs
-    share. Pairs with a weakened case (`num_suspect`) are left out where there are others; where there are none, all
-    are used and the verdict is `weakened`: nothing is certain. `memory_ratio` is the same for peak allocated memory,
-    None if not measured.
+    `ratio` is the geometric mean of the speed ratios over the pairs; its interval is the t interval of their logs (one
+    pair: that pair's own, over its launches). `context` has the workload, mode, timing and device that the pairs share.
+    Pairs with a weakened case (`num_suspect`) are left out if there are others; else all are used and the verdict is
+    `weakened`, so nothing is certain. `memory_ratio` is the same for peak allocated memory; None if not measured.
 
-    `taken_in_turns`: both cases of every pair met in a contest, `ratio` is the mean over the pairs in each round, and
-    its interval is over rounds.
+    `taken_in_turns`: both cases of every pair met in a contest; `ratio` averages the pairs in each round, and its
+    interval is over rounds.
     """
 
     factor: str
@@ -60,7 +59,7 @@ class FactorEffect:
 
     @property
     def case(self) -> Case:
-        """One of those that the effect is about."""
+        """One of the cases behind the effect."""
         return self.pairs[0].base.case
 
 
@@ -73,7 +72,7 @@ def factor_effects(
     """
     usable = [entry for entry in summaries if entry.usable]
     chosen = FACTORS if factors is None else factors
-    # A case as the texts of those settings in which any differ: there may be thousands of cases.
+    # Each case as the texts of the settings that vary, for speed with thousands of cases.
     differ = sorted(varying(entry.case for entry in usable))
     texts = {name: [repr(getattr(entry.case, name)) for entry in usable] for name in differ}
     found: list[FactorEffect] = []
@@ -105,7 +104,7 @@ def _effects_of(
 
 def _pairs_in(block: Sequence[CaseSummary], factor: str, base: Any) -> list[Pair]:
     values = [getattr(entry.case, factor) for entry in block]
-    known = [value for value in values if isinstance(value, int | float)]  # not `max`, whose number no case knows
+    known = [value for value in values if isinstance(value, int | float)]  # not `max`, which has no number here
     wanted = min(known, default=None) if base is None else base
     bases = [entry for entry, value in zip(block, values, strict=True) if value == wanted]
     if not bases:

@@ -1,4 +1,4 @@
-"""Ratios of cases that took turns: what they say, and whether another round would say more."""
+"""Ratios of cases that took turns: the verdict, and whether another round would help."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from gpubench.store.run_info import PlannedCase
 SpeedVerdict = Literal["faster", "slower", "same", "unclear", "weakened"]
 """`faster`, `slower` and `same` are certain. `weakened`: a finding weakens a side."""
 _WORDS: dict[str, SpeedVerdict] = {"slower": "faster", "faster": "slower", "same": "same", "unclear": "unclear"}
-"""`judge` compares times, a contest speeds."""
+"""`judge` compares times, but a contest compares speeds."""
 
 
 def met(one: CaseSummary, other: CaseSummary) -> ContestLevels | None:
@@ -30,8 +30,8 @@ def met(one: CaseSummary, other: CaseSummary) -> ContestLevels | None:
 def paired_logs(pairs: Iterable[tuple[CaseSummary, CaseSummary]]) -> list[float]:
     """Log speed of the first over the second of each pair, averaged over the pairs, by round of their contests.
 
-    Rounds that all pairs have; none where a pair never met. Rounds of different contests are independent, so that it
-    does not matter which of them are averaged.
+    Uses the rounds that all pairs have; none if a pair never met. Rounds of different contests are independent, so it
+    does not matter which are averaged.
     """
     by_pair = []
     for one, other in pairs:
@@ -46,8 +46,8 @@ def paired_logs(pairs: Iterable[tuple[CaseSummary, CaseSummary]]) -> list[float]
 
 
 def speed_verdict(log_ratios: Sequence[float], ratio: Estimate) -> SpeedVerdict:
-    """What the rounds of a contest say about speed; without any, what the interval of `ratio` says: `same` where all of
-    it is within the smallest effect of interest.
+    """The verdict on speed from the rounds of a contest; without any, from the interval of `ratio`, which is `same` if
+    all of it is within the smallest effect of interest.
     """
     found = judged(log_ratios)
     if found is not None:
@@ -62,11 +62,11 @@ def speed_verdict(log_ratios: Sequence[float], ratio: Estimate) -> SpeedVerdict:
 def still_wanted(
     cases: Sequence[PlannedCase], _launches: Sequence[Record], records: Sequence[ContestRecord]
 ) -> frozenset[int]:
-    """Cases of a contest that another round may still tell something about: those of a pair that matters and is open.
-    Where none is, those of a settled pair whose interval is wider than the smallest effect of interest.
+    """Cases of a contest for which another round may help: those in an open pair that matters. If there is none, those
+    in a settled pair whose interval is wider than the smallest effect of interest.
 
-    Pairs matter that differ in one setting, and the fastest with the second. A pair is settled by its verdict, and
-    hopeless where the largest effect that its interval allows could not be found in the rounds of a contest.
+    Pairs that matter differ in one setting, or are the fastest and the second. A verdict settles a pair. It is hopeless
+    if the largest effect its interval allows could not be found in the rounds of a contest.
     """
     levels = next(iter(contest_levels(records)), None)
     if levels is None:

@@ -1,4 +1,4 @@
-"""How far each case is from the measured ceilings of its device (Williams, Waterman, Patterson 2009)."""
+"""The distance of each case from the measured ceilings of its device (Williams, Waterman, Patterson 2009)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,10 +17,10 @@ _NEEDED = ("achieved_flops", "flops_per_sample", "bytes_per_sample")
 class RooflinePoint:
     """A case on the roofline. `intensity` in FLOP per byte, `achieved` in FLOP/s.
 
-    `of_peak` is the share of the arithmetic ceiling, the MFU. `of_roof` is that of the roof above the point: the lower
-    of the arithmetic ceiling and of memory bandwidth times intensity, whichever `limit` names. Above 1, traffic was
+    `of_peak` is the share of the arithmetic ceiling, the MFU. `of_roof` is the share of the roof above the point: the
+    lower of the arithmetic ceiling and memory bandwidth times intensity (`limit` says which). Above 1, traffic was
     saved: the intensity counts every operator separately, and fused or cached ones move less. `of_launch` is the time
-    to launch the step's operators one by one at the measured rate, over the step's time: near 1 the host is the limit,
+    to launch the step's operators one by one at the measured rate, over the step's time: near 1 the host is the limit;
     above 1 launches were saved (a CUDA graph, fused kernels).
     """
 
@@ -51,7 +51,7 @@ class Roofline:
 
 
 def rooflines(summary: RunSummary) -> tuple[Roofline, ...]:
-    """One per device and precision with a case that has FLOPs, bytes and a rate, in the order met."""
+    """One per device and precision with a case that has FLOPs, bytes and a rate, in order of appearance."""
     ceilings = ceilings_of(summary.info, summary.cases)
     groups: dict[tuple[CeilingDevice, str], list[CaseSummary]] = {}
     for entry in summary.cases:
@@ -80,6 +80,6 @@ def _point(entry: CaseSummary, peak: Ceiling | None, memory: Ceiling | None, lau
         limit, of_roof = "memory" if slope < top else "arithmetic", scaled(achieved, 1 / min(top, slope), "1")
     of_launch = None
     operators, step_s = metrics.get("operators_per_step"), metrics.get("step_time_s")
-    if launch and operators and step_s and entry.case.device_type != "cpu":  # which runs operators, and launches none
+    if launch and operators and step_s and entry.case.device_type != "cpu":  # which runs operators without launches
         of_launch = operators.value / launch.value.value / step_s.value
     return RooflinePoint(entry, intensity, achieved, of_peak, of_roof, limit, of_launch)

@@ -23,9 +23,9 @@ SEEDS_FOR_A_BOUND = 3
 class QualitySummary:
     """The accuracy runs at one device and precision.
 
-    `difference` is test accuracy less that of the reference (a share, so 0.01 is a percentage point); `lower_bound`
-    its one-sided 95 % bound, from three seeds a side on. `judged_by` says which of the two was compared with
-    `max_drop`. `verdict` is `unknown` if this entry or the reference has no accuracy.
+    `difference` is test accuracy minus the reference's (a share, so 0.01 is a percentage point); `lower_bound` its
+    one-sided 95 % bound, from three seeds per side. `judged_by` says which of the two was compared with `max_drop`.
+    `verdict` is `unknown` if this entry or the reference has no accuracy.
     """
 
     summary: "CaseSummary"
@@ -58,7 +58,7 @@ def judge_quality(summaries: Sequence["CaseSummary"], suite: Mapping[str, Any]) 
         if reference is entry or not ours or not theirs:
             judged.append(QualitySummary(entry, reference, "reference" if reference is entry else "unknown", limit))
             continue
-        # Paired by seed if both have the same seeds: those share weights and shuffling.
+        # Paired by seed if both have the same seeds, which share weights and shuffling.
         location, n = mean_difference(ours, theirs)
         enough = min(len(ours), len(theirs)) >= SEEDS_FOR_A_BOUND
         bound = location.mean - t_quantile(0.95, location.df) * location.standard_error if enough else None

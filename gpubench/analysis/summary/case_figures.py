@@ -1,5 +1,5 @@
-"""The figures of a case, each estimated from its launches when it is first asked for: of thousands of cases few are
-shown in full.
+"""The figures of a case, each estimated from its launches on first use, because few of thousands of cases are shown in
+full.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,11 +20,11 @@ _DERIVED = ("achieved_flops", "achieved_bandwidth", "mfu", "scaling_efficiency")
 
 
 class CaseFigures(Mapping[str, Estimate]):
-    """By metric; what no launch could measure is in `absent`, with its reason.
+    """Figures by metric; `absent` has the reason for those that no launch could measure.
 
-    `launches` are those that were ok; with `wanted`, there are figures of those metrics alone. `peak_flops`, the peak
-    measured on the device of the case in FLOP/s, gives the MFU: 0 where it is unknown, None where none is asked for.
-    `scaling` is the efficiency of a case with several ranks, or why there is none. `by_data` as in `estimate`.
+    `launches` are the ok ones; `wanted` limits the metrics. `peak_flops`, the peak measured on the case's device in
+    FLOP/s, gives the MFU: 0 if unknown, None if not wanted. `scaling` is the efficiency of a case with several ranks,
+    or why there is none. `by_data` as in `estimate`.
     """
 
     __slots__ = ("_by_data", "_found", "_launches", "_wanted", "peak_flops", "scaling")
@@ -43,12 +43,12 @@ class CaseFigures(Mapping[str, Estimate]):
 
     @property
     def mentioned(self) -> set[str]:
-        """Metrics that may have a figure or a reason; of all others there is neither."""
+        """Metrics that may have a figure or a reason; all others have neither."""
         own = (names for record in self._launches for names in (record.metrics, record.absent))
         return {*_DERIVED, *_MAY_BE_IMPLIED}.union(*own)
 
     def why_absent(self, name: str) -> str | None:
-        """The reason of a metric that has no figure; None where it has one, or no reason is known."""
+        """Why a metric has no figure; None if it has one, or no reason is known."""
         if name == "mfu" and self.peak_flops is not None and self.peak_flops <= 0 and "achieved_flops" in self:
             return NO_PEAK
         if name == "scaling_efficiency":
@@ -102,7 +102,7 @@ class CaseFigures(Mapping[str, Estimate]):
         found = (launch_value(record, name) for record in self._launches)
         values = [value for value in found if value is not None and is_figure(name, value)]
         if not values or (name in _TAILS and len(values) < len(self._launches)):
-            return None  # a tail of some launches alone does not go with a median of all
+            return None  # a tail of only some launches does not match a median of all
         return estimate(values, METRICS[name], by_data=self._by_data)
 
 
@@ -133,8 +133,8 @@ class Reasons(Mapping[str, str]):
 
 
 def is_figure(metric: str, value: float) -> bool:
-    """Whether a stored value can be a measurement: finite, of a size that arithmetic survives, and not negative where
-    that means nothing. A record may come from anywhere.
+    """Whether a stored value can be a measurement: finite, not absurdly large, and not negative if that is impossible.
+    A record may come from anywhere.
     """
     if _LEAST <= value <= _MOST or value == 0:
         return True
@@ -144,13 +144,13 @@ def is_figure(metric: str, value: float) -> bool:
 
 
 def launch_value(record: Record, name: str) -> float | None:
-    """A record's value of one metric, given or implied by its parity check or training run."""
+    """A record's value of one metric, stored or implied by its parity check or training run."""
     metrics = record.metrics
     return metrics[name] if name in metrics else _implied(record).get(name) if name in _MAY_BE_IMPLIED else None
 
 
 def launch_metrics(record: Record) -> Mapping[str, float | None]:
-    """All of them."""
+    """All metrics of a record, stored or implied."""
     implied = _implied(record)
     return {**implied, **record.metrics} if implied else record.metrics
 
@@ -167,10 +167,10 @@ def _implied(record: Record) -> dict[str, float | None]:
 
 
 def _times_rate(figures: Mapping[str, Estimate], per_sample: str, unit: str) -> Estimate | None:
-    """FLOP/s or bytes/s: those per sample times samples/s; None if either is unknown.
+    """FLOP/s or bytes/s: the amount per sample times samples/s; None if either is unknown.
 
-    FLOPs as FlopCounterMode counts them (a multiply-add is two): matrix and convolution work counts, element-wise work
-    does not. The interval is that of the throughput: the count is exact.
+    FLOPs are as FlopCounterMode counts them (a multiply-add is two): matrix and convolution work, not element-wise
+    work. The count is exact, so the interval is the throughput's.
     """
     count, rate = figures.get(per_sample), figures.get("throughput")
     return scaled(rate, count.value, unit) if count and rate and count.value > 0 else None

@@ -1,4 +1,4 @@
-"""A case: over the launches of a run, or as a baseline or another tool's file has it."""
+"""A case: from the launches of a run, from a baseline, or from another tool's file."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -21,13 +21,13 @@ _GPU_ENERGY = frozenset({"energy_j", "energy_per_sample_j", "samples_per_j", "en
 
 @dataclass(frozen=True)
 class CaseSummary:
-    """One case over its launches.
+    """One case, from all its launches.
 
-    `status` is `ok` if any launch was, with the other launches' ends in `reason`; else that of the worst launch.
-    `records` has the last record of each repeat, in order. `metrics` comes from the ok launches; what no launch could
-    measure is in `absent` with its reason. `effective` is that of the first ok launch. `contest`: where it took turns
-    with others; `contest_speed`: samples (latency: requests) per second there, brought to the level of the launches of
-    the contest's cases, so that ratios of it are those of the contest.
+    `status` is `ok` if any launch was, with the other launches' statuses in `reason`; else the worst launch's.
+    `records` has the last record per repeat, in order. `metrics` comes from the ok launches; `absent` has the reason
+    for those that no launch could measure. `effective` is the first ok launch's. `contest`: where it took turns with
+    others; `contest_speed`: samples (latency: requests) per second there, scaled to the level of the cases' launches,
+    so that ratios of it are those of the contest.
     """
 
     planned: PlannedCase
@@ -81,7 +81,7 @@ class CaseSummary:
 
     @cached_property
     def log_speeds(self) -> Mapping[int, float]:
-        """Of each ok launch by repeat, the log of its samples or requests per second."""
+        """Log of samples or requests per second of each ok launch, by repeat."""
         sign = -1 if self.case.timing == "latency" else 1
         return {r: sign * math.log(value) for r, value in self.launch_values(self.speed_metric).items() if value > 0}
 
@@ -92,13 +92,13 @@ class CaseSummary:
 
     @property
     def rank_speed(self) -> float | None:
-        """`speed` for ranking: where cases took turns, it differs by what they differed there."""
+        """The speed for ranking: from the contest if the case took turns, else `speed`."""
         return self.contest_speed or self.speed
 
     @property
     def comparable(self) -> bool:
-        """Whether its ratios to others are as good as a VALID case's: also where it took turns, and only the timing of
-        its launches was weakened, on which no ratio of the contest rests.
+        """Whether its ratios to others are as good as a VALID case's. A case that took turns is, even if the timing of
+        its launches was weakened, because ratios of the contest do not use that.
         """
         weak = [entry for entry in self.findings if entry.effect != "none"]
         timing = all(entry.code.startswith("GB2") or entry.code == "GB407" for entry in weak)
@@ -122,7 +122,7 @@ class CaseSummary:
         return len(self.crashed_records)
 
     def launch_values(self, metric: str) -> dict[int, float]:
-        """The metric's finite values by repeat, of ok launches. Invalid energy is left out."""
+        """The metric's finite values of ok launches, by repeat, without invalid energy."""
         found = {}
         for record in self.ok_records:
             value = launch_value(record, metric)
@@ -132,7 +132,7 @@ class CaseSummary:
         return found
 
     def block_ratios(self) -> dict[int, float]:
-        """Log ratios of launches that held both arms in alternating blocks, by repeat."""
+        """Log ratios of launches with both arms in alternating blocks, by repeat."""
         found = {record.repeat: record.block_log_ratio for record in self.ok_records}
         return {repeat: value for repeat, value in found.items() if value is not None and abs(value) <= _MOST_LOG}
 
@@ -142,10 +142,10 @@ class CaseSummary:
 
 @dataclass(frozen=True)
 class CaseEntry:
-    """A case without records. `values` has its launches by metric and repeat, in the registry's SI units.
+    """A case without records. `values` are its launches' by metric and repeat, in the registry's SI units.
 
-    `intervals`: of a metric of a single launch, from its own steps. `limits`: the largest relative regression by
-    metric, if the source declares one for this case. `effective`: the settings read back, flat; empty if unknown.
+    `intervals`: by metric, for a single launch, from its own steps. `limits`: the largest allowed relative regression
+    by metric, if the source declares one for this case. `effective`: the settings read back, flat; empty if unknown.
     """
 
     case_id: str
@@ -174,22 +174,22 @@ class CaseEntry:
 
 ComparableCase = CaseSummary | CaseEntry
 Keeps = Callable[[ComparableCase], bool]
-"""Whether a case is among those selected."""
+"""Whether a case is selected."""
 
 
 _COMPARED = (
     *(name for name, spec in SPECS.items() if spec.read_back is not None and spec.if_differs != "ignored"),
     *("autocast_dtype", "compute_dtype", "training", "inference_mode", "grad_scaler", "interop_threads"),
 )
-"""Settings that are read back, and what follows from them."""
+"""Settings that are read back, and those derived from them."""
 
 
 def flat_effective(effective: Effective | None) -> dict[str, Any]:
-    """The settings that decide whether two sides did the same; mathematics per operation (`math.cudnn.conv`)."""
+    """The settings that decide whether two sides did the same work, flat; math per operation (`math.cudnn.conv`)."""
     if effective is None:
         return {}
     fields = {name: effective.read(name) for name in _COMPARED}
     mathematics = {f"math.{name}": value for name, value in effective.math.items()}
-    taken = effective.extra.get("nvtx")  # whether a profiler took the ranges, which cost time then
+    taken = effective.extra.get("nvtx")  # whether a profiler collected the ranges, which then cost time
     emitter = {"nvtx": None if taken is None else str(taken)}
     return {name: value for name, value in (fields | mathematics | emitter).items() if value is not None}

@@ -1,4 +1,4 @@
-"""What the processes of a contest say together: how fast its cases are relative to each other, round by round."""
+"""Joins the processes of a contest: the speeds of its cases relative to each other, round by round."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -12,19 +12,19 @@ from gpubench.core.records import ContestRecord, Estimate, Status, latest_contes
 from gpubench.stats.estimators import bounded_exp
 
 CONTEST = CompareSettings(alpha=0.01, looks=(3, 4, 6, 9, 12), max_rounds=12, trim=0.125, least_spread=0.008)
-"""Each round is a new process. Of fewer than eight rounds none is trimmed: they would lose what they know of spread.
+"""Each round is a new process. Fewer than eight rounds are not trimmed, which would hide their spread.
 
-Without a least spread, two equal cases with two modes 3 % apart differ in 2 % of contests: in three processes one of
-them may always be in the slower mode by chance.
+Without a least spread, two equal cases with two modes 3 % apart would differ in 2 % of contests: in three processes one
+of them may be in the slower mode each time by chance.
 """
 
 
 @dataclass(frozen=True)
 class ContestLevels:
-    """A contest with at least one whole process. `rounds`: log speed of each case relative to the first case, by round.
+    """A contest with at least one complete process. `rounds`: log speed of each case relative to the first, by round.
 
-    `twins`: log speed of the first case's second replica relative to the first, one per process. `threads`: what
-    the contest was limited to because others used the CPU (None: not limited).
+    `twins`: log speed of the first case's second replica relative to the first, one per process. `threads`: the limit
+    on CPU threads because other programs used the CPU (None: no limit).
     """
 
     label: str
@@ -50,7 +50,7 @@ class ContestLevels:
         }
 
     def log_ratios(self, other: int, base: int) -> dict[int, float]:
-        """Log of how many times as fast `other` is as `base`, by round; empty where they never met."""
+        """Log of the speed of `other` over `base`, by round; empty if they never met."""
         return {
             number: levels[other] - levels[base]
             for number, levels in self.rounds.items()
@@ -59,7 +59,7 @@ class ContestLevels:
 
     @property
     def itself(self) -> Comparison | None:
-        """The first case against itself (A/A), in times of speed: the machine's own error. None without a twin."""
+        """The first case against itself (A/A), as a ratio of speeds: the machine's own error. None without a twin."""
         return judged(self.twins)
 
 
@@ -94,15 +94,17 @@ def _levels(first: int, records: Sequence[ContestRecord]) -> ContestLevels:
 
 
 def judged(log_ratios: Sequence[float]) -> Comparison | None:
-    """`compare_log_ratios` with the rules of a contest; `slower` there is `faster` here, for these are ratios of speed.
+    """`compare_log_ratios` by the rules of a contest. These are ratios of speed, so its `slower` means faster here.
 
-    None for no ratios.
+    None without ratios.
     """
     return compare_log_ratios(log_ratios, CONTEST) if log_ratios else None
 
 
 def paired_estimate(log_ratios: Sequence[float]) -> Estimate:
-    """The ratio over all rounds, its interval at the level that a stop by the data asks for. ValueError for none."""
+    """The ratio over all rounds, with an interval at the level for a stop that depends on the data. ValueError without
+    any.
+    """
     if len(log_ratios) < 2:
         return Estimate(value=bounded_exp(log_ratios[0]), n=1, unit="1")
     found = located(log_ratios, CONTEST)

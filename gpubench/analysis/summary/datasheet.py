@@ -1,7 +1,7 @@
 """Vendors' figures of their cards, shown next to measured ones and never used instead.
 
-A card is found by its exact product name, as the driver reports it: a name that merely contains another (`NVIDIA
-H100`) is a different board with other clocks, power and memory. A card that is not listed has no datasheet.
+A card is found by its exact product name as reported by the driver: a name that merely contains another (`NVIDIA H100`)
+is a different board with other clocks, power and memory. A card not listed has no datasheet.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,7 @@ GIGA = 1e9
 class Datasheet(NamedTuple):
     """Dense peaks (without sparsity) at boost clock: FLOP/s per precision, and `memory` in bytes/s.
 
-    `flops` lacks a precision that the card has no units for. `source` is the document, `dated` its year and month.
+    `flops` lacks precisions that the card does not support. `source` is the document, `dated` its year and month.
     """
 
     flops: dict[str, float]

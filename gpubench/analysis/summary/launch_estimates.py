@@ -1,4 +1,4 @@
-"""One figure from several launches."""
+"""Estimates one figure from several launches."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ def estimate(values: Sequence[float], spec: MetricSpec, *, by_data: bool = False
     """The figure of a metric over launches, by the metric's own rule, with a 95 % interval if one is possible.
 
     Times and rates: geometric mean with a t interval on logs, since launches differ by factors (Georges, Buytaert,
-    Eeckhout 2007: the launch is the unit of replication, not the step). Accuracies and shares: arithmetic mean with
-    its t interval. Maxima: the largest, without an interval. Medians (cold-start times): an order-statistic interval
-    from six launches. One launch has no interval. `by_data`: the data decided how many launches there are, for which t
-    intervals are wider (`stats.launch_looks`). ValueError without values or with one that is not finite.
+    Eeckhout 2007: the launch is the unit of replication, not the step). Accuracies and shares: arithmetic mean with its
+    t interval. Maxima: the largest, without an interval. Medians (cold-start times): an order-statistic interval from
+    six launches. One launch has no interval. `by_data`: the data decided the number of launches, which makes t
+    intervals wider (`stats.launch_looks`). ValueError without values or with one that is not finite.
     """
     if not values:
         raise ValueError(f"no launch has a value of {spec.name}")
@@ -39,7 +39,7 @@ def estimate(values: Sequence[float], spec: MetricSpec, *, by_data: bool = False
 
 
 def geometric_estimate(logs: Sequence[float], unit: str = "") -> Estimate:
-    """The geometric mean of what `logs` are logs of, with the t interval of the logs carried back."""
+    """The geometric mean from logs, with the exponential of their t interval."""
     return from_location(_location(logs), len(logs), unit, exponential=True)
 
 
@@ -59,9 +59,9 @@ def _location(values: Sequence[float]) -> Location:
 
 
 def mean_difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> tuple[Location, int]:
-    """Mean of `ours` less mean of `theirs`, and the n of an `Estimate` of it.
+    """Mean of `ours` minus mean of `theirs`, and the n of an `Estimate` of it.
 
-    Paired if both have the same keys (repeats of the same rounds, seeds), else Welch's. Without a standard error if a
+    Paired if both have the same keys (repeats of the same rounds, seeds), else by Welch. Without a standard error if a
     side has a single value.
     """
     if ours.keys() == theirs.keys():

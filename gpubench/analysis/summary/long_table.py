@@ -1,4 +1,4 @@
-"""The public long table."""
+"""Tables of a run for pandas."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,8 @@ COLUMNS = (*_OF_CASE, "metric", "value", "low", "high", "n", "unit")
 
 
 def wide_frame(run: RunSummary) -> "pd.DataFrame":
-    """One row per case, the settings in which cases differ (else the label) as its index: `status`, then the value of
-    each metric, NaN where there is none. Intervals are in the long table.
+    """One row per case, indexed by the settings that vary (else by label): `status`, then the value of each metric, NaN
+    if there is none. Intervals are in the long table.
     """
     import pandas as pd
 
@@ -32,7 +32,7 @@ def wide_frame(run: RunSummary) -> "pd.DataFrame":
 def frame(run: RunSummary) -> "pd.DataFrame":
     """One row per case and metric, settings in columns, values in the registry's SI units, 95 % intervals.
 
-    A case without figures has one row with `metric` and `value` missing, so that no case is lost in a group-by.
+    A case without figures has one row with `metric` and `value` missing, so that a group-by loses no case.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Achieved arithmetic and bandwidth, and the most that was measured on a device: never a number from a datasheet."""
+"""Ceilings: the highest arithmetic and bandwidth measured on a device, never a number from a datasheet."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,8 +34,8 @@ class CeilingDevice:
 class Ceiling:
     """`value` in FLOP/s (`flops`, with the precision), bytes/s (`memory`, `h2d_*`) or launches/s.
 
-    From the case `label` of `run`. `conditions` are the versions and the power limit it is valid for; `suspect`: a
-    finding weakens the figure.
+    It comes from the case `label` of `run`. `conditions` are the versions and the power limit it is valid for;
+    `suspect`: a finding weakens the figure.
     """
 
     quantity: Quantity
@@ -50,15 +50,15 @@ class Ceiling:
 
     @property
     def kind(self) -> tuple[str, int | None, Quantity, str | None]:
-        """Ceilings of one kind are measurements of the same thing."""
+        """Ceilings of equal kind measure the same thing."""
         return self.device.key, self.device.threads, self.quantity, self.precision
 
 
 class Ceilings:
-    """The ceiling to use of every kind. `current`: the conditions of the run at hand, per device key.
+    """The ceiling to use for every kind. `current`: the conditions of the present run, by device key.
 
-    Of those measured under the same conditions the highest counts: a peak is the most ever reached. Without one, the
-    newest from other conditions is used, and `elsewhere` says so.
+    Among those measured under the same conditions the highest counts: a peak is the most ever reached. If there is
+    none, the newest from other conditions is used, and `elsewhere` says so.
     """
 
     def __init__(self, found: Iterable[Ceiling] = (), current: Mapping[str, Mapping[str, Any]] | None = None) -> None:
@@ -104,14 +104,14 @@ def device_of(entry: "CaseSummary", environment: Mapping[str, Any]) -> CeilingDe
 
 
 def ceilings_of(info: RunInfo, entries: Sequence["CaseSummary"]) -> Ceilings:
-    """The ceilings that a run measured, and those known when it began."""
+    """The ceilings measured by a run, and those known when it began."""
     keys = {device.key for entry in entries if (device := device_of(entry, info.environment)) is not None}
     current = {key: conditions_of(info, key) for key in keys}
     return Ceilings((*known_ceilings(info, keys), *measured_ceilings(info, entries)), current)
 
 
 def measured_ceilings(info: RunInfo, entries: Iterable["CaseSummary"]) -> tuple[Ceiling, ...]:
-    """One per operator case that has a figure and is not INVALID, in the order of the plan."""
+    """One ceiling per operator case with a figure that is not INVALID, in the order of the plan."""
     found = []
     for entry in entries:
         device, what = device_of(entry, info.environment), _what(entry.case)
@@ -130,7 +130,7 @@ def is_operator(case: Case) -> bool:
 
 
 def _what(case: Case) -> tuple[Quantity, str | None, str] | None:
-    """What an operator's case measures: quantity, precision, and its metric."""
+    """What an operator case measures: quantity, precision and metric."""
     operator = case.workload.removeprefix(OPERATORS) if is_operator(case) else ""
     if operator in ("matmul", "conv2d"):
         return "flops", case.precision, "achieved_flops"
@@ -162,7 +162,7 @@ def known_ceilings(info: RunInfo, keys: Iterable[str]) -> tuple[Ceiling, ...]:
 
 
 def to_facts(ceiling: Ceiling) -> dict[str, Any]:
-    """JSON types only; `from_facts` reads them back."""
+    """The ceiling in JSON types; `from_facts` reads it back."""
     named = {name: getattr(ceiling, name) for name in ("quantity", "precision", "label", "run", "measured", "suspect")}
     device = {"device_name": ceiling.device.name, "threads": ceiling.device.threads}
     value = ceiling.value.model_dump(mode="json")
@@ -170,7 +170,7 @@ def to_facts(ceiling: Ceiling) -> dict[str, Any]:
 
 
 def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
-    """None for anything that is not a ceiling: a file in a cache folder may contain anything."""
+    """A ceiling from JSON types; None for anything else, as a cache file may contain anything."""
     try:
         return Ceiling(
             quantity=facts["quantity"],
@@ -188,7 +188,7 @@ def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
 
 
 def judge_by_peaks(info: RunInfo, entries: Sequence["CaseSummary"]) -> None:
-    """Give each case the peak that was measured on its device at its precision, for its MFU."""
+    """Gives each case the peak measured on its device at its precision, for its MFU."""
     ceilings = ceilings_of(info, entries)
     known = any(ceilings)
     for entry in entries:

@@ -30,7 +30,7 @@ class DeviceFigures(NamedTuple):
 
 
 class ProgramFigures(NamedTuple):
-    """One run of a program. `metrics` by name, seconds and bytes; None with the reason in `absent`."""
+    """One run of a program. `metrics` by name, in seconds and bytes; None with the reason in `absent`."""
 
     metrics: Mapping[str, float | None]
     absent: Mapping[str, str]
@@ -41,7 +41,7 @@ class ProgramFigures(NamedTuple):
 
 
 class ProgramSummary(NamedTuple):
-    """Figures over runs, by metric; for each device by its name. What has no figure has its reason in `absent`."""
+    """Figures over runs by metric; `absent` has the reason for those without one."""
 
     metrics: dict[str, Estimate]
     absent: dict[str, str]
@@ -59,7 +59,7 @@ def summarise_device(runs: Sequence[ProgramFigures], key: str) -> ProgramSummary
 
 
 def _summary(metrics: Sequence[Mapping[str, float | None]], absent: Sequence[Mapping[str, str]]) -> ProgramSummary:
-    """A metric that one run lacks has no figure. No interval from fewer than three runs."""
+    """A metric missing in any run has no figure. No interval from fewer than three runs."""
     found, why = {}, {}
     for name in dict.fromkeys(name for each in metrics for name in each):
         values = [each.get(name) for each in metrics]

@@ -1,4 +1,4 @@
-"""A run, case by case: what its launches say together."""
+"""Summarises a run case by case."""
 
 import math
 from collections import Counter
@@ -26,7 +26,7 @@ _MUCH_MORE = 3.0
 
 
 class RecordedRun(Protocol):
-    """What is needed of `store.runs.Run`."""
+    """The part of `store.run_reader.Run` needed here."""
 
     @property
     def info(self) -> RunInfo: ...
@@ -50,17 +50,16 @@ class RunSummary:
 
     @property
     def counts(self) -> dict[Status, int]:
-        """Cases by status, quality entries included; only what occurs, in the order of `Status`."""
+        """Number of cases by status, including quality entries; only statuses that occur, in the order of `Status`."""
         found = Counter(entry.status for entry in (*self.cases, *(quality.summary for quality in self.quality)))
         return {status: found[status] for status in Status if found[status]}
 
 
 def summarise_run(run: RecordedRun, *, arm: str | None = None, metrics: Collection[str] | None = None) -> RunSummary:
-    """Summaries of every planned case. With `arm`, of that arm's launches alone; with `metrics`, estimates of those
-    alone.
+    """Summarises every planned case. `arm` limits the launches, `metrics` the estimates.
 
-    Where a repeat was recorded twice (a resumed run), the later record counts. Training cases carry the accuracy
-    finding of the quality entry of the same workload, device and precision.
+    If a repeat was recorded twice (a resumed run), the later record counts. Training cases get the accuracy finding of
+    the quality entry with the same workload, device and precision.
     """
     records = latest(record for record in run.records if arm is None or record.arm == arm)
     of_case: dict[int, list[Record]] = {}
@@ -99,10 +98,11 @@ def summarise_case(
     *,
     by_data: bool = False,
 ) -> CaseSummary:
-    """One planned case from its records, in any order. A case without records is skipped, with the plan's reason.
+    """Summarises one planned case from its records, in any order. A case without records is skipped, with the plan's
+    reason.
 
-    `wanted` limits the estimates that are made, and leaves out the finding about their spread, which changes no
-    figure's standing; launches keep all their values.
+    `wanted` limits the estimates, and leaves out the finding about spread, which does not change validity; launches
+    keep all their values.
     """
     ok = [record for record in records if record.status is Status.OK]
     status, reason = merge_status(planned, records)
@@ -126,7 +126,7 @@ def summarise_case(
 
 
 def merge_status(planned: PlannedCase, records: Sequence[Record]) -> tuple[Status, str | None]:
-    """A case is ok if any launch was, else as its worst launch. The reason names the other ends."""
+    """A case is ok if any launch was, else it has the worst launch's status. The reason names the other statuses."""
     if not records:
         return planned.skip_status or Status.SKIPPED, planned.skip_reason or "not measured yet"
     worst = [record for status in _WORST_FIRST for record in records if record.status is status]
@@ -139,7 +139,7 @@ def merge_status(planned: PlannedCase, records: Sequence[Record]) -> tuple[Statu
 
 
 def merge_findings(records: Sequence[Record]) -> tuple[Finding, ...]:
-    """One finding per code, in the order met, with the number of launches that have it unless all do."""
+    """One finding per code, in order of appearance, with the number of launches that have it unless all do."""
     by_code: dict[str, list[Finding]] = {}
     for record in records:
         for code, entry in {entry.code: entry for entry in record.findings}.items():

@@ -1,4 +1,4 @@
-"""How much of their speed alone ranks keep when they work together."""
+"""Scaling efficiency: how much of its speed alone each rank keeps when ranks work together."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from gpubench.core.records import Estimate, Status
 from gpubench.suite.model.case import Case
 
 OF_RANKS = frozenset({"world_size", "strategy", "scaling", "backend"})
-"""Settings that mean nothing for one process."""
+"""Settings without a meaning for one process."""
 
 _THREADS = "one process would have the threads of all ranks; give each its own number (`cpu_threads`)"
 _ALONE = "no case of one process with the same settings was measured"
@@ -30,10 +30,9 @@ def _rest(case: Case) -> str:
 
 
 def _efficiency(entry: CaseSummary, base: CaseSummary | None) -> Estimate | str:
-    """Samples per second of n ranks over n times those of one process, weak scaling or strong.
+    """Samples per second of n ranks over n times those of one process, for weak and strong scaling.
 
-    A round measures both one after the other, so the ratio is taken within rounds, and the interval is that of the mean
-    of its logs over rounds.
+    A round measures both in succession, so the ratio is taken within rounds; the interval is over rounds, on logs.
     """
     if entry.case.device_type == "cpu" and entry.case.cpu_threads is None:
         return _THREADS

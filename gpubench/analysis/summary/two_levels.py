@@ -1,4 +1,4 @@
-"""Whether the launches of a case have two modes."""
+"""Finds out whether the launches of a case have two modes."""
 
 import math
 from collections.abc import Sequence
@@ -15,10 +15,11 @@ _TIMES_WITHIN = 3.0
 
 
 def split_levels(values: Sequence[float]) -> tuple[list[float], list[float]] | None:
-    """Two groups of values (logs), the lower first, if the widest gap is 2 % and three times what either group spans.
+    """Two groups of values (logs), the lower first, if the widest gap is at least 2 % and three times the span of
+    either group.
 
-    None for fewer than six values, or where a group would have one. Of equal normal values it finds two groups in less
-    than 1 % of cases.
+    None for fewer than six values, or if a group would have one. In values from one normal distribution it finds two
+    groups in less than 1 % of cases.
     """
     ordered = sorted(values)
     if len(ordered) < LEAST_LAUNCHES:
@@ -33,7 +34,7 @@ def split_levels(values: Sequence[float]) -> tuple[list[float], list[float]] | N
 
 
 def two_levels(ok: Sequence[Record]) -> Finding | None:
-    """GB212 where step times of launches have two levels."""
+    """GB212 if step times of launches have two levels."""
     found = split_levels([math.log(record.series.median_s) for record in ok if record.series is not None])
     if found is None:
         return None

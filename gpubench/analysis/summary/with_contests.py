@@ -1,4 +1,4 @@
-"""Cases with the contest in which they took part, and what it says about their launches."""
+"""Gives cases the contest they took part in, and what it says about their launches."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ _LEAST_ROUNDS = 3
 
 
 def with_contests(cases: Iterable[CaseSummary], contests: Sequence[ContestLevels]) -> tuple[CaseSummary, ...]:
-    """The same cases; those of a contest know it, their speed in it, and where it contradicts their launches."""
+    """The same cases; those in a contest get it, their speed in it, and findings if it contradicts their launches."""
     cases = tuple(cases)
     if not contests:
         return cases
@@ -37,7 +37,9 @@ def with_contests(cases: Iterable[CaseSummary], contests: Sequence[ContestLevels
 
 
 def _offset(contest: ContestLevels, cases: Mapping[int, CaseSummary]) -> float | None:
-    """From a contest's levels to logs of speed in launches: the median over its cases. None where none has a speed."""
+    """The offset from a contest's levels to log speeds in launches: the median over its cases. None if none has a
+    speed.
+    """
     known = [
         math.log(speed) - level
         for index, level in contest.standing.items()
@@ -47,7 +49,7 @@ def _offset(contest: ContestLevels, cases: Mapping[int, CaseSummary]) -> float |
 
 
 def _findings(entry: CaseSummary, first: CaseSummary | None, contest: ContestLevels) -> list[Finding]:
-    """Of the contest's first case about its twin, of the others about their ratio to it."""
+    """Findings: for the contest's first case about its twin, for others about their ratio to it."""
     if first is None:
         return []
     if entry.planned.index == contest.first:
@@ -87,7 +89,7 @@ def _said(ratio: Estimate) -> str:
 
 
 def launch_ratio(entry: CaseSummary, other: CaseSummary) -> Estimate | None:
-    """How many times as fast `entry` is in launches, paired by repeat where both can be. None without figures."""
+    """How many times as fast `entry` is in launches, paired by repeat if possible. None without figures."""
     if entry.speed_metric != other.speed_metric:
         return None
     ours, theirs = entry.log_speeds, other.log_speeds

@@ -1,4 +1,4 @@
-"""Lines of PyTorch that switch on the settings of a case."""
+"""PyTorch code that switches on the settings of a case."""
 
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import PRECISIONS

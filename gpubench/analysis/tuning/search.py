@@ -1,12 +1,12 @@
-"""Which settings of a grid to measure next, until the fastest is known: a pure function of what was measured.
+"""Chooses which settings of a grid to measure next, until the fastest is known: a pure function of the measurements.
 
     start    one setting, and every setting that differs from it in one value
-    search   a model of what was measured draws grids as they might be; what is fastest in most draws is measured next
+    search   a model of the measurements draws possible grids; what is fastest in most draws is measured next
     final    the fastest take turns until all but one are ruled out (looks and alpha as in every contest), together with
              the settings on the way from the start to the fastest
 
-The model proposes, blocks decide. A ratio leaves out the process in which a finalist was first seen: that it was
-chosen for its speed there would flatter it.
+The model proposes, blocks decide. A ratio leaves out the process in which a finalist was first seen, because it was
+chosen for its speed there.
 """
 
 import math
@@ -22,18 +22,18 @@ from gpubench.analysis.verdict.interleaved_rounds import compare_log_ratios
 from gpubench.analysis.verdict.judge import Comparison
 
 TUNE = replace(CONTEST, sesoi=0.01)
-"""Two settings are equally fast where differences of 1 % are ruled out."""
+"""Two settings are equally fast if a difference of 1 % is ruled out."""
 
 COST_SHARE = 0.15
-"""Of the launches of the whole grid, each setting three times, that a search may take."""
+"""Share of the launches of the whole grid, at three per setting, that a search may take."""
 
 LAUNCHES_PER_SETTING = 3
 LEAST_COST = 40
-"""Launches that a small grid may take all the same."""
+"""Launches that a search of a small grid may take in any case."""
 
 SURE = 0.99
 CLOSE = 0.01
-"""The search ends where the fastest measured setting is this close to the fastest of the grid in 99 % of the draws."""
+"""The search ends when the fastest measured setting is this close to the fastest of the grid in 99 % of the draws."""
 
 _WIDTH = 4
 _FINALISTS = 3
@@ -41,22 +41,22 @@ _DRAWS = 400
 _DRAWN_POINTS = 160
 _LEAST_ROUNDS = 3
 _MOST_LAUNCHES = 4
-"""Of finalists that cannot take turns: more would cost more than they tell."""
+"""Most launches of finalists that cannot take turns; more would not be worth their cost."""
 
 _PLAUSIBLE = 0.02
 _SIMPLER = 0.004
-"""A setting with fewer changes is preferred to one that is faster by less (on log speed)."""
+"""A setting with fewer changes is preferred to one that is faster by less than this (on log speed)."""
 
 FailureKind = Literal["oom", "wrong", "failed"]
 
 
 @dataclass(frozen=True)
 class Space:
-    """A grid of settings: for each point (a row of `codes`) the place of its value on every axis.
+    """A grid of settings. A point is a row of `codes`: the position of its value on every axis.
 
-    `numeric` axes have ordered values; larger values of `batch_axis` need more memory, and those of `precision_axis` as
-    much as each other (None: no such axis). Points with the same `groups` number can take turns in one process; None
-    can with no other.
+    `numeric` axes have ordered values; larger values of `batch_axis` need more memory; memory is compared only at equal
+    values of `precision_axis` (None: no such axis). Points with the same number in `groups` can take turns in one
+    process; None can with no other.
     """
 
     codes: tuple[tuple[int, ...], ...]
@@ -71,7 +71,7 @@ class Space:
         return {code: point for point, code in enumerate(self.codes)}
 
     def neighbours(self, point: int) -> list[int]:
-        """Every point that differs from it on one axis, in the order of the grid."""
+        """Every point that differs on one axis, in grid order."""
         return [other for other in range(len(self.codes)) if len(self.differ(point, other)) == 1]
 
     def differ(self, one: int, other: int) -> list[int]:
@@ -80,14 +80,14 @@ class Space:
 
     @property
     def limit(self) -> int:
-        """Launches and places in contests that a search may take: 15 % of what the grid would."""
+        """Most launches and places in contests of a search: 15 % of the whole grid's."""
         return max(LEAST_COST, math.floor(COST_SHARE * LAUNCHES_PER_SETTING * len(self.codes)))
 
 
 @dataclass
 class TriedPoints:
-    """What is known. `launches`: log scores by point and number of the launch (higher is better); `contests`: log
-    speeds of the points of each process, in order; `failed`: points that cannot be used, and how.
+    """The measurements so far. `launches`: log scores by point and launch number (higher is better); `contests`: log
+    speeds of the points of each process, in order; `failed`: points that cannot be used, and how they failed.
     """
 
     launches: dict[int, dict[int, float]] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class TriedPoints:
     """Points in the order in which they were first tried, failed ones too."""
 
     forgiven: int = 0
-    """Of the cost: what was spent on settings that were then ruled out by their accuracy."""
+    """The part of the cost spent on settings that were later ruled out by their accuracy."""
 
     num_twins: int = 0
     """Contest processes in which the first setting had a twin."""
@@ -107,8 +107,8 @@ class TriedPoints:
 
     @property
     def cost(self) -> int:
-        """Launches, and places in contest processes (a twin of the first has one too): a setting in a contest is
-        built and runs about as long as in a launch.
+        """Launches plus places in contest processes, twins included: a setting in a contest takes about as long as a
+        launch.
         """
         launches = sum(len(each) for each in self.launches.values()) + len(self.failed.keys() - self.launches.keys())
         return launches + sum(len(each) for each in self.contests) + self.num_twins - self.forgiven
@@ -120,8 +120,8 @@ class TriedPoints:
 
 @dataclass(frozen=True)
 class Ask:
-    """What to measure next: launch number `repeat` of those of `launch` that have none, and one process for each group
-    of `contest`, which begins with the point of the group that was first tried.
+    """What to measure next: launch number `repeat` of those in `launch` that lack it, and one process for each group in
+    `contest`, which begins with the point of the group that was tried first.
     """
 
     stage: Literal["start", "search", "final"]
@@ -132,7 +132,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class LogRatio:
-    """How many times as good, as a log with its interval (None below two rounds)."""
+    """A log ratio of scores with its interval (None below two rounds)."""
 
     log: float
     low: float | None
@@ -142,19 +142,21 @@ class LogRatio:
 
 
 class Search:
-    """What to do next, given everything measured so far."""
+    """Decides what to do next, given everything measured so far."""
 
     def __init__(self, space: Space, measured: TriedPoints, *, seed: int = 0) -> None:
         self._space, self._measured, self._seed = space, measured, seed
 
     @cached_property
     def start(self) -> int | None:
-        """Where the search begins: the grid's start, or the first point that works if that does not."""
+        """The start of the search: the grid's, or the first point that works if that does not."""
         valid = self._measured.valid
         return self._space.start if self._space.start in valid else next(iter(valid), None)
 
     def next(self, room: int | None = None) -> Ask | None:
-        """None where nothing is left to do; `room` is how many launches there is time for (None: the usual limit)."""
+        """The next step, None if nothing is left to do; `room` is the number of launches there is time for (None: the
+        usual limit).
+        """
         left = self._space.limit - self._measured.cost
         room = left if room is None else min(left, room)
         if room < 1:
@@ -165,10 +167,10 @@ class Search:
 
     @cached_property
     def blocked(self) -> frozenset[int]:
-        """Points that need not be tried: they failed, or share what made another one fail.
+        """Points that need not be tried: they failed, or share the cause of another one's failure.
 
         A value that failed as the only change from a working start fails everywhere; a batch that ran out of memory
-        rules out batches as large in the same precision.
+        rules out batches as large or larger at the same precision.
         """
         space, failed = self._space, self._measured.failed
         out = {*failed}
@@ -199,11 +201,13 @@ class Search:
         return Ask("start", launch=tuple(left[:room])) if left else None
 
     def _in_turn(self) -> Ask | None:
-        """Valid points that have not taken turns yet, with the first and the best that share a process with them."""
+        """Valid points that have not taken turns yet, with the first and the best of those that can share their
+        process.
+        """
         measured, contest = self._measured, list[int]()
         seen = {point for process in measured.contests for point in process} | measured.apart
         if measured.contests:
-            seen |= {*self.path[1:-1]}  # they will in the final
+            seen |= {*self.path[1:-1]}  # they take turns in the final
         for group, members in self._by_group(measured.valid).items():
             fresh = [point for point in members if point not in seen]
             if not fresh or group is None or len(members) < 2:
@@ -225,7 +229,7 @@ class Search:
 
     @property
     def _reserve(self) -> int:
-        """Launches that the final takes from here: its rounds, and what was not tried of the way to the best."""
+        """Launches still needed for the final: its rounds, and untried points on the way to the best."""
         assert self.start is not None, "there is a best"
         held, unseen = {*self.path, *self.finalists}, {*self.path} - {*self._measured.order}
         apart = 0 if self._share(self.start, self.best) else 2 * (_LEAST_ROUNDS - 1)
@@ -250,7 +254,7 @@ class Search:
 
     @cached_property
     def standing(self) -> tuple[int, ...]:
-        """TriedPoints points that are valid, the best first."""
+        """The valid points, best first."""
         import numpy as np
 
         valid = self._measured.valid
@@ -261,7 +265,7 @@ class Search:
 
     @cached_property
     def proposals(self) -> tuple[int, ...]:
-        """Points to try next, of one group; none where what is measured is close enough to the best with certainty."""
+        """Points to try next, of one group; empty once a measured point is certain to be close enough to the best."""
         import numpy as np
 
         tried = {*self._measured.order}
@@ -297,7 +301,7 @@ class Search:
 
     @cached_property
     def finalists(self) -> tuple[int, ...]:
-        """TriedPoints points that may be the best, the likeliest first."""
+        """Points that may be the best, likeliest first."""
         import numpy as np
 
         points = self.standing[: 4 * _FINALISTS]
@@ -309,8 +313,8 @@ class Search:
 
     @cached_property
     def path(self) -> tuple[int, ...]:
-        """From the start to the best, one change at a time: first what belongs to a process as a whole, then what gains
-        most. Points that failed are left out, so that a step may hold two changes.
+        """From the start to the best, one change at a time: first changes of the process as a whole, then those that
+        gain most. Failed points are left out, so a step may hold two changes.
         """
         assert self.start is not None, "there is a best"
         import numpy as np
@@ -333,7 +337,7 @@ class Search:
         return tuple(found)
 
     def _still_open(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Points for another round of the final: to take turns, and to be launched again."""
+        """Points for another round of the final: those to take turns, and those to launch again."""
         best = self.best
         contest: list[int] = []
         launch: list[int] = []
@@ -351,7 +355,7 @@ class Search:
         return tuple(dict.fromkeys(compared)), tuple(dict.fromkeys(launch))
 
     def ratio(self, one: int, other: int) -> LogRatio:
-        """How many times as good `one` is as `other`: from processes that held both, or launch by launch."""
+        """How many times as good `one` is as `other`, from processes with both, or else launch by launch."""
         if self._share(one, other):
             logs = self._contest_logs(one, other)
         else:
@@ -361,7 +365,7 @@ class Search:
 
     @property
     def together(self) -> LogRatio:
-        """How many times as good the best is as the start: measured together, or step by step on the way."""
+        """How many times as good the best is as the start, measured together, or else step by step along the path."""
         path = self.path
         if len(path) < 3 or self._share(path[0], path[-1]):
             return self.ratio(path[-1], path[0])
@@ -390,7 +394,7 @@ class Search:
 
     @cached_property
     def best(self) -> int:
-        """The best measured point; one with fewer changes from the start where the difference is next to nothing."""
+        """The best measured point; if the difference is negligible, the one with fewer changes from the start."""
         assert self.start is not None, "there is a best"
         import numpy as np
 
@@ -404,7 +408,7 @@ class Search:
 
 
 def ratio_of(logs: Sequence[float]) -> LogRatio:
-    """Of log ratios by round; without any it has no rounds."""
+    """The ratio from log ratios by round; without any it has no rounds."""
     if not logs:
         return LogRatio(0.0, None, None, 0)
     found = compare_log_ratios(logs, TUNE)

@@ -1,7 +1,7 @@
-"""What measured settings tell about settings that were not: a Gaussian process over a grid of settings.
+"""Predicts unmeasured settings from measured ones: a Gaussian process over a grid of settings.
 
-A setting's log speed is a sum of one effect per axis, one per pair of axes, and a rest: each normal, with a correlation
-between values of a numeric axis (neighbouring batch sizes are alike). It only proposes; blocks decide.
+A setting's log speed is the sum of an effect per axis, one per pair of axes, and a remainder: each normal, and
+correlated between values of a numeric axis (neighbouring batch sizes are alike). It only proposes; blocks decide.
 """
 
 from collections.abc import Sequence
@@ -16,26 +16,26 @@ if TYPE_CHECKING:
     IntArray = NDArray[np.int64]
 
 _LEVEL_SD = 3.0
-"""Of the level that all settings share: not known."""
+"""SD of the level that all settings share: effectively unknown."""
 
 _AXIS_SD = 0.4
 _REST_SHARE = 0.35
-"""SD of what no pair of axes explains, as a share of that of pairs."""
+"""SD of the remainder, as a share of that of pairs."""
 
 _PAIR_SDS = (0.06, 0.12, 0.25)
 _LAUNCH_SDS = (0.01, 0.04, 0.15)
 _BLOCK_SD = 0.009
-"""Of a setting in one contest process, on log speed (0.8 % where the machine does nothing else)."""
+"""SD of a setting in one contest process, on log speed (0.8 % on a quiet machine)."""
 
 _REACH = 2.0
-"""Values of a numeric axis after which the correlation falls to 1/e."""
+"""Distance, in values of a numeric axis, at which the correlation falls to 1/e."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """TriedPoints log scores, higher is better. `point` is a row of the grid, `process` numbers the process it ran in.
+    """A measured log score, higher is better. `point` is a row of the grid, `process` the number of its process.
 
-    Scores of one contest process compare with each other only (`alone` is False); launches compare with all launches.
+    Scores in a contest process compare only with each other (`alone` is False); launches compare with all launches.
     """
 
     point: int
@@ -45,7 +45,7 @@ class Known:
 
 
 class SpeedModel:
-    """`codes` has a row per setting of the grid and a column per axis: the place of its value on the axis."""
+    """`codes` has a row per setting of the grid and a column per axis: the position of its value on the axis."""
 
     def __init__(self, codes: "IntArray", numeric: Sequence[bool], known: Sequence[Known]) -> None:
         import numpy as np
@@ -90,7 +90,7 @@ class SpeedModel:
         return found
 
     def moments(self, points: "IntArray") -> "tuple[FloatArray, FloatArray]":
-        """Mean log score and its standard deviation, of each of these points."""
+        """Mean and standard deviation of the log score at each of these points."""
         import numpy as np
 
         mean, half = self._reach(points)
@@ -98,7 +98,7 @@ class SpeedModel:
         return mean, np.sqrt(np.maximum(own - (half**2).sum(axis=0), 1e-12))
 
     def draws(self, points: "IntArray", number: int, rng: "np.random.Generator") -> "FloatArray":
-        """Log scores of the points as they might be, given what is known: a row per draw."""
+        """Possible log scores of the points, given the measurements: a row per draw."""
         import numpy as np
 
         mean, half = self._reach(points)

@@ -1,4 +1,4 @@
-"""A search for the fastest settings on cases of a run: from its records to what to measure next, and to the result."""
+"""A search for the fastest settings over the cases of a run: what to measure next, and the result."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -18,12 +18,12 @@ from gpubench.suite.model.case import SPECS, Case
 Objective = Literal["speed", "energy", "cost"]
 
 _OVERHEAD = 1.4
-"""Hosts and planning, on top of what processes take."""
+"""Factor for hosts and planning, on top of the time of processes."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One change on the way from the start to the best, and how many times as good it makes it."""
+    """A change on the path from the start to the best, and its gain."""
 
     changes: tuple[str, ...]
     ratio: LogRatio
@@ -31,8 +31,8 @@ class Step:
 
 @dataclass(frozen=True)
 class RuledOut:
-    """A value that is not in the best setting: `why` in words, `ratio` against the best or the start (None: it failed
-    or was not measured).
+    """A value that is not in the best setting: `why` in words, `ratio` to the best or the start (None: it failed or was
+    not measured).
     """
 
     axis: str
@@ -42,7 +42,7 @@ class RuledOut:
 
 
 class TunedRun:
-    """`cases` is the whole grid, its first case the start; `groups` says which can take turns in one process."""
+    """`cases` is the whole grid, beginning with the start; `groups` says which can take turns in one process."""
 
     def __init__(
         self,
@@ -155,7 +155,7 @@ class TunedRun:
         return tuple(Step(self.changes(one, other), self.search.ratio(other, one)) for one, other in pairwise(path))
 
     def changes(self, one: int, other: int) -> tuple[str, ...]:
-        """The words of the values that `other` has and `one` has not."""
+        """The words of the values in which `other` differs from `one`."""
         return tuple(self.word(name, getattr(self.cases[other], name)) for name in self.differ(one, other))
 
     def differ(self, one: int, other: int) -> list[str]:
@@ -164,13 +164,13 @@ class TunedRun:
 
     @staticmethod
     def word(name: str, value: object) -> str:
-        """`NHWC`, `b64`, `compile=default`; what is off by default is named all the same."""
+        """`NHWC`, `b64`, `compile=default`; also names what is off by default."""
         text = short_word(name, value)
         return text if SPECS[name].label is not str else f"{SPECS[name].title} {text}" if text.isdigit() else text
 
     @cached_property
     def ruled_out(self) -> tuple[RuledOut, ...]:
-        """Every value that the best setting does not have, with the strongest reason there is."""
+        """Every value that the best setting does not have, with the strongest available reason."""
         found = []
         for name, values in self.axes.items():
             mine = getattr(self.cases[self.best], name)
@@ -212,7 +212,7 @@ class TunedRun:
         return f"invalid: {wrong[0].message}" if wrong else "ruled out by its accuracy"
 
     def metric(self, point: int, name: str) -> float | None:
-        """The median of a launch metric; None where it was not measured."""
+        """The median of a launch metric; None if it was not measured."""
         values = sorted(
             value for record in self.records.get(point, ()) if (value := record.metrics.get(name)) is not None
         )
@@ -220,7 +220,7 @@ class TunedRun:
 
     @cached_property
     def speeds(self) -> dict[int, float]:
-        """Samples per second of every valid point: that of the start's launches, times the ratio by the model."""
+        """Samples per second of every valid point: the start's, from launches, times the model's ratio."""
         import numpy as np
 
         valid = self.measured.valid
@@ -233,7 +233,7 @@ class TunedRun:
 
     @cached_property
     def frontier(self) -> tuple[int, ...]:
-        """Valid points than which none is faster, smaller and, where measured, more frugal; the fastest first."""
+        """Valid points that no other point beats in speed, memory and (if measured) energy; the fastest first."""
         memory = "peak_memory_reserved_bytes" if self.cases[0].device_type == "cuda" else "peak_rss_bytes"
         costs = {
             point: [
@@ -257,7 +257,7 @@ def failure_of(record: Record) -> FailureKind | None:
 
 
 def _beats(other: Sequence[float], mine: Sequence[float]) -> bool:
-    """Better in something by 1 % or more, and nowhere worse."""
+    """Whether `other` is better in something by 1 % or more, and nowhere worse."""
     if len(other) != len(mine) or other == mine:
         return False
     near = [b - a > 0.01 * abs(b) for a, b in zip(other, mine, strict=True)]
@@ -265,7 +265,7 @@ def _beats(other: Sequence[float], mine: Sequence[float]) -> bool:
 
 
 def _values(name: str, cases: Sequence[Case]) -> list[object]:
-    """In the order of the grid, so that the start's comes first; numbers in theirs, for neighbours are alike."""
+    """The values of an axis in grid order, the start's first; numbers sorted, because neighbours are alike."""
     found: list[object] = []
     for case in cases:
         value = getattr(case, name)

@@ -1,9 +1,9 @@
-"""Which commit changed a figure? Bisection over judgements that are not certain.
+"""Which commit changed a figure? Bisection with uncertain judgements.
 
-Every commit is first held to be as likely as any other. A judgement of one commit against the good one moves that
-belief by its likelihood, and the next commit to judge is the one that halves what is left (Horstein 1963; Waeber,
-Frazier and Henderson 2013, "Bisection search with noisy responses"). A wrong judgement is therefore not final: the
-search comes back to its neighbours.
+At first, all commits are equally likely. A judgement of one commit against the good one updates that belief by its
+likelihood, and the next commit to judge is the one that halves the remaining probability (Horstein 1963; Waeber,
+Frazier and Henderson 2013, "Bisection search with noisy responses"). So a wrong judgement is not final: the search
+returns to its neighbours.
 """
 
 import math
@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 from gpubench.stats.estimators import Location
 
 CONFIDENCE = 0.9
-"""Probability at which one commit is held to be it. It is then compared with the one before it, which adds to that."""
+"""Probability at which a commit counts as found. It is then compared with the one before it, which adds evidence."""
 
 MOST_PER_COMMIT = 3
-"""After so many judgements that leave a commit open it counts as one that cannot be judged."""
+"""After this many undecided judgements a commit counts as one that cannot be judged."""
 
 _GRID = 33
-"""Points at which the effect of a bad commit is tried."""
+"""Number of points over which the effect of a bad commit is integrated."""
 
 _SURE = 1e6
-"""Likelihood ratio of a judgement without noise. The rest is for a build that was not what it should have been."""
+"""Likelihood ratio of a judgement without noise; not infinite, because a build may be wrong."""
 
 
 @dataclass(frozen=True)
 class Suspects:
-    """Commits `first` .. `last` of a search (the same number for one): one of them is it, with this probability."""
+    """Commits `first` .. `last` of a search (equal for a single one), and the probability that it is one of them."""
 
     first: int
     last: int
@@ -37,8 +37,8 @@ class Suspects:
 class Bisection:
     """Commits 0 .. `num` - 1 after the good one, oldest first; the last one is known to be bad.
 
-    An effect is a log ratio to the good commit, above 0 if worse. That of a bad commit lies between `least` and `most`,
-    that of a good one is 0. ValueError without a commit, or for limits that are not 0 < least <= most.
+    An effect is a log ratio to the good commit, above 0 if worse: between `least` and `most` for a bad commit, 0 for a
+    good one. ValueError without a commit, or for limits that are not 0 < least <= most.
     """
 
     num: int
@@ -68,22 +68,24 @@ class Bisection:
         return best
 
     def learn(self, commit: int, effect: Location, against: int | None = None) -> None:
-        """What the rounds of a judgement say: the mean log ratio, its error and degrees of freedom.
+        """Takes in the rounds of a judgement: the mean log ratio, its error and degrees of freedom.
 
         `against`: an earlier commit, in place of the good one.
         """
         self._weigh(commit, against, self._likelihood_ratio(effect))
 
     def learn_verdict(self, commit: int, *, bad: bool, against: int | None = None) -> None:
-        """A judgement that is not a mean of rounds, such as peak memory."""
+        """Takes in a judgement that is not a mean of rounds, such as peak memory."""
         self._weigh(commit, against, _SURE if bad else 1 / _SURE)
 
     def skip(self, commit: int) -> None:
-        """A commit that cannot be judged: it does not build, or does not run."""
+        """Marks a commit that cannot be judged: it does not build, or does not run."""
         self._open.discard(commit)
 
     def answer(self) -> Suspects:
-        """The likeliest commit, together with neighbours that no commit between them can be judged to tell apart."""
+        """The likeliest commit, with neighbours that cannot be told from it because no commit in between can be
+        judged.
+        """
         best, first, mass = Suspects(0, self.num - 1, 0.0), 0, 0.0
         for commit, share in enumerate(self._belief):
             mass += share
@@ -103,7 +105,7 @@ class Bisection:
         return number
 
     def _weigh(self, commit: int, against: int | None, ratio: float) -> None:
-        """The first bad commit lies after `against` and not after `commit`, `ratio` times as likely as elsewhere."""
+        """Makes it `ratio` times as likely that the first bad commit lies after `against` and not after `commit`."""
         after = -1 if against is None else against
         weighed = [share * (ratio if after < at <= commit else 1.0) for at, share in enumerate(self._belief)]
         total = math.fsum(weighed)
@@ -113,7 +115,9 @@ class Bisection:
             self._open.discard(commit)
 
     def _likelihood_ratio(self, effect: Location) -> float:
-        """Of bad (any effect between the limits) to good (none). Student's t: few rounds do not know their error."""
+        """The likelihood of bad (any effect between the limits) over good (none), by Student's t, as few rounds do not
+        know their error.
+        """
         step = (self.most - self.least) / (_GRID - 1)
         bad = math.fsum(_density(effect, self.least + at * step) for at in range(_GRID)) / _GRID
         good = _density(effect, 0.0)
@@ -121,6 +125,6 @@ class Bisection:
 
 
 def _density(effect: Location, value: float) -> float:
-    """Of the t distribution at `value`, but for a factor that all values share."""
+    """Density of the t distribution at `value`, up to a factor that all values share."""
     error = max(effect.standard_error, 1e-9)
     return float((1 + ((effect.mean - value) / error) ** 2 / effect.df) ** (-(effect.df + 1) / 2))

@@ -1,7 +1,7 @@
 """Is one arm slower than the other? Judged on rounds: one launch of each arm, back to back in random order.
 
-`compare_rounds` judges complete data, `SequentialComparison` the same data while they are measured; both look at the
-same rounds by the same rule and give the same verdict.
+`compare_rounds` judges complete data, `SequentialComparison` the same data as they are measured; both look at the same
+rounds by the same rule and give the same verdict.
 
     >>> from gpubench.analysis.verdict.interleaved_rounds import CompareSettings, compare_rounds
     >>> base = [[0.100, 0.101, 0.100], [0.102, 0.101, 0.103], [0.099, 0.100, 0.100]] * 2
@@ -35,20 +35,20 @@ Rounds = Sequence[Sequence[float]]
 def compare_rounds(reference: Rounds, candidate: Rounds, settings: CompareSettings | None = None) -> Comparison:
     """Judge two arms from their rounds: `reference[r]` and `candidate[r]` hold the step times, in seconds, of round r.
 
-    Give steady steps (warm-up removed). A round's value is the log ratio of the two medians, so that what both arms of
-    a round share (machine, session, temperature) cancels. The rounds are looked at in order, as by a sequential
-    comparison, and the first look with a verdict ends it: `rounds` of the result may be fewer than given. At each
-    look, Yuen's paired test on 20 %-trimmed means:
+    Give steady steps (warm-up removed). A round's value is the log ratio of the two medians, so that what both arms
+    share (machine, session, temperature) cancels. Looks go through the rounds in order, as in a sequential comparison,
+    and the first with a verdict ends it: the result's `rounds` may be fewer than given. At each look, Yuen's paired
+    test on 20 %-trimmed means:
 
-    * `slower` or `faster`: significant at the level this look may spend, and at least half of `sesoi`;
-    * `same`: changes of `sesoi` and more are ruled out (equivalence, not absence of evidence; Schuirmann 1987);
-    * otherwise on to the next look; after the last one `unclear`.
+    * `slower` or `faster`: significant at the level this look may spend, and at least half of `sesoi`; * `same`:
+    changes of `sesoi` and more are ruled out (equivalence, not absence of evidence; Schuirmann 1987); * otherwise
+    continue to the next look; after the last one `unclear`.
 
     The replication is the round, not the step: steps of a launch share its memory layout and algorithm choices, and
     tests that pool them raise false alarms (Kalibera and Jones 2013, "Rigorous benchmarking in reasonable time").
-    Interleaving: Bulej et al. 2020, "Duet benchmarking". Rounds are taken as independent of each other: run the arms of
-    each in random order, and a trend shared by both cancels. ValueError for arms of different length, or a round
-    without steps or with a time that is not finite and positive.
+    Interleaving: Bulej et al. 2020, "Duet benchmarking". Rounds are assumed independent: run the arms of each in random
+    order, so that a trend shared by both cancels. ValueError for arms of different length, or a round without steps or
+    with a time that is not finite and positive.
     """
     if len(reference) != len(candidate):
         raise ValueError(f"the arms must have as many rounds: {len(reference)} and {len(candidate)}")
@@ -75,8 +75,8 @@ def compare_log_ratios(logs: Sequence[float], settings: CompareSettings | None =
 class SequentialComparison:
     """Add rounds until `verdict` is no longer None; then the case may leave the schedule.
 
-    Looks only at the rounds that `settings` names, so asking for `verdict` after every round costs no false alarms
-    (looking at every round at 1 % raises 5 to 7 % of them). Rounds added after the verdict are not used.
+    Looks only at the rounds in `settings`, so reading `verdict` after every round causes no false alarms (looking at
+    every round at 1 % causes 5 to 7 %). Rounds added after the verdict are not used.
     """
 
     def __init__(self, settings: CompareSettings | None = None) -> None:
@@ -110,7 +110,7 @@ class SequentialComparison:
 
     @property
     def result(self) -> Comparison:
-        """The settled comparison; before that, the one if measuring ended now (never final)."""
+        """The settled comparison; before that, the one if measuring ended now."""
         if self._settled is not None:
             return self._settled
         schedule = self.settings.schedule(len(self._logs))
@@ -119,7 +119,7 @@ class SequentialComparison:
 
 @dataclass(frozen=True)
 class SimulatedVerdicts:
-    """Verdicts of many comparisons at once: words, exponentials of the interval's ends, rounds used."""
+    """Verdicts of many comparisons at once: verdicts, interval ends (as ratios), rounds used."""
 
     verdict: "NDArray[np.str_]"
     low: "FloatArray"

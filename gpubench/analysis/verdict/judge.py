@@ -14,18 +14,20 @@ if TYPE_CHECKING:
 
 Verdict = Literal["slower", "faster", "same", "unclear"]
 Level = Literal["block", "launch", "stored", "single"]
-"""How arms were measured, strongest first: alternating blocks, launches in turn, separate runs, one process a side."""
+"""How arms were measured, strongest first: alternating blocks, launches in turn, separate runs, one process per
+side.
+"""
 
 
 @dataclass(frozen=True)
 class Comparison:
     """The result of a comparison.
 
-    `ratio` is candidate over reference step time (1.03: the candidate takes 3 % longer), with the 95 % interval
-    `low` .. `high`, from `rounds` rounds. `p_value` is two-sided, for "no change", at the deciding look, and `alpha`
-    the level spent there (None before the first look). `rounds_needed`, of an unclear comparison, is the total number
-    of rounds that would find an effect of `sesoi` 95 times in 100; None if no affordable number would, and before the
-    first look. `level` says how the arms were measured.
+    `ratio` is candidate over reference step time (1.03: the candidate takes 3 % longer), with the 95 % interval `low`
+    .. `high`, from `rounds` rounds. `p_value` is two-sided, for "no change", at the deciding look, and `alpha` the
+    level spent there (None before the first look). `rounds_needed` of an unclear comparison is the total number of
+    rounds that would find an effect of `sesoi` 95 times in 100; None if that is unaffordable, and before the first
+    look. `level` says how the arms were measured.
     """
 
     verdict: Verdict
@@ -64,7 +66,7 @@ def round_log_ratio(reference_steps: "ArrayLike", candidate_steps: "ArrayLike") 
 
 
 def located(logs: Sequence[float], settings: CompareSettings) -> Location:
-    """Trimmed mean of some rounds, its error no smaller than rounds of the least spread would give it."""
+    """Trimmed mean of rounds, with an error no smaller than that of the least spread."""
     found = trimmed_location(logs, settings.trim)
     return found._replace(standard_error=max(found.standard_error, settings.least_spread / math.sqrt(len(logs))))
 
@@ -102,8 +104,8 @@ def _verdict(found: Location, settings: CompareSettings, look: Look) -> tuple[Ve
         word: Verdict = "slower" if found.mean > 0 else "faster"
         p_text, alpha = told_apart(p_value, look.alpha, format_significant)
         return word, f"significant at this look (p = {p_text}; {alpha} may be spent)"
-    # Two one-sided tests against -+ sesoi, each at what this look may spend (Schuirmann 1987), at most at the level of
-    # the reported interval, so that the interval of what is called `same` lies inside -+ sesoi.
+    # Two one-sided tests against -+ sesoi (Schuirmann 1987), each at what this look may spend, but at most at the level
+    # of the reported interval, so that the interval of a `same` lies inside -+ sesoi.
     low, high = found.interval(1 - 2 * min(look.beta, (1 - settings.interval_level) / 2))
     if -limit < low and high < limit:
         small = " (a real difference, smaller than half of it)" if significant else ""

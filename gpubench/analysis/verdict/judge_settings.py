@@ -12,7 +12,7 @@ _MISSES = 0.6
 
 @dataclass(frozen=True)
 class Look:
-    """A planned look: after how many rounds, and what may be spent there.
+    """A planned look: after how many rounds, and the error it may spend.
 
     `alpha` is the two-sided level of the test for a difference, `beta` the one-sided level of each of the two tests
     for equivalence.
@@ -29,15 +29,15 @@ class CompareSettings:
 
     `sesoi`: smallest effect of interest, as a relative change of step time (0.03 is 3 %). `alpha`: probability of a
     wrong `slower` or `faster` where nothing changed, over all looks, both directions together. `looks`: rounds after
-    which the data are looked at. `max_rounds`: rounds after which an undecided comparison is `unclear`; looks beyond
-    it are left out and it is itself the last look. `trim`: share cut at each end of the rounds. `confidence`: that of
-    the reported interval, and 1 - (1 - confidence) / 2 is that of `same`. `least_spread`: standard deviation of rounds
-    that is assumed at least, on log ratios, however well a few of them agree.
+    which to look at the data. `max_rounds`: rounds after which an undecided comparison is `unclear`; it is the last
+    look, and later ones are left out. `trim`: share cut at each end of the rounds. `confidence`: of the reported
+    interval; that of `same` is 1 - (1 - confidence) / 2. `least_spread`: least standard deviation of rounds to assume,
+    on log ratios, however well a few of them agree.
 
-    What is spent at a look grows with its number: 1/15, 2/15, ... 5/15 of the whole for five looks, so that an early
-    verdict needs plain evidence and the last look keeps most of the power (alpha spending, Lan and DeMets 1983; the
-    shares add up to the whole, hence hold under any dependence between looks). `same` spends (1 - confidence) / 2 in
-    the same shares: a true effect of `sesoi` is called `same` in at most 2.5 % of comparisons, whatever the noise.
+    A look spends more the later it is: 1/15, 2/15, ... 5/15 of the whole for five looks, so that an early verdict needs
+    strong evidence and the last look keeps most of the power (alpha spending, Lan and DeMets 1983; the shares add up to
+    the whole, so they hold under any dependence between looks). `same` spends (1 - confidence) / 2 in the same shares:
+    a true effect of `sesoi` is called `same` in at most 2.5 % of comparisons, whatever the noise.
     """
 
     sesoi: float = SESOI
@@ -67,16 +67,16 @@ class CompareSettings:
     def interval_level(self) -> float:
         """Nominal level of the reported t interval, 0.97 for a confidence of 0.95.
 
-        A 95 % t interval read at a stop that depends on the data covers 91 to 94 %; one that may miss six times in ten
-        as often covers 94 to 97 % over the scenes of `python -m gpubench.tools.selfcheck statistics`.
+        A 95 % t interval at a stop that depends on the data covers 91 to 94 %; one allowed to miss 0.6 times as often
+        covers 94 to 97 % in the scenes of `python -m gpubench.tools.selfcheck statistics`.
         """
         return 1 - _MISSES * (1 - self.confidence)
 
     def schedule(self, rounds: int | None = None) -> tuple[Look, ...]:
         """The looks of a comparison that ends, for reasons outside its data, after `rounds` (None: `max_rounds`).
 
-        Data that end between two looks are looked at once more at their end, with everything that is left to spend.
-        Fewer rounds than the first look: none.
+        Data that end between two looks get a last look at their end, which spends everything left. Fewer rounds than
+        the first look get none.
         """
         planned = [look for look in self.looks if look < self.max_rounds] + [self.max_rounds]
         end = self.max_rounds if rounds is None else min(rounds, self.max_rounds)
@@ -93,10 +93,10 @@ class CompareSettings:
         return tuple(Look(at, self.alpha * share, beta * share) for at, share in zip(taken, shares, strict=True))
 
     def passes(self, rounds: int) -> tuple[Look, ...]:
-        """The looks at `rounds` stored rounds, which ended either because a look settled them or for outside reasons.
+        """The looks at `rounds` stored rounds, which ended because a look settled them or for outside reasons.
 
-        At the last one, the planned look comes before the one that spends all that is left, so that stored rounds get
-        the verdict at which measuring stopped. The second look includes the first: nothing is spent twice.
+        At the end, the planned look comes before the one that spends everything left, so that stored rounds get the
+        verdict at which measuring stopped. The second includes the first, so nothing is spent twice.
         """
         taken = self.schedule(rounds)
         planned = [look for look in self.schedule() if taken and look.rounds == taken[-1].rounds and look != taken[-1]]

@@ -1,8 +1,8 @@
-"""Many comparisons at once: screen, then confirm with fresh rounds.
+"""Judges many comparisons at once: screen, then confirm with fresh rounds.
 
-A suite of 50 unchanged cases judged one by one raises some alarm almost surely. Here every case gets the same fixed
+With 50 unchanged cases judged one by one, some false alarm is almost certain. Here every case gets the same fixed
 number of rounds; those that look changed are measured again, and only the fresh rounds are judged, under control of the
-false discovery rate. No p-value comes from a stop that depended on the data.
+false discovery rate. No p-value depends on a stop chosen by the data.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ Logs = Sequence[float]
 
 @dataclass(frozen=True)
 class Suspect:
-    """A case whose screening rounds point one way, with the one-sided p-value of that direction."""
+    """A case whose screening rounds look changed, with the one-sided p-value of that direction."""
 
     name: str
     direction: Direction
@@ -65,10 +65,10 @@ def judge_suite(
 ) -> dict[str, Comparison]:
     """Verdicts of all cases. `confirm` measures the named cases again and returns their fresh rounds.
 
-    A suspect is `slower` or `faster` where Benjamini-Hochberg at 5 % over the suspects rejects "not in that direction"
-    on the fresh rounds and the effect is at least half of `sesoi`. Estimates of suspects come from the fresh rounds
-    alone, since those that drew attention are biased. Everything else is `same` if changes of `sesoi` are ruled out,
-    or `unclear`, as is a suspect without fresh rounds.
+    A suspect is `slower` or `faster` if Benjamini-Hochberg at 5 % over the suspects rejects "not in that direction" on
+    the fresh rounds, and the effect is at least half of `sesoi`. Estimates of suspects come from the fresh rounds
+    alone, because the first ones are biased. Everything else is `same` if changes of `sesoi` are ruled out, or
+    `unclear`, as is a suspect without fresh rounds.
     """
     chosen = settings or CompareSettings()
     found_suspects = screen(cases, chosen)
@@ -86,7 +86,7 @@ def judge_suite(
         if not rejected:
             verdicts[suspect.name] = _without_alarm(again, chosen)
             continue
-        # The level that the false discovery rate left for this p-value is known to be met: spend exactly that.
+        # This p-value is known to pass at its false discovery rate: spend exactly that level.
         found = judge(again, chosen, Look(len(again), min(1.0, 2 * p_value), (1 - chosen.confidence) / 2))
         if found.verdict == suspect.direction:
             found = replace(found, reason=f"confirmed by {len(again)} fresh rounds (one-sided p = {p_value:.2g})")

@@ -1,4 +1,4 @@
-"""Compare runs that were not interleaved."""
+"""Compares runs that were not interleaved."""
 
 import math
 from collections.abc import Sequence
@@ -26,10 +26,10 @@ def compare_stored(
     """Judge two stored runs from the median step time, in seconds, of each of their launches.
 
     Welch's test on logs, launches as the units. Two sessions on one machine differ by about 1 % even if nothing
-    changed, and no test on these data can see that: `slower` and `faster` need `allow_unpaired`, and are otherwise
-    `unclear` with the reason "not interleaved". Fewer than three launches a side give no verdict, and a single one no
-    interval. `rounds` is the smaller number of launches. ValueError for a side that is empty or has a time that is not
-    finite and positive.
+    changed, which no test on these data can detect. So `slower` and `faster` need `allow_unpaired`, else the verdict is
+    `unclear` with the reason "not interleaved". Fewer than three launches per side give no verdict, and a single one no
+    interval. `rounds` is the smaller number of launches. ValueError for an empty side, or a time that is not finite and
+    positive.
     """
     chosen = settings or CompareSettings()
     first, second = _logs(reference), _logs(candidate)
@@ -52,11 +52,11 @@ def compare_single(
     *,
     allow_unpaired: bool = False,
 ) -> Comparison:
-    """Judge one process a side from its time and the 95 % interval of that from its own steps, in the same unit.
+    """Judge one process per side from its time and the 95 % interval from its own steps, in the same unit.
 
-    The intervals are too narrow, as they do not include how much processes differ: a verdict needs `allow_unpaired`.
-    The ends of each interval may be of the time or of its inverse, in any order. ValueError for a value that is not
-    finite and positive.
+    The intervals are too narrow, because they do not include differences between processes: a verdict needs
+    `allow_unpaired`. The ends of each interval may be of the time or its inverse, in any order. ValueError for a value
+    that is not finite and positive.
     """
     chosen = settings or CompareSettings()
     (first,), (second,) = _logs([reference]), _logs([candidate])

@@ -105,9 +105,7 @@ def enter_landlock() -> None:
     root = os.open("/", os.O_PATH | os.O_CLOEXEC)
     call(_ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.byref(_PathBeneath(right, root)), 0)
     for capability in (_CAP_SYS_ADMIN, _CAP_PERFMON):
-        libc.prctl(
-            _PR_CAPBSET_DROP, capability, 0, 0, 0
-        )  # fails without CAP_SETPCAP; the test shows whether that matters
+        libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # fails without CAP_SETPCAP
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     call(_RESTRICT_SELF, ruleset, 0)
     os.close(ruleset)
