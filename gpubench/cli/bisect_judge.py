@@ -1,4 +1,4 @@
-"""A judgement of `gpubench bisect`: an A/B run of two commits, in turn."""
+"""A judgement of `gpubench bisect`: an A/B run of two commits."""
 
 import sys
 import time
@@ -24,9 +24,9 @@ Show = Callable[[str], None]
 
 
 class ArmJudge:
-    """Measures two commits of the repository into runs inside `folder`, until they are decided.
+    """Measures two commits of the repository, in runs inside `folder`, until they are decided.
 
-    `until_s` is the moment of `time.monotonic` after which no judgement begins. `show` hears what goes on.
+    After `until_s` (of `time.monotonic`) no judgement begins. `show` gets progress messages.
     """
 
     def __init__(self, loaded: LoadedSuite, folder: Path, show: Show, until_s: float | None = None) -> None:

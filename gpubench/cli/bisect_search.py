@@ -1,4 +1,4 @@
-"""The search of `gpubench bisect`: which commit to judge next, and what each judgement says."""
+"""The search of `gpubench bisect`: which commit to judge next, and what each judgement means."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,20 +17,22 @@ Judge = Callable[[StoredBisection, int, int | None], "CommitsCompared"]
 """Measures commit number b against number a (None: the good one). May raise `SearchStopped`."""
 
 Keep = Callable[[StoredBisection], None]
-"""Told of every judgement, to store it."""
+"""Called with the state after every judgement, to store it."""
 
 
 LOOKS = (10, 16, 24)
-"""Rounds after which a judgement is looked at: later than for a verdict alone, as fewer sure judgements cost less."""
+"""Rounds at which a judgement may end: later than for a single verdict, because fewer but surer judgements cost
+less.
+"""
 
 
 class SearchStopped(Exception):  # noqa: N818 - not an error: what was judged is kept
-    """The search ends before its answer; `str()` says why."""
+    """The search stopped before its answer; `str()` says why."""
 
 
 @dataclass(frozen=True)
 class CommitsCompared:
-    """What was measured: the changes of every case, in the run of this name; `skipped` says why there are none."""
+    """A measured judgement: the change of every case, from the run of this name; `skipped` says why there is none."""
 
     run: str | None
     changes: tuple[CaseChange, ...] = ()
@@ -39,7 +41,7 @@ class CommitsCompared:
 
 @dataclass(frozen=True)
 class SearchAnswer:
-    """Where a search stands. `confirmed` is the judgement of the suspects against the commit before them."""
+    """The state of a search. `confirmed` is the judgement of the suspects against the commit before them."""
 
     suspects: Suspects
     confirmed: Judgement | None
@@ -47,20 +49,21 @@ class SearchAnswer:
 
     @property
     def found(self) -> bool:
-        """Whether it is one commit, which is worse than the one before it."""
+        """Whether it is a single commit that is worse than the one before it."""
         one = self.suspects.first == self.suspects.last
         return one and self.confirmed is not None and self.confirmed.judgement == "worse"
 
 
 def judge_settings(state: StoredBisection) -> CompareSettings:
-    """How each judgement is made."""
+    """The comparison settings of each judgement."""
     return CompareSettings(sesoi=state.sesoi, looks=LOOKS, max_rounds=max(state.rounds, LOOKS[-1]))
 
 
 def search(state: StoredBisection, judge: Judge, keep: Keep) -> StoredBisection:
-    """Judges commits until one is found, or those that remain cannot be told apart. Returns the finished state.
+    """Judges commits until one is found, or the remaining ones cannot be told apart. Returns the finished state.
 
-    UsageError if the last commit is not worse than the good one. `SearchStopped` passes; what was kept goes on.
+    UsageError if the last commit is not worse than the good one. `SearchStopped` is passed on; what was kept can be
+    continued.
     """
     if not state.judgements:
         state = _first(state, judge)
@@ -75,13 +78,13 @@ def search(state: StoredBisection, judge: Judge, keep: Keep) -> StoredBisection:
 
 
 def answer(state: StoredBisection) -> SearchAnswer:
-    """What is known so far; needs the judgement of the last commit."""
+    """The answer so far; needs the judgement of the last commit."""
     suspects = _replayed(state).answer()
     return SearchAnswer(suspects, _between(state, suspects), state.judgements[0])
 
 
 def num_left(state: StoredBisection) -> int:
-    """The fewest commits that hold nine tenths of the probability."""
+    """The fewest commits with nine tenths of the probability."""
     return _replayed(state).num_left()
 
 
@@ -98,7 +101,7 @@ def next_question(state: StoredBisection) -> tuple[int, int | None] | None:
 
 
 def _first(state: StoredBisection, judge: Judge) -> StoredBisection:
-    """The last commit against the good one, in every case; the search follows the case that is worst."""
+    """Judges the last commit against the good one in every case; the search follows the worst case."""
     last = len(state.commits) - 1
     judged = judge(state, last, None)
     if judged.skipped is not None:
@@ -157,7 +160,9 @@ def _judgement(state: StoredBisection, judged: CommitsCompared, commit: int, aga
 
 
 def _replayed(state: StoredBisection) -> Bisection:
-    """The belief after all judgements. A bad commit is about as bad as the last one, by at least half of `sesoi`."""
+    """The belief after all judgements. A bad commit is assumed about as bad as the last one, and at least half of
+    `sesoi`.
+    """
     total, *others = state.judgements
     sesoi, low, high = log1p(state.sesoi), 0.0, 0.0
     if total.effect is not None:
@@ -176,7 +181,7 @@ def _replayed(state: StoredBisection) -> Bisection:
 
 
 def _between(state: StoredBisection, suspects: Suspects) -> Judgement | None:
-    """The judgement of the suspects against the commit before them, if there is one already."""
+    """The judgement of the suspects against the commit before them, if already made."""
     before = suspects.first - 1 if suspects.first else None
     found = [each for each in state.judgements if (each.commit, each.against) == (suspects.last, before)]
     return found[-1] if found else None
@@ -197,7 +202,7 @@ def _speed(change: CaseChange) -> str:
 
 
 def _least(moved: MetricChange) -> float:
-    """By how much it is worse at least."""
+    """The least it is worse by."""
     found = moved.regression
     return float("-inf") if found is None else found.value if found.low is None else found.low
 
@@ -215,7 +220,7 @@ def described(state: StoredBisection, judgement: Judgement) -> str:
 
 
 def explained(found: SearchAnswer) -> float | None:
-    """The share of the whole change that the suspects account for; None where it is no ratio of rounds."""
+    """The suspects' share of the whole change; None if the change is not a ratio over rounds."""
     if found.confirmed is None or found.confirmed.effect is None or found.total.effect is None:
         return None
     return found.confirmed.effect.mean / found.total.effect.mean

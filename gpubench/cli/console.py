@@ -1,7 +1,7 @@
 """Consoles: results on stdout, progress on stderr. Neither interprets markup, emoji codes or numbers.
 
-Colour: `--color` first, then NO_COLOR and TERM as rich reads them. Redrawing needs a real terminal that is not dumb,
-outside CI. A pipe has no width: tables are written whole, unless COLUMNS is set.
+Colour: `--color` first, then NO_COLOR and TERM as rich reads them. Lines are redrawn only on a terminal that is not
+dumb, outside CI. A pipe has no width: tables are written in full, unless COLUMNS is set.
 """
 
 import codecs
@@ -22,7 +22,7 @@ ColorChoice = Literal["auto", "always", "never"]
 _COLOR = "gpubench.color"
 _PROSE_WIDTH = 100
 UNLIMITED = 10_000
-"""Width of a table without a limit."""
+"""The width of a table without a limit."""
 
 _ASCII = {
     "\u202f": " ",
@@ -67,7 +67,7 @@ def progress_console() -> "Console":
 
 
 def make_console(file: IO[str], color: ColorChoice = "auto", *, width: int | None = None) -> "Console":
-    """A console on `file` that prints text unchanged; what the file's encoding lacks is spelled in ASCII."""
+    """A console on `file` that prints text unchanged; characters that its encoding lacks are spelled in ASCII."""
     encoding = (getattr(file, "encoding", None) or "utf-8").lower().replace("-", "")
     reconfigure = getattr(file, "reconfigure", None)
     if reconfigure is not None and encoding != "utf8":
@@ -96,7 +96,7 @@ def _console_class() -> "type[Console]":
     from rich.console import Console
 
     class PipeConsole(Console):
-        """rich exits with status 1 if the reader of a pipe is gone: here that would be a failed gate."""
+        """rich would exit with status 1 if the reader of a pipe is gone, which means a failed gate here."""
 
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
@@ -111,12 +111,12 @@ def table_width(file: IO[str], *, wide: bool = False) -> int:
 
 
 def prose_width(file: IO[str]) -> int:
-    """Width of a line of text in characters: never more than is easy to read."""
+    """Width of a line of text in characters, limited to what is easy to read."""
     return min(_width(file), _PROSE_WIDTH)
 
 
 def filled(text: str, width: int, first: str = "", rest: str | None = None) -> str:
-    """Lines broken at spaces alone: never inside a word, an option or a path."""
+    """Wraps text at spaces only: never inside a word, an option or a path."""
     return textwrap.fill(
         text,
         width,
@@ -128,14 +128,14 @@ def filled(text: str, width: int, first: str = "", rest: str | None = None) -> s
 
 
 def terminal_width(file: IO[str]) -> int | None:
-    """None where `file` is no terminal."""
+    """The width of a terminal; None if `file` is not one."""
     return _width(file) if file.isatty() else None
 
 
 def fitted(text: str, file: IO[str]) -> str:
-    """The text; where `file` is a terminal, long lines are broken at spaces.
+    """The text, with long lines wrapped at spaces if `file` is a terminal.
 
-    Quoted lines of a file, with what points into them, stay whole.
+    Quoted lines of a file and the carets below them stay whole.
     """
     width = terminal_width(file)
     if width is None:

@@ -1,7 +1,7 @@
-"""A group of commands that are imported when they are used.
+"""A group of commands that are imported on use.
 
-`gpubench --help` shows a line per command without importing any: the line is in the table, and a test compares it with
-the command's own. A command without its module is neither listed nor found.
+`gpubench --help` shows a line per command without importing any. The line comes from the table; a test compares it with
+the command's own. A command whose module is missing is neither listed nor found.
 """
 
 import os
@@ -44,7 +44,7 @@ class LazyCommand(NamedTuple):
 
 
 class LazyGroup(RichGroup):
-    """A group over a table of `LazyCommand`. A command's module offers it as `command`."""
+    """A group over a table of `LazyCommand`. A command's module defines it as `command`."""
 
     def __init__(self, *args: Any, entries: Sequence[LazyCommand] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -85,13 +85,15 @@ class LazyGroup(RichGroup):
         ]
 
     def get_help(self, ctx: click.Context) -> str:
-        """From the table; no command is imported."""
+        """The help from the table, without importing commands."""
         lines = [(entry.panel, entry.name, entry.line) for entry in self.entries.values()]
         return _write_help(ctx, self.help or "", lines)
 
 
 def add_common_options(command: click.Command, options: Sequence[click.Parameter]) -> None:
-    """Give a command (or each one of a group) the group's `--color` and `--debug`, to be written before or after it."""
+    """Gives a command (or each one of a group) the group's `--color` and `--debug`, so that they may come before or
+    after it.
+    """
     if isinstance(command, click.Group):
         for sub in command.commands.values():
             add_common_options(sub, options)
@@ -103,7 +105,7 @@ def add_common_options(command: click.Command, options: Sequence[click.Parameter
 
 
 def _help_width() -> int:
-    """As rich takes it: COLUMNS, or the width of the terminal that any standard stream is."""
+    """As in rich: COLUMNS, or the width of the first standard stream that is a terminal."""
     columns = os.environ.get("COLUMNS", "")
     width = int(columns) if columns.isdigit() else 0
     for stream in () if width else (0, 1, 2):
@@ -114,10 +116,10 @@ def _help_width() -> int:
 
 
 def fit_kept_lines(text: str, width: int) -> str:
-    """A help text whose paragraphs with kept lines fit `width`.
+    """A help text with its preformatted paragraphs fitted to `width`.
 
-    A line too long for it is broken between its parts (a command and its explanation are two or more spaces apart),
-    and a part too long for a line at its spaces.
+    A long line is broken between its parts (command and explanation are two or more spaces apart), and a long part at
+    its spaces.
     """
     paragraphs = []
     for paragraph in text.split("\n\n"):
@@ -141,9 +143,9 @@ def _parted(line: str, width: int) -> list[str]:
 
 
 def _write_help(ctx: click.Context, text: str, commands: Sequence[tuple[str, str, str]]) -> str:
-    """Usage, text, commands as (panel, name, line), options, as the help of the commands looks, which rich-click draws.
+    """Usage, text, commands as (panel, name, line) and options, in the style of rich-click's help for commands.
 
-    Without rich, which would take longer than all the rest of the command.
+    Written without rich, whose import would take longer than everything else.
     """
     formatter = click.HelpFormatter(width=_help_width())
     formatter.write(f"{_heading(ctx, 'Usage:')} {ctx.command_path} [OPTIONS] COMMAND [ARGS]...\n\n")
@@ -176,7 +178,7 @@ def _heading(ctx: click.Context, text: str) -> str:
 
 
 def _colored(ctx: click.Context) -> bool:
-    """rich-click prints the text unchanged, so whether colour is wanted is decided here."""
+    """Whether to use colour; rich-click prints the text unchanged."""
     if ctx.color is not None:
         return ctx.color
     plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "") in ("dumb", "unknown")

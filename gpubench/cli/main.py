@@ -1,4 +1,4 @@
-"""The command line: a table of contents. Each command is a separate module, imported when it is used."""
+"""The command line: a table of contents. Each command is a separate module, imported on use."""
 
 import sys
 from collections.abc import Sequence
@@ -84,7 +84,7 @@ def cli() -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command line (that of the process by default) and return its exit status. Prints errors, raises none."""
+    """Runs a command line (by default the process's) and returns its exit status. Prints errors, raises none."""
     set_own_variables()
     prepare_streams()
     return status_of(cli, list(sys.argv[1:] if arguments is None else arguments))

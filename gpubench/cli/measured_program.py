@@ -1,4 +1,4 @@
-"""Runs of a program under telemetry, alone or in turn with another."""
+"""Runs a program under telemetry, alone or in turn with another."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -30,14 +30,14 @@ from gpubench.telemetry.sampling.sampler import Schedule
 Measure = Callable[[Sequence[str]], ProgramFigures]
 _READY_S = 3.0
 _SCHEDULE = Schedule(slow_s=0.1)
-"""Memory ten times a second: a program has no phases that say when it is at its largest."""
+"""Memory is read ten times a second, because the moment of a program's largest size is unknown."""
 
 
 class ProgramTelemetry:
     """Telemetry of every device a program may use, open during its runs.
 
-    `devices`: CUDA's numbers, UUIDs or PCI addresses; all that the program may open where none is named. UsageError for
-    a name that means no device.
+    `devices`: CUDA's numbers, UUIDs or PCI addresses; empty for all that the program may open. UsageError for a name
+    that means no device.
     """
 
     def __init__(self, devices: Sequence[str] = (), *, backend: Backend | None = None) -> None:
@@ -76,7 +76,9 @@ class ProgramTelemetry:
         return list(self._sessions.values()) or [self._cpu]
 
     def measure(self, command: Sequence[str], *, stdout: int | None = None) -> ProgramFigures:
-        """One run. ProgramStartError where it cannot be started; KeyboardInterrupt never: the program has it."""
+        """Measures one run. ProgramStartError if it cannot be started; never KeyboardInterrupt, which goes to the
+        program.
+        """
         for session in self._all():
             session.before_launch()
         run = run_program(command, users_environment(), stdout=stdout)
@@ -109,7 +111,7 @@ class ProgramTelemetry:
 
     @property
     def without_devices(self) -> str:
-        """Why no device is measured; empty where one is."""
+        """Why no device is measured; empty if one is."""
         return "" if self._sessions else self.backend.reason or "no card that this process may open"
 
 
@@ -117,7 +119,7 @@ class ProgramTelemetry:
 class MeasuredPrograms:
     """The runs of a command, and with a `reference` the rounds of both, run r of each side by side.
 
-    `stopped` says why there are fewer than asked for. `exit_status` is the first that was not 0.
+    `stopped` says why there are fewer runs than requested. `exit_status` is the first non-zero one.
     """
 
     command: Sequence[str]
@@ -140,10 +142,10 @@ def measure_programs(
     ignore_failure: bool = False,
     order: random.Random | None = None,
 ) -> MeasuredPrograms:
-    """Runs of one command, or rounds of two until a verdict, each round in random order.
+    """Measures runs of one command, or rounds of two until a verdict, each round in random order.
 
-    A run that fails or is interrupted ends it; its figures count only where it is all there is. `runs` defaults to one,
-    and to 24 rounds of two commands.
+    A failed or interrupted run ends the measurement; its figures count only if there are no others. `runs` defaults to
+    1, or 24 rounds of two commands.
     """
     made = MeasuredPrograms(command, reference)
     sides: list[tuple[Sequence[str], list[ProgramFigures]]] = [(command, made.runs)]
@@ -189,7 +191,7 @@ def _wall_s(run: ProgramFigures) -> float:
 
 
 def as_document(measured: MeasuredPrograms, why_no_device: str) -> dict[str, Any]:
-    """As JSON: `commands` with the figures of each, their runs and devices, and the `verdict` on two."""
+    """The JSON document: `commands` with their figures, runs and devices, and the `verdict` on two."""
     sides = [(measured.command, measured.runs), (measured.reference, measured.reference_runs)]
     found = measured.comparison
     return {

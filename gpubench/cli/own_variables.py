@@ -1,9 +1,9 @@
-"""Environment variables that gpubench sets for itself, and takes away again before it starts a user's program."""
+"""Environment variables that gpubench sets for itself, and removes before it starts a user's program."""
 
 import os
 
 _WANTED = {"PYDANTIC_DISABLE_PLUGINS": "__all__"}
-"""pydantic would read the metadata of every installed package in search of plugins: a tenth of the start-up."""
+"""Keeps pydantic from searching every installed package for plugins, which takes a tenth of the start-up."""
 
 _set: set[str] = set()
 
@@ -16,5 +16,5 @@ def set_own_variables() -> None:
 
 
 def users_environment() -> dict[str, str]:
-    """The environment as the user gave it."""
+    """The environment without gpubench's own variables."""
     return {name: value for name, value in os.environ.items() if name not in _set}

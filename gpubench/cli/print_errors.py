@@ -1,4 +1,4 @@
-"""How a command ends: one exit status, and every error printed once, as a sentence and a hint."""
+"""Ends a command with one exit status, and prints every error once, as a sentence and a hint."""
 
 import errno
 import gc
@@ -17,7 +17,7 @@ from gpubench.cli.streams import discard_stdout
 from gpubench.core.errors import ExitStatus, GpubenchError
 
 BROKEN_PIPE = 141
-"""128 + SIGPIPE, as a shell reports it. Not 0: what was asked for was not delivered."""
+"""128 + SIGPIPE, as a shell reports it; not 0, because the output was not delivered."""
 
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG)
 
@@ -25,12 +25,12 @@ _DEBUG = "gpubench.debug"
 
 
 def set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    """Callback of `--debug`, which holds for the group and the command."""
+    """Callback of `--debug`, which applies to the group and the command."""
     ctx.meta[_DEBUG] = value or ctx.meta.get(_DEBUG, False)
 
 
 def status_of(command: click.Command, arguments: list[str], name: str = "gpubench") -> int:
-    """Run a command line and return its exit status. Prints errors, raises none."""
+    """Runs a command line and returns its exit status. Prints errors, raises none."""
     completion = os.environ.get("_GPUBENCH_COMPLETE")
     if completion:
         from click.shell_completion import shell_complete
@@ -52,7 +52,7 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
     except click.ClickException as error:
         message, context = error.format_message(), getattr(error, "ctx", None)
         if isinstance(error, click.exceptions.NoArgsIsHelpError):
-            # Help, perhaps in colour, which click takes out where stderr is no terminal.
+            # Help, perhaps in colour, which click strips unless stderr is a terminal.
             click.echo(message, err=True, color=error.ctx.color if error.ctx else None)
         else:
             say(f"error: {message[:1].lower()}{message[1:]}")
@@ -63,7 +63,7 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
         if problems := getattr(error, "problems", ()):
             from gpubench.suite.read.problems import as_text
 
-            # The mistakes of a suite file are a complete text, each with its place.
+            # The mistakes of a suite file come as complete text, each with its place.
             say(as_text(problems, _width()))
         else:
             say(f"error: {error}")
@@ -86,13 +86,13 @@ def _wants_debug(meta: dict[str, Any]) -> bool:
 
 
 def _invoke(command: click.Command, arguments: list[str], name: str, meta: dict[str, Any]) -> int:
-    """Commands may return a status, call `ctx.exit` or `sys.exit`."""
-    # A stored run is millions of objects without cycles: looking for some every 700 objects takes half the time.
+    """Runs the command, which may return a status or call `ctx.exit` or `sys.exit`."""
+    # A stored run is millions of objects without cycles; collecting garbage every 700 objects takes half the time.
     usual = gc.get_threshold()
     gc.set_threshold(100_000, 20, 100)
     try:
         with command.make_context(name, arguments) as ctx:
-            # The handlers need it after the context has ended.
+            # The error handlers need it after the context has ended.
             meta.update(ctx.meta)
             returned = command.invoke(ctx)
             meta.update(ctx.meta)
@@ -131,7 +131,7 @@ def _unexpected(error: Exception, *, debug: bool) -> int:
 
 
 def say(text: str) -> None:
-    """One message to stderr, secrets withheld and control characters made visible."""
+    """Prints a message to stderr, with secrets withheld and control characters made visible."""
     from gpubench.core.secrets import mask_text
     from gpubench.report.model.inert_text import inert_lines
 
@@ -142,7 +142,7 @@ def say(text: str) -> None:
 
 
 def say_warning(problem: Any) -> None:
-    """What is odd in a suite file, its line cut to the terminal's width."""
+    """Prints a warning on a suite file, with its line cut to the terminal's width."""
     say(problem.shown(_width()))
 
 

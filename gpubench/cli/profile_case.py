@@ -1,4 +1,4 @@
-"""From the arguments of `gpubench profile` to a finished capture."""
+"""Turns the arguments of `gpubench profile` into a finished capture."""
 
 import shlex
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ _MOST_NAMED = 8
 
 @dataclass(frozen=True)
 class Chosen:
-    """The case to profile. For one of a stored run its step time measured without a profiler, in seconds, and
-    the run's folder, if the profile goes into it.
+    """The case to profile. If it is from a stored run: its step time without a profiler in seconds, and the run's
+    folder if the profile goes into it.
     """
 
     job: ProfileJob
@@ -48,7 +48,7 @@ def choose(
     force: bool = False,
     trust: bool = False,
 ) -> Chosen:
-    """The one case that `target` and `selection` leave, or that is `named`; else UsageError with the candidates."""
+    """The one case selected by `target` and `selection`, or `named`; else UsageError with the candidates."""
     wanted = {"tool": "torch", "steps": steps, "memory": memory, "download": download}
     if target.startswith("@") or (":" in target and not Path(target).exists()):
         if selection or named or overrides:
@@ -145,7 +145,7 @@ def _of_run(target: str, wanted: dict[str, Any], out: Path | None, store: Path, 
 
 
 def command_line(plan: CapturePlan) -> str:
-    """For a shell. What differs from its environment comes first, as comments."""
+    """The command for a shell; differences in the environment come first, as comments."""
     lines = [f"# without {', '.join(plan.withheld)} in the environment"] if plan.withheld else []
     if plan.passed:
         lines.append(f"# with {', '.join(plan.passed)} in the environment, as asked")
@@ -155,7 +155,7 @@ def command_line(plan: CapturePlan) -> str:
 def capture(
     plan: CapturePlan, chosen: Chosen, *, timeout_s: float, keep_trace: bool, force: bool = False
 ) -> capture_case.Captured:
-    """Runs it and leaves `profile.json` in the folder. Progress goes to stderr."""
+    """Runs the capture and writes `profile.json` into its folder. Progress goes to stderr."""
     job = plan.job
     say(f"Profiling {job.label} with {job.tool}: {job.steps} steady steps after warm-up")
     if plan.withheld:

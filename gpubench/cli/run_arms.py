@@ -1,4 +1,4 @@
-"""What `--arm` asks of `gpubench run`: the arms made, and their rounds."""
+"""Makes the arms of `gpubench run --arm`, and chooses their rounds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ LEAST_SCREENED = 16
 
 @dataclass(frozen=True)
 class AskedArms:
-    """The options as given: `rounds` None for the usual number, `sesoi` None for that of the run, or the usual one."""
+    """The options as given: `rounds` None for the default, `sesoi` None for the run's or else the default."""
 
     texts: tuple[str, ...] = ()
     interleave: str | None = None
@@ -44,7 +44,7 @@ class AskedArms:
             )
 
     def fields(self, loaded: "LoadedSuite", num_cases: int) -> dict[str, Any]:
-        """What a `RunRequest` needs of them. UsageError for an arm that cannot be made."""
+        """Their fields of a `RunRequest`. UsageError for an arm that cannot be made."""
         from gpubench.runner.arms.arm import make_arm
         from gpubench.runner.arms.revision import check_not_shadowed
         from gpubench.suite.read.arm_text import parse_arms
@@ -79,7 +79,7 @@ class AskedArms:
     def verdicts(
         self, names: Sequence[str], rounds: int, screen_rounds: int | None, sesoi: float | None = None
     ) -> Verdicts | None:
-        """Who judges the arms between rounds; None without any. `sesoi` is that of a run that goes on."""
+        """The judge of the arms between rounds; None without arms. `sesoi`: of a resumed run."""
         if not names:
             return None
         from gpubench.analysis.verdict.judge_settings import CompareSettings
@@ -89,7 +89,7 @@ class AskedArms:
 
 
 def arms_again(info: "RunInfo", folder: Path | None = None) -> "tuple[Arm, ...]":
-    """The arms of a stored run, which was started in `folder`. UsageError where they cannot be made again."""
+    """The arms of a stored run that was started in `folder`. UsageError if they cannot be made again."""
     from gpubench.runner.arms.arm import restored
 
     return tuple(restored(arm, _say, folder) for arm in info.arms)

@@ -33,7 +33,7 @@ from gpubench.store.run_reader import Run, load_run
 
 
 class RunEnding:
-    """The options of `gpubench run` that concern its end. `baseline` is what the run is compared with."""
+    """The options of `gpubench run` that concern its end. The run is compared with `baseline`."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class RunEnding:
         self.arms, self.baseline, self.allow_empty = arms, baseline, allow_empty
 
     def before(self, info: RunInfo) -> None:
-        """Before the first launch: `--strict` refuses a machine that is not fit."""
+        """Called before the first launch: `--strict` refuses an unfit machine."""
         if not self.strict:
             return
         uses_gpu = any(planned.case.device_type == "cuda" for planned in info.cases)
@@ -62,7 +62,7 @@ class RunEnding:
             )
 
     def after(self, outcome: RunOutcome, store: Path) -> int:
-        """Each side is summarised once, and the report is built once, for the file and for the screen."""
+        """Ends the run. Each side is summarised once, and the report built once, for file and screen."""
         stored = load_run(outcome.folder)
         name = shown_name(stored.folder, store)
         written = self._compare_arms(stored) if stored.info.arms else self._show(stored, name)
@@ -71,7 +71,7 @@ class RunEnding:
         return self._status(stored, interrupted=outcome.interrupted)
 
     def _show(self, stored: Run, name: str) -> Path | None:
-        """The screen of a run without arms, and below it what changed since the baseline. Returns the report's path."""
+        """Prints the screen of a run without arms, and the changes since the baseline. Returns the report's path."""
         summary = summarise_run(stored)
         keep_ceilings(summary)
         model = report_of(stored, name, summary) if self.report else None
@@ -85,7 +85,7 @@ class RunEnding:
             compared = compare_sides(self.baseline, side_of(stored, stored.info.run, summary=summary))
             try:
                 refuse(compared)
-            except UsageError as error:  # the run is stored all the same
+            except UsageError as error:  # the run is stored in any case
                 say(f"note: not compared with the baseline: {error}")
             else:
                 print_comparison(result_writer(wide=self.wide), build_comparison(compared))
@@ -93,12 +93,12 @@ class RunEnding:
         return self._written(model, stored)
 
     def _written(self, model: ReportModel | None, stored: Run) -> Path | None:
-        """Writes the report once the result is on the screen: drawing needs memory, files need room."""
+        """Writes the report after the result is on the screen, as drawing may lack memory, and files room."""
         sys.stdout.flush()
         return None if model is None else write_both(model, stored.folder)
 
     def _compare_arms(self, stored: Run) -> Path | None:
-        """What `gpubench compare` prints: every arm against the first. Returns the report's path."""
+        """Prints the output of `gpubench compare`: every arm against the first. Returns the report's path."""
         summaries = {arm.name: summarise_run(stored, arm=arm.name) for arm in stored.info.arms}
         model = arms_report(stored, summaries=summaries) if self.report else None
         first, others = arm_sides(stored, summaries=summaries)
@@ -140,7 +140,7 @@ class RunEnding:
 
 
 def _print_next(stored: Run, name: str, written: Path | None, *, interrupted: bool) -> None:
-    """Where the run is, and what to type next. An explanation that does not fit its line goes below it."""
+    """Prints where the run is, and what to type next. An explanation that does not fit its line goes below it."""
     lines = [("Report", str(written), "") if written is not None else ("Run", str(stored.folder), "")]
     if interrupted:
         lines.append(("Next", f"gpubench run --resume {name}", "measures what is missing"))
@@ -155,7 +155,7 @@ def _print_next(stored: Run, name: str, written: Path | None, *, interrupted: bo
     width = table_width(sys.stdout)
     for title, what, why in lines:
         beside = why and widest + 11 + longest <= width
-        if len(what) + 8 > width and not why:  # a long path gets a line to itself
+        if len(what) + 8 > width and not why:  # a long path gets its own line
             click.echo(f"{title}\n{what}")
             continue
         click.echo(filled(f"{what:<{widest}}   {why}" if beside else what, width, f"{title:<8}", " " * 8))

@@ -14,7 +14,7 @@ Decorator = Callable[[Any], Any]
 
 
 class Share(click.ParamType):  # type: ignore[type-arg]
-    """`3%` or `0.03`: a share above 0 and below 1."""
+    """A share above 0 and below 1: `3%` or `0.03`."""
 
     name = "share"
 
@@ -97,7 +97,7 @@ loss_option: Decorator = click.option(
 
 
 def model_settings(inputs: tuple[str, ...], loss: str | None) -> tuple[str, ...]:
-    """What `--input` and `--loss` set, as `-s` takes it."""
+    """`--input` and `--loss` as values for `-s`."""
     settings = [f"input={'+'.join(inputs)}"] if inputs else []
     return (*settings, *(() if loss is None else (f"loss={loss}",)))
 
@@ -106,7 +106,7 @@ _TAG = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 def _tag(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """What other commands can tell from a path, `@last` and `run:case`."""
+    """A tag that cannot be mistaken for a path, `@last` or `run:case`."""
     if value is not None and not _TAG.fullmatch(value):
         raise click.BadParameter(
             f"a tag may contain letters, digits, '.', '-' and '_', and starts with a letter or digit; got {value!r}",

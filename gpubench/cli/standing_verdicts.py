@@ -1,4 +1,4 @@
-"""Verdicts as they form: the arms of a run judged between its rounds, and what a person is told of it."""
+"""Verdicts in progress: judges the arms of a run between its rounds, and describes their standing."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ SEQUENTIAL_ROUNDS = 24
 SCREEN_ROUNDS = 10
 CONFIRM_ROUNDS = 10
 MANY_CASES = 16
-"""Above so many cases, a verdict for each by itself would alarm too often: 0.3 % of false alarms each, 5 % in all."""
+"""Most cases that are judged one by one: with more, false alarms (0.3 % each) would exceed 5 % in total."""
 
 _TRIES = 3
 _TONES: "dict[str, Tone]" = {"slower": "bad", "faster": "good", "same": "plain"}
@@ -26,9 +26,9 @@ _TONES: "dict[str, Tone]" = {"slower": "bad", "faster": "good", "same": "plain"}
 
 @dataclass(frozen=True)
 class Standing:
-    """One arm against the reference in one case. `verdict` None: not settled. `found` is the estimate so far.
+    """One arm against the reference in one case. `verdict` None: not settled yet. `found` is the estimate so far.
 
-    `why` says why there is none, or when it is looked at next.
+    `why` says why there is none, or when the next look is.
     """
 
     arm: str
@@ -40,7 +40,7 @@ class Standing:
     metric: str = "throughput"
 
     def __str__(self) -> str:
-        """`head vs base throughput -3.1% (-4.0, -2.2) slower, round 10`: the change as the table of the end has it."""
+        """`head vs base throughput -3.1% (-4.0, -2.2) slower, round 10`: the change as in the final table."""
         from gpubench.analysis.compare.case_changes import ratio_change
         from gpubench.core.metrics import METRICS
         from gpubench.report.comparison.change_cells import change_text, metric_title
@@ -58,10 +58,10 @@ class Standing:
 
 
 class Verdicts:
-    """Asked after each round whether a case needs more of them; remembers how its arms stand.
+    """Decides after each round whether a case needs more, and remembers the standing of its arms.
 
-    A case is judged at the planned looks only. Of a screened run it gets `screen_rounds`, and the rest where it then
-    looks changed; those are judged together, once all are over.
+    A case is judged at the planned looks only. In a screened run it gets `screen_rounds`, and the rest if it then looks
+    changed; those cases are judged together at the end.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class Verdicts:
         return replace(found, metric=spec.name)
 
     def _without(self, arm: str, moved: "MetricChange", tries: int) -> Standing:
-        """No round can be compared: at once where none ever will, else after some tries."""
+        """The standing if no round can be compared: final at once if none ever can, else after some tries."""
         hopeless = not moved.reason.startswith("not measured") or tries >= _TRIES
         return Standing(arm, self._reference, "unclear" if hopeless else None, None, tries, moved.reason)
 

@@ -1,4 +1,4 @@
-"""The standard streams of the process: usable if closed, and messages that cannot be written end no command."""
+"""Prepares the standard streams: closed ones become usable, and messages that cannot be written end no command."""
 
 import io
 import os
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class _Messages(io.FileIO):
-    """Standard error. `lost` is the first reason why something was not written: a full disk, a reader that is gone."""
+    """Standard error. `lost` is the first error in writing: a full disk, or a reader that is gone."""
 
     lost: OSError | None = None
 
@@ -20,9 +20,9 @@ class _Messages(io.FileIO):
 
 
 def prepare_streams() -> None:
-    """A closed stdin or stderr becomes /dev/null for reading: a file opened later would get its number.
+    """A closed stdin or stderr becomes /dev/null, or a file opened later would get its number.
 
-    From now on, messages that stderr does not take are lost: a measurement is worth more than its progress.
+    From now on, messages that cannot be written to stderr are dropped: a measurement is worth more than its progress.
     """
     for number in (0, 2):
         try:
@@ -33,14 +33,14 @@ def prepare_streams() -> None:
                 os.dup2(null, number)
                 os.close(null)
             os.set_inheritable(number, True)
-    if sys.stderr is sys.__stderr__:  # a test or a host program may have put another there
+    if sys.stderr is sys.__stderr__:  # a test or a host program may have replaced it
         messages = io.BufferedWriter(_Messages(2, "wb", closefd=False))
         encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
         sys.stderr = io.TextIOWrapper(messages, encoding=encoding, errors="backslashreplace", line_buffering=True)
 
 
 def why_messages_were_lost() -> OSError | None:
-    """Why something written to stderr did not get there; None if everything did, as far as is known."""
+    """Why something written to stderr was lost; None if nothing was, as far as is known."""
     sys.stderr.flush()
     raw = getattr(getattr(sys.stderr, "buffer", None), "raw", None)
     return raw.lost if isinstance(raw, _Messages) else None

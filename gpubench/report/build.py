@@ -1,4 +1,4 @@
-"""From a run to its report: one section per topic, in reading order. Reads no file, knows no format."""
+"""Builds the report of a run: one section per topic, in reading order. Reads no file, knows no format."""
 
 import traceback
 from collections import Counter
@@ -40,7 +40,7 @@ from gpubench.report.topics.set_up import machine_line
 from gpubench.report.view.run_view import View
 
 Topic = Callable[[View], Section | None]
-"""Makes one section; None, or an empty section, where this run has nothing to show in it."""
+"""Makes one section; None, or an empty section, if this run has nothing to show in it."""
 
 ORDER: dict[str, Topic] = {
     "switches": effects.switches_section,
@@ -66,11 +66,11 @@ ORDER: dict[str, Topic] = {
     "method": method.section,
     "repeat": method.repeat_section,
 }
-"""By the key of the section."""
+"""The topics by section key."""
 
 
 def sections(only: Collection[str] | None = None) -> tuple[Topic, ...]:
-    """Every section that a report asks for, or those `only`; those of other packages follow the cold start."""
+    """Every section of a report, or `only` these; those of other packages follow the cold start."""
     if only is not None:
         return tuple(topic for key, topic in ORDER.items() if key in only)
     known = list(ORDER.values())
@@ -79,7 +79,7 @@ def sections(only: Collection[str] | None = None) -> tuple[Topic, ...]:
 
 
 def _guarded(extension: Extension) -> Topic:
-    """A section of another package that fails is left out with a warning, and the report is written without it."""
+    """A section of another package; if it fails, it is left out with a warning."""
 
     def section(view: View) -> Section | None:
         try:
@@ -97,7 +97,7 @@ def _guarded(extension: Extension) -> Topic:
 
 
 def build_report(view: View, *, pages: bool = True, only: Collection[str] | None = None) -> ReportModel:
-    """The report of one run; without `pages` the single cases are left out, with `only` all but these sections."""
+    """The report of one run; `pages=False` leaves out single cases, `only` limits the sections."""
     summary = view.summary
     subject = str(summary.info.suite.get("description") or f"run {summary.info.run}").strip().rstrip(".")
     made = [section for topic in sections(only) if (section := topic(view)) is not None and not section.empty]
@@ -124,14 +124,14 @@ _MOST_OPEN = 12
 
 
 def _is_detail(section: Section, *, found: bool) -> bool:
-    """What follows the answer and its reasons; of a run without figures, how each case ended is the answer."""
+    """Whether a section follows the answer and its reasons. Without figures, how each case ended is the answer."""
     if section.key in ("cases", "unmeasured"):
         return (section.key == "cases") != found or sum(len(table.rows) for table in section.tables) > _MOST_OPEN
     return section.key in _DETAILS or section.folded
 
 
 def _with_distinct_charts(made: list[Section]) -> tuple[Section, ...]:
-    """Keys of charts become file names: two workloads whose names differ only in punctuation must not share one."""
+    """Makes chart keys distinct as file names, for workloads whose names differ only in punctuation."""
     met: Counter[str] = Counter()
     kept = []
     for section in made:

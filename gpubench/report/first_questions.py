@@ -1,4 +1,4 @@
-"""What readers ask first of a run, a sentence each: what is fastest, what to switch on, how sure it is."""
+"""The readers' first questions about a run, a sentence each: what is fastest, what to switch on, how sure it is."""
 
 from statistics import median
 
@@ -17,8 +17,8 @@ _ENERGY = "energy_per_sample_j"
 
 
 def first_questions(view: View) -> tuple[Fact, ...]:
-    """The buyer's, the tuner's and that of who watches for regressions; about the first contest, where several have
-    figures. Empty where none has.
+    """Answers for buyers, tuners and those who watch for regressions, about the first contest with a figure. Empty
+    without one.
     """
     found = [contest for contest in contests(view.decision) if contest.ranking.first is not None]
     if not found:

@@ -1,4 +1,4 @@
-"""The words of a report that a reader may not have met: explained at its end, linked from where they first occur."""
+"""Terms that readers of a report may not know: explained at its end, and linked from their first use."""
 
 import re
 from collections.abc import Iterable
@@ -58,12 +58,12 @@ TERMS = {
     "warm-up": (r"[Ww]arm-up", "The first steps, slower or irregular; found from the data and left out."),
     "weakened": (r"weakened", "A finding makes the figure less reliable; it is shown but never called best."),
 }
-"""By term, the pattern of its forms in a report and what it means."""
+"""By term: the pattern of its forms in a report, and its meaning."""
 
 _PATTERNS = {term: re.compile(rf"(?<![\w-])(?:{pattern})(?![\w-])") for term, (pattern, _) in TERMS.items()}
 _ANY = re.compile("|".join(f"({pattern.pattern})" for pattern in _PATTERNS.values()))
 _LOOKED_AT = 60
-"""Rows of a table: what a report of thousands of cases says, its first rows say."""
+"""Rows of a table that are searched for terms; the first ones use the words of all others."""
 
 
 def term_of(text: str) -> str:

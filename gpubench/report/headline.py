@@ -1,4 +1,4 @@
-"""The first lines: what was fastest, by how much, how accurate, what may not win and why; the winners in figures."""
+"""The first lines: what was fastest, by how much, how accurate, what may not win and why, and the winners' figures."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from gpubench.report.view.contests import Contest, contests, largest_that_fits, 
 
 
 def headline(decision: Decision) -> tuple[Line, ...]:
-    """A sentence about each workload, mode and device (for latency, its smallest batch), then what belongs to it."""
+    """A sentence about each workload, mode and device (for latency, at the smallest batch), followed by details."""
     found = contests(decision)
     lines: list[Line] = []
     for contest in found:
@@ -34,7 +34,7 @@ def headline(decision: Decision) -> tuple[Line, ...]:
 
 
 def sentence(contest: Contest) -> Line:
-    """Who was fastest, if anyone is certain to be."""
+    """What was fastest, if that is certain."""
     ranking = contest.ranking
     assert ranking.first is not None, "a contest with a figure"
     entry = ranking.first.summary
@@ -63,7 +63,7 @@ def _speed_and_gains(contest: Contest) -> str:
 
 
 def _gains(contest: Contest) -> list[tuple[Gain, str]]:
-    """Over the best fp32 of the same place, and over the suite's baseline where that is something else."""
+    """Gains over the best fp32 on the same device, and over the suite's baseline if that differs."""
     ranking = contest.ranking
     level = [entry for entry, _ in ranking.level]
     found = [(gain, "fp32 at its best") for gain in ranking.against_fp32 if gain.best is ranking.first]
@@ -109,7 +109,7 @@ def _speed_text(entry: CaseSummary) -> str:
 
 
 def energy_text(entry: CaseSummary) -> str:
-    """`1.85 mJ`, in three digits: sensors of two cards do not agree better than that. Empty where none was measured."""
+    """`1.85 mJ`, in three digits, as sensors of two cards do not agree better. Empty if not measured."""
     found = entry.metrics.get("energy_per_sample_j")
     if found is None:
         return ""
@@ -128,7 +128,7 @@ def _trained(entry: CaseSummary, quality: Sequence[QualitySummary]) -> QualitySu
 
 
 def _accuracy_text(entry: CaseSummary, quality: Sequence[QualitySummary]) -> str:
-    """What training at this precision and device reaches, beside the reference."""
+    """The accuracy of training at this precision and device, next to the reference's."""
     ours = _trained(entry, quality)
     if ours is None:
         return ""
@@ -145,7 +145,7 @@ def _accuracy(entry: CaseSummary) -> str:
 
 
 def answers(decision: Decision) -> tuple[Answer, ...]:
-    """One per contest with a figure; of latency, for its smallest batch."""
+    """One answer per contest with a figure; for latency, at the smallest batch."""
     quality = decision.summary.quality
     return tuple(_answer(contest, quality) for contest in contests(decision) if contest.ranking.first is not None)
 

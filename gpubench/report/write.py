@@ -1,4 +1,4 @@
-"""The one place of the report that touches files: HTML, its Markdown twin, the charts beside it, stored ceilings."""
+"""The only part of the report that touches files: HTML, Markdown, charts, stored ceilings."""
 
 import os
 import re
@@ -28,15 +28,15 @@ from gpubench.store.atomic_files import replace_file
 REPORT_NAME = "report"
 CHARTS_FOLDER = "charts"
 CHARTS_LIST = ".gpubench-charts"
-"""In a folder of charts, the names of those that a report wrote, one a line."""
+"""The file in a folder of charts that lists those written by a report, one per line."""
 _CHART_FILE = re.compile(r"^[\w.-]+\.(?:svg|csv)$", re.MULTILINE | re.ASCII)
 _MOST_LISTED_BYTES = 2**20
 _MOST_ROWS = 40
-"""Cases from which on tables of single quantities show the fastest of each precision alone."""
+"""With more cases than this, tables of single quantities show only the fastest of each precision."""
 
 
 class RunInFolder(RunWithSamples, Protocol):
-    """What is needed of `store.runs.Run`."""
+    """The part of `store.run_reader.Run` needed here."""
 
     @property
     def folder(self) -> Path: ...
@@ -47,10 +47,10 @@ class RunInFolder(RunWithSamples, Protocol):
 def report_of(
     run: RunInFolder, name: str = "", summary: RunSummary | None = None, *, only: Collection[str] | None = None
 ) -> ReportModel:
-    """The report of a run with everything a document shows; `name` is how commands may call the run. With `only`, of a
-    run without arms these sections alone, without single cases.
+    """The report of a run with everything a document shows; `name` is the run's name in commands. `only` limits a run
+    without arms to these sections, without single cases.
 
-    A run of several arms is reported as the comparison of them: launches of two arms are never mixed.
+    A run with arms is reported as their comparison: launches of two arms are never mixed.
     """
     if arms_of(run):
         return arms_report(run)
@@ -81,7 +81,7 @@ def write_both(model: ReportModel, folder: Path, stem: str = REPORT_NAME) -> Pat
 
 
 def draw_charts(model: ReportModel) -> tuple[ReportModel, dict[str, str]]:
-    """The report with a sentence in the place of each chart that could not be drawn, and the others as SVG by key."""
+    """The report with a sentence in place of each chart that could not be drawn, and the other charts as SVG by key."""
     drawings, reasons = draw_apart(model.charts)
     sections = []
     for section in model.sections:
@@ -119,7 +119,7 @@ def charts_folder(path: Path) -> str:
 
 
 def _write_folder(folder: Path, files: Mapping[str, str], *, force: bool) -> None:
-    """The charts, and a list of them: what an earlier list names and is no longer drawn is removed, nothing else."""
+    """Writes the charts and a list of them. Removes only files in an earlier list that are no longer drawn."""
     listed = folder / CHARTS_LIST
     try:
         if folder.is_symlink():
@@ -135,7 +135,7 @@ def _write_folder(folder: Path, files: Mapping[str, str], *, force: bool) -> Non
             raise UsageError(
                 f"{folder / foreign[0]} exists and was not written by a report", hint="Add --force to overwrite it."
             )
-        # The list comes first: what is written after it is known to be ours, however this ends.
+        # The list is written first, so that all later files are known to be ours, however this ends.
         if files or known:
             _write(listed, "".join(f"{name}\n" for name in sorted({*files, *ours})))
         for name, text in files.items():
@@ -149,7 +149,7 @@ def _write_folder(folder: Path, files: Mapping[str, str], *, force: bool) -> Non
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all. A link at `path` is replaced, never followed."""
+    """Writes the file whole or not at all. A link at `path` is replaced, never followed."""
     try:
         replace_file(path, text.encode(), mode=0o666)
     except OSError as error:
@@ -163,7 +163,9 @@ def _cannot(path: Path, error: OSError) -> StoreError:
 
 
 def keep_ceilings(summary: RunSummary, where: Path | None = None) -> tuple[Path, ...]:
-    """The files written, one per device; none for a run without operators, or if the cache is not writable."""
+    """Stores measured ceilings and returns the files, one per device; none for a run without operators, or if the cache
+    is not writable.
+    """
     by_device: dict[str, list[Ceiling]] = {}
     for ceiling in measured_ceilings(summary.info, summary.cases):
         by_device.setdefault(ceiling.device.key, []).append(ceiling)

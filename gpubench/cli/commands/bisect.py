@@ -145,7 +145,7 @@ def _begun(
     good: str,
     bad: str,
 ) -> "StoredBisection":
-    """A search that has judged nothing. UsageError for revisions or a metric that are not there."""
+    """A new search. UsageError for unknown revisions or metrics."""
     from datetime import UTC, datetime
 
     from gpubench.core.did_you_mean import near_aside
@@ -199,7 +199,7 @@ def _made(store: Path, state: "StoredBisection") -> Path:
 
 @contextmanager
 def _status() -> "Iterator[Show]":
-    """A line on a terminal that says what is being judged; elsewhere nothing."""
+    """A status line on a terminal that says what is being judged; elsewhere nothing."""
     from gpubench.cli.console import progress_console, redraws
     from gpubench.report.model.inert_text import inert
 

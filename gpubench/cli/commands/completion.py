@@ -1,4 +1,4 @@
-"""`gpubench completion`: the script that makes a shell complete commands, options, suites and runs."""
+"""`gpubench completion`: a shell script that completes commands, options, suites and runs."""
 
 import rich_click as click
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def command() -> None:
     """Keep the runs of a team in one database.
 
-    The run folders stay the truth: a database can be thrown away and made again from them.
+    The run folders remain the source of truth: a database can be deleted and made again from them.
 
     \b
     Examples:
@@ -35,10 +35,10 @@ def command() -> None:
 @database_option
 @store_option
 def sync(stores: tuple[Path, ...], *, database: str | None, store: Path) -> int:
-    """Put stored runs into a database. Runs that it has stay as they are.
+    """Put stored runs into a database. Runs that it already has stay unchanged.
 
     FOLDERs hold runs, as --store does. Only runs that are new or have grown are read. Runs with arms are left out: an
-    A/B is a comparison and no point of a history. Exit status 3 if a run could not be read; the others are stored.
+    A/B is a comparison, not a point in a history. Exit status 3 if a run could not be read; the others are stored.
 
     \b
     Examples:
@@ -92,7 +92,7 @@ def _new_runs(
 
 
 def _kept(run: "Run", stamp: str) -> "KeptRun | None":
-    """None for a run with arms."""
+    """A run as stored in the database; None for a run with arms."""
     from gpubench.analysis.compare.run_sides import arms_of, commit_of
     from gpubench.analysis.history.case_history import kept_run
     from gpubench.analysis.summary.run_summary import summarise_run

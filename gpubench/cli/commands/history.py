@@ -42,11 +42,11 @@ def command(
 ) -> None:
     """Show a metric across stored runs and flag shifts.
 
-    With --db, across the runs that `gpubench db sync` put into a database.
+    With --db, across the runs in a database (`gpubench db sync`).
 
     Each case of each machine is a separate series. A change needs four runs on either side and is found by the energy
-    statistic with permutations. Take it as a reason to measure again,
-    never as a gate: stored runs were not interleaved.
+    statistic with permutations. Take it as a reason to measure again, never as a gate: stored runs were not
+    interleaved.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""`gpubench init`: a suite and a model to begin with."""
+"""`gpubench init`: writes a starter suite and model."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`gpubench plan`: what a verdict will cost."""
+"""`gpubench plan`: forecasts the cost of a verdict."""
 
 import sys
 from pathlib import Path
@@ -98,13 +98,13 @@ def command(
         )
     else:
         run = open_run(pilot, store)
-        # Alternating launches forecast nothing of alternating blocks of steps.
+        # Launches say nothing about the noise of alternating blocks of steps.
         selection, interleave = run.info.selection, "launch" if run.info.interleave == "launch" else None
     found = plan(run, CompareSettings(sesoi=sesoi, max_rounds=max_rounds), one_by_one=MANY_CASES)
     if as_json:
         sys.stdout.write(to_lines(plan_document(found, pilot=run.info.run)))
         return
-    # The options of a comparison that is measured as the pilot was.
+    # The options that measure a comparison as the pilot was measured.
     asked = [word for override in overrides if pilot is None for word in ("-s", override)]
     if pilot is not None and any(word.partition("=")[0] == "--case" for word in run.info.argv):
         asked += [word for case in run.info.cases if case.kind == "measure" for word in ("--case", case.case_id)]
@@ -143,7 +143,7 @@ def _pilot(
         rounds=rounds,
         interleave=interleave,
     )
-    # They settle nothing, as equal arms have no verdict, but their launches must not share a row.
+    # Equal arms get no verdict, but each needs its own row.
     verdicts = Verdicts([arm.name for arm in request.arms], rounds, CompareSettings())
     with open_progress(wide=wide, verdicts=verdicts) as progress:
         outcome = start(request, progress)

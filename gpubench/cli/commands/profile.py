@@ -34,7 +34,7 @@ _top_option = click.option(
 
 
 class _CaseUnlessNamed(click.RichGroup):
-    """Allows `gpubench profile SUITE ...`: anything that is not a subcommand goes to `case`."""
+    """Allows `gpubench profile SUITE ...`: passes anything that is not a subcommand to `case`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:

@@ -35,7 +35,7 @@ _MOST_REPEATS = 1000
 
 
 def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """As `-s measure.repeats=` takes it: `5`, `auto`, or `{min: 3, max: 12}` for `3..12`."""
+    """The value for `-s measure.repeats=`: `5`, `auto`, or `{min: 3, max: 12}` for `3..12`."""
     if value is None or value == "auto":
         return value
     least, dots, most = value.partition("..")
@@ -222,7 +222,7 @@ def command(
     from gpubench.runner.run import RunRequest, start
     from gpubench.suite.load import load_suite
 
-    # Read before anything is measured: `@last` is the run before, and a name that is wrong costs no time.
+    # Read before measuring: `@last` is then the previous run, and a wrong name costs no time.
     against = None if baseline is None else stored_side(baseline, store)
     ending = RunEnding(strict, report, as_json, wide, asked, against, allow_empty=allow_empty)
     if resumed is not None:
@@ -317,7 +317,7 @@ def _resume(
 
 
 def _dry_run(request: "RunRequest", *, as_json: bool, wide: bool, everything: bool) -> int:
-    """Exit status 3, as of the run, if a case would fail for want of its workload."""
+    """Exit status 3, like the run's, if a case would fail because its workload is missing."""
     import tempfile
 
     from gpubench.cli.screens.dry_run_screen import print_plan, without_workload
@@ -328,7 +328,7 @@ def _dry_run(request: "RunRequest", *, as_json: bool, wide: bool, everything: bo
         began = time.monotonic()
         planned = preview(request, Path(folder) / "host.log")
         started_s = time.monotonic() - began
-    # A target was imported before, and arms with an interpreter look for their workloads themselves.
+    # A target was checked already, and arms with their own interpreter find workloads themselves.
     if request.loaded.target is None and not any(arm.python for arm in request.arms):
         planned = without_workload(request.loaded, planned)
     print_plan(

@@ -31,7 +31,7 @@ SECTIONS = (
 )
 
 _MOST_LISTED = 1000
-"""Rows of the table of cases: with more, the answers are out of sight."""
+"""Most rows in the table of cases; more would push the answers off the screen."""
 
 
 @click.command(name="show")

@@ -1,4 +1,4 @@
-"""`gpubench tune`: search the fastest correct settings of a model."""
+"""`gpubench tune`: searches the fastest correct settings of a model."""
 
 import json
 import re
@@ -37,7 +37,7 @@ _PRICE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)/h")
 
 
 def _price(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """`2.5/h`: money per hour, in whatever currency."""
+    """`2.5/h`: money per hour, in any currency."""
     if value is None:
         return None
     found = _PRICE.fullmatch(value)
@@ -173,7 +173,7 @@ def _loaded(target: str, overrides: tuple[str, ...], axes: tuple[str, ...], *, q
 
 
 def _check_device(info: "RunInfo") -> None:
-    """UsageError where no case can be measured here, with the reason."""
+    """UsageError, with the reason, if no case can be measured here."""
     from gpubench.core.errors import UsageError
 
     reasons = [case.skip_reason for case in info.cases if case.kind == "measure"]
@@ -325,7 +325,7 @@ def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
 
 
 def _suite_text(stored: "Run", tuned: "TunedRun") -> str:
-    """A suite of the start and the best setting, which take turns again."""
+    """A suite of the starting and the best setting, which take turns again."""
     from gpubench.suite.model.case import Case
 
     assert tuned.start is not None, "something was measured"

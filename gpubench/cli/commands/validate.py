@@ -1,4 +1,4 @@
-"""`gpubench validate`: is a suite file right, and how many cases does it make?"""
+"""`gpubench validate`: checks a suite file and counts its cases."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -69,9 +69,7 @@ Labelled = tuple[tuple[int, str, "Case"], ...]
 
 
 def _selected(loaded: "LoadedSuite", selection: str | None) -> tuple[Labelled, Labelled]:
-    """Cases to measure that the selection keeps, with the labels they have in the whole suite, and the accuracy
-    runs that follow from them.
-    """
+    """The selected cases, with their labels in the whole suite, and the accuracy runs that follow from them."""
     from gpubench.suite.cases.expand import quality_cases
     from gpubench.suite.cases.labels import label_cases
     from gpubench.suite.select.expression import parse_selection
@@ -162,7 +160,7 @@ def _text(value: Any) -> str:
 
 
 def _name(loaded: "LoadedSuite") -> str:
-    """What a person types to mean this suite."""
+    """The suite's name on a command line."""
     from gpubench.suite.read.shipped import shipped_suites
 
     shipped = shipped_suites().get(loaded.suite.name)

@@ -1,4 +1,4 @@
-"""`gpubench check` of a stored run, and where the outcome goes: files, GitHub, the screen."""
+"""`gpubench check` of a stored run, and the output of its outcome: files, GitHub, the screen."""
 
 import os
 import sys
@@ -32,7 +32,7 @@ GATE_NAME = "gate.json"
 
 def check_stored(reference: str, asked: CheckRequest, end: "CheckEnd", *, strict: bool) -> int:
     """The gates of a stored run, with fresh rounds and a new baseline if asked for. Returns the exit status."""
-    from gpubench.cli.gate.remeasure import remeasure  # with the runner, which few checks need
+    from gpubench.cli.gate.remeasure import remeasure  # imports the runner, which few checks need
 
     run = open_run(reference, asked.store)
     codes = unfit({found.code for record in run.records for found in record.findings}) if strict else ()
@@ -59,7 +59,7 @@ def check_stored(reference: str, asked: CheckRequest, end: "CheckEnd", *, strict
 
 @dataclass(frozen=True)
 class CheckEnd:
-    """Where the outcome goes."""
+    """Writes the outcome of a check."""
 
     junit: Path | None
     output: Path | None
@@ -67,7 +67,8 @@ class CheckEnd:
     wide: bool
 
     def report(self, checked: Checked, name: str, *, gate: Path | None) -> int:
-        """Writes files first, so that they exist even if the terminal cannot be written to. Returns the exit status.
+        """Writes the files first, so that they exist even if the terminal cannot be written to. Returns the exit
+        status.
 
         `gate.json` and JUnit XML are written whole or not at all. StoreError if a file cannot be written.
         """
@@ -96,7 +97,7 @@ class CheckEnd:
         return checked.status
 
     def first(self, run: Run, written: Path) -> int:
-        """For a run that was only kept as the baseline: there was none to check it against."""
+        """The outcome for a run that became the first baseline, with none to check it against."""
         crashed = any(record.status in CRASHED for record in run.records)
         status = ExitStatus.CASE_FAILED if crashed else ExitStatus.OK
         if self.as_json:

@@ -1,4 +1,4 @@
-"""What `gpubench check` and `gpubench compare` are asked, and the sides it names: runs, arms, baselines."""
+"""The sides named in `gpubench check` and `gpubench compare`: runs, arms, baselines."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ from gpubench.suite.select.expression import parse_selection
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """The options of `gpubench check` that every part of the gate may ask for."""
+    """The options of `gpubench check` that several parts of the gate need."""
 
     against: tuple[str, ...]
     gates: tuple[str, ...]
@@ -79,7 +79,7 @@ def sides_to_check(run: Run, asked: CheckRequest) -> tuple[Side, Side]:
     if against is None:
         path = baseline_file(run, asked.baselines)
         shared = baseline_path(asked.baselines, run.info.environment, run.info.suite_name)
-        # Where only another machine of that name has one, it is told what differs.
+        # If only another machine of that name has one, the comparison shows the differences.
         return baseline_side(read_baseline(path if path.exists() else shared)), candidate
     return stored_side(against, asked.store), candidate
 
@@ -87,8 +87,8 @@ def sides_to_check(run: Run, asked: CheckRequest) -> tuple[Side, Side]:
 def baseline_file(run: Run, folder: Path) -> Path:
     """The file of the baseline of the run's suite on its machine.
 
-    Machines of one name may differ in what chooses their kernels (processor flags, family, quota; driver): the first
-    to keep a baseline has the folder of that name, another one a folder whose name ends with a digest of its facts.
+    Machines of the same name may differ in facts that decide on kernels (processor flags, family, quota; driver). The
+    first to keep a baseline gets the folder of that name, others a folder whose name ends with a digest of their facts.
     """
     info = run.info
     path = baseline_path(folder, info.environment, info.suite_name)
@@ -101,7 +101,7 @@ def baseline_file(run: Run, folder: Path) -> Path:
 
 
 def stored_side(reference: str, store: Path) -> Side:
-    """A stored run or a baseline file. UsageError for a run with arms, and for any other name."""
+    """A stored run or a baseline file as a side. UsageError for a run with arms, and for any other name."""
     path = Path(reference)
     if path.is_file() and path.suffix == ".json" and not (path.parent / "run.json").exists():
         return baseline_side(read_baseline(path))
@@ -126,9 +126,9 @@ def _arms_to_check(run: Run, arms: Sequence[str], against: str | None, arm: str 
 
 
 def rules_for_run(run: Run, given: Sequence[str]) -> tuple[tuple[GateRule, ...], bool]:
-    """Gates of the suite, then those of the command line, which take precedence; and whether there are any.
+    """Gates of the suite, then of the command line, which take precedence; and whether there are any.
 
-    Without any, the default ones.
+    Without any, the default gates.
     """
     declared = rules_of(
         understood(Gate, gate, "the run's suite has a gate") for gate in run.info.suite.get("gates") or ()
@@ -138,19 +138,19 @@ def rules_for_run(run: Run, given: Sequence[str]) -> tuple[tuple[GateRule, ...],
 
 
 def rules_for_files(given: Sequence[str], cases: Sequence[ComparableCase]) -> tuple[tuple[GateRule, ...], bool]:
-    """Gates of the command line (or the default ones), then the limits that tests declare for themselves."""
+    """Gates of the command line (or the default ones), then limits that tests declare for themselves."""
     rules = tuple(parse_gate(text, by_name) for text in given)
     own = limit_rules(cases)
     return (*(rules or DEFAULT_FILE_RULES), *own), bool(rules or own)
 
 
 def by_settings(text: str) -> Callable[[ComparableCase], bool]:
-    """Cases of a suite by an expression of `-k`."""
+    """Selects cases of a suite by a `-k` expression."""
     selection = parse_selection(text)
     return lambda entry: selection.matches(Case.model_validate(entry.settings))
 
 
 def by_name(text: str) -> Callable[[ComparableCase], bool]:
-    """Tests by their names, or a pattern of them (`test_sort*`, `tests/test_a.py::*`). Brackets are part of a name."""
+    """Selects tests by name or pattern (`test_sort*`, `tests/test_a.py::*`). Brackets are part of a name."""
     pattern = text.replace("[", "[[]")
     return lambda entry: any(name == text or fnmatchcase(name, pattern) for name in (entry.label, entry.case_id))

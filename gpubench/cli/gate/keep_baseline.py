@@ -1,4 +1,4 @@
-"""Keep a run as this machine's baseline, if `gpubench check` may."""
+"""Keeps a run as this machine's baseline, if `gpubench check` allows it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,10 +20,11 @@ FIRST = "the first baseline"
 
 
 def first_baseline(run: Run, asked: CheckRequest) -> Path | None:
-    """The file if the run was written as the first baseline of its machine and suite; None if there is one to check.
+    """Writes the run as the first baseline of its machine and suite, and returns the file; None if there is one to
+    check.
 
-    UsageError for a run that measured nothing, and for `--update` of a run with arms: they are judged against each
-    other and need no baseline.
+    UsageError for a run that measured nothing, and for `--update` with arms, which are judged against each other and
+    need no baseline.
     """
     if arms_of(run):
         if asked.update:
@@ -35,7 +36,7 @@ def first_baseline(run: Run, asked: CheckRequest) -> Path | None:
     path = baseline_file(run, asked.baselines)
     if asked.against or path.exists() or not (asked.update or asked.accept):
         return None
-    rules_for_run(run, asked.gates)  # refuses an unreadable gate, although there is nothing to judge
+    rules_for_run(run, asked.gates)  # refuses an invalid gate, although there is nothing to judge
     if not any(record.status is Status.OK for record in run.records):
         raise UsageError(f"run {run.info.run} measured nothing: there is nothing to keep as a baseline")
     return _write(run, path, asked.accept or FIRST)
@@ -44,8 +45,8 @@ def first_baseline(run: Run, asked: CheckRequest) -> Path | None:
 def keep(checked: Checked, run: Run, asked: CheckRequest) -> Checked:
     """Writes the baseline with --accept, whatever the gates say, or with --update if they passed.
 
-    For arms it only notes the reason. A run whose data cannot exclude a broken limit does not replace the baseline
-    without a reason, as the baseline would then follow every regression step by step.
+    For arms it only notes the reason. A run that may have broken a limit replaces the baseline only with --accept:
+    otherwise the baseline would follow every small regression.
     """
     if checked.compared.candidate.source == "arm":
         return replace(checked, accepted=asked.accept)

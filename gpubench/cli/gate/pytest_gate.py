@@ -13,7 +13,7 @@ from gpubench.store.pytest_benchmark_files import read_pytest_file
 
 
 def check_files(files: Sequence[str], asked: CheckRequest) -> Checked:
-    """The gates for files of one project against others. Files that alternate in time are paired as rounds."""
+    """Checks files of a project against others. Files that alternate in time are paired as rounds."""
     unfit = {"--confirm": asked.rounds, "--update": asked.update, "--accept": asked.accept, "--arm": asked.arm}
     wrong = [name for name, given in unfit.items() if given]
     if wrong:
@@ -48,7 +48,7 @@ def _paths(given: Sequence[str]) -> list[Path]:
             matched = sorted(path.rglob("*.json"))
         elif path.exists() or not any(sign in each for sign in "*?["):
             matched = [path]
-        elif path.parent.is_dir():  # whatever signs its own name holds
+        elif path.parent.is_dir():  # even if the folder's own name contains pattern characters
             matched = sorted(path.parent.glob(path.name))
         else:
             matched = sorted(Path(path.anchor or ".").glob(str(path.relative_to(path.anchor) if path.anchor else path)))

@@ -1,4 +1,4 @@
-"""Measure cases again before they fail a gate."""
+"""Measures cases again before they fail a gate."""
 
 import json
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ from gpubench.suite.load import parse_suite
 
 
 def remeasure(run: Run, compared: Compared, *, allow_unpaired: bool, force: bool = False) -> Remeasure:
-    """A function that measures cases of `run` again, on this machine, into a run folder inside `run`'s own.
+    """A function that measures cases of `run` again on this machine, into a run folder inside `run`'s folder.
 
-    A run with arms measures both again, interleaved; any other is compared with the same reference as before.
-    UsageError if this machine or its software is not that of the run.
+    With arms, both are measured again, interleaved; any other run is compared with the same reference as before.
+    UsageError if this machine or its software is not the run's.
     """
 
     def again(changes: Sequence[CaseChange], rounds: int) -> Compared:
@@ -33,7 +33,7 @@ def remeasure(run: Run, compared: Compared, *, allow_unpaired: bool, force: bool
         verdicts = Verdicts(names, rounds, compared.settings) if names else None
 
         def told(case: PlannedCase, records: tuple[Record, ...]) -> bool:
-            """Shows how the arms stand, but settles nothing: all rounds are measured."""
+            """Shows the verdicts so far, but ends no case: all rounds are measured."""
             if verdicts is not None:
                 verdicts(case, records)
             return False
@@ -48,9 +48,9 @@ def remeasure(run: Run, compared: Compared, *, allow_unpaired: bool, force: bool
 
 
 def request_for(run: Run, changes: Sequence[CaseChange], rounds: int, *, force: bool = False) -> RunRequest:
-    """The named cases of the run's suite with the run's arms, `rounds` launches each.
+    """A request for these cases of the run's suite with the run's arms, `rounds` launches each.
 
-    UsageError if its code is not there or was changed, or if someone else made the run, unless `force`.
+    UsageError if its code is missing or, unless `force`, was changed, or if someone else made the run.
     """
     check_own(run.info, trust=force, option="--force")
     check_files(run.info, force=force)
@@ -78,12 +78,12 @@ def request_for(run: Run, changes: Sequence[CaseChange], rounds: int, *, force: 
 
 
 def fresh_comparison(run: Run, fresh: Run, before: Compared, *, allow_unpaired: bool) -> Compared:
-    """The same comparison on the fresh rounds. UsageError if they are from another machine than the run."""
+    """The same comparison on the fresh rounds. UsageError if they were measured on another machine."""
     arms = before.candidate.source == "arm"
     names = (before.reference.name, before.candidate.name)
     reference = side_of(fresh, names[0], arm=names[0]) if arms else before.reference
     candidate = side_of(fresh, names[1], arm=names[1] if arms else None)
     original = side_of(run, f"run {run.info.run}", arm=names[1] if arms else None)
-    # Arms may differ from each other, but not from what they were an hour ago.
+    # Arms may differ from each other, but not from what they were in the run.
     refuse(compare_sides(replace(original, source="run"), replace(candidate, source="run"), ()))
     return compare_sides(reference, candidate, before.metrics, before.settings, allow_unpaired=allow_unpaired)

@@ -1,4 +1,4 @@
-"""What `gpubench bisect` prints: a line per judgement, and the commit that was found."""
+"""The output of `gpubench bisect`: a line per judgement, and the commit found."""
 
 import math
 from pathlib import Path
@@ -15,7 +15,7 @@ _MOST_LISTED = 8
 
 
 def first_line(state: StoredBisection) -> str:
-    """How long it may take, before anything is measured."""
+    """How long the search may take, before anything is measured."""
     most = math.ceil(math.log2(len(state.commits))) + 2 if len(state.commits) > 1 else 1
     return f"{count(len(state.commits), 'commit')} after {name_of(state, None)}: about {count(most, 'judgement')}"
 
@@ -40,7 +40,7 @@ def _suspects(state: StoredBisection, suspects: Suspects) -> str:
 
 
 def answer_lines(state: StoredBisection, folder: Path, *, stopped: str | None = None) -> list[str]:
-    """The answer, what it rests on, and what to type next. `stopped` says why the search ended before its answer."""
+    """The answer, its evidence, and what to type next. `stopped` says why the search ended before its answer."""
     if not state.judgements:
         return [f"Nothing was judged: {stopped}."]
     found = answer(state)

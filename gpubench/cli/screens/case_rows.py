@@ -13,7 +13,7 @@ from gpubench.report.view.case_tables import MEMORY, case_table
 from gpubench.store.run_info import PlannedCase, RunInfo
 from gpubench.suite.cases.labels import varying
 
-# Room for figures that are not known yet; a wider one breaks the alignment of its row, but is written whole.
+# Room for figures that are not known yet; a wider one breaks the alignment of its row, but is never cut.
 _ROOM = {
     "throughput": "000 000 ±00.0%",
     "latency_s": "000.00 ±00.0%",
@@ -66,7 +66,7 @@ class CaseRows:
 
 def _with_room(table: Table) -> Table:
     room = Row(tuple(Cell(_ROOM.get(column.key, "")) for column in table.columns))
-    # That a case has not ended yet must not widen its columns.
+    # The placeholder of an unfinished case must not widen its columns.
     blank = []
     for row in table.rows:
         pairs = zip(table.columns, row.cells, strict=True)

@@ -1,4 +1,4 @@
-"""What a run would do here: cases, skips with their reasons, launches and time."""
+"""The output of `gpubench run --dry-run`: cases, skips with reasons, launches and time."""
 
 from collections.abc import Sequence
 
@@ -30,8 +30,8 @@ def print_plan(
     rounds: int | None = None,
     everything: bool = False,
 ) -> None:
-    """On stdout, as a table or as one JSON document. With arms, for the most `rounds` that a case may get. Cases that
-    this machine cannot run are one line a reason; with `everything` they are rows.
+    """Prints to stdout, as a table or a JSON document. With arms, for the most `rounds` of a case. Cases that this
+    machine cannot run take one line per reason; with `everything`, one row each.
     """
     expected = forecast(loaded.suite, planned, host_s=host_s, num_arms=num_arms, rounds=rounds)
     if as_json:
@@ -81,7 +81,7 @@ def print_plan(
 
 
 def without_workload(loaded: LoadedSuite, planned: Sequence[PlannedCase]) -> tuple[PlannedCase, ...]:
-    """The plan, with cases marked as failed whose workload cannot be found here."""
+    """The plan, with cases marked as failed if their workload cannot be found here."""
     why = {case.workload: why_missing(case.workload, loaded.beside)[0] for case in loaded.cases}
     found = [case for case in loaded.cases if not why[case.workload]]
     why |= {name: said for name, (said, _) in unusable_workloads(found, loaded.beside).items()}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def result_writer(*, wide: bool = False) -> TerminalReport:
-    """Writes parts of a report to stdout, at its width."""
+    """A writer of report parts to stdout, at its width."""
     return TerminalReport(result_console(), table_width(sys.stdout, wide=wide), prose_width(sys.stdout))
 
 
@@ -37,7 +37,7 @@ def print_compared(compared: "Compared", folders: tuple[Path, Path], *, verbose:
 
 
 def _explanation(compared: "Compared", reference: Path, candidate: Path) -> "tuple[Section, ...]":
-    """What the profiles tell about cases that got slower; nothing without profiles, or if arms of a run share them."""
+    """The profiles' explanation of cases that got slower; nothing without profiles, or if arms of a run share them."""
     if reference == candidate:
         return ()
     from gpubench.analysis.compare.compare_sides import speed_change

@@ -1,4 +1,4 @@
-"""The lists of `gpubench list`: entries as plain data, and how a table shows them."""
+"""The lists of `gpubench list`: entries as plain data, and the columns of their tables."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ _MOST_NAMED = 12
 
 @dataclass(frozen=True)
 class Listing:
-    """`entries` are what `--json` prints; `columns` are the keys that a table shows, first the name."""
+    """`entries` are printed by `--json`; `columns` are the keys shown in a table, the name first."""
 
     kind: str
     columns: tuple[Column, ...]
@@ -37,7 +37,7 @@ class Listing:
             return replace(self, entries=found)
 
         keys = [str(entry[key]) for entry in self.entries]
-        # The nearest code or date means something else: what begins like it is more likely meant.
+        # The nearest code or date means something else; entries with this beginning are more likely meant.
         begin = [known for known in keys if known.lower().startswith(name.lower())]
         listed = ", ".join(begin[:_MOST_NAMED]) + (" and more" if len(begin) > _MOST_NAMED else "")
         meant = f"; {listed} {'begin' if len(begin) > 1 else 'begins'} with it" if begin else near_aside(name, keys)
@@ -119,7 +119,7 @@ def metrics() -> Listing:
 
 def suites() -> Listing:
     """Suites that ship with the package, with the cases each expands to."""
-    from gpubench.suite.load import load_suite  # here, as the other lists need neither
+    from gpubench.suite.load import load_suite  # imported here, because other lists do not need it
     from gpubench.suite.read.shipped import shipped_suites
 
     entries = []
@@ -146,7 +146,7 @@ def suites() -> Listing:
 
 
 def workloads() -> Listing:
-    """What `workload:` may name. Torchvision's models are not listed: that would import torch."""
+    """What `workload:` may name, without torchvision's models, whose list would need torch."""
     what = {name: workload.what for name, workload in BUILT_IN.items()} | FAMILIES
     entries = tuple({"name": name, "what": text} for name, text in what.items())
     columns = (Column("name", "workload", "left"), Column("what", "what a step is", "left", flexible=True))

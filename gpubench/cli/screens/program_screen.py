@@ -1,4 +1,4 @@
-"""What `gpubench stat` prints of a program's runs."""
+"""The output of `gpubench stat`."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from gpubench.report.model.words import THROTTLE_REASONS, count, joined
 
 _TITLE = 16
 _DIGITS = 1e-3
-"""What the last digit of a figure stands for, as a share of it, where an interval says no more."""
+"""The precision to print, as a share of the figure, unless its interval is wider."""
 
 _WIDE = 0.25
 """Half-width, as a share, above which an interval is written out."""
@@ -29,7 +29,7 @@ _POWERS = ((1e3, 1e-3, "k"), (1.0, 1.0, ""), (0.0, 1e3, "m"))
 
 
 def shown(command: Sequence[str]) -> str:
-    """A command line as it may be printed: quoted, secrets withheld, on one line."""
+    """A command line for printing: quoted, on one line, with secrets withheld."""
     return inert(shlex.join(hide_secrets(list(command))))
 
 
@@ -131,7 +131,7 @@ def _device_figures(found: ProgramSummary, devices: Sequence[DeviceFigures]) -> 
 
 
 def _doubt(devices: Sequence[DeviceFigures]) -> str:
-    """How sure an energy figure is: its uncertainty, or why it is only an indication."""
+    """The uncertainty of an energy figure, or why it is only an indication."""
     invalid = next(
         (each.detail.get("energy_invalid_reason") for each in devices if not each.detail["energy_valid"]), None
     )

@@ -1,6 +1,7 @@
 """The progress of a run on stderr: a growing table with lines that are redrawn, or a plain log.
 
-Both listen to the runner's events and print nothing else; a redraw a second is all that may disturb the measurement.
+Both listen to the runner's events and print nothing else. One redraw per second is all that may disturb the
+measurement.
 """
 
 import sys
@@ -53,7 +54,7 @@ _NOTICED = ("failed", "timeout", "oom")
 
 
 class RunProgress(ABC):
-    """A listener of a run, and a context manager around it. Counts, remembers, and prints the growing table."""
+    """A listener of a run, and a context manager around it, which keeps count and prints the growing table."""
 
     def __init__(
         self,
@@ -137,7 +138,7 @@ class RunProgress(ABC):
             )
 
     def _case_finished(self, event: CaseFinished) -> None:
-        # The header names what the plan leaves out.
+        # The header names the cases that the plan skips.
         if event.case.skip_status is not None or self.rows is None:
             return
         if event.case.kind == "quality":
@@ -174,7 +175,7 @@ class RunProgress(ABC):
     def quality_finished(self, event: CaseFinished) -> None: ...
 
     def round_finished(self, event: RoundFinished) -> None:  # noqa: B027
-        """A run with arms has finished a round: `verdicts` are up to date."""
+        """A round of a run with arms is over: `verdicts` are up to date."""
 
     def host_started(self, event: HostStarted) -> None:  # noqa: B027
         """A worker host is up."""
@@ -183,11 +184,11 @@ class RunProgress(ABC):
         """Something changed."""
 
     def close(self) -> None:  # noqa: B027
-        """The run has ended, perhaps with an error; may be called twice."""
+        """Called when the run has ended, perhaps with an error; may be called twice."""
 
 
 class LiveProgress(RunProgress):
-    """For a terminal: rows stay, and below them the latest launches and the status lines are redrawn."""
+    """For a terminal: rows stay; the latest launches and the status lines below them are redrawn."""
 
     def __init__(self, console: "Console", **options: Any) -> None:
         super().__init__(console, **options)
@@ -234,7 +235,7 @@ class LiveProgress(RunProgress):
 
     def launch_finished(self, event: LaunchFinished) -> None:
         if event.record.arm is not None and event.record.status is Status.OK and event.case.kind == "measure":
-            return  # the standing after its round is shown instead
+            return  # the verdicts after its round are shown instead
         repeat = f"  launch {event.record.repeat}" if event.case.kind == "measure" else ""
         self.recent.append(f"  {inert(event.case.label)}{repeat}  {launch_text(event.case, event.record)}")
 
@@ -264,7 +265,7 @@ class LiveProgress(RunProgress):
 
 
 class LogProgress(RunProgress):
-    """For a pipe, a dumb terminal or CI: a line per launch, then the rows, nothing redrawn."""
+    """For a pipe, a dumb terminal or CI: a line per launch, then the rows; nothing is redrawn."""
 
     def __init__(self, console: "Console", **options: Any) -> None:
         super().__init__(console, **options)
@@ -283,14 +284,14 @@ class LogProgress(RunProgress):
         self.print_line(f"{place} {inert(event.case.label)}{repeat}  {launch_text(event.case, event.record)}{left}")
 
     def quality_finished(self, event: CaseFinished) -> None:
-        """Its launches were logged."""
+        """Prints nothing: its launches were logged."""
 
     def round_finished(self, event: RoundFinished) -> None:
         for standing in () if self.verdicts is None else self.verdicts.of(event.case):
             self.print_line(f"  {inert(event.case.label)}: {standing}")
 
     def _verdicts_finished(self, case: PlannedCase) -> None:
-        """Printed together at the end, as the line of its last round is just above."""
+        """Printed with the others at the end, because the line of its last round is just above."""
         assert self.verdicts is not None
         self.settled += [(f"{inert(case.label)}: {standing}", standing.tone) for standing in self.verdicts.of(case)]
 
@@ -298,7 +299,7 @@ class LogProgress(RunProgress):
         self.print_line(f"worker host {event.pid} ready after {format_duration(event.seconds)}")
 
     def close(self) -> None:
-        """Prints the table at the end: rows between log lines would be hard to read."""
+        """Prints the table at the end, because rows between log lines would be hard to read."""
         if self.kept and self.rows is not None:
             self._print_rows([(self.rows.header(), "plain"), *self.kept])
         if self.settled:
@@ -320,14 +321,14 @@ class LogProgress(RunProgress):
 
 
 def open_progress(*, wide: bool = False, verdicts: "Verdicts | None" = None) -> RunProgress:
-    """The progress for stderr. `verdicts` are those of a run with arms, updated before this is."""
+    """The progress for stderr. `verdicts` are those of a run with arms, updated before this listener."""
     console = progress_console()
     make = LiveProgress if redraws(sys.stderr) else LogProgress
     return make(console, wide=wide, verdicts=verdicts)
 
 
 def header_facts(info: RunInfo, folder: Path | None, num_done: int = 0) -> tuple[Fact, ...]:
-    """Suite, machine, state, skips and the run's folder. `num_done` launches were done before (a resumed run)."""
+    """Suite, machine, state, skips and the run's folder. `num_done` launches had been done before (a resumed run)."""
     measured = [entry for entry in info.cases if entry.skip_status is None]
     cases = sum(entry.kind == "measure" for entry in measured)
     trained = len(measured) - cases
@@ -336,7 +337,7 @@ def header_facts(info: RunInfo, folder: Path | None, num_done: int = 0) -> tuple
     launches = rounds if info.arms else count(info.repeats, "launch", "launches")
     suite = f"suite {info.suite_name}, {count(cases, 'case')} x {launches}{quality}"
     states = filter(None, map(_gpu_state, info.environment.get("gpus") or ()))
-    # Cases that this machine cannot run, once per reason.
+    # Cases that this machine cannot run, one line per reason.
     skips = Counter(case.skip_reason or case.skip_status.value for case in info.cases if case.skip_status is not None)
     facts = [
         Fact(f"gpubench {__version__}", line(suite)),
@@ -353,7 +354,7 @@ def header_facts(info: RunInfo, folder: Path | None, num_done: int = 0) -> tuple
 
 
 def _arms(info: RunInfo) -> list[Fact]:
-    """Each arm with its settings, and how they alternate."""
+    """The arms with their settings, and how they alternate."""
     if not info.arms:
         return []
     how = "alternating blocks of steps in one process" if info.interleave == "block" else "launches in turn"

@@ -1,4 +1,4 @@
-"""The lines that are redrawn while a case runs, as text: pure, so that a golden file can check them."""
+"""The lines redrawn while a case runs, as plain text that a golden file can check."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -110,7 +110,7 @@ def bar_line(tally: Tally, width: int) -> str:
 
 
 def join_parts(parts: Sequence[Part], width: int) -> str:
-    """Parts two spaces apart; whole ones are dropped by priority, the last of equals first, until the rest fits."""
+    """Parts two spaces apart. Whole parts are dropped by priority, the last of equals first, until the rest fits."""
     kept = list(parts)
     while any(rank > 0 for rank, _ in kept) and cell_width("  ".join(text for _, text in kept)) > width:
         kept.pop(max(range(len(kept)), key=lambda at: (kept[at][0], at)))

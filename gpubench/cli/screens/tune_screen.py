@@ -1,4 +1,4 @@
-"""What `gpubench tune` prints: progress on stderr; then the path, what was ruled out, and lines to paste."""
+"""The output of `gpubench tune`: progress on stderr; then the path, what was ruled out, and lines to paste."""
 
 import math
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ def print_progress(event: Event) -> None:
 
 
 def tune_lines(tuned: "TunedRun", paste: Sequence[str], price: float | None, accuracy: str = "") -> list[str]:
-    """At most 40 lines of at most 100 columns, without those on files."""
+    """The result, in at most 40 lines of 100 columns, without the lines on files."""
     lines = _path(tuned, accuracy)
     frontier = _frontier(tuned, price)
     room = MOST_LINES - len(lines) - len(frontier) - len(paste) - 4 - 3
@@ -102,7 +102,7 @@ def _ruled_out(ruled_out: "Sequence[RuledOut]", room: int) -> list[str]:
 
 
 def _frontier(tuned: "TunedRun", price: float | None) -> list[str]:
-    """Where speed, memory and energy pull apart; nothing where one setting has the best of all."""
+    """The frontier if speed, memory and energy favour different settings; nothing if one setting is best in all."""
     on_gpu = tuned.cases[0].device_type == "cuda"
     memory = "peak_memory_reserved_bytes" if on_gpu else "peak_rss_bytes"
     points = list(dict.fromkeys([tuned.best, *tuned.frontier]))[:_FRONTIER]

@@ -1,4 +1,4 @@
-"""What a comparison says of one metric of one case, as words and cells."""
+"""The change of one metric of one case, as words and cells."""
 
 import math
 from collections.abc import Mapping
@@ -39,7 +39,9 @@ def metric_title(name: str) -> str:
 
 
 def change_text(moved: MetricChange, limit: float | None = None) -> str:
-    """`-7.3% (-7.8, -6.8)`; for shares and accuracies the difference in points. Shares differ visibly from `limit`."""
+    """`-7.3% (-7.8, -6.8)`; for shares and accuracies the difference in points, with enough digits to differ from
+    `limit`.
+    """
     change, spec = moved.change, METRICS[moved.metric]
     if change is None or not math.isfinite(change.value):
         return NOT_AVAILABLE
@@ -63,7 +65,7 @@ def change_text(moved: MetricChange, limit: float | None = None) -> str:
 
 
 def verdict_word(moved: MetricChange) -> str:
-    """`slower` and `faster` for what is a time or a rate, else `worse` and `better`; `same`, `unclear`."""
+    """`slower` and `faster` for times and rates, else `worse` and `better`; `same`, `unclear`."""
     spec = METRICS[moved.metric]
     if spec.group in _SPEED_GROUPS and moved.judgement in ("worse", "better"):
         return "slower" if moved.judgement == "worse" else "faster"
@@ -71,7 +73,9 @@ def verdict_word(moved: MetricChange) -> str:
 
 
 def kind_word(change: CaseChange) -> str:
-    """How a case ended compared with before: `now OOM`, `still fails`, `now INVALID`, `crashed in part`, `fixed`."""
+    """How a case ended, compared with the reference: `now OOM`, `still fails`, `now INVALID`, `crashed in part`,
+    `fixed`.
+    """
     before, after = change.reference, change.candidate
     if now_invalid(change):
         return "now INVALID"
@@ -90,7 +94,7 @@ def kind_word(change: CaseChange) -> str:
 
 
 def ended_badly(change: CaseChange) -> bool:
-    """Whether any launch of the candidate crashed, or the case ended worse or otherwise than before."""
+    """Whether any launch of the candidate crashed, or the case ended worse or differently than in the reference."""
     before, after = change.reference, change.candidate
     if after is None:
         return False
@@ -99,7 +103,7 @@ def ended_badly(change: CaseChange) -> bool:
 
 
 def end_reason(change: CaseChange) -> str:
-    """Why a case ended as `kind_word` says; empty where nothing is known."""
+    """The reason for `kind_word`; empty if unknown."""
     before, after = change.reference, change.candidate
     if after is None or after.status is Status.SKIPPED:
         return ""
@@ -145,8 +149,8 @@ def crashed_launches(side: ComparableCase) -> tuple[Record, ...]:
 
 
 def mark(change: CaseChange, moved: MetricChange | None = None) -> str:
-    """`-` worse, `+` better, `?` unclear, nothing where nothing moved. What a finding weakens is `!`, not worse
-    or better.
+    """`-` worse, `+` better, `?` unclear, empty if nothing moved; `!` instead of worse or better if weakened by a
+    finding.
     """
     if moved is None:
         return "-" if ended_badly(change) else "+" if change.kind == "fixed" and not _is_invalid(change) else ""
@@ -170,7 +174,7 @@ def tone(change: CaseChange, moved: MetricChange | None = None) -> Tone:
 
 
 def now_invalid(change: CaseChange) -> bool:
-    """A case whose figures could be used before, and no longer can."""
+    """Whether the case's figures were usable in the reference, but are not any more."""
     if change.kind != "measured" or change.reference is None:
         return False
     return _is_invalid(change) and change.reference.validity is not Validity.INVALID
@@ -185,12 +189,12 @@ def is_suspect(change: CaseChange) -> bool:
 
 
 def unverified(change: CaseChange) -> bool:
-    """Whether the output of a side was never checked: then it is not known to be right."""
+    """Whether the output of a side was never checked, so that it may be wrong."""
     return any(side is not None and side.correctness == "unverified" for side in (change.reference, change.candidate))
 
 
 def value_cell(values: Mapping[int, float], metric: str) -> Cell:
-    """The metric over launches in its display unit, digits following its interval."""
+    """The metric over launches in its display unit, with digits that follow its interval."""
     if not values:
         return EMPTY
     return metric_cell(metric, {metric: estimate(list(values.values()), METRICS[metric])})

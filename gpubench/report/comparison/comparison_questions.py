@@ -1,4 +1,4 @@
-"""What readers ask first of a comparison, a sentence each: faster or slower, within its gates, how sure it is."""
+"""The readers' first questions about a comparison, a sentence each: faster or slower, within its gates, how sure."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -15,7 +15,7 @@ from gpubench.suite.model.suite import Gate
 
 
 def comparison_questions(compared: Compared, gates: Sequence[object], headline: Sequence[Line]) -> tuple[Fact, ...]:
-    """`gates` are those of the suite, as the run has them; of `headline` the first two sentences."""
+    """`gates` are those stored with the run; `headline` contributes its first two sentences."""
     return (
         Fact("Faster or slower", tuple(span for said in headline[:2] for span in (*said, *line(" ")))),
         Fact("Within its gates", _gates(compared, gates)),

@@ -1,4 +1,4 @@
-"""The report of a comparison: what differs around it, what changed, how much is unchanged, what cannot be told."""
+"""The report of a comparison: differences in the environment, what changed, what did not, and what is unclear."""
 
 import math
 from collections import Counter
@@ -49,7 +49,7 @@ Moved = tuple[CaseChange, MetricChange]
 
 
 def build_comparison(compared: Compared, *, verbose: bool = False, extra: Sequence[Section] = ()) -> ReportModel:
-    """One candidate against its reference. `verbose` lists every row with the reason of its verdict.
+    """The report of a candidate against its reference. `verbose` lists every row with the reason for its verdict.
 
     `extra` sections (an explanation from profiles) go before what is unclear.
     """
@@ -82,7 +82,7 @@ def moves(changes: Iterable[CaseChange]) -> Iterable[Moved]:
 
 
 def _stands_out(compared: Compared, each: Moved) -> bool:
-    """Whether a row is shown by default: a judged change, an INVALID case, or one that may not be judged."""
+    """Whether a row is shown by default: a judged change, an INVALID case, or one that must not be judged."""
     change, moved = each
     if moved.judgement in ("worse", "better") or now_invalid(change):
         return True
@@ -92,7 +92,7 @@ def _stands_out(compared: Compared, each: Moved) -> bool:
 
 
 def _headline(compared: Compared) -> tuple[Line, ...]:
-    """Verdicts on speed (the first metric of each case that is a speed), then the step time over all cases."""
+    """Verdicts on speed (each case's first metric that is a speed), then the step time over all cases."""
     known = (speed_change(change) for change in compared.changes if not now_invalid(change))
     words = Counter(verdict_word(moved) for moved in known if moved is not None)
     parts = [
@@ -106,7 +106,7 @@ def _headline(compared: Compared) -> tuple[Line, ...]:
     found = compared.overall
     how = "" if compared.interleaved else ", as stored"
     moved = next((each for change in compared.changes if (each := speed_change(change)) and each.comparison), None)
-    if found is not None and found.num_cases == 1 and moved is not None:  # as its row says it
+    if found is not None and found.num_cases == 1 and moved is not None:  # as in its row
         said.append(line(f"{sentence(metric_title(moved.metric))} {change_text(moved)}{how}."))
     elif found is not None and math.isfinite(found.ratio.value):
         percent, *ends = (
@@ -131,7 +131,7 @@ def _headline(compared: Compared) -> tuple[Line, ...]:
 
 
 def difference_facts(found: Sequence[Difference]) -> tuple[Fact, ...]:
-    """`torch  2.12.1 -> 2.13.0`; with a word where the numbers mean nothing together."""
+    """`torch  2.12.1 -> 2.13.0`; with a remark if the numbers cannot be compared."""
     return tuple(
         Fact(each.shown, line(_change_of(each), " (forced: these numbers cannot be compared)" if each.refused else ""))
         for each in found
@@ -147,10 +147,10 @@ def _change_of(each: Difference) -> str:
 
 
 def _tables(key: str, rows: Sequence[Moved], compared: Compared, *, why: bool) -> tuple[Table, ...]:
-    """Arms are named above their values; of runs, whose names are long, one is before and one after."""
+    """Arms are named above their values; runs, whose names are long, are called before and after."""
     if not rows:
         return ()
-    # Scripts made by others are never checked for what they compute; saying so on every row would say nothing.
+    # Outputs of other people's tests are never checked; saying so in every row would be noise.
     checks = compared.candidate.source != "pytest-benchmark"
     arms = compared.candidate.source == "arm"
     before, after = (compared.reference.name, compared.candidate.name) if arms else ("before", "after")
@@ -170,7 +170,7 @@ def _tables(key: str, rows: Sequence[Moved], compared: Compared, *, why: bool) -
     columns = (
         Column("mark", "", "left", cell=of(mark)),
         Column("case", "case", "left", flexible=True, form="wide", cell=of(lambda change, _: change.label)),
-        # Where there is no room, metric and verdict move to the case's text: rows of a case differ at any width.
+        # If there is no room, metric and verdict move to the case's text, so that rows differ at any width.
         Column("case", "case", "left", flexible=True, form="narrow", cell=folded),
         Column("metric", "metric", "left", form="wide", cell=of(lambda _, moved: metric_title(moved.metric))),
         Column("reference", before, priority=4, cell=of(lambda change, moved: _value(change.reference, moved))),
@@ -181,7 +181,7 @@ def _tables(key: str, rows: Sequence[Moved], compared: Compared, *, why: bool) -
             "rounds", "n", priority=5, cell=of(lambda _, moved: (moved.comparison and moved.comparison.rounds) or None)
         ),
         Column("verdict", "verdict", "left", form="wide", cell=of(verdict)),
-        # Without -v the section on what is unclear has the reasons as well.
+        # Without -v the section on unclear metrics has the reasons.
         replace(reason, form="wide", priority=0 if why else 6),
         replace(reason, form="narrow", priority=1 if why else 6),
     )
@@ -204,7 +204,7 @@ def _value(side: ComparableCase | None, moved: MetricChange) -> Cell:
 
 
 def _ended_otherwise(change: CaseChange) -> bool:
-    """Cases that have figures on one side alone, no longer end as they did, or crashed in some of their launches."""
+    """Whether a case has figures on one side only, ended differently than before, or crashed in some launches."""
     if change.kind in ("fixed", "added", "removed"):
         return True
     before, after = change.reference, change.candidate
@@ -219,7 +219,7 @@ def _kinds(changes: Iterable[CaseChange]) -> str:
 
 
 def ends_table(changes: Sequence[CaseChange]) -> tuple[Table, ...]:
-    """How each of these cases ended, and why; no table where there is none."""
+    """How each of these cases ended, and why; empty without any."""
     if not changes:
         return ()
     columns = (
@@ -235,7 +235,7 @@ def ends_table(changes: Sequence[CaseChange]) -> tuple[Table, ...]:
 
 
 def _counts(compared: Compared, num_changed: int, *, verbose: bool) -> tuple[Line, ...]:
-    """What the tables above leave out."""
+    """Counts of what the tables above leave out."""
     counts: Counter[tuple[str, str]] = Counter((moved.metric, moved.judgement) for _, moved in moves(compared.changes))
     said = []
     for metric in compared.metrics:
@@ -253,7 +253,7 @@ def _counts(compared: Compared, num_changed: int, *, verbose: bool) -> tuple[Lin
 
 
 def unclear_lines(unclear: Sequence[MetricChange], sesoi: float) -> tuple[Line, ...]:
-    """What `unclear` means here: once per reason, and the rounds that would tell a change of `sesoi`."""
+    """Why metrics are unclear, once per reason, and the rounds needed to detect a change of `sesoi`."""
     if not unclear:
         return ()
     reasons = Counter((moved.metric, _kind_of(moved)) for moved in unclear)
@@ -276,5 +276,5 @@ def _kind_of(moved: MetricChange) -> str:
 
 
 def unknown_metrics(names: Iterable[str]) -> list[str]:
-    """Those that are not in the registry, or have no better and no worse."""
+    """Names that are not in the registry, or have no better or worse direction."""
     return [name for name in names if name not in METRICS or METRICS[name].better is None]

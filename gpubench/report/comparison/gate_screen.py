@@ -45,8 +45,8 @@ _TONES: dict[str, Tone] = {"fail": "bad", "pass": "plain"}
 
 
 def build_check(checked: Checked, *, run: str) -> ReportModel:
-    """Gates first, then what failed and why it is real, what a second look took back, and what to type. `run` names the
-    run.
+    """The report of a check of `run`: gates, failures and why they are real, failures not confirmed, and what to type
+    next.
     """
     compared = checked.compared
     level = f"; {LEVEL_WORDS[compared.level]}" if compared.level else ""
@@ -99,7 +99,7 @@ def _headline(checked: Checked) -> Line:
 
 
 def _speed_left_out(checked: Checked) -> tuple[str | Span, ...]:
-    """That no gate is on a speed: who reads PASS takes it for one."""
+    """A note that no gate covers a speed, because readers of PASS would assume it."""
     if any(result.rule.metric in SPEED_METRICS for result in checked.results):
         return ()
     return (" Speed was not judged: no gate is on it (", code("--gate throughput=3%"), ").")
@@ -184,14 +184,14 @@ def _failures(checked: Checked) -> tuple[Table, ...]:
 
 
 def failures(results: Sequence[GateResult]) -> list[tuple[GateResult, CaseChange, MetricChange | None]]:
-    """Every case that broke a rule, with how its metric moved (None for a status)."""
+    """Every case that broke a rule, with the change of its metric (None for a status)."""
     return [
         (result, change, change.changes.get(result.rule.metric)) for result in results for change in result.failures
     ]
 
 
 def moved_by(result: GateResult, change: CaseChange, moved: MetricChange | None) -> str:
-    """How a case broke a rule: its change, or for a status how it ended."""
+    """How a case broke a rule: its change, or for a status, how it ended."""
     return kind_word(change) if moved is None else change_text(moved, result.rule.max_regression)
 
 
@@ -211,7 +211,7 @@ def why_real(result: GateResult, change: CaseChange) -> str:
 
 
 def ended(checked: Checked) -> tuple[CaseChange, ...]:
-    """Cases whose launches crashed, or that ended worse or otherwise than before, as far as no failed gate on `status`
+    """Cases whose launches crashed, or that ended worse or differently than before, unless a failed gate on `status`
     names them.
     """
     told = {
@@ -240,7 +240,7 @@ def _not_confirmed(checked: Checked) -> tuple[Line, ...]:
 
 
 def _missing(checked: Checked) -> tuple[Line, ...]:
-    """Cases that the reference has and this run did not measure: no gate can say anything of them."""
+    """Cases of the reference that this run did not measure, so that no gate can judge them."""
     gone = [
         change.label
         for change in checked.compared.changes
@@ -254,13 +254,13 @@ def _missing(checked: Checked) -> tuple[Line, ...]:
 
 
 def _unclear(checked: Checked) -> tuple[Line, ...]:
-    """Reasons of what no gate could decide: of cases that were measured again, those of the fresh rounds."""
+    """Why cases are undecided; for cases measured again, from the fresh rounds."""
     unclear = [change.changes[result.rule.metric] for result in checked.results for change in result.unclear]
     return tuple(unclear_lines(unclear, checked.compared.settings.sesoi))
 
 
 def _next(checked: Checked, run: str) -> tuple[Line, ...]:
-    """What to type: to look closer, to accept."""
+    """What to type next: to look closer, or to accept."""
     reference, candidate = checked.compared.reference, checked.compared.candidate
     said = []
     if checked.compared.level in ("stored", "single") and any(result.unclear for result in checked.results):
@@ -268,7 +268,7 @@ def _next(checked: Checked, run: str) -> tuple[Line, ...]:
         judged = (", or judge them anyway with ", code("--allow-unpaired"), ".")
         said.append(line(told, code("gpubench run SUITE --arm ..."), *judged))
     if checked.verdict is not ExitStatus.OK and candidate.source != "pytest-benchmark":
-        # The command that shows every row; `compare` takes no baseline. A tag may stand behind the name of a run.
+        # The command that shows every row; `compare` accepts no baseline. A run's name may be followed by its tag.
         named = {"arm": "", "run": reference.name.partition(" ")[0] + " "}.get(reference.source)
         rows = code(
             "" if named is None or candidate.source != reference.source else f"gpubench compare {named}{run} -v"

@@ -27,7 +27,7 @@ MIN_RUNS = 8
 
 
 def build_history(metric: str, found: Sequence[CaseHistory], *, floor: float, notes: Sequence[str] = ()) -> ReportModel:
-    """Changes first, then every series. `notes` say what was left out."""
+    """The screen: changes first, then every series. `notes` say what was left out."""
     changed = [(history, change) for history in found for change in history.changes]
     short = sum(len(history.points) < MIN_RUNS for history in found)
     needs = f"shorter than {MIN_RUNS} runs: a change of level needs four on each side."
@@ -136,7 +136,7 @@ def _value(metric: str, value: float) -> Cell:
 
 
 def history_document(metric: str, found: Sequence[CaseHistory], *, floor: float) -> dict[str, Any]:
-    """As JSON; values in the metric's stored unit."""
+    """The JSON document; values in the metric's stored unit."""
     return {
         "schema": 1,
         "metric": metric,

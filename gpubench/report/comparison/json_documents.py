@@ -1,4 +1,6 @@
-"""A comparison and a gate as JSON documents: `schemas/comparison-1.json`, `schemas/gate-1.json`. They only grow."""
+"""A comparison and a gate as JSON documents: `schemas/comparison-1.json`, `schemas/gate-1.json`. Fields are only ever
+added.
+"""
 
 import math
 from typing import Any
@@ -21,7 +23,7 @@ _NONE = object()
 
 
 def comparison_document(compared: Compared) -> dict[str, Any]:
-    """One candidate against its reference, every case and metric; only settings that are not at their default."""
+    """A candidate against its reference: every case and metric, and settings that are not at their default."""
     return {
         "schema": DOCUMENT_SCHEMA,
         "gpubench": __version__,
@@ -53,7 +55,7 @@ def gate_document(checked: Checked) -> dict[str, Any]:
 
 
 def to_lines(document: dict[str, Any]) -> str:
-    """The document as text, a line per key and per list entry: indenting everything is slow with many cases."""
+    """The document as text, a line per key and list entry, because indenting everything is slow with many cases."""
     parts = []
     for name, value in document.items():
         if isinstance(value, list) and value:

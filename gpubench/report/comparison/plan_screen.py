@@ -26,14 +26,14 @@ from gpubench.report.model.words import count
 
 ENOUGH = 0.95
 AFFORDABLE = 200
-"""Rounds beyond which a quieter machine is the better advice."""
+"""With more rounds than this, a quieter machine is the better advice."""
 
 
 def build_plan(
     plan: VerdictPlan, *, pilot: str, suite: str = "SUITE", asked: Sequence[str] = (), everything: bool = False
 ) -> ReportModel:
-    """Rounds and time per case. `pilot` is the name of the run the noise was taken from, of `suite` with the options
-    `asked`. Cases without a forecast are one line a reason; with `everything` they are rows.
+    """Rounds and time per case. The noise is from the run `pilot` of `suite` with the options `asked`. Cases without a
+    forecast take one line per reason; with `everything`, one row each.
     """
     shown = [case for case in plan.cases if everything or case.forecast is not None]
     why = Counter(case.reason for case in plan.cases if case not in shown)
@@ -75,7 +75,7 @@ def _headline(plan: VerdictPlan) -> Line:
 
 def _table(plan: VerdictPlan, cases: Sequence[CasePlan], notes: tuple[Line, ...]) -> Table:
     def forecast(get: Callable[[CasePlan, VerdictForecast], Cell | str]) -> Callable[[CasePlan], Cell | str | None]:
-        """Nothing for a case without a forecast."""
+        """Empty for a case without a forecast."""
         return lambda case: None if case.forecast is None else get(case, case.forecast)
 
     def note(case: CasePlan) -> str:
@@ -120,7 +120,7 @@ def _table(plan: VerdictPlan, cases: Sequence[CasePlan], notes: tuple[Line, ...]
 
 
 def _next(plan: VerdictPlan, suite: str, asked: Sequence[str]) -> tuple[Line, ...]:
-    """What to type: the same cases, taking turns in the same way, judged by the same smallest change."""
+    """What to type next: the same cases, alternating in the same way, with the same smallest change."""
     needed = [case.forecast.needed for case in plan.cases if case.forecast and case.forecast.needed]
     most = max([*(each for each in needed if each <= AFFORDABLE), plan.settings.max_rounds])
     sesoi = "" if plan.settings.sesoi == SESOI else f" --sesoi {plan.settings.sesoi * 100:.10g}%"
@@ -138,7 +138,7 @@ def _next(plan: VerdictPlan, suite: str, asked: Sequence[str]) -> tuple[Line, ..
 
 
 def plan_document(plan: VerdictPlan, *, pilot: str) -> dict[str, Any]:
-    """As JSON; times in seconds, spreads on log time."""
+    """The JSON document; times in seconds, spreads on log time."""
     return {
         "schema": 1,
         "pilot": pilot,

@@ -1,4 +1,4 @@
-"""What profiles of both sides say about a case that got slower: an explanation, never a part of the verdict."""
+"""Explains a case that got slower by its profiles on both sides, which are never part of the verdict."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -18,7 +18,7 @@ Profiles = Mapping[str, tuple[ProfileSummary, ProfileSummary]]
 
 
 def profile_section(slower: Sequence[CaseChange], profiles: Profiles) -> Section:
-    """Facts per case that got slower and was profiled on both sides; empty where there is none."""
+    """Facts for each case that got slower and was profiled on both sides; empty without any."""
     facts = tuple(
         Fact(change.label, said)
         for change in slower
@@ -35,7 +35,7 @@ def _lines(reference: ProfileSummary, candidate: ProfileSummary) -> tuple[Line, 
     before, after = reference.devices[0], candidate.devices[0]
 
     def moved(first: float | None, second: float | None, least: float, text: Callable[[float], str]) -> str:
-        """`3% -> 12%`; empty where a side is unknown, or both are as good as equal."""
+        """`3% -> 12%`; empty if a side is unknown, or both are nearly equal."""
         known = first is not None and second is not None and first != second and abs(second - first) >= least
         return f"{text(first)} -> {text(second)}" if known and first is not None and second is not None else ""
 
@@ -43,7 +43,7 @@ def _lines(reference: ProfileSummary, candidate: ProfileSummary) -> tuple[Line, 
     idle = moved(before.idle, after.idle, _LEAST_SHARE, format_percent)
     tensor_cores = moved(before.tensor_core_share, after.tensor_core_share, _LEAST_SHARE, format_percent)
     pageable = moved(_pageable_bytes(before), _pageable_bytes(after), 0.0, format_bytes)
-    # Kernels that are among the largest on one side alone: another algorithm was chosen.
+    # Kernels among the largest on one side only show that another algorithm was chosen.
     first, second = ([kernel.name for kernel in device.top_kernels[:_TOP]] for device in (before, after))
     gone, new = (
         ", ".join([shorten(name, _NAME_WIDTH) for name in ours if name not in theirs][:_NAMES_SHOWN])

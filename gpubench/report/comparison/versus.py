@@ -1,4 +1,4 @@
-"""The report that compares runs: what differs, verdicts with their intervals, both runs in each chart."""
+"""The report that compares runs: differences, verdicts with intervals, both runs in each chart."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -37,7 +37,7 @@ def runs_report(
     allow_unpaired: bool = False,
     force: bool = False,
 ) -> ReportModel:
-    """A run against one or more others. UsageError where their numbers mean nothing together, unless `force`."""
+    """A run against one or more others. UsageError if they cannot be compared, unless `force`."""
     after, names = summarise_run(candidate), _names([*references, candidate])
     side = side_of(candidate, names[-1])
     found = []
@@ -51,21 +51,21 @@ def runs_report(
 def arms_report(
     run: RecordedRun, reference: str | None = None, summaries: Mapping[str, RunSummary] | None = None
 ) -> ReportModel:
-    """The arms of one run against its first, or the one named; `summaries` by arm, if there are some already."""
+    """The arms of one run against the first, or the one named; `summaries` by arm, if already made."""
     of = summaries or {arm: summarise_run(run, arm=arm) for arm in arms_of(run)}
     first, others = arm_sides(run, reference, of)
     return build_versus([Versus(compare_sides(first, side), of[first.name], of[side.name]) for side in others])
 
 
 def build_versus(found: Sequence[Versus]) -> ReportModel:
-    """One report of comparisons that share their candidate, or their reference. Of several, keys stay apart and each
-    heading says which comparison it belongs to.
+    """One report of comparisons that share their candidate or their reference. With several, keys are distinct and each
+    heading names its comparison.
     """
     models: list[ReportModel] = []
     sections: list[Section] = []
     headline: list[Line] = []
     for number, each in enumerate(found):
-        # What `compare` prints, with charts after what differs, and every row with its reason at the end.
+        # The output of `compare`, with charts after the differences, and every row with its reason at the end.
         model = build_comparison(each.compared)
         rows = build_comparison(each.compared, verbose=True).section("all")
         suffix = f"-{number + 1}" if number else ""
@@ -111,7 +111,7 @@ def _is_detail(section: Section) -> bool:
 
 
 def _subtitle(found: Sequence[Versus], models: Sequence[ReportModel]) -> Line:
-    """What is in common, and what differs: before any number."""
+    """What is in common and what differs, before any number."""
     said = []
     for each, model in zip(found, models, strict=True):
         section = model.section("differs")
@@ -126,7 +126,7 @@ def _subtitle(found: Sequence[Versus], models: Sequence[ReportModel]) -> Line:
 
 
 def _setups(found: Sequence[Versus]) -> tuple[Section, ...]:
-    """Machine and command of each run, once."""
+    """The machine and command of each run, without repetition."""
     runs: dict[str, tuple[str, RunSummary]] = {}
     for each in found:
         for side, summary in ((each.compared.reference, each.reference), (each.compared.candidate, each.candidate)):
@@ -141,7 +141,7 @@ def _setups(found: Sequence[Versus]) -> tuple[Section, ...]:
 
 
 def _names(runs: Sequence[RecordedRun]) -> list[str]:
-    """Runs by their tags if all have different ones, else by their names."""
+    """The runs' tags if all have different ones, else their names."""
     tags = [run.info.tag for run in runs]
     if all(tags) and len(set(tags)) == len(tags):
         return [str(tag) for tag in tags]

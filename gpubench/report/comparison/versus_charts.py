@@ -27,8 +27,8 @@ _REFERENCE = "reference"
 
 
 def versus_charts(compared: Compared, before: RunSummary, after: RunSummary, suffix: str = "") -> tuple[Chart, ...]:
-    """What moved, then speed, memory, energy and accuracy of both. `suffix` keeps the keys of several comparisons
-    apart.
+    """Changes, then speed, memory, energy and accuracy of both. `suffix` distinguishes the keys of several
+    comparisons.
     """
     theirs = {contest.key: contest for contest in charted(Decision(before))}
     pairs = [(theirs[contest.key], contest) for contest in charted(Decision(after)) if contest.key in theirs]
@@ -97,7 +97,7 @@ def _pair(pair: tuple[Contest, Contest], names: tuple[str, str], compared: Compa
 def _lines(
     before: Chart | None, after: Chart | None, names: tuple[str, str], title: str, only: str = ""
 ) -> Chart | None:
-    """Two charts of lines in one; of several kinds of line the one named."""
+    """Joins two line charts; of several kinds of lines only the one named."""
     if before is None or after is None:
         return None
     rows = tuple(

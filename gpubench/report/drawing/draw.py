@@ -1,4 +1,4 @@
-"""From a `Chart` to SVG: a Vega-Lite specification through altair, drawn by vl-convert, tidied and described."""
+"""Draws a `Chart` as SVG: a Vega-Lite specification by altair, drawn by vl-convert, then tidied."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from gpubench.report.model.inert_text import inert
 from gpubench.report.model.report_model import Chart, ChartForm
 
 FONT = "Arial, 'Liberation Sans', Helvetica, sans-serif"
-"""Their letters are equally wide, so that text keeps the room that was reckoned for it."""
+"""Their letters have equal widths, so that text fits the room computed for it."""
 
 _SIZE = 12.5
 
@@ -67,7 +67,7 @@ _CONFIG: dict[str, Any] = {
 
 
 def specification(chart: Chart, *, validate: bool = False) -> dict[str, Any]:
-    """The chart as a Vega-Lite document with its data inside. Colours are names: see `report.charts.palette`.
+    """The chart as a Vega-Lite document with its data inside. Colours are names: see `report.drawing.palette`.
 
     `validate` checks every part against Vega-Lite's schema, which takes longer than drawing it.
     """
@@ -86,11 +86,11 @@ _NUMBERS = ("d", "transform", "x", "y", "x1", "x2", "y1", "y2", "width", "height
 
 
 def draw(chart: Chart) -> str:
-    """The chart as SVG with names for colours, for a page that declares them; scales to its place."""
+    """The chart as SVG that scales to its place, with colour names that the page declares."""
     import vl_convert
 
     ET.register_namespace("", _SVG)
-    # The document is vl-convert's, made from our own specification: nothing from outside is parsed as markup.
+    # The document comes from vl-convert and our own specification: no outside text is parsed as markup.
     root = ET.fromstring(vl_convert.vegalite_to_svg(specification(chart)))  # noqa: S314
     _tidy(root)
     width, height = root.get("viewBox", "").split()[2:]
@@ -112,8 +112,8 @@ _CHART_TIMEOUT_S = 5.0
 
 
 def draw_apart(charts: Sequence[Chart]) -> tuple[dict[str, str], dict[str, str]]:
-    """Drawings by key, and by key why a chart has none. Drawn by another process: the JavaScript engine that draws ends
-    a process that it finds too little memory in.
+    """Drawings by key, and reasons by key for charts without one. They are drawn in another process, because the
+    JavaScript engine kills its process if memory runs short.
     """
     drawings: dict[str, str] = {}
     reasons: dict[str, str] = {}
@@ -123,7 +123,7 @@ def draw_apart(charts: Sequence[Chart]) -> tuple[dict[str, str], dict[str, str]]
         for answer in answers:
             (drawings if answer.get("svg") else reasons)[answer["key"]] = answer.get("svg") or answer["error"]
         rest = [chart for chart in left if chart.key not in drawings and chart.key not in reasons]
-        # A child that ended over one chart may draw the others; one that drew nothing will draw no other.
+        # A child that died on one chart may draw the others; one that drew nothing never will.
         lost = rest[:1] if answers else rest
         reasons |= {chart.key: why for chart in lost}
         left = rest[len(lost) :]
@@ -131,7 +131,7 @@ def draw_apart(charts: Sequence[Chart]) -> tuple[dict[str, str], dict[str, str]]
 
 
 def _ask_child(charts: Sequence[Chart]) -> tuple[str, list[dict[str, str]]]:
-    """How the child ended, and its answers until then."""
+    """How the child ended, and its answers up to then."""
     command = [sys.executable, "-I", "-c", _CHILD, json.dumps(sys.path)]
     limit_s = _START_TIMEOUT_S + _CHART_TIMEOUT_S * len(charts)
     try:
@@ -153,10 +153,10 @@ def _end_of(ended: "subprocess.CompletedProcess[bytes]") -> str:
 
 
 def main() -> None:
-    """Charts as a pickle on stdin, an answer a line on stdout: `key` with `svg` or with `error`."""
+    """Reads charts as a pickle from stdin, and prints an answer per line: `key` with `svg` or `error`."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # keeps prints of libraries out of the answers
     for chart in pickle.load(sys.stdin.buffer):  # noqa: S301 - from our own parent
         try:
             answer = {"svg": draw(chart)}
@@ -166,7 +166,7 @@ def main() -> None:
 
 
 def stand_alone(drawing: str) -> str:
-    """A drawing as a separate SVG file, in light colours on paper."""
+    """A drawing as a stand-alone SVG file, in light colours on paper."""
     head, box, rest = re.split(r'(viewBox="0 0 [\d.]+ [\d.]+")', drawing, maxsplit=1)
     width, height = box.split('"')[1].split()[2:]
     opening, _, body = rest.partition(">")
@@ -176,7 +176,7 @@ def stand_alone(drawing: str) -> str:
 
 
 def _tidy(parent: ET.Element) -> None:
-    """Leaves out what is not drawn, spells numbers shortly, and turns the description of a mark into its tooltip."""
+    """Removes what is not drawn, shortens numbers, and turns descriptions of marks into tooltips."""
     for child in list(parent):
         if _is_nothing(child):
             parent.remove(child)

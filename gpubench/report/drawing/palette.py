@@ -1,9 +1,9 @@
 """Colours, by what they mean. A precision has the same colour in every chart, table and report.
 
-Charts are drawn with names (`var(--c-fp32)`): a page gives each name a colour for light and for dark, and an SVG that
-stands alone gets the light ones. The blue, sky, orange and grey, green and purple are those of Okabe and Ito (2008),
-which people with every kind of colour vision tell apart; shape and label say the same again. In the dark each is
-lightened until it stands out from the background by at least 4.5 to 1.
+Charts are drawn with names (`var(--c-fp32)`): a page defines each name for light and dark mode, and a stand-alone SVG
+gets the light colours. The blue, sky, orange and grey, green and purple are those of Okabe and Ito (2008), which people
+with any colour vision can tell apart; shapes and labels repeat the information. In dark mode each is lightened to a
+contrast of at least 4.5 to 1.
 """
 
 from gpubench.suite.model import precisions
@@ -29,17 +29,17 @@ INK: dict[str, tuple[str, str]] = {
 
 
 def name(token: str) -> str:
-    """How a chart asks for a colour of `INK`."""
+    """The reference to a colour of `INK` in a chart."""
     return f"var(--{token})"
 
 
 def precision(word: str) -> str:
-    """How a chart asks for a precision's colour; anything else gets the accent colour."""
+    """The reference to a precision's colour in a chart; the accent colour for anything else."""
     return f"var(--c-{word})" if word in PRECISIONS else name("accent")
 
 
 def tokens(*, dark: bool) -> dict[str, str]:
-    """Every name with its colour, in the form that a style sheet declares: `--ink`: `#1b1f24`."""
+    """Every name with its colour, as declared in a style sheet: `--ink`: `#1b1f24`."""
     at = 1 if dark else 0
     found = {f"--{token}": colours[at] for token, colours in INK.items()}
     return found | {f"--c-{word}": colours[at] for word, colours in PRECISIONS.items()}

@@ -14,7 +14,7 @@ _MOST_LEGEND = 40
 
 
 def lines(sheet: Sheet) -> Any:
-    """One line per precision; dashes tell apart what else differs (kind of memory, device, run)."""
+    """One line per precision; dashes show what else differs (kind of memory, device, run)."""
     import altair as alt
 
     everything = sheet.rows("series", "x", "y", "low", "high", "kind", "standing", "others")
@@ -54,7 +54,7 @@ def _dashes(rows: Rows) -> dict[str, Any]:
     if len(kinds) < 2:
         return {}
     scale = alt.Scale(domain=kinds, range=[_DASHES[number % len(_DASHES)] for number in range(len(kinds))])
-    # Below the chart: beside the legend of the colours it would run over it, or make the drawing wider.
+    # Below the chart, because beside the colour legend it would overlap it or widen the drawing.
     columns = 1 if sum(cell_width(kind) for kind in kinds) > _MOST_LEGEND else len(kinds)
     legend = alt.Legend(
         title=None, symbolStrokeColor=palette.name("ink"), symbolType="stroke", orient="bottom", columns=columns
@@ -63,7 +63,7 @@ def _dashes(rows: Rows) -> dict[str, Any]:
 
 
 def _ooms(sheet: Sheet, rows: Rows, x: Any, series: Sequence[str]) -> list[Any]:
-    """A cross per batch that ran out of memory, on the axis, those of one batch above each other."""
+    """A cross on the axis per batch that ran out of memory; crosses at one batch are stacked."""
     import altair as alt
 
     met: dict[float, int] = {}
@@ -78,7 +78,7 @@ def _ooms(sheet: Sheet, rows: Rows, x: Any, series: Sequence[str]) -> list[Any]:
 
 
 def scatter(sheet: Sheet) -> Any:
-    """Marks on two quantities; a line joins those on the frontier, which are named."""
+    """Marks on two quantities; a line joins those on the frontier, which are labelled."""
     import altair as alt
 
     rows = sheet.rows("series", "x", "y", "case", "frontier", "standing")
@@ -102,7 +102,7 @@ def scatter(sheet: Sheet) -> Any:
 
 
 def _names(sheet: Sheet, best: Rows, most: float) -> list[Any]:
-    """Names of the marks on the frontier, below them, where no other case can be; the last ones of many."""
+    """Labels of the marks on the frontier, below them, where no other case can be; of many only the last ones."""
     names = []
     for rank, row in enumerate(reversed(best[-_MOST_NAMED:])):
         right = row["x"] > 0.4 * most

@@ -12,7 +12,7 @@ _BELOW_ONE = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
 _ABOVE_ONE = (1.05, 1.1, 1.2, 1.5, 2, 3, 5, 7, 10, 20, 30, 50, 100, 200, 500, 1000)
 _LABELS = 150
 _LETTER = 6.5
-"""Pixels that a letter of a label takes. The longer the labels, the narrower the rest: a phone shrinks what is wide."""
+"""Pixels per letter of a label. Long labels make the rest narrower, because a phone shrinks wide charts."""
 _READINGS = {
     "faster": "good",
     "slower": "bad",
@@ -23,7 +23,7 @@ _READINGS = {
 
 
 def forest(sheet: Sheet) -> Any:
-    """Ratios with their intervals on a log axis, a rule at 1."""
+    """Ratios with their intervals on a log axis, with a rule at 1."""
     import altair as alt
 
     rows = sheet.rows("label", "ratio", "low", "high", "pairs", "reading")
@@ -97,7 +97,7 @@ def waterfall(sheet: Sheet) -> Any:
 
 
 def heat(sheet: Sheet) -> Any:
-    """Fields shaded by their value: the accent colour, more of it where faster, so that text stays readable on it."""
+    """Fields shaded by value with the accent colour, stronger if faster, on which text stays readable."""
     import altair as alt
 
     rows = sheet.rows("x", "y", "value")

@@ -1,4 +1,4 @@
-"""What every drawing needs: named data, colours and shapes by series, marks that say what they are."""
+"""Parts of every drawing: named data, colours and shapes by series, described marks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +17,7 @@ Rows = list[dict[str, Any]]
 
 
 class Sheet:
-    """One chart while it is drawn. Data is named and kept beside the drawing: altair copies what is inside it."""
+    """A chart being drawn. Data is named and kept outside the drawing, because altair would copy it."""
 
     def __init__(self, chart: Chart) -> None:
         self.chart = chart
@@ -25,7 +25,7 @@ class Sheet:
         self.datasets: dict[str, Rows] = {}
 
     def rows(self, *names: str) -> Rows:
-        """Rows under short names, text made inert: column titles hold characters that Vega reads as paths."""
+        """Rows under short names, with inert text: column titles may hold characters that Vega reads as paths."""
         return [
             {key: inert(value) if isinstance(value, str) else value for key, value in zip(names, row, strict=True)}
             for row in self.chart.rows
@@ -44,7 +44,7 @@ class Sheet:
         return alt.Chart(self.data(rows))
 
     def limit_rule(self, channel: str) -> list[Any]:
-        """A rule across the chart at the limit, with its name; nothing where there is no limit."""
+        """A named rule across the chart at the limit; nothing without a limit."""
         import altair as alt
 
         limit = self.options.get("limit")
@@ -61,7 +61,7 @@ class Sheet:
 
 
 def series_of(rows: Rows, key: str = "series") -> list[str]:
-    """Names in the order of precisions, others after them as they come."""
+    """Names in the order of precisions, then the others in order of appearance."""
     met = list(dict.fromkeys(str(row[key]) for row in rows))
     known = [word for word in palette.PRECISIONS if word in met]
     return known + [word for word in met if word not in palette.PRECISIONS]
@@ -82,7 +82,7 @@ def shape(series: Sequence[str], *, legend: bool = True) -> Any:
 
 
 def marks(base: Any, series: Sequence[str], *, legend: bool = True, **encoding: Any) -> list[Any]:
-    """Points: filled where the figure counts, hollow where it is weakened or not verified, small of single launches."""
+    """Points: filled for valid figures, hollow for weakened or unverified ones, small for single launches."""
     import altair as alt
 
     said = {
@@ -101,7 +101,7 @@ def marks(base: Any, series: Sequence[str], *, legend: bool = True, **encoding: 
 
 
 def said(row: Mapping[str, Any], x_title: str, y_title: str) -> str:
-    """What a mark of a line says when it is pointed at."""
+    """The tooltip of a mark on a line."""
     parts = [str(row["series"]), str(row.get("kind") or ""), f"{x_title} {row['x']:g}", f"{row['y']:,.6g} {y_title}"]
     if row.get("low") is not None and row.get("high") is not None:
         parts.append(f"95 % interval {row['low']:,.6g} to {row['high']:,.6g}")

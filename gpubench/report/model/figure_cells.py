@@ -1,4 +1,4 @@
-"""Estimates as cells: units of the metric registry, digits that follow the interval."""
+"""Estimates as cells, in units of the metric registry, with digits that follow the interval."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ _NOT_AVAILABLE = Cell(NOT_AVAILABLE)
 _FINEST = 2e-4
 _EXACT = 1e-6
 _WIDE = 0.1
-"""Half-width, as a share of a ratio, above which its interval is written out: it is no longer symmetric."""
+"""Half-width, as a share of a ratio, above which its interval is written out, because it is asymmetric."""
 _ONE_SIDED = 0.25
 """The same for other figures, whose columns are narrower."""
 
@@ -22,12 +22,12 @@ def display_unit(spec: MetricSpec) -> str:
 
 
 def metric_cell(name: str, metrics: Mapping[str, Estimate], *, spread: bool = False) -> Cell:
-    """The metric's cell; `n/a` where there is no figure."""
+    """The metric's cell; `n/a` without a figure."""
     return measured_cell(name, metrics, spread=spread, otherwise=_NOT_AVAILABLE)
 
 
 def measured_cell(name: str, metrics: Mapping[str, Estimate], *, spread: bool = False, otherwise: Cell = EMPTY) -> Cell:
-    """The same, empty where there is no figure."""
+    """The metric's cell; empty without a figure."""
     found = metrics.get(name)
     return otherwise if found is None else figure_cell(found, METRICS[name], spread=spread)
 
@@ -39,7 +39,7 @@ def figure_cell(found: Estimate, spec: MetricSpec, *, spread: bool = False) -> C
     """
     factor, low, high = spec.display_factor, found.low, found.high
     value, low, high = found.value * factor, low and low * factor, high and high * factor
-    # An interval wider than the figure itself would leave no digit of it: a step of 0 ms.
+    # An interval wider than the figure would leave no digit (a step of 0 ms).
     half = None if low is None or high is None else min((high - low) / 2, abs(value))
     return Cell(number(value, half, spec), spread_text(found, spec) if spread else "", value, low, high)
 
@@ -47,7 +47,7 @@ def figure_cell(found: Estimate, spec: MetricSpec, *, spread: bool = False) -> C
 def number(value: float, half_width: float | None, spec: MetricSpec) -> str:
     """A value in its display unit."""
     if half_width is not None:
-        # Launches that agree to the last bit (a constant power, a count) would ask for endless digits.
+        # Launches that agree to the last bit (a constant power, a count) would need endless digits.
         half_width = max(half_width, _FINEST * abs(value))
     whole = spec.unit == "1" and spec.display_unit is None
     if whole and value == round(value):
@@ -58,8 +58,8 @@ def number(value: float, half_width: float | None, spec: MetricSpec) -> str:
 
 
 def spread_text(found: Estimate, spec: MetricSpec) -> str:
-    """`±0.4%`, or for a difference of shares `±0.4` in its own unit; empty without an interval. One that is too wide to
-    be about as long on both sides is written out: `(3 858 to 17 917)`.
+    """`±0.4%`, or for a difference of shares `±0.4` in its own unit; empty without an interval. A wide, asymmetric
+    interval is written out: `(3 858 to 17 917)`.
     """
     if found.half_width is None:
         return ""
@@ -74,7 +74,7 @@ def spread_text(found: Estimate, spec: MetricSpec) -> str:
 
 
 def interval_text(found: Estimate, spec: MetricSpec) -> str:
-    """`2 883 to 2 906`; empty without an interval, or where launches agree to the last digit."""
+    """`2 883 to 2 906`; empty without an interval, or if launches agree to the last digit."""
     if found.low is None or found.high is None or found.half_width is None:
         return ""
     if found.half_width < _EXACT * max(abs(found.value), _EXACT):
@@ -85,7 +85,7 @@ def interval_text(found: Estimate, spec: MetricSpec) -> str:
 
 
 def ratio_text(ratio: Estimate) -> str:
-    """`4.98 ±0.02`; `4.9 (3.1 to 7.8)` where the interval is too wide for a ±; without an interval `4.98`."""
+    """`4.98 ±0.02`; `4.9 (3.1 to 7.8)` if the interval is too wide for a ±; without an interval `4.98`."""
     half = ratio.half_width
     if half is None or ratio.low is None or ratio.high is None:
         return f"{ratio.value:.2f}"
@@ -96,7 +96,7 @@ def ratio_text(ratio: Estimate) -> str:
 
 
 def ratio_cell(ratio: Estimate | None) -> Cell:
-    """`4.98x` with its half-width beside it, or its interval where that is too wide for a ±."""
+    """`4.98x` with its half-width, or its interval if that is too wide for a ±."""
     if ratio is None:
         return Cell("")
     text, _, rest = ratio_text(ratio).partition(" ")

@@ -10,15 +10,15 @@ from typing import Any
 _HARMFUL = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 _NOT_PLAIN = re.compile(r"[^ -~]")
-# GitHub reads `::name` at the beginning of a line, after spaces; its older form and Azure's are read anywhere in it.
+# GitHub reads `::name` at the beginning of a line, after spaces; its older form and Azure's anywhere in a line.
 _COMMAND = re.compile(r"(?<!\S)::(?=[A-Za-z])|##(?=[\w.-]*\[)")
 
 
 def inert(text: str) -> str:
-    """One line of visible characters: what moves a cursor, turns text around, hides or breaks it is spelled out.
+    """One line of visible characters: characters that move the cursor, or reverse, hide or break text, are spelled out.
 
-    An escape character becomes the four characters of its Python spelling, a newline its two. What a CI service would
-    take from a log as a command (`::error::`, `##[group]`, `##vso[task]`) has its second character escaped, too.
+    An escape character becomes its Python spelling (four characters), a newline too (two). Text that a CI service would
+    read from a log as a command (`::error::`, `##[group]`, `##vso[task]`) gets its second character escaped.
     """
     if text.isprintable() and "##" not in text and "::" not in text:
         return text
@@ -27,12 +27,12 @@ def inert(text: str) -> str:
 
 
 def inert_lines(text: str) -> str:
-    """The same for text of several lines: newlines stay, tabs become spaces."""
+    """The same for several lines: newlines stay, tabs become spaces."""
     return "\n".join(inert(line) for line in text.expandtabs(4).split("\n"))
 
 
 def json_text(value: Any, *, indent: int | None = None, default: Callable[[Any], Any] | None = None) -> str:
-    """A value as JSON in ASCII, in which nothing moves a terminal or is a command to a CI service."""
+    """A value as ASCII JSON, harmless to terminals and CI services."""
     return json.dumps(value, indent=indent, default=default, allow_nan=False, ensure_ascii=True).replace(
         "##", "#\\u0023"
     )
@@ -57,7 +57,7 @@ def cell_width(text: str) -> int:
 
 
 def shorten(text: str, width: int) -> str:
-    """Text of at most `width` columns, its middle left out if need be. For names, never for numbers."""
+    """Text of at most `width` columns, shortened in the middle. For names, never for numbers."""
     if cell_width(text) <= width:
         return text
     keep = max(width - 3, 2)

@@ -1,8 +1,8 @@
-"""A report, free of any format: its content and order, never its looks.
+"""A report independent of format: its content and order, never its appearance.
 
-Built once by `report.build`, rendered by each format. Text from outside is kept as it is; each renderer makes it
-harmless in its own way. Numbers come both as text, in digits that follow their interval, and
-as values, for sorting, charts and CSV.
+Built once by `report.build`, rendered by each format. Text from outside stays unchanged; each renderer makes it
+harmless in its own way. Numbers come as text, with digits that follow their interval, and as values, for sorting,
+charts and CSV.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,9 +11,9 @@ from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple
 
 Style = Literal["plain", "strong", "code", "muted", "term"]
-"""`term`: a word that the glossary of the report explains."""
+"""`term`: a word explained in the report's glossary."""
 Tone = Literal["plain", "good", "warning", "bad", "muted"]
-"""What a row or a line is, for colour. It is always also said: by a mark in the first column or a word in the last."""
+"""The colour of a row or line. A mark in the first column or a word in the last one always says the same."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def strong(text: str) -> Span:
 
 
 def code(text: str) -> Span:
-    """What a person would type: a command, an option, a path."""
+    """Something to type: a command, an option, a path."""
     return Span(text, "code")
 
 
@@ -72,11 +72,11 @@ EMPTY = Cell("")
 
 @dataclass(frozen=True)
 class Column:
-    """`priority` 0 always stays; where there is no room, the column with the highest goes first, whole.
+    """`priority` 0 always stays; if there is no room, the column with the highest is dropped first.
 
-    `key` is stable (a setting or a metric's name), `unit` that of the cells' `value` where it has one. `flexible` text
-    (messages, notes) may be wrapped; nothing is ever cut. `form` is the form of the table that has the column. `cell`
-    gives the cell of what a row is about: text and whole numbers become cells, None an empty one.
+    `key` is stable (a setting or a metric's name), `unit` the unit of the cells' `value`. `flexible` text (messages,
+    notes) may be wrapped; nothing is ever cut. `form` is the form of the table that has the column. `cell` makes the
+    cell from a row's item: text and whole numbers become cells, None an empty one.
     """
 
     key: str
@@ -106,8 +106,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """`notes` go below: what the columns mean, what no row has and why. `narrow` has the same rows in fewer
-    columns, for where not even the columns that always stay would fit.
+    """`notes` go below: what the columns mean, and why values are absent. `narrow` has the same rows in fewer columns,
+    for when not even the columns that always stay would fit.
     """
 
     key: str
@@ -133,7 +133,7 @@ class Table:
         tone: Callable[[Any], Tone] | None = None,
         case_index: Callable[[Any], int | None] | None = None,
     ) -> "Table":
-        """A row per item, its cells as the columns give them."""
+        """A table with a row per item, and cells made by the columns."""
         everything = tuple(items)
         cells = [None if column.form == "narrow" else column.cells_of(everything) for column in columns]
 
@@ -149,7 +149,7 @@ class Table:
         return made(wide, None if wide == few else partial(made, few))
 
     def without_empty_columns(self) -> "Table":
-        """The table without columns in which no row has anything."""
+        """The table without empty columns."""
         kept = [at for at in range(len(self.columns)) if any(row.cells[at].full for row in self.rows)]
         rows = tuple(replace(row, cells=tuple(row.cells[at] for at in kept)) for row in self.rows)
         get = self.fewer
@@ -193,11 +193,11 @@ Datum = float | int | str | bool | None
 
 @dataclass(frozen=True)
 class Chart:
-    """A picture that is not drawn yet: its data, what it shows, and how to read it.
+    """A chart before drawing: its data, what it shows, and how to read it.
 
-    `title` states what it shows as a finding, `alt` the same for who cannot see it. `columns` and `rows` are all it is
-    drawn from, in the units the columns name: the CSV that goes with it. `options` holds what else the drawing of
-    `form` needs (axis titles, limits, the order of series): see `report.drawing.draw`.
+    `title` states the finding, `alt` describes it for those who cannot see it. `columns` and `rows` are all its data,
+    in the units named in the columns; they are also its CSV. `options` holds what else drawing `form` needs (axis
+    titles, limits, the order of series): see `report.drawing.draw`.
     """
 
     key: str
@@ -212,7 +212,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Section:
-    """Charts go after `lines` and before the tables whose figures they show."""
+    """Charts come after `lines` and before the tables whose figures they show."""
 
     key: str
     heading: str
@@ -222,16 +222,16 @@ class Section:
     remarks: tuple[Remark, ...] = ()
     charts: tuple[Chart, ...] = ()
     short: str = ""
-    """The heading in a bar of links; the heading itself where empty."""
+    """The short heading for the navigation bar; empty for the heading itself."""
     folded: bool = False
-    """A detail: a page that can shows the heading and the gist alone until it is asked for the rest."""
+    """A detail: if possible, a page shows only heading and gist until it is opened."""
 
     gist: str = ""
-    """What it says in a few words, for where it is folded; where empty, its first chart or sentence says it."""
+    """Its content in a few words, shown when folded; empty to use its first chart or sentence."""
 
     @property
     def in_short(self) -> str:
-        """The gist, else the title of the first chart, else the first sentence, else what a table holds."""
+        """The gist, or else the title of the first chart, the first sentence, or what a table holds."""
         if self.gist or self.charts:
             return self.gist or self.charts[0].title
         said = [plain(each) for each in (*self.lines, *(fact.text for fact in self.facts))]
@@ -246,9 +246,9 @@ class Section:
 
 @dataclass(frozen=True)
 class Answer:
-    """The best setting of one contest, in figures: (name, text) in the order of what is asked first.
+    """The best setting of one contest in figures: (name, text), the most wanted first.
 
-    `said` is the sentence about it. `why_not` says why the fastest case is not called best, empty where it won; `level`
+    `said` is the sentence about it. `why_not` says why the fastest case is not called best (empty if it is), `level`
     which others may be as fast.
     """
 
@@ -270,7 +270,7 @@ class CasePage:
     label: str
     sections: tuple[Section, ...]
     text: str = ""
-    """Traceback or log of a case that failed, as it was written; empty where there is none."""
+    """Traceback or log of a failed case, unchanged; empty if there is none."""
 
 
 @dataclass(frozen=True)
@@ -285,20 +285,20 @@ class ReportModel:
     pages: tuple[CasePage, ...] = ()
     answers: tuple[Answer, ...] = ()
     first: tuple[Fact, ...] = ()
-    """What is asked first, each answered in a sentence: a document shows them in place of the first headline."""
+    """The first questions, each answered in a sentence; a document shows them instead of the first headline."""
     counts: str = ""
     """`12 cases: 10 ok, 1 oom, 1 skipped`."""
     advice: tuple[Line, ...] = ()
-    """What to switch on, one line per mode and device, or the one that says why there is no advice."""
+    """What to switch on, one line per mode and device, or one line on why there is no advice."""
     state: tuple[Line, ...] = ()
-    """What about the machine may have disturbed the figures; empty for a quiet one."""
+    """What may have disturbed the figures; empty for a quiet machine."""
 
     def section(self, key: str) -> Section | None:
         return next((section for section in self.sections if section.key == key), None)
 
     @property
     def body(self) -> tuple[Section, ...]:
-        """The sections of a document, without one whose only sentence its `first` lines have."""
+        """The sections of a document, without one whose only sentence is in its `first` lines."""
         said = {plain(fact.text) for fact in self.first}
         return tuple(
             each

@@ -1,4 +1,4 @@
-"""The words of a report: counts, places, settings and their values, small pieces of sentences."""
+"""Wording for reports: counts, devices, settings and their values, pieces of sentences."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ def count(number: int, thing: str, things: str | None = None) -> str:
 
 
 def sentence(text: str) -> str:
-    """Text as a sentence begins: its first letter large, the rest as it is."""
+    """Text with a capital first letter."""
     return text[:1].upper() + text[1:]
 
 
@@ -24,13 +24,13 @@ def place(device: str) -> str:
 
 
 def task(case: Case) -> str:
-    """`Training`, `Inference`; latency of requests is named separately."""
+    """`Training` or `Inference`; latency is named separately."""
     return "Training" if case.mode == "train" else "Inference"
 
 
 def left_out_texts(cases: Iterable[tuple[str, str, str]]) -> list[str]:
-    """`48 cases and 4 accuracy runs skipped: no CUDA device`: a text per status and reason, from the kind, status and
-    reason of each case.
+    """`48 cases and 4 accuracy runs skipped: no CUDA device`: one text per status and reason, from (kind, status,
+    reason) of each case.
     """
     groups: dict[tuple[str, str], Counter[str]] = {}
     for kind, status, reason in cases:
@@ -79,7 +79,7 @@ def title(name: str) -> str:
 
 
 def word(name: str, value: Any) -> str:
-    """A value of the setting `name` in a table: `channels_last` is NHWC, a yes-or-no is `on` or `off`."""
+    """A value of the setting `name` in a table: `channels_last` is NHWC, a switch is `on` or `off`."""
     spec = SPECS.get(name)
     if spec is not None and spec.cell is not None:
         return spec.cell(value)

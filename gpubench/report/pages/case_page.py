@@ -20,7 +20,7 @@ from gpubench.store.run_info import RunInfo
 from gpubench.suite.cases.labels import QUALITY
 
 _CHANGING = ("-s", "--set", "--input", "--loss", "--repeats", "--timeout")
-"""Options of `gpubench run` with a value that change what a case is or how it is measured."""
+"""Options of `gpubench run` with a value, which change a case or how it is measured."""
 
 
 def case_pages(entries: Iterable[CaseSummary], info: RunInfo) -> tuple[CasePage, ...]:
@@ -29,9 +29,9 @@ def case_pages(entries: Iterable[CaseSummary], info: RunInfo) -> tuple[CasePage,
 
 
 def case_page(entry: CaseSummary, info: RunInfo, *, text: str = "") -> CasePage:
-    """Everything that is known of a case: settings asked and read back, figures, launches, findings, how to repeat it.
+    """Everything about a case: requested and effective settings, figures, launches, findings, how to repeat it.
 
-    `text` is the traceback or log of a case that failed.
+    `text` is the traceback or log of a failed case.
     """
     found = remarks([entry])
     sections = (
@@ -66,7 +66,7 @@ _CORRECT = {"pass": "verified", "fail": "FAILED", "unverified": "not verified"}
 
 
 def failure_facts(failure: Failure) -> list[Fact]:
-    """Phase, error and sizes of a failure, and where its log is."""
+    """Phase, error and sizes of a failure, and its log file."""
     facts = [Fact("Failed in", line(failure.phase)), Fact("Error", line(f"{failure.error}: {failure.message}"))]
     sizes = [
         f"{name} {format_bytes(value)}"
@@ -111,7 +111,7 @@ def _figures(entry: CaseSummary) -> tuple[Table, ...]:
 
 def _launches(entry: CaseSummary) -> tuple[Table, ...]:
     def steps(get: Callable[[Series], Cell | str]) -> Callable[[Record], Cell | str | None]:
-        """Nothing for a launch without steps."""
+        """Empty for a launch without steps."""
         return lambda record: None if record.series is None else get(record.series)
 
     def note(record: Record) -> str:
@@ -150,7 +150,7 @@ def _launches(entry: CaseSummary) -> tuple[Table, ...]:
 
 
 def _ranks(entry: CaseSummary) -> tuple[Table, ...]:
-    """The ranks of the last launch that has any: earlier ones ran on the same devices."""
+    """The ranks of the last launch that has any; earlier ones ran on the same devices."""
     ranks = next((record.ranks for record in reversed(entry.records) if record.ranks), ())
 
     def milliseconds(name: str) -> Callable[[RankRecord], Cell | None]:
@@ -178,7 +178,7 @@ def _ranks(entry: CaseSummary) -> tuple[Table, ...]:
 
 
 def _settings(entry: CaseSummary) -> Table:
-    """Settings at a default that says nothing (no data root, no environment variables, a single rank) are left out."""
+    """The settings, without uninformative defaults (no data root, no environment variables, a single rank)."""
     asked, back = entry.case.settings, dict[str, str]()
     idle = {"accumulate"} if entry.case.accumulate == 1 else set()
     idle |= OF_RANKS if entry.case.world_size == 1 else set()
@@ -197,7 +197,7 @@ def _settings(entry: CaseSummary) -> Table:
 
 
 def _written(value: Any) -> str:
-    """A value as a suite file has it."""
+    """A value as written in a suite file."""
     if value is None or isinstance(value, bool):
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, dict):
@@ -206,7 +206,7 @@ def _written(value: Any) -> str:
 
 
 def repeat_command(entry: CaseSummary, info: RunInfo) -> str:
-    """The command that measures just this case, with the options that changed the suite for the run."""
+    """The command that measures only this case, with the options that changed the suite for the run."""
     words = ["gpubench", "run", info.source]
     rest = iter(info.argv)
     for word in rest:
@@ -223,7 +223,7 @@ _SOURCES = {"counter_ticks": "the energy counter, interpolated between its ticks
 
 
 def telemetry_facts(entry: CaseSummary) -> tuple[Fact, ...]:
-    """Facts of the first launch that has any; empty where nothing was recorded."""
+    """Facts from the first launch that has any; empty if nothing was recorded."""
     detail = next((record.telemetry for record in entry.ok_records if record.telemetry), None)
     if not detail:
         return ()

@@ -22,7 +22,7 @@ _WAYS = {"h2d": "host to device", "d2h": "device to host", "d2d": "on the device
 
 
 class Scale:
-    """One unit for all times of a profile: microseconds where a step is short, else milliseconds."""
+    """One unit for all times of a profile: microseconds for short steps, else milliseconds."""
 
     def __init__(self, summary: ProfileSummary) -> None:
         times = [summary.step_time_ns or 0.0, *(device.window_ns / (device.steps or 1) for device in summary.devices)]
@@ -43,7 +43,7 @@ def profile_page(
     top: int = _TOP,
     name_width: int = NAME_WIDTH,
 ) -> tuple[Section, ...]:
-    """Every section of a profile. `label` names the case, `trace` is where the trace was kept (None: it was not)."""
+    """All sections of a profile. `label` names the case, `trace` is the kept trace (None: not kept)."""
     scale = Scale(summary)
     devices = [_device(device, scale, top, name_width) for device in summary.devices]
     if len({section.key for section in devices}) < len(devices):  # several ranks or machines number GPUs from 0
@@ -51,7 +51,7 @@ def profile_page(
     table = host_phases(summary, scale)
     none = lines("" if table.rows else "And no steps with phases.")
     host = Section("host", "No GPU in this trace", lines=none, tables=(table,) if table.rows else ())
-    # `!` what spoils, `?` what only explains; each with what to do.
+    # `!` marks what spoils, `?` what only explains; each says what to do.
     findings = (
         Fact(
             f"{'?' if found.severity is Severity.INFO else '!'} {found.code}",
@@ -122,7 +122,7 @@ def _idle(device: DeviceSummary, scale: Scale) -> str:
 
 
 def tensor_core_line(device: DeviceSummary) -> str:
-    """How much of the kernel time used tensor cores, and how that is known."""
+    """The share of kernel time that used tensor cores, and how it was detected."""
     if device.tensor_core_share is None:
         return f"Tensor cores: unknown, {device.absent.get('tensor_core_share', 'no kernel ran')}."
     unknown = device.tensor_core_unknown_share
@@ -134,7 +134,7 @@ def tensor_core_line(device: DeviceSummary) -> str:
 
 
 def opener(tool: str, trace: Path) -> Line:
-    """What shows the trace to a person."""
+    """How to view the trace."""
     if trace.suffix == ".sqlite":
         return line("any SQLite browser; nsys-ui opens the .nsys-rep that it was exported from")
     if tool in ("nsys", "ncu"):
@@ -143,7 +143,7 @@ def opener(tool: str, trace: Path) -> Line:
 
 
 def device_phases(device: DeviceSummary, scale: Scale) -> Table:
-    """Where a step goes: the longest `MOST_PHASES` phases (another program may mark many)."""
+    """Where the time of a step goes: the longest `MOST_PHASES` phases (other programs may mark many)."""
     longest = sorted(device.phases, key=lambda each: (each.cpu_ns or 0.0) + each.gpu_busy_ns, reverse=True)[
         :MOST_PHASES
     ]
@@ -189,7 +189,7 @@ def host_phases(summary: ProfileSummary, scale: Scale) -> Table:
 
 
 def kernels(device: DeviceSummary, scale: Scale, top: int, name_width: int) -> Table:
-    """The kernels with most time, longest first; names in at most `name_width` characters."""
+    """The kernels with most time, longest first; names have at most `name_width` characters."""
     per, steps, shown = "" if device.steps is None else " a step", device.steps or 1, device.top_kernels[:top]
     columns = (
         Column("share", "share", cell=lambda each: _share(each.share)),

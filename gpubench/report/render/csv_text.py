@@ -1,4 +1,4 @@
-"""Charts and tables as CSV that a spreadsheet opens without running anything in it."""
+"""Charts and tables as CSV in which a spreadsheet runs nothing."""
 
 import csv
 import io
@@ -14,7 +14,7 @@ _FORMULA = tuple("=+-@＝＋－＠")
 
 
 def chart_csv(chart: Chart) -> str:
-    """What the chart is drawn from; columns in which nothing stands are left out."""
+    """The chart's data, without empty columns."""
     kept = [at for at in range(len(chart.columns)) if any(row[at] not in (None, "") for row in chart.rows)]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -24,7 +24,7 @@ def chart_csv(chart: Chart) -> str:
 
 
 def _field(value: Datum) -> str:
-    """Numbers in six digits; text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    """Numbers with six digits; text that a spreadsheet would read as a formula gets an apostrophe in front."""
     if value is None:
         return ""
     if isinstance(value, float):
@@ -33,13 +33,13 @@ def _field(value: Datum) -> str:
 
 
 def csv_field(text: str) -> str:
-    """Text of one visible line, behind an apostrophe where a spreadsheet would take it for a formula."""
+    """Text as one visible line, with an apostrophe in front if a spreadsheet would read it as a formula."""
     shown = inert(text)
     return f"'{shown}" if text.lstrip().startswith(_FORMULA) else shown
 
 
 def safe_table(table: "pd.DataFrame") -> "pd.DataFrame":
-    """The table with `csv_field` for every text in it."""
+    """The table with `csv_field` applied to all its text."""
     for name in table.select_dtypes(exclude="number"):
         texts = {text: csv_field(text) for text in set(table[name]) if isinstance(text, str)}
         if any(text != shown for text, shown in texts.items()):

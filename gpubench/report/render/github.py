@@ -1,4 +1,4 @@
-"""What GitHub shows of a check: a summary page of the job, and annotations in its log."""
+"""A check on GitHub: a summary page of the job, and annotations in its log."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,14 +12,16 @@ from gpubench.report.model.report_model import ReportModel
 from gpubench.report.render.markdown import render_markdown
 
 MAX_SUMMARY_BYTES = 1_000_000
-"""A step's summary may take 1 MiB; one that is larger is refused whole."""
+"""Largest summary of a step: GitHub refuses a larger one as a whole."""
 
 MAX_ANNOTATIONS = 10
-"""The most of each kind that GitHub shows per step."""
+"""Most annotations of each kind that GitHub shows per step."""
 
 
 def step_summary(model: ReportModel) -> str:
-    """Markdown for the file that `$GITHUB_STEP_SUMMARY` names. Too long a report is cut after a line, and says so."""
+    """Markdown for the file named by `$GITHUB_STEP_SUMMARY`. A report that is too long is cut after a line, and says
+    so.
+    """
     text = render_markdown(model)
     if len(text.encode()) <= MAX_SUMMARY_BYTES:
         return text
@@ -31,8 +33,8 @@ def step_summary(model: ReportModel) -> str:
 
 
 def annotations(checked: Checked) -> list[str]:
-    """Workflow commands, at most as many as GitHub shows: errors for what the exit status rests on, failures or else
-    crashes; warnings for failures that were accepted and for other cases that did not end well.
+    """Workflow commands, at most as many as GitHub shows: errors for what decides the exit status (failures, or else
+    crashes); warnings for accepted failures and other cases that did not end well.
     """
     failed, ends = _failures(checked), ended(checked)
     if checked.status is ExitStatus.GATE_FAILED:
@@ -58,7 +60,7 @@ def _ends(changes: Iterable[CaseChange]) -> list[tuple[str, str]]:
 
 
 def _shown(level: str, found: Sequence[tuple[str, str]], things: str) -> list[str]:
-    """One command each; where there are too many the last says how many more."""
+    """One command each; if there are too many, the last says how many more."""
     lines = [_command(level, title, message) for title, message in found[:MAX_ANNOTATIONS]]
     if len(found) > MAX_ANNOTATIONS:
         more = f"{len(found) - MAX_ANNOTATIONS + 1} more {things}; the job summary lists all"
@@ -67,7 +69,7 @@ def _shown(level: str, found: Sequence[tuple[str, str]], things: str) -> list[st
 
 
 def _command(level: str, title: str, message: str) -> str:
-    """`::error title=...::message`, its special characters escaped as GitHub's toolkit does."""
+    """`::error title=...::message`, with special characters escaped as in GitHub's toolkit."""
     return f"::{level} title={_escaped(title, property_too=True)}::{_escaped(message)}"
 
 

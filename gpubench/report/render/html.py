@@ -1,7 +1,7 @@
-"""The report as one HTML file that asks nothing of the network.
+"""The report as one HTML file that needs no network.
 
-Text from outside is made inert, then escaped, in one place for every template; the only script and the only style are
-our own, named by their digests in a content security policy, so that a browser runs nothing else.
+Text from outside is made inert, then escaped, in one place for every template; a content security policy allows only
+our own script and style, by their digests, so that a browser runs nothing else.
 """
 
 import base64
@@ -25,15 +25,14 @@ from gpubench.report.model.report_model import Cell, Column, Line, ReportModel, 
 from gpubench.report.render.csv_text import chart_csv
 
 Drawings = Mapping[str, str]
-"""Charts as SVG by their keys, drawn with names for colours."""
+"""Charts as SVG by key, drawn with names for colours."""
 
 CASES = "cases"
 _MANY = 400
-"""Cases from which on a section is laid out only when it comes into view: a thousand rows would keep a reader waiting.
-"""
+"""With more cases than this, a section is laid out only when it comes into view, because a thousand rows take long."""
 
 _MOST_COLUMNS = 12
-"""The most columns a table of a single case has."""
+"""Most columns in a table of a single case."""
 
 _TAGS = {"strong": "strong", "code": "code", "muted": "small"}
 
@@ -52,7 +51,7 @@ def render_html(model: ReportModel, drawings: Drawings) -> str:
         .get_template("report.html.j2")
         .render(
             model=model,
-            drawings={key: Markup(svg) for key, svg in drawings.items()},  # noqa: S704 - made by report.charts.svg
+            drawings={key: Markup(svg) for key, svg in drawings.items()},  # noqa: S704 - made by report.drawing
             policy=policy,
             style=Markup(style),  # noqa: S704 - ours
             script=Markup(script),  # noqa: S704 - ours
@@ -89,15 +88,15 @@ def _environment() -> Environment:
 
 
 def _harmless(value: Any) -> Any:
-    """What every expression of a template goes through before it is escaped. Our own markup passes as it is."""
+    """Applied to every template expression before it is escaped. Our own markup stays unchanged."""
     if isinstance(value, Markup):
         return value
     return "" if value is None else inert(value) if isinstance(value, str) else value
 
 
 def rows_html(table: Table, drawn: Sequence["Drawn | None"], in_full: Collection[int]) -> Markup:
-    """The rows of a table, `drawn` beside their `speed`; those of cases `in_full` open them. Of ten thousand rows a
-    template would take most of the time that the whole report does.
+    """The rows of a table, with `drawn` beside their `speed`; rows of cases `in_full` open them. Not a template, which
+    for ten thousand rows would take longer than the rest of the report.
     """
     head = 1 if len(table.columns) > 1 and table.columns[0].key == "mark" else 0
     columns = [
@@ -141,7 +140,7 @@ def _strip(drawn: "Drawn") -> str:
 
 
 def _classes(column: Column) -> Markup:
-    """Numbers to the right, text that may wrap, the mark."""
+    """CSS classes: numbers to the right, wrapping text, the mark."""
     kinds = {"r": column.align == "right", "f": column.flexible, "m": column.key == "mark"}
     found = " ".join(name for name, fits in kinds.items() if fits)
     return Markup(f' class="{found}"' if found else "")  # noqa: S704 - ours
@@ -151,7 +150,7 @@ _SHOWS_ITS_NUMBER = re.compile(r">?[-+]?\d[\d\u202f]*(\.\d+)?(e[-+]\d+)?[x%]?( Â
 
 
 def _is_hidden_number(cell: Cell) -> bool:
-    """Whether the text does not show the number by which a column is sorted: a duration, a ratio in words."""
+    """Whether the text does not show the number that sorts the column: a duration, a ratio in words."""
     known = isinstance(cell.value, int | float) and not isinstance(cell.value, bool)
     return known and _SHOWS_ITS_NUMBER.match(cell.text) is None
 
@@ -175,7 +174,7 @@ def term_id(term: str) -> str:
 
 
 def prose_html(said: str) -> Markup:
-    """Text of our own, in which `backticks` mark what a person types."""
+    """Our own text, in which `backticks` mark what to type."""
     parts = re.split(r"`([^`]*)`", said)
     return Markup("").join(
         Markup("<code>{}</code>").format(inert(part)) if position % 2 else escape(inert(part))
@@ -220,7 +219,7 @@ _PAD = 6
 
 @dataclass(frozen=True)
 class Drawn:
-    """Places in pixels of a strip that is `WIDTH` wide. `tone` is what the reading is: good, bad or muted."""
+    """Positions in pixels on a strip of width `WIDTH`. `tone` is good, bad or muted."""
 
     at: float
     low: float | None

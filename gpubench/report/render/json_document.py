@@ -1,7 +1,8 @@
-"""A run as one JSON document: what `--json` prints. Its form is `schemas/run-document-1.json`, and it only grows.
+"""A run as one JSON document, printed by `--json`. Its schema is `schemas/run-document-1.json`; fields are only ever
+added.
 
-Values are in the registry's SI units; what could not be measured is left out of `metrics` and has its reason in
-`absent`. There is no NaN in it: a number that is not finite is null.
+Values are in the registry's SI units; what could not be measured is missing in `metrics`, with its reason in `absent`.
+There is no NaN: a number that is not finite is null.
 """
 
 import math
@@ -58,7 +59,7 @@ def run_document(summary: RunSummary, *, folder: str | None = None) -> dict[str,
 
 
 def case_document(entry: CaseSummary) -> dict[str, Any]:
-    """One case: settings asked and read back, how it ended, its figures and findings."""
+    """One case: requested and effective settings, status, figures and findings."""
     failure = next((record.failure for record in entry.records if record.failure is not None), None)
     return {
         "id": entry.planned.case_id,
@@ -80,7 +81,7 @@ def case_document(entry: CaseSummary) -> dict[str, Any]:
 
 
 def _contest_document(contest: ContestLevels, decision: Decision) -> dict[str, Any]:
-    """Cases that took turns: each over the first one, and the first one's second copy over it (the machine's error)."""
+    """Cases that took turns: each over the first one, and the first one's twin over it (the machine's own error)."""
     return {
         "label": contest.label,
         "first": contest.first,
@@ -136,7 +137,7 @@ def _estimate(found: Estimate) -> dict[str, Any]:
 
 
 def to_json(document: Any) -> str:
-    """Two-space indented, one trailing newline."""
+    """JSON with two-space indentation and a trailing newline."""
     return json_text(document, indent=2) + "\n"
 
 

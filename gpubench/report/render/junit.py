@@ -1,8 +1,8 @@
 """The outcome of a check as JUnit XML: one suite per gate, one test per case it covers.
 
-The form is the one that Jenkins, GitLab, GitHub actions and pytest agree on: `testsuites` > `testsuite` > `testcase`
-with `failure`, `error` or `skipped` inside, counts and `time` on every level. Text is made inert: XML 1.0 has no way
-to write control characters.
+The form is common to Jenkins, GitLab, GitHub actions and pytest: `testsuites` > `testsuite` > `testcase` with
+`failure`, `error` or `skipped` inside, counts and `time` on every level. Text is made inert, because XML 1.0 cannot
+contain control characters.
 """
 
 import xml.etree.ElementTree as ET
@@ -16,7 +16,7 @@ from gpubench.report.model.inert_text import inert
 
 
 def junit_xml(checked: Checked) -> str:
-    """The document, with its XML declaration. A test that fails broke the limit; what is unclear passes with a note."""
+    """The document, with its XML declaration. A failed test broke the limit; an unclear one passes with a note."""
     root = ET.Element("testsuites", name="gpubench check")
     totals = dict.fromkeys(("tests", "failures", "errors", "skipped"), 0)
     for result in checked.results:
@@ -60,8 +60,8 @@ def _suite(root: ET.Element, result: GateResult) -> dict[str, int]:
 
 
 def _ends(root: ET.Element, crashed: list[CaseChange], others: list[CaseChange]) -> dict[str, int]:
-    """Crashes are errors, if only some launches did. Other ends, which no gate forbids, are tests that say so and did
-    not run.
+    """Crashes are errors, even of only some launches. Other ends, which no gate forbids, are skipped tests with a
+    message.
     """
     suite = ET.SubElement(root, "testsuite", name="cases that did not end well")
     for change in crashed:

@@ -1,4 +1,4 @@
-"""Tables as lines of text: columns that do not fit go whole, and are named. No number is ever cut."""
+"""Tables as lines of text: columns that do not fit are dropped whole, and named. No number is ever cut."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -14,8 +14,8 @@ _LEAST_FLEXIBLE = 24
 
 @dataclass(frozen=True)
 class Fitted:
-    """`columns` are the indices that are shown, `widths` theirs, `left_out` the titles of the rest in table order, as
-    far as they have one.
+    """`columns` are the indices shown, with their `widths`; `left_out` are the titles of the rest in table order, if
+    any.
     """
 
     columns: tuple[int, ...]
@@ -24,17 +24,17 @@ class Fitted:
 
 
 def fit(table: Table, width: int, measure: Callable[[str], int] = cell_width) -> Fitted:
-    """The columns of `table` that fit into `width`. Only columns of a priority above 0 go; the highest goes first, of
-    equals the last, and what fits after all comes back, numbers with their unit. A flexible column takes what is left,
-    at least 24 characters, and is wrapped between words; where others follow it, it is never narrower than its longest
-    word, which would push them out of line. If that is still too wide, the widest texts are wrapped as well, numbers
-    last, down to their longest word; a `width` of 0 asks for the least width without that.
+    """The columns of `table` that fit into `width`. Only columns of a priority above 0 are dropped, the highest first,
+    the last of equals first; those that fit in the end come back, numbers with their unit. A flexible column takes what
+    is left, at least 24 characters, and is wrapped between words; if others follow, it is never narrower than its
+    longest word, which would push them out of line. If that is still too wide, the widest texts are wrapped as well,
+    numbers last, down to their longest word; `width` 0 gives the least width without that.
     """
     return _fit(table, width, _Sizes(table, measure), measure)
 
 
 def fit_form(table: Table, width: int, measure: Callable[[str], int] = cell_width) -> tuple[Table, Fitted]:
-    """The same, of the narrow form of `table` where not even the columns that always stay would fit."""
+    """The same, with the narrow form of `table` if not even the columns that always stay would fit."""
     sizes_of = _Sizes(table, measure)
     kept = [at for at, column in enumerate(table.columns) if column.priority == 0]
     if table.fewer is not None and sum(sizes_of.least(kept)) + len(GAP) * (len(kept) - 1) > width:
@@ -59,7 +59,7 @@ def _fit(table: Table, width: int, sizes_of: "_Sizes", measure: Callable[[str], 
         if not any(index in _units_of(table, at) for at in shown):  # of no number that is left
             shown.remove(index)
             gone.insert(0, index)
-    for index in gone:  # one that is wide may have gone for it: what fits beside the rest comes back
+    for index in gone:  # a dropped wide column may leave room: what fits beside the rest comes back
         more = {index, *_units_of(table, index)} - {*shown} if table.columns[index].title else ()
         if more and fits(sorted([*shown, *more])):
             shown = sorted([*shown, *more])
@@ -81,14 +81,14 @@ def _fit(table: Table, width: int, sizes_of: "_Sizes", measure: Callable[[str], 
 
 
 def _units_of(table: Table, index: int) -> list[int]:
-    """The column without a title that says in what numbers before it are: they are shown with it alone."""
+    """Number columns that are shown only with `index`, the column without a title that holds their unit."""
     numbers = takewhile(lambda at: table.columns[at].align == "right", range(index, len(table.columns)))
     after = max(numbers, default=len(table.columns)) + 1
     return [after] if after < len(table.columns) and not table.columns[after].title else []
 
 
 class _Sizes:
-    """How wide the columns of a table are; each text is looked at once, whatever is asked of it."""
+    """The widths of a table's columns; each text is measured only once."""
 
     def __init__(self, table: Table, measure: Callable[[str], int]) -> None:
         self._columns, self._measure = table.columns, measure
@@ -105,7 +105,7 @@ class _Sizes:
         return self._words[index]
 
     def least(self, shown: Sequence[int]) -> list[int]:
-        """Per column that is shown the fewest characters it can do with."""
+        """The least width of each shown column."""
         sizes = []
         for index in shown:
             size = self.wide[index]
@@ -117,12 +117,12 @@ class _Sizes:
 
 
 def _words(text: str) -> list[str]:
-    """What a line may be broken between; a number and its `±0.4%` stay together."""
+    """Words between which a line may be broken; a number and its `±0.4%` stay together."""
     return re.split(r" (?!±)", text)
 
 
 def _widths(shown: Sequence[int], wide: Sequence[int], least: Sequence[int], width: int) -> tuple[int, ...]:
-    """What is left over goes to columns that are narrower than their text, from the left."""
+    """Widths; what is left goes to columns narrower than their text, from the left."""
     spare = max(width - sum(least) - len(GAP) * (len(shown) - 1), 0)
     sizes = []
     for index, size in zip(shown, least, strict=True):

@@ -1,4 +1,4 @@
-"""The report as Markdown that a code host shows: tables, no HTML. Text from outside is escaped."""
+"""The report as Markdown for code hosts: tables, no HTML. Text from outside is escaped."""
 
 import re
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from gpubench.report.model.words import count
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<#|~&$])")
 _LINK_MAKERS = (("://", "&#58;//"), ("@", "&#64;"), ("www.", "www&#46;"))
-"""A code host makes links of bare addresses and mentions of names: an entity in the middle stops it."""
+"""Code hosts turn bare addresses into links and names into mentions; an entity in the middle prevents that."""
 _BULLET = re.compile(r"^(\s*)([-+=>])(?=\s|$)")
 _NUMBERED = re.compile(r"^(\s*\d+)([.)])(?=\s|$)")
 
 
 def render_markdown(model: ReportModel, *, charts: str | None = None) -> str:
-    """The whole report, single cases left out: `gpubench show RUN:CASE` has them.
+    """The whole report without single cases, which `gpubench show RUN:CASE` has.
 
-    `charts` is the folder, beside the file, in which each chart is as SVG and CSV; without it there are none.
+    `charts` is the folder beside the file with each chart as SVG and CSV; None for no charts.
     """
     parts = [f"# {escape(model.title)}", text(model.subtitle), f"Run `{_code(model.run)}`"]
     parts += [_facts(model.first), *(text(said) for said in model.headline[bool(model.first) :])]
@@ -87,7 +87,7 @@ def _span(span: Span) -> str:
 
 
 def prose(said: str) -> str:
-    """Text of our own, in which `backticks` mark what a person types; the rest is escaped."""
+    """Our own text, in which `backticks` mark what to type; the rest is escaped."""
     parts = re.split(r"`([^`]*)`", said)
     return "".join(
         _fenced(part) if position % 2 else escape(part) for position, part in enumerate(parts) if part or position % 2
@@ -95,7 +95,7 @@ def prose(said: str) -> str:
 
 
 def escape(said: str) -> str:
-    """Text that Markdown shows as it is: no markup, no HTML, no link, no mention, no list, on one line."""
+    """Text that Markdown shows unchanged on one line: no markup, HTML, link, mention or list."""
     return _NUMBERED.sub(r"\1\\\2", _BULLET.sub(r"\1\\\2", inline(said)))
 
 

@@ -1,4 +1,4 @@
-"""What a person reads first of a run or a comparison, on a terminal or in a notebook."""
+"""The first screen of a run or a comparison, on a terminal or in a notebook."""
 
 import io
 from collections.abc import Callable, Iterator, Sequence
@@ -17,17 +17,17 @@ _MOST_LINES = 8
 _MOST_ENDS = 3
 _MOST_FINDINGS, _MOST_NAMED = 4, 3
 _SCREEN, _NEXT = 40, 5
-"""Lines of the screen, and of what follows on it: where the report is and what to type next."""
+"""Lines of the screen, and of what follows it: where the report is, and what to type next."""
 _EXPLAINS = 0.05
-"""A note is worth a line from this share of the intervals on."""
+"""A note gets a line if it explains at least this share of the intervals."""
 _FIRST = ("GB601", "GB602")
 """Findings that explain why two figures of the screen seem to contradict each other."""
 RESULT_SECTIONS = ("best", "waterfall", "ceilings", "scaling", "collectives", "unmeasured", "findings")
 
 
 def final_screen(writer: TerminalReport, model: ReportModel) -> None:
-    """After a run: the state of the machine, the answers, the best settings, what to switch on, and what to do about
-    the findings, in forty lines where a suite allows it. `gpubench show` has the rest.
+    """The screen after a run: the state of the machine, the answers, the best settings, what to switch on, and what to
+    do about the findings, in forty lines if possible. `gpubench show` has the rest.
     """
 
     def block(lines: Sequence[Line], heading: str = "", *, most: int = _MOST_LINES) -> None:
@@ -62,19 +62,19 @@ def final_screen(writer: TerminalReport, model: ReportModel) -> None:
 
 
 def _tables(section: Section | None, most: int) -> tuple[Table, ...]:
-    """With the first note alone, which says what the marks mean; no table of more than `most` rows."""
+    """The section's tables with only the first note, on the marks; no table of more than `most` rows."""
     tables = section.tables if section is not None else ()
     short = (replace(table, notes=_first_sentences(table.notes)) for table in tables)
     return tuple(table for table in short if len(table.rows) <= most)
 
 
 def _first_sentences(notes: Sequence[Line]) -> tuple[Line, ...]:
-    """The first note up to its last part, which says what the baseline is."""
+    """The first note without its last part, on the baseline."""
     return tuple(line(plain(note).split("; vs baseline", 1)[0].rstrip(".") + ".") for note in notes[:1])
 
 
 def _without_figures(model: ReportModel) -> Iterator[Line]:
-    """What went wrong, a line per end and reason, then what this machine could not run."""
+    """What went wrong, a line per status and reason, then what this machine could not run."""
     section = model.section("unmeasured")
     if section is None:
         return
@@ -88,8 +88,8 @@ def _without_figures(model: ReportModel) -> Iterator[Line]:
 
 
 def _what_to_do(model: ReportModel, num_lines: Callable[[Line], int], room: int) -> list[Line]:
-    """A line per kind of finding: errors, contradictions, then what explains most of the intervals of speed; one at
-    least, and as many as there are lines left. The others are named.
+    """A line per kind of finding: errors, contradictions, then what explains most of the intervals of speed; at least
+    one, and as many as fit. The others are named.
     """
     section = model.section("findings")
     remarks = section.remarks if section is not None else ()
@@ -115,7 +115,7 @@ def _what_to_do(model: ReportModel, num_lines: Callable[[Line], int], room: int)
 
 
 def print_comparison(writer: TerminalReport, model: ReportModel) -> None:
-    """Title, what differs in the environment before any number, headline, the rest."""
+    """Title, differences in the environment before any number, headline, the rest."""
     writer.heading(model.title)
     writer.text(model.subtitle, tone="muted")
     differs = model.section("differs")
@@ -132,7 +132,7 @@ _HTML = '<pre style="line-height: 1.25; white-space: pre; overflow-x: auto">{cod
 
 
 def as_html(write: Callable[[TerminalReport], None]) -> str:
-    """What `write` prints, as HTML for a notebook: text of one width, with the colours of a terminal."""
+    """The output of `write` as HTML for a notebook: monospaced text with terminal colours."""
     console = Console(
         file=io.StringIO(), record=True, width=_NOTEBOOK_COLUMNS, color_system="standard", force_jupyter=False
     )

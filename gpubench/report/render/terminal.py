@@ -1,4 +1,4 @@
-"""The report on a terminal. Lines are laid out here to the width; rich only colours and writes them."""
+"""The report on a terminal. Lines are laid out here; rich only colours and writes them."""
 
 from collections.abc import Iterable, Sequence
 
@@ -31,7 +31,7 @@ _INDENT = "  "
 class TerminalReport:
     """Writes parts of a report to a console.
 
-    `table_width` and `prose_width` in characters; `wide_option` is what a person adds to see every column.
+    `table_width` and `prose_width` in characters; `wide_option` is the option that shows every column.
     """
 
     def __init__(self, console: Console, table_width: int, prose_width: int, *, wide_option: str = "--wide") -> None:
@@ -83,13 +83,13 @@ class TerminalReport:
         self.text((Span(text, "strong"),))
 
     def table(self, table: Table) -> None:
-        """Whole columns go where there is no room, and are named below."""
+        """Writes a table; columns without room are dropped whole, and named below."""
         if table.title:
             self.write(Text(_INDENT + inert(table.title), style="bold"))
         width = self.table_width - len(_INDENT)
         table, fitted = fit_form(table, width, cell_len)
         self.write(Text(_INDENT + header(table, fitted, cell_len), style="dim"))
-        # Laid out already: as segments, thousands of rows are written in no time.
+        # As segments, because the text is laid out already: thousands of rows are then written at once.
         styles = {tone: self.console.get_style(style) for tone, style in TONES.items()}
         rows = [
             Segment(f"{_INDENT}{each}\n", styles[row.tone])
@@ -133,7 +133,7 @@ class TerminalReport:
             self.text((Span("-> "), Span(remedy)), indent=_INDENT + "  ", hang=_INDENT + "     ")
 
     def text(self, said: Line, *, indent: str = "", hang: str | None = None, tone: Tone = "plain") -> None:
-        """A paragraph, wrapped between words; what is longer than a line (a path) stays whole."""
+        """Writes a paragraph, wrapped between words; a word longer than a line (a path) stays whole."""
         for each in wrap(said, self.prose_width, indent, indent if hang is None else hang):
             each.style = TONES[tone]
             self.write(each)
@@ -152,7 +152,7 @@ class TerminalReport:
 
 def wrap(said: Line, width: int, indent: str, hang: str) -> list[Text]:
     """Spans as styled lines of at most `width` columns."""
-    # Words with the space before them, so that joining them gives the text again.
+    # Words with the space before them, so that joining them restores the text.
     words = [
         (f" {word}" if number else word, STYLES[span.style])
         for span in said

@@ -1,4 +1,4 @@
-"""Tables with a row per case: what identifies it, then metrics, then what there is to say about it."""
+"""Tables with a row per case: its identity, metrics, and notes."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -17,13 +17,15 @@ from gpubench.report.view.run_view import QUIET, View
 from gpubench.suite.model.settings import is_number
 
 MEMORY = "memory"
-"""Not a metric: peak allocated memory of the device, or on a CPU the peak resident set above its baseline."""
+"""Not a metric of the registry: peak allocated memory of the device, or on a CPU the peak resident set above its
+baseline.
+"""
 
 MARKS = line("! weakened by a finding; - no valid figure; ? output not verified")
 
 
 def metrics_present(summaries: Iterable[CaseSummary], names: Sequence[str]) -> tuple[str, ...]:
-    """Those of `names` that some case has a figure of."""
+    """The metrics of `names` for which some case has a figure."""
     everything = list(summaries)
     return tuple(name for name in names if any(_has(entry, name) for entry in everything))
 
@@ -43,7 +45,7 @@ def absent_notes(summaries: Iterable[CaseSummary], names: Sequence[str]) -> tupl
 
 
 def _merged(reasons: Iterable[str]) -> list[str]:
-    """Reasons that differ in the number at their end alone as one: `needs 59, this series has 20 to 45`."""
+    """Joins reasons that differ only in their last number: `needs 59, this series has 20 to 45`."""
     numbers: dict[str, list[int]] = {}
     for reason in reasons:
         text = reason.rstrip("0123456789")
@@ -61,10 +63,10 @@ def case_table(
     note: bool = True,
     notes: tuple[Line, ...] = (),
 ) -> Table:
-    """One row per case. Where there is no room, each metric goes before the one left of it.
+    """One row per case. If there is no room, metrics are dropped from the right.
 
-    The first metric carries its interval, and the word for how a case ended where it has no figures. `note` adds a last
-    column that says what spoils or explains the row. Its `narrow` form names cases by their label.
+    The first metric has its interval, or the status of a case without figures. `note` adds a last column on what spoils
+    or explains the row. Its `narrow` form names cases by label.
     """
     figures = [
         metric_column(name, rank, partial(_figure, name=name, first=rank == 0)) for rank, name in enumerate(metrics)
@@ -89,7 +91,7 @@ def metric_column(name: str, priority: int, cell: Callable[[Any], Cell] | None =
 
 
 def setting_column(name: str, summary_of: Callable[[Any], CaseSummary] = lambda entry: entry) -> Column:
-    """The value of a setting of the case that a row is about."""
+    """A column with a setting of the row's case."""
     align: Literal["left", "right"] = "right" if is_number(name) else "left"
     return Column(name, title(name), align, cell=lambda item: setting_cell(summary_of(item), name))
 
@@ -104,7 +106,7 @@ def setting_cell(entry: CaseSummary, name: str) -> Cell:
 def _figure(entry: CaseSummary, name: str, *, first: bool) -> Cell:
     if entry.status is not Status.OK:
         if name == MEMORY and not first and entry.status is Status.OOM:
-            # `>79.2`: what the device has, which was not enough; else what was held and asked for.
+            # `>79.2`: the device's memory, which was not enough, or else what was held and requested.
             failures = (record.failure for record in entry.records if record.failure is not None)
             sizes = (each.total_bytes or (each.allocated_bytes or 0) + (each.requested_bytes or 0) for each in failures)
             return next((Cell(f">{format_number(size / GIB)}") for size in sizes if size), EMPTY)
@@ -127,7 +129,7 @@ def status_word(entry: CaseSummary) -> str:
 
 
 def mark(entry: CaseSummary) -> str:
-    """`-` no valid figure, `!` weakened, `?` not verified, nothing where all is well."""
+    """`-` no valid figure, `!` weakened, `?` not verified, empty if all is well."""
     if entry.status is not Status.OK or entry.validity is Validity.INVALID:
         return "" if entry.status in QUIET else "-"
     if entry.validity is Validity.SUSPECT:
@@ -144,7 +146,7 @@ def tone(entry: CaseSummary) -> Tone:
 
 
 def note_text(entry: CaseSummary) -> str:
-    """Why there is no figure, or the marks of the findings, those that change the figure's standing first."""
+    """Why there is no figure, or the marks of the findings, those that affect validity first."""
     if entry.status is not Status.OK:
         return entry.reason or ""
     ranked = sorted(entry.findings, key=lambda found: _RANK[found.effect])
@@ -166,7 +168,7 @@ def metrics_section(
     said: Line = (),
     charts: tuple[Chart, ...] = (),
 ) -> Section:
-    """A table of those of `names` that were measured, of the cases that have any; else why there are none."""
+    """A table of the measured metrics of `names`, for cases that have any; else why there are none."""
     entries = [entry for entry in view.few if entry.status is Status.OK and metrics_present([entry], names)]
     shown = metrics_present(entries, names)
     absent = absent_notes(view.summary.cases, names)

@@ -1,4 +1,4 @@
-"""What contests say of themselves: how long they were, and how far a case is from itself on this machine."""
+"""Lines on contests: their size, and the machine's own error."""
 
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.contest_levels import ContestLevels, paired_estimate
@@ -9,7 +9,7 @@ from gpubench.report.model.words import count, place, task
 
 
 def contest_lines(summary: RunSummary) -> tuple[Line, ...]:
-    """One for each contest: `Training on the CPU: 3 cases took turns in 4 processes; a case against itself +0.2%`."""
+    """One line per contest: `Training on the CPU: 3 cases took turns in 4 processes; a case against itself +0.2%`."""
     by_index = {entry.planned.index: entry for entry in summary.cases}
     return tuple(_line(each, by_index[each.first]) for each in summary.contests if each.first in by_index)
 

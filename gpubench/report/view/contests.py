@@ -1,4 +1,6 @@
-"""Contests: cases that may be ranked against each other (same workload, mode, device and timing), and their words."""
+"""Contests in a report: cases that may be ranked against each other (same workload, mode, device and timing), and their
+wording.
+"""
 
 import json
 import re
@@ -25,7 +27,7 @@ MOST_CHARTED = 8
 
 @dataclass(frozen=True)
 class Contest:
-    """`key` is stable and fit for a file name; `subject` begins a sentence: `Training on the GPU`."""
+    """`key` is stable and usable as a file name; `subject` begins a sentence: `Training on the GPU`."""
 
     key: str
     subject: str
@@ -49,7 +51,7 @@ class Contest:
 
     @cached_property
     def rankable(self) -> tuple[CaseSummary, ...]:
-        """Those with a figure that is not invalid."""
+        """The cases with a figure that is not invalid."""
         return tuple(entry for entry in self.cases if has_figure(entry))
 
     @cached_property
@@ -68,7 +70,7 @@ def has_figure(entry: CaseSummary) -> bool:
 
 
 def contests(decision: Decision) -> tuple[Contest, ...]:
-    """One per ranking, in their order."""
+    """One contest per ranking, in the same order."""
     several = len({ranking.case.workload for ranking in decision.rankings}) > 1
     return tuple(
         Contest(_key(ranking.case, several), subject(ranking.case, several), ranking) for ranking in decision.rankings
@@ -76,7 +78,7 @@ def contests(decision: Decision) -> tuple[Contest, ...]:
 
 
 def subject(case: Case, several: bool, *, device: bool = True) -> str:
-    """`Training on the GPU`; `several`: the workload is named too."""
+    """`Training on the GPU`; with `several` workloads, it names the workload too."""
     said = f"{task(case)}{' latency' if case.timing == 'latency' else ''}"
     said += f" on {place(case.device)}" if device else ""
     return f"{said} ({case.workload})" if several else said
@@ -88,14 +90,14 @@ def _key(case: Case, several: bool) -> str:
 
 
 def charted(decision: Decision) -> tuple[Contest, ...]:
-    """The contests that get charts: those with a figure, eight at most. The tables hold them all."""
+    """The contests that get charts: at most eight with a figure. The tables hold all of them."""
     return tuple(contest for contest in contests(decision) if contest.rankable)[:MOST_CHARTED]
 
 
 def by_batch(contest: Contest) -> dict[str, list[CaseSummary]]:
-    """Per precision, cases that differ in the batch size alone, in its order: the line of that precision's best case.
+    """Per precision, the cases that differ from its best case only in batch size, sorted by it.
 
-    Where its best case was measured at one batch size only, the settings with the most batch sizes are used.
+    If its best case was measured at only one batch size, the settings with the most batch sizes are used.
     """
     lines = {}
     for precision in contest.precisions:
@@ -124,13 +126,13 @@ def _line_of(cases: Sequence[CaseSummary]) -> list[CaseSummary]:
 
 
 def other_settings(line: Sequence[CaseSummary], contest: Contest) -> str:
-    """`NHWC bench`: what the cases of a line have in common of the settings that differ over the contest."""
+    """`NHWC bench`: the settings that vary in the contest but not along this line."""
     names = [name for name in contest.differing if name not in ("batch_size", "precision")]
     return " ".join(short_word(name, getattr(line[0].case, name)) for name in names)
 
 
 def largest_that_fits(contest: Contest, precision: str) -> str:
-    """`fp32 fits batch 256 and not 1024`; empty where nothing ran out. The smallest batch that did not fit counts."""
+    """`fp32 fits batch 256 and not 1024`; empty if nothing ran out. The smallest batch that did not fit counts."""
     mine = [entry for entry in contest.cases if entry.case.precision == precision]
     oom = min((batch_of(entry) for entry in mine if entry.status is Status.OOM), default=None)
     if oom is None:
@@ -140,7 +142,7 @@ def largest_that_fits(contest: Contest, precision: str) -> str:
 
 
 def figure(entry: CaseSummary, metric: str) -> tuple[float, float | None, float | None]:
-    """The figure with the ends of its interval, as a chart shows them: in the metric's unit of display."""
+    """The figure with the ends of its interval, in the metric's display unit, for charts."""
     spec = METRICS[metric]
     found = scaled(entry.metrics[metric], spec.display_factor, spec.unit)
     return found.value, found.low, found.high
@@ -151,14 +153,14 @@ HOLLOW = "Hollow marks are weakened by a finding."
 
 
 def standing(entry: CaseSummary) -> str:
-    """`valid`, `suspect` or `unverified`: what a mark of this case may claim."""
+    """`valid`, `suspect` or `unverified`: decides how the case is marked."""
     if entry.validity is Validity.SUSPECT:
         return "suspect"
     return "unverified" if entry.correctness == "unverified" else "valid"
 
 
 def times(ratio: float) -> str:
-    """`3.4x`; whole from 10 on."""
+    """`3.4x`; without decimals from 10 on."""
     return f"{ratio:.0f}x" if ratio >= 9.95 else f"{ratio:.1f}x" if ratio >= 1.95 else f"{ratio:.2f}x"
 
 
@@ -168,18 +170,18 @@ def change(ratio: float) -> str:
 
 
 def with_hollow(reading: str, entries: Sequence[CaseSummary]) -> str:
-    """`reading`, and what hollow marks mean where there are any."""
+    """`reading`, with the meaning of hollow marks if there are any."""
     return f"{reading} {HOLLOW}" if any(standing(entry) != "valid" for entry in entries) else reading
 
 
 def name_of(entry: CaseSummary, contest: Contest) -> str:
-    """`amp-bf16 b256 NHWC`: what tells a case of this contest from the others."""
+    """`amp-bf16 b256 NHWC`: the settings that distinguish a case in this contest."""
     differ = [name for name in contest.differing if name != "precision"]
     return " ".join([entry.case.precision, *(short_word(name, getattr(entry.case, name)) for name in differ)])
 
 
 def over(found: SpeedRatio, what: str) -> str:
-    """`3.43x ±0.01 as fast as WHAT`; where that is not certain, it says so."""
+    """`3.43x ±0.01 as fast as WHAT`, or that this is not certain."""
     said = times_text(found.ratio)
     if found.certain:
         return f"{said} as fast as {what}"
@@ -187,7 +189,7 @@ def over(found: SpeedRatio, what: str) -> str:
 
 
 def why_not_short(entry: CaseSummary) -> str:
-    """`is weakened by not-converged (GB203)`: the same as `why_not` within a sentence about the case."""
+    """`is weakened by not-converged (GB203)`: `why_not` as part of a sentence about the case."""
     for effect in (Effect.INVALIDATES, Effect.WEAKENS):
         for found in entry.findings:
             if found.effect == effect:
@@ -198,7 +200,7 @@ def why_not_short(entry: CaseSummary) -> str:
 
 
 def why_not(entry: CaseSummary) -> str:
-    """Why a case with a figure may not win, its gravest finding first."""
+    """Why a case with a figure may not win, by its most severe finding."""
     for effect in (Effect.INVALIDATES, Effect.WEAKENS):
         for found in entry.findings:
             if found.effect == effect:

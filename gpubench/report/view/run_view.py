@@ -1,4 +1,4 @@
-"""One run as the sections of its report see it: made once, asked by each of them."""
+"""One run as seen by the sections of its report; made once for all of them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,18 +21,17 @@ if TYPE_CHECKING:
 MOST_IN_FULL = 2000
 MOST_REASONS = 3
 QUIET = (Status.SKIPPED, Status.UNSUPPORTED)
-"""Ends that are no failure of the case: this machine cannot run it."""
+"""Statuses that are not failures: this machine cannot run the case."""
 
 
 @dataclass(frozen=True)
 class View:
-    """`name` is how commands call the run, `samples` and `profiles` go by the number of their case.
+    """`name` is the run's name in commands; `samples` and `profiles` are by case number.
 
-    `notices` are things to know about the stored run itself (a torn line, a migrated record). `charts` is false for
-    what cannot show them. Tables of single quantities show only the fastest case of each precision where there would
-    be more than `most_rows` rows; the table of all cases has the first `most_listed` of them. With `list_skipped`,
-    cases that this machine could not run are rows as well, instead of one line per reason. `decided`: where it was
-    needed before.
+    `notices` are remarks on the stored run itself (a torn line, a migrated record). `charts` is false for formats
+    without them. Tables of single quantities with more than `most_rows` rows show only the fastest case of each
+    precision; the table of all cases has the first `most_listed` of them. With `list_skipped`, cases that this machine
+    could not run get rows, instead of one line per reason. `decided`: the decision, if already made.
     """
 
     summary: RunSummary
@@ -65,7 +64,7 @@ class View:
 
     @property
     def skipped_lines(self) -> tuple[Line, ...]:
-        """One for each reason why cases could not run, and how to list them; none where they are listed."""
+        """One line per reason why cases could not run, and how to list them; empty if they are listed."""
         quiet = [] if self.list_skipped else [entry for entry in self.everything if entry.status in QUIET]
         texts = left_out_texts((entry.kind, entry.status.value, entry.reason or "") for entry in quiet)
         more = len(texts) - MOST_REASONS
@@ -75,7 +74,7 @@ class View:
 
     @cached_property
     def axes(self) -> tuple[str, ...]:
-        """Settings that tell the listed cases of this run apart."""
+        """Settings that vary among the listed cases."""
         return varying(entry.case for entry in self.listed)
 
     @cached_property
@@ -89,13 +88,13 @@ class View:
 
     @property
     def in_full(self) -> tuple[CaseSummary, ...]:
-        """The cases that get a page: all, or only a few where a browser could not open so many."""
+        """The cases that get a page: all, or only a few if there are too many for a browser."""
         listed = self._listed(self.everything)
         return listed if len(listed) <= MOST_IN_FULL else self.few
 
     @property
     def few_note(self) -> tuple[Line, ...]:
-        """Which cases those tables leave out, and where they are."""
+        """Which cases those tables leave out, and where to find them."""
         if len(self.few) == len(self.summary.cases):
             return ()
         what = "The fastest case of each precision, mode and device; every case is under All cases"
@@ -106,5 +105,5 @@ class View:
         return charted(self.decision) if self.charts else ()
 
     def chart_each(self, *makers: Callable[[Contest], Chart | None]) -> tuple[Chart, ...]:
-        """The charts of each contest, those without data left out."""
+        """The charts of each contest, without those that lack data."""
         return tuple(chart for contest in self._charted for make in makers if (chart := make(contest)) is not None)

@@ -1,4 +1,4 @@
-"""The series of some launches, as charts of steadiness need them: which are wanted, and how a run gives them."""
+"""The series of some launches for charts of steadiness: which are needed, and how to load them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,16 +32,16 @@ class LaunchSamples:
 
 
 Samples = Mapping[int, Sequence[LaunchSamples]]
-"""Launches by the number of their case."""
+"""Launches by case number."""
 
 
 def wanted(decision: Decision) -> tuple[CaseSummary, ...]:
-    """The cases whose samples are shown: few of many."""
+    """The few cases whose samples are shown."""
     return tuple(entry for contest in charted(decision) for entry in fastest_of_each(contest))
 
 
 def fastest_of_each(contest: Contest) -> tuple[CaseSummary, ...]:
-    """The fastest case of each precision, those that may win before those that may not."""
+    """The fastest case of each precision, preferring cases that may win."""
     chosen = []
     for precision in contest.precisions:
         mine = [entry for entry in contest.rankable if entry.case.precision == precision]
@@ -55,13 +55,13 @@ _MOST_LAUNCHES = 5
 
 
 class RunWithSamples(RecordedRun, Protocol):
-    """What is needed of `store.runs.Run`."""
+    """The part of `store.run_reader.Run` needed here."""
 
     def samples(self, record: Record) -> "dict[str, NDArray[np.float64]]": ...
 
 
 def load_samples(run: RunWithSamples, decision: Decision) -> tuple[dict[int, list[LaunchSamples]], list[str]]:
-    """Samples by case of those cases that charts show, and a notice for each file that could not be read."""
+    """Samples by case, for the cases in charts, and a notice for each file that could not be read."""
     found: dict[int, list[LaunchSamples]] = {}
     notices = []
     for entry in wanted(decision):
@@ -78,7 +78,7 @@ def load_samples(run: RunWithSamples, decision: Decision) -> tuple[dict[int, lis
 
 
 def _launch(record: Record, arrays: Mapping[str, "NDArray[np.float64]"]) -> LaunchSamples | None:
-    """Steady steps and readings; None without steps. Times of readings count from the window's start."""
+    """Steady steps and readings of a launch; None without steps. Times of readings count from the window's start."""
     steps, series, window = arrays.get("step_times_s"), record.series, record.window
     if steps is None or series is None:
         return None
