@@ -7,8 +7,9 @@ torchvision, scipy.stats and scikit-learn take about a second each.
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import get_args
 
-from gpubench.suite.model.case import Case
+from gpubench.suite.model.case import Case, Strategy
 from gpubench.suite.model.suite import Suite
 from gpubench.suite.model.workload_names import find_file, is_users
 from gpubench.suite.read.find_workload import spec_of
@@ -36,7 +37,11 @@ TORCHVISION = ("torchvision", "gpubench.worker.workloads.torchvision_cnn")
 REAL_DATA = ("sklearn.datasets", "sklearn.model_selection")
 ACCURACY = ("sklearn.metrics",)
 BLOCKS = ("scipy.stats",)
-RANKS = ("gpubench.worker.ranks.agent", "gpubench.worker.ranks.together")
+RANKS = (
+    "gpubench.worker.ranks.agent",
+    "gpubench.worker.ranks.together",
+    *(f"gpubench.worker.ranks.strategies.{name}" for name in get_args(Strategy)),
+)
 EVERYTHING = (*ALWAYS, *COMPILER, *TORCHVISION, *REAL_DATA, *ACCURACY, *BLOCKS, *RANKS)
 
 

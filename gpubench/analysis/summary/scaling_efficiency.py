@@ -8,7 +8,7 @@ from gpubench.analysis.summary.launch_estimates import geometric_estimate
 from gpubench.core.records import Estimate, Status
 from gpubench.suite.model.case import Case
 
-OF_RANKS = frozenset({"world_size", "strategy", "scaling", "backend"})
+OF_RANKS = frozenset({"world_size", "strategy", "scaling", "micro_batches", "backend"})
 """Settings without a meaning for one process."""
 
 _THREADS = "one process would have the threads of all ranks; give each its own number (`cpu_threads`)"

@@ -25,7 +25,7 @@ Compile = Literal["off", "default", "reduce-overhead", "max-autotune"]
 DataPath = Literal["resident", "pinned", "pageable", "loader"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 Timing = Literal["throughput", "latency"]
-Strategy = Literal["ddp"]
+Strategy = Literal["ddp", "fsdp2", "tp", "pp"]
 Scaling = Literal["weak", "strong"]
 Backend = Literal["auto", "gloo", "nccl"]
 Loss = Literal["cross-entropy", "mse", "output"]
@@ -313,11 +313,20 @@ class Case(BaseModel):
     )
     strategy: Annotated[Strategy, SettingSpec("strategy")] = Field(
         "ddp",
-        description="How the ranks train one model. `ddp`: each has all of it and a part of the batch "
-        "(DistributedDataParallel).",
+        description="How the ranks train one model. `ddp`: each has all of it and its own batch. `fsdp2`: each has its "
+        "own batch and a part of every parameter. `tp`: each has a part of every linear layer. `pp`: each has some "
+        "layers.",
     )
     scaling: Annotated[Scaling, SettingSpec("scaling")] = Field(
         "weak", description="`weak`: `batch_size` is that of each rank. `strong`: that of all ranks together."
+    )
+    micro_batches: Annotated[
+        int | None, SettingSpec("micro", label=named("micro"), quiet=True, synonyms=("microbatches", "chunks"))
+    ] = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="Parts in which a batch goes through the ranks with `strategy: pp`; None takes four for each rank.",
     )
     backend: Annotated[Backend, SettingSpec("backend")] = Field(
         "auto",
@@ -428,6 +437,11 @@ class Case(BaseModel):
         if self.batch_size == "max":
             raise ValueError("the largest batch is known only where the case runs")
         return self.batch_size
+
+    @property
+    def splits_model(self) -> bool:
+        """Whether each rank has a part of the model, so that all of them work on one batch."""
+        return self.strategy in ("tp", "pp") and not self.workload.startswith("collectives:")
 
     @property
     def carrier(self) -> Literal["gloo", "nccl"]:

@@ -33,6 +33,7 @@ from gpubench.worker.process_lifetime import CAN_FORK
 from gpubench.worker.ranks import rank as one_rank
 from gpubench.worker.ranks.board import Board, Sign
 from gpubench.worker.ranks.join_results import joined
+from gpubench.worker.ranks.strategies.seam import refused
 from gpubench.worker.workloads.base import Unsupported
 
 HANG_S = 10.0
@@ -53,7 +54,7 @@ def measure_ranks(launch: RunningJob, run_job: one_rank.RunJob) -> Result | Fail
     """
     job = launch.job
     assert job.scratch is not None, "the parent gives every job a folder"
-    reason = refused_of_ranks(job.case)
+    reason = refused_of_ranks(job.case) or refused(job.case)
     if reason is not None:
         raise Unsupported(reason)
     scratch, num_ranks = Path(job.scratch), job.case.world_size

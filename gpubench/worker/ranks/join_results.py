@@ -34,7 +34,10 @@ def joined(case: Case, results: Sequence[Result]) -> Result:
         if known:
             metrics[name] = max(known)
             absent.pop(name, None)
-    num_samples = _samples(results) if "busbw" not in metrics else 1.0  # a collective is one call of all ranks
+    one_batch = case.splits_model or "busbw" in metrics  # a collective is one call of all ranks
+    num_samples = 1.0 if one_batch else _samples(results)
+    if case.splits_model and (done := metrics.get("achieved_flops")) is not None:
+        metrics["achieved_flops"] = done / case.world_size  # of one device, as with the others
     for name in _RATES:
         own = metrics.get(name)
         if own is not None:

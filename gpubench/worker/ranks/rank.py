@@ -26,12 +26,18 @@ _LET_THE_FIRST_BE_SEEN_S = 0.5
 
 
 def case_of_rank(case: Case, rank: int) -> Case:
-    """What one rank measures: on its own device, and of a batch that is shared its part."""
+    """What one rank measures: on its own device, and of a batch that is shared its part. Ranks that have a part of the
+    model each take the batch of all.
+    """
     changes: dict[str, Any] = {}
     if case.device_type == "cuda":
         changes["device"] = f"cuda:{int(case.device.partition(':')[2] or 0) + rank}"
-    if case.scaling == "strong" and not case.workload.startswith("collectives:"):
+    if case.workload.startswith("collectives:"):
+        pass  # a batch is a number of calls
+    elif case.scaling == "strong" and not case.splits_model:
         changes["batch_size"] = case.batch // case.world_size
+    elif case.scaling == "weak" and case.splits_model:
+        changes["batch_size"] = case.batch * case.world_size
     return case.model_copy(update=changes)
 
 

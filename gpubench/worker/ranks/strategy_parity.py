@@ -7,9 +7,11 @@ import torch.distributed as dist
 
 from gpubench.suite.model.case import Case
 from gpubench.worker.checks.parity import relative_l2
+from gpubench.worker.ranks.strategies.seam import Strategy
 from gpubench.worker.workloads.classifier.batches import Batch, Samples, map_inputs
 from gpubench.worker.workloads.classifier.classifier import Classifier
-from gpubench.worker.workloads.classifier.parity_probe import fixed_batch, switch_off_randomness
+from gpubench.worker.workloads.classifier.parity_probe import NUM_SAMPLES, fixed_batch, switch_off_randomness
+from gpubench.worker.workloads.classifier.steps import Distributed
 from gpubench.worker.workloads.numerics import autocast_of
 
 
@@ -25,26 +27,32 @@ class FromOneProcess(NamedTuple):
         return self.loss <= self.limit and self.gradient <= self.limit
 
 
-def compare(workload: Classifier, case: Case, device: torch.device) -> FromOneProcess:
-    """One forward and backward of all ranks, each on its part of a seeded batch, and the same by this process alone,
-    one part after the other. Every rank must call it.
+def compare(workload: Classifier, case: Case, device: torch.device, strategy: Strategy) -> FromOneProcess:
+    """One forward and backward of all ranks on a seeded batch, and the same by this process alone, one part of the
+    batch after the other. Every rank must call it. The gradient is that of the parameters which this rank trains.
 
-    Parts one after the other, because batch normalisation takes its statistics from a part. Both sides run the same
-    kernels on the same parts, and differ in the order of sums only: half of the gradients' digits must agree.
+    Parts one after the other, because batch normalisation takes its statistics from a part: from that of a rank, or
+    from a micro-batch. Half of the digits must agree in which both sides may differ: where they run the same kernels on
+    the same parts, only the order of the gradients' sums is another.
     """
-    rank, num_ranks = dist.get_rank(), dist.get_world_size()
-    parts = [_part(workload, case, device, number) for number in range(num_ranks)]
+    num_parts = strategy.num_parts(case)
+    size = case.batch // num_parts if case.splits_model else case.batch
+    of_part = case.model_copy(update={"batch_size": min(size, NUM_SAMPLES)})
+    parts = [_part(workload, of_part, device, number) for number in range(num_parts)]
     alone = _fresh(workload, case, device)
-    losses = [_backward(workload, case, alone, part) for part in parts]
-    expected = _gradient(alone) / num_ranks
-    together = workload.distribute(_fresh(workload, case, device))
-    loss = _backward(workload, case, together, parts[rank])
-    dist.all_reduce(loss)
-    got = _gradient(together)
+    losses = [_backward(workload, case, Distributed(alone, alone), part) for part in parts]
+    expected = _gradients(alone)
+    own = strategy.own_part(parts, dist.get_rank())
+    distributed_case = case.model_copy(update={"batch_size": len(own[1])})
+    together = strategy.distribute(workload, _fresh(workload, case, device), distributed_case)
+    loss = strategy.loss_of_all(_backward(workload, case, together, own))
+    got = _gradients(together.module)
     dtype = next(parameter.grad.dtype for parameter in alone.parameters() if parameter.grad is not None)
-    mean = torch.stack(losses).mean()
-    limit = float(torch.finfo(dtype).eps ** 0.5)
-    return FromOneProcess(relative_l2(loss / num_ranks, mean), relative_l2(got, expected), limit)
+    limit = strategy.coarsest(case, dtype) ** 0.5
+    here = torch.cat([expected[name] for name in got]) / num_parts
+    return FromOneProcess(
+        relative_l2(loss, torch.stack(losses).mean()), relative_l2(torch.cat(list(got.values())), here), limit
+    )
 
 
 def _part(workload: Classifier, case: Case, device: torch.device, number: int) -> Batch:
@@ -59,16 +67,25 @@ def _fresh(workload: Classifier, case: Case, device: torch.device) -> torch.nn.M
     return model
 
 
-def _backward(workload: Classifier, case: Case, model: Any, part: Batch) -> torch.Tensor:
+def _backward(workload: Classifier, case: Case, model: Distributed, part: Batch) -> torch.Tensor:
     """Adds to the gradients. The loss, detached."""
     samples, labels = part
+    if model.learn is not None:
+        return model.learn(samples, labels).double()
     with autocast_of(case.precision, labels.device.type)():
-        loss = workload.loss(model(samples), labels)
+        loss = workload.loss(model.called(samples), labels)
     loss.backward()  # type: ignore[no-untyped-call]
     detached: torch.Tensor = loss.detach().double()
     return detached
 
 
-def _gradient(model: torch.nn.Module) -> torch.Tensor:
-    found = [parameter.grad.double().flatten() for parameter in model.parameters() if parameter.grad is not None]
-    return torch.cat(found)
+def _gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Flat and whole, by the parameter's name. Ranks gather those that are spread over them."""
+    found = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    return {name: _whole(gradient).double().flatten() for name, gradient in found.items()}
+
+
+def _whole(gradient: Any) -> torch.Tensor:
+    gather = getattr(gradient, "full_tensor", None)
+    tensor: torch.Tensor = gradient if gather is None else gather()
+    return tensor

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 
 from gpubench.core.findings import finding
 from gpubench.core.records import RankRecord
@@ -25,8 +24,10 @@ from gpubench.worker.job import Alone, RunningJob, Step, Stop
 from gpubench.worker.ranks import strategy_parity
 from gpubench.worker.ranks.board import Board, show_step
 from gpubench.worker.ranks.own_time import GradientWatch
+from gpubench.worker.ranks.strategies.seam import Strategy, strategy_named
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.classifier.classifier import Classifier
+from gpubench.worker.workloads.classifier.steps import Distributed
 from gpubench.worker.workloads.operators.collectives import Collective
 
 T = TypeVar("T")
@@ -79,7 +80,8 @@ class Together(Alone):
         self.record = RankRecord(rank=rank)
         self._board, self._row = board, board.row(rank)
         self._accelerator = Accelerator()
-        self._ddp: DistributedDataParallel | None = None
+        self._strategy = Strategy()
+        self._trained: Distributed | None = None
         self._control: Any = dist.new_group(backend="gloo")
 
     def agree(self, value: T) -> T:
@@ -98,14 +100,13 @@ class Together(Alone):
         if not isinstance(workload, Classifier):
             raise Unsupported(f"{case.workload} cannot be one of several ranks; leave `world_size` at 1")
         self._accelerator = accelerator_of(case.device)
-        workload.distribute, workload.shard = self._distribute, self.record.rank
+        self._strategy = strategy_named(case.strategy)
 
-    def _distribute(self, model: torch.nn.Module) -> torch.nn.Module:
-        """`strategy: ddp`. The last one made is the one that is asked for its own time."""
-        device = self._accelerator.device
-        places = None if device.type == "cpu" else [device]
-        self._ddp = DistributedDataParallel(model, device_ids=places)
-        return self._ddp
+        def distribute(model: torch.nn.Module, case: Case) -> Distributed:
+            self._trained = self._strategy.distribute(workload, model, case)
+            return self._trained
+
+        workload.distribute, workload.shard = distribute, 0 if case.splits_model else self.record.rank
 
     def watched(self, step: Step) -> Step:
         row, clock = self._row, time.monotonic
@@ -133,11 +134,12 @@ class Together(Alone):
         return {}, {}
 
     def _own_time(self, step: Step, step_time_s: float) -> None:
-        if self._ddp is None:
-            self._note(absent=dict.fromkeys(_OWN, "ranks exchange nothing in inference"))
+        absent = self._strategy.waits_inside if self._trained else "ranks exchange nothing in inference"
+        if self._trained is None or absent is not None:
+            self._note(absent=dict.fromkeys(_OWN, absent))
             return
         num_steps = self.agree(max(LEAST_STEPS, min(MOST_STEPS, math.ceil(_OWN_TIME_S / step_time_s))))
-        watch = GradientWatch(self._ddp, self._accelerator)
+        watch = GradientWatch(self._trained.called, self._accelerator)
         found = watch.measure(step, num_steps, lambda: dist.barrier(group=self._control))
         self._note(**({"absent": dict.fromkeys(_OWN, found)} if isinstance(found, str) else found._asdict()))
 
@@ -147,11 +149,12 @@ class Together(Alone):
     def compare(self, launch: RunningJob, workload: Any, case: Case, device: Any) -> Metrics:
         """What the ranks compute together against one process: GB313 if it differs."""
         names = ("ranks_loss_rel_error", "ranks_gradient_rel_error")
-        if not isinstance(workload, Classifier) or self._ddp is None:
+        if not isinstance(workload, Classifier) or self._trained is None:
             return {}, {}
         if not launch.job.parity:
             return all_absent(names, "not checked in this launch")
-        found = strategy_parity.compare(workload, case, torch.device(device))
+        self._trained = None
+        found = strategy_parity.compare(workload, case, torch.device(device), self._strategy)
         if not found.passed:
             message = (
                 f"{case.world_size} ranks and one process on the same batch differ: the loss by {found.loss:.2g}, the "

@@ -198,15 +198,17 @@ def _without_stderr() -> Iterator[None]:
         os.close(nowhere)
 
 
-def observe(step: Callable[[], Any], device_type: str = "cpu") -> dict[str, Any]:
-    """Runs `step` a few times and says what it computed in (see `Observer.facts`), and under which autocast: joined by
-    `+` where steps differ. `extra` lists under `unseen_operators` what other threads computed meanwhile; without a
-    product in this one, it shows no type then.
+def observe(step: Callable[[], Any], device_type: str = "cpu", num_steps: int | None = None) -> dict[str, Any]:
+    """Runs `step` a few times (`num_steps`, or as many as a short time allows) and says what it computed in (see
+    `Observer.facts`), and under which autocast: joined by `+` where steps differ. `extra` lists under
+    `unseen_operators` what other threads computed meanwhile; without a product in this one, it shows no type then.
     """
     casts: list[str | None] = []
     with Observer() as observer, no_autotuning(), _AllThreads() as threads:
         ends = time.perf_counter() + _WATCH_S
-        while len(casts) < LEAST_STEPS or (len(casts) < MOST_STEPS and time.perf_counter() < ends):
+        while len(casts) < (num_steps or LEAST_STEPS) or (
+            num_steps is None and len(casts) < MOST_STEPS and time.perf_counter() < ends
+        ):
             observer.begin_step()
             with _AutocastWatch(device_type) as autocast:
                 step()

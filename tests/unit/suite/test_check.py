@@ -104,7 +104,7 @@ def test_every_mistake_is_reported_at_once(problems):
         ),
         ("quality: {data: digits, learning_rate: [0.1, 0]}", "quality.learning_rate[1]: must be more than 0, got 0"),
         ("baseline: {device: tpu}", "baseline.device: unknown value 'tpu' (did you mean 'cpu'?)"),
-        ("defaults: {strategy: dpp}", "defaults.strategy: unknown value 'dpp' (did you mean 'ddp'?)"),
+        ("defaults: {strategy: fsdp}", "defaults.strategy: unknown value 'fsdp' (did you mean 'fsdp2'?)"),
         ("defaults: {world_size: 0}", "defaults.world_size: must be at least 1, got 0"),
         ("matrix: {backend: [gloo, mpi]}", "matrix.backend[1]: unknown value 'mpi' (choose from auto, gloo, nccl)"),
         ("requires: gpu", "requires: unknown value 'gpu' (did you mean 'cuda'?)"),

@@ -25,10 +25,18 @@ from gpubench.worker.workloads.classifier.batches import (
     seeded,
 )
 from gpubench.worker.workloads.classifier.optimizers import CountingScaler, make_optimizer
-from gpubench.worker.workloads.classifier.steps import GraphedStep, InferStep, Snapshot, TrainStep, health_of, no_phases
+from gpubench.worker.workloads.classifier.steps import (
+    Distributed,
+    GraphedStep,
+    InferStep,
+    Snapshot,
+    TrainStep,
+    health_of,
+    no_phases,
+)
 from gpubench.worker.workloads.compiled import USES_CUDA_GRAPHS, compile_model, compile_stats
 from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, dtype_name
-from gpubench.worker.workloads.watched_steps import observe
+from gpubench.worker.workloads.watched_steps import LEAST_STEPS, observe
 
 PROBE_SAMPLES = 2
 
@@ -36,8 +44,8 @@ PROBE_SAMPLES = 2
 class Classifier:
     """A model that takes images N3SS and gives logits NC. Subclasses make the model; everything else is here.
 
-    `phases` and `download` may be set before `build`. So may be, for one of several ranks, `distribute`, which gives
-    the module to call for a placed one, and `shard`, the rank's number: every rank has its own batches. After it,
+    `phases` and `download` may be set before `build`. So may be, for one of several ranks, `distribute`, which makes
+    a placed model the rank's part of it, and `shard`, the number of its batches: every shard has its own. After it,
     `model` is the module itself (never the compiled wrapper), `optimizer` its optimizer (None for `infer`), and
     `input_waits_s` the waits for input per step in seconds (None where a step never waits). Weights depend on
     `case.seed` alone, so that every device and precision starts from the same ones.
@@ -49,7 +57,7 @@ class Classifier:
     def __init__(self) -> None:
         self.phases: Phases = no_phases
         self.download = False
-        self.distribute: Callable[[nn.Module], nn.Module] = _as_it_is
+        self.distribute: Callable[[nn.Module, Case], Distributed] | None = None
         self.shard = 0
         self.model: nn.Module | None = None
         self.optimizer: torch.optim.Optimizer | None = None
@@ -140,13 +148,14 @@ class Classifier:
 
     def training_step(self, case: Case, device: torch.device, source: BatchSource) -> TrainStep:
         """A new model and optimizer, and the step that trains it on batches from `source`."""
-        model = self.model = self.place_model(case, device)
-        called = self.distribute(model)
+        placed = self.place_model(case, device)
+        own = Distributed(placed, placed) if self.distribute is None else self.distribute(placed, case)
+        model = self.model = own.module
         self._case, self.source = case, source
-        self.optimizer = make_optimizer(case, called.parameters())
+        self.optimizer = make_optimizer(case, model.parameters())
         self._snapshot = Snapshot.of(model)
         self._engine = step = TrainStep(
-            compile_model(called, case.compile, device.type),
+            compile_model(own.called, case.compile, device.type),
             self.optimizer,
             source,
             self.loss,
@@ -156,6 +165,7 @@ class Classifier:
             accumulate=case.accumulate,
             phases=self.phases,
             keep_gradients=_prepare_gradients(case, model),
+            learn=own.learn,
         )
         return step
 
@@ -199,9 +209,10 @@ class Classifier:
         assert model is not None
         assert engine is not None
         samples, targets = self._take_batch()
-        few = map_inputs(lambda part: part[:PROBE_SAMPLES], samples)
         modes: dict[str, Any] = {}
-        seen = observe(lambda: modes.update(self._forward(few, targets.device)), targets.device.type)
+        # Ranks that wait for each other in a forward do as many of them as the others.
+        num_steps = None if self.distribute is None else LEAST_STEPS
+        seen = observe(lambda: modes.update(self._forward(samples, targets)), targets.device.type, num_steps)
         extra = {**seen.pop("extra"), "image_shape": map_inputs(lambda part: list(part.shape), samples)}
         if case.compile != "off":
             extra["compile_stats"] = compile_stats()._asdict()
@@ -221,9 +232,9 @@ class Classifier:
             "extra": extra,
         }
 
-    def _forward(self, samples: Samples, device: torch.device) -> dict[str, Any]:
+    def _forward(self, samples: Samples, targets: torch.Tensor) -> dict[str, Any]:
         """One forward that leaves no trace (running statistics and the random state are put back), and its modes."""
-        case, model, engine = self._case, self.model, self._engine
+        case, model, engine, device = self._case, self.model, self._engine, targets.device
         assert case is not None
         assert model is not None
         assert engine is not None
@@ -238,12 +249,22 @@ class Classifier:
                 "autocast_dtype": dtype_name(torch.get_autocast_dtype(device.type)) if autocast else None,
                 "training": any(module.training for module in model.modules()),
                 "inference_mode": torch.is_inference_mode_enabled(),
-                "output_dtype": dtype_name(self.logits(model(samples)).dtype),
+                "output_dtype": dtype_name(self._output(engine, model, samples, targets).dtype),
             }
         with torch.no_grad():
             for buffer, before in buffers:
                 buffer.copy_(before)
         return modes
+
+    def _output(
+        self, engine: TrainStep | InferStep, model: nn.Module, samples: Samples, targets: torch.Tensor
+    ) -> torch.Tensor:
+        """Of the model for the first few samples; of a rank that cannot call it whole, the loss of the batch."""
+        if isinstance(engine, TrainStep) and engine.learn is not None:
+            loss = engine.learn(samples, targets)
+            engine.optimizer.zero_grad(set_to_none=True)
+            return loss
+        return self.logits(model(map_inputs(lambda part: part[:PROBE_SAMPLES], samples)))
 
     def _take_batch(self) -> Batch:
         """A batch as a step gets it. The wait for it is not a step's, so it leaves no trace in `input_waits_s`."""
@@ -263,10 +284,6 @@ class Classifier:
         if self.source is not None:
             self.source.close()
         self.model = self.optimizer = self.source = self._engine = self._snapshot = None
-
-
-def _as_it_is(model: nn.Module) -> nn.Module:
-    return model
 
 
 def _prepare_gradients(case: Case, model: nn.Module) -> bool:

@@ -28,14 +28,18 @@ def make_optimizer(case: Case, parameters: Iterable[torch.nn.Parameter]) -> torc
     Adam over fp16 weights takes eps 1e-4: the usual 1e-8 is zero in fp16, and a gradient of zero would become NaN.
     """
     make, arguments = OPTIMIZERS[case.optimizer], {"lr": case.learning_rate}
+    alike: dict[type, list[torch.nn.Parameter]] = {}  # no kernel takes a mix of whole parameters and sharded ones
+    for parameter in parameters:
+        alike.setdefault(type(parameter), []).append(parameter)
+    groups = [{"params": each} for each in alike.values()]
     if NUMERICS[case.precision].weights is torch.float16 and case.optimizer != "sgd":
         arguments["eps"] = FP16_ADAM_EPS
     if case.cuda_graph and case.optimizer != "sgd":
         arguments["capturable"] = True  # its state would live on the host
     if not case.fused:
-        return make(parameters, **arguments)
+        return make(groups, **arguments)
     try:
-        return make(parameters, **arguments, fused=True)
+        return make(groups, **arguments, fused=True)
     except (RuntimeError, TypeError, ValueError) as error:
         raise Unsupported(f"torch has no fused {case.optimizer} here: {error}") from error
 

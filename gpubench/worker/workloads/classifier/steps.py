@@ -6,7 +6,7 @@ Nothing here waits for the device: finiteness is accumulated there and read afte
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -21,6 +21,7 @@ WARMUP_STEPS = 3
 SNAPSHOT_ELEMENTS = 4096
 
 Loss = Callable[[Any, torch.Tensor], torch.Tensor]
+Learn = Callable[[Samples, torch.Tensor], torch.Tensor]
 Autocast = Callable[[], AbstractContextManager[Any]]
 
 _NO_PHASE: AbstractContextManager[None] = nullcontext()
@@ -28,6 +29,17 @@ _NO_PHASE: AbstractContextManager[None] = nullcontext()
 
 def no_phases(name: str) -> AbstractContextManager[None]:  # noqa: ARG001
     return _NO_PHASE
+
+
+class Distributed(NamedTuple):
+    """A rank's part of a placed model. `module` has the parameters that this rank trains, under the model's names, and
+    `called` takes a batch's samples. `learn` does forward, loss and backward of a batch, where a rank has not all of
+    them: it returns the loss, detached, or 0 on ranks that do not know it.
+    """
+
+    module: torch.nn.Module
+    called: torch.nn.Module
+    learn: Learn | None = None
 
 
 class TrainStep:
@@ -50,8 +62,9 @@ class TrainStep:
         accumulate: int = 1,
         phases: Phases = no_phases,
         keep_gradients: bool = False,
+        learn: Learn | None = None,
     ) -> None:
-        self.model, self.optimizer, self.source = model, optimizer, source
+        self.model, self.optimizer, self.source, self.learn = model, optimizer, source, learn
         self.scaler = scaler
         self.num_steps = 0
         self._loss, self.autocast, self._phases = loss, autocast, phases
@@ -79,6 +92,11 @@ class TrainStep:
             batch = self.source.fetch()
         with phases("h2d"):
             samples, labels = self.source.transfer(batch)
+        if self.learn is not None:
+            with phases("forward"):
+                learnt = self.learn(samples, labels)
+            self._loss_sum.add_(learnt)
+            return learnt
         with self.autocast():
             with phases("forward"):
                 output = self.model(samples)
@@ -229,15 +247,24 @@ class Snapshot:
     @classmethod
     def of(cls, model: torch.nn.Module) -> "Snapshot":
         with torch.no_grad():
-            return cls({name: _sample(parameter) for name, parameter in model.named_parameters()})
+            here = {name: _here(parameter) for name, parameter in model.named_parameters()}
+            return cls({name: _sample(part) for name, part in here.items() if part.numel() > 0})
 
     def distances(self, model: torch.nn.Module) -> dict[str, float]:
         """Per parameter the L2 norm (in fp64) of how far its sampled elements moved."""
         with torch.no_grad():
             return {
-                name: float(torch.linalg.vector_norm(_sample(parameter).double() - self.values[name].double()))
+                name: float(torch.linalg.vector_norm(_sample(_here(parameter)).double() - self.values[name].double()))
                 for name, parameter in model.named_parameters()
+                if name in self.values
             }
+
+
+def _here(parameter: torch.Tensor) -> torch.Tensor:
+    """What this process has of a parameter that may be spread over ranks."""
+    own = getattr(parameter, "to_local", None)
+    tensor: torch.Tensor = parameter if own is None else own()
+    return tensor
 
 
 def _sample(parameter: torch.Tensor) -> torch.Tensor:
