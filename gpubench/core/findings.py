@@ -168,8 +168,8 @@ _CATALOGUE = {
     ("GB213", "page-faults", _INFO, _NONE, "page faults"): (
         "Each step gives memory back to the system and fetches it anew, which takes CPU time.",
         (
-            "Let the process keep it: `--arm base= --arm keep='env.MALLOC_MMAP_THRESHOLD_=4294967296 "
-            "env.MALLOC_TRIM_THRESHOLD_=4294967296'` shows the gain (glibc)."
+            "Freed memory is kept, unless the environment has variables for the allocator (`MALLOC_*`, "
+            "`GLIBC_TUNABLES`): unset them. Else keep large buffers from step to step."
         ),
     ),
     ("GB214", "straggler", _WARNING, _NONE, "straggler"): (

@@ -20,6 +20,7 @@ from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.worker.accelerator import Accelerator, accelerator_of, software
 from gpubench.worker.checks.unsupported import unsupported
 from gpubench.worker.failures import SettingsMismatch
+from gpubench.worker.freed_memory import keep_freed_memory
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.numerics import NOT_SEEN
 
@@ -98,6 +99,7 @@ def read_back(case: Case, workload_probe: dict[str, Any] | None, device: Any) ->
     observed, facts = observed_math(torch, accelerator), accelerator.facts()
     environment = {name: os.environ[name] for name in WATCHED_VARIABLES if name in os.environ}
     extra = {**probe.pop("extra", {}), "observed_math": observed, "environment": environment, **facts.extra}
+    extra["freed_memory"] = keep_freed_memory()  # asks for what already holds
     math, has_gpu = math_modes(torch), accelerator_of("cuda").problem() is None
     cudnn = torch.backends.cudnn.version() if has_gpu else None  # type: ignore[no-untyped-call]
     precision = _precision(probe, math, observed, accelerator)

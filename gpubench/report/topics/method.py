@@ -31,6 +31,9 @@ def method_lines(summary: RunSummary) -> tuple[Line, ...]:
         else "",
         f"Steps shorter than 1 ms were timed in groups (of up to {grouped})." if grouped > 1 else "",
     ]
+    kept = {(entry.effective.extra if entry.effective else {}).get("freed_memory") for entry in summary.cases}
+    if kept - {None} == {"kept"}:
+        isolation += " Host memory that a step freed stayed with the process."
     lengths, middle, late = "", len(series) // 2, sum(not each.converged for each in series)
     if series:
         warm, steady = (

@@ -8,6 +8,7 @@ from gpubench.protocol.messages import Failed, Hello, Job, Result
 from gpubench.suite.model.workload_names import first_on_the_path, modules_beside
 from gpubench.worker.checks.arm_modules import not_of_the_revision
 from gpubench.worker.failures import SettingsMismatch, as_failed, write_traceback
+from gpubench.worker.freed_memory import keep_freed_memory
 from gpubench.worker.job import TIMED_PHASES, Alone, Interrupted, RunningJob, Sender, Stop
 from gpubench.worker.process.channel import Channel
 from gpubench.worker.workloads.base import Unsupported
@@ -21,6 +22,7 @@ def main(job: Job, message_fd: int, *, no_fork: str | None = None) -> None:
     os.register_at_fork(after_in_child=channel.close)
     stop = Stop()
     stop.listen()
+    keep_freed_memory()
     channel.send(Hello(pid=os.getpid(), role="child", python=sys.executable, can_fork=no_fork is None))
     run_job(job, channel, stop=stop, no_fork=no_fork)
     channel.close()
