@@ -28,6 +28,17 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
 
 
+_NAMES_GIVEN: dict[frozenset[str], set[str]] = {}
+
+
+def share_names(model: BaseModel) -> None:
+    """Let `model` hold the set of its given names that an earlier one holds, not one of its own: pydantic makes one for
+    each model, which for tens of thousands is more memory than their values.
+    """
+    names = model.model_fields_set
+    object.__setattr__(model, "__pydantic_fields_set__", _NAMES_GIVEN.setdefault(frozenset(names), names))
+
+
 class Status(StrEnum):
     """How a case ended. Each but `ok` carries its reason in the record."""
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from gpubench.core.errors import StoreError
-from gpubench.core.records import Frozen, Label, Status
+from gpubench.core.records import Frozen, Label, Status, share_names
 from gpubench.suite.model.case import Case
 
 RUN_SCHEMA = 1
@@ -60,7 +60,9 @@ class PlannedCase(Frozen):
     @cached_property
     def case(self) -> Case:
         """The settings as a `Case`. StoreError if this version does not know one of them."""
-        return understood(Case, self.settings, f"case {self.label!r} has a setting")
+        case = understood(Case, self.settings, f"case {self.label!r} has a setting")
+        share_names(case)
+        return case
 
 
 class _CaseIndex(BaseModel):

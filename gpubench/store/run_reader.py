@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from gpubench.core.errors import StoreError
-from gpubench.core.records import RECORD_SCHEMA, ContestRecord, Record, Status
+from gpubench.core.records import RECORD_SCHEMA, ContestRecord, Record, Status, share_names
 from gpubench.core.secrets import mask_text
 from gpubench.core.units import format_bytes
 from gpubench.store.atomic_files import inside, open_regular, read_end, read_regular, store_error
@@ -89,12 +89,11 @@ def load_run(folder: Path) -> Run:
 
 
 _ALIKE = ("case_id", "label", "effective", "window", "absent", "telemetry", "parity")
-_NAMES_GIVEN: dict[type[BaseModel], set[str]] = {}
 
 
 def _share_parts(record: Record, before: Record | None) -> None:
-    """Lets `record` share equal parts with an earlier launch of its case. Such copies, and the set of given names that
-    pydantic makes for each model, were two thirds of the memory of tens of thousands of records.
+    """Lets `record` share equal parts with an earlier launch of its case. Such copies were two thirds of the memory of
+    tens of thousands of records.
     """
     parts = record.__dict__
     for name in _ALIKE if before is not None else ():
@@ -102,10 +101,7 @@ def _share_parts(record: Record, before: Record | None) -> None:
             parts[name] = before.__dict__[name]
     for model in (record, record.effective, record.window, record.series, record.parity):
         if model is not None:
-            names = model.model_fields_set
-            shared = _NAMES_GIVEN.setdefault(type(model), names)
-            if shared == names:
-                object.__setattr__(model, "__pydantic_fields_set__", shared)
+            share_names(model)
 
 
 def load_head(folder: Path) -> RunHead:
@@ -147,11 +143,14 @@ def load_info(folder: Path) -> RunInfo:
     except OSError as error:
         raise store_error("read", path, error) from error
     try:
-        return RunInfo.model_validate(migrate_run(_object(content)))
+        info = RunInfo.model_validate(migrate_run(_object(content)))
     except NewerSchema as error:
         raise StoreError(f"{folder} was {error}", hint=error.hint) from error
     except ValueError as error:
         raise StoreError(f"{path} does not describe a run: {_first(error)}", hint=_ANOTHER) from error
+    for planned in info.cases:
+        share_names(planned)
+    return info
 
 
 def read_log(folder: Path, log: str, most_bytes: int = 20_000) -> str:

@@ -91,14 +91,13 @@ def _effects_of(
     for entry, rest in zip(usable, rests, strict=True):
         otherwise_equal.setdefault(rest, []).append(entry)
 
-    def order(pair: Pair) -> tuple[Any, ...]:
-        context = tuple(str(getattr(pair.base.case, name)) for name in context_names)
-        values = (getattr(pair.base.case, factor), getattr(pair.other.case, factor))
-        return (*context, *((0, float(v), "") if isinstance(v, int | float) else (1, 0.0, str(v)) for v in values))
-
     groups: dict[tuple[Any, ...], list[Pair]] = {}
-    for pair in (pair for block in otherwise_equal.values() for pair in _pairs_in(block, factor, base)):
-        groups.setdefault(order(pair), []).append(pair)
+    for block in otherwise_equal.values():
+        context = tuple(str(getattr(block[0].case, name)) for name in context_names)
+        for pair in _pairs_in(block, factor, base):
+            values = (getattr(pair.base.case, factor), getattr(pair.other.case, factor))
+            order = ((0, float(v), "") if isinstance(v, int | float) else (1, 0.0, str(v)) for v in values)
+            groups.setdefault((*context, *order), []).append(pair)
     return [_effect(factor, context_names, tuple(groups[key])) for key in sorted(groups)]
 
 

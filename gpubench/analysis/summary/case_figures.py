@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from gpubench.analysis.summary.launch_estimates import estimate
 from gpubench.core.metrics import METRICS
-from gpubench.core.records import Estimate, Record
+from gpubench.core.records import Estimate, Record, share_names
 
 NO_PEAK = "no peak was measured on this device at this precision (suite roofline measures it)"
 
@@ -86,7 +86,10 @@ class CaseFigures(Mapping[str, Estimate]):
         if name == "scaling_efficiency":
             return self.scaling if isinstance(self.scaling, Estimate) else None
         if name not in self._found:
-            self._found[name] = self._derived(name) if name in _DERIVED else self._of_launches(name)
+            found = self._derived(name) if name in _DERIVED else self._of_launches(name)
+            if found is not None:
+                share_names(found)
+            self._found[name] = found
         return self._found[name]
 
     def _derived(self, name: str) -> Estimate | None:

@@ -95,7 +95,7 @@ class CaseSummary:
         """The speed for ranking: from the contest if the case took turns, else `speed`."""
         return self.contest_speed or self.speed
 
-    @property
+    @cached_property
     def comparable(self) -> bool:
         """Whether its ratios to others are as good as a VALID case's. A case that took turns is, even if the timing of
         its launches was weakened, because ratios of the contest do not use that.

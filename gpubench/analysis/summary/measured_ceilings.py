@@ -114,7 +114,8 @@ def measured_ceilings(info: RunInfo, entries: Iterable["CaseSummary"]) -> tuple[
     """One ceiling per operator case with a figure that is not INVALID, in the order of the plan."""
     found = []
     for entry in entries:
-        device, what = device_of(entry, info.environment), _what(entry.case)
+        what = _what(entry.case)
+        device = None if what is None else device_of(entry, info.environment)
         if device is None or what is None or not entry.usable:
             continue
         quantity, precision, metric = what

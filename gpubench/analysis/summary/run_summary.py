@@ -72,7 +72,7 @@ def summarise_run(run: RecordedRun, *, arm: str | None = None, metrics: Collecti
     quality = judge_quality([entry for entry in summaries if entry.kind == "quality"], run.info.suite)
     cases = []
     for entry in summaries:
-        dropped = drop_findings(entry, quality) if entry.kind == "measure" else ()
+        dropped = drop_findings(entry, quality) if quality and entry.kind == "measure" else ()
         if dropped:
             everything = (*entry.findings, *dropped)
             standing = Validity.INVALID if entry.correctness == "fail" else validity(everything)

@@ -97,7 +97,7 @@ def _as_cell(found: str | int | None) -> Cell:
     return EMPTY if found is None else Cell(found) if isinstance(found, str) else Cell(str(found), value=found)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     cells: tuple[Cell, ...]
     tone: Tone = "plain"

@@ -103,12 +103,12 @@ def rows_html(table: Table, drawn: Sequence["Drawn | None"], in_full: Collection
         (f'<th scope="row"{_classes(column)}>' if at == head else f"<td{_classes(column)}", column.key)
         for at, column in enumerate(table.columns)
     ]
-    parts = []
+    rows = []
     for number, row in enumerate(table.rows):
         tone = "" if row.tone == "plain" else f' class="t-{row.tone}"'
         case = "" if row.case_index is None else f' data-case="{row.case_index}"'
         anchor = f' id="case-{row.case_index}"' if case and table.key == CASES else ""
-        parts.append(f"<tr{tone}{case}{anchor}>\n")
+        parts = [f"<tr{tone}{case}{anchor}>\n"]
         for at, (cell, (start, key)) in enumerate(zip(row.cells, columns, strict=True)):
             text = _cell_html(cell, dot=key == "precision")
             if at == head:
@@ -120,8 +120,8 @@ def rows_html(table: Table, drawn: Sequence["Drawn | None"], in_full: Collection
             if key == "speed" and drawn:
                 here = drawn[number]
                 parts.append(f'<td class="strips">{"" if here is None else _strip(here)}</td>')
-        parts.append("</tr>\n")
-    return Markup("".join(parts))  # noqa: S704 - every text in it is escaped
+        rows.append("".join((*parts, "</tr>\n")))
+    return Markup("".join(rows))  # noqa: S704 - every text in it is escaped
 
 
 def _cell_html(cell: Cell, *, dot: bool) -> str:

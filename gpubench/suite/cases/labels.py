@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from gpubench.core.did_you_mean import near
@@ -36,13 +37,14 @@ def label_cases(cases: Sequence[Case]) -> tuple[str, ...]:
 
 def varying(cases: Iterable[Case]) -> tuple[str, ...]:
     """Settings in which these cases differ, in the order of `Case`."""
-    everything = [case.__dict__ for case in cases]
-    return tuple(name for name in Case.model_fields if _differ([settings[name] for settings in everything]))
+    values_of = itemgetter(*Case.model_fields)
+    columns = zip(*(values_of(case.__dict__) for case in cases), strict=True)
+    return tuple(name for name, values in zip(Case.model_fields, columns, strict=False) if _differ(values))
 
 
 def _differ(values: Sequence[Any]) -> bool:
     # Among thousands of values most are the same few objects.
-    objects = {id(value): value for value in values}
+    objects = dict(zip(map(id, values), values, strict=True))
     return len(objects) > 1 and len(set(map(repr, objects.values()))) > 1
 
 

@@ -24,7 +24,19 @@ def put(path: Path, change: Callable[[Any], None]) -> None:
     path.write_text(json.dumps(document).replace('"1e400"', "1e400").replace('"1e999999999"', "1e999999999"))
 
 
-@pytest.mark.parametrize("text", [f"[{HUGE}]", '{"a": {"b": 1e400}}', "[NaN]", "-1e999", "[1, -Infinity]"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[{HUGE}]",
+        '{"a": {"b": 1e400}}',
+        "[NaN]",
+        "-1e999",
+        "[1, -Infinity]",
+        "[12345678901e299]",
+        f"[{'1' * 230}e99]",
+        "[1.5E+0400]",
+    ],
+)
 def test_a_number_that_no_figure_can_be_is_refused_where_it_is_read(text: str):
     with pytest.raises(ValueError, match=r"number|value"):
         parse_json(text.encode())
@@ -33,6 +45,13 @@ def test_a_number_that_no_figure_can_be_is_refused_where_it_is_read(text: str):
 @pytest.mark.parametrize("text", ['"1e400 NaN"', "[1e308, 1e-400, 5e300]", f'["{HUGE}"]'])
 def test_what_only_looks_like_such_a_number_is_read(text: str):
     assert parse_json(text.encode()) == json.loads(text)
+
+
+def test_the_digests_of_cases_are_not_taken_for_numbers(monkeypatch: pytest.MonkeyPatch):
+    """Else every document of thousands of cases would be searched, value by value."""
+    monkeypatch.setattr("gpubench.store.parse_json._check", lambda *_, **__: pytest.fail("searched"))
+    digests = ["4e305c1a2b", "e999d", "1e400", "77e31299aa"]
+    assert parse_json(json.dumps({"ids": digests, "least": 1e-300, "n": 2**60}).encode())["ids"] == digests
 
 
 @pytest.mark.parametrize(

@@ -252,3 +252,4 @@ def test_launches_of_a_case_share_what_is_equal_and_keep_what_is_not(tmp_path: P
     assert back[1].effective is back[0].effective
     assert back[2].effective == took
     assert {frozenset(record.model_fields_set) for record in back} == {frozenset(Record.model_fields)}
+    assert len({id(record.model_fields_set) for record in back}) == 1
