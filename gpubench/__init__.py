@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from gpubench.api import compare, load_run, load_suite, run_suite
     from gpubench.worker.workloads.base import Health, ParityProbe, Unsupported, Workload
     from gpubench.worker.workloads.classifier.classifier import Classifier
+    from gpubench.worker.workloads.supervised.examples import DataSplits, Examples
+    from gpubench.worker.workloads.supervised.scores import Contents, Score
+    from gpubench.worker.workloads.supervised.supervised import Supervised
 
 _NAMES = {
     "gpubench.analysis.verdict.interleaved_rounds": ("SequentialComparison", "compare_rounds"),
@@ -26,11 +29,25 @@ _NAMES = {
     "gpubench.api": ("compare", "load_run", "load_suite", "run_suite"),
     "gpubench.worker.workloads.base": ("Health", "ParityProbe", "Unsupported", "Workload"),
     "gpubench.worker.workloads.classifier.classifier": ("Classifier",),
+    "gpubench.worker.workloads.supervised.examples": ("DataSplits", "Examples"),
+    "gpubench.worker.workloads.supervised.scores": ("Contents", "Score"),
+    "gpubench.worker.workloads.supervised.supervised": ("Supervised",),
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names}
 
-__all__ = ["Classifier", "CompareSettings", "Health", "ParityProbe", "SequentialComparison", "Unsupported"]
-__all__ += ["Workload", "__version__", "compare", "compare_rounds", "load_run", "load_suite", "run_suite"]
+__all__ = ["Classifier", "CompareSettings", "Contents", "DataSplits", "Examples", "Health", "ParityProbe", "Score"]
+__all__ += [
+    "SequentialComparison",
+    "Supervised",
+    "Unsupported",
+    "Workload",
+    "__version__",
+    "compare",
+    "compare_rounds",
+    "load_run",
+    "load_suite",
+    "run_suite",
+]
 __all__ += ["telemetry"]
 
 

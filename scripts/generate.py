@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> None:
-    schemas = {"suite-1": suite_schema(), "record-1": record_schema(), "profile-1": json_schema()}
+    schemas = {"suite-1": suite_schema(), "record-2": record_schema(), "profile-1": json_schema()}
     schemas["contest-1"] = contest_schema()
     for name, schema in schemas.items():
         (ROOT / "schemas" / f"{name}.json").write_text(json.dumps(schema, indent=2) + "\n", encoding="utf-8")

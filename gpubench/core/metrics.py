@@ -320,6 +320,19 @@ _SPECS = (
     _share(
         "recall_macro", "recall", "higher", "Recall on the test split, macro average over classes.", group="quality"
     ),
+    *(
+        _share(name, title, "lower" if name in ("wer", "cer", "eer") else "higher", meaning, group="quality")
+        for name, title, meaning in (
+            ("bleu", "BLEU", "BLEU of the test split's translations (sacrebleu)."),
+            ("chrf", "chrF", "chrF of the test split's translations (sacrebleu)."),
+            ("wer", "WER", "Word error rate on the test split: words to insert, delete or replace over words said."),
+            ("cer", "CER", "Character error rate on the test split."),
+            ("map", "mAP", "Mean average precision on the test split, over IoU 0.5 to 0.95 as COCO defines it."),
+            ("map50", "mAP50", "Mean average precision on the test split at IoU 0.5."),
+            ("miou", "mIoU", "Mean over classes of intersection over union, on the test split."),
+            ("eer", "EER", "Equal error rate of verification on the test split."),
+        )
+    ),
     MetricSpec(
         "final_loss",
         "1",

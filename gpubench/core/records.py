@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gpubench.core.findings import Finding
 
-RECORD_SCHEMA = 1
+RECORD_SCHEMA = 2
 CONTEST_SCHEMA = 1
 
 Label = Annotated[str, Field(max_length=4096)]
@@ -146,11 +146,14 @@ class Failure(Frozen):
 
 
 class Parity(Frozen):
-    """Relative L2 errors on one fixed batch against fp64 on the CPU, with the limits of the precision."""
+    """Relative L2 errors on one fixed batch against fp64 on the CPU, with the limits of the precision.
+
+    `loss_rel_error` is None for a model that has no loss in inference.
+    """
 
     passed: bool
     logits_rel_error: float
-    loss_rel_error: float
+    loss_rel_error: float | None
     gradient_rel_error: float | None = None
     logits_limit: float
     loss_limit: float
@@ -161,7 +164,10 @@ class Parity(Frozen):
 class Quality(Frozen):
     """One training run on real data, judged on its test split.
 
-    `trainings_in_window`: a run too short for a valid energy figure is repeated; the window covers this many.
+    `score_name` is the metric that tells how good the task calls the model (accuracy, bleu, wer, ...), `score` its
+    value as a share of 1, `scores` the others of the task but accuracy, precision and recall, and `baselines` what
+    something trivial scores. `data_digest`: scores compare only where it is equal. `trainings_in_window`: a run too
+    short for a valid energy figure is repeated; the window covers this many.
     """
 
     seed: int
@@ -169,10 +175,15 @@ class Quality(Frozen):
     learning_rate: float
     learning_rates_tried: dict[str, float] = Field(default_factory=dict)
     loss_per_epoch: tuple[float, ...] = ()
-    validation_accuracy_per_epoch: tuple[float, ...] = ()
-    accuracy: float
-    precision_macro: float
-    recall_macro: float
+    validation_score_per_epoch: tuple[float, ...] = ()
+    score_name: str
+    score: float
+    score_better: Literal["higher", "lower"]
+    accuracy: float | None = None
+    precision_macro: float | None = None
+    recall_macro: float | None = None
+    scores: dict[str, float] = Field(default_factory=dict)
+    baselines: dict[str, float] = Field(default_factory=dict)
     final_loss: float
     target_accuracy: float | None = None
     time_to_accuracy_s: float | None = None
@@ -181,8 +192,16 @@ class Quality(Frozen):
     num_train: int
     num_validation: int
     num_test: int
+    data_digest: str | None = None
     skipped_steps: int = 0
     trainings_in_window: int = Field(1, ge=1)
+
+    @property
+    def all_scores(self) -> dict[str, float]:
+        """Every score of the test split by its metric, the task's first."""
+        named = {name: getattr(self, name) for name in ("accuracy", "precision_macro", "recall_macro")}
+        known = {name: value for name, value in named.items() if value is not None}
+        return {self.score_name: self.score, **known, **self.scores}
 
 
 class Series(Frozen):

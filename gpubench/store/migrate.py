@@ -1,8 +1,6 @@
 """Converts older stored documents to the current schema on load. Files are never rewritten.
 
-A change of a stored format raises its number in `core` and adds one step here, from the old number to the next:
-
-    RECORD_STEPS = {1: _peak_memory_gets_its_unit}
+A change of a stored format raises its number in `core` and adds one step here, from the old number to the next.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,8 +14,20 @@ Document = dict[str, Any]
 Step = Callable[[Document], Document]
 """From one schema number to the next. It may modify its argument; the caller sets the number."""
 
+
+def _accuracy_becomes_a_score(record: Document) -> Document:
+    """Accuracy was the only score there was."""
+    quality = record.get("quality")
+    if isinstance(quality, dict):
+        if "validation_accuracy_per_epoch" in quality:
+            quality["validation_score_per_epoch"] = quality.pop("validation_accuracy_per_epoch")
+        if "accuracy" in quality:
+            quality |= {"score_name": "accuracy", "score": quality["accuracy"], "score_better": "higher"}
+    return record
+
+
 RUN_STEPS: Mapping[int, Step] = {}
-RECORD_STEPS: Mapping[int, Step] = {}
+RECORD_STEPS: Mapping[int, Step] = {1: _accuracy_becomes_a_score}
 CONTEST_STEPS: Mapping[int, Step] = {}
 
 

@@ -154,7 +154,7 @@ class _Stored(GenerateJsonSchema):
 
 
 def record_schema() -> dict[str, Any]:
-    """The schema of one line of `records.jsonl`, kept in `schemas/record-1.json`."""
+    """The schema of one line of `records.jsonl`, kept in `schemas/record-2.json`."""
     return _stored_schema(Record, RECORD_SCHEMA)
 
 

@@ -2,13 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from gpubench.core.errors import UsageError
+from gpubench.core.metrics import METRICS
 from gpubench.core.records import Quality, Window
 from gpubench.protocol.messages import Job, Progress, Result
 from gpubench.suite.model.case import Case
@@ -18,19 +19,13 @@ from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.timing.loop import least_window_s
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.classifier.batches import Batch, Format
-from gpubench.worker.workloads.classifier.classifier import Classifier
-from gpubench.worker.workloads.classifier.datasets import DataSet, Split
-from gpubench.worker.workloads.classifier.steps import TrainStep
 from gpubench.worker.workloads.numerics import autocast_of
 from gpubench.worker.workloads.registry import resolve
-
-METRICS = ("accuracy", "precision_macro", "recall_macro", "final_loss", "time_to_accuracy_s", "steps_to_accuracy")
-
-WHOLE_SPLIT_BYTES = 2**30
-"""A prepared split up to this size is kept on the device; a larger one is kept raw and prepared batch by batch."""
-
-EVALUATION_BATCH = 256
+from gpubench.worker.workloads.supervised.batches import Cast
+from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples
+from gpubench.worker.workloads.supervised.scores import Score
+from gpubench.worker.workloads.supervised.steps import TrainStep
+from gpubench.worker.workloads.supervised.supervised import Supervised
 
 READY_STEPS = 3
 """Steps that are thrown away first: else the first training would pay for starting libraries and loading kernels."""
@@ -44,7 +39,7 @@ Notify = Callable[[str, float], None]
 
 Stop = Callable[[], bool]
 
-Look = Callable[[Classifier, Case], None]
+Look = Callable[[Supervised, Case], None]
 """Is shown the trained workload and the case it was trained for, after each training run."""
 
 TellWindow = Callable[[Window], None]
@@ -75,8 +70,13 @@ def train_case(launch: RunningJob) -> Result:
     if job.measure.telemetry != "off" and accelerator_of(device).asynchronous:
         least_s = least_window_s(job.measure, on_gpu=True)
     found = train(job, device, notify, launch.stop, read_back, windows.append, least_s)
-    metrics: dict[str, Any] = found.model_dump(include=set(METRICS))
     why = "no target accuracy was set" if found.target_accuracy is None else "the target accuracy was not reached"
+    metrics: dict[str, float | None] = {
+        **found.all_scores,
+        "final_loss": found.final_loss,
+        "time_to_accuracy_s": found.time_to_accuracy_s,
+        "steps_to_accuracy": found.steps_to_accuracy,
+    }
     return Result(
         effective=launch.effective,
         window=windows[0] if windows else None,
@@ -99,7 +99,7 @@ class _Run:
     learning_rate: float
     window: Window | None = None
     loss_per_epoch: list[float] = field(default_factory=list)
-    accuracy_per_epoch: list[float] = field(default_factory=list)
+    score_per_epoch: list[float] = field(default_factory=list)
     training_time_s: float = 0.0
     num_steps: int = 0
     skipped_steps: int = 0
@@ -119,9 +119,9 @@ def train(
 ) -> Quality:
     """Trains at the case's device, precision and layout, once per learning rate, and judges the best on the test split.
 
-    The learning rate is chosen by accuracy on the validation split after the last epoch (the first of equals); the test
-    split is read once, with the chosen weights. Everything random follows `job.seed`. `settings.apply` comes first.
-    Interrupted if `stop` became true; UsageError for synthetic data; Unsupported for a workload without a model.
+    The learning rate is chosen by the score on the validation split after the last epoch (the first of equals); the
+    test split is read once, with the chosen weights. Everything random follows `job.seed`. `settings.apply` comes
+    first. Interrupted if `stop` became true; UsageError for synthetic data; Unsupported for a workload without a model.
     """
     asked = job.quality or QualitySettings.model_validate({})
     case = quality_case(job.case, asked, job.seed)
@@ -130,7 +130,7 @@ def train(
     if own is not None:
         result: Quality = own(job, device)
         return result
-    if not isinstance(workload, Classifier):
+    if not isinstance(workload, Supervised):
         raise Unsupported(f"{case.workload} has no `quality` method, so its accuracy is not known")
     trainer = _Trainer(workload, case, asked, torch.device(device), notify, stop)
     trainer.get_ready()
@@ -138,7 +138,7 @@ def train(
     for rate in asked.learning_rate:
         runs.append(trainer.run(rate))
         look(workload, trainer.case)
-    best = max(runs, key=lambda run: run.accuracy_per_epoch[-1])
+    best = max(runs, key=lambda run: trainer.sign * run.score_per_epoch[-1])
     assert best.window is not None, "there is an epoch at least"
     window, num_trainings = trainer.long_window(best, best.window, least_window_s)
     tell_window(window)
@@ -168,87 +168,79 @@ def quality_case(case: Case, asked: QualitySettings, seed: int) -> Case:
 
 
 class EpochSource:
-    """The training split in a new seeded order every epoch, already on the device, without a last, partial batch (a
-    split smaller than one batch is one batch). `augment` changes the prepared images by a seeded generator.
+    """A split in a new seeded order every epoch, already on the device, without a last, partial batch (a split smaller
+    than one batch is one batch). `augment` changes the inputs by a seeded generator.
     """
 
     input_waits_s: list[float] | None = None
 
     def __init__(
         self,
-        data: DataSet,
-        split: Split,
-        layout: Format,
+        examples: Examples,
+        case: Case,
         device: torch.device,
-        seed: int,
         *,
-        augment: Callable[[torch.Tensor, torch.Generator], torch.Tensor] | None = None,
+        augment: Callable[[Any, torch.Generator], Any] = lambda inputs, _generator: inputs,
     ) -> None:
-        self._data, self._layout, self._augment = data, layout, augment
-        self._generator = torch.Generator().manual_seed(seed)
-        self._device = device
-        self._prepared = len(split) * 3 * layout.image_size**2 * layout.dtype.itemsize <= WHOLE_SPLIT_BYTES
-        images = split.images_NCHW.to(device)
-        self._images = data.prepare(images, layout.image_size).to(layout.dtype) if self._prepared else images
-        self._labels = split.labels_N.to(device)
-        self._batch_size = min(layout.batch_size, len(split))
-        self.num_batches = len(split) // self._batch_size
-        self._left: list[torch.Tensor] = []
+        self._cast, self._device, self._augment = Cast.of(case), device, augment
+        self._examples = examples.kept_on(device, self._cast.dtype)
+        self._generator = torch.Generator().manual_seed(case.seed)
+        self._batch_size = min(case.batch, len(examples))
+        self.num_batches = len(examples) // self._batch_size
+        self._epoch: Iterator[Batch] = iter(())
 
     def fetch(self) -> Batch:
-        if not self._left:
-            order = torch.randperm(len(self._labels), generator=self._generator).to(self._device)
-            self._left = list(torch.split(order, self._batch_size))[: self.num_batches][::-1]
-        indices = self._left.pop()
-        images = self._images[indices]
-        if not self._prepared:
-            images = self._data.prepare(images, self._layout.image_size)
-        if self._augment is not None:
-            images = self._augment(images, self._generator)
-        return self._layout.cast(images), self._labels[indices]
+        batch = next(self._epoch, None)
+        if batch is None:
+            order = torch.randperm(len(self._examples), generator=self._generator)
+            whole = order[: self.num_batches * self._batch_size]
+            self._epoch = self._examples.batches(whole, self._batch_size, self._device, self._cast.dtype)
+            batch = next(self._epoch)
+        inputs, targets = batch
+        return self._cast(self._augment(inputs, self._generator)), targets
 
     def transfer(self, batch: Batch) -> Batch:
         return batch
 
     def close(self) -> None:
-        self._left = []
+        self._epoch = iter(())
 
 
-def predict(workload: Classifier, case: Case, data: DataSet, split: Split, device: torch.device) -> torch.Tensor:
-    """Predicted classes N on the CPU, at the case's precision, in eval mode; afterwards the model trains again."""
-    model = workload.model
-    assert model is not None, "the model is built first"
-    layout = workload.input_format(case)
-    model.eval()
-    predicted = []
+def evaluated(workload: Supervised, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:
+    """The model's score at the case's precision, in eval mode; afterwards the model trains again."""
+    assert workload.model is not None, "the model is built first"
+    workload.model.eval()
     with torch.inference_mode(), autocast_of(case.precision, device.type)():
-        for raw in torch.split(split.images_NCHW, EVALUATION_BATCH):
-            images = layout.cast(data.prepare(raw.to(device), layout.image_size))
-            predicted.append(workload.logits(model(images)).argmax(dim=1).cpu())
-    model.train()
-    return torch.cat(predicted)
+        score = workload.evaluate(case, examples, device, final=final)
+    workload.model.train()
+    for name in (score.name, *score.others):
+        if name not in METRICS:
+            raise UsageError(
+                f"`evaluate` of {case.workload} returned {name}, which is not a metric.",
+                hint="`gpubench list metrics` shows those there are; a package can register others.",
+            )
+    return score
 
 
 class _Trainer:
     def __init__(
-        self, workload: Classifier, case: Case, asked: QualitySettings, device: torch.device, notify: Notify, stop: Stop
+        self, workload: Supervised, case: Case, asked: QualitySettings, device: torch.device, notify: Notify, stop: Stop
     ) -> None:
         self._workload, self._asked, self._device = workload, asked, device
         self._notify, self._stop = notify, stop
         self._synchronise = accelerator_of(device).synchronize
         loaded = workload.load_data(case)
         assert loaded is not None, "quality_case refuses synthetic data"
-        self._data: DataSet = loaded
+        self._data: DataSplits = loaded
         self.case = case.model_copy(update={"batch_size": min(asked.batch_size, len(loaded.train))})
-        self._layout = workload.input_format(self.case)
         self._epochs_done = 0
+        self.sign = 1
+        """-1 for a score that is better the lower it is."""
 
     def _begin(self, learning_rate: float) -> tuple[TrainStep, EpochSource]:
-        """A new model, and its images in the order of the first epoch."""
+        """A new model, and its batches in the order of the first epoch."""
         case = self.case.model_copy(update={"learning_rate": learning_rate})
-        source = EpochSource(
-            self._data, self._data.train, self._layout, self._device, case.seed, augment=self._workload.augment
-        )
+        source = EpochSource(self._data.train, case, self._device, augment=self._workload.augment)
         return self._workload.training_step(case, self._device, source), source
 
     def get_ready(self) -> None:
@@ -258,7 +250,8 @@ class _Trainer:
             if self._stop():
                 raise Interrupted("training was ended before it had a result")
             step()
-        self._predict(self._data.validation)
+        name = self._evaluate(self._data.validation).name
+        self.sign = -1 if METRICS[name].better == "lower" else 1
         self._synchronise()
 
     def run(self, learning_rate: float) -> _Run:
@@ -322,34 +315,36 @@ class _Trainer:
         return Window(start_s=began_s, end_s=ended_s, **total), num
 
     def _validate(self, run: _Run) -> None:
-        split = self._data.validation
-        accuracy = float((self._predict(split) == split.labels_N).double().mean())
-        run.accuracy_per_epoch.append(accuracy)
+        score = self._evaluate(self._data.validation).value
+        run.score_per_epoch.append(score)
         target = self._asked.target_accuracy
-        if target is not None and run.time_to_accuracy_s is None and accuracy >= target:
+        if target is not None and run.time_to_accuracy_s is None and self.sign * score >= self.sign * target:
             run.time_to_accuracy_s, run.steps_to_accuracy = run.training_time_s, run.num_steps
 
-    def _predict(self, split: Split) -> torch.Tensor:
-        return predict(self._workload, self.case, self._data, split, self._device)
+    def _evaluate(self, examples: Examples, *, final: bool = False) -> Score:
+        return evaluated(self._workload, self.case, examples, self._device, final=final)
 
     def result(self, best: _Run, runs: list[_Run], num_trainings: int) -> Quality:
-        from sklearn.metrics import accuracy_score, precision_score, recall_score
-
         self._tell("evaluating")
         assert self._workload.model is not None
         self._workload.model.load_state_dict(best.weights)
-        truth, predicted = self._data.test.labels_N.numpy(), self._predict(self._data.test).numpy()
-        macro = {"average": "macro", "zero_division": 0.0}
+        found = self._evaluate(self._data.test, final=True)
+        scores = {found.name: found.value, **found.others}
         return Quality(
             seed=self.case.seed,
             epochs=self._asked.epochs,
             learning_rate=best.learning_rate,
-            learning_rates_tried={f"{run.learning_rate:g}": run.accuracy_per_epoch[-1] for run in runs},
+            learning_rates_tried={f"{run.learning_rate:g}": run.score_per_epoch[-1] for run in runs},
             loss_per_epoch=tuple(best.loss_per_epoch),
-            validation_accuracy_per_epoch=tuple(best.accuracy_per_epoch),
-            accuracy=float(accuracy_score(truth, predicted)),
-            precision_macro=float(precision_score(truth, predicted, **macro)),
-            recall_macro=float(recall_score(truth, predicted, **macro)),
+            validation_score_per_epoch=tuple(best.score_per_epoch),
+            score_name=found.name,
+            score=found.value,
+            score_better="higher" if self.sign > 0 else "lower",
+            accuracy=scores.pop("accuracy", None),
+            precision_macro=scores.pop("precision_macro", None),
+            recall_macro=scores.pop("recall_macro", None),
+            scores=scores,
+            baselines=dict(found.baselines),
             final_loss=best.loss_per_epoch[-1],
             target_accuracy=self._asked.target_accuracy,
             time_to_accuracy_s=best.time_to_accuracy_s,
@@ -358,6 +353,7 @@ class _Trainer:
             num_train=len(self._data.train),
             num_validation=len(self._data.validation),
             num_test=len(self._data.test),
+            data_digest=self._data.digest,
             skipped_steps=best.skipped_steps,
             trainings_in_window=num_trainings,
         )

@@ -177,7 +177,7 @@ def _curves(noise: random.Random, repeat: int) -> Quality:
     found = a_quality(0.974 + noise.gauss(0, 0.002)).model_dump()
     epochs = range(8)
     found["loss_per_epoch"] = tuple(1.9 * math.exp(-0.5 * epoch) * math.exp(noise.gauss(0, 0.05)) for epoch in epochs)
-    found["validation_accuracy_per_epoch"] = tuple(
+    found["validation_score_per_epoch"] = tuple(
         0.974 - 0.5 * math.exp(-0.9 * epoch) + noise.gauss(0, 0.003) for epoch in epochs
     )
     return Quality.model_validate(found | {"seed": repeat})

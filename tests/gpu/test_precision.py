@@ -66,7 +66,7 @@ def test_outputs_agree_with_fp64_within_the_limit_of_the_precision(host, precisi
 
 
 def test_gradscaler_skips_a_step_whose_gradients_overflow(torch_cuda):
-    from gpubench.worker.workloads.classifier.optimizers import CountingScaler
+    from gpubench.worker.workloads.supervised.optimizers import CountingScaler
 
     torch = torch_cuda
     device = torch.device("cuda")
@@ -103,9 +103,9 @@ def test_a_graph_trains_as_the_eager_step_does(torch_cuda):
     """A graph replays the batch that it was captured with, after steps of warm-up: the eager step is given the same."""
     from gpubench.suite.model.case import Case
     from gpubench.worker import effective_settings as settings
-    from gpubench.worker.workloads.classifier.batches import Resident
-    from gpubench.worker.workloads.classifier.steps import WARMUP_STEPS
     from gpubench.worker.workloads.cnn import CNN
+    from gpubench.worker.workloads.supervised.batches import Resident
+    from gpubench.worker.workloads.supervised.steps import WARMUP_STEPS
 
     losses = {}
     for graphed in (False, True):

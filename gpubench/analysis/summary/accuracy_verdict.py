@@ -1,4 +1,4 @@
-"""Is a precision accurate enough to train with? Non-inferiority of test accuracy against the suite's reference."""
+"""Is a precision accurate enough to train with? Non-inferiority of the test score against the suite's reference."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gpubench.analysis.summary.launch_estimates import from_location, mean_difference
 from gpubench.core.findings import Finding, finding
-from gpubench.core.records import Estimate, Status
+from gpubench.core.metrics import METRICS
+from gpubench.core.records import Estimate, Quality, Status
 from gpubench.core.units import format_percent, told_apart
 from gpubench.stats.estimators import t_quantile
 from gpubench.store.run_info import understood
@@ -23,9 +24,10 @@ SEEDS_FOR_A_BOUND = 3
 class QualitySummary:
     """The accuracy runs at one device and precision.
 
-    `difference` is test accuracy minus the reference's (a share, so 0.01 is a percentage point); `lower_bound` its
-    one-sided 95 % bound, from three seeds per side. `judged_by` says which of the two was compared with `max_drop`.
-    `verdict` is `unknown` if this entry or the reference has no accuracy.
+    `difference` is the test score minus the reference's (a share, so 0.01 is a percentage point); `lower_bound` its
+    one-sided 95 % bound on the worse side, from three seeds per side. `judged_by` says which of the two was compared
+    with `max_drop`. `verdict` is `unknown` if this entry or the reference has no score. `metric` is what judges the
+    task.
     """
 
     summary: "CaseSummary"
@@ -35,6 +37,11 @@ class QualitySummary:
     difference: Estimate | None = None
     lower_bound: float | None = None
     judged_by: Literal["bound", "difference"] | None = None
+
+    @property
+    def metric(self) -> str:
+        runs = _runs(self.summary) or ([] if self.reference is None else _runs(self.reference))
+        return runs[0].score_name if runs else "accuracy"
 
     @property
     def device(self) -> str:
@@ -54,31 +61,33 @@ def judge_quality(summaries: Sequence["CaseSummary"], suite: Mapping[str, Any]) 
         fits = [other for other in same_work if matches(other.case.settings, settings.reference)]
         same_device = [other for other in fits if other.case.device == entry.case.device]
         reference = next(iter(same_device or fits), None)
-        ours, theirs = _accuracy_by_seed(entry), _accuracy_by_seed(reference) if reference is not None else {}
+        ours, theirs = _score_by_seed(entry), _score_by_seed(reference) if reference is not None else {}
         if reference is entry or not ours or not theirs:
             judged.append(QualitySummary(entry, reference, "reference" if reference is entry else "unknown", limit))
             continue
         # Paired by seed if both have the same seeds, which share weights and shuffling.
         location, n = mean_difference(ours, theirs)
         enough = min(len(ours), len(theirs)) >= SEEDS_FOR_A_BOUND
-        bound = location.mean - t_quantile(0.95, location.df) * location.standard_error if enough else None
-        verdict: Literal["ok", "drop"] = "drop" if (location.mean if bound is None else bound) < -limit else "ok"
+        sign = -1 if _runs(entry)[0].score_better == "lower" else 1
+        margin = sign * t_quantile(0.95, location.df) * location.standard_error
+        bound = location.mean - margin if enough else None
+        verdict: Literal["ok", "drop"] = "drop" if sign * (location.mean if bound is None else bound) < -limit else "ok"
         difference = from_location(location, n, "1")
         by: Literal["bound", "difference"] = "bound" if enough else "difference"
         judged.append(QualitySummary(entry, reference, verdict, limit, difference, bound, by))
     return tuple(judged)
 
 
-def _accuracy_by_seed(summary: "CaseSummary") -> dict[int, float]:
-    return {
-        record.quality.seed: record.quality.accuracy
-        for record in summary.records
-        if record.status is Status.OK and record.quality is not None
-    }
+def _runs(summary: "CaseSummary") -> list[Quality]:
+    return [each.quality for each in summary.records if each.status is Status.OK and each.quality is not None]
+
+
+def _score_by_seed(summary: "CaseSummary") -> dict[int, float]:
+    return {quality.seed: quality.score for quality in _runs(summary)}
 
 
 def drop_findings(summary: "CaseSummary", quality: Sequence[QualitySummary]) -> tuple[Finding, ...]:
-    """GB307 for a training case whose workload, device and precision lost accuracy."""
+    """GB307 for a training case whose workload, device and precision lost more of its score than is allowed."""
     case, found = summary.case, []
     key = (case.workload, case.device, case.precision)
     for entry in quality if case.mode == "train" else ():
@@ -86,11 +95,13 @@ def drop_findings(summary: "CaseSummary", quality: Sequence[QualitySummary]) -> 
             continue
         assert entry.difference is not None
         assert entry.reference is not None
-        points = f"{_points(entry.difference.value, -entry.max_drop)} points"
+        least = entry.max_drop if METRICS[entry.metric].better == "lower" else -entry.max_drop
+        points = f"{_points(entry.difference.value, least)} points"
         limit = f"{format_percent(entry.max_drop)[:-1]} points are allowed"
-        message = f"Test accuracy {points} against {entry.reference.case.precision} on {entry.reference.case.device}"
+        where = f"{entry.reference.case.precision} on {entry.reference.case.device}"
+        message = f"Test {METRICS[entry.metric].title} {points} against {where}"
         if entry.judged_by == "bound" and entry.lower_bound is not None:
-            worst = f"with 95 % confidence not worse than {_points(entry.lower_bound, -entry.max_drop)}"
+            worst = f"with 95 % confidence not worse than {_points(entry.lower_bound, least)}"
             message += f" over {entry.difference.n} seeds; {worst}, and {limit}."
         else:
             message += f"; {limit}. Fewer than three seeds: the plain difference was judged."

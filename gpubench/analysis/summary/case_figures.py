@@ -14,8 +14,9 @@ _LEAST, _MOST = 1e-100, 1e100
 _MAY_BE_NEGATIVE = frozenset({"energy_above_idle_j", "final_loss"})
 _TAILS = frozenset(f"{time}_{tail}_s" for time in ("step_time", "latency") for tail in ("p90", "p95", "p99"))
 _OF_PARITY = ("parity_logits_rel_error", "parity_loss_rel_error", "parity_gradient_rel_error")
-_OF_QUALITY = ("accuracy", "precision_macro", "recall_macro", "final_loss", "time_to_accuracy_s", "steps_to_accuracy")
-_MAY_BE_IMPLIED = frozenset({*_OF_PARITY, *_OF_QUALITY, "energy_to_accuracy_j"})
+_OF_QUALITY = ("final_loss", "time_to_accuracy_s", "steps_to_accuracy")
+_SCORES = frozenset(name for name, spec in METRICS.built_in.items() if spec.group == "quality")
+_MAY_BE_IMPLIED = frozenset({*_OF_PARITY, *_SCORES})
 _DERIVED = ("achieved_flops", "achieved_bandwidth", "mfu", "scaling_efficiency")
 
 
@@ -162,7 +163,7 @@ def _implied(record: Record) -> dict[str, float | None]:
     parity, quality = record.parity, record.quality
     implied = {} if parity is None else {name: getattr(parity, name.removeprefix("parity_")) for name in _OF_PARITY}
     if quality is not None:
-        implied |= {name: getattr(quality, name) for name in _OF_QUALITY}
+        implied |= {**quality.all_scores, **{name: getattr(quality, name) for name in _OF_QUALITY}}
         if quality.time_to_accuracy_s is not None:
             energy_j = record.metrics.get("energy_j")
             implied["energy_to_accuracy_j"] = None if energy_j is None else energy_j / quality.trainings_in_window

@@ -260,21 +260,22 @@ class Chooser:
         ]
 
     def accuracy(self, case: Any, planned: "Sequence[PlannedCase]", records: "Sequence[Record]") -> float | None:
-        """Test accuracy; None where it is not known."""
+        """The task's score on the test split; None where it is not known."""
         wanted = {each.case_id for each in self.trained(case)}
         indices = {each.index for each in planned if each.kind == "quality" and each.case_id in wanted}
-        found = [record.quality.accuracy for record in records if record.case_index in indices and record.quality]
+        found = [record.quality.score for record in records if record.case_index in indices and record.quality]
         return sum(found) / len(found) if found else None
 
     def _lost(self, found: "TunedRun", planned: "Sequence[PlannedCase]", records: "Sequence[Record]") -> list[str]:
         if self._suite.quality is None or found.start is None:
             return []
         base, by_precision = self.accuracy(found.cases[found.start], planned, records), dict[str, bool]()
+        sign = -1 if any(each.quality and each.quality.score_better == "lower" for each in records) else 1
         for case in found.cases if base is not None else ():
             if case.precision not in by_precision:
                 mine = self.accuracy(case, planned, records)
-                allowed = (base or 0.0) - self._suite.quality.max_accuracy_drop
-                by_precision[case.precision] = mine is not None and mine < allowed
+                least = sign * (base or 0.0) - self._suite.quality.max_accuracy_drop
+                by_precision[case.precision] = mine is not None and sign * mine < least
         return [case.case_id for case in found.cases if by_precision.get(case.precision)]
 
 

@@ -317,7 +317,7 @@ def _loss_chart(known: Sequence[QualitySummary]) -> Chart | None:
 
 
 def _learning(known: Sequence[QualitySummary]) -> Chart | None:
-    runs = _series(known, lambda run: tuple(share * 100 for share in run.validation_accuracy_per_epoch))
+    runs = _series(known, lambda run: tuple(share * 100 for share in run.validation_score_per_epoch))
     if not runs:
         return None
     first = {

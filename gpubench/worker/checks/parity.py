@@ -34,24 +34,22 @@ def checked(launch: RunningJob, workload: Any, case: Case, device: Any) -> tuple
         return None, all_absent(_METRICS, found)
     if not found.passed:
         logits, most = told_apart(found.logits_rel_error, found.logits_limit, format_significant)
-        loss, most_loss = told_apart(found.loss_rel_error, found.loss_limit, format_significant)
-        message = (
-            f"Against fp64 the logits differ by {logits} (at most {most} at {case.precision}) "
-            f"and the loss by {loss} (at most {most_loss})."
-        )
+        message = f"Against fp64 the logits differ by {logits} (at most {most} at {case.precision})"
+        if found.loss_rel_error is not None:
+            loss, most_loss = told_apart(found.loss_rel_error, found.loss_limit, format_significant)
+            message += f" and the loss by {loss} (at most {most_loss})"
+        message += "."
         launch.findings.append(finding("GB305", message, logits=found.logits_rel_error, loss=found.loss_rel_error))
     errors = (found.logits_rel_error, found.loss_rel_error, found.gradient_rel_error)
     metrics = {
         name: error if error is not None and math.isfinite(error) else None
         for name, error in zip(_METRICS, errors, strict=True)
     }
-    absent = {
-        name: "inference has no gradient"
-        if "gradient" in name and case.mode == "infer"
-        else "the result was not finite, or of another shape"
-        for name, value in metrics.items()
-        if value is None
-    }
+    reasons = {"parity_gradient_rel_error": "inference has no gradient"} if case.mode == "infer" else {}
+    if found.loss_rel_error is None:
+        reasons["parity_loss_rel_error"] = "the model has no loss in inference"
+    other = "the result was not finite, or of another shape"
+    absent = {name: reasons.get(name, other) for name, value in metrics.items() if value is None}
     return found, (metrics, absent)
 
 
@@ -64,7 +62,9 @@ def check(workload: Any, case: Case, device: Any) -> Parity | str:
     offer = getattr(workload, "parity", None)
     if offer is None:
         return f"{case.workload} offers no reference output."
-    probe: ParityProbe = offer(case, device)
+    probe: ParityProbe | str = offer(case, device)
+    if isinstance(probe, str):
+        return probe
     found = judge(probe, PRECISIONS[case.precision].parity)
     if not found.passed and probe.again_NC is not None:
         change = relative_l2(probe.again_NC, probe.logits_NC)
@@ -76,12 +76,14 @@ def check(workload: Any, case: Case, device: Any) -> Parity | str:
 def judge(probe: ParityProbe, limits: ParityLimits) -> Parity:
     """NaN or a shape that differs is a failure: the error is then infinite."""
     logits = relative_l2(probe.logits_NC, probe.reference_logits_NC)
-    loss = relative_l2(probe.loss, probe.reference_loss)
+    loss = None
+    if probe.loss is not None and probe.reference_loss is not None:
+        loss = relative_l2(probe.loss, probe.reference_loss)
     gradient = None
     if probe.gradient is not None and probe.reference_gradient is not None:
         gradient = relative_l2(probe.gradient, probe.reference_gradient)
     return Parity(
-        passed=logits <= limits.logits and loss <= limits.loss,
+        passed=logits <= limits.logits and (loss is None or loss <= limits.loss),
         logits_rel_error=logits,
         loss_rel_error=loss,
         gradient_rel_error=gradient,

@@ -14,9 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gpubench.suite.model.case import Case
-from gpubench.worker.workloads.classifier.classifier import Classifier
-from gpubench.worker.workloads.classifier.parity_probe import switch_off_randomness
 from gpubench.worker.workloads.numerics import NUMERICS
+from gpubench.worker.workloads.supervised.parity_probe import switch_off_randomness
+from gpubench.worker.workloads.supervised.supervised import Supervised
 
 LEAST_BATCH = 2
 """Batch normalisation in training mode needs more than one value per channel."""
@@ -39,7 +39,7 @@ def count_flops(workload: Any, case: Case) -> Count:
     them; elementwise work, normalisation and the optimizer are not counted.
     """
 
-    def count(model: Classifier) -> Count:
+    def count(model: Supervised) -> Count:
         from torch.utils.flop_counter import FlopCounterMode
 
         backward = {torch.ops.aten.convolution_backward: _convolution_backward}
@@ -57,7 +57,7 @@ def count_bytes(workload: Any, case: Case) -> Count:
     by which fusing shows. The optimizer is not counted.
     """
 
-    def count(model: Classifier) -> Count:
+    def count(model: Supervised) -> Count:
         counter, batch = ByteCounter(), max(case.batch, LEAST_BATCH)
         _step_on_meta(model, case, batch, NUMERICS[case.precision].compute, counter)
         return Count(float(counter.num_bytes) / batch, operators=counter.num_operators)
@@ -65,9 +65,9 @@ def count_bytes(workload: Any, case: Case) -> Count:
     return _counted(workload, case, "bytes_per_sample", "no operator moved anything", count)
 
 
-def _counted(workload: Any, case: Case, method: str, nothing: str, count: Callable[[Classifier], Count]) -> Count:
+def _counted(workload: Any, case: Case, method: str, nothing: str, count: Callable[[Supervised], Count]) -> Count:
     own = getattr(workload, method, None)
-    if own is None and not isinstance(workload, Classifier):
+    if own is None and not isinstance(workload, Supervised):
         return Count(None, f"the workload has no `{method}` method")
     try:
         found = count(workload) if own is None else Count(float(own(case)))
@@ -81,9 +81,9 @@ def _counted(workload: Any, case: Case, method: str, nothing: str, count: Callab
 
 
 def _step_on_meta(
-    workload: Classifier, case: Case, batch: int, dtype: torch.dtype, counter: AbstractContextManager[Any]
+    workload: Supervised, case: Case, batch: int, dtype: torch.dtype, counter: AbstractContextManager[Any]
 ) -> None:
-    train, layout = case.mode == "train", workload.input_format(case).plain(batch)
+    train = case.mode == "train"
     try:
         with torch.device("meta"):
             made = workload.make_model(case)
@@ -91,10 +91,12 @@ def _step_on_meta(
         made = workload.make_model(case).to("meta")  # regnet's initialisation reads values
     model = made.to(dtype).train(train)
     switch_off_randomness(model)
-    samples, targets = layout._replace(dtype=dtype).unfilled(torch.device("meta"))
+    inputs, targets = workload.blank_batch(case, batch, dtype)
     with counter, torch.set_grad_enabled(train):
-        loss = workload.loss(model(samples), targets)
+        output = model(inputs)
+        loss = workload.loss(output, targets) if train or workload.loss_in_inference else None
         if train:
+            assert loss is not None
             loss.backward()  # type: ignore[no-untyped-call]
 
 

@@ -8,11 +8,12 @@ import torch.distributed as dist
 from gpubench.suite.model.case import Case
 from gpubench.worker.checks.parity import relative_l2
 from gpubench.worker.ranks.strategies.seam import Strategy
-from gpubench.worker.workloads.classifier.batches import Batch, Samples, map_inputs
-from gpubench.worker.workloads.classifier.classifier import Classifier
-from gpubench.worker.workloads.classifier.parity_probe import NUM_SAMPLES, fixed_batch, switch_off_randomness
-from gpubench.worker.workloads.classifier.steps import Distributed
 from gpubench.worker.workloads.numerics import autocast_of
+from gpubench.worker.workloads.supervised.batches import Cast, first_tensor, moved
+from gpubench.worker.workloads.supervised.examples import Batch
+from gpubench.worker.workloads.supervised.parity_probe import NUM_SAMPLES, fixed_batch, switch_off_randomness
+from gpubench.worker.workloads.supervised.steps import Distributed
+from gpubench.worker.workloads.supervised.supervised import Supervised
 
 
 class FromOneProcess(NamedTuple):
@@ -27,7 +28,7 @@ class FromOneProcess(NamedTuple):
         return self.loss <= self.limit and self.gradient <= self.limit
 
 
-def compare(workload: Classifier, case: Case, device: torch.device, strategy: Strategy) -> FromOneProcess:
+def compare(workload: Supervised, case: Case, device: torch.device, strategy: Strategy) -> FromOneProcess:
     """One forward and backward of all ranks on a seeded batch, and the same by this process alone, one part of the
     batch after the other. Every rank must call it. The gradient is that of the parameters which this rank trains.
 
@@ -43,7 +44,7 @@ def compare(workload: Classifier, case: Case, device: torch.device, strategy: St
     losses = [_backward(workload, case, Distributed(alone, alone), part) for part in parts]
     expected = _gradients(alone)
     own = strategy.own_part(parts, dist.get_rank())
-    distributed_case = case.model_copy(update={"batch_size": len(own[1])})
+    distributed_case = case.model_copy(update={"batch_size": len(first_tensor(own))})
     together = strategy.distribute(workload, _fresh(workload, case, device), distributed_case)
     loss = strategy.loss_of_all(_backward(workload, case, together, own))
     got = _gradients(together.module)
@@ -55,25 +56,25 @@ def compare(workload: Classifier, case: Case, device: torch.device, strategy: St
     )
 
 
-def _part(workload: Classifier, case: Case, device: torch.device, number: int) -> Batch:
-    samples, labels = fixed_batch(workload, case.model_copy(update={"seed": case.seed + number}))
-    placed: Samples = map_inputs(lambda tensor: tensor.to(device), samples)
-    return workload.input_format(case).cast(placed), labels.to(device)
+def _part(workload: Supervised, case: Case, device: torch.device, number: int) -> Batch:
+    batch = fixed_batch(workload, case.model_copy(update={"seed": case.seed + number}))
+    inputs, targets = moved(batch, device)
+    return Cast.of(case)(inputs), targets
 
 
-def _fresh(workload: Classifier, case: Case, device: torch.device) -> torch.nn.Module:
+def _fresh(workload: Supervised, case: Case, device: torch.device) -> torch.nn.Module:
     model = workload.place_model(case, device)
     switch_off_randomness(model)
     return model
 
 
-def _backward(workload: Classifier, case: Case, model: Distributed, part: Batch) -> torch.Tensor:
+def _backward(workload: Supervised, case: Case, model: Distributed, part: Batch) -> torch.Tensor:
     """Adds to the gradients. The loss, detached."""
-    samples, labels = part
+    inputs, targets = part
     if model.learn is not None:
-        return model.learn(samples, labels).double()
-    with autocast_of(case.precision, labels.device.type)():
-        loss = workload.loss(model.called(samples), labels)
+        return model.learn(inputs, targets).double()
+    with autocast_of(case.precision, first_tensor(inputs).device.type)():
+        loss = workload.loss(model.called(inputs), targets)
     loss.backward()  # type: ignore[no-untyped-call]
     detached: torch.Tensor = loss.detach().double()
     return detached

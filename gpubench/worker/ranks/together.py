@@ -26,9 +26,9 @@ from gpubench.worker.ranks.board import Board, show_step
 from gpubench.worker.ranks.own_time import GradientWatch
 from gpubench.worker.ranks.strategies.seam import Strategy, strategy_named
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.classifier.classifier import Classifier
-from gpubench.worker.workloads.classifier.steps import Distributed
 from gpubench.worker.workloads.operators.collectives import Collective
+from gpubench.worker.workloads.supervised.steps import Distributed
+from gpubench.worker.workloads.supervised.supervised import Supervised
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ class Together(Alone):
     def take_in(self, workload: Any, case: Case) -> None:
         if isinstance(workload, Collective):
             return
-        if not isinstance(workload, Classifier):
+        if not isinstance(workload, Supervised):
             raise Unsupported(f"{case.workload} cannot be one of several ranks; leave `world_size` at 1")
         self._accelerator = accelerator_of(case.device)
         self._strategy = strategy_named(case.strategy)
@@ -149,7 +149,7 @@ class Together(Alone):
     def compare(self, launch: RunningJob, workload: Any, case: Case, device: Any) -> Metrics:
         """What the ranks compute together against one process: GB313 if it differs."""
         names = ("ranks_loss_rel_error", "ranks_gradient_rel_error")
-        if not isinstance(workload, Classifier) or self._trained is None:
+        if not isinstance(workload, Supervised) or self._trained is None:
             return {}, {}
         if not launch.job.parity:
             return all_absent(names, "not checked in this launch")

@@ -19,10 +19,10 @@ class Workload(Protocol):
     up by name. What is missing is reported as absent and never stops a measurement:
 
     * `samples_per_step(case) -> int`: if it is not `case.samples_per_step`;
-    * `flops_per_sample(case) -> float`: if the model is not a `Classifier`'s;
+    * `flops_per_sample(case) -> float`: if the model is not a `Supervised`'s;
     * `bytes_per_sample(case) -> float`: what the operators of one sample read and write, under the same condition;
-    * `parity(case, device) -> ParityProbe`: the same computation on a fixed batch, at the case's precision and in fp64;
-      needs no built step and may be called after `close`;
+    * `parity(case, device) -> ParityProbe | str`: the same computation on a fixed batch, at the case's precision and in
+      fp64, or why there is none; needs no built step and may be called after `close`;
     * `quality(job, device) -> Quality`: a whole training run on real data;
     * `probe() -> dict`: facts about the built step, under the names of `Effective` (dtypes, layout, training flag,
       optimizer); called before the first and after the last measured step;
@@ -54,16 +54,17 @@ class Phases(Protocol):
 
 @dataclass(frozen=True)
 class ParityProbe:
-    """Outputs of one fixed batch as CPU fp64 tensors: logits NC, loss scalar, gradient flattened (None for `infer`).
+    """Outputs of one fixed batch as CPU fp64 tensors: logits NC, loss scalar (None where the output has none), gradient
+    flattened (None for `infer`).
 
     `again_NC`: the logits of the same batch once more, to tell a model that draws random numbers from a wrong one.
     """
 
     logits_NC: Any
-    loss: Any
+    loss: Any | None
     gradient: Any | None
     reference_logits_NC: Any
-    reference_loss: Any
+    reference_loss: Any | None
     reference_gradient: Any | None
     num_samples: int
     again_NC: Any | None = None

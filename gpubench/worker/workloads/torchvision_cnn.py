@@ -69,14 +69,14 @@ class TorchvisionCNN(Classifier):
             return {"input_size": (size, size)}
         return {}
 
-    def loss(self, output: Any, labels_N: torch.Tensor) -> torch.Tensor:
+    def loss(self, output: Any, targets: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of the logits, and of each auxiliary classifier that a training forward returns."""
         if isinstance(output, torch.Tensor):
-            return nn.functional.cross_entropy(output, labels_N)
+            return nn.functional.cross_entropy(output, targets)
         logits, *auxiliary = (logits_NC for logits_NC in output if logits_NC is not None)
-        loss = nn.functional.cross_entropy(logits, labels_N)
+        loss = nn.functional.cross_entropy(logits, targets)
         for logits_NC in auxiliary:
-            loss = loss + AUXILIARY_WEIGHTS[self.name] * nn.functional.cross_entropy(logits_NC, labels_N)
+            loss = loss + AUXILIARY_WEIGHTS[self.name] * nn.functional.cross_entropy(logits_NC, targets)
         return loss
 
     def logits(self, output: Any) -> torch.Tensor:

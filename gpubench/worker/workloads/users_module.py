@@ -14,10 +14,10 @@ from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.input_shape import Inputs, InputShape, parse_inputs
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.classifier.batches import Format, Samples, layout_of, parts_of
 from gpubench.worker.workloads.classifier.classifier import Classifier
-from gpubench.worker.workloads.classifier.steps import tensors_in
-from gpubench.worker.workloads.numerics import NUMERICS
+from gpubench.worker.workloads.classifier.formats import Format, Samples, parts_of
+from gpubench.worker.workloads.supervised.batches import Cast, seeded
+from gpubench.worker.workloads.supervised.steps import tensors_in
 from gpubench.worker.workloads.users_errors import raised, remedy
 
 _PROBED = 2
@@ -107,17 +107,10 @@ class UsersModule(Classifier):
         inputs = self._inputs_of(case)
         if case.memory_format == "channels_last" and not any(len(part.shape) == 3 for part in parts_of(inputs)):
             raise Unsupported(f"channels_last is a layout of images, and a sample of {case.input} is not an image")
-        plain = Format(_PROBED, inputs, None, torch.float32, torch.contiguous_format)
-        self._judged = self._judged or self._judge(case, plain)
+        self._judged = self._judged or self._judge(case, Format(inputs, None))
         if case.data != "synthetic":
             self._check_classes(case, self._judged)
-        return plain._replace(
-            batch_size=case.batch,
-            num_classes=self._judged.num_classes,
-            dtype=NUMERICS[case.precision].weights,
-            memory_format=layout_of(case),
-            target_shape=self._judged.target_shape,
-        )
+        return Format(inputs, self._judged.num_classes, self._judged.target_shape)
 
     def _check_classes(self, case: Case, judged: Judged) -> None:
         num_classes = super().num_classes(case.model_copy(update={"num_classes": None}))
@@ -137,22 +130,22 @@ class UsersModule(Classifier):
             "below 30 000), once for each argument of `forward`; in a suite as `input`.",
         )
 
-    def _judge(self, case: Case, layout: Format) -> Judged:
+    def _judge(self, case: Case, sizes: Format) -> Judged:
         """From one forward of two samples on the CPU."""
         torch.manual_seed(case.seed)
-        model = self._spare = self._taking(self._made(case), layout.inputs)
+        model = self._spare = self._taking(self._made(case), sizes.inputs)
         if case.mode == "train" and not any(parameter.requires_grad for parameter in model.parameters()):
             raise Unsupported(f"{self.name} has no parameters to train; measure it with -s mode=infer")
-        samples = layout.random(_PROBED, torch.Generator().manual_seed(case.seed))[0]
+        samples = sizes.random(_PROBED, seeded(case.seed))[0]
         own_types = [weights.dtype for weights in model.parameters() if weights.is_floating_point()]
-        samples = layout._replace(dtype=own_types[0] if own_types else torch.float32).cast(samples)
+        samples = Cast(own_types[0] if own_types else torch.float32, torch.contiguous_format)(samples)
         was_training = model.training
         try:
             with torch.no_grad():
                 output = model.eval()(samples)
         except Exception as error:
             raise UsageError(
-                f"{self.name} cannot take a batch of {_PROBED} samples of {_shown_inputs(layout.inputs)}: "
+                f"{self.name} cannot take a batch of {_PROBED} samples of {_shown_inputs(sizes.inputs)}: "
                 f"{raised(error)}",
                 hint=remedy(error)
                 or "Is the shape of one sample right (--input)? It has no batch dimension. "
@@ -169,7 +162,7 @@ class UsersModule(Classifier):
             raise UsageError(
                 f"{self.name} returned {_shown(shape)} for a batch of {_PROBED}: the first dimension must be the batch."
             )
-        is_text = any(part.below is not None and part.shape for part in parts_of(layout.inputs))
+        is_text = any(part.below is not None and part.shape for part in parts_of(sizes.inputs))
         return self._by_shape(case, shape[1:], is_text=is_text)
 
     def _by_shape(self, case: Case, shape: tuple[int, ...], *, is_text: bool) -> Judged:
@@ -182,7 +175,7 @@ class UsersModule(Classifier):
             return Judged("cross-entropy", shape[:-1], shape[-1], last=True)
         return Judged("cross-entropy", shape[1:], shape[0])
 
-    def loss(self, output: Any, labels_N: torch.Tensor) -> torch.Tensor:
+    def loss(self, output: Any, targets: torch.Tensor) -> torch.Tensor:
         """As the output's shape or `case.loss` asks for."""
         judged = self._judged or Judged("cross-entropy")
         if judged.loss == "output":
@@ -192,10 +185,10 @@ class UsersModule(Classifier):
             return found
         logits = self.logits(output)
         if judged.loss == "mse":
-            return nn.functional.mse_loss(logits, labels_N.to(logits.dtype))
+            return nn.functional.mse_loss(logits, targets.to(logits.dtype))
         if judged.last:
-            logits, labels_N = logits.flatten(0, -2), labels_N.flatten()
-        return nn.functional.cross_entropy(logits, labels_N)
+            logits, targets = logits.flatten(0, -2), targets.flatten()
+        return nn.functional.cross_entropy(logits, targets)
 
     def logits(self, output: Any) -> torch.Tensor:
         """The output itself, what it calls `logits`, or the first tensor of floats in it."""

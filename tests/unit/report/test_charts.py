@@ -265,7 +265,7 @@ def trained(*results: tuple[str, float, tuple[float, ...]]) -> object:
         record = made.records.pop()
         quality = record.quality
         assert quality is not None
-        learnt = quality.model_copy(update={"validation_accuracy_per_epoch": validation})
+        learnt = quality.model_copy(update={"validation_score_per_epoch": validation})
         made.records.append(record.model_copy(update={"quality": learnt}))
     return made.run()
 

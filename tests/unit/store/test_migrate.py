@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import pytest
@@ -84,3 +85,15 @@ def test_a_record_that_todays_model_would_take_as_it_is_still_passes_its_step(mo
         b'{"schema": 1, "case_index": 1, "case_id": "a", "label": "x", "repeat": 1, "status": "ok", "wall_s": 1500}'
     )
     assert record.wall_s == 1.5
+
+
+def test_the_accuracy_of_an_old_training_run_is_its_score() -> None:
+    old = {"seed": 0, "epochs": 1, "learning_rate": 1e-3, "accuracy": 0.9, "precision_macro": 0.8, "recall_macro": 0.7}
+    old |= {"final_loss": 0.1, "training_time_s": 2.0, "num_train": 3, "num_validation": 1, "num_test": 1}
+    line = {"schema": 1, "case_index": 1, "case_id": "a", "label": "x", "repeat": 1, "status": "ok", "kind": "quality"}
+    quality = old | {"validation_accuracy_per_epoch": [0.5, 0.85]}
+    found = parse_record(json.dumps(line | {"quality": quality}).encode()).quality
+    assert found is not None
+    assert (found.score_name, found.score, found.score_better) == ("accuracy", 0.9, "higher")
+    assert found.validation_score_per_epoch == (0.5, 0.85)
+    assert found.all_scores == {"accuracy": 0.9, "precision_macro": 0.8, "recall_macro": 0.7}

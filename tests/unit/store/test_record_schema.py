@@ -9,7 +9,7 @@ from fakes.runs import Invented, invented_run
 from gpubench.core.records import Record
 from gpubench.tools.schemas import record_schema
 
-STORED = Path(__file__).parents[3] / "schemas" / "record-1.json"
+STORED = Path(__file__).parents[3] / "schemas" / "record-2.json"
 RUN = invented_run()
 
 
@@ -19,7 +19,7 @@ def lines(*records: Record) -> list[object]:
 
 def test_the_stored_schema_is_the_models() -> None:
     """Make it anew: python -c "import json; from gpubench.tools.schemas import record_schema;
-    print(json.dumps(record_schema(), indent=2))" > schemas/record-1.json
+    print(json.dumps(record_schema(), indent=2))" > schemas/record-2.json
     """
     assert json.loads(STORED.read_text()) == record_schema()
 
@@ -40,7 +40,7 @@ def test_a_value_that_is_not_finite_follows_it_too() -> None:
     jsonschema.Draft202012Validator(record_schema()).validate(lines(*made.records)[0])
 
 
-@pytest.mark.parametrize("change", [{"status": "fine"}, {"schema": 2}, {"colour": "green"}, {"repeat": "one"}])
+@pytest.mark.parametrize("change", [{"status": "fine"}, {"schema": 3}, {"colour": "green"}, {"repeat": "one"}])
 def test_what_is_no_record_does_not_follow_it(change: dict[str, object]) -> None:
     (line,) = lines(RUN.records[0])
     assert isinstance(line, dict)

@@ -154,7 +154,7 @@ def test_a_head_of_a_newer_gpubench_says_so(folder: Path) -> None:
 @pytest.mark.parametrize("extra", [{}, {"colour": "green"}], ids=["same fields", "new fields"])
 def test_a_record_of_a_newer_gpubench_is_never_left_out_in_silence(folder: Path, extra: dict[str, str]) -> None:
     *rest, last = lines_of(folder)
-    newer = json.dumps({**json.loads(last), **extra, "schema": 2}).encode()
+    newer = json.dumps({**json.loads(last), **extra, "schema": 99}).encode()
     (folder / "records.jsonl").write_bytes(b"\n".join([*rest, newer]) + b"\n")
     with pytest.raises(StoreError, match=rf"line {len(rest) + 1} of .* written by a newer gpubench"):
         load_run(folder)

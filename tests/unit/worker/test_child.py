@@ -280,13 +280,13 @@ def test_a_setting_that_training_changes_fails_the_quality_stage(run, monkeypatc
 
     from gpubench.worker import quality
 
-    predict = quality.predict
+    evaluated = quality.evaluated
 
-    def meddling(*arguments):
+    def meddling(*arguments, **more):
         torch.backends.cudnn.deterministic = True
-        return predict(*arguments)
+        return evaluated(*arguments, **more)
 
-    monkeypatch.setattr(quality, "predict", meddling)
+    monkeypatch.setattr(quality, "evaluated", meddling)
     failed = run("cnn", kind="quality", quality=QualitySettings(epochs=1, data="digits"), image_size=8)[-1]
     assert (failed.type, failed.status, _codes(failed)) == ("failed", "failed", {"GB301"})
     assert failed.effective.cudnn_deterministic is True

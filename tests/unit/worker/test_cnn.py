@@ -7,9 +7,9 @@ import torch
 
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads import compiled
-from gpubench.worker.workloads.classifier.steps import TrainStep
 from gpubench.worker.workloads.cnn import ReferenceCNN
 from gpubench.worker.workloads.registry import resolve
+from gpubench.worker.workloads.supervised.steps import TrainStep
 
 
 def count_forwards(module):

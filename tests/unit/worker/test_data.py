@@ -1,4 +1,5 @@
 import multiprocessing
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -7,10 +8,10 @@ import torch
 
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
-from gpubench.suite.model.input_shape import InputShape
 from gpubench.worker.quality import EpochSource
 from gpubench.worker.workloads.classifier import datasets as data
-from gpubench.worker.workloads.classifier.batches import Endless, Format, HostMemoryBatches, Loader, make_batches
+from gpubench.worker.workloads.classifier.formats import Format
+from gpubench.worker.workloads.supervised.batches import Endless, HostMemoryBatches, Loader, make_batches, make_source
 
 
 @pytest.fixture(scope="module")
@@ -96,8 +97,8 @@ def test_mnist_is_read_from_a_local_folder_without_downloading(tmp_path):
     assert mnist.prepare(mnist.test.images_NCHW[:3], 32).shape == (3, 3, 32, 32)
 
 
-def layout(**changes):
-    return Format(6, InputShape(None, (3, 8, 8)), 10, torch.float32, torch.contiguous_format)._replace(**changes)
+CASE, CPU = Case(batch_size=6), torch.device("cpu")
+make_batch = Format.of_images(8, 10).random
 
 
 def test_cifar10_has_three_channels_and_a_test_split_of_its_own(monkeypatch, tmp_path):
@@ -119,9 +120,8 @@ def test_cifar10_has_three_channels_and_a_test_split_of_its_own(monkeypatch, tmp
 
 
 def test_synthetic_batches_are_seeded_and_distinct():
-    cpu = torch.device("cpu")
-    first, second = make_batches(layout(), None, None, cpu, 0, 2)
-    again = next(make_batches(layout(), None, None, cpu, 0, 1))
+    first, second = islice(make_batches(CASE, make_batch, None, CPU), 2)
+    again = next(make_batches(CASE, make_batch, None, CPU))
     assert torch.equal(first[0], again[0])
     assert not torch.equal(first[0], second[0])
     assert first[1].min() >= 0
@@ -129,14 +129,16 @@ def test_synthetic_batches_are_seeded_and_distinct():
 
 
 def test_a_batch_larger_than_the_split_repeats_images(digits):
-    (batch,) = make_batches(layout(batch_size=300), digits, digits.test, torch.device("cpu"), 0, 1)
+    test = data.prepared(digits, 8).test
+    batch = next(make_batches(Case(batch_size=300), make_batch, test, CPU))
     assert batch[0].shape == (300, 3, 8, 8)
 
 
-def test_the_pool_stays_within_its_bounds():
-    assert layout().num_pool_batches == 8
-    assert layout(batch_size=256, inputs=InputShape(None, (3, 224, 224))).num_pool_batches == 1
-    assert layout(batch_size=64, inputs=InputShape(None, (3, 224, 224))).num_pool_batches == 6
+@pytest.mark.parametrize(("batch_size", "image_size", "num_batches"), [(6, 8, 8), (256, 224, 1), (64, 224, 6)])
+def test_the_pool_stays_within_its_bounds(batch_size, image_size, num_batches):
+    blank = partial(Format.of_images(image_size, 10).unfilled, dtype=torch.float32, device=CPU)
+    source = make_source(Case(batch_size=batch_size), lambda num, _generator: blank(num), None, CPU)
+    assert len(source.batches) == num_batches
 
 
 def test_endless_indices_visit_every_image_once_per_pass():
@@ -225,7 +227,7 @@ def _step_in_child(sender):
 
 
 def test_an_epoch_takes_every_training_image_at_most_once(digits):
-    source = EpochSource(digits, digits.train, layout(batch_size=100), torch.device("cpu"), seed=0)
+    source = EpochSource(data.prepared(digits, 8).train, Case(batch_size=100), CPU)
     assert source.num_batches == 12
     first = torch.cat([source.fetch()[0] for _ in range(12)])
     assert len(torch.unique(first.flatten(1), dim=0)) == 1200

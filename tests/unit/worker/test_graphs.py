@@ -5,8 +5,8 @@ one.
 import pytest
 import torch
 
-from gpubench.worker.workloads.classifier.batches import Resident
-from gpubench.worker.workloads.classifier.steps import WARMUP_STEPS
+from gpubench.worker.workloads.supervised.batches import Resident
+from gpubench.worker.workloads.supervised.steps import WARMUP_STEPS
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def test_the_reference_cnn_learns_the_digits(precision, image_size):
     assert result.precision_macro >= 0.93
     assert result.recall_macro >= 0.93
     assert (result.num_train, result.num_validation, result.num_test) == (1257, 270, 270)
-    assert len(result.loss_per_epoch) == len(result.validation_accuracy_per_epoch) == result.epochs == 8
+    assert len(result.loss_per_epoch) == len(result.validation_score_per_epoch) == result.epochs == 8
     assert result.loss_per_epoch[0] > result.loss_per_epoch[-1] == result.final_loss
     assert 0 < result.time_to_accuracy_s <= result.training_time_s
     assert result.steps_to_accuracy % 19 == 0
@@ -57,18 +57,18 @@ def test_the_same_seed_gives_the_same_result_and_another_seed_another():
 @pytest.mark.slow
 def test_the_learning_rate_is_chosen_on_the_validation_split_and_the_test_split_is_read_once(monkeypatch):
     sizes = []
-    predict = trainer.predict
+    evaluated = trainer.evaluated
 
-    def counting(workload, case, data, split, *rest):
-        sizes.append("test" if split is data.test else "validation" if split is data.validation else "train")
-        return predict(workload, case, data, split, *rest)
+    def counting(workload, case, examples, device, *, final):
+        sizes.append(("test" if final else "validation", len(examples)))
+        return evaluated(workload, case, examples, device, final=final)
 
-    monkeypatch.setattr(trainer, "predict", counting)
+    monkeypatch.setattr(trainer, "evaluated", counting)
     result = train(epochs=2, batch_size=256, learning_rate=[1e-6, 3e-3])
     assert result.learning_rate == 3e-3
     assert set(result.learning_rates_tried) == {"1e-06", "0.003"}
     assert result.learning_rates_tried["0.003"] > result.learning_rates_tried["1e-06"]
-    assert sizes == ["validation"] * 5 + ["test"], "the first of them is thrown away"
+    assert sizes == [("validation", 270)] * 5 + [("test", 270)], "the first of them is thrown away"
 
 
 @pytest.mark.slow

@@ -305,7 +305,7 @@ def test_half_that_torch_refuses_is_unsupported_with_torchs_reason(monkeypatch):
 
 def test_a_refused_fused_optimizer_is_unsupported(monkeypatch):
     from gpubench.worker.workloads.base import Unsupported
-    from gpubench.worker.workloads.classifier import optimizers
+    from gpubench.worker.workloads.supervised import optimizers
 
     def refuse(parameters, *, fused=False, **_):
         raise RuntimeError("`fused=True` requires all the params to be on cuda")

@@ -3,8 +3,8 @@ import torch
 
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.classifier.normalisation import settle
 from gpubench.worker.workloads.registry import resolve
+from gpubench.worker.workloads.supervised.normalisation import settle
 from gpubench.worker.workloads.torchvision_cnn import AUXILIARY_WEIGHTS, TorchvisionCNN, model_names
 
 

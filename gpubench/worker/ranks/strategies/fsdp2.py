@@ -9,8 +9,8 @@ from gpubench.suite.model.case import Case
 from gpubench.worker.ranks.strategies.layers import own_layers
 from gpubench.worker.ranks.strategies.seam import Strategy, no_fused_sgd
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.classifier.classifier import Classifier
-from gpubench.worker.workloads.classifier.steps import Distributed
+from gpubench.worker.workloads.supervised.steps import Distributed
+from gpubench.worker.workloads.supervised.supervised import Supervised
 
 
 class FSDP2(Strategy):
@@ -23,7 +23,7 @@ class FSDP2(Strategy):
             return "torch.compile of a model that fsdp2 has sharded is not measured yet"
         return no_fused_sgd(case)
 
-    def distribute(self, workload: Classifier, model: nn.Module, case: Case) -> Distributed:  # noqa: ARG002
+    def distribute(self, workload: Supervised, model: nn.Module, case: Case) -> Distributed:  # noqa: ARG002
         mesh = init_device_mesh(case.device_type, (dist.get_world_size(),))
         try:
             for _, layer in own_layers(model):

@@ -15,9 +15,10 @@ from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.ranks.strategies.layers import layers
 from gpubench.worker.ranks.strategies.seam import Strategy, joined_parts
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.classifier.batches import Batch, Samples, map_inputs
-from gpubench.worker.workloads.classifier.classifier import Classifier
-from gpubench.worker.workloads.classifier.steps import Distributed
+from gpubench.worker.workloads.supervised.batches import Cast, moved
+from gpubench.worker.workloads.supervised.examples import Batch
+from gpubench.worker.workloads.supervised.steps import Distributed
+from gpubench.worker.workloads.supervised.supervised import Supervised
 
 MICRO_BATCHES_PER_RANK = 4
 """Where the case says nothing. With four for each of p ranks, a fifth of a step or less is spent filling and emptying
@@ -45,12 +46,11 @@ class PP(Strategy):
             return "stages of a pipeline send what was traced, without autocast (use fp32, tf32 or bf16)"
         return None
 
-    def distribute(self, workload: Classifier, model: nn.Module, case: Case) -> Distributed:
+    def distribute(self, workload: Supervised, model: nn.Module, case: Case) -> Distributed:
         """The stage of this rank. The rest of the model is not kept."""
         rank, num_ranks = dist.get_rank(), dist.get_world_size()
         number, device = num_micro_batches(case), accelerator_of(case.device).device
-        samples: Samples = map_inputs(lambda part: part.to(device), workload.example(case, case.batch // number))
-        samples = workload.input_format(case).cast(samples)
+        samples = Cast.of(case)(moved(workload.example(case, case.batch // number), device))
         cuts = cuts_of(model, samples, num_ranks, case.workload)
         try:
             pipe = pipeline(model, mb_args=(samples,), split_spec=dict.fromkeys(cuts, SplitPoint.BEGINNING))
@@ -62,7 +62,7 @@ class PP(Strategy):
         stage = pipe.build_stage(rank, device)
         schedule = Schedule1F1B(stage, n_microbatches=number, loss_fn=workload.loss)
 
-        def learn(samples: Samples, targets: torch.Tensor) -> torch.Tensor:
+        def learn(samples: Any, targets: Any) -> torch.Tensor:
             """The mean loss on the last rank, which alone knows it; 0 on the others."""
             losses: list[torch.Tensor] = []
             inputs = (samples,) if rank == 0 else ()
@@ -86,7 +86,7 @@ class PP(Strategy):
         return loss
 
 
-def cuts_of(model: nn.Module, samples: Samples, num_stages: int, name: str) -> list[str]:
+def cuts_of(model: nn.Module, samples: Any, num_stages: int, name: str) -> list[str]:
     """The layers with which the second and later stages begin, so that stages have about as many FLOPs each.
 
     Unsupported where there are fewer layers than stages, or the model returns more than a tensor.

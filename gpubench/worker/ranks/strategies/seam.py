@@ -10,9 +10,9 @@ from torch import nn
 
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import PRECISIONS
-from gpubench.worker.workloads.classifier.batches import Batch, Samples, map_inputs
-from gpubench.worker.workloads.classifier.classifier import Classifier
-from gpubench.worker.workloads.classifier.steps import Distributed
+from gpubench.worker.workloads.supervised.examples import Batch, map_tensors
+from gpubench.worker.workloads.supervised.steps import Distributed
+from gpubench.worker.workloads.supervised.supervised import Supervised
 
 
 class Strategy:
@@ -25,7 +25,7 @@ class Strategy:
         """Why the strategy cannot train with these settings, known before any rank is started; None if it can."""
         return None
 
-    def distribute(self, workload: Classifier, model: nn.Module, case: Case) -> Distributed:
+    def distribute(self, workload: Supervised, model: nn.Module, case: Case) -> Distributed:
         """Between placing the model and making its optimizer: this rank's part of it. `case` is that of the rank, with
         the batch that a step of it takes. Unsupported where the model cannot be distributed so. Every rank calls it.
         """
@@ -80,6 +80,5 @@ def no_fused_sgd(case: Case) -> str | None:
 
 def joined_parts(parts: Sequence[Batch]) -> Batch:
     """One batch of all of them, in order."""
-    samples, targets = zip(*parts, strict=True)
-    together: Samples = map_inputs(lambda *each: torch.cat(each), *samples)
-    return together, torch.cat(targets)
+    together: Batch = map_tensors(lambda *each: torch.cat(each), *parts)
+    return together

@@ -13,9 +13,9 @@ from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.worker.ranks.strategies.seam import Strategy, joined_parts, no_fused_sgd
 from gpubench.worker.workloads.base import Unsupported
-from gpubench.worker.workloads.classifier.batches import Batch
-from gpubench.worker.workloads.classifier.classifier import Classifier
-from gpubench.worker.workloads.classifier.steps import Distributed
+from gpubench.worker.workloads.supervised.examples import Batch
+from gpubench.worker.workloads.supervised.steps import Distributed
+from gpubench.worker.workloads.supervised.supervised import Supervised
 
 OWN_PLAN = "tensor_parallel_plan"
 """A method of a user's module: what `parallelize_module` takes, by the names of its submodules."""
@@ -33,7 +33,7 @@ class TP(Strategy):
             return "torch.compile of a model that tp has split is not measured yet"
         return no_fused_sgd(case)
 
-    def distribute(self, workload: Classifier, model: nn.Module, case: Case) -> Distributed:  # noqa: ARG002
+    def distribute(self, workload: Supervised, model: nn.Module, case: Case) -> Distributed:  # noqa: ARG002
         num_ranks = dist.get_world_size()
         plan = plan_of(model, num_ranks)
         if not plan:

@@ -1,96 +1,33 @@
-"""What image classifiers share: the step, its parity with fp64, its facts and its health."""
+"""Image classification: the batches, and the accuracy."""
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.parameter import is_lazy
 
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
-from gpubench.worker.accelerator import accelerator_of
-from gpubench.worker.workloads.base import Health, ParityProbe, Phases, Step
 from gpubench.worker.workloads.classifier import datasets as image_data
-from gpubench.worker.workloads.classifier import normalisation, parity_probe
-from gpubench.worker.workloads.classifier.batches import (
-    Batch,
-    BatchSource,
-    Format,
-    Samples,
-    layout_of,
-    make_source,
-    map_inputs,
-    seeded,
-)
-from gpubench.worker.workloads.classifier.optimizers import CountingScaler, make_optimizer
-from gpubench.worker.workloads.classifier.steps import (
-    Distributed,
-    GraphedStep,
-    InferStep,
-    Snapshot,
-    TrainStep,
-    health_of,
-    no_phases,
-)
-from gpubench.worker.workloads.compiled import USES_CUDA_GRAPHS, compile_model, compile_stats
-from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, dtype_name
-from gpubench.worker.workloads.watched_steps import LEAST_STEPS, observe
-
-PROBE_SAMPLES = 2
+from gpubench.worker.workloads.classifier.formats import Format
+from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples
+from gpubench.worker.workloads.supervised.scores import Score
+from gpubench.worker.workloads.supervised.supervised import Supervised
 
 
-class Classifier:
-    """A model that takes images N3SS and gives logits NC. Subclasses make the model; everything else is here.
-
-    `phases` and `download` may be set before `build`. So may be, for one of several ranks, `distribute`, which makes
-    a placed model the rank's part of it, and `shard`, the number of its batches: every shard has its own. After it,
-    `model` is the module itself (never the compiled wrapper), `optimizer` its optimizer (None for `infer`), and
-    `input_waits_s` the waits for input per step in seconds (None where a step never waits). Weights depend on
-    `case.seed` alone, so that every device and precision starts from the same ones.
-    """
+class Classifier(Supervised):
+    """A model that takes images N3SS and gives logits NC. Subclasses make the model; everything else is here."""
 
     default_image_size: int
     default_num_classes: int
 
-    def __init__(self) -> None:
-        self.phases: Phases = no_phases
-        self.download = False
-        self.distribute: Callable[[nn.Module, Case], Distributed] | None = None
-        self.shard = 0
-        self.model: nn.Module | None = None
-        self.optimizer: torch.optim.Optimizer | None = None
-        self.source: BatchSource | None = None
-        self._case: Case | None = None
-        self._engine: TrainStep | InferStep | None = None
-        self._snapshot: Snapshot | None = None
-
-    # What a subclass says.
-
-    def make_model(self, case: Case) -> nn.Module:
-        """The model with random weights, in float32 on the default device."""
-        raise NotImplementedError
-
-    def loss(self, output: Any, labels_N: torch.Tensor) -> torch.Tensor:
+    def loss(self, output: Any, targets: torch.Tensor) -> torch.Tensor:
         """Mean cross-entropy of raw logits."""
-        return nn.functional.cross_entropy(self.logits(output), labels_N)
+        return nn.functional.cross_entropy(self.logits(output), targets)
 
     def logits(self, output: Any) -> torch.Tensor:
         """The logits NC in what the model returned: override it where that is not a tensor."""
         tensor: torch.Tensor = output
         return tensor
-
-    # How it is trained for accuracy, where plain steps would not get it there. The measured steps do none of this.
-
-    def augment(self, images_NCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:  # noqa: ARG002
-        """The prepared images of a training batch, changed at random (by `generator`, which is on the CPU)."""
-        return images_NCHW
-
-    def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
-        """Called before step `step` (from 0) of `num_steps`: may set the optimizer's learning rate."""
-
-    # Sizes.
 
     def image_size(self, case: Case) -> int:
         return case.image_size or self.default_image_size
@@ -106,194 +43,43 @@ class Classifier:
         return case.num_classes or in_data or self.default_num_classes
 
     def input_format(self, case: Case) -> Format:
-        return Format.of_images(case, self.image_size(case), self.num_classes(case))
+        return Format.of_images(self.image_size(case), self.num_classes(case))
 
-    def example(self, case: Case, num_samples: int) -> Samples:
-        """A few seeded samples in float32 (or integers) on the CPU."""
-        return self.input_format(case).plain(num_samples).random(num_samples, seeded(case.seed))[0]
+    def check(self, case: Case) -> None:
+        self.input_format(case)
 
-    def load_data(self, case: Case) -> image_data.DataSet | None:
+    def make_batch(self, case: Case, num_samples: int, generator: torch.Generator) -> Batch:
+        return self.input_format(case).random(num_samples, generator)
+
+    def blank_batch(self, case: Case, num_samples: int, dtype: torch.dtype) -> Batch:
+        return self.input_format(case).unfilled(num_samples, dtype, torch.device("meta"))
+
+    def load_data(self, case: Case) -> DataSplits | None:
         """The case's real images; None for synthetic ones."""
         if case.data == "synthetic":
             return None
-        return image_data.load(case.data, root=case.data_root, download=self.download, seed=case.seed)
+        data = image_data.load(case.data, root=case.data_root, download=self.download, seed=case.seed)
+        return image_data.prepared(data, self.input_format(case).image_size)
 
-    # What the worker calls.
-
-    def place_model(self, case: Case, device: torch.device, *, settled: bool = False) -> nn.Module:
-        """The seeded model on `device`, in the case's type, layout and mode.
-
-        For inference, and where `settled` asks for it, batch normalisation gets usable statistics first.
-        """
-        torch.manual_seed(case.seed)
-        model = self.make_model(case)
-        if any(map(is_lazy, model.parameters())):
-            with torch.no_grad():
-                model.eval()(map_inputs(torch.zeros_like, self.example(case, 2)))
-        if settled or case.mode == "infer":
-            normalisation.settle(model, partial(self.example, case))
-        model = model.to(device=device, dtype=NUMERICS[case.precision].weights)
-        return model.to(memory_format=layout_of(case)).train(case.mode == "train")
-
-    def build(self, case: Case, device: Any) -> Step:
-        device = torch.device(device)
-        own = case.model_copy(update={"seed": case.seed + self.shard})
-        source = make_source(own, self.input_format(case), self.load_data(case), device)
-        make_step = self.training_step if case.mode == "train" else self._inference_step
-        self._engine = make_step(case, device, source)
-        if not case.cuda_graph:
-            return self._engine
-        num_batches = case.accumulate if case.mode == "train" else 1
-        return GraphedStep(self._engine, source, num_batches=num_batches, device=device)
-
-    def training_step(self, case: Case, device: torch.device, source: BatchSource) -> TrainStep:
-        """A new model and optimizer, and the step that trains it on batches from `source`."""
-        placed = self.place_model(case, device)
-        own = Distributed(placed, placed) if self.distribute is None else self.distribute(placed, case)
-        model = self.model = own.module
-        self._case, self.source = case, source
-        self.optimizer = make_optimizer(case, model.parameters())
-        self._snapshot = Snapshot.of(model)
-        self._engine = step = TrainStep(
-            compile_model(own.called, case.compile, device.type),
-            self.optimizer,
-            source,
-            self.loss,
-            device=device,
-            autocast=autocast_of(case.precision, device.type),
-            scaler=CountingScaler(device) if NUMERICS[case.precision].scaled else None,
-            accumulate=case.accumulate,
-            phases=self.phases,
-            keep_gradients=_prepare_gradients(case, model),
-            learn=own.learn,
-        )
-        return step
-
-    def _inference_step(self, case: Case, device: torch.device, source: BatchSource) -> InferStep:
-        model = self.model = self.place_model(case, device)
-        self._case, self.source = case, source
-        compiled = compile_model(model, case.compile, device.type)
-        return InferStep(compiled, source, autocast=autocast_of(case.precision, device.type), phases=self.phases)
-
-    @property
-    def input_waits_s(self) -> list[float] | None:
-        return None if self.source is None else self.source.input_waits_s
-
-    @property
-    def device_waits_s(self) -> list[float] | None:
-        scaler = self._engine.scaler if isinstance(self._engine, TrainStep) else None
-        return None if scaler is None else scaler.device_waits_s
-
-    def reset_health(self) -> None:
-        """Resets `health`; call it before the first measured step."""
-        assert self._engine is not None, "build comes first"
-        self._engine.reset()
-        if self.model is not None and self.optimizer is not None:
-            self._snapshot = Snapshot.of(self.model)
-        if self.input_waits_s is not None:
-            self.input_waits_s.clear()
-
-    def health(self) -> Health:
-        """Of the steps since `build` or `reset_health`. Waits for the device; not for use inside measured steps."""
-        assert self._engine is not None, "build comes first"
-        return health_of(self._engine, self.model, self._snapshot, self.input_waits_s)
-
-    def probe(self) -> dict[str, Any]:
-        """Facts of the built step by the names of `Effective`, seen in one more forward outside of the steps.
-
-        It takes the first samples of a batch from the case's source, under the step's autocast and mode. A compiled or
-        graphed step runs the same module on the same tensors, but its kernels cannot be observed.
-        """
-        case, model, engine = self._case, self.model, self._engine
-        assert case is not None, "build comes first"
-        assert model is not None
-        assert engine is not None
-        samples, targets = self._take_batch()
-        modes: dict[str, Any] = {}
-        # Ranks that wait for each other in a forward do as many of them as the others.
-        num_steps = None if self.distribute is None else LEAST_STEPS
-        seen = observe(lambda: modes.update(self._forward(samples, targets)), targets.device.type, num_steps)
-        extra = {**seen.pop("extra"), "image_shape": map_inputs(lambda part: list(part.shape), samples)}
-        if case.compile != "off":
-            extra["compile_stats"] = compile_stats()._asdict()
-        return {
-            **modes,
-            **seen,
-            "batch_size": len(targets),
-            "parameter_dtype": "+".join(sorted({str(dtype_name(p.dtype)) for p in model.parameters()})),
-            "grad_scaler": isinstance(engine, TrainStep) and engine.scaler is not None and engine.scaler.is_enabled(),
-            "cuda_graph": case.cuda_graph,
-            "data_path": case.data_path,
-            "num_workers": getattr(getattr(self.source, "loader", None), "num_workers", 0),
-            "optimizer": None if self.optimizer is None else type(self.optimizer).__name__.lower(),
-            "fused": None
-            if self.optimizer is None
-            else all(bool(group.get("fused")) for group in self.optimizer.param_groups),
-            "extra": extra,
-        }
-
-    def _forward(self, samples: Samples, targets: torch.Tensor) -> dict[str, Any]:
-        """One forward that leaves no trace (running statistics and the random state are put back), and its modes."""
-        case, model, engine, device = self._case, self.model, self._engine, targets.device
-        assert case is not None
-        assert model is not None
-        assert engine is not None
-        buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-        with (
-            torch.random.fork_rng(accelerator_of(device).rng_devices()),
-            torch.inference_mode(case.mode == "infer"),
-            engine.autocast(),
-        ):
-            autocast = torch.is_autocast_enabled(device.type)
-            modes = {
-                "autocast_dtype": dtype_name(torch.get_autocast_dtype(device.type)) if autocast else None,
-                "training": any(module.training for module in model.modules()),
-                "inference_mode": torch.is_inference_mode_enabled(),
-                "output_dtype": dtype_name(self._output(engine, model, samples, targets).dtype),
-            }
-        with torch.no_grad():
-            for buffer, before in buffers:
-                buffer.copy_(before)
-        return modes
-
-    def _output(
-        self, engine: TrainStep | InferStep, model: nn.Module, samples: Samples, targets: torch.Tensor
-    ) -> torch.Tensor:
-        """Of the model for the first few samples; of a rank that cannot call it whole, the loss of the batch."""
-        if isinstance(engine, TrainStep) and engine.learn is not None:
-            loss = engine.learn(samples, targets)
-            engine.optimizer.zero_grad(set_to_none=True)
-            return loss
-        return self.logits(model(map_inputs(lambda part: part[:PROBE_SAMPLES], samples)))
-
-    def _take_batch(self) -> Batch:
-        """A batch as a step gets it. The wait for it is not a step's, so it leaves no trace in `input_waits_s`."""
-        assert self.source is not None
-        waits = None if self.input_waits_s is None else list(self.input_waits_s)
-        batch = self.source.transfer(self.source.fetch())
-        if waits is not None and self.input_waits_s is not None:
-            self.input_waits_s[:] = waits
-        return batch
-
-    def parity(self, case: Case, device: Any) -> ParityProbe:
-        """A fixed seeded batch through a fresh model, as the case computes it and in fp64."""
-        return parity_probe.run(self, case, torch.device(device))
-
-    def close(self) -> None:
-        """Ends loader processes and lets go of model, optimizer and batches."""
-        if self.source is not None:
-            self.source.close()
-        self.model = self.optimizer = self.source = self._engine = self._snapshot = None
+    def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:
+        """Accuracy; of the test split macro averages of precision and recall too."""
+        assert self.model is not None, "the model is built first"
+        truth, predicted = [], []
+        for images, labels_N in self.evaluation_batches(case, examples, device):
+            predicted.append(self.logits(self.model(images)).argmax(dim=1).cpu())
+            truth.append(labels_N.cpu())
+        return accuracy(torch.cat(truth), torch.cat(predicted), final=final)
 
 
-def _prepare_gradients(case: Case, model: nn.Module) -> bool:
-    """Whether gradients must be kept in separate tensors, which are then made here.
+def accuracy(truth_N: torch.Tensor, predicted_N: torch.Tensor, *, final: bool) -> Score:
+    """Of class indices: the share that is right, and if `final` precision and recall, macro averages over classes."""
+    if not final:
+        return Score("accuracy", float((predicted_N == truth_N).double().mean()))
+    from sklearn.metrics import accuracy_score, precision_score, recall_score
 
-    The graphs of `reduce-overhead` and `max-autotune` reuse the memory of their outputs in the next micro-step, so
-    gradients that are summed over micro-steps must not live there.
-    """
-    keep = case.accumulate > 1 and case.compile in USES_CUDA_GRAPHS and case.device_type == "cuda"
-    if keep:
-        for parameter in model.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-    return keep
+    expected, found, macro = truth_N.numpy(), predicted_N.numpy(), {"average": "macro", "zero_division": 0.0}
+    others = {
+        "precision_macro": float(precision_score(expected, found, **macro)),
+        "recall_macro": float(recall_score(expected, found, **macro)),
+    }
+    return Score("accuracy", float(accuracy_score(expected, found)), others)

@@ -5,6 +5,7 @@ to [0, 1], resized, normalised by the training split's mean and standard deviati
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +14,14 @@ from typing import Any
 import torch
 
 from gpubench.core.errors import UsageError
+from gpubench.worker.workloads.supervised.batches import as_class
+from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples
 
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.15
+
+WHOLE_SPLIT_BYTES = 2**30
+"""A prepared split up to this size is kept on the device; a larger one is kept raw and prepared batch by batch."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,49 @@ class DataSet:
         if images.shape[-2:] != (image_size, image_size):
             images = torch.nn.functional.interpolate(images, size=(image_size, image_size), mode="bilinear")
         return images.expand(-1, 3, -1, -1).contiguous()
+
+
+class PreparedImages(Examples):
+    """A split's images N x 3 x `image_size` x `image_size` and labels, prepared when they are read."""
+
+    def __init__(self, data: DataSet, split: Split, image_size: int) -> None:
+        self._data, self._split, self._image_size = data, split, image_size
+        self._is_prepared = False
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, Any]:
+        image = self._data.prepare(self._split.images_NCHW[index : index + 1], self._image_size)[0]
+        return image, as_class(self._split.labels_N[index])
+
+    def batches(
+        self, order: torch.Tensor, batch_size: int, device: torch.device, dtype: torch.dtype
+    ) -> Iterator[Batch]:
+        for indices in torch.split(order.to(self._split.labels_N.device), batch_size):
+            taken = self._split.take(indices)
+            images = taken.images_NCHW.to(device)
+            if not self._is_prepared:
+                images = self._data.prepare(images, self._image_size)
+            yield images.to(dtype), taken.labels_N.to(device)
+
+    def kept_on(self, device: torch.device, dtype: torch.dtype) -> "PreparedImages":
+        """The raw images on the device, or the prepared ones where they are few."""
+        split, size = self._split, self._image_size
+        images = split.images_NCHW.to(device)
+        kept = PreparedImages(self._data, Split(images, split.labels_N.to(device)), size)
+        if len(split) * 3 * size**2 * dtype.itemsize <= WHOLE_SPLIT_BYTES:
+            kept._split = Split(self._data.prepare(images, size).to(dtype), kept._split.labels_N)
+            kept._is_prepared = True
+        return kept
+
+
+def prepared(data: DataSet, image_size: int) -> DataSplits:
+    """What a model of this image size takes of the set."""
+    train, validation, test = (
+        PreparedImages(data, split, image_size) for split in (data.train, data.validation, data.test)
+    )
+    return DataSplits(data.name, train, validation, test)
 
 
 def load(name: str, *, root: str | None = None, download: bool = False, seed: int = 0) -> DataSet:

@@ -1,18 +1,19 @@
 """Statistics for batch normalisation that has never seen data."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gpubench.worker.workloads.classifier.batches import Samples, map_inputs
+from gpubench.worker.workloads.supervised.examples import map_tensors
 
 NUM_SAMPLES = 2
 ACTIVATION_RMS = 0.25
 
 
-def settle(model: nn.Module, example: Callable[[int], Samples]) -> nn.Module:
+def settle(model: nn.Module, example: Callable[[int], Any]) -> nn.Module:
     """Gives every batch normalisation of a CPU model statistics that keep activations near 1/4; returns the model.
 
     Untrained statistics (mean 0, variance 1) normalise nothing: through the residual sums of a resnet152 or the
@@ -21,8 +22,8 @@ def settle(model: nn.Module, example: Callable[[int], Samples]) -> nn.Module:
     amplifies rounding at every layer: a resnet50 then errs by 20 % in bf16 and by 3e-5 in fp32 where nothing is wrong.
     So the mean stays 0 and every channel of a layer is divided by the same number: no cancellation, no channel blown
     up. A root mean square of 1/4 (not 1) keeps smooth activations (efficientnet's) nearly linear. Logits of 20
-    torchvision models then err by 0.5 to 3 % in bf16 and by less than 2e-6 in fp32. It takes one forward of two images,
-    which `example(2)` gives in float32 on the CPU.
+    torchvision models then err by 0.5 to 3 % in bf16 and by less than 2e-6 in fp32. It takes one forward of two
+    samples, which `example(2)` gives in float32 on the CPU.
     """
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     if not layers:
@@ -32,7 +33,7 @@ def settle(model: nn.Module, example: Callable[[int], Samples]) -> nn.Module:
     samples, dtype = example(NUM_SAMPLES), next(model.parameters()).dtype
     try:
         with torch.no_grad():
-            model.eval()(map_inputs(lambda part: part.to(dtype) if part.is_floating_point() else part, samples))
+            model.eval()(map_tensors(lambda part: part.to(dtype) if part.is_floating_point() else part, samples))
     finally:
         for hook in hooks:
             hook.remove()

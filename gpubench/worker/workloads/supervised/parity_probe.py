@@ -1,31 +1,34 @@
-"""A classifier's fixed batch, once as the timed step computes it and once in fp64 on the CPU."""
+"""A model's fixed batch, once as the timed step computes it and once in fp64 on the CPU."""
 
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import ParityProbe
-from gpubench.worker.workloads.classifier import normalisation
-from gpubench.worker.workloads.classifier.batches import Batch, Format, make_batches, map_inputs
-from gpubench.worker.workloads.classifier.datasets import DataSet
 from gpubench.worker.workloads.compiled import compile_model
 from gpubench.worker.workloads.numerics import NUMERICS, autocast_of
+from gpubench.worker.workloads.supervised import normalisation
+from gpubench.worker.workloads.supervised.batches import Cast, first_tensor, make_batches, moved
+from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, map_tensors
 
 NUM_SAMPLES = 8
 
 
-class ProbedClassifier(Protocol):
-    """What is needed of a `Classifier`."""
+class ProbedWorkload(Protocol):
+    """What is needed of a `Supervised`."""
+
+    loss_in_inference: bool
 
     def place_model(self, case: Case, device: torch.device, *, settled: bool = False) -> torch.nn.Module: ...
-    def input_format(self, case: Case) -> Format: ...
-    def load_data(self, case: Case) -> DataSet | None: ...
-    def loss(self, output: Any, labels: torch.Tensor) -> torch.Tensor: ...
+    def make_batch(self, case: Case, num_samples: int, generator: torch.Generator) -> Batch: ...
+    def load_data(self, case: Case) -> DataSplits | None: ...
+    def loss(self, output: Any, targets: Any) -> torch.Tensor: ...
     def logits(self, output: Any) -> torch.Tensor: ...
 
 
-def run(workload: "ProbedClassifier", case: Case, device: torch.device) -> ParityProbe:
+def run(workload: ProbedWorkload, case: Case, device: torch.device) -> ParityProbe:
     """Both passes start from the same weights (already rounded to the case's type) and the same float32 samples, in the
     case's mode, but without dropout and stochastic depth, and with frozen statistics in batch normalisation: with those
     of a small batch, an untrained resnet50 amplifies rounding to a logits error of 10 to 30 % in bf16, which no limit
@@ -43,16 +46,16 @@ def run(workload: "ProbedClassifier", case: Case, device: torch.device) -> Parit
     for its, own in zip(_state(reference), _state(model), strict=True):
         its.data = own.detach().cpu()
     reference = reference.to(memory_format=torch.contiguous_format).double()
-    samples, labels = fixed_batch(workload, case)
-    layout = workload.input_format(case)
-    copies = 1 if case.compile == "off" else case.batch // len(labels)
-    moved = layout.cast(map_inputs(lambda part: part.to(device), samples))
-    placed = layout.cast(map_inputs(lambda part: _repeated(part, copies), moved)), _repeated(labels.to(device), copies)
+    batch, cast = fixed_batch(workload, case), Cast.of(case)
+    num_samples = len(first_tensor(batch))
+    copies = 1 if case.compile == "off" else case.batch // num_samples
+    inputs, targets = moved(batch, device)
+    inputs, targets = map_tensors(lambda part: _repeated(part, copies), (cast(inputs), targets))
+    placed = cast(inputs), targets
     measured, again = (_pass(workload, case, model, placed, device.type) for _ in range(2))
-    batch = map_inputs(_exact, samples), _exact(labels)
-    logits, loss, gradient = _pass(workload, case, reference, batch, "cpu", exact=True)
+    logits, loss, gradient = _pass(workload, case, reference, map_tensors(_exact, batch), "cpu", exact=True)
     expected = _repeated(logits, copies), loss, gradient
-    return ParityProbe(*measured, *expected, num_samples=len(labels), again_NC=again[0])
+    return ParityProbe(*measured, *expected, num_samples=num_samples, again_NC=again[0])
 
 
 def _repeated(tensor: torch.Tensor, copies: int) -> torch.Tensor:
@@ -67,12 +70,12 @@ def _state(model: torch.nn.Module) -> list[torch.Tensor]:
     return [*model.parameters(), *model.buffers()]
 
 
-def fixed_batch(workload: "ProbedClassifier", case: Case) -> Batch:
+def fixed_batch(workload: ProbedWorkload, case: Case) -> Batch:
     """At most eight samples in float32 on the CPU: of the real data's test split where the case has real data."""
-    num_samples = min(case.batch, NUM_SAMPLES)
-    plain = workload.input_format(case).plain(num_samples)
+    few = case.model_copy(update={"batch_size": min(case.batch, NUM_SAMPLES)})
     data = workload.load_data(case)
-    return next(make_batches(plain, data, None if data is None else data.test, torch.device("cpu"), case.seed, 1))
+    examples = None if data is None else data.test
+    return next(make_batches(few, partial(workload.make_batch, case), examples, torch.device("cpu")))
 
 
 def switch_off_randomness(model: torch.nn.Module) -> None:
@@ -95,7 +98,7 @@ def wake_zero_layers(model: torch.nn.Module) -> None:
 
 
 def _pass(
-    workload: "ProbedClassifier",
+    workload: ProbedWorkload,
     case: Case,
     model: torch.nn.Module,
     batch: Batch,
@@ -104,7 +107,7 @@ def _pass(
     exact: bool = False,
 ) -> tuple[Any, Any, Any]:
     """One forward (and backward, in `train`) as CPU fp64 tensors: logits NC, loss, flat gradient or None."""
-    train, (samples, labels) = case.mode == "train", batch
+    train, (inputs, targets) = case.mode == "train", batch
     autocast = autocast_of("fp32" if exact else case.precision, device_type)
     call = model if exact else compile_model(model, case.compile, device_type)
     # Scales of the loss, tried until the gradient is finite, as a GradScaler would over its first steps.
@@ -113,16 +116,18 @@ def _pass(
         model.zero_grad()
         with torch.inference_mode(not train):
             with autocast():
-                output = call(samples)
-                loss = workload.loss(output, labels)
+                output = call(inputs)
+                has_loss = train or workload.loss_in_inference
+                loss = workload.loss(output, targets) if has_loss else None
             logits, gradient = _fp64(workload.logits(output)), None
             if train:
+                assert loss is not None
                 (loss * scale).backward()  # type: ignore[no-untyped-call]
                 gradients = [_fp64(p.grad).flatten() for p in model.parameters() if p.grad is not None]
                 gradient = torch.cat(gradients) / scale if gradients else None  # exact for a power of two
         if gradient is None or torch.isfinite(gradient).all():
             break
-    return logits, _fp64(loss), gradient
+    return logits, None if loss is None else _fp64(loss), gradient
 
 
 def _fp64(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""One training step and one inference step of a classifier, either of them in a CUDA graph, and what they did.
+"""One training step and one inference step of a model, either of them in a CUDA graph, and what they did.
 
 Nothing here waits for the device: finiteness is accumulated there and read after the last step.
 """
@@ -11,17 +11,20 @@ from typing import Any, NamedTuple
 import torch
 
 from gpubench.worker.accelerator import accelerator_of
-from gpubench.worker.workloads.base import Health, Phases
-from gpubench.worker.workloads.classifier.batches import BatchSource, Resident, Samples, map_inputs
-from gpubench.worker.workloads.classifier.optimizers import CountingScaler
+from gpubench.worker.workloads.base import Health, Phases, Unsupported
+from gpubench.worker.workloads.supervised.batches import BatchSource, Resident
+from gpubench.worker.workloads.supervised.examples import map_tensors
+from gpubench.worker.workloads.supervised.optimizers import CountingScaler
 
 WARMUP_STEPS = 3
 """Before the capture of a graph."""
 
 SNAPSHOT_ELEMENTS = 4096
 
-Loss = Callable[[Any, torch.Tensor], torch.Tensor]
-Learn = Callable[[Samples, torch.Tensor], torch.Tensor]
+Loss = Callable[[Any, Any], torch.Tensor]
+"""Of what the model returned, and the batch's targets."""
+
+Learn = Callable[[Any, Any], torch.Tensor]
 Autocast = Callable[[], AbstractContextManager[Any]]
 
 _NO_PHASE: AbstractContextManager[None] = nullcontext()
@@ -51,7 +54,7 @@ class TrainStep:
 
     def __init__(
         self,
-        model: Callable[[Samples], Any],
+        model: Callable[[Any], Any],
         optimizer: torch.optim.Optimizer,
         source: BatchSource,
         loss: Loss,
@@ -63,6 +66,7 @@ class TrainStep:
         phases: Phases = no_phases,
         keep_gradients: bool = False,
         learn: Learn | None = None,
+        max_gradient_norm: float | None = None,
     ) -> None:
         self.model, self.optimizer, self.source, self.learn = model, optimizer, source, learn
         self.scaler = scaler
@@ -71,12 +75,15 @@ class TrainStep:
         self._accumulate = accumulate
         self._loss_sum = torch.zeros((), device=device, dtype=torch.float32)
         self._set_to_none = not keep_gradients
+        self._max_gradient_norm = max_gradient_norm
 
     def __call__(self) -> torch.Tensor:
         self.optimizer.zero_grad(set_to_none=self._set_to_none)
         for _ in range(self._accumulate):
             loss = self._micro_step()
         with self._phases("optimizer"):
+            if self._max_gradient_norm is not None:
+                self._clip(self._max_gradient_norm)
             if self.scaler is None:
                 self.optimizer.step()
             else:
@@ -91,22 +98,28 @@ class TrainStep:
         with phases("data"):
             batch = self.source.fetch()
         with phases("h2d"):
-            samples, labels = self.source.transfer(batch)
+            inputs, targets = self.source.transfer(batch)
         if self.learn is not None:
             with phases("forward"):
-                learnt = self.learn(samples, labels)
+                learnt = self.learn(inputs, targets)
             self._loss_sum.add_(learnt)
             return learnt
         with self.autocast():
             with phases("forward"):
-                output = self.model(samples)
+                output = self.model(inputs)
             with phases("loss"):
-                loss = self._loss(output, labels)
+                loss = self._loss(output, targets)
         with phases("backward"):
             self._backward(loss if self._accumulate == 1 else loss / self._accumulate)
         detached = loss.detach()
         self._loss_sum.add_(detached)
         return detached
+
+    def _clip(self, max_norm: float) -> None:
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer)
+        parameters = (parameter for group in self.optimizer.param_groups for parameter in group["params"])
+        torch.nn.utils.clip_grad_norm_(parameters, max_norm)
 
     def _backward(self, loss: torch.Tensor) -> None:
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
@@ -132,7 +145,7 @@ class InferStep:
 
     def __init__(
         self,
-        model: Callable[[Samples], Any],
+        model: Callable[[Any], Any],
         source: BatchSource,
         *,
         autocast: Autocast = nullcontext,
@@ -151,9 +164,9 @@ class InferStep:
             with phases("data"):
                 batch = self.source.fetch()
             with phases("h2d"):
-                samples, _ = self.source.transfer(batch)
+                inputs, _ = self.source.transfer(batch)
             with self.autocast(), phases("forward"):
-                self.output = self.model(samples)
+                self.output = self.model(inputs)
         self.num_steps += 1
         return self.output
 
@@ -207,8 +220,7 @@ class GraphedStep:
         self._eager, self._source = step, source
         batches = [source.transfer(source.fetch()) for _ in range(num_batches)]
         self._static = [
-            (map_inputs(lambda part: part.clone(memory_format=torch.preserve_format), samples), labels.clone())
-            for samples, labels in batches
+            map_tensors(lambda part: part.clone(memory_format=torch.preserve_format), batch) for batch in batches
         ]
         self._copies_input = type(source) is not Resident
         step.source = Resident(self._static)
@@ -225,16 +237,16 @@ class GraphedStep:
 
     def __call__(self) -> Any:
         if self._copies_input:
-            for fixed_samples, fixed_labels in self._static:
-                samples, labels = self._source.fetch()
-                map_inputs(_refill, fixed_samples, samples)
-                _refill(fixed_labels, labels)
+            for fixed in self._static:
+                map_tensors(_refill, fixed, self._source.fetch())
         self._replay()
         self._eager.num_steps += 1
         return self._result
 
 
 def _refill(fixed: torch.Tensor, values: torch.Tensor) -> None:
+    if fixed.shape != values.shape:
+        raise Unsupported("a CUDA graph needs batches of one shape, and this data's differ in length")
     fixed.copy_(values, non_blocking=True)
 
 

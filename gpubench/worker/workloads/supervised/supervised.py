@@ -1,0 +1,338 @@
+"""What all models that learn from examples share: the step, its parity with fp64, its facts and its health."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from gpubench.core.errors import UsageError
+from gpubench.suite.model.case import Case
+from gpubench.worker.accelerator import accelerator_of
+from gpubench.worker.workloads.base import Health, ParityProbe, Phases, Step, Unsupported
+from gpubench.worker.workloads.compiled import USES_CUDA_GRAPHS, compile_model, compile_stats
+from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, dtype_name
+from gpubench.worker.workloads.supervised import normalisation, parity_probe
+from gpubench.worker.workloads.supervised.batches import (
+    POOL_BATCHES,
+    BatchSource,
+    Cast,
+    Resident,
+    first_tensor,
+    layout_of,
+    make_source,
+    moved,
+    seeded,
+)
+from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples, map_tensors
+from gpubench.worker.workloads.supervised.optimizers import CountingScaler, make_optimizer
+from gpubench.worker.workloads.supervised.scores import Contents, Score
+from gpubench.worker.workloads.supervised.steps import (
+    Distributed,
+    GraphedStep,
+    InferStep,
+    Snapshot,
+    TrainStep,
+    health_of,
+    no_phases,
+    tensors_in,
+)
+from gpubench.worker.workloads.watched_steps import LEAST_STEPS, observe
+
+PROBE_SAMPLES = 2
+
+EVALUATION_BATCH = 256
+
+
+class Supervised:
+    """A model and batches for it. Subclasses make both and take the loss; everything else is here.
+
+    A batch is a pair of inputs and targets. Each is a tensor, or tuples and dicts of tensors, and the sample is the
+    first dimension of every one. The model is called with the inputs as its only argument.
+
+    `phases` and `download` may be set before `build`. So may be, for one of several ranks, `distribute`, which makes
+    a placed model the rank's part of it, and `shard`, the number of its batches: every shard has its own. After it,
+    `model` is the module itself (never the compiled wrapper), `optimizer` its optimizer (None for `infer`), and
+    `input_waits_s` the waits for input per step in seconds (None where a step never waits). Weights depend on
+    `case.seed` alone, so that every device and precision starts from the same ones.
+    """
+
+    max_gradient_norm: float | None = None
+    """Gradients are clipped to this L2 norm in every training step."""
+
+    loss_in_inference = True
+    """Whether `loss` can be taken of what the model returns in eval mode."""
+
+    def __init__(self) -> None:
+        self.phases: Phases = no_phases
+        self.download = False
+        self.distribute: Callable[[nn.Module, Case], Distributed] | None = None
+        self.shard = 0
+        self.model: nn.Module | None = None
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.source: BatchSource | None = None
+        self._case: Case | None = None
+        self._engine: TrainStep | InferStep | None = None
+        self._snapshot: Snapshot | None = None
+
+    # What a subclass says.
+
+    def make_model(self, case: Case) -> nn.Module:
+        """The model with random weights, in float32 on the default device."""
+        raise NotImplementedError
+
+    def make_batch(self, case: Case, num_samples: int, generator: torch.Generator) -> Batch:
+        """Random inputs and targets, in float32 or integers on the generator's device, always of the same shapes."""
+        raise NotImplementedError
+
+    def loss(self, output: Any, targets: Any) -> torch.Tensor:
+        """The mean over the samples, of what the model returned in training mode."""
+        raise NotImplementedError
+
+    def logits(self, output: Any) -> torch.Tensor:
+        """What is compared with fp64: the output's `logits`, or the first tensor of floats in it."""
+        named = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+        tensors = [named] if isinstance(named, torch.Tensor) else tensors_in(output)
+        return next(tensor for tensor in tensors if tensor.is_floating_point())
+
+    def contents(self, inputs: Any, targets: Any) -> Contents | None:  # noqa: ARG002
+        """What a batch holds, for throughput in the task's unit and the share of padding. None: samples, unpadded."""
+        return None
+
+    # Of real data, and how it is trained on them. The measured steps do none of this.
+
+    def load_data(self, case: Case) -> DataSplits | None:
+        """The case's real data; None for synthetic ones. UsageError for data that the workload cannot take."""
+        if case.data == "synthetic":
+            return None
+        raise UsageError(f"{case.workload} cannot learn from {case.data}.", hint="Leave out `data`.")
+
+    def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:  # noqa: ARG002
+        """How good `self.model` is on a split. It is in eval mode, in inference mode, under the case's autocast.
+
+        Called on the validation split before the training and after every epoch, and once on the test split (`final`).
+        """
+        raise Unsupported(f"{case.workload} has no `evaluate` method, so its accuracy is not known")
+
+    def augment(self, inputs: Any, generator: torch.Generator) -> Any:  # noqa: ARG002
+        """The inputs of a training batch, changed at random (by `generator`, which is on the CPU)."""
+        return inputs
+
+    def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
+        """Called before step `step` (from 0) of `num_steps`: may set the optimizer's learning rate."""
+
+    # For subclasses.
+
+    def evaluation_batches(self, case: Case, examples: Examples, device: torch.device) -> Iterator[Batch]:
+        """A split in its order, on the device and in the case's type."""
+        cast = Cast.of(case)
+        order = torch.arange(len(examples))
+        for inputs, targets in examples.batches(order, EVALUATION_BATCH, device, cast.dtype):
+            yield cast(inputs), targets
+
+    # What the worker calls.
+
+    def check(self, case: Case) -> None:
+        """UsageError or Unsupported, before anything is measured, for settings that the model cannot take."""
+
+    def blank_batch(self, case: Case, num_samples: int, dtype: torch.dtype) -> Batch:
+        """A batch on the meta device, floats of its inputs in `dtype`."""
+        inputs, targets = moved(self.make_batch(case, num_samples, seeded(case.seed)), torch.device("meta"))
+        return map_tensors(lambda part: part.to(dtype) if part.is_floating_point() else part, inputs), targets
+
+    def example(self, case: Case, num_samples: int) -> Any:
+        """Inputs of a few seeded samples in float32 (or integers) on the CPU."""
+        return self.make_batch(case, num_samples, seeded(case.seed))[0]
+
+    def place_model(self, case: Case, device: torch.device, *, settled: bool = False) -> nn.Module:
+        """The seeded model on `device`, in the case's type, layout and mode.
+
+        For inference, and where `settled` asks for it, batch normalisation gets usable statistics first.
+        """
+        torch.manual_seed(case.seed)
+        model = self.make_model(case)
+        if any(map(is_lazy, model.parameters())):
+            with torch.no_grad():
+                model.eval()(map_tensors(torch.zeros_like, self.example(case, 2)))
+        if settled or case.mode == "infer":
+            normalisation.settle(model, partial(self.example, case))
+        model = model.to(device=device, dtype=NUMERICS[case.precision].weights)
+        return model.to(memory_format=layout_of(case)).train(case.mode == "train")
+
+    def build(self, case: Case, device: Any) -> Step:
+        device = torch.device(device)
+        self.check(case)
+        own, data = case.model_copy(update={"seed": case.seed + self.shard}), self.load_data(case)
+        examples = None if data is None else data.train if case.mode == "train" else data.test
+        source = make_source(own, partial(self.make_batch, own), examples, device)
+        make_step = self.training_step if case.mode == "train" else self._inference_step
+        self._engine = make_step(case, device, source)
+        if not case.cuda_graph:
+            return self._engine
+        num_batches = case.accumulate if case.mode == "train" else 1
+        return GraphedStep(self._engine, source, num_batches=num_batches, device=device)
+
+    def training_step(self, case: Case, device: torch.device, source: BatchSource) -> TrainStep:
+        """A new model and optimizer, and the step that trains it on batches from `source`."""
+        placed = self.place_model(case, device)
+        own = Distributed(placed, placed) if self.distribute is None else self.distribute(placed, case)
+        if own.learn is not None and self.max_gradient_norm is not None:
+            raise Unsupported(f"{case.workload} clips its gradient, whose norm no single stage of a pipeline knows")
+        model = self.model = own.module
+        self._case, self.source = case, source
+        self.optimizer = make_optimizer(case, model.parameters())
+        self._snapshot = Snapshot.of(model)
+        self._engine = step = TrainStep(
+            compile_model(own.called, case.compile, device.type),
+            self.optimizer,
+            source,
+            self.loss,
+            device=device,
+            autocast=autocast_of(case.precision, device.type),
+            scaler=CountingScaler(device) if NUMERICS[case.precision].scaled else None,
+            accumulate=case.accumulate,
+            phases=self.phases,
+            keep_gradients=_prepare_gradients(case, model),
+            learn=own.learn,
+            max_gradient_norm=self.max_gradient_norm,
+        )
+        return step
+
+    def _inference_step(self, case: Case, device: torch.device, source: BatchSource) -> InferStep:
+        model = self.model = self.place_model(case, device)
+        self._case, self.source = case, source
+        compiled = compile_model(model, case.compile, device.type)
+        return InferStep(compiled, source, autocast=autocast_of(case.precision, device.type), phases=self.phases)
+
+    @property
+    def input_waits_s(self) -> list[float] | None:
+        return None if self.source is None else self.source.input_waits_s
+
+    @property
+    def device_waits_s(self) -> list[float] | None:
+        scaler = self._engine.scaler if isinstance(self._engine, TrainStep) else None
+        return None if scaler is None else scaler.device_waits_s
+
+    def reset_health(self) -> None:
+        """Resets `health`; call it before the first measured step."""
+        assert self._engine is not None, "build comes first"
+        self._engine.reset()
+        if self.model is not None and self.optimizer is not None:
+            self._snapshot = Snapshot.of(self.model)
+        if self.input_waits_s is not None:
+            self.input_waits_s.clear()
+
+    def health(self) -> Health:
+        """Of the steps since `build` or `reset_health`. Waits for the device; not for use inside measured steps."""
+        assert self._engine is not None, "build comes first"
+        return health_of(self._engine, self.model, self._snapshot, self.input_waits_s)
+
+    def probe(self) -> dict[str, Any]:
+        """Facts of the built step by the names of `Effective`, seen in one more forward outside of the steps.
+
+        It takes the first samples of a batch from the case's source, under the step's autocast and mode. A compiled or
+        graphed step runs the same module on the same tensors, but its kernels cannot be observed.
+        """
+        case, model, engine = self._case, self.model, self._engine
+        assert case is not None, "build comes first"
+        assert model is not None
+        assert engine is not None
+        inputs, targets = self._take_batch()
+        first = first_tensor(inputs)
+        modes: dict[str, Any] = {}
+        # Ranks that wait for each other in a forward do as many of them as the others.
+        num_steps = None if self.distribute is None else LEAST_STEPS
+        seen = observe(lambda: modes.update(self._forward(inputs, targets)), first.device.type, num_steps)
+        extra = {**seen.pop("extra"), "image_shape": map_tensors(lambda part: list(part.shape), inputs)}
+        if case.compile != "off":
+            extra["compile_stats"] = compile_stats()._asdict()
+        return {
+            **modes,
+            **seen,
+            "batch_size": len(first),
+            "parameter_dtype": "+".join(sorted({str(dtype_name(p.dtype)) for p in model.parameters()})),
+            "grad_scaler": isinstance(engine, TrainStep) and engine.scaler is not None and engine.scaler.is_enabled(),
+            "cuda_graph": case.cuda_graph,
+            "data_path": case.data_path,
+            "num_workers": getattr(getattr(self.source, "loader", None), "num_workers", 0),
+            "optimizer": None if self.optimizer is None else type(self.optimizer).__name__.lower(),
+            "fused": None
+            if self.optimizer is None
+            else all(bool(group.get("fused")) for group in self.optimizer.param_groups),
+            "extra": extra,
+        }
+
+    def _forward(self, inputs: Any, targets: Any) -> dict[str, Any]:
+        """One forward that leaves no trace (running statistics and the random state are put back), and its modes."""
+        case, model, engine, device = self._case, self.model, self._engine, first_tensor(inputs).device
+        assert case is not None
+        assert model is not None
+        assert engine is not None
+        buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+        with (
+            torch.random.fork_rng(accelerator_of(device).rng_devices()),
+            torch.inference_mode(case.mode == "infer"),
+            engine.autocast(),
+        ):
+            autocast = torch.is_autocast_enabled(device.type)
+            modes = {
+                "autocast_dtype": dtype_name(torch.get_autocast_dtype(device.type)) if autocast else None,
+                "training": any(module.training for module in model.modules()),
+                "inference_mode": torch.is_inference_mode_enabled(),
+                "output_dtype": dtype_name(self._output(engine, model, inputs, targets).dtype),
+            }
+        with torch.no_grad():
+            for buffer, before in buffers:
+                buffer.copy_(before)
+        return modes
+
+    def _output(self, engine: TrainStep | InferStep, model: nn.Module, inputs: Any, targets: Any) -> torch.Tensor:
+        """Of the model for the first few samples; of a rank that cannot call it whole, the loss of the batch."""
+        if isinstance(engine, TrainStep) and engine.learn is not None:
+            loss = engine.learn(inputs, targets)
+            engine.optimizer.zero_grad(set_to_none=True)
+            return loss
+        return self.logits(model(map_tensors(lambda part: part[:PROBE_SAMPLES], inputs)))
+
+    def _take_batch(self) -> Batch:
+        """A batch as a step gets it. The wait for it is not a step's, so it leaves no trace in `input_waits_s`."""
+        assert self.source is not None
+        waits = None if self.input_waits_s is None else list(self.input_waits_s)
+        batch = self.source.transfer(self.source.fetch())
+        if waits is not None and self.input_waits_s is not None:
+            self.input_waits_s[:] = waits
+        return batch
+
+    def held(self) -> list[Contents]:
+        """What the batches of a pool hold, or a few more of a loader. Waits for the device; not for measured steps."""
+        assert self.source is not None, "build comes first"
+        batches: Iterable[Batch] = (self._take_batch() for _ in range(POOL_BATCHES))
+        if isinstance(self.source, Resident):
+            batches = self.source.batches
+        found = (self.contents(inputs, targets) for inputs, targets in batches)
+        return [contents for contents in found if contents is not None]
+
+    def parity(self, case: Case, device: Any) -> ParityProbe | str:
+        """A fixed seeded batch through a fresh model, as the case computes it and in fp64; or why there is none."""
+        return parity_probe.run(self, case, torch.device(device))
+
+    def close(self) -> None:
+        """Ends loader processes and lets go of model, optimizer and batches."""
+        if self.source is not None:
+            self.source.close()
+        self.model = self.optimizer = self.source = self._engine = self._snapshot = None
+
+
+def _prepare_gradients(case: Case, model: nn.Module) -> bool:
+    """Whether gradients must be kept in separate tensors, which are then made here.
+
+    The graphs of `reduce-overhead` and `max-autotune` reuse the memory of their outputs in the next micro-step, so
+    gradients that are summed over micro-steps must not live there.
+    """
+    keep = case.accumulate > 1 and case.compile in USES_CUDA_GRAPHS and case.device_type == "cuda"
+    if keep:
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+    return keep
