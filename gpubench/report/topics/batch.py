@@ -148,7 +148,10 @@ def _scaling(line: Sequence[CaseSummary], contest: Contest) -> str:
     ending = f", levelling off at {flat}" if flat is not None and ratio > _LEVELS_OFF else ""
     if ratio >= _DOUBLED:
         return f"is {times(ratio)} as fast at batch {batch_of(last)} as at {batch_of(first)}{ending}"
-    return f"gains {change(ratio)} {span}{ending}" if ratio >= 1 else f"loses {change(ratio)} {span}"
+    if found.verdict == "same":
+        return f"keeps its speed {span}"
+    amount = change(ratio).lstrip("+-")
+    return f"gains {amount} {span}{ending}" if ratio > 1 else f"loses {amount} {span}"
 
 
 def _flat_from(line: Sequence[CaseSummary]) -> int | None:
