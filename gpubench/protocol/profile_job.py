@@ -7,6 +7,7 @@ from pydantic import Field
 
 from gpubench.core.findings import Finding
 from gpubench.core.records import Effective, Frozen
+from gpubench.protocol.messages import JobArm
 from gpubench.suite.model.case import Case
 
 JOB_FILE = "job.json"
@@ -23,11 +24,29 @@ PHASES = ("data", "h2d", "forward", "loss", "backward", "optimizer")
 """The phases of a step, in order."""
 
 
+class ProfiledWindow(Frozen):
+    """A few steps of one arm in file `trace`. `step_time_s` is the mean of as many without a profiler just before,
+    `profiled_s` of those in the trace, both without waits for a CPU that other programs had; `waits_s` are those waits
+    of each step in the trace (empty: not known). `shapes`: the trace has what operators were given, and no valid times.
+    """
+
+    arm: str
+    trace: str
+    steps: int
+    step_time_s: float
+    profiled_s: float
+    waits_s: tuple[float, ...] = ()
+    shapes: bool = False
+
+
 class ProfileJob(Frozen):
     """Build the case, warm it up, then run `steps` steady steps with `tool` listening.
 
     The worker writes to `folder`; relative paths in the case start at `working_folder`. Warm-up runs at least
     `warmup_steps` steps and `warmup_s` seconds, so that compiling, autotuning and the allocator are done.
+
+    With `arms` they are built in one process and profiled in turn, `windows` times each within about `max_s` seconds
+    (at least `least_windows` times), in random order from `seed`; `steps` are then at most those of a window.
     """
 
     tool: Literal["nsys", "ncu", "torch"]
@@ -42,6 +61,11 @@ class ProfileJob(Frozen):
     search_path: tuple[str, ...] = ()
     download: bool = False
     memory: bool = False
+    arms: tuple[JobArm, ...] = ()
+    windows: int = Field(1, ge=1)
+    least_windows: int = Field(1, ge=1)
+    max_s: float = Field(60.0, gt=0)
+    seed: int = 0
 
 
 class ProfileResult(Frozen):
@@ -60,3 +84,4 @@ class ProfileResult(Frozen):
     findings: tuple[Finding, ...] = ()
     trace: str | None = None
     memory: str | None = None
+    windows: tuple[ProfiledWindow, ...] = ()

@@ -57,6 +57,11 @@ BASELINES = Path("suites") / "baselines"
     type=click.Choice(["pass", "warn", "fail"]),
     help="How to treat gates that cannot be decided (default: pass, unless none can be).",
 )
+@click.option(
+    "--why",
+    is_flag=True,
+    help="If a gate on speed fails between arms, profile both in turn and name what makes the case slower.",
+)
 @click.option("--force", is_flag=True, help="Check even if GPU, suite or settings differ.")
 @click.option("--strict", is_flag=True, help="Exit 4 if the machine was unfit during the run.")
 @click.option("--junit", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write JUnit XML.")
@@ -91,6 +96,7 @@ def command(
     sesoi: float | None,
     allow_unpaired: bool,
     on_unclear: "OnUnclear | None",
+    why: bool,
     force: bool,
     strict: bool,
     junit: Path | None,
@@ -127,6 +133,8 @@ def command(
         raise click.UsageError(
             "--strict cannot be combined with --format pytest-benchmark: files do not say if the machine was fit."
         )
+    if why and form == "pytest-benchmark":
+        raise click.UsageError("--why cannot be combined with --format pytest-benchmark: files cannot be profiled.")
     if len(runs) > 1 and form == "run":
         raise click.UsageError("Give one run to check, and what to check it against with --against.")
     from gpubench.cli.gate.check_run import CheckEnd, check_stored
@@ -134,7 +142,19 @@ def command(
     from gpubench.cli.gate.pytest_gate import check_files
 
     asked = CheckRequest(
-        against, gates, sesoi, rounds or 0, allow_unpaired, force, arm, update, accept, baselines, store, on_unclear
+        against,
+        gates,
+        sesoi,
+        rounds or 0,
+        allow_unpaired,
+        force,
+        arm,
+        update,
+        accept,
+        baselines,
+        store,
+        on_unclear,
+        why,
     )
     end = CheckEnd(junit, output, as_json, wide)
     if form == "pytest-benchmark":

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
 @click.option("--sesoi", type=share, help="Smallest change that matters (default: 3%, or that of the run's arms).")
 @click.option("--allow-unpaired", is_flag=True, help="Call stored runs slower or faster even if not interleaved.")
 @click.option("--force", is_flag=True, help="Compare even if GPU, suite or settings differ.")
+@click.option(
+    "--why",
+    is_flag=True,
+    help="Profile both arms of each slower case in turn, and name the phases and operators that make it slower.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show every row, with the reason for its verdict.")
 @json_option
 @wide_option
@@ -39,6 +44,7 @@ def command(
     sesoi: float | None,
     allow_unpaired: bool,
     force: bool,
+    why: bool,
     verbose: bool,
     as_json: bool,
     wide: bool,
@@ -54,6 +60,7 @@ def command(
     \b
     Examples:
       gpubench compare @last                     the arms of the last run
+      gpubench compare @last --why               what makes an arm slower
       gpubench compare before after -v           two runs by tag, with reasons
       gpubench compare @last~1 @last -k 'device=cuda' --json
     """  # noqa: D301 - click looks for the character itself
@@ -80,13 +87,19 @@ def command(
     ]
     for each in found:
         refuse(each, force=force)
+    answers = None
+    if why:
+        from gpubench.cli.why import explain_found
+
+        answers = explain_found(run, found, force=force)
     if as_json:
-        print_compared_json(found)
+        print_compared_json(found, answers)
         return
     # Where the profiles of both sides are: arms of one run share its folder.
     folders = [resolve_run(name, store) for name in runs]
     for number, (each, folder) in enumerate(zip(found, folders[1:] or folders * len(found), strict=True)):
-        print_compared(each, (folders[0], folder), verbose=verbose, wide=wide, again=bool(number))
+        said = answers[number] if answers is not None else None
+        print_compared(each, (folders[0], folder), verbose=verbose, wide=wide, again=bool(number), why=said)
 
 
 def _kept(side: "Side", selection: str | None) -> "Side":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gpubench.analysis.compare.compare_sides import compare_sides, refuse
+from gpubench.analysis.compare.compare_sides import SPEED_METRICS, compare_sides, refuse
 from gpubench.analysis.gate.gate_outcome import Checked, check, metrics_of, settings_for
 from gpubench.cli.gate.choose_sides import CheckRequest, rules_for_run, sides_to_check
 from gpubench.cli.gate.keep_baseline import first_baseline, keep
@@ -20,6 +20,7 @@ from gpubench.core.metrics import SESOI
 from gpubench.core.records import CRASHED
 from gpubench.report.comparison.gate_screen import build_check, gate_title
 from gpubench.report.comparison.json_documents import gate_document, to_lines
+from gpubench.report.comparison.why_slower import Answer, why_sections
 from gpubench.report.model.report_model import code, line
 from gpubench.report.render.github import annotations, step_summary
 from gpubench.report.render.junit import junit_xml
@@ -54,7 +55,20 @@ def check_stored(reference: str, asked: CheckRequest, end: "CheckEnd", *, strict
         compared, rules, declared=declared, rounds=asked.rounds, remeasure=again, on_unclear=asked.on_unclear
     )
     checked = keep(checked, run, asked)
-    return end.report(checked, shown_name(run.folder, asked.store), gate=end.output or run.folder / GATE_NAME)
+    answers = _why(run, checked, asked) if asked.why else None
+    gate = end.output or run.folder / GATE_NAME
+    return end.report(checked, shown_name(run.folder, asked.store), gate=gate, why=answers)
+
+
+def _why(run: Run, checked: Checked, asked: CheckRequest) -> dict[str, Answer]:
+    """What makes the cases slower that fail a gate on speed."""
+    from gpubench.cli.why import explain_slower
+
+    failed = [result for result in checked.results if result.outcome == "fail" and result.rule.metric in SPEED_METRICS]
+    cases = {change.case_id: change for result in failed for change in result.failures}
+    if not cases:
+        say("No case fails a gate on speed, so there is nothing to explain.")
+    return explain_slower(run, checked.fresh or checked.compared, tuple(cases.values()), force=asked.force)
 
 
 @dataclass(frozen=True)
@@ -66,14 +80,15 @@ class CheckEnd:
     as_json: bool
     wide: bool
 
-    def report(self, checked: Checked, name: str, *, gate: Path | None) -> int:
+    def report(self, checked: Checked, name: str, *, gate: Path | None, why: dict[str, Answer] | None = None) -> int:
         """Writes the files first, so that they exist even if the terminal cannot be written to. Returns the exit
         status.
 
         `gate.json` and JUnit XML are written whole or not at all. StoreError if a file cannot be written.
         """
-        model = build_check(checked, run=name)
-        texts = [] if gate is None else [(gate, to_lines(gate_document(checked)))]
+        model = build_check(checked, run=name, extra=why_sections(why or {}))
+        document = gate_document(checked, why)
+        texts = [] if gate is None else [(gate, to_lines(document))]
         texts += [] if self.junit is None else [(self.junit, junit_xml(checked))]
         for path, text in texts:
             write_output(path, text)
@@ -91,7 +106,7 @@ class CheckEnd:
         if checked.on_unclear == "warn" and undecided:
             say(f"warning: not decided everywhere: {', '.join(undecided)}")
         if self.as_json:
-            sys.stdout.write(to_lines(gate_document(checked)))
+            sys.stdout.write(to_lines(document))
         else:
             print_comparison(result_writer(wide=self.wide), model)
         return checked.status

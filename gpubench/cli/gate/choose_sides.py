@@ -39,6 +39,7 @@ class CheckRequest:
     baselines: Path
     store: Path
     on_unclear: OnUnclear | None = None
+    why: bool = False
 
 
 def sides_to_compare(

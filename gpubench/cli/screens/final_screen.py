@@ -1,7 +1,7 @@
 """The screens that end a command, on stdout."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ from gpubench.report.render.terminal import TerminalReport
 
 if TYPE_CHECKING:
     from gpubench.analysis.compare.compare_sides import Compared
+    from gpubench.report.comparison.why_slower import Answer
     from gpubench.report.model.report_model import Section
 
 
@@ -18,22 +19,33 @@ def result_writer(*, wide: bool = False) -> TerminalReport:
     return TerminalReport(result_console(), table_width(sys.stdout, wide=wide), prose_width(sys.stdout))
 
 
-def print_compared_json(found: "Sequence[Compared]") -> None:
+def print_compared_json(found: "Sequence[Compared]", why: "Sequence[Mapping[str, Answer]] | None" = None) -> None:
     from gpubench.report.comparison.json_documents import comparison_document, to_lines
 
-    documents = [comparison_document(each) for each in found]
+    documents = [comparison_document(each, why[at] if why else None) for at, each in enumerate(found)]
     content: Any = documents[0] if len(documents) == 1 else {"schema": documents[0]["schema"], "comparisons": documents}
     sys.stdout.write(to_lines(content))
 
 
-def print_compared(compared: "Compared", folders: tuple[Path, Path], *, verbose: bool, wide: bool, again: bool) -> None:
+def print_compared(
+    compared: "Compared",
+    folders: tuple[Path, Path],
+    *,
+    verbose: bool,
+    wide: bool,
+    again: bool,
+    why: "Mapping[str, Answer] | None" = None,
+) -> None:
+    """`why` is what was found about the cases that got slower, None if it was not asked."""
     from gpubench.report.comparison.comparison_report import build_comparison
+    from gpubench.report.comparison.why_slower import why_sections
     from gpubench.report.render.result_screen import print_comparison
 
     writer = result_writer(wide=wide)
     if again:
         writer.blank()
-    print_comparison(writer, build_comparison(compared, verbose=verbose, extra=_explanation(compared, *folders)))
+    extra = _explanation(compared, *folders) if why is None else why_sections(why)
+    print_comparison(writer, build_comparison(compared, verbose=verbose, extra=extra))
 
 
 def _explanation(compared: "Compared", reference: Path, candidate: Path) -> "tuple[Section, ...]":

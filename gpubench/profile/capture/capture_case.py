@@ -69,6 +69,10 @@ class CapturePlan:
     def folder(self) -> Path:
         return self.job.folder
 
+    @property
+    def log(self) -> Path:
+        return self.folder / _LOG
+
 
 @dataclass(frozen=True)
 class Captured:
@@ -90,12 +94,13 @@ def plan(
     ncu: str | None = None,
     environ: Mapping[str, str] | None = None,
     pass_env: Collection[str] = (),
+    worker: str = WORKER,
 ) -> CapturePlan:
     """Chooses the tool and builds its command line; writes nothing.
 
     `auto` is nsys if it can be used and the case runs on CUDA, else torch.profiler. Profiler and program start without
     variables that look like secrets, because reports keep the whole environment; those in `pass_env` and those that the
-    case sets stay. UsageError if a name in `pass_env` is not set.
+    case sets stay. `worker` is the module that runs the job. UsageError if a name in `pass_env` is not set.
     """
     if job.case.world_size > 1:
         raise UsageError(
@@ -114,7 +119,7 @@ def plan(
         clean |= profiler_tools.C_LOCALE
     steps = _NCU_STEPS if tool is not None and tool.name == "ncu" else job.steps
     job = job.model_copy(update={"tool": "torch" if tool is None else tool.name, "steps": steps})
-    command = start_module.command(WORKER, str(job.folder / JOB_FILE), python=job.case.python)
+    command = start_module.command(worker, str(job.folder / JOB_FILE), python=job.case.python)
     output, hiding = job.folder / TRACE_STEM, Hiding()
     if tool is not None and tool.name == "ncu":
         command = profiler_tools.ncu_command(tool, output, command)
@@ -204,9 +209,9 @@ def _capture(plan: CapturePlan, timeout_s: float, measured_step_time_s: float | 
     with run_tool.scratch_folder() as scratch:
         # The tools' temporary files hold as much of the environment as their reports.
         environ = dict(plan.environ) if plan.tool is None else {**plan.environ, "TMPDIR": str(scratch)}
-        log = plan.folder / _LOG
+        log = plan.log
         ended = run_tool.run_tool(plan.command, log=log, environ=environ, timeout_s=timeout_s)
-    result = _result(plan, ended, timeout_s)
+    result = result_of(plan, ended, timeout_s)
     output = plan.folder / TRACE_STEM
     if plan.tool is None:
         path = plan.folder / TORCH_TRACE
@@ -261,7 +266,7 @@ def _kept_report(plan: CapturePlan, tool: profiler_tools.Tool, report: Path) -> 
     )
 
 
-def _result(plan: CapturePlan, ended: run_tool.Ended, timeout_s: float) -> ProfileResult:
+def result_of(plan: CapturePlan, ended: run_tool.Ended, timeout_s: float) -> ProfileResult:
     """The worker's result; its failure explains more than the tool's."""
     path = plan.folder / RESULT_FILE
     if path.exists():

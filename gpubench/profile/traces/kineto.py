@@ -21,11 +21,13 @@ from gpubench.profile.traces.trace import (
     UNNAMED,
     UNNUMBERED,
     Direction,
+    HostOperator,
     Key,
     LaunchCall,
     Operation,
     OperationKind,
     Range,
+    TensorFact,
     Trace,
     TraceError,
     call_kind,
@@ -59,8 +61,10 @@ _ENDS = {"h": "h", "d": "d", "a": "d", "p": "p"}
 """Host, device, array (which lies on a device) and peer, by the first letter in the name of a copy."""
 
 
-def read(path: Path) -> Trace:
-    """The trace in a file of torch.profiler. TraceError if it is damaged, or JSON of another kind."""
+def read(path: Path, *, operators: bool = False) -> Trace:
+    """The trace in a file of torch.profiler, with its `operators` if asked. TraceError if it is damaged, or JSON of
+    another kind.
+    """
     document = load(path)
     events = document.get("traceEvents") if isinstance(document, dict) else document
     if is_nsys_row(document if isinstance(document, dict) else next(iter(events or ()), None)):
@@ -68,12 +72,13 @@ def read(path: Path) -> Trace:
     if not isinstance(events, list):
         raise TraceError(f"{path} is JSON, but no trace: it has no list `traceEvents`.", hint=EXPECTED)
     head = document if isinstance(document, dict) else {}
-    return _KinetoReader(str(path), head).read(events)
+    return _KinetoReader(str(path), head, operators=operators).read(events)
 
 
 class _KinetoReader:
-    def __init__(self, source: str, head: dict[str, Any]) -> None:
+    def __init__(self, source: str, head: dict[str, Any], *, operators: bool) -> None:
         self._trace = Trace(tool="torch", source=source)
+        self._operators = operators
         self._names: dict[int, str] = {}
         self._work: list[DrawnWork] = []
         self._repeated: set[Key] = set()
@@ -152,7 +157,9 @@ class _KinetoReader:
         elif _NOT_NEEDED.fullmatch(category):
             trace.known_rows += 1
             if category in _OF_THE_HOST:
-                self._hosts.see(index, event.get("pid"))
+                process = self._hosts.see(index, event.get("pid"))
+                if self._operators and category != "python_function":
+                    self._read_operator(event, name, process)
             elif category == "trace":
                 start, end = _times(event)
                 if start is not None and end is not None:
@@ -172,6 +179,12 @@ class _KinetoReader:
         process = self._hosts.see(index, event.get("pid"))
         thread, stop = number(event.get("tid")), start if end is None else end
         self._trace.ranges.append(Range(domain, name, start, stop, process, thread, cut_off=end is None))
+
+    def _read_operator(self, event: dict[str, Any], name: str, process: int) -> None:
+        start, end = _times(event)
+        if start is not None and end is not None and name:
+            thread, inputs = number(event.get("tid")), tensor_facts(_arguments(event))
+            self._trace.operators.append(HostOperator(name, start, end, process, thread, inputs))
 
     def _read_launch(self, index: int, event: dict[str, Any], name: str) -> None:
         """Of a call within a call the outer one counts: it began the work."""
@@ -227,6 +240,36 @@ class _KinetoReader:
         correlation = integer(arguments.get("correlation")) or None
         device = arguments.get("device", ...)
         self._work.append(DrawnWork.at(index, event.get("pid"), correlation, device, operation))
+
+
+def tensor_facts(arguments: dict[str, Any]) -> tuple[TensorFact, ...]:
+    """The tensors among an operator's inputs, from what `record_shapes` adds to its event; none without it."""
+    listed = (arguments.get(name) for name in ("Input type", "Input Dims", "Input Strides"))
+    types, shapes, strides = (each if isinstance(each, list) else [] for each in listed)
+    return tuple(
+        TensorFact(str(kind), tuple(shape), _layout(shape, stride))
+        for kind, shape, stride in zip(types, shapes, strides, strict=False)
+        if kind and shape and all(isinstance(size, int) for size in shape) and not str(kind).startswith("Scalar")
+    )
+
+
+def _layout(shape: list[int], strides: list[int]) -> str:
+    """`contiguous`, `channels-last` (the second dimension is innermost), or `strided`."""
+
+    def dense(order: list[int]) -> bool:
+        step = 1
+        for at in order:
+            if shape[at] != 1 and strides[at] != step:
+                return False
+            step *= shape[at]
+        return True
+
+    if len(shape) != len(strides):
+        return "unknown"
+    last_first = list(range(len(shape)))[::-1]
+    if dense(last_first):
+        return "contiguous"
+    return "channels-last" if len(shape) in (4, 5) and dense([1, *last_first[:-2], 0]) else "strided"
 
 
 def _category(event: dict[str, Any]) -> str:

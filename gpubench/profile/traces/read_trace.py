@@ -16,8 +16,10 @@ _HINTS = {
 }
 
 
-def read_trace(path: Path) -> Trace:
+def read_trace(path: Path, *, operators: bool = False) -> Trace:
     """An SQLite export of nsys, a trace of torch.profiler, plain or gzip, or what ncu printed as CSV.
+
+    `operators` also keeps torch's operators on the host, which take most of the memory of a long trace.
 
     TraceError says what was expected.
 
@@ -33,7 +35,7 @@ def read_trace(path: Path) -> Trace:
         if head.startswith(nsys_sqlite.MAGIC):
             trace = nsys_sqlite.read(path)
         elif chrome_json.looks_like_one(head):
-            trace = kineto.read(path)
+            trace = kineto.read(path, operators=operators)
         elif ncu_csv.looks_like_one(head):
             trace = ncu_csv.read(path)
         if trace is not None:

@@ -63,6 +63,25 @@ class Range(NamedTuple):
     cut_off: bool = False
 
 
+class TensorFact(NamedTuple):
+    """A tensor that an operator was given: torch's name of its type, its shape, and how it lies in memory."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    layout: str
+
+
+class HostOperator(NamedTuple):
+    """An operator of torch on a host thread. `inputs` only where the profiler recorded shapes."""
+
+    name: str
+    start: int
+    end: int
+    process: int
+    thread: int
+    inputs: tuple[TensorFact, ...] = ()
+
+
 CallKind = Literal["kernel", "graph", "copy", "graph capture begins", "graph capture ends", "other", "unnamed"]
 _CALLS = re.compile(
     r"(?:cuda|cu|hip)\w*?(?:(?P<graph>GraphLaunch)|(?P<kernel>Launch(?:Cooperative)?Kernel|Launch(?:Grid|_|$))"
@@ -133,8 +152,9 @@ class TracedDevice(NamedTuple):
 
 @dataclass
 class Trace:
-    """One file. `main_threads` by process, if the tool tells; `process_names` of processes whose id does not tell all;
-    `process_ids` of those whose number does not hold the id (None: the file does not tell it).
+    """One file. `operators` only if they were asked for. `main_threads` by process, if the tool tells; `process_names`
+    of processes whose id does not tell all; `process_ids` of those whose number does not hold the id (None: the file
+    does not tell it).
 
     `cuda_seen` says that the program called CUDA at all: a trace with calls and without device work was taken without
     the permission, or by a tool that does not know the driver. `capture_ns` is how long the tool says it collected.
@@ -147,6 +167,7 @@ class Trace:
     tool_version: str | None = None
     source: str = ""
     ranges: list[Range] = field(default_factory=list)
+    operators: list[HostOperator] = field(default_factory=list)
     launches: dict[Key, LaunchCall] = field(default_factory=dict)
     operations: list[Operation] = field(default_factory=list)
     devices: dict[DeviceKey, TracedDevice] = field(default_factory=dict)

@@ -44,9 +44,9 @@ _MARKS = {"fail": "-", "unclear": "?", "no data": "?", "pass": "", "overruled": 
 _TONES: dict[str, Tone] = {"fail": "bad", "pass": "plain"}
 
 
-def build_check(checked: Checked, *, run: str) -> ReportModel:
+def build_check(checked: Checked, *, run: str, extra: Sequence[Section] = ()) -> ReportModel:
     """The report of a check of `run`: gates, failures and why they are real, failures not confirmed, and what to type
-    next.
+    next. `extra` sections say what makes cases slower.
     """
     compared = checked.compared
     level = f"; {LEVEL_WORDS[compared.level]}" if compared.level else ""
@@ -54,6 +54,7 @@ def build_check(checked: Checked, *, run: str) -> ReportModel:
         Section("differs", "Differs", facts=difference_facts(compared.differences)),
         Section("gates", "Gates", lines=() if checked.declared else (_STAND_IN,), tables=(_gates(checked),)),
         Section("failures", "Beyond the limit", tables=_failures(checked)),
+        *extra,
         Section("ends", "Did not end well", tables=ends_table(ended(checked))),
         Section("kept", "Not confirmed", lines=_not_confirmed(checked)),
         Section("missing", "Not checked", lines=_missing(checked)),

@@ -3,6 +3,7 @@ added.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
@@ -13,6 +14,7 @@ from gpubench.analysis.summary.case_summary import ComparableCase
 from gpubench.core.records import Estimate
 from gpubench.core.version import __version__
 from gpubench.report.comparison.gate_screen import why_real
+from gpubench.report.comparison.why_slower import Answer
 from gpubench.report.model.inert_text import json_text
 from gpubench.suite.model.case import Case
 
@@ -22,8 +24,10 @@ _DEFAULTS = Case().settings
 _NONE = object()
 
 
-def comparison_document(compared: Compared) -> dict[str, Any]:
-    """A candidate against its reference: every case and metric, and settings that are not at their default."""
+def comparison_document(compared: Compared, why: Mapping[str, Answer] | None = None) -> dict[str, Any]:
+    """One candidate against its reference, every case and metric; only settings that are not at their default. `why`:
+    what makes cases slower, by label, None if it was not asked.
+    """
     return {
         "schema": DOCUMENT_SCHEMA,
         "gpubench": __version__,
@@ -33,10 +37,23 @@ def comparison_document(compared: Compared) -> dict[str, Any]:
         else {"step_time_ratio": _estimate(compared.overall.ratio), "num_cases": compared.overall.num_cases},
         "counts": compared.counts,
         "cases": [_case(change) for change in compared.changes],
+        **_why(why),
     }
 
 
-def gate_document(checked: Checked) -> dict[str, Any]:
+def _why(answers: Mapping[str, Answer] | None) -> dict[str, Any]:
+    if answers is None:
+        return {}
+    return {
+        "why": [
+            {"label": label}
+            | ({"not_profiled": found} if isinstance(found, str) else {"explained": found.model_dump(mode="json")})
+            for label, found in answers.items()
+        ]
+    }
+
+
+def gate_document(checked: Checked, why: Mapping[str, Answer] | None = None) -> dict[str, Any]:
     """The outcome of a check: `gate.json`. `status` is the exit status, `passed` whether it is 0."""
     return {
         "schema": DOCUMENT_SCHEMA,
@@ -51,6 +68,7 @@ def gate_document(checked: Checked) -> dict[str, Any]:
         "counts": checked.compared.counts,
         "cases": [_case(change) for change in checked.compared.changes],
         "fresh_cases": None if checked.fresh is None else [_case(change) for change in checked.fresh.changes],
+        **_why(why),
     }
 
 

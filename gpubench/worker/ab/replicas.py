@@ -5,7 +5,8 @@ the model (layout, optimizer, compiled graph) were fixed when it was built.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -24,9 +25,9 @@ from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.timing import loop
 from gpubench.worker.timing.cpu_time import own_delay_s
 from gpubench.worker.timing.drawn_batches import DrawnBatches
-from gpubench.worker.timing.timers import Block, Verdict, timer_for
+from gpubench.worker.timing.timers import Block, Verdict, no_garbage_collection, timer_for
 from gpubench.worker.workloads import optional_facts
-from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.workloads.base import Phases, Unsupported
 from gpubench.worker.workloads.compiled import CompileStats, graphs_made
 from gpubench.worker.workloads.registry import resolve
 
@@ -37,11 +38,15 @@ _LEAST_OWN_SHARE = 0.01
 
 
 class Replica:
-    """An arm from its build to its end. `blocks` holds every block it ran, whole; times in seconds."""
+    """An arm from its build to its end. `blocks` holds every block it ran, whole, and `own_s` the times per step of the
+    last one's counted groups, without waits for a busy CPU; in seconds.
+    """
 
-    def __init__(self, arm: JobArm, launch: RunningJob, torch: Any) -> None:
+    def __init__(self, arm: JobArm, launch: RunningJob, torch: Any, phases: Phases | None = None) -> None:
         self.name, self.case = arm.name, arm.case
+        self._phases = phases
         self.blocks: list[Block] = []
+        self.own_s: list[float] = []
         self.num_steps = 0
         self.dropped_steps = DROPPED_STEPS
         self.peak_bytes: int | None = None
@@ -67,7 +72,9 @@ class Replica:
         if memory is not None:
             memory.free_workspaces()  # or the arm that is built first would pay for those of all
             held = memory.allocated()
-        self._workload = resolve(self.case.workload, job.search_path, params=self.case.params, download=job.download)
+        self._workload = resolve(
+            self.case.workload, job.search_path, params=self.case.params, phases=self._phases, download=job.download
+        )
         self.samples_per_step: float = optional_facts.samples_per_step(self._workload, self.case)
         self._drawn = DrawnBatches(self.case)
         self._step = optional_facts.build(self._workload, self.case, self.device)
@@ -119,8 +126,14 @@ class Replica:
         if len(block.times_s) < self.dropped + self.kept:
             return None
         self.blocks.append(block)
-        own_s = watch.own_times(block.times_s)
-        return median(own_s[self.dropped :]) / self.group
+        self.own_s = [each / self.group for each in watch.own_times(block.times_s)[self.dropped :]]
+        return median(self.own_s)
+
+    @contextmanager
+    def steps(self) -> Iterator[tuple[Callable[[], object], Callable[[], None]]]:
+        """The bare step and what waits for its device, for a profiler to run between blocks."""
+        with self._drawn, no_garbage_collection():
+            yield self._step, self._wait
 
     def judge(self) -> None:
         """Whether the steps did their work, with the settings that were asked for: findings, or SettingsMismatch."""

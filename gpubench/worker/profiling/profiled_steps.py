@@ -37,7 +37,7 @@ TORCH_WARMUP = 2
 _MEMORY_EVENTS = 200_000
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], profile: Callable[[ProfileJob, Any], ProfileResult] | None = None) -> int:
     """Runs the job in the file named and writes the result beside it. Status 0 if the steps were captured, else 1."""
     if len(arguments) != 1:
         print("usage: python -m gpubench.worker.profiling.profiled_steps JOB.json", file=sys.stderr)  # noqa: T201
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     del sys.argv[1:]  # they are not for the workload
     if job.working_folder is not None:
         os.chdir(job.working_folder)
-    result = run(job)
+    result = run(job, profile)
     path = job.folder / RESULT_FILE
     partial = job.folder / PARTIAL_RESULT  # the parent may look at any moment
     partial.write_text(result.model_dump_json(by_alias=True, indent=1))
@@ -54,12 +54,12 @@ def main(arguments: list[str]) -> int:
     return 0 if result.status == "ok" else 1
 
 
-def run(job: ProfileJob) -> ProfileResult:
+def run(job: ProfileJob, profile: Callable[[ProfileJob, Any], ProfileResult] | None = None) -> ProfileResult:
     """The job's result; every failure of the case becomes one with its reason. The log holds the traceback."""
     import torch
 
     try:
-        return _run(job, torch)
+        return (profile or _run)(job, torch)
     except Unsupported as error:
         return ProfileResult(status="unsupported", reason=str(error))
     except GpubenchError as error:
@@ -175,6 +175,13 @@ class TorchListener:
         self.trace: str | None = None
         self._job = job
         self._profiler: Any = None
+        self.record_into(TORCH_TRACE, job.steps)
+
+    def record_into(self, file: str, steps: int, *, shapes: bool = False) -> None:
+        """Where the next capture goes, in the job's folder, and how many steps it has. `shapes` adds what operators
+        were given, at the cost of their times.
+        """
+        self._file, self._steps, self._shapes = file, steps, shapes
 
     def phase(self, name: str) -> AbstractContextManager[None]:
         if self._profiler is None:
@@ -205,10 +212,11 @@ class TorchListener:
         activities = [torch_profiler.ProfilerActivity.CPU]
         if self._job.case.device_type == "cuda":
             activities.append(torch_profiler.ProfilerActivity.CUDA)
-        path = str(self._job.folder / TORCH_TRACE)
+        path = str(self._job.folder / self._file)
         with torch_profiler.profile(
             activities=activities,
-            schedule=torch_profiler.schedule(wait=0, warmup=TORCH_WARMUP, active=self._job.steps, repeat=1),
+            record_shapes=self._shapes,
+            schedule=torch_profiler.schedule(wait=0, warmup=TORCH_WARMUP, active=self._steps, repeat=1),
             on_trace_ready=lambda finished: finished.export_chrome_trace(path),
         ) as profiler:
             for _ in range(TORCH_WARMUP):

@@ -5,8 +5,12 @@ import jsonschema
 import pytest
 from fakes.gate_runs import ENVIRONMENT, STEADY, HandMade, two_arms
 
+from gpubench.cli import run_arms, why
 from gpubench.cli.main import main
-from gpubench.core.records import Status
+from gpubench.core.errors import UsageError
+from gpubench.core.records import Estimate, Status
+from gpubench.profile.figures.explain_change import ChangeExplained, Part
+from gpubench.runner.arms.arm import Arm
 
 ROOT = Path(__file__).parents[3]
 NOISY = (1.0, 1.3, 0.8, 1.2, 0.7, 1.1, 0.9, 1.25, 0.75, 1.05)
@@ -331,3 +335,90 @@ def test_a_case_that_ends_again_with_a_wrong_output_is_not_fixed(store, capsys):
     assert "+  64    fixed              before: an old reason" in out
     assert "128   ends, but INVALID  its output is wrong; before: an old reason" in out
     assert "+  128" not in out
+
+
+def explained(**kept) -> ChangeExplained:
+    share = Estimate(value=0.1, low=0.09, high=0.11, n=12, unit="1")
+    none = Estimate(value=0.0, low=-0.01, high=0.01, n=12, unit="1")
+    part = Part(
+        phase="forward", kind="changed", before="aten::relu", after="aten::gelu", change=share, calls=(3.0, 3.0)
+    )
+    fields = {
+        "reference": "base",
+        "candidate": "head",
+        "turns": 12,
+        "steps": 9,
+        "one_process": True,
+        "on_device": False,
+        "step_time_s": (0.01, 0.011),
+        **dict.fromkeys(("change", "seen", "profiled"), share),
+        "phases": {"forward": share, "backward": none},
+        "parts": (part,),
+        "rest": none,
+        "explained": 1.0,
+    }
+    return ChangeExplained(**{**fields, **kept})
+
+
+@pytest.fixture
+def profiled(monkeypatch):
+    """The cases that were asked about; each gets the same answer."""
+    asked = []
+
+    def answer(_run, change, pair, _place):
+        asked.append((change.label, [arm.name for arm in pair]))
+        return explained()
+
+    monkeypatch.setattr(why, "_explain", answer)
+    monkeypatch.setattr(run_arms, "arms_again", lambda info, _folder: tuple(Arm(each.name) for each in info.arms))
+    monkeypatch.setattr(why, "_check_machine", lambda *_, **__: None)
+    return asked
+
+
+def test_why_names_the_operators_of_slower_cases(store, capsys, profiled):
+    arms(store)
+    status, out, _ = compare(store, capsys, "arms", "--why", "--force")
+    assert status == 0
+    assert [names for _, names in profiled] == [["base", "head"]] * len(profiled)
+    assert profiled
+    assert f"Why: {profiled[0][0]}" in out
+    assert "forward +10.0% (+9.0, +11.0): aten::relu became aten::gelu (+10.0%); the rest is unchanged." in out
+    assert "100% of the verdict's +10.0% (+9.0, +11.0) is explained." in out
+    assert "12 windows of 9 steps a side, both arms in one process." in out
+
+
+def test_why_is_in_the_published_form_of_the_json(store, capsys, profiled, monkeypatch):
+    schema = json.loads((ROOT / "schemas" / "comparison-1.json").read_text())
+    arms(store)
+    document = json.loads(compare(store, capsys, "arms", "--why", "--force", "--json")[1])
+    jsonschema.validate(document, schema)
+    assert [each["label"] for each in document["why"]] == [label for label, _ in profiled]
+    assert document["why"][0]["explained"]["parts"][0]["after"] == "aten::gelu"
+
+    def cannot(*_):
+        raise UsageError("it has several ranks.")
+
+    monkeypatch.setattr(why, "_explain", cannot)
+    document = json.loads(compare(store, capsys, "arms", "--why", "--force", "--json")[1])
+    jsonschema.validate(document, schema)
+    assert document["why"][0]["not_profiled"] == "it has several ranks."
+    assert "Not profiled: it has several ranks." in compare(store, capsys, "arms", "--why", "--force")[1]
+
+
+def test_why_says_how_much_is_not_explained(store, capsys, profiled, monkeypatch):
+    arms(store)
+    monkeypatch.setattr(why, "_explain", lambda *_: explained(explained=0.5))
+    assert "50.0% of the verdict's +10.0% (+9.0, +11.0) is explained; +5.0% is not." in compare(
+        store, capsys, "arms", "--why", "--force", "--wide"
+    )[1].replace("\n  ", " ")
+    monkeypatch.setattr(why, "_explain", lambda *_: explained(parts=(), explained=None))
+    assert "Nothing stands out in 12 turns of windows" in compare(store, capsys, "arms", "--why", "--force")[1]
+
+
+def test_why_needs_the_arms_of_one_run(store, capsys):
+    stored(store, "one", 1000.0)
+    stored(store, "two", 900.0)
+    status, _, err = compare(store, capsys, "one", "two", "--why")
+    assert status == 2
+    assert "--why profiles the arms of one run in turn" in err
+    assert "--arm base='git=main'" in err

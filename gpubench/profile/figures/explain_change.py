@@ -1,0 +1,364 @@
+"""Why a step of one arm takes longer than the other's: the change, attributed to phases, operators and kernels.
+
+Both arms were profiled in turn, a window of a few steps each. What is compared is a turn: the difference between the
+two windows of it, as a share of the reference's step, so that a machine that drifts does not blame an operator.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from statistics import median
+from typing import Literal
+
+from gpubench.core.records import Estimate, Frozen
+from gpubench.profile.figures.step_tree import IDLE, Node
+from gpubench.profile.traces.trace import TensorFact
+from gpubench.stats.estimators import trimmed_location
+
+LEAST_TURNS = 5
+CERTAIN = 0.01
+"""The chance that a comparison of an arm with itself names anything, shared by all groups that are large enough to be
+named (Bonferroni).
+"""
+LEAST_PART = 0.1
+"""Of the whole change: what is smaller is not named."""
+LEAST_SHARE = 0.002
+"""Of a step: nor is what changed by less than this."""
+MOSTLY = 0.5
+"""A part is named by what is inside of it if that makes up this much of its change."""
+ENOUGH = 0.9
+"""Of the change: less than this attributed is said to be unexplained."""
+
+_MOST_NOTES = 3
+
+ChangeKind = Literal["same", "changed", "added", "gone"]
+_Key = tuple[ChangeKind, str, str]
+_OWN: _Key = ("same", "", "")
+"""Time of a node that none of its children has: on the host, Python's and that of waiting."""
+
+
+class Part(Frozen):
+    """One part of the change. `before` and `after` are its names in the reference and in the candidate (empty where it
+    is missing; both empty for time that no operator has), `within` the operators around it, `calls` how often it ran
+    per step on either side. `notes` say what else is different about it: types, shapes, layouts.
+    """
+
+    phase: str
+    kind: ChangeKind
+    before: str
+    after: str
+    within: tuple[str, ...] = ()
+    change: Estimate
+    calls: tuple[float, float] = (0.0, 0.0)
+    notes: tuple[str, ...] = ()
+
+
+class ChangeExplained(Frozen):
+    """All changes are shares of the reference's step time. `change` is what is explained: that of the verdict, or,
+    without one, what the windows show without a profiler (`seen`). `profiled` is what they show with one: `phases` add
+    up to it, `parts` are the largest certain ones of it and overlap nowhere, and `rest` is what they leave. `copies`
+    and `idle` only where a device was seen. `explained` is the share of `change` that the parts make up, None without
+    any.
+    """
+
+    reference: str
+    candidate: str
+    turns: int
+    steps: int
+    one_process: bool
+    on_device: bool
+    step_time_s: tuple[float, float]
+    change: Estimate
+    seen: Estimate
+    profiled: Estimate
+    phases: dict[str, Estimate]
+    parts: tuple[Part, ...]
+    rest: Estimate
+    explained: float | None
+    copies: Estimate | None = None
+    idle: Estimate | None = None
+
+
+@dataclass
+class ArmWindows:
+    """What was seen of one arm: the tree of its steps and, per window, its step time without a profiler and while
+    profiled, in seconds. A step does `samples` of them.
+    """
+
+    name: str
+    tree: Node
+    samples: float = 1.0
+    step_times_s: list[float] = field(default_factory=list)
+    profiled_s: list[float] = field(default_factory=list)
+    steps: int = 0
+
+
+@dataclass
+class _Group:
+    """Nodes of one name at one place of both trees. `moved` is the change of its own time per turn, `share` how much of
+    a step of the reference the larger side takes, with what is inside.
+    """
+
+    key: _Key
+    moved: list[float]
+    calls: tuple[float, float] = (0.0, 0.0)
+    children: "dict[_Key, _Group]" = field(default_factory=dict)
+    pairs: list[tuple[Node | None, Node | None]] = field(default_factory=list)
+    node_kind: str = "host"
+    share: float = 0.0
+
+    def total(self) -> list[float]:
+        totals = [self.moved, *(each.total() for each in self.children.values())]
+        return [sum(values) for values in zip(*totals, strict=True)]
+
+
+def explain(
+    reference: ArmWindows, candidate: ArmWindows, *, one_process: bool, judged: Estimate | None = None
+) -> ChangeExplained:
+    """`judged` is how the step time changed by the verdict, as a share of the reference's. If the arms do different
+    numbers of samples in a step, their times per sample are compared.
+
+    ValueError for fewer than five turns, or arms with different numbers of windows.
+    """
+    turns = len(reference.step_times_s)
+    if turns < LEAST_TURNS or len(candidate.step_times_s) != turns:
+        raise ValueError(f"an explanation needs at least {LEAST_TURNS} windows of each arm, and as many of both")
+    arms = (reference, candidate)
+    on_device = any(_kinds(arm.tree) & {"kernel", "copy"} for arm in arms)
+    if not on_device:
+        _take_out_cost(arms)
+    scale = reference.samples / candidate.samples
+    step_ns = [reference.tree.total_ns(window) for window in range(turns)]
+
+    def shares(before: Times, after: Times) -> list[float]:
+        return [(scale * after(window) - before(window)) / step_ns[window] for window in range(turns)]
+
+    root = _grouped(reference.tree, candidate.tree, shares)
+    seen = _estimate([scale * b / a - 1 for a, b in zip(reference.step_times_s, candidate.step_times_s, strict=True)])
+    change = judged or seen
+    found = list(_Causes(root, abs(change.value)).of(root, ()))
+    named = [sum(values) for values in zip(*(group.total() for _, group in found), strict=True)] or [0.0] * turns
+    left = [whole - part for whole, part in zip(root.total(), named, strict=True)]
+    parts = [_part(path, group) for path, group in found]
+    kinds = _by_kind(root)
+    return ChangeExplained(
+        reference=reference.name,
+        candidate=candidate.name,
+        turns=turns,
+        steps=min(arm.steps for arm in arms),
+        one_process=one_process,
+        on_device=on_device,
+        step_time_s=(median(reference.step_times_s), median(candidate.step_times_s)),
+        change=change,
+        seen=seen,
+        profiled=_estimate(root.total()),
+        phases={_name(group): _estimate(group.total()) for group in root.children.values()},
+        parts=tuple(sorted(parts, key=lambda part: -abs(part.change.value))),
+        rest=_estimate(left),
+        explained=sum(part.change.value for part in parts) / change.value if parts and change.value else None,
+        copies=_estimate(kinds["copy"]) if on_device and "copy" in kinds else None,
+        idle=_estimate(kinds["idle"]) if on_device and "idle" in kinds else None,
+    )
+
+
+def _kinds(node: Node) -> set[str]:
+    return {node.kind}.union(*map(_kinds, node.children.values()))
+
+
+def _take_out_cost(arms: Sequence[ArmWindows]) -> None:
+    """Profiling slows a step down in proportion to its events: what an event costs is taken out of every time."""
+    costs = [
+        (profiled_s - bare_s) * 1e9 / events
+        for arm in arms
+        for window, (bare_s, profiled_s) in enumerate(zip(arm.step_times_s, arm.profiled_s, strict=True))
+        if (events := arm.tree.num_events(window))
+    ]
+    event_ns = max(0.0, median(costs)) if costs else 0.0
+    for arm in arms:
+        for window in range(len(arm.step_times_s)):
+            arm.tree.without_cost(window, event_ns)
+
+
+Times = Callable[[int], float]
+"""Nanoseconds per step, by window."""
+Shares = Callable[[Times, Times], list[float]]
+
+
+def _grouped(reference: Node, candidate: Node, shares: Shares) -> _Group:
+    """Both trees as one, nodes of one name under the same ancestors put together."""
+    root = _Group(("same", "", ""), shares(lambda _: 0.0, lambda _: 0.0))
+
+    def fill(group: _Group, pairs: Sequence[tuple[Node, Node]]) -> None:
+        for before, after in pairs:
+            for kind, ours, theirs in _matched(before, after, phases=group is root):
+                key = (kind, _several(ours), _several(theirs))
+                moved = shares(_own(ours), _own(theirs)) if kind == "same" else shares(_whole(ours), _whole(theirs))
+                calls = (_calls(ours, len(moved)), _calls(theirs, len(moved)))
+                if key not in group.children:
+                    group.children[key] = _Group(key, [0.0] * len(moved), node_kind=(ours or theirs)[0].kind)
+                child = group.children[key]
+                child.moved = [x + y for x, y in zip(child.moved, moved, strict=True)]
+                child.share += max(_mean(shares(_whole(()), _whole(nodes))) for nodes in (ours, theirs))
+                child.calls = (child.calls[0] + calls[0], child.calls[1] + calls[1])
+                child.pairs.append((ours[0] if len(ours) == 1 else None, theirs[0] if len(theirs) == 1 else None))
+        for key, child in group.children.items():
+            if key[0] == "same":
+                fill(child, [(a, b) for a, b in child.pairs if a is not None and b is not None])
+
+    fill(root, [(reference, candidate)])
+    return root
+
+
+def _own(nodes: Sequence[Node]) -> Times:
+    return lambda window: sum(node.own_ns[window] for node in nodes)
+
+
+def _whole(nodes: Sequence[Node]) -> Times:
+    return lambda window: sum(node.total_ns(window) for node in nodes)
+
+
+def _calls(nodes: Sequence[Node], turns: int) -> float:
+    return sum(sum(node.calls[window] for window in range(turns)) for node in nodes) / turns
+
+
+def _several(nodes: Sequence[Node]) -> str:
+    names = list(dict.fromkeys(node.name for node in nodes))
+    return "" if not names else names[0] if len(names) == 1 else f"{names[0]} and {len(nodes) - 1} more"
+
+
+def _matched(
+    before: Node, after: Node, *, phases: bool
+) -> Iterator[tuple[ChangeKind, tuple[Node, ...], tuple[Node, ...]]]:
+    """Children of two nodes that are the same by their name and order. Where names differ between two that are the
+    same, as many on either side are the same under another name; of different numbers, all of them became the others.
+    """
+    ours, theirs = list(before.children.values()), list(after.children.values())
+    if phases:
+        names = dict.fromkeys([node.name for node in (*ours, *theirs)])
+        for name in names:
+            a, b = (tuple(node for node in nodes if node.name == name) for nodes in (ours, theirs))
+            yield "same", a or (Node(name),), b or (Node(name),)
+        return
+    matcher = SequenceMatcher(None, [node.name for node in ours], [node.name for node in theirs], autojunk=False)
+    for what, a0, a1, b0, b1 in matcher.get_opcodes():
+        if what == "equal":
+            yield from (("same", (a,), (b,)) for a, b in zip(ours[a0:a1], theirs[b0:b1], strict=True))
+        elif what == "delete":
+            yield from (("gone", (a,), ()) for a in ours[a0:a1])
+        elif what == "insert":
+            yield from (("added", (), (b,)) for b in theirs[b0:b1])
+        elif a1 - a0 == b1 - b0:
+            yield from (("changed", (a,), (b,)) for a, b in zip(ours[a0:a1], theirs[b0:b1], strict=True))
+        else:
+            yield "changed", tuple(ours[a0:a1]), tuple(theirs[b0:b1])
+
+
+class _Causes:
+    """Finds the smallest groups that make up most of the change of those around them, each certain and large enough."""
+
+    def __init__(self, root: _Group, change: float) -> None:
+        self._least = max(LEAST_PART * change, LEAST_SHARE)
+        self._level = CERTAIN / max(1, sum(each.share >= LEAST_SHARE for each in _all_of(root)))
+
+    def of(self, group: _Group, path: tuple[_Group, ...]) -> Iterator[tuple[tuple[_Group, ...], _Group]]:
+        """Those in a group, each with what is around it; the group itself if it is one and they do not say enough."""
+        inside = [found for child in group.children.values() for found in self.of(child, (*path, group))]
+        own = _Group(_OWN, group.moved, group.calls)
+        if path and group.children and self._counts(own):
+            inside.append(((*path, group), own))
+        whole = _mean(group.total())
+        covered = sum(_mean(found.total()) for _, found in inside)
+        is_one = bool(path) and self._counts(group)
+        if is_one and not (inside and abs(whole - covered) <= (1 - MOSTLY) * abs(whole)):
+            yield path, group
+        else:
+            yield from inside
+
+    def _counts(self, group: _Group) -> bool:
+        found = trimmed_location(group.total())
+        return abs(found.mean) >= self._least and found.p_value() <= self._level
+
+
+def _all_of(group: _Group) -> Iterator[_Group]:
+    yield group
+    for each in group.children.values():
+        yield from _all_of(each)
+
+
+def _part(path: tuple[_Group, ...], group: _Group) -> Part:
+    if len(path) == 1 and not group.children:
+        path, group = (*path, group), _Group(_OWN, group.moved, group.calls)
+    names = [_name(each) for each in path[1:]] or [_name(group)]
+    kind, before, after = group.key
+    return Part(
+        phase=names[0],
+        kind=kind,
+        before=before,
+        after=after,
+        within=tuple(names[1:]),
+        change=_estimate(group.total()),
+        calls=group.calls,
+        notes=tuple(_notes(group)),
+    )
+
+
+def _name(group: _Group) -> str:
+    return group.key[2] or group.key[1]
+
+
+def _notes(group: _Group) -> Iterator[str]:
+    """What is different about the inputs of the operators in a group, each difference once."""
+    both = [(before, after) for before, after in group.pairs if before is not None and after is not None]
+    found = [
+        said
+        for before, after in both
+        for first, second in (_same_places(before, after) if group.key[0] == "same" else [(before, after)])
+        for said in _input_changes(first.inputs, second.inputs)
+    ]
+    yield from list(dict.fromkeys(found))[:_MOST_NOTES]
+
+
+def _same_places(before: Node, after: Node) -> Iterator[tuple[Node, Node]]:
+    yield before, after
+    for kind, ours, theirs in _matched(before, after, phases=False):
+        if kind == "same":
+            yield from _same_places(ours[0], theirs[0])
+
+
+def _input_changes(before: Sequence[TensorFact], after: Sequence[TensorFact]) -> Iterator[str]:
+    for first, second in zip(before, after, strict=False):
+        if first.dtype != second.dtype:
+            yield f"{first.dtype} became {second.dtype}"
+        if first.shape != second.shape:
+            yield f"{_shape(first.shape)} became {_shape(second.shape)}"
+        elif first.layout != second.layout:
+            yield f"{first.layout} became {second.layout}"
+
+
+def _shape(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))
+
+
+def _by_kind(root: _Group) -> dict[str, list[float]]:
+    """The change of kernels, copies and idleness, per turn."""
+    found: dict[str, list[float]] = {}
+
+    def walk(group: _Group, *, idle: bool) -> None:
+        kind = "idle" if idle else group.node_kind
+        known = found.get(kind, [0.0] * len(group.moved))
+        found[kind] = [x + y for x, y in zip(known, group.moved, strict=True)]
+        for each in group.children.values():
+            walk(each, idle=idle or each.key[1] == IDLE)
+
+    walk(root, idle=False)
+    return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    return trimmed_location(values).mean
+
+
+def _estimate(values: Sequence[float]) -> Estimate:
+    found = trimmed_location(values)
+    low, high = found.interval()
+    return Estimate(value=found.mean, low=low, high=high, n=len(values), unit="1")

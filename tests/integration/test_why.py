@@ -1,0 +1,66 @@
+"""`--why` from a stored A/B to its answer, on real workloads."""
+
+from pathlib import Path
+
+import pytest
+
+from gpubench.core.records import Estimate
+from gpubench.profile.capture.capture_arms import explain_arms
+from gpubench.profile.capture.run_tool import SessionError
+from gpubench.protocol.messages import JobArm
+from gpubench.protocol.profile_job import ProfileJob
+from gpubench.suite.model.case import Case
+
+WORKLOAD = """
+import time
+import torch
+
+class Mine:
+    def __init__(self, slow=0.0):
+        self.slow = slow
+
+    def build(self, case, device):
+        values = torch.randn(128, 128)
+        def step():
+            with self.phases("forward"):
+                torch.mm(values, values)
+                if self.slow:
+                    torch.sort(torch.rand(int(self.slow)))
+            with self.phases("optimizer"):
+                values.clone()
+        return step
+
+    phases = None
+
+def mine(slow=0.0):
+    return Mine(slow)
+"""
+
+
+def job(folder: Path) -> ProfileJob:
+    (folder / "mine.py").write_text(WORKLOAD)
+    return ProfileJob(tool="torch", case=case(), steps=10, folder=folder, search_path=(str(folder),))
+
+
+def case(**params) -> Case:
+    return Case(workload="mine:mine", cpu_threads=1, params=params)
+
+
+@pytest.mark.parametrize("one_process", [True, False])
+def test_one_more_operator_is_named_in_one_process_and_in_several(tmp_path: Path, one_process: bool, monkeypatch):
+    monkeypatch.setattr("gpubench.profile.capture.capture_arms.TURNS", 6)
+    monkeypatch.setattr("gpubench.profile.capture.capture_arms.PROCESS_TURNS", 5)
+    arms = [JobArm(name="base", case=case()), JobArm(name="head", case=case(slow=100_000))]
+    found = explain_arms(job(tmp_path), arms, one_process=one_process, timeout_s=240)
+    assert (found.reference, found.candidate, found.turns) == ("base", "head", 6 if one_process else 5)
+    assert {part.phase for part in found.parts} == {"forward"}
+    assert ("added", "aten::sort") in {(part.kind, part.after) for part in found.parts}
+    assert found.parts[0].change.low > 0
+    assert found.phases["optimizer"].value < found.phases["forward"].value
+    assert isinstance(found.seen, Estimate)
+
+
+def test_an_arm_that_cannot_run_says_why(tmp_path: Path):
+    arms = [JobArm(name="base", case=case()), JobArm(name="head", case=case(unknown=1))]
+    with pytest.raises(SessionError, match="could not be profiled"):
+        explain_arms(job(tmp_path), arms, one_process=True, timeout_s=240)
