@@ -30,6 +30,7 @@ FORMS: dict[ChartForm, Callable[[Sheet], Any]] = {
     "forest": ranks.forest,
     "heat": ranks.heat,
     "dots": ranks.dots,
+    "strip": ranks.strip,
     "spread": panels.spread,
     "timeline": panels.timeline,
 }

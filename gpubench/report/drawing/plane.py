@@ -7,7 +7,7 @@ from gpubench.report.drawing import palette
 from gpubench.report.drawing.sheet import GROUPED, HEIGHT, WIDTH, Rows, Sheet, color, marks, said, series_of
 from gpubench.report.model.inert_text import cell_width
 
-_DASHES = ([1, 0], [5, 4], [2, 2], [8, 3, 2, 3])
+_DASHES = ([1, 0], [5, 4], [2, 2], [8, 3, 2, 3], [12, 4], [8, 3, 2, 3, 2, 3])
 _MOST_TICKS = 9
 _MOST_NAMED = 4
 _MOST_LEGEND = 40

@@ -150,6 +150,35 @@ def dots(sheet: Sheet) -> Any:
     return alt.layer(*layers).properties(width=width, height=max(2, len(order)) * ROW)
 
 
+_PARTS = ("accent", "warn", "grid")
+
+
+def strip(sheet: Sheet) -> Any:
+    """A bar per row, from its start to its end in parts that follow each other; the legend names them."""
+    import altair as alt
+
+    rows = sheet.rows("row", "part", "begin", "end")
+    for row in rows:
+        row["said"] = f"{row['row']}: {row['part']} {row['end'] - row['begin']:,.4g} {sheet.options.get('x_title', '')}"
+    order, parts = (list(dict.fromkeys(row[name] for row in rows)) for name in ("row", "part"))
+    x = alt.X("begin:Q", title=sheet.options.get("x_title"), axis=alt.Axis(format=GROUPED, tickCount=5))
+    y = alt.Y("row:N", title=None, sort=order, axis=alt.Axis(grid=False, domain=False, ticks=False))
+    tones = alt.Scale(domain=parts, range=[palette.name(_PARTS[number % len(_PARTS)]) for number in range(len(parts))])
+    bars = (
+        sheet.chart_of(rows)
+        .mark_bar(height=14)
+        .encode(
+            x=x,
+            x2="end:Q",
+            y=y,
+            color=alt.Color("part:N", scale=tones, legend=alt.Legend(title=None)),
+            description=alt.Description("said:N"),
+        )
+    )
+    width = min(WIDTH, WIDTH + _LABELS // 2 - _LETTER * max(map(cell_width, order)))
+    return alt.layer(bars).properties(width=max(width, WIDTH - _LABELS), height=max(2, len(order)) * ROW)
+
+
 def _ticks(sheet: Sheet, ticks: Sequence[tuple[str, float]], x: Any, y: Any) -> list[Any]:
     import altair as alt
 

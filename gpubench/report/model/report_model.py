@@ -187,7 +187,9 @@ class Remark:
         return {"error": "bad", "warning": "warning", "info": "muted"}[self.severity]  # type: ignore[return-value]
 
 
-ChartForm = Literal["lines", "scatter", "roofline", "forest", "waterfall", "heat", "dots", "spread", "timeline"]
+ChartForm = Literal[
+    "lines", "scatter", "roofline", "forest", "waterfall", "heat", "dots", "strip", "spread", "timeline"
+]
 Datum = float | int | str | bool | None
 
 

@@ -42,6 +42,16 @@ WATERFALL = Chart(
     ),
     {"x_title": "times the base"},
 )
+STRIP = Chart(
+    "ranks",
+    "strip",
+    "rank 1 takes longer",
+    "Each bar is a step of one rank.",
+    "Bars.",
+    ("rank", "part", "from ms", "to ms"),
+    (("rank 0", "own", 0.0, 15.0), ("rank 0", "waits", 15.0, 37.0), ("rank 1", "own", 0.0, 37.0)),
+    {"x_title": "ms"},
+)
 ROOFLINE = Chart(
     "roofline",
     "roofline",
@@ -60,7 +70,7 @@ ROOFLINE = Chart(
 @pytest.fixture(scope="module")
 def one_of_each(matrix_model: ReportModel) -> dict[str, Chart]:
     found = {chart.form: chart for chart in matrix_model.charts}
-    return {**found, "lines": LINES, "waterfall": WATERFALL, "roofline": ROOFLINE}
+    return {**found, "lines": LINES, "waterfall": WATERFALL, "roofline": ROOFLINE, "strip": STRIP}
 
 
 @pytest.fixture(scope="module")

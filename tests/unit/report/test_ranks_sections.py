@@ -4,7 +4,7 @@ from fakes.runs import Invented
 
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import finding
-from gpubench.core.records import RankRecord
+from gpubench.core.records import RankRecord, Status
 from gpubench.report.model.report_model import plain
 from gpubench.report.pages.case_page import case_page
 from gpubench.report.topics import collectives, scaling
@@ -64,9 +64,55 @@ def test_efficiency_is_drawn_over_the_number_of_ranks_and_a_slow_rank_said_above
     )
     section = scaling.section(view)
     (chart,) = section.charts
-    assert chart.title == "Training on the GPU: 4 ranks keep 80.0% of their speed (weak scaling)"
-    assert [(row[1], round(row[2], 6)) for row in chart.rows] == [(2, 90.0), (4, 80.0)]
+    assert chart.title == "Training on the GPU: 4 ranks keep 80.0% of their speed (ddp, weak scaling)"
+    assert [(row[1], round(row[2], 6)) for row in chart.rows] == [(1, 100.0), (2, 90.0), (4, 80.0)]
     assert [plain(said) for said in section.lines] == [f"case 3: {slow.message}"]
+
+
+def test_each_strategy_has_its_curve_from_one_process_on():
+    view = view_of(
+        ({"world_size": 1}, {}),
+        ({"strategy": "ddp"}, {"throughput": 180.0}),
+        ({"strategy": "fsdp2"}, {"throughput": 150.0}),
+    )
+    (chart,) = scaling.section(view).charts
+    points = sorted((row[5], row[1], round(row[2], 6)) for row in chart.rows)
+    assert points == [("ddp, weak", 1, 100), ("ddp, weak", 2, 90), ("fsdp2, weak", 1, 100), ("fsdp2, weak", 2, 75)]
+
+
+def test_the_parts_of_a_step_are_drawn_by_rank_and_the_slow_one_is_in_the_title():
+    ranks = (
+        RankRecord(rank=0, step_time_s=0.040, own_time_s=0.015, exposed_communication_s=0.022),
+        RankRecord(rank=1, step_time_s=0.040, own_time_s=0.036, exposed_communication_s=0.001),
+    )
+    (chart,) = scaling.section(view_of(({}, {"own_time_s": 0.036}, {"ranks": ranks}))).charts
+    assert chart.form == "strip"
+    assert chart.title == "Rank 1 of fp32 takes 140% longer than the fastest to its gradients"
+    assert [(row[0], row[1], round(row[2], 6), round(row[3], 6)) for row in chart.rows] == [
+        ("rank 0 of fp32", "own", 0, 15),
+        ("rank 0 of fp32", "waits and sums", 15, 37),
+        ("rank 0 of fp32", "rest", 37, 40),
+        ("rank 1 of fp32", "own", 0, 36),
+        ("rank 1 of fp32", "waits and sums", 36, 37),
+        ("rank 1 of fp32", "rest", 37, 40),
+    ]
+
+
+def test_the_table_says_why_a_strategy_has_no_time_of_its_own():
+    waits = {"absent": {"own_time_s": "ranks wait inside forward"}}
+    view = view_of(({}, {"own_time_s": 0.01}), ({"strategy": "tp"}, {"own_time_s": None}, waits))
+    (table,) = scaling.section(view).tables
+    assert "tp: n/a (ranks wait inside forward)" in [plain(note) for note in table.notes]
+
+
+def test_a_case_that_was_skipped_has_no_row():
+    view = view_of(({}, {"own_time_s": 0.01}), ({"world_size": 8}, {}, {"status": Status.SKIPPED, "reason": "no GPU"}))
+    assert len(scaling.section(view).tables[0].rows) == 1
+
+
+def test_ranks_without_a_time_of_their_own_have_no_strip():
+    view = view_of(({"strategy": "tp"}, {"own_time_s": None}, {"ranks": (RankRecord(rank=0), RankRecord(rank=1))}))
+    assert scaling.section(view).charts == ()
 
 
 def test_the_page_of_a_case_lists_its_ranks():
