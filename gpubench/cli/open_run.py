@@ -1,8 +1,11 @@
 """Open stored runs and find their cases by name."""
 
+import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gpubench.cli.shared_options import DEFAULT_STORE
 from gpubench.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ def pick_case(summary: "RunSummary", name: str) -> "CaseSummary":
 
 
 def shown_name(folder: Path, store: Path) -> str:
-    """The run's name for commands: its folder's name inside the store, else its path."""
-    inside = folder.resolve().parent == store.resolve()
-    return folder.name if inside else str(folder)
+    """The run as commands without --store find it: its folder's name in the usual store, else its path, quoted."""
+    usual = Path(os.environ.get("GPUBENCH_STORE") or DEFAULT_STORE)
+    inside = folder.resolve().parent == store.resolve() == usual.resolve()
+    return folder.name if inside else shlex.quote(str(folder))

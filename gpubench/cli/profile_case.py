@@ -174,7 +174,7 @@ def capture(
     write_atomically(path, captured.summary.model_dump_json(by_alias=True, indent=2).encode() + b"\n")
     say(f"Summary in {path}")
     if chosen.run is not None:
-        say(f"`gpubench report {chosen.run}` writes the run's report again, with this profile")
+        say(f"`gpubench report {shlex.quote(str(chosen.run))}` writes the run's report again, with this profile")
     if captured.result.memory:
         say(f"Allocations in {captured.result.memory}: open it at https://docs.pytorch.org/memory_viz")
     elif job.memory:

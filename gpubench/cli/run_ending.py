@@ -1,13 +1,14 @@
 """Finishes a run: result, report, comparison with a baseline, and the exit status of `gpubench run`."""
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import rich_click as click
 
-from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides, refuse
+from gpubench.analysis.compare.compare_sides import COMPARED, Compared, compare_sides, refuse
 from gpubench.analysis.compare.run_sides import Side, arm_sides, arms_of, side_of
-from gpubench.analysis.summary.run_summary import summarise_run
+from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.cli.console import filled, table_width
 from gpubench.cli.open_run import shown_name
@@ -65,7 +66,8 @@ class RunEnding:
         """Ends the run. Each side is summarised once, and the report built once, for file and screen."""
         stored = load_run(outcome.folder)
         name = shown_name(stored.folder, store)
-        written = self._compare_arms(stored) if stored.info.arms else self._show(stored, name)
+        show = self._compare_arms if stored.info.arms else self._show
+        written = show(stored, name)
         if not self.as_json:
             _print_next(stored, name, written, interrupted=outcome.interrupted)
         return self._status(stored, interrupted=outcome.interrupted)
@@ -75,9 +77,12 @@ class RunEnding:
         summary = summarise_run(stored)
         keep_ceilings(summary)
         model = report_of(stored, name, summary) if self.report else None
+        return _shown_and_written(model, stored, lambda: self._print(stored, summary, model, name))
+
+    def _print(self, stored: Run, summary: RunSummary, model: ReportModel | None, name: str) -> None:
         if self.as_json:
             sys.stdout.write(to_json(run_document(summary, folder=str(stored.folder))))
-            return self._written(model, stored)
+            return
         writer = result_writer(wide=self.wide)
         final_screen(writer, model or build_report(View(summary, name=name), pages=False, only=RESULT_SECTIONS))
         writer.blank()
@@ -90,28 +95,24 @@ class RunEnding:
             else:
                 print_comparison(result_writer(wide=self.wide), build_comparison(compared))
             writer.blank()
-        return self._written(model, stored)
 
-    def _written(self, model: ReportModel | None, stored: Run) -> Path | None:
-        """Writes the report after the result is on the screen, as drawing may lack memory, and files room."""
-        sys.stdout.flush()
-        return None if model is None else write_both(model, stored.folder)
-
-    def _compare_arms(self, stored: Run) -> Path | None:
+    def _compare_arms(self, stored: Run, _name: str) -> Path | None:
         """Prints the output of `gpubench compare`: every arm against the first. Returns the report's path."""
         summaries = {arm.name: summarise_run(stored, arm=arm.name) for arm in stored.info.arms}
         model = arms_report(stored, summaries=summaries) if self.report else None
         first, others = arm_sides(stored, summaries=summaries)
         settings = CompareSettings(sesoi=self.arms.sesoi or stored.info.sesoi or SESOI)
         found = [compare_sides(first, side, COMPARED, settings) for side in others]
+        return _shown_and_written(model, stored, lambda: self._print_arms(stored, found))
+
+    def _print_arms(self, stored: Run, found: Sequence[Compared]) -> None:
         if self.as_json:
             print_compared_json(found)
-            return self._written(model, stored)
+            return
         click.echo()
         for number, each in enumerate(found):
             print_compared(each, (stored.folder, stored.folder), verbose=False, wide=self.wide, again=bool(number))
         click.echo()
-        return self._written(model, stored)
 
     def _status(self, stored: Run, *, interrupted: bool) -> int:
         if interrupted:
@@ -137,6 +138,20 @@ class RunEnding:
         of_arm = f" of arm {lacking[0]}" if lacking[0] is not None else ""
         say(f"No case{of_arm} gave a valid figure: exit status 3. --allow-empty makes that 0.")
         return ExitStatus.CASE_FAILED
+
+
+def _shown_and_written(model: ReportModel | None, stored: Run, show: Callable[[], None]) -> Path | None:
+    """Writes the report after the result is on the screen, as drawing may lack memory, and files room. If stdout takes
+    no more (a full disk, a reader that is gone), the report is written all the same before that is raised.
+    """
+    try:
+        show()
+        sys.stdout.flush()
+    except OSError:
+        if model is not None:
+            write_both(model, stored.folder)
+        raise
+    return None if model is None else write_both(model, stored.folder)
 
 
 def _print_next(stored: Run, name: str, written: Path | None, *, interrupted: bool) -> None:

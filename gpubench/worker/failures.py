@@ -15,6 +15,8 @@ _SIZE = r"(\d+(?:\.\d+)?)\s*(bytes|[KMGT]i?B)"
 _BINARY = {f"{prefix}iB": 2 ** (10 * power) for power, prefix in enumerate("KMGT", 1)}
 _DECIMAL = {f"{prefix}B": 10 ** (3 * power) for power, prefix in enumerate("kMGT", 1)}
 _SCALES = {"bytes": 1, **_BINARY, **_DECIMAL}
+_CAUGHT_ELSEWHERE = re.compile(r"Caught \w+ in (?:DataLoader worker|pin memory thread|replica).*")
+"""How torch begins the message of an exception that it carries over from a loader's process, or another thread."""
 _REQUESTED = re.compile(rf"(?:Tried to allocate|tried to allocate|Unable to allocate) {_SIZE}")
 _FREE = re.compile(rf"of which {_SIZE} is free|{_SIZE} free")
 _TOTAL = re.compile(rf"total capacity of {_SIZE}|{_SIZE} total capacity")
@@ -89,8 +91,15 @@ def as_failed(
 def write_traceback(error: BaseException) -> None:
     """To stderr, which is the case's log. Then frees what the frames hold if memory was short, so that there is some to
     report with, and else keeps it to the end of the process: freeing an event of a device that an error broke aborts.
+    OSError if the log takes no more (a full disk).
     """
-    traceback.print_exception(error)
+    try:
+        traceback.print_exception(error)
+    finally:
+        _keep_or_free(error)
+
+
+def _keep_or_free(error: BaseException) -> None:
     if shortage(error) is None:
         _KEPT.append(error)
         return
@@ -112,8 +121,10 @@ def _reason(error: BaseException, phase: str, short: BaseException | None) -> st
     if short is not None:
         requested = _sizes(str(short)).get("requested_bytes")
         return f"out of memory in {phase}" + (f" (asked for {format_bytes(requested)})" if requested else "")
-    lines = (line.strip() for line in _message(error)[:_LONGEST_MESSAGE].splitlines())
-    first = next(filter(None, lines), type(error).__name__)
+    lines = [line.strip() for line in _message(error)[:_LONGEST_MESSAGE].splitlines() if line.strip()]
+    first = lines[0] if lines else type(error).__name__
+    if _CAUGHT_ELSEWHERE.fullmatch(first) and len(lines) > 1:
+        return f"{lines[-1]} ({first.rstrip('.')})"  # torch's message holds the traceback, whose end says what it was
     if isinstance(error, SystemExit | GpubenchError | SettingsMismatch):
         return first
     return f"{type(error).__name__}: {first}"

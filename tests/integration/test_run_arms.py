@@ -72,7 +72,7 @@ def test_the_log_shows_the_verdict_forming_and_the_screen_the_verdict(judged):
     assert "slow against base" in done.stdout
     assert "Speed: 1 slower of 1 case." in done.stdout
     assert "same against base" in done.stdout
-    assert f"gpubench check {run.folder.name}" in done.stdout
+    assert f"gpubench check {run.folder}" in done.stdout
 
 
 def test_every_round_holds_every_arm_once_in_a_process_and_host_of_its_own(judged):

@@ -270,7 +270,8 @@ def _next(checked: Checked, run: str) -> tuple[Line, ...]:
         said.append(line(told, code("gpubench run SUITE --arm ..."), *judged))
     if checked.verdict is not ExitStatus.OK and candidate.source != "pytest-benchmark":
         # The command that shows every row; `compare` accepts no baseline. A run's name may be followed by its tag.
-        named = {"arm": "", "run": reference.name.partition(" ")[0] + " "}.get(reference.source)
+        folder, name = run.rpartition("/")[0], reference.name.partition(" ")[0]
+        named = {"arm": "", "run": f"{folder}/{name} " if folder else f"{name} "}.get(reference.source)
         rows = code(
             "" if named is None or candidate.source != reference.source else f"gpubench compare {named}{run} -v"
         )

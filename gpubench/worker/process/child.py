@@ -77,10 +77,15 @@ def _outcome(launch: RunningJob) -> Result | Failed:
 
 def _failed(launch: RunningJob, error: BaseException) -> Failed:
     peaks = _device_peaks(launch)
+    unlogged = ""
     if not isinstance(error, Unsupported | SettingsMismatch):
-        write_traceback(error)
+        try:
+            write_traceback(error)
+        except OSError as lost:  # the row must not be lost with its log
+            unlogged = f"; its log could not be written: {(lost.strerror or str(lost)).lower()}"
     failed = as_failed(error, launch.phase, peaks=peaks, log=launch.job.log, effective=launch.effective)
-    return failed.model_copy(update={"findings": (*launch.findings, *failed.findings)})
+    found = (*launch.findings, *failed.findings)
+    return failed.model_copy(update={"findings": found, "reason": f"{failed.reason}{unlogged}"})
 
 
 def _device_peaks(launch: RunningJob) -> dict[str, int]:

@@ -70,6 +70,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 
 def screen(run: Run, width: int, capsys: pytest.CaptureFixture[str], patch: pytest.MonkeyPatch) -> str:
     patch.setenv("COLUMNS", str(width))
+    patch.setenv("GPUBENCH_STORE", str(run.folder.parent))
     capsys.readouterr()
     ending = RunEnding(False, False, False, False, AskedArms(), None)
     ending.after(RunOutcome(run.folder, run.info, interrupted=False), run.folder.parent)

@@ -1,3 +1,4 @@
+import errno
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,7 @@ from fakes.reports import draw_nothing
 from fakes.stored import stored
 
 from gpubench.cli.main import main
+from gpubench.cli.open_run import shown_name
 from gpubench.core.errors import ExitStatus
 
 SMALL = {"batches": (64, 256), "modes": ("train",)}
@@ -96,6 +98,28 @@ def test_a_run_that_is_not_there_is_said(store: Path, capsys: pytest.CaptureFixt
     assert "nothing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("lost", [BrokenPipeError(), OSError(errno.ENOSPC, "No space left on device")])
+def test_the_report_of_a_run_is_written_even_if_stdout_takes_no_more(
+    store: Path, lost: OSError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gpubench.cli import run_ending
+    from gpubench.cli.run_arms import AskedArms
+    from gpubench.runner.run import RunOutcome
+    from gpubench.store.run_reader import load_run
+
+    def refused(*_: object) -> None:
+        raise lost
+
+    monkeypatch.setattr(run_ending, "final_screen", refused)
+    monkeypatch.setattr(run_ending, "keep_ceilings", lambda summary: ())
+    stored_run = load_run(store / "20261124-0901-cnn-0002")
+    ending = run_ending.RunEnding(strict=False, report=True, as_json=False, wide=False, arms=AskedArms(), baseline=None)
+    with pytest.raises(OSError) as raised:  # noqa: PT011 - this very one
+        ending.after(RunOutcome(stored_run.folder, stored_run.info, interrupted=False), store)
+    assert raised.value is lost
+    assert (stored_run.folder / "report.html").exists()
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_run_shows_its_result_before_its_report_is_drawn(
     store: Path, as_json: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -114,3 +138,14 @@ def test_a_run_shows_its_result_before_its_report_is_drawn(
     )
     ending.after(RunOutcome(stored_run.folder, stored_run.info, interrupted=False), store)
     assert ('"metrics"' if as_json else "was fastest") in shown[0]
+
+
+def test_a_run_is_named_as_commands_without_a_store_find_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GPUBENCH_STORE", raising=False)
+    assert shown_name(Path("reports/one"), Path("reports")) == "one"
+    assert shown_name(Path("elsewhere/one"), Path("reports")) == "elsewhere/one"
+    assert shown_name(Path("my runs/one"), Path("my runs")) == "'my runs/one'"
+    monkeypatch.setenv("GPUBENCH_STORE", "my runs")
+    assert shown_name(Path("my runs/one"), Path("my runs")) == "one"
+    assert shown_name(Path("reports/one"), Path("reports")) == "reports/one"

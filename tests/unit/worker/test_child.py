@@ -1,5 +1,6 @@
 """Jobs in this process, with a list in place of the pipe."""
 
+import errno
 import itertools
 import signal
 import sys
@@ -305,6 +306,16 @@ def test_parity_comes_when_the_step_and_what_it_holds_are_gone(run, monkeypatch)
     result = run("slim:Slim", parity=True)[-1]
     assert result.parity is not None, result.absent
     assert result.parity.passed
+
+
+def test_a_log_that_takes_no_more_does_not_cost_the_row(run, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("traceback.print_exception", full)
+    failed = run("workloads:Raises")[-1]
+    assert (failed.type, failed.status) == ("failed", "failed")
+    assert failed.reason.endswith("; its log could not be written: no space left on device")
 
 
 def test_a_device_that_cannot_be_asked_any_more_does_not_cost_the_row(run, monkeypatch):

@@ -94,6 +94,16 @@ def test_the_reason_is_the_first_line_and_the_failure_keeps_all():
     assert failed.failure.message == "\nfirst\nsecond"
 
 
+def test_the_reason_of_an_error_in_a_loader_s_process_is_what_happened_there():
+    said = (
+        "Caught ValueError in DataLoader worker process 0.\nOriginal Traceback (most recent call last):\n"
+        '  File "wl.py", line 12, in __getitem__\n    raise ValueError("bad sample 40")\nValueError: bad sample 40\n'
+    )
+    failed = as_failed(ValueError(said), "warmup")
+    assert failed.reason == "ValueError: bad sample 40 (Caught ValueError in DataLoader worker process 0)"
+    assert failed.failure.message == said
+
+
 def test_an_error_meant_for_people_keeps_its_hint():
     failed = as_failed(UsageError("There is no workload 'cmn'.", hint="Did you mean 'cnn'?"), "build")
     assert failed.reason == "There is no workload 'cmn'. Did you mean 'cnn'?"
