@@ -12,10 +12,10 @@ from gpubench.cli.bisect_search import CommitsCompared, SearchStopped, judge_set
 from gpubench.cli.run_arms import AskedArms
 from gpubench.cli.standing_verdicts import Verdicts
 from gpubench.core.errors import UsageError
-from gpubench.runner.arms.arm import make_arm
+from gpubench.runner.arms.arm import Arm, make_arm
 from gpubench.runner.events import Event, Listener, RoundFinished
 from gpubench.runner.run import RunRequest, start
-from gpubench.store.bisection_file import StoredBisection
+from gpubench.store.bisection_file import Commit, StoredBisection
 from gpubench.store.run_reader import load_run
 from gpubench.suite.load import LoadedSuite
 from gpubench.suite.read.arm_text import parse_arm
@@ -37,13 +37,13 @@ class ArmJudge:
         what = f"{name_of(state, commit)} against {'the good commit' if against is None else name_of(state, against)}"
         self._show(what)
         reference = state.good if against is None else state.commits[against]
-        texts = tuple(f"{sha[:10]}=git={sha[:12]}" for sha in (reference.commit, state.commits[commit].commit))
         left_s = self._left_s()
         try:
-            make_arm(parse_arm(texts[1]))
+            candidate = _arm_of(state.commits[commit])
         except UsageError as error:
             return CommitsCompared(None, skipped=str(error).partition(": ")[2])
-        asked = AskedArms(texts, rounds=state.rounds, sesoi=state.sesoi)
+        arms = (_arm_of(reference), candidate)
+        asked = AskedArms(rounds=state.rounds, sesoi=state.sesoi)
         request = RunRequest(
             self._loaded,
             argv=("gpubench", *sys.argv[1:]),
@@ -52,10 +52,9 @@ class ArmJudge:
             store=self._folder,
             budget_s=left_s,
         )
-        request = replace(request, **asked.fields(self._loaded, len(request.wanted())))
+        request = replace(request, **asked.fields(self._loaded, len(request.wanted()), arms))
         settings = judge_settings(state)
-        names = [arm.name for arm in request.arms]
-        verdicts = Verdicts(names, request.rounds or state.rounds, settings, request.screen_rounds)
+        verdicts = Verdicts([arm.name for arm in arms], request.rounds or state.rounds, settings, request.screen_rounds)
         outcome = start(request, self._listener(what, verdicts), settled=verdicts)
         if outcome.interrupted:
             raise KeyboardInterrupt
@@ -79,3 +78,7 @@ class ArmJudge:
                 self._show(f"{what}: {'; '.join(map(str, verdicts.of(event.case))) or f'round {event.number}'}")
 
         return listen
+
+
+def _arm_of(commit: Commit) -> Arm:
+    return make_arm(parse_arm(f"{commit.commit[:10]}=git={commit.commit[:12]}"))

@@ -43,16 +43,16 @@ class AskedArms:
                 f"{option} applies only to arms: give two with --arm NAME=... (--repeats sets the launches of a case)."
             )
 
-    def fields(self, loaded: "LoadedSuite", num_cases: int) -> dict[str, Any]:
-        """Their fields of a `RunRequest`. UsageError for an arm that cannot be made."""
+    def fields(self, loaded: "LoadedSuite", num_cases: int, made: "tuple[Arm, ...]" = ()) -> dict[str, Any]:
+        """The fields of a `RunRequest` for these arms or those `made` already. UsageError if one cannot be made."""
         from gpubench.runner.arms.arm import make_arm
         from gpubench.runner.arms.revision import check_not_shadowed
         from gpubench.suite.read.arm_text import parse_arms
 
-        if not self.texts:
+        if not self.texts and not made:
             return {}
         rounds, screen_rounds = self._rounds(num_cases)
-        arms = tuple(make_arm(text, _say) for text in parse_arms(self.texts))
+        arms = made or tuple(make_arm(text, _say) for text in parse_arms(self.texts))
         for arm in arms:
             if arm.python is not None:
                 check_not_shadowed(arm.python, loaded.beside)

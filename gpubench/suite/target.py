@@ -54,7 +54,9 @@ def target_suite(source: str) -> str:
     if not colon or not name:
         _refuse_file_alone(file or source)
     if not file or ":" in file:
-        raise UsageError(f"{source!r} is no target.", hint="A target is FILE.py:NAME, MODULE:NAME or torchvision:NAME.")
+        raise UsageError(
+            f"{source!r} is not a target.", hint="A target is FILE.py:NAME, MODULE:NAME or torchvision:NAME."
+        )
     missing, suggestion = why_missing(source, ())
     if missing:
         raise UsageError(f"{_capital(missing)}.", hint=_capital(suggestion))

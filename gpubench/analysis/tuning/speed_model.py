@@ -59,8 +59,7 @@ class SpeedModel:
         self._shared_contest = self._together & ~alone[:, None] & ~alone[None, :]
         self._own_launch = self._together & alone[:, None] & alone[None, :]
         tried = [(self._fit(pair, launch), pair) for pair in _PAIR_SDS for launch in _LAUNCH_SDS]
-        (likelihood, lower, weights), pair = max(tried, key=lambda each: each[0][0])
-        self.log_likelihood, self._lower, self._weights, self._pair_sd = likelihood, lower, weights, pair
+        (_, self._lower, self._weights), self._pair_sd = max(tried, key=lambda each: each[0][0])
 
     def _fit(self, pair_sd: float, launch_sd: float) -> "tuple[float, FloatArray, FloatArray]":
         import numpy as np

@@ -1,5 +1,6 @@
 """`gpubench db`: the runs of a team in one database."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,23 +53,17 @@ def sync(stores: tuple[Path, ...], *, database: str | None, store: Path) -> int:
     for folder in folders:
         if not folder.is_dir():
             raise click.BadParameter(f"there is no folder {folder}", param_hint="FOLDER" if stores else "--store")
-    notes: list[str] = []
-    skipped = [0, 0]
+    skipped: Counter[str] = Counter()
     with Database(database or f"sqlite:///{store / DATABASE_NAME}", create=True) as opened:
-        added = opened.put(_new_runs(opened, folders, notes, skipped))
-        for note in notes:
-            say(f"note: {note}")
-        known, with_arms = skipped
-        beside = [f"{count(known, 'run')} there already"] if known else []
-        beside += [f"{count(with_arms, 'A/B run')} left out"] if with_arms else []
+        added = opened.put(_new_runs(opened, folders, skipped))
+        beside = [f"{count(skipped['known'], 'run')} there already"] if skipped["known"] else []
+        beside += [f"{count(skipped['arms'], 'A/B run')} left out"] if skipped["arms"] else []
         click.echo(f"{count(added, 'run')} stored in {opened.name}" + (f" ({', '.join(beside)})" if beside else ""))
-    return ExitStatus.CASE_FAILED if notes else ExitStatus.OK
+    return ExitStatus.CASE_FAILED if skipped["unreadable"] else ExitStatus.OK
 
 
-def _new_runs(
-    database: "Database", stores: tuple[Path, ...], notes: list[str], skipped: list[int]
-) -> "Iterator[KeptRun]":
-    """Runs that the database lacks or that have grown. `skipped` counts those it has, and those with arms."""
+def _new_runs(database: "Database", stores: tuple[Path, ...], skipped: Counter[str]) -> "Iterator[KeptRun]":
+    """Runs that the database lacks or that have grown. Counts the `skipped`: known, with arms, or unreadable."""
     from gpubench.store.database import stamp_of
     from gpubench.store.run_names import list_heads
     from gpubench.store.run_reader import load_run
@@ -79,14 +74,15 @@ def _new_runs(
             try:
                 stamp = stamp_of(folder)
                 if head is not None and known.get((folder.name, head.created)) == stamp:
-                    skipped[0] += 1
+                    skipped["known"] += 1
                     continue
                 kept = _kept(load_run(folder), stamp)
             except StoreError as error:
-                notes.append(f"{folder.name} was left out: {error}")
+                say(f"note: {folder.name} was left out: {error}")
+                skipped["unreadable"] += 1
                 continue
             if kept is None:
-                skipped[1] += 1
+                skipped["arms"] += 1
             else:
                 yield kept
 

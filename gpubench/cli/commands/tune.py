@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +24,9 @@ from gpubench.core.errors import ExitStatus
 
 if TYPE_CHECKING:
     from gpubench.analysis.tuning.tuned_run import TunedRun
-    from gpubench.core.records import ContestRecord, Record
     from gpubench.runner.run import RunOutcome
-    from gpubench.runner.tuning import TuneStep
-    from gpubench.store.run_info import PlannedCase, RunInfo
+    from gpubench.store.run_info import RunInfo
     from gpubench.store.run_reader import Run
-    from gpubench.suite.model.suite import Suite
 
 SUITE_NAME = "tuned.yaml"
 _PRICE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)/h")
@@ -132,6 +128,8 @@ def command(
         raise click.UsageError(f"{'--force' if force else '--trust'} applies only to a stored run: add --resume RUN.")
     if objective == "cost" and price is None:
         raise click.UsageError("--objective cost needs --price, such as --price 2.5/h.")
+    from gpubench.cli.screens.tune_screen import print_progress
+    from gpubench.cli.tune_search import TuneSearch
     from gpubench.runner.run import RunRequest, start
     from gpubench.store.run_info import TuneGoal
 
@@ -148,10 +146,8 @@ def command(
         download=download,
         tune=goal,
     )
-    from gpubench.cli.screens.tune_screen import print_progress
-
-    chooser = Chooser(loaded.suite, goal)
-    return _ended(start(request, print_progress, before=_check_device, next_step=chooser), store, report=report)
+    search = TuneSearch(loaded.suite, goal)
+    return _ended(start(request, print_progress, before=_check_device, next_step=search), store, report=report)
 
 
 def _loaded(target: str, overrides: tuple[str, ...], axes: tuple[str, ...], *, quality: bool) -> Any:
@@ -183,6 +179,7 @@ def _check_device(info: "RunInfo") -> None:
 
 def _resume(reference: str, store: Path, budget: float, *, download: bool, force: bool, trust: bool) -> "RunOutcome":
     from gpubench.cli.screens.tune_screen import print_progress
+    from gpubench.cli.tune_search import TuneSearch
     from gpubench.core.errors import UsageError
     from gpubench.runner.run import ResumeRequest, resume
     from gpubench.store.run_info import understood
@@ -193,90 +190,10 @@ def _resume(reference: str, store: Path, budget: float, *, download: bool, force
     folder = resolve_run(reference, store)
     info = load_info(folder)
     if info.tune is None:
-        raise UsageError(f"run {info.run} is no search.", hint=f"gpubench run --resume {info.run}")
-    chooser = Chooser(understood(Suite, info.suite, "the run's suite has a setting"), info.tune)
+        raise UsageError(f"run {info.run} is not a search.", hint=f"gpubench run --resume {info.run}")
+    search = TuneSearch(understood(Suite, info.suite, "the run's suite has a setting"), info.tune)
     request = ResumeRequest(folder, budget_s=budget, download=download, force=force, trust=trust)
-    return resume(request, print_progress, next_step=chooser)
-
-
-class Chooser:
-    """Says what to measure next, from what was measured."""
-
-    def __init__(self, suite: "Suite", goal: Any) -> None:
-        from gpubench.runner.contest.groups import process_groups
-        from gpubench.suite.cases.expand import expand, quality_cases
-
-        self._suite, self._goal = suite, goal
-        self.cases = expand(suite).cases
-        self._groups = process_groups(self.cases)
-        self._trained = quality_cases(suite, self.cases)
-
-    def __call__(
-        self,
-        planned: "Sequence[PlannedCase]",
-        records: "Sequence[Record]",
-        contests: "Sequence[ContestRecord]",
-        left_s: float | None,
-    ) -> "TuneStep | None":
-        from gpubench.runner.tuning import TuneStep
-
-        tuned = self.tuned(planned, records, contests)
-        ask = tuned.next(left_s)
-        ids = [case.case_id for case in self.cases]
-        if ask is not None:
-            launch, contest = ([ids[point] for point in points] for points in (ask.launch, ask.contest))
-            return TuneStep(tuple(launch), tuple(contest), repeat=ask.repeat, twin=ask.stage == "final")
-        if tuned.start is None:
-            return None
-        done = {case.case_id for case in planned if case.kind == "quality"}
-        trained = [case.case_id for point in (tuned.start, tuned.best) for case in self.trained(tuned.cases[point])]
-        wanted = tuple(dict.fromkeys(f"quality {each}" for each in trained if each not in done))
-        return TuneStep(train=wanted) if wanted else None
-
-    def tuned(
-        self,
-        planned: "Sequence[PlannedCase]",
-        records: "Sequence[Record]",
-        contests: "Sequence[ContestRecord]",
-    ) -> "TunedRun":
-        """The search so far; settings that lose accuracy are ruled out."""
-        from gpubench.analysis.tuning.tuned_run import TunedRun
-
-        found = TunedRun(self.cases, self._groups, self._goal.objective, planned, records, contests)
-        lost = self._lost(found, planned, records)
-        if not lost:
-            return found
-        return TunedRun(self.cases, self._groups, self._goal.objective, planned, records, contests, rejected=lost)
-
-    def trained(self, case: Any) -> Any:
-        """The accuracy run that stands for a case; none without `--quality`."""
-        from gpubench.suite.cases.expand import ACCURACY_FOLLOWS, quality_cases
-
-        return [
-            each
-            for mine in quality_cases(self._suite, [case])
-            for each in self._trained
-            if all(getattr(each, name) == getattr(mine, name) for name in ACCURACY_FOLLOWS)
-        ]
-
-    def accuracy(self, case: Any, planned: "Sequence[PlannedCase]", records: "Sequence[Record]") -> float | None:
-        """The task's score on the test split; None where it is not known."""
-        wanted = {each.case_id for each in self.trained(case)}
-        indices = {each.index for each in planned if each.kind == "quality" and each.case_id in wanted}
-        found = [record.quality.score for record in records if record.case_index in indices and record.quality]
-        return sum(found) / len(found) if found else None
-
-    def _lost(self, found: "TunedRun", planned: "Sequence[PlannedCase]", records: "Sequence[Record]") -> list[str]:
-        if self._suite.quality is None or found.start is None:
-            return []
-        base, by_precision = self.accuracy(found.cases[found.start], planned, records), dict[str, bool]()
-        sign = -1 if any(each.quality and each.quality.score_better == "lower" for each in records) else 1
-        for case in found.cases if base is not None else ():
-            if case.precision not in by_precision:
-                mine = self.accuracy(case, planned, records)
-                least = sign * (base or 0.0) - self._suite.quality.max_accuracy_drop
-                by_precision[case.precision] = mine is not None and sign * mine < least
-        return [case.case_id for case in found.cases if by_precision.get(case.precision)]
+    return resume(request, print_progress, next_step=search)
 
 
 def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
@@ -284,6 +201,7 @@ def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
     from gpubench.analysis.tuning.paste_lines import paste_lines
     from gpubench.cli.open_run import shown_name
     from gpubench.cli.screens.tune_screen import tune_lines
+    from gpubench.cli.tune_search import TuneSearch
     from gpubench.store.atomic_files import write_atomically
     from gpubench.store.run_info import understood
     from gpubench.store.run_reader import load_run
@@ -292,8 +210,8 @@ def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
     stored = load_run(outcome.folder)
     goal, name = stored.info.tune, shown_name(stored.folder, store)
     assert goal is not None, "it was tuned"
-    chooser = Chooser(understood(Suite, stored.info.suite, "the run's suite has a setting"), goal)
-    tuned = chooser.tuned(stored.info.cases, stored.records, stored.contests)
+    search = TuneSearch(understood(Suite, stored.info.suite, "the run's suite has a setting"), goal)
+    tuned = search.tuned(stored.info.cases, stored.records, stored.contests)
     again = f"gpubench tune --resume {name} --budget 10m"
     if not tuned.measured.valid:
         first = (
@@ -307,7 +225,7 @@ def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
         return ExitStatus.INTERRUPTED if outcome.interrupted else ExitStatus.CASE_FAILED
     best = tuned.cases[tuned.best]
     known = [
-        chooser.accuracy(tuned.cases[point], stored.info.cases, stored.records) for point in (start or 0, tuned.best)
+        search.accuracy(tuned.cases[point], stored.info.cases, stored.records) for point in (start or 0, tuned.best)
     ]
     accuracy = f"{known[1]:.1%}, of the start {known[0]:.1%}" if None not in known else ""
     click.echo("\n".join(tune_lines(tuned, paste_lines(best), goal.price, accuracy)))

@@ -15,7 +15,6 @@ from pydantic import (
 
 from gpubench.core.units import parse_duration, parse_fraction
 
-SUITE_SCHEMA = 1
 MAX_CASES = 10_000
 
 Duration = Annotated[

@@ -45,7 +45,7 @@ class Sampler:
         self.fast, self.slow = History(FastReading._fields), History(SlowReading._fields)
         self.activities: list[Activity] = []
         self.periods = Periods()
-        self.num_ticks = self.num_skipped = 0
+        self.num_skipped = 0
         self.errors: list[str] = []
         self.stuck = False
         self.lost_after_s: float | None = None
@@ -129,7 +129,6 @@ class Sampler:
         if self.device.lost is not None:
             self.lost_after_s = last_good_s if self.lost_after_s is None else self.lost_after_s
             return
-        self.num_ticks += 1
         self._record(at_s, reading)
         with self._ticked:
             self._ticked.notify_all()

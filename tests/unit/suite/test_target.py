@@ -75,8 +75,8 @@ def test_a_target_is_a_suite_of_one_workload(target, name):
         ("resnet.pt", "holds weights, not the code of a model", "mymodel.py:make"),
         ("train.sh", "is a program", "`gpubench stat -- ./train.sh`"),
         ("torchvision:", "names no model", "torchvision:resnet18"),
-        (":Net", "':Net' is no target", "FILE.py:NAME"),
-        ("mymodel.py:Net:x", "'mymodel.py:Net:x' is no target", "FILE.py:NAME"),
+        (":Net", "':Net' is not a target", "FILE.py:NAME"),
+        ("mymodel.py:Net:x", "'mymodel.py:Net:x' is not a target", "FILE.py:NAME"),
     ],
 )
 def test_a_wrong_target_is_answered_with_what_there_is(target, said, hint):

@@ -287,8 +287,11 @@ def test_an_instance_is_copied_for_every_launch(folder, built):
 
 
 def test_real_images_bring_their_classes(built):
-    _, step, _ = built("make", data="digits", image_size=2, params={"width": 10})
+    workload, step, _ = built("make", data="digits", image_size=2, params={"width": 10})
     step()
+    samples, targets = workload.source.batches[0]
+    assert samples.shape[-2:] == (2, 2)
+    assert (targets.dtype, int(targets.max()) < 10) == (torch.int64, True)
 
 
 def test_a_file_is_found_beside_the_suite_and_in_the_working_folder(folder, monkeypatch):
