@@ -33,6 +33,25 @@ class Share(click.ParamType):  # type: ignore[type-arg]
 share = Share()
 
 
+_PRICE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)/h")
+
+
+def price(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """A callback: `2.5/h`, money per hour in any currency."""
+    if value is None:
+        return None
+    found = _PRICE.fullmatch(value)
+    if found is None or float(found[1]) <= 0:
+        raise click.BadParameter(f"expected money per hour, such as 2.5/h, got {value!r}", ctx, param)
+    return float(found[1])
+
+
+def prices(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[float, ...]:
+    """A callback: several of `price`."""
+    found = (price(ctx, param, value) for value in values)
+    return tuple(each for each in found if each is not None)
+
+
 def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """A callback: `20m`, `4.2ms`, `1h30m` or a number of seconds, above 0."""
     from gpubench.core.units import parse_duration

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -49,7 +49,9 @@ class Overall:
 
 @dataclass(frozen=True)
 class Compared:
-    """`metrics` are the requested ones. `interleaved`: rounds were paired; `allow_unpaired`: verdicts even if not."""
+    """`metrics` are the requested ones. `interleaved`: rounds were paired; `allow_unpaired`: verdicts even if not;
+    `machines`: the sides are two machines, which differ on purpose.
+    """
 
     reference: Side
     candidate: Side
@@ -59,6 +61,7 @@ class Compared:
     settings: CompareSettings
     interleaved: bool
     allow_unpaired: bool = False
+    machines: bool = False
 
     def __repr__(self) -> str:
         return f"<Compared {self.candidate.name} with {self.reference.name}: {len(self.changes)} cases>"
@@ -96,8 +99,12 @@ def compare_sides(
     *,
     allow_unpaired: bool = False,
     interleaved: bool | None = None,
+    machines: bool = False,
 ) -> Compared:
-    """Compares two sides. `interleaved` None: True for arms of one run, else False."""
+    """Compares two sides. `interleaved` None: True for arms of one run, else False. `machines`: that they were measured
+    on different machines is what is compared, and no reason to refuse.
+    """
+    allow_unpaired = allow_unpaired or machines
     arms = reference.source == candidate.source == "arm" if interleaved is None else interleaved
     chosen = settings or CompareSettings()
     if arms and reference.rounds > chosen.max_rounds:
@@ -105,9 +112,10 @@ def compare_sides(
     changes = compare_runs(reference, candidate, metrics, chosen, interleaved=arms, allow_unpaired=allow_unpaired)
     if arms and reference.screen_rounds is not None:
         changes = judge_screened(changes, reference.screen_rounds, chosen)
-    return Compared(
-        reference, candidate, differences(reference, candidate), changes, tuple(metrics), chosen, arms, allow_unpaired
-    )
+    found = differences(reference, candidate)
+    if machines:
+        found = tuple(replace(each, refused=each.refused and each.name == "suite") for each in found)
+    return Compared(reference, candidate, found, changes, tuple(metrics), chosen, arms, allow_unpaired, machines)
 
 
 def refuse(compared: Compared, *, force: bool = False) -> None:
@@ -136,13 +144,16 @@ def speed_change(change: CaseChange) -> MetricChange | None:
     return next((change.changes[name] for name in SPEED_METRICS if name in change.changes), None)
 
 
-def overall(changes: Iterable[CaseChange]) -> Overall | None:
-    """The overall change of cases whose speed was measured on both sides and is not INVALID; None without one.
+def overall(
+    changes: Iterable[CaseChange], pick: Callable[[CaseChange], MetricChange | None] = speed_change
+) -> Overall | None:
+    """The overall change of cases whose speed (or what `pick` gives) was measured on both sides and is not INVALID;
+    None without one.
 
     The cases are not a sample of something larger: the interval covers how well each ratio is known (their errors
     taken as independent), not how much they differ. There is none if any case has none.
     """
-    moved = [found.comparison for change in changes if (found := speed_change(change)) is not None]
+    moved = [found.comparison for change in changes if (found := pick(change)) is not None]
     known = [comparison for comparison in moved if comparison is not None and math.isfinite(comparison.ratio)]
     if not known:
         return None

@@ -6,9 +6,19 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from gpubench.cli.screens.final_screen import print_compared, print_compared_json
-from gpubench.cli.shared_options import complete_runs, json_option, select_option, share, store_option, wide_option
+from gpubench.cli.shared_options import (
+    complete_runs,
+    json_option,
+    prices,
+    select_option,
+    share,
+    store_option,
+    wide_option,
+)
 
 if TYPE_CHECKING:
+    from gpubench.analysis.compare.compare_sides import Compared
+    from gpubench.analysis.compare.machine_choice import MachineChoice
     from gpubench.analysis.compare.run_sides import Side
 
 
@@ -27,6 +37,19 @@ if TYPE_CHECKING:
 @click.option("--allow-unpaired", is_flag=True, help="Call stored runs slower or faster even if not interleaved.")
 @click.option("--force", is_flag=True, help="Compare even if GPU, suite or settings differ.")
 @click.option(
+    "--machines",
+    is_flag=True,
+    help="Compare two machines that ran one suite: which is faster, needs less energy, costs less (with --price).",
+)
+@click.option(
+    "--price",
+    "hourly",
+    multiple=True,
+    callback=prices,
+    metavar="X/h",
+    help="What each machine costs, in the order of the runs: --price 2.5/h --price 4/h.",
+)
+@click.option(
     "--why",
     is_flag=True,
     help="Profile both arms of each slower case in turn, and name the phases and operators that make it slower.",
@@ -44,6 +67,8 @@ def command(
     sesoi: float | None,
     allow_unpaired: bool,
     force: bool,
+    machines: bool,
+    hourly: tuple[float, ...],
     why: bool,
     verbose: bool,
     as_json: bool,
@@ -62,6 +87,7 @@ def command(
       gpubench compare @last                     the arms of the last run
       gpubench compare @last --why               what makes an arm slower
       gpubench compare before after -v           two runs by tag, with reasons
+      gpubench compare a100 h100 --machines --price 1.8/h --price 2.9/h
       gpubench compare @last~1 @last -k 'device=cuda' --json
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides, refuse
@@ -79,11 +105,18 @@ def command(
             f"{wrong[0]!r} is not a metric that can get better or worse{meant}; `gpubench list metrics` names them"
         )
         raise click.BadParameter(message, param_hint="--metric")
+    if hourly and not machines:
+        raise click.UsageError("--price is for --machines: it is the same money for the arms of one machine.")
+    if machines and len(runs) != 2:
+        raise click.UsageError(f"--machines compares two runs, one of each machine, and got {len(runs)}.")
+    if machines and len(hourly) not in (0, 2):
+        raise click.UsageError("Give --price once for each of the two machines: --price 2.5/h --price 4/h.")
     first, others, run = sides_to_compare(runs, store, reference)
     settings = CompareSettings(sesoi=sesoi or (run and run.info.sesoi) or SESOI)
     first, others = _kept(first, selection), tuple(_kept(side, selection) for side in others)
     found = [
-        compare_sides(first, side, metrics or COMPARED, settings, allow_unpaired=allow_unpaired) for side in others
+        compare_sides(first, side, metrics or COMPARED, settings, allow_unpaired=allow_unpaired, machines=machines)
+        for side in others
     ]
     for each in found:
         refuse(each, force=force)
@@ -93,13 +126,22 @@ def command(
 
         answers = explain_found(run, found, force=force)
     if as_json:
-        print_compared_json(found, answers)
+        print_compared_json(found, answers, _choice(found[0], hourly) if machines else None)
         return
     # Where the profiles of both sides are: arms of one run share its folder.
     folders = [resolve_run(name, store) for name in runs]
     for number, (each, folder) in enumerate(zip(found, folders[1:] or folders * len(found), strict=True)):
         said = answers[number] if answers is not None else None
-        print_compared(each, (folders[0], folder), verbose=verbose, wide=wide, again=bool(number), why=said)
+        choice = _choice(each, hourly) if machines else None
+        print_compared(
+            each, (folders[0], folder), verbose=verbose, wide=wide, again=bool(number), why=said, choice=choice
+        )
+
+
+def _choice(compared: "Compared", hourly: tuple[float, ...]) -> "MachineChoice":
+    from gpubench.analysis.compare.machine_choice import choose_machine
+
+    return choose_machine(compared, (hourly[0], hourly[1]) if hourly else None)
 
 
 def _kept(side: "Side", selection: str | None) -> "Side":

@@ -1,7 +1,6 @@
 """`gpubench tune`: searches the fastest correct settings of a model."""
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from gpubench.cli.shared_options import (
     input_option,
     loss_option,
     model_settings,
+    price,
     seconds,
     set_option,
     store_option,
@@ -29,17 +29,6 @@ if TYPE_CHECKING:
     from gpubench.store.run_reader import Run
 
 SUITE_NAME = "tuned.yaml"
-_PRICE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)/h")
-
-
-def _price(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """`2.5/h`: money per hour, in any currency."""
-    if value is None:
-        return None
-    found = _PRICE.fullmatch(value)
-    if found is None or float(found[1]) <= 0:
-        raise click.BadParameter(f"expected money per hour, such as 2.5/h, got {value!r}", ctx, param)
-    return float(found[1])
 
 
 @click.command(name="tune")
@@ -55,7 +44,7 @@ def _price(ctx: click.Context, param: click.Parameter, value: str | None) -> flo
     show_default=True,
     help="What is best: samples per second, per joule (needs a meter), or for the money (needs --price).",
 )
-@click.option("--price", callback=_price, metavar="X/h", help="What the machine costs: 2.5/h.")
+@click.option("--price", callback=price, metavar="X/h", help="What the machine costs: 2.5/h.")
 @click.option(
     "--budget", callback=seconds, default="10m", show_default=True, metavar="TIME", help="Stop after this long."
 )

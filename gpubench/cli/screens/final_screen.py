@@ -10,6 +10,7 @@ from gpubench.report.render.terminal import TerminalReport
 
 if TYPE_CHECKING:
     from gpubench.analysis.compare.compare_sides import Compared
+    from gpubench.analysis.compare.machine_choice import MachineChoice
     from gpubench.report.comparison.why_slower import Answer
     from gpubench.report.model.report_model import Section
 
@@ -19,10 +20,14 @@ def result_writer(*, wide: bool = False) -> TerminalReport:
     return TerminalReport(result_console(), table_width(sys.stdout, wide=wide), prose_width(sys.stdout))
 
 
-def print_compared_json(found: "Sequence[Compared]", why: "Sequence[Mapping[str, Answer]] | None" = None) -> None:
+def print_compared_json(
+    found: "Sequence[Compared]",
+    why: "Sequence[Mapping[str, Answer]] | None" = None,
+    choice: "MachineChoice | None" = None,
+) -> None:
     from gpubench.report.comparison.json_documents import comparison_document, to_lines
 
-    documents = [comparison_document(each, why[at] if why else None) for at, each in enumerate(found)]
+    documents = [comparison_document(each, why[at] if why else None, choice) for at, each in enumerate(found)]
     content: Any = documents[0] if len(documents) == 1 else {"schema": documents[0]["schema"], "comparisons": documents}
     sys.stdout.write(to_lines(content))
 
@@ -35,9 +40,11 @@ def print_compared(
     wide: bool,
     again: bool,
     why: "Mapping[str, Answer] | None" = None,
+    choice: "MachineChoice | None" = None,
 ) -> None:
-    """`why` is what was found about the cases that got slower, None if it was not asked."""
+    """`why` is what was found about the cases that got slower, `choice` what two machines offer; None if not asked."""
     from gpubench.report.comparison.comparison_report import build_comparison
+    from gpubench.report.comparison.machine_section import machine_section
     from gpubench.report.comparison.why_slower import why_sections
     from gpubench.report.render.result_screen import print_comparison
 
@@ -45,6 +52,8 @@ def print_compared(
     if again:
         writer.blank()
     extra = _explanation(compared, *folders) if why is None else why_sections(why)
+    if choice is not None:
+        extra = (machine_section(choice, compared.reference.name, compared.candidate.name), *extra)
     print_comparison(writer, build_comparison(compared, verbose=verbose, extra=extra))
 
 

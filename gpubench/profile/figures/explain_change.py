@@ -22,7 +22,7 @@ named (Bonferroni).
 """
 LEAST_PART = 0.1
 """Of the whole change: what is smaller is not named."""
-LEAST_SHARE = 0.002
+LEAST_SHARE = 0.005
 """Of a step: nor is what changed by less than this."""
 MOSTLY = 0.5
 """A part is named by what is inside of it if that makes up this much of its change."""
@@ -290,6 +290,8 @@ def _part(path: tuple[_Group, ...], group: _Group) -> Part:
         path, group = (*path, group), _Group(_OWN, group.moved, group.calls)
     names = [_name(each) for each in path[1:]] or [_name(group)]
     kind, before, after = group.key
+    if group.key == _OWN and len(names) > 1:
+        before = after = names.pop()
     return Part(
         phase=names[0],
         kind=kind,

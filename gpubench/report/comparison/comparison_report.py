@@ -51,7 +51,7 @@ Moved = tuple[CaseChange, MetricChange]
 def build_comparison(compared: Compared, *, verbose: bool = False, extra: Sequence[Section] = ()) -> ReportModel:
     """The report of a candidate against its reference. `verbose` lists every row with the reason for its verdict.
 
-    `extra` sections (an explanation from profiles) go before what is unclear.
+    `extra` sections (an explanation from profiles; of two machines, which to choose, first) go before what is unclear.
     """
     rows = list(moves(compared.changes))
     changed = [each for each in rows if _stands_out(compared, each)]
@@ -61,9 +61,10 @@ def build_comparison(compared: Compared, *, verbose: bool = False, extra: Sequen
     level = f"; {LEVEL_WORDS[compared.level]}" if compared.level else ""
     sections = (
         Section("differs", "Differs", facts=difference_facts(compared.differences)),
+        *(extra if compared.machines else ()),
         Section("changed", "Changed", tables=_tables("changed", changed, compared, why=verbose)),
         Section("ends", "Ended otherwise", tables=ends_table(ended), gist=_kinds(ended)),
-        *extra,
+        *(() if compared.machines else extra),
         Section("counts", "Summary", lines=_counts(compared, len(changed), verbose=verbose)),
         Section("unclear", "Unclear", lines=unclear_lines(unclear, compared.settings.sesoi)),
         Section("all", "Every row", tables=_tables("all", rows, compared, why=True) if verbose else ()),
@@ -120,7 +121,9 @@ def _headline(compared: Compared) -> tuple[Line, ...]:
     if compared.level == "stored":
         measure = "measure both in one run with `gpubench run SUITE --arm ...`"
         follows = (
-            ". `--allow-unpaired`: the verdicts here ignore that, and attribute it to the code. To tell them "
+            ": a smaller difference between machines means nothing."
+            if compared.machines
+            else ". `--allow-unpaired`: the verdicts here ignore that, and attribute it to the code. To tell them "
             f"apart, {measure}."
             if compared.allow_unpaired
             else f", so stored runs give no `slower` or `faster`: {measure}, or add `--allow-unpaired` to judge "

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
-from gpubench.analysis.compare.compare_sides import Compared
+from gpubench.analysis.compare.compare_sides import Compared, Overall
+from gpubench.analysis.compare.machine_choice import MachineChoice
 from gpubench.analysis.gate.gate_outcome import Checked
 from gpubench.analysis.gate.gate_rules import GateResult
 from gpubench.analysis.summary.case_summary import ComparableCase
@@ -24,9 +25,11 @@ _DEFAULTS = Case().settings
 _NONE = object()
 
 
-def comparison_document(compared: Compared, why: Mapping[str, Answer] | None = None) -> dict[str, Any]:
+def comparison_document(
+    compared: Compared, why: Mapping[str, Answer] | None = None, choice: MachineChoice | None = None
+) -> dict[str, Any]:
     """One candidate against its reference, every case and metric; only settings that are not at their default. `why`:
-    what makes cases slower, by label, None if it was not asked.
+    what makes cases slower, by label; `choice`: what two machines offer; None if not asked.
     """
     return {
         "schema": DOCUMENT_SCHEMA,
@@ -38,6 +41,35 @@ def comparison_document(compared: Compared, why: Mapping[str, Answer] | None = N
         "counts": compared.counts,
         "cases": [_case(change) for change in compared.changes],
         **_why(why),
+        **_machines(choice),
+    }
+
+
+def _machines(choice: MachineChoice | None) -> dict[str, Any]:
+    if choice is None:
+        return {}
+
+    def ratio(found: Overall | None) -> dict[str, Any] | None:
+        return None if found is None else {"ratio": _estimate(found.ratio), "num_cases": found.num_cases}
+
+    return {
+        "machines": {
+            "prices_per_hour": choice.prices and list(choice.prices),
+            "samples_per_s": ratio(choice.speed),
+            "joules_per_sample": ratio(choice.energy),
+            "money_per_sample": ratio(choice.money),
+            "cases": [
+                {
+                    "label": case.change.label,
+                    "samples_per_s": _estimate(case.speed),
+                    "joules_per_sample": _estimate(case.energy),
+                    "money_per_sample": _estimate(case.money),
+                    "samples_per_money": list(case.per_money),
+                    "samples_per_joule": list(case.per_joule),
+                }
+                for case in choice.cases
+            ],
+        }
     }
 
 

@@ -105,7 +105,7 @@ def part_name(part: Part) -> str:
     """`aten::mm`, `a became b`, `new: c`, or what stands for time without an operator."""
     before, after = (shorten(name, _NAME_WIDTH) for name in (part.before, part.after))
     if not before and not after:
-        return _NO_OPERATOR if not part.within else f"{part.within[-1]} itself"
+        return _NO_OPERATOR
     words = {"same": after, "changed": f"{before} became {after}", "added": f"new: {after}", "gone": f"gone: {before}"}
     return words[part.kind]
 

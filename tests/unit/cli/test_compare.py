@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -422,3 +423,72 @@ def test_why_needs_the_arms_of_one_run(store, capsys):
     assert status == 2
     assert "--why profiles the arms of one run in turn" in err
     assert "--arm base='git=main'" in err
+
+
+def two_machines(store, energy=(1.0, 0.6)):
+    """The candidate's machine does twice the samples per second."""
+    other = {**ENVIRONMENT, "gpus": [{**gpu, "name": "another card"} for gpu in ENVIRONMENT["gpus"]]}
+    for name, rate, joules, environment in (
+        ("old", 1000.0, energy[0], ENVIRONMENT),
+        ("new", 2000.0, energy[1], other),
+    ):
+        made = HandMade(environment=environment)
+        for batch_size in (64, 128):
+            planned = made.plan(device="cuda", batch_size=batch_size)
+            made.launches(planned, rate, extra={"energy_per_sample_j": joules})
+        made.write(store, name)
+
+
+def test_two_machines_get_a_verdict_on_speed_energy_and_money(store, capsys):
+    two_machines(store)
+    status, out, _ = compare(store, capsys, "old", "new", "--machines", "--price", "2/h", "--price", "3/h", "--wide")
+    assert status == 0
+    assert "Speed   faster: 2.0" in out
+    assert "times the samples per second, geometric mean over 2 cases" in out
+    assert "Money   cheaper: 0.75" in out
+    assert "cannot be compared" not in out
+    assert "a smaller difference between machines means nothing" in " ".join(out.split())
+
+
+def test_two_machines_without_prices_say_what_is_missing(store, capsys):
+    two_machines(store)
+    _, out, _ = compare(store, capsys, "old", "new", "--machines")
+    assert "Money   not known: give --price of both: 2.5/h" in out
+
+
+def test_two_machines_are_in_the_published_form_of_the_json(store, capsys):
+    schema = json.loads((ROOT / "schemas" / "comparison-1.json").read_text())
+    two_machines(store)
+    command = ("old", "new", "--machines", "--price", "2/h", "--price", "3/h", "--json")
+    document = json.loads(compare(store, capsys, *command)[1])
+    jsonschema.validate(document, schema)
+    found = document["machines"]
+    assert found["samples_per_s"]["ratio"]["value"] == pytest.approx(2.0)
+    assert found["money_per_sample"]["ratio"]["value"] == pytest.approx(0.75)
+    assert found["cases"][0]["samples_per_money"] == pytest.approx([1000 * 3600 / 2, 2000 * 3600 / 3], rel=0.01)
+
+
+def test_machines_that_ran_different_suites_are_refused(store, capsys):
+    two_machines(store)
+    made = HandMade(environment=ENVIRONMENT)
+    made.measured(1000.0, STEADY, device="cuda", batch_size=64)
+    head = made.write(store, "third") / "run.json"
+    head.write_text(re.sub(r'("suite_name": ?)"fake"', r'\1"other"', head.read_text()))
+    status, _, err = compare(store, capsys, "old", "third", "--machines")
+    assert (status, "cannot be compared" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("old", "new", "--price", "2/h"), "--price is for --machines"),
+        (("old", "--machines"), "--machines compares two runs"),
+        (("old", "new", "--machines", "--price", "2/h"), "give --price once for each of the two machines"),
+        (("old", "new", "--machines", "--price", "2"), "expected money per hour"),
+    ],
+)
+def test_what_two_machines_cannot_be_asked_is_refused(store, capsys, arguments, said):
+    two_machines(store)
+    status, _, err = compare(store, capsys, *arguments)
+    assert status == 2
+    assert said in err
