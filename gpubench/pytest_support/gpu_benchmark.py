@@ -25,7 +25,7 @@ ON_CPU = "the test runs on the CPU"
 
 
 class GpuBenchmark:
-    """Is called like `benchmark`. Its attribute `benchmark` is pytest-benchmark's fixture, for everything else."""
+    """Called like `benchmark`. Its attribute `benchmark` is pytest-benchmark's fixture, for everything else."""
 
     def __init__(self, benchmark: Any, options: Options, monitor: Callable[[], Monitor]) -> None:
         missing = [name for name in _NEEDED if not hasattr(benchmark, name)]
@@ -86,7 +86,7 @@ class GpuBenchmark:
         else:
             result = self._on_device(rounds, run, own)
         self._refuse(deferred(result))
-        watchers = instruments(traced=False)  # pytest-benchmark takes trace functions out meanwhile
+        watchers = instruments(traced=False)  # pytest-benchmark removes trace functions during the call
         if watchers:
             message = f"the times contain the work of {', '.join(watchers)}"
             warnings.warn(pytest.PytestWarning(message), stacklevel=3)
@@ -107,7 +107,7 @@ class GpuBenchmark:
         return result
 
     def _refuse(self, unfinished: str | None) -> None:
-        """Fails the test where what it calls only returns a coroutine, a generator or the like, which does no work."""
+        """Fails the test if its call only returns a coroutine, a generator or the like, which does no work."""
         if unfinished is not None:
             self.benchmark._mode = "gpu_benchmark"  # noqa: SLF001 - or pytest-benchmark warns that it was not used
             pytest.fail(f"the benchmarked call returns {unfinished}, so nothing was timed. {HINT}", pytrace=False)

@@ -11,11 +11,11 @@ from gpubench.cli.main import cli
 from gpubench.core.version import __version__
 
 _KEPT = "\b"
-"""Click's mark before a paragraph whose lines are kept as they are."""
+"""Click's mark before a preformatted paragraph."""
 
 
 _EXAMPLE_COLUMNS = 72
-"""Of 80 that a terminal has, what the margin leaves to lines that are kept as they are."""
+"""Columns for preformatted lines: a terminal's 80 minus the margin."""
 
 
 def man_page() -> str:
@@ -45,7 +45,7 @@ def man_page() -> str:
 def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     usage = " ".join(command.collect_usage_pieces(context))
     yield f'.SS "{_escaped(context.command_path)} {_escaped(usage)}"'
-    # As it was written: what `help` holds was fitted to the width of a terminal.
+    # The text as written, because `help` is fitted to the width of a terminal.
     written = command.callback.__doc__ if command.callback else None
     yield from _prose(written or command.help or "")
     if isinstance(command, click.Group):
@@ -82,7 +82,7 @@ def _prose(text: str) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    """Text as troff prints it: backslashes and hyphens as they are, and no line that starts like a request."""
+    """Text escaped for troff: backslashes, hyphens, and lines that start like a request."""
     shown = (
         text.replace("\\", "\\e").replace("-", "\\-").replace('"', "\\(dq").replace("~", "\\(ti").replace("^", "\\(ha")
     )

@@ -21,10 +21,10 @@ Schema = dict[str, Any]
 
 
 def suite_schema() -> Schema:
-    """What an editor may check and complete, kept in `schemas/suite-1.json`.
+    """The schema with which editors check and complete suites, kept in `schemas/suite-1.json`.
 
-    It accepts all that `gpubench validate` accepts, and a little more: what depends on other parts of the file, or is
-    written inside text (durations, shares), is left to `validate`.
+    It accepts everything that `gpubench validate` accepts, and a little more: `validate` also checks what depends on
+    other parts of the file, or is written inside text (durations, shares).
     """
     text = (
         json.dumps(Suite.model_json_schema(by_alias=True))
@@ -62,7 +62,7 @@ def suite_schema() -> Schema:
 
 
 def _settings() -> dict[str, Schema]:
-    """The settings of a case as a suite file may write them, which is more than a stored case holds."""
+    """The settings of a case in all forms that a suite file may use, more than a stored case."""
     schema: dict[str, Schema] = _tidy(Case.model_json_schema())["properties"]
     for name in SETTINGS:
         if is_switch(name):
@@ -111,7 +111,7 @@ def _also(schema: Schema, other: Schema) -> Schema:
 
 
 def _or_nothing(schema: Schema) -> Schema:
-    """A section with nothing after its colon is the same as none."""
+    """The schema, or nothing: an empty section is the same as none."""
     return schema if {"type": "null"} in schema.get("anyOf", ()) else _also(schema, {"type": "null"})
 
 

@@ -1,4 +1,4 @@
-"""`docs/suite-reference.md`, written from the models so that it cannot fall behind them."""
+"""`docs/suite-reference.md`, generated from the models so that it stays up to date."""
 
 import json
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Runs one job at a time in its own process, and measures it. How a job comes about and what happens in it:
+"""Runs one job at a time in its own process, and measures it. The path of a job:
 
 1. `process/host.py` imports torch once, makes no CUDA call, and forks a child for each job that it is sent
    (`process/spawn.py`; a fresh interpreter where it cannot fork). `process/child.py` runs the job and sends messages

@@ -1,6 +1,6 @@
-"""`python -m gpubench.worker --socket-fd N`: a host for the parent that holds the other end of the socket pair.
+"""`python -m gpubench.worker --socket-fd N`: a host for the parent at the other end of the socket pair.
 
-`--child` is how a host starts a process for a job if it cannot fork. Neither is meant to be typed.
+A host that cannot fork starts processes for jobs with `--child`. Neither is meant to be typed.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     from gpubench.worker.process import host
 
     status = host.main(options.socket_fd, options.modules)
-    # Everything it served is over. Tearing torch down takes a second, and complains about objects that were frozen.
+    # All work is done. Tearing torch down would take a second, and complain about frozen objects.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)

@@ -1,6 +1,6 @@
 """The device that a case runs on. No other file of the worker names `torch.cuda`.
 
-The rest asks `accelerator_of(case.device)` and decides by what it answers: `asynchronous` picks the clock, `memory` the
+Other files use `accelerator_of(case.device)` and decide by its attributes: `asynchronous` picks the clock, `memory` the
 memory figures, `lacks` the precisions. Another kind of device is a class here, a line in `ACCELERATORS`, and a backend
 in `gpubench.telemetry.devices`. torch's build for AMD calls its devices `cuda` too; `RocmAccelerator` has the rest.
 """
@@ -24,7 +24,7 @@ _ROCM_TF32 = ("gfx94", "gfx95")
 
 
 class DeviceFacts(NamedTuple):
-    """`uuid` as the driver writes it; `extra` holds what only some devices have (see `Effective.extra`)."""
+    """`uuid` is as the driver writes it; `extra` holds facts that only some devices have (see `Effective.extra`)."""
 
     name: str | None
     uuid: str | None
@@ -32,8 +32,8 @@ class DeviceFacts(NamedTuple):
 
 
 class CapturedGraph(NamedTuple):
-    """`result` is what the captured call returned: a graph writes to the same addresses at every replay, so it must be
-    kept as long as the graph is used.
+    """`result` is the return value of the captured call. It must be kept as long as the graph is used, because every
+    replay writes to the same addresses.
     """
 
     replay: Callable[[], None]
@@ -41,12 +41,12 @@ class CapturedGraph(NamedTuple):
 
 
 class DeviceEvent(Protocol):
-    """A mark on the device's own time line, as `torch.Event` has it."""
+    """A mark on the device's timeline, like `torch.Event`."""
 
     def record(self) -> None: ...
     def synchronize(self) -> None: ...
     def query(self) -> bool:
-        """Whether the device has got this far."""
+        """Whether the device has reached it."""
         ...
 
     def elapsed_time(self, later: Any, /) -> float:
@@ -57,13 +57,13 @@ class DeviceEvent(Protocol):
 class DeviceMemory:
     """torch's allocator on one GPU. Sizes in bytes.
 
-    A captured graph writes to its pool at every replay without asking the allocator, to which free is what the captured
-    call gave back. Here that counts as allocated.
+    At every replay a captured graph writes to its pool without asking the allocator, which counts as free what the
+    captured call released. Here that counts as allocated.
     """
 
     given_back: ClassVar[dict[Any, int]] = {}
-    """By the pool of a graph, the most that the captured call held at once of what it gave back; of graphs that other
-    code captured it is not known, and all that is free in their pools counts.
+    """By graph pool: the most that the captured call held at once of what it released. For graphs captured by other
+    code this is unknown, and all free memory in their pools counts.
     """
 
     def __init__(self, device: Any, torch: Any) -> None:
@@ -71,14 +71,14 @@ class DeviceMemory:
         self._replayed_at_reset = 0
 
     def statistics(self) -> dict[str, int]:
-        """By torch's own names (`allocated_bytes.all.peak`); empty where nothing was allocated or counted."""
+        """By torch's names (`allocated_bytes.all.peak`); empty if nothing was allocated or counted."""
         found: dict[str, int] = self._cuda.memory_stats(self._device)
         if _ALLOCATED_PEAK in found:
             found[_ALLOCATED_PEAK] += self._replayed_at_reset
         return found
 
     def free_and_total(self) -> tuple[int, int]:
-        """Of the whole device, by the driver."""
+        """Free and total memory of the whole device, from the driver."""
         free, total = self._cuda.mem_get_info(self._device)
         return int(free), int(total)
 
@@ -95,14 +95,16 @@ class DeviceMemory:
 
     @contextmanager
     def capturing(self, graph: Any) -> Iterator[None]:
-        """Inside, `graph` is captured: notes what the call holds of what it gives back. Resets the peak."""
+        """Inside, `graph` is captured: notes how much of the released memory the call uses. Resets the peak."""
         self._cuda.reset_peak_memory_stats(self._device)
         yield
         peak, left = self._cuda.max_memory_allocated(self._device), self._cuda.memory_allocated(self._device)
         self.given_back[tuple(graph.pool())] = int(peak - left)
 
     def _replayed(self) -> int:
-        """What replays use of all graphs' pools, beyond what is allocated there. The pool (0, 0) is the allocator's."""
+        """Memory that replays use in all graphs' pools, beyond what is allocated there. The pool (0, 0) is the
+        allocator's.
+        """
         free: Counter[Any] = Counter()
         for segment in self._cuda.memory_snapshot():
             if segment["device"] == (self._device.index or 0):
@@ -111,10 +113,10 @@ class DeviceMemory:
         return sum(min(num_bytes, self.given_back.get(pool, num_bytes)) for pool, num_bytes in free.items())
 
     def free_workspaces(self) -> None:
-        """Gives back what libraries keep between calls: cuBLAS up to 32 MiB for each thread that multiplied, counted as
-        allocated and charged to the first product. The next product takes it again, also inside a captured graph.
+        """Releases workspaces that libraries keep between calls: cuBLAS up to 32 MiB per thread that multiplied,
+        counted as allocated by the first product. The next product allocates it again, also inside a captured graph.
         """
-        self._torch._C._cuda_clearCublasWorkspaces()  # noqa: SLF001 - not public; torch's compiler calls it too
+        self._torch._C._cuda_clearCublasWorkspaces()  # noqa: SLF001 - not public, but torch's compiler calls it too
 
     def empty_cache(self) -> None:
         self._cuda.empty_cache()
@@ -134,10 +136,10 @@ class DeviceMemory:
 
 
 class Accelerator:
-    """A device, in this class the host itself; other kinds override. `device` is where tensors go.
+    """A device; this class is the host itself, other kinds override it. `device` is where tensors go.
 
-    `asynchronous`: the host hands work over and goes on, and events tell the device's own time; otherwise a step is
-    done when its call returns. `memory` is None where torch keeps no allocator.
+    `asynchronous`: the host launches work and goes on, and events measure the device's time; otherwise a step is done
+    when its call returns. `memory` is None without a torch allocator.
     """
 
     asynchronous = False
@@ -154,7 +156,7 @@ class Accelerator:
         return None
 
     def lacks(self, precision: str) -> str | None:
-        """Why it does not compute in this precision; None if it does. May create the device's context."""
+        """Why the device does not support this precision; None if it does. May create the device's context."""
         tf32 = PRECISIONS[precision].math == "tf32"
         return "TF32 is a mode of NVIDIA's tensor cores; a CPU has none" if tf32 else None
 
@@ -162,14 +164,14 @@ class Accelerator:
         """Makes it the current device of this process."""
 
     def synchronize(self) -> None:
-        """Waits until the device has done everything."""
+        """Waits until the device has finished all work."""
 
     def event(self, *, blocking: bool = False) -> DeviceEvent:
-        """`blocking`: a host that waits for the event sleeps. NotImplementedError on a device without a clock."""
+        """`blocking`: the host sleeps while it waits for the event. NotImplementedError on a device without events."""
         raise NotImplementedError("a CPU has no events: a step is done when its call returns")
 
     def spin(self, cycles: int) -> None:
-        """Occupies the device for about so many of its clock cycles. NotImplementedError where nothing does that."""
+        """Occupies the device for about `cycles` clock cycles. NotImplementedError if nothing does that."""
         raise NotImplementedError("a CPU has no queue to hold back")
 
     def capture(self, step: Step, *, num_warmups: int, before: Callable[[], object] | None = None) -> CapturedGraph:
@@ -180,11 +182,11 @@ class Accelerator:
         return DeviceFacts(None, None, {"cpu_capability": self._torch.backends.cpu.get_cpu_capability()})
 
     def last_cache_bytes(self) -> int | None:
-        """Size of the last cache before memory; None where torch does not know it."""
+        """Size of the last-level cache; None if torch does not know it."""
         return None
 
     def rng_devices(self) -> list[Any]:
-        """What `torch.random.fork_rng` must be given to put this device's random state back."""
+        """The devices to give to `torch.random.fork_rng` to restore the random state."""
         return []
 
 
@@ -236,14 +238,14 @@ class CudaAccelerator(Accelerator):
         side = self._cuda.Stream(self.device)
         side.wait_stream(self._cuda.current_stream(self.device))
         with self._cuda.stream(side), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*capturable=True")  # it is captured, right after this
+            warnings.filterwarnings("ignore", message=".*capturable=True")  # it is captured right after this
             for _ in range(num_warmups):
                 step()
         self._cuda.current_stream(self.device).wait_stream(side)
         if before is not None:
             before()
         graph = self._cuda.CUDAGraph()
-        # Thread-local, or a loader's thread that pins memory meanwhile would spoil the capture.
+        # Thread-local, or a loader thread that pins memory would break the capture.
         with self.memory.capturing(graph), self._cuda.graph(graph, capture_error_mode="thread_local"):
             result = step()
         return CapturedGraph(graph.replay, result)
@@ -278,8 +280,8 @@ class CudaAccelerator(Accelerator):
 
 
 class RocmAccelerator(CudaAccelerator):
-    """An AMD GPU under torch's HIP build: the same calls, other facts. Architectures instead of compute capabilities,
-    and a UUID that is the serial number of the chip, which torch shows as the code of each of its 16 characters.
+    """An AMD GPU under torch's HIP build: the same calls, other facts. It has architectures instead of compute
+    capabilities, and a UUID that is the chip's serial number, which torch shows as the codes of its 16 characters.
     """
 
     def lacks(self, precision: str) -> str | None:
@@ -301,23 +303,25 @@ class RocmAccelerator(CudaAccelerator):
 
 
 def gpu(device: Any, torch: Any = None) -> CudaAccelerator:
-    """What this build of torch calls `cuda`."""
+    """The accelerator that this build of torch calls `cuda`."""
     if torch is None:
         import torch
     return RocmAccelerator(device, torch) if getattr(torch.version, "hip", None) else CudaAccelerator(device, torch)
 
 
 ACCELERATORS: dict[str, Callable[[Any], Accelerator]] = {"cpu": Accelerator, "cuda": gpu}
-"""By the type of device that a case names."""
+"""The accelerators by device type."""
 
 
 def accelerator_of(device: Any) -> Accelerator:
-    """Of a case's `device` (`cuda:1`) or a torch.device. KeyError for a type that is not in `ACCELERATORS`."""
+    """The accelerator of a case's `device` (`cuda:1`) or a torch.device. KeyError for a type not in `ACCELERATORS`."""
     return ACCELERATORS[str(device).partition(":")[0]](device)
 
 
 def visible_gpus(torch: Any) -> tuple[list[Accelerator], str | None]:
-    """What torch lets this process use, in its own numbering, and why there is none. Initialises the driver."""
+    """The GPUs that torch lets this process use, in torch's numbering, and why there is none. Initialises the
+    driver.
+    """
     if not built_for_gpus(torch):
         return [], "this torch was built without CUDA"
     if torch.cuda.is_available():
@@ -335,7 +339,9 @@ def built_for_gpus(torch: Any) -> bool:
 
 
 def library_versions(torch: Any, cudnn: int | None) -> dict[str, str | None]:
-    """The libraries of torch's build. `cudnn` as cuDNN numbers itself: 91500 is 9.15.0. HIP has MIOpen there."""
+    """Versions of the libraries in torch's build. `cudnn` in cuDNN's numbering: 91500 is 9.15.0. HIP has MIOpen
+    instead.
+    """
     hip = getattr(torch.version, "hip", None)
     if hip is not None:
         return {"cuda": None, "cudnn": None, "hip": hip, "miopen": None if cudnn is None else str(cudnn)}

@@ -1,4 +1,4 @@
-"""Work for the doctor, as a separate program: facts of torch and CUDA, and a load of known shape.
+"""Work for the doctor, as a separate program: facts about torch and CUDA, and a load of known shape.
 
     python -m gpubench.worker.doctor_work facts
     python -m gpubench.worker.doctor_work load --device cuda:0 --parts steady:4,alternate:4
@@ -22,7 +22,7 @@ _MOST_REPEATS = 10_000
 
 
 def main(arguments: list[str]) -> int:
-    """Runs one of the two; exit status 3 where the device cannot be used, with the reason as JSON."""
+    """Runs one of the two; exit status 3 if the device cannot be used, with the reason as JSON."""
     parser = argparse.ArgumentParser(prog="gpubench.worker.doctor_work")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("facts")
@@ -70,7 +70,7 @@ class MatrixLoad:
         self.finish = self._accelerator.synchronize
         self.num_repeats = 1
         warm_s = time.monotonic() + _WARM_S
-        while True:  # doubles the products of a step until it takes long enough, and warms the device up on the way
+        while True:  # doubles the products of a step until it is long enough, which also warms up the device
             start_s = time.monotonic()
             self.launch()
             self.finish()
@@ -94,7 +94,7 @@ class MatrixLoad:
 
 
 def parse_parts(text: str) -> list[tuple[str, float]]:
-    """(pattern, seconds) of `steady:4,alternate:2.5`. ValueError for another pattern."""
+    """(pattern, seconds) from `steady:4,alternate:2.5`. ValueError for an unknown pattern."""
     parts = []
     for part in text.split(","):
         pattern, _, seconds = part.partition(":")
@@ -105,9 +105,9 @@ def parse_parts(text: str) -> list[tuple[str, float]]:
 
 
 def run_load(torch: Any, device: str, parts: list[tuple[str, float]]) -> None:
-    """Works through the parts, steadily or 50 of every 100 ms, and reports each step's start and length.
+    """Runs the parts, steadily or for 50 of every 100 ms, and reports each step's start and length.
 
-    On CUDA two events enclose a part: their distance and the wall clock's must agree.
+    On CUDA two events enclose a part; their distance must agree with the wall clock's.
     """
     work = MatrixLoad(torch, device)
     _say({"ready": True})

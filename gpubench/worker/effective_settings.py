@@ -1,8 +1,8 @@
-"""Sets what a case asks for, reads back what took effect, and says where the two differ.
+"""Applies the settings of a case, reads back what took effect, and reports differences.
 
 Floats: torch's `fp32_precision` per backend and operation decides. The older switches (`allow_tf32`,
-`set_float32_matmul_precision`) are set to say the same, because reading one that contradicts raises, and parts of torch
-still do: the compiler of 2.9 to 2.14 under TF32, and `torch.backends.cudnn.flags`.
+`set_float32_matmul_precision`) are set to agree, because reading a contradicting one raises, and parts of torch still
+read them: the compiler of 2.9 to 2.14 under TF32, and `torch.backends.cudnn.flags`.
 """
 
 import os
@@ -25,7 +25,7 @@ from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.numerics import NOT_SEEN
 
 MATH = ("cuda.matmul", "cudnn.conv", "cudnn.rnn", "mkldnn.matmul", "mkldnn.conv", "mkldnn.rnn")
-"""Every operation whose float32 can be computed in less, by its place in `torch.backends`."""
+"""Every operation whose float32 may be computed in lower precision, by its place in `torch.backends`."""
 
 WATCHED_VARIABLES = (
     "NVIDIA_TF32_OVERRIDE",
@@ -39,7 +39,7 @@ WATCHED_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
 )
-"""Environment variables that change figures without a trace in torch's flags; those that are set are recorded."""
+"""Environment variables that change figures without showing in torch's flags; they are recorded if set."""
 
 _CAUSES = {
     "training": "The workload must call `model.eval()` for `infer` and `model.train()` for `train`.",
@@ -57,8 +57,8 @@ def prepare(case: Case, torch: Any) -> None:
 
 
 def apply(case: Case, torch: Any) -> None:
-    """Sets precision, cuDNN, threads, seed and current device of this process. Call it after `unsupported`: a CUDA
-    device that is not there raises torch's own error here.
+    """Sets precision, cuDNN, threads, seed and current device of this process. Call it after `unsupported`, because a
+    missing CUDA device raises torch's own error here.
     """
     _set_math(torch, tf32=PRECISIONS[case.precision].math == "tf32")
     torch.backends.cudnn.enabled = case.cudnn_enabled
@@ -78,18 +78,19 @@ def _set_math(torch: Any, *, tf32: bool) -> None:
         torch.set_float32_matmul_precision("high" if tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = tf32
     math = "tf32" if tf32 else "ieee"
-    torch.backends.cudnn.fp32_precision = math  # what compiled convolutions go by
+    torch.backends.cudnn.fp32_precision = math  # used by compiled convolutions
     for name in MATH:  # last, because the older switches write these too
         _backend(torch, name).fp32_precision = "ieee" if name.startswith("mkldnn") else math
 
 
 def read_back(case: Case, workload_probe: dict[str, Any] | None, device: Any) -> Effective:
-    """What holds now. `workload_probe` is what the workload's `probe()` said of the built step (None: it has none). As
-    asked by what was watched, but with operators that were not, precision is not seen.
+    """The settings in effect now. `workload_probe` is the workload's `probe()` of the built step (None: it has none).
+    If the watched operators match the requested precision but others were not watched, the precision counts as not
+    seen.
 
     Call it before and after the measured steps: it runs a small product and a small convolution on `device` to see
-    whether float32 is computed in less (that also catches what the environment overrides behind torch's flags), and
-    waits for them.
+    whether float32 is computed in lower precision (which also catches overrides by the environment), and waits for
+    them.
     """
     import torch
 
@@ -120,7 +121,7 @@ def read_back(case: Case, workload_probe: dict[str, Any] | None, device: Any) ->
 
 
 def math_modes(torch: Any) -> dict[str, str]:
-    """The fp32_precision of every operation, as torch says it is now."""
+    """The current fp32_precision of every operation, as reported by torch."""
     return {name: str(_backend(torch, name).fp32_precision) for name in MATH}
 
 
@@ -139,15 +140,15 @@ def _backend(torch: Any, name: str) -> Any:
 def observed_math(torch: Any, accelerator: Accelerator) -> dict[str, str | None]:
     """`ieee` or `reduced` for a float32 matrix product and a convolution, told from their results.
 
-    Every factor is 1 + 2^-12: fp32 keeps it, TF32 (10 bits of fraction) and bf16 (7) round it to 1, so the mean of a
-    sum of such products is 1.000244 or 1. None where it is neither. On a GPU both are large enough for tensor cores to
-    be worth their while: libraries may take them under TF32, and do not have to.
+    Every factor is 1 + 2^-12, which fp32 keeps and TF32 (10 bits of fraction) and bf16 (7) round to 1, so the mean of a
+    sum of such products is 1.000244 or 1. None if it is neither. On a GPU both are large enough for tensor cores to pay
+    off: libraries may use them under TF32, but need not.
     """
     from gpubench.worker.workloads.numerics import no_autotuning
 
     factor, device = 1.0 + 2.0**-12, accelerator.device
     size, batch, pixels = (1024, 16, 56) if accelerator.asynchronous else (256, 4, 16)
-    where = {"dtype": torch.float32, "device": device}  # a workload may leave other defaults
+    where = {"dtype": torch.float32, "device": device}  # a workload may have changed the defaults
     matrix = torch.full((size, size), factor, **where)
     image = torch.full((batch, 64, pixels, pixels), factor, **where)
     weights = torch.full((64, 64, 3, 3), 1.0, **where)
@@ -170,14 +171,14 @@ _BY_TYPES = {(spec.weights, spec.compute, spec.autocast is not None): spec.name 
 def _precision(
     probe: dict[str, Any], math: dict[str, str], observed: dict[str, str | None], accelerator: Accelerator
 ) -> str:
-    """The name of what was really computed in, from types seen and from the mode float32 is computed in."""
+    """The precision really used, from observed types and the mode of float32."""
     compute: str | None = probe.get("compute_dtype")
     autocast: str | None = probe.get("autocast_dtype")
     if compute is None:
         return NOT_SEEN
     parts = set(compute.split("+"))
     if autocast is not None and autocast in parts and parts <= {autocast, "float32"}:
-        compute = autocast  # autocast leaves to float32 what needs it, and a workload may do so too
+        compute = autocast  # autocast keeps some operations in float32, and a workload may do so too
     if compute != "float32":
         weights: str = probe.get("parameter_dtype") or ("float32" if autocast else compute)
         key = (weights, compute, autocast is not None)
@@ -194,16 +195,16 @@ def _precision(
 
 
 def check(case: Case, effective: Effective, *, before: bool) -> None:
-    """SettingsMismatch where a setting is not as asked, read `before` the measured steps or after them."""
+    """SettingsMismatch if a setting is not as requested, read `before` the measured steps or after them."""
     wrong = mismatches(case, *((effective, None) if before else (None, effective)))
     if wrong:
         raise SettingsMismatch(wrong)
 
 
 def mismatches(case: Case, before: Effective | None, after: Effective | None) -> tuple[Finding, ...]:
-    """One GB301 per setting that was not as asked before or after the measured steps.
+    """One GB301 per setting that was not as requested before or after the measured steps.
 
-    What a workload does not tell (None) is not judged: without `probe`, only torch's global settings are.
+    What a workload does not report (None) is not judged: without `probe`, only torch's global settings are.
     """
     findings: dict[str, Finding] = {}
     for when, effective in (("before", before), ("after", after)):
@@ -219,8 +220,8 @@ def mismatches(case: Case, before: Effective | None, after: Effective | None) ->
 
 
 def _disagreements(case: Case, effective: Effective) -> Iterator[tuple[str, Any, Any]]:
-    """(setting, asked, got): settings by name, then torch's fp32_precision for the device's own backends. What products
-    really did is part of `precision`.
+    """(setting, requested, actual): settings by name, then torch's fp32_precision for the device's backends. The
+    observed precision of products is part of `precision`.
     """
     precision = PRECISIONS[case.precision]
     read_back = (name for name, spec in SPECS.items() if spec.read_back is not None and spec.read_back(case))
@@ -230,7 +231,7 @@ def _disagreements(case: Case, effective: Effective) -> Iterator[tuple[str, Any,
         "training": case.mode == "train",
         "inference_mode": case.mode == "infer",
     }
-    not_seen = set(effective.extra.get("not_seen", ())) - {"precision"}  # what was seen of it may be wrong already
+    not_seen = set(effective.extra.get("not_seen", ())) - {"precision"}  # its observed value may be wrong already
     for setting, asked in expected.items():
         got = effective.read(setting)
         if asked is not None and got not in (None, asked, NOT_SEEN) and setting not in not_seen:
@@ -243,7 +244,7 @@ def _disagreements(case: Case, effective: Effective) -> Iterator[tuple[str, Any,
 
 
 def _cause(setting: str, case: Case, effective: Effective) -> str:
-    """The likeliest reason, in words a person can act on; empty if there is none to offer."""
+    """The likeliest reason, and what to do; empty if unknown."""
     if setting not in ("precision", "autocast_dtype") and not setting.startswith("math."):
         return _CAUSES.get(setting) or (SPECS[setting].cause if setting in SPECS else "")
     environment = effective.extra.get("environment", {})

@@ -1,4 +1,4 @@
-"""What went wrong in a launch, as a row of the run: an exception turned into `Failed`."""
+"""Turns the exception that ended a launch into `Failed`, a row of the run."""
 
 import re
 import traceback
@@ -34,7 +34,7 @@ _LONGEST_MESSAGE = 4000
 _KEPT: list[BaseException] = []
 
 
-class SettingsMismatch(Exception):  # noqa: N818 - becomes a row, is never shown as an error of this program
+class SettingsMismatch(Exception):  # noqa: N818 - becomes a row, never an error of this program
     """A setting did not take effect; `findings` say which."""
 
     def __init__(self, findings: tuple[Finding, ...]) -> None:
@@ -43,8 +43,8 @@ class SettingsMismatch(Exception):  # noqa: N818 - becomes a row, is never shown
 
 
 def shortage(error: BaseException) -> BaseException | None:
-    """Where memory was short: `error`, or what it was raised from or while handling (a CUDA graph's capture and the
-    compiler raise other errors then). None if it was not.
+    """The out-of-memory error: `error` itself, or the one it was raised from or while handling (graph capture and the
+    compiler raise other errors then). None if memory was not short.
     """
     seen: BaseException | None = error
     while seen is not None and not is_out_of_memory(seen):
@@ -67,7 +67,7 @@ def as_failed(
     log: str | None = None,
     effective: Effective | None = None,
 ) -> Failed:
-    """The row for `error`. `peaks` are the device allocator's at that moment: `allocated_bytes`, `reserved_bytes`."""
+    """The row for `error`. `peaks` are the device allocator's at that time: `allocated_bytes`, `reserved_bytes`."""
     if isinstance(error, Unsupported):
         return Failed(status="unsupported", reason=str(error), effective=effective)
     short = shortage(error)
@@ -89,9 +89,9 @@ def as_failed(
 
 
 def write_traceback(error: BaseException) -> None:
-    """To stderr, which is the case's log. Then frees what the frames hold if memory was short, so that there is some to
-    report with, and else keeps it to the end of the process: freeing an event of a device that an error broke aborts.
-    OSError if the log takes no more (a full disk).
+    """Writes the traceback to stderr, the case's log. If memory was short, it frees what the frames hold, to have some
+    for the report; otherwise it keeps them, because freeing an event of a broken device aborts the process. OSError if
+    the log takes no more (a full disk).
     """
     try:
         traceback.print_exception(error)
@@ -117,7 +117,7 @@ def _message(error: BaseException) -> str:
 
 
 def _reason(error: BaseException, phase: str, short: BaseException | None) -> str:
-    """One line for a table."""
+    """The reason in one line, for a table."""
     if short is not None:
         requested = _sizes(str(short)).get("requested_bytes")
         return f"out of memory in {phase}" + (f" (asked for {format_bytes(requested)})" if requested else "")
@@ -131,7 +131,7 @@ def _reason(error: BaseException, phase: str, short: BaseException | None) -> st
 
 
 def _sizes(message: str) -> dict[str, Any]:
-    """The sizes an allocator named, in bytes; those it did not name are left out."""
+    """The sizes named by an allocator, in bytes, without missing ones."""
     patterns = {"requested_bytes": _REQUESTED, "free_bytes": _FREE, "total_bytes": _TOTAL}
     sizes = {}
     for name, pattern in patterns.items():

@@ -1,4 +1,4 @@
-"""A job while it runs: where its messages go, whether it was told to stop, and its state."""
+"""A running job: its messages, requests to stop, and its state."""
 
 import os
 import signal
@@ -27,8 +27,8 @@ class Sender(Protocol):
     def offer(self, message: Message) -> bool: ...
 
 
-class Interrupted(Exception):  # noqa: N818 - it was asked for
-    """The job was told to stop before it had anything to show."""
+class Interrupted(Exception):  # noqa: N818 - requested, not an error
+    """The job was told to stop before it had a result."""
 
 
 class Stop:
@@ -41,7 +41,7 @@ class Stop:
         return self.requested
 
     def listen(self) -> None:
-        """SIGTERM asks. Processes that a workload forks get the signal's usual meaning back: it ends them."""
+        """Makes SIGTERM a request. In processes that a workload forks, the signal ends them as usual."""
 
         def request(*_: object) -> None:
             self.requested = True
@@ -51,12 +51,12 @@ class Stop:
 
 
 class Alone:
-    """How a launch of one process goes about what several ranks have to do together (`ranks.rank.Together`)."""
+    """The one-process version of what several ranks do together (`ranks.rank.Together`)."""
 
     several = False
 
     def agree(self, value: Any) -> Any:
-        """What the first rank has for `value`. Every rank must call it, between steps."""
+        """The first rank's `value`. Every rank must call it, between steps."""
         return value
 
     def rule(self, rule: StoppingRule, group_s: float) -> StoppingRule:  # noqa: ARG002 - ranks use it
@@ -66,10 +66,10 @@ class Alone:
         return rule
 
     def take_in(self, workload: Any, case: Case) -> None:
-        """Before the build: prepares a workload to be one of several. Unsupported where it cannot be."""
+        """Called before the build: prepares a workload to be one of several. Unsupported if it cannot be."""
 
     def watched(self, step: Step) -> Step:
-        """The step, which shows from outside that it goes on."""
+        """The step, wrapped so that its progress can be seen from outside."""
         return step
 
     def checks_output(self, workload: Any) -> bool:  # noqa: ARG002
@@ -83,7 +83,7 @@ class Alone:
         case: Case,  # noqa: ARG002
         device: Any,  # noqa: ARG002
     ) -> tuple[dict[str, float | None], dict[str, str]]:
-        """After the workload is closed: metrics of how far several ranks are from one."""
+        """Called after the workload is closed: metrics of the difference between several ranks and one."""
         return {}, {}
 
     def figures(
@@ -116,7 +116,7 @@ class RunningJob:
             self.findings.append(finding("GB101", f"The case ran in a fresh process: {no_fork}."))
 
     def enter(self, phase: str) -> None:
-        """Tells the parent where the job is, and marks the edges of the phase before on `time.monotonic()`."""
+        """Reports the phase to the parent, and marks the edges of the previous one on `time.monotonic()`."""
         now = time.monotonic()
         self._leave(now)
         self.phase, self._entered_s = phase, now

@@ -1,4 +1,4 @@
-"""One measurement from context to result, in the order that lets no part disturb another.
+"""One measurement from context to result, in an order in which no part disturbs another.
 
 Cold figures come first, before anything else has used the device. Settings are read back after the first steps and
 after the last. Memory is read before health, because health may run a batch; parity runs after the workload is closed.
@@ -30,11 +30,11 @@ from gpubench.worker.workloads.compiled import cold_caches
 from gpubench.worker.workloads.registry import resolve
 
 IDLE_S = 0.6
-"""Enough for several updates of a power sensor."""
+"""Seconds; enough for several updates of a power sensor."""
 
 
 def measure(launch: RunningJob) -> Result:
-    """Raises what the workload raises; Interrupted where there is not a single step to show."""
+    """Measures the job's case. Raises what the workload raises; Interrupted without a single step."""
     import torch
 
     return _Measurement(launch, torch).run()
@@ -58,8 +58,8 @@ class _Measurement:
             return self._run()
 
     def rehearse(self, case: Case, found: TrialMemory) -> None:
-        """What `run` does with memory, in its order and under the same limit, with two steps wherever that has many:
-        whether the measurement of a batch would fit. For a process that ends after it.
+        """Uses memory like `run`, in the same order and under the same limit, but with two steps instead of many, to
+        see whether the measurement of a batch would fit. For a process that ends afterwards.
         """
         self._case = case
         self._prepare()
@@ -76,7 +76,7 @@ class _Measurement:
         optional_facts.close(workload)
 
     def _few(self, step: Step) -> None:
-        for _ in range(2):  # the second is the first with the optimizer's state in place
+        for _ in range(2):  # the second is the first with the optimizer's state allocated
             step()
         self._wait()
 
@@ -94,21 +94,21 @@ class _Measurement:
             try:
                 measured, found, memory = self._measure(workload, bare_step, emitter)
                 if not self._launch.stop():
-                    # Extra passes that no figure of the measured steps contains.
+                    # Extra passes, which are part of no figure of the measured steps.
                     if measured.timing == "latency":
                         self._put("latency_floor_s", LatencyTimer(self._wait).floor_s())
                     self._put("device_idle_share", *self._idle_share(bare_step, measured))
                     self._merge(self._together.figures(workload, bare_step, self._metrics, self._case))
             except BaseException:
-                after_steps.close(workload)  # in the phase that failed: that is what the row will name
+                after_steps.close(workload)  # still in the failed phase, which the row names
                 raise
             self._launch.enter("closing")
             self._launch.findings += after_steps.close(workload)
-            del bare_step  # what it still held on the device makes room for parity
+            del bare_step  # frees its device memory for the parity check
         return self._result(workload, measured, found, memory)
 
     def _find_largest(self) -> None:
-        """Makes the batch a number, before anything in this process has touched the device."""
+        """Finds the batch, before anything in this process has touched the device."""
         known = self._job.largest_batch
         if known is not None:
             self._case = largest_batch.with_batch(self._case, known)
@@ -127,8 +127,8 @@ class _Measurement:
         effective_settings.prepare(self._case, self._torch)
 
     def _limit_memory(self) -> int | None:
-        """Keeps the headroom of a largest batch free; bytes that are left to use. None on a CPU, where it is the
-        address space that a trial limits.
+        """Keeps the headroom of a largest batch free, and returns the bytes left to use. None on a CPU, where trials
+        limit the address space.
         """
         memory = self._accelerator.memory
         if memory is None:
@@ -140,7 +140,7 @@ class _Measurement:
     def _stand_idle(self) -> None:
         if self._on_gpu and self._job.measure.telemetry != "off":
             began = time.monotonic()
-            time.sleep(IDLE_S)  # holds the context and does nothing, so that idle power is known
+            time.sleep(IDLE_S)  # holds the context and does nothing, to measure idle power
             self._launch.marks["idle_s"] = (began, time.monotonic())
 
     def _build(self, emitter: Emitter) -> tuple[Any, Step]:
@@ -172,7 +172,7 @@ class _Measurement:
         with self._memory.aside():
             self._read_back(workload, bare_step, emitter, first_time=True)
         compiled_before = optional_facts.compile_stats(self._case)
-        over = first.over or self._launch.stop()  # asked once: counters and series must be of the same steps
+        over = first.over or self._launch.stop()  # asked once, so that counters and series cover the same steps
         if not over:
             optional_facts.reset_health(workload)
         told_before = [0 if over else len(waits or ()) for waits in optional_facts.waits_s(workload)]
@@ -247,10 +247,12 @@ class _Measurement:
             )
 
     def _read_back(self, workload: Any, step: Step, emitter: Emitter, *, first_time: bool) -> None:
-        """SettingsMismatch as soon as a setting is not as asked: what would follow is not the case's figure."""
+        """SettingsMismatch as soon as a setting is not as requested, because further figures would not be the
+        case's.
+        """
         effective = self._look(workload, step)
         if self._job.case.batch_size == "max" and effective.batch_size is None:
-            # A workload that says nothing of its batch was given the one that was found.
+            # A workload that does not report its batch was given the one that was found.
             effective = effective.model_copy(update={"batch_size": self._case.batch})
         self._launch.effective = _with_extra(effective, nvtx=emitter.state)
         effective_settings.check(self._case, effective, before=first_time)

@@ -19,7 +19,7 @@ def die_with(parent: int) -> None:
 
 
 CAN_FORK = hasattr(os, "fork") and sys.platform == "linux"
-"""macOS has fork, but its frameworks may not be used in a forked child."""
+"""macOS has fork, but its frameworks must not be used in a forked child."""
 
 
 BOOT_FAILED = 70

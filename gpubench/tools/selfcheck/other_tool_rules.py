@@ -1,7 +1,7 @@
-"""How other tools judge the same step times: whether their rule calls the second arm slower.
+"""Rules of other tools for the same step times: whether they call the second arm slower.
 
-From the tools' sources. Each rule gets the data that its tool would gather: pyperf 20 processes with three values each;
-the others one process a side with all its steps. None of them pairs or interleaves.
+From the tools' sources. Each rule gets the data that its tool would gather: pyperf 20 processes with three values each,
+the others one process per side with all its steps. None of them pairs or interleaves.
 """
 
 from collections.abc import Callable

@@ -75,7 +75,7 @@ def run_searches(spread: float, searches: int, seed: int) -> SearchCounts:
     for _ in range(searches):
         first_slow = int(rng.integers(COMMITS))
         judge = _Simulated(first_slow, spread, rng)
-        with suppress(UsageError):  # the last commit does not look worse than the good one: nothing is named
+        with suppress(UsageError):  # the last commit does not look worse than the good one, so nothing is named
             found = answer(search(begun, judge, lambda _: None))
             correct = found.found and found.suspects.last == first_slow
             right, wrong = right + correct, wrong + (found.found and not correct)

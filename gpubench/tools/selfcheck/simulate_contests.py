@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     FloatArray = NDArray[np.float64]
 
 SPEEDS = (1.0, 1.0, 1.05, 1 / 1.1)
-"""Of the cases of a contest: two are equal under two names, one is 5 % faster than they are, one 10 % slower."""
+"""The cases of a contest: two are equal, one is 5 % faster, one 10 % slower."""
 
 _EQUAL, _FASTER, _SLOWER = 2, 3, 4
 _SLOWER_MODE = 0.3
@@ -79,7 +79,7 @@ class ContestCounts:
 
 
 def run_contests(scene: ContestScene, trials: int, seed: int) -> ContestCounts:
-    """Whole contests, from the blocks of their turns to verdicts, stopped as a run stops them."""
+    """Simulates whole contests, from the blocks of their turns to verdicts, stopped as in a run."""
     import numpy as np
 
     rng = np.random.default_rng([seed, len(scene.name), round(scene.process * 1e4), scene.turns])
@@ -151,8 +151,8 @@ def _process(scene: ContestScene, rng: "np.random.Generator", number: int) -> Co
 def launch_coverage(
     scene: str, trials: int, seed: int, *, least: int, most: int, target: float = 0.01
 ) -> tuple[float, float]:
-    """How often the quoted interval of a case holds its true figure where launches went on until it was narrow enough,
-    and the mean number of launches.
+    """How often the quoted interval of a case holds its true figure if launches go on until it is narrow enough, and
+    the mean number of launches.
     """
     import numpy as np
 

@@ -79,11 +79,11 @@ def space_of(axes: dict[str, int]) -> Space:
 
 
 def simulated_grid(kind: str, number: int, seed: int, pair: float | None = None) -> Grid:
-    """A step is arithmetic, launching and input, and settings act on one of them: so they depend on each other.
+    """A step is arithmetic, launching and input, and each setting acts on one of them, so that settings interact.
 
-    Precision and layout change how fast arithmetic is, a larger batch how well it uses the device, compile and graph
-    what launching costs; the input takes what it takes. On top every pair of values has an effect of its own (SD
-    `pair`, one in twenty five times as large). Values fail everywhere or in part of the grid.
+    Precision and layout change the speed of arithmetic, a larger batch how well it uses the device, compile and graph
+    the cost of launching; input is constant. In addition, every pair of values has a random effect (SD `pair`, one in
+    twenty five times as large). Values fail everywhere or in part of the grid.
     """
     import numpy as np
 
@@ -211,7 +211,7 @@ def count_searches(name: str, found: Sequence[Searched], *, judged: bool = True)
 
 
 def run_tuning(grids: int, seed: int) -> Iterator[TuneCounts]:
-    """A row of the table for each kind of grid and scene, of so many grids."""
+    """A row of the table for each kind of grid and scene, from `grids` grids."""
     import numpy as np
 
     for scene in TUNE_SCENES:

@@ -18,13 +18,13 @@ class Scene:
     """How step times vary. All sizes are on log time, so 0.01 is 1 %.
 
     `between`: SD between launches. `within`: SD of a step in its launch, with autocorrelation `phi` from step to step
-    (AR(1)). `round_sd`: SD of what both arms of a round share. `drift`: change over the whole comparison, shared by
-    both arms; `warmup`: excess of a launch's first step that decays over ten steps. `outliers`: share of steps that
-    take 1.5 to 3 times as long. `bimodal`: (share, size) of launches in a slower mode. `bad`: (share, size) of
-    launches that went wrong. `session`: SD between sessions, which stored runs have and interleaved arms share.
-    `tails` is the shape of how launches vary: normal, heavy (Student's t of three degrees of freedom) or skewed
-    (exponential), each with the same SD; `round_phi` their autocorrelation from round to round. `judged`: whether the
-    targets hold here (launches vary by up to 1 %).
+    (AR(1)). `round_sd`: SD of a round's effect, shared by both arms. `drift`: change over the whole comparison, shared
+    by both arms; `warmup`: excess of a launch's first step that decays over ten steps. `outliers`: share of steps that
+    take 1.5 to 3 times as long. `bimodal`: (share, size) of launches in a slower mode. `bad`: (share, size) of launches
+    that went wrong. `session`: SD between sessions, which stored runs have and interleaved arms share. `tails` is the
+    shape of how launches vary: normal, heavy (Student's t of three degrees of freedom) or skewed (exponential), each
+    with the same SD; `round_phi` their autocorrelation from round to round. `judged`: whether the targets hold here
+    (launches vary by up to 1 %).
     """
 
     name: str
@@ -92,7 +92,7 @@ def simulate(
 
 
 def _launches(rng: "np.random.Generator", shape: tuple[int, ...], tails: str) -> "FloatArray":
-    """Unit variance, mean 0."""
+    """Random values with unit variance and mean 0."""
     found: FloatArray
     if tails == "heavy":
         found = rng.standard_t(3, shape) / math.sqrt(3)

@@ -1,7 +1,7 @@
-"""Arms in alternating blocks: one process builds all of them, and they take turns of a few steps each.
+"""Arms in alternating blocks: one process builds all arms, which take turns of a few steps each.
 
 The result of a launch is the median over turns of the ratio of step times. On a machine whose speed drifts by a fifth
-from minute to minute the blocks of a turn drift together, so the ratio is known many times better than either time.
+from minute to minute, the blocks of a turn drift together, so the ratio is many times more precise than either time.
 """
 
 import gc
@@ -24,23 +24,23 @@ from gpubench.worker.timing import loop
 from gpubench.worker.timing.timers import no_garbage_collection
 
 TWIN = "\0twin"
-"""Name of the reference's second replica; no arm can be called that."""
+"""Name of the reference's second replica, which no arm can have."""
 
 BLOCK_STEPS = 2
 BLOCK_S = 0.02
-"""A block has at least this many counted steps, and enough short ones to last this long: the shorter a turn, the less
-the machine changes within it.
-"""
+"""Least counted steps and least length of a block: the shorter a turn, the less the machine changes within it."""
 
 LEAST_TURNS = 20
 LEAST_TURNS_OF_CHECK = 40
-"""Turns before the first look, time permitting; an arm checked against itself needs more, some of each kind."""
+"""Turns before the first look, time permitting; the self-check needs more, some of each kind."""
 
 LEAST_TURNS_S = 3.0
-"""Or as long as the build took: about what another process costs, which tells more than more turns of this one."""
+"""Seconds, or as long as the build took, which is about the cost of another process: that tells more than more turns of
+this one.
+"""
 
 SLOW_STEP_S = 0.005
-"""What a switch leaves behind (caches, the allocator's order) is over after so long."""
+"""Seconds after which the effects of a switch (caches, the allocator's order) are over."""
 
 _MANY_TURNS = 10
 _OVERTIME = 1.25
@@ -48,8 +48,8 @@ _HEARTBEAT_S = 0.3
 
 
 def measure_blocks(launch: RunningJob) -> Result:
-    """Raises what a workload raises, Unsupported if an arm cannot run here, SettingsMismatch if a setting does not hold
-    after a switch, and Interrupted if not a single turn was finished.
+    """Measures the job's arms. Raises what a workload raises, Unsupported if an arm cannot run here, SettingsMismatch
+    if a setting does not hold after a switch, and Interrupted if no turn was finished.
     """
     import torch
 
@@ -81,7 +81,9 @@ class _Session:
         return self._compared() if self._job.kind == "contest" else self._result()
 
     def _build(self) -> None:
-        """All replicas in random order, because the first gets other memory; without the twin if it has no room."""
+        """Builds all replicas in random order, because the first gets different memory; leaves out the twin if there is
+        no room.
+        """
         twin = [JobArm(name=TWIN, case=self._job.arms[0].case)] if self._job.twin else []
         for wanted in ([*self._job.arms, *twin], list(self._job.arms)):
             self._order.shuffle(wanted)
@@ -127,7 +129,7 @@ class _Session:
                     return
 
     def _turn(self, order: list[str], previous: str | None, watch: "_TurnsWatch") -> Turn | None:
-        """None where it was cut short."""
+        """One turn; None if it was cut short."""
         times_s: dict[str, float] = {}
         after: dict[str, str | None] = {}
         for name in order:
@@ -141,7 +143,7 @@ class _Session:
         return Turn(times_s, after)
 
     def _compared(self) -> Result:
-        """How the arms of a contest compare: no figures of each, which their launches have."""
+        """How the arms of a contest compare, without figures of each, which come from their launches."""
         known = levels(self._turns)
         speeds = {name: replica.log_speed(known[name]) for name, replica in self._replicas.items()}
         replicas = self._replicas.values()
@@ -187,8 +189,8 @@ class _Session:
 
 
 def plan_blocks(replicas: list[Replica], measure: Measure) -> None:
-    """Sets the steps per block: few, so that the arms of a turn run under the same conditions and slow steps get
-    several turns too. After a switch one step is dropped if it takes 5 ms, else two.
+    """Sets the steps per block: few, so that the arms of a turn run under the same conditions, and slow steps get
+    several turns too. After a switch one step is not counted if steps take 5 ms, else two.
     """
     steps = {replica: max(BLOCK_STEPS, round(BLOCK_S / replica.step_s)) for replica in replicas}
     for replica in replicas:
@@ -200,10 +202,10 @@ def plan_blocks(replicas: list[Replica], measure: Measure) -> None:
 
 
 class _TurnsWatch:
-    """Ends the turns when every ratio is known as well as the suite asks, or at its limits times the replicas.
+    """Ends the turns when every ratio is as precise as the suite asks, or at its limits times the number of replicas.
 
-    Of an A/B also when they took as long as the rest of the process, and `min_time`: a verdict rests on how processes
-    differ, and equal shares cost at most twice the best ones (Kalibera and Jones 2013, section 6.2).
+    In an A/B also when they took as long as the rest of the process, and `min_time`: a verdict depends on differences
+    between processes, and equal shares cost at most twice the optimum (Kalibera and Jones 2013, section 6.2).
     """
 
     def __init__(
@@ -234,7 +236,7 @@ class _TurnsWatch:
         ]
 
     def cut(self) -> bool:
-        """Whether to end a turn midway: on request, or long after the time limit unless it is the first."""
+        """Whether to end a turn midway: on request, or long after the time limit, unless it is the first."""
         late = self._num_turns > 0 and time.perf_counter() > self._latest_s
         return late or self._launch.stop()
 

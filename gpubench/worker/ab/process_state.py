@@ -1,4 +1,4 @@
-"""What a workload can set for its whole process, and so for every arm that is built in it."""
+"""State that a workload can change for its whole process, and so for every arm in it."""
 
 import gc
 import os
@@ -11,7 +11,7 @@ from gpubench.worker.effective_settings import WATCHED_VARIABLES
 
 
 def process_state(torch: Any) -> dict[str, object]:
-    """By name. What a case asks for itself (precision of products, cuDNN's flags) is read back elsewhere."""
+    """The state by name. The settings of cases (precision of products, cuDNN's flags) are read back elsewhere."""
     hooks = {
         f"{name} of {module}": tuple(map(id, held.values())) if isinstance(held, dict) else held
         for module in ("torch.nn.modules.module", "torch.optim.optimizer")
@@ -27,7 +27,7 @@ def process_state(torch: Any) -> dict[str, object]:
         "threads": torch.get_num_threads(),
         "usable CPUs": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
         "default dtype": torch.get_default_dtype(),
-        "default device": torch.empty(0).device,  # get_default_device fails in torch 2.9 once it was set back
+        "default device": torch.empty(0).device,  # get_default_device fails in torch 2.9 after a reset
         "deterministic algorithms": torch.get_deterministic_debug_mode(),
         "filling of uninitialised memory": torch.utils.deterministic.fill_uninitialized_memory,
         "gradients": torch.is_grad_enabled(),

@@ -1,7 +1,7 @@
 """One arm of a comparison, built in the same process as the others: its model, and the settings it needs.
 
-Settings of the whole process (precision of products, cuDNN's flags) are applied at every switch and read back; those of
-the model (layout, optimizer, compiled graph) were fixed when it was built.
+Settings of the whole process (precision of products, cuDNN's flags) are applied and read back at every switch; those of
+the model (layout, optimizer, compiled graph) are fixed by its build.
 """
 
 import math
@@ -32,7 +32,7 @@ from gpubench.worker.workloads.compiled import CompileStats, graphs_made
 from gpubench.worker.workloads.registry import resolve
 
 DROPPED_STEPS = 2
-"""Steps after a switch that are not counted: they still feel what ran before them."""
+"""Steps after a switch that are not counted, because they are affected by what ran before."""
 
 _LEAST_OWN_SHARE = 0.01
 
@@ -70,7 +70,7 @@ class Replica:
         self._graphs_before = 0 if compiled_before is None else graphs_made()
         memory, held = self._accelerator.memory, 0
         if memory is not None:
-            memory.free_workspaces()  # or the arm that is built first would pay for those of all
+            memory.free_workspaces()  # or the arm built first would pay for all
             held = memory.allocated()
         self._workload = resolve(
             self.case.workload, job.search_path, params=self.case.params, phases=self._phases, download=job.download
@@ -90,16 +90,16 @@ class Replica:
         compiled = optional_facts.compile_stats(self.case)
         self._compiled: CompileStats | None = None
         if compiled is not None and compiled_before is not None:
-            # That torch had compiled the same lines for another arm makes no recompilation of this one.
+            # Code that torch had compiled for another arm does not count as a recompilation of this one.
             self._compiled = compiled.since(compiled_before)._replace(recompilations=0)
         optional_facts.reset_health(self._workload)
 
     def begin(self) -> None:
-        """Called when every arm is built: whatever is compiled from here on falls into measured steps."""
+        """Called when every arm is built: later compilations happen in measured steps."""
         self._compiled_by_all = optional_facts.compile_stats(self.case)
 
     def switch_to(self) -> None:
-        """Makes this arm's settings those of the process. SettingsMismatch where one does not hold."""
+        """Applies this arm's settings to the process. SettingsMismatch if one does not hold."""
         effective_settings.apply(self.case, self._torch)
         found = self._read_flags()
         if found != self._flags:
@@ -113,7 +113,7 @@ class Replica:
             )
 
     def plan_blocks(self, num_steps: int) -> None:
-        """Blocks are to hold so many steps that count, in whole groups."""
+        """Sets the number of counted steps per block, in whole groups."""
         self.dropped = math.ceil(self.dropped_steps / self.group)
         self.kept = max(1, math.ceil(num_steps / self.group))
 
@@ -136,7 +136,7 @@ class Replica:
             yield self._step, self._wait
 
     def judge(self) -> None:
-        """Whether the steps did their work, with the settings that were asked for: findings, or SettingsMismatch."""
+        """Checks that the steps did their work with the requested settings: findings, or SettingsMismatch."""
         self.switch_to()
         self._keep_shared(self._shared)
         self.samples_per_step = after_steps.samples_done(
@@ -145,22 +145,22 @@ class Replica:
         self.told = after_steps.health(self.launch, self._workload, self.case, self.num_steps)
         now, begun, in_all = optional_facts.compile_stats(self.case), self._compiled_by_all, None
         if now is not None and begun is not None and self._compiled is not None:
-            in_all = self._compiled.plus(now.since(begun))  # by its build, and by any arm since the turns began
+            in_all = self._compiled.plus(now.since(begun))  # by its build, or by any arm since the turns began
         compiled = after_steps.compiler(self.launch, self.case, self._compiled, in_all)
         self.told = (self.told[0] | compiled[0], self.told[1] | compiled[1])
         self._read_back(before=False)
 
     def log_speed(self, log_step_s: float) -> float:
-        """Log of samples per second (of requests, where they are timed one by one) at that log of a step's seconds."""
+        """Log of samples per second (for latency, requests), from the log of a step's seconds."""
         return -log_step_s if self.case.timing == "latency" else math.log(self.samples_per_step) - log_step_s
 
     def close(self) -> list[Finding]:
-        """Lets go of the step too, so that what it holds on the device makes room for `check_output`."""
+        """Releases the step too, so that its device memory is free for `check_output`."""
         self._step = None
         return [] if self._workload is None else after_steps.close(self._workload)
 
     def check_output(self, throughput: float | None) -> Any:
-        """Parity with fp64 (in the first launch) and FLOPs. For after `close`."""
+        """Parity with fp64 (in the first launch) and FLOPs. Call it after `close`."""
         effective_settings.apply(self.case, self._torch)
         parity, told = parity_check.checked(self.launch, self._workload, self.case, self.device)
         flops = after_steps.flops(self._workload, self.case, throughput)
@@ -184,14 +184,16 @@ class Replica:
         )
 
     def _keep_shared(self, before: dict[str, object]) -> None:
-        """Unsupported where this arm, or one that was measured since, changed what every arm of the process shares."""
+        """Unsupported if this arm, or one measured since, changed state shared by all arms of the process."""
         self._shared = process_state(self._torch)
         found = changes(before, self._shared)
         if found:
             raise Unsupported(f"arm {self.name} changes what the arms of a process share ({', '.join(found)})")
 
     def _has_room(self) -> bool:
-        """Whether there are as many CPUs as this arm has threads: only other programs can then make it wait."""
+        """Whether there are at least as many CPUs as threads of this arm, so that only other programs can make it
+        wait.
+        """
         usable = usable_cpus() or 1
         return own_delay_s() is not None and self._torch.get_num_threads() <= usable
 
@@ -207,7 +209,7 @@ class Replica:
 
 
 class _BlockWatch:
-    """Ends a block after so many groups. With `waits`, reads after each how long this thread waited for a CPU."""
+    """Ends a block after `num_groups` groups. With `waits`, reads after each how long this thread waited for a CPU."""
 
     def __init__(self, num_groups: int, stopped: Callable[[], bool], *, waits: bool) -> None:
         self._left, self._stopped = num_groups, stopped
@@ -222,7 +224,7 @@ class _BlockWatch:
         return Verdict.GO_ON if self._delays_s is None else Verdict.PAUSED
 
     def own_times(self, times_s: Sequence[float]) -> list[float]:
-        """The groups' times less what they waited; a wait that fell between two groups may be longer than either."""
+        """The groups' times minus their waits; a wait between two groups may be longer than either."""
         if self._delays_s is None:
             return list(times_s)
         waited = [after - before for before, after in pairwise(self._delays_s)]

@@ -1,4 +1,4 @@
-"""Arithmetic of alternating blocks: an order for each turn, what turns say about two arms, the figures of an arm.
+"""Arithmetic of alternating blocks: the order of each turn, comparisons of two arms, and the figures of an arm.
 
 A turn has one block of every arm, in random order, so that drift (clocks, heat, other programs) affects all of them
 alike, and no arm always runs after the same other one.
@@ -21,12 +21,12 @@ from gpubench.worker.timing.launch_figures import clock_findings, series_of, tim
 from gpubench.worker.timing.loop import Measured
 
 CONFIDENCE = 0.994
-"""Of the self-check's interval. A false alarm would cost a comparison its strongest level."""
+"""Confidence of the self-check's interval. A false alarm would cost a comparison its strongest level."""
 
 _LEAST_TURNS = 6
 
 SHARED = "the arms shared one process"
-"""Why there is no figure of one of them: memory of the process, its start, its energy."""
+"""Why one arm has no figure of its own for the process's memory, start or energy."""
 
 _SHARED = (
     "peak_memory_allocated_bytes",
@@ -42,7 +42,9 @@ _SHARED = (
     "device_idle_share",
 )
 _OF_A_RATIO = ("GB202", "GB203", "GB208")
-"""Findings about how well a single time is known. Here the ratio counts, and its rounds tell how well that is known."""
+"""Findings about the precision of a single time, which do not matter here: the ratio counts, and its rounds show its
+precision.
+"""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Turn:
 
 
 def orders(names: Sequence[str], seed: int) -> Iterator[list[str]]:
-    """A random order of the arms for every turn, without end; the seed is the run's own."""
+    """An endless series of random orders of the arms, one per turn, from the run's seed."""
     order = random.Random(seed)
     while True:
         turn = list(names)
@@ -63,14 +65,14 @@ def orders(names: Sequence[str], seed: int) -> Iterator[list[str]]:
 
 
 def ratios(turns: Sequence[Turn], reference: str, candidate: str) -> list[float]:
-    """Of each turn, the candidate's step time over the reference's."""
+    """The candidate's step time over the reference's, per turn."""
     return [turn.times_s[candidate] / turn.times_s[reference] for turn in turns]
 
 
 def levels(turns: Sequence[Turn]) -> dict[str, float]:
-    """Log seconds per step of each arm, what a turn did to all of its blocks taken out.
+    """Log seconds per step of each arm, without what affected all blocks of a turn.
 
-    The first tenth of the turns is left out: by rule, whatever their ratios are. ValueError where there are no turns.
+    The first tenth of the turns is always left out, whatever their ratios. ValueError without turns.
     """
     names = sorted(turns[0].times_s)
     steady = turns[min(len(turns) - 1, max(1, len(turns) // 10)) :]
@@ -79,21 +81,21 @@ def levels(turns: Sequence[Turn]) -> dict[str, float]:
 
 
 def log_ratio(found: Sequence[float]) -> float:
-    """The launch's value: the median over its steady turns, as a logarithm. ValueError where there are none."""
+    """The launch's value: the log of the median over its steady turns. ValueError if there are none."""
     return median(math.log(each) for each in found[num_unsteady(found) :])
 
 
 def num_unsteady(found: Sequence[float]) -> int:
     """Turns before the ratio is steady: the first, and those before its last level (PELT), at most half of them.
 
-    The arms were warm when the turns began, and what warms up further does so for all of them alike.
+    The arms were warm when the turns began, and further warming affects all of them alike.
     """
     shifted = pelt_truncation([math.log(each) for each in found])
     return min(max(1, shifted), len(found) // 2)
 
 
 def self_check(turns: Sequence[Turn], reference: str, twin: str) -> SelfCheck | None:
-    """The reference against itself; None for too few turns to say anything."""
+    """The reference against itself; None for too few turns."""
     if len(turns) < _LEAST_TURNS:
         return None
     found = ratios(turns, reference, twin)
@@ -110,8 +112,8 @@ def _after_other(
 ) -> tuple[float | None, float | None]:
     """Turns in which the twin alone ran after another arm, against turns in which the reference alone did.
 
-    Both replicas are the same arm, so half the difference is what the predecessor is worth. Mann and Whitney's test:
-    the order was drawn at random, which is all that it needs.
+    Both replicas are the same arm, so half the difference is the effect of the predecessor. The test is Mann and
+    Whitney's, which needs only the random order.
     """
     own = (reference, twin)
     others = [(turn.after[reference] not in own, turn.after[twin] not in own) for turn in turns]
@@ -126,7 +128,7 @@ def _after_other(
 
 
 def arm_result(replica: Replica, turns: Sequence[Turn], reference: str | None, *, interrupted: bool) -> Result:
-    """Of the blocks of `turns`; the replica may have run a part of another turn after them.
+    """The result of an arm from the blocks of `turns`; the replica may have run part of another turn after them.
 
     `reference` is the arm that its ratio is taken against, None for the reference itself. Closed replicas only.
     """
@@ -168,7 +170,7 @@ def arm_result(replica: Replica, turns: Sequence[Turn], reference: str | None, *
 
 
 def _measured(replica: Replica, num_blocks: int) -> Measured:
-    """What counts of every block: its groups without those right after the switch."""
+    """The counted groups of every block: those not right after the switch."""
     blocks = replica.blocks[:num_blocks]
     measured = Measured(
         replica.group, [], [], [], "converged", replica.timer.clock, replica.timer.timing, blocks=blocks

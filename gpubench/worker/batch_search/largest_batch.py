@@ -1,7 +1,6 @@
 """`batch_size: max`: the largest batch whose real step fits into memory, found by trying.
 
-Each trial is a separate process that does with memory what the measurement does, so that it leaves nothing behind for
-the next trial or the measurement.
+Each trial is a separate process that uses memory like the measurement, so that it leaves nothing behind.
 """
 
 import time
@@ -26,8 +25,8 @@ _STRIDES = 64
 _CONSTANT = ("operators:matmul", "operators:copy", "operators:launch")
 
 
-class NothingFits(MemoryError):  # noqa: N818 - it is a result, not an error
-    """Not even one sample: an out-of-memory like any other."""
+class NothingFits(MemoryError):  # noqa: N818 - a result, not an error
+    """Not even one sample fits; handled like any other out-of-memory."""
 
 
 class MemoryLine(NamedTuple):
@@ -39,7 +38,8 @@ class MemoryLine(NamedTuple):
 
 
 def fit_line(points: Sequence[tuple[int, int]]) -> MemoryLine | None:
-    """Least squares of the relative error over (batch, peak bytes), so that small trials count as much as large ones.
+    """Fits (batch, peak bytes) by least squares of the relative error, so that small trials count as much as large
+    ones.
 
     None with fewer than two different batches.
     """
@@ -59,7 +59,7 @@ def fit_line(points: Sequence[tuple[int, int]]) -> MemoryLine | None:
 
 @dataclass(frozen=True)
 class LargestBatch:
-    """`batch` ran, `batch + 1` did not, for `reason`, which need not be memory. `limit`: bytes that a trial could take,
+    """`batch` ran and `batch + 1` did not, for `reason`, which need not be memory. `limit`: bytes a trial could use,
     without the headroom.
     """
 
@@ -84,7 +84,7 @@ class LargestBatch:
         return {"largest_batch": float(self.batch), "memory_per_sample_bytes": per_sample, "memory_fixed_bytes": fixed}
 
     def facts(self) -> dict[str, Any]:
-        """For `Effective.extra`: everything the search saw, JSON types only."""
+        """Everything the search found, in JSON types, for `Effective.extra`."""
         line = self.line
         return {
             "batch": self.batch,
@@ -99,11 +99,11 @@ class LargestBatch:
 
 
 def resolve(launch: RunningJob, rehearse: Rehearse) -> tuple[Case, LargestBatch]:
-    """The launch's case with its batch as a number. Before anything touches CUDA in this process: it forks, and each
-    fork does `rehearse`.
+    """The launch's case with its batch as a number. Call it before anything touches CUDA in this process: it forks, and
+    each fork runs `rehearse`.
 
-    Raises Unsupported where the case has no largest batch, NothingFits where one sample is too much, Interrupted when
-    told to stop, and RuntimeError where even the smallest batch fails for another reason than memory.
+    Raises Unsupported if the case has no largest batch, NothingFits if one sample is too much, Interrupted when told to
+    stop, and RuntimeError if even the smallest batch fails for a reason other than memory.
     """
     case = launch.job.case
     if case.workload in _CONSTANT:
@@ -130,10 +130,11 @@ def with_batch(case: Case, batch: int) -> Case:
 
 
 def search(attempt: Callable[[int], Trial], limit: int | None = None, most: int = MOST) -> LargestBatch:
-    """The largest batch that `attempt` fits, provided that memory grows with the batch: it ran, and the next did not.
+    """The largest batch for which `attempt` fits, provided that memory grows with the batch: it ran, and the next one
+    did not.
 
-    Tries small batches, then larger ones as far as their memory predicts until one fails; then from the line's new
-    prediction in growing strides across the limit; then bisects.
+    Tries small batches, then larger ones as predicted from their memory, until one fails; then goes in growing strides
+    from the new prediction across the limit; then bisects.
     """
     began = time.monotonic()
     bracket = _Bracket(attempt, limit, most)
@@ -169,7 +170,7 @@ class _Bracket:
 
     @property
     def allowed(self) -> int:
-        """Bytes; if every trial asks the device, the least that any was allowed."""
+        """Bytes allowed; if every trial asks the device, the least that any was allowed."""
         return self._limit if self._limit is not None else min(trial.limit_bytes for trial in self.trials)
 
     def try_out(self, batch: int) -> bool:

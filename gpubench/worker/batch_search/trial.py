@@ -1,4 +1,4 @@
-"""One batch tried: a process that rehearses the case's measurement with less memory than there is, and is gone."""
+"""Tries one batch: a process that rehearses the case's measurement with limited memory, then ends."""
 
 import ctypes
 import json
@@ -20,21 +20,23 @@ from gpubench.worker.workloads.base import Unsupported
 
 HEADROOM = 0.05
 LEAST_HEADROOM_BYTES = 64 * 2**20
-"""What a trial may not touch of the free memory: for what is allocated outside of torch, and for fragmentation."""
+"""Share of free memory kept from a trial, for allocations outside torch and for fragmentation."""
 
 _PROC = Path("/proc")
 _KIB = 1024
 _M_MMAP_THRESHOLD = -3
 _MAPPED_FROM_BYTES = 64 * 2**10
 _OF_MEMORY = (signal.SIGKILL, signal.SIGABRT)
-"""How a process ends when memory is short and nothing can be raised: by the kernel, or in C++ without a handler."""
+"""How a process may end when memory is short and nothing can be raised: killed by the kernel, or in C++ without a
+handler.
+"""
 
 _LONGEST_REASON = 300
 
 
 class Trial(NamedTuple):
-    """`peak_bytes`: of torch's allocator on CUDA, of the address space above its start on a CPU; None where it did not
-    fit. `limit_bytes` is what it was allowed. `reason` is empty where it fits.
+    """`peak_bytes`: of torch's allocator on CUDA, of the address space above its start on a CPU; None if it did not
+    fit. `limit_bytes` is what it was allowed. `reason` is empty if it fits.
     """
 
     batch: int
@@ -50,8 +52,8 @@ class Trial(NamedTuple):
 
 @dataclass
 class TrialMemory:
-    """Bytes, as far as a rehearsal has got: what it may take of the device, and the most that it took (None on a CPU,
-    where the address space tells).
+    """State of a rehearsal in bytes: its limit on the device, and the most it used (None on a CPU, where the address
+    space shows that).
     """
 
     limit_bytes: int | None = None
@@ -59,11 +61,11 @@ class TrialMemory:
 
 
 Rehearse = Callable[[Case, TrialMemory], None]
-"""Does with memory what a measurement of the case does."""
+"""Uses memory like a measurement of the case."""
 
 
 def limit_bytes(device_type: str) -> int | None:
-    """Bytes a trial on the CPU may add: free memory or what is left of the address-space limit, less headroom. None on
+    """Bytes a trial on the CPU may add: free memory or what is left of the address-space limit, minus headroom. None on
     a GPU, where only a trial can ask the device.
     """
     if accelerator_of(device_type).memory is not None:
@@ -108,7 +110,7 @@ def try_batch(case: Case, rehearse: Rehearse, limit: int | None) -> Trial:
 
 
 def _run(case: Case, rehearse: Rehearse, limit: int | None, writer: int, parent: int) -> NoReturn:
-    """Never returns: whatever happens is told through the pipe, or by how the process ends."""
+    """Never returns: the outcome is sent through the pipe, or shown by how the process ends."""
     told: dict[str, Any] = {}
     found = TrialMemory()
     try:
@@ -117,12 +119,12 @@ def _run(case: Case, rehearse: Rehearse, limit: int | None, writer: int, parent:
         told["fits"] = True
     except Unsupported as error:
         told |= {"unsupported": True, "reason": str(error)}
-    except BaseException as error:  # noqa: BLE001 - a step may end in any way, sys.exit of a workload included
+    except BaseException as error:  # noqa: BLE001 - a step may end in any way, even by sys.exit
         failed = as_failed(error, "its steps")
         told |= {"reason": failed.reason, "out_of_memory": failed.status == "oom"}
     finally:
         told["limit_bytes"] = found.limit_bytes
-        if limit is not None:  # there must be memory to tell the outcome with
+        if limit is not None:  # leaves memory to send the outcome
             _, hard = resource.getrlimit(resource.RLIMIT_AS)
             resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
         os.write(writer, json.dumps(told).encode())
@@ -130,7 +132,7 @@ def _run(case: Case, rehearse: Rehearse, limit: int | None, writer: int, parent:
 
 
 def _attempt(case: Case, rehearse: Rehearse, limit: int | None, found: TrialMemory) -> float | None:
-    """The most bytes taken: of torch's allocator on a GPU, of address space under `limit` on a CPU."""
+    """The most bytes used: of torch's allocator on a GPU, of address space under `limit` on a CPU."""
     if limit is None:
         rehearse(case, found)
         return found.peak_bytes
@@ -143,9 +145,9 @@ def _attempt(case: Case, rehearse: Rehearse, limit: int | None, found: TrialMemo
 
 
 def give_back_at_once() -> None:
-    """Makes glibc map every tensor on its own and unmap it when it is freed, so that the address space follows what is
-    live: what the heap keeps for later, and how it is cut up, would otherwise decide which batch fits. The measurement
-    of the largest batch runs the same way.
+    """Makes glibc map every tensor separately and unmap it when freed, so that the address space follows live memory.
+    Otherwise the heap's reserves and fragmentation would decide which batch fits. The measurement of the largest batch
+    runs the same way.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -153,7 +155,7 @@ def give_back_at_once() -> None:
 
 
 def _available(proc: Path = _PROC) -> int:
-    """Bytes that can be had without swapping: the machine's, or those the control groups leave if they are fewer."""
+    """Bytes available without swapping: on the machine, or left by the control groups if fewer."""
     lines = (proc / "meminfo").read_text().splitlines()
     machine = next(int(line.split()[1]) * _KIB for line in lines if line.startswith("MemAvailable:"))
     limit = memory_limit()

@@ -1,4 +1,4 @@
-"""Imports the workloads that users name and says what is wrong with them; a program, since imports run their code.
+"""Imports users' workloads and reports what is wrong with them; a program of its own, because imports run their code.
 
 `python -m gpubench.worker.process.check_workloads REQUEST ANSWER`: both are JSON files.
 """
@@ -30,7 +30,7 @@ def why_unusable(case: Case, search_path: tuple[str, ...]) -> tuple[str, str] | 
         return str(error), ""
     except SystemExit as ended:
         return f"{case.workload} ended the process when it was called: sys.exit({ended.code!r}).", _NO_EXIT
-    except Exception as error:  # noqa: BLE001 - whatever the user's code raises is the answer
+    except Exception as error:  # noqa: BLE001 - any exception of the user's code is the answer
         return f"{case.workload} cannot be used: {raised(error)}", remedy(error)
     return None
 

@@ -17,7 +17,9 @@ _PEAKS = ("allocated_bytes", "reserved_bytes")
 
 
 def main(job: Job, message_fd: int, *, no_fork: str | None = None) -> None:
-    """Says hello, runs the job and sends its outcome. Whatever happens in the case is a message, not an exception."""
+    """Says hello, runs the job and sends its outcome. Anything that happens in the case is a message, not an
+    exception.
+    """
     channel = Channel(message_fd)
     os.register_at_fork(after_in_child=channel.close)
     stop = Stop()
@@ -31,8 +33,8 @@ def main(job: Job, message_fd: int, *, no_fork: str | None = None) -> None:
 def run_job(
     job: Job, sender: Sender, *, stop: Stop | None = None, no_fork: str | None = None, together: Alone | None = None
 ) -> None:
-    """Sends phases and progress, and in the end exactly one `Result` or `Failed`. One of several ranks says `together`
-    with whom.
+    """Sends phases and progress, and in the end exactly one `Result` or `Failed`. `together`: for one of several
+    ranks.
     """
     launch = RunningJob(job, sender, stop or Stop(), no_fork=no_fork, together=together)
     opened = OpenedFiles(job.search_path, lambda: launch.phase not in TIMED_PHASES)
@@ -71,7 +73,7 @@ def _outcome(launch: RunningJob) -> Result | Failed:
         return Result(
             effective=launch.effective, absent=absent, findings=launch.finish(), marks=launch.marks, interrupted=True
         )
-    except BaseException as error:  # noqa: BLE001 - sys.exit of a workload included: every end of a case is a row
+    except BaseException as error:  # noqa: BLE001 - every end of a case is a row, even sys.exit
         return _failed(launch, error)
 
 
@@ -92,7 +94,7 @@ def _device_peaks(launch: RunningJob) -> dict[str, int]:
     """Of the device's allocator, in bytes; none where it was not used, or cannot be asked any more: an illegal memory
     access makes every later call fail, and the row is about the first.
     """
-    if "torch" not in sys.modules:  # importing it may be what failed
+    if "torch" not in sys.modules:  # perhaps its import failed
         return {}
     from gpubench.worker.accelerator import accelerator_of
 

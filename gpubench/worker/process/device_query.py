@@ -1,7 +1,7 @@
-"""Which CUDA devices this interpreter can use, asked in a process that ends right afterwards.
+"""Finds the CUDA devices that this interpreter can use, in a process that ends right afterwards.
 
-A host must never touch CUDA: a child forked from a process that did cannot use it. So a child asks, and answers through
-a pipe; without fork, a program does.
+A host must never touch CUDA, because children forked after that cannot use it. So a child asks, and answers through a
+pipe; without fork, a program does.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any
 from gpubench.protocol import start_module
 
 TIMEOUT_S = 60.0
-"""A driver that takes longer to start than this is broken; eight cards without persistence mode take some 20 s."""
+"""Seconds; a driver that takes longer to start is broken (eight cards without persistence mode take some 20 s)."""
 
 _INJECTED = ("NVTX_INJECTION64_PATH", "CUDA_INJECTION64_PATH", "NSYS_PROFILING_SESSION_ID", "LD_PRELOAD")
 
@@ -48,14 +48,14 @@ def ask(torch: Any) -> Devices:
 
 
 def ask_in_child(torch: Any, timeout_s: float = TIMEOUT_S) -> Devices:
-    """What `ask` says in a forked child. A child that dies or hangs is a reason for no devices."""
+    """`ask` in a forked child. A child that dies or hangs is a reason for no devices."""
     from gpubench.worker.accelerator import built_for_gpus
 
     if not built_for_gpus(torch):
         return ask(torch)
     reader, writer = os.pipe()
     pid = os.fork()
-    if pid == 0:  # writes its answer and ends, without running anything that waits for the end of the host
+    if pid == 0:  # writes its answer and ends, without running the host's exit handlers
         status = 1
         try:
             os.close(reader)
@@ -73,7 +73,7 @@ def ask_in_child(torch: Any, timeout_s: float = TIMEOUT_S) -> Devices:
 
 
 def ask_in_program(timeout_s: float = TIMEOUT_S) -> Devices:
-    """What `ask` says in a fresh interpreter, outside of any profiler's session."""
+    """`ask` in a fresh interpreter, outside any profiler's session."""
     environ = {name: value for name, value in os.environ.items() if name not in _INJECTED}
     command = start_module.command("gpubench.worker.process.device_query")
     try:

@@ -1,8 +1,8 @@
-"""The worker's host: imports once what the jobs will need, touches no CUDA, and makes one process per job.
+"""The worker's host: imports once what jobs need, never touches CUDA, and makes one process per job.
 
 It waits on two file descriptors, the parent's socket and the child's pidfd, and does nothing in between. It runs no
-torch operation and starts no thread, because a forked child inherits neither. When the parent is gone it ends what it
-started and then itself.
+torch operation and starts no thread, because a forked child inherits neither. When the parent is gone, it ends its
+child and then itself.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _CHUNK_BYTES = 65536
 _POLL_S = 0.05
 
 PROFILED = ("NSYS_PROFILING_SESSION_ID", "NVTX_INJECTION64_PATH", "CUDA_INJECTION64_PATH")
-"""Set by profilers, which lose sight of a child that is forked and does not exec."""
+"""Set by profilers, which lose a child that is forked without exec."""
 
 
 def why_not_fork(environ: Mapping[str, str] = os.environ) -> str | None:
@@ -45,7 +45,7 @@ class ParentGone(Exception):  # noqa: N818 - the usual end of a host
 
 
 class JobServer:
-    """Serves one parent over `connection` until it says `end` or goes away."""
+    """Serves one parent over `connection` until it says `end` or is gone."""
 
     def __init__(self, connection: socket.socket, no_fork: str | None) -> None:
         self._connection, self._no_fork = connection, no_fork
@@ -58,11 +58,11 @@ class JobServer:
         self._selector.register(connection, selectors.EVENT_READ)
 
     def serve(self) -> None:
-        """Returns when there is nothing more to do; the child, if there is one, is then ended too."""
+        """Returns when there is nothing more to do; a running child is then ended too."""
         try:
             while True:
                 self._start_next()
-                # For ever, unless a child has to be polled because the kernel has no pidfd.
+                # Waits for ever, unless a child must be polled because the kernel has no pidfd.
                 polls = self._child is not None and self._child.pidfd is None
                 ready = {key.fileobj for key, _ in self._selector.select(_POLL_S if polls else None)}
                 if self._child is not None and self._child.ended(ready):
@@ -79,7 +79,7 @@ class JobServer:
                     process_tree.end_orphans()
 
     def _read(self) -> bool:
-        """Takes in what the parent sent; says whether it was `end`."""
+        """Handles the parent's messages; True if one was `end`."""
         flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
         try:
             data, fds, _, _ = socket.recv_fds(self._connection, _CHUNK_BYTES, 1, flags)
@@ -114,7 +114,7 @@ class JobServer:
         self._send(Started(job=job.job, pid=self._child.pid, isolation="fresh" if self._no_fork else "fork"))
 
     def _release(self) -> None:
-        """In a child: the host's socket and selector are not its own."""
+        """Called in a child, to close the host's socket and selector."""
         self._connection.close()
         self._selector.close()
 
@@ -122,7 +122,7 @@ class JobServer:
         if child.pidfd is not None:
             self._selector.unregister(child.pidfd)
         code = child.reap()
-        if self._no_fork is None:  # a profiler's own processes may be among them
+        if self._no_fork is None:  # a profiler's processes may be among them
             process_tree.end_orphans()
         self._child = None
         self._send(Exited(job=self._job, pid=child.pid, exit_code=code))
@@ -135,10 +135,10 @@ class JobServer:
 
 
 def preload(modules: Sequence[str]) -> None:
-    """Imports what children will need.
+    """Imports modules that children need.
 
-    While modules are imported, torch answers "is CUDA there?" through NVML: a library that asks at import time would
-    otherwise initialise CUDA here, and no child could use it any more.
+    During imports torch answers "is CUDA there?" through NVML. Otherwise a library that asks at import time would
+    initialise CUDA here, and no child could use it.
     """
     was_set = _NVML_CHECK in os.environ
     os.environ.setdefault(_NVML_CHECK, "1")
@@ -177,8 +177,8 @@ def hello(*, can_fork: bool) -> Hello:
 def main(socket_fd: int, modules: Sequence[str] = ()) -> int:
     """Prepares this process, says hello on the socket with this number, and serves it to the end. Exit status 0.
 
-    `modules` are imported first, besides those that every job needs; without fork torch alone, since a fresh process
-    imports for itself.
+    `modules` are imported first, besides those that every job needs; without fork only torch, as a fresh process does
+    its own imports.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the parent decides what happens to a child
     no_fork = why_not_fork()
@@ -189,7 +189,7 @@ def main(socket_fd: int, modules: Sequence[str] = ()) -> int:
         preload((*ALWAYS, *modules) if no_fork is None else ALWAYS[:1])
         greeting = hello(can_fork=no_fork is None)
         gc.collect()
-        gc.freeze()  # what is shared with children stays shared: no collection of theirs touches it
+        gc.freeze()  # keeps memory shared with children from being touched by their garbage collection
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.sendall(encode(greeting))
             JobServer(connection, no_fork).serve()

@@ -16,7 +16,7 @@ from gpubench.worker.process_lifetime import BOOT_FAILED, die_with
 
 @dataclass
 class Child:
-    """A running job. `pidfd` becomes readable when it ends; None where the kernel has none, then `ended` asks."""
+    """A running job. `pidfd` becomes readable when it ends; None without kernel support, so that `ended` polls."""
 
     pid: int
     pidfd: int | None
@@ -30,19 +30,19 @@ class Child:
             return cls(pid, None, process)
 
     def ended(self, ready: "Iterable[object]") -> bool:
-        """Whether it has ended, given what a selector found ready. It stays a zombie, so its id stays taken."""
+        """Whether it has ended, given what a selector found ready. It stays a zombie, so that its id is not reused."""
         if self.pidfd is not None:
             return self.pidfd in ready
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def kill(self) -> None:
-        """SIGKILL to the whole group: loader processes go with it."""
+        """SIGKILL to the whole group, including loader processes."""
         for end in (os.killpg, os.kill):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 end(self.pid, signal.SIGKILL)
 
     def reap(self) -> int:
-        """Waits for it, after ending what is left of its group. Its exit status, negative for a signal."""
+        """Ends the rest of its group, waits for it, and returns its exit status, negative for a signal."""
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
@@ -50,14 +50,14 @@ class Child:
         if self.pidfd is not None:
             os.close(self.pidfd)
         if self.process is not None:
-            self.process.returncode = code  # it was reaped here; Popen must not wait again
+            self.process.returncode = code  # reaped here; Popen must not wait again
         return code
 
 
 def fork(job: Job, message_fd: int, *, release: Callable[[], None] = lambda: None) -> Child:
-    """A child that runs `job` with what this process has loaded; it calls `release` to let go of the host's handles.
+    """A child that runs `job` with the modules of this process; it calls `release` to close the host's handles.
 
-    The child never returns: it must not run the host's handlers for the end of a process.
+    The child never returns, because it must not run the host's exit handlers.
     """
     parent = os.getpid()
     sys.stdout.flush()
@@ -76,7 +76,7 @@ def fork(job: Job, message_fd: int, *, release: Callable[[], None] = lambda: Non
 
         main(job, message_fd)
         status = 0
-    except BaseException:  # noqa: BLE001 - the log and the exit status tell it
+    except BaseException:  # noqa: BLE001 - the log and the exit status show it
         traceback.print_exc()
     finally:
         with contextlib.suppress(OSError, ValueError):
@@ -86,11 +86,11 @@ def fork(job: Job, message_fd: int, *, release: Callable[[], None] = lambda: Non
 
 
 def fresh(job: Job, message_fd: int, reason: str) -> Child:
-    """A new interpreter for `job`. It reads the job from a pipe; its output goes to the job's log from the start."""
+    """A new interpreter for `job`, which it reads from a pipe; its output goes to the job's log from the start."""
     reader, writer = os.pipe()
     fds = ["--job-fd", str(reader), "--message-fd", str(message_fd)]
     command = start_module.command("gpubench.worker", "--child", *fds, "--parent", str(os.getpid()), "--reason", reason)
-    with open(job.log, "ab") as log:  # noqa: PTH123 - the parent named it; it may not be a regular file
+    with open(job.log, "ab") as log:  # noqa: PTH123 - named by the parent; it may not be a regular file
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=(reader, message_fd), process_group=0
         )
@@ -101,7 +101,7 @@ def fresh(job: Job, message_fd: int, reason: str) -> Child:
 
 
 def redirect(log: str) -> None:
-    """Gives stdin /dev/null, stdout and stderr to the end of `log`, for this process and what it starts."""
+    """Redirects stdin to /dev/null, and appends stdout and stderr to `log`, for this process and its children."""
     null, out = os.open(os.devnull, os.O_RDONLY), os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for number, fd in enumerate((null, out, out)):
         os.dup2(fd, number)

@@ -1,11 +1,11 @@
-"""Ranges for profilers that watch from outside: domain `gpubench`.
+"""NVTX ranges for external profilers, in the domain `gpubench`.
 
 Push/pop, from the outside in: `suite:<name>`, `case:<label>`, `warmup` or `steady`, `step` (payload: its index), and
 the phases of a step: `data` `h2d` `forward` `loss` `backward` `optimizer`. `capture` is a start/end range: the trigger
 of `nsys profile --capture-range=nvtx`.
 
-Attributes are made once, so a range costs some 40 ns to push without a tool and 350 under nsys. Without a tool that
-takes the domain every range is one shared context that does nothing, and a step is not wrapped at all.
+Attributes are made once, so pushing a range costs some 40 ns without a tool and 350 under nsys. If no tool accepts the
+domain, every range is one shared context that does nothing, and steps are not wrapped.
 """
 
 import os
@@ -24,12 +24,12 @@ _NOT_ALLOWED = re.compile(r"[^A-Za-z0-9_.:=-]+")
 
 
 def clean(text: str) -> str:
-    """`text` with only the characters that every tool's filters take: others become `_`."""
+    """`text` with only characters that every tool's filters accept; others become `_`."""
     return _NOT_ALLOWED.sub("_", text).strip("_") or "_"
 
 
 class _Nothing:
-    """Cheaper to enter than `contextlib.nullcontext`: this is what a range costs without a profiler."""
+    """A range without a profiler; cheaper to enter than `contextlib.nullcontext`."""
 
     __slots__ = ()
 
@@ -44,7 +44,7 @@ _NOTHING: AbstractContextManager[None] = _Nothing()
 
 
 class _Range:
-    """A prebuilt range. Not a generator's context: that would cost ten times as much."""
+    """A prebuilt range; a generator-based context would cost ten times as much."""
 
     __slots__ = ("_attributes", "_pop", "_push")
 
@@ -75,7 +75,7 @@ class _ProcessRange:
 
 
 class _Ranges(dict[str, AbstractContextManager[None]]):
-    """Ranges by name, each made when it is first asked for."""
+    """Ranges by name, each made on first use."""
 
     def __init__(self, make: Callable[[str], AbstractContextManager[None]]) -> None:
         super().__init__({name: make(name) for name in PHASES})
@@ -87,18 +87,18 @@ class _Ranges(dict[str, AbstractContextManager[None]]):
 
 
 class Emitter:
-    """`state`: `off` (no tool listens), `on`, `forced` (the tool refused the newer extension, plain ranges are emitted
-    all the same) or `refused` (that failed too). Runs of different states are not compared.
+    """`state`: `off` (no tool listens), `on`, `forced` (the tool refused the newer extension, but plain ranges are
+    emitted) or `refused` (that failed too). Runs of different states are not compared.
     """
 
     def __init__(self, domain: Any, state: State) -> None:
         self.state = state
         self._domain = domain if state in ("on", "forced") else None
         self.phase: Callable[[str], AbstractContextManager[None]] = _Ranges(self._range).__getitem__
-        """What `workloads.base.Phases` is; other names than the six become ranges when first used."""
+        """Implements `workloads.base.Phases`; names other than the six become ranges on first use."""
 
     def named(self, name: str) -> AbstractContextManager[None]:
-        """A range of this name around whatever is done inside."""
+        """A range of this name around the code inside."""
         return self._range(clean(name))
 
     def steps(self, step: Callable[[], object], first: int = 0) -> Callable[[], object]:
@@ -122,11 +122,11 @@ class Emitter:
         return ranged
 
     def capture(self) -> AbstractContextManager[None]:
-        """The start/end range that opens a profiler's capture. Ranges that are open already are lost to it."""
+        """The start/end range that opens a profiler's capture, which misses ranges that are already open."""
         return self.across_threads(CAPTURE)
 
     def across_threads(self, name: str) -> AbstractContextManager[None]:
-        """A start/end range of this name: seen around the work of all threads, autograd's too."""
+        """A start/end range of this name, around the work of all threads, including autograd's."""
         if self._domain is None:
             return _NOTHING
         return _ProcessRange(self._domain, self._domain.get_event_attributes(message=clean(name)))
@@ -138,7 +138,7 @@ class Emitter:
 
 
 def open_emitter(environ: Mapping[str, str] = os.environ) -> Emitter:
-    """The emitter of this process. Never raises: a profiler that cannot be talked to does not stop a measurement."""
+    """The emitter of this process. Never raises: an incompatible profiler does not stop a measurement."""
     try:
         import nvtx
     except ImportError:
@@ -153,7 +153,7 @@ def open_emitter(environ: Mapping[str, str] = os.environ) -> Emitter:
 
 
 def _force_domain() -> Any | None:
-    """A real domain although `nvtx` sees no tool, or None if its private parts are not as known.
+    """A real domain although `nvtx` sees no tool, or None if its private parts have changed.
 
     nvtx 0.2.12 and newer ask the tool for an extension that nsys of 2022 and 2023 refuses, and then emit nothing,
     silently; these tools take the plain ranges used here.
@@ -165,6 +165,6 @@ def _force_domain() -> Any | None:
         domain.handle = DomainHandle(DOMAIN)
         domain.__init__(DOMAIN)
         domain.get_event_attributes(message="step", payload=0)
-    except Exception:  # noqa: BLE001 - private names of a library: anything may be different, and the state says so
+    except Exception:  # noqa: BLE001 - private names of a library may have changed; the state says so
         return None
     return domain

@@ -1,4 +1,4 @@
-"""What the process got of the CPU, and what it had to wait for."""
+"""CPU time of the process, and its waits for a CPU."""
 
 import os
 import resource
@@ -9,11 +9,11 @@ from gpubench.core.findings import Finding, finding
 from gpubench.core.units import format_percent
 
 MAX_RATIO = 1.05
-"""Wanted over got: above it, other programs took part of the measurement."""
+"""Ratio of wanted to received CPU time above which other programs took part of the measurement."""
 
 MAX_KERNEL_SHARE = 0.1
 LEAST_FAULTS = 256
-"""Of a step that fetches a megabyte or more from the system (pages of 4 kB)."""
+"""Page faults of a step that fetches a megabyte from the system (pages of 4 kB)."""
 
 _LEAST_SHARE_OF_WALL = 0.01
 _NS = 1e-9
@@ -21,8 +21,8 @@ _NS = 1e-9
 
 class CpuTime(NamedTuple):
     """Seconds. `process_s`: CPU time of all threads; `main_s`: of this thread; `delayed_s`: time that threads were
-    ready to run and no CPU was free (None where the kernel does not say); `kernel_s`: of `process_s`, what the kernel
-    took; `page_faults`: how often it handed out a page of memory. A reading, or the difference of two.
+    ready to run but no CPU was free (None if the kernel does not say); `kernel_s`: the kernel's part of `process_s`;
+    `page_faults`: pages of memory handed out. A reading, or the difference of two.
     """
 
     process_s: float
@@ -33,14 +33,14 @@ class CpuTime(NamedTuple):
 
     @classmethod
     def now(cls) -> "CpuTime":
-        """Costs some 20 us a thread: for the edges of a block, not for steps."""
+        """A reading. Costs some 20 us per thread, so it is for the edges of a block, not for steps."""
         used = resource.getrusage(resource.RUSAGE_SELF)
         times_s = time.process_time_ns() * _NS, time.thread_time_ns() * _NS
         return cls(*times_s, run_delay_s(), used.ru_stime, used.ru_minflt)
 
     def __sub__(self, earlier: "CpuTime") -> "CpuTime":
         both = self.delayed_s is not None and earlier.delayed_s is not None
-        # A thread that ended in between took its part of the sum with it.
+        # A thread that ended in between is missing in the later sum.
         delayed_s = max(0.0, self.delayed_s - earlier.delayed_s) if both else None  # type: ignore[operator]
         return CpuTime(
             self.process_s - earlier.process_s,
@@ -66,7 +66,7 @@ def run_delay_s(tasks: str = "/proc/self/task") -> float | None:
     """Seconds all threads of this process have waited on a run queue (second field of schedstat); None without it."""
     total_ns, seen = 0, False
     try:
-        for thread in os.listdir(tasks):  # noqa: PTH208 - a Path per thread would cost more than the reading
+        for thread in os.listdir(tasks):  # noqa: PTH208 - a Path per thread would cost more than reading the file
             try:
                 with open(f"{tasks}/{thread}/schedstat", "rb") as file:  # noqa: PTH123
                     total_ns += int(file.read().split()[1])
@@ -79,7 +79,7 @@ def run_delay_s(tasks: str = "/proc/self/task") -> float | None:
 
 
 def own_delay_s(path: str = "/proc/thread-self/schedstat") -> float | None:
-    """Seconds this thread was ready to run without a CPU; None where the kernel does not say. Takes about 10 us."""
+    """Seconds this thread was ready to run without a CPU; None if the kernel does not say. Takes about 10 us."""
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - between steps every microsecond counts
             return int(file.read().split()[1]) * _NS
@@ -88,10 +88,10 @@ def own_delay_s(path: str = "/proc/thread-self/schedstat") -> float | None:
 
 
 def preempted(cpu: CpuTime, wall_s: float, input_wait_s: float = 0.0) -> Finding | None:
-    """GB205 where the process wanted the CPU and did not get it for more than 5 % of the time it wanted it.
+    """GB205 if the process had no CPU for more than 5 % of the time it wanted one.
 
     The kernel's own count of waiting for a CPU tells pre-emption from a workload that sleeps. Without it, wall time
-    over the main thread's CPU time has to do, less the time it waited for its input.
+    (minus waits for input) over the main thread's CPU time is used.
     """
     if cpu.delayed_s is not None:
         wanted_s, got_s = cpu.process_s + cpu.delayed_s, cpu.process_s
@@ -113,9 +113,9 @@ def preempted(cpu: CpuTime, wall_s: float, input_wait_s: float = 0.0) -> Finding
 
 
 def fetches_memory(cpu: CpuTime, num_steps: int) -> Finding | None:
-    """GB213 where the kernel took 10 % of the CPU time or more, and each of the steps fetched at least a megabyte.
+    """GB213 if the kernel took at least 10 % of the CPU time, and each step fetched at least a megabyte.
 
-    glibc's allocator gives the free end of its heap back; what lies there differs from process to process.
+    glibc's allocator returns the free end of its heap to the system; what lies there differs between processes.
     """
     faults = cpu.page_faults / num_steps if num_steps else 0.0
     if cpu.process_s <= 0 or faults < LEAST_FAULTS or cpu.kernel_s / cpu.process_s < MAX_KERNEL_SHARE:

@@ -1,8 +1,8 @@
-"""How long the device itself works on a step, in an extra pass after the measured ones.
+"""Measures how long the device itself works on a step, in an extra pass after the measured steps.
 
-A kernel that only spins holds the device while the host hands over a whole group of steps behind it, so that the device
-then runs them without ever waiting for a launch (nvbench's "batch" measurement does the same). Event to event around
-them is the device's busy time; what a measured step takes beyond it, the device stood idle.
+A spinning kernel holds the device while the host launches a whole group of steps behind it, so that the device then
+runs them without waiting for launches (like nvbench's "batch" measurement). The time between events around them is the
+device's busy time; in the rest of a measured step the device was idle.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Busy(NamedTuple):
 
 
 def device_busy(step: Step, group: int, enqueue_s: float, accelerator: Accelerator) -> Busy:
-    """Median over five groups. `enqueue_s` is what the host needs to hand over one group."""
+    """The median over five groups. `enqueue_s` is the time the host needs to launch one group."""
     try:
         cycles_per_s = _calibrate(accelerator)
     except NotImplementedError as error:
@@ -55,9 +55,9 @@ def _calibrate(accelerator: Accelerator) -> float:
 
 
 def _held_back(step: Step, group: int, cycles: int, accelerator: Accelerator) -> float | None:
-    """Seconds of device time for one group; None if the device was let go before all of it was handed over.
+    """Seconds of device time for one group; None if the device was released before all of it was launched.
 
-    A step that waits for the device in its middle (a copy from pageable memory does) always ends like that.
+    That always happens if a step waits for the device in its middle (a copy from pageable memory does).
     """
     start, end = accelerator.event(), accelerator.event()
     accelerator.synchronize()

@@ -1,4 +1,4 @@
-"""How full the batches are that a workload's own DataLoader hands to its steps."""
+"""Measures how full the batches from a workload's own DataLoader are."""
 
 from collections.abc import Callable
 from typing import Any, Self
@@ -6,14 +6,15 @@ from typing import Any, Self
 from gpubench.suite.model.case import Case
 
 _PATCHED = ("_next_index", "__next__")
-"""Of torch's iterators over a DataLoader: every batch comes through both."""
+"""Methods of torch's DataLoader iterators; every batch passes through both."""
 
 
 class DrawnBatches:
-    """Inside `with`, as often as it is entered, counts the samples that any DataLoader draws against full batches.
+    """Inside `with` (which may be entered repeatedly), counts the samples drawn by any DataLoader, relative to full
+    batches.
 
-    Loader processes draw a few batches ahead, so it is the share of the batches that counts, and not their number. What
-    an iterable data set gave shows in the first size of the batch's tensors, as long as full batches have theirs there.
+    Loader processes draw a few batches ahead, so the share matters, not the number. For an iterable data set, samples
+    are the first dimension of the batch's tensors, if that is true of full batches.
     """
 
     def __init__(self, case: Case) -> None:
@@ -22,11 +23,11 @@ class DrawnBatches:
         self._first_size_counts = False
         self._real: list[Callable[[Any], Any]] = []
         self.seen = True
-        """Whether every batch showed its samples, and full ones have as many as the case says."""
+        """Whether the samples of every batch are known, and full ones have as many as the case says."""
 
     @property
     def share(self) -> float:
-        """Samples drawn over those of full batches; 1 where no batch was drawn."""
+        """Samples drawn over those of full batches; 1 if no batch was drawn."""
         return self._drawn / self._full if self._full else 1.0
 
     def __enter__(self) -> Self:
@@ -65,7 +66,7 @@ class DrawnBatches:
             self._full += size
 
     def _first_size(self, batch: Any, batches: Any) -> int | None:
-        """The samples of a batch; None where its tensors do not tell."""
+        """The samples of a batch; None if its tensors do not show them."""
         import torch
         from torch.utils._pytree import tree_leaves
         from torch.utils.data import default_collate
@@ -82,6 +83,6 @@ def _is_iterable(batches: Any) -> bool:
 
 
 def _full_size(batches: Any) -> int | None:
-    """Samples of a full batch; None where only a batch itself tells."""
+    """Samples of a full batch; None if only the batch itself shows them."""
     size = getattr(batches._index_sampler, "batch_size", None)  # noqa: SLF001
     return size if isinstance(size, int) else None

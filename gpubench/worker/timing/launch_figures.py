@@ -1,4 +1,4 @@
-"""From timed groups to the metrics of a launch, and what its steps waited for."""
+"""Turns timed groups into the metrics of a launch, and finds out what its steps waited for."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ from gpubench.worker.timing.loop import Measured
 from gpubench.worker.timing.timers import disagreement
 
 HOST_IDLE_SHARE = 0.05
-"""The host had nothing left to hand over for this share of the time: the device is the limit."""
+"""If the host had nothing left to launch for this share of the time, the device is the limit."""
 
 INPUT_BOUND_SHARE = 0.10
-"""From this share of step time on, waiting for input is what bounds a step whose device is not the limit."""
+"""From this share of step time on, input bounds a step whose device is not the limit."""
 
 NO_WAITS = "a step has its input where it needs it, or the workload does not say how long it waits"
 
 Bound = Literal["gpu", "launch", "input", "cpu"]
 
 Waits = Sequence[float] | None
-"""Seconds per step of the blocks; None where a step never waits."""
+"""Seconds per step of the blocks; None if steps never wait."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Of one launch. `metrics` in SI units by the names of the registry, None where `absent` says why."""
+    """The figures of one launch. `metrics` in SI units by registry name; None with the reason in `absent`."""
 
     series: Series
     window: Window
@@ -50,8 +50,8 @@ def figures(
     device_waits_s: Waits = None,
     blocking_copies: bool = False,
 ) -> Figures:
-    """`input_waits_s` and `device_waits_s` are per step since the leading ones. `blocking_copies`: a step's copy to the
-    device makes the host wait for the device (pageable memory).
+    """`input_waits_s` and `device_waits_s` are per step after the leading ones. `blocking_copies`: a step's copy to the
+    device makes the host wait (pageable memory).
     """
     series = series_of(measured, target_rel_ci)
     input_wait_s = sum(input_waits_s or ())
@@ -105,7 +105,7 @@ def series_of(measured: Measured, target_rel_ci: float) -> Series:
 
 
 def window_of(measured: Measured, series: Series, samples_per_step: float) -> Window:
-    """Of the steady steps, on `time.monotonic()`."""
+    """The window of the steady steps, on `time.monotonic()`."""
     num_steps = series.num_steady * series.group
     start_s, end_s = measured.starts_s[series.num_warmup], measured.ends_s[-1]
     return Window(start_s=start_s, end_s=end_s, num_steps=num_steps, num_samples=round(num_steps * samples_per_step))
@@ -133,8 +133,8 @@ def timing_metrics(
 
 
 def clock_findings(measured: Measured, input_wait_s: float = 0.0) -> list[Finding]:
-    """GB201 where two clocks disagree about the blocks, GB205 where the process waited for a CPU, GB213 where its steps
-    fetch their memory anew.
+    """GB201 if two clocks disagree about the blocks, GB205 if the process waited for a CPU, GB213 if steps fetch their
+    memory anew.
     """
     found = []
     wrong = disagreement(measured.blocks)
@@ -152,13 +152,13 @@ def clock_findings(measured: Measured, input_wait_s: float = 0.0) -> list[Findin
 
 @dataclass(frozen=True)
 class HostTime:
-    """Of the blocks on a GPU. `enqueue_s`: what the host needs to hand over one step, waits not counted; None with its
-    `reason`. `launch_share`: of the blocks' time, what handing over took.
+    """The host's time in blocks on a GPU. `enqueue_s`: time to launch one step, without waits; None with its `reason`.
+    `launch_share`: the share of the blocks' time spent launching.
 
-    Two kinds of waiting look like handing over. A step that reads a value of the device waits for it (a GradScaler
-    does): the workload tells how long. And where the launch queue is full (some thousand kernels) a launch returns only
-    when the device has made room; that cannot happen in the first group of a block, which an idle device with an empty
-    queue is given. So the lesser of those groups and of all of them counts.
+    Two kinds of waiting look like launching. A step that reads a value from the device waits for it (a GradScaler
+    does): the workload reports how long. And if the launch queue is full (some thousand kernels), a launch returns only
+    when the device has made room. That cannot happen in the first group of a block, which starts with an idle device
+    and an empty queue. So the smaller of the medians over first groups and over all groups counts.
     """
 
     enqueue_s: float | None
@@ -167,7 +167,7 @@ class HostTime:
 
     @classmethod
     def of(cls, measured: Measured, num_warmup: int, *, waits_s: Sequence[Waits] = ()) -> "HostTime":
-        """`waits_s`: kinds of waiting that a workload told, each in seconds per step of the blocks."""
+        """`waits_s`: waits reported by a workload, each in seconds per step of the blocks."""
         if measured.timing == "latency":
             return cls(None, 0.0, "a request waits for the device (`timing: latency`)")
         launching_s = [each for block in measured.blocks for each in block.enqueue_s]
@@ -188,10 +188,10 @@ class HostTime:
         )
 
     def bound(self, input_share: float, *, blocking_copies: bool) -> Bound | None:
-        """What a step waits for: a host with time to spare keeps the device from ever running out of work.
+        """What bounds a step; with a host that has time to spare, the device never runs out of work.
 
-        `input_share`: of the blocks' time, what waiting for input took. `blocking_copies`: a copy in every step makes
-        the host wait for the device, which then has nothing to do.
+        `input_share`: the share of the blocks' time spent waiting for input. `blocking_copies`: a copy in every step
+        makes the host wait for the device, which is then idle.
         """
         if self.enqueue_s is None:
             return None

@@ -30,7 +30,7 @@ MIN_STEPS = 5
 
 _RUN_ON_S = 0.02
 _MOST_FASTER = 3
-"""A step that ends with a wait takes at most as long as its launches and its device work one after the other."""
+"""Factor: a step that ends with a wait takes at most as long as its launches and its device work in succession."""
 
 _SETTLE_S = 0.1
 _SHARE_OF_MAX_TIME = 0.1
@@ -42,8 +42,8 @@ Reason = Literal["converged", "max_time", "max_steps", "interrupted"]
 
 @dataclass(frozen=True)
 class FirstSteps:
-    """Each step on its own, the device idle before and after, in seconds. `began_ns` is `perf_counter_ns` before the
-    first, `began_s` `time.monotonic()`. `over` if there is no time, or no step, left to measure in any other way.
+    """Seconds of single steps, with the device idle before and after each. `began_ns` is `perf_counter_ns` before the
+    first, `began_s` `time.monotonic()`. `over`: no time, or no step, is left for blocks.
     """
 
     began_ns: int
@@ -66,7 +66,7 @@ class FirstSteps:
 def create_context(accelerator: Accelerator) -> float | None:
     """Seconds until the device answers its first request; None on the CPU or if the device cannot be used.
 
-    Includes loading and starting the driver, the context and one allocation. Kernels are loaded when first used.
+    Includes loading and starting the driver, the context and one allocation. Kernels are loaded on first use.
     """
     import torch
 
@@ -88,11 +88,11 @@ def first_steps(
 ) -> FirstSteps:
     """Runs at least five steps, for at least 0.1 s after the first, each to its end.
 
-    Enough to get over compiling, autotuning and what a loader has prefetched, so that the last of them tell how long a
-    step is. Two have to do where steps are so slow that more would eat into the time to measure. Ends early at
-    `max_steps`, when `stopped`, or `max_time` after the first step: that one may compile for longer than the
-    measurement is to take. UsageError for a step whose result is still to be computed. Of several ranks each must end
-    after the same step: `agree` gives all of them the first one's answers.
+    That gets past compiling, autotuning and a loader's prefetched batches, so that the last ones show the length of a
+    step. If steps are so slow that more would use up the time to measure, two must do. Ends early at `max_steps`, when
+    `stopped`, or `max_time` after the first step, which may compile for longer than the whole measurement. UsageError
+    for a step that only returns unfinished work. Several ranks must end after the same step: `agree` gives all of them
+    the first one's answers.
     """
     times: list[float] = []
     wait()
@@ -107,7 +107,7 @@ def first_steps(
         times.append(max(now - start, 1) * _NS)
         if (unfinished := deferred(result)) is not None:
             raise UsageError(f"A step returned {unfinished}, so it did not do its work.", hint=HINT)
-        del result  # a step must not find its last output still held
+        del result  # a step must not find its last output still in memory
         if len(times) == 1:
             settled, patience_ends = now + _SETTLE_S / _NS, now + _SHARE_OF_MAX_TIME * measure.max_time / _NS
             time_ends = now + measure.max_time / _NS
@@ -120,8 +120,8 @@ def first_steps(
 
 
 def following(step: Step, wait: Callable[[], None], alone_s: float) -> tuple[float, int]:
-    """Seconds of a step that follows another without a wait, given `alone_s` of one with waits around it; and how many
-    steps were run to find out: about 20 ms of them, none if the answer cannot change how steps are grouped.
+    """Seconds of a step that follows another without a wait, given `alone_s` of one with waits around it; and the
+    number of steps run to find out: about 20 ms of them, none if the answer cannot change the group size.
     """
     if alone_s >= _MOST_FASTER * LEAST_GROUP_S:
         return alone_s, 0
@@ -145,7 +145,7 @@ class Measured:
     """A launch's timed groups. `times_s` are seconds per step of each group, in order, warm-up included.
 
     `starts_s` and `ends_s` are the groups' edges on `time.monotonic()`. `num_leading` of the groups are first steps,
-    run before the workload's counters were set back.
+    run before the workload's counters were reset.
     """
 
     group: int
@@ -159,7 +159,7 @@ class Measured:
     num_leading: int = 0
 
     def add(self, times_s: list[float], started_s: float) -> None:
-        """Groups that follow each other, each timed as a whole."""
+        """Adds consecutive groups, each timed as a whole."""
         edges = list(accumulate(times_s, initial=started_s))
         self.starts_s += edges[:-1]
         self.ends_s += edges[1:]
@@ -167,12 +167,12 @@ class Measured:
 
     @property
     def cpu(self) -> CpuTime | None:
-        """Over all blocks; None where only first steps were timed."""
+        """CPU time over all blocks; None if only first steps were timed."""
         return reduce(CpuTime.plus, (block.cpu for block in self.blocks)) if self.blocks else None
 
     @property
     def num_steps(self) -> int:
-        """Steps run in blocks: those that the workload's counters have seen."""
+        """Steps run in blocks, which the workload's counters have seen."""
         return (len(self.times_s) - self.num_leading) * self.group
 
     @property
@@ -187,7 +187,7 @@ class Measured:
 
 
 def least_window_s(measure: Measure, *, on_gpu: bool) -> float:
-    """Seconds that a window must be long for a valid energy figure; 0 where there is none."""
+    """Least window in seconds for a valid energy figure; 0 without one."""
     if measure.min_window is not None:
         return measure.min_window
     return MIN_DEVICE_WINDOW_S if on_gpu else 0.0
@@ -195,7 +195,7 @@ def least_window_s(measure: Measure, *, on_gpu: bool) -> float:
 
 def stopping_rule(measure: Measure, group: int, cold_s: float = 0.0, *, on_gpu: bool) -> StoppingRule:
     """The rule for groups of `group` steps. On a GPU the steady window is long enough for an energy figure, `max_time`
-    permitting. `cold_s`: seconds of the first step, which `max_time` does not count.
+    permitting. `cold_s`: seconds of the first step, which does not count towards `max_time`.
     """
     return StoppingRule(
         target_rel_ci=measure.target_rel_ci,
@@ -216,10 +216,10 @@ def measure_steps(
     stopped: Callable[[], bool],
     notify: Notify,
 ) -> Measured:
-    """Runs blocks of groups until `rule` is content or `stopped`.
+    """Runs blocks of groups until `rule` is satisfied or `stopped`.
 
-    Steps of `first` lead the series where groups are single steps timed by the same clock: a slow case then does not
-    have to run them twice. Steps that were followed by a wait never mix with those timed by events.
+    Steps of `first` begin the series if groups are single steps timed by the same clock, so that a slow case need not
+    repeat them. Steps followed by a wait are never mixed with those timed by events.
     """
     measured = _begin(timer, first, group, lead=group == 1 and timer.clock == "perf_counter")
     watch = _LoopWatch(rule, first.began_ns, len(measured.times_s), group, stopped, notify)
@@ -239,7 +239,7 @@ def measure_steps(
 
 
 def only_first_steps(timer: Timer, first: FirstSteps, *, stopped: bool, max_time_s: float) -> Measured:
-    """The series of a launch whose first steps used up its time, or number of steps. ValueError without any."""
+    """The series of a launch whose first steps used up its time or its number of steps. ValueError without any."""
     if not first.times_s:
         raise ValueError("no step was finished")
     measured = _begin(timer, first, 1, lead=True)
@@ -258,7 +258,7 @@ def _begin(timer: Timer, first: FirstSteps, group: int, *, lead: bool) -> Measur
 
 
 class _LoopWatch:
-    """Is asked after every group: ends the block when a look is due, and lets the parent know that steps go on."""
+    """Called after every group: ends the block when a look is due, and tells the parent that steps go on."""
 
     def __init__(
         self,
@@ -293,7 +293,7 @@ class _LoopWatch:
             self._beat(now)
 
     def _beat(self, now_ns: int) -> None:
-        """The median of the last look; before there is one, the mean since the last message."""
+        """Reports the median of the last look, or before that, the mean since the last message."""
         num_new = self._num_groups - self._beat_groups
         mean_s = (now_ns - self._last_beat_ns) * _NS / (num_new * self._group) if num_new else None
         step_time_s = self._look.median_s if self._look else mean_s

@@ -1,4 +1,4 @@
-"""Peaks of memory: of the device's allocator, and of this process."""
+"""Peak memory of the device's allocator and of this process."""
 
 import resource
 import sys
@@ -14,8 +14,8 @@ _KIB = 1024
 
 
 class Memory(NamedTuple):
-    """Metrics by name, in bytes (`allocator_retries` is a count); why those that are None are absent; and, under
-    `source`, how the resident set's peak was read.
+    """Metrics by name, in bytes (`allocator_retries` is a count); why some are absent; and in `source`, how the
+    resident set's peak was read.
     """
 
     metrics: dict[str, float | None]
@@ -38,7 +38,7 @@ _PEAKS = {
 
 
 class MemoryWatch:
-    """Made before the workload is built; `start_peaks` after it, before the first step."""
+    """Make it before the workload is built; call `start_peaks` after that, before the first step."""
 
     def __init__(self, device: DeviceMemory | None, proc: Path = Path("/proc/self")) -> None:
         self._device, self._proc = device, proc
@@ -50,8 +50,8 @@ class MemoryWatch:
             self._baseline = _max_rss_bytes()
 
     def start_peaks(self) -> None:
-        """Device peaks from here on are those of warm-up and steady steps. What `build` left allocated is part of them,
-        what it left in the allocator's cache is given back.
+        """Device peaks from here on are those of warm-up and steady steps. They include what `build` left allocated;
+        what it left in the allocator's cache is released.
         """
         if self._device is not None:
             self._forget(self._device)
@@ -59,8 +59,8 @@ class MemoryWatch:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Between steps: what is done inside leaves no mark on the device's peaks, nor memory in the allocator's cache
-        or in a workspace of cuBLAS.
+        """For work between steps: it leaves no trace in the device's peaks, the allocator's cache or a cuBLAS
+        workspace.
         """
         if self._device is not None:
             self._earlier_peaks = self._peaks(self._device)
@@ -75,7 +75,7 @@ class MemoryWatch:
         device.reset_peak()
 
     def read(self) -> Memory:
-        """The peaks so far. Waits for nothing; call it after the last step and before anything else takes memory."""
+        """The peaks so far, without waiting; call it after the last step and before anything else uses memory."""
         metrics: dict[str, float | None] = dict.fromkeys(DEVICE_METRICS)
         absent: dict[str, str] = {}
         if self._device is not None:
@@ -93,13 +93,13 @@ class MemoryWatch:
         return Memory(metrics, absent, source)
 
     def _peaks(self, device: DeviceMemory) -> dict[str, int]:
-        """By the names of the metrics; none from an allocator that keeps no statistics."""
+        """Peaks by metric; empty if the allocator keeps no statistics."""
         statistics = device.statistics()
         found = {name: statistics.get(key) for name, key in _PEAKS.items()}
         return {name: max(peak, self._earlier_peaks.get(name, 0)) for name, peak in found.items() if peak is not None}
 
     def _peak_rss(self) -> tuple[float | None, str | None]:
-        """Above the baseline. A peak that could not be reset may be older than the workload: an upper bound."""
+        """The peak above the baseline. If it could not be reset it may be older than the workload: an upper bound."""
         peak, source = size_of(self._proc, "VmHWM"), "VmHWM"
         if peak is None or not self._peak_was_reset:
             peak, source = peak or _max_rss_bytes(), "VmHWM, not reset" if peak else "ru_maxrss"
@@ -109,7 +109,7 @@ class MemoryWatch:
 
 
 def _reset_peak(proc: Path) -> bool:
-    """Linux: 5 written to clear_refs sets the peak resident set back to the present one (proc(5))."""
+    """Linux: writing 5 to clear_refs resets the peak resident set to the current one (proc(5))."""
     try:
         (proc / "clear_refs").write_text("5")
     except OSError:
@@ -118,6 +118,6 @@ def _reset_peak(proc: Path) -> bool:
 
 
 def _max_rss_bytes() -> int:
-    """Of this process since it began; Linux counts in KiB, macOS in bytes."""
+    """The peak of this process since its start; Linux counts in KiB, macOS in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * _KIB

@@ -7,8 +7,7 @@ from typing import Any
 from gpubench.worker.accelerator import gpu
 
 Runner = Callable[..., Any]
-"""Given a range: seconds for as many calls. Given None or an empty range: seconds for one call, and what it returned.
-"""
+"""Given a range: seconds for that many calls. Given None or an empty range: seconds for one call, and its result."""
 
 MIN_GROUP_S = 1e-3
 """Shortest group of calls: its first launch, on an idle device, is then at most about 1 % of it."""
@@ -19,7 +18,7 @@ _L2_UNKNOWN_BYTES = 128 * 2**20
 
 
 class CudaRounds:
-    """Times rounds on `device`. `torch` is the module, which the caller has imported anyway.
+    """Times rounds on `device`. `torch` is the module, already imported by the caller.
 
     A round begins with the device idle. With `l2_flush` each call follows a write to twice the size of the L2 cache,
     and is timed by two events; without it the calls of a round follow each other, and are timed together.
@@ -34,12 +33,12 @@ class CudaRounds:
         self.num_calls = 0
 
     def clock(self) -> float:
-        """`time.perf_counter` once the device has done everything."""
+        """`time.perf_counter` after the device has finished all work."""
         self._accelerator.synchronize()
         return time.perf_counter()
 
     def runner(self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Runner:
-        """As pytest-benchmark's own runner: its second parameter, a timer, is not needed."""
+        """A runner like pytest-benchmark's own, whose second parameter, a timer, is not needed."""
 
         def call() -> Any:
             return function(*args, **kwargs)
@@ -53,7 +52,7 @@ class CudaRounds:
         return run
 
     def _timed(self, call: Callable[[], Any], times: int) -> tuple[float, Any]:
-        """Seconds of all calls together, and what the last one returned."""
+        """Seconds of all calls together, and the last result."""
         self.num_calls += times
         self._accelerator.synchronize()
         if self._flushed is None:
@@ -76,12 +75,12 @@ class CudaRounds:
         return begin, end, result
 
     def start_peaks(self) -> None:
-        """Peaks of memory from here on."""
+        """Starts measuring peak memory."""
         self._accelerator.synchronize()
         self._accelerator.memory.reset_peak()
 
     def peaks(self) -> dict[str, float]:
-        """Peak memory in bytes since `start_peaks`, what was allocated before included, by metric."""
+        """Peak memory in bytes since `start_peaks`, by metric, including what was allocated before."""
         statistics = self._accelerator.memory.statistics()
         held = 0 if self._flushed is None else self._flushed.numel()
         return {

@@ -1,7 +1,7 @@
-"""Clocks around steps. Each runs one block: timed groups of steps that follow each other, with no garbage collection.
+"""Timers of steps. Each runs one block: consecutive timed groups of steps, without garbage collection.
 
-A timer asks `watch` after every group whether to go on. Nothing in a loop waits for the device except to keep the host
-at most four groups ahead of it.
+A timer asks `watch` after every group whether to go on. A loop waits for the device only to keep the host at most four
+groups ahead.
 """
 
 import gc
@@ -20,7 +20,7 @@ from gpubench.worker.timing.cpu_time import CpuTime
 Step = Callable[[], object]
 
 MAX_AHEAD = 4
-"""Groups the host may be ahead of the device: enough to never starve it, few enough to stop promptly."""
+"""Groups the host may be ahead of the device: enough never to starve it, few enough to stop promptly."""
 
 EVENT_RESOLUTION_S = 5e-7
 _NS = 1e-9
@@ -28,7 +28,7 @@ _MS = 1e-3
 
 
 class Verdict(Enum):
-    """What `watch` says after a group. PAUSED: it spent time itself, which belongs to no group."""
+    """The answer of `watch` after a group. PAUSED: it spent time itself, which belongs to no group."""
 
     GO_ON = auto()
     PAUSED = auto()
@@ -36,15 +36,15 @@ class Verdict(Enum):
 
 
 Watch = Callable[[int], Verdict]
-"""Is given `perf_counter_ns` at the end of the group."""
+"""Called with `perf_counter_ns` at the end of a group."""
 
 
 @dataclass
 class Block:
-    """Times in seconds. `times_s` per group, in order; they sum to `device_s` (CUDA) or to `wall_s` less pauses (CPU).
+    """Times in seconds. `times_s` per group, in order; they sum to `device_s` (CUDA) or to `wall_s` minus pauses (CPU).
 
-    `wall_s` is the host's clock over the block, the device idle at both ends. `enqueue_s` is, per group, how long the
-    host took to hand the work over. `started_s` is `time.monotonic()` at the first boundary.
+    `wall_s` is the host's time for the block, with the device idle at both ends. `enqueue_s` is the host's launch time
+    per group. `started_s` is `time.monotonic()` at the first boundary.
     """
 
     started_s: float
@@ -56,7 +56,7 @@ class Block:
 
 
 class Timer:
-    """`clock` and `timing` name its kind of times; `run` times groups of `group` steps until `watch` ends the block."""
+    """`clock` and `timing` name the kind of times; `run` times groups of `group` steps until `watch` ends the block."""
 
     clock: Literal["perf_counter", "cuda_event"] = "perf_counter"
     timing: Literal["throughput", "latency"] = "throughput"
@@ -67,7 +67,7 @@ class Timer:
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """Collects before instead, so that a collection never falls into a step. Inside itself it does nothing."""
+    """Collects garbage first, so that no collection happens in a step. Does nothing if nested."""
     was_enabled = gc.isenabled()
     if was_enabled:
         gc.collect()
@@ -98,12 +98,12 @@ class CpuTimer(Timer):
                     break
                 previous = now if verdict is Verdict.GO_ON else clock()
             cpu = CpuTime.now() - cpu
-        # A clock that did not tick is at its resolution, not at zero.
+        # A clock that did not tick counts as its resolution, not zero.
         return Block(started_s, [max(each, 1) * _NS for each in times_ns], (now - began) * _NS, cpu)
 
 
 class LatencyTimer(Timer):
-    """One request at a time: from the call until the device has answered. Groups are always of one step."""
+    """One request at a time: from the call until the device has answered. A group is always one step."""
 
     timing = "latency"
 
@@ -129,7 +129,7 @@ class LatencyTimer(Timer):
         return Block(started_s, [max(each, 1) * _NS for each in times_ns], (now - began) * _NS, cpu)
 
     def floor_s(self, num_requests: int = 200) -> float:
-        """Median time of an empty request, in seconds: what the synchronisation itself costs."""
+        """Median time of an empty request in seconds: the cost of the synchronisation itself."""
         clock, times = time.perf_counter_ns, []
         for _ in range(num_requests):
             start = clock()
@@ -141,8 +141,8 @@ class LatencyTimer(Timer):
 class DeviceTimer(Timer):
     """Events on the compute stream at the boundaries of groups, read after the block's one synchronisation.
 
-    The stream is the one that is current where `run` is called: what a workload launches elsewhere and does not join
-    shows as a disagreement with the wall clock. Records call the clock `cuda_event` on every device.
+    The stream is the current one when `run` is called: work that a workload launches elsewhere and does not join shows
+    as a disagreement with the wall clock. Records call the clock `cuda_event` on every device.
     """
 
     clock = "cuda_event"
@@ -176,7 +176,7 @@ class DeviceTimer(Timer):
             cpu = CpuTime.now() - cpu
         block = Block(
             started_s,
-            # Nothing takes no time: at least the clock's resolution.
+            # Nothing takes less than the clock's resolution.
             [max(before.elapsed_time(after) * _MS, EVENT_RESOLUTION_S) for before, after in pairwise(events)],
             wall_ns * _NS,
             cpu,
@@ -187,7 +187,7 @@ class DeviceTimer(Timer):
         return block
 
     def _record(self) -> DeviceEvent:
-        # Blocking: the host sleeps while it is held back, and leaves its core to loader workers.
+        # Blocking: while held back, the host sleeps and leaves its core to loader workers.
         event = self._free.pop() if self._free else self._accelerator.event(blocking=True)
         event.record()
         return event
@@ -202,7 +202,7 @@ def timer_for(timing: Timing, accelerator: Accelerator) -> Timer:
 def disagreement(blocks: list[Block]) -> tuple[float, float] | None:
     """(wall, device) seconds over all blocks if they differ by more than max(1 %, 1 ms a block); else None.
 
-    The host may be descheduled for a millisecond at the end of any block; a clock that is wrong is wrong in every one.
+    The host may be descheduled for a millisecond at the end of any block; a wrong clock is wrong in every block.
     """
     timed = [(block.wall_s, block.device_s) for block in blocks if block.device_s is not None]
     wall_s, device_s = sum(wall for wall, _ in timed), sum(device for _, device in timed)
