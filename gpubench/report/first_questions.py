@@ -20,7 +20,7 @@ def first_questions(view: View) -> tuple[Fact, ...]:
     """Answers for buyers, tuners and those who watch for regressions, about the first contest with a figure. Empty
     without one.
     """
-    found = [contest for contest in contests(view.decision) if contest.ranking.first is not None]
+    found = [contest for contest in contests(view.decision) if contest.has_best]
     if not found:
         return ()
     return (

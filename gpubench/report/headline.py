@@ -11,6 +11,7 @@ from gpubench.core.units import format_bytes, format_number
 from gpubench.report.model.figure_cells import display_unit, metric_cell, ratio_text, times_text
 from gpubench.report.model.report_model import Answer, Line, line, strong
 from gpubench.report.model.words import joined, place, task
+from gpubench.report.topics.collectives import bandwidth_sentence
 from gpubench.report.view.case_tables import memory_metric
 from gpubench.report.view.contests import Contest, contests, largest_that_fits, name_of, over, why_not, why_not_short
 
@@ -20,7 +21,11 @@ def headline(decision: Decision) -> tuple[Line, ...]:
     found = contests(decision)
     lines: list[Line] = []
     for contest in found:
-        lines += [sentence(contest), *_details(contest, decision.summary.quality)] if contest.ranking.first else []
+        carried = bandwidth_sentence(contest)
+        if carried is not None:
+            lines.append(carried)
+        elif contest.ranking.first:
+            lines += [sentence(contest), *_details(contest, decision.summary.quality)]
     for gain in decision.devices:
         gpu, cpu = gain.best.summary.case, gain.baseline.summary.case
         said = over(gain.found, place(cpu.device))
@@ -147,7 +152,7 @@ def _accuracy(entry: CaseSummary) -> str:
 def answers(decision: Decision) -> tuple[Answer, ...]:
     """One answer per contest with a figure; for latency, at the smallest batch."""
     quality = decision.summary.quality
-    return tuple(_answer(contest, quality) for contest in contests(decision) if contest.ranking.first is not None)
+    return tuple(_answer(contest, quality) for contest in contests(decision) if contest.has_best)
 
 
 def _answer(contest: Contest, quality: Sequence[QualitySummary]) -> Answer:

@@ -18,7 +18,7 @@ _ROUNDS = "no round has both this case and that of one process"
 
 def judge_scaling(cases: Sequence[CaseSummary]) -> None:
     """Gives each case with several ranks its `scaling_efficiency`, or the reason why it has none."""
-    several = [e for e in cases if e.case.world_size > 1 and not e.case.workload.startswith("collectives:")]
+    several = [e for e in cases if e.case.world_size > 1 and not e.case.is_collective]
     alone = {_rest(entry.case): entry for entry in reversed(cases) if several and entry.case.world_size == 1}
     for entry in several:
         entry.metrics.scaling = _efficiency(entry, alone.get(_rest(entry.case)))

@@ -40,9 +40,9 @@ def section(view: View) -> Section:
 
 def best_tables(decision: Decision) -> tuple[Table, ...]:
     """A table for throughput and one for latency, which are never ranked together; those with rows only."""
+    bests = [best for best in decision.bests if not best.summary.case.is_collective]
     parts = {
-        timing: [best for best in decision.bests if best.summary.case.timing == timing]
-        for timing in ("throughput", "latency")
+        timing: [best for best in bests if best.summary.case.timing == timing] for timing in ("throughput", "latency")
     }
     return tuple(_table(timing, found, decision) for timing, found in parts.items() if found)
 

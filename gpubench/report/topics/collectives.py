@@ -1,8 +1,10 @@
 """What ranks tell each other: bus bandwidth over the size of a message."""
 
 from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.core.units import format_bytes, format_number, parse_bytes
-from gpubench.report.model.report_model import Chart, Section, line
+from gpubench.core.records import Status
+from gpubench.core.units import format_bytes, format_duration, format_number, parse_bytes
+from gpubench.report.model.figure_cells import metric_cell
+from gpubench.report.model.report_model import Chart, Line, Section, line, strong
 from gpubench.report.view.case_tables import case_table, metrics_present
 from gpubench.report.view.contests import BAND, Contest, figure, standing, with_hollow
 from gpubench.report.view.run_view import View
@@ -16,7 +18,8 @@ _NOTE = (
 
 
 def section(view: View) -> Section:
-    entries = [entry for entry in view.summary.cases if _is_collective(entry)]
+    cases = (entry for entry in view.summary.cases if entry.case.is_collective)
+    entries = [entry for entry in cases if entry.status is not Status.SKIPPED]
     if not metrics_present(entries, ("busbw",)):
         return Section("collectives", "Collectives")
     shown = metrics_present(entries, _SHOWN)
@@ -26,7 +29,7 @@ def section(view: View) -> Section:
 
 def bandwidth_chart(contest: Contest) -> Chart | None:
     """Of one collective, a line per precision and number of ranks; None for anything else, or a single size."""
-    shown = [entry for entry in contest.rankable if _is_collective(entry) and "busbw" in entry.metrics]
+    shown = _measured(contest)
     if len({_message_bytes(entry) for entry in shown}) < 2:
         return None
     shown.sort(key=_message_bytes)
@@ -52,8 +55,23 @@ def bandwidth_chart(contest: Contest) -> Chart | None:
     )
 
 
-def _is_collective(entry: CaseSummary) -> bool:
-    return entry.case.workload.startswith("collectives:")
+def bandwidth_sentence(contest: Contest) -> Line | None:
+    """The most that one collective carries, and how long its smallest message takes; None for anything else."""
+    shown = _measured(contest)
+    if not shown:
+        return None
+    best = max(shown, key=lambda entry: entry.metrics["busbw"].value)
+    least = min(shown, key=_message_bytes)
+    busbw = metric_cell("busbw", best.metrics, spread=True)
+    name, size = best.case.workload.partition(":")[2], format_bytes(_message_bytes(best))
+    text = f" carried up to {busbw.text} GB/s {busbw.spread}".rstrip() + f" (busbw) at {size}"
+    taken = format_duration(least.metrics["step_time_s"].value / least.case.batch)
+    text += f" between {best.case.world_size} ranks over {best.case.carrier}"
+    return line(strong(name), f"{text}; {format_bytes(_message_bytes(least))} took {taken}.")
+
+
+def _measured(contest: Contest) -> list[CaseSummary]:
+    return [entry for entry in contest.rankable if entry.case.is_collective and "busbw" in entry.metrics]
 
 
 def _message_bytes(entry: CaseSummary) -> int:

@@ -132,4 +132,4 @@ def _spread(ranks: Sequence[RankRecord]) -> float:
 
 
 def _has_ranks(entry: CaseSummary) -> bool:
-    return entry.case.world_size > 1 and not entry.case.workload.startswith("collectives:")
+    return entry.case.world_size > 1 and not entry.case.is_collective

@@ -46,6 +46,11 @@ class Contest:
         return self.cases[0].case
 
     @property
+    def has_best(self) -> bool:
+        """Whether one of its cases can be called the best. A small message is no better setting than a large one."""
+        return self.ranking.first is not None and not self.first.is_collective
+
+    @property
     def metric(self) -> str:
         return "latency_s" if self.timing == "latency" else "throughput"
 

@@ -439,9 +439,14 @@ class Case(BaseModel):
         return self.batch_size
 
     @property
+    def is_collective(self) -> bool:
+        """Whether it measures messages between ranks: `batch_size` is then a number of calls."""
+        return self.workload.startswith("collectives:")
+
+    @property
     def splits_model(self) -> bool:
         """Whether each rank has a part of the model, so that all of them work on one batch."""
-        return self.strategy in ("tp", "pp") and not self.workload.startswith("collectives:")
+        return self.strategy in ("tp", "pp") and not self.is_collective
 
     @property
     def carrier(self) -> Literal["gloo", "nccl"]:

@@ -38,7 +38,7 @@ def _contradiction(case: Case) -> str | None:
 
 def refused_of_ranks(case: Case) -> str | None:
     """Why a case with several ranks cannot be measured; None if it can."""
-    shared = case.scaling == "strong" and case.batch_size != "max" and not case.workload.startswith("collectives:")
+    shared = case.scaling == "strong" and case.batch_size != "max" and not case.is_collective
     shared = shared and not case.splits_model
     refused = {
         "ranks are measured step after step (`timing: throughput`)": case.timing == "latency",

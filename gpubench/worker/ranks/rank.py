@@ -32,7 +32,7 @@ def case_of_rank(case: Case, rank: int) -> Case:
     changes: dict[str, Any] = {}
     if case.device_type == "cuda":
         changes["device"] = f"cuda:{int(case.device.partition(':')[2] or 0) + rank}"
-    if case.workload.startswith("collectives:"):
+    if case.is_collective:
         pass  # a batch is a number of calls
     elif case.scaling == "strong" and not case.splits_model:
         changes["batch_size"] = case.batch // case.world_size

@@ -5,9 +5,11 @@ from fakes.runs import Invented
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import finding
 from gpubench.core.records import RankRecord, Status
+from gpubench.report.first_questions import first_questions
+from gpubench.report.headline import answers, headline
 from gpubench.report.model.report_model import plain
 from gpubench.report.pages.case_page import case_page
-from gpubench.report.topics import collectives, scaling
+from gpubench.report.topics import best, collectives, scaling
 from gpubench.report.view.run_view import View
 
 COLLECTIVE = {"workload": "collectives:all_reduce", "mode": "infer", "batch_size": 1}
@@ -125,3 +127,19 @@ def test_the_page_of_a_case_lists_its_ranks():
     (section,) = [section for section in page.sections if section.key == "ranks"]
     cells = [[cell.text for cell in row.cells] for row in section.tables[0].rows]
     assert cells == [["0", "cuda:0", "20", "15", "7"], ["1", "cuda:1", "20", "37", "8"]]
+
+
+def test_sizes_of_a_message_are_no_rivals_so_the_headline_says_what_is_carried():
+    view = view_of(bandwidths("4KiB", 1e8), bandwidths("1MiB", 9e9))
+    assert best.section(view).empty
+    assert first_questions(view) == ()
+    assert answers(view.decision) == ()
+    (said,) = [plain(said) for said in headline(view.decision)]
+    assert (
+        said == "all_reduce carried up to 9.000 GB/s (busbw) at 1.0 MiB between 2 ranks over nccl; 4.0 KiB took 10 ms."
+    )
+
+
+def test_collectives_that_were_skipped_have_no_row():
+    skipped = (*bandwidths("1MiB", 9e9, world_size=8), {"status": Status.SKIPPED, "reason": "no GPU"})
+    assert len(collectives.section(view_of(bandwidths("4KiB", 1e8), skipped)).tables[0].rows) == 1

@@ -60,7 +60,7 @@ def strategy_named(name: str) -> Strategy:
 
 def refused(case: Case) -> str | None:
     """Why its strategy cannot measure the case; None if it can. Collectives and `ddp` can do what ranks can."""
-    if case.strategy == "ddp" or case.workload.startswith("collectives:"):
+    if case.strategy == "ddp" or case.is_collective:
         return None
     if case.mode == "infer":
         return f"`strategy: {case.strategy}` is a way to train; in inference ranks are replicas, so leave it out"
