@@ -330,6 +330,7 @@ _SPECS = (
             ("map", "mAP", "Mean average precision on the test split, over IoU 0.5 to 0.95 as COCO defines it."),
             ("map50", "mAP50", "Mean average precision on the test split at IoU 0.5."),
             ("miou", "mIoU", "Mean over classes of intersection over union, on the test split."),
+            ("noisy_accuracy", "accuracy at 5 dB", "Accuracy on the test split in noise 5 dB below the speech."),
             ("eer", "EER", "Equal error rate of verification on the test split."),
         )
     ),

@@ -57,7 +57,7 @@ def host_modules(
     data -= {"synthetic", None}
     groups = {
         COMPILER: "torch" in libraries,
-        TORCHVISION: "torchvision" in libraries or not data <= {"digits"},
+        TORCHVISION: "torchvision" in libraries or bool(data & {"mnist", "fashion-mnist", "cifar10"}),
         REAL_DATA: bool(data),
         ACCURACY: suite.quality is not None,
         BLOCKS: blocks,

@@ -180,10 +180,10 @@ class Result(Frozen):
 
 
 class Failed(Frozen):
-    """Child to parent: no figures. `status` is `oom`, `failed` or `unsupported`."""
+    """Child to parent: no figures."""
 
     type: Literal["failed"] = "failed"
-    status: Literal["oom", "failed", "unsupported"]
+    status: Literal["oom", "failed", "unsupported", "skipped"]
     reason: str
     failure: Failure | None = None
     effective: Effective | None = None

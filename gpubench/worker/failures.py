@@ -9,7 +9,7 @@ from gpubench.core.findings import Finding
 from gpubench.core.records import Effective, Failure
 from gpubench.core.units import format_bytes
 from gpubench.protocol.messages import Failed
-from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.workloads.base import Missing, Unsupported
 
 _SIZE = r"(\d+(?:\.\d+)?)\s*(bytes|[KMGT]i?B)"
 _BINARY = {f"{prefix}iB": 2 ** (10 * power) for power, prefix in enumerate("KMGT", 1)}
@@ -69,7 +69,8 @@ def as_failed(
 ) -> Failed:
     """The row for `error`. `peaks` are the device allocator's at that time: `allocated_bytes`, `reserved_bytes`."""
     if isinstance(error, Unsupported):
-        return Failed(status="unsupported", reason=str(error), effective=effective)
+        status = "skipped" if isinstance(error, Missing) else "unsupported"
+        return Failed(status=status, reason=str(error), effective=effective)
     short = shortage(error)
     findings = error.findings if isinstance(error, SettingsMismatch) else ()
     return Failed(

@@ -32,7 +32,9 @@ Loss = Literal["cross-entropy", "mse", "output"]
 Param = bool | int | float | str
 BatchSize = Annotated[int, Field(ge=1, le=2**24)] | Literal["max"]
 
-_DATA = ("synthetic", "digits", "mnist", "fashion-mnist", "cifar10")
+_IMAGES = ("digits", "mnist", "fashion-mnist", "cifar10")
+_OF_TASKS = ("digit-scenes", "spoken-commands", "spoken-digits", "seen-and-spoken", "catalogues")
+_DATA = ("synthetic", *_IMAGES, *_OF_TASKS)
 _DEVICE = r"^(cpu|cuda(:\d+)?)$"
 _WORKLOAD = r"^([A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?|[^:\x00-\x1f]+\.py:[A-Za-z_][\w.]*)$"
 _SHAPE = r"^([1-9]\d*(x[1-9]\d*){0,4}|[1-9]\d*(KiB|MiB|GiB))$"
@@ -200,7 +202,7 @@ class Case(BaseModel):
     data: Annotated[str, SettingSpec("data", accuracy=True, words=_DATA)] = Field(
         "synthetic",
         pattern=rf"^({'|'.join(_DATA)})$",
-        description="`synthetic`, `digits`, `mnist`, `fashion-mnist` or `cifar10`.",
+        description="`synthetic`; images: `digits`, `mnist`, `fashion-mnist` or `cifar10`; or what a task learns from.",
     )
     data_root: Annotated[str | None, SettingSpec("data root", label=named("root"), quiet=True, accuracy=True)] = Field(
         None, description="Folder with the torchvision data sets."

@@ -39,7 +39,29 @@ OPERATORS = {
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "all_to_all", "send_recv")
 """What `collectives:<name>` may name."""
 
-BY_NAME = {"operators": tuple(OPERATORS), "collectives": COLLECTIVES}
+TASKS = {
+    "vision": {
+        "segmentation": f"{_WORKER}.vision.segmentation:Segmentation",
+        "detection": f"{_WORKER}.vision.detection:Detection",
+        "embedding": f"{_WORKER}.vision.embedding:Verification",
+    },
+    "speech": {
+        "commands": f"{_WORKER}.speech.commands:SpeechCommands",
+        "recognition": f"{_WORKER}.speech.recognition:SpeechRecognition",
+    },
+    "text": {
+        "translation": f"{_WORKER}.text.translation:Translation",
+        "classification": f"{_WORKER}.text.classification:TextClassification",
+    },
+    "multimodal": {"fusion": f"{_WORKER}.multimodal.fusion:Fusion"},
+}
+"""What `vision:<task>` and its like may name, each with the class that the worker imports."""
+
+BY_NAME = {
+    "operators": tuple(OPERATORS),
+    "collectives": COLLECTIVES,
+    **{kind: tuple(tasks) for kind, tasks in TASKS.items()},
+}
 """Families whose names are all known here."""
 
 FAMILIES = {
@@ -49,6 +71,10 @@ FAMILIES = {
     "the measured ceilings come from these.",
     "collectives:<name>": "What ranks tell each other: all_reduce, all_gather, reduce_scatter, broadcast, all_to_all "
     "or send_recv, with messages of `shape` bytes; needs `world_size` (docs/scaling.md).",
+    "vision:<task>": "segmentation (U-Net), detection (RetinaNet) or embedding (verification), on real digits.",
+    "speech:<task>": "commands (GRU) or recognition (GRU with CTC), on words that espeak-ng says.",
+    "text:<task>": "translation or classification (Transformers), on this machine's gettext catalogues.",
+    "multimodal:<task>": "fusion: a digit that is written and said.",
     "<module>:<Name>": "Your own, on the Python path or beside the suite file (or <file.py>:<Name>): an nn.Module "
     "class, a function that returns a module, or a class with build(case, device).",
 }

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Any, Protocol, runtime_checkable
 
 from gpubench.suite.model.case import Case
@@ -72,6 +73,20 @@ class ParityProbe:
 
 class Unsupported(Exception):  # noqa: N818 - it is a result, not an error
     """The device, the torch build or the workload cannot do what the case asks; the message is the reason shown."""
+
+
+class Missing(Unsupported):
+    """A program, a package or data that can be installed is not here: the case is skipped. The message ends in the one
+    command that helps.
+    """
+
+
+def need(extra: str, *modules: str) -> None:
+    """Missing, unless all these modules of one of gpubench's extras are installed."""
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise Missing(f"{' and '.join(missing)} {verb} not installed: pip install 'gpubench[{extra}]'")
 
 
 @dataclass

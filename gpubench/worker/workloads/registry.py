@@ -14,7 +14,7 @@ from typing import Any
 
 from gpubench.core.did_you_mean import near
 from gpubench.core.errors import UsageError
-from gpubench.suite.model.workload_names import BUILT_IN, BY_NAME, EXAMPLES, OPERATORS, find_file, modules_beside
+from gpubench.suite.model.workload_names import BUILT_IN, BY_NAME, EXAMPLES, OPERATORS, TASKS, find_file, modules_beside
 from gpubench.worker.workloads.base import Phases, Workload
 
 
@@ -55,11 +55,13 @@ def _make(name: str, search_path: Sequence[str], params: Mapping[str, Any]) -> A
         return TorchvisionCNN(attribute)
     if module in BY_NAME:
         if attribute not in BY_NAME[module]:
-            what, known = module.removesuffix("s"), BY_NAME[module]
+            what, known = "task" if module in TASKS else module.removesuffix("s"), BY_NAME[module]
             hint = _hint(near(attribute, known).replace("'", f"'{module}:", 1))
             raise UsageError(
                 f"There is no {what} {attribute!r}.", hint=hint or f"{module.title()}: {', '.join(known)}."
             )
+        if module in TASKS:
+            return _made_by(TASKS[module][attribute])
         if module == "operators":
             return _made_by(OPERATORS[attribute])
         from gpubench.worker.workloads.operators.collectives import Collective

@@ -8,7 +8,7 @@ import pytest
 from gpubench.core.errors import UsageError
 from gpubench.core.findings import finding
 from gpubench.worker.failures import SettingsMismatch, as_failed, is_out_of_memory, write_traceback
-from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.workloads.base import Missing, Unsupported, need
 
 GIB, MIB = 2**30, 2**20
 
@@ -137,3 +137,13 @@ def test_what_a_failed_step_held_is_freed_where_memory_was_short_and_else_kept(c
     gc.collect()
     assert (seen[0]() is not None) is is_kept
     assert "Traceback" in capsys.readouterr().err
+
+
+def test_what_can_be_installed_is_skipped_with_the_command(monkeypatch):
+    monkeypatch.setattr("gpubench.worker.workloads.base.find_spec", lambda name: None if name == "sacrebleu" else name)
+    need("text", "tokenizers")
+    with pytest.raises(Missing) as missing:
+        need("text", "tokenizers", "sacrebleu")
+    failed = as_failed(missing.value, "build")
+    assert failed.status == "skipped"
+    assert failed.reason == "sacrebleu is not installed: pip install 'gpubench[text]'"

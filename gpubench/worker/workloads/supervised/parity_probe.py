@@ -78,10 +78,13 @@ def fixed_batch(workload: ProbedWorkload, case: Case) -> Batch:
     return next(make_batches(few, partial(workload.make_batch, case), examples, torch.device("cpu")))
 
 
+_WITH_DROPOUT = (torch.nn.modules.dropout._DropoutNd, torch.nn.MultiheadAttention, torch.nn.RNNBase)  # noqa: SLF001
+
+
 def switch_off_randomness(model: torch.nn.Module) -> None:
     """Sets the probability of dropout and stochastic depth to 0."""
     for module in model.modules():
-        if isinstance(module, torch.nn.modules.dropout._DropoutNd | torch.nn.MultiheadAttention):  # noqa: SLF001
+        if isinstance(module, _WITH_DROPOUT):
             if hasattr(module, "p"):
                 module.p = 0.0
             if hasattr(module, "dropout"):

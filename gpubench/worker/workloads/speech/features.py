@@ -1,0 +1,56 @@
+"""Sound as a network takes it: logarithms of power in 40 bands of the mel scale, a hundred frames a second."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from gpubench.worker.workloads.base import need
+from gpubench.worker.workloads.speech.utterances import SAMPLE_RATE_HZ
+
+NUM_BANDS = 40
+WINDOW, HOP = 512, 220
+SILENCE = float(np.log(1e-6))
+"""The feature of no sound, with which sequences are padded."""
+
+FRAMES_PER_S = SAMPLE_RATE_HZ / HOP
+
+_LOUD = 0.01
+_MARGIN = 400
+
+
+def log_mel(waves_NT: torch.Tensor) -> torch.Tensor:
+    """Waves in [-1, 1] to features NLF, with L = 1 + T // 220."""
+    spectrum = torch.stft(waves_NT, WINDOW, HOP, window=torch.hann_window(WINDOW), return_complex=True)
+    return torch.log(spectrum.abs().square().transpose(-1, -2) @ _filters() + 1e-6)
+
+
+def wave(samples: Any) -> torch.Tensor:
+    return torch.from_numpy(samples.astype(np.float32)) / 32768
+
+
+def trimmed(wave_T: torch.Tensor, num_samples: int) -> torch.Tensor:
+    """What lies between the first loud sample and the last, cut or filled up with silence to `num_samples`."""
+    loud = wave_T.abs().gt(_LOUD).nonzero()
+    if len(loud):
+        wave_T = wave_T[max(0, int(loud[0]) - _MARGIN) : int(loud[-1]) + _MARGIN]
+    wave_T = wave_T[:num_samples]
+    return functional.pad(wave_T, (0, num_samples - len(wave_T)))
+
+
+def noisy(waves_NT: torch.Tensor, snr_db_N: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """With white noise; the ratio is of the mean power of the whole wave to that of the noise."""
+    power_N1 = waves_NT.square().mean(-1, keepdim=True)
+    noise = torch.randn(waves_NT.shape, generator=generator)
+    return waves_NT + noise * power_N1.sqrt() * 10 ** (-snr_db_N[:, None] / 20)
+
+
+@cache
+def _filters() -> torch.Tensor:
+    need("speech", "torchaudio")
+    from torchaudio.functional import melscale_fbanks
+
+    bands: torch.Tensor = melscale_fbanks(WINDOW // 2 + 1, 50.0, 8000.0, NUM_BANDS, SAMPLE_RATE_HZ)
+    return bands
