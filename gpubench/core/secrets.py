@@ -48,6 +48,7 @@ _TOKENS = re.compile(
 _IN_ADDRESS = re.compile(
     r"""(?<=://)(?P<user>[^/\s:@"'\\]*:)(?:(?!://)(?:[^\s"'\\]|(?:\\?["']|\\)(?![\s"'\\,;:)\]}>]|\Z)))+(?=@)"""
     r"""|(?<=://)[^/\s:@"'\\]{20,}(?=@)"""
+    r"""|(?:(?<=http://)|(?<=https://))(?!(?:git|oauth2|anonymous)@)[^/\s:@"'\\(]+(?=@)"""
 )
 """`user:password` of an address, or a token instead of both. A quote before a separator ends the address."""
 _ADDRESS_ALONE = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
@@ -82,6 +83,18 @@ _LOGIN_VALUE = re.compile(f"({_USER}).+", re.DOTALL)
 """`-u user:password` of curl, `-U user%password` of smbclient; not `-u 1000:1000`."""
 _ASSIGNED = re.compile(r"(?P<name>-{0,2}[\w.-]+)=(?P<value>.+)", re.DOTALL)
 """A word of a command line, whose value may hold spaces."""
+_HEAD = "|".join(
+    rf"(?<![\w-]){program}\b[^\n;|&]{{0,300}}?\s{option}"
+    for program, option in (
+        (r"(?:redis|valkey)-(?:cli|benchmark)", r"-a\s+"),
+        (r"ldap[a-z]+", r"-w\s*"),
+        (r"openssl", r"-[kK]\s+"),
+        (r"snmp[a-z]+", r"-[AX]\s*"),
+    )
+)
+_OF_PROGRAM = re.compile(rf"""({_HEAD})(?:"[^"\n]*"|'[^'\n]*'|[^\s;|&"']+)""")
+_OF_PROGRAM_IN_WORDS = re.compile(rf"({_HEAD})[^\x1f]+")
+"""Options that are a password of these programs alone; in the second, words are separated by the character 1F."""
 _PLAIN = re.compile(r"(?!-[pPuU])[\w.-]{0,11}")
 _MAY_BE_NAMED = re.compile(
     r"auth|bearer|cookie|cred|csrf|dsn|jwt|key|kube|netrc|otp|pass|pat|psw|pw|salt|sas|secret|session|sig|token|webhook",
@@ -171,7 +184,7 @@ def _mask(text: str, known: re.Pattern[str] | None) -> str:
     if _PLAIN.fullmatch(text):
         return text
     text = _IN_ADDRESS.sub(lambda found: f"{found['user'] or ''}{WITHHELD}", _TOKENS.sub(WITHHELD, text))
-    text = _LOGIN.sub(rf"\1{WITHHELD}", _SHORT.sub(_without_short, text))
+    text = _LOGIN.sub(rf"\1{WITHHELD}", _SHORT.sub(_without_short, _OF_PROGRAM.sub(rf"\1{WITHHELD}", text)))
     return _without_named(_HEADER.sub(rf"\1{WITHHELD}", text)) if _MAY_BE_NAMED.search(text) else text
 
 
@@ -263,6 +276,8 @@ def _hide(document: Any, name: str, known: re.Pattern[str] | None) -> Any:
     if isinstance(document, Mapping):
         return {key: _hide(value, str(key), known) for key, value in document.items()}
     if isinstance(document, list | tuple):
+        if document and all(isinstance(each, str) for each in document):
+            document = _OF_PROGRAM_IN_WORDS.sub(rf"\1{WITHHELD}", "\x1f".join(document)).split("\x1f")
         before = [each if isinstance(each, str) and _OPTION.fullmatch(each) else name for each in document]
         return [_hide_word(value, option, known) for option, value in zip([name, *before], document, strict=False)]
     if not isinstance(document, str) or name in _KEPT or (name == "input" and _INPUT.fullmatch(document)):

@@ -12,6 +12,7 @@ from gpubench.runner.arms.revision import (
     INSTALLED,
     _beside,
     _cause,
+    _export,
     _pip_environment,
     check_not_shadowed,
     find_revision,
@@ -86,6 +87,38 @@ def test_the_revision_is_installed_whatever_the_working_tree_holds(toy, first):
     assert run(python, "import toy; print(toy.STEP_S)") == "0.001"
     assert toy.git("status", "--porcelain") == "M toy/__init__.py"
     toy.git("checkout", "--quiet", "--", ".")
+
+
+def _with_submodule(folder):
+    """A package whose `toy/inner` is a submodule, with a file that `git archive` would leave out."""
+    inner = ToyRepository(folder / "inner")
+    needed = inner.commit(0.003)
+    whole = ToyRepository(folder / "whole")
+    whole.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", inner.folder.as_uri(), "toy/inner")
+    (whole.folder / ".gitattributes").write_text("toy/table.py export-ignore\n")
+    (whole.package / "table.py").write_text("SIZE = 7\n")
+    whole.commit(0.001)
+    return whole, needed
+
+
+def test_a_revision_has_its_submodules_and_what_archives_leave_out(tmp_path):
+    whole, _ = _with_submodule(tmp_path)
+    (whole.package / "inner" / "toy" / "__init__.py").write_text("STEP_S = 0.009\n")  # the working tree alone
+    revision = find_revision("main", folder=whole.folder)
+    _export(revision, tmp_path / "out")
+    assert "STEP_S = 0.003" in (tmp_path / "out" / "toy" / "inner" / "toy" / "__init__.py").read_text()
+    assert (tmp_path / "out" / "toy" / "table.py").read_text() == "SIZE = 7\n"
+    assert not (tmp_path / "out" / ".git").exists()
+
+
+def test_a_submodule_that_this_clone_lacks_is_named(tmp_path):
+    """Measured without it, a package that can do without would be another one."""
+    whole, needed = _with_submodule(tmp_path)
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(whole.folder), str(clone)], check=True)
+    with pytest.raises(UsageError, match=rf"needs commit {needed[:12]} of its submodule toy/inner") as refused:
+        _export(find_revision("main", folder=clone), tmp_path / "out")
+    assert "git submodule update --init toy/inner" in refused.value.hint
 
 
 def test_the_environment_sees_the_packages_of_its_base(first):

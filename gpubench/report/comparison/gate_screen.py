@@ -1,8 +1,10 @@
 """The screen of `gpubench check`: one row per gate, then the cases behind them."""
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from gpubench.analysis.compare.case_changes import CaseChange, MetricChange
@@ -270,8 +272,8 @@ def _next(checked: Checked, run: str) -> tuple[Line, ...]:
         said.append(line(told, code("gpubench run SUITE --arm ..."), *judged))
     if checked.verdict is not ExitStatus.OK and candidate.source != "pytest-benchmark":
         # The command that shows every row; `compare` accepts no baseline. A run's name may be followed by its tag.
-        folder, name = run.rpartition("/")[0], reference.name.partition(" ")[0]
-        named = {"arm": "", "run": f"{folder}/{name} " if folder else f"{name} "}.get(reference.source)
+        beside = Path(shlex.split(run)[0]).with_name(reference.name.partition(" ")[0])
+        named = {"arm": "", "run": f"{shlex.quote(str(beside))} "}.get(reference.source)
         rows = code(
             "" if named is None or candidate.source != reference.source else f"gpubench compare {named}{run} -v"
         )

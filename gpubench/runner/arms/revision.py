@@ -9,13 +9,12 @@ development mode. Environments are kept, one per commit and interpreter.
 import ast
 import fcntl
 import hashlib
-import io
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
-import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -187,7 +186,7 @@ def check_not_shadowed(python: str, folders: Sequence[str]) -> None:
 
 
 def _name(revision: Revision, base: Interpreter) -> str:
-    place = [2, str(revision.root), revision.project]
+    place = [3, str(revision.root), revision.project]
     identity = json.dumps([*place, base.python, base.version, base.prefix, base.folders])
     return f"{revision.root.name}-{revision.commit[:12]}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
@@ -229,17 +228,32 @@ def _make(revision: Revision, base: Interpreter, folder: Path) -> None:
 
 
 def _export(revision: Revision, target: Path) -> None:
-    done = subprocess.run(
-        ["git", "-C", str(revision.root), "archive", "--format=tar", revision.commit],
-        capture_output=True,
-        check=False,
-        env=git_environment(),
-    )
-    if done.returncode != 0:
-        raise UsageError(f"revision {revision} cannot be exported: {done.stderr.decode(errors='replace').strip()}")
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        archive.extraction_filter = getattr(tarfile, "tar_filter", lambda member, _path: member)
-        archive.extractall(target)  # noqa: S202 - git wrote it, into an empty folder
+    _check_out(revision, revision.root, revision.commit, target)
+
+
+def _check_out(revision: Revision, repository: Path, commit: str, target: Path) -> None:
+    """Every file of a commit, as a checkout has it: `git archive` would leave out what is marked `export-ignore`, and
+    the submodules. UsageError if this clone lacks a submodule's commit: without it the package would be another one.
+    """
+    with tempfile.TemporaryDirectory(prefix="gpubench-index-") as scratch:
+        environ = git_environment() | {"GIT_INDEX_FILE": f"{scratch}/index"}
+        for arguments in (["read-tree", commit], ["checkout-index", "--all", "--force", f"--prefix={target}{os.sep}"]):
+            command = ["git", "-C", str(repository), *arguments]
+            done = subprocess.run(command, capture_output=True, check=False, env=environ)
+            if done.returncode != 0:
+                why = done.stderr.decode(errors="replace").strip()
+                raise UsageError(f"revision {revision} cannot be exported: {why}")
+    for entry in (_git(repository, "ls-tree", "-r", "-z", "--full-tree", commit) or "").split("\0"):
+        kind, _, place = entry.partition("\t")
+        if not kind.startswith("160000 "):
+            continue
+        inner, needed = repository / place, kind.split()[2]
+        if not (inner / ".git").exists() or _git(inner, "cat-file", "-e", f"{needed}^{{commit}}") is None:
+            raise UsageError(
+                f"revision {revision} needs commit {needed[:12]} of its submodule {place}, which this clone lacks",
+                hint=f"git submodule update --init {shlex.quote(place)}, or fetch that commit in {inner}.",
+            )
+        _check_out(revision, inner, needed, target / place)
 
 
 def _pip_environment(pip: Sequence[str]) -> dict[str, str]:

@@ -120,6 +120,13 @@ def test_of_an_address_the_password_alone_is_secret(name, value, part):
         ("env={MY_TOKEN: abc, B: 2}", "env={MY_TOKEN: (withheld), B: 2}"),
         ('{"password": "a b"}', '{"password": "(withheld)"}'),
         ("redis://u:p@ss/x@host:1", "redis://u:(withheld)@host:1"),
+        ("git+https://t0ken@host/r.git", "git+https://(withheld)@host/r.git"),
+        ("https://git@host/r and ssh://me@host/r", "https://git@host/r and ssh://me@host/r"),
+        ("/bin/redis-cli -h db -a 'a b' PING", "/bin/redis-cli -h db -a (withheld) PING"),
+        ("redis-cli PING && ls -a folder", "redis-cli PING && ls -a folder"),
+        ("ldapsearch -x -wtiger -W", "ldapsearch -x -w(withheld) -W"),
+        ("openssl enc -k tiger -in f; curl -k url", "openssl enc -k (withheld) -in f; curl -k url"),
+        ("snmpget -v3 -A tigertiger -u me host", "snmpget -v3 -A (withheld) -u me host"),
         ("https://host/x?token=abc&n=1", "https://host/x?token=(withheld)&n=1"),
         ("Authorization: Bearer abcdefghijk", "Authorization: Bearer (withheld)"),
         ("refused: ghp_abcdefghijklmnop", "refused: (withheld)"),
@@ -193,6 +200,9 @@ def test_the_shapes_of_inputs_are_no_secrets(text):
         (["-passin", "pass:a"], ["-passin", WITHHELD]),
         (["-p", "8080", "-p", "a/b", "-u", "1:1"], ["-p", "8080", "-p", "a/b", "-u", "1:1"]),
         (["--max-new-tokens", "4096"], ["--max-new-tokens", "4096"]),
+        (["stat", "--", "redis-cli", "-a", "a b", "X"], ["stat", "--", "redis-cli", "-a", "(withheld)", "X"]),
+        (["ldapsearch", "-w", "pw", "-x"], ["ldapsearch", "-w", "(withheld)", "-x"]),
+        (["ls", "-a", "folder"], ["ls", "-a", "folder"]),
     ],
 )
 def test_of_a_command_line_the_values_of_secret_options_are_withheld(words, shown):
@@ -210,7 +220,19 @@ def test_a_withheld_value_is_taken_from_the_environment_or_asked_for():
 
 def test_a_long_text_is_searched_in_linear_time():
     """Each of these made a careless expression look at every pair of characters; the suite's time limit catches it."""
-    for part in ("x", "a=", "://a:", "eyJ-", "KEY='", "-----BEGIN ", " -p", "-u a:", "Cookie: "):
+    for part in (
+        "x",
+        "redis-cli ",
+        "https://a",
+        "a=",
+        "://a:",
+        "eyJ-",
+        "KEY='",
+        "-----BEGIN ",
+        " -p",
+        "-u a:",
+        "Cookie: ",
+    ):
         assert mask_text(part * 20_000)
 
 
