@@ -206,7 +206,7 @@ def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
         first = (
             tuned.reason(tuned.measured.order[0]) if tuned.measured.order else "the budget was used up before one ran"
         )
-        say(f"No setting gave a valid figure: {first}.")
+        say(f"No setting gave a valid figure: {first.rstrip('.')}.")
         return ExitStatus.INTERRUPTED if outcome.interrupted else ExitStatus.CASE_FAILED
     start = tuned.start
     if len(tuned.measured.valid) < 2 and len(tuned.measured.order) < 2:

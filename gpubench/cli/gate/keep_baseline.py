@@ -11,6 +11,7 @@ from gpubench.analysis.gate.gate_rules import regression_of
 from gpubench.cli.gate.choose_sides import CheckRequest, baseline_file, rules_for_run
 from gpubench.cli.print_errors import say
 from gpubench.core.errors import ExitStatus, UsageError
+from gpubench.core.findings import Validity, validity
 from gpubench.core.records import Status
 from gpubench.store.baselines import read_baseline, write_baseline
 from gpubench.store.run_reader import Run
@@ -37,8 +38,14 @@ def first_baseline(run: Run, asked: CheckRequest) -> Path | None:
     if asked.against or path.exists() or not (asked.update or asked.accept):
         return None
     rules_for_run(run, asked.gates)  # refuses an invalid gate, although there is nothing to judge
-    if not any(record.status is Status.OK for record in run.records):
+    ended_well = [record for record in run.records if record.status is Status.OK]
+    if not ended_well:
         raise UsageError(f"run {run.info.run} measured nothing: there is nothing to keep as a baseline")
+    if all(validity(record.findings) is Validity.INVALID for record in ended_well):
+        raise UsageError(
+            f"no figure of run {run.info.run} is valid: there is nothing to keep as a baseline",
+            hint=f"`gpubench show {run.info.run}` says why.",
+        )
     return _write(run, path, asked.accept or FIRST)
 
 

@@ -236,6 +236,12 @@ class TestRefusals:
             assert check(capsys, "empty", "--against", "base", *gates)[0] == 2
         status, _, err = check(capsys, "empty", "--update")
         assert (status, "measured nothing" in err) == (2, True)
+
+    @pytest.mark.parametrize("kept", [("--update",), ("--accept", "the first one")])
+    def test_a_run_without_a_valid_figure_is_no_first_baseline(self, capsys, kept):
+        stored("wrong", findings=[finding("GB301", "tf32 was asked for, fp32 was used")])
+        status, _, err = check(capsys, "wrong", *kept)
+        assert (status, "no figure of run wrong is valid" in err) == (2, True)
         assert not Path("suites").exists()
 
     @pytest.mark.parametrize("gate", ["status", "throughput"])
