@@ -176,6 +176,10 @@ _CATALOGUE = {
         "One rank takes longer for its own part of a step than the others, which wait for it.",
         "Measure its device alone (`-s world_size=1 -s device=cuda:N`), and look at its clocks, temperature and link.",
     ),
+    ("GB215", "above-ceiling", _WARNING, _NONE, "above peak"): (
+        "The case did more FLOP/s than its device's measured ceiling: that is too low, or FLOPs are counted wrong.",
+        "Measure the ceilings again (`gpubench run roofline`), then check the case's `flops_per_sample`.",
+    ),
     # GB3xx: settings, parity, accuracy, work done.
     ("GB301", "settings-mismatch", _ERROR, _INVALIDATES, "settings!"): (
         "A setting did not take effect: what was read back is not what was asked for.",

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from gpubench.core.findings import Validity
+from gpubench.core.findings import Finding, Validity, finding
 from gpubench.core.records import Estimate
+from gpubench.core.units import format_percent
 from gpubench.machine.environment_variables import anonymise
 from gpubench.store.run_info import RunInfo
 from gpubench.suite.model.case import Case
@@ -186,6 +187,22 @@ def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
+
+
+def above_ceiling(entry: "CaseSummary") -> Finding | None:
+    """GB215 if the whole interval of a case's MFU is above 100 %. Fusing saves bytes, never FLOPs: the ceiling or the
+    count is wrong. Call it after `judge_by_peaks`.
+    """
+    found = entry.metrics.get("mfu") if entry.metrics.peak_flops else None
+    if found is None or found.low is None or found.low <= 1:
+        return None
+    share = format_percent(found.value, decimals=0)
+    return finding(
+        "GB215",
+        f"It reached {share} of the ceiling measured for {PRECISIONS[entry.case.precision].ceiling} on this device: "
+        "that is too low, or the FLOPs of the case are counted wrong.",
+        mfu=found.value,
+    )
 
 
 def judge_by_peaks(info: RunInfo, entries: Sequence["CaseSummary"]) -> None:

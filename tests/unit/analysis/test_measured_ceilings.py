@@ -13,7 +13,7 @@ from gpubench.analysis.summary.measured_ceilings import (
     to_facts,
 )
 from gpubench.analysis.summary.run_summary import summarise_run
-from gpubench.core.findings import finding
+from gpubench.core.findings import Validity, finding
 
 CARD = CeilingDevice(UUID, H100)
 
@@ -166,3 +166,23 @@ def test_what_is_no_ceiling_is_left_out(broken):
 def test_without_a_device_there_is_none():
     assert Ceilings().get(None, "flops", "bf16") is None
     assert Ceilings().get(CeilingDevice(CPU, "x", 2), "memory") is None
+
+
+def test_a_case_above_the_arithmetic_ceiling_says_that_the_ceiling_or_the_count_is_wrong():
+    made = Ceiled()
+    made.matmul(700.0, 701.0, 699.0)
+    above = made.model(30_000, 30_100, 29_900, precision="amp-bf16")
+    below = made.model(20_000, 20_100, 19_900, precision="bf16")
+    unsure = made.model(28_800, 29_500, 28_100, precision="bf16", batch_size=8)
+    summary = summarise_run(made.run())
+    found = {entry.planned.index: [each for each in entry.findings if each.code == "GB215"] for entry in summary.cases}
+    assert [index for index, findings in found.items() if findings] == [above.index]
+    assert below.index != unsure.index
+    assert "104% of the ceiling measured for bf16" in found[above.index][0].message
+    assert summary.cases[above.index - 1].validity is Validity.VALID
+
+
+def test_no_case_of_a_plain_run_is_above_a_ceiling():
+    made = Ceiled()
+    made.model(30_000, 30_100, 29_900, precision="amp-bf16")
+    assert all(each.code != "GB215" for entry in summarise_run(made.run()).cases for each in entry.findings)
