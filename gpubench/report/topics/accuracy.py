@@ -52,7 +52,7 @@ def quality_table(summary: RunSummary, *, skipped: bool = False) -> Table | None
     ended = {id(each): each.summary.status is Status.OK and bool(_runs(each)) for each in summary.quality}
 
     def figure(get: Callable[[QualitySummary], Cell | str | int | None]) -> Callable[[QualitySummary], Any]:
-        """Only a training run that ended has figures."""
+        """Only a completed training run has figures."""
         return lambda each: get(each) if ended[id(each)] else None
 
     def accuracy(each: QualitySummary) -> Cell:
@@ -112,7 +112,7 @@ def _difference(quality: QualitySummary) -> Cell | None:
         return None
     points = quality.difference.value * 100
     bound = "" if quality.lower_bound is None else f"(at least {quality.lower_bound * 100:+.1f})"
-    # Adding 0 makes of -0.0 a plain one.
+    # Adding 0 turns -0.0 into 0.0.
     return Cell(f"{round(points, 1) + 0.0:+.1f} points", bound, points)
 
 
@@ -137,7 +137,7 @@ def _quality_notes(summary: RunSummary) -> tuple[Line, ...]:
 
 
 def parity_table(summary: RunSummary) -> Table | None:
-    """Outputs on a fixed batch against fp64, per device and precision; None where nothing was checked."""
+    """Outputs on a fixed batch against fp64, per device and precision; None if nothing was checked."""
     groups: dict[tuple[str, str], list[Parity]] = {}
     for entry in summary.cases:
         for parity in (record.parity for record in entry.ok_records if record.parity is not None):
@@ -173,7 +173,7 @@ def parity_table(summary: RunSummary) -> Table | None:
 
 
 def to_accuracy_table(summary: RunSummary) -> Table | None:
-    """A row per accuracy run that had a target; None without any."""
+    """A row per accuracy run with a target; None without any."""
     targeted = {id(each): [run for run in _runs(each) if run.target_accuracy is not None] for each in summary.quality}
     shown = [each for each in summary.quality if targeted[id(each)]]
     if not shown:
@@ -232,7 +232,7 @@ def to_accuracy_table(summary: RunSummary) -> Table | None:
 
 
 def _times_sooner(quality: QualitySummary) -> Cell | None:
-    """How many times sooner than the reference, over the seeds that reached the target on both sides."""
+    """The reference's time to the target over this one's, for seeds that reached it on both sides."""
     if quality.reference is None or quality.reference is quality.summary:
         return None
     ours, theirs = (each.launch_values("time_to_accuracy_s") for each in (quality.summary, quality.reference))

@@ -27,14 +27,14 @@ from gpubench.report.view.launch_dots import DOTS, LAUNCH, launch_dots
 from gpubench.report.view.run_view import View
 
 _LEVELS_OFF = 1.05
-"""A doubling of the batch that gains less than this is no gain worth its memory."""
+"""A doubling of the batch that gains less is not worth its memory."""
 _DOUBLED = 2.0
 
 Lines = Mapping[str, Sequence[CaseSummary]]
 
 
 def batch_chart(contest: Contest) -> Chart | None:
-    """None where no precision was measured at two batch sizes or more."""
+    """Speed against batch size; None if no precision was measured at two batch sizes or more."""
     lines = by_batch(contest)
     if not any(sum(map(has_figure, line)) > 1 for line in lines.values()):
         return None
@@ -74,7 +74,9 @@ def _rows(precision: str, line: Sequence[CaseSummary], contest: Contest) -> list
 
 
 def _finding(contest: Contest, lines: Lines) -> str:
-    """Who leads where, and whether larger batches still pay. What may not win a headline leads nothing here either."""
+    """Which precision leads at which batch, and whether larger batches still pay. Cases that may not win do not
+    lead.
+    """
     leaders = _leaders(lines, counted=True) or _leaders(lines, counted=False)
     last = leaders[max(leaders)][0]
     said = _scaling([entry for entry in lines[last] if has_figure(entry)], contest)
@@ -85,7 +87,7 @@ def _finding(contest: Contest, lines: Lines) -> str:
     sure = all(leaders[batch] == (last,) for batch in led)
     leads = f"{last} is fastest" if sure else f"nothing is clearly faster than {last}"
     drawn = {batch_of(entry) for line in lines.values() for entry in line if has_figure(entry)}
-    if not {batch for batch in drawn if batch >= from_batch} <= set(led):  # some have hollow points alone
+    if not {batch for batch in drawn if batch >= from_batch} <= set(led):  # some have only hollow points
         where = f"at batch {joined([str(batch) for batch in led])}"
     elif from_batch == min(leaders) < max(leaders):
         where = f"at {'every' if sure else 'any'} batch size"
@@ -99,9 +101,9 @@ def _finding(contest: Contest, lines: Lines) -> str:
 
 
 def _leaders(lines: Lines, *, counted: bool) -> dict[int, tuple[str, ...]]:
-    """At each batch size the fastest precision, and after it those that are not certainly slower.
+    """The fastest precision at each batch size, followed by those not certainly slower.
 
-    With `counted`, of the cases that may win a headline.
+    `counted`: only of cases that may win.
     """
     entries: dict[int, list[CaseSummary]] = {}
     for entry in (entry for line in lines.values() for entry in line):
@@ -122,7 +124,7 @@ def _faster(first: CaseSummary, second: CaseSummary) -> bool:
 
 
 def _not_counted(lines: Lines, leaders: Mapping[int, tuple[str, ...]]) -> str:
-    """Precisions that were faster somewhere, and may not win."""
+    """Precisions that were faster at some batch, but may not win."""
     faster = set()
     for entry in (entry for line in lines.values() for entry in line):
         batch = batch_of(entry)
@@ -133,7 +135,7 @@ def _not_counted(lines: Lines, leaders: Mapping[int, tuple[str, ...]]) -> str:
 
 
 def _scaling(line: Sequence[CaseSummary], contest: Contest) -> str:
-    """What batch size does to the throughput of one precision, or to the latency of its requests."""
+    """The effect of batch size on the throughput or latency of one precision."""
     first, last = line[0], line[-1]
     if first is last:
         return f"was measured at batch {batch_of(first)} alone"
@@ -155,7 +157,7 @@ def _scaling(line: Sequence[CaseSummary], contest: Contest) -> str:
 
 
 def _flat_from(line: Sequence[CaseSummary]) -> int | None:
-    """The smallest batch size after which no doubling gains 5 %; None where the last step still does."""
+    """The smallest batch size after which no doubling gains 5 %; None if the last one still does."""
     flat = None
     for small, large in zip(reversed(line[:-1]), reversed(line[1:]), strict=True):
         doublings = math.log2(batch_of(large) / batch_of(small))

@@ -1,4 +1,4 @@
-"""Every measured case with its speed, memory and energy; cases without figures, gathered by how and why they ended."""
+"""Every measured case with its speed, memory and energy; cases without figures, grouped by how and why they ended."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -48,7 +48,7 @@ def section(view: View) -> Section:
 
 
 def cases_table(view: View) -> Table:
-    """The speed in use first, then what some case has."""
+    """The speed first, then the metrics that some case has."""
     entries = view.listed
     timings = {entry.case.timing for entry in entries}
     unused = (
@@ -66,7 +66,7 @@ def cases_table(view: View) -> Table:
 
 
 def _numbers(entries: Sequence[CaseSummary]) -> str:
-    """Of accuracy runs, which the table of cases does not list, apart from the others."""
+    """Case numbers, with accuracy runs (which the table of cases does not list) separately."""
     kinds = (("measure", ""), ("quality", "accuracy runs "))
     of_kind = ((what, [entry.planned.index for entry in entries if entry.planned.kind == kind]) for kind, what in kinds)
     return ", ".join(f"{what}{ranges(numbers)}" for what, numbers in of_kind if numbers)
@@ -83,7 +83,7 @@ _COLUMNS = (
 
 
 def unmeasured_section(view: View) -> Section | None:
-    """Those that this machine cannot run are one line a reason."""
+    """Cases without figures; those that this machine cannot run take one line per reason."""
     said = view.skipped_lines
     table = unmeasured_table(entry for entry in view.everything if view.list_skipped or entry.status not in QUIET)
     if table is None and not said:
@@ -98,7 +98,7 @@ def unmeasured_section(view: View) -> Section | None:
 
 
 def unmeasured_table(summaries: Iterable[CaseSummary]) -> Table | None:
-    """One row per status and reason, what went wrong first. None where every case has figures."""
+    """One row per status and reason, failures first. None if every case has figures."""
     groups: dict[tuple[Status, str], list[CaseSummary]] = {}
     for entry in summaries:
         if entry.status is not Status.OK:

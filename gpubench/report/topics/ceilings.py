@@ -1,4 +1,4 @@
-"""The measured ceilings of each device, with what its maker says beside them, and how far each case is from them."""
+"""The measured ceilings of each device next to its datasheet, and the distance of each case from them."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -44,7 +44,7 @@ def section(view: View) -> Section:
 
 
 def ceilings_table(summary: RunSummary) -> Table | None:
-    """The ceilings of every device of the run; None where none is known."""
+    """The ceilings of every device of the run; None if none is known."""
     met = (device_of(entry, summary.info.environment) for entry in summary.cases)
     devices = list(dict.fromkeys(device for device in met if device is not None))
     known = ceilings_of(summary.info, summary.cases)
@@ -88,7 +88,7 @@ def ceilings_table(summary: RunSummary) -> Table | None:
 
 
 def device_name(device: CeilingDevice) -> str:
-    """A card's product name; a CPU's with the threads that worked."""
+    """The product name; for a CPU, with the number of threads."""
     return device.name if device.threads is None else f"{device.name}, {device.threads} threads"
 
 
@@ -97,12 +97,12 @@ def _metric_of(ceiling: Ceiling) -> str:
 
 
 def _figure_in(metric: str) -> Callable[[Ceiling], Cell]:
-    """The ceiling in the column of its metric; nothing in the others."""
+    """The ceiling in the column of its metric; empty in the others."""
     return lambda each: measured_cell(metric, {_metric_of(each): each.value}, spread=True)
 
 
 def _claimed(ceiling: Ceiling) -> float | None:
-    """What its maker says, in the unit of the ceiling."""
+    """The datasheet's value, in the unit of the ceiling."""
     sheet = lookup(ceiling.device.name)
     if sheet is None:
         return None
@@ -131,7 +131,7 @@ def _ceiling_notes(found: Sequence[Ceiling], known: Ceilings) -> tuple[Line, ...
 
 
 def roofline_table(summary: RunSummary) -> Table | None:
-    """A row per case but for single operators; None without FLOPs and bytes, or without a ceiling to compare with."""
+    """A row per case except single operators; None without FLOPs and bytes, or without a ceiling to compare with."""
     found = rooflines(summary)
     points = [point for roofline in found for point in roofline.points if not is_operator(point.summary.case)]
     if not any(point.of_peak is not None or point.of_roof is not None for point in points):
@@ -186,7 +186,7 @@ def _share(share: Estimate | None) -> Cell | None:
 
 
 def bound_of(entry: CaseSummary) -> str | None:
-    """What the steps of a case waited for: gpu, launch, input or cpu; None where launches disagree or none says."""
+    """What the steps of a case waited for: gpu, launch, input or cpu; None if unknown, or if launches disagree."""
     said = {record.series.bound for record in entry.ok_records if record.series is not None}
     return said.pop() if len(said) == 1 else None
 
@@ -212,7 +212,7 @@ def _point_notes(found: Sequence[Roofline], points: Sequence[RooflinePoint]) -> 
 
 
 def roofline_charts(summary: RunSummary) -> tuple[Chart, ...]:
-    """One chart per device of which a roof was measured: arithmetic per precision, and memory bandwidth."""
+    """One chart per device with a measured roof: arithmetic per precision, and memory bandwidth."""
     groups: dict[tuple[str, int | None], list[Roofline]] = {}
     for found in rooflines(summary):
         if found.peak is not None and found.memory is not None:
@@ -222,7 +222,7 @@ def roofline_charts(summary: RunSummary) -> tuple[Chart, ...]:
 
 def _chart(number: int, roofs: list[Roofline]) -> Chart:
     points = [point for roof in roofs for point in roof.points]
-    # Whole decades that hold every case and every ridge, in FLOP per byte.
+    # Whole decades around every case and ridge, in FLOP per byte.
     met = [point.intensity for point in points] + [roof.ridge for roof in roofs if roof.ridge]
     span = 10 ** math.floor(math.log10(min(met))), 10 ** math.ceil(math.log10(max(met) * 1.2))
     rows = [row for roof in roofs for row in _rows(roof, span)]

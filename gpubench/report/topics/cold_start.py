@@ -1,4 +1,4 @@
-"""What the first steps of a process cost."""
+"""The cost of the first steps of a process."""
 
 from gpubench.report.model.report_model import Section, line
 from gpubench.report.view.case_tables import metrics_section

@@ -1,4 +1,4 @@
-"""What each setting does, all others equal, and from that what to switch on."""
+"""The effect of each setting, all others equal, and what to switch on."""
 
 import math
 from collections import Counter
@@ -67,7 +67,7 @@ def effects_table(decision: Decision) -> Table | None:
         return effect.verdict + (f", {effect.num_suspect} weakened left out" if some else "")
 
     def common(effect: FactorEffect) -> str:
-        """What the pairs have in common that differs between the effects of the table."""
+        """What the pairs have in common, as far as it varies in the table."""
         context = effect.context
         words = {
             "workload": str(context.get("workload")) if "workload" in several else "",
@@ -115,7 +115,7 @@ def _change(effect: FactorEffect, arrow: str) -> str:
 
 
 def effect_charts(decision: Decision) -> tuple[Chart, ...]:
-    """One forest per workload, mode, timing and device in which two effects or more are known."""
+    """One forest plot per workload, mode, timing and device with at least two known effects."""
     groups: dict[str, list[FactorEffect]] = {}
     for effect in sorted(decision.effects, key=lambda effect: rank(effect.case)):
         groups.setdefault(where(effect, decision), []).append(effect)
@@ -136,7 +136,7 @@ def label(effect: FactorEffect) -> str:
 
 def _forest(subject: str, effects: Sequence[FactorEffect]) -> Chart:
     shown = sorted(effects, key=lambda effect: -effect.ratio.value)[:_MOST_IN_FOREST]
-    # The setting that buys most, and the one that costs most, of those whose interval leaves 1 out.
+    # The settings that gain and cost most, among those whose interval excludes 1.
     sure = [effect for effect in shown if effect.verdict == "faster"]
     bad = [effect for effect in shown if effect.verdict == "slower"]
     said = [f"{label(each)} buys most, {times(each.ratio.value)}" for each in sure[:1]]
@@ -165,7 +165,7 @@ def _forest(subject: str, effects: Sequence[FactorEffect]) -> Chart:
 
 
 def heat_chart(contest: Contest) -> Chart | None:
-    """The map over the two settings that matter most; None if fewer than two vary around the fastest case."""
+    """A heat map over the two settings that matter most; None if fewer than two vary around the fastest case."""
     usable = contest.rankable
     if not usable:
         return None
@@ -317,7 +317,7 @@ def _advice_text(advice: Advice) -> str:
 
 
 def no_advice(decision: Decision) -> str:
-    """Why nothing about speed is certain; empty where something is, or nothing could be compared."""
+    """Why nothing about speed is certain; empty if something is, or if nothing could be compared."""
     if decision.certain or not decision.effects:
         return ""
     if all(effect.verdict == "weakened" for effect in decision.effects):

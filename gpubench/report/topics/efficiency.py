@@ -1,4 +1,4 @@
-"""Achieved arithmetic against what this device was measured to be able to do."""
+"""Achieved arithmetic against the measured ceiling of the device."""
 
 from gpubench.analysis.summary.case_figures import mfu
 from gpubench.analysis.summary.case_summary import CaseSummary
@@ -31,7 +31,7 @@ def section(view: View) -> Section:
 
 
 def efficiency_chart(contest: Contest, summary: RunSummary) -> Chart | None:
-    """The fastest case of each precision whose FLOPs are known; None without any, and for operators, which are the
+    """The fastest case of each precision with known FLOPs; None without any, and for operators, which are the
     ceiling.
     """
     known = [] if is_operator(contest.first) else [entry for entry in contest.rankable if _FLOPS in entry.metrics]

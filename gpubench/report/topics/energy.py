@@ -1,4 +1,4 @@
-"""Energy per sample against speed, and the power it was done at."""
+"""Energy per sample against speed, and power."""
 
 from collections.abc import Sequence
 
@@ -40,7 +40,7 @@ def frontier(entries: Sequence[CaseSummary]) -> tuple[CaseSummary, ...]:
 
 
 def energy_chart(contest: Contest) -> Chart | None:
-    """Energy per sample against samples/s; None where fewer than two cases have both."""
+    """Energy per sample against samples/s; None if fewer than two cases have both."""
     timed = contest.rankable if contest.timing == "throughput" else ()
     entries = [entry for entry in timed if _ENERGY in entry.metrics]
     if len(entries) < 2:
@@ -48,7 +48,7 @@ def energy_chart(contest: Contest) -> Chart | None:
     counted = [entry for entry in entries if entry.may_win] or list(entries)
     best = frontier(counted)
     named = {id(entry) for entry in best}
-    # Whichever unit gives the dearest case a number of one to three digits before the point.
+    # The unit in which the highest energy has one to three digits before the point.
     most = max(entry.metrics[_ENERGY].value for entry in entries)
     factor, unit = (1.0, "J") if most >= 1 else (1e3, "mJ") if most >= 1e-3 else (1e6, "µJ")
     finding = _finding(contest, best, factor, unit)
@@ -89,7 +89,7 @@ def _finding(contest: Contest, best: Sequence[CaseSummary], factor: float, unit:
 
 
 def power_chart(contest: Contest, summary: RunSummary) -> Chart | None:
-    """Mean power of each case; None where none was measured."""
+    """Mean power of each case; None if none was measured."""
     timed = contest.rankable if contest.timing == "throughput" else ()
     entries = [entry for entry in timed if _POWER in entry.metrics]
     if not entries:
@@ -119,7 +119,7 @@ def power_chart(contest: Contest, summary: RunSummary) -> Chart | None:
 
 
 def _limit(entries: Sequence[CaseSummary], summary: RunSummary) -> float | None:
-    """Power limit in W of the card the cases ran on; None where several cards differ."""
+    """Power limit in W of the card the cases ran on; None if several cards differ."""
     limits = {
         float(gpu["power_limit_w"]) for gpu in summary.info.environment.get("gpus") or () if gpu.get("power_limit_w")
     }

@@ -1,4 +1,4 @@
-"""Findings gathered by code: what each means for the numbers, where it occurred, and what to do."""
+"""Findings grouped by code: what each means for the numbers, where it occurred, and what to do."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -27,18 +27,18 @@ _SIZES: dict[str, Callable[[Mapping[str, Any]], float]] = {
     "GB211": lambda data: data["between"],
     "GB212": lambda data: data["apart"],
 }
-"""How much of the speed an occurrence moves, as a share; other codes do not say."""
+"""The share of speed that an occurrence affects; other codes do not say."""
 
 
 def explains(entry: CaseSummary, found: Finding) -> float:
-    """Share of the case's interval of speed (0 to 1) that an occurrence explains; 0 where it does not say."""
+    """Share of the case's interval of speed (0 to 1) that an occurrence explains; 0 if unknown."""
     speed, size = entry.metrics.get(entry.speed_metric), _SIZES.get(found.code)
     half = None if speed is None else speed.rel_half_width
     if not half or size is None:
         return 0.0
     try:
         return min(1.0, size(found.data) / half)
-    except (KeyError, TypeError, ZeroDivisionError):  # written by another version: it may say less
+    except (KeyError, TypeError, ZeroDivisionError):  # another version may have stored less
         return 0.0
 
 
@@ -48,7 +48,7 @@ def remarks(summaries: Iterable[CaseSummary]) -> tuple[Remark, ...]:
     entries = tuple(summaries)
     measured = max(1, sum(entry.status is Status.OK for entry in entries))
     for entry in entries:
-        # A case without a figure has those alone that its launches met, and none about a figure.
+        # A case without a figure has only the findings of its launches, none about a figure.
         codes = {found.code for record in entry.records for found in record.findings}
         for found in entry.findings:
             if entry.status is Status.OK or found.code in codes:

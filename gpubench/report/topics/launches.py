@@ -1,4 +1,4 @@
-"""A dot per launch: how far the launches of a case lie from each other, and whether one or a group lies apart."""
+"""A dot per launch: the spread of a case's launches, and launches or groups that lie apart."""
 
 from collections.abc import Sequence
 from statistics import median
@@ -16,7 +16,7 @@ _FAR = 0.1
 """A launch that lies farther from the others of its case is named."""
 
 Speeds = dict[int, float]
-"""Of each launch by repeat, its speed over that of the middle launch of its case, less 1."""
+"""By repeat: a launch's speed over that of its case's middle launch, minus 1."""
 
 
 def section(view: View) -> Section:
@@ -71,7 +71,7 @@ def _relative(entry: CaseSummary) -> Speeds:
 
 
 def _finding(known: Sequence[CaseSummary], speeds: dict[int, Speeds], contest: Contest) -> str:
-    """Two levels, else the launch that lies farthest from the others, else how close they all are."""
+    """Two levels, or else the launch farthest from the others, or else how close they all are."""
     for entry in known:
         for found in entry.findings:
             if found.code == "GB212":

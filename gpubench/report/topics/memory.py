@@ -1,4 +1,4 @@
-"""Memory: what each case held, and the largest batch that fits."""
+"""Memory: the peak of each case, and the largest batch that fits."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -116,11 +116,11 @@ def search_of(entry: CaseSummary) -> Mapping[str, Any] | None:
 _KINDS = (("peak_memory_allocated_bytes", "allocated"), ("peak_memory_reserved_bytes", "reserved"))
 _RSS = (("peak_rss_bytes", "resident"),)
 _NEAR = 0.25
-"""From this share of the device's memory on, its limit is drawn: below, it would press the lines flat."""
+"""The device's limit is drawn if memory use reaches this share of it; otherwise it would flatten the lines."""
 
 
 def memory_chart(contest: Contest) -> Chart | None:
-    """None where no precision's memory is known at two batch sizes or more."""
+    """Memory against batch size; None if no precision's memory is known at two batch sizes or more."""
     on_cpu = contest.first.device_type == "cpu"
     kinds = _RSS if on_cpu else _KINDS
     lines = by_batch(contest)
@@ -132,7 +132,7 @@ def memory_chart(contest: Contest) -> Chart | None:
         sizes[row[0], row[5]] += row[2] is not None
     if max(sizes.values(), default=0) < 2:
         return None
-    # The memory of the device, as an OOM or the telemetry names it.
+    # The memory of the device, from an OOM or the telemetry.
     totals = (
         record.failure.total_bytes if record.failure else (record.telemetry or {}).get("memory_total_bytes")
         for entry in contest.cases
@@ -173,7 +173,7 @@ def _rows(precision: str, line: Sequence[CaseSummary], name: str, kind: str) -> 
 
 
 def _finding(contest: Contest, lines: dict[str, list[CaseSummary]], name: str) -> str:
-    """Which batch fits, where one did not; else what a sample costs in the leanest and the hungriest precision."""
+    """Which batch fits, if one did not; else the cost of a sample in the leanest and the hungriest precision."""
     fits = [text for precision in lines if (text := largest_that_fits(contest, precision))]
     if fits:
         return joined(fits)

@@ -1,4 +1,4 @@
-"""How these numbers were made, in sentences, and what to type to see more, to repeat, to go on."""
+"""How these numbers were made, in sentences, and what to type to see more, to repeat, or to continue."""
 
 import shlex
 
@@ -99,5 +99,5 @@ def repeat_section(view: View) -> Section:
 
 
 def command_line(argv: tuple[str, ...]) -> str:
-    """The command as it was typed, for a shell."""
+    """The original command, quoted for a shell."""
     return shlex.join(["gpubench", *argv[1:]]) if len(argv) > 1 else ""

@@ -1,4 +1,4 @@
-"""Profiles attached to a run, beside the figures that were measured without a profiler."""
+"""Profiles of a run's cases, next to the figures measured without a profiler."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ _LEAD = (
 
 
 def section(view: View) -> Section | None:
-    """A row per profiled case, and what each profile warns of."""
+    """A row per profiled case, and the warnings of each profile."""
     entries = [entry for entry in view.summary.cases if entry.planned.index in view.profiles]
     if not entries:
         return None
@@ -45,7 +45,7 @@ def _table(view: View, entries: Sequence[CaseSummary]) -> Table:
         return lambda entry: get(view.profiles[entry.planned.index])
 
     def on_device(get: Callable[[DeviceSummary], Cell | str | int | None]) -> Callable[[CaseSummary], Any]:
-        """The first device; nothing for a profile of the host alone."""
+        """The first device; empty for a profile of the host alone."""
         return profiled(lambda profile: get(profile.devices[0]) if profile.devices else None)
 
     def slowed(profile: ProfileSummary) -> Cell | None:
@@ -53,7 +53,7 @@ def _table(view: View, entries: Sequence[CaseSummary]) -> Table:
         return None if found is None else Cell(f"x{found.ratio:.2f}", value=found.ratio)
 
     def longest_phase(profile: ProfileSummary) -> str:
-        """Of GPU time where there is a GPU, else of the host."""
+        """The phase with most GPU time, or else most host time."""
         spent = [(each.share, each.name) for each in profile.host_phases]
         if profile.devices:
             spent = [(each.gpu_share or 0.0, each.name) for each in profile.devices[0].phases]

@@ -25,7 +25,7 @@ def section(view: View) -> Section:
 
 
 def environment_facts(summary: RunSummary) -> tuple[Fact, ...]:
-    """The environment of the run; what is absent has its reason beside it."""
+    """The environment of the run; what is absent is shown with its reason."""
     info, env = summary.info, summary.info.environment
     gpus = env.get("gpus") or ()
     facts = [Fact(f"GPU {position}", line(_gpu(gpu))) for position, gpu in enumerate(gpus)]
@@ -77,8 +77,8 @@ def machine_line(info: RunInfo) -> str:
 
 
 def state_lines(summary: RunSummary) -> tuple[Line, ...]:
-    """What about the machine may have disturbed the figures: programs that used its CPUs as the run began, and contests
-    that left CPUs to them.
+    """What may have disturbed the figures: programs that used the CPUs when the run began, and contests that left CPUs
+    to them.
     """
     busy = busy_text(summary.info.environment.get("others"))
     limited = [contest.threads for contest in summary.contests if contest.threads is not None]

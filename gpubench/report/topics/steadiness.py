@@ -1,4 +1,4 @@
-"""How much the steps of a case differ, and what the device did meanwhile."""
+"""The spread of a case's steps, and the state of the device meanwhile."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -50,7 +50,7 @@ def spread_chart(contest: Contest, samples: Samples) -> Chart | None:
 
     known = []
     for entry in fastest_of_each(contest):
-        # Steady step times over the median of their launch, less 1, of every launch.
+        # Steady step times over the median of their launch, minus 1.
         parts = [np.asarray(launch.step_times_s, dtype=float) for launch in samples.get(entry.planned.index, ())]
         relative = [part / np.median(part) - 1 for part in parts if part.size >= _LEAST_STEPS]
         known += [(entry, np.concatenate(relative))] if relative else []
@@ -84,7 +84,7 @@ def spread_chart(contest: Contest, samples: Samples) -> Chart | None:
 
 
 def _range(series: Sequence["NDArray[np.float64]"]) -> tuple[float, float]:
-    """The range drawn: eight half-widths of the middle half about the median, and no further than any step."""
+    """The drawn range: eight times half the interquartile range around the median, but not beyond all steps."""
     import numpy as np
 
     halves = [np.subtract(*np.quantile(values, (0.75, 0.25))) / 2 for values in series]
@@ -122,14 +122,14 @@ _PANELS = (
 
 
 def timeline_chart(contest: Contest, samples: Samples) -> Chart | None:
-    """The first stored launch of the contest's fastest case; None where nothing was stored that shows a course."""
+    """The first stored launch of the contest's fastest case; None if no stored series shows its course."""
     entries = [entry for entry in fastest_of_each(contest) if samples.get(entry.planned.index)]
     if not entries:
         return None
     entry = max(entries, key=lambda each: (each.may_win, each.rank_speed or 0.0))
     launch = samples[entry.planned.index][0]
     times = [value * launch.group for value in launch.step_times_s]
-    # Medians of equal parts of the series at the time of their end: no more points than can be seen.
+    # Medians of equal parts of the series at the time of their end, to limit the number of points.
     steps = [
         (_STEP, round(at, 4), value * 1e3 / launch.group) for at, value in _thinned(list(accumulate(times)), times)
     ]

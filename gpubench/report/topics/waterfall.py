@@ -1,4 +1,4 @@
-"""From the base of a suite's path to its end: which step bought what, as a table and in a sentence."""
+"""The gain of each step on a suite's path, as a table and in a sentence."""
 
 from collections.abc import Callable
 
@@ -44,7 +44,7 @@ def section(view: View) -> Section | None:
 
 
 def in_words(found: Waterfall) -> Line:
-    """How much faster the fastest stage is than the base, and which steps gave most of it."""
+    """How much faster the fastest stage is than the base, and which steps gained most."""
     best, base = found.best, strong(found.base.label)
     if best.total_verdict != "faster":
         sure = " certainly" if best.total.value > 1 else ""
