@@ -28,6 +28,7 @@ Timing = Literal["throughput", "latency"]
 Strategy = Literal["ddp", "fsdp2", "tp", "pp"]
 Scaling = Literal["weak", "strong"]
 Backend = Literal["auto", "gloo", "nccl"]
+Framework = Literal["loop", "lightning", "tensorflow"]
 Loss = Literal["cross-entropy", "mse", "output"]
 Param = bool | int | float | str
 BatchSize = Annotated[int, Field(ge=1, le=2**24)] | Literal["max"]
@@ -287,6 +288,22 @@ class Case(BaseModel):
     accumulate: Annotated[
         int, SettingSpec("accumulate", label=lambda value: f"acc{value}", quiet=True, in_process=True, effect=True)
     ] = Field(1, ge=1, le=4096, description="Micro-steps per optimizer step (gradient accumulation).")
+    framework: Annotated[
+        Framework,
+        SettingSpec(
+            "framework",
+            quiet=True,
+            in_process=True,
+            read_back=lambda case: case.framework != "loop",
+            if_differs="refused",
+            effect=True,
+            cause="A workload of your own that is no model of gpubench's makes its own loop.",
+        ),
+    ] = Field(
+        "loop",
+        description="What runs the training step: gpubench's plain `loop`, the Trainer of `lightning`, or "
+        "`tensorflow` (the reference CNN alone, on a CPU, in an interpreter that has it).",
+    )
     timing: Annotated[Timing, SettingSpec("timing")] = Field(
         "throughput",
         description="`throughput`: no synchronisation inside the loop. `latency`: one synchronised request at a time "

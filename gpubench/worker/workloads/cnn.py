@@ -4,7 +4,13 @@ import torch
 from torch import nn
 
 from gpubench.suite.model.case import Case
+from gpubench.worker.workloads import tensorflow_loop
 from gpubench.worker.workloads.classifier.classifier import Classifier
+from gpubench.worker.workloads.supervised.examples import Batch
+from gpubench.worker.workloads.supervised.lightning_loop import FrameworkLoop
+from gpubench.worker.workloads.supervised.parity_probe import Outputs
+from gpubench.worker.workloads.supervised.steps import TrainStep
+from gpubench.worker.workloads.tensorflow_loop import TensorFlowLoop
 
 IMAGE_SIZE = 28
 NUM_CLASSES = 10
@@ -44,3 +50,20 @@ class CNN(Classifier):
 
     def make_model(self, case: Case) -> nn.Module:
         return ReferenceCNN(self.num_classes(case), self.image_size(case))
+
+    def check_framework(self, case: Case) -> None:
+        if case.framework == "tensorflow":
+            tensorflow_loop.refuse(case)
+        else:
+            super().check_framework(case)
+
+    def framework_loop(self, case: Case, step: TrainStep, device: torch.device) -> FrameworkLoop:
+        if case.framework == "tensorflow":
+            assert self.model is not None
+            return TensorFlowLoop(step, self.model, case)
+        return super().framework_loop(case, step, device)
+
+    def measured_pass(self, case: Case, model: nn.Module, batch: Batch, device_type: str) -> Outputs:
+        if case.framework == "tensorflow":
+            return tensorflow_loop.measured_pass(model, batch)
+        return super().measured_pass(case, model, batch, device_type)

@@ -15,6 +15,9 @@ from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, map
 
 NUM_SAMPLES = 8
 
+Outputs = tuple[Any, Any, Any]
+"""Logits NC, loss and flat gradient (None for what a mode has not) as fp64 tensors on the CPU."""
+
 
 class ProbedWorkload(Protocol):
     """What is needed of a `Supervised`."""
@@ -26,6 +29,7 @@ class ProbedWorkload(Protocol):
     def load_data(self, case: Case) -> DataSplits | None: ...
     def loss(self, output: Any, targets: Any) -> torch.Tensor: ...
     def logits(self, output: Any) -> torch.Tensor: ...
+    def measured_pass(self, case: Case, model: torch.nn.Module, batch: Batch, device_type: str) -> "Outputs": ...
 
 
 def run(workload: ProbedWorkload, case: Case, device: torch.device) -> ParityProbe:
@@ -52,8 +56,8 @@ def run(workload: ProbedWorkload, case: Case, device: torch.device) -> ParityPro
     inputs, targets = moved(batch, device)
     inputs, targets = map_tensors(lambda part: _repeated(part, copies), (cast(inputs), targets))
     placed = cast(inputs), targets
-    measured, again = (_pass(workload, case, model, placed, device.type) for _ in range(2))
-    logits, loss, gradient = _pass(workload, case, reference, map_tensors(_exact, batch), "cpu", exact=True)
+    measured, again = (workload.measured_pass(case, model, placed, device.type) for _ in range(2))
+    logits, loss, gradient = one_pass(workload, case, reference, map_tensors(_exact, batch), "cpu", exact=True)
     expected = _repeated(logits, copies), loss, gradient
     return ParityProbe(*measured, *expected, num_samples=num_samples, again_NC=again[0])
 
@@ -100,7 +104,7 @@ def wake_zero_layers(model: torch.nn.Module) -> None:
             torch.nn.init.normal_(module.weight, std=0.02)
 
 
-def _pass(
+def one_pass(
     workload: ProbedWorkload,
     case: Case,
     model: torch.nn.Module,
@@ -108,7 +112,7 @@ def _pass(
     device_type: str,
     *,
     exact: bool = False,
-) -> tuple[Any, Any, Any]:
+) -> Outputs:
     """One forward (and backward, in `train`) as CPU fp64 tensors: logits NC, loss, flat gradient or None."""
     train, (inputs, targets) = case.mode == "train", batch
     autocast = autocast_of("fp32" if exact else case.precision, device_type)

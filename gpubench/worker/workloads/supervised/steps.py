@@ -71,7 +71,7 @@ class TrainStep:
         self.model, self.optimizer, self.source, self.learn = model, optimizer, source, learn
         self.scaler = scaler
         self.num_steps = 0
-        self._loss, self.autocast, self._phases = loss, autocast, phases
+        self._loss, self.autocast, self.phases = loss, autocast, phases
         self._accumulate = accumulate
         self._loss_sum = torch.zeros((), device=device, dtype=torch.float32)
         self._set_to_none = not keep_gradients
@@ -81,7 +81,7 @@ class TrainStep:
         self.optimizer.zero_grad(set_to_none=self._set_to_none)
         for _ in range(self._accumulate):
             loss = self._micro_step()
-        with self._phases("optimizer"):
+        with self.phases("optimizer"):
             if self._max_gradient_norm is not None:
                 self._clip(self._max_gradient_norm)
             if self.scaler is None:
@@ -94,7 +94,7 @@ class TrainStep:
         return loss
 
     def _micro_step(self) -> torch.Tensor:
-        phases = self._phases
+        phases = self.phases
         with phases("data"):
             batch = self.source.fetch()
         with phases("h2d"):
@@ -102,7 +102,7 @@ class TrainStep:
         if self.learn is not None:
             with phases("forward"):
                 learnt = self.learn(inputs, targets)
-            self._loss_sum.add_(learnt)
+            self.note(learnt)
             return learnt
         with self.autocast():
             with phases("forward"):
@@ -112,8 +112,12 @@ class TrainStep:
         with phases("backward"):
             self._backward(loss if self._accumulate == 1 else loss / self._accumulate)
         detached = loss.detach()
-        self._loss_sum.add_(detached)
+        self.note(detached)
         return detached
+
+    def note(self, loss: torch.Tensor) -> None:
+        """Counts a micro-step's loss, detached, in what `finite` says."""
+        self._loss_sum.add_(loss)
 
     def _clip(self, max_norm: float) -> None:
         if self.scaler is not None:

@@ -14,7 +14,7 @@ from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import Health, ParityProbe, Phases, Step, Unsupported
 from gpubench.worker.workloads.compiled import USES_CUDA_GRAPHS, compile_model, compile_stats
 from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, dtype_name
-from gpubench.worker.workloads.supervised import normalisation, parity_probe
+from gpubench.worker.workloads.supervised import lightning_loop, normalisation, parity_probe
 from gpubench.worker.workloads.supervised.batches import (
     POOL_BATCHES,
     BatchSource,
@@ -27,6 +27,7 @@ from gpubench.worker.workloads.supervised.batches import (
     seeded,
 )
 from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples, map_tensors
+from gpubench.worker.workloads.supervised.lightning_loop import FrameworkLoop, LightningLoop
 from gpubench.worker.workloads.supervised.optimizers import CountingScaler, make_optimizer
 from gpubench.worker.workloads.supervised.scores import Contents, Score
 from gpubench.worker.workloads.supervised.steps import (
@@ -76,6 +77,7 @@ class Supervised:
         self._case: Case | None = None
         self._engine: TrainStep | InferStep | None = None
         self._snapshot: Snapshot | None = None
+        self._loop: FrameworkLoop | None = None
 
     # What a subclass says.
 
@@ -164,15 +166,35 @@ class Supervised:
     def build(self, case: Case, device: Any) -> Step:
         device = torch.device(device)
         self.check(case)
+        self.check_framework(case)
         own, data = case.model_copy(update={"seed": case.seed + self.shard}), self.load_data(case)
         examples = None if data is None else data.train if case.mode == "train" else data.test
         source = make_source(own, partial(self.make_batch, own), examples, device)
         make_step = self.training_step if case.mode == "train" else self._inference_step
         self._engine = make_step(case, device, source)
+        if case.framework != "loop":
+            assert isinstance(self._engine, TrainStep)
+            self._loop = self.framework_loop(case, self._engine, device)
+            return self._loop
         if not case.cuda_graph:
             return self._engine
         num_batches = case.accumulate if case.mode == "train" else 1
         return GraphedStep(self._engine, source, num_batches=num_batches, device=device)
+
+    def check_framework(self, case: Case) -> None:
+        """Unsupported where the case's framework cannot run its step."""
+        if case.framework == "lightning":
+            lightning_loop.refuse(case, self.max_gradient_norm)
+        elif case.framework != "loop":
+            raise Unsupported(f"{case.workload} is not written for {case.framework}; cnn is")
+
+    def framework_loop(self, case: Case, step: TrainStep, device: torch.device) -> FrameworkLoop:
+        """What runs `step` in the case's framework."""
+        return LightningLoop(step, self.loss, case, device)
+
+    def measured_pass(self, case: Case, model: nn.Module, batch: Batch, device_type: str) -> parity_probe.Outputs:
+        """Of a placed batch as the case computes it, for parity."""
+        return parity_probe.one_pass(self, case, model, batch, device_type)
 
     def training_step(self, case: Case, device: torch.device, source: BatchSource) -> TrainStep:
         """A new model and optimizer, and the step that trains it on batches from `source`."""
@@ -227,6 +249,8 @@ class Supervised:
     def health(self) -> Health:
         """Of the steps since `build` or `reset_health`. Waits for the device; not for use inside measured steps."""
         assert self._engine is not None, "build comes first"
+        if self._loop is not None:
+            self._loop.put_back()
         return health_of(self._engine, self.model, self._snapshot, self.input_waits_s)
 
     def probe(self) -> dict[str, Any]:
@@ -239,6 +263,8 @@ class Supervised:
         assert case is not None, "build comes first"
         assert model is not None
         assert engine is not None
+        if self._loop is not None and (known := self._loop.probe()) is not None:
+            return known
         inputs, targets = self._take_batch()
         first = first_tensor(inputs)
         modes: dict[str, Any] = {}
@@ -246,6 +272,7 @@ class Supervised:
         num_steps = None if self.distribute is None else LEAST_STEPS
         seen = observe(lambda: modes.update(self._forward(inputs, targets)), first.device.type, num_steps)
         extra = {**seen.pop("extra"), "image_shape": map_tensors(lambda part: list(part.shape), inputs)}
+        extra["framework"] = "loop" if self._loop is None else "lightning"
         if case.compile != "off":
             extra["compile_stats"] = compile_stats()._asdict()
         return {
@@ -320,6 +347,9 @@ class Supervised:
 
     def close(self) -> None:
         """Ends loader processes and lets go of model, optimizer and batches."""
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
         if self.source is not None:
             self.source.close()
         self.model = self.optimizer = self.source = self._engine = self._snapshot = None
