@@ -95,7 +95,16 @@ def test_arms_alternate_in_one_process_only_in_what_a_build_brings():
 
 def test_sides_that_computed_something_else_are_refused():
     refused = names(lambda spec: spec.if_differs == "refused")
-    assert refused == ["precision", "batch_size", "memory_format", "compile", "cuda_graph", "data_path", "optimizer"]
+    assert refused == [
+        "precision",
+        "batch_size",
+        "memory_format",
+        "compile",
+        "cuda_graph",
+        "data_path",
+        "optimizer",
+        "framework",
+    ]
 
 
 def test_what_may_change_accuracy_is_trained_apart():
