@@ -230,10 +230,13 @@ class RankRecord(Frozen):
 
     `own_time_s`: from the start of a step until the rank's last gradients are ready, which no other rank can delay,
     with its quartiles; `exposed_communication_s`: from there until they are summed over all ranks;
-    `communication_share`: of a step, the part in which gradients are exchanged.
+    `communication_share`: of a step, the part in which gradients are exchanged. `node` and `host`: the machine, of
+    several; `telemetry` of the rank's device in the measured window, by metric.
     """
 
     rank: Count
+    node: Count | None = None
+    host: str | None = None
     pid: int | None = None
     device: str | None = None
     device_name: str | None = None
@@ -245,6 +248,7 @@ class RankRecord(Frozen):
     exposed_communication_s: Figure | None = None
     communication_share: Figure | None = None
     peak_memory_bytes: Figure | None = None
+    telemetry: dict[str, Figure] = Field(default_factory=dict)
     absent: dict[str, str] = Field(default_factory=dict)
 
 

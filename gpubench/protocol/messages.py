@@ -7,7 +7,7 @@ version.
 
     parent -> host    job, end
     host -> parent    hello, started, exited
-    child -> parent   hello, phase, progress, result | failed
+    child -> parent   hello, meeting, phase, progress, result | failed
 """
 
 from typing import Annotated, Any, Literal
@@ -19,7 +19,21 @@ from gpubench.core.records import Effective, Failure, Frozen, Parity, Quality, R
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Measure, QualitySettings
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
+
+
+class NodePlace(Frozen):
+    """Where among several machines a job's ranks are: node `node_rank` of `num_nodes`, each with as many.
+
+    `address` of this node, to which the others can connect, on the network `interface`. `meeting` is where the first
+    node waits for the others (HOST:PORT); the first one gets None and says it (`Meeting`).
+    """
+
+    num_nodes: int = Field(ge=2)
+    node_rank: int = Field(ge=0)
+    address: str = "127.0.0.1"
+    interface: str | None = None
+    meeting: str | None = None
 
 
 class JobArm(Frozen):
@@ -59,6 +73,17 @@ class Job(Frozen):
     scratch: str | None = None
     search_path: tuple[str, ...] = ()
     download: bool = False
+    place: NodePlace | None = None
+
+    @property
+    def num_local_ranks(self) -> int:
+        """Ranks on this machine."""
+        return self.case.world_size // (1 if self.place is None else self.place.num_nodes)
+
+    @property
+    def first_rank(self) -> int:
+        """Number of the first rank on this machine."""
+        return 0 if self.place is None else self.place.node_rank * self.num_local_ranks
 
 
 class End(Frozen):
@@ -67,7 +92,18 @@ class End(Frozen):
     type: Literal["end"] = "end"
 
 
+class NodeFacts(Frozen):
+    """A machine of the run, and why no case can use it (None: it can)."""
+
+    number: int
+    host: str = ""
+    num_devices: int = 0
+    problem: str | None = None
+
+
 class Hello(Frozen):
+    """`nodes`: of a host on several machines, each of them; the rest is then that of the first."""
+
     type: Literal["hello"] = "hello"
     version: int = PROTOCOL_VERSION
     pid: int
@@ -77,6 +113,15 @@ class Hello(Frozen):
     devices: tuple[dict[str, Any], ...] = ()
     can_fork: bool = True
     cuda_unavailable: str | None = None
+    nodes: tuple[NodeFacts, ...] = ()
+    ranks_per_node: int | None = None
+
+
+class Meeting(Frozen):
+    """Child of the first node to parent: the others find it at `endpoint` (HOST:PORT)."""
+
+    type: Literal["meeting"] = "meeting"
+    endpoint: str
 
 
 class Started(Frozen):
@@ -191,7 +236,7 @@ class Failed(Frozen):
 
 
 Message = Annotated[
-    Job | End | Hello | Started | Exited | Phase | Progress | Result | Failed,
+    Job | End | Hello | Meeting | Started | Exited | Phase | Progress | Result | Failed,
     Field(discriminator="type"),
 ]
 MESSAGES: TypeAdapter[Message] = TypeAdapter(Message)

@@ -10,7 +10,7 @@ from gpubench.core.usable_cpus import usable_cpus
 from gpubench.protocol.messages import Hello
 from gpubench.runner.arms.arm import Arm
 from gpubench.runner.contest.groups import LEAST_ROUNDS, MOST_CASES, contest_groups, parts_of, process_measure
-from gpubench.runner.launch.worker_hosts import HostKey, HostPool, device_index
+from gpubench.runner.launch.worker_hosts import HostKey, HostPool, device_index, nodes_wanted
 from gpubench.store.run_info import PlannedCase
 from gpubench.suite.cases.expand import quality_cases
 from gpubench.suite.cases.labels import label_cases
@@ -107,6 +107,8 @@ def cannot_run(case: Case, suite: Suite, hello: Hello | str) -> tuple[Status | N
     """Why a case will not be measured here, as a status and a reason; (None, None) if it will."""
     if isinstance(hello, str):
         return Status.FAILED, hello
+    if hello.nodes:
+        return _cannot_run_on_nodes(case, hello)
     number = len(hello.devices)
     if suite.requires == "cuda" and not number:
         return Status.SKIPPED, f"the suite requires CUDA: {hello.cuda_unavailable or 'there is no CUDA device'}"
@@ -125,6 +127,29 @@ def cannot_run(case: Case, suite: Suite, hello: Hello | str) -> tuple[Status | N
     if index + case.world_size > number:
         first = f" from cuda:{index} on" if index else ""
         return Status.SKIPPED, f"{case.world_size} ranks need a CUDA device each{first}: there {_number_are(number)}"
+    return None, None
+
+
+def _cannot_run_on_nodes(case: Case, hello: Hello) -> tuple[Status | None, str | None]:
+    """A case that would need a node which is lost is failed; one that needs more than there are is skipped."""
+    each = hello.ranks_per_node or 1
+    ready, wanted = [node for node in hello.nodes if node.problem is None], nodes_wanted(case.world_size, each)
+    if wanted > len(hello.nodes):
+        room = f"with room for {each} rank{'s' if each > 1 else ''} each"
+        return (
+            Status.SKIPPED,
+            f"{case.world_size} ranks need {wanted} nodes {room}: there {_number_are(len(hello.nodes))}",
+        )
+    if wanted > len(ready):
+        lost = [f"node {node.number} ({node.host}): {node.problem}" for node in hello.nodes if node.problem]
+        return Status.FAILED, "; ".join(lost)
+    if case.carrier == "nccl" and case.device_type != "cuda" and case.world_size > 1:
+        return Status.SKIPPED, "nccl carries messages between CUDA devices; on a CPU it is gloo"
+    local = case.world_size // wanted
+    fewest = min(node.num_devices for node in ready)
+    if case.device_type == "cuda" and device_index(case) + local > fewest:
+        why = hello.cuda_unavailable or f"there {_number_are(fewest)}"
+        return Status.SKIPPED, f"{local} ranks on a node need a CUDA device each: {why}"
     return None, None
 
 

@@ -27,7 +27,9 @@ from gpubench.runner.events import Event, HostStarted, LaunchPhase, Listener, No
 from gpubench.runner.launch.attempt import Attempts
 from gpubench.runner.launch.interrupt import Guard, ended_by_signals
 from gpubench.runner.launch.job_on_host import Limits
-from gpubench.runner.launch.worker_hosts import Host, HostPool, current_folder, versions_of
+from gpubench.runner.launch.worker_hosts import AnyHost, Host, HostKey, HostPool, current_folder, versions_of
+from gpubench.runner.nodes.cluster_host import ClusterHosts
+from gpubench.runner.nodes.open_cluster import open_cluster
 from gpubench.runner.plan import Hellos, greet, plan_cases
 from gpubench.runner.rounds import Rounds, Settled
 from gpubench.runner.schedule import LaunchSchedule, UntilKnown
@@ -42,7 +44,7 @@ from gpubench.suite.cases.expand import expand
 from gpubench.suite.cases.labels import NamedCases, named_cases
 from gpubench.suite.load import LoadedSuite, load_suite
 from gpubench.suite.model.case import Case, CaseId
-from gpubench.suite.model.suite import Suite
+from gpubench.suite.model.suite import ClusterSettings, Suite
 from gpubench.suite.select.expression import parse_selection
 from gpubench.telemetry.run_telemetry import open_session
 
@@ -200,7 +202,10 @@ def start(
     made = planned = False
     with ended_by_signals():
         try:
-            with RunWriter.create(folder, info) as writer, _Stage(writer, listener, request.folder, modules) as stage:
+            with (
+                RunWriter.create(folder, info) as writer,
+                _Stage(writer, listener, request.folder, modules, suite.cluster) as stage,
+            ):
                 made = True
                 before_hosts = other_programs.look()
                 hellos = greet(stage.pool, cases, request.arms)
@@ -250,7 +255,7 @@ def resume(
     with (
         ended_by_signals(),
         RunWriter.resume(request.folder) as writer,
-        _Stage(writer, listener, place.folder, modules) as stage,
+        _Stage(writer, listener, place.folder, modules, suite.cluster) as stage,
     ):
         run = load_run(request.folder)
         info = run.info
@@ -295,18 +300,32 @@ class _Stage:
     """Hosts and telemetry of a run, open from planning to its end."""
 
     def __init__(
-        self, writer: RunWriter, listener: Listener | None, folder: Path | None, modules: tuple[str, ...]
+        self,
+        writer: RunWriter,
+        listener: Listener | None,
+        folder: Path | None,
+        modules: tuple[str, ...],
+        cluster: ClusterSettings | None,
     ) -> None:
+        """UsageError where `cluster` cannot be opened."""
         self._writer, self._listener = writer, listener or (lambda _: None)
         self._log = writer.folder.absolute() / HOST_LOG
-        self.pool = HostPool(self._log, self._host_started, start=partial(Host, folder=folder, modules=modules))
         self._began_s = time.monotonic()
+        self._cluster = None if cluster is None else open_cluster(cluster, self._log, self._say_of_node)
+        start: Callable[[HostKey, Path], AnyHost] = partial(Host, folder=folder, modules=modules)
+        if self._cluster is not None and cluster is not None:
+            start = ClusterHosts(self._cluster, cluster.ranks_per_node, modules).start
+        self.pool = HostPool(self._log, self._host_started, start=start)
 
     def __enter__(self) -> Self:
+        if self._cluster is not None:
+            self._cluster.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.pool.close(now=True)
+        if self._cluster is not None:
+            self._cluster.close()
         if self._log.exists() and self._log.stat().st_size == 0:
             self._log.unlink()
         elif self._log.exists():
@@ -327,7 +346,10 @@ class _Stage:
         if busy:
             self.tell(Notice(f"busy machine: {busy}", "Figures will be less certain: stop what can be stopped."))
 
-    def _host_started(self, host: Host) -> None:
+    def _say_of_node(self, message: str, hint: str) -> None:
+        self.tell(Notice(message, hint))
+
+    def _host_started(self, host: AnyHost) -> None:
         self.tell(HostStarted(host.pid, host.seconds, dict(host.hello.versions), host.hello.devices))
 
     def measure(

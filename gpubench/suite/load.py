@@ -128,7 +128,9 @@ def missing_workloads(
 
 def digest_of(suite: Suite) -> str:
     """16 hex digits of what the suite measures. Stable across releases that only add keys with a default."""
-    content = suite.model_dump(mode="json", by_alias=True, exclude={"description", "contest"}, exclude_defaults=True)
+    content = suite.model_dump(
+        mode="json", by_alias=True, exclude={"description", "contest", "cluster"}, exclude_defaults=True
+    )
     content["matrix"] = list(suite.matrix.items())
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

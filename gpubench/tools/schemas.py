@@ -30,6 +30,7 @@ def suite_schema() -> Schema:
         json.dumps(Suite.model_json_schema(by_alias=True))
         .replace("QualitySettings", "Quality")
         .replace("ContestSettings", "Contest")
+        .replace("ClusterSettings", "Cluster")
     )  # as released
     schema = _tidy(json.loads(text))
     definitions, sections = schema["$defs"], schema["properties"]

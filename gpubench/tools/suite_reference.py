@@ -11,7 +11,16 @@ from gpubench.core.units import format_bytes
 from gpubench.suite.load import MAX_BYTES
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.settings import choices, is_number, is_switch
-from gpubench.suite.model.suite import MAX_CASES, ContestSettings, Gate, Measure, QualitySettings, Suite, When
+from gpubench.suite.model.suite import (
+    MAX_CASES,
+    ClusterSettings,
+    ContestSettings,
+    Gate,
+    Measure,
+    QualitySettings,
+    Suite,
+    When,
+)
 
 _HEAD = """# Suite files
 
@@ -81,7 +90,7 @@ only value of its axis; several make an axis. `when` no longer sets a setting gi
 | `-s batch_size=64,128` | makes or replaces an axis |
 | `-s batch_size='{pow2: [5, 8]}'` | the same with powers of two |
 | `-s device=cuda` | a default, or the only value of the axis |
-| `-s measure.repeats=5` | a key of `measure`, `quality` or `contest` |
+| `-s measure.repeats=5` | a key of `measure`, `quality`, `contest` or `cluster` |
 | `-s quality=off` | no accuracy runs |
 | `-s contest=off` | no contest |
 
@@ -129,6 +138,9 @@ def _page() -> Iterator[str]:
     yield "\n## `contest`\n"
     yield _CONTEST
     yield from _table(ContestSettings)
+    yield "\n## `cluster`\n"
+    yield "Several machines ([scaling](scaling.md)); `gpubench run --engine` overrides the engine.\n"
+    yield from _table(ClusterSettings)
     yield "\n## `when`\n"
     yield from _table(When)
     yield "\n## `gates`\n"

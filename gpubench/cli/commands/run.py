@@ -99,6 +99,11 @@ def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> s
     "--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of the launch order (default: random, and recorded)."
 )
 @store_option
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "slurm", "mpi", "env"]),
+    help="Measure on several machines: what starts gpubench there (default: the suite's `cluster`).",
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder for this run.")
 @tag_option
 @click.option(
@@ -149,6 +154,7 @@ def command(
     timeout: float | None,
     seed: int | None,
     store: Path,
+    engine: str | None,
     out: Path | None,
     tag: str | None,
     resumed: str | None,
@@ -183,6 +189,7 @@ def command(
       gpubench run cnn --case 9c41d6                      one case, by the start of its id
       gpubench run cnn --budget 20m --tag before          named, and at most 20 minutes
       gpubench run --resume before                        measure what is missing
+      gpubench run scaling --engine slurm                 on the nodes of this allocation
       gpubench run cnn --baseline before                  and what changed since
       gpubench run cnn --arm base= --arm head=set.precision=amp-bf16 -s device=cuda -s precision=fp32
       gpubench run suites/mine.yaml --arm base=git=main --arm head=git=HEAD
@@ -194,7 +201,7 @@ def command(
     if resumed is not None and (overrides or selection or cases or dry_run):
         raise click.UsageError("--resume cannot be combined with -s, -k, --case or --dry-run.")
     planned = {"--tag": tag, "--seed": seed, "--out": out, "--repeats": repeats, "--timeout": timeout}
-    given = [option for option, value in planned.items() if value is not None]
+    given = [option for option, value in (planned | {"--engine": engine}).items() if value is not None]
     given += ["--no-contest"] if no_contest else []
     if resumed is not None and given:
         raise click.UsageError(f"--resume continues the run as planned: it cannot be combined with {given[0]}.")
@@ -219,6 +226,7 @@ def command(
     from gpubench.cli.run_ending import RunEnding
     from gpubench.cli.screens.run_progress import open_progress
     from gpubench.runner.check_workloads import check_target
+    from gpubench.runner.nodes.open_cluster import become_a_node
     from gpubench.runner.run import RunRequest, start
     from gpubench.suite.load import load_suite
 
@@ -240,6 +248,7 @@ def command(
     overrides += () if repeats is None else (f"measure.repeats={repeats}",)
     overrides += ("contest=off",) if no_contest else ()
     overrides += () if timeout is None else (f"measure.timeout={timeout}",)
+    overrides += () if engine is None else (f"cluster.engine={engine}",)
     overrides += model_settings(inputs, loss)
     loaded = load_suite(suite or "", overrides)
     if loaded.target is not None:
@@ -247,6 +256,8 @@ def command(
         check_target(loaded)
     for warning in loaded.warnings:
         say_warning(warning)
+    if become_a_node(loaded.suite.cluster):
+        return ExitStatus.OK
     request = RunRequest(
         loaded,
         argv=("gpubench", *sys.argv[1:]),

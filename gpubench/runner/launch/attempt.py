@@ -17,7 +17,7 @@ from gpubench.runner.launch.interrupt import Guard
 from gpubench.runner.launch.job_on_host import Launching, Limits
 from gpubench.runner.launch.outcome import LaunchOutcome, last_error
 from gpubench.runner.launch.recorder import shared
-from gpubench.runner.launch.worker_hosts import Host, HostKey, HostPool, device_index
+from gpubench.runner.launch.worker_hosts import AnyHost, HostKey, HostPool, device_index
 from gpubench.store.atomic_files import open_own, store_error, tidy_log
 from gpubench.store.run_writer import RunWriter
 from gpubench.telemetry.run_telemetry import TelemetrySession
@@ -62,7 +62,7 @@ class Attempts:
             self._tell(Notice(f"{outcome.host_lost} during {label!r}"))
         return outcome
 
-    def _run(self, host: Host, job: Job, times: int) -> LaunchOutcome:
+    def _run(self, host: AnyHost, job: Job, times: int) -> LaunchOutcome:
         log = Path(job.log)
         try:
             log.parent.mkdir(parents=True, exist_ok=True)  # an earlier attempt removes the folder if it is empty
@@ -71,8 +71,10 @@ class Attempts:
             raise store_error("write", log, error) from error
         on_gpu, index = job.case.device_type == "cuda", device_index(job.case)
         devices = [device for device in host.hello.devices if on_gpu and device.get("index") == index]
-        self._telemetry.track(devices[0] if devices else None)
-        self._telemetry.before_launch()
+        elsewhere = host.telemetry
+        if elsewhere is None:
+            self._telemetry.track(devices[0] if devices else None)
+            self._telemetry.before_launch()
         started_unix_s, began_s = time.time(), self._limits.clock()
         scratch = tempfile.mkdtemp(dir=start_module.scratch_folder())
         job = job.model_copy(update={"scratch": scratch})
@@ -84,12 +86,15 @@ class Attempts:
         answer = outcome.answer
         if isinstance(answer, Result) and answer.window is not None and answer.window.duration_s > 0:
             window, idle = answer.window, answer.marks.get("idle_s")
-            outcome.window = self._telemetry.window(
-                window.start_s, window.end_s, window.num_samples, idle=(idle[0], idle[1]) if idle else None
-            )
+            if elsewhere is not None:
+                outcome.window = elsewhere.window()
+            else:
+                outcome.window = self._telemetry.window(
+                    window.start_s, window.end_s, window.num_samples, idle=(idle[0], idle[1]) if idle else None
+                )
             if job.case.world_size > 1:
                 outcome.window = shared(outcome.window, "only the device of the first rank was sampled")
-        outcome.noticed = self._telemetry.after_launch()
+        outcome.noticed = self._telemetry.after_launch() if elsewhere is None else ()
         if isinstance(answer, Result) and answer.files:
             self._note_files(answer.files | answer.data_files, answer.imported)
         self._say_if_stopping()

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gpubench.core.errors import WorkerError
-from gpubench.protocol.messages import Exited, Hello, Job, Phase, Progress, Started
+from gpubench.protocol.messages import Exited, Hello, Job, Meeting, Phase, Progress, Started
 from gpubench.runner.launch import check_message
 from gpubench.runner.launch.interrupt import Guard
 from gpubench.runner.launch.job_pipe import Garbage, Heard, HostLost
 from gpubench.runner.launch.outcome import LaunchOutcome
-from gpubench.runner.launch.worker_hosts import Host
+from gpubench.runner.launch.worker_hosts import AnyHost
 
 TEARDOWN_S = 10.0
 """How long a child may take to exit after its last message."""
@@ -51,7 +51,9 @@ class Launching:
     launches.
     """
 
-    def __init__(self, host: Host, job: Job, guard: Guard, notify: Notify, limits: Limits, *, times: int = 1) -> None:
+    def __init__(
+        self, host: AnyHost, job: Job, guard: Guard, notify: Notify, limits: Limits, *, times: int = 1
+    ) -> None:
         self._host, self._job, self._guard, self._notify = host, job, guard, notify
         self._clock, self._deadline_s = limits.clock, limits.deadline_s
         self._began_s = self._clock()
@@ -134,6 +136,8 @@ class Launching:
             self._refuse(heard.why)
         elif (why := check_message.problem(heard, self._job)) is not None:
             self._refuse(why)
+        elif isinstance(heard, Meeting):
+            return  # for other machines, of which this job has none
         elif isinstance(heard, Hello):
             outcome.hello_s = self._clock() - self._began_s
         elif isinstance(heard, Phase):

@@ -17,6 +17,7 @@ from gpubench.protocol.messages import (
     Hello,
     Job,
     LineBuffer,
+    Meeting,
     Message,
     Phase,
     Progress,
@@ -50,7 +51,7 @@ class HostLost(NamedTuple):
     why: str
 
 
-FromChild = Hello | Phase | Progress | Result | Failed
+FromChild = Hello | Meeting | Phase | Progress | Result | Failed
 Heard = FromChild | Started | Exited | Garbage | HostLost
 
 

@@ -10,15 +10,16 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, Self
 
 from gpubench.core.errors import WorkerError
 from gpubench.core.secrets import given_back, mask_text, masked
 from gpubench.protocol import start_module
-from gpubench.protocol.messages import PROTOCOL_VERSION, End, Hello, Message, encode
-from gpubench.runner.launch.job_pipe import END_TIMEOUT_S, HostProcess, explain_exit
+from gpubench.protocol.messages import PROTOCOL_VERSION, End, Hello, Job, Message, encode
+from gpubench.runner.launch.job_pipe import END_TIMEOUT_S, Heard, HostProcess, explain_exit
 from gpubench.store.atomic_files import open_own, read_end, store_error
 from gpubench.suite.model.case import Case
+from gpubench.telemetry.window.window_figures import TelemetryWindow
 
 _TAIL_BYTES = 10_000
 START_TIMEOUT_S = 180.0
@@ -44,8 +45,16 @@ class HostKey(NamedTuple):
         return " ".join([*parts, self.python or "this interpreter"])
 
 
+class NodeTelemetry(Protocol):
+    """Of hosts on other machines: what was sampled there in the measured window of the last job."""
+
+    def window(self) -> TelemetryWindow | None: ...
+
+
 class Host(HostProcess):
     """A running host. `hello` is its first message, `seconds` its start time."""
+
+    telemetry: NodeTelemetry | None = None
 
     def __init__(
         self,
@@ -179,6 +188,47 @@ def current_folder() -> Path | None:
         return None
 
 
+class RunningJobs(Protocol):
+    """A job on a host, heard as `JobPipe` hears it."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def wait(self, timeout_s: float) -> list[Heard] | None: ...
+
+    def rest(self) -> tuple[list[Heard], bool]: ...
+
+
+class AnyHost(Protocol):
+    """A host on this machine (`Host`), or one on each of several (`nodes.cluster_host.ClusterHost`)."""
+
+    @property
+    def key(self) -> HostKey: ...
+
+    @property
+    def hello(self) -> Hello: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def telemetry(self) -> NodeTelemetry | None: ...
+
+    def begin(self, job: Job, wake_fd: int) -> RunningJobs: ...
+
+    def stop_child(self, pid: int) -> None: ...
+
+    def kill_child(self, pid: int) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def end(self) -> None: ...
+
+
 class HostPool:
     """The hosts of a round, started on demand. `started` is called with each new one.
 
@@ -188,19 +238,19 @@ class HostPool:
     def __init__(
         self,
         log: Path,
-        started: Callable[[Host], None],
+        started: Callable[[AnyHost], None],
         *,
         limit: int = 4,
-        start: Callable[[HostKey, Path], Host] = Host,
+        start: Callable[[HostKey, Path], AnyHost] = Host,
     ) -> None:
         self._log, self._started, self._limit, self._start = log, started, limit, start
-        self._hosts: dict[HostKey, Host] = {}
+        self._hosts: dict[HostKey, AnyHost] = {}
 
     def make_room(self, number: int) -> None:
         """Raises the limit: every arm of a comparison needs its own host in every round."""
         self._limit = max(self._limit, number)
 
-    def get(self, key: HostKey) -> Host:
+    def get(self, key: HostKey) -> AnyHost:
         """The host for `key`. WorkerError if it cannot be started."""
         host = self._hosts.pop(key, None)
         if host is None:
@@ -214,7 +264,7 @@ class HostPool:
         self._hosts[key] = host
         return host
 
-    def discard(self, host: Host) -> None:
+    def discard(self, host: AnyHost) -> None:
         """Kills a broken host; the next `get` starts another."""
         if self._hosts.get(host.key) is host:
             del self._hosts[host.key]
@@ -241,3 +291,13 @@ def versions_of(hellos: Iterable[Hello]) -> dict[str, str | None]:
 def device_index(case: Case) -> int:
     """CUDA's own number of the case's device."""
     return int(case.device.partition(":")[2] or 0)
+
+
+def nodes_wanted(world_size: int, ranks_per_node: int) -> int:
+    """The least number of nodes that `world_size` is a multiple of and that has room for as many ranks.
+
+    >>> nodes_wanted(8, 4), nodes_wanted(6, 4), nodes_wanted(1, 4), nodes_wanted(7, 4)
+    (2, 2, 1, 7)
+    """
+    least = -(-world_size // ranks_per_node)
+    return next(number for number in range(least, world_size + 1) if world_size % number == 0)

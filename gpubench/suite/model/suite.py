@@ -142,6 +142,31 @@ class ContestSettings(SuiteModel):
     )
 
 
+class ClusterSettings(SuiteModel):
+    """The machines of a run with several."""
+
+    engine: Literal["local", "slurm", "mpi", "env"] = Field(
+        "local",
+        description="What starts gpubench on the nodes: `slurm` (srun), `mpi` (mpirun), `env` (pods that all run the "
+        "same command); `local` starts all on this machine.",
+    )
+    nodes: int | None = Field(
+        None, ge=1, le=10_000, description="How many; None where the engine knows it (a Slurm allocation, pods)."
+    )
+    ranks_per_node: int | None = Field(
+        None, ge=1, le=1024, description="At most so many ranks of a case on a node; None: one per CUDA device."
+    )
+    interface: str | None = Field(
+        None,
+        max_length=255,
+        description="Network interface, or address of this machine, on which the nodes connect; None: that of its "
+        "host name (`local`: the loopback interface).",
+    )
+    port: int = Field(0, ge=0, le=65535, description="Port on which nodes connect; 0 takes a free one.")
+    wait: Duration = Field(60.0, gt=0, le=86400, description="How long the nodes may take to connect.")
+    options: list[str] = Field(default_factory=list, description="Further options for srun or mpirun.")
+
+
 class When(SuiteModel):
     """Settings that follow an axis: cases that match `if` get `set`."""
 
@@ -210,5 +235,8 @@ class Suite(SuiteModel):
         default_factory=ContestSettings,
         description="Lets cases of one mode and device take turns in one process after their launches, which decides "
         "effects and ranking; `off` for none.",
+    )
+    cluster: ClusterSettings | None = Field(
+        None, description="Several machines; `off`, or left out, for this one alone. `docs/scaling.md` explains it."
     )
     gates: list[Gate] = Field(default_factory=list, description="Limits that `gpubench check` applies.")

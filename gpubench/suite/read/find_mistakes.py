@@ -11,7 +11,16 @@ from gpubench.core.units import format_percent, parse_fraction
 from gpubench.suite.cases.expand import count_combinations, path_settings, too_many
 from gpubench.suite.model.mistake_messages import near_word, said_of, shown
 from gpubench.suite.model.settings import SETTINGS, BadValue, check_workload, normal
-from gpubench.suite.model.suite import MAX_CASES, ContestSettings, Gate, Measure, QualitySettings, Suite, When
+from gpubench.suite.model.suite import (
+    MAX_CASES,
+    ClusterSettings,
+    ContestSettings,
+    Gate,
+    Measure,
+    QualitySettings,
+    Suite,
+    When,
+)
 from gpubench.suite.read.problems import Path, Problem, error, path_text
 from gpubench.suite.read.yaml_document import YamlList, YamlMapping, existing, find, key_mark, plain, value_mark
 
@@ -19,6 +28,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "measure": Measure,
     "quality": QualitySettings,
     "contest": ContestSettings,
+    "cluster": ClusterSettings,
     "when": When,
     "gates": Gate,
 }
@@ -41,7 +51,7 @@ class _Checker:
         self.problems: list[Problem] = []
 
     def whole(self) -> Suite | None:
-        off = {name for name in ("quality", "contest") if self._data.get(name) == "off"}
+        off = {name for name in ("quality", "contest", "cluster") if self._data.get(name) == "off"}
         self._data |= dict.fromkeys(off)
         # `exclude:` with nothing after it is the same as no `exclude`.
         for name in [

@@ -1,7 +1,8 @@
 """The launch of a case with several ranks: this process starts them, watches them, and joins what they measured.
 
 torch.distributed.elastic starts the processes, notices one that ends and ends the others. Ranks of one machine meet
-through a file, so that no port can be taken by another program and none is open to the network.
+through a file, so that no port can be taken by another program and none is open to the network. Those of several meet
+at a port that the first machine opens on one interface (`ranks.meeting`).
 """
 
 import contextlib
@@ -12,27 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch.distributed import FileStore  # type: ignore[attr-defined] # public, and not in its `__all__`
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.elastic.rendezvous import (
-    RendezvousHandler,
-    RendezvousInfo,
-    RendezvousParameters,
-    RendezvousStoreInfo,
-    rendezvous_handler_registry,
-)
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from gpubench.core.records import Failure
 from gpubench.core.units import format_duration
+from gpubench.protocol.join_results import joined
 from gpubench.protocol.messages import Failed, Result, decode, encode
 from gpubench.worker.checks.unsupported import refused_of_ranks
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.process_lifetime import CAN_FORK
 from gpubench.worker.ranks import rank as one_rank
 from gpubench.worker.ranks.board import Board, Sign
-from gpubench.worker.ranks.join_results import joined
+from gpubench.worker.ranks.meeting import RENDEZVOUS, Meet
 from gpubench.worker.ranks.strategies.seam import refused
 from gpubench.worker.workloads.base import Unsupported
 
@@ -42,7 +36,6 @@ HANG_S = 10.0
 _TIMES_LONGER = 20.0
 _TICK_S = 0.2
 _STACK_S = 0.3
-_RENDEZVOUS = "gpubench-file"
 _WAITS_INSIDE = f"{Path(torch.__file__).parent}{os.sep}"
 """A rank whose innermost Python frame is in this folder waits for the device or for another rank."""
 
@@ -57,24 +50,26 @@ def measure_ranks(launch: RunningJob, run_job: one_rank.RunJob) -> Result | Fail
     reason = refused_of_ranks(job.case) or refused(job.case)
     if reason is not None:
         raise Unsupported(reason)
-    scratch, num_ranks = Path(job.scratch), job.case.world_size
+    scratch, num_ranks = Path(job.scratch), job.num_local_ranks
     watch = RankWatch(launch, Board(scratch / "board", num_ranks), scratch)
+    meet = Meet.of(job.place, scratch, launch.sender)
     descriptor = getattr(launch.sender, "fd", None) if CAN_FORK else None
     message_fd = None if descriptor is None else os.dup(descriptor)  # a forked process closes the one it inherits
     threads = max(1, torch.get_num_threads() // num_ranks) if job.case.device_type == "cpu" else torch.get_num_threads()
     config = LaunchConfig(
-        min_nodes=1,
-        max_nodes=1,
+        min_nodes=meet.num_nodes,
+        max_nodes=meet.num_nodes,
         nproc_per_node=num_ranks,
         run_id=f"launch-{os.getpid()}",
-        rdzv_backend=_RENDEZVOUS,
-        rdzv_endpoint=str(scratch / "agent-store"),
+        rdzv_backend=RENDEZVOUS,
+        rdzv_endpoint=meet.endpoint,
+        rdzv_configs={"meet": meet},
         max_restarts=0,
         monitor_interval=0.05,
         start_method="fork" if CAN_FORK else "spawn",
         logs_specs=DefaultLogsSpecs(log_dir=str(scratch / "elastic")),
     )
-    arguments = (run_job, encode(job), str(scratch), os.getpid(), message_fd, threads)
+    arguments = (run_job, encode(job), str(scratch), os.getpid(), message_fd, threads, meet.endpoint)
     exits: dict[int, int] = {}
     try:
         with watch.looking():
@@ -90,9 +85,11 @@ def measure_ranks(launch: RunningJob, run_job: one_rank.RunJob) -> Result | Fail
 
 
 def _outcome(launch: RunningJob, watch: "RankWatch", exits: dict[int, int]) -> Result | Failed:
-    scratch, num_ranks = watch.scratch, launch.job.case.world_size
+    job, scratch = launch.job, watch.scratch
+    num_ranks, first_rank = job.num_local_ranks, job.first_rank
+    of = f"of {job.case.world_size}"
     told: dict[int, Result | Failed] = {}
-    for rank in range(num_ranks):  # what each wrote before it ended
+    for rank in range(first_rank, first_rank + num_ranks):  # what each wrote before it ended
         file = one_rank.outcome_file(scratch, rank)
         if file.exists():
             message = decode(file.read_bytes())
@@ -100,21 +97,21 @@ def _outcome(launch: RunningJob, watch: "RankWatch", exits: dict[int, int]) -> R
             told[rank] = message
     results = [message for message in told.values() if isinstance(message, Result)]
     if watch.hung is not None:
-        return _failed(launch, watch.hung.phase, "RankHung", watch.hung.reason)
+        return _failed(launch, watch.hung.phase, watch.hung.error, watch.hung.reason)
     if not exits and len(results) == num_ranks:
         found = joined(launch.job.case, results)
         return found.model_copy(update={"findings": (*launch.findings, *found.findings)})
     if launch.stop() and not exits:
         raise Interrupted("it was stopped before its ranks had measured anything")
-    first = min(exits, default=0)
+    first = min(exits, default=first_rank)
     failed = told.get(first)
     if isinstance(failed, Failed):
         alike = {each.reason for each in told.values() if isinstance(each, Failed)} == {failed.reason}
         if alike and len(told) == num_ranks:
             return failed
-        return failed.model_copy(update={"reason": f"rank {first} of {num_ranks}: {failed.reason}"})
-    phase = watch.board.sign(first).phase
-    reason = f"rank {first} of {num_ranks} {_how_it_ended(exits.get(first, 0))} in {phase}"
+        return failed.model_copy(update={"reason": f"rank {first} {of}: {failed.reason}"})
+    phase = watch.board.sign(first - first_rank).phase
+    reason = f"rank {first} {of} {_how_it_ended(exits.get(first, 0))} in {phase}"
     return _failed(launch, phase, "RankDied", reason)
 
 
@@ -131,8 +128,10 @@ def _how_it_ended(exit_code: int) -> str:
 
 
 class HungRank:
-    def __init__(self, phase: str, reason: str) -> None:
-        self.phase, self.reason = phase, reason
+    """`error` is `RankWaits` where every rank of this machine waits for one of another."""
+
+    def __init__(self, phase: str, error: str, reason: str) -> None:
+        self.phase, self.error, self.reason = phase, error, reason
 
 
 class RankWatch:
@@ -144,7 +143,7 @@ class RankWatch:
     def __init__(self, launch: RunningJob, board: Board, scratch: Path) -> None:
         self.board, self.scratch = board, scratch
         self.hung: HungRank | None = None
-        self.launch, self._num_ranks = launch, launch.job.case.world_size
+        self.launch, self._num_ranks = launch, launch.job.num_local_ranks
         self._asks = signal.getsignal(signal.SIGTERM)
 
     @contextlib.contextmanager
@@ -177,14 +176,16 @@ class RankWatch:
         for sign in signs:
             _signal(sign.pid, one_rank.SHOW_STACK)
         time.sleep(_STACK_S)
-        places = [_innermost(one_rank.stack_file(self.scratch, rank)) for rank in range(self._num_ranks)]
-        everyone = list(range(self._num_ranks))
-        guilty = [rank for rank in everyone if not (places[rank] or "").startswith(_WAITS_INSIDE)] or everyone
+        job, everyone = self.launch.job, list(range(self._num_ranks))
+        places = [_innermost(one_rank.stack_file(self.scratch, job.first_rank + rank)) for rank in everyone]
+        found = [rank for rank in everyone if not (places[rank] or "").startswith(_WAITS_INSIDE)]
+        guilty = found or everyone
         names = "rank " if len(guilty) == 1 else "ranks "
-        names += ", ".join(map(str, guilty))
+        names += ", ".join(str(job.first_rank + rank) for rank in guilty)
         where = places[guilty[0]] or "it does not answer"
-        reason = f"{names} of {self._num_ranks} made no step for {format_duration(waited_s)} ({where})"
-        self.hung = HungRank(signs[guilty[0]].phase, reason)
+        reason = f"{names} of {job.case.world_size} made no step for {format_duration(waited_s)} ({where})"
+        error = "RankHung" if found or job.place is None else "RankWaits"
+        self.hung = HungRank(signs[guilty[0]].phase, error, reason)
         for rank in guilty:
             _signal(signs[rank].pid, signal.SIGKILL)
 
@@ -205,38 +206,3 @@ def _innermost(file: Path) -> str | None:
     path, _, rest = frame.removeprefix("File ").partition(", line ")
     number, _, function = rest.partition(" in ")
     return f"{path.strip(chr(34))}:{number} in {function}"
-
-
-class _FileRendezvous(RendezvousHandler):
-    """A machine alone meets nobody: the agent is the only node, and its store is a file."""
-
-    def __init__(self, parameters: RendezvousParameters) -> None:
-        self._run_id, self._path = parameters.run_id, parameters.endpoint
-
-    def get_backend(self) -> str:
-        return _RENDEZVOUS
-
-    @property
-    def use_agent_store(self) -> bool:
-        return False
-
-    def next_rendezvous(self) -> RendezvousInfo:
-        return RendezvousInfo(FileStore(self._path, 1), 0, 1, RendezvousStoreInfo("localhost", 0))
-
-    def is_closed(self) -> bool:
-        return False
-
-    def set_closed(self) -> None:
-        """There is no other node to tell."""
-
-    def num_nodes_waiting(self) -> int:
-        return 0
-
-    def get_run_id(self) -> str:
-        return self._run_id
-
-    def shutdown(self) -> bool:
-        return True
-
-
-rendezvous_handler_registry.register(_RENDEZVOUS, _FileRendezvous)

@@ -25,13 +25,13 @@ _LET_THE_FIRST_BE_SEEN_S = 0.5
 """A rank that fails makes the others fail. Each waits before it ends, so that the first to go is the cause."""
 
 
-def case_of_rank(case: Case, rank: int) -> Case:
+def case_of_rank(case: Case, local_rank: int) -> Case:
     """What one rank measures: on its own device, and of a batch that is shared its part. Ranks that have a part of the
-    model each take the batch of all.
+    model each take the batch of all. `local_rank` is its number among those of this machine.
     """
     changes: dict[str, Any] = {}
     if case.device_type == "cuda":
-        changes["device"] = f"cuda:{int(case.device.partition(':')[2] or 0) + rank}"
+        changes["device"] = f"cuda:{int(case.device.partition(':')[2] or 0) + local_rank}"
     if case.is_collective:
         pass  # a batch is a number of calls
     elif case.scaling == "strong" and not case.splits_model:
@@ -75,40 +75,54 @@ class RankSender:
         part.replace(self._file)
 
 
-def main(run_job: RunJob, job_line: bytes, scratch: str, agent: int, message_fd: int | None, threads: int) -> None:
+def main(
+    run_job: RunJob,
+    job_line: bytes,
+    scratch: str,
+    agent: int,
+    message_fd: int | None,
+    threads: int,
+    meeting: str,
+) -> None:
     """The entry point that the agent gives to `elastic_launch`."""
     die_with(agent)
     rank, place = int(os.environ["RANK"]), Path(scratch)
     with stack_file(place, rank).open("w") as stack:
         faulthandler.register(SHOW_STACK, file=stack, all_threads=False)
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", _LOOPBACK)
         job = decode(job_line)
         assert isinstance(job, Job)
-        _run(run_job, job, rank, place, message_fd if rank == 0 else None, threads)
+        interface = _LOOPBACK if job.place is None else job.place.interface
+        for variable in ("GLOO_SOCKET_IFNAME", *(() if job.place is None else ("NCCL_SOCKET_IFNAME",))):
+            if interface is not None:
+                os.environ.setdefault(variable, interface)
+        _run(run_job, job, rank, place, message_fd if rank == job.first_rank else None, threads, meeting)
 
 
-def _run(run_job: RunJob, job: Job, rank: int, scratch: Path, message_fd: int | None, threads: int) -> None:
+def _run(
+    run_job: RunJob, job: Job, rank: int, scratch: Path, message_fd: int | None, threads: int, meeting: str
+) -> None:
     import torch
     import torch.distributed as dist
-    from torch.distributed import FileStore  # type: ignore[attr-defined] # public, and not in its `__all__`
 
     from gpubench.worker.accelerator import accelerator_of
+    from gpubench.worker.ranks.meeting import store_of_ranks
     from gpubench.worker.ranks.together import Together
 
-    board = Board(scratch / "board", job.case.world_size)
-    row = board.row(rank)
+    local_rank = rank - job.first_rank
+    board = Board(scratch / "board", job.num_local_ranks)
+    row = board.row(local_rank)
     show_start(row)
     if job.case.cpu_threads is None:
         torch.set_num_threads(threads)
-    case = case_of_rank(job.case, rank)
+    case = case_of_rank(job.case, local_rank)
     job = job.model_copy(update={"case": case})
     sender = RankSender(outcome_file(scratch, rank), row, None if message_fd is None else Channel(message_fd))
     accelerator = accelerator_of(case.device)
     if accelerator.problem() is None:
         accelerator.select()
-    store = FileStore(str(scratch / "store"), case.world_size)
+    store = store_of_ranks(job.place, scratch, meeting, case.world_size)
     dist.init_process_group(case.carrier, store=store, rank=rank, world_size=case.world_size)
-    together = Together(board, rank)
+    together = Together(board, rank, local_rank)
     run_job(job, sender, stop=together.stop, together=together)
     outcome = sender.outcome
     assert outcome is not None, "every job ends with an outcome"

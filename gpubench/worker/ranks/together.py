@@ -70,15 +70,15 @@ class AgreedRule(StoppingRule):
 
 class Together(Alone):
     """One rank among several. The process group must exist. `control` carries what ranks agree on (gloo, whatever
-    carries the measured messages).
+    carries the measured messages). `local_rank` is its number among those of this machine.
     """
 
     several = True
 
-    def __init__(self, board: Board, rank: int) -> None:
+    def __init__(self, board: Board, rank: int, local_rank: int) -> None:
         self.stop = AgreedStop()
         self.record = RankRecord(rank=rank)
-        self._board, self._row = board, board.row(rank)
+        self._board, self._row = board, board.row(local_rank)
         self._accelerator = Accelerator()
         self._strategy = Strategy()
         self._trained: Distributed | None = None

@@ -12,13 +12,13 @@ import torch
 
 from gpubench.core.findings import finding
 from gpubench.core.records import Parity, RankRecord, Window
+from gpubench.protocol.join_results import joined
 from gpubench.protocol.messages import Job, Result
 from gpubench.stats.stopping_rule import StoppingRule
 from gpubench.suite.model.case import Case
 from gpubench.worker.checks.unsupported import refused_of_ranks
 from gpubench.worker.job import RunningJob, Stop
 from gpubench.worker.ranks import agent, board
-from gpubench.worker.ranks.join_results import joined
 from gpubench.worker.ranks.rank import case_of_rank, stack_file
 from gpubench.worker.ranks.together import AgreedRule
 

@@ -9,6 +9,7 @@ from gpubench.core.units import format_duration
 from gpubench.protocol.messages import Result
 from gpubench.suite.model.case import Case
 
+STRAGGLER = "GB214"
 STRAGGLES = 0.1
 """Share by which a rank's own time must be longer than that of the others before it is named."""
 
@@ -36,13 +37,14 @@ def joined(case: Case, results: Sequence[Result]) -> Result:
             absent.pop(name, None)
     one_batch = case.splits_model or "busbw" in metrics  # a collective is one call of all ranks
     num_samples = 1.0 if one_batch else _samples(results)
-    if case.splits_model and (done := metrics.get("achieved_flops")) is not None:
-        metrics["achieved_flops"] = done / case.world_size  # of one device, as with the others
     for name in _RATES:
         own = metrics.get(name)
         if own is not None:
             metrics[name] = own * num_samples
     ranks = tuple(rank for each in results for rank in each.ranks)
+    whole = len(ranks) == case.world_size  # not those of one machine of several
+    if case.splits_model and whole and (done := metrics.get("achieved_flops")) is not None:
+        metrics["achieved_flops"] = done / case.world_size  # of one device, as with the others
     together, reasons = _own_times(ranks)
     metrics |= together
     absent |= reasons
@@ -105,6 +107,8 @@ def _own_times(ranks: Sequence[RankRecord]) -> tuple[dict[str, float | None], di
     own = sorted(rank.own_time_s for rank in ranks if rank.own_time_s is not None)
     if len(own) < len(ranks):
         return {}, {}
+    if len(own) == 1:  # of one machine among several, whose ranks are compared later
+        return {}, {}
     last = min(ranks, key=lambda rank: rank.exposed_communication_s or 0.0)
     return {
         "own_time_s": own[-1],
@@ -128,17 +132,19 @@ def _straggler(ranks: Sequence[RankRecord]) -> Finding | None:
     own_s = slow.own_time_s or 0.0
     if not apart or own_s < (1 + STRAGGLES) * usual_s:
         return None
+    where = f" of {slow.host}" if slow.host else ""
     message = (
-        f"Rank {slow.rank} ({slow.device_uuid or slow.device}) takes {format_duration(own_s)} for its own part of a "
-        f"step, the others {format_duration(usual_s)}."
+        f"Rank {slow.rank} ({slow.device_uuid or slow.device}{where}) takes {format_duration(own_s)} for its own part "
+        f"of a step, the others {format_duration(usual_s)}."
     )
-    return finding("GB214", message, rank=slow.rank, own_time_s=own_s, others_s=usual_s)
+    return finding(STRAGGLER, message, rank=slow.rank, own_time_s=own_s, others_s=usual_s)
 
 
 def _findings(results: Sequence[Result], slowest: int) -> tuple[Finding, ...]:
     """Those of the slowest rank, and of every other what it alone has, with its number."""
     found = {each.code: each for each in results[slowest].findings}
-    for number, result in enumerate(results):
+    for index, result in enumerate(results):
+        number = result.ranks[0].rank if result.ranks else index
         for each in result.findings:
             named = each.model_copy(update={"message": f"Rank {number}: {each.message}"})
             found.setdefault(each.code, named)

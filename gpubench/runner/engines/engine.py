@@ -1,0 +1,93 @@
+"""What a run needs of an engine."""
+
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from gpubench.core.errors import UsageError
+from gpubench.protocol import start_module
+from gpubench.store.atomic_files import read_end
+
+END_S = 5.0
+
+
+class Asked(NamedTuple):
+    """What an engine is to start: `command` once on each of `num_nodes` nodes, with `variables` (the key is among them)
+    on top of its environment. What the command writes goes to `log`.
+    """
+
+    num_nodes: int
+    command: tuple[str, ...]
+    variables: Mapping[str, str]
+    log: Path
+
+
+class Engine(Protocol):
+    """Started agents. A context manager is not needed: `close` is called once."""
+
+    def problem(self, node: int) -> str | None:
+        """Why the agent of this node will not come; None while it may."""
+
+    def close(self) -> None:
+        """Ends what is left of it."""
+
+
+def agent_command(address: str, *arguments: str) -> tuple[str, ...]:
+    """`gpubench node --connect ADDRESS`, in this interpreter."""
+    return (*start_module.command("gpubench", "node", "--connect", address), *arguments)
+
+
+class Starter:
+    """An engine that is one program (`srun`, `mpirun`) which starts all agents."""
+
+    def __init__(self, name: str, command: Sequence[str], asked: Asked, environ: Mapping[str, str]) -> None:
+        """UsageError where the program is not there."""
+        self._name, self._log = name, asked.log
+        try:
+            with asked.log.open("ab") as output:
+                self._process = subprocess.Popen(
+                    command,
+                    env={**environ, **start_module.environment(environ=environ), **asked.variables},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+        except FileNotFoundError as error:
+            raise UsageError(
+                f"there is no `{command[0]}` here, which the engine {name} needs",
+                hint="Run inside an allocation, on a node where it is installed, or choose another --engine.",
+            ) from error
+
+    def problem(self, node: int) -> str | None:  # noqa: ARG002 - the program starts all nodes or none
+        status = self._process.poll()
+        if status is None:
+            return None
+        return f"{self._name} ended with status {status}: {last_line(self._log)}"
+
+    def close(self) -> None:
+        end([self._process])
+
+
+def end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
+    """Waits a few seconds for the end of each, then sends SIGTERM, then SIGKILL."""
+    deadline_s = time.monotonic() + END_S
+    for stop in (None, "terminate", "kill"):
+        for process in processes:
+            if stop is not None and process.poll() is None:
+                getattr(process, stop)()
+        for process in processes:
+            try:
+                process.wait(max(0.1, deadline_s - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                continue
+        if all(process.poll() is not None for process in processes):
+            return
+        deadline_s = time.monotonic() + END_S
+
+
+def last_line(log: Path) -> str:
+    lines = [line.strip() for line in read_end(log, 4096)[0].splitlines() if line.strip()] if log.exists() else []
+    return lines[-1] if lines else "it wrote nothing"
