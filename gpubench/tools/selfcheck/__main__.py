@@ -6,6 +6,7 @@ import click
 
 from gpubench.tools.selfcheck.simulate_bisections import SPREADS, render_searches, run_searches
 from gpubench.tools.selfcheck.simulate_contests import CONTEST_SCENES, render_contests, render_launches, run_contests
+from gpubench.tools.selfcheck.simulate_fleets import FLEET_HEADER, FLEET_SCENES, FLEETS, fleet_row, run_fleets
 from gpubench.tools.selfcheck.simulate_tuning import TUNE_HEADER, run_tuning, tuning_row
 from gpubench.tools.selfcheck.simulate_verdicts import TARGET_NOTES, render, run_selfcheck
 
@@ -80,6 +81,31 @@ def tune(grids: int, seed: int) -> None:
     for counts in run_tuning(grids, seed):
         click.echo(tuning_row(counts))
         met = met and counts.met
+    sys.exit(0 if met else 1)
+
+
+@main.command()
+@click.option(
+    "--fleets",
+    type=click.IntRange(1),
+    default=4000,
+    show_default=True,
+    help="Fleets of 8 cards per scene; of more cards fewer, but at least a twentieth.",
+)
+@click.option("--seed", default=20261130, show_default=True, help="Seed of the whole simulation.")
+def fleet(fleets: int, seed: int) -> None:
+    """Simulate fleets with known slow cards and count who is named; exit 1 if a target is missed.
+
+    Where cards agree to 0.2 %, 95 % of those that are 1 % slow are to be named, and at most one healthy card in 1,000.
+    A target is missed if the count is more than three standard errors beyond it.
+    """
+    click.echo(FLEET_HEADER)
+    met = True
+    for num_cards in FLEETS:
+        for scene in FLEET_SCENES:
+            counts = run_fleets(scene, num_cards, max(1, fleets * 8 // num_cards, fleets // 20), seed)
+            click.echo(fleet_row(counts))
+            met = met and counts.met
     sys.exit(0 if met else 1)
 
 
