@@ -233,6 +233,10 @@ _CATALOGUE = {
         "Several ranks together computed another loss or gradient than one process on the same batch.",
         "Look at what the model keeps between steps or draws at random, and at hooks on its parameters.",
     ),
+    ("GB314", "flops-of-one-batch", _INFO, _NONE, "one batch"): (
+        "The model reads values while it runs, so its FLOPs depend on the data. They were counted on one batch.",
+        "Do not compare FLOPs per sample of such a model between data sets.",
+    ),
     # GB4xx: telemetry, power, clocks, other processes. Effects are on the case's figures. A finding on energy alone
     # leaves throughput alone: the record's telemetry marks it (`energy_valid` false, with the reason), and gates on
     # energy leave such figures out.

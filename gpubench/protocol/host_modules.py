@@ -6,6 +6,7 @@ torchvision, scipy.stats and scikit-learn take about a second each.
 
 import re
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import get_args
 
@@ -34,6 +35,8 @@ ALWAYS = (
 COMPILER = ("torch._dynamo",)
 """Torch imports it for the first optimizer and for operator counting, even if nothing is compiled."""
 TORCHVISION = ("torchvision", "gpubench.worker.workloads.torchvision_cnn")
+TRANSFORMERS = ("transformers", "transformers.modeling_utils")
+TIMM = ("timm",)
 REAL_DATA = ("sklearn.datasets", "sklearn.model_selection")
 ACCURACY = ("sklearn.metrics",)
 BLOCKS = ("scipy.stats",)
@@ -57,7 +60,10 @@ def host_modules(
     data -= {"synthetic", None}
     groups = {
         COMPILER: "torch" in libraries,
-        TORCHVISION: "torchvision" in libraries or bool(data & {"mnist", "fashion-mnist", "cifar10"}),
+        TRANSFORMERS: "hf" in libraries and find_spec("transformers") is not None,
+        TIMM: "timm" in libraries and find_spec("timm") is not None,
+        TORCHVISION: any(name.startswith("torchvision") for name in libraries)
+        or bool(data & {"mnist", "fashion-mnist", "cifar10"}),
         REAL_DATA: bool(data),
         ACCURACY: suite.quality is not None,
         BLOCKS: blocks,

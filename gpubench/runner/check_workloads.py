@@ -13,7 +13,7 @@ from gpubench.core.secrets import mask_text
 from gpubench.protocol import start_module
 from gpubench.suite.load import LoadedSuite
 from gpubench.suite.model.case import Case
-from gpubench.suite.model.workload_names import is_users
+from gpubench.suite.model.workload_names import is_users, missing_extra
 
 TIMEOUT_S = 300.0
 """Seconds; the same as for a launch."""
@@ -30,12 +30,13 @@ def unusable_workloads(
 ) -> dict[str, tuple[str, str]]:
     """Unusable workloads by name: what is wrong, and what to do (may be empty).
 
-    Checks only users' own workloads for this interpreter, and with `shipped_too` torchvision's. The output of modules
-    is shown only if the program ends without an answer.
+    Checks only users' own workloads for this interpreter, and with `shipped_too` those named by a library too. The
+    output of modules is shown only if the program ends without an answer.
     """
     asked: dict[str, Case] = {}
     for case in cases:
-        if (is_users(case.workload) or (shipped_too and ":" in case.workload)) and case.python is None:
+        wanted = is_users(case.workload) or (shipped_too and ":" in case.workload)
+        if wanted and case.python is None and missing_extra(case.workload) is None:  # what lacks an extra is skipped
             asked.setdefault(case.workload, case)
     if not asked:
         return {}

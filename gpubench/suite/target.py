@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from gpubench.core.errors import UsageError
+from gpubench.suite.model.workload_names import LIBRARIES
 from gpubench.suite.read.find_workload import names_in, offered, why_missing
 
 _LONGEST_NAME = 64
@@ -89,8 +90,8 @@ def _example_in(folder: Path) -> str:
 
 
 def _refuse_file_alone(file: str) -> NoReturn:
-    if file == "torchvision":
-        raise UsageError("`torchvision:` names no model.", hint="For example torchvision:resnet18.")
+    if file in LIBRARIES:
+        raise UsageError(f"`{file}:` names no model.", hint=f"For example {file}:{LIBRARIES[file].example}.")
     refuse_without_name(file)
     if not Path(file).is_file():
         raise UsageError(f"There is no file {file}.", hint="A target in a file is path/to/file.py:Name.")

@@ -201,6 +201,7 @@ class _Measurement:
             (memory.metrics, memory.absent),
             after_steps.health(self._launch, workload, self._case, num_steps, exact=not over),
             after_steps.workload_figures(self._launch, workload),
+            after_steps.contents(workload, found.metrics.get("throughput")),
             after_steps.compiler(self._launch, self._case, compiled_before, compiled),
         )
         self._read_back(workload, bare_step, emitter, first_time=False)
@@ -284,7 +285,7 @@ class _Measurement:
                 parity, told = parity_check.checked(self._launch, workload, self._case, self._device)
                 self._merge(told)
             self._merge(self._together.compare(self._launch, workload, self._case, self._device))
-            flops = after_steps.flops(workload, self._case, self._metrics.get("throughput"))
+            flops = after_steps.flops(self._launch, workload, self._case, self._metrics.get("throughput"))
             self._merge(flops, after_steps.traffic(self._launch, workload, self._case))
         enqueue_s = tuple(each for block in measured.blocks for each in block.enqueue_s)
         self._launch.marks |= {

@@ -37,7 +37,10 @@ _IMAGES = ("digits", "mnist", "fashion-mnist", "cifar10")
 _OF_TASKS = ("digit-scenes", "spoken-commands", "spoken-digits", "seen-and-spoken", "catalogues")
 _DATA = ("synthetic", *_IMAGES, *_OF_TASKS)
 _DEVICE = r"^(cpu|cuda(:\d+)?)$"
-_WORKLOAD = r"^([A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?|[^:\x00-\x1f]+\.py:[A-Za-z_][\w.]*)$"
+_WORKLOAD = (
+    r"^([A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?|[^:\x00-\x1f]+\.py:[A-Za-z_][\w.]*"
+    r"|(hf|timm|torchvision-\w+):[^:\x00-\x1f]+)$"
+)
 _SHAPE = r"^([1-9]\d*(x[1-9]\d*){0,4}|[1-9]\d*(KiB|MiB|GiB))$"
 
 
@@ -83,7 +86,7 @@ class Case(BaseModel):
     workload: Annotated[str, SettingSpec("workload", accuracy=True, words=EXAMPLES)] = Field(
         "cnn",
         pattern=_WORKLOAD,
-        description="`cnn`, `torchvision:<model>`, `operators:<operator>`, `collectives:<name>`, or your own as "
+        description="`cnn`, `torchvision:<model>` and other names of `gpubench list workloads`, or your own as "
         "`module:Name` or `file.py:Name`: an nn.Module class, a function that returns a module, or a class with "
         "`build`.",
     )

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection, Iterable, Sequence
 from importlib.machinery import all_suffixes
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +40,38 @@ OPERATORS = {
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "all_to_all", "send_recv")
 """What `collectives:<name>` may name."""
 
+
+class Library(NamedTuple):
+    """Models of another package by their names. `extra` of gpubench brings the package, if it is not always there."""
+
+    made_by: str
+    package: str
+    example: str
+    extra: str | None = None
+
+
+LIBRARIES = {
+    "torchvision": Library(f"{_WORKER}.torchvision_cnn:TorchvisionCNN", "torchvision", "resnet18"),
+    "torchvision-detection": Library(
+        f"{_WORKER}.by_name.torchvision_detection:TorchvisionDetector", "torchvision", "retinanet_resnet50_fpn"
+    ),
+    "torchvision-segmentation": Library(
+        f"{_WORKER}.by_name.torchvision_segmentation:TorchvisionSegmentation", "torchvision", "fcn_resnet50"
+    ),
+    "timm": Library(f"{_WORKER}.by_name.timm_models:TimmModel", "timm", "convnext_tiny", "vision"),
+    "hf": Library(f"{_WORKER}.by_name.transformers_models:TransformersModel", "transformers", "bert@masked-lm", "text"),
+}
+"""What may stand before `:<model>`."""
+
+
+def missing_extra(workload: str) -> str | None:
+    """Why a library's models cannot be made by this interpreter, and the command that helps; None if they can."""
+    library = LIBRARIES.get(workload.partition(":")[0]) if ":" in workload else None
+    if library is None or library.extra is None or find_spec(library.package) is not None:
+        return None
+    return f"{library.package} is not installed: pip install 'gpubench[{library.extra}]'"
+
+
 TASKS = {
     "vision": {
         "segmentation": f"{_WORKER}.vision.segmentation:Segmentation",
@@ -67,6 +100,14 @@ BY_NAME = {
 FAMILIES = {
     "torchvision:<model>": "Any classification model of torchvision by its name (resnet18, resnet50, "
     "mobilenet_v3_large, ...), random weights.",
+    "torchvision-detection:<model>": "Any of torchvision's detectors (retinanet_resnet50_fpn, fasterrcnn_resnet50_fpn, "
+    "ssdlite320_mobilenet_v3_large, ...), random weights.",
+    "torchvision-segmentation:<model>": "Any of torchvision's segmentation models (fcn_resnet50, deeplabv3_resnet50, "
+    "lraspp_mobilenet_v3_large, ...), random weights.",
+    "timm:<model>": "Any image classifier of timm by its name (convnext_tiny, efficientnet_b0, ...), random weights; "
+    "needs gpubench[vision].",
+    "hf:<architecture>@<task>": "Any architecture of transformers for a task (bert@masked-lm, t5@seq2seq-lm, "
+    "wav2vec2@ctc, ...), random weights, nothing downloaded; or hf:<config.json>@<task>; needs gpubench[text].",
     "operators:<operator>": "One operator alone: matmul, conv2d, copy or launch, with its sizes in `shape`; "
     "the measured ceilings come from these.",
     "collectives:<name>": "What ranks tell each other: all_reduce, all_gather, reduce_scatter, broadcast, all_to_all "
@@ -113,7 +154,7 @@ def module_names(files: Collection[Path]) -> set[str]:
 def is_users(workload: str) -> bool:
     """Whether it is the user's own: `module:Name` or `file.py:Name`."""
     kind, colon, _ = workload.partition(":")
-    return bool(colon) and kind not in ("torchvision", *BY_NAME)
+    return bool(colon) and kind not in (*LIBRARIES, *BY_NAME)
 
 
 def find_file(name: str, folders: Sequence[str]) -> Path | None:

@@ -163,7 +163,7 @@ class Replica:
         """Parity with fp64 (in the first launch) and FLOPs. Call it after `close`."""
         effective_settings.apply(self.case, self._torch)
         parity, told = parity_check.checked(self.launch, self._workload, self.case, self.device)
-        flops = after_steps.flops(self._workload, self.case, throughput)
+        flops = after_steps.flops(self.launch, self._workload, self.case, throughput)
         self.told = (self.told[0] | told[0] | flops[0], self.told[1] | told[1] | flops[1])
         return parity
 

@@ -17,12 +17,16 @@ from gpubench.worker.timing.drawn_batches import DrawnBatches
 from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.base import Health
 from gpubench.worker.workloads.compiled import CompileStats
+from gpubench.worker.workloads.supervised.supervised import Supervised
 
 Metrics = tuple[dict[str, float | None], dict[str, str]]
 """Values by metric, and why those that are None are absent."""
 
 MAX_SKIPPED_SHARE = 0.01
 CLOSE_TIMEOUT_S = 20.0
+
+_UNITS = {"tokens": "token_throughput", "audio_s": "audio_throughput"}
+"""Metrics by the unit of a batch's contents."""
 
 _COMPILE = ("compile_s", "graph_breaks", "recompilations")
 
@@ -116,9 +120,27 @@ def compiler(launch: RunningJob, case: Case, before: CompileStats | None, after:
     return dict(zip(_COMPILE, (after.compile_s, after.graph_breaks, after.recompilations), strict=True)), {}
 
 
-def flops(workload: Any, case: Case, throughput: float | None) -> Metrics:
-    """FLOPs per sample and, with a throughput (samples/s), FLOP/s."""
+def contents(workload: Any, throughput: float | None) -> Metrics:
+    """Throughput in the task's own unit, and the share of padding, of a workload that says what its batches hold."""
+    batches = workload.held() if isinstance(workload, Supervised) else []
+    if not batches:
+        return {}, {}
+    num_samples, held = sum(num for num, _ in batches), [contents for _, contents in batches]
+    padded, elements = sum(each.num_padded for each in held), sum(each.num_elements for each in held)
+    told: dict[str, float | None] = {"padding_share": padded / elements}
+    name = _UNITS.get(held[0].unit or "")
+    if name is None:
+        return told, {}
+    told[name] = None if throughput is None else throughput * sum(each.num_units for each in held) / num_samples
+    return told, {} if throughput is not None else {name: "there is no throughput"}
+
+
+def flops(launch: RunningJob, workload: Any, case: Case, throughput: float | None) -> Metrics:
+    """FLOPs per sample and, with a throughput (samples/s), FLOP/s. GB314 if they were counted on one batch."""
     counted = count_flops(workload, case)
+    if counted.depends_on_data:
+        message = "The model reads values while it runs: its FLOPs are those of one batch of two samples."
+        launch.findings.append(finding("GB314", message))
     if counted.per_sample is None:
         return all_absent(("flops_per_sample", "achieved_flops"), counted.reason or "not counted")
     if throughput is None:

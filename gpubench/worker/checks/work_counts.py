@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.numerics import NUMERICS
+from gpubench.worker.workloads.supervised.batches import Cast, moved, seeded
 from gpubench.worker.workloads.supervised.parity_probe import switch_off_randomness
 from gpubench.worker.workloads.supervised.supervised import Supervised
 
@@ -24,12 +25,13 @@ LEAST_BATCH = 2
 
 class Count(NamedTuple):
     """`per_sample` is None with its `reason` where it cannot be counted. `operators`: how many operators of a model's
-    forward (and backward) do work, each of them at least one launch.
+    forward (and backward) do work, each of them at least one launch. `depends_on_data`: counted on a real batch.
     """
 
     per_sample: float | None
     reason: str | None = None
     operators: int | None = None
+    depends_on_data: bool = False
 
 
 def count_flops(workload: Any, case: Case) -> Count:
@@ -39,12 +41,12 @@ def count_flops(workload: Any, case: Case) -> Count:
     them; elementwise work, normalisation and the optimizer are not counted.
     """
 
-    def count(model: Supervised) -> Count:
+    def count(model: Supervised, device: torch.device) -> Count:
         from torch.utils.flop_counter import FlopCounterMode
 
         backward = {torch.ops.aten.convolution_backward: _convolution_backward}
         counter = FlopCounterMode(display=False, custom_mapping=backward)
-        _step_on_meta(model, case, LEAST_BATCH, torch.float32, counter)
+        _step_on(device, model, case, LEAST_BATCH, torch.float32, counter)
         return Count(float(counter.get_total_flops()) / LEAST_BATCH)
 
     return _counted(workload, case, "flops_per_sample", "no operation that torch counts", count)
@@ -57,41 +59,58 @@ def count_bytes(workload: Any, case: Case) -> Count:
     by which fusing shows. The optimizer is not counted.
     """
 
-    def count(model: Supervised) -> Count:
+    def count(model: Supervised, device: torch.device) -> Count:
         counter, batch = ByteCounter(), max(case.batch, LEAST_BATCH)
-        _step_on_meta(model, case, batch, NUMERICS[case.precision].compute, counter)
+        _step_on(device, model, case, batch, NUMERICS[case.precision].compute, counter)
         return Count(float(counter.num_bytes) / batch, operators=counter.num_operators)
 
     return _counted(workload, case, "bytes_per_sample", "no operator moved anything", count)
 
 
-def _counted(workload: Any, case: Case, method: str, nothing: str, count: Callable[[Supervised], Count]) -> Count:
+def _counted(
+    workload: Any, case: Case, method: str, nothing: str, count: Callable[[Supervised, torch.device], Count]
+) -> Count:
     own = getattr(workload, method, None)
     if own is None and not isinstance(workload, Supervised):
         return Count(None, f"the workload has no `{method}` method")
+    found = Count(float(own(case))) if own is not None else _counted_on_meta(workload, case, count)
+    if found.per_sample is None or (math.isfinite(found.per_sample) and found.per_sample > 0):
+        return found
+    return Count(None, f"the count was {found.per_sample:g}: {nothing}")
+
+
+def _counted_on_meta(workload: Supervised, case: Case, count: Callable[[Supervised, torch.device], Count]) -> Count:
+    """Or on the case's device, with a real batch, for a model whose work depends on values that it reads."""
     try:
-        found = count(workload) if own is None else Count(float(own(case)))
+        return count(workload, torch.device("meta"))
     except (NotImplementedError, RuntimeError) as error:
-        if own is not None:
-            raise
-        return Count(None, f"torch could not count this model without running it: {error}")
-    if found.per_sample is None or not (math.isfinite(found.per_sample) and found.per_sample > 0):
-        return Count(None, f"the count was {found.per_sample:g}: {nothing}")
-    return found
+        if not workload.reads_values:
+            return Count(None, f"torch could not count this model without running it: {error}")
+    return count(workload, torch.device(case.device))._replace(depends_on_data=True)
 
 
-def _step_on_meta(
-    workload: Supervised, case: Case, batch: int, dtype: torch.dtype, counter: AbstractContextManager[Any]
+def _step_on(
+    device: torch.device,
+    workload: Supervised,
+    case: Case,
+    batch: int,
+    dtype: torch.dtype,
+    counter: AbstractContextManager[Any],
 ) -> None:
-    train = case.mode == "train"
+    """Forward, and in `train` backward, of a batch; on the meta device without storage."""
+    train, on_meta = case.mode == "train", device.type == "meta"
     try:
-        with torch.device("meta"):
+        with device:
             made = workload.make_model(case)
     except (NotImplementedError, RuntimeError):
-        made = workload.make_model(case).to("meta")  # regnet's initialisation reads values
+        made = workload.make_model(case).to(device)  # regnet's initialisation reads values
     model = made.to(dtype).train(train)
     switch_off_randomness(model)
-    inputs, targets = workload.blank_batch(case, batch, dtype)
+    if on_meta:
+        inputs, targets = workload.blank_batch(case, batch, dtype)
+    else:
+        inputs, targets = moved(workload.make_batch(case, batch, seeded(case.seed)), device)
+        inputs = Cast(dtype, torch.contiguous_format)(inputs)
     with counter, torch.set_grad_enabled(train):
         output = model(inputs)
         loss = workload.loss(output, targets) if train or workload.loss_in_inference else None

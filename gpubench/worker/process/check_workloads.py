@@ -12,8 +12,8 @@ from gpubench.core.errors import GpubenchError
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.registry import resolve
+from gpubench.worker.workloads.supervised.supervised import Supervised
 from gpubench.worker.workloads.users_errors import raised, remedy
-from gpubench.worker.workloads.users_module import UsersModule
 
 _NO_EXIT = "Raise an exception instead: gpubench then says which line it was."
 
@@ -22,8 +22,8 @@ def why_unusable(case: Case, search_path: tuple[str, ...]) -> tuple[str, str] | 
     """What is wrong with the case's workload, and what to do; None if it can be used. Nothing is measured."""
     try:
         workload: Any = resolve(case.workload, search_path, params=case.params)
-        if isinstance(workload, UsersModule):
-            workload.input_format(case)
+        if isinstance(workload, Supervised):
+            workload.check(case)
     except GpubenchError as error:
         return str(error), error.hint
     except Unsupported as error:

@@ -14,8 +14,18 @@ from typing import Any
 
 from gpubench.core.did_you_mean import near
 from gpubench.core.errors import UsageError
-from gpubench.suite.model.workload_names import BUILT_IN, BY_NAME, EXAMPLES, OPERATORS, TASKS, find_file, modules_beside
-from gpubench.worker.workloads.base import Phases, Workload
+from gpubench.suite.model.workload_names import (
+    BUILT_IN,
+    BY_NAME,
+    EXAMPLES,
+    LIBRARIES,
+    OPERATORS,
+    TASKS,
+    find_file,
+    missing_extra,
+    modules_beside,
+)
+from gpubench.worker.workloads.base import Phases, Unsupported, Workload
 
 
 def resolve(
@@ -28,13 +38,12 @@ def resolve(
 ) -> Workload:
     """A new instance of the workload called `name`; nothing is built yet.
 
-    `cnn`, `resnet9`, `torchvision:<model>`, `operators:<operator>`, `collectives:<name>`; or `module:Name`, imported
-    from the Python path or from the folders of `search_path` (those beside the suite file), or `file.py:Name`, found
-    from the same folders and the working folder. `Name` is a class with `build`, an nn.Module (its class, an instance,
-    or a function that returns one or a workload); a function gets `params` as keyword arguments. `phases` and
-    `download` are handed to a workload
-    that has attributes of these names. UsageError with the nearest names if there is no such thing; an error raised
-    inside the module itself is not hidden.
+    A name of `workload_names` (`cnn`, `torchvision:<model>`, `hf:<architecture>@<task>`, `operators:<operator>`, ...);
+    or `module:Name`, imported from the Python path or from the folders of `search_path` (those beside the suite file),
+    or `file.py:Name`, found from the same folders and the working folder. `Name` is a class with `build`, an nn.Module
+    (its class, an instance, or a function that returns one or a workload); a function gets `params` as keyword
+    arguments. `phases` and `download` are handed to a workload that has attributes of these names. UsageError with the
+    nearest names if there is no such thing; an error raised inside the module itself is not hidden.
     """
     workload: Any = _make(name, search_path, params)
     if phases is not None and hasattr(workload, "phases"):
@@ -49,10 +58,14 @@ def _make(name: str, search_path: Sequence[str], params: Mapping[str, Any]) -> A
     module, colon, attribute = name.rpartition(":")
     if not colon:
         return _built_in(name)
-    if module == "torchvision":
-        from gpubench.worker.workloads.torchvision_cnn import TorchvisionCNN
-
-        return TorchvisionCNN(attribute)
+    if module in LIBRARIES:
+        missing = missing_extra(name)
+        if missing is not None:
+            raise Unsupported(missing)
+        file = find_file(attribute.partition("@")[0], search_path) if ".json" in attribute else None
+        if file is not None:
+            attribute = f"{file}{''.join(attribute.partition('@')[1:])}"
+        return _made_by(LIBRARIES[module].made_by, attribute)
     if module in BY_NAME:
         if attribute not in BY_NAME[module]:
             what, known = "task" if module in TASKS else module.removesuffix("s"), BY_NAME[module]
@@ -133,9 +146,9 @@ def _hint(meant: str) -> str:
     return f"D{meant[1:]}" if meant else ""
 
 
-def _made_by(target: str) -> Workload:
+def _made_by(target: str, *arguments: str) -> Workload:
     module, _, attribute = target.partition(":")
-    found: Workload = getattr(importlib.import_module(module), attribute)()
+    found: Workload = getattr(importlib.import_module(module), attribute)(*arguments)
     return found
 
 

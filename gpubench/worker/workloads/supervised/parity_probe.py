@@ -82,19 +82,16 @@ def fixed_batch(workload: ProbedWorkload, case: Case) -> Batch:
     return next(make_batches(few, partial(workload.make_batch, case), examples, torch.device("cpu")))
 
 
-_WITH_DROPOUT = (torch.nn.modules.dropout._DropoutNd, torch.nn.MultiheadAttention, torch.nn.RNNBase)  # noqa: SLF001
-
-
 def switch_off_randomness(model: torch.nn.Module) -> None:
-    """Sets the probability of dropout and stochastic depth to 0."""
+    """Sets the probability of dropout and stochastic depth to 0, wherever a module keeps it: attention layers of
+    several libraries have a number named for it.
+    """
     for module in model.modules():
-        if isinstance(module, _WITH_DROPOUT):
-            if hasattr(module, "p"):
-                module.p = 0.0
-            if hasattr(module, "dropout"):
-                module.dropout = 0.0
-        elif type(module).__name__ == "StochasticDepth":
+        if isinstance(module, torch.nn.modules.dropout._DropoutNd) or type(module).__name__ == "StochasticDepth":  # noqa: SLF001
             module.p = 0.0  # type: ignore[assignment]
+        for name, value in list(vars(module).items()):
+            if "drop" in name and isinstance(value, float):
+                setattr(module, name, 0.0)
 
 
 def wake_zero_layers(model: torch.nn.Module) -> None:

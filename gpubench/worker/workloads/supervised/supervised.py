@@ -66,6 +66,9 @@ class Supervised:
     loss_in_inference = True
     """Whether `loss` can be taken of what the model returns in eval mode."""
 
+    reads_values = False
+    """Whether the model's work depends on values that it reads on the host: then FLOPs are those of one batch."""
+
     def __init__(self) -> None:
         self.phases: Phases = no_phases
         self.download = False
@@ -332,14 +335,21 @@ class Supervised:
             self.input_waits_s[:] = waits
         return batch
 
-    def held(self) -> list[Contents]:
-        """What the batches of a pool hold, or a few more of a loader. Waits for the device; not for measured steps."""
+    def held(self) -> list[tuple[int, Contents]]:
+        """Samples and contents of the batches of a pool, or of a few more of a loader. Waits for the device; not for
+        measured steps.
+        """
         assert self.source is not None, "build comes first"
         batches: Iterable[Batch] = (self._take_batch() for _ in range(POOL_BATCHES))
         if isinstance(self.source, Resident):
             batches = self.source.batches
-        found = (self.contents(inputs, targets) for inputs, targets in batches)
-        return [contents for contents in found if contents is not None]
+        found: list[tuple[int, Contents]] = []
+        for inputs, targets in batches:
+            contents = self.contents(inputs, targets)
+            if contents is None:
+                break
+            found.append((len(first_tensor(inputs)), contents))
+        return found
 
     def parity(self, case: Case, device: Any) -> ParityProbe | str:
         """A fixed seeded batch through a fresh model, as the case computes it and in fp64; or why there is none."""
