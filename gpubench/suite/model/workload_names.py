@@ -41,7 +41,7 @@ COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "broadcast", "all_t
 """What `collectives:<name>` may name."""
 
 
-class Library(NamedTuple):
+class ModelLibrary(NamedTuple):
     """Models of another package by their names. `extra` of gpubench brings the package, if it is not always there."""
 
     made_by: str
@@ -51,15 +51,17 @@ class Library(NamedTuple):
 
 
 LIBRARIES = {
-    "torchvision": Library(f"{_WORKER}.torchvision_cnn:TorchvisionCNN", "torchvision", "resnet18"),
-    "torchvision-detection": Library(
+    "torchvision": ModelLibrary(f"{_WORKER}.torchvision_cnn:TorchvisionCNN", "torchvision", "resnet18"),
+    "torchvision-detection": ModelLibrary(
         f"{_WORKER}.by_name.torchvision_detection:TorchvisionDetector", "torchvision", "retinanet_resnet50_fpn"
     ),
-    "torchvision-segmentation": Library(
+    "torchvision-segmentation": ModelLibrary(
         f"{_WORKER}.by_name.torchvision_segmentation:TorchvisionSegmentation", "torchvision", "fcn_resnet50"
     ),
-    "timm": Library(f"{_WORKER}.by_name.timm_models:TimmModel", "timm", "convnext_tiny", "vision"),
-    "hf": Library(f"{_WORKER}.by_name.transformers_models:TransformersModel", "transformers", "bert@masked-lm", "text"),
+    "timm": ModelLibrary(f"{_WORKER}.by_name.timm_models:TimmModel", "timm", "convnext_tiny", "vision"),
+    "hf": ModelLibrary(
+        f"{_WORKER}.by_name.transformers_models:TransformersModel", "transformers", "bert@masked-lm", "text"
+    ),
 }
 """What may stand before `:<model>`."""
 

@@ -36,7 +36,7 @@ def model_names() -> list[str]:
     return sorted(models.list_models(module=models.detection))
 
 
-class Detector(nn.Module):
+class NamedDetector(nn.Module):
     """Takes a batch's inputs: in training images, boxes and labels, in inference images alone.
 
     It gives `losses` by name in training, `detections` in inference, and of a model of one stage `logits`: the classes
@@ -99,7 +99,7 @@ class TorchvisionDetector(Supervised):
         size = case.image_size or self.own_size or IMAGE_SIZE
         sizes = {} if self.own_size else {"min_size": size, "max_size": size}
         num_classes = case.num_classes or NUM_CLASSES
-        return Detector(
+        return NamedDetector(
             models.get_model(self.name, weights=None, weights_backbone=None, num_classes=num_classes, **sizes)
         )
 
