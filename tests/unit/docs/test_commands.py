@@ -37,6 +37,8 @@ SKIPPED = {
     "gpubench profile read": "a name",
     "gpubench check head --against base --format pytest-benchmark": "tests/integration/test_ci_examples.py has the files",
     "gpubench profile read mine.nsys-rep": "needs the report of a real nsys",
+    "gpubench compare @last --why": "profiles: tests/integration/test_why.py does it with real workers",
+    "gpubench check @last --gate throughput=3% --why": "profiles, as compare does",
     "gpubench compare perf -v": "reads what a CI job left; tests/integration/test_ci_examples.py runs such jobs",
 }
 IN_A_REPOSITORY = "gpubench bisect "
