@@ -28,6 +28,8 @@ def _accuracy_becomes_a_score(record: Document) -> Document:
 
 RUN_STEPS: Mapping[int, Step] = {}
 RECORD_STEPS: Mapping[int, Step] = {1: _accuracy_becomes_a_score}
+ONLY_QUALITY_CHANGED_SINCE = frozenset({1})
+"""Numbers from which all steps together change `quality` alone: a record without it is read once, not twice."""
 CONTEST_STEPS: Mapping[int, Step] = {}
 
 

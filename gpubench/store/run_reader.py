@@ -16,7 +16,7 @@ from gpubench.core.records import RECORD_SCHEMA, ContestRecord, Record, Status, 
 from gpubench.core.secrets import mask_text
 from gpubench.core.units import format_bytes
 from gpubench.store.atomic_files import inside, open_regular, read_end, read_regular, store_error
-from gpubench.store.migrate import NewerSchema, migrate_contest, migrate_record, migrate_run
+from gpubench.store.migrate import ONLY_QUALITY_CHANGED_SINCE, NewerSchema, migrate_contest, migrate_record, migrate_run
 from gpubench.store.parse_json import parse_json
 from gpubench.store.run_info import RUN_SCHEMA, RunHead, RunInfo
 from gpubench.store.sample_files import read_samples
@@ -32,7 +32,9 @@ _MOST_RECORDS_BYTES = 4 * 2**30
 _Entry = TypeVar("_Entry", Record, ContestRecord)
 _TEXT = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _BEGINNING = re.compile(
-    rb'\{"schema":1,"kind":"\w+","case_index":(?P<case>\d+),"case_id":"\w*","label":'
+    rb'\{"schema":'
+    + b"(?:%s)" % b"|".join(b"%d" % number for number in range(1, RECORD_SCHEMA + 1))
+    + rb',"kind":"\w+","case_index":(?P<case>\d+),"case_id":"\w*","label":'
     + _TEXT
     + rb',"arm":(?P<arm>null|'
     + _TEXT
@@ -224,6 +226,8 @@ def parse_record(line: bytes) -> Record:
         return Record.model_validate(migrate_record(_object(line)))
     if record.schema_number == RECORD_SCHEMA and b'"schema"' in line:
         return record
+    if record.schema_number in ONLY_QUALITY_CHANGED_SINCE and record.quality is None:
+        return record.model_copy(update={"schema_number": RECORD_SCHEMA})
     return Record.model_validate(migrate_record(_object(line)))
 
 

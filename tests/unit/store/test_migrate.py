@@ -68,21 +68,21 @@ def test_there_is_a_step_from_every_number_there_ever_was(steps: dict[int, Any],
 
 
 def test_a_record_of_an_older_number_is_brought_to_todays(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpubench.store.migrate.RECORD_SCHEMA", 2)
-    monkeypatch.setattr("gpubench.store.run_reader.RECORD_SCHEMA", 2)
-    monkeypatch.setattr("gpubench.store.migrate.RECORD_STEPS", {1: name_becomes_label})
+    monkeypatch.setattr("gpubench.store.migrate.RECORD_SCHEMA", 3)
+    monkeypatch.setattr("gpubench.store.run_reader.RECORD_SCHEMA", 3)
+    monkeypatch.setattr("gpubench.store.migrate.RECORD_STEPS", {2: name_becomes_label})
     record = parse_record(
-        b'{"schema": 1, "case_index": 1, "case_id": "a", "name": "cpu fp32", "repeat": 1, "status": "ok"}'
+        b'{"schema": 2, "case_index": 1, "case_id": "a", "name": "cpu fp32", "repeat": 1, "status": "ok"}'
     )
-    assert (record.schema_number, record.label) == (2, "cpu fp32")
+    assert (record.schema_number, record.label) == (3, "cpu fp32")
 
 
 def test_a_record_that_todays_model_would_take_as_it_is_still_passes_its_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gpubench.store.migrate.RECORD_SCHEMA", 2)
-    monkeypatch.setattr("gpubench.store.run_reader.RECORD_SCHEMA", 2)
-    monkeypatch.setattr("gpubench.store.migrate.RECORD_STEPS", {1: lambda old: {**old, "wall_s": old["wall_s"] / 1e3}})
+    monkeypatch.setattr("gpubench.store.migrate.RECORD_SCHEMA", 3)
+    monkeypatch.setattr("gpubench.store.run_reader.RECORD_SCHEMA", 3)
+    monkeypatch.setattr("gpubench.store.migrate.RECORD_STEPS", {2: lambda old: {**old, "wall_s": old["wall_s"] / 1e3}})
     record = parse_record(
-        b'{"schema": 1, "case_index": 1, "case_id": "a", "label": "x", "repeat": 1, "status": "ok", "wall_s": 1500}'
+        b'{"schema": 2, "case_index": 1, "case_id": "a", "label": "x", "repeat": 1, "status": "ok", "wall_s": 1500}'
     )
     assert record.wall_s == 1.5
 

@@ -9,6 +9,7 @@ from fakes.runs import FakeRun, Invented, cpu_run, invented_run
 
 from gpubench.core.errors import StoreError
 from gpubench.core.records import Record, Status, latest
+from gpubench.store import run_reader
 from gpubench.store.run_reader import count_ends, load_head, load_info, load_run
 from gpubench.store.run_writer import RunWriter
 
@@ -253,3 +254,11 @@ def test_launches_of_a_case_share_what_is_equal_and_keep_what_is_not(tmp_path: P
     assert back[2].effective == took
     assert {frozenset(record.model_fields_set) for record in back} == {frozenset(Record.model_fields)}
     assert len({id(record.model_fields_set) for record in back}) == 1
+
+
+def test_counting_parses_no_line_that_is_written_today(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = count_ends(folder)
+    parsed: list[bytes] = []
+    monkeypatch.setattr(run_reader, "parse_record", parsed.append)
+    assert count_ends(folder) == expected
+    assert not parsed
