@@ -180,6 +180,10 @@ _CATALOGUE = {
         "The case did more FLOP/s than its device's measured ceiling: that is too low, or FLOPs are counted wrong.",
         "Measure the ceilings again (`gpubench run roofline`), then check the case's `flops_per_sample`.",
     ),
+    ("GB216", "slow-clock", _ERROR, _INVALIDATES, "clock!"): (
+        "The worker's clock runs slower than the clock of the process that started it.",
+        "Check for a library that replaces the clock (libfaketime), and whether the workload changes how time is read.",
+    ),
     # GB3xx: settings, parity, accuracy, work done.
     ("GB301", "settings-mismatch", _ERROR, _INVALIDATES, "settings!"): (
         "A setting did not take effect: what was read back is not what was asked for.",
@@ -236,6 +240,26 @@ _CATALOGUE = {
     ("GB314", "flops-of-one-batch", _INFO, _NONE, "one batch"): (
         "The model reads values while it runs, so its FLOPs depend on the data. They were counted on one batch.",
         "Do not compare FLOPs per sample of such a model between data sets.",
+    ),
+    ("GB315", "work-goes-on", _ERROR, _INVALIDATES, "goes on!"): (
+        "Threads or processes of the case worked on long after its last step, so steps did not wait for their work.",
+        "Wait inside the step for what it starts (`join`, `result()`), or end what does not belong to it.",
+    ),
+    ("GB316", "steps-changed", _ERROR, _INVALIDATES, "changed!"): (
+        "Steps did less work after the measured ones than while they were watched before.",
+        "Let every step do the same work, whether or not anything watches it.",
+    ),
+    ("GB317", "output-differs", _ERROR, _INVALIDATES, "output!"): (
+        "Outputs of measured steps are not what the model computes for their inputs.",
+        "Look for results that are kept between steps, for batches that are cut, and for inputs recognised by address.",
+    ),
+    ("GB318", "faster-than-physics", _ERROR, _INVALIDATES, "too fast!"): (
+        "The case claims more arithmetic per second than any device of this size can do.",
+        "Check `flops_per_sample` and `samples_per_step`, and that steps compute what they return.",
+    ),
+    ("GB319", "functions-replaced", _ERROR, _INVALIDATES, "replaced!"): (
+        "Functions that the measurement relies on (clocks, waits, gpubench's own) were replaced while the case ran.",
+        "Leave them alone: the message names them. A library that patches torch or `time` must not do so here.",
     ),
     # GB4xx: telemetry, power, clocks, other processes. Effects are on the case's figures. A finding on energy alone
     # leaves throughput alone: the record's telemetry marks it (`energy_valid` false, with the reason), and gates on

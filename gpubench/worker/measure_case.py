@@ -6,6 +6,7 @@ after the last. Memory is read before health, because health may run a batch; pa
 
 import time
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from gpubench.core.records import Effective
@@ -17,6 +18,10 @@ from gpubench.worker.batch_search import largest_batch
 from gpubench.worker.batch_search.trial import TrialMemory, give_back_at_once, with_headroom
 from gpubench.worker.checks import after_steps
 from gpubench.worker.checks import parity as parity_check
+from gpubench.worker.checks.originals import Originals
+from gpubench.worker.checks.physics import faster_than_physics
+from gpubench.worker.checks.recount import WorkCount
+from gpubench.worker.checks.work_after_steps import work_after_steps
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.profiling.nvtx import Emitter, open_emitter
 from gpubench.worker.timing import loop
@@ -50,6 +55,7 @@ class _Measurement:
         self._metrics: dict[str, float | None] = {}
         self._absent: dict[str, str] = {}
         self._largest: dict[str, Any] = {}
+        self._originals = Originals()
 
     def run(self) -> Result:
         if self._case.batch_size == "max":
@@ -153,7 +159,7 @@ class _Measurement:
         )
         self._samples_per_step = optional_facts.samples_per_step(workload, self._case)
         self._together.take_in(workload, self._case)
-        self._memory = MemoryWatch(self._accelerator.memory)
+        self._memory, self._work = MemoryWatch(self._accelerator.memory), WorkCount(self._case)
         began = time.perf_counter()
         try:
             step = self._together.watched(optional_facts.build(workload, self._case, self._device))
@@ -171,6 +177,10 @@ class _Measurement:
             first = self._first_steps(emitter, bare_step)
         with self._memory.aside():
             self._read_back(workload, bare_step, emitter, first_time=True)
+            if not self._together.several:
+                optional_facts.renew_inputs(workload)
+                self._work.watch(bare_step)
+        self._launch.findings += self._originals.findings()
         compiled_before = optional_facts.compile_stats(self._case)
         over = first.over or self._launch.stop()  # asked once, so that counters and series cover the same steps
         if not over:
@@ -178,8 +188,9 @@ class _Measurement:
         told_before = [0 if over else len(waits or ()) for waits in optional_facts.waits_s(workload)]
         blocking_copies = self._on_gpu and self._case.data_path == "pageable"
         with drawn:
-            measured = self._steps(first, bare_step, emitter, over=over)
+            measured = self._steps(workload, first, bare_step, emitter, over=over)
         self._wait()
+        self._after_last_step(measured)
         memory = self._memory.read()
         input_waits_s, device_waits_s = (
             None if waits is None else waits[skipped:]
@@ -205,6 +216,9 @@ class _Measurement:
             after_steps.compiler(self._launch, self._case, compiled_before, compiled),
         )
         self._read_back(workload, bare_step, emitter, first_time=False)
+        if not self._launch.stop() and not self._together.several:
+            self._launch.findings += self._work.after_steps(bare_step)
+            optional_facts.last_output(workload, bare_step)
         before_series = 0 if measured.num_leading else self._num_before
         self._put("first_step_s", first.cold_s)
         self._put("warmup_steps", float(before_series + found.series.num_warmup * measured.group))
@@ -229,7 +243,16 @@ class _Measurement:
         self._launch.marks["first_steps_s"] = tuple(first.times_s)
         return first
 
-    def _steps(self, first: loop.FirstSteps, step: Step, emitter: Emitter, *, over: bool) -> loop.Measured:
+    def _after_last_step(self, measured: loop.Measured) -> None:
+        self._launch.enter("checking")
+        self._launch.findings += self._originals.findings()
+        if not self._together.several and not self._launch.stop():
+            going_on = work_after_steps(measured.series_s, measured.series_s / len(measured.times_s) / measured.group)
+            self._launch.findings += [] if going_on is None else [going_on]
+
+    def _steps(
+        self, workload: Any, first: loop.FirstSteps, step: Step, emitter: Emitter, *, over: bool
+    ) -> loop.Measured:
         self._launch.enter("measuring")
         timer, measure = timer_for(self._case.timing, self._accelerator), self._job.measure
         if over:
@@ -245,7 +268,12 @@ class _Measurement:
                 group=self._group,
                 stopped=self._launch.stop,
                 notify=self._launch.sender.offer,
+                between=partial(optional_facts.sample_output, workload) if self._samples_outputs else lambda: None,
             )
+
+    @property
+    def _samples_outputs(self) -> bool:
+        return self._job.parity and not self._together.several
 
     def _read_back(self, workload: Any, step: Step, emitter: Emitter, *, first_time: bool) -> None:
         """SettingsMismatch as soon as a setting is not as requested, because further figures would not be the
@@ -284,9 +312,13 @@ class _Measurement:
             if self._together.checks_output(workload):
                 parity, told = parity_check.checked(self._launch, workload, self._case, self._device)
                 self._merge(told)
+            parity_check.check_outputs(self._launch, workload, self._case, self._device)
+            self._launch.findings += self._work.against_model(workload)
             self._merge(self._together.compare(self._launch, workload, self._case, self._device))
             flops = after_steps.flops(self._launch, workload, self._case, self._metrics.get("throughput"))
             self._merge(flops, after_steps.traffic(self._launch, workload, self._case))
+            too_fast = faster_than_physics(self._metrics.get("achieved_flops"), self._case, self._accelerator)
+            self._launch.findings += [] if too_fast is None else [too_fast]
         enqueue_s = tuple(each for block in measured.blocks for each in block.enqueue_s)
         self._launch.marks |= {
             "block_starts_s": tuple(block.started_s for block in measured.blocks),

@@ -60,7 +60,7 @@ DONE = Result(series=SERIES, metrics={"step_time_s": 0.01})
 
 
 def measures(seconds: float = 2.0, result: Result = DONE) -> list[Step]:
-    return [Phase(name="measuring", at_s=0.0), Wait(seconds), result, 0]
+    return [Phase(name="measuring", at_s=0.0), Wait(seconds), Phase(name="closing", at_s=seconds), result, 0]
 
 
 def blocks(job: Job, **result) -> list[Step]:

@@ -26,7 +26,7 @@ def slim_module(*, num_steps: int) -> types.ModuleType:
         def parity(self, case, device):
             assert [step() for step in steps] == [None] * num_steps
             logits, loss = torch.ones(1, 2), torch.ones(())
-            return ParityProbe(logits, loss, None, logits, loss, None, num_samples=1)
+            return ParityProbe(logits, loss, None, logits.clone(), loss, None, num_samples=1)
 
     module = types.ModuleType("slim")
     module.Slim = Slim

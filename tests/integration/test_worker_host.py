@@ -54,7 +54,7 @@ def test_a_job_starts_with_hello_and_ends_with_one_result(host):
     assert set(kinds[1:-1]) <= {"phase", "progress"}
     assert exited.exit_code == 0
     names = [message.name for message in messages if message.type == "phase"]
-    assert names == ["build", "warmup", "measuring", "closing"]
+    assert names == ["build", "warmup", "measuring", "checking", "closing"]
 
 
 def test_steps_times_batch_over_time_is_the_throughput(host):

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gpubench.core.errors import WorkerError
-from gpubench.protocol.messages import Exited, Hello, Job, Meeting, Phase, Progress, Started
+from gpubench.protocol.messages import Exited, Hello, Job, Meeting, Phase, Progress, Result, Started
 from gpubench.runner.launch import check_message
+from gpubench.runner.launch.clock_lag import ClockLag
 from gpubench.runner.launch.interrupt import Guard
 from gpubench.runner.launch.job_pipe import Garbage, Heard, HostLost
 from gpubench.runner.launch.outcome import LaunchOutcome
@@ -23,6 +24,9 @@ KILLED_S = 15.0
 """How long a host may take to report a killed child; one that takes longer is broken."""
 
 TICK_S = 1.0
+
+UNFINISHED = ("starting", "searching", "build", "warmup", "measuring")
+"""Phases in which no job is done: a result then is not from the code that measures."""
 
 Notify = Callable[[Phase | Progress | None], None]
 """Called with phases and progress, and with None once a second if there is neither."""
@@ -60,6 +64,7 @@ class Launching:
         self._outcome = LaunchOutcome(host_pid=host.pid, timeout_s=limits.timeout_s * times)
         self._limit_s = self._began_s + self._outcome.timeout_s
         self._seen_requests = 0
+        self._lag = ClockLag()
 
     def run(self) -> LaunchOutcome:
         """Returns when the child or the host is gone. Failures of either raise nothing."""
@@ -69,9 +74,14 @@ class Launching:
         except WorkerError as error:
             outcome.host_lost = str(error)
             return outcome
+        looked_s = self._clock()
         with pipe:
             while outcome.exit_code is None and outcome.host_lost is None:
                 heard = pipe.wait(max(0.0, min(TICK_S, self._limit_s - self._clock())))
+                now_s = self._clock()
+                if now_s - looked_s > 2 * TICK_S:
+                    self._lag.stand_still()
+                looked_s = now_s
                 self._guard.drain()
                 for each in heard or ():
                     self._take(each)
@@ -81,6 +91,7 @@ class Launching:
             rest, outcome.torn = pipe.rest()
             for each in rest:
                 self._take(each)
+        outcome.slow_clock = self._lag.finding()
         if outcome.host_lost is not None and outcome.pid is not None:
             # The kernel killed the child with its host, but not what the child had started.
             self._host.kill_child(outcome.pid)
@@ -142,10 +153,16 @@ class Launching:
             outcome.hello_s = self._clock() - self._began_s
         elif isinstance(heard, Phase):
             outcome.phase = heard.name
+            self._lag.hear(heard, self._clock())
             self._notify(heard)
         elif isinstance(heard, Progress):
             self._notify(heard)
-        elif outcome.answer is None:
+        elif outcome.answer is not None:
+            outcome.answer = None
+            self._refuse("a second result")
+        elif isinstance(heard, Result) and outcome.phase in UNFINISHED and not heard.interrupted:
+            self._refuse(f"a result while it was in {outcome.phase}")
+        else:
             outcome.answer = heard
             self._limit_s = min(self._limit_s, self._clock() + TEARDOWN_S)
 

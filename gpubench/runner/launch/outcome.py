@@ -54,6 +54,7 @@ class LaunchOutcome:
     garbage: str | None = None
     torn: bool = False
     host_lost: str | None = None
+    slow_clock: Finding | None = None
 
     started_unix_s: float = 0.0
     wall_s: float = 0.0
@@ -97,7 +98,7 @@ class LaunchOutcome:
                 self._failed(Status.FAILED, "Interrupted", reason)
             if self.asked_to_stop is not None or not answer.arms:
                 return
-        found = list(answer.findings)
+        found = [*answer.findings, *([] if self.slow_clock is None else [self.slow_clock])]
         if answer.interrupted:
             causes = {"budget": "the time budget", "stop": "a request to stop", None: "a signal from outside (SIGTERM)"}
             why = causes[self.asked_to_stop]

@@ -18,6 +18,7 @@ from gpubench.suite.model.suite import Measure
 from gpubench.worker.ab.replicas import DROPPED_STEPS, Replica
 from gpubench.worker.ab.turns import Turn, arm_result, levels, orders, ratios, self_check
 from gpubench.worker.accelerator import accelerator_of
+from gpubench.worker.checks.originals import Originals
 from gpubench.worker.failures import shortage
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.timing import loop
@@ -64,6 +65,7 @@ class _Session:
         self._replicas: dict[str, Replica] = {}
         self._turns: list[Turn] = []
         self._began_s = time.perf_counter()
+        self._originals = Originals()
 
     def run(self) -> Result:
         self._launch.enter("build")
@@ -75,6 +77,7 @@ class _Session:
             self._take_turns()
             if not self._turns:
                 raise Interrupted("it was ended before every arm had its first block")
+            self._launch.findings += self._originals.findings()
             for arm in self._job.arms:
                 self._replicas[arm.name].judge()
             self._launch.enter("closing")

@@ -19,6 +19,7 @@ from gpubench.worker.ab.process_state import changes, process_state
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.checks import after_steps
 from gpubench.worker.checks import parity as parity_check
+from gpubench.worker.checks.recount import WorkCount
 from gpubench.worker.checks.unsupported import unsupported
 from gpubench.worker.failures import SettingsMismatch
 from gpubench.worker.job import Interrupted, RunningJob
@@ -85,6 +86,8 @@ class Replica:
         if memory is not None:
             self.peak_bytes = memory.peak() - held
         self._read_back(before=True)
+        self._work = WorkCount(self.case)
+        self._work.watch(self._step)
         self._keep_shared(shared)
         self._flags = self._read_flags()
         compiled = optional_facts.compile_stats(self.case)
@@ -149,6 +152,7 @@ class Replica:
         compiled = after_steps.compiler(self.launch, self.case, self._compiled, in_all)
         self.told = (self.told[0] | compiled[0], self.told[1] | compiled[1])
         self._read_back(before=False)
+        self.launch.findings += self._work.after_steps(self._step)
 
     def log_speed(self, log_step_s: float) -> float:
         """Log of samples per second (for latency, requests), from the log of a step's seconds."""

@@ -56,7 +56,8 @@ def _health_findings(told: Health, case: Case, num_steps: int, exact: bool) -> I
         message = f"The {what} was NaN or infinite within {num_steps} measured steps."
         yield finding("GB302", message, num_steps=num_steps)
     if case.mode == "train" and told.parameters_moved is False:
-        yield finding("GB303", f"{num_steps} training steps left every parameter as it was.", num_steps=num_steps)
+        message = f"{num_steps} training steps left every parameter as it was, or froze some."
+        yield finding("GB303", message, num_steps=num_steps)
     if skipped > MAX_SKIPPED_SHARE * num_steps:
         share = format_percent(skipped / num_steps)
         message = f"GradScaler skipped {skipped} of {num_steps} timed optimizer steps ({share})."

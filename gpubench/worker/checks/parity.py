@@ -11,6 +11,7 @@ from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import PRECISIONS, ParityLimits
 from gpubench.worker.checks.after_steps import Metrics, all_absent
 from gpubench.worker.job import RunningJob
+from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.base import ParityProbe
 
 _RANDOM_SHARE = 0.25
@@ -53,6 +54,32 @@ def checked(launch: RunningJob, workload: Any, case: Case, device: Any) -> tuple
     return found, (metrics, absent)
 
 
+def check_outputs(launch: RunningJob, workload: Any, case: Case, device: Any) -> None:
+    """Sampled outputs of measured steps against a fresh model: GB317 if they differ by more than two computations at
+    this precision can, GB306 if that model does not agree with itself.
+    """
+    if not launch.job.parity:
+        return
+    try:
+        found = optional_facts.check_outputs(workload, device)
+    except Exception as error:  # noqa: BLE001 - a failed check leaves the outputs unverified; the log has its traceback
+        traceback.print_exc()
+        message = f"The check of measured outputs itself failed: {type(error).__name__}: {error}"
+        launch.findings.append(finding("GB306", message))
+        return
+    limit = 2 * PRECISIONS[case.precision].parity.logits
+    if found is None or found.error <= limit:
+        return
+    facts: dict[str, Any] = {"error": found.error, "change": found.change, "num_samples": found.num_samples}
+    if found.change > limit:
+        message = "Outputs of measured steps cannot be checked: the model gives the same samples other outputs."
+        launch.findings.append(finding("GB306", message, **facts))
+        return
+    apart, most = told_apart(found.error, limit, format_significant)
+    message = f"Outputs of measured steps differ by {apart} from a fresh model's (at most {most} at {case.precision})."
+    launch.findings.append(finding("GB317", message, **facts))
+
+
 def check(workload: Any, case: Case, device: Any) -> Parity | str:
     """Compares the workload's fixed batch with its fp64 reference, or says why it cannot.
 
@@ -66,11 +93,17 @@ def check(workload: Any, case: Case, device: Any) -> Parity | str:
     if isinstance(probe, str):
         return probe
     found = judge(probe, PRECISIONS[case.precision].parity)
+    if _same_memory(probe.logits_NC, probe.reference_logits_NC):
+        return found.model_copy(update={"passed": False, "logits_rel_error": math.inf})  # its own reference
     if not found.passed and probe.again_NC is not None:
         change = relative_l2(probe.again_NC, probe.logits_NC)
         if math.isfinite(change) and change >= _RANDOM_SHARE * found.logits_rel_error:
             return f"The same batch gave other logits the second time (by {change:.2g}): the model draws at random."
     return found
+
+
+def _same_memory(got: Any, expected: Any) -> bool:
+    return bool(got.numel() and got.untyped_storage().data_ptr() == expected.untyped_storage().data_ptr())
 
 
 def judge(probe: ParityProbe, limits: ParityLimits) -> Parity:

@@ -18,6 +18,7 @@ from gpubench.worker.workloads.numerics import NUMERICS
 from gpubench.worker.workloads.supervised.batches import Cast, moved, seeded
 from gpubench.worker.workloads.supervised.parity_probe import switch_off_randomness
 from gpubench.worker.workloads.supervised.supervised import Supervised
+from gpubench.worker.workloads.watched_steps import AllThreads
 
 LEAST_BATCH = 2
 """Batch normalisation in training mode needs more than one value per channel."""
@@ -65,6 +66,20 @@ def count_bytes(workload: Any, case: Case) -> Count:
         return Count(float(counter.num_bytes) / batch, operators=counter.num_operators)
 
     return _counted(workload, case, "bytes_per_sample", "no operator moved anything", count)
+
+
+def work_of_model(workload: Any, case: Case) -> int | None:
+    """The work of one step (see `AllThreads.work`) by a fresh model on the meta device; None where it cannot be run
+    there, or is not `Supervised`.
+    """
+    if not isinstance(workload, Supervised):
+        return None
+    threads = AllThreads()
+    try:
+        _step_on(torch.device("meta"), workload, case, case.batch, torch.float32, threads)
+    except (NotImplementedError, RuntimeError):
+        return None
+    return threads.work() * (case.accumulate if case.mode == "train" else 1)
 
 
 def _counted(

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-PHASES = ("starting", "build", "warmup", "measuring", "closing", "parity")
+PHASES = ("starting", "build", "warmup", "measuring", "checking", "closing", "parity")
 
 _STOP = 0
 _PID, _PHASE, _SINCE, _LONGEST, _WIDTH = 0, 1, 2, 3, 4

@@ -215,8 +215,9 @@ def measure_steps(
     group: int,
     stopped: Callable[[], bool],
     notify: Notify,
+    between: Callable[[], None] = lambda: None,
 ) -> Measured:
-    """Runs blocks of groups until `rule` is satisfied or `stopped`.
+    """Runs blocks of groups until `rule` is satisfied or `stopped`. Calls `between` after each, where nothing is timed.
 
     Steps of `first` begin the series if groups are single steps timed by the same clock, so that a slow case need not
     repeat them. Steps followed by a wait are never mixed with those timed by events.
@@ -227,6 +228,7 @@ def measure_steps(
         block = timer.run(step, group, watch)
         measured.blocks.append(block)
         measured.add(block.times_s, block.started_s)
+        between()
         if stopped():
             measured.reason = "interrupted"
             return measured

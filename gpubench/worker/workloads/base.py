@@ -36,6 +36,10 @@ class Workload(Protocol):
     * `input_waits_s: list[float] | None`: host time each step since `reset_health` waited for its input, in seconds,
       appended by the step itself (None: a step never waits);
     * `device_waits_s: list[float] | None`: the same of waits for the device itself, such as a GradScaler's;
+    * `renew_inputs()`: called between steps, gives inputs that steps use again other values in the same memory;
+    * `sample_output()`: called between blocks of measured steps, keeps some of the last output; `last_output(step)`:
+      runs one more step after the last and keeps what it needs; `check_outputs(device) -> OutputCheck | None`: what was
+      kept against a fresh model, called after `close`;
     * `close()`: ends loader processes and frees memory.
 
     `workloads.optional_facts` reads these from any workload, with or without them.
@@ -69,6 +73,17 @@ class ParityProbe:
     reference_gradient: Any | None
     num_samples: int
     again_NC: Any | None = None
+
+
+@dataclass(frozen=True)
+class OutputCheck:
+    """How far outputs of measured steps are from those of a fresh model (relative L2), and how far the fresh model's
+    own are from each other when it is called again, or with half of the rows.
+    """
+
+    error: float
+    change: float
+    num_samples: int
 
 
 class Unsupported(Exception):  # noqa: N818 - it is a result, not an error

@@ -9,7 +9,7 @@ from gpubench.core.extensions import METRICS_GROUP
 from gpubench.core.findings import Finding
 from gpubench.core.metrics import METRICS
 from gpubench.suite.model.case import Case
-from gpubench.worker.workloads.base import Health, Step
+from gpubench.worker.workloads.base import Health, OutputCheck, Step
 from gpubench.worker.workloads.compiled import CompileStats, graphs_made
 from gpubench.worker.workloads.compiled import compile_stats as read_compile_stats
 from gpubench.worker.workloads.numerics import NOT_SEEN
@@ -82,6 +82,31 @@ def health(workload: Any) -> Health | None:
     known = {field.name for field in fields(Health)} - {"extra"}
     extra = {**told.get("extra", {}), **{k: v for k, v in told.items() if k not in known and k != "extra"}}
     return Health(**{k: v for k, v in told.items() if k in known}, extra=extra)
+
+
+def renew_inputs(workload: Any) -> None:
+    own = getattr(workload, "renew_inputs", None)
+    if own is not None:
+        own()
+
+
+def sample_output(workload: Any) -> None:
+    own = getattr(workload, "sample_output", None)
+    if own is not None:
+        own()
+
+
+def last_output(workload: Any, step: Step) -> None:
+    own = getattr(workload, "last_output", None)
+    if own is not None:
+        own(step)
+
+
+def check_outputs(workload: Any, device: Any) -> OutputCheck | None:
+    """How far sampled outputs are from a fresh model's; None for a workload that does not sample them."""
+    own = getattr(workload, "check_outputs", None)
+    found: OutputCheck | None = None if own is None else own(device)
+    return found
 
 
 def own_metrics(workload: Any) -> dict[str, float | None]:

@@ -1,6 +1,7 @@
 """What steps really compute in: types, layouts and modes, seen below autograd and autocast while a few of them run."""
 
 import json
+import math
 import os
 import re
 import sys
@@ -9,7 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,6 +28,8 @@ PRODUCT = re.compile(r"[a-z]*(mm|matmul|gemm|gemv|mv|dot|linear|attention|attn|l
 _QUANTISED = ("quantized", "onednn")
 _COPIES = re.compile(r"_?to(_copy)?|copy_?|clone|contiguous|empty\w*|new_\w+|\w+_like|detach|alias|lift\w*")
 """What only moves or makes values computes in nothing."""
+
+_OPERATOR = re.compile(r"\w+::\w+")
 
 LEAST_STEPS = 2
 """A type used only in every second step is met."""
@@ -153,7 +156,7 @@ class _AutocastWatch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-class _AllThreads:
+class AllThreads:
     """Inside `with`, notes the operators of every thread of the process, which no `TorchDispatchMode` sees."""
 
     def __enter__(self) -> Self:
@@ -170,7 +173,8 @@ class _AllThreads:
             self._trace.unregister_callback()
         text = Path(self._file.name).read_text(encoding="utf-8", errors="replace")
         self._file.close()
-        for node in json.loads(text)["nodes"]:
+        self.nodes: list[dict[str, Any]] = json.loads(text)["nodes"]
+        for node in self.nodes:
             thread = next(each["value"] for each in node["attrs"] if each["name"] == "tid")
             if any(each.startswith("Tensor") for each in node["inputs"]["types"]) or node["name"] == _SEEN:
                 self._threads.setdefault(thread, set()).add(node["name"])
@@ -182,6 +186,36 @@ class _AllThreads:
         if not products:
             return {name for name in operators if not _COPIES.fullmatch(name)}
         return {name for name in operators if _is(PRODUCT, name) or _is(CONVOLUTION, name)}
+
+    def work(self) -> int:
+        """About the multiply-adds of products and convolutions; of a step without any, the elements that all other
+        operators took. Only the outermost operators count: an observer makes them call themselves once more.
+        """
+        operators = {node["id"] for node in self.nodes if _OPERATOR.fullmatch(node["name"])}
+        inside = set[int]()
+        for node in sorted(self.nodes, key=lambda each: int(each["id"])):
+            if node["ctrl_deps"] in operators or node["ctrl_deps"] in inside:
+                inside.add(node["id"])
+        products, others = 0, 0
+        for node in self.nodes:
+            name = node["name"].rpartition("::")[2]
+            if node["id"] in operators - inside and not _COPIES.fullmatch(name):
+                taken, given = (sorted(_sizes(node[each]["shapes"])) for each in ("inputs", "outputs"))
+                others += sum(taken)
+                if (_is(PRODUCT, name) or _is(CONVOLUTION, name)) and taken:
+                    # For a product of m x k and k x n into m x n, the root of all three sizes is m x k x n.
+                    products += round(math.sqrt(math.prod((*taken[-2:], *given[-1:]))))
+        return products or others
+
+
+def _sizes(shapes: Any) -> Iterator[int]:
+    """Elements of each tensor, also of those in lists, as an execution trace writes their shapes."""
+    if shapes and all(isinstance(size, int) for size in shapes):
+        yield math.prod(shapes)
+    else:
+        for each in shapes:
+            if isinstance(each, list):
+                yield from _sizes(each)
 
 
 @contextmanager
@@ -204,7 +238,7 @@ def observe(step: Callable[[], Any], device_type: str = "cpu", num_steps: int | 
     `unseen_operators` what other threads computed meanwhile; without a product in this one, it shows no type then.
     """
     casts: list[str | None] = []
-    with Observer() as observer, no_autotuning(), _AllThreads() as threads:
+    with Observer() as observer, no_autotuning(), AllThreads() as threads:
         ends = time.perf_counter() + _WATCH_S
         while len(casts) < (num_steps or LEAST_STEPS) or (
             num_steps is None and len(casts) < MOST_STEPS and time.perf_counter() < ends
@@ -228,3 +262,12 @@ def observe(step: Callable[[], Any], device_type: str = "cpu", num_steps: int | 
         "autocast_dtype": told.pop() if len(told) == 1 else "+".join(sorted(cast or "none" for cast in told)),
         "extra": extra,
     }
+
+
+def work_of(step: Callable[[], Any], *, watched: bool) -> tuple[int, Any]:
+    """The work of one step in every thread (see `AllThreads.work`), and what it returned. `watched`: under an
+    `Observer`, which the step can notice.
+    """
+    with AllThreads() as threads, Observer() if watched else nullcontext():
+        result = step()
+    return threads.work(), result

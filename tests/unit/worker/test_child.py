@@ -147,7 +147,7 @@ def test_metrics_are_those_of_the_registry(run):
 def test_phases_and_their_marks_follow_each_other(run):
     messages = run("cnn", image_size=8, batch_size=4, parity=True)
     phases = [message for message in messages if message.type == "phase"]
-    assert [phase.name for phase in phases] == ["build", "warmup", "measuring", "closing", "parity"]
+    assert [phase.name for phase in phases] == ["build", "warmup", "measuring", "checking", "closing", "parity"]
     marks = messages[-1].marks
     edges = [marks[f"phase_{phase.name}_s"] for phase in phases]
     assert all(left[1] == right[0] for left, right in itertools.pairwise(edges))

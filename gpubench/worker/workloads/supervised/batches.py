@@ -7,7 +7,7 @@ the case's memory format, as a tuned input pipeline would deliver them.
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
 from typing import Any, NamedTuple, Protocol
 
@@ -64,6 +64,7 @@ class Resident:
 
     def __init__(self, batches: list[Batch]) -> None:
         self.batches = batches
+        self.last: Batch | None = None
         self.rewind()
 
     def rewind(self) -> None:
@@ -71,13 +72,27 @@ class Resident:
         self._rotation = cycle(self.batches)
 
     def fetch(self) -> Batch:
-        return next(self._rotation)
+        self.last = batch = next(self._rotation)
+        return batch
+
+    def renew(self, batches: Sequence[Batch]) -> None:
+        """Other samples in the same memory: those of each batch change places, of one by one those of all batches."""
+        for batch in batches:
+            for part in tree_leaves(batch):
+                if 0 not in part.stride():  # what was expanded has one value in many places
+                    part.copy_(part.roll(1, 0))
+        if len(batches) > 1 and len(first_tensor(batches[0])) == 1:
+            leaves = [tree_leaves(batch) for batch in batches]
+            first = [part.clone() for part in leaves[0]]
+            for parts, others in zip(leaves, (*leaves[1:], first), strict=True):
+                for part, other in zip(parts, others, strict=True):
+                    part.copy_(other)
 
     def transfer(self, batch: Batch) -> Batch:
         return batch
 
     def close(self) -> None:
-        self.batches, self._rotation = [], cycle(())
+        self.batches, self.last, self._rotation = [], None, cycle(())
 
 
 class HostMemoryBatches(Resident):

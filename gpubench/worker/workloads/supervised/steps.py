@@ -259,12 +259,21 @@ class Snapshot:
     """The first 4,096 elements of every parameter, on the CPU: little enough to leave no mark on memory figures."""
 
     values: dict[str, torch.Tensor]
+    trained: frozenset[str]
+    """Names of the parameters that took gradients when the model was built."""
 
     @classmethod
-    def of(cls, model: torch.nn.Module) -> "Snapshot":
+    def of(cls, model: torch.nn.Module, before: "Snapshot | None" = None) -> "Snapshot":
+        """`before`: an earlier one, of when it was built."""
+        trained = frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
         with torch.no_grad():
             here = {name: _here(parameter) for name, parameter in model.named_parameters()}
-            return cls({name: _sample(part) for name, part in here.items() if part.numel() > 0})
+            values = {name: _sample(part) for name, part in here.items() if part.numel() > 0}
+        return cls(values, trained if before is None else before.trained)
+
+    def frozen(self, model: torch.nn.Module) -> list[str]:
+        """Parameters that take no gradients any more."""
+        return [name for name, each in model.named_parameters() if name in self.trained and not each.requires_grad]
 
     def distances(self, model: torch.nn.Module) -> dict[str, float]:
         """Per parameter the L2 norm (in fp64) of how far its sampled elements moved."""
@@ -305,7 +314,7 @@ def health_of(
     moved: bool | None = None
     if model is not None and snapshot is not None and step.num_steps > 0:
         distances = snapshot.distances(model)
-        moved = any(distance != 0 for distance in distances.values())
+        moved = any(distance != 0 for distance in distances.values()) and not snapshot.frozen(model)
         extra["unmoved_parameters"] = [name for name, distance in distances.items() if distance == 0]
     return Health(
         finite=step.finite(), parameters_moved=moved, scaler_skipped_steps=skipped, optimizer_steps=done, extra=extra

@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.worker.accelerator import accelerator_of
-from gpubench.worker.workloads.base import Health, ParityProbe, Phases, Step, Unsupported
+from gpubench.worker.workloads.base import Health, OutputCheck, ParityProbe, Phases, Step, Unsupported
 from gpubench.worker.workloads.compiled import USES_CUDA_GRAPHS, compile_model, compile_stats
 from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, dtype_name
 from gpubench.worker.workloads.supervised import lightning_loop, normalisation, parity_probe
@@ -29,6 +29,7 @@ from gpubench.worker.workloads.supervised.batches import (
 from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples, map_tensors
 from gpubench.worker.workloads.supervised.lightning_loop import FrameworkLoop, LightningLoop
 from gpubench.worker.workloads.supervised.optimizers import CountingScaler, make_optimizer
+from gpubench.worker.workloads.supervised.output_samples import OutputSamples
 from gpubench.worker.workloads.supervised.scores import Contents, Score
 from gpubench.worker.workloads.supervised.steps import (
     Distributed,
@@ -81,6 +82,7 @@ class Supervised:
         self._engine: TrainStep | InferStep | None = None
         self._snapshot: Snapshot | None = None
         self._loop: FrameworkLoop | None = None
+        self._samples: OutputSamples | None = None
 
     # What a subclass says.
 
@@ -245,7 +247,7 @@ class Supervised:
         assert self._engine is not None, "build comes first"
         self._engine.reset()
         if self.model is not None and self.optimizer is not None:
-            self._snapshot = Snapshot.of(self.model)
+            self._snapshot = Snapshot.of(self.model, self._snapshot)
         if self.input_waits_s is not None:
             self.input_waits_s.clear()
 
@@ -355,6 +357,29 @@ class Supervised:
         """A fixed seeded batch through a fresh model, as the case computes it and in fp64; or why there is none."""
         return parity_probe.run(self, case, torch.device(device))
 
+    def renew_inputs(self) -> None:
+        """Puts other samples where the batches of a pool are; a loader makes new ones anyway."""
+        source = None if self._engine is None else self._engine.source
+        if isinstance(source, Resident) and self._loop is None:  # a framework may have copies
+            source.renew(source.batches)
+
+    def sample_output(self) -> None:
+        """Between blocks of steps: keeps some of the last output, for `check_outputs`."""
+        if self._samples is None and isinstance(self._engine, InferStep) and self._case is not None:
+            self._samples = OutputSamples(self, self._engine, self._case)
+        if self._samples is not None:
+            self._samples.take()
+
+    def last_output(self, step: Step) -> None:
+        """After the last step, where `sample_output` was called: runs one more, and keeps the weights."""
+        if self._samples is not None and self.model is not None:
+            self.renew_inputs()
+            self._samples.take_last(step, self.model)
+
+    def check_outputs(self, device: Any) -> OutputCheck | None:
+        """The kept outputs against a fresh model with the same weights. For after `close`."""
+        return None if self._samples is None else self._samples.check(torch.device(device))
+
     def close(self) -> None:
         """Ends loader processes and lets go of model, optimizer and batches."""
         if self._loop is not None:
@@ -362,6 +387,8 @@ class Supervised:
             self._loop = None
         if self.source is not None:
             self.source.close()
+        if self._samples is not None:
+            self._samples.release()
         self.model = self.optimizer = self.source = self._engine = self._snapshot = None
 
 

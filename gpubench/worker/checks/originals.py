@@ -1,0 +1,72 @@
+"""Whether the functions that a measurement relies on are still those that the process began with."""
+
+import builtins
+import gc
+import sys
+import time
+from collections.abc import Iterator
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+from gpubench.core.findings import Finding, finding
+
+_CLOCKS = ("perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time", "process_time_ns")
+_BUILTINS = ("abs", "all", "any", "isinstance", "len", "max", "min", "range", "round", "sorted", "sum", "type", "zip")
+_CUDA = (
+    *("synchronize", "current_stream", "is_available", "memory_stats", "memory_allocated", "max_memory_allocated"),
+    *("reset_peak_memory_stats", "mem_get_info", "get_device_properties", "Event", "Stream", "CUDAGraph"),
+)
+_TORCH = ("inference_mode", "is_inference_mode_enabled", "is_autocast_enabled", "isfinite", "get_num_threads")
+_KINDS = (FunctionType, BuiltinFunctionType, ModuleType, type)
+_OWN = "gpubench."
+_NAMED = 3
+
+
+class Originals:
+    """What clocks, waits and gpubench's own functions were when this was made: before any code of a workload ran.
+
+    A digest by identity: a function that was replaced, given other code, or hidden behind a name of the module that
+    calls it differs. What is put back before `replaced` is asked is not seen. Takes a few milliseconds.
+    """
+
+    def __init__(self) -> None:
+        self._known = dict(_functions())
+        self._told = False
+
+    def replaced(self) -> list[str]:
+        """Their names, in order."""
+        now = dict(_functions())
+        hidden = {name for name in now.keys() - self._known.keys() if name.rpartition(".")[2] in vars(builtins)}
+        return sorted({name for name, what in self._known.items() if now.get(name, what) != what} | hidden)
+
+    def findings(self) -> list[Finding]:
+        """GB319 if something was replaced; once."""
+        names = [] if self._told else self.replaced()
+        if not names:
+            return []
+        self._told = True
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        message = f"Replaced while the case ran: {', '.join(names[:_NAMED])}{more}."
+        return [finding("GB319", message, names=names[:100])]
+
+
+def _functions() -> Iterator[tuple[str, Any]]:
+    """Name and identity of every function."""
+    for module, names in ((time, _CLOCKS), (gc, ("collect", "disable", "enable")), (builtins, _BUILTINS)):
+        yield from _members(module.__name__, vars(module), names)
+    if (torch := sys.modules.get("torch")) is not None:
+        yield from _members("torch", vars(torch), _TORCH)
+        yield from _members("torch.cuda", vars(torch.cuda), _CUDA)
+        yield from _members("torch.cuda.Event", vars(torch.cuda.Event))
+    for name, own in [*sys.modules.items()]:
+        if name.startswith(_OWN) and ".workloads." not in name:
+            yield f"sys.modules[{name}]", id(own)
+            yield from _members(name, vars(own))
+
+
+def _members(owner: str, values: dict[str, Any], names: tuple[str, ...] | None = None) -> Iterator[tuple[str, Any]]:
+    for name, value in [*values.items()]:
+        if (names is None or name in names) and isinstance(value, _KINDS):
+            yield f"{owner}.{name}", (id(value), id(getattr(value, "__code__", None)))
+            if isinstance(value, type) and value.__module__ == owner:
+                yield from _members(f"{owner}.{name}", dict(vars(value)))
