@@ -196,10 +196,10 @@ class AllThreads:
         for node in sorted(self.nodes, key=lambda each: int(each["id"])):
             if node["ctrl_deps"] in operators or node["ctrl_deps"] in inside:
                 inside.add(node["id"])
-        products, others = 0, 0
+        outermost, products, others = operators - inside, 0, 0
         for node in self.nodes:
             name = node["name"].rpartition("::")[2]
-            if node["id"] in operators - inside and not _COPIES.fullmatch(name):
+            if node["id"] in outermost and not _COPIES.fullmatch(name):
                 taken, given = (sorted(_sizes(node[each]["shapes"])) for each in ("inputs", "outputs"))
                 others += sum(taken)
                 if (_is(PRODUCT, name) or _is(CONVOLUTION, name)) and taken:
