@@ -21,6 +21,10 @@ _ALLOCATED_PEAK = "allocated_bytes.all.peak"
 
 _ROCM_TF32 = ("gfx94", "gfx95")
 """Architectures with TF32, as in `torch.cuda.is_tf32_supported`."""
+_RELIED_ON = (
+    *("synchronize", "current_stream", "is_available", "memory_stats", "memory_allocated", "max_memory_allocated"),
+    *("reset_peak_memory_stats", "mem_get_info", "get_device_properties", "Event", "Stream", "CUDAGraph"),
+)
 
 
 class DeviceFacts(NamedTuple):
@@ -332,6 +336,11 @@ def visible_gpus(torch: Any) -> tuple[list[Accelerator], str | None]:
         first_sentence = str(error).partition("\n")[0].partition(". ")[0].rstrip(".")
         return [], first_sentence or "CUDA cannot be initialised"
     return [], "torch sees no CUDA device (CUDA_VISIBLE_DEVICES may hide it)"
+
+
+def functions_of_gpus(torch: Any) -> tuple[tuple[str, Any, tuple[str, ...] | None], ...]:
+    """What figures of a GPU rely on: where it is, its owner, and the names of its functions (None: all)."""
+    return ("torch.cuda", torch.cuda, _RELIED_ON), ("torch.cuda.Event", torch.cuda.Event, None)
 
 
 def built_for_gpus(torch: Any) -> bool:

@@ -65,14 +65,14 @@ def test_a_slow_down_is_found_and_the_same_arm_is_never_called_slower(judged):
 
 
 def test_the_log_shows_the_verdict_forming_and_the_screen_the_verdict(judged):
-    done, run = judged
+    done, _ = judged
     assert "slow vs base throughput -" in done.stderr
     assert "undecided, round 3 (looked at after 5)" in done.stderr
     assert "slower, round 5" in done.stderr
     assert "slow against base" in done.stdout
     assert "Speed: 1 slower of 1 case." in done.stdout
     assert "same against base" in done.stdout
-    assert f"gpubench check {run.folder}" in done.stdout
+    assert "gpubench check run " in done.stdout
 
 
 def test_every_round_holds_every_arm_once_in_a_process_and_host_of_its_own(judged):

@@ -12,6 +12,7 @@ from fakes.hosting import HostUnderTest, is_alive
 from fakes.workloads import SLEEP_S
 
 from gpubench.core.findings import validity
+from gpubench.protocol.messages import PROTOCOL_VERSION
 from gpubench.suite.model.suite import Measure
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the host forks on Linux only")
@@ -39,7 +40,7 @@ def _codes(message):
 
 def test_hello_tells_versions_and_why_there_is_no_cuda(host):
     hello = host.hello
-    assert (hello.role, hello.version, hello.pid, hello.can_fork) == ("host", 1, host.process.pid, True)
+    assert (hello.role, hello.version, hello.pid, hello.can_fork) == ("host", PROTOCOL_VERSION, host.process.pid, True)
     assert hello.python == sys.executable
     assert {"gpubench", "python", "torch", "torchvision", "cuda", "cudnn"} <= set(hello.versions)
     assert bool(hello.devices) != bool(hello.cuda_unavailable)

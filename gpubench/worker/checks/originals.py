@@ -9,13 +9,10 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from gpubench.core.findings import Finding, finding
+from gpubench.worker.accelerator import functions_of_gpus
 
 _CLOCKS = ("perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time", "process_time_ns")
 _BUILTINS = ("abs", "all", "any", "isinstance", "len", "max", "min", "range", "round", "sorted", "sum", "type", "zip")
-_CUDA = (
-    *("synchronize", "current_stream", "is_available", "memory_stats", "memory_allocated", "max_memory_allocated"),
-    *("reset_peak_memory_stats", "mem_get_info", "get_device_properties", "Event", "Stream", "CUDAGraph"),
-)
 _TORCH = ("inference_mode", "is_inference_mode_enabled", "is_autocast_enabled", "isfinite", "get_num_threads")
 _KINDS = (FunctionType, BuiltinFunctionType, ModuleType, type)
 _OWN = "gpubench."
@@ -56,8 +53,8 @@ def _functions() -> Iterator[tuple[str, Any]]:
         yield from _members(module.__name__, vars(module), names)
     if (torch := sys.modules.get("torch")) is not None:
         yield from _members("torch", vars(torch), _TORCH)
-        yield from _members("torch.cuda", vars(torch.cuda), _CUDA)
-        yield from _members("torch.cuda.Event", vars(torch.cuda.Event))
+        for name, owner, of_gpus in functions_of_gpus(torch):
+            yield from _members(name, vars(owner), of_gpus)
     for name, own in [*sys.modules.items()]:
         if name.startswith(_OWN) and ".workloads." not in name:
             yield f"sys.modules[{name}]", id(own)

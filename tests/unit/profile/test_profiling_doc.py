@@ -27,8 +27,8 @@ def test_the_screen_in_the_page_is_what_the_command_prints(
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.chdir(DOCS.parent)
     assert main(["profile", "read", "docs/traces/bf16-no-faster.json"]) == 0
-    shown = (DOCS / "profiling.md").read_text().split("```text\n")[1].split("```")[0]
-    assert capsys.readouterr().out == shown
+    shown = (DOCS / "profiling.md").read_text().split("```text\nProfile\n")[1].split("```")[0]
+    assert capsys.readouterr().out == f"Profile\n{shown}"
 
 
 def test_the_cause_that_the_page_names_is_the_one_the_trace_shows():

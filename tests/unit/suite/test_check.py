@@ -72,7 +72,8 @@ def test_every_mistake_is_reported_at_once(problems):
             "defaults: {workload: resnet50}",
             (
                 "defaults.workload: unknown value 'resnet50' (choose from "
-                "cnn, resnet9, torchvision:<model>, operators:<operator>, collectives:<name>, vision:<task>, speech:<task>, text:<task>, multimodal:<task>, <module>:<Name>)"
+                "cnn, resnet9, torchvision:<model>, torchvision-detection:<model>, torchvision-segmentation:<model>, "
+                "timm:<model>, hf:<architecture>@<task>, operators:<operator>, collectives:<name>, vision:<task>, speech:<task>, text:<task>, multimodal:<task>, <module>:<Name>)"
             ),
         ),
         (
