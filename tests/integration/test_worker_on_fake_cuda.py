@@ -88,7 +88,7 @@ def test_a_run_follows_the_card_it_names_and_calls_no_figure_without_values_vali
     text = (
         "schema: 1\nname: second\nrequires: cuda\ndefaults: {workload: cnn, device: 'cuda:1', data: digits}\n"
         "matrix: {cuda_graph: [false, true]}\n"
-        "measure: {min_time: 100ms, max_time: 1s, min_window: 100ms, repeats: 1, target_rel_ci: 0.5}\n"
+        "measure: {min_time: 800ms, max_time: 1s, min_window: 800ms, repeats: 1, target_rel_ci: 0.5}\n"
     )
     (tmp_path / "second.yaml").write_text(text)
     command = [sys.executable, "-m", "gpubench", "run", str(tmp_path / "second.yaml"), "--out", str(tmp_path / "run")]
@@ -102,7 +102,7 @@ def test_a_run_follows_the_card_it_names_and_calls_no_figure_without_values_vali
         assert validity(record.findings) is Validity.INVALID
         assert {"GB303", "GB305"} <= {each.code for each in record.findings}
         assert record.effective.device_uuid == record.telemetry["device"]["uuid"] == f"GPU-{OTHER_UUID}"
-        assert record.metrics["mean_power_w"] == pytest.approx(300, rel=0.05)
+        assert record.metrics["mean_power_w"] == pytest.approx(300, rel=0.15)  # the window is short for a counter
     assert not log.exists()  # nothing that CUDA would not allow
 
 
