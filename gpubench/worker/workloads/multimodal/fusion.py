@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.classifier import datasets
 from gpubench.worker.workloads.classifier.datasets import Split
@@ -82,6 +81,7 @@ class FusionNet(nn.Module):
 class Fusion(Supervised):
     """Judged by accuracy; beside it, that of the image alone and of the sound alone."""
 
+    own_data = DATA
     max_gradient_norm = 5.0
 
     def make_model(self, case: Case) -> nn.Module:  # noqa: ARG002
@@ -99,11 +99,7 @@ class Fusion(Supervised):
         losses = [functional.cross_entropy(output[name], targets) for name in ("logits", "image", "sound")]
         return torch.stack(losses).sum()
 
-    def load_data(self, case: Case) -> DataSplits | None:
-        if case.data == "synthetic":
-            return None
-        if case.data != DATA:
-            raise UsageError(f"multimodal:fusion has no data called {case.data!r}.", hint=f"Use `data: {DATA}`.")
+    def load_own_data(self, case: Case) -> DataSplits:
         return load(case.image_size or IMAGE_SIZE)
 
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:

@@ -6,7 +6,6 @@ from functools import cache
 import torch
 from torch import nn
 
-from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.speech import features, utterances
 from gpubench.worker.workloads.speech.features import FRAMES_PER_S, NUM_BANDS
@@ -69,6 +68,7 @@ class GRUClassifier(nn.Module):
 class SpeechCommands(Supervised):
     """Accuracy on voices that it never heard, at 20 dB; at 5 dB beside it."""
 
+    own_data = DATA
     max_gradient_norm = 1.0
 
     def make_model(self, case: Case) -> nn.Module:  # noqa: ARG002
@@ -82,11 +82,7 @@ class SpeechCommands(Supervised):
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return nn.functional.cross_entropy(output, targets)
 
-    def load_data(self, case: Case) -> DataSplits | None:
-        if case.data == "synthetic":
-            return None
-        if case.data != DATA:
-            raise UsageError(f"speech:commands has no data called {case.data!r}.", hint=f"Use `data: {DATA}`.")
+    def load_own_data(self, case: Case) -> DataSplits:  # noqa: ARG002
         return load()
 
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import need
 from gpubench.worker.workloads.by_length import ByLength
@@ -74,6 +73,7 @@ class CTCNet(nn.Module):
 class SpeechRecognition(Supervised):
     """Judged by the word error rate on voices that it never heard (jiwer)."""
 
+    own_data = DATA
     max_gradient_norm = 5.0
 
     def make_model(self, case: Case) -> nn.Module:  # noqa: ARG002
@@ -94,11 +94,7 @@ class SpeechRecognition(Supervised):
             scores_LNC, targets, output["lengths"], num_digits_N, blank=BLANK, zero_infinity=True
         )
 
-    def load_data(self, case: Case) -> DataSplits | None:
-        if case.data == "synthetic":
-            return None
-        if case.data != DATA:
-            raise UsageError(f"speech:recognition has no data called {case.data!r}.", hint=f"Use `data: {DATA}`.")
+    def load_own_data(self, case: Case) -> DataSplits:  # noqa: ARG002
         return load()
 
     def augment(self, inputs: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:

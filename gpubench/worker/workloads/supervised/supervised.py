@@ -70,6 +70,9 @@ class Supervised:
     reads_values = False
     """Whether the model's work depends on values that it reads on the host: then FLOPs are those of one batch."""
 
+    own_data: str | None = None
+    """The one data set that the task can learn from, by its name in a suite; `load_own_data` reads it."""
+
     def __init__(self) -> None:
         self.phases: Phases = no_phases
         self.download = False
@@ -114,7 +117,15 @@ class Supervised:
         """The case's real data; None for synthetic ones. UsageError for data that the workload cannot take."""
         if case.data == "synthetic":
             return None
-        raise UsageError(f"{case.workload} cannot learn from {case.data}.", hint="Leave out `data`.")
+        if self.own_data is None:
+            raise UsageError(f"{case.workload} cannot learn from {case.data}.", hint="Leave out `data`.")
+        if case.data != self.own_data:
+            raise UsageError(f"{case.workload} has no data called {case.data!r}.", hint=f"Use `data: {self.own_data}`.")
+        return self.load_own_data(case)
+
+    def load_own_data(self, case: Case) -> DataSplits:
+        """What `data: <own_data>` stands for."""
+        raise NotImplementedError
 
     def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:  # noqa: ARG002
         """How good `self.model` is on a split. It is in eval mode, in inference mode, under the case's autocast.

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.by_length import ByLength
 from gpubench.worker.workloads.learning_rates import cosine
@@ -77,6 +76,7 @@ class SentenceClassifier(nn.Module):
 class TextClassification(Supervised):
     """Judged by accuracy."""
 
+    own_data = DATA
     max_gradient_norm = 1.0
 
     def make_model(self, case: Case) -> nn.Module:  # noqa: ARG002
@@ -91,11 +91,7 @@ class TextClassification(Supervised):
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         return nn.functional.cross_entropy(output, targets)
 
-    def load_data(self, case: Case) -> DataSplits | None:
-        if case.data == "synthetic":
-            return None
-        if case.data != DATA:
-            raise UsageError(f"text:classification has no data called {case.data!r}.", hint=f"Use `data: {DATA}`.")
+    def load_own_data(self, case: Case) -> DataSplits:
         return load(case.data_root)
 
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:

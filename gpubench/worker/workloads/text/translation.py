@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import need
 from gpubench.worker.workloads.by_length import ByLength
@@ -52,6 +51,7 @@ class Sentences(Examples):
 class Translation(Supervised):
     """Greedy translations of the test split, judged by BLEU and chrF (sacrebleu)."""
 
+    own_data = DATA
     max_gradient_norm = 1.0
 
     def make_model(self, case: Case) -> nn.Module:  # noqa: ARG002
@@ -71,11 +71,7 @@ class Translation(Supervised):
             output.flatten(0, 1), targets.flatten(), ignore_index=PADDING, label_smoothing=0.1
         )
 
-    def load_data(self, case: Case) -> DataSplits | None:
-        if case.data == "synthetic":
-            return None
-        if case.data != DATA:
-            raise UsageError(f"text:translation has no data called {case.data!r}.", hint=f"Use `data: {DATA}`.")
+    def load_own_data(self, case: Case) -> DataSplits:
         return load(case.data_root)
 
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:

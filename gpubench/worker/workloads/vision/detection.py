@@ -11,7 +11,7 @@ from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Exa
 from gpubench.worker.workloads.supervised.scores import Score
 from gpubench.worker.workloads.supervised.supervised import Supervised
 from gpubench.worker.workloads.vision.retinanet import Detector
-from gpubench.worker.workloads.vision.scene_examples import BoxedScenes, image_size, load_scenes
+from gpubench.worker.workloads.vision.scene_examples import DATA, BoxedScenes, image_size, load_scenes
 from gpubench.worker.workloads.vision.scenes import MOST_DIGITS
 from gpubench.worker.workloads.vision.scores import mean_precision, trivial_boxes, true_boxes
 
@@ -23,6 +23,7 @@ _SIDE = 16.0
 class Detection(Supervised):
     """Judged by mean average precision."""
 
+    own_data = DATA
     max_gradient_norm = 5.0
     loss_in_inference = False
 
@@ -42,7 +43,7 @@ class Detection(Supervised):
         loss: torch.Tensor = output["loss"]
         return loss
 
-    def load_data(self, case: Case) -> DataSplits | None:
+    def load_own_data(self, case: Case) -> DataSplits:
         return load_scenes(case, BoxedScenes)
 
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:

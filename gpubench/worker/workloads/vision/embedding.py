@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.classifier import datasets
 from gpubench.worker.workloads.learning_rates import cosine
@@ -69,6 +68,7 @@ class EmbeddingNet(nn.Module):
 class Verification(Supervised):
     """Judged by the equal error rate over all pairs of pictures."""
 
+    own_data = DATA
     max_gradient_norm = 5.0
 
     def make_model(self, case: Case) -> nn.Module:  # noqa: ARG002
@@ -89,11 +89,7 @@ class Verification(Supervised):
             cosines_NN.masked_fill(again_NN, -torch.inf), torch.arange(len(targets), device=targets.device)
         )
 
-    def load_data(self, case: Case) -> DataSplits | None:
-        if case.data == "synthetic":
-            return None
-        if case.data != DATA:
-            raise UsageError(f"vision:embedding has no data called {case.data!r}.", hint=f"Use `data: {DATA}`.")
+    def load_own_data(self, case: Case) -> DataSplits:
         return load(case.image_size or IMAGE_SIZE)
 
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:

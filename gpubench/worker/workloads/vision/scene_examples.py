@@ -43,12 +43,8 @@ class BoxedScenes(SceneExamples):
         return {"images": self.image(index), "boxes": self.scenes.boxes_NB4[index].float(), "labels": labels}, labels
 
 
-def load_scenes(case: Case, kind: type[SceneExamples]) -> DataSplits | None:
-    """UsageError for other data, and for a size that the scenes do not have."""
-    if case.data == "synthetic":
-        return None
-    if case.data != DATA:
-        raise UsageError(f"{case.workload} has no data called {case.data!r}.", hint=f"Use `data: {DATA}`.")
+def load_scenes(case: Case, kind: type[SceneExamples]) -> DataSplits:
+    """UsageError for a size that the scenes do not have."""
     if image_size(case) != SIZE:
         raise UsageError(f"{DATA} are of {SIZE} pixels, not {case.image_size}.", hint="Leave out `image_size`.")
     parts = [scenes.load(name) for name in ("train", "validation", "test")]

@@ -8,7 +8,7 @@ from gpubench.worker.workloads.learning_rates import cosine
 from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples
 from gpubench.worker.workloads.supervised.scores import Score
 from gpubench.worker.workloads.supervised.supervised import Supervised
-from gpubench.worker.workloads.vision.scene_examples import MaskedScenes, image_size, load_scenes
+from gpubench.worker.workloads.vision.scene_examples import DATA, MaskedScenes, image_size, load_scenes
 from gpubench.worker.workloads.vision.scores import mean_iou, trivial_masks
 from gpubench.worker.workloads.vision.unet import UNet
 
@@ -19,6 +19,7 @@ NUM_CLASSES = 11
 class Segmentation(Supervised):
     """Judged by mean intersection over union."""
 
+    own_data = DATA
     max_gradient_norm = 5.0
 
     def make_model(self, case: Case) -> nn.Module:  # noqa: ARG002
@@ -33,7 +34,7 @@ class Segmentation(Supervised):
         """Mean cross-entropy of the pixels."""
         return nn.functional.cross_entropy(output, targets)
 
-    def load_data(self, case: Case) -> DataSplits | None:
+    def load_own_data(self, case: Case) -> DataSplits:
         return load_scenes(case, MaskedScenes)
 
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
