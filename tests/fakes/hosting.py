@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gpubench.protocol.messages import End, Job, decode, encode
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Measure
@@ -16,6 +18,10 @@ from gpubench.suite.model.suite import Measure
 FAKES = str(Path(__file__).parent)
 QUICK = Measure(min_time=0.1, max_time=0.6, min_steps=10, target_rel_ci=0.5)
 TIMEOUT_S = 60
+
+NEEDS_TWO_RANKS = pytest.mark.skipif(
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="two ranks need two CPUs, and Linux to fork"
+)
 
 
 class Running:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes.hosting import NEEDS_TWO_RANKS
 
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.records import Status
@@ -17,9 +18,7 @@ from gpubench.suite.model.workload_names import COLLECTIVES
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [
-    pytest.mark.skipif(
-        sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="two ranks need two CPUs, and Linux to fork"
-    ),
+    NEEDS_TWO_RANKS,
     pytest.mark.timeout(660),  # of one run that all tests look at, on a machine with other work
 ]
 

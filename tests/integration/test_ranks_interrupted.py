@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes.hosting import is_alive
+from fakes.hosting import NEEDS_TWO_RANKS, is_alive
 
 from gpubench.core.records import Status
 from gpubench.store.run_reader import load_run
@@ -16,9 +16,7 @@ from gpubench.store.run_reader import load_run
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [
-    pytest.mark.skipif(
-        sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="two ranks need two CPUs, and Linux to fork"
-    ),
+    NEEDS_TWO_RANKS,
     pytest.mark.timeout(300),
 ]
 

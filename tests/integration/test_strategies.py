@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes.hosting import NEEDS_TWO_RANKS
 
 from gpubench.core.records import Status
 from gpubench.store.run_reader import load_run
@@ -13,9 +14,7 @@ from gpubench.store.run_reader import load_run
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [
-    pytest.mark.skipif(
-        sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="two ranks need two CPUs, and Linux to fork"
-    ),
+    NEEDS_TWO_RANKS,
     pytest.mark.timeout(660),  # of one run that all tests look at, on a machine with other work
 ]
 
