@@ -100,7 +100,7 @@ def read_back(case: Case, workload_probe: dict[str, Any] | None, device: Any) ->
     observed, facts = observed_math(torch, accelerator), accelerator.facts()
     environment = {name: os.environ[name] for name in WATCHED_VARIABLES if name in os.environ}
     extra = {**probe.pop("extra", {}), "observed_math": observed, "environment": environment, **facts.extra}
-    extra["freed_memory"] = keep_freed_memory()  # asks for what already holds
+    extra["freed_memory"] = keep_freed_memory()
     math, has_gpu = math_modes(torch), accelerator_of("cuda").problem() is None
     cudnn = torch.backends.cudnn.version() if has_gpu else None  # type: ignore[no-untyped-call]
     precision = _precision(probe, math, observed, accelerator)

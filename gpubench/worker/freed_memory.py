@@ -3,7 +3,7 @@
 import ctypes
 import os
 import re
-from collections.abc import Mapping
+from functools import cache
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
@@ -13,9 +13,10 @@ KEPT = "kept"
 _OF_GLIBC = re.compile("MALLOC_[A-Z_]+_")
 
 
-def keep_freed_memory(environ: Mapping[str, str] = os.environ) -> str:
+@cache
+def keep_freed_memory() -> str:
     """Has glibc's allocator return nothing to the kernel, in this process and its children. Says what becomes of freed
-    memory from now on: `kept`, or who decides else. May be called again.
+    memory from now on: `kept`, or what decides instead. Done once; called again, it says the same.
 
     By default glibc gives the free end of its heap back, and maps large blocks anew each time. Whether a step pays for
     that depends on what happens to lie at the end of the heap: two processes of one case then differ by a third.
@@ -23,7 +24,7 @@ def keep_freed_memory(environ: Mapping[str, str] = os.environ) -> str:
 
     Source: mallopt(3), M_TRIM_THRESHOLD and M_MMAP_MAX.
     """
-    asked = [name for name in sorted(environ) if name == "GLIBC_TUNABLES" or _OF_GLIBC.fullmatch(name)]
+    asked = [name for name in sorted(os.environ) if name == "GLIBC_TUNABLES" or _OF_GLIBC.fullmatch(name)]
     if asked:
         return f"left to {' and '.join(asked)}"
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)

@@ -11,7 +11,7 @@ _FAULTS = """
 import ctypes, resource
 from gpubench.worker.freed_memory import keep_freed_memory
 if {keep}:
-    assert keep_freed_memory({{}}) == "kept"
+    assert keep_freed_memory() == "kept"
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 libc.free.argtypes, libc.memset.argtypes = [ctypes.c_void_p], [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
@@ -45,5 +45,9 @@ def test_the_next_step_uses_the_pages_that_the_last_one_freed() -> None:
         ({"MALLOC_TOP_PAD_": "1", "GLIBC_TUNABLES": "x"}, "left to GLIBC_TUNABLES and MALLOC_TOP_PAD_"),
     ],
 )
-def test_the_environments_own_choice_is_left(environ: dict[str, str], said: str) -> None:
-    assert keep_freed_memory(environ) == said
+def test_the_environments_own_choice_is_left(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], said: str
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    assert keep_freed_memory.__wrapped__() == said
