@@ -20,7 +20,7 @@ class Mine:
         self.slow = slow
 
     def build(self, case, device):
-        values = torch.randn(128, 128)
+        values = torch.randn(384, 384)
         def step():
             with self.phases("forward"):
                 torch.mm(values, values)
@@ -48,11 +48,10 @@ def case(**params) -> Case:
 
 @pytest.mark.parametrize("one_process", [True, False])
 def test_one_more_operator_is_named_in_one_process_and_in_several(tmp_path: Path, one_process: bool, monkeypatch):
-    monkeypatch.setattr("gpubench.profile.capture.capture_arms.TURNS", 6)
-    monkeypatch.setattr("gpubench.profile.capture.capture_arms.PROCESS_TURNS", 5)
-    arms = [JobArm(name="base", case=case()), JobArm(name="head", case=case(slow=100_000))]
+    monkeypatch.setattr("gpubench.profile.capture.capture_arms.PROCESS_TURNS", 6)
+    arms = [JobArm(name="base", case=case()), JobArm(name="head", case=case(slow=60_000))]
     found = explain_arms(job(tmp_path), arms, one_process=one_process, timeout_s=240)
-    assert (found.reference, found.candidate, found.turns) == ("base", "head", 6 if one_process else 5)
+    assert (found.reference, found.candidate, found.turns) == ("base", "head", 12 if one_process else 6)
     assert {part.phase for part in found.parts} == {"forward"}
     assert ("added", "aten::sort") in {(part.kind, part.after) for part in found.parts}
     assert found.parts[0].change.low > 0
