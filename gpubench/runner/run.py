@@ -1,5 +1,6 @@
 """Runs a suite to its last record. Never prints; a listener gets its events."""
 
+import hashlib
 import secrets
 import shutil
 import sys
@@ -17,7 +18,6 @@ from gpubench.core.records import ContestRecord, Record
 from gpubench.core.secrets import mask_text
 from gpubench.core.version import __version__
 from gpubench.machine import environment, other_programs
-from gpubench.machine.environment_variables import hide_homes
 from gpubench.protocol.host_modules import host_modules
 from gpubench.protocol.messages import Hello
 from gpubench.runner.arms.arm import Arm, Level, check_cases, level_of_run, levels_of, why_not_blocks
@@ -448,13 +448,13 @@ class _Stage:
 def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
     """The run's head as known before any worker starts."""
     loaded = request.loaded
-    folder, shown = request.folder or current_folder(), hide_homes if request.anonymous else str
+    folder = request.folder or current_folder()
     return RunInfo(
         run=name,
         suite_name=loaded.suite.name,
         suite=loaded.suite.model_dump(mode="json", by_alias=True, exclude_unset=True),
         suite_digest=loaded.digest,
-        suite_path=None if loaded.path is None else shown(str(loaded.path)),
+        suite_path=_suite_path(loaded.path, folder, hidden=request.anonymous),
         target=loaded.target,
         created=now.isoformat(timespec="seconds").replace("+00:00", "Z"),
         argv=request.argv,
@@ -466,7 +466,7 @@ def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
         screen_rounds=request.screen_rounds,
         sesoi=request.sesoi,
         tune=request.tune,
-        working_folder=None if folder is None else shown(str(folder)),
+        working_folder=None if folder is None or request.anonymous else str(folder),
         interpreter=_interpreter(hidden=request.anonymous),
     )
 
@@ -505,8 +505,16 @@ def _until_known(suite: Suite) -> UntilKnown | None:
     return None if measure.repeat_range is None else UntilKnown(measure.repeat_range.min, measure.target_rel_ci)
 
 
+def _suite_path(path: Path | None, folder: Path | None, *, hidden: bool) -> str | None:
+    """Where the suite file is: within the folder of the run, or only its name, if folders are `hidden`."""
+    if path is None or not hidden:
+        return None if path is None else str(path)
+    return str(path.relative_to(folder)) if folder is not None and path.is_relative_to(folder) else path.name
+
+
 def _interpreter(*, hidden: bool) -> str:
-    return hide_homes(sys.prefix) if hidden else sys.prefix
+    """The prefix of this Python, or a digest that still tells another one."""
+    return hashlib.sha256(sys.prefix.encode()).hexdigest()[:12] if hidden else sys.prefix
 
 
 def _versions(hellos: Hellos) -> dict[str, str | None]:

@@ -125,7 +125,7 @@ def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 )
 @click.option("--download", is_flag=True, help="Allow data sets to be downloaded into their `data_root`.")
 @click.option("--no-oom-skip", is_flag=True, help="Measure larger batches even after a smaller one ran out of memory.")
-@click.option("--anonymous", is_flag=True, help="Leave out the host name and hash UUIDs.")
+@click.option("--anonymous", is_flag=True, help="Leave out host name and folders, and hash UUIDs.")
 @click.option(
     "--strict", is_flag=True, help="Exit 4 if the machine is not fit for measuring, before or during the run."
 )

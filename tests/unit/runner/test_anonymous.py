@@ -1,9 +1,16 @@
+import sys
 from pathlib import Path
 
+import pytest
+from fakes.scripted_workers import script_the_workers
+
+from gpubench.core.errors import UsageError
 from gpubench.core.findings import finding
 from gpubench.core.records import Effective, Record, Status
 from gpubench.machine.environment_variables import anonymise
 from gpubench.runner.launch.recorder import anonymous
+from gpubench.runner.run import ResumeRequest, RunRequest, resume, start
+from gpubench.suite.load import load_suite
 
 UUID = "12345678-9abc-def0-1234-56789abcdef0"
 
@@ -27,3 +34,21 @@ def test_the_same_card_gets_the_digits_it_has_in_the_environment_and_homes_are_h
     assert UUID not in text
     assert str(Path.home()) not in text
     assert hidden.telemetry["other_processes"][0]["pid"] == 7
+
+
+def test_an_anonymous_run_tells_neither_its_folder_nor_its_interpreter_and_goes_on(tmp_path, monkeypatch):
+    script_the_workers(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    suite = tmp_path / "mine.yaml"
+    suite.write_text("schema: 1\nname: mine\ndefaults: {device: cpu}\nmeasure: {repeats: 1}\n")
+    request = RunRequest(load_suite(suite), out=tmp_path / "run", anonymous=True, budget_s=1e-9)
+    info = start(request).info
+    assert (info.suite_path, info.working_folder) == ("mine.yaml", None)
+    for stored in sorted((tmp_path / "run").iterdir()):
+        if stored.is_file():
+            assert str(tmp_path) not in stored.read_text(), stored
+    assert sys.prefix != info.interpreter
+    assert resume(ResumeRequest(tmp_path / "run")).info.interpreter == info.interpreter
+    monkeypatch.setattr("sys.prefix", "/another/python")
+    with pytest.raises(UsageError, match="interpreter"):
+        resume(ResumeRequest(tmp_path / "run"))
