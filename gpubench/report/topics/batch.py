@@ -79,9 +79,11 @@ def _finding(contest: Contest, lines: Lines) -> str:
     """
     leaders = _leaders(lines, counted=True) or _leaders(lines, counted=False)
     last = leaders[max(leaders)][0]
-    said = _scaling([entry for entry in lines[last] if has_figure(entry)], contest)
+    figures = {precision: [entry for entry in line if has_figure(entry)] for precision, line in lines.items()}
+    scaled = last if len(figures[last]) > 1 else max(figures, key=lambda precision: len(figures[precision]))
+    said = f"{scaled} {_scaling(figures[scaled], contest)}"
     if len(lines) == 1:
-        return f"{last} {said}"
+        return said
     from_batch = min(batch for batch in leaders if all(last in leaders[b] for b in leaders if b >= batch))
     led = [batch for batch in leaders if batch >= from_batch]
     sure = all(leaders[batch] == (last,) for batch in led)
@@ -96,18 +98,27 @@ def _finding(contest: Contest, lines: Lines) -> str:
     else:
         others = joined(list(dict.fromkeys(leaders[batch][0] for batch in leaders if batch < from_batch)))
         where = f"from batch {from_batch} on" + (f", {others} below" if sure else "")
-    then = "and" if where == "at every batch size" else f"; {last}"
-    return f"{leads} {where} {then} {said}{_not_counted(lines, leaders)}".replace(" ;", ";")
+    if where == "at every batch size" and scaled == last:
+        said = said.removeprefix(last).lstrip()
+    then = " and" if where == "at every batch size" else ";"
+    return f"{leads} {where}{then} {said}{_not_counted(lines, leaders)}"
 
 
 def _leaders(lines: Lines, *, counted: bool) -> dict[int, tuple[str, ...]]:
-    """The fastest precision at each batch size, followed by those not certainly slower.
+    """The fastest precision at each batch size that all were tried at (if there is none: at each batch size), followed
+    by those not certainly slower.
 
     `counted`: only of cases that may win.
     """
     entries: dict[int, list[CaseSummary]] = {}
+    tried = [
+        {batch_of(entry) for entry in line if has_figure(entry) or entry.status is Status.OOM}
+        for line in lines.values()
+        if any(map(has_figure, line))
+    ]
+    shared = set.intersection(*tried)
     for entry in (entry for line in lines.values() for entry in line):
-        if has_figure(entry) and (entry.may_win or not counted):
+        if has_figure(entry) and (entry.may_win or not counted) and (not shared or batch_of(entry) in shared):
             entries.setdefault(batch_of(entry), []).append(entry)
     leaders: dict[int, tuple[str, ...]] = {}
     for batch, found in sorted(entries.items()):

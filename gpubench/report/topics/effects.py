@@ -12,6 +12,7 @@ from gpubench.analysis.insight.paired_ratios import SpeedVerdict
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.findings import FINDINGS
 from gpubench.core.metrics import SESOI
+from gpubench.core.records import Estimate
 from gpubench.core.units import format_percent
 from gpubench.report.model.figure_cells import ratio_cell, ratio_text, times_text
 from gpubench.report.model.report_model import (
@@ -101,6 +102,9 @@ def effects_table(decision: Decision) -> Table | None:
         "above 1 is faster.",
         f"+ faster, - slower; = the same: the whole interval is within {format_percent(SESOI)} of 1; ? unclear: "
         "none of these is certain.",
+        "A verdict is wrong in at most 1 of 100 contests, so an interval that leaves 1 out may not be enough for it."
+        if any(each.verdict == "unclear" and _leaves_one_out(each.ratio) for each in found)
+        else "",
         "! weakened: a finding weakens every pair, so nothing is certain."
         if any(each.verdict == "weakened" for each in found)
         else "",
@@ -108,6 +112,10 @@ def effects_table(decision: Decision) -> Table | None:
     notes += contest_lines(decision.summary)
     table = Table.of("effects", columns, found, notes=notes, tone=lambda each: _READ[each.verdict][1])
     return table.without_empty_columns() if found else None
+
+
+def _leaves_one_out(ratio: Estimate) -> bool:
+    return ratio.low is not None and ratio.high is not None and not ratio.low <= 1 <= ratio.high
 
 
 def _change(effect: FactorEffect, arrow: str) -> str:

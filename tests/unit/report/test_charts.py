@@ -79,6 +79,13 @@ def test_a_change_of_leader_is_told_with_its_batch_size() -> None:
     assert title.endswith("levelling off at 256")
 
 
+def test_a_precision_leads_only_where_the_others_were_tried_too() -> None:
+    run = gpu_run({"fp32": {64: 100, 256: 300}, "amp-bf16": {64: 150}})
+    assert chart_of(run, "batch-train-cuda").title == (
+        "Training on the GPU: amp-bf16 is fastest at batch 64; fp32 is 3.0x as fast at batch 256 as at 64"
+    )
+
+
 def test_of_precisions_whose_intervals_overlap_none_is_called_fastest() -> None:
     run = gpu_run({"fp32": {64: 200.0, 256: 240.0}, "tf32": {64: 200.1, 256: 240.1}})
     assert (
