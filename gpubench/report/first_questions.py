@@ -1,5 +1,7 @@
 """The readers' first questions about a run, a sentence each: what is fastest, what to switch on, how sure it is."""
 
+from collections.abc import Iterable
+from itertools import chain
 from statistics import median
 
 from gpubench.analysis.insight.decision import Advice, Decision
@@ -14,35 +16,49 @@ from gpubench.report.view.contests import Contest, contests, times
 from gpubench.report.view.run_view import View
 
 _ENERGY = "energy_per_sample_j"
+_MOST_CONTESTS = 2
 
 
 def first_questions(view: View) -> tuple[Fact, ...]:
-    """Answers for buyers, tuners and those who watch for regressions, about the first contest with a figure. Empty
-    without one.
+    """Answers for buyers, tuners and those who watch for regressions, about the first contest with a figure and one
+    more on its device. Empty without a figure.
     """
     found = [contest for contest in contests(view.decision) if contest.has_best]
-    if not found:
+    shown = [contest for contest in found if contest.first.device == found[0].first.device][:_MOST_CONTESTS]
+    if not shown:
         return ()
+    none = no_advice(view.decision)
+    switched = [line(capitalised(none))] if none else [_to_switch_on(contest, view.decision) for contest in shown]
     return (
-        Fact("What is fastest", _fastest(found[0])),
-        Fact("What to switch on", _to_switch_on(found[0], view.decision)),
+        Fact("What is fastest", _as_one(map(_fastest, shown), map(_energy_unknown, shown))),
+        Fact("What to switch on", _as_one(switched)),
         Fact("How sure it is", _how_sure(view)),
     )
+
+
+def _as_one(*sentences: Iterable[Line]) -> Line:
+    """The sentences one after the other, each once."""
+    first, *more = dict.fromkeys(filter(None, chain(*sentences)))
+    return (*first, *(span for each in more for span in (*line(" "), *each)))
 
 
 def _fastest(contest: Contest) -> Line:
     best = contest.ranking.first
     assert best is not None, "a contest with a figure"
     energy = energy_text(best.summary)
+    return (*sentence(contest), *(line(f" It takes {energy} per sample.") if energy else ()))
+
+
+def _energy_unknown(contest: Contest) -> Line:
+    """Why the energy of the best case is unknown; empty if it is known."""
+    best = contest.ranking.first
+    if best is None or energy_text(best.summary):
+        return ()
     why = best.summary.metrics.why_absent(_ENERGY)
-    said = f" It takes {energy} per sample." if energy else f" Its energy is unknown{f' ({why})' if why else ''}."
-    return (*sentence(contest), *line(said))
+    return line(f"Energy is unknown{f' ({why})' if why else ''}.")
 
 
 def _to_switch_on(contest: Contest, decision: Decision) -> Line:
-    none = no_advice(decision)
-    if none:
-        return line(capitalised(none))
     first = contest.first
     mine = [
         advice

@@ -51,7 +51,7 @@ def test_who_watches_for_regressions_reads_how_sure_it_is(matrix_answers: dict[s
 
 def test_what_no_case_has_is_said_to_be_unknown_and_why() -> None:
     said = answered(report_of(cpu_run(3)))
-    assert said["What is fastest"].endswith("Its energy is unknown (no NVIDIA driver).")
+    assert said["What is fastest"].endswith(" Energy is unknown (no NVIDIA driver).")
     assert said["What to switch on"] == "For training on the CPU: keep precision fp32."
 
 
@@ -110,3 +110,18 @@ def test_a_comparison_within_the_default_gates_says_that_they_are_those() -> Non
     said = compared(1.0, [])["Within its gates"]
     assert "throughput, latency" not in said, "what neither run has is not judged"
     assert "pass (gates by default, as the suite has none)" in said
+
+
+def test_training_and_inference_of_one_device_are_both_answered_and_what_both_lack_once() -> None:
+    made = Invented()
+    for mode, fast in (("train", 200.0), ("infer", 900.0)):
+        shared = {"mode": mode, "device": "cpu"}
+        made.measured(f"{mode} fp32", 100.0, precision="fp32", **shared)
+        made.measured(f"{mode} bf16", fast, precision="amp-bf16", **shared)
+    said = answered(report_of(made.run()))
+    assert "Training on the CPU: " in said["What is fastest"]
+    assert "Inference on the CPU: " in said["What is fastest"]
+    assert said["What is fastest"].count("Energy is unknown") == 1
+    assert said["What to switch on"] == (
+        "For training on the CPU: precision amp-bf16 (2.0x). For inference on the CPU: precision amp-bf16 (9.0x)."
+    )
