@@ -101,7 +101,7 @@ def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 @store_option
 @click.option(
     "--engine",
-    type=click.Choice(["local", "slurm", "mpi", "env"]),
+    type=click.Choice(["local", "slurm", "mpi", "ray", "env"]),
     help="Measure on several machines: what starts gpubench there (default: the suite's `cluster`).",
 )
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder for this run.")

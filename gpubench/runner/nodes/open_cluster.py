@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from gpubench.core.errors import UsageError
-from gpubench.runner.engines import env, mpi, slurm
+from gpubench.runner.engines import env, mpi, ray, slurm
 from gpubench.runner.engines.engine import Asked, Engine, agent_command
 from gpubench.runner.engines.local import Local
 from gpubench.runner.nodes.addresses import address_of
@@ -61,5 +61,6 @@ def _start(settings: ClusterSettings, num_nodes: int, key: str, log: Path, addre
         "env": lambda: env.start(asked),
         "slurm": lambda: slurm.start(asked, options),
         "mpi": lambda: mpi.start(asked, options),
+        "ray": lambda: ray.start(asked),
     }
     return engines[settings.engine]()

@@ -145,10 +145,10 @@ class ContestSettings(SuiteModel):
 class ClusterSettings(SuiteModel):
     """The machines of a run with several."""
 
-    engine: Literal["local", "slurm", "mpi", "env"] = Field(
+    engine: Literal["local", "slurm", "mpi", "ray", "env"] = Field(
         "local",
-        description="What starts gpubench on the nodes: `slurm` (srun), `mpi` (mpirun), `env` (pods that all run the "
-        "same command); `local` starts all on this machine.",
+        description="What starts gpubench on the nodes: `slurm` (srun), `mpi` (mpirun), `ray`, `env` (pods that all "
+        "run the same command); `local` starts all on this machine.",
     )
     nodes: int | None = Field(
         None, ge=1, le=10_000, description="How many; None where the engine knows it (a Slurm allocation, pods)."

@@ -2,9 +2,11 @@
 
 import os
 import socket
+import sys
 import threading
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -24,6 +26,8 @@ from gpubench.protocol.node_messages import (
     StopJob,
     decode_node,
 )
+from gpubench.runner.engines import ray, start_on_ray
+from gpubench.runner.engines.engine import Asked
 from gpubench.runner.engines.env import pods
 from gpubench.runner.engines.placement import node_number, undo_thread_limits
 from gpubench.runner.launch.job_pipe import HostLost
@@ -346,6 +350,20 @@ def test_a_pod_reads_its_place_from_the_environment():
     assert pods({"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "a", "MASTER_PORT": "1"}) == (0, 2, "a", 1)
     with pytest.raises(UsageError, match="needs the variables of a pod"):
         pods({"RANK": "0"})
+
+
+def test_ray_is_an_extra(monkeypatch, tmp_path):
+    monkeypatch.setattr(ray, "find_spec", lambda _: None)
+    with pytest.raises(UsageError, match="needs the package ray") as error:
+        ray.start(Asked(2, ("true",), {}, tmp_path / "log"))
+    assert error.value.hint == "pip install 'gpubench[ray]'"
+
+
+def test_a_ray_cluster_with_too_few_nodes_is_named(monkeypatch, capsys):
+    fake = SimpleNamespace(init=lambda **_: None, nodes=lambda: [{"Alive": True}, {"Alive": False}])
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    assert start_on_ray.main(["2", "GPUBENCH_NODE_KEY", "true"]) == 1
+    assert capsys.readouterr().out == "the Ray cluster has 1 node, not 2\n"
 
 
 @pytest.mark.parametrize(("ranks", "each", "nodes"), [(8, 4, 2), (6, 4, 2), (1, 4, 1), (7, 4, 7), (9, 4, 3), (2, 1, 2)])
