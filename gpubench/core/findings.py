@@ -184,6 +184,10 @@ _CATALOGUE = {
         "The worker's clock runs slower than the clock of the process that started it.",
         "Check for a library that replaces the clock (libfaketime), and whether the workload changes how time is read.",
     ),
+    ("GB217", "above-memory-roof", _WARNING, _NONE, "above roof"): (
+        "More bytes/s passed through memory than the measured ceilings allow, though no operators are fused.",
+        "Measure the ceilings again (`gpubench run roofline`), then check the case's `bytes_per_sample`.",
+    ),
     # GB3xx: settings, parity, accuracy, work done.
     ("GB301", "settings-mismatch", _ERROR, _INVALIDATES, "settings!"): (
         "A setting did not take effect: what was read back is not what was asked for.",

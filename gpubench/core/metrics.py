@@ -220,6 +220,25 @@ _SPECS = (
         display_factor=1e-06,
         group="efficiency",
     ),
+    _share(
+        "bytes_read_share",
+        "read",
+        None,
+        "Share of `bytes_per_sample` that operators read; they write the rest.",
+        group="efficiency",
+    ),
+    MetricSpec(
+        "streamed_bytes_per_sample",
+        "B",
+        "MB/sample streamed",
+        None,
+        "Bytes of a sample that pass through memory at least, if no operators are fused: what each of them reads and "
+        "writes beyond what the last cache holds.",
+        summarise="median",
+        display_unit="MB",
+        display_factor=1e-06,
+        group="efficiency",
+    ),
     MetricSpec(
         "operators_per_step",
         "1",

@@ -69,14 +69,29 @@ class Ceiled(Invented):
         rates = [gb_per_s * 1e9 / moved] * num
         return self.case(*rates, extra={"bytes_per_sample": moved}, data_path=data_path, **settings)
 
+    def stream(self, operator: str, gb_per_s: float, *, num: int = 1, **fields: Any) -> PlannedCase:
+        """`read`, `write` or `triad`."""
+        moved = 2.0**28
+        settings = {"mode": "infer", "device": "cuda", "batch_size": 1, **fields}
+        rates = [gb_per_s * 1e9 / moved] * num
+        return self.case(*rates, extra={"bytes_per_sample": moved}, workload=f"operators:{operator}", **settings)
+
     def launches(self, per_s: float, *, num: int = 1, **fields: Any) -> PlannedCase:
         settings = {"workload": "operators:launch", "mode": "infer", "device": "cuda", "batch_size": 1000, **fields}
         return self.case(*([per_s] * num), **settings)
 
     def model(
-        self, *rates: float, flops: float = 24.3e9, moved: float = 0.4e9, operators: float = 400.0, **settings: Any
+        self,
+        *rates: float,
+        flops: float = 24.3e9,
+        moved: float = 0.4e9,
+        operators: float = 400.0,
+        read: float | None = None,
+        streamed: float | None = None,
+        **settings: Any,
     ) -> PlannedCase:
         extra = {"flops_per_sample": flops, "bytes_per_sample": moved, "operators_per_step": operators}
+        extra |= {"bytes_read_share": read, "streamed_bytes_per_sample": streamed}
         return self.case(*rates, extra=extra, **{"workload": "torchvision:resnet50", "device": "cuda", **settings})
 
     def run(self, *, environment: Mapping[str, Any] = GPU_ENVIRONMENT, **changes: Any) -> FakeRun:

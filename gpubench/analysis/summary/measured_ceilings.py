@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from gpubench.core.findings import Finding, Validity, finding
+from gpubench.core.findings import Validity
 from gpubench.core.records import Estimate
-from gpubench.core.units import format_percent
 from gpubench.machine.environment_variables import anonymise
 from gpubench.store.run_info import RunInfo
 from gpubench.suite.model.case import Case
@@ -15,10 +14,22 @@ from gpubench.suite.model.precisions import PRECISIONS
 if TYPE_CHECKING:
     from gpubench.analysis.summary.case_summary import CaseSummary
 
-Quantity = Literal["flops", "memory", "h2d_pinned", "h2d_pageable", "launch", "graph_launch"]
+Quantity = Literal[
+    "flops",
+    "memory",
+    "memory_read",
+    "memory_write",
+    "memory_triad",
+    "h2d_pinned",
+    "h2d_pageable",
+    "launch",
+    "graph_launch",
+]
+"""`memory` is that of a copy."""
 
 OPERATORS = "operators:"
 CPU = "cpu"
+_STREAMS: dict[str, Quantity] = {"read": "memory_read", "write": "memory_write", "triad": "memory_triad"}
 _COPIES: dict[str, Quantity] = {"resident": "memory", "pinned": "h2d_pinned", "pageable": "h2d_pageable"}
 
 
@@ -33,7 +44,7 @@ class CeilingDevice:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """`value` in FLOP/s (`flops`, with the precision), bytes/s (`memory`, `h2d_*`) or launches/s.
+    """`value` in FLOP/s (`flops`, with the precision), bytes/s (`memory*`, `h2d_*`) or launches/s.
 
     It comes from the case `label` of `run`. `conditions` are the versions and the power limit it is valid for;
     `suspect`: a finding weakens the figure.
@@ -138,6 +149,8 @@ def _what(case: Case) -> tuple[Quantity, str | None, str] | None:
         return "flops", case.precision, "achieved_flops"
     if operator == "copy" and case.data_path in _COPIES:
         return _COPIES[case.data_path], None, "achieved_bandwidth"
+    if operator in _STREAMS:
+        return _STREAMS[operator], None, "achieved_bandwidth"
     if operator == "launch":
         return "graph_launch" if case.cuda_graph else "launch", None, "throughput"
     return None
@@ -173,6 +186,8 @@ def to_facts(ceiling: Ceiling) -> dict[str, Any]:
 
 def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
     """A ceiling from JSON types; None for anything else, as a cache file may contain anything."""
+    if facts.get("quantity") not in get_args(Quantity):
+        return None
     try:
         return Ceiling(
             quantity=facts["quantity"],
@@ -187,22 +202,6 @@ def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
         )
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def above_ceiling(entry: "CaseSummary") -> Finding | None:
-    """GB215 if the whole interval of a case's MFU is above 100 %. Fusing saves bytes, never FLOPs: the ceiling or the
-    count is wrong. Call it after `judge_by_peaks`.
-    """
-    found = entry.metrics.get("mfu") if entry.metrics.peak_flops else None
-    if found is None or found.low is None or found.low <= 1:
-        return None
-    share = format_percent(found.value, decimals=0)
-    return finding(
-        "GB215",
-        f"It reached {share} of the ceiling measured for {PRECISIONS[entry.case.precision].ceiling} on this device: "
-        "that is too low, or the FLOPs of the case are counted wrong.",
-        mfu=found.value,
-    )
 
 
 def judge_by_peaks(info: RunInfo, entries: Sequence["CaseSummary"]) -> None:

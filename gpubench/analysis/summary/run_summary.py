@@ -10,7 +10,8 @@ from gpubench.analysis.summary.accuracy_verdict import QualitySummary, drop_find
 from gpubench.analysis.summary.case_figures import CaseFigures
 from gpubench.analysis.summary.case_summary import CaseSummary, Correctness
 from gpubench.analysis.summary.contest_levels import ContestLevels, contest_levels
-from gpubench.analysis.summary.measured_ceilings import above_ceiling, judge_by_peaks
+from gpubench.analysis.summary.measured_ceilings import judge_by_peaks
+from gpubench.analysis.summary.roofs import with_findings_above_roofs
 from gpubench.analysis.summary.scaling_efficiency import judge_scaling
 from gpubench.analysis.summary.two_levels import two_levels
 from gpubench.analysis.summary.with_contests import with_contests
@@ -81,11 +82,7 @@ def summarise_run(run: RecordedRun, *, arm: str | None = None, metrics: Collecti
             cases.append(entry)
     judge_by_peaks(run.info, cases)
     if metrics is None:
-        above = [above_ceiling(entry) for entry in cases]
-        cases = [
-            entry if found is None else replace(entry, findings=(*entry.findings, found))
-            for entry, found in zip(cases, above, strict=True)
-        ]
+        cases = with_findings_above_roofs(run.info, cases)
     judge_scaling(cases)
     contests = contest_levels(run.contests) if arm is None else ()
     return RunSummary(info=run.info, cases=with_contests(cases, contests), quality=quality, contests=contests)

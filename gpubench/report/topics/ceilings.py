@@ -14,6 +14,7 @@ from gpubench.analysis.summary.measured_ceilings import (
     device_of,
     is_operator,
 )
+from gpubench.analysis.summary.roofs import MIXES
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Estimate
@@ -25,7 +26,10 @@ from gpubench.report.view.contests import standing, with_hollow
 from gpubench.report.view.run_view import View
 
 _TITLES = {
-    "memory": "its memory, read and written",
+    "memory_read": "its memory, read",
+    "memory_write": "its memory, write",
+    "memory": "its memory, copy",
+    "memory_triad": "its memory, triad",
     "h2d_pinned": "host to device, pinned",
     "h2d_pageable": "host to device, pageable",
     "launch": "operators launched by the host",
@@ -108,7 +112,7 @@ def _claimed(ceiling: Ceiling) -> float | None:
         return None
     if ceiling.quantity == "flops":
         return sheet.flops.get(str(ceiling.precision))
-    return sheet.memory if ceiling.quantity == "memory" else None
+    return sheet.memory if ceiling.quantity in MIXES else None
 
 
 def _ceiling_notes(found: Sequence[Ceiling], known: Ceilings) -> tuple[Line, ...]:
@@ -148,7 +152,7 @@ def roofline_table(summary: RunSummary) -> Table | None:
             cell=lambda point: metric_cell("achieved_flops", point.summary.metrics),
         ),
         Column("mfu", "MFU %", unit="%", cell=lambda point: _share(point.of_peak)),
-        Column("limit", "roof set by", "left", priority=2, cell=lambda point: point.limit),
+        Column("limit", "roof set by", "left", priority=2, cell=_roof_of),
         Column("of_roof", "of roof %", priority=1, unit="%", cell=lambda point: _share(point.of_roof)),
         Column(
             "of_launch",
@@ -176,6 +180,10 @@ def roofline_table(summary: RunSummary) -> Table | None:
     ).without_empty_columns()
 
 
+def _roof_of(point: RooflinePoint) -> str | None:
+    return f"memory ({point.mix})" if point.limit == "memory" else point.limit
+
+
 def _plain(value: float) -> Cell:
     return Cell(format_number(value), value=value)
 
@@ -199,13 +207,14 @@ def _point_notes(found: Sequence[Roofline], points: Sequence[RooflinePoint]) -> 
     ]
     return lines(
         "MFU: achieved over the arithmetic ceiling. of roof: over the lower of that and memory bandwidth times "
-        "FLOP/byte, with every operator counted separately.",
+        "FLOP/byte, every operator counted separately; bandwidth is that of the case's own mix of reads and writes.",
         f"Left of these, memory sets the roof: {joined(ridges)}." if ridges else "",
         "launch floor: what launching the step's operators one by one takes, over the step's time; near 100 % the host "
         "is the limit, above it launches were saved."
         if any(point.of_launch is not None for point in points)
         else "",
-        "Above 100 % of the roof: fused operators, or inputs still in a cache, moved less than was counted."
+        "Above 100 % of the roof: fused operators, or inputs still in a cache, moved less than was counted; where "
+        "neither explains it, the case has finding GB217."
         if any(point.of_roof is not None and point.of_roof.value > 1 for point in points)
         else "",
     )
@@ -233,9 +242,9 @@ def _chart(number: int, roofs: list[Roofline]) -> Chart:
         form="roofline",
         title=f"{name}: {finding}",
         reading=with_hollow(
-            "Each line is the roof that was measured at one precision: slanted where memory bandwidth sets "
-            "it, level where "
-            "arithmetic does. Each mark is a case; its distance to the line of its colour is what is left to gain.",
+            "Each line is the roof measured at one precision: slanted where memory bandwidth (of the best mix) "
+            "sets it, level where arithmetic does. Each mark is a case; its distance to the line of its colour is what "
+            "is left to gain.",
             [point.summary for point in points],
         ),
         alt=f"Roofline of achieved TFLOP/s over FLOP per byte. {finding}.",

@@ -33,6 +33,9 @@ OPERATORS = {
     "matmul": f"{_WORKER}.operators.arithmetic:Matmul",
     "conv2d": f"{_WORKER}.operators.arithmetic:Conv2d",
     "copy": f"{_WORKER}.operators.movement:Copy",
+    "read": f"{_WORKER}.operators.movement:Read",
+    "write": f"{_WORKER}.operators.movement:Write",
+    "triad": f"{_WORKER}.operators.movement:Triad",
     "launch": f"{_WORKER}.operators.movement:EmptyLaunch",
 }
 """What `operators:<operator>` may name, each with the class that the worker imports."""
@@ -110,8 +113,8 @@ FAMILIES = {
     "needs gpubench[vision].",
     "hf:<architecture>@<task>": "Any architecture of transformers for a task (bert@masked-lm, t5@seq2seq-lm, "
     "wav2vec2@ctc, ...), random weights, nothing downloaded; or hf:<config.json>@<task>; needs gpubench[text].",
-    "operators:<operator>": "One operator alone: matmul, conv2d, copy or launch, with its sizes in `shape`; "
-    "the measured ceilings come from these.",
+    "operators:<operator>": "One operator alone: matmul, conv2d, copy, read, write, triad or launch, with its sizes in "
+    "`shape`; the measured ceilings come from these.",
     "collectives:<name>": "What ranks tell each other: all_reduce, all_gather, reduce_scatter, broadcast, all_to_all "
     "or send_recv, with messages of `shape` bytes; needs `world_size` (docs/scaling.md).",
     "vision:<task>": "segmentation (U-Net), detection (RetinaNet) or embedding (verification), on real digits.",

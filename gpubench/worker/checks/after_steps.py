@@ -151,17 +151,18 @@ def flops(launch: RunningJob, workload: Any, case: Case, throughput: float | Non
 
 
 def traffic(launch: RunningJob, workload: Any, case: Case) -> Metrics:
-    """Bytes per sample and operators per step. A model's are counted in the first launch of a case only: later ones
-    would count the same.
+    """Bytes per sample, how many of them are read and how many pass through memory, and operators per step. A model's
+    are counted in the first launch of a case only: later ones would count the same.
     """
-    names = ("bytes_per_sample", "operators_per_step")
+    names = ("bytes_per_sample", "operators_per_step", "bytes_read_share", "streamed_bytes_per_sample")
     if launch.job.repeat > 1 and not hasattr(workload, "bytes_per_sample"):
         return all_absent(names, "counted in the first launch")
     counted = count_bytes(workload, case)
     passes = case.accumulate if case.mode == "train" else 1
     operators = None if counted.operators is None else float(counted.operators * passes)
-    told = dict(zip(names, (counted.per_sample, operators), strict=True))
-    return told, {name: counted.reason or "not counted" for name, value in told.items() if value is None}
+    told = dict(zip(names, (counted.per_sample, operators, counted.read_share, counted.streamed), strict=True))
+    why = counted.reason or "not counted: the workload says how many bytes, and no more"
+    return told, {name: why for name, value in told.items() if value is None}
 
 
 def close(workload: Any) -> list[Finding]:

@@ -15,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.numerics import NUMERICS
+from gpubench.worker.workloads.operators.operator import last_cache_bytes
 from gpubench.worker.workloads.supervised.batches import Cast, moved, seeded
 from gpubench.worker.workloads.supervised.parity_probe import switch_off_randomness
 from gpubench.worker.workloads.supervised.supervised import Supervised
@@ -24,15 +25,23 @@ LEAST_BATCH = 2
 """Batch normalisation in training mode needs more than one value per channel."""
 
 
+_OVERWRITE = ("copy_", "fill_", "zero_")
+_LOOK_UP = ("embedding", "gather", "index", "index_select")
+"""What does not read its first tensor, and what reads only those elements of it that it gives."""
+
+
 class Count(NamedTuple):
     """`per_sample` is None with its `reason` where it cannot be counted. `operators`: how many operators of a model's
-    forward (and backward) do work, each of them at least one launch. `depends_on_data`: counted on a real batch.
+    forward (and backward) do work, each of them at least one launch. `depends_on_data`: counted on a real batch. Of
+    bytes, `read_share` is the share that is read, and `streamed` what passes through memory per sample at least.
     """
 
     per_sample: float | None
     reason: str | None = None
     operators: int | None = None
     depends_on_data: bool = False
+    read_share: float | None = None
+    streamed: float | None = None
 
 
 def count_flops(workload: Any, case: Case) -> Count:
@@ -61,9 +70,14 @@ def count_bytes(workload: Any, case: Case) -> Count:
     """
 
     def count(model: Supervised, device: torch.device) -> Count:
-        counter, batch = ByteCounter(), max(case.batch, LEAST_BATCH)
+        counter, batch = ByteCounter(last_cache_bytes(torch.device(case.device))), max(case.batch, LEAST_BATCH)
         _step_on(device, model, case, batch, NUMERICS[case.precision].compute, counter)
-        return Count(float(counter.num_bytes) / batch, operators=counter.num_operators)
+        return Count(
+            float(counter.num_bytes) / batch,
+            operators=counter.num_operators,
+            read_share=counter.num_read / counter.num_bytes if counter.num_bytes else None,
+            streamed=counter.num_streamed / batch,
+        )
 
     return _counted(workload, case, "bytes_per_sample", "no operator moved anything", count)
 
@@ -148,11 +162,16 @@ def _convolution_backward(grad_out_shape: Any, x_shape: Any, w_shape: Any, *rest
 
 
 class ByteCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the tensors that operators take and give. Views and bare allocations move nothing."""
+    """Adds up the tensors that operators take and give. Views and bare allocations move nothing.
 
-    def __init__(self) -> None:
+    `num_streamed`: what must pass through memory even if a cache of `cache_bytes` holds all it can before and after
+    each operator: what the operator reads beyond that size, and what it writes beyond it.
+    """
+
+    def __init__(self, cache_bytes: int = 0) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.num_bytes = 0
+        self.cache_bytes = cache_bytes
+        self.num_bytes = self.num_read = self.num_streamed = 0
         self.num_operators = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -162,13 +181,27 @@ class ByteCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         is_view = not func._schema.is_mutable and given and all(_storage(tensor) in storages for tensor in given)  # noqa: SLF001
         if not is_view and not func.overloadpacket.__name__.startswith(("empty", "new_empty")):
             self.num_operators += 1
-            # What is expanded from fewer elements is read once.
-            self.num_bytes += sum(min(t.numel() * t.itemsize, t.untyped_storage().nbytes()) for t in (*taken, *given))
+            read, written = _moved(func.overloadpacket.__name__, taken, given)
+            self.num_bytes += read + written
+            self.num_read += read
+            self.num_streamed += max(0, read - self.cache_bytes) + max(0, written - self.cache_bytes)
         return result
 
 
 def _tensors(values: Any) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
+
+
+def _moved(name: str, taken: list[torch.Tensor], given: list[torch.Tensor]) -> tuple[int, int]:
+    """Bytes read and written by one operator."""
+    taken = taken[1:] if name in _OVERWRITE else taken
+    read, written = sum(map(_num_bytes, taken)), sum(map(_num_bytes, given))
+    return (min(read, written + sum(map(_num_bytes, taken[1:]))) if name in _LOOK_UP else read), written
+
+
+def _num_bytes(tensor: torch.Tensor) -> int:
+    """What is expanded from fewer elements moves once."""
+    return min(tensor.numel() * tensor.itemsize, tensor.untyped_storage().nbytes())
 
 
 def _storage(tensor: torch.Tensor) -> int:

@@ -33,7 +33,7 @@ def test_measured_peaks_come_first_and_the_datasheet_stands_beside_them():
     table = ceilings_table(summarise_run(ceiled().run()))
     assert texts(table, "what") == [
         "arithmetic, bf16",
-        "its memory, read and written",
+        "its memory, copy",
         "operators launched by the host",
     ]
     assert texts(table, "flops") == ["700 ±0.7%", "", ""]
@@ -68,7 +68,7 @@ def test_every_case_says_how_far_it_is_from_each_ceiling():
     table = roofline_table(summarise_run(made.run()))
     assert texts(table, "label") == ["torchvision:resnet50 train cuda bf16 b256"]
     assert texts(table, "intensity") == ["60.8"]
-    assert texts(table, "limit") == ["memory"]
+    assert texts(table, "limit") == ["memory (the best: copy)"]
     assert [text.split()[0] for text in texts(table, "mfu")] == ["9.72"]
     assert [text.split()[0] for text in texts(table, "of_roof")] == ["40.0"]
     assert texts(table, "of_launch") == ["1.75"]

@@ -123,11 +123,14 @@ def test_large_inputs_still_rotate_over_two_sets():
     assert num_sets(SMALL_CACHE // 4, SMALL_CACHE) == 12
 
 
-def test_the_largest_cache_of_the_cpu_counts(tmp_path):
-    for index, size in enumerate(("32K", "1024K", "32768K", "odd")):
-        (tmp_path / f"index{index}").mkdir()
-        (tmp_path / f"index{index}" / "size").write_text(size + "\n")
-    assert last_cache_bytes(torch.device("cpu"), tmp_path) == 32 * 2**20
+def test_all_largest_caches_of_the_cpu_count(tmp_path):
+    for cpu, shared in enumerate(("0-1", "0-1", "2-3", "2-3")):
+        for index, size in enumerate(("32K", "1024K", "32768K", "odd")):
+            folder = tmp_path / f"cpu{cpu}" / "cache" / f"index{index}"
+            folder.mkdir(parents=True)
+            (folder / "size").write_text(size + "\n")
+            (folder / "shared_cpu_list").write_text(shared + "\n")
+    assert last_cache_bytes(torch.device("cpu"), tmp_path) == 2 * 32 * 2**20
     assert last_cache_bytes(torch.device("cpu"), tmp_path / "none") == UNKNOWN_CACHE_BYTES
 
 
@@ -166,6 +169,29 @@ def test_a_copy_arrives_whole(made):
     assert samples_per_step(workload, case) == 3
 
 
+@pytest.mark.parametrize(("operator", "arrays"), [("read", 1), ("write", 1), ("triad", 3)])
+def test_a_mix_of_reads_and_writes_moves_its_arrays_once_and_is_right(made, operator, arrays):
+    workload, step, case = made(operator, shape="100KiB", batch_size=3)
+    step()
+    assert workload.bytes_per_sample(case) == arrays * 100 * 2**10
+    assert parity.check(workload, case, "cpu").passed
+    assert samples_per_step(workload, case) == 3
+
+
+@pytest.mark.parametrize("operator", ["read", "write", "triad"])
+def test_a_pass_that_leaves_out_the_end_of_its_arrays_fails_parity(monkeypatch, operator):
+    cls = type(resolve(f"operators:{operator}"))
+    whole = cls.one_pass
+
+    def all_but_the_last(*arrays):
+        result = whole(*(each[:-1] for each in arrays))
+        return result if operator == "read" else arrays[0]
+
+    monkeypatch.setattr(cls, "one_pass", staticmethod(all_but_the_last))
+    case = case_of(operator, shape="4KiB")
+    assert not parity.check(resolve(case.workload), case, "cpu").passed
+
+
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_a_launch_step_launches_as_often_as_it_says(made, batch_size):
     workload, step, case = made("launch", batch_size=batch_size)
@@ -196,6 +222,8 @@ def test_health_sees_an_output_that_is_not_finite(made):
         ("matmul", {"timing": "latency"}, "throughput"),
         ("matmul", {"cuda_graph": True}, "fixed addresses"),
         ("copy", {"data_path": "loader"}, "copies start from"),
+        ("read", {"data_path": "pinned"}, "stays within the device's memory"),
+        ("triad", {"precision": "bf16"}, "has no precision"),
         ("launch", {"shape": "64"}, "has no `shape`"),
     ],
 )
@@ -222,7 +250,7 @@ def test_a_shape_that_cannot_be_read_says_what_one_is(operator, shape, meaning):
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("matmull", "operators:matmul"), ("gather", "matmul, conv2d, copy, launch")]
+    ("name", "hint"), [("matmull", "operators:matmul"), ("gather", "matmul, conv2d, copy, read, write, triad, launch")]
 )
 def test_an_unknown_operator_names_the_nearest(name, hint):
     with pytest.raises(UsageError) as caught:

@@ -34,6 +34,38 @@ def test_what_is_expanded_is_read_once():
     assert bytes_of(lambda: torch.neg(row))[0] == 400 + 50 * 400
 
 
+def test_reads_and_writes_are_told_apart():
+    first, second, target = torch.ones(100), torch.ones(100), torch.ones(100)
+    with ByteCounter() as counter:
+        torch.add(first, second)
+        target.copy_(first)
+        target.zero_()
+    assert (counter.num_read, counter.num_bytes - counter.num_read) == (3 * 400, 3 * 400)
+
+
+def test_a_look_up_reads_the_rows_that_it_gives():
+    table, rows = torch.ones(1000, 10), torch.tensor([3, 4])
+    assert bytes_of(lambda: torch.nn.functional.embedding(rows, table))[0] == 2 * (2 * 10 * 4) + 2 * 8
+
+
+def test_only_what_no_cache_can_hold_streams():
+    large, small = torch.ones(1000), torch.ones(100)
+    with ByteCounter(cache_bytes=1000) as counter:
+        large.neg()
+        small.neg()
+    assert counter.num_streamed == 2 * (4000 - 1000)
+
+
+def test_a_model_counts_its_reads_and_streams_nothing_that_fits_the_cache(monkeypatch):
+    counts = []
+    for cache_bytes in (0, 2**40):
+        monkeypatch.setattr("gpubench.worker.checks.work_counts.last_cache_bytes", lambda _, size=cache_bytes: size)
+        counts.append(counted("cnn", mode="infer", batch_size=64))
+    assert counts[0].streamed == pytest.approx(counts[0].per_sample)
+    assert counts[1].streamed == 0
+    assert 0.4 < counts[0].read_share < 0.6
+
+
 def test_the_reference_cnn_moves_what_arithmetic_says():
     images, hidden1, pooled1 = 3 * 28 * 28, 16 * 28 * 28, 16 * 14 * 14
     hidden2, pooled2 = 32 * 14 * 14, 32 * 7 * 7

@@ -1,4 +1,4 @@
-"""`operators:copy` and `operators:launch`: how fast bytes move, and how fast work can be handed over."""
+"""`operators:copy`, `read`, `write` and `triad`: how fast bytes move; `launch`: how fast work can be handed over."""
 
 from typing import Any
 
@@ -13,6 +13,8 @@ from gpubench.worker.workloads.operators.operator import Operator, last_cache_by
 
 COPY_SHAPE = "256MiB"
 _CHECKED_BYTES = 4096
+_CHECKED_ELEMENTS = 1024
+_FLOAT_BYTES = 4
 _GRAPH_WARMUPS = 3
 
 
@@ -29,18 +31,12 @@ class Copy(Operator):
             return "copies start from `resident`, `pinned` or `pageable` memory"
         return super().refuses(case)
 
-    def num_bytes(self, case: Case) -> int:
-        shape = case.shape or COPY_SHAPE
-        if "x" in shape:
-            raise UsageError(f"{case.workload} cannot read `shape: {shape}`.", hint="A shape here is a size: `256MiB`.")
-        return parse_bytes(int(shape) if shape.isdigit() else shape)
-
     def bytes_per_sample(self, case: Case) -> float:
         """Within one memory every byte is read and written; over a link it passes once."""
-        return float(self.num_bytes(case) * (2 if case.data_path == "resident" else 1))
+        return float(array_bytes(case) * (2 if case.data_path == "resident" else 1))
 
     def make(self, case: Case, device: torch.device) -> Step:
-        num_bytes = self.num_bytes(case)
+        num_bytes = array_bytes(case)
         num = num_sets(2 * num_bytes, last_cache_bytes(device))
         sources = _random_bytes(num, num_bytes, self._source(case, device), case.seed)
         if case.data_path == "pinned":
@@ -64,7 +60,7 @@ class Copy(Operator):
     def parity(self, case: Case, device: Any) -> ParityProbe:
         """The first bytes of a whole copy against what they were copied from."""
         device = torch.device(device)
-        (source,) = _random_bytes(1, self.num_bytes(case), self._source(case, device), case.seed)
+        (source,) = _random_bytes(1, array_bytes(case), self._source(case, device), case.seed)
         target = torch.zeros_like(source, device=device).copy_(source)
         found, expected = (each[:_CHECKED_BYTES].cpu().double().reshape(1, -1) for each in (target, source))
         return ParityProbe(found, found.mean(), None, expected, expected.mean(), None, num_samples=1)
@@ -72,6 +68,107 @@ class Copy(Operator):
     @staticmethod
     def _source(case: Case, device: torch.device) -> torch.device:
         return device if case.data_path == "resident" else torch.device("cpu")
+
+
+class _Stream(Operator):
+    """`batch_size` passes over fp32 arrays of `shape` bytes each a step, all within the device's memory; a sample is
+    one pass. Bytes are those that the program reads and writes, as STREAM counts them (McCalpin 1995): what a CPU reads
+    first in order to write it is not counted.
+    """
+
+    has_precision = False
+    num_arrays = 1
+
+    def refuses(self, case: Case) -> str | None:
+        if case.data_path != "resident":
+            return "it stays within the device's memory; leave `data_path` at resident"
+        return super().refuses(case)
+
+    def bytes_per_sample(self, case: Case) -> float:
+        return float(_num_floats(case) * _FLOAT_BYTES * self.num_arrays)
+
+    def make(self, case: Case, device: torch.device) -> Step:
+        num = num_sets(int(self.bytes_per_sample(case)), last_cache_bytes(device))
+        take = rotation([self.arrays(case, device, seed) for seed in range(num)])
+        calls = range(case.batch)
+
+        def passes() -> torch.Tensor:
+            with torch.inference_mode():
+                for _ in calls:
+                    result = self.one_pass(*take())
+            return result
+
+        return passes
+
+    def arrays(self, case: Case, device: torch.device, number: int) -> tuple[torch.Tensor, ...]:
+        """Uniform in [0, 1)."""
+        generator = torch.Generator(device).manual_seed(case.seed + number)
+        return tuple(
+            torch.rand(_num_floats(case), generator=generator, device=device, dtype=torch.float32)
+            for _ in range(self.num_arrays)
+        )
+
+    @staticmethod
+    def one_pass(*arrays: torch.Tensor) -> torch.Tensor:
+        raise NotImplementedError
+
+    @staticmethod
+    def in_fp64(*arrays: torch.Tensor) -> torch.Tensor:
+        """What a pass gives, from the arrays as they were before it."""
+        raise NotImplementedError
+
+    def parity(self, case: Case, device: Any) -> ParityProbe:
+        """The sum, or both ends of what was written."""
+        arrays = self.arrays(case, torch.device(device), 0)
+        before = [each.cpu().double() for each in arrays]
+        with torch.inference_mode():
+            found, expected = (_both_ends(each) for each in (self.one_pass(*arrays), self.in_fp64(*before)))
+        return ParityProbe(found, found.mean(), None, expected, expected.mean(), None, num_samples=1)
+
+
+class Read(_Stream):
+    """The sum of an array."""
+
+    name = "read"
+
+    @staticmethod
+    def one_pass(*arrays: torch.Tensor) -> torch.Tensor:
+        return arrays[0].sum()
+
+    @staticmethod
+    def in_fp64(*arrays: torch.Tensor) -> torch.Tensor:
+        return arrays[0].sum()
+
+
+class Write(_Stream):
+    """One value into every element of an array."""
+
+    name = "write"
+    value = 0.75
+
+    @staticmethod
+    def one_pass(*arrays: torch.Tensor) -> torch.Tensor:
+        return arrays[0].fill_(Write.value)
+
+    @staticmethod
+    def in_fp64(*arrays: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(arrays[0], Write.value)
+
+
+class Triad(_Stream):
+    """`a = b + 3 c`: two arrays read, one written."""
+
+    name = "triad"
+    num_arrays = 3
+
+    @staticmethod
+    def one_pass(*arrays: torch.Tensor) -> torch.Tensor:
+        target, left, right = arrays
+        return torch.add(left, right, alpha=3, out=target)
+
+    @staticmethod
+    def in_fp64(*arrays: torch.Tensor) -> torch.Tensor:
+        return arrays[1] + 3 * arrays[2]
 
 
 class EmptyLaunch(Operator):
@@ -111,6 +208,24 @@ class EmptyLaunch(Operator):
         found = torch.as_tensor(result).double().cpu().reshape(1, 1)
         expected = torch.full((1, 1), -1.0 if case.batch % 2 else 1.0, dtype=torch.float64)
         return ParityProbe(found, found.sum(), None, expected, expected.sum(), None, num_samples=case.batch)
+
+
+def array_bytes(case: Case) -> int:
+    """The size that `shape` names. UsageError if it is none."""
+    shape = case.shape or COPY_SHAPE
+    if "x" in shape:
+        raise UsageError(f"{case.workload} cannot read `shape: {shape}`.", hint="A shape here is a size: `256MiB`.")
+    return parse_bytes(int(shape) if shape.isdigit() else shape)
+
+
+def _num_floats(case: Case) -> int:
+    return max(1, array_bytes(case) // _FLOAT_BYTES)
+
+
+def _both_ends(tensor: torch.Tensor) -> torch.Tensor:
+    flat = tensor.reshape(-1)
+    ends = torch.cat((flat[:_CHECKED_ELEMENTS], flat[-_CHECKED_ELEMENTS:]))
+    return ends.cpu().double().reshape(1, -1)
 
 
 def _random_bytes(num: int, num_bytes: int, device: torch.device, seed: int) -> tuple[torch.Tensor, ...]:

@@ -28,7 +28,7 @@ CACHES = 3
 """The inputs together are at least so many times the last cache."""
 
 UNKNOWN_CACHE_BYTES = 64 * 2**20
-_CPU_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_CPUS = Path("/sys/devices/system/cpu")
 _KIB = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
@@ -105,13 +105,18 @@ def dtype_of(case: Case) -> torch.dtype:
     return NUMERICS[case.precision].weights
 
 
-def last_cache_bytes(device: torch.device, caches: Path = _CPU_CACHES) -> int:
-    """Size of a GPU's L2 cache, of a CPU's largest; 64 MiB where neither is told."""
+def last_cache_bytes(device: torch.device, cpus: Path = _CPUS) -> int:
+    """Size of a GPU's L2 cache; of a CPU all its largest caches together, as each may serve only some cores. 64 MiB
+    where it is not told.
+    """
     if device.type != "cpu":
         return accelerator_of(device).last_cache_bytes() or UNKNOWN_CACHE_BYTES
-    texts = [read_text(path) or "" for path in caches.glob("index*/size")]
-    known = [int(text[:-1]) * _KIB[text[-1]] for text in texts if text[:-1].isdigit() and text[-1] in _KIB]
-    return max(known, default=UNKNOWN_CACHE_BYTES)
+    sizes: dict[int, set[str | None]] = {}
+    for folder in cpus.glob("cpu[0-9]*/cache/index*"):
+        text = read_text(folder / "size") or ""
+        if text[:-1].isdigit() and text[-1] in _KIB:
+            sizes.setdefault(int(text[:-1]) * _KIB[text[-1]], set()).add(read_text(folder / "shared_cpu_list"))
+    return max(sizes) * len(sizes[max(sizes)]) if sizes else UNKNOWN_CACHE_BYTES
 
 
 def num_sets(set_bytes: int, cache_bytes: int) -> int:
