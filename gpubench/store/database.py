@@ -8,16 +8,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
 
 from gpubench.core.errors import StoreError, UsageError
 from gpubench.store.baselines import Baseline
+from gpubench.store.run_names import position_of
 from gpubench.store.run_reader import RECORDS_NAME, RUN_NAME
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine, MetaData
+    from sqlalchemy import Connection, Engine, MetaData, Row
 
 DATABASE_NAME = "gpubench.db"
 DATABASE_SCHEMA = 1
@@ -140,19 +141,34 @@ class Database:
             number += len(group)
         return number
 
-    def runs(self, suite: str | None = None) -> Iterator[Baseline]:
-        """The documents of the runs, oldest first. StoreError for one that this version does not understand."""
-        from sqlalchemy import select
-
+    def runs(self, suite: str | None = None) -> Iterator[KeptRun]:
+        """The runs, oldest first, without their figures for queries. StoreError for one that this version does not
+        understand.
+        """
         runs = self._tables.tables["runs"]
-        asked = select(runs.c.run, runs.c.document).order_by(runs.c.created, runs.c.run)
+        asked = runs.select().order_by(runs.c.created, runs.c.run)
         asked = asked if suite is None else asked.where(runs.c.suite == suite)
         with self._working(), self._engine.connect() as connection:
             for row in connection.execution_options(stream_results=True).execute(asked):
-                try:
-                    yield Baseline.model_validate_json(row.document)
-                except ValidationError as error:
-                    raise StoreError(f"run {row.run} in {self.name} is of another gpubench: {error}") from error
+                yield self._kept(row)
+
+    def find(self, reference: str) -> KeptRun:
+        """The run with this name: `@last`, `@last~2`, a unique prefix or a tag. UsageError if none or several."""
+        from sqlalchemy import select
+
+        runs = self._tables.tables["runs"]
+        with self._working(), self._engine.connect() as connection:
+            asked = select(runs.c.id, runs.c.run, runs.c.tag).order_by(runs.c.created.desc(), runs.c.run.desc())
+            known = connection.execute(asked).all()
+            at = position_of(reference, [(row.run, row.tag) for row in known], f"the database {self.name}")
+            return self._kept(connection.execute(runs.select().where(runs.c.id == known[at].id)).one())
+
+    def _kept(self, row: "Row[Any]") -> KeptRun:
+        try:
+            document = Baseline.model_validate_json(row.document)
+        except ValidationError as error:
+            raise StoreError(f"run {row.run} in {self.name} is of another gpubench: {error}") from error
+        return KeptRun(row.run, row.created, row.stamp, row.folder, row.tag, row.commit, document, ())
 
     def _put(self, connection: "Connection", kept: KeptRun) -> None:
         runs, figures = (self._tables.tables[name] for name in ("runs", "figures"))

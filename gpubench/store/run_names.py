@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,9 @@ from gpubench.store.run_reader import RUN_NAME, load_head
 _LAST = re.compile(r"@last(?:~(\d{1,9}))?")
 _MOST_NAMED = 6
 
+Named = tuple[str, str | None]
+"""A run's name and its tag."""
+
 
 @dataclass(frozen=True)
 class _Head:
@@ -27,10 +31,6 @@ class _Head:
     @property
     def tag(self) -> str | None:
         return None if self.head is None else self.head.tag
-
-    @property
-    def called(self) -> str:
-        return self.folder.name if self.tag is None else f"{self.folder.name} (tag {self.tag})"
 
 
 def new_run_name(suite_name: str, now: datetime, store: Path | None = None) -> str:
@@ -61,23 +61,39 @@ def resolve_run(reference: str | Path, store: Path) -> Path:
     beginning of a folder's name.
     """
     text = str(reference)
-    if text.startswith("@"):
-        return _by_age(text, store)
     for path in (Path(text), store / text):
-        folder = _run_folder(path) if text else None
+        folder = _run_folder(path) if text and not text.startswith("@") else None
         if folder is not None:
             return folder
     heads = _heads(store)
-    found = [head for head in heads if head.tag == text] or [
-        head for head in heads if text and head.folder.name.startswith(text)
-    ]
+    return heads[position_of(text, [(head.folder.name, head.tag) for head in heads], store)].folder
+
+
+def position_of(text: str, known: Sequence[Named], place: Path | str) -> int:
+    """The position of the run that `text` names among those `known`, the most recently started first: `@last` and
+    `@last~N`; a tag; the beginning of a name. UsageError, with candidates, if there is none or several in `place`, a
+    folder or the name of a database.
+    """
+    if text.startswith("@"):
+        return _by_age(text, known, place)
+    ways = (
+        [at for at, (_, tag) in enumerate(known) if tag == text],
+        [at for at, (name, _) in enumerate(known) if name == text],
+        [at for at, (name, _) in enumerate(known) if text and name.startswith(text)],
+    )
+    found = next(filter(None, ways), [])
     if len(found) == 1:
-        return found[0].folder
+        return found[0]
     if not found:
-        raise _none(text, heads, store)
-    named = "\n".join(f"  {head.called}" for head in found[:_MOST_NAMED])
+        raise _none(text, known, place)
+    named = "\n".join(f"  {_called(known[at])}" for at in found[:_MOST_NAMED])
     more = f"\n  ... and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
     raise UsageError(f"{text!r} matches {len(found)} runs:\n{named}{more}", hint="Type more of its name.")
+
+
+def _called(run: Named) -> str:
+    name, tag = run
+    return name if tag is None else f"{name} (tag {tag})"
 
 
 def split_case(text: str) -> tuple[str, str | None]:
@@ -99,19 +115,18 @@ def split_case(text: str) -> tuple[str, str | None]:
     return run, case
 
 
-def _by_age(text: str, store: Path) -> Path:
+def _by_age(text: str, known: Sequence[Named], place: Path | str) -> int:
     match = _LAST.fullmatch(text)
     if match is None:
         raise UsageError(f"{text!r} does not name a run", hint="@last is the last run, @last~2 the one two before it.")
     back = int(match[1] or 0)
-    heads = _heads(store)
-    if back < len(heads):
-        return heads[back].folder
-    if not heads:
-        raise _none(text, heads, store)
-    count = "1 run" if len(heads) == 1 else f"{len(heads)} runs"
-    oldest = "@last" if len(heads) == 1 else f"@last~{len(heads) - 1}"
-    raise UsageError(f"{text} goes too far back: {store} contains {count}", hint=f"{oldest} is the oldest.")
+    if back < len(known):
+        return back
+    if not known:
+        raise _none(text, known, place)
+    count = "1 run" if len(known) == 1 else f"{len(known)} runs"
+    oldest = "@last" if len(known) == 1 else f"@last~{len(known) - 1}"
+    raise UsageError(f"{text} goes too far back: {place} contains {count}", hint=f"{oldest} is the oldest.")
 
 
 def _heads(store: Path) -> list[_Head]:
@@ -162,15 +177,14 @@ def _exists(path: Path) -> bool:
         return False
 
 
-def _none(text: str, heads: list[_Head], store: Path) -> UsageError:
-    if not heads:
+def _none(text: str, known: Sequence[Named], place: Path | str) -> UsageError:
+    if not known:
         hint = "`gpubench run cnn-smoke` makes one; --store DIR sets the folder of runs."
-        return UsageError(f"no run is called {text!r}: {store} contains no runs", hint=hint)
-    known = [name for head in heads for name in (head.folder.name, head.tag) if name]
-    meant = near(text, known)
+        hint = hint if isinstance(place, Path) else "`gpubench db sync` puts stored runs into it."
+        return UsageError(f"no run is called {text!r}: {place} contains no runs", hint=hint)
+    meant = near(text, [word for run in known for word in run if word])
     if meant:
-        return UsageError(f"no run in {store} is called {text!r}", hint=f"D{meant[1:]}")
-    newest = ", ".join(head.called for head in heads[:3])
-    return UsageError(
-        f"no run in {store} is called {text!r}", hint=f"The newest: {newest}. `gpubench list runs` shows all."
-    )
+        return UsageError(f"no run in {place} is called {text!r}", hint=f"D{meant[1:]}")
+    every = " `gpubench list runs` shows all." if isinstance(place, Path) else ""
+    newest = ", ".join(map(_called, known[:3]))
+    return UsageError(f"no run in {place} is called {text!r}", hint=f"The newest: {newest}.{every}")

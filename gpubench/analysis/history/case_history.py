@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from gpubench.analysis.compare.baseline_side import baseline_of, baseline_side
@@ -22,17 +23,23 @@ from gpubench.core.errors import StoreError
 from gpubench.core.findings import Validity
 from gpubench.core.metrics import METRICS
 from gpubench.store.baselines import Baseline, machine_name
+from gpubench.store.database import KeptRun
+from gpubench.store.run_reader import Run
 
 
 @dataclass(frozen=True)
 class HistoryPoint:
-    """The metric of a case in one run, in its stored unit, over `n` launches. `commit` as from `commit_of`."""
+    """The metric of a case in one run, in its stored unit, over `n` launches, with its 95 % interval if known. `commit`
+    as from `commit_of`.
+    """
 
     run: str
     created: str
     value: float
     n: int
     commit: str | None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -63,15 +70,19 @@ class CaseHistory:
 
 @dataclass(frozen=True)
 class PastRun:
-    """A run in a history. `machine` is the machine's name, `created` the start of the run (UTC)."""
+    """A run in a history. `machine` is the machine's name, `created` the start of the run (UTC), `folder` where it was
+    read.
+    """
 
     run: str
     created: str
     machine: str
     side: Side
+    tag: str | None = None
+    folder: Path | None = None
 
 
-def past_runs(runs: Iterable[RecordedRun], notes: list[str]) -> Iterator[PastRun]:
+def past_runs(runs: Iterable[Run], notes: list[str]) -> Iterator[PastRun]:
     """Runs without arms. `notes` gets a line for each that this version cannot read."""
     for run in runs:
         if arms_of(run):
@@ -81,7 +92,8 @@ def past_runs(runs: Iterable[RecordedRun], notes: list[str]) -> Iterator[PastRun
         except StoreError as error:
             notes.append(f"{run.info.run} was left out: {error}")
             continue
-        yield PastRun(run.info.run, run.info.created, machine_name(run.info.environment), side)
+        machine = machine_name(run.info.environment)
+        yield PastRun(run.info.run, run.info.created, machine, side, run.info.tag, run.folder)
 
 
 def kept_run(run: RecordedRun, summary: RunSummary | None = None) -> Baseline:
@@ -89,11 +101,11 @@ def kept_run(run: RecordedRun, summary: RunSummary | None = None) -> Baseline:
     return baseline_of(run, created=run.info.created, reason="kept in a database", summary=summary)
 
 
-def past_run(kept: Baseline) -> PastRun:
+def past_run(kept: KeptRun) -> PastRun:
     """A run from a database. StoreError if this version does not know one of its settings."""
-    made = kept.history[-1]
-    side = replace(baseline_side(kept), name=made.run, source="run")
-    return PastRun(made.run, made.created, kept.machine, side)
+    made = kept.document.history[-1]
+    side = replace(baseline_side(kept.document), name=made.run, source="run")
+    return PastRun(made.run, made.created, kept.document.machine, side, kept.tag, Path(kept.folder))
 
 
 def histories(
@@ -117,8 +129,9 @@ def histories(
             values = list(case.launch_values(metric).values())
             if not values or case.validity is Validity.INVALID or not (keeps is None or keeps(case)):
                 continue
-            value = estimate(values, METRICS[metric]).value
-            point = HistoryPoint(run.run, run.created, value, len(values), run.side.facts.get("git commit"))
+            found_here, commit = estimate(values, METRICS[metric]), run.side.facts.get("git commit")
+            ends = (found_here.low, found_here.high)
+            point = HistoryPoint(run.run, run.created, found_here.value, len(values), commit, *ends)
             device = str(case.settings.get("device", "cpu")).partition(":")[0]
             key = (here.get(device, here["cpu"]), run.side.suite, case.case_id)
             found.setdefault(key, []).append((point, run, case.label))

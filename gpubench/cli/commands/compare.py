@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gpubench.analysis.compare.compare_sides import Compared
     from gpubench.analysis.compare.machine_choice import MachineChoice
     from gpubench.analysis.compare.run_sides import Side
+    from gpubench.store.run_reader import Run
 
 
 @click.command(name="compare")
@@ -58,6 +59,12 @@ if TYPE_CHECKING:
 @json_option
 @wide_option
 @store_option
+@click.option(
+    "--db",
+    "database",
+    metavar="URL",
+    help="Runs are those of this database (`gpubench db --help`); $GPUBENCH_DB does not count here.",
+)
 def command(
     runs: tuple[str, ...],
     *,
@@ -74,6 +81,7 @@ def command(
     as_json: bool,
     wide: bool,
     store: Path,
+    database: str | None,
 ) -> None:
     """Compare runs, case by case.
 
@@ -82,6 +90,9 @@ def command(
     Stored runs are never called slower or faster without --allow-unpaired: two sessions on one machine differ by about
     1 % even if nothing changed.
 
+    With --db, runs are named as in the database (name, tag, @last) and read from the folders that it names; of a run
+    whose folder is gone, from the database.
+
     \b
     Examples:
       gpubench compare @last                     the arms of the last run
@@ -89,10 +100,11 @@ def command(
       gpubench compare before after -v           two runs by tag, with reasons
       gpubench compare a100 h100 --machines --price 1.8/h --price 2.9/h
       gpubench compare @last~1 @last -k 'device=cuda' --json
+      gpubench compare @last~1 @last --db sqlite:///runs.db
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides, refuse
     from gpubench.analysis.verdict.judge_settings import CompareSettings
-    from gpubench.cli.gate.choose_sides import sides_to_compare
+    from gpubench.cli.gate.choose_sides import kept_sides, sides_to_compare
     from gpubench.core.did_you_mean import near_aside
     from gpubench.core.metrics import METRICS, SESOI
     from gpubench.report.comparison.comparison_report import unknown_metrics
@@ -111,7 +123,12 @@ def command(
         raise click.UsageError(f"--machines compares two runs, one of each machine, and got {len(runs)}.")
     if machines and len(hourly) not in (0, 2):
         raise click.UsageError("Give --price once for each of the two machines: --price 2.5/h --price 4/h.")
-    first, others, run = sides_to_compare(runs, store, reference)
+    run: "Run | None" = None
+    folders: list[Path] = []
+    if database is None:
+        first, others, run = sides_to_compare(runs, store, reference)
+    else:
+        first, others, folders = kept_sides(runs, database)
     settings = CompareSettings(sesoi=sesoi or (run and run.info.sesoi) or SESOI)
     first, others = _kept(first, selection), tuple(_kept(side, selection) for side in others)
     found = [
@@ -129,7 +146,7 @@ def command(
         print_compared_json(found, answers, _choice(found[0], hourly) if machines else None)
         return
     # Where the profiles of both sides are: arms of one run share its folder.
-    folders = [resolve_run(name, store) for name in runs]
+    folders = folders or [resolve_run(name, store) for name in runs]
     for number, (each, folder) in enumerate(zip(found, folders[1:] or folders * len(found), strict=True)):
         said = answers[number] if answers is not None else None
         choice = _choice(each, hourly) if machines else None

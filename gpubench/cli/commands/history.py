@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import rich_click as click
 
@@ -14,10 +13,7 @@ from gpubench.cli.shared_options import (
     store_option,
     wide_option,
 )
-from gpubench.core.errors import StoreError, UsageError
-
-if TYPE_CHECKING:
-    from gpubench.analysis.history.case_history import PastRun
+from gpubench.core.errors import UsageError
 
 
 @click.command(name="history")
@@ -57,6 +53,7 @@ def command(
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.history.case_history import histories
     from gpubench.cli.gate.choose_sides import by_settings
+    from gpubench.cli.past_runs import open_past_runs
     from gpubench.core.did_you_mean import near_aside
     from gpubench.core.metrics import METRICS
     from gpubench.report.comparison.comparison_report import unknown_metrics
@@ -65,7 +62,7 @@ def command(
         said = f"{metric!r} is not a metric that can get better or worse{near_aside(metric, METRICS)}"
         raise UsageError(said, hint="`gpubench list metrics` names them.")
     notes: list[str] = []
-    runs = _stored_runs(store, suite, notes) if database is None else _kept_runs(database, suite)
+    runs = open_past_runs(store, database, suite, notes)
     keeps = None if selection is None else by_settings(selection)
     found = histories(runs, metric, keeps, floor=floor)
     if not found:
@@ -87,33 +84,3 @@ def command(
     from gpubench.report.render.result_screen import print_comparison
 
     print_comparison(result_writer(wide=wide), build_history(metric, found, floor=floor, notes=notes))
-
-
-def _stored_runs(store: Path, suite: str | None, notes: list[str]) -> "list[PastRun]":
-    """Runs of the store, oldest first; `notes` gets what was left out."""
-    from gpubench.analysis.compare.run_sides import arms_of
-    from gpubench.analysis.history.case_history import past_runs
-    from gpubench.store.run_names import list_runs
-    from gpubench.store.run_reader import load_run
-
-    runs = []
-    for folder in reversed(list_runs(store)):
-        try:
-            run = load_run(folder)
-        except StoreError as error:
-            notes.append(f"{folder.name} was left out: {error}")
-            continue
-        if suite is None or run.info.suite_name == suite:
-            runs.append(run)
-    with_arms = sum(bool(arms_of(run)) for run in runs)
-    if with_arms:
-        notes.append(f"A/B runs left out: {with_arms}.")
-    return list(past_runs(runs, notes))
-
-
-def _kept_runs(database: str, suite: str | None) -> "list[PastRun]":
-    from gpubench.analysis.history.case_history import past_run
-    from gpubench.store.database import Database
-
-    with Database(database) as opened:
-        return [past_run(kept) for kept in opened.runs(suite)]

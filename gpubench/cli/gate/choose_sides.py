@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -11,13 +11,16 @@ from gpubench.analysis.compare.baseline_side import baseline_side
 from gpubench.analysis.compare.run_sides import Side, arm_sides, arms_of, machine_of, other_machine, side_of
 from gpubench.analysis.gate.gate_outcome import DEFAULT_FILE_RULES, DEFAULT_RULES
 from gpubench.analysis.gate.gate_rules import GateRule, OnUnclear, limit_rules, parse_gate, rules_of
+from gpubench.analysis.history.case_history import past_run
 from gpubench.analysis.summary.case_summary import ComparableCase
 from gpubench.cli.open_run import open_run
-from gpubench.core.errors import UsageError
+from gpubench.cli.print_errors import say
+from gpubench.core.errors import StoreError, UsageError
 from gpubench.machine.environment import comparable
 from gpubench.store.baselines import baseline_path, read_baseline
+from gpubench.store.database import Database, KeptRun
 from gpubench.store.run_info import understood
-from gpubench.store.run_reader import Run
+from gpubench.store.run_reader import Run, load_run
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Gate
 from gpubench.suite.select.expression import parse_selection
@@ -58,8 +61,44 @@ def sides_to_compare(
     return sides[0], tuple(sides[1:]), None
 
 
+def kept_sides(references: Sequence[str], database: str) -> tuple[Side, tuple[Side, ...], list[Path]]:
+    """Reference and candidates of `gpubench compare`, named as in a database, and their folders.
+
+    A database has the figures of each launch, but no skipped case, crashed launch or profile. So each side is read from
+    the folder that the database names; if that is gone, from the database, with a note that says so.
+    """
+    if len(references) < 2:
+        raise UsageError(
+            "a database has no A/B runs, so it cannot compare the arms of one",
+            hint="Name two runs, or compare the folder of an A/B run without --db.",
+        )
+    with Database(database) as opened:
+        kept = [opened.find(reference) for reference in references]
+    sides = [_kept_side(each) for each in kept]
+    return sides[0], tuple(sides[1:]), [Path(each.folder) for each in kept]
+
+
+def _kept_side(kept: KeptRun) -> Side:
+    try:
+        run = load_run(Path(kept.folder))
+        if run.info.created == kept.created:
+            return side_of(run, _name(run))
+        why = f"{kept.folder} now holds another run"
+    except StoreError as error:
+        why = str(error) if Path(kept.folder).exists() else f"its folder is gone: {kept.folder}"
+    say(
+        f"note: {kept.run} is compared as the database has it, without skipped cases, crashed launches and profiles: "
+        f"{why}"
+    )
+    return replace(past_run(kept).side, name=_called(kept.run, kept.tag))
+
+
 def _name(run: Run) -> str:
-    return f"{run.info.run} ({run.info.tag})" if run.info.tag else run.info.run
+    return _called(run.info.run, run.info.tag)
+
+
+def _called(name: str, tag: str | None) -> str:
+    return f"{name} ({tag})" if tag else name
 
 
 def sides_to_check(run: Run, asked: CheckRequest) -> tuple[Side, Side]:

@@ -154,3 +154,74 @@ def test_a_database_without_runs_says_how_to_fill_it_and_is_not_made_by_reading(
 
 def test_a_folder_that_is_not_there_is_named(capsys):
     assert call(capsys, "db", "sync", "nowhere")[0] == ExitStatus.USAGE
+
+
+def compared(capsys, *arguments):
+    status, out, err = call(capsys, "compare", *arguments, "--allow-unpaired", "--json")
+    assert status == ExitStatus.OK, err
+    return json.loads(out), err
+
+
+def verdicts(document):
+    return [
+        (case["label"], name, moved["judgement"])
+        for case in document["cases"]
+        for name, moved in case["changes"].items()
+    ]
+
+
+def test_runs_of_a_database_are_compared_as_their_folders_are(capsys):
+    runs([1000.0, 900.0, 1010.0])
+    call(capsys, "db", "sync")
+    for names in (("run-00", "run-01"), ("@last~2", "@last"), ("run-02", "run-01")):
+        assert compared(capsys, *names, "--db", URL) == compared(capsys, *names)
+
+
+def test_a_run_whose_folder_is_gone_has_the_same_verdicts_and_says_so(capsys):
+    runs([1000.0, 900.0])
+    of_folders, _ = compared(capsys, "run-00", "run-01")
+    call(capsys, "db", "sync")
+    shutil.rmtree("reports/run-00")
+    of_database, said = compared(capsys, "run-00", "run-01", "--db", URL)
+    assert verdicts(of_database) == verdicts(of_folders)
+    assert ("cuda 64", "throughput", "worse") in verdicts(of_folders)
+    assert "note: run-00 is compared as the database has it" in said
+    assert "its folder is gone" in said
+    assert "run-01 is compared" not in said
+
+
+def test_another_run_in_the_place_of_a_kept_one_is_not_taken_for_it(capsys):
+    runs([1000.0, 900.0])
+    call(capsys, "db", "sync")
+    shutil.rmtree("reports/run-01")
+    runs([500.0], start=1)
+    head = Path("reports/run-01/run.json")
+    head.write_text(head.read_text().replace("2026-11-02", "2026-11-22"))
+    of_database, said = compared(capsys, "run-00", "run-01", "--db", URL)
+    assert "run-01 now holds another run" in said
+    (change,) = [case["changes"]["throughput"]["change"] for case in of_database["cases"]]
+    assert change["value"] == pytest.approx(-0.1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["run-00"], "a database has no A/B runs"),
+        (["run-00", "run-7"], "no run in the database sqlite:///reports/gpubench.db is called 'run-7'"),
+        (["run-00", "@last~5"], "goes too far back"),
+        (["run-00", "run-0"], "matches 2 runs"),
+    ],
+)
+def test_a_name_that_the_database_lacks_is_a_sentence(capsys, names, said):
+    runs([1000.0, 900.0])
+    call(capsys, "db", "sync")
+    status, _, err = call(capsys, "compare", *names, "--db", URL)
+    assert status == ExitStatus.USAGE
+    assert said in err
+
+
+def test_a_database_for_histories_is_none_for_comparisons_unless_named(capsys, monkeypatch):
+    """`@last` would otherwise be another run than the one just measured."""
+    runs([1000.0, 900.0])
+    monkeypatch.setenv("GPUBENCH_DB", "sqlite:///nowhere.db")
+    assert call(capsys, "compare", "run-00", "run-01")[0] == ExitStatus.OK

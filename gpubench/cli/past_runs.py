@@ -1,0 +1,33 @@
+"""The runs of a history, from run folders or from a database."""
+
+from pathlib import Path
+
+from gpubench.analysis.compare.run_sides import arms_of
+from gpubench.analysis.history.case_history import PastRun, past_run, past_runs
+from gpubench.core.errors import StoreError
+from gpubench.store.database import Database
+from gpubench.store.run_names import list_runs
+from gpubench.store.run_reader import load_run
+
+
+def open_past_runs(store: Path, database: str | None, suite: str | None, notes: list[str]) -> list[PastRun]:
+    """The runs in `database`, or without one those in `store`, oldest first, of one suite or of all.
+
+    `notes` gets what was left out: damaged folders, and runs with arms.
+    """
+    if database is not None:
+        with Database(database) as opened:
+            return [past_run(kept) for kept in opened.runs(suite)]
+    runs = []
+    for folder in reversed(list_runs(store)):
+        try:
+            run = load_run(folder)
+        except StoreError as error:
+            notes.append(f"{folder.name} was left out: {error}")
+            continue
+        if suite is None or run.info.suite_name == suite:
+            runs.append(run)
+    with_arms = sum(bool(arms_of(run)) for run in runs)
+    if with_arms:
+        notes.append(f"A/B runs left out: {with_arms}.")
+    return list(past_runs(runs, notes))
