@@ -52,6 +52,14 @@ def prices(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) 
     return tuple(each for each in found if each is not None)
 
 
+price_option: Decorator = click.option(
+    "--price",
+    callback=price,
+    metavar="X/h",
+    help="What the machine costs, in any currency: 2.5/h. Adds what samples cost.",
+)
+
+
 def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """A callback: `20m`, `4.2ms`, `1h30m` or a number of seconds, above 0."""
     from gpubench.core.units import parse_duration

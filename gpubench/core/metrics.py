@@ -405,6 +405,24 @@ _SPECS = (
     _energy("energy_j", "J", "energy J", "lower", "Energy of the measured window."),
     _energy("energy_per_sample_j", "J/sample", "J/sample", "lower", "Energy of the measured window over its samples."),
     _energy("samples_per_j", "samples/J", "samples/J", "higher", "Samples of the measured window over its energy."),
+    MetricSpec(
+        "money_per_sample",
+        "money/sample",
+        "money/million",
+        None,
+        "The price of the machine's time while it processes a million samples, in the currency of `--price`.",
+        display_factor=1e6,
+        group="money",
+    ),
+    MetricSpec(
+        "samples_per_money",
+        "samples/money",
+        "million per money",
+        None,
+        "Millions of samples for one unit of money: throughput over the machine's price (`--price`).",
+        display_factor=1e-6,
+        group="money",
+    ),
     _energy(
         "energy_above_idle_j", "J", "above idle J", "lower", "Energy of the window less idle power times its length."
     ),

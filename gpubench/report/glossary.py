@@ -39,6 +39,10 @@ TERMS = {
     "latency": (r"latency", "The time of one request, synchronised with the device before the next begins."),
     "launch": (r"launch(?:es)?", "One measurement of a case in a fresh process. The unit of replication."),
     "MFU": (r"MFU", "Model FLOPs utilisation: FLOP/s of the model over what the device reached at that precision."),
+    "money": (
+        r"per money|money/million",
+        "The price of the machine's time as `--price` gave it, in whatever currency; a case costs it while it runs.",
+    ),
     "NHWC": (r"NHWC|NCHW", "The order of an image's dimensions in memory; NHWC is `channels_last`."),
     "NVTX": (r"NVTX", "Named ranges in a program that NVIDIA's profilers show."),
     "OOM": (r"OOM|oom|out of memory", "Out of memory: the batch does not fit. A result, not a crash."),

@@ -17,7 +17,15 @@ _OF_PARITY = ("parity_logits_rel_error", "parity_loss_rel_error", "parity_gradie
 _OF_QUALITY = ("final_loss", "time_to_accuracy_s", "steps_to_accuracy")
 _SCORES = frozenset(name for name, spec in METRICS.built_in.items() if spec.group == "quality")
 _MAY_BE_IMPLIED = frozenset({*_OF_PARITY, *_SCORES})
-_DERIVED = ("achieved_flops", "achieved_bandwidth", "mfu", "scaling_efficiency")
+_DERIVED = (
+    "achieved_flops",
+    "achieved_bandwidth",
+    "mfu",
+    "scaling_efficiency",
+    "samples_per_money",
+    "money_per_sample",
+)
+_SECONDS_PER_HOUR = 3600
 
 
 class CaseFigures(Mapping[str, Estimate]):
@@ -25,10 +33,10 @@ class CaseFigures(Mapping[str, Estimate]):
 
     `launches` are the ok ones; `wanted` limits the metrics. `peak_flops`, the peak measured on the case's device in
     FLOP/s, gives the MFU: 0 if unknown, None if not wanted. `scaling` is the efficiency of a case with several ranks,
-    or why there is none. `by_data` as in `estimate`.
+    or why there is none. `price_per_hour` is what the machine costs, None if not given. `by_data` as in `estimate`.
     """
 
-    __slots__ = ("_by_data", "_found", "_launches", "_wanted", "peak_flops", "scaling")
+    __slots__ = ("_by_data", "_found", "_launches", "_wanted", "peak_flops", "price_per_hour", "scaling")
 
     def __init__(
         self, launches: Sequence[Record], wanted: Collection[str] | None = None, *, by_data: bool = False
@@ -36,6 +44,7 @@ class CaseFigures(Mapping[str, Estimate]):
         self._launches, self._wanted, self._by_data = launches, wanted, by_data
         self._found: dict[str, Estimate | None] = {}
         self.peak_flops: float | None = None
+        self.price_per_hour: float | None = None
         self.scaling: Estimate | str | None = None
 
     @property
@@ -98,7 +107,17 @@ class CaseFigures(Mapping[str, Estimate]):
             return self._of_launches(name) or _times_rate(self, "flops_per_sample", "FLOP/s")
         if name == "achieved_bandwidth":
             return _times_rate(self, "bytes_per_sample", "B/s") or self._of_launches(name)
+        if name in ("samples_per_money", "money_per_sample"):
+            return self._for_money(name)
         return mfu(self.get("achieved_flops"), self.peak_flops) or self._of_launches(name)
+
+    def _for_money(self, name: str) -> Estimate | None:
+        """The price is exact, so the interval is the throughput's."""
+        rate = self.get("throughput")
+        if rate is None or rate.value <= 0 or self.price_per_hour is None:
+            return None
+        samples = scaled(rate, _SECONDS_PER_HOUR / self.price_per_hour, METRICS["samples_per_money"].unit)
+        return samples if name == "samples_per_money" else inverse(samples, METRICS[name].unit)
 
     def _of_launches(self, name: str) -> Estimate | None:
         if name not in METRICS or (self._wanted is not None and name not in self._wanted):
@@ -189,6 +208,12 @@ def mfu(achieved: Estimate | None, measured_peak_flops: float | None) -> Estimat
     if achieved is None or measured_peak_flops is None or measured_peak_flops <= 0:
         return None
     return scaled(achieved, 1 / measured_peak_flops, "1")
+
+
+def inverse(estimate: Estimate, unit: str) -> Estimate:
+    """1 over a positive estimate: its ends change places."""
+    low, high = (1 / end if end else None for end in (estimate.high, estimate.low))
+    return estimate.model_copy(update={"value": 1 / estimate.value, "low": low, "high": high, "unit": unit})
 
 
 def scaled(estimate: Estimate, factor: float, unit: str) -> Estimate:

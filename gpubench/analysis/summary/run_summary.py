@@ -39,12 +39,15 @@ class RecordedRun(Protocol):
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Measured cases and quality entries in the order of the plan, and the contests in which cases took turns."""
+    """Measured cases and quality entries in the order of the plan, and the contests in which cases took turns.
+    `price_per_hour`: what the machine costs, in any currency; None if not given.
+    """
 
     info: RunInfo
     cases: tuple[CaseSummary, ...]
     quality: tuple[QualitySummary, ...] = ()
     contests: tuple[ContestLevels, ...] = ()
+    price_per_hour: float | None = None
 
     def __repr__(self) -> str:
         return f"<RunSummary of {self.info.run}: {len(self.cases)} cases, {len(self.quality)} accuracy runs>"
@@ -56,8 +59,15 @@ class RunSummary:
         return {status: found[status] for status in Status if found[status]}
 
 
-def summarise_run(run: RecordedRun, *, arm: str | None = None, metrics: Collection[str] | None = None) -> RunSummary:
-    """Summarises every planned case. `arm` limits the launches, `metrics` the estimates.
+def summarise_run(
+    run: RecordedRun,
+    *,
+    arm: str | None = None,
+    metrics: Collection[str] | None = None,
+    price_per_hour: float | None = None,
+) -> RunSummary:
+    """Summarises every planned case. `arm` limits the launches, `metrics` the estimates. `price_per_hour`, of the
+    machine in any currency, adds what samples cost.
 
     If a repeat was recorded twice (a resumed run), the later record counts. Training cases get the accuracy finding of
     the quality entry with the same workload, device and precision.
@@ -81,11 +91,19 @@ def summarise_run(run: RecordedRun, *, arm: str | None = None, metrics: Collecti
         if entry.kind == "measure":
             cases.append(entry)
     judge_by_peaks(run.info, cases)
+    for entry in cases:
+        entry.metrics.price_per_hour = price_per_hour
     if metrics is None:
         cases = with_findings_above_roofs(run.info, cases)
     judge_scaling(cases)
     contests = contest_levels(run.contests) if arm is None else ()
-    return RunSummary(info=run.info, cases=with_contests(cases, contests), quality=quality, contests=contests)
+    return RunSummary(
+        info=run.info,
+        cases=with_contests(cases, contests),
+        quality=quality,
+        contests=contests,
+        price_per_hour=price_per_hour,
+    )
 
 
 def launches_by_data(info: RunInfo) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from gpubench.cli.shared_options import complete_runs, store_option
+from gpubench.cli.shared_options import complete_runs, price_option, store_option
 from gpubench.core.errors import UsageError
 
 _HTML = (".html", ".htm")
@@ -33,9 +33,17 @@ _MARKDOWN = (".md", ".markdown")
 )
 @click.option("--allow-unpaired", is_flag=True, help="Call stored runs slower or faster even if not interleaved.")
 @click.option("--force", is_flag=True, help="Overwrite FILE; compare even if GPU, suite or settings differ.")
+@price_option
 @store_option
 def command(
-    run: str, *, references: tuple[str, ...], output: Path | None, allow_unpaired: bool, force: bool, store: Path
+    run: str,
+    *,
+    references: tuple[str, ...],
+    output: Path | None,
+    allow_unpaired: bool,
+    force: bool,
+    price: float | None,
+    store: Path,
 ) -> None:
     """Write the report of a stored run.
 
@@ -51,8 +59,10 @@ def command(
       gpubench report                          both files, in the last run's folder
       gpubench report 20261123 -o h100.html    another run, another place
       gpubench report after --against before   two runs by tag
+      gpubench report --price 2.5/h            with what samples cost
       gpubench report @last -o - | less        Markdown on stdout
     """  # noqa: D301 - click looks for the character itself
+    from gpubench.analysis.summary.run_summary import summarise_run
     from gpubench.cli.open_run import open_run, shown_name
     from gpubench.report.comparison.versus import runs_report
     from gpubench.report.render.markdown import render_markdown
@@ -68,13 +78,16 @@ def command(
             if output.exists() and not force:
                 raise UsageError(f"{output} exists", hint="Add --force to overwrite it.")
     stored = open_run(run, store)
+    if price is not None and (references or stored.info.arms):
+        raise click.UsageError("--price is for one run; of two machines: `gpubench compare --machines --price`.")
     others = [open_run(reference, store) for reference in references]
     stem = "report"
     if others:
         model = runs_report(stored, others, allow_unpaired=allow_unpaired, force=force)
         stem += f"-against-{'-'.join(other.folder.name for other in others)}"  # the run's own report stays
     else:
-        model = report_of(stored, shown_name(stored.folder, store))
+        summary = None if price is None else summarise_run(stored, price_per_hour=price)
+        model = report_of(stored, shown_name(stored.folder, store), summary)
     if output is None:
         click.echo(write_both(model, stored.folder, stem))
     elif str(output) == "-":

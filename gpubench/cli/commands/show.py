@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from gpubench.cli.print_errors import say
-from gpubench.cli.shared_options import complete_runs, json_option, store_option, wide_option
+from gpubench.cli.shared_options import complete_runs, json_option, price_option, store_option, wide_option
 
 if TYPE_CHECKING:
     from gpubench.analysis.summary.case_summary import CaseSummary
@@ -44,9 +44,12 @@ _MOST_LISTED = 1000
     is_flag=True,
     help="Every section (step times, memory, energy, ...) and case, also those that could not run here.",
 )
+@price_option
 @wide_option
 @store_option
-def command(run: str, *, as_json: bool, as_csv: bool, everything: bool, wide: bool, store: Path) -> None:
+def command(
+    run: str, *, as_json: bool, as_csv: bool, everything: bool, price: float | None, wide: bool, store: Path
+) -> None:
     """One run or one case in full.
 
     RUN is a folder, the start of a run's name, a tag, `@last` (the default), or `@last~2` (two before the last).
@@ -57,6 +60,7 @@ def command(run: str, *, as_json: bool, as_csv: bool, everything: bool, wide: bo
       gpubench show                    the last run
       gpubench show @last~1 --all      every section of the run before it
       gpubench show @last:12           case 12: settings, figures, findings
+      gpubench show --price 2.5/h      also samples per unit of money
       gpubench show 20261123 --json    as schemas/run-document-1.json describes
       gpubench show baseline --csv > runs.csv
     """  # noqa: D301 - click looks for the character itself
@@ -69,7 +73,7 @@ def command(run: str, *, as_json: bool, as_csv: bool, everything: bool, wide: bo
         raise click.UsageError("--json and --csv exclude each other.")
     reference, case = split_case(run)
     stored = open_run(reference, store)
-    summary = summarise_run(stored)
+    summary = summarise_run(stored, price_per_hour=price)
     chosen = None if case is None else pick_case(summary, case)
     if as_json:
         document = run_document(summary, folder=str(stored.folder))

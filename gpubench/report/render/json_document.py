@@ -51,6 +51,7 @@ def run_document(summary: RunSummary, *, folder: str | None = None) -> dict[str,
         "effects": [_effect_document(effect) for effect in decision.effects],
         "advice": [_advice_document(advice) for advice in decision.advice],
         "environment": info.environment,
+        **({} if summary.price_per_hour is None else {"price_per_hour": summary.price_per_hour}),
         "contests": [_contest_document(each, decision) for each in summary.contests],
         "cases": [case_document(entry) for entry in sorted(everything, key=lambda entry: entry.planned.index)],
     }

@@ -1,6 +1,7 @@
 """The best setting of each precision: one row per contest."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gpubench.analysis.insight.best_settings import Best
 from gpubench.analysis.insight.decision import Decision
@@ -14,6 +15,7 @@ from gpubench.report.view.case_tables import (
     memory_metric,
     metric_column,
     metrics_present,
+    price_notes,
     setting_column,
 )
 from gpubench.report.view.contests import contests, why_not
@@ -28,6 +30,8 @@ _AFTER_SPEED = (
     (MEMORY, 3),
     ("mean_power_w", 6),
     ("energy_per_sample_j", 4),
+    ("samples_per_money", 2),
+    ("samples_per_j", 8),
     ("achieved_flops", 7),
     ("mfu", 5),
 )
@@ -86,7 +90,8 @@ def _table(timing: str, shown: Sequence[Best], decision: Decision) -> Table:
         def cell(best: Best) -> Cell:
             return metric_cell(memory_metric(best.summary) if name == MEMORY else name, best.summary.metrics)
 
-        return metric_column(name, priority, cell)
+        column = metric_column(name, priority, cell)
+        return replace(column, title="samples/s per W") if name == "samples_per_j" else column
 
     def mark(best: Best) -> str:
         return marks.get(id(best.summary), "") if best.won else "!"
@@ -114,6 +119,7 @@ def _table(timing: str, shown: Sequence[Best], decision: Decision) -> Table:
     notes = [line(f"{legend}± is the half-width of the 95 % interval over launches{versus}.")]
     lost = [best.summary for best in shown if not best.won]
     notes += [line(f"! {entry.label} is not called best: {why_not(entry)}") for entry in lost]
+    notes += price_notes(summary)
     notes += absent_notes(summary.cases, ("mean_power_w", "energy_per_sample_j"))
     return Table.of(
         f"best-{timing}",

@@ -6,7 +6,8 @@ from gpubench.analysis.insight.best_settings import compared
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.units import format_number, format_percent
-from gpubench.report.model.report_model import Chart, Datum, Section
+from gpubench.report.model.report_model import Chart, Datum, Line, Section, line
+from gpubench.report.model.words import joined
 from gpubench.report.view.case_tables import metrics_section
 from gpubench.report.view.contests import Contest, name_of, standing, times, with_hollow
 from gpubench.report.view.run_view import View
@@ -16,6 +17,8 @@ _SHOWN = (
     "samples_per_j",
     "mean_power_w",
     "peak_power_w",
+    "money_per_sample",
+    "samples_per_money",
     "energy_above_idle_j",
     "cpu_energy_j",
     "sm_clock_mhz",
@@ -24,6 +27,11 @@ _SHOWN = (
     "utilization",
 )
 
+_SCOPES = {
+    "device": "the card's board",
+    "module": "the whole module (GPU and CPU)",
+    "parent_shared": "the whole card, which MIG slices share",
+}
 _ENERGY = "energy_per_sample_j"
 _POWER = "mean_power_w"
 
@@ -135,4 +143,17 @@ def _limit(entries: Sequence[CaseSummary], summary: RunSummary) -> float | None:
 
 def section(view: View) -> Section:
     charts = view.chart_each(energy_chart, lambda contest: power_chart(contest, view.summary))
-    return metrics_section(view, "energy", "Energy and device state", _SHOWN, short="Energy", charts=charts)
+    said = _scope_line(view.summary.cases)
+    return metrics_section(view, "energy", "Energy and device state", _SHOWN, short="Energy", said=said, charts=charts)
+
+
+def _scope_line(entries: Sequence[CaseSummary]) -> Line:
+    """Whose joules these are; empty without any."""
+    of_launches = (
+        record.telemetry or {} for entry in entries if _ENERGY in entry.metrics for record in entry.ok_records
+    )
+    met = {str(found["energy_scope"]) for found in of_launches if found.get("energy_scope")}
+    told = joined(sorted(_SCOPES.get(scope, scope) for scope in met))
+    return (
+        line(f"Joules are those of {told}, by the device's own meter, without the rest of the machine.") if told else ()
+    )

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Literal
 
 from gpubench.analysis.summary.case_summary import CaseSummary
+from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.findings import FINDINGS, Effect, Validity
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Status
@@ -42,6 +43,16 @@ def absent_notes(summaries: Iterable[CaseSummary], names: Sequence[str]) -> tupl
         if reasons:
             by_reason.setdefault("; ".join(_merged(reasons)), []).append(METRICS[name].title)
     return tuple(line(f"{', '.join(titles)}: {NOT_AVAILABLE} ({reason})") for reason, titles in by_reason.items())
+
+
+def price_notes(summary: RunSummary) -> tuple[Line, ...]:
+    """What money means, where a price was given."""
+    if summary.price_per_hour is None:
+        return ()
+    price = format_number(summary.price_per_hour)
+    return (
+        line(f"Money: the price of the machine's time, {price} an hour, while it runs the case, and nothing else."),
+    )
 
 
 def _merged(reasons: Iterable[str]) -> list[str]:

@@ -149,3 +149,12 @@ def test_a_run_is_named_as_commands_without_a_store_find_it(tmp_path: Path, monk
     monkeypatch.setenv("GPUBENCH_STORE", "my runs")
     assert shown_name(Path("my runs/one"), Path("my runs")) == "one"
     assert shown_name(Path("reports/one"), Path("reports")) == "reports/one"
+
+
+def test_a_price_is_in_the_report_and_for_one_run_only(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert report(store, "-o", "-", "--price", "2.5/h") == ExitStatus.OK
+    said = capsys.readouterr().out
+    assert "million per money" in said
+    assert "whatever currency" in said
+    assert report(store, "after", "--against", "before", "--price", "2.5/h") == ExitStatus.USAGE
+    assert "compare --machines --price" in capsys.readouterr().err

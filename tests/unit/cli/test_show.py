@@ -154,3 +154,33 @@ def test_on_a_real_terminal_columns_go_whole_and_are_named(store: Path, width: i
 
 def test_no_color_is_honoured_on_a_terminal(store: Path) -> None:
     assert "\x1b[" not in on_a_terminal(["show", "@last", "--store", str(store)], 100, NO_COLOR="1", TERM="dumb")
+
+
+def test_a_price_adds_what_samples_cost_to_every_format(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(store, "--json", "--price", "3.6/h") == ExitStatus.OK
+    document = json.loads(capsys.readouterr().out)
+    assert document["price_per_hour"] == 3.6
+    metrics = next(case["metrics"] for case in document["cases"] if "throughput" in case["metrics"])
+    rate, money, samples = (metrics[name] for name in ("throughput", "money_per_sample", "samples_per_money"))
+    assert samples["value"] == pytest.approx(1000 * rate["value"])
+    assert samples["low"] == pytest.approx(1000 * rate["low"])
+    assert money["value"] == pytest.approx(1 / samples["value"])
+    assert (money["low"], money["high"]) == pytest.approx((1 / samples["high"], 1 / samples["low"]))
+    assert show(store, "--csv", "--price", "3.6/h") == ExitStatus.OK
+    assert "samples_per_money" in {row["metric"] for row in csv.DictReader(capsys.readouterr().out.splitlines())}
+    assert show(store, "--wide", "--price", "3.6/h") == ExitStatus.OK
+    said = capsys.readouterr().out
+    assert "million per money" in said
+    assert "Money: the price of the machine's time, 3.60 an hour" in said
+
+
+def test_without_a_price_no_money_is_mentioned(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(store, "--json") == ExitStatus.OK
+    assert "money" not in capsys.readouterr().out
+    assert show(store, "--all", "--wide") == ExitStatus.OK
+    assert "money" not in capsys.readouterr().out.lower()
+
+
+def test_a_price_that_is_none_is_refused(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(store, "--price", "2.5") == ExitStatus.USAGE
+    assert "expected money per hour, such as 2.5/h" in capsys.readouterr().err
