@@ -111,10 +111,10 @@ class RunInfo(Frozen):
 
     `tune` is set if the cases were chosen during the run: `suite` then holds the whole grid, `cases` those that were
     tried. `target` is the workload named instead of a suite. Relative paths (`suite_path`, data sets, interpreters) are
-    relative to `working_folder`. `interpreter` is the prefix of the Python that ran gpubench (its digest in an anonymous
-    run, which has no `working_folder`); `workload_files` are digests of the files that the workloads were loaded from and
-    of the data they read beside them; `imported` names the modules they used from elsewhere; `origin` is a mark by which
-    the user who made the run recognises it.
+    relative to `working_folder`. `interpreter` is the prefix of the Python that ran gpubench. An anonymous run has no
+    `working_folder` and only a digest of the `interpreter`. `workload_files` are digests of the files that workloads
+    were loaded from and of the data they read beside them; `imported` names the modules they used from elsewhere;
+    `origin` is a mark by which the user who made the run recognises it.
     """
 
     schema_number: int = Field(default=RUN_SCHEMA, alias="schema")

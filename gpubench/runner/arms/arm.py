@@ -23,6 +23,9 @@ SAFE_PATH = "PYTHONSAFEPATH"
 
 COMMIT = "commit"
 
+PARAMS = "params."
+"""Begins the names of free settings among those of an arm."""
+
 Say = Callable[[str], None]
 Level = Literal["block", "launch"]
 
@@ -42,12 +45,19 @@ class Arm:
 
     def case(self, case: Case) -> Case:
         """`case` as this arm measures it. ValueError (pydantic's) for an unknown setting."""
-        changes: dict[str, Any] = dict(self.settings)
+        changes = {name: value for name, value in self.settings.items() if not name.startswith(PARAMS)}
+        if len(changes) < len(self.settings):
+            changes["params"] = {**case.params, **self.params}
         if self.python is not None:
             changes["python"] = self.python
         if self.env:
             changes["env"] = {**case.env, **self.env}
         return Case.model_validate({**case.settings, **changes}) if changes else case
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The free settings that it changes."""
+        return {name.removeprefix(PARAMS): value for name, value in self.settings.items() if name.startswith(PARAMS)}
 
     @property
     def info(self) -> ArmInfo:
@@ -92,12 +102,18 @@ def check_cases(arms: Sequence[Arm], planned: Sequence[PlannedCase]) -> None:
             key = (entry.kind, str(arm.case(entry.case).case_id))
             before = seen.setdefault(key, entry)
             if before is not entry and before.kind == "measure":
-                both = ", ".join(name for name in arm.settings if before.settings[name] != entry.settings[name])
+                both = ", ".join(name for name in arm.settings if _value(before, name) != _value(entry, name))
                 raise UsageError(
                     f"arm {arm.name} sets {both}, which is an axis of the suite: "
                     f"cases {before.label!r} and {entry.label!r} would be measured as the same",
                     hint=f"Keep one of its values: -s {both.partition(',')[0]}=VALUE.",
                 )
+
+
+def _value(planned: PlannedCase, name: str) -> Any:
+    if name.startswith(PARAMS):
+        return planned.settings["params"].get(name.removeprefix(PARAMS))
+    return planned.settings[name]
 
 
 def levels_of(arms: Sequence[Arm], planned: Sequence[PlannedCase], asked: Level | None = None) -> dict[int, Level]:

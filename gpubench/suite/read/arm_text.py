@@ -2,6 +2,7 @@
 
     arm:    NAME | NAME "=" item ((","|" ") item)*
     item:   "python=" PATH | "git=" REVISION | "env." VARIABLE "=" TEXT | "set." SETTING "=" VALUE
+            | "set.params." NAME "=" VALUE
 
 Quote a value that has blanks or commas. An arm without items measures the suite as it is.
 """
@@ -16,6 +17,8 @@ from typing import Any, NoReturn
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.mistake_messages import near_word
 from gpubench.suite.model.settings import SETTINGS, BadValue, normal
+from gpubench.suite.read.problems import SourceText
+from gpubench.suite.read.yaml_document import BadText, YamlScalar, read_yaml
 
 MOST_ARMS = 8
 
@@ -23,6 +26,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _KEY = re.compile(r"""[^\s,='"]+""")
 _VARIABLE = re.compile(r"env\.[A-Za-z_][A-Za-z0-9_]*")
 _KEYS = ("python", "git", "env.NAME", "set.NAME")
+_PARAMETER = re.compile(r"params\.[A-Za-z_][A-Za-z0-9_]*")
 _NULLS = ("null", "none", "None")
 _EXAMPLE = "An arm looks like: --arm head='python=.venv/bin/python, env.NAME=1, git=main, set.precision=amp-bf16'"
 
@@ -30,7 +34,7 @@ _EXAMPLE = "An arm looks like: --arm head='python=.venv/bin/python, env.NAME=1, 
 @dataclass(frozen=True)
 class ArmText:
     """One arm as it was written. `given` holds every item by its key, in order, unquoted; `settings` in the form stored
-    in a case.
+    in a case, a free setting as `params.NAME`.
     """
 
     name: str
@@ -114,6 +118,8 @@ def _setting(text: str, name: str, value: str, key: re.Match[str], end: int) -> 
     if name in ("python", "env"):
         instead = "python=PATH" if name == "python" else "env.NAME=VALUE"
         _fail(text, *key.span(), f"set.{name} is not how an arm gets one", f"write {instead}")
+    if _PARAMETER.fullmatch(name):
+        return _parameter(text, value, key, end)
     if name not in SETTINGS:
         _fail(text, *key.span(), f"there is no setting {name!r}", near_word(name, SETTINGS))
     start = key.end() + 1
@@ -122,6 +128,18 @@ def _setting(text: str, name: str, value: str, key: re.Match[str], end: int) -> 
         return normal(name, None if value in _NULLS and not quoted else value)
     except BadValue as bad:
         _fail(text, start, max(end, start + 1), bad.message, bad.suggestion)
+
+
+def _parameter(text: str, value: str, key: re.Match[str], end: int) -> bool | int | float | str:
+    """A free setting: a word, number, true or false, as in a suite file."""
+    try:
+        node, problems = read_yaml(value, SourceText.of_text("<arm>", value))
+    except BadText:
+        node, problems = None, []
+    if problems or not isinstance(node, YamlScalar) or node.value is None:
+        start = key.end() + 1
+        _fail(text, start, max(end, start + 1), "expected a number, a word, true or false")
+    return node.value
 
 
 def _meant(key: str) -> str:

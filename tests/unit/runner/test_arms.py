@@ -4,9 +4,9 @@ import sys
 import pytest
 
 from gpubench.core.errors import UsageError
-from gpubench.runner.arms.arm import Arm, make_arm, restored
+from gpubench.runner.arms.arm import Arm, check_cases, make_arm, restored
 from gpubench.runner.arms.interpreters import ask, find_python
-from gpubench.store.run_info import ArmInfo
+from gpubench.store.run_info import ArmInfo, PlannedCase
 from gpubench.suite.model.case import Case
 from gpubench.suite.read.arm_text import parse_arm
 
@@ -22,6 +22,19 @@ def test_an_arm_changes_what_it_sets_and_nothing_else():
         8,
     )
     assert Arm("base").case(case) == case
+
+
+def test_an_arm_changes_a_free_setting_and_leaves_the_others():
+    arm = make_arm(parse_arm("head=set.params.width=64"))
+    case = Case(workload="mine:net", params={"width": 32, "depth": 2})
+    assert arm.case(case).params == {"width": 64, "depth": 2}
+    cases = [Case(workload="mine:net", params={"width": width, "depth": 2}) for width in (16, 32)]
+    both = [
+        PlannedCase(index=index, case_id=case.case_id, label=f"case {index}", settings=case.settings)
+        for index, case in enumerate(cases, 1)
+    ]
+    with pytest.raises(UsageError, match=r"arm head sets params\.width, which is an axis"):
+        check_cases([arm], both)
 
 
 def test_an_arm_is_made_again_from_what_its_run_keeps():

@@ -46,6 +46,8 @@ def test_a_value_with_blanks_or_commas_stands_in_quotes():
     [
         ("head=precision=bf16", "an arm has no 'precision'", "did you mean 'set.precision'?"),
         ("head=OMP_NUM_THREADS=1", "an arm has no 'OMP_NUM_THREADS'", "did you mean 'env.OMP_NUM_THREADS'?"),
+        ("head=set.params.width=[1, 2]", "expected a number, a word, true or false", ""),
+        ("head=set.params.width=null", "expected a number, a word, true or false", ""),
         ("head=set.precison=bf16", "there is no setting 'precison'", "did you mean 'precision'?"),
         ("head=set.precision=bf61", "unknown value 'bf61'", "did you mean 'bf16'?"),
         ("head=pyton=x", "an arm has no 'pyton'", "did you mean 'python'?"),
@@ -98,3 +100,8 @@ texts = st.text(st.characters(blacklist_categories=("Cs", "Cc")), max_size=20)
 @given(st.dictionaries(st.from_regex(r"env\.[A-Z][A-Z0-9_]{0,8}", fullmatch=True), texts, max_size=4))
 def test_an_arm_can_be_read_again_from_its_items(items):
     assert dict(arm_from_items("head", items).given) == items
+
+
+def test_an_arm_sets_free_settings_as_a_suite_does():
+    arm = parse_arm("head=set.params.width=64, set.params.norm=batch, set.params.bias=false, set.params.rate=1e-3")
+    assert arm.settings == {"params.width": 64, "params.norm": "batch", "params.bias": False, "params.rate": 1e-3}
