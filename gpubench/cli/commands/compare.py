@@ -123,7 +123,7 @@ def command(
         raise click.UsageError(f"--machines compares two runs, one of each machine, and got {len(runs)}.")
     if machines and len(hourly) not in (0, 2):
         raise click.UsageError("Give --price once for each of the two machines: --price 2.5/h --price 4/h.")
-    run: "Run | None" = None
+    run: Run | None = None
     folders: list[Path] = []
     if database is None:
         first, others, run = sides_to_compare(runs, store, reference)
