@@ -39,6 +39,7 @@ SKIPPED = {
     "gpubench profile read mine.nsys-rep": "needs the report of a real nsys",
     "gpubench compare @last --why": "profiles: tests/integration/test_why.py does it with real workers",
     "gpubench check @last --gate throughput=3% --why": "profiles, as compare does",
+    "gpubench compare @last~1 @last --db sqlite:///reports/gpubench.db": "the page has one run; tests/unit/cli does it",
     "gpubench compare perf -v": "reads what a CI job left; tests/integration/test_ci_examples.py runs such jobs",
 }
 IN_A_REPOSITORY = "gpubench bisect "
