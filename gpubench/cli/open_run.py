@@ -35,7 +35,7 @@ def pick_case(summary: "RunSummary", name: str) -> "CaseSummary":
     trained = [quality.summary.planned.index for quality in summary.quality]
     numbers = f"{min(measured, default=1)} to {max(measured, default=0)}" if measured else ""
     if trained:
-        numbers += f"{', ' if numbers else ''}{min(trained)} to {max(trained)} for accuracy runs"
+        numbers += f"{', ' if numbers else ''}{min(trained)} to {max(trained)} for quality runs"
     raise UsageError(
         said,
         hint=f"Name a case by its number ({numbers}), its label in quotes, or its id; "

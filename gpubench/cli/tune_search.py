@@ -55,14 +55,14 @@ class TuneSearch:
         return TunedRun(self._cases, self._groups, self._goal.objective, planned, records, contests, rejected=lost)
 
     def accuracy(self, case: Case, planned: Sequence[PlannedCase], records: Sequence[Record]) -> float | None:
-        """The score on the test split of the accuracy runs for a case; None if unknown."""
+        """The score on the test split of the quality runs for a case; None if unknown."""
         wanted = {each.case_id for each in self._trained_for(case)}
         indices = {each.index for each in planned if each.kind == "quality" and each.case_id in wanted}
         found = [record.quality.score for record in records if record.case_index in indices and record.quality]
         return sum(found) / len(found) if found else None
 
     def _trained_for(self, case: Case) -> list[Case]:
-        """The accuracy runs that stand for a case; none without `--quality`."""
+        """The quality runs that stand for a case; none without `--quality`."""
         return [
             each
             for mine in quality_cases(self._suite, [case])

@@ -214,7 +214,7 @@ _CATALOGUE = {
         "Add a `parity` method to the workload to verify precision and layout.",
     ),
     ("GB307", "accuracy-drop", _WARNING, _WEAKENS, "accuracy"): (
-        "Training at this precision lost more test accuracy than the suite allows.",
+        "Training at this precision lost more of its test score than the suite allows.",
         "Do not train at this precision, or tune its learning rate and loss scale.",
     ),
     ("GB308", "work-differs", _ERROR, _INVALIDATES, "work!"): (

@@ -355,10 +355,15 @@ _SPECS = (
         "recall_macro", "recall", "higher", "Recall on the test split, macro average over classes.", group="quality"
     ),
     *(
-        _share(name, title, "lower" if name in ("wer", "cer", "eer") else "higher", meaning, group="quality")
+        _share(name, title, "higher", meaning, group="quality")._replace(display_unit="points")
         for name, title, meaning in (
             ("bleu", "BLEU", "BLEU of the test split's translations (sacrebleu)."),
             ("chrf", "chrF", "chrF of the test split's translations (sacrebleu)."),
+        )
+    ),
+    *(
+        _share(name, title, "lower" if name in ("wer", "cer", "eer") else "higher", meaning, group="quality")
+        for name, title, meaning in (
             ("wer", "WER", "Word error rate on the test split: words to insert, delete or replace over words said."),
             ("cer", "CER", "Character error rate on the test split."),
             ("map", "mAP", "Mean average precision on the test split, over IoU 0.5 to 0.95 as COCO defines it."),
@@ -380,26 +385,26 @@ _SPECS = (
     MetricSpec(
         "time_to_accuracy_s",
         "s",
-        "to accuracy s",
+        "to target s",
         "lower",
-        "Training time until the target accuracy was first reached.",
+        "Training time until the target score was first reached.",
         group="quality",
     ),
     MetricSpec(
         "steps_to_accuracy",
         "1",
-        "steps to accuracy",
+        "steps to target",
         "lower",
-        "Optimizer steps until the target accuracy was first reached.",
+        "Optimizer steps until the target score was first reached.",
         summarise="mean",
         group="quality",
     ),
     MetricSpec(
         "energy_to_accuracy_j",
         "J",
-        "to accuracy J",
+        "to target J",
         "lower",
-        "Energy of training until the target accuracy was first reached, validation between epochs included.",
+        "Energy of training until the target score was first reached, validation between epochs included.",
         group="quality",
     ),
     _energy("energy_j", "J", "energy J", "lower", "Energy of the measured window."),

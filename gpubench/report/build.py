@@ -144,10 +144,10 @@ def _with_distinct_charts(made: list[Section]) -> tuple[Section, ...]:
 
 
 def counts_text(summary: RunSummary) -> str:
-    """`12 cases: 9 ok, 1 invalid, 1 oom, 1 skipped`; accuracy runs are counted separately."""
+    """`12 cases: 9 ok, 1 invalid, 1 oom, 1 skipped`; quality runs are counted separately."""
     total = count(len(summary.cases), "case")
     if summary.quality:
-        trained = count(len(summary.quality), "accuracy run")
+        trained = count(len(summary.quality), "quality run")
         total = f"{total} and {trained}"
     invalid = sum(entry.status is Status.OK and entry.validity is Validity.INVALID for entry in summary.cases)
     ends: list[tuple[str, int]] = []

@@ -15,6 +15,7 @@ TERMS = {
     "amp": (r"amp-(?:bf16|fp16)", "Automatic mixed precision: autocast runs what it safely can in 16 bits."),
     "arm": (r"arms?", "One side of an A/B comparison inside a run: a revision, an interpreter or an environment."),
     "autotuning": (r"bench|heur\.", "How cuDNN picks an algorithm: `heur.` by a heuristic, `bench` by trying several."),
+    "BLEU": (r"BLEU", "Overlap of a translation with the true one in runs of one to four words, 0 to 100."),
     "baseline": (r"baseline", "What speed-ups are stated against: the suite names it."),
     "bf16": (r"bf16", "16-bit floating point with the range of fp32 and 8 bits of precision."),
     "case": (r"cases?", "One workload with one value of every setting: what is measured."),
@@ -27,6 +28,7 @@ TERMS = {
         "Cases that take turns in one process, so that the machine's state hits all alike: ratios come from there.",
     ),
     "finding": (r"findings?", "Something that the run noticed and that bears on a figure, with a code such as GB204."),
+    "EER": (r"EER", "Equal error rate: of verification, where as many pairs are wrongly accepted as wrongly rejected."),
     "fp32": (r"fp32", "32-bit floating point without TF32."),
     "frontier": (r"frontier", "The cases that no other beats in both speed and energy."),
     "gate": (r"gates?", "A limit in the suite on how much worse a figure may get."),
@@ -38,6 +40,11 @@ TERMS = {
     ),
     "latency": (r"latency", "The time of one request, synchronised with the device before the next begins."),
     "launch": (r"launch(?:es)?", "One measurement of a case in a fresh process. The unit of replication."),
+    "mAP": (
+        r"mAP(?:50)?",
+        "Mean average precision of detected boxes, over overlaps (IoU) of 0.5 to 0.95; mAP50: at 0.5.",
+    ),
+    "mIoU": (r"mIoU", "Intersection over union of found and true pixels, the mean over classes."),
     "MFU": (r"MFU", "Model FLOPs utilisation: FLOP/s of the model over what the device reached at that precision."),
     "money": (
         r"per money|money/million",
@@ -57,9 +64,14 @@ TERMS = {
     "tf32": (r"tf32", "fp32 stored, multiplied with 10 bits of precision on tensor cores."),
     "throttled": (r"throttl(?:ed|ing)", "The clock was held down by the power limit or by heat."),
     "throughput": (r"[Tt]hroughput|samples/s", "Samples per step over the median step time."),
+    "trivial answer": (
+        r"[Tt]rivial(?:ly| answers?)?",
+        "What needs no learning, such as copying the input: a trained model should score better.",
+    ),
     "two levels": (r"two levels", "Launches fall into two groups with nothing in between."),
     "unclear": (r"unclear", "The data neither show a difference nor rule one out."),
     "warm-up": (r"[Ww]arm-up", "The first steps, slower or irregular; found from the data and left out."),
+    "WER": (r"WER", "Word error rate: words to insert, delete or replace over the words that were said."),
     "weakened": (r"weakened", "A finding makes the figure less reliable; it is shown but never called best."),
 }
 """By term: the pattern of its forms in a report, and its meaning."""

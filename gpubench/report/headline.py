@@ -14,6 +14,7 @@ from gpubench.report.model.words import joined, place, task
 from gpubench.report.topics.collectives import bandwidth_sentence
 from gpubench.report.view.case_tables import memory_metric
 from gpubench.report.view.contests import Contest, contests, largest_that_fits, name_of, over, why_not, why_not_short
+from gpubench.report.view.scores import best_trivial, direction, score_text, trained_at
 
 
 def headline(decision: Decision) -> tuple[Line, ...]:
@@ -86,7 +87,7 @@ def _details(contest: Contest, quality: Sequence[QualitySummary]) -> list[Line]:
     entry, energy = best.summary, energy_text(best.summary)
     theirs = "" if ranking.fp32 is None or ranking.fp32 is best else energy_text(ranking.fp32.summary)
     beside = f" (fp32 at its best: {theirs})" if theirs else ""
-    said = [text for text in (f"{energy} per sample{beside}" if energy else "", _accuracy_text(entry, quality)) if text]
+    said = [text for text in (f"{energy} per sample{beside}" if energy else "", _score_line(entry, quality)) if text]
     if ranking.level:
         rival, found = ranking.level[0]
         said.insert(0, f"{_speed_and_gains(contest)}; {times_text(found.ratio)} as fast as {name_of(rival, contest)}")
@@ -94,8 +95,8 @@ def _details(contest: Contest, quality: Sequence[QualitySummary]) -> list[Line]:
     others = []
     for gain in ranking.against_fp32 if contest.timing == "throughput" else ():
         if gain.best is not best:
-            trained = _trained(gain.best.summary, quality)
-            accuracy = f" ({_accuracy(trained.summary)}% accuracy)" if trained is not None else ""
+            trained = trained_at(gain.best.summary, quality)
+            accuracy = f" ({score_text(trained)} {trained.spec.title})" if trained is not None else ""
             unsure = "" if gain.found.certain else f"{gain.found.verdict} at "
             others.append(f"{gain.best.precision} {unsure}{times_text(gain.found.ratio)}{accuracy}")
     against = [line(f"{contest.subject}, against fp32, each at its best: {joined(others)}.")] if others else []
@@ -123,30 +124,21 @@ def energy_text(entry: CaseSummary) -> str:
     return f"{format_number(value * factor)} {unit}"
 
 
-def _trained(entry: CaseSummary, quality: Sequence[QualitySummary]) -> QualitySummary | None:
-    """The accuracy run at the case's workload, device and precision, if it has an accuracy."""
-    for other in quality if entry.case.mode == "train" else ():
-        ours = other.summary.case
-        if all(getattr(ours, name) == getattr(entry.case, name) for name in ("workload", "device", "precision")):
-            return other if "accuracy" in other.summary.metrics else None
-    return None
-
-
-def _accuracy_text(entry: CaseSummary, quality: Sequence[QualitySummary]) -> str:
-    """The accuracy of training at this precision and device, next to the reference's."""
-    ours = _trained(entry, quality)
+def _score_line(entry: CaseSummary, quality: Sequence[QualitySummary]) -> str:
+    """The score of training at this precision and device, next to the reference's and the best trivial answer's."""
+    ours = trained_at(entry, quality)
     if ours is None:
         return ""
-    said = f"trained at {ours.precision} it reaches {_accuracy(ours.summary)}% test accuracy"
-    if ours.verdict == "reference" or ours.reference is None or "accuracy" not in ours.reference.metrics:
-        return said
-    reference = ours.reference
-    where = "" if reference.case.device == ours.device else f" on {place(reference.case.device)}"
-    return f"{said} ({reference.case.precision}{where}: {_accuracy(reference)}%)"
-
-
-def _accuracy(entry: CaseSummary) -> str:
-    return f"{entry.metrics['accuracy'].value * 100:.1f}"
+    beside = []
+    if ours.verdict != "reference" and ours.reference is not None and ours.metric in ours.reference.metrics:
+        reference = ours.reference
+        where = "" if reference.case.device == ours.device else f" on {place(reference.case.device)}"
+        beside.append(f"{reference.case.precision}{where}: {score_text(ours, reference.metrics[ours.metric])}")
+    trivial = best_trivial(ours)
+    beside += [f"trivially, {trivial}"] if trivial else []
+    beside += [direction(ours.spec)] if ours.lower_is_better else []
+    said = f"trained at {ours.precision} it reaches {score_text(ours)} test {ours.spec.title}"
+    return f"{said} ({'; '.join(beside)})" if beside else said
 
 
 def answers(decision: Decision) -> tuple[Answer, ...]:
@@ -159,7 +151,7 @@ def _answer(contest: Contest, quality: Sequence[QualitySummary]) -> Answer:
     ranking = contest.ranking
     assert ranking.first is not None, "a contest with a figure"
     entry = ranking.first.summary
-    trained, held = _trained(entry, quality), entry.metrics.get(memory_metric(entry))
+    trained, held = trained_at(entry, quality), entry.metrics.get(memory_metric(entry))
     fp32 = next((gain for gain in ranking.against_fp32 if gain.best is ranking.first), None)
     figures = (
         (display_unit(METRICS[contest.metric]), metric_cell(contest.metric, entry.metrics, spread=True).full),
@@ -167,7 +159,7 @@ def _answer(contest: Contest, quality: Sequence[QualitySummary]) -> Answer:
         ("times the baseline", _times(ranking.against_baseline)),
         ("energy per sample", energy_text(entry)),
         ("peak memory", "" if held is None else format_bytes(held.value)),
-        ("test accuracy", "" if trained is None else f"{_accuracy(trained.summary)}%"),
+        (f"test {trained.spec.title}" if trained else "test score", "" if trained is None else score_text(trained)),
     )
     return Answer(
         subject=contest.subject,

@@ -61,7 +61,7 @@ def plan_cases(
     arms: Sequence[Arm] = (),
     trained_ids: AbstractSet[CaseId] | None = None,
 ) -> tuple[PlannedCase, ...]:
-    """The measured cases in suite order, then the accuracy runs that follow from them.
+    """The measured cases in suite order, then the quality runs that follow from them.
 
     Cases that `kept` refuses are left out; labels are those of the whole suite, so that a part of it has the same. With
     `trained_ids` these training runs are planned, whatever cases are kept. With arms, a case that one of them cannot

@@ -23,7 +23,7 @@ from gpubench.telemetry.run_telemetry import TelemetrySession
 @dataclass(frozen=True)
 class TuneStep:
     """What to measure next, as case ids: launch number `repeat` of those in `launch` that lack it, a round of contests
-    among `contest` (with a `twin` of the first case), and accuracy runs of `train`.
+    among `contest` (with a `twin` of the first case), and quality runs of `train`.
     """
 
     launch: tuple[str, ...] = ()
@@ -130,5 +130,5 @@ class Tuning:
 
 
 def key_of(case: PlannedCase) -> str:
-    """The case's name in a step; an accuracy run may have the same id as a measured case."""
+    """The case's name in a step; a quality run may have the same id as a measured case."""
     return case.case_id if case.kind == "measure" else f"quality {case.case_id}"

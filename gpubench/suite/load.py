@@ -28,7 +28,7 @@ MAX_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class LoadedSuite:
-    """`cases` are those to measure, in the suite's order; `quality_cases` the accuracy runs.
+    """`cases` are those to measure, in the suite's order; `quality_cases` the quality runs.
 
     `text` is the content of the file at `path`, or the suite made for a `target` named instead of a file. `digest`
     covers what is measured: the suite with its `overrides`, without its description. Comments and the order of keys do

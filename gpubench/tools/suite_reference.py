@@ -91,7 +91,7 @@ only value of its axis; several make an axis. `when` no longer sets a setting gi
 | `-s batch_size='{pow2: [5, 8]}'` | the same with powers of two |
 | `-s device=cuda` | a default, or the only value of the axis |
 | `-s measure.repeats=5` | a key of `measure`, `quality`, `contest` or `cluster` |
-| `-s quality=off` | no accuracy runs |
+| `-s quality=off` | no quality runs |
 | `-s contest=off` | no contest |
 
 `-k EXPRESSION` keeps the cases it is true for:
@@ -110,7 +110,7 @@ spaces or operators need quotes.
 
 `--case ID` keeps one case, by its id, the beginning of it (four characters or more) or its label, and may be repeated.
 An id is made of the settings that differ from their defaults: it is the same on every machine, and `-s` changes it.
-Accuracy runs start only if you name them: `--case 'quality ID'`.
+Quality runs start only if you name them: `--case 'quality ID'`.
 """
 
 

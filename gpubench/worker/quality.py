@@ -1,4 +1,4 @@
-"""Accuracy runs, whole trainings on real data: the quality stage."""
+"""Quality runs, whole trainings on real data: the quality stage."""
 
 import math
 import time
@@ -70,7 +70,7 @@ def train_case(launch: RunningJob) -> Result:
     if job.measure.telemetry != "off" and accelerator_of(device).asynchronous:
         least_s = least_window_s(job.measure, on_gpu=True)
     found = train(job, device, notify, launch.stop, read_back, windows.append, least_s)
-    why = "no target accuracy was set" if found.target_accuracy is None else "the target accuracy was not reached"
+    why = "no target score was set" if found.target_accuracy is None else "the target score was not reached"
     metrics: dict[str, float | None] = {
         **found.all_scores,
         "final_loss": found.final_loss,
@@ -131,7 +131,7 @@ def train(
         result: Quality = own(job, device)
         return result
     if not isinstance(workload, Supervised):
-        raise Unsupported(f"{case.workload} has no `quality` method, so its accuracy is not known")
+        raise Unsupported(f"{case.workload} has no `quality` method, so its score is not known")
     trainer = _Trainer(workload, case, asked, torch.device(device), notify, stop)
     trainer.get_ready()
     runs = []
@@ -149,9 +149,7 @@ def quality_case(case: Case, asked: QualitySettings, seed: int) -> Case:
     """The case that is trained: the suite's quality settings over a training case's device, precision and layout."""
     data = asked.data or case.data
     if data == "synthetic":
-        raise UsageError(
-            "Synthetic data has no accuracy to train to.", hint="Set `quality.data`, for example to digits."
-        )
+        raise UsageError("Synthetic data has no score to train to.", hint="Set `quality.data`, for example to digits.")
     update = {
         "mode": "train",
         "data": data,

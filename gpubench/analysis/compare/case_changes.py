@@ -201,6 +201,10 @@ def _why_not(
         wrong = any(side.correctness == "fail" for side in sides.values())
         why = "the output is wrong, and fast but wrong is no figure" if wrong else "a finding invalidates the figure"
         return f"INVALID: {why} ({' and '.join(invalid)})"
+    if spec.group == "quality":
+        digests = [_data_digests(side) for side in sides.values()]
+        if all(digests) and digests[0] != digests[1]:
+            return f"not the same data: digests {' and '.join(', '.join(sorted(each)) for each in digests)}"
     flops = [list(side.launch_values("flops_per_sample").values()) for side in sides.values()]
     if spec.name not in _WORK_METRICS or not all(flops):
         return None
@@ -208,6 +212,12 @@ def _why_not(
     if abs(moved) <= SAME_WORK:
         return None
     return f"not the same work: FLOPs per sample differ by {format_percent(moved, signed=True)}"
+
+
+def _data_digests(side: ComparableCase) -> set[str]:
+    """Of what a quality run learned from and was tested on; empty where none is recorded."""
+    records = side.records if isinstance(side, CaseSummary) else ()
+    return {each.quality.data_digest for each in records if each.quality is not None and each.quality.data_digest}
 
 
 def round_log_ratios(

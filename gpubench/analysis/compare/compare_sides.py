@@ -26,7 +26,10 @@ from gpubench.stats.estimators import Location, bounded_exp
 
 SPEED = ("throughput", "latency_s")
 MEMORY = ("peak_memory_allocated_bytes", "peak_rss_bytes")
-COMPARED = (*SPEED, *MEMORY, "energy_per_sample_j", "accuracy")
+SCORES = ("accuracy", "bleu", "wer", "map", "miou", "eer")
+"""What judges a task: one of these."""
+
+COMPARED = (*SPEED, *MEMORY, "energy_per_sample_j", *SCORES)
 """Metrics compared by default, if measured."""
 
 SPEED_METRICS = (*SPEED, "step_time_s")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from gpubench.analysis.summary.launch_estimates import from_location, mean_difference
 from gpubench.core.findings import Finding, finding
-from gpubench.core.metrics import METRICS
+from gpubench.core.metrics import METRICS, MetricSpec
 from gpubench.core.records import Estimate, Quality, Status
 from gpubench.core.units import format_percent, told_apart
 from gpubench.stats.estimators import t_quantile
@@ -22,7 +22,7 @@ SEEDS_FOR_A_BOUND = 3
 
 @dataclass(frozen=True)
 class QualitySummary:
-    """The accuracy runs at one device and precision.
+    """The quality runs at one device and precision.
 
     `difference` is the test score minus the reference's (a share, so 0.01 is a percentage point); `lower_bound` its
     one-sided 95 % bound on the worse side, from three seeds per side. `judged_by` says which of the two was compared
@@ -39,9 +39,45 @@ class QualitySummary:
     judged_by: Literal["bound", "difference"] | None = None
 
     @property
+    def runs(self) -> list[Quality]:
+        """The trainings that ended well."""
+        return _runs(self.summary)
+
+    @property
     def metric(self) -> str:
-        runs = _runs(self.summary) or ([] if self.reference is None else _runs(self.reference))
+        runs = self.runs or ([] if self.reference is None else _runs(self.reference))
         return runs[0].score_name if runs else "accuracy"
+
+    @property
+    def spec(self) -> MetricSpec:
+        """Of the score; of one that no installed package registers, what the records know."""
+        known = METRICS.get(self.metric)
+        if known is not None or not self.runs:
+            return known or METRICS["accuracy"]
+        return METRICS["accuracy"]._replace(name=self.metric, title=self.metric, better=self.runs[0].score_better)
+
+    @property
+    def lower_is_better(self) -> bool:
+        return bool(self.runs) and self.runs[0].score_better == "lower"
+
+    @property
+    def score(self) -> Estimate | None:
+        """The task's score on the test split, a share of 1; None without a training that ended well."""
+        return self.summary.metrics.get(self.metric)
+
+    @property
+    def trivial(self) -> Mapping[str, float]:
+        """What trivial answers score on the same split, by their names, the best first."""
+        found = self.runs[0].baselines if self.runs else {}
+        return dict(sorted(found.items(), key=lambda each: each[1], reverse=not self.lower_is_better))
+
+    @property
+    def beaten_by(self) -> str | None:
+        """The best trivial answer that scores as well as the trained model, or better."""
+        best, score = next(iter(self.trivial.items()), None), self.score
+        if best is None or score is None:
+            return None
+        return best[0] if (best[1] <= score.value if self.lower_is_better else best[1] >= score.value) else None
 
     @property
     def device(self) -> str:
@@ -95,11 +131,11 @@ def drop_findings(summary: "CaseSummary", quality: Sequence[QualitySummary]) -> 
             continue
         assert entry.difference is not None
         assert entry.reference is not None
-        least = entry.max_drop if METRICS[entry.metric].better == "lower" else -entry.max_drop
+        least = entry.max_drop if entry.lower_is_better else -entry.max_drop
         points = f"{_points(entry.difference.value, least)} points"
         limit = f"{format_percent(entry.max_drop)[:-1]} points are allowed"
         where = f"{entry.reference.case.precision} on {entry.reference.case.device}"
-        message = f"Test {METRICS[entry.metric].title} {points} against {where}"
+        message = f"Test {entry.spec.title} {points} against {where}"
         if entry.judged_by == "bound" and entry.lower_bound is not None:
             worst = f"with 95 % confidence not worse than {_points(entry.lower_bound, least)}"
             message += f" over {entry.difference.n} seeds; {worst}, and {limit}."

@@ -50,7 +50,7 @@ class RunSummary:
     price_per_hour: float | None = None
 
     def __repr__(self) -> str:
-        return f"<RunSummary of {self.info.run}: {len(self.cases)} cases, {len(self.quality)} accuracy runs>"
+        return f"<RunSummary of {self.info.run}: {len(self.cases)} cases, {len(self.quality)} quality runs>"
 
     @property
     def counts(self) -> dict[Status, int]:

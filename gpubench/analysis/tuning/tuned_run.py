@@ -209,7 +209,7 @@ class TunedRun:
             off, limit = record.parity.logits_rel_error, record.parity.logits_limit
             return f"wrong: its output is off by {off:.1e}, {limit:.1e} allowed"
         wrong = [entry for entry in record.findings if entry.effect is Effect.INVALIDATES]
-        return f"invalid: {wrong[0].message}" if wrong else "ruled out by its accuracy"
+        return f"invalid: {wrong[0].message}" if wrong else "ruled out by its score"
 
     def metric(self, point: int, name: str) -> float | None:
         """The median of a launch metric; None if it was not measured."""

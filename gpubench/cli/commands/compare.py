@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "metrics",
     multiple=True,
     metavar="NAME",
-    help="Metric to compare (default: speed, memory, energy, accuracy).",
+    help="Metric to compare (default: speed, memory, energy, score).",
 )
 @click.option("--sesoi", type=share, help="Smallest change that matters (default: 3%, or that of the run's arms).")
 @click.option("--allow-unpaired", is_flag=True, help="Call stored runs slower or faster even if not interleaved.")

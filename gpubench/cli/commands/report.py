@@ -49,7 +49,7 @@ def command(
 
     One HTML file that opens without a network, and the same as Markdown with SVG charts for code hosts: what was
     fastest and how certain that is, the effect of each setting, batch size, memory, energy, efficiency, steadiness,
-    accuracy, every case with the command that repeats it, set-up, method. `gpubench run` writes the same when it ends.
+    scores, every case with the command that repeats it, set-up, method. `gpubench run` writes the same when it ends.
 
     With --against, it shows what differs, the verdicts with their intervals, and both runs in each chart. A run with
     arms is reported as the comparison of its arms.

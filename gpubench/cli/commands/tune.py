@@ -48,7 +48,7 @@ SUITE_NAME = "tuned.yaml"
 @click.option(
     "--budget", callback=seconds, default="10m", show_default=True, metavar="TIME", help="Stop after this long."
 )
-@click.option("--quality", is_flag=True, help="Also train the best setting on real data, and compare its accuracy.")
+@click.option("--quality", is_flag=True, help="Also train the best setting on real data, and compare its score.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Seed of the search and its order (default: random).")
 @store_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder for this run.")
@@ -191,6 +191,7 @@ def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
     from gpubench.cli.open_run import shown_name
     from gpubench.cli.screens.tune_screen import tune_lines
     from gpubench.cli.tune_search import TuneSearch
+    from gpubench.core.metrics import METRICS
     from gpubench.store.atomic_files import write_atomically
     from gpubench.store.run_info import understood
     from gpubench.store.run_reader import load_run
@@ -216,8 +217,9 @@ def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
     known = [
         search.accuracy(tuned.cases[point], stored.info.cases, stored.records) for point in (start or 0, tuned.best)
     ]
-    accuracy = f"{known[1]:.1%}, of the start {known[0]:.1%}" if None not in known else ""
-    click.echo("\n".join(tune_lines(tuned, paste_lines(best), goal.price, accuracy)))
+    title = next((METRICS[each.quality.score_name].title for each in stored.records if each.quality), "")
+    score = f"{title} {known[1]:.1%}, of the start {known[0]:.1%}" if None not in known else ""
+    click.echo("\n".join(tune_lines(tuned, paste_lines(best), goal.price, score)))
     click.echo()
     suite = stored.folder / SUITE_NAME
     write_atomically(suite, _suite_text(stored, tuned).encode())

@@ -69,7 +69,7 @@ Labelled = tuple[tuple[int, str, "Case"], ...]
 
 
 def _selected(loaded: "LoadedSuite", selection: str | None) -> tuple[Labelled, Labelled]:
-    """The selected cases, with their labels in the whole suite, and the accuracy runs that follow from them."""
+    """The selected cases, with their labels in the whole suite, and the quality runs that follow from them."""
     from gpubench.suite.cases.expand import quality_cases
     from gpubench.suite.cases.labels import label_cases
     from gpubench.suite.select.expression import parse_selection
@@ -137,7 +137,7 @@ def _facts(loaded: "LoadedSuite", cases: Labelled, trained: Labelled) -> "tuple[
         facts.append(
             Fact(
                 "quality",
-                line(f"{count(runs, 'accuracy run')} of {count(suite.quality.epochs, 'epoch')}"),
+                line(f"{count(runs, 'quality run')} of {count(suite.quality.epochs, 'epoch')}"),
             )
         )
     if suite.requires:

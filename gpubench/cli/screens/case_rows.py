@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gpubench.analysis.summary.accuracy_verdict import QualitySummary
 from gpubench.analysis.summary.run_summary import summarise_case
 from gpubench.core.records import Record, Status
 from gpubench.report.model.figure_cells import metric_cell
@@ -10,6 +11,7 @@ from gpubench.report.model.inert_text import inert
 from gpubench.report.model.report_model import Cell, Row, Table, Tone
 from gpubench.report.render.layout import fit, header, row_lines
 from gpubench.report.view.case_tables import MEMORY, case_table
+from gpubench.report.view.scores import score_text
 from gpubench.store.run_info import PlannedCase, RunInfo
 from gpubench.suite.cases.labels import varying
 
@@ -75,12 +77,13 @@ def _with_room(table: Table) -> Table:
 
 
 def launch_text(planned: PlannedCase, record: Record) -> str:
-    """How one launch ended, in a few words: `2 894 samples/s`, `OOM`, `97.4 % accuracy`."""
+    """How one launch ended, in a few words: `2 894 samples/s`, `OOM`, `97.4% accuracy`."""
     if record.status is not Status.OK:
         word = "OOM" if record.status is Status.OOM else record.status.value
         return f"{word}: {inert(record.reason)}" if record.reason else word
     entry = summarise_case(planned, (record,))
-    for name, unit in (("latency_s", "ms"), ("throughput", "samples/s"), ("accuracy", "% accuracy")):
+    for name, unit in (("latency_s", "ms"), ("throughput", "samples/s")):
         if name in entry.metrics:
             return f"{metric_cell(name, entry.metrics).text} {unit}"
-    return "ok"
+    trained = QualitySummary(entry, None, "unknown", 0.0)
+    return "ok" if trained.score is None else f"{score_text(trained)} {trained.spec.title}"

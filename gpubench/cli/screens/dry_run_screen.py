@@ -58,7 +58,7 @@ def print_plan(
     rows = []
     quiet = [] if everything else [case for case in planned if case.skip_status in QUIET]
     for case in (case for case in planned if case not in quiet):
-        here = "accuracy run" if case.kind == "quality" else "measured"
+        here = "quality run" if case.kind == "quality" else "measured"
         if case.skip_status is not None:
             here = mask_text(f"{case.skip_status.value}: {case.skip_reason}")
         rows.append(Row((Cell(str(case.index)), Cell(case.label), Cell(case.case_id), Cell(here))))

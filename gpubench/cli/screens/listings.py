@@ -137,7 +137,7 @@ def suites() -> Listing:
     columns = (
         Column("name", "suite", "left"),
         Column("cases", "cases", priority=1),
-        Column("accuracy_runs", "accuracy runs", priority=2),
+        Column("accuracy_runs", "quality runs", priority=2),
         Column("description", "what it answers", "left", flexible=True),
     )
     validate = code("gpubench validate NAME --cases")
@@ -161,7 +161,7 @@ def runs(store: Path) -> Listing:
         Column("suite", "suite", "left"),
         Column("created", "created", "left", priority=3),
         Column("cases", "cases"),
-        Column("accuracy_runs", "accuracy runs", priority=2),
+        Column("accuracy_runs", "quality runs", priority=2),
         Column("ended", "launches", "left", priority=1),
     )
     empty = (line(f"No runs in {store}. ", code("gpubench run cnn-smoke"), " makes one."),)

@@ -332,7 +332,7 @@ def header_facts(info: RunInfo, folder: Path | None, num_done: int = 0) -> tuple
     measured = [entry for entry in info.cases if entry.skip_status is None]
     cases = sum(entry.kind == "measure" for entry in measured)
     trained = len(measured) - cases
-    quality = f" and {count(trained, 'accuracy run')}" if trained else ""
+    quality = f" and {count(trained, 'quality run')}" if trained else ""
     rounds = f"at most {info.repeats} rounds of {len(info.arms)} arms"
     launches = rounds if info.arms else count(info.repeats, "launch", "launches")
     suite = f"suite {info.suite_name}, {count(cases, 'case')} x {launches}{quality}"

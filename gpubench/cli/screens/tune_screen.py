@@ -34,9 +34,9 @@ def print_progress(event: Event) -> None:
         click.echo(f"note: {event.message}", err=True)
 
 
-def tune_lines(tuned: "TunedRun", paste: Sequence[str], price: float | None, accuracy: str = "") -> list[str]:
+def tune_lines(tuned: "TunedRun", paste: Sequence[str], price: float | None, score: str = "") -> list[str]:
     """The result, in at most 40 lines of 100 columns, without the lines on files."""
-    lines = _path(tuned, accuracy)
+    lines = _path(tuned, score)
     frontier = _frontier(tuned, price)
     room = MOST_LINES - len(lines) - len(frontier) - len(paste) - 4 - 3
     lines += _ruled_out(tuned.ruled_out, max(2, room))
@@ -49,7 +49,7 @@ def tune_lines(tuned: "TunedRun", paste: Sequence[str], price: float | None, acc
     ]
 
 
-def _path(tuned: "TunedRun", accuracy: str) -> list[str]:
+def _path(tuned: "TunedRun", score: str) -> list[str]:
     best, start = tuned.best, tuned.start
     assert start is not None, "something was measured"
     case = tuned.cases[start]
@@ -68,7 +68,7 @@ def _path(tuned: "TunedRun", accuracy: str) -> list[str]:
         lines.append(f"  {', '.join(step.changes):<24} {said(step.ratio)}{on_top}{_doubt(step.ratio)}")
     speeds = [format_number(tuned.speeds[point]) for point in (start, best)]
     lines.append(f"  {'together':<24} {said(tuned.together)}: {' -> '.join(speeds)} samples/s")
-    return [*lines, f"  accuracy  {accuracy}"] if accuracy else lines
+    return [*lines, f"  score     {score}"] if score else lines
 
 
 def _setting(tuned: "TunedRun", point: int) -> str:

@@ -13,13 +13,13 @@ from gpubench.core.metrics import METRICS
 from gpubench.core.units import format_percent
 from gpubench.report.comparison.change_cells import verdict_word
 from gpubench.report.model.report_model import Chart, Datum
-from gpubench.report.model.words import count, joined
-from gpubench.report.topics.accuracy import accuracy_charts
+from gpubench.report.model.words import count, joined, sentence
 from gpubench.report.topics.batch import batch_chart
 from gpubench.report.topics.energy import energy_chart
 from gpubench.report.topics.memory import memory_chart
 from gpubench.report.view.contests import Contest, charted
 from gpubench.report.view.launch_dots import LAUNCH
+from gpubench.report.view.score_charts import accuracy_charts
 
 _MOST_ROWS = 16
 _SAME_MEMORY = 0.001
@@ -27,14 +27,14 @@ _REFERENCE = "reference"
 
 
 def versus_charts(compared: Compared, before: RunSummary, after: RunSummary, suffix: str = "") -> tuple[Chart, ...]:
-    """Changes, then speed, memory, energy and accuracy of both. `suffix` distinguishes the keys of several
+    """Changes, then speed, memory, energy and scores of both. `suffix` distinguishes the keys of several
     comparisons.
     """
     theirs = {contest.key: contest for contest in charted(Decision(before))}
     pairs = [(theirs[contest.key], contest) for contest in charted(Decision(after)) if contest.key in theirs]
     names = (compared.reference.name, compared.candidate.name)
     charts = [_moved(compared), *(chart for pair in pairs for chart in _pair(pair, names, compared))]
-    charts.append(_accuracy(before, after, names))
+    charts += _scores(before, after, names)
     return tuple(replace(chart, key=f"{chart.key}{suffix}") for chart in charts if chart is not None)
 
 
@@ -185,10 +185,16 @@ def _energy(pair: tuple[Contest, Contest], names: tuple[str, str], compared: Com
     )
 
 
-def _accuracy(before: RunSummary, after: RunSummary, names: tuple[str, str]) -> Chart | None:
-    first, second = (next(iter(accuracy_charts(summary)), None) for summary in (before, after))
-    if first is None or second is None:
-        return None
+def _scores(before: RunSummary, after: RunSummary, names: tuple[str, str]) -> list[Chart]:
+    """The score of each task that both runs trained."""
+    firsts, seconds = (
+        {chart.key: chart for chart in accuracy_charts(summary) if chart.form == "dots"} for summary in (before, after)
+    )
+    return [_score_of_both(first, seconds[key], names) for key, first in firsts.items() if key in seconds]
+
+
+def _score_of_both(first: Chart, second: Chart, names: tuple[str, str]) -> Chart:
+    score = str(second.options["x_title"]).partition(",")[0]
     sides = ((first, _REFERENCE, names[0]), (second, "valid", names[1]))
     rows = [(*row[:5], standing, name) for chart, standing, name in sides for row in chart.rows if row[5] != LAUNCH]
     known, now = (
@@ -196,14 +202,14 @@ def _accuracy(before: RunSummary, after: RunSummary, names: tuple[str, str]) -> 
     )
     moved = {name: value - known[name] for name, value in now.items() if name in known}
     most = max(moved, key=lambda name: abs(moved[name]), default="")
-    finding = (
-        f"Test accuracy moved by {moved[most]:+.1f} points at most ({most})" if moved else "Test accuracy of both runs"
-    )
+    task, named, _ = second.title.partition(": ")  # of several
+    said = f"{task}: {score}" if named else sentence(score)
+    finding = f"{said} moved by {moved[most]:+.1f} points at most ({most})" if moved else f"{said} of both runs"
     return replace(
         second,
         title=finding,
         rows=tuple(rows),
-        alt=f"Dot chart of test accuracy by precision, of two runs. {finding}.",
+        alt=f"Dot chart of {score} by precision, of two runs. {finding}.",
         columns=(*second.columns[:6], "run"),
-        reading=f"Test accuracy at each precision with its 95 % interval: filled {names[1]}, hollow {names[0]}.",
+        reading=f"{said} at each precision with its 95 % interval: filled {names[1]}, hollow {names[0]}.",
     )

@@ -29,13 +29,13 @@ def task(case: Case) -> str:
 
 
 def left_out_texts(cases: Iterable[tuple[str, str, str]]) -> list[str]:
-    """`48 cases and 4 accuracy runs skipped: no CUDA device`: one text per status and reason, from (kind, status,
+    """`48 cases and 4 quality runs skipped: no CUDA device`: one text per status and reason, from (kind, status,
     reason) of each case.
     """
     groups: dict[tuple[str, str], Counter[str]] = {}
     for kind, status, reason in cases:
         groups.setdefault((status, reason), Counter())[kind] += 1
-    things = {"measure": "case", "quality": "accuracy run"}
+    things = {"measure": "case", "quality": "quality run"}
     return [
         f"{joined([count(kinds[kind], thing) for kind, thing in things.items() if kinds[kind]])} {status}"
         + (f": {reason}" if reason else "")

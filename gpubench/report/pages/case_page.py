@@ -16,6 +16,7 @@ from gpubench.report.model.report_model import CasePage, Cell, Column, Fact, Sec
 from gpubench.report.model.words import THROTTLE_REASONS, count
 from gpubench.report.topics.findings import remarks
 from gpubench.report.view.case_tables import status_word
+from gpubench.report.view.scores import training_facts
 from gpubench.store.run_info import RunInfo
 from gpubench.suite.cases.labels import QUALITY
 
@@ -37,6 +38,7 @@ def case_page(entry: CaseSummary, info: RunInfo, *, text: str = "") -> CasePage:
     sections = (
         Section("case", f"Case {entry.planned.index}: {entry.label}", facts=_facts(entry)),
         Section("figures", "Figures", tables=_figures(entry)),
+        Section("training", "What it learned", facts=training_facts(entry)),
         Section("launches", "Launches", tables=_launches(entry)),
         Section("ranks", "Ranks of the last launch", tables=_ranks(entry)),
         Section("settings", "Settings", tables=(_settings(entry),)),

@@ -76,8 +76,25 @@ def case_document(entry: CaseSummary) -> dict[str, Any]:
         "launches": len(entry.records),
         "metrics": {name: _estimate(found) for name, found in entry.metrics.items()},
         "absent": dict(entry.absent),
+        "quality": _quality_document(entry),
         "findings": [found.model_dump(mode="json") for found in entry.findings],
         "failure": None if failure is None else failure.model_dump(mode="json"),
+    }
+
+
+def _quality_document(entry: CaseSummary) -> dict[str, Any] | None:
+    """What judges a quality run, and on which data; None for a case that was not trained."""
+    runs = [record.quality for record in entry.ok_records if record.quality is not None]
+    if not runs:
+        return None
+    first = runs[0]
+    return {
+        "score": first.score_name,
+        "better": first.score_better,
+        "trivial": dict(first.baselines),
+        "data": entry.case.data,
+        "data_digests": sorted({run.data_digest for run in runs if run.data_digest}),
+        **{name: getattr(first, name) for name in ("num_train", "num_validation", "num_test", "epochs")},
     }
 
 

@@ -1,14 +1,14 @@
 """The best setting of each precision: one row per contest."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gpubench.analysis.insight.best_settings import Best
 from gpubench.analysis.insight.decision import Decision
-from gpubench.analysis.summary.case_summary import CaseSummary
-from gpubench.report.model.figure_cells import metric_cell, ratio_cell
+from gpubench.analysis.summary.accuracy_verdict import QualitySummary
+from gpubench.report.model.figure_cells import display_unit, metric_cell, ratio_cell
 from gpubench.report.model.report_model import Cell, Column, Section, Table, line
-from gpubench.report.model.words import pattern
+from gpubench.report.model.words import joined, pattern
 from gpubench.report.view.case_tables import (
     MEMORY,
     absent_notes,
@@ -20,6 +20,7 @@ from gpubench.report.view.case_tables import (
 )
 from gpubench.report.view.contests import contests, why_not
 from gpubench.report.view.run_view import View
+from gpubench.report.view.scores import score_text, trained_at, unit_title
 from gpubench.suite.cases.labels import short_word, varying
 from gpubench.suite.select.patterns import matches
 
@@ -69,11 +70,7 @@ def _table(timing: str, shown: Sequence[Best], decision: Decision) -> Table:
     ratios = {id(gain.best): gain.found for gain in decision.gains}
     marks = {id(entry): "=" for ranking in decision.rankings for entry in ranking.leaders}
     marks |= {id(ranking.leaders[0]): "+" for ranking in decision.rankings if ranking.certain}
-    accuracies = {
-        _training(trained): metric_cell("accuracy", trained.metrics)
-        for trained in (quality.summary for quality in summary.quality)
-        if "accuracy" in trained.metrics
-    }
+    scores = {id(entry): trained for entry in entries if (trained := trained_at(entry, summary.quality)) is not None}
 
     def against(best: Best) -> Cell | str:
         if id(best) in ratios:
@@ -106,11 +103,8 @@ def _table(timing: str, shown: Sequence[Best], decision: Decision) -> Table:
         columns.append(Column("against_baseline", "vs baseline", priority=2, cell=against))
     after = _AFTER_LATENCY if latency else _AFTER_SPEED
     columns += [metric(name, rank) for name, rank in after if metrics_present(entries, [name])]
-    if accuracies:
-        trained = Column(
-            "accuracy", "accuracy %", priority=5, unit="%", cell=lambda best: accuracies.get(_training(best.summary))
-        )
-        columns.append(trained)
+    if scores:
+        columns.append(_score_column(scores))
 
     met = {mark(best) for best in shown}
     legend = "+ fastest of its mode and device; " if "+" in met else ""
@@ -120,6 +114,8 @@ def _table(timing: str, shown: Sequence[Best], decision: Decision) -> Table:
     lost = [best.summary for best in shown if not best.won]
     notes += [line(f"! {entry.label} is not called best: {why_not(entry)}") for entry in lost]
     notes += price_notes(summary)
+    lower = sorted({each.spec.title for each in scores.values() if each.lower_is_better})
+    notes += [line(f"{joined(lower)}: lower is better.")] if lower else []
     notes += absent_notes(summary.cases, ("mean_power_w", "energy_per_sample_j"))
     return Table.of(
         f"best-{timing}",
@@ -131,5 +127,18 @@ def _table(timing: str, shown: Sequence[Best], decision: Decision) -> Table:
     )
 
 
-def _training(entry: CaseSummary) -> tuple[str, ...]:
-    return (entry.case.workload, entry.case.mode, entry.case.device, entry.case.precision)
+def _score_column(scores: Mapping[int, QualitySummary]) -> Column:
+    """What training at the case's precision came to. Of several tasks each cell names its score."""
+    specs = {each.spec.name: each.spec for each in scores.values()}
+    spec = next(iter(specs.values()))
+
+    def score(best: Best) -> Cell | None:
+        trained = scores.get(id(best.summary))
+        if trained is None:
+            return None
+        cell = metric_cell(trained.metric, trained.summary.metrics)
+        return cell if len(specs) == 1 else cell._replace(text=f"{trained.spec.title} {score_text(trained)}")
+
+    if len(specs) == 1:
+        return Column(spec.name, unit_title(spec), priority=5, unit=display_unit(spec), cell=score)
+    return Column("score", "score", "left", priority=5, cell=score)

@@ -66,8 +66,8 @@ def cases_table(view: View) -> Table:
 
 
 def _numbers(entries: Sequence[CaseSummary]) -> str:
-    """Case numbers, with accuracy runs (which the table of cases does not list) separately."""
-    kinds = (("measure", ""), ("quality", "accuracy runs "))
+    """Case numbers, with quality runs (which the table of cases does not list) separately."""
+    kinds = (("measure", ""), ("quality", "quality runs "))
     of_kind = ((what, [entry.planned.index for entry in entries if entry.planned.kind == kind]) for kind, what in kinds)
     return ", ".join(f"{what}{ranges(numbers)}" for what, numbers in of_kind if numbers)
 

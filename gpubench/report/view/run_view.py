@@ -51,7 +51,7 @@ class View:
 
     @cached_property
     def everything(self) -> tuple[CaseSummary, ...]:
-        """Measured cases, then accuracy runs."""
+        """Measured cases, then quality runs."""
         return (*self.summary.cases, *(quality.summary for quality in self.summary.quality))
 
     @cached_property

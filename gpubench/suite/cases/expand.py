@@ -1,4 +1,4 @@
-"""Expands a suite into its cases (the product of the axes, minus `exclude`, plus `include`) and its accuracy runs."""
+"""Expands a suite into its cases (the product of the axes, minus `exclude`, plus `include`) and its quality runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ def staged_cases(suite: Suite) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
 
 
 def quality_cases(suite: Suite, cases: Iterable[Case]) -> tuple[Case, ...]:
-    """The accuracy runs: one case per device, precision and other setting that changes accuracy, from the training
+    """The quality runs: one case per device, precision and other setting that changes accuracy, from the training
     cases.
 
     Each has the batch size, optimizer and data of the `quality` section, and nothing that is only about speed. Empty if

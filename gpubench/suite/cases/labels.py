@@ -11,7 +11,7 @@ from gpubench.suite.model.case import SPECS, Case, CaseId
 from gpubench.suite.model.settings import default
 
 QUALITY = "quality "
-"""Prefix of an accuracy run's name, because it may have the same settings, and so the same id, as a case."""
+"""Prefix of a quality run's name, because it may have the same settings, and so the same id, as a case."""
 
 _SHORTEST_PREFIX = 4
 _MOST_NAMED = 8
@@ -66,7 +66,7 @@ def _unique(labels: Sequence[str], endings: Sequence[str]) -> tuple[str, ...]:
 
 
 class NamedCases(NamedTuple):
-    """Ids of cases to measure, and of accuracy runs."""
+    """Ids of cases to measure, and of quality runs."""
 
     measured: frozenset[CaseId]
     trained: frozenset[CaseId]
@@ -75,7 +75,7 @@ class NamedCases(NamedTuple):
 def named_cases(
     names: Iterable[str], cases: Sequence[Case], trained: Sequence[Case] = (), *, overrides: Sequence[str] = ()
 ) -> NamedCases:
-    """The `cases` of a suite, and the accuracy runs among `trained`, that `names` stand for.
+    """The `cases` of a suite, and the quality runs among `trained`, that `names` stand for.
 
     A prefix of an id needs four characters or more. `overrides` are those the suite was read with. UsageError for a
     name that matches no case, or several.

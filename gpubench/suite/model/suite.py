@@ -112,25 +112,28 @@ class Measure(SuiteModel):
 
 
 class QualitySettings(SuiteModel):
-    """Accuracy runs: whole trainings on real data, per device and precision of the suite's training cases."""
+    """Quality runs: whole trainings on real data, per device and precision of the suite's training cases."""
 
     epochs: int = Field(8, ge=1, le=10_000, description="Passes over the training split.")
-    data: str | None = Field(None, description="None takes the cases' own; synthetic data has no accuracy.")
-    batch_size: int = Field(64, ge=1, description="Samples per step of the accuracy runs, whatever is measured.")
-    optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="Of the accuracy runs.")
+    data: str | None = Field(None, description="None takes the cases' own; synthetic data has no score.")
+    batch_size: int = Field(64, ge=1, description="Samples per step of the quality runs, whatever is measured.")
+    optimizer: Literal["sgd", "adam", "adamw"] = Field("adam", description="Of the quality runs.")
     learning_rate: Annotated[
         tuple[Annotated[float, Field(gt=0, le=100)], ...],
         BeforeValidator(lambda v: v if isinstance(v, list | tuple) else [v]),
     ] = Field((1e-3,), min_length=1, description="One, or a list to choose from on the validation split.")
     seeds: int = Field(1, ge=1, le=100, description="Training runs per device and precision.")
     reference: dict[str, Any] = Field(
-        default_factory=lambda: {"precision": "fp32"}, description="What accuracy is compared with."
+        default_factory=lambda: {"precision": "fp32"}, description="What the score is compared with."
     )
     max_accuracy_drop: Fraction = Field(
-        0.01, ge=0, le=1, description="A precision that loses more test accuracy is never called best."
+        0.01,
+        ge=0,
+        le=1,
+        description="A precision whose test score (accuracy, mIoU, WER, ...) is worse by more is never called best.",
     )
     target_accuracy: Fraction | None = Field(
-        None, gt=0, le=1, description="Validation accuracy to which time and steps are reported."
+        None, gt=0, le=1, description="Validation score to which time and steps are reported."
     )
 
 
@@ -229,7 +232,7 @@ class Suite(SuiteModel):
     baseline: dict[str, Any] = Field(default_factory=dict, description="Cases that speed-ups are stated against.")
     measure: Measure = Field(default_factory=Measure, description="How long and how often each case is measured.")
     quality: QualitySettings | None = Field(
-        None, description="Accuracy runs: trains on real data and tests the model; `off`, or left out, for none."
+        None, description="Quality runs: trains on real data and tests the model; `off`, or left out, for none."
     )
     contest: ContestSettings | None = Field(
         default_factory=ContestSettings,

@@ -229,7 +229,7 @@ class _Checker:
         varies = suite.quality.data is None and "data" in suite.matrix
         if data == "synthetic" and not varies:
             at = ("quality", "data") if suite.quality.data else ("quality",)
-            self._say_key(at, "synthetic data has no accuracy to train to", "add data: digits")
+            self._say_key(at, "synthetic data has no score to train to", "add data: digits")
 
     def _axes(self) -> dict[str, Any]:
         matrix = self._data.get("matrix")

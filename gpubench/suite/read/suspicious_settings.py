@@ -38,7 +38,7 @@ def oddities(
     for index in expansion.repeated_includes:
         warn(("include", index), "the suite has this case already; measured once")
     if suite.quality is not None and expansion.cases and not trained:
-        warn(("quality",), "there is no training case, so there are no accuracy runs", key=True)
+        warn(("quality",), "there is no training case, so there are no quality runs", key=True)
     if narrowed or not expansion.cases:
         return in_order(found)
     for index in expansion.idle_excludes:
@@ -46,7 +46,7 @@ def oddities(
     if suite.baseline and not _any_fits(expansion.cases, suite.baseline):
         warn(("baseline",), "no case matches it, so no speed-up is stated against it", key=True)
     if suite.quality is not None and trained and not _any_fits(trained, suite.quality.reference):
-        warn(("quality", "reference"), "no case matches it, so accuracy is compared with nothing", key=True)
+        warn(("quality", "reference"), "no case matches it, so the score is compared with nothing", key=True)
     for index, gate in enumerate(suite.gates):
         if gate.where and not _any_fits(expansion.cases, gate.where):
             warn(("gates", index, "where"), "no case matches it, so this gate checks nothing", key=True)

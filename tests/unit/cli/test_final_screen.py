@@ -106,7 +106,7 @@ def test_a_busy_machine_is_named_first_and_findings_by_what_they_explain(runs, c
 def test_what_is_skipped_is_one_line(runs, capsys, monkeypatch):
     said = screen(runs["no GPU"], 140, capsys, monkeypatch)
     (line,) = [line for line in said.splitlines() if "skipped:" in line]
-    assert line == "  48 cases and 2 accuracy runs skipped: no CUDA device: no NVIDIA driver; show --all lists them."
+    assert line == "  48 cases and 2 quality runs skipped: no CUDA device: no NVIDIA driver; show --all lists them."
     assert "cuda" not in said
     assert re.search(r"^ +mode +precision +best setting", said, re.MULTILINE), "no column of devices: there is but one"
 

@@ -64,7 +64,7 @@ def test_a_failed_case_shows_its_log_harmless(store: Path, capsys: pytest.Captur
 
 def test_a_case_that_is_not_there_is_said_with_how_to_find_one(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert show(store, "@last:99") == ExitStatus.USAGE
-    assert "Name a case by its number (1 to 13, 14 to 17 for accuracy runs)" in capsys.readouterr().err
+    assert "Name a case by its number (1 to 13, 14 to 17 for quality runs)" in capsys.readouterr().err
 
 
 def test_json_is_one_document_of_the_run_or_of_one_case(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

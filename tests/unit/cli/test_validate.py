@@ -44,7 +44,7 @@ def test_a_right_suite_is_counted(validate):
     assert "precision   fp32, tf32, amp-bf16" in lines
     assert "cases       8 (12 combinations, 4 excluded)" in lines
     assert "launches    16: 2 launches per case, each measuring at most 5.0 s" in lines
-    assert "quality     4 accuracy runs of 3 epochs" in lines
+    assert "quality     4 quality runs of 3 epochs" in lines
     assert (
         lines[-1] == "No mistakes. --cases lists the cases; gpubench run demo.yaml --dry-run says what would run here."
     )
@@ -58,7 +58,7 @@ def test_cases_are_listed_with_number_label_and_id(validate):
         ["2", "infer amp-bf16 b256"],
     ]
     assert "2 of 8" in out
-    assert "accuracy run" in out
+    assert "quality run" in out
 
 
 def test_options_are_applied_before_counting(validate):

@@ -31,7 +31,7 @@ def lines_of(section: Section | None) -> str:
 def test_counts_and_machine_come_first() -> None:
     model = build_report(View(summarise_run(invented_run())))
     assert plain(model.subtitle) == (
-        "13 cases and 4 accuracy runs: 12 ok, 1 invalid, 1 oom, 1 failed, 1 unsupported, 1 skipped. "
+        "13 cases and 4 quality runs: 12 ok, 1 invalid, 1 oom, 1 failed, 1 unsupported, 1 skipped. "
         "NVIDIA Imaginary 80GB, driver 580.95.05, torch 2.13.0, torchvision 0.28.0, CUDA 13.0, cuDNN 9.15.0."
     )
 

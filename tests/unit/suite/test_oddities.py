@@ -20,7 +20,7 @@ def said(loaded):
         ("baseline: {device: cuda}", "baseline: no case matches it, so no speed-up is stated against it"),
         (
             "defaults: {mode: infer}\nquality: {data: digits}",
-            "quality: there is no training case, so there are no accuracy runs",
+            "quality: there is no training case, so there are no quality runs",
         ),
         (
             "quality: {data: digits, reference: {precision: bf16}}",

@@ -132,7 +132,7 @@ class Supervised:
 
         Called on the validation split before the training and after every epoch, and once on the test split (`final`).
         """
-        raise Unsupported(f"{case.workload} has no `evaluate` method, so its accuracy is not known")
+        raise Unsupported(f"{case.workload} has no `evaluate` method, so its score is not known")
 
     def augment(self, inputs: Any, generator: torch.Generator) -> Any:  # noqa: ARG002
         """The inputs of a training batch, changed at random (by `generator`, which is on the CPU)."""

@@ -152,7 +152,8 @@ def equal_error_rate(vectors_NVD: torch.Tensor) -> float:
     vectors, owner = vectors_NVD.flatten(0, 1), torch.arange(num).repeat_interleave(pictures)
     first, second = torch.triu_indices(len(owner), len(owner), offset=1)
     same = (owner[first] == owner[second]).numpy()
-    false_accepts, true_accepts, _ = roc_curve(same, (vectors @ vectors.T)[first, second].numpy())
+    cosines = vectors.numpy() @ vectors.numpy().T  # not in torch, whose autocast would round them
+    false_accepts, true_accepts, _ = roc_curve(same, cosines[first, second])
     false_rejects = 1 - true_accepts
     at = abs(false_accepts - false_rejects).argmin()
     return float(false_accepts[at] + false_rejects[at]) / 2

@@ -3,7 +3,7 @@ from fakes.runs import Invented, a_quality
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.report.build import build_report
 from gpubench.report.model.report_model import plain
-from gpubench.report.topics.accuracy import to_accuracy_table
+from gpubench.report.topics.accuracy import to_target_tables
 from gpubench.report.view.run_view import View
 
 
@@ -41,7 +41,7 @@ TIMES = {"fp32": [2.0, 2.1, 1.9], "amp-bf16": [1.0, 1.05, 0.95]}
 
 
 def test_each_precision_has_its_time_with_an_interval_over_seeds_and_is_held_against_the_reference():
-    table = to_accuracy_table(trained(TIMES))
+    (table,) = to_target_tables(trained(TIMES))
     assert texts(table, "precision") == ["fp32", "amp-bf16"]
     assert texts(table, "reached") == ["3 of 3", "3 of 3"]
     assert [text.split()[0] for text in texts(table, "time_to_accuracy_s")] == ["2.0", "1.0"]
@@ -51,16 +51,16 @@ def test_each_precision_has_its_time_with_an_interval_over_seeds_and_is_held_aga
 
 def test_joules_of_repeated_trainings_are_those_of_one():
     summary = trained({"fp32": [0.1, 0.1, 0.1]}, {"fp32": [600.0, 600.0, 600.0]}, trainings=30)
-    table = to_accuracy_table(summary)
+    (table,) = to_target_tables(summary)
     assert texts(table, "energy_to_accuracy_j") == ["20.000"]
     assert "were repeated: joules are the mean of one" in plain(table.notes[-1])
-    assert "repeated" not in plain(to_accuracy_table(trained(TIMES)).notes[-1])
+    assert "repeated" not in plain(to_target_tables(trained(TIMES))[0].notes[-1])
 
 
 def test_joules_to_the_target_are_those_of_the_runs_that_reached_it():
     summary = trained({"fp32": [2.0, None, 2.0]}, {"fp32": [600.0, 9000.0, 600.0]})
     assert summary.quality[0].summary.metrics["energy_to_accuracy_j"].value == 600.0
-    table = to_accuracy_table(summary)
+    (table,) = to_target_tables(summary)
     assert texts(table, "energy_to_accuracy_j") == ["600.0"]
     assert texts(table, "mark") == ["!"]
     assert texts(table, "reached") == ["2 of 3"]
@@ -68,12 +68,12 @@ def test_joules_to_the_target_are_those_of_the_runs_that_reached_it():
 
 
 def test_without_a_meter_there_is_no_column_of_joules():
-    table = to_accuracy_table(trained(TIMES))
+    (table,) = to_target_tables(trained(TIMES))
     assert "energy_to_accuracy_j" not in [column.key for column in table.columns]
 
 
 def test_without_a_target_there_is_no_table():
-    assert to_accuracy_table(trained(TIMES, target=None)) is None
+    assert to_target_tables(trained(TIMES, target=None)) == ()
 
 
 def test_the_report_has_it_beside_the_accuracies():
