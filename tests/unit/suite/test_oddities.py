@@ -24,7 +24,7 @@ def said(loaded):
         ),
         (
             "quality: {data: digits, reference: {precision: bf16}}",
-            "quality.reference: no case matches it, so accuracy is compared with nothing",
+            "quality.reference: no case matches it, so the score is compared with nothing",
         ),
         (
             "gates: [{metric: throughput, max_regression: 1%, where: {mode: infer}}]",
