@@ -130,7 +130,7 @@ def test_a_precision_that_loses_accuracy_is_ruled_out(workers, capsys):
     assert tune("--quality") == ExitStatus.OK
     said = capsys.readouterr().out
     assert " 1.69x (" in said
-    assert "ruled out by its accuracy" in said
+    assert "ruled out by its score" in said
 
 
 def test_an_accuracy_that_holds_is_printed(workers, capsys):

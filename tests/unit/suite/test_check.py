@@ -96,8 +96,8 @@ def test_every_mistake_is_reported_at_once(problems):
         ("measure: {target_rel_ci: null}", "measure.target_rel_ci: expected a fraction, got nothing"),
         ("measure: {target_rel_ci: 200%}", "measure.target_rel_ci: must be less than 1, got '200%'"),
         ("measure: {telemetry: of}", "measure.telemetry: unknown value 'of' (did you mean 'off'?)"),
-        ("quality: {epochs: 3}", "quality: synthetic data has no accuracy to train to (add data: digits)"),
-        ("quality: {data: synthetic}", "quality.data: synthetic data has no accuracy to train to (add data: digits)"),
+        ("quality: {epochs: 3}", "quality: synthetic data has no score to train to (add data: digits)"),
+        ("quality: {data: synthetic}", "quality.data: synthetic data has no score to train to (add data: digits)"),
         ("quality: {data: digit}", "quality.data: unknown value 'digit' (did you mean 'digits'?)"),
         (
             "quality: {data: digits, reference: {precison: fp32}}",

@@ -127,7 +127,7 @@ def test_it_is_repeated_on_devices_whose_energy_is_measured(monkeypatch, measure
 
 
 def test_synthetic_data_has_no_accuracy():
-    with pytest.raises(UsageError, match="no accuracy to train to") as caught:
+    with pytest.raises(UsageError, match="no score to train to") as caught:
         trainer.train(job(Case(data="synthetic")), "cpu")
     assert "quality.data" in caught.value.hint
 
