@@ -8,9 +8,11 @@ end of each part. Times are seconds of CLOCK_MONOTONIC.
 """
 
 import argparse
+import ctypes
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from gpubench.worker.accelerator import DeviceEvent, accelerator_of, library_versions
@@ -18,6 +20,9 @@ from gpubench.worker.accelerator import DeviceEvent, accelerator_of, library_ver
 PATTERN_PERIOD_S = 0.1
 STEP_S = 0.005
 _WARM_S = 1.0
+_PERSISTING_L2 = 6
+"""CU_LIMIT_PERSISTING_L2_CACHE_SIZE in cuda.h."""
+
 _MOST_REPEATS = 10_000
 
 
@@ -48,13 +53,34 @@ def facts(torch: Any) -> dict[str, Any]:
     from gpubench.worker.process.device_query import ask
 
     found = ask(torch)
+    caches = [_l2(torch, device["index"]) for device in found.devices]
     return {
         "torch": torch.__version__,
         **library_versions(torch, None),
         "cudnn": found.cudnn,
-        "devices": list(found.devices),
+        "devices": [device | cache for device, cache in zip(found.devices, caches, strict=True)],
         "unavailable": found.unavailable,
     }
+
+
+def _l2(torch: Any, index: int) -> dict[str, int | None]:
+    """Size of the cache, and the part that the context of a new program sets aside for persisting accesses (None if the
+    driver does not tell).
+    """
+    accelerator = accelerator_of(f"cuda:{index}")
+    accelerator.select()
+    torch.zeros(1, device=accelerator.device)  # creates the context
+    return {"l2_bytes": accelerator.last_cache_bytes(), "persisting_l2_bytes": persisting_l2_bytes()}
+
+
+def persisting_l2_bytes(load: Callable[[str], Any] = ctypes.CDLL) -> int | None:
+    """Of the current context, by CUDA's driver; None if it does not tell."""
+    size = ctypes.c_size_t()
+    try:
+        code = load("libcuda.so.1").cuCtxGetLimit(ctypes.byref(size), _PERSISTING_L2)
+    except (OSError, AttributeError):
+        return None
+    return None if code else size.value
 
 
 class MatrixLoad:

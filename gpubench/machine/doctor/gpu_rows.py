@@ -15,6 +15,7 @@ from gpubench.telemetry.window.throttling import CLOCKS_SET_BIT, REASON_BITS
 _HOT_C = 80
 _BUSY = 0.05
 _DEFAULT_COMPUTE_MODE = 0
+_MPS_SERVER = "nvidia-cuda-mps-server"
 
 
 def rows(*, only_shown: bool = False) -> tuple[list[DoctorRow], Mapping[str, Any] | None, list[dict[str, Any]]]:
@@ -56,11 +57,12 @@ def _of_gpu(backend: NvmlBackend, gpu: Mapping[str, Any]) -> list[DoctorRow]:
     except TelemetryError as error:
         return [_row(title, Level.BAD, f"cannot be read: {error}", error.remedy or "`nvidia-smi -q` may say more.")]
     fast, slow = device.read_fast(), device.read_slow()
-    reasons = fast.reasons
+    reasons, survey = fast.reasons, device.survey()
     device.close()
     return [
         _row(title, Level.OK, f"{gpu.get('name') or 'name unknown'}, {memory}", uuid=gpu["uuid"]),
-        _processes(title, device.survey()),
+        _processes(title, survey),
+        _mps(title, survey),
         _load(title, slow.utilization),
         _power_limit(title, gpu),
         _clocks(title, gpu, reasons),
@@ -96,6 +98,16 @@ def _processes(title: str, survey: Survey) -> DoctorRow:
     remedy = "Stop them, or choose another card with CUDA_VISIBLE_DEVICES."
     data = [process._asdict() for process in survey.processes]
     return _row(name, Level.BAD, f"in use by {who}", remedy, processes=data)
+
+
+def _mps(title: str, survey: Survey) -> DoctorRow:
+    """By the server's process, which the driver lists while one runs; its clients do not know of each other."""
+    if survey.processes is None:
+        return _row(f"{title} MPS", Level.NA, f"processes cannot be listed: {survey.why}")
+    if not any(_MPS_SERVER in process.name for process in survey.processes):
+        return _row(f"{title} MPS", Level.OK, "no server")
+    remedy = "Programs share this card's multiprocessors: echo quit | nvidia-cuda-mps-control."
+    return _row(f"{title} MPS", Level.WARN, "a server runs", remedy)
 
 
 def _load(title: str, utilization: float | None) -> DoctorRow:
@@ -167,12 +179,20 @@ def _settings(title: str, gpu: Mapping[str, Any]) -> list[DoctorRow]:
         found.append(_row(f"{title} persistence", Level.WARN, "off", remedy))
     if gpu.get("mig"):
         found.append(_row(f"{title} MIG", Level.WARN, "on: power and energy are those of the whole card"))
-    errors = gpu.get("ecc_uncorrected_volatile")
-    if errors:
-        text = f"{errors} uncorrected errors since the driver was loaded"
-        remedy = "Reset the GPU or reboot; `nvidia-smi -q -d ECC,ROW_REMAPPER` says whether to replace the card."
-        found.append(_row(f"{title} ECC", Level.BAD, text, remedy))
+    found.append(_ecc(title, gpu))
     if gpu.get("compute_mode") not in {None, _DEFAULT_COMPUTE_MODE}:
         text = "not the default: a second process may be refused"
         found.append(_row(f"{title} compute mode", Level.WARN, text, "sudo nvidia-smi -c 0"))
     return found
+
+
+def _ecc(title: str, gpu: Mapping[str, Any]) -> DoctorRow:
+    """On cards with GDDR it costs bandwidth and memory, so figures with and without it do not compare."""
+    errors, on = gpu.get("ecc_uncorrected_volatile"), gpu.get("ecc")
+    if errors:
+        text = f"{errors} uncorrected errors since the driver was loaded"
+        remedy = "Reset the GPU or reboot; `nvidia-smi -q -d ECC,ROW_REMAPPER` says whether to replace the card."
+        return _row(f"{title} ECC", Level.BAD, text, remedy)
+    if on is None:
+        return _row(f"{title} ECC", Level.NA, "cannot be read, or the card has none")
+    return _row(f"{title} ECC", Level.OK, "on" if on else "off: compare only with cards that have it off, too")

@@ -5,10 +5,14 @@ import shutil
 from collections.abc import Mapping
 from functools import partial
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+from gpubench.core.process_tree import processes
+from gpubench.core.units import format_bytes
 from gpubench.machine import installed_software
 from gpubench.machine.doctor_row import DoctorRow, Group, Level, doctor_row
+from gpubench.machine.host_facts import read_text
 
 _HARMFUL = {
     "CUDA_LAUNCH_BLOCKING": (("1",), Level.BAD, "makes every launch wait for the device"),
@@ -17,12 +21,24 @@ _HARMFUL = {
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": (("0", "1"), Level.WARN, "overrides torch's own TF32 settings"),
     "PYTHONDEVMODE": (("1",), Level.WARN, "turns on Python's slow debug checks"),
     "PYTHONMALLOC": (("debug", "malloc_debug", "pymalloc_debug"), Level.WARN, "turns on slow allocator checks"),
+    "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE": (
+        tuple(map(str, range(1, 100))),
+        Level.WARN,
+        "gives a program a part of the multiprocessors",
+    ),
     "TORCH_SHOW_CPP_STACKTRACES": (("1",), Level.WARN, "makes errors slow"),
 }
 
 
+_INJECTS = ("CUDA_INJECTION64_PATH", "NVTX_INJECTION64_PATH", "NSYS_PROFILING_SESSION_ID", "KINETO_USE_DAEMON")
+_PROFILERS = frozenset({"nsys", "ncu", "nv-nsight-cu-cli", "nvprof", "nv-hostengine", "dcgm-exporter", "dynolog"})
+
+
 def rows(
-    facts: Mapping[str, Any], driver: Mapping[str, Any] | None, environ: Mapping[str, str] | None = None
+    facts: Mapping[str, Any],
+    driver: Mapping[str, Any] | None,
+    environ: Mapping[str, str] | None = None,
+    root: Path = Path("/"),
 ) -> list[DoctorRow]:
     """`facts` as `worker.doctor_work facts` printed them (empty if it was not run), `driver` the driver's versions."""
     environ = os.environ if environ is None else environ
@@ -35,10 +51,24 @@ def rows(
     without = "not on PATH: `profile` uses torch.profiler, unless nsys is in a CUDA or Nsight folder"
     remedy = "Install Nsight Systems for timelines of the whole machine."
     profiler = _row("nsys", Level.OK if path else Level.NA, path or without, remedy)
-    return [interpreter, *_torch(facts, driver), *_binding(), profiler, *variables(environ)]
+    watchers = _profilers(environ, root)
+    return [interpreter, *_torch(facts, driver), *_binding(), profiler, watchers, *variables(environ)]
 
 
 _row = partial(doctor_row, Group.SOFTWARE)
+
+
+def _profilers(environ: Mapping[str, str], root: Path) -> DoctorRow:
+    """What loads CUPTI into every CUDA program, where it costs time at each call even while it records nothing; and
+    profilers and collectors that run, which may hold the card's counters.
+    """
+    variables = [f"{name}={environ[name]}" for name in _INJECTS if environ.get(name)]
+    names = {(read_text(root / "proc" / str(each.pid) / "comm") or "").strip() for each in processes(root / "proc")}
+    running = sorted(_PROFILERS & names)
+    if not variables and not running:
+        return _row("profilers", Level.OK, "none attached, none seen to run")
+    remedy = "Unset the variables, and stop what runs: `profile` and GPM counters may find the card's counters taken."
+    return _row("profilers", Level.WARN, ", ".join([*variables, *(f"{name} runs" for name in running)]), remedy)
 
 
 def _torch(facts: Mapping[str, Any], driver: Mapping[str, Any] | None) -> list[DoctorRow]:
@@ -53,11 +83,25 @@ def _torch(facts: Mapping[str, Any], driver: Mapping[str, Any] | None) -> list[D
     found = _row("torch", Level.OK, f"{facts['torch']}, {built}", **dict(facts))
     devices = facts.get("devices") or ()
     if devices:
-        return [found, _row("CUDA", Level.OK, f"{len(devices)} device(s), cuDNN {_cudnn(facts.get('cudnn'))}")]
+        cuda = _row("CUDA", Level.OK, f"{len(devices)} device(s), cuDNN {_cudnn(facts.get('cudnn'))}")
+        return [found, cuda, *map(_l2, devices)]
     reason = str(facts.get("unavailable") or "no CUDA device")
     if driver is None:
         return [found, _row("CUDA", Level.NA, reason)]
     return [found, _row("CUDA", Level.BAD, reason, _why_no_cuda(facts.get("cuda"), driver.get("cuda_driver")))]
+
+
+def _l2(device: Mapping[str, Any]) -> DoctorRow:
+    """A part of L2 that is set aside for persisting accesses is not there for other data (CUDA C++ Programming Guide,
+    L2 cache control).
+    """
+    name, size, aside = f"cuda:{device.get('index')} L2", device.get("l2_bytes"), device.get("persisting_l2_bytes")
+    size_text = f"{format_bytes(size)}, " if size else ""
+    if aside is None:
+        return _row(name, Level.NA, f"{size_text}whether a part is set aside cannot be read")
+    remedy = "Find out what sets `cudaLimitPersistingL2CacheSize`: measured programs see a smaller cache."
+    text = f"{size_text}{format_bytes(aside) if aside else 'none'} set aside for persisting accesses"
+    return _row(name, Level.WARN if aside else Level.OK, text, remedy)
 
 
 def _why_no_cuda(built: str | None, served: str | None) -> str:

@@ -36,6 +36,10 @@ def build(folder: Path, *, soname: str = SONAME, old_driver: bool = False) -> Pa
     return library
 
 
+MPS_SERVER_PID = 5555
+"""The process that the fake calls nvidia-cuda-mps-server."""
+
+
 class Fake:
     """The fake's controls. Times are seconds of its clock; power in W, energy in J."""
 

@@ -349,10 +349,11 @@ static ret_t text(char *out, unsigned size, const char *value) {
 ret_t nvmlSystemGetDriverVersion(char *out, unsigned size) { ENTER(NULL); return text(out, size, "580.00"); }
 ret_t nvmlSystemGetNVMLVersion(char *out, unsigned size) { ENTER(NULL); return text(out, size, "13.580.00"); }
 ret_t nvmlSystemGetCudaDriverVersion_v2(int *out) { ENTER(NULL); *out = 13000; return OK; }
+#define MPS_SERVER 5555
 ret_t nvmlSystemGetProcessName(unsigned pid, char *out, unsigned size) {
     char name[64];
     ENTER(NULL);
-    snprintf(name, sizeof name, "process-%u", pid);
+    snprintf(name, sizeof name, pid == MPS_SERVER ? "/usr/bin/nvidia-cuda-mps-server" : "process-%u", pid);
     return text(out, size, name);
 }
 
@@ -424,7 +425,7 @@ ret_t nvmlDeviceGetMigMode(device_t *d, unsigned *now_on, unsigned *pending) {
     for (int i = 0; i < num_devices; i++) if (devices[i].parent == d) *now_on = *pending = 1;
     return OK;
 }
-ret_t nvmlDeviceGetEccMode(device_t *d, unsigned *now_on, unsigned *pending) { ENTER(d); *now_on = *pending = 1; return OK; }
+ret_t nvmlDeviceGetEccMode(device_t *d, unsigned *now_on, unsigned *pending) { ENTER(d); *now_on = *pending = !zero; return OK; }
 ret_t nvmlDeviceGetTotalEccErrors(device_t *d, int type, int counter, unsigned long long *out) {
     (void)type; (void)counter;
     ENTER(d);

@@ -1,7 +1,8 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fakes.nvml.control import OTHER_UUID, UUID, Fake
+from fakes.nvml.control import MPS_SERVER_PID, OTHER_UUID, UUID, Fake
 
 from gpubench.machine.doctor import examination, gpu_rows, software_rows
 from gpubench.machine.doctor import host_rows as check_host
@@ -27,12 +28,14 @@ def test_a_quiet_card_is_ok_but_for_its_free_clocks(fake: Fake) -> None:
         "driver": Level.OK,
         "GPU 0": Level.OK,
         "GPU 0 processes": Level.OK,
+        "GPU 0 MPS": Level.OK,
         "GPU 0 load": Level.OK,
         "GPU 0 power limit": Level.OK,
         "GPU 0 clocks": Level.WARN,
         "GPU 0 throttling": Level.OK,
         "GPU 0 temperature": Level.OK,
         "GPU 0 energy": Level.OK,
+        "GPU 0 ECC": Level.OK,
     }
     assert driver is not None
     assert driver["driver"] == "580.00"
@@ -52,6 +55,27 @@ def test_what_spoils_a_card_is_bad_and_says_what_to_do(fake: Fake) -> None:
     assert row_of(rows, "GPU 0 power limit").text == "400 W, below the default of 700 W"
     assert level_of(rows, "GPU 0 temperature") is Level.WARN
     assert not fit(rows)
+
+
+def test_an_mps_server_on_the_card_is_named(fake: Fake) -> None:
+    fake.add_device()
+    fake.processes(MPS_SERVER_PID)
+    row = row_of(gpu_rows.rows()[0], "GPU 0 MPS")
+    assert (row.level, row.text) == (Level.WARN, "a server runs")
+    fake.processes(4242)
+    assert level_of(gpu_rows.rows()[0], "GPU 0 MPS") is Level.OK
+    fake.rule("nvmlDeviceGetComputeRunningProcesses_v3", 3)
+    assert level_of(gpu_rows.rows()[0], "GPU 0 MPS") is Level.NA
+
+
+def test_ecc_is_told_whether_it_is_on_or_unknown(fake: Fake) -> None:
+    fake.add_device()
+    assert row_of(gpu_rows.rows()[0], "GPU 0 ECC").text == "on"
+    fake.rule("nvmlDeviceGetEccMode", zero=True)
+    assert row_of(gpu_rows.rows()[0], "GPU 0 ECC").text.startswith("off: compare only with")
+    fake.clear_rules()
+    fake.rule("nvmlDeviceGetEccMode", 3)
+    assert level_of(gpu_rows.rows()[0], "GPU 0 ECC") is Level.NA
 
 
 def test_clocks_held_by_a_setting_are_ok(fake: Fake) -> None:
@@ -406,6 +430,43 @@ def test_why_torch_cannot_use_a_working_driver_is_told_from_the_versions(
     assert remedy in row.remedy
 
 
+def test_profilers_that_are_attached_or_run_are_named(tmp_path: Path) -> None:
+    quiet = sysroot(tmp_path, **{"proc/7/stat": "7 (python) S 1", "proc/7/comm": "python\n"})
+    assert row_of(software_rows.rows(TORCH, DRIVER, {}, quiet), "profilers").level is Level.OK
+    busy = sysroot(tmp_path, **{"proc/8/stat": "8 (nv-hostengine) S 1", "proc/8/comm": "nv-hostengine\n"})
+    row = row_of(software_rows.rows(TORCH, DRIVER, {"CUDA_INJECTION64_PATH": "/x.so"}, busy), "profilers")
+    assert (row.level, row.text) == (Level.WARN, "CUDA_INJECTION64_PATH=/x.so, nv-hostengine runs")
+    assert row.remedy
+
+
+@pytest.mark.parametrize(
+    ("aside", "level", "text"),
+    [
+        (0, Level.OK, "50.0 MiB, none set aside for persisting accesses"),
+        (2**20, Level.WARN, "50.0 MiB, 1.0 MiB set aside for persisting accesses"),
+        (None, Level.NA, "50.0 MiB, whether a part is set aside cannot be read"),
+    ],
+)
+def test_a_part_of_l2_that_is_set_aside_is_seen(aside: int | None, level: Level, text: str) -> None:
+    facts = {**TORCH, "devices": [{"index": 0, "l2_bytes": 50 * 2**20, "persisting_l2_bytes": aside}]}
+    row = row_of(software_rows.rows(facts, DRIVER, {}), "cuda:0 L2")
+    assert (row.level, row.text) == (level, text)
+
+
+@pytest.mark.parametrize(("code", "found"), [(0, 4096), (201, None)])
+def test_the_driver_is_asked_what_a_new_context_sets_aside_of_l2(code: int, found: int | None) -> None:
+    from gpubench.worker.doctor_work import persisting_l2_bytes
+
+    class Driver:
+        def cuCtxGetLimit(self, size: Any, limit: int) -> int:  # noqa: N802 - CUDA's name
+            assert limit == 6
+            size._obj.value = 4096
+            return code
+
+    assert persisting_l2_bytes(lambda _name: Driver()) == found
+    assert persisting_l2_bytes(lambda _name: object()) is None
+
+
 def test_a_torch_that_does_not_import_is_bad() -> None:
     row = row_of(software_rows.rows({"error": "No module named 'torch'"}, None, {}), "torch")
     assert (row.level, row.remedy) == (Level.BAD, "pip install torch")
@@ -418,6 +479,7 @@ def test_a_torch_that_does_not_import_is_bad() -> None:
         ("PYTORCH_NO_CUDA_MEMORY_CACHING", "1", Level.BAD),
         ("NVIDIA_TF32_OVERRIDE", "0", Level.WARN),
         ("PYTHONDEVMODE", "1", Level.WARN),
+        ("CUDA_MPS_ACTIVE_THREAD_PERCENTAGE", "50", Level.WARN),
         ("LD_PRELOAD", "/x.so", Level.WARN),
     ],
 )
