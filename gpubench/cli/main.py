@@ -27,6 +27,7 @@ COMMANDS = (
     LazyCommand("history", "Analyse", "Show a metric across stored runs and flag shifts."),
     LazyCommand("db", "Analyse", "Keep the runs of a team in one database."),
     LazyCommand("report", "Analyse", "Write the report of a stored run."),
+    LazyCommand("export", "Analyse", "Send a stored run to other programs."),
     LazyCommand("list", "Inspect", "Suites, workloads, metrics, findings, stored runs."),
     LazyCommand("show", "Inspect", "One run or one case in full."),
     LazyCommand("doctor", "Inspect", "Check this machine for anything that spoils measurements."),

@@ -1,16 +1,18 @@
 """Finishes a run: result, report, comparison with a baseline, and the exit status of `gpubench run`."""
 
+import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import rich_click as click
 
 from gpubench.analysis.compare.compare_sides import COMPARED, Compared, compare_sides, refuse
 from gpubench.analysis.compare.run_sides import Side, arm_sides, arms_of, side_of
-from gpubench.analysis.summary.run_summary import RunSummary, summarise_run
+from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.analysis.verdict.judge_settings import CompareSettings
 from gpubench.cli.console import filled, table_width
+from gpubench.cli.exports import export_to
 from gpubench.cli.open_run import shown_name
 from gpubench.cli.print_errors import say
 from gpubench.cli.run_arms import AskedArms
@@ -26,6 +28,8 @@ from gpubench.report.comparison.versus import arms_report
 from gpubench.report.model.report_model import ReportModel
 from gpubench.report.render.json_document import run_document, to_json
 from gpubench.report.render.result_screen import RESULT_SECTIONS, final_screen, print_comparison
+from gpubench.report.sinks.exported_run import ExportedRun, summarise_sides
+from gpubench.report.sinks.sink import Sink
 from gpubench.report.view.run_view import View
 from gpubench.report.write import keep_ceilings, report_of, write_both
 from gpubench.runner.run import RunOutcome
@@ -46,9 +50,11 @@ class RunEnding:
         baseline: Side | None,
         *,
         allow_empty: bool = False,
+        exports: Sequence[Sink] = (),
     ) -> None:
         self.strict, self.report, self.as_json, self.wide = strict, report, as_json, wide
         self.arms, self.baseline, self.allow_empty = arms, baseline, allow_empty
+        self.exports = exports
 
     def before(self, info: RunInfo) -> None:
         """Called before the first launch: `--strict` refuses an unfit machine."""
@@ -66,15 +72,28 @@ class RunEnding:
         """Ends the run. Each side is summarised once, and the report built once, for file and screen."""
         stored = load_run(outcome.folder)
         name = shown_name(stored.folder, store)
+        sides = summarise_sides(stored)
         show = self._compare_arms if stored.info.arms else self._show
-        written = show(stored, name)
+        written = show(stored, name, sides)
+        sent = self._export(stored, name, sides, interrupted=outcome.interrupted)
         if not self.as_json:
-            _print_next(stored, name, written, interrupted=outcome.interrupted)
-        return self._status(stored, interrupted=outcome.interrupted)
+            _print_next(stored, name, written, sent, interrupted=outcome.interrupted)
+        status = self._status(stored, interrupted=outcome.interrupted)
+        return status or (ExitStatus.OK if len(sent) == len(self.exports) else ExitStatus.USAGE)
 
-    def _show(self, stored: Run, name: str) -> Path | None:
+    def _export(self, stored: Run, name: str, sides: Mapping[str, RunSummary], *, interrupted: bool) -> tuple[str, ...]:
+        """Where the run went. Half a run is not sent: what it lacks would look as if it were gone."""
+        if not (interrupted and self.exports):
+            return export_to(self.exports, ExportedRun(stored, sides))
+        options = " ".join(f"--to {shlex.quote(sink.text)}" for sink in self.exports)
+        say(
+            f"note: not exported, because the run is not complete: `gpubench export {name} {options}` sends it as it is"
+        )
+        return ()
+
+    def _show(self, stored: Run, name: str, sides: Mapping[str, RunSummary]) -> Path | None:
         """Prints the screen of a run without arms, and the changes since the baseline. Returns the report's path."""
-        summary = summarise_run(stored)
+        summary = sides[""]
         keep_ceilings(summary)
         model = report_of(stored, name, summary) if self.report else None
         return _shown_and_written(model, stored, lambda: self._print(stored, summary, model, name))
@@ -96,9 +115,8 @@ class RunEnding:
                 print_comparison(result_writer(wide=self.wide), build_comparison(compared))
             writer.blank()
 
-    def _compare_arms(self, stored: Run, _name: str) -> Path | None:
+    def _compare_arms(self, stored: Run, _name: str, summaries: Mapping[str, RunSummary]) -> Path | None:
         """Prints the output of `gpubench compare`: every arm against the first. Returns the report's path."""
-        summaries = {arm.name: summarise_run(stored, arm=arm.name) for arm in stored.info.arms}
         model = arms_report(stored, summaries=summaries) if self.report else None
         first, others = arm_sides(stored, summaries=summaries)
         settings = CompareSettings(sesoi=self.arms.sesoi or stored.info.sesoi or SESOI)
@@ -154,9 +172,10 @@ def _shown_and_written(model: ReportModel | None, stored: Run, show: Callable[[]
     return None if model is None else write_both(model, stored.folder)
 
 
-def _print_next(stored: Run, name: str, written: Path | None, *, interrupted: bool) -> None:
+def _print_next(stored: Run, name: str, written: Path | None, sent: Sequence[str], *, interrupted: bool) -> None:
     """Prints where the run is, and what to type next. An explanation that does not fit its line goes below it."""
     lines = [("Report", str(written), "") if written is not None else ("Run", str(stored.folder), "")]
+    lines += [("" if number else "Sent to", where, "") for number, where in enumerate(sent)]
     if interrupted:
         lines.append(("Next", f"gpubench run --resume {name}", "measures what is missing"))
     elif stored.info.arms:

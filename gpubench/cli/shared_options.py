@@ -95,6 +95,14 @@ database_option: Decorator = click.option(
     help="A database of runs: see `gpubench db --help`.",
 )
 
+_SINK = "FILE.prom (OpenMetrics), FILE.parquet, FILE.csv, mlflow[:URI] or wandb[:PROJECT]; can be repeated."
+
+
+def sink_option(name: str, purpose: str, **settings: Any) -> Decorator:
+    """An option that names sinks: `purpose` begins its help."""
+    return click.option(name, "sinks", multiple=True, metavar="SINK", help=f"{purpose}: {_SINK}", **settings)
+
+
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 
 set_option: Decorator = click.option(

@@ -55,19 +55,20 @@ def write_atomically(path: Path, content: bytes, *, partial: Path | None = None)
         raise store_error("write", path, error) from error
 
 
-def write_output(path: Path, text: str) -> None:
+def write_output(path: Path, content: str | bytes) -> None:
     """A file that the user named, whole or not at all. A link is replaced; pipes, devices and `/dev/stdout` are written
     to. StoreError if it fails.
     """
     prepare_output(path)
+    stored = content.encode() if isinstance(content, str) else content
     folder = path.parent.resolve()
     stands_for_another = path.is_symlink() and (folder == Path("/dev") or folder.is_relative_to("/proc"))
     try:
         if stands_for_another or _is_device(path):
             with path.open("ab") as file:
-                file.write(text.encode())
+                file.write(stored)
         else:
-            replace_file(path, text.encode(), durable=True, mode=0o666)
+            replace_file(path, stored, durable=True, mode=0o666)
     except OSError as error:
         raise _not_written(path, error) from error
 

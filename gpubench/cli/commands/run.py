@@ -21,6 +21,7 @@ from gpubench.cli.shared_options import (
     select_option,
     set_option,
     share,
+    sink_option,
     store_option,
     tag_option,
     wide_option,
@@ -131,6 +132,7 @@ def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 )
 @click.option("--allow-empty", is_flag=True, help="Exit 0 even if no case gave a valid figure.")
 @click.option("--report/--no-report", default=True, show_default=True, help="Write the report into the run folder.")
+@sink_option("--export", "Send the run there when it has ended", envvar="GPUBENCH_EXPORT")
 @json_option
 @wide_option
 def command(
@@ -167,6 +169,7 @@ def command(
     strict: bool,
     allow_empty: bool,
     report: bool,
+    sinks: tuple[str, ...],
     as_json: bool,
     wide: bool,
 ) -> int:
@@ -222,6 +225,7 @@ def command(
             "--json prints the run alone; `gpubench compare REF @last --json` prints the comparison with a stored one."
         )
     from gpubench.analysis.insight.paired_ratios import still_wanted
+    from gpubench.cli.exports import checked_sinks
     from gpubench.cli.gate.choose_sides import stored_side
     from gpubench.cli.run_ending import RunEnding
     from gpubench.cli.screens.run_progress import open_progress
@@ -232,7 +236,8 @@ def command(
 
     # Read before measuring: `@last` is then the previous run, and a wrong name costs no time.
     against = None if baseline is None else stored_side(baseline, store)
-    ending = RunEnding(strict, report, as_json, wide, asked, against, allow_empty=allow_empty)
+    exports = checked_sinks(sinks)
+    ending = RunEnding(strict, report, as_json, wide, asked, against, allow_empty=allow_empty, exports=exports)
     if resumed is not None:
         return _resume(
             resumed,

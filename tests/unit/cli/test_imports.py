@@ -4,7 +4,8 @@ import json
 import subprocess
 import sys
 
-HEAVY = ("torch", "torchvision", "pandas", "numpy", "scipy", "altair", "sklearn", "pynvml")
+TRACKERS = ("mlflow", "wandb", "pyarrow", "prometheus_client")
+HEAVY = (*TRACKERS, "torch", "torchvision", "pandas", "numpy", "scipy", "altair", "sklearn", "pynvml")
 
 PROBE = """
 import json, sys
@@ -35,6 +36,7 @@ def test_nothing_heavy_is_imported():
         "validate cnn --json",
         "run --help",
         "validate --help",
+        "export --help",
         "completion bash",
     ]
     assert _loaded(commands, HEAVY) == {command: [0, []] for command in commands}

@@ -1,4 +1,4 @@
-"""Every command of README, guide, CI, A/B and profiling pages, run in the order of its page in an empty folder.
+"""Every command of README, guide, CI, A/B, profiling and sinks pages, run in the order of its page in an empty folder.
 
 Workers answer from a script, so nothing is measured and no GPU is needed; what would start a profiler is a dry run.
 """
@@ -22,7 +22,7 @@ from gpubench.runner.arms.arm import Arm
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
-PAGES = ("README.md", "docs/guide.md", "docs/ci.md", "docs/ab.md", "docs/profiling.md", "docs/index.md")
+PAGES = ("README.md", *(f"docs/{name}.md" for name in ("guide", "ci", "ab", "profiling", "sinks", "index")))
 TRACE = "docs/traces/bf16-no-faster.json"
 STANDS_FOR = {  # what a page leaves to its reader
     "SUITE -k 'precision=amp-bf16 and batch_size=64'": "cnn -k 'device=cpu and mode=train and precision=amp-bf16'",
@@ -31,10 +31,14 @@ STANDS_FOR = {  # what a page leaves to its reader
     "FILE --process 4711": f"{TRACE} --process 100",
     "read FILE": f"read {TRACE}",
     "RUN:CASE": "before:1",
+    "/var/lib/node_exporter/": "",
     "/shared/*/reports --db postgresql+psycopg://bench@db/runs": "reports --db sqlite:///runs.db",
 }
 SKIPPED = {
     "gpubench profile read": "a name",
+    "gpubench export --to mlflow:sqlite:///mlflow.db": "needs MLflow: tests/unit/report/test_trackers.py",
+    "gpubench export --to mlflow:http://tracking.example:5000": "needs a server",
+    "gpubench export --to wandb:my-project": "needs wandb: tests/unit/report/test_trackers.py",
     "gpubench check head --against base --format pytest-benchmark": "tests/integration/test_ci_examples.py has the files",
     "gpubench profile read mine.nsys-rep": "needs the report of a real nsys",
     "gpubench compare @last --why": "profiles: tests/integration/test_why.py does it with real workers",

@@ -1,0 +1,1 @@
+"""Where a stored run can be sent: files that other programs read, and trackers of experiments."""
