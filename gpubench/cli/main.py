@@ -26,6 +26,7 @@ COMMANDS = (
     LazyCommand("plan", "Analyse", "Estimate how many rounds and how long a verdict takes."),
     LazyCommand("history", "Analyse", "Show a metric across stored runs and flag shifts."),
     LazyCommand("db", "Analyse", "Keep the runs of a team in one database."),
+    LazyCommand("site", "Analyse", "Write a static site over all stored runs."),
     LazyCommand("report", "Analyse", "Write the report of a stored run."),
     LazyCommand("export", "Analyse", "Send a stored run to other programs."),
     LazyCommand("list", "Inspect", "Suites, workloads, metrics, findings, stored runs."),

@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gpubench.report.drawing import palette, panels, plane, ranks
+from gpubench.report.drawing import levels, palette, panels, plane, ranks
 from gpubench.report.drawing.sheet import Sheet
 from gpubench.report.model.inert_text import inert
 from gpubench.report.model.report_model import Chart, ChartForm
@@ -33,6 +33,7 @@ FORMS: dict[ChartForm, Callable[[Sheet], Any]] = {
     "strip": ranks.strip,
     "spread": panels.spread,
     "timeline": panels.timeline,
+    "history": levels.history,
 }
 
 _TEXT = {"labelFontSize": _SIZE, "titleFontSize": _SIZE, "titleFontWeight": "normal"}

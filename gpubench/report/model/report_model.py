@@ -20,6 +20,8 @@ Tone = Literal["plain", "good", "warning", "bad", "muted"]
 class Span:
     text: str
     style: Style = "plain"
+    href: str = ""
+    """Where the text leads; only pages show it as a link."""
 
 
 Line = tuple[Span, ...]
@@ -49,18 +51,25 @@ def muted(text: str) -> Span:
     return Span(text, "muted")
 
 
+def link(text: str, href: str) -> Span:
+    return Span(text, href=href)
+
+
 def plain(text: Line) -> str:
     return "".join(span.text for span in text)
 
 
 class Cell(NamedTuple):
-    """`text` is printed, `spread` after it (`±0.4%`). `value`, `low` and `high` are in the column's unit."""
+    """`text` is printed, `spread` after it (`±0.4%`). `value`, `low` and `high` are in the column's unit. `href`: where
+    the text leads on a page.
+    """
 
     text: str
     spread: str = ""
     value: float | int | str | bool | None = None
     low: float | None = None
     high: float | None = None
+    href: str = ""
 
     @property
     def full(self) -> str:
@@ -188,7 +197,7 @@ class Remark:
 
 
 ChartForm = Literal[
-    "lines", "scatter", "roofline", "forest", "waterfall", "heat", "dots", "strip", "spread", "timeline"
+    "lines", "scatter", "roofline", "forest", "waterfall", "heat", "dots", "strip", "spread", "timeline", "history"
 ]
 Datum = float | int | str | bool | None
 
@@ -294,6 +303,8 @@ class ReportModel:
     """What to switch on, one line per mode and device, or one line on why there is no advice."""
     state: tuple[Line, ...] = ()
     """What may have disturbed the figures; empty for a quiet machine."""
+    kind: str = "report"
+    """What the document is called above its title."""
 
     def section(self, key: str) -> Section | None:
         return next((section for section in self.sections if section.key == key), None)

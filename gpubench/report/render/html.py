@@ -127,6 +127,7 @@ def rows_html(table: Table, drawn: Sequence["Drawn | None"], in_full: Collection
 def _cell_html(cell: Cell, *, dot: bool) -> str:
     text = str(escape(inert(cell.text)))
     shown = f'<i class="dot c-{text}" aria-hidden="true"></i>' if dot and cell.text in palette.PRECISIONS else ""
+    text = _link(cell.href, Markup(text)) if cell.href else text  # noqa: S704 - escaped above
     return f'{shown}{text} <span class="pm">{escape(inert(cell.spread))}</span>' if cell.spread else shown + text
 
 
@@ -160,12 +161,18 @@ def line_html(said: Line) -> Markup:
 
 
 def _span(span: Span) -> Markup:
+    if span.href:
+        return _link(span.href, escape(inert(span.text)))
     if span.style == "term":
         return Markup('<a class="term" href="#{}">{}</a>').format(term_id(term_of(span.text)), inert(span.text))
     tag = _TAGS.get(span.style)
     if tag is None:
         return prose_html(span.text)
     return Markup("<{0}>{1}</{0}>").format(tag, inert(span.text))
+
+
+def _link(href: str, text: Markup) -> Markup:
+    return Markup('<a href="{}">{}</a>').format(href, text)
 
 
 def term_id(term: str) -> str:

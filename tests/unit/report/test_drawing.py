@@ -9,7 +9,7 @@ from fakes.reports import charts_of
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.report.drawing import palette
 from gpubench.report.drawing.draw import FORMS, draw, specification, stand_alone
-from gpubench.report.model.report_model import Chart, ReportModel
+from gpubench.report.model.report_model import Chart, Datum, ReportModel
 from gpubench.report.render.csv_text import chart_csv
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -67,10 +67,42 @@ ROOFLINE = Chart(
 )
 
 
+def _run(number: int) -> tuple[Datum, ...]:
+    started = "unknown" if number == 3 else f"2026-11-{number:02d}T10:00:00Z"
+    value = 100.0 if number < 5 else 90.0
+    return (number, f"run-{number}", started, value, value - 1, value + 1, value, 3, None)
+
+
+HISTORY = Chart(
+    "history",
+    "history",
+    "Throughput: -10% at run-5",
+    "One point per run.",
+    "Throughput of a case over eight runs.",
+    ("number", "run", "started", "samples/s", "low", "high", "level", "launches", "commit"),
+    tuple(map(_run, range(1, 9))),
+    {"y_title": "samples/s", "changes": [(5, True)], "precision": "amp-bf16"},
+)
+
+
 @pytest.fixture(scope="module")
 def one_of_each(matrix_model: ReportModel) -> dict[str, Chart]:
     found = {chart.form: chart for chart in matrix_model.charts}
-    return {**found, "lines": LINES, "waterfall": WATERFALL, "roofline": ROOFLINE, "strip": STRIP}
+    return {**found, "lines": LINES, "waterfall": WATERFALL, "roofline": ROOFLINE, "strip": STRIP, "history": HISTORY}
+
+
+def test_a_history_has_dates_its_levels_and_its_change() -> None:
+    svg = draw(HISTORY)
+    assert {"2026-11-01", "2026-11-08", "3"} <= set(texts(svg)), "a start that is no date is the number of its run"
+    assert svg.count("var(--ink)") >= 2
+    assert svg.count("var(--bad)") == 1
+    tooltips = [element.text for element in ET.fromstring(svg).iter(f"{SVG}title")]
+    assert "run-1, 2026-11-01T10:00:00Z: 100 samples/s" in tooltips
+
+
+def test_a_history_of_one_run_or_of_equal_values_is_drawn() -> None:
+    for rows in (HISTORY.rows[:1], tuple((*row[:3], 0.0, None, None, 0.0, 3, None) for row in HISTORY.rows)):
+        assert "samples/s" in texts(draw(replace(HISTORY, rows=rows, options={**HISTORY.options, "changes": []})))
 
 
 @pytest.fixture(scope="module")
