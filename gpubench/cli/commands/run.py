@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ import rich_click as click
 
 from gpubench.cli.print_errors import say_warning
 from gpubench.cli.run_arms import AskedArms, arms_again
+from gpubench.cli.run_options import check_options, overrides_of, repeats_value
 from gpubench.cli.shared_options import (
     complete_runs,
     complete_suites,
@@ -31,19 +33,7 @@ from gpubench.core.errors import ExitStatus
 if TYPE_CHECKING:
     from gpubench.cli.run_ending import RunEnding
     from gpubench.runner.run import RunRequest
-
-_MOST_REPEATS = 1000
-
-
-def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """The value for `-s measure.repeats=`: `5`, `auto`, or `{min: 3, max: 12}` for `3..12`."""
-    if value is None or value == "auto":
-        return value
-    least, dots, most = value.partition("..")
-    numbers = [least, most] if dots else [least]
-    if not all(number.isdecimal() and 1 <= int(number) <= _MOST_REPEATS for number in numbers):
-        raise click.BadParameter(f"expected a number from 1 to 1000, 3..12 or auto, got {value!r}", ctx, param)
-    return f"{{min: {least}, max: {most}}}" if dots else value
+    from gpubench.suite.load import LoadedSuite
 
 
 @click.command(name="run")
@@ -59,7 +49,7 @@ def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 @click.option("--all", "everything", is_flag=True, help="With --dry-run: list the cases that cannot run here, too.")
 @click.option(
     "--repeats",
-    callback=_repeats,
+    callback=repeats_value,
     metavar="N",
     help="Launches per case, each in its own process: a number, 3..12 (until the interval is narrow enough), or auto.",
 )
@@ -135,7 +125,9 @@ def _repeats(ctx: click.Context, param: click.Parameter, value: str | None) -> s
 @sink_option("--export", "Send the run there when it has ended", envvar="GPUBENCH_EXPORT")
 @json_option
 @wide_option
+@click.pass_context
 def command(
+    ctx: click.Context,
     suite: str | None,
     *,
     overrides: tuple[str, ...],
@@ -197,42 +189,13 @@ def command(
       gpubench run cnn --arm base= --arm head=set.precision=amp-bf16 -s device=cuda -s precision=fp32
       gpubench run suites/mine.yaml --arm base=git=main --arm head=git=HEAD
     """  # noqa: D301 - click looks for the character itself
-    if (suite is None) == (resumed is None):
-        raise click.UsageError("Name a suite or target to run, or a run to --resume.")
-    if resumed is None and (force or trust):
-        raise click.UsageError(f"{'--force' if force else '--trust'} applies only to a stored run: add --resume RUN.")
-    if resumed is not None and (overrides or selection or cases or dry_run):
-        raise click.UsageError("--resume cannot be combined with -s, -k, --case or --dry-run.")
-    planned = {"--tag": tag, "--seed": seed, "--out": out, "--repeats": repeats, "--timeout": timeout}
-    given = [option for option, value in (planned | {"--engine": engine}).items() if value is not None]
-    given += ["--no-contest"] if no_contest else []
-    if resumed is not None and given:
-        raise click.UsageError(f"--resume continues the run as planned: it cannot be combined with {given[0]}.")
-    if everything and not dry_run:
-        raise click.UsageError("--all goes with --dry-run; `gpubench show RUN --all` lists every case of a stored run.")
-    if selection is not None and cases:
-        raise click.UsageError("-k and --case exclude each other.")
     asked = AskedArms(arms, interleave, rounds, sesoi)
-    asked.check_use(repeats=repeats, resumed=resumed is not None)
-    if len(inputs) > 1 and any("," in shape for shape in inputs):
-        raise click.UsageError(
-            "Each of several --input takes one shape; to try several, join them: -s input=3x64x64+10,3x128x128+10."
-        )
-    if baseline is not None and arms:
-        raise click.UsageError("--baseline cannot be combined with --arm: arms are compared with the first one.")
-    if baseline is not None and as_json:
-        raise click.UsageError(
-            "--json prints the run alone; `gpubench compare REF @last --json` prints the comparison with a stored one."
-        )
-    from gpubench.analysis.insight.paired_ratios import still_wanted
+    check_options(ctx.params, asked)
     from gpubench.cli.exports import checked_sinks
     from gpubench.cli.gate.choose_sides import stored_side
     from gpubench.cli.run_ending import RunEnding
-    from gpubench.cli.screens.run_progress import open_progress
-    from gpubench.runner.check_workloads import check_target
     from gpubench.runner.nodes.open_cluster import become_a_node
-    from gpubench.runner.run import RunRequest, start
-    from gpubench.suite.load import load_suite
+    from gpubench.runner.run import RunRequest
 
     # Read before measuring: `@last` is then the previous run, and a wrong name costs no time.
     against = None if baseline is None else stored_side(baseline, store)
@@ -250,17 +213,8 @@ def command(
             force=force,
             trust=trust,
         )
-    overrides += () if repeats is None else (f"measure.repeats={repeats}",)
-    overrides += ("contest=off",) if no_contest else ()
-    overrides += () if timeout is None else (f"measure.timeout={timeout}",)
-    overrides += () if engine is None else (f"cluster.engine={engine}",)
-    overrides += model_settings(inputs, loss)
-    loaded = load_suite(suite or "", overrides)
-    if loaded.target is not None:
-        click.echo(f"importing {loaded.target} ...", err=True)
-        check_target(loaded)
-    for warning in loaded.warnings:
-        say_warning(warning)
+    overrides += overrides_of(repeats=repeats, no_contest=no_contest, timeout=timeout, engine=engine)
+    loaded = _load(suite or "", overrides + model_settings(inputs, loss))
     if become_a_node(loaded.suite.cluster):
         return ExitStatus.OK
     request = RunRequest(
@@ -279,13 +233,33 @@ def command(
         anonymous=anonymous,
     )
     request = replace(request, **asked.fields(loaded, len(request.wanted())))
-    if dry_run:
-        return _dry_run(request, as_json=as_json, wide=wide, everything=everything)
+    return _dry_run(request, as_json=as_json, wide=wide, everything=everything) if dry_run else _run(request, ending)
+
+
+def _load(source: str, overrides: Sequence[str]) -> "LoadedSuite":
+    """Imports the target, if `source` is one, and prints warnings."""
+    from gpubench.runner.check_workloads import check_target
+    from gpubench.suite.load import load_suite
+
+    loaded = load_suite(source, overrides)
+    if loaded.target is not None:
+        click.echo(f"importing {loaded.target} ...", err=True)
+        check_target(loaded)
+    for warning in loaded.warnings:
+        say_warning(warning)
+    return loaded
+
+
+def _run(request: "RunRequest", ending: "RunEnding") -> int:
+    from gpubench.analysis.insight.paired_ratios import still_wanted
+    from gpubench.cli.screens.run_progress import open_progress
+    from gpubench.runner.run import start
+
     names = [arm.name for arm in request.arms]
-    verdicts = asked.verdicts(names, request.rounds or 0, request.screen_rounds)
-    with open_progress(wide=wide, verdicts=verdicts) as progress:
+    verdicts = ending.arms.verdicts(names, request.rounds or 0, request.screen_rounds)
+    with open_progress(wide=ending.wide, verdicts=verdicts) as progress:
         outcome = start(request, progress, before=ending.before, settled=verdicts, still_wanted=still_wanted)
-    return ending.after(outcome, store)
+    return ending.after(outcome, request.store)
 
 
 def _resume(
