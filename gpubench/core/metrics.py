@@ -201,6 +201,17 @@ _SPECS = (
         display_factor=1e-12,
         group="efficiency",
     ),
+    MetricSpec(
+        "burst_flops",
+        "FLOP/s",
+        "burst TFLOP/s",
+        None,
+        "FLOP/s of the fastest 10 ms after a rest of a second, before the power limit lowers the clocks; measured for "
+        "products and convolutions alone.",
+        display_unit="TFLOP/s",
+        display_factor=1e-12,
+        group="efficiency",
+    ),
     _share(
         "mfu",
         "MFU",
@@ -435,6 +446,18 @@ _SPECS = (
     _energy("peak_power_w", "W", "peak W", "lower", "Highest power reading in the window.", summarise="max"),
     _energy("cpu_energy_j", "J", "CPU J", "lower", "CPU package energy of the window (RAPL)."),
     MetricSpec("sm_clock_mhz", "MHz", "SM MHz", None, "Mean SM clock in the window.", summarise="mean", group="state"),
+    MetricSpec(
+        "burst_sm_clock_mhz",
+        "MHz",
+        "burst SM MHz",
+        None,
+        "Highest SM clock read during the burst.",
+        summarise="mean",
+        group="state",
+    ),
+    MetricSpec(
+        "burst_power_w", "W", "burst W", None, "Highest power read during the burst.", summarise="mean", group="state"
+    ),
     MetricSpec(
         "memory_clock_mhz",
         "MHz",

@@ -169,6 +169,16 @@ class TelemetrySession:
             sampled.sampler.forget_before(end_s - _KEEP_S - REACH_S)
         return window
 
+    def state_during(self, window: TelemetryWindow, start_s: float, end_s: float) -> None:
+        """Adds the highest SM clock and power in [start_s, end_s], a burst outside the window, to its metrics."""
+        opened = self._open(self._current)
+        fast = opened.sampled.sampler.fast.cut(start_s, end_s) if isinstance(opened, Opened) else None
+        clocks = fast.values("sm_clock_mhz", start_s, end_s) if fast else []
+        powers = next((found for name in POWERS if fast and (found := fast.values(name, start_s, end_s))), [])
+        why = "no reading fell into the burst"
+        window.put("burst_sm_clock_mhz", max(clocks, default=None), why)
+        window.put("burst_power_w", max(powers, default=None), why)
+
     def _refusal(self, why: TelemetryError) -> Finding:
         if not self.backend.available:
             hint = why.remedy or None

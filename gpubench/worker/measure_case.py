@@ -25,6 +25,7 @@ from gpubench.worker.checks.work_after_steps import work_after_steps
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.profiling.nvtx import Emitter, open_emitter
 from gpubench.worker.timing import loop
+from gpubench.worker.timing.burst import burst_figures
 from gpubench.worker.timing.device_busy import device_busy
 from gpubench.worker.timing.drawn_batches import DrawnBatches
 from gpubench.worker.timing.launch_figures import Figures, figures
@@ -104,6 +105,7 @@ class _Measurement:
                     if measured.timing == "latency":
                         self._put("latency_floor_s", LatencyTimer(self._wait).floor_s())
                     self._put("device_idle_share", *self._idle_share(bare_step, measured))
+                    self._burst(workload, bare_step)
                     self._merge(self._together.figures(workload, bare_step, self._metrics, self._case))
             except BaseException:
                 after_steps.close(workload)  # still in the failed phase, which the row names
@@ -305,6 +307,13 @@ class _Measurement:
             return None, "the device cannot be held back while a step waits for it"
         busy = device_busy(step, measured.group, enqueue_s * measured.group, self._accelerator)
         return (None, busy.reason) if busy.step_s is None else (max(0.0, 1 - busy.step_s / step_time_s), None)
+
+    def _burst(self, workload: Any, step: Step) -> None:
+        step_s = self._metrics.get("step_time_s")
+        told, window = burst_figures(workload, self._case, step, step_s, self._accelerator)
+        self._merge(told)
+        if window is not None:
+            self._launch.marks["burst_s"] = window
 
     def _result(self, workload: Any, measured: loop.Measured, found: Figures, memory: Memory) -> Result:
         parity = None

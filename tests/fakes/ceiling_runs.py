@@ -22,7 +22,9 @@ GPU_ENVIRONMENT: dict[str, Any] = {
 
 
 class Ceiled(Invented):
-    """`case(rate, ...)` adds a measured case whose device is known; `rate` in samples/s, one launch per value."""
+    """`case(rate, ...)` adds a measured case whose device is known; `rate` in samples/s, one launch per value. `capped`:
+    the share of the window in which the power limit held the clocks down.
+    """
 
     def case(
         self,
@@ -32,6 +34,7 @@ class Ceiled(Invented):
         threads: int | None = None,
         uuid: str | None = UUID,
         extra: Mapping[str, float | None] | None = None,
+        capped: float | None = None,
         **settings: Any,
     ) -> PlannedCase:
         case = Case(**settings)
@@ -49,19 +52,30 @@ class Ceiled(Invented):
                 window=Window(start_s=1.0, end_s=3.0, num_steps=100, num_samples=100 * case.samples_per_step),
                 metrics={**metrics(case, step_s), **(extra or {})},
                 findings=tuple(findings),
+                telemetry=None if capped is None else {"throttle_share_by_reason": {"power_cap": capped}},
                 parity=None if passed is None else a_parity(case, passed=passed),
             )
         return planned
 
     def matmul(
-        self, tflops: float, *more: float, precision: str = "bf16", shape: str = "4096", **fields: Any
+        self,
+        tflops: float,
+        *more: float,
+        precision: str = "bf16",
+        shape: str = "4096",
+        burst: float | None = None,
+        capped: float | None = None,
+        **fields: Any,
     ) -> PlannedCase:
-        """A product of which one is `2 * 4096^3` operations."""
+        """A product of which one is `2 * 4096^3` operations; `burst` in TFLOP/s."""
         flops = 2.0 * 4096**3
         rates = [value * 1e12 / flops for value in (tflops, *more)]
         settings = {"workload": "operators:matmul", "mode": "infer", "device": "cuda", "batch_size": 1, **fields}
-        extra = {"flops_per_sample": flops, "bytes_per_sample": 3.0 * 4096**2 * 2}
-        return self.case(*rates, precision=precision, shape=shape, extra=extra, **settings)
+        extra: dict[str, float | None] = {"flops_per_sample": flops, "bytes_per_sample": 3.0 * 4096**2 * 2}
+        if burst is not None:
+            extra |= {"burst_flops": burst * 1e12, "burst_sm_clock_mhz": 1980.0, "burst_power_w": 690.0}
+            extra |= {"sm_clock_mhz": 1755.0, "mean_power_w": 699.0}
+        return self.case(*rates, precision=precision, shape=shape, extra=extra, capped=capped, **settings)
 
     def copy(self, gb_per_s: float, data_path: str = "resident", *, num: int = 1, **fields: Any) -> PlannedCase:
         moved = 2.0 * 2**28

@@ -26,11 +26,11 @@ class RooflinePoint:
     """A case on the roofline. `intensity` in FLOP per byte, `achieved` in FLOP/s.
 
     `of_peak` is the share of the arithmetic ceiling, the MFU. `of_roof` is the share of the roof above the point: the
-    lower of the arithmetic ceiling and memory bandwidth times intensity (`limit` says which; `mix` names the memory
-    ceilings, see `memory_roof`). Above 1, traffic was saved: the intensity counts every operator separately, and fused
-    or cached ones move less. `of_launch` is the time
-    to launch the step's operators one by one at the measured rate, over the step's time: near 1 the host is the limit;
-    above 1 launches were saved (a CUDA graph, fused kernels).
+    lower of the arithmetic ceiling, in the case's power state, and memory bandwidth times intensity (`limit` says
+    which; `mix` names the memory ceilings, see `memory_roof`). Above 1, traffic was saved: the intensity counts every
+    operator separately, and fused or cached ones move less. `of_launch` is the time to launch the step's operators one
+    by one at the measured rate, over the step's time: near 1 the host is the limit; above 1 launches were saved (a CUDA
+    graph, fused kernels).
     """
 
     summary: CaseSummary
@@ -85,12 +85,15 @@ def _point(entry: CaseSummary, device: CeilingDevice, peak: Ceiling | None, ceil
     achieved, read_share = metrics["achieved_flops"], metrics.get("bytes_read_share")
     roof = memory_roof(ceilings, device, None if read_share is None else read_share.value)
     top = None if peak is None else peak.value.value
+    arithmetic = ceilings.arithmetic_roof(entry, device)
+    highest = None if arithmetic is None else arithmetic.value.value
     slope = None if roof is None else roof.bandwidth * intensity
     of_peak = None if top is None or is_operator(entry.case) else scaled(achieved, 1 / top, "1")
     of_roof: Estimate | None = None
     limit: Limit | None = None
-    if top is not None and slope is not None:
-        limit, of_roof = "memory" if slope < top else "arithmetic", scaled(achieved, 1 / min(top, slope), "1")
+    if highest is not None and slope is not None:
+        limit = "memory" if slope < highest else "arithmetic"
+        of_roof = scaled(achieved, 1 / min(highest, slope), "1")
     of_launch, launch = None, ceilings.get(device, "launch")
     operators, step_s = metrics.get("operators_per_step"), metrics.get("step_time_s")
     if launch and operators and step_s and entry.case.device_type != "cpu":  # which runs operators without launches

@@ -1,7 +1,7 @@
 """Ceilings: the highest arithmetic and bandwidth measured on a device, never a number from a datasheet."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from gpubench.core.findings import Validity
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Quantity = Literal[
     "flops",
+    "flops_burst",
     "memory",
     "memory_read",
     "memory_write",
@@ -25,10 +26,13 @@ Quantity = Literal[
     "launch",
     "graph_launch",
 ]
-"""`memory` is that of a copy."""
+"""`flops` is what a device sustains, `memory` that of a copy."""
 
 OPERATORS = "operators:"
 CPU = "cpu"
+_LEAST_CAPPED = 0.01
+_POWER_STATE = ("sm_clock_mhz", "power_w", "at_power_limit")
+_STATE = ("sm_clock_mhz", "mean_power_w", "burst_sm_clock_mhz", "burst_power_w")
 _STREAMS: dict[str, Quantity] = {"read": "memory_read", "write": "memory_write", "triad": "memory_triad"}
 _COPIES: dict[str, Quantity] = {"resident": "memory", "pinned": "h2d_pinned", "pageable": "h2d_pageable"}
 
@@ -44,10 +48,11 @@ class CeilingDevice:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """`value` in FLOP/s (`flops`, with the precision), bytes/s (`memory*`, `h2d_*`) or launches/s.
+    """`value` in FLOP/s (`flops*`, with the precision), bytes/s (`memory*`, `h2d_*`) or launches/s.
 
     It comes from the case `label` of `run`. `conditions` are the versions and the power limit it is valid for;
-    `suspect`: a finding weakens the figure.
+    `suspect`: a finding weakens the figure. `flops*` have the SM clock and power at which they were reached, and
+    whether the power limit held the clocks down meanwhile; None if not read.
     """
 
     quantity: Quantity
@@ -59,6 +64,9 @@ class Ceiling:
     measured: str
     conditions: Mapping[str, Any] = field(default_factory=dict)
     suspect: bool = False
+    sm_clock_mhz: float | None = None
+    power_w: float | None = None
+    at_power_limit: bool | None = None
 
     @property
     def kind(self) -> tuple[str, int | None, Quantity, str | None]:
@@ -99,8 +107,23 @@ class Ceilings:
         return self._chosen.get((device.key, device.threads, quantity, precision))
 
     def peak_flops(self, entry: "CaseSummary", device: CeilingDevice | None) -> Ceiling | None:
-        """The arithmetic ceiling of a case's own device, threads and precision."""
+        """The arithmetic ceiling of a case's own device, threads and precision: what the device sustains."""
         return self.get(device, "flops", PRECISIONS[entry.case.precision].ceiling)
+
+    def arithmetic_roof(self, entry: "CaseSummary", device: CeilingDevice | None) -> Ceiling | None:
+        """The highest that the case's power state allows: a burst's, unless the power limit held its clocks down."""
+        sustained = self.peak_flops(entry, device)
+        burst = self.get(device, "flops_burst", PRECISIONS[entry.case.precision].ceiling)
+        if sustained is None or burst is None or at_power_limit(entry):
+            return sustained
+        return max(sustained, burst, key=lambda each: each.value.value)
+
+
+def at_power_limit(entry: "CaseSummary") -> bool | None:
+    """Whether the power limit held the clocks down in any launch's window; None if that was not read."""
+    by_reason = [(record.telemetry or {}).get("throttle_share_by_reason") or {} for record in entry.ok_records]
+    shares = [found["power_cap"] for found in by_reason if found.get("power_cap") is not None]
+    return any(share > _LEAST_CAPPED for share in shares) if shares else None
 
 
 def device_of(entry: "CaseSummary", environment: Mapping[str, Any]) -> CeilingDevice | None:
@@ -134,8 +157,24 @@ def measured_ceilings(info: RunInfo, entries: Iterable["CaseSummary"]) -> tuple[
         value = entry.metrics.get(metric)
         if value is not None:
             where = (entry.label, info.run, info.created, conditions_of(info, device.key))
-            found.append(Ceiling(quantity, precision, device, value, *where, entry.validity is Validity.SUSPECT))
+            kept = Ceiling(quantity, precision, device, value, *where, entry.validity is Validity.SUSPECT)
+            found += _in_two_states(kept, entry) if quantity == "flops" else [kept]
     return tuple(found)
+
+
+def _in_two_states(sustained: Ceiling, entry: "CaseSummary") -> list[Ceiling]:
+    """With clock and power beside each; only one without a burst's figure."""
+    metrics = {name: found.value for name, found in entry.metrics.items() if name in _STATE}
+    clock, power, burst_clock, burst_power = map(metrics.get, _STATE)
+    found = [
+        replace(sustained, sm_clock_mhz=clock, power_w=power, at_power_limit=at_power_limit(entry)),
+    ]
+    value = entry.metrics.get("burst_flops")
+    if value is not None:
+        found.append(
+            replace(sustained, quantity="flops_burst", value=value, sm_clock_mhz=burst_clock, power_w=burst_power)
+        )
+    return found
 
 
 def is_operator(case: Case) -> bool:
@@ -178,7 +217,8 @@ def known_ceilings(info: RunInfo, keys: Iterable[str]) -> tuple[Ceiling, ...]:
 
 def to_facts(ceiling: Ceiling) -> dict[str, Any]:
     """The ceiling in JSON types; `from_facts` reads it back."""
-    named = {name: getattr(ceiling, name) for name in ("quantity", "precision", "label", "run", "measured", "suspect")}
+    plain = ("quantity", "precision", "label", "run", "measured", "suspect", *_POWER_STATE)
+    named = {name: getattr(ceiling, name) for name in plain}
     device = {"device_name": ceiling.device.name, "threads": ceiling.device.threads}
     value = ceiling.value.model_dump(mode="json")
     return {**named, **device, "value": value, "conditions": dict(ceiling.conditions)}
@@ -199,6 +239,7 @@ def from_facts(key: str, facts: Mapping[str, Any]) -> Ceiling | None:
             measured=facts["measured"],
             conditions=dict(facts["conditions"]),
             suspect=bool(facts["suspect"]),
+            **{name: facts.get(name) for name in _POWER_STATE},
         )
     except (KeyError, TypeError, ValueError):
         return None

@@ -97,7 +97,7 @@ def _above(entry: "CaseSummary", ceilings: Ceilings, info: RunInfo) -> list[Find
 
 def _above_arithmetic(entry: "CaseSummary", ceilings: Ceilings, device: CeilingDevice | None) -> Finding | None:
     """Fusing saves bytes, never FLOPs: the ceiling or the count is wrong."""
-    achieved, peak = entry.metrics.get("achieved_flops"), ceilings.peak_flops(entry, device)
+    achieved, peak = entry.metrics.get("achieved_flops"), ceilings.arithmetic_roof(entry, device)
     if achieved is None or achieved.low is None or peak is None or achieved.low <= _high(peak.value):
         return None
     share = achieved.value / peak.value.value

@@ -35,9 +35,16 @@ _TITLES = {
     "launch": "operators launched by the host",
     "graph_launch": "operators in a CUDA graph",
 }
-_ORDER = ("flops", *_TITLES)
+_ARITHMETIC = ("flops", "flops_burst")
+_ORDER = (*_ARITHMETIC, *_TITLES)
 _TERA = 1e-12
-_METRIC = {"flops": "achieved_flops", "launch": "throughput", "graph_launch": "throughput"}
+_SUSTAINED = {True: "at the power limit", False: "below the power limit", None: ""}
+_METRIC = {
+    "flops": "achieved_flops",
+    "flops_burst": "achieved_flops",
+    "launch": "throughput",
+    "graph_launch": "throughput",
+}
 
 
 def section(view: View) -> Section:
@@ -54,13 +61,16 @@ def ceilings_table(summary: RunSummary) -> Table | None:
     known = ceilings_of(summary.info, summary.cases)
     found = sorted(
         (each for each in known if each.device in devices),
-        key=lambda each: (devices.index(each.device), _ORDER.index(each.quantity), each.value.value),
+        key=lambda each: (devices.index(each.device), _place(each), each.value.value),
     )
     if not found:
         return None
 
     def what(ceiling: Ceiling) -> str:
-        return f"arithmetic, {ceiling.precision}" if ceiling.quantity == "flops" else _TITLES[ceiling.quantity]
+        if ceiling.quantity not in _ARITHMETIC:
+            return _TITLES[ceiling.quantity]
+        state = "burst" if ceiling.quantity == "flops_burst" else _SUSTAINED[ceiling.at_power_limit]
+        return ", ".join(filter(None, ["arithmetic", ceiling.precision, state]))
 
     def maker_says(ceiling: Ceiling) -> Cell | None:
         claimed, factor = _claimed(ceiling), METRICS[_metric_of(ceiling)].display_factor
@@ -77,6 +87,8 @@ def ceilings_table(summary: RunSummary) -> Table | None:
             Column("device", "device", "left", cell=lambda each: device_name(each.device)),
             Column("what", "ceiling", "left", cell=what),
             Column("flops", "TFLOP/s", unit="TFLOP/s", cell=_figure_in("achieved_flops")),
+            Column("sm_clock_mhz", "SM MHz", priority=3, unit="MHz", cell=lambda each: _read(each.sm_clock_mhz)),
+            Column("power_w", "W", priority=3, unit="W", cell=lambda each: _read(each.power_w)),
             Column("bandwidth", "GB/s", unit="GB/s", cell=_figure_in("achieved_bandwidth")),
             Column("launches", "launches/s", unit="1/s", cell=_figure_in("throughput")),
             Column("datasheet", "datasheet", priority=2, cell=maker_says),
@@ -96,6 +108,15 @@ def device_name(device: CeilingDevice) -> str:
     return device.name if device.threads is None else f"{device.name}, {device.threads} threads"
 
 
+def _place(ceiling: Ceiling) -> int:
+    """Both states of arithmetic together, then in the order of the titles."""
+    return 0 if ceiling.quantity in _ARITHMETIC else _ORDER.index(ceiling.quantity)
+
+
+def _read(value: float | None) -> Cell | None:
+    return None if value is None else Cell(f"{value:.0f}", value=value)
+
+
 def _metric_of(ceiling: Ceiling) -> str:
     return _METRIC.get(ceiling.quantity, "achieved_bandwidth")
 
@@ -110,7 +131,7 @@ def _claimed(ceiling: Ceiling) -> float | None:
     sheet = lookup(ceiling.device.name)
     if sheet is None:
         return None
-    if ceiling.quantity == "flops":
+    if ceiling.quantity in _ARITHMETIC:
         return sheet.flops.get(str(ceiling.precision))
     return sheet.memory if ceiling.quantity in MIXES else None
 
@@ -121,6 +142,13 @@ def _ceiling_notes(found: Sequence[Ceiling], known: Ceilings) -> tuple[Line, ...
     other = joined(sorted({name for each in found for name in known.elsewhere(each)}))
     return lines(
         "The highest of its kind measured on this very device; kept, so that later runs can be compared with it.",
+        "burst: the fastest 10 ms after a rest of a second, before the power limit lowers the clocks; the roof of "
+        "cases that ran below that limit."
+        if any(each.quantity == "flops_burst" for each in found)
+        else "",
+        "A CPU has one arithmetic state: its clocks and power limit are not read, so a burst cannot be told apart."
+        if any(each.quantity == "flops" and each.device.threads is not None for each in found)
+        else "",
         "! a finding weakens the figure: measure it again on a quiet machine before you rely on a share of it."
         if any(each.suspect for each in found)
         else "",

@@ -92,6 +92,9 @@ class Attempts:
                 outcome.window = self._telemetry.window(
                     window.start_s, window.end_s, window.num_samples, idle=(idle[0], idle[1]) if idle else None
                 )
+                burst = answer.marks.get("burst_s")
+                if burst:
+                    self._telemetry.state_during(outcome.window, burst[0], burst[1])
             if job.case.world_size > 1:
                 outcome.window = shared(outcome.window, "only the device of the first rank was sampled")
         outcome.noticed = self._telemetry.after_launch() if elsewhere is None else ()

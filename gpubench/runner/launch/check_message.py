@@ -68,7 +68,9 @@ def _of_figures(result: Result) -> str | None:
         return f"a ratio of {result.block_log_ratio}"
     if len(result.marks) > MOST_MARKS or not all(_is_name(name) for name in (*result.marks, *result.metrics)):
         return "marks or metrics without proper names"
-    if any(not _finite(values) for values in result.marks.values()) or len(result.marks.get("idle_s", (0, 0))) != 2:
+    if any(not _finite(values) for values in result.marks.values()) or any(
+        len(result.marks.get(name, (0, 0))) != 2 for name in ("idle_s", "burst_s")
+    ):
         return "marks that are no times"
     return _too_large(result)
 

@@ -2,7 +2,7 @@ import pytest
 from fakes.ceiling_runs import H100, UUID, Ceiled
 
 from gpubench.analysis.insight.roofline import rooflines
-from gpubench.analysis.summary.measured_ceilings import CeilingDevice, Ceilings, ceilings_of
+from gpubench.analysis.summary.measured_ceilings import CeilingDevice, Ceilings, ceilings_of, from_facts, to_facts
 from gpubench.analysis.summary.roofs import memory_roof
 from gpubench.analysis.summary.run_summary import summarise_run
 from gpubench.core.findings import Validity
@@ -76,3 +76,35 @@ def test_a_case_whose_streams_exceed_the_roof_says_that_the_ceiling_or_the_count
     assert list(found) == [above.index]
     assert "103% of the memory bandwidth measured on this device (read)" in found[above.index].message
     assert summary.cases[above.index - 1].validity is Validity.VALID
+
+
+def in_two_states():
+    """700 TFLOP/s at the power limit, 760 in a burst."""
+    made = Ceiled()
+    made.matmul(700.0, 700.0, burst=760.0, capped=0.9)
+    made.copy(4000.0, num=2)
+    return made
+
+
+def test_a_product_shows_both_states_with_clock_and_power():
+    summary = summarise_run(in_two_states().run())
+    found = ceilings_of(summary.info, summary.cases)
+    sustained, burst = (found.get(CARD, name, "bf16") for name in ("flops", "flops_burst"))
+    assert (sustained.sm_clock_mhz, sustained.power_w) == pytest.approx((1755.0, 699.0))
+    assert sustained.at_power_limit
+    assert (burst.value.value, burst.sm_clock_mhz, burst.power_w) == (pytest.approx(760e12), 1980.0, 690.0)
+    for ceiling in (sustained, burst):
+        assert from_facts(UUID, to_facts(ceiling)) == ceiling
+
+
+def test_a_case_is_held_against_the_ceiling_of_its_own_power_state():
+    made = in_two_states()
+    rates = 30_000.0, 30_010.0, 29_990.0  # 729 TFLOP/s
+    at_limit = made.model(*rates, precision="bf16", moved=1e6, capped=0.5)
+    made.model(*rates, precision="bf16", moved=1e6, capped=0.0, batch_size=32)
+    summary = summarise_run(made.run())
+    roof = next(each for each in rooflines(summary) if each.precision == "bf16")
+    shares = [point.of_roof.value for point in roof.points[-2:]]
+    assert shares == pytest.approx([729 / 700, 729 / 760], rel=1e-3)
+    above = [entry.planned.index for entry in summary.cases if any(each.code == "GB215" for each in entry.findings)]
+    assert above == [at_limit.index]

@@ -141,3 +141,27 @@ def test_a_ceiling_names_its_card_and_a_cpu_its_threads():
     table = ceilings_table(summarise_run(made.run()))
     assert texts(table, "device") == ["Imaginary CPU, 2 threads"]
     assert texts(ceilings_table(summarise_run(ceiled().run())), "device")[0] == H100
+
+
+def test_both_states_of_arithmetic_are_listed_with_clock_and_power():
+    made = Ceiled()
+    made.matmul(700.0, burst=760.0, capped=0.9)
+    made.matmul(50.0, precision="fp32", burst=57.0, capped=0.0)
+    table = ceilings_table(summarise_run(made.run()))
+    assert texts(table, "what") == [
+        "arithmetic, fp32, below the power limit",
+        "arithmetic, fp32, burst",
+        "arithmetic, bf16, at the power limit",
+        "arithmetic, bf16, burst",
+    ]
+    assert texts(table, "sm_clock_mhz") == ["1755", "1980"] * 2
+    assert texts(table, "power_w") == ["699", "690"] * 2
+    assert "burst: the fastest 10 ms after a rest" in notes(table)
+
+
+def test_a_cpu_says_why_it_has_one_state():
+    made = Ceiled()
+    made.matmul(0.06, precision="fp32", device="cpu", threads=2)
+    table = ceilings_table(summarise_run(made.run()))
+    assert "A CPU has one arithmetic state" in notes(table)
+    assert "sm_clock_mhz" not in [column.key for column in table.columns]

@@ -55,6 +55,7 @@ def test_honest_messages_are_believed(message):
         (result(marks={"x" * 70_000: (1.0,)}), "proper names"),
         (result(marks={"../x": (1.0,)}), "proper names"),
         (result(marks={"idle_s": (1.0,)}), "no times"),
+        (result(marks={"burst_s": (1.0, 2.0, 3.0)}), "no times"),
         (result(metrics={"a\x1b[31m": 1.0}), "proper names"),
         (result(findings=(finding("GB103", "x" * (2 << 20)),)), "bytes beside its series"),
         (Failed(status="failed", reason="x" * (2 << 20)), "bytes beside its series"),

@@ -100,6 +100,20 @@ def test_a_launch_gets_figures_and_the_state_around_it(session: TelemetrySession
     assert set(codes(window)) - {"GB417"} == {"GB410"}
 
 
+def test_a_burst_outside_the_window_has_its_clock_and_power(session: TelemetrySession) -> None:
+    window = launch(session)
+    now_s = time.monotonic()
+    session.state_during(window, now_s - 0.2, now_s)
+    assert window.metrics["burst_power_w"] == pytest.approx(300.0, rel=0.01)
+    assert window.metrics["burst_sm_clock_mhz"]
+    session.state_during(window, now_s + 100, now_s + 101)
+    assert window.metrics["burst_power_w"] is None
+    assert window.absent["burst_sm_clock_mhz"] == "no reading fell into the burst"
+    session.track(None)
+    session.state_during(window, now_s - 0.2, now_s)
+    assert window.metrics["burst_power_w"] is None
+
+
 def test_memory_of_the_process_is_what_came_on_top(card: Fake, session: TelemetrySession) -> None:
     card.state(used=2 * GIB)
     session.before_launch()

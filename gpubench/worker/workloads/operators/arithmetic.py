@@ -26,6 +26,7 @@ class _Arithmetic(Operator):
     """`train` adds the gradients of both inputs, each of which costs what the forward does."""
 
     trains = True
+    shows_burst = True
 
     def __init__(self) -> None:
         super().__init__()
