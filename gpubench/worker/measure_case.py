@@ -22,6 +22,7 @@ from gpubench.worker.checks.originals import Originals
 from gpubench.worker.checks.physics import faster_than_physics
 from gpubench.worker.checks.recount import WorkCount
 from gpubench.worker.checks.work_after_steps import work_after_steps
+from gpubench.worker.checks.work_counts import count_flops
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.profiling.nvtx import Emitter, open_emitter
 from gpubench.worker.timing import loop
@@ -309,8 +310,12 @@ class _Measurement:
         return (None, busy.reason) if busy.step_s is None else (max(0.0, 1 - busy.step_s / step_time_s), None)
 
     def _burst(self, workload: Any, step: Step) -> None:
-        step_s = self._metrics.get("step_time_s")
-        told, window = burst_figures(workload, self._case, step, step_s, self._accelerator)
+        """Of a workload that is an arithmetic ceiling."""
+        if not getattr(workload, "shows_burst", False):
+            return
+        flops = count_flops(workload, self._case).per_sample
+        flops_per_step = None if flops is None else flops * self._samples_per_step
+        told, window = burst_figures(step, self._metrics.get("step_time_s"), flops_per_step, self._accelerator)
         self._merge(told)
         if window is not None:
             self._launch.marks["burst_s"] = window

@@ -164,17 +164,15 @@ def measured_ceilings(info: RunInfo, entries: Iterable["CaseSummary"]) -> tuple[
 
 def _in_two_states(sustained: Ceiling, entry: "CaseSummary") -> list[Ceiling]:
     """With clock and power beside each; only one without a burst's figure."""
-    metrics = {name: found.value for name, found in entry.metrics.items() if name in _STATE}
-    clock, power, burst_clock, burst_power = map(metrics.get, _STATE)
-    found = [
-        replace(sustained, sm_clock_mhz=clock, power_w=power, at_power_limit=at_power_limit(entry)),
-    ]
+    clock, power, burst_clock, burst_power = (
+        None if (found := entry.metrics.get(name)) is None else found.value for name in _STATE
+    )
+    states = [replace(sustained, sm_clock_mhz=clock, power_w=power, at_power_limit=at_power_limit(entry))]
     value = entry.metrics.get("burst_flops")
     if value is not None:
-        found.append(
-            replace(sustained, quantity="flops_burst", value=value, sm_clock_mhz=burst_clock, power_w=burst_power)
-        )
-    return found
+        reached = replace(sustained, quantity="flops_burst", value=value)
+        states.append(replace(reached, sm_clock_mhz=burst_clock, power_w=burst_power))
+    return states
 
 
 def is_operator(case: Case) -> bool:

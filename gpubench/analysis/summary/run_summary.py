@@ -80,6 +80,8 @@ def summarise_run(
     summaries = [
         summarise_case(planned, of_case.get(planned.index, ()), metrics, by_data=by_data) for planned in run.info.cases
     ]
+    for entry in summaries:
+        entry.metrics.price_per_hour = price_per_hour if entry.kind == "measure" else None
     quality = judge_quality([entry for entry in summaries if entry.kind == "quality"], run.info.suite)
     cases = []
     for entry in summaries:
@@ -91,8 +93,6 @@ def summarise_run(
         if entry.kind == "measure":
             cases.append(entry)
     judge_by_peaks(run.info, cases)
-    for entry in cases:
-        entry.metrics.price_per_hour = price_per_hour
     if metrics is None:
         cases = with_findings_above_roofs(run.info, cases)
     judge_scaling(cases)

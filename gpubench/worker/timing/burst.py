@@ -7,13 +7,10 @@ more. Which of the two a figure is makes a difference of a tenth on a large card
 import math
 import time
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from gpubench.suite.model.case import Case
 from gpubench.worker.accelerator import Accelerator
-from gpubench.worker.checks.work_counts import count_flops
 from gpubench.worker.timing.timers import Step
-from gpubench.worker.workloads import optional_facts
 
 REST_S = 1.0
 PART_S = 0.01
@@ -51,21 +48,17 @@ def burst(step: Step, step_s: float, accelerator: Accelerator) -> Burst:
 
 
 def burst_figures(
-    workload: Any, case: Case, step: Step, step_s: float | None, accelerator: Accelerator
+    step: Step, step_s: float | None, flops_per_step: float | None, accelerator: Accelerator
 ) -> tuple[Told, tuple[float, float] | None]:
-    """`burst_flops` of a workload that is an arithmetic ceiling, and when it was measured; nothing for any other."""
-    if not getattr(workload, "shows_burst", False):
-        return ({}, {}), None
-    flops = count_flops(workload, case).per_sample
+    """`burst_flops`, and when it was measured."""
     if not accelerator.asynchronous:
         return _absent("on a CPU neither clocks nor a power limit are read: its burst cannot be told apart")
-    if flops is None or step_s is None:
+    if flops_per_step is None or step_s is None:
         return _absent("there is no step time")
     found = burst(step, step_s, accelerator)
     if found.step_s <= 0:
         return _absent("the device's events show no time")
-    achieved = flops * optional_facts.samples_per_step(workload, case) / found.step_s
-    return ({"burst_flops": achieved}, {}), (found.start_s, found.end_s)
+    return ({"burst_flops": flops_per_step / found.step_s}, {}), (found.start_s, found.end_s)
 
 
 def _absent(why: str) -> tuple[Told, None]:

@@ -45,3 +45,10 @@ def test_energy_says_whose_joules_they_are(scope, whose):
     found = section(View(summarise_run(powered(energy_scope=scope))))
     assert f"Joules are those of {whose}," in " ".join(map(plain, found.lines))
     assert section(View(summarise_run(powered()))).lines == ()
+
+
+def test_operators_cost_money_too():
+    made = Ceiled()
+    made.matmul(700.0, burst=760.0, capped=0.9)
+    (entry,) = summarise_run(made.run(), price_per_hour=3.6).cases
+    assert entry.metrics["samples_per_money"].value == pytest.approx(1000 * entry.metrics["throughput"].value)
