@@ -1,4 +1,4 @@
-"""Quality runs, whole trainings on real data: the quality stage."""
+"""Quality runs: whole trainings on real data."""
 
 import math
 import time
@@ -28,29 +28,29 @@ from gpubench.worker.workloads.supervised.steps import TrainStep
 from gpubench.worker.workloads.supervised.supervised import Supervised
 
 READY_STEPS = 3
-"""Steps that are thrown away first: else the first training would pay for starting libraries and loading kernels."""
+"""Discarded first steps: otherwise the first training would pay for initialising libraries and loading kernels."""
 
 MOST_TRAININGS = 200
-"""Of one window."""
+"""Most trainings in one energy window."""
 
 
 Notify = Callable[[str, float], None]
-"""Told where the run is: `training` or `evaluating`, and the fraction of the whole that is done."""
+"""Called with the stage, `training` or `evaluating`, and the fraction of the whole run that is done."""
 
 Stop = Callable[[], bool]
 
 Look = Callable[[Supervised, Case], None]
-"""Is shown the trained workload and the case it was trained for, after each training run."""
+"""Called after each training with the trained workload and its case."""
 
 TellWindow = Callable[[Window], None]
-"""Told when the chosen training began, and when it reached its target (otherwise when it ended). Where that is shorter
-than a valid energy figure needs, the window is of the same training again and again (`Quality.trainings_in_window`).
+"""Called with the window of the chosen training: from its start until it reached the target, or else its end. If that
+is too short for a valid energy figure, the window covers several repetitions of it (`Quality.trainings_in_window`).
 """
 
 
 def train_case(launch: RunningJob) -> Result:
-    """Trains as the job asks. Raises what training raises; Interrupted where it was told to stop; SettingsMismatch
-    where a setting read back afterwards is not as asked.
+    """Trains as the job asks. Raises what training raises, Interrupted if told to stop, and SettingsMismatch if a
+    setting read back afterwards is not as asked.
     """
     job = launch.job
     effective_settings.prepare(job.case.model_copy(update={"seed": job.seed}), torch)
@@ -90,10 +90,10 @@ def train_case(launch: RunningJob) -> Result:
 
 @dataclass
 class _Run:
-    """One training run with one learning rate. Times in seconds of training alone; evaluation is not in them.
+    """One training with one learning rate. Times are seconds of training, without evaluation.
 
-    `window` on `time.monotonic()`: from the first step to the end of the epoch in which the target was reached, or of
-    the last one; validation between epochs is in it.
+    `window`, on `time.monotonic()`: from the first step to the end of the epoch that reached the target, or of the last
+    one; includes validation between epochs.
     """
 
     learning_rate: float
@@ -117,11 +117,11 @@ def train(
     tell_window: TellWindow = lambda _window: None,
     least_window_s: float = 0.0,
 ) -> Quality:
-    """Trains at the case's device, precision and layout, once per learning rate, and judges the best on the test split.
+    """Trains at the case's device, precision and layout, once per learning rate, and scores the best on the test split.
 
-    The learning rate is chosen by the score on the validation split after the last epoch (the first of equals); the
-    test split is read once, with the chosen weights. Everything random follows `job.seed`. `settings.apply` comes
-    first. Interrupted if `stop` became true; UsageError for synthetic data; Unsupported for a workload without a model.
+    The learning rate is chosen by the validation score after the last epoch (the first one on a tie); the test split is
+    read once, with the chosen weights. All randomness follows `job.seed`. Call `effective_settings.prepare` first.
+    Interrupted if `stop` becomes true; UsageError for synthetic data; Unsupported for a workload without a model.
     """
     asked = job.quality or QualitySettings.model_validate({})
     case = quality_case(job.case, asked, job.seed)
@@ -146,7 +146,7 @@ def train(
 
 
 def quality_case(case: Case, asked: QualitySettings, seed: int) -> Case:
-    """The case that is trained: the suite's quality settings over a training case's device, precision and layout."""
+    """The case to train: the suite's quality settings, with the device, precision and layout of `case`."""
     data = asked.data or case.data
     if data == "synthetic":
         raise UsageError("Synthetic data has no score to train to.", hint="Set `quality.data`, for example to digits.")
@@ -166,8 +166,8 @@ def quality_case(case: Case, asked: QualitySettings, seed: int) -> Case:
 
 
 class EpochSource:
-    """A split in a new seeded order every epoch, already on the device, without a last, partial batch (a split smaller
-    than one batch is one batch). `augment` changes the inputs by a seeded generator.
+    """The batches of a split in a new seeded order every epoch, on the device. Drops the last, partial batch (a split
+    smaller than one batch is one batch). `augment` changes the inputs.
     """
 
     input_waits_s: list[float] | None = None
@@ -205,7 +205,7 @@ class EpochSource:
 
 
 def evaluated(workload: Supervised, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:
-    """The model's score at the case's precision, in eval mode; afterwards the model trains again."""
+    """The model's score at the case's precision in eval mode. Puts the model back into training mode."""
     assert workload.model is not None, "the model is built first"
     workload.model.eval()
     with torch.inference_mode(), autocast_of(case.precision, device.type)():
@@ -236,13 +236,13 @@ class _Trainer:
         """-1 for a score that is better the lower it is."""
 
     def _begin(self, learning_rate: float) -> tuple[TrainStep, EpochSource]:
-        """A new model, and its batches in the order of the first epoch."""
+        """A new model, and its batches from the first epoch on."""
         case = self.case.model_copy(update={"learning_rate": learning_rate})
         source = EpochSource(self._data.train, case, self._device, augment=self._workload.augment)
         return self._workload.training_step(case, self._device, source), source
 
     def get_ready(self) -> None:
-        """Steps and a validation that no figure contains."""
+        """Runs steps and a validation that count for nothing."""
         step, _ = self._begin(self._asked.learning_rate[0])
         for _ in range(READY_STEPS):
             if self._stop():
@@ -269,8 +269,8 @@ class _Trainer:
         return run
 
     def _train_epoch(self, step: TrainStep, source: EpochSource, run: _Run) -> float:
-        """One pass over the training split. The clock stops when the device is done, before validation begins; says
-        when, on `time.monotonic()`.
+        """Runs one pass over the training split and waits for the device. Returns the time at its end, before
+        validation, on `time.monotonic()`.
         """
         num_steps = self._asked.epochs * source.num_batches
         self._tell("training")
@@ -290,8 +290,8 @@ class _Trainer:
         return ended_s
 
     def long_window(self, run: _Run, window: Window, least_s: float) -> tuple[Window, int]:
-        """A window of at least `least_s`, and how many trainings it holds: that of `run`, or of as many new ones as it
-        takes, each as far as the window of `run` went. All are built before the first begins.
+        """A window of at least `least_s` seconds, and how many trainings it holds: `window` itself if it is long
+        enough, else that of new trainings, each as long as `window`. All models are built before the window begins.
         """
         num = min(math.ceil(least_s / (window.end_s - window.start_s)), MOST_TRAININGS)
         if num <= 1:

@@ -20,13 +20,13 @@ from gpubench.worker.workloads.compiled import CompileStats
 from gpubench.worker.workloads.supervised.supervised import Supervised
 
 Metrics = tuple[dict[str, float | None], dict[str, str]]
-"""Values by metric, and why those that are None are absent."""
+"""Values by metric, and the reason for each None."""
 
 MAX_SKIPPED_SHARE = 0.01
 CLOSE_TIMEOUT_S = 20.0
 
 _UNITS = {"tokens": "token_throughput", "audio_s": "audio_throughput"}
-"""Metrics by the unit of a batch's contents."""
+"""Throughput metric by the unit of a batch's contents."""
 
 _COMPILE = ("compile_s", "graph_breaks", "recompilations")
 
@@ -36,9 +36,9 @@ def all_absent(names: tuple[str, ...], reason: str) -> Metrics:
 
 
 def health(launch: RunningJob, workload: Any, case: Case, num_steps: int, *, exact: bool = True) -> Metrics:
-    """What the `num_steps` steps since the counters were reset did to the model: GB302, GB303, GB304, GB308.
+    """Checks what the `num_steps` steps since the last reset did to the model: GB302, GB303, GB304, GB308.
 
-    Without `exact` the counters have seen other steps too, so their number is not judged.
+    Without `exact` the counters include other steps, so their number is not checked.
     """
     told, name = optional_facts.health(workload), "scaler_skipped_steps"
     if told is None:
@@ -68,7 +68,7 @@ def _health_findings(told: Health, case: Case, num_steps: int, exact: bool) -> I
 
 
 def note_doubts(launch: RunningJob, workload: Any, effective: Effective) -> None:
-    """GB311 for settings that the watched steps did not show, GB108 for what watches this process; each once.
+    """GB311 for settings that the watched steps did not show, GB108 for tools that watch this process; each once.
 
     An operator that computes nothing has no precision to show.
     """
@@ -87,8 +87,8 @@ def _not_seen(names: list[str]) -> Finding:
 
 
 def samples_done(launch: RunningJob, workload: Any, samples_per_step: float, drawn: DrawnBatches) -> float:
-    """Samples of a step on average, given what its DataLoaders drew: GB312 for batches that were not full, GB311 where
-    they do not show it. A workload that counts its samples itself knows better.
+    """Mean number of samples per step, from what the workload's DataLoaders returned. GB312 if batches were not full,
+    GB311 if the loaders do not show it. A workload's own count takes precedence.
     """
     if hasattr(workload, "samples_per_step"):
         return samples_per_step
@@ -101,14 +101,14 @@ def samples_done(launch: RunningJob, workload: Any, samples_per_step: float, dra
 
 
 def workload_figures(launch: RunningJob, workload: Any) -> Metrics:
-    """What the workload measured itself, and its own findings."""
+    """The workload's own metrics and findings."""
     launch.findings += optional_facts.own_findings(workload)
     told = optional_facts.own_metrics(workload)
     return told, {name: "the workload did not measure it" for name, value in told.items() if value is None}
 
 
 def compiler(launch: RunningJob, case: Case, before: CompileStats | None, after: CompileStats | None) -> Metrics:
-    """What torch.compile did, and GB309 if it compiled again between `before` and `after` the measured steps."""
+    """What torch.compile did; GB309 if it compiled again during the measured steps, from `before` to `after`."""
     if before is None or after is None:
         return all_absent(_COMPILE, "the case does not use torch.compile")
     again = after.recompilations - before.recompilations
@@ -122,7 +122,7 @@ def compiler(launch: RunningJob, case: Case, before: CompileStats | None, after:
 
 
 def contents(workload: Any, throughput: float | None) -> Metrics:
-    """Throughput in the task's own unit, and the share of padding, of a workload that says what its batches hold."""
+    """Throughput in the task's unit and the share of padding, if the workload says what its batches hold."""
     batches = workload.held() if isinstance(workload, Supervised) else []
     if not batches:
         return {}, {}
@@ -151,8 +151,8 @@ def flops(launch: RunningJob, workload: Any, case: Case, throughput: float | Non
 
 
 def traffic(launch: RunningJob, workload: Any, case: Case) -> Metrics:
-    """Bytes per sample, how many of them are read and how many pass through memory, and operators per step. A model's
-    are counted in the first launch of a case only: later ones would count the same.
+    """Bytes per sample, how many of them are read and how many must pass through memory, and operators per step. A
+    model's are counted in the first launch of a case only, as later launches would give the same.
     """
     names = ("bytes_per_sample", "operators_per_step", "bytes_read_share", "streamed_bytes_per_sample")
     if launch.job.repeat > 1 and not hasattr(workload, "bytes_per_sample"):
@@ -166,7 +166,7 @@ def traffic(launch: RunningJob, workload: Any, case: Case) -> Metrics:
 
 
 def close(workload: Any) -> list[Finding]:
-    """Closes the workload; GB102 if it raises or takes longer than 20 s. The figures are complete by then."""
+    """Closes the workload; GB102 if that raises or takes longer than 20 s. All figures are known by then."""
 
     def raise_too_long(*_: object) -> None:
         raise _TooLong

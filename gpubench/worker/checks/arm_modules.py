@@ -1,4 +1,4 @@
-"""Whether the code under test came from the revision that this interpreter's environment was made for."""
+"""Whether the code under test comes from the git revision that this environment was made for."""
 
 import json
 import os
@@ -9,13 +9,14 @@ from pathlib import Path
 from gpubench.protocol.loaded_files import module_files
 
 INSTALLED = "installed.json"
-"""In an environment of `gpubench.runner.arms.revision`: the commit, the modules it installs, and its repository."""
+"""A file in environments of `gpubench.runner.arms.revision`: the commit, the modules it installs, and its repository.
+"""
 
 
 def not_of_the_revision(search_path: Sequence[str] = (), prefix: str = sys.prefix) -> str | None:
-    """A module that was loaded from somewhere else; None if there is none, or the environment is of no revision.
+    """A module that was loaded from elsewhere; None if there is none, or the environment was not made for a revision.
 
-    Modules from `search_path`, beside the suite, are the workloads and may lie in the repository's working tree.
+    Modules on `search_path`, beside the suite, are workloads and may lie in the repository's working tree.
     """
     try:
         installed = json.loads((Path(prefix) / INSTALLED).read_text(encoding="utf-8"))

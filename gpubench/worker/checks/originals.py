@@ -1,4 +1,4 @@
-"""Whether the functions that a measurement relies on are still those that the process began with."""
+"""Whether the functions that a measurement relies on were replaced."""
 
 import builtins
 import gc
@@ -20,10 +20,10 @@ _NAMED = 3
 
 
 class Originals:
-    """What clocks, waits and gpubench's own functions were when this was made: before any code of a workload ran.
+    """Fingerprints of clocks, waits and gpubench's own functions, taken before any code of a workload runs.
 
-    A digest by identity: a function that was replaced, given other code, or hidden behind a name of the module that
-    calls it differs. What is put back before `replaced` is asked is not seen. Takes a few milliseconds.
+    Notices a function that is replaced, gets other code, or is hidden by a name in a module that calls it; not one that
+    is put back before `replaced` is called. Takes a few milliseconds.
     """
 
     def __init__(self) -> None:
@@ -31,13 +31,13 @@ class Originals:
         self._told = False
 
     def replaced(self) -> list[str]:
-        """Their names, in order."""
+        """Names of the replaced functions, in order."""
         now = dict(_functions())
         hidden = {name for name in now.keys() - self._known.keys() if name.rpartition(".")[2] in vars(builtins)}
         return sorted({name for name, what in self._known.items() if now.get(name, what) != what} | hidden)
 
     def findings(self) -> list[Finding]:
-        """GB319 if something was replaced; once."""
+        """GB319 if a function was replaced; reported once."""
         names = [] if self._told else self.replaced()
         if not names:
             return []

@@ -1,4 +1,4 @@
-"""Whether a case computes what fp64 computes, within what its precision explains."""
+"""Whether a case computes what fp64 computes, within the rounding of its precision."""
 
 import math
 import traceback
@@ -15,13 +15,15 @@ from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.base import ParityProbe
 
 _RANDOM_SHARE = 0.25
-"""Of an error: a model whose outputs differ that much from call to call cannot be compared with a reference."""
+"""If outputs of two calls differ by more than this share of the error, the model is random and cannot be compared with
+a reference.
+"""
 
 _METRICS = ("parity_logits_rel_error", "parity_loss_rel_error", "parity_gradient_rel_error")
 
 
 def checked(launch: RunningJob, workload: Any, case: Case, device: Any) -> tuple[Parity | None, Metrics]:
-    """The fixed batch against fp64: GB305 if it differs, GB306 if it could not be compared."""
+    """Compares the fixed batch with fp64: GB305 if it differs, GB306 if it could not be compared."""
     if not launch.job.parity:
         return None, all_absent(_METRICS, "not checked in this launch")
     launch.enter("parity")
@@ -55,8 +57,8 @@ def checked(launch: RunningJob, workload: Any, case: Case, device: Any) -> tuple
 
 
 def check_outputs(launch: RunningJob, workload: Any, case: Case, device: Any) -> None:
-    """Sampled outputs of measured steps against a fresh model: GB317 if they differ by more than two computations at
-    this precision can, GB306 if that model does not agree with itself.
+    """Compares sampled outputs of measured steps with a fresh model: GB317 if they differ by more than rounding
+    explains, GB306 if that model does not agree with itself.
     """
     if not launch.job.parity:
         return
@@ -83,8 +85,8 @@ def check_outputs(launch: RunningJob, workload: Any, case: Case, device: Any) ->
 def check(workload: Any, case: Case, device: Any) -> Parity | str:
     """Compares the workload's fixed batch with its fp64 reference, or says why it cannot.
 
-    Does not need a built step (call it after `close` where memory is tight) and takes its own memory on the device for
-    eight samples. The gradient's error is reported without a limit: a healthy bf16 network of 34 layers is far off.
+    Needs no built step (call it after `close` if memory is tight), but memory on the device for eight samples. The
+    error of the gradient has no limit: in bf16, that of a healthy network of 34 layers is large.
     """
     offer = getattr(workload, "parity", None)
     if offer is None:
@@ -107,7 +109,7 @@ def _same_memory(got: Any, expected: Any) -> bool:
 
 
 def judge(probe: ParityProbe, limits: ParityLimits) -> Parity:
-    """NaN or a shape that differs is a failure: the error is then infinite."""
+    """NaN, or a shape that differs, is a failure with an infinite error."""
     logits = relative_l2(probe.logits_NC, probe.reference_logits_NC)
     loss = None
     if probe.loss is not None and probe.reference_loss is not None:

@@ -1,4 +1,4 @@
-"""Whether a case is faster than any device could be: its FLOP/s against a bound that no hardware reaches."""
+"""Whether a case is faster than any device can be: its FLOP/s against a bound that no hardware reaches."""
 
 from gpubench.core.findings import Finding, finding
 from gpubench.core.units import format_number
@@ -17,13 +17,13 @@ GPU_FLOPS, GPU_REDUCED_FLOPS = 256, 32_768
 """Per cycle and multiprocessor: 128 lanes of fp32; the tensor cores of a B200 do 16,384 in fp8 (NVIDIA)."""
 
 SAVED = 6.0
-"""How many times fewer multiplications a convolution may need than are counted: Winograd's F(6x6, 3x3) saves 5.1."""
+"""Factor by which a convolution may need fewer multiplications than are counted: Winograd's F(6x6, 3x3) saves 5.1."""
 
 _TERA = 1e12
 
 
 def most_flops(case: Case, accelerator: Accelerator) -> float | None:
-    """FLOP/s that cannot be reached; None for a device whose size is not known."""
+    """Upper bound of FLOP/s; None for a device of unknown size."""
     reduced = PRECISIONS[case.precision].reduced
     if not accelerator.asynchronous:
         cores = usable_cpus()

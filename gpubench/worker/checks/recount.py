@@ -1,7 +1,7 @@
-"""Whether measured steps did the work that steps did while they were watched, and that a fresh model does.
+"""Whether measured steps do the work that they did while being watched, and that a fresh model does.
 
-All threads are listened to below Python, where a step does not notice. Only before the measured steps an `Observer`
-watches as well, which it can notice: a step that works for the observer, or until it has gone, shows then.
+Operators of all threads are recorded below Python, which a step does not notice. Before the measured steps an
+`Observer`, which a step can notice, watches as well: so a step that works only while watched is found.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,16 @@ from gpubench.worker.checks.work_counts import work_of_model
 from gpubench.worker.workloads.watched_steps import work_of
 
 LEAST_SHARE = 0.5
-"""Of the work of a watched step. Steps differ honestly: a penalty, a log or an average every few steps."""
+"""Least share of a watched step's work. Steps may differ: a penalty, a log or an average every few steps."""
 
 LEAST_SHARE_OF_MODEL = 0.05
-"""Of the work of a fresh model, which may take other operators: one for a whole layer of a transformer."""
+"""Least share of a fresh model's work. It is small because the model may use other operators, such as one for a whole
+layer of a transformer.
+"""
 
 
 class WorkCount:
-    """The work of steps. Of a compiled or graphed step, or one in a framework's own loop, nothing is seen."""
+    """The work of steps. Compiled or graphed steps, and those in a framework's own loop, show nothing."""
 
     def __init__(self, case: Case) -> None:
         self._case = case
@@ -31,12 +33,12 @@ class WorkCount:
         self._done: int | None = None
 
     def watch(self, step: Callable[[], Any]) -> None:
-        """Before the measured steps: runs one more."""
+        """Call before the measured steps: runs one more."""
         if self._seen:
             self._watched = work_of(step, watched=True)[0]
 
     def after_steps(self, step: Callable[[], Any]) -> list[Finding]:
-        """Runs two more. GB316 if they do less than half of the watched one's work, or promise it."""
+        """Runs two more steps. GB316 if they do less than half of the watched step's work, or defer it."""
         done = 0
         for _ in range(2):
             work, result = work_of(step, watched=False) if self._seen else (0, step())
@@ -51,7 +53,7 @@ class WorkCount:
         return [finding("GB316", message, watched=self._watched, done=done)]
 
     def against_model(self, workload: Any) -> list[Finding]:
-        """GB308 if they did next to nothing of what a fresh model does. For after `close`."""
+        """GB308 if the steps did next to none of a fresh model's work. Call it after `close`."""
         expected = None if self._done is None else work_of_model(workload, self._case)
         if not expected or self._done is None or self._done >= LEAST_SHARE_OF_MODEL * expected:
             return []

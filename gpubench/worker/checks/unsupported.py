@@ -1,4 +1,4 @@
-"""What this device and this torch cannot do, each with its reason."""
+"""What this device and this torch cannot do, with reasons."""
 
 from functools import cache
 from typing import Any
@@ -64,9 +64,10 @@ def _on_cpu(case: Case) -> str | None:
 
 @cache
 def _cpu_half_fails(precision: str, train: bool) -> str | None:
-    """Tries convolution, batch normalisation and a product in half precision on the CPU, and what `train` adds.
+    """Tries convolution, batch normalisation and a matrix product in half precision on the CPU, and with `train` a
+    backward.
 
-    Whether they exist, and whether autocast really casts, differs between torch releases.
+    torch releases differ in whether these exist, and whether autocast really casts.
     """
     import torch
 

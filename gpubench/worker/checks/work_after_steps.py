@@ -1,4 +1,4 @@
-"""Whether work went on after the last step: what threads or processes still do was not waited for, and not timed."""
+"""Whether work goes on after the last step: what other threads or processes still do was not timed."""
 
 import contextlib
 import os
@@ -14,11 +14,11 @@ LEAST_S = 0.5
 """OpenMP's threads spin for up to 0.2 s after their last work."""
 
 LEAST_SHARE = 0.1
-"""Of the measured time."""
+"""Share of the measured time."""
 
 MOST_STEPS = 32
 STEPS_PER_PROCESS = 4
-"""What fetches ahead has batches under way when steps end: those of a loader's processes take as many steps each."""
+"""Steps more for each loader process: it may have that many batches in progress when the steps end."""
 
 _LOOK_S = 0.05
 _BUSY_SHARE = 0.3
@@ -32,8 +32,8 @@ def work_after_steps(
     read: Callable[[Sequence[int]], float | None] | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> Finding | None:
-    """GB315 if other threads of this process, or processes below it, stay busy for half a second, a tenth of
-    `measured_s` and 32 steps of `step_s`, whichever is longest. Waits 50 ms where they are idle.
+    """GB315 if other threads of this process, or its child processes, stay busy for half a second, a tenth of
+    `measured_s` or 32 steps of `step_s`, whichever is longest. Takes 50 ms if they are idle.
     """
     if os.environ.get("OMP_WAIT_POLICY", "").lower() == "active" or os.environ.get("KMP_BLOCKTIME") == "infinite":
         return None  # OpenMP's threads then wait by working
@@ -53,8 +53,8 @@ def work_after_steps(
 
 
 def busy_s(processes: Sequence[int] = ()) -> float | None:
-    """Seconds that all other threads of this process, and those of `processes`, had a CPU or waited for one. None where
-    the kernel does not say.
+    """Seconds for which all other threads of this process, and those of `processes`, ran or waited for a CPU. None if
+    the kernel does not tell.
     """
     own = Path(f"/proc/self/task/{os.getpid()}")
     if not (own / "schedstat").exists():

@@ -1,6 +1,6 @@
-"""What one sample of a step amounts to, in floating-point operations and in bytes: the two axes of the roofline.
+"""FLOPs and bytes per sample of a step: the two axes of the roofline.
 
-A model is counted on the meta device, without storage and without device time. Other workloads tell it themselves, with
+Models are counted on the meta device, without memory and device time. Other workloads have methods that return them,
 `flops_per_sample(case) -> float` and `bytes_per_sample(case) -> float`.
 """
 
@@ -27,13 +27,13 @@ LEAST_BATCH = 2
 
 _OVERWRITE = ("copy_", "fill_", "zero_")
 _LOOK_UP = ("embedding", "gather", "index", "index_select")
-"""What does not read its first tensor, and what reads only those elements of it that it gives."""
+"""Operators that do not read their first tensor, and those that read only the elements they return."""
 
 
 class Count(NamedTuple):
-    """`per_sample` is None with its `reason` where it cannot be counted. `operators`: how many operators of a model's
-    forward (and backward) do work, each of them at least one launch. `depends_on_data`: counted on a real batch. Of
-    bytes, `read_share` is the share that is read, and `streamed` what passes through memory per sample at least.
+    """`per_sample` is None, with a `reason`, if it cannot be counted. `operators`: operators that do work in the
+    model's forward (and backward), each at least one launch. `depends_on_data`: counted on a real batch. For bytes,
+    `read_share` is the share that is read, and `streamed` the bytes per sample that must pass through memory at least.
     """
 
     per_sample: float | None
@@ -45,10 +45,10 @@ class Count(NamedTuple):
 
 
 def count_flops(workload: Any, case: Case) -> Count:
-    """FLOPs per sample: the forward in `infer`, forward and backward in `train`.
+    """FLOPs per sample: of the forward in `infer`, of forward and backward in `train`.
 
-    Convolutions, matrix products and attention, two operations per multiply-add, as torch's FlopCounterMode registers
-    them; elementwise work, normalisation and the optimizer are not counted.
+    Counts convolutions, matrix products and attention, with two operations per multiply-add, as torch's FlopCounterMode
+    does; not elementwise operators, normalisation or the optimizer.
     """
 
     def count(model: Supervised, device: torch.device) -> Count:
@@ -63,10 +63,10 @@ def count_flops(workload: Any, case: Case) -> Count:
 
 
 def count_bytes(workload: Any, case: Case) -> Count:
-    """What every operator of forward (and backward, in `train`) reads and writes alone, in the type it computes in.
+    """Bytes that all operators of forward (and backward, in `train`) read and write, in the compute dtype.
 
-    So nothing is fused and nothing stays in a cache: an upper bound of what has to pass through memory, and the measure
-    by which fusing shows. The optimizer is not counted.
+    Assumes that nothing is fused or cached: an upper bound of the memory traffic, from which fusion shows. The
+    optimizer is not counted.
     """
 
     def count(model: Supervised, device: torch.device) -> Count:
@@ -83,8 +83,8 @@ def count_bytes(workload: Any, case: Case) -> Count:
 
 
 def work_of_model(workload: Any, case: Case) -> int | None:
-    """The work of one step (see `AllThreads.work`) by a fresh model on the meta device; None where it cannot be run
-    there, or is not `Supervised`.
+    """The work of one step (see `AllThreads.work`) of a fresh model on the meta device. None if it cannot run there, or
+    is not `Supervised`.
     """
     if not isinstance(workload, Supervised):
         return None
@@ -109,7 +109,7 @@ def _counted(
 
 
 def _counted_on_meta(workload: Supervised, case: Case, count: Callable[[Supervised, torch.device], Count]) -> Count:
-    """Or on the case's device, with a real batch, for a model whose work depends on values that it reads."""
+    """Counts on the case's device, with a real batch, if the model's work depends on values that it reads."""
     try:
         return count(workload, torch.device("meta"))
     except (NotImplementedError, RuntimeError) as error:
@@ -126,7 +126,7 @@ def _step_on(
     dtype: torch.dtype,
     counter: AbstractContextManager[Any],
 ) -> None:
-    """Forward, and in `train` backward, of a batch; on the meta device without storage."""
+    """Runs the forward, and in `train` the backward, of a batch; without memory on the meta device."""
     train, on_meta = case.mode == "train", device.type == "meta"
     try:
         with device:
@@ -149,10 +149,10 @@ def _step_on(
 
 
 def _convolution_backward(grad_out_shape: Any, x_shape: Any, w_shape: Any, *rest: Any, **_: Any) -> int:
-    """Each of the two gradients (input, weights) costs what the forward does.
+    """Each of the two gradients (input, weights) costs as much as the forward.
 
-    torch's own formula ignores groups for the weights' gradient: it counts a depthwise convolution as many times over
-    as it has channels (convnext_tiny 8.7 times its forward instead of 3).
+    torch's own formula ignores groups in the weights' gradient: it counts a depthwise convolution once per channel
+    (convnext_tiny 8.7 times its forward instead of 3).
     """
     from torch.utils.flop_counter import conv_flop_count
 
@@ -162,10 +162,10 @@ def _convolution_backward(grad_out_shape: Any, x_shape: Any, w_shape: Any, *rest
 
 
 class ByteCounter(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the tensors that operators take and give. Views and bare allocations move nothing.
+    """Sums the sizes of the tensors that operators take and return. Views and bare allocations move nothing.
 
-    `num_streamed`: what must pass through memory even if a cache of `cache_bytes` holds all it can before and after
-    each operator: what the operator reads beyond that size, and what it writes beyond it.
+    `num_streamed`: bytes that must pass through memory even if a cache of `cache_bytes` holds all it can before and
+    after each operator: what an operator reads beyond that size, and what it writes beyond it.
     """
 
     def __init__(self, cache_bytes: int = 0) -> None:
@@ -200,7 +200,7 @@ def _moved(name: str, taken: list[torch.Tensor], given: list[torch.Tensor]) -> t
 
 
 def _num_bytes(tensor: torch.Tensor) -> int:
-    """What is expanded from fewer elements moves once."""
+    """An expanded tensor counts with the memory it has."""
     return min(tensor.numel() * tensor.itemsize, tensor.untyped_storage().nbytes())
 
 

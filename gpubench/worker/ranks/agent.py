@@ -1,8 +1,8 @@
-"""The launch of a case with several ranks: this process starts them, watches them, and joins what they measured.
+"""Launches a case with several ranks: starts the processes, watches them, and joins their results.
 
-torch.distributed.elastic starts the processes, notices one that ends and ends the others. Ranks of one machine meet
-through a file, so that no port can be taken by another program and none is open to the network. Those of several meet
-at a port that the first machine opens on one interface (`ranks.meeting`).
+torch.distributed.elastic starts the ranks and, when one ends, ends the others. Ranks on one machine meet through a
+file, so no other program can take their port and none is open to the network. Ranks on several machines meet at a port
+that the first machine opens on one interface (`ranks.meeting`).
 """
 
 import contextlib
@@ -31,7 +31,7 @@ from gpubench.worker.ranks.strategies.seam import refused
 from gpubench.worker.workloads.base import Unsupported
 
 HANG_S = 10.0
-"""A rank whose steps stopped for this long hangs, unless a step has taken half as long before."""
+"""A rank that ends no step for this long hangs, or for 20 times the longest step of any rank, if that is longer."""
 
 _TIMES_LONGER = 20.0
 _TICK_S = 0.2
@@ -41,7 +41,7 @@ _WAITS_INSIDE = f"{Path(torch.__file__).parent}{os.sep}"
 
 
 def measure_ranks(launch: RunningJob, run_job: one_rank.RunJob) -> Result | Failed:
-    """Figures of all ranks together, or which rank failed and how. Interrupted where there is nothing to show.
+    """The joined figures of all ranks, or which rank failed and how. Interrupted if there is no result to join.
 
     `run_job` is what each rank does with its job (`process.child.run_job`).
     """
@@ -76,7 +76,7 @@ def measure_ranks(launch: RunningJob, run_job: one_rank.RunJob) -> Result | Fail
             elastic_launch(config, one_rank.main)(*arguments)
     except ChildFailedError as error:
         exits = {rank: failure.exitcode for rank, failure in error.failures.items()}
-    except SignalException:  # asked to stop before the watch had its handler back
+    except SignalException:  # told to stop while elastic's handler was installed
         launch.stop.requested = True
     finally:
         if message_fd is not None:
@@ -89,7 +89,7 @@ def _outcome(launch: RunningJob, watch: "RankWatch", exits: dict[int, int]) -> R
     num_ranks, first_rank = job.num_local_ranks, job.first_rank
     of = f"of {job.case.world_size}"
     told: dict[int, Result | Failed] = {}
-    for rank in range(first_rank, first_rank + num_ranks):  # what each wrote before it ended
+    for rank in range(first_rank, first_rank + num_ranks):
         file = one_rank.outcome_file(scratch, rank)
         if file.exists():
             message = decode(file.read_bytes())
@@ -128,16 +128,16 @@ def _how_it_ended(exit_code: int) -> str:
 
 
 class HungRank:
-    """`error` is `RankWaits` where every rank of this machine waits for one of another."""
+    """`error` is `RankWaits` if all ranks of this machine wait for a rank on another one."""
 
     def __init__(self, phase: str, error: str, reason: str) -> None:
         self.phase, self.error, self.reason = phase, error, reason
 
 
 class RankWatch:
-    """Looks at the ranks a few times a second, in the main thread: no thread may exist where ranks are forked.
+    """Checks the ranks a few times a second, in the main thread: no thread may exist while ranks are forked.
 
-    It passes on the wish to stop, and ends a rank whose steps have stopped. elastic then ends the others.
+    Passes on the request to stop, and kills a rank whose steps have stopped; elastic then ends the others.
     """
 
     def __init__(self, launch: RunningJob, board: Board, scratch: Path) -> None:
@@ -159,20 +159,20 @@ class RankWatch:
 
     def look(self, *_: object) -> None:
         if signal.getsignal(signal.SIGTERM) is not self._asks:
-            signal.signal(signal.SIGTERM, self._asks)  # elastic's would end the ranks in the middle of a step
+            signal.signal(signal.SIGTERM, self._asks)  # elastic's handler would end ranks in the middle of a step
         if self.launch.stop():
             self.board.stop()
         if self.hung is None:
             signs = [self.board.sign(rank) for rank in range(self._num_ranks)]
-            # A step of the slowest is what the others wait for, so that all are given as long as it.
+            # All ranks wait for the slowest one, so they share one limit, set by the longest step of any.
             patience_s = max(HANG_S, _TIMES_LONGER * max(sign.longest_s for sign in signs))
             waits_s = [time.monotonic() - sign.since_s if sign.since_s > 0 else 0.0 for sign in signs]
             if max(waits_s) > patience_s:
                 self._name(signs, max(waits_s))
 
     def _name(self, signs: list[Sign], waited_s: float) -> None:
-        """Says which rank the others wait for, by where each is, and ends it."""
-        signal.setitimer(signal.ITIMER_REAL, 0)  # no look may begin within this one, and none is needed after it
+        """Finds the rank that the others wait for by its stack, and kills it."""
+        signal.setitimer(signal.ITIMER_REAL, 0)  # the timer must not call `look` again
         for sign in signs:
             _signal(sign.pid, one_rank.SHOW_STACK)
         time.sleep(_STACK_S)
@@ -191,14 +191,14 @@ class RankWatch:
 
 
 def _signal(pid: int, number: int) -> None:
-    """Nothing for a rank that has not said its process id yet, or has ended."""
+    """Does nothing for a rank that has not reported its process id yet, or has ended."""
     if pid > 0:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
 def _innermost(file: Path) -> str | None:
-    """`slow.py:12 in forward`, from what faulthandler wrote; None where it wrote nothing."""
+    """`slow.py:12 in forward`, from faulthandler's output; None if there is none."""
     lines = [line.strip() for line in file.read_text(errors="replace").splitlines()] if file.exists() else []
     frame = next((line for line in lines if line.startswith("File ")), None)
     if frame is None:

@@ -1,4 +1,4 @@
-"""What ranks and their agent see of each other while they run: a few numbers in memory that all of them map."""
+"""Shared memory through which ranks and their agent see each other's state: a few numbers per rank."""
 
 import mmap
 import os
@@ -14,8 +14,8 @@ _BYTES = 8
 
 
 class Sign(NamedTuple):
-    """What a rank last showed. `since_s`: `time.monotonic()` of its last step's end while it does step after step, else
-    0; `longest_s`: the longest time between two of these.
+    """The last state of a rank. `since_s`: when its last step ended (`time.monotonic()`), 0 while it runs no steps;
+    `longest_s`: the longest time between two ends of steps.
     """
 
     pid: int
@@ -25,10 +25,10 @@ class Sign(NamedTuple):
 
 
 class Board:
-    """A file of 64-bit numbers: first whether all are asked to stop, then four for every rank."""
+    """A memory-mapped file of doubles: whether all ranks should stop, then four numbers per rank."""
 
     def __init__(self, path: Path, num_ranks: int) -> None:
-        """Made if it is not there. OSError where it cannot be."""
+        """Creates the file if necessary. OSError if that fails."""
         size = _BYTES * (1 + _WIDTH * num_ranks)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -46,7 +46,7 @@ class Board:
         self._numbers[_STOP] = 1.0
 
     def row(self, rank: int) -> "memoryview[float]":
-        """The numbers of one rank, for it to write: process id, phase, and two for its steps (`show_step`)."""
+        """The numbers that a rank writes about itself: process id, phase, and two on its steps (`show_step`)."""
         begin = 1 + _WIDTH * rank
         return self._numbers[begin : begin + _WIDTH]
 
@@ -60,14 +60,16 @@ def show_start(row: "memoryview[float]") -> None:
 
 
 def show_phase(row: "memoryview[float]", phase: str) -> None:
-    """Steps are expected from now on while measuring; in warm-up from the end of the first, which may compile."""
+    """From now on steps are expected in the measuring phase; in warm-up, whose first step may compile, only after that
+    step.
+    """
     row[_SINCE] = time.monotonic() if phase == "measuring" else 0.0
     if phase in PHASES:
         row[_PHASE] = PHASES.index(phase)
 
 
 def show_step(row: "memoryview[float]", now_s: float) -> None:
-    """A step has ended. Takes some 200 ns."""
+    """Records the end of a step. Takes about 200 ns."""
     before_s = row[_SINCE]
     if before_s and now_s - before_s > row[_LONGEST]:
         row[_LONGEST] = now_s - before_s

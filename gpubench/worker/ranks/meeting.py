@@ -1,4 +1,4 @@
-"""Where the ranks of a launch, and the agents of its machines, find each other."""
+"""How the ranks of a launch, and the agents of its machines, find each other."""
 
 import socket
 from datetime import timedelta
@@ -31,8 +31,8 @@ _JOIN_S = 30.0
 
 
 class Meet(NamedTuple):
-    """How this machine's agent meets the others. `endpoint` is a file for a machine alone, HOST:PORT for several;
-    `server` the store that the first of these holds for all.
+    """How this machine's agent finds the others. `endpoint`: a file on a single machine, HOST:PORT on several;
+    `server`: the store, on the first of several machines.
     """
 
     endpoint: str
@@ -42,7 +42,7 @@ class Meet(NamedTuple):
 
     @classmethod
     def of(cls, place: NodePlace | None, scratch: Path, sender: "Sender") -> Self:
-        """The first machine opens a port on its `address` alone, and says which. OSError where it cannot."""
+        """The first machine listens on its `address` alone and sends the endpoint to the parent. OSError on failure."""
         if place is None:
             return cls(str(scratch / "agent-store"))
         if place.meeting is not None:
@@ -64,7 +64,7 @@ class Meet(NamedTuple):
 
 
 def store_of_ranks(place: NodePlace | None, scratch: Path, meeting: str, world_size: int) -> Store:
-    """Through which the ranks make their process group."""
+    """The store with which the ranks create their process group."""
     if place is None:
         return FileStore(str(scratch / "store"), world_size)
     return PrefixStore("ranks", _client(meeting))
@@ -76,7 +76,7 @@ def _client(endpoint: str) -> TCPStore:
 
 
 class _Rendezvous(RendezvousHandler):
-    """Each machine has its number before it comes: nothing has to be agreed."""
+    """Does not negotiate: every machine knows its number beforehand."""
 
     def __init__(self, parameters: RendezvousParameters) -> None:
         self._run_id = parameters.run_id
@@ -101,7 +101,7 @@ class _Rendezvous(RendezvousHandler):
         return False
 
     def set_closed(self) -> None:
-        """There is no later round that anybody could join."""
+        """Nothing to do: there is no later round to join."""
 
     def num_nodes_waiting(self) -> int:
         return 0

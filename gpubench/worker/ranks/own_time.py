@@ -1,7 +1,7 @@
-"""What a rank does by itself in a training step, and what it waits for.
+"""How long a rank computes in a training step, and how long it waits for the others.
 
-Ranks that sum their gradients end every step together, so step times do not tell which of them is slow. The time from
-a step's start until a rank's last gradients are ready does: no other rank can delay it.
+Ranks that sum their gradients end every step together, so step times do not show which one is slow. The time from the
+start of a step until a rank's last gradients are ready does: no other rank can delay it.
 """
 
 import statistics
@@ -21,7 +21,7 @@ _FEW = "too few steps reduced gradients"
 
 
 class OwnTime(NamedTuple):
-    """Medians over steps, with quartiles of the first, as `RankRecord` has them. Times in seconds."""
+    """Medians over steps in seconds, and quartiles of the first; fields as in `RankRecord`."""
 
     own_time_s: float
     own_time_low_s: float
@@ -32,7 +32,7 @@ class OwnTime(NamedTuple):
 
 @dataclass
 class _Marks:
-    """Of one step, on the clock of its device."""
+    """Times within one step, on its device's clock."""
 
     start: Any
     ready: list[Any] = field(default_factory=list)
@@ -41,10 +41,10 @@ class _Marks:
 
 
 class GradientWatch:
-    """Marks when gradients are ready, and when they are summed, in steps that nothing else measures.
+    """Marks when gradients are ready and when they are summed, in extra steps.
 
-    It replaces DDP's own reduction by the same one with marks around it, so it is set up after the measured steps. On a
-    GPU marks are events, on the CPU readings of `perf_counter`.
+    It replaces DDP's reduction with the same one plus marks, so it is installed after the measured steps. Marks are
+    events on a GPU, and readings of `perf_counter` on the CPU.
     """
 
     def __init__(self, ddp: Any, accelerator: Accelerator) -> None:
@@ -80,7 +80,7 @@ class GradientWatch:
         return work.get_future().then(summed)
 
     def measure(self, step: Step, num_steps: int, together: Callable[[], object]) -> OwnTime | str:
-        """Takes `num_steps` steps, or says why they show nothing. `together` lets ranks begin a step at one time."""
+        """Runs `num_steps` steps, or returns why they show nothing. `together` makes all ranks begin a step at once."""
         taken = []
         for _ in range(num_steps):
             together()

@@ -1,4 +1,4 @@
-"""One rank: a process that measures its part of a case together with the others."""
+"""One rank: a process that measures its part of a case, together with the others."""
 
 import faulthandler
 import os
@@ -16,18 +16,18 @@ from gpubench.worker.process_lifetime import die_with
 from gpubench.worker.ranks.board import Board, show_phase, show_start
 
 SHOW_STACK = signal.SIGUSR1
-"""Asks a rank where it is: it writes its Python stack to its `.stack` file, even while it waits inside torch."""
+"""Makes a rank write its Python stack to its `.stack` file, even while it waits inside torch."""
 
 RunJob = Callable[..., None]
 
 _LOOPBACK = "lo" if sys.platform == "linux" else "lo0"
 _LET_THE_FIRST_BE_SEEN_S = 0.5
-"""A rank that fails makes the others fail. Each waits before it ends, so that the first to go is the cause."""
+"""A failing rank makes the others fail. Each waits this long before it ends, so that the first to end is the cause."""
 
 
 def case_of_rank(case: Case, local_rank: int) -> Case:
-    """What one rank measures: on its own device, and of a batch that is shared its part. Ranks that have a part of the
-    model each take the batch of all. `local_rank` is its number among those of this machine.
+    """The case that one rank measures: on its own device, with its share of a shared batch. Ranks that each hold a part
+    of the model take the whole batch. `local_rank` is its number on this machine.
     """
     changes: dict[str, Any] = {}
     if case.device_type == "cuda":
@@ -50,7 +50,7 @@ def stack_file(scratch: Path, rank: int) -> Path:
 
 
 class RankSender:
-    """Keeps the outcome in a file for the agent, and tells the parent how the first rank goes on."""
+    """Writes the outcome to a file for the agent, and sends the first rank's progress to the parent."""
 
     def __init__(self, file: Path, row: "memoryview[float]", channel: Channel | None) -> None:
         self._file, self._row, self._channel = file, row, channel
@@ -69,7 +69,7 @@ class RankSender:
         return self._channel is not None and self._channel.offer(message)
 
     def keep(self, outcome: Result | Failed) -> None:
-        """Whole or not at all."""
+        """Writes the file atomically."""
         part = self._file.with_suffix(".part")
         part.write_bytes(encode(outcome))
         part.replace(self._file)

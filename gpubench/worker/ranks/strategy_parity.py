@@ -1,4 +1,4 @@
-"""Whether ranks together compute what one process computes on the same batch."""
+"""Whether all ranks together compute what one process computes on the same batch."""
 
 from typing import Any, NamedTuple
 
@@ -29,12 +29,12 @@ class FromOneProcess(NamedTuple):
 
 
 def compare(workload: Supervised, case: Case, device: torch.device, strategy: Strategy) -> FromOneProcess:
-    """One forward and backward of all ranks on a seeded batch, and the same by this process alone, one part of the
+    """Runs one forward and backward of all ranks on a seeded batch, and the same in this process alone, one part of the
     batch after the other. Every rank must call it. The gradient is that of the parameters which this rank trains.
 
-    Parts one after the other, because batch normalisation takes its statistics from a part: from that of a rank, or
-    from a micro-batch. Half of the digits must agree in which both sides may differ: where they run the same kernels on
-    the same parts, only the order of the gradients' sums is another.
+    The batch is taken in parts because batch normalisation computes its statistics per part: per rank, or per
+    micro-batch. The limit is half of the digits: both sides run the same kernels on the same parts, and only add
+    gradients in another order.
     """
     num_parts = strategy.num_parts(case)
     size = case.batch // num_parts if case.splits_model else case.batch
@@ -69,7 +69,7 @@ def _fresh(workload: Supervised, case: Case, device: torch.device) -> torch.nn.M
 
 
 def _backward(workload: Supervised, case: Case, model: Distributed, part: Batch) -> torch.Tensor:
-    """Adds to the gradients. The loss, detached."""
+    """Adds to the gradients; returns the detached loss."""
     inputs, targets = part
     if model.learn is not None:
         return model.learn(inputs, targets).double()
@@ -81,7 +81,7 @@ def _backward(workload: Supervised, case: Case, model: Distributed, part: Batch)
 
 
 def _gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Flat and whole, by the parameter's name. Ranks gather those that are spread over them."""
+    """Flat gradients by parameter name. Ranks gather those that are sharded."""
     found = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
     return {name: _whole(gradient).double().flatten() for name, gradient in found.items()}
 

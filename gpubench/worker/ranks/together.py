@@ -1,7 +1,7 @@
-"""What the ranks of a launch decide once for all of them, so that every rank does the same number of steps.
+"""Decisions that the ranks of a launch take together, so that all run the same number of steps.
 
-A rank that does one step more than another waits for it for ever. Whatever depends on a clock is therefore the first
-rank's decision, told to the others between blocks of steps, never inside them.
+A rank that runs one step more than the others waits for ever. So the first rank takes every decision that depends on a
+clock, and tells the others between blocks of steps, never inside them.
 """
 
 import math
@@ -36,16 +36,16 @@ _DEVICE = ("", "_name", "_uuid")
 _OWN = ("own_time_s", "exposed_communication_s", "communication_share")
 _OWN_TIME_S = 1.0
 LEAST_STEPS, MOST_STEPS = 10, 50
-"""Of those that show a rank's own time."""
+"""Number of extra steps that show a rank's own time."""
 
 
 class AgreedStop(Stop):
-    """Whether all ranks end early. It changes only where they agree."""
+    """Whether all ranks end early. Changes only when they agree."""
 
 
 class AgreedRule(StoppingRule):
-    """The first rank's rule. How many groups come before the next look is agreed before they are run: `group_s` seconds
-    each, so that time limits hold.
+    """Follows the first rank's stopping rule. The ranks agree beforehand how many groups to run before the next
+    decision, from `group_s` seconds per group, so that time limits hold.
     """
 
     def __init__(self, rule: StoppingRule, group_s: float, together: "Together") -> None:
@@ -69,8 +69,8 @@ class AgreedRule(StoppingRule):
 
 
 class Together(Alone):
-    """One rank among several. The process group must exist. `control` carries what ranks agree on (gloo, whatever
-    carries the measured messages). `local_rank` is its number among those of this machine.
+    """One rank among several. The process group must exist. `control` carries agreements (gloo, whatever backend the
+    measured messages use). `local_rank` is its number on this machine.
     """
 
     several = True
@@ -119,7 +119,7 @@ class Together(Alone):
         return watched_step
 
     def checks_output(self, workload: Any) -> bool:
-        """A model's output is the same on every rank: the first one checks it."""
+        """Only the first rank checks a model's output, which is the same on all."""
         return isinstance(workload, Collective) or self.record.rank == 0
 
     def figures(
@@ -147,7 +147,7 @@ class Together(Alone):
         self.record = self.record.model_copy(update=figures)
 
     def compare(self, launch: RunningJob, workload: Any, case: Case, device: Any) -> Metrics:
-        """What the ranks compute together against one process: GB313 if it differs."""
+        """Compares what all ranks compute with one process: GB313 if they differ."""
         names = ("ranks_loss_rel_error", "ranks_gradient_rel_error")
         if not isinstance(workload, Supervised) or self._trained is None:
             return {}, {}
@@ -167,7 +167,7 @@ class Together(Alone):
         return metrics, {name: reason for name, error in metrics.items() if error is None}
 
     def record_of(self, outcome: Result) -> RankRecord:
-        """What the run keeps of the rank, given what it measured."""
+        """What the run stores about this rank."""
         effective, metrics = outcome.effective, outcome.metrics
         where = {} if effective is None else {f"device{end}": getattr(effective, f"device{end}") for end in _DEVICE}
         memory = metrics.get("peak_memory_allocated_bytes") or metrics.get("peak_rss_bytes")

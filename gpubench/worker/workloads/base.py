@@ -59,10 +59,11 @@ class Phases(Protocol):
 
 @dataclass(frozen=True)
 class ParityProbe:
-    """Outputs of one fixed batch as CPU fp64 tensors: logits NC, loss scalar (None where the output has none), gradient
+    """Outputs of one fixed batch as CPU fp64 tensors: logits NC, loss scalar (None if the output has none), gradient
     flattened (None for `infer`).
 
-    `again_NC`: the logits of the same batch once more, to tell a model that draws random numbers from a wrong one.
+    `again_NC`: the logits of a second pass over the same batch. They differ if the model draws random numbers, which is
+    not an error.
     """
 
     logits_NC: Any
@@ -77,8 +78,8 @@ class ParityProbe:
 
 @dataclass(frozen=True)
 class OutputCheck:
-    """How far outputs of measured steps are from those of a fresh model (relative L2), and how far the fresh model's
-    own are from each other when it is called again, or with half of the rows.
+    """`error`: relative L2 distance between outputs of measured steps and those of a fresh model. `change`: how far the
+    fresh model's outputs move when it is called again, or with half of the rows.
     """
 
     error: float
@@ -87,12 +88,12 @@ class OutputCheck:
 
 
 class Unsupported(Exception):  # noqa: N818 - it is a result, not an error
-    """The device, the torch build or the workload cannot do what the case asks; the message is the reason shown."""
+    """The device, the torch build or the workload cannot do what the case asks. The message is the reason shown."""
 
 
 class Missing(Unsupported):
-    """A program, a package or data that can be installed is not here: the case is skipped. The message ends in the one
-    command that helps.
+    """A program, package or data set is not installed, so the case is skipped. The message ends in the one command that
+    installs it.
     """
 
 
@@ -106,7 +107,7 @@ def need(extra: str, *modules: str) -> None:
 
 @dataclass
 class Health:
-    """What was accumulated over the measured steps without reading the device."""
+    """What the measured steps did to the model, accumulated on the device."""
 
     finite: bool = True
     parameters_moved: bool | None = None

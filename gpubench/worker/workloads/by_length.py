@@ -1,4 +1,4 @@
-"""Batches of samples that are about equally long, so that little of them is padding."""
+"""Batches of samples of similar length, to keep padding small."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ BATCHES_TOGETHER = 50
 
 
 class ByLength(Examples):
-    """The same examples. Within fifty batches of a random order, samples are sorted by length and the batches mixed."""
+    """Sorts samples by length within fifty batches of a random order, then shuffles these batches."""
 
     def __init__(self, examples: Examples, lengths: Sequence[int]) -> None:
         self._examples, self._lengths_N = examples, torch.tensor(lengths)

@@ -17,11 +17,11 @@ from gpubench.suite.model.case import Compile
 USES_CUDA_GRAPHS: frozenset[Compile] = frozenset({"reduce-overhead", "max-autotune"})
 
 MOST_VARIANTS = 64
-"""Of one model's code in a process: arms that share it, and their checks, compile it once each."""
+"""Variants of one model's code per process: arms that share the code, and their checks, compile it once each."""
 
 
 class CompileStats(NamedTuple):
-    """Of this process so far. `compile_s`: wall time inside the compiler, forward and backward; `num_graphs`: graphs
+    """Totals of this process. `compile_s`: wall time inside the compiler, forward and backward; `num_graphs`: graphs
     compiled for the first time; `recompilations`: compilations of code that was already compiled once.
     """
 
@@ -38,11 +38,11 @@ class CompileStats(NamedTuple):
 
 
 def compile_model(model: torch.nn.Module, mode: Compile, device_type: str) -> Callable[[Any], Any]:
-    """`model` compiled for static shapes; as it is with `off`. Compilation itself happens in the first step."""
+    """`model` compiled for static shapes, or unchanged with `off`. Compilation happens in the first step."""
     if mode == "off":
         return model
-    # From the ninth variant of some code on, torch runs it without compiling and only logs that. More variants are
-    # allowed here, and beyond that it is an error: what is called compiled is.
+    # By default, torch runs the ninth variant of some code uncompiled and only logs that. Here the limit is higher, and
+    # exceeding it is an error, so that a compiled case is really compiled.
     config = torch._dynamo.config  # noqa: SLF001 - torch documents these settings under this name
     config.recompile_limit = max(config.recompile_limit, MOST_VARIANTS)
     config.fail_on_recompile_limit_hit = True
@@ -53,7 +53,7 @@ def compile_model(model: torch.nn.Module, mode: Compile, device_type: str) -> Ca
     begin_step: Callable[[], None] = torch.compiler.cudagraph_mark_step_begin
 
     def call(samples: Any) -> Any:
-        begin_step()  # outputs of the step before are no longer needed, so graphs may reuse their memory
+        begin_step()  # graphs may reuse the memory of the last step's outputs
         return compiled(samples)
 
     return call
@@ -65,9 +65,10 @@ TRITON_CACHE_VARIABLE = "TRITON_CACHE_DIR"
 
 @contextmanager
 def cold_caches(mode: Compile, scratch: str | None = None) -> Iterator[None]:
-    """Compilation inside finds nothing from earlier: torch keeps what it compiled and tuned in a folder that all
-    processes share, and with it the reference CNN compiles in a tenth of the time; Triton keeps its kernels in another.
-    Where the environment names one of the folders, it is used as it is.
+    """Inside, torch and Triton compile from scratch: their caches are empty folders.
+
+    Otherwise they would reuse what earlier processes compiled and tuned: with a warm cache the reference CNN compiles
+    in a tenth of the time. A cache folder that the user set in the environment is kept.
     """
     before = {name: os.environ.get(name) for name in (CACHE_VARIABLE, TRITON_CACHE_VARIABLE)}
     if mode == "off" or not _is_default(before[CACHE_VARIABLE]):
@@ -87,8 +88,8 @@ def cold_caches(mode: Compile, scratch: str | None = None) -> Iterator[None]:
 
 
 def _is_default(folder: str | None) -> bool:
-    """Torch puts its default folder into the environment when it is imported, and one within it for Triton when it
-    first compiles a kernel.
+    """Whether the user left the folder alone: torch sets the variable when it is imported, and Triton's when it first
+    compiles a kernel.
     """
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 
@@ -96,8 +97,8 @@ def _is_default(folder: str | None) -> bool:
 
 
 def graphs_made() -> int:
-    """Graphs that torch.compile has handed to its compiler in this process: none where it is switched off, or where all
-    code opted out.
+    """Graphs that torch.compile has handed to its compiler in this process; 0 if it is switched off or all code opted
+    out.
     """
     from torch._dynamo.utils import counters
 
@@ -121,7 +122,7 @@ def compile_stats() -> CompileStats:
 
 
 def no_compiler(device_type: str) -> str | None:
-    """Why torch.compile cannot work here, or None. Inductor needs a C++ compiler for the CPU, Triton one for C."""
+    """Why torch.compile cannot work here, or None. Inductor needs a C++ compiler on the CPU, Triton a C compiler."""
     tools = ("g++", "clang++", "c++") if device_type == "cpu" else ("gcc", "clang", "cc")
     if not any(shutil.which(tool) for tool in tools):
         return f"torch.compile needs a compiler and none of {', '.join(tools)} is on the PATH"

@@ -1,4 +1,4 @@
-"""The learning rate on its way through a training."""
+"""Learning rate schedules."""
 
 import math
 
@@ -9,8 +9,8 @@ _LEAST = 0.01
 
 
 def cosine(optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
-    """Sets it for step `step` of `num_steps`: up in a straight line over the first twentieth, then down along half a
-    cosine to a hundredth (Loshchilov and Hutter 2017).
+    """Linear warm-up over the first twentieth of `num_steps`, then half a cosine down to a hundredth of `learning_rate`
+    (Loshchilov and Hutter 2017).
     """
     at = (step + 0.5) / num_steps
     left = 0.5 * (1 + math.cos(math.pi * at))

@@ -1,4 +1,4 @@
-"""What a precision asks for, in torch's words."""
+"""What each precision means in torch's terms."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -10,8 +10,8 @@ from gpubench.suite.model.precisions import PRECISIONS
 
 
 class Numerics(NamedTuple):
-    """`weights` is the type parameters and images are held in, `autocast` the type autocast casts to (None: no
-    autocast), `scaled` whether a GradScaler is needed.
+    """`weights`: dtype of parameters and inputs; `autocast`: dtype that autocast casts to (None: no autocast);
+    `scaled`: whether a GradScaler is needed.
     """
 
     weights: torch.dtype
@@ -20,7 +20,7 @@ class Numerics(NamedTuple):
 
     @property
     def compute(self) -> torch.dtype:
-        """The type convolutions and matrix products must produce."""
+        """The dtype that convolutions and matrix products must produce."""
         return self.autocast or self.weights
 
 
@@ -33,7 +33,7 @@ NUMERICS: dict[str, Numerics] = {
 
 
 def autocast_of(precision: str, device_type: str) -> Callable[[], AbstractContextManager[Any]]:
-    """Makes the context a forward runs in: autocast to the precision's type on this device, or nothing.
+    """Returns a function that makes the context of a forward: autocast to the precision's dtype, or nothing.
 
     Every step gets a new context, so that autocast's cache of cast weights never outlives an optimizer step.
     """
@@ -44,7 +44,7 @@ def autocast_of(precision: str, device_type: str) -> Callable[[], AbstractContex
 
 
 NOT_SEEN = "not seen"
-"""Read back for a setting whose effect the watched steps did not show. It is not judged."""
+"""The effective value of a setting that the watched steps did not show. It is not judged."""
 
 
 def dtype_name(dtype: torch.dtype | None) -> str | None:
@@ -53,7 +53,9 @@ def dtype_name(dtype: torch.dtype | None) -> str | None:
 
 
 def layout_of(tensor: torch.Tensor) -> str | None:
-    """`contiguous` or `channels_last`; None if the sizes make them the same (one channel, 1 x 1) or it is neither."""
+    """`contiguous` or `channels_last`; None for other layouts, or sizes for which the two are the same (one channel, 1
+    x 1).
+    """
     if tensor.ndim != 4:
         return None
     contiguous = tensor.is_contiguous()
@@ -65,7 +67,7 @@ def layout_of(tensor: torch.Tensor) -> str | None:
 
 @contextmanager
 def no_autotuning() -> Iterator[None]:
-    """Inside, cuDNN tries no algorithms, which costs time and workspace for shapes that no measured step has."""
+    """Switches off cuDNN's search for algorithms, which costs time and workspace for shapes that are not measured."""
     cudnn = torch.backends.cudnn
     was_on = cudnn.benchmark
     cudnn.benchmark = False

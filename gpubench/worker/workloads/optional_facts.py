@@ -1,4 +1,4 @@
-"""Reads what a workload may tell (`base.Workload` lists it), whether it tells it or not."""
+"""Calls the optional methods of a workload (listed in `base.Workload`), with a default for each."""
 
 from dataclasses import fields
 from typing import Any, cast
@@ -17,7 +17,7 @@ from gpubench.worker.workloads.watched_steps import observe
 
 
 def build(workload: Any, case: Case, device: Any) -> Step:
-    """The workload's step. UsageError where `build` gives something else."""
+    """The workload's step. UsageError if `build` returns something that cannot be called."""
     step = workload.build(case, device)
     found = deferred(step) if not callable(step) else makes_deferred(step)
     if callable(step) and found is None:
@@ -30,11 +30,12 @@ def build(workload: Any, case: Case, device: Any) -> Step:
 
 
 def probe(workload: Any, case: Case, step: Step, graphs_before: int = 0) -> dict[str, Any]:
-    """What the workload's `probe` says; without one, what a few more steps compute in. Not for between measured steps.
+    """What the workload's `probe` returns; without one, what a few extra steps compute in. Not for use between measured
+    steps.
 
-    A compiled or graphed step cannot be observed. That it is compiled is known from graphs that torch.compile made
-    since `graphs_before` of this process; arms of the same code share graphs, and then it is not seen. `extra` lists
-    under `not_seen` what was asked for and nothing tells.
+    A compiled or graphed step cannot be observed. It counts as compiled if torch.compile has made graphs since
+    `graphs_before`; arms of the same code share graphs, so this can miss it. `extra["not_seen"]` lists settings that
+    were asked for and could not be verified.
     """
     own = getattr(workload, "probe", None)
     found: dict[str, Any] = {}
@@ -54,7 +55,7 @@ def probe(workload: Any, case: Case, step: Step, graphs_before: int = 0) -> dict
 
 
 def samples_per_step(workload: Any, case: Case) -> int:
-    """Samples of one step. ValueError if the workload names a number below 1."""
+    """Samples per step. ValueError if the workload returns a number below 1."""
     own = getattr(workload, "samples_per_step", None)
     samples = case.samples_per_step if own is None else int(own(case))
     if samples < 1:
@@ -71,7 +72,7 @@ def reset_health(workload: Any) -> None:
 def health(workload: Any) -> Health | None:
     """What the steps since `reset_health` did; None if the workload does not say. Waits for the device.
 
-    A dict is taken as `Health`'s fields; what it holds beside them goes to `extra`.
+    A dict is read as the fields of `Health`; unknown keys go to `extra`.
     """
     own = getattr(workload, "health", None)
     if own is None:
@@ -103,14 +104,14 @@ def last_output(workload: Any, step: Step) -> None:
 
 
 def check_outputs(workload: Any, device: Any) -> OutputCheck | None:
-    """How far sampled outputs are from a fresh model's; None for a workload that does not sample them."""
+    """Distance of sampled outputs from a fresh model's; None for a workload that samples none."""
     own = getattr(workload, "check_outputs", None)
     found: OutputCheck | None = None if own is None else own(device)
     return found
 
 
 def own_metrics(workload: Any) -> dict[str, float | None]:
-    """Figures under names that a package registers. ValueError for a name that is gpubench's own or unknown."""
+    """The workload's own figures. ValueError for a metric that no package registers, or that is gpubench's own."""
     own = getattr(workload, "metrics", None)
     if own is None:
         return {}
@@ -131,14 +132,14 @@ def own_findings(workload: Any) -> tuple[Finding, ...]:
 
 
 def waits_s(workload: Any) -> tuple[list[float] | None, list[float] | None]:
-    """The live lists of waits for input and for the device, in seconds per step (perf_counter) of all steps so far;
-    None where a step never waits.
+    """The live lists of waits for input and for the device, in seconds per step (perf_counter); None if a step never
+    waits.
     """
     return getattr(workload, "input_waits_s", None), getattr(workload, "device_waits_s", None)
 
 
 def compile_stats(case: Case) -> CompileStats | None:
-    """What torch.compile has done in this process; None for a case that does not compile."""
+    """What torch.compile has done so far in this process; None for a case without it."""
     return None if case.compile == "off" else read_compile_stats()
 
 

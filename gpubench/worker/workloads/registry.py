@@ -1,4 +1,4 @@
-"""Finds a workload by the name a suite gives it."""
+"""Finds a workload by its name in a suite."""
 
 import contextlib
 import importlib
@@ -38,12 +38,15 @@ def resolve(
 ) -> Workload:
     """A new instance of the workload called `name`; nothing is built yet.
 
-    A name of `workload_names` (`cnn`, `torchvision:<model>`, `hf:<architecture>@<task>`, `operators:<operator>`, ...);
-    or `module:Name`, imported from the Python path or from the folders of `search_path` (those beside the suite file),
-    or `file.py:Name`, found from the same folders and the working folder. `Name` is a class with `build`, an nn.Module
-    (its class, an instance, or a function that returns one or a workload); a function gets `params` as keyword
-    arguments. `phases` and `download` are handed to a workload that has attributes of these names. UsageError with the
-    nearest names if there is no such thing; an error raised inside the module itself is not hidden.
+    `name` is a built-in name (`workload_names`: `cnn`, `torchvision:<model>`, `hf:<architecture>@<task>`,
+    `operators:<operator>`, ...), `module:Name`, or `file.py:Name`. Modules are imported from the Python path or the
+    folders of `search_path` (those beside the suite file); files are looked up there and in the working folder.
+
+    `Name` is a class with `build`, an nn.Module (class or instance), or a function that returns a module or a workload
+    and gets `params` as keyword arguments. `phases` and `download` are set on workloads that have attributes of these
+    names.
+
+    UsageError with the nearest names if nothing is found. Errors raised by the module itself are not caught.
     """
     workload: Any = _make(name, search_path, params)
     if phases is not None and hasattr(workload, "phases"):
@@ -85,7 +88,7 @@ def _make(name: str, search_path: Sequence[str], params: Mapping[str, Any]) -> A
 
 
 def _users(found: Any, name: str, params: Mapping[str, Any]) -> Any:
-    """A workload of what a user named."""
+    """Wraps what the user's name refers to in a workload."""
     from torch import nn
 
     from gpubench.worker.workloads.users_module import UsersModule, called
@@ -114,7 +117,7 @@ _WHAT_TO_NAME = (
 
 
 def _imported(module: str, search_path: Sequence[str]) -> Any:
-    """The module, or that of a file. UsageError where there is none, or it ends the process."""
+    """Imports a module or file. UsageError if there is none, or if importing it ends the process."""
     try:
         if not module.endswith(".py"):
             return _import(module, search_path)
@@ -142,7 +145,7 @@ def _built_in(name: str) -> Workload:
 
 
 def _hint(meant: str) -> str:
-    """What `near` found, as a sentence; empty where it found nothing."""
+    """The nearest names as a sentence; empty if there are none."""
     return f"D{meant[1:]}" if meant else ""
 
 
@@ -153,10 +156,10 @@ def _made_by(target: str, *arguments: str) -> Workload:
 
 
 def _import(module: str, search_path: Sequence[str]) -> Any:
-    """The module beside the suite if there is one, else from the Python path, at whose end stands the working folder.
+    """Imports the module beside the suite if there is one, else from the Python path or the working folder.
 
-    Folders beside the suite stay on the path, for its other files: after the standard library, whose names they may use
-    too, and before what is installed. A module whose name is taken already is imported under another one.
+    Folders beside the suite stay on the path for the suite's other files: after the standard library, so that they may
+    reuse its names, and before installed packages. A module whose name is already taken is imported under another name.
     """
     _extend_path(search_path)
     importlib.invalidate_caches()
@@ -181,13 +184,13 @@ def _extend_path(search_path: Sequence[str]) -> None:
     standard = [each for each in sys.path if each in places or each.endswith((".zip", "lib-dynload"))]
     beside = [str(folder) for folder in search_path if str(folder) not in sys.path]
     sys.path[:] = [*standard, *beside, *(each for each in sys.path if each not in standard)]
-    with contextlib.suppress(FileNotFoundError):  # it was removed
+    with contextlib.suppress(FileNotFoundError):  # the working folder was removed
         if not os.environ.get("PYTHONSAFEPATH") and os.getcwd() not in sys.path:  # noqa: PTH109 - as sys.path has it
             sys.path.append(os.getcwd())  # noqa: PTH109
 
 
 def _is_taken(name: str, file: Path) -> bool:
-    """Whether importing the name would give another file than this one."""
+    """Whether importing `name` would give a file other than `file`."""
     where = getattr(sys.modules.get(name), "__file__", None)
     if where is None:
         return name in sys.stdlib_module_names

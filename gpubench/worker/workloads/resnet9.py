@@ -32,7 +32,7 @@ def convolution(channels_in: int, channels_out: int) -> nn.Sequential:
 
 
 class Residual(nn.Module):
-    """Two convolutions beside the identity."""
+    """Two convolutions with a skip connection."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class ResNet9(nn.Module):
 
 
 class CifarNet(Classifier):
-    """The network, and how it is trained for accuracy: the learning rate of the suite is the peak of the triangle."""
+    """The network and its training recipe; the suite's learning rate is the peak of the schedule."""
 
     default_image_size = IMAGE_SIZE
     default_num_classes = NUM_CLASSES
@@ -78,11 +78,11 @@ class CifarNet(Classifier):
         return ResNet9(self.num_classes(case))
 
     def augment(self, images_NCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Each image shifted by up to 4 pixels (edges mirrored), flipped half of the time, and blanked in a square."""
+        """Shifts each image by up to 4 pixels (edges mirrored), flips half of them, and blanks a square."""
         return blanked(mirrored(shifted(images_NCHW, generator), generator), generator)
 
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
-        """Up in a straight line over the first fifth, and down to zero; Nesterov's momentum, and weights that decay."""
+        """Linear warm-up over the first fifth, then linear decay to zero; Nesterov momentum and weight decay."""
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * triangle(step, num_steps)
             if "momentum" in group:
@@ -90,7 +90,7 @@ class CifarNet(Classifier):
 
 
 def triangle(step: int, num_steps: int) -> float:
-    """Share of the peak at the middle of step `step` of `num_steps`."""
+    """Learning rate at the middle of step `step` of `num_steps`, as a share of the peak."""
     at = (step + 0.5) / num_steps
     return at / _PEAK_AT if at < _PEAK_AT else (1 - at) / (1 - _PEAK_AT)
 
@@ -114,7 +114,7 @@ def mirrored(images_NCHW: torch.Tensor, generator: torch.Generator) -> torch.Ten
 
 
 def blanked(images_NCHW: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """A square of 8 pixels set to 0, the mean of normalised images."""
+    """Sets a square of 8 pixels to 0, the mean of normalised images."""
     num, _, height, width = images_NCHW.shape
     inside = []
     for size in (height, width):

@@ -23,7 +23,7 @@ _NO_ENVIRONMENT = (
 
 
 def refuse(case: Case) -> None:
-    """Unsupported for what TensorFlow does not do here, or what could not be compared."""
+    """Unsupported for settings that this loop does not implement, or that torch and TensorFlow do not share."""
     reason = None
     if case.mode != "train":
         reason = "TensorFlow is measured in training"
@@ -40,7 +40,7 @@ def refuse(case: Case) -> None:
 
 
 class TensorFlowLoop:
-    """Calls itself one `tf.function` that computes loss and gradient of a batch and applies the optimizer."""
+    """Each call runs one `tf.function`: loss and gradient of a batch, and the optimizer."""
 
     def __init__(self, step: TrainStep, model: torch.nn.Module, case: Case) -> None:
         tf = _tensorflow()
@@ -69,14 +69,14 @@ class TensorFlowLoop:
         return loss
 
     def put_back(self) -> None:
-        """Gives the torch model the weights as they are now, and its step the sum of the losses so far."""
+        """Copies the current weights into the torch model, and the sum of the losses into its step."""
         with torch.no_grad():
             for parameter, values in zip(self._model.parameters(), self._network.weights(), strict=True):
                 parameter.copy_(values)
         self._step.note(torch.tensor(float(self._loss_sum.numpy())))
 
     def probe(self) -> dict[str, Any]:
-        """What is known of the step; operators cannot be watched, so types are those of its tensors."""
+        """Facts of the step. TensorFlow's operators cannot be watched, so dtypes are those of its tensors."""
         return {
             "parameter_dtype": "+".join(sorted({variable.dtype.name for variable in self._network.variables})),
             "data_path": "resident",
@@ -87,12 +87,12 @@ class TensorFlowLoop:
         }
 
     def close(self) -> None:
-        """Lets go of batches and weights."""
+        """Frees batches and weights."""
         del self._batches, self._train, self._network
 
 
 class Network:
-    """The reference CNN with the weights of a torch one."""
+    """The reference CNN in TensorFlow, with the weights of a torch model."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         tf = self._tf = _tensorflow()
@@ -115,7 +115,7 @@ class Network:
         return logits_NC, loss, tape.gradient(loss, self.variables)
 
     def weights(self, of: Sequence[Any] | None = None) -> list[torch.Tensor]:
-        """The weights (or tensors like them, such as gradients) in torch's shapes and order."""
+        """The weights (or as many tensors in their order, such as gradients) in torch's shapes and order."""
         filters1, bias1, filters2, bias2, weights, bias = (
             torch.from_numpy(each.numpy()) for each in (self.variables if of is None else of)
         )
@@ -146,7 +146,7 @@ def _placed(batch: Batch) -> tuple[Any, Any]:
 
 
 def _optimizer(tf: Any, case: Case) -> Any:
-    """With torch's defaults, where Keras has others."""
+    """Uses torch's defaults where those of Keras differ."""
     optimizers = tf.keras.optimizers
     if case.optimizer == "sgd":
         return optimizers.SGD(case.learning_rate, momentum=0.9)
@@ -156,7 +156,7 @@ def _optimizer(tf: Any, case: Case) -> Any:
 
 
 def _tensorflow() -> Any:
-    """The package, silent and with as many threads as torch. Unsupported where it is not installed."""
+    """The package, without its log, with as many threads as torch. Unsupported if it is not installed."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         import tensorflow as tf
@@ -164,7 +164,7 @@ def _tensorflow() -> Any:
         raise Unsupported(_NO_ENVIRONMENT) from error
     tf.get_logger().setLevel("ERROR")
     threading = tf.config.threading
-    if threading.get_intra_op_parallelism_threads() == 0:  # not set yet: it can be until the first operation
+    if threading.get_intra_op_parallelism_threads() == 0:  # can be set only before the first operation
         threading.set_intra_op_parallelism_threads(torch.get_num_threads())
         threading.set_inter_op_parallelism_threads(1)
     return tf

@@ -59,7 +59,7 @@ class TorchvisionCNN(Classifier):
         return model
 
     def _own_arguments(self, case: Case) -> dict[str, Any]:
-        """Arguments only some models take. Transformers fix the image size when they are built."""
+        """Arguments that only some models take. Transformers fix the image size when they are built."""
         size = self.image_size(case)
         if self.name in AUXILIARY_WEIGHTS:
             return {"init_weights": True, "aux_logits": True}

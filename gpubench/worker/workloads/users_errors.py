@@ -1,4 +1,4 @@
-"""What code of the user's raised, in one sentence: the error, the line that raised it, and what to do."""
+"""Describes an exception of the user's code in one sentence: the error, the line that raised it, and a remedy."""
 
 import sysconfig
 import traceback
@@ -14,7 +14,7 @@ _LONGEST = 600
 
 
 def raised(error: BaseException) -> str:
-    """`ValueError: too wide (net.py, line 7)`: on one line, with the innermost line of the user's own files."""
+    """`ValueError: too wide (net.py, line 7)`: one line, with the innermost line that is in the user's own files."""
     text = " ".join(str(error).split())
     if isinstance(error, SyntaxError):
         text, where = error.msg, f"{Path(error.filename or '').name}, line {error.lineno}"
@@ -27,7 +27,7 @@ def raised(error: BaseException) -> str:
 
 
 def remedy(error: BaseException) -> str:
-    """Where the kind of error has a usual cause; else empty."""
+    """What to do about kinds of errors that have a usual cause; empty for others."""
     if isinstance(error, ModuleNotFoundError):
         return f"Install {error.name} for the Python that runs gpubench, or put its file beside yours."
     if isinstance(error, NotImplementedError) and '"forward"' in str(error):

@@ -1,4 +1,4 @@
-"""A module of the user's as a workload: an nn.Module class, a function that returns one, or a finished module."""
+"""Makes a workload of the user's module: an nn.Module class, a function that returns one, or an instance."""
 
 import copy
 import inspect
@@ -21,13 +21,14 @@ from gpubench.worker.workloads.supervised.steps import tensors_in
 from gpubench.worker.workloads.users_errors import raised, remedy
 
 _PROBED = 2
-"""Samples of the forward that shows the shape of the output."""
+"""Samples in the forward that finds the shape of the output."""
 
 
 class Judged(NamedTuple):
-    """How a module's output is judged: the loss, the shape of one sample's target, and its classes (None: floats).
+    """How a module's output is judged: the loss, the shape of one sample's target, and the number of classes (None:
+    floats).
 
-    `last` where classes are the output's last dimension, as of tokens, instead of its second.
+    `last`: classes are the output's last dimension, as for tokens, instead of its second.
     """
 
     loss: str
@@ -37,7 +38,7 @@ class Judged(NamedTuple):
 
 
 class SeveralInputs(nn.Module):
-    """A module whose `forward` takes several arguments, called with all of them in one: a tuple, or a dict by name."""
+    """Adapts a module whose `forward` takes several arguments to one: a tuple, or a dict by name."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -48,10 +49,10 @@ class SeveralInputs(nn.Module):
 
 
 class UsersModule(Classifier):
-    """`module:Net`, `file.py:Net`: everything that the built-in models have, with inputs as `case.input` says.
+    """`module:Net`, `file.py:Net`: all that the built-in models have, with inputs as in `case.input`.
 
-    Without `case.loss`, outputs N x C get cross-entropy with random classes, as do those of tokens N x L x C; a
-    scalar, or an output with a `loss`, is the loss itself; anything else is compared with random targets (mse).
+    Without `case.loss`, outputs N x C and tokens N x L x C get cross-entropy with random classes; a scalar output, or
+    an output with a `loss`, is the loss itself; anything else is compared with random targets (mse).
     """
 
     default_image_size = 224
@@ -63,14 +64,14 @@ class UsersModule(Classifier):
         self._spare: nn.Module | None = None
 
     def make_model(self, case: Case) -> nn.Module:
-        """The module, made with `case.params` as keyword arguments. UsageError where that gives no module, or one that
+        """The module, called with `case.params` as keyword arguments. UsageError if that returns no module, or one that
         does not take the case's inputs.
         """
         spare, self._spare = self._spare, None
         return spare or self._taking(self._made(case), self._inputs_of(case))
 
     def _taking(self, module: nn.Module, inputs: Inputs) -> nn.Module:
-        """As it is, where `forward` takes all inputs as one argument (for named ones this is a dict)."""
+        """Leaves a module alone whose `forward` takes all inputs as one argument (a dict for named ones)."""
         if isinstance(inputs, InputShape):
             self._check_arguments(module, 1, {})
             return module
@@ -103,7 +104,7 @@ class UsersModule(Classifier):
         return made
 
     def input_format(self, case: Case) -> Format:
-        """The shapes of a batch. UsageError where no input is named, or the module cannot take it."""
+        """The shapes of a batch. UsageError if no input is named, or the module cannot take it."""
         inputs = self._inputs_of(case)
         if case.memory_format == "channels_last" and not any(len(part.shape) == 3 for part in parts_of(inputs)):
             raise Unsupported(f"channels_last is a layout of images, and a sample of {case.input} is not an image")
@@ -131,7 +132,7 @@ class UsersModule(Classifier):
         )
 
     def _judge(self, case: Case, sizes: Format) -> Judged:
-        """From one forward of two samples on the CPU."""
+        """Decides from one forward of two samples on the CPU."""
         torch.manual_seed(case.seed)
         model = self._spare = self._taking(self._made(case), sizes.inputs)
         if case.mode == "train" and not any(parameter.requires_grad for parameter in model.parameters()):
@@ -176,7 +177,7 @@ class UsersModule(Classifier):
         return Judged("cross-entropy", shape[1:], shape[0])
 
     def loss(self, output: Any, targets: torch.Tensor) -> torch.Tensor:
-        """As the output's shape or `case.loss` asks for."""
+        """The loss that `case.loss` names, or that fits the output's shape."""
         judged = self._judged or Judged("cross-entropy")
         if judged.loss == "output":
             found = own_loss(output)
@@ -191,7 +192,7 @@ class UsersModule(Classifier):
         return nn.functional.cross_entropy(logits, targets)
 
     def logits(self, output: Any) -> torch.Tensor:
-        """The output itself, what it calls `logits`, or the first tensor of floats in it."""
+        """The output itself, its `logits`, or its first floating-point tensor."""
         named = _member(output, "logits")
         tensors = [named] if isinstance(named, torch.Tensor) else tensors_in(output)
         found = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
@@ -208,7 +209,7 @@ def _inner(module: nn.Module) -> nn.Module:
 
 
 def _signature(module: nn.Module) -> inspect.Signature | None:
-    """Of `forward`, without annotations; None where it has none, or leaves all to another."""
+    """The signature of `forward` without annotations; None if it has none, or only passes its arguments on."""
     try:
         signature = inspect.signature(module.forward)
     except (TypeError, ValueError):
@@ -222,7 +223,7 @@ def _arguments_of(module: nn.Module) -> str:
 
 
 def _binds(module: nn.Module, num: int, names: Mapping[str, Any]) -> bool:
-    """Whether `forward` can be called with `num` arguments and those named."""
+    """Whether `forward` accepts `num` positional arguments and the named ones."""
     signature = _signature(module)
     try:
         return signature is None or signature.bind(*[None] * num, **names) is not None
@@ -233,9 +234,9 @@ def _binds(module: nn.Module, num: int, names: Mapping[str, Any]) -> bool:
 def _copied(module: nn.Module) -> nn.Module:
     if not isinstance(module, torch.jit.ScriptModule):
         return copy.deepcopy(module)
-    buffer = io.BytesIO()  # the parameters of a deep copy of TorchScript could not be trained
+    buffer = io.BytesIO()  # a deep copy of TorchScript has parameters that cannot be trained
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # that TorchScript is deprecated
+        warnings.simplefilter("ignore", FutureWarning)  # TorchScript is deprecated
         torch.jit.save(module, buffer)
         buffer.seek(0)
         loaded: nn.Module = torch.jit.load(buffer)  # type: ignore[no-untyped-call]
@@ -243,7 +244,7 @@ def _copied(module: nn.Module) -> nn.Module:
 
 
 def own_loss(output: Any) -> torch.Tensor | None:
-    """The loss that a model computes itself: its scalar output, or what its output calls `loss`."""
+    """The loss that a model computes itself: a scalar output, or the output's `loss`."""
     named = _member(output, "loss")
     for found in (output, named):
         if isinstance(found, torch.Tensor) and found.ndim == 0 and found.is_floating_point():
@@ -252,10 +253,10 @@ def own_loss(output: Any) -> torch.Tensor | None:
 
 
 def called(name: str, target: Callable[..., Any], params: Mapping[str, Any]) -> Any:
-    """What it returns for these keyword arguments. UsageError where it takes others."""
+    """Calls `target` with these keyword arguments. UsageError if it does not accept them."""
     try:
         signature = inspect.signature(target)
-    except (TypeError, ValueError):  # built-in ones have none
+    except (TypeError, ValueError):  # built-in callables have no signature
         signature = None
     if signature is not None:
         try:
@@ -269,7 +270,7 @@ def called(name: str, target: Callable[..., Any], params: Mapping[str, Any]) -> 
 
 
 def _as_params(signature: inspect.Signature, given: Mapping[str, Any]) -> str:
-    """Options for the arguments that are needed and not given."""
+    """`-s` options for the required arguments that were not given."""
     needed = [
         name
         for name, one in signature.parameters.items()

@@ -1,4 +1,4 @@
-"""What steps really compute in: types, layouts and modes, seen below autograd and autocast while a few of them run."""
+"""What steps really compute in: dtypes, layouts and modes, observed below autograd and autocast in extra steps."""
 
 import json
 import math
@@ -23,16 +23,16 @@ from gpubench.worker.workloads.numerics import dtype_name, layout_of, no_autotun
 
 CONVOLUTION = re.compile(r"q?conv\w*|miopen|deform\w*")
 PRODUCT = re.compile(r"[a-z]*(mm|matmul|gemm|gemv|mv|dot|linear|attention|attn|lstm|gru|rnn|einsum)|transformer")
-"""A word of an operator's name, by which an operator of any library is a convolution or a product."""
+"""Matches the operator names, of any library, that are convolutions or matrix products."""
 
 _QUANTISED = ("quantized", "onednn")
 _COPIES = re.compile(r"_?to(_copy)?|copy_?|clone|contiguous|empty\w*|new_\w+|\w+_like|detach|alias|lift\w*")
-"""What only moves or makes values computes in nothing."""
+"""Operators that only move or create values: they have no compute dtype."""
 
 _OPERATOR = re.compile(r"\w+::\w+")
 
 LEAST_STEPS = 2
-"""A type used only in every second step is met."""
+"""Two, to catch a dtype used in every second step."""
 
 MOST_STEPS = 8
 _WATCH_S = 0.05
@@ -41,10 +41,10 @@ _SEEN = "gpubench watches this thread"
 
 
 class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the types that every operator computes in, and the layout of a convolution's inputs.
+    """Records the dtypes that every operator computes in, and the layout of convolution inputs.
 
-    For steps that are not measured: it slows each operator down by tens of microseconds, and does not see into a
-    compiled or graphed step, nor what no torch operator does, nor other threads than its own and autograd's.
+    Not for measured steps: it slows each operator down by tens of microseconds. It sees operators of torch in its own
+    thread and autograd's only, and nothing inside a compiled or graphed step.
     """
 
     def __init__(self) -> None:
@@ -96,11 +96,11 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
             seen.append(layout)
 
     def facts(self) -> dict[str, Any]:
-        """`compute_dtype`: the types of all convolutions and products, joined by `+`; in a step without any, the
-        floating-point types of all other operators; None where there were none of those either.
+        """`compute_dtype`: the dtypes of all convolutions and products, joined by `+`; without any of these, the
+        floating-point dtypes of all other operators; None if there were none either.
 
-        `memory_format`: of a step's first convolution's input and of every convolution's weights, `mixed` if they
-        disagree. What layers in between do to the layout is counted in `extra`.
+        `memory_format`: the layout of the input of a step's first convolution and of every convolution's weights,
+        `mixed` if they disagree. `extra` counts layout changes between layers.
         """
         first = {layout for index, layout in enumerate(self.input_layouts) if index in self._first_inputs}
         layouts = first.union(self.weight_layouts)
@@ -119,9 +119,9 @@ class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _operands(func: Any, taken: list[torch.Tensor]) -> str:
-    """What a product multiplies: the types of its first two tensors, where an int64 beside a float is an index.
+    """The dtypes of a product's first two tensors; an int64 next to a float is an index.
 
-    Quantised operators take float32 and hide their weights; their names say what they multiply.
+    Quantised operators take float32 and hide their weights; their names tell what they multiply.
     """
     if func.namespace in _QUANTISED:
         return "float16" if "fp16" in func.overloadpacket.__name__ else "int8"
@@ -138,12 +138,12 @@ def _computes(tensor: torch.Tensor) -> bool:
 
 
 def _type(tensor: torch.Tensor) -> str:
-    """Complex numbers are computed in the type of their parts."""
+    """The dtype of real and imaginary parts, for complex tensors."""
     return str(dtype_name(tensor.dtype.to_real() if tensor.is_complex() else tensor.dtype))
 
 
 class _AutocastWatch(TorchFunctionMode):
-    """The type that autocast casts to, where a torch function was called under it: operators do not show that."""
+    """Records autocast's dtype when a torch function is called under it: operators do not show that."""
 
     def __init__(self, device_type: str) -> None:
         super().__init__()
@@ -157,13 +157,13 @@ class _AutocastWatch(TorchFunctionMode):
 
 
 class AllThreads:
-    """Inside `with`, notes the operators of every thread of the process, which no `TorchDispatchMode` sees."""
+    """Records the operators of every thread of the process, which a `TorchDispatchMode` cannot see."""
 
     def __enter__(self) -> Self:
         self._file = tempfile.NamedTemporaryFile(suffix=".json")
         self._threads: dict[int, set[str]] = {}
         self._trace = torch.profiler.ExecutionTraceObserver()
-        with _without_stderr():  # torch says there that it begins and ends
+        with _without_stderr():  # torch logs its start and end there
             self._trace.register_callback(self._file.name)
             self._trace.start()
         return self
@@ -180,7 +180,7 @@ class AllThreads:
                 self._threads.setdefault(thread, set()).add(node["name"])
 
     def unseen(self, *, products: bool) -> set[str]:
-        """Operators of threads that the observer did not see: `products` and convolutions, or all that compute."""
+        """Operators of threads that the observer did not see: only `products` and convolutions, or all that compute."""
         names = {name for each in self._threads.values() if _SEEN not in each for name in each}
         operators = {name.rpartition("::")[2] for name in names if "::" in name}
         if not products:
@@ -188,8 +188,8 @@ class AllThreads:
         return {name for name in operators if _is(PRODUCT, name) or _is(CONVOLUTION, name)}
 
     def work(self) -> int:
-        """About the multiply-adds of products and convolutions; of a step without any, the elements that all other
-        operators took. Only the outermost operators count: an observer makes them call themselves once more.
+        """Multiply-adds of products and convolutions, roughly; for a step without any, the number of elements that its
+        operators took. Counts outermost operators only, because an observer makes operators call themselves once more.
         """
         operators = {node["id"] for node in self.nodes if _OPERATOR.fullmatch(node["name"])}
         inside = set[int]()
@@ -203,13 +203,13 @@ class AllThreads:
                 taken, given = (sorted(_sizes(node[each]["shapes"])) for each in ("inputs", "outputs"))
                 others += sum(taken)
                 if (_is(PRODUCT, name) or _is(CONVOLUTION, name)) and taken:
-                    # For a product of m x k and k x n into m x n, the root of all three sizes is m x k x n.
+                    # The product of m x k and k x n has sizes mk, kn and mn: the root of their product is mkn.
                     products += round(math.sqrt(math.prod((*taken[-2:], *given[-1:]))))
         return products or others
 
 
 def _sizes(shapes: Any) -> Iterator[int]:
-    """Elements of each tensor, also of those in lists, as an execution trace writes their shapes."""
+    """Elements of each tensor in the shapes of an execution trace, including tensors in lists."""
     if shapes and all(isinstance(size, int) for size in shapes):
         yield math.prod(shapes)
     else:
@@ -220,7 +220,7 @@ def _sizes(shapes: Any) -> Iterator[int]:
 
 @contextmanager
 def _without_stderr() -> Iterator[None]:
-    """For what C++ writes there."""
+    """Hides what C++ code writes to stderr."""
     sys.stderr.flush()
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
@@ -233,9 +233,11 @@ def _without_stderr() -> Iterator[None]:
 
 
 def observe(step: Callable[[], Any], device_type: str = "cpu", num_steps: int | None = None) -> dict[str, Any]:
-    """Runs `step` a few times (`num_steps`, or as many as a short time allows) and says what it computed in (see
-    `Observer.facts`), and under which autocast: joined by `+` where steps differ. `extra` lists under
-    `unseen_operators` what other threads computed meanwhile; without a product in this one, it shows no type then.
+    """Runs `step` a few times (`num_steps`, or as many as fit a short time) and returns `Observer.facts` and the
+    autocast dtype, joined by `+` if steps differ.
+
+    `extra["unseen_operators"]` lists operators that other threads ran meanwhile. If this thread ran no product, the
+    compute dtype is then unknown.
     """
     casts: list[str | None] = []
     with Observer() as observer, no_autotuning(), AllThreads() as threads:
@@ -265,8 +267,8 @@ def observe(step: Callable[[], Any], device_type: str = "cpu", num_steps: int | 
 
 
 def work_of(step: Callable[[], Any], *, watched: bool) -> tuple[int, Any]:
-    """The work of one step in every thread (see `AllThreads.work`), and what it returned. `watched`: under an
-    `Observer`, which the step can notice.
+    """The work of one step in all threads (see `AllThreads.work`), and the step's result. `watched`: under an
+    `Observer`, which the step's code could notice.
     """
     with AllThreads() as threads, Observer() if watched else nullcontext():
         result = step()

@@ -1,4 +1,4 @@
-"""`ddp`: each rank has all of the model and its own batch; gradients are averaged while backward goes on."""
+"""`ddp`: each rank has the whole model and its own batch; gradients are averaged during backward."""
 
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel

@@ -1,4 +1,4 @@
-"""`fsdp2`: each rank has its own batch and a part of every parameter, gathered layer by layer when it is needed."""
+"""`fsdp2`: each rank has its own batch and a shard of every parameter, gathered layer by layer on use."""
 
 import torch.distributed as dist
 from torch import nn

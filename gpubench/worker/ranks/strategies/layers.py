@@ -1,4 +1,4 @@
-"""The layers of a model: what is sharded one by one, and between which a pipeline may be cut."""
+"""The layers of a model: the units of sharding, and the points where a pipeline may be cut."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 
 
 def layers(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """Children with parameters, by their names; of containers, wrappers and stacks of equal blocks what they hold."""
+    """Children with parameters, by name; containers, wrappers and stacks of equal blocks are opened."""
     for name, child in model.named_children():
         if isinstance(child, _CONTAINERS) or len(list(model.children())) == 1 or _holds_stack(child):
             yield from layers(child, f"{prefix}{name}.") if list(child.children()) else [(prefix + name, child)]
@@ -18,7 +18,7 @@ def layers(model: nn.Module, prefix: str = "") -> Iterator[tuple[str, nn.Module]
 
 
 def own_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Those that share no parameter with another (as an embedding and the output's weights may)."""
+    """Layers that share no parameter with another one (as embedding and output layer may)."""
     found = list(layers(model))
     times = Counter(id(parameter) for _, layer in found for parameter in set(layer.parameters()))
     return [(name, layer) for name, layer in found if all(times[id(each)] == 1 for each in layer.parameters())]

@@ -21,8 +21,8 @@ from gpubench.worker.workloads.supervised.steps import Distributed
 from gpubench.worker.workloads.supervised.supervised import Supervised
 
 MICRO_BATCHES_PER_RANK = 4
-"""Where the case says nothing. With four for each of p ranks, a fifth of a step or less is spent filling and emptying
-the pipeline, (p-1) of (5p-1) slots (Huang et al., GPipe, 2019, section 2.3).
+"""The default. With four micro-batches for each of p ranks, filling and emptying the pipeline takes (p-1) of (5p-1)
+slots, at most a fifth of a step (Huang et al., GPipe, 2019, section 2.3).
 """
 
 

@@ -1,4 +1,4 @@
-"""How ranks train one model: what each strategy says, and where it is found."""
+"""The interface of the strategies by which ranks train one model, and their table."""
 
 import importlib
 from collections.abc import Sequence
@@ -16,39 +16,39 @@ from gpubench.worker.workloads.supervised.supervised import Supervised
 
 
 class Strategy:
-    """One is made for each launch, on every rank."""
+    """Every rank makes one for each launch."""
 
     waits_inside: ClassVar[str | None] = None
-    """Why a rank's own time cannot be told, where ranks wait for each other inside forward or backward."""
+    """Why a rank's own time cannot be measured, if ranks wait for each other inside forward or backward."""
 
     def refused(self, case: Case) -> str | None:  # noqa: ARG002
-        """Why the strategy cannot train with these settings, known before any rank is started; None if it can."""
+        """Why the strategy cannot train with these settings; None if it can. Called before any rank is started."""
         return None
 
     def distribute(self, workload: Supervised, model: nn.Module, case: Case) -> Distributed:
-        """Between placing the model and making its optimizer: this rank's part of it. `case` is that of the rank, with
-        the batch that a step of it takes. Unsupported where the model cannot be distributed so. Every rank calls it.
+        """A rank's part of the placed model; its optimizer is made afterwards. `case` is the rank's, with the batch of
+        its steps. Unsupported if the model cannot be distributed in this way. Every rank calls it.
         """
         raise NotImplementedError
 
-    # For the comparison with one process.
+    # Used to compare the ranks with one process.
 
     def num_parts(self, case: Case) -> int:
-        """How many parts, each of which one process takes alone, make the batch of all ranks."""
+        """Number of parts of the batch of all ranks, which one process takes one after the other."""
         return case.world_size
 
     def own_part(self, parts: Sequence[Batch], rank: int) -> Batch:
-        """What this rank gets of them."""
+        """The share of one rank."""
         return parts[rank]
 
     def loss_of_all(self, loss: torch.Tensor) -> torch.Tensor:
-        """Of all ranks, from what each has returned."""
+        """The loss of all ranks, from what each has returned."""
         dist.all_reduce(loss)
         return loss / dist.get_world_size()
 
     def coarsest(self, case: Case, gradient: torch.dtype) -> float:  # noqa: ARG002
-        """The relative size of the roundings in which ranks and one process differ: where both run the same kernels,
-        those of the gradients' sums.
+        """Relative size of the rounding errors by which ranks and one process differ: by default, those of summing
+        gradients, as both run the same kernels.
         """
         return float(torch.finfo(gradient).eps)
 
@@ -59,7 +59,7 @@ def strategy_named(name: str) -> Strategy:
 
 
 def refused(case: Case) -> str | None:
-    """Why its strategy cannot measure the case; None if it can. Collectives and `ddp` can do what ranks can."""
+    """Why the case's strategy cannot measure it; None if it can. Collectives and `ddp` have no limits of their own."""
     if case.strategy == "ddp" or case.is_collective:
         return None
     if case.mode == "infer":
@@ -70,7 +70,9 @@ def refused(case: Case) -> str | None:
 
 
 def no_fused_sgd(case: Case) -> str | None:
-    """For strategies that shard parameters: of torch's fused optimizers this one takes no DTensor (2.14)."""
+    """For strategies that shard parameters: torch's fused SGD is the only fused optimizer without DTensor support
+    (2.14).
+    """
     return (
         "torch has no fused sgd for sharded parameters (use adam or adamw)"
         if case.fused and case.optimizer == "sgd"
@@ -79,6 +81,6 @@ def no_fused_sgd(case: Case) -> str | None:
 
 
 def joined_parts(parts: Sequence[Batch]) -> Batch:
-    """One batch of all of them, in order."""
+    """All parts in order as one batch."""
     together: Batch = map_tensors(lambda *each: torch.cat(each), *parts)
     return together

@@ -18,11 +18,11 @@ from gpubench.worker.workloads.supervised.steps import Distributed
 from gpubench.worker.workloads.supervised.supervised import Supervised
 
 OWN_PLAN = "tensor_parallel_plan"
-"""A method of a user's module: what `parallelize_module` takes, by the names of its submodules."""
+"""Method of a user's module that returns a plan for `parallelize_module`, by submodule name."""
 
 _TF32_EPS = 2.0**-10
 _BETWEEN = (nn.ReLU, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Tanh, nn.Sigmoid, nn.Dropout, nn.Identity)
-"""What works on single elements may stand between two layers of which one is cut by columns, the next by rows."""
+"""Elementwise modules, which may stand between a layer split by columns and the next one, split by rows."""
 
 
 class TP(Strategy):
@@ -51,15 +51,15 @@ class TP(Strategy):
         return joined_parts(parts)
 
     def coarsest(self, case: Case, gradient: torch.dtype) -> float:
-        """Sums of products are cut in parts, so that they are rounded to the type in which they are computed."""
+        """Partial sums of a product are rounded to its dtype."""
         precision = PRECISIONS[case.precision]
         computed = _TF32_EPS if precision.math == "tf32" else float(torch.finfo(getattr(torch, precision.compute)).eps)
         return max(computed, super().coarsest(case, gradient))
 
 
 def plan_of(model: nn.Module, num_ranks: int) -> dict[str, ParallelStyle]:
-    """The module's own; else pairs of layers by columns and by rows with one sum behind them, and every other
-    nn.Linear by columns, with its output gathered.
+    """The module's own plan; by default pairs of layers are split by columns and by rows, with one sum behind them, and
+    every other nn.Linear by columns, with its output gathered.
     """
     for prefix, module in model.named_modules():
         own = getattr(module, OWN_PLAN, None)
@@ -74,7 +74,7 @@ def plan_of(model: nn.Module, num_ranks: int) -> dict[str, ParallelStyle]:
 
 
 def _linears(model: nn.Module, num_ranks: int) -> Iterator[tuple[str, nn.Linear]]:
-    """Those whose `forward` is called (attention of torch takes their weights itself), with weights of their own."""
+    """Layers with weights of their own whose `forward` is called: torch's attention reads the weights itself."""
     inside = [f"{name}." for name, module in model.named_modules() if isinstance(module, nn.MultiheadAttention)]
     users: dict[int, int] = {}
     for module in model.modules():
@@ -87,7 +87,7 @@ def _linears(model: nn.Module, num_ranks: int) -> Iterator[tuple[str, nn.Linear]
 
 
 def _pairs(model: nn.Module) -> Iterator[tuple[str, str]]:
-    """Names of layers that follow each other with nothing but functions of single elements between."""
+    """Names of consecutive layers with nothing but elementwise modules between them."""
     for name, module in model.named_modules():
         dot = f"{name}." if name else ""
         if isinstance(module, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):

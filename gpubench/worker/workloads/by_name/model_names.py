@@ -1,4 +1,4 @@
-"""Names that libraries of models know, and what is said of one that they do not."""
+"""Checks model names and parameters against what a library knows."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,7 +10,7 @@ _MOST_SHOWN = 12
 
 
 def check_name(name: str, known: Sequence[str], what: str, example: str) -> None:
-    """UsageError with near names if `name` is not known. `what`: `torchvision has no detection model`."""
+    """UsageError with the nearest names if `name` is not in `known`. `what`: `torchvision has no detection model`."""
     if name not in known:
         meant = near(name, known)
         hint = f"D{meant[1:]}" if meant else f"There are {len(known)}, such as {example}."
@@ -20,7 +20,7 @@ def check_name(name: str, known: Sequence[str], what: str, example: str) -> None
 
 
 def check_params(workload: str, params: Mapping[str, Any], known: Mapping[str, str]) -> None:
-    """UsageError for a parameter that the workload does not have. `known`: what each one is."""
+    """UsageError for a parameter that the workload lacks. `known`: description by parameter."""
     for name in params:
         if name not in known:
             takes = "; ".join(f"`{each}`, {what}" for each, what in known.items()) or "none"

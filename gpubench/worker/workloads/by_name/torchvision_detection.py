@@ -1,7 +1,7 @@
-"""`workload: torchvision-detection:<model>`: any of torchvision's detectors, with random weights.
+"""`workload: torchvision-detection:<model>`: any detector of torchvision, with random weights.
 
-A sample is an image with a few random boxes. In inference a detector with random weights finds next to nothing, so that
-little is left for the selection of boxes at the end.
+A sample is an image with a few random boxes. In inference a detector with random weights finds almost nothing, so its
+final box selection has little to do.
 """
 
 from typing import Any
@@ -21,7 +21,7 @@ IMAGE_SIZE = 800
 NUM_CLASSES = 91
 NUM_BOXES = 5
 LEAST_SIDE = 4
-"""Pixels of the smallest random box."""
+"""Pixels per side of the smallest random box."""
 
 NUM_KEYPOINTS = 17
 
@@ -37,10 +37,10 @@ def model_names() -> list[str]:
 
 
 class NamedDetector(nn.Module):
-    """Takes a batch's inputs: in training images, boxes and labels, in inference images alone.
+    """Takes a batch's inputs: images, boxes and labels in training, images alone in inference.
 
-    It gives `losses` by name in training, `detections` in inference, and of a model of one stage `logits`: the classes
-    of all anchors, before boxes are chosen.
+    Returns `losses` by name in training and `detections` in inference. One-stage models also return `logits`: the
+    classes of all anchors, before boxes are selected.
     """
 
     def __init__(self, model: nn.Module) -> None:

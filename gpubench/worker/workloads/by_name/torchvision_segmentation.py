@@ -12,10 +12,10 @@ from gpubench.worker.workloads.supervised.supervised import Supervised
 
 IMAGE_SIZE = 520
 NUM_CLASSES = 21
-"""What torchvision's reference script evaluates with: images of 520 pixels, and the classes of Pascal VOC."""
+"""The classes of Pascal VOC, with which torchvision's reference script evaluates (on images of 520 pixels)."""
 
 AUXILIARY_WEIGHT = 0.5
-"""Of the auxiliary head's loss in the same script."""
+"""Weight of the auxiliary head's loss in torchvision's reference script."""
 
 
 def model_names() -> list[str]:
@@ -49,7 +49,7 @@ class TorchvisionSegmentation(Supervised):
         return images_NCHW, torch.randint(case.num_classes or NUM_CLASSES, shape, generator=generator, device=device)
 
     def loss(self, output: Any, targets: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy over pixels, and half of the auxiliary head's where the model has one."""
+        """Mean cross-entropy over pixels, plus half of the auxiliary head's if the model has one."""
         loss = nn.functional.cross_entropy(output["out"], targets)
         if "aux" in output:
             loss = loss + AUXILIARY_WEIGHT * nn.functional.cross_entropy(output["aux"], targets)

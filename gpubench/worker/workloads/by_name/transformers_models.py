@@ -1,7 +1,7 @@
-"""`workload: hf:<architecture>@<task>`: a model of transformers in its default size, or of a config.json.
+"""`workload: hf:<architecture>@<task>`: a model of transformers in its default size, or as in a config.json.
 
-Configurations are made here and weights are random: nothing is downloaded. Layers and masks that some architectures
-leave out at random (LayerDrop, SpecAugment) stay in, so that every step does the same work.
+Nothing is downloaded: configurations are made here and weights are random. LayerDrop and SpecAugment, by which some
+architectures skip layers and mask inputs at random, are off, so that every step does the same work.
 """
 
 import json
@@ -37,7 +37,7 @@ _SAME_WORK |= {"apply_spec_augment": False}
 
 
 class ByKeyword(nn.Module):
-    """A model that takes a batch's inputs by their names, called with all of them in one dict."""
+    """Calls a model that takes keyword arguments with a dict of them."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

@@ -12,19 +12,19 @@ from torch.nn import functional
 from gpubench.worker.workloads.supervised.examples import Batch
 
 IGNORED = -100
-"""A target that counts for nothing: torch's default `ignore_index`."""
+"""The target that the loss leaves out: torch's default `ignore_index`."""
 
 MASKED_SHARE = 0.15
-"""Of the tokens, whose prediction is the loss of a masked language model (Devlin et al. 2019)."""
+"""Share of tokens that a masked language model has to predict (Devlin et al. 2019)."""
 
 SAMPLING_RATE = 16_000
-"""Samples of audio per second; a frame of a spectrogram is 10 ms (Radford et al. 2022)."""
+"""Audio samples per second; a frame of a spectrogram is 10 ms (Radford et al. 2022)."""
 
 FRAMES_PER_S = 100
 
 
 class Sizes(NamedTuple):
-    """Of one sample: `length` in tokens, `shortest` the least share of it that is no padding, and `audio_s`."""
+    """`length` of a sample in tokens, `shortest` the smallest share of it that is not padding, and `audio_s`."""
 
     length: int
     shortest: float
@@ -45,7 +45,7 @@ class Draw:
         return torch.randn((self.num_samples, *shape), generator=self.generator, device=self.generator.device)
 
     def text(self) -> dict[str, torch.Tensor]:
-        """Token ids, and where `shortest` allows padding a mask that is 1 for what is none."""
+        """Token ids and, if `shortest` allows padding, a mask that is 1 for real tokens."""
         length, text = self.sizes.length, _text_config(self.config)
         found = {"input_ids": self.integers(text.vocab_size, length)}
         if self.sizes.shortest < 1:
@@ -69,7 +69,7 @@ def _text_config(config: Any) -> Any:
 
 
 def _hidden(tokens: torch.Tensor, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """The targets of padding count for nothing."""
+    """Targets with padding set to `IGNORED`."""
     mask = inputs.get("attention_mask")
     return tokens if mask is None else tokens.masked_fill(mask == 0, IGNORED)
 
@@ -107,7 +107,7 @@ def _translations(draw: Draw) -> Batch:
 
 
 def _transcripts_by_frame(draw: Draw) -> Batch:
-    """At most one character for every 12th part of a second; 0 is CTC's blank."""
+    """At most one character per twelfth of a second; 0 is CTC's blank."""
     num_characters = max(1, round(draw.sizes.audio_s * 12))
     return {"input_values": draw.audio()}, 1 + draw.integers(draw.config.vocab_size - 1, num_characters)
 
@@ -129,7 +129,7 @@ def _classes_of_images(draw: Draw) -> Batch:
 
 
 def _pairs(draw: Draw) -> Batch:
-    """Of images and texts; the target, which of a batch's texts belongs to an image, is its place."""
+    """Images with their texts; the target of an image is the index of its text in the batch."""
     places = torch.arange(draw.num_samples, device=draw.generator.device)
     return {**draw.text(), "pixel_values": draw.images()}, places
 
@@ -151,14 +151,16 @@ def _ctc_loss(output: Any, targets: torch.Tensor) -> torch.Tensor:
 
 
 def _contrastive_loss(output: Any, targets: torch.Tensor) -> torch.Tensor:
-    """Radford et al. 2021: which text belongs to an image, and which image to a text."""
+    """Matches images with texts and texts with images (Radford et al. 2021)."""
     by_text = output["logits_per_text"].float()
     places = torch.arange(len(targets), device=targets.device)
     return (functional.cross_entropy(by_text, places) + functional.cross_entropy(by_text.T, places)) / 2
 
 
 class Task(NamedTuple):
-    """`auto` names transformers' class, `models` its table of architectures, `logits` what is compared with fp64."""
+    """`auto` names transformers' class, `models` its table of architectures; `logits` picks the output that is compared
+    with fp64.
+    """
 
     auto: str
     models: str
@@ -190,4 +192,4 @@ TASKS = {
     ),
     "contrastive": Task("AutoModel", "ZERO_SHOT_IMAGE_CLASSIFICATION", _pairs, _contrastive_loss, "logits_per_text"),
 }
-"""By the name after the `@`."""
+"""Tasks by the name after the `@`."""

@@ -1,4 +1,4 @@
-"""`Classifier` is importable from here too: workloads written for the first release do that."""
+"""Re-exports `Classifier` for workloads written for the first release."""
 
 from gpubench.worker.workloads.classifier.classifier import Classifier
 

@@ -1,4 +1,4 @@
-"""Image classification: the batches, and the accuracy."""
+"""Image classification: batches and accuracy."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from gpubench.worker.workloads.supervised.supervised import Supervised
 
 
 class Classifier(Supervised):
-    """A model that takes images N3SS and gives logits NC. Subclasses make the model; everything else is here."""
+    """A model from images N3SS to logits NC. A subclass makes the model; everything else is here."""
 
     default_image_size: int
     default_num_classes: int
@@ -25,7 +25,7 @@ class Classifier(Supervised):
         return nn.functional.cross_entropy(self.logits(output), targets)
 
     def logits(self, output: Any) -> torch.Tensor:
-        """The logits NC in what the model returned: override it where that is not a tensor."""
+        """The logits NC in the model's output. Override it if the output is not a tensor."""
         tensor: torch.Tensor = output
         return tensor
 
@@ -33,7 +33,7 @@ class Classifier(Supervised):
         return case.image_size or self.default_image_size
 
     def num_classes(self, case: Case) -> int:
-        """UsageError where the case names fewer classes than its images have: their labels would have no logit."""
+        """UsageError if the case has fewer classes than its data: some labels would have no logit."""
         in_data = image_data.num_classes(case.data)
         if case.num_classes is not None and in_data is not None and case.num_classes < in_data:
             raise UsageError(
@@ -62,7 +62,7 @@ class Classifier(Supervised):
         return image_data.prepared(data, self.input_format(case).image_size)
 
     def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:
-        """Accuracy; of the test split macro averages of precision and recall too."""
+        """Accuracy; on the test split also macro averages of precision and recall."""
         assert self.model is not None, "the model is built first"
         truth, predicted = [], []
         for images, labels_N in self.evaluation_batches(case, examples, device):
@@ -72,7 +72,7 @@ class Classifier(Supervised):
 
 
 def accuracy(truth_N: torch.Tensor, predicted_N: torch.Tensor, *, final: bool) -> Score:
-    """Of class indices: the share that is right, and if `final` precision and recall, macro averages over classes."""
+    """Share of correct class indices; if `final`, also precision and recall, macro-averaged over classes."""
     if not final:
         return Score("accuracy", float((predicted_N == truth_N).double().mean()))
     from sklearn.metrics import accuracy_score, precision_score, recall_score

@@ -1,7 +1,7 @@
 """Images and labels: synthetic, scikit-learn's digits, and torchvision's small data sets from a local folder.
 
-Every set becomes the same thing: three splits of raw images, and one way to make them into what a model takes (scaled
-to [0, 1], resized, normalised by the training split's mean and standard deviation, three channels).
+Every set has three splits of raw images, which are prepared in the same way: scaled to [0, 1], resized, normalised by
+the training split's mean and standard deviation, three channels.
 """
 
 import os
@@ -40,7 +40,7 @@ class Split:
 
 @dataclass(frozen=True)
 class DataSet:
-    """`train`, `validation` and `test` share no image. `scale` is the raw value that stands for white."""
+    """`train`, `validation` and `test` share no image. `scale` is the raw value of white."""
 
     name: str
     train: Split
@@ -62,10 +62,10 @@ class DataSet:
         return self.train.images_NCHW.float() / self.scale
 
     def prepare(self, raw_NCHW: torch.Tensor, image_size: int) -> torch.Tensor:
-        """What a model takes: float32 images N x 3 x `image_size` x `image_size` on the raw images' device.
+        """Prepared images: float32, N x 3 x `image_size` x `image_size`, on the raw images' device.
 
-        Bilinear, without antialiasing (every set is small, so images are nearly always enlarged); normalised with the
-        training split's statistics, which are taken before resizing.
+        Resizing is bilinear without antialiasing (these images are nearly always enlarged). Statistics are the training
+        split's, taken before resizing.
         """
         device = raw_NCHW.device
         images = (raw_NCHW.float() / self.scale - self.mean.to(device)) / self.std.to(device)
@@ -99,7 +99,7 @@ class PreparedImages(Examples):
             yield images.to(dtype), taken.labels_N.to(device)
 
     def kept_on(self, device: torch.device, dtype: torch.dtype) -> "PreparedImages":
-        """The raw images on the device, or the prepared ones where they are few."""
+        """Keeps the split on the device: prepared if small, else raw."""
         split, size = self._split, self._image_size
         images = split.images_NCHW.to(device)
         kept = PreparedImages(self._data, Split(images, split.labels_N.to(device)), size)
@@ -110,7 +110,7 @@ class PreparedImages(Examples):
 
 
 def prepared(data: DataSet, image_size: int) -> DataSplits:
-    """What a model of this image size takes of the set."""
+    """The splits of a set as examples of this image size."""
     train, validation, test = (
         PreparedImages(data, split, image_size) for split in (data.train, data.validation, data.test)
     )
@@ -128,7 +128,7 @@ def load(name: str, *, root: str | None = None, download: bool = False, seed: in
 
 
 def num_classes(name: str) -> int | None:
-    """Classes of a real set; None for synthetic data, which takes the workload's."""
+    """Classes of a real set; None for synthetic data, which uses the workload's number."""
     return None if name == "synthetic" else 10
 
 
@@ -139,7 +139,7 @@ def default_root() -> Path:
 
 
 def stratified(labels_N: torch.Tensor, share: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Indices of the rest and of a seeded `share` in which every class has its part (to within one image)."""
+    """Splits indices at random into the rest and a `share` that has the same mix of classes (to within one image)."""
     from sklearn.model_selection import train_test_split
 
     rest, part = train_test_split(
@@ -170,7 +170,7 @@ TORCHVISION_SETS = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "cifar10"
 
 
 def _torchvision_set(name: str, root: Path, download: bool, seed: int) -> DataSet:
-    """The set's own test split; 15 % of its training images, by seed, become the validation split."""
+    """Uses the set's own test split; a random 15 % of its training images become the validation split."""
     learning, test = (_read(name, root, train=part, download=download) for part in (True, False))
     train, validation = _carve(learning, VALIDATION_SHARE, seed)
     return DataSet(name, train, validation, test, num_classes=10, scale=255.0)

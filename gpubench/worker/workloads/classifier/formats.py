@@ -8,19 +8,19 @@ from gpubench.suite.model.input_shape import Inputs, InputShape
 from gpubench.worker.workloads.supervised.examples import Batch
 
 Samples = torch.Tensor | tuple[torch.Tensor, ...] | dict[str, torch.Tensor]
-"""A module's only input, several in order, or by name."""
+"""One input, several in order, or several by name."""
 
 
 def parts_of(inputs: Any) -> list[Any]:
-    """All inputs of some samples, or of their shapes, without what holds them together."""
+    """All inputs of some samples (or of their shapes) as a flat list."""
     return list(inputs.values() if isinstance(inputs, dict) else inputs if type(inputs) in (tuple, list) else [inputs])
 
 
 class Format(NamedTuple):
-    """Samples of `inputs`, and what is wanted of each.
+    """Shapes of `inputs` and targets.
 
-    Targets are class indices below `num_classes`, one per sample or for each element of `target_shape`; without classes
-    they are floats of that shape.
+    Targets are class indices below `num_classes`, one per sample or per element of `target_shape`; without classes they
+    are floats of that shape.
     """
 
     inputs: Inputs
@@ -29,7 +29,7 @@ class Format(NamedTuple):
 
     @classmethod
     def of_images(cls, image_size: int, num_classes: int) -> "Format":
-        """Images of three channels and a class for each."""
+        """Images of three channels with one class each."""
         return cls(InputShape(None, (3, image_size, image_size)), num_classes)
 
     @property
@@ -38,7 +38,7 @@ class Format(NamedTuple):
         return self.inputs.shape[-1]
 
     def unfilled(self, num_samples: int, dtype: torch.dtype, device: torch.device) -> Batch:
-        """A batch of the right shapes and types (floats in `dtype`), whatever is in it."""
+        """A batch of the right shapes and dtypes (floats in `dtype`), with arbitrary values."""
 
         def empty(part: InputShape) -> torch.Tensor:
             kind = dtype if part.below is None else torch.bool if part.is_bool else torch.int64

@@ -1,4 +1,6 @@
-"""`workload: multimodal:fusion`: which digit is written and said? Each alone is too noisy to be sure."""
+"""`workload: multimodal:fusion`: recognises a digit from a noisy image and a noisy recording, neither of which
+suffices.
+"""
 
 from collections.abc import Sequence
 from functools import cache
@@ -25,10 +27,10 @@ NUM_SAMPLES = SAMPLE_RATE_HZ * 8 // 10
 NUM_FRAMES = 1 + NUM_SAMPLES // features.HOP
 SNR_DB = -12.0
 PIXEL_NOISE = 0.6
-"""Standard deviation, of white."""
+"""Standard deviation of the white noise."""
 
 NUM_TAKES = 4
-"""Of every image: each with another voice and other noise."""
+"""Copies of every image, each with another utterance and other noise."""
 
 _WIDTH = 64
 
@@ -48,7 +50,7 @@ class SeenAndSpoken(Examples):
 
 
 class FusionNet(nn.Module):
-    """`image` N3SS and `sound` NLF to `logits` NC of both together, and those of the `image` and the `sound` alone."""
+    """`image` N3SS and `sound` NLF to `logits` NC of both together, and to those of `image` and `sound` alone."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -79,7 +81,7 @@ class FusionNet(nn.Module):
 
 
 class Fusion(Supervised):
-    """Judged by accuracy; beside it, that of the image alone and of the sound alone."""
+    """Judged by accuracy, next to the accuracy of the image alone and of the sound alone."""
 
     own_data = DATA
     max_gradient_norm = 5.0
@@ -95,7 +97,7 @@ class Fusion(Supervised):
         return {"image": image, "sound": sound}, digits
 
     def loss(self, output: dict[str, torch.Tensor], targets: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of all three answers: so the two alone are as good as they can be."""
+        """Cross-entropy of all three answers, so that each modality alone is trained as well as it can be."""
         losses = [functional.cross_entropy(output[name], targets) for name in ("logits", "image", "sound")]
         return torch.stack(losses).sum()
 
@@ -124,7 +126,7 @@ def load(size: int) -> DataSplits:
 
 
 def paired(seen: Split, spoken: Sequence[Utterance], size: int, seed: int) -> SeenAndSpoken:
-    """Every image four times, each with a random utterance of its digit, both with noise."""
+    """Every image four times, each time with a random utterance of its digit; both get noise."""
     generator = torch.Generator().manual_seed(seed)
     labels_N = seen.labels_N.repeat(NUM_TAKES)
     by_digit = [[index for index, one in enumerate(spoken) if one.words == (word,)] for word in DIGITS]

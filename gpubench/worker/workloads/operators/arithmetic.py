@@ -1,4 +1,4 @@
-"""`operators:matmul` and `operators:conv2d`: the arithmetic a device can do at most."""
+"""`operators:matmul` and `operators:conv2d`: the arithmetic peak of a device."""
 
 from typing import Any, NamedTuple
 
@@ -19,11 +19,11 @@ from gpubench.worker.workloads.operators.operator import (
 MATMUL_SHAPE = "2048x2048x2048"
 CONV2D_SHAPE = "64x56x64x3"
 _CHECKED = 64
-"""Rows and columns of a product that parity looks at."""
+"""Rows and columns of the corner of a product that parity compares."""
 
 
 class _Arithmetic(Operator):
-    """`train` adds the gradients of both inputs, each of which costs what the forward does."""
+    """`train` adds the gradients of both inputs, each of which costs as much as the forward."""
 
     trains = True
     shows_burst = True
@@ -47,7 +47,7 @@ class _Arithmetic(Operator):
 
 
 class Matmul(_Arithmetic):
-    """A (M x K) times B (K x N), both row by row in memory. A step is `batch_size` products."""
+    """A (M x K) times B (K x N), both row-major. A step is `batch_size` products."""
 
     name = "matmul"
 
@@ -99,7 +99,7 @@ class Matmul(_Arithmetic):
         return with_gradients if train else product
 
     def parity(self, case: Case, device: Any) -> ParityProbe:
-        """A corner of the whole product, as the device computes it, against fp64."""
+        """Compares a corner of the full product with fp64."""
         rows, columns, inner = self._sizes(case)
         device, dtype = torch.device(device), dtype_of(case)
         (a,) = random_tensors(1, (rows, inner), dtype, device, case.seed)
@@ -138,7 +138,7 @@ class Conv2d(_Arithmetic):
         return 2.0 * products * self.passes(case)
 
     def bytes_per_sample(self, case: Case) -> float:
-        """Images and their results once per pass; the weights, once per call, are shared by the batch."""
+        """Images and results once per pass; the weights once per call, shared by the batch."""
         size = self._sizes(case)
         images = size.channels * size.pixels**2 + size.filters * size.pixels_out**2
         weights = size.filters * size.channels * size.kernel**2
@@ -186,7 +186,7 @@ class Conv2d(_Arithmetic):
         return found if case.mode == "train" else [*found, found[1]]
 
     def parity(self, case: Case, device: Any) -> ParityProbe:
-        """The first image of a whole batch, as the device computes it, against fp64."""
+        """Compares the first image of a full batch with fp64."""
         size = self._sizes(case)
         (x,), (w,), *_ = self._tensors(case.model_copy(update={"mode": "infer"}), size, 1, torch.device(device))
         with torch.inference_mode():
@@ -208,7 +208,7 @@ def _fp64(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _probe(found: torch.Tensor, expected: torch.Tensor) -> ParityProbe:
-    """The mean square stands for the loss: one number that an error of scale would move."""
+    """The mean square takes the place of a loss: an error of scale changes it."""
     return ParityProbe(
         found, found.square().mean(), None, expected, expected.square().mean(), None, num_samples=len(found)
     )

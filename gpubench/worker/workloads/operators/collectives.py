@@ -1,7 +1,7 @@
-"""`workload: collectives:<name>`: what ranks tell each other, one collective at a time.
+"""`workload: collectives:<name>`: one collective of several ranks at a time.
 
-Sizes and bandwidths are those of nccl-tests (github.com/NVIDIA/nccl-tests, doc/PERFORMANCE.md), so that figures can be
-laid beside its tables.
+Sizes and bandwidths are defined as in nccl-tests (github.com/NVIDIA/nccl-tests, doc/PERFORMANCE.md), so that figures
+compare with its tables.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,14 @@ MESSAGE = "64MiB"
 ROOT = 0
 
 _PATTERN = 13
-"""Inputs are whole numbers below it: bf16 adds those of 16 ranks without rounding, fp32 those of any number."""
+"""Inputs are whole numbers below this: bf16 adds those of 16 ranks without rounding, fp32 those of any number."""
 
 Call = Callable[[], object]
 
 
 def bus_factor(name: str, num_ranks: int) -> float:
-    """Bus bandwidth over algorithm bandwidth: what each rank's link carries per byte of the message, at least.
+    """Bus bandwidth divided by algorithm bandwidth: bytes that each rank's link carries per byte of the message, at
+    least.
 
     all_reduce 2(n-1)/n; all_gather, reduce_scatter and all_to_all (n-1)/n; broadcast and send_recv 1.
     """
@@ -36,11 +37,11 @@ def bus_factor(name: str, num_ranks: int) -> float:
 
 
 class Collective(Operator):
-    """`batch_size` calls of one collective a step, each on `shape` bytes; a sample is one call.
+    """A step is `batch_size` calls of one collective on `shape` bytes each; a sample is one call.
 
-    The size is that of the whole message as nccl-tests counts it: of all_gather what a rank has afterwards, of
-    reduce_scatter and all_to_all what it has before, of the others what it has before and after. `send_recv` is a ring:
-    each rank sends to the next and receives from the one before. broadcast is from rank 0.
+    The size is that of the whole message, as in nccl-tests: a rank's output for all_gather, its input for
+    reduce_scatter and all_to_all, and either for the others. `send_recv` is a ring: each rank sends to the next and
+    receives from the previous one. broadcast is from rank 0.
     """
 
     def __init__(self, name: str) -> None:
@@ -48,7 +49,7 @@ class Collective(Operator):
         self.name = name
 
     def num_elements(self, case: Case) -> int:
-        """Of the message, rounded down to what all ranks can share evenly. UsageError where that is nothing."""
+        """Elements of the message, rounded down to a multiple of the number of ranks. UsageError if that is 0."""
         shape = case.shape or MESSAGE
         if "x" in shape:
             raise UsageError(f"{case.workload} cannot read `shape: {shape}`.", hint="A shape here is a size: `1MiB`.")
@@ -86,7 +87,7 @@ class Collective(Operator):
         return step
 
     def probe(self) -> dict[str, Any]:
-        """The type of what is sent; steps that only one rank takes to look would never end."""
+        """The dtype of the message. No step is watched: extra steps on one rank would wait for the others for ever."""
         assert self._case is not None, "build comes first"
         dtype = dtype_name(dtype_of(self._case))
         message = {"message_bytes": self.message_bytes(self._case), "backend": dist.get_backend()}
@@ -94,7 +95,7 @@ class Collective(Operator):
         return {**types, "batch_size": self._case.batch, "extra": message}
 
     def parity(self, case: Case, device: Any) -> ParityProbe:
-        """Every element that this rank has afterwards, against what all ranks' inputs say. Every rank must call it."""
+        """Compares every element of the rank's output with what all inputs give. Every rank must call it."""
         rank, num_ranks, device = dist.get_rank(), dist.get_world_size(), torch.device(device)
         call, result = self._call(self._filled(case, device, rank))
         call()
@@ -103,12 +104,12 @@ class Collective(Operator):
         return ParityProbe(found, found.mean(), None, expected, expected.mean(), None, num_samples=1)
 
     def _filled(self, case: Case, device: torch.device, rank: int) -> torch.Tensor:
-        """The input of a rank: whole numbers that tell ranks and places apart."""
+        """A rank's input: whole numbers that differ between ranks and positions."""
         places = torch.arange(self.num_elements(case), device=device)
         return ((places * 5 + rank * 3 + places // _PATTERN) % _PATTERN).to(dtype_of(case))
 
     def _call(self, message: torch.Tensor) -> tuple[Call, torch.Tensor]:
-        """The call, and the tensor that holds its result."""
+        """A function that runs the collective, and the tensor that receives the result."""
         rank, num_ranks = dist.get_rank(), dist.get_world_size()
         part = message.numel() // num_ranks
         if self.name == "all_reduce":

@@ -1,4 +1,4 @@
-"""`operators:copy`, `read`, `write` and `triad`: how fast bytes move; `launch`: how fast work can be handed over."""
+"""`operators:copy`, `read`, `write` and `triad`: memory bandwidth; `operators:launch`: launch overhead."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ _GRAPH_WARMUPS = 3
 
 
 class Copy(Operator):
-    """`batch_size` copies of `shape` bytes a step. `data_path` says from where: `resident` within the device's memory,
-    `pinned` and `pageable` from the host's. A sample is one copy.
+    """A step is `batch_size` copies of `shape` bytes, a sample is one copy. `data_path` is the source: `resident`
+    copies within the device's memory, `pinned` and `pageable` from the host's.
     """
 
     name = "copy"
@@ -58,7 +58,7 @@ class Copy(Operator):
         return {**super().probe(), "data_path": self._case.data_path}
 
     def parity(self, case: Case, device: Any) -> ParityProbe:
-        """The first bytes of a whole copy against what they were copied from."""
+        """Compares the first bytes of a full copy with the source."""
         device = torch.device(device)
         (source,) = _random_bytes(1, array_bytes(case), self._source(case, device), case.seed)
         target = torch.zeros_like(source, device=device).copy_(source)
@@ -71,9 +71,10 @@ class Copy(Operator):
 
 
 class _Stream(Operator):
-    """`batch_size` passes over fp32 arrays of `shape` bytes each a step, all within the device's memory; a sample is
-    one pass. Bytes are those that the program reads and writes, as STREAM counts them (McCalpin 1995): what a CPU reads
-    first in order to write it is not counted.
+    """A step is `batch_size` passes over fp32 arrays of `shape` bytes in the device's memory; a sample is one pass.
+
+    Bytes are counted as in STREAM (McCalpin 1995): what the program reads and writes. A CPU's extra read of a cache
+    line before writing it is not counted.
     """
 
     has_precision = False
@@ -114,11 +115,11 @@ class _Stream(Operator):
 
     @staticmethod
     def in_fp64(*arrays: torch.Tensor) -> torch.Tensor:
-        """What a pass gives, from the arrays as they were before it."""
+        """The expected result of a pass, from the arrays as they were before it."""
         raise NotImplementedError
 
     def parity(self, case: Case, device: Any) -> ParityProbe:
-        """The sum, or both ends of what was written."""
+        """Compares the sum, or both ends of the written array."""
         arrays = self.arrays(case, torch.device(device), 0)
         before = [each.cpu().double() for each in arrays]
         with torch.inference_mode():
@@ -172,9 +173,10 @@ class Triad(_Stream):
 
 
 class EmptyLaunch(Operator):
-    """`batch_size` operators a step on one element each, so that handing them over is all there is. A sample is one.
+    """A step is `batch_size` operators on one element each, so that launching is all the work. A sample is one
+    operator.
 
-    With `cuda_graph` the step is captured and replayed: what launching costs the device alone.
+    With `cuda_graph` the step is captured and replayed: this is the device's own launch overhead.
     """
 
     name = "launch"
@@ -203,7 +205,7 @@ class EmptyLaunch(Operator):
         return replayed
 
     def parity(self, case: Case, device: Any) -> ParityProbe:
-        """One step turns the sign as often as it launches: no launch was left out."""
+        """Each launch flips the sign, so the result shows whether one was left out."""
         result = self.make(case.model_copy(update={"cuda_graph": False}), torch.device(device))()
         found = torch.as_tensor(result).double().cpu().reshape(1, 1)
         expected = torch.full((1, 1), -1.0 if case.batch % 2 else 1.0, dtype=torch.float64)
@@ -211,7 +213,7 @@ class EmptyLaunch(Operator):
 
 
 def array_bytes(case: Case) -> int:
-    """The size that `shape` names. UsageError if it is none."""
+    """The size in `shape`. UsageError if it is not a size."""
     shape = case.shape or COPY_SHAPE
     if "x" in shape:
         raise UsageError(f"{case.workload} cannot read `shape: {shape}`.", hint="A shape here is a size: `256MiB`.")
@@ -229,7 +231,7 @@ def _both_ends(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _random_bytes(num: int, num_bytes: int, device: torch.device, seed: int) -> tuple[torch.Tensor, ...]:
-    """Seeded bytes, every value equally likely: made four at a time, which is how fast generators make them."""
+    """Seeded, uniform bytes, generated four at a time because that is faster."""
     generator = torch.Generator(device).manual_seed(seed)
     words = -(-num_bytes // 4)
     low, high = torch.iinfo(torch.int32).min, torch.iinfo(torch.int32).max

@@ -1,7 +1,7 @@
-"""`workload: operators:<operator>`: one operator at a time, to measure what a device can do at most.
+"""`workload: operators:<operator>`: one operator at a time, to measure the peak of a device.
 
-Inputs are random (a card that multiplies zeros draws less power and clocks higher than any real load lets it) and
-rotate through more memory than the last cache holds, so that none is still there when its turn comes again.
+Inputs are random, because a GPU that multiplies zeros draws less power and clocks higher than under real load. They
+rotate through more memory than the last-level cache holds, so that no input is still cached when it is used again.
 """
 
 import math
@@ -25,7 +25,7 @@ Inputs = TypeVar("Inputs")
 
 
 CACHES = 3
-"""The inputs together are at least so many times the last cache."""
+"""The inputs together are at least this many times as large as the last-level cache."""
 
 UNKNOWN_CACHE_BYTES = 64 * 2**20
 _CPUS = Path("/sys/devices/system/cpu")
@@ -33,7 +33,7 @@ _KIB = {"K": 2**10, "M": 2**20, "G": 2**30}
 
 
 class Operator:
-    """What the operators share. A step is `batch_size` calls (for conv2d one call on a batch), a sample one of them."""
+    """What all operators share. A step is `batch_size` calls (conv2d: one call on a batch), a sample is one of them."""
 
     name: str
     has_precision = True
@@ -47,7 +47,7 @@ class Operator:
         return case.batch
 
     def build(self, case: Case, device: Any) -> Step:
-        """Unsupported for settings that an operator does not have."""
+        """Unsupported for settings that the operator does not have."""
         reason = self._refuses(case)
         if reason is not None:
             raise Unsupported(f"{case.workload}: {reason}")
@@ -72,12 +72,12 @@ class Operator:
         return next((reason for reason, holds in refused.items() if holds), self.refuses(case))
 
     def refuses(self, case: Case) -> str | None:
-        """What this operator alone cannot do, or None."""
+        """Why this operator cannot run the case, or None."""
         captured = "its inputs would not rotate in a CUDA graph, which replays fixed addresses"
         return captured if case.cuda_graph else None
 
     def probe(self) -> dict[str, Any]:
-        """Types and layout seen in a few more steps."""
+        """Dtypes and layout seen in a few extra steps."""
         assert self._case is not None, "build comes first"
         assert self._step is not None
         seen = observe(self._step, self._case.device_type)
@@ -93,7 +93,7 @@ class Operator:
 
 
 def sizes(case: Case, default: str, meaning: str, num: Sequence[int]) -> tuple[int, ...]:
-    """The numbers of `shape`, which must be as many as `num` allows. UsageError that says what each one means."""
+    """The numbers of `shape`; `num` lists how many are allowed. UsageError that explains them with `meaning`."""
     shape = case.shape or default
     parts = shape.split("x")
     if not all(part.isdigit() for part in parts) or len(parts) not in num:
@@ -106,8 +106,8 @@ def dtype_of(case: Case) -> torch.dtype:
 
 
 def last_cache_bytes(device: torch.device, cpus: Path = _CPUS) -> int:
-    """Size of a GPU's L2 cache; of a CPU all its largest caches together, as each may serve only some cores. 64 MiB
-    where it is not told.
+    """Size of a GPU's L2 cache; for a CPU, of all its largest caches together, as each may serve only some cores. 64
+    MiB if unknown.
     """
     if device.type != "cpu":
         return accelerator_of(device).last_cache_bytes() or UNKNOWN_CACHE_BYTES
@@ -120,12 +120,12 @@ def last_cache_bytes(device: torch.device, cpus: Path = _CPUS) -> int:
 
 
 def num_sets(set_bytes: int, cache_bytes: int) -> int:
-    """Input sets to rotate through: three caches full, and two at least."""
+    """Input sets to rotate through: enough to fill three caches, and at least two."""
     return max(2, math.ceil(CACHES * cache_bytes / set_bytes))
 
 
 def rotation(sets: Sequence[Inputs]) -> Callable[[], Inputs]:
-    """Gives one set after the other, for ever."""
+    """A function that returns one set after the other, for ever."""
     endless: Iterator[Inputs] = cycle(sets)
     return endless.__next__
 

@@ -1,4 +1,4 @@
-"""`workload: speech:commands`: a recurrent network of 97 thousand parameters that tells ten spoken words apart."""
+"""`workload: speech:commands`: a recurrent network of 97 thousand parameters recognises ten spoken words."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -20,14 +20,14 @@ NUM_FRAMES = 1 + NUM_SAMPLES // features.HOP
 TEST_SNR_DB, LOW_SNR_DB = 20.0, 5.0
 
 _TAKES = 4
-"""Of every training utterance: each with its own noise, loudness and delay."""
+"""Copies of every training utterance, each with its own noise, loudness and delay."""
 
 _WIDTH = 96
 _MOST_DELAY = 1500
 
 
 class Words(Examples):
-    """Features LF and the number of the word."""
+    """Features LF and the index of the word."""
 
     def __init__(self, features_NLF: torch.Tensor, labels_N: torch.Tensor) -> None:
         self.features_NLF, self.labels_N = features_NLF, labels_N
@@ -40,7 +40,7 @@ class Words(Examples):
 
 
 class HeldOutWords(Words):
-    """Of voices that no training utterance has, at 20 dB and, under `low`, at 5 dB."""
+    """Words by voices that are not in the training split, at 20 dB and, as `low`, at 5 dB."""
 
     def __init__(self, spoken: Sequence[Utterance], train: Words, seed: int) -> None:
         waves_NT, labels_N = clean(spoken)
@@ -50,7 +50,7 @@ class HeldOutWords(Words):
 
 
 class GRUClassifier(nn.Module):
-    """Features NLF to logits NC: every second frame through two layers, and the mean of what they say."""
+    """Features NLF to logits NC: a GRU of two layers over every second frame, averaged over time."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class GRUClassifier(nn.Module):
 
 
 class SpeechCommands(Supervised):
-    """Accuracy on voices that it never heard, at 20 dB; at 5 dB beside it."""
+    """Judged by accuracy on unseen voices at 20 dB, and in addition at 5 dB."""
 
     own_data = DATA
     max_gradient_norm = 1.0
@@ -86,7 +86,7 @@ class SpeechCommands(Supervised):
         return load()
 
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
-        """Constant, and down in a straight line over the last third."""
+        """Constant, then linear decay to 0 over the last third."""
         share = min(1.0, 3 * (1 - step / num_steps))
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * share
@@ -119,7 +119,7 @@ def load() -> DataSplits:
 
 
 def clean(spoken: Sequence[Utterance]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Waves NT of 0.8 s, and the numbers of their words."""
+    """Waves NT of 0.8 s, and the indices of their words."""
     waves = [features.trimmed(features.wave(one.samples), NUM_SAMPLES) for one in spoken]
     return torch.stack(waves), torch.tensor([COMMANDS.index(one.words[0]) for one in spoken])
 
@@ -130,7 +130,7 @@ def at_snr(waves_NT: torch.Tensor, snr_db: float, seed: int) -> torch.Tensor:
 
 
 def training_words(spoken: Sequence[Utterance]) -> Words:
-    """Every utterance four times: 5 to 30 dB, a third to full loudness, moved by up to 70 ms."""
+    """Every utterance four times: at 5 to 30 dB, a third to full loudness, shifted by up to 70 ms."""
     waves_NT, labels_N = clean(spoken)
     generator = torch.Generator().manual_seed(0)
     takes = []
@@ -145,7 +145,7 @@ def training_words(spoken: Sequence[Utterance]) -> Words:
 
 
 def trivial_accuracies(examples: HeldOutWords) -> dict[str, float]:
-    """The commonest word of the training split; and the word of the training utterance with the nearest features."""
+    """Always the most common word; and the word of the training utterance with the nearest features."""
     train, truth = examples.train, examples.labels_N
     known, heard = train.features_NLF.flatten(1), examples.features_NLF.flatten(1)
     nearest = train.labels_N[torch.cdist(heard, known).argmin(1)]

@@ -1,4 +1,4 @@
-"""Sound as a network takes it: logarithms of power in 40 bands of the mel scale, a hundred frames a second."""
+"""Log-mel features: log power in 40 mel bands, a hundred frames a second."""
 
 from functools import cache
 from typing import Any
@@ -13,7 +13,7 @@ from gpubench.worker.workloads.speech.utterances import SAMPLE_RATE_HZ
 NUM_BANDS = 40
 WINDOW, HOP = 512, 220
 SILENCE = float(np.log(1e-6))
-"""The feature of no sound, with which sequences are padded."""
+"""The feature of silence; sequences are padded with it."""
 
 FRAMES_PER_S = SAMPLE_RATE_HZ / HOP
 
@@ -32,7 +32,7 @@ def wave(samples: Any) -> torch.Tensor:
 
 
 def trimmed(wave_T: torch.Tensor, num_samples: int) -> torch.Tensor:
-    """What lies between the first loud sample and the last, cut or filled up with silence to `num_samples`."""
+    """The part from the first to the last loud sample, cut or padded with silence to `num_samples`."""
     loud = wave_T.abs().gt(_LOUD).nonzero()
     if len(loud):
         wave_T = wave_T[max(0, int(loud[0]) - _MARGIN) : int(loud[-1]) + _MARGIN]
@@ -41,7 +41,7 @@ def trimmed(wave_T: torch.Tensor, num_samples: int) -> torch.Tensor:
 
 
 def noisy(waves_NT: torch.Tensor, snr_db_N: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """With white noise; the ratio is of the mean power of the whole wave to that of the noise."""
+    """Adds white noise. The ratio is the mean power of the whole wave over that of the noise."""
     power_N1 = waves_NT.square().mean(-1, keepdim=True)
     noise = torch.randn(waves_NT.shape, generator=generator)
     return waves_NT + noise * power_N1.sqrt() * 10 ** (-snr_db_N[:, None] / 20)

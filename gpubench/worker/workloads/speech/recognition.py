@@ -1,4 +1,4 @@
-"""`workload: speech:recognition`: a recurrent network of 301 thousand parameters writes down spoken digits (CTC)."""
+"""`workload: speech:recognition`: a recurrent network of 301 thousand parameters transcribes spoken digits (CTC)."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -29,7 +29,7 @@ _RANDOM_FRAMES = 150
 
 
 class Strings(Examples):
-    """Features LF of one utterance with its number of frames, and its digits + 1, filled up with zeros to four."""
+    """Features LF of an utterance with its number of frames, and its digits + 1, padded with zeros to four."""
 
     def __init__(self, spoken: Sequence[Utterance]) -> None:
         self.texts = [" ".join(one.words) for one in spoken]
@@ -55,7 +55,7 @@ class Strings(Examples):
 
 
 class CTCNet(nn.Module):
-    """`sound` NLF and its `num_frames` N to `logits` N(L/3)C of blank and digits, and the `lengths` N that count."""
+    """`sound` NLF and `num_frames` N to `logits` N(L/3)C over blank and digits, and their valid `lengths` N."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class CTCNet(nn.Module):
 
 
 class SpeechRecognition(Supervised):
-    """Judged by the word error rate on voices that it never heard (jiwer)."""
+    """Judged by the word error rate on unseen voices (jiwer)."""
 
     own_data = DATA
     max_gradient_norm = 5.0
@@ -80,7 +80,7 @@ class SpeechRecognition(Supervised):
         return CTCNet()
 
     def make_batch(self, case: Case, num_samples: int, generator: torch.Generator) -> Batch:  # noqa: ARG002
-        """Noise of a second and a half, with four digits."""
+        """One and a half seconds of noise, with four digits."""
         device = generator.device
         sound = torch.randn(num_samples, _RANDOM_FRAMES, NUM_BANDS, generator=generator, device=device)
         digits = torch.randint(1, 1 + len(DIGITS), (num_samples, MOST_DIGITS), generator=generator, device=device)
@@ -130,7 +130,7 @@ def load() -> DataSplits:
 
 
 def written(output: dict[str, torch.Tensor]) -> list[str]:
-    """The likeliest symbol of each frame, repetitions and blanks left out."""
+    """Greedy decoding: the likeliest symbol of each frame, without repetitions and blanks."""
     best_NL, lengths = output["logits"].argmax(-1).cpu(), output["lengths"].tolist()
     return [
         " ".join(DIGITS[symbol - 1] for symbol in torch.unique_consecutive(row[:length]).tolist() if symbol != BLANK)

@@ -1,7 +1,7 @@
-"""Words and strings of digits, spoken by the voices of espeak-ng and kept in the user's cache folder.
+"""Words and strings of digits, spoken by the voices of espeak-ng and cached in the user's cache folder.
 
-espeak-ng is a program (a package of Debian and of most other systems). The same release says the same thing to the bit;
-the digest of the samples tells releases apart.
+espeak-ng is a program (a package on Debian and most other systems). The same release produces the same samples to the
+bit; releases are told apart by the digest of the samples.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ _NUM_TEST_VOICES, _NUM_VALIDATION_VOICES = 20, 10
 
 
 class Order(NamedTuple):
-    """What a voice is to say, and how: `pitch` from 0 to 99, `speed` in words per minute."""
+    """What a voice has to say: `pitch` from 0 to 99, `speed` in words per minute."""
 
     voice: str
     words: tuple[str, ...]
@@ -63,7 +63,7 @@ class Utterance(NamedTuple):
 
 
 class Speech(NamedTuple):
-    """Utterances of three groups of voices: a voice of the test split is in no other."""
+    """Three splits by voice: no voice is in two of them."""
 
     train: tuple[Utterance, ...]
     validation: tuple[Utterance, ...]
@@ -74,8 +74,8 @@ class Speech(NamedTuple):
 @cache
 def load(kind: str) -> Speech:
     """`commands` (each of ten words twice by every voice), `digits` (each digit once) or `digit-strings` (twelve of two
-    to four digits). Made when they are first asked for, in a minute or two of two CPUs. Missing, with the command
-    that helps, where there is no espeak-ng.
+    to four digits). The first call makes them, in one to two minutes on two CPUs. Missing if espeak-ng is not
+    installed.
     """
     if shutil.which(PROGRAM) is None:
         raise Missing(f"{PROGRAM}, which speaks the words to learn, is not installed: {INSTALL}")
@@ -88,13 +88,13 @@ def load(kind: str) -> Speech:
 
 
 def voices() -> list[str]:
-    """The variants of a voice that this espeak-ng knows, without those that hardly speak."""
+    """The voice variants of this espeak-ng, without those that are hardly audible."""
     table = _run("--voices=variant").decode().splitlines()[1:]
     return sorted({line.split()[-1].rpartition("/")[2] for line in table} - _NO_SPEECH)
 
 
 def orders(kind: str, speakers: Sequence[str]) -> list[Order]:
-    """Seeded: the same for the same voices."""
+    """Seeded: the same voices get the same orders."""
     rng = random.Random(kind)
     texts = {"commands": COMMANDS * 2, "digits": DIGITS, "digit-strings": (None,) * 12}[kind]
     slow, fast = (130, 200) if kind == "digit-strings" else (120, 220)
@@ -112,13 +112,13 @@ def orders(kind: str, speakers: Sequence[str]) -> list[Order]:
 
 
 def speak(wanted: Sequence[Order]) -> list[Utterance]:
-    """One run of the program for each, as many at a time as there are CPUs. UsageError where one says nothing."""
+    """Runs the program once per order, in parallel on all CPUs. UsageError if one run returns no samples."""
     with ThreadPoolExecutor(usable_cpus() or 1) as pool:
         return list(pool.map(_speak, wanted))
 
 
 def split(utterances: Sequence[Utterance]) -> Speech:
-    """Voices by a hash of their names: twenty for the test, ten for validation."""
+    """Splits voices by a hash of their names: twenty for the test split, ten for validation."""
     speakers = sorted({one.voice for one in utterances}, key=lambda voice: hashlib.sha256(voice.encode()).digest())
     test = set(speakers[:_NUM_TEST_VOICES])
     validation = set(speakers[_NUM_TEST_VOICES : _NUM_TEST_VOICES + _NUM_VALIDATION_VOICES])
@@ -162,7 +162,7 @@ def _run(*arguments: str) -> bytes:
 
 
 def _read(file: Path) -> list[Utterance] | None:
-    """What was kept, or None where nothing was, or not all of it."""
+    """The cached utterances; None if there are none, or the file is incomplete."""
     try:
         with np.load(file) as kept:
             samples, ends, said = kept["samples"], kept["ends"], kept["voices_and_words"]
@@ -175,7 +175,7 @@ def _read(file: Path) -> list[Utterance] | None:
 
 
 def _write(file: Path, utterances: Sequence[Utterance]) -> None:
-    """At once, so that no other process reads half of it."""
+    """Writes the file in one move, so that no other process reads a part of it."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".npz", delete=False) as made:
         np.savez(

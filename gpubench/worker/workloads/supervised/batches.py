@@ -1,8 +1,8 @@
-"""Where a step's input comes from: the data path of a case.
+"""The data path of a case: where the input of a step comes from.
 
-A source gives batches for ever. `fetch` gets one on the host side (for `resident` it is on the device already) and
-`transfer` brings it to the device; both are parts of a step. Floats arrive in the type of the weights, and images in
-the case's memory format, as a tuned input pipeline would deliver them.
+A source is endless. `fetch` gets a batch on the host (with `resident` it is already on the device), `transfer` moves it
+to the device; both are part of a step. Floats arrive in the dtype of the weights and images in the case's memory
+format, as from a tuned input pipeline.
 """
 
 import os
@@ -26,7 +26,7 @@ POOL_SAMPLES = 512
 
 
 class Cast(NamedTuple):
-    """Brings the inputs of a batch to a case's type and layout."""
+    """Converts inputs to a case's dtype and layout."""
 
     dtype: torch.dtype
     memory_format: torch.memory_format
@@ -36,7 +36,7 @@ class Cast(NamedTuple):
         return cls(NUMERICS[case.precision].weights, layout_of(case))
 
     def __call__(self, inputs: Any) -> Any:
-        """Floats in `dtype`, images in `memory_format`; integers as they are."""
+        """Casts floats to `dtype` and images to `memory_format`; integers stay as they are."""
         return map_tensors(self._cast, inputs)
 
     def _cast(self, part: torch.Tensor) -> torch.Tensor:
@@ -48,7 +48,7 @@ class Cast(NamedTuple):
 
 
 class BatchSource(Protocol):
-    """`input_waits_s` holds, per step, how long the host waited for its batches (perf_counter); None: never waits."""
+    """`input_waits_s`: seconds per step that the host waited for batches (perf_counter); None if it never waits."""
 
     input_waits_s: list[float] | None
 
@@ -58,7 +58,7 @@ class BatchSource(Protocol):
 
 
 class Resident:
-    """A pool of distinct batches on the device, rotated. At most 8 batches and 256 MiB, and at least one batch."""
+    """Rotates through distinct batches on the device: up to 8 batches and 256 MiB, and at least one batch."""
 
     input_waits_s: list[float] | None = None
 
@@ -68,7 +68,7 @@ class Resident:
         self.rewind()
 
     def rewind(self) -> None:
-        """The next batch is the first again."""
+        """Starts again with the first batch."""
         self._rotation = cycle(self.batches)
 
     def fetch(self) -> Batch:
@@ -76,10 +76,12 @@ class Resident:
         return batch
 
     def renew(self, batches: Sequence[Batch]) -> None:
-        """Other samples in the same memory: those of each batch change places, of one by one those of all batches."""
+        """Gives every batch other samples in the same memory: samples move within their batch, or, with one sample per
+        batch, between batches.
+        """
         for batch in batches:
             for part in tree_leaves(batch):
-                if 0 not in part.stride():  # what was expanded has one value in many places
+                if 0 not in part.stride():  # an expanded tensor stores one value for many elements
                     part.copy_(part.roll(1, 0))
         if len(batches) > 1 and len(first_tensor(batches[0])) == 1:
             leaves = [tree_leaves(batch) for batch in batches]
@@ -109,9 +111,9 @@ class HostMemoryBatches(Resident):
 
 
 class Loader:
-    """A DataLoader that never ends, so that no step stands at the border of an epoch.
+    """A DataLoader without end, so that no step falls on the boundary of an epoch.
 
-    The workers (forked, persistent) read and prepare single samples, as a usual pipeline does.
+    Its workers (forked, persistent) read and prepare single samples, as a usual pipeline does.
     """
 
     def __init__(self, examples: Examples, cast: Cast, case: Case, device: torch.device) -> None:
@@ -154,13 +156,13 @@ class Loader:
         )
 
     def close(self) -> None:
-        """Ends the worker processes: they stop when the last reference to the iterator goes."""
+        """Drops the iterator, which ends the worker processes."""
         self._iterator = None
         del self.loader
 
 
 class Endless(Sampler[int]):
-    """Indices in seeded random order, every sample once per pass, for ever."""
+    """Seeded random indices without end; every pass contains every sample once."""
 
     def __init__(self, num_samples: int, seed: int) -> None:
         self._num_samples, self._seed = num_samples, seed
@@ -172,7 +174,7 @@ class Endless(Sampler[int]):
 
 
 class SampledPool(Examples):
-    """The samples of one random batch, one at a time: what a loader reads of synthetic data."""
+    """The samples of one random batch as a data set: what a loader reads for synthetic data."""
 
     def __init__(self, batch: Batch) -> None:
         self._batch = batch
@@ -186,11 +188,11 @@ class SampledPool(Examples):
 
 
 MakeBatch = Callable[[int, torch.Generator], Batch]
-"""A seeded random batch of so many samples, in float32 or integers on the generator's device."""
+"""Makes a seeded random batch of that many samples, in float32 or integers on the generator's device."""
 
 
 def make_source(case: Case, make_batch: MakeBatch, examples: Examples | None, device: torch.device) -> BatchSource:
-    """The case's source: batches of `examples`, or random ones where that is None."""
+    """The case's source: batches of `examples`, or random ones if that is None."""
     cast = Cast.of(case)
     if case.data_path == "loader":
         return Loader(examples or SampledPool(_pool(make_batch, case.seed)), cast, case, device)
@@ -206,7 +208,7 @@ def make_source(case: Case, make_batch: MakeBatch, examples: Examples | None, de
 
 
 def make_batches(case: Case, make_batch: MakeBatch, examples: Examples | None, device: torch.device) -> Iterator[Batch]:
-    """Seeded batches of the case's size on `device` for ever, in float32. One larger than the split repeats samples."""
+    """Endless seeded batches of the case's size, in float32. A batch larger than the split repeats samples."""
     if examples is None:
         generator = torch.Generator(device).manual_seed(case.seed)
         while True:
@@ -218,13 +220,13 @@ def make_batches(case: Case, make_batch: MakeBatch, examples: Examples | None, d
 
 
 def _pool(make_batch: MakeBatch, seed: int) -> Batch:
-    """As many samples as a loader's pool may hold."""
+    """As many samples as fit a loader's pool."""
     one = num_bytes(make_batch(1, seeded(seed))[0])
     return make_batch(max(1, min(POOL_SAMPLES, POOL_BYTES // max(1, one))), seeded(seed))
 
 
 def moved(tree: Any, device: torch.device, *, non_blocking: bool = False) -> Any:
-    """Every tensor on `device`."""
+    """Moves every tensor to `device`."""
     return map_tensors(lambda part: part.to(device, non_blocking=non_blocking), tree)
 
 
@@ -233,13 +235,13 @@ def num_bytes(tree: Any) -> int:
 
 
 def first_tensor(tree: Any) -> torch.Tensor:
-    """Any tensor of a batch tells its device, and by its first dimension how many samples there are."""
+    """Any tensor of a batch: it shows the device and, by its first dimension, the number of samples."""
     found: torch.Tensor = tree_leaves(tree)[0]
     return found
 
 
 def as_class(target: Any) -> Any:
-    """A single class index as an int: a tensor each would cost a loader more."""
+    """Converts a single class index to an int, which is cheaper for a loader than a tensor."""
     is_class = isinstance(target, torch.Tensor) and target.ndim == 0 and not target.is_floating_point()
     return int(target) if is_class else target
 
@@ -249,5 +251,5 @@ def layout_of(case: Case) -> torch.memory_format:
 
 
 def seeded(seed: int) -> torch.Generator:
-    """A generator on the CPU."""
+    """A CPU generator."""
     return torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Real data as a step takes it: samples, and batches of them."""
+"""Real data: samples, and how they become batches."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,11 +8,11 @@ import torch
 from torch.utils.data import Dataset
 
 Batch = tuple[Any, Any]
-"""Inputs and targets: each a tensor, or tuples and dicts of them. The sample is the first dimension of every tensor."""
+"""Inputs and targets: tensors, or tuples and dicts of them. The first dimension of every tensor is the sample."""
 
 
 def map_tensors(function: Callable[..., Any], first: Any, *others: Any) -> Any:
-    """What `function` returns for every tensor of some inputs (and the same of others), put together likewise."""
+    """Applies `function` to every tensor of `first` (and its counterparts in `others`); keeps the structure."""
     if isinstance(first, dict):
         return {name: map_tensors(function, part, *(other[name] for other in others)) for name, part in first.items()}
     if type(first) in (tuple, list):  # a DataLoader that pins memory makes lists of tuples
@@ -21,22 +21,22 @@ def map_tensors(function: Callable[..., Any], first: Any, *others: Any) -> Any:
 
 
 class Examples(Dataset[Any]):
-    """One split of real data. A subclass has `__len__` and `__getitem__`: one sample's inputs and target, without a
-    batch dimension. `collate` pads where samples differ in length.
+    """One split of real data. A subclass defines `__len__` and `__getitem__`, which returns one sample's inputs and
+    target without a batch dimension. Override `collate` to pad samples of different lengths.
     """
 
     def __len__(self) -> int:
         raise NotImplementedError
 
     def collate(self, samples: list[Any]) -> Batch:
-        """A batch of single samples, on the CPU."""
+        """Makes a batch of single samples, on the CPU."""
         inputs, targets = zip(*samples, strict=True)
         return map_tensors(_stacked, *inputs), map_tensors(_stacked, *targets)
 
     def batches(
         self, order: torch.Tensor, batch_size: int, device: torch.device, dtype: torch.dtype
     ) -> Iterator[Batch]:
-        """The samples at these indices in batches on `device`, their inputs' floats in `dtype`."""
+        """Batches of the samples at these indices on `device`, with floating-point inputs in `dtype`."""
         for indices in torch.split(order, batch_size):
             inputs, targets = self.collate([self[index] for index in indices.tolist()])
             yield (
@@ -47,7 +47,7 @@ class Examples(Dataset[Any]):
             )
 
     def kept_on(self, device: torch.device, dtype: torch.dtype) -> "Examples":  # noqa: ARG002
-        """The same for many passes: a subclass may keep all of it on the device."""
+        """These examples for repeated passes: a subclass may keep the whole split on the device."""
         return self
 
 
@@ -57,7 +57,9 @@ def _stacked(*parts: Any) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class DataSplits:
-    """Three splits that share no sample. `digest` tells data apart that differ between machines (None: they do not)."""
+    """Three splits that share no sample. `digest` identifies data that may differ between machines (None: it never
+    does).
+    """
 
     name: str
     train: Examples

@@ -1,7 +1,7 @@
-"""The training step inside the loop of a Lightning Trainer, to measure what the wrapper costs.
+"""The training step inside the loop of a Lightning Trainer, to measure the overhead of the wrapper.
 
-A Trainer runs its own loop and calls hooks, while whoever measures calls one step after the other. So `fit` runs in a
-greenlet of the same thread, which hands over after every optimizer step; a switch takes less than a microsecond.
+A Trainer runs its own loop and calls hooks, but a measurement calls step after step. So `fit` runs in a greenlet of the
+same thread that switches back after every optimizer step; a switch takes less than a microsecond.
 """
 
 import logging
@@ -22,7 +22,7 @@ _INSTALL = "pip install 'gpubench[lightning]'"
 
 
 def refuse(case: Case, max_gradient_norm: float | None) -> None:
-    """Unsupported for what this loop does not measure."""
+    """Unsupported for cases that this loop cannot measure."""
     reason = None
     if case.mode != "train":
         reason = "Lightning's loop is measured in training"
@@ -39,21 +39,21 @@ def refuse(case: Case, max_gradient_norm: float | None) -> None:
 
 
 class FrameworkLoop(Protocol):
-    """A framework that runs a `TrainStep` in its own way. Calling it does one optimizer step and counts it there."""
+    """Runs a `TrainStep` inside a framework. Each call is one optimizer step, counted in the `TrainStep`."""
 
     def __call__(self) -> object: ...
 
     def put_back(self) -> None:
-        """Makes model and step say what has become of them, if the framework has copies of its own."""
+        """Updates torch's model and step from the framework's own copies, if it has any."""
 
     def probe(self) -> dict[str, Any] | None:
-        """All that is known of what runs; None if it is torch, and can be watched."""
+        """Facts about the step; None if torch runs it, so that it can be watched."""
 
     def close(self) -> None: ...
 
 
 class LightningLoop:
-    """Calls itself one optimizer step of `Trainer.fit`, with the model, loss, batches and optimizer of a `TrainStep`.
+    """Each call runs one optimizer step of `Trainer.fit`, with the model, loss, batches and optimizer of a `TrainStep`.
 
     Raises what `fit` raises. Unsupported if Lightning is not installed.
     """
@@ -117,19 +117,19 @@ class LightningLoop:
         self._step.num_steps += 1
 
     def put_back(self) -> None:
-        """Nothing to do: model and optimizer are the step's."""
+        """Nothing to do: Lightning trains the step's own model and optimizer."""
 
     def probe(self) -> None:
-        """The step's model is watched."""
+        """None: the step's model can be watched."""
 
     def close(self) -> None:
-        """Ends `fit`, and with it what it holds."""
-        if self._fit:  # begun, and not at its end
+        """Ends `fit` and frees what it holds."""
+        if self._fit:  # started and not finished
             self._fit.throw()
 
 
 class _Batches:
-    """Batches without end, as a Trainer takes them."""
+    """Endless batches for a Trainer."""
 
     def __init__(self, step: TrainStep) -> None:
         self._step = step
@@ -143,7 +143,9 @@ class _Batches:
 
 @contextmanager
 def _environment_left() -> Iterator[None]:
-    """Lightning's import changes how torch looks for CUDA, by a variable that other arms of the process would get."""
+    """Restores the environment: Lightning's import sets a variable that changes how torch finds CUDA, also for other
+    arms in this process.
+    """
     before = dict(os.environ)
     try:
         yield
@@ -153,6 +155,6 @@ def _environment_left() -> Iterator[None]:
 
 
 def _quiet() -> None:
-    """Lightning says which devices it found and what it would do better: that is not a message of the workload."""
+    """Hides Lightning's notes on devices and its tips: they are not messages of the workload."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")

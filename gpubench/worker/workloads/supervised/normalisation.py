@@ -1,4 +1,4 @@
-"""Statistics for batch normalisation that has never seen data."""
+"""Usable statistics for batch normalisation that has never seen data."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,14 +16,13 @@ ACTIVATION_RMS = 0.25
 def settle(model: nn.Module, example: Callable[[int], Any]) -> nn.Module:
     """Gives every batch normalisation of a CPU model statistics that keep activations near 1/4; returns the model.
 
-    Untrained statistics (mean 0, variance 1) normalise nothing: through the residual sums of a resnet152 or the
-    branches of an inception_v3 activations grow to 1e7 and more, beyond what fp16 holds, and inference would be
-    infinite. The statistics of a batch would hold them, but centred and scaled channel by channel an untrained network
-    amplifies rounding at every layer: a resnet50 then errs by 20 % in bf16 and by 3e-5 in fp32 where nothing is wrong.
-    So the mean stays 0 and every channel of a layer is divided by the same number: no cancellation, no channel blown
-    up. A root mean square of 1/4 (not 1) keeps smooth activations (efficientnet's) nearly linear. Logits of 20
-    torchvision models then err by 0.5 to 3 % in bf16 and by less than 2e-6 in fp32. It takes one forward of two
-    samples, which `example(2)` gives in float32 on the CPU.
+    Untrained statistics (mean 0, variance 1) normalise nothing: in the residual sums of a resnet152 or the branches of
+    an inception_v3 activations grow to 1e7 and more, beyond the range of fp16. Statistics of a batch would avoid that,
+    but an untrained network that is centred and scaled channel by channel amplifies rounding at every layer: a correct
+    resnet50 then has errors of 20 % in bf16 and 3e-5 in fp32. So the mean stays 0 and all channels of a layer are
+    divided by one number, which cancels nothing and blows up no channel. A root mean square of 1/4 (not 1) keeps smooth
+    activations (efficientnet's) nearly linear. Logits of 20 torchvision models then have errors of 0.5 to 3 % in bf16
+    and below 2e-6 in fp32. Costs one forward of two samples, `example(2)`, which are float32 on the CPU.
     """
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm) and module.track_running_stats]
     if not layers:
@@ -49,7 +48,7 @@ def _take_mean_square(layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> Non
 
 
 def freeze(model: nn.Module) -> None:
-    """Makes every batch normalisation use its statistics instead of the batch's, whatever mode the model is in."""
+    """Makes every batch normalisation use its running statistics instead of the batch's, in any mode."""
     for module in model.modules():
         if isinstance(module, _BatchNorm):
             module.eval()

@@ -1,4 +1,4 @@
-"""Optimizers by name, and a GradScaler that counts what it skipped without asking the device."""
+"""Optimizers by name, and a GradScaler that counts skipped steps without synchronising the device."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -23,19 +23,20 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 def make_optimizer(case: Case, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
-    """The case's optimizer over `parameters`. `Unsupported` with torch's reason where it refuses `fused` here.
+    """The case's optimizer. Unsupported with torch's reason if it refuses `fused` here.
 
-    Adam over fp16 weights takes eps 1e-4: the usual 1e-8 is zero in fp16, and a gradient of zero would become NaN.
+    Adam over fp16 weights takes eps 1e-4: the usual 1e-8 rounds to zero in fp16, so a gradient of zero would become
+    NaN.
     """
     make, arguments = OPTIMIZERS[case.optimizer], {"lr": case.learning_rate}
-    alike: dict[type, list[torch.nn.Parameter]] = {}  # no kernel takes a mix of whole parameters and sharded ones
+    alike: dict[type, list[torch.nn.Parameter]] = {}  # no kernel takes whole and sharded parameters together
     for parameter in parameters:
         alike.setdefault(type(parameter), []).append(parameter)
     groups = [{"params": each} for each in alike.values()]
     if NUMERICS[case.precision].weights is torch.float16 and case.optimizer != "sgd":
         arguments["eps"] = FP16_ADAM_EPS
     if case.cuda_graph and case.optimizer != "sgd":
-        arguments["capturable"] = True  # its state would live on the host
+        arguments["capturable"] = True  # otherwise its step count lives on the host
     if not case.fused:
         return make(groups, **arguments)
     try:
@@ -45,11 +46,11 @@ def make_optimizer(case: Case, parameters: Iterable[torch.nn.Parameter]) -> torc
 
 
 class CountingScaler(torch.amp.GradScaler):
-    """A GradScaler that adds up, on the device, how many optimizer steps it skipped.
+    """A GradScaler that counts skipped optimizer steps on the device.
 
-    It reads what `step` itself found (one flag per device), so nothing is synchronised and the scaler's own behaviour
-    is unchanged. With an optimizer that is not fused, `GradScaler.step` reads that flag on the host once per step. This
-    wait is part of what is measured; `device_waits_s` has each one in seconds.
+    It reads the flags that `step` itself sets (one per device), so it neither synchronises nor changes what the scaler
+    does. If the optimizer is not fused, `GradScaler.step` reads the flag on the host in every step. That wait is part
+    of the measured step; `device_waits_s` lists it in seconds.
     """
 
     def __init__(self, device: torch.device, **arguments: Any) -> None:
@@ -60,14 +61,14 @@ class CountingScaler(torch.amp.GradScaler):
     def _maybe_opt_step(
         self, optimizer: torch.optim.Optimizer, optimizer_state: dict[str, Any], *args: Any, **kwargs: Any
     ) -> Any:
-        """What torch's own does, with its wait timed. A torch that no longer calls it leaves `device_waits_s` empty."""
+        """Times the wait in torch's own method. `device_waits_s` stays empty with a torch that no longer calls it."""
         began = time.perf_counter()
         found_inf = sum(flag.item() for flag in optimizer_state["found_inf_per_device"].values())
         self.device_waits_s.append(time.perf_counter() - began)
         return None if found_inf else optimizer.step(*args, **kwargs)
 
     def count(self, optimizer: torch.optim.Optimizer) -> None:
-        """Call between `step` and `update`, which forgets what was found."""
+        """Call between `step` and `update`, which clears the flags."""
         for found_inf in self._found_inf_per_device(optimizer).values():
             self._num_skipped.add_(found_inf)
 

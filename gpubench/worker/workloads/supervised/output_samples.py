@@ -1,4 +1,4 @@
-"""Outputs of measured inference steps, kept with their inputs, and what a fresh model computes for the same inputs."""
+"""Samples of measured inference outputs with their inputs, to compare with what a fresh model computes."""
 
 from collections import deque
 from typing import Any, NamedTuple, Protocol
@@ -17,7 +17,7 @@ MOST_ROWS = 8
 
 
 class SampledModel(Protocol):
-    """What is needed of a `Supervised`."""
+    """The part of `Supervised` used here."""
 
     def place_model(self, case: Case, device: torch.device, *, settled: bool = False) -> torch.nn.Module: ...
     def logits(self, output: Any) -> torch.Tensor: ...
@@ -31,7 +31,7 @@ class _Taken(NamedTuple):
 
 
 class OutputSamples:
-    """The last few samples of one workload. `state` are the weights that computed them."""
+    """The latest samples of one workload. `state`: the weights that computed them."""
 
     def __init__(self, workload: SampledModel, engine: InferStep, case: Case) -> None:
         self._workload, self._case = workload, case
@@ -40,9 +40,9 @@ class OutputSamples:
         self._state: list[torch.Tensor] = []
 
     def take(self) -> None:
-        """Keeps rows of the last output, and puts other samples in the place of its batch.
+        """Keeps rows of the last output, and replaces the samples of its batch. Call it between blocks of steps.
 
-        For between blocks of steps, not inside them. Nothing is taken where a loader makes new batches anyway.
+        Takes nothing with a loader, which makes new batches anyway.
         """
         engine = self._engine
         if engine is None or engine.output is None or not isinstance(engine.source, Resident) or not engine.source.last:
@@ -50,25 +50,25 @@ class OutputSamples:
         inputs = engine.source.last[0]
         logits = self._workload.logits(engine.output).detach()
         if logits.ndim == 0 or len(logits) != len(first_tensor(inputs)):
-            return  # not a row for each sample
+            return  # not one row per sample
         rows = torch.linspace(0, len(logits) - 1, min(len(logits), MOST_ROWS)).long()
         kept = map_tensors(lambda part: part[rows.to(part.device)].cpu(), inputs)
         self._taken.append(_Taken(kept, logits[rows.to(logits.device)].cpu()))
         engine.source.renew([engine.source.last])
 
     def take_last(self, step: Any, model: torch.nn.Module) -> None:
-        """After the last step: one more, and the weights."""
+        """Call after the last step: runs one more and keeps the weights."""
         step()
         self.take()
         if self._taken:
             self._state = [each.detach().to("cpu", copy=True) for each in _state(model)]
 
     def release(self) -> None:
-        """Lets go of everything on the device."""
+        """Frees everything on the device."""
         self._engine = None
 
     def check(self, device: torch.device) -> OutputCheck | None:
-        """For after the workload is closed. None if nothing was taken."""
+        """Call after the workload is closed. None if nothing was taken."""
         if not self._state:
             return None
         model = self._workload.place_model(self._case, device, settled=True)
@@ -94,7 +94,7 @@ def _state(model: torch.nn.Module) -> list[torch.Tensor]:
 
 
 def _distance(got: torch.Tensor, expected: torch.Tensor) -> float:
-    """|got - expected| / |expected| in fp64; infinite for other shapes."""
+    """|got - expected| / |expected| in fp64; infinite if shapes differ."""
     if got.shape != expected.shape:
         return float("inf")
     got, expected = got.double(), expected.double()

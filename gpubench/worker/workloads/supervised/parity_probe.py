@@ -1,4 +1,4 @@
-"""A model's fixed batch, once as the timed step computes it and once in fp64 on the CPU."""
+"""Runs a fixed batch as the timed step computes it, and in fp64 on the CPU."""
 
 from functools import partial
 from typing import Any, Protocol
@@ -16,11 +16,11 @@ from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, map
 NUM_SAMPLES = 8
 
 Outputs = tuple[Any, Any, Any]
-"""Logits NC, loss and flat gradient (None for what a mode has not) as fp64 tensors on the CPU."""
+"""Logits NC, loss and flat gradient (None if the mode has none) as fp64 tensors on the CPU."""
 
 
 class ProbedWorkload(Protocol):
-    """What is needed of a `Supervised`."""
+    """The part of `Supervised` used here."""
 
     loss_in_inference: bool
 
@@ -33,20 +33,20 @@ class ProbedWorkload(Protocol):
 
 
 def run(workload: ProbedWorkload, case: Case, device: torch.device) -> ParityProbe:
-    """Both passes start from the same weights (already rounded to the case's type) and the same float32 samples, in the
-    case's mode, but without dropout and stochastic depth, and with frozen statistics in batch normalisation: with those
-    of a small batch, an untrained resnet50 amplifies rounding to a logits error of 10 to 30 % in bf16, which no limit
-    could tell from a mistake. The gradient is that of the unscaled loss.
+    """Both passes start from the same weights (already rounded to the case's dtype) and the same float32 samples, in
+    the case's mode. Dropout and stochastic depth are off and batch normalisation uses frozen statistics: with those of
+    a small batch, an untrained resnet50 amplifies rounding to logits errors of 10 to 30 % in bf16, which no limit could
+    tell from a mistake. The gradient is that of the unscaled loss.
 
-    A compiled case gets its samples repeated to its own batch: what it has compiled is then what is checked, unless
-    freezing and switching off make it compile anew.
+    In a compiled case the samples are repeated to fill the case's batch, so that the code it compiled is what is
+    checked (unless the changes above make it compile again).
     """
     model, reference = (workload.place_model(case, where, settled=True) for where in (device, torch.device("cpu")))
     for each in (model, reference):
         switch_off_randomness(each)
         normalisation.freeze(each)
     wake_zero_layers(model)
-    # Not a copy of the model, because locks and computed weights have none. `double` makes the weights its own.
+    # Made anew, because locks and computed weights cannot be copied. `double` makes new weights.
     for its, own in zip(_state(reference), _state(model), strict=True):
         its.data = own.detach().cpu()
     reference = reference.to(memory_format=torch.contiguous_format).double()
@@ -75,7 +75,7 @@ def _state(model: torch.nn.Module) -> list[torch.Tensor]:
 
 
 def fixed_batch(workload: ProbedWorkload, case: Case) -> Batch:
-    """At most eight samples in float32 on the CPU: of the real data's test split where the case has real data."""
+    """At most eight samples in float32 on the CPU, from the test split if the case has real data."""
     few = case.model_copy(update={"batch_size": min(case.batch, NUM_SAMPLES)})
     data = workload.load_data(case)
     examples = None if data is None else data.test
@@ -83,8 +83,8 @@ def fixed_batch(workload: ProbedWorkload, case: Case) -> Batch:
 
 
 def switch_off_randomness(model: torch.nn.Module) -> None:
-    """Sets the probability of dropout and stochastic depth to 0, wherever a module keeps it: attention layers of
-    several libraries have a number named for it.
+    """Sets the probability of dropout and stochastic depth to 0, in every module that stores one: attention layers of
+    several libraries have an attribute for it.
     """
     for module in model.modules():
         if isinstance(module, torch.nn.modules.dropout._DropoutNd) or type(module).__name__ == "StochasticDepth":  # noqa: SLF001
@@ -95,7 +95,7 @@ def switch_off_randomness(model: torch.nn.Module) -> None:
 
 
 def wake_zero_layers(model: torch.nn.Module) -> None:
-    """Gives linear layers that start at zero (heads of vision transformers) weights: logits of 0 prove nothing."""
+    """Gives weights to linear layers that start at zero (heads of vision transformers): logits of 0 prove nothing."""
     for module in model.modules():
         if isinstance(module, torch.nn.Linear) and not module.weight.detach().any():
             torch.nn.init.normal_(module.weight, std=0.02)

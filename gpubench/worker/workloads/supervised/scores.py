@@ -1,4 +1,4 @@
-"""How good a trained model is, and what a batch holds, in the words of the task."""
+"""The score of a trained model and the contents of a batch, in the task's own terms."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -8,10 +8,10 @@ _NONE: Mapping[str, float] = MappingProxyType({})
 
 
 class Score(NamedTuple):
-    """What `evaluate` found. `name` is a metric (`gpubench list metrics`), whose direction is the score's.
+    """The result of `evaluate`. `name` is a metric (`gpubench list metrics`), which defines whether higher is better.
 
-    Values are shares of 1, as all of gpubench's shares: a BLEU of 24 is 0.24. `others` are further metrics of the same
-    model; `baselines` the same score of something trivial by its name, such as copying the input.
+    Values are from 0 to 1: a BLEU of 24 is 0.24. `others` are further metrics of the same model; `baselines` are scores
+    of trivial methods by their names, such as copying the input.
     """
 
     name: str
@@ -21,8 +21,8 @@ class Score(NamedTuple):
 
 
 class Contents(NamedTuple):
-    """What one batch holds: `num_units` tokens or seconds of audio that are no padding (`unit` None: the task has no
-    unit but the sample), and how many of its `num_elements` are padding.
+    """What a batch holds: `num_units` tokens or seconds of audio without padding (`unit` None: the task counts
+    samples), and how many of its `num_elements` are padding.
     """
 
     unit: Literal["tokens", "audio_s"] | None

@@ -1,4 +1,5 @@
-"""One training step and one inference step of a model, either of them in a CUDA graph, and what they did.
+"""The training step and the inference step of a model, either of them as a CUDA graph, and the counters behind
+`Health`.
 
 Nothing here waits for the device: finiteness is accumulated there and read after the last step.
 """
@@ -17,12 +18,12 @@ from gpubench.worker.workloads.supervised.examples import map_tensors
 from gpubench.worker.workloads.supervised.optimizers import CountingScaler
 
 WARMUP_STEPS = 3
-"""Before the capture of a graph."""
+"""Steps before a graph is captured."""
 
 SNAPSHOT_ELEMENTS = 4096
 
 Loss = Callable[[Any, Any], torch.Tensor]
-"""Of what the model returned, and the batch's targets."""
+"""Takes the model's output and the batch's targets."""
 
 Learn = Callable[[Any, Any], torch.Tensor]
 Autocast = Callable[[], AbstractContextManager[Any]]
@@ -35,9 +36,9 @@ def no_phases(name: str) -> AbstractContextManager[None]:  # noqa: ARG001
 
 
 class Distributed(NamedTuple):
-    """A rank's part of a placed model. `module` has the parameters that this rank trains, under the model's names, and
-    `called` takes a batch's samples. `learn` does forward, loss and backward of a batch, where a rank has not all of
-    them: it returns the loss, detached, or 0 on ranks that do not know it.
+    """A rank's part of a model. `module` holds the parameters that this rank trains, under the model's names; `called`
+    takes the samples of a batch. `learn` runs forward, loss and backward if a rank does not hold the whole model: it
+    returns the detached loss, or 0 on ranks that do not have it.
     """
 
     module: torch.nn.Module
@@ -116,7 +117,7 @@ class TrainStep:
         return detached
 
     def note(self, loss: torch.Tensor) -> None:
-        """Counts a micro-step's loss, detached, in what `finite` says."""
+        """Adds a micro-step's detached loss to the sum that `finite` reads."""
         self._loss_sum.add_(loss)
 
     def _clip(self, max_norm: float) -> None:
@@ -129,7 +130,7 @@ class TrainStep:
         (loss if self.scaler is None else self.scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
 
     def reset(self) -> None:
-        """Resets the counts: steps, skipped steps and finiteness."""
+        """Resets the counters of steps, skipped steps and finiteness."""
         self.num_steps = 0
         self._loss_sum.zero_()
         if self.scaler is not None:
@@ -141,10 +142,10 @@ class TrainStep:
 
 
 class InferStep:
-    """One batch through the model, which the caller put into eval mode, in inference mode. Returns the model's output.
+    """One batch through the model in inference mode; the caller has put the model into eval mode. Returns its output.
 
-    Nothing is accumulated, because two small kernels are a tenth of a small model's batch: frozen weights give a batch
-    the same output every time, so finiteness is judged afterwards on the last output and each batch of a pool.
+    Accumulates nothing, because two more small kernels are a tenth of a small model's step. Frozen weights give a batch
+    the same output every time, so finiteness is checked afterwards, on the last output and each batch of a pool.
     """
 
     def __init__(
@@ -163,7 +164,7 @@ class InferStep:
 
     def __call__(self) -> Any:
         phases = self._phases
-        self.output = None  # a step must not hold two outputs at once: it would show in the peak memory
+        self.output = None  # two outputs at once would raise the peak memory
         with torch.inference_mode():
             with phases("data"):
                 batch = self.source.fetch()
@@ -175,15 +176,15 @@ class InferStep:
         return self.output
 
     def reset(self) -> None:
-        """Resets the count, and goes back to the first batch of a pool."""
+        """Resets the counter, and rewinds a pool to its first batch."""
         self.num_steps = 0
         if isinstance(self.source, Resident):
             self.source.rewind()
 
     def finite(self) -> bool:
-        """Whether the last output since the reset is finite, and one more of each batch of a pool that had its turn (at
-        most 8). A graph has its last output where it writes at every replay, and no memory left for another forward.
-        Waits for the device.
+        """Whether the last output is finite, and another output of each pooled batch that was used since the reset (at
+        most 8). For a graph only the last output is checked, as there may be no memory left for another forward. Waits
+        for the device.
         """
         num_steps, finite = self.num_steps, self.output is None or _all_finite(self.output)
         if isinstance(self.source, Resident) and not self.is_captured:
@@ -199,7 +200,7 @@ def _all_finite(output: Any) -> bool:
 
 
 def tensors_in(output: Any) -> Iterator[torch.Tensor]:
-    """In whatever a model returns: a tensor, a container, or an object that holds them, such as a dataclass."""
+    """All tensors in a model's output: a tensor, a container, or an object that holds some, such as a dataclass."""
     if isinstance(output, torch.Tensor):
         yield output
         return
@@ -214,7 +215,7 @@ class GraphedStep:
     """Replays one captured step.
 
     A graph reads its input from fixed addresses. With `data_path: resident` these hold the same batches in every
-    replay; otherwise the next batches are copied into them first. Gradients are set to None before the capture, so that
+    replay; otherwise the next batches are copied there first. Gradients are set to None before the capture, so that
     backward allocates them from the graph's pool.
     """
 
@@ -256,15 +257,15 @@ def _refill(fixed: torch.Tensor, values: torch.Tensor) -> None:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The first 4,096 elements of every parameter, on the CPU: little enough to leave no mark on memory figures."""
+    """The first 4,096 elements of every parameter, on the CPU: few enough not to affect memory figures."""
 
     values: dict[str, torch.Tensor]
     trained: frozenset[str]
-    """Names of the parameters that took gradients when the model was built."""
+    """Names of the parameters that required gradients when the model was built."""
 
     @classmethod
     def of(cls, model: torch.nn.Module, before: "Snapshot | None" = None) -> "Snapshot":
-        """`before`: an earlier one, of when it was built."""
+        """`before`: the snapshot taken when the model was built."""
         trained = frozenset(name for name, parameter in model.named_parameters() if parameter.requires_grad)
         with torch.no_grad():
             here = {name: _here(parameter) for name, parameter in model.named_parameters()}
@@ -272,11 +273,11 @@ class Snapshot:
         return cls(values, trained if before is None else before.trained)
 
     def frozen(self, model: torch.nn.Module) -> list[str]:
-        """Parameters that take no gradients any more."""
+        """Parameters that no longer require gradients."""
         return [name for name, each in model.named_parameters() if name in self.trained and not each.requires_grad]
 
     def distances(self, model: torch.nn.Module) -> dict[str, float]:
-        """Per parameter the L2 norm (in fp64) of how far its sampled elements moved."""
+        """How far each parameter's sampled elements moved: L2 norm in fp64."""
         with torch.no_grad():
             return {
                 name: float(torch.linalg.vector_norm(_sample(_here(parameter)).double() - self.values[name].double()))
@@ -286,14 +287,14 @@ class Snapshot:
 
 
 def _here(parameter: torch.Tensor) -> torch.Tensor:
-    """What this process has of a parameter that may be spread over ranks."""
+    """The local part of a parameter that may be sharded over ranks."""
     own = getattr(parameter, "to_local", None)
     tensor: torch.Tensor = parameter if own is None else own()
     return tensor
 
 
 def _sample(parameter: torch.Tensor) -> torch.Tensor:
-    """In the order of memory, so that no layout makes a copy of the whole parameter; expanded ones have less memory."""
+    """Elements in memory order, so that no layout forces a copy of the whole parameter; expanded tensors have fewer."""
     stored = parameter.untyped_storage().nbytes() // parameter.itemsize - parameter.storage_offset()
     num_elements = min(parameter.numel(), stored, SNAPSHOT_ELEMENTS)
     return parameter.detach().as_strided((num_elements,), (1,)).to("cpu", copy=True)
@@ -305,7 +306,7 @@ def health_of(
     snapshot: Snapshot | None,
     input_waits_s: list[float] | None,
 ) -> Health:
-    """`Health` of the steps since the step's reset. Waits for the device."""
+    """Health of the steps since the last reset. Waits for the device."""
     extra: dict[str, Any] = {} if input_waits_s is None else {"input_wait_s": list(input_waits_s)}
     if isinstance(step, InferStep):
         return Health(finite=step.finite(), extra=extra)

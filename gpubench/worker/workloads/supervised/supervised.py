@@ -1,4 +1,4 @@
-"""What all models that learn from examples share: the step, its parity with fp64, its facts and its health."""
+"""What all trained models share: the step, its parity with fp64, its facts and its health."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -49,29 +49,29 @@ EVALUATION_BATCH = 256
 
 
 class Supervised:
-    """A model and batches for it. Subclasses make both and take the loss; everything else is here.
+    """A model and its batches. A subclass makes both and defines the loss; everything else is here.
 
-    A batch is a pair of inputs and targets. Each is a tensor, or tuples and dicts of tensors, and the sample is the
-    first dimension of every one. The model is called with the inputs as its only argument.
+    A batch is a pair of inputs and targets. Each is a tensor, or tuples and dicts of tensors, and the first dimension
+    of every one is the sample. The model is called with the inputs as its only argument.
 
-    `phases` and `download` may be set before `build`. So may be, for one of several ranks, `distribute`, which makes
-    a placed model the rank's part of it, and `shard`, the number of its batches: every shard has its own. After it,
-    `model` is the module itself (never the compiled wrapper), `optimizer` its optimizer (None for `infer`), and
-    `input_waits_s` the waits for input per step in seconds (None where a step never waits). Weights depend on
-    `case.seed` alone, so that every device and precision starts from the same ones.
+    May be set before `build`: `phases` and `download`; for one of several ranks also `distribute`, which turns a placed
+    model into this rank's part, and `shard`, the number of this rank's batches. Set by `build`: `model`, the module
+    itself (never a compiled wrapper), `optimizer` (None for `infer`), and `input_waits_s`, the seconds that each step
+    waited for input (None if it never waits). Weights depend on `case.seed` alone, so every device and precision starts
+    from the same ones.
     """
 
     max_gradient_norm: float | None = None
-    """Gradients are clipped to this L2 norm in every training step."""
+    """Every training step clips gradients to this L2 norm."""
 
     loss_in_inference = True
-    """Whether `loss` can be taken of what the model returns in eval mode."""
+    """Whether `loss` accepts the model's output in eval mode."""
 
     reads_values = False
-    """Whether the model's work depends on values that it reads on the host: then FLOPs are those of one batch."""
+    """Whether the model's work depends on values that it reads on the host: FLOPs are then counted on one batch."""
 
     own_data: str | None = None
-    """The one data set that the task can learn from, by its name in a suite; `load_own_data` reads it."""
+    """Name in a suite of the only data set that the task can learn from; `load_own_data` reads it."""
 
     def __init__(self) -> None:
         self.phases: Phases = no_phases
@@ -87,34 +87,34 @@ class Supervised:
         self._loop: FrameworkLoop | None = None
         self._samples: OutputSamples | None = None
 
-    # What a subclass says.
+    # To be defined by subclasses.
 
     def make_model(self, case: Case) -> nn.Module:
         """The model with random weights, in float32 on the default device."""
         raise NotImplementedError
 
     def make_batch(self, case: Case, num_samples: int, generator: torch.Generator) -> Batch:
-        """Random inputs and targets, in float32 or integers on the generator's device, always of the same shapes."""
+        """Random inputs and targets of fixed shapes, in float32 or integers on the generator's device."""
         raise NotImplementedError
 
     def loss(self, output: Any, targets: Any) -> torch.Tensor:
-        """The mean over the samples, of what the model returned in training mode."""
+        """The mean loss over the samples, from the model's output in training mode."""
         raise NotImplementedError
 
     def logits(self, output: Any) -> torch.Tensor:
-        """What is compared with fp64: the output's `logits`, or the first tensor of floats in it."""
+        """The tensor that is compared with fp64: the output's `logits`, or its first floating-point tensor."""
         named = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
         tensors = [named] if isinstance(named, torch.Tensor) else tensors_in(output)
         return next(tensor for tensor in tensors if tensor.is_floating_point())
 
     def contents(self, inputs: Any, targets: Any) -> Contents | None:  # noqa: ARG002
-        """What a batch holds, for throughput in the task's unit and the share of padding. None: samples, unpadded."""
+        """Tokens or seconds of audio in a batch, and its padding. None: the task counts samples, without padding."""
         return None
 
-    # Of real data, and how it is trained on them. The measured steps do none of this.
+    # Training on real data, which measured steps do not use.
 
     def load_data(self, case: Case) -> DataSplits | None:
-        """The case's real data; None for synthetic ones. UsageError for data that the workload cannot take."""
+        """The case's real data; None if it is synthetic. UsageError for data that the workload cannot use."""
         if case.data == "synthetic":
             return None
         if self.own_data is None:
@@ -124,39 +124,40 @@ class Supervised:
         return self.load_own_data(case)
 
     def load_own_data(self, case: Case) -> DataSplits:
-        """What `data: <own_data>` stands for."""
+        """Loads the data set that `own_data` names."""
         raise NotImplementedError
 
     def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:  # noqa: ARG002
-        """How good `self.model` is on a split. It is in eval mode, in inference mode, under the case's autocast.
+        """The score of `self.model` on a split. The model is in eval mode, inside inference mode and the case's
+        autocast.
 
-        Called on the validation split before the training and after every epoch, and once on the test split (`final`).
+        Called on the validation split before training and after every epoch, and once on the test split (`final`).
         """
         raise Unsupported(f"{case.workload} has no `evaluate` method, so its score is not known")
 
     def augment(self, inputs: Any, generator: torch.Generator) -> Any:  # noqa: ARG002
-        """The inputs of a training batch, changed at random (by `generator`, which is on the CPU)."""
+        """Changes the inputs of a training batch at random. `generator` is on the CPU."""
         return inputs
 
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
-        """Called before step `step` (from 0) of `num_steps`: may set the optimizer's learning rate."""
+        """Called before step `step` (from 0) of `num_steps`; may set the optimizer's learning rate."""
 
-    # For subclasses.
+    # Helpers for subclasses.
 
     def evaluation_batches(self, case: Case, examples: Examples, device: torch.device) -> Iterator[Batch]:
-        """A split in its order, on the device and in the case's type."""
+        """Batches of a split in order, on the device and in the case's dtype."""
         cast = Cast.of(case)
         order = torch.arange(len(examples))
         for inputs, targets in examples.batches(order, EVALUATION_BATCH, device, cast.dtype):
             yield cast(inputs), targets
 
-    # What the worker calls.
+    # Called by the worker.
 
     def check(self, case: Case) -> None:
-        """UsageError or Unsupported, before anything is measured, for settings that the model cannot take."""
+        """UsageError or Unsupported for settings that the model cannot take; called before anything is measured."""
 
     def blank_batch(self, case: Case, num_samples: int, dtype: torch.dtype) -> Batch:
-        """A batch on the meta device, floats of its inputs in `dtype`."""
+        """A batch on the meta device, with floating-point inputs in `dtype`."""
         inputs, targets = moved(self.make_batch(case, num_samples, seeded(case.seed)), torch.device("meta"))
         return map_tensors(lambda part: part.to(dtype) if part.is_floating_point() else part, inputs), targets
 
@@ -165,9 +166,9 @@ class Supervised:
         return self.make_batch(case, num_samples, seeded(case.seed))[0]
 
     def place_model(self, case: Case, device: torch.device, *, settled: bool = False) -> nn.Module:
-        """The seeded model on `device`, in the case's type, layout and mode.
+        """The seeded model on `device`, in the case's dtype, layout and mode.
 
-        For inference, and where `settled` asks for it, batch normalisation gets usable statistics first.
+        For inference, or if `settled`, batch normalisation gets usable statistics first.
         """
         torch.manual_seed(case.seed)
         model = self.make_model(case)
@@ -198,18 +199,18 @@ class Supervised:
         return GraphedStep(self._engine, source, num_batches=num_batches, device=device)
 
     def check_framework(self, case: Case) -> None:
-        """Unsupported where the case's framework cannot run its step."""
+        """Unsupported if the case's framework cannot run its step."""
         if case.framework == "lightning":
             lightning_loop.refuse(case, self.max_gradient_norm)
         elif case.framework != "loop":
             raise Unsupported(f"{case.workload} is not written for {case.framework}; cnn is")
 
     def framework_loop(self, case: Case, step: TrainStep, device: torch.device) -> FrameworkLoop:
-        """What runs `step` in the case's framework."""
+        """Wraps `step` in the loop of the case's framework."""
         return LightningLoop(step, self.loss, case, device)
 
     def measured_pass(self, case: Case, model: nn.Module, batch: Batch, device_type: str) -> parity_probe.Outputs:
-        """Of a placed batch as the case computes it, for parity."""
+        """One pass over a placed batch as the case computes it, for parity."""
         return parity_probe.one_pass(self, case, model, batch, device_type)
 
     def training_step(self, case: Case, device: torch.device, source: BatchSource) -> TrainStep:
@@ -254,7 +255,7 @@ class Supervised:
         return None if scaler is None else scaler.device_waits_s
 
     def reset_health(self) -> None:
-        """Resets `health`; call it before the first measured step."""
+        """Resets `health`; called before the first measured step."""
         assert self._engine is not None, "build comes first"
         self._engine.reset()
         if self.model is not None and self.optimizer is not None:
@@ -263,16 +264,18 @@ class Supervised:
             self.input_waits_s.clear()
 
     def health(self) -> Health:
-        """Of the steps since `build` or `reset_health`. Waits for the device; not for use inside measured steps."""
+        """Health of the steps since `build` or `reset_health`. Waits for the device; not for use between measured
+        steps.
+        """
         assert self._engine is not None, "build comes first"
         if self._loop is not None:
             self._loop.put_back()
         return health_of(self._engine, self.model, self._snapshot, self.input_waits_s)
 
     def probe(self) -> dict[str, Any]:
-        """Facts of the built step by the names of `Effective`, seen in one more forward outside of the steps.
+        """Facts about the built step under the names of `Effective`, seen in one extra forward.
 
-        It takes the first samples of a batch from the case's source, under the step's autocast and mode. A compiled or
+        It uses the first samples of a batch from the case's source, in the step's autocast and mode. A compiled or
         graphed step runs the same module on the same tensors, but its kernels cannot be observed.
         """
         case, model, engine = self._case, self.model, self._engine
@@ -284,7 +287,7 @@ class Supervised:
         inputs, targets = self._take_batch()
         first = first_tensor(inputs)
         modes: dict[str, Any] = {}
-        # Ranks that wait for each other in a forward do as many of them as the others.
+        # All ranks must run the same number of forwards, in which they may wait for each other.
         num_steps = None if self.distribute is None else LEAST_STEPS
         seen = observe(lambda: modes.update(self._forward(inputs, targets)), first.device.type, num_steps)
         extra = {**seen.pop("extra"), "image_shape": map_tensors(lambda part: list(part.shape), inputs)}
@@ -308,7 +311,7 @@ class Supervised:
         }
 
     def _forward(self, inputs: Any, targets: Any) -> dict[str, Any]:
-        """One forward that leaves no trace (running statistics and the random state are put back), and its modes."""
+        """One forward without side effects (running statistics and the random state are restored), and its modes."""
         case, model, engine, device = self._case, self.model, self._engine, first_tensor(inputs).device
         assert case is not None
         assert model is not None
@@ -332,7 +335,7 @@ class Supervised:
         return modes
 
     def _output(self, engine: TrainStep | InferStep, model: nn.Module, inputs: Any, targets: Any) -> torch.Tensor:
-        """Of the model for the first few samples; of a rank that cannot call it whole, the loss of the batch."""
+        """The model's output for the first few samples; on a rank without the whole model, the loss of the batch."""
         if isinstance(engine, TrainStep) and engine.learn is not None:
             loss = engine.learn(inputs, targets)
             engine.optimizer.zero_grad(set_to_none=True)
@@ -340,7 +343,7 @@ class Supervised:
         return self.logits(model(map_tensors(lambda part: part[:PROBE_SAMPLES], inputs)))
 
     def _take_batch(self) -> Batch:
-        """A batch as a step gets it. The wait for it is not a step's, so it leaves no trace in `input_waits_s`."""
+        """A batch as a step gets it, without adding to `input_waits_s`: the wait is not a step's."""
         assert self.source is not None
         waits = None if self.input_waits_s is None else list(self.input_waits_s)
         batch = self.source.transfer(self.source.fetch())
@@ -349,8 +352,8 @@ class Supervised:
         return batch
 
     def held(self) -> list[tuple[int, Contents]]:
-        """Samples and contents of the batches of a pool, or of a few more of a loader. Waits for the device; not for
-        measured steps.
+        """Number of samples and contents of every batch of a pool, or of a few batches of a loader. Waits for the
+        device; not for use between measured steps.
         """
         assert self.source is not None, "build comes first"
         batches: Iterable[Batch] = (self._take_batch() for _ in range(POOL_BATCHES))
@@ -365,34 +368,36 @@ class Supervised:
         return found
 
     def parity(self, case: Case, device: Any) -> ParityProbe | str:
-        """A fixed seeded batch through a fresh model, as the case computes it and in fp64; or why there is none."""
+        """Runs a fixed seeded batch through a fresh model as the case computes it and in fp64; or why that is
+        impossible.
+        """
         return parity_probe.run(self, case, torch.device(device))
 
     def renew_inputs(self) -> None:
-        """Puts other samples where the batches of a pool are; a loader makes new ones anyway."""
+        """Replaces the samples of a pool's batches; a loader makes new ones anyway."""
         source = None if self._engine is None else self._engine.source
-        if isinstance(source, Resident) and self._loop is None:  # a framework may have copies
+        if isinstance(source, Resident) and self._loop is None:  # a framework may hold copies
             source.renew(source.batches)
 
     def sample_output(self) -> None:
-        """Between blocks of steps: keeps some of the last output, for `check_outputs`."""
+        """Called between blocks of steps: keeps some of the last output for `check_outputs`."""
         if self._samples is None and isinstance(self._engine, InferStep) and self._case is not None:
             self._samples = OutputSamples(self, self._engine, self._case)
         if self._samples is not None:
             self._samples.take()
 
     def last_output(self, step: Step) -> None:
-        """After the last step, where `sample_output` was called: runs one more, and keeps the weights."""
+        """Called after the last step, if `sample_output` was called: runs one more step and keeps the weights."""
         if self._samples is not None and self.model is not None:
             self.renew_inputs()
             self._samples.take_last(step, self.model)
 
     def check_outputs(self, device: Any) -> OutputCheck | None:
-        """The kept outputs against a fresh model with the same weights. For after `close`."""
+        """Compares the sampled outputs with a fresh model of the same weights. Call it after `close`."""
         return None if self._samples is None else self._samples.check(torch.device(device))
 
     def close(self) -> None:
-        """Ends loader processes and lets go of model, optimizer and batches."""
+        """Ends loader processes and frees model, optimizer and batches."""
         if self._loop is not None:
             self._loop.close()
             self._loop = None
@@ -404,7 +409,7 @@ class Supervised:
 
 
 def _prepare_gradients(case: Case, model: nn.Module) -> bool:
-    """Whether gradients must be kept in separate tensors, which are then made here.
+    """Allocates separate gradient tensors if the case needs them; returns whether it does.
 
     The graphs of `reduce-overhead` and `max-autotune` reuse the memory of their outputs in the next micro-step, so
     gradients that are summed over micro-steps must not live there.

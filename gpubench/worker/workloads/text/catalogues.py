@@ -1,8 +1,8 @@
-"""Sentences of programs in English and German, from gettext catalogues that are installed here.
+"""Sentences of programs in English and German, from gettext catalogues installed on this machine.
 
-Real parallel text without a download: the catalogues of Django (BSD, with the extra `text`) and those of the system's
-programs. They are read, never shipped; most of the latter are GPL or LGPL and differ between machines, so that scores
-compare only where the digest is the same.
+This is real parallel text without a download: the catalogues of Django (BSD, in the extra `text`) and of the system's
+programs. They are read, never shipped, because most are GPL or LGPL. They differ between machines, so scores are
+comparable only if the digests agree.
 """
 
 import gettext
@@ -32,7 +32,7 @@ _VARIABLE = re.compile(r"%[-0-9.lzh]*\w|[\"'«»„“”`´’]|\d+")
 
 
 class SentencePair(NamedTuple):
-    """A sentence in English and German, and the catalogue it is from (`git`)."""
+    """A sentence in English and German, and the program of its catalogue (`git`)."""
 
     english: str
     german: str
@@ -40,7 +40,7 @@ class SentencePair(NamedTuple):
 
 
 class Corpus(NamedTuple):
-    """Three splits. Sentences that differ only in case, numbers, placeholders or quotes are all in the same one."""
+    """Three splits. Sentences that differ only in case, numbers, placeholders or quotes are in the same split."""
 
     train: tuple[SentencePair, ...]
     validation: tuple[SentencePair, ...]
@@ -50,8 +50,8 @@ class Corpus(NamedTuple):
 
 @cache
 def load(root: str | None = None) -> Corpus:
-    """Django's catalogues and those under `root` (default /usr/share/locale). Missing, with the command that helps,
-    where they hold fewer than 5,000 pairs.
+    """Django's catalogues and those under `root` (default /usr/share/locale). Missing if they hold fewer than 5,000
+    pairs.
     """
     pairs = sorted(read_pairs(catalogue_files(Path(root).expanduser() if root else SYSTEM_ROOT)))
     if len(pairs) < LEAST_PAIRS:
@@ -63,7 +63,7 @@ def load(root: str | None = None) -> Corpus:
 
 
 def catalogue_files(root: Path) -> list[Path]:
-    """German catalogues, Django's first, then in the order of their names."""
+    """German catalogues: Django's first, the others sorted by name."""
     folders = []
     spec = find_spec("django")
     if spec is not None and spec.origin is not None:
@@ -73,8 +73,8 @@ def catalogue_files(root: Path) -> list[Path]:
 
 
 def read_pairs(files: list[Path]) -> list[SentencePair]:
-    """Short sentences with their translations: of an English sentence, the first translation. Files that are no
-    catalogue in their own encoding are left out.
+    """Short sentences with their first translation. Files that are not catalogues, or not in the encoding they declare,
+    are skipped.
     """
     found: dict[str, SentencePair] = {}
     for file in files:
@@ -84,7 +84,7 @@ def read_pairs(files: list[Path]) -> list[SentencePair]:
 
 
 def split(pairs: list[SentencePair]) -> Corpus:
-    """By a hash of the sentence without what varies, so that a sentence stays in its split when others are added."""
+    """Splits by a hash of the masked sentence, so that a sentence keeps its split when others are added."""
     groups: dict[str, list[SentencePair]] = {}
     for pair in pairs:
         groups.setdefault(masked(pair.english), []).append(pair)
@@ -105,7 +105,9 @@ def masked(sentence: str) -> str:
 
 
 def nearest(sentences: Sequence[str], known: Sequence[str]) -> list[int]:
-    """For each sentence the index of the known one that shares most words with it (Jaccard); the first of equals."""
+    """For each sentence the index of the `known` one that shares most words with it (Jaccard); the first, if several
+    do.
+    """
     from sklearn.feature_extraction.text import CountVectorizer
 
     count = CountVectorizer(preprocessor=masked, token_pattern=r"\S+", binary=True)  # noqa: S106

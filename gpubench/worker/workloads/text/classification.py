@@ -1,4 +1,4 @@
-"""`workload: text:classification`: a Transformer that tells which program a sentence is from."""
+"""`workload: text:classification`: a Transformer that recognises which program a sentence comes from."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from gpubench.worker.workloads.text.vocabulary import END, PADDING, SIZE, Vocabu
 
 DATA = "catalogues"
 NUM_PROGRAMS = 10
-"""Those with most sentences."""
+"""The programs with most sentences."""
 
 _LAYERS = 2
 _MOST_TOKENS = 40
@@ -29,7 +29,7 @@ _RANDOM_LENGTH = 16
 
 
 class Labelled(Examples):
-    """Tokens of the English sentence, and the number of its program."""
+    """Tokens of the English sentence, and the index of its program."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Labelled(Examples):
 
 
 class SentenceClassifier(nn.Module):
-    """Tokens NL to logits NC: the mean of what two layers say of the tokens that are no padding."""
+    """Tokens NL to logits NC: two encoder layers, averaged over the tokens that are not padding."""
 
     def __init__(self, num_tokens: int, num_classes: int) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class TextClassification(Supervised):
         return SentenceClassifier(SIZE, NUM_PROGRAMS)
 
     def make_batch(self, case: Case, num_samples: int, generator: torch.Generator) -> Batch:  # noqa: ARG002
-        """Sentences of 16 tokens, none of them padding."""
+        """Sentences of 16 tokens without padding."""
         device = generator.device
         tokens = torch.randint(END + 1, SIZE, (num_samples, _RANDOM_LENGTH), generator=generator, device=device)
         return tokens, torch.randint(NUM_PROGRAMS, (num_samples,), generator=generator, device=device)
@@ -126,7 +126,7 @@ def load(root: str | None) -> DataSplits:
 
 
 def trivial_accuracies(examples: Labelled) -> dict[str, float]:
-    """The program with most sentences; and that of the training sentence that shares most words."""
+    """Always the program with most sentences; and that of the training sentence that shares most words."""
     truth = [pair.program for pair in examples.pairs]
     known = [pair.program for pair in examples.train]
     near = catalogues.nearest([pair.english for pair in examples.pairs], [pair.english for pair in examples.train])

@@ -1,4 +1,4 @@
-"""A small Transformer (Vaswani et al. 2017), normalised before each part: three layers read, one writes."""
+"""A small pre-norm Transformer (Vaswani et al. 2017): three encoder layers, one decoder layer."""
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ DROPOUT = 0.1
 
 
 class Embedding(nn.Module):
-    """Tokens NL to vectors NLD: the token's, times the root of D, and the position's, both learned."""
+    """Tokens NL to vectors NLD: learned token embeddings times the root of D, plus learned position embeddings."""
 
     def __init__(self, num_tokens: int, width: int = WIDTH) -> None:
         super().__init__()
@@ -37,8 +37,8 @@ def encoder(width: int = WIDTH, num_layers: int = READING_LAYERS) -> nn.Transfor
 
 
 class Transformer(nn.Module):
-    """`source` NL and `target` NM (begun, not ended) to logits NMV of the token after each of `target`'s. The output
-    layer is the table of tokens.
+    """`source` NL and `target` NM (with start token, without end token) to logits NMV of the token after each of
+    `target`. The output layer shares the weights of the token embedding.
     """
 
     def __init__(self, num_tokens: int) -> None:
@@ -65,7 +65,7 @@ class Transformer(nn.Module):
         return nn.functional.linear(written, self.embedding.tokens.weight)
 
     def translate(self, source_NL: torch.Tensor, most_tokens: int) -> torch.Tensor:
-        """The likeliest token, one after another: N x at most `most_tokens`, padded after the end."""
+        """Greedy decoding: N x at most `most_tokens`, padded after the end token."""
         read_NLD = self.read(source_NL)
         target = torch.full((len(source_NL), 1), BEGIN, device=source_NL.device)
         ended = torch.zeros(len(source_NL), dtype=torch.bool, device=source_NL.device)

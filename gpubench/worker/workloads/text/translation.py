@@ -26,7 +26,7 @@ _WARMUP_STEPS = 100
 
 
 class Sentences(Examples):
-    """Tokens of both languages. `pairs` is the text."""
+    """Tokens of both languages. `pairs` holds the text."""
 
     def __init__(self, pairs: Sequence[SentencePair], train: Sequence[SentencePair], vocabulary: Vocabulary) -> None:
         self.pairs, self.train, self.vocabulary = tuple(pairs), tuple(train), vocabulary
@@ -49,7 +49,7 @@ class Sentences(Examples):
 
 
 class Translation(Supervised):
-    """Greedy translations of the test split, judged by BLEU and chrF (sacrebleu)."""
+    """Judged by BLEU and chrF of greedy translations of the test split (sacrebleu)."""
 
     own_data = DATA
     max_gradient_norm = 1.0
@@ -58,7 +58,7 @@ class Translation(Supervised):
         return Transformer(SIZE)
 
     def make_batch(self, case: Case, num_samples: int, generator: torch.Generator) -> Batch:  # noqa: ARG002
-        """Sentences of 16 tokens, none of them padding."""
+        """Sentences of 16 tokens without padding."""
         source, target = (
             torch.randint(END + 1, SIZE, (num_samples, length), generator=generator, device=generator.device)
             for length in (_RANDOM_LENGTH, _RANDOM_LENGTH + 1)
@@ -66,7 +66,7 @@ class Translation(Supervised):
         return {"source": source, "target": target[:, :-1]}, target[:, 1:]
 
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy per token, smoothed by a tenth."""
+        """Cross-entropy per token with label smoothing of 0.1."""
         return nn.functional.cross_entropy(
             output.flatten(0, 1), targets.flatten(), ignore_index=PADDING, label_smoothing=0.1
         )
@@ -75,7 +75,7 @@ class Translation(Supervised):
         return load(case.data_root)
 
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
-        """Up in a straight line over 100 steps, times the root of what is left."""
+        """Linear warm-up over 100 steps, times the square root of the remaining share of steps."""
         share = min(1.0, (step + 1) / _WARMUP_STEPS) * (1 - step / num_steps) ** 0.5
         for group in optimizer.param_groups:
             group["lr"] = learning_rate * share
@@ -110,7 +110,7 @@ def load(root: str | None) -> DataSplits:
 
 
 def bleu_and_chrf(found: Sequence[str], wanted: Sequence[str]) -> tuple[float, float]:
-    """Of the whole corpus, as shares of 1."""
+    """Scores of the whole corpus, from 0 to 1."""
     need("text", "sacrebleu")
     import sacrebleu
 
@@ -122,7 +122,7 @@ def bleu_and_chrf(found: Sequence[str], wanted: Sequence[str]) -> tuple[float, f
 
 
 def trivial_translations(examples: Sentences) -> dict[str, float]:
-    """BLEU of copying the source, and of the translation of the training sentence that shares most words with it."""
+    """BLEU of copying the source, and of the translation of the training sentence that shares most words."""
     english, german = ([getattr(pair, name) for pair in examples.pairs] for name in ("english", "german"))
     near = catalogues.nearest(english, [pair.english for pair in examples.train])
     return {

@@ -30,7 +30,7 @@ class Vocabulary:
         return tokens
 
     def decode(self, tokens: Iterable[int]) -> str:
-        """Without special tokens, up to the first end of a sentence."""
+        """Text up to the first end token, without special tokens."""
         kept = []
         for token in tokens:
             if token == END:
@@ -42,6 +42,6 @@ class Vocabulary:
 
 
 def padded(sentences: Iterable[list[int]]) -> torch.Tensor:
-    """N x longest, filled up with the padding token."""
+    """N x longest, filled with the padding token."""
     rows = [torch.tensor(tokens) for tokens in sentences]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=float(PADDING))

@@ -39,7 +39,7 @@ class Detection(Supervised):
         return {"images": images, "boxes": torch.cat([corner, corner + _SIDE], 2), "labels": labels}, labels
 
     def loss(self, output: Any, targets: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
-        """The network takes it itself."""
+        """The network computes its own loss."""
         loss: torch.Tensor = output["loss"]
         return loss
 

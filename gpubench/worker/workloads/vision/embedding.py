@@ -1,7 +1,8 @@
-"""`workload: vision:embedding`: do two distorted pictures show the same drawing? Of drawings that it has never seen.
+"""`workload: vision:embedding`: do two distorted pictures show the same drawing, for drawings that were never trained
+on?
 
-Every handwritten digit is an identity, as a face would be: most of the others are of other digits, and some are very
-much like it.
+Every handwritten digit is one identity, like a face. Most other identities are other digits, but some look very much
+like it.
 """
 
 import hashlib
@@ -22,7 +23,7 @@ from gpubench.worker.workloads.vision.unet import convolution
 DATA = "digits"
 IMAGE_SIZE = 24
 NUM_PICTURES = 4
-"""Of every drawing."""
+"""Pictures per drawing."""
 
 WIDTH = 64
 
@@ -31,7 +32,7 @@ _TURN, _STRETCH, _SHIFT, _NOISE = 0.35, 0.2, 0.2, 0.1
 
 
 class Pictures(Examples):
-    """Two pictures 3SS of one drawing, and its number. `pictures_NVSS` has four of each."""
+    """Two pictures 3SS of one drawing, and its index. `pictures_NVSS` has four of each."""
 
     def __init__(self, pictures_NVSS: torch.Tensor) -> None:
         self.pictures_NVSS = pictures_NVSS
@@ -47,7 +48,7 @@ class Pictures(Examples):
 
 
 class EmbeddingNet(nn.Module):
-    """Images NV3SS, V of each, to vectors NVD of length 1."""
+    """Images NV3SS (V per drawing) to vectors NVD of length 1."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,8 +81,8 @@ class Verification(Supervised):
         return images, torch.arange(num_samples, device=device)
 
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Each first picture must find its second among all of the batch by their cosines over 0.1 (Sohn 2016); the
-        other picture of a drawing that occurs twice is not counted.
+        """Each first picture must find its second among all of the batch, by cosine similarity at temperature 0.1
+        (N-pair loss, Sohn 2016). If a drawing occurs twice in the batch, its other picture is left out.
         """
         cosines_NN = output[:, 0].float() @ output[:, 1].float().T / _TEMPERATURE
         again_NN = (targets[:, None] == targets) & ~torch.eye(len(targets), dtype=torch.bool, device=targets.device)
@@ -122,7 +123,7 @@ def load(size: int) -> DataSplits:
 
 
 def distorted(drawings_N1HW: torch.Tensor, size: int, seed: int) -> torch.Tensor:
-    """Four pictures NVSS of each: turned by up to 20 degrees, stretched and moved by up to a fifth, with noise."""
+    """Four pictures NVSS per drawing: rotated by up to 20 degrees, stretched, shifted by up to a fifth, with noise."""
     generator = torch.Generator().manual_seed(seed)
 
     def drawn(*shape: int) -> torch.Tensor:
@@ -143,8 +144,8 @@ def distorted(drawings_N1HW: torch.Tensor, size: int, seed: int) -> torch.Tensor
 
 
 def equal_error_rate(vectors_NVD: torch.Tensor) -> float:
-    """Over all pairs of pictures, at the threshold of the cosine where as many pairs of different drawings are taken
-    for the same (false accepts) as the other way round (false rejects).
+    """Over all pairs of pictures: the error rate at the cosine threshold where false accepts are as frequent as false
+    rejects.
     """
     from sklearn.metrics import roc_curve
 

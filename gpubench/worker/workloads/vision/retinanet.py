@@ -14,10 +14,10 @@ LEAST_SCORE = 0.05
 
 
 class Detector(nn.Module):
-    """Inputs: `images` N3SS, and `boxes` NB4 (x0, y0, x1, y1 in pixels) with `labels` NB, of which -1 is no object.
+    """Inputs: `images` N3SS, and `boxes` NB4 (x0, y0, x1, y1 in pixels) with `labels` NB; -1 marks padding.
 
-    Returns `logits` NAC of all anchors, and in training the `loss` (focal loss, and L1 of the boxes), in eval mode
-    `detections`: per image a dict of `boxes`, `scores` and `labels`, after non-maximum suppression.
+    Returns `logits` NAC of all anchors; in training also the `loss` (focal loss, and L1 of the boxes), in eval mode
+    also `detections`: per image a dict of `boxes`, `scores` and `labels`, after non-maximum suppression.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -54,7 +54,7 @@ class Detector(nn.Module):
 
 
 def _without_padding(boxes_NB4: torch.Tensor, labels_NB: torch.Tensor) -> list[dict[str, torch.Tensor]]:
-    """What torchvision takes: per image a dict. Waits for the device."""
+    """One dict per image, as torchvision wants it. Waits for the device."""
     return [
         {"boxes": boxes[labels >= 0], "labels": labels[labels >= 0]}
         for boxes, labels in zip(boxes_NB4, labels_NB, strict=True)

@@ -1,4 +1,4 @@
-"""Scenes of digits as examples for a network."""
+"""Scenes of digits as training examples."""
 
 import torch
 
@@ -14,7 +14,7 @@ _MEAN, _STD = 0.1, 0.3
 
 
 class SceneExamples(Examples):
-    """One split. `scenes` is what it is made of, `train` the scenes of the training split."""
+    """One split: its `scenes`, and those of the training split as `train`."""
 
     def __init__(self, found: Scenes, train: Scenes) -> None:
         self.scenes, self.train = found, train
@@ -36,7 +36,7 @@ class MaskedScenes(SceneExamples):
 
 
 class BoxedScenes(SceneExamples):
-    """The inputs of a `Detector`, and the labels once more."""
+    """The inputs of a `Detector`, and the labels again as targets."""
 
     def __getitem__(self, index: int) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         labels = self.scenes.labels_NB[index]
@@ -44,7 +44,7 @@ class BoxedScenes(SceneExamples):
 
 
 def load_scenes(case: Case, kind: type[SceneExamples]) -> DataSplits:
-    """UsageError for a size that the scenes do not have."""
+    """UsageError for an image size other than that of the scenes."""
     if image_size(case) != SIZE:
         raise UsageError(f"{DATA} are of {SIZE} pixels, not {case.image_size}.", hint="Leave out `image_size`.")
     parts = [scenes.load(name) for name in ("train", "validation", "test")]

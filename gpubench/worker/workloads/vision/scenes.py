@@ -1,7 +1,7 @@
-"""Scenes of real handwritten digits, for detection and segmentation: scikit-learn's digits placed on noise.
+"""Scenes of real handwritten digits for detection and segmentation: scikit-learn's digits on a noisy background.
 
-Everything is integer arithmetic on NumPy's own generators, so that the same scenes come out on every machine; `digest`
-proves it.
+Everything is integer arithmetic with NumPy's own generators, so that every machine makes the same scenes; `digest`
+shows whether it did.
 """
 
 import hashlib
@@ -81,8 +81,8 @@ def make(digits: Split, num_scenes: int, seed: int) -> Scenes:
 
 
 def _enlarged(raw_HW: Any, size: int) -> Any:
-    """A digit of 8 x 8 pixels in 17 greys as `size` x `size` of 0 to 255, cut to its ink. Pillow resizes bytes in
-    fixed-point arithmetic.
+    """Scales a digit of 8 x 8 pixels (0 to 16) to `size` x `size` (0 to 255) and crops it to its ink. Pillow resizes
+    bytes in fixed-point arithmetic.
     """
     from PIL import Image
 
@@ -93,7 +93,7 @@ def _enlarged(raw_HW: Any, size: int) -> Any:
 
 
 def _find_place(ink_HW: Any, taken: Any, rng: np.random.Generator) -> tuple[int, int, int, int] | None:
-    """A box of the ink's size that overlaps none of those taken; None if twenty tries found none."""
+    """A box of the ink's size that overlaps no taken one; None if twenty tries fail."""
     height, width = ink_HW.shape
     for _ in range(_TRIES):
         x, y = int(rng.integers(SIZE - width)), int(rng.integers(SIZE - height))

@@ -1,4 +1,4 @@
-"""What predictions on scenes are worth, and what trivial ones would be."""
+"""Scores of predictions on scenes, and trivial predictions to compare with."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,11 @@ _BRIGHT = 64
 _LEAST_PIXELS = 12
 
 Boxes = dict[str, torch.Tensor]
-"""`boxes` B4, `labels` B and, of predictions, `scores` B."""
+"""`boxes` B4, `labels` B and, for predictions, `scores` B."""
 
 
 def mean_iou(predicted_NSS: torch.Tensor, truth_NSS: torch.Tensor) -> float:
-    """Mean over the classes that occur of intersection over union, all pixels of all images together (Jaccard)."""
+    """Jaccard index over all pixels of all images, averaged over the classes that occur."""
     from sklearn.metrics import jaccard_score
 
     return float(jaccard_score(truth_NSS.flatten().numpy(), predicted_NSS.flatten().numpy(), average="macro"))
@@ -43,14 +43,14 @@ def true_boxes(scenes: Scenes) -> list[Boxes]:
 
 
 def trivial_masks(train: Scenes, test: Scenes) -> dict[str, torch.Tensor]:
-    """Background everywhere; and the commonest digit wherever a pixel is bright."""
+    """Background everywhere; and the most common digit wherever a pixel is bright."""
     commonest = 1 + int(train.labels_NB[train.labels_NB >= 0].mode().values)
     bright = (test.images_NSS > _BRIGHT).long()
     return {"background everywhere": torch.zeros_like(bright), "bright pixels, commonest digit": bright * commonest}
 
 
 def trivial_boxes(train: Scenes, test: Scenes) -> dict[str, list[Boxes]]:
-    """The boxes of bright regions, each taken for the commonest digit."""
+    """The boxes of bright regions, each labelled as the most common digit."""
     commonest = int(train.labels_NB[train.labels_NB >= 0].mode().values)
     return {"bright regions, commonest digit": [_bright_regions(image, commonest) for image in test.images_NSS.numpy()]}
 

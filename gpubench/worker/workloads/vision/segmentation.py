@@ -31,7 +31,7 @@ class Segmentation(Supervised):
         return images, torch.randint(NUM_CLASSES, (num_samples, size, size), generator=generator, device=device)
 
     def loss(self, output: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Mean cross-entropy of the pixels."""
+        """Mean cross-entropy over pixels."""
         return nn.functional.cross_entropy(output, targets)
 
     def load_own_data(self, case: Case) -> DataSplits:

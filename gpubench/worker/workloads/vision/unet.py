@@ -15,7 +15,7 @@ def convolution(channels_in: int, channels_out: int, stride: int = 1) -> nn.Sequ
 
 
 class UNet(nn.Module):
-    """Images N3SS to logits NCSS, S a multiple of four. Two halvings of the image, and as many ways back."""
+    """Images N3SS to logits NCSS, S a multiple of four: two stages down, two up."""
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
