@@ -1,4 +1,4 @@
-"""`--why`: profiles the arms of cases that were judged slower, in turn, and says what makes them slower."""
+"""`--why`: profiles the arms of cases that were judged slower, in turn, and explains what makes them slower."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ _MEASURE = "Measure both in one run: gpubench run SUITE --arm base='git=main' --
 
 
 def slower_cases(compared: "Compared") -> "tuple[CaseChange, ...]":
-    """Those whose speed was judged worse."""
+    """The cases judged slower."""
     from gpubench.analysis.compare.compare_sides import speed_change
 
     moved = ((change, speed_change(change)) for change in compared.changes)
@@ -29,9 +29,10 @@ def slower_cases(compared: "Compared") -> "tuple[CaseChange, ...]":
 
 
 def explain_found(run: "Run | None", found: "Sequence[Compared]", *, force: bool) -> "list[dict[str, Answer]]":
-    """Per comparison, what was found about its slower cases. `run` is the one whose arms they are, None for several.
+    """Per comparison, the answers for its slower cases. `run` is the run of both arms, None for comparisons of several
+    runs.
 
-    UsageError without one; see `explain_slower`.
+    UsageError in that case; see `explain_slower`.
     """
     if run is None:
         raise UsageError(_ONLY_ARMS, hint=_MEASURE)
@@ -44,9 +45,9 @@ def explain_found(run: "Run | None", found: "Sequence[Compared]", *, force: bool
 def explain_slower(
     run: "Run", compared: "Compared", cases: "Sequence[CaseChange]", *, force: bool
 ) -> "dict[str, Answer]":
-    """What was found about each case, by its label; where an arm cannot be profiled, the reason.
+    """The explanation of each case by label; or the reason, if an arm cannot be profiled.
 
-    UsageError if the run has no arms, is of another machine, or its code is not there or was changed.
+    UsageError if the run has no arms, was measured on another machine, or its code is missing or has changed.
     """
     from gpubench.runner.stored_run import check_files, check_own, place_of
 

@@ -1,4 +1,4 @@
-"""Why a card is slow: what its telemetry has and that of the healthy cards has not."""
+"""Why a card is slow: how its telemetry differs from that of the healthy cards."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ from typing import Literal
 Cause = Literal["host", "power cap", "temperature", "link", "memory", "clock"]
 
 _SHARE_MORE = 0.1
-"""Of a window, throttled for one reason, beyond what is usual in the fleet."""
+"""Share of the window throttled for one reason, in excess of the fleet's usual share, that counts as a cause."""
 
 _LIMIT_LOWER = 0.02
 _PART_OF_EXCESS = 0.5
-"""A clock explains a card's time if it is lower by at least this part of what the card is slower by."""
+"""A lower clock explains a slow card if it is lower by at least this part of the card's excess time."""
 
 _THERMAL = ("sw_thermal", "hw_thermal")
 _POWER = ("power_cap", "power_brake")
@@ -20,9 +20,7 @@ _POWER = ("power_cap", "power_brake")
 
 @dataclass(frozen=True)
 class CardState:
-    """What was read of a card while it was measured; None where it was not. `throttled`: shares of the window, by
-    reason.
-    """
+    """Telemetry of a card while it was measured; None if not read. `throttled`: share of the window by reason."""
 
     host: str
     sm_clock_mhz: float | None = None
@@ -36,17 +34,17 @@ class CardState:
 
 @dataclass(frozen=True)
 class Why:
-    """The cause and the sentence that shows it. `cause` None: nothing that was read explains it."""
+    """The cause and a sentence with the evidence. `cause` is None if no reading explains it."""
 
     cause: Cause | None
     evidence: str
 
 
 def why_slow(card: str, excess: float, states: Mapping[str, CardState], slow: Sequence[str]) -> Why:
-    """Why `card` takes `excess` (a share) longer than the healthy ones, which are those of `states` not in `slow`.
+    """Why `card` takes `excess` (a share) longer than the healthy cards: those of `states` that are not in `slow`.
 
-    The first that applies: its host (at least half of its other cards, and two, are slow too), power, heat, link,
-    memory clock, core clock. Heat and power come before the clock, because they are why it is lower.
+    The first that applies: its host (at least half, and at least two, of the host's other cards are slow too), power,
+    heat, link, memory clock, core clock. Power and heat come first because they lower the clock.
     """
     own = states[card]
     neighbours = [name for name, state in states.items() if state.host == own.host and name != card]
@@ -82,7 +80,7 @@ def why_slow(card: str, excess: float, states: Mapping[str, CardState], slow: Se
 
 
 def _less(ours: float | None, theirs: Sequence[float | None]) -> tuple[float, float] | None:
-    """By which share ours is less than the usual value, and the usual value. None where either is unknown."""
+    """By which share `ours` is below the usual value, and that value. None if either is unknown."""
     known = [value for value in theirs if value is not None]
     if ours is None or not known:
         return None

@@ -1,8 +1,8 @@
-"""Which cards of a fleet are slow: those that look slow in one run of all, and still do in turn with a healthy card.
+"""Which cards of a fleet are slow: those that look slow when all are measured, and again in turn with a healthy card.
 
-Every card runs the same probes. Levels are means over launches of the log of a card's step time, so that differences
-are shares. What a launch adds to a card's level by chance is known from the launches of all cards together; how much
-healthy cards differ from each other is that of the fleet's core (`stats.healthy_core`).
+Every card runs the same probes. A card's level is its mean log step time over launches, so differences are relative.
+The noise of launches is pooled over all cards; how much healthy cards differ comes from the fleet's core
+(`stats.healthy_core`).
 """
 
 import math
@@ -22,18 +22,19 @@ if TYPE_CHECKING:
 SLOWER_THAN = 0.01
 FALSE_DISCOVERY_RATE = 0.05
 RETEST_ROUNDS = 8
-"""Launches of a suspect and of a healthy card, one after the other."""
+"""Rounds of one launch each of a suspect and a healthy card."""
 
 _MISSED_FIRST, _MISSED_AGAIN = 0.005, 0.01
-"""Chance that noise keeps a card that is just as slow as the limit from being suspected, and from being named."""
+"""Probability that noise hides a card that is exactly `slower_than` slower: from being suspected, and from being named.
+"""
 
 _CHANCE = 0.001
-"""Of a healthy card being suspected by its distance from the others, whatever the number of probes."""
+"""Probability that a healthy card is suspected, over all probes together."""
 
 _CHANCE_AMONG_FEW = 0.025
 _AGREE = 0.4
-"""Few cards do not show how much they usually differ. If their spread is at most this share of
-`slower_than`, the excess decides.
+"""Small fleets do not show how much their cards usually differ. If their spread is at most this share of `slower_than`,
+the excess decides.
 """
 
 
@@ -49,8 +50,8 @@ class Probe(NamedTuple):
 
 
 class Screening(NamedTuple):
-    """What the first run says. `excess`: a card's level above the centre of the healthy ones; `suspects` are numbers of
-    cards, the slowest first; `reference` is the card nearest the centre.
+    """The result of measuring all cards. `excess`: a card's level above the centre of the healthy ones; `suspects`:
+    numbers of cards, slowest first; `reference`: the card nearest the centre.
     """
 
     probe: Probe
@@ -62,8 +63,8 @@ class Screening(NamedTuple):
 
 
 class Retest(NamedTuple):
-    """A suspect in turn with the reference. `excess` is of the fresh launches alone, which no selection has biased,
-    with its interval (99 %, one-sided each way); `slow` whether they confirm the suspicion.
+    """A suspect in turn with the reference. `excess` is from the new launches alone, as selection biases the first
+    ones; `low` and `high`: its 99 % bounds, each one-sided; `slow`: whether the suspicion is confirmed.
     """
 
     excess: float
@@ -73,9 +74,9 @@ class Retest(NamedTuple):
 
 
 def probe_of(launches: Sequence[Sequence[float]]) -> Probe:
-    """From the logs of step times of each card's launches. The standard deviation is pooled over cards.
+    """From the log step times of each card's launches. The standard deviation is pooled over cards.
 
-    ValueError below five cards, or where no card has two launches.
+    ValueError for fewer than five cards, or if no card has two launches.
     """
     import numpy as np
 
@@ -92,10 +93,10 @@ def probe_of(launches: Sequence[Sequence[float]]) -> Probe:
 
 
 def screen(probe: Probe, *, slower_than: float = SLOWER_THAN, num_probes: int = 1) -> Screening:
-    """Suspects: cards that may be `slower_than` the healthy ones, given the noise of their launches, and that the
-    spread of these does not explain (one-sided p at most 1 in 1,000 over all probes).
+    """Suspects: cards that may be `slower_than` slower than the healthy ones, given the noise of launches, and whose
+    excess the spread of healthy cards does not explain (one-sided p at most 1 in 1,000 over all probes).
 
-    Fewer than twenty cards say too little of their spread for that. If they agree to two fifths of `slower_than`, the
+    Fewer than twenty cards do not show that spread well enough. If they agree to two fifths of `slower_than`, the
     excess decides, with p at most 2.5 %.
     """
     import numpy as np
@@ -113,7 +114,7 @@ def screen(probe: Probe, *, slower_than: float = SLOWER_THAN, num_probes: int = 
 
 
 def retest(log_ratios: Sequence[float], screening: Screening, slower_than: float = SLOWER_THAN) -> Retest:
-    """`log_ratios`: of fresh rounds, step time of the suspect over that of the reference. ValueError below two."""
+    """`log_ratios`: log of the suspect's step time over the reference's, per round. ValueError for fewer than two."""
     found = mean_location(log_ratios)
     known = float(screening.probe.errors[screening.reference])
     excess = found.mean + float(screening.excess[screening.reference])
@@ -125,10 +126,11 @@ def retest(log_ratios: Sequence[float], screening: Screening, slower_than: float
 def name_slow(
     screening: Screening, again: Mapping[int, Sequence[float]], *, slower_than: float = SLOWER_THAN, fdr: float
 ) -> dict[int, Retest]:
-    """The suspects that are slow: their retests say so, and first and fresh launches together keep the expected share
-    of healthy cards among the named ones at most `fdr` (Benjamini and Hochberg 1995 over all cards of the fleet).
+    """The suspects that are slow: their retests confirm it, and the p-values of first and new launches together keep
+    the expected share of healthy cards among the named ones at most `fdr` (Benjamini and Hochberg 1995, over all
+    cards).
 
-    `again` has the fresh log ratios of each suspect. One without them is not named.
+    `again`: log ratios of the new rounds by suspect. A suspect without any is not named.
     """
     retests = {card: retest(logs, screening, slower_than) for card, logs in again.items()}
     kept = screening.p_values.copy()
@@ -141,7 +143,7 @@ def name_slow(
 
 
 def _p_values(excess: "FloatArray", core: Core) -> "FloatArray":
-    """Of a card as far above the centre as this one, if it is one more healthy card (Student's t, for a new value)."""
+    """P-value of each card's excess if it were one more healthy card (Student's t for a new observation)."""
     import numpy as np
 
     spread = core.spread * math.sqrt(1 + 1 / core.num_cards)
@@ -154,7 +156,7 @@ def _p_values(excess: "FloatArray", core: Core) -> "FloatArray":
 
 
 def _p_of_both(card: int, fresh: float, logs: Sequence[float], screening: Screening) -> float:
-    """The same for the mean of first and fresh launches, weighted by their precision, whose noise is smaller."""
+    """The same for the precision-weighted mean of first and new launches, which is less noisy."""
     probe, core = screening.probe, screening.core
     first_error = float(probe.errors[card])
     fresh_error = math.hypot(probe.launch_sd * math.sqrt(2 / len(logs)), float(probe.errors[screening.reference]))

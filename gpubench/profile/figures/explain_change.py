@@ -1,7 +1,7 @@
-"""Why a step of one arm takes longer than the other's: the change, attributed to phases, operators and kernels.
+"""Why a step of one arm takes longer than the other's: attributes the change to phases, operators and kernels.
 
-Both arms were profiled in turn, a window of a few steps each. What is compared is a turn: the difference between the
-two windows of it, as a share of the reference's step, so that a machine that drifts does not blame an operator.
+Both arms are profiled in turn, a few steps (a window) each. Every turn gives one difference between its two windows, as
+a share of the reference's step; comparing within turns keeps drift of the machine out of it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,30 +17,30 @@ from gpubench.stats.estimators import trimmed_location
 
 LEAST_TURNS = 5
 CERTAIN = 0.01
-"""The chance that a comparison of an arm with itself names anything, shared by all groups that are large enough to be
+"""Probability that comparing an arm with itself names any part, divided over all groups that are large enough to be
 named (Bonferroni).
 """
 LEAST_PART = 0.1
-"""Of the whole change: what is smaller is not named."""
+"""Smallest share of the whole change that is named."""
 LEAST_SHARE = 0.005
-"""Of a step: nor is what changed by less than this."""
+"""Smallest change that is named, as a share of a step."""
 MOSTLY = 0.5
-"""A part is named by what is inside of it if that makes up this much of its change."""
+"""If its children make up this share of a part's change, they are named instead of it."""
 ENOUGH = 0.9
-"""Of the change: less than this attributed is said to be unexplained."""
+"""If less than this share of the change is attributed, the rest is reported as unexplained."""
 
 _MOST_NOTES = 3
 
 ChangeKind = Literal["same", "changed", "added", "gone"]
 _Key = tuple[ChangeKind, str, str]
 _OWN: _Key = ("same", "", "")
-"""Time of a node that none of its children has: on the host, Python's and that of waiting."""
+"""A node's own time, without its children: on the host, Python and waiting."""
 
 
 class Part(Frozen):
-    """One part of the change. `before` and `after` are its names in the reference and in the candidate (empty where it
-    is missing; both empty for time that no operator has), `within` the operators around it, `calls` how often it ran
-    per step on either side. `notes` say what else is different about it: types, shapes, layouts.
+    """One part of the change. `before` and `after`: its names in reference and candidate (empty if missing there; both
+    empty for time outside of operators); `within`: the operators around it; `calls`: how often it runs per step in
+    reference and candidate. `notes`: other differences, such as dtypes, shapes or layouts.
     """
 
     phase: str
@@ -54,11 +54,12 @@ class Part(Frozen):
 
 
 class ChangeExplained(Frozen):
-    """All changes are shares of the reference's step time. `change` is what is explained: that of the verdict, or,
-    without one, what the windows show without a profiler (`seen`). `profiled` is what they show with one: `phases` add
-    up to it, `parts` are the largest certain ones of it and overlap nowhere, and `rest` is what they leave. `copies`
-    and `idle` only where a device was seen. `explained` is the share of `change` that the parts make up, None without
-    any.
+    """Changes are shares of the reference's step time.
+
+    `change` is the one to explain: the verdict's, or, without a verdict, `seen`: what the windows show without a
+    profiler. `profiled` is what they show with a profiler. `phases` add up to it; `parts` are its largest certain
+    parts, without overlap; `rest` is what remains. `explained` is the share of `change` in `parts`, None if there are
+    no parts. `copies` and `idle` are None without device work.
     """
 
     reference: str
@@ -81,8 +82,8 @@ class ChangeExplained(Frozen):
 
 @dataclass
 class ArmWindows:
-    """What was seen of one arm: the tree of its steps and, per window, its step time without a profiler and while
-    profiled, in seconds. A step does `samples` of them.
+    """What was recorded of one arm: the tree of its steps, and per window the step time without a profiler and with
+    one, in seconds. A step processes `samples` samples.
     """
 
     name: str
@@ -95,8 +96,8 @@ class ArmWindows:
 
 @dataclass
 class _Group:
-    """Nodes of one name at one place of both trees. `moved` is the change of its own time per turn, `share` how much of
-    a step of the reference the larger side takes, with what is inside.
+    """Nodes of one name at the same place of both trees. `moved`: change of their own time per turn; `share`: the
+    larger of both sides' total times, as a share of the reference's step.
     """
 
     key: _Key
@@ -115,8 +116,8 @@ class _Group:
 def explain(
     reference: ArmWindows, candidate: ArmWindows, *, one_process: bool, judged: Estimate | None = None
 ) -> ChangeExplained:
-    """`judged` is how the step time changed by the verdict, as a share of the reference's. If the arms do different
-    numbers of samples in a step, their times per sample are compared.
+    """`judged`: the verdict's change of the step time, as a share of the reference's. If the arms have different
+    numbers of samples per step, times per sample are compared.
 
     ValueError for fewer than five turns, or arms with different numbers of windows.
     """
@@ -166,7 +167,7 @@ def _kinds(node: Node) -> set[str]:
 
 
 def _take_out_cost(arms: Sequence[ArmWindows]) -> None:
-    """Profiling slows a step down in proportion to its events: what an event costs is taken out of every time."""
+    """Profiling slows a step in proportion to its events: subtracts the cost per event from every time."""
     costs = [
         (profiled_s - bare_s) * 1e9 / events
         for arm in arms
@@ -185,7 +186,7 @@ Shares = Callable[[Times, Times], list[float]]
 
 
 def _grouped(reference: Node, candidate: Node, shares: Shares) -> _Group:
-    """Both trees as one, nodes of one name under the same ancestors put together."""
+    """Merges both trees: nodes of one name under the same ancestors become one group."""
     root = _Group(("same", "", ""), shares(lambda _: 0.0, lambda _: 0.0))
 
     def fill(group: _Group, pairs: Sequence[tuple[Node, Node]]) -> None:
@@ -229,8 +230,8 @@ def _several(nodes: Sequence[Node]) -> str:
 def _matched(
     before: Node, after: Node, *, phases: bool
 ) -> Iterator[tuple[ChangeKind, tuple[Node, ...], tuple[Node, ...]]]:
-    """Children of two nodes that are the same by their name and order. Where names differ between two that are the
-    same, as many on either side are the same under another name; of different numbers, all of them became the others.
+    """Pairs the children of two nodes by name and order. Where names differ, equal numbers of children are paired one
+    to one as `changed`; different numbers are one `changed` group.
     """
     ours, theirs = list(before.children.values()), list(after.children.values())
     if phases:
@@ -254,14 +255,16 @@ def _matched(
 
 
 class _Causes:
-    """Finds the smallest groups that make up most of the change of those around them, each certain and large enough."""
+    """Finds the smallest groups that make up most of the change around them, each certain and large enough."""
 
     def __init__(self, root: _Group, change: float) -> None:
         self._least = max(LEAST_PART * change, LEAST_SHARE)
         self._level = CERTAIN / max(1, sum(each.share >= LEAST_SHARE for each in _all_of(root)))
 
     def of(self, group: _Group, path: tuple[_Group, ...]) -> Iterator[tuple[tuple[_Group, ...], _Group]]:
-        """Those in a group, each with what is around it; the group itself if it is one and they do not say enough."""
+        """The causes inside a group, each with its ancestors; or the group itself, if it is one and they explain too
+        little of it.
+        """
         inside = [found for child in group.children.values() for found in self.of(child, (*path, group))]
         own = _Group(_OWN, group.moved, group.calls)
         if path and group.children and self._counts(own):
@@ -309,7 +312,7 @@ def _name(group: _Group) -> str:
 
 
 def _notes(group: _Group) -> Iterator[str]:
-    """What is different about the inputs of the operators in a group, each difference once."""
+    """How the inputs of a group's operators differ, each difference once."""
     both = [(before, after) for before, after in group.pairs if before is not None and after is not None]
     found = [
         said
@@ -342,7 +345,7 @@ def _shape(sizes: Sequence[int]) -> str:
 
 
 def _by_kind(root: _Group) -> dict[str, list[float]]:
-    """The change of kernels, copies and idleness, per turn."""
+    """The change of kernels, copies and idle time, per turn."""
     found: dict[str, list[float]] = {}
 
     def walk(group: _Group, *, idle: bool) -> None:

@@ -1,7 +1,7 @@
-"""Where the time of a step goes, as a tree: phases, the operators that they call, and the kernels that these launch.
+"""The time of a step as a tree: phases, the operators that they call, and the kernels that these launch.
 
-Every nanosecond of a step belongs to one node: on a CPU the time of the host's thread, on a GPU that of the device, of
-which idleness is a part. So the tree of a slower step has the whole of what it lost.
+Every nanosecond of a step belongs to one node: of the host's thread on a CPU, of the device on a GPU, including its
+idle time. So a slower step's tree contains all of the lost time.
 """
 
 from bisect import bisect_right
@@ -23,14 +23,14 @@ _IMPLIED = (
     ("Optimizer.", "optimizer"),
     ("enumerate(DataLoader)", "data"),
 )
-"""The phase of torch's own operators in a step that marks none, by how their names begin."""
+"""The phase of an operator of torch, by the beginning of its name, in steps without marked phases."""
 _NOT_WITHIN = ("ProfilerStep#",)
 
 
 @dataclass
 class Node:
-    """A phase, an operator or a kernel at one place of a step. `own_ns` and `calls` are per step, by window: the time
-    without its children, and how often it ran. `inputs` are known if a window recorded them.
+    """A phase, operator or kernel at one place of a step. `own_ns`, the time without children, and `calls` are per
+    step, by window. `inputs` are known if a window recorded shapes.
     """
 
     name: str
@@ -41,18 +41,18 @@ class Node:
     inputs: tuple[TensorFact, ...] = ()
 
     def child(self, name: str, number: int, kind: NodeKind = "host") -> "Node":
-        """The `number`-th child of this name in a step, made if there was none."""
+        """The `number`-th child of this name in a step; made if missing."""
         return self.children.setdefault((name, number), Node(name, kind))
 
     def total_ns(self, window: int) -> float:
         return self.own_ns[window] + sum(each.total_ns(window) for each in self.children.values())
 
     def num_events(self, window: int) -> float:
-        """Events of a profiler per step inside of it: each slowed the step down a little."""
+        """Profiler events per step inside the node: each slowed the step down a little."""
         return sum(each.calls[window] + each.num_events(window) for each in self.children.values())
 
     def without_cost(self, window: int, event_ns: float) -> None:
-        """Takes what the profiler's events cost out of the times: it falls between an event and the one around it."""
+        """Subtracts the cost of the profiler's events, which falls between an event and the one around it."""
         inside = sum(each.calls[window] for each in self.children.values() if each.kind == "host")
         self.own_ns[window] = max(0.0, self.own_ns[window] - event_ns * inside)
         for each in self.children.values():
@@ -60,7 +60,7 @@ class Node:
 
 
 class _Span(NamedTuple):
-    """`parent` is the place of the span around it among those of its thread, -1 without one."""
+    """`parent`: index of the enclosing span in its thread, -1 for none."""
 
     name: str
     start: int
@@ -71,7 +71,7 @@ class _Span(NamedTuple):
 
 
 class _Thread:
-    """The ranges and operators of a host thread, each with the one around it."""
+    """The ranges and operators of a host thread, each with its enclosing span."""
 
     def __init__(self, spans: Sequence[tuple[str, int, int, str | None, tuple[TensorFact, ...]]]) -> None:
         self.spans: list[_Span] = []
@@ -87,7 +87,7 @@ class _Thread:
         return range(bisect_right(self._starts, start - 1), bisect_right(self._starts, end - 1))
 
     def around(self, moment: int) -> list[int]:
-        """The spans that are open at a time, outermost first."""
+        """The spans open at a time, outermost first."""
         at = bisect_right(self._starts, moment) - 1
         found = []
         while at >= 0:
@@ -98,11 +98,11 @@ class _Thread:
 
 
 def add_window(root: Node, trace: Trace, window: int, waits_s: Sequence[float] = ()) -> int:
-    """Adds the steps of a trace, read with its operators, to the tree as one window; how many steps these are.
+    """Adds the steps of a trace, read with operators, to the tree as one window; returns their number.
 
-    `waits_s` is how long the host's thread waited in each step for a CPU that other programs had. Such a wait falls
-    into some operator: it is taken out of those that stand out most from the same ones in other steps. TraceError if
-    the trace has no steps.
+    `waits_s`: seconds per step that the host's thread waited for a CPU used by other programs. Such a wait falls into
+    some operator, so it is subtracted from the operators that are slowest compared with the same ones in other steps.
+    TraceError if the trace has no steps.
     """
     steps = main_steps(find_steps(trace).by_process, trace)
     if steps is None:
@@ -116,7 +116,7 @@ def add_window(root: Node, trace: Trace, window: int, waits_s: Sequence[float] =
 
 
 def add_inputs(root: Node, trace: Trace) -> None:
-    """Adds what each operator was given, from a trace that recorded shapes. Its times are not looked at."""
+    """Adds each operator's inputs, from a trace that recorded shapes. Ignores its times."""
     steps = main_steps(find_steps(trace).by_process, trace)
     if steps is None:
         raise TraceError(f"{trace.source} marks no steps.")
@@ -145,7 +145,7 @@ def _phase_of(name: str) -> str:
 
 
 def _nodes_of_step(root: Node, thread: _Thread, start: int, end: int) -> Iterator[tuple[int, Node, _Span]]:
-    """Every span of a step with its node, in order; those that are in no phase get one."""
+    """Every span of a step with its node, in order. Spans outside of phases get an implied one."""
     numbers: Counter[tuple[int, str]] = Counter()
     nodes: dict[int, Node] = {}
     for at in thread.between(start, end):
@@ -193,7 +193,7 @@ def _take_out_waits(own_ns: dict[int, list[float]], waits_s: Sequence[float]) ->
 
 
 def _add_device(root: Node, trace: Trace, steps: Steps, threads: dict[int, _Thread], window: int) -> None:
-    """Time of a device belongs to the work that began first of what runs; idle time to the phase that ended it."""
+    """Device time belongs to the earliest-started work that is running; idle time to the phase that ended it."""
     share = 1 / len(steps.ranges)
     work = sorted((each for each in trace.operations if each.process == steps.process), key=lambda each: each.start)
     busy_until = steps.ranges[0].start
@@ -224,7 +224,7 @@ def _caller(
     nodes: dict[tuple[int, int], Node],
     step: int,
 ) -> Node:
-    """The node of the operator that launched the work, under its phase."""
+    """The node of the operator that launched the work, within its phase."""
     thread, node = threads.get(launch.thread), phase
     if thread is None:
         return node

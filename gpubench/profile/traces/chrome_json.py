@@ -1,4 +1,4 @@
-"""Reads JSON as tools that write traces get it wrong, and numbers as they write them."""
+"""Reads the JSON and the numbers of Chrome traces, including common mistakes of the tools that write them."""
 
 import gzip
 import json
@@ -17,10 +17,10 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 def load(path: Path) -> Any:
-    """Floats stay text: a time in microseconds since 1970 with three decimals does not fit into a double.
+    """Keeps floats as text, because microseconds since 1970 with three decimals do not fit a double.
 
-    Names may hold what JSON forbids (bytes that are no UTF-8, control characters): they are the program's, and Kineto
-    writes them as they are. NaN and Infinity are read as unknown. A list may lack its last bracket, as the format
+    Accepts what strict JSON forbids: names with control characters or bytes that are not UTF-8 (Kineto copies the
+    program's names), NaN and Infinity (read as unknown), and a list without its closing bracket, which the format
     allows.
     """
     try:
@@ -37,13 +37,13 @@ def load(path: Path) -> Any:
     except ValueError as error:
         if isinstance(error, json.JSONDecodeError) and error.msg == "Extra data":
             first, _ = json.JSONDecoder(strict=False).raw_decode(text.lstrip())
-            if is_nsys_row(first):  # one object a line
+            if is_nsys_row(first):  # one JSON object per line
                 return first
         if text.lstrip().startswith("["):
             try:
                 return _parse(text.rstrip().rstrip(",") + "]")
             except ValueError:
-                pass  # not only the bracket is missing: the first error says where
+                pass  # more than the bracket is missing: report the first error
         raise TraceError(f"{path} is not JSON: {error}.", hint=_why_not_json(text, error)) from error
     except RecursionError as error:
         raise TraceError(f"{path} is JSON nested too deeply to be a trace.", hint=EXPECTED) from error
@@ -66,7 +66,7 @@ _BARE_WORD = re.compile(r"[-+]?[A-Za-z][\w./#-]*")
 
 
 def _why_not_json(text: str, error: ValueError) -> str:
-    """The way out, by what stands where reading stopped."""
+    """A hint, by what is at the position where parsing failed."""
     if not isinstance(error, json.JSONDecodeError):  # a number of thousands of digits
         return EXPECTED
     here = text[error.pos : error.pos + 40]
@@ -89,12 +89,12 @@ def _why_not_json(text: str, error: ValueError) -> str:
 
 
 def looks_like_one(head: bytes) -> bool:
-    """Whether the first bytes of a file may be a trace of this kind."""
+    """Whether a file that begins with these bytes may be a Chrome trace."""
     return head[:2] == _GZIP_MAGIC or decoded(head).lstrip()[:1] in ("{", "[")
 
 
 def nanoseconds(microseconds: Any) -> int | None:
-    """Exact for what Kineto writes: an integer, or text of an integer and up to three decimals."""
+    """Exact for what Kineto writes: an integer, or the text of a number with up to three decimals."""
     if type(microseconds) is int:
         found = microseconds * 1000
     elif isinstance(microseconds, str):
@@ -112,7 +112,7 @@ def nanoseconds(microseconds: Any) -> int | None:
 
 
 def integer(value: Any) -> int | None:
-    """None for anything but a whole number of 64 bits."""
+    """None for anything but a 64-bit integer."""
     if type(value) is not int:
         try:
             number = _decimal(value) if isinstance(value, str) else None
@@ -125,7 +125,7 @@ def integer(value: Any) -> int | None:
 
 
 def is_name(value: Any) -> bool:
-    """Whether it is a text, and not of a number (numbers with a point are read as text, too)."""
+    """Whether `value` is text that is not a number (numbers with a decimal point are kept as text)."""
     if not isinstance(value, str) or not value.strip():
         return False
     try:
@@ -136,13 +136,13 @@ def is_name(value: Any) -> bool:
 
 
 def _decimal(text: str) -> Decimal:
-    """ValueError for what only Python reads as a number: `4000_1` names two."""
+    """ValueError for notations that only Python accepts, such as `4000_1`."""
     if "_" in text:
         raise ValueError(text)
     return Decimal(text)
 
 
 def number(value: Any) -> int:
-    """Process, thread, device and stream numbers. Kineto's own tracks are called by text; they need only differ."""
+    """Id of a process, thread, device or stream. Kineto's named tracks get numbers that only have to differ."""
     found = integer(value)
     return found if found is not None else -1 - zlib.crc32(str(value).encode())

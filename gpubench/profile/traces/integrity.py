@@ -1,4 +1,4 @@
-"""What in a trace cannot be true, and what is missing from it: to be asked before anything is summed."""
+"""Checks a trace before its times are summed: what cannot be true, and what is missing."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -22,20 +22,20 @@ _FAR_NS = 3_600_000_000_000
 _SLACK_NS = 1_000_000
 _MOST_COPIED_BYTES = 1 << 40
 _MOST_BYTES_PER_NS = 20_000
-"""More than twice what the memory of any card moves: 20 TB/s."""
+"""20 TB/s, more than twice the memory bandwidth of any GPU."""
 _LEAST_OVERLAP_NS = 1_000
 
 
 def leave_out_impossible(trace: Trace) -> None:
-    """Moves to `unread` what cannot have happened or be told apart: work that is in the file twice, work without a
-    device where other work has one, work, calls and ranges longer than the capture, or an hour away from it.
+    """Moves rows to `unread` that cannot be true or cannot be told apart: work that is in the file twice, work without
+    a device if other work has one, and work, calls and ranges longer than the capture or an hour away from it.
 
-    A launch of one kernel that several kernels claim links none of them. What may be wrong is counted in a message:
-    work that begins before its launch (the clocks of host and device differ), kernels that overlap on one stream. The
-    size of a copy that no card could make is unknown.
+    If several kernels claim one kernel launch, it is linked to none. Doubtful rows are counted in a message: work that
+    begins before its launch (host and device clocks differ), and kernels that overlap on one stream. A copy that moved
+    bytes faster than any GPU can gets an unknown size.
 
-    Tools write such rows where the hardware gave no time. The capture is as long as the tool says, else from the first
-    to the last event of the host, where there are ranges.
+    Tools write such rows when the hardware gave no time. The length of the capture is the tool's or, if there are
+    ranges, the time from the first to the last event of the host.
     """
     _leave_out_unnumbered(trace)
     _forget_impossible_sizes(trace)
@@ -106,7 +106,7 @@ def _forget_impossible_sizes(trace: Trace) -> None:
 
 
 def _mention_overlaps(trace: Trace) -> None:
-    """Kernels of one stream run one after the other; a CUDA graph runs its own in parallel."""
+    """Kernels of one stream run one after the other, but a CUDA graph runs its kernels in parallel."""
     ended: dict[tuple[DeviceKey, int | None, int], int] = {}
     overlapping = total = 0
     for each in sorted(trace.operations, key=lambda each: each.start):
@@ -126,7 +126,7 @@ def _mention_overlaps(trace: Trace) -> None:
 
 
 def _leave_out_unnumbered(trace: Trace) -> None:
-    """A file that numbers no device has one, or does not tell."""
+    """If no row has a device number, there is one device, or the file does not tell."""
     if {number == UNNUMBERED for _, number in trace.devices} == {True, False}:
         for each in trace.operations:
             if each.device[1] == UNNUMBERED:
@@ -135,8 +135,8 @@ def _leave_out_unnumbered(trace: Trace) -> None:
 
 
 def _leave_out_repeated(trace: Trace) -> None:
-    """Equal work on one stream at the same time is the same work. One launch starts one kernel: where several claim it,
-    the file mixes processes that use the same numbers.
+    """Equal work at the same time on one stream is the same work. A launch starts one kernel: if several claim it, the
+    file mixes processes that use the same numbers.
     """
     once = trace.operations
     if len({(each.start, each.end, each.stream) for each in once}) < len(once):
@@ -158,10 +158,10 @@ def _leave_out_repeated(trace: Trace) -> None:
 
 
 def lost_launches(trace: Trace) -> list[LaunchCall]:
-    """Calls whose work is not in the trace, by start; none if work without a number could be theirs, or if no work of a
-    device was collected. A call without a name may be one.
+    """Calls whose work is missing from the trace, by start. Empty if work without a number could be theirs, or if no
+    device work was collected. A call without a name counts as a launch.
 
-    Calls that only record a CUDA graph leave no work.
+    Calls that are only recorded into a CUDA graph leave no work.
     """
     if not trace.operations:
         return []
@@ -180,7 +180,7 @@ def lost_launches(trace: Trace) -> list[LaunchCall]:
 
 
 def _graph_captures(calls: Iterable[LaunchCall]) -> dict[tuple[int, int], list[tuple[int, int]]]:
-    """Per process and thread, when its calls were recorded into a CUDA graph and not carried out."""
+    """When calls were recorded into a CUDA graph instead of being executed, by process and thread."""
     found: dict[tuple[int, int], list[tuple[int, int]]] = {}
     began: dict[tuple[int, int], int] = {}
     for call in sorted(each for each in calls if each.kind.startswith("graph capture")):

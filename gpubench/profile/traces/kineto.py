@@ -36,7 +36,7 @@ from gpubench.profile.traces.trace import (
 from gpubench.protocol.profile_job import DOMAIN
 
 PREFIX = f"{DOMAIN}/"
-"""What our own ranges begin with in a torch trace, which has no domains."""
+"""Prefix of our own ranges in a torch trace, which has no domains."""
 
 _LAUNCHES = re.compile(r"(\w+_)?(runtime|driver)")
 _DEVICE_WORK: dict[str, OperationKind] = {
@@ -58,13 +58,11 @@ _COPY = re.compile(r"Memcpy (\w+)to(\w+)", re.IGNORECASE)
 _COPY_SIDES = re.compile(r"\(\s*([\w ]+?)\s*->\s*([\w ]+?)\s*\)")
 _MEMORY = {"pageable": True, "pinned": False}
 _ENDS = {"h": "h", "d": "d", "a": "d", "p": "p"}
-"""Host, device, array (which lies on a device) and peer, by the first letter in the name of a copy."""
+"""Host, device, array (in device memory) and peer, by the first letter in the name of a copy."""
 
 
 def read(path: Path, *, operators: bool = False) -> Trace:
-    """The trace in a file of torch.profiler, with its `operators` if asked. TraceError if it is damaged, or JSON of
-    another kind.
-    """
+    """Reads a trace of torch.profiler; `operators` keeps torch's operators. TraceError if damaged, or other JSON."""
     document = load(path)
     events = document.get("traceEvents") if isinstance(document, dict) else document
     if is_nsys_row(document if isinstance(document, dict) else next(iter(events or ()), None)):
@@ -83,10 +81,10 @@ class _KinetoReader:
         self._work: list[DrawnWork] = []
         self._repeated: set[Key] = set()
         self._hosts = HostProcesses(self._trace)
-        for level in ("ERROR", "WARNING"):  # what Kineto logged
+        for level in ("ERROR", "WARNING"):  # Kineto's own log
             logged = head.get(level)
             self._trace.messages += map(str, logged if isinstance(logged, list) else ())
-        devices = head.get("deviceProperties", head.get("computeProperties"))  # the second until torch 1.9
+        devices = head.get("deviceProperties", head.get("computeProperties"))  # its name until torch 1.9
         for device in devices if isinstance(devices, list) else ():
             if isinstance(device, dict) and (key := integer(device.get("id"))) is not None and "name" in device:
                 self._names[key] = str(device["name"])

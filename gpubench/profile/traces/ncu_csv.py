@@ -1,7 +1,7 @@
-"""Reads what `ncu --import REPORT --csv --page raw` prints: a row per kernel, with counters and open NVTX ranges.
+"""Reads the output of `ncu --import REPORT --csv --page raw`: one row per kernel, with counters and open NVTX ranges.
 
-The kernels are laid end to end, for ncu does not say when they ran; the trace has no timeline. A kernel's phase is the
-range open in its process (start/end ranges, which `gpubench` opens for this tool), else on its thread.
+ncu does not say when kernels ran, so they are put end to end and the trace has no timeline. A kernel's phase is the
+range open in its process (start/end ranges, which `gpubench` opens for this tool), else the one open on its thread.
 """
 
 import csv
@@ -51,7 +51,7 @@ _UNKNOWN_PROCESS = 0
 
 
 class _Row(NamedTuple):
-    """A kernel: its cells and their units by column, and the number of the table that it is in."""
+    """One kernel: cells and units by column, and the number of its table."""
 
     table: int
     cells: Mapping[str, str]
@@ -59,11 +59,10 @@ class _Row(NamedTuple):
 
 
 def read(path: Path) -> Trace:
-    """The kernels in a file of what ncu printed, its other messages included. TraceError if there are none.
+    """The kernels in ncu's output, which may contain other messages. TraceError if there are none.
 
-    A kernel whose length cannot be read is left out and counted. If the file was printed in another locale, numbers
-    with a point or a comma could be meant in two ways, so none of them is read. Each table has its own columns and
-    units.
+    Kernels of unreadable length are left out and counted. Output of another locale is not read as numbers if a point or
+    comma could be either a decimal sign or a separator. Each table has its own columns and units.
     """
     trace = Trace(tool="ncu", source=str(path), timeline=False, cuda_seen=True)
     kernels = list(_rows(path, trace))
@@ -125,13 +124,13 @@ def read(path: Path) -> Trace:
 
 
 def looks_like_one(head: bytes) -> bool:
-    """Whether the beginning of a file may be what ncu printed."""
+    """Whether a file that begins with these bytes may be ncu's output."""
     return _HEADER.search(decoded(head)) is not None
 
 
 def _rows(path: Path, trace: Trace) -> Iterator[_Row]:
-    """A table begins with its columns, then their units. A row of another length is cut off; without columns, or after
-    units in its middle, nothing says what it holds.
+    """A table begins with its column names, then their units. Rows of another length were cut off; rows without column
+    names, or after a second row of units, cannot be interpreted.
     """
     columns: list[str] = []
     units: dict[str, str] | None = None
@@ -159,7 +158,7 @@ def _rows(path: Path, trace: Trace) -> Iterator[_Row]:
 
 
 def _cells(line: str) -> list[str] | None:
-    """None for a line that ends inside a cell. Names may be longer than Python's limit for a cell."""
+    """None for a line that ends inside a cell. Raises csv's limit on the length of a cell, which some names exceed."""
     limit = csv.field_size_limit(max(len(line), 1))
     try:
         return next(csv.reader([line], strict=True))
@@ -174,7 +173,7 @@ def _counters(row: _Row, names: tuple[str, ...] = (_DURATION, *_TENSOR)) -> list
 
 
 def _length(row: _Row, *, foreign: bool) -> int | None:
-    """In ns; None without a number, a known unit, or if it is no time that a kernel can take."""
+    """Nanoseconds; None without a number or a known unit, or if no kernel can take that long."""
     duration = _number(row.cells.get(_DURATION), foreign=foreign)
     unit = _UNITS_NS.get(row.units.get(_DURATION, "").lower())
     if duration is None or unit is None or not 0.5 < duration * unit < MOST_NS:
@@ -183,7 +182,7 @@ def _length(row: _Row, *, foreign: bool) -> int | None:
 
 
 def _ranges(operations: Sequence[Operation], phases: Sequence[str | None]) -> Iterator[Range]:
-    """One step around everything of a process, and a phase around neighbours that have it."""
+    """One step around all kernels of a process, and phases around consecutive kernels of the same phase."""
     for process in dict.fromkeys(each.process for each in operations if each.process is not None):
         own = [(each, phase) for each, phase in zip(operations, phases, strict=True) if each.process == process]
         yield Range(DOMAIN, STEP, own[0][0].start, own[-1][0].end, process, process)
@@ -202,17 +201,17 @@ def _phase(row: Mapping[str, str]) -> str | None:
 
 
 def _ranges_of(row: Mapping[str, str], *kinds: str) -> list[str]:
-    """The cells that name the ranges open at a launch."""
+    """The cells with the names of ranges open at the launch."""
     return [cell for column, cell in row.items() for kind in kinds or _RANGE_COLUMNS if kind in column]
 
 
 def _is_foreign(text: str) -> bool:
-    """Whether only another locale writes a number so: groups by dots, spaces or apostrophes, decimals by a comma."""
+    """Whether only other locales write a number so: a decimal comma, or groups by dots, spaces or apostrophes."""
     return bool(_GROUPED.fullmatch(text)) and not _PLAIN.fullmatch(text)
 
 
 def _tensor_cores(cells: Sequence[str], *, foreign: bool) -> bool | None:
-    """Whether any counter of the tensor pipe moved; None if that cannot be told from those that were read."""
+    """Whether a counter of the tensor pipe is above 0; None if the readable counters do not tell."""
     counts = [_number(cell, foreign=foreign) for cell in cells]
     if any(counts):
         return True
@@ -220,7 +219,7 @@ def _tensor_cores(cells: Sequence[str], *, foreign: bool) -> bool | None:
 
 
 def _number(text: str | None, *, foreign: bool) -> float | None:
-    """None for what is not a number (`n/a`, `nan`, `inf`) or could be read as two numbers, depending on the locale."""
+    """None if it is not a number (`n/a`, `nan`, `inf`), or ambiguous in another locale."""
     text = (text or "").strip()
     if not _PLAIN.fullmatch(text) or (foreign and not text.isdecimal()):
         return None

@@ -1,8 +1,7 @@
 """Reads the SQLite file that `nsys export --type sqlite` makes.
 
-Tables exist only when they hold rows and columns come and go between versions, so both are looked up before they are
-asked for. A value that should be a whole number and is not counts as unknown. Nothing is written: the file is opened
-read-only.
+Tables exist only if they have rows, and columns differ between versions, so both are looked up before they are queried.
+A value that should be an integer and is not counts as unknown. The file is opened read-only.
 """
 
 import re
@@ -36,9 +35,9 @@ from gpubench.profile.traces.trace import (
 
 _DOMAIN_CREATED = 75
 _RANGES = {59: True, 60: False, 70: True, 71: False}
-"""Types of NVTX events that are ranges, and whether they nest; 70 and 71 were imported from text files."""
+"""NVTX event types that are ranges, and whether they nest; 70 and 71 were imported from text files."""
 _MARKS = frozenset((33, 34, 39, 64, 65, 72, 73, 74, _DOMAIN_CREATED, 76, 97, 98, 99))
-"""Types of marks and names, which no figure needs."""
+"""NVTX event types of marks and names, which no figure needs."""
 _CUPTI = "CUPTI_ACTIVITY_KIND_"
 _CALLS = (f"{_CUPTI}RUNTIME", f"{_CUPTI}DRIVER")
 _TEXTS = frozenset(("name", "value", "text"))
@@ -46,7 +45,7 @@ _WHOLE_NUMBER = (
     "CASE typeof({0}) WHEN 'integer' THEN {0} WHEN 'blob' THEN NULL "
     "ELSE CASE WHEN CAST({0} AS INTEGER) = {0} THEN CAST({0} AS INTEGER) END END"
 )
-"""A column as the integer that it is or that its text or decimal number stands for, else NULL."""
+"""SQL for a column's value as an integer, also from text or a decimal number; else NULL."""
 _NOT_NEEDED = frozenset(("SYNCHRONIZATION", "OVERHEAD", "CUDA_EVENT", "EXTERNAL_CORRELATION", "MARKER", "NAME"))
 _VERSIONED = re.compile(r"_V(\d+)$")
 _LEVELS = {2: "warning", 3: "error"}
@@ -64,23 +63,23 @@ _PAYLOAD = ("int64Value", "uint64Value", "int32Value", "uint32Value")
 _RANGE = ("start", "end", "eventType", "text", "textId", "globalTid", "domainId", *_PAYLOAD)
 _PAGEABLE, _UNKNOWN_MEMORY = 0, 7
 _LOW_BITS = 0xFFFFFF
-"""A globalTid is the thread id, the process id above it, the machine above that; a main thread has its process's id."""
+"""A globalTid holds, from the lowest bits up, thread id, process id and machine; a main thread has its process's id."""
 MAGIC = b"SQLite format 3\0"
 """What the file begins with."""
 _HEAD = struct.Struct(">16sH6xII60xI")
-"""Of the file's first 96 bytes: the magic, the size of a page (1: 65536), the counter of changes, the number of pages,
-and the counter for which that number holds.
+"""The first 96 bytes of the file: magic, page size (1: 65536), change counter, number of pages, and the change counter
+for which that number is valid.
 """
 
 
 def read(path: Path) -> Trace:
-    """The trace in an export. TraceError if the file is damaged or no export of Nsight Systems."""
+    """TraceError if the file is damaged, or not an export of Nsight Systems."""
     _check_whole(path)
     uri = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             return _Reader(connection, path).read()
-    except (sqlite3.Error, ArithmeticError, TypeError, ValueError) as error:  # text where there should be a number
+    except (sqlite3.Error, ArithmeticError, TypeError, ValueError) as error:  # also from text in a column of numbers
         raise TraceError(
             f"{path} could not be read as an export of Nsight Systems: {error}.",
             hint=_EXPORT_AGAIN,
@@ -88,7 +87,7 @@ def read(path: Path) -> Trace:
 
 
 def _check_whole(path: Path) -> None:
-    """SQLite itself does not notice that the end of a file is missing until it needs a page of it."""
+    """SQLite notices that a file is truncated only when it needs a missing page."""
     with path.open("rb") as file:
         head = file.read(_HEAD.size)
     if len(head) == _HEAD.size:
@@ -112,7 +111,7 @@ class _Reader:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
-        connection.text_factory = lambda text: text.decode(errors="replace")  # names are the program's own bytes
+        connection.text_factory = lambda text: text.decode(errors="replace")  # names may be any bytes
         names = connection.execute("SELECT name FROM sqlite_master WHERE type IN ('table', 'view')").fetchall()
         self._tables = {
             name: frozenset(row[1] for row in connection.execute(f'PRAGMA table_info("{name}")'))
@@ -122,9 +121,7 @@ class _Reader:
         self._read: set[str] = set()
         self._strings = {number: _text(value) for number, value in self._rows("StringIds", ("id", "value"))}
         self._gpus: dict[tuple[int, int], int] = {}
-        self._users: defaultdict[DeviceKey, set[int]] = defaultdict(
-            set
-        )  # processes that number their GPUs for themselves
+        self._users: defaultdict[DeviceKey, set[int]] = defaultdict(set)  # processes with a GPU numbering of their own
         self._machines: list[int] = []
         self._processes: list[int] = []
 
@@ -194,7 +191,7 @@ class _Reader:
                     continue
                 process = thread >> 24
                 known = launches.get((process, correlation))
-                if known is None or start < known.start:  # a call within a call: the outer one began it
+                if known is None or start < known.start:  # of nested calls, the outer one is the launch
                     launches[process, correlation] = LaunchCall(
                         start, start if end is None else end, process, thread, "other" if failed else kind
                     )

@@ -1,5 +1,5 @@
-"""Whose work it is, in a file with the traces of several ranks: each counts its devices and its launches from the same
-number.
+"""Assigns work to processes in a file with the traces of several ranks, each of which numbers devices and launches from
+the same number.
 """
 
 import re
@@ -23,8 +23,8 @@ _NO_PROCESS = -1
 
 
 class Named(NamedTuple):
-    """What a file calls a process or a track of device work: the words that tell whose it is (`host1 rank 0`, empty for
-    a plain number), and its number. Tools that merge the traces of several ranks put both into one text.
+    """How a file names a process or a track of device work: the label that tells whose it is (`host1 rank 0`, empty for
+    a plain number) and the number. Tools that merge the traces of several ranks join both into one text.
     """
 
     label: str
@@ -32,8 +32,8 @@ class Named(NamedTuple):
 
 
 def named(pid: Any) -> Named:
-    """`40` is a number; `[rank1] 40`, `rank1_40` and `host1 rank 0, GPU 2` are a rank's name and a number. `40_1` does
-    not tell which of its numbers is what.
+    """`40` is a number; `[rank1] 40`, `rank1_40` and `host1 rank 0, GPU 2` are a label and a number. `40_1` is
+    ambiguous.
     """
     number = integer(pid)
     if number is not None or not is_name(pid) or not _LETTERS.search(pid):
@@ -46,8 +46,8 @@ def named(pid: Any) -> Named:
 
 
 class DrawnWork(NamedTuple):
-    """Work of a device that waits until all launches are known. `track` is the process that the file draws it in,
-    `position` its place in the file. `drawn_as` says that the track alone gave the device its number.
+    """Device work to be linked when all launches are known. `track`: the process under which the file shows it;
+    `position`: its place in the file; `drawn_as`: the device number comes from the track alone.
     """
 
     position: int
@@ -60,7 +60,7 @@ class DrawnWork(NamedTuple):
 
     @classmethod
     def at(cls, position: int, pid: Any, correlation: int | None, device: Any, operation: Operation) -> "DrawnWork":
-        """`device` is the number that the file gives it (`...`: none, the track's is meant)."""
+        """`device` is its number in the file (`...`: none given, take the track's)."""
         label, number = named(pid)
         if device is not ...:
             number = integer(device)
@@ -70,8 +70,8 @@ class DrawnWork(NamedTuple):
 
 @dataclass
 class HostProcesses:
-    """The processes with events of the host: their numbers by what the file calls them, the words in that, and where in
-    the file the first and the last event of each is.
+    """The processes with host events: their numbers by name in the file, their labels, and the places of their first
+    and last event in the file.
     """
 
     trace: Trace
@@ -80,7 +80,7 @@ class HostProcesses:
     extent: dict[int, tuple[int, int]] = field(default_factory=dict)
 
     def see(self, position: int, pid: Any) -> int:
-        """The number of the process of an event; events that do not tell share one number."""
+        """The number of an event's process; events without one share a number."""
         key = pid if type(pid) in (int, str) else ""
         if (process := self.numbers.get(key)) is None:
             process = self.numbers[key] = self._new(key)
@@ -103,7 +103,7 @@ class HostProcesses:
         return process
 
     def leave_out_nameless(self) -> None:
-        """Where others tell their process, an event that does not may be of any."""
+        """Drops events without a process if others have one, as they may belong to any."""
         if _NO_PROCESS not in self.extent or len(self.extent) == 1:
             return
         del self.extent[_NO_PROCESS]
@@ -122,9 +122,9 @@ class HostProcesses:
 
 
 def link(trace: Trace, work: Sequence[DrawnWork], hosts: HostProcesses, gpu_names: Mapping[int, str]) -> None:
-    """Finds the launch of each piece of work, and gives devices that several processes number a key for each.
+    """Links each piece of work to its launch, and gives devices that several processes number separate keys.
 
-    torch.profiler sees one process; a file with events of several was merged from the files of several ranks.
+    torch.profiler records one process; a file with events of several was merged from the files of several ranks.
     """
     processes = sorted(hosts.extent, key=lambda each: (_natural(hosts.name(each)), each))
     labels = set(hosts.labels.values())
@@ -139,11 +139,11 @@ def link(trace: Trace, work: Sequence[DrawnWork], hosts: HostProcesses, gpu_name
     only = processes[0] if processes else None
     owners = _Owners(trace, work, hosts, processes).of_work() if merged else [only] * len(work)
     alone = not merged or (not strangers and len(set(owners)) == 1 and owners[0] is not None)
-    unclear: Counter[str] = Counter()  # work by track, where the owner of the track is unknown
+    unclear: Counter[str] = Counter()  # work by track, if the track's owner is unknown
     for process, (_, track, label, correlation, number, _, operation) in zip(owners, work, strict=True):
         owner, name, place = None, None, 0
         if alone:
-            name = None if number is None else gpu_names.get(number)  # the head of a merged file is one rank's
+            name = None if number is None else gpu_names.get(number)  # a merged file has the head of one rank
         elif process is not None:
             owner, place = hosts.name(process), processes.index(process) + 1
         elif label in strangers:
@@ -170,12 +170,12 @@ def link(trace: Trace, work: Sequence[DrawnWork], hosts: HostProcesses, gpu_name
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Orders `rank 2` before `rank 10`."""
+    """Sort key that puts `rank 2` before `rank 10`."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in _DIGITS.split(name)]
 
 
 class _Owners:
-    """Whose each piece of work is, in a file of several processes."""
+    """Finds the process of each piece of work in a file of several processes."""
 
     def __init__(self, trace: Trace, work: Sequence[DrawnWork], hosts: HostProcesses, processes: Sequence[int]) -> None:
         self._launches = trace.launches
@@ -183,8 +183,8 @@ class _Owners:
         self._work, self._hosts, self._processes = work, hosts, processes
 
     def of_work(self) -> list[int | None]:
-        """The process of the work's track where the file tells it, else the one whose part of the file it is in, else
-        the only one with a launch of its number.
+        """The process of the work's track, if known; else the process whose part of the file contains it; else the only
+        one that has a launch of its number.
         """
         of_track = self._of_tracks()
         loose = [at for at, each in enumerate(self._work) if of_track[each.track] is None and not each.label]
@@ -206,8 +206,8 @@ class _Owners:
         return able[0] if len(able) == 1 else None
 
     def _of_tracks(self) -> dict[str, int | None]:
-        """The process whose work each track of device work shows: the one of the same name, or the only one left that
-        can have launched all of it. Two tracks that use the same correlation numbers are of two processes.
+        """The process of each track of device work: the one with the track's label, or the only one left that can have
+        launched all of its work. Tracks that share correlation numbers belong to different processes.
         """
         tracks: defaultdict[str, list[DrawnWork]] = defaultdict(list)
         for each in self._work:
@@ -230,8 +230,8 @@ class _Owners:
         return owners
 
     def _fits(self, process: int | None, work: DrawnWork) -> bool:
-        """Whether the process can have launched the work: a launch of its number is there, and before it. Nothing is
-        known of processes without calls.
+        """Whether the process can have launched the work: it has an earlier launch of that number. Processes without
+        calls fit all.
         """
         if process is None or work.correlation is None or process not in self._callers:
             return True
@@ -239,7 +239,7 @@ class _Owners:
         return call is not None and call.start <= work.operation.start
 
     def _blocks(self) -> list[tuple[int, int]]:
-        """Where the events of each process begin in the file, if it holds one rank after the other; else nothing."""
+        """Where the events of each process begin, if the file holds one rank after the other; else empty."""
         parts = sorted((*self._hosts.extent[process], process) for process in self._processes)
         if any(before[1] > after[0] for before, after in pairwise(parts)):
             return []

@@ -1,4 +1,4 @@
-"""Opens a trace of any kind that is known, by its content."""
+"""Opens a trace of any known kind, recognised by its content."""
 
 import gc
 from pathlib import Path
@@ -17,19 +17,18 @@ _HINTS = {
 
 
 def read_trace(path: Path, *, operators: bool = False) -> Trace:
-    """An SQLite export of nsys, a trace of torch.profiler, plain or gzip, or what ncu printed as CSV.
+    """Reads an SQLite export of nsys, a trace of torch.profiler (plain or gzip), or ncu's CSV output.
 
-    `operators` also keeps torch's operators on the host, which take most of the memory of a long trace.
+    `operators` keeps torch's operators on the host, which take most of the memory of a long trace. A report of nsys
+    must be exported first, see `gpubench.profile.capture.run_tool.export`.
 
-    TraceError says what was expected.
-
-    A report of nsys itself must be exported first, see `gpubench.profile.capture.run_tool.export`.
+    TraceError with a hint for other files.
     """
     check_readable(path)
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)
     was_on = gc.isenabled()
-    gc.disable()  # readers make millions of small objects and drop none: looking for garbage took a quarter of the time
+    gc.disable()  # with millions of live objects, garbage collection took a quarter of the time
     try:
         trace = None
         if head.startswith(nsys_sqlite.MAGIC):

@@ -1,8 +1,7 @@
-"""What a profiler saw, in one form for every tool. Readers make it; `summarize` reads it.
+"""A profiler's trace in one form for all tools, made by the readers.
 
-Times are integer nanoseconds on the trace's own clock, the same for host and device. Threads are numbered so that two
-processes never share a number; a process is named by the number that its threads carry. What a file does not tell is
-None, never 0.
+Times are integer nanoseconds on the trace's own clock, the same for host and device. Thread numbers are unique over all
+processes; a process has the number that its threads refer to. What a file does not tell is None, never 0.
 """
 
 import codecs
@@ -16,12 +15,12 @@ from gpubench.core.errors import UsageError
 STEP = "step"
 NSYS_REPORT, NSYS_OLD_REPORT, NSYS_UNIMPORTED, NCU_REPORT = ".nsys-rep", ".qdrep", ".qdstrm", ".ncu-rep"
 Key = tuple[int, int]
-"""What links a launch with its work: the number of the process, and the correlation number that counts inside it."""
+"""Links a launch with its work: number of the process, and correlation number within the process."""
 DeviceKey = tuple[int, int]
-"""Who numbers the device (0: all processes alike), and its number, `UNNUMBERED` in a file that numbers none."""
+"""Process that numbers the device (0: all share one numbering), and its number, `UNNUMBERED` if the file has none."""
 UNNUMBERED = -1
 MOST_NS = 1 << 63
-"""Times of this size are no times, in either direction."""
+"""Numbers of this size, positive or negative, are not times."""
 MOST_DEVICES = 1 << 31
 OperationKind = Literal["kernel", "copy", "memset", "graph"]
 Direction = Literal["h2d", "d2h", "d2d", "p2p", "h2h", "other"]
@@ -41,15 +40,14 @@ UNNAMED = "(unnamed kernel)"
 
 
 class TraceError(UsageError):
-    """A trace that cannot be read: not there, not a trace, damaged, or of a version that this machine cannot export."""
+    """A trace that cannot be read: missing, not a trace, damaged, or of a version that this machine cannot export."""
 
 
 class Range(NamedTuple):
-    """A named span on a host thread. `nested` tells push/pop ranges from start/end ones, which belong to no thread's
-    stack.
+    """A named span on a host thread. `nested`: a push/pop range, part of the thread's stack; start/end ranges are not.
 
-    `payload` is the integer given with it (the index of a step), None without one. A range that was still open when the
-    capture ended is `cut_off`, and ends there.
+    `payload`: the integer given with it, such as the index of a step. `cut_off`: still open when the capture ended,
+    which is then its end.
     """
 
     domain: str
@@ -64,7 +62,7 @@ class Range(NamedTuple):
 
 
 class TensorFact(NamedTuple):
-    """A tensor that an operator was given: torch's name of its type, its shape, and how it lies in memory."""
+    """An input of an operator: torch's name of its dtype, shape and memory layout."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -72,7 +70,7 @@ class TensorFact(NamedTuple):
 
 
 class HostOperator(NamedTuple):
-    """An operator of torch on a host thread. `inputs` only where the profiler recorded shapes."""
+    """An operator of torch on a host thread. `inputs` is empty unless the profiler recorded shapes."""
 
     name: str
     start: int
@@ -89,12 +87,12 @@ _CALLS = re.compile(
     re.IGNORECASE,
 )
 LAUNCHES: tuple[CallKind, ...] = ("kernel", "graph", "copy")
-"""Calls that leave work on the device. Small memsets leave none."""
+"""Calls that put work on the device. Small memsets do not."""
 
 
 def call_kind(name: str) -> CallKind:
-    """What a call of the CUDA or HIP runtime or driver of this name does: one of `LAUNCHES`, or something that need not
-    leave work on the device. Nothing is known of a call without a name.
+    """What a call of the CUDA or HIP runtime or driver does, by its name: one of `LAUNCHES`, or something that may
+    leave no work on the device.
     """
     if not name:
         return "unnamed"
@@ -117,12 +115,12 @@ class LaunchCall(NamedTuple):
 
 
 class Operation(NamedTuple):
-    """One piece of device work. `device` is its key in `Trace.devices`, `launch` that in `Trace.launches`, None if the
-    tool does not know it, like `process` and `stream`.
+    """One piece of device work. `device` and `launch` are keys of `Trace.devices` and `Trace.launches`. `launch`,
+    `process` and `stream` are None if unknown.
 
-    `bytes`, `direction` and `pageable` are those of copies (None: unknown); a graph is a whole CUDA graph traced as
-    one. `correlation` is the number that the tool gave it, whether its launch is in the trace or not. `tensor_cores`
-    tells whether a kernel used them (None: not counted).
+    `bytes`, `direction` and `pageable` describe copies (None: unknown). A `graph` is a whole CUDA graph traced as one
+    piece. `correlation` is the tool's number, also if its launch is missing. `tensor_cores`: whether a kernel used them
+    (None: not counted).
     """
 
     kind: OperationKind
@@ -141,8 +139,8 @@ class Operation(NamedTuple):
 
 
 class TracedDevice(NamedTuple):
-    """`number` is what its owner calls it, None in a file that numbers none; `owner` (`rank 1`, `machine 2`) is None if
-    only one numbers devices.
+    """`number` as its owner counts, None if the file has none; `owner` (`rank 1`, `machine 2`) is None if only one
+    numbers devices.
     """
 
     number: int | None
@@ -152,15 +150,13 @@ class TracedDevice(NamedTuple):
 
 @dataclass
 class Trace:
-    """One file. `operators` only if they were asked for. `main_threads` by process, if the tool tells; `process_names`
-    of processes whose id does not tell all; `process_ids` of those whose number does not hold the id (None: the file
-    does not tell it).
+    """One file. `operators` is empty unless asked for. `main_threads` by process, if known; `process_names` of
+    processes that their id does not identify; `process_ids` of processes whose number is not their id (None: unknown).
 
-    `cuda_seen` says that the program called CUDA at all: a trace with calls and without device work was taken without
-    the permission, or by a tool that does not know the driver. `capture_ns` is how long the tool says it collected.
-    `unread` counts the rows that were left out, by what is wrong with them; `known_rows` those that are understood and
-    not needed. `messages` is what the tool itself warned of. Without `timeline` only the lengths of things are true,
-    not when they were: the tool ran them one by one.
+    `cuda_seen`: the program called CUDA. Calls without any device work mean that the tool lacked the permission, or
+    does not know the driver. `capture_ns`: length of the capture as the tool says. `unread` counts rows left out, by
+    reason; `known_rows` those that were understood and are not needed. `messages` are the tool's own warnings. Without
+    `timeline`, durations are true but points in time are not: the tool ran kernels one by one.
     """
 
     tool: Literal["nsys", "ncu", "torch"]
@@ -183,12 +179,12 @@ class Trace:
 
     @property
     def empty(self) -> bool:
-        """Nothing was captured, neither on the host nor on a device."""
+        """Whether nothing was captured, neither on the host nor on a device."""
         return not (self.ranges or self.launches or self.operations or self.known_rows)
 
     @property
     def lengths_unknown(self) -> bool:
-        """Some kernels ran for a time that the trace does not tell, so sums over all of them are not known."""
+        """Whether some kernels have no duration, so that sums over all kernels are unknown."""
         return any(what.startswith(PLURALS["kernel"]) and not what.endswith(TWICE) for what in self.unread)
 
 
@@ -196,16 +192,16 @@ PLURALS: dict[OperationKind, str] = {"kernel": "kernels", "copy": "copies", "mem
 
 
 TWICE = "that are in the file twice"
-"""How repeated rows are counted in `unread`; no work is missing without them."""
+"""The reason in `unread` for repeated rows; dropping them loses no work."""
 
 
 def without_times(kind: OperationKind) -> str:
-    """How work whose times the tool does not know is counted in `unread`."""
+    """The reason in `unread` for work without times."""
     return f"{PLURALS[kind]} without times"
 
 
 def decoded(content: bytes) -> str:
-    """Text in UTF-8, or in UTF-16 with its mark, as PowerShell redirects output; what is neither is replaced."""
+    """Text in UTF-8, or UTF-16 with a byte order mark, as PowerShell redirects output; invalid bytes are replaced."""
     utf_16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return content.decode("utf-16" if utf_16 else "utf-8", errors="replace").removeprefix("\ufeff")
 

@@ -1,4 +1,4 @@
-"""What ranks tell each other: bus bandwidth over the size of a message."""
+"""Collectives: bus bandwidth over message size."""
 
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.records import Status
@@ -28,7 +28,7 @@ def section(view: View) -> Section:
 
 
 def bandwidth_chart(contest: Contest) -> Chart | None:
-    """Of one collective, a line per precision and number of ranks; None for anything else, or a single size."""
+    """One collective, with a line per precision and number of ranks; None for other workloads, or a single size."""
     shown = _measured(contest)
     if len({_message_bytes(entry) for entry in shown}) < 2:
         return None
@@ -56,7 +56,7 @@ def bandwidth_chart(contest: Contest) -> Chart | None:
 
 
 def bandwidth_sentence(contest: Contest) -> Line | None:
-    """The most that one collective carries, and how long its smallest message takes; None for anything else."""
+    """The highest bandwidth of one collective, and the latency of its smallest message; None for other workloads."""
     shown = _measured(contest)
     if not shown:
         return None
@@ -75,6 +75,6 @@ def _measured(contest: Contest) -> list[CaseSummary]:
 
 
 def _message_bytes(entry: CaseSummary) -> int:
-    """As it was sent, which may be a little less than what was asked for."""
+    """The size actually sent, which may be slightly below the requested one."""
     told = None if entry.effective is None else entry.effective.extra.get("message_bytes")
     return int(told) if isinstance(told, int) else parse_bytes(entry.case.shape or "0")

@@ -1,4 +1,4 @@
-"""What several ranks make of one: efficiency, communication, and the rank that holds the others up."""
+"""Scaling over ranks: efficiency, communication, and the rank that slows the others down."""
 
 from collections.abc import Sequence
 
@@ -43,7 +43,7 @@ def section(view: View) -> Section:
 
 
 def _without_own_time(entries: Sequence[CaseSummary]) -> list[Line]:
-    """Why some strategies have none where others do."""
+    """Why some strategies have no own time, if others have."""
     reasons = {entry.case.strategy: entry.metrics.why_absent("own_time_s") for entry in entries}
     if not any("own_time_s" in entry.metrics for entry in entries):
         return []
@@ -51,7 +51,7 @@ def _without_own_time(entries: Sequence[CaseSummary]) -> list[Line]:
 
 
 def efficiency_chart(contest: Contest) -> Chart | None:
-    """Efficiency over the number of ranks, from one process on; None where no case has any."""
+    """Efficiency over the number of ranks, from one process up; None if no case has any."""
     shown = [entry for entry in contest.rankable if _has_ranks(entry) and "scaling_efficiency" in entry.metrics]
     if not shown:
         return None
@@ -81,7 +81,7 @@ def efficiency_chart(contest: Contest) -> Chart | None:
 
 
 def ranks_chart(contest: Contest) -> Chart | None:
-    """What each rank does in a step, of the cases whose ranks differ most; None where no rank has a time of its own."""
+    """What each rank does in a step, for the cases whose ranks differ most; None if no rank's own time is known."""
     found = [(entry, ranks) for entry in contest.rankable if _has_ranks(entry) and (ranks := _with_own_time(entry))]
     if not found:
         return None
@@ -121,7 +121,7 @@ def rank_name(rank: RankRecord) -> str:
 
 
 def _with_own_time(entry: CaseSummary) -> tuple[RankRecord, ...]:
-    """The ranks of the last launch in which all have a time of their own."""
+    """The ranks of the last launch in which the own time of all is known."""
     launches = (record.ranks for record in reversed(entry.ok_records))
     return next((ranks for ranks in launches if ranks and all(rank.own_time_s for rank in ranks)), ())
 

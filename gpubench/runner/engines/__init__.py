@@ -1,1 +1,1 @@
-"""What starts an agent on every node: existing programs. Each engine is one file; none schedules anything itself."""
+"""Engines start an agent on every node with an existing program (Slurm, MPI, Ray). One file each; none schedules."""

@@ -1,4 +1,4 @@
-"""What a run needs of an engine."""
+"""The interface of an engine."""
 
 import subprocess
 import time
@@ -14,8 +14,8 @@ END_S = 5.0
 
 
 class Asked(NamedTuple):
-    """What an engine is to start: `command` once on each of `num_nodes` nodes, with `variables` (the key is among them)
-    on top of its environment. What the command writes goes to `log`.
+    """The agents to start: `command` once on each of `num_nodes` nodes, with `variables` (which include the key) added
+    to its environment. Output goes to `log`.
     """
 
     num_nodes: int
@@ -25,25 +25,25 @@ class Asked(NamedTuple):
 
 
 class Engine(Protocol):
-    """Started agents. A context manager is not needed: `close` is called once."""
+    """Started agents. `close` is called once."""
 
     def problem(self, node: int) -> str | None:
-        """Why the agent of this node will not come; None while it may."""
+        """Why the agent of this node will not connect; None while it may."""
 
     def close(self) -> None:
-        """Ends what is left of it."""
+        """Ends what is still running."""
 
 
 def agent_command(address: str, *arguments: str) -> tuple[str, ...]:
-    """`gpubench node --connect ADDRESS`, in this interpreter."""
+    """`gpubench node --connect ADDRESS` with this interpreter."""
     return (*start_module.command("gpubench", "node", "--connect", address), *arguments)
 
 
 class Starter:
-    """An engine that is one program (`srun`, `mpirun`) which starts all agents."""
+    """An engine that is one program (`srun`, `mpirun`), which starts all agents."""
 
     def __init__(self, name: str, command: Sequence[str], asked: Asked, environ: Mapping[str, str]) -> None:
-        """UsageError where the program is not there."""
+        """UsageError if the program is not installed."""
         self._name, self._log = name, asked.log
         try:
             with asked.log.open("ab") as output:
@@ -72,7 +72,7 @@ class Starter:
 
 
 def end(processes: Sequence["subprocess.Popen[bytes]"]) -> None:
-    """Waits a few seconds for the end of each, then sends SIGTERM, then SIGKILL."""
+    """Waits a few seconds for each process to end, then sends SIGTERM, then SIGKILL."""
     deadline_s = time.monotonic() + END_S
     for stop in (None, "terminate", "kill"):
         for process in processes:

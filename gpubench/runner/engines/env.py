@@ -1,8 +1,8 @@
-"""Pods, or any machines that all run the same command: each reads from its environment which node it is.
+"""Pods, or other machines that all run the same command and read their node number from the environment.
 
-Kubeflow's TrainJob and PyTorchJob set PET_NNODES and PET_NODE_RANK, others WORLD_SIZE and RANK (one process per node),
-and all MASTER_ADDR and MASTER_PORT. The first node measures and waits for the others there; the others become
-`gpubench node`. The key of the run comes with the environment (GPUBENCH_NODE_KEY, in pods from a Secret).
+Kubeflow's TrainJob and PyTorchJob set PET_NNODES and PET_NODE_RANK, others WORLD_SIZE and RANK (one process per node);
+all set MASTER_ADDR and MASTER_PORT. The first node runs the suite and waits there for the others, which become
+`gpubench node`. The run's key is in the environment too (GPUBENCH_NODE_KEY, in pods from a Secret).
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _NODES = ("PET_NNODES", "WORLD_SIZE")
 
 
 class Pods(NamedTuple):
-    """What the environment says: this node's number, how many there are, and where the first waits."""
+    """The node's number, the number of nodes, and the address of the first one."""
 
     node: int
     num_nodes: int
@@ -28,7 +28,7 @@ class Pods(NamedTuple):
 
 
 def pods(environ: Mapping[str, str]) -> Pods:
-    """UsageError where the environment does not say it."""
+    """Reads the environment. UsageError if variables are missing."""
     number, nodes = (_first(environ, names) for names in (_NUMBER, _NODES))
     address, port = environ.get("PET_MASTER_ADDR") or environ.get(_FIRST), environ.get("PET_MASTER_PORT")
     port = port or environ.get(_PORT)
@@ -42,7 +42,7 @@ def pods(environ: Mapping[str, str]) -> Pods:
 
 
 def start(asked: Asked) -> Local:
-    """The first node's own agent; the other nodes start theirs."""
+    """Starts the first node's own agent; the other nodes start theirs."""
     return Local(asked, only=(0,))
 
 

@@ -1,4 +1,4 @@
-"""Agents on this machine, as many as `nodes`: to try out a cluster, or to keep groups of devices apart."""
+"""Starts `nodes` agents on this machine: to try out a cluster, or to keep groups of devices apart."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from gpubench.runner.engines.engine import Asked, end, last_line
 
 class Local:
     def __init__(self, asked: Asked, only: Sequence[int] | None = None) -> None:
-        """`only`: the numbers of the nodes whose agents are started here; None for all."""
+        """`only`: numbers of the nodes whose agents to start; None for all."""
         numbers = range(asked.num_nodes) if only is None else only
         self._logs = {number: asked.log.with_suffix(f".{number}.log") for number in numbers}
         self.processes: dict[int, subprocess.Popen[bytes]] = {}

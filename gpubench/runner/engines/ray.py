@@ -1,4 +1,4 @@
-"""Ray: a program of ours asks a running cluster to start one agent on each of its nodes."""
+"""Ray: `start_on_ray` asks a running cluster to start one agent on each node."""
 
 import os
 from importlib.util import find_spec
@@ -9,7 +9,7 @@ from gpubench.runner.engines.engine import Asked, Starter
 
 
 def start(asked: Asked) -> Starter:
-    """Ray's own RAY_ADDRESS says which cluster. UsageError without the package."""
+    """Ray's own RAY_ADDRESS selects the cluster. UsageError if ray is not installed."""
     if find_spec("ray") is None:
         raise UsageError("the engine ray needs the package ray", hint="pip install 'gpubench[ray]'")
     names = ",".join(asked.variables)

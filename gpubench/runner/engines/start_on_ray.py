@@ -1,9 +1,9 @@
-"""The program that the engine ray starts: runs a command on the nodes of a Ray cluster, once on each.
+"""The program of the engine ray: runs a command once on each node of a Ray cluster.
 
     python -m gpubench.runner.engines.start_on_ray NUM_NODES VARIABLE,... COMMAND...
 
-It ends when the commands have, and writes the end of what each wrote. The variables (the run's key) reach the nodes
-through Ray, which encrypts nothing unless its TLS is on.
+Waits for the commands and prints the end of their output. The variables (with the run's key) reach the nodes through
+Ray, which encrypts nothing unless TLS is on.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def main(arguments: Sequence[str]) -> int:
-    """1 where the cluster has too few nodes, or a command failed."""
+    """Returns 1 if the cluster has too few nodes or a command failed."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _task(ray: Any, node: dict[str, Any]) -> Any:
-    """On this node and no other, once all of its GPUs are free: nothing else in Ray measures beside it."""
+    """Runs on this node only, once all its GPUs are free, so that no other Ray task measures at the same time."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return ray.remote(_run_command).options(
@@ -53,7 +53,7 @@ def _task(ray: Any, node: dict[str, Any]) -> Any:
 
 
 def _run_command(command: list[str], variables: dict[str, str], folder: str) -> tuple[int, str]:
-    """Exit status and the last lines of the output. Ray sends this function as it is: it names nothing outside it."""
+    """Exit status and last lines of output. Refers to nothing outside itself, because Ray sends only this function."""
     import os
     import subprocess
     from pathlib import Path

@@ -1,1 +1,1 @@
-"""The machines of a run: connections to an agent on each, and the hosts and jobs behind them."""
+"""A run on several machines (nodes): connections to an agent on each, and the worker hosts and jobs there."""

@@ -1,4 +1,4 @@
-"""Addresses and interfaces of this machine."""
+"""Network addresses and interfaces of this machine."""
 
 import fcntl
 import ipaddress
@@ -19,9 +19,9 @@ def split_address(text: str) -> tuple[str, int]:
 
 
 def address_of(interface: str) -> str:
-    """The address to listen on: `interface` is a name (`eth0`), an address of this machine, or a host name of it.
+    """The address to listen on. `interface` is a name (`eth0`), an address or a host name of this machine.
 
-    UsageError where it is none of these, or means every interface.
+    UsageError if it is none of these, or means every interface.
     """
     named = _address_of_name(interface)
     if named is not None:
@@ -40,12 +40,12 @@ def address_of(interface: str) -> str:
 
 
 def interface_of(address: str) -> str | None:
-    """The name of the interface that has this IPv4 address; None where none has."""
+    """The name of the interface with this IPv4 address, or None."""
     return next((name for _, name in socket.if_nameindex() if _address_of_name(name) == address), None)
 
 
 def _address_of_name(name: str) -> str | None:
-    """The IPv4 address of an interface; None where there is no such interface, or it has none."""
+    """The IPv4 address of an interface; None if it does not exist or has none."""
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             asked = struct.pack("256s", name.encode()[:15])

@@ -1,4 +1,4 @@
-"""`gpubench node`: serves one run on this machine. It measures nothing itself and loads no torch."""
+"""`gpubench node`: the agent that serves a run on this machine. It measures nothing and does not import torch."""
 
 import os
 import shutil
@@ -42,10 +42,10 @@ class RunGone(Exception):  # noqa: N818 - the usual end of an agent
 
 
 def serve_run(host: str, port: int, node: int | None = None, *, patience_s: float = 0.0) -> None:
-    """Connects to the run at `host`:`port` and serves it to its end. The key is in GPUBENCH_NODE_KEY, which is removed
-    from the environment: workers do not get it. `patience_s`: how long the run may take to listen.
+    """Connects to the run at `host`:`port` and serves it until it ends. Waits up to `patience_s` for the run to listen.
+    The key is read from GPUBENCH_NODE_KEY and removed from the environment, so that workers do not get it.
 
-    UsageError without the key, where nothing listens, or where the run does not want this machine.
+    UsageError without a key, if nothing listens, or if the run refuses this machine.
     """
     key = os.environ.pop(KEY_VARIABLE, "")
     if not key:
@@ -59,7 +59,7 @@ def serve_run(host: str, port: int, node: int | None = None, *, patience_s: floa
 
 
 class NodeAgent:
-    """A context manager; at its end its hosts are ended, with what they started."""
+    """A context manager that kills its hosts, and what they started, on exit."""
 
     def __init__(self, connection: NodeConnection) -> None:
         self._connection = connection
@@ -76,7 +76,7 @@ class NodeAgent:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def serve(self) -> None:
-        """Returns at the end of the run. UsageError where the run says why it does not want this agent."""
+        """Returns when the run ends. UsageError with the run's reason if it refuses this agent."""
         while True:
             message = self._connection.read()
             if message is None:
@@ -146,12 +146,12 @@ class NodeAgent:
 
 
 def done_host_lost(host: Host) -> bool:
-    """Whether the host's connection is closed: it was killed, or ended by itself."""
+    """Whether the host's connection is closed, because it was killed or ended by itself."""
     return host.socket.fileno() < 0
 
 
 class _Running:
-    """A job on this node's host: what its child says goes to the run, what the run asks to the child."""
+    """A job on this node's host: forwards the child's messages to the run, and the run's requests to the child."""
 
     def __init__(self, connection: NodeConnection, host: Host, asked: NodeJob) -> None:
         self._connection, self._host, self._job = connection, host, asked.job
@@ -163,7 +163,7 @@ class _Running:
         self.answer: Result | None = None
 
     def run(self) -> "_Running":
-        """Returns when the child is gone. RunGone where the run is."""
+        """Returns when the child has ended. RunGone if the run closes the connection."""
         try:
             pipe = self._host.begin(self._job, self._connection.fileno())
         except WorkerError as error:
@@ -218,7 +218,7 @@ class _Running:
 
 
 class RankTelemetry:
-    """Samples the device of every rank on this node while they measure."""
+    """Samples the device of every rank on this node."""
 
     def __init__(self, asked: NodeJob, hello: Hello, stack: ExitStack) -> None:
         job = asked.job
@@ -228,7 +228,7 @@ class RankTelemetry:
         for local in range(job.num_local_ranks):
             on_cpu = job.case.device_type != "cuda"
             if on_cpu and local:
-                break  # the CPU's own counters are those of all ranks
+                break  # all ranks share the CPU's counters
             devices: list[Mapping[str, object]] = [each for each in hello.devices if each.get("index") == index + local]
             session = stack.enter_context(open_session(asked.telemetry))
             session.track(devices[0] if devices and not on_cpu else None)
@@ -236,7 +236,7 @@ class RankTelemetry:
             self._sessions.append(session)
 
     def windows(self, answer: Result | None) -> dict[int, NodeWindow]:
-        """By rank. Empty where nothing was measured."""
+        """The measured window by rank. Empty if nothing was measured."""
         window = None if answer is None else answer.window
         if answer is None or window is None or window.duration_s <= 0:
             return {}

@@ -1,4 +1,4 @@
-"""The nodes of a run: their agents are started by an engine, connect, and are let go at the end."""
+"""The nodes of a run: an engine starts their agents, which connect and serve the run until it ends."""
 
 import selectors
 import time
@@ -19,12 +19,12 @@ from gpubench.suite.model.case import Case
 _TICK_S = 0.2
 
 Say = Callable[[str, str], None]
-"""Told what happened to a node, with a hint."""
+"""Called with a message about a node and a hint."""
 
 
 @dataclass
 class ClusterNode:
-    """A machine of the run. `problem`: why it can measure nothing (any more)."""
+    """A machine of the run. `problem`: why it cannot measure, if so."""
 
     number: int
     connection: NodeConnection | None = None
@@ -41,7 +41,7 @@ class ClusterNode:
         return self.connection is not None and self.problem is None
 
     def send(self, message: NodeMessage) -> None:
-        """Marks the node as lost if its agent is gone."""
+        """Marks the node as lost if its agent has ended."""
         if self.connection is None:
             return
         try:
@@ -50,7 +50,7 @@ class ClusterNode:
             self.lose("its agent ended")
 
     def read(self) -> NodeMessage | None:
-        """The next message; None if the agent is gone, or sent what is none."""
+        """The next message; None if the agent has ended, or sent something invalid."""
         if self.connection is None:
             return None
         try:
@@ -70,12 +70,12 @@ class ClusterNode:
 
 
 class Cluster:
-    """A context manager: inside it the agents serve this run. Nothing listens once all have come."""
+    """A context manager in which the agents serve this run. Once all are connected, nothing listens any more."""
 
     def __init__(
         self, engine: Callable[[str], Engine], listener: NodeListener, num_nodes: int, wait_s: float, say: Say
     ) -> None:
-        """`engine` starts the agents, given the address they connect to. `wait_s`: how long they may take to come."""
+        """`engine` starts the agents, given the address to connect to. `wait_s`: how long to wait for them."""
         self.nodes = [ClusterNode(number) for number in range(num_nodes)]
         self._start, self._listener, self._wait_s, self._say = engine, listener, wait_s, say
         self._engine: Engine | None = None
@@ -94,7 +94,7 @@ class Cluster:
         self.close()
 
     def close(self) -> None:
-        """Lets every agent go, and ends what the engine left."""
+        """Lets every agent go, and ends what is left of the engine."""
         for node in self.nodes:
             node.send(Goodbye())
             if node.connection is not None:
@@ -105,8 +105,8 @@ class Cluster:
             self._engine = None
 
     def nodes_of(self, case: Case, ranks_per_node: int) -> "list[ClusterNode] | str":
-        """The nodes that measure a case: the fewest that its ranks fit on evenly, of those that are there. Otherwise
-        why there are none.
+        """The nodes that measure a case: the fewest ready ones over which its ranks divide evenly. Or why there are too
+        few.
         """
         ready = [node for node in self.nodes if node.ready]
         wanted = nodes_wanted(case.world_size, ranks_per_node)
@@ -118,7 +118,7 @@ class Cluster:
         return "; ".join(lost)
 
     def _gather(self, engine: Engine) -> None:
-        """Waits for the agents. One that does not come, or is another version, is a node with a problem."""
+        """Waits for the agents. A node whose agent does not connect, or has another version, gets a `problem`."""
         deadline_s = time.monotonic() + self._wait_s
         with selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
@@ -168,7 +168,7 @@ class Cluster:
         node.connection = connection
 
     def _place(self, hello: NodeHello) -> ClusterNode | None:
-        """The node with the agent's number, or, where the engine gave none, the first without an agent."""
+        """The node with the agent's number or, if the engine gave none, the first node without an agent."""
         free = self._missing()
         if hello.node is not None:
             free = [node for node in free if node.number == hello.node]

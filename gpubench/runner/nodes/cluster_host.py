@@ -1,4 +1,4 @@
-"""Worker hosts on the nodes of a run, which the rounds of a run use like the one host of one machine."""
+"""Worker hosts on all nodes of a run, with the interface of a single `Host`."""
 
 import os
 import selectors
@@ -41,7 +41,7 @@ from gpubench.store.atomic_files import open_own
 from gpubench.telemetry.window.window_figures import TelemetryWindow
 
 _GRACE_S = 2.0
-"""How long the ranks of the other nodes may go on after one has failed: their own reports say less."""
+"""How long other nodes may go on after the first failure. Their own failures are less telling."""
 
 _OF_RANKS = ("sm_clock_mhz", "memory_clock_mhz", "temperature_c", "throttle_share", "mean_power_w", "energy_j")
 _SAME = ("torch", "gpubench", "cuda")
@@ -55,13 +55,13 @@ class ClusterHosts:
         self._num_hosts = 0
 
     def start(self, key: HostKey, log: Path) -> "ClusterHost":
-        """WorkerError where no node has one."""
+        """WorkerError if no node can start a host."""
         self._num_hosts += 1
         return ClusterHost(self.cluster, key, log, self._num_hosts, self._modules, self._ranks_per_node)
 
 
 class ClusterHost:
-    """One host on every node that is there. `hello` is that of the first, with facts of all."""
+    """One host on every ready node. `hello` is that of the first node, with facts of all."""
 
     def __init__(
         self,
@@ -101,11 +101,11 @@ class ClusterHost:
 
     @property
     def pid(self) -> int:
-        """Of the agent of the first node."""
+        """Process id of the first node's agent."""
         return next((node.pid for node in self.cluster.nodes if node.ready), 0)
 
     def begin(self, job: Job, wake_fd: int) -> "ClusterPipe":
-        """Hands the job to the nodes that its ranks need."""
+        """Sends the job to as many nodes as its ranks need."""
         usable = self.cluster.nodes_of(job.case, self.ranks_per_node)
         self._pipe = ClusterPipe(self, self._number, job, usable, wake_fd)
         return self._pipe
@@ -130,7 +130,7 @@ class ClusterHost:
                 node.send(EndHost(number=self._number, now=now))
 
     def _gather(self, deadline_s: float) -> tuple[dict[int, Hello], dict[int, str]]:
-        """What the hosts said of themselves, and why there is none, by node."""
+        """What each node's host reported, and why others did not start, by node."""
         hellos: dict[int, Hello] = {}
         problems: dict[int, str] = {}
         waited = {node.number: node for node in self.cluster.nodes if node.ready}
@@ -148,7 +148,7 @@ class ClusterHost:
                     elif isinstance(message, HostFailed) and message.number == self._number:
                         problems[node.number] = f"{message.reason} {message.hint}".strip()
                     elif message is not None:
-                        continue  # the end of an earlier job
+                        continue  # the late end of an earlier job
                     selector.unregister(connection)
                     waited.pop(node.number, None)
         for node in waited.values():
@@ -156,7 +156,7 @@ class ClusterHost:
         return dict(sorted(hellos.items())), problems
 
     def _refuse_others(self, problems: dict[int, str]) -> None:
-        """Nodes must run the same torch: the first decides."""
+        """All nodes must run the first node's version of torch."""
         if not self._hellos:
             return
         number, first = next(iter(self._hellos.items()))
@@ -173,10 +173,10 @@ class ClusterHost:
 
 
 class ClusterPipe:
-    """A job on several nodes, heard as that of one child. A context manager.
+    """A job on several nodes, presented as one child. A context manager.
 
-    The first node says where it waits; then the others get the job. The first failure is the launch's: the ranks that
-    wait for the failed one fail a little later, or are ended.
+    The first node reports the endpoint at which it waits; then the others get the job. The first failure is the
+    launch's: ranks that wait for the failed one fail a little later, or are ended.
     """
 
     def __init__(
@@ -266,7 +266,7 @@ class ClusterPipe:
         elif isinstance(message, Result):
             node = self._nodes[rank]
             ranks = tuple(each.model_copy(update={"node": node.number, "host": node.host}) for each in message.ranks)
-            found = tuple(each for each in message.findings if each.code != STRAGGLER)  # found anew, among all ranks
+            found = tuple(each for each in message.findings if each.code != STRAGGLER)  # judged again over all ranks
             self._results[rank] = message.model_copy(update={"ranks": ranks, "findings": found})
         elif isinstance(message, Failed):
             self._fail(rank, message)
@@ -279,7 +279,7 @@ class ClusterPipe:
             self._kill_at_s = time.monotonic() + _GRACE_S
 
     def _lose(self, rank: int) -> None:
-        """The agent of a node is gone, and the worker with it."""
+        """Records that a node's agent, and with it the worker, has ended."""
         node = self._nodes[rank]
         self._done[rank] = None
         self._fail(rank, self._lost(f"{node.name}: {node.problem}"))
@@ -313,7 +313,7 @@ class ClusterPipe:
             file.write(f"{head}{text}".encode())
 
     def _end(self) -> list[Heard]:
-        """What the launch as a whole says, once every node that had the job is done with it."""
+        """The outcome of the whole launch, once every node has finished the job."""
         heard: list[Heard] = []
         self._asked = set()
         if self._host_lost is not None and not self._failed:
@@ -332,7 +332,7 @@ class ClusterPipe:
         return heard
 
     def _first_failure(self) -> Failed:
-        """That of the node which failed first. A rank that only waits for others is not why."""
+        """The failure of the node that failed first. A rank that only waits for others is not the cause."""
         rank, failed = next(
             ((rank, each) for rank, each in self._failed if each.failure is None or each.failure.error != "RankWaits"),
             self._failed[0],
@@ -354,7 +354,7 @@ class ClusterPipe:
 
 
 class ClusterTelemetry:
-    """What the nodes sampled, in the place of a `TelemetrySession` of this machine."""
+    """The windows that the nodes sampled, in place of a local `TelemetrySession`."""
 
     def __init__(self) -> None:
         self._windows: dict[int, NodeWindow] = {}
@@ -366,7 +366,7 @@ class ClusterTelemetry:
         self._windows = windows
 
     def window(self) -> TelemetryWindow | None:
-        """That of the first rank's device."""
+        """The window of the first rank's device."""
         found = self._windows.get(0)
         if found is None:
             return None

@@ -1,4 +1,6 @@
-"""Connections between a run and its agents: multiprocessing.connection with a key per run, and JSON, never pickle."""
+"""Connections between a run and its agents: multiprocessing.connection with one key per run, carrying JSON, never
+pickle.
+"""
 
 import os
 import secrets
@@ -13,11 +15,11 @@ from gpubench.core.errors import UsageError, WorkerError
 from gpubench.protocol.node_messages import MOST_BYTES, NodeMessage, decode_node, encode_node
 
 KEY_VARIABLE = "GPUBENCH_NODE_KEY"
-"""Holds the key for agents: a command line would show it to every user of a node."""
+"""Passes the key to agents: on a command line every user of a node could see it."""
 
 _GREETING_S = 5.0
 _TURN_S = 120.0
-"""The run greets one connection after the other: an agent waits for its turn."""
+"""How long an agent waits for its turn: the run greets one connection after the other."""
 
 _CONNECT_S, _AGAIN_S = 30.0, 0.5
 _SILENT_S, _PROBE_S, _PROBES = 3, 1, 4
@@ -37,15 +39,15 @@ class NodeConnection:
         self._descriptor = self._connection.fileno()
 
     def fileno(self) -> int:
-        """The same after it was closed, so that a selector can forget it."""
+        """Stays the same after closing, so that a selector can unregister it."""
         return self._descriptor
 
     def send(self, message: NodeMessage) -> None:
-        """OSError where the other end is gone."""
+        """OSError if the other end is gone."""
         self._connection.send_bytes(encode_node(message))
 
     def read(self) -> NodeMessage | None:
-        """The next message, for which it waits; None at the end. ValueError for what is no message."""
+        """Waits for the next message; None at the end. ValueError for an invalid one."""
         try:
             return decode_node(self._connection.recv_bytes(MOST_BYTES))
         except (EOFError, OSError):
@@ -58,9 +60,10 @@ class NodeConnection:
         self._connection.close()
 
     def prove(self, key: str, *, first: bool) -> None:
-        """Each end shows that it knows the key, which is never sent. AuthenticationError, OSError or EOFError.
+        """Both ends prove that they know the key, which is never sent. AuthenticationError, OSError or EOFError on
+        failure.
 
-        Until `trust`, what an agent sends must come within five seconds.
+        Until `trust` is called, each message of an agent must arrive within five seconds.
         """
         steps = (deliver_challenge, answer_challenge) if first else (answer_challenge, deliver_challenge)
         _limit_reading(self.fileno(), _GREETING_S if first else _TURN_S)
@@ -68,15 +71,15 @@ class NodeConnection:
             step(self._connection, key.encode())
 
     def trust(self) -> None:
-        """From now on the other end may be silent for as long as it likes."""
+        """From now on the other end may stay silent for any time."""
         _limit_reading(self.fileno(), 0.0)
 
 
 class NodeListener:
-    """Takes connections on one interface until all nodes are there. A context manager; closed, nothing listens."""
+    """Accepts connections on one interface. A context manager; nothing listens after it."""
 
     def __init__(self, address: str, port: int, key: str) -> None:
-        """`port` 0 takes a free one. UsageError where the address or the port cannot be had."""
+        """`port` 0 takes a free one. UsageError if address or port is not available."""
         self._key = key
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
@@ -101,7 +104,7 @@ class NodeListener:
         return self._socket.fileno()
 
     def accept(self) -> NodeConnection:
-        """The connection that waits. WorkerError where it does not know the key, or says nothing in five seconds."""
+        """Accepts a pending connection. WorkerError if the peer has another key, or is silent for five seconds."""
         wire, _ = self._socket.accept()
         connection = NodeConnection(wire)
         try:
@@ -118,7 +121,7 @@ class NodeListener:
 
 
 def connect(host: str, port: int, key: str, patience_s: float = 0.0) -> NodeConnection:
-    """UsageError where nothing listens there for `patience_s` seconds, or the key is not the run's."""
+    """UsageError if nothing listens there within `patience_s` seconds, or the key is wrong."""
     deadline_s = time.monotonic() + patience_s
     while True:
         try:
@@ -146,7 +149,7 @@ def connect(host: str, port: int, key: str, patience_s: float = 0.0) -> NodeConn
 
 
 def _notice_a_dead_peer(wire: socket.socket) -> None:
-    """A machine that loses its power says nothing: after some seconds without an answer the connection is closed."""
+    """Closes the connection some seconds after a machine stops answering, as when it loses power."""
     wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for name, value in (

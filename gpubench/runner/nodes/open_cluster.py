@@ -1,4 +1,4 @@
-"""From the settings of a suite to its nodes."""
+"""Opens the cluster that a suite's settings describe."""
 
 import os
 import socket
@@ -20,9 +20,9 @@ _NODES_OF_ALLOCATION = ("SLURM_JOB_NUM_NODES", "SLURM_NNODES")
 
 
 def open_cluster(settings: ClusterSettings, log: Path, say: Say) -> Cluster:
-    """Listens on the interface of the cluster, on which its engine's agents will connect. UsageError where it cannot.
+    """Listens on the cluster's interface, to which the agents will connect. UsageError on failure.
 
-    `log`: beside it the engine and the agents write.
+    The engine and its agents write their logs next to `log`.
     """
     engine, port, key = settings.engine, settings.port, os.environ.get(KEY_VARIABLE) or new_key()
     num_nodes, interface = settings.nodes, settings.interface
@@ -43,7 +43,7 @@ def open_cluster(settings: ClusterSettings, log: Path, say: Say) -> Cluster:
 
 
 def become_a_node(settings: ClusterSettings | None) -> bool:
-    """With the engine `env`, on any node but the first: serves the run as an agent. Whether it did."""
+    """With the engine `env`, on every node but the first: serves the run as an agent. Returns whether it did."""
     if settings is None or settings.engine != "env":
         return False
     pods = env.pods(os.environ)
