@@ -190,7 +190,7 @@ def _print_next(stored: Run, name: str, written: Path | None, sent: Sequence[str
     for title, what, why in lines:
         beside = why and widest + 11 + longest <= width
         if len(what) + 8 > width and not why:  # a long path gets its own line
-            click.echo(f"{title}\n{what}")
+            click.echo(f"{title}\n{what}".lstrip())
             continue
         click.echo(filled(f"{what:<{widest}}   {why}" if beside else what, width, f"{title:<8}", " " * 8))
         if why and not beside:

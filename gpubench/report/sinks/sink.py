@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gpubench.core.errors import GpubenchError, StoreError, UsageError
+from gpubench.report.model.inert_text import shorten
 from gpubench.report.sinks.exported_run import ExportedRun
 from gpubench.report.sinks.mlflow_runs import send_to_mlflow
 from gpubench.report.sinks.open_metrics import write_open_metrics
@@ -69,7 +70,7 @@ class Sink:
             raise
         except Exception as error:
             said = (str(error).strip().splitlines() or ["no reason given"])[0]
-            raise StoreError(f"{type(error).__name__}: {said[:_MOST_SAID]}") from error
+            raise StoreError(f"{type(error).__name__}: {shorten(said, _MOST_SAID)}") from error
 
 
 def parse_sink(text: str) -> Sink:

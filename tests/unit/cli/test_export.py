@@ -113,6 +113,13 @@ def test_a_run_is_sent_when_it_ends(capsys, arms):
     assert ('arm="head"' in Path("a.prom").read_text()) == arms
 
 
+def test_a_long_place_gets_a_line_without_an_empty_one_above(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    long = f"{'deep/' * 20}b.prom"
+    assert end(made().write(Path("reports"), "one"), ("a.prom", long)) == 0
+    assert f"Sent to a.prom\n{long}\nNext " in capsys.readouterr().out
+
+
 def test_json_on_stdout_stays_alone(capsys):
     import json
 
