@@ -78,7 +78,9 @@ def own_values(case: Case) -> dict[str, list[Any]]:
     """The values to try for a case like this one, by setting; the case's own value comes first."""
     on_gpu, trains = case.device_type == "cuda", case.mode == "train"
     precisions = [
-        name for name, spec in PRECISIONS.items() if on_gpu or (spec.math != "tf32" and spec.compute != "float16")
+        name
+        for name, spec in PRECISIONS.items()
+        if not spec.products_only and (on_gpu or (spec.math != "tf32" and spec.compute != "float16"))
     ]
     found: dict[str, list[Any]] = {
         "precision": [name for name in precisions if not trains or PRECISIONS[name].weights == "float32"],

@@ -161,6 +161,8 @@ class Accelerator:
 
     def lacks(self, precision: str) -> str | None:
         """Why the device does not support this precision; None if it does. May create the device's context."""
+        if PRECISIONS[precision].products_only:
+            return f"{precision} products are a mode of GPUs' tensor cores; a CPU has none"
         tf32 = PRECISIONS[precision].math == "tf32"
         return "TF32 is a mode of NVIDIA's tensor cores; a CPU has none" if tf32 else None
 
@@ -290,6 +292,8 @@ class RocmAccelerator(CudaAccelerator):
 
     def lacks(self, precision: str) -> str | None:
         name = self._architecture()
+        if PRECISIONS[precision].products_only:
+            return f"{precision} is measured on NVIDIA devices only: the type of AMD's products differs"
         if PRECISIONS[precision].math != "tf32" or name.startswith(_ROCM_TF32):
             return None
         return f"TF32 needs an AMD device of {' or '.join(_ROCM_TF32)}; this one is {name}"

@@ -58,6 +58,8 @@ def operators() -> Iterator[dict[str, Any]]:
         named = {"workload": f"operators:{workload}", **({"shape": shape} if shape else {})}
         for case in _product(mode=MODES, precision=tuple(PRECISIONS), cuda_graph=SWITCH):
             yield named | case
+    for mix in ("read", "write", "triad"):
+        yield {"workload": f"operators:{mix}", "mode": "infer", "shape": "16MiB"}
     for data_path in ("pinned", "pageable"):
         yield {"workload": "operators:copy", "mode": "infer", "shape": "16MiB", "data_path": data_path}
 

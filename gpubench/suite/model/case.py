@@ -127,7 +127,7 @@ class Case(BaseModel):
     ] = Field(
         "fp32",
         description="`fp32` is strict IEEE with TF32 off everywhere; `amp-*` is autocast; `fp16` and `bf16` hold the "
-        "weights in that type.",
+        "weights in that type; `fp8` is for `operators:matmul` alone.",
     )
     batch_size: Annotated[
         BatchSize,

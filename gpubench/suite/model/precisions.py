@@ -25,7 +25,8 @@ class PrecisionSpec(NamedTuple):
     casts to (None: no autocast), `compute` the dtype that convolutions and matrix products must produce. `math` is
     torch's `fp32_precision` on the GPU. `scaled`: training needs a GradScaler. `units` is the arithmetic that NVIDIA
     GPUs have since `generation` (None: all have it). `ceiling`: the precision whose measured peak bounds this one.
-    `colour` (on light, on dark) and `mark` are those of its curve in every chart.
+    `products_only`: torch has products of this type and no models. `colour` (on light, on dark) and `mark` are those of
+    its curve in every chart.
     """
 
     name: str
@@ -38,6 +39,7 @@ class PrecisionSpec(NamedTuple):
     math: Literal["ieee", "tf32"] = "ieee"
     scaled: bool = False
     generation: Generation | None = None
+    products_only: bool = False
     synonyms: tuple[str, ...] = ()
 
     @property
@@ -101,6 +103,17 @@ PRECISIONS: dict[str, PrecisionSpec] = {
             "cross",
             generation=_AMPERE,
             synonyms=("bfloat16",),
+        ),
+        PrecisionSpec(
+            "fp8",
+            "fp8",
+            "float8_e4m3fn",
+            ParityLimits(1e-2, 1e-2),
+            ("#A05A00", "#d9944a"),
+            "triangle-right",
+            generation=Generation(8, 9, "Ada"),
+            products_only=True,
+            synonyms=("float8", "e4m3"),
         ),
     )
 }

@@ -25,6 +25,8 @@ def unsupported(case: Case) -> str | None:
 
 
 def _contradiction(case: Case) -> str | None:
+    if PRECISIONS[case.precision].products_only and (case.workload, case.mode) != ("operators:matmul", "infer"):
+        return f"torch has only products in {case.precision}: give it to `operators:matmul`, with `mode: infer`"
     if case.timing == "latency" and case.mode == "train":
         return "latency is the time of one synchronised inference request; a training step has none (use throughput)"
     if not case.cuda_graph:

@@ -68,6 +68,7 @@ def test_every_precision_is_its_own_ceiling_or_that_of_its_autocast_type():
         "bf16": "bf16",
         "amp-fp16": "fp16",
         "amp-bf16": "bf16",
+        "fp8": "fp8",
     }
 
 
@@ -76,7 +77,7 @@ def test_only_strict_fp32_is_not_reduced():
 
 
 def test_legends_list_autocast_last():
-    assert LEGEND_ORDER == ("fp32", "tf32", "fp16", "bf16", "amp-fp16", "amp-bf16")
+    assert LEGEND_ORDER == ("fp32", "tf32", "fp16", "bf16", "fp8", "amp-fp16", "amp-bf16")
 
 
 def test_the_default_is_strict_fp32():

@@ -158,6 +158,8 @@ def test_a_usable_device_has_no_problem():
         ("tf32", (7, 5), "TF32 needs compute capability 8.0 (Ampere); this device has 7.5"),
         ("amp-bf16", (7, 0), "bf16 needs compute capability 8.0 (Ampere); this device has 7.0"),
         ("tf32", (8, 0), None),
+        ("fp8", (8, 0), "fp8 needs compute capability 8.9 (Ada); this device has 8.0"),
+        ("fp8", (8, 9), None),
         ("fp16", (7, 0), None),
     ],
 )
@@ -171,6 +173,7 @@ def test_an_nvidia_device_is_judged_by_its_compute_capability(precision, capabil
         ("tf32", "gfx90a:sramecc+", "TF32 needs an AMD device of gfx94 or gfx95; this one is gfx90a"),
         ("tf32", "gfx942", None),
         ("bf16", "gfx90a", None),
+        ("fp8", "gfx942", "fp8 is measured on NVIDIA devices only: the type of AMD's products differs"),
     ],
 )
 def test_an_amd_device_is_judged_by_its_architecture(precision, architecture, reason):

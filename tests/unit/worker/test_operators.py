@@ -9,6 +9,7 @@ from gpubench.suite.model.case import Case
 from gpubench.suite.model.workload_names import BUILT_IN, OPERATORS
 from gpubench.worker import effective_settings
 from gpubench.worker.checks import parity
+from gpubench.worker.checks.unsupported import unsupported
 from gpubench.worker.checks.work_counts import count_bytes, count_flops
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.operators.operator import UNKNOWN_CACHE_BYTES, last_cache_bytes, num_sets
@@ -145,6 +146,25 @@ def test_the_product_is_the_one_asked_for_and_right(made, operator, given, preci
     assert facts["compute_dtype"] == {"fp32": "float32", "bf16": "bfloat16"}[precision]
     assert not effective_settings.mismatches(case, effective_settings.read_back(case, facts, "cpu"), None)
     assert parity.check(workload, case, "cpu").passed
+
+
+def test_a_product_in_eight_bits_is_scaled_into_bf16_and_right(made):
+    workload, step, case = made("matmul", precision="fp8", shape="96x80x64")
+    facts = probe(workload, case, step)
+    assert facts["compute_dtype"] == "float8_e4m3fn"
+    assert effective_settings.read_back(case, facts, "cpu").precision == "fp8"
+    assert step().dtype is torch.bfloat16
+    assert parity.check(workload, case, "cpu").passed
+    assert workload.bytes_per_sample(case) == 96 * 64 + 64 * 80 + 2 * 96 * 80
+
+
+def test_eight_bits_are_refused_where_torch_has_no_products_of_them():
+    narrow = case_of("matmul", precision="fp8", shape="64x64x24")
+    with pytest.raises(Unsupported, match="multiples of 16"):
+        resolve(narrow.workload).build(narrow, "cpu")
+    for case in (Case(workload="cnn", precision="fp8"), case_of("matmul", precision="fp8", mode="train")):
+        assert "give it to `operators:matmul`, with `mode: infer`" in unsupported(case)
+    assert "a CPU has none" in unsupported(case_of("matmul", precision="fp8", device="cpu"))
 
 
 @pytest.mark.parametrize("broken", ["matmul", "conv2d"])

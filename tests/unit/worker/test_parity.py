@@ -57,6 +57,7 @@ def test_the_limits_are_those_of_the_method():
         "fp16": (1.5e-2, 1e-3),
         "amp-bf16": (8e-2, 1e-2),
         "bf16": (8e-2, 1e-2),
+        "fp8": (1e-2, 1e-2),
     }
 
 

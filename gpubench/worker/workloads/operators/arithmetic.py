@@ -1,10 +1,13 @@
 """`operators:matmul` and `operators:conv2d`: the arithmetic peak of a device."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 
 from gpubench.suite.model.case import Case
+from gpubench.suite.model.precisions import PRECISIONS
 from gpubench.worker.workloads.base import Health, ParityProbe, Step
 from gpubench.worker.workloads.operators.operator import (
     Operator,
@@ -18,6 +21,7 @@ from gpubench.worker.workloads.operators.operator import (
 
 MATMUL_SHAPE = "2048x2048x2048"
 CONV2D_SHAPE = "64x56x64x3"
+_FP8_MULTIPLE = 16
 _CHECKED = 64
 """Rows and columns of the corner of a product that parity compares."""
 
@@ -47,7 +51,9 @@ class _Arithmetic(Operator):
 
 
 class Matmul(_Arithmetic):
-    """A (M x K) times B (K x N), both row-major. A step is `batch_size` products."""
+    """A (M x K) times B (K x N), both row-major. A step is `batch_size` products. In fp8, B is column-major and the
+    result bf16: torch has no other such product (`torch._scaled_mm`, here with scales of 1).
+    """
 
     name = "matmul"
 
@@ -63,18 +69,24 @@ class Matmul(_Arithmetic):
     def bytes_per_sample(self, case: Case) -> float:
         """Each matrix once per product: two read, one written."""
         rows, columns, inner = self._sizes(case)
-        elements = rows * inner + inner * columns + rows * columns
-        return float(elements * dtype_of(case).itemsize * self.passes(case))
+        taken, given = rows * inner + inner * columns, rows * columns
+        num_bytes = taken * dtype_of(case).itemsize + given * _product_type(dtype_of(case)).itemsize
+        return float(num_bytes * self.passes(case))
+
+    def refuses(self, case: Case) -> str | None:
+        if PRECISIONS[case.precision].products_only and any(size % _FP8_MULTIPLE for size in self._sizes(case)):
+            return f"products in {case.precision} need sizes that are multiples of {_FP8_MULTIPLE}"
+        return super().refuses(case)
 
     def make(self, case: Case, device: torch.device) -> Step:
         rows, columns, inner = self._sizes(case)
         dtype, train = dtype_of(case), case.mode == "train"
         num = num_sets(int(self.bytes_per_sample(case)) // self.passes(case), last_cache_bytes(device))
         left = random_tensors(num, (rows, inner), dtype, device, case.seed)
-        right = random_tensors(num, (inner, columns), dtype, device, case.seed + 1)
-        third = random_tensors(
-            num, (rows, columns), dtype, device, case.seed + 2
-        )  # gradient of the product, or its place
+        right = self._right(case, num, device)
+        # The gradient of the product, or its place.
+        third = random_tensors(num, (rows, columns), _product_type(dtype), device, case.seed + 2)
+        multiply = _multiplier(dtype, device)
         if train:
             left, right = _leaves(left), _leaves(right)
         take = rotation(list(zip(left, right, third, strict=True)))
@@ -84,7 +96,7 @@ class Matmul(_Arithmetic):
             with torch.inference_mode():
                 for _ in calls:
                     a, b, out = take()
-                    self._output = torch.mm(a, b, out=out)
+                    self._output = multiply(a, b, out=out)
             assert self._output is not None
             return self._output
 
@@ -98,16 +110,34 @@ class Matmul(_Arithmetic):
 
         return with_gradients if train else product
 
+    def _right(self, case: Case, num: int, device: torch.device) -> tuple[torch.Tensor, ...]:
+        _, columns, inner = self._sizes(case)
+        if not PRECISIONS[case.precision].products_only:
+            return random_tensors(num, (inner, columns), dtype_of(case), device, case.seed + 1)
+        return tuple(each.t() for each in random_tensors(num, (columns, inner), dtype_of(case), device, case.seed + 1))
+
     def parity(self, case: Case, device: Any) -> ParityProbe:
         """Compares a corner of the full product with fp64."""
         rows, columns, inner = self._sizes(case)
         device, dtype = torch.device(device), dtype_of(case)
         (a,) = random_tensors(1, (rows, inner), dtype, device, case.seed)
-        (b,) = random_tensors(1, (inner, columns), dtype, device, case.seed + 1)
+        (b,) = self._right(case, 1, device)
+        place = torch.zeros(rows, columns, dtype=_product_type(dtype), device=device)
         with torch.inference_mode():
-            corner = torch.mm(a, b)[:_CHECKED, :_CHECKED]
+            corner = _multiplier(dtype, device)(a, b, out=place)[:_CHECKED, :_CHECKED]
             expected = _fp64(a[:_CHECKED]) @ _fp64(b[:, :_CHECKED])
         return _probe(_fp64(corner), expected)
+
+
+def _product_type(dtype: torch.dtype) -> torch.dtype:
+    return dtype if dtype.itemsize > 1 else torch.bfloat16
+
+
+def _multiplier(dtype: torch.dtype, device: torch.device) -> Callable[..., torch.Tensor]:
+    if dtype.itemsize > 1:
+        return torch.mm
+    one = torch.ones((), device=device)
+    return partial(torch._scaled_mm, scale_a=one, scale_b=one, out_dtype=torch.bfloat16)  # noqa: SLF001 - no public one
 
 
 class ConvSizes(NamedTuple):

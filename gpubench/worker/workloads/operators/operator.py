@@ -135,4 +135,5 @@ def random_tensors(
 ) -> tuple[torch.Tensor, ...]:
     """Seeded standard normal tensors, all in one allocation."""
     generator = torch.Generator(device).manual_seed(seed)
-    return torch.randn((num, *shape), generator=generator, dtype=dtype, device=device).unbind()
+    drawn = dtype if dtype.itemsize > 1 else torch.bfloat16  # there is no generator of eight bits
+    return torch.randn((num, *shape), generator=generator, dtype=drawn, device=device).to(dtype).unbind()
