@@ -126,6 +126,18 @@ _SPECS = (
         "Peak of live tensor memory (torch allocator) in warm-up and steady steps.",
     ),
     _memory("peak_memory_reserved_bytes", "reserved GiB", "Peak of memory the torch allocator took from the driver."),
+    MetricSpec(
+        "model_bytes",
+        "bytes",
+        "model MiB",
+        "lower",
+        "Bytes of the model's parameters and buffers as they are held, compressed ones as such.",
+        summarise="max",
+        tolerance=0.001,
+        display_unit="MiB",
+        display_factor=2.0**-20,
+        group="memory",
+    ),
     _memory("process_memory_bytes", "process GiB", "Device memory held by the process as the driver reports it.", 0.01),
     _memory("device_memory_used_bytes", "device GiB", "Device memory in use by every process.", 0.01),
     _memory(

@@ -16,7 +16,7 @@ from gpubench.suite.cases.expand import quality_cases
 from gpubench.suite.cases.labels import label_cases
 from gpubench.suite.model.case import Case, CaseId
 from gpubench.suite.model.suite import Suite
-from gpubench.suite.model.workload_names import missing_extra
+from gpubench.suite.model.workload_names import missing_compressor, missing_extra
 
 OVERHEAD_S = 1.0
 """Seconds for a forked child, its build, first warm-up step and parity check, for a small network."""
@@ -108,7 +108,7 @@ def cannot_run(case: Case, suite: Suite, hello: Hello | str) -> tuple[Status | N
     """Why a case will not be measured here, as a status and a reason; (None, None) if it will."""
     if isinstance(hello, str):
         return Status.FAILED, hello
-    lacking = missing_extra(case.workload) if case.python is None else None
+    lacking = None if case.python is not None else missing_extra(case.workload) or missing_compressor(case.compress)
     if lacking is not None:
         return Status.SKIPPED, lacking
     if hello.nodes:

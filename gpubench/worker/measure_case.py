@@ -341,6 +341,7 @@ class _Measurement:
         }
         effective = self._launch.effective
         if effective is not None:
+            self._merge(after_steps.model_size(effective))
             effective = _with_extra(effective, peak_rss_source=memory.source, **self._largest)
         return Result(
             effective=effective,

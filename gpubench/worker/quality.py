@@ -21,6 +21,7 @@ from gpubench.worker.timing.loop import least_window_s
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.numerics import autocast_of
 from gpubench.worker.workloads.registry import resolve
+from gpubench.worker.workloads.supervised import compression
 from gpubench.worker.workloads.supervised.batches import Cast
 from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples
 from gpubench.worker.workloads.supervised.scores import Score
@@ -29,6 +30,9 @@ from gpubench.worker.workloads.supervised.supervised import Supervised
 
 READY_STEPS = 3
 """Discarded first steps: otherwise the first training would pay for initialising libraries and loading kernels."""
+
+FINE_TUNING = 0.25
+"""Of the epochs, at least one, in which a pruned model learns again, at a tenth of the learning rate."""
 
 MOST_TRAININGS = 200
 """Most trainings in one energy window."""
@@ -142,6 +146,10 @@ def train(
     assert best.window is not None, "there is an epoch at least"
     window, num_trainings = trainer.long_window(best, best.window, least_window_s)
     tell_window(window)
+    trainer.take(best)
+    if case.compress != "none":
+        trainer.compress(case.compress, best.learning_rate)
+        look(workload, case.model_copy(update={"batch_size": trainer.case.batch}))
     return trainer.result(best, runs, num_trainings)
 
 
@@ -230,7 +238,8 @@ class _Trainer:
         loaded = workload.load_data(case)
         assert loaded is not None, "quality_case refuses synthetic data"
         self._data: DataSplits = loaded
-        self.case = case.model_copy(update={"batch_size": min(asked.batch_size, len(loaded.train))})
+        # What is compressed is the trained model.
+        self.case = case.model_copy(update={"batch_size": min(asked.batch_size, len(loaded.train)), "compress": "none"})
         self._epochs_done = 0
         self.sign = 1
         """-1 for a score that is better the lower it is."""
@@ -322,10 +331,35 @@ class _Trainer:
     def _evaluate(self, examples: Examples, *, final: bool = False) -> Score:
         return evaluated(self._workload, self.case, examples, self._device, final=final)
 
+    def take(self, run: _Run) -> None:
+        """Puts the weights of a run into the model."""
+        assert self._workload.model is not None
+        self._workload.model.load_state_dict(run.weights)
+
+    def compress(self, kind: str, learning_rate: float) -> None:
+        """The trained model. One that is pruned is trained on first, with its zeros held at 0."""
+        model = self._workload.model
+        assert model is not None
+        if compression.masks(model, kind):
+            weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+            step, source = self._begin(learning_rate / 10)
+            model = self._workload.model
+            assert model is not None, "it has just been built"
+            model.load_state_dict(weights)
+            masks = compression.masks(model, kind)
+            num_steps = max(1, round(FINE_TUNING * self._asked.epochs)) * source.num_batches
+            for number in range(num_steps):
+                if self._stop():
+                    raise Interrupted("training was ended before it had a result")
+                compression.hold(masks)
+                self._workload.pace(step.optimizer, learning_rate / 10, number, num_steps)
+                step()
+            compression.hold(masks)
+        compression.compress(model.eval(), kind)
+        model.train()
+
     def result(self, best: _Run, runs: list[_Run], num_trainings: int) -> Quality:
         self._tell("evaluating")
-        assert self._workload.model is not None
-        self._workload.model.load_state_dict(best.weights)
         found = self._evaluate(self._data.test, final=True)
         scores = {found.name: found.value, **found.others}
         return Quality(

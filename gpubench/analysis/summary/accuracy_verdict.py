@@ -11,6 +11,7 @@ from gpubench.core.records import Estimate, Quality, Status
 from gpubench.core.units import format_percent, told_apart
 from gpubench.stats.estimators import t_quantile
 from gpubench.store.run_info import understood
+from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import QualitySettings
 from gpubench.suite.select.patterns import matches
 
@@ -95,6 +96,7 @@ def judge_quality(summaries: Sequence["CaseSummary"], suite: Mapping[str, Any]) 
     for entry in summaries:
         same_work = [other for other in summaries if other.case.workload == entry.case.workload]
         fits = [other for other in same_work if matches(other.case.settings, settings.reference)]
+        fits.sort(key=lambda other: other.case.compress != "none")
         same_device = [other for other in fits if other.case.device == entry.case.device]
         reference = next(iter(same_device or fits), None)
         ours, theirs = _score_by_seed(entry), _score_by_seed(reference) if reference is not None else {}
@@ -122,12 +124,24 @@ def _score_by_seed(summary: "CaseSummary") -> dict[int, float]:
     return {quality.seed: quality.score for quality in _runs(summary)}
 
 
+def trained_for(case: Case, quality: Sequence[QualitySummary]) -> list[QualitySummary]:
+    """The quality runs whose score is that of a case's model: of its workload, device, precision and compression. An
+    inference case has some only where models are compressed.
+    """
+    if case.mode != "train" and all(entry.summary.case.compress == "none" for entry in quality):
+        return []
+
+    def key(of: Case) -> tuple[str, ...]:
+        return (of.workload, of.device, of.precision, of.compress)
+
+    return [entry for entry in quality if key(entry.summary.case) == key(case)]
+
+
 def drop_findings(summary: "CaseSummary", quality: Sequence[QualitySummary]) -> tuple[Finding, ...]:
-    """GB307 for a training case whose workload, device and precision lost more of its score than is allowed."""
-    case, found = summary.case, []
-    key = (case.workload, case.device, case.precision)
-    for entry in quality if case.mode == "train" else ():
-        if entry.verdict != "drop" or (entry.summary.case.workload, entry.device, entry.precision) != key:
+    """GB307 for a case whose trained model lost more of its score than is allowed."""
+    found = []
+    for entry in trained_for(summary.case, quality):
+        if entry.verdict != "drop":
             continue
         assert entry.difference is not None
         assert entry.reference is not None
@@ -135,6 +149,7 @@ def drop_findings(summary: "CaseSummary", quality: Sequence[QualitySummary]) -> 
         points = f"{_points(entry.difference.value, least)} points"
         limit = f"{format_percent(entry.max_drop)[:-1]} points are allowed"
         where = f"{entry.reference.case.precision} on {entry.reference.case.device}"
+        where = f"the plain model at {where}" if entry.summary.case.compress != "none" else where
         message = f"Test {entry.spec.title} {points} against {where}"
         if entry.judged_by == "bound" and entry.lower_bound is not None:
             worst = f"with 95 % confidence not worse than {_points(entry.lower_bound, least)}"

@@ -184,6 +184,7 @@ def _settings(entry: CaseSummary) -> Table:
     asked, back = entry.case.settings, dict[str, str]()
     idle = {"accumulate"} if entry.case.accumulate == 1 else set()
     idle |= OF_RANKS if entry.case.world_size == 1 else set()
+    idle |= {"compress"} if entry.case.compress == "none" else set()
     left_out = {"versions", "extra", "device_uuid", "device_name"}
     for name, value in entry.effective.model_dump(exclude=left_out).items() if entry.effective is not None else ():
         if value is not None and value != {}:

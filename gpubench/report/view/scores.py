@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from gpubench.analysis.summary.accuracy_verdict import QualitySummary
+from gpubench.analysis.summary.accuracy_verdict import QualitySummary, trained_for
 from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.core.metrics import MetricSpec
 from gpubench.core.records import Estimate
@@ -62,12 +62,8 @@ def best_trivial(entry: QualitySummary) -> str:
 
 
 def trained_at(entry: CaseSummary, quality: Sequence[QualitySummary]) -> QualitySummary | None:
-    """The quality run at the case's workload, device and precision, if it has a score."""
-    for other in quality if entry.case.mode == "train" else ():
-        ours = other.summary.case
-        if all(getattr(ours, name) == getattr(entry.case, name) for name in ("workload", "device", "precision")):
-            return other if other.score is not None else None
-    return None
+    """The quality run whose score is that of the case's model, if it has a score."""
+    return next((other for other in trained_for(entry.case, quality) if other.score is not None), None)
 
 
 def training_facts(entry: CaseSummary) -> tuple[Fact, ...]:

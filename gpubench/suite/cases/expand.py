@@ -87,7 +87,7 @@ def staged_cases(suite: Suite) -> tuple[tuple[Case, ...], tuple[Case, ...]]:
 
 def quality_cases(suite: Suite, cases: Iterable[Case]) -> tuple[Case, ...]:
     """The quality runs: one case per device, precision and other setting that changes accuracy, from the training
-    cases.
+    cases. Where models are compressed, from the inference cases too: each is trained first, plain.
 
     Each has the batch size, optimizer and data of the `quality` section, and nothing that is only about speed. Empty if
     the suite has no such section, or no training case.
@@ -111,9 +111,11 @@ def quality_cases(suite: Suite, cases: Iterable[Case]) -> tuple[Case, ...]:
         "timing": "throughput",
     }
     found: dict[tuple[Any, ...], Case] = {}
+    compressing = any(case.compress != "none" for case in cases)
     for case in cases:
-        if case.mode == "train":
-            trained = Case.model_validate(case.settings | training | {"data": suite.quality.data or case.data})
+        if case.mode == "train" or compressing:
+            own = {"mode": "train", "data": suite.quality.data or case.data}
+            trained = Case.model_validate(case.settings | training | own)
             found.setdefault(tuple(repr(getattr(trained, name)) for name in ACCURACY_FOLLOWS), trained)
     return tuple(found.values())
 

@@ -29,6 +29,7 @@ Strategy = Literal["ddp", "fsdp2", "tp", "pp"]
 Scaling = Literal["weak", "strong"]
 Backend = Literal["auto", "gloo", "nccl"]
 Framework = Literal["loop", "lightning", "tensorflow"]
+Compress = Literal["none", "int8-weight", "int8-dynamic", "prune-50", "sparse-2to4"]
 Loss = Literal["cross-entropy", "mse", "output"]
 Param = bool | int | float | str
 BatchSize = Annotated[int, Field(ge=1, le=2**24)] | Literal["max"]
@@ -306,6 +307,25 @@ class Case(BaseModel):
         "loop",
         description="What runs the training step: gpubench's plain `loop`, the Trainer of `lightning`, or "
         "`tensorflow` (the reference CNN alone, on a CPU, in an interpreter that has it).",
+    )
+    compress: Annotated[
+        Compress,
+        SettingSpec(
+            "compress",
+            label=lambda value: "plain" if value == "none" else str(value),
+            quiet=True,
+            in_process=True,
+            read_back=always,
+            if_differs="refused",
+            effect=True,
+            accuracy=True,
+            cause="The model has no layer that can be compressed so, or a workload of your own builds its own model.",
+        ),
+    ] = Field(
+        "none",
+        description="How the model is made smaller before it runs: `int8-weight`, `int8-dynamic` (linear layers, by "
+        "torchao), `prune-50` (the smaller half of each layer's weights becomes 0) or `sparse-2to4` (two of every "
+        "four, with CUDA's kernels for it). Inference only; the quality stage trains the model first.",
     )
     timing: Annotated[Timing, SettingSpec("timing")] = Field(
         "throughput",

@@ -77,6 +77,13 @@ def missing_extra(workload: str) -> str | None:
     return f"{library.package} is not installed: pip install 'gpubench[{library.extra}]'"
 
 
+def missing_compressor(compress: str) -> str | None:
+    """Why this interpreter cannot compress a model so, and the command that helps; None if it can."""
+    if not compress.startswith("int8") or find_spec("torchao") is not None:
+        return None
+    return "torchao is not installed: pip install 'gpubench[compression]'"
+
+
 TASKS = {
     "vision": {
         "segmentation": f"{_WORKER}.vision.segmentation:Segmentation",

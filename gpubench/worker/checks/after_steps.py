@@ -136,6 +136,12 @@ def contents(workload: Any, throughput: float | None) -> Metrics:
     return told, {} if throughput is not None else {name: "there is no throughput"}
 
 
+def model_size(effective: Effective) -> Metrics:
+    """What the model's tensors take, of a workload that tells it."""
+    size = effective.extra.get("compressed", {}).get("model_bytes")
+    return ({}, {}) if size is None else ({"model_bytes": float(size)}, {})
+
+
 def flops(launch: RunningJob, workload: Any, case: Case, throughput: float | None) -> Metrics:
     """FLOPs per sample and, with a throughput (samples/s), FLOP/s. GB314 if they were counted on one batch."""
     counted = count_flops(workload, case)

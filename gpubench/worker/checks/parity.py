@@ -69,7 +69,7 @@ def check_outputs(launch: RunningJob, workload: Any, case: Case, device: Any) ->
         message = f"The check of measured outputs itself failed: {type(error).__name__}: {error}"
         launch.findings.append(finding("GB306", message))
         return
-    limit = 2 * PRECISIONS[case.precision].parity.logits
+    limit = 2 * limits_of(case).logits
     if found is None or found.error <= limit:
         return
     facts: dict[str, Any] = {"error": found.error, "change": found.change, "num_samples": found.num_samples}
@@ -94,7 +94,7 @@ def check(workload: Any, case: Case, device: Any) -> Parity | str:
     probe: ParityProbe | str = offer(case, device)
     if isinstance(probe, str):
         return probe
-    found = judge(probe, PRECISIONS[case.precision].parity)
+    found = judge(probe, limits_of(case))
     if _same_memory(probe.logits_NC, probe.reference_logits_NC):
         return found.model_copy(update={"passed": False, "logits_rel_error": math.inf})  # its own reference
     if not found.passed and probe.again_NC is not None:
@@ -102,6 +102,12 @@ def check(workload: Any, case: Case, device: Any) -> Parity | str:
         if math.isfinite(change) and change >= _RANDOM_SHARE * found.logits_rel_error:
             return f"The same batch gave other logits the second time (by {change:.2g}): the model draws at random."
     return found
+
+
+def limits_of(case: Case) -> ParityLimits:
+    """Of the precision; where activations are rounded to int8, those of bf16, which rounds to as many bits."""
+    own, rounded = PRECISIONS[case.precision].parity, PRECISIONS["bf16"].parity
+    return max(own, rounded, key=lambda limits: limits.logits) if case.compress == "int8-dynamic" else own
 
 
 def _same_memory(got: Any, expected: Any) -> bool:

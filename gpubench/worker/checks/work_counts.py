@@ -59,6 +59,8 @@ def count_flops(workload: Any, case: Case) -> Count:
         _step_on(device, model, case, LEAST_BATCH, torch.float32, counter)
         return Count(float(counter.get_total_flops()) / LEAST_BATCH)
 
+    if case.compress == "int8-dynamic":
+        return Count(None, "products of int8 are no floating-point operations")
     return _counted(workload, case, "flops_per_sample", "no operation that torch counts", count)
 
 
@@ -79,6 +81,8 @@ def count_bytes(workload: Any, case: Case) -> Count:
             streamed=counter.num_streamed / batch,
         )
 
+    if case.compress not in ("none", "prune-50"):
+        return Count(None, "the operators of a compressed model read other bytes than those of the plain one")
     return _counted(workload, case, "bytes_per_sample", "no operator moved anything", count)
 
 

@@ -104,6 +104,7 @@ def test_sides_that_computed_something_else_are_refused():
         "data_path",
         "optimizer",
         "framework",
+        "compress",
     ]
 
 
@@ -119,6 +120,7 @@ def test_what_may_change_accuracy_is_trained_apart():
         "input",
         "loss",
         "params",
+        "compress",
         "seed",
         "env",
         "python",

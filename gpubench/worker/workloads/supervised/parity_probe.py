@@ -9,7 +9,7 @@ from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import ParityProbe
 from gpubench.worker.workloads.compiled import compile_model
 from gpubench.worker.workloads.numerics import NUMERICS, autocast_of
-from gpubench.worker.workloads.supervised import normalisation
+from gpubench.worker.workloads.supervised import compression, normalisation
 from gpubench.worker.workloads.supervised.batches import Cast, first_tensor, make_batches, moved
 from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, map_tensors
 
@@ -39,16 +39,21 @@ def run(workload: ProbedWorkload, case: Case, device: torch.device) -> ParityPro
     tell from a mistake. The gradient is that of the unscaled loss.
 
     In a compiled case the samples are repeated to fill the case's batch, so that the code it compiled is what is
-    checked (unless the changes above make it compile again).
+    checked (unless the changes above make it compile again). The reference of a
+    compressed model has the values that its weights stand for: what compression costs shows in the score of the trained
+    model, not here.
     """
-    model, reference = (workload.place_model(case, where, settled=True) for where in (device, torch.device("cpu")))
+    plain = case.model_copy(update={"compress": "none"})
+    model = workload.place_model(case, device, settled=True)
+    reference = workload.place_model(plain, torch.device("cpu"), settled=True)
     for each in (model, reference):
         switch_off_randomness(each)
         normalisation.freeze(each)
-    wake_zero_layers(model)
+    if case.compress == "none":
+        wake_zero_layers(model)
     # Made anew, because locks and computed weights cannot be copied. `double` makes new weights.
     for its, own in zip(_state(reference), _state(model), strict=True):
-        its.data = own.detach().cpu()
+        its.data = compression.plain(own.detach()).cpu()
     reference = reference.to(memory_format=torch.contiguous_format).double()
     batch, cast = fixed_batch(workload, case), Cast.of(case)
     num_samples = len(first_tensor(batch))

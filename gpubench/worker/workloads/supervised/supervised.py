@@ -14,7 +14,7 @@ from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import Health, OutputCheck, ParityProbe, Phases, Step, Unsupported
 from gpubench.worker.workloads.compiled import USES_CUDA_GRAPHS, compile_model, compile_stats
 from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, dtype_name
-from gpubench.worker.workloads.supervised import lightning_loop, normalisation, parity_probe
+from gpubench.worker.workloads.supervised import compression, lightning_loop, normalisation, parity_probe
 from gpubench.worker.workloads.supervised.batches import (
     POOL_BATCHES,
     BatchSource,
@@ -168,7 +168,8 @@ class Supervised:
     def place_model(self, case: Case, device: torch.device, *, settled: bool = False) -> nn.Module:
         """The seeded model on `device`, in the case's dtype, layout and mode.
 
-        For inference, or if `settled`, batch normalisation gets usable statistics first.
+        For inference, or if `settled`, batch normalisation gets usable statistics first. For inference it is compressed
+        as the case asks.
         """
         torch.manual_seed(case.seed)
         model = self.make_model(case)
@@ -178,12 +179,16 @@ class Supervised:
         if settled or case.mode == "infer":
             normalisation.settle(model, partial(self.example, case))
         model = model.to(device=device, dtype=NUMERICS[case.precision].weights)
-        return model.to(memory_format=layout_of(case)).train(case.mode == "train")
+        model = model.to(memory_format=layout_of(case)).train(case.mode == "train")
+        if case.compress != "none" and case.mode == "infer":
+            compression.compress(model, case.compress)
+        return model
 
     def build(self, case: Case, device: Any) -> Step:
         device = torch.device(device)
         self.check(case)
         self.check_framework(case)
+        compression.refuse(case)
         own, data = case.model_copy(update={"seed": case.seed + self.shard}), self.load_data(case)
         examples = None if data is None else data.train if case.mode == "train" else data.test
         source = make_source(own, partial(self.make_batch, own), examples, device)
@@ -290,7 +295,10 @@ class Supervised:
         # All ranks must run the same number of forwards, in which they may wait for each other.
         num_steps = None if self.distribute is None else LEAST_STEPS
         seen = observe(lambda: modes.update(self._forward(inputs, targets)), first.device.type, num_steps)
-        extra = {**seen.pop("extra"), "image_shape": map_tensors(lambda part: list(part.shape), inputs)}
+        compressed = compression.facts(model, seen)
+        if compressed["compress"] == "int8-dynamic":
+            seen = compression.without_integers(seen)
+        extra = {**seen.pop("extra"), **compressed, "image_shape": map_tensors(lambda part: list(part.shape), inputs)}
         extra["framework"] = "loop" if self._loop is None else "lightning"
         if case.compile != "off":
             extra["compile_stats"] = compile_stats()._asdict()
