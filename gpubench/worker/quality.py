@@ -73,20 +73,20 @@ def train_case(launch: RunningJob) -> Result:
     least_s = 0.0
     if job.measure.telemetry != "off" and accelerator_of(device).asynchronous:
         least_s = least_window_s(job.measure, on_gpu=True)
-    found = train(job, device, notify, launch.stop, read_back, windows.append, least_s)
-    why = "no target score was set" if found.target_accuracy is None else "the target score was not reached"
+    quality = train(job, device, notify, launch.stop, read_back, windows.append, least_s)
+    why = "no target score was set" if quality.target_accuracy is None else "the target score was not reached"
     metrics: dict[str, float | None] = {
-        **found.all_scores,
-        "final_loss": found.final_loss,
-        "time_to_accuracy_s": found.time_to_accuracy_s,
-        "steps_to_accuracy": found.steps_to_accuracy,
+        **quality.all_scores,
+        "final_loss": quality.final_loss,
+        "time_to_accuracy_s": quality.time_to_accuracy_s,
+        "steps_to_accuracy": quality.steps_to_accuracy,
     }
     return Result(
         effective=launch.effective,
         window=windows[0] if windows else None,
         metrics=metrics,
         absent={name: why for name, value in metrics.items() if value is None},
-        quality=found,
+        quality=quality,
         findings=launch.finish(),
         marks=launch.marks,
     )
@@ -360,8 +360,8 @@ class _Trainer:
 
     def result(self, best: _Run, runs: list[_Run], num_trainings: int) -> Quality:
         self._tell("evaluating")
-        found = self._evaluate(self._data.test, final=True)
-        scores = {found.name: found.value, **found.others}
+        score = self._evaluate(self._data.test, final=True)
+        scores = {score.name: score.value, **score.others}
         return Quality(
             seed=self.case.seed,
             epochs=self._asked.epochs,
@@ -369,14 +369,14 @@ class _Trainer:
             learning_rates_tried={f"{run.learning_rate:g}": run.score_per_epoch[-1] for run in runs},
             loss_per_epoch=tuple(best.loss_per_epoch),
             validation_score_per_epoch=tuple(best.score_per_epoch),
-            score_name=found.name,
-            score=found.value,
+            score_name=score.name,
+            score=score.value,
             score_better="higher" if self.sign > 0 else "lower",
             accuracy=scores.pop("accuracy", None),
             precision_macro=scores.pop("precision_macro", None),
             recall_macro=scores.pop("recall_macro", None),
             scores=scores,
-            baselines=dict(found.baselines),
+            baselines=dict(score.baselines),
             final_loss=best.loss_per_epoch[-1],
             target_accuracy=self._asked.target_accuracy,
             time_to_accuracy_s=best.time_to_accuracy_s,

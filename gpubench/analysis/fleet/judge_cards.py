@@ -115,10 +115,10 @@ def screen(probe: Probe, *, slower_than: float = SLOWER_THAN, num_probes: int = 
 
 def retest(log_ratios: Sequence[float], screening: Screening, slower_than: float = SLOWER_THAN) -> Retest:
     """`log_ratios`: log of the suspect's step time over the reference's, per round. ValueError for fewer than two."""
-    found = mean_location(log_ratios)
+    location = mean_location(log_ratios)
     known = float(screening.probe.errors[screening.reference])
-    excess = found.mean + float(screening.excess[screening.reference])
-    reach = t_quantile(1 - _MISSED_AGAIN, found.df) * math.hypot(found.standard_error, known)
+    excess = location.mean + float(screening.excess[screening.reference])
+    reach = t_quantile(1 - _MISSED_AGAIN, location.df) * math.hypot(location.standard_error, known)
     slow = excess - reach > 0 and excess + reach >= math.log1p(slower_than)
     return Retest(excess, excess - reach, excess + reach, slow)
 

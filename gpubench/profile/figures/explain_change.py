@@ -137,10 +137,10 @@ def explain(
     root = _grouped(reference.tree, candidate.tree, shares)
     seen = _estimate([scale * b / a - 1 for a, b in zip(reference.step_times_s, candidate.step_times_s, strict=True)])
     change = judged or seen
-    found = list(_Causes(root, abs(change.value)).of(root, ()))
-    named = [sum(values) for values in zip(*(group.total() for _, group in found), strict=True)] or [0.0] * turns
+    causes = list(_Causes(root, abs(change.value)).of(root, ()))
+    named = [sum(values) for values in zip(*(group.total() for _, group in causes), strict=True)] or [0.0] * turns
     left = [whole - part for whole, part in zip(root.total(), named, strict=True)]
-    parts = [_part(path, group) for path, group in found]
+    parts = [_part(path, group) for path, group in causes]
     kinds = _by_kind(root)
     return ChangeExplained(
         reference=reference.name,
@@ -265,12 +265,12 @@ class _Causes:
         """The causes inside a group, each with its ancestors; or the group itself, if it is one and they explain too
         little of it.
         """
-        inside = [found for child in group.children.values() for found in self.of(child, (*path, group))]
+        inside = [cause for child in group.children.values() for cause in self.of(child, (*path, group))]
         own = _Group(_OWN, group.moved, group.calls)
         if path and group.children and self._counts(own):
             inside.append(((*path, group), own))
         whole = _mean(group.total())
-        covered = sum(_mean(found.total()) for _, found in inside)
+        covered = sum(_mean(cause.total()) for _, cause in inside)
         is_one = bool(path) and self._counts(group)
         if is_one and not (inside and abs(whole - covered) <= (1 - MOSTLY) * abs(whole)):
             yield path, group
@@ -278,8 +278,8 @@ class _Causes:
             yield from inside
 
     def _counts(self, group: _Group) -> bool:
-        found = trimmed_location(group.total())
-        return abs(found.mean) >= self._least and found.p_value() <= self._level
+        location = trimmed_location(group.total())
+        return abs(location.mean) >= self._least and location.p_value() <= self._level
 
 
 def _all_of(group: _Group) -> Iterator[_Group]:
@@ -314,13 +314,13 @@ def _name(group: _Group) -> str:
 def _notes(group: _Group) -> Iterator[str]:
     """How the inputs of a group's operators differ, each difference once."""
     both = [(before, after) for before, after in group.pairs if before is not None and after is not None]
-    found = [
-        said
+    changes = [
+        change
         for before, after in both
         for first, second in (_same_places(before, after) if group.key[0] == "same" else [(before, after)])
-        for said in _input_changes(first.inputs, second.inputs)
+        for change in _input_changes(first.inputs, second.inputs)
     ]
-    yield from list(dict.fromkeys(found))[:_MOST_NOTES]
+    yield from list(dict.fromkeys(changes))[:_MOST_NOTES]
 
 
 def _same_places(before: Node, after: Node) -> Iterator[tuple[Node, Node]]:

@@ -96,19 +96,19 @@ def looks_like_one(head: bytes) -> bool:
 def nanoseconds(microseconds: Any) -> int | None:
     """Exact for what Kineto writes: an integer, or the text of a number with up to three decimals."""
     if type(microseconds) is int:
-        found = microseconds * 1000
+        result_ns = microseconds * 1000
     elif isinstance(microseconds, str):
         whole, _, decimals = microseconds.partition(".")
         if len(whole) <= _DIGITS and len(decimals) <= _DECIMALS and (whole + decimals).isdecimal():
             return int(whole + decimals.ljust(_DECIMALS, "0"))
         try:
             value = _decimal(microseconds) * 1000
-            found = round(value) if abs(value) < MOST_NS else MOST_NS
+            result_ns = round(value) if abs(value) < MOST_NS else MOST_NS
         except (ArithmeticError, ValueError):
             return None
     else:
         return None
-    return found if abs(found) < MOST_NS else None
+    return result_ns if abs(result_ns) < MOST_NS else None
 
 
 def integer(value: Any) -> int | None:

@@ -100,8 +100,8 @@ def call_kind(name: str) -> CallKind:
         return "graph capture begins"
     if "StreamEndCapture" in name:
         return "graph capture ends"
-    found = _CALLS.match(name)
-    return "other" if found is None else cast(CallKind, found.lastgroup)
+    match = _CALLS.match(name)
+    return "other" if match is None else cast(CallKind, match.lastgroup)
 
 
 class LaunchCall(NamedTuple):

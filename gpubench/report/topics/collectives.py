@@ -76,5 +76,5 @@ def _measured(contest: Contest) -> list[CaseSummary]:
 
 def _message_bytes(entry: CaseSummary) -> int:
     """The size actually sent, which may be slightly below the requested one."""
-    told = None if entry.effective is None else entry.effective.extra.get("message_bytes")
-    return int(told) if isinstance(told, int) else parse_bytes(entry.case.shape or "0")
+    sent_bytes = None if entry.effective is None else entry.effective.extra.get("message_bytes")
+    return int(sent_bytes) if isinstance(sent_bytes, int) else parse_bytes(entry.case.shape or "0")

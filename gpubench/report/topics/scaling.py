@@ -82,12 +82,14 @@ def efficiency_chart(contest: Contest) -> Chart | None:
 
 def ranks_chart(contest: Contest) -> Chart | None:
     """What each rank does in a step, for the cases whose ranks differ most; None if no rank's own time is known."""
-    found = [(entry, ranks) for entry in contest.rankable if _has_ranks(entry) and (ranks := _with_own_time(entry))]
-    if not found:
+    with_ranks = [
+        (entry, ranks) for entry in contest.rankable if _has_ranks(entry) and (ranks := _with_own_time(entry))
+    ]
+    if not with_ranks:
         return None
-    found.sort(key=lambda pair: -_spread(pair[1]))
+    with_ranks.sort(key=lambda pair: -_spread(pair[1]))
     rows: list[tuple[Datum, ...]] = []
-    for entry, ranks in found:
+    for entry, ranks in with_ranks:
         if rows and len(rows) + _PARTS * len(ranks) > _PARTS * _MOST_RANKS:
             break
         for rank in ranks:
@@ -99,7 +101,7 @@ def ranks_chart(contest: Contest) -> Chart | None:
                 (name, "waits and sums", own, own + exposed),
                 (name, "rest", own + exposed, end),
             ]
-    entry, ranks = found[0]
+    entry, ranks = with_ranks[0]
     slow = max(ranks, key=lambda rank: rank.own_time_s or 0.0)
     share = format_percent(_spread(ranks))
     name = f"{rank_name(slow).capitalize()} of {name_of(entry, contest)}"

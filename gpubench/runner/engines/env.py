@@ -47,5 +47,5 @@ def start(asked: Asked) -> Local:
 
 
 def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> int | None:
-    found = [environ[name] for name in names if environ.get(name, "").isdecimal()]
-    return int(found[0]) if found else None
+    numbers = [environ[name] for name in names if environ.get(name, "").isdecimal()]
+    return int(numbers[0]) if numbers else None

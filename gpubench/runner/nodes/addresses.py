@@ -27,16 +27,16 @@ def address_of(interface: str) -> str:
     if named is not None:
         return named
     try:
-        found = str(socket.getaddrinfo(interface, None, type=socket.SOCK_STREAM)[0][4][0])
+        address = str(socket.getaddrinfo(interface, None, type=socket.SOCK_STREAM)[0][4][0])
     except OSError as error:
         names = ", ".join(name for _, name in socket.if_nameindex())
         raise UsageError(
             f"{interface!r} is neither an interface nor an address of this machine ({error.strerror or error})",
             hint=f"Interfaces here: {names}.",
         ) from error
-    if ipaddress.ip_address(found).is_unspecified:
+    if ipaddress.ip_address(address).is_unspecified:
         raise UsageError(f"{interface!r} means every interface; name the one that leads to the nodes")
-    return found
+    return address
 
 
 def interface_of(address: str) -> str | None:

@@ -241,16 +241,16 @@ class RankTelemetry:
         if answer is None or window is None or window.duration_s <= 0:
             return {}
         idle = answer.marks.get("idle_s")
-        found = {}
+        windows = {}
         for local, session in enumerate(self._sessions):
             cut = session.window(
                 window.start_s, window.end_s, window.num_samples, idle=(idle[0], idle[1]) if idle else None
             )
-            found[self._first + local] = NodeWindow(
+            windows[self._first + local] = NodeWindow(
                 metrics=cut.metrics,
                 absent=cut.absent,
                 findings=(*cut.findings, *session.after_launch()),
                 detail=cut.detail,
                 series={name: tuple(values) for name, values in cut.series.items()} if local == 0 else {},
             )
-        return found
+        return windows

@@ -297,8 +297,8 @@ class ClusterPipe:
         if done.host_lost is not None and not self._failed:
             self._host_lost = self._host_lost or f"{node.name}: {done.host_lost}"
         self._garbage = self._garbage or done.garbage
-        said = rank in self._results or any(each == rank for each, _ in self._failed)
-        if not said:
+        has_reported = rank in self._results or any(each == rank for each, _ in self._failed)
+        if not has_reported:
             if self._kill_at_s is None:
                 self._kill_at_s = time.monotonic() + _GRACE_S
             code = done.exit_code
@@ -367,8 +367,8 @@ class ClusterTelemetry:
 
     def window(self) -> TelemetryWindow | None:
         """The window of the first rank's device."""
-        found = self._windows.get(0)
-        if found is None:
+        window = self._windows.get(0)
+        if window is None:
             return None
-        series = {name: list(values) for name, values in found.series.items()}
-        return TelemetryWindow(dict(found.metrics), dict(found.absent), list(found.findings), found.detail, series)
+        series = {name: list(values) for name, values in window.series.items()}
+        return TelemetryWindow(dict(window.metrics), dict(window.absent), list(window.findings), window.detail, series)

@@ -103,8 +103,8 @@ def samples_done(launch: RunningJob, workload: Any, samples_per_step: float, dra
 def workload_figures(launch: RunningJob, workload: Any) -> Metrics:
     """The workload's own metrics and findings."""
     launch.findings += optional_facts.own_findings(workload)
-    told = optional_facts.own_metrics(workload)
-    return told, {name: "the workload did not measure it" for name, value in told.items() if value is None}
+    values = optional_facts.own_metrics(workload)
+    return values, {name: "the workload did not measure it" for name, value in values.items() if value is None}
 
 
 def compiler(launch: RunningJob, case: Case, before: CompileStats | None, after: CompileStats | None) -> Metrics:
@@ -166,9 +166,9 @@ def traffic(launch: RunningJob, workload: Any, case: Case) -> Metrics:
     counted = count_bytes(workload, case)
     passes = case.accumulate if case.mode == "train" else 1
     operators = None if counted.operators is None else float(counted.operators * passes)
-    told = dict(zip(names, (counted.per_sample, operators, counted.read_share, counted.streamed), strict=True))
+    values = dict(zip(names, (counted.per_sample, operators, counted.read_share, counted.streamed), strict=True))
     why = counted.reason or "not counted: the workload says how many bytes, and no more"
-    return told, {name: why for name, value in told.items() if value is None}
+    return values, {name: why for name, value in values.items() if value is None}
 
 
 def close(workload: Any) -> list[Finding]:

@@ -28,32 +28,32 @@ def checked(launch: RunningJob, workload: Any, case: Case, device: Any) -> tuple
         return None, all_absent(_METRICS, "not checked in this launch")
     launch.enter("parity")
     try:
-        found = check(workload, case, device)
+        parity = check(workload, case, device)
     except Exception as error:  # noqa: BLE001 - a failed check leaves the figure unverified; the log has its traceback
         traceback.print_exc()
-        found = f"The parity check itself failed: {type(error).__name__}: {error}"
-    if isinstance(found, str):
-        launch.findings.append(finding("GB306", found))
-        return None, all_absent(_METRICS, found)
-    if not found.passed:
-        logits, most = told_apart(found.logits_rel_error, found.logits_limit, format_significant)
+        parity = f"The parity check itself failed: {type(error).__name__}: {error}"
+    if isinstance(parity, str):
+        launch.findings.append(finding("GB306", parity))
+        return None, all_absent(_METRICS, parity)
+    if not parity.passed:
+        logits, most = told_apart(parity.logits_rel_error, parity.logits_limit, format_significant)
         message = f"Against fp64 the logits differ by {logits} (at most {most} at {case.precision})"
-        if found.loss_rel_error is not None:
-            loss, most_loss = told_apart(found.loss_rel_error, found.loss_limit, format_significant)
+        if parity.loss_rel_error is not None:
+            loss, most_loss = told_apart(parity.loss_rel_error, parity.loss_limit, format_significant)
             message += f" and the loss by {loss} (at most {most_loss})"
         message += "."
-        launch.findings.append(finding("GB305", message, logits=found.logits_rel_error, loss=found.loss_rel_error))
-    errors = (found.logits_rel_error, found.loss_rel_error, found.gradient_rel_error)
+        launch.findings.append(finding("GB305", message, logits=parity.logits_rel_error, loss=parity.loss_rel_error))
+    errors = (parity.logits_rel_error, parity.loss_rel_error, parity.gradient_rel_error)
     metrics = {
         name: error if error is not None and math.isfinite(error) else None
         for name, error in zip(_METRICS, errors, strict=True)
     }
     reasons = {"parity_gradient_rel_error": "inference has no gradient"} if case.mode == "infer" else {}
-    if found.loss_rel_error is None:
+    if parity.loss_rel_error is None:
         reasons["parity_loss_rel_error"] = "the model has no loss in inference"
     other = "the result was not finite, or of another shape"
     absent = {name: reasons.get(name, other) for name, value in metrics.items() if value is None}
-    return found, (metrics, absent)
+    return parity, (metrics, absent)
 
 
 def check_outputs(launch: RunningJob, workload: Any, case: Case, device: Any) -> None:
@@ -94,14 +94,14 @@ def check(workload: Any, case: Case, device: Any) -> Parity | str:
     probe: ParityProbe | str = offer(case, device)
     if isinstance(probe, str):
         return probe
-    found = judge(probe, limits_of(case))
+    parity = judge(probe, limits_of(case))
     if _same_memory(probe.logits_NC, probe.reference_logits_NC):
-        return found.model_copy(update={"passed": False, "logits_rel_error": math.inf})  # its own reference
-    if not found.passed and probe.again_NC is not None:
+        return parity.model_copy(update={"passed": False, "logits_rel_error": math.inf})  # its own reference
+    if not parity.passed and probe.again_NC is not None:
         change = relative_l2(probe.again_NC, probe.logits_NC)
-        if math.isfinite(change) and change >= _RANDOM_SHARE * found.logits_rel_error:
+        if math.isfinite(change) and change >= _RANDOM_SHARE * parity.logits_rel_error:
             return f"The same batch gave other logits the second time (by {change:.2g}): the model draws at random."
-    return found
+    return parity
 
 
 def limits_of(case: Case) -> ParityLimits:

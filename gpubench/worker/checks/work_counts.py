@@ -106,10 +106,10 @@ def _counted(
     own = getattr(workload, method, None)
     if own is None and not isinstance(workload, Supervised):
         return Count(None, f"the workload has no `{method}` method")
-    found = Count(float(own(case))) if own is not None else _counted_on_meta(workload, case, count)
-    if found.per_sample is None or (math.isfinite(found.per_sample) and found.per_sample > 0):
-        return found
-    return Count(None, f"the count was {found.per_sample:g}: {nothing}")
+    counted = Count(float(own(case))) if own is not None else _counted_on_meta(workload, case, count)
+    if counted.per_sample is None or (math.isfinite(counted.per_sample) and counted.per_sample > 0):
+        return counted
+    return Count(None, f"the count was {counted.per_sample:g}: {nothing}")
 
 
 def _counted_on_meta(workload: Supervised, case: Case, count: Callable[[Supervised, torch.device], Count]) -> Count:

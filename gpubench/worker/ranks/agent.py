@@ -88,30 +88,30 @@ def _outcome(launch: RunningJob, watch: "RankWatch", exits: dict[int, int]) -> R
     job, scratch = launch.job, watch.scratch
     num_ranks, first_rank = job.num_local_ranks, job.first_rank
     of = f"of {job.case.world_size}"
-    told: dict[int, Result | Failed] = {}
+    messages: dict[int, Result | Failed] = {}
     for rank in range(first_rank, first_rank + num_ranks):
         file = one_rank.outcome_file(scratch, rank)
         if file.exists():
             message = decode(file.read_bytes())
             assert isinstance(message, Result | Failed)
-            told[rank] = message
-    results = [message for message in told.values() if isinstance(message, Result)]
+            messages[rank] = message
+    results = [message for message in messages.values() if isinstance(message, Result)]
     if watch.hung is not None:
         return _failed(launch, watch.hung.phase, watch.hung.error, watch.hung.reason)
     if not exits and len(results) == num_ranks:
-        found = joined(launch.job.case, results)
-        return found.model_copy(update={"findings": (*launch.findings, *found.findings)})
+        joined_result = joined(launch.job.case, results)
+        return joined_result.model_copy(update={"findings": (*launch.findings, *joined_result.findings)})
     if launch.stop() and not exits:
         raise Interrupted("it was stopped before its ranks had measured anything")
-    first = min(exits, default=first_rank)
-    failed = told.get(first)
+    failed_rank = min(exits, default=first_rank)
+    failed = messages.get(failed_rank)
     if isinstance(failed, Failed):
-        alike = {each.reason for each in told.values() if isinstance(each, Failed)} == {failed.reason}
-        if alike and len(told) == num_ranks:
+        alike = {each.reason for each in messages.values() if isinstance(each, Failed)} == {failed.reason}
+        if alike and len(messages) == num_ranks:
             return failed
-        return failed.model_copy(update={"reason": f"rank {first} {of}: {failed.reason}"})
-    phase = watch.board.sign(first - first_rank).phase
-    reason = f"rank {first} {of} {_how_it_ended(exits.get(first, 0))} in {phase}"
+        return failed.model_copy(update={"reason": f"rank {failed_rank} {of}: {failed.reason}"})
+    phase = watch.board.sign(failed_rank - first_rank).phase
+    reason = f"rank {failed_rank} {of} {_how_it_ended(exits.get(failed_rank, 0))} in {phase}"
     return _failed(launch, phase, "RankDied", reason)
 
 
@@ -178,13 +178,13 @@ class RankWatch:
         time.sleep(_STACK_S)
         job, everyone = self.launch.job, list(range(self._num_ranks))
         places = [_innermost(one_rank.stack_file(self.scratch, job.first_rank + rank)) for rank in everyone]
-        found = [rank for rank in everyone if not (places[rank] or "").startswith(_WAITS_INSIDE)]
-        guilty = found or everyone
+        outside = [rank for rank in everyone if not (places[rank] or "").startswith(_WAITS_INSIDE)]
+        guilty = outside or everyone
         names = "rank " if len(guilty) == 1 else "ranks "
         names += ", ".join(str(job.first_rank + rank) for rank in guilty)
         where = places[guilty[0]] or "it does not answer"
         reason = f"{names} of {job.case.world_size} made no step for {format_duration(waited_s)} ({where})"
-        error = "RankHung" if found or job.place is None else "RankWaits"
+        error = "RankHung" if outside or job.place is None else "RankWaits"
         self.hung = HungRank(signs[guilty[0]].phase, error, reason)
         for rank in guilty:
             _signal(signs[rank].pid, signal.SIGKILL)

@@ -82,8 +82,8 @@ def _backward(workload: Supervised, case: Case, model: Distributed, part: Batch)
 
 def _gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Flat gradients by parameter name. Ranks gather those that are sharded."""
-    found = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
-    return {name: _whole(gradient).double().flatten() for name, gradient in found.items()}
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+    return {name: _whole(gradient).double().flatten() for name, gradient in gradients.items()}
 
 
 def _whole(gradient: Any) -> torch.Tensor:

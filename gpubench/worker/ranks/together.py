@@ -56,11 +56,11 @@ class AgreedRule(StoppingRule):
         return num_groups >= self._until
 
     def look(self, step_times_s: Any, elapsed_s: float, *, series_s: float | None = None) -> StopDecision:
-        found = self._rule.look(step_times_s, elapsed_s, series_s=series_s)
+        decision = self._rule.look(step_times_s, elapsed_s, series_s=series_s)
         done = len(step_times_s)
         following = self._next(done, elapsed_s, elapsed_s / done)
         agreed: StopDecision
-        agreed, self._until = self._together.agree((found, following))
+        agreed, self._until = self._together.agree((decision, following))
         return agreed
 
     def _next(self, num_groups: int, elapsed_s: float, group_s: float) -> int:

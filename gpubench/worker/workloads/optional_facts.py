@@ -19,13 +19,13 @@ from gpubench.worker.workloads.watched_steps import observe
 def build(workload: Any, case: Case, device: Any) -> Step:
     """The workload's step. UsageError if `build` returns something that cannot be called."""
     step = workload.build(case, device)
-    found = deferred(step) if not callable(step) else makes_deferred(step)
-    if callable(step) and found is None:
+    kind = deferred(step) if not callable(step) else makes_deferred(step)
+    if callable(step) and kind is None:
         return cast(Step, step)
-    what = f"a function that returns {found}" if callable(step) else found or f"{type(step).__name__}, not a function"
+    what = f"a function that returns {kind}" if callable(step) else kind or f"{type(step).__name__}, not a function"
     raise UsageError(
         f"`build` of {case.workload} returned {what}.",
-        hint=HINT if found else "It must return a function that does one step.",
+        hint=HINT if kind else "It must return a function that does one step.",
     )
 
 
@@ -38,20 +38,20 @@ def probe(workload: Any, case: Case, step: Step, graphs_before: int = 0) -> dict
     were asked for and could not be verified.
     """
     own = getattr(workload, "probe", None)
-    found: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     if own is not None:
-        found = dict(own())
+        facts = dict(own())
     elif case.compile == "off" and not case.cuda_graph:
-        found = observe(step, case.device_type)
+        facts = observe(step, case.device_type)
     if case.compile != "off":
         now = graphs_made()
-        found["compile"] = case.compile if now > graphs_before else NOT_SEEN if now else "off"
-    untold = [name for name in ("cuda_graph", "num_workers") if getattr(case, name) and name not in found]
-    if found.get("compute_dtype") is None or found.get("extra", {}).get("unseen_operators"):
+        facts["compile"] = case.compile if now > graphs_before else NOT_SEEN if now else "off"
+    untold = [name for name in ("cuda_graph", "num_workers") if getattr(case, name) and name not in facts]
+    if facts.get("compute_dtype") is None or facts.get("extra", {}).get("unseen_operators"):
         untold.append("precision")
-    if found.get("compile") == NOT_SEEN:
+    if facts.get("compile") == NOT_SEEN:
         untold.append("compile")
-    return {**found, "extra": {**found.get("extra", {}), **({"not_seen": untold} if untold else {})}}
+    return {**facts, "extra": {**facts.get("extra", {}), **({"not_seen": untold} if untold else {})}}
 
 
 def samples_per_step(workload: Any, case: Case) -> int:
@@ -77,12 +77,12 @@ def health(workload: Any) -> Health | None:
     own = getattr(workload, "health", None)
     if own is None:
         return None
-    told = own()
-    if isinstance(told, Health):
-        return told
+    answer = own()
+    if isinstance(answer, Health):
+        return answer
     known = {field.name for field in fields(Health)} - {"extra"}
-    extra = {**told.get("extra", {}), **{k: v for k, v in told.items() if k not in known and k != "extra"}}
-    return Health(**{k: v for k, v in told.items() if k in known}, extra=extra)
+    extra = {**answer.get("extra", {}), **{k: v for k, v in answer.items() if k not in known and k != "extra"}}
+    return Health(**{k: v for k, v in answer.items() if k in known}, extra=extra)
 
 
 def renew_inputs(workload: Any) -> None:
@@ -115,15 +115,15 @@ def own_metrics(workload: Any) -> dict[str, float | None]:
     own = getattr(workload, "metrics", None)
     if own is None:
         return {}
-    told = {str(name): None if value is None else float(value) for name, value in own().items()}
-    for name in told:
+    values = {str(name): None if value is None else float(value) for name, value in own().items()}
+    for name in values:
         if name in METRICS.built_in:
             raise ValueError(f"`metrics` of the workload returned {name}, which gpubench measures itself")
         if name not in METRICS.added:
             raise ValueError(
                 f"`metrics` of the workload returned {name}, which no installed package registers in {METRICS_GROUP}"
             )
-    return told
+    return values
 
 
 def own_findings(workload: Any) -> tuple[Finding, ...]:

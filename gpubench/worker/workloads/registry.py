@@ -83,28 +83,30 @@ def _make(name: str, search_path: Sequence[str], params: Mapping[str, Any]) -> A
         from gpubench.worker.workloads.operators.collectives import Collective
 
         return Collective(attribute)
-    found = _attribute(_imported(module, search_path), attribute, name)
-    return _users(found, name, params)
+    target = _attribute(_imported(module, search_path), attribute, name)
+    return _users(target, name, params)
 
 
-def _users(found: Any, name: str, params: Mapping[str, Any]) -> Any:
+def _users(target: Any, name: str, params: Mapping[str, Any]) -> Any:
     """Wraps what the user's name refers to in a workload."""
     from torch import nn
 
     from gpubench.worker.workloads.users_module import UsersModule, called
 
-    if isinstance(found, nn.Module) or (inspect.isclass(found) and issubclass(found, nn.Module)):
-        return UsersModule(name, found)
-    if not callable(found):
-        what = f"the module {found.__name__}" if inspect.ismodule(found) else f"a value of type {type(found).__name__}"
+    if isinstance(target, nn.Module) or (inspect.isclass(target) and issubclass(target, nn.Module)):
+        return UsersModule(name, target)
+    if not callable(target):
+        what = (
+            f"the module {target.__name__}" if inspect.ismodule(target) else f"a value of type {type(target).__name__}"
+        )
         raise UsageError(f"{name} is {what}.", hint=_WHAT_TO_NAME)
-    if inspect.isclass(found):
-        if not callable(getattr(found, "build", None)):
+    if inspect.isclass(target):
+        if not callable(getattr(target, "build", None)):
             raise UsageError(f"{name} is a class without `build(self, case, device)`.", hint=_WHAT_TO_NAME)
-        return called(name, found, {})
-    made = called(name, found, params)
+        return called(name, target, {})
+    made = called(name, target, params)
     if isinstance(made, nn.Module):
-        return UsersModule(name, found)
+        return UsersModule(name, target)
     if not callable(getattr(made, "build", None)):
         got = "nothing" if made is None else f"a value of type {type(made).__name__}"
         raise UsageError(f"{name} returned {got}, not a module.", hint=_WHAT_TO_NAME)

@@ -195,13 +195,13 @@ class UsersModule(Classifier):
         """The output itself, its `logits`, or its first floating-point tensor."""
         named = _member(output, "logits")
         tensors = [named] if isinstance(named, torch.Tensor) else tensors_in(output)
-        found = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
-        if found is None:
+        floats = next((tensor for tensor in tensors if tensor.is_floating_point()), None)
+        if floats is None:
             raise UsageError(
                 f"{self.name} returned {_kind(output)}: there is no tensor of floats in it.",
                 hint="`forward` returns a tensor, or a dict, tuple or object that holds one.",
             )
-        return found
+        return floats
 
 
 def _inner(module: nn.Module) -> nn.Module:

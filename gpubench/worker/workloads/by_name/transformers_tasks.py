@@ -47,12 +47,12 @@ class Draw:
     def text(self) -> dict[str, torch.Tensor]:
         """Token ids and, if `shortest` allows padding, a mask that is 1 for real tokens."""
         length, text = self.sizes.length, _text_config(self.config)
-        found = {"input_ids": self.integers(text.vocab_size, length)}
+        inputs = {"input_ids": self.integers(text.vocab_size, length)}
         if self.sizes.shortest < 1:
             least = max(1, round(self.sizes.shortest * length))
             lengths = least + self.integers(length - least + 1, 1)
-            found["attention_mask"] = (torch.arange(length, device=lengths.device) < lengths).long()
-        return found
+            inputs["attention_mask"] = (torch.arange(length, device=lengths.device) < lengths).long()
+        return inputs
 
     def images(self) -> torch.Tensor:
         vision = getattr(self.config, "vision_config", self.config)

@@ -237,8 +237,6 @@ def _fp64(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to(device="cpu", dtype=torch.float64)
 
 
-def _probe(found: torch.Tensor, expected: torch.Tensor) -> ParityProbe:
+def _probe(got: torch.Tensor, expected: torch.Tensor) -> ParityProbe:
     """The mean square takes the place of a loss: an error of scale changes it."""
-    return ParityProbe(
-        found, found.square().mean(), None, expected, expected.square().mean(), None, num_samples=len(found)
-    )
+    return ParityProbe(got, got.square().mean(), None, expected, expected.square().mean(), None, num_samples=len(got))

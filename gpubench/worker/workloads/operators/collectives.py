@@ -54,10 +54,10 @@ class Collective(Operator):
         if "x" in shape:
             raise UsageError(f"{case.workload} cannot read `shape: {shape}`.", hint="A shape here is a size: `1MiB`.")
         num_bytes = parse_bytes(int(shape) if shape.isdigit() else shape)
-        found = num_bytes // dtype_of(case).itemsize // case.world_size * case.world_size
-        if found == 0:
+        num_elements = num_bytes // dtype_of(case).itemsize // case.world_size * case.world_size
+        if num_elements == 0:
             raise UsageError(f"`shape: {shape}` is too small: {case.world_size} ranks have no element each.")
-        return found
+        return num_elements
 
     def message_bytes(self, case: Case) -> int:
         return self.num_elements(case) * dtype_of(case).itemsize
@@ -138,16 +138,16 @@ class Collective(Operator):
 
     def _expected(self, inputs: list[torch.Tensor], rank: int) -> torch.Tensor:
         num_ranks, part = len(inputs), inputs[0].numel() // len(inputs)
-        mine = slice(rank * part, (rank + 1) * part)
+        own_part = slice(rank * part, (rank + 1) * part)
         if self.name in ("all_reduce", "reduce_scatter"):
             total = torch.stack(inputs).sum(0)
-            return total if self.name == "all_reduce" else total[mine]
+            return total if self.name == "all_reduce" else total[own_part]
         if self.name == "broadcast":
             return inputs[ROOT]
         if self.name == "all_gather":
             return torch.cat([each[k * part : (k + 1) * part] for k, each in enumerate(inputs)])
         if self.name == "all_to_all":
-            return torch.cat([each[mine] for each in inputs])
+            return torch.cat([each[own_part] for each in inputs])
         return inputs[(rank - 1) % num_ranks]
 
     def bandwidths(self, case: Case, step_time_s: float) -> dict[str, float | None]:

@@ -62,8 +62,8 @@ class Copy(Operator):
         device = torch.device(device)
         (source,) = _random_bytes(1, array_bytes(case), self._source(case, device), case.seed)
         target = torch.zeros_like(source, device=device).copy_(source)
-        found, expected = (each[:_CHECKED_BYTES].cpu().double().reshape(1, -1) for each in (target, source))
-        return ParityProbe(found, found.mean(), None, expected, expected.mean(), None, num_samples=1)
+        got, expected = (each[:_CHECKED_BYTES].cpu().double().reshape(1, -1) for each in (target, source))
+        return ParityProbe(got, got.mean(), None, expected, expected.mean(), None, num_samples=1)
 
     @staticmethod
     def _source(case: Case, device: torch.device) -> torch.device:
@@ -123,8 +123,8 @@ class _Stream(Operator):
         arrays = self.arrays(case, torch.device(device), 0)
         before = [each.cpu().double() for each in arrays]
         with torch.inference_mode():
-            found, expected = (_both_ends(each) for each in (self.one_pass(*arrays), self.in_fp64(*before)))
-        return ParityProbe(found, found.mean(), None, expected, expected.mean(), None, num_samples=1)
+            got, expected = (_both_ends(each) for each in (self.one_pass(*arrays), self.in_fp64(*before)))
+        return ParityProbe(got, got.mean(), None, expected, expected.mean(), None, num_samples=1)
 
 
 class Read(_Stream):
@@ -207,9 +207,9 @@ class EmptyLaunch(Operator):
     def parity(self, case: Case, device: Any) -> ParityProbe:
         """Each launch flips the sign, so the result shows whether one was left out."""
         result = self.make(case.model_copy(update={"cuda_graph": False}), torch.device(device))()
-        found = torch.as_tensor(result).double().cpu().reshape(1, 1)
+        got = torch.as_tensor(result).double().cpu().reshape(1, 1)
         expected = torch.full((1, 1), -1.0 if case.batch % 2 else 1.0, dtype=torch.float64)
-        return ParityProbe(found, found.sum(), None, expected, expected.sum(), None, num_samples=case.batch)
+        return ParityProbe(got, got.sum(), None, expected, expected.sum(), None, num_samples=case.batch)
 
 
 def array_bytes(case: Case) -> int:
@@ -235,5 +235,5 @@ def _random_bytes(num: int, num_bytes: int, device: torch.device, seed: int) -> 
     generator = torch.Generator(device).manual_seed(seed)
     words = -(-num_bytes // 4)
     low, high = torch.iinfo(torch.int32).min, torch.iinfo(torch.int32).max
-    found = torch.randint(low, high, (num, words), generator=generator, dtype=torch.int32, device=device)
-    return tuple(row.view(torch.uint8)[:num_bytes] for row in found)
+    rows = torch.randint(low, high, (num, words), generator=generator, dtype=torch.int32, device=device)
+    return tuple(row.view(torch.uint8)[:num_bytes] for row in rows)

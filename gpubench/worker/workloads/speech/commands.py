@@ -93,11 +93,11 @@ class SpeechCommands(Supervised):
 
     def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:
         assert isinstance(examples, HeldOutWords)
-        found = self._accuracy(case, examples, device)
+        accuracy = self._accuracy(case, examples, device)
         if not final:
-            return Score("accuracy", found)
+            return Score("accuracy", accuracy)
         low = self._accuracy(case, examples.low, device)
-        return Score("accuracy", found, {"noisy_accuracy": low}, trivial_accuracies(examples))
+        return Score("accuracy", accuracy, {"noisy_accuracy": low}, trivial_accuracies(examples))
 
     def _accuracy(self, case: Case, examples: Examples, device: torch.device) -> float:
         assert self.model is not None

@@ -108,13 +108,15 @@ class SpeechRecognition(Supervised):
     def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:
         assert isinstance(examples, Strings)
         assert self.model is not None
-        found = [
+        transcripts = [
             text
             for inputs, _ in self.evaluation_batches(case, examples, device)
             for text in written(self.model(inputs))
         ]
-        trivial = {"the same digits every time": word_error_rate([examples.commonest] * len(found), examples.texts)}
-        return Score("wer", word_error_rate(found, examples.texts), baselines=trivial if final else {})
+        trivial = {
+            "the same digits every time": word_error_rate([examples.commonest] * len(transcripts), examples.texts)
+        }
+        return Score("wer", word_error_rate(transcripts, examples.texts), baselines=trivial if final else {})
 
     def contents(self, inputs: dict[str, torch.Tensor], targets: torch.Tensor) -> Contents:  # noqa: ARG002
         sound = inputs["sound"]

@@ -104,8 +104,8 @@ class TextClassification(Supervised):
             self.model(tokens).argmax(1) == programs
             for tokens, programs in self.evaluation_batches(case, examples, device)
         ]
-        found = float(torch.cat(right).double().mean())
-        return Score("accuracy", found, baselines=trivial_accuracies(examples) if final else {})
+        accuracy = float(torch.cat(right).double().mean())
+        return Score("accuracy", accuracy, baselines=trivial_accuracies(examples) if final else {})
 
     def contents(self, inputs: torch.Tensor, targets: torch.Tensor) -> Contents:  # noqa: ARG002
         num_padded = int((inputs == PADDING).sum())

@@ -31,9 +31,9 @@ class Embedding(nn.Module):
 
 def encoder(width: int = WIDTH, num_layers: int = READING_LAYERS) -> nn.TransformerEncoder:
     layer = nn.TransformerEncoderLayer(width, HEADS, 4 * width, DROPOUT, batch_first=True, norm_first=True)
-    found = nn.TransformerEncoder(layer, num_layers, nn.LayerNorm(width), enable_nested_tensor=False)
-    _initialise(found)
-    return found
+    layers = nn.TransformerEncoder(layer, num_layers, nn.LayerNorm(width), enable_nested_tensor=False)
+    _initialise(layers)
+    return layers
 
 
 class Transformer(nn.Module):

@@ -41,13 +41,13 @@ class Detector(nn.Module):
         images_NCHW = inputs["images"]
         size = tuple(images_NCHW.shape[-2:])
         features_NCHW = self.net.backbone(images_NCHW)
-        found = self.net.head([features_NCHW])
+        predictions = self.net.head([features_NCHW])
         anchors = self.net.anchor_generator(ImageList(images_NCHW, [size] * len(images_NCHW)), [features_NCHW])
-        logits_NAC = found["cls_logits"]
+        logits_NAC = predictions["cls_logits"]
         if self.training:
-            losses = self.net.compute_loss(_without_padding(inputs["boxes"], inputs["labels"]), found, anchors)
+            losses = self.net.compute_loss(_without_padding(inputs["boxes"], inputs["labels"]), predictions, anchors)
             return {"logits": logits_NAC, "loss": losses["classification"] + losses["bbox_regression"]}
-        one_level = {name: [part] for name, part in found.items()}
+        one_level = {name: [part] for name, part in predictions.items()}
         per_level = [[part] for part in anchors]
         detections = self.net.postprocess_detections(one_level, per_level, [size] * len(images_NCHW))
         return {"logits": logits_NAC, "detections": detections}

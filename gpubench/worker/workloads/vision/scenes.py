@@ -42,10 +42,10 @@ class Scenes:
 
     def digest(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of everything."""
-        found = hashlib.sha256()
+        sha256 = hashlib.sha256()
         for part in (self.images_NSS, self.masks_NSS, self.boxes_NB4, self.labels_NB):
-            found.update(np.ascontiguousarray(part.numpy()).tobytes())
-        return found.hexdigest()[:16]
+            sha256.update(np.ascontiguousarray(part.numpy()).tobytes())
+        return sha256.hexdigest()[:16]
 
 
 @cache

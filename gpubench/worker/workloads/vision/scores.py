@@ -31,8 +31,8 @@ def mean_precision(predicted: Sequence[Boxes], truth: Sequence[Boxes]) -> dict[s
     metric = MeanAveragePrecision(backend="faster_coco_eval")
     metric.warn_on_many_detections = False  # an untrained network finds hundreds
     metric.update(list(predicted), list(truth))
-    found = metric.compute()
-    return {"map": float(found["map"]), "map50": float(found["map_50"])}
+    scores = metric.compute()
+    return {"map": float(scores["map"]), "map50": float(scores["map_50"])}
 
 
 def true_boxes(scenes: Scenes) -> list[Boxes]:
@@ -59,13 +59,13 @@ def _bright_regions(image_SS: Any, label: int) -> Boxes:
     from scipy import ndimage
 
     regions, _ = ndimage.label(image_SS > _BRIGHT, structure=np.ones((3, 3)))
-    found = [
+    boxes = [
         (x.start, y.start, x.stop, y.stop)
         for index, (y, x) in enumerate(ndimage.find_objects(regions), start=1)
         if np.count_nonzero(regions[y, x] == index) >= _LEAST_PIXELS
     ]
     return {
-        "boxes": torch.tensor(found, dtype=torch.float32).reshape(-1, 4),
-        "labels": torch.full((len(found),), label),
-        "scores": torch.ones(len(found)),
+        "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+        "labels": torch.full((len(boxes),), label),
+        "scores": torch.ones(len(boxes)),
     }

@@ -43,11 +43,13 @@ class Segmentation(Supervised):
     def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:
         assert isinstance(examples, MaskedScenes)
         assert self.model is not None
-        found = [self.model(images).argmax(1).cpu() for images, _ in self.evaluation_batches(case, examples, device)]
+        predicted = [
+            self.model(images).argmax(1).cpu() for images, _ in self.evaluation_batches(case, examples, device)
+        ]
         truth = examples.scenes.masks_NSS
         trivial = trivial_masks(examples.train, examples.scenes) if final else {}
         return Score(
             "miou",
-            mean_iou(torch.cat(found), truth),
+            mean_iou(torch.cat(predicted), truth),
             baselines={name: mean_iou(masks, truth) for name, masks in trivial.items()},
         )
