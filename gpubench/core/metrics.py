@@ -436,7 +436,7 @@ _SPECS = (
     MetricSpec(
         "money_per_sample",
         "money/sample",
-        "money/million",
+        "money/M",
         None,
         "The price of the machine's time while it processes a million samples, in the currency of `--price`.",
         display_factor=1e6,
@@ -445,7 +445,7 @@ _SPECS = (
     MetricSpec(
         "samples_per_money",
         "samples/money",
-        "million per money",
+        "M per money",
         None,
         "Millions of samples for one unit of money: throughput over the machine's price (`--price`).",
         display_factor=1e-6,

@@ -47,7 +47,7 @@ TERMS = {
     "mIoU": (r"mIoU", "Intersection over union of found and true pixels, the mean over classes."),
     "MFU": (r"MFU", "Model FLOPs utilisation: FLOP/s of the model over what the device reached at that precision."),
     "money": (
-        r"per money|money/million",
+        r"per money|money/M",
         "The price of the machine's time as `--price` gave it, in whatever currency; a case costs it while it runs.",
     ),
     "NHWC": (r"NHWC|NCHW", "The order of an image's dimensions in memory; NHWC is `channels_last`."),

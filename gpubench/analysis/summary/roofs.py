@@ -123,8 +123,8 @@ def _above_memory(entry: "CaseSummary", ceilings: Ceilings, device: CeilingDevic
     return finding(
         "GB217",
         f"At least {format_percent(of_roof, decimals=0)} of the memory bandwidth measured on this device "
-        f"({roof.mix}) passed through memory, though nothing is fused: that is too low, or the bytes of the case are "
-        "counted wrong.",
+        f"({roof.mix}) passed through memory, though nothing is fused: the ceiling is too low, or the bytes of the "
+        "case are counted wrong.",
         of_roof=of_roof,
         mix=roof.mix,
     )

@@ -31,7 +31,7 @@ _AFTER_SPEED = (
     (MEMORY, 3),
     ("mean_power_w", 6),
     ("energy_per_sample_j", 4),
-    ("samples_per_money", 2),
+    ("samples_per_money", 0),
     ("samples_per_j", 8),
     ("achieved_flops", 7),
     ("mfu", 5),

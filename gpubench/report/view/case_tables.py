@@ -50,9 +50,8 @@ def price_notes(summary: RunSummary) -> tuple[Line, ...]:
     if summary.price_per_hour is None:
         return ()
     price = format_number(summary.price_per_hour)
-    return (
-        line(f"Money: the price of the machine's time, {price} an hour, while it runs the case, and nothing else."),
-    )
+    what = f"Money: the price of the machine's time, {price} an hour, while it runs the case, and nothing else"
+    return (line(f"{what}; M: million samples."),)
 
 
 def _merged(reasons: Iterable[str]) -> list[str]:

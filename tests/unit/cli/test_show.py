@@ -170,7 +170,7 @@ def test_a_price_adds_what_samples_cost_to_every_format(store: Path, capsys: pyt
     assert "samples_per_money" in {row["metric"] for row in csv.DictReader(capsys.readouterr().out.splitlines())}
     assert show(store, "--wide", "--price", "3.6/h") == ExitStatus.OK
     said = capsys.readouterr().out
-    assert "million per money" in said
+    assert "M per money" in said
     assert "Money: the price of the machine's time, 3.60 an hour" in said
 
 
