@@ -25,7 +25,7 @@ from gpubench.suite.model.workload_names import (
     missing_extra,
     modules_beside,
 )
-from gpubench.worker.workloads.base import Phases, Unsupported, Workload
+from gpubench.worker.workloads.base import Missing, Phases, Workload
 
 
 def resolve(
@@ -64,7 +64,7 @@ def _make(name: str, search_path: Sequence[str], params: Mapping[str, Any]) -> A
     if module in LIBRARIES:
         missing = missing_extra(name)
         if missing is not None:
-            raise Unsupported(missing)
+            raise Missing(missing)
         file = find_file(attribute.partition("@")[0], search_path) if ".json" in attribute else None
         if file is not None:
             attribute = f"{file}{''.join(attribute.partition('@')[1:])}"

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from gpubench.suite.model.case import Case
-from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.workloads.base import Missing, Unsupported
 from gpubench.worker.workloads.supervised.batches import Resident
 from gpubench.worker.workloads.supervised.examples import Batch
 from gpubench.worker.workloads.supervised.steps import TrainStep
@@ -156,12 +156,12 @@ def _optimizer(tf: Any, case: Case) -> Any:
 
 
 def _tensorflow() -> Any:
-    """The package, without its log, with as many threads as torch. Unsupported if it is not installed."""
+    """The package, without its log, with as many threads as torch. Missing if it is not installed."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         import tensorflow as tf
     except ImportError as error:
-        raise Unsupported(_NO_ENVIRONMENT) from error
+        raise Missing(_NO_ENVIRONMENT) from error
     tf.get_logger().setLevel("ERROR")
     threading = tf.config.threading
     if threading.get_intra_op_parallelism_threads() == 0:  # can be set only before the first operation

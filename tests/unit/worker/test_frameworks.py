@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from gpubench.suite.model.case import Case
-from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.workloads.base import Missing, Unsupported
 from gpubench.worker.workloads.cnn import CNN
 
 CPU = torch.device("cpu")
@@ -125,5 +125,5 @@ def test_a_model_that_is_not_written_for_tensorflow_is_refused():
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorflow") is not None, reason="TensorFlow is installed")
 def test_without_tensorflow_the_case_says_how_to_get_it():
-    with pytest.raises(Unsupported, match="make_tensorflow_env"):
+    with pytest.raises(Missing, match="make_tensorflow_env"):
         CNN().build(Case(framework="tensorflow", **NHWC), CPU)

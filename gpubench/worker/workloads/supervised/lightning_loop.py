@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import torch
 
 from gpubench.suite.model.case import Case
-from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.workloads.base import Missing, Unsupported
 from gpubench.worker.workloads.numerics import NUMERICS
 from gpubench.worker.workloads.supervised.steps import Loss, TrainStep
 
@@ -65,7 +65,7 @@ class LightningLoop:
             with _environment_left():
                 from lightning.pytorch import LightningModule, Trainer
         except ImportError as error:
-            raise Unsupported(f"{error.name} is not installed: {_INSTALL}") from error
+            raise Missing(f"{error.name} is not installed: {_INSTALL}") from error
 
         class Module(LightningModule):  # type: ignore[misc]  # it has no types
             def __init__(self) -> None:
