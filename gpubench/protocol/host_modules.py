@@ -24,7 +24,7 @@ ALWAYS = (
     "gpubench.stats.step_series",
     "gpubench.worker.measure_case",
     "gpubench.worker.ab.blocks",
-    "gpubench.worker.quality",
+    "gpubench.worker.quality.train_case",
     "gpubench.worker.workloads.cnn",
     "gpubench.worker.workloads.users_module",
     "torch.utils.flop_counter",

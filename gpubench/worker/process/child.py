@@ -54,7 +54,7 @@ def run_job(
 def _outcome(launch: RunningJob) -> Result | Failed:
     try:
         if launch.job.kind == "quality":
-            from gpubench.worker.quality import train_case
+            from gpubench.worker.quality.train_case import train_case
 
             return train_case(launch)
         if launch.job.kind in ("blocks", "contest"):

@@ -279,15 +279,15 @@ def test_the_quality_stage_reports_what_training_came_to(run):
 
 def test_a_setting_that_training_changes_fails_the_quality_stage(run, monkeypatch):
 
-    from gpubench.worker import quality
+    from gpubench.worker.quality import trainer
 
-    evaluated = quality.evaluated
+    evaluated = trainer.evaluated
 
     def meddling(*arguments, **more):
         torch.backends.cudnn.deterministic = True
         return evaluated(*arguments, **more)
 
-    monkeypatch.setattr(quality, "evaluated", meddling)
+    monkeypatch.setattr(trainer, "evaluated", meddling)
     failed = run("cnn", kind="quality", quality=QualitySettings(epochs=1, data="digits"), image_size=8)[-1]
     assert (failed.type, failed.status, _codes(failed)) == ("failed", "failed", {"GB301"})
     assert failed.effective.cudnn_deterministic is True

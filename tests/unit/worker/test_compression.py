@@ -12,8 +12,9 @@ from gpubench.runner.plan import cannot_run
 from gpubench.suite.cases.expand import quality_cases
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import QualitySettings, Suite
-from gpubench.worker import effective_settings, quality
+from gpubench.worker import effective_settings
 from gpubench.worker.checks import parity, work_counts
+from gpubench.worker.quality.train_case import train
 from gpubench.worker.workloads.base import Missing, Unsupported
 from gpubench.worker.workloads.cnn import CNN
 from gpubench.worker.workloads.supervised import compression
@@ -155,6 +156,6 @@ def test_the_trained_model_is_compressed_before_its_test(kind):
         facts = compression.facts(workload.model, observe(lambda: workload.model(torch.zeros(2, 3, 28, 28))))
         seen.append((told.compress, facts["compress"]))
 
-    found = quality.train(job, "cpu", look=look)
+    found = train(job, "cpu", look=look)
     assert seen == [("none", "none"), (kind, kind)]
     assert found.score > 0.5, "it still knows the digits"

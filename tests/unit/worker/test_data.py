@@ -8,7 +8,7 @@ import torch
 
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
-from gpubench.worker.quality import EpochSource
+from gpubench.worker.quality.epoch_source import EpochSource
 from gpubench.worker.workloads.classifier import datasets as data
 from gpubench.worker.workloads.classifier.formats import Format
 from gpubench.worker.workloads.supervised.batches import Endless, HostMemoryBatches, Loader, make_batches, make_source

@@ -10,8 +10,9 @@ from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Measure, QualitySettings
 from gpubench.worker import effective_settings
-from gpubench.worker import quality as trainer
 from gpubench.worker.job import Interrupted
+from gpubench.worker.quality import train_case as quality
+from gpubench.worker.quality import trainer
 
 SMALL = Case(data="digits", image_size=8)
 
@@ -29,7 +30,7 @@ def job(case=None, seed=0, **asked):
 
 def train(*args, **kwargs):
     effective_settings.apply(Case(), torch)
-    return trainer.train(job(*args, **kwargs), "cpu")
+    return quality.train(job(*args, **kwargs), "cpu")
 
 
 @pytest.mark.slow
@@ -98,7 +99,7 @@ def test_a_training_too_short_for_an_energy_figure_is_repeated_as_far_as_it_went
     once = train(SMALL, **asked)
     clock = SimpleNamespace(perf_counter=time.perf_counter, monotonic=itertools.count().__next__)
     monkeypatch.setattr(trainer, "time", clock)  # an epoch takes a second
-    found = trainer.train(job(SMALL, **asked), "cpu", tell_window=windows.append, least_window_s=3.1)
+    found = quality.train(job(SMALL, **asked), "cpu", tell_window=windows.append, least_window_s=3.1)
     assert (once.trainings_in_window, found.trainings_in_window) == (1, 4)
     assert windows[0].num_steps == 4 * 2, "one epoch each: it reached the target"
     assert windows[0].num_samples == 4 * 1024
@@ -118,17 +119,17 @@ def test_it_is_repeated_on_devices_whose_energy_is_measured(monkeypatch, measure
         asked.append(args[-1])
         raise Interrupted("enough")
 
-    monkeypatch.setattr(trainer, "train", train)
-    monkeypatch.setattr(trainer, "accelerator_of", lambda _device: SimpleNamespace(asynchronous=on_gpu))
+    monkeypatch.setattr(quality, "train", train)
+    monkeypatch.setattr(quality, "accelerator_of", lambda _device: SimpleNamespace(asynchronous=on_gpu))
     launch = SimpleNamespace(job=job().model_copy(update={"measure": Measure.model_validate(measure)}), stop=None)
     with pytest.raises(Interrupted):
-        trainer.train_case(launch)
+        quality.train_case(launch)
     assert asked == [least_s]
 
 
 def test_synthetic_data_has_no_accuracy():
     with pytest.raises(UsageError, match="no score to train to") as caught:
-        trainer.train(job(Case(data="synthetic")), "cpu")
+        quality.train(job(Case(data="synthetic")), "cpu")
     assert "quality.data" in caught.value.hint
 
 
@@ -145,14 +146,14 @@ def test_it_stops_when_asked():
         return len(steps) > 3
 
     with pytest.raises(Interrupted):
-        trainer.train(job(epochs=5), "cpu", stop=stop)
+        quality.train(job(epochs=5), "cpu", stop=stop)
     assert len(steps) == 4
 
 
 def test_progress_is_told_and_ends_at_the_whole_and_a_target_that_is_not_reached_has_no_time():
     told = []
     asked = job(epochs=2, batch_size=512, target_accuracy=1.0)
-    result = trainer.train(asked, "cpu", lambda name, fraction: told.append((name, fraction)))
+    result = quality.train(asked, "cpu", lambda name, fraction: told.append((name, fraction)))
     assert told == [("training", 0.0), ("training", 0.5), ("evaluating", 1.0)]
     assert (result.time_to_accuracy_s, result.steps_to_accuracy) == (None, None)
 
@@ -161,6 +162,6 @@ def test_a_case_is_trained_with_the_stages_settings_at_its_own_precision_and_lay
     case = Case(
         mode="infer", data="digits", precision="bf16", memory_format="channels_last", batch_size=1024, accumulate=4
     )
-    trained = trainer.quality_case(case, QualitySettings(batch_size=32, optimizer="sgd"), seed=5)
+    trained = quality.quality_case(case, QualitySettings(batch_size=32, optimizer="sgd"), seed=5)
     assert (trained.mode, trained.batch_size, trained.optimizer, trained.accumulate) == ("train", 32, "sgd", 1)
     assert (trained.precision, trained.memory_format, trained.seed) == ("bf16", "channels_last", 5)

@@ -5,9 +5,9 @@ from gpubench.protocol.messages import Job
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import QualitySettings
 from gpubench.worker import effective_settings
-from gpubench.worker import quality as trainer
 from gpubench.worker.checks import parity
 from gpubench.worker.checks.work_counts import count_flops
+from gpubench.worker.quality.train_case import train
 from gpubench.worker.workloads import resnet9
 from gpubench.worker.workloads.registry import resolve
 from gpubench.worker.workloads.resnet9 import ResNet9, blanked, mirrored, shifted, triangle
@@ -104,7 +104,7 @@ def test_the_recipe_learns_and_tells_when(monkeypatch):
     effective_settings.apply(case, torch)
     windows = []
     job = Job(job=1, kind="quality", case=case, quality=asked, log="")
-    result = trainer.train(job, "cpu", tell_window=windows.append)
+    result = train(job, "cpu", tell_window=windows.append)
     assert result.accuracy > 0.4
     assert result.loss_per_epoch[-1] < result.loss_per_epoch[0]
     (window,) = windows

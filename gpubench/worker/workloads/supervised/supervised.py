@@ -1,6 +1,6 @@
 """What all trained models share: the step, its parity with fp64, its facts and its health."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import Health, OutputCheck, ParityProbe, Phases, Step, Unsupported
@@ -18,19 +17,17 @@ from gpubench.worker.workloads.supervised import compression, lightning_loop, no
 from gpubench.worker.workloads.supervised.batches import (
     POOL_BATCHES,
     BatchSource,
-    Cast,
     Resident,
     first_tensor,
     layout_of,
     make_source,
-    moved,
-    seeded,
 )
-from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples, map_tensors
+from gpubench.worker.workloads.supervised.examples import Batch, map_tensors
+from gpubench.worker.workloads.supervised.learning_task import LearningTask
 from gpubench.worker.workloads.supervised.lightning_loop import FrameworkLoop, LightningLoop
 from gpubench.worker.workloads.supervised.optimizers import CountingScaler, make_optimizer
 from gpubench.worker.workloads.supervised.output_samples import OutputSamples
-from gpubench.worker.workloads.supervised.scores import Contents, Score
+from gpubench.worker.workloads.supervised.scores import Contents
 from gpubench.worker.workloads.supervised.steps import (
     Distributed,
     GraphedStep,
@@ -39,17 +36,14 @@ from gpubench.worker.workloads.supervised.steps import (
     TrainStep,
     health_of,
     no_phases,
-    tensors_in,
 )
 from gpubench.worker.workloads.watched_steps import LEAST_STEPS, observe
 
 PROBE_SAMPLES = 2
 
-EVALUATION_BATCH = 256
 
-
-class Supervised:
-    """A model and its batches. A subclass makes both and defines the loss; everything else is here.
+class Supervised(LearningTask):
+    """A model that is trained, and its batches. A subclass defines what a `LearningTask` asks for; all else is here.
 
     A batch is a pair of inputs and targets. Each is a tensor, or tuples and dicts of tensors, and the first dimension
     of every one is the sample. The model is called with the inputs as its only argument.
@@ -60,18 +54,6 @@ class Supervised:
     waited for input (None if it never waits). Weights depend on `case.seed` alone, so every device and precision starts
     from the same ones.
     """
-
-    max_gradient_norm: float | None = None
-    """Every training step clips gradients to this L2 norm."""
-
-    loss_in_inference = True
-    """Whether `loss` accepts the model's output in eval mode."""
-
-    reads_values = False
-    """Whether the model's work depends on values that it reads on the host: FLOPs are then counted on one batch."""
-
-    own_data: str | None = None
-    """Name in a suite of the only data set that the task can learn from; `load_own_data` reads it."""
 
     def __init__(self) -> None:
         self.phases: Phases = no_phases
@@ -86,84 +68,6 @@ class Supervised:
         self._snapshot: Snapshot | None = None
         self._loop: FrameworkLoop | None = None
         self._samples: OutputSamples | None = None
-
-    # To be defined by subclasses.
-
-    def make_model(self, case: Case) -> nn.Module:
-        """The model with random weights, in float32 on the default device."""
-        raise NotImplementedError
-
-    def make_batch(self, case: Case, num_samples: int, generator: torch.Generator) -> Batch:
-        """Random inputs and targets of fixed shapes, in float32 or integers on the generator's device."""
-        raise NotImplementedError
-
-    def loss(self, output: Any, targets: Any) -> torch.Tensor:
-        """The mean loss over the samples, from the model's output in training mode."""
-        raise NotImplementedError
-
-    def logits(self, output: Any) -> torch.Tensor:
-        """The tensor that is compared with fp64: the output's `logits`, or its first floating-point tensor."""
-        named = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
-        tensors = [named] if isinstance(named, torch.Tensor) else tensors_in(output)
-        return next(tensor for tensor in tensors if tensor.is_floating_point())
-
-    def contents(self, inputs: Any, targets: Any) -> Contents | None:  # noqa: ARG002
-        """Tokens or seconds of audio in a batch, and its padding. None: the task counts samples, without padding."""
-        return None
-
-    # Training on real data, which measured steps do not use.
-
-    def load_data(self, case: Case) -> DataSplits | None:
-        """The case's real data; None if it is synthetic. UsageError for data that the workload cannot use."""
-        if case.data == "synthetic":
-            return None
-        if self.own_data is None:
-            raise UsageError(f"{case.workload} cannot learn from {case.data}.", hint="Leave out `data`.")
-        if case.data != self.own_data:
-            raise UsageError(f"{case.workload} has no data called {case.data!r}.", hint=f"Use `data: {self.own_data}`.")
-        return self.load_own_data(case)
-
-    def load_own_data(self, case: Case) -> DataSplits:
-        """Loads the data set that `own_data` names."""
-        raise NotImplementedError
-
-    def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:  # noqa: ARG002
-        """The score of `self.model` on a split. The model is in eval mode, inside inference mode and the case's
-        autocast.
-
-        Called on the validation split before training and after every epoch, and once on the test split (`final`).
-        """
-        raise Unsupported(f"{case.workload} has no `evaluate` method, so its score is not known")
-
-    def augment(self, inputs: Any, generator: torch.Generator) -> Any:  # noqa: ARG002
-        """Changes the inputs of a training batch at random. `generator` is on the CPU."""
-        return inputs
-
-    def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
-        """Called before step `step` (from 0) of `num_steps`; may set the optimizer's learning rate."""
-
-    # Helpers for subclasses.
-
-    def evaluation_batches(self, case: Case, examples: Examples, device: torch.device) -> Iterator[Batch]:
-        """Batches of a split in order, on the device and in the case's dtype."""
-        cast = Cast.of(case)
-        order = torch.arange(len(examples))
-        for inputs, targets in examples.batches(order, EVALUATION_BATCH, device, cast.dtype):
-            yield cast(inputs), targets
-
-    # Called by the worker.
-
-    def check(self, case: Case) -> None:
-        """UsageError or Unsupported for settings that the model cannot take; called before anything is measured."""
-
-    def blank_batch(self, case: Case, num_samples: int, dtype: torch.dtype) -> Batch:
-        """A batch on the meta device, with floating-point inputs in `dtype`."""
-        inputs, targets = moved(self.make_batch(case, num_samples, seeded(case.seed)), torch.device("meta"))
-        return map_tensors(lambda part: part.to(dtype) if part.is_floating_point() else part, inputs), targets
-
-    def example(self, case: Case, num_samples: int) -> Any:
-        """Inputs of a few seeded samples in float32 (or integers) on the CPU."""
-        return self.make_batch(case, num_samples, seeded(case.seed))[0]
 
     def place_model(self, case: Case, device: torch.device, *, settled: bool = False) -> nn.Module:
         """The seeded model on `device`, in the case's dtype, layout and mode.

@@ -1,29 +1,23 @@
-"""Quality runs: whole trainings on real data."""
+"""Trains a workload with one learning rate after the other, and evaluates it."""
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
 from gpubench.core.errors import UsageError
 from gpubench.core.metrics import METRICS
 from gpubench.core.records import Quality, Window
-from gpubench.protocol.messages import Job, Progress, Result
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import QualitySettings
-from gpubench.worker import effective_settings
 from gpubench.worker.accelerator import accelerator_of
-from gpubench.worker.job import Interrupted, RunningJob
-from gpubench.worker.timing.loop import least_window_s
-from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.job import Interrupted
+from gpubench.worker.quality.epoch_source import EpochSource
 from gpubench.worker.workloads.numerics import autocast_of
-from gpubench.worker.workloads.registry import resolve
 from gpubench.worker.workloads.supervised import compression
-from gpubench.worker.workloads.supervised.batches import Cast
-from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples
+from gpubench.worker.workloads.supervised.examples import DataSplits, Examples
 from gpubench.worker.workloads.supervised.scores import Score
 from gpubench.worker.workloads.supervised.steps import TrainStep
 from gpubench.worker.workloads.supervised.supervised import Supervised
@@ -32,68 +26,19 @@ READY_STEPS = 3
 """Discarded first steps: otherwise the first training would pay for initialising libraries and loading kernels."""
 
 FINE_TUNING = 0.25
-"""Of the epochs, at least one, in which a pruned model learns again, at a tenth of the learning rate."""
+"""Share of the epochs, at least one, for which a pruned model is trained again at a tenth of the learning rate."""
 
 MOST_TRAININGS = 200
 """Most trainings in one energy window."""
-
 
 Notify = Callable[[str, float], None]
 """Called with the stage, `training` or `evaluating`, and the fraction of the whole run that is done."""
 
 Stop = Callable[[], bool]
 
-Look = Callable[[Supervised, Case], None]
-"""Called after each training with the trained workload and its case."""
-
-TellWindow = Callable[[Window], None]
-"""Called with the window of the chosen training: from its start until it reached the target, or else its end. If that
-is too short for a valid energy figure, the window covers several repetitions of it (`Quality.trainings_in_window`).
-"""
-
-
-def train_case(launch: RunningJob) -> Result:
-    """Trains as the job asks. Raises what training raises, Interrupted if told to stop, and SettingsMismatch if a
-    setting read back afterwards is not as asked.
-    """
-    job = launch.job
-    effective_settings.prepare(job.case.model_copy(update={"seed": job.seed}), torch)
-    device = torch.device(job.case.device)
-
-    def read_back(workload: Any, case: Case) -> None:
-        launch.effective = effective_settings.read_back(case, workload.probe(), device)
-        effective_settings.check(case, launch.effective, before=False)
-
-    def notify(name: str, fraction: float) -> None:
-        if name != launch.phase:
-            launch.enter(name)
-        launch.sender.offer(Progress(num_steps=0, fraction=fraction))
-
-    windows: list[Window] = []
-    least_s = 0.0
-    if job.measure.telemetry != "off" and accelerator_of(device).asynchronous:
-        least_s = least_window_s(job.measure, on_gpu=True)
-    quality = train(job, device, notify, launch.stop, read_back, windows.append, least_s)
-    why = "no target score was set" if quality.target_accuracy is None else "the target score was not reached"
-    metrics: dict[str, float | None] = {
-        **quality.all_scores,
-        "final_loss": quality.final_loss,
-        "time_to_accuracy_s": quality.time_to_accuracy_s,
-        "steps_to_accuracy": quality.steps_to_accuracy,
-    }
-    return Result(
-        effective=launch.effective,
-        window=windows[0] if windows else None,
-        metrics=metrics,
-        absent={name: why for name, value in metrics.items() if value is None},
-        quality=quality,
-        findings=launch.finish(),
-        marks=launch.marks,
-    )
-
 
 @dataclass
-class _Run:
+class TrainingRun:
     """One training with one learning rate. Times are seconds of training, without evaluation.
 
     `window`, on `time.monotonic()`: from the first step to the end of the epoch that reached the target, or of the last
@@ -112,106 +57,6 @@ class _Run:
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-def train(
-    job: Job,
-    device: Any,
-    notify: Notify = lambda _name, _fraction: None,
-    stop: Stop = lambda: False,
-    look: Look = lambda _workload, _case: None,
-    tell_window: TellWindow = lambda _window: None,
-    least_window_s: float = 0.0,
-) -> Quality:
-    """Trains at the case's device, precision and layout, once per learning rate, and scores the best on the test split.
-
-    The learning rate is chosen by the validation score after the last epoch (the first one on a tie); the test split is
-    read once, with the chosen weights. All randomness follows `job.seed`. Call `effective_settings.prepare` first.
-    Interrupted if `stop` becomes true; UsageError for synthetic data; Unsupported for a workload without a model.
-    """
-    asked = job.quality or QualitySettings.model_validate({})
-    case = quality_case(job.case, asked, job.seed)
-    workload = resolve(case.workload, job.search_path, params=case.params, download=job.download)
-    own = getattr(workload, "quality", None)
-    if own is not None:
-        result: Quality = own(job, device)
-        return result
-    if not isinstance(workload, Supervised):
-        raise Unsupported(f"{case.workload} has no `quality` method, so its score is not known")
-    trainer = _Trainer(workload, case, asked, torch.device(device), notify, stop)
-    trainer.get_ready()
-    runs = []
-    for rate in asked.learning_rate:
-        runs.append(trainer.run(rate))
-        look(workload, trainer.case)
-    best = max(runs, key=lambda run: trainer.sign * run.score_per_epoch[-1])
-    assert best.window is not None, "there is an epoch at least"
-    window, num_trainings = trainer.long_window(best, best.window, least_window_s)
-    tell_window(window)
-    trainer.take(best)
-    if case.compress != "none":
-        trainer.compress(case.compress, best.learning_rate)
-        look(workload, case.model_copy(update={"batch_size": trainer.case.batch}))
-    return trainer.result(best, runs, num_trainings)
-
-
-def quality_case(case: Case, asked: QualitySettings, seed: int) -> Case:
-    """The case to train: the suite's quality settings, with the device, precision and layout of `case`."""
-    data = asked.data or case.data
-    if data == "synthetic":
-        raise UsageError("Synthetic data has no score to train to.", hint="Set `quality.data`, for example to digits.")
-    update = {
-        "mode": "train",
-        "data": data,
-        "batch_size": asked.batch_size,
-        "optimizer": asked.optimizer,
-        "seed": seed,
-        "accumulate": 1,
-        "data_path": "resident",
-        "cuda_graph": False,
-        "timing": "throughput",
-        "compile": "off",
-    }
-    return case.model_copy(update=update)
-
-
-class EpochSource:
-    """The batches of a split in a new seeded order every epoch, on the device. Drops the last, partial batch (a split
-    smaller than one batch is one batch). `augment` changes the inputs.
-    """
-
-    input_waits_s: list[float] | None = None
-
-    def __init__(
-        self,
-        examples: Examples,
-        case: Case,
-        device: torch.device,
-        *,
-        augment: Callable[[Any, torch.Generator], Any] = lambda inputs, _generator: inputs,
-    ) -> None:
-        self._cast, self._device, self._augment = Cast.of(case), device, augment
-        self._examples = examples.kept_on(device, self._cast.dtype)
-        self._generator = torch.Generator().manual_seed(case.seed)
-        self._batch_size = min(case.batch, len(examples))
-        self.num_batches = len(examples) // self._batch_size
-        self._epoch: Iterator[Batch] = iter(())
-
-    def fetch(self) -> Batch:
-        batch = next(self._epoch, None)
-        if batch is None:
-            order = torch.randperm(len(self._examples), generator=self._generator)
-            whole = order[: self.num_batches * self._batch_size]
-            self._epoch = self._examples.batches(whole, self._batch_size, self._device, self._cast.dtype)
-            batch = next(self._epoch)
-        inputs, targets = batch
-        return self._cast(self._augment(inputs, self._generator)), targets
-
-    def transfer(self, batch: Batch) -> Batch:
-        return batch
-
-    def close(self) -> None:
-        self._epoch = iter(())
-
-
 def evaluated(workload: Supervised, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:
     """The model's score at the case's precision in eval mode. Puts the model back into training mode."""
     assert workload.model is not None, "the model is built first"
@@ -228,7 +73,7 @@ def evaluated(workload: Supervised, case: Case, examples: Examples, device: torc
     return score
 
 
-class _Trainer:
+class Trainer:
     def __init__(
         self, workload: Supervised, case: Case, asked: QualitySettings, device: torch.device, notify: Notify, stop: Stop
     ) -> None:
@@ -261,8 +106,8 @@ class _Trainer:
         self.sign = -1 if METRICS[name].better == "lower" else 1
         self._synchronise()
 
-    def run(self, learning_rate: float) -> _Run:
-        run = _Run(learning_rate)
+    def run(self, learning_rate: float) -> TrainingRun:
+        run = TrainingRun(learning_rate)
         step, source = self._begin(learning_rate)
         assert self._workload.model is not None
         began_s = time.monotonic()
@@ -277,7 +122,7 @@ class _Trainer:
         run.weights = {name: value.detach().cpu().clone() for name, value in self._workload.model.state_dict().items()}
         return run
 
-    def _train_epoch(self, step: TrainStep, source: EpochSource, run: _Run) -> float:
+    def _train_epoch(self, step: TrainStep, source: EpochSource, run: TrainingRun) -> float:
         """Runs one pass over the training split and waits for the device. Returns the time at its end, before
         validation, on `time.monotonic()`.
         """
@@ -298,7 +143,7 @@ class _Trainer:
         run.loss_per_epoch.append(float(loss_sum) / source.num_batches)
         return ended_s
 
-    def long_window(self, run: _Run, window: Window, least_s: float) -> tuple[Window, int]:
+    def long_window(self, run: TrainingRun, window: Window, least_s: float) -> tuple[Window, int]:
         """A window of at least `least_s` seconds, and how many trainings it holds: `window` itself if it is long
         enough, else that of new trainings, each as long as `window`. All models are built before the window begins.
         """
@@ -311,7 +156,7 @@ class _Trainer:
         began_s = time.monotonic()
         try:
             for step, source, model in built:
-                self._workload.model, again = model, _Run(run.learning_rate)
+                self._workload.model, again = model, TrainingRun(run.learning_rate)
                 for epoch in range(num_epochs):
                     if epoch > 0:
                         self._validate(again)
@@ -321,7 +166,7 @@ class _Trainer:
         total = {"num_steps": num * window.num_steps, "num_samples": num * window.num_samples}
         return Window(start_s=began_s, end_s=ended_s, **total), num
 
-    def _validate(self, run: _Run) -> None:
+    def _validate(self, run: TrainingRun) -> None:
         score = self._evaluate(self._data.validation).value
         run.score_per_epoch.append(score)
         target = self._asked.target_accuracy
@@ -331,13 +176,13 @@ class _Trainer:
     def _evaluate(self, examples: Examples, *, final: bool = False) -> Score:
         return evaluated(self._workload, self.case, examples, self._device, final=final)
 
-    def take(self, run: _Run) -> None:
-        """Puts the weights of a run into the model."""
+    def take(self, run: TrainingRun) -> None:
+        """Loads the weights of a run into the model."""
         assert self._workload.model is not None
         self._workload.model.load_state_dict(run.weights)
 
     def compress(self, kind: str, learning_rate: float) -> None:
-        """The trained model. One that is pruned is trained on first, with its zeros held at 0."""
+        """Compresses the trained model. A pruned one is trained again first, with its zeros held at 0."""
         model = self._workload.model
         assert model is not None
         if compression.masks(model, kind):
@@ -358,7 +203,7 @@ class _Trainer:
         compression.compress(model.eval(), kind)
         model.train()
 
-    def result(self, best: _Run, runs: list[_Run], num_trainings: int) -> Quality:
+    def result(self, best: TrainingRun, runs: list[TrainingRun], num_trainings: int) -> Quality:
         self._tell("evaluating")
         score = self._evaluate(self._data.test, final=True)
         scores = {score.name: score.value, **score.others}
