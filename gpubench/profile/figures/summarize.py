@@ -61,13 +61,7 @@ def summarize(
                 measured_step_time_s=measured_step_time_s,
                 ratio=profiled_s / measured_step_time_s,
             )
-    if main is None:
-        absent = dict.fromkeys(("steps", "step_time_ns", "perturbation"), "the trace marks no steps")
-    elif not trace.timeline:
-        absent = dict.fromkeys(("step_time_ns", "host_phases", "perturbation"), _ONE_BY_ONE)
-    else:
-        absent = {} if perturbation else {"perturbation": "no measured step time was given to compare with"}
-    found = remarks(
+    warnings = remarks(
         trace,
         devices,
         main,
@@ -90,11 +84,20 @@ def summarize(
         host_phases=host_phases,
         devices=devices,
         perturbation=perturbation,
-        warnings=tuple(found),
+        warnings=tuple(warnings),
         unread=dict(trace.unread),
-        absent=absent,
+        absent=_absent(main, trace, perturbation),
         case=None if case is None else dict(case),
     )
+
+
+def _absent(main: Steps | None, trace: Trace, perturbation: Perturbation | None) -> dict[str, str]:
+    """Why figures of steps are missing, by their names."""
+    if main is None:
+        return dict.fromkeys(("steps", "step_time_ns", "perturbation"), "the trace marks no steps")
+    if not trace.timeline:
+        return dict.fromkeys(("step_time_ns", "host_phases", "perturbation"), _ONE_BY_ONE)
+    return {} if perturbation else {"perturbation": "no measured step time was given to compare with"}
 
 
 def _times_of_a_step(main: Steps, windows_ns: Sequence[int]) -> tuple[float, tuple[HostPhase, ...]]:

@@ -77,15 +77,20 @@ def leave_out_impossible(trace: Trace) -> None:
         trace.unread["ranges longer than the capture or outside of it"] += len(trace.ranges) - len(ranges)
     trace.operations, trace.ranges = operations, ranges
     _mention_overlaps(trace)
+    _mention_early_work(trace)
+
+
+def _mention_early_work(trace: Trace) -> None:
     early = [
         call.start - each.start
-        for each in operations
+        for each in trace.operations
         if each.launch is not None and (call := trace.launches[each.launch]).start > each.start
     ]
     if early:
         trace.messages.append(
-            f"GPU work begins up to {max(early) / 1e3:.3g} us before its launch ({len(early)} of {len(operations)} "
-            "pieces): the clocks of host and GPU differ, and reasons of idle time are wrong by as much."
+            f"GPU work begins up to {max(early) / 1e3:.3g} us before its launch ({len(early)} of "
+            f"{len(trace.operations)} pieces): the clocks of host and GPU differ, and reasons of idle time are wrong "
+            "by as much."
         )
 
 

@@ -71,18 +71,8 @@ def read(path: Path) -> Trace:
     foreign = any(_is_foreign(cell.strip()) for row in kernels for cell in _counters(row))
     phases: list[str | None] = []
     ours = any(DOMAIN in cell for row in kernels for cell in _ranges_of(row.cells))
-    alike: defaultdict[tuple[int, str], list[Mapping[str, str]]] = defaultdict(list)
     at = 0
-    for row in kernels:
-        alike[row.table, row.cells["ID"]].append(row.cells)
-    for number, row in enumerate(kernels):
-        first, *others = alike[row.table, row.cells["ID"]]
-        if any(each != first for each in others):
-            trace.unread["kernels of the same number, of which none can be told to be right"] += 1
-            continue
-        if row.cells is not first:
-            trace.unread[f"kernels {TWICE}"] += 1
-            continue
+    for number, row in _distinct(kernels, trace):
         length = _length(row, foreign=foreign)
         if length is None:
             trace.unread[without_times("kernel")] += 1
@@ -121,6 +111,21 @@ def read(path: Path) -> Trace:
     trace.ranges = list(_ranges(trace.operations, phases)) if ours else []
     leave_out_impossible(trace)
     return trace
+
+
+def _distinct(kernels: Sequence[_Row], trace: Trace) -> Iterator[tuple[int, _Row]]:
+    """The kernels with their places, without repetitions and without those that share a number but differ."""
+    alike: defaultdict[tuple[int, str], list[Mapping[str, str]]] = defaultdict(list)
+    for row in kernels:
+        alike[row.table, row.cells["ID"]].append(row.cells)
+    for number, row in enumerate(kernels):
+        first, *others = alike[row.table, row.cells["ID"]]
+        if any(each != first for each in others):
+            trace.unread["kernels of the same number, of which none can be told to be right"] += 1
+        elif row.cells is not first:
+            trace.unread[f"kernels {TWICE}"] += 1
+        else:
+            yield number, row
 
 
 def looks_like_one(head: bytes) -> bool:

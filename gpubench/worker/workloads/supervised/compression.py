@@ -1,7 +1,7 @@
-"""Trained models made smaller before they run: int8 weights (torchao) and pruned ones (torch.nn.utils.prune).
+"""Compresses a model before it runs: int8 weights (torchao) or pruned ones (torch.nn.utils.prune).
 
-int8 is for linear layers, which is what torchao quantises without a calibration; convolutions stay as they are. Pruning
-is for linear layers and convolutions. What a model holds is told from its weights and from the operators of a pass.
+int8 applies to linear layers only, as torchao quantises convolutions only with a calibration. Pruning applies to linear
+layers and convolutions. What took effect is read from the weights and from the operators of a pass.
 """
 
 import logging
@@ -20,11 +20,11 @@ PRUNED_SHARE = 0.5
 _TOLERANCE = 0.01
 _PRUNED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _LEAST_ROWS = 16
-"""Layers with fewer outputs stay dense for 2:4 kernels, whose tiles are larger."""
+"""Layers with fewer outputs stay dense, because the tiles of 2:4 kernels are larger."""
 
 
 def refuse(case: Case) -> None:
-    """Unsupported or Missing where the case's compression cannot be measured here."""
+    """Unsupported or Missing if the case's compression cannot be measured here."""
     if case.compress == "none":
         return
     if case.mode == "train":
@@ -38,7 +38,7 @@ def refuse(case: Case) -> None:
 
 
 def compress(model: nn.Module, kind: str) -> None:
-    """In place. Unsupported for a model without a layer of the kind that is compressed."""
+    """Changes the model in place. Unsupported if no layer can be compressed."""
     layers = [each for each in model.modules() if isinstance(each, nn.Linear if kind != "prune-50" else _PRUNED)]
     if not layers:
         raise Unsupported(f"the model has no layer that `compress: {kind}` changes")
@@ -57,7 +57,7 @@ def compress(model: nn.Module, kind: str) -> None:
 
 
 def _torchao() -> Any:
-    """Importing it makes torch log warnings about torchao's own code, which say nothing of the workload."""
+    """Imports torchao without torch's log warnings about it, which say nothing about the workload."""
     log = logging.getLogger("torch.utils._pytree")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -68,7 +68,7 @@ def _torchao() -> Any:
 
 
 def masks(model: nn.Module, kind: str) -> dict[Any, torch.Tensor]:
-    """By layer, which weights stay (1) and which become 0: the smaller half of each layer, or of every four."""
+    """Per layer, 1 for weights to keep and 0 for those to prune: the smaller half of each layer, or of every four."""
     found: dict[Any, torch.Tensor] = {}
     for layer in model.modules():
         if kind == "prune-50" and isinstance(layer, _PRUNED):
@@ -85,7 +85,7 @@ def masks(model: nn.Module, kind: str) -> dict[Any, torch.Tensor]:
 
 
 def hold(pruned: Mapping[Any, torch.Tensor]) -> None:
-    """Sets the weights that a mask leaves out to 0."""
+    """Sets the pruned weights to 0."""
     for layer, mask in pruned.items():
         layer.weight.data.mul_(mask)
 
@@ -95,7 +95,7 @@ def _fits_2to4(weight: torch.Tensor) -> bool:
 
 
 def plain(weight: torch.Tensor) -> torch.Tensor:
-    """The values that a compressed weight stands for, as an ordinary tensor."""
+    """The values of a compressed weight as an ordinary tensor."""
     own: Callable[[], torch.Tensor] | None = getattr(weight, "dequantize", None) if _is_int8(weight) else None
     if own is not None:
         return own()
@@ -103,13 +103,13 @@ def plain(weight: torch.Tensor) -> torch.Tensor:
 
 
 def facts(model: nn.Module, seen: dict[str, Any]) -> dict[str, Any]:
-    """`compress`: what the weights and the operators of a pass (`seen`, of `watched_steps.observe`) are. `compressed`:
-    how many layers, which share of all weights they hold, and how many bytes the model's tensors take.
+    """`compress`: the compression that the weights and the operators of a pass (`seen`, from `watched_steps.observe`)
+    show. `compressed`: number of compressed layers, their share of all weights, and the bytes of the model's tensors.
     """
     layers = [each for each in model.modules() if isinstance(each, _PRUNED)]
     kinds = {id(each): _kind(each.weight) for each in layers}
     if any(kind == "prune-50" for kind in kinds.values()) and not all(kind == "prune-50" for kind in kinds.values()):
-        kinds = {key: kind if kind != "prune-50" else "none" for key, kind in kinds.items()}  # zeros by chance
+        kinds = {key: kind if kind != "prune-50" else "none" for key, kind in kinds.items()}  # the zeros are accidental
     changed = [each for each in layers if kinds[id(each)] != "none"]
     named = {kinds[id(each)] for each in changed}
     kind = named.pop() if len(named) == 1 else "+".join(sorted(named)) or "none"
@@ -147,7 +147,7 @@ def _is_2to4(weight: torch.Tensor) -> bool:
 
 
 def stored_bytes(model: nn.Module) -> int:
-    """Of parameters and buffers as they are held, those of a compressed weight being its parts."""
+    """Bytes of parameters and buffers; a compressed weight counts with its parts."""
     return sum(_bytes(tensor) for tensor in (*model.parameters(), *model.buffers()))
 
 
@@ -158,7 +158,7 @@ def _bytes(tensor: torch.Tensor) -> int:
 
 
 def without_integers(seen: dict[str, Any]) -> dict[str, Any]:
-    """The same, with the type that everything but int8 products computes in: the case's precision."""
+    """`seen` with the dtype of everything but int8 products: the case's precision."""
     computed = set((seen["compute_dtype"] or "").split("+")) - {"int8", "uint8", "int32", ""}
     others = {name for name in seen["extra"]["other_dtypes"] if "int" not in name}
     return {**seen, "compute_dtype": "+".join(sorted(computed or others)) or None}
