@@ -164,12 +164,14 @@ def run_suite(
     `budget_s`, ...). SuiteError, UsageError or StoreError are raised before anything is measured; a case that fails is
     a record. Ctrl-C ends the step and stores it, then raises KeyboardInterrupt.
     """
+    from gpubench.analysis.fleet.judge_run import suspects_of
     from gpubench.analysis.insight.paired_ratios import still_wanted
     from gpubench.report.write import keep_ceilings
     from gpubench.runner.run import run_suite as run
 
     asked = {"selection": selection, "store": Path(store), **options}
-    stored = _stored(run(source, listener, overrides=overrides, still_wanted=still_wanted, **asked))
+    asked |= {"still_wanted": still_wanted, "suspects": suspects_of}
+    stored = _stored(run(source, listener, overrides=overrides, **asked))
     keep_ceilings(stored.summary())
     return stored
 

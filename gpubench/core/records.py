@@ -258,11 +258,11 @@ class Record(Frozen):
     `block_log_ratio`, of a launch with two arms in alternating blocks, is in the record of the second arm: the
     median over pairs of blocks of log(its step time / the first arm's). `workload_digest`: of all files that the
     workload was loaded from and that are not installed; None for a built-in one. `ranks`, of a launch with several
-    processes: each of them.
+    processes or of a fleet: each process or card. A `retest` is a launch of a fleet's suspects, with a healthy card.
     """
 
     schema_number: int = Field(default=RECORD_SCHEMA, alias="schema")
-    kind: Literal["measure", "quality"] = "measure"
+    kind: Literal["measure", "quality", "retest"] = "measure"
     case_index: int
     case_id: str
     label: Label

@@ -51,7 +51,8 @@ class Job(Frozen):
     does the same with short blocks and only compares the arms: its answer is `Turns`, without figures for each.
 
     `largest_batch`: the batch that an earlier launch of a case with `batch_size: max` found, so that all its launches
-    use the same one. `scratch` is a folder for temporary files, which the parent removes however the child ends.
+    use the same one. `seats`: of a fleet, the agents that measure it, each alone; () for all. `scratch` is a folder for
+    temporary files, which the parent removes however the child ends.
     """
 
     type: Literal["job"] = "job"
@@ -74,6 +75,7 @@ class Job(Frozen):
     search_path: tuple[str, ...] = ()
     download: bool = False
     place: NodePlace | None = None
+    seats: tuple[int, ...] | None = None
 
     @property
     def num_local_ranks(self) -> int:

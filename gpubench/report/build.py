@@ -9,6 +9,7 @@ from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.extensions import SECTIONS_GROUP, Extension, extensions
 from gpubench.core.findings import Validity
 from gpubench.core.records import Status
+from gpubench.report import fleet_cards
 from gpubench.report.first_questions import first_questions
 from gpubench.report.glossary import with_glossary
 from gpubench.report.headline import answers, headline
@@ -44,6 +45,7 @@ Topic = Callable[[View], Section | None]
 """Makes one section; None, or an empty section, if this run has nothing to show in it."""
 
 ORDER: dict[str, Topic] = {
+    "fleet": fleet_cards.section,
     "switches": effects.switches_section,
     "best": best.section,
     "batch": batch.section,
@@ -102,24 +104,28 @@ def build_report(view: View, *, pages: bool = True, only: Collection[str] | None
     """The report of one run; `pages=False` leaves out single cases, `only` limits the sections."""
     summary = view.summary
     subject = str(summary.info.suite.get("description") or f"run {summary.info.run}").strip().rstrip(".")
-    made = [section for topic in sections(only) if (section := topic(view)) is not None and not section.empty]
+    asked = _OF_FLEETS if summary.fleet is not None and only is None else only
+    made = [section for topic in sections(asked) if (section := topic(view)) is not None and not section.empty]
     found = any(entry.speed is not None for entry in summary.cases)
     made = [replace(each, folded=True) if _is_detail(each, found=found) else each for each in made]
     model = ReportModel(
         title=f"{summary.info.suite_name}: {subject}",
         subtitle=line(f"{counts_text(summary)}. {sentence(machine_line(summary.info))}."),
         run=summary.info.run,
-        headline=headline(view.decision),
+        headline=headline(view.decision) if summary.fleet is None else fleet_cards.verdict_lines(summary.fleet),
         sections=_with_distinct_charts(made),
         pages=case_pages(view.in_full, summary.info) if pages else (),
-        answers=answers(view.decision),
-        first=first_questions(view) if view.charts else (),
+        answers=answers(view.decision) if summary.fleet is None else (),
+        first=first_questions(view) if view.charts and summary.fleet is None else (),
         counts=counts_text(summary),
-        advice=effects.advice_lines(view.decision),
+        advice=effects.advice_lines(view.decision) if summary.fleet is None else (),
         state=set_up.state_lines(summary),
     )
     return with_glossary(model) if view.charts else model
 
+
+_OF_FLEETS = ORDER.keys() - {"switches", "best", "batch", "waterfall", "effects", "efficiency", "scaling"}
+"""A fleet compares cards: which of its probes is fastest is no question."""
 
 _DETAILS = {"memory", "energy", "efficiency", "steadiness", "accuracy", "cold", "findings", "environment", "method"}
 _MOST_OPEN = 12

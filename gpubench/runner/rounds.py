@@ -169,6 +169,7 @@ class Rounds:
             log=str(self._writer.log_path(launch.case.index, launch.repeat, launch.arm)),
             search_path=self._search_path,
             download=self._download,
+            seats=None if self._suite.fleet is None else (),
         )
 
     def _block_job(self, launch: PlannedLaunch) -> Job:

@@ -24,6 +24,7 @@ from gpubench.runner.arms.arm import Arm, Level, check_cases, level_of_run, leve
 from gpubench.runner.check_workloads import check_target
 from gpubench.runner.contest.contests import Contests, StillWanted
 from gpubench.runner.events import Event, HostStarted, LaunchPhase, Listener, Notice, RunFinished, RunStarted
+from gpubench.runner.fleet_retests import FleetRetests, Suspects
 from gpubench.runner.launch.attempt import Attempts
 from gpubench.runner.launch.interrupt import Guard, ended_by_signals
 from gpubench.runner.launch.job_on_host import Limits
@@ -163,6 +164,7 @@ def run_suite(
     *,
     overrides: Sequence[str] = (),
     still_wanted: StillWanted | None = None,
+    suspects: Suspects | None = None,
     **asked: Any,
 ) -> Run:
     """Load a suite, run it, and open the stored run. `asked` are fields of `RunRequest`; without `still_wanted` a
@@ -173,7 +175,7 @@ def run_suite(
     """
     loaded = load_suite(source, overrides)
     check_target(loaded)
-    outcome = start(RunRequest(loaded, **asked), listener, still_wanted=still_wanted)
+    outcome = start(RunRequest(loaded, **asked), listener, still_wanted=still_wanted, suspects=suspects)
     if outcome.interrupted:
         raise KeyboardInterrupt(f"the run was interrupted; what was measured is in {outcome.folder}")
     return load_run(outcome.folder)
@@ -186,6 +188,7 @@ def start(
     before: BeforeMeasuring | None = None,
     settled: Settled | None = None,
     still_wanted: StillWanted | None = None,
+    suspects: Suspects | None = None,
     next_step: NextStep | None = None,
 ) -> RunOutcome:
     """A new run; with `next_step`, of the cases that it chooses. The folder is made first, so that a full disk is found
@@ -204,7 +207,7 @@ def start(
         try:
             with (
                 RunWriter.create(folder, info) as writer,
-                _Stage(writer, listener, request.folder, modules, suite.cluster) as stage,
+                _Stage(writer, listener, request.folder, modules, suite) as stage,
             ):
                 made = True
                 before_hosts = other_programs.look()
@@ -220,7 +223,9 @@ def start(
                     grid, info = info.cases, info.model_copy(update={"cases": ()})
                     writer.update_info(info)
                     return stage.tune(info, suite, request, grid, next_step, beside)
-                return stage.measure(info, suite, request, settled, levels, beside, still_wanted=still_wanted)
+                return stage.measure(
+                    info, suite, request, settled, levels, beside, still_wanted=still_wanted, suspects=suspects
+                )
         except BaseException:
             if made and not planned:
                 shutil.rmtree(folder, ignore_errors=True)  # the folder holds only the head of a run that never began
@@ -234,6 +239,7 @@ def resume(
     before: BeforeMeasuring | None = None,
     settled: Settled | None = None,
     still_wanted: StillWanted | None = None,
+    suspects: Suspects | None = None,
     next_step: NextStep | None = None,
 ) -> RunOutcome:
     """Measures the missing launches of a stored run: those without a record, cut short, or left out for the time
@@ -255,7 +261,7 @@ def resume(
     with (
         ended_by_signals(),
         RunWriter.resume(request.folder) as writer,
-        _Stage(writer, listener, place.folder, modules, suite.cluster) as stage,
+        _Stage(writer, listener, place.folder, modules, suite) as stage,
     ):
         run = load_run(request.folder)
         info = run.info
@@ -281,6 +287,7 @@ def resume(
             place.search_path,
             run.records,
             still_wanted=still_wanted,
+            suspects=suspects,
             contests=run.contests,
         )
 
@@ -305,13 +312,17 @@ class _Stage:
         listener: Listener | None,
         folder: Path | None,
         modules: tuple[str, ...],
-        cluster: ClusterSettings | None,
+        suite: Suite,
     ) -> None:
-        """UsageError where `cluster` cannot be opened."""
+        """UsageError where its cluster cannot be opened. A fleet is one, of this machine's cards at least."""
+        per_card = suite.fleet is not None
+        cluster = suite.cluster or (ClusterSettings() if per_card else None)
         self._writer, self._listener = writer, listener or (lambda _: None)
         self._log = writer.folder.absolute() / HOST_LOG
         self._began_s = time.monotonic()
-        self._cluster = None if cluster is None else open_cluster(cluster, self._log, self._say_of_node)
+        self._cluster = None
+        if cluster is not None:
+            self._cluster = open_cluster(cluster, self._log, self._say_of_node, per_card=per_card)
         start: Callable[[HostKey, Path], AnyHost] = partial(Host, folder=folder, modules=modules)
         if self._cluster is not None and cluster is not None:
             start = ClusterHosts(self._cluster, cluster.ranks_per_node, modules).start
@@ -363,6 +374,7 @@ class _Stage:
         records: Sequence[Record] = (),
         *,
         still_wanted: StillWanted | None = None,
+        suspects: Suspects | None = None,
         contests: Sequence[ContestRecord] = (),
     ) -> RunOutcome:
         schedule = LaunchSchedule(
@@ -409,6 +421,19 @@ class _Stage:
                 download=request.download,
                 hide=hide,
                 records=contests,
+            ).run(self.pool)
+            FleetRetests(
+                suite,
+                schedule,
+                self._writer,
+                Attempts(self._writer, telemetry, guard, self.tell, limits),
+                guard,
+                self.tell,
+                limits,
+                suspects=suspects,
+                search_path=search_path,
+                hide=hide,
+                records=records,
             ).run(self.pool)
         return self._finished(guard)
 

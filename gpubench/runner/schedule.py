@@ -130,7 +130,7 @@ class LaunchSchedule:
     def note(self, record: Record) -> None:
         """Notes that a launch has ended. A status that another launch would only repeat ends the case for its arm."""
         key = (record.case_index, record.arm)
-        if key not in self._left:
+        if key not in self._left or record.kind == "retest":
             return
         self._records[record.case_index][record.repeat, record.arm] = record
         if _is_final(record):

@@ -17,7 +17,7 @@ FEW_CARDS = 20
 """Fewer do not show what their usual spread is: with seven, its estimate is off by a third in either direction."""
 
 _MOST_SLOW = 0.4
-_LEVEL = 0.2
+_LEVEL = 0.3
 _CUT = 3.0
 _MOST_PASSES = 20
 

@@ -15,6 +15,7 @@ from gpubench.suite.model.suite import (
     MAX_CASES,
     ClusterSettings,
     ContestSettings,
+    FleetSettings,
     Gate,
     Measure,
     QualitySettings,
@@ -90,7 +91,7 @@ only value of its axis; several make an axis. `when` no longer sets a setting gi
 | `-s batch_size=64,128` | makes or replaces an axis |
 | `-s batch_size='{pow2: [5, 8]}'` | the same with powers of two |
 | `-s device=cuda` | a default, or the only value of the axis |
-| `-s measure.repeats=5` | a key of `measure`, `quality`, `contest` or `cluster` |
+| `-s measure.repeats=5` | a key of `measure`, `quality`, `contest`, `cluster` or `fleet` |
 | `-s quality=off` | no quality runs |
 | `-s contest=off` | no contest |
 
@@ -141,6 +142,9 @@ def _page() -> Iterator[str]:
     yield "\n## `cluster`\n"
     yield "Several machines ([scaling](scaling.md)); `gpubench run --engine` overrides the engine.\n"
     yield from _table(ClusterSettings)
+    yield "\n## `fleet`\n"
+    yield "Slow cards ([scaling](scaling.md#a-fleet)); `fleet: {}` takes the defaults.\n"
+    yield from _table(FleetSettings)
     yield "\n## `when`\n"
     yield from _table(When)
     yield "\n## `gates`\n"

@@ -24,7 +24,7 @@ FALSE_DISCOVERY_RATE = 0.05
 RETEST_ROUNDS = 8
 """Rounds of one launch each of a suspect and a healthy card."""
 
-_MISSED_FIRST, _MISSED_AGAIN = 0.005, 0.01
+_MISSED_FIRST, _MISSED_AGAIN = 0.007, 0.01
 """Probability that noise hides a card that is exactly `slower_than` slower: from being suspected, and from being named.
 """
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from gpubench.analysis.fleet.judge_run import Fleet, judge_fleet
 from gpubench.analysis.summary.accuracy_verdict import QualitySummary, drop_findings, judge_quality
 from gpubench.analysis.summary.case_figures import CaseFigures
 from gpubench.analysis.summary.case_summary import CaseSummary, Correctness
@@ -39,8 +40,8 @@ class RecordedRun(Protocol):
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Measured cases and quality entries in the order of the plan, and the contests in which cases took turns.
-    `price_per_hour`: what the machine costs, in any currency; None if not given.
+    """Measured cases and quality entries in the order of the plan, the contests in which cases took turns, and a
+    fleet's cards. `price_per_hour`: what the machine costs, in any currency; None if not given.
     """
 
     info: RunInfo
@@ -48,6 +49,7 @@ class RunSummary:
     quality: tuple[QualitySummary, ...] = ()
     contests: tuple[ContestLevels, ...] = ()
     price_per_hour: float | None = None
+    fleet: Fleet | None = None
 
     def __repr__(self) -> str:
         return f"<RunSummary of {self.info.run}: {len(self.cases)} cases, {len(self.quality)} quality runs>"
@@ -72,9 +74,11 @@ def summarise_run(
     If a repeat was recorded twice (a resumed run), the later record counts. Training cases get the accuracy finding of
     the quality entry with the same workload, device and precision.
     """
-    records = latest(record for record in run.records if arm is None or record.arm == arm)
+    records = latest(each for each in run.records if arm is None or each.arm == arm)
     of_case: dict[int, list[Record]] = {}
     for record in sorted(records, key=lambda each: (each.case_index, each.repeat)):
+        if record.kind == "retest":  # of some of the cards only
+            continue
         of_case.setdefault(record.case_index, []).append(record)
     by_data = launches_by_data(run.info)
     summaries = [
@@ -103,6 +107,7 @@ def summarise_run(
         quality=quality,
         contests=contests,
         price_per_hour=price_per_hour,
+        fleet=judge_fleet(run.info, run.records) if metrics is None else None,
     )
 
 

@@ -11,7 +11,8 @@ import rich_click as click
     metavar="N",
     help="The number of this node, from 0 (default: what Slurm, MPI or the pod's environment says, or any).",
 )
-def command(connect: str, node: int | None) -> None:
+@click.option("--per-card", is_flag=True, help="Serve as one node for each CUDA device, which a fleet needs.")
+def command(connect: str, node: int | None, *, per_card: bool) -> None:
     """Serve one run as one of its nodes, until the run ends.
 
     Engines (`gpubench run --engine slurm`) start this command on every node; by hand it is for machines that no engine
@@ -23,6 +24,6 @@ def command(connect: str, node: int | None) -> None:
       GPUBENCH_NODE_KEY=... gpubench node --connect 10.0.0.1:29400
     """  # noqa: D301 - click looks for the character itself
     from gpubench.runner.nodes.addresses import split_address
-    from gpubench.runner.nodes.agent import serve_run
+    from gpubench.runner.nodes.agent import serve_cards, serve_run
 
-    serve_run(*split_address(connect), node)
+    (serve_cards if per_card else serve_run)(*split_address(connect), node)

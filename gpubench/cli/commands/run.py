@@ -215,7 +215,7 @@ def command(
         )
     overrides += overrides_of(repeats=repeats, no_contest=no_contest, timeout=timeout, engine=engine)
     loaded = _load(suite or "", overrides + model_settings(inputs, loss))
-    if become_a_node(loaded.suite.cluster):
+    if become_a_node(loaded.suite.cluster, per_card=loaded.suite.fleet is not None):
         return ExitStatus.OK
     request = RunRequest(
         loaded,
@@ -251,6 +251,7 @@ def _load(source: str, overrides: Sequence[str]) -> "LoadedSuite":
 
 
 def _run(request: "RunRequest", ending: "RunEnding") -> int:
+    from gpubench.analysis.fleet.judge_run import suspects_of
     from gpubench.analysis.insight.paired_ratios import still_wanted
     from gpubench.cli.screens.run_progress import open_progress
     from gpubench.runner.run import start
@@ -258,7 +259,9 @@ def _run(request: "RunRequest", ending: "RunEnding") -> int:
     names = [arm.name for arm in request.arms]
     verdicts = ending.arms.verdicts(names, request.rounds or 0, request.screen_rounds)
     with open_progress(wide=ending.wide, verdicts=verdicts) as progress:
-        outcome = start(request, progress, before=ending.before, settled=verdicts, still_wanted=still_wanted)
+        outcome = start(
+            request, progress, before=ending.before, settled=verdicts, still_wanted=still_wanted, suspects=suspects_of
+        )
     return ending.after(outcome, request.store)
 
 
@@ -274,6 +277,7 @@ def _resume(
     force: bool,
     trust: bool,
 ) -> int:
+    from gpubench.analysis.fleet.judge_run import suspects_of
     from gpubench.analysis.insight.paired_ratios import still_wanted
     from gpubench.cli.screens.run_progress import open_progress
     from gpubench.runner.run import ResumeRequest, resume
@@ -302,7 +306,9 @@ def _resume(
     )
     verdicts = ending.arms.verdicts([arm.name for arm in info.arms], info.repeats, info.screen_rounds, info.sesoi)
     with open_progress(wide=ending.wide, verdicts=verdicts) as progress:
-        outcome = resume(request, progress, before=ending.before, settled=verdicts, still_wanted=still_wanted)
+        outcome = resume(
+            request, progress, before=ending.before, settled=verdicts, still_wanted=still_wanted, suspects=suspects_of
+        )
     return ending.after(outcome, store)
 
 

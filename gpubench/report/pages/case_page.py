@@ -153,6 +153,8 @@ def _launches(entry: CaseSummary) -> tuple[Table, ...]:
 
 def _ranks(entry: CaseSummary) -> tuple[Table, ...]:
     """The ranks of the last launch that has any; earlier ones ran on the same devices."""
+    if entry.case.world_size == 1:  # cards of a fleet, which its section compares
+        return ()
     ranks = next((record.ranks for record in reversed(entry.records) if record.ranks), ())
 
     def milliseconds(name: str) -> Callable[[RankRecord], Cell | None]:

@@ -8,6 +8,7 @@ There is no NaN: a number that is not finite is null.
 import math
 from typing import Any
 
+from gpubench.analysis.fleet.judge_run import Fleet, FleetCard
 from gpubench.analysis.insight.decision import Advice, Decision
 from gpubench.analysis.insight.factor_effects import FactorEffect
 from gpubench.analysis.insight.paired_ratios import speed_verdict
@@ -15,6 +16,7 @@ from gpubench.analysis.summary.case_summary import CaseSummary
 from gpubench.analysis.summary.contest_levels import ContestLevels, paired_estimate
 from gpubench.analysis.summary.run_summary import RunSummary
 from gpubench.core.records import Estimate
+from gpubench.report.fleet_cards import verdict_lines
 from gpubench.report.headline import headline
 from gpubench.report.model.inert_text import json_text
 from gpubench.report.model.report_model import plain
@@ -26,8 +28,8 @@ def run_document(summary: RunSummary, *, folder: str | None = None) -> dict[str,
     """The document of a run, measured cases and quality entries in the order of the plan."""
     info = summary.info
     everything = [*summary.cases, *(quality.summary for quality in summary.quality)]
-    decision = Decision(summary)
-    document = {
+    decision, fleet = Decision(summary), summary.fleet
+    document: dict[str, Any] = {
         "schema": DOCUMENT_SCHEMA,
         "run": {
             "name": info.run,
@@ -47,7 +49,7 @@ def run_document(summary: RunSummary, *, folder: str | None = None) -> dict[str,
             "digest": info.suite_digest,
             "description": info.suite.get("description", ""),
         },
-        "headline": [plain(said) for said in headline(decision)],
+        "headline": [plain(said) for said in (verdict_lines(fleet) if fleet else headline(decision))],
         "effects": [_effect_document(effect) for effect in decision.effects],
         "advice": [_advice_document(advice) for advice in decision.advice],
         "environment": info.environment,
@@ -55,6 +57,8 @@ def run_document(summary: RunSummary, *, folder: str | None = None) -> dict[str,
         "contests": [_contest_document(each, decision) for each in summary.contests],
         "cases": [case_document(entry) for entry in sorted(everything, key=lambda entry: entry.planned.index)],
     }
+    if fleet is not None:
+        document["fleet"] = _fleet_document(fleet)
     cleaned: dict[str, Any] = _finite(document)
     return cleaned
 
@@ -96,6 +100,35 @@ def _quality_document(entry: CaseSummary) -> dict[str, Any] | None:
         "data_digests": sorted({run.data_digest for run in runs if run.data_digest}),
         **{name: getattr(first, name) for name in ("num_train", "num_validation", "num_test", "epochs")},
     }
+
+
+def _fleet_document(fleet: Fleet) -> dict[str, Any]:
+    """Every card; of a slow one by which share it is slower, with the interval of its fresh launches, and why."""
+    slow = {each.card.number: each for each in fleet.slow}
+
+    def card_document(card: FleetCard) -> dict[str, Any]:
+        found = slow.get(card.number)
+        excess = {str(probe.case_index): probe.excess(card.number) for probe in fleet.probes}
+        document = {
+            **{name: getattr(card, name) for name in ("number", "node", "host", "device", "product", "uuid", "failed")},
+            "verdict": fleet.verdict(card),
+            "slower": {case: value for case, value in excess.items() if value is not None},
+        }
+        if found is not None:
+            low, middle, high = (
+                math.expm1(each) for each in (found.retest.low, found.retest.excess, found.retest.high)
+            )
+            document["slow"] = {
+                "case": found.probe.case_index,
+                "value": middle,
+                "low": low,
+                "high": high,
+                "cause": found.why.cause,
+                "evidence": found.why.evidence,
+            }
+        return document
+
+    return {"slower_than": fleet.slower_than, "cards": [card_document(card) for card in fleet.cards]}
 
 
 def _contest_document(contest: ContestLevels, decision: Decision) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _EXPLAINS = 0.05
 """A note gets a line if it explains at least this share of the intervals."""
 _FIRST = ("GB601", "GB602")
 """Findings that explain why two figures of the screen seem to contradict each other."""
-RESULT_SECTIONS = ("best", "waterfall", "ceilings", "scaling", "collectives", "unmeasured", "findings")
+RESULT_SECTIONS = ("fleet", "best", "waterfall", "ceilings", "scaling", "collectives", "unmeasured", "findings")
 
 
 def final_screen(writer: TerminalReport, model: ReportModel) -> None:
@@ -46,10 +46,11 @@ def final_screen(writer: TerminalReport, model: ReportModel) -> None:
     waterfall = model.section("waterfall")
     words = waterfall.lines if waterfall is not None else ()
     block([*(tuple(answer.said) for answer in model.answers), *words] or model.headline)
-    for table in _tables(model.section("best"), _MOST_BEST):
+    best = None if model.section("fleet") is not None else model.section("best")
+    for table in _tables(best, _MOST_BEST):
         writer.blank()
         writer.table(replace(table, title=""))
-    for section in filter(None, map(model.section, ("waterfall", "ceilings", "scaling", "collectives"))):
+    for section in filter(None, map(model.section, ("fleet", "waterfall", "ceilings", "scaling", "collectives"))):
         for number, table in enumerate(_tables(section, _MOST_ROWS)):
             writer.blank()
             if not number:

@@ -20,7 +20,7 @@ class Local:
             with log.open("ab") as output:
                 self.processes[number] = subprocess.Popen(
                     [*asked.command, "--node", str(number)],
-                    env={**os.environ, **start_module.environment(), **asked.variables},
+                    env={**os.environ, **start_module.environment(), **asked.variables, "GPUBENCH_NODE": str(number)},
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,

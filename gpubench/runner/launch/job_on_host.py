@@ -61,6 +61,7 @@ class Launching:
         self._host, self._job, self._guard, self._notify = host, job, guard, notify
         self._clock, self._deadline_s = limits.clock, limits.deadline_s
         self._began_s = self._clock()
+        times *= 1 if job.seats is None else host.turns
         self._outcome = LaunchOutcome(host_pid=host.pid, timeout_s=limits.timeout_s * times)
         self._limit_s = self._began_s + self._outcome.timeout_s
         self._seen_requests = 0

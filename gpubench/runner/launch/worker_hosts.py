@@ -55,6 +55,7 @@ class Host(HostProcess):
     """A running host. `hello` is its first message, `seconds` its start time."""
 
     telemetry: NodeTelemetry | None = None
+    turns = 1
 
     def __init__(
         self,
@@ -217,6 +218,10 @@ class AnyHost(Protocol):
 
     @property
     def telemetry(self) -> NodeTelemetry | None: ...
+
+    @property
+    def turns(self) -> int:
+        """How many times longer than one launch a job of a fleet may take."""
 
     def begin(self, job: Job, wake_fd: int) -> RunningJobs: ...
 

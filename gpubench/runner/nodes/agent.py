@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -25,16 +26,20 @@ from gpubench.protocol.node_messages import (
     StartHost,
     StopJob,
 )
+from gpubench.runner.engines.engine import agent_command
 from gpubench.runner.engines.placement import node_number, undo_thread_limits
 from gpubench.runner.launch.job_pipe import Garbage, HostLost
 from gpubench.runner.launch.worker_hosts import Host, HostKey, device_index
 from gpubench.runner.nodes.addresses import interface_of
 from gpubench.runner.nodes.connection import KEY_VARIABLE, NodeConnection, connect
 from gpubench.store.atomic_files import read_end
+from gpubench.telemetry.devices.cuda_visible import cuda_cards
 from gpubench.telemetry.run_telemetry import TelemetrySession, open_session
 
 _TICK_S = 1.0
 _LOG_BYTES = 2**16
+_CARD = "GPUBENCH_CARD"
+"""Of an agent that has one device: `3/8`."""
 
 
 class RunGone(Exception):  # noqa: N818 - the usual end of an agent
@@ -50,12 +55,43 @@ def serve_run(host: str, port: int, node: int | None = None, *, patience_s: floa
     key = os.environ.pop(KEY_VARIABLE, "")
     if not key:
         raise UsageError(f"{KEY_VARIABLE} is not set", hint="It must hold the key that the run was started with.")
+    place, of, number_of = os.environ.pop(_CARD, "").partition("/")
+    card = (int(place), int(number_of)) if of else None
     undone = undo_thread_limits(os.environ)
     connection = connect(host, port, key, patience_s)
     number = node_number(os.environ) if node is None else node
     with NodeAgent(connection) as agent:
-        connection.send(NodeHello(host=socket.gethostname(), pid=os.getpid(), node=number, undone=undone))
+        hello = NodeHello(host=socket.gethostname(), pid=os.getpid(), node=number, undone=undone)
+        connection.send(hello if card is None else hello.model_copy(update={"card": card[0], "num_cards": card[1]}))
         agent.serve()
+
+
+def serve_cards(host: str, port: int, node: int | None = None, *, patience_s: float = 0.0) -> None:
+    """The same with one agent for each CUDA device of this machine, which is all that the agent and its workers see.
+    Without any, with one agent. Returns when all have ended.
+    """
+    cards = cuda_cards()
+    if not cards:
+        serve_run(host, port, node, patience_s=patience_s)
+        return
+    number = node_number(os.environ) if node is None else node
+    more = ["--node", str(number)] if number is not None else []
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    started = [
+        subprocess.Popen(
+            agent_command(address, *more),
+            env={
+                **os.environ,
+                **start_module.environment(),
+                "CUDA_VISIBLE_DEVICES": card,
+                _CARD: f"{place}/{len(cards)}",
+            },
+            stdin=subprocess.DEVNULL,
+        )
+        for place, card in enumerate(cards)
+    ]
+    for each in started:
+        each.wait()
 
 
 class NodeAgent:

@@ -24,9 +24,11 @@ Say = Callable[[str, str], None]
 
 @dataclass
 class ClusterNode:
-    """A machine of the run. `problem`: why it cannot measure, if so."""
+    """A machine of the run, or a `card` of one. `index` among all of them; `problem`: why it cannot measure, if so."""
 
     number: int
+    card: int | None = None
+    index: int = 0
     connection: NodeConnection | None = None
     host: str = ""
     pid: int = 0
@@ -34,7 +36,8 @@ class ClusterNode:
 
     @property
     def name(self) -> str:
-        return f"node {self.number}" + (f" ({self.host})" if self.host else "")
+        card = "" if self.card is None else f", card {self.card}"
+        return f"node {self.number}" + (f" ({self.host}{card})" if self.host else card)
 
     @property
     def ready(self) -> bool:
@@ -128,6 +131,9 @@ class Cluster:
                     continue
                 for node in missing:
                     node.problem = engine.problem(node.number)
+        self.nodes.sort(key=lambda node: (node.number, node.card or 0))
+        for index, node in enumerate(self.nodes):
+            node.index = index
         for node in self._missing():
             node.problem = f"it did not connect within {self._wait_s:.0f} s"
         for node in self.nodes:
@@ -168,11 +174,23 @@ class Cluster:
         node.connection = connection
 
     def _place(self, hello: NodeHello) -> ClusterNode | None:
-        """The node with the agent's number or, if the engine gave none, the first node without an agent."""
-        free = self._missing()
-        if hello.node is not None:
-            free = [node for node in free if node.number == hello.node]
-        return free[0] if free else None
+        """The node with the agent's number or, if the engine gave none, the first node without an agent. The first
+        card of a machine to come makes room for the others.
+        """
+        free, number = self._missing(), hello.node
+        if number is None and hello.num_cards > 1:
+            number = next((node.number for node in self.nodes if node.host == hello.host), None)
+        if number is not None:
+            free = [node for node in free if node.number == number]
+        if hello.num_cards == 1:
+            return free[0] if free else None
+        whole = next((node for node in free if node.card is None), None)
+        if whole is not None:
+            whole.card, whole.host = 0, hello.host
+            others = range(1, hello.num_cards)
+            self.nodes += [ClusterNode(whole.number, card, host=hello.host) for card in others]
+            number = whole.number
+        return next((node for node in self._missing() if (node.number, node.card) == (number, hello.card)), None)
 
 
 def _refuse(connection: NodeConnection, reason: str) -> None:

@@ -37,13 +37,13 @@ from gpubench.protocol.node_messages import (
 from gpubench.runner.launch.job_pipe import Garbage, Heard, HostLost, describe_exit
 from gpubench.runner.launch.worker_hosts import START_TIMEOUT_S, HostKey
 from gpubench.runner.nodes.cluster import Cluster, ClusterNode
+from gpubench.runner.nodes.cluster_telemetry import ClusterTelemetry, state_of
+from gpubench.runner.nodes.fleet_pipe import FleetPipe, turns_of
 from gpubench.store.atomic_files import open_own
-from gpubench.telemetry.window.window_figures import TelemetryWindow
 
 _GRACE_S = 2.0
 """How long other nodes may go on after the first failure. Their own failures are less telling."""
 
-_OF_RANKS = ("sm_clock_mhz", "memory_clock_mhz", "temperature_c", "throttle_share", "mean_power_w", "energy_j")
 _SAME = ("torch", "gpubench", "cuda")
 
 
@@ -81,7 +81,7 @@ class ClusterHost:
         self._hellos, problems = self._gather(began_s + START_TIMEOUT_S)
         self._refuse_others(problems)
         if not self._hellos:
-            why = "; ".join(f"{node.name}: {problems.get(node.number, node.problem)}" for node in cluster.nodes)
+            why = "; ".join(f"{node.name}: {problems.get(node.index, node.problem)}" for node in cluster.nodes)
             raise WorkerError(f"no node has a worker host: {why}")
         first = next(iter(self._hellos.values()))
         self.ranks_per_node = ranks_per_node or max(1, len(first.devices))
@@ -89,23 +89,33 @@ class ClusterHost:
             NodeFacts(
                 number=node.number,
                 host=node.host,
-                num_devices=len(self._hellos[node.number].devices) if node.number in self._hellos else 0,
-                problem=problems.get(node.number, node.problem),
+                num_devices=len(self._hellos[node.index].devices) if node.index in self._hellos else 0,
+                problem=problems.get(node.index, node.problem),
             )
             for node in cluster.nodes
         ]
         self.hello = first.model_copy(update={"nodes": tuple(facts), "ranks_per_node": self.ranks_per_node})
         self.seconds = time.monotonic() - began_s
         self.telemetry = ClusterTelemetry()
-        self._pipe: ClusterPipe | None = None
+        self._pipe: ClusterPipe | FleetPipe | None = None
 
     @property
     def pid(self) -> int:
         """Process id of the first node's agent."""
         return next((node.pid for node in self.cluster.nodes if node.ready), 0)
 
-    def begin(self, job: Job, wake_fd: int) -> "ClusterPipe":
-        """Sends the job to as many nodes as its ranks need."""
+    @property
+    def turns(self) -> int:
+        """How many agents of a fleet share a device, and one more for the time that a turn takes to end."""
+        return 1 + max(map(len, turns_of(self.cluster.nodes, self._hellos)), default=0)
+
+    def begin(self, job: Job, wake_fd: int) -> "ClusterPipe | FleetPipe":
+        """Sends the job to as many nodes as its ranks need, or a fleet's to its `seats`."""
+        if job.seats is not None:
+            nodes = [each for each in self.cluster.nodes if not job.seats or each.index in job.seats]
+            turns = turns_of(nodes, self._hellos, job.case.device_type)
+            self._pipe = FleetPipe(self._hellos, self.telemetry, self._number, job, turns, wake_fd)
+            return self._pipe
         usable = self.cluster.nodes_of(job.case, self.ranks_per_node)
         self._pipe = ClusterPipe(self, self._number, job, usable, wake_fd)
         return self._pipe
@@ -133,7 +143,7 @@ class ClusterHost:
         """What each node's host reported, and why others did not start, by node."""
         hellos: dict[int, Hello] = {}
         problems: dict[int, str] = {}
-        waited = {node.number: node for node in self.cluster.nodes if node.ready}
+        waited = {node.index: node for node in self.cluster.nodes if node.ready}
         with selectors.DefaultSelector() as selector:
             for node in waited.values():
                 assert node.connection is not None, "a node that is ready has one"
@@ -144,22 +154,23 @@ class ClusterHost:
                     connection = node.connection
                     message = node.read()
                     if isinstance(message, HostReady) and message.number == self._number:
-                        hellos[node.number] = message.hello
+                        hellos[node.index] = message.hello
                     elif isinstance(message, HostFailed) and message.number == self._number:
-                        problems[node.number] = f"{message.reason} {message.hint}".strip()
+                        problems[node.index] = f"{message.reason} {message.hint}".strip()
                     elif message is not None:
                         continue  # the late end of an earlier job
                     selector.unregister(connection)
-                    waited.pop(node.number, None)
+                    waited.pop(node.index, None)
         for node in waited.values():
-            problems[node.number] = f"its worker host said nothing for {START_TIMEOUT_S:.0f} s"
+            problems[node.index] = f"its worker host said nothing for {START_TIMEOUT_S:.0f} s"
         return dict(sorted(hellos.items())), problems
 
     def _refuse_others(self, problems: dict[int, str]) -> None:
         """All nodes must run the first node's version of torch."""
         if not self._hellos:
             return
-        number, first = next(iter(self._hellos.items()))
+        index, first = next(iter(self._hellos.items()))
+        number = self.cluster.nodes[index].number
         for other, hello in list(self._hellos.items()):
             differs = [name for name in _SAME if hello.versions.get(name) != first.versions.get(name)]
             if differs:
@@ -349,26 +360,4 @@ class ClusterPipe:
         window = self._windows.get(rank.rank)
         if window is None:
             return rank
-        known = {name: value for name in _OF_RANKS if (value := window.metrics.get(name)) is not None}
-        return rank.model_copy(update={"telemetry": known})
-
-
-class ClusterTelemetry:
-    """The windows that the nodes sampled, in place of a local `TelemetrySession`."""
-
-    def __init__(self) -> None:
-        self._windows: dict[int, NodeWindow] = {}
-
-    def forget(self) -> None:
-        self._windows = {}
-
-    def keep(self, windows: dict[int, NodeWindow]) -> None:
-        self._windows = windows
-
-    def window(self) -> TelemetryWindow | None:
-        """The window of the first rank's device."""
-        window = self._windows.get(0)
-        if window is None:
-            return None
-        series = {name: list(values) for name, values in window.series.items()}
-        return TelemetryWindow(dict(window.metrics), dict(window.absent), list(window.findings), window.detail, series)
+        return rank.model_copy(update={"telemetry": state_of(window)})

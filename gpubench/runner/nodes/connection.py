@@ -83,7 +83,7 @@ class NodeListener:
         self._key = key
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
-            self._socket = socket.create_server((address, port), family=family, backlog=128)
+            self._socket = socket.create_server((address, port), family=family, backlog=4096)
         except OSError as error:
             raise UsageError(
                 f"cannot listen on {address}:{port}: {os.strerror(error.errno or 0)}",

@@ -170,6 +170,18 @@ class ClusterSettings(SuiteModel):
     options: list[str] = Field(default_factory=list, description="Further options for srun or mpirun.")
 
 
+class FleetSettings(SuiteModel):
+    """Measures every case on every card of the cluster, and names the slow cards."""
+
+    slower_than: Fraction = Field(0.01, gt=0, lt=1, description="Cards at least so much slower are to be named.")
+    fdr: Fraction = Field(
+        0.05, gt=0, lt=1, description="Expected share of healthy cards among the named ones, at most."
+    )
+    retest_rounds: int = Field(
+        8, ge=3, le=1000, description="Launches in which a suspect is measured again, with a healthy card."
+    )
+
+
 class When(SuiteModel):
     """Settings that follow an axis: cases that match `if` get `set`."""
 
@@ -241,5 +253,8 @@ class Suite(SuiteModel):
     )
     cluster: ClusterSettings | None = Field(
         None, description="Several machines; `off`, or left out, for this one alone. `docs/scaling.md` explains it."
+    )
+    fleet: FleetSettings | None = Field(
+        None, description="Measures each card alone and names the slow ones. `docs/scaling.md` explains it."
     )
     gates: list[Gate] = Field(default_factory=list, description="Limits that `gpubench check` applies.")

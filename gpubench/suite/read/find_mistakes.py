@@ -15,6 +15,7 @@ from gpubench.suite.model.suite import (
     MAX_CASES,
     ClusterSettings,
     ContestSettings,
+    FleetSettings,
     Gate,
     Measure,
     QualitySettings,
@@ -29,6 +30,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "quality": QualitySettings,
     "contest": ContestSettings,
     "cluster": ClusterSettings,
+    "fleet": FleetSettings,
     "when": When,
     "gates": Gate,
 }
@@ -51,7 +53,7 @@ class _Checker:
         self.problems: list[Problem] = []
 
     def whole(self) -> Suite | None:
-        off = {name for name in ("quality", "contest", "cluster") if self._data.get(name) == "off"}
+        off = {name for name in ("quality", "contest", "cluster", "fleet") if self._data.get(name) == "off"}
         self._data |= dict.fromkeys(off)
         # `exclude:` with nothing after it is the same as no `exclude`.
         for name in [
@@ -221,6 +223,8 @@ class _Checker:
                 self._say(("measure", least), f"{low:g}{unit} is {above} than {most} ({high:g}{unit})")
             elif low > high:
                 self._say(("measure", most), f"{high:g}{unit} is {below} than {least} ({low:g}{unit} by default)")
+        if suite.fleet is not None:
+            self._check_fleet(suite)
         if suite.quality is None:
             return
         if suite.quality.data is not None:
@@ -230,6 +234,20 @@ class _Checker:
         if data == "synthetic" and not varies:
             at = ("quality", "data") if suite.quality.data else ("quality",)
             self._say_key(at, "synthetic data has no score to train to", "add data: digits")
+
+    def _check_fleet(self, suite: Suite) -> None:
+        """Each card measures by itself, as the only CUDA device that its process sees."""
+        given = [
+            suite.defaults,
+            *suite.include,
+            *({name: each} for name in suite.matrix for each in suite.matrix[name]),
+        ]
+        if any(settings.get("world_size", 1) != 1 for settings in given):
+            self._say_key(("fleet",), "in a fleet each card measures alone: leave `world_size` out")
+        if any(":" in str(settings.get("device", "")) for settings in given):
+            self._say_key(("fleet",), "a fleet is measured on every card: write `device: cuda`")
+        if suite.quality is not None:
+            self._say_key(("fleet",), "a fleet has no accuracy runs: leave `quality` out")
 
     def _axes(self) -> dict[str, Any]:
         matrix = self._data.get("matrix")

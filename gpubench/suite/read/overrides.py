@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from gpubench.suite.model.mistake_messages import near_word
 from gpubench.suite.model.settings import SETTINGS
-from gpubench.suite.model.suite import ClusterSettings, ContestSettings, Measure, QualitySettings
+from gpubench.suite.model.suite import ClusterSettings, ContestSettings, FleetSettings, Measure, QualitySettings
 from gpubench.suite.read.problems import Mark, Problem, SourceText, error
 from gpubench.suite.read.yaml_document import BadText, YamlEntry, YamlList, YamlMapping, YamlNode, YamlScalar, read_yaml
 
@@ -13,6 +13,7 @@ _SECTIONS = {
     "quality": tuple(QualitySettings.model_fields),
     "contest": tuple(ContestSettings.model_fields),
     "cluster": tuple(ClusterSettings.model_fields),
+    "fleet": tuple(FleetSettings.model_fields),
 }
 
 
@@ -20,8 +21,8 @@ def apply_overrides(root: YamlMapping, texts: Sequence[str]) -> tuple[YamlMappin
     """The suite with `texts` applied in order, and the mistakes in them.
 
     `params.NAME` is a setting too. One value of a setting becomes its default, or the only value of its axis; several
-    make an axis. A setting given here is no longer changed by any `when` or by the `path`. `quality=off` and
-    `cluster=off` drop the section, `contest=off` switches it off.
+    make an axis. A setting given here is no longer changed by any `when` or by the `path`. `quality=off`,
+    `cluster=off` and `fleet=off` drop the section, `contest=off` switches it off.
     """
     problems: list[Problem] = []
     for text in texts:
@@ -47,7 +48,7 @@ def _apply(root: YamlMapping, text: str) -> YamlMapping:
         return _set_in(root, section, field, key, given[0] if len(given) == 1 else YamlList(given[0].mark, given))
     if section == "params" and field:
         return _set_param(root, field, key, given)
-    if name in ("quality", "cluster") and len(given) == 1 and _is_off(given[0]):
+    if name in ("quality", "cluster", "fleet") and len(given) == 1 and _is_off(given[0]):
         return root.without(name)
     if name == "contest" and len(given) == 1 and _is_off(given[0]):
         return root.with_entry("contest", YamlEntry(key, YamlScalar(given[0].mark, "off")))
@@ -57,7 +58,7 @@ def _apply(root: YamlMapping, text: str) -> YamlMapping:
             "",
             f"there is no setting {name!r}",
             key,
-            near_word(name, [*SETTINGS, *in_sections, "quality=off", "contest=off", "cluster=off"]),
+            near_word(name, [*SETTINGS, *in_sections, "quality=off", "contest=off", "cluster=off", "fleet=off"]),
         )
     )
 

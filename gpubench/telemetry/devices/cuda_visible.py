@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpubench.telemetry.devices.base import Identity, TelemetryError
+from gpubench.telemetry.devices.nvml import library as nvml_library
 from gpubench.telemetry.devices.nvml.library import NO_PERMISSION, Library, NvmlError
 
 _TIMEOUT_S = 20.0
@@ -95,6 +96,14 @@ def shown(library: Library, environ: Mapping[str, str] | None = None) -> list[st
     except NvmlError:
         return cards
     return [card for card in cards if card in parents]
+
+
+def cuda_cards() -> list[str]:
+    """UUIDs of the cards that CUDA shows to this process; empty where the driver does not say so."""
+    try:
+        return shown(nvml_library.load())
+    except TelemetryError:
+        return []
 
 
 def selected(variable: str, uuids: Sequence[str]) -> list[int | str]:

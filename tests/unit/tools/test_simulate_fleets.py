@@ -36,5 +36,5 @@ def test_the_page_has_every_fleet_and_its_targets_are_met():
     assert [(row[0], row[1]) for row in found] == [(scene.name, f"{number:,}") for scene, number in scenes]
     for row, (scene, number) in zip(found, scenes, strict=True):
         if scene.judged_from is not None and number >= scene.judged_from:
-            assert float(row[6]) <= (1.0 if number >= 64 else 1.5), row
-            assert row[3] == "-" or float(row[3].rstrip("%")) >= 94.0, row
+            assert float(row[6]) <= 1.0, row
+            assert row[3] == "-" or float(row[3].rstrip("%")) >= 95.0, row

@@ -1,0 +1,80 @@
+"""A fleet on this machine: agents that take turns on its CPU, one of which is slow, and agents of fake cards."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fakes.nvml.control import OTHER_UUID, UUID
+
+from gpubench.core.records import Status
+from gpubench.store.run_reader import load_run
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.timeout(400)
+
+SUITE = """\
+schema: 1
+name: waits
+fleet: {retest_rounds: 3}
+defaults: {workload: "probe.py:Waits", mode: infer, input: "8", cpu_threads: 1, batch_size: 4, device: cpu}
+measure: {min_time: 50ms, max_time: 100ms, min_steps: 5, target_rel_ci: 50%, repeats: 2, timeout: 60s, parity: false}
+contest: off
+"""
+
+PROBE = """\
+import os, time
+import torch
+
+class Waits(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(8, 4)
+        self.wait_s = 0.1 if os.environ["GPUBENCH_NODE"] == "1" else 0.01
+
+    def forward(self, values):
+        time.sleep(self.wait_s)
+        return self.layer(values.flatten(1))
+"""
+
+
+def run(folder, *options, **variables):
+    (folder / "suite.yaml").write_text(SUITE)
+    (folder / "probe.py").write_text(PROBE)
+    command = [sys.executable, "-m", "gpubench", "run", "suite.yaml", "--out", "run", "--json", *options]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout), load_run(folder / "run")
+
+
+def test_the_slow_one_of_five_agents_is_measured_again_and_named(tmp_path):
+    document, stored = run(tmp_path, "--no-report", "--engine", "local", "-s", "cluster.nodes=5")
+    assert [card["verdict"] for card in document["fleet"]["cards"]] == ["healthy", "slow", *["healthy"] * 3]
+    assert "node 1" in document["headline"][0]
+    again = [record for record in stored.records if record.kind == "retest"]
+    assert len(again) == 3
+    assert all(1 in {rank.rank for rank in record.ranks} and len(record.ranks) == 2 for record in again)
+
+
+def test_every_card_of_a_machine_has_an_agent_that_sees_it_alone(tmp_path, fake_cuda):
+    _, stored = run(
+        tmp_path,
+        "--no-report",
+        "--allow-empty",
+        "--engine",
+        "local",
+        "-s",
+        "device=cuda",
+        "-s",
+        "measure.repeats=1",
+        **fake_cuda(FAKE_GPUS=2),
+    )
+    (record,) = stored.records
+    assert record.status is Status.OK, record.reason
+    found = [(rank.node, rank.device, rank.device_uuid.removeprefix("GPU-")) for rank in record.ranks]
+    assert found == [(0, "cuda:0", UUID), (0, "cuda:1", OTHER_UUID)]
+    assert all(rank.telemetry["power_limit_w"] > 0 for rank in record.ranks)
