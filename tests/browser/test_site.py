@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fakes.many_runs import many_runs
-from fakes.open_page import open_page
+from fakes.open_page import grave_violations, open_page
 
 from gpubench.analysis.history.case_history import past_runs
 from gpubench.report.site.site_content import site_content
@@ -52,6 +52,12 @@ def test_a_page_logs_nothing_asks_for_nothing_and_fits(
     asked = [each["params"]["request"]["url"] for each in messages if each["method"] == "Network.requestWillBeSent"]
     assert asked, "the page itself is seen being loaded"
     assert all(address.startswith((f"file://{path}", "data:")) for address in asked)
+
+
+@pytest.mark.parametrize("kind", ["index", "case"])
+def test_axe_finds_no_serious_violation_on_the_site(browser: Driver, site: Path, axe: str, kind: str) -> None:
+    open_page(browser, page(site, kind))
+    assert grave_violations(browser, axe) == []
 
 
 def test_every_page_is_reached_from_the_index_by_links_that_resolve(browser: Driver, site: Path) -> None:

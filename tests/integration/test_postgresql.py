@@ -60,3 +60,7 @@ def test_runs_are_kept_and_read_back(url, tmp_path, monkeypatch, capsys):
     assert "0 runs stored" in capsys.readouterr().out
     assert main(["history", "--db", url]) == 0
     assert "1 case over 3 runs" in capsys.readouterr().out
+    assert main(["compare", "run-0", "@last", "--db", url]) == 0
+    assert "run-2" in capsys.readouterr().out
+    assert main(["site", "site", "--db", url]) == 0
+    assert len(list(Path("site").glob("*.html"))) == 4

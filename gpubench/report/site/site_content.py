@@ -44,8 +44,9 @@ class SiteContent:
 
     @cached_property
     def newest(self) -> dict[CaseKey, ComparableCase]:
-        """Each case as the newest run has it."""
-        return {(run.side.suite, case.case_id): case for run in self.runs for case in run.side.cases}
+        """Each case as the newest run measured it. An accuracy run of the same settings has the same id."""
+        every = [((run.side.suite, case.case_id), case) for run in self.runs for case in run.side.cases]
+        return dict(sorted(every, key=lambda entry: entry[1].kind == "measure"))
 
     @cached_property
     def by_name(self) -> dict[tuple[str, str], PastRun]:
