@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine, MetaData, Row
 
 DATABASE_NAME = "gpubench.db"
-DATABASE_SCHEMA = 1
+DATABASE_SCHEMA = 2
 
 _AT_ONCE = 200
 _INSTALL = "Install it: pip install 'gpubench[db]'"
@@ -256,12 +256,13 @@ def _tables() -> "MetaData":
         UniqueConstraint("run", "created"),
         Index("runs_by_suite", "suite", "created"),
     )
-    words = [Column(name, Text, nullable=False) for name in ("label", "kind", "status", "validity", "unit")]
+    words = [Column(name, Text, nullable=False) for name in ("label", "status", "validity", "unit")]
     Table(
         "figures",
         tables,
         Column("run_id", Integer, ForeignKey("runs.id"), primary_key=True),
         Column("case_id", Text, primary_key=True),
+        Column("kind", Text, primary_key=True),
         Column("metric", Text, primary_key=True),
         *words,
         Column("value", Float, nullable=False),

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fakes.runs import ENVIRONMENT, NO_GPU_ENVIRONMENT, a_parity, absent, effective, metrics, series
+from fakes.runs import ENVIRONMENT, NO_GPU_ENVIRONMENT, a_parity, a_quality, absent, effective, metrics, series
 
 from gpubench.core.findings import Finding
 from gpubench.core.records import Record, Status
@@ -80,6 +80,14 @@ class HandMade:
                 **fields,
             )
         )
+
+    def trained(self, measured: PlannedCase, accuracy: float, *, extra: Mapping[str, float] | None = None) -> None:
+        """An accuracy run with the settings of a measured case, which therefore has its id."""
+        changed = {"kind": "quality", "index": len(self.planned) + 1, "label": f"quality {measured.label}"}
+        planned = measured.model_copy(update=changed)
+        self.planned.append(planned)
+        found = {"quality": a_quality(accuracy), "metrics": dict(extra or {})}
+        self._add(planned, 1, None, Status.OK, kind="quality", **found)
 
     def measured(
         self, rate: float, factors: Sequence[float] = STEADY, *, head: float | None = None, **settings: Any

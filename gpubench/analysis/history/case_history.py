@@ -121,7 +121,7 @@ def histories(
 
     Cases that are INVALID in a run are left out. The newest 1000 runs count.
     """
-    found: dict[tuple[_Machine, str, str], list[tuple[HistoryPoint, PastRun, str]]] = {}
+    found: dict[tuple[_Machine, str, str, str], list[tuple[HistoryPoint, PastRun, str]]] = {}
     machines: dict[str, list[_Machine]] = {}
     for run in runs:
         here = {kind: _known(machines, run, kind) for kind in ("cpu", "cuda")}
@@ -133,10 +133,10 @@ def histories(
             ends = (found_here.low, found_here.high)
             point = HistoryPoint(run.run, run.created, found_here.value, len(values), commit, *ends)
             device = str(case.settings.get("device", "cpu")).partition(":")[0]
-            key = (here.get(device, here["cpu"]), run.side.suite, case.case_id)
+            key = (here.get(device, here["cpu"]), run.side.suite, case.case_id, case.kind)
             found.setdefault(key, []).append((point, run, case.label))
     made = []
-    for (machine, suite, case_id), entries in found.items():
+    for (machine, suite, case_id, _), entries in found.items():
         newest = entries[-MAX_VALUES:]
         points = tuple(point for point, _, _ in newest)
         values = [point.value for point in points]

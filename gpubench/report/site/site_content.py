@@ -39,7 +39,8 @@ class SiteContent:
         made: dict[CaseKey, dict[str, dict[str, CaseHistory]]] = {}
         for metric, found in self.found.items():
             for each in found:
-                made.setdefault((each.suite, each.case_id), {}).setdefault(each.machine, {})[metric] = each
+                of_case = made.setdefault((each.suite, each.case_id), {})
+                of_case.setdefault(each.machine, {}).setdefault(metric, each)
         return made
 
     @cached_property

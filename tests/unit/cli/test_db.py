@@ -88,6 +88,18 @@ def test_several_folders_go_into_the_database_that_the_environment_names(capsys,
     assert len(json.loads(call(capsys, "history", "--json")[1])["series"][0]["points"]) == 4
 
 
+def test_a_case_and_an_accuracy_run_with_its_settings_are_told_apart(capsys):
+    made = HandMade()
+    planned = made.measured(1000.0, STEADY[:3], device="cuda", batch_size=64)
+    made.trained(planned, 0.97, extra={"isolation_s": 0.1, "throughput": 10.0})
+    made.write(Path("reports"), "run-00")
+    assert call(capsys, "db", "sync") == (ExitStatus.OK, f"1 run stored in {URL}\n", "")
+    found = rows("select kind, value from figures where metric = 'isolation_s' order by kind")
+    assert found == [("measure", 0.06), ("quality", 0.1)]
+    series = json.loads(call(capsys, "history", "--json", "--db", URL)[1])["series"]
+    assert [(each["label"], len(each["points"])) for each in series] == [("cuda 64", 1), ("quality cuda 64", 1)]
+
+
 def test_arms_are_no_points_of_a_history(capsys):
     runs([1000.0])
     two_arms().write(Path("reports"), "ab", created="2026-11-20T10:00:00Z")
@@ -138,10 +150,10 @@ def test_a_database_of_a_newer_gpubench_is_refused(capsys):
     runs([1000.0])
     call(capsys, "db", "sync")
     with sqlite3.connect("reports/gpubench.db") as connection:
-        connection.execute("update gpubench_schema set number = 2")
+        connection.execute("update gpubench_schema set number = 3")
     status, _, err = call(capsys, "history", "--db", URL)
     assert status == ExitStatus.USAGE
-    assert "was made by another gpubench (schema 2, this one has 1)" in err
+    assert "was made by another gpubench (schema 3, this one has 2)" in err
 
 
 def test_a_database_without_runs_says_how_to_fill_it_and_is_not_made_by_reading(capsys):

@@ -8,12 +8,10 @@ from urllib.parse import unquote
 import pytest
 from fakes.gate_runs import ENVIRONMENT, STEADY, HandMade, two_arms
 from fakes.many_runs import many_runs
-from fakes.runs import a_quality
 
 from gpubench.cli.commands import site as site_command
 from gpubench.cli.main import COMMANDS, main
 from gpubench.core.errors import ExitStatus
-from gpubench.core.records import Record, Status
 from gpubench.report.site.site_content import case_page_name
 
 HOSTILE = "../../<script>alert(1)</script> & 'x' \u202e"
@@ -189,19 +187,7 @@ def test_machines_of_one_name_have_a_page_each(capsys):
 def test_an_accuracy_run_is_on_the_page_of_the_case_with_its_settings(capsys, drawings):
     made = HandMade()
     planned = made.measured(1000.0, STEADY[:3], device="cuda", batch_size=64)
-    quality = planned.model_copy(update={"kind": "quality", "index": 2, "label": "quality cuda"})
-    made.planned.append(quality)
-    made.records.append(
-        Record(
-            kind="quality",
-            case_index=2,
-            case_id=quality.case_id,
-            label=quality.label,
-            repeat=1,
-            status=Status.OK,
-            quality=a_quality(0.97),
-        )
-    )
+    made.trained(planned, 0.97)
     made.write(Path("reports"), "run-0")
     call(capsys, "site")
     (case,) = [text for name, text in pages().items() if name.startswith("case")]

@@ -22,7 +22,7 @@ from gpubench.runner.arms.arm import Arm
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[3]
-PAGES = ("README.md", *(f"docs/{name}.md" for name in ("guide", "ci", "ab", "profiling", "sinks", "index")))
+PAGES = ("README.md", *(f"docs/{name}.md" for name in ("guide", "ci", "ab", "profiling", "history", "sinks", "index")))
 TRACE = "docs/traces/bf16-no-faster.json"
 STANDS_FOR = {  # what a page leaves to its reader
     "SUITE -k 'precision=amp-bf16 and batch_size=64'": "cnn -k 'device=cpu and mode=train and precision=amp-bf16'",
