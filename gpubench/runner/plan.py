@@ -7,10 +7,11 @@ from typing import Literal, NamedTuple
 from gpubench.core.errors import WorkerError
 from gpubench.core.records import Status
 from gpubench.core.usable_cpus import usable_cpus
+from gpubench.protocol.host_modules import host_modules
 from gpubench.protocol.messages import Hello
-from gpubench.runner.arms.arm import Arm
+from gpubench.runner.arms.arm import Arm, Level, why_not_blocks
 from gpubench.runner.contest.groups import LEAST_ROUNDS, MOST_CASES, contest_groups, parts_of, process_measure
-from gpubench.runner.launch.worker_hosts import HostKey, HostPool, device_index, nodes_wanted
+from gpubench.runner.launch.worker_hosts import HostKey, HostPool, device_index, nodes_wanted, versions_of
 from gpubench.store.run_info import PlannedCase
 from gpubench.suite.cases.expand import quality_cases
 from gpubench.suite.cases.labels import label_cases
@@ -217,3 +218,17 @@ def forecast(
         least_s,
         most_s,
     )
+
+
+def modules_of(
+    suite: Suite, cases: Sequence[Case], arms: Sequence[Arm], search_path: Sequence[str], interleave: Level | None
+) -> tuple[str, ...]:
+    """The modules that hosts import for these cases, as changed by every arm."""
+    sides = [{arm.name: arm.case(case) for arm in arms} or {"": case} for case in cases]
+    blocks = bool(arms) and interleave != "launch" and any(why_not_blocks(each) is None for each in sides)
+    return host_modules(suite, [case for each in sides for case in each.values()], search_path, blocks=blocks)
+
+
+def versions_on(hellos: Hellos) -> dict[str, str | None]:
+    """Versions of the software that the started hosts reported."""
+    return versions_of([hello for hello in hellos.values() if isinstance(hello, Hello)])

@@ -4,9 +4,11 @@ Continuing a run with other code or on another machine would mix figures that do
 run names programs that would be started here.
 """
 
+import hashlib
 import hmac
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,3 +164,15 @@ def check_planned(info: RunInfo, folder: Path) -> None:
             f"run {info.run} was stopped before it was planned, so there is nothing to resume",
             hint=f"Remove {folder} and start again: gpubench run {source}",
         )
+
+
+def recorded_suite_path(path: Path | None, folder: Path | None, *, hidden: bool) -> str | None:
+    """The path of the suite file. With `hidden`, relative to the run's folder, or else only the file's name."""
+    if path is None or not hidden:
+        return None if path is None else str(path)
+    return str(path.relative_to(folder)) if folder is not None and path.is_relative_to(folder) else path.name
+
+
+def recorded_interpreter(*, hidden: bool) -> str:
+    """The prefix of this Python; with `hidden`, a digest by which another one is still noticed."""
+    return hashlib.sha256(sys.prefix.encode()).hexdigest()[:12] if hidden else sys.prefix

@@ -59,4 +59,7 @@ def script_the_workers(monkeypatch, answer=script) -> None:
         host.hello = Hello(pid=host.number, role="host", versions=VERSIONS, cuda_unavailable="Found no NVIDIA driver")
         return host
 
-    monkeypatch.setattr("gpubench.runner.run.HostPool", lambda log, told, **_: HostPool(log, told, start=start))
+    for module in ("run", "run_session"):
+        monkeypatch.setattr(
+            f"gpubench.runner.{module}.HostPool", lambda log, told, **_: HostPool(log, told, start=start)
+        )
