@@ -23,6 +23,7 @@ SECTIONS = (
     "ceilings",
     "scaling",
     "collectives",
+    "compression",
     "accuracy",
     "cases",
     "unmeasured",
