@@ -1,7 +1,8 @@
-"""Agents started by real programs, where they are installed: Ray and Open MPI, each with two nodes on this machine."""
+"""Agents started by real programs, where they are installed: Ray, Open MPI and Slurm, with two nodes on this machine."""
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -84,3 +85,42 @@ def test_ray_starts_an_agent_on_every_node(measure, ray_cluster):
 def test_mpirun_starts_an_agent_for_every_node(measure, tmp_path):
     (tmp_path / "hosts").write_text("localhost slots=2\n")
     measure("--engine", "mpi", "-s", "cluster.interface=lo", "-s", "cluster.options=--hostfile,hosts")
+
+
+@pytest.fixture
+def slurm(tmp_path):
+    """The configuration of a Slurm of two nodes, made by our script from what is installed."""
+    missing = [name for name in ("slurmctld", "slurmd", "srun", "munged") if shutil.which(name) is None]
+    if missing or os.geteuid() != 0:
+        pytest.skip(f"not here: {', '.join(missing) or 'root'}")
+    script = [ROOT / "scripts" / "slurm_two_nodes.sh"]
+    done = subprocess.run([*script, "up", tmp_path / "slurm"], capture_output=True, text=True, timeout=120, check=False)
+    try:
+        if done.returncode != 0:
+            pytest.skip(f"Slurm did not start here: {done.stderr or done.stdout}")
+        yield str(tmp_path / "slurm" / "slurm.conf")
+    finally:
+        subprocess.run([*script, "down", tmp_path / "slurm"], timeout=60, check=True)
+
+
+def test_srun_starts_an_agent_on_every_node(measure, slurm):
+    measure("--engine", "slurm", "-s", "cluster.interface=lo", SLURM_CONF=slurm)
+
+
+def test_pods_that_all_run_the_same_command_find_each_other(tmp_path):
+    """The engine env as a TrainJob starts it: two processes that differ in PET_NODE_RANK alone."""
+    (tmp_path / "suite.yaml").write_text(SUITE)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "-m", "gpubench", "run", "suite.yaml", "--no-report", "--engine", "env"]
+    pods = []
+    for number in ("1", "0"):
+        place = {"PET_NNODES": "2", "PET_NODE_RANK": number, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        environ = {**os.environ, "PYTHONPATH": str(ROOT), "GPUBENCH_NODE_KEY": "a" * 64, **place}
+        out = ["--out", f"run{number}", "-s", "cluster.nodes=2"]
+        pods.append(subprocess.Popen([*command, *out], cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True))
+    ends = [pod.communicate(timeout=200)[1] for pod in pods]
+    assert [pod.returncode for pod in pods] == [0, 0], ends
+    assert not (tmp_path / "run1").exists()
+    (record,) = load_run(tmp_path / "run0").records
+    assert [(rank.rank, rank.node) for rank in record.ranks] == [(0, 0), (1, 1)]

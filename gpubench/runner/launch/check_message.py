@@ -27,6 +27,8 @@ def problem(message: Message, job: Job) -> str | None:
     if isinstance(message, Failed):
         return _too_large(message)
     if isinstance(message, Result):
+        if job.seats is not None:  # a fleet's are made by this process, one for each card
+            message = message.model_copy(update={"ranks": ()})
         return _of_result(message, job)
     return None
 

@@ -4,6 +4,7 @@ import sys
 
 import click
 
+from gpubench.tools.selfcheck.measure_agents import COST_HEADER, cost_row, measure_agents
 from gpubench.tools.selfcheck.simulate_bisections import SPREADS, render_searches, run_searches
 from gpubench.tools.selfcheck.simulate_contests import CONTEST_SCENES, render_contests, render_launches, run_contests
 from gpubench.tools.selfcheck.simulate_fleets import FLEET_HEADER, FLEET_SCENES, FLEETS, fleet_row, run_fleets
@@ -107,6 +108,15 @@ def fleet(fleets: int, seed: int) -> None:
             click.echo(fleet_row(counts))
             met = met and counts.met
     sys.exit(0 if met else 1)
+
+
+@main.command()
+@click.argument("numbers", nargs=-1, type=click.IntRange(1))
+def agents(numbers: tuple[int, ...]) -> None:
+    """Measure what a fleet of so many agents costs the run: messages, bytes, files, time and memory per card."""
+    click.echo(COST_HEADER)
+    for number in numbers or (64,):
+        click.echo(cost_row(measure_agents(number)))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import pytest
 from fakes.scripted_host import DONE, SERIES
 
 from gpubench.core.findings import finding
-from gpubench.core.records import Window
+from gpubench.core.records import RankRecord, Window
 from gpubench.protocol.messages import Failed, Job, JobArm, Phase, Progress, Result, decode, encode
 from gpubench.runner.launch.check_message import problem
 from gpubench.suite.model.case import Case
@@ -66,6 +66,12 @@ def test_honest_messages_are_believed(message):
 )
 def test_what_cannot_be_true_is_named(message, said):
     assert said in problem(message, JOB)
+
+
+def test_a_fleet_of_ten_thousand_cards_is_no_overlong_message():
+    cards = tuple(RankRecord(rank=number, host=f"host{number}", step_time_s=0.01) for number in range(10_000))
+    assert problem(result(ranks=cards), JOB.model_copy(update={"seats": ()})) is None
+    assert "bytes beside its series" in problem(result(ranks=cards), JOB)
 
 
 def test_blocks_need_the_figures_of_every_arm():
