@@ -142,6 +142,13 @@ def test_the_equal_error_rate_is_none_of_a_perfect_embedding_and_half_of_noise()
     assert equal_error_rate(noise) == pytest.approx(0.5, abs=0.05)
 
 
+def test_autocast_does_not_round_the_cosines_of_verification():
+    vectors = torch.nn.functional.normalize(torch.randn(40, 4, 8, generator=torch.Generator().manual_seed(1)), dim=2)
+    exact = equal_error_rate(vectors)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert equal_error_rate(vectors) == exact
+
+
 def test_it_translates_better_than_copying(sentences):
     pytest.importorskip("tokenizers")
     pytest.importorskip("sacrebleu")
