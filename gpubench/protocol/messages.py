@@ -21,6 +21,9 @@ from gpubench.suite.model.suite import Measure, QualitySettings
 
 PROTOCOL_VERSION = 2
 
+STUCK = "where the others wait for"
+"""In the name of a phase, before the ranks that have not come to their first step."""
+
 
 class NodePlace(Frozen):
     """Where among several machines a job's ranks are: node `node_rank` of `num_nodes`, each with as many.

@@ -11,6 +11,7 @@ from gpubench.core.errors import WorkerError
 from gpubench.core.records import Failure, RankRecord
 from gpubench.protocol.join_results import STRAGGLER, joined
 from gpubench.protocol.messages import (
+    STUCK,
     Exited,
     Failed,
     Hello,
@@ -281,6 +282,8 @@ class ClusterPipe:
             self._results[rank] = message.model_copy(update={"ranks": ranks, "findings": found})
         elif isinstance(message, Failed):
             self._fail(rank, message)
+        elif isinstance(message, Phase) and STUCK in message.name:
+            heard.append(message)  # whichever node's rank it is
         elif rank == 0 and isinstance(message, Hello | Started | Phase | Progress):
             heard.append(message)
 

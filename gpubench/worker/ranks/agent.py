@@ -6,6 +6,7 @@ that the first machine opens on one interface (`ranks.meeting`).
 """
 
 import contextlib
+import math
 import os
 import signal
 import time
@@ -20,7 +21,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from gpubench.core.records import Failure
 from gpubench.core.units import format_duration
 from gpubench.protocol.join_results import joined
-from gpubench.protocol.messages import Failed, Result, decode, encode
+from gpubench.protocol.messages import STUCK, Failed, Phase, Result, decode, encode
 from gpubench.worker.checks.unsupported import refused_of_ranks
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.process_lifetime import CAN_FORK
@@ -34,8 +35,12 @@ HANG_S = 10.0
 """A rank that ends no step for this long hangs, or for 20 times the longest step of any rank, if that is longer."""
 
 _TIMES_LONGER = 20.0
+_TOLD_AT = 0.8
+"""Share of the launch's timeout after which ranks without a step are looked at: the first one may compile for long."""
+
 _TICK_S = 0.2
 _STACK_S = 0.3
+_LONGEST_NAME = 100
 _WAITS_INSIDE = f"{Path(torch.__file__).parent}{os.sep}"
 """A rank whose innermost Python frame is in this folder waits for the device or for another rank."""
 
@@ -145,6 +150,7 @@ class RankWatch:
         self.hung: HungRank | None = None
         self.launch, self._num_ranks = launch, launch.job.num_local_ranks
         self._asks = signal.getsignal(signal.SIGTERM)
+        self._look_at_start_s = time.monotonic() + _TOLD_AT * launch.job.measure.timeout
 
     @contextlib.contextmanager
     def looking(self) -> Iterator[None]:
@@ -169,22 +175,39 @@ class RankWatch:
             waits_s = [time.monotonic() - sign.since_s if sign.since_s > 0 else 0.0 for sign in signs]
             if max(waits_s) > patience_s:
                 self._name(signs, max(waits_s))
+            elif not any(waits_s) and time.monotonic() > self._look_at_start_s:
+                self._look_at_start_s = math.inf
+                self._say_who_waits(signs)
 
-    def _name(self, signs: list[Sign], waited_s: float) -> None:
-        """Finds the rank that the others wait for by its stack, and kills it."""
+    def _say_who_waits(self, signs: list[Sign]) -> None:
+        """Before the first step only the launch's own limit is certain. It stays, and its reason will name the rank."""
+        guilty, found, where = self._guilty(signs)
+        signal.setitimer(signal.ITIMER_REAL, _TICK_S, _TICK_S)
+        if found or self.launch.job.place is None:
+            name = f"{signs[guilty[0]].phase}, {STUCK} {self._names(guilty)} ({where.rpartition(os.sep)[2]})"
+            self.launch.sender.send(Phase(name=name[:_LONGEST_NAME], at_s=time.monotonic()))
+
+    def _guilty(self, signs: list[Sign]) -> tuple[list[int], bool, str]:
+        """The ranks that the others wait for, by their stacks; whether these tell them apart; where the first is."""
         signal.setitimer(signal.ITIMER_REAL, 0)  # the timer must not call `look` again
         for sign in signs:
             _signal(sign.pid, one_rank.SHOW_STACK)
         time.sleep(_STACK_S)
-        job, everyone = self.launch.job, list(range(self._num_ranks))
-        places = [_innermost(one_rank.stack_file(self.scratch, job.first_rank + rank)) for rank in everyone]
-        outside = [rank for rank in everyone if not (places[rank] or "").startswith(_WAITS_INSIDE)]
-        guilty = outside or everyone
-        names = "rank " if len(guilty) == 1 else "ranks "
-        names += ", ".join(str(job.first_rank + rank) for rank in guilty)
-        where = places[guilty[0]] or "it does not answer"
-        reason = f"{names} of {job.case.world_size} made no step for {format_duration(waited_s)} ({where})"
-        error = "RankHung" if outside or job.place is None else "RankWaits"
+        first, everyone = self.launch.job.first_rank, list(range(self._num_ranks))
+        places = [_innermost(one_rank.stack_file(self.scratch, first + rank)) for rank in everyone]
+        found = [rank for rank in everyone if not (places[rank] or "").startswith(_WAITS_INSIDE)]
+        guilty = found or everyone
+        return guilty, bool(found), places[guilty[0]] or "it does not answer"
+
+    def _names(self, ranks: list[int]) -> str:
+        job, word = self.launch.job, "rank" if len(ranks) == 1 else "ranks"
+        return f"{word} {', '.join(str(job.first_rank + rank) for rank in ranks)} of {job.case.world_size}"
+
+    def _name(self, signs: list[Sign], waited_s: float) -> None:
+        """Finds the rank that the others wait for by its stack, and kills it."""
+        guilty, found, where = self._guilty(signs)
+        reason = f"{self._names(guilty)} made no step for {format_duration(waited_s)} ({where})"
+        error = "RankHung" if found or self.launch.job.place is None else "RankWaits"
         self.hung = HungRank(signs[guilty[0]].phase, error, reason)
         for rank in guilty:
             _signal(signs[rank].pid, signal.SIGKILL)

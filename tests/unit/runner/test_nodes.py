@@ -9,7 +9,7 @@ import pytest
 from fakes.node_agents import KEY, Agents, absent, agent, cluster, hear, host_of, result, told
 
 from gpubench.core.errors import UsageError, WorkerError
-from gpubench.protocol.messages import Failed, Meeting, Phase, Result, Started
+from gpubench.protocol.messages import STUCK, Failed, Meeting, Phase, Result, Started
 from gpubench.protocol.node_messages import (
     FromChild,
     NodeDone,
@@ -266,3 +266,16 @@ def test_a_case_that_needs_more_nodes_than_there_are_is_skipped(tmp_path):
     assert reason == "4 ranks need 4 nodes with room for 1 rank each: there are 2"
     assert cannot_run(Case(world_size=2, device="cpu"), suite, hello) == (None, None)
     assert "need a CUDA device each" in cannot_run(Case(world_size=2, device="cuda"), suite, hello)[1]
+
+
+def test_a_rank_of_another_node_that_hangs_before_its_first_step_is_heard(tmp_path):
+    name = f"build, {STUCK} rank 1 of 2 (net.py:12 in __init__)"
+
+    def hangs(connection, message):
+        connection.send(FromChild(job=7, message=Phase(name="build", at_s=0)))
+        connection.send(FromChild(job=7, message=Phase(name=name, at_s=0)))
+        fails("it was ended")(connection, message)
+
+    with cluster(agent(waits), agent(hangs)) as opened:
+        heard = hear(host_of(opened, tmp_path), tmp_path)
+    assert [each.name for each in heard if isinstance(each, Phase)] == [name]

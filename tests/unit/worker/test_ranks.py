@@ -2,10 +2,12 @@
 
 import math
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from gpubench.core.findings import finding
 from gpubench.core.records import Parity, RankRecord, Window
 from gpubench.protocol.join_results import joined
 from gpubench.protocol.messages import Job, Result
+from gpubench.runner.launch import check_message
 from gpubench.stats.stopping_rule import StoppingRule
 from gpubench.suite.model.case import Case
 from gpubench.worker.checks.unsupported import refused_of_ranks
@@ -196,3 +199,24 @@ def test_a_case_whose_steps_take_long_is_given_longer(watched, monkeypatch):
     time.sleep(0.1)
     watch.look()
     assert watch.hung is None
+
+
+def test_a_rank_that_hangs_before_its_first_step_is_named_in_the_phase(watched, tmp_path, monkeypatch):
+    watch, shown, programs = watched
+    said = []
+    watch.launch.sender = SimpleNamespace(send=said.append)
+    monkeypatch.setattr(agent.one_rank, "SHOW_STACK", 0)
+    stack_file(tmp_path, 0).write_text(INSIDE_TORCH)
+    stack_file(tmp_path, 1).write_text('Stack (most recent call first):\n  File "/me/net.py", line 12 in __init__\n')
+    for rank in (0, 1):
+        board.show_phase(shown.row(rank), "build")
+    watch.look()
+    assert said == []
+    watch._look_at_start_s = 0.0
+    for _ in range(2):
+        watch.look()
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    assert [each.name for each in said] == ["build, where the others wait for rank 1 of 2 (net.py:12 in __init__)"]
+    assert check_message.problem(said[0], watch.launch.job) is None
+    assert watch.hung is None
+    assert [program.poll() for program in programs] == [None, None]
