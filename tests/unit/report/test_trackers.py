@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -156,7 +157,7 @@ def test_wandb_keeps_a_run_offline_in_its_folder(wandb, run):
 def test_what_wandb_will_send_is_the_run_and_nothing_of_this_machine(wandb, run):
     parse_sink("wandb:speed").send(run)
     (log,) = run.stored.folder.glob("wandb/offline-run-*/run-*.wandb")
-    records = read_log(log)
+    records = whole_log(log)
     (begun,) = [record.run for record in records if record.WhichOneof("record_type") == "run"]
     assert (begun.project, begun.display_name, list(begun.tags)) == ("speed", RUN_NAME, ["odd"])
     config = {item.key: json.loads(item.value_json) for item in begun.config.update if item.key}
@@ -171,6 +172,18 @@ def test_what_wandb_will_send_is_the_run_and_nothing_of_this_machine(wandb, run)
     assert sorted(entry.path for entry in artifact.manifest.contents) == ["report.html", "run.json"]
     files = {path.name for path in log.parent.glob("files/*")}
     assert files <= {"media", "config.yaml", "wandb-summary.json", "output.log"}
+
+
+def whole_log(path):
+    """The records up to the end of the run, which another process of the library may still be writing."""
+    ends = time.monotonic() + 30
+    while True:
+        records = read_log(path)
+        kinds = [each.WhichOneof("record_type") for each in records]
+        if "exit" in kinds:
+            return records
+        assert time.monotonic() < ends, kinds
+        time.sleep(0.05)
 
 
 def read_log(path):
@@ -197,4 +210,4 @@ def test_a_wandb_run_that_broke_off_is_said_and_ended(wandb, run, monkeypatch):
     with pytest.raises(StoreError, match="RuntimeError: no artifact"):
         parse_sink("wandb").send(run)
     (log,) = run.stored.folder.glob("wandb/offline-run-*/run-*.wandb")
-    assert [record.exit.exit_code for record in read_log(log) if record.WhichOneof("record_type") == "exit"] == [1]
+    assert [record.exit.exit_code for record in whole_log(log) if record.WhichOneof("record_type") == "exit"] == [1]
