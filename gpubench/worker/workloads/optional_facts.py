@@ -1,5 +1,6 @@
 """Calls the optional methods of a workload (listed in `base.Workload`), with a default for each."""
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ from gpubench.core.extensions import METRICS_GROUP
 from gpubench.core.findings import Finding
 from gpubench.core.metrics import METRICS
 from gpubench.suite.model.case import Case
+from gpubench.suite.model.settings import default
 from gpubench.worker.workloads.base import Health, OutputCheck, Step
 from gpubench.worker.workloads.compiled import CompileStats, graphs_made
 from gpubench.worker.workloads.compiled import compile_stats as read_compile_stats
@@ -51,7 +53,14 @@ def probe(workload: Any, case: Case, step: Step, graphs_before: int = 0) -> dict
         untold.append("precision")
     if facts.get("compile") == NOT_SEEN:
         untold.append("compile")
-    return {**facts, "extra": {**facts.get("extra", {}), **({"not_seen": untold} if untold else {})}}
+    extra = {**_as_built(case, facts), **facts.get("extra", {})}
+    return {**facts, "extra": {**extra, **({"not_seen": untold} if untold else {})}}
+
+
+def _as_built(case: Case, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Settings that gpubench applies to its own models alone: where a workload does not report them, it is as built."""
+    asked = [name for name in ("framework", "compress") if getattr(case, name) != default(name)]
+    return {name: default(name) for name in asked if name not in facts}
 
 
 def samples_per_step(workload: Any, case: Case) -> int:

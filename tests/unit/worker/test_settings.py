@@ -516,3 +516,23 @@ def test_code_that_opted_out_of_compiling_has_no_graph(opted_out):
     before = graphs_made()
     torch.compile(double, backend="eager")(torch.ones(2))
     assert graphs_made() - before == (0 if opted_out else 1)
+
+
+class _Own:
+    """A workload that builds its own step."""
+
+    def build(self, case, device):
+        return lambda: None
+
+
+@pytest.mark.parametrize(
+    ("setting", "asked", "plain"), [("compress", "int8-weight", "none"), ("framework", "lightning", "loop")]
+)
+def test_what_is_done_to_models_of_gpubench_alone_is_not_as_asked_of_another_workload(setting, asked, plain):
+    case = Case(workload="mine:Own", mode="infer", **{setting: asked})
+    found = disagreeing(case, effective_of(_Own(), case))
+    assert found[setting].data["got"] == plain
+    reporting = _Own()
+    reporting.probe = lambda: {"extra": {setting: asked}}
+    assert setting not in disagreeing(case, effective_of(reporting, case))
+    assert setting not in disagreeing(Case(workload="mine:Own"), effective_of(_Own(), Case(workload="mine:Own")))
