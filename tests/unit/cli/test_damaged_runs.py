@@ -52,7 +52,7 @@ def test_a_launch_that_cannot_be_is_left_out_and_named(store: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new"), [('"precision": "fp32"', '"precision": "fp8"'), ('"seed": 0', '"seed": 0, "moon": "full"')]
+    ("old", "new"), [('"precision": "fp32"', '"precision": "fp3"'), ('"seed": 0', '"seed": 0, "moon": "full"')]
 )
 def test_a_run_with_a_setting_from_the_future_is_one_line_of_the_history(
     store: Path, capsys: pytest.CaptureFixture[str], old: str, new: str

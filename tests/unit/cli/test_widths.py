@@ -88,7 +88,7 @@ def test_the_quoted_line_of_a_suite_is_cut_around_what_the_caret_points_at(tmp_p
 def test_what_to_type_next_breaks_no_word(folder, capsys, monkeypatch, end, width):
     run = load_run(folder / "reports" / ("arms" if end == "arms" else "20261123-1602-cnn-7f3a"))
     monkeypatch.setattr(run_ending, "table_width", lambda _: width)
-    run_ending._print_next(run, run.folder.name, run.folder / "report.html", interrupted=end == "interrupted")
+    run_ending._print_next(run, run.folder.name, run.folder / "report.html", (), interrupted=end == "interrupted")
     said = capsys.readouterr().out
     assert broken_lines(said, width) == []
     assert "gpubench " in said
@@ -98,7 +98,7 @@ def test_what_to_type_next_breaks_no_word(folder, capsys, monkeypatch, end, widt
 def test_an_explanation_goes_below_what_to_type_where_it_does_not_fit(capsys, monkeypatch, width):
     run = SimpleNamespace(folder="reports/20261123-1602-cnn-7f3a", info=SimpleNamespace(arms=()))
     monkeypatch.setattr(run_ending, "table_width", lambda _: width)
-    run_ending._print_next(run, "20261123-1602-cnn-7f3a", None, interrupted=False)
+    run_ending._print_next(run, "20261123-1602-cnn-7f3a", None, (), interrupted=False)
     _, first, second, *_ = capsys.readouterr().out.splitlines()
     assert first.startswith("Next    gpubench show 20261123-1602-cnn-7f3a")
     assert first.endswith("every effect, case and finding") == (width >= 80)

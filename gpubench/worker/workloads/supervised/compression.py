@@ -147,13 +147,13 @@ def _is_2to4(weight: torch.Tensor) -> bool:
 
 
 def stored_bytes(model: nn.Module) -> int:
-    """Bytes of parameters and buffers; a compressed weight counts with its parts."""
+    """Bytes of parameters and buffers on this rank; a compressed weight counts with its parts."""
     return sum(_bytes(tensor) for tensor in (*model.parameters(), *model.buffers()))
 
 
 def _bytes(tensor: torch.Tensor) -> int:
     names, _ = tensor.__tensor_flatten__() if hasattr(tensor, "__tensor_flatten__") else ((), None)
-    parts = [getattr(tensor, name) for name in names]
+    parts = [part for name in names if isinstance(part := getattr(tensor, name), torch.Tensor)]
     return sum(map(_bytes, parts)) if parts else tensor.numel() * tensor.itemsize
 
 
