@@ -24,7 +24,7 @@ def checked_sinks(texts: Sequence[str]) -> "tuple[Sink, ...]":
 
 
 def export_to(sinks: "Sequence[Sink]", run: "ExportedRun") -> tuple[str, ...]:
-    """Sends the run to every sink, and returns where it went; what failed is said with its reason and left out."""
+    """Sends the run to every sink and returns where it went, without the sinks that failed; prints why they did."""
     sent = []
     for sink in sinks:
         try:

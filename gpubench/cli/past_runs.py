@@ -4,7 +4,7 @@ from pathlib import Path
 
 from gpubench.analysis.compare.run_sides import arms_of
 from gpubench.analysis.history.case_history import PastRun, past_run, past_runs
-from gpubench.core.errors import StoreError
+from gpubench.core.errors import StoreError, UsageError
 from gpubench.store.database import Database
 from gpubench.store.run_names import list_runs
 from gpubench.store.run_reader import load_run
@@ -31,3 +31,14 @@ def open_past_runs(store: Path, database: str | None, suite: str | None, notes: 
     if with_arms:
         notes.append(f"A/B runs left out: {with_arms}.")
     return list(past_runs(runs, notes))
+
+
+def nothing_found(what: str, store: Path, database: str | None) -> UsageError:
+    """The error where none of these runs has `what`."""
+    where = f"stored run in {store}" if database is None else "run in the database"
+    return UsageError(
+        f"no {where} has {what}",
+        hint="`gpubench list runs` shows the stored runs; --store DIR sets their folder."
+        if database is None
+        else "`gpubench db sync` puts stored runs into it.",
+    )

@@ -157,33 +157,17 @@ class RunSession:
                 levels=levels,
                 hide=hide,
             ).run(self.pool)
+            attempts = Attempts(self._writer, telemetry, guard, self.tell, limits)
+            shared = (suite, schedule, self._writer, attempts, guard, self.tell, limits)
             Contests(
-                suite,
-                schedule,
-                self._writer,
-                Attempts(self._writer, telemetry, guard, self.tell, limits),
-                guard,
-                self.tell,
-                limits,
+                *shared,
                 still_wanted=still_wanted,
                 search_path=search_path,
                 download=request.download,
                 hide=hide,
                 records=contests,
             ).run(self.pool)
-            FleetRetests(
-                suite,
-                schedule,
-                self._writer,
-                Attempts(self._writer, telemetry, guard, self.tell, limits),
-                guard,
-                self.tell,
-                limits,
-                suspects=suspects,
-                search_path=search_path,
-                hide=hide,
-                records=records,
-            ).run(self.pool)
+            FleetRetests(*shared, suspects=suspects, search_path=search_path, hide=hide, records=records).run(self.pool)
         return self._finished(guard)
 
     def tune(

@@ -1,4 +1,4 @@
-"""The roof that a case is held against: the ceiling of its own mix of reads and writes; and cases above theirs."""
+"""The memory roof of a case, which is the ceiling of its mix of reads and writes, and the cases above their roof."""
 
 from collections.abc import Sequence
 from dataclasses import replace

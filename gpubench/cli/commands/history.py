@@ -53,7 +53,7 @@ def command(
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.history.case_history import histories
     from gpubench.cli.gate.choose_sides import by_settings
-    from gpubench.cli.past_runs import open_past_runs
+    from gpubench.cli.past_runs import nothing_found, open_past_runs
     from gpubench.core.did_you_mean import near_aside
     from gpubench.core.metrics import METRICS
     from gpubench.report.comparison.comparison_report import unknown_metrics
@@ -66,13 +66,7 @@ def command(
     keeps = None if selection is None else by_settings(selection)
     found = histories(runs, metric, keeps, floor=floor)
     if not found:
-        where = f"stored run in {store}" if database is None else "run in the database"
-        raise UsageError(
-            f"no {where} has {metric}{' for a matching case' if selection else ''}",
-            hint="`gpubench list runs` shows the stored runs; --store DIR sets their folder."
-            if database is None
-            else "`gpubench db sync` puts stored runs into it.",
-        )
+        raise nothing_found(f"{metric}{' for a matching case' if selection else ''}", store, database)
     if as_json:
         from gpubench.report.comparison.history_screen import history_document
         from gpubench.report.comparison.json_documents import to_lines

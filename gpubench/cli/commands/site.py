@@ -6,7 +6,6 @@ import rich_click as click
 
 from gpubench.cli.print_errors import say
 from gpubench.cli.shared_options import database_option, share, store_option
-from gpubench.core.errors import UsageError
 
 
 @click.command(name="site")
@@ -31,7 +30,7 @@ def command(out: Path, *, floor: float, force: bool, store: Path, database: str 
       gpubench site site --db sqlite:///runs.db
       gpubench site site --store /shared/reports --floor 5%
     """  # noqa: D301 - click looks for the character itself
-    from gpubench.cli.past_runs import open_past_runs
+    from gpubench.cli.past_runs import nothing_found, open_past_runs
     from gpubench.report.site.site_content import site_content
     from gpubench.report.site.write_site import check_site_folder, write_site
 
@@ -42,11 +41,5 @@ def command(out: Path, *, floor: float, force: bool, store: Path, database: str 
         say(f"note: {note}")
     content = site_content(runs, out, floor=floor)
     if not content.cases:
-        where = f"no stored run in {store}" if database is None else "no run in the database"
-        raise UsageError(
-            f"{where} has a figure",
-            hint="`gpubench list runs` shows the stored runs; --store DIR sets their folder."
-            if database is None
-            else "`gpubench db sync` puts stored runs into it.",
-        )
+        raise nothing_found("a figure", store, database)
     click.echo(write_site(content, out, force=force))
