@@ -7,10 +7,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 SUITE  ?= suites/cnn.yaml
 
-# Tests run in one process more than there are cores, at most four, because tests of real runs often wait; fast ones seldom do, and
-# every process imports all tests. Each process takes a file at a time: tests of a file share fixtures such as a real run.
-SPARE  := 1
-JOBS   ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + $(SPARE)) if hasattr(os, "sched_getaffinity") else 2)')
+# Tests run in one process more than there are cores, at most four, because many wait for what they started. Each process takes a
+# file at a time: tests of a file share fixtures such as a real run.
+JOBS   ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0)) + 1) if hasattr(os, "sched_getaffinity") else 2)')
 PYTEST  = $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Where this is set, each of the hundreds of programs that tests start would compile the package again.
@@ -26,7 +25,6 @@ test: lint
 	$(BIN)/mkdocs build --strict --quiet
 	GPUBENCH_FETCH_NSYS=1 $(PYTEST)
 
-test-fast: SPARE := 0
 test-fast: lint
 	$(PYTEST) -q -m "not slow" tests/unit
 

@@ -47,18 +47,24 @@ def imported_names(files: Collection[str], beside: Collection[str]) -> tuple[str
 
 
 class OpenedFiles:
-    """Notes which files below `folders` this process opens for reading, while `wanted` says so."""
+    """Files below `folders` that this process opens for reading while `wanted` says so; a new one ends the last."""
+
+    listening: "OpenedFiles | None" = None
+    """Python keeps an audit hook to the end of the process and calls it for many events, so there is one for all."""
 
     def __init__(self, folders: Iterable[str], wanted: Callable[[], bool]) -> None:
         self._folders = tuple(f"{os.path.realpath(folder)}{os.sep}" for folder in folders)
         self._wanted = wanted
         self._read: set[str] = set()
         self._written: set[str] = set()
+        if self._folders and OpenedFiles.listening is None:
+            sys.addaudithook(_tell_listener)
         if self._folders:
-            sys.addaudithook(self._heard)
+            OpenedFiles.listening = self
 
-    def _heard(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event == "open" and self._wanted() and len(self._read) <= MOST_DATA_FILES:
+    def heard(self, arguments: tuple[Any, ...]) -> None:
+        """A file is opened, with the arguments of Python's `open` event."""
+        if self._wanted() and len(self._read) <= MOST_DATA_FILES:
             path, _, flags = arguments
             if isinstance(path, str | bytes) and isinstance(flags, int):
                 path = os.path.realpath(os.fsdecode(path))
@@ -84,6 +90,11 @@ class OpenedFiles:
 
 def _scratch_folders(scratch: str | None) -> list[str]:
     return [folder for folder in (scratch, *map(os.environ.get, _CACHES)) if folder]
+
+
+def _tell_listener(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and (listening := OpenedFiles.listening) is not None:
+        listening.heard(arguments)
 
 
 def module_files() -> list[tuple[str, str]]:

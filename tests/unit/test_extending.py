@@ -81,6 +81,7 @@ print(monitor.name, window.mean_power_w)
 """
 
 
+@pytest.mark.slow
 def test_added_telemetry_is_opened_where_no_driver_is(package, tmp_path):
     power = tmp_path / "power1_average"
     power.write_text("42000000\n")

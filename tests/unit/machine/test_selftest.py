@@ -272,6 +272,7 @@ def test_the_parts_of_a_load_are_read_from_their_text() -> None:
     assert parse_parts("steady:4,alternate:2.5") == [("steady", 4.0), ("alternate", 2.5)]
 
 
+@pytest.mark.slow
 def test_the_examination_quotes_what_is_stored_and_measures_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[str] = []
 

@@ -97,6 +97,7 @@ def test_a_way_that_is_absent_is_not_taken(monkeypatch: pytest.MonkeyPatch):
     assert hiding.hide_processes(os.environ).way is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["namespace", "landlock"])
 def test_a_hidden_program_that_takes_too_long_is_ended(way, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "here").mkdir()

@@ -75,6 +75,7 @@ def test_an_empty_report_is_none(tmp_path: Path):
     assert "never opened" in str(failure(tmp_path, f": > {tmp_path}/profile.nsys-rep"))
 
 
+@pytest.mark.slow
 def test_a_tool_that_hangs_is_ended_after_its_time_with_everything_it_started(tmp_path: Path):
     """Its agent has its own session, like that of nsys, and the program ignores SIGTERM."""
     body = f"""trap '' TERM

@@ -1,3 +1,4 @@
+import os
 import sys
 
 from gpubench.protocol.loaded_files import (
@@ -48,6 +49,18 @@ def test_data_is_what_was_read_and_not_written_below_the_folder_while_wanted(tmp
     (folder / "later.txt").read_text()
     assert opened.digests() == {str(folder / "read.txt"): file_digest(folder / "read.txt")}
     assert opened.digests(scratch=str(folder)) == {}
+
+
+def test_a_process_that_measures_again_and_again_is_listened_to_once(tmp_path, monkeypatch):
+    (tmp_path / "data").touch()
+    added = []
+    monkeypatch.setattr(sys, "addaudithook", added.append)
+    monkeypatch.setattr(OpenedFiles, "listening", None)
+    first, last = (OpenedFiles([str(tmp_path)], lambda: True) for _ in range(2))
+    for hook in added:
+        hook("open", (str(tmp_path / "data"), "r", os.O_RDONLY))
+    assert len(added) == 1
+    assert (len(first.digests()), len(last.digests())) == (0, 1)
 
 
 def test_very_many_files_are_a_data_set_and_not_noted(tmp_path):

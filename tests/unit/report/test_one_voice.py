@@ -151,6 +151,7 @@ def told(name: str) -> Told:
 every_run = pytest.mark.parametrize("name", RUNS)
 
 
+@pytest.mark.slow
 def test_runs_of_every_kind_are_held_against_their_decision() -> None:
     assert len(RUNS) >= 20
     decisions = [told(name).decision for name in RUNS]

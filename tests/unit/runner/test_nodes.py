@@ -92,6 +92,7 @@ def test_a_case_of_one_process_runs_on_one_node(tmp_path):
     assert not [number for number, message in opened.agents.asked if number == 1 and isinstance(message, NodeJob)]
 
 
+@pytest.mark.slow
 def test_the_node_that_failed_is_named_and_the_others_are_ended(tmp_path):
     with cluster(agent(waits), agent(fails("rank 1 of 2 was ended by SIGKILL in measuring"))) as opened:
         failed = told(hear(host_of(opened, tmp_path), tmp_path), Failed)
@@ -144,6 +145,7 @@ def test_a_wrong_key_is_refused_and_told():
         assert [node.ready for node in opened.nodes] == [True, False]
 
 
+@pytest.mark.slow
 def test_a_program_that_says_nothing_does_not_keep_the_nodes_out():
     listener = NodeListener("127.0.0.1", 0, KEY)
     with socket.create_connection(("127.0.0.1", listener.port)):
@@ -268,6 +270,7 @@ def test_a_case_that_needs_more_nodes_than_there_are_is_skipped(tmp_path):
     assert "need a CUDA device each" in cannot_run(Case(world_size=2, device="cuda"), suite, hello)[1]
 
 
+@pytest.mark.slow
 def test_a_rank_of_another_node_that_hangs_before_its_first_step_is_heard(tmp_path):
     name = f"build, {STUCK} rank 1 of 2 (net.py:12 in __init__)"
 

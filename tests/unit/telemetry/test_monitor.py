@@ -152,6 +152,7 @@ def run_program(library: Path, **environ: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.slow
 def test_a_program_needs_nothing_but_the_library_and_imports_neither_torch_nor_numpy(preloadable_library: Path) -> None:
     said = run_program(preloadable_library, FAKE_NVML_WATTS="300").split()
     assert float(said[-3]) == pytest.approx(300.0, rel=0.2)

@@ -321,6 +321,7 @@ def test_a_machine_without_a_card_says_so(smi):
     assert open_rocm().reason == "no AMD GPU"
 
 
+@pytest.mark.slow
 def test_a_monitor_reads_an_amd_device_by_its_number(smi, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     with Monitor(device=1, schedule=Schedule()) as monitor:

@@ -153,6 +153,7 @@ def test_a_lowered_power_limit_and_one_that_moved_are_findings(card: Fake, sessi
     assert found.message == "The power limit went from 500 W to 400 W during the launch."
 
 
+@pytest.mark.slow
 def test_a_lost_gpu_spoils_its_window_and_no_other(card: Fake, session: TelemetrySession) -> None:
     card.add_device(OTHER_UUID)
     card.trace([(0.0, 200.0)], device=1)

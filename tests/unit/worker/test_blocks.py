@@ -24,7 +24,7 @@ from gpubench.worker.process.child import run_job
 from gpubench.worker.timing.timers import Verdict
 from gpubench.worker.workloads.compiled import CompileStats
 
-QUICK = Measure(min_time=0.05, max_time=1.0, min_steps=10, target_rel_ci=0.2)
+QUICK = Measure(min_time=0.05, max_time=0.4, min_steps=10, target_rel_ci=0.2)
 PATIENT = Measure(min_time=0.05, max_time=8.0, min_steps=10, target_rel_ci=0.2)  # enough turns on a busy machine too
 SMALL = {"image_size": 8, "batch_size": 4}
 
@@ -61,6 +61,7 @@ def run(tmp_path, monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_an_arm_that_sleeps_a_quarter_longer_is_measured_as_that(run):
     result = run({"base": {}, "head": {"learning_rate": 25}, "same": {}})
     base, head, same = result.arms
@@ -72,6 +73,7 @@ def test_an_arm_that_sleeps_a_quarter_longer_is_measured_as_that(run):
     assert result.window.num_steps == sum(arm.window.num_steps for arm in result.arms)
 
 
+@pytest.mark.slow
 def test_blocks_drop_the_first_steps_after_a_switch(run):
     result = run({"base": {}, "head": {}}, measure=PATIENT)
     facts = result.arms[0].effective.extra["blocks"]
@@ -80,6 +82,7 @@ def test_blocks_drop_the_first_steps_after_a_switch(run):
     assert len(result.arms[1].marks["block_ratios"]) == facts["turns"]
 
 
+@pytest.mark.slow
 def test_each_arm_has_its_own_model_settings_and_checks(run):
     result = run(
         {"base": SMALL, "head": {**SMALL, "precision": "amp-bf16", "memory_format": "channels_last"}},
@@ -190,6 +193,7 @@ def test_an_arm_that_changes_the_whole_process_is_measured_in_launches(run, monk
     assert name in failed.reason
 
 
+@pytest.mark.slow
 def test_the_twin_is_the_reference_again_and_has_no_figures_of_its_own(run):
     result = run({"base": {}, "head": {"learning_rate": 25}}, twin=True, measure=PATIENT)
     assert len(result.arms) == 2
@@ -239,6 +243,7 @@ def test_a_request_to_stop_keeps_the_turns_so_far(run):
     assert "stopped before" in early.absent["step_time_s"]
 
 
+@pytest.mark.slow
 def test_phases_and_progress_are_told(run):
     run({"base": {}, "head": {}}, measure=PATIENT)
     told = [message for message in run.messages if message.type == "phase"]
@@ -306,6 +311,7 @@ def test_what_an_arm_built_later_compiles_is_no_recompilation_of_an_earlier_one(
     assert all("GB309" not in {entry.code for entry in arm.findings} for arm in result.arms)
 
 
+@pytest.mark.slow
 def test_what_is_compiled_during_the_turns_is_a_recompilation(run, monkeypatch):
     steps = []
     monkeypatch.setattr(

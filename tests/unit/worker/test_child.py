@@ -130,6 +130,7 @@ def test_less_work_than_was_timed_is_found(run):
     assert "GB308" in _codes(result)
 
 
+@pytest.mark.slow
 def test_every_metric_that_is_none_has_its_reason(run):
     for asked in ({}, {"mode": "infer", "timing": "latency"}, {"measure": Measure(min_steps=5, max_steps=5)}):
         result = run(**asked)[-1]
@@ -165,6 +166,7 @@ def test_cold_figures_add_up(run):
     assert result.metrics["time_to_steady_s"] >= sum(first[: result.series.num_warmup]) * (1 - 1e-9)
 
 
+@pytest.mark.slow
 def test_a_very_slow_step_still_gives_a_figure(run):
     result = run("workloads:Slow", measure=Measure(min_time=0.1, max_time=0.3))[-1]
     assert (len(result.step_times_s), result.series.num_steady) == (2, 1), "the first step is cold"

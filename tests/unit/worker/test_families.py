@@ -91,6 +91,7 @@ def test_autocast_is_what_products_compute_in(named, name):
     assert "bfloat16" in workload.probe()["compute_dtype"]
 
 
+@pytest.mark.slow
 def test_a_detector_of_one_stage_is_measured_and_checked():
     case = case_of("torchvision-detection:ssdlite320_mobilenet_v3_large", {}, mode="infer")
     workload = resolve(case.workload)
