@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gpubench.core.anonymity import anonymise
 from gpubench.machine import host_facts, installed_software, machine_cache
-from gpubench.machine.environment_variables import anonymise, performance_variables
+from gpubench.machine.environment_variables import performance_variables
 from gpubench.machine.selftest import gpu_selftest, host_selftest
 from gpubench.telemetry.devices.base import TelemetryError, bounded
 from gpubench.telemetry.devices.nvml import card_facts as facts

@@ -1,10 +1,9 @@
 """Environment variables that change how fast GPU programs run. Only these are stored, so that no secret is."""
 
-import hashlib
 import os
-import re
 from collections.abc import Mapping
 
+from gpubench.core.anonymity import hide_homes, hide_uuids
 from gpubench.core.secrets import is_secret_name, masked
 
 EXACT = (
@@ -28,26 +27,6 @@ PREFIXES = (
     *("CUBLAS_", "TRITON_", "ONEDNN_", "DNNL_", "NCCL_", "MALLOC_"),
 )
 """Prefixes: all names that begin with one of these."""
-
-_HOME = re.compile(r"/(?:home|Users)/[^/\s:]+")
-_UUID = re.compile(r"(?:MIG-GPU|GPU|MIG)-[0-9a-fA-F][0-9a-fA-F-]{7,}")
-
-
-def anonymise(uuid: str) -> str:
-    """A UUID as twelve hex digits of its SHA-256, prefix kept: the same card gives the same digits in every run."""
-    prefix = next((known for known in ("MIG-GPU-", "GPU-", "MIG-") if uuid.startswith(known)), "")
-    return f"{prefix}{hashlib.sha256(uuid.removeprefix(prefix).lower().encode()).hexdigest()[:12]}"
-
-
-def hide_uuids(text: str) -> str:
-    """The text with every UUID of a GPU or MIG slice hashed."""
-    return _UUID.sub(lambda match: anonymise(match[0]), text)
-
-
-def hide_homes(text: str, environ: Mapping[str, str] | None = None) -> str:
-    """The text with every home folder shortened to `~`."""
-    own = (os.environ if environ is None else environ).get("HOME", "")
-    return _HOME.sub("~", text.replace(own, "~") if len(own) > 1 else text)
 
 
 def performance_variables(environ: Mapping[str, str] | None = None, *, anonymous: bool = False) -> dict[str, str]:

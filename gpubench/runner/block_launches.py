@@ -11,14 +11,12 @@ from gpubench.core.records import Record, Status
 from gpubench.core.units import format_percent
 from gpubench.protocol.messages import Failed, Job, Result, SelfCheck
 from gpubench.runner.arms.arm import Level
-from gpubench.runner.events import Listener, Notice
-from gpubench.runner.launch.attempt import Attempts
-from gpubench.runner.launch.interrupt import Guard
+from gpubench.runner.events import Notice
 from gpubench.runner.launch.recorder import PlannedLaunch, record_of, shared
 from gpubench.runner.launch.worker_hosts import HostPool
+from gpubench.runner.run_context import RunContext
 from gpubench.runner.schedule import LaunchSchedule
 from gpubench.store.run_info import PlannedCase
-from gpubench.store.run_writer import RunWriter
 
 FELL_BACK = ("GB106", "GB107")
 
@@ -66,15 +64,11 @@ class BlockLaunches:
 
     def __init__(
         self,
-        attempts: Attempts,
-        writer: RunWriter,
-        guard: Guard,
-        listener: Listener,
+        context: RunContext,
         schedule: LaunchSchedule,
         levels: Mapping[int, Level],
     ) -> None:
-        self._attempts, self._writer, self._guard, self._tell = attempts, writer, guard, listener
-        self._schedule, self._levels = schedule, levels
+        self._context, self._schedule, self._levels = context, schedule, levels
         self._fallen: dict[int, Finding] = {}
         self._proven: set[int] = set()
         for case in schedule.cases:
@@ -105,12 +99,12 @@ class BlockLaunches:
         if done is None:
             return None
         records, suspected = done
-        if suspected is None or self._guard.stopping:
+        if suspected is None or self._context.guard.stopping:
             return records
         hint = "Alternating may not suit this case: it is checked once more."
-        self._tell(Notice(f"{launch.case.label!r}: {suspected}", hint))
+        self._context.tell(Notice(f"{launch.case.label!r}: {suspected}", hint))
         pool.close()
-        job = job.model_copy(update={"order": order + 1, "job": self._attempts.next_number()})
+        job = job.model_copy(update={"order": order + 1, "job": self._context.attempts.next_number()})
         again = self._attempt(job, launch, pool)
         if again is None or not suspected.confirmed_by(again[1]):
             fresh = again[0] if again is not None else ()
@@ -126,7 +120,7 @@ class BlockLaunches:
         self, job: Job, launch: PlannedLaunch, pool: HostPool
     ) -> tuple[tuple[Record, ...], Suspicion | None] | None:
         try:
-            outcome = self._attempts.run(pool, job, launch.case.label, times=len(job.arms) + job.twin)
+            outcome = self._context.attempts.run(pool, job, launch.case.label, times=len(job.arms) + job.twin)
         except WorkerError as error:
             self._fall_back(launch.case, finding("GB106", f"No worker could be started for all arms: {error}."))
             return None
@@ -143,7 +137,7 @@ class BlockLaunches:
                 return None
             outcome = replace(outcome, window=None)
             arms = [replace(launch, arm=name) for name in self._schedule.arms]
-            return tuple(record_of(each, outcome, self._writer.write_samples) for each in arms), None
+            return tuple(record_of(each, outcome, self._context.writer.write_samples) for each in arms), None
         window, noticed = shared(outcome.window), (*answer.findings, *outcome.noticed)
         records: list[Record] = []
         for arm, figures in zip(job.arms, answer.arms, strict=True):
@@ -151,7 +145,7 @@ class BlockLaunches:
             if not records:
                 figures = figures.model_copy(update={"marks": answer.marks | figures.marks})
             mine = replace(outcome, answer=figures, window=window, noticed=noticed).judge()
-            records.append(record_of(replace(launch, arm=arm.name), mine, self._writer.write_samples))
+            records.append(record_of(replace(launch, arm=arm.name), mine, self._context.writer.write_samples))
             self._remember(records[-1])
         return tuple(records), suspicion(answer.self_check)
 
@@ -164,6 +158,6 @@ class BlockLaunches:
 
     def _fall_back(self, case: PlannedCase, why: Finding) -> None:
         self._fallen[case.index] = why
-        self._tell(
+        self._context.tell(
             Notice(f"{case.label!r}: {why.message}", "From now on the case's arms take turns in separate launches.")
         )

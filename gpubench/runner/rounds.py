@@ -9,18 +9,13 @@ from gpubench.core.records import Failure, Record, Status
 from gpubench.protocol.messages import Job, JobArm
 from gpubench.runner.arms.arm import Arm, Level
 from gpubench.runner.block_launches import BlockLaunches
-from gpubench.runner.events import CaseFinished, LaunchFinished, LaunchStarted, Listener, Notice, RoundFinished
-from gpubench.runner.launch.attempt import Attempts
-from gpubench.runner.launch.interrupt import Guard
-from gpubench.runner.launch.job_on_host import Limits
-from gpubench.runner.launch.recorder import PlannedLaunch, anonymous, record_of, unmeasured
+from gpubench.runner.events import CaseFinished, LaunchFinished, LaunchStarted, Notice, RoundFinished
+from gpubench.runner.launch.recorder import PlannedLaunch, record_of, unmeasured
 from gpubench.runner.launch.worker_hosts import HostKey, HostPool
+from gpubench.runner.run_context import RunContext
 from gpubench.runner.schedule import OUT_OF_BUDGET, LaunchSchedule
 from gpubench.store.run_info import PlannedCase
-from gpubench.store.run_writer import RunWriter
 from gpubench.suite.model.case import Case
-from gpubench.suite.model.suite import Suite
-from gpubench.telemetry.run_telemetry import TelemetrySession
 
 Settled = Callable[[PlannedCase, tuple[Record, ...]], bool]
 """Called after each round of an A/B with a case and its records so far; True if it needs no more rounds."""
@@ -31,28 +26,16 @@ class Rounds:
 
     def __init__(
         self,
-        suite: Suite,
+        context: RunContext,
         schedule: LaunchSchedule,
-        writer: RunWriter,
-        telemetry: TelemetrySession,
-        guard: Guard,
-        listener: Listener,
-        limits: Limits,
         *,
         arms: Mapping[str | None, Arm | None],
-        search_path: tuple[str, ...] = (),
-        download: bool = False,
         settled: Settled | None = None,
         levels: Mapping[int, Level] | None = None,
-        hide: bool = False,
     ) -> None:
-        self._suite, self._schedule, self._writer = suite, schedule, writer
-        self._guard, self._tell, self._limits = guard, listener, limits
-        self._arms, self._search_path, self._download = arms, search_path, download
-        self._settled, self._hide = settled, hide
-        self._attempts = Attempts(writer, telemetry, guard, listener, limits)
-        self._blocks = BlockLaunches(self._attempts, writer, guard, listener, schedule, levels or {})
-        self._began_s = self._limits.clock()
+        self._context, self._schedule, self._arms, self._settled = context, schedule, arms, settled
+        self._blocks = BlockLaunches(context, schedule, levels or {})
+        self._began_s = self._context.limits.clock()
         self._done_before = schedule.num_done
         self._finished: set[int] = {case.index for case in schedule.cases if schedule.over(case)}
 
@@ -63,8 +46,8 @@ class Rounds:
             for group in self._schedule.groups:
                 self._rounds_of(group, pool)
         finally:
-            pool.close(now=self._guard.now)
-        if self._limits.used_up and not self._guard.stopping:
+            pool.close(now=self._context.guard.now)
+        if self._context.limits.used_up and not self._context.guard.stopping:
             self._out_of_budget()
 
     def _rounds_of(self, group: Sequence[PlannedCase], pool: HostPool) -> None:
@@ -74,10 +57,10 @@ class Rounds:
                 # A new host each round: children of one host share its memory layout.
                 pool.close()
             for launch in launches:
-                if not (self._guard.stopping or self._limits.used_up):
+                if not self._context.ended:
                     self._one(launch, pool)
             self._settle(list({launch.case.index: launch.case for launch in launches}.values()))
-            if self._guard.stopping or self._limits.used_up:
+            if self._context.ended:
                 break
 
     def _settle(self, cases: Sequence[PlannedCase]) -> None:
@@ -92,7 +75,7 @@ class Rounds:
             if not records or case.kind != "measure" or case.index in self._finished:
                 continue
             settled = self._settled is not None and self._settled(case, records)
-            self._tell(RoundFinished(case, records, max(record.repeat for record in records)))
+            self._context.tell(RoundFinished(case, records, max(record.repeat for record in records)))
             if settled or self._schedule.one_sided(case):
                 self._schedule.settle(case)
             if self._schedule.over(case):
@@ -104,22 +87,21 @@ class Rounds:
         reason = self._schedule.why_skip(launch)
         repeats = self._schedule.num_rounds(launch.case)
         if reason is None and self._blocks.wanted(launch):
-            self._tell(LaunchStarted(launch.case, launch.repeat, repeats))
+            self._context.tell(LaunchStarted(launch.case, launch.repeat, repeats))
             records = self._blocks.measure(self._block_job(launch), launch, pool)
             for each in records or ():
                 self._store(each, launch)
             if records is not None:
                 return
-        self._tell(LaunchStarted(launch.case, launch.repeat, repeats, launch.arm))
+        self._context.tell(LaunchStarted(launch.case, launch.repeat, repeats, launch.arm))
         record = unmeasured(launch, Status.SKIPPED, reason) if reason is not None else self._measured(launch, pool)
         if record is not None:
             self._store(record, launch)
 
     def _store(self, record: Record, launch: PlannedLaunch) -> None:
-        record = anonymous(record) if self._hide else record
-        record = self._writer.append(record)
+        record = self._context.writer.append(record)
         self._schedule.note(record)
-        self._tell(LaunchFinished(launch.case, record, self._schedule.num_done, self._schedule.num_launches))
+        self._context.tell(LaunchFinished(launch.case, record, self._schedule.num_done, self._schedule.num_launches))
         if self._schedule.over(launch.case) and (None in self._arms or launch.case.kind == "quality"):
             self._case_over(launch.case)
 
@@ -127,11 +109,11 @@ class Rounds:
         if case.index in self._finished:
             return
         self._finished.add(case.index)
-        elapsed_s = self._limits.clock() - self._began_s
+        elapsed_s = self._context.limits.clock() - self._began_s
         fresh = self._schedule.num_done - self._done_before
         remaining_s = elapsed_s / fresh * self._schedule.num_left if fresh else None
         counts = len(self._finished), len(self._schedule.cases)
-        self._tell(CaseFinished(case, self._schedule.records_of(case), *counts, elapsed_s, remaining_s))
+        self._context.tell(CaseFinished(case, self._schedule.records_of(case), *counts, elapsed_s, remaining_s))
 
     def _measured(self, launch: PlannedLaunch, pool: HostPool) -> Record | None:
         """None if the launch was stopped before it had anything to store."""
@@ -139,15 +121,16 @@ class Rounds:
         case = launch.case.case if arm is None else arm.case(launch.case.case)
         try:
             pool.get(HostKey.of(case))  # must come before the job makes a folder for its log
-            outcome = self._attempts.run(pool, self._job(launch, case), launch.case.label)
+            outcome = self._context.attempts.run(pool, self._job(launch, case), launch.case.label)
         except WorkerError as error:
             failure = Failure(phase="starting", error="WorkerError", message=f"{error} {error.hint}".strip())
             return unmeasured(launch, Status.FAILED, str(error), failure=failure)
         if outcome.status is None:
             return None
-        return record_of(launch, outcome, self._writer.write_samples, self._blocks.why_not(launch.case))
+        return record_of(launch, outcome, self._context.writer.write_samples, self._blocks.why_not(launch.case))
 
     def _job(self, launch: PlannedLaunch, case: Case) -> Job:
+        context, suite = self._context, self._context.suite
         quality = launch.case.kind == "quality"
         largest = None
         if case.batch_size == "max":  # all launches use the batch that the first one found
@@ -155,21 +138,21 @@ class Rounds:
             done = [record.effective.batch_size for record in before if record.status is Status.OK and record.effective]
             largest = done[0] if done else None
         return Job(
-            job=self._attempts.next_number(),
+            job=context.attempts.next_number(),
             kind=launch.case.kind,
             case=case,
             largest_batch=largest,
             repeat=launch.repeat,
-            suite=self._suite.name,
+            suite=suite.name,
             label=launch.case.label,
-            measure=self._suite.measure,
-            quality=self._suite.quality if quality else None,
-            parity=self._suite.measure.parity and launch.repeat == 1,
+            measure=suite.measure,
+            quality=suite.quality if quality else None,
+            parity=suite.measure.parity and launch.repeat == 1,
             seed=case.seed + launch.repeat - 1 if quality else case.seed,
-            log=str(self._writer.log_path(launch.case.index, launch.repeat, launch.arm)),
-            search_path=self._search_path,
-            download=self._download,
-            seats=None if self._suite.fleet is None else (),
+            log=str(context.writer.log_path(launch.case.index, launch.repeat, launch.arm)),
+            search_path=context.search_path,
+            download=context.download,
+            seats=None if suite.fleet is None else (),
         )
 
     def _block_job(self, launch: PlannedLaunch) -> Job:
@@ -187,4 +170,4 @@ class Rounds:
                 self._store(unmeasured(launch, Status.SKIPPED, OUT_OF_BUDGET, why), launch)
         if missing:
             left = self._schedule.num_left
-            self._tell(Notice(f"{OUT_OF_BUDGET}: {left} launches were left out", "`--resume` measures them."))
+            self._context.tell(Notice(f"{OUT_OF_BUDGET}: {left} launches were left out", "`--resume` measures them."))

@@ -245,7 +245,7 @@ def resume(
         info = run.info
         before_hosts = other_programs.look()
         hellos = greet(session.pool, cases, request.arms)
-        hidden = bool(info.environment.get("anonymous"))
+        hidden = info.is_anonymous
         here = environment.collect(versions_on(hellos), anonymous=hidden, folder=place.folder)
         for each in check_unchanged(info, here, recorded_interpreter(hidden=hidden), force=request.force):
             session.tell(Notice(f"the run continues although it differs: {each}", "Compare its launches with care."))

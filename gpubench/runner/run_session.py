@@ -1,8 +1,8 @@
 """What a run holds open while it measures: worker hosts, nodes and telemetry; and the measuring itself."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from gpubench.runner.launch.worker_hosts import AnyHost, Host, HostKey, HostPool
 from gpubench.runner.nodes.cluster_host import ClusterHosts
 from gpubench.runner.nodes.open_cluster import open_cluster
 from gpubench.runner.rounds import Rounds, Settled
+from gpubench.runner.run_context import RunContext
 from gpubench.runner.schedule import LaunchSchedule, UntilKnown
 from gpubench.runner.tuning import NextStep, Tuning, key_of
 from gpubench.store.atomic_files import tidy_log
@@ -138,37 +139,12 @@ class RunSession:
             records=records,
         )
         self.tell(RunStarted(info, self._writer.folder, schedule.num_launches, schedule.num_done))
-        deadline_s = None if request.budget_s is None else self._began_s + request.budget_s
-        limits, search_path = Limits(suite.measure.timeout, deadline_s), (*request.search_path, *beside)
-        hide = bool(info.environment.get("anonymous"))
-        with Guard() as guard, open_session(suite.measure.telemetry) as telemetry:
-            Rounds(
-                suite,
-                schedule,
-                self._writer,
-                telemetry,
-                guard,
-                self.tell,
-                limits,
-                arms={arm.name: arm for arm in request.arms} or {None: None},
-                search_path=search_path,
-                download=request.download,
-                settled=settled,
-                levels=levels,
-                hide=hide,
-            ).run(self.pool)
-            attempts = Attempts(self._writer, telemetry, guard, self.tell, limits)
-            shared = (suite, schedule, self._writer, attempts, guard, self.tell, limits)
-            Contests(
-                *shared,
-                still_wanted=still_wanted,
-                search_path=search_path,
-                download=request.download,
-                hide=hide,
-                records=contests,
-            ).run(self.pool)
-            FleetRetests(*shared, suspects=suspects, search_path=search_path, hide=hide, records=records).run(self.pool)
-        return self._finished(guard)
+        with self._context(suite, request, beside) as context:
+            arms: dict[str | None, Arm | None] = {arm.name: arm for arm in request.arms} or {None: None}
+            Rounds(context, schedule, arms=arms, settled=settled, levels=levels).run(self.pool)
+            Contests(context, schedule, still_wanted=still_wanted, records=contests).run(self.pool)
+            FleetRetests(context, schedule, suspects=suspects, records=records).run(self.pool)
+        return self._finished(context.guard)
 
     def tune(
         self,
@@ -181,22 +157,17 @@ class RunSession:
     ) -> bool:
         """Measures the cases of `grid` that `next_step` chooses, step by step; returns as `measure` does."""
         self.tell(RunStarted(info, self._writer.folder, 0))
+        with self._context(suite, request, beside) as context:
+            Tuning(context, {key_of(case): case for case in grid}, next_step).run(self.pool)
+        return self._finished(context.guard)
+
+    @contextmanager
+    def _context(self, suite: Suite, request: MeasureRequest, beside: tuple[str, ...]) -> Iterator[RunContext]:
         deadline_s = None if request.budget_s is None else self._began_s + request.budget_s
+        limits, search_path = Limits(suite.measure.timeout, deadline_s), (*request.search_path, *beside)
         with Guard() as guard, open_session(suite.measure.telemetry) as telemetry:
-            Tuning(
-                suite,
-                {key_of(case): case for case in grid},
-                self._writer,
-                telemetry,
-                guard,
-                self.tell,
-                Limits(suite.measure.timeout, deadline_s),
-                next_step,
-                search_path=(*request.search_path, *beside),
-                download=request.download,
-                hide=bool(info.environment.get("anonymous")),
-            ).run(self.pool)
-        return self._finished(guard)
+            attempts = Attempts(self._writer, telemetry, guard, self.tell, limits)
+            yield RunContext(suite, self._writer, attempts, guard, self.tell, limits, search_path, request.download)
 
     def _finished(self, guard: Guard) -> bool:
         self.tell(RunFinished(self._writer.folder, guard.stopping, time.monotonic() - self._began_s))

@@ -5,19 +5,13 @@ from dataclasses import dataclass
 
 from gpubench.core.records import ContestRecord, Record
 from gpubench.runner.contest.contests import Contests
-from gpubench.runner.events import Listener
-from gpubench.runner.launch.attempt import Attempts
-from gpubench.runner.launch.interrupt import Guard
-from gpubench.runner.launch.job_on_host import Limits
 from gpubench.runner.launch.worker_hosts import HostPool
 from gpubench.runner.rounds import Rounds
+from gpubench.runner.run_context import RunContext
 from gpubench.runner.schedule import LaunchSchedule
 from gpubench.runner.stored_run import origin_of
 from gpubench.store.run_info import PlannedCase
 from gpubench.store.run_reader import load_run
-from gpubench.store.run_writer import RunWriter
-from gpubench.suite.model.suite import Suite
-from gpubench.telemetry.run_telemetry import TelemetrySession
 
 
 @dataclass(frozen=True)
@@ -42,41 +36,30 @@ class Tuning:
 
     def __init__(
         self,
-        suite: Suite,
+        context: RunContext,
         grid: Mapping[str, PlannedCase],
-        writer: RunWriter,
-        telemetry: TelemetrySession,
-        guard: Guard,
-        listener: Listener,
-        limits: Limits,
         next_step: NextStep,
-        *,
-        search_path: tuple[str, ...] = (),
-        download: bool = False,
-        hide: bool = False,
     ) -> None:
-        self._suite, self._grid, self._writer, self._telemetry = suite, grid, writer, telemetry
-        self._guard, self._tell, self._limits, self._next = guard, listener, limits, next_step
-        self._search_path, self._download, self._hide = search_path, download, hide
+        self._context, self._grid, self._next = context, grid, next_step
 
     def run(self, pool: HostPool) -> None:
         try:
-            while not (self._guard.stopping or self._limits.used_up):
-                run = load_run(self._writer.folder)
-                step = self._next(run.info.cases, run.records, run.contests, self._limits.left_s)
+            while not self._context.ended:
+                run = load_run(self._context.writer.folder)
+                step = self._next(run.info.cases, run.records, run.contests, self._context.limits.left_s)
                 if step is None:
                     return
                 self._plan([*step.launch, *step.train])
                 self._do(step, run.records, run.contests, pool)
-                after = load_run(self._writer.folder)
+                after = load_run(self._context.writer.folder)
                 if (len(after.records), len(after.contests)) == (len(run.records), len(run.contests)):
                     return  # stopped, or nothing in the step can be measured: the next step would be the same
         finally:
-            pool.close(now=self._guard.now)
+            pool.close(now=self._context.guard.now)
 
     def _plan(self, names: Sequence[str]) -> None:
         """Adds cases to the run when they are first measured, in that order."""
-        info = self._writer.info
+        info = self._context.writer.info
         known = {key_of(case) for case in info.cases}
         fresh = [self._grid[name] for name in names if name not in known]
         if fresh:
@@ -84,47 +67,26 @@ class Tuning:
                 case.model_copy(update={"index": len(info.cases) + at}) for at, case in enumerate(fresh, start=1)
             ]
             info = info.model_copy(update={"cases": (*info.cases, *numbered)})
-            self._writer.update_info(info.model_copy(update={"origin": origin_of(info)}))
+            self._context.writer.update_info(info.model_copy(update={"origin": origin_of(info)}))
 
     def _do(self, step: TuneStep, records: Sequence[Record], contests: Sequence[ContestRecord], pool: HostPool) -> None:
-        cases = {key_of(case): case for case in self._writer.info.cases}
+        cases = {key_of(case): case for case in self._context.writer.info.cases}
         launched = [cases[name] for name in (*step.launch, *step.train)]
         if launched:
-            Rounds(
-                self._suite,
-                self._schedule(launched, step.repeat, records),
-                self._writer,
-                self._telemetry,
-                self._guard,
-                self._tell,
-                self._limits,
-                arms={None: None},
-                search_path=self._search_path,
-                download=self._download,
-                hide=self._hide,
-            ).run(pool)
+            schedule = self._schedule(launched, step.repeat, records)
+            Rounds(self._context, schedule, arms={None: None}).run(pool)
         if step.contest:
-            Contests(
-                self._suite,
-                self._schedule(list(cases.values()), step.repeat, records),
-                self._writer,
-                Attempts(self._writer, self._telemetry, self._guard, self._tell, self._limits),
-                self._guard,
-                self._tell,
-                self._limits,
-                search_path=self._search_path,
-                download=self._download,
-                hide=self._hide,
-                records=contests,
-            ).hold_round([cases[name] for name in step.contest], pool, twin=step.twin)
+            schedule = self._schedule(list(cases.values()), step.repeat, records)
+            wanted = [cases[name] for name in step.contest]
+            Contests(self._context, schedule, records=contests).hold_round(wanted, pool, twin=step.twin)
 
     def _schedule(self, cases: Sequence[PlannedCase], repeats: int, records: Sequence[Record]) -> LaunchSchedule:
-        quality = self._suite.quality
+        quality = self._context.suite.quality
         return LaunchSchedule(
             cases,
             repeats=repeats,
             quality_seeds=1 if quality is None else quality.seeds,
-            seed=self._writer.info.seed,
+            seed=self._context.writer.info.seed,
             records=records,
         )
 

@@ -145,6 +145,10 @@ class RunInfo(Frozen):
     origin: str | None = None
 
     @property
+    def is_anonymous(self) -> bool:
+        return bool(self.environment.get("anonymous"))
+
+    @property
     def source(self) -> str:
         """What named the suite on the command line: its file, the target it was made for, or its name."""
         return self.suite_path or self.target or self.suite_name

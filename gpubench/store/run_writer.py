@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic_core import from_json, to_json
 
+from gpubench.core.anonymity import anonymous
 from gpubench.core.errors import StoreError
 from gpubench.core.records import ContestRecord, Record
 from gpubench.core.secrets import hide_secrets
@@ -24,6 +25,8 @@ CASES_FOLDER = "cases"
 _PARTIAL_HEAD = f".{RUN_NAME}.tmp"
 _OURS = {LOCK_NAME, PROBE_NAME, _PARTIAL_HEAD}
 """Files that a run killed before writing its head may leave: such a folder counts as empty."""
+
+_Stored = TypeVar("_Stored", Record, ContestRecord)
 
 
 class RunWriter:
@@ -82,20 +85,23 @@ class RunWriter:
         self._info = info
 
     def append(self, record: Record) -> Record:
-        """Store one launch durably, and return it as stored: without secrets.
+        """Store one launch durably, and return it as stored: without secrets, and anonymous in an anonymous run.
 
         A failure leaves earlier records untouched.
         """
-        given = from_json(record.model_dump_json(by_alias=True))
-        stored = hide_secrets(given)
-        self._records.append(to_json(stored))
-        return record if stored == given else Record.model_validate(stored)
+        return self._append(record, self._records)
 
-    def append_contest(self, record: ContestRecord) -> None:
+    def append_contest(self, record: ContestRecord) -> ContestRecord:
         """Store one process of a contest, like `append`."""
         if self._contests is None:
             self._contests = Journal(self.folder / CONTESTS_NAME)
-        self._contests.append(to_json(hide_secrets(from_json(record.model_dump_json(by_alias=True)))))
+        return self._append(record, self._contests)
+
+    def _append(self, record: _Stored, journal: Journal) -> _Stored:
+        given = from_json(record.model_dump_json(by_alias=True))
+        stored = hide_secrets(anonymous(given) if self._info.is_anonymous else given)
+        journal.append(to_json(stored))
+        return record if stored == given else type(record).model_validate(stored)
 
     def write_samples(self, name: str, arrays: Mapping[str, Sequence[float | None]]) -> str:
         """Store the series of a launch under `samples/` and return the path for `Record.samples`. None becomes NaN."""

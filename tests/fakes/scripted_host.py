@@ -17,6 +17,7 @@ from gpubench.runner.launch.job_on_host import Limits
 from gpubench.runner.launch.job_pipe import Garbage, HostLost
 from gpubench.runner.launch.worker_hosts import Host, HostPool
 from gpubench.runner.rounds import Rounds
+from gpubench.runner.run_context import RunContext
 from gpubench.runner.schedule import LaunchSchedule
 from gpubench.store.run_info import PlannedCase, RunInfo
 from gpubench.store.run_reader import load_run
@@ -236,29 +237,11 @@ class Lab:
         limits = Limits(timeout_s, None if budget_s is None else self.clock() + budget_s, self.clock)
         pool = HostPool(self.folder / "host.log", lambda _: None, start=self._start)
         with writer, self.guard, open_session("off") as telemetry:
-            Rounds(
-                suite,
-                schedule,
-                writer,
-                telemetry,
-                self.guard,
-                self.events.append,
-                limits,
-                arms={arm.name: arm for arm in arms} or {None: None},
-                levels=levels,
-                settled=settled,
-            ).run(pool)
-            Contests(
-                suite,
-                schedule,
-                writer,
-                Attempts(writer, telemetry, self.guard, self.events.append, limits),
-                self.guard,
-                self.events.append,
-                limits,
-                still_wanted=still_wanted,
-                records=contests,
-            ).run(pool)
+            attempts = Attempts(writer, telemetry, self.guard, self.events.append, limits)
+            context = RunContext(suite, writer, attempts, self.guard, self.events.append, limits)
+            sides = {arm.name: arm for arm in arms} or {None: None}
+            Rounds(context, schedule, arms=sides, levels=levels, settled=settled).run(pool)
+            Contests(context, schedule, still_wanted=still_wanted, records=contests).run(pool)
         return load_run(self.folder).records
 
     def _start(self, key, log):

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from gpubench.core.anonymity import anonymise
 from gpubench.core.findings import Validity
 from gpubench.core.records import Estimate
-from gpubench.machine.environment_variables import anonymise
 from gpubench.store.run_info import RunInfo
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import PRECISIONS

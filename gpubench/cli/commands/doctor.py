@@ -70,8 +70,8 @@ def command(*, strict: bool, as_json: bool, as_block: bool, self_test: "SelfTest
 
 def _block(found: "Examination") -> str:
     """Markdown: the rows that are not ok, then the fingerprint, folded."""
+    from gpubench.core.anonymity import hide_homes, hide_uuids
     from gpubench.machine.environment import collect
-    from gpubench.machine.environment_variables import hide_homes, hide_uuids
 
     rows = [row for row in found.rows if row.level in {"warn", "bad"}]
     shown = "\n".join(f"* {row.level}: {row.name}: {hide_homes(hide_uuids(row.text))}" for row in rows)

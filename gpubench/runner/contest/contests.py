@@ -23,18 +23,15 @@ from gpubench.runner.contest.groups import (
     parts_of,
     process_measure,
 )
-from gpubench.runner.events import ContestFinished, ContestStarted, Listener, Notice
-from gpubench.runner.launch.attempt import Attempts
-from gpubench.runner.launch.interrupt import Guard
-from gpubench.runner.launch.job_on_host import Limits
+from gpubench.runner.events import ContestFinished, ContestStarted, Notice
 from gpubench.runner.launch.outcome import LaunchOutcome
-from gpubench.runner.launch.recorder import anonymous
 from gpubench.runner.launch.worker_hosts import HostKey, HostPool, device_index
+from gpubench.runner.run_context import RunContext
 from gpubench.runner.schedule import LaunchSchedule
 from gpubench.store.run_info import PlannedCase
 from gpubench.store.run_writer import RunWriter
 from gpubench.suite.model.case import Case
-from gpubench.suite.model.suite import ContestSettings, Suite
+from gpubench.suite.model.suite import ContestSettings
 
 MOST_OVERTIME = 2.0
 """Factor by which the least rounds may exceed the budget."""
@@ -67,42 +64,27 @@ class Contests:
 
     def __init__(
         self,
-        suite: Suite,
+        context: RunContext,
         schedule: LaunchSchedule,
-        writer: RunWriter,
-        attempts: Attempts,
-        guard: Guard,
-        listener: Listener,
-        limits: Limits,
         *,
         still_wanted: StillWanted | None = None,
-        search_path: tuple[str, ...] = (),
-        download: bool = False,
-        hide: bool = False,
         records: Sequence[ContestRecord] = (),
     ) -> None:
-        self._suite, self._schedule, self._writer, self._attempts = suite, schedule, writer, attempts
-        self._guard, self._tell, self._limits = guard, listener, limits
-        self._still_wanted, self._search_path = still_wanted, search_path
-        self._download, self._hide = download, hide
+        self._context, self._schedule, self._still_wanted = context, schedule, still_wanted
         self._records = latest_contests(records)
 
     def run(self, pool: HostPool) -> None:
         """Runs every contest of the suite; none if switched off, or if the run has arms, which take turns already."""
-        settings = self._suite.contest
+        settings = self._context.suite.contest
         if settings is None or self._schedule.arms != (None,):
             return
         valid = [case for case in self._schedule.cases if is_valid(self._schedule.records_of(case))]
         try:
             for group in contest_groups(valid):
-                if not self._ended:
+                if not self._context.ended:
                     self._hold(group, settings.budget, pool)
         finally:
-            pool.close(now=self._guard.now)
-
-    @property
-    def _ended(self) -> bool:
-        return self._guard.stopping or self._limits.used_up
+            pool.close(now=self._context.guard.now)
 
     def _hold(self, group: ContestGroup, budget_s: float, pool: HostPool) -> None:
         contest = self._begun(group, budget_s)
@@ -115,17 +97,17 @@ class Contests:
 
     def hold_round(self, wanted: Sequence[PlannedCase], pool: HostPool, *, twin: bool) -> None:
         """Runs one more round of every contest with two or more of these cases, whatever the suite's budget."""
-        budget_s = (self._suite.contest or ContestSettings()).budget
+        budget_s = (self._context.suite.contest or ContestSettings()).budget
         indices = {case.index for case in wanted}
         valid = [case for case in self._schedule.cases if is_valid(self._schedule.records_of(case))]
         try:
             for group in contest_groups(valid):
                 mine = [case for case in group.cases if case.index in {*indices, group.first.index}]
-                if len(mine) > 1 and not self._ended:
+                if len(mine) > 1 and not self._context.ended:
                     contest = self._begun(group, budget_s, most_s=math.inf, twin=twin)
                     self._round(contest, mine, max((each.round for each in contest.mine), default=0) + 1, pool)
         finally:
-            pool.close(now=self._guard.now)
+            pool.close(now=self._context.guard.now)
 
     def _begun(
         self, group: ContestGroup, budget_s: float, *, most_s: float | None = None, twin: bool = True
@@ -146,22 +128,22 @@ class Contests:
         for place, part in enumerate(parts, start=1):
             if any((each.round, each.part, each.status) == (number, place, Status.OK) for each in mine):
                 continue
-            if self._ended or _seconds(mine) > contest.most_s:
+            if self._context.ended or _seconds(mine) > contest.most_s:
                 return False
             if not fresh:
                 pool.close()  # children of one host share its memory layout
                 fresh = True
-            self._tell(ContestStarted(group.label, len(part), number, MOST_ROUNDS))
+            self._context.tell(ContestStarted(group.label, len(part), number, MOST_ROUNDS))
             record = self._process(contest, part, number, place, pool)
             if record is None:
                 return False
-            record = anonymous(record) if self._hide else record
-            self._writer.append_contest(record)
+            record = self._context.writer.append_contest(record)
             mine.append(record)
-            self._tell(ContestFinished(record))
+            self._context.tell(ContestFinished(record))
             if record.status is not Status.OK:
                 if record.status is not Status.OOM or len(part) <= 2:
-                    self._tell(Notice(f"contest {group.label}: {record.reason}", "Its cases keep their launches."))
+                    why = f"contest {group.label}: {record.reason}"
+                    self._context.tell(Notice(why, "Its cases keep their launches."))
                     return False
                 contest.most = max(2, len(part) // 2)
         return True
@@ -187,7 +169,7 @@ class Contests:
             return before[0].threads_asked
         threads = threads_beside_others(launches)
         if threads is not None:
-            self._tell(
+            self._context.tell(
                 Notice(
                     f"contest {group.label}: others use the CPU, so cases take turns with {threads} of its threads",
                     "Levels of launches are of all threads: a ratio may differ between the two.",
@@ -219,7 +201,7 @@ class Contests:
             "threads_asked": contest.threads,
         }
         try:
-            outcome = self._attempts.run(
+            outcome = self._context.attempts.run(
                 pool, self._job(contest, part, number, place), group.label, times=len(part) + contest.twin
             )
         except WorkerError as error:
@@ -231,7 +213,7 @@ class Contests:
         if outcome.status is None or cut_short:
             return None
         name = f"contest-{group.first.index:04d}-{number}-{place}"
-        return ContestRecord.model_validate({**head, **_told(outcome, self._writer, name)})
+        return ContestRecord.model_validate({**head, **_told(outcome, self._context.writer, name)})
 
     def _job(self, contest: "_Contest", part: Part, number: int, place: int) -> Job:
         group = contest.group
@@ -239,20 +221,20 @@ class Contests:
         arms = tuple(JobArm(name=str(entry.index), case=case) for entry, case in zip(part, cases, strict=True))
         seed = f"{self._schedule.seed}/contest/{group.first.index}/{number}/{place}"
         return Job(
-            job=self._attempts.next_number(),
+            job=self._context.attempts.next_number(),
             kind="contest",
             case=cases[0],
             arms=arms,
             order=random.Random(seed).randrange(2**31),
             twin=contest.twin,
             repeat=number,
-            suite=self._suite.name,
+            suite=self._context.suite.name,
             label=group.label,
-            measure=process_measure(self._suite.measure, contest.budget_s, len(part) + contest.twin),
+            measure=process_measure(self._context.suite.measure, contest.budget_s, len(part) + contest.twin),
             seed=cases[0].seed,
-            log=str(self._writer.log_path(group.first.index, number, f"contest{place}")),
-            search_path=self._search_path,
-            download=self._download,
+            log=str(self._context.writer.log_path(group.first.index, number, f"contest{place}")),
+            search_path=self._context.search_path,
+            download=self._context.download,
         )
 
 

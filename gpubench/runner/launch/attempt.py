@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from gpubench.core.anonymity import hide_homes
 from gpubench.core.errors import StoreError
-from gpubench.machine.environment_variables import hide_homes
 from gpubench.protocol import start_module
 from gpubench.protocol.messages import Job, Phase, Progress, Result
 from gpubench.runner.events import LaunchPhase, LaunchProgress, Listener, Notice
@@ -109,7 +109,7 @@ class Attempts:
     def _note_files(self, files: dict[str, str], imported: tuple[str, ...]) -> None:
         """Stores in the run's head which files the workloads used; reports a file that has changed."""
         info = self._writer.info
-        files = {hide_homes(path) if info.environment.get("anonymous") else path: each for path, each in files.items()}
+        files = {hide_homes(path) if info.is_anonymous else path: each for path, each in files.items()}
         changed = [path for path, digest in files.items() if info.workload_files.get(path, digest) != digest]
         for path in changed:
             if path not in self._said_changed:

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from gpubench.core.findings import Finding
 from gpubench.core.metrics import METRICS
-from gpubench.core.records import Failure, Frozen, Record, Status
-from gpubench.machine.environment_variables import anonymise, hide_homes, hide_uuids
+from gpubench.core.records import Failure, Record, Status
 from gpubench.protocol.loaded_files import joint_digest
 from gpubench.protocol.messages import Failed, Result
 from gpubench.runner.launch.outcome import LaunchOutcome
@@ -15,10 +14,6 @@ from gpubench.store.run_info import PlannedCase
 from gpubench.telemetry.window.window_figures import TelemetryWindow
 
 GPU_LOST = "GB413"
-
-_UUIDS = frozenset({"uuid", "device_uuid"})
-
-_Stored = TypeVar("_Stored", bound=Frozen)
 
 WriteSamples = Callable[[str, Mapping[str, Sequence[float]]], str]
 
@@ -103,22 +98,3 @@ def _figures(answer: Result, hello_s: float | None, window: TelemetryWindow | No
         "metrics": metrics,
         "absent": {name: reason for name, reason in absent.items() if metrics.get(name) is None},
     }
-
-
-def anonymous(record: _Stored) -> _Stored:
-    """The record with hashed UUIDs and hidden homes; a card gets the same digits in every record and in the
-    environment.
-    """
-    return type(record).model_validate(_hidden(record.model_dump(mode="json", by_alias=True)))
-
-
-def _hidden(value: Any, name: str = "") -> Any:
-    if isinstance(value, dict):
-        return {key: _hidden(each, key) for key, each in value.items()}
-    if isinstance(value, list):
-        return [_hidden(each, name) for each in value]
-    if not isinstance(value, str):
-        return value
-    if name in _UUIDS:
-        return anonymise(value if value.startswith(("GPU-", "MIG-")) else f"GPU-{value}")
-    return hide_homes(hide_uuids(value))

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from gpubench.core.anonymity import anonymise
 from gpubench.machine import environment, host_facts, machine_cache
-from gpubench.machine.environment_variables import anonymise
 
 UUID = "GPU-11111111-2222-3333-4444-555555555555"
 

@@ -4,18 +4,20 @@ from pathlib import Path
 import pytest
 from fakes.scripted_workers import script_the_workers
 
+from gpubench.core.anonymity import anonymise
 from gpubench.core.errors import UsageError
 from gpubench.core.findings import finding
 from gpubench.core.records import Effective, Record, Status
-from gpubench.machine.environment_variables import anonymise
-from gpubench.runner.launch.recorder import anonymous
 from gpubench.runner.run import ResumeRequest, RunRequest, resume, start
+from gpubench.store.run_info import RunInfo
+from gpubench.store.run_reader import load_run
+from gpubench.store.run_writer import RunWriter
 from gpubench.suite.load import load_suite
 
 UUID = "12345678-9abc-def0-1234-56789abcdef0"
 
 
-def test_the_same_card_gets_the_digits_it_has_in_the_environment_and_homes_are_hidden():
+def test_a_stored_card_gets_the_digits_it_has_in_the_environment_and_homes_are_hidden(tmp_path):
     home = str(Path.home() / "train.py")
     record = Record(
         case_index=1,
@@ -27,7 +29,17 @@ def test_the_same_card_gets_the_digits_it_has_in_the_environment_and_homes_are_h
         telemetry={"device": {"uuid": f"GPU-{UUID}"}, "other_processes": [{"name": home, "pid": 7}]},
         findings=(finding("GB407", f"Process 7 ({home}) was on GPU-{UUID}."),),
     )
-    hidden = anonymous(record)
+    info = RunInfo(
+        run="r",
+        suite_name="s",
+        suite={},
+        suite_digest="d",
+        created="2026-01-01T00:00:00Z",
+        environment={"anonymous": True},
+    )
+    with RunWriter.create(tmp_path / "run", info) as writer:
+        hidden = writer.append(record)
+    assert load_run(tmp_path / "run").records == (hidden,)
     digits = anonymise(f"GPU-{UUID}")
     assert hidden.effective.device_uuid == hidden.telemetry["device"]["uuid"] == digits
     text = hidden.model_dump_json()
