@@ -120,7 +120,7 @@ def run_program(command: Sequence[str], environ: Mapping[str, str], *, stdout: i
         memory.num_processes,
         left_running,
         passed.interrupted,
-        {} if peak is not None else dict.fromkeys(("peak_memory_bytes", "largest_process_bytes"), why),
+        {name: why for name, each in (("peak_memory_bytes", peak), ("largest_process_bytes", largest)) if each is None},
     )
 
 

@@ -95,8 +95,10 @@ def _own_figures(own: ProgramSummary) -> Iterator[tuple[str, str]]:
     yield "CPU time", f"{times} ({found['cpus'].value:.2f} CPUs busy)"
     if "peak_memory_bytes" in found:
         num = round(found["num_processes"].value)
-        largest = f" in {num} processes, the largest {format_bytes(found['largest_process_bytes'].value)}"
-        yield "peak memory", format_bytes(found["peak_memory_bytes"].value) + (largest if num > 1 else "")
+        largest = found.get("largest_process_bytes")
+        more = "" if largest is None else f", the largest {format_bytes(largest.value)}"
+        several = f" in {num} processes{more}" if num > 1 else ""
+        yield "peak memory", format_bytes(found["peak_memory_bytes"].value) + several
     if "cpu_energy_j" in found:
         energy = found["cpu_energy_j"]
         yield "CPU energy", f"{_scaled(energy, _POWERS, 'J')}, {_watts(energy.value / found['wall_s'].value)} mean"

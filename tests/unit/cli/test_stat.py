@@ -74,6 +74,11 @@ def test_figures_of_a_run_are_a_line_each():
     ]
 
 
+def test_peak_memory_is_shown_where_that_of_the_largest_process_is_not_known():
+    lines = program_lines(["a"], [figures(largest_process_bytes=None)], "")
+    assert "  peak memory      2.0 GiB in 3 processes" in lines
+
+
 def test_energy_that_is_not_valid_is_an_indication():
     doubtful = card(valid=False, reason="the window of 2 s is shorter than 3 s")
     lines = program_lines(["a"], [figures(devices={"GPU-1": doubtful})], "")
