@@ -25,6 +25,7 @@ from gpubench.core.errors import ExitStatus
 if TYPE_CHECKING:
     from gpubench.cli.bisect_judge import Show
     from gpubench.store.bisection_file import StoredBisection
+    from gpubench.suite.load import LoadedSuite
 
 
 @click.command(name="bisect")
@@ -87,9 +88,7 @@ def command(
         raise click.UsageError("--good is missing: name a revision at which it was still fast.")
     if resumed is not None and (good or overrides or selection or metric):
         raise click.UsageError("--resume continues the search as it was begun: it takes no --good, -s, -k or --metric.")
-    from gpubench.cli.bisect_judge import ArmJudge
-    from gpubench.cli.bisect_search import SearchStopped, answer, search
-    from gpubench.cli.screens.bisect_screen import answer_lines, bisection_document, first_line, judgement_line
+    from gpubench.cli.screens.bisect_screen import answer_lines, bisection_document
     from gpubench.report.render.json_document import to_json
     from gpubench.runner.run import RunRequest
     from gpubench.store.bisection_file import read_bisection, write_bisection
@@ -108,6 +107,27 @@ def command(
         state = _begun(suite, overrides, selection, metric, sesoi, rounds, good, bad)
         folder = _made(store, state)
         write_bisection(folder, state)
+    state, stopped, status = _search(state, loaded, folder, until_s)
+    if as_json:
+        click.echo(to_json(bisection_document(state, folder, stopped=stopped)), nl=False)
+    else:
+        lines = answer_lines(state, folder, stopped=stopped)
+        click.echo("\n".join(["", *(fitted(line, sys.stdout) for line in lines)]))
+    return status
+
+
+def _search(
+    state: "StoredBisection", loaded: "LoadedSuite", folder: Path, until_s: float | None
+) -> "tuple[StoredBisection, str | None, ExitStatus]":
+    """Judges commits until one is found. Returns what is known by then, and why it stopped before (None if it did not).
+
+    Every judgement is stored in `folder` at once.
+    """
+    from gpubench.cli.bisect_judge import ArmJudge
+    from gpubench.cli.bisect_search import SearchStopped, answer, search
+    from gpubench.cli.screens.bisect_screen import first_line, judgement_line
+    from gpubench.store.bisection_file import write_bisection
+
     say(first_line(state))
     for number in range(len(state.judgements)):
         say(judgement_line(state, number))
@@ -118,21 +138,14 @@ def command(
         write_bisection(folder, now)
         say(judgement_line(now, len(now.judgements) - 1))
 
-    stopped, status = None, ExitStatus.OK
     try:
         with _status() as show:
             state = search(state, ArmJudge(loaded, folder, show, until_s), keep)
-        status = ExitStatus.OK if answer(state).found else ExitStatus.CASE_FAILED
     except SearchStopped as error:
-        stopped, status = str(error), ExitStatus.CASE_FAILED
+        return state, str(error), ExitStatus.CASE_FAILED
     except KeyboardInterrupt:
-        stopped, status = "interrupted", ExitStatus.INTERRUPTED
-    if as_json:
-        click.echo(to_json(bisection_document(state, folder, stopped=stopped)), nl=False)
-    else:
-        lines = answer_lines(state, folder, stopped=stopped)
-        click.echo("\n".join(["", *(fitted(line, sys.stdout) for line in lines)]))
-    return status
+        return state, "interrupted", ExitStatus.INTERRUPTED
+    return state, None, ExitStatus.OK if answer(state).found else ExitStatus.CASE_FAILED
 
 
 def _begun(

@@ -1,5 +1,8 @@
 """`gpubench check`: the gate."""
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -123,20 +126,11 @@ def command(
       0 passed    1 a gate failed    2 nothing could be judged, or a --gate has no data
       3 cases crashed or gave no figures    4 the machine was unfit (--strict)
     """  # noqa: D301 - click looks for the character itself
-    import gc
-
     if accept is not None and update:
         raise click.UsageError("--accept and --update exclude each other: both write the baseline.")
     if accept is not None and not accept.strip():
         raise click.UsageError("--accept needs a reason, which is stored in the baseline's history.")
-    if strict and form == "pytest-benchmark":
-        raise click.UsageError(
-            "--strict cannot be combined with --format pytest-benchmark: files do not say if the machine was fit."
-        )
-    if why and form == "pytest-benchmark":
-        raise click.UsageError("--why cannot be combined with --format pytest-benchmark: files cannot be profiled.")
-    if len(runs) > 1 and form == "run":
-        raise click.UsageError("Give one run to check, and what to check it against with --against.")
+    _check_format(form, len(runs), strict=strict, why=why)
     from gpubench.cli.gate.check_run import CheckEnd, check_stored
     from gpubench.cli.gate.choose_sides import CheckRequest
     from gpubench.cli.gate.pytest_gate import check_files
@@ -159,11 +153,28 @@ def command(
     end = CheckEnd(junit, output, as_json, wide)
     if form == "pytest-benchmark":
         return end.report(check_files(runs, asked), runs[0] if runs else "", gate=output)
-    # Loading makes thousands of records that all stay alive; garbage collection would take a sixth of the time.
+    with _without_garbage_collection():
+        return check_stored(runs[0] if runs else "@last", asked, end, strict=strict)
+
+
+def _check_format(form: str, num_runs: int, *, strict: bool, why: bool) -> None:
+    if strict and form == "pytest-benchmark":
+        raise click.UsageError(
+            "--strict cannot be combined with --format pytest-benchmark: files do not say if the machine was fit."
+        )
+    if why and form == "pytest-benchmark":
+        raise click.UsageError("--why cannot be combined with --format pytest-benchmark: files cannot be profiled.")
+    if num_runs > 1 and form == "run":
+        raise click.UsageError("Give one run to check, and what to check it against with --against.")
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Loading makes thousands of records that all stay alive; collection would take a sixth of the time."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return check_stored(runs[0] if runs else "@last", asked, end, strict=strict)
+        yield
     finally:
         if was_enabled:
             gc.enable()

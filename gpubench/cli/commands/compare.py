@@ -105,24 +105,12 @@ def command(
     from gpubench.analysis.compare.compare_sides import COMPARED, compare_sides, refuse
     from gpubench.analysis.verdict.judge_settings import CompareSettings
     from gpubench.cli.gate.choose_sides import kept_sides, sides_to_compare
-    from gpubench.core.did_you_mean import near_aside
-    from gpubench.core.metrics import METRICS, SESOI
-    from gpubench.report.comparison.comparison_report import unknown_metrics
+    from gpubench.cli.why import explain_found
+    from gpubench.core.metrics import SESOI
     from gpubench.store.run_names import resolve_run
 
-    wrong = unknown_metrics(metrics)
-    if wrong:
-        meant = near_aside(wrong[0], METRICS)
-        message = (
-            f"{wrong[0]!r} is not a metric that can get better or worse{meant}; `gpubench list metrics` names them"
-        )
-        raise click.BadParameter(message, param_hint="--metric")
-    if hourly and not machines:
-        raise click.UsageError("--price is for --machines: it is the same money for the arms of one machine.")
-    if machines and len(runs) != 2:
-        raise click.UsageError(f"--machines compares two runs, one of each machine, and got {len(runs)}.")
-    if machines and len(hourly) not in (0, 2):
-        raise click.UsageError("Give --price once for each of the two machines: --price 2.5/h --price 4/h.")
+    _check_metrics(metrics)
+    _check_machines(len(runs), hourly, machines=machines)
     run: Run | None = None
     folders: list[Path] = []
     if database is None:
@@ -137,11 +125,7 @@ def command(
     ]
     for each in found:
         refuse(each, force=force)
-    answers = None
-    if why:
-        from gpubench.cli.why import explain_found
-
-        answers = explain_found(run, found, force=force)
+    answers = explain_found(run, found, force=force) if why else None
     if as_json:
         print_compared_json(found, answers, _choice(found[0], hourly) if machines else None)
         return
@@ -153,6 +137,26 @@ def command(
         print_compared(
             each, (folders[0], folder), verbose=verbose, wide=wide, again=bool(number), why=said, choice=choice
         )
+
+
+def _check_metrics(metrics: tuple[str, ...]) -> None:
+    from gpubench.core.did_you_mean import near_aside
+    from gpubench.core.metrics import METRICS
+    from gpubench.report.comparison.comparison_report import unknown_metrics
+
+    for wrong in unknown_metrics(metrics):
+        meant = near_aside(wrong, METRICS)
+        message = f"{wrong!r} is not a metric that can get better or worse{meant}; `gpubench list metrics` names them"
+        raise click.BadParameter(message, param_hint="--metric")
+
+
+def _check_machines(num_runs: int, hourly: tuple[float, ...], *, machines: bool) -> None:
+    if hourly and not machines:
+        raise click.UsageError("--price is for --machines: it is the same money for the arms of one machine.")
+    if machines and num_runs != 2:
+        raise click.UsageError(f"--machines compares two runs, one of each machine, and got {num_runs}.")
+    if machines and len(hourly) not in (0, 2):
+        raise click.UsageError("Give --price once for each of the two machines: --price 2.5/h --price 4/h.")
 
 
 def _choice(compared: "Compared", hourly: tuple[float, ...]) -> "MachineChoice":

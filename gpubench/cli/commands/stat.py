@@ -73,7 +73,7 @@ def command(
       gpubench stat --against 'python old.py' -- python new.py
       gpubench stat -- sh -c 'make -j8 && ./bench'
     """  # noqa: D301 - click looks for the character itself
-    from gpubench.cli.measured_program import ProgramTelemetry, as_document, measure_programs
+    from gpubench.cli.measured_program import ProgramTelemetry, measure_programs
     from gpubench.runner.program_run import find_program
 
     reference = _words(against)
@@ -96,11 +96,9 @@ def command(
             ignore_failure=ignore_failure,
         )
         why_no_device = telemetry.without_devices
-    if as_json:
-        text = json_text(hide_secrets(as_document(measured, why_no_device)), indent=2)
-    else:
-        text = mask_text(_screen(measured, why_no_device))
-        text = text if output is not None else fitted(text, sys.stderr)
+    text = _document(measured, why_no_device) if as_json else _screen(measured, why_no_device)
+    if not as_json and output is None:
+        text = fitted(text, sys.stderr)
     _write(text, None if to_stdout else output, err=not to_stdout)
     if measured.stopped:
         say(f"note: {measured.stopped}")
@@ -139,6 +137,12 @@ def _words(against: str | None) -> tuple[str, ...] | None:
     return words
 
 
+def _document(measured: "MeasuredPrograms", why_no_device: str) -> str:
+    from gpubench.cli.measured_program import as_document
+
+    return json_text(hide_secrets(as_document(measured, why_no_device)), indent=2)
+
+
 def _screen(measured: "MeasuredPrograms", why_no_device: str) -> str:
     from gpubench.cli.screens.program_screen import program_lines, verdict_line
 
@@ -149,4 +153,4 @@ def _screen(measured: "MeasuredPrograms", why_no_device: str) -> str:
         lines += ["", *program_lines(measured.command, measured.runs, why_no_device)]
     if measured.reference is not None and measured.comparison is not None:
         lines += ["", verdict_line(measured.command, measured.reference, measured.comparison)]
-    return "\n".join(lines)
+    return mask_text("\n".join(lines))

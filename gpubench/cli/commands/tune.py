@@ -24,6 +24,7 @@ from gpubench.core.errors import ExitStatus
 
 if TYPE_CHECKING:
     from gpubench.analysis.tuning.tuned_run import TunedRun
+    from gpubench.cli.tune_search import TuneSearch
     from gpubench.runner.run import RunOutcome
     from gpubench.store.run_info import RunInfo
     from gpubench.store.run_reader import Run
@@ -105,14 +106,11 @@ def command(
         raise click.UsageError("Name a target or suite to tune, or a search to --resume.")
     if resumed is not None:
         settled = {"-s": overrides, "--axis": axes, "--input": inputs, "--loss": loss, "--price": price, "--out": out}
-        given = [
-            name for name, value in {**settled, "--tag": tag, "--seed": seed, "--quality": quality}.items() if value
-        ]
-        if given:
-            raise click.UsageError(f"--resume continues the search as it began: it cannot be combined with {given[0]}.")
-        return _ended(
-            _resume(resumed, store, budget, download=download, force=force, trust=trust), store, report=report
-        )
+        settled |= {"--tag": tag, "--seed": seed, "--quality": quality}
+        for name in (name for name, value in settled.items() if value):
+            raise click.UsageError(f"--resume continues the search as it began: it cannot be combined with {name}.")
+        outcome = _resume(resumed, store, budget, download=download, force=force, trust=trust)
+        return _ended(outcome, store, report=report)
     if force or trust:
         raise click.UsageError(f"{'--force' if force else '--trust'} applies only to a stored run: add --resume RUN.")
     if objective == "cost" and price is None:
@@ -191,7 +189,6 @@ def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
     from gpubench.cli.open_run import shown_name
     from gpubench.cli.screens.tune_screen import tune_lines
     from gpubench.cli.tune_search import TuneSearch
-    from gpubench.core.metrics import METRICS
     from gpubench.store.atomic_files import write_atomically
     from gpubench.store.run_info import understood
     from gpubench.store.run_reader import load_run
@@ -202,24 +199,17 @@ def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
     assert goal is not None, "it was tuned"
     search = TuneSearch(understood(Suite, stored.info.suite, "the run's suite has a setting"), goal)
     tuned = search.tuned(stored.info.cases, stored.records, stored.contests)
-    again = f"gpubench tune --resume {name} --budget 10m"
-    if not tuned.measured.valid:
-        first = (
-            tuned.reason(tuned.measured.order[0]) if tuned.measured.order else "the budget was used up before one ran"
-        )
-        say(f"No setting gave a valid figure: {first.rstrip('.')}.")
+    order, again = tuned.measured.order, f"gpubench tune --resume {name} --budget 10m"
+    if not tuned.measured.valid or (len(tuned.measured.valid) < 2 and len(order) < 2):
+        first = tuned.reason(order[0]) if order else "the budget was used up before one ran"
+        if tuned.measured.valid:
+            say(f"The budget was used up before a second setting was measured: {again}")
+        else:
+            say(f"No setting gave a valid figure: {first.rstrip('.')}.")
         return ExitStatus.INTERRUPTED if outcome.interrupted else ExitStatus.CASE_FAILED
     start = tuned.start
-    if len(tuned.measured.valid) < 2 and len(tuned.measured.order) < 2:
-        say(f"The budget was used up before a second setting was measured: {again}")
-        return ExitStatus.INTERRUPTED if outcome.interrupted else ExitStatus.CASE_FAILED
-    best = tuned.cases[tuned.best]
-    known = [
-        search.accuracy(tuned.cases[point], stored.info.cases, stored.records) for point in (start or 0, tuned.best)
-    ]
-    title = next((METRICS[each.quality.score_name].title for each in stored.records if each.quality), "")
-    score = f"{title} {known[1]:.1%}, of the start {known[0]:.1%}" if None not in known else ""
-    click.echo("\n".join(tune_lines(tuned, paste_lines(best), goal.price, score)))
+    score = _score(search, tuned, stored)
+    click.echo("\n".join(tune_lines(tuned, paste_lines(tuned.cases[tuned.best]), goal.price, score)))
     click.echo()
     suite = stored.folder / SUITE_NAME
     write_atomically(suite, _suite_text(stored, tuned).encode())
@@ -232,6 +222,18 @@ def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
     if outcome.interrupted or unsure:
         click.echo(f"More    {again}")
     return ExitStatus.INTERRUPTED if outcome.interrupted else ExitStatus.OK
+
+
+def _score(search: "TuneSearch", tuned: "TunedRun", stored: "Run") -> str:
+    """Scores of the best setting and the start; empty unless both were trained."""
+    from gpubench.core.metrics import METRICS
+
+    start, best = (
+        search.accuracy(tuned.cases[point], stored.info.cases, stored.records)
+        for point in (tuned.start or 0, tuned.best)
+    )
+    title = next((METRICS[each.quality.score_name].title for each in stored.records if each.quality), "")
+    return "" if start is None or best is None else f"{title} {best:.1%}, of the start {start:.1%}"
 
 
 def _suite_text(stored: "Run", tuned: "TunedRun") -> str:

@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gpubench.profile.figures import idle
 from gpubench.profile.figures.attribution import Place, Steps
@@ -65,55 +66,27 @@ def summarise_device(
     """The figures of one device. `top` limits the list of kernels; classes cover all of them. `lost` are the launches
     whose work is not in the trace, by start.
     """
-    window_ns = max(1, work.window[1] - work.window[0])
-    busy = clip(((each.start, each.end) for each in work.operations), work.window)
-    computing = clip(((each.start, each.end) for each in work.operations if each.kind != "copy"), work.window)
-    kernel_share = total(computing) / window_ns
-    copy_share = (total(busy) - total(computing)) / window_ns
-    free = gaps(busy, work.window)
-    busy_ns = total(busy)
-    idle_share = 1 - busy_ns / window_ns
-    copies = _copies(work)
-    why = None
-    if any(each.launch is not None for each in work.inside):
-        pageable = any(copy.pageable_bytes for copy in copies.values())
-        waiting = idle.input_time(steps, work.window, pageable=pageable)
-        owners = {each.process for each in work.operations}
-        own_lost = [each for each in lost if each.process in owners or None in owners]
-        why = idle.reasons(free, work.operations, trace.launches, own_lost, waiting, window_ns)
-    bound = idle.bound_of(idle_share, kernel_share, copy_share, why)
-    kernels = work.kernels
-    kernel_ns = sum(each.end - each.start for each in kernels)
-    phases = _phases(work, steps)
+    kernels, copies, phases = work.kernels, _copies(work), _phases(work, steps)
+    kernel_ns, all_ns = _summed_ns(kernels), _summed_ns(work.inside)
     pairs = zip(work.inside, work.places, strict=True)
-    loose_ns = sum(each.end - each.start for each, place in pairs if place.phase is None)
-    all_ns = sum(each.end - each.start for each in work.inside)
+    loose_ns = _summed_ns(each for each, place in pairs if place.phase is None)
     names = _kernel_table(work, kernels, kernel_ns)
     known = trace.devices.get(device, TracedDevice(device[1]))
-    own_ns = busy_ns
-    if steps is not None and any(each.process != steps.process for each in work.operations):
-        own = ((each.start, each.end) for each in work.operations if each.process == steps.process)
-        own_ns = total(clip(own, work.window))
+    in_time = _times(work, steps, trace, lost, pageable=any(copy.pageable_bytes for copy in copies.values()))
+    explained, unknown = in_time["idle_reasons"] is not None, trace.lengths_unknown
     streams = {each.stream for each in work.inside}
     return DeviceSummary(
         device=known.number,
         owner=known.owner,
         name=known.name,
-        window_ns=window_ns,
-        busy_ns=busy_ns,
-        others_ns=busy_ns - own_ns,
-        idle=idle_share,
-        idle_reasons=why,
-        bound=bound,
-        bound_statement=idle.statement(bound, idle_share, kernel_share, copy_share, why),
-        largest_gap_ns=max((end - start for start, end in free), default=0),
+        **in_time,
         streams=None if None in streams else len(streams),
         steps=work.num_steps,
         kernels=len(kernels),
         kernels_per_step=work.per_step(len(kernels)),
         kernel_ns=kernel_ns,
-        tensor_core_share=None if trace.lengths_unknown else _share_of(names, "yes"),
-        tensor_core_unknown_share=None if trace.lengths_unknown else _share_of(names, "unknown"),
+        tensor_core_share=None if unknown else _share_of(names, "yes"),
+        tensor_core_unknown_share=None if unknown else _share_of(names, "unknown"),
         tensor_core_source="counters" if any(each.tensor_cores is not None for each in kernels) else "kernel names",
         copies=copies,
         memsets=sum(each.kind == "memset" for each in work.inside),
@@ -121,13 +94,49 @@ def summarise_device(
         phases=phases,
         unattributed_ns=loose_ns if phases else None,
         unattributed_share=loose_ns / all_ns if phases and all_ns else None,
-        unlinked_share=sum(each.end - each.start for each in work.inside if each.launch is None) / max(1, all_ns),
+        unlinked_share=_summed_ns(each for each in work.inside if each.launch is None) / max(1, all_ns),
         classes=_classes(names),
         top_kernels=tuple(names[:top]),
         num_kernel_names=len(names),
-        absent=_absent(work, phases, kernels, all_ns, explained=why is not None, lengths_unknown=trace.lengths_unknown)
+        absent=_absent(work, phases, kernels, all_ns, explained=explained, lengths_unknown=unknown)
         | {f"copies.{way}.bytes": "some copies lack their size" for way, copy in copies.items() if copy.bytes is None},
     )
+
+
+def _times(
+    work: DeviceWork, steps: Steps | None, trace: Trace, lost: Sequence[LaunchCall], *, pageable: bool
+) -> dict[str, Any]:
+    """How long the device was busy and idle, and what bounds it: the fields of `DeviceSummary` of these names."""
+    window_ns = max(1, work.window[1] - work.window[0])
+    busy = clip(idle.united(work.operations), work.window)
+    busy_ns = own_ns = total(busy)
+    computing_ns = total(clip(idle.united(each for each in work.operations if each.kind != "copy"), work.window))
+    if steps is not None and any(each.process != steps.process for each in work.operations):
+        own = idle.united(each for each in work.operations if each.process == steps.process)
+        own_ns = total(clip(own, work.window))
+    idle_share, free = 1 - busy_ns / window_ns, gaps(busy, work.window)
+    why = None
+    if any(each.launch is not None for each in work.inside):
+        waiting = idle.input_time(steps, work.window, pageable=pageable)
+        owners = {each.process for each in work.operations}
+        own_lost = [each for each in lost if each.process in owners or None in owners]
+        why = idle.reasons(free, work.operations, trace.launches, own_lost, waiting, window_ns)
+    shares = idle_share, computing_ns / window_ns, (busy_ns - computing_ns) / window_ns
+    bound = idle.bound_of(*shares, why)
+    return {
+        "window_ns": window_ns,
+        "busy_ns": busy_ns,
+        "others_ns": busy_ns - own_ns,
+        "idle": idle_share,
+        "idle_reasons": why,
+        "bound": bound,
+        "bound_statement": idle.statement(bound, *shares, why),
+        "largest_gap_ns": max((end - start for start, end in free), default=0),
+    }
+
+
+def _summed_ns(operations: Iterable[Operation]) -> int:
+    return sum(each.end - each.start for each in operations)
 
 
 def _absent(
@@ -225,7 +234,7 @@ def _copies(work: DeviceWork) -> dict[str, CopySummary]:
     found = {}
     for direction, copies in groups.items():
         num_bytes = _sum(each.bytes for each in copies)
-        summed_ns = sum(each.end - each.start for each in copies)
+        summed_ns = _summed_ns(copies)
         busy = idle.united(copies)
         busy_ns = total(busy)
         pageable = [each for each in copies if each.pageable]
@@ -266,10 +275,10 @@ def _phases(work: DeviceWork, steps: Steps | None) -> tuple[PhaseSummary, ...]:
             if step is not None:
                 low, high = spans[phase].get(step, (each.start, each.end))
                 spans[phase][step] = (min(low, each.start), max(high, each.end))
-    all_ns = sum(each.end - each.start for each in work.inside)
+    all_ns = _summed_ns(work.inside)
     found = []
     for name in [*host, *(members.keys() - host.keys())]:
-        summed_ns = sum(each.end - each.start for each in members[name])
+        summed_ns = _summed_ns(members[name])
         lengths = [high - low for low, high in spans[name].values()]
         found.append(
             PhaseSummary(

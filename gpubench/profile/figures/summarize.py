@@ -48,19 +48,9 @@ def summarize(
     if not trace.timeline:
         devices = tuple(map(_without_timeline, devices))
     used = [each for each in (main, *own.values()) if each is not None]
-    step_time_ns: float | None = None
-    host_phases: tuple[HostPhase, ...] = ()
-    perturbation: Perturbation | None = None
-    if main is not None and trace.timeline:
-        windows_ns = [device.window_ns for key, device in zip(work, devices, strict=True) if own[key] is main]
-        step_time_ns, host_phases = _times_of_a_step(main, windows_ns)
-        if measured_step_time_s:
-            profiled_s = step_time_ns / 1e9
-            perturbation = Perturbation(
-                profiled_step_time_s=profiled_s,
-                measured_step_time_s=measured_step_time_s,
-                ratio=profiled_s / measured_step_time_s,
-            )
+    windows_ns = [device.window_ns for key, device in zip(work, devices, strict=True) if own[key] is main]
+    step_time_ns, host_phases = (None, ()) if main is None or not trace.timeline else _times_of_a_step(main, windows_ns)
+    perturbation = _perturbation(step_time_ns, measured_step_time_s)
     warnings = remarks(
         trace,
         devices,
@@ -98,6 +88,13 @@ def _absent(main: Steps | None, trace: Trace, perturbation: Perturbation | None)
     if not trace.timeline:
         return dict.fromkeys(("step_time_ns", "host_phases", "perturbation"), _ONE_BY_ONE)
     return {} if perturbation else {"perturbation": "no measured step time was given to compare with"}
+
+
+def _perturbation(step_time_ns: float | None, measured_s: float | None) -> Perturbation | None:
+    if step_time_ns is None or not measured_s:
+        return None
+    profiled_s = step_time_ns / 1e9
+    return Perturbation(profiled_step_time_s=profiled_s, measured_step_time_s=measured_s, ratio=profiled_s / measured_s)
 
 
 def _times_of_a_step(main: Steps, windows_ns: Sequence[int]) -> tuple[float, tuple[HostPhase, ...]]:
