@@ -91,7 +91,7 @@ class StoredRun(Run):
         from gpubench.report.view.run_view import View
 
         if self.info.arms:
-            compared = arms_report(self)
+            compared = arms_report(self, folder=self.folder)
             return as_html(lambda writer: print_comparison(writer, compared))
         model = build_report(View(self.summary(), name=self.info.run), pages=False, only=RESULT_SECTIONS)
         return as_html(lambda writer: final_screen(writer, model))

@@ -117,7 +117,7 @@ class RunEnding:
 
     def _compare_arms(self, stored: Run, _name: str, summaries: Mapping[str, RunSummary]) -> Path | None:
         """Prints the output of `gpubench compare`: every arm against the first. Returns the report's path."""
-        model = arms_report(stored, summaries=summaries) if self.report else None
+        model = arms_report(stored, summaries=summaries, folder=stored.folder) if self.report else None
         first, others = arm_sides(stored, summaries=summaries)
         settings = CompareSettings(sesoi=self.arms.sesoi or stored.info.sesoi or SESOI)
         found = [compare_sides(first, side, COMPARED, settings) for side in others]

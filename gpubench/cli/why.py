@@ -9,6 +9,7 @@ from gpubench.core.errors import GpubenchError, UsageError
 if TYPE_CHECKING:
     from gpubench.analysis.compare.case_changes import CaseChange
     from gpubench.analysis.compare.compare_sides import Compared
+    from gpubench.profile.figures.explain_change import ChangeExplained
     from gpubench.report.comparison.why_slower import Answer
     from gpubench.runner.arms.arm import Arm
     from gpubench.runner.stored_run import RunPlace
@@ -20,20 +21,14 @@ _ONLY_ARMS = "--why profiles the arms of one run in turn, and these are results 
 _MEASURE = "Measure both in one run: gpubench run SUITE --arm base='git=main' --arm head="
 
 
-def slower_cases(compared: "Compared") -> "tuple[CaseChange, ...]":
-    """The cases judged slower."""
-    from gpubench.analysis.compare.compare_sides import speed_change
-
-    moved = ((change, speed_change(change)) for change in compared.changes)
-    return tuple(change for change, speed in moved if speed is not None and speed.judgement == "worse")
-
-
 def explain_found(run: "Run | None", found: "Sequence[Compared]", *, force: bool) -> "list[dict[str, Answer]]":
     """Per comparison, the answers for its slower cases. `run` is the run of both arms, None for comparisons of several
     runs.
 
     UsageError in that case; see `explain_slower`.
     """
+    from gpubench.analysis.compare.compare_sides import slower_cases
+
     if run is None:
         raise UsageError(_ONLY_ARMS, hint=_MEASURE)
     answers = [explain_slower(run, each, slower_cases(each), force=force) for each in found]
@@ -45,7 +40,8 @@ def explain_found(run: "Run | None", found: "Sequence[Compared]", *, force: bool
 def explain_slower(
     run: "Run", compared: "Compared", cases: "Sequence[CaseChange]", *, force: bool
 ) -> "dict[str, Answer]":
-    """The explanation of each case by label; or the reason, if an arm cannot be profiled.
+    """The explanation of each case by label; or the reason, if an arm cannot be profiled. The run's folder keeps the
+    explanations for its report.
 
     UsageError if the run has no arms, was measured on another machine, or its code is missing or has changed.
     """
@@ -71,7 +67,21 @@ def explain_slower(
             answers[change.label] = _explain(run, change, pair, place)
         except GpubenchError as error:
             answers[change.label] = str(error)
+    _keep(run, {label: found for label, found in answers.items() if not isinstance(found, str)})
     return answers
+
+
+def _keep(run: "Run", explained: "dict[str, ChangeExplained]") -> None:
+    from gpubench.profile.figures.kept_explanations import keep_explanations
+
+    if not explained:
+        return
+    try:
+        keep_explanations(run.folder, explained)
+    except GpubenchError as error:  # of a run that is only read; the answer is on the screen
+        say(f"note: not kept for the report: {error}")
+    else:
+        say("Kept with the run: its report (`gpubench report`) shows it, too.")
 
 
 def _check_machine(run: "Run", *, force: bool) -> None:
@@ -90,15 +100,14 @@ def _check_machine(run: "Run", *, force: bool) -> None:
 
 
 def _explain(run: "Run", change: "CaseChange", pair: "tuple[Arm, Arm]", place: "RunPlace") -> "Answer":
-    from gpubench.analysis.compare.compare_sides import speed_change
+    from gpubench.analysis.compare.compare_sides import step_time_change
     from gpubench.analysis.summary.case_summary import CaseSummary
-    from gpubench.core.records import Estimate
     from gpubench.profile.capture.capture_arms import MOST_STEPS, explain_arms
     from gpubench.protocol.messages import JobArm
     from gpubench.protocol.profile_job import ProfileJob
     from gpubench.runner.arms.arm import why_not_blocks
 
-    entry, moved = change.candidate, speed_change(change)
+    entry = change.candidate
     if not isinstance(entry, CaseSummary):
         raise UsageError("its launches are not stored.")
     planned = entry.case
@@ -109,11 +118,6 @@ def _explain(run: "Run", change: "CaseChange", pair: "tuple[Arm, Arm]", place: "
         planned = planned.model_copy(update={"batch_size": found})
     cases = {arm.name: arm.case(planned) for arm in pair}
     fell_back = any(each.code in FELL_BACK for each in entry.findings)
-    comparison = moved.comparison if moved is not None else None
-    judged = None
-    if comparison is not None:
-        low, high = (None if end is None else end - 1 for end in (comparison.low, comparison.high))
-        judged = Estimate(value=comparison.ratio - 1, low=low, high=high, n=comparison.rounds, unit="1")
     job = ProfileJob(
         tool="torch",
         case=planned,
@@ -130,6 +134,6 @@ def _explain(run: "Run", change: "CaseChange", pair: "tuple[Arm, Arm]", place: "
         [JobArm(name=name, case=case) for name, case in cases.items()],
         one_process=why_not_blocks(cases) is None and not fell_back,
         timeout_s=TIMEOUT_S,
-        judged=judged,
+        judged=step_time_change(change),
         say=say,
     )

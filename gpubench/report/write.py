@@ -50,7 +50,7 @@ def report_of(
     A run with arms is reported as their comparison: launches of two arms are never mixed.
     """
     if arms_of(run):
-        return arms_report(run)
+        return arms_report(run, folder=run.folder)
     summary = summary or summarise_run(run)
     decision = Decision(summary)
     samples, notices = load_samples(run, decision)

@@ -147,6 +147,22 @@ def speed_change(change: CaseChange) -> MetricChange | None:
     return next((change.changes[name] for name in SPEED_METRICS if name in change.changes), None)
 
 
+def slower_cases(compared: Compared) -> tuple[CaseChange, ...]:
+    """The cases judged slower."""
+    moved = ((change, speed_change(change)) for change in compared.changes)
+    return tuple(change for change, speed in moved if speed is not None and speed.judgement == "worse")
+
+
+def step_time_change(change: CaseChange) -> Estimate | None:
+    """The change of the step time that the verdict on speed is about, as a share of the reference's."""
+    moved = speed_change(change)
+    found = None if moved is None else moved.comparison
+    if found is None:
+        return None
+    low, high = (None if end is None else end - 1 for end in (found.low, found.high))
+    return Estimate(value=found.ratio - 1, low=low, high=high, n=found.rounds, unit="1")
+
+
 def overall(
     changes: Iterable[CaseChange], pick: Callable[[CaseChange], MetricChange | None] = speed_change
 ) -> Overall | None:

@@ -8,16 +8,23 @@ from gpubench.analysis.gate.gate_outcome import DEFAULT_RULES
 from gpubench.analysis.gate.gate_rules import GateResult, check_gates, rules_of
 from gpubench.core.units import format_percent
 from gpubench.report.comparison.change_cells import LEVEL_WORDS, metric_title
-from gpubench.report.model.report_model import Fact, Line, code, line
+from gpubench.report.model.report_model import Fact, Line, Section, code, line
 from gpubench.report.model.words import count, joined, sentence
 from gpubench.store.run_info import understood
 from gpubench.suite.model.suite import Gate
 
+_MOST_WHY = 3
 
-def comparison_questions(compared: Compared, gates: Sequence[object], headline: Sequence[Line]) -> tuple[Fact, ...]:
-    """`gates` are those stored with the run; `headline` contributes its first two sentences."""
+
+def comparison_questions(
+    compared: Compared, gates: Sequence[object], headline: Sequence[Line], why: Sequence[Section] = ()
+) -> tuple[Fact, ...]:
+    """`gates` are those stored with the run; `headline` contributes its first two sentences, each section of `why` its
+    first.
+    """
     return (
         Fact("Faster or slower", tuple(span for said in headline[:2] for span in (*said, *line(" ")))),
+        *(Fact(section.heading, section.lines[0]) for section in why[:_MOST_WHY]),
         Fact("Within its gates", _gates(compared, gates)),
         Fact("How sure it is", _how_sure(compared)),
     )

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from gpubench.analysis.compare.compare_sides import Compared, compare_sides, refuse
 from gpubench.analysis.compare.run_sides import arm_sides, arms_of, side_of
 from gpubench.analysis.summary.run_summary import RecordedRun, RunSummary, summarise_run
 from gpubench.analysis.verdict.judge_settings import CompareSettings
+from gpubench.profile.figures.kept_explanations import kept_explanations
 from gpubench.report.comparison.comparison_questions import comparison_questions
 from gpubench.report.comparison.comparison_report import build_comparison
 from gpubench.report.comparison.versus_charts import versus_charts
+from gpubench.report.comparison.why_slower import kept_sections
 from gpubench.report.glossary import with_glossary
 from gpubench.report.model.report_model import Fact, Line, ReportModel, Section, code, line, plain
 from gpubench.report.model.words import joined, sentence
@@ -22,11 +25,12 @@ _MOST_OPEN = 12
 
 @dataclass(frozen=True)
 class Versus:
-    """One comparison with the summaries of its sides, for charts."""
+    """One comparison with the summaries of its sides, for charts, and the sections that explain it."""
 
     compared: Compared
     reference: RunSummary
     candidate: RunSummary
+    why: tuple[Section, ...] = ()
 
 
 def runs_report(
@@ -49,12 +53,22 @@ def runs_report(
 
 
 def arms_report(
-    run: RecordedRun, reference: str | None = None, summaries: Mapping[str, RunSummary] | None = None
+    run: RecordedRun,
+    reference: str | None = None,
+    summaries: Mapping[str, RunSummary] | None = None,
+    folder: Path | None = None,
 ) -> ReportModel:
-    """The arms of one run against the first, or the one named; `summaries` by arm, if already made."""
+    """The arms of one run against the first, or the one named; `summaries` by arm, if already made. `folder` is the
+    run's, which may keep what makes an arm slower.
+    """
     of = summaries or {arm: summarise_run(run, arm=arm) for arm in arms_of(run)}
     first, others = arm_sides(run, reference, of)
-    return build_versus([Versus(compare_sides(first, side), of[first.name], of[side.name]) for side in others])
+    found = []
+    for side in others:
+        compared = compare_sides(first, side)
+        kept = {} if folder is None else kept_explanations(folder, first.name, side.name)
+        found.append(Versus(compared, of[first.name], of[side.name], kept_sections(compared, kept)))
+    return build_versus(found)
 
 
 def build_versus(found: Sequence[Versus]) -> ReportModel:
@@ -66,7 +80,7 @@ def build_versus(found: Sequence[Versus]) -> ReportModel:
     headline: list[Line] = []
     for number, each in enumerate(found):
         # The output of `compare`, with charts after the differences, and every row with its reason at the end.
-        model = build_comparison(each.compared)
+        model = build_comparison(each.compared, extra=each.why)
         rows = build_comparison(each.compared, verbose=True).section("all")
         suffix = f"-{number + 1}" if number else ""
         charts = Section(
@@ -101,7 +115,7 @@ def build_versus(found: Sequence[Versus]) -> ReportModel:
 
 def _with_questions(model: ReportModel, each: Versus) -> ReportModel:
     gates = each.candidate.info.suite.get("gates") or ()
-    first = comparison_questions(each.compared, gates, model.headline)
+    first = comparison_questions(each.compared, gates, model.headline, each.why)
     return replace(model, first=first, headline=(*model.headline[:1], *model.headline[2:]))
 
 

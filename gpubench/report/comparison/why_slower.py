@@ -1,7 +1,9 @@
 """What makes cases slower, in words and a table each: the answer of `--why`."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
+from gpubench.analysis.compare.compare_sides import Compared, slower_cases, step_time_change
 from gpubench.core.records import Estimate
 from gpubench.core.units import format_number, format_percent
 from gpubench.profile.figures.explain_change import ENOUGH, ChangeExplained, Part
@@ -21,23 +23,35 @@ _LEAD = (
 )
 
 
-def why_sections(answers: Mapping[str, Answer]) -> tuple[Section, ...]:
-    """A section per case, by its label. Empty without any."""
+def why_sections(
+    answers: Mapping[str, Answer], verdicts: Mapping[str, Estimate | None] = MappingProxyType({})
+) -> tuple[Section, ...]:
+    """A section per case, by its label. Empty without any. `verdicts`: the changes that the document shows, where an
+    answer may be about an earlier one.
+    """
     return tuple(
         Section(
             f"why-{number}",
             f"Why: {label}",
-            lines=_lines(answer, lead=number == 1),
+            lines=_lines(answer, verdicts.get(label), lead=number == 1),
             tables=() if isinstance(answer, str) or not answer.parts else (_table(answer),),
         )
         for number, (label, answer) in enumerate(answers.items(), start=1)
     )
 
 
-def _lines(answer: Answer, *, lead: bool) -> tuple[Line, ...]:
+def kept_sections(compared: Compared, kept: Mapping[str, ChangeExplained]) -> tuple[Section, ...]:
+    """The same from explanations that a run keeps, for the cases that are slower by this comparison."""
+    verdicts = {change.label: step_time_change(change) for change in slower_cases(compared)}
+    return why_sections({label: kept[label] for label in verdicts if label in kept}, verdicts)
+
+
+def _lines(answer: Answer, verdict: Estimate | None, *, lead: bool) -> tuple[Line, ...]:
     if isinstance(answer, str):
         return lines(f"Not profiled: {answer}")
-    said = [_headline(answer), *lines(_unexplained(answer), _device(answer), _how(answer))]
+    other = verdict is not None and change_text(verdict) != change_text(answer.change)
+    now = f"This was asked of another verdict; here it is {change_text(verdict)}." if other and verdict else ""
+    said = [_headline(answer), *lines(_unexplained(answer), now, _device(answer), _how(answer))]
     return (*said, *lines(_LEAD)) if lead else tuple(said)
 
 
@@ -69,7 +83,8 @@ def _unexplained(found: ChangeExplained) -> str:
         left = format_percent(found.change.value - named, signed=True)
         doubt = "is not, which is no more than the verdict's interval leaves open"
         return f"{format_percent(found.explained)} {of} is explained; {left} {doubt if within else 'is not'}."
-    return f"{format_percent(found.explained)} {of} is explained."
+    left = f", {format_percent(1 - found.explained)} is not" if found.explained < 1 else ""
+    return f"{format_percent(found.explained)} {of} is explained{left}."
 
 
 def _device(found: ChangeExplained) -> str:
@@ -111,19 +126,25 @@ def part_name(part: Part) -> str:
 
 
 def _table(found: ChangeExplained) -> Table:
+    rest = Part(phase="the rest", kind="same", before="", after="", change=found.rest)
+
     def change(part: Part) -> Cell:
-        return Cell(change_text(part.change), value=100 * part.change.value)
+        low, high = (None if end is None else 100 * end for end in (part.change.low, part.change.high))
+        return Cell(change_text(part.change), value=100 * part.change.value, low=low, high=high)
 
     def calls(part: Part) -> str:
         before, after = (format_number(round(each, 1)) for each in part.calls)
         return "" if not any(part.calls) else before if before == after else f"{before} -> {after}"
 
+    def name(part: Part) -> str:
+        return "in no part that is certain and large enough" if part is rest else part_name(part)
+
     columns = (
         Column("phase", "phase", "left", cell=lambda part: part.phase),
         Column("change", "change", unit="%", cell=change),
         Column("calls", "calls a step", priority=2, cell=calls),
-        Column("part", "operator or kernel", "left", flexible=True, cell=part_name),
+        Column("part", "operator or kernel", "left", flexible=True, cell=name),
         Column("within", "within", "left", 3, flexible=True, cell=lambda part: " > ".join(part.within)),
         Column("notes", "also different", "left", 1, flexible=True, cell=lambda part: "; ".join(part.notes)),
     )
-    return Table.of("why", columns, found.parts).without_empty_columns()
+    return Table.of("why", columns, (*found.parts, rest)).without_empty_columns()

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from fakes.explained import explained
 from fakes.gate_runs import ENVIRONMENT, STEADY, HandMade, two_arms
 
 from gpubench.cli import run_arms, why
 from gpubench.cli.main import main
 from gpubench.core.errors import UsageError
-from gpubench.core.records import Estimate, Status
-from gpubench.profile.figures.explain_change import ChangeExplained, Part
+from gpubench.core.records import Status
+from gpubench.profile.figures.kept_explanations import kept_explanations
 from gpubench.runner.arms.arm import Arm
 
 ROOT = Path(__file__).parents[3]
@@ -338,29 +339,6 @@ def test_a_case_that_ends_again_with_a_wrong_output_is_not_fixed(store, capsys):
     assert "+  128" not in out
 
 
-def explained(**kept) -> ChangeExplained:
-    share = Estimate(value=0.1, low=0.09, high=0.11, n=12, unit="1")
-    none = Estimate(value=0.0, low=-0.01, high=0.01, n=12, unit="1")
-    part = Part(
-        phase="forward", kind="changed", before="aten::relu", after="aten::gelu", change=share, calls=(3.0, 3.0)
-    )
-    fields = {
-        "reference": "base",
-        "candidate": "head",
-        "turns": 12,
-        "steps": 9,
-        "one_process": True,
-        "on_device": False,
-        "step_time_s": (0.01, 0.011),
-        **dict.fromkeys(("change", "seen", "profiled"), share),
-        "phases": {"forward": share, "backward": none},
-        "parts": (part,),
-        "rest": none,
-        "explained": 1.0,
-    }
-    return ChangeExplained(**{**fields, **kept})
-
-
 @pytest.fixture
 def profiled(monkeypatch):
     """The cases that were asked about; each gets the same answer."""
@@ -386,6 +364,22 @@ def test_why_names_the_operators_of_slower_cases(store, capsys, profiled):
     assert "forward +10.0% (+9.0, +11.0): aten::relu became aten::gelu (+10.0%); the rest is unchanged." in out
     assert "100% of the verdict's +10.0% (+9.0, +11.0) is explained." in out
     assert "12 windows of 9 steps a side, both arms in one process." in out
+    assert "the rest" in out
+
+
+def test_what_why_found_is_kept_for_the_report(store, capsys, profiled):
+    arms(store)
+    _, _, err = compare(store, capsys, "arms", "--why", "--force")
+    assert "its report (`gpubench report`) shows it, too" in err
+    assert set(kept_explanations(store / "arms", "base", "head")) == {label for label, _ in profiled}
+
+
+def test_an_answer_that_cannot_be_kept_is_printed_all_the_same(store, capsys, profiled):
+    arms(store)
+    (store / "arms" / "why.json").mkdir()
+    status, out, err = compare(store, capsys, "arms", "--why", "--force")
+    assert (status, "forward +10.0%" in out) == (0, True)
+    assert "not kept for the report" in err
 
 
 def test_why_is_in_the_published_form_of_the_json(store, capsys, profiled, monkeypatch):
