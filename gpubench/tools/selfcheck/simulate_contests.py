@@ -36,14 +36,14 @@ class ContestScene:
     block: float = 0.02
     drift: float = 0.02
     stalled: float = 0.02
-    turns: int = 80
+    turns: int = 40
     mode: tuple[float, float] = (0.0, 0.0)
 
 
 CONTEST_SCENES = (
     ContestScene("quiet", process=0.002, block=0.01, stalled=0.0),
     ContestScene("usual"),
-    ContestScene("busy: blocks vary 10 %, a fifth stalls", process=0.006, block=0.1, drift=0.1, stalled=0.2, turns=30),
+    ContestScene("busy: blocks vary 10 %, a fifth stalls", process=0.006, block=0.1, drift=0.1, stalled=0.2, turns=15),
     ContestScene("processes vary 1 %", process=0.01),
     ContestScene("processes vary 3 %", process=0.03),
     ContestScene("two modes, 3 % apart", mode=(0.3, 0.03)),

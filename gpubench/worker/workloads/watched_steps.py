@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -38,6 +38,16 @@ MOST_STEPS = 8
 _WATCH_S = 0.05
 
 _SEEN = "gpubench watches this thread"
+
+_NODE = re.compile(
+    r'"id": (\d+), "name": "(.*)", "ctrl_deps": (\d+),\s*'
+    r'"inputs": .*"shapes": (\[.*\]), "types": (\[.*\]), "strides".*\s*'
+    r'"outputs": .*"shapes": (\[.*\]), "types".*\s*'
+    r'"attrs": .*"tid", "type": "uint64", "value": (\d+)'
+)
+"""A node of an execution trace. A step that makes a batch of thousands of samples has 100,000: as JSON, all that a node
+holds would take seconds to read.
+"""
 
 
 class Observer(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -156,12 +166,24 @@ class _AutocastWatch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+class _Node(NamedTuple):
+    """Of an execution trace; shapes and types of inputs and outputs are JSON."""
+
+    number: str
+    name: str
+    parent: str
+    inputs: str
+    types: str
+    outputs: str
+    thread: str
+
+
 class AllThreads:
     """Records the operators of every thread of the process, which a `TorchDispatchMode` cannot see."""
 
     def __enter__(self) -> Self:
         self._file = tempfile.NamedTemporaryFile(suffix=".json")
-        self._threads: dict[int, set[str]] = {}
+        self._threads: dict[str, set[str]] = {}
         self._trace = torch.profiler.ExecutionTraceObserver()
         with _without_stderr():  # torch logs its start and end there
             self._trace.register_callback(self._file.name)
@@ -173,11 +195,12 @@ class AllThreads:
             self._trace.unregister_callback()
         text = Path(self._file.name).read_text(encoding="utf-8", errors="replace")
         self._file.close()
-        self.nodes: list[dict[str, Any]] = json.loads(text)["nodes"]
-        for node in self.nodes:
-            thread = next(each["value"] for each in node["attrs"] if each["name"] == "tid")
-            if any(each.startswith("Tensor") for each in node["inputs"]["types"]) or node["name"] == _SEEN:
-                self._threads.setdefault(thread, set()).add(node["name"])
+        self._nodes = [_Node(*found) for found in _NODE.findall(text)]
+        if not self._nodes:
+            raise RuntimeError(f"torch {torch.__version__} wrote an execution trace in an unknown form")
+        for node in self._nodes:
+            if '"Tensor' in node.types or node.name == _SEEN:
+                self._threads.setdefault(node.thread, set()).add(node.name)
 
     def unseen(self, *, products: bool) -> set[str]:
         """Operators of threads that the observer did not see: only `products` and convolutions, or all that compute."""
@@ -191,16 +214,16 @@ class AllThreads:
         """Multiply-adds of products and convolutions, roughly; for a step without any, the number of elements that its
         operators took. Counts outermost operators only, because an observer makes operators call themselves once more.
         """
-        operators = {node["id"] for node in self.nodes if _OPERATOR.fullmatch(node["name"])}
-        inside = set[int]()
-        for node in sorted(self.nodes, key=lambda each: int(each["id"])):
-            if node["ctrl_deps"] in operators or node["ctrl_deps"] in inside:
-                inside.add(node["id"])
+        operators = {node.number for node in self._nodes if _OPERATOR.fullmatch(node.name)}
+        inside = set[str]()
+        for node in sorted(self._nodes, key=lambda each: int(each.number)):
+            if node.parent in operators or node.parent in inside:
+                inside.add(node.number)
         outermost, products, others = operators - inside, 0, 0
-        for node in self.nodes:
-            name = node["name"].rpartition("::")[2]
-            if node["id"] in outermost and not _COPIES.fullmatch(name):
-                taken, given = (sorted(_sizes(node[each]["shapes"])) for each in ("inputs", "outputs"))
+        for node in self._nodes:
+            name = node.name.rpartition("::")[2]
+            if node.number in outermost and not _COPIES.fullmatch(name):
+                taken, given = (sorted(_sizes(json.loads(each))) for each in (node.inputs, node.outputs))
                 others += sum(taken)
                 if (_is(PRODUCT, name) or _is(CONVOLUTION, name)) and taken:
                     # The product of m x k and k x n has sizes mk, kn and mn: the root of their product is mkn.
