@@ -46,7 +46,7 @@ class AskedArms:
     def fields(self, loaded: "LoadedSuite", num_cases: int, made: "tuple[Arm, ...]" = ()) -> dict[str, Any]:
         """The fields of a `RunRequest` for these arms or those `made` already. UsageError if one cannot be made."""
         from gpubench.runner.arms.arm import make_arm
-        from gpubench.runner.arms.revision import check_not_shadowed
+        from gpubench.runner.arms.install_revision import check_not_shadowed
         from gpubench.suite.read.arm_text import parse_arms
 
         if not self.texts and not made:

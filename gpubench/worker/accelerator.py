@@ -9,10 +9,10 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+from gpubench.machine.installed_software import installed
 from gpubench.suite.model.precisions import PRECISIONS
 
 Step = Callable[[], object]
@@ -366,11 +366,3 @@ def software(torch: Any, cudnn: int | None) -> dict[str, str | None]:
     """Versions of torch, torchvision, the libraries of torch's build, and Triton."""
     own = {name: installed(name) for name in ("torchvision", "triton")}
     return {"torch": str(torch.__version__), **library_versions(torch, cudnn), **own}
-
-
-def installed(package: str) -> str | None:
-    """The version of a package; None if it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -8,16 +8,15 @@ from fakes.toy_repository import ToyRepository
 from gpubench.core.errors import UsageError
 from gpubench.machine import installed_software
 from gpubench.runner.arms import base_packages
-from gpubench.runner.arms.revision import (
+from gpubench.runner.arms.install_revision import (
     INSTALLED,
     _beside,
     _cause,
-    _export,
     _pip_environment,
     check_not_shadowed,
-    find_revision,
     install,
 )
+from gpubench.runner.arms.revision import check_out, find_revision
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +104,7 @@ def test_a_revision_has_its_submodules_and_what_archives_leave_out(tmp_path):
     whole, _ = _with_submodule(tmp_path)
     (whole.package / "inner" / "toy" / "__init__.py").write_text("STEP_S = 0.009\n")  # the working tree alone
     revision = find_revision("main", folder=whole.folder)
-    _export(revision, tmp_path / "out")
+    check_out(revision, tmp_path / "out")
     assert "STEP_S = 0.003" in (tmp_path / "out" / "toy" / "inner" / "toy" / "__init__.py").read_text()
     assert (tmp_path / "out" / "toy" / "table.py").read_text() == "SIZE = 7\n"
     assert not (tmp_path / "out" / ".git").exists()
@@ -117,7 +116,7 @@ def test_a_submodule_that_this_clone_lacks_is_named(tmp_path):
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", str(whole.folder), str(clone)], check=True)
     with pytest.raises(UsageError, match=rf"needs commit {needed[:12]} of its submodule toy/inner") as refused:
-        _export(find_revision("main", folder=clone), tmp_path / "out")
+        check_out(find_revision("main", folder=clone), tmp_path / "out")
     assert "git submodule update --init toy/inner" in refused.value.hint
 
 
@@ -233,7 +232,7 @@ def test_one_that_was_cut_short_is_made_again(toy, cache, monkeypatch):
             raise KeyboardInterrupt
         (folder / INSTALLED).write_text('{"modules": ["toy"]}')
 
-    monkeypatch.setattr("gpubench.runner.arms.revision._make", make)
+    monkeypatch.setattr("gpubench.runner.arms.install_revision._make", make)
     with pytest.raises(KeyboardInterrupt):
         install(revision)
     assert install(revision) == install(revision) == str(made[0] / "bin" / "python")
@@ -245,7 +244,7 @@ def test_the_package_that_compares_cannot_be_an_arm(toy, cache, monkeypatch):
         folder.mkdir(parents=True)
         (folder / INSTALLED).write_text('{"modules": ["gpubench"]}')
 
-    monkeypatch.setattr("gpubench.runner.arms.revision._make", make)
+    monkeypatch.setattr("gpubench.runner.arms.install_revision._make", make)
     revision = find_revision(toy.commit(0.004), folder=toy.folder)
     toy.git("reset", "--quiet", "--hard", toy.second)
     with pytest.raises(UsageError, match="gpubench itself cannot be an arm"):

@@ -7,7 +7,8 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Literal
 
-from gpubench.analysis.tuning.search import Ask, FailureKind, LogRatio, Search, Space, TriedPoints
+from gpubench.analysis.tuning.grid import FailureKind, Space, TriedPoints
+from gpubench.analysis.tuning.search import Ask, LogRatio, Search
 from gpubench.core.errors import UsageError
 from gpubench.core.findings import Effect
 from gpubench.core.records import ContestRecord, Record, Status, latest, latest_contests

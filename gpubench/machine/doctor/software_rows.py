@@ -4,7 +4,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from functools import partial
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -132,9 +131,8 @@ def _binding() -> list[DoctorRow]:
     version = installed_software.packages()["nvidia-ml-py"]
     text = version or "not installed: no power, energy or clocks"
     found = [_row("nvidia-ml-py", Level.OK if version else Level.WARN, text, "pip install nvidia-ml-py")]
-    try:
-        deprecated = metadata.version("pynvml")
-    except metadata.PackageNotFoundError:
+    deprecated = installed_software.installed("pynvml")
+    if deprecated is None:
         return found
     remedy = "pip uninstall pynvml; pip install --force-reinstall nvidia-ml-py"
     return [*found, _row("pynvml", Level.WARN, f"the deprecated project {deprecated} shadows nvidia-ml-py", remedy)]

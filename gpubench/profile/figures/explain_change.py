@@ -4,14 +4,22 @@ Both arms are profiled in turn, a few steps (a window) each. Every turn gives on
 a share of the reference's step; comparing within turns keeps drift of the machine out of it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 from statistics import median
-from typing import Literal
 
 from gpubench.core.records import Estimate, Frozen
-from gpubench.profile.figures.step_tree import IDLE, Node
+from gpubench.profile.figures.matched_trees import (
+    OWN,
+    ChangeGroup,
+    ChangeKind,
+    Times,
+    all_of,
+    by_kind,
+    grouped,
+    matched,
+)
+from gpubench.profile.figures.step_tree import Node
 from gpubench.profile.traces.trace import TensorFact
 from gpubench.stats.estimators import trimmed_location
 
@@ -30,11 +38,6 @@ ENOUGH = 0.9
 """If less than this share of the change is attributed, the rest is reported as unexplained."""
 
 _MOST_NOTES = 3
-
-ChangeKind = Literal["same", "changed", "added", "gone"]
-_Key = tuple[ChangeKind, str, str]
-_OWN: _Key = ("same", "", "")
-"""A node's own time, without its children: on the host, Python and waiting."""
 
 
 class Part(Frozen):
@@ -94,25 +97,6 @@ class ArmWindows:
     steps: int = 0
 
 
-@dataclass
-class _Group:
-    """Nodes of one name at the same place of both trees. `moved`: change of their own time per turn; `share`: the
-    larger of both sides' total times, as a share of the reference's step.
-    """
-
-    key: _Key
-    moved: list[float]
-    calls: tuple[float, float] = (0.0, 0.0)
-    children: "dict[_Key, _Group]" = field(default_factory=dict)
-    pairs: list[tuple[Node | None, Node | None]] = field(default_factory=list)
-    node_kind: str = "host"
-    share: float = 0.0
-
-    def total(self) -> list[float]:
-        totals = [self.moved, *(each.total() for each in self.children.values())]
-        return [sum(values) for values in zip(*totals, strict=True)]
-
-
 def explain(
     reference: ArmWindows, candidate: ArmWindows, *, one_process: bool, judged: Estimate | None = None
 ) -> ChangeExplained:
@@ -134,14 +118,14 @@ def explain(
     def shares(before: Times, after: Times) -> list[float]:
         return [(scale * after(window) - before(window)) / step_ns[window] for window in range(turns)]
 
-    root = _grouped(reference.tree, candidate.tree, shares)
+    root = grouped(reference.tree, candidate.tree, shares)
     seen = _estimate([scale * b / a - 1 for a, b in zip(reference.step_times_s, candidate.step_times_s, strict=True)])
     change = judged or seen
     causes = list(_Causes(root, abs(change.value)).of(root, ()))
     named = [sum(values) for values in zip(*(group.total() for _, group in causes), strict=True)] or [0.0] * turns
     left = [whole - part for whole, part in zip(root.total(), named, strict=True)]
     parts = [_part(path, group) for path, group in causes]
-    kinds = _by_kind(root)
+    kinds = by_kind(root)
     return ChangeExplained(
         reference=reference.name,
         candidate=candidate.name,
@@ -153,7 +137,7 @@ def explain(
         change=change,
         seen=seen,
         profiled=_estimate(root.total()),
-        phases={_name(group): _estimate(group.total()) for group in root.children.values()},
+        phases={group.name: _estimate(group.total()) for group in root.children.values()},
         parts=tuple(sorted(parts, key=lambda part: -abs(part.change.value))),
         rest=_estimate(left),
         explained=sum(part.change.value for part in parts) / change.value if parts and change.value else None,
@@ -180,120 +164,42 @@ def _take_out_cost(arms: Sequence[ArmWindows]) -> None:
             arm.tree.without_cost(window, event_ns)
 
 
-Times = Callable[[int], float]
-"""Nanoseconds per step, by window."""
-Shares = Callable[[Times, Times], list[float]]
-
-
-def _grouped(reference: Node, candidate: Node, shares: Shares) -> _Group:
-    """Merges both trees: nodes of one name under the same ancestors become one group."""
-    root = _Group(("same", "", ""), shares(lambda _: 0.0, lambda _: 0.0))
-
-    def fill(group: _Group, pairs: Sequence[tuple[Node, Node]]) -> None:
-        for before, after in pairs:
-            for kind, ours, theirs in _matched(before, after, phases=group is root):
-                key = (kind, _several(ours), _several(theirs))
-                moved = shares(_own(ours), _own(theirs)) if kind == "same" else shares(_whole(ours), _whole(theirs))
-                calls = (_calls(ours, len(moved)), _calls(theirs, len(moved)))
-                if key not in group.children:
-                    group.children[key] = _Group(key, [0.0] * len(moved), node_kind=(ours or theirs)[0].kind)
-                child = group.children[key]
-                child.moved = [x + y for x, y in zip(child.moved, moved, strict=True)]
-                child.share += max(_mean(shares(_whole(()), _whole(nodes))) for nodes in (ours, theirs))
-                child.calls = (child.calls[0] + calls[0], child.calls[1] + calls[1])
-                child.pairs.append((ours[0] if len(ours) == 1 else None, theirs[0] if len(theirs) == 1 else None))
-        for key, child in group.children.items():
-            if key[0] == "same":
-                fill(child, [(a, b) for a, b in child.pairs if a is not None and b is not None])
-
-    fill(root, [(reference, candidate)])
-    return root
-
-
-def _own(nodes: Sequence[Node]) -> Times:
-    return lambda window: sum(node.own_ns[window] for node in nodes)
-
-
-def _whole(nodes: Sequence[Node]) -> Times:
-    return lambda window: sum(node.total_ns(window) for node in nodes)
-
-
-def _calls(nodes: Sequence[Node], turns: int) -> float:
-    return sum(sum(node.calls[window] for window in range(turns)) for node in nodes) / turns
-
-
-def _several(nodes: Sequence[Node]) -> str:
-    names = list(dict.fromkeys(node.name for node in nodes))
-    return "" if not names else names[0] if len(names) == 1 else f"{names[0]} and {len(nodes) - 1} more"
-
-
-def _matched(
-    before: Node, after: Node, *, phases: bool
-) -> Iterator[tuple[ChangeKind, tuple[Node, ...], tuple[Node, ...]]]:
-    """Pairs the children of two nodes by name and order. Where names differ, equal numbers of children are paired one
-    to one as `changed`; different numbers are one `changed` group.
-    """
-    ours, theirs = list(before.children.values()), list(after.children.values())
-    if phases:
-        names = dict.fromkeys([node.name for node in (*ours, *theirs)])
-        for name in names:
-            a, b = (tuple(node for node in nodes if node.name == name) for nodes in (ours, theirs))
-            yield "same", a or (Node(name),), b or (Node(name),)
-        return
-    matcher = SequenceMatcher(None, [node.name for node in ours], [node.name for node in theirs], autojunk=False)
-    for what, a0, a1, b0, b1 in matcher.get_opcodes():
-        if what == "equal":
-            yield from (("same", (a,), (b,)) for a, b in zip(ours[a0:a1], theirs[b0:b1], strict=True))
-        elif what == "delete":
-            yield from (("gone", (a,), ()) for a in ours[a0:a1])
-        elif what == "insert":
-            yield from (("added", (), (b,)) for b in theirs[b0:b1])
-        elif a1 - a0 == b1 - b0:
-            yield from (("changed", (a,), (b,)) for a, b in zip(ours[a0:a1], theirs[b0:b1], strict=True))
-        else:
-            yield "changed", tuple(ours[a0:a1]), tuple(theirs[b0:b1])
-
-
 class _Causes:
     """Finds the smallest groups that make up most of the change around them, each certain and large enough."""
 
-    def __init__(self, root: _Group, change: float) -> None:
+    def __init__(self, root: ChangeGroup, change: float) -> None:
         self._least = max(LEAST_PART * change, LEAST_SHARE)
-        self._level = CERTAIN / max(1, sum(each.share >= LEAST_SHARE for each in _all_of(root)))
+        self._level = CERTAIN / max(1, sum(each.share >= LEAST_SHARE for each in all_of(root)))
 
-    def of(self, group: _Group, path: tuple[_Group, ...]) -> Iterator[tuple[tuple[_Group, ...], _Group]]:
+    def of(
+        self, group: ChangeGroup, path: tuple[ChangeGroup, ...]
+    ) -> Iterator[tuple[tuple[ChangeGroup, ...], ChangeGroup]]:
         """The causes inside a group, each with its ancestors; or the group itself, if it is one and they explain too
         little of it.
         """
         inside = [cause for child in group.children.values() for cause in self.of(child, (*path, group))]
-        own = _Group(_OWN, group.moved, group.calls)
+        own = ChangeGroup(OWN, group.moved, group.calls)
         if path and group.children and self._counts(own):
             inside.append(((*path, group), own))
-        whole = _mean(group.total())
-        covered = sum(_mean(cause.total()) for _, cause in inside)
+        whole = trimmed_location(group.total()).mean
+        covered = sum(trimmed_location(cause.total()).mean for _, cause in inside)
         is_one = bool(path) and self._counts(group)
         if is_one and not (inside and abs(whole - covered) <= (1 - MOSTLY) * abs(whole)):
             yield path, group
         else:
             yield from inside
 
-    def _counts(self, group: _Group) -> bool:
+    def _counts(self, group: ChangeGroup) -> bool:
         location = trimmed_location(group.total())
         return abs(location.mean) >= self._least and location.p_value() <= self._level
 
 
-def _all_of(group: _Group) -> Iterator[_Group]:
-    yield group
-    for each in group.children.values():
-        yield from _all_of(each)
-
-
-def _part(path: tuple[_Group, ...], group: _Group) -> Part:
+def _part(path: tuple[ChangeGroup, ...], group: ChangeGroup) -> Part:
     if len(path) == 1 and not group.children:
-        path, group = (*path, group), _Group(_OWN, group.moved, group.calls)
-    names = [_name(each) for each in path[1:]] or [_name(group)]
+        path, group = (*path, group), ChangeGroup(OWN, group.moved, group.calls)
+    names = [each.name for each in path[1:]] or [group.name]
     kind, before, after = group.key
-    if group.key == _OWN and len(names) > 1:
+    if group.key == OWN and len(names) > 1:
         before = after = names.pop()
     return Part(
         phase=names[0],
@@ -307,11 +213,7 @@ def _part(path: tuple[_Group, ...], group: _Group) -> Part:
     )
 
 
-def _name(group: _Group) -> str:
-    return group.key[2] or group.key[1]
-
-
-def _notes(group: _Group) -> Iterator[str]:
+def _notes(group: ChangeGroup) -> Iterator[str]:
     """How the inputs of a group's operators differ, each difference once."""
     both = [(before, after) for before, after in group.pairs if before is not None and after is not None]
     changes = [
@@ -325,7 +227,7 @@ def _notes(group: _Group) -> Iterator[str]:
 
 def _same_places(before: Node, after: Node) -> Iterator[tuple[Node, Node]]:
     yield before, after
-    for kind, ours, theirs in _matched(before, after, phases=False):
+    for kind, ours, theirs in matched(before, after, phases=False):
         if kind == "same":
             yield from _same_places(ours[0], theirs[0])
 
@@ -342,25 +244,6 @@ def _input_changes(before: Sequence[TensorFact], after: Sequence[TensorFact]) ->
 
 def _shape(sizes: Sequence[int]) -> str:
     return "x".join(map(str, sizes))
-
-
-def _by_kind(root: _Group) -> dict[str, list[float]]:
-    """The change of kernels, copies and idle time, per turn."""
-    found: dict[str, list[float]] = {}
-
-    def walk(group: _Group, *, idle: bool) -> None:
-        kind = "idle" if idle else group.node_kind
-        known = found.get(kind, [0.0] * len(group.moved))
-        found[kind] = [x + y for x, y in zip(known, group.moved, strict=True)]
-        for each in group.children.values():
-            walk(each, idle=idle or each.key[1] == IDLE)
-
-    walk(root, idle=False)
-    return found
-
-
-def _mean(values: Sequence[float]) -> float:
-    return trimmed_location(values).mean
 
 
 def _estimate(values: Sequence[float]) -> Estimate:

@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from gpubench.core.errors import UsageError
 from gpubench.core.secrets import hide_secrets
+from gpubench.runner.arms.install_revision import install
 from gpubench.runner.arms.interpreters import find_python
-from gpubench.runner.arms.revision import find_revision, install
+from gpubench.runner.arms.revision import find_revision
 from gpubench.store.run_info import ArmInfo, PlannedCase
 from gpubench.suite.model.case import SPECS, Case
 from gpubench.suite.read.arm_text import ArmText, arm_from_items

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
 
-from gpubench.analysis.tuning.search import LAUNCHES_PER_SETTING, FailureKind, Search, Space, TriedPoints
+from gpubench.analysis.tuning.grid import LAUNCHES_PER_SETTING, FailureKind, Space, TriedPoints
+from gpubench.analysis.tuning.search import Search
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,7 @@ from pathlib import Path
 from gpubench.protocol.loaded_files import module_files
 
 INSTALLED = "installed.json"
-"""A file in environments of `gpubench.runner.arms.revision`: the commit, the modules it installs, and its repository.
-"""
+"""A file in environments of `runner.arms.install_revision`: the commit, the modules it installs, and its repository."""
 
 
 def not_of_the_revision(search_path: Sequence[str] = (), prefix: str = sys.prefix) -> str | None:

@@ -154,7 +154,8 @@ def hello(*, can_fork: bool) -> Hello:
     """The host's first message: versions, CUDA devices, and why there are none."""
     import torch
 
-    from gpubench.worker.accelerator import installed, software
+    from gpubench.machine.installed_software import installed
+    from gpubench.worker.accelerator import software
 
     found = device_query.ask_in_child(torch) if can_fork else device_query.ask_in_program()
     return Hello(

@@ -5,7 +5,8 @@ from itertools import product
 
 import pytest
 
-from gpubench.analysis.tuning.search import Search, Space, TriedPoints
+from gpubench.analysis.tuning.grid import Space, TriedPoints
+from gpubench.analysis.tuning.search import Search
 
 CODES = tuple(product(range(2), range(3), range(4)))
 """Layout, precision and batch."""

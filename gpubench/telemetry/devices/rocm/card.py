@@ -1,8 +1,4 @@
-"""AMD GPUs through `amdsmi`, AMD's Python package, imported only when a backend is opened.
-
-Units, by include/amd_smi/amdsmi.h and py-interface/amdsmi_interface.py of github.com/ROCm/amdsmi: power W, power caps
-uW (bare-metal Linux), energy in ticks of `counter_resolution` uJ, clocks MHz, temperatures degrees Celsius, activity
-per cent, memory bytes. What a chip lacks is "N/A" or an error; both become None with the reason in `missing`.
+"""One AMD GPU under observation.
 
 Throttling comes from the accumulated residencies of `amdsmi_get_gpu_metrics_info` (MI300 and newer): each counts the
 firmware's cycles under one limit, and `accumulation_counter` all cycles, 32 bits wide (gpu_metrics_v1_6 in the kernel's
@@ -10,34 +6,17 @@ kgd_pp_interface.h). They give the time under each limit, but not the current re
 """
 
 import contextlib
-import importlib
-import os
 import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import reduce
 from operator import getitem
-from types import ModuleType
 from typing import Any
 
-from gpubench.telemetry.devices.base import (
-    Backend,
-    Device,
-    FastReading,
-    Identity,
-    NullBackend,
-    ProcessUse,
-    SlowReading,
-    Survey,
-    TelemetryError,
-    bounded,
-    surveyed,
-)
-from gpubench.telemetry.devices.cuda_visible import selected
+from gpubench.telemetry.devices.base import Device, FastReading, SlowReading, Survey
+from gpubench.telemetry.devices.rocm.amdsmi_calls import AmdSmi, AmdSmiError, survey_of, uuid_of
 
-_TIMEOUT_S = 20.0
-_CLOSE_TIMEOUT_S = 0.4
 _MOST_WATTS = 20_000
 _NOT_SUPPORTED = frozenset({2, 3, 5, 10})
 """AMDSMI_STATUS_NOT_SUPPORTED, NOT_YET_IMPLEMENTED, FAIL_LOAD_SYMBOL and NO_PERM: asking again is useless."""
@@ -57,30 +36,6 @@ _RESIDENCIES = {
 """Package power tracking; the firmware's temperature limits; the processor-hot signal."""
 
 
-class AmdSmiError(TelemetryError):
-    """A failed amdsmi call. `status` is the library's code, None where the binding itself failed."""
-
-    def __init__(self, call: str, detail: str, status: int | None = None) -> None:
-        super().__init__(f"{call}: {detail}")
-        self.call, self.status = call, status
-
-
-class AmdSmi:
-    """The module, initialised."""
-
-    def __init__(self, module: ModuleType) -> None:
-        self.module = module
-
-    def call(self, name: str, *args: Any) -> Any:
-        """AmdSmiError for any failure in the driver, the library or the binding."""
-        try:
-            return getattr(self.module, name)(*args)
-        except Exception as error:  # noqa: BLE001 - from the binding, ctypes, or an old version without the call
-            status = getattr(error, "err_code", None)
-            info = getattr(error, "err_info", None) or f"{type(error).__name__}: {error}"
-            raise AmdSmiError(name, str(info).strip(), status) from None
-
-
 class RocmDevice(Device):
     """One AMD GPU under observation. Power and clocks of a partition are those of the whole chip."""
 
@@ -88,7 +43,7 @@ class RocmDevice(Device):
 
     def __init__(self, smi: AmdSmi, handle: Any, *, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
-        self.key, self.name = _uuid(smi, handle), ""
+        self.key, self.name = uuid_of(smi, handle), ""
         with contextlib.suppress(AmdSmiError):
             self.name = str(smi.call("amdsmi_get_gpu_asic_info", handle)["market_name"])
         self.missing["pstate"] = "AMD GPUs have no P-states"
@@ -175,7 +130,7 @@ class RocmDevice(Device):
 
     def survey(self) -> Survey:
         """Processes with memory on the device, and memory in use. Units: see `Survey`."""
-        return _survey(self._smi, self._handle)
+        return survey_of(self._smi, self._handle)
 
     def faults(self) -> dict[str, int]:
         """Failed calls so far, by call and status. Units: counts."""
@@ -266,126 +221,3 @@ class RocmDevice(Device):
             share = max(added[part] for part in parts) / cycles if cycles else 0.0
             self._throttled_s[quantity] += min(1.0, share) * passed_s
         return dict(self._throttled_s)
-
-
-class RocmBackend(Backend):
-    """Every AMD GPU that the driver shows to this process."""
-
-    kind = "rocm"
-
-    def __init__(self, smi: AmdSmi, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._smi, self._clock = smi, clock
-
-    def open(self, identity: Identity) -> RocmDevice:
-        """The GPU that HIP calls `identity`, by PCI address or UUID. TelemetryError unless exactly one matches."""
-
-        def find() -> RocmDevice:
-            cards = _cards(self._smi)
-            found = [handle for handle, card in cards if identity.pci and card.pci == identity.pci.lower()]
-            if not found and identity.uuid:
-                uuid = f"GPU-{identity.uuid.removeprefix('GPU-').lower()}"
-                found = [handle for handle, card in cards if card.uuid == uuid]
-            if len(found) == 1:
-                return RocmDevice(self._smi, found[0], clock=self._clock)
-            remedy = "In a container, check that the card's /dev/dri and /dev/kfd are passed in."
-            named = f"{len(found)} of {len(cards)} AMD GPUs match {identity.pci or identity.uuid}"
-            raise TelemetryError(named, remedy=remedy)
-
-        return bounded(find, _TIMEOUT_S, what="amdsmi")
-
-    def identify(self, device: int | str, environ: Mapping[str, str] = os.environ) -> Identity:
-        """A device by HIP's number (`0`, `"cuda:1"`), UUID (`"GPU-..."`) or PCI address. TelemetryError if there is
-        none.
-
-        ROCR_VISIBLE_DEVICES is applied first, then HIP_VISIBLE_DEVICES (or CUDA_VISIBLE_DEVICES, which HIP accepts too)
-        to the rest, each as torch reads it.
-        """
-        text = str(device)
-        if text.startswith("GPU-"):
-            return Identity(uuid=text)
-        if ":" in text and not text.startswith("cuda"):
-            return Identity(pci=text)
-        number = text.removeprefix("cuda").removeprefix(":") or "0"
-        visible = bounded(self._in_hip_order, _TIMEOUT_S, what="amdsmi")
-        second = "HIP_VISIBLE_DEVICES" if "HIP_VISIBLE_DEVICES" in environ else "CUDA_VISIBLE_DEVICES"
-        for variable in ("ROCR_VISIBLE_DEVICES", second):
-            if variable in environ:
-                chosen = selected(environ[variable], [each.uuid or "" for each in visible])
-                visible = [visible[place] for place in chosen if isinstance(place, int)]
-        if not number.isdecimal() or int(number) >= len(visible):
-            remedy = "Look at ROCR_VISIBLE_DEVICES and HIP_VISIBLE_DEVICES."
-            raise TelemetryError(f"HIP has no device {text}: {len(visible)} visible", remedy=remedy)
-        return visible[int(number)]
-
-    def _in_hip_order(self) -> list[Identity]:
-        found = []
-        for position, (handle, identity) in enumerate(_cards(self._smi)):
-            try:
-                order = self._smi.call("amdsmi_get_gpu_enumeration_info", handle)["hip_id"]
-            except (AmdSmiError, KeyError):
-                order = position  # amdsmi before ROCm 6.4 does not know HIP's numbers
-            found.append((order if isinstance(order, int) else position, position, identity))
-        return [identity for _, _, identity in sorted(found, key=lambda each: each[:2])]
-
-    def survey(self) -> dict[str, Survey]:
-        """Processes and memory of every GPU, by UUID. TelemetryError if the driver does not answer."""
-
-        def ask() -> dict[str, Survey]:
-            return {str(card.uuid): _survey(self._smi, handle) for handle, card in _cards(self._smi)}
-
-        return bounded(ask, _TIMEOUT_S, what="amdsmi")
-
-    def close(self) -> None:
-        """Shuts amdsmi down; a driver that hangs is abandoned after 0.4 s."""
-        with contextlib.suppress(TelemetryError):
-            bounded(lambda: self._smi.call("amdsmi_shut_down"), _CLOSE_TIMEOUT_S, what="amdsmi_shut_down")
-
-
-def open_rocm(*, clock: Callable[[], float] = time.monotonic) -> Backend | None:
-    """AMD's backend, or one that says why there is none; None if amdsmi is not installed."""
-    try:
-        smi = AmdSmi(importlib.import_module("amdsmi"))
-        bounded(lambda: smi.call("amdsmi_init"), _TIMEOUT_S, what="amdsmi")
-        if not smi.call("amdsmi_get_processor_handles"):
-            return NullBackend("no AMD GPU")
-    except TelemetryError as error:
-        return NullBackend(str(error), error.remedy or "Load the amdgpu module, and join the groups render and video.")
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - it loads libamd_smi.so when imported, and each version fails differently
-        if isinstance(error, ModuleNotFoundError) and error.name == "amdsmi":
-            return None
-        remedy = "Install the amdsmi of ROCm's own version, in /opt/rocm/share/amd_smi, with its libamd_smi.so."
-        return NullBackend(f"amdsmi cannot be loaded: {error or type(error).__name__}", remedy)
-    return RocmBackend(smi, clock=clock)
-
-
-def _cards(smi: AmdSmi) -> list[tuple[Any, Identity]]:
-    """Handles and identities of the cards that answer; a lost card does not affect the others."""
-    cards = []
-    for handle in smi.call("amdsmi_get_processor_handles"):
-        with contextlib.suppress(AmdSmiError):
-            cards.append((handle, Identity(uuid=_uuid(smi, handle), pci=_pci(smi, handle))))
-    return cards
-
-
-def _uuid(smi: AmdSmi, handle: Any) -> str:
-    """`GPU-` and the serial number in 16 digits, as in HIP and ROCR_VISIBLE_DEVICES; without one, the address."""
-    try:
-        serial = str(smi.call("amdsmi_get_gpu_asic_info", handle)["asic_serial"])
-    except AmdSmiError:
-        serial = "N/A"
-    return _pci(smi, handle) if serial == "N/A" else f"GPU-{serial.lower().removeprefix('0x'):0>16}"
-
-
-def _pci(smi: AmdSmi, handle: Any) -> str:
-    return str(smi.call("amdsmi_get_gpu_device_bdf", handle)).lower()
-
-
-def _survey(smi: AmdSmi, handle: Any) -> Survey:
-    def processes() -> list[ProcessUse]:
-        listed = smi.call("amdsmi_get_gpu_process_list", handle)
-        return [
-            ProcessUse(int(each["pid"]), int(each["memory_usage"]["vram_mem"]), str(each["name"])) for each in listed
-        ]
-
-    vram = smi.module.AmdSmiMemoryType.VRAM
-    return surveyed(processes, lambda: int(smi.call("amdsmi_get_gpu_memory_usage", handle, vram)))
