@@ -37,6 +37,7 @@ from gpubench.core.metrics import METRICS
 from gpubench.core.units import format_percent
 from gpubench.runner.arms.arm import Arm
 from gpubench.runner.run import ResumeRequest, RunRequest, resume, start
+from gpubench.runner.run_session import Decisions
 from gpubench.store.run_reader import Run, load_run
 from gpubench.suite.load import parse_suite
 
@@ -131,9 +132,9 @@ def run(trial: Trial, place: Path, *, max_time: str, threads: int, batch: int) -
     with open_progress(wide=True, verdicts=verdicts) as progress:
         if (place / "run.json").exists():
             again = ResumeRequest(place, arms=arms, search_path=(str(HERE),))
-            outcome = resume(again, progress, settled=verdicts)
+            outcome = resume(again, progress, Decisions(settled=verdicts))
         else:
-            outcome = start(request, progress, settled=verdicts)
+            outcome = start(request, progress, Decisions(settled=verdicts))
         if outcome.interrupted:
             raise KeyboardInterrupt
 

@@ -15,6 +15,7 @@ from gpubench.core.errors import UsageError
 from gpubench.runner.arms.arm import Arm, make_arm
 from gpubench.runner.events import Event, Listener, RoundFinished
 from gpubench.runner.run import RunRequest, start
+from gpubench.runner.run_session import Decisions
 from gpubench.store.bisection_file import Commit, StoredBisection
 from gpubench.store.run_reader import load_run
 from gpubench.suite.load import LoadedSuite
@@ -55,7 +56,7 @@ class ArmJudge:
         request = replace(request, **asked.fields(self._loaded, len(request.wanted()), arms))
         settings = judge_settings(state)
         verdicts = Verdicts([arm.name for arm in arms], request.rounds or state.rounds, settings, request.screen_rounds)
-        outcome = start(request, self._listener(what, verdicts), settled=verdicts)
+        outcome = start(request, self._listener(what, verdicts), Decisions(settled=verdicts))
         if outcome.interrupted:
             raise KeyboardInterrupt
         self._left_s()

@@ -30,7 +30,7 @@ def joined(case: Case, results: Sequence[Result]) -> Result:
     """
     slowest = max(results, key=_step_s)
     metrics, absent = dict(slowest.metrics), dict(slowest.absent)
-    for name in _MOST:
+    for name in (*_MOST, *_CHECKED):
         known = [value for each in results if (value := each.metrics.get(name)) is not None]
         if known:
             metrics[name] = max(known)
@@ -49,11 +49,6 @@ def joined(case: Case, results: Sequence[Result]) -> Result:
     metrics |= together
     absent |= reasons
     found = _worst([each for each in results if each.parity is not None])
-    for name in _CHECKED:
-        known = [value for each in results if (value := each.metrics.get(name)) is not None]
-        if known:
-            metrics[name] = max(known)
-            absent.pop(name, None)
     straggler = _straggler(ranks)
     first, window = results[0], slowest.window
     effective = first.effective

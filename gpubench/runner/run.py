@@ -19,8 +19,7 @@ from gpubench.runner.fleet_retests import Suspects
 from gpubench.runner.launch.interrupt import ended_by_signals
 from gpubench.runner.launch.worker_hosts import HostPool, current_folder
 from gpubench.runner.plan import Hellos, greet, modules_of, plan_cases, versions_on
-from gpubench.runner.rounds import Settled
-from gpubench.runner.run_session import MeasureRequest, RunSession
+from gpubench.runner.run_session import NO_DECISIONS, Decisions, MeasureRequest, RunSession
 from gpubench.runner.stored_run import (
     check_arms,
     check_own,
@@ -31,7 +30,6 @@ from gpubench.runner.stored_run import (
     recorded_interpreter,
     recorded_suite_path,
 )
-from gpubench.runner.tuning import NextStep
 from gpubench.store.run_info import PlannedCase, RunInfo, TuneGoal, understood
 from gpubench.store.run_names import new_run_name
 from gpubench.store.run_reader import Run, load_info, load_run
@@ -151,7 +149,8 @@ def run_suite(
     """
     loaded = load_suite(source, overrides)
     check_target(loaded)
-    outcome = start(RunRequest(loaded, **asked), listener, still_wanted=still_wanted, suspects=suspects)
+    decisions = Decisions(still_wanted=still_wanted, suspects=suspects)
+    outcome = start(RunRequest(loaded, **asked), listener, decisions)
     if outcome.interrupted:
         raise KeyboardInterrupt(f"the run was interrupted; what was measured is in {outcome.folder}")
     return load_run(outcome.folder)
@@ -160,15 +159,13 @@ def run_suite(
 def start(
     request: RunRequest,
     listener: Listener | None = None,
+    decisions: Decisions = NO_DECISIONS,
     *,
     before: BeforeMeasuring | None = None,
-    settled: Settled | None = None,
-    still_wanted: StillWanted | None = None,
-    suspects: Suspects | None = None,
-    next_step: NextStep | None = None,
 ) -> RunOutcome:
-    """Starts a new run; with `next_step`, of the cases that it chooses. The folder is made before any worker starts, so
-    that a full disk is found at once.
+    """Starts a new run; with a `next_step`, of the cases that it chooses.
+
+    The folder is made before any worker starts, so that a full disk is found at once.
     """
     now = datetime.now(UTC)
     suite = request.loaded.suite
@@ -195,14 +192,12 @@ def start(
                     before(info)
                 planned = True
                 session.tell_if_busy(busy)
-                if next_step is not None:
+                if decisions.next_step is not None:
                     grid, info = info.cases, info.model_copy(update={"cases": ()})
                     writer.update_info(info)
-                    interrupted = session.tune(info, suite, request, grid, next_step, beside)
+                    interrupted = session.tune(info, suite, request, grid, decisions.next_step, beside)
                 else:
-                    interrupted = session.measure(
-                        info, suite, request, settled, levels, beside, still_wanted=still_wanted, suspects=suspects
-                    )
+                    interrupted = session.measure(info, suite, request, decisions, levels, beside)
                 return RunOutcome(writer.folder, writer.info, interrupted)
         except BaseException:
             if made and not planned:
@@ -213,12 +208,9 @@ def start(
 def resume(
     request: ResumeRequest,
     listener: Listener | None = None,
+    decisions: Decisions = NO_DECISIONS,
     *,
     before: BeforeMeasuring | None = None,
-    settled: Settled | None = None,
-    still_wanted: StillWanted | None = None,
-    suspects: Suspects | None = None,
-    next_step: NextStep | None = None,
 ) -> RunOutcome:
     """Measures the missing launches of a stored run: those without a record, cut short, or left out for the time
     budget.
@@ -252,22 +244,13 @@ def resume(
         session.tell_if_busy(other_programs.others(before_hosts, named=not hidden))
         if before is not None:
             before(info)
-        if next_step is not None:
+        if decisions.next_step is not None:
             grid = plan_cases(suite, cases, hellos)
-            interrupted = session.tune(info, suite, request, grid, next_step, place.search_path)
+            interrupted = session.tune(info, suite, request, grid, decisions.next_step, place.search_path)
         else:
             levels = levels_of(request.arms, info.cases, asked) if request.arms else {}
             interrupted = session.measure(
-                info,
-                suite,
-                request,
-                settled,
-                levels,
-                place.search_path,
-                run.records,
-                still_wanted=still_wanted,
-                suspects=suspects,
-                contests=run.contests,
+                info, suite, request, decisions, levels, place.search_path, run.records, run.contests
             )
         return RunOutcome(writer.folder, writer.info, interrupted)
 

@@ -49,6 +49,21 @@ class MeasureRequest:
     search_path: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """What is decided from the figures while a run measures. Without any, every planned launch is made, a contest has
+    three rounds, and no card is measured again.
+    """
+
+    settled: Settled | None = None
+    still_wanted: StillWanted | None = None
+    suspects: Suspects | None = None
+    next_step: NextStep | None = None
+
+
+NO_DECISIONS = Decisions()
+
+
 class RunSession:
     """Worker hosts, nodes and telemetry of a run, from planning to its end."""
 
@@ -114,13 +129,10 @@ class RunSession:
         info: RunInfo,
         suite: Suite,
         request: MeasureRequest,
-        settled: Settled | None,
+        decisions: Decisions,
         levels: Mapping[int, Level],
         beside: tuple[str, ...],
         records: Sequence[Record] = (),
-        *,
-        still_wanted: StillWanted | None = None,
-        suspects: Suspects | None = None,
         contests: Sequence[ContestRecord] = (),
     ) -> bool:
         """Measures the planned cases of `info` and their contests; returns whether a request ended it early.
@@ -141,9 +153,9 @@ class RunSession:
         self.tell(RunStarted(info, self._writer.folder, schedule.num_launches, schedule.num_done))
         with self._context(suite, request, beside) as context:
             arms: dict[str | None, Arm | None] = {arm.name: arm for arm in request.arms} or {None: None}
-            Rounds(context, schedule, arms=arms, settled=settled, levels=levels).run(self.pool)
-            Contests(context, schedule, still_wanted=still_wanted, records=contests).run(self.pool)
-            FleetRetests(context, schedule, suspects=suspects, records=records).run(self.pool)
+            Rounds(context, schedule, arms=arms, settled=decisions.settled, levels=levels).run(self.pool)
+            Contests(context, schedule, still_wanted=decisions.still_wanted, records=contests).run(self.pool)
+            FleetRetests(context, schedule, suspects=decisions.suspects, records=records).run(self.pool)
         return self._finished(context.guard)
 
     def tune(

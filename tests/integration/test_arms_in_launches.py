@@ -18,6 +18,7 @@ from gpubench.core.records import Status
 from gpubench.runner.arms.arm import make_arm
 from gpubench.runner.events import Notice
 from gpubench.runner.run import ResumeRequest, RunRequest, resume, start
+from gpubench.runner.run_session import Decisions
 from gpubench.store.run_reader import load_run
 from gpubench.suite.load import parse_suite
 from gpubench.suite.read.arm_text import parse_arms
@@ -47,7 +48,7 @@ def asked(tmp_path, arms, *, workload="workloads:Slowable", rounds=2, suite=SUIT
 
 
 def measured(request, listener=None, settled=None):
-    return load_run(start(request, listener, settled=settled).folder)
+    return load_run(start(request, listener, Decisions(settled=settled)).folder)
 
 
 def codes(run):
@@ -118,7 +119,7 @@ def test_a_resumed_run_goes_on_with_its_arms_and_leaves_settled_cases_alone(tmp_
 
     def go_on(settled=None):
         request = ResumeRequest(begun.folder, arms=arms_again(begun.info), search_path=(str(FAKES),))
-        return load_run(resume(request, settled=settled).folder)
+        return load_run(resume(request, decisions=Decisions(settled=settled)).folder)
 
     settled_at_once = go_on(lambda _case, records: any(record.status is Status.OK for record in records))
     done = [(record.arm, record.repeat) for record in settled_at_once.records if record.status is Status.OK]
@@ -167,9 +168,8 @@ def test_two_revisions_of_a_package_are_held_against_each_other(tmp_path, monkey
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     begun = load_run(tmp_path / "run")
     request = ResumeRequest(begun.folder, arms=arms_again(begun.info))
-    run = load_run(
-        resume(request, settled=lambda _case, records: any(record.status is Status.OK for record in records)).folder
-    )
+    once = Decisions(settled=lambda _case, records: any(record.status is Status.OK for record in records))
+    run = load_run(resume(request, decisions=once).folder)
     times = {record.arm: record.metrics["step_time_s"] for record in run.records if record.status is Status.OK}
     assert 0.003 <= times["base"] < 0.005 <= times["head"]
     commits = [arm.given["commit"] for arm in run.info.arms]

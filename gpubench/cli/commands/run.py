@@ -32,7 +32,9 @@ from gpubench.core.errors import ExitStatus
 
 if TYPE_CHECKING:
     from gpubench.cli.run_ending import RunEnding
+    from gpubench.cli.standing_verdicts import Verdicts
     from gpubench.runner.run import RunRequest
+    from gpubench.runner.run_session import Decisions
     from gpubench.suite.load import LoadedSuite
 
 
@@ -250,18 +252,22 @@ def _load(source: str, overrides: Sequence[str]) -> "LoadedSuite":
     return loaded
 
 
-def _run(request: "RunRequest", ending: "RunEnding") -> int:
+def _decisions(verdicts: "Verdicts | None") -> "Decisions":
     from gpubench.analysis.fleet.judge_run import suspects_of
     from gpubench.analysis.insight.paired_ratios import still_wanted
+    from gpubench.runner.run_session import Decisions
+
+    return Decisions(settled=verdicts, still_wanted=still_wanted, suspects=suspects_of)
+
+
+def _run(request: "RunRequest", ending: "RunEnding") -> int:
     from gpubench.cli.screens.run_progress import open_progress
     from gpubench.runner.run import start
 
     names = [arm.name for arm in request.arms]
     verdicts = ending.arms.verdicts(names, request.rounds or 0, request.screen_rounds)
     with open_progress(wide=ending.wide, verdicts=verdicts) as progress:
-        outcome = start(
-            request, progress, before=ending.before, settled=verdicts, still_wanted=still_wanted, suspects=suspects_of
-        )
+        outcome = start(request, progress, _decisions(verdicts), before=ending.before)
     return ending.after(outcome, request.store)
 
 
@@ -277,8 +283,6 @@ def _resume(
     force: bool,
     trust: bool,
 ) -> int:
-    from gpubench.analysis.fleet.judge_run import suspects_of
-    from gpubench.analysis.insight.paired_ratios import still_wanted
     from gpubench.cli.screens.run_progress import open_progress
     from gpubench.runner.run import ResumeRequest, resume
     from gpubench.runner.stored_run import check_own, place_of
@@ -306,9 +310,7 @@ def _resume(
     )
     verdicts = ending.arms.verdicts([arm.name for arm in info.arms], info.repeats, info.screen_rounds, info.sesoi)
     with open_progress(wide=ending.wide, verdicts=verdicts) as progress:
-        outcome = resume(
-            request, progress, before=ending.before, settled=verdicts, still_wanted=still_wanted, suspects=suspects_of
-        )
+        outcome = resume(request, progress, _decisions(verdicts), before=ending.before)
     return ending.after(outcome, store)
 
 

@@ -118,6 +118,7 @@ def command(
     from gpubench.cli.screens.tune_screen import print_progress
     from gpubench.cli.tune_search import TuneSearch
     from gpubench.runner.run import RunRequest, start
+    from gpubench.runner.run_session import Decisions
     from gpubench.store.run_info import TuneGoal
 
     loaded = _loaded(target or "", (*overrides, *model_settings(inputs, loss)), axes, quality=quality)
@@ -134,7 +135,8 @@ def command(
         tune=goal,
     )
     search = TuneSearch(loaded.suite, goal)
-    return _ended(start(request, print_progress, before=_check_device, next_step=search), store, report=report)
+    outcome = start(request, print_progress, Decisions(next_step=search), before=_check_device)
+    return _ended(outcome, store, report=report)
 
 
 def _loaded(target: str, overrides: tuple[str, ...], axes: tuple[str, ...], *, quality: bool) -> Any:
@@ -169,6 +171,7 @@ def _resume(reference: str, store: Path, budget: float, *, download: bool, force
     from gpubench.cli.tune_search import TuneSearch
     from gpubench.core.errors import UsageError
     from gpubench.runner.run import ResumeRequest, resume
+    from gpubench.runner.run_session import Decisions
     from gpubench.store.run_info import understood
     from gpubench.store.run_names import resolve_run
     from gpubench.store.run_reader import load_info
@@ -180,7 +183,7 @@ def _resume(reference: str, store: Path, budget: float, *, download: bool, force
         raise UsageError(f"run {info.run} is not a search.", hint=f"gpubench run --resume {info.run}")
     search = TuneSearch(understood(Suite, info.suite, "the run's suite has a setting"), info.tune)
     request = ResumeRequest(folder, budget_s=budget, download=download, force=force, trust=trust)
-    return resume(request, print_progress, next_step=search)
+    return resume(request, print_progress, Decisions(next_step=search))
 
 
 def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:

@@ -13,6 +13,7 @@ from gpubench.cli.screens.run_progress import open_progress
 from gpubench.cli.standing_verdicts import Verdicts
 from gpubench.core.records import Record
 from gpubench.runner.run import RunRequest, start
+from gpubench.runner.run_session import Decisions
 from gpubench.runner.stored_run import check_files, check_own, place_of
 from gpubench.store.run_info import PlannedCase
 from gpubench.store.run_reader import Run, load_run
@@ -39,7 +40,7 @@ def remeasure(run: Run, compared: Compared, *, allow_unpaired: bool, force: bool
             return False
 
         with open_progress(verdicts=verdicts) as progress:
-            outcome = start(request, progress, settled=told)
+            outcome = start(request, progress, Decisions(settled=told))
         if outcome.interrupted:
             raise KeyboardInterrupt
         return fresh_comparison(run, load_run(outcome.folder), compared, allow_unpaired=allow_unpaired)

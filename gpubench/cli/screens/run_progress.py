@@ -89,9 +89,12 @@ class RunProgress(ABC):
                 self.running = Running(label, event.repeat, event.repeats)
             case LaunchPhase():
                 if (now := self.running) is not None:
-                    self.running = Running(now.label, now.repeat, now.repeats, event.name, telemetry=now.telemetry)
+                    progress = LaunchProgress(0, telemetry=now.progress.telemetry)
+                    self.running = Running(now.label, now.repeat, now.repeats, event.name, progress)
             case LaunchProgress():
-                self._progress(event)
+                if (now := self.running) is not None:
+                    progress = replace(event, telemetry=event.telemetry or now.progress.telemetry)
+                    self.running = replace(now, progress=progress)
             case LaunchFinished():
                 self.num_done, self.num_launches, self.running = event.num_done, event.num_launches, None
                 self.counts[event.record.status.value] += 1
@@ -121,18 +124,6 @@ class RunProgress(ABC):
         self.rows = CaseRows(event.info, self.width - 2 if self.width < UNLIMITED else self.width)
         self.writer.facts(header_facts(event.info, event.folder, event.num_launches_done))
         self.writer.blank()
-
-    def _progress(self, event: LaunchProgress) -> None:
-        if self.running is not None:
-            self.running = replace(
-                self.running,
-                num_steps=event.num_steps,
-                step_time_s=event.step_time_s,
-                rel_half_width=event.rel_half_width,
-                target_rel_ci=event.target_rel_ci,
-                fraction=event.fraction,
-                telemetry=event.telemetry or self.running.telemetry,
-            )
 
     def _case_finished(self, event: CaseFinished) -> None:
         # The header names the cases that the plan skips.

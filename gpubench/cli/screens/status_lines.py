@@ -6,6 +6,7 @@ from typing import Any
 
 from gpubench.core.units import GIB, format_duration, format_number, format_percent
 from gpubench.report.model.inert_text import cell_width, inert, shorten
+from gpubench.runner.events import LaunchProgress
 
 _LEAST_BAR = 8
 _MOST_BAR = 32
@@ -17,18 +18,13 @@ SEARCHING = "searching"
 
 @dataclass
 class Running:
-    """The running launch. Times in seconds, shares of 1."""
+    """The running launch."""
 
     label: str = ""
     repeat: int = 1
     repeats: int = 1
     phase: str = "starting"
-    num_steps: int | None = None
-    step_time_s: float | None = None
-    rel_half_width: float | None = None
-    target_rel_ci: float | None = None
-    fraction: float | None = None
-    telemetry: dict[str, Any] = field(default_factory=dict)
+    progress: LaunchProgress = field(default_factory=lambda: LaunchProgress(0))
 
 
 @dataclass
@@ -49,7 +45,7 @@ Part = tuple[int, str]
 def status_lines(running: Running | None, tally: Tally, width: int) -> list[str]:
     """Two or three lines of at most `width` characters: the launch, the device if it can be read, the bar."""
     lines = [] if running is None else [launch_line(running, width)]
-    device = [] if running is None else device_parts(running.telemetry)
+    device = [] if running is None else device_parts(running.progress.telemetry)
     if device:
         lines.append("  " + join_parts(device, width - 2))
     return [*lines, bar_line(tally, width)]
@@ -59,26 +55,26 @@ def launch_line(running: Running, width: int) -> str:
     parts: list[Part] = [(0, inert(running.phase))]
     if running.repeats > 1:
         parts.insert(0, (2, f"launch {running.repeat}/{running.repeats}"))
-    parts += _progress(running)
+    parts += _progress(running.progress, "batch" if running.phase == SEARCHING else "step")
     # The label is a name: it may be shortened in its middle, the numbers may not.
     label = inert(running.label)
     text = join_parts(parts, width - 4 - min(cell_width(label), _LEAST_LABEL))
     return f"> {shorten(label, width - 4 - cell_width(text))}  {text}"
 
 
-def _progress(running: Running) -> list[Part]:
+def _progress(progress: LaunchProgress, unit: str) -> list[Part]:
     parts: list[Part] = []
-    if running.fraction is not None:
-        parts.append((1, f"{running.fraction:.0%}"))
-    if running.num_steps:
-        parts.append((3, f"{'batch' if running.phase == SEARCHING else 'step'} {running.num_steps}"))
-    if running.step_time_s is not None:
-        known = running.rel_half_width is not None and running.rel_half_width < 1
-        half = f" ±{format_percent(running.rel_half_width or 0.0)}" if known else ""
-        width_s = None if running.rel_half_width is None else running.rel_half_width * running.step_time_s * 1e3
-        parts.append((1, f"{format_number(running.step_time_s * 1e3, width_s)} ms{half}"))
-        if running.target_rel_ci is not None and half:
-            parts.append((4, f"(stops at ±{format_percent(running.target_rel_ci)})"))
+    if progress.fraction is not None:
+        parts.append((1, f"{progress.fraction:.0%}"))
+    if progress.num_steps:
+        parts.append((3, f"{unit} {progress.num_steps}"))
+    if progress.step_time_s is not None:
+        known = progress.rel_half_width is not None and progress.rel_half_width < 1
+        half = f" ±{format_percent(progress.rel_half_width or 0.0)}" if known else ""
+        width_s = None if progress.rel_half_width is None else progress.rel_half_width * progress.step_time_s * 1e3
+        parts.append((1, f"{format_number(progress.step_time_s * 1e3, width_s)} ms{half}"))
+        if progress.target_rel_ci is not None and half:
+            parts.append((4, f"(stops at ±{format_percent(progress.target_rel_ci)})"))
     return parts
 
 

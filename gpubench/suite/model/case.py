@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
@@ -44,6 +44,9 @@ _WORKLOAD = (
 )
 _SHAPE = r"^([1-9]\d*(x[1-9]\d*){0,4}|[1-9]\d*(KiB|MiB|GiB))$"
 
+knob = partial(SettingSpec, in_process=True, read_back=always, effect=True)
+"""A setting that may make a step faster, can be switched in a process, and is read back."""
+
 
 def _layout_name(value: str) -> str:
     return "NHWC" if value == "channels_last" else "NCHW"
@@ -61,14 +64,11 @@ def _trains(case: "Case") -> bool:
     return case.mode == "train"
 
 
-_LAYOUT = SettingSpec(
+_LAYOUT = knob(
     "layout",
     label=_layout_name,
     cell=_layout_name,
-    in_process=True,
-    read_back=always,
     if_differs="refused",
-    effect=True,
     aliases={"NCHW": "contiguous", "NHWC": "channels_last"},
     synonyms=("layout",),
     cause="Something between the input and the convolutions changes the layout (a reshape or a permute, or "
@@ -116,12 +116,9 @@ class Case(BaseModel):
     )
     precision: Annotated[
         Precision,
-        SettingSpec(
+        knob(
             "precision",
-            in_process=True,
-            read_back=always,
             if_differs="refused",
-            effect=True,
             accuracy=True,
             meant={word: spec.name for spec in PRECISIONS.values() for word in spec.synonyms},
         ),
@@ -131,16 +128,7 @@ class Case(BaseModel):
         "weights in that type; `fp8` is for `operators:matmul` alone.",
     )
     batch_size: Annotated[
-        BatchSize,
-        SettingSpec(
-            "batch",
-            label=lambda value: f"b{value}",
-            in_process=True,
-            read_back=always,
-            if_differs="refused",
-            effect=True,
-            synonyms=("batch",),
-        ),
+        BatchSize, knob("batch", label=lambda value: f"b{value}", if_differs="refused", synonyms=("batch",))
     ] = Field(
         64,
         description="Samples per step (per micro-step with `accumulate`). `max`: the largest whose real step fits into "
@@ -155,55 +143,29 @@ class Case(BaseModel):
     memory_format: Annotated[MemoryFormat, _LAYOUT] = Field(
         "contiguous", description="`contiguous` (NCHW) or `channels_last` (NHWC)."
     )
-    cudnn_enabled: Annotated[
-        bool,
-        SettingSpec(
-            "cuDNN on", label=either("cudnn", "no-cudnn"), quiet=True, in_process=True, read_back=always, effect=True
-        ),
-    ] = Field(True, description="Use cuDNN at all.")
-    cudnn_benchmark: Annotated[
-        bool,
-        SettingSpec(
-            "cuDNN",
-            label=either("bench", "heur."),
-            cell=either("bench", "heur."),
-            in_process=True,
-            read_back=always,
-            effect=True,
-        ),
-    ] = Field(False, description="Let cuDNN time its algorithms and take the fastest.")
-    cudnn_deterministic: Annotated[
-        bool,
-        SettingSpec(
-            "determ.", label=either("determ.", "any-algo"), quiet=True, in_process=True, read_back=always, effect=True
-        ),
-    ] = Field(False, description="Only deterministic algorithms.")
+    cudnn_enabled: Annotated[bool, knob("cuDNN on", label=either("cudnn", "no-cudnn"), quiet=True)] = Field(
+        True, description="Use cuDNN at all."
+    )
+    cudnn_benchmark: Annotated[bool, knob("cuDNN", label=either("bench", "heur."), cell=either("bench", "heur."))] = (
+        Field(False, description="Let cuDNN time its algorithms and take the fastest.")
+    )
+    cudnn_deterministic: Annotated[bool, knob("determ.", label=either("determ.", "any-algo"), quiet=True)] = Field(
+        False, description="Only deterministic algorithms."
+    )
     compile: Annotated[
         Compile,
-        SettingSpec(
+        knob(
             "compile",
             label=named("compile"),
             quiet=True,
-            in_process=True,
-            read_back=always,
             if_differs="refused",
-            effect=True,
             cause="torch.compile made no graph. TORCH_COMPILE_DISABLE in the environment, a stance of `force_eager` or "
             "`torch.compiler.disable` switch it off; a workload of your own must call torch.compile.",
         ),
     ] = Field("off", description="torch.compile mode; compile time is reported apart from throughput.")
-    cuda_graph: Annotated[
-        bool,
-        SettingSpec(
-            "graph",
-            label=either("graph", "no-graph"),
-            quiet=True,
-            in_process=True,
-            read_back=always,
-            if_differs="refused",
-            effect=True,
-        ),
-    ] = Field(False, description="Capture the step in a CUDA graph and replay it.")
+    cuda_graph: Annotated[bool, knob("graph", label=either("graph", "no-graph"), quiet=True, if_differs="refused")] = (
+        Field(False, description="Capture the step in a CUDA graph and replay it.")
+    )
     data: Annotated[str, SettingSpec("data", accuracy=True, words=_DATA)] = Field(
         "synthetic",
         pattern=rf"^({'|'.join(_DATA)})$",
@@ -212,9 +174,7 @@ class Case(BaseModel):
     data_root: Annotated[str | None, SettingSpec("data root", label=named("root"), quiet=True, accuracy=True)] = Field(
         None, description="Folder with the torchvision data sets."
     )
-    data_path: Annotated[
-        DataPath, SettingSpec("input", in_process=True, read_back=always, if_differs="refused", effect=True)
-    ] = Field(
+    data_path: Annotated[DataPath, knob("input", if_differs="refused")] = Field(
         "resident",
         description="Where a step's input comes from: already on the device, pinned or pageable host memory, or a "
         "DataLoader.",
@@ -277,15 +237,12 @@ class Case(BaseModel):
         description="Free settings of your own workload: arguments of a module or function, `case.params` in `build`. "
         "`params.NAME` is an axis like any setting.",
     )
-    optimizer: Annotated[
-        Optimizer, SettingSpec("optimizer", in_process=True, read_back=_trains, if_differs="refused", effect=True)
-    ] = Field("sgd", description="`sgd` (momentum 0.9), `adam` or `adamw`.")
-    fused: Annotated[
-        bool,
-        SettingSpec(
-            "fused", label=either("fused", "unfused"), quiet=True, in_process=True, read_back=_trains, effect=True
-        ),
-    ] = Field(False, description="The optimizer's fused implementation.")
+    optimizer: Annotated[Optimizer, knob("optimizer", read_back=_trains, if_differs="refused")] = Field(
+        "sgd", description="`sgd` (momentum 0.9), `adam` or `adamw`."
+    )
+    fused: Annotated[bool, knob("fused", label=either("fused", "unfused"), quiet=True, read_back=_trains)] = Field(
+        False, description="The optimizer's fused implementation."
+    )
     learning_rate: Annotated[
         float, SettingSpec("lr", label=lambda value: f"lr={value:g}", in_process=True, synonyms=("lr",))
     ] = Field(1e-3, gt=0, le=100, description="Of the measured training steps; the quality stage has its own.")
@@ -294,13 +251,11 @@ class Case(BaseModel):
     ] = Field(1, ge=1, le=4096, description="Micro-steps per optimizer step (gradient accumulation).")
     framework: Annotated[
         Framework,
-        SettingSpec(
+        knob(
             "framework",
             quiet=True,
-            in_process=True,
             read_back=lambda case: case.framework != "loop",
             if_differs="refused",
-            effect=True,
             cause="A workload of your own that is no model of gpubench's makes its own loop.",
         ),
     ] = Field(
@@ -310,14 +265,11 @@ class Case(BaseModel):
     )
     compress: Annotated[
         Compress,
-        SettingSpec(
+        knob(
             "compress",
             label=lambda value: "plain" if value == "none" else str(value),
             quiet=True,
-            in_process=True,
-            read_back=always,
             if_differs="refused",
-            effect=True,
             accuracy=True,
             cause="The model has no layer that can be compressed so, or a workload of your own builds its own model.",
         ),

@@ -16,7 +16,7 @@ from gpubench.report.model.inert_text import cell_width
 from gpubench.report.pages.case_page import case_page
 from gpubench.report.render.result_screen import final_screen
 from gpubench.report.view.run_view import View
-from gpubench.runner.events import Event
+from gpubench.runner.events import Event, LaunchProgress
 
 
 def said_by(progress: LogProgress, file: io.StringIO, events: Iterator[Event]) -> str:
@@ -68,12 +68,7 @@ RUNNING = Running(
     2,
     3,
     "measuring",
-    61,
-    0.0442,
-    0.006,
-    0.005,
-    0.4,
-    {"power_w": 612.0, "memory_used_bytes": 7e9},
+    LaunchProgress(61, 0.0442, 0.006, 0.005, 0.4, {"power_w": 612.0, "memory_used_bytes": 7e9}),
 )
 TALLY = Tally(41, 228, 1092.0, 940.0, {"failed": 1})
 

@@ -12,7 +12,6 @@ from torch.nn import functional
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.classifier import datasets
 from gpubench.worker.workloads.classifier.datasets import Split
-from gpubench.worker.workloads.learning_rates import cosine
 from gpubench.worker.workloads.speech import features, utterances
 from gpubench.worker.workloads.speech.features import NUM_BANDS
 from gpubench.worker.workloads.speech.utterances import DIGITS, SAMPLE_RATE_HZ, Utterance
@@ -85,6 +84,7 @@ class Fusion(Supervised):
 
     own_data = DATA
     max_gradient_norm = 5.0
+    cosine_pace = True
 
     def make_model(self, case: Case) -> nn.Module:  # noqa: ARG002
         return FusionNet(len(DIGITS))
@@ -103,9 +103,6 @@ class Fusion(Supervised):
 
     def load_own_data(self, case: Case) -> DataSplits:
         return load(case.image_size or IMAGE_SIZE)
-
-    def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
-        cosine(optimizer, learning_rate, step, num_steps)
 
     def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:
         assert self.model is not None

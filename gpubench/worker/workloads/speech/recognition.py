@@ -10,7 +10,6 @@ from torch import nn
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import need
 from gpubench.worker.workloads.by_length import ByLength
-from gpubench.worker.workloads.learning_rates import cosine
 from gpubench.worker.workloads.speech import features, utterances
 from gpubench.worker.workloads.speech.features import FRAMES_PER_S, NUM_BANDS, SILENCE
 from gpubench.worker.workloads.speech.utterances import DIGITS, Utterance
@@ -75,6 +74,7 @@ class SpeechRecognition(Supervised):
 
     own_data = DATA
     max_gradient_norm = 5.0
+    cosine_pace = True
 
     def make_model(self, case: Case) -> nn.Module:  # noqa: ARG002
         return CTCNet()
@@ -101,9 +101,6 @@ class SpeechRecognition(Supervised):
         sound = inputs["sound"]
         noise = torch.randn(sound.shape, generator=generator).to(sound)
         return {**inputs, "sound": sound + _FEATURE_NOISE * noise}
-
-    def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
-        cosine(optimizer, learning_rate, step, num_steps)
 
     def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:
         assert isinstance(examples, Strings)

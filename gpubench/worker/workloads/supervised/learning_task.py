@@ -9,6 +9,7 @@ from torch import nn
 from gpubench.core.errors import UsageError
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import Unsupported
+from gpubench.worker.workloads.learning_rates import cosine
 from gpubench.worker.workloads.supervised.batches import Cast, moved, seeded
 from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples, map_tensors
 from gpubench.worker.workloads.supervised.scores import Contents, Score
@@ -22,6 +23,9 @@ class LearningTask:
 
     max_gradient_norm: float | None = None
     """Every training step clips gradients to this L2 norm."""
+
+    cosine_pace = False
+    """Whether the learning rate of a quality run follows `learning_rates.cosine`."""
 
     loss_in_inference = True
     """Whether `loss` accepts the model's output in eval mode."""
@@ -87,6 +91,8 @@ class LearningTask:
 
     def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
         """Called before step `step` (from 0) of `num_steps`; may set the optimizer's learning rate."""
+        if self.cosine_pace:
+            cosine(optimizer, learning_rate, step, num_steps)
 
     # Helpers for subclasses.
 

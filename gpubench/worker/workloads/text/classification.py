@@ -10,7 +10,6 @@ from torch import nn
 
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.by_length import ByLength
-from gpubench.worker.workloads.learning_rates import cosine
 from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples
 from gpubench.worker.workloads.supervised.scores import Contents, Score
 from gpubench.worker.workloads.supervised.supervised import Supervised
@@ -78,6 +77,7 @@ class TextClassification(Supervised):
 
     own_data = DATA
     max_gradient_norm = 1.0
+    cosine_pace = True
 
     def make_model(self, case: Case) -> nn.Module:  # noqa: ARG002
         return SentenceClassifier(SIZE, NUM_PROGRAMS)
@@ -93,9 +93,6 @@ class TextClassification(Supervised):
 
     def load_own_data(self, case: Case) -> DataSplits:
         return load(case.data_root)
-
-    def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
-        cosine(optimizer, learning_rate, step, num_steps)
 
     def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:
         assert isinstance(examples, Labelled)

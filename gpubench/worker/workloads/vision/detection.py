@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from gpubench.suite.model.case import Case
-from gpubench.worker.workloads.learning_rates import cosine
 from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples
 from gpubench.worker.workloads.supervised.scores import Score
 from gpubench.worker.workloads.supervised.supervised import Supervised
@@ -26,6 +25,7 @@ class Detection(Supervised):
     own_data = DATA
     max_gradient_norm = 5.0
     loss_in_inference = False
+    cosine_pace = True
 
     def make_model(self, case: Case) -> nn.Module:  # noqa: ARG002
         return Detector(NUM_CLASSES)
@@ -45,9 +45,6 @@ class Detection(Supervised):
 
     def load_own_data(self, case: Case) -> DataSplits:
         return load_scenes(case, BoxedScenes)
-
-    def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
-        cosine(optimizer, learning_rate, step, num_steps)
 
     def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:
         assert isinstance(examples, BoxedScenes)

@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.classifier import datasets
-from gpubench.worker.workloads.learning_rates import cosine
 from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples
 from gpubench.worker.workloads.supervised.scores import Score
 from gpubench.worker.workloads.supervised.supervised import Supervised
@@ -71,6 +70,7 @@ class Verification(Supervised):
 
     own_data = DATA
     max_gradient_norm = 5.0
+    cosine_pace = True
 
     def make_model(self, case: Case) -> nn.Module:  # noqa: ARG002
         return EmbeddingNet()
@@ -92,9 +92,6 @@ class Verification(Supervised):
 
     def load_own_data(self, case: Case) -> DataSplits:
         return load(case.image_size or IMAGE_SIZE)
-
-    def pace(self, optimizer: torch.optim.Optimizer, learning_rate: float, step: int, num_steps: int) -> None:
-        cosine(optimizer, learning_rate, step, num_steps)
 
     def evaluate(self, case: Case, examples: Examples, device: torch.device, *, final: bool) -> Score:  # noqa: ARG002
         assert isinstance(examples, Pictures)
