@@ -62,12 +62,7 @@ class BlockLaunches:
     alike.
     """
 
-    def __init__(
-        self,
-        context: RunContext,
-        schedule: LaunchSchedule,
-        levels: Mapping[int, Level],
-    ) -> None:
+    def __init__(self, context: RunContext, schedule: LaunchSchedule, levels: Mapping[int, Level]) -> None:
         self._context, self._schedule, self._levels = context, schedule, levels
         self._fallen: dict[int, Finding] = {}
         self._proven: set[int] = set()

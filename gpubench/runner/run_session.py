@@ -68,12 +68,7 @@ class RunSession:
     """Worker hosts, nodes and telemetry of a run, from planning to its end."""
 
     def __init__(
-        self,
-        writer: RunWriter,
-        listener: Listener | None,
-        folder: Path | None,
-        modules: tuple[str, ...],
-        suite: Suite,
+        self, writer: RunWriter, listener: Listener | None, folder: Path | None, modules: tuple[str, ...], suite: Suite
     ) -> None:
         """UsageError where its cluster cannot be opened. A fleet is one, of this machine's cards at least."""
         per_card = suite.fleet is not None

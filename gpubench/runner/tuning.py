@@ -34,12 +34,7 @@ NextStep = Callable[[Sequence[PlannedCase], Sequence[Record], Sequence[ContestRe
 class Tuning:
     """Runs steps until there are no more. `grid` holds every case that a step may name, planned but not numbered."""
 
-    def __init__(
-        self,
-        context: RunContext,
-        grid: Mapping[str, PlannedCase],
-        next_step: NextStep,
-    ) -> None:
+    def __init__(self, context: RunContext, grid: Mapping[str, PlannedCase], next_step: NextStep) -> None:
         self._context, self._grid, self._next = context, grid, next_step
 
     def run(self, pool: HostPool) -> None:

@@ -104,11 +104,7 @@ def _make(revision: Revision, base: Interpreter, folder: Path) -> None:
     pip_version = subprocess.run([base.python, "-P", "-m", "pip", "--version"], capture_output=True, check=False)
     has_pip = pip_version.returncode == 0
     bare = ["--without-pip"] if has_pip else []
-    _run(
-        [base.python, "-P", "-m", "venv", *bare, str(folder)],
-        log,
-        f"{base.python} cannot make a virtual environment",
-    )
+    _run([base.python, "-P", "-m", "venv", *bare, str(folder)], log, f"{base.python} cannot make a virtual environment")
     program = folder / "bin" / "python"
     (packages,) = folder.glob("lib/python*/site-packages")
     root, prefix = (f"{os.path.realpath(each)}{os.sep}" for each in (revision.root, base.prefix))
