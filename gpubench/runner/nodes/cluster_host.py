@@ -13,6 +13,7 @@ from gpubench.runner.nodes.cluster import Cluster
 from gpubench.runner.nodes.cluster_pipe import ClusterPipe
 from gpubench.runner.nodes.cluster_telemetry import ClusterTelemetry
 from gpubench.runner.nodes.fleet_pipe import FleetPipe, turns_of
+from gpubench.runner.nodes.nodes_pipe import NodesPipe
 
 _SAME = ("torch", "gpubench", "cuda")
 
@@ -67,7 +68,7 @@ class ClusterHost:
         self.hello = first.model_copy(update={"nodes": tuple(facts), "ranks_per_node": self.ranks_per_node})
         self.seconds = time.monotonic() - began_s
         self.telemetry = ClusterTelemetry()
-        self._pipe: ClusterPipe | FleetPipe | None = None
+        self._pipe: NodesPipe | None = None
 
     @property
     def pid(self) -> int:
@@ -79,7 +80,7 @@ class ClusterHost:
         """How many agents of a fleet share a device, and one more for the time that a turn takes to end."""
         return 1 + max(map(len, turns_of(self.cluster.nodes, self._hellos)), default=0)
 
-    def begin(self, job: Job, wake_fd: int) -> "ClusterPipe | FleetPipe":
+    def begin(self, job: Job, wake_fd: int) -> NodesPipe:
         """Sends the job to as many nodes as its ranks need, or a fleet's to its `seats`."""
         if job.seats is not None:
             nodes = [each for each in self.cluster.nodes if not job.seats or each.index in job.seats]

@@ -1,10 +1,7 @@
-"""A job on several nodes, presented as one child."""
+"""A job whose ranks are on several nodes."""
 
-import os
-import selectors
 import time
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from gpubench.core.records import Failure, RankRecord
 from gpubench.protocol.join_results import STRAGGLER, joined
@@ -21,20 +18,18 @@ from gpubench.protocol.messages import (
     Result,
     Started,
 )
-from gpubench.protocol.node_messages import FromChild, NodeDone, NodeJob, NodeWindow, StopJob
+from gpubench.protocol.node_messages import NodeDone, NodeJob, NodeWindow, StopJob
 from gpubench.runner.launch.job_pipe import Garbage, Heard, HostLost, describe_exit
 from gpubench.runner.nodes.cluster import ClusterNode
 from gpubench.runner.nodes.cluster_telemetry import ClusterTelemetry, state_of
-from gpubench.store.atomic_files import open_own
+from gpubench.runner.nodes.nodes_pipe import NodesPipe
 
 _GRACE_S = 2.0
 """How long other nodes may go on after the first failure. Their own failures are less telling."""
 
 
-class ClusterPipe:
-    """A job on several nodes, presented as one child. A context manager.
-
-    `nodes` are those of its ranks, or why there are too few; `pid` stands for its process.
+class ClusterPipe(NodesPipe):
+    """`nodes` are those of its ranks, or why there are too few; `pid` stands for its process.
 
     The first node reports the endpoint at which it waits; then the others get the job. The first failure is the
     launch's: ranks that wait for the failed one fail a little later, or are ended.
@@ -43,9 +38,10 @@ class ClusterPipe:
     def __init__(
         self, pid: int, telemetry: ClusterTelemetry, number: int, job: Job, nodes: list[ClusterNode] | str, wake_fd: int
     ) -> None:
-        self._pid, self._telemetry, self._number, self._job = pid, telemetry, number, job
+        self._pid, self._telemetry, self._number = pid, telemetry, number
         self._problem = nodes if isinstance(nodes, str) else None
         self._nodes: list[ClusterNode] = [] if isinstance(nodes, str) else nodes
+        super().__init__(job, self._nodes, wake_fd)
         self._asked: set[int] = set()
         self._done: dict[int, NodeDone | None] = {}
         self._results: dict[int, Result] = {}
@@ -54,29 +50,14 @@ class ClusterPipe:
         self._host_lost: str | None = None
         self._windows: dict[int, NodeWindow] = {}
         self._kill_at_s: float | None = None
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(wake_fd, selectors.EVENT_READ, None)
-        for node in self._nodes:
-            assert node.connection is not None, "a job goes to nodes that are ready"
-            self._selector.register(node.connection, selectors.EVENT_READ, node)
         telemetry.forget()
         if self._nodes:
             self._ask(0, None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._selector.close()
 
     def stop(self, *, now: bool) -> None:
         for rank, node in enumerate(self._nodes):
             if rank in self._asked and rank not in self._done:
                 node.send(StopJob(job=self._job.job, now=now))
-
-    def rest(self) -> tuple[list[Heard], bool]:
-        """Nothing: a job on nodes ends with their last message."""
-        return [], False
 
     def wait(self, timeout_s: float) -> list[Heard] | None:
         if self._problem is not None:
@@ -84,11 +65,7 @@ class ClusterPipe:
             return [self._lost(why), Exited(job=self._job.job, pid=0, exit_code=1)]
         if self._kill_at_s is not None:
             timeout_s = max(0.0, min(timeout_s, self._kill_at_s - time.monotonic()))
-        ready = self._selector.select(timeout_s)
-        heard: list[Heard] = []
-        for key, _ in ready:
-            if key.data is not None:
-                self._read(key.data, heard)
+        ready, heard = self._read(timeout_s)
         if self._kill_at_s is not None and time.monotonic() >= self._kill_at_s:
             self._kill_at_s = None
             self.stop(now=True)
@@ -106,26 +83,18 @@ class ClusterPipe:
         if not self._nodes[rank].ready:
             self._lose(rank)
 
-    def _read(self, node: ClusterNode, heard: list[Heard]) -> None:
-        rank, connection = self._nodes.index(node), node.connection
-        message = node.read()
-        if message is None:
-            assert connection is not None, "it was selected"
-            self._selector.unregister(connection)
-            if rank not in self._done:
-                self._lose(rank)
-        elif isinstance(message, FromChild) and message.job == self._job.job:
-            self._take(rank, message.message, heard)
-        elif isinstance(message, NodeDone) and message.job == self._job.job:
-            self._finish(rank, message)
+    def _gone(self, node: ClusterNode) -> None:
+        rank = self._nodes.index(node)
+        if rank not in self._done:
+            self._lose(rank)
 
-    def _take(self, rank: int, message: Any, heard: list[Heard]) -> None:
+    def _take(self, node: ClusterNode, message: Any, heard: list[Heard]) -> None:
+        rank = self._nodes.index(node)
         if isinstance(message, Meeting):
             if rank == 0:
                 for other in range(1, len(self._nodes)):
                     self._ask(other, message.endpoint)
         elif isinstance(message, Result):
-            node = self._nodes[rank]
             ranks = tuple(each.model_copy(update={"node": node.number, "host": node.host}) for each in message.ranks)
             found = tuple(each for each in message.findings if each.code != STRAGGLER)  # judged again over all ranks
             self._results[rank] = message.model_copy(update={"ranks": ranks, "findings": found})
@@ -151,12 +120,12 @@ class ClusterPipe:
         failure = Failure(phase="starting", error="NodeLost", message=why)
         return Failed(status="failed", reason=why, failure=failure)
 
-    def _finish(self, rank: int, done: NodeDone) -> None:
-        node = self._nodes[rank]
+    def _finish(self, node: ClusterNode, done: NodeDone) -> None:
+        rank = self._nodes.index(node)
         self._done[rank] = done
         self._windows |= done.windows
         if done.log:
-            self._keep_log(node, done.log)
+            self._keep_log(f"--- {node.name}\n{done.log}" if len(self._nodes) > 1 else done.log)
         if done.host_lost is not None and not self._failed:
             self._host_lost = self._host_lost or f"{node.name}: {done.host_lost}"
         self._garbage = self._garbage or done.garbage
@@ -168,12 +137,6 @@ class ClusterPipe:
             if code and not self._failed and done.host_lost is None:
                 why = f"its process ended without a result ({describe_exit(code)})"
                 self._failed.append((rank, self._lost(why)))
-
-    def _keep_log(self, node: ClusterNode, text: str) -> None:
-        head = f"--- {node.name}\n" if len(self._nodes) > 1 else ""
-        descriptor = open_own(Path(self._job.log), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        with os.fdopen(descriptor, "ab") as file:
-            file.write(f"{head}{text}".encode())
 
     def _end(self) -> list[Heard]:
         """The outcome of the whole launch, once every node has finished the job."""

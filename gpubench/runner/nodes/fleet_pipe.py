@@ -1,23 +1,20 @@
 """A job of a fleet: every agent measures it alone, and all are heard as one child."""
 
-import os
 import random
-import selectors
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from statistics import median_low
-from typing import Any, Self
+from typing import Any
 
 from gpubench.core.records import Failure, RankRecord
 from gpubench.core.units import format_duration
 from gpubench.protocol.messages import Exited, Failed, Hello, Job, Phase, Progress, Result, Started
-from gpubench.protocol.node_messages import FromChild, NodeDone, NodeJob, NodeWindow, StopJob
+from gpubench.protocol.node_messages import NodeDone, NodeJob, NodeWindow, StopJob
 from gpubench.runner.launch.job_pipe import Heard, describe_exit
 from gpubench.runner.nodes.cluster import ClusterNode
 from gpubench.runner.nodes.cluster_telemetry import ClusterTelemetry, state_of
-from gpubench.store.atomic_files import open_own
+from gpubench.runner.nodes.nodes_pipe import NodesPipe
 
 _KILLED_S = 15.0
 _DONE = "closing"
@@ -36,8 +33,8 @@ def turns_of(
     return list(found.values())
 
 
-class FleetPipe:
-    """A context manager, heard as a `JobPipe` is. A card that fails, or takes longer than the launch may, has no figure
+class FleetPipe(NodesPipe):
+    """A card that fails, or takes longer than the launch may, has no figure
     and the reason instead; the launch fails only where no card has one.
 
     Figures of the launch are those of its median card; `ranks` has every card.
@@ -53,10 +50,11 @@ class FleetPipe:
         wake_fd: int,
     ) -> None:
         """`hellos` are those of the nodes' hosts `number`, by index of the node; `turns` those of `turns_of`."""
-        self._hellos, self._telemetry, self._number, self._job = hellos, telemetry, number, job
+        self._hellos, self._telemetry, self._number = hellos, telemetry, number
         order = random.Random(job.repeat)
         self._queues = [deque(order.sample(each, len(each))) for each in turns]
         self._nodes = {node.index: node for each in turns for node in each}
+        super().__init__(job, self._nodes.values(), wake_fd)
         self._queue_of = {node.index: queue for queue in self._queues for node in queue}
         self._limits_s: dict[int, float] = {}
         self._results: dict[int, Result] = {}
@@ -65,38 +63,19 @@ class FleetPipe:
         self._done: set[int] = set()
         self._stopping = False
         self._leader: int | None = None
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(wake_fd, selectors.EVENT_READ, None)
         telemetry.forget()
-        for node in self._nodes.values():
-            if node.connection is not None and node.ready:
-                self._selector.register(node.connection, selectors.EVENT_READ, node)
         for queue in self._queues:
             self._next(queue)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._selector.close()
 
     def stop(self, *, now: bool) -> None:
         self._stopping = True
         for index in self._limits_s:
             self._nodes[index].send(StopJob(job=self._job.job, now=now))
 
-    def rest(self) -> tuple[list[Heard], bool]:
-        """Nothing: the job ends with the last card's last message."""
-        return [], False
-
     def wait(self, timeout_s: float) -> list[Heard] | None:
         now_s = time.monotonic()
         soonest_s = min(self._limits_s.values(), default=now_s)
-        heard: list[Heard] = []
-        ready = self._selector.select(max(0.0, min(timeout_s, soonest_s - now_s)))
-        for key, _ in ready:
-            if key.data is not None:
-                self._read(key.data, heard)
+        ready, heard = self._read(max(0.0, min(timeout_s, soonest_s - now_s)))
         self._end_late()
         if len(self._done) == len(self._nodes):
             heard += self._end()
@@ -117,19 +96,9 @@ class FleetPipe:
                 return
             self._lost(node)
 
-    def _read(self, node: ClusterNode, heard: list[Heard]) -> None:
-        connection = node.connection
-        message = node.read()
-        if message is None:
-            assert connection is not None, "it was selected"
-            self._selector.unregister(connection)
-            if node.index in self._limits_s:
-                self._lost(node)
-                self._next(self._queue_of[node.index])
-        elif isinstance(message, FromChild) and message.job == self._job.job:
-            self._take(node, message.message, heard)
-        elif isinstance(message, NodeDone) and message.job == self._job.job and node.index in self._limits_s:
-            self._finish(node, message)
+    def _gone(self, node: ClusterNode) -> None:
+        if node.index in self._limits_s:
+            self._lost(node)
             self._next(self._queue_of[node.index])
 
     def _take(self, node: ClusterNode, message: Any, heard: list[Heard]) -> None:
@@ -143,17 +112,17 @@ class FleetPipe:
                 heard.append(message)
 
     def _finish(self, node: ClusterNode, done: NodeDone) -> None:
-        del self._limits_s[node.index]
+        if self._limits_s.pop(node.index, None) is None:
+            return
         self._done.add(node.index)
         if 0 in done.windows:
             self._windows[node.index] = done.windows[0]
         if done.log:
-            descriptor = open_own(Path(self._job.log), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-            with os.fdopen(descriptor, "ab") as file:
-                file.write(f"--- {node.name}\n{done.log}".encode())
+            self._keep_log(f"--- {node.name}\n{done.log}")
         if node.index not in self._results:
             why = done.host_lost or done.garbage or describe_exit(done.exit_code or 0)
             self._fail(node, f"its process ended without a result ({why})", "ProcessDied")
+        self._next(self._queue_of[node.index])
 
     def _lost(self, node: ClusterNode) -> None:
         self._limits_s.pop(node.index, None)
