@@ -149,7 +149,7 @@ class ScriptedHost(Host):
             Hello(pid=job.job, role="child"),
             *self.lab.script(job),
         ]
-        self.running = ScriptedPipe(self, job, steps)
+        self.running, self.began_s = ScriptedPipe(self, job, steps), self.lab.clock.now_s
         return self.running
 
     def stop_child(self, pid):
@@ -161,6 +161,9 @@ class ScriptedHost(Host):
         self.lab.killed.append(pid)
         if self.running is not None and not self.lab.unkillable:
             self.running.steps = [-9]
+
+    def delayed_s(self, pid):
+        return self.lab.delayed_share * (self.lab.clock.now_s - self.began_s)
 
     def end(self):
         self.is_alive = False
@@ -177,6 +180,7 @@ class Lab:
     script: Script = lambda _: measures()
     deaf: bool = False
     unkillable: bool = False
+    delayed_share: float = 0.0
     no_host: str | None = None
     clock: Clock = field(default_factory=Clock)
     hosts: list[ScriptedHost] = field(default_factory=list)

@@ -34,7 +34,9 @@ Notify = Callable[[Phase | Progress | None], None]
 
 @dataclass(frozen=True)
 class Limits:
-    """`timeout_s` ends a launch; at `deadline_s` (seconds of `clock`) the run's time budget is used up."""
+    """`timeout_s` ends a launch, not counting time for which it waited for a CPU. At `deadline_s` (seconds of `clock`)
+    the run's time budget is used up.
+    """
 
     timeout_s: float
     deadline_s: float | None = None
@@ -109,7 +111,7 @@ class Launching:
                 self._ask("stop")
         if self._deadline_s is not None and now_s >= self._deadline_s and outcome.asked_to_stop is None:
             self._ask("budget")
-        if now_s < self._limit_s:
+        if now_s < self._limit_s or self._waited_for_cpu():
             return
         if outcome.killed is None:
             self._kill("timeout" if outcome.answer is None else "teardown")
@@ -117,6 +119,18 @@ class Launching:
             # The host has not reported the killed child: expect nothing more from it.
             self._host.kill()
             outcome.host_lost = f"worker host {self._host.pid} did not answer"
+
+    def _waited_for_cpu(self) -> bool:
+        """Moves the limit by the time that the child wanted a CPU and got none: a busy machine is no hang."""
+        outcome = self._outcome
+        if outcome.killed is not None or outcome.answer is not None or outcome.pid is None:
+            return False
+        more_s = self._host.delayed_s(outcome.pid) - outcome.delayed_s
+        if more_s < TICK_S:
+            return False
+        outcome.delayed_s += more_s
+        self._limit_s += more_s
+        return True
 
     def _ask(self, why: Literal["stop", "budget"]) -> None:
         self._outcome.asked_to_stop = why

@@ -35,14 +35,16 @@ class LaunchOutcome:
     """A launch from its start to its record. Times in seconds; `hello_s` is the time from the request to the first
     message.
 
-    `Launching` fills in how it ended: `answer` is the child's result or failure (None: it died first), `killed` why the
-    parent killed it, `garbage` what it sent that was not a message, `host_lost` how its host ended meanwhile.
-    `Attempts` adds the clock, `log` (inside the run folder; None if empty), `log_error` and telemetry. `judge` sets the
-    rest; status None: the launch was stopped on request before it had anything to store.
+    `Launching` fills in how it ended: `answer` is the child's result or failure (None: it died first), `killed` why
+    the parent killed it, `delayed_s` by how much the time limit was moved because the child waited for a CPU,
+    `garbage` what it sent that was not a message, `host_lost` how its host ended meanwhile. `Attempts` adds the
+    clock, `log` (inside the run folder; None if empty), `log_error` and telemetry. `judge` sets the rest; status
+    None: the launch was stopped on request before it had anything to store.
     """
 
     host_pid: int = 0
     timeout_s: float = 0.0
+    delayed_s: float = 0.0
     pid: int | None = None
     isolation: Literal["fork", "fresh"] | None = None
     hello_s: float | None = None
@@ -78,7 +80,8 @@ class LaunchOutcome:
             self.status, self.reason, self.findings = Status(answer.status), answer.reason, answer.findings
             self.failure = answer.failure and answer.failure.model_copy(update={"log": self.log})
         elif self.killed == "timeout":
-            reason = f"no result within {format_duration(self.timeout_s)} (it was in {self.phase})"
+            waited = f" and {format_duration(self.delayed_s)} of waiting for a CPU" if self.delayed_s else ""
+            reason = f"no result within {format_duration(self.timeout_s)}{waited} (it was in {self.phase})"
             if self.log_error is not None and _NO_SHARED_MEMORY.search(self.log_error):
                 reason += ": /dev/shm is too small for the batches that loader processes pass through it"
             if self.log_error is not None:

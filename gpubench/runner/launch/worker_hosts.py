@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
 from gpubench.core.errors import WorkerError
+from gpubench.core.run_delay import own_delay_s
 from gpubench.core.secrets import given_back, mask_text, masked
 from gpubench.protocol import start_module
 from gpubench.protocol.messages import PROTOCOL_VERSION, End, Hello, Job, Message, encode
@@ -101,6 +102,10 @@ class Host(HostProcess):
         for end in (os.killpg, os.kill):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 end(pid, signal.SIGKILL)
+
+    def delayed_s(self, pid: int) -> float:
+        """Seconds that the child was ready to run without a CPU; 0 where the kernel does not say."""
+        return own_delay_s(f"/proc/{pid}/schedstat") or 0.0
 
     def end(self) -> None:
         """Asks the host to end, and kills it if it does not."""
@@ -228,6 +233,8 @@ class AnyHost(Protocol):
     def stop_child(self, pid: int) -> None: ...
 
     def kill_child(self, pid: int) -> None: ...
+
+    def delayed_s(self, pid: int) -> float: ...
 
     def kill(self) -> None: ...
 

@@ -86,7 +86,11 @@ class Measure(SuiteModel):
         "half-width of the quoted interval is at most `target_rel_ci`.",
     )
     timeout: Duration = Field(
-        300.0, gt=0, le=7 * 86400, description="A launch that takes longer is ended: status `timeout`."
+        300.0,
+        gt=0,
+        le=7 * 86400,
+        description="A launch that takes longer is ended: status `timeout`. Time that it waited for a busy CPU does "
+        "not count.",
     )
     telemetry: Literal["off", "boundary", "sampled"] = Field(
         "sampled",

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from gpubench.core.findings import Finding, finding
+from gpubench.core.run_delay import own_delay_s
 from gpubench.core.usable_cpus import usable_cpus
 from gpubench.protocol.messages import JobArm
 from gpubench.worker import effective_settings
@@ -24,7 +25,6 @@ from gpubench.worker.checks.unsupported import unsupported
 from gpubench.worker.failures import SettingsMismatch
 from gpubench.worker.job import Interrupted, RunningJob
 from gpubench.worker.timing import loop
-from gpubench.worker.timing.cpu_time import own_delay_s
 from gpubench.worker.timing.drawn_batches import DrawnBatches
 from gpubench.worker.timing.timers import Block, Verdict, no_garbage_collection, timer_for
 from gpubench.worker.workloads import optional_facts

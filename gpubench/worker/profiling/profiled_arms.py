@@ -15,6 +15,7 @@ from itertools import islice, pairwise
 from statistics import fmean
 from typing import Any
 
+from gpubench.core.run_delay import own_delay_s
 from gpubench.protocol.messages import Job, Message
 from gpubench.protocol.profile_job import ProfiledWindow, ProfileJob, ProfileResult
 from gpubench.worker.ab.replicas import Replica
@@ -23,7 +24,6 @@ from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.job import RunningJob, Stop
 from gpubench.worker.profiling.profiled_steps import TorchListener, main
 from gpubench.worker.timing import loop
-from gpubench.worker.timing.cpu_time import own_delay_s
 
 WINDOW_S = 0.25
 LEAST_STEPS = 3

@@ -158,6 +158,18 @@ def test_a_launch_past_its_timeout_is_killed_and_not_tried_again(lab):
     assert lab.killed == [1]
 
 
+def test_the_timeout_does_not_count_time_without_a_cpu(lab):
+    lab.delayed_share, lab.script = 0.5, lambda _: measures(100.0)
+    assert statuses(lab.run([SMALL], repeats=1, timeout_s=60)) == ["ok"]
+
+
+def test_a_launch_that_hangs_on_a_busy_machine_is_killed_in_the_end(lab):
+    lab.delayed_share, lab.script = 0.5, lambda _: hangs()
+    (record,) = lab.run([SMALL], repeats=1, timeout_s=60)
+    assert record.wall_s == pytest.approx(120, abs=2)
+    assert record.reason.endswith("of waiting for a CPU (it was in measuring)")
+
+
 def test_a_child_that_outlives_its_result_is_killed_and_its_figures_stay(lab):
     lab.script = lambda _: [*measures(0.0)[:-1], Wait(1e6)]
     (record,) = lab.run([SMALL], repeats=1)

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from gpubench.worker.timing.cpu_time import CpuTime, fetches_memory, own_delay_s, preempted, run_delay_s
+from gpubench.core.run_delay import own_delay_s, run_delay_s
+from gpubench.worker.timing.cpu_time import CpuTime, fetches_memory, preempted
 
 
 def test_a_process_that_got_what_it_wanted_is_not_pre_empted():
