@@ -59,6 +59,14 @@ def test_a_detector_returns_losses_in_training_and_boxes_afterwards(few):
     assert [set(one) for one in found["detections"]] == [{"boxes", "labels", "scores"}] * 2
 
 
+def test_a_new_detector_lets_features_through_to_its_logits():
+    torch.manual_seed(0)
+    head, features = Detector(10).net.head, torch.randn(4, 64, 16, 16)
+    for branch in (head.classification_head, head.regression_head):
+        assert 0.2 < branch.conv(features).std() < 2
+    assert head.classification_head.cls_logits(head.classification_head.conv(features)).std() > 0.05
+
+
 def test_masks_that_are_right_have_an_iou_of_one_and_trivial_ones_of_little(few):
     assert scores.mean_iou(few.masks_NSS, few.masks_NSS) == 1
     trivial = scores.trivial_masks(few, few)
