@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from gpubench.suite.model.case import Case
-from gpubench.worker.workloads.numerics import NUMERICS
+from gpubench.worker.workloads.numerics import NUMERICS, cast_floats
 from gpubench.worker.workloads.operators.operator import last_cache_bytes
 from gpubench.worker.workloads.supervised.batches import Cast, moved, seeded
 from gpubench.worker.workloads.supervised.parity_probe import switch_off_randomness
@@ -137,7 +137,7 @@ def _step_on(
             made = workload.make_model(case)
     except (NotImplementedError, RuntimeError):
         made = workload.make_model(case).to(device)  # regnet's initialisation reads values
-    model = made.to(dtype).train(train)
+    model = cast_floats(made, dtype).train(train)
     switch_off_randomness(model)
     if on_meta:
         inputs, targets = workload.blank_batch(case, batch, dtype)

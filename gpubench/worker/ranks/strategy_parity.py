@@ -8,7 +8,7 @@ import torch.distributed as dist
 from gpubench.suite.model.case import Case
 from gpubench.worker.checks.parity import relative_l2
 from gpubench.worker.ranks.strategies.seam import Strategy
-from gpubench.worker.workloads.numerics import autocast_of
+from gpubench.worker.workloads.numerics import autocast_of, real_parts
 from gpubench.worker.workloads.supervised.batches import Cast, first_tensor, moved
 from gpubench.worker.workloads.supervised.examples import Batch
 from gpubench.worker.workloads.supervised.parity_probe import NUM_SAMPLES, fixed_batch, switch_off_randomness
@@ -83,7 +83,7 @@ def _backward(workload: Supervised, case: Case, model: Distributed, part: Batch)
 def _gradients(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Flat gradients by parameter name. Ranks gather those that are sharded."""
     gradients = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
-    return {name: _whole(gradient).double().flatten() for name, gradient in gradients.items()}
+    return {name: real_parts(_whole(gradient)).double().flatten() for name, gradient in gradients.items()}
 
 
 def _whole(gradient: Any) -> torch.Tensor:

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from gpubench.suite.model.precisions import PRECISIONS
 
@@ -41,6 +42,31 @@ def autocast_of(precision: str, device_type: str) -> Callable[[], AbstractContex
     if dtype is None:
         return nullcontext
     return lambda: torch.autocast(device_type, dtype=dtype)
+
+
+_CASTS = {
+    torch.float64: nn.Module.double,
+    torch.float32: nn.Module.float,
+    torch.float16: nn.Module.half,
+    torch.bfloat16: nn.Module.bfloat16,
+}
+
+
+def cast_floats(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """The same module with its floating-point parameters and buffers in `dtype`. Complex ones stay, which
+    `model.to(dtype)` would make real.
+    """
+    return _CASTS[dtype](model)
+
+
+def own_dtype(model: nn.Module) -> torch.dtype:
+    """That of the first floating-point parameter; float32 if there is none."""
+    return next((each.dtype for each in model.parameters() if each.is_floating_point()), torch.float32)
+
+
+def real_parts(tensor: torch.Tensor) -> torch.Tensor:
+    """A complex tensor as real and imaginary parts, in a last dimension more; any other as it is."""
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 NOT_SEEN = "not seen"

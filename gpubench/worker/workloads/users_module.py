@@ -16,6 +16,7 @@ from gpubench.suite.model.input_shape import Inputs, InputShape, parse_inputs
 from gpubench.worker.workloads.base import Unsupported
 from gpubench.worker.workloads.classifier.classifier import Classifier
 from gpubench.worker.workloads.classifier.formats import Format, Samples, parts_of
+from gpubench.worker.workloads.numerics import own_dtype
 from gpubench.worker.workloads.supervised.batches import Cast, seeded
 from gpubench.worker.workloads.supervised.steps import tensors_in
 from gpubench.worker.workloads.users_errors import raised, remedy
@@ -68,7 +69,7 @@ class UsersModule(Classifier):
         does not take the case's inputs.
         """
         spare, self._spare = self._spare, None
-        return spare or self._taking(self._made(case), self._inputs_of(case))
+        return self._taking(self._made(case), self._inputs_of(case)) if spare is None else spare
 
     def _taking(self, module: nn.Module, inputs: Inputs) -> nn.Module:
         """Leaves a module alone whose `forward` takes all inputs as one argument (a dict for named ones)."""
@@ -138,8 +139,7 @@ class UsersModule(Classifier):
         if case.mode == "train" and not any(parameter.requires_grad for parameter in model.parameters()):
             raise Unsupported(f"{self.name} has no parameters to train; measure it with -s mode=infer")
         samples = sizes.random(_PROBED, seeded(case.seed))[0]
-        own_types = [weights.dtype for weights in model.parameters() if weights.is_floating_point()]
-        samples = Cast(own_types[0] if own_types else torch.float32, torch.contiguous_format)(samples)
+        samples = Cast(own_dtype(model), torch.contiguous_format)(samples)
         was_training = model.training
         try:
             with torch.no_grad():

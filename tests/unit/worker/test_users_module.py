@@ -45,6 +45,20 @@ class Named(Net):
     def forward(self, images):
         return {"mask": torch.ones(len(images), dtype=torch.bool), "logits": super().forward(images)}
 
+class Sized(Net):
+    def __len__(self):
+        raise TypeError("no length, as after torch.compile")
+
+class Spectral(Net):
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.Parameter(torch.randn(3, 1, 1, dtype=torch.cfloat))
+    def forward(self, images):
+        mixed = torch.fft.fft2(images.float()) * self.weights
+        return super().forward(torch.fft.ifft2(mixed).real.to(images.dtype))
+
+class Größe(Net): pass
+
 class OwnLoss(Net):
     def forward(self, images):
         logits = super().forward(images)
@@ -157,8 +171,8 @@ RAISED_AT = next(number for number, line in enumerate(MODELS.splitlines(), 1) if
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     made = tmp_path_factory.mktemp("models")
-    (made / "users_models.py").write_text(MODELS)
-    (made / "my-models.py").write_text(MODELS)
+    (made / "users_models.py").write_text(MODELS, encoding="utf-8")
+    (made / "my-models.py").write_text(MODELS, encoding="utf-8")
     (made / "leaves.py").write_text("import sys\nsys.exit('usage: leaves.py FILE')\n")
     before = list(sys.path)
     yield made
@@ -190,6 +204,7 @@ IMAGES = {"input": "3x8x8"}
         ("Structured", IMAGES, "cross-entropy"),
         ("Named", IMAGES, "cross-entropy"),
         ("OwnLoss", IMAGES, "output"),
+        ("Spectral", IMAGES, "cross-entropy"),
         ("Language", {"input": "int50:6"}, "cross-entropy"),
         ("Autoencoder", IMAGES, "mse"),
         ("make", {"input": 12}, "cross-entropy"),
@@ -214,7 +229,7 @@ def test_a_module_trains_and_equals_fp64(built, name, settings, loss, precision)
     assert parity.check(workload, case, "cpu").passed
 
 
-@pytest.mark.parametrize("name", ["Net", "Structured", "Language", "OwnLoss"])
+@pytest.mark.parametrize("name", ["Net", "Structured", "Language", "OwnLoss", "Sized", "Größe"])
 def test_a_module_infers(built, name):
     workload, step, case = built(name, mode="infer", input="int50:6" if name == "Language" else "3x8x8")
     step()

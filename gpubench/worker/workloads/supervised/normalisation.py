@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gpubench.worker.workloads.numerics import own_dtype
 from gpubench.worker.workloads.supervised.examples import map_tensors
 
 NUM_SAMPLES = 2
@@ -29,7 +30,7 @@ def settle(model: nn.Module, example: Callable[[int], Any]) -> nn.Module:
         return model
     was_training = model.training
     hooks = [layer.register_forward_pre_hook(_take_mean_square) for layer in layers]
-    samples, dtype = example(NUM_SAMPLES), next(model.parameters()).dtype
+    samples, dtype = example(NUM_SAMPLES), own_dtype(model)
     try:
         with torch.no_grad():
             model.eval()(map_tensors(lambda part: part.to(dtype) if part.is_floating_point() else part, samples))

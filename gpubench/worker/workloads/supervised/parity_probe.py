@@ -8,7 +8,7 @@ import torch
 from gpubench.suite.model.case import Case
 from gpubench.worker.workloads.base import ParityProbe
 from gpubench.worker.workloads.compiled import compile_model
-from gpubench.worker.workloads.numerics import NUMERICS, autocast_of
+from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, real_parts
 from gpubench.worker.workloads.supervised import compression, normalisation
 from gpubench.worker.workloads.supervised.batches import Cast, first_tensor, make_batches, moved
 from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, map_tensors
@@ -140,4 +140,4 @@ def one_pass(
 
 
 def _fp64(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().to(device="cpu", dtype=torch.float64).contiguous()
+    return real_parts(tensor.detach()).to(device="cpu", dtype=torch.float64).contiguous()

@@ -13,6 +13,7 @@ import torch
 
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import Health, Phases, Unsupported
+from gpubench.worker.workloads.numerics import real_parts
 from gpubench.worker.workloads.supervised.batches import BatchSource, Resident
 from gpubench.worker.workloads.supervised.examples import map_tensors
 from gpubench.worker.workloads.supervised.optimizers import CountingScaler
@@ -297,7 +298,7 @@ def _sample(parameter: torch.Tensor) -> torch.Tensor:
     """Elements in memory order, so that no layout forces a copy of the whole parameter; expanded tensors have fewer."""
     stored = parameter.untyped_storage().nbytes() // parameter.itemsize - parameter.storage_offset()
     num_elements = min(parameter.numel(), stored, SNAPSHOT_ELEMENTS)
-    return parameter.detach().as_strided((num_elements,), (1,)).to("cpu", copy=True)
+    return real_parts(parameter.detach().as_strided((num_elements,), (1,)).to("cpu", copy=True))
 
 
 def health_of(

@@ -12,7 +12,7 @@ from gpubench.suite.model.case import Case
 from gpubench.worker.accelerator import accelerator_of
 from gpubench.worker.workloads.base import Health, OutputCheck, ParityProbe, Phases, Step, Unsupported
 from gpubench.worker.workloads.compiled import USES_CUDA_GRAPHS, compile_model, compile_stats
-from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, dtype_name
+from gpubench.worker.workloads.numerics import NUMERICS, autocast_of, cast_floats, dtype_name
 from gpubench.worker.workloads.supervised import compression, lightning_loop, normalisation, parity_probe
 from gpubench.worker.workloads.supervised.batches import (
     POOL_BATCHES,
@@ -82,7 +82,7 @@ class Supervised(LearningTask):
                 model.eval()(map_tensors(torch.zeros_like, self.example(case, 2)))
         if settled or case.mode == "infer":
             normalisation.settle(model, partial(self.example, case))
-        model = model.to(device=device, dtype=NUMERICS[case.precision].weights)
+        model = cast_floats(model, NUMERICS[case.precision].weights).to(device=device)
         model = model.to(memory_format=layout_of(case)).train(case.mode == "train")
         if case.compress != "none" and case.mode == "infer":
             compression.compress(model, case.compress)
