@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticSerializationError, to_json
 
 from gpubench.core.findings import Finding
 
@@ -26,6 +27,24 @@ class Frozen(BaseModel):
     """Base of every stored model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
+
+    def model_dump_json(self, *, indent: int | None = None, **options: Any) -> str:
+        """JSON. A byte of a file's name that is not UTF-8, in a path or an error, becomes an escape: no record is lost
+        for the text in it.
+        """
+        try:
+            return super().model_dump_json(indent=indent, **options)
+        except PydanticSerializationError:
+            spelled = _spelled(self.model_dump(mode="json", **options))
+            return to_json(spelled, indent=indent, inf_nan_mode="strings").decode()
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_spelled(name): _spelled(each) for name, each in value.items()}
+    return [_spelled(each) for each in value] if isinstance(value, list) else value
 
 
 _NAMES_GIVEN: dict[frozenset[str], set[str]] = {}
