@@ -1,5 +1,6 @@
 """Options and completions that several commands share."""
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -133,7 +134,7 @@ loss_option: Decorator = click.option(
 
 def model_settings(inputs: tuple[str, ...], loss: str | None) -> tuple[str, ...]:
     """`--input` and `--loss` as values for `-s`."""
-    settings = [f"input={'+'.join(inputs)}"] if inputs else []
+    settings = [f"input={json.dumps('+'.join(inputs), ensure_ascii=False)}"] if inputs else []
     return (*settings, *(() if loss is None else (f"loss={loss}",)))
 
 

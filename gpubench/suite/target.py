@@ -61,7 +61,7 @@ def target_suite(source: str) -> str:
     missing, suggestion = why_missing(source, ())
     if missing:
         raise UsageError(f"{_capital(missing)}.", hint=_capital(suggestion))
-    return _SUITE.format(name=_slug(name), workload=source, quoted=json.dumps(source))
+    return _SUITE.format(name=_slug(name), workload=source, quoted=json.dumps(source, ensure_ascii=False))
 
 
 def refuse_other_kinds(file: str) -> None:

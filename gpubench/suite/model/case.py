@@ -38,8 +38,11 @@ _IMAGES = ("digits", "mnist", "fashion-mnist", "cifar10")
 _OF_TASKS = ("digit-scenes", "spoken-commands", "spoken-digits", "seen-and-spoken", "catalogues")
 _DATA = ("synthetic", *_IMAGES, *_OF_TASKS)
 _DEVICE = r"^(cpu|cuda(:\d+)?)$"
+_FIRST = r"[A-Za-z_\u00aa-\uffdc]"
+"""Begins a name in Python; spelled so that Python, pydantic and JSON Schema, where `\\w` is ASCII, read it alike."""
+_NAME = rf"{_FIRST}[\w.\u00aa-\uffdc]*"
 _WORKLOAD = (
-    r"^([A-Za-z_][\w.]*(:[A-Za-z_][\w.]*)?|[^:\x00-\x1f]+\.py:[A-Za-z_][\w.]*"
+    rf"^({_NAME}(:{_NAME})?|[^:\x00-\x1f]+\.py:{_NAME}"
     r"|(hf|timm|torchvision-\w+):[^:\x00-\x1f]+)$"
 )
 _SHAPE = r"^([1-9]\d*(x[1-9]\d*){0,4}|[1-9]\d*(KiB|MiB|GiB))$"

@@ -3,8 +3,8 @@
 import re
 from typing import NamedTuple
 
-_PATTERN = re.compile(r"(?:(?P<name>[A-Za-z_]\w*)=)?(?:(?P<kind>bool|int[1-9]\d{0,8})(?::|$))?(?P<sizes>.*)", re.ASCII)
-_SIZES = re.compile(r"[1-9]\d{0,8}(x[1-9]\d{0,8}){0,5}")
+_PATTERN = re.compile(r"(?:(?P<name>[^\W\d]\w*)=)?(?:(?P<kind>bool|int[1-9][0-9]{0,8})(?::|$))?(?P<sizes>.*)")
+_SIZES = re.compile(r"[1-9]\d{0,8}(x[1-9]\d{0,8}){0,5}", re.ASCII)
 
 
 class InputShape(NamedTuple):

@@ -56,9 +56,16 @@ def spec_of(module: str, search_path: Sequence[str]) -> ModuleSpec | None:
         if folders is None:
             return None
         full = f"{full}.{part}"
-        finders = (finder.find_spec for finder in sys.meta_path)
-        spec = next((found for find in finders if (found := find(full, list(folders))) is not None), None)
+        spec = _within(full, part, list(folders))
     return spec
+
+
+def _within(full: str, part: str, folders: list[str]) -> ModuleSpec | None:
+    finders = (finder.find_spec for finder in sys.meta_path)
+    try:
+        return next((found for find in finders if (found := find(full, folders)) is not None), None)
+    except KeyError:  # a folder without __init__.py, whose parent would have to be imported
+        return PathFinder.find_spec(part, folders)
 
 
 def names_in(path: Path) -> dict[str, str] | None:

@@ -13,6 +13,8 @@ from gpubench.suite.select.expression import parse_selection
 def here(tmp_path, monkeypatch):
     own = "class Net: pass\nclass Other: pass\ndef make(): pass\nWIDTH = 3\n_hidden = 4\n"
     (tmp_path / "mymodel.py").write_text(f"import sys\nfrom torch.nn import Linear\n{own}")
+    (tmp_path / "plain" / "inner").mkdir(parents=True)
+    (tmp_path / "plain" / "inner" / "netz.py").write_text("class Größe: pass\n", encoding="utf-8")
     (tmp_path / "empty.py").write_text("import sys\nfrom torch import nn\nSIZE = 3\n")
     for folder in ("package", "scripts"):
         (tmp_path / folder).mkdir()
@@ -34,6 +36,8 @@ def here(tmp_path, monkeypatch):
         ("mymodel:Net", "Net"),
         ("mymodel.py:Net", "Net"),
         ("./mymodel.py:make", "make"),
+        ("plain.inner.netz:Größe", "Gr-e"),
+        ("plain/inner/netz.py:Größe", "Gr-e"),
     ],
 )
 def test_a_target_is_a_suite_of_one_workload(target, name):
@@ -145,6 +149,7 @@ def test_a_case_without_parameters_has_the_id_it_always_had():
         ("bool:7", (2, (7,), True)),
         ("3x8x8+int10", ((None, (3, 8, 8), False), (10, (), False))),
         ("tokens=int50:6+mask=bool:6", {"tokens": (50, (6,), False), "mask": (2, (6,), True)}),
+        ("länge=6", {"länge": (None, (6,), False)}),
     ],
 )
 def test_the_shape_of_a_sample(text, shape):
@@ -159,7 +164,7 @@ def test_inputs_have_a_name_each_or_none(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "3x", "x3", "0x3", "float:3", "int:3", "int3:", "10:int64", "3,3", "3+", "a=", "1x2x3x4x5x6x7"]
+    "text", ["", "3x", "x3", "0x3", "float:3", "int:3", "int3:", "10:int64", "3,3", "3+", "a=", "1x2x3x4x5x6x7", "²"]
 )
 def test_what_is_no_shape(text):
     with pytest.raises(ValueError, match="not the shape of a sample"):
