@@ -21,6 +21,7 @@ from gpubench.cli.standing_verdicts import SEQUENTIAL_ROUNDS
 from gpubench.core.errors import UsageError
 from gpubench.core.metrics import SESOI
 from gpubench.core.secrets import hide_secrets
+from gpubench.runner.program_input import SharedInput
 from gpubench.runner.program_run import ProgramRun, run_program
 from gpubench.telemetry.devices.base import Backend, Identity, TelemetryError
 from gpubench.telemetry.devices.open_backend import open_backend
@@ -75,12 +76,16 @@ class ProgramTelemetry:
     def _all(self) -> list[TelemetrySession]:
         return list(self._sessions.values()) or [self._cpu]
 
-    def measure(self, command: Sequence[str], *, stdout: int | None = None) -> ProgramFigures:
-        """Measures one run. ProgramStartError if it cannot be started; never KeyboardInterrupt, which goes to the
-        program.
+    def measure(
+        self, command: Sequence[str], *, stdout: int | None = None, stdin: SharedInput | None = None
+    ) -> ProgramFigures:
+        """Measures one run, which reads `stdin` from its start if that is a file. ProgramStartError if it cannot be
+        started; never KeyboardInterrupt, which goes to the program.
         """
         for session in self._all():
             session.before_launch()
+        if stdin is not None:
+            stdin.rewind()
         run = run_program(command, users_environment(), stdout=stdout)
         for session in self._all():
             session.after_launch()

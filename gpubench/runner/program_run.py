@@ -1,5 +1,6 @@
 """Runs any program once: its time, memory and exit status. The program keeps its standard streams."""
 
+import errno
 import os
 import resource
 import shutil
@@ -24,6 +25,12 @@ _FROM_THE_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 """Signals that a terminal sends to the whole foreground group, including the program."""
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, *_FROM_THE_TERMINAL)
+
+
+_NOT_STARTED = {
+    errno.ENOEXEC: "A script needs a first line such as `#!/bin/sh`; without one, name its shell: sh FILE.",
+    errno.ENOENT: "Does the program exist that its first line (`#!...`) or its loader names?",
+}
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,8 @@ def run_program(command: Sequence[str], environ: Mapping[str, str], *, stdout: i
                 list(command), executable=path, env=dict(environ), stdout=stdout, close_fds=False
             )
         except OSError as error:
-            raise ProgramStartError(f"{path} cannot be started: {error.strerror}", 126) from error
+            why = f"{path} cannot be started: {error.strerror}"
+            raise ProgramStartError(why, 126, hint=_NOT_STARTED.get(error.errno or 0, "")) from error
         passed.start_with(process.pid)
         memory.start()
         _, status, usage = os.wait4(process.pid, 0)

@@ -58,10 +58,10 @@ def command(
 ) -> int:
     """Measure any program: wall and CPU time, peak memory, energy, clocks and throttling.
 
-    Standard streams and signals are passed through to the program, and its exit status becomes that of gpubench
-    (128 + n after signal n, 127 if there is no such program, 126 if it cannot be started, 125 if the figures cannot be
-    written). Figures go to stderr. Memory is that of all its processes; GPU figures cover each card that it may open,
-    and include what other programs do there.
+    Standard streams and signals are passed through to the program (each run reads a file on stdin from its start), and
+    its exit status becomes that of gpubench (128 + n after signal n, 127 if there is no such program, 126 if it cannot
+    be started, 125 if the figures cannot be written). Figures go to stderr. Memory is that of all its processes; GPU
+    figures cover each card that it may open, and include what other programs do there.
 
     With --against, both commands run in turn, in random order within a round, until a verdict on wall time or the
     last round.
@@ -74,6 +74,7 @@ def command(
       gpubench stat -- sh -c 'make -j8 && ./bench'
     """  # noqa: D301 - click looks for the character itself
     from gpubench.cli.measured_program import ProgramTelemetry, measure_programs
+    from gpubench.runner.program_input import SharedInput
     from gpubench.runner.program_run import find_program
 
     reference = _words(against)
@@ -85,9 +86,10 @@ def command(
     if output is not None and not to_stdout:
         prepare_output(output)
     stdout = subprocess.DEVNULL if quiet else 2 if as_json else None
+    given = SharedInput()
     with ProgramTelemetry(devices) as telemetry:
         measured = measure_programs(
-            partial(telemetry.measure, stdout=stdout),
+            partial(telemetry.measure, stdout=stdout, stdin=given),
             command_line,
             reference,
             runs=runs,
@@ -102,6 +104,11 @@ def command(
     _write(text, None if to_stdout else output, err=not to_stdout)
     if measured.stopped:
         say(f"note: {measured.stopped}")
+    if len(measured.runs) + len(measured.reference_runs) + warmup > 1 and given.is_spent:
+        say(
+            "note: standard input was a pipe, whose content only the first run that read it got\n"
+            "hint: Give it as a file, which every run reads from the start: gpubench stat ... < FILE."
+        )
     return measured.exit_status
 
 

@@ -173,16 +173,27 @@ def test_json_has_every_run_and_withholds_secrets():
     assert "s3cr3t" not in "\n".join(program_lines(["a", "--token", "s3cr3t"], found.runs, ""))
 
 
-def gpubench(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "gpubench", "stat", *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
+def gpubench(*arguments, **streams):
+    command = [sys.executable, "-m", "gpubench", "stat", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **streams)
 
 
 def test_the_streams_and_the_status_of_the_program_pass_through(tmp_path):
     done = gpubench("-o", str(tmp_path / "figures.txt"), "sh", "-c", "echo out; echo err >&2; exit 4")
     assert (done.returncode, done.stdout, done.stderr) == (4, "out\n", "err\n")
     assert "wall time" in (tmp_path / "figures.txt").read_text()
+
+
+def test_every_run_reads_a_file_from_its_start_and_a_pipe_that_is_spent_is_told(tmp_path):
+    (tmp_path / "given").write_text("skipped\nread\n")
+    with (tmp_path / "given").open("rb", buffering=0) as given:
+        given.readline()
+        done = gpubench("-r", "3", "cat", stdin=given)
+    assert (done.stdout, "standard input" in done.stderr) == ("read\n" * 3, False)
+    piped = gpubench("-r", "2", "cat", input="read\n")
+    assert piped.stdout == "read\n"
+    assert "note: standard input was a pipe, whose content only the first run that read it got" in piped.stderr
+    assert "standard input" not in gpubench("-r", "2", "true", input="read\n").stderr
 
 
 def test_a_link_is_replaced_and_what_it_pointed_to_stays(tmp_path):

@@ -112,13 +112,18 @@ def test_what_cannot_be_started_has_a_shells_status(command, status, said):
     assert raised.value.exit_status == status
 
 
-def test_a_file_without_a_first_line_that_names_its_interpreter_cannot_be_started(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "said", "hint"),
+    [("exit 0\n", "Exec format error", "first line"), ("#!/no/such/shell\n", "No such file", "first line")],
+)
+def test_a_file_without_a_first_line_that_names_its_interpreter_cannot_be_started(tmp_path, text, said, hint):
     script = tmp_path / "script"
-    script.write_text("exit 0\n")
+    script.write_text(text)
     script.chmod(0o755)
-    with pytest.raises(ProgramStartError, match="Exec format error") as raised:
+    with pytest.raises(ProgramStartError, match=said) as raised:
         run([str(script)])
     assert raised.value.exit_status == 126
+    assert hint in raised.value.hint
 
 
 def signalled(code, number):
