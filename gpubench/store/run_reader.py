@@ -91,19 +91,21 @@ def load_run(folder: Path) -> Run:
 
 
 _ALIKE = ("case_id", "label", "effective", "window", "absent", "telemetry", "parity")
+_MODELS = ("effective", "window", "series", "parity")
 
 
 def _share_parts(record: Record, before: Record | None) -> None:
     """Lets `record` share equal parts with an earlier launch of its case. Such copies were two thirds of the memory of
     tens of thousands of records.
     """
-    parts = record.__dict__
-    for name in _ALIKE if before is not None else ():
-        if parts[name] == before.__dict__[name]:
-            parts[name] = before.__dict__[name]
-    for model in (record, record.effective, record.window, record.series, record.parity):
-        if model is not None:
-            share_names(model)
+    parts, shared = record.__dict__, {} if before is None else before.__dict__
+    for name in _ALIKE if shared else ():
+        if parts[name] == shared[name]:
+            parts[name] = shared[name]
+    share_names(record)
+    for name in _MODELS:
+        if parts[name] is not None and parts[name] is not shared.get(name):
+            share_names(parts[name])
 
 
 def load_head(folder: Path) -> RunHead:

@@ -3,6 +3,7 @@ full.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import chain
 
 from gpubench.analysis.summary.launch_estimates import estimate
 from gpubench.core.metrics import METRICS
@@ -52,10 +53,10 @@ class CaseFigures(Mapping[str, Estimate]):
         return Reasons(self, self._launches)
 
     @property
-    def mentioned(self) -> set[str]:
-        """Metrics that may have a figure or a reason; all others have neither."""
+    def mentioned(self) -> Iterator[str]:
+        """Metrics that may have a figure or a reason, some more than once; all others have neither."""
         own = (names for record in self._launches for names in (record.metrics, record.absent))
-        return {*_DERIVED, *_MAY_BE_IMPLIED}.union(*own)
+        return chain(_DERIVED, _MAY_BE_IMPLIED, *own)
 
     def why_absent(self, name: str) -> str | None:
         """Why a metric has no figure; None if it has one, or no reason is known."""

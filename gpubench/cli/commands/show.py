@@ -54,7 +54,8 @@ def command(
     """One run or one case in full.
 
     RUN is a folder, the start of a run's name, a tag, `@last` (the default), or `@last~2` (two before the last).
-    CASE is a number in the run's table, a label, or a case id.
+    CASE is a number in the run's table, a label, or a case id. --json and --csv name the arm of each case of a run with
+    arms.
 
     \b
     Examples:
@@ -67,32 +68,39 @@ def command(
     """  # noqa: D301 - click looks for the character itself
     from gpubench.analysis.summary.run_summary import summarise_run
     from gpubench.cli.open_run import open_run, pick_case, shown_name
-    from gpubench.report.render.json_document import run_document, to_json
     from gpubench.store.run_names import split_case
 
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other.")
     reference, case = split_case(run)
     stored = open_run(reference, store)
+    if as_json or as_csv:
+        sys.stdout.write(_exported(stored, case, price, as_json=as_json))
+        return
     summary = summarise_run(stored, price_per_hour=price)
     chosen = None if case is None else pick_case(summary, case)
-    if as_json:
-        document = run_document(summary, folder=str(stored.folder))
-        if chosen is not None:
-            document["cases"] = [case for case in document["cases"] if case["index"] == chosen.planned.index]
-        sys.stdout.write(to_json(document))
-    elif as_csv:
-        from gpubench.analysis.summary.long_table import frame
-        from gpubench.report.render.csv_text import safe_table
-
-        table = frame(summary)
-        if chosen is not None:
-            table = table[table["index"] == chosen.planned.index]
-        sys.stdout.write(safe_table(table).to_csv(index=False))
-    elif chosen is not None:
+    if chosen is not None:
         _print_case(chosen, summary.info, stored.folder, wide=wide)
     else:
         _print_run(summary, stored, shown_name(stored.folder, store), everything=everything, wide=wide)
+
+
+def _exported(stored: "Run", case: str | None, price: float | None, *, as_json: bool) -> str:
+    """The document or the long table of a run, or of one of its cases; arms are kept apart."""
+    from gpubench.cli.open_run import pick_case
+    from gpubench.report.render.csv_text import safe_table
+    from gpubench.report.render.json_document import sides_document, to_json
+    from gpubench.report.sinks.exported_run import ExportedRun, summarise_sides
+    from gpubench.report.sinks.table_files import long_table
+
+    sides = summarise_sides(stored, price_per_hour=price)
+    index = None if case is None else pick_case(next(iter(sides.values())), case).planned.index
+    if as_json:
+        document = sides_document(sides, folder=str(stored.folder))
+        document["cases"] = [each for each in document["cases"] if index in (None, each["index"])]
+        return to_json(document)
+    table = long_table(ExportedRun(stored, sides))
+    return safe_table(table if index is None else table[table["index"] == index]).to_csv(index=False)
 
 
 def _print_case(chosen: "CaseSummary", info: "RunInfo", folder: Path, *, wide: bool) -> None:

@@ -7,7 +7,7 @@ charts and CSV.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
 Style = Literal["plain", "strong", "code", "muted", "term"]
@@ -102,7 +102,9 @@ class Column:
         return [each if isinstance(each, Cell) else _as_cell(each) for each in found]
 
 
+@lru_cache(maxsize=2**15, typed=True)
 def _as_cell(found: str | int | None) -> Cell:
+    """Equal cells are one object: tables of thousands of cases repeat their numbers, marks and notes."""
     return EMPTY if found is None else Cell(found) if isinstance(found, str) else Cell(str(found), value=found)
 
 

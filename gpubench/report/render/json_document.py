@@ -6,6 +6,8 @@ There is no NaN: a number that is not finite is null.
 """
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from gpubench.analysis.fleet.judge_run import Fleet, FleetCard
@@ -61,6 +63,24 @@ def run_document(summary: RunSummary, *, folder: str | None = None) -> dict[str,
         document["fleet"] = _fleet_document(fleet)
     cleaned: dict[str, Any] = _finite(document)
     return cleaned
+
+
+def sides_document(sides: Mapping[str, RunSummary], *, folder: str | None = None) -> dict[str, Any]:
+    """The document of a run by the summaries of its arms: each case, effect and advice names its arm, and each line of
+    the headline begins with it. That of a run without arms, under the empty name, is `run_document`.
+    """
+    of_arms = {arm: run_document(summary, folder=folder) for arm, summary in sides.items()}
+    document = dict(next(iter(of_arms.values())))
+    if "" in of_arms:
+        return document
+    for part in ("effects", "advice", "cases"):
+        document[part] = [{"arm": arm, **each} for arm, found in of_arms.items() for each in found[part]]
+    document["headline"] = [f"{arm}: {said}" for arm, found in of_arms.items() for said in found["headline"]]
+    counts = Counter[str]()
+    for found in of_arms.values():
+        counts.update(found["run"]["counts"])
+    document["run"] = {**document["run"], "counts": dict(counts)}
+    return document
 
 
 def case_document(entry: CaseSummary) -> dict[str, Any]:

@@ -72,9 +72,10 @@ class ExportedRun:
         return write_html(model, folder / f"{REPORT_NAME}.html")
 
 
-def summarise_sides(run: RecordedRun) -> dict[str, RunSummary]:
+def summarise_sides(run: RecordedRun, *, price_per_hour: float | None = None) -> dict[str, RunSummary]:
     """The `sides` of an `ExportedRun`."""
-    return {arm or "": summarise_run(run, arm=arm) for arm in arms_of(run) or (None,)}
+    arms = arms_of(run) or (None,)
+    return {arm or "": summarise_run(run, arm=arm, price_per_hour=price_per_hour) for arm in arms}
 
 
 def _current_report(folder: Path) -> Path | None:

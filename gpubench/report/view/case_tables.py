@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
+from itertools import chain
 from typing import Any, Literal
 
 from gpubench.analysis.summary.case_summary import CaseSummary
@@ -34,7 +35,7 @@ def metrics_present(summaries: Iterable[CaseSummary], names: Sequence[str]) -> t
 def absent_notes(summaries: Iterable[CaseSummary], names: Sequence[str]) -> tuple[Line, ...]:
     """Why no case has a figure of these metrics, once per reason: `W, J/sample: n/a (no NVIDIA driver)`."""
     everything = [entry for entry in summaries if entry.status is Status.OK]
-    mentioned = set[str]().union(*(entry.metrics.mentioned for entry in everything))
+    mentioned = set(chain.from_iterable(entry.metrics.mentioned for entry in everything))
     by_reason: dict[str, list[str]] = {}
     for name in names:
         if name not in mentioned or any(_has(entry, name) for entry in everything):
@@ -110,7 +111,15 @@ def setting_cell(entry: CaseSummary, name: str) -> Cell:
     value = getattr(entry.case, name)
     if name == "batch_size" and value == "max" and entry.effective is not None and entry.effective.batch_size:
         return Cell(f"max {entry.effective.batch_size}", value=entry.effective.batch_size)
-    return Cell(word(name, value), value=value if isinstance(value, bool | int | float | str) else str(value))
+    if isinstance(value, bool | int | float | str):
+        return _word_cell(name, value)
+    return Cell(word(name, value), value=str(value))
+
+
+@lru_cache(maxsize=4096, typed=True)
+def _word_cell(name: str, value: float | str) -> Cell:
+    """Shared by all cases with this value, in every table."""
+    return Cell(word(name, value), value=value)
 
 
 def _figure(entry: CaseSummary, name: str, *, first: bool) -> Cell:

@@ -3,7 +3,9 @@ import json
 import os
 from pathlib import Path
 
+import jsonschema
 import pytest
+from fakes.gate_runs import two_arms
 from fakes.hostile import HOSTILE, MOVES_A_TERMINAL, STEERS_CI, hostile_run
 from fakes.runs import invented_run
 from fakes.stored import stored
@@ -136,6 +138,23 @@ def test_of_a_long_log_only_the_end_is_read(tmp_path: Path) -> None:
         file.write(b"the end")
     shown = read_log(tmp_path, "1.log", most_bytes=10)
     assert shown == "[...]\n\0\0\0the end"
+
+
+@pytest.mark.parametrize("case", ["", ":1"])
+def test_arms_are_kept_apart_in_json_and_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str) -> None:
+    made = two_arms()
+    made.measured(1000.0, head=900.0, batch_size=64)
+    made.write(tmp_path, "ab")
+    assert show(tmp_path, f"ab{case}", "--json") == ExitStatus.OK
+    document = json.loads(capsys.readouterr().out)
+    jsonschema.validate(document, json.loads((ROOT / "schemas" / "run-document-1.json").read_text()))
+    speeds = {found["arm"]: found["metrics"]["throughput"]["value"] for found in document["cases"]}
+    assert speeds == {"base": pytest.approx(1000, rel=0.01), "head": pytest.approx(900, rel=0.01)}
+    assert document["run"]["counts"] == {"ok": 2}
+    assert [said.partition(":")[0] for said in document["headline"]] == ["base", "head"]
+    assert show(tmp_path, f"ab{case}", "--csv") == ExitStatus.OK
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert {row["arm"]: float(row["value"]) for row in rows if row["metric"] == "throughput"} == speeds
 
 
 def test_json_and_csv_exclude_each_other(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
