@@ -118,9 +118,20 @@ def load_head(folder: Path) -> RunHead:
 
 
 def count_ends(folder: Path) -> Counter[str]:
-    """How many launches ended in each way, by the last record per launch; reads only the beginning of each line."""
+    """How many launches ended in each way, by the last record per launch; reads only the beginning of each line.
+    StoreError if they cannot be read.
+    """
+    try:
+        return _ends_in(folder / RECORDS_NAME)
+    except FileNotFoundError:
+        return Counter()
+    except OSError as error:
+        raise store_error("read", folder / RECORDS_NAME, error) from error
+
+
+def _ends_in(path: Path) -> Counter[str]:
     ends: dict[Any, bytes] = {}
-    with suppress(FileNotFoundError), open_regular(folder / RECORDS_NAME, _MOST_RECORDS_BYTES) as file:
+    with open_regular(path, _MOST_RECORDS_BYTES) as file:
         while line := file.readline(MOST_LINE_BYTES):
             found = _BEGINNING.match(line)
             if found and line.endswith(b"}\n"):

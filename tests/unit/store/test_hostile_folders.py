@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from fakes.runs import FakeRun
 
+from gpubench.cli.screens.listings import runs
 from gpubench.core.errors import StoreError
 from gpubench.store.run_names import list_runs, resolve_run
 from gpubench.store.run_reader import MOST_LINE_BYTES, load_info, load_run
@@ -95,6 +96,15 @@ def test_records_that_are_no_file_are_refused(folder: Path) -> None:
     plant(folder / "records.jsonl", Path("/dev/zero"))
     with pytest.raises(StoreError, match="not a regular file"):
         load_run(folder)
+
+
+@pytest.mark.parametrize("kind", ["folder", "loop", "pipe"])
+def test_records_that_cannot_be_read_are_one_line_of_the_list(folder: Path, kind: str) -> None:
+    path = folder / "records.jsonl"
+    path.unlink()
+    {"folder": path.mkdir, "loop": lambda: path.symlink_to(path), "pipe": lambda: os.mkfifo(path)}[kind]()
+    (entry,) = runs(folder.parent).entries
+    assert entry["ended"].startswith("unreadable: ")
 
 
 def test_a_line_too_long_is_left_out_and_the_next_is_read(folder: Path, fake: FakeRun) -> None:
