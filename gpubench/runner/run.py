@@ -172,6 +172,7 @@ def start(
     cases = request.wanted()
     name = request.out.name if request.out is not None else new_run_name(suite.name, now, request.store)
     folder = request.out or request.store / name
+    _refuse_bytes(Path.cwd(), folder)
     info = _info(request, name, now)
     beside = request.loaded.beside
     modules = modules_of(suite, cases, request.arms, (*request.search_path, *beside), request.interleave)
@@ -203,6 +204,18 @@ def start(
             if made and not planned:
                 shutil.rmtree(folder, ignore_errors=True)  # the folder holds only the head of a run that never began
             raise
+
+
+def _refuse_bytes(*folders: Path) -> None:
+    """UsageError for a folder that records and messages, which are Unicode, cannot name."""
+    for folder in folders:
+        try:
+            str(folder).encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(
+                f"the name of {folder} is not UTF-8 text, and records could not name it.",
+                hint="Rename the folder, or run in another one: --out DIR, --store DIR.",
+            ) from error
 
 
 def resume(

@@ -1,6 +1,7 @@
 """One odd value in a file from elsewhere: a line and status 2, or the figure is absent; never a failure of gpubench."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -13,6 +14,7 @@ from fakes.gate_runs import HandMade
 from fakes.pytest_json import write_pytest_json
 
 from gpubench.cli.main import main
+from gpubench.core.errors import ExitStatus
 from gpubench.store.parse_json import parse_json
 
 HUGE = 10**400
@@ -141,3 +143,16 @@ def test_an_odd_duration_of_a_suite_is_a_mistake_with_its_place(
     path.write_text(f"schema: 1\nname: s\nmatrix: {{batch_size: [1]}}\nmeasure: {{max_time: {value}}}\n")
     assert main(["validate", str(path)]) == 2
     assert f"{path}:4:21 error measure.max_time: expected a" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("current", [False, True], ids=["store", "current"])
+def test_a_folder_whose_name_is_not_utf8_is_refused_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, current: bool
+):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    monkeypatch.chdir(folder if current else tmp_path)
+    store = tmp_path / "runs" if current else folder
+    assert main(["run", "cnn-smoke", "--store", str(store)]) == ExitStatus.USAGE
+    assert "is not UTF-8 text" in capsys.readouterr().err
+    assert list(folder.iterdir()) == []
