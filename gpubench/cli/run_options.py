@@ -33,6 +33,8 @@ def check_options(options: Mapping[str, Any], arms: AskedArms) -> None:
         raise click.UsageError(
             "Each of several --input takes one shape; to try several, join them: -s input=3x64x64+10,3x128x128+10."
         )
+    if options["price"] is not None and options["arms"]:
+        raise click.UsageError("--price cannot be combined with --arm: an hour costs the same for all arms.")
     if options["baseline"] is not None and options["arms"]:
         raise click.UsageError("--baseline cannot be combined with --arm: arms are compared with the first one.")
     if options["baseline"] is not None and options["as_json"]:
@@ -55,6 +57,7 @@ def _check_resume(options: Mapping[str, Any]) -> None:
     planned = [
         f"--{name}" for name in ("tag", "seed", "out", "repeats", "timeout", "engine") if options[name] is not None
     ]
+    planned += ["--price"] if options["price"] is not None else []
     planned += ["--no-contest"] if options["no_contest"] else []
     if planned:
         raise click.UsageError(f"--resume continues the run as planned: it cannot be combined with {planned[0]}.")

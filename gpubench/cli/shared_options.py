@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,9 @@ import rich_click as click
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+    from gpubench.suite.machine_prices import Price
+    from gpubench.suite.model.suite import Suite
 
 Decorator = Callable[[Any], Any]
 
@@ -34,31 +37,49 @@ class Share(click.ParamType):  # type: ignore[type-arg]
 share = Share()
 
 
-_PRICE = re.compile(r"(\d+(?:\.\d+)?|\.\d+)/h")
+class _Price(click.ParamType):  # type: ignore[type-arg]
+    """`2.5/h`, or a file of prices by machine."""
+
+    name = "price"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "Price":
+        from gpubench.suite.machine_prices import Price
+
+        try:
+            return Price.of_text(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
-def price(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """A callback: `2.5/h`, money per hour in any currency."""
-    if value is None:
-        return None
-    found = _PRICE.fullmatch(value)
-    if found is None or float(found[1]) <= 0:
-        raise click.BadParameter(f"expected money per hour, such as 2.5/h, got {value!r}", ctx, param)
-    return float(found[1])
-
-
-def prices(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[float, ...]:
-    """A callback: several of `price`."""
-    found = (price(ctx, param, value) for value in values)
-    return tuple(each for each in found if each is not None)
-
-
+price = _Price()
 price_option: Decorator = click.option(
     "--price",
-    callback=price,
-    metavar="X/h",
-    help="What the machine costs, in any currency: 2.5/h. Adds what samples cost.",
+    type=price,
+    metavar="X/h|FILE",
+    help="What the machine costs, in any currency: 2.5/h, or a YAML file with `NAME: X/h` for each machine or device. "
+    "Adds what samples cost.",
 )
+
+
+def price_of(price: "Price | None", environment: Mapping[str, Any]) -> float | None:
+    """The price of the machine of a run, by its environment."""
+    from gpubench.machine.environment import comparable, machine_names
+
+    return None if price is None else price.of(machine_names(environment.get("hostname"), comparable(environment)))
+
+
+def price_here(price: "Price | None", suite: "Suite | None" = None) -> float | None:
+    """The price of this machine, on which `suite` is measured. UsageError for a file, if it takes several machines."""
+    from gpubench.machine.environment import collect
+
+    if price is None or price.path is None:
+        return price_of(price, {})
+    if suite is not None and suite.cluster is not None and suite.cluster.engine != "local":
+        raise click.UsageError(
+            f"{price.path} has prices of single machines, and this suite is measured on several: give what an hour of "
+            "all of them costs, such as --price 20/h."
+        )
+    return price_of(price, collect({}))
 
 
 def seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 _NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _QUANTITY = re.compile(rf"\s*({_NUMBER})\s*([A-Za-zµ%]*)\s*")
+_PER_HOUR = re.compile(r"(\d+(?:\.\d+)?|\.\d+)/h")
 _COMPOUND = re.compile(rf"({_NUMBER})\s*(ms|us|µs|ns|s|min|m|h)\s*")
 
 _SECONDS = {"": 1.0, "ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
@@ -57,6 +58,14 @@ def parse_duration(text: str | float) -> float:
         if len(parts) > 1 and not _COMPOUND.sub("", text).strip():
             return sum(float(number) * _SECONDS[unit] for number, unit in parts)
     return _parse(text, _SECONDS, "a duration")
+
+
+def parse_price(text: object) -> float:
+    """Money per hour, in any currency, from `2.5/h`. ValueError if it is none, or not above 0."""
+    found = _PER_HOUR.fullmatch(text) if isinstance(text, str) else None
+    if found is None or not 0 < float(found[1]) < math.inf:
+        raise ValueError(f"expected money per hour, such as 2.5/h, got {text!r}")
+    return float(found[1])
 
 
 def parse_fraction(text: str | float) -> float:

@@ -77,6 +77,12 @@ def _read_gpus() -> tuple[dict[str, Any], list[dict[str, Any]]]:
         nvml.close()
 
 
+def machine_names(hostname: str | None, facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a list of machines may call one: its host name, then its GPUs, then its CPU. `facts` as of `comparable`."""
+    gpus = [value for name, value in facts.items() if name.startswith("gpu") and name.endswith(".name")]
+    return tuple(dict.fromkeys(str(each) for each in (hostname, *gpus, facts.get("cpu.model")) if each))
+
+
 def comparable(env: Mapping[str, Any]) -> dict[str, Any]:
     """What must agree to compare two runs, as a flat mapping from `part.name` to values, without absent ones.
 

@@ -70,6 +70,7 @@ class RunRequest(MeasureRequest):
     sesoi: float | None = None
     interleave: Level | None = None
     tune: TuneGoal | None = None
+    price_per_hour: float | None = None
 
     @property
     def kept(self) -> Callable[[Case], bool] | None:
@@ -300,6 +301,7 @@ def _info(request: RunRequest, name: str, now: datetime) -> RunInfo:
         screen_rounds=request.screen_rounds,
         sesoi=request.sesoi,
         tune=request.tune,
+        price_per_hour=request.price_per_hour,
         working_folder=None if folder is None or request.anonymous else str(folder),
         interpreter=recorded_interpreter(hidden=request.anonymous),
     )

@@ -109,6 +109,8 @@ class RunInfo(Frozen):
     further rounds, on which alone they are judged; None: each case is judged while it is measured. `sesoi` is the run's
     smallest effect of interest (0.03 is 3 %), None without arms.
 
+    `price_per_hour` is what the machine costs, in any currency; None if not given.
+
     `tune` is set if the cases were chosen during the run: `suite` then holds the whole grid, `cases` those that were
     tried. `target` is the workload named instead of a suite. Relative paths (`suite_path`, data sets, interpreters) are
     relative to `working_folder`. `interpreter` is the prefix of the Python that ran gpubench. An anonymous run has no
@@ -137,6 +139,7 @@ class RunInfo(Frozen):
     interleave: Literal["block", "launch"] | None = None
     screen_rounds: int | None = Field(None, ge=0, le=10**6)
     sesoi: float | None = Field(default=None, gt=0, lt=1)
+    price_per_hour: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     tune: TuneGoal | None = None
     working_folder: str | None = None
     interpreter: str | None = None

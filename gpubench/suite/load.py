@@ -74,7 +74,7 @@ def load_suite(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSuite
     if is_target(str(source)):
         return replace(parse_suite(target_suite(str(source)), overrides), target=str(source))
     path = find_suite(source)
-    return parse_suite(_read(path), overrides, path=path)
+    return parse_suite(read_text(path), overrides, path=path)
 
 
 def parse_suite(text: str, overrides: Sequence[str] = (), *, path: Path | None = None) -> LoadedSuite:
@@ -158,8 +158,8 @@ def find_suite(source: str | Path) -> Path:
     )
 
 
-def _read(path: Path) -> str:
-    """UTF-8 text of at most MAX_BYTES."""
+def read_text(path: Path) -> str:
+    """UTF-8 text of at most MAX_BYTES. SuiteError, or UsageError if the file cannot be read."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)

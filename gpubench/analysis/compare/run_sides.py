@@ -10,7 +10,7 @@ from gpubench.analysis.summary.case_summary import ComparableCase
 from gpubench.analysis.summary.run_summary import RecordedRun, RunSummary, summarise_run
 from gpubench.core.errors import UsageError
 from gpubench.core.records import Status
-from gpubench.machine.environment import comparable
+from gpubench.machine.environment import comparable, machine_names
 from gpubench.suite.model.case import SPECS
 
 Source = Literal["run", "arm", "baseline", "pytest-benchmark"]
@@ -48,7 +48,8 @@ class Side:
     settings).
 
     `source` and `suite` decide which sides may be compared. `name` is for display. For an arm, `rounds` is the most
-    rounds per case in its run, and `screen_rounds` those that a screened run gives every case.
+    rounds per case in its run, and `screen_rounds` those that a screened run gives every case. `price_per_hour`:
+    what the machine costs, if the run was told.
     """
 
     name: str
@@ -59,6 +60,13 @@ class Side:
     facts: Mapping[str, Any] = field(default_factory=dict)
     rounds: int = 0
     screen_rounds: int | None = None
+    hostname: str | None = None
+    price_per_hour: float | None = None
+
+    @property
+    def machine_names(self) -> tuple[str, ...]:
+        """What a list of machines may call this one."""
+        return machine_names(self.hostname, self.environment)
 
 
 def arms_of(run: RecordedRun) -> tuple[str, ...]:
@@ -84,7 +92,8 @@ def side_of(run: RecordedRun, name: str, *, arm: str | None = None, summary: Run
     environment = comparable(run.info.environment)
     suite = run.info.suite_name
     if arm is None:
-        return Side(name, "run", suite, cases, environment, facts_of(run))
+        host, price = run.info.environment.get("hostname"), run.info.price_per_hour
+        return Side(name, "run", suite, cases, environment, facts_of(run), hostname=host, price_per_hour=price)
     given = next((each.given for each in run.info.arms if each.name == arm), {})
     # An arm may use its own interpreter, whose versions its workers report.
     versions = next((case.effective.versions for case in cases if case.effective and case.effective.versions), {})

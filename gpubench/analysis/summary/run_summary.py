@@ -68,12 +68,13 @@ def summarise_run(
     metrics: Collection[str] | None = None,
     price_per_hour: float | None = None,
 ) -> RunSummary:
-    """Summarises every planned case. `arm` limits the launches, `metrics` the estimates. `price_per_hour`, of the
-    machine in any currency, adds what samples cost.
+    """Summarises every planned case. `arm` limits the launches, `metrics` the estimates. `price_per_hour` of the
+    machine, by default that given to the run, adds what samples cost.
 
     If a repeat was recorded twice (a resumed run), the later record counts. Training cases get the accuracy finding of
     the quality entry with the same workload, device and precision.
     """
+    price_per_hour = run.info.price_per_hour if price_per_hour is None else price_per_hour
     records = latest(each for each in run.records if arm is None or each.arm == arm)
     of_case: dict[int, list[Record]] = {}
     for record in sorted(records, key=lambda each: (each.case_index, each.repeat)):

@@ -9,7 +9,7 @@ from gpubench.cli.screens.final_screen import print_compared, print_compared_jso
 from gpubench.cli.shared_options import (
     complete_runs,
     json_option,
-    prices,
+    price,
     select_option,
     share,
     store_option,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gpubench.analysis.compare.machine_choice import MachineChoice
     from gpubench.analysis.compare.run_sides import Side
     from gpubench.store.run_reader import Run
+    from gpubench.suite.machine_prices import Price
 
 
 @click.command(name="compare")
@@ -46,9 +47,10 @@ if TYPE_CHECKING:
     "--price",
     "hourly",
     multiple=True,
-    callback=prices,
-    metavar="X/h",
-    help="What each machine costs, in the order of the runs: --price 2.5/h --price 4/h.",
+    type=price,
+    metavar="X/h|FILE",
+    help="What each machine costs, in the order of the runs (--price 2.5/h --price 4/h), or one file for both "
+    "(default: as `run --price` was told).",
 )
 @click.option(
     "--why",
@@ -75,7 +77,7 @@ def command(
     allow_unpaired: bool,
     force: bool,
     machines: bool,
-    hourly: tuple[float, ...],
+    hourly: "tuple[Price, ...]",
     why: bool,
     verbose: bool,
     as_json: bool,
@@ -150,19 +152,28 @@ def _check_metrics(metrics: tuple[str, ...]) -> None:
         raise click.BadParameter(message, param_hint="--metric")
 
 
-def _check_machines(num_runs: int, hourly: tuple[float, ...], *, machines: bool) -> None:
+def _check_machines(num_runs: int, hourly: "tuple[Price, ...]", *, machines: bool) -> None:
     if hourly and not machines:
         raise click.UsageError("--price is for --machines: it is the same money for the arms of one machine.")
     if machines and num_runs != 2:
         raise click.UsageError(f"--machines compares two runs, one of each machine, and got {num_runs}.")
-    if machines and len(hourly) not in (0, 2):
-        raise click.UsageError("Give --price once for each of the two machines: --price 2.5/h --price 4/h.")
+    one_file = len(hourly) == 1 and hourly[0].path is not None
+    if machines and len(hourly) not in (0, 2) and not one_file:
+        raise click.UsageError(
+            "Give --price once for each of the two machines (--price 2.5/h --price 4/h), or one file with both."
+        )
 
 
-def _choice(compared: "Compared", hourly: tuple[float, ...]) -> "MachineChoice":
+def _choice(compared: "Compared", given: "tuple[Price, ...]") -> "MachineChoice":
     from gpubench.analysis.compare.machine_choice import choose_machine
 
-    return choose_machine(compared, (hourly[0], hourly[1]) if hourly else None)
+    sides = (compared.reference, compared.candidate)
+    each = given * 2 if len(given) == 1 else given or (None, None)
+    first, second = (
+        side.price_per_hour if price is None else price.of(side.machine_names)
+        for side, price in zip(sides, each, strict=True)
+    )
+    return choose_machine(compared, None if first is None or second is None else (first, second))
 
 
 def _kept(side: "Side", selection: str | None) -> "Side":

@@ -3,11 +3,15 @@
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from gpubench.cli.shared_options import complete_runs, price_option, store_option
+from gpubench.cli.shared_options import complete_runs, price_of, price_option, store_option
 from gpubench.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from gpubench.suite.machine_prices import Price
 
 _HTML = (".html", ".htm")
 _MARKDOWN = (".md", ".markdown")
@@ -42,7 +46,7 @@ def command(
     output: Path | None,
     allow_unpaired: bool,
     force: bool,
-    price: float | None,
+    price: "Price | None",
     store: Path,
 ) -> None:
     """Write the report of a stored run.
@@ -86,7 +90,7 @@ def command(
         model = runs_report(stored, others, allow_unpaired=allow_unpaired, force=force)
         stem += f"-against-{'-'.join(other.folder.name for other in others)}"  # the run's own report stays
     else:
-        summary = None if price is None else summarise_run(stored, price_per_hour=price)
+        summary = summarise_run(stored, price_per_hour=price_of(price, stored.info.environment)) if price else None
         model = report_of(stored, shown_name(stored.folder, store), summary)
     if output is None:
         click.echo(write_both(model, stored.folder, stem))

@@ -19,6 +19,8 @@ from gpubench.cli.shared_options import (
     json_option,
     loss_option,
     model_settings,
+    price_here,
+    price_option,
     seconds,
     select_option,
     set_option,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from gpubench.runner.run import RunRequest
     from gpubench.runner.run_session import Decisions
     from gpubench.suite.load import LoadedSuite
+    from gpubench.suite.machine_prices import Price
 
 
 @click.command(name="run")
@@ -124,6 +127,7 @@ if TYPE_CHECKING:
 )
 @click.option("--allow-empty", is_flag=True, help="Exit 0 even if no case gave a valid figure.")
 @click.option("--report/--no-report", default=True, show_default=True, help="Write the report into the run folder.")
+@price_option
 @sink_option("--export", "Send the run there when it has ended", envvar="GPUBENCH_EXPORT")
 @json_option
 @wide_option
@@ -163,6 +167,7 @@ def command(
     strict: bool,
     allow_empty: bool,
     report: bool,
+    price: "Price | None",
     sinks: tuple[str, ...],
     as_json: bool,
     wide: bool,
@@ -188,6 +193,7 @@ def command(
       gpubench run --resume before                        measure what is missing
       gpubench run scaling --engine slurm                 on the nodes of this allocation
       gpubench run cnn --baseline before                  and what changed since
+      gpubench run cnn --price 2.5/h                      and what samples cost
       gpubench run cnn --arm base= --arm head=set.precision=amp-bf16 -s device=cuda -s precision=fp32
       gpubench run suites/mine.yaml --arm base=git=main --arm head=git=HEAD
     """  # noqa: D301 - click looks for the character itself
@@ -217,6 +223,7 @@ def command(
         )
     overrides += overrides_of(repeats=repeats, no_contest=no_contest, timeout=timeout, engine=engine)
     loaded = _load(suite or "", overrides + model_settings(inputs, loss))
+    hourly = price_here(price, loaded.suite)
     if become_a_node(loaded.suite.cluster, per_card=loaded.suite.fleet is not None):
         return ExitStatus.OK
     request = RunRequest(
@@ -233,6 +240,7 @@ def command(
         download=download,
         skip_after_oom=not no_oom_skip,
         anonymous=anonymous,
+        price_per_hour=hourly,
     )
     request = replace(request, **asked.fields(loaded, len(request.wanted())))
     return _dry_run(request, as_json=as_json, wide=wide, everything=everything) if dry_run else _run(request, ending)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from gpubench.cli.print_errors import say
-from gpubench.cli.shared_options import complete_runs, json_option, price_option, store_option, wide_option
+from gpubench.cli.shared_options import complete_runs, json_option, price_of, price_option, store_option, wide_option
 
 if TYPE_CHECKING:
     from gpubench.analysis.summary.case_summary import CaseSummary
     from gpubench.analysis.summary.run_summary import RunSummary
     from gpubench.store.run_info import RunInfo
     from gpubench.store.run_reader import Run
+    from gpubench.suite.machine_prices import Price
 
 SECTIONS = (
     "switches",
@@ -49,7 +50,7 @@ _MOST_LISTED = 1000
 @wide_option
 @store_option
 def command(
-    run: str, *, as_json: bool, as_csv: bool, everything: bool, price: float | None, wide: bool, store: Path
+    run: str, *, as_json: bool, as_csv: bool, everything: bool, price: "Price | None", wide: bool, store: Path
 ) -> None:
     """One run or one case in full.
 
@@ -74,10 +75,11 @@ def command(
         raise click.UsageError("--json and --csv exclude each other.")
     reference, case = split_case(run)
     stored = open_run(reference, store)
+    hourly = price_of(price, stored.info.environment)
     if as_json or as_csv:
-        sys.stdout.write(_exported(stored, case, price, as_json=as_json))
+        sys.stdout.write(_exported(stored, case, hourly, as_json=as_json))
         return
-    summary = summarise_run(stored, price_per_hour=price)
+    summary = summarise_run(stored, price_per_hour=hourly)
     chosen = None if case is None else pick_case(summary, case)
     if chosen is not None:
         _print_case(chosen, summary.info, stored.folder, wide=wide)

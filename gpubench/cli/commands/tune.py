@@ -14,7 +14,8 @@ from gpubench.cli.shared_options import (
     input_option,
     loss_option,
     model_settings,
-    price,
+    price_here,
+    price_option,
     seconds,
     set_option,
     store_option,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gpubench.runner.run import RunOutcome
     from gpubench.store.run_info import RunInfo
     from gpubench.store.run_reader import Run
+    from gpubench.suite.machine_prices import Price
 
 SUITE_NAME = "tuned.yaml"
 
@@ -45,7 +47,7 @@ SUITE_NAME = "tuned.yaml"
     show_default=True,
     help="What is best: samples per second, per joule (needs a meter), or for the money (needs --price).",
 )
-@click.option("--price", callback=price, metavar="X/h", help="What the machine costs: 2.5/h.")
+@price_option
 @click.option(
     "--budget", callback=seconds, default="10m", show_default=True, metavar="TIME", help="Stop after this long."
 )
@@ -69,7 +71,7 @@ def command(
     inputs: tuple[str, ...],
     loss: str | None,
     objective: str,
-    price: float | None,
+    price: "Price | None",
     budget: float,
     quality: bool,
     seed: int | None,
@@ -105,7 +107,14 @@ def command(
     if (target is None) == (resumed is None):
         raise click.UsageError("Name a target or suite to tune, or a search to --resume.")
     if resumed is not None:
-        settled = {"-s": overrides, "--axis": axes, "--input": inputs, "--loss": loss, "--price": price, "--out": out}
+        settled: dict[str, object] = {
+            "-s": overrides,
+            "--axis": axes,
+            "--input": inputs,
+            "--loss": loss,
+            "--price": price,
+            "--out": out,
+        }
         settled |= {"--tag": tag, "--seed": seed, "--quality": quality}
         for name in (name for name, value in settled.items() if value):
             raise click.UsageError(f"--resume continues the search as it began: it cannot be combined with {name}.")
@@ -122,7 +131,8 @@ def command(
     from gpubench.store.run_info import TuneGoal
 
     loaded = _loaded(target or "", (*overrides, *model_settings(inputs, loss)), axes, quality=quality)
-    goal = TuneGoal.model_validate({"objective": objective, "price": price})
+    hourly = price_here(price)
+    goal = TuneGoal.model_validate({"objective": objective, "price": hourly})
     request = RunRequest(
         loaded,
         argv=("gpubench", *sys.argv[1:]),
@@ -133,6 +143,7 @@ def command(
         budget_s=budget,
         download=download,
         tune=goal,
+        price_per_hour=hourly,
     )
     search = TuneSearch(loaded.suite, goal)
     outcome = start(request, print_progress, Decisions(next_step=search), before=_check_device)

@@ -19,7 +19,10 @@ def machine_section(choice: MachineChoice, reference: str, candidate: str) -> Se
     facts = (
         Fact("Speed", _fact("speed", choice.speed, "times the samples per second", "no speed on both sides")),
         Fact("Energy", _fact("energy", choice.energy, "times the joules per sample", "no meter on both sides")),
-        Fact("Money", _fact("money", choice.money, "times the money per sample", "give --price of both: 2.5/h")),
+        Fact(
+            "Money",
+            _fact("money", choice.money, "times the money per sample", "give --price of both: 2.5/h, or a file"),
+        ),
     )
     lead = lines(f"{candidate}, compared with {reference}:")
     return Section("machines", "Which machine", lines=lead, facts=facts, tables=(_table(choice),))

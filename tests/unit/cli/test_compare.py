@@ -447,7 +447,7 @@ def test_two_machines_get_a_verdict_on_speed_energy_and_money(store, capsys):
 def test_two_machines_without_prices_say_what_is_missing(store, capsys):
     two_machines(store)
     _, out, _ = compare(store, capsys, "old", "new", "--machines")
-    assert "Money   not known: give --price of both: 2.5/h" in out
+    assert "Money   not known: give --price of both: 2.5/h, or a file" in out
 
 
 def test_two_machines_are_in_the_published_form_of_the_json(store, capsys):
@@ -460,6 +460,29 @@ def test_two_machines_are_in_the_published_form_of_the_json(store, capsys):
     assert found["samples_per_s"]["ratio"]["value"] == pytest.approx(2.0)
     assert found["money_per_sample"]["ratio"]["value"] == pytest.approx(0.75)
     assert found["cases"][0]["samples_per_money"] == pytest.approx([1000 * 3600 / 2, 2000 * 3600 / 3], rel=0.01)
+
+
+def test_one_file_has_the_prices_of_both_machines(store, tmp_path, capsys):
+    two_machines(store)
+    prices = tmp_path / "machines.yaml"
+    prices.write_text(f"{ENVIRONMENT['gpus'][0]['name'].upper()}: 2/h\nanother card: 3/h\n")
+    command = ("old", "new", "--machines", "--price", str(prices), "--json")
+    found = json.loads(compare(store, capsys, *command)[1])["machines"]
+    assert found["prices_per_hour"] == [2, 3]
+    assert found["money_per_sample"]["ratio"]["value"] == pytest.approx(0.75)
+    prices.write_text("another card: 3/h\n")
+    status, _, err = compare(store, capsys, *command)
+    assert status == 2
+    assert "has no price of this machine, whose names are" in err
+
+
+def test_two_machines_are_compared_at_the_prices_that_their_runs_were_given(store, capsys):
+    two_machines(store)
+    for name, price in (("old", 2.0), ("new", 3.0)):
+        head = json.loads((store / name / "run.json").read_text())
+        (store / name / "run.json").write_text(json.dumps({**head, "price_per_hour": price}))
+    document = json.loads(compare(store, capsys, "old", "new", "--machines", "--json")[1])
+    assert document["machines"]["prices_per_hour"] == [2, 3]
 
 
 def test_machines_that_ran_different_suites_are_refused(store, capsys):

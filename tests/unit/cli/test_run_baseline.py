@@ -46,6 +46,7 @@ def test_a_wrong_baseline_is_refused_before_anything_is_measured(run, tmp_path: 
         (("--baseline", "arms"), "so it cannot be one side of a comparison"),
         (("--baseline", "arms", "--json"), "gpubench compare REF @last --json"),
         (("--baseline", "arms", "--arm", "a=", "--arm", "b="), "cannot be combined with --arm"),
+        (("--price", "2.5/h", "--arm", "a=", "--arm", "b="), "an hour costs the same for all arms"),
     ):
         status, out, err = run(*options)
         assert (status, out) == (2, ""), options

@@ -58,3 +58,16 @@ def test_an_arm_without_any_figure_is_3(tmp_path, capsys):
     made.ended(planned, Status.OOM, "out of memory", arm="head")
     assert ending(made, tmp_path) == 3
     assert "No case of arm head gave a valid figure" in capsys.readouterr().err
+
+
+def test_a_price_is_on_the_screen_and_in_the_report_of_the_run(tmp_path, capsys):
+    made = HandMade()
+    made.measured(1000.0, batch_size=1)
+    folder = made.write(tmp_path, "over")
+    stored = load_run(folder)
+    head = folder / "run.json"
+    head.write_text(stored.info.model_copy(update={"price_per_hour": 3.6}).model_dump_json(by_alias=True))
+    end = RunEnding(False, True, False, True, AskedArms(), None)
+    assert end.after(RunOutcome(folder, stored.info, interrupted=False), tmp_path) == 0
+    assert "M per money" in capsys.readouterr().out
+    assert "Money: the price of the machine's time, 3.60 an hour" in (folder / "report.md").read_text()

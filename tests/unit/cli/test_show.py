@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 from fakes.gate_runs import two_arms
 from fakes.hostile import HOSTILE, MOVES_A_TERMINAL, STEERS_CI, hostile_run
-from fakes.runs import invented_run
+from fakes.runs import ENVIRONMENT, invented_run
 from fakes.stored import stored
 from fakes.terminal import on_a_terminal
 
@@ -191,6 +191,42 @@ def test_a_price_adds_what_samples_cost_to_every_format(store: Path, capsys: pyt
     said = capsys.readouterr().out
     assert "M per money" in said
     assert "Money: the price of the machine's time, 3.60 an hour" in said
+
+
+def test_a_file_has_the_price_of_the_run_s_machine(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prices = tmp_path / "machines.yaml"
+    prices.write_text(f"elsewhere: 9/h\n{ENVIRONMENT['gpus'][0]['name']}: 3.6/h  # on demand\n")
+    assert show(store, "--json", "--price", str(prices)) == ExitStatus.OK
+    assert json.loads(capsys.readouterr().out)["price_per_hour"] == 3.6
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "expected a price for each machine or device"),
+        ("- a: 1/h", "expected a price for each machine or device"),
+        ("a: 1/h\nb: 2", "machines.yaml:2:4 error b: expected money per hour, such as 2.5/h, got 2"),
+        ("a: 0/h", "machines.yaml:1:4 error a: expected money per hour"),
+        ("a: 1/h\nA: 2/h", "machines.yaml:2:1 error A: has two prices"),
+        ("a: 1/h\na: 2/h", "machines.yaml:2:1 error"),
+        ("a: [", "machines.yaml:1:"),
+        ("elsewhere: 1/h", "has no price of this machine, whose names are"),
+    ],
+)
+def test_mistakes_in_a_file_of_prices_are_told_with_their_line(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, said: str
+) -> None:
+    prices = tmp_path / "machines.yaml"
+    prices.write_text(content)
+    assert show(store, "--price", str(prices)) == ExitStatus.USAGE
+    assert said in capsys.readouterr().err.replace(f"{tmp_path}/", "")
+
+
+def test_a_file_of_prices_that_is_missing_is_named(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert show(store, "--price", "missing.yaml") == ExitStatus.USAGE
+    assert "missing.yaml cannot be read" in capsys.readouterr().err
 
 
 def test_without_a_price_no_money_is_mentioned(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
