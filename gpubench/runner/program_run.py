@@ -26,6 +26,8 @@ _FROM_THE_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, *_FROM_THE_TERMINAL)
 
+_PEAK_ERROR = 1.01
+"""The kernel counts resident pages per thread, and adds them up now and then."""
 
 _NOT_STARTED = {
     errno.ENOEXEC: "A script needs a first line such as `#!/bin/sh`; without one, name its shell: sh FILE.",
@@ -92,7 +94,6 @@ def run_program(command: Sequence[str], environ: Mapping[str, str], *, stdout: i
     """
     path = find_program(command)
     adopt_orphans()
-    own_peak = size_of(PROC / "self", "VmHWM") or 0
     memory = TreeMemory(but=descendants())
     before = _children_usage()
     with _signals_passed_on() as passed:
@@ -113,8 +114,9 @@ def run_program(command: Sequence[str], environ: Mapping[str, str], *, stdout: i
     memory.stop()
     left_running = len(memory.of_the_program(_reap_orphans()))
     after = _children_usage()
-    # On Linux the program inherits the peak of the process that forked it: below that the figure is meaningless.
-    largest = usage.ru_maxrss * 1024 if usage.ru_maxrss * 1024 > own_peak else memory.largest_bytes
+    # On Linux the program inherits the peak of the process that forked it: up to that the figure is meaningless.
+    inherited = (size_of(PROC / "self", "VmHWM") or 0) * _PEAK_ERROR
+    largest = usage.ru_maxrss * 1024 if usage.ru_maxrss * 1024 > inherited else memory.largest_bytes
     peak = _larger(memory.peak_bytes, largest)
     why = "it ended before its memory could be read" if PROC.exists() else "this system has no /proc"
     return ProgramRun(
