@@ -76,6 +76,10 @@ def status_of(command: click.Command, arguments: list[str], name: str = "gpubenc
         discard_stdout()
         say(f"error: the result cannot be written: {(error.strerror or str(error)).lower()}")
         return ExitStatus.USAGE
+    except MemoryError:
+        say("error: gpubench ran out of memory")
+        say("hint: Is it limited, by `ulimit -v` or a control group?")
+        return ExitStatus.USAGE
     except Exception as error:  # noqa: BLE001 - the last resort: a sentence on screen, the traceback in a file
         return _unexpected(error, debug=_wants_debug(meta))
     return status

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+
+from gpubench.cli.print_errors import status_of
 
 ROOT = Path(__file__).parents[3]
 PUBLISHED = str(ROOT / "reports" / "20261126-0022-cnn-b208")
@@ -65,3 +68,12 @@ def test_figures_that_stdout_does_not_take_are_told():
 def test_messages_that_cannot_be_written_leave_result_and_status_as_they_are():
     assert gpubench("show", "/no/such/run", shell="$run 2> /dev/full") == (2, "")
     assert gpubench("validate", "cnn-smoke", shell="$run 2> /dev/full | grep -q cases") == (0, "")
+
+
+def test_a_limit_of_memory_is_no_mistake_of_gpubench(capsys):
+    @click.command
+    def reads_a_large_run() -> None:
+        raise MemoryError
+
+    assert status_of(reads_a_large_run, []) == 2
+    assert capsys.readouterr().err.startswith("error: gpubench ran out of memory\nhint: Is it limited")
