@@ -123,8 +123,11 @@ class CaseFigures(Mapping[str, Estimate]):
     def _of_launches(self, name: str) -> Estimate | None:
         if name not in METRICS or (self._wanted is not None and name not in self._wanted):
             return None
-        found = (launch_value(record, name) for record in self._launches)
-        values = [value for value in found if value is not None and is_figure(name, value)]
+        values = [
+            value
+            for record in self._launches
+            if (value := launch_value(record, name)) is not None and is_figure(name, value)
+        ]
         if not values or (name in _TAILS and len(values) < len(self._launches)):
             return None  # a tail of only some launches does not match a median of all
         return estimate(values, METRICS[name], by_data=self._by_data)

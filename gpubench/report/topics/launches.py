@@ -35,10 +35,11 @@ def launches_chart(contest: Contest) -> Chart | None:
     def reach(entry: CaseSummary) -> float:
         return max(map(abs, speeds[id(entry)].values()))
 
-    first = [entry for entry in fastest_of_each(contest) if len(speeds[id(entry)]) > 1]
-    rest = sorted((entry for entry in known if entry not in first), key=reach, reverse=True)
-    shown = [*first, *rest][:_MOST_ROWS]
-    shown = [entry for entry in contest.cases if entry in shown]
+    first = {id(entry) for entry in fastest_of_each(contest)}
+    chosen = {
+        id(entry) for entry in sorted(known, key=lambda entry: (id(entry) not in first, -reach(entry)))[:_MOST_ROWS]
+    }
+    shown = [entry for entry in contest.cases if id(entry) in chosen]
     rows: list[tuple[Datum, ...]] = [
         (name_of(entry, contest), round(speed * 100, 4), None, None, entry.case.precision, LAUNCH, f"launch {repeat}")
         for entry in shown

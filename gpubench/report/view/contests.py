@@ -2,7 +2,6 @@
 wording.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,17 +106,16 @@ def by_batch(contest: Contest) -> dict[str, list[CaseSummary]]:
     lines = {}
     for precision in contest.precisions:
         mine = [entry for entry in contest.cases if entry.case.precision == precision]
-        block = _line_of(mine)
+        block = _line_of(mine, [name for name in contest.differing if name != "batch_size"])
         if block:
             lines[precision] = sorted(block, key=batch_of)
     return lines
 
 
-def _line_of(cases: Sequence[CaseSummary]) -> list[CaseSummary]:
-    blocks: dict[str, list[CaseSummary]] = {}
+def _line_of(cases: Sequence[CaseSummary], others: Sequence[str]) -> list[CaseSummary]:
+    blocks: dict[tuple[str, ...], list[CaseSummary]] = {}
     for entry in cases:
-        rest = {name: value for name, value in entry.case.settings.items() if name != "batch_size"}
-        blocks.setdefault(json.dumps(rest, sort_keys=True), []).append(entry)
+        blocks.setdefault(tuple(repr(getattr(entry.case, name)) for name in others), []).append(entry)
     measured = [block for block in blocks.values() if any(map(has_figure, block))]
     if not measured:
         return []

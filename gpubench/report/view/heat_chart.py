@@ -1,6 +1,7 @@
 """The heat map of a contest: speed over the two settings that matter most."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from gpubench.analysis.insight.best_settings import compared
@@ -9,6 +10,7 @@ from gpubench.report.model.report_model import Chart, Datum
 from gpubench.report.model.words import title, word
 from gpubench.report.view.contests import Contest, times
 from gpubench.suite.cases.labels import short_word, varying
+from gpubench.suite.model.case import Case
 from gpubench.suite.model.precisions import LEGEND_ORDER
 
 _MOST_VALUES = 12
@@ -81,8 +83,6 @@ def _heat(contest: Contest, across: str, down: str, fields: Fields, best: CaseSu
 
 
 def _equal_but_for(cases: Sequence[CaseSummary], best: CaseSummary, names: tuple[str, ...]) -> list[CaseSummary]:
-    def rest(entry: CaseSummary) -> dict[str, Any]:
-        return {name: value for name, value in entry.case.settings.items() if name not in names}
-
-    wanted = rest(best)
-    return [entry for entry in cases if rest(entry) == wanted]
+    rest = itemgetter(*(name for name in Case.model_fields if name not in names))
+    wanted = rest(best.case.__dict__)
+    return [entry for entry in cases if rest(entry.case.__dict__) == wanted]
