@@ -265,6 +265,10 @@ _CATALOGUE = {
         "Functions that the measurement relies on (clocks, waits, gpubench's own) were replaced while the case ran.",
         "Leave them alone: the message names them. A library that patches torch or `time` must not do so here.",
     ),
+    ("GB320", "compiles-itself", _INFO, _NONE, "compiles itself"): (
+        "The workload used torch.compile by itself, although the case says `compile: off`.",
+        "To compare compiled and not compiled, give the model as it is, and set `compile`.",
+    ),
     # GB4xx: telemetry, power, clocks, other processes. Effects are on the case's figures. A finding on energy alone
     # leaves throughput alone: the record's telemetry marks it (`energy_valid` false, with the reason), and gates on
     # energy leave such figures out.

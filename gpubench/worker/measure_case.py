@@ -218,6 +218,7 @@ class _Measurement:
             after_steps.contents(workload, found.metrics.get("throughput")),
             after_steps.compiler(self._launch, self._case, compiled_before, compiled),
         )
+        self._launch.findings += after_steps.compiles_itself(self._case)
         self._read_back(workload, bare_step, emitter, first_time=False)
         if not self._launch.stop() and not self._together.several:
             self._launch.findings += self._work.after_steps(bare_step)

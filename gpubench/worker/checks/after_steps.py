@@ -16,7 +16,7 @@ from gpubench.worker.job import RunningJob
 from gpubench.worker.timing.drawn_batches import DrawnBatches
 from gpubench.worker.workloads import optional_facts
 from gpubench.worker.workloads.base import Health
-from gpubench.worker.workloads.compiled import CompileStats
+from gpubench.worker.workloads.compiled import CompileStats, graphs_made
 from gpubench.worker.workloads.supervised.supervised import Supervised
 
 Metrics = tuple[dict[str, float | None], dict[str, str]]
@@ -119,6 +119,15 @@ def compiler(launch: RunningJob, case: Case, before: CompileStats | None, after:
         message = f"torch.compile broke the graph {after.graph_breaks} times ({case.workload})."
         launch.findings.append(finding("GB310", message, graph_breaks=after.graph_breaks))
     return dict(zip(_COMPILE, (after.compile_s, after.graph_breaks, after.recompilations), strict=True)), {}
+
+
+def compiles_itself(case: Case) -> list[Finding]:
+    """GB320 if code was compiled in a process that measures one case, and the case does not ask for it."""
+    graphs = graphs_made() if case.compile == "off" and "torch._dynamo" in sys.modules else 0
+    if not graphs:
+        return []
+    message = f"torch.compile made {graphs} graphs for {case.workload}, although the case says `compile: off`."
+    return [finding("GB320", message, num_graphs=graphs)]
 
 
 def contents(workload: Any, throughput: float | None) -> Metrics:

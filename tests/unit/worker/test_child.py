@@ -331,3 +331,12 @@ def test_a_device_that_cannot_be_asked_any_more_does_not_cost_the_row(run, monke
     failed = run("workloads:Raises")[-1]
     assert (failed.type, failed.failure.allocated_bytes) == ("failed", None)
     assert failed.reason.endswith("an illegal memory access was encountered")
+
+
+@pytest.mark.parametrize(("settings", "codes"), [({}, {"GB320"}), ({"compile": "default"}, set())])
+def test_a_model_that_compiles_itself_is_told_where_the_case_says_that_it_is_not_compiled(
+    run, monkeypatch, settings, codes
+):
+    monkeypatch.setattr(after_steps, "graphs_made", lambda: 2)
+    monkeypatch.setitem(sys.modules, "torch._dynamo", torch)
+    assert _codes(run("workloads:Sleeper", **settings)[-1]) & {"GB320"} == codes
