@@ -286,10 +286,11 @@ def test_running_a_suite_hands_everything_to_the_runner(tmp_path: Path, monkeypa
     asked: list[runner.RunRequest] = []
     heard: list[object] = []
 
-    def started(request: runner.RunRequest, listener: object, **judges: object) -> runner.RunOutcome:
+    def started(request: runner.RunRequest, listener: object, decisions: runner.Decisions) -> runner.RunOutcome:
         asked.append(request)
         heard.append(listener)
-        assert sorted(judges) == ["still_wanted", "suspects"]
+        assert decisions.still_wanted is not None
+        assert decisions.suspects is not None
         info = load_run(store(tmp_path / "run", cpu_run())).info
         return runner.RunOutcome(tmp_path / "run", info, interrupted=False)
 

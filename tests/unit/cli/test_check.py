@@ -469,10 +469,12 @@ class TestConfirm:
         compared = compare_sides(reference, other, ("throughput",))
         shown, answers = [], []
 
-        def start(_request, _progress, *, settled):
+        def start(_request, _progress, decisions):
             fresh = load_run(arms(900.0, name="fresh"))
             case = fresh.info.cases[0]
-            answers.append(settled(case, tuple(each for each in fresh.records if each.case_index == case.index)))
+            answers.append(
+                decisions.settled(case, tuple(each for each in fresh.records if each.case_index == case.index))
+            )
             return RunOutcome(fresh.folder, fresh.info, interrupted=False)
 
         monkeypatch.setattr(confirm, "open_progress", lambda *, verdicts: nullcontext(shown.append(verdicts)))
