@@ -36,7 +36,7 @@ class Slowed(torch.nn.Module):
 
 
 def net(slow_s: float = 0.0) -> torch.nn.Module:
-    """For gpubench: `slow_s` is a setting of its own."""
+    """For gpubench, which passes `slow_s` as a free setting."""
     return Slowed(timm.create_model("resnet18"), slow_s)
 
 
@@ -61,7 +61,7 @@ def with_pyperf(out: Path) -> None:
     import pyperf
 
     asked = ["-o", str(out), "--fast", "--quiet", "--inherit-environ", "PEERS_SLOW_S,PYTHONPATH"]
-    sys.argv = [sys.argv[0], *(sys.argv[3:] or asked)]  # its workers are this program with arguments of their own
+    sys.argv = [sys.argv[0], *(sys.argv[3:] or asked)]  # its workers run this program with other arguments
     runner = pyperf.Runner(program_args=(__file__, "pyperf", str(out)))
     runner.bench_func("step", step())
 

@@ -70,15 +70,15 @@ def price_of(price: "Price | None", environment: Mapping[str, Any]) -> float | N
 
 def price_here(price: "Price | None", suite: "Suite | None" = None) -> float | None:
     """The price of this machine, on which `suite` is measured. UsageError for a file, if it takes several machines."""
-    from gpubench.machine.environment import collect
-
     if price is None or price.path is None:
-        return price_of(price, {})
+        return None if price is None else price.hour
     if suite is not None and suite.cluster is not None and suite.cluster.engine != "local":
         raise click.UsageError(
             f"{price.path} has prices of single machines, and this suite is measured on several: give what an hour of "
             "all of them costs, such as --price 20/h."
         )
+    from gpubench.machine.environment import collect
+
     return price_of(price, collect({}))
 
 

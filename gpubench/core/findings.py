@@ -267,7 +267,7 @@ _CATALOGUE = {
     ),
     ("GB320", "compiles-itself", _INFO, _NONE, "compiles itself"): (
         "The workload used torch.compile by itself, although the case says `compile: off`.",
-        "To compare compiled and not compiled, give the model as it is, and set `compile`.",
+        "To compare the model with and without torch.compile, pass it uncompiled and set `compile`.",
     ),
     # GB4xx: telemetry, power, clocks, other processes. Effects are on the case's figures. A finding on energy alone
     # leaves throughput alone: the record's telemetry marks it (`energy_valid` false, with the reason), and gates on

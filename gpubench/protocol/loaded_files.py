@@ -57,9 +57,9 @@ class OpenedFiles:
         self._wanted = wanted
         self._read: set[str] = set()
         self._written: set[str] = set()
-        if self._folders and OpenedFiles.listening is None:
-            sys.addaudithook(_tell_listener)
         if self._folders:
+            if OpenedFiles.listening is None:
+                sys.addaudithook(_tell_listener)
             OpenedFiles.listening = self
 
     def heard(self, arguments: tuple[Any, ...]) -> None:

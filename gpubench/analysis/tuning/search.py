@@ -25,7 +25,6 @@ from gpubench.analysis.verdict.judge import Comparison
 TUNE = replace(CONTEST, sesoi=0.01)
 """Two settings are equally fast if a difference of 1 % is ruled out."""
 
-
 SURE = 0.99
 CLOSE = 0.01
 """The search ends when the fastest measured setting is this close to the fastest of the grid in 99 % of the draws."""

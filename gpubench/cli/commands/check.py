@@ -1,14 +1,12 @@
 """`gpubench check`: the gate."""
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from gpubench.cli.shared_options import complete_runs, json_option, share, store_option, wide_option
+from gpubench.core.collect_later import no_collection
 
 if TYPE_CHECKING:
     from gpubench.analysis.gate.gate_rules import OnUnclear
@@ -153,7 +151,7 @@ def command(
     end = CheckEnd(junit, output, as_json, wide)
     if form == "pytest-benchmark":
         return end.report(check_files(runs, asked), runs[0] if runs else "", gate=output)
-    with _without_garbage_collection():
+    with no_collection():  # loading makes thousands of records that all stay alive
         return check_stored(runs[0] if runs else "@last", asked, end, strict=strict)
 
 
@@ -166,15 +164,3 @@ def _check_format(form: str, num_runs: int, *, strict: bool, why: bool) -> None:
         raise click.UsageError("--why cannot be combined with --format pytest-benchmark: files cannot be profiled.")
     if num_runs > 1 and form == "run":
         raise click.UsageError("Give one run to check, and what to check it against with --against.")
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """Loading makes thousands of records that all stay alive; collection would take a sixth of the time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -116,8 +116,9 @@ def command(
             "--out": out,
         }
         settled |= {"--tag": tag, "--seed": seed, "--quality": quality}
-        for name in (name for name, value in settled.items() if value):
-            raise click.UsageError(f"--resume continues the search as it began: it cannot be combined with {name}.")
+        given = next((name for name, value in settled.items() if value), None)
+        if given is not None:
+            raise click.UsageError(f"--resume continues the search as it began: it cannot be combined with {given}.")
         outcome = _resume(resumed, store, budget, download=download, force=force, trust=trust)
         return _ended(outcome, store, report=report)
     if force or trust:
@@ -214,11 +215,11 @@ def _ended(outcome: "RunOutcome", store: Path, *, report: bool) -> int:
     search = TuneSearch(understood(Suite, stored.info.suite, "the run's suite has a setting"), goal)
     tuned = search.tuned(stored.info.cases, stored.records, stored.contests)
     order, again = tuned.measured.order, f"gpubench tune --resume {name} --budget 10m"
-    if not tuned.measured.valid or (len(tuned.measured.valid) < 2 and len(order) < 2):
-        first = tuned.reason(order[0]) if order else "the budget was used up before one ran"
+    if not tuned.measured.valid or len(order) < 2:
         if tuned.measured.valid:
             say(f"The budget was used up before a second setting was measured: {again}")
         else:
+            first = tuned.reason(order[0]) if order else "the budget was used up before one ran"
             say(f"No setting gave a valid figure: {first.rstrip('.')}.")
         return ExitStatus.INTERRUPTED if outcome.interrupted else ExitStatus.CASE_FAILED
     start = tuned.start

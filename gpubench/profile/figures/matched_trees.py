@@ -20,8 +20,8 @@ Shares = Callable[[Times, Times], list[float]]
 
 @dataclass
 class ChangeGroup:
-    """Nodes of one name at the same place of both trees. `moved`: change of their own time per turn; `share`: the
-    larger of both sides' total times, as a share of the reference's step.
+    """Nodes of one name at the same place of both trees. `moved`: change per turn of the time not spent in
+    children; `share`: the larger of both sides' total times, as a share of the reference's step.
     """
 
     key: _Key

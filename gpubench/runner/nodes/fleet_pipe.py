@@ -34,10 +34,10 @@ def turns_of(
 
 
 class FleetPipe(NodesPipe):
-    """A card that fails, or takes longer than the launch may, has no figure
-    and the reason instead; the launch fails only where no card has one.
+    """A card that fails or takes too long has a reason instead of a figure; the launch fails only if no card has a
+    figure.
 
-    Figures of the launch are those of its median card; `ranks` has every card.
+    The launch has the figures of its median card; `ranks` has every card.
     """
 
     def __init__(

@@ -13,6 +13,7 @@ from enum import Enum, auto
 from itertools import pairwise
 from typing import Literal
 
+from gpubench.core.collect_later import no_collection
 from gpubench.suite.model.case import Timing
 from gpubench.worker.accelerator import Accelerator, DeviceEvent
 from gpubench.worker.timing.cpu_time import CpuTime
@@ -68,15 +69,10 @@ class Timer:
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
     """Collects garbage first, so that no collection happens in a step. Does nothing if nested."""
-    was_enabled = gc.isenabled()
-    if was_enabled:
+    if gc.isenabled():
         gc.collect()
-    gc.disable()
-    try:
+    with no_collection():
         yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class CpuTimer(Timer):

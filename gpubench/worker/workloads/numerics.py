@@ -65,7 +65,7 @@ def own_dtype(model: nn.Module) -> torch.dtype:
 
 
 def real_parts(tensor: torch.Tensor) -> torch.Tensor:
-    """A complex tensor as real and imaginary parts, in a last dimension more; any other as it is."""
+    """Real and imaginary parts of a complex tensor, in one more dimension at the end; other tensors unchanged."""
     return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 

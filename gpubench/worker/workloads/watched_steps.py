@@ -195,7 +195,7 @@ class AllThreads:
             self._trace.unregister_callback()
         text = Path(self._file.name).read_text(encoding="utf-8", errors="replace")
         self._file.close()
-        self._nodes = [_Node(*found) for found in _NODE.findall(text)]
+        self._nodes = [*map(_Node._make, _NODE.findall(text))]
         if not self._nodes:
             raise RuntimeError(f"torch {torch.__version__} wrote an execution trace in an unknown form")
         for node in self._nodes:
