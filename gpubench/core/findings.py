@@ -188,6 +188,10 @@ _CATALOGUE = {
         "More bytes/s passed through memory than the measured ceilings allow, though no operators are fused.",
         "Measure the ceilings again (`gpubench run roofline`), then check the case's `bytes_per_sample`.",
     ),
+    ("GB218", "fewer-threads", _INFO, _NONE, "fewer threads"): (
+        "A training had fewer threads than asked, as other programs used the CPU: its scores stand, its times do not.",
+        "Stop other programs, or ask for that many threads (`cpu_threads`).",
+    ),
     # GB3xx: settings, parity, accuracy, work done.
     ("GB301", "settings-mismatch", _ERROR, _INVALIDATES, "settings!"): (
         "A setting did not take effect: what was read back is not what was asked for.",

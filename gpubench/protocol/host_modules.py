@@ -1,7 +1,7 @@
 """What a worker host imports before it forks, so that jobs need not.
 
-It is chosen for the cases of a run, since a host starts in every round, and besides torch itself, its compiler,
-torchvision, scipy.stats and scikit-learn take about a second each.
+It is chosen for the cases of a run, since a host starts in every round, and torch's compiler and torchvision take
+about a second each besides torch itself.
 """
 
 import re
@@ -37,36 +37,25 @@ COMPILER = ("torch._dynamo",)
 TORCHVISION = ("torchvision", "gpubench.worker.workloads.torchvision_cnn")
 TRANSFORMERS = ("transformers", "transformers.modeling_utils")
 TIMM = ("timm",)
-REAL_DATA = ("sklearn.datasets", "sklearn.model_selection")
-ACCURACY = ("sklearn.metrics",)
-BLOCKS = ("scipy.stats",)
 RANKS = (
     "gpubench.worker.ranks.agent",
     "gpubench.worker.ranks.together",
     *(f"gpubench.worker.ranks.strategies.{name}" for name in get_args(Strategy)),
 )
-EVERYTHING = (*ALWAYS, *COMPILER, *TORCHVISION, *REAL_DATA, *ACCURACY, *BLOCKS, *RANKS)
+EVERYTHING = (*ALWAYS, *COMPILER, *TORCHVISION, *RANKS)
 
 
-def host_modules(
-    suite: Suite, cases: Iterable[Case], search_path: Sequence[str] = (), *, blocks: bool = False
-) -> tuple[str, ...]:
-    """What `cases` need besides `ALWAYS`. `blocks`: some are measured in alternating blocks. `search_path`: the folders
-    in which users' workloads are looked for first.
-    """
+def host_modules(suite: Suite, cases: Iterable[Case], search_path: Sequence[str] = ()) -> tuple[str, ...]:
+    """What `cases` need besides `ALWAYS`. `search_path`: the folders in which users' workloads are looked for first."""
     cases = tuple(cases)
     libraries = {name for workload in {case.workload for case in cases} for name in _libraries(workload, search_path)}
     data = {case.data for case in cases} | ({suite.quality.data} if suite.quality is not None else set())
-    data -= {"synthetic", None}
     groups = {
         COMPILER: "torch" in libraries,
         TRANSFORMERS: "hf" in libraries and find_spec("transformers") is not None,
         TIMM: "timm" in libraries and find_spec("timm") is not None,
         TORCHVISION: any(name.startswith("torchvision") for name in libraries)
         or bool(data & {"mnist", "fashion-mnist", "cifar10"}),
-        REAL_DATA: bool(data),
-        ACCURACY: suite.quality is not None,
-        BLOCKS: blocks,
         RANKS: any(case.world_size > 1 for case in cases),
     }
     return tuple(name for names, wanted in groups.items() if wanted for name in names)

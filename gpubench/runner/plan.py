@@ -9,7 +9,7 @@ from gpubench.core.records import Status
 from gpubench.core.usable_cpus import usable_cpus
 from gpubench.protocol.host_modules import host_modules
 from gpubench.protocol.messages import Hello
-from gpubench.runner.arms.arm import Arm, Level, why_not_blocks
+from gpubench.runner.arms.arm import Arm
 from gpubench.runner.contest.groups import LEAST_ROUNDS, MOST_CASES, contest_groups, parts_of, process_measure
 from gpubench.runner.launch.worker_hosts import HostKey, HostPool, device_index, nodes_wanted, versions_of
 from gpubench.store.run_info import PlannedCase
@@ -220,13 +220,10 @@ def forecast(
     )
 
 
-def modules_of(
-    suite: Suite, cases: Sequence[Case], arms: Sequence[Arm], search_path: Sequence[str], interleave: Level | None
-) -> tuple[str, ...]:
+def modules_of(suite: Suite, cases: Sequence[Case], arms: Sequence[Arm], search_path: Sequence[str]) -> tuple[str, ...]:
     """The modules that hosts import for these cases, as changed by every arm."""
-    sides = [{arm.name: arm.case(case) for arm in arms} or {"": case} for case in cases]
-    blocks = bool(arms) and interleave != "launch" and any(why_not_blocks(each) is None for each in sides)
-    return host_modules(suite, [case for each in sides for case in each.values()], search_path, blocks=blocks)
+    sides = [arm.case(case) for case in cases for arm in arms] if arms else cases
+    return host_modules(suite, sides, search_path)
 
 
 def versions_on(hellos: Hellos) -> dict[str, str | None]:

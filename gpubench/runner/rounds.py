@@ -9,6 +9,7 @@ from gpubench.core.records import Failure, Record, Status
 from gpubench.protocol.messages import Job, JobArm
 from gpubench.runner.arms.arm import Arm, Level
 from gpubench.runner.block_launches import BlockLaunches
+from gpubench.runner.contest.free_cpus import threads_beside_others, with_threads
 from gpubench.runner.events import CaseFinished, LaunchFinished, LaunchStarted, Notice, RoundFinished
 from gpubench.runner.launch.recorder import PlannedLaunch, record_of, unmeasured
 from gpubench.runner.launch.worker_hosts import HostKey, HostPool
@@ -37,6 +38,7 @@ class Rounds:
         self._blocks = BlockLaunches(context, schedule, levels or {})
         self._began_s = self._context.limits.clock()
         self._done_before = schedule.num_done
+        self._threads_to_train: list[int | None] = []
         self._finished: set[int] = {case.index for case in schedule.cases if schedule.over(case)}
 
     def run(self, pool: HostPool) -> None:
@@ -119,6 +121,8 @@ class Rounds:
         """None if the launch was stopped before it had anything to store."""
         arm = self._arms.get(launch.arm)
         case = launch.case.case if arm is None else arm.case(launch.case.case)
+        threads = self._free_threads(case) if launch.case.kind == "quality" else None
+        case = with_threads(case, threads)
         try:
             pool.get(HostKey.of(case))  # must come before the job makes a folder for its log
             outcome = self._context.attempts.run(pool, self._job(launch, case), launch.case.label)
@@ -127,7 +131,20 @@ class Rounds:
             return unmeasured(launch, Status.FAILED, str(error), failure=failure)
         if outcome.status is None:
             return None
-        return record_of(launch, outcome, self._context.writer.write_samples, self._blocks.why_not(launch.case))
+        record = record_of(launch, outcome, self._context.writer.write_samples, self._blocks.why_not(launch.case))
+        return record if threads is None else _without_training_time(record, threads)
+
+    def _free_threads(self, case: Case) -> int | None:
+        """Threads for the trainings of this run on a busy CPU, which is looked at once; None: torch's own number."""
+        if case.device_type != "cpu" or case.cpu_threads is not None:
+            return None
+        if not self._threads_to_train:
+            measured = [
+                each for each in self._schedule.cases if each.kind == "measure" and each.case.device_type == "cpu"
+            ]
+            launches = [record for each in measured for record in self._schedule.records_of(each)]
+            self._threads_to_train.append(threads_beside_others(launches))
+        return self._threads_to_train[0]
 
     def _job(self, launch: PlannedLaunch, case: Case) -> Job:
         context, suite = self._context, self._context.suite
@@ -171,3 +188,16 @@ class Rounds:
         if missing:
             left = self._schedule.num_left
             self._context.tell(Notice(f"{OUT_OF_BUDGET}: {left} launches were left out", "`--resume` measures them."))
+
+
+def _without_training_time(record: Record, threads: int) -> Record:
+    """The record of a training with fewer threads than asked: its scores stand, its time does not."""
+    few = finding("GB218", f"Trained with {threads} CPU {'thread' if threads == 1 else 'threads'}: others use the CPU.")
+    why = f"other programs used the CPU, so the training had {threads} of its threads"
+    return record.model_copy(
+        update={
+            "metrics": {**record.metrics, "time_to_accuracy_s": None},
+            "absent": {"time_to_accuracy_s": why, **record.absent},
+            "findings": (*record.findings, few),
+        }
+    )

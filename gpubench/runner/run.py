@@ -176,7 +176,7 @@ def start(
     _refuse_bytes(Path.cwd(), folder)
     info = _info(request, name, now)
     beside = request.loaded.beside
-    modules = modules_of(suite, cases, request.arms, (*request.search_path, *beside), request.interleave)
+    modules = modules_of(suite, cases, request.arms, (*request.search_path, *beside))
     made = planned = False
     with ended_by_signals():
         try:
@@ -240,8 +240,7 @@ def resume(
     place = place_of(info)
     suite = understood(Suite, info.suite, "the run's suite has a setting")
     cases = [entry.case for entry in info.cases] if info.tune is None else list(expand(suite).cases)
-    asked: Level | None = "launch" if info.interleave == "launch" else None
-    modules = modules_of(suite, cases, request.arms, (*request.search_path, *place.search_path), asked)
+    modules = modules_of(suite, cases, request.arms, (*request.search_path, *place.search_path))
     with (
         ended_by_signals(),
         RunWriter.resume(request.folder) as writer,
@@ -262,6 +261,7 @@ def resume(
             grid = plan_cases(suite, cases, hellos)
             interrupted = session.tune(info, suite, request, grid, decisions.next_step, place.search_path)
         else:
+            asked: Level | None = "launch" if info.interleave == "launch" else None
             levels = levels_of(request.arms, info.cases, asked) if request.arms else {}
             interrupted = session.measure(
                 info, suite, request, decisions, levels, place.search_path, run.records, run.contests

@@ -208,13 +208,19 @@ class Lab:
         contest_s: float | None = None,
         still_wanted=None,
         until=None,
+        trained: Iterable[Case] = (),
     ) -> tuple[Record, ...]:
         """The records of the run in the order stored, those of earlier calls first."""
+        kinds = [*(("measure", case) for case in cases), *(("quality", case) for case in trained)]
         planned = tuple(
             PlannedCase(
-                index=at, case_id=case.case_id, label=f"b{case.batch_size}-{case.precision}", settings=case.settings
+                index=at,
+                kind=kind,
+                case_id=case.case_id,
+                label=f"b{case.batch_size}-{case.precision}",
+                settings=case.settings,
             )
-            for at, case in enumerate(cases, start=1)
+            for at, (kind, case) in enumerate(kinds, start=1)
         )
         suite = Suite(
             schema=1,

@@ -11,7 +11,7 @@ from gpubench.core.records import ContestRecord, Failure, Record, Status, latest
 from gpubench.machine.control_groups import memory_limit
 from gpubench.machine.host_facts import memory_bytes
 from gpubench.protocol.messages import Job, JobArm, Result
-from gpubench.runner.contest.free_cpus import threads_beside_others
+from gpubench.runner.contest.free_cpus import threads_beside_others, with_threads
 from gpubench.runner.contest.groups import (
     LEAST_ROUNDS,
     MOST_CASES,
@@ -217,7 +217,7 @@ class Contests:
 
     def _job(self, contest: "_Contest", part: Part, number: int, place: int) -> Job:
         group = contest.group
-        cases = [_with_threads(entry.case, contest.threads) for entry in part]
+        cases = [with_threads(entry.case, contest.threads) for entry in part]
         arms = tuple(JobArm(name=str(entry.index), case=case) for entry, case in zip(part, cases, strict=True))
         seed = f"{self._schedule.seed}/contest/{group.first.index}/{number}/{place}"
         return Job(
@@ -241,10 +241,6 @@ class Contests:
 def _seconds(records: Sequence[ContestRecord]) -> float:
     """Time of the processes, without starting their hosts, which takes longest when a contest needs its rounds most."""
     return math.fsum(record.wall_s or 0.0 for record in records)
-
-
-def _with_threads(case: Case, threads: int | None) -> Case:
-    return case if threads is None else Case.model_validate({**case.settings, "cpu_threads": threads})
 
 
 def _bytes_of(records: Sequence[Record], case: Case) -> int:

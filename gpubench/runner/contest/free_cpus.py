@@ -1,4 +1,4 @@
-"""How many threads a contest on the CPU may use while other programs run.
+"""How many threads a contest or a training on the CPU may use while other programs run.
 
 With as many threads as CPUs, a step waits for whichever thread lost its CPU, which the main thread's waiting time does
 not show: twins of one arm then differ by tens of per cent. With a CPU to spare they differ by half a per cent.
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from gpubench.core.records import Record
 from gpubench.core.usable_cpus import usable_cpus
 from gpubench.machine.host_facts import HostCpuTime, cpu_time
+from gpubench.suite.model.case import Case
 
 PREEMPTED = "GB205"
 BUSY_SHARE = 0.2
@@ -31,6 +32,10 @@ def threads_beside_others(records: Sequence[Record]) -> int | None:
     before = cpu_time()
     time.sleep(LOOK_S)
     return free_cpus(before, cpu_time(), _usable())
+
+
+def with_threads(case: Case, threads: int | None) -> Case:
+    return case if threads is None else Case.model_validate({**case.settings, "cpu_threads": threads})
 
 
 def free_cpus(before: HostCpuTime | None, after: HostCpuTime | None, usable: int) -> int:

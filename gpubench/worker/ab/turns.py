@@ -121,10 +121,20 @@ def _after_other(
     reference_alone = [log for log, other in zip(logs, others, strict=True) if other == (True, False)]
     if min(len(twin_alone), len(reference_alone)) < _LEAST_TURNS:
         return None, None
-    from scipy.stats import mannwhitneyu
-
     effect = (median(twin_alone) - median(reference_alone)) / 2
-    return effect, float(mannwhitneyu(twin_alone, reference_alone, alternative="two-sided").pvalue)
+    return effect, rank_sum_p(twin_alone, reference_alone)
+
+
+def rank_sum_p(first: Sequence[float], second: Sequence[float]) -> float:
+    """Mann and Whitney's two-sided p-value by the normal limit with continuity correction: `scipy.stats.mannwhitneyu`,
+    whose import takes half a second.
+    """
+    from scipy.special import ndtr
+
+    num_pairs = len(first) * len(second)
+    above = sum((a > b) + (a == b) / 2 for a in first for b in second)
+    sd = math.sqrt(num_pairs * (len(first) + len(second) + 1) / 12)
+    return min(1.0, 2 * float(ndtr((0.5 - abs(above - num_pairs / 2)) / sd)))
 
 
 def arm_result(replica: Replica, turns: Sequence[Turn], reference: str | None, *, interrupted: bool) -> Result:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gpubench.protocol.host_modules import ACCURACY, BLOCKS, COMPILER, EVERYTHING, REAL_DATA, TORCHVISION, host_modules
+from gpubench.protocol.host_modules import COMPILER, EVERYTHING, TORCHVISION, host_modules
 from gpubench.suite.model.case import Case
 from gpubench.suite.model.suite import Suite
 
@@ -27,8 +27,8 @@ def test_every_one_exists():
         ({}, [COMPILER]),
         ({"workload": "operators:matmul", "mode": "infer"}, [COMPILER]),
         ({"workload": "torchvision:resnet18"}, [COMPILER, TORCHVISION]),
-        ({"data": "digits"}, [COMPILER, REAL_DATA]),
-        ({"data": "cifar10"}, [COMPILER, REAL_DATA, TORCHVISION]),
+        ({"data": "digits"}, [COMPILER]),
+        ({"data": "cifar10"}, [COMPILER, TORCHVISION]),
     ],
 )
 def test_a_case_gets_what_it_uses(case, groups):
@@ -36,15 +36,11 @@ def test_a_case_gets_what_it_uses(case, groups):
 
 
 def test_a_run_gets_what_any_of_its_cases_uses():
-    assert modules({"workload": "torchvision:resnet18"}, {"data": "digits"}) == {*COMPILER, *TORCHVISION, *REAL_DATA}
+    assert modules({"workload": "torchvision:resnet18"}, {"data": "digits"}) == {*COMPILER, *TORCHVISION}
 
 
-def test_training_to_an_accuracy_needs_its_data_and_what_scores_it():
-    assert modules({}, suite=TRAINED) == {*COMPILER, *TORCHVISION, *REAL_DATA, *ACCURACY}
-
-
-def test_arms_in_blocks_are_compared_in_the_worker():
-    assert modules({}, blocks=True) == {*COMPILER, *BLOCKS}
+def test_training_to_an_accuracy_needs_what_reads_its_data():
+    assert modules({}, suite=TRAINED) == {*COMPILER, *TORCHVISION}
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,11 @@ import pytest
 from fakes.scripted_host import DONE, SERIES, Lab, Wait, blocks, fails, hangs, loses_its_host, measures
 
 from gpubench.core.errors import StoreError
+from gpubench.core.findings import finding
 from gpubench.core.records import Effective, Status
 from gpubench.protocol.messages import Result, SelfCheck
 from gpubench.runner.arms.arm import Arm
+from gpubench.runner.contest import free_cpus
 from gpubench.runner.events import CaseFinished, RoundFinished
 from gpubench.runner.launch.job_pipe import Garbage
 from gpubench.runner.schedule import UntilKnown
@@ -85,6 +87,26 @@ def test_the_same_largest_batch_is_measured_in_every_launch(lab):
     lab.script = lambda _: measures(result=found)
     lab.run([Case(batch_size="max")], repeats=3)
     assert [job.largest_batch for job in lab.jobs] == [None, 512, 512]
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_training_beside_other_programs_has_the_free_threads_and_no_time(lab, monkeypatch, busy):
+    monkeypatch.setattr(free_cpus, "LOOK_S", 0.0)
+    monkeypatch.setattr(free_cpus, "_usable", lambda: 2)
+    waited = DONE.model_copy(update={"findings": (finding("GB205", "waited"),) if busy else ()})
+    scored = DONE.model_copy(update={"metrics": {"accuracy": 0.9, "time_to_accuracy_s": 3.0}})
+    lab.script = lambda job: measures(result=waited if job.kind == "measure" else scored)
+    asked = Case(batch_size=64, cpu_threads=2)
+    *_, free, chosen = lab.run([SMALL], repeats=1, trained=[SMALL, asked])
+    assert sorted(job.case.cpu_threads or 0 for job in lab.jobs if job.kind == "quality") == (
+        [1, 2] if busy else [0, 2]
+    )
+    by_index = {record.case_index: record for record in (free, chosen)}
+    assert by_index[3].metrics["time_to_accuracy_s"] == 3.0
+    assert by_index[2].metrics["accuracy"] == 0.9
+    assert by_index[2].metrics["time_to_accuracy_s"] == (None if busy else 3.0)
+    assert codes(by_index[2]) == (["GB218"] if busy else [])
+    assert ("1 of its threads" in by_index[2].absent.get("time_to_accuracy_s", "")) == busy
 
 
 # Ends that are, and are not, tried again

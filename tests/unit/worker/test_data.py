@@ -45,6 +45,30 @@ def test_every_split_holds_every_class_in_proportion(digits):
         assert (share - shares[0]).abs().max() < 1 / 100
 
 
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("num", "classes", "share"), [(1797, 10, 0.15), (1527, 10, 0.15 / 0.85), (60, 7, 0.3)])
+def test_a_split_is_that_of_scikit_learn(num, classes, share, seed):
+    from sklearn.model_selection import train_test_split
+
+    labels_N = torch.randint(classes, (num,), generator=torch.Generator().manual_seed(seed))
+    expected = train_test_split(np.arange(num), test_size=share, random_state=seed, stratify=labels_N.numpy())
+    assert [part.tolist() for part in data.stratified(labels_N, share, seed)] == [part.tolist() for part in expected]
+
+
+def test_digits_are_read_as_scikit_learn_reads_them():
+    from sklearn.datasets import load_digits
+
+    pixels_and_label = np.loadtxt(data._digits_file(), delimiter=",")
+    assert np.array_equal(pixels_and_label[:, :-1], load_digits().data)
+    assert np.array_equal(pixels_and_label[:, -1], load_digits().target)
+
+
+def test_without_scikit_learn_there_are_no_digits(monkeypatch):
+    monkeypatch.setattr(data, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="scikit-learn"):
+        data.load("digits")
+
+
 def test_the_split_follows_the_seed(digits):
     again, other = data.load("digits", seed=0), data.load("digits", seed=1)
     assert torch.equal(digits.test.images_NCHW, again.test.images_NCHW)

@@ -2,9 +2,10 @@ import itertools
 import math
 import random
 
+import numpy as np
 import pytest
 
-from gpubench.worker.ab.turns import Turn, log_ratio, orders, ratios, self_check
+from gpubench.worker.ab.turns import Turn, log_ratio, orders, rank_sum_p, ratios, self_check
 
 
 def turns(number, *, ratio=1.0, twin=1.0, after_other=1.0, noise=0.01, drift=0.0, seed=0):
@@ -67,3 +68,14 @@ def test_too_few_turns_say_nothing():
     assert self_check(turns(5), "base", "twin") is None
     check = self_check(turns(8), "base", "twin")
     assert check.p_value is None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_rank_sum_test_is_scipys(seed):
+    from scipy.stats import mannwhitneyu
+
+    random = np.random.default_rng(seed)
+    first, second = random.normal(size=9 + seed), random.normal(0.3 * seed, size=14)
+    assert rank_sum_p(list(first), list(second)) == pytest.approx(
+        mannwhitneyu(first, second, method="asymptotic").pvalue, rel=1e-6
+    )

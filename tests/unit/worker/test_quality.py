@@ -13,6 +13,7 @@ from gpubench.worker import effective_settings
 from gpubench.worker.job import Interrupted
 from gpubench.worker.quality import train_case as quality
 from gpubench.worker.quality import trainer
+from gpubench.worker.workloads.classifier.classifier import accuracy
 
 SMALL = Case(data="digits", image_size=8)
 
@@ -165,3 +166,17 @@ def test_a_case_is_trained_with_the_stages_settings_at_its_own_precision_and_lay
     trained = quality.quality_case(case, QualitySettings(batch_size=32, optimizer="sgd"), seed=5)
     assert (trained.mode, trained.batch_size, trained.optimizer, trained.accumulate) == ("train", 32, "sgd", 1)
     assert (trained.precision, trained.memory_format, trained.seed) == ("bf16", "channels_last", 5)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_final_scores_are_scikit_learns(seed):
+    from sklearn.metrics import accuracy_score, precision_score, recall_score
+
+    truth, predicted = torch.randint(6, (2, 30), generator=torch.Generator().manual_seed(seed))
+    truth[truth == 2] = 3  # one class is never true, one never predicted
+    predicted[predicted == 4] = 5
+    score = accuracy(truth, predicted, final=True)
+    macro = {"average": "macro", "zero_division": 0.0}
+    assert score.value == pytest.approx(accuracy_score(truth, predicted))
+    assert score.others["precision_macro"] == pytest.approx(precision_score(truth, predicted, **macro))
+    assert score.others["recall_macro"] == pytest.approx(recall_score(truth, predicted, **macro))

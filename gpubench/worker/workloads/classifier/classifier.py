@@ -72,14 +72,21 @@ class Classifier(Supervised):
 
 
 def accuracy(truth_N: torch.Tensor, predicted_N: torch.Tensor, *, final: bool) -> Score:
-    """Share of correct class indices; if `final`, also precision and recall, macro-averaged over classes."""
+    """Share of correct class indices; if `final`, also precision and recall, macro-averaged over the classes that are
+    true or predicted anywhere, 0 where a class is never predicted or never true, as in scikit-learn.
+    """
+    is_correct = predicted_N == truth_N
+    correct = float(is_correct.double().mean())
     if not final:
-        return Score("accuracy", float((predicted_N == truth_N).double().mean()))
-    from sklearn.metrics import accuracy_score, precision_score, recall_score
-
-    expected, found, macro = truth_N.numpy(), predicted_N.numpy(), {"average": "macro", "zero_division": 0.0}
+        return Score("accuracy", correct)
+    num_classes = 1 + int(torch.maximum(truth_N, predicted_N).max())
+    hits, true, found = (
+        torch.bincount(indices, minlength=num_classes).double()
+        for indices in (truth_N[is_correct], truth_N, predicted_N)
+    )
+    occurs = (true + found) > 0
     others = {
-        "precision_macro": float(precision_score(expected, found, **macro)),
-        "recall_macro": float(recall_score(expected, found, **macro)),
+        name: float((hits / total.clamp(min=1))[occurs].mean())
+        for name, total in (("precision_macro", found), ("recall_macro", true))
     }
-    return Score("accuracy", float(accuracy_score(expected, found)), others)
+    return Score("accuracy", correct, others)

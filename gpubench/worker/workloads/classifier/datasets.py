@@ -4,18 +4,26 @@ Every set has three splits of raw images, which are prepared in the same way: sc
 the training split's mean and standard deviation, three channels.
 """
 
+import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from gpubench.core.errors import UsageError
 from gpubench.worker.workloads.supervised.batches import as_class
 from gpubench.worker.workloads.supervised.examples import Batch, DataSplits, Examples
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    IntArray = NDArray[np.int64]
 
 VALIDATION_SHARE = 0.15
 TEST_SHARE = 0.15
@@ -139,26 +147,58 @@ def default_root() -> Path:
 
 
 def stratified(labels_N: torch.Tensor, share: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Splits indices at random into the rest and a `share` that has the same mix of classes (to within one image)."""
-    from sklearn.model_selection import train_test_split
+    """Splits indices at random into the rest and a `share` that has the same mix of classes (to within one image).
 
-    rest, part = train_test_split(
-        torch.arange(len(labels_N)).numpy(), test_size=share, random_state=seed % 2**32, stratify=labels_N.numpy()
-    )
-    return torch.from_numpy(rest), torch.from_numpy(part)
+    The same indices as scikit-learn's `train_test_split(stratify=labels)`, whose import takes a second in every host.
+    """
+    num_part = math.ceil(share * len(labels_N))
+    classes, counts = np.unique(labels_N.numpy(), return_counts=True)
+    random = np.random.RandomState(seed % 2**32)
+    num_rest_c = _in_proportion(counts, len(labels_N) - num_part, random)
+    num_part_c = _in_proportion(counts - num_rest_c, num_part, random)
+    rest: list[int] = []
+    part: list[int] = []
+    for label, count, end, more in zip(classes, counts, num_rest_c, num_part_c, strict=True):
+        shuffled = np.flatnonzero(labels_N.numpy() == label)[random.permutation(count)]
+        rest.extend(shuffled[:end])
+        part.extend(shuffled[end : end + more])
+    return torch.from_numpy(random.permutation(rest)), torch.from_numpy(random.permutation(part))
+
+
+def _in_proportion(counts_c: "IntArray", total: int, random: np.random.RandomState) -> "IntArray":
+    """`total` shared out in proportion to `counts_c`: rounded down, then one more by the largest remainder; ties at
+    random.
+    """
+    exact = counts_c / counts_c.sum() * total
+    shares, remainder = np.floor(exact), exact - np.floor(exact)
+    for value in np.unique(remainder)[::-1]:
+        tied = np.flatnonzero(remainder == value)
+        num_missing = int(total - shares.sum())
+        if num_missing == 0:
+            break
+        shares[random.choice(tied, size=min(len(tied), num_missing), replace=False)] += 1
+    whole: IntArray = shares.astype(np.int64)
+    return whole
 
 
 def _digits(seed: int) -> DataSet:
     """1,797 images of 8 x 8 pixels in 17 shades of grey, split 70/15/15."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
+    pixels_and_label = np.loadtxt(_digits_file(), delimiter=",", dtype=np.float32)
     everything = Split(
-        torch.from_numpy(digits.images).float().unsqueeze(1), torch.from_numpy(digits.target).to(torch.int64)
+        torch.from_numpy(pixels_and_label[:, :-1]).reshape(-1, 1, 8, 8),
+        torch.from_numpy(pixels_and_label[:, -1]).to(torch.int64),
     )
     rest, test = stratified(everything.labels_N, TEST_SHARE, seed)
     train, validation = _carve(everything.take(rest), VALIDATION_SHARE / (1 - TEST_SHARE), seed)
     return DataSet("digits", train, validation, everything.take(test), num_classes=10, scale=16.0)
+
+
+def _digits_file() -> Path:
+    """The file behind scikit-learn's `load_digits`, found without importing scikit-learn."""
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise UsageError("The digits are scikit-learn's.", hint="Install it: pip install scikit-learn")
+    return Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
 
 
 def _carve(split: Split, share: float, seed: int) -> tuple[Split, Split]:
